@@ -1,0 +1,92 @@
+"""The key schedule: every key of a host, derived from master_key. Pure.
+
+HKDF-SHA256 (RFC 5869). PRK = Extract(salt = install id, master_key); every other key is an Expand whose info is
+`tlsrt/v1/<use>` followed by its context fields, each u16 BE length | bytes, with integers as 8 bytes BE. A label is
+used in one function only, and each function says who may hold its result. All keys are 32 bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hmac as chmac
+
+KEY_BYTES = 32
+_LABEL = b"tlsrt/v1/"
+
+Field = bytes | str | int
+
+
+def extract(install_id: bytes, master_key: bytes | memoryview) -> bytes:
+    """Return PRK, the root of everything, held by the authority only until the keys below are derived.
+
+    The master key may be a memoryview of a secret page: no copy of it is made here.
+    """
+    mac = chmac.HMAC(install_id, hashes.SHA256())
+    mac.update(master_key)
+    return mac.finalize()
+
+
+def expand(key: bytes, use: str, *context: Field) -> bytes:
+    """Return HKDF-Expand(key, label and context, 32): one HMAC block (RFC 5869, section 2.3)."""
+    info = bytearray(_LABEL + use.encode())
+    for field in context:
+        if isinstance(field, int):
+            field = field.to_bytes(8, "big")
+        elif isinstance(field, str):
+            field = field.encode()
+        info += len(field).to_bytes(2, "big")
+        info += field
+    return hmac.digest(key, bytes(info) + b"\x01", "sha256")
+
+
+def boot_id(boot_nonce: bytes) -> bytes:
+    """Return the public name of one boot, 16 bytes."""
+    return hashlib.sha256(b"tlsrt/boot-id/v1\0" + boot_nonce).digest()[:16]
+
+
+def boot_mac_key(prk: bytes) -> bytes:
+    """Return the key of the boot token. Held by the authority and, while they run, by init and seal."""
+    return expand(prk, "boot")
+
+
+def issuer_seed(prk: bytes, key_version: int) -> bytes:
+    """Return the Ed25519 seed that signs tokens and grants. Held by the authority only."""
+    return expand(prk, "issuer", key_version)
+
+
+def run_key(prk: bytes, boot_nonce: bytes) -> bytes:
+    """Return the root of one boot's keys. Held by the authority only."""
+    return expand(prk, "run", boot_nonce)
+
+
+def token_key(run: bytes, epoch: int) -> bytes:
+    """Return the key that wraps tokens. Held by the authority and the loops, never by clients."""
+    return expand(run, "token", epoch)
+
+
+def mailbox_root(run: bytes, component: str, epoch: int, incarnation: int) -> bytes:
+    """Return K_r of one recipient's incarnation. Held by the authority and that recipient."""
+    return expand(run, "mailbox", component, epoch, incarnation)
+
+
+def gate_root(run: bytes, epoch: int, incarnation: int) -> bytes:
+    """Return K_gate of one Primary incarnation. Held by the authority and Primary."""
+    return expand(run, "gate", epoch, incarnation)
+
+
+def request_key(mailbox: bytes, session_id: bytes) -> bytes:
+    """Return the key for bodies from session s to r. Held by the authority, s, and r, which derives it."""
+    return expand(mailbox, "pair", session_id)
+
+
+def reply_key(request: bytes, replier_session_id: bytes) -> bytes:
+    """Return the key for bodies back from replier session t. Held by the same two as the request key."""
+    return expand(request, "reply", replier_session_id)
+
+
+def proof_key(gate: bytes, session_id: bytes) -> bytes:
+    """Return the key that proves possession of session s to the gate. It never seals a body."""
+    return expand(gate, "proof", session_id)

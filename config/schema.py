@@ -1,0 +1,124 @@
+"""What a configuration says, as frozen values. `load.py` makes them from YAML; nothing else does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+DEFAULT_LOOPS = ("primary", "secondary", "third", "forth", "external")
+
+
+@dataclass(frozen=True, slots=True)
+class KeySource:
+    """Where master_key comes from: a file, or a systemd credential of that name."""
+
+    provider: Literal["file", "credential"]
+    path: Path | None = None  # provider file
+    name: str | None = None  # provider credential
+
+
+@dataclass(frozen=True, slots=True)
+class DoorConfig:
+    """The TLS server: the one way in from outside."""
+
+    host: str
+    port: int
+    certificate: Path
+    key: Path
+    client_ca: Path
+    max_connections: int = 1024
+    max_unauthenticated: int = 256
+    max_unauthenticated_per_address: int = 16
+    handshake_timeout_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentConfig:
+    """One component: its address loop/name, the class module:Class, and its options."""
+
+    loop: str
+    name: str
+    class_path: str  # "package.module:Class"
+    options: Mapping[str, object] = field(default_factory=dict[str, object])
+    builtin: bool = False
+
+    @property
+    def address(self) -> str:
+        return f"{self.loop}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class LoopConfig:
+    """One loop process: what it may touch and how much."""
+
+    name: str
+    network: bool = False  # keep the host's network namespace
+    read: tuple[Path, ...] = ()  # more folders, bound read-only
+    memory_mb: int = 512
+    open_files: int = 256
+    file_size_mb: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRule:
+    """`source -> target: [methods]`. `*` stands for a whole name, never for a part of one."""
+
+    source: str  # "third/console", "client/admin", "third/*", "client/*"
+    target: str  # "secondary/store", "secondary/*", "*/*"
+    methods: tuple[str, ...]  # ("*",) means all
+
+
+@dataclass(frozen=True, slots=True)
+class ClientConfig:
+    """One external client that may open sessions."""
+
+    name: str
+    fingerprint: bytes  # SHA-256 of the certificate, DER
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxConfig:
+    """How loops are confined; `waive` names layers that the operator accepts to lose, with a reason each."""
+
+    uid_base: int = 771000
+    waive: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsConfig:
+    """Life and flow limits."""
+
+    ready_timeout_s: float = 10.0
+    stop_timeout_s: float = 5.0
+    epoch_s: float = 900.0
+    queue_frames: int = 1024  # per channel, unsent frames before `busy`
+    calls_per_session: int = 1024  # open calls before `busy`
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole configuration; every path is absolute."""
+
+    path: Path  # of the YAML file
+    install_id: bytes  # 16 bytes
+    master_key: KeySource
+    boot_token: Path
+    measure: Literal["strict", "warn"]
+    state_dir: Path
+    run_dir: Path
+    log_dir: Path
+    door: DoorConfig
+    loops: tuple[LoopConfig, ...]
+    components: tuple[ComponentConfig, ...]
+    policy: tuple[PolicyRule, ...]
+    clients: tuple[ClientConfig, ...]
+    sandbox: SandboxConfig = SandboxConfig()
+    limits: LimitsConfig = LimitsConfig()
+
+    def loop(self, name: str) -> LoopConfig:
+        return next(loop for loop in self.loops if loop.name == name)
+
+    def components_of(self, loop: str) -> tuple[ComponentConfig, ...]:
+        return tuple(component for component in self.components if component.loop == loop)

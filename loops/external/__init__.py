@@ -1,0 +1,1 @@
+"""Network facts, messaging and calling: the External loop, the only one with outbound network."""

@@ -1,0 +1,1 @@
+"""Power management: the Forth loop."""

@@ -1,0 +1,1 @@
+"""The kernel and hardware components of the Primary loop."""

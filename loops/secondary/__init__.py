@@ -1,0 +1,1 @@
+"""The OS services of the Secondary loop."""

@@ -1,0 +1,1 @@
+"""Input, output and user interface: the Third loop."""

@@ -1,0 +1,56 @@
+"""tlsrt: a supervisor and secure runtime for Linux hosts. This is its public face.
+
+`Component` and `handler` make a component, `Client` and `AsyncClient` talk to a running host over TLS, and every
+error has a type. Names load on first use, so that a command which needs one room does not pay for all.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tlsrt.errors import (
+    Busy,
+    CallError,
+    Cancelled,
+    ConfigError,
+    DeadlineExceeded,
+    Denied,
+    Failed,
+    InvalidArgument,
+    NotFound,
+    OutcomeUnknown,
+    Rejected,
+    SandboxError,
+    ServerLocked,
+    Stale,
+    StreamBroken,
+    TlsrtError,
+    Unavailable,
+)
+
+if TYPE_CHECKING:
+    from tlsrt.channels.client import AsyncClient, Client
+    from tlsrt.loops.component import Component, handler
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "AsyncClient": "tlsrt.channels.client",
+    "Client": "tlsrt.channels.client",
+    "Component": "tlsrt.loops.component",
+    "handler": "tlsrt.loops.component",
+}
+
+__all__ = [
+    "AsyncClient", "Busy", "CallError", "Cancelled", "Client", "Component", "ConfigError", "DeadlineExceeded",
+    "Denied", "Failed", "InvalidArgument", "NotFound", "OutcomeUnknown", "Rejected", "SandboxError",
+    "ServerLocked", "Stale", "StreamBroken", "TlsrtError", "Unavailable", "__version__", "handler",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Load a lazy public name (PEP 562)."""
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'tlsrt' has no attribute {name!r}")

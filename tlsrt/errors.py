@@ -1,0 +1,176 @@
+"""Every error of tlsrt, by who is at fault.
+
+Operators meet ConfigError and SandboxError (the runtime refuses to start), callers meet CallError and its
+children (typed outcomes of a call), and PeerError means that the other side of a channel broke the protocol.
+To a peer every refusal is one word; the reason stays in `reason` for the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+EX_USAGE = 64
+EX_UNAVAILABLE = 69
+EX_SOFTWARE = 70
+EX_CONFIG = 78  # sysexits.h; systemd's RestartPreventExitStatus= names it too
+
+
+class TlsrtError(Exception):
+    """Base of all errors; never raised itself."""
+
+    exit_code = EX_SOFTWARE
+
+    def __new__(cls, *args: object, **kwargs: object) -> TlsrtError:
+        if cls is TlsrtError:
+            raise TypeError("TlsrtError is abstract: raise one of its children")
+        return super().__new__(cls, *args)
+
+
+class ConfigError(TlsrtError):
+    """The operator's input is wrong; `problems` holds one clear sentence each."""
+
+    exit_code = EX_CONFIG
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class SandboxError(TlsrtError):
+    """A layer of the sandbox could not be applied or verified; `layer` names it."""
+
+    exit_code = EX_UNAVAILABLE
+
+    def __init__(self, layer: str, reason: str) -> None:
+        self.layer = layer
+        self.reason = reason
+        super().__init__(f"sandbox layer {layer}: {reason}")
+
+
+class PeerError(TlsrtError):
+    """The other side broke the protocol; `reason` is a short machine-readable word for the log, never for the peer."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class MisuseError(TlsrtError):
+    """Our caller used an API wrongly."""
+
+
+class InternalError(TlsrtError):
+    """A bug of tlsrt."""
+
+
+class CallError(TlsrtError):
+    """A call did not end with a result; `code` is the word that travels, `message` the sentence for people."""
+
+    code = "failed"
+    exit_code = 1
+
+    def __init__(self, message: str = "", code: str | None = None) -> None:
+        if code is not None:
+            self.code = code
+        self.message = message or self.code
+        super().__init__(self.message)
+
+
+class Failed(CallError):
+    """The component ran and failed; nothing more is told to the caller."""
+
+
+class InvalidArgument(CallError):
+    """A parameter is missing, unknown or of the wrong type; the message names it."""
+
+    code = "invalid_argument"
+    exit_code = EX_USAGE
+
+
+class NotFound(CallError):
+    """There is no such component, method or object."""
+
+    code = "not_found"
+
+
+class Denied(CallError):
+    """The session holds no right (and no key) for this call."""
+
+    code = "denied"
+    exit_code = 77
+
+
+class Busy(CallError):
+    """A bounded queue is full; nothing was executed, try again later."""
+
+    code = "busy"
+    exit_code = 75
+
+
+class Unavailable(CallError):
+    """The recipient cannot be reached and the request was never delivered; it is safe to repeat."""
+
+    code = "unavailable"
+    exit_code = EX_UNAVAILABLE
+
+
+class OutcomeUnknown(CallError):
+    """The request was sent and no answer came: it may or may not have run."""
+
+    code = "outcome_unknown"
+    exit_code = EX_UNAVAILABLE
+
+
+class DeadlineExceeded(CallError):
+    """The deadline passed before the answer came; the call may or may not have run."""
+
+    code = "deadline"
+    exit_code = 75
+
+
+class Cancelled(CallError):
+    """The call was cancelled."""
+
+    code = "cancelled"
+
+
+class StreamBroken(CallError):
+    """A stream ended with a gap or without its last part."""
+
+    code = "stream_broken"
+
+
+class Rejected(CallError):
+    """The gate or the recipient refused the message; the reason is in the audit log there."""
+
+    code = "rejected"
+    exit_code = 77
+
+
+class Stale(CallError):
+    """The message was sealed for an incarnation or epoch that has ended; it did not run."""
+
+    code = "stale"
+    exit_code = 75
+
+
+class ServerLocked(CallError):
+    """The server is locked; only status and unlock are served."""
+
+    code = "locked"
+    exit_code = 75
+
+
+_BY_CODE: dict[str, type[CallError]] = {
+    kind.code: kind
+    for kind in (
+        Failed, InvalidArgument, NotFound, Denied, Busy, Unavailable, OutcomeUnknown, DeadlineExceeded,
+        Cancelled, StreamBroken, Rejected, Stale, ServerLocked,
+    )
+}  # fmt: skip
+
+
+def call_error(code: str, message: str = "") -> CallError:
+    """Return the typed error for a code from the wire; an unknown code stays a CallError with that code."""
+    kind = _BY_CODE.get(code)
+    return kind(message) if kind else CallError(message, code=code)
