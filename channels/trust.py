@@ -1,0 +1,79 @@
+"""The trust protocol: authority <-> one loop; and the office protocol: supervisor <-> authority.
+
+Everything the authority says to a loop is an upsert, so every message may be sent again: a respawned authority says
+all of it anew on the same descriptor, and nothing breaks. Lists are paged below the cap.
+
+State of a conversation: "new" until the loop has joined, then "joined". `primary` messages are refused from others
+by the authority, which knows whom it gave which descriptor.
+"""
+
+from __future__ import annotations
+
+from tlsrt.channels.control import Message, Table
+
+TRUST_CAP = 64 * 1024
+RIGHTS_PER_PAGE = 64
+
+_ANY = frozenset({"new", "joined"})
+_JOINED = frozenset({"joined"})
+
+TRUST = Table(
+    "trust",
+    TRUST_CAP,
+    (
+        # from a loop
+        Message(1, "join", "loop", (), _ANY),
+        Message(2, "prepared", "loop", (int,), _JOINED),  # epoch whose keys have arrived
+        # from the Primary loop only
+        Message(3, "challenge", "loop", (int,), _JOINED),  # connection number
+        Message(4, "open", "loop", (int, bytes, bytes), _JOINED),  # connection, open, signature
+        Message(5, "close", "loop", (bytes,), _JOINED),  # session id of a connection that ended
+        # from the authority, to every loop
+        # install id, boot id, issuer public key, key version
+        Message(16, "welcome", "authority", (bytes, bytes, bytes, int), _ANY),
+        # epoch, token key, gate incarnation, gate root (empty but for Primary)
+        Message(17, "epoch", "authority", (int, bytes, int, bytes), _ANY),
+        # epoch, component, session id, own mailbox incarnation, mailbox root, gate incarnation, proof key, token,
+        # token expires (ms), session ends (ms)
+        Message(18, "session", "authority", (int, str, bytes, int, bytes, int, bytes, bytes, int, int), _ANY),
+        # epoch, component, [[target, mailbox incarnation, request key, [methods]], ...]
+        Message(19, "rights", "authority", (int, str, list), _ANY),
+        Message(20, "prepare", "authority", (int,), _ANY),  # everything of this epoch was sent: acknowledge
+        Message(21, "commit", "authority", (int, int), _ANY),  # epoch to seal with from now on, grace of the old (ms)
+        Message(22, "revoked", "authority", (int, str, bytes), _ANY),  # number, "session"|"token"|"subject", value
+        Message(23, "feed", "authority", (int, int), _ANY),  # number of the last revocation, epoch: every 0.5 s
+        # from the authority, to Primary only
+        Message(24, "member", "authority", (str, int, int), _ANY),  # loop, incarnation (0: gone), attested for epoch
+        Message(25, "challenged", "authority", (int, bytes), _ANY),  # connection, challenge
+        # connection, number, ciphertext, signature, session id, subject, token
+        Message(26, "granted", "authority", (int, int, bytes, bytes, bytes, str, bytes), _ANY),
+        Message(27, "refused", "authority", (int, str), _ANY),  # connection, word
+        Message(28, "ended", "authority", (bytes,), _ANY),  # session id of a client whose connection must close
+        # door certificate, key, client CA as descriptors of sealed memfds; generation
+        Message(29, "door", "authority", (int,), _ANY, descriptors=3),
+    ),
+)
+
+OFFICE_CAP = 64 * 1024
+_OFFICE = frozenset({"new", "booted"})
+
+OFFICE = Table(
+    "office",
+    OFFICE_CAP,
+    (
+        # from the supervisor
+        # boot nonce, install id; descriptors: master key, boot token, measurement (memfd), state folder,
+        # certificate, key, client CA; then the configuration is known by fork
+        Message(1, "boot", "supervisor", (bytes,), _OFFICE, descriptors=7),
+        Message(2, "spawned", "supervisor", (str, int), _OFFICE, descriptors=1),  # loop, incarnation; its trust end
+        Message(3, "attested", "supervisor", (str, int, int), _OFFICE),  # loop, incarnation, epoch
+        Message(4, "gone", "supervisor", (str, int), _OFFICE),  # loop, incarnation
+        Message(5, "stop", "supervisor", (), _OFFICE),
+        # from the authority: part of the trusted base, so it may speak in words
+        Message(16, "booted", "authority", (int, list), _OFFICE),  # epoch, warnings
+        Message(17, "refused", "authority", (list,), _OFFICE),  # sentences
+        Message(18, "beat", "authority", (int, int, dict), frozenset({"booted"})),  # lateness us, epoch, sessions/loop
+        Message(19, "joined", "authority", (str, int), frozenset({"booted"})),  # loop, incarnation got its keys
+        Message(20, "event", "authority", (str, str), frozenset({"booted"})),  # word, sentence
+    ),
+)
