@@ -1,0 +1,264 @@
+"""The component SDK: what a user writes (Component, handler) and what the runtime calls (attach, find_method, invoke).
+
+A component is a class with `@handler` methods. Its handlers are compiled to MethodSpecs when the class is made, so a
+handler that the wire could not carry is a MisuseError at import. The runtime makes the object without arguments,
+attaches its surroundings, awaits `start`, invokes its methods, awaits `stop` and detaches it. All of it happens in
+the one thread of the loop's event loop.
+
+Rules for handlers: never block, start no thread and no process (the sandbox forbids them), import everything at the
+top of the module (a sealed loop cannot open code any more), raise an error of `tlsrt.errors.CallError` to tell the
+caller something; any other exception reaches the caller as "failed" without a word more.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar, cast, overload
+
+from tlsrt.errors import InvalidArgument, MisuseError, NotFound
+from tlsrt.loops.describe import describe as describe_component
+from tlsrt.loops.events import Hub
+from tlsrt.loops.method import MARK, MethodSpec, compile_method, nearest
+from tlsrt.loops.shape import shown, to_plain, type_name
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_caller: contextvars.ContextVar[str] = contextvars.ContextVar("tlsrt_caller", default="")
+
+
+class Port(Protocol):
+    """The way out of a component: the runtime's channel to the gate. Raises CallErrors."""
+
+    async def call(
+        self,
+        target: str,
+        method: str,
+        args: Sequence[object],
+        kwargs: Mapping[str, object],
+        *,
+        timeout_s: float,
+        idempotency_key: str | None,
+    ) -> Any: ...
+
+    def stream(
+        self, target: str, method: str, args: Sequence[object], kwargs: Mapping[str, object], *, timeout_s: float
+    ) -> AsyncIterator[Any]: ...
+
+
+@overload
+def handler(function: Function) -> Function: ...
+@overload
+def handler(*, idempotent: bool = False) -> Callable[[Function], Function]: ...
+def handler(function: Any = None, *, idempotent: bool = False) -> Any:
+    """Make an async method callable from other components and clients, as `@handler` or `@handler(idempotent=True)`.
+
+    Say idempotent only of a method that may run twice without harm: a caller whose answer got lost then repeats it.
+    """
+
+    def mark(function: Any) -> Any:
+        try:
+            setattr(function, MARK, idempotent)
+        except AttributeError:
+            raise MisuseError(
+                f"@handler must be the outermost decorator of a plain method, not of {function!r}"
+            ) from None
+        return function
+
+    return mark if function is None else mark(function)
+
+
+class Component:
+    """Base of every component. Subclass it, mark methods with @handler, and name the class in the YAML."""
+
+    __tlsrt_methods__: ClassVar[Mapping[str, MethodSpec]] = {}
+    topics: ClassVar[Mapping[str, str]] = {}  # topic: what it tells; if not empty, there are no others
+
+    address: str  # "secondary/notes"
+    options: Mapping[str, object]  # as in the YAML
+    state: Path  # a folder of its own that it may write, and that outlives it
+    log: logging.Logger
+    port: Port
+    _hub: Hub
+
+    def __new__(cls) -> Component:
+        """Make the hub here, so that a subclass may have an __init__ that does not call super."""
+        self = super().__new__(cls)
+        self._hub = Hub()
+        return self
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__tlsrt_methods__ = _collect(cls)
+
+    async def start(self) -> None:
+        """Called once before the first request; an exception keeps the loop from becoming active."""
+
+    async def stop(self) -> None:
+        """Called once after the last request."""
+
+    @property
+    def caller(self) -> str:
+        """Who sent the request that runs now, such as "client/admin"; empty outside of a request."""
+        return _caller.get()
+
+    async def call(
+        self,
+        target: str,
+        method: str,
+        *args: object,
+        timeout_s: float = 30.0,
+        idempotency_key: str | None = None,
+        **kwargs: object,
+    ) -> Any:
+        """Call a method of another component and return its result; raises CallErrors (`tlsrt.errors`).
+
+        With an idempotency key the recipient runs the call once, and an answer that got lost is asked for again.
+        """
+        return await self.port.call(target, method, args, kwargs, timeout_s=timeout_s, idempotency_key=idempotency_key)
+
+    def stream(
+        self, target: str, method: str, *args: object, timeout_s: float = 300.0, **kwargs: object
+    ) -> AsyncIterator[Any]:
+        """Call a streaming method of another component; it ends by itself, by a CallError or at its deadline."""
+        return self.port.stream(target, method, args, kwargs, timeout_s=timeout_s)
+
+    def subscribe(self, target: str, topic: str, *, timeout_s: float = 300.0) -> AsyncIterator[Any]:
+        """Return the events that `target` publishes on `topic` from now on; Busy ends it if we fall behind."""
+        return self.port.stream(target, "subscribe", [topic], {}, timeout_s=timeout_s)
+
+    def publish(self, topic: str, value: object) -> None:
+        """Give `value` to everyone who subscribed to `topic`. Never waits; do not change `value` afterwards."""
+        if self.topics and topic not in self.topics:
+            raise MisuseError(f"{type(self).__name__} publishes {topic!r}, which its `topics` do not declare")
+        self._hub.publish(topic, to_plain(value))
+
+    async def _describe(self) -> dict[str, Any]:
+        """What this component offers: methods, parameters, types, topics."""
+        return describe_component(self)
+
+    async def _subscribe(self, topic: str) -> AsyncIterator[Any]:
+        """The events of a topic from now on."""
+        if self.topics and topic not in self.topics:
+            guess = nearest(topic, list(self.topics))
+            raise NotFound(f"no topic {shown(topic)}" + (f", did you mean {guess!r}?" if guess else ""))
+        subscription = self._hub.subscribe(topic)
+        try:
+            async for value in subscription:
+                yield value
+        finally:
+            subscription.close()
+
+
+_RESERVED = frozenset(name for name in (*vars(Component), *Component.__annotations__)) | {"describe"}
+BUILTIN: Mapping[str, MethodSpec] = {
+    "describe": compile_method("Component", "describe", Component._describe, idempotent=True),
+    "subscribe": compile_method("Component", "subscribe", Component._subscribe, idempotent=False),
+}
+
+
+def _collect(cls: type[Component]) -> Mapping[str, MethodSpec]:
+    """Compile the handlers of a class and join them with those it inherits."""
+    methods: dict[str, MethodSpec] = {}
+    for base in reversed(cls.__mro__[1:]):
+        methods.update(base.__dict__.get("__tlsrt_methods__", {}))
+    for name, value in vars(cls).items():
+        idempotent = getattr(value, MARK, None)
+        if idempotent is None:
+            if name in methods:
+                raise MisuseError(f"{cls.__name__}.{name} overrides a handler: mark it with @handler too")
+            continue
+        if name in _RESERVED:
+            raise MisuseError(f"{cls.__name__}.{name}: the name is reserved for the runtime")
+        if name.startswith("_"):
+            raise MisuseError(f"{cls.__name__}.{name}: a handler's name does not start with an underscore")
+        methods[name] = compile_method(cls.__name__, name, value, idempotent=idempotent)
+    return methods
+
+
+def attach(
+    component: Component, *, address: str, options: Mapping[str, object], state: Path, log: logging.Logger, port: Port
+) -> None:
+    """Give a new component its surroundings; the runtime does this before `start`."""
+    component.address = address
+    component.options = options
+    component.state = state
+    component.log = log
+    component.port = port
+
+
+def detach(component: Component) -> None:
+    """End all subscriptions to the component, each after what it has queued; the runtime does this after `stop`."""
+    component._hub.close()
+
+
+def find_method(component: Component, method: str) -> MethodSpec:
+    """Return the spec of a method, built in or not; NotFound says the nearest name."""
+    spec = type(component).__tlsrt_methods__.get(method) or BUILTIN.get(method)
+    if spec is None:
+        guess = nearest(method, [*type(component).__tlsrt_methods__, *BUILTIN])
+        raise NotFound(f"no method {shown(method)}" + (f", did you mean {guess!r}?" if guess else ""))
+    return spec
+
+
+def invoke(
+    component: Component,
+    method: str,
+    args: Sequence[object],
+    kwargs: Mapping[str, object],
+    *,
+    subject: str,
+    upload: AsyncIterator[bytes] | None = None,
+) -> Awaitable[object] | AsyncIterator[object]:
+    """Check a request and return what to await, or, for a streaming method, what to iterate.
+
+    Raises InvalidArgument or NotFound at once; nothing of the component has run then. Close (`aclose`) a stream that
+    is not iterated to its end. What the handler raises comes out as it is.
+    """
+    spec = find_method(component, method)
+    bound = spec.bind(args, kwargs)
+    if spec.upload_name is not None:
+        if upload is None:
+            raise InvalidArgument(f"missing parameter: {spec.upload_name} (a stream of bytes)")
+        bound[spec.upload_name] = _checked_upload(spec.upload_name, upload)
+    elif upload is not None:
+        raise InvalidArgument(f"{method} takes no upload stream")
+    if spec.stream:
+        return _stream(spec, spec.function(component, **bound), subject)
+    return _result(spec, spec.function(component, **bound), subject)
+
+
+async def _result(spec: MethodSpec, work: Awaitable[object], subject: str) -> object:
+    token = _caller.set(subject)
+    try:
+        result = await work
+    finally:
+        _caller.reset(token)
+    return to_plain(result) if spec.returns.structured else result
+
+
+async def _stream(spec: MethodSpec, items: AsyncGenerator[object], subject: str) -> AsyncIterator[object]:
+    """Run the generator step by step: its context is that of whoever iterates, so the caller is set for each step."""
+    try:
+        while True:
+            token = _caller.set(subject)
+            try:
+                item = await anext(items)
+            except StopAsyncIteration:
+                return
+            finally:
+                _caller.reset(token)
+            yield to_plain(item) if spec.returns.structured else item
+    finally:
+        await items.aclose()
+
+
+async def _checked_upload(name: str, upload: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    index = 0
+    async for chunk in cast("AsyncIterator[object]", upload):
+        if type(chunk) is not bytes:
+            raise InvalidArgument(f"{name}[{index}]: expected bytes, got {type_name(chunk)}")
+        yield chunk
+        index += 1

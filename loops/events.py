@@ -1,0 +1,133 @@
+"""The hub behind publish and subscribe: one bounded queue per subscriber, and a publisher that never waits.
+
+`Mailbox` is the pure part: what a subscriber still has to get, and whether it missed something. A subscriber that
+falls behind loses nothing silently: it gets what was queued, then Busy, and may subscribe again knowing that there is
+a gap. Everything here belongs to the one thread of the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any
+
+from tlsrt.errors import Busy
+
+QUEUE_ITEMS = 256  # per subscriber; values are references, so this bounds what a sleeping subscriber keeps alive
+SUBSCRIBERS = 256  # per hub
+
+
+class Mailbox:
+    """The queue of one subscriber: FIFO until it overflows or closes, then drained, then at its end."""
+
+    def __init__(self, capacity: int) -> None:
+        self._items: deque[Any] = deque()
+        self._capacity = capacity
+        self.overflowed = False
+        self.closed = False
+
+    def put(self, value: object) -> bool:
+        """Queue a value; False if the subscriber's end has been reached, by overflow or by close."""
+        if self.closed or self.overflowed:
+            return False
+        if len(self._items) >= self._capacity:
+            self.overflowed = True
+            return False
+        self._items.append(value)
+        return True
+
+    def take(self) -> Any:
+        """Return the next value; IndexError if there is none now."""
+        return self._items.popleft()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def ended(self) -> bool:
+        return not self._items and (self.closed or self.overflowed)
+
+
+class Subscription:
+    """The values of one topic from now on, as an async iterator; Busy ends it if it fell behind."""
+
+    def __init__(self, hub: Hub, topic: str, capacity: int) -> None:
+        self._hub = hub
+        self.topic = topic
+        self._mailbox = Mailbox(capacity)
+        self._news = asyncio.Event()
+
+    def put(self, value: object) -> bool:
+        taken = self._mailbox.put(value)
+        self._news.set()
+        return taken
+
+    def end(self) -> None:
+        self._mailbox.closed = True
+        self._news.set()
+
+    def close(self) -> None:
+        """Leave the hub; an iteration that waits now ends."""
+        self._hub.remove(self)
+        self.end()
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        while not len(self._mailbox):
+            if self._mailbox.overflowed:
+                raise Busy(f"subscriber to {self.topic!r} fell behind: events were lost after this point")
+            if self._mailbox.closed:
+                raise StopAsyncIteration
+            self._news.clear()
+            await self._news.wait()
+        return self._mailbox.take()
+
+
+class Hub:
+    """The subscribers of one publisher, by topic."""
+
+    def __init__(self, capacity: int = QUEUE_ITEMS, subscribers: int = SUBSCRIBERS) -> None:
+        self._topics: dict[str, list[Subscription]] = {}
+        self._capacity = capacity
+        self._subscribers = subscribers
+        self._count = 0
+
+    def subscribe(self, topic: str) -> Subscription:
+        """Start to collect the values of a topic now; raises Busy if the hub has as many subscribers as it may."""
+        if self._count >= self._subscribers:
+            raise Busy(f"too many subscribers: {self._subscribers}")
+        subscription = Subscription(self, topic, self._capacity)
+        self._topics.setdefault(topic, []).append(subscription)
+        self._count += 1
+        return subscription
+
+    def publish(self, topic: str, value: object) -> int:
+        """Give a value to every subscriber of the topic without waiting; returns how many took it."""
+        taken = 0
+        for subscription in list(self._topics.get(topic, ())):
+            if subscription.put(value):
+                taken += 1
+            else:
+                self.remove(subscription)
+        return taken
+
+    def remove(self, subscription: Subscription) -> None:
+        """Forget a subscription; one that is not there is no error."""
+        present = self._topics.get(subscription.topic, [])
+        if subscription in present:
+            present.remove(subscription)
+            self._count -= 1
+            if not present:
+                del self._topics[subscription.topic]
+
+    def close(self) -> None:
+        """End every subscription after what it has queued; the hub can be used again."""
+        for topic in list(self._topics):
+            for subscription in list(self._topics[topic]):
+                subscription.close()
+
+    def __len__(self) -> int:
+        return self._count

@@ -1,0 +1,116 @@
+"""What a parameter's type means at run time: a Shape, its constraints, and the error when a value does not fit."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Check = Callable[[object], Any]
+_NAMES = {type(None): "null", bool: "bool", int: "int", float: "float", str: "str", bytes: "bytes", list: "list",
+          tuple: "list", dict: "map"}  # fmt: skip
+_SHOWN = 40  # characters of a wrong value that an error repeats
+
+
+class Mismatch(Exception):
+    """A value does not fit; `path` grows from the inside out while the exception travels."""
+
+    def __init__(self, reason: str, path: str = "", *, near: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.path = path
+        self.near = near  # the type was right, a limit was not: of the alternatives of a union this one was meant
+
+    def inside(self, step: str) -> Mismatch:
+        self.path = step + self.path
+        return self
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """What an annotation means: its checker, its short text, its JSON Schema, and whether it holds a dataclass."""
+
+    check: Check
+    text: str
+    schema: Mapping[str, object]
+    structured: bool = False  # a result of this shape must be turned into plain maps before it is sent
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """In Annotated: the number lies between `low` and `high`, both allowed; None leaves a side open."""
+
+    low: float | None = None
+    high: float | None = None
+
+    def apply(self, shape: Shape) -> Shape:
+        low, high = self.low, self.high
+        inner = shape.check
+        text = f"{'' if low is None else low}..{'' if high is None else high}"
+
+        def check(value: object) -> Any:
+            number = inner(value)
+            if (low is not None and not number >= low) or (high is not None and not number <= high):  # NaN fails too
+                raise Mismatch(f"expected a number in {text}", near=True)
+            return number
+
+        limits = {"minimum": low, "maximum": high}
+        schema = {**shape.schema, **{key: limit for key, limit in limits.items() if limit is not None}}
+        return Shape(check, f"{shape.text} in {text}", schema)
+
+
+@dataclasses.dataclass(frozen=True)
+class Length:
+    """In Annotated: at most `high` (and at least `low`) characters, bytes or items."""
+
+    high: int
+    low: int = 0
+
+    def apply(self, shape: Shape) -> Shape:
+        low, high, inner = self.low, self.high, shape.check
+        words = {"string": ("minLength", "maxLength"), "object": ("minProperties", "maxProperties")}
+        least, most = words.get(str(shape.schema.get("type")), ("minItems", "maxItems"))
+
+        def check(value: object) -> Any:
+            sized = inner(value)
+            if not low <= len(sized) <= high:
+                raise Mismatch(f"expected a length of {low} to {high}, got {len(sized)}", near=True)
+            return sized
+
+        text = f"{shape.text} of length {low}..{high}"
+        return Shape(check, text, {**shape.schema, least: low, most: high}, shape.structured)
+
+
+def type_name(value: object) -> str:
+    """Return the wire's name for the type of `value`, for error texts."""
+    return _NAMES.get(type(value), type(value).__name__)
+
+
+def shown(value: object) -> str:
+    """Return a short form of a wrong value that is safe in one line of an error."""
+    text = ascii(value) if isinstance(value, (str, int, bytes, float, type(None))) else type_name(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+
+
+def to_plain(value: object) -> object:
+    """Turn the frozen dataclasses in a result into maps, as deep as lists, tuples and maps go."""
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: to_plain(item) for key, item in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return value
+
+
+def to_json(value: object) -> object:
+    """Return a default value as JSON can show it: bytes as base64, dataclasses as maps."""
+    plain = to_plain(value)
+    if isinstance(plain, bytes):
+        return base64.b64encode(plain).decode("ascii")
+    if isinstance(plain, list):
+        return [to_json(item) for item in plain]
+    if isinstance(plain, dict):
+        return {key: to_json(item) for key, item in plain.items()}
+    return plain
