@@ -1,0 +1,12 @@
+"""The one clock of tokens and frames."""
+
+from __future__ import annotations
+
+import time
+
+_BOOTTIME = time.CLOCK_BOOTTIME
+
+
+def boottime_ms() -> int:
+    """Return host CLOCK_BOOTTIME in ms (clock_gettime(2)): it counts through suspend and nobody can step it."""
+    return time.clock_gettime_ns(_BOOTTIME) // 1_000_000
