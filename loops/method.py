@@ -17,7 +17,7 @@ from tlsrt.loops.shape import Mismatch, Shape, shown
 from tlsrt.loops.validate import compile_shape
 
 MARK = "__tlsrt_handler__"  # set by @handler on a function: whether it is idempotent
-_ASYNC = (AsyncIterator, AsyncGenerator, AsyncIterable)
+_ASYNC: tuple[object, ...] = (AsyncIterator, AsyncGenerator, AsyncIterable)
 _MISSING = inspect.Parameter.empty
 
 
@@ -49,7 +49,7 @@ class MethodSpec:
     def upload(self) -> bool:
         return self.upload_name is not None
 
-    def bind(self, args: Sequence[object], kwargs: Mapping[str, object]) -> dict[str, Any]:
+    def bind(self, args: Sequence[object], kwargs: Mapping[Any, object]) -> dict[str, Any]:
         """Return checked arguments by parameter name; InvalidArgument names the parameter that is wrong."""
         given = _by_name(self, args, kwargs)
         bound: dict[str, Any] = {}
@@ -80,7 +80,7 @@ def nearest(word: object, known: Sequence[str]) -> str | None:
     return found[0] if found else None
 
 
-def _by_name(spec: MethodSpec, args: Sequence[object], kwargs: Mapping[str, object]) -> dict[str, object]:
+def _by_name(spec: MethodSpec, args: Sequence[object], kwargs: Mapping[Any, object]) -> dict[str, object]:
     positional = [parameter.name for parameter in spec.parameters if not parameter.keyword_only]
     if len(args) > len(positional):
         raise InvalidArgument(f"too many arguments: takes {len(positional)}, got {len(args)}")

@@ -8,8 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 Check = Callable[[object], Any]
-_NAMES = {type(None): "null", bool: "bool", int: "int", float: "float", str: "str", bytes: "bytes", list: "list",
-          tuple: "list", dict: "map"}  # fmt: skip
+_NAMES: dict[type, str] = {kind: kind.__name__ for kind in (bool, int, float, str, bytes)} | {
+    type(None): "null",
+    list: "list",
+    tuple: "list",
+    dict: "map",
+}  # what msgpack and JSON can tell apart
 _SHOWN = 40  # characters of a wrong value that an error repeats
 
 

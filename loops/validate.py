@@ -33,6 +33,8 @@ from typing import (
 from tlsrt.errors import MisuseError
 from tlsrt.loops.shape import Check, Length, Mismatch, Range, Shape, shown, type_name
 
+__all__ = ["Length", "Range", "compile_shape"]
+
 
 def _mismatch(expected: str, value: object) -> Mismatch:
     return Mismatch(f"expected {expected}, got {type_name(value)}")
