@@ -1,0 +1,73 @@
+"""What is inside a sealed body: msgpack values, bounded on the way in. Pure.
+
+Request: `[[argument, ...], {name: argument, ...}, idempotency key or nil]`; reply and item: one value; error:
+`[code, message]`; credit and allow: one number; cancel and the last item of a stream: empty.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+
+from tlsrt.channels.frame import BODY_MAX
+from tlsrt.errors import CallError, InvalidArgument, PeerError, call_error
+
+CREDIT_MAX = 1 << 16
+_pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
+
+
+def encode_value(value: object) -> bytes:
+    """Return a value as bytes; raise InvalidArgument if it is not data, or too large for one frame."""
+    try:
+        packed: bytes = _pack(value)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidArgument(f"cannot send a value of type {type(value).__name__}: {error}") from error
+    if len(packed) > BODY_MAX:
+        raise InvalidArgument(f"{len(packed)} bytes do not fit one message of {BODY_MAX}: use a stream")
+    return packed
+
+
+def decode_value_untrusted(body: bytes) -> Any:
+    """Return the value; raise PeerError for anything that is not exactly one."""
+    try:
+        return msgpack.unpackb(body, raw=False, strict_map_key=False, max_ext_len=0)
+    except Exception as error:  # msgpack raises half a dozen classes, StackError for deep nesting among them
+        raise PeerError("bad_body") from error
+
+
+def encode_request(args: list[object], kwargs: dict[str, object], idempotency_key: str | None) -> bytes:
+    return encode_value([args, kwargs, idempotency_key])
+
+
+def decode_request_untrusted(body: bytes) -> tuple[list[Any], dict[str, Any], str | None]:
+    """Return (args, kwargs, idempotency key); raise PeerError."""
+    value = decode_value_untrusted(body)
+    if not (isinstance(value, list) and len(value) == 3):
+        raise PeerError("bad_body")
+    args, kwargs, key = value
+    if not isinstance(args, list) or not isinstance(kwargs, dict) or not all(type(name) is str for name in kwargs):
+        raise PeerError("bad_body")
+    if not (key is None or (type(key) is str and 0 < len(key) <= 128)):
+        raise PeerError("bad_body")
+    return args, kwargs, key
+
+
+def encode_error(error: CallError) -> bytes:
+    return encode_value([error.code, error.message[:1000]])
+
+
+def decode_error_untrusted(body: bytes) -> CallError:
+    """Return the error a peer reports; raise PeerError."""
+    value = decode_value_untrusted(body)
+    if not (isinstance(value, list) and len(value) == 2 and all(type(item) is str for item in value)):
+        raise PeerError("bad_body")
+    return call_error(value[0][:64], value[1][:1000])
+
+
+def decode_count_untrusted(body: bytes) -> int:
+    """Return a credit; raise PeerError."""
+    value = decode_value_untrusted(body)
+    if type(value) is not int or not 0 <= value <= CREDIT_MAX:
+        raise PeerError("bad_body")
+    return value

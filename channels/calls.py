@@ -1,0 +1,330 @@
+"""Open calls: the asking side of an endpoint, for components and external clients alike. asyncio.
+
+A call ends exactly once: with a result, a typed error from the other side, or an error of our own (deadline,
+cancelled, unavailable, outcome unknown). A reply is taken only if its source and correlation match an open call.
+Nothing is acknowledged before the recipient's reply. A refusal of the gate ends the call but proves nothing about
+execution; so, like an unknown outcome, it is repeated only for calls that carry an idempotency key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+
+from tlsrt.channels.body import (
+    decode_count_untrusted,
+    decode_error_untrusted,
+    decode_value_untrusted,
+    encode_request,
+    encode_value,
+)
+from tlsrt.channels.endpoint import Endpoint, Opened
+from tlsrt.channels.flow import Credit, Inbox
+from tlsrt.channels.frame import (
+    DEADLINE_MAX_MS,
+    FLAG_FINAL,
+    FLAG_STREAM,
+    FLAG_UPLOAD,
+    Kind,
+    correlation,
+    parse_frame_untrusted,
+    parse_header_untrusted,
+)
+from tlsrt.errors import (
+    Busy,
+    CallError,
+    DeadlineExceeded,
+    InvalidArgument,
+    OutcomeUnknown,
+    PeerError,
+    Rejected,
+    Stale,
+    Unavailable,
+    call_error,
+)
+
+RENEW_STREAM_S = 60.0  # a consumer renews its stream so often ...
+STREAM_LIFE_MS = 180_000  # ... and it ends if that is not heard for so long
+UPLOAD_PART_MAX = 128 * 1024
+_REFUSALS = frozenset({"rejected", "stale", "busy", "unavailable", "locked"})
+
+
+class _Open:
+    """One open call."""
+
+    __slots__ = ("credit", "frame", "future", "inbox", "target")
+
+    def __init__(self, target: str, frame: bytes) -> None:
+        self.target = target
+        self.frame = frame
+        self.future: asyncio.Future[Any] | None = None
+        self.inbox: Inbox[Any] | None = None
+        self.credit: Credit | None = None
+
+    def fail(self, error: CallError) -> None:
+        if self.future is not None and not self.future.done():
+            self.future.set_exception(error)
+        if self.inbox is not None:
+            self.inbox.fail(error)
+
+
+class Caller:
+    """Makes calls over an endpoint. `send` hands one sealed frame to the channel; `clock` is the host's BOOTTIME, ms.
+
+    While the channel is down, new calls wait unsealed, at most `waiting_max` of them; see `set_up`.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, send: Callable[[bytes], None], clock: Callable[[], int], *, waiting_max: int = 1024
+    ) -> None:
+        self.endpoint = endpoint
+        self._send = send
+        self._clock = clock
+        self._calls: dict[int, _Open] = {}
+        self._up = asyncio.Event()
+        self._up.set()
+        self._waiting = 0
+        self._waiting_max = waiting_max
+        endpoint.on_new_mailbox = self._recipient_restarted
+
+    # -- the channel's state ----------------------------------------------------------------------------------
+
+    def set_up(self, up: bool) -> None:
+        """Tell whether the channel can carry frames; calls made meanwhile wait."""
+        if up:
+            self._up.set()
+        else:
+            self._up.clear()
+
+    def fail_all(self, error: CallError | None = None, unsent: Sequence[bytes] = ()) -> None:
+        """End every call in flight: as unavailable if its frame is among `unsent`, else with the error."""
+        never_written = {id(frame) for frame in unsent}
+        for call in list(self._calls.values()):
+            if id(call.frame) in never_written:
+                call.fail(Unavailable("the channel went down before the request was sent"))
+            else:
+                call.fail(error or OutcomeUnknown("the channel went down while the request was under way"))
+
+    def _recipient_restarted(self, target: str) -> None:
+        for call in list(self._calls.values()):
+            if call.target == target:
+                call.fail(OutcomeUnknown(f"{target} was restarted while the request was under way"))
+
+    async def _wait_until_up(self, deadline: int) -> None:
+        if self._up.is_set():
+            return
+        if self._waiting >= self._waiting_max:
+            raise Busy("the channel is down and its queue is full")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(max(0, deadline - self._clock()) / 1000):
+                await self._up.wait()
+        except TimeoutError as error:
+            raise Unavailable("the channel stayed down until the deadline; the request was not sent") from error
+        finally:
+            self._waiting -= 1
+
+    # -- calls ------------------------------------------------------------------------------------------------
+
+    async def call(
+        self, target: str, method: str, args: Sequence[object] = (), kwargs: Mapping[str, object] | None = None, *,
+        timeout_s: float = 30.0, idempotency_key: str | None = None,
+    ) -> Any:  # fmt: skip
+        """Call a method and return its result; raises a CallError. `timeout_s` is at most 300 s.
+
+        With an idempotency key the recipient runs it once however often it arrives, so it is repeated here after a
+        lost answer, until the deadline.
+        """
+        body = encode_request(list(args), dict(kwargs or {}), idempotency_key)
+        deadline = self._deadline(timeout_s)
+        while True:
+            await self._wait_until_up(deadline)
+            try:
+                return await self._once(target, method, body, deadline)
+            except Unavailable:
+                if self._clock() + 5 >= deadline:
+                    raise
+            except (OutcomeUnknown, Stale, Rejected):
+                if idempotency_key is None or self._clock() + 5 >= deadline:
+                    raise
+            await asyncio.sleep(0.005)  # a restarted peer serves again after about this long
+
+    async def _once(self, target: str, method: str, body: bytes, deadline: int) -> Any:
+        loop = asyncio.get_running_loop()
+        seq, frame = self.endpoint.seal_request(Kind.REQUEST, target, method, body, deadline)
+        call = self._calls[seq] = _Open(target, frame)
+        future = call.future = loop.create_future()
+        timer = loop.call_later(
+            max(0, deadline - self._clock()) / 1000,
+            call.fail,
+            DeadlineExceeded(f"{target} {method}: no answer in time"),
+        )
+        try:
+            self._send(frame)
+            return await future
+        except asyncio.CancelledError:
+            self._cancel(target, method, seq)
+            raise
+        finally:
+            timer.cancel()
+            del self._calls[seq]
+
+    def stream(
+        self, target: str, method: str, args: Sequence[object] = (), kwargs: Mapping[str, object] | None = None, *,
+        timeout_s: float = 30.0,
+    ) -> AsyncIterator[Any]:  # fmt: skip
+        """Call a streaming method; iterate its items. `timeout_s` bounds the sending of the request only."""
+        return self._stream(target, method, encode_request(list(args), dict(kwargs or {}), None), timeout_s)
+
+    async def _stream(self, target: str, method: str, body: bytes, timeout_s: float) -> AsyncIterator[Any]:
+        await self._wait_until_up(self._deadline(timeout_s))
+        deadline = self._clock() + STREAM_LIFE_MS
+        seq, frame = self.endpoint.seal_request(Kind.REQUEST, target, method, body, deadline, flags=FLAG_STREAM)
+        call = self._calls[seq] = _Open(target, frame)
+        inbox = call.inbox = Inbox()
+        renewal = asyncio.get_running_loop().create_task(self._renew(target, method, seq))
+        try:
+            self._send(frame)
+            while True:
+                item = await inbox.get()
+                due = inbox.credit_due()
+                if due:
+                    self._send_credit(target, method, seq, due)
+                yield item
+        except StopAsyncIteration:
+            return
+        finally:
+            renewal.cancel()
+            del self._calls[seq]
+            if not inbox.ended:
+                self._cancel(target, method, seq)
+
+    async def _renew(self, target: str, method: str, seq: int) -> None:
+        while True:
+            await asyncio.sleep(RENEW_STREAM_S)
+            self._send_credit(target, method, seq, 0)
+
+    async def upload(
+        self, target: str, method: str, parts: AsyncIterator[bytes], args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None, *, timeout_s: float = 300.0,
+    ) -> Any:  # fmt: skip
+        """Call a method that takes a stream of bytes; parts of at most 128 KiB each."""
+        deadline = self._deadline(timeout_s)
+        await self._wait_until_up(deadline)
+        body = encode_request(list(args), dict(kwargs or {}), None)
+        seq, frame = self.endpoint.seal_request(Kind.REQUEST, target, method, body, deadline, flags=FLAG_UPLOAD)
+        call = self._calls[seq] = _Open(target, frame)
+        call.credit = Credit()
+        loop = asyncio.get_running_loop()
+        future = call.future = loop.create_future()
+        timer = loop.call_later(timeout_s, call.fail, DeadlineExceeded(f"{target} {method}: no answer in time"))
+        feeding = loop.create_task(self._feed(call, target, method, seq, parts, deadline))
+        try:
+            self._send(frame)
+            await asyncio.wait((future, feeding), return_when=asyncio.FIRST_COMPLETED)
+            if feeding.done() and feeding.exception() is not None:
+                self._cancel(target, method, seq)
+                await feeding
+            return await future
+        except asyncio.CancelledError:
+            self._cancel(target, method, seq)
+            raise
+        finally:
+            timer.cancel()
+            feeding.cancel()
+            del self._calls[seq]
+
+    async def _feed(
+        self, call: _Open, target: str, method: str, seq: int, parts: AsyncIterator[bytes], deadline: int
+    ) -> None:
+        assert call.credit is not None
+        name = correlation(self.endpoint.session, seq)
+        number = 0
+        async for part in parts:
+            if len(part) > UPLOAD_PART_MAX:
+                raise InvalidArgument(f"a part of an upload has at most {UPLOAD_PART_MAX} bytes, not {len(part)}")
+            await call.credit.take()
+            self._send(
+                self.endpoint.seal_request(
+                    Kind.PART, target, method, encode_value(part), deadline, part=number, correlation=name
+                )[1]
+            )
+            number += 1
+        self._send(
+            self.endpoint.seal_request(
+                Kind.PART, target, method, b"", deadline, part=number, correlation=name, flags=FLAG_FINAL
+            )[1]
+        )
+
+    def _deadline(self, timeout_s: float) -> int:
+        if not 0 < timeout_s <= DEADLINE_MAX_MS / 1000:
+            raise InvalidArgument(f"a timeout is more than 0 and at most {DEADLINE_MAX_MS // 1000} s, not {timeout_s}")
+        return self._clock() + int(timeout_s * 1000)
+
+    def _send_credit(self, target: str, method: str, seq: int, count: int) -> None:
+        self._send_about(Kind.CREDIT, target, method, seq, encode_value(count), self._clock() + STREAM_LIFE_MS)
+
+    def _cancel(self, target: str, method: str, seq: int) -> None:
+        self._send_about(Kind.CANCEL, target, method, seq, b"", self._clock() + 10_000)
+
+    def _send_about(self, kind: Kind, target: str, method: str, seq: int, body: bytes, deadline: int) -> None:
+        """Send a frame about an open call; if that is impossible the call has ended anyway."""
+        try:
+            name = correlation(self.endpoint.session, seq)
+            self._send(self.endpoint.seal_request(kind, target, method, body, deadline, correlation=name)[1])
+        except CallError:
+            pass
+
+    # -- answers ----------------------------------------------------------------------------------------------
+
+    def on_frame_untrusted(self, data: bytes) -> None:
+        """Take one frame from the channel; raise PeerError if it is not an authentic answer to us."""
+        frame = parse_frame_untrusted(data)
+        header = parse_header_untrusted(frame.header)
+        self.on_opened_untrusted(self.endpoint.open_untrusted(frame, header, self._clock()))
+
+    def on_opened_untrusted(self, opened: Opened) -> None:
+        """Take an authentic answer; one to a call that has ended is dropped, a wrong source raises PeerError."""
+        header, body, _ = opened
+        if len(header.correlation) != 24:
+            raise PeerError("no_correlation")
+        call = self._calls.get(int.from_bytes(header.correlation[16:], "big"))
+        if call is None:
+            return
+        if header.kind == Kind.REFUSAL:
+            word = body.decode("ascii", "replace")
+            call.fail(call_error(word if word in _REFUSALS else "rejected", _explain(word, call.target)))
+            return
+        if header.src != call.target:
+            raise PeerError("wrong_replier")
+        if header.kind == Kind.REPLY and call.future is not None:
+            value = decode_value_untrusted(body)
+            if not call.future.done():
+                call.future.set_result(value)
+        elif header.kind == Kind.ERROR:
+            call.fail(decode_error_untrusted(body))
+        elif header.kind == Kind.ITEM and call.inbox is not None:
+            if header.flags & FLAG_FINAL:
+                call.inbox.finish(header.part)
+            else:
+                call.inbox.put(header.part, decode_value_untrusted(body))
+        elif header.kind == Kind.ALLOW and call.credit is not None:
+            call.credit.add(decode_count_untrusted(body))
+        else:
+            raise PeerError("wrong_kind")
+
+
+def _explain(word: str, target: str) -> str:
+    return {
+        "busy": "too many open calls in this session",
+        "stale": f"{target} has been restarted or the epoch has ended",
+        "unavailable": f"{target} is not running",
+        "locked": "the server is locked",
+    }.get(word, f"the gate refused the message to {target}; the reason is in the host's log")
+
+
+def new_idempotency_key() -> str:
+    """Return a fresh key for one logical call."""
+    return os.urandom(16).hex()

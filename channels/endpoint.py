@@ -1,0 +1,320 @@
+"""An endpoint: one session and its keys. It seals what the session says and opens what it is told. Pure.
+
+Theory of operation. A session holds one sequence counter over everything it ever seals: taken when sealing, never
+repeated, so (key, nonce) is unique under every key it uses. Going out, a body is sealed with the request key of the
+recipient; coming back, with the reply key that both derive from it and from the replier's session id. Every frame
+names the epoch whose keys it uses; keys of several epochs are kept while a change is under way, and `commit` says
+which one seals. Opening follows one order: token, addressee, epoch, incarnation, right, body, and only then the
+sequence, which therefore moves only for authentic frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from tlsrt.channels.frame import (
+    DEADLINE_MAX_MS,
+    FROM_REQUESTER,
+    SEQ_MAX,
+    Frame,
+    Header,
+    Kind,
+    nonce,
+    pack_frame,
+    pack_header,
+    proof_data,
+)
+from tlsrt.channels.token import Claims
+from tlsrt.channels.verifier import Verifier, check_deadline
+from tlsrt.config import keys
+from tlsrt.errors import Denied, PeerError, Unavailable
+
+SLACK_MS = 5_000  # an external client's clock offset is known only to a round trip
+REMOTE_SESSIONS_MAX = 4096
+
+
+class RightLike(Protocol):
+    """What a grant says about one recipient."""
+
+    @property
+    def target(self) -> str: ...
+    @property
+    def mailbox(self) -> int: ...
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def methods(self) -> tuple[str, ...]: ...
+
+
+class GrantLike(Protocol):
+    """What a grant says; see `tlsrt.channels.grant`."""
+
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def grace_ms(self) -> int: ...
+    @property
+    def session(self) -> bytes: ...
+    @property
+    def subject(self) -> str: ...
+    @property
+    def token(self) -> bytes: ...
+    @property
+    def token_expires(self) -> int: ...
+    @property
+    def session_ends(self) -> int: ...
+    @property
+    def gate(self) -> int: ...
+    @property
+    def proof_key(self) -> bytes: ...
+    @property
+    def rights(self) -> Sequence[RightLike]: ...
+
+
+@dataclass(slots=True)
+class Capability:
+    """The right to talk to one recipient: a key. Without it there is no talk."""
+
+    mailbox: int
+    key: bytes = field(repr=False)
+    methods: tuple[str, ...]
+    seal: AESGCM = field(repr=False)
+
+
+@dataclass(slots=True)
+class EpochKeys:
+    """Everything a session holds for one epoch."""
+
+    token: bytes = field(repr=False)
+    token_expires: int
+    gate: int
+    proof: AESGCM = field(repr=False)
+    mailbox: int = 0
+    mailbox_root: bytes = field(default=b"", repr=False)
+    rights: dict[str, Capability] = field(default_factory=dict[str, Capability])
+
+
+class Opened(NamedTuple):
+    """One authentic frame."""
+
+    header: Header
+    body: bytes
+    claims: Claims | None  # None where tokens are opaque: at external clients
+
+
+class Endpoint:
+    """One session of one subject. `verifier` is None for external clients, to whom tokens are opaque."""
+
+    def __init__(self, subject: str, verifier: Verifier | None = None) -> None:
+        self.subject = subject
+        self.session = b""
+        self.session_ends = 0
+        self.epoch = 0
+        self.on_new_mailbox: Callable[[str], None] = lambda target: None
+        self._verifier = verifier
+        self._seq = 0
+        self._epochs: dict[int, EpochKeys] = {}
+        self._retiring: dict[int, int] = {}
+        self._request_keys: dict[tuple[bytes, int], tuple[AESGCM, AESGCM]] = {}
+        self._reply_keys: dict[tuple[str, bytes, int, int], AESGCM] = {}
+        self._heard: dict[bytes, tuple[int, int]] = {}
+
+    # -- what the authority says ------------------------------------------------------------------------------
+
+    def apply_session(
+        self, epoch: int, session: bytes, mailbox: int, mailbox_root: bytes, gate: int, proof_key: bytes,
+        token: bytes, token_expires: int, session_ends: int,
+    ) -> None:  # fmt: skip
+        """Take the keys and the token of an epoch; a new session id starts a new counter."""
+        if session != self.session:
+            self.session = session
+            self._seq = 0
+            self._epochs.clear()
+            self._request_keys.clear()
+            self._reply_keys.clear()
+        self.session_ends = session_ends
+        known = self._epochs.get(epoch)
+        self._epochs[epoch] = EpochKeys(
+            token, token_expires, gate, AESGCM(proof_key), mailbox, mailbox_root, known.rights if known else {}
+        )
+        self.epoch = self.epoch if self.epoch in self._epochs else epoch
+
+    def apply_right(self, epoch: int, target: str, mailbox: int, key: bytes, methods: Sequence[str]) -> None:
+        """Take one capability; tell who waits for the recipient if it is another incarnation than before."""
+        held = self._epochs.get(epoch)
+        if held is None:
+            raise PeerError("right_without_session")
+        before = held.rights.get(target)
+        held.rights[target] = Capability(mailbox, key, tuple(methods), AESGCM(key))
+        if before is not None and before.mailbox != mailbox:
+            self.on_new_mailbox(target)
+
+    def apply_grant(self, grant: GrantLike, now: int = 0) -> None:
+        """Take a whole grant, as external clients get it: it also commits its epoch."""
+        self.subject = grant.subject
+        self.apply_session(
+            grant.epoch, grant.session, 0, b"", grant.gate, grant.proof_key, grant.token, grant.token_expires,
+            grant.session_ends,
+        )  # fmt: skip
+        held = self._epochs[grant.epoch].rights
+        for target in held.keys() - {right.target for right in grant.rights}:
+            del held[target]
+        for right in grant.rights:
+            self.apply_right(grant.epoch, right.target, right.mailbox, right.key, right.methods)
+        self.commit(grant.epoch, grant.grace_ms, now)
+
+    def commit(self, epoch: int, grace_ms: int, now: int) -> None:
+        """Seal with this epoch from now on; accept the others for the grace only."""
+        if epoch not in self._epochs:
+            raise PeerError("commit_without_keys")
+        self.epoch = epoch
+        for other in self._epochs:
+            if other < epoch:
+                self._retiring.setdefault(other, now + grace_ms)
+
+    def retire(self, now: int) -> None:
+        """Forget the keys of epochs whose grace is over, and sessions that can no longer speak."""
+        for epoch in [epoch for epoch, until in self._retiring.items() if now >= until]:
+            del self._retiring[epoch]
+            self._epochs.pop(epoch, None)
+            self._request_keys = {key: value for key, value in self._request_keys.items() if key[1] != epoch}
+            self._reply_keys = {key: value for key, value in self._reply_keys.items() if key[2] != epoch}
+        if len(self._heard) > 64:
+            self._heard = {session: heard for session, heard in self._heard.items() if heard[1] > now}
+
+    @property
+    def gate(self) -> int:
+        """The incarnation of the gate that we hold proof keys for; 0 before the first."""
+        held = self._epochs.get(self.epoch)
+        return held.gate if held else 0
+
+    @property
+    def rights(self) -> dict[str, tuple[str, ...]]:
+        """What this session may call: target -> methods."""
+        held = self._epochs.get(self.epoch)
+        return {target: right.methods for target, right in held.rights.items()} if held else {}
+
+    # -- sealing ----------------------------------------------------------------------------------------------
+
+    def seal_request(
+        self, kind: Kind, target: str, method: str, body: bytes, deadline: int, *,
+        part: int = 0, correlation: bytes = b"", flags: int = 0,
+    ) -> tuple[int, bytes]:  # fmt: skip
+        """Return (seq, frame); raise Denied without a right to the target, Unavailable without a session."""
+        held = self._epochs.get(self.epoch)
+        if held is None:
+            raise Unavailable("the session is not open yet")
+        right = held.rights.get(target)
+        if right is None:
+            raise Denied(f"{self.subject} may not call {target}: no policy line allows it")
+        seq = self._next()
+        header = Header(
+            1, kind, self.session, seq, part, self.subject, target, right.mailbox, held.gate, method,
+            self.epoch, deadline, correlation, flags,
+        )  # fmt: skip
+        return seq, self._seal(held, header, right.seal, body)
+
+    def seal_reply(
+        self, kind: Kind, request: Header, body: bytes, deadline: int, *, correlation: bytes, part: int = 0,
+        flags: int = 0,
+    ) -> bytes:  # fmt: skip
+        """Return a frame back to the sender of a request; raise Unavailable if its keys are gone."""
+        held = self._epochs.get(self.epoch)
+        if held is None:
+            raise Unavailable("the session is not open yet")
+        seal = self._keys_with(request.session, self.epoch, held)[1]
+        header = Header(
+            1, kind, self.session, self._next(), part, self.subject, request.src, held.mailbox, held.gate,
+            request.method, self.epoch, deadline, correlation, flags,
+        )  # fmt: skip
+        return self._seal(held, header, seal, body)
+
+    def _next(self) -> int:
+        if self._seq >= SEQ_MAX:
+            raise Unavailable("the session has used up its sequence numbers; open a new one")
+        self._seq += 1
+        return self._seq
+
+    def _seal(self, held: EpochKeys, header: Header, seal: AESGCM, body: bytes) -> bytes:
+        packed = pack_header(header)
+        number = nonce(header.seq)
+        sealed = seal.encrypt(number, body, packed)
+        proof = held.proof.encrypt(number, b"", proof_data(packed, held.token, sealed))
+        return pack_frame(packed, held.token, sealed, proof)
+
+    # -- opening ----------------------------------------------------------------------------------------------
+
+    def open_untrusted(self, frame: Frame, header: Header, now: int) -> Opened:
+        """Return an authentic frame that is meant for us; raise PeerError with the reason otherwise."""
+        if header.kind == Kind.REFUSAL:
+            return self._refusal_untrusted(frame, header)
+        claims = self._verifier.check_untrusted(header, frame.token, now) if self._verifier else None
+        if header.dst != self.subject:
+            raise PeerError("not_mine")
+        check_deadline(header, now, DEADLINE_MAX_MS + SLACK_MS)
+        held = self._epochs.get(header.epoch)
+        if held is None:
+            raise PeerError("stale_epoch")
+        key = (
+            self._request_key_untrusted(header, held, claims)
+            if header.kind in FROM_REQUESTER
+            else self._reply_key_untrusted(header, held)
+        )
+        try:
+            body = key.decrypt(nonce(header.seq), frame.body, frame.header)
+        except InvalidTag as error:
+            raise PeerError("body_forged") from error
+        self._advance_untrusted(header, claims.expires if claims else header.deadline)
+        return Opened(header, body, claims)
+
+    def _refusal_untrusted(self, frame: Frame, header: Header) -> Opened:
+        """A refusal is the gate's unsealed word: it can end one of our calls and nothing else."""
+        if header.dst != self.subject or header.correlation[:16] != self.session or len(frame.body) > 32:
+            raise PeerError("bad_refusal")
+        return Opened(header, frame.body, None)
+
+    def _request_key_untrusted(self, header: Header, held: EpochKeys, claims: Claims | None) -> AESGCM:
+        if claims is None:
+            raise PeerError("request_to_client")  # external clients have no mailbox
+        if header.mailbox != held.mailbox:
+            raise PeerError("stale_mailbox")
+        if not claims.allows(self.subject, header.method):
+            raise PeerError("not_allowed")
+        return self._keys_with(header.session, header.epoch, held)[0]
+
+    def _reply_key_untrusted(self, header: Header, held: EpochKeys) -> AESGCM:
+        right = held.rights.get(header.src)
+        if right is None or header.mailbox != right.mailbox or header.correlation[:16] != self.session:
+            raise PeerError("unasked_reply")
+        index = (header.src, header.session, header.epoch, right.mailbox)
+        key = self._reply_keys.get(index)
+        if key is None:
+            if len(self._reply_keys) >= REMOTE_SESSIONS_MAX:
+                self._reply_keys.clear()  # derived again at need
+            key = self._reply_keys[index] = AESGCM(keys.reply_key(right.key, header.session))
+        return key
+
+    def _keys_with(self, session: bytes, epoch: int, held: EpochKeys) -> tuple[AESGCM, AESGCM]:
+        """Return the request key of a session to us, and the reply key of ours to it."""
+        pair = self._request_keys.get((session, epoch))
+        if pair is None:
+            if len(self._request_keys) >= REMOTE_SESSIONS_MAX:
+                self._request_keys.clear()  # derived again at need
+            request = keys.request_key(held.mailbox_root, session)
+            pair = (AESGCM(request), AESGCM(keys.reply_key(request, self.session)))
+            self._request_keys[session, epoch] = pair
+        return pair
+
+    def _advance_untrusted(self, header: Header, until: int) -> None:
+        """Accept a sequence number once; what is kept of a session lasts as long as its last token."""
+        last = self._heard.get(header.session)
+        if last is not None and header.seq <= last[0]:
+            raise PeerError("replay")
+        if last is None and len(self._heard) >= REMOTE_SESSIONS_MAX:
+            raise PeerError("too_many_sessions")
+        self._heard[header.session] = (header.seq, max(until, last[1] if last else 0))
