@@ -1,0 +1,72 @@
+"""Who may write, or cannot read, the code that loops run: by the mode bits of the files."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Container, Iterable, Iterator
+from pathlib import Path
+
+from tlsrt.config.files import told
+
+MAX_SENTENCES = 10
+
+
+def writable_by(paths: Iterable[Path], uids: Container[int]) -> list[str]:
+    """Return the files and folders at, below and around `paths` that one of `uids` (gids alike) could write."""
+    found: dict[str, None] = {}
+    for path in paths:
+        with told("look at", path):
+            above = [(str(folder), os.stat(folder)) for folder in path.parents]
+            for name, status in (*above, *_below(str(path))):
+                if _writable(status, uids):
+                    found[name] = None
+    return list(found)
+
+
+def unreadable_for_others(roots: Iterable[Path]) -> list[str]:
+    """Return a sentence for each file or folder at and below `roots` that only its owner or group can read.
+
+    The folders above do not matter: a root is bound into the loop's own tree. At most 10 sentences.
+    """
+    found: list[str] = []
+    for root in roots:
+        with told("look at", root):
+            found += [_sentence(name, status) for name, status in _below(str(root)) if not _readable(status)]
+    if len(found) > MAX_SENTENCES:
+        found[MAX_SENTENCES:] = [f"and {len(found) - MAX_SENTENCES} more files or folders like these"]
+    return found
+
+
+def _below(path: str) -> Iterator[tuple[str, os.stat_result]]:
+    status = os.stat(path)
+    yield path, status
+    if stat.S_ISDIR(status.st_mode):
+        with os.scandir(path) as entries:
+            names = sorted(entry.name for entry in entries if not _skipped(entry))
+        for name in names:
+            yield from _below(f"{path}/{name}")
+
+
+def _skipped(entry: os.DirEntry[str]) -> bool:
+    # a link is judged where it points to, if that is below a root too; Python does without its cache
+    return entry.is_symlink() or entry.name == "__pycache__"
+
+
+def _writable(status: os.stat_result, uids: Container[int]) -> bool:
+    if status.st_uid in uids:
+        return True
+    if stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX:
+        return False  # as in /tmp: others may add, but not replace what is there
+    return bool(status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and status.st_gid in uids))
+
+
+def _readable(status: os.stat_result) -> bool:
+    wanted = stat.S_IROTH | stat.S_IXOTH if stat.S_ISDIR(status.st_mode) else stat.S_IROTH
+    return status.st_mode & wanted == wanted
+
+
+def _sentence(name: str, status: os.stat_result) -> str:
+    kind, change = ("folder", "o+rx") if stat.S_ISDIR(status.st_mode) else ("file", "o+r")
+    mode = stat.S_IMODE(status.st_mode)
+    return f"the component {kind} {name} has mode {mode:04o}, so a loop cannot read it: chmod {change} it"

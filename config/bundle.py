@@ -1,0 +1,121 @@
+"""The client bundle: one file of mode 0600 with all that a client needs to reach a host and to prove who it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tlsrt.config.files import open_regular, told, write_new
+from tlsrt.errors import ConfigError
+
+VERSION = 1
+MAX_BUNDLE_BYTES = 1 << 18
+_TEXTS = ("name", "host", "server_name", "ca", "certificate", "key")
+_KEYS = {"tlsrt_bundle", "install", "port", "issuer", *_TEXTS}
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """`install_id` is 16 bytes, `issuer_public` the raw Ed25519 key (32 bytes) that signs tokens and grants."""
+
+    version: int
+    install_id: bytes
+    name: str
+    host: str
+    port: int
+    server_name: str
+    ca_pem: bytes
+    certificate_pem: bytes
+    key_pem: bytes = field(repr=False)
+    issuer_public: bytes
+
+
+def write_bundle(path: Path, bundle: Bundle) -> None:
+    """Write a bundle to a new file of mode 0600. Raises ConfigError, also when the file exists."""
+    write_new(path, encode_bundle(bundle), 0o600)
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Return the bundle in `path`. Raises ConfigError, also when group or others may touch the file."""
+    if not os.path.lexists(path):
+        raise ConfigError(f"there is no client bundle at {path}: `tlsrt-supervisor init` writes one, copy it there")
+    descriptor = open_regular(path, "the client bundle")
+    try:
+        status = os.fstat(descriptor)
+        with told("read", path):
+            data = os.pread(descriptor, MAX_BUNDLE_BYTES + 1, 0)
+    finally:
+        os.close(descriptor)
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o077:
+        raise ConfigError(f"the client bundle {path} has mode {mode:04o} and holds a private key: chmod 0600 it")
+    if status.st_uid not in (0, os.geteuid()) and os.geteuid() != 0:
+        raise ConfigError(f"the client bundle {path} belongs to uid {status.st_uid}: use one of your own")
+    return parse_bundle_untrusted(data, str(path))
+
+
+def encode_bundle(bundle: Bundle) -> bytes:
+    """Return the JSON text of a bundle."""
+    tree = {
+        "tlsrt_bundle": bundle.version,
+        "install": bundle.install_id.hex(),
+        "name": bundle.name,
+        "host": bundle.host,
+        "port": bundle.port,
+        "server_name": bundle.server_name,
+        "issuer": bundle.issuer_public.hex(),
+        "ca": bundle.ca_pem.decode("ascii"),
+        "certificate": bundle.certificate_pem.decode("ascii"),
+        "key": bundle.key_pem.decode("ascii"),
+    }
+    return json.dumps(tree, indent=1).encode() + b"\n"
+
+
+def parse_bundle_untrusted(data: bytes, where: str) -> Bundle:
+    """Return the bundle in `data`, a file called `where`. Raises ConfigError for anything else."""
+    tree = _tree(data, where)
+    version = tree.get("tlsrt_bundle")
+    if version != VERSION or isinstance(version, bool):
+        raise ConfigError(f"{where} is a bundle of another version than {VERSION}: get a new one from the host")
+    if tree.keys() != _KEYS or not all(isinstance(tree[key], str) and tree[key].isascii() for key in _TEXTS):
+        raise _damaged(where)
+    port = tree["port"]
+    if type(port) is not int or not 0 <= port <= 65535:
+        raise _damaged(where)
+    return Bundle(
+        version=VERSION,
+        install_id=_hex(tree["install"], 16, where),
+        name=tree["name"],
+        host=tree["host"],
+        port=port,
+        server_name=tree["server_name"],
+        ca_pem=tree["ca"].encode(),
+        certificate_pem=tree["certificate"].encode(),
+        key_pem=tree["key"].encode(),
+        issuer_public=_hex(tree["issuer"], 32, where),
+    )
+
+
+def _tree(data: bytes, where: str) -> dict[str, Any]:
+    try:
+        tree = json.loads(data) if len(data) <= MAX_BUNDLE_BYTES else None
+    except (ValueError, RecursionError):
+        tree = None
+    if not isinstance(tree, dict) or "tlsrt_bundle" not in tree:
+        raise ConfigError(f"{where} is not a tlsrt client bundle, or is damaged: copy it again from the host")
+    return tree
+
+
+def _hex(value: object, size: int, where: str) -> bytes:
+    if not isinstance(value, str) or not re.fullmatch(f"[0-9a-f]{{{2 * size}}}", value):
+        raise _damaged(where)
+    return bytes.fromhex(value)
+
+
+def _damaged(where: str) -> ConfigError:
+    return ConfigError(f"the client bundle {where} is damaged: copy it again from the host")

@@ -1,0 +1,21 @@
+"""What a host has without saying so: the built-in components and the built-in policy lines."""
+
+from __future__ import annotations
+
+from tlsrt.config.schema import ComponentConfig, PolicyRule
+
+RESERVED_NAMES = ("authority", "client", "supervisor")  # addresses and processes of the runtime itself
+
+COMPONENTS: tuple[ComponentConfig, ...] = tuple(
+    ComponentConfig(loop=loop, name=name, class_path=f"tlsrt.loops.{loop}.{name}:{kind}", builtin=True)
+    for loop, name, kind in (
+        ("primary", "kernel", "Kernel"),
+        ("primary", "hardware", "Hardware"),
+        ("secondary", "store", "Store"),
+        ("third", "io", "InputOutput"),
+        ("forth", "power", "Power"),
+        ("external", "network", "Network"),
+    )
+)
+
+POLICY: tuple[PolicyRule, ...] = ()  # default deny: no built-in component calls another one

@@ -1,0 +1,137 @@
+"""YAML text to nodes that know their line and column. Pure.
+
+Built on the parser's events instead of yaml.compose, because only events show an unused anchor, an explicit tag, or
+nesting before it becomes recursion. Aliases, anchors and tags are refused, so the text says all there is to say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import yaml
+
+from tlsrt.errors import ConfigError
+
+MAX_DEPTH = 16
+MAX_PROBLEMS = 100
+_CORE = "tag:yaml.org,2002:"
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is missing where libyaml is
+
+
+@dataclass(slots=True)
+class Node:
+    """One value of the file; line and column count from 1."""
+
+    kind: Literal["scalar", "list", "map"]
+    line: int
+    column: int
+    tag: str = ""  # of a scalar: str, int, float, bool, null, timestamp ...
+    text: str = ""
+    items: list[Node] | None = None  # of a list
+    pairs: list[tuple[Node, Node]] | None = None  # of a map, doubles included
+
+
+class Problems:
+    """Collects what is wrong with one file, so that the operator sees all of it at once."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._found: list[tuple[int, int, str]] = []
+
+    def add(self, line: int, column: int, sentence: str) -> None:
+        self._found.append((line, column, sentence))
+
+    def raise_if_any(self) -> None:
+        """Raise ConfigError with every problem as `FILE:LINE:COL: sentence`, in the order of the file."""
+        if not self._found:
+            return
+        found = sorted(self._found)
+        lines = [f"{self._file}:{line}:{column}: {sentence}" for line, column, sentence in found[:MAX_PROBLEMS]]
+        if len(found) > MAX_PROBLEMS:
+            lines.append(f"{self._file}: and {len(found) - MAX_PROBLEMS} more problems")
+        raise ConfigError(lines)
+
+
+class _TooDeep(Exception):
+    pass
+
+
+def read_document(text: str, problems: Problems) -> Node | None:
+    """Return the one document of `text`, or None after adding a problem. Raises nothing for any text."""
+    loader = None
+    try:
+        loader = _LOADER(text)
+        return _Composer(loader, problems).document()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        problems.add(line, column, f"this is not YAML: {error.problem or error.context}")
+    except yaml.YAMLError as error:
+        problems.add(1, 1, f"this is not YAML: {' '.join(str(error).split())}")
+    except _TooDeep:
+        pass
+    finally:
+        if loader is not None:
+            loader.dispose()
+    return None
+
+
+class _Composer:
+    def __init__(self, loader: Any, problems: Problems) -> None:
+        self._loader = loader
+        self._problems = problems
+
+    def document(self) -> Node | None:
+        self._loader.get_event()  # StreamStart
+        if self._loader.check_event(yaml.StreamEndEvent):
+            self._problems.add(1, 1, "the file is empty")
+            return None
+        self._loader.get_event()  # DocumentStart
+        root = self._node(0)
+        self._loader.get_event()  # DocumentEnd
+        if not self._loader.check_event(yaml.StreamEndEvent):
+            self._refuse(self._loader.get_event(), "a second document starts here, and only one is allowed")
+        return root
+
+    def _node(self, depth: int) -> Node:
+        event = self._loader.get_event()
+        if depth > MAX_DEPTH:
+            self._refuse(event, f"values are nested deeper than {MAX_DEPTH} levels")
+            raise _TooDeep
+        self._refuse_marks(event)
+        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        if isinstance(event, yaml.SequenceStartEvent):
+            return Node("list", line, column, items=self._items(depth))
+        if isinstance(event, yaml.MappingStartEvent):
+            return Node("map", line, column, pairs=self._pairs(depth))
+        if isinstance(event, yaml.AliasEvent):
+            return Node("scalar", line, column, tag="alias")
+        tag = self._loader.resolve(yaml.ScalarNode, event.value, event.implicit)
+        return Node("scalar", line, column, tag=str(tag).removeprefix(_CORE), text=event.value)
+
+    def _items(self, depth: int) -> list[Node]:
+        items: list[Node] = []
+        while not self._loader.check_event(yaml.SequenceEndEvent):
+            items.append(self._node(depth + 1))
+        self._loader.get_event()
+        return items
+
+    def _pairs(self, depth: int) -> list[tuple[Node, Node]]:
+        pairs: list[tuple[Node, Node]] = []
+        while not self._loader.check_event(yaml.MappingEndEvent):
+            key = self._node(depth + 1)
+            pairs.append((key, self._node(depth + 1)))
+        self._loader.get_event()
+        return pairs
+
+    def _refuse_marks(self, event: Any) -> None:
+        if isinstance(event, yaml.AliasEvent):
+            self._refuse(event, f"aliases are not allowed: put *{event.anchor} in quotes, or write the value out")
+        elif event.anchor is not None:
+            self._refuse(event, f"anchors are not allowed: remove &{event.anchor}")
+        elif event.tag is not None:
+            self._refuse(event, f"tags are not allowed: remove {event.tag.replace(_CORE, '!!')}")
+
+    def _refuse(self, event: Any, sentence: str) -> None:
+        self._problems.add(event.start_mark.line + 1, event.start_mark.column + 1, sentence)

@@ -1,0 +1,198 @@
+"""`init` makes everything a host needs in one folder, `seal` renews its boot token.
+
+init writes all or nothing: into a folder of its own that is renamed at the end, or, where the folder exists, file by
+file, none of which may exist before, and all of which go again when one fails.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+from tlsrt.config import keys
+from tlsrt.config.boot import MAX_TOKEN_BYTES, make_boot_token, parse_boot_token_untrusted
+from tlsrt.config.bundle import VERSION, Bundle, encode_bundle
+from tlsrt.config.fields import DOOR
+from tlsrt.config.files import read_bounded, replace, sync_folder, told, write_new
+from tlsrt.config.json_schema import json_schema
+from tlsrt.config.load import load_config
+from tlsrt.config.measure import is_checkout, measure
+from tlsrt.config.providers import check_master_key, open_master_key, read_master_key
+from tlsrt.config.schema import Config
+from tlsrt.config.template import config_text
+from tlsrt.errors import ConfigError
+
+FOLDERS = ("state", "run", "log")
+FILES = {
+    "tlsrt.yaml": "the configuration, with comments",
+    "tlsrt.schema.json": "its schema, for editors",
+    "master.key": "the root of every key: keep a copy in a safe place, nobody can make it again",
+    "boot.token": "what was sealed: code, configuration and certificate names",
+    "ca.key": "the key of the development CA: keep it off this host when you have enrolled your clients",
+    "ca.crt": "the development CA",
+    "server.key": "the server's key",
+    "server.crt": "the server's certificate",
+    "admin.tlsrt": "the bundle of the client admin: whoever has it is admin",
+}
+_PUBLIC = ("tlsrt.yaml", "tlsrt.schema.json", "ca.crt", "server.crt")
+
+
+def initialise(directory: Path, *, host: str, port: int, now: datetime) -> list[str]:
+    """Make a new installation in `directory` and return the lines to print; never overwrites. Raises ConfigError."""
+    _check_door(host, port)
+    if os.path.lexists(directory):
+        if not directory.is_dir():
+            raise ConfigError(f"{directory} exists and is not a folder: choose another place")
+        _refuse_existing(directory)
+        _fill(directory, host, port, now)
+    else:
+        _make_whole(directory, host, port, now)
+    return _report(directory)
+
+
+def seal(config: Config, *, minimum_seal: int = 0) -> int:
+    """Renew the boot token for the host as it is now and return the new seal number. Raises ConfigError.
+
+    The number is one above that of the present token and above `minimum_seal`, the one in the authority's state,
+    which counts when the token is lost.
+    """
+    key = _master_key(config)
+    number = max(_present_seal(config.boot_token), minimum_seal) + 1
+    token = make_boot_token(_boot_key(config, key), number, measure(config)).encode()
+    check_master_key(key, token)
+    replace(config.boot_token, token, 0o600)
+    return number
+
+
+def _check_door(host: str, port: int) -> None:
+    if not re.fullmatch(DOOR.fields["host"].pattern, host):
+        raise ConfigError(f"{host!r} is not a host name or an IP address")
+    if not 1 <= port <= 65535:
+        raise ConfigError(f"the port must be from 1 to 65535, not {port}")
+
+
+def _refuse_existing(directory: Path) -> None:
+    for name in (*FILES, *FOLDERS):
+        if os.path.lexists(directory / name):
+            raise ConfigError(f"{directory / name} exists, and init never overwrites: nothing was written")
+
+
+def _make_whole(directory: Path, host: str, port: int, now: datetime) -> None:
+    with told("write", directory):
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        _fill(folder, host, port, now)
+        with told("write", directory):
+            os.rename(folder, directory)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    sync_folder(directory.parent)
+
+
+def _fill(directory: Path, host: str, port: int, now: datetime) -> None:
+    made: list[Path] = []
+    try:
+        for name in FOLDERS:
+            with told("write", directory / name):
+                os.mkdir(directory / name, 0o700)
+            made.append(directory / name)
+        for name, data in _contents(host, port, now).items():
+            write_new(directory / name, data, 0o644 if name in _PUBLIC else 0o600)
+            made.append(directory / name)
+        config = load_config(directory / "tlsrt.yaml")
+        token = make_boot_token(_boot_key(config, _master_key(config)), 1, measure(config))
+        write_new(config.boot_token, token.encode(), 0o600)
+        made.append(config.boot_token)
+        sync_folder(directory)
+    except BaseException:
+        for path in reversed(made):
+            path.rmdir() if path.name in FOLDERS else path.unlink(missing_ok=True)
+        raise
+
+
+def _contents(host: str, port: int, now: datetime) -> dict[str, bytes]:
+    from tlsrt.config import pki  # x509 is slow to import, and seal does without
+
+    install_id, master_key = secrets.token_bytes(16), secrets.token_bytes(32)
+    ca = pki.make_ca(install_id, now)
+    server = pki.issue_server(ca, install_id, host, now)
+    admin = pki.issue_client(ca, install_id, "admin", now)
+    text = config_text(
+        install=install_id.hex(),
+        host=host,
+        port=port,
+        fingerprint=pki.fingerprint(admin.certificate_pem).hex(),
+        checkout=is_checkout(),
+    )
+    reach = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    issuer = _issuer_public(install_id, master_key)
+    bundle = Bundle(
+        VERSION,
+        install_id,
+        "admin",
+        reach,
+        port,
+        reach,
+        ca.certificate_pem,
+        admin.certificate_pem,
+        admin.key_pem,
+        issuer,
+    )
+    return {
+        "tlsrt.yaml": text.encode(),
+        "tlsrt.schema.json": json.dumps(json_schema(), indent=2).encode() + b"\n",
+        "master.key": master_key,
+        "ca.key": ca.key_pem,
+        "ca.crt": ca.certificate_pem,
+        "server.key": server.key_pem,
+        "server.crt": server.certificate_pem,
+        "admin.tlsrt": encode_bundle(bundle),
+    }
+
+
+def _issuer_public(install_id: bytes, master_key: bytes) -> bytes:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    seed = keys.issuer_seed(keys.extract(install_id, master_key), 1)
+    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+
+
+def _boot_key(config: Config, master_key: bytes) -> bytes:
+    return keys.boot_mac_key(keys.extract(config.install_id, master_key))
+
+
+def _master_key(config: Config) -> bytes:
+    descriptor = open_master_key(config.master_key, {0, os.geteuid()})
+    try:
+        return read_master_key(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _present_seal(path: Path) -> int:
+    if not os.path.lexists(path):
+        return 0
+    try:
+        return parse_boot_token_untrusted(read_bounded(path, MAX_TOKEN_BYTES, "the boot token")).seal
+    except ConfigError:
+        return 0  # damaged, which seal mends
+
+
+def _report(directory: Path) -> list[str]:
+    lines = [f"wrote {directory / name}: {what}" for name, what in FILES.items()]
+    lines.append(f"made {directory}/state, run and log")
+    command = "" if directory == Path("var") else f" --config {directory / 'tlsrt.yaml'}"
+    bundle = "" if directory == Path("var") else f" --bundle {directory / 'admin.tlsrt'}"
+    lines.append(f"next: tlsrt-supervisor start{command}")
+    lines.append(f"then, in a second terminal: tlsrt{bundle} call primary/kernel uname")
+    if is_checkout():
+        lines.append("this is a development checkout: measure is warn, so changed code starts and is reported")
+    return lines

@@ -1,0 +1,218 @@
+"""The configuration file, read once: YAML to a frozen Config, or every problem at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tlsrt.config import defaults, fields
+from tlsrt.config.check import BAD, Checker, nearest
+from tlsrt.config.document import Problems, read_document
+from tlsrt.config.files import read_bounded
+from tlsrt.config.schema import (
+    DEFAULT_LOOPS,
+    ClientConfig,
+    ComponentConfig,
+    Config,
+    DoorConfig,
+    KeySource,
+    LimitsConfig,
+    LoopConfig,
+    PolicyRule,
+    SandboxConfig,
+)
+from tlsrt.errors import ConfigError
+
+MAX_FILE_BYTES = 1 << 20
+NO_MASTER_KEY = (
+    "there is no master_key, so nothing starts: add `master_key: {provider: file, path: FILE}` "
+    "with a FILE of 32 random bytes and mode 0600"
+)
+
+Tree = Mapping[str, Any]
+
+
+def load_config(path: Path) -> Config:
+    """Return the configuration in `path`. Raises ConfigError with every problem as `FILE:LINE:COL: sentence`."""
+    return parse_config(_read(path), path)
+
+
+def parse_config(data: bytes, path: Path) -> Config:
+    """Return the configuration that `data`, the bytes of the file `path`, says; touches no file. Raises ConfigError."""
+    problems = Problems(str(path))
+    root = read_document(_text(data, path), problems)
+    if root is None:
+        problems.raise_if_any()
+        raise ConfigError(f"{path}:1:1: the file is empty")
+    checker = Checker(problems)
+    value = checker.check(root, fields.FILE)
+    tree: Tree = value if isinstance(value, dict) else {}
+    if isinstance(value, dict):
+        if ("master_key",) not in checker.marks:
+            problems.add(root.line, root.column, NO_MASTER_KEY)
+        _check_names(tree, checker)
+    problems.raise_if_any()
+    return _config(tree, Path(os.path.abspath(path)))
+
+
+def _read(path: Path) -> bytes:
+    if not os.path.lexists(path):
+        raise ConfigError(f"there is no configuration at {path}: run `tlsrt-supervisor init DIR` to make one")
+    return read_bounded(path, MAX_FILE_BYTES, "the configuration")
+
+
+def _text(data: bytes, path: Path) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        line = before.count(b"\n") + 1
+        column = error.start - (before.rfind(b"\n") + 1) + 1
+        raise ConfigError(f"{path}:{line}:{column}: the file is not UTF-8 text") from None
+
+
+# Names that must exist
+
+
+def _check_names(tree: Tree, checker: Checker) -> None:
+    """Add a problem for every reserved or unknown loop, component and client."""
+    loops = [*DEFAULT_LOOPS, *tree.get("loops", ())]
+    for name in tree.get("loops", ()):
+        if name in defaults.RESERVED_NAMES:
+            checker.problems.add(*checker.marks["loops", name], f"{name} is a name of the runtime: choose another one")
+    addresses = {component.address for component in defaults.COMPONENTS}
+    for address, value in tree.get("components", {}).items():
+        _check_component(address, value, loops, addresses, checker)
+    gone = {address for address, value in tree.get("components", {}).items() if value is None}
+    addresses = (addresses | set(tree.get("components", ()))) - gone
+    clients = [f"client/{name}" for name in tree.get("clients", ())]
+    for line, value in tree.get("policy", {}).items():
+        if value is not BAD:
+            _check_rule(line, addresses, clients, loops, checker)
+    _check_fingerprints(tree, checker)
+
+
+def _check_component(
+    address: str, value: object, loops: Iterable[str], builtin: Iterable[str], checker: Checker
+) -> None:
+    mark = checker.marks["components", address]
+    loop = address.partition("/")[0]
+    if "/" in address and loop not in loops:
+        checker.problems.add(*mark, f"{address}: there is no loop {loop}{nearest(loop, loops)}")
+    if address in builtin:
+        return
+    if value is None:
+        checker.problems.add(
+            *mark, f"{address} is not built in, so null switches nothing off{nearest(address, builtin)}"
+        )
+    elif isinstance(value, dict) and "class" not in value and ("components", address, "class") not in checker.marks:
+        checker.problems.add(*mark, f"{address} has no class: name it as package.module:Class")
+
+
+def _check_rule(
+    line: str, addresses: Iterable[str], clients: list[str], loops: Iterable[str], checker: Checker
+) -> None:
+    mark = checker.marks["policy", line]
+    source, target = _sides(line)
+    if source.startswith("*/"):
+        checker.problems.add(*mark, f"{line}: the left side must name a loop or client, {source} would let everyone in")
+    elif not _exists(source, [*addresses, *clients, "client/"], loops):
+        hint = nearest(source, [*addresses, *clients])
+        checker.problems.add(*mark, f"{line}: there is no {source} that could call{hint}")
+    if target.startswith("client/"):
+        checker.problems.add(*mark, f"{line}: a client cannot be called")
+    elif not _exists(target, addresses, loops):
+        checker.problems.add(*mark, f"{line}: there is no {target} to call{nearest(target, addresses)}")
+
+
+def _exists(side: str, addresses: Iterable[str], loops: Iterable[str]) -> bool:
+    loop, name = side.split("/")
+    if name == "*":
+        return loop in ("*", *loops) or any(address.startswith(f"{loop}/") for address in addresses)
+    if loop == "*":
+        return any(address.endswith(f"/{name}") for address in addresses)
+    return side in addresses
+
+
+def _sides(line: str) -> tuple[str, str]:
+    source, _, target = line.partition("->")
+    return source.strip(), target.strip()
+
+
+def _check_fingerprints(tree: Tree, checker: Checker) -> None:
+    seen: dict[str, str] = {}
+    for name, client in tree.get("clients", {}).items():
+        if not isinstance(client, dict) or "fingerprint" not in client:
+            continue
+        first = seen.setdefault(client["fingerprint"].replace(":", "").lower(), name)
+        if first != name:
+            mark = checker.marks["clients", name, "fingerprint"]
+            checker.problems.add(*mark, f"client {name} has the fingerprint of {first}: each client needs its own key")
+
+
+# The tree to values
+
+
+def _config(tree: Tree, path: Path) -> Config:
+    folder = path.parent
+    return Config(
+        path=path,
+        install_id=bytes.fromhex(tree["install"]),
+        master_key=_key_source(tree["master_key"], folder),
+        boot_token=folder / tree["boot_token"],
+        measure=tree.get("measure", "strict"),
+        state_dir=folder / tree.get("state_dir", "state"),
+        run_dir=folder / tree.get("run_dir", "run"),
+        log_dir=folder / tree.get("log_dir", "log"),
+        door=_door(tree["door"], folder),
+        loops=_loops(tree.get("loops", {}), folder),
+        components=_components(tree.get("components", {})),
+        policy=defaults.POLICY
+        + tuple(PolicyRule(*_sides(line), tuple(m)) for line, m in tree.get("policy", {}).items()),
+        clients=tuple(
+            ClientConfig(name, bytes.fromhex(client["fingerprint"].replace(":", "")))
+            for name, client in tree.get("clients", {}).items()
+        ),
+        sandbox=SandboxConfig(**tree.get("sandbox", {})),
+        limits=LimitsConfig(**tree.get("limits", {})),
+    )
+
+
+def _key_source(tree: Tree, folder: Path) -> KeySource:
+    if tree["provider"] == "file":
+        return KeySource("file", path=folder / tree["path"])
+    return KeySource("credential", name=tree["name"])
+
+
+def _door(tree: Tree, folder: Path) -> DoorConfig:
+    paths = {name: folder / tree[name] for name in ("certificate", "key", "client_ca")}
+    return DoorConfig(**{"host": "127.0.0.1", "port": 7443, **tree, **paths})
+
+
+def _loops(tree: Tree, folder: Path) -> tuple[LoopConfig, ...]:
+    names = [*DEFAULT_LOOPS, *(name for name in tree if name not in DEFAULT_LOOPS)]
+    return tuple(_loop(name, tree.get(name) or {}, folder) for name in names)
+
+
+def _loop(name: str, tree: Tree, folder: Path) -> LoopConfig:
+    read = tuple(folder / path for path in tree.get("read", ()))
+    return LoopConfig(**{"name": name, "network": name == "external", **tree, "read": read})
+
+
+def _components(tree: Tree) -> tuple[ComponentConfig, ...]:
+    builtin = {component.address: component for component in defaults.COMPONENTS}
+    names = [*builtin, *(address for address in tree if address not in builtin)]
+    made = (_component(address, tree.get(address, {}), builtin.get(address)) for address in names)
+    return tuple(component for component in made if component is not None)
+
+
+def _component(address: str, tree: Tree | None, builtin: ComponentConfig | None) -> ComponentConfig | None:
+    if tree is None:
+        return None
+    loop, name = address.split("/")
+    options = tree.get("options", {})
+    if builtin and "class" not in tree:
+        return ComponentConfig(loop, name, builtin.class_path, options, builtin=True)
+    return ComponentConfig(loop, name, tree["class"], options)

@@ -1,0 +1,169 @@
+"""The development CA and its certificates: ECDSA P-256, X.509 v3 (RFC 5280), PEM in and out.
+
+`init` makes one CA that signs the server and the clients. A client is who the one URI in its certificate says,
+`spiffe://tlsrt.INSTALL/client/NAME`, so a certificate of another installation is nobody here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from tlsrt.config.fields import NAME
+from tlsrt.errors import ConfigError, PeerError
+
+CA_LIFE = timedelta(days=3652)
+LEAF_LIFE = timedelta(days=398)  # the longest that browsers take
+CLOCK_SKEW = timedelta(minutes=5)
+MAX_CERTIFICATE_BYTES = 1 << 16
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+_X509_ERRORS = (
+    ValueError, TypeError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A certificate and its private key, both PEM."""
+
+    certificate_pem: bytes
+    key_pem: bytes = field(repr=False)
+
+
+def make_ca(install_id: bytes, now: datetime) -> Issued:
+    """Return a new CA for an installation, valid for ten years."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = _name(f"tlsrt {install_id.hex()[:8]} CA")
+    builder = _builder(name, name, key.public_key(), now, CA_LIFE)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    builder = builder.add_extension(_key_usage(signs_certificates=True), critical=True)
+    return _issued(builder.sign(key, hashes.SHA256()), key)
+
+
+def issue_server(ca: Issued, install_id: bytes, host: str, now: datetime) -> Issued:
+    """Return a server certificate for localhost, 127.0.0.1, ::1 and `host`, valid for 398 days."""
+    names = list(dict.fromkeys(_general_name(name) for name in (*_LOCAL, host) if name not in ("0.0.0.0", "::")))  # noqa: S104
+    return _leaf(ca, f"tlsrt {install_id.hex()[:8]}", names, ExtendedKeyUsageOID.SERVER_AUTH, now)
+
+
+def issue_client(ca: Issued, install_id: bytes, name: str, now: datetime) -> Issued:
+    """Return a certificate for the client `name`, valid for 398 days. Raises ConfigError for a name not allowed."""
+    if not re.fullmatch(NAME, name):
+        raise ConfigError(f"{name!r} is no client name: use a-z, 0-9 and _, starting with a letter, at most 31")
+    uri = x509.UniformResourceIdentifier(client_uri(install_id, name))
+    return _leaf(ca, f"tlsrt client {name}", [uri], ExtendedKeyUsageOID.CLIENT_AUTH, now)
+
+
+def client_uri(install_id: bytes, name: str) -> str:
+    """Return the name of a client in its certificate."""
+    return f"spiffe://tlsrt.{install_id.hex()}/client/{name}"
+
+
+def fingerprint(certificate_pem: bytes) -> bytes:
+    """Return SHA-256 of the certificate's DER, as in `clients` of the configuration. Raises ConfigError."""
+    return _load(certificate_pem).fingerprint(hashes.SHA256())
+
+
+def subject_of_client_certificate(certificate_der: bytes, install_id: bytes) -> str:
+    """Return `client/NAME` for a client certificate of this installation; signature and time are not checked here.
+
+    For bytes from a peer: raises PeerError and nothing else.
+    """
+    if len(certificate_der) > MAX_CERTIFICATE_BYTES:
+        raise PeerError("certificate-size")
+    try:
+        extensions = x509.load_der_x509_certificate(certificate_der).extensions
+        usages = list(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+        is_ca = extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        names = list(extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    except _X509_ERRORS:
+        raise PeerError("certificate-shape") from None
+    if is_ca or ExtendedKeyUsageOID.CLIENT_AUTH not in usages:
+        raise PeerError("certificate-usage")
+    if len(names) != 1 or not isinstance(names[0], x509.UniformResourceIdentifier):
+        raise PeerError("certificate-names")
+    match = re.fullmatch(f"spiffe://tlsrt\\.([0-9a-f]{{32}})/(client/{NAME})", names[0].value)
+    if match is None:
+        raise PeerError("certificate-names")
+    if match[1] != install_id.hex():
+        raise PeerError("certificate-install")
+    return match[2]
+
+
+def _leaf(
+    ca: Issued, common_name: str, names: Iterable[x509.GeneralName], usage: x509.ObjectIdentifier, now: datetime
+) -> Issued:
+    authority = _load(ca.certificate_pem)
+    signer = serialization.load_pem_private_key(ca.key_pem, None)
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = _builder(_name(common_name), authority.subject, key.public_key(), now, LEAF_LIFE)
+    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
+    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    builder = builder.add_extension(_key_usage(signs_certificates=False), critical=True)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+    builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    builder = builder.add_extension(identifier, critical=False)
+    return _issued(builder.sign(signer, hashes.SHA256()), key)
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, life: timedelta
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_after(now + life)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+
+
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _issued(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Issued:
+    pem = serialization.Encoding.PEM
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return Issued(certificate.public_bytes(pem), secret)
+
+
+def _load(certificate_pem: bytes) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(certificate_pem)
+    except ValueError:
+        raise ConfigError("this is not a PEM certificate") from None

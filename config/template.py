@@ -1,0 +1,80 @@
+"""The text of a new tlsrt.yaml: small, whole, and with a comment where a reader would ask."""
+
+from __future__ import annotations
+
+_TEXT = """\
+# yaml-language-server: $schema=tlsrt.schema.json
+#
+# The configuration of this tlsrt host. Relative paths start at the folder of this file.
+# After you change it, or the code it names, run `tlsrt-supervisor seal`: a host that is not what was sealed
+# does not start. Unknown keys are refused, so a typing error cannot pass for a setting.
+
+version: 1
+
+# The id of this installation. Never change it: every key is derived from it and from master_key.
+install: "{install}"
+
+# The root of every key. Keep a copy in a safe place, and this one at mode 0600.
+# Under systemd it can be a credential instead: {{provider: credential, name: tlsrt-master-key}}
+master_key: {{provider: file, path: master.key}}
+
+# Proof that code and configuration are what you sealed; written by `init` and `seal`.
+boot_token: boot.token
+{measure}
+# The TLS server, the one way in. Only clients with a certificate of client_ca, listed below, get in.
+door:
+  host: "{host}"
+  port: {port}
+  certificate: server.crt
+  key: server.key
+  client_ca: ca.crt
+
+# Who may come in from outside: SHA-256 of the client's certificate. This is admin.tlsrt.
+clients:
+  admin:
+    fingerprint: "{fingerprint}"
+
+# Who may call what. What is not listed is denied, and not even the keys for it exist.
+# "from -> to": "*" for all methods, or a list of them. A * stands for a whole name: "client/* -> third/io".
+policy:
+  client/admin -> primary/kernel: "*"
+  client/admin -> primary/hardware: "*"
+  client/admin -> secondary/store: "*"
+  client/admin -> third/io: "*"
+  client/admin -> forth/power: "*"
+  client/admin -> external/network: "*"
+  # client/admin -> third/notes: [add, all]
+  # third/notes -> secondary/store: [put, get]
+
+# Your own components, beside the built-in ones: the address loop/name, and the class in an installed package.
+# components:
+#   third/notes:
+#     class: "notes:Notes"
+#     options: {{title: My notes}}
+#   external/network: null          # switches a built-in one off
+
+# Settings of the five loops (primary, secondary, third, forth, external), or more loops of your own.
+# loops:
+#   third: {{memory_mb: 256, read: [/srv/pictures]}}
+#   reports: {{network: false}}
+
+# A layer of the sandbox that this host cannot give stops the start, unless you waive it by name and say why.
+# sandbox:
+#   waive: {{cgroup: "this container has no cgroup delegation"}}
+"""
+
+_STRICT = """
+# strict: a file that differs from what was sealed stops the start. warn: it starts, and says so every time.
+measure: strict
+"""
+_WARN = """
+# warn, because this is a development checkout, whose code changes all the time: it starts, and says what differs.
+# On a real host write strict: then a file that differs from what was sealed stops the start.
+measure: warn
+"""
+
+
+def config_text(*, install: str, host: str, port: int, fingerprint: str, checkout: bool) -> str:
+    """Return the text of tlsrt.yaml for a new installation; `install` and `fingerprint` are hex."""
+    measure = _WARN if checkout else _STRICT
+    return _TEXT.format(install=install, host=host, port=port, fingerprint=fingerprint, measure=measure)
