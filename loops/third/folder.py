@@ -1,0 +1,242 @@
+"""One flat folder of files with quotas, in which no name can lead anywhere else.
+
+Theory of operation: the folder is held by a descriptor, and each name is opened relative to it with O_NOFOLLOW, so
+neither `..`, nor an absolute path, nor a symbolic link, nor a folder swapped by someone else leads out of it. Only
+regular files with one link are touched; O_NONBLOCK keeps a planted FIFO from hanging the loop. New content is written
+to a hidden file, synced, and renamed over the old one: a reader sees the old file or the new one, and a crash leaves
+no half of it. Sizes are counted in memory (this process is the only writer), so a quota costs no directory walk.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tlsrt.errors import Busy, Denied, Failed, InvalidArgument, NotFound
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,126}")
+_PART = ".part-"  # hidden: _NAME does not begin with a dot
+_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # EFBIG: RLIMIT_FSIZE of the sandbox
+WRITERS = 16  # open at once; each holds a descriptor and unfinished bytes
+
+
+@dataclass(frozen=True)
+class Quota:
+    """The limits of a folder."""
+
+    total_bytes: int
+    file_bytes: int
+    files: int
+
+
+def check_name(name: str) -> str:
+    """Return the name if it may be used; InvalidArgument says what a name looks like."""
+    if not _NAME.fullmatch(name):
+        raise InvalidArgument(
+            "name: expected letters, digits, dot, dash and underscore, not starting with a dot or dash, at most 127"
+        )
+    return name
+
+
+@contextmanager
+def _told(name: str) -> Generator[None, None, None]:
+    """Turn an OSError into the CallError that a caller understands."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise NotFound(f"no file {name}") from None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):  # a link, a FIFO without a reader, a folder
+            raise Denied(f"{name} is not a regular file") from None
+        if error.errno in _FULL:
+            raise Failed(f"the disk is full: {name} was not changed") from None
+        raise Failed(f"{name}: {os.strerror(error.errno or 0).lower()}") from None
+
+
+class Folder:
+    """Files by name in one folder. Every failure is a CallError."""
+
+    def __init__(self, path: Path, quota: Quota) -> None:
+        path.mkdir(mode=0o700, exist_ok=True)
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self.quota = quota
+        self._sizes: dict[str, int] = {}
+        self._writers: set[Writer] = set()
+        self._number = 0
+        self._load()
+
+    def _load(self) -> None:
+        """Count what is there, and remove what a crash left unfinished."""
+        with os.scandir(self._descriptor) as entries:
+            for entry in list(entries):
+                if entry.name.startswith(_PART):
+                    os.unlink(entry.name, dir_fd=self._descriptor)
+                elif _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                    self._sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
+
+    def close(self) -> None:
+        for writer in list(self._writers):
+            writer.abort()
+        os.close(self._descriptor)
+
+    @property
+    def used_bytes(self) -> int:
+        return sum(self._sizes.values()) + sum(writer.size for writer in self._writers)
+
+    def list(self) -> Iterator[tuple[str, os.stat_result]]:
+        """Yield name and status of every file, sorted."""
+        for name in sorted(self._sizes):
+            with _told(name):
+                yield name, os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+
+    def open_read(self, name: str) -> int:
+        """Return a descriptor for reading; the caller closes it."""
+        return self._open(name, os.O_RDONLY)
+
+    def _open(self, name: str, flags: int) -> int:
+        with _told(check_name(name)):
+            descriptor = os.open(name, flags | _FLAGS, 0o600, dir_fd=self._descriptor)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+            os.close(descriptor)
+            raise Denied(f"{name} is not a regular file")
+        return descriptor
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes from `offset` on."""
+        descriptor = self.open_read(name)
+        try:
+            with _told(name):
+                return os.pread(descriptor, length, offset)
+        finally:
+            os.close(descriptor)
+
+    def delete(self, name: str) -> None:
+        """Remove a file, or whatever else stands under that name except a folder."""
+        with _told(check_name(name)):
+            os.unlink(name, dir_fd=self._descriptor)
+            os.fsync(self._descriptor)
+        self._sizes.pop(name, None)
+
+    def append(self, name: str, data: bytes) -> int:
+        """Add bytes at the end of a file, made if it is not there; returns its new size. All of them, or none."""
+        if check_name(name) not in self._sizes:
+            return self.write(name, data)
+        self.check_room(name, self._sizes[name], len(data))
+        descriptor = self._open(name, os.O_WRONLY | os.O_APPEND)
+        try:
+            with _told(name):
+                self._append(descriptor, data)
+            self._sizes[name] = os.fstat(descriptor).st_size
+            return self._sizes[name]
+        finally:
+            os.close(descriptor)
+
+    def _append(self, descriptor: int, data: bytes) -> None:
+        start = os.fstat(descriptor).st_size
+        try:
+            write_all(descriptor, data)
+            os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, start)
+            raise
+
+    def check_room(self, name: str, size: int, more: int) -> None:
+        """Refuse what would break a quota, before a byte is written; `size` is what the new file has so far."""
+        if size + more > self.quota.file_bytes:
+            raise Failed(f"{name} would be larger than {self.quota.file_bytes} bytes, the limit for a file")
+        if self.used_bytes + more > self.quota.total_bytes:
+            raise Failed(f"the folder is full: {self.quota.total_bytes} bytes is the limit for all files")
+        if len({name, *self._sizes, *(writer.name for writer in self._writers)}) > self.quota.files:
+            raise Failed(f"the folder is full: {self.quota.files} files is the limit")
+
+    def writer(self, name: str) -> Writer:
+        """Begin to write a new content for a name; Busy if too many are being written."""
+        check_name(name)
+        if len(self._writers) >= WRITERS:
+            raise Busy(f"{WRITERS} files are being written, try again later")
+        self._number += 1
+        part = f"{_PART}{self._number}"
+        with _told(name):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS
+            descriptor = os.open(part, flags, 0o600, dir_fd=self._descriptor)
+        writer = Writer(self, name, part, descriptor)
+        self._writers.add(writer)
+        return writer
+
+    def write(self, name: str, data: bytes) -> int:
+        """Replace the content of a file, made if it is not there; returns its size."""
+        with self.writer(name) as writer:
+            writer.write(data)
+            return writer.commit()
+
+    def settle(self, writer: Writer, *, commit: bool) -> None:
+        """End a writer: its bytes become the file, or are gone."""
+        self._writers.discard(writer)
+        if not commit:
+            with suppress(FileNotFoundError):  # a commit that failed after its rename
+                os.unlink(writer.part, dir_fd=self._descriptor)
+            return
+        os.rename(writer.part, writer.name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+        self._sizes[writer.name] = writer.size
+        os.fsync(self._descriptor)
+
+
+class Writer:
+    """New content for one file. Leaving its `with` block before `commit` leaves the old content."""
+
+    def __init__(self, folder: Folder, name: str, part: str, descriptor: int) -> None:
+        self._folder = folder
+        self.name = name
+        self.part = part
+        self._descriptor = descriptor
+        self._open = True
+        self.size = 0
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.abort()
+
+    def write(self, data: bytes) -> None:
+        """Add bytes."""
+        if not self._open:  # ended by the folder's close: the descriptor's number may be someone else's now
+            raise Failed(f"{self.name}: the folder was closed")
+        self._folder.check_room(self.name, self.size, len(data))
+        with _told(self.name):
+            write_all(self._descriptor, data)
+        self.size += len(data)
+
+    def commit(self) -> int:
+        """Make the content the file's, on the disk; returns its size in bytes."""
+        self._folder.check_room(self.name, self.size, 0)
+        with _told(self.name):
+            os.fsync(self._descriptor)
+            self._folder.settle(self, commit=True)
+        self._close()
+        return self.size
+
+    def abort(self) -> None:
+        """Drop the content; nothing happens after a commit."""
+        if self._open:
+            self._folder.settle(self, commit=False)
+            self._close()
+
+    def _close(self) -> None:
+        self._open = False
+        os.close(self._descriptor)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write every byte: write(2) may take only a part of them when the disk is nearly full."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

@@ -1,0 +1,146 @@
+"""Input and output: files in a folder of the runtime's own, and notices for people.
+
+Options: `total_bytes` (default 128 MiB), `file_bytes` (default 32 MiB) and `files` (default 1000).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+from tlsrt.errors import Busy, InvalidArgument
+from tlsrt.loops.component import Component, handler
+from tlsrt.loops.options import known_options, whole_option
+from tlsrt.loops.third.folder import Folder, Quota
+from tlsrt.loops.validate import Length, Range
+
+READ_BYTES = 256 * 1024  # in one answer; more goes as a stream
+CHUNK_BYTES = 32 * 1024
+READERS = 64  # open streams; each holds a descriptor
+NOTICES = 200
+_MIB = 1 << 20
+
+Name = Annotated[str, Length(127, 1)]
+Offset = Annotated[int, Range(0, (1 << 62))]
+Level = Literal["info", "warning", "error"]
+Records = list[dict[str, Any]]  # named here, because in the class `list` is a handler
+
+
+class InputOutput(Component):
+    """Files and notices."""
+
+    topics = {"notice": "a notice for people: number, level, text, sender, wall_ms"}  # noqa: RUF012
+
+    async def start(self) -> None:
+        known_options(self.address, self.options, ("total_bytes", "file_bytes", "files"))
+        total = whole_option(self.address, self.options, "total_bytes", 128 * _MIB, 1, 1 << 40)
+        size = whole_option(self.address, self.options, "file_bytes", 32 * _MIB, 1, 1 << 40)
+        count = whole_option(self.address, self.options, "files", 1000, 1, 100_000)
+        self._folder = Folder(self.state / "files", Quota(total, size, count))
+        self._notices: deque[dict[str, Any]] = deque(maxlen=NOTICES)
+        self._number = 0
+        self._readers = 0
+
+    async def stop(self) -> None:
+        self._folder.close()
+
+    @handler(idempotent=True)
+    async def list(
+        self, after: Annotated[str, Length(127)] = "", limit: Annotated[int, Range(1, 500)] = 500
+    ) -> Records:
+        """Files by name: size in bytes, time of the last change; `after` = the last name asks for the next page."""
+        chosen = (item for item in self._folder.list() if item[0] > after)
+        entries = (
+            {"name": name, "size_bytes": s.st_size, "changed_wall_ms": s.st_mtime_ns // 10**6} for name, s in chosen
+        )
+        return [entry for entry, _ in zip(entries, range(limit), strict=False)]
+
+    @handler(idempotent=True)
+    async def write(self, name: Name, data: str | bytes) -> int:
+        """Replace the content of a file by text (as UTF-8) or bytes; returns its size in bytes."""
+        return self._folder.write(name, _as_bytes(data))
+
+    @handler
+    async def append(self, name: Name, data: str | bytes) -> int:
+        """Add text (as UTF-8) or bytes at the end of a file, all or nothing; returns its new size in bytes."""
+        return self._folder.append(name, _as_bytes(data))
+
+    @handler(idempotent=True)
+    async def read(
+        self, name: Name, offset: Offset = 0, length: Annotated[int, Range(0, READ_BYTES)] = READ_BYTES
+    ) -> bytes:
+        """Bytes of a file from `offset` on, at most 256 KiB; `read_stream` gives all of a large one."""
+        return self._folder.read(name, offset, length)
+
+    @handler(idempotent=True)
+    async def read_text(self, name: Name) -> str:
+        """A file of UTF-8 text of at most 256 KiB."""
+        data = self._folder.read(name, 0, READ_BYTES + 1)
+        if len(data) > READ_BYTES:
+            raise InvalidArgument(f"name: {name} is larger than {READ_BYTES} bytes, use read_stream")
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError:
+            raise InvalidArgument(f"name: {name} is not UTF-8 text, use read") from None
+
+    @handler
+    async def delete(self, name: Name) -> None:
+        """Remove a file; error `not_found` if there is none."""
+        self._folder.delete(name)
+
+    @handler(idempotent=True)
+    async def read_stream(self, name: Name) -> AsyncIterator[bytes]:
+        """The bytes of a file as it is now, in chunks; a file replaced meanwhile is still read to its end."""
+        if self._readers >= READERS:
+            raise Busy(f"{READERS} files are being read, try again later")
+        descriptor = self._folder.open_read(name)
+        self._readers += 1
+        try:
+            offset = 0
+            while chunk := os.pread(descriptor, CHUNK_BYTES, offset):
+                offset += len(chunk)
+                yield chunk
+        finally:
+            self._readers -= 1
+            os.close(descriptor)
+
+    @handler
+    async def write_stream(self, name: Name, data: AsyncIterator[bytes]) -> int:
+        """Replace the content of a file by an upload; returns its size. A broken upload leaves the old content."""
+        with self._folder.writer(name) as writer:
+            async for chunk in data:
+                writer.write(chunk)
+            return writer.commit()
+
+    @handler
+    async def notify(self, level: Level, text: Annotated[str, Length(2000, 1)]) -> int:
+        """Leave a notice for people, and publish it as event `notice`; returns its number."""
+        self._number += 1
+        notice = {
+            "number": self._number,
+            "level": level,
+            "text": text,
+            "sender": self.caller,
+            "wall_ms": time.time_ns() // 1_000_000,
+        }
+        self._notices.append(notice)
+        self.publish("notice", notice)
+        return self._number
+
+    @handler(idempotent=True)
+    async def notices(self, after: Annotated[int, Range(0)] = 0, limit: Annotated[int, Range(1, 50)] = 50) -> Records:
+        """Notices with a number above `after`, oldest first; the last 200 since the start are kept."""
+        newer = [notice for notice in self._notices if notice["number"] > after]
+        return newer[:limit]
+
+
+def _as_bytes(data: str | bytes) -> bytes:
+    if isinstance(data, bytes):
+        return data
+    try:
+        return data.encode("utf-8")
+    except UnicodeEncodeError:  # a lone surrogate
+        raise InvalidArgument("data: the text is not valid Unicode") from None
