@@ -251,9 +251,11 @@ def _typed_dict_shape(kind: Any, seen: tuple[object, ...]) -> Shape:
     required: frozenset[str] = kind.__required_keys__
     fields: dict[str, _Field] = {}
     for name, hint in _hints(kind).items():
-        if get_origin(hint) in (Required, NotRequired):
+        needed = name in required
+        if get_origin(hint) in (Required, NotRequired):  # as a string it escaped __required_keys__
+            needed = get_origin(hint) is Required
             hint = get_args(hint)[0]
-        fields[name] = _Field(compile_shape(hint, seen), name in required)
+        fields[name] = _Field(compile_shape(hint, seen), needed)
     structured = any(field.shape.structured for field in fields.values())
     return Shape(lambda value: _fields(value, fields, "map"), kind.__name__, _fields_schema(fields), structured)
 
