@@ -10,6 +10,7 @@ from pathlib import Path
 from tlsrt.config.files import told
 
 MAX_SENTENCES = 10
+_CACHE = ("__pycache__",)  # Python does without
 
 
 def writable_by(paths: Iterable[Path], uids: Container[int]) -> list[str]:
@@ -18,7 +19,7 @@ def writable_by(paths: Iterable[Path], uids: Container[int]) -> list[str]:
     for path in paths:
         with told("look at", path):
             above = [(str(folder), os.stat(folder)) for folder in path.parents]
-            for name, status in (*above, *_below(str(path))):
+            for name, status in (*above, *_below(str(path), ())):
                 if _writable(status, uids):
                     found[name] = None
     return list(found)
@@ -32,25 +33,25 @@ def unreadable_for_others(roots: Iterable[Path]) -> list[str]:
     found: list[str] = []
     for root in roots:
         with told("look at", root):
-            found += [_sentence(name, status) for name, status in _below(str(root)) if not _readable(status)]
+            found += [_sentence(name, status) for name, status in _below(str(root), _CACHE) if not _readable(status)]
     if len(found) > MAX_SENTENCES:
         found[MAX_SENTENCES:] = [f"and {len(found) - MAX_SENTENCES} more files or folders like these"]
     return found
 
 
-def _below(path: str) -> Iterator[tuple[str, os.stat_result]]:
+def _below(path: str, without: Container[str]) -> Iterator[tuple[str, os.stat_result]]:
     status = os.stat(path)
     yield path, status
     if stat.S_ISDIR(status.st_mode):
         with os.scandir(path) as entries:
-            names = sorted(entry.name for entry in entries if not _skipped(entry))
+            names = sorted(entry.name for entry in entries if entry.name not in without and not _leads_away(entry))
         for name in names:
-            yield from _below(f"{path}/{name}")
+            yield from _below(f"{path}/{name}", without)
 
 
-def _skipped(entry: os.DirEntry[str]) -> bool:
-    # a link is judged where it points to, if that is below a root too; Python does without its cache
-    return entry.is_symlink() or entry.name == "__pycache__"
+def _leads_away(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry is a link to a folder, which is judged as a root of its own, or to nowhere."""
+    return entry.is_symlink() and not entry.is_file()
 
 
 def _writable(status: os.stat_result, uids: Container[int]) -> bool:

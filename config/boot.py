@@ -15,6 +15,7 @@ import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NoReturn
 
 from tlsrt.errors import ConfigError
 
@@ -25,7 +26,7 @@ _HEAD = b"tlsrt-boot-token 1\n"
 _DOMAIN = b"tlsrt/boot/v1\0"
 _SEAL = re.compile(rb"seal ([1-9][0-9]{0,15})")
 _MAC = re.compile(rb"mac ([0-9a-f]{64})")
-_ENTRY = re.compile(rb"([0-9a-f]{64}) ([!-~][ -~]{0,4095})")
+_ENTRY = re.compile(rb"([0-9a-f]{64}) ([!-~][ -~]{0,65535})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +52,16 @@ def make_boot_token(mac_key: bytes, seal: int, entries: Mapping[str, bytes]) -> 
 def parse_boot_token_untrusted(data: bytes) -> BootToken:
     """Return the token in `data`, whose MAC is not yet checked. Raises ConfigError for anything else."""
     if len(data) > MAX_TOKEN_BYTES:
-        raise _damaged(f"it is larger than {MAX_TOKEN_BYTES} bytes")
+        _refuse_damaged(f"it is larger than {MAX_TOKEN_BYTES} bytes")
     if not data.startswith(_HEAD):
-        raise _damaged("its first line is not `tlsrt-boot-token 1`")
+        _refuse_damaged("its first line is not `tlsrt-boot-token 1`")
     if not data.endswith(b"\n"):
-        raise _damaged("its last line is cut off")
+        _refuse_damaged("its last line is cut off")
     lines = data[len(_HEAD) : -1].split(b"\n")
     seal = _SEAL.fullmatch(lines[0])
     mac = _MAC.fullmatch(lines[1]) if len(lines) > 1 else None
     if seal is None or mac is None or int(seal[1]) > MAX_SEAL:
-        raise _damaged("its seal number or MAC is not readable")
+        _refuse_damaged("its seal number or MAC is not readable")
     entries = _entries(lines[2:])
     return BootToken(int(seal[1]), bytes.fromhex(mac[1].decode()), entries)
 
@@ -115,14 +116,14 @@ def _entries(lines: list[bytes]) -> dict[str, bytes]:
     for number, line in enumerate(lines, start=4):
         match = _ENTRY.fullmatch(line)
         if match is None:
-            raise _damaged(f"line {number} is not readable")
+            _refuse_damaged(f"line {number} is not readable")
         name = match[2].decode("ascii")
         if name <= last:
-            raise _damaged(f"line {number} is out of order")
+            _refuse_damaged(f"line {number} is out of order")
         entries[name] = bytes.fromhex(match[1].decode())
         last = name
     return entries
 
 
-def _damaged(why: str) -> ConfigError:
-    return ConfigError(f"the boot token is damaged, {why}: put it back from your backup or run `tlsrt-supervisor seal`")
+def _refuse_damaged(why: str) -> NoReturn:
+    raise ConfigError(f"the boot token is damaged, {why}: put it back from your backup or run `tlsrt-supervisor seal`")

@@ -8,7 +8,7 @@ import re
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tlsrt.config.files import open_regular, told, write_new
 from tlsrt.errors import ConfigError
@@ -79,14 +79,14 @@ def encode_bundle(bundle: Bundle) -> bytes:
 def parse_bundle_untrusted(data: bytes, where: str) -> Bundle:
     """Return the bundle in `data`, a file called `where`. Raises ConfigError for anything else."""
     tree = _tree(data, where)
-    version = tree.get("tlsrt_bundle")
-    if version != VERSION or isinstance(version, bool):
+    version = tree["tlsrt_bundle"]
+    if type(version) is not int or version != VERSION:
         raise ConfigError(f"{where} is a bundle of another version than {VERSION}: get a new one from the host")
     if tree.keys() != _KEYS or not all(isinstance(tree[key], str) and tree[key].isascii() for key in _TEXTS):
-        raise _damaged(where)
+        _refuse_damaged(where)
     port = tree["port"]
     if type(port) is not int or not 0 <= port <= 65535:
-        raise _damaged(where)
+        _refuse_damaged(where)
     return Bundle(
         version=VERSION,
         install_id=_hex(tree["install"], 16, where),
@@ -113,9 +113,9 @@ def _tree(data: bytes, where: str) -> dict[str, Any]:
 
 def _hex(value: object, size: int, where: str) -> bytes:
     if not isinstance(value, str) or not re.fullmatch(f"[0-9a-f]{{{2 * size}}}", value):
-        raise _damaged(where)
+        _refuse_damaged(where)
     return bytes.fromhex(value)
 
 
-def _damaged(where: str) -> ConfigError:
-    return ConfigError(f"the client bundle {where} is damaged: copy it again from the host")
+def _refuse_damaged(where: str) -> NoReturn:
+    raise ConfigError(f"the client bundle {where} is damaged: copy it again from the host")

@@ -72,8 +72,12 @@ class Checker:
     def _wrong_kind(self, node: Node, field: Field, name: str) -> Bad:
         is_what = {"list": "a list", "map": "a table"}.get(node.kind) or _WORDS.get(node.tag, "text")
         quote = "; put it in quotes" if field.kind in ("text", "path") and node.kind == "scalar" else ""
+        if node.kind == "scalar" and field.kind in ("integer", "number"):
+            is_what = shown(node.text)
         if node.tag == "null":
-            is_what, quote = "nothing", ""
+            if field.absent:
+                return self._bad(node, field.absent)
+            quote = ""
         return self._bad(node, f"{name} must be {_WANTED[field.kind]}, not {is_what}{quote}")
 
     def _scalar(self, node: Node, field: Field, name: str) -> object:
@@ -150,16 +154,15 @@ class Checker:
                 hint = nearest(key.text, field.fields)
                 self._bad(key, f"unknown key {shown(key.text)}{f' in {name}' if where else ''}{hint}")
                 continue
-            value = self.check(child, known, (*where, key.text))
-            values[key.text] = value
+            values[key.text] = self.check(child, known, (*where, key.text))
         self._missing(node, field, where, values)
         self._switched(node, field, where, values)
         return {key: value for key, value in values.items() if value is not BAD}
 
     def _missing(self, node: Node, field: Field, where: Where, values: dict[str, object]) -> None:
         for key, known in field.fields.items():
-            if known.required and key not in values and (*where, key) != ("master_key",):  # load.py has its sentence
-                self._bad(node, f"{'.'.join((*where, key))} is missing: {known.about}")
+            if known.required and key not in values:
+                self._bad(node, known.absent or f"{'.'.join((*where, key))} is missing: {known.about}")
 
     def _switched(self, node: Node, field: Field, where: Where, values: dict[str, object]) -> None:
         chosen = values.get(field.switch)

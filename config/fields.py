@@ -28,6 +28,7 @@ class Field:
     kind: Kind
     about: str
     required: bool = False
+    absent: str = ""  # what to say instead when it is missing or null
     nullable: bool = False
     default: object = None
     least: float | None = None
@@ -66,6 +67,8 @@ MASTER_KEY = Field(
     kind="table",
     about="Where master_key, the root of every key of this host, comes from.",
     required=True,
+    absent="there is no master_key, so nothing starts: add `master_key: {provider: file, path: FILE}` "
+    "with a FILE of 32 random bytes and mode 0600",
     switch="provider",
     needs={"file": "path", "credential": "name"},
     fields={

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tlsrt.errors import ConfigError
 
 
 @contextmanager
-def told(verb: str, path: Path) -> Iterator[None]:
+def told(verb: str, path: Path) -> Generator[None]:
     """Turn an OSError of the block into `cannot VERB PATH: reason`."""
     try:
         yield

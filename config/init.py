@@ -12,6 +12,7 @@ import re
 import secrets
 import shutil
 import tempfile
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -114,7 +115,8 @@ def _fill(directory: Path, host: str, port: int, now: datetime) -> None:
         sync_folder(directory)
     except BaseException:
         for path in reversed(made):
-            path.rmdir() if path.name in FOLDERS else path.unlink(missing_ok=True)
+            with suppress(OSError):  # the first error is the one to tell
+                os.rmdir(path) if path.name in FOLDERS else os.unlink(path)
         raise
 
 

@@ -16,7 +16,7 @@ def json_schema() -> dict[str, object]:
 
 
 def _schema(field: Field) -> dict[str, Any]:
-    bare = _bare(field)
+    bare: dict[str, Any] = _bare(field)
     if field.word:
         bare = {"anyOf": [{"const": field.word}, bare]}
     if field.nullable:

@@ -26,11 +26,6 @@ from tlsrt.config.schema import (
 from tlsrt.errors import ConfigError
 
 MAX_FILE_BYTES = 1 << 20
-NO_MASTER_KEY = (
-    "there is no master_key, so nothing starts: add `master_key: {provider: file, path: FILE}` "
-    "with a FILE of 32 random bytes and mode 0600"
-)
-
 Tree = Mapping[str, Any]
 
 
@@ -50,8 +45,6 @@ def parse_config(data: bytes, path: Path) -> Config:
     value = checker.check(root, fields.FILE)
     tree: Tree = value if isinstance(value, dict) else {}
     if isinstance(value, dict):
-        if ("master_key",) not in checker.marks:
-            problems.add(root.line, root.column, NO_MASTER_KEY)
         _check_names(tree, checker)
     problems.raise_if_any()
     return _config(tree, Path(os.path.abspath(path)))
@@ -88,9 +81,13 @@ def _check_names(tree: Tree, checker: Checker) -> None:
     gone = {address for address, value in tree.get("components", {}).items() if value is None}
     addresses = (addresses | set(tree.get("components", ()))) - gone
     clients = [f"client/{name}" for name in tree.get("clients", ())]
+    seen: dict[tuple[str, str], str] = {}
     for line, value in tree.get("policy", {}).items():
-        if value is not BAD:
-            _check_rule(line, addresses, clients, loops, checker)
+        if value is BAD:
+            continue
+        _check_rule(line, addresses, clients, loops, checker)
+        if seen.setdefault(_sides(line), line) != line:
+            checker.problems.add(*checker.marks["policy", line], f"{line}: this policy line is here twice")
     _check_fingerprints(tree, checker)
 
 
@@ -188,7 +185,8 @@ def _key_source(tree: Tree, folder: Path) -> KeySource:
 
 def _door(tree: Tree, folder: Path) -> DoorConfig:
     paths = {name: folder / tree[name] for name in ("certificate", "key", "client_ca")}
-    return DoorConfig(**{"host": "127.0.0.1", "port": 7443, **tree, **paths})
+    settings: dict[str, Any] = {"host": "127.0.0.1", "port": 7443, **tree, **paths}
+    return DoorConfig(**settings)
 
 
 def _loops(tree: Tree, folder: Path) -> tuple[LoopConfig, ...]:
@@ -198,7 +196,8 @@ def _loops(tree: Tree, folder: Path) -> tuple[LoopConfig, ...]:
 
 def _loop(name: str, tree: Tree, folder: Path) -> LoopConfig:
     read = tuple(folder / path for path in tree.get("read", ()))
-    return LoopConfig(**{"name": name, "network": name == "external", **tree, "read": read})
+    settings: dict[str, Any] = {"name": name, "network": name == "external", **tree, "read": read}
+    return LoopConfig(**settings)
 
 
 def _components(tree: Tree) -> tuple[ComponentConfig, ...]:

@@ -1,8 +1,8 @@
 """Where the code of this host lies: tlsrt, its dependencies, the packages of components. Nothing is imported.
 
 find_spec of a top-level name reads no code, so that what is measured has not run yet. In a checkout the rooms are
-links beside the package; there `__pycache__` changes all the time and is not looked at, since Python only trusts it
-after comparing it with the source.
+links beside the package; there `__pycache__` changes all the time and is not looked at: one more reason why a
+checkout is for development.
 """
 
 from __future__ import annotations

@@ -1,0 +1,310 @@
+"""The configuration file: what it gives, and every sentence with which it is refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+from tlsrt.config import document
+from tlsrt.config.load import MAX_FILE_BYTES, load_config, parse_config
+from tlsrt.config.schema import (
+    DEFAULT_LOOPS,
+    ClientConfig,
+    ComponentConfig,
+    KeySource,
+    LimitsConfig,
+    PolicyRule,
+    SandboxConfig,
+)
+from tlsrt.errors import ConfigError
+
+FILE = Path("/etc/tlsrt/tlsrt.yaml")
+ADMIN = 'clients: {admin: {fingerprint: "' + "ab" * 32 + '"}}\n'
+
+
+@pytest.fixture(params=["C", "Python"])
+def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both YAML parsers: the C one, and the one of hosts without libyaml."""
+    loader = getattr(yaml, "CSafeLoader") if request.param == "C" else yaml.SafeLoader  # noqa: B009
+    monkeypatch.setattr(document, "_LOADER", loader)
+
+
+def problems(text: str | bytes) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text if isinstance(text, bytes) else text.encode(), FILE)
+    return [line.removeprefix(f"{FILE}:") for line in caught.value.problems]
+
+
+def test_minimal_gives_the_defaults(minimal: str) -> None:
+    config = parse_config(minimal.encode(), FILE)
+    assert config.path == FILE
+    assert config.install_id == bytes.fromhex("00112233445566778899aabbccddeeff")
+    assert config.master_key == KeySource("file", path=Path("/etc/tlsrt/master.key"))
+    assert config.boot_token == Path("/etc/tlsrt/boot.token")
+    assert config.measure == "strict"
+    assert (config.state_dir, config.run_dir, config.log_dir) == tuple(
+        Path("/etc/tlsrt", name) for name in ("state", "run", "log")
+    )
+    assert (config.door.host, config.door.port) == ("127.0.0.1", 7443)
+    assert config.door.client_ca == Path("/etc/tlsrt/ca.crt")
+    assert config.door.max_connections == 1024
+    assert tuple(loop.name for loop in config.loops) == DEFAULT_LOOPS
+    assert [loop.name for loop in config.loops if loop.network] == ["external"]
+    assert [component.address for component in config.components] == [
+        "primary/kernel", "primary/hardware", "secondary/store", "third/io", "forth/power", "external/network",
+    ]  # fmt: skip
+    assert all(component.builtin for component in config.components)
+    assert config.policy == ()
+    assert config.clients == ()
+    assert config.sandbox == SandboxConfig()
+    assert config.limits == LimitsConfig()
+
+
+def test_everything_that_can_be_said(minimal: str) -> None:
+    text = minimal.replace("{provider: file, path: master.key}", "{provider: credential, name: key}") + (
+        "measure: warn\n"
+        "state_dir: /var/lib/tlsrt\n"
+        "run_dir: ../run\n"
+        "loops:\n"
+        "  zebra: {network: true, read: [/srv, data], memory_mb: 100}\n"
+        "  third: {open_files: 99}\n"
+        "  ape:\n"
+        "components:\n"
+        "  zebra/notes: {class: 'notes.main:Notes', options: {title: Hello, n: [1, 2.5, true, null, {a: b}]}}\n"
+        "  third/io: null\n"
+        "  primary/kernel: {options: {deep: true}}\n"
+        "  forth/power: {class: 'mine:Power'}\n"
+        "policy:\n"
+        "  client/admin -> zebra/notes: '*'\n"
+        "  zebra/* -> secondary/store: [put, get]\n"
+        "  client/* -> '*/*': [describe]\n"
+        "clients: {admin: {fingerprint: '" + "AB:" * 31 + "AB'}}\n"
+        "sandbox: {uid_base: 200000, waive: {cgroup: no delegation here}}\n"
+        "limits: {epoch_s: 60, queue_frames: 5}\n"
+    )
+    text = text.replace("client/* -> '*/*'", '"client/* -> */*"')
+    config = parse_config(text.encode(), FILE)
+    assert config.master_key == KeySource("credential", name="key")
+    assert config.measure == "warn"
+    assert config.state_dir == Path("/var/lib/tlsrt")
+    assert config.run_dir == Path("/etc/tlsrt/../run")
+    assert tuple(loop.name for loop in config.loops) == (*DEFAULT_LOOPS, "zebra", "ape")
+    assert config.loop("zebra").read == (Path("/srv"), Path("/etc/tlsrt/data"))
+    assert config.loop("zebra").network and not config.loop("ape").network
+    assert config.loop("third").open_files == 99
+    options = {"title": "Hello", "n": [1, 2.5, True, None, {"a": "b"}]}
+    assert config.components_of("zebra") == (ComponentConfig("zebra", "notes", "notes.main:Notes", options),)
+    assert config.components_of("third") == ()
+    assert config.components_of("primary")[0].options == {"deep": True}
+    assert config.components_of("primary")[0].builtin
+    assert config.components_of("forth") == (ComponentConfig("forth", "power", "mine:Power", {}),)
+    assert config.policy == (
+        PolicyRule("client/admin", "zebra/notes", ("*",)),
+        PolicyRule("zebra/*", "secondary/store", ("put", "get")),
+        PolicyRule("client/*", "*/*", ("describe",)),
+    )
+    assert config.clients == (ClientConfig("admin", b"\xab" * 32),)
+    assert config.sandbox.waive == {"cgroup": "no delegation here"}
+    assert (config.limits.epoch_s, config.limits.queue_frames) == (60, 5)
+
+
+def test_relative_file_gives_absolute_paths(minimal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tlsrt.yaml").write_text(minimal)
+    assert load_config(Path("tlsrt.yaml")).boot_token == tmp_path / "boot.token"
+
+
+@pytest.mark.usefixtures("parser")
+@pytest.mark.parametrize(
+    ("extra", "sentence"),
+    [
+        ("meazure: warn", "6:1: unknown key 'meazure', did you mean measure?"),
+        ("qqqq: 1", "6:1: unknown key 'qqqq'"),
+        ("limits: {epoch: 5}", "6:10: unknown key 'epoch' in limits, did you mean epoch_s?"),
+        ("<<: {measure: warn}", "6:1: unknown key '<<'"),
+        ("measure: warn\nmeasure: strict", "7:1: the key 'measure' is here twice (first in line 6)"),
+        ("7: 8", "6:1: a key must be text; put it in quotes"),
+        ("? [a]\n: 8", "6:3: a key must be text"),
+        ("log_dir: &x log", "6:10: anchors are not allowed: remove &x"),
+        ("log_dir: *x", "6:10: aliases are not allowed: put *x in quotes, or write the value out"),
+        ("log_dir: !secret x", "6:10: tags are not allowed: remove !secret"),
+        ("log_dir: !!str x", "6:10: tags are not allowed: remove !!str"),
+        ("log_dir: !!python/object/apply:os.system id", "6:10: tags are not allowed: remove !!python/object/apply:os.system"),
+        ("measure: maybe", "6:10: measure must be strict or warn, not 'maybe'"),
+        ("measure: 1", "6:10: measure must be text, not a number; put it in quotes"),
+        ("measure:", "6:9: measure must be text, not nothing"),
+        ("measure: [warn]", "6:10: measure must be text, not a list"),
+        ("log_dir: 5", "6:10: log_dir must be a path, not a number; put it in quotes"),
+        ("log_dir: 2024-01-01", "6:10: log_dir must be a path, not a date; put it in quotes"),
+        ('log_dir: ""', "6:10: log_dir must be from 1 to 1024 characters, not 0"),
+        ('log_dir: "a\\0b"', "6:10: log_dir holds a control character"),
+        ("limits: 5", "6:9: limits must be a table of keys and values, not a number"),
+        ("limits: {epoch_s: .nan}", "6:19: epoch_s must be a number in plain decimal, not '.nan'"),
+        ("limits: {epoch_s: .inf}", "6:19: epoch_s must be a number in plain decimal, not '.inf'"),
+        ("limits: {epoch_s: 1}", "6:19: epoch_s must be from 5 to 86400, not 1"),
+        ("limits: {epoch_s: 1:30}", "6:19: epoch_s must be a number in plain decimal, not '1:30'"),
+        ("limits: {queue_frames: 5.5}", "6:24: queue_frames must be a whole number, not '5.5'"),
+        ("limits: {queue_frames: 0x10}", "6:24: queue_frames must be a whole number in plain decimal, not '0x10'"),
+        ("limits: {queue_frames: 010}", "6:24: queue_frames must be a whole number in plain decimal, not '010'"),
+        ("limits: {queue_frames: '10'}", "6:24: queue_frames must be a whole number, not '10'"),
+        ("loops: {third: {network: yes}}", "6:26: network must be true or false, not yes"),
+        ("loops: {third: {network: 1}}", "6:26: network must be true or false, not a number"),
+        ("loops: {third: {read: /srv}}", "6:23: read must be a list, not text"),
+        ("loops: {third: {read: [1]}}", "6:24: an entry of read must be a path, not a number; put it in quotes"),
+        ("loops: {Third: {}}", "6:9: loops: a key here is a name of a-z, 0-9 and _, starting with a letter, at most 31 characters, not 'Third'"),
+        ("loops: {client: {}}", "6:9: client is a name of the runtime: choose another one"),
+        ("loops: {supervisor: }", "6:9: supervisor is a name of the runtime: choose another one"),
+        ("loops: {authority: {}}", "6:9: authority is a name of the runtime: choose another one"),
+        ("components: {thrid/io: {class: 'a:B'}}", "6:14: thrid/io: there is no loop thrid, did you mean third?"),
+        ("components: {third/x: null}", "6:14: third/x is not built in, so null switches nothing off, did you mean third/io?"),
+        ("components: {third/x: {}}", "6:14: third/x has no class: name it as package.module:Class"),
+        ("components: {third/x: {class: a.b}}", "6:31: class must be a class path, \"package.module:Class\", not 'a.b'"),
+        ("components: {x: {class: 'a:B'}}", "6:14: components: a key here is a component address, loop/name, not 'x'"),
+        ("components: {third/x: {class: 'a:B', options: {d: 2024-01-01}}}", "6:51: d is not a plain value; put it in quotes"),
+        ("components: {third/x: {class: 'a:B', options: {d: {e: 1, e: 2}}}}", "6:58: the key 'e' is here twice (first in line 6)"),
+        ("policy: {third/io -> secondary/stor: [get]}", "6:10: third/io -> secondary/stor: there is no secondary/stor to call, did you mean secondary/store?"),
+        ("policy: {thirt/io -> secondary/store: [get]}", "6:10: thirt/io -> secondary/store: there is no thirt/io that could call, did you mean third/io?"),
+        ("policy: {thirt/* -> secondary/store: [get]}", "6:10: thirt/* -> secondary/store: there is no thirt/* that could call, did you mean third/io?"),
+        ("policy: {third/io -> seconday/*: [get]}", "6:10: third/io -> seconday/*: there is no seconday/* to call, did you mean secondary/store?"),
+        ("policy: {'third/io -> */nix': [get]}", "6:10: third/io -> */nix: there is no */nix to call"),
+        ("policy: {client/admin -> third/io: [get]}", "6:10: client/admin -> third/io: there is no client/admin that could call"),
+        ("policy: {third/io -> client/admin: [get]}", "6:10: third/io -> client/admin: a client cannot be called"),
+        ("policy: {'*/* -> third/io': [get]}", "6:10: */* -> third/io: the left side must name a loop or client, */* would let everyone in"),
+        ("policy: {third/io: [get]}", '6:10: policy: a key here is a policy line, "from -> to", each loop/component or client/name, with * for a whole name, not \'third/io\''),
+        ("policy: {third/i* -> third/io: [get]}", '6:10: policy: a key here is a policy line, "from -> to", each loop/component or client/name, with * for a whole name, not \'third/i* -> third/io\''),
+        ("policy: {third/io -> secondary/store: get}", '6:39: third/io -> secondary/store must have a list of methods, or "*" for all'),
+        ("policy: {third/io -> secondary/store: []}", "6:39: third/io -> secondary/store must be from 1 to 256 entries, not 0"),
+        ("policy: {third/io -> secondary/store: [a-b]}", "6:40: an entry of third/io -> secondary/store must be a method name, not 'a-b'"),
+        ("policy: {third/io -> third/io: [a], third/io->third/io: [b]}", "6:37: third/io->third/io: this policy line is here twice"),
+        ("clients: {a: {}}", "6:14: clients.a.fingerprint is missing: SHA-256 of its certificate (DER), in hex."),
+        ("clients: {a: {fingerprint: abcd}}", "6:28: fingerprint must be 64 hex digits in quotes (SHA-256 of the certificate), not 'abcd'"),
+        ("sandbox: {waive: {cgroup: null}}", "6:27: cgroup must be text, not nothing"),
+        ("sandbox: {waive: {cgroup: ''}}", "6:27: cgroup must be from 3 to 1000 characters, not 0"),
+        ("sandbox: {uid_base: 0}", "6:21: uid_base must be from 1000 to 4000000000, not 0"),
+        ("---\na: 1", "6:1: a second document starts here, and only one is allowed"),
+    ],
+)  # fmt: skip
+def test_refused_with_line_and_column(minimal: str, extra: str, sentence: str) -> None:
+    assert problems(minimal + extra + "\n") == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("version: 1", "version: 2", "1:10: version must be 1, not 2"),
+        ("version: 1\n", "", "1:1: version is missing: The version of this format."),
+        ("00112233445566778899aabbccddeeff", "0011", "2:10: install must be 32 lower-case hex digits in quotes, not '0011'"),
+        (", path: master.key", "", "3:13: master_key.path is missing: provider file needs it"),
+        ("file, path", "credential, path", "3:13: master_key.name is missing: provider credential needs it"),
+        ("path: master.key", "path: master.key, name: x", "3:48: master_key.name does not go with provider file: remove it"),
+        ("file, path: master.key", "credential, name: ../x", "3:42: name must be a credential name: letters, digits, _ . @ : -, and no slash, not '../x'"),
+        ("provider: file", "provider: vault", "3:24: provider must be file or credential, not 'vault'"),
+        ("certificate: server.crt, ", "", "5:7: door.certificate is missing: The server's certificate chain, PEM."),
+        ("door: {", "door: {host: a b, ", "5:14: host must be a host name or an IP address, not 'a b'"),
+        ("door: {", "door: {port: 65536, ", "5:14: port must be from 0 to 65535, not 65536"),
+        ("door: {", "door: {port: 99999999999999999999999, ", "5:14: port must be a whole number in plain decimal, not '99999999999999999999999'"),
+    ],
+)  # fmt: skip
+def test_wrong_values_in_the_required_part(minimal: str, old: str, new: str, sentence: str) -> None:
+    found = problems(minimal.replace(old, new))
+    assert sentence in found
+    assert len(found) == (2 if "credential, path" in new else 1)
+
+
+@pytest.mark.parametrize("line", ["", "master_key:\n", "master_key: null\n"])
+def test_no_master_key_is_exactly_one_sentence(minimal: str, line: str) -> None:
+    found = problems(minimal.replace("master_key: {provider: file, path: master.key}\n", line))
+    assert len(found) == 1
+    assert found[0].endswith(
+        ": there is no master_key, so nothing starts: add `master_key: {provider: file, path: FILE}` "
+        "with a FILE of 32 random bytes and mode 0600"
+    )
+
+
+def test_all_errors_come_at_once_in_the_order_of_the_file(minimal: str) -> None:
+    found = problems(minimal.replace("1\n", "2\n", 1) + "measur: warn\nloops: {X: 1}\npolicy: {a/b -> third/io: [x]}\n")
+    assert [line.partition(": ")[0] for line in found] == ["1:10", "6:1", "7:9", "7:12", "8:10"]
+
+
+def test_at_most_a_hundred_problems_are_listed(minimal: str) -> None:
+    found = problems(minimal + "".join(f"qqqqqq{n}: 1\n" for n in range(150)))
+    assert len(found) == 101
+    assert found[-1] == " and 50 more problems"
+
+
+def test_two_clients_with_one_key_are_refused(minimal: str) -> None:
+    text = minimal + ADMIN.replace("}}\n", '}, b: {fingerprint: "' + "AB:" * 31 + 'ab"}}\n')
+    assert problems(text) == ["6:105: client b has the fingerprint of admin: each client needs its own key"]
+
+
+def test_a_switched_off_component_cannot_be_called(minimal: str) -> None:
+    text = minimal + "components: {third/io: null}\npolicy: {primary/kernel -> third/io: [a]}\n"
+    assert problems(text) == ["7:10: primary/kernel -> third/io: there is no third/io to call"]
+
+
+@pytest.mark.usefixtures("parser")
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "\ufeff"])
+def test_empty_file(text: str) -> None:
+    assert problems(text) == ["1:1: the file is empty"]
+
+
+@pytest.mark.usefixtures("parser")
+@pytest.mark.parametrize(("text", "start"), [("a: [1\n", "2:1: "), ("a: {b\n", "2:1: "), ("a: \x01", "1:")])
+def test_not_yaml(text: str, start: str) -> None:
+    [sentence] = problems(text)
+    assert sentence.startswith(start)
+    assert "this is not YAML: " in sentence
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize("text", ["5", "[]", "hello", "null"])
+def test_not_a_table(text: str) -> None:
+    [sentence] = problems(text)
+    assert sentence.startswith("1:1: the file must be a table of keys and values, not ")
+
+
+@pytest.mark.usefixtures("parser")
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "{? "])
+def test_deep_nesting_is_refused_not_recursed(opening: str) -> None:
+    [sentence] = problems("components: " * (opening != "- ") + opening * 100_000)
+    limits = (": values are nested deeper than 16 levels", ": this is not YAML: exceeded maximum nesting depth")
+    assert sentence.endswith(limits)
+
+
+def test_a_billion_laughs_are_refused(minimal: str) -> None:
+    bomb = "a: &a [x, x]\n" + "".join(f"{n}: &{n} [*{p}, *{p}]\n" for p, n in zip("abcdefgh", "bcdefghi", strict=True))
+    assert any("anchors are not allowed" in line for line in problems(minimal + bomb))
+
+
+def test_not_utf8_names_the_byte(minimal: str) -> None:
+    assert problems(minimal.encode() + b"log_dir: \xff\n") == ["6:10: the file is not UTF-8 text"]
+
+
+def test_byte_order_mark_is_taken(minimal: str) -> None:
+    assert parse_config(b"\xef\xbb\xbf" + minimal.encode(), FILE).measure == "strict"
+
+
+def test_missing_file_says_init(tmp_path: Path) -> None:
+    path = tmp_path / "no.yaml"
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert caught.value.problems == (f"there is no configuration at {path}: run `tlsrt-supervisor init DIR` to make one",)
+    assert caught.value.exit_code == 78
+
+
+def test_a_file_over_the_bound_is_refused(minimal: str, tmp_path: Path) -> None:
+    path = tmp_path / "tlsrt.yaml"
+    path.write_text(minimal + "#" * (MAX_FILE_BYTES - len(minimal)))
+    assert load_config(path).measure == "strict"
+    path.write_text(minimal + "#" * (MAX_FILE_BYTES - len(minimal) + 1))
+    with pytest.raises(ConfigError, match="is larger than 1048576 bytes"):
+        load_config(path)
+
+
+def test_a_fifo_or_folder_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", tmp_path):
+        with pytest.raises(ConfigError, match=f"the configuration {path} is not a regular file"):
+            load_config(path)
