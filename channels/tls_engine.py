@@ -1,0 +1,221 @@
+"""One end of a TLS 1.3 connection as a machine for bytes: ciphertext in, plaintext and ciphertext out. No sockets.
+
+Theory of operation. `ssl.SSLObject` over two memory BIOs does the TLS; this class drives it and keeps four promises
+that the TLS transports of asyncio do not: whatever fails, the alert is in `take_outgoing()` afterwards; a close_notify
+of the peer is answered and told apart from a cut; a client that has not sent its whole hello costs no TLS state; and
+what may be buffered is bounded. `receive_untrusted` never raises: it returns the plaintext that was authentic, and
+`state` and `failure` tell the rest, so that one chunk and the same bytes one by one mean the same.
+
+OpenSSL sends no alert for first bytes that are no TLS at all, and Python's `ssl` cannot refuse a hello without our
+protocol. For both, nothing has been sent and no key is in use yet, so the alert is a plain record of seven bytes
+(RFC 8446, sections 5.1 and 6) that is made here.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Sequence
+from enum import Enum
+
+from tlsrt.channels.client_hello import HelloReader, Verdict
+
+RECORD_BYTES = 16384  # the most plaintext that one read returns (RFC 8446, section 5.1)
+HANDSHAKE_MAX = 64 * 1024  # both flights with post-quantum shares and certificates have under 8 KiB
+
+_CLOSE_NOTIFY, _UNEXPECTED_MESSAGE, _DECODE_ERROR, _PROTOCOL_VERSION, _NO_PROTOCOL = 0, 10, 50, 70, 120
+_WARNING, _FATAL = 1, 2
+_SAID = re.compile(r"^\[[^]]*\] | \(_ssl\.c.*$")
+
+
+class State(Enum):
+    """Where a connection is. From CLOSED and FAILED there is no way back."""
+
+    HANDSHAKE = "handshake"
+    OPEN = "open"
+    CLOSED = "closed"  # a close_notify was sent or answered
+    FAILED = "failed"  # `failure` says why; the alert waits in take_outgoing()
+
+
+def plain_alert(level: int, description: int) -> bytes:
+    """Return an unencrypted alert record (RFC 8446, section 6)."""
+    return bytes((21, 3, 3, 0, 2, level, description))
+
+
+class TlsEngine:
+    """One connection. `protocols` are the ALPN names that a server insists on."""
+
+    def __init__(
+        self, context: ssl.SSLContext, *, server_side: bool, protocols: Sequence[str], server_name: str | None = None
+    ) -> None:
+        self.state = State.HANDSHAKE
+        self.failure = ""  # a word for the log
+        self.detail = ""  # OpenSSL's words, for the operator of our own end
+        self.peer_closed = False  # by close_notify, not by a cut
+        self._context = context
+        self._server_name = server_name
+        self._protocols = protocols
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object: ssl.SSLObject | None = None
+        self._hello = HelloReader([name.encode() for name in protocols]) if server_side else None
+        self._plain = b""
+        self._quiet = True  # nothing was sent yet
+        self._received = 0
+        if not server_side:
+            self._begin(server_side=False)
+            self._shake_untrusted()
+
+    # -- what the handshake established ------------------------------------------------------------------------
+
+    @property
+    def protocol(self) -> str | None:
+        """The ALPN name, once open."""
+        return self._object.selected_alpn_protocol() if self._object else None
+
+    @property
+    def certificate(self) -> bytes:
+        """The peer's certificate, DER; empty before the handshake has ended."""
+        if self._object is None or self.state is State.HANDSHAKE:
+            return b""
+        try:
+            return self._object.getpeercert(binary_form=True) or b""
+        except ValueError:  # the handshake did not get so far
+            return b""
+
+    # -- bytes -------------------------------------------------------------------------------------------------
+
+    def receive_untrusted(self, data: bytes) -> bytes:
+        """Take ciphertext, return plaintext. Cannot fail: look at `state`. After the end everything is dropped."""
+        if self._hello is not None and self.state is State.HANDSHAKE:
+            data = self._screen_untrusted(self._hello, data)
+        if not data or self.state not in (State.HANDSHAKE, State.OPEN):
+            return b""
+        self._incoming.write(data)
+        if self.state is State.HANDSHAKE:
+            self._received += len(data)
+            self._shake_untrusted()
+        return self._read_untrusted() if self.state is State.OPEN else b""
+
+    def receive_eof(self) -> None:
+        """The peer's side of the transport has ended; without a close_notify that is a cut."""
+        if self.state is State.HANDSHAKE or (self.state is State.OPEN and not self.peer_closed):
+            self._fail("cut")
+
+    def write(self, data: bytes) -> None:
+        """Queue plaintext; without effect unless open."""
+        if self.state is not State.OPEN or self._object is None:
+            return
+        view = memoryview(data)
+        while view:
+            view = view[self._object.write(view) :]  # one record a turn
+
+    def close(self) -> None:
+        """Queue a close_notify, if there is anything to close; then nothing more is sent or read."""
+        if self.state is State.OPEN and self._object is not None:
+            self._notify(self._object)
+            self.state = State.CLOSED
+        elif self.state is State.HANDSHAKE:
+            self.state = State.CLOSED
+            held = self._hello.held if self._hello else b""
+            if self._quiet and (held or self._received):
+                self._plain = plain_alert(_WARNING, _CLOSE_NOTIFY)
+
+    def fail(self, reason: str) -> None:
+        """End for a reason of our own (a deadline, a broken message above TLS); the peer learns that it is over."""
+        if self.state in (State.HANDSHAKE, State.OPEN):
+            self.close()
+            self.state, self.failure = State.FAILED, reason
+
+    def take_outgoing(self) -> bytes:
+        """Return what is to be sent now, alerts included."""
+        data = self._outgoing.read() if self._outgoing.pending else b""
+        if self._plain:
+            data, self._plain = data + self._plain, b""
+        if data:
+            self._quiet = False
+        return data
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    def _begin(self, *, server_side: bool) -> None:
+        self._object = self._context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server_side, server_hostname=self._server_name
+        )
+
+    def _screen_untrusted(self, hello: HelloReader, data: bytes) -> bytes:
+        """Hold the hello back until it is whole; return what may be given to TLS."""
+        verdict = hello.feed_untrusted(data)
+        if verdict is Verdict.WAIT:
+            return b""
+        if verdict is Verdict.NO_PROTOCOL:
+            self._plain = plain_alert(_FATAL, _NO_PROTOCOL)
+            self._fail("no_protocol")
+            return b""
+        self._hello = None
+        self._begin(server_side=True)
+        return bytes(hello.held)
+
+    def _shake_untrusted(self) -> None:
+        assert self._object is not None
+        try:
+            self._object.do_handshake()
+        except ssl.SSLWantReadError:
+            if self._received > HANDSHAKE_MAX:
+                self._fail("handshake_too_long")
+            return
+        except ssl.SSLError as error:
+            self._fail_tls(error)
+            return
+        except ssl.CertificateError as error:  # the server's name does not fit
+            self.detail = str(error)
+            self._fail("tls_certificate_name")
+            return
+        self.state = State.OPEN
+        if self.protocol not in self._protocols:
+            self.fail("no_protocol")
+
+    def _read_untrusted(self) -> bytes:
+        assert self._object is not None
+        pieces: list[bytes] = []
+        try:
+            while piece := self._object.read(RECORD_BYTES):
+                pieces.append(piece)
+            self._peer_closed(self._object)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self._peer_closed(self._object)
+        except ssl.SSLError as error:
+            self._fail_tls(error)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _peer_closed(self, tls: ssl.SSLObject) -> None:
+        self.peer_closed = True
+        self._notify(tls)
+        self.state = State.CLOSED
+
+    def _notify(self, tls: ssl.SSLObject) -> None:
+        try:
+            tls.unwrap()
+        except ssl.SSLError:
+            pass  # the peer's own close_notify has not come, or never will: ours is queued
+
+    def _fail_tls(self, error: ssl.SSLError) -> None:
+        word = error.reason or _SAID.sub("", str(error)).upper().replace(" ", "_")  # 3.11 knows not every reason
+        self.detail = getattr(error, "verify_message", "") or word.lower().replace("_", " ")
+        if self._quiet and not self._outgoing.pending:
+            self._plain = plain_alert(_FATAL, _first_alert(word))
+        self._fail("tls_" + word.lower())
+
+    def _fail(self, reason: str) -> None:
+        self.state, self.failure = State.FAILED, reason
+
+
+def _first_alert(reason: str) -> int:
+    """Return the alert for bytes that OpenSSL gives up on without a word."""
+    if "VERSION" in reason:
+        return _PROTOCOL_VERSION
+    if "LENGTH" in reason or "LONG" in reason or "DECODE" in reason:
+        return _DECODE_ERROR
+    return _UNEXPECTED_MESSAGE
