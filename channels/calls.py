@@ -143,11 +143,9 @@ class Caller:
             await self._wait_until_up(deadline)
             try:
                 return await self._once(target, method, body, deadline)
-            except Unavailable:
-                if self._clock() + 5 >= deadline:
-                    raise
-            except (OutcomeUnknown, Stale, Rejected):
-                if idempotency_key is None or self._clock() + 5 >= deadline:
+            except (Unavailable, OutcomeUnknown, Stale, Rejected) as error:
+                did_not_run = isinstance(error, Unavailable) and not error.from_gate
+                if not (did_not_run or idempotency_key) or self._clock() + 5 >= deadline:
                     raise
             await asyncio.sleep(0.005)  # a restarted peer serves again after about this long
 
@@ -295,7 +293,9 @@ class Caller:
             return
         if header.kind == Kind.REFUSAL:
             word = body.decode("ascii", "replace")
-            call.fail(call_error(word if word in _REFUSALS else "rejected", _explain(word, call.target)))
+            error = call_error(word if word in _REFUSALS else "rejected", _explain(word, call.target))
+            error.from_gate = True
+            call.fail(error)
             return
         if header.src != call.target:
             raise PeerError("wrong_replier")

@@ -177,6 +177,16 @@ class Gate:
                 self.refused += 1
             return Verdict(reason=error.reason, answer=_refusal(header, error.reason))
 
+    def undeliverable(self, data: bytes, word: str) -> bytes:
+        """Return the answer for a frame that passed but whose way on is blocked; its call, if any, has ended."""
+        header = parse_header_untrusted(parse_frame_untrusted(data).header)
+        if header.kind == Kind.REQUEST:
+            name = correlation(header.session, header.seq)
+            if name in self._calls:
+                self._end_call(name)
+        self.refused += 1
+        return _refusal(header, word)
+
     def _session_untrusted(self, frame: Frame, header: Header, origin: Origin, now: int) -> tuple[Claims, _Session]:
         session = self._sessions.get(header.session)
         if session is not None and session.origin is not origin:

@@ -68,6 +68,7 @@ class CallError(TlsrtError):
 
     code = "failed"
     exit_code = 1
+    from_gate = False  # the gate's unsealed word: it proves nothing about execution
 
     def __init__(self, message: str = "", code: str | None = None) -> None:
         if code is not None:

@@ -1,0 +1,111 @@
+"""The five channels: how a loop's frames reach the gate. One per loop, named after it.
+
+A channel is up when Primary is, and down otherwise; that is told by the supervisor, never guessed from ZeroMQ. Going
+down closes the socket and reports the frames that were never written; coming up opens a new one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
+
+import zmq
+
+from tlsrt.channels.link import Link
+from tlsrt.errors import Unavailable
+
+
+class Channel(ABC):
+    """What a loop sends frames through. `send` raises Busy when the queue is full and Unavailable when down."""
+
+    loop: ClassVar[str] = ""
+
+    @abstractmethod
+    def send(self, frame: bytes) -> None:
+        """Send one sealed frame."""
+
+    @property
+    def depth(self) -> int:
+        """How many frames wait in our own queue."""
+        return 0
+
+
+class PrimaryChannel(Channel):
+    """Primary's own: the gate is in the same process, and checks its frames like everybody's."""
+
+    loop = "primary"
+
+    def __init__(self, to_gate: Callable[[bytes], None]) -> None:
+        self._to_gate = to_gate
+
+    def send(self, frame: bytes) -> None:
+        self._to_gate(frame)
+
+
+class LinkChannel(Channel):
+    """The channel of every other loop: a ZeroMQ link to Primary."""
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], directory: str, on_frame: Callable[[bytes], None],
+        on_refused: Callable[[str], None], *, queue_max: int,
+    ) -> None:  # fmt: skip
+        self._context = context
+        self._directory = directory
+        self._on_frame = on_frame
+        self._on_refused = on_refused
+        self._queue_max = queue_max
+        self._link: Link | None = None
+
+    def open(self) -> None:
+        """Connect to the Primary that has come up."""
+        self.close()
+        self._link = Link(self._context, self._on_frame, self._on_refused, queue_max=self._queue_max)
+        self._link.connect(self._directory)
+
+    def close(self) -> list[bytes]:
+        """Disconnect; return the frames that were never written."""
+        link, self._link = self._link, None
+        return link.close() if link else []
+
+    def send(self, frame: bytes) -> None:
+        if self._link is None:
+            raise Unavailable("the primary loop is down")
+        self._link.send(frame)
+
+    @property
+    def depth(self) -> int:
+        return self._link.depth if self._link else 0
+
+
+class SecondaryChannel(LinkChannel):
+    """OS services and AI."""
+
+    loop = "secondary"
+
+
+class ThirdChannel(LinkChannel):
+    """I/O and UI."""
+
+    loop = "third"
+
+
+class ForthChannel(LinkChannel):
+    """Power management."""
+
+    loop = "forth"
+
+
+class ExternalChannel(LinkChannel):
+    """Network, messaging and calling."""
+
+    loop = "external"
+
+
+class DeclaredChannel(LinkChannel):
+    """A loop that the operator declared."""
+
+
+LINK_CHANNELS: dict[str, type[LinkChannel]] = {
+    kind.loop: kind for kind in (SecondaryChannel, ThirdChannel, ForthChannel, ExternalChannel)
+}

@@ -1,0 +1,166 @@
+"""The Primary loop: every other loop's process, plus the gate and the door.
+
+All frames of the host pass `forward`: they come from a link (one per loop, its origin known by the socket), from the
+door (one origin per TLS connection) or from Primary's own components, and the gate says where they go. Primary holds
+K_gate and the mailbox roots of its own components, and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tlsrt.channels.channel import PrimaryChannel
+from tlsrt.channels.clock import boottime_ms
+from tlsrt.channels.link import Link
+from tlsrt.errors import Busy, ConfigError, PeerError
+from tlsrt.loops.door import Door
+from tlsrt.loops.gate import Gate, Origin, Verdict
+from tlsrt.loops.process import LoopProcess
+from tlsrt.loops.tls_engine import server_context
+
+DOOR = "door"
+
+
+class PrimaryLoop(LoopProcess):
+    """Routes for everybody; trusted by nobody beyond that."""
+
+    async def open(self) -> None:
+        self.monitor = self
+        self.gate = Gate(self.verifier, calls_per_session=self.config.limits.calls_per_session)
+        self._own = Origin(self.name)
+        self._connections: dict[int, Origin] = {}
+        self._links: dict[str, Link] = {}
+        self.channel = PrimaryChannel(lambda frame: self.forward(frame, self._own))
+        for loop, descriptor in self.listeners.items():
+            if loop != DOOR:
+                self._links[loop] = self._listen(loop, descriptor)
+        self.door = Door(self.config.door, self.listeners[DOOR], self)
+
+    def _listen(self, loop: str, descriptor: int) -> Link:
+        origin = Origin(loop)
+        link = Link(
+            self.context, lambda frame: self.forward(frame, origin), self.note_refused,
+            queue_max=self.config.limits.queue_frames,
+        )  # fmt: skip
+        link.listen(descriptor)
+        return link
+
+    # -- the authority's words --------------------------------------------------------------------------------
+
+    def set_root(self, epoch: int, incarnation: int, root: bytes) -> None:
+        self.gate.set_root(epoch, incarnation, root)
+
+    def drop_epoch(self, epoch: int) -> None:
+        self.gate.drop_epoch(epoch)
+
+    def on_message(self, name: str, fields: list[Any], descriptors: list[int]) -> None:
+        """Apply what the authority tells Primary only."""
+        if name == "member":
+            self.gate.set_member(*fields)
+        elif name == "challenged":
+            connection, challenge = fields
+            self.door.challenged(connection, challenge, self.verifier.install, self.verifier.boot, boottime_ms())
+        elif name == "granted":
+            self._granted(*fields)
+        elif name == "refused":
+            self.door.refused(*fields)
+        elif name == "ended":
+            for connection, origin in list(self._connections.items()):
+                if origin.session == fields[0]:
+                    self.door.close(connection, "ended")
+        elif name == "door":
+            self._new_certificate(descriptors)
+        else:
+            raise PeerError("unknown_message")
+
+    def _granted(
+        self, connection: int, number: int, ciphertext: bytes, signature: bytes, session: bytes, subject: str,
+        token: bytes,
+    ) -> None:  # fmt: skip
+        """Let a connection carry its session. The grant itself is for the client alone: we cannot read it."""
+        if not self.door.granted(connection, number, ciphertext, signature):
+            self._trust.send("close", session)  # it has gone meanwhile
+            return
+        if connection not in self._connections:
+            self._connections[connection] = Origin("", connection, session, self.door.certificate_hash(connection))
+
+    def _new_certificate(self, descriptors: list[int]) -> None:
+        try:
+            self.door.swap_context(server_context(*descriptors))
+        except ConfigError as error:
+            self.log.error("%s", error)
+
+    # -- the door's hub ---------------------------------------------------------------------------------------
+
+    def challenge(self, connection: int) -> None:
+        self._trust.send("challenge", connection)
+
+    def open_session(self, connection: int, open_data: bytes, signature: bytes) -> None:
+        self._trust.send("open", connection, open_data, signature)
+
+    def frame(self, connection: int, frame: bytes) -> None:
+        origin = self._connections.get(connection)
+        if origin is None:
+            self.door.close(connection, "rejected")
+        else:
+            self.forward(frame, origin)
+
+    def closed(self, connection: int) -> None:
+        origin = self._connections.pop(connection, None)
+        if origin is not None:
+            self.gate.end_connection(connection)
+            self._trust.send("close", origin.session)
+
+    # -- forwarding -------------------------------------------------------------------------------------------
+
+    def forward(self, data: bytes, origin: Origin) -> None:
+        """Pass one frame through the gate, and on."""
+        verdict = self.gate.check_untrusted(data, origin, boottime_ms())
+        if verdict.passed:
+            if not self._deliver(data, verdict):
+                answer = self.gate.undeliverable(data, "busy")
+                self.note_refused(f"queue to {verdict.loop} is full")
+                if answer:
+                    self._deliver(answer, Verdict(origin.loop, origin.connection))
+            return
+        if verdict.reason != "no_open_call":
+            self.note_refused(f"{verdict.reason} from {origin.loop or f'connection {origin.connection}'}")
+        if verdict.answer:
+            self._deliver(verdict.answer, Verdict(origin.loop, origin.connection))
+
+    def _deliver(self, data: bytes, verdict: Verdict) -> bool:
+        """Send a frame where it belongs; False if that queue is full."""
+        if not verdict.loop:
+            self.door.send_frame(verdict.connection, data)
+        elif verdict.loop == self.name:
+            self.on_frame(data)
+        else:
+            try:
+                self._links[verdict.loop].send(data)
+            except Busy:
+                return False
+        return True
+
+    # -- life -------------------------------------------------------------------------------------------------
+
+    def on_active(self) -> None:
+        self._primary = self.incarnation
+        self._update_up()
+        self.door.open()
+
+    def _set_up(self, up: bool) -> None:
+        """Our own components reach the gate as soon as they hold its keys."""
+        self._up = up
+        for host in self.hosts.values():
+            host.caller.set_up(up)
+
+    async def before_drain(self, timeout_s: float) -> None:
+        await self.door.drain(timeout_s)
+
+    def each_beat(self, now: int) -> None:
+        super().each_beat(now)
+        self.gate.sweep(now)
+
+    @property
+    def sessions(self) -> int:
+        return self.gate.sessions

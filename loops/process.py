@@ -1,0 +1,366 @@
+"""A loop process, from the sandbox's first step to its last beat. The shell around hosts, channel and trustee.
+
+Theory of operation. The supervisor forks; the process is already in its own world (sandbox step 1) when `run` starts.
+Then, in this order: privileges go (step 2) and are reported; the operator's components are imported and nobody may
+have started a thread (step 3); event loop and ZeroMQ come up and the sandbox is sealed (step 4). Only then, and only
+if the supervisor finds from outside that all of it is true (step 5), does the authority answer `join` with keys. The
+loop is ready with its first committed epoch, and active when its components have started.
+
+Two control channels: life (fixed-size records, to the supervisor) and trust (keys, from the authority). The beat
+comes from this event loop itself, with its measured lateness, so that a loop which hangs cannot look alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from tlsrt.channels.channel import LINK_CHANNELS, Channel, DeclaredChannel, LinkChannel
+from tlsrt.channels.clock import boottime_ms
+from tlsrt.channels.control import ControlChannel
+from tlsrt.channels.frame import parse_frame_untrusted, parse_header_untrusted
+from tlsrt.channels.life import LIFE, FailCode, LoopState
+from tlsrt.channels.trust import TRUST
+from tlsrt.channels.verifier import Verifier
+from tlsrt.config.schema import ComponentConfig, Config
+from tlsrt.errors import PeerError, SandboxError
+from tlsrt.loops.component import Component
+from tlsrt.loops.host import Host
+from tlsrt.loops.trustee import Monitor, Trustee
+from tlsrt.sandbox.enter import Confinement, Report
+
+BEAT_S = 0.5
+JOIN_RETRY_S = 0.5
+LOGGED_REFUSALS_PER_BEAT = 5
+
+
+class LoopFailure(Exception):
+    """Ends the process; the code goes to the supervisor, the sentence to the log."""
+
+    def __init__(self, code: FailCode, index: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.index = index
+
+
+class LoopProcess:
+    """Any loop but Primary; Primary adds the gate and the door."""
+
+    monitor: Monitor | None = None
+
+    def __init__(
+        self, config: Config, name: str, incarnation: int, life: int, trust: int, listeners: Mapping[str, int],
+        confinement: Confinement,
+    ) -> None:  # fmt: skip
+        self.config = config
+        self.name = name
+        self.incarnation = incarnation
+        self.listeners = listeners
+        self.confinement = confinement
+        self.log = logging.getLogger(name)
+        self.verifier = Verifier()
+        self.hosts: dict[str, Host] = {}
+        self.channel: Channel
+        self.frames_in = 0
+        self.frames_out = 0
+        self.refused = 0
+        self._life = ControlChannel(life, LIFE)
+        self._trust = ControlChannel(trust, TRUST)
+        self._state = LoopState.SPAWNED
+        self._primary = 0
+        self._up = False
+        self._exit_code = 0
+        self._beats = 0
+        self._logged = 0
+
+    # -- steps 2 to 4 of the sandbox, then the event loop -----------------------------------------------------
+
+    def run(self) -> int:
+        """Return the exit code of the process."""
+        try:
+            report = self._drop()
+            self._life.send("confined", self.confinement.profile.digest(), _digest(report))
+            components = self._import_components()
+            self._assert_one_task()
+            loop = asyncio.new_event_loop()
+            self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+            self.context.socket(zmq.PAIR).close()  # libzmq starts its threads with the first socket: before the seal
+            for config, component in components:
+                self._add_host(config, component)
+            loop.run_until_complete(self.open())
+            self.confinement.seal()
+            self._life.send("sealed")
+            loop.run_until_complete(self._main())
+            return self._exit_code
+        except LoopFailure as failure:
+            self.log.error("%s", failure)
+            self._fail(failure.code, failure.index)
+        except SandboxError as error:
+            self.log.error("%s", error)
+            self._fail(FailCode.SANDBOX, 0)
+        except PeerError as error:
+            self.log.error("control channel: %s", error.reason)
+        except Exception:
+            self.log.exception("internal error")
+            self._fail(FailCode.INTERNAL, 0)
+        return 70
+
+    def _drop(self) -> Report:
+        return self.confinement.drop()
+
+    def _assert_one_task(self) -> None:
+        try:
+            self.confinement.assert_one_task()
+        except SandboxError as error:
+            raise LoopFailure(FailCode.THREADS, 0, f"a component's import started a thread: {error}") from error
+
+    def _fail(self, code: FailCode, index: int) -> None:
+        try:
+            self._life.send("failed", int(code), index)
+        except PeerError:
+            return  # nobody is there to be told
+
+    def _import_components(self) -> list[tuple[ComponentConfig, Component]]:
+        made: list[tuple[ComponentConfig, Component]] = []
+        for index, config in enumerate(self.config.components_of(self.name)):
+            module, _, attribute = config.class_path.partition(":")
+            try:
+                kind = getattr(importlib.import_module(module), attribute)
+                if not (isinstance(kind, type) and issubclass(kind, Component)):
+                    raise TypeError(f"{config.class_path} is not a Component class")
+                made.append((config, kind()))
+            except Exception as error:  # the operator's code may raise anything at import
+                self.log.exception("cannot import %s", config.class_path)
+                raise LoopFailure(
+                    FailCode.IMPORT, index, f"component {config.address}: cannot import {config.class_path}: {error}"
+                ) from error
+        return made
+
+    def _add_host(self, config: ComponentConfig, component: Component) -> None:
+        state = Path(self.confinement.path("/state")) / config.name
+        state.mkdir(mode=0o700, exist_ok=True)
+        self.hosts[config.address] = Host(
+            config, component, self.verifier, self.send, boottime_ms, state,
+            waiting_max=self.config.limits.queue_frames,
+        )  # fmt: skip
+
+    # -- the event loop ---------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Make the channel. Runs before the seal, so whatever needs new kinds of sockets is made here."""
+        kind = LINK_CHANNELS.get(self.name, DeclaredChannel)
+        self.channel = kind(
+            self.context, self.confinement.path("/channel"), self.on_frame, self.note_refused,
+            queue_max=self.config.limits.queue_frames,
+        )  # fmt: skip
+
+    async def _main(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        self.trustee = Trustee(self.verifier, {name: host.endpoint for name, host in self.hosts.items()}, self.monitor)
+        self._set_up(False)
+        loop.add_signal_handler(signal.SIGTERM, self._stop)  # PID 1 of a namespace gets only signals it handles
+        loop.add_reader(self._life.fileno(), self._on_life)
+        loop.add_reader(self._trust.fileno(), self._on_trust)
+        self._state = LoopState.SEALED
+        self._join()
+        self._next_beat = loop.time() + BEAT_S
+        loop.call_at(self._next_beat, self._beat)
+        await self._ended.wait()
+
+    def _join(self) -> None:
+        """Ask for keys until they come: the authority answers once we are attested, and may itself be restarting."""
+        if self._state in (LoopState.SEALED, LoopState.ATTESTED):
+            try:
+                self._trust.send("join")
+            except PeerError as error:
+                if error.reason != "hung":
+                    raise
+            asyncio.get_running_loop().call_later(JOIN_RETRY_S, self._join)
+
+    def _on_trust(self) -> None:
+        try:
+            while (
+                message := self._trust.receive("authority", "new", descriptors=self.monitor is not None)
+            ) is not None:
+                now = boottime_ms()
+                self.trustee.on_message(*message, now)
+                if self.trustee.prepared:
+                    self._trust.send("prepared", self.trustee.prepared)
+                    self.trustee.prepared = 0
+                if self.trustee.retiring:
+                    delay = max(0, self.trustee.retiring[-1][1] - now) / 1000 + 0.01
+                    asyncio.get_running_loop().call_later(delay, lambda: self.trustee.retire(boottime_ms()))
+            if self.trustee.committed and self._state == LoopState.SEALED:
+                self._state = LoopState.READY
+                self._life.send("ready")
+            self._update_up()
+        except PeerError as error:
+            self._end(70, f"trust channel: {error.reason}")
+
+    def _on_life(self) -> None:
+        try:
+            while (message := self._life.receive("supervisor", self._state)) is not None:
+                name, fields, _ = message
+                if name == "activate":
+                    self._spawn(self._activate())
+                elif name == "drain":
+                    self._spawn(self._drain(fields[0] / 1000))
+                elif name == "stop":
+                    self._stop()
+                elif name == "primary_up":
+                    self._primary = fields[0]
+                    self._update_up()
+                elif name == "primary_down":
+                    self._primary = 0
+                    self._update_up()
+        except PeerError as error:
+            self._end(70, f"life channel: {error.reason}")
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._task = task  # a task that nobody holds may be collected
+
+    async def _activate(self) -> None:
+        for index, host in enumerate(self.hosts.values()):
+            try:
+                await host.start()
+            except Exception:
+                self.log.exception("component %s does not start", host.config.address)
+                self._fail(FailCode.COMPONENT_START, index)
+                self._end(70, f"component {host.config.address} does not start")
+                return
+        self._state = LoopState.ACTIVE
+        self._life.send("active")
+        self.on_active()
+
+    def on_active(self) -> None:
+        """Primary opens its door here."""
+
+    async def _drain(self, timeout_s: float) -> None:
+        self._state = LoopState.DRAINING
+        await self.before_drain(timeout_s)
+        for host in reversed(self.hosts.values()):
+            try:
+                await host.stop(timeout_s)
+            except Exception:
+                self.log.exception("component %s does not stop", host.config.address)
+        try:
+            self._life.send("drained")
+        except PeerError as error:
+            self._end(70, f"life channel: {error.reason}")
+
+    async def before_drain(self, timeout_s: float) -> None:
+        """Primary closes its door here."""
+
+    def _stop(self) -> None:
+        self._end(0, "stopped")
+
+    def _end(self, code: int, why: str) -> None:
+        self.log.info("%s", why)
+        self._exit_code = code
+        self._ended.set()
+
+    def _beat(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        late_us = max(0, int((now - self._next_beat) * 1e6))
+        self._next_beat = now + BEAT_S
+        loop.call_at(self._next_beat, self._beat)
+        self._logged = 0
+        self.each_beat(boottime_ms())
+        if self._state in (LoopState.READY, LoopState.ACTIVE, LoopState.DRAINING):
+            self._beats += 1
+            memory_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            try:
+                self._life.send(
+                    "beat", self._beats, late_us, self.channel.depth, memory_kib, self.frames_in, self.frames_out,
+                    self.refused, self.sessions, self.trustee.committed,
+                )  # fmt: skip
+            except PeerError as error:
+                if error.reason != "hung":
+                    self._end(70, f"life channel: {error.reason}")
+
+    def each_beat(self, now: int) -> None:
+        """What has to be done now and then; `now` is BOOTTIME in ms."""
+        for host in self.hosts.values():
+            host.endpoint.retire(now)
+
+    @property
+    def sessions(self) -> int:
+        return len(self.hosts)
+
+    # -- the channel ------------------------------------------------------------------------------------------
+
+    def _update_up(self) -> None:
+        """The channel carries frames when Primary is up and we hold proof keys for exactly that incarnation of it."""
+        up = bool(self._primary) and all(host.endpoint.gate == self._primary for host in self.hosts.values())
+        if up != self._up:
+            self._set_up(up)
+
+    def _set_up(self, up: bool) -> None:
+        self._up = up
+        assert isinstance(self.channel, LinkChannel)
+        unsent: list[bytes] = []
+        if up:
+            self.channel.open()
+        else:
+            unsent = self.channel.close()
+        for host in self.hosts.values():
+            host.caller.set_up(up)
+            if not up:
+                host.caller.fail_all(unsent=unsent)
+                host.responder.cancel_streams()
+
+    def send(self, frame: bytes) -> None:
+        """Send a sealed frame of one of our components."""
+        self.channel.send(frame)
+        self.frames_out += 1
+
+    def on_frame(self, data: bytes) -> None:
+        """Take a frame that the gate forwarded; the recipient checks again."""
+        self.frames_in += 1
+        try:
+            frame = parse_frame_untrusted(data)
+            header = parse_header_untrusted(frame.header)
+            host = self.hosts.get(header.dst)
+            if host is None:
+                raise PeerError("not_mine")
+            host.on_frame_untrusted(frame, header, boottime_ms())
+        except PeerError as error:
+            self.note_refused(error.reason)
+
+    def note_refused(self, reason: str) -> None:
+        """Count a refused frame; the log gets the first few of each beat, so that a flood cannot fill it."""
+        self.refused += 1
+        if self._logged < LOGGED_REFUSALS_PER_BEAT:
+            self._logged += 1
+            self.log.warning("refused a frame: %s", reason)
+
+
+def _digest(report: Report) -> bytes:
+    """One digest over all filters that were applied, for the record of step 2."""
+    digest = hashlib.sha256()
+    for layer, value in report.digests:
+        digest.update(layer.encode() + b"\0" + value)
+    return digest.digest()
+
+
+def set_up_logging() -> None:
+    """Log to stderr, which the supervisor has made this loop's own log file."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    logging.captureWarnings(True)
+    os.umask(0o077)

@@ -1,0 +1,262 @@
+"""The answering side of one component: runs its handlers and seals what they give. asyncio.
+
+Every request is answered once: with a result, the items of a stream, or an error; except when the asker has
+cancelled it or its deadline has passed, for then nobody listens. What a handler raises is told to the asker only if
+it is a CallError; anything else is folded into "failed" and its traceback goes to this loop's log. A request with an
+idempotency key runs once per subject, method and key: a repetition gets the answer of the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from tlsrt.channels.body import (
+    decode_count_untrusted,
+    decode_request_untrusted,
+    decode_value_untrusted,
+    encode_error,
+    encode_value,
+)
+from tlsrt.channels.endpoint import Endpoint, Opened
+from tlsrt.channels.flow import WINDOW, Credit, Inbox
+from tlsrt.channels.frame import FLAG_FINAL, FLAG_STREAM, FLAG_UPLOAD, Header, Kind, correlation
+from tlsrt.errors import Busy, CallError, Cancelled, Failed, InvalidArgument, PeerError, Unavailable
+from tlsrt.loops.component import Component, find_method, invoke
+
+RUNNING_MAX = 1024  # requests of one component at a time
+REMEMBERED_MAX = 1024  # answers kept for idempotency keys
+ANSWER_DEADLINE_MS = 30_000
+
+
+class _Running:
+    """One request under way."""
+
+    __slots__ = ("credit", "header", "name", "task", "timer", "upload")
+
+    def __init__(self, name: bytes, header: Header) -> None:
+        self.name = name
+        self.header = header
+        self.task: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.credit: Credit | None = None
+        self.upload: Inbox[bytes] | None = None
+
+
+class Responder:
+    """Answers requests for one component over one endpoint."""
+
+    def __init__(
+        self, component: Component, endpoint: Endpoint, send: Callable[[bytes], None], clock: Callable[[], int],
+        log: logging.Logger,
+    ) -> None:  # fmt: skip
+        self._component = component
+        self._endpoint = endpoint
+        self._send = send
+        self._clock = clock
+        self._log = log
+        self._running: dict[bytes, _Running] = {}
+        self._answers: OrderedDict[tuple[str, str, str], asyncio.Future[tuple[Kind, bytes]]] = OrderedDict()
+        self._closing = False
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    def on_opened_untrusted(self, opened: Opened) -> None:
+        """Take an authentic frame of an asker; raise PeerError if it makes no sense."""
+        header, body, _ = opened
+        if header.kind == Kind.REQUEST:
+            self._start(header, body)
+            return
+        request = self._running.get(header.correlation)
+        if request is None:
+            return  # it has just ended; no offence
+        if header.correlation[:16] != header.session:
+            raise PeerError("foreign_request")
+        if header.kind == Kind.CANCEL:
+            self._stop(request)
+        elif header.kind == Kind.CREDIT and request.credit is not None:
+            request.credit.add(decode_count_untrusted(body))
+            self._set_deadline(request, header.deadline)
+        elif header.kind == Kind.PART and request.upload is not None:
+            if header.flags & FLAG_FINAL:
+                request.upload.finish(header.part)
+                return
+            part = decode_value_untrusted(body)
+            if type(part) is not bytes:
+                raise PeerError("bad_part")
+            request.upload.put(header.part, part)
+        else:
+            raise PeerError("wrong_kind")
+
+    def _start(self, header: Header, body: bytes) -> None:
+        request = _Running(correlation(header.session, header.seq), header)
+        try:
+            if self._closing:
+                raise Unavailable(f"{self._endpoint.subject} is stopping")
+            if len(self._running) >= RUNNING_MAX:
+                raise Busy(f"{self._endpoint.subject} has {RUNNING_MAX} requests under way")
+            try:
+                args, kwargs, key = decode_request_untrusted(body)
+            except PeerError as error:
+                raise InvalidArgument("cannot read the arguments") from error
+            spec = find_method(self._component, header.method)
+            if spec.stream != bool(header.flags & FLAG_STREAM):
+                raise InvalidArgument(
+                    f"{header.method} is a stream of items: iterate it" if spec.stream
+                    else f"{header.method} is not a stream: call it"
+                )  # fmt: skip
+            if header.flags & FLAG_UPLOAD:
+                request.upload = Inbox()
+            upload = self._parts(request) if request.upload is not None else None
+            work = invoke(self._component, header.method, args, kwargs, subject=header.src, upload=upload)
+        except CallError as error:
+            self._answer_now(request, Kind.ERROR, encode_error(error))
+            return
+        if spec.stream:
+            request.credit = Credit(WINDOW)
+            run = self._run_stream(request, work)
+        else:
+            run = self._run_call(request, work, key)
+        request.task = asyncio.get_running_loop().create_task(run)
+        self._running[request.name] = request
+        self._set_deadline(request, header.deadline)
+
+    def _set_deadline(self, request: _Running, deadline: int) -> None:
+        if request.timer is not None:
+            request.timer.cancel()
+        left = max(0, deadline - self._clock()) / 1000
+        request.timer = asyncio.get_running_loop().call_later(left, self._stop, request)
+
+    def _stop(self, request: _Running) -> None:
+        if request.task is not None:
+            request.task.cancel()
+
+    def _end(self, request: _Running) -> None:
+        self._running.pop(request.name, None)
+        if request.timer is not None:
+            request.timer.cancel()
+
+    # -- running ----------------------------------------------------------------------------------------------
+
+    async def _run_call(self, request: _Running, work: Any, key: str | None) -> None:
+        try:
+            if key is None:
+                kind, body = await self._result(request, work)
+            else:
+                kind, body = await self._result_once(request, work, key)
+            await self._answer(request, kind, body)
+        finally:
+            self._end(request)
+
+    async def _result_once(self, request: _Running, work: Any, key: str) -> tuple[Kind, bytes]:
+        name = (request.header.src, request.header.method, key)
+        known = self._answers.get(name)
+        if known is not None:
+            work.close()
+            return await asyncio.shield(known)
+        future = self._answers[name] = asyncio.get_running_loop().create_future()
+        if len(self._answers) > REMEMBERED_MAX:
+            self._answers.popitem(last=False)
+        try:
+            answer = await self._result(request, work)
+        except BaseException:
+            self._answers.pop(name, None)  # cancelled half way: whoever repeats it may run it again
+            future.cancel()
+            raise
+        future.set_result(answer)
+        return answer
+
+    async def _result(self, request: _Running, work: Any) -> tuple[Kind, bytes]:
+        try:
+            return Kind.REPLY, encode_value(await work)
+        except CallError as error:
+            return Kind.ERROR, encode_error(error)
+        except Exception as error:  # the handler's bug must not reach the asker, nor end the loop
+            return Kind.ERROR, encode_error(self._fold(request, error))
+
+    async def _run_stream(self, request: _Running, items: Any) -> None:
+        assert request.credit is not None
+        part = 0
+        try:
+            async for item in items:
+                await request.credit.take()
+                await self._answer(request, Kind.ITEM, encode_value(item), part=part)
+                part += 1
+            await self._answer(request, Kind.ITEM, b"", part=part, flags=FLAG_FINAL)
+        except CallError as error:
+            await self._answer(request, Kind.ERROR, encode_error(error))
+        except asyncio.CancelledError:
+            if self._closing:
+                self._answer_now(request, Kind.ERROR, encode_error(Cancelled(f"{self._endpoint.subject} is stopping")))
+            raise
+        except Exception as error:
+            await self._answer(request, Kind.ERROR, encode_error(self._fold(request, error)))
+        finally:
+            await items.aclose()
+            self._end(request)
+
+    def _fold(self, request: _Running, error: Exception) -> Failed:
+        self._log.error("%s %s failed", self._endpoint.subject, request.header.method, exc_info=error)
+        return Failed(f"{self._endpoint.subject} {request.header.method} failed; the reason is in its log")
+
+    async def _parts(self, request: _Running) -> AsyncIterator[bytes]:
+        """The upload of a request, giving credit as it is consumed."""
+        assert request.upload is not None
+        while True:
+            try:
+                part = await request.upload.get()
+            except StopAsyncIteration:
+                return
+            due = request.upload.credit_due()
+            if due:
+                await self._answer(request, Kind.ALLOW, encode_value(due))
+            yield part
+
+    # -- answering --------------------------------------------------------------------------------------------
+
+    async def _answer(self, request: _Running, kind: Kind, body: bytes, *, part: int = 0, flags: int = 0) -> None:
+        """Seal and send; a full queue is waited out, a channel that is down swallows it: its asker has been told."""
+        while True:
+            try:
+                self._send(self._sealed(request, kind, body, part, flags))
+                return
+            except Busy:
+                await asyncio.sleep(0.005)
+            except Unavailable:
+                return
+
+    def _answer_now(self, request: _Running, kind: Kind, body: bytes) -> None:
+        try:
+            self._send(self._sealed(request, kind, body, 0, 0))
+        except CallError:
+            return  # full or down: the asker meets its deadline
+
+    def _sealed(self, request: _Running, kind: Kind, body: bytes, part: int, flags: int) -> bytes:
+        return self._endpoint.seal_reply(
+            kind, request.header, body, self._clock() + ANSWER_DEADLINE_MS, correlation=request.name, part=part,
+            flags=flags,
+        )  # fmt: skip
+
+    # -- ending -----------------------------------------------------------------------------------------------
+
+    def cancel_streams(self) -> None:
+        """Stop all streams: their consumers have gone with the channel."""
+        for request in list(self._running.values()):
+            if request.credit is not None:
+                self._stop(request)
+
+    async def close(self, timeout_s: float) -> None:
+        """Take no more requests, end streams with an error, let calls finish for so long, then cancel them."""
+        self._closing = True
+        self.cancel_streams()
+        tasks = [request.task for request in self._running.values() if request.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_s)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,178 @@
+"""A host without processes: an issuer, a key schedule, a policy, a gate, and endpoints with real keys.
+
+It plays the authority exactly as config/keys.py says, so that frames made here are the frames of a running host.
+Randomness and time are arguments: two worlds with the same seed make the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tlsrt.channels.endpoint import Endpoint
+from tlsrt.channels.frame import (
+    Frame,
+    Header,
+    Kind,
+    nonce,
+    pack_frame,
+    pack_header,
+    parse_frame_untrusted,
+    parse_header_untrusted,
+    proof_data,
+)
+from tlsrt.channels.token import Claims, mint_token
+from tlsrt.channels.verifier import Verifier
+from tlsrt.config import keys
+from tlsrt.loops.gate import Gate, Origin
+
+Policy = Mapping[str, Mapping[str, tuple[str, ...]]]
+
+POLICY: Policy = {
+    "secondary/store": {},
+    "third/console": {"secondary/store": ("get", "put"), "primary/kernel": ("uname",)},
+    "external/network": {"secondary/store": ("get",)},
+    "primary/kernel": {"secondary/store": ("get",)},
+    "client/admin": {"secondary/store": ("*",)},
+}
+INCARNATIONS = {"primary": 1, "secondary": 2, "third": 3, "forth": 4, "external": 5}
+
+
+class World:
+    """One host at one moment. `now` is BOOTTIME in ms."""
+
+    def __init__(
+        self, seed: bytes = b"world", *, now: int = 1_000_000, epoch: int = 7, policy: Policy = POLICY
+    ) -> None:
+        self.seed = seed
+        self.now = now
+        self.epoch = epoch
+        self.policy = policy
+        self.install = self.random("install", 16)
+        self.prk = keys.extract(self.install, self.random("master", 32))
+        self.boot_nonce = self.random("boot", 32)
+        self.boot = keys.boot_id(self.boot_nonce)
+        self.run = keys.run_key(self.prk, self.boot_nonce)
+        self.issuer = Ed25519PrivateKey.from_private_bytes(keys.issuer_seed(self.prk, 1))
+        self.incarnations = dict(INCARNATIONS)
+        self.confirmation = self.random("certificate", 32)
+        self.verifier = self.make_verifier()
+        self.gate = self.make_gate()
+        self.origins = {loop: Origin(loop) for loop in self.incarnations}
+        self.endpoints = {subject: self.make_endpoint(subject) for subject in policy}
+        self.origins["client"] = Origin("", 1, self.session("client/admin"), self.confirmation)
+
+    def random(self, name: str, size: int) -> bytes:
+        """Return bytes that look random and depend on the seed and the name only."""
+        return hashlib.shake_256(self.seed + b"\0" + name.encode()).digest(size)
+
+    def session(self, subject: str) -> bytes:
+        return self.random(f"session {subject} {self.incarnations.get(subject.partition('/')[0], 0)}", 16)
+
+    def make_verifier(self) -> Verifier:
+        verifier = Verifier()
+        verifier.welcome(self.install, self.boot, self.issuer.public_key().public_bytes_raw(), 1)
+        verifier.add_epoch(self.epoch, keys.token_key(self.run, self.epoch))
+        verifier.feed(0, self.now)
+        return verifier
+
+    def make_gate(self) -> Gate:
+        gate = Gate(self.verifier, calls_per_session=64)
+        gate.set_root(self.epoch, self.incarnations["primary"], self.gate_root(self.epoch))
+        for loop, incarnation in self.incarnations.items():
+            gate.set_member(loop, incarnation, self.epoch)
+        return gate
+
+    def gate_root(self, epoch: int) -> bytes:
+        return keys.gate_root(self.run, epoch, self.incarnations["primary"])
+
+    def mailbox(self, component: str, epoch: int | None = None) -> bytes:
+        incarnation = self.incarnations.get(component.partition("/")[0], 0)
+        return keys.mailbox_root(self.run, component, self.epoch if epoch is None else epoch, incarnation)
+
+    def claims(self, subject: str, **changes: object) -> Claims:
+        """Return the claims that the authority would sign for a subject, with changes for attacks."""
+        fields: dict[str, object] = {
+            "token_id": self.random(f"token {subject}", 16),
+            "issuer": "authority",
+            "subject": subject,
+            "install": self.install,
+            "session": self.session(subject),
+            "boot": self.boot,
+            "epoch": self.epoch,
+            "issued": self.now,
+            "not_before": self.now,
+            "expires": self.now + 60_000,
+            "confirmation": self.confirmation if subject.startswith("client/") else b"",
+            "caps": tuple(sorted(self.policy.get(subject, {}).items())),
+        }
+        fields.update(changes)
+        return Claims(**fields)  # type: ignore[arg-type]
+
+    def token(self, subject: str, *, token_key: bytes | None = None, **changes: object) -> bytes:
+        claims = self.claims(subject, **changes)
+        wrap = token_key if token_key is not None else keys.token_key(self.run, claims.epoch)
+        return mint_token(claims, self.issuer.sign, wrap, self.random(f"nonce {subject} {changes}", 12), 1)
+
+    def make_endpoint(self, subject: str) -> Endpoint:
+        """Return an endpoint with the keys the policy gives it; clients have no verifier and no mailbox."""
+        client = subject.startswith("client/")
+        endpoint = Endpoint(subject, None if client else self.verifier)
+        session = self.session(subject)
+        endpoint.apply_session(
+            self.epoch, session, self.incarnations.get(subject.partition("/")[0], 0),
+            b"" if client else self.mailbox(subject), self.incarnations["primary"],
+            keys.proof_key(self.gate_root(self.epoch), session), self.token(subject), self.now + 60_000,
+            self.now + 8 * 3_600_000,
+        )  # fmt: skip
+        for target, methods in self.policy[subject].items():
+            incarnation = self.incarnations[target.partition("/")[0]]
+            key = keys.request_key(self.mailbox(target), session)
+            endpoint.apply_right(self.epoch, target, incarnation, key, methods)
+        return endpoint
+
+    def request(
+        self, subject: str = "third/console", target: str = "secondary/store", method: str = "get", body: bytes = b"x",
+        **options: object,
+    ) -> bytes:  # fmt: skip
+        """Return a sealed request frame of a subject."""
+        deadline = self.now + 10_000
+        return self.endpoints[subject].seal_request(Kind.REQUEST, target, method, body, deadline, **options)[1]  # type: ignore[arg-type]
+
+    def origin(self, subject: str) -> Origin:
+        return self.origins[subject.partition("/")[0]]
+
+    def header(self, data: bytes) -> Header:
+        return parse_header_untrusted(parse_frame_untrusted(data).header)
+
+    def forge(self, subject: str, header: Header, body: bytes, *, token: bytes | None = None,
+              request_key: bytes | None = None, proof_key: bytes | None = None) -> bytes:  # fmt: skip
+        """Return a frame sealed by hand: what an attacker who holds these keys would send."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        packed = pack_header(header)
+        key = request_key if request_key is not None else keys.request_key(self.mailbox(header.dst), header.session)
+        proof = proof_key if proof_key is not None else keys.proof_key(self.gate_root(header.epoch), header.session)
+        number = nonce(header.seq)
+        sealed = AESGCM(key).encrypt(number, body, packed)
+        carried = self.token(subject) if token is None else token
+        return pack_frame(
+            packed, carried, sealed, AESGCM(proof).encrypt(number, b"", proof_data(packed, carried, sealed))
+        )
+
+    def plain_header(
+        self, subject: str = "third/console", target: str = "secondary/store", **changes: object
+    ) -> Header:
+        """Return the header of an ordinary request, with changes for attacks."""
+        header = Header(
+            1, Kind.REQUEST, self.session(subject), 1, 0, subject, target,
+            self.incarnations[target.partition("/")[0]], self.incarnations["primary"], "get", self.epoch,
+            self.now + 10_000, b"", 0,
+        )  # fmt: skip
+        return header._replace(**changes)
+
+
+def parts(data: bytes) -> Frame:
+    return parse_frame_untrusted(data)
