@@ -85,8 +85,9 @@ def _refuse_existing(directory: Path) -> None:
 
 
 def _make_whole(directory: Path, host: str, port: int, now: datetime) -> None:
-    with told("write", directory):
+    with told("make the folder", directory.parent):
         directory.parent.mkdir(parents=True, exist_ok=True)
+    with told("write", directory):
         folder = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
         _fill(folder, host, port, now)

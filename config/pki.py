@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -27,7 +28,7 @@ MAX_CERTIFICATE_BYTES = 1 << 16
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _X509_ERRORS = (
     ValueError, TypeError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
+    x509.UnsupportedGeneralNameType, Warning,
 )  # fmt: skip
 
 
@@ -81,7 +82,9 @@ def subject_of_client_certificate(certificate_der: bytes, install_id: bytes) -> 
     if len(certificate_der) > MAX_CERTIFICATE_BYTES:
         raise PeerError("certificate-size")
     try:
-        extensions = x509.load_der_x509_certificate(certificate_der).extensions
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # what the parser only tolerates, such as a negative serial number
+            extensions = x509.load_der_x509_certificate(certificate_der).extensions
         usages = list(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
         is_ca = extensions.get_extension_for_class(x509.BasicConstraints).value.ca
         names = list(extensions.get_extension_for_class(x509.SubjectAlternativeName).value)

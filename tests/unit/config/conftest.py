@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
 from tlsrt.config.init import initialise
 from tlsrt.config.load import load_config
 from tlsrt.config.schema import Config

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 
 import pytest
+
 from tlsrt.config.boot import MAX_SEAL, MAX_TOKEN_BYTES, check_boot_token, make_boot_token, parse_boot_token_untrusted
 from tlsrt.errors import ConfigError
 

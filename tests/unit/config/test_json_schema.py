@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from tlsrt.config.json_schema import json_schema
 from tlsrt.config.load import parse_config
 from tlsrt.config.schema import DoorConfig, LimitsConfig
@@ -29,12 +30,22 @@ def nodes(schema: dict[str, Any], where: str = "") -> Iterator[tuple[str, dict[s
 
 def allowed(schema: dict[str, Any], value: Any) -> bool:
     """The few keywords of draft 2020-12 that our schema uses."""
-    kinds = {"string": str, "object": dict, "array": list, "null": type(None), "boolean": bool, "integer": int, "number": (int, float)}
+    kinds = {
+        "string": str,
+        "object": dict,
+        "array": list,
+        "null": type(None),
+        "boolean": bool,
+        "integer": int,
+        "number": (int, float),
+    }
     if "anyOf" in schema and not any(allowed(option, value) for option in schema["anyOf"]):
         return False
     if "const" in schema and value != schema["const"]:
         return False
-    if "type" in schema and (not isinstance(value, kinds[schema["type"]]) or (value is True and schema["type"] != "boolean")):
+    if "type" in schema and (
+        not isinstance(value, kinds[schema["type"]]) or (value is True and schema["type"] != "boolean")
+    ):
         return False
     if "enum" in schema and value not in schema["enum"]:
         return False
@@ -99,12 +110,13 @@ def test_it_takes_what_init_writes_and_refuses_what_the_reader_refuses(made: Pat
     assert allowed(schema, yaml.safe_load(text))
     assert allowed(schema, yaml.safe_load(minimal))
     parse_config(minimal.encode(), Path("/x"))
-    for bad in (
-        minimal + "unknown: 1", minimal + "limits: {epoch_s: 1}", minimal + "measure: no-way", minimal.replace("file, path", "credential, path"),
-        minimal + "policy: {third/io: '*'}", minimal + "loops: {X: {}}", minimal.replace("version: 1", "version: 3"),
-        minimal + "components: {third/x: {class: 5}}",
+    for extra in (
+        "unknown: 1", "limits: {epoch_s: 1}", "measure: no-way", "policy: {third/io: '*'}", "loops: {X: {}}",
+        "components: {third/x: {class: 5}}",
     ):  # fmt: skip
-        assert not allowed(schema, yaml.safe_load(bad)), bad
+        assert not allowed(schema, yaml.safe_load(minimal + extra)), extra
+    for old, new in (("version: 1", "version: 3"), ("file, path", "credential, path"), ("boot_token", "boot")):
+        assert not allowed(schema, yaml.safe_load(minimal.replace(old, new))), new
 
 
 def test_init_writes_it_beside_the_configuration(made: Path) -> None:

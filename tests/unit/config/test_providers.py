@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
 from tlsrt.config import providers
 from tlsrt.config.boot import make_boot_token
 from tlsrt.config.providers import check_master_key, open_master_key, read_master_key
@@ -194,7 +195,16 @@ def test_low_variety() -> None:
 def test_the_boot_token_is_no_key() -> None:
     token = make_boot_token(b"k" * 32, 3, {"config": bytes(32)})
     text, digits = token.encode(), token.mac.hex().encode()
-    forms = (text, text.strip(), token.mac, digits, digits + b"\n", digits.upper(), b"mac " + digits, memoryview(digits))
+    forms = (
+        text,
+        text.strip(),
+        token.mac,
+        digits,
+        digits + b"\n",
+        digits.upper(),
+        b"mac " + digits,
+        memoryview(digits),
+    )
     for known in forms:
         with pytest.raises(ConfigError, match="master_key is the boot token, which is no secret: replace it by"):
             check_master_key(known, text)

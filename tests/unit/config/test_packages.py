@@ -1,0 +1,134 @@
+"""Where code lies, found without importing it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tlsrt.config import packages
+from tlsrt.config.packages import NEEDED, USED, code_roots, component_roots, is_checkout, package_folder, roots
+from tlsrt.config.schema import ComponentConfig, Config
+from tlsrt.errors import ConfigError
+
+
+def closure(names: list[str]) -> set[str]:
+    """The distributions that `names` need, without extras, on this Python."""
+    from packaging.requirements import Requirement
+
+    found: set[str] = set()
+    while names:
+        name = re.sub(r"[-_.]+", "-", names.pop()).lower()
+        if name not in found:
+            found.add(name)
+            wanted = map(Requirement, importlib.metadata.requires(name) or ())
+            names += [one.name for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
+    return found
+
+
+def top_level(distribution: str) -> set[str]:
+    """The names one can import from a distribution, and its folders of shared libraries."""
+    files = importlib.metadata.files(distribution) or []
+    parts = {file.parts[0] for file in files if file.parts[0] != ".." and ".dist-info" not in file.parts[0]}
+    return {part if part.endswith(".libs") else part.partition(".")[0] for part in parts} - {"__pycache__"}
+
+
+def with_component(config: Config, class_path: str) -> Config:
+    return replace(config, components=(*config.components, ComponentConfig("third", "notes", class_path)))
+
+
+def test_the_list_of_dependencies_is_their_closure() -> None:
+    wanted = {"cryptography", "PyYAML", "pyzmq", "msgpack", "psutil"}
+    names = set().union(*(top_level(name) for name in closure(list(wanted))))
+    assert names - set(packages.LIBRARIES) == {*NEEDED, *USED}
+    assert {name for name in names if name.endswith(".libs")} <= set(packages.LIBRARIES)
+
+
+def test_finding_imports_nothing() -> None:
+    code = (
+        "import sys; from tlsrt.config import packages; packages._dependencies();"
+        "print([name for name in sys.modules if name.partition('.')[0] in {*packages.NEEDED, *packages.USED}])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_this_is_a_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(packages, "package_folder", lambda: tmp_path / "tlsrt")
+    assert not is_checkout()
+    (tmp_path / "pyproject.toml").touch()
+    assert is_checkout()
+
+
+def test_roots_hold_tlsrt_and_every_dependency(config: Config) -> None:
+    found = {root.name: root.path for root in roots(config)}
+    assert found["tlsrt"] == package_folder()
+    assert {f"dep/{name}" for name in NEEDED} <= found.keys()
+    assert not any(name.startswith("component/") for name in found)
+
+
+def test_a_component_package_a_module_and_a_namespace(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "noted").mkdir()
+    (tmp_path / "noted/__init__.py").write_text("raise AssertionError('imported')")
+    (tmp_path / "single.py").write_text("raise AssertionError('imported')")
+    for place in ("one", "two"):
+        (tmp_path / place / "spread" / place).mkdir(parents=True)
+        monkeypatch.syspath_prepend(tmp_path / place)
+    monkeypatch.syspath_prepend(tmp_path)
+    for package in ("noted.sub", "single", "spread.one", "zmq", "tlsrt.loops.third.io"):
+        config = with_component(config, f"{package}:Notes")
+    assert [(root.name, root.path) for root in component_roots(config)] == [
+        ("component/noted", tmp_path / "noted"),
+        ("component/single.py", tmp_path / "single.py"),
+        ("component/spread", tmp_path / "two/spread"),
+        ("component/spread@2", tmp_path / "one/spread"),
+    ]
+
+
+@pytest.mark.parametrize("package", ["no_such_package_anywhere", "sys"])
+def test_a_component_that_is_not_installed(config: Config, package: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        component_roots(with_component(config, f"{package}:Notes"))
+    assert caught.value.problems == (
+        f"component third/notes: this Python has no package {package}: install it beside tlsrt with pip, "
+        f"or correct its class {package}:Notes",
+    )
+
+
+def test_a_missing_dependency(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "NEEDED", ("no_such_package_anywhere",))
+    packages._dependencies.cache_clear()
+    with pytest.raises(ConfigError, match="the Python package no_such_package_anywhere is not installed: install"):
+        packages._dependencies()
+
+
+def test_code_roots_hold_what_a_loop_imports_and_no_keys(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "parts/noted").mkdir(parents=True)
+    monkeypatch.syspath_prepend(tmp_path / "parts")
+    found = code_roots(with_component(config, "noted:Notes"))
+    assert tmp_path / "parts/noted" in found
+
+    def inside(path: Path) -> bool:
+        return any(path.is_relative_to(root) for root in found)
+
+    import zmq
+
+    assert inside(Path(os.__file__)) and inside(Path(zmq.__file__)) and inside(Path(sysconfig.get_path("platlib")))
+    assert inside(package_folder())
+    for entry in package_folder().iterdir():
+        assert inside(entry.resolve()), "the folder a room links to"
+    assert not inside(package_folder().parent / "var" / "master.key")
+    assert not inside(config.path)
+    assert all(path.exists() for path in found)
+    assert not any(a != b and a.is_relative_to(b) for a in found for b in found)
