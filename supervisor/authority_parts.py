@@ -1,0 +1,75 @@
+"""Puts the authority's parts together after a boot, and proves that every subject's token and grant will fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tlsrt.channels.grant import encode_grant, parse_grant_untrusted
+from tlsrt.config.schema import Config
+from tlsrt.errors import ConfigError, MisuseError, PeerError
+from tlsrt.supervisor.authority_state import AuthorityState, StateFile
+from tlsrt.supervisor.boot_check import KEY_VERSION, Booted, save
+from tlsrt.supervisor.briefing import Briefing
+from tlsrt.supervisor.challenges import Challenges
+from tlsrt.supervisor.client_certificates import ClientCertificates
+from tlsrt.supervisor.client_service import ClientService
+from tlsrt.supervisor.epochs import Epochs
+from tlsrt.supervisor.issuer import Issuer
+from tlsrt.supervisor.outlet import Outlet
+from tlsrt.supervisor.roster import Roster
+from tlsrt.supervisor.session_manager import SessionManager
+from tlsrt.supervisor.trust_service import TrustService
+
+Service = TrustService
+Randomness = Callable[[int], bytes]
+
+
+def make_service(
+    config: Config,
+    booted: Booted,
+    roster: Roster,
+    store: StateFile,
+    outlet: Outlet,
+    randomness: Randomness,
+    now: int,
+) -> TrustService:
+    """Return the service of one authority's life; raise ConfigError when the policy does not fit its tokens."""
+    issuer = Issuer(booted.issuer_seed, KEY_VERSION, config.install_id, booted.boot, randomness)
+    briefing = Briefing(config, booted.run, issuer, roster)
+    _prove_sizes(config, briefing, SessionManager(randomness), now)
+    state = booted.state
+    epochs = Epochs(state.epoch - 1, has_issued=False) if booted.is_resumed else Epochs(state.epoch, has_issued=True)
+    manager = SessionManager(randomness)
+    certificates = ClientCertificates(booted.door.authorities, config.clients, config.install_id)
+    challenges = Challenges(randomness)
+    clients = ClientService(
+        issuer, briefing, certificates, challenges, manager, epochs, state, outlet, config.door.max_connections
+    )
+
+    def persist() -> bool:
+        return _persist(store, state, outlet)
+
+    return TrustService(config, roster, briefing, manager, epochs, clients, booted.door, state, persist, outlet)
+
+
+def _prove_sizes(config: Config, briefing: Briefing, manager: SessionManager, now: int) -> None:
+    problems: list[str] = []
+    sessions = [manager.open_component(component.address, component.loop, now) for component in config.components]
+    sessions += [manager.open_client(f"client/{client.name}", client.fingerprint, now) for client in config.clients]
+    for session in sessions:
+        try:
+            parse_grant_untrusted(encode_grant(briefing.grant(session, 0, now, is_trial=True)))
+        except (MisuseError, PeerError) as error:
+            problems.append(f"the policy gives {session.subject} too much for one token: {error}")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _persist(store: StateFile, state: AuthorityState, outlet: Outlet) -> bool:
+    try:
+        save(store, state)
+    except ConfigError as error:
+        outlet.log(str(error))
+        outlet.tell("event", "state", str(error))
+        return False
+    return True

@@ -1,0 +1,115 @@
+"""What the authority says to whom: keys, tokens and rights, composed for one receiver and one epoch. Pure.
+
+Every key is derived here when it is said, from the run key, the epoch, and the incarnations in the roster; nothing is
+stored. A right is said only for a recipient that holds its mailbox root; the others follow when they have joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from tlsrt.channels.grant import GrantContent, Right
+from tlsrt.channels.trust import RIGHTS_PER_PAGE
+from tlsrt.config import keys
+from tlsrt.config.schema import Config
+from tlsrt.supervisor.epochs import GRACE_MS
+from tlsrt.supervisor.issuer import Issuer
+from tlsrt.supervisor.rights import rights_of
+from tlsrt.supervisor.roster import GATE, Member, Roster
+from tlsrt.supervisor.session_manager import Session
+
+PAGE_BYTES = 48 * 1024  # below the cap of a packet, with room for the other fields
+
+Letter = tuple[str, tuple[object, ...]]  # name and fields of a message
+Rights = Mapping[str, tuple[str, ...]]
+
+
+class Briefing:
+    """Composes messages. `run` is keys.run_key."""
+
+    def __init__(self, config: Config, run: bytes, issuer: Issuer, roster: Roster) -> None:
+        self._run = run
+        self._issuer = issuer
+        self._roster = roster
+        components = [component.address for component in config.components]
+        subjects = components + [f"client/{client.name}" for client in config.clients]
+        self._rights = {subject: rights_of(subject, config.policy, components) for subject in subjects}
+
+    def rights(self, subject: str) -> Rights:
+        """Return target -> methods by policy."""
+        return self._rights.get(subject, {})
+
+    def concerns(self, subject: str, components: Sequence[str]) -> bool:
+        """Tell whether a subject may talk to any of these components."""
+        return not self.rights(subject).keys().isdisjoint(components)
+
+    def welcome(self) -> Letter:
+        """Return who the authority is."""
+        return "welcome", (self._issuer.install, self._issuer.boot, self._issuer.public, self._issuer.key_version)
+
+    def epoch(self, member: Member, epoch: int) -> Letter:
+        """Return the keys that a loop shares with all others; Primary's has the root of the gate."""
+        gate = self._roster.gate
+        root = keys.gate_root(self._run, epoch, gate) if member.loop == GATE else b""
+        return "epoch", (epoch, keys.token_key(self._run, epoch), gate, root)
+
+    def session(self, session: Session, epoch: int) -> Letter:
+        """Return a component's session with its own mailbox root, proof key and token."""
+        own = self._roster.mailbox(session.subject)
+        root = keys.mailbox_root(self._run, session.subject, epoch, own)
+        gate, proof = self._proof(session, epoch)
+        token = self.token(session, epoch)
+        return "session", (
+            epoch, session.subject, session.session_id, own, root, gate, proof, token, session.expires, session.ends
+        )  # fmt: skip
+
+    def right_pages(self, session: Session, epoch: int, only: Sequence[str] | None = None) -> Iterator[Letter]:
+        """Yield a component's rights in pages; `only` limits them to these targets. Never an empty page."""
+        page: list[list[object]] = []
+        size = 0
+        for right in self._keyed(session, epoch):
+            if only is not None and right.target not in only:
+                continue
+            weight = len(right.target) + len(right.key) + sum(len(method) + 5 for method in right.methods) + 32
+            if page and (len(page) == RIGHTS_PER_PAGE or size + weight > PAGE_BYTES):
+                yield "rights", (epoch, session.subject, page)
+                page, size = [], 0
+            page.append([right.target, right.mailbox, right.key, list(right.methods)])
+            size += weight
+        if page:
+            yield "rights", (epoch, session.subject, page)
+
+    def grant(self, session: Session, epoch: int, now: int, *, is_trial: bool = False) -> GrantContent:
+        """Return all that an external client needs in an epoch; a trial has the size of the largest possible one."""
+        gate, proof = self._proof(session, epoch)
+        return GrantContent(
+            now=now,
+            install=self._issuer.install,
+            boot=self._issuer.boot,
+            epoch=epoch,
+            grace_ms=GRACE_MS,
+            session=session.session_id,
+            subject=session.subject,
+            token=self.token(session, epoch),
+            token_expires=session.expires,
+            session_ends=session.ends,
+            gate=gate,
+            proof_key=proof,
+            rights=tuple(self._keyed(session, epoch, at_least=2**63 if is_trial else 0)),
+        )
+
+    def token(self, session: Session, epoch: int) -> bytes:
+        """Return the session's token in an epoch; raise MisuseError if its caps do not fit one."""
+        return self._issuer.token(session, epoch, keys.token_key(self._run, epoch), self.rights(session.subject))
+
+    def _keyed(self, session: Session, epoch: int, at_least: int = 0) -> Iterator[Right]:
+        for target, methods in self.rights(session.subject).items():
+            mailbox = max(self._roster.mailbox(target), at_least)
+            if mailbox:
+                root = keys.mailbox_root(self._run, target, epoch, mailbox)
+                yield Right(target, mailbox, keys.request_key(root, session.session_id), methods)
+
+    def _proof(self, session: Session, epoch: int) -> tuple[int, bytes]:
+        # Before Primary has joined, the key is that of incarnation 0, which no gate ever holds.
+        gate = self._roster.gate
+        return gate, keys.proof_key(keys.gate_root(self._run, epoch, gate), session.session_id)

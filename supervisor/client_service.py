@@ -1,0 +1,173 @@
+"""External sessions: challenge, open, grant, and every later push. Primary carries the bytes and cannot take part.
+
+What is refused is answered with one generic word; the reason goes to the log. Pushes are asked for by session and
+made in small rounds, so that a thousand clients never hold up revocations and the feed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tlsrt.channels.grant import encode_grant, open_digest, parse_open_untrusted, seal_grant, verify_open
+from tlsrt.errors import MisuseError, PeerError
+from tlsrt.supervisor.authority_state import AuthorityState
+from tlsrt.supervisor.briefing import Briefing
+from tlsrt.supervisor.challenges import Challenges
+from tlsrt.supervisor.client_certificates import ClientCertificates
+from tlsrt.supervisor.epochs import Epochs
+from tlsrt.supervisor.issuer import Issuer
+from tlsrt.supervisor.outlet import Outlet
+from tlsrt.supervisor.roster import GATE
+from tlsrt.supervisor.session_manager import Session, SessionManager
+
+REJECTED = "rejected"  # the one word that a peer gets
+PUSHES_PER_ROUND = 32  # about 10 ms: an HPKE encryption and a signature each
+NUMBER_BITS = 40  # grants per life of the authority, below the count of its lives
+
+
+@dataclass(slots=True)
+class _Client:
+    """What ties a session to its open."""
+
+    session: Session
+    connection: int
+    digest: bytes
+    ephemeral: bytes = field(repr=False)
+
+
+class ClientService:
+    """All external sessions."""
+
+    def __init__(
+        self,
+        issuer: Issuer,
+        briefing: Briefing,
+        certificates: ClientCertificates,
+        challenges: Challenges,
+        manager: SessionManager,
+        epochs: Epochs,
+        state: AuthorityState,
+        outlet: Outlet,
+        limit: int,
+    ) -> None:
+        self._issuer = issuer
+        self._briefing = briefing
+        self._certificates = certificates
+        self._challenges = challenges
+        self._manager = manager
+        self._epochs = epochs
+        self._state = state
+        self._outlet = outlet
+        self._limit = limit
+        self._clients: dict[bytes, _Client] = {}
+        self._by_connection: dict[int, bytes] = {}
+        self._wanted: dict[bytes, None] = {}  # sessions that are owed a grant, the oldest first
+        self._number = state.boots << NUMBER_BITS
+
+    def challenge(self, connection: int, now: int) -> None:
+        """Answer a connection with a challenge."""
+        self._outlet.send(GATE, "challenged", connection, self._challenges.make(connection, now))
+
+    def open(self, connection: int, data: bytes, signature: bytes, now: int, wall: int) -> str | None:
+        """Answer with a grant or a refusal; return the subject if a session was opened."""
+        try:
+            client = self._open_untrusted(connection, data, signature, now, wall)
+            self._grant(client, now)
+        except PeerError as error:
+            self._refuse(connection, error.reason)
+            return None
+        self._manager.opened(client.session)
+        return client.session.subject
+
+    def close(self, session_id: bytes) -> None:
+        """End a session whose connection ended; one that is unknown has ended already."""
+        client = self._forget(session_id)
+        if client is not None:
+            self._manager.close(client.session)
+
+    def close_all(self) -> None:
+        """End all sessions: Primary died, and their connections with it."""
+        for session_id in list(self._clients):
+            self.close(session_id)
+        self._challenges.clear()
+
+    def ended(self, session: Session) -> None:
+        """Let the connection of a session that the manager ended be closed."""
+        if self._forget(session.session_id) is not None:
+            self._outlet.send(GATE, "ended", session.session_id)
+
+    def push(self, session: Session) -> None:
+        """Owe a session a grant."""
+        if session.session_id in self._clients:
+            self._wanted[session.session_id] = None
+
+    def push_all(self, components: tuple[str, ...] | None = None) -> None:
+        """Owe a grant to all, or to those that may talk to one of these components."""
+        for client in self._clients.values():
+            if components is None or self._briefing.concerns(client.session.subject, components):
+                self._wanted[client.session.session_id] = None
+
+    @property
+    def has_work(self) -> bool:
+        """Tell whether `work` would do something now."""
+        return bool(self._wanted) and not self._outlet.is_blocked(GATE)
+
+    def work(self, now: int) -> None:
+        """Make a round of owed grants."""
+        for session_id in list(self._wanted)[:PUSHES_PER_ROUND]:
+            if self._outlet.is_blocked(GATE):
+                return
+            del self._wanted[session_id]
+            try:
+                self._grant(self._clients[session_id], now)
+            except PeerError as error:
+                self._outlet.log(f"session {session_id.hex()} cannot be granted anew: {error.reason}")
+                self._outlet.send(GATE, "ended", session_id)
+
+    def _open_untrusted(self, connection: int, data: bytes, signature: bytes, now: int, wall: int) -> _Client:
+        wish = parse_open_untrusted(data)
+        self._challenges.use(connection, wish.challenge, now)
+        if wish.install != self._issuer.install:
+            raise PeerError("open_install")
+        if wish.boot != self._issuer.boot:
+            raise PeerError("open_boot")
+        certificate = verify_open(wish, data, signature)
+        subject, fingerprint = self._certificates.check_untrusted(certificate, wall)
+        if self._state.is_revoked("subject", subject.encode()):
+            raise PeerError("revoked")
+        previous = self._by_connection.get(connection)
+        if previous is not None:  # a session sits on one connection, and a connection carries one session
+            self.close(previous)
+        if len(self._clients) >= self._limit:
+            raise PeerError("too_many_sessions")
+        session = self._manager.open_client(subject, fingerprint, now)
+        client = _Client(session, connection, open_digest(data), wish.ephemeral_public)
+        self._clients[session.session_id] = client
+        self._by_connection[connection] = session.session_id
+        return client
+
+    def _grant(self, client: _Client, now: int) -> None:
+        session = client.session
+        try:
+            content = self._briefing.grant(session, self._epochs.serving, now)
+            self._number += 1
+            sealed = seal_grant(encode_grant(content), client.digest, client.ephemeral, self._number, self._issuer.sign)
+        except (PeerError, MisuseError) as error:
+            self.close(session.session_id)
+            raise PeerError(error.reason if isinstance(error, PeerError) else "grant_too_large") from error
+        self._outlet.send(
+            GATE, "granted", client.connection, self._number, *sealed, session.session_id, session.subject,
+            content.token,
+        )  # fmt: skip
+
+    def _refuse(self, connection: int, reason: str) -> None:
+        self._outlet.log(f"client on connection {connection} was refused: {reason}")
+        self._outlet.send(GATE, "refused", connection, REJECTED)
+
+    def _forget(self, session_id: bytes) -> _Client | None:
+        client = self._clients.pop(session_id, None)
+        if client is not None:
+            self._wanted.pop(session_id, None)
+            if self._by_connection.get(client.connection) == session_id:
+                del self._by_connection[client.connection]
+        return client

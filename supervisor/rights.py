@@ -1,0 +1,38 @@
+"""What the policy allows to whom. Pure. Default deny: what no line allows, nobody may.
+
+A pattern is `owner/name` where `*` stands for a whole owner or a whole name: `client/*`, `third/*`, `*/*`. What several
+lines allow adds up. Whoever may call anything of a target may also call its `describe`, so that it can learn how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tlsrt.config.schema import PolicyRule
+
+ANY = "*"
+DESCRIBE = "describe"
+
+
+def matches(pattern: str, address: str) -> bool:
+    """Tell whether `pattern` names `address`; both are `owner/name`."""
+    pattern_owner, _, pattern_name = pattern.partition("/")
+    owner, _, name = address.partition("/")
+    return pattern_owner in (ANY, owner) and pattern_name in (ANY, name)
+
+
+def rights_of(subject: str, policy: Iterable[PolicyRule], components: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return target -> methods for one subject; `("*",)` is all of them.
+
+    Nobody gets a key to itself by a wildcard: only a line that names the same address on both sides gives that.
+    `describe` is allowed on every target that the subject holds any right to.
+    """
+    found: dict[str, set[str]] = {}
+    for rule in policy:
+        if not rule.methods or not matches(rule.source, subject):
+            continue
+        for target in components:
+            itself = target == subject and not rule.source == rule.target == subject
+            if not itself and matches(rule.target, target):
+                found.setdefault(target, {DESCRIBE}).update(rule.methods)
+    return {target: (ANY,) if ANY in methods else tuple(sorted(methods)) for target, methods in sorted(found.items())}

@@ -1,0 +1,75 @@
+"""The roster: the loops as the authority knows them. Which incarnation lives, and whether it has keys. Pure.
+
+What is known about a loop comes from the supervisor (spawned, attested, gone) and, for `wants_keys`, from the loop.
+A loop gets keys when it wants them and the supervisor has attested the very incarnation at the other end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from tlsrt.errors import PeerError
+
+GATE = "primary"
+
+
+@dataclass(slots=True)
+class Member:
+    """One loop. `incarnation` is 0 until the supervisor named it; `attested` is an epoch, or None."""
+
+    loop: str
+    components: tuple[str, ...]
+    incarnation: int = 0
+    attested: int | None = None
+    wants_keys: bool = False
+    is_joined: bool = False
+    briefed: int = 0  # when, ms
+
+    @property
+    def may_get_keys(self) -> bool:
+        return self.wants_keys and self.incarnation > 0 and self.attested is not None
+
+    def reset(self, incarnation: int) -> None:
+        """Begin another incarnation; 0 means that there is none."""
+        self.incarnation = incarnation
+        self.attested = None
+        self.wants_keys = False
+        self.is_joined = False
+
+
+class Roster:
+    """All loops by name."""
+
+    def __init__(self, loops: Iterable[tuple[str, tuple[str, ...]]]) -> None:
+        self._members = {loop: Member(loop, components) for loop, components in loops}
+        self._loop_of = {component: member for member in self for component in member.components}
+
+    def __getitem__(self, loop: str) -> Member:
+        """Return a loop; raise PeerError for a name that the configuration does not have."""
+        member = self._members.get(loop)
+        if member is None:
+            raise PeerError("unknown_loop")
+        return member
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self._members.values())
+
+    def of(self, component: str) -> Member:
+        """Return the loop of a component."""
+        return self._loop_of[component]
+
+    @property
+    def joined(self) -> tuple[Member, ...]:
+        return tuple(member for member in self if member.is_joined)
+
+    @property
+    def gate(self) -> int:
+        """Return the incarnation of the gate that has keys, or 0."""
+        primary = self._members.get(GATE)
+        return primary.incarnation if primary is not None and primary.is_joined else 0
+
+    def mailbox(self, component: str) -> int:
+        """Return the incarnation of a component that has its mailbox root, or 0."""
+        member = self._loop_of[component]
+        return member.incarnation if member.is_joined else 0

@@ -1,0 +1,73 @@
+"""A page for master_key that not even root can read from outside: memfd_secret(2), Linux 5.14.
+
+The key goes from its file into the page by preadv(2), without a bytes object on the way, and the page is wiped and
+unmapped as soon as the subkeys are derived. Where the kernel or RLIMIT_MEMLOCK does not give the page, ordinary
+memory is used and wiped. Subkeys are ordinary memory in any case.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+from types import TracebackType
+
+from tlsrt.errors import ConfigError
+
+PAGE_BYTES = 4096
+_MEMFD_SECRET = 447  # the same number on x86_64, aarch64 and riscv64
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class SecretPage:
+    """Use as a context manager: it wipes and unmaps at the end."""
+
+    def __init__(self) -> None:
+        self._memory: mmap.mmap | bytearray = _secret_memory() or bytearray(PAGE_BYTES)
+        self._view = memoryview(self._memory)
+
+    @property
+    def is_secret(self) -> bool:
+        """Tell whether the kernel gave a secret page."""
+        return isinstance(self._memory, mmap.mmap)
+
+    def read_from(self, descriptor: int) -> memoryview:
+        """Fill the page from the start of a file and return the part that was filled; raise ConfigError."""
+        try:
+            count = os.preadv(descriptor, [self._view], 0)
+            is_longer = bool(os.pread(descriptor, 1, PAGE_BYTES))
+        except OSError as error:
+            raise ConfigError(f"cannot read master_key: {error.strerror}") from None
+        if is_longer:
+            raise ConfigError(f"master_key has more than {PAGE_BYTES} bytes: replace it by 32 random bytes")
+        return self._view[:count]
+
+    def close(self) -> None:
+        """Wipe and unmap. The views that `read_from` gave must be released."""
+        self._view[:] = bytes(PAGE_BYTES)
+        self._view.release()
+        if isinstance(self._memory, mmap.mmap):
+            self._memory.close()
+
+    def __enter__(self) -> SecretPage:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _secret_memory() -> mmap.mmap | None:
+    descriptor = _libc.syscall(ctypes.c_long(_MEMFD_SECRET), ctypes.c_uint(os.O_CLOEXEC))
+    if descriptor < 0:
+        return None
+    try:
+        os.ftruncate(descriptor, PAGE_BYTES)
+        page = mmap.mmap(descriptor, PAGE_BYTES, mmap.MAP_SHARED)
+        page.madvise(mmap.MADV_DONTFORK)
+    except OSError:  # RLIMIT_MEMLOCK or RLIMIT_FSIZE is too low
+        return None
+    finally:
+        os.close(descriptor)
+    return page

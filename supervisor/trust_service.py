@@ -1,0 +1,411 @@
+"""What the authority does with what it is told: joins, sessions, epochs, revocations. No descriptor is touched here.
+
+Theory of operation. The supervisor says which incarnation of a loop lives and that it was looked at; the loop says
+that it wants keys; when both are true, it is briefed: welcome, and per epoch the epoch, each component's session and
+rights, then revocations, prepare, commit. Everything is an upsert, so a briefing may be repeated. When a loop has
+joined, whoever may talk to its components is told the new mailbox keys; when it is Primary, everybody is told the new
+gate. When a loop is gone, its sessions are revoked for all.
+
+A resumed authority (same boot) holds no session of the epoch before. It prepares the next one with all loops that it
+inherited, without waiting for their `join`, and does not read from them until they are briefed, since what lies in
+their channels was said to its predecessor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from tlsrt.config.schema import Config
+from tlsrt.errors import PeerError
+from tlsrt.supervisor.authority_state import AuthorityState
+from tlsrt.supervisor.briefing import Briefing, Letter
+from tlsrt.supervisor.client_service import ClientService
+from tlsrt.supervisor.door_files import DoorFiles
+from tlsrt.supervisor.epochs import GRACE_MS, Epochs
+from tlsrt.supervisor.outlet import Outlet
+from tlsrt.supervisor.roster import GATE, Member, Roster
+from tlsrt.supervisor.session_manager import CLIENT_TTL_MS, Session, SessionManager
+from tlsrt.supervisor.session_table import SessionState
+from tlsrt.supervisor.timers import Timers
+
+FEED_MS = 500
+CLOCK_STEP_MS = 3_600_000
+RETRY_MS = 10_000  # after an epoch that could not be written
+REBRIEF_MS = 250  # a loop that repeats its join is answered, but not more often than this
+DOOR_GENERATION = 1
+_BRIEF = "brief "  # and a loop: a timer
+
+Persist = Callable[[], bool]  # write the state; False when the disk refuses
+
+
+class TrustService:
+    """The authority's reactions. Times are CLOCK_BOOTTIME in ms, but for `wall`."""
+
+    def __init__(
+        self,
+        config: Config,
+        roster: Roster,
+        briefing: Briefing,
+        manager: SessionManager,
+        epochs: Epochs,
+        clients: ClientService,
+        door: DoorFiles,
+        state: AuthorityState,
+        persist: Persist,
+        outlet: Outlet,
+    ) -> None:
+        self._roster = roster
+        self._briefing = briefing
+        self._manager = manager
+        self._epochs = epochs
+        self._clients = clients
+        self._door = door
+        self._state = state
+        self._persist = persist
+        self._outlet = outlet
+        self._epoch_ms = int(config.limits.epoch_s * 1000)
+        self._timers: Timers[str] = Timers()
+        self._held: set[str] = set()  # inherited by a resumed authority and not yet briefed
+        self._sessions: dict[str, Session] = {}  # by component
+        self._handlers: dict[str, Callable[[Member, list[Any], int, int], None]] = {
+            "join": self._join,
+            "prepared": self._prepared,
+            "challenge": self._challenge,
+            "open": self._open,
+            "close": self._close,
+        }
+
+    def start(self, now: int, inherited: Iterable[str], *, is_resumed: bool) -> None:
+        """Begin; `inherited` are the loops whose channels were there from birth."""
+        self._timers.set("feed", now + FEED_MS)
+        self._timers.set("epoch", now + self._epoch_ms)
+        if not is_resumed:
+            return
+        self._held = set(inherited)
+        for loop in self._held:
+            self._roster[loop].wants_keys = True
+        self._epochs.begin(self._state.epoch, self._held, now)
+        self._commit_if_ready(now)
+
+    def may_read(self, loop: str) -> bool:
+        """Tell whether a loop may be listened to."""
+        return loop not in self._held
+
+    def state_of(self, loop: str) -> str:
+        """Return the state of the conversation with a loop, for the table."""
+        return "joined" if self._roster[loop].is_joined else "new"
+
+    # What the supervisor says
+
+    def spawned(self, loop: str, incarnation: int, now: int, wall: int) -> None:
+        """Note a new incarnation at the other end of a new channel."""
+        member = self._roster[loop]
+        self._end(member, now, wall)
+        member.reset(incarnation)
+
+    def attested(self, loop: str, incarnation: int, epoch: int, now: int) -> None:
+        """Note that the supervisor looked at an incarnation. One that is not the present one says nothing."""
+        member = self._roster[loop]
+        if member.incarnation == 0:  # inherited by fork: this is the first time that its incarnation is named
+            member.incarnation = incarnation
+        if incarnation != member.incarnation:
+            return
+        member.attested = epoch
+        self._epochs.attested(loop, epoch)
+        self._tell_gate_of(member)
+        self._brief_if_due(member, now)
+        self._commit_if_ready(now)
+
+    def gone(self, loop: str, incarnation: int, now: int, wall: int) -> None:
+        """Note a death; of an incarnation that was replaced it is old news."""
+        member = self._roster[loop]
+        if member.incarnation in (0, incarnation):
+            self._end(member, now, wall)
+
+    # What a loop says
+
+    def heard(self, loop: str, name: str, fields: list[Any], now: int, wall: int) -> None:
+        """Handle one message of a loop; raise PeerError if it may not say that."""
+        self._handlers[name](self._roster[loop], fields, now, wall)
+
+    def lost(self, loop: str, now: int, wall: int) -> None:
+        """Forget a loop whose channel was closed, by it or for an offence. It stays without keys until respawned."""
+        member = self._roster[loop]
+        incarnation = member.incarnation
+        self._end(member, now, wall)
+        member.incarnation = incarnation  # so that only a new incarnation counts as attested
+
+    def _join(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
+        member.wants_keys = True
+        wait_until = member.briefed + REBRIEF_MS
+        if member.is_joined and now < wait_until:
+            self._timers.set(_BRIEF + member.loop, wait_until)
+        else:
+            self._brief_if_due(member, now)
+
+    def _prepared(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
+        self._epochs.prepared(member.loop, fields[0])
+        self._commit_if_ready(now)
+
+    def _challenge(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
+        _require_gate(member)
+        self._clients.challenge(fields[0], now)
+
+    def _open(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
+        _require_gate(member)
+        connection, data, signature = fields
+        subject = self._clients.open(connection, data, signature, now, wall)
+        if subject is not None and subject not in self._state.first_opens:
+            self._state.first_opens[subject] = wall
+            self._persist()
+
+    def _close(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
+        _require_gate(member)
+        self._clients.close(fields[0])
+
+    # What time says
+
+    def next_due(self, now: int) -> int:
+        """Return when `tick` has something to do."""
+        if self._clients.has_work:
+            return now
+        times = (self._timers.next(), self._manager.next_due())
+        return min(when for when in times if when is not None)
+
+    def tick(self, now: int, wall: int) -> int | None:
+        """Do what is due; return how late the feed was, in ms, if it was its turn."""
+        lateness = None
+        for key in self._timers.due(now):
+            if key == "feed":
+                lateness = self._feed(now)
+            elif key == "epoch":
+                self._begin_epoch(now)
+            elif key.startswith(_BRIEF):
+                self._brief_if_due(self._roster[key.removeprefix(_BRIEF)], now)
+        self._commit_if_ready(now)
+        self._renew(now)
+        self._clients.work(now)
+        return lateness
+
+    def beat(self, lateness_ms: int) -> None:
+        """Tell the supervisor that the authority lives, and the epoch that loops must be attested for."""
+        self._outlet.tell("beat", lateness_ms * 1000, self._epochs.target, self._manager.counts())
+
+    def revoke(self, kind: str, value: bytes, now: int, wall: int) -> None:
+        """Revoke a session, a token or a subject, on the disk before anybody is told.
+
+        When the disk refuses, the verifiers are told all the same: that is the safe side.
+        """
+        if kind == "session":
+            ended = self._manager.revoke_session(value)
+        elif kind == "token":
+            ended = self._manager.revoke_token(value)
+        else:
+            ended = self._manager.revoke_subject(value.decode())
+        revoked = [(kind, value, 0 if kind == "subject" else _until(now, wall, ended))]
+        revoked += [("session", session.session_id, _until(now, wall, [session])) for session in ended]
+        self._publish(revoked, wall)
+        for session in ended:
+            if self._sessions.get(session.subject) is session:
+                del self._sessions[session.subject]  # a new one for the next join
+            self._clients.ended(session)
+
+    # Briefings
+
+    def _brief_if_due(self, member: Member, now: int) -> None:
+        if not member.may_get_keys:
+            return
+        member.wants_keys = False
+        is_first = not member.is_joined
+        member.is_joined = True
+        member.briefed = now
+        for component in member.components:
+            if component not in self._sessions:
+                self._open_session(component, member, now)
+        if is_first:
+            if member.loop not in self._held:
+                is_attested = member.attested is not None and member.attested >= self._epochs.target
+                self._epochs.add(member.loop, is_attested=is_attested)
+            self._held.discard(member.loop)
+        self._brief(member)
+        for session in self._sessions_of(member):
+            if session.state is SessionState.OPENING:
+                self._manager.opened(session)
+        if is_first:
+            self._introduce(member)
+            self._outlet.tell("joined", member.loop, member.incarnation)
+
+    def _brief(self, member: Member) -> None:
+        self._say(member, self._briefing.welcome())
+        for epoch in self._epochs.issued:
+            self._say_epoch(member, epoch)
+        for revocation in self._state.revocations:
+            self._outlet.send(member.loop, "revoked", revocation.number, revocation.kind, revocation.value)
+        if member.loop == GATE:
+            for other in self._roster:
+                self._outlet.send(GATE, "member", other.loop, other.incarnation, other.attested or 0)
+        for epoch in self._epochs.issued:
+            self._outlet.send(member.loop, "prepare", epoch)
+            if epoch == self._epochs.current:
+                self._outlet.send(member.loop, "commit", epoch, GRACE_MS)
+        self._outlet.send(member.loop, "feed", self._state.revocation, self._epochs.current)
+        if member.loop == GATE:
+            self._outlet.send(GATE, "door", DOOR_GENERATION, descriptors=self._door.descriptors)
+
+    def _say_epoch(self, member: Member, epoch: int) -> None:
+        self._say(member, self._briefing.epoch(member, epoch))
+        for session in self._sessions_of(member):
+            self._say(member, self._briefing.session(session, epoch))
+            for page in self._briefing.right_pages(session, epoch):
+                self._say(member, page)
+
+    def _introduce(self, newcomer: Member) -> None:
+        """Tell the others of the new mailboxes, and of the new gate if it is Primary."""
+        for member in self._roster.joined:
+            if member is newcomer:
+                continue
+            for epoch in self._epochs.issued:
+                if newcomer.loop == GATE:
+                    self._say(member, self._briefing.epoch(member, epoch))
+                for session in self._sessions_of(member):
+                    if newcomer.loop == GATE:
+                        self._say(member, self._briefing.session(session, epoch))
+                    for page in self._briefing.right_pages(session, epoch, newcomer.components):
+                        self._say(member, page)
+        self._clients.push_all(newcomer.components)
+
+    def _tell_gate_of(self, member: Member) -> None:
+        if self._roster.gate:
+            self._outlet.send(GATE, "member", member.loop, member.incarnation, member.attested or 0)
+
+    def _say(self, member: Member, letter: Letter) -> None:
+        name, fields = letter
+        self._outlet.send(member.loop, name, *fields)
+
+    # Sessions
+
+    def _sessions_of(self, member: Member) -> list[Session]:
+        found = (self._sessions.get(component) for component in member.components)
+        return [session for session in found if session is not None]
+
+    def _open_session(self, component: str, member: Member, now: int) -> None:
+        if not self._state.is_revoked("subject", component.encode()):
+            self._sessions[component] = self._manager.open_component(component, member.loop, now)
+
+    def _renew(self, now: int) -> None:
+        due = self._manager.tick(now)
+        for session in due.renewing:
+            if self._sessions.get(session.subject) is session:
+                self._renew_component(session, now)
+            else:
+                self._clients.push(session)
+            self._manager.renewed(session)
+        for session in due.expired:
+            if self._sessions.get(session.subject) is session:
+                self._succeed(session, now)
+            self._clients.ended(session)
+
+    def _renew_component(self, session: Session, now: int) -> None:
+        if session.is_on_last_lease:
+            self._succeed(session, now)
+            return
+        member = self._roster.of(session.subject)
+        for epoch in self._epochs.issued:
+            self._say(member, self._briefing.session(session, epoch))
+
+    def _succeed(self, session: Session, now: int) -> None:
+        """Replace a component's session at the end of its life; what it still has to answer, it answers till then."""
+        member = self._roster.of(session.subject)
+        del self._sessions[session.subject]
+        self._open_session(session.subject, member, now)
+        successor = self._sessions.get(session.subject)
+        if successor is None:
+            return
+        for epoch in self._epochs.issued:
+            self._say(member, self._briefing.session(successor, epoch))
+            for page in self._briefing.right_pages(successor, epoch):
+                self._say(member, page)
+        self._manager.opened(successor)
+
+    def _end(self, member: Member, now: int, wall: int) -> None:
+        """Revoke all that an incarnation held."""
+        if member.loop == GATE:
+            self._clients.close_all()
+        ended = self._manager.revoke_owner(member.loop)
+        self._held.discard(member.loop)
+        for component in member.components:
+            self._sessions.pop(component, None)
+        member.reset(0)
+        self._publish([("session", session.session_id, _until(now, wall, [session])) for session in ended], wall)
+        self._tell_gate_of(member)
+        self._epochs.forget(member.loop)
+        self._commit_if_ready(now)
+
+    def _publish(self, revoked: list[tuple[str, bytes, int]], wall: int) -> None:
+        if not revoked:
+            return
+        self._state.prune(wall)
+        entries = [self._state.revoke(*item) for item in revoked]
+        self._persist()
+        for member in self._roster.joined:
+            for entry in entries:
+                self._outlet.send(member.loop, "revoked", entry.number, entry.kind, entry.value)
+
+    # Feed and epochs
+
+    def _feed(self, now: int) -> int:
+        lateness = max(0, now - self._feed_at) if self._feed_at else 0
+        self._feed_at = now + FEED_MS
+        self._timers.set("feed", self._feed_at)
+        for member in self._roster.joined:
+            if not self._outlet.is_blocked(member.loop):
+                self._outlet.send(member.loop, "feed", self._state.revocation, self._epochs.current)
+        return lateness
+
+    _feed_at = 0
+
+    def _begin_epoch(self, now: int) -> None:
+        if self._epochs.pending is not None:
+            self._timers.set("epoch", now + RETRY_MS)
+            return
+        self._state.epoch += 1
+        if not self._persist():
+            self._state.epoch -= 1
+            self._timers.set("epoch", now + RETRY_MS)
+            return
+        self._timers.set("epoch", now + self._epoch_ms)
+        joined = self._roster.joined
+        self._epochs.begin(self._state.epoch, [member.loop for member in joined], now)
+        for member in joined:
+            self._say_epoch(member, self._state.epoch)
+            self._outlet.send(member.loop, "prepare", self._state.epoch)
+        self.beat(0)  # a risen epoch asks the supervisor to look at every loop again
+
+    def _commit_if_ready(self, now: int) -> None:
+        if self._epochs.pending is not None:
+            self._timers.set("commit", self._epochs.deadline)
+        if not self._epochs.is_ready(now):
+            return
+        done = self._epochs.commit()
+        self._timers.cancel("commit")
+        for word, loops in (("unprepared", done.unprepared), ("unattested", done.unattested)):
+            for loop in loops:
+                self._outlet.tell("event", word, f"{loop}: not ready for epoch {done.epoch} in time")
+        for session in self._manager:
+            for epoch in [epoch for epoch in session.tokens if epoch < done.epoch]:
+                del session.tokens[epoch]
+        for member in self._roster.joined:
+            self._outlet.send(member.loop, "commit", done.epoch, GRACE_MS)
+        self._clients.push_all()
+
+
+def _require_gate(member: Member) -> None:
+    if member.loop != GATE:
+        raise PeerError("not_primary")
+
+
+def _until(now: int, wall: int, sessions: Iterable[Session]) -> int:
+    """Return the wall time in ms when the last token of these sessions has expired, with room for a stepped clock."""
+    expiries = [session.expires for session in sessions]
+    return wall + (max(expiries) - now if expiries else CLIENT_TTL_MS) + CLOCK_STEP_MS
