@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
+from typing import Any, Protocol
 
 from tlsrt.loops.method import MethodSpec, Parameter
 from tlsrt.loops.shape import to_json
@@ -13,8 +13,6 @@ from tlsrt.loops.shape import to_json
 class Described(Protocol):
     """The part of a Component that a description needs (a protocol, because `component` imports this module)."""
 
-    __tlsrt_methods__: ClassVar[Mapping[str, MethodSpec]]
-    topics: ClassVar[Mapping[str, str]]
     address: str
 
 
@@ -44,11 +42,12 @@ def describe_method(spec: MethodSpec) -> dict[str, object]:
 
 def describe(component: Described) -> dict[str, object]:
     """Return address, doc, methods and declared topics of a component as JSON-able data."""
-    kind = type(component)
+    kind: Any = type(component)
+    methods: Mapping[str, MethodSpec] = kind.__tlsrt_methods__
     result: dict[str, object] = {
         "address": component.address,
         "doc": inspect.cleandoc(kind.__doc__ or ""),
-        "methods": {name: describe_method(spec) for name, spec in kind.__tlsrt_methods__.items()},
+        "methods": {name: describe_method(spec) for name, spec in methods.items()},
     }
     if kind.topics:
         result["topics"] = dict(kind.topics)

@@ -45,10 +45,11 @@ class Table:
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         """Open or create the file; ConfigError if it is damaged or of another version."""
+        self._connection = sqlite3.connect(path, isolation_level=None, timeout=2.0)
         try:
-            self._connection = sqlite3.connect(path, isolation_level=None, timeout=2.0)
             self._prepare(max_bytes)
         except sqlite3.Error as error:
+            self._connection.close()
             raise ConfigError(f"cannot open the store {path}: {error}; restore it from a backup or remove it") from None
 
     def _prepare(self, max_bytes: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union
 
 import msgpack
 from hypothesis import given
@@ -28,14 +28,21 @@ class Point:
 
 SCALARS: list[Any] = [None, bool, int, float, str, bytes, Any, Literal["a", 1, True, None], Point]
 SCALARS += [Annotated[int, Range(-5, 5)], Annotated[float, Range(0)], Annotated[str, Length(3)]]
-annotations = st.recursive(
+
+
+def made(origin: Any, *arguments: Any) -> Any:
+    """A generic type over types that are known only at run time."""
+    return origin[arguments if len(arguments) > 1 else arguments[0]]
+
+
+hints = st.recursive(
     st.sampled_from(SCALARS),
     lambda inner: st.one_of(
-        inner.map(lambda item: list[item]),
-        inner.map(lambda item: dict[str, item]),
-        inner.map(lambda item: tuple[item, ...]),
-        st.tuples(inner, inner).map(lambda pair: tuple[pair[0], pair[1]]),
-        st.tuples(inner, inner).map(lambda pair: pair[0] | pair[1] if pair[0] or pair[1] else None),
+        inner.map(lambda item: made(list, item)),
+        inner.map(lambda item: made(dict, str, item)),
+        inner.map(lambda item: made(tuple, item, ...)),
+        st.tuples(inner, inner).map(lambda pair: made(tuple, *pair)),
+        st.tuples(inner, inner).map(lambda pair: made(Union, *pair)),
     ),
     max_leaves=5,
 )
@@ -96,7 +103,7 @@ def bind(args: list[object], kwargs: dict[Any, object]) -> tuple[dict[str, Any],
         return {}, error.message
 
 
-@given(annotations, values)
+@given(hints, values)
 def test_a_value_fits_or_is_a_mismatch(annotation: Any, value: object) -> None:
     shape = compile_shape(annotation)
     try:
@@ -107,7 +114,7 @@ def test_a_value_fits_or_is_a_mismatch(annotation: Any, value: object) -> None:
     assert equal(plain, to_plain(shape.check(plain))), "a checked value stays as it is"
 
 
-@given(annotations)
+@given(hints)
 def test_every_shape_has_a_schema_in_json(annotation: Any) -> None:
     shape: Shape = compile_shape(annotation)
     assert shape.text
