@@ -180,8 +180,9 @@ def test_watch_tells_changes_to_those_who_may_know(tmp_path: Path, namespace: st
             ("put", ["b", 1], "client/a"),
             ("put", ["a1", 1], "client/b"),
             ("put", ["a2", 1], "client/a"),
+            ("delete", ["a2"], "client/a"),
         ]
-        for method, args, subject in [*changes, ("delete", ["a2"], "client/a")]:
+        for method, args, subject in changes:
             await cast("Awaitable[object]", invoke(bench.store, method, args, {}, subject=subject))
         first = await waiting
         await bench.store.stop()
@@ -206,6 +207,12 @@ def test_wrong_options_are_told_at_start(tmp_path: Path, options: dict[str, obje
         Bench(tmp_path, **options)
 
 
+def test_every_commit_is_synced(bench: Bench) -> None:
+    connection = bench.store._table._connection
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert connection.execute("PRAGMA synchronous").fetchone() == (2,), "2 is FULL: sqlite.org/pragma.html"
+
+
 def test_a_damaged_or_newer_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "store.sqlite").write_bytes(b"not a database" * 500)
     with pytest.raises(ConfigError, match="cannot open the store"):
@@ -223,7 +230,7 @@ def test_a_full_store_refuses_and_goes_on(tmp_path: Path) -> None:
     stored = _fill(lambda key: bench("put", key, b"x" * 20_000))
     assert 5 <= stored < 14
     assert len(bench("get", "k0")) == 20_000
-    bench("delete", "k0")
+    assert bench("delete", "k0") == {"revision": stored + 1}, "the refused change left nothing, not even a revision"
     bench("put", "k0", 1)
     assert bench("get", "k0") == 1
     bench.stop()
