@@ -104,7 +104,7 @@ TREE: dict[str, Any] = json.loads(encode_bundle(BUNDLE))
         b"\xff",
         b"[" * 100_000,
         encode_bundle(BUNDLE)[:-5],
-        b" " * (MAX_BUNDLE_BYTES + 1),
+        encode_bundle(BUNDLE) + b" " * MAX_BUNDLE_BYTES,
     ],
 )
 def test_no_bundle_at_all(data: bytes) -> None:

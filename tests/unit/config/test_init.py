@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tlsrt.config import files, init, keys, pki
+from tlsrt.config import init, keys, pki
 from tlsrt.config.boot import check_boot_token, parse_boot_token_untrusted
 from tlsrt.config.bundle import read_bundle
 from tlsrt.config.init import FILES, FOLDERS, initialise, seal
@@ -143,7 +143,7 @@ def test_a_disk_that_fills_up_leaves_nothing(
     target = tmp_path / "var"
     if exists:
         target.mkdir()
-    written = []
+    written: list[int] = []
     real = os.write
 
     def write(descriptor: int, data: memoryview) -> int:
@@ -152,7 +152,7 @@ def test_a_disk_that_fills_up_leaves_nothing(
         written.append(len(data))
         return real(descriptor, data)
 
-    monkeypatch.setattr(files.os, "write", write)
+    monkeypatch.setattr(os, "write", write)
     if fails_at < len(FILES):
         sentence = refused(target)
         assert sentence.startswith("cannot write ") and sentence.endswith(": No space left on device")

@@ -30,7 +30,7 @@ def nodes(schema: dict[str, Any], where: str = "") -> Iterator[tuple[str, dict[s
 
 def allowed(schema: dict[str, Any], value: Any) -> bool:
     """The few keywords of draft 2020-12 that our schema uses."""
-    kinds = {
+    kinds: dict[str, type | tuple[type, ...]] = {
         "string": str,
         "object": dict,
         "array": list,
