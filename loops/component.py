@@ -227,13 +227,13 @@ def invoke(
         raise InvalidArgument(f"{method} takes no upload stream")
     if spec.stream:
         return _stream(spec, spec.function(component, **bound), subject)
-    return _result(spec, spec.function(component, **bound), subject)
+    return _result(spec, component, bound, subject)
 
 
-async def _result(spec: MethodSpec, work: Awaitable[object], subject: str) -> object:
+async def _result(spec: MethodSpec, component: Component, bound: Mapping[str, Any], subject: str) -> object:
     token = _caller.set(subject)
     try:
-        result = await work
+        result: object = await spec.function(component, **bound)
     finally:
         _caller.reset(token)
     return to_plain(result) if spec.returns.structured else result

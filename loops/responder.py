@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 from tlsrt.channels.body import (
@@ -113,16 +113,23 @@ class Responder:
             if header.flags & FLAG_UPLOAD:
                 request.upload = Inbox()
             upload = self._parts(request) if request.upload is not None else None
-            work = invoke(self._component, header.method, args, kwargs, subject=header.src, upload=upload)
+            known = self._answers.get((header.src, header.method, key)) if key else None
+            work: Any = (
+                asyncio.shield(known) if known is not None
+                else invoke(self._component, header.method, args, kwargs, subject=header.src, upload=upload)
+            )  # fmt: skip
         except CallError as error:
             self._answer_now(request, Kind.ERROR, encode_error(error))
             return
         if spec.stream:
             request.credit = Credit(WINDOW)
             run = self._run_stream(request, work)
+        elif known is not None:
+            run = self._run_known(request, work)
         else:
             run = self._run_call(request, work, key)
         request.task = asyncio.get_running_loop().create_task(run)
+        request.task.add_done_callback(lambda task: self._end(request, work))
         self._running[request.name] = request
         self._set_deadline(request, header.deadline)
 
@@ -136,29 +143,25 @@ class Responder:
         if request.task is not None:
             request.task.cancel()
 
-    def _end(self, request: _Running) -> None:
+    def _end(self, request: _Running, work: Any) -> None:
         self._running.pop(request.name, None)
         if request.timer is not None:
             request.timer.cancel()
+        if isinstance(work, Coroutine):
+            work.close()  # one that was cancelled before it began
 
     # -- running ----------------------------------------------------------------------------------------------
 
     async def _run_call(self, request: _Running, work: Any, key: str | None) -> None:
-        try:
-            if key is None:
-                kind, body = await self._result(request, work)
-            else:
-                kind, body = await self._result_once(request, work, key)
-            await self._answer(request, kind, body)
-        finally:
-            self._end(request)
+        kind, body = await (self._result(request, work) if key is None else self._result_once(request, work, key))
+        await self._answer(request, kind, body)
+
+    async def _run_known(self, request: _Running, answer: Awaitable[tuple[Kind, bytes]]) -> None:
+        kind, body = await answer
+        await self._answer(request, kind, body)
 
     async def _result_once(self, request: _Running, work: Any, key: str) -> tuple[Kind, bytes]:
         name = (request.header.src, request.header.method, key)
-        known = self._answers.get(name)
-        if known is not None:
-            work.close()
-            return await asyncio.shield(known)
         future = self._answers[name] = asyncio.get_running_loop().create_future()
         if len(self._answers) > REMEMBERED_MAX:
             self._answers.popitem(last=False)
@@ -198,7 +201,6 @@ class Responder:
             await self._answer(request, Kind.ERROR, encode_error(self._fold(request, error)))
         finally:
             await items.aclose()
-            self._end(request)
 
     def _fold(self, request: _Running, error: Exception) -> Failed:
         self._log.error("%s %s failed", self._endpoint.subject, request.header.method, exc_info=error)
