@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import tlsrt
 from tlsrt.config.schema import ComponentConfig, Config
 from tlsrt.errors import ConfigError
 
@@ -38,7 +37,7 @@ class Root:
 
 def package_folder() -> Path:
     """Return the folder of the package tlsrt."""
-    return Path(os.path.abspath(tlsrt.__file__)).parent
+    return Path(os.path.abspath(__file__)).parent.parent  # by the link, in a checkout
 
 
 def is_checkout() -> bool:
