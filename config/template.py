@@ -60,7 +60,7 @@ policy:
 
 # A layer of the sandbox that this host cannot give stops the start, unless you waive it by name and say why.
 # sandbox:
-#   waive: {{cgroup: "this container has no cgroup delegation"}}
+#   waive: {{net_namespace: "this container forbids network namespaces"}}
 """
 
 _STRICT = """

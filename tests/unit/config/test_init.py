@@ -213,5 +213,5 @@ def test_the_comments_of_the_template_are_right(made: Path) -> None:
     ]
     assert config.loop("reports").network is False
     assert config.loop("third").memory_mb == 256
-    assert "cgroup" in config.sandbox.waive
+    assert "net_namespace" in config.sandbox.waive
     assert len(config.policy) == 8
