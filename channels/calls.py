@@ -222,7 +222,7 @@ class Caller:
         try:
             self._send(frame)
             await asyncio.wait((future, feeding), return_when=asyncio.FIRST_COMPLETED)
-            if feeding.done() and feeding.exception() is not None:
+            if not future.done() and feeding.exception() is not None:
                 self._cancel(target, method, seq)
                 await feeding
             return await future

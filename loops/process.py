@@ -98,7 +98,7 @@ class LoopProcess:
             self.context.socket(zmq.PAIR).close()  # libzmq starts its threads with the first socket: before the seal
             for config, component in components:
                 self._add_host(config, component)
-            loop.run_until_complete(self.open())
+            loop.run_until_complete(self.open_channel())
             self.confinement.seal()
             self._life.send("sealed")
             loop.run_until_complete(self._main())
@@ -157,7 +157,7 @@ class LoopProcess:
 
     # -- the event loop ---------------------------------------------------------------------------------------
 
-    async def open(self) -> None:
+    async def open_channel(self) -> None:
         """Make the channel. Runs before the seal, so whatever needs new kinds of sockets is made here."""
         kind = LINK_CHANNELS.get(self.name, DeclaredChannel)
         self.channel = kind(

@@ -7,13 +7,14 @@ K_gate and the mailbox roots of its own components, and nothing else.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from tlsrt.channels.channel import PrimaryChannel
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.link import Link
 from tlsrt.errors import Busy, ConfigError, PeerError
-from tlsrt.loops.door import Door
+from tlsrt.loops.door import Door, door_limits
 from tlsrt.loops.gate import Gate, Origin, Verdict
 from tlsrt.loops.process import LoopProcess
 from tlsrt.loops.tls_engine import server_context
@@ -24,7 +25,7 @@ DOOR = "door"
 class PrimaryLoop(LoopProcess):
     """Routes for everybody; trusted by nobody beyond that."""
 
-    async def open(self) -> None:
+    async def open_channel(self) -> None:
         self.monitor = self
         self.gate = Gate(self.verifier, calls_per_session=self.config.limits.calls_per_session)
         self._own = Origin(self.name)
@@ -34,7 +35,7 @@ class PrimaryLoop(LoopProcess):
         for loop, descriptor in self.listeners.items():
             if loop != DOOR:
                 self._links[loop] = self._listen(loop, descriptor)
-        self.door = Door(self.config.door, self.listeners[DOOR], self)
+        self.door: Door | None = None  # made when its certificate has come
 
     def _listen(self, loop: str, descriptor: int) -> Link:
         origin = Origin(loop)
@@ -57,53 +58,72 @@ class PrimaryLoop(LoopProcess):
         """Apply what the authority tells Primary only."""
         if name == "member":
             self.gate.set_member(*fields)
-        elif name == "challenged":
+        elif name == "door":
+            self._new_certificate(descriptors)
+        elif self.door is not None:
+            self._on_client_message(self.door, name, fields)
+
+    def _on_client_message(self, door: Door, name: str, fields: list[Any]) -> None:
+        if name == "challenged":
             connection, challenge = fields
-            self.door.challenged(connection, challenge, self.verifier.install, self.verifier.boot, boottime_ms())
+            door.challenged(connection, challenge, self.verifier.install, self.verifier.boot, boottime_ms())
         elif name == "granted":
-            self._granted(*fields)
+            self._granted(door, *fields)
         elif name == "refused":
-            self.door.refused(*fields)
+            door.refused(*fields)
         elif name == "ended":
             for connection, origin in list(self._connections.items()):
                 if origin.session == fields[0]:
-                    self.door.close(connection, "ended")
-        elif name == "door":
-            self._new_certificate(descriptors)
+                    door.close(connection, "ended")
         else:
             raise PeerError("unknown_message")
 
     def _granted(
-        self, connection: int, number: int, ciphertext: bytes, signature: bytes, session: bytes, subject: str,
-        token: bytes,
+        self, door: Door, connection: int, number: int, ciphertext: bytes, signature: bytes, session: bytes,
+        subject: str, token: bytes,
     ) -> None:  # fmt: skip
         """Let a connection carry its session. The grant itself is for the client alone: we cannot read it."""
-        if not self.door.granted(connection, number, ciphertext, signature):
+        certificate = door.certificate_hash(connection)
+        if not certificate:
             self._trust.send("close", session)  # it has gone meanwhile
             return
         if connection not in self._connections:
-            self._connections[connection] = Origin("", connection, session, self.door.certificate_hash(connection))
+            self._connections[connection] = Origin("", connection, session, certificate)
+        door.granted(connection, number, ciphertext, signature, session, subject)
 
     def _new_certificate(self, descriptors: list[int]) -> None:
         try:
-            self.door.swap_context(server_context(*descriptors))
+            certificate, key, authority = descriptors
+            context = server_context(certificate, key, authority)
         except ConfigError as error:
             self.log.error("%s", error)
+            return
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        if self.door is not None:
+            self.door.swap_context(context)
+            return
+        self.door = Door(self, context, door_limits(self.config.door), self._note_door)
+        if self._up:
+            self.door.listen(self.listeners[DOOR])
+
+    def _note_door(self, address: str, word: str) -> None:
+        self.log.warning("door: %s from %s", word, address)
 
     # -- the door's hub ---------------------------------------------------------------------------------------
 
     def challenge(self, connection: int) -> None:
         self._trust.send("challenge", connection)
 
-    def open_session(self, connection: int, open_data: bytes, signature: bytes) -> None:
+    def open(self, connection: int, open_data: bytes, signature: bytes) -> None:
         self._trust.send("open", connection, open_data, signature)
 
     def frame(self, connection: int, frame: bytes) -> None:
         origin = self._connections.get(connection)
         if origin is None:
-            self.door.close(connection, "rejected")
-        else:
-            self.forward(frame, origin)
+            raise PeerError("frame_without_session")
+        self.forward(frame, origin)
 
     def closed(self, connection: int) -> None:
         origin = self._connections.pop(connection, None)
@@ -131,7 +151,8 @@ class PrimaryLoop(LoopProcess):
     def _deliver(self, data: bytes, verdict: Verdict) -> bool:
         """Send a frame where it belongs; False if that queue is full."""
         if not verdict.loop:
-            self.door.send_frame(verdict.connection, data)
+            if self.door is not None:
+                self.door.send_frame(verdict.connection, data)
         elif verdict.loop == self.name:
             self.on_frame(data)
         else:
@@ -146,7 +167,8 @@ class PrimaryLoop(LoopProcess):
     def on_active(self) -> None:
         self._primary = self.incarnation
         self._update_up()
-        self.door.open()
+        if self.door is not None:
+            self.door.listen(self.listeners[DOOR])
 
     def _set_up(self, up: bool) -> None:
         """Our own components reach the gate as soon as they hold its keys."""
@@ -155,7 +177,8 @@ class PrimaryLoop(LoopProcess):
             host.caller.set_up(up)
 
     async def before_drain(self, timeout_s: float) -> None:
-        await self.door.drain(timeout_s)
+        if self.door is not None:
+            await self.door.drain(timeout_s)
 
     def each_beat(self, now: int) -> None:
         super().each_beat(now)

@@ -105,7 +105,7 @@ class Wired:
             raise Busy("full")
         self.sent.append(frame)
         header = self.world.header(frame)
-        verdict = self.world.gate.check_untrusted(frame, self.world.origin(CONSOLE), self.world.now)
+        verdict = self.world.gate.check_untrusted(frame, self.world.origin(CONSOLE), self.clock())
         if verdict.passed and header.kind not in self.lost:
             self.host.on_frame_untrusted(parse_frame_untrusted(frame), header, self.world.now)
         elif verdict.answer:
@@ -115,7 +115,7 @@ class Wired:
         header = parse_header_untrusted(parse_frame_untrusted(frame).header)
         if header.kind in self.lost:
             return
-        if self.world.gate.check_untrusted(frame, self.world.origin(STORE), self.world.now).passed:
+        if self.world.gate.check_untrusted(frame, self.world.origin(STORE), self.clock()).passed:
             self.caller.on_frame_untrusted(frame)
 
     async def call(self, method: str, *args: object, **options: Any) -> Any:
