@@ -1,0 +1,53 @@
+# Everything a newcomer types. `make help` lists it.
+PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || echo python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+DIR ?= var
+
+.PHONY: help start test check lint types contract unit attacks bench bench-smoke vectors docs clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(BIN)/tlsrt-supervisor: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tlsrt needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(BIN)/tlsrt-supervisor
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+start: $(BIN)/tlsrt-supervisor ## install, configure ./var if there is nothing yet, and start in the foreground
+	@test -e $(DIR)/tlsrt.yaml || $(BIN)/tlsrt-supervisor init $(DIR)
+	@exec $(BIN)/tlsrt-supervisor start --config $(DIR)/tlsrt.yaml
+
+test: $(VENV)/.dev ## run every test
+	@$(BIN)/python -m pytest -q
+
+unit: $(VENV)/.dev ## run the tests that need no processes
+	@$(BIN)/python -m pytest -q tests/unit tests/property
+
+attacks: $(VENV)/.dev ## run the attacks on a running system
+	@$(BIN)/python -m pytest -q tests/attacks
+
+lint: $(VENV)/.dev ## ruff
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## mypy, strict
+	@$(BIN)/mypy
+
+contract: $(VENV)/.dev ## the street of imports
+	@$(BIN)/lint-imports
+
+check: lint types contract test ## what .ci/run runs
+
+bench: $(VENV)/.dev ## measure us beside our peers and print ratios
+	@$(BIN)/python bench/run.py
+
+bench-smoke: $(VENV)/.dev ## the same in under a minute
+	@$(BIN)/python bench/run.py --smoke
+
+clean: ## remove what make made (not ./var)
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
