@@ -1,0 +1,170 @@
+"""Attestation: reading from outside, through /proc, whether a process is confined as its profile says.
+
+What a process tells about itself is no evidence, so the supervisor reads the kernel's own account of every task:
+ids, groups, capabilities, no_new_privs, seccomp, namespaces, and the mount table. What can only be compared with the
+reader (namespaces, filters inherited from a service manager) is compared with `own`, read once by the supervisor.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tlsrt.sandbox.mounts import mount_differences
+from tlsrt.sandbox.profile import FILTER_LAYERS, Profile
+from tlsrt.sandbox.root import plan_root, read_link
+
+_CAPABILITY_SETS = {
+    "CapInh": "capabilities",
+    "CapPrm": "capabilities",
+    "CapEff": "capabilities",
+    "CapBnd": "bounding_set",
+    "CapAmb": "ambient_set",
+}
+_NAMESPACES = {  # entry of /proc/PID/ns -> the layer that makes it another than ours
+    "mnt": "mount_namespace",
+    "ipc": "ipc_namespace",
+    "uts": "uts_namespace",
+    "pid": "pid_namespace",
+    "net": "net_namespace",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceSet:
+    """Where the reader itself lives: namespace names to identities, groups, and inherited seccomp filters."""
+
+    identities: Mapping[str, str]
+    groups: tuple[int, ...] = ()
+    filters: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The part of /proc/PID/status that confinement shows in."""
+
+    uids: tuple[int, ...]
+    gids: tuple[int, ...]
+    groups: tuple[int, ...]
+    capabilities: Mapping[str, int] = field(default_factory=dict[str, int])
+    no_new_privs: int = 0
+    seccomp: int = 0
+    filters: int = 0
+    threads: int = 0
+
+
+def parse_status(text: str) -> Task:
+    """Return the facts of a proc_pid_status(5) text; raises ValueError if one is missing or malformed."""
+    lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    try:
+        uids, gids, groups = (tuple(int(word) for word in lines[key].split()) for key in ("Uid", "Gid", "Groups"))
+        return Task(
+            uids=uids,
+            gids=gids,
+            groups=groups,
+            capabilities={name: int(lines[name], 16) for name in _CAPABILITY_SETS},
+            no_new_privs=int(lines["NoNewPrivs"]),
+            seccomp=int(lines["Seccomp"]),
+            filters=int(lines["Seccomp_filters"]),
+            threads=int(lines["Threads"]),
+        )
+    except KeyError as error:
+        raise ValueError(f"no line {error.args[0]}") from error
+
+
+def task_differences(task: Task, profile: Profile, own: NamespaceSet) -> list[str]:
+    """Compare one task with the profile; returns a sentence for each difference."""
+    found: list[str] = []
+    if set(task.uids) != {profile.uid} and (profile.rootless or profile.expects("uid")):
+        found.append(f"uids are {task.uids}, not all {profile.uid}")
+    if set(task.gids) != {profile.gid} and (profile.rootless or profile.expects("uid")):
+        found.append(f"gids are {task.gids}, not all {profile.gid}")
+    groups = own.groups if profile.rootless else ()  # a user namespace of one id cannot drop groups
+    if task.groups != groups and (profile.rootless or profile.expects("uid")):
+        found.append(f"groups are {task.groups}, not {groups}")
+    for name, layer in _CAPABILITY_SETS.items():
+        if task.capabilities[name] and profile.expects(layer):
+            found.append(f"{name} is {task.capabilities[name]:#x}, not 0")
+    if task.no_new_privs != 1 and profile.expects("no_new_privs"):
+        found.append("no_new_privs is not set")
+    filters = own.filters + sum(profile.expects(name) for name in FILTER_LAYERS)
+    mode = 2 if filters else 0
+    if (task.seccomp, task.filters) != (mode, filters):
+        found.append(f"seccomp mode {task.seccomp} with {task.filters} filters, not mode {mode} with {filters}")
+    return found
+
+
+def namespace_differences(identities: Mapping[str, str], profile: Profile, own: NamespaceSet) -> list[str]:
+    """Compare the namespaces of one task with ours; returns a sentence for each difference."""
+    found: list[str] = []
+    for name, layer in _NAMESPACES.items():
+        is_ours = identities[name] == own.identities[name]
+        if is_ours and profile.expects(layer):
+            found.append(f"it shares our {name} namespace")
+        if not is_ours and layer not in profile.layers:
+            found.append(f"its {name} namespace is not ours")
+    if identities["user"] != own.identities["user"]:
+        found.append("it is in a user namespace of its own making")
+    return found
+
+
+def _read(path: Path) -> str:
+    return os.fsdecode(path.read_bytes())
+
+
+def _read_namespaces(folder: Path) -> dict[str, str]:
+    return {name: os.readlink(folder / "ns" / name) for name in (*_NAMESPACES, "user")}
+
+
+def own_namespaces(proc: Path = Path("/proc")) -> NamespaceSet:
+    """Return what `attest` compares with: read once, by the process that will attest."""
+    status = parse_status(_read(proc / "self" / "status"))
+    return NamespaceSet(_read_namespaces(proc / "self"), status.groups, status.filters)
+
+
+def _attest_task(folder: Path, profile: Profile, own: NamespaceSet) -> tuple[list[str], int]:
+    task = parse_status(_read(folder / "status"))
+    found = task_differences(task, profile, own)
+    found += namespace_differences(_read_namespaces(folder), profile, own)
+    return found, task.threads
+
+
+def _attest_mounts(folder: Path, profile: Profile, proc: Path) -> list[str]:
+    plan = plan_root([str(path) for path in profile.read], read_link)
+    inside = _read(folder / "mountinfo")
+    outside = _read(proc / "self" / "mountinfo")
+    return mount_differences(profile, plan.binds, inside, outside)
+
+
+def attest(
+    pid: int, profile: Profile, own: NamespaceSet, *, proc: Path = Path("/proc"), max_tasks: int | None = None
+) -> list[str]:
+    """Read process `pid` (as numbered in `proc`) and return how it differs from its profile; empty is good.
+
+    `max_tasks` bounds its number of tasks where that is known. What cannot be read is a difference too; a task that
+    ends meanwhile is none, the whole process gone is.
+    """
+    tasks = proc / str(pid) / "task"
+    found: list[str] = []
+    threads = seen = 0
+    try:
+        for name in sorted(os.listdir(tasks), key=int):
+            try:
+                differences, threads = _attest_task(tasks / name, profile, own)
+                if profile.expects("mount_namespace"):
+                    differences += _attest_mounts(tasks / name, profile, proc)
+            except (FileNotFoundError, ProcessLookupError):
+                if name == str(pid):
+                    raise
+                continue
+            seen += 1
+            found += [f"task {name}: {difference}" for difference in differences]
+    except (FileNotFoundError, ProcessLookupError):
+        return [f"process {pid} is gone"]
+    except (OSError, ValueError) as error:
+        return [*found, f"cannot read process {pid}: {error}"]
+    if max_tasks is not None and max(seen, threads) > max_tasks:
+        found.append(f"it has {max(seen, threads)} tasks, not {max_tasks} at most")
+    return found

@@ -1,0 +1,129 @@
+"""Reading mount tables: /proc/PID/mountinfo as values, and what the table of a confined process must be. Pure.
+
+proc_pid_mountinfo(5). A bind keeps the device and the path inside the file system of what it binds, so the host's own
+table tells exactly what each mount of the process must show: another folder at the same name is found.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from tlsrt.sandbox.profile import Profile
+
+_DELETED = "//deleted"  # the kernel's mark on a bound file that was replaced on the host, as resolv.conf often is
+_ESCAPE = re.compile(r"\\([0-7]{3})")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One line of mountinfo; `root` is the path inside the file system, `options` are the mount's own."""
+
+    identity: int
+    parent: int
+    device: str
+    root: str
+    point: str
+    options: frozenset[str]
+    kind: str
+
+    @property
+    def is_writable(self) -> bool:
+        return "ro" not in self.options
+
+
+def _unescape(text: str) -> str:
+    """Undo the octal escapes of blanks, backslash and # in paths; other bytes stand for themselves."""
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), text) if "\\" in text else text
+
+
+def parse_mountinfo(text: str) -> tuple[Mount, ...]:
+    """Return the mounts of a mountinfo text; raises ValueError if a line is not of that form."""
+    mounts: list[Mount] = []
+    for line in text.splitlines():
+        fields = line.split(" ")
+        dash = fields.index("-", 6)
+        root, point = _unescape(fields[3]), _unescape(fields[4])
+        options = frozenset(fields[5].split(","))
+        mounts.append(Mount(int(fields[0]), int(fields[1]), fields[2], root, point, options, fields[dash + 1]))
+    return tuple(mounts)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or folder == "/" or path.startswith(folder + "/")
+
+
+def locate(mounts: Sequence[Mount], path: str) -> tuple[str, str]:
+    """Return (device, path inside its file system) of a real path; raises ValueError if no mount holds it."""
+    holders = [mount for mount in mounts if _is_below(path, mount.point)]
+    if not holders:
+        raise ValueError(f"no mount holds {path}")
+    longest = max(len(mount.point) for mount in holders)
+    stacked = [mount for mount in holders if len(mount.point) == longest]
+    below = {mount.parent for mount in stacked}
+    top = next(mount for mount in reversed(stacked) if mount.identity not in below)
+    inside = PurePosixPath(top.root) / PurePosixPath(path).relative_to(top.point)
+    return top.device, str(inside)
+
+
+def _wrong_root(mounts: Sequence[Mount]) -> Iterator[str]:
+    roots = [mount for mount in mounts if mount.point == "/"]
+    if len(roots) != 1 or roots[0].kind != "tmpfs":
+        yield "the root is not the minimal one"
+    elif roots[0].is_writable:
+        yield "the root is writable"
+
+
+def _wrong_write(profile: Profile, mounts: Sequence[Mount], own: Sequence[Mount]) -> Iterator[str]:
+    expected = {inside: str(host) for host, inside in profile.write}
+    for mount in mounts:
+        if mount.is_writable and mount.point != "/" and mount.point not in expected:
+            yield f"{mount.point} is writable"
+    for inside, host in expected.items():
+        found = [mount for mount in mounts if mount.point == inside]
+        if len(found) != 1:
+            yield f"{inside} is mounted {len(found)} times"
+        elif (found[0].device, found[0].root) != locate(own, host):
+            yield f"{inside} is not {host}"
+        elif not {"nosuid", "nodev", "noexec"} <= found[0].options:
+            yield f"{inside} lacks nosuid, nodev or noexec"
+
+
+def _wrong_read(binds: Sequence[str], mounts: Sequence[Mount], own: Sequence[Mount]) -> Iterator[str]:
+    for path in binds:
+        found = [mount for mount in mounts if mount.point == path]
+        if len(found) != 1:
+            yield f"{path} is mounted {len(found)} times"
+        elif (found[0].device, found[0].root.removesuffix(_DELETED)) != locate(own, path):
+            yield f"{path} is not the host's"
+        elif "nosuid" not in found[0].options:
+            yield f"{path} lacks nosuid"
+
+
+def _wrong_extra(profile: Profile, binds: Sequence[str], mounts: Sequence[Mount]) -> Iterator[str]:
+    allowed = [*binds, *(inside for _, inside in profile.write), "/dev/null"]
+    allowed += ["/sys"] if profile.sys else []
+    for mount in mounts:
+        if mount.point == "/" or any(_is_below(mount.point, path) for path in allowed):
+            continue
+        if not (profile.proc and mount.point == "/proc" and mount.kind == "proc"):
+            yield f"{mount.point} is mounted"
+
+
+def mount_differences(profile: Profile, binds: Sequence[str], inside: str, outside: str) -> list[str]:
+    """Compare the mountinfo text of a process with its profile and with our own text; `binds` are real paths.
+
+    Returns one sentence for each difference: an empty list means that it sees exactly what the profile says.
+    """
+    try:
+        mounts, own = parse_mountinfo(inside), parse_mountinfo(outside)
+        return [
+            *_wrong_root(mounts),
+            *_wrong_write(profile, mounts, own),
+            *_wrong_read(binds, mounts, own),
+            *_wrong_extra(profile, binds, mounts),
+        ]
+    except (ValueError, IndexError) as error:
+        return [f"cannot read the mount table: {error}"]

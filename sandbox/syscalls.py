@@ -1,0 +1,200 @@
+"""The system calls of the sandbox that Python does not have, each a few lines with its man page named.
+
+Every function raises OSError with the call's name; an unknown machine is a SandboxError. Importing this file costs
+nothing but ctypes itself: libc is looked up at the first call, so that the launcher starts fast.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+import sys
+from functools import cache
+from typing import Any
+
+from tlsrt.errors import SandboxError
+
+# clone(2), unshare(2), setns(2)
+CLONE_VM = 0x00000100
+CLONE_SIGHAND = 0x00000800
+CLONE_THREAD = 0x00010000
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+# mount(2), umount2(2), mount_setattr(2), open_tree(2), move_mount(2)
+MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_REC = 16384
+MS_PRIVATE = 1 << 18
+MNT_DETACH = 2
+MOUNT_ATTR_RDONLY = 1
+MOUNT_ATTR_NOSUID = 2
+MOUNT_ATTR_NODEV = 4
+MOUNT_ATTR_NOEXEC = 8
+AT_FDCWD = -100
+AT_EMPTY_PATH = 0x1000
+AT_RECURSIVE = 0x8000
+OPEN_TREE_CLONE = 1
+MOVE_MOUNT_F_EMPTY_PATH = 4
+
+# prctl(2), capabilities(7)
+PR_SET_PDEATHSIG = 1
+PR_GET_DUMPABLE = 3
+PR_SET_DUMPABLE = 4
+PR_CAPBSET_DROP = 24
+PR_GET_SECUREBITS = 27
+PR_SET_SECUREBITS = 28
+PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+CAPABILITY_VERSION_3 = 0x20080522
+
+_LAST_DESCRIPTOR = 0xFFFFFFFF
+
+# From the kernel headers asm/unistd_64.h (x86_64) and asm-generic/unistd.h (aarch64).
+NUMBERS: dict[str, dict[str, int]] = {
+    "x86_64": {
+        "capset": 126, "pivot_root": 155, "open_tree": 428, "move_mount": 429, "close_range": 436, "mount_setattr": 442,
+    },
+    "aarch64": {
+        "capset": 91, "pivot_root": 41, "open_tree": 428, "move_mount": 429, "close_range": 436, "mount_setattr": 442,
+    },
+}  # fmt: skip
+
+
+def numbers_of(machine: str, *, wide: bool = True) -> dict[str, int]:
+    """Return the system call numbers of a machine (uname -m); `wide` says that this is a 64-bit process.
+
+    Raises SandboxError for any other machine: a guessed number would be another call.
+    """
+    if machine not in NUMBERS or not wide:
+        raise SandboxError("machine", f"{machine} is not supported: only 64-bit x86_64 and aarch64 are")
+    return NUMBERS[machine]
+
+
+@cache
+def _numbers() -> dict[str, int]:
+    return numbers_of(os.uname().machine, wide=sys.maxsize > 2**32)
+
+
+@cache
+def _libc() -> Any:
+    library = ctypes.CDLL(None, use_errno=True)
+    library.syscall.restype = ctypes.c_long
+    return library
+
+
+def _checked(result: int, name: str) -> int:
+    if result == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+    return result
+
+
+def _call(name: str, *arguments: int | bytes | None) -> int:
+    """syscall(2) by name; integers travel as full registers, bytes as pointers."""
+    registers = [
+        ctypes.c_char_p(value) if isinstance(value, bytes) else ctypes.c_void_p(value) if value else ctypes.c_long(0)
+        for value in arguments
+    ]
+    return _checked(_libc().syscall(ctypes.c_long(_numbers()[name]), *registers), name)
+
+
+def unshare(flags: int) -> None:
+    """unshare(2): leave the namespaces named by CLONE_NEW* flags."""
+    _checked(_libc().unshare(ctypes.c_int(flags)), "unshare")
+
+
+def setns(descriptor: int, kind: int) -> None:
+    """setns(2): join the namespace behind a descriptor of /proc/PID/ns."""
+    _checked(_libc().setns(ctypes.c_int(descriptor), ctypes.c_int(kind)), "setns")
+
+
+def is_single_task() -> bool:
+    """Say whether this process is one task that shares its memory with nobody, by the kernel's own word.
+
+    unshare(2) of CLONE_VM, CLONE_SIGHAND and CLONE_THREAD has no effect but EINVAL when that is not so. It needs no
+    /proc and no descriptor, and code in this process cannot fake the answer.
+    """
+    try:
+        unshare(CLONE_VM | CLONE_SIGHAND | CLONE_THREAD)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return False
+        raise
+    return True
+
+
+def mount(source: str | None, target: str, kind: str | None = None, flags: int = 0, options: str | None = None) -> None:
+    """mount(2)."""
+    texts = [None if text is None else os.fsencode(text) for text in (source, target, kind, options)]
+    result = _libc().mount(texts[0], texts[1], texts[2], ctypes.c_ulong(flags), texts[3])
+    _checked(result, f"mount {target}")
+
+
+def umount2(target: str, flags: int = 0) -> None:
+    """umount2(2)."""
+    _checked(_libc().umount2(os.fsencode(target), ctypes.c_int(flags)), f"umount {target}")
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """pivot_root(2)."""
+    _call("pivot_root", os.fsencode(new_root), os.fsencode(put_old))
+
+
+def open_tree(path: str, *, recursive: bool) -> int:
+    """open_tree(2) with OPEN_TREE_CLONE: a detached copy of the mount at `path`, seen nowhere until it is attached.
+
+    In a user namespace it must be recursive: the kernel refuses to uncover what a mount of the parent covers.
+    """
+    flags = OPEN_TREE_CLONE | os.O_CLOEXEC | (AT_RECURSIVE if recursive else 0)
+    return _call("open_tree", AT_FDCWD, os.fsencode(path), flags)
+
+
+def move_mount(descriptor: int, target: str) -> None:
+    """move_mount(2): attach a detached mount at `target`."""
+    _call("move_mount", descriptor, b"", AT_FDCWD, os.fsencode(target), MOVE_MOUNT_F_EMPTY_PATH)
+
+
+def mount_setattr(descriptor: int, attributes: int, *, recursive: bool) -> None:
+    """mount_setattr(2), Linux 5.12: add MOUNT_ATTR_* to a mount and, if recursive, to all below it.
+
+    It only adds, so it never trips over flags that a parent user namespace has locked, as a remount would.
+    """
+    flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
+    change = struct.pack("=QQQQ", attributes, 0, 0, 0)
+    _call("mount_setattr", descriptor, b"", flags, change, len(change))
+
+
+def prctl(option: int, *arguments: int) -> int:
+    """prctl(2); missing arguments are 0."""
+    registers = [ctypes.c_ulong(value) for value in (*arguments, 0, 0, 0, 0)[:4]]
+    return _checked(_libc().prctl(ctypes.c_int(option), *registers), f"prctl {option}")
+
+
+def capset_none() -> None:
+    """capset(2): empty the effective, permitted and inheritable sets of this task."""
+    _call("capset", struct.pack("=Ii", CAPABILITY_VERSION_3, 0), bytes(24))
+
+
+def close_all_but(keep: frozenset[int]) -> None:
+    """close_range(2), Linux 5.9: close every descriptor that is not in `keep`."""
+    first = 0
+    for descriptor in sorted(keep):
+        if descriptor > first:
+            _call("close_range", first, descriptor - 1, 0)
+        first = descriptor + 1
+    _call("close_range", first, _LAST_DESCRIPTOR, 0)
+
+
+def die_with_parent(signal_number: int) -> None:
+    """prctl(2) PR_SET_PDEATHSIG: get this signal when the *thread* that forked us ends; a uid change clears it."""
+    prctl(PR_SET_PDEATHSIG, signal_number)
