@@ -14,10 +14,12 @@ from tlsrt.errors import (
     CallError,
     Cancelled,
     ConfigError,
+    Conflict,
     DeadlineExceeded,
     Denied,
     Failed,
     InvalidArgument,
+    MisuseError,
     NotFound,
     OutcomeUnknown,
     Rejected,
@@ -32,6 +34,7 @@ from tlsrt.errors import (
 if TYPE_CHECKING:
     from tlsrt.channels.client import AsyncClient, Client
     from tlsrt.loops.component import Component, handler
+    from tlsrt.loops.validate import Length, Range
 
 __version__ = "0.1.0"
 
@@ -39,13 +42,16 @@ _LAZY = {
     "AsyncClient": "tlsrt.channels.client",
     "Client": "tlsrt.channels.client",
     "Component": "tlsrt.loops.component",
+    "Length": "tlsrt.loops.validate",
+    "Range": "tlsrt.loops.validate",
     "handler": "tlsrt.loops.component",
 }
 
 __all__ = [
-    "AsyncClient", "Busy", "CallError", "Cancelled", "Client", "Component", "ConfigError", "DeadlineExceeded",
-    "Denied", "Failed", "InvalidArgument", "NotFound", "OutcomeUnknown", "Rejected", "SandboxError",
-    "ServerLocked", "Stale", "StreamBroken", "TlsrtError", "Unavailable", "__version__", "handler",
+    "AsyncClient", "Busy", "CallError", "Cancelled", "Client", "Component", "ConfigError", "Conflict",
+    "DeadlineExceeded", "Denied", "Failed", "InvalidArgument", "Length", "MisuseError", "NotFound", "OutcomeUnknown",
+    "Range", "Rejected", "SandboxError", "ServerLocked", "Stale", "StreamBroken", "TlsrtError", "Unavailable",
+    "__version__", "handler",
 ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ To a peer every refusal is one word; the reason stays in `reason` for the log.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 EX_USAGE = 64
 EX_UNAVAILABLE = 69
@@ -20,7 +21,7 @@ class TlsrtError(Exception):
 
     exit_code = EX_SOFTWARE
 
-    def __new__(cls, *args: object, **kwargs: object) -> TlsrtError:
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
         if cls is TlsrtError:
             raise TypeError("TlsrtError is abstract: raise one of its children")
         return super().__new__(cls, *args)
@@ -94,6 +95,12 @@ class NotFound(CallError):
     code = "not_found"
 
 
+class Conflict(CallError):
+    """The state is not what the caller expected; nothing was changed."""
+
+    code = "conflict"
+
+
 class Denied(CallError):
     """The session holds no right (and no key) for this call."""
 
@@ -165,7 +172,7 @@ class ServerLocked(CallError):
 _BY_CODE: dict[str, type[CallError]] = {
     kind.code: kind
     for kind in (
-        Failed, InvalidArgument, NotFound, Denied, Busy, Unavailable, OutcomeUnknown, DeadlineExceeded,
+        Failed, InvalidArgument, NotFound, Conflict, Denied, Busy, Unavailable, OutcomeUnknown, DeadlineExceeded,
         Cancelled, StreamBroken, Rejected, Stale, ServerLocked,
     )
 }  # fmt: skip

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlsrt.errors import CallError, ConfigError, Failed, NotFound
+from tlsrt.errors import ConfigError, Conflict, Failed, NotFound
 
 _PAGE_BYTES = 4096
 _PURGE = 16  # expired entries removed beside each change, so that no change has to clean up after all others
@@ -111,7 +111,7 @@ class Table:
     def put(
         self, namespace: str, key: str, value: bytes, expires_ms: int | None, if_revision: int | None, now_ms: int
     ) -> int:
-        """Write a value and return its new revision; CallError `conflict` if the present revision is another."""
+        """Write a value and return its new revision; Conflict if the present revision is another."""
         with self._change() as connection:
             self._expect(namespace, key, if_revision, now_ms)
             revision = self._next_revision(connection, now_ms)
@@ -136,7 +136,7 @@ class Table:
         present = entry.revision if entry else 0
         if present != if_revision:
             state = f"is at revision {present}" if present else "has no value"
-            raise CallError(f"{key!r} {state}, not at {if_revision}", code="conflict")
+            raise Conflict(f"{key!r} {state}, not at {if_revision}")
 
     def _next_revision(self, connection: sqlite3.Connection, now_ms: int) -> int:
         connection.execute(
