@@ -19,10 +19,11 @@ from typing import Any
 from tlsrt.config.schema import Config
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.authority_state import AuthorityState
-from tlsrt.supervisor.briefing import Briefing, Letter
+from tlsrt.supervisor.briefing import Briefing
 from tlsrt.supervisor.client_service import ClientService
 from tlsrt.supervisor.door_files import DoorFiles
 from tlsrt.supervisor.epochs import GRACE_MS, Epochs
+from tlsrt.supervisor.herald import Herald
 from tlsrt.supervisor.outlet import Outlet
 from tlsrt.supervisor.roster import GATE, Member, Roster
 from tlsrt.supervisor.session_manager import CLIENT_TTL_MS, Session, SessionManager
@@ -33,7 +34,6 @@ FEED_MS = 500
 CLOCK_STEP_MS = 3_600_000
 RETRY_MS = 10_000  # after an epoch that could not be written
 REBRIEF_MS = 250  # a loop that repeats its join is answered, but not more often than this
-DOOR_GENERATION = 1
 _BRIEF = "brief "  # and a loop: a timer
 
 Persist = Callable[[], bool]  # write the state; False when the disk refuses
@@ -56,11 +56,9 @@ class TrustService:
         outlet: Outlet,
     ) -> None:
         self._roster = roster
-        self._briefing = briefing
         self._manager = manager
         self._epochs = epochs
         self._clients = clients
-        self._door = door
         self._state = state
         self._persist = persist
         self._outlet = outlet
@@ -68,6 +66,7 @@ class TrustService:
         self._timers: Timers[str] = Timers()
         self._held: set[str] = set()  # inherited by a resumed authority and not yet briefed
         self._sessions: dict[str, Session] = {}  # by component
+        self._herald = Herald(roster, briefing, epochs, state, self._sessions, door, outlet)
         self._handlers: dict[str, Callable[[Member, list[Any], int, int], None]] = {
             "join": self._join,
             "prepared": self._prepared,
@@ -113,7 +112,7 @@ class TrustService:
             return
         member.attested = epoch
         self._epochs.attested(loop, epoch)
-        self._tell_gate_of(member)
+        self._herald.tell_gate_of(member)
         self._brief_if_due(member, now)
         self._commit_if_ready(now)
 
@@ -228,66 +227,16 @@ class TrustService:
                 is_attested = member.attested is not None and member.attested >= self._epochs.target
                 self._epochs.add(member.loop, is_attested=is_attested)
             self._held.discard(member.loop)
-        self._brief(member)
-        for session in self._sessions_of(member):
+        self._herald.brief(member)
+        for session in self._herald.sessions_of(member):
             if session.state is SessionState.OPENING:
                 self._manager.opened(session)
         if is_first:
-            self._introduce(member)
+            self._herald.introduce(member)
+            self._clients.push_all(member.components)
             self._outlet.tell("joined", member.loop, member.incarnation)
 
-    def _brief(self, member: Member) -> None:
-        self._say(member, self._briefing.welcome())
-        for epoch in self._epochs.issued:
-            self._say_epoch(member, epoch)
-        for revocation in self._state.revocations:
-            self._outlet.send(member.loop, "revoked", revocation.number, revocation.kind, revocation.value)
-        if member.loop == GATE:
-            for other in self._roster:
-                self._outlet.send(GATE, "member", other.loop, other.incarnation, other.attested or 0)
-        for epoch in self._epochs.issued:
-            self._outlet.send(member.loop, "prepare", epoch)
-            if epoch == self._epochs.current:
-                self._outlet.send(member.loop, "commit", epoch, GRACE_MS)
-        self._outlet.send(member.loop, "feed", self._state.revocation, self._epochs.current)
-        if member.loop == GATE:
-            self._outlet.send(GATE, "door", DOOR_GENERATION, descriptors=self._door.descriptors)
-
-    def _say_epoch(self, member: Member, epoch: int) -> None:
-        self._say(member, self._briefing.epoch(member, epoch))
-        for session in self._sessions_of(member):
-            self._say(member, self._briefing.session(session, epoch))
-            for page in self._briefing.right_pages(session, epoch):
-                self._say(member, page)
-
-    def _introduce(self, newcomer: Member) -> None:
-        """Tell the others of the new mailboxes, and of the new gate if it is Primary."""
-        for member in self._roster.joined:
-            if member is newcomer:
-                continue
-            for epoch in self._epochs.issued:
-                if newcomer.loop == GATE:
-                    self._say(member, self._briefing.epoch(member, epoch))
-                for session in self._sessions_of(member):
-                    if newcomer.loop == GATE:
-                        self._say(member, self._briefing.session(session, epoch))
-                    for page in self._briefing.right_pages(session, epoch, newcomer.components):
-                        self._say(member, page)
-        self._clients.push_all(newcomer.components)
-
-    def _tell_gate_of(self, member: Member) -> None:
-        if self._roster.gate:
-            self._outlet.send(GATE, "member", member.loop, member.incarnation, member.attested or 0)
-
-    def _say(self, member: Member, letter: Letter) -> None:
-        name, fields = letter
-        self._outlet.send(member.loop, name, *fields)
-
     # Sessions
-
-    def _sessions_of(self, member: Member) -> list[Session]:
-        found = (self._sessions.get(component) for component in member.components)
-        return [session for session in found if session is not None]
 
     def _open_session(self, component: str, member: Member, now: int) -> None:
         if not self._state.is_revoked("subject", component.encode()):
@@ -310,9 +259,7 @@ class TrustService:
         if session.is_on_last_lease:
             self._succeed(session, now)
             return
-        member = self._roster.of(session.subject)
-        for epoch in self._epochs.issued:
-            self._say(member, self._briefing.session(session, epoch))
+        self._herald.renew(session)
 
     def _succeed(self, session: Session, now: int) -> None:
         """Replace a component's session at the end of its life; what it still has to answer, it answers till then."""
@@ -322,10 +269,7 @@ class TrustService:
         successor = self._sessions.get(session.subject)
         if successor is None:
             return
-        for epoch in self._epochs.issued:
-            self._say(member, self._briefing.session(successor, epoch))
-            for page in self._briefing.right_pages(successor, epoch):
-                self._say(member, page)
+        self._herald.say_session(successor)
         self._manager.opened(successor)
 
     def _end(self, member: Member, now: int, wall: int) -> None:
@@ -338,7 +282,7 @@ class TrustService:
             self._sessions.pop(component, None)
         member.reset(0)
         self._publish([("session", session.session_id, _until(now, wall, [session])) for session in ended], wall)
-        self._tell_gate_of(member)
+        self._herald.tell_gate_of(member)
         self._epochs.forget(member.loop)
         self._commit_if_ready(now)
 
@@ -348,9 +292,7 @@ class TrustService:
         self._state.prune(wall)
         entries = [self._state.revoke(*item) for item in revoked]
         self._persist()
-        for member in self._roster.joined:
-            for entry in entries:
-                self._outlet.send(member.loop, "revoked", entry.number, entry.kind, entry.value)
+        self._herald.say_revoked(entries)
 
     # Feed and epochs
 
@@ -367,7 +309,7 @@ class TrustService:
 
     def _begin_epoch(self, now: int) -> None:
         if self._epochs.pending is not None:
-            self._timers.set("epoch", now + RETRY_MS)
+            self._timers.set("epoch", self._epochs.deadline + 1)
             return
         self._state.epoch += 1
         if not self._persist():
@@ -378,7 +320,7 @@ class TrustService:
         joined = self._roster.joined
         self._epochs.begin(self._state.epoch, [member.loop for member in joined], now)
         for member in joined:
-            self._say_epoch(member, self._state.epoch)
+            self._herald.say_epoch(member, self._state.epoch)
             self._outlet.send(member.loop, "prepare", self._state.epoch)
         self.beat(0)  # a risen epoch asks the supervisor to look at every loop again
 

@@ -1,0 +1,113 @@
+"""Tells the loops what the briefing says: all of it to a newcomer, what changed to the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from tlsrt.supervisor.authority_state import AuthorityState, Revocation
+from tlsrt.supervisor.briefing import Briefing, Letter
+from tlsrt.supervisor.door_files import DoorFiles
+from tlsrt.supervisor.epochs import GRACE_MS, Epochs
+from tlsrt.supervisor.outlet import Outlet
+from tlsrt.supervisor.roster import GATE, Member, Roster
+from tlsrt.supervisor.session_manager import Session
+
+DOOR_GENERATION = 1
+
+
+class Herald:
+    """Speaks to the loops. `sessions` are the components', owned by the service and looked at here."""
+
+    def __init__(
+        self,
+        roster: Roster,
+        briefing: Briefing,
+        epochs: Epochs,
+        state: AuthorityState,
+        sessions: Mapping[str, Session],
+        door: DoorFiles,
+        outlet: Outlet,
+    ) -> None:
+        self._roster = roster
+        self._briefing = briefing
+        self._epochs = epochs
+        self._state = state
+        self._sessions = sessions
+        self._door = door
+        self._outlet = outlet
+
+    def sessions_of(self, member: Member) -> list[Session]:
+        """Return the present sessions of a loop's components."""
+        found = (self._sessions.get(component) for component in member.components)
+        return [session for session in found if session is not None]
+
+    def brief(self, member: Member) -> None:
+        """Say everything to one loop."""
+        self._say(member, self._briefing.welcome())
+        for epoch in self._epochs.issued:
+            self.say_epoch(member, epoch)
+        for revocation in self._state.revocations:
+            self._outlet.send(member.loop, "revoked", revocation.number, revocation.kind, revocation.value)
+        if member.loop == GATE:
+            for other in self._roster:
+                self.tell_gate_of(other)
+        for epoch in self._epochs.issued:
+            self._outlet.send(member.loop, "prepare", epoch)
+            if epoch == self._epochs.current:
+                self._outlet.send(member.loop, "commit", epoch, GRACE_MS)
+        self._outlet.send(member.loop, "feed", self._state.revocation, self._epochs.current)
+        if member.loop == GATE:
+            self._outlet.send(GATE, "door", DOOR_GENERATION, descriptors=self._door.descriptors)
+
+    def say_epoch(self, member: Member, epoch: int) -> None:
+        """Say all keys and rights of one epoch to one loop."""
+        self._say(member, self._briefing.epoch(member, epoch))
+        for session in self.sessions_of(member):
+            self._say_session(member, session, epoch)
+
+    def introduce(self, newcomer: Member) -> None:
+        """Tell the others of the new mailboxes, and of the new gate if it is Primary."""
+        for member in self._roster.joined:
+            if member is not newcomer:
+                for epoch in self._epochs.issued:
+                    self._introduce(member, newcomer, epoch)
+
+    def renew(self, session: Session) -> None:
+        """Say the new token of a component's session."""
+        for epoch in self._epochs.issued:
+            self._say(self._roster.of(session.subject), self._briefing.session(session, epoch))
+
+    def say_session(self, session: Session) -> None:
+        """Say a component's new session with its rights."""
+        for epoch in self._epochs.issued:
+            self._say_session(self._roster.of(session.subject), session, epoch)
+
+    def say_revoked(self, revocations: Iterable[Revocation]) -> None:
+        """Tell every verifier."""
+        entries = tuple(revocations)
+        for member in self._roster.joined:
+            for entry in entries:
+                self._outlet.send(member.loop, "revoked", entry.number, entry.kind, entry.value)
+
+    def tell_gate_of(self, member: Member) -> None:
+        """Tell the gate, if there is one, what is known of a loop."""
+        if self._roster.gate:
+            self._outlet.send(GATE, "member", member.loop, member.incarnation, member.attested or 0)
+
+    def _introduce(self, member: Member, newcomer: Member, epoch: int) -> None:
+        if newcomer.loop == GATE:
+            self._say(member, self._briefing.epoch(member, epoch))
+        for session in self.sessions_of(member):
+            if newcomer.loop == GATE:
+                self._say(member, self._briefing.session(session, epoch))
+            for page in self._briefing.right_pages(session, epoch, newcomer.components):
+                self._say(member, page)
+
+    def _say_session(self, member: Member, session: Session, epoch: int) -> None:
+        self._say(member, self._briefing.session(session, epoch))
+        for page in self._briefing.right_pages(session, epoch):
+            self._say(member, page)
+
+    def _say(self, member: Member, letter: Letter) -> None:
+        name, fields = letter
+        self._outlet.send(member.loop, name, *fields)
