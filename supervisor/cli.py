@@ -1,0 +1,208 @@
+"""The command line `tlsrt-supervisor`. Imports are late on purpose: `start` must reach the launcher at once.
+
+Whatever goes wrong ends as `tlsrt-supervisor: SENTENCE` on standard error and an exit code; TLSRT_DEBUG=1 in the
+environment shows the traceback as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tlsrt.errors import EX_SOFTWARE, EX_USAGE, ConfigError, TlsrtError
+
+PROGRAM = "tlsrt-supervisor"
+_EXIT_CODES = """\
+exit codes: 0 done; 3 not running; 64 usage; 69 unavailable (already running, no sandbox); 70 internal error;
+77 not permitted; 78 the configuration, a key or the boot token is wrong
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with our exit code and one sentence."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        self.exit(EX_USAGE, f"{self.prog}: {message}; try `{self.prog} --help`\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = parser().parse_args(sys.argv[1:] if argv is None else argv)
+    return folded(lambda: int(arguments.run(arguments)))
+
+
+def supervise(argv: list[str]) -> int:
+    """Run the supervisor itself, inside its pid namespace; `argv` is what the launcher passes on."""
+    inner = argparse.ArgumentParser(prog=PROGRAM, add_help=False)
+    inner.add_argument("--death-pipe", type=int)
+    inner.add_argument("--no-pid-namespace")
+    inner.add_argument("--config", required=True)
+    arguments = inner.parse_args(argv)
+
+    def run() -> int:
+        from tlsrt.supervisor.start import start
+
+        return start(Path(arguments.config), arguments.death_pipe, arguments.no_pid_namespace)
+
+    return folded(run)
+
+
+def folded(run: Callable[[], int]) -> int:
+    """Run, and fold every exception into sentences and an exit code."""
+    try:
+        return run()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read our output has left; say no more at exit
+        return 0
+    except ConfigError as error:
+        _debug()
+        say(*error.problems)
+        return error.exit_code
+    except TlsrtError as error:
+        _debug()
+        say(str(error))
+        return error.exit_code
+    except Exception as error:
+        _debug()
+        say(f"InternalError: {type(error).__name__}: {error} (a bug of tlsrt; TLSRT_DEBUG=1 shows where)")
+        return EX_SOFTWARE
+
+
+def say(*sentences: str) -> None:
+    """Print sentences to standard error."""
+    for sentence in sentences:
+        print(f"{PROGRAM}: {sentence}", file=sys.stderr)
+
+
+def _debug() -> None:
+    if os.environ.get("TLSRT_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exc()
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    common = _Parser(add_help=False)
+    common.add_argument(
+        "--config",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="the configuration (default: ./var/tlsrt.yaml, then /etc/tlsrt/tlsrt.yaml)",
+    )
+    top = _Parser(
+        prog=PROGRAM,
+        parents=[common],
+        description="Runs the software of this host as sandboxed loops behind one TLS 1.3 door.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = top.add_subparsers(metavar="VERB", required=True, parser_class=_Parser)
+
+    def add(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        verb: argparse.ArgumentParser = verbs.add_parser(name, parents=[common], help=text, description=text)
+        verb.set_defaults(run=run)
+        return verb
+
+    add("start", _start, "run in the foreground until SIGTERM, Ctrl-C or `stop`")
+    status = add("status", _status, "show every loop of the running supervisor")
+    status.add_argument("--json", action="store_true", help="the same as one JSON document")
+    add("stop", _stop, "stop the running supervisor in order, and wait until it has ended")
+    init = add("init", _init, "write a configuration, keys, certificates and an admin bundle; never overwrites")
+    init.add_argument("directory", metavar="DIR", type=Path, help="where to write")
+    init.add_argument("--host", default="127.0.0.1", help="address of the door (default: %(default)s)")
+    init.add_argument("--port", type=int, default=7443, help="port of the door (default: %(default)s)")
+    add("seal", _seal, "renew the boot token after an intended change of code, configuration or certificate")
+    add("schema", _schema, "print the JSON Schema of the configuration, for editors")
+    add("version", _version, "print the version")
+    return top
+
+
+def _config_path(arguments: argparse.Namespace) -> Path:
+    from tlsrt.config.paths import find_config
+
+    return Path(os.path.abspath(find_config(getattr(arguments, "config", None))))
+
+
+def _start(arguments: argparse.Namespace) -> int:
+    from tlsrt.supervisor.launcher import launch
+
+    return launch(["--config", str(_config_path(arguments))])
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from tlsrt.config.load import load_config
+    from tlsrt.supervisor.control_client import ControlClient
+
+    client = ControlClient(load_config(_config_path(arguments)).run_dir)
+    document = client.ask("status")
+    if arguments.json:
+        import json
+
+        print(json.dumps(document, indent=2))
+    else:
+        from tlsrt.supervisor.status import table
+
+        print(table(document))
+    return 0
+
+
+def _stop(arguments: argparse.Namespace) -> int:
+    from tlsrt.config.load import load_config
+    from tlsrt.supervisor.control_client import ControlClient
+
+    config = load_config(_config_path(arguments))
+    client = ControlClient(config.run_dir)
+    pid = client.ask("stop")["pid"]
+    longest_s = (len(config.loops) + 1) * config.limits.stop_timeout_s + 5
+    if not client.wait_for_end(longest_s):
+        say(f"pid {pid} has not ended in {longest_s:g} s: kill it with `kill -9 {pid}`, and every loop ends with it")
+        return EX_SOFTWARE
+    print(f"tlsrt (pid {pid}) has stopped")
+    return 0
+
+
+def _init(arguments: argparse.Namespace) -> int:
+    from datetime import UTC, datetime
+
+    from tlsrt.config.init import initialise
+
+    lines = initialise(arguments.directory, host=arguments.host, port=arguments.port, now=datetime.now(UTC))
+    print("\n".join(lines))
+    return 0
+
+
+def _seal(arguments: argparse.Namespace) -> int:
+    from tlsrt.config.init import seal
+    from tlsrt.config.load import load_config
+    from tlsrt.supervisor.start import known_seal
+
+    config = load_config(_config_path(arguments))
+    number = seal(config, minimum_seal=known_seal(config))
+    print(f"sealed: the boot token has number {number}; the next start accepts the host as it is now")
+    return 0
+
+
+def _schema(arguments: argparse.Namespace) -> int:
+    import json
+
+    from tlsrt.config.json_schema import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+    return 0
+
+
+def _version(arguments: argparse.Namespace) -> int:
+    from importlib.metadata import version
+
+    print(f"tlsrt {version('tlsrt')}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

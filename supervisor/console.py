@@ -1,0 +1,66 @@
+"""What the operator sees of a start and a stop: one line each, coloured only for people."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from collections.abc import Mapping
+from typing import TextIO
+
+_GREEN, _YELLOW, _RED, _END = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
+_NAME_WIDTH = 10
+_WORD_WIDTH = 7
+_LINE_BYTES = 1024  # a pipe that polls writable takes PIPE_BUF (4096 bytes) without blocking, pipe(7)
+
+
+class Console:
+    """Prints lines; a terminal or pipe that is gone is no reason to stop a supervisor."""
+
+    def __init__(self, stream: TextIO, environment: Mapping[str, str] | None = None) -> None:
+        self._stream = stream
+        names = os.environ if environment is None else environment
+        self._colour = stream.isatty() and not names.get("NO_COLOR") and names.get("TERM") != "dumb"
+
+    def good(self, name: str, word: str, text: str = "") -> None:
+        self._line(name, word, text, _GREEN)
+
+    def plain(self, name: str, word: str, text: str = "") -> None:
+        self._line(name, word, text, "")
+
+    def warning(self, name: str, text: str) -> None:
+        self._line(name, "warning", text, _YELLOW)
+
+    def bad(self, name: str, word: str, text: str = "") -> None:
+        self._line(name, word, text, _RED)
+
+    def _line(self, name: str, word: str, text: str, colour: str) -> None:
+        padded = word.ljust(_WORD_WIDTH)
+        if self._colour and colour:
+            padded = f"{colour}{padded}{_END}"
+        line = f"{name.ljust(_NAME_WIDTH)} {padded} {printable(text)}".rstrip()
+        try:
+            if self._takes_a_line():
+                print(line[:_LINE_BYTES], file=self._stream, flush=True)
+        except (OSError, ValueError):
+            return
+
+    def _takes_a_line(self) -> bool:
+        """A stopped terminal or an unread pipe must not stop the supervisor: it then loses lines instead."""
+        try:
+            descriptor = self._stream.fileno()
+        except OSError:  # not a file (io.UnsupportedOperation)
+            return True
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        return bool(poll.poll(0))
+
+
+def printable(text: str) -> str:
+    """Return `text` as one line that cannot steer a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text.replace("\n", "; "))
+
+
+def standard_console() -> Console:
+    """Return the console of a start: standard output."""
+    return Console(sys.stdout)

@@ -1,0 +1,96 @@
+"""The command line's side of the control socket."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+from tlsrt.errors import InternalError, TlsrtError
+from tlsrt.supervisor.control_socket import NAME
+from tlsrt.supervisor.listeners import short_path
+
+EX_NOT_RUNNING = 3  # as the LSB says for `status` of an init script
+_ANSWER_S = 10.0
+_PIECE = 64 * 1024
+_ANSWER_BYTES = 16 * 1024 * 1024  # of the trusted side; bounded all the same
+
+_WORDS = {
+    "denied": "only root and the user who started tlsrt may ask this",
+    "busy": "too many commands at once: try again",
+    "unknown_verb": "the running tlsrt-supervisor does not know this command: it is another version",
+}
+
+
+class NotRunning(TlsrtError):
+    """No supervisor answers in this run folder."""
+
+    exit_code = EX_NOT_RUNNING
+
+
+class ControlRefused(TlsrtError):
+    """The supervisor, or the kernel, did not take the request."""
+
+    exit_code = 77
+
+
+class ControlClient:
+    """One connection to the supervisor of a run folder."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._buffer = bytearray()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(_ANSWER_S)
+        try:
+            with short_path(run_dir, NAME) as path:
+                self._socket.connect(path)
+        except PermissionError:
+            self._socket.close()
+            raise ControlRefused(_WORDS["denied"]) from None
+        except OSError:
+            self._socket.close()
+            raise NotRunning(f"tlsrt is not running (nothing answers at {run_dir / NAME})") from None
+
+    def ask(self, verb: str, **fields: object) -> dict[str, Any]:
+        """Return the answer to one request. Raises NotRunning when the supervisor ends meanwhile, ControlRefused."""
+        try:
+            self._socket.sendall(json.dumps({"verb": verb, **fields}).encode() + b"\n")
+        except OSError:
+            pass  # a refusal may lie in the socket already
+        answer = json.loads(self._line())
+        if not isinstance(answer, dict):
+            raise InternalError("the supervisor's answer is no JSON object")
+        if "error" in answer:
+            word = str(answer["error"])
+            raise ControlRefused(_WORDS.get(word, f"the supervisor refused this: {word}"))
+        return answer
+
+    def wait_for_end(self, timeout_s: float) -> bool:
+        """Wait until the supervisor closes the connection; return whether it did."""
+        self._socket.settimeout(timeout_s)
+        try:
+            while self._socket.recv(_PIECE):
+                continue
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def close(self) -> None:
+        """End the connection."""
+        self._socket.close()
+
+    def _line(self) -> bytes:
+        try:
+            while b"\n" not in self._buffer and len(self._buffer) < _ANSWER_BYTES:
+                piece = self._socket.recv(_PIECE)
+                if not piece:
+                    raise NotRunning("tlsrt ended before it answered")
+                self._buffer += piece
+        except TimeoutError:
+            raise ControlRefused(f"the supervisor did not answer in {_ANSWER_S:g} s") from None
+        except OSError:
+            raise NotRunning("tlsrt ended before it answered") from None
+        return bytes(self._buffer.partition(b"\n")[0])

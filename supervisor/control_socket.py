@@ -1,0 +1,182 @@
+"""The control socket: how the command line talks to a running supervisor.
+
+A stream socket with mode 0600; whoever connects is asked of the kernel (SO_PEERCRED), and everyone but root and our
+own uid is closed with one word. A request is one line of JSON, the answer is one line of JSON. Everything a client
+may use is bounded: bytes, time, and the number of clients; a slow one waits for itself alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tlsrt.errors import PeerError
+from tlsrt.supervisor.listeners import bind_unix
+from tlsrt.supervisor.reactor import READ, WRITE, Reactor, Timer
+
+NAME = "control.sock"
+MAX_REQUEST_BYTES = 64 * 1024
+MAX_CLIENTS = 16
+CLIENT_S = 5.0  # to ask and to take the answer
+_ACCEPTS_PER_ROUND = 64
+_PIECE = 16 * 1024
+
+Request = Mapping[str, object]
+Verb = Callable[[Request], dict[str, object]]
+
+
+def parse_request_untrusted(line: bytes) -> dict[str, object]:
+    """Return the request in one line of JSON. Raises PeerError for everything else."""
+    if len(line) > MAX_REQUEST_BYTES:
+        raise PeerError("too_long")
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, or an integer of 5000 digits
+        raise PeerError("not_json") from error
+    if not isinstance(value, dict) or not isinstance(value.get("verb"), str):
+        raise PeerError("not_a_request")
+    return value
+
+
+class ControlSocket:
+    """Serves the verbs it is given; `held` verbs keep the connection open until the supervisor ends."""
+
+    def __init__(self, reactor: Reactor, folder: Path, verbs: Mapping[str, Verb], held: frozenset[str]) -> None:
+        self._reactor = reactor
+        self._path = folder / NAME
+        self._verbs = verbs
+        self._held = held
+        self._clients: set[_Client] = set()
+        self._listener = bind_unix(folder, NAME, backlog=MAX_CLIENTS)
+        reactor.watch(self._listener.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Close everything; clients that were held learn by it that the supervisor has ended."""
+        for client in tuple(self._clients):
+            client.close()
+        self._reactor.forget(self._listener.fileno())
+        self._listener.close()
+        try:
+            self._path.unlink()
+        except OSError:
+            return
+
+    def answer(self, line: bytes) -> tuple[dict[str, object], bool]:
+        """Return the answer to one request line, and whether the client stays."""
+        try:
+            request = parse_request_untrusted(line)
+        except PeerError as error:
+            return {"error": error.reason}, False
+        name = str(request["verb"])
+        verb = self._verbs.get(name)
+        if verb is None:
+            return {"error": "unknown_verb"}, False
+        return verb(request), name in self._held
+
+    def drop(self, client: _Client) -> None:
+        """Forget a client that has closed."""
+        self._clients.discard(client)
+
+    def _accept(self, events: int) -> None:
+        for _ in range(_ACCEPTS_PER_ROUND):
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            word = self._refusal(connection)
+            if word:
+                _say_and_close(connection, word)
+            else:
+                self._clients.add(_Client(self, self._reactor, connection))
+
+    def _refusal(self, connection: socket.socket) -> str:
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        _, uid, _ = struct.unpack("3i", credentials)
+        if uid not in (0, os.geteuid()):
+            return "denied"
+        return "busy" if len(self._clients) >= MAX_CLIENTS else ""
+
+
+def _say_and_close(connection: socket.socket, word: str) -> None:
+    try:
+        connection.setblocking(False)
+        connection.send(_encode({"error": word}), socket.MSG_NOSIGNAL)
+    except OSError:
+        pass
+    connection.close()
+
+
+def _encode(value: dict[str, object]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+
+
+class _Client:
+    """One connection: a request comes in, an answer goes out."""
+
+    def __init__(self, owner: ControlSocket, reactor: Reactor, connection: socket.socket) -> None:
+        self._owner = owner
+        self._reactor = reactor
+        self._connection = connection
+        self._incoming = bytearray()
+        self._outgoing = b""
+        self._stays = False
+        self._answered = False
+        connection.setblocking(False)
+        self._timer: Timer = reactor.call_later(CLIENT_S, self.close)
+        reactor.watch(connection.fileno(), self._ready)
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._connection.fileno() < 0:
+            return
+        self._timer.cancel()
+        self._reactor.forget(self._connection.fileno())
+        self._connection.close()
+        self._owner.drop(self)
+
+    def _ready(self, events: int) -> None:
+        try:
+            if self._answered:
+                self._write() if self._outgoing else self._listen()
+            else:
+                self._read()
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+
+    def _listen(self) -> None:
+        """A held client has nothing more to say; it can only leave."""
+        if not self._connection.recv(_PIECE):
+            self.close()
+
+    def _read(self) -> None:
+        piece = self._connection.recv(_PIECE)
+        self._incoming += piece
+        line, newline, _ = self._incoming.partition(b"\n")
+        if newline or len(self._incoming) > MAX_REQUEST_BYTES:
+            answer, self._stays = self._owner.answer(bytes(line))
+            self._incoming.clear()
+            self._answered = True
+            self._outgoing = _encode(answer)
+            self._write()
+        elif not piece:
+            self.close()
+
+    def _write(self) -> None:
+        try:
+            sent = self._connection.send(self._outgoing, socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            sent = 0
+        self._outgoing = self._outgoing[sent:]
+        if self._outgoing:
+            self._reactor.change(self._connection.fileno(), WRITE)
+        elif self._stays:
+            self._timer.cancel()
+            self._reactor.change(self._connection.fileno(), READ)
+        else:
+            self.close()

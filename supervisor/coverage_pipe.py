@@ -1,0 +1,72 @@
+"""Coverage of sandboxed children, for tests only: over an inherited pipe, because they can open no file.
+
+Without TLSRT_COVERAGE_PIPE=FD in the environment nothing is imported and nothing happens. With it, every forked child
+measures itself in memory and writes its CoverageData at its end. Children share the pipe, so what they write goes in
+packets of at most PIPE_BUF bytes, which the kernel does not interleave (pipe(7)):
+
+    stream id 8 random bytes | last u8 | length u16 BE | bytes
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+VARIABLE = "TLSRT_COVERAGE_PIPE"
+_PACKET = 4096
+_HEAD = struct.Struct("!8sBH")
+
+
+def preload() -> None:
+    """Import what a sealed child could not import."""
+    if VARIABLE in os.environ:
+        import coverage
+        import coverage.sqldata  # noqa: F401
+
+
+@contextmanager
+def measured() -> Iterator[tuple[int, ...]]:
+    """Measure the block in a forked child; gives the descriptors that must stay open for it."""
+    text = os.environ.get(VARIABLE)
+    if text is None:
+        yield ()
+        return
+    import coverage
+
+    pipe = int(text)
+    inherited = coverage.Coverage.current()
+    if inherited is not None:
+        inherited.stop()
+    own = coverage.Coverage(data_file=None, branch=True, source=["tlsrt"])
+    own.start()
+    try:
+        yield (pipe,)
+    finally:
+        own.stop()
+        send(pipe, own.get_data().dumps())
+
+
+def send(pipe: int, data: bytes) -> None:
+    """Write one dump in packets."""
+    stream = os.urandom(8)
+    room = _PACKET - _HEAD.size
+    pieces = [data[at : at + room] for at in range(0, len(data), room)] or [b""]
+    for number, piece in enumerate(pieces):
+        os.write(pipe, _HEAD.pack(stream, number == len(pieces) - 1, len(piece)) + piece)
+
+
+def collect(packets: bytes) -> list[bytes]:
+    """Return the dumps that were written whole, from everything read out of the pipe."""
+    growing: dict[bytes, bytearray] = {}
+    done: list[bytes] = []
+    at = 0
+    while at + _HEAD.size <= len(packets):
+        stream, last, length = _HEAD.unpack_from(packets, at)
+        at += _HEAD.size
+        growing.setdefault(stream, bytearray()).extend(packets[at : at + length])
+        at += length
+        if last:
+            done.append(bytes(growing.pop(stream)))
+    return done

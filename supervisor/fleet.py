@@ -1,0 +1,313 @@
+"""The loops: born, heard, looked at, activated in order, buried, born again.
+
+A loop's life channel is the only thing that the supervisor reads from it: fixed-size records, by the table in
+channels/life.py. Whatever breaks that table ends that loop and no other. A loop is activated for the first time when
+all before it are active (or given up); later, whenever it is ready.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from tlsrt.channels.control import ControlChannel, control_pair
+from tlsrt.channels.life import LIFE, LoopState
+from tlsrt.errors import PeerError, TlsrtError
+from tlsrt.supervisor.deaths import failure_reason, send_signal
+from tlsrt.supervisor.heartbeat import HeartbeatMonitor
+from tlsrt.supervisor.lifecycle import Event
+from tlsrt.supervisor.member import Beat, Member
+from tlsrt.supervisor.office import Office
+from tlsrt.supervisor.parts import Common, LoopStart
+
+MAX_RECORDS_PER_S = 50  # an honest loop sends two beats; the bound keeps one loop from taking the supervisor's time
+LAST_WORDS_S = 1.0  # for a loop that said it failed, or closed its channel, to end by itself
+
+Fields = Sequence[Any]
+
+
+class Fleet:
+    """All loops, in their order."""
+
+    def __init__(
+        self,
+        common: Common,
+        office: Office,
+        members: Sequence[Member],
+        listeners: Mapping[str, Mapping[str, int]],
+        monitor: HeartbeatMonitor,
+    ) -> None:
+        self._common = common
+        self._office = office
+        self._listeners = listeners
+        self._incarnations = itertools.count(1)
+        self.members = tuple(members)
+        self.monitor = monitor
+        self.stopping = False
+        self.on_active: Callable[[Member], None] = lambda member: None
+        self.on_drained: Callable[[Member], None] = lambda member: None
+        self.on_dead: Callable[[Member], None] = lambda member: None  # while stopping
+        self._handlers: Mapping[str, Callable[[Member, Fields], None]] = {
+            "confined": self._confined,
+            "sealed": self._sealed,
+            "ready": self._ready,
+            "active": self._active,
+            "beat": self._beat,
+            "drained": self._drained,
+            "failed": self._failed,
+        }
+
+    def living(self) -> Iterator[Member]:
+        return (member for member in self.members if member.is_living)
+
+    # Birth
+
+    def prepare(self, member: Member) -> None:
+        """Make the trust pair of the next incarnation; an authority forked after this inherits its end."""
+        member.authority_end, member.loop_end = control_pair()
+
+    def spawn(self, member: Member) -> None:
+        """Fork one loop that is down. A fork that fails is a death like any other."""
+        if member.loop_end < 0:
+            self.prepare(member)
+        member.move(Event.SPAWN)
+        member.incarnation = next(self._incarnations)
+        member.spawned_at = self._common.reactor.now
+        ours, theirs = control_pair()
+        start = LoopStart(
+            config=self._common.config,
+            loop=member.name,
+            incarnation=member.incarnation,
+            life=theirs,
+            trust=member.loop_end,
+            listeners=self._listeners.get(member.name, {}),
+            log=member.log,
+            keep=(self._common.lock,),
+        )
+        member.life = ControlChannel(ours, LIFE)
+        problem = ""
+        try:
+            member.child = self._common.parts.spawn(partial(self._common.parts.loop_body, start))
+        except (OSError, TlsrtError) as error:
+            problem = f"cannot be forked: {error}"
+        os.close(theirs)
+        os.close(member.loop_end)
+        member.loop_end = -1
+        if member.child is None:
+            self._bury(member, problem)
+            return
+        self._common.reactor.watch(ours, lambda events: self._hear(member))
+        self._common.reactor.watch(member.child.pidfd, lambda events: self._died(member))
+        self._set_deadline(member, "ready")
+        primary = self.members[0]
+        if primary.is_primary and primary is not member and primary.state is LoopState.ACTIVE:
+            self.tell(member, "primary_up", primary.incarnation)
+
+    def _set_deadline(self, member: Member, word: str) -> None:
+        seconds = self._common.config.limits.ready_timeout_s
+        reason = f"not {word} in {seconds:g} s"
+        end = partial(self.condemn, member, Event.DEADLINE, reason)
+        member.set_deadline(self._common.reactor.call_later(seconds, end))
+
+    # What a loop says
+
+    def tell(self, member: Member, name: str, *fields: int) -> None:
+        """Send one record; a loop that does not read its records hangs, and is killed."""
+        if member.life is None:
+            return
+        try:
+            member.life.send(name, *fields)
+        except PeerError as error:
+            if error.reason == "hung":
+                self.condemn(member, Event.VIOLATED, "does not read its life channel")
+
+    def _hear(self, member: Member) -> None:
+        while member.life is not None:
+            try:
+                received = member.life.receive("loop", member.state)
+                if received is None:
+                    return
+                self._count(member)
+            except PeerError as error:
+                if error.reason == "wrong_state" and member.state in (LoopState.DRAINING, LoopState.STOPPING):
+                    continue  # it was said before our word to stop arrived
+                self._misheard(member, error.reason)
+                return
+            name, fields, _ = received
+            self._handlers[name](member, fields)
+
+    def _count(self, member: Member) -> None:
+        now = self._common.reactor.now
+        if now - member.records_since >= 1.0:
+            member.records_since, member.records = now, 0
+        member.records += 1
+        if member.records > MAX_RECORDS_PER_S:
+            raise PeerError("flood")
+
+    def _misheard(self, member: Member, reason: str) -> None:
+        if reason != "closed":
+            self.condemn(member, Event.VIOLATED, f"life protocol: {reason}")
+            return
+        self._close_life(member)  # it is ending, and its pidfd will say how; if it is not, it has no business living
+        incarnation = member.incarnation
+        self._common.reactor.call_later(
+            LAST_WORDS_S, lambda: self._end_if_same(member, incarnation, "closed its life channel")
+        )
+
+    def _end_if_same(self, member: Member, incarnation: int, reason: str) -> None:
+        if member.is_living and member.incarnation == incarnation:
+            self.condemn(member, Event.VIOLATED, reason)
+
+    def _confined(self, member: Member, fields: Fields) -> None:
+        expected = self._common.parts.sandbox(member.name).digest
+        if expected and fields[0] != expected:
+            self.condemn(member, Event.VIOLATED, "attestation: it entered a sandbox of another profile")
+            return
+        member.move(Event.CONFINED)
+
+    def _sealed(self, member: Member, fields: Fields) -> None:
+        member.move(Event.SEALED)
+        if self.attest(member):
+            member.move(Event.ATTESTED)
+            self.announce(member)
+
+    def _ready(self, member: Member, fields: Fields) -> None:
+        member.move(Event.READY)
+        member.set_deadline(None)
+        self.monitor.watch(member.name, self._common.reactor.now)
+        self.activate_next()
+
+    def _active(self, member: Member, fields: Fields) -> None:
+        member.move(Event.ACTIVE)
+        now = self._common.reactor.now
+        member.set_deadline(None)
+        member.active_at, member.was_active = now, True
+        self.monitor.settle(member.name, now)
+        self.on_active(member)
+        if member.is_primary:
+            for other in self.living():
+                if other is not member:
+                    self.tell(other, "primary_up", member.incarnation)
+        self.activate_next()
+
+    def _beat(self, member: Member, fields: Fields) -> None:
+        member.beat = Beat(*fields)
+        self.monitor.beat(member.name, self._common.reactor.now)
+
+    def _drained(self, member: Member, fields: Fields) -> None:
+        self.on_drained(member)
+
+    def _failed(self, member: Member, fields: Fields) -> None:
+        components = [component.address for component in self._common.config.components_of(member.name)]
+        code, index = fields
+        member.condemned = member.condemned or failure_reason(code, index, components, member.log_path)
+        member.move(Event.FAILED)
+        self.monitor.forget(member.name)
+        incarnation = member.incarnation
+        self._common.reactor.call_later(LAST_WORDS_S, lambda: self._end_if_same(member, incarnation, "failed"))
+
+    # What the supervisor does about it
+
+    def attest(self, member: Member) -> bool:
+        """Look at a loop from outside; end it if it is not what its profile says."""
+        if member.child is None:
+            return False
+        differences = self._common.parts.attest(member.name, member.child.host_pid)
+        if differences:
+            self.condemn(member, Event.REFUSED, f"attestation: {'; '.join(differences)}")
+        return not differences
+
+    def announce(self, member: Member) -> None:
+        """Tell the authority that this loop may have keys, once there is an epoch to have them for."""
+        if self._office.is_booted and self._office.attested(member.name, member.incarnation):
+            member.attested_epoch = self._office.epoch
+
+    def activate_next(self) -> None:
+        """Activate every loop whose turn it is."""
+        open_so_far = True
+        for member in self.members:
+            may = open_so_far or member.was_active
+            if member.state is LoopState.READY and not member.activating and may and not self.stopping:
+                member.activating = True
+                self._set_deadline(member, "active")
+                self.tell(member, "activate")
+            open_so_far = open_so_far and (member.was_active or member.state is LoopState.FAILED)
+
+    def condemn(self, member: Member, event: Event, reason: str) -> None:
+        """Kill a living loop; the first reason is the one that status shows."""
+        if not member.is_living:
+            return
+        member.condemned = member.condemned or reason
+        member.move(event)
+        self.monitor.forget(member.name)
+        member.set_deadline(None)
+        self._close_life(member)
+        if member.child is not None:
+            send_signal(member.child, signal.SIGKILL)
+
+    def _close_life(self, member: Member) -> None:
+        if member.life is not None:
+            self._common.reactor.forget(member.life.fileno())
+            member.life.close()
+            member.life = None
+
+    # Death
+
+    def _died(self, member: Member) -> None:
+        child = member.child
+        reason = self._common.parts.reap(child) if child is not None else None
+        if child is None or reason is None:
+            return
+        self._hear(member)  # its last words may lie in the channel
+        self._common.reactor.forget(child.pidfd)
+        os.close(child.pidfd)
+        member.child = None
+        self._bury(member, reason)
+
+    def _bury(self, member: Member, reason: str) -> None:
+        now = self._common.reactor.now
+        active_s = now - member.active_at if member.active_at is not None else 0.0
+        was_up = member.active_at is not None
+        member.last_death = member.condemned or reason
+        member.move(Event.EXITED)
+        member.condemned, member.active_at, member.activating = None, None, False
+        member.attested_epoch, member.beat = None, None
+        member.set_deadline(None)
+        member.close_channels(self._common.reactor.forget)
+        self.monitor.forget(member.name)
+        self._office.gone(member.name, member.incarnation)
+        if member.is_primary and was_up:
+            for other in self.living():
+                self.tell(other, "primary_down")
+        if self.stopping:
+            self.on_dead(member)
+        else:
+            self._decide(member, member.backoff.died(now, active_s))
+
+    def _decide(self, member: Member, delay_s: float | None) -> None:
+        console = self._common.console
+        if delay_s is None:
+            member.move(Event.GIVE_UP)
+            console.bad(member.name, "failed", f"{member.last_death}; died too often, see {member.log_path}")
+            self.activate_next()
+            return
+        when = f"again in {delay_s:g} s" if delay_s else "again at once"
+        console.bad(member.name, "died", f"{member.last_death}; {when}")
+        member.move(Event.RETRY)
+        if delay_s:
+            member.set_deadline(self._common.reactor.call_later(delay_s, partial(self._respawn, member)))
+        else:
+            self._respawn(member)
+
+    def _respawn(self, member: Member) -> None:
+        if self.stopping or member.state is not LoopState.BACKOFF:
+            return
+        member.move(Event.BACKOFF_OVER)
+        member.restarts += 1
+        self.spawn(member)
+        if member.is_living:
+            self._office.spawned(member.name, member.incarnation, member.authority_end)

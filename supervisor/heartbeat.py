@@ -1,0 +1,132 @@
+"""HeartbeatMonitor: which process hangs, judged from the rhythm of its beats. Pure: time comes in as an argument.
+
+Phi accrual (Hayashibara et al., 2004): phi = -log10 of the probability that a beat comes later than now, if the
+intervals are normally distributed with the mean and deviation of the last ones. The deviation has a floor, so that a
+very regular process is not killed for a hiccup, and a ceiling, so that an irregular one (or one that is so on
+purpose) does not buy itself time: with beats every 0.5 s phi 8 is reached 1.6 to 1.9 s after the last beat.
+
+Three rules keep the judge honest. A process that is still starting has a grace instead of a rhythm. Time during which
+the monitor itself did not run is taken out of every account, for then it did not look. And an interval so long that
+it should have been death (a stopped host) is no sample.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Health(StrEnum):
+    """What the monitor thinks of a process."""
+
+    STARTING = "starting"
+    GOOD = "good"
+    SUSPECT = "suspect"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatPolicy:
+    """The numbers of the detector; times in seconds."""
+
+    interval_s: float = 0.5
+    suspect: float = 5.0
+    dead: float = 8.0
+    minimum_deviation_s: float = 0.1
+    maximum_deviation_s: float = 0.15
+    allowance_s: float = 0.5
+    window: int = 100
+    grace_s: float = 5.0
+    round_s: float = 0.2  # how often `judge` is called
+    round_late_s: float = 0.25  # a round later than this says nothing
+
+
+@dataclass(slots=True)
+class _Patient:
+    last: float
+    settled: bool = False
+    intervals: deque[float] = field(default_factory=deque[float])
+
+
+def phi(elapsed_s: float, mean_s: float, deviation_s: float, allowance_s: float) -> float:
+    """Return the suspicion after `elapsed_s` without a beat; infinite when the probability is below any float."""
+    z = (elapsed_s - mean_s - allowance_s) / deviation_s
+    later = 0.5 * math.erfc(z / math.sqrt(2))
+    return -math.log10(later) if later > 0 else math.inf
+
+
+class HeartbeatMonitor:
+    """Watches any number of processes by name."""
+
+    def __init__(self, policy: HeartbeatPolicy | None = None) -> None:
+        self.policy = policy or HeartbeatPolicy()
+        self._patients: dict[str, _Patient] = {}
+        self._last_round: float | None = None
+
+    def watch(self, name: str, now: float) -> None:
+        """Begin, or begin anew, with the grace of a start."""
+        self._patients[name] = _Patient(now, intervals=deque(maxlen=self.policy.window))
+
+    def settle(self, name: str, now: float) -> None:
+        """The start is over: from now on the rhythm counts."""
+        patient = self._patients[name]
+        patient.settled = True
+        patient.last = now
+
+    def forget(self, name: str) -> None:
+        """Stop watching; a name that is not watched is fine."""
+        self._patients.pop(name, None)
+
+    def is_watched(self, name: str) -> bool:
+        """Tell whether a name is watched."""
+        return name in self._patients
+
+    def beat(self, name: str, now: float) -> None:
+        """Note a beat; one of a name that is not watched means nothing."""
+        patient = self._patients.get(name)
+        if patient is None:
+            return
+        interval = now - patient.last
+        if patient.settled and interval <= 2 * self.policy.interval_s + self.policy.allowance_s:
+            patient.intervals.append(interval)
+        patient.last = now
+
+    def phi(self, name: str, now: float) -> float:
+        """Return the suspicion against one process; 0 during its grace, infinite after it."""
+        patient = self._patients[name]
+        elapsed = now - patient.last
+        if not patient.settled:
+            return math.inf if elapsed > self.policy.grace_s else 0.0
+        mean, deviation = self._rhythm(patient.intervals)
+        return phi(elapsed, mean, deviation, self.policy.allowance_s)
+
+    def health(self, name: str, now: float) -> Health:
+        """Return what to think of one process now."""
+        suspicion = self.phi(name, now)
+        if suspicion >= self.policy.dead:
+            return Health.DEAD
+        if suspicion >= self.policy.suspect:
+            return Health.SUSPECT
+        return Health.GOOD if self._patients[name].settled else Health.STARTING
+
+    def judge(self, now: float) -> list[str]:
+        """One round: return the names that are dead. A late round returns none and forgives the time it missed."""
+        due = now if self._last_round is None else self._last_round + self.policy.round_s
+        self._last_round = now
+        late = now - due
+        if late > self.policy.round_late_s:
+            for patient in self._patients.values():
+                patient.last = min(now, patient.last + late)
+            return []
+        return [name for name in self._patients if self.health(name, now) is Health.DEAD]
+
+    def _rhythm(self, intervals: deque[float]) -> tuple[float, float]:
+        policy = self.policy
+        if not intervals:
+            return policy.interval_s, policy.minimum_deviation_s
+        mean = math.fsum(intervals) / len(intervals)
+        variance = math.fsum((interval - mean) ** 2 for interval in intervals) / len(intervals)
+        deviation = min(max(math.sqrt(variance), policy.minimum_deviation_s), policy.maximum_deviation_s)
+        return min(mean, 2 * policy.interval_s), deviation

@@ -1,0 +1,62 @@
+"""Which uid each process gets: one of its own as root, the supervisor's own where there is no root."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tlsrt.config.schema import Config
+from tlsrt.errors import ConfigError
+
+AUTHORITY = "authority"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Rootless or not, and the uids that follow from it."""
+
+    rootless: bool
+    own_uid: int
+    uid_base: int
+    loops: tuple[str, ...]
+
+    def uid(self, name: str) -> int:
+        """Return the uid (and gid) of a loop, or of the authority."""
+        if self.rootless:
+            return self.own_uid
+        return self.uid_base + (0 if name == AUTHORITY else 1 + self.loops.index(name))
+
+    def all_uids(self) -> range:
+        """Return every uid that processes of tlsrt run as, as root."""
+        return range(self.uid_base, self.uid_base + len(self.loops) + 1)
+
+
+def parse_id_map(text: str) -> list[range]:
+    """Return the ids that exist in a user namespace, from its uid_map (user_namespaces(7))."""
+    found: list[range] = []
+    for line in text.splitlines():
+        inside, _, length = (int(word) for word in line.split())
+        found.append(range(inside, inside + length))
+    return found
+
+
+def identify(config: Config, own_uid: int, mapped: Sequence[range]) -> Identity:
+    """Decide how processes get their uids. Raises ConfigError when uid_base does not exist in this container."""
+    loops = tuple(loop.name for loop in config.loops)
+    rootless = own_uid != 0 or sum(len(ids) for ids in mapped) == 1
+    identity = Identity(rootless, own_uid, config.sandbox.uid_base, loops)
+    if not rootless:
+        wanted = identity.all_uids()
+        if not any(wanted[0] in ids and wanted[-1] in ids for ids in mapped):
+            raise ConfigError(
+                f"sandbox.uid_base: the uids {wanted[0]} to {wanted[-1]} do not exist in this user namespace; "
+                f"choose one inside {', '.join(f'{ids[0]} to {ids[-1]}' for ids in mapped)}"
+            )
+    return identity
+
+
+def own_identity(config: Config) -> Identity:
+    """Return the identity for the process that asks."""
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        return identify(config, os.geteuid(), parse_id_map(file.read()))

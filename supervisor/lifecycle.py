@@ -1,0 +1,114 @@
+"""The life of one supervised process as a pure table, and the pure rule of when it is born again.
+
+Whoever wants to know what may follow what reads `TRANSITIONS`. What is not listed raises and changes nothing. Every
+death leads to DOWN; from there the policy decides: RETRY (wait, then spawn again), GIVE_UP, or nothing at all when
+the death was wanted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tlsrt.channels.life import LoopState
+from tlsrt.errors import InternalError
+
+
+class Event(StrEnum):
+    """What can happen to a supervised process."""
+
+    SPAWN = "spawn"  # it was forked
+    CONFINED = "confined"  # it says: privileges are gone
+    SEALED = "sealed"  # it says: look at me
+    ATTESTED = "attested"  # we looked, and it is what its profile says
+    READY = "ready"  # it says: I have keys and sockets
+    ACTIVE = "active"  # it says: I serve
+    DRAIN = "drain"  # we ask it to finish its work
+    STOP = "stop"  # we ask it to end
+    REFUSED = "refused"  # attestation found a difference: killed
+    VIOLATED = "violated"  # it broke a protocol: killed
+    FAILED = "failed"  # it says that it cannot go on
+    DEADLINE = "deadline"  # it was too slow: killed
+    HUNG = "hung"  # its heart stopped: killed
+    EXITED = "exited"  # the kernel says that it is gone
+    RETRY = "retry"  # dead, to be spawned again after a while
+    BACKOFF_OVER = "backoff_over"  # that while is over
+    GIVE_UP = "give_up"  # dead too often
+
+
+BOOTING = (LoopState.SPAWNED, LoopState.CONFINED, LoopState.SEALED, LoopState.ATTESTED, LoopState.READY)
+LIVING = (*BOOTING, LoopState.ACTIVE, LoopState.DRAINING, LoopState.STOPPING)
+TRUSTED = (LoopState.ATTESTED, LoopState.READY, LoopState.ACTIVE, LoopState.DRAINING)  # may hold keys
+BEATING = (LoopState.READY, LoopState.ACTIVE, LoopState.DRAINING)
+
+_FORWARD = {
+    (LoopState.DOWN, Event.SPAWN): LoopState.SPAWNED,
+    (LoopState.SPAWNED, Event.CONFINED): LoopState.CONFINED,
+    (LoopState.CONFINED, Event.SEALED): LoopState.SEALED,
+    (LoopState.SEALED, Event.ATTESTED): LoopState.ATTESTED,
+    (LoopState.SEALED, Event.REFUSED): LoopState.STOPPING,
+    (LoopState.ATTESTED, Event.READY): LoopState.READY,
+    (LoopState.READY, Event.ACTIVE): LoopState.ACTIVE,
+    (LoopState.READY, Event.DRAIN): LoopState.DRAINING,
+    (LoopState.ACTIVE, Event.DRAIN): LoopState.DRAINING,
+    (LoopState.DOWN, Event.RETRY): LoopState.BACKOFF,
+    (LoopState.DOWN, Event.GIVE_UP): LoopState.FAILED,
+    (LoopState.BACKOFF, Event.BACKOFF_OVER): LoopState.DOWN,
+    (LoopState.BACKOFF, Event.STOP): LoopState.DOWN,
+    (LoopState.FAILED, Event.STOP): LoopState.DOWN,
+}  # fmt: skip
+
+TRANSITIONS: Mapping[tuple[LoopState, Event], LoopState] = {
+    **_FORWARD,
+    **{(state, Event.EXITED): LoopState.DOWN for state in LIVING},
+    **{
+        (state, event): LoopState.STOPPING
+        for state in LIVING
+        for event in (Event.STOP, Event.VIOLATED, Event.FAILED, Event.DEADLINE)
+    },
+    **{(state, Event.HUNG): LoopState.STOPPING for state in BEATING},
+    **{(state, Event.REFUSED): LoopState.STOPPING for state in TRUSTED},
+}
+
+
+def advance(state: LoopState, event: Event) -> LoopState:
+    """Return the state that follows. Raises InternalError for a pair that the table does not list."""
+    try:
+        return TRANSITIONS[state, event]
+    except KeyError:
+        raise InternalError(f"lifecycle: {event} cannot happen to a loop that is {state}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """How fast a dead process is spawned again, and when that ends; all times in seconds."""
+
+    first_s: float = 0.05
+    cap_s: float = 5.0
+    healthy_s: float = 10.0  # one that was active this long begins anew
+    deaths: int = 10  # this many deaths ...
+    window_s: float = 60.0  # ... within this time are too many
+
+
+class Backoff:
+    """The memory of one process's deaths. Pure: time comes in as an argument, in seconds of any monotonic clock."""
+
+    def __init__(self, policy: RestartPolicy | None = None) -> None:
+        self.policy = policy or RestartPolicy()
+        self._deaths: deque[float] = deque(maxlen=self.policy.deaths)
+        self._row = 0  # deaths in a row, none of them after a healthy time
+
+    def died(self, now: float, active_s: float) -> float | None:
+        """Note a death after `active_s` of service; return the delay until the next spawn, None for never."""
+        if active_s >= self.policy.healthy_s:
+            self._row = 0
+        self._deaths.append(now)
+        if len(self._deaths) == self.policy.deaths and now - self._deaths[0] < self.policy.window_s:
+            return None
+        self._row += 1
+        if self._row == 1:
+            return 0.0
+        doubled = min(self._row - 2, 32)  # 2**32 is far above any cap; larger powers would overflow a float one day
+        return float(min(self.policy.cap_s, self.policy.first_s * 2**doubled))

@@ -1,0 +1,108 @@
+"""The listening sockets that outlive every Primary: one per loop, and the TLS door.
+
+They belong to the supervisor; each new Primary gets duplicates by fork, so its death refuses no connection. A socket
+path is bound through /proc/self/fd, because sun_path holds only 107 bytes (unix(7)) and folders may be deep.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tlsrt.config.schema import Config, DoorConfig
+from tlsrt.errors import ConfigError
+from tlsrt.supervisor.member import PRIMARY
+
+CHANNEL_BACKLOG = 64  # one loop connects, again and again while Primary is down
+DOOR_BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn, listen(2)
+DOOR = "door"
+
+
+@contextmanager
+def short_path(folder: Path, name: str) -> Iterator[str]:
+    """Give a short path to `folder/name` that is valid inside the block. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{name}"
+    finally:
+        os.close(descriptor)
+
+
+def bind_unix(folder: Path, name: str, *, backlog: int, uid: int | None = None) -> socket.socket:
+    """Return a listening stream socket at folder/name, mode 0600, replacing what a former life left. Raises OSError."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    with short_path(folder, name) as path:
+        if os.path.lexists(path):
+            os.unlink(path)
+        before = os.umask(0o177)
+        try:
+            listener.bind(path)
+        finally:
+            os.umask(before)
+        if uid is not None and uid != os.geteuid():
+            os.chown(path, uid, uid, follow_symlinks=False)
+    listener.listen(backlog)
+    return listener
+
+
+def channel_listeners(config: Config, uid: Callable[[str], int]) -> dict[str, int]:
+    """Return loop name -> listening descriptor, for every loop but Primary. Raises ConfigError."""
+    found: dict[str, int] = {}
+    for loop in config.loops:
+        if loop.name == PRIMARY:
+            continue
+        folder = config.run_dir / "channel" / loop.name
+        try:
+            listener = bind_unix(folder, "primary.sock", backlog=CHANNEL_BACKLOG, uid=uid(loop.name))
+        except OSError as error:
+            raise ConfigError(f"cannot listen in {folder}: {error.strerror}") from None
+        found[loop.name] = listener.detach()
+    return found
+
+
+def door_listener(door: DoorConfig) -> int:
+    """Return the listening descriptor of the TLS door. Raises ConfigError with the sentence for the operator."""
+    family = socket.AF_INET6 if ":" in door.host else socket.AF_INET
+    place = f"{door.host}:{door.port}" if family is socket.AF_INET else f"[{door.host}]:{door.port}"
+    try:
+        socket.inet_pton(family, door.host)  # a name would ask a resolver, which leaves threads and sockets behind
+    except OSError:
+        raise ConfigError(f"door.host is {door.host!r}, which is not an IP address") from None
+    listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family is socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((door.host, door.port))
+        listener.listen(DOOR_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(_door_sentence(place, error)) from None
+    return listener.detach()
+
+
+def _door_sentence(place: str, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"another program already listens on {place}: stop it, or choose another door.port"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"this host has no address for {place}: choose another door.host"
+    if error.errno == errno.EACCES:
+        return f"listening on {place} is not permitted: choose a door.port above 1023, or start as root"
+    return f"cannot listen on {place}: {error.strerror}"
+
+
+def remove_sockets(config: Config) -> None:
+    """Remove the names of the channel sockets at the end of a life."""
+    for path in _socket_paths(config):
+        try:
+            path.unlink()
+        except OSError:
+            continue
+
+
+def _socket_paths(config: Config) -> Iterable[Path]:
+    return (config.run_dir / "channel" / loop.name / "primary.sock" for loop in config.loops if loop.name != PRIMARY)

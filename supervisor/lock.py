@@ -1,0 +1,72 @@
+"""The start lock: one tlsrt per state folder.
+
+flock(2) belongs to the open file, which every child inherits and keeps: the lock is free only when the last process
+of a life is gone, however it died. The pid in the file is only for the sentence.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from tlsrt.errors import EX_UNAVAILABLE, TlsrtError
+
+WAIT_S = 2.0
+_LOOK_S = 0.02
+
+
+class AlreadyRunning(TlsrtError):
+    """Another tlsrt holds the lock of this state folder."""
+
+    exit_code = EX_UNAVAILABLE
+
+
+def host_pid() -> int:
+    """Return our pid as the host sees it: our /proc is still that of the host, whatever pid namespace we are in."""
+    try:
+        return int(os.readlink("/proc/self"))
+    except (OSError, ValueError):
+        return os.getpid()
+
+
+def take_lock(path: Path, *, wait_s: float = WAIT_S) -> int:
+    """Return the descriptor that holds the lock; raise AlreadyRunning after `wait_s` seconds.
+
+    Read-only, so that no child can write the file, and inheritable on purpose.
+    """
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o644))
+    descriptor = os.open(path, os.O_RDONLY | flags)
+    end = time.monotonic() + wait_s
+    while not _try_lock(descriptor):
+        if time.monotonic() >= end:
+            holder = _holder(descriptor)
+            os.close(descriptor)
+            raise AlreadyRunning(f"tlsrt is already running here{holder}: stop it with `tlsrt-supervisor stop` first")
+        time.sleep(_LOOK_S)
+    _write_holder(path)
+    os.set_inheritable(descriptor, True)
+    return descriptor
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _write_holder(path: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, f"{host_pid()}\n".encode())
+    finally:
+        os.close(descriptor)
+
+
+def _holder(descriptor: int) -> str:
+    text = os.pread(descriptor, 32, 0).strip()
+    return f" (pid {int(text)})" if text.isdigit() else ""

@@ -1,0 +1,177 @@
+"""Production's `Parts`: what really runs in the forked children, how they are confined, and how they are looked at.
+
+The loops are started by name: no room of the street lets the supervisor import them. Everything they need is imported
+once, here, before the first fork, so that a loop starts in milliseconds and shares the memory.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from tlsrt.channels.control import ControlChannel
+from tlsrt.channels.life import LIFE, FailCode
+from tlsrt.config.access import unreadable_for_others, writable_by
+from tlsrt.config.files import open_regular
+from tlsrt.config.measure import measure, measured_paths
+from tlsrt.config.packages import code_roots, component_roots, package_folder
+from tlsrt.config.providers import open_master_key
+from tlsrt.config.schema import Config
+from tlsrt.errors import ConfigError, PeerError, SandboxError
+from tlsrt.sandbox.attest import attest, own_namespaces
+from tlsrt.sandbox.enter import enter_world
+from tlsrt.sandbox.profile import Profile, profile_for_authority, profile_for_loop
+from tlsrt.supervisor import coverage_pipe
+from tlsrt.supervisor.authority import authority_main
+from tlsrt.supervisor.identity import Identity
+from tlsrt.supervisor.parts import AuthorityStart, Child, LoopStart, Parts, Sandbox
+from tlsrt.supervisor.spawn import freeze, reap, spawn
+
+RUNTIME = "tlsrt.loops.runtime"
+AUTHORITY = "authority"
+_SHOWN_NAMESPACES = ("net", "pid", "mount", "ipc", "uts")
+
+
+def make_parts(config: Config, identity: Identity) -> Parts:
+    """Return what a real life needs. Raises ConfigError and SandboxError for profiles that cannot be made."""
+    code = code_roots(config)
+    profiles: dict[str, Profile] = {
+        AUTHORITY: profile_for_authority(config, identity.uid(AUTHORITY), rootless=identity.rootless, code=code)
+    }
+    for loop in config.loops:
+        uid = identity.uid(loop.name)
+        profiles[loop.name] = profile_for_loop(config, loop, uid, rootless=identity.rootless, code=code)
+    own = own_namespaces()
+    sandboxes = {name: _sandbox(config, profile) for name, profile in profiles.items()}
+    return Parts(
+        spawn=lambda body: _spawn(body, own_pid_namespace="pid_namespace" not in config.sandbox.waive),
+        reap=_reap,
+        loop_body=lambda start: _loop_body(start, profiles[start.loop]),
+        authority_body=lambda start: _authority_body(start, profiles[AUTHORITY]),
+        attest=lambda name, pid: attest(pid, profiles[name], own),
+        sandbox=lambda name: sandboxes[name],
+        measure=lambda: _measure(config),
+        open_boot_files=lambda: _open_boot_files(config),
+        uid=identity.uid,
+        preload=_preload,
+    )
+
+
+def check_code(config: Config, identity: Identity) -> list[str]:
+    """Return the sentences about code that a loop could change or could not read; none in rootless mode.
+
+    A loop has read-only mounts, but a uid that owns code, or may write it, is one mistake away from changing it.
+    """
+    if identity.rootless:
+        return []
+    unreadable = unreadable_for_others([package_folder(), *(root.path for root in component_roots(config))])
+    writable = writable_by(measured_paths(config), identity.all_uids())
+    return [*unreadable, *(f"{path} can be changed by the uid of a loop: chown it to root" for path in writable)]
+
+
+def _spawn(body: Callable[[], int], *, own_pid_namespace: bool) -> Child:
+    return spawn(body, own_pid_namespace=own_pid_namespace)
+
+
+def _reap(child: Child) -> str | None:
+    reason = reap(child)  # type: ignore[arg-type]  # it was made by the spawn above
+    if reason is None:
+        return None
+    return f"exit code {reason.code}" if reason.signal is None else f"signal {reason}"
+
+
+def _loop_body(start: LoopStart, profile: Profile) -> int:
+    """In the child: enter the sandbox's world, then the runtime, which takes the other steps."""
+    _use_log(start.log)
+    with coverage_pipe.measured() as kept:
+        keep = {start.life, start.trust, *start.listeners.values(), *start.keep, *kept}
+        try:
+            confinement = enter_world(profile, keep, death_pipe=start.life)
+        except SandboxError:
+            _say_failed(start.life)
+            raise
+        run_loop = importlib.import_module(RUNTIME).run_loop
+        code: int = run_loop(
+            start.config, start.loop, start.incarnation, start.life, start.trust, start.listeners, confinement
+        )
+    return code
+
+
+def _say_failed(life: int) -> None:
+    try:
+        ControlChannel(life, LIFE).send("failed", int(FailCode.SANDBOX), 0)
+    except PeerError:
+        return  # the exit says it too
+
+
+def _authority_body(start: AuthorityStart, profile: Profile) -> int:
+    """In the child: all steps of the sandbox, before the first key and the first message."""
+    _use_log(start.log)
+    with coverage_pipe.measured() as kept:
+        keep = {start.office, *start.trust.values(), *start.keep, *kept}
+        confinement = enter_world(profile, keep, death_pipe=start.office)
+        confinement.drop()
+        confinement.assert_one_task()
+        confinement.seal()
+        return authority_main(start.config, start.office, start.trust, Path(confinement.path("/state")))
+
+
+def _use_log(log: int) -> None:
+    os.dup2(log, 1, inheritable=False)
+    os.dup2(log, 2, inheritable=False)
+
+
+def _preload() -> None:
+    importlib.import_module(RUNTIME)
+    coverage_pipe.preload()
+    freeze()
+
+
+def _measure(config: Config) -> bytes:
+    import msgpack
+
+    packed: bytes = msgpack.packb(measure(config), use_bin_type=True)
+    return packed
+
+
+def _open_boot_files(config: Config) -> list[int]:
+    """Open, and never read: master key, boot token; certificate, key and client CA of the door."""
+    opened: list[int] = []
+    try:
+        opened.append(open_master_key(config.master_key, {0, os.geteuid()}))
+        opened.append(open_regular(config.boot_token, "the boot token"))
+        opened.append(open_regular(config.door.certificate, "the door's certificate"))
+        opened.append(open_regular(config.door.key, "the door's key"))
+        opened.append(open_regular(config.door.client_ca, "the client CA"))
+    except ConfigError:
+        for descriptor in opened:
+            os.close(descriptor)
+        raise
+    return opened
+
+
+def _sandbox(config: Config, profile: Profile) -> Sandbox:
+    waived = {layer: reason for layer, reason in config.sandbox.waive.items() if layer in profile.layers}
+    layers = tuple(layer for layer in profile.layers if profile.expects(layer))
+    return Sandbox(layers, waived, summary(profile), profile.digest())
+
+
+def summary(profile: Profile) -> str:
+    """Return the one line about a sandbox that a start shows."""
+    namespaces = [name for name in _SHOWN_NAMESPACES if profile.expects(f"{name}_namespace")]
+    words = [f"{' '.join(namespaces)} ns".replace("mount", "mnt")] if namespaces else []
+    if profile.rootless:
+        words.append("rootless")
+    elif profile.expects("uid"):
+        words.append(f"uid {profile.uid}")
+    if profile.expects("capabilities") and profile.expects("bounding_set"):
+        words.append("no caps")
+    if profile.expects("no_new_privs"):
+        words.append("no_new_privs")
+    if profile.expects("mount_namespace"):
+        words.append("read-only root")
+    if profile.waived:
+        words.append(f"WAIVED: {' '.join(sorted(profile.waived))}")
+    return ", ".join(words)

@@ -1,0 +1,98 @@
+"""One supervised loop as the supervisor knows it: its place in the table, its process, its channels, its past."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tlsrt.channels.control import ControlChannel
+from tlsrt.channels.life import LoopState
+from tlsrt.config.schema import LoopConfig
+from tlsrt.supervisor.lifecycle import LIVING, TRUSTED, Backoff, Event, advance
+from tlsrt.supervisor.parts import Child
+from tlsrt.supervisor.reactor import Timer
+
+
+class Beat(NamedTuple):
+    """What a loop says about itself twice a second; claims, not evidence."""
+
+    sequence: int
+    lateness_us: int
+    queue_depth: int
+    resident_kib: int
+    frames_in: int
+    frames_out: int
+    refused: int
+    sessions: int
+    epoch: int
+
+
+@dataclass(slots=True)
+class Member:
+    """One loop; one object for all its incarnations."""
+
+    config: LoopConfig
+    index: int
+    log: int
+    log_path: str
+    state: LoopState = LoopState.DOWN
+    incarnation: int = 0
+    child: Child | None = None
+    life: ControlChannel | None = None
+    authority_end: int = -1  # of the trust pair; kept for an authority that comes again
+    loop_end: int = -1  # of the trust pair; only until the fork
+    spawned_at: float = 0.0
+    active_at: float | None = None
+    was_active: bool = False
+    activating: bool = False
+    restarts: int = 0
+    last_death: str | None = None
+    condemned: str | None = None  # why it was killed, until it is dead
+    attested_epoch: int | None = None
+    beat: Beat | None = None
+    backoff: Backoff = field(default_factory=Backoff)
+    deadline: Timer | None = None
+    records: int = 0  # life records in the current second
+    records_since: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def is_living(self) -> bool:
+        return self.state in LIVING
+
+    @property
+    def is_trusted(self) -> bool:
+        return self.state in TRUSTED
+
+    @property
+    def is_primary(self) -> bool:
+        return self.config.name == PRIMARY
+
+    def move(self, event: Event) -> None:
+        """Take one step of the table. Raises InternalError and stays where it is if there is none."""
+        self.state = advance(self.state, event)
+
+    def set_deadline(self, timer: Timer | None) -> None:
+        """Replace the one running deadline of this loop."""
+        if self.deadline is not None:
+            self.deadline.cancel()
+        self.deadline = timer
+
+    def close_channels(self, forget: Callable[[int], None]) -> None:
+        """Close what belongs to the incarnation that ended."""
+        if self.life is not None:
+            forget(self.life.fileno())
+            self.life.close()
+            self.life = None
+        for descriptor in (self.authority_end, self.loop_end):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.authority_end = self.loop_end = -1
+
+
+PRIMARY = "primary"

@@ -1,0 +1,263 @@
+"""The supervisor's side of the authority: its birth, its boot, its death and its return.
+
+The authority is the only process that holds keys. It gets the key files as descriptors that were opened but never
+read, and the trust ends of all loops by fork; those stay open here, so that an authority that comes again finds what
+was said meanwhile, and no loop notices. An authority that is gone stops nothing at once: the loops refuse by
+themselves when its feed is silent.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from tlsrt.channels.control import ControlChannel, control_pair
+from tlsrt.channels.trust import OFFICE
+from tlsrt.errors import ConfigError, PeerError, TlsrtError
+from tlsrt.supervisor.deaths import send_signal
+from tlsrt.supervisor.heartbeat import HeartbeatMonitor
+from tlsrt.supervisor.lifecycle import Backoff
+from tlsrt.supervisor.parts import AuthorityStart, Child, Common
+from tlsrt.supervisor.reactor import Timer
+
+NAME = "authority"
+
+
+class Office:
+    """The one authority, over all its incarnations."""
+
+    def __init__(self, common: Common, boot_nonce: bytes, log: int, monitor: HeartbeatMonitor) -> None:
+        self._common = common
+        self._boot_nonce = boot_nonce
+        self._log = log
+        self._monitor = monitor
+        self._channel: ControlChannel | None = None
+        self._deadline: Timer | None = None
+        self._backoff = Backoff()
+        self._booted_at: float | None = None
+        self._condemned: str | None = None
+        self._beaten = False
+        self.child: Child | None = None
+        self.measurement = -1  # memfd of what was measured before anything ran; the same for every boot
+        self.spawned_at = 0.0
+        self.epoch = 0
+        self.lateness_us = 0
+        self.restarts = 0
+        self.last_death: str | None = None
+        self.sessions: Mapping[str, int] = {}
+        self.warnings: list[str] = []
+        self.stopping = False
+        self.given_up = False
+        self.trust_ends: Callable[[], Mapping[str, int]] = dict
+        self.on_booted: Callable[[], None] = lambda: None
+        self.on_epoch: Callable[[], None] = lambda: None
+        self.on_event: Callable[[str, str], None] = lambda word, sentence: None
+        self.on_refused: Callable[[list[str]], None] = lambda sentences: None
+        self.on_given_up: Callable[[], None] = lambda: None
+        self.on_dead: Callable[[], None] = lambda: None  # while stopping
+
+    @property
+    def is_booted(self) -> bool:
+        return self._booted_at is not None
+
+    @property
+    def state(self) -> str:
+        """Return one word for status."""
+        if self.child is None:
+            return "failed" if self.given_up else "down"
+        if self.stopping:
+            return "stopping"
+        return "active" if self.is_booted else "booting"
+
+    # Birth
+
+    def spawn(self) -> None:
+        """Fork the authority; it waits for `boot`."""
+        ours, theirs = control_pair()
+        config = self._common.config
+        start = AuthorityStart(
+            config, theirs, dict(self.trust_ends()), config.state_dir / NAME, self._log, (self._common.lock,)
+        )
+        self.spawned_at = self._common.reactor.now
+        self._channel = ControlChannel(ours, OFFICE)
+        problem = ""
+        try:
+            self.child = self._common.parts.spawn(partial(self._common.parts.authority_body, start))
+        except (OSError, TlsrtError) as error:
+            problem = f"cannot be forked: {error}"
+        os.close(theirs)
+        if self.child is None:
+            self._bury(problem)
+            return
+        self._common.reactor.watch(ours, lambda events: self._hear())
+        self._common.reactor.watch(self.child.pidfd, lambda events: self._died())
+        seconds = self._common.config.limits.ready_timeout_s
+        self._deadline = self._common.reactor.call_later(seconds, partial(self.condemn, f"not booted in {seconds:g} s"))
+
+    def boot(self) -> None:
+        """Hand over the boot nonce and the files; `booted` or `refused` is the answer."""
+        try:
+            self._hand_over()
+        except ConfigError as error:  # a file that was there at the start has gone
+            self.on_refused(list(error.problems))
+        except OSError as error:
+            self.on_refused([f"cannot open {error.filename}: {error.strerror}"])
+
+    def _hand_over(self) -> None:
+        files: list[int] = []
+        try:
+            files = self._common.parts.open_boot_files()
+            # The slot of the state folder: the authority opens its own, inside its root. A folder of the host would be
+            # a way out of there, by "..".
+            folder = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+            files.append(folder)
+            key, token, certificate, door_key, client_ca = files[:5]
+            handed = (key, token, self.measurement, folder, certificate, door_key, client_ca)
+            self._send("boot", self._boot_nonce, descriptors=handed)
+        finally:
+            for descriptor in files:
+                os.close(descriptor)
+
+    # What we say
+
+    def attested(self, loop: str, incarnation: int) -> bool:
+        """Say that a loop was looked at and may have keys."""
+        return self._send("attested", loop, incarnation, self.epoch)
+
+    def spawned(self, loop: str, incarnation: int, trust_end: int) -> bool:
+        """Bring the trust end of a loop that was born again."""
+        return self._send("spawned", loop, incarnation, descriptors=(trust_end,))
+
+    def gone(self, loop: str, incarnation: int) -> bool:
+        """Say that an incarnation is dead."""
+        return self._send("gone", loop, incarnation)
+
+    def stop(self) -> None:
+        """Ask the authority to end."""
+        self.stopping = True
+        self._monitor.forget(NAME)
+        self._cancel_deadline()
+        self._send("stop")
+
+    def _send(self, name: str, *fields: object, descriptors: Sequence[int] = ()) -> bool:
+        if self._channel is None:
+            return False
+        try:
+            self._channel.send(name, *fields, descriptors=descriptors)
+        except PeerError as error:
+            if error.reason == "hung":
+                self.condemn("does not read its office channel")
+            return False
+        return True
+
+    def condemn(self, reason: str) -> None:
+        """Kill the authority; it comes again with the same boot nonce."""
+        if self.child is None:
+            return
+        self._condemned = self._condemned or reason
+        self._monitor.forget(NAME)
+        self._close_channel()
+        send_signal(self.child, signal.SIGKILL)
+
+    # What it says
+
+    def _hear(self) -> None:
+        while self._channel is not None:
+            try:
+                received = self._channel.receive(NAME, "booted" if self.is_booted else "new")
+                if received is None:
+                    return
+                name, fields, _ = received
+                self._handle(name, fields)
+            except PeerError as error:
+                if error.reason == "closed":
+                    self._close_channel()  # its pidfd says the rest; a living one is ended by its silence
+                else:
+                    self.condemn(f"office protocol: {error.reason}")
+                return
+
+    def _handle(self, name: str, fields: list[Any]) -> None:
+        if name == "booted":
+            self._booted(fields[0], fields[1])
+        elif name == "refused":
+            self.on_refused([str(sentence) for sentence in fields[0]])
+        elif name == "beat":
+            self._beat(fields[0], fields[1], fields[2])
+        elif name == "event":
+            self.on_event(fields[0], fields[1])
+
+    def _booted(self, epoch: int, warnings: list[object]) -> None:
+        now = self._common.reactor.now
+        self.epoch = epoch
+        self.warnings = [str(warning) for warning in warnings]
+        self._cancel_deadline()
+        self._booted_at = now
+        self._monitor.watch(NAME, now)
+        self.on_booted()
+
+    def _beat(self, lateness_us: int, epoch: int, sessions: dict[object, object]) -> None:
+        now = self._common.reactor.now
+        self._monitor.beat(NAME, now)
+        if not self._beaten:
+            self._monitor.settle(NAME, now)
+        self._beaten = True
+        self.lateness_us = lateness_us
+        self.sessions = {name: count for name, count in sessions.items() if type(name) is str and type(count) is int}
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self.on_epoch()
+
+    # Death
+
+    def _died(self) -> None:
+        reason = self._common.parts.reap(self.child) if self.child is not None else None
+        if self.child is None or reason is None:
+            return
+        self._hear()  # its last words, perhaps `refused`, may lie in the channel
+        self._common.reactor.forget(self.child.pidfd)
+        os.close(self.child.pidfd)
+        self.child = None
+        self._bury(reason)
+
+    def _bury(self, reason: str) -> None:
+        now = self._common.reactor.now
+        served_s = now - self._booted_at if self._booted_at is not None else 0.0
+        self.last_death = self._condemned or reason
+        self._condemned, self._booted_at, self._beaten = None, None, False
+        self._monitor.forget(NAME)
+        self._cancel_deadline()
+        self._close_channel()
+        if self.stopping:
+            self.on_dead()
+            return
+        delay_s = self._backoff.died(now, served_s)
+        if delay_s is None:
+            self.given_up = True
+            self._common.console.bad(NAME, "failed", f"{self.last_death}; died too often")
+            self.on_given_up()
+            return
+        when = f"again in {delay_s:g} s" if delay_s else "again at once"
+        self._common.console.bad(NAME, "died", f"{self.last_death}; {when}")
+        self._deadline = self._common.reactor.call_later(delay_s, self._respawn)
+
+    def _respawn(self) -> None:
+        if self.stopping:
+            return
+        self.restarts += 1
+        self.spawn()
+        if self.child is not None:
+            self.boot()
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _close_channel(self) -> None:
+        if self._channel is not None:
+            self._common.reactor.forget(self._channel.fileno())
+            self._channel.close()
+            self._channel = None

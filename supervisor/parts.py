@@ -1,0 +1,90 @@
+"""The seam between the supervisor and what it starts: values that cross the fork, and the operations it is given.
+
+`Supervisor` knows processes, channels and time; what runs inside the processes, how they are confined and how they
+are looked at comes in as `Parts`. Production makes them in `loops_start.py`; tests give their own bodies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from tlsrt.config.schema import Config
+from tlsrt.supervisor.console import Console
+from tlsrt.supervisor.reactor import Reactor
+
+
+class Child(Protocol):
+    """A forked process: its pid for the supervisor, a pidfd, and its pid as the host sees it."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def pidfd(self) -> int: ...
+    @property
+    def host_pid(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LoopStart:
+    """What a loop's process begins with; every descriptor is open in the child when its body runs."""
+
+    config: Config
+    loop: str
+    incarnation: int
+    life: int
+    trust: int
+    listeners: Mapping[str, int]  # for Primary: loop name or "door" -> listening socket
+    log: int  # becomes standard output and standard error
+    keep: tuple[int, ...] = ()  # more descriptors that stay open: the start lock
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorityStart:
+    """What the authority's process begins with."""
+
+    config: Config
+    office: int
+    trust: Mapping[str, int]  # loop name -> the authority's end
+    state_dir: Path
+    log: int
+    keep: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """What status says about the confinement of one process."""
+
+    layers: tuple[str, ...] = ()
+    waived: Mapping[str, str] = field(default_factory=dict[str, str])  # layer -> the operator's reason
+    summary: str = ""
+    digest: bytes = b""  # of the profile, which the process must report; empty: not compared
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that the supervisor does not do itself."""
+
+    spawn: Callable[[Callable[[], int]], Child]
+    reap: Callable[[Child], str | None]  # how it ended, in words; None while it lives
+    loop_body: Callable[[LoopStart], int]
+    authority_body: Callable[[AuthorityStart], int]
+    attest: Callable[[str, int], list[str]]  # loop (or "authority"), host pid -> differences
+    sandbox: Callable[[str], Sandbox]
+    measure: Callable[[], bytes]  # msgpack
+    open_boot_files: Callable[[], list[int]]  # master key, boot token; certificate, key, client CA
+    uid: Callable[[str], int]  # of a loop, or of "authority"
+    preload: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What every part of the supervisor works with."""
+
+    config: Config
+    parts: Parts
+    reactor: Reactor
+    console: Console
+    lock: int

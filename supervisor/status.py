@@ -1,0 +1,197 @@
+"""Status: values of the supervisor in, one JSON-like document out, and the table that people read. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tlsrt.config.schema import Config
+from tlsrt.supervisor.heartbeat import Health
+from tlsrt.supervisor.member import Member
+from tlsrt.supervisor.office import Office
+from tlsrt.supervisor.parts import Sandbox
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the supervisor knows about itself at one moment; times in seconds of the reactor's clock."""
+
+    now: float
+    started_at: float
+    pid: int
+    rootless: bool
+    boot_id: str
+    stopping: bool
+    warnings: Sequence[str]
+
+
+def document(
+    view: View,
+    config: Config,
+    office: Office,
+    members: Sequence[Member],
+    sandboxes: Mapping[str, Sandbox],
+    memory: Mapping[str, int | None],
+    health: Mapping[str, Health],
+) -> Document:
+    """Return the whole status as plain values for json.dumps."""
+    return {
+        "supervisor": {
+            "pid": view.pid,
+            "uptime_s": _rounded(view.now - view.started_at),
+            "rootless": view.rootless,
+            "boot": view.boot_id,
+            "stopping": view.stopping,
+        },
+        "authority": _authority(view, office, sandboxes, memory),
+        "loops": [_loop(view, office, member, sandboxes, memory, health) for member in members],
+        "door": {"host": config.door.host, "port": config.door.port, "locked": False},
+        "warnings": [*view.warnings, *office.warnings],
+    }
+
+
+def _authority(
+    view: View, office: Office, sandboxes: Mapping[str, Sandbox], memory: Mapping[str, int | None]
+) -> Document:
+    child = office.child
+    return {
+        "pid": child.host_pid if child is not None else None,
+        "state": office.state,
+        "uptime_s": _rounded(view.now - office.spawned_at) if child is not None else None,
+        "restarts": office.restarts,
+        "lateness_ms": round(office.lateness_us / 1000, 1),
+        "memory_kib": memory.get("authority"),
+        "sandbox": _sandbox(sandboxes.get("authority", Sandbox())),
+        "epoch": office.epoch,
+        "last_death": office.last_death,
+    }
+
+
+def _loop(
+    view: View,
+    office: Office,
+    member: Member,
+    sandboxes: Mapping[str, Sandbox],
+    memory: Mapping[str, int | None],
+    health: Mapping[str, Health],
+) -> Document:
+    beat = member.beat
+    child = member.child
+    return {
+        "name": member.name,
+        "state": str(member.state),
+        "pid": child.host_pid if child is not None else None,
+        "incarnation": member.incarnation,
+        "uptime_s": _rounded(view.now - member.spawned_at) if child is not None else None,
+        "restarts": member.restarts,
+        "sessions": office.sessions.get(member.name, beat.sessions if beat else 0),
+        "frames": {
+            "in": beat.frames_in if beat else 0,
+            "out": beat.frames_out if beat else 0,
+            "refused": beat.refused if beat else 0,
+        },
+        "lateness_ms": round(beat.lateness_us / 1000, 1) if beat else None,
+        "queue": beat.queue_depth if beat else 0,
+        "health": str(health[member.name]) if member.name in health else None,
+        "memory_kib": memory.get(member.name),
+        "sandbox": _sandbox(sandboxes.get(member.name, Sandbox())),
+        "epoch": beat.epoch if beat else member.attested_epoch,
+        "last_death": member.last_death,
+    }
+
+
+def _sandbox(sandbox: Sandbox) -> Document:
+    return {"layers": list(sandbox.layers), "waived": dict(sandbox.waived)}
+
+
+def _rounded(seconds: float) -> float:
+    return round(max(0.0, seconds), 3)
+
+
+_COLUMNS = (
+    "LOOP", "STATE", "PID", "UPTIME", "RESTARTS", "SESSIONS", "IN", "OUT", "REFUSED", "LATE", "MEMORY", "SANDBOX",
+    "EPOCH",
+)  # fmt: skip
+_LEFT = frozenset({"LOOP", "STATE", "SANDBOX"})
+
+
+def table(status: Document) -> str:
+    """Return the status as people read it, without a last newline."""
+    authority = status["authority"]
+    nothing: Document = {"sessions": None, "frames": {"in": None, "out": None, "refused": None}}
+    rows = [_COLUMNS, _row("authority", {**authority, **nothing})]
+    rows += [_row(loop["name"], loop) for loop in status["loops"]]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    lines = [_header(status), "", *(_aligned(row, widths) for row in rows)]
+    deaths = [(entry["name"], entry["last_death"]) for entry in status["loops"] if entry["last_death"]]
+    if authority["last_death"]:
+        deaths.insert(0, ("authority", authority["last_death"]))
+    if deaths:
+        lines += ["", *(f"last death of {name}: {reason}" for name, reason in deaths)]
+    if status["warnings"]:
+        lines += ["", *(f"warning: {warning}" for warning in status["warnings"])]
+    return "\n".join(lines)
+
+
+def _header(status: Document) -> str:
+    supervisor, door = status["supervisor"], status["door"]
+    host = f"[{door['host']}]" if ":" in door["host"] else door["host"]
+    words = [f"tlsrt  pid {supervisor['pid']}", f"up {duration(supervisor['uptime_s'])}"]
+    words.append(f"door tls://{host}:{door['port']}{' (locked)' if door['locked'] else ''}")
+    if supervisor["rootless"]:
+        words.append("rootless")
+    if supervisor["stopping"]:
+        words.append("stopping")
+    return ", ".join(words)
+
+
+def _row(name: str, entry: Document) -> tuple[str, ...]:
+    frames, sandbox = entry["frames"], entry["sandbox"]
+    waived = len(sandbox["waived"])
+    layers = f"{len(sandbox['layers'])} layers" + (f", {waived} waived" if waived else "")
+    late, memory = entry["lateness_ms"], entry["memory_kib"]
+    return (
+        name,
+        entry["state"],
+        _cell(entry["pid"]),
+        duration(entry["uptime_s"]) if entry["uptime_s"] is not None else "-",
+        _cell(entry["restarts"]),
+        _cell(entry["sessions"]),
+        _cell(frames["in"]),
+        _cell(frames["out"]),
+        _cell(frames["refused"]),
+        f"{late:.1f} ms" if late is not None else "-",
+        f"{memory / 1024:.1f} MiB" if memory is not None else "-",
+        layers,
+        _cell(entry["epoch"]),
+    )
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None else str(value)
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    cells = (
+        cell.ljust(width) if title in _LEFT else cell.rjust(width)
+        for cell, width, title in zip(row, widths, _COLUMNS, strict=True)
+    )
+    return "  ".join(cells).rstrip()
+
+
+def duration(seconds: float) -> str:
+    """Return a span of time in at most two units, as `3 d 4 h`, `2 min 5 s` or `1.2 s`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = int(seconds)
+    for size, unit, smaller_size, smaller in (
+        (86400, "d", 3600, "h"),
+        (3600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // smaller_size} {smaller}"
+    return f"{whole} s"

@@ -1,0 +1,302 @@
+"""The supervisor: privileged, keyless, one epoll loop.
+
+It takes the lock, makes folders and sockets, imports everything once, forks the authority and the loops, and from
+then on only listens: to life channels, to the office, to pidfds, to the control socket, to signals and to the clock.
+It reads no key byte, parses nothing that a loop wrote beyond fixed-size records, and starts no thread.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from tlsrt.channels.life import LoopState
+from tlsrt.config.keys import boot_id
+from tlsrt.config.schema import Config
+from tlsrt.errors import EX_CONFIG, EX_UNAVAILABLE
+from tlsrt.supervisor import status
+from tlsrt.supervisor.console import Console
+from tlsrt.supervisor.control_socket import ControlSocket, Request
+from tlsrt.supervisor.fleet import Fleet
+from tlsrt.supervisor.folders import make_folder, make_folders, open_log
+from tlsrt.supervisor.gauges import memory_kib
+from tlsrt.supervisor.heartbeat import HeartbeatMonitor, HeartbeatPolicy
+from tlsrt.supervisor.lifecycle import Event
+from tlsrt.supervisor.listeners import DOOR, channel_listeners, door_listener, remove_sockets
+from tlsrt.supervisor.lock import WAIT_S, host_pid, take_lock
+from tlsrt.supervisor.member import PRIMARY, Member
+from tlsrt.supervisor.office import NAME as AUTHORITY
+from tlsrt.supervisor.office import Office
+from tlsrt.supervisor.parts import Common, Parts
+from tlsrt.supervisor.reactor import Reactor
+from tlsrt.supervisor.shutdown import Shutdown
+from tlsrt.supervisor.spawn import reap_strangers
+
+ATTEST_EVERY_S = 0.5  # one loop each time, in turn
+FATAL_EVENTS = ("offence", "unprepared", "unattested")  # of the authority about a loop
+
+
+class Supervisor:
+    """One life of a host, from the lock to the last process."""
+
+    def __init__(
+        self,
+        config: Config,
+        parts: Parts,
+        console: Console,
+        *,
+        rootless: bool = False,
+        warnings: Sequence[str] = (),
+        death_pipe: int | None = None,
+        heartbeat: HeartbeatPolicy | None = None,
+        lock_wait_s: float = WAIT_S,
+    ) -> None:
+        self._config = config
+        self._parts = parts
+        self._console = console
+        self._rootless = rootless
+        self._death_pipe = death_pipe
+        self._warnings = tuple(warnings)
+        self._heartbeat = heartbeat or HeartbeatPolicy()
+        self._lock_wait_s = lock_wait_s
+        self._exit_code: int | None = None
+        self._result = 0
+        self._announced = False
+        self._attested_last = 0
+
+    def run(self) -> int:
+        """Live until stopped; return the exit code. Raises ConfigError and AlreadyRunning before anything runs."""
+        reactor = Reactor()
+        self._started_at = reactor.now
+        try:
+            self._begin(reactor)
+            while self._exit_code is None:
+                reactor.run_once()
+            return self._exit_code
+        finally:
+            self._abandon()
+            reactor.close()
+
+    # Start
+
+    def _begin(self, reactor: Reactor) -> None:
+        config = self._config
+        make_folder(config.state_dir)
+        lock = take_lock(config.state_dir / "lock", wait_s=self._lock_wait_s)
+        make_folders(config, self._parts.uid)
+        sockets = channel_listeners(config, self._parts.uid)
+        listeners: Mapping[str, Mapping[str, int]] = {PRIMARY: {**sockets, DOOR: door_listener(config.door)}}
+        for descriptor in self._parts.open_boot_files():
+            os.close(descriptor)  # this was only the check: what is missing is said before anything runs
+        self._parts.preload()
+        self._common = Common(config, self._parts, reactor, self._console, lock)
+        self._build(listeners)
+        self._take_signals(reactor)
+        self._say_warnings()
+        self._fork_all()
+
+    def _build(self, listeners: Mapping[str, Mapping[str, int]]) -> None:
+        config, common = self._config, self._common
+        self._boot_nonce = secrets.token_bytes(32)
+        monitor = HeartbeatMonitor(self._heartbeat)
+        self._monitor = monitor
+        members = [
+            Member(loop, index, open_log(config, loop.name), str(config.log_dir / f"{loop.name}.log"))
+            for index, loop in enumerate(config.loops)
+        ]
+        self._office = Office(common, self._boot_nonce, open_log(config, AUTHORITY), monitor)
+        self._fleet = Fleet(common, self._office, members, listeners, monitor)
+        self._shutdown = Shutdown(common, self._fleet, self._office, self._end)
+        self._office.trust_ends = lambda: {m.name: m.authority_end for m in members if m.authority_end >= 0}
+        self._office.on_booted = self._booted
+        self._office.on_epoch = self._attest_all
+        self._office.on_event = self._event
+        self._office.on_refused = self._refused
+        self._office.on_given_up = partial(self._fail, EX_UNAVAILABLE)
+        self._fleet.on_active = self._active
+        verbs = {"status": lambda request: self.status(), "stop": self._stop_verb}
+        self._control = ControlSocket(common.reactor, config.run_dir, verbs, held=frozenset({"stop"}))
+
+    def _take_signals(self, reactor: Reactor) -> None:
+        reactor.take_signals(
+            {
+                signal.SIGTERM: self._shutdown.begin,
+                signal.SIGINT: self._interrupt,
+                signal.SIGCHLD: self._reap_strangers,
+            },
+            ignored=(signal.SIGHUP, signal.SIGPIPE),
+        )
+        if self._death_pipe is not None:
+            reactor.watch(self._death_pipe, self._launcher_gone, 0)  # only its hang-up
+
+    def _launcher_gone(self, events: int) -> None:
+        if self._death_pipe is not None:
+            self._common.reactor.forget(self._death_pipe)
+            self._death_pipe = None
+        self._shutdown.begin()
+
+    def _fork_all(self) -> None:
+        for member in self._fleet.members:
+            self._fleet.prepare(member)
+        self._office.spawn()
+        for member in self._fleet.members:
+            self._fleet.spawn(member)
+        self._office.measurement = _sealed_memory(self._parts.measure())  # while the children build their sandboxes
+        if self._office.child is not None:
+            self._office.boot()
+        reactor = self._common.reactor
+        reactor.call_later(self._heartbeat.round_s, self._round)
+        reactor.call_later(ATTEST_EVERY_S, self._attest_one)
+
+    def _say_warnings(self) -> None:
+        for warning in self._warnings:
+            self._console.warning("supervisor", warning)
+
+    # What happens
+
+    def _booted(self) -> None:
+        for warning in self._office.warnings:
+            self._console.warning(AUTHORITY, warning)
+        for member in self._fleet.members:
+            if member.is_trusted:
+                self._fleet.announce(member)
+
+    def _active(self, member: Member) -> None:
+        child = member.child
+        took_ms = (self._common.reactor.now - member.spawned_at) * 1000
+        words = [f"pid {child.host_pid if child else 0}", f"{took_ms:.0f} ms", self._parts.sandbox(member.name).summary]
+        self._console.good(member.name, "active", "  ".join(word for word in words if word))
+        settled = (LoopState.ACTIVE, LoopState.FAILED)
+        if not self._announced and all(other.state in settled for other in self._fleet.members):
+            self._announced = True
+            self._announce()
+
+    def _announce(self) -> None:
+        door = self._config.door
+        host = f"[{door.host}]" if ":" in door.host else door.host
+        self._console.good(DOOR, "open", f"tls://{host}:{door.port} (TLS 1.3, mutual)")
+        count = sum(member.state is LoopState.ACTIVE for member in self._fleet.members)
+        elapsed_s = self._common.reactor.now - self._started_at
+        bundle = self._config.path.parent / "admin.tlsrt"
+        option = "" if bundle == bundle.cwd() / "var" / "admin.tlsrt" else f"--bundle {bundle} "
+        self._console.plain(
+            "ready", f"{count} loops", f"in {elapsed_s:.2f} s; try: tlsrt {option}call primary/kernel uname"
+        )
+
+    def _refused(self, sentences: list[str]) -> None:
+        for sentence in sentences:
+            self._console.bad(AUTHORITY, "refused", sentence)
+        self._fail(EX_CONFIG)
+
+    def _fail(self, code: int) -> None:
+        self._result = self._result or code
+        self._shutdown.begin()
+
+    def _interrupt(self) -> None:
+        if self._shutdown.is_running:
+            self._shutdown.hurry()
+        else:
+            self._shutdown.begin()
+
+    def _event(self, word: str, sentence: str) -> None:
+        """The authority says something; an offence, or a loop that was late for an epoch, ends that loop."""
+        self._console.bad(AUTHORITY, word, sentence)
+        name = sentence.partition(":")[0]
+        for member in self._fleet.members:
+            if word in FATAL_EVENTS and member.name == name:
+                self._fleet.condemn(member, Event.VIOLATED, f"{word}: {sentence.partition(': ')[2]}")
+
+    def _stop_verb(self, request: Request) -> dict[str, object]:
+        self._common.reactor.call_later(0, self._shutdown.begin)  # the answer leaves first
+        return {"stopping": True, "pid": host_pid()}
+
+    def _reap_strangers(self) -> None:
+        """Collect orphans of loops that became ours because we are the first process of the pid namespace."""
+        children = [*(member.child for member in self._fleet.members), self._office.child]
+        reap_strangers([child.pid for child in children if child is not None])
+
+    # Rounds
+
+    def _round(self) -> None:
+        if self._shutdown.is_running:
+            return
+        for name in self._monitor.judge(self._common.reactor.now):
+            if name == AUTHORITY:
+                self._office.condemn("heartbeat")
+            else:
+                self._fleet.condemn(self._member(name), Event.HUNG, "heartbeat")
+        self._common.reactor.call_later(self._heartbeat.round_s, self._round)
+
+    def _attest_one(self) -> None:
+        if self._shutdown.is_running:
+            return
+        members = self._fleet.members
+        self._attested_last = (self._attested_last + 1) % len(members)
+        member = members[self._attested_last]
+        if member.is_trusted:
+            self._fleet.attest(member)
+        self._common.reactor.call_later(ATTEST_EVERY_S, self._attest_one)
+
+    def _attest_all(self) -> None:
+        for member in self._fleet.members:
+            if member.is_trusted and not self._fleet.stopping and self._fleet.attest(member):
+                self._fleet.announce(member)
+
+    def _member(self, name: str) -> Member:
+        return next(member for member in self._fleet.members if member.name == name)
+
+    # Status and end
+
+    def status(self) -> status.Document:
+        """Return the status document."""
+        now = self._common.reactor.now
+        children = {member.name: member.child for member in self._fleet.members}
+        children[AUTHORITY] = self._office.child
+        view = status.View(
+            now, self._started_at, host_pid(), self._rootless, boot_id(self._boot_nonce).hex(),
+            self._shutdown.is_running, self._warnings,
+        )  # fmt: skip
+        return status.document(
+            view,
+            self._config,
+            self._office,
+            self._fleet.members,
+            {name: self._parts.sandbox(name) for name in children},
+            {name: memory_kib(child.host_pid) for name, child in children.items() if child is not None},
+            {name: self._monitor.health(name, now) for name in children if self._monitor.is_watched(name)},
+        )
+
+    def _end(self) -> None:
+        remove_sockets(self._config)
+        self._control.close()
+        self._exit_code = self._result
+        self._console.plain("supervisor", "stopped", "" if not self._result else f"exit code {self._result}")
+
+    def _abandon(self) -> None:
+        """Whatever went wrong here: leave no process behind."""
+        fleet: Fleet | None = getattr(self, "_fleet", None)
+        if fleet is None:
+            return
+        for child in [*(member.child for member in fleet.members), self._office.child]:
+            if child is not None:
+                try:
+                    signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
+                    os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED)
+                except (ProcessLookupError, ChildProcessError):
+                    continue
+
+
+def _sealed_memory(data: bytes) -> int:
+    """Return a memfd with `data` that nobody can change (memfd_create(2), fcntl(2) F_ADD_SEALS)."""
+    import fcntl
+
+    descriptor = os.memfd_create("measurement", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+    return descriptor
