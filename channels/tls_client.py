@@ -24,7 +24,7 @@ from tlsrt.errors import ConfigError, PeerError, Rejected, TlsrtError, Unavailab
 _WORDS = {
     "locked": "the server is locked",
     "busy": "the server has no room for another session now",
-    "rejected": "the server refused the session: the client may be unknown, expired or revoked; the host's log says why",
+    "rejected": "the server refused the session (unknown, expired or revoked client?); the host's log says why",
     "timeout": "the server's authority did not answer in time",
     "draining": "the server is shutting down",
 }
@@ -109,6 +109,7 @@ async def dial(
     loop = asyncio.get_running_loop()
     first: asyncio.Future[ServerLink] = loop.create_future()
     links: list[ServerLink] = []
+    closed: list[bool] = []
     engine = TlsEngine(context, server_side=False, protocols=(PROTOCOL,), server_name=server_name)
     where = f"{host}:{port}"
 
@@ -129,7 +130,13 @@ async def dial(
         links.append(ServerLink(connection, Opening(identity), Endings(granted, owner.frame, lambda reason: None)))
         return links[0]
 
-    connection = TlsConnection(engine, choose, gone=gone, ended=ended, limits=ConnectionLimits(handshake_s=timeout_s))
+    def gone_once() -> None:
+        if not closed:
+            closed.append(True)
+            gone()
+
+    limits = ConnectionLimits(handshake_s=timeout_s)
+    connection = TlsConnection(engine, choose, gone=gone_once, ended=ended, limits=limits)
     try:
         async with asyncio.timeout(timeout_s):
             await loop.create_connection(lambda: connection, host, port, happy_eyeballs_delay=0.25)
@@ -142,6 +149,9 @@ async def dial(
     except asyncio.CancelledError:
         connection.abort("cancelled")
         raise
+    finally:
+        if not connection.has_socket:
+            gone_once()
 
 
 def _error(word: str, reason: str, detail: str, where: str) -> TlsrtError:

@@ -89,6 +89,11 @@ class TlsConnection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     @property
+    def has_socket(self) -> bool:
+        """Whether a socket is open for it."""
+        return self._transport is not None
+
+    @property
     def waiting(self) -> int:
         """How many bytes wait for the peer to read."""
         return self._transport.get_write_buffer_size() if self._transport else 0

@@ -1,0 +1,343 @@
+"""The asyncio client of a running host.
+
+Theory of operation. A keeper task holds one connection with one granted session open and dials again when it is lost,
+with jittered exponential pauses. Calls go through a `Caller`, which seals them under the session's keys. While there
+is no session, calls wait unsealed within their own deadline; what was under way when the connection broke ends as
+`OutcomeUnknown`, unless it was called with `idempotent=True`: then it is sealed anew and repeated, and the recipient
+runs it once. A refusal (`Rejected`, `ServerLocked`, an untrusted server) fails the calls that wait at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tlsrt.channels.calls import Caller, new_idempotency_key
+from tlsrt.channels.endpoint import Endpoint
+from tlsrt.channels.grant import GrantContent
+from tlsrt.channels.host_clock import HostClock
+from tlsrt.channels.opening import identity_of
+from tlsrt.channels.parts import parts_of
+from tlsrt.channels.tls_client import Endings, ServerLink, client_context, dial
+from tlsrt.config.bundle import Bundle, read_bundle
+from tlsrt.config.paths import find_bundle
+from tlsrt.errors import (
+    Busy,
+    CallError,
+    ConfigError,
+    PeerError,
+    Rejected,
+    ServerLocked,
+    TlsrtError,
+    Unavailable,
+)
+
+CONNECT_TIMEOUT_S = 10.0
+PAUSE_FIRST_S = 0.05
+PAUSE_MAX_S = 10.0
+PAUSE_REFUSED_S = 1.0  # a server that said no is not asked again sooner
+WAITING_MAX = 1024
+_FINAL = (Rejected, ServerLocked, ConfigError)
+
+
+class AsyncClient:
+    """A client of one host, under one session at a time. Use it as an async context manager.
+
+    `bundle` is a Bundle, the path of one, or None to find one by convention; `address` "HOST:PORT" replaces the
+    bundle's. Entering raises ConfigError, Unavailable, Rejected or ServerLocked if there is no session to be had.
+    """
+
+    def __init__(
+        self, bundle: Bundle | Path | str | None = None, address: str | None = None, *,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    ) -> None:  # fmt: skip
+        if not isinstance(bundle, Bundle):
+            bundle = read_bundle(find_bundle(None if bundle is None else str(bundle)))
+        self.bundle = bundle
+        self.host, self.port = parse_address(address) if address else (bundle.host, bundle.port)
+        self.refused: Counter[str] = Counter()  # frames that were no authentic answers, by reason
+        self.connections = 0  # sessions opened so far
+        self._identity = identity_of(bundle)
+        self._context = client_context(bundle)
+        self._connect_timeout_s = connect_timeout_s
+        self._clock = HostClock()
+        self._endpoint, self._caller = self._new_caller()
+        self._link: ServerLink | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._lost: asyncio.Future[str] | None = None
+        self._wanted = asyncio.Event()
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._open_sockets = 0
+        self._sockets_closed = asyncio.Event()
+        self._timers: list[asyncio.TimerHandle] = []
+        self._closed = False
+
+    def _new_caller(self) -> tuple[Endpoint, Caller]:
+        endpoint = Endpoint("")
+        caller = Caller(endpoint, self._send, self._clock.now)
+        caller.set_up(False)
+        return endpoint, caller
+
+    # -- life --------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> AsyncClient:
+        try:
+            await self.connect()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def connect(self) -> None:
+        """Open a session and keep it open until `close`; raises if the first attempt fails."""
+        if self._keeper is None:
+            await self._open()
+            self._keeper = asyncio.get_running_loop().create_task(self._keep())
+
+    async def close(self) -> None:
+        """End the session; calls under way end with Unavailable or OutcomeUnknown."""
+        self._closed = True
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait((self._keeper,))
+        if self._link is not None:
+            self._link.flush()
+            self._link.connection.close()
+        self._went_down(Unavailable("the client was closed"))
+        while self._open_sockets:
+            self._sockets_closed.clear()
+            await self._sockets_closed.wait()  # a second at most: the connection's own linger
+
+    # -- what it is for ----------------------------------------------------------------------------------------
+
+    async def call(
+        self, target: str, method: str, /, *args: object, timeout_s: float = 30.0, idempotent: bool = False,
+        **kwargs: object,
+    ) -> Any:  # fmt: skip
+        """Call a method and return its result; raises a CallError. `timeout_s` is at most 300 s.
+
+        With `idempotent=True` it is repeated after a lost answer, and the recipient runs it once.
+        """
+        left = await self._ready(timeout_s)
+        key = new_idempotency_key() if idempotent else None
+        return await self._caller.call(target, method, args, kwargs, timeout_s=left, idempotency_key=key)
+
+    async def stream(
+        self, target: str, method: str, /, *args: object, timeout_s: float = 30.0, **kwargs: object
+    ) -> AsyncGenerator[Any, None]:
+        """Iterate the items of a streaming method; `timeout_s` bounds the sending of the request only."""
+        left = await self._ready(timeout_s)
+        items = self._caller.stream(target, method, args, kwargs, timeout_s=left)
+        async with aclosing(items) as closing:  # type: ignore[type-var] # it is an async generator
+            async for item in closing:
+                yield item
+
+    async def upload(
+        self, target: str, method: str, data: bytes | Iterable[bytes] | AsyncIterable[bytes], /, *args: object,
+        timeout_s: float = 300.0, **kwargs: object,
+    ) -> Any:  # fmt: skip
+        """Call a method that takes a stream of bytes as its last parameter; `data` may be a file or an iterable."""
+        left = await self._ready(timeout_s)
+        return await self._caller.upload(target, method, parts_of(data), args, kwargs, timeout_s=left)
+
+    async def describe(self, target: str | None = None, *, timeout_s: float = 30.0) -> dict[str, Any]:
+        """Return what this client may use: {target: description}, methods without a right left out.
+
+        A target that does not answer has an `error` instead of methods. With `target`, only that one, and its error
+        is raised.
+        """
+        await self._ready(timeout_s)
+        rights = self.rights
+        targets = [target] if target is not None else sorted(rights)
+        answers = await asyncio.gather(
+            *(self.call(name, "describe", timeout_s=timeout_s) for name in targets), return_exceptions=True
+        )
+        result: dict[str, Any] = {}
+        for name, answer in zip(targets, answers, strict=True):
+            if isinstance(answer, CallError) and target is None:
+                result[name] = {"error": answer.message}
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                result[name] = _allowed(answer, rights.get(name, ()))
+        return result
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a session now; without one, calls wait for the next."""
+        return self._link is not None and not self._link.connection.ended
+
+    @property
+    def rights(self) -> dict[str, tuple[str, ...]]:
+        """What this session may call: target -> methods, `*` for all."""
+        return self._endpoint.rights
+
+    @property
+    def subject(self) -> str:
+        """Who this client is to the host: "client/NAME"; empty before the first session."""
+        return self._endpoint.subject
+
+    @property
+    def session_info(self) -> dict[str, Any]:
+        """The session in plain values: times in ms from now."""
+        now = self._clock.now()
+        endpoint = self._endpoint
+        return {
+            "subject": endpoint.subject,
+            "session": endpoint.session.hex(),
+            "epoch": endpoint.epoch,
+            "session_ends_in_ms": max(0, endpoint.session_ends - now),
+        }
+
+    # -- the session -------------------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        self._open_sockets += 1
+        self._lost = asyncio.get_running_loop().create_future()
+        try:
+            self._link = await dial(
+                self.host, self.port, self.bundle.server_name, self._context, self._identity,
+                Endings(self._granted, self._frame, self._ended), self._gone, self._connect_timeout_s,
+            )  # fmt: skip
+        except BaseException as error:
+            if isinstance(error, TlsrtError):
+                self._fail_waiting(error)
+            raise
+        self.connections += 1
+        self._caller.set_up(True)
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _keep(self) -> None:
+        """Keep a session open for ever."""
+        pause = PAUSE_FIRST_S
+        while True:
+            if self._link is not None and self._lost is not None:
+                word = await self._lost
+                self._went_down(None)
+                pause = PAUSE_FIRST_S
+                if word == "idle" and not self._waiters:
+                    self._wanted.clear()
+                    await self._wanted.wait()
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - it spreads load, it hides nothing
+            try:
+                await self._open()
+            except TlsrtError as error:
+                pause = min(PAUSE_MAX_S, max(pause * 2, PAUSE_REFUSED_S if isinstance(error, _FINAL) else 0))
+
+    def _granted(self, content: GrantContent) -> None:
+        """Take the first grant of a connection, or a push."""
+        first = self._link is None
+        if first and self._clock.jumped(content.now):  # the host was started anew: nothing of before is good
+            self._clock = HostClock()
+            self._endpoint, self._caller = self._new_caller()
+        self._clock.learn(content.now, first=first)
+        now = self._clock.now()
+        self._endpoint.apply_grant(content, now)
+        for timer in self._timers:
+            timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timers = [
+            loop.call_later(content.grace_ms / 1000 + 0.1, self._retire),
+            loop.call_later(max(0, content.token_expires - now) / 1000, self._expired),
+        ]
+
+    def _retire(self) -> None:
+        self._endpoint.retire(self._clock.now())
+
+    def _expired(self) -> None:
+        """No renewal has come in time: start anew."""
+        if self._link is not None:
+            self._link.connection.close("expired")
+
+    def _frame(self, frame: bytes) -> None:
+        try:
+            self._caller.on_frame_untrusted(frame)
+        except PeerError as error:  # whoever carries our messages may add to them, but it means nothing
+            self.refused[error.reason] += 1
+
+    def _send(self, frame: bytes) -> None:
+        if self._link is None or self._link.connection.ended:
+            raise Unavailable("the connection is down")
+        self._link.send(frame)
+
+    def _ended(self, reason: str) -> None:
+        if self._lost is not None and not self._lost.done():
+            self._lost.set_result(reason)
+
+    def _gone(self) -> None:
+        self._open_sockets -= 1
+        self._sockets_closed.set()
+
+    def _went_down(self, error: CallError | None) -> None:
+        """No session any more: what was under way ends now."""
+        link, self._link = self._link, None
+        for timer in self._timers:
+            timer.cancel()
+        self._caller.set_up(False)
+        self._caller.fail_all(None, link.unsent if link is not None else ())
+        if error is not None:
+            self._fail_waiting(error)
+
+    # -- waiting for one ---------------------------------------------------------------------------------------
+
+    async def _ready(self, timeout_s: float) -> float:
+        """Wait for a session; return the seconds that are left."""
+        if self.connected:
+            return timeout_s
+        if self._closed or self._keeper is None:
+            raise Unavailable("the client is not connected: use `async with AsyncClient(...)`, or connect()")
+        if len(self._waiters) >= WAITING_MAX:
+            raise Busy(f"{WAITING_MAX} calls wait for a connection already")
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        self._wanted.set()
+        waiter: asyncio.Future[None] = loop.create_future()
+        self._waiters.add(waiter)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await waiter
+        except TimeoutError as error:
+            raise Unavailable(f"no session with {self.host}:{self.port} in time; the request was not sent") from error
+        finally:
+            self._waiters.discard(waiter)
+        left = timeout_s - (loop.time() - start)
+        if left <= 0:
+            raise Unavailable(f"no session with {self.host}:{self.port} in time; the request was not sent")
+        return left
+
+    def _fail_waiting(self, error: TlsrtError) -> None:
+        if not (self._closed or isinstance(error, _FINAL)):
+            return  # it will be tried again
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Return (host, port) of "HOST:PORT" or "[ADDRESS]:PORT"; raise ConfigError."""
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ConfigError(f"an address is HOST:PORT, not {text!r}")
+    return host, int(port)
+
+
+def _allowed(description: Mapping[str, Any], methods: tuple[str, ...]) -> dict[str, Any]:
+    result = dict(description)
+    offered = result.get("methods")
+    if "*" not in methods and isinstance(offered, dict):
+        result["methods"] = {name: spec for name, spec in offered.items() if name in methods}
+    return result
