@@ -169,9 +169,10 @@ class Endpoint:
         self.commit(grant.epoch, grant.grace_ms, now)
 
     def commit(self, epoch: int, grace_ms: int, now: int) -> None:
-        """Seal with this epoch from now on; accept the others for the grace only."""
-        if epoch not in self._epochs:
-            raise PeerError("commit_without_keys")
+        """Seal with this epoch from now on; accept the others for the grace only.
+
+        Without keys for it (a revoked session gets none) nothing can be sealed any more.
+        """
         self.epoch = epoch
         for other in self._epochs:
             if other < epoch:

@@ -205,7 +205,7 @@ class Gate:
             session = _Session(origin)
         if origin.loop:
             member = self._members.get(origin.loop)
-            if member is None or not member.attested:
+            if member is None or member.attested < header.epoch:
                 raise PeerError("not_attested")
         check_deadline(header, now, DEADLINE_MAX_MS + (0 if origin.loop else SLACK_MS))
         return claims, session

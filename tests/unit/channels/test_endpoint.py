@@ -223,3 +223,10 @@ def _split(data: bytes) -> tuple[Frame, Header]:
     frame = parts(data)
 
     return frame, parse_header_untrusted(frame.header)
+
+
+def test_an_epoch_that_brings_no_keys_leaves_the_session_mute() -> None:
+    world = World()
+    world.endpoints[CONSOLE].commit(8, 0, world.now)
+    with pytest.raises(Unavailable):
+        world.request()

@@ -235,8 +235,9 @@ def test_a_respawned_recipient_makes_old_frames_stale_and_ends_calls_to_it() -> 
 
 def test_an_unattested_loop_says_nothing() -> None:
     world = World()
-    world.gate.set_member("third", 3, 0)
-    assert refuse(world, world.request()) == "not_attested"
+    for attested in (0, world.epoch - 1):  # never, or only for an epoch that has passed
+        world.gate.set_member("third", 3, attested)
+        assert refuse(world, world.request()) == "not_attested"
     world.gate.set_member("third", 0, 0)
     assert refuse(world, world.request()) == "not_attested"
 
