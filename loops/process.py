@@ -329,8 +329,12 @@ class LoopProcess:
         self.frames_out += 1
 
     def on_frame(self, data: bytes) -> None:
-        """Take a frame that the gate forwarded; the recipient checks again."""
+        """Take a frame from the channel."""
         self.frames_in += 1
+        self.take(data)
+
+    def take(self, data: bytes) -> None:
+        """Take a frame that the gate forwarded; the recipient checks again."""
         try:
             frame = parse_frame_untrusted(data)
             header = parse_header_untrusted(frame.header)

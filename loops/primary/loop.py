@@ -134,7 +134,8 @@ class PrimaryLoop(LoopProcess):
     # -- forwarding -------------------------------------------------------------------------------------------
 
     def forward(self, data: bytes, origin: Origin) -> None:
-        """Pass one frame through the gate, and on."""
+        """Pass one frame through the gate, and on. Primary's counters are the gate's: all frames of the host."""
+        self.frames_in += 1
         verdict = self.gate.check_untrusted(data, origin, boottime_ms())
         if verdict.passed:
             if not self._deliver(data, verdict):
@@ -142,6 +143,8 @@ class PrimaryLoop(LoopProcess):
                 self.note_refused(f"queue to {verdict.loop} is full")
                 if answer:
                     self._deliver(answer, Verdict(origin.loop, origin.connection))
+            else:
+                self.frames_out += 1
             return
         if verdict.reason != "no_open_call":
             self.note_refused(f"{verdict.reason} from {origin.loop or f'connection {origin.connection}'}")
@@ -154,13 +157,16 @@ class PrimaryLoop(LoopProcess):
             if self.door is not None:
                 self.door.send_frame(verdict.connection, data)
         elif verdict.loop == self.name:
-            self.on_frame(data)
+            self.take(data)
         else:
             try:
                 self._links[verdict.loop].send(data)
             except Busy:
                 return False
         return True
+
+    def send(self, frame: bytes) -> None:
+        self.channel.send(frame)
 
     # -- life -------------------------------------------------------------------------------------------------
 
