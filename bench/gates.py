@@ -1,0 +1,141 @@
+"""The row `gate`: what one frame costs in our gate, in two bare AEAD calls, and in a naive gate. All in process.
+
+The frames are sealed before the clock starts: requests of third/console and replies of secondary/store in turn, so
+that calls open and close as they do in a host.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from bench.naive_gate import NaiveGate
+from bench.row import Case, Sample
+from tlsrt.channels.frame import Kind, correlation
+from tlsrt.loops.gate import Verdict
+
+if TYPE_CHECKING:
+    from support.world import World
+
+TESTS = Path(__file__).resolve().parent.parent / "tests"
+CONSOLE, STORE = "third/console", "secondary/store"
+NOW = 1_000_000  # BOOTTIME of the world, ms
+BATCH_BYTES = 8 << 20
+HEADER = bytes(160)  # as long as header and token lengths that are authenticated with a body
+
+
+class Timed(ABC):
+    """Makes frames without a clock, passes them with one, until the time is used up."""
+
+    batch_max = 1000  # frames made at a time
+
+    @abstractmethod
+    def prepare(self, size: int, count: int) -> Callable[[], None]:
+        """Return what passes `count` fresh frames of `size` bytes."""
+
+    def burst(self, case: Case, seconds: float) -> Sample:
+        size = case.number("size")
+        count = max(10, min(self.batch_max, BATCH_BYTES // (size + 600))) // 2 * 2
+        wall = cpu = frames = 0
+        while wall < seconds * 1e9:
+            run = self.prepare(size, count)
+            begin, used = time.perf_counter_ns(), time.process_time_ns()
+            run()
+            cpu += time.process_time_ns() - used
+            wall += time.perf_counter_ns() - begin
+            frames += count
+        return {"ns": wall / frames, "cpu_ns": cpu / frames}
+
+
+class OurGate(Timed):
+    """The gate of tests/support/world.py: an authority, keys and endpoints without processes."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def prepare(self, size: int, count: int) -> Callable[[], None]:
+        world = self._world
+        body = os.urandom(size)
+        frames: list[tuple[bytes, str]] = []
+        for _ in range(count // 2):
+            request = world.request(CONSOLE, STORE, "get", body)
+            header = world.header(request)
+            name = correlation(header.session, header.seq)
+            reply = world.endpoints[STORE].seal_reply(Kind.REPLY, header, body, NOW + 10_000, correlation=name)
+            frames += [(request, CONSOLE), (reply, STORE)]
+        work = [(frame, world.origin(subject)) for frame, subject in frames]
+        check = world.gate.check_untrusted
+        passed: list[Verdict] = []
+
+        def run() -> None:
+            for frame, origin in work:
+                verdict = check(frame, origin, NOW)
+                if verdict.reason:
+                    passed.append(verdict)
+            assert not passed, passed[0].reason
+
+        return run
+
+
+class BareAead(Timed):
+    """One open and one seal of the body, key objects reused."""
+
+    def __init__(self) -> None:
+        self._key = AESGCM(AESGCM.generate_key(256))
+
+    def prepare(self, size: int, count: int) -> Callable[[], None]:
+        seal, unseal = self._key.encrypt, self._key.decrypt
+        sealed = [(nonce, seal(nonce, os.urandom(size), HEADER)) for nonce in (os.urandom(12) for _ in range(count))]
+
+        def run() -> None:
+            for nonce, data in sealed:
+                seal(nonce, unseal(nonce, data, HEADER), HEADER)
+
+        return run
+
+
+class Naive(Timed):
+    """Every frame through the naive gate."""
+
+    batch_max = 100
+
+    def __init__(self) -> None:
+        self._gate = NaiveGate()
+
+    def prepare(self, size: int, count: int) -> Callable[[], None]:
+        frames = [self._gate.frame(os.urandom(size), NOW) for _ in range(count)]
+        check = self._gate.check
+
+        def run() -> None:
+            for frame in frames:
+                check(frame, NOW)
+
+        return run
+
+
+@contextmanager
+def open_gate(folder: Path) -> Iterator[OurGate]:
+    if str(TESTS) not in sys.path:
+        sys.path.append(str(TESTS))
+    from support.world import World
+
+    world = World(now=NOW)
+    yield OurGate(world)
+
+
+@contextmanager
+def open_bare(folder: Path) -> Iterator[BareAead]:
+    yield BareAead()
+
+
+@contextmanager
+def open_naive(folder: Path) -> Iterator[Naive]:
+    yield Naive()

@@ -1,0 +1,1 @@
+"""Peers that run as processes of their own, one role a process."""

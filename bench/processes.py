@@ -1,0 +1,84 @@
+"""Processes of the bench: children that die with their parent, CPU clocks and memory of other processes."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_CPUCLOCK_SCHED = 2  # of the whole process, threads that ended included: clock_getcpuclockid(3)
+_LIBC = ctypes.CDLL(None)
+
+
+def _die_with_parent() -> None:
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@contextmanager
+def child(
+    argv: Sequence[str], *, talk: bool = False, listen: bool = False, errors: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command in a session of its own, and end it: `talk` gives it a stdin, `listen` pipes its stdout."""
+    pipe, null = subprocess.PIPE, subprocess.DEVNULL
+    with open(errors or os.devnull, "ab") as stderr:
+        process = subprocess.Popen(
+            argv, stdin=pipe if talk else null, stdout=pipe if listen else null, stderr=stderr,
+            start_new_session=True, preexec_fn=_die_with_parent,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        stop(process)
+
+
+def stop(process: subprocess.Popen[bytes], timeout_s: float = 10.0) -> None:
+    """Ask a child to end, insist after the timeout, and close its pipes."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is None:
+            process.send_signal(number)
+            try:
+                process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                continue
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()
+
+
+@contextmanager
+def busy_loops(count: int) -> Iterator[None]:
+    """Keep so many busy loops running beside the bench."""
+    code = "while True: pass"
+    import sys
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        for _ in range(count):
+            stack.enter_context(child([sys.executable, "-I", "-S", "-c", code]))
+        yield
+
+
+def cpu_ns(pids: Iterable[int]) -> int:
+    """Return the CPU time that these processes have used, ns; one that has gone counts nothing."""
+    total = 0
+    for pid in pids:
+        try:
+            total += time.clock_gettime_ns((~pid << 3) | _CPUCLOCK_SCHED)
+        except OSError:
+            continue
+    return total
+
+
+def memory_kib(pid: int) -> tuple[int, int]:
+    """Return (PSS, USS) of a process, KiB: proc_pid_smaps(5)."""
+    found: dict[str, int] = {}
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
+        name, value = line.split()[:2]
+        found[name] = int(value)
+    return found["Pss:"], found["Private_Clean:"] + found["Private_Dirty:"]

@@ -1,0 +1,103 @@
+"""What the bench shows: a plain table for people, and a document for machines. Pure."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from bench.figures import Figure, Outcome, Round, figure, ratios, values
+from bench.row import Contender, Metric, Row
+
+LEGEND = (
+    "Cells: median of the rounds, +- half the distance of the quartiles; x = ours / this peer, median over the rounds.",
+    "More is better for rates, less for times, CPU and memory.",
+)
+
+
+def table(row: Row, outcome: Outcome) -> str:
+    """Return one row as people read it."""
+    ours, *peers = row.contenders
+    lines = [f"{row.name}: {row.about}"]
+    notes = [f"{contender.name}: {contender.note}" for contender in row.contenders if contender.note]
+    lines += [f"  {line}" for note in notes for line in textwrap.wrap(note, 116)]
+    cells = [["case", "", *(metric.title for metric in row.metrics)]]
+    for case in row.cases:
+        rounds = outcome.rounds.get(case.name, [])
+        cells.append([case.name, ours.name, *(_cell(rounds, ours, metric) for metric in row.metrics)])
+        for peer in peers:
+            if peer.name not in outcome.skipped:
+                cells.append(["", peer.name, *(_cell(rounds, peer, metric, ours) for metric in row.metrics)])
+    lines += [f"  {line}" for line in _aligned(cells)]
+    lines += [f"  goal: {goal}" for goal in row.goals]
+    lines += [f"  skipped {name}: {why}" for name, why in outcome.skipped.items()]
+    if outcome.problem:
+        lines.append(f"  PROBLEM: {outcome.problem}")
+    return "\n".join(lines)
+
+
+def _cell(rounds: Sequence[Round], contender: Contender, metric: Metric, ours: Contender | None = None) -> str:
+    found = figure(values(rounds, contender.name, metric.key))
+    if found is None:
+        return "-"
+    text = f"{found.median:,.{metric.digits}f} +-{found.spread:.0%}"
+    ratio = figure(ratios(rounds, ours.name, contender.name, metric.key)) if ours else None
+    return f"{text} {_ratio(ratio)}" if ratio else text
+
+
+def _ratio(ratio: Figure) -> str:
+    return f"x{ratio.median:.3f}" if ratio.median < 0.1 else f"x{ratio.median:.2f}"
+
+
+def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in cells
+    ]
+
+
+def document(row: Row, outcome: Outcome) -> dict[str, Any]:
+    """Return one row with every sample and its summary, as plain values for json.dumps."""
+    ours, *peers = row.contenders
+    return {
+        "name": row.name,
+        "about": row.about,
+        "contenders": {contender.name: contender.note for contender in row.contenders},
+        "goals": list(row.goals),
+        "skipped": outcome.skipped,
+        "problem": outcome.problem,
+        "cases": [
+            {
+                "name": case.name,
+                "options": dict(case.options),
+                "figures": {
+                    one.name: _summary(outcome.rounds.get(case.name, []), one, row.metrics) for one in row.contenders
+                },
+                "ratios": {
+                    peer.name: _summary(outcome.rounds.get(case.name, []), peer, row.metrics, ours) for peer in peers
+                },
+                "rounds": outcome.rounds.get(case.name, []),
+            }
+            for case in row.cases
+        ],
+    }
+
+
+def _summary(
+    rounds: Sequence[Round], contender: Contender, metrics: Sequence[Metric], ours: Contender | None = None
+) -> Mapping[str, Any]:
+    found: dict[str, Any] = {}
+    for metric in metrics:
+        series = (
+            ratios(rounds, ours.name, contender.name, metric.key) if ours
+            else values(rounds, contender.name, metric.key)
+        )  # fmt: skip
+        one = figure(series)
+        if one is not None:
+            found[metric.key] = asdict(one)
+    return found

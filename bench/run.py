@@ -1,0 +1,10 @@
+"""`python bench/run.py`: the entry of `make bench`. Everything is in the package `bench` beside it."""
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the checkout, so that `bench` is a package
+    from bench.command import main
+
+    raise SystemExit(main())

@@ -1,0 +1,72 @@
+"""The row `start`: from the command to five active loops and the first answer; from SIGKILL to serving again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from bench.host import Host, is_active
+from bench.processes import cpu_ns
+from bench.row import Case, Sample
+from tlsrt import CallError, Client, TlsrtError
+
+ANSWER_S = 20.0
+
+
+class Starts:
+    """Starts a host anew for each burst of the case `start`; the other cases kill a loop of the one that runs."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._stack = ExitStack()
+
+    def burst(self, case: Case, seconds: float) -> Sample:
+        return self._start() if case.word("does") == "start" else self._kill(case)
+
+    def close(self) -> None:
+        self._stack.close()
+        self._host.stop()
+
+    def _start(self) -> Sample:
+        self.close()
+        active = self._host.start()
+        self._client = self._stack.enter_context(Client(self._host.bundle))
+        answered = self._answer("primary/kernel", "uname")
+        used = cpu_ns(self._host.pids().values())
+        begin = self._host.started_at
+        return {"active_ms": (active - begin) * 1000, "answer_ms": (answered - begin) * 1000, "cpu_ms": used / 1e6}
+
+    def _kill(self, case: Case) -> Sample:
+        loop = case.word("loop")
+        pid = self._host.pids()[loop]
+        self._host.forget()
+        begin = time.perf_counter()
+        os.kill(pid, signal.SIGKILL)
+        active = self._host.wait_for(lambda lines: is_active(loop, lines))
+        answered = self._answer(case.word("target"), case.word("method"))
+        return {"active_ms": (active - begin) * 1000, "answer_ms": (answered - begin) * 1000}
+
+    def _answer(self, target: str, method: str) -> float:
+        """Call until it is answered, and return when that was."""
+        limit = time.perf_counter() + ANSWER_S
+        while True:
+            try:
+                self._client.call(target, method, timeout_s=ANSWER_S, idempotent=True)
+                return time.perf_counter()
+            except (CallError, TlsrtError):
+                if time.perf_counter() > limit:
+                    raise
+                time.sleep(0.001)
+
+
+@contextmanager
+def open_tlsrt(folder: Path) -> Iterator[Starts]:
+    starts = Starts(Host(folder))
+    try:
+        yield starts
+    finally:
+        starts.close()
