@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tlsrt.sandbox.mounts import mount_differences
+from tlsrt.sandbox.mounts import Expected, mount_differences
 from tlsrt.sandbox.profile import FILTER_LAYERS, Profile
 from tlsrt.sandbox.root import plan_root, read_link
 
@@ -131,11 +131,10 @@ def _attest_task(folder: Path, profile: Profile, own: NamespaceSet) -> tuple[lis
     return found, task.threads
 
 
-def _attest_mounts(folder: Path, profile: Profile, proc: Path) -> list[str]:
+def _expected_mounts(profile: Profile) -> Expected:
     plan = plan_root([str(path) for path in profile.read], read_link)
-    inside = _read(folder / "mountinfo")
-    outside = _read(proc / "self" / "mountinfo")
-    return mount_differences(profile, plan.binds, inside, outside)
+    write = tuple((os.path.realpath(host), inside) for host, inside in profile.write)
+    return Expected(plan.binds, write, profile.proc, profile.sys)
 
 
 def attest(
@@ -149,12 +148,15 @@ def attest(
     tasks = proc / str(pid) / "task"
     found: list[str] = []
     threads = seen = 0
+    has_root = profile.expects("mount_namespace")
     try:
+        expected = _expected_mounts(profile)
+        outside = _read(proc / "self" / "mountinfo")
         for name in sorted(os.listdir(tasks), key=int):
             try:
                 differences, threads = _attest_task(tasks / name, profile, own)
-                if profile.expects("mount_namespace"):
-                    differences += _attest_mounts(tasks / name, profile, proc)
+                if has_root:
+                    differences += mount_differences(expected, _read(tasks / name / "mountinfo"), outside)
             except (FileNotFoundError, ProcessLookupError):
                 if name == str(pid):
                     raise

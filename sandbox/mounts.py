@@ -9,9 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-
-from tlsrt.sandbox.profile import Profile
+from functools import lru_cache
 
 _DELETED = "//deleted"  # the kernel's mark on a bound file that was replaced on the host, as resolv.conf often is
 _ESCAPE = re.compile(r"\\([0-7]{3})")
@@ -32,6 +30,16 @@ class Mount:
     @property
     def is_writable(self) -> bool:
         return "ro" not in self.options
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the mounts of a process must be: real paths bound read-only, (host folder, path inside) writable."""
+
+    binds: tuple[str, ...]
+    write: tuple[tuple[str, str], ...] = ()
+    proc: bool = False
+    sys: bool = False
 
 
 def _unescape(text: str) -> str:
@@ -64,8 +72,9 @@ def locate(mounts: Sequence[Mount], path: str) -> tuple[str, str]:
     stacked = [mount for mount in holders if len(mount.point) == longest]
     below = {mount.parent for mount in stacked}
     top = next(mount for mount in reversed(stacked) if mount.identity not in below)
-    inside = PurePosixPath(top.root) / PurePosixPath(path).relative_to(top.point)
-    return top.device, str(inside)
+    rest = path.removeprefix(top.point).strip("/")
+    inside = f"{top.root.rstrip('/')}/{rest}" if rest else top.root
+    return top.device, inside
 
 
 def _wrong_root(mounts: Sequence[Mount]) -> Iterator[str]:
@@ -76,12 +85,12 @@ def _wrong_root(mounts: Sequence[Mount]) -> Iterator[str]:
         yield "the root is writable"
 
 
-def _wrong_write(profile: Profile, mounts: Sequence[Mount], own: Sequence[Mount]) -> Iterator[str]:
-    expected = {inside: str(host) for host, inside in profile.write}
+def _wrong_write(expected: Expected, mounts: Sequence[Mount], own: Sequence[Mount]) -> Iterator[str]:
+    hosts = {inside: host for host, inside in expected.write}
     for mount in mounts:
-        if mount.is_writable and mount.point != "/" and mount.point not in expected:
+        if mount.is_writable and mount.point != "/" and mount.point not in hosts:
             yield f"{mount.point} is writable"
-    for inside, host in expected.items():
+    for inside, host in hosts.items():
         found = [mount for mount in mounts if mount.point == inside]
         if len(found) != 1:
             yield f"{inside} is mounted {len(found)} times"
@@ -91,8 +100,8 @@ def _wrong_write(profile: Profile, mounts: Sequence[Mount], own: Sequence[Mount]
             yield f"{inside} lacks nosuid, nodev or noexec"
 
 
-def _wrong_read(binds: Sequence[str], mounts: Sequence[Mount], own: Sequence[Mount]) -> Iterator[str]:
-    for path in binds:
+def _wrong_read(expected: Expected, mounts: Sequence[Mount], own: Sequence[Mount]) -> Iterator[str]:
+    for path in expected.binds:
         found = [mount for mount in mounts if mount.point == path]
         if len(found) != 1:
             yield f"{path} is mounted {len(found)} times"
@@ -102,28 +111,31 @@ def _wrong_read(binds: Sequence[str], mounts: Sequence[Mount], own: Sequence[Mou
             yield f"{path} lacks nosuid"
 
 
-def _wrong_extra(profile: Profile, binds: Sequence[str], mounts: Sequence[Mount]) -> Iterator[str]:
-    allowed = [*binds, *(inside for _, inside in profile.write), "/dev/null"]
-    allowed += ["/sys"] if profile.sys else []
+def _wrong_extra(expected: Expected, mounts: Sequence[Mount]) -> Iterator[str]:
+    allowed = [*expected.binds, *(inside for _, inside in expected.write), "/dev/null"]
+    allowed += ["/sys"] if expected.sys else []
     for mount in mounts:
         if mount.point == "/" or any(_is_below(mount.point, path) for path in allowed):
             continue
-        if not (profile.proc and mount.point == "/proc" and mount.kind == "proc"):
+        if not (expected.proc and mount.point == "/proc" and mount.kind == "proc"):
             yield f"{mount.point} is mounted"
 
 
-def mount_differences(profile: Profile, binds: Sequence[str], inside: str, outside: str) -> list[str]:
-    """Compare the mountinfo text of a process with its profile and with our own text; `binds` are real paths.
+@lru_cache(maxsize=64)  # asked again with every heartbeat, and the texts hardly ever change
+def mount_differences(expected: Expected, inside: str, outside: str) -> tuple[str, ...]:
+    """Compare the mountinfo text of a process with what is expected and with our own text.
 
-    Returns one sentence for each difference: an empty list means that it sees exactly what the profile says.
+    Returns one sentence for each difference: none means that it sees exactly what its profile says.
     """
     try:
         mounts, own = parse_mountinfo(inside), parse_mountinfo(outside)
-        return [
-            *_wrong_root(mounts),
-            *_wrong_write(profile, mounts, own),
-            *_wrong_read(binds, mounts, own),
-            *_wrong_extra(profile, binds, mounts),
-        ]
+        wrong = tuple(_wrong_root(mounts))
+        if wrong:  # then every other mount is wrong too
+            return wrong
+        return (
+            *_wrong_write(expected, mounts, own),
+            *_wrong_read(expected, mounts, own),
+            *_wrong_extra(expected, mounts),
+        )
     except (ValueError, IndexError) as error:
-        return [f"cannot read the mount table: {error}"]
+        return (f"cannot read the mount table: {error}",)

@@ -115,10 +115,25 @@ def _present(paths: Sequence[str]) -> tuple[Path, ...]:
     return tuple(Path(path) for path in paths if os.path.exists(path))
 
 
-def _checked_read(name: str, paths: Sequence[Path]) -> tuple[Path, ...]:
+def _secrets(config: Config) -> list[Path]:
+    """What no process but the supervisor and the authority may see, and the folders that are bound writable."""
+    keys = [path for path in (config.master_key.path, config.boot_token, config.door.key) if path is not None]
+    return [*keys, config.state_dir, config.run_dir, config.log_dir]
+
+
+def _checked_read(name: str, paths: Sequence[Path], config: Config) -> tuple[Path, ...]:
+    """Refuse folders that hold secrets: rootless, where all have one uid, nothing else would hide them."""
+    secrets = [Path(os.path.realpath(secret)) for secret in _secrets(config)]
     for path in paths:
-        if path == Path("/") or not path.is_absolute():
-            raise SandboxError("mount_namespace", f"{name} may not read {path}: name folders below it, absolute")
+        if not path.is_absolute():
+            raise SandboxError("mount_namespace", f"{name} cannot read {path}: the path must be absolute")
+        real = Path(os.path.realpath(path))
+        for secret in secrets:
+            if real == secret or real in secret.parents or secret in real.parents:
+                raise SandboxError(
+                    "mount_namespace",
+                    f"{name} would read {secret} below {path}: keep code and secrets in folders apart",
+                )
     return tuple(dict.fromkeys(paths))
 
 
@@ -153,7 +168,7 @@ def profile_for_loop(config: Config, loop: LoopConfig, uid: int, *, rootless: bo
         network=loop.network,
         proc=needs.proc,
         sys=needs.sys,
-        read=_checked_read(loop.name, read),
+        read=_checked_read(loop.name, read, config),
         write=tuple(write),
         limits=_limits(
             memory_mb=loop.memory_mb, open_files=loop.open_files, file_size_mb=loop.file_size_mb, rootless=rootless
@@ -170,7 +185,7 @@ def profile_for_authority(config: Config, uid: int, *, rootless: bool, code: Seq
         uid=uid,
         gid=uid,
         rootless=rootless,
-        read=_checked_read("authority", [*_present(SYSTEM_READ), *code]),
+        read=_checked_read("authority", [*_present(SYSTEM_READ), *code], config),
         write=((config.state_dir / "authority", "/state"),),
         limits=_limits(memory_mb=512, open_files=256, file_size_mb=_AUTHORITY_FILE_MIB, rootless=rootless),
         layers=_layers(rootless=rootless, network=False),
@@ -188,7 +203,6 @@ def code_paths(packages: Sequence[Path] = ()) -> tuple[Path, ...]:
     import tlsrt
 
     own = Path(next(iter(tlsrt.__path__)))
-    rooms = [Path(os.path.realpath(own / room)).parent for room in ("config",)]  # a checkout links its rooms
+    rooms = [Path(os.path.realpath(entry)) for entry in own.iterdir() if entry.is_symlink()]  # a checkout links them
     entries = [Path(entry) for entry in sys.path if os.path.isabs(entry) and os.path.exists(entry)]
-    found = [*entries, own, *rooms, *packages]
-    return tuple(dict.fromkeys(path for path in found if path != Path("/")))
+    return tuple(dict.fromkeys([*entries, own, *rooms, *packages]))

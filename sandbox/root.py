@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox import syscalls
@@ -36,47 +35,65 @@ class Plan:
     binds: tuple[str, ...]
 
 
-def _is_covered(path: PurePosixPath, by: Iterable[PurePosixPath]) -> bool:
-    return any(path == parent or parent in path.parents for parent in by)
+def _covers(folders: set[str], path: str) -> bool:
+    """Say whether `path` is one of the folders or below one; plain strings, since this runs in every start."""
+    while path:
+        if path in folders:
+            return True
+        path = path.rpartition("/")[0]
+    return False
 
 
-def _walk(path: str, readlink: Callable[[str], str | None], links: dict[str, str]) -> PurePosixPath:
-    """Resolve `path`, noting every symbolic link on the way; the kernel's own algorithm, path_resolution(7)."""
-    rest = list(PurePosixPath(path).parts[1:])
-    at = PurePosixPath("/")
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def _walk(path: str, readlink: Callable[[str], str | None], links: dict[str, str], plain: set[str]) -> str:
+    """Resolve `path`, noting every symbolic link on the way; the kernel's own algorithm, path_resolution(7).
+
+    `plain` remembers what is no link, for the next path.
+    """
+    rest = _parts(path)
+    at = ""
     followed = 0
     while rest:
         part = rest.pop(0)
         if part == "..":
-            at = at.parent
+            at = at.rpartition("/")[0]
             continue
-        step = at / part
-        text = readlink(str(step))
+        step = f"{at}/{part}"
+        text = None if step in plain else links.get(step) or readlink(step)
         if text is None:
+            plain.add(step)
             at = step
             continue
         followed += 1
         if followed > _MAX_LINKS:
             raise SandboxError("mount_namespace", f"{path}: too many symbolic links")
-        links[str(step)] = text
-        target = PurePosixPath(text)
-        rest = [part for part in target.parts if part != "/"] + rest
-        at = PurePosixPath("/") if target.is_absolute() else at
+        links[step] = text
+        rest = _parts(text) + rest
+        at = "" if text.startswith("/") else at
     return at
 
 
 def plan_root(paths: Iterable[str], readlink: Callable[[str], str | None]) -> Plan:
     """Return the links and binds that make every path work inside as it does outside.
 
-    `readlink` returns a link's text, or None for what is no link. Links inside a bound folder come with it.
+    `readlink` returns a link's text, or None for what is no link. Links inside a bound folder come with it. Raises
+    SandboxError for a circle of links, and for a path that is the whole host.
     """
     links: dict[str, str] = {}
-    binds: list[PurePosixPath] = []
-    for real in sorted({_walk(path, readlink, links) for path in paths}, key=lambda path: path.parts):
-        if not _is_covered(real, binds):
+    plain: set[str] = set()
+    binds: list[str] = []
+    folders: set[str] = set()
+    for real in sorted({_walk(path, readlink, links, plain) for path in paths}):  # a parent sorts before its children
+        if not real:
+            raise SandboxError("mount_namespace", "a profile cannot hold the whole root of the host")
+        if not _covers(folders, real):
             binds.append(real)
-    outside = [(path, text) for path, text in links.items() if not _is_covered(PurePosixPath(path), binds)]
-    return Plan(tuple(sorted(outside)), tuple(str(path) for path in binds))
+            folders.add(real)
+    outside = [(path, text) for path, text in links.items() if not _covers(folders, path)]
+    return Plan(tuple(sorted(outside)), tuple(binds))
 
 
 def read_link(path: str) -> str | None:

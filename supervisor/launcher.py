@@ -41,6 +41,14 @@ def _map_to_root() -> None:
         os.close(descriptor)
 
 
+def _reason(error: BaseException) -> str:
+    """One line for the operator; an OSError of a system call has its name in its text, one of a file in `filename`."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return f"cannot make a pid namespace: {error!r}"
+    where = f"{error.filename}: " if error.filename else ""
+    return f"cannot make a pid namespace: {where}{error.strerror}"
+
+
 def _probe_user_namespace() -> str | None:
     """Try in a child whether user namespaces work, since there is no way back; returns the reason if not.
 
@@ -53,7 +61,7 @@ def _probe_user_namespace() -> str | None:
             _map_to_root()
             syscalls.unshare(syscalls.CLONE_NEWNS)
         except BaseException as error:
-            os.write(writer, str(error).encode()[:512] or b"unknown")
+            os.write(writer, _reason(error).encode(errors="replace")[:512])
         finally:
             os._exit(0)
     os.close(writer)
@@ -74,7 +82,7 @@ def _enter_namespaces() -> str | None:
             _map_to_root()
         return reason
     except OSError as error:
-        return str(error)
+        return _reason(error)
 
 
 def _become_inner(arguments: list[str], program: str, pipe: int) -> NoReturn:

@@ -1,0 +1,120 @@
+"""The launcher: namespaces, signals in both directions of fate, and hosts that give no namespace."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.stage import MODES, Stage, make_stage
+
+from tlsrt.sandbox import syscalls
+
+CAP_SYS_ADMIN = 21
+# A host without user namespaces, for a user: every unshare is refused.
+REFUSING = """
+import sys, errno
+from tlsrt.sandbox import syscalls
+from tlsrt.supervisor.launcher import launch
+def refuse(flags): raise OSError(errno.EPERM, "unshare: Operation not permitted")
+syscalls.unshare = refuse
+sys.exit(launch(sys.argv[1:], program={program!r}))
+"""
+
+
+@pytest.fixture(params=MODES)
+def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    with make_stage(request.param) as made:
+        yield made
+
+
+def line_of(process: subprocess.Popen[str]) -> dict[str, Any]:
+    assert process.stdout is not None
+    line: dict[str, Any] = json.loads(process.stdout.readline())
+    return line
+
+
+def test_signals_reach_the_supervisor_once_and_its_status_comes_back(stage: Stage) -> None:
+    with stage.start("obey", start_new_session=True) as process:
+        about = line_of(process)
+        assert about["pid"] == 1 and about["session"] and about["arguments"][0] == "--death-pipe"
+        assert "--no-pid-namespace" not in about["arguments"]
+        assert about["blocked"] == sorted((signal.SIGTERM, signal.SIGINT, signal.SIGHUP))  # only what it blocked itself
+        os.kill(process.pid, signal.SIGHUP)
+        assert line_of(process) == {"signal": "SIGHUP"}
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does on Ctrl-C
+        assert line_of(process) == {"signal": "SIGINT"}
+        os.kill(process.pid, signal.SIGTERM)
+        out, errors = process.communicate(timeout=10)
+    assert out.splitlines() == ['{"signal": "SIGTERM"}'] and errors == ""
+    assert process.returncode == 9
+
+
+def test_a_signal_before_the_supervisor_has_handlers_ends_it(stage: Stage) -> None:
+    with stage.start("slow_start") as process:
+        line_of(process)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=10)
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_a_signal_at_once_is_not_lost(stage: Stage) -> None:
+    """Before the launcher runs any of its code the default action ends it, later the supervisor."""
+    with stage.start("slow_start") as process:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=10)
+    assert process.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
+
+
+def test_death_by_signal_is_told_as_shells_do(stage: Stage) -> None:
+    with stage.start("slow_start") as process:
+        os.kill(line_of(process)["host_pid"], signal.SIGKILL)
+        out, errors = process.communicate(timeout=10)
+    assert process.returncode == 128 + signal.SIGKILL and (out, errors) == ("", "")
+
+
+def test_without_namespace_the_supervisor_is_told_why(stage: Stage) -> None:
+    with stage.start("obey", launch=REFUSING) as process:
+        about = line_of(process)
+        process.send_signal(signal.SIGTERM)
+        out, errors = process.communicate(timeout=10)
+    at = about["arguments"].index("--no-pid-namespace")
+    assert about["arguments"][at + 1] == "cannot make a pid namespace: unshare: Operation not permitted"
+    assert about["pid"] == about["host_pid"] != 1
+    assert process.returncode == 9 and errors == "" and "SIGTERM" in out
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode == "root"])
+def test_root_without_its_capability_is_told_too(mode: str) -> None:
+    with make_stage(mode) as stage:
+        lose = lambda: syscalls.prctl(syscalls.PR_CAPBSET_DROP, CAP_SYS_ADMIN)  # noqa: E731
+        with stage.start("obey", preexec_fn=lose) as process:
+            about = line_of(process)
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=10)
+    assert "--no-pid-namespace" in about["arguments"] and about["pid"] != 1
+
+
+def test_the_supervisor_without_namespace_still_dies_with_the_launcher(stage: Stage) -> None:
+    with stage.start("slow_start", launch=REFUSING) as process:
+        pidfd = os.pidfd_open(line_of(process)["host_pid"])
+        process.kill()
+        is_gone = bool(select.select([pidfd], [], [], 1.0)[0])
+        os.close(pidfd)
+        process.communicate(timeout=10)
+    assert is_gone
+
+
+def test_it_starts_light() -> None:
+    """What the launcher imports is paid at every start, before the supervisor's own imports."""
+    program = "import sys; import tlsrt.supervisor.launcher; print(*sorted(sys.modules))"
+    names = subprocess.run([sys.executable, "-I", "-B", "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(names.stdout.split())
+    heavy = {"asyncio", "cryptography", "yaml", "zmq", "msgpack", "psutil", "subprocess", "threading", "hashlib"}
+    assert "ctypes" in loaded and not heavy & loaded

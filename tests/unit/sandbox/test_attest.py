@@ -1,0 +1,150 @@
+"""Status texts, namespaces and a made-up /proc against a profile: each tampered fact is found."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tlsrt.sandbox.attest import (
+    NamespaceSet,
+    attest,
+    namespace_differences,
+    own_namespaces,
+    parse_status,
+    task_differences,
+)
+from tlsrt.sandbox.profile import Profile
+
+STATUS = """\
+Name:\tpython: a: b
+Uid:\t771001\t771001\t771001\t771001
+Gid:\t771001\t771001\t771001\t771001
+Groups:\t
+Threads:\t1
+CapInh:\t0000000000000000
+CapPrm:\t0000000000000000
+CapEff:\t0000000000000000
+CapBnd:\t0000000000000000
+CapAmb:\t0000000000000000
+NoNewPrivs:\t1
+Seccomp:\t0
+Seccomp_filters:\t0
+"""
+NAMES = ("mnt", "ipc", "uts", "pid", "net", "user")
+OWN = NamespaceSet({name: f"{name}:[1]" for name in NAMES})
+CHILD = {name: f"{name}:[2]" for name in NAMES} | {"user": "user:[1]"}
+PROFILE = Profile("third", 771001, 771001)
+
+
+def test_a_confined_task_has_no_difference() -> None:
+    assert task_differences(parse_status(STATUS), PROFILE, OWN) == []
+    assert namespace_differences(CHILD, PROFILE, OWN) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "word"),
+    [
+        ("Uid:\t771001", "Uid:\t0", "uids are"),
+        ("Uid:\t771001\t771001\t771001\t771001", "Uid:\t771001\t771001\t0\t771001", "uids are"),
+        ("Gid:\t771001\t771001\t771001\t771001", "Gid:\t771001\t771001\t771001\t0", "gids are"),
+        ("Groups:\t", "Groups:\t0 ", "groups are"),
+        ("CapInh:\t0000000000000000", "CapInh:\t0000000000000001", "CapInh"),
+        ("CapPrm:\t0000000000000000", "CapPrm:\t0000000000200000", "CapPrm"),
+        ("CapEff:\t0000000000000000", "CapEff:\t000001ffffffffff", "CapEff"),
+        ("CapBnd:\t0000000000000000", "CapBnd:\t8000000000000000", "CapBnd"),
+        ("CapAmb:\t0000000000000000", "CapAmb:\t0000000000000400", "CapAmb"),
+        ("NoNewPrivs:\t1", "NoNewPrivs:\t0", "no_new_privs"),
+        ("Seccomp:\t0", "Seccomp:\t2", "seccomp mode"),
+        ("Seccomp_filters:\t0", "Seccomp_filters:\t1", "seccomp mode"),
+    ],
+)
+def test_every_tampered_status_line_is_found(old: str, new: str, word: str) -> None:
+    assert old in STATUS
+    found = task_differences(parse_status(STATUS.replace(old, new, 1)), PROFILE, OWN)
+    assert len(found) == 1 and word in found[0]
+
+
+@pytest.mark.parametrize("name", [line.split(":")[0] for line in STATUS.splitlines()[1:]])
+def test_a_missing_line_cannot_pass(name: str) -> None:
+    text = "".join(line for line in STATUS.splitlines(keepends=True) if not line.startswith(f"{name}:"))
+    with pytest.raises(ValueError, match=name):
+        parse_status(text)
+
+
+def test_filters_that_a_service_manager_put_on_us_are_inherited() -> None:
+    text = STATUS.replace("Seccomp:\t0", "Seccomp:\t2").replace("filters:\t0", "filters:\t3")
+    assert task_differences(parse_status(text), PROFILE, replace(OWN, filters=3)) == []
+    assert task_differences(parse_status(STATUS), PROFILE, replace(OWN, filters=3)) != []
+
+
+@pytest.mark.parametrize("name", ["mnt", "ipc", "uts", "pid", "net"])
+def test_a_namespace_shared_with_us_is_found(name: str) -> None:
+    assert namespace_differences(CHILD | {name: OWN.identities[name]}, PROFILE, OWN) == [
+        f"it shares our {name} namespace"
+    ]
+
+
+def test_a_user_namespace_of_its_own_is_found() -> None:
+    assert namespace_differences(CHILD | {"user": "user:[9]"}, PROFILE, OWN) != []
+
+
+def test_a_loop_with_a_network_must_have_ours() -> None:
+    profile = replace(PROFILE, network=True, layers=tuple(set(PROFILE.layers) - {"net_namespace"}))
+    assert namespace_differences(CHILD, profile, OWN) == ["its net namespace is not ours"]
+    assert namespace_differences(CHILD | {"net": "net:[1]"}, profile, OWN) == []
+
+
+def test_a_waived_layer_is_not_asked_for() -> None:
+    profile = replace(PROFILE, waived=frozenset({"net_namespace", "no_new_privs"}))
+    assert namespace_differences(CHILD | {"net": "net:[1]"}, profile, OWN) == []
+    assert task_differences(parse_status(STATUS.replace("Privs:\t1", "Privs:\t0")), profile, OWN) == []
+
+
+def test_rootless_keeps_uid_and_groups_of_the_user() -> None:
+    profile = replace(PROFILE, uid=0, gid=0, rootless=True, layers=tuple(set(PROFILE.layers) - {"uid"}))
+    text = STATUS.replace("771001", "0").replace("Groups:\t", "Groups:\t4 65534 ")
+    assert task_differences(parse_status(text), profile, replace(OWN, groups=(4, 65534))) == []
+    assert len(task_differences(parse_status(text), profile, OWN)) == 1
+    assert len(task_differences(parse_status(STATUS), profile, OWN)) == 2
+
+
+MOUNTS = "90 50 0:40 / / ro,nosuid,nodev,noexec - tmpfs tmpfs rw\n"
+
+
+def fake_proc(folder: Path, tasks: tuple[int, ...] = (7,)) -> Path:
+    """A /proc with ourselves and process 7."""
+    for name, namespaces in {"self": OWN.identities, **{f"7/task/{task}": CHILD for task in tasks}}.items():
+        (folder / name / "ns").mkdir(parents=True)
+        (folder / name / "status").write_text(STATUS.replace("Threads:\t1", f"Threads:\t{len(tasks)}"))
+        (folder / name / "mountinfo").write_text(MOUNTS)
+        for kind, identity in namespaces.items():
+            os.symlink(identity, folder / name / "ns" / kind)
+    return folder
+
+
+def test_a_process_is_read_task_by_task(tmp_path: Path) -> None:
+    proc = fake_proc(tmp_path, (7, 8, 9))
+    assert own_namespaces(proc) == OWN
+    assert attest(7, PROFILE, OWN, proc=proc, max_tasks=3) == []
+    assert attest(7, PROFILE, OWN, proc=proc, max_tasks=2) == ["it has 3 tasks, not 2 at most"]
+    (proc / "7/task/9/status").write_text(STATUS.replace("NoNewPrivs:\t1", "NoNewPrivs:\t0"))
+    (proc / "7/task/8/mountinfo").write_text(MOUNTS.replace("ro,", "rw,"))
+    assert attest(7, PROFILE, OWN, proc=proc) == ["task 8: the root is writable", "task 9: no_new_privs is not set"]
+
+
+def test_a_task_that_ends_meanwhile_is_no_difference_but_the_process_is(tmp_path: Path) -> None:
+    proc = fake_proc(tmp_path, (7, 8))
+    (proc / "7/task/8/status").unlink()
+    assert attest(7, PROFILE, OWN, proc=proc) == []
+    (proc / "7/task/7/status").unlink()
+    assert attest(7, PROFILE, OWN, proc=proc) == ["process 7 is gone"]
+    assert attest(6, PROFILE, OWN, proc=proc) == ["process 6 is gone"]
+
+
+def test_what_cannot_be_read_is_a_difference(tmp_path: Path) -> None:
+    proc = fake_proc(tmp_path)
+    (proc / "7/task/7/status").write_text("no such thing\n")
+    assert attest(7, PROFILE, OWN, proc=proc) == ["cannot read process 7: no line Uid"]
