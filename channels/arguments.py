@@ -1,0 +1,119 @@
+"""Words of a command line as the arguments of a method, by the types that its description gives. Pure.
+
+A `str` parameter takes its word as it is, so `put greeting 5` with a str keeps "5". Any other type takes JSON, and a
+parameter of any type takes JSON if the word is JSON and else the word. `NAME=VALUE` gives a parameter by name, if the
+method has one of that name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tlsrt.errors import InvalidArgument
+
+_OWN_OPTIONS = frozenset({"timeout_s", "idempotent"})  # of `AsyncClient.call`
+_SIMPLE: Mapping[str, tuple[type, ...]] = {
+    "integer": (int,), "number": (int, float), "boolean": (bool,), "null": (type(None),), "array": (list,),
+    "object": (dict,),
+}  # fmt: skip
+_NO = object()
+
+
+def arguments_of(words: Sequence[str], method: Mapping[str, Any] | None) -> tuple[list[Any], dict[str, Any]]:
+    """Return (args, kwargs) for a described method; raise InvalidArgument that names the parameter.
+
+    Without a description every word is JSON if it can be, else itself.
+    """
+    if method is None:
+        return [_anything(word) for word in words], {}
+    parameters = {str(parameter["name"]): parameter for parameter in method.get("parameters", ())}
+    order = list(parameters)
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if equals and name in parameters:
+            if name in kwargs or name in order[: len(args)]:
+                raise InvalidArgument(f"{name} is given twice")
+            if name in _OWN_OPTIONS:
+                raise InvalidArgument(f"{name} can be given by position only")
+            kwargs[name] = _convert(value, parameters[name])
+        elif len(args) == len(order):
+            raise InvalidArgument(f"too many arguments: it takes {len(order)}: {signature(method)}")
+        elif order[len(args)] in kwargs:
+            raise InvalidArgument(f"{order[len(args)]} is given twice")
+        else:
+            args.append(_convert(word, parameters[order[len(args)]]))
+    for name in order[len(args) :]:
+        if parameters[name].get("required") and name not in kwargs:
+            raise InvalidArgument(f"{name} is missing: {signature(method)}")
+    return args, kwargs
+
+
+def signature(method: Mapping[str, Any]) -> str:
+    """Return the parameters and the result of a method in one line."""
+    parameters = [_shown(parameter) for parameter in method.get("parameters", ())]
+    if method.get("upload"):
+        parameters.append("< data")
+    returns = method.get("returns", {}).get("type", "any")
+    return f"({', '.join(parameters)}) -> {'stream of ' if method.get('stream') else ''}{returns}"
+
+
+def _shown(parameter: Mapping[str, Any]) -> str:
+    text = f"{parameter['name']}: {parameter.get('type', 'any')}"
+    return text if parameter.get("required") else f"{text} = {json.dumps(parameter.get('default'))}"
+
+
+def _convert(word: str, parameter: Mapping[str, Any]) -> Any:
+    value = _fit(word, parameter.get("schema", {}))
+    if value is _NO:
+        raise InvalidArgument(f"{parameter['name']}: {word!r} is not of type {parameter.get('type')}")
+    return value
+
+
+def _fit(word: str, schema: Mapping[str, Any]) -> Any:
+    """Return the word as a value of this schema, or _NO. The recipient checks it fully."""
+    if "anyOf" in schema:
+        return _first_fit(word, schema["anyOf"])
+    if "enum" in schema:
+        choices = schema["enum"]
+        return word if word in choices else _among(_json(word), choices)
+    kind = schema.get("type")
+    if kind is None:
+        return _anything(word)
+    if kind == "string":
+        return word.encode() if schema.get("contentEncoding") == "base64" else word
+    value = _json(word)
+    wanted = _SIMPLE.get(kind, (object,))
+    return value if isinstance(value, wanted) and (type(value) is not bool or kind == "boolean") else _NO
+
+
+def _first_fit(word: str, schemas: Sequence[Mapping[str, Any]]) -> Any:
+    """A string takes everything, so the other alternatives come first."""
+    for schema in sorted(schemas, key=lambda schema: schema.get("type") == "string"):
+        value = _fit(word, schema)
+        if value is not _NO:
+            return value
+    return _NO
+
+
+def _among(value: Any, choices: Sequence[Any]) -> Any:
+    return value if any(type(value) is type(choice) and value == choice for choice in choices) else _NO
+
+
+def _json(word: str) -> Any:
+    try:
+        return json.loads(word, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return _NO
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _anything(word: str) -> Any:
+    value = _json(word)
+    return word if value is _NO else value

@@ -1,0 +1,157 @@
+"""The `tlsrt` command: calls methods of a running host as an external client.
+
+Imports are late so that `--help` and mistakes answer at once. Nothing here ends in a traceback: every outcome is a
+result, one sentence on stderr with its exit code, or silence after Ctrl-C (130) and a closed pipe (141).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from tlsrt.errors import EX_SOFTWARE, EX_USAGE, CallError, TlsrtError
+
+if TYPE_CHECKING:
+    from tlsrt.channels.verbs import Options
+
+INTERRUPTED, PIPE_CLOSED = 130, 141
+_EPILOG = """\
+examples:
+  tlsrt describe
+  tlsrt call primary/kernel uname
+  tlsrt call secondary/store put greeting hello ttl_s=60
+  tlsrt call secondary/store get greeting --json
+
+The bundle is --bundle, else $TLSRT_BUNDLE, ./var/admin.tlsrt, or admin.tlsrt in the user's configuration folder.
+A method that takes data reads it from standard input. `tlsrt VERB --help` tells more.
+"""
+_VERBS = {
+    "call": "call a method: TARGET METHOD [ARG...]; an ARG is JSON or a plain word, or NAME=VALUE",
+    "describe": "list the components, methods, parameter types and docs that this client may use: [TARGET]",
+    "whoami": "show who this client is to the host, its session and its rights",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Mistakes are one sentence and exit code 64 (sysexits.h)."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EX_USAGE, f"tlsrt: {message}; see `{self.prog} --help`\n")
+
+
+def _add_options(parser: argparse.ArgumentParser, *, again: bool) -> None:
+    """The same options stand before and after the verb; the later one counts."""
+    default = argparse.SUPPRESS if again else None
+    parser.add_argument("--bundle", metavar="FILE", default=default, help="the client bundle")
+    parser.add_argument("--address", metavar="HOST:PORT", default=default, help="the host, instead of the bundle's")
+    parser.add_argument(
+        "--timeout", metavar="S", type=_seconds, default=argparse.SUPPRESS if again else 30.0,
+        help="seconds until an answer must be there (30; at most 300)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS if again else False, help="print JSON; bytes as base64"
+    )
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value <= 300:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, more than 0 and at most 300")
+    return value
+
+
+def _top_parser() -> _Parser:
+    verbs = "\n".join(f"  {name:<10} {text}" for name, text in _VERBS.items())
+    parser = _Parser(
+        "tlsrt", usage="tlsrt [OPTION...] VERB ...", description=f"Talk to a running tlsrt host.\n\nverbs:\n{verbs}",
+        epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+    )  # fmt: skip
+    _add_options(parser, again=False)
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument("verb", nargs="?", help=argparse.SUPPRESS)
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return parser
+
+
+def _verb_parser(verb: str) -> _Parser:
+    parser = _Parser(f"tlsrt {verb}", description=_VERBS[verb], allow_abbrev=False)
+    _add_options(parser, again=True)
+    if verb == "call":
+        parser.add_argument("target", metavar="TARGET", help="a component, such as secondary/store")
+        parser.add_argument("method", metavar="METHOD")
+        parser.add_argument("words", metavar="ARG", nargs="*")
+    elif verb == "describe":
+        parser.add_argument("target", metavar="TARGET", nargs="?")
+    return parser
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace | None:
+    """Return what is asked for, or None if it has been answered; exits like argparse on mistakes."""
+    parser = _top_parser()
+    asked = parser.parse_args(arguments)
+    if asked.version:
+        from tlsrt import __version__
+
+        print(f"tlsrt {__version__}")
+        return None
+    if asked.verb is None:
+        parser.error("say what to do: " + ", ".join(_VERBS))
+    if asked.verb not in _VERBS:
+        parser.error(f"there is no verb {asked.verb!r}, only " + ", ".join(_VERBS))
+    rest = _verb_parser(asked.verb).parse_intermixed_args(asked.rest)
+    vars(asked).update(vars(rest))
+    return asked
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    try:
+        asked = parse(sys.argv[1:] if arguments is None else arguments)
+        code = 0 if asked is None else _run(asked)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit has somewhere to go
+        code = PIPE_CLOSED
+    except TlsrtError as error:
+        code = _tell(error)
+    except Exception as error:  # the edge of the process: a bug of ours is a sentence too
+        print(f"tlsrt: internal error, please report it: {type(error).__name__}: {error}", file=sys.stderr)
+        code = EX_SOFTWARE
+    return code
+
+
+def _run(asked: argparse.Namespace) -> int:
+    import asyncio
+
+    from tlsrt.channels import verbs
+
+    options: Options = verbs.Options(asked.bundle, asked.address, asked.timeout, asked.json)
+    if asked.verb == "call":
+        work = verbs.call(options, asked.target, asked.method, asked.words)
+    elif asked.verb == "describe":
+        work = verbs.describe(options, asked.target)
+    else:
+        work = verbs.whoami(options)
+    asyncio.run(work)
+    return 0
+
+
+def _tell(error: TlsrtError) -> int:
+    from tlsrt.channels.render import clean
+
+    text = error.message if isinstance(error, CallError) else str(error)
+    for line in text.splitlines() or [type(error).__name__]:
+        print(f"tlsrt: {clean(line)}", file=sys.stderr)
+    return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""Results as text: for people (aligned, tables) and as JSON. Pure.
+
+What a host sends may hold any characters; what could drive a terminal is shown as an escape.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+INDENT = "  "
+WIDE = 60  # characters of a cell in a table
+
+
+def to_json(value: object, *, indent: int | None = None) -> str:
+    """Return a value as JSON; bytes become base64 text."""
+    return json.dumps(_plain(value), ensure_ascii=False, indent=indent)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, Mapping):
+        return {key if isinstance(key, str) else str(_plain(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def to_text(value: object) -> str:
+    """Return a result for people, without a newline at its end."""
+    if isinstance(value, str):
+        return clean(value, lines=True)
+    return "\n".join(_lines(value))
+
+
+def to_line(value: object) -> str:
+    """Return one item of a stream as one line."""
+    return clean(value) if isinstance(value, str) else clean(to_json(value))
+
+
+def clean(text: str, *, lines: bool = False) -> str:
+    """Return text with control and other unprintable characters escaped; newlines and tabs stay if `lines`."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() or (lines and character in "\n\t") else _escape(character)
+        for character in text
+    )
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape", "backslashreplace").decode("ascii")
+
+
+def _lines(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        return _pairs(value)
+    if isinstance(value, (list, tuple)):
+        if value and all(isinstance(item, Mapping) for item in value):
+            return table(value)
+        return [line for item in value for line in ([_cell(item)] if _is_small(item) else _lines(item))]
+    return [_cell(value)]
+
+
+def _pairs(pairs: Mapping[Any, Any]) -> list[str]:
+    width = max((len(clean(str(key))) for key, value in pairs.items() if _is_small(value)), default=0)
+    lines: list[str] = []
+    for key, value in pairs.items():
+        name = clean(str(key)) + ":"
+        if _is_small(value):
+            lines.append(f"{name:<{width + 1}} {_cell(value)}".rstrip())
+        else:
+            lines.append(name)
+            lines += [INDENT + line for line in _lines(value)]
+    return lines
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return rows as aligned columns under their names; numbers stand right."""
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [[_short(_cell(row[name])) if name in row else "" for name in names] for row in rows]
+    heads = [clean(str(name)) for name in names]
+    widths = [max(len(head), *(len(row[at]) for row in cells)) for at, head in enumerate(heads)]
+    right = [all(_is_number(row.get(name)) for row in rows) for name in names]
+    return [
+        INDENT.join(
+            f"{cell:>{width}}" if is_right else f"{cell:<{width}}"
+            for cell, width, is_right in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in (heads, *cells)
+    ]
+
+
+def _is_small(value: object) -> bool:
+    if isinstance(value, (list, tuple)):
+        return len(value) <= 8 and all(not isinstance(item, (list, tuple, Mapping)) for item in value)
+    return not isinstance(value, Mapping) or not value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= WIDE else text[: WIDE - 1] + "…"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes: {value[:16].hex()}{'…' if len(value) > 16 else ''}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_cell(item) for item in value) or "-"
+    if isinstance(value, Mapping):
+        return "-" if not value else clean(to_json(value))
+    return clean(str(value))

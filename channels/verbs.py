@@ -1,0 +1,121 @@
+"""What the verbs of the `tlsrt` command do, once it is known what is asked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, NamedTuple
+
+from tlsrt.channels.arguments import arguments_of, signature
+from tlsrt.channels.async_client import AsyncClient
+from tlsrt.channels.render import INDENT, clean, table, to_json, to_line, to_text
+from tlsrt.errors import Denied, NotFound
+
+
+class Options(NamedTuple):
+    """What every verb takes."""
+
+    bundle: str | None
+    address: str | None
+    timeout_s: float
+    json: bool
+
+    def client(self) -> AsyncClient:
+        return AsyncClient(self.bundle, self.address, connect_timeout_s=min(self.timeout_s, 10.0))
+
+
+async def call(options: Options, target: str, method: str, words: Sequence[str]) -> None:
+    """Call a method and print its result, item by item if it streams."""
+    async with options.client() as client:
+        methods = (await client.describe(target, timeout_s=options.timeout_s))[target].get("methods", {})
+        spec = methods.get(method)
+        if spec is None and not _may(client, target, method):
+            raise Denied(f"this client may not call {method} of {target}" + _instead(methods))
+        if spec is None and method not in ("describe", "subscribe"):
+            raise NotFound(f"{target} has no method {method}" + _instead(methods))
+        args, kwargs = arguments_of(words, spec)
+        spec = spec or {"stream": method == "subscribe"}
+        if spec.get("stream"):
+            items = client.stream(target, method, *args, timeout_s=options.timeout_s, **kwargs)
+            async with aclosing(items):
+                async for item in items:
+                    _print_item(item, options)
+        elif spec.get("upload"):
+            data = sys.stdin.buffer
+            _print(await client.upload(target, method, data, *args, timeout_s=options.timeout_s, **kwargs), options)
+        else:
+            repeat = bool(spec.get("idempotent"))
+            _print(
+                await client.call(target, method, *args, timeout_s=options.timeout_s, idempotent=repeat, **kwargs),
+                options,
+            )
+
+
+def _may(client: AsyncClient, target: str, method: str) -> bool:
+    methods = client.rights.get(target, ())
+    return method in methods or "*" in methods or method == "describe"
+
+
+def _instead(methods: Mapping[str, Any]) -> str:
+    return f"; there is {', '.join(map(clean, methods))}" if methods else ""
+
+
+async def describe(options: Options, target: str | None) -> None:
+    """Print what this client may use."""
+    async with options.client() as client:
+        components = await client.describe(target, timeout_s=options.timeout_s)
+    if options.json:
+        print(to_json(components, indent=2))
+        return
+    print("\n\n".join("\n".join(_described(name, component)) for name, component in components.items()))
+
+
+def _described(name: str, component: Mapping[str, Any]) -> list[str]:
+    if "error" in component:
+        return [f"{clean(name)}  (no answer: {clean(str(component['error']))})"]
+    lines = [f"{clean(name)}  {clean(_first_line(component))}".rstrip()]
+    for method, spec in component.get("methods", {}).items():
+        lines.append(INDENT + clean(method + signature(spec)))
+        lines += [INDENT * 3 + clean(line) for line in str(spec.get("doc", "")).splitlines() if line.strip()]
+    for topic, text in component.get("topics", {}).items():
+        lines.append(INDENT + clean(f"topic {topic}: {text}"))
+    return lines
+
+
+def _first_line(component: Mapping[str, Any]) -> str:
+    return str(component.get("doc", "")).partition("\n")[0]
+
+
+async def whoami(options: Options) -> None:
+    """Print who this client is to the host."""
+    async with options.client() as client:
+        info = {**client.session_info, "server": f"{client.host}:{client.port}"}
+        rights = {target: list(methods) for target, methods in client.rights.items()}
+    if options.json:
+        print(to_json({**info, "rights": rights}, indent=2))
+        return
+    ends = info.pop("session_ends_in_ms") // 60_000
+    print(to_text({**info, "session ends in": f"{ends} min"}))
+    rows = [{"target": target, "methods": " ".join(methods)} for target, methods in sorted(rights.items())]
+    print("\n".join(("", *table(rows))) if rows else "no rights: no policy line names this client")
+
+
+def _print(value: object, options: Options) -> None:
+    """Print a result; bytes go out raw unless a person is reading."""
+    if options.json:
+        print(to_json(value, indent=2))
+    elif isinstance(value, bytes) and not sys.stdout.isatty():
+        sys.stdout.buffer.write(value)
+    elif isinstance(value, str) and not sys.stdout.isatty():
+        print(value)
+    elif value is not None:
+        print(to_text(value))
+
+
+def _print_item(item: object, options: Options) -> None:
+    if isinstance(item, bytes) and not options.json and not sys.stdout.isatty():
+        sys.stdout.buffer.write(item)
+        sys.stdout.buffer.flush()
+    else:
+        print(to_json(item) if options.json else to_line(item), flush=True)
