@@ -321,13 +321,15 @@ def _orphaned(base: Path) -> int:
 
 def refusals(base: Path) -> Facts:
     """Ways to end before anything runs."""
-    return {
+    found: Facts = {
         "thread": _outcome(lambda: _thread_first(base)),
         "folder": _outcome(lambda: _folder_kept(base)),
         "unreadable": _outcome(lambda: _unreadable(base)),
         "absent": _outcome(lambda: _absent(base)),
         "orphaned": _outcome(lambda: _orphaned(base)),
     }
+    (base / "closed").chmod(0o700)  # so that it can be removed
+    return found
 
 
 def _fail() -> int:
