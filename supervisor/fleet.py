@@ -14,17 +14,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from tlsrt.channels.control import ControlChannel, control_pair
-from tlsrt.channels.life import LIFE, LoopState
+from tlsrt.channels.control import control_pair
+from tlsrt.channels.life import FailCode, LoopState
 from tlsrt.errors import PeerError, TlsrtError
 from tlsrt.supervisor.deaths import failure_reason, send_signal
 from tlsrt.supervisor.heartbeat import HeartbeatMonitor
+from tlsrt.supervisor.life_line import LifeLine
 from tlsrt.supervisor.lifecycle import Event
 from tlsrt.supervisor.member import Beat, Member
 from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Common, LoopStart
 
-MAX_RECORDS_PER_S = 50  # an honest loop sends two beats; the bound keeps one loop from taking the supervisor's time
 LAST_WORDS_S = 1.0  # for a loop that said it failed, or closed its channel, to end by itself
 
 Fields = Sequence[Any]
@@ -51,6 +51,7 @@ class Fleet:
         self.on_active: Callable[[Member], None] = lambda member: None
         self.on_drained: Callable[[Member], None] = lambda member: None
         self.on_dead: Callable[[Member], None] = lambda member: None  # while stopping
+        self.on_hopeless: Callable[[Member], None] = lambda member: None  # the host cannot give its sandbox
         self._handlers: Mapping[str, Callable[[Member, Fields], None]] = {
             "confined": self._confined,
             "sealed": self._sealed,
@@ -60,6 +61,10 @@ class Fleet:
             "drained": self._drained,
             "failed": self._failed,
         }
+
+    def member(self, name: str) -> Member:
+        """Return the loop of that name."""
+        return next(member for member in self.members if member.name == name)
 
     def living(self) -> Iterator[Member]:
         return (member for member in self.members if member.is_living)
@@ -88,7 +93,7 @@ class Fleet:
             log=member.log,
             keep=(self._common.lock,),
         )
-        member.life = ControlChannel(ours, LIFE)
+        member.life = LifeLine(ours)
         problem = ""
         try:
             member.child = self._common.parts.spawn(partial(self._common.parts.loop_body, start))
@@ -128,25 +133,14 @@ class Fleet:
     def _hear(self, member: Member) -> None:
         while member.life is not None:
             try:
-                received = member.life.receive("loop", member.state)
-                if received is None:
-                    return
-                self._count(member)
+                received = member.life.receive(member.state, self._common.reactor.now)
             except PeerError as error:
-                if error.reason == "wrong_state" and member.state in (LoopState.DRAINING, LoopState.STOPPING):
-                    continue  # it was said before our word to stop arrived
                 self._misheard(member, error.reason)
                 return
-            name, fields, _ = received
+            if received is None:
+                return
+            name, fields = received
             self._handlers[name](member, fields)
-
-    def _count(self, member: Member) -> None:
-        now = self._common.reactor.now
-        if now - member.records_since >= 1.0:
-            member.records_since, member.records = now, 0
-        member.records += 1
-        if member.records > MAX_RECORDS_PER_S:
-            raise PeerError("flood")
 
     def _misheard(self, member: Member, reason: str) -> None:
         if reason != "closed":
@@ -204,6 +198,10 @@ class Fleet:
     def _failed(self, member: Member, fields: Fields) -> None:
         components = [component.address for component in self._common.config.components_of(member.name)]
         code, index = fields
+        if member.state is LoopState.SPAWNED and code == FailCode.SANDBOX:
+            member.hopeless = "sandbox"
+        elif code == FailCode.IMPORT and not member.was_active:
+            member.hopeless = "import"
         member.condemned = member.condemned or failure_reason(code, index, components, member.log_path)
         member.move(Event.FAILED)
         self.monitor.forget(member.name)
@@ -280,19 +278,24 @@ class Fleet:
         member.close_channels(self._common.reactor.forget)
         self.monitor.forget(member.name)
         self._office.gone(member.name, member.incarnation)
+        hopeless, member.hopeless = member.hopeless, ""
         if member.is_primary and was_up:
             for other in self.living():
                 self.tell(other, "primary_down")
         if self.stopping:
             self.on_dead(member)
+        elif hopeless == "sandbox" and not member.was_active:
+            member.move(Event.GIVE_UP)
+            self.on_hopeless(member)
         else:
-            self._decide(member, member.backoff.died(now, active_s))
+            delay_s = member.backoff.died(now, active_s)
+            self._decide(member, None if hopeless == "import" else delay_s)
 
     def _decide(self, member: Member, delay_s: float | None) -> None:
         console = self._common.console
         if delay_s is None:
             member.move(Event.GIVE_UP)
-            console.bad(member.name, "failed", f"{member.last_death}; died too often, see {member.log_path}")
+            console.bad(member.name, "failed", f"{member.last_death}; given up")
             self.activate_next()
             return
         when = f"again in {delay_s:g} s" if delay_s else "again at once"

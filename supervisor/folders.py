@@ -13,6 +13,7 @@ from tlsrt.errors import ConfigError
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_TO_PASS = 0o711  # every loop's uid passes through, none may list
 _PRIVATE = 0o700
+_LAST_LINE_BYTES = 500
 
 
 def make_folder(folder: Path) -> None:
@@ -45,6 +46,17 @@ def open_log(config: Config, name: str) -> int:
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from None
     return descriptor
+
+
+def last_line(path: str) -> str:
+    """Return the last line of a log, bounded; only for what our own code wrote before any foreign code ran."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _LAST_LINE_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return lines[-1].removeprefix("tlsrt: ") if lines else ""
 
 
 def _make_parents(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 
 def memory_kib(host_pid: int) -> int | None:
@@ -22,3 +23,22 @@ def memory_kib(host_pid: int) -> int | None:
             return int(file.read().split()[1]) * (os.sysconf("SC_PAGE_SIZE") // 1024)
     except (OSError, ValueError, IndexError):
         return None
+
+
+def age_s(host_pid: int) -> float:
+    """Return how long ago a process began, in seconds, to 10 ms (proc_pid_stat(5), starttime); 0 if unknown."""
+    try:
+        with open(f"/proc/{host_pid}/stat", encoding="ascii", errors="replace") as file:
+            started_ticks = int(file.read().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started_ticks / os.sysconf("SC_CLK_TCK"))
+
+
+def parent_host_pid() -> int:
+    """Return the pid of our parent as the host sees it (getppid(2) is 0 across a pid namespace); 0 if unknown."""
+    try:
+        with open("/proc/self/stat", encoding="ascii", errors="replace") as file:
+            return int(file.read().rpartition(")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0

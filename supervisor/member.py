@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tlsrt.channels.control import ControlChannel
 from tlsrt.channels.life import LoopState
 from tlsrt.config.schema import LoopConfig
+from tlsrt.supervisor.life_line import LifeLine
 from tlsrt.supervisor.lifecycle import LIVING, TRUSTED, Backoff, Event, advance
 from tlsrt.supervisor.parts import Child
 from tlsrt.supervisor.reactor import Timer
@@ -40,7 +40,7 @@ class Member:
     state: LoopState = LoopState.DOWN
     incarnation: int = 0
     child: Child | None = None
-    life: ControlChannel | None = None
+    life: LifeLine | None = None
     authority_end: int = -1  # of the trust pair; kept for an authority that comes again
     loop_end: int = -1  # of the trust pair; only until the fork
     spawned_at: float = 0.0
@@ -49,13 +49,12 @@ class Member:
     activating: bool = False
     restarts: int = 0
     last_death: str | None = None
+    hopeless: str = ""  # "sandbox" or "import": trying again would end the same way
     condemned: str | None = None  # why it was killed, until it is dead
     attested_epoch: int | None = None
     beat: Beat | None = None
     backoff: Backoff = field(default_factory=Backoff)
     deadline: Timer | None = None
-    records: int = 0  # life records in the current second
-    records_since: float = 0.0
 
     @property
     def name(self) -> str:

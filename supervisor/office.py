@@ -16,8 +16,9 @@ from typing import Any
 
 from tlsrt.channels.control import ControlChannel, control_pair
 from tlsrt.channels.trust import OFFICE
-from tlsrt.errors import ConfigError, PeerError, TlsrtError
+from tlsrt.errors import EX_UNAVAILABLE, ConfigError, PeerError, TlsrtError
 from tlsrt.supervisor.deaths import send_signal
+from tlsrt.supervisor.folders import last_line
 from tlsrt.supervisor.heartbeat import HeartbeatMonitor
 from tlsrt.supervisor.lifecycle import Backoff
 from tlsrt.supervisor.parts import AuthorityStart, Child, Common
@@ -29,10 +30,11 @@ NAME = "authority"
 class Office:
     """The one authority, over all its incarnations."""
 
-    def __init__(self, common: Common, boot_nonce: bytes, log: int, monitor: HeartbeatMonitor) -> None:
+    def __init__(self, common: Common, boot_nonce: bytes, log: int, monitor: HeartbeatMonitor, log_path: str) -> None:
         self._common = common
         self._boot_nonce = boot_nonce
         self._log = log
+        self._log_path = log_path
         self._monitor = monitor
         self._channel: ControlChannel | None = None
         self._deadline: Timer | None = None
@@ -40,6 +42,7 @@ class Office:
         self._booted_at: float | None = None
         self._condemned: str | None = None
         self._beaten = False
+        self._ever_booted = False
         self.child: Child | None = None
         self.measurement = -1  # memfd of what was measured before anything ran; the same for every boot
         self.spawned_at = 0.0
@@ -56,6 +59,7 @@ class Office:
         self.on_epoch: Callable[[], None] = lambda: None
         self.on_event: Callable[[str, str], None] = lambda word, sentence: None
         self.on_refused: Callable[[list[str]], None] = lambda sentences: None
+        self.on_unconfined: Callable[[str], None] = lambda reason: None
         self.on_given_up: Callable[[], None] = lambda: None
         self.on_dead: Callable[[], None] = lambda: None  # while stopping
 
@@ -195,6 +199,7 @@ class Office:
         self.warnings = [str(warning) for warning in warnings]
         self._cancel_deadline()
         self._booted_at = now
+        self._ever_booted = True
         self._monitor.watch(NAME, now)
         self.on_booted()
 
@@ -232,6 +237,9 @@ class Office:
         self._close_channel()
         if self.stopping:
             self.on_dead()
+            return
+        if reason == f"exit code {EX_UNAVAILABLE}" and not self._ever_booted:
+            self.on_unconfined(last_line(self._log_path) or reason)  # its sandbox failed: the next one would, too
             return
         delay_s = self._backoff.died(now, served_s)
         if delay_s is None:

@@ -37,6 +37,7 @@ class Shutdown:
         self._hurrying = False
         self._killed = False
         self.is_running = False
+        self.quiet = False  # print no line per process
 
     def begin(self) -> None:
         """Start it; beginning again changes nothing."""
@@ -110,6 +111,8 @@ class Shutdown:
             self._next()
 
     def _report(self, name: str, how: str) -> None:
+        if self.quiet:
+            return
         elapsed_ms = (self._common.reactor.now - self._began) * 1000
         if self._killed:
             self._common.console.bad(name, "killed", f"after {elapsed_ms:.0f} ms")

@@ -10,6 +10,7 @@ from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.supervisor.authority_state import StateFile
 from tlsrt.supervisor.console import standard_console
+from tlsrt.supervisor.gauges import age_s, parent_host_pid
 from tlsrt.supervisor.identity import own_identity
 from tlsrt.supervisor.loops_start import check_code, make_parts
 from tlsrt.supervisor.supervisor import Supervisor
@@ -38,6 +39,7 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> i
         rootless=identity.rootless,
         warnings=warnings,
         death_pipe=death_pipe,
+        age_s=age_s(parent_host_pid()) if death_pipe is not None else 0.0,
     )
     return supervisor.run()
 

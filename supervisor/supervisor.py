@@ -16,12 +16,12 @@ from functools import partial
 from tlsrt.channels.life import LoopState
 from tlsrt.config.keys import boot_id
 from tlsrt.config.schema import Config
-from tlsrt.errors import EX_CONFIG, EX_UNAVAILABLE
+from tlsrt.errors import EX_UNAVAILABLE, ConfigError, SandboxError, TlsrtError
 from tlsrt.supervisor import status
 from tlsrt.supervisor.console import Console
 from tlsrt.supervisor.control_socket import ControlSocket, Request
 from tlsrt.supervisor.fleet import Fleet
-from tlsrt.supervisor.folders import make_folder, make_folders, open_log
+from tlsrt.supervisor.folders import last_line, make_folder, make_folders, open_log
 from tlsrt.supervisor.gauges import memory_kib
 from tlsrt.supervisor.heartbeat import HeartbeatMonitor, HeartbeatPolicy
 from tlsrt.supervisor.lifecycle import Event
@@ -32,10 +32,10 @@ from tlsrt.supervisor.office import NAME as AUTHORITY
 from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Common, Parts
 from tlsrt.supervisor.reactor import Reactor
+from tlsrt.supervisor.rounds import Rounds
 from tlsrt.supervisor.shutdown import Shutdown
 from tlsrt.supervisor.spawn import reap_strangers
 
-ATTEST_EVERY_S = 0.5  # one loop each time, in turn
 FATAL_EVENTS = ("offence", "unprepared", "unattested")  # of the authority about a loop
 
 
@@ -51,6 +51,7 @@ class Supervisor:
         rootless: bool = False,
         warnings: Sequence[str] = (),
         death_pipe: int | None = None,
+        age_s: float = 0.0,
         heartbeat: HeartbeatPolicy | None = None,
         lock_wait_s: float = WAIT_S,
     ) -> None:
@@ -60,21 +61,29 @@ class Supervisor:
         self._rootless = rootless
         self._death_pipe = death_pipe
         self._warnings = tuple(warnings)
+        self._age_s = age_s  # how long ago the operator's command began
         self._heartbeat = heartbeat or HeartbeatPolicy()
         self._lock_wait_s = lock_wait_s
         self._exit_code: int | None = None
         self._result = 0
         self._announced = False
-        self._attested_last = 0
+        self._refusal: TlsrtError | None = None
+        self._said_warnings: list[str] = []
 
     def run(self) -> int:
-        """Live until stopped; return the exit code. Raises ConfigError and AlreadyRunning before anything runs."""
+        """Live until stopped; return the exit code.
+
+        Raises AlreadyRunning and ConfigError before anything runs; ConfigError when the authority refuses to boot and
+        SandboxError when this host cannot confine a process, after everything was stopped again.
+        """
         reactor = Reactor()
         self._started_at = reactor.now
         try:
             self._begin(reactor)
             while self._exit_code is None:
                 reactor.run_once()
+            if self._refusal is not None:
+                raise self._refusal
             return self._exit_code
         finally:
             self._abandon()
@@ -107,16 +116,21 @@ class Supervisor:
             Member(loop, index, open_log(config, loop.name), str(config.log_dir / f"{loop.name}.log"))
             for index, loop in enumerate(config.loops)
         ]
-        self._office = Office(common, self._boot_nonce, open_log(config, AUTHORITY), monitor)
+        self._office = Office(
+            common, self._boot_nonce, open_log(config, AUTHORITY), monitor, str(config.log_dir / "authority.log")
+        )
         self._fleet = Fleet(common, self._office, members, listeners, monitor)
+        self._rounds = Rounds(common, self._fleet, self._office)
         self._shutdown = Shutdown(common, self._fleet, self._office, self._end)
         self._office.trust_ends = lambda: {m.name: m.authority_end for m in members if m.authority_end >= 0}
         self._office.on_booted = self._booted
-        self._office.on_epoch = self._attest_all
+        self._office.on_epoch = self._rounds.attest_all
         self._office.on_event = self._event
         self._office.on_refused = self._refused
+        self._office.on_unconfined = self._unconfined
         self._office.on_given_up = partial(self._fail, EX_UNAVAILABLE)
         self._fleet.on_active = self._active
+        self._fleet.on_hopeless = self._hopeless
         verbs = {"status": lambda request: self.status(), "stop": self._stop_verb}
         self._control = ControlSocket(common.reactor, config.run_dir, verbs, held=frozenset({"stop"}))
 
@@ -147,9 +161,7 @@ class Supervisor:
         self._office.measurement = _sealed_memory(self._parts.measure())  # while the children build their sandboxes
         if self._office.child is not None:
             self._office.boot()
-        reactor = self._common.reactor
-        reactor.call_later(self._heartbeat.round_s, self._round)
-        reactor.call_later(ATTEST_EVERY_S, self._attest_one)
+        self._rounds.begin()
 
     def _say_warnings(self) -> None:
         for warning in self._warnings:
@@ -158,8 +170,10 @@ class Supervisor:
     # What happens
 
     def _booted(self) -> None:
-        for warning in self._office.warnings:
-            self._console.warning(AUTHORITY, warning)
+        if self._office.warnings != self._said_warnings:  # an authority that comes again repeats them
+            self._said_warnings = self._office.warnings
+            for warning in self._office.warnings:
+                self._console.warning(AUTHORITY, warning)
         for member in self._fleet.members:
             if member.is_trusted:
                 self._fleet.announce(member)
@@ -179,7 +193,7 @@ class Supervisor:
         host = f"[{door.host}]" if ":" in door.host else door.host
         self._console.good(DOOR, "open", f"tls://{host}:{door.port} (TLS 1.3, mutual)")
         count = sum(member.state is LoopState.ACTIVE for member in self._fleet.members)
-        elapsed_s = self._common.reactor.now - self._started_at
+        elapsed_s = self._common.reactor.now - self._started_at + self._age_s
         bundle = self._config.path.parent / "admin.tlsrt"
         option = "" if bundle == bundle.cwd() / "var" / "admin.tlsrt" else f"--bundle {bundle} "
         self._console.plain(
@@ -187,9 +201,22 @@ class Supervisor:
         )
 
     def _refused(self, sentences: list[str]) -> None:
-        for sentence in sentences:
-            self._console.bad(AUTHORITY, "refused", sentence)
-        self._fail(EX_CONFIG)
+        self._refuse(ConfigError(sentences))
+
+    def _unconfined(self, reason: str) -> None:
+        self._refuse(SandboxError(AUTHORITY, reason))
+
+    def _hopeless(self, member: Member) -> None:
+        self._refuse(SandboxError(member.name, last_line(member.log_path) or member.last_death or "unknown"))
+
+    def _refuse(self, error: TlsrtError) -> None:
+        """End because of an error that the command line will say; what has not served yet is killed without words."""
+        self._refusal = self._refusal or error
+        if any(member.was_active for member in self._fleet.members):
+            self._shutdown.begin()
+        else:
+            self._shutdown.quiet = True
+            self._shutdown.hurry()
 
     def _fail(self, code: int) -> None:
         self._result = self._result or code
@@ -218,36 +245,6 @@ class Supervisor:
         children = [*(member.child for member in self._fleet.members), self._office.child]
         reap_strangers([child.pid for child in children if child is not None])
 
-    # Rounds
-
-    def _round(self) -> None:
-        if self._shutdown.is_running:
-            return
-        for name in self._monitor.judge(self._common.reactor.now):
-            if name == AUTHORITY:
-                self._office.condemn("heartbeat")
-            else:
-                self._fleet.condemn(self._member(name), Event.HUNG, "heartbeat")
-        self._common.reactor.call_later(self._heartbeat.round_s, self._round)
-
-    def _attest_one(self) -> None:
-        if self._shutdown.is_running:
-            return
-        members = self._fleet.members
-        self._attested_last = (self._attested_last + 1) % len(members)
-        member = members[self._attested_last]
-        if member.is_trusted:
-            self._fleet.attest(member)
-        self._common.reactor.call_later(ATTEST_EVERY_S, self._attest_one)
-
-    def _attest_all(self) -> None:
-        for member in self._fleet.members:
-            if member.is_trusted and not self._fleet.stopping and self._fleet.attest(member):
-                self._fleet.announce(member)
-
-    def _member(self, name: str) -> Member:
-        return next(member for member in self._fleet.members if member.name == name)
-
     # Status and end
 
     def status(self) -> status.Document:
@@ -273,6 +270,8 @@ class Supervisor:
         remove_sockets(self._config)
         self._control.close()
         self._exit_code = self._result
+        if self._shutdown.quiet:
+            return
         self._console.plain("supervisor", "stopped", "" if not self._result else f"exit code {self._result}")
 
     def _abandon(self) -> None:
