@@ -1,0 +1,342 @@
+"""A whole tlsrt host that runs: `init`, the real supervisor in its own process, status, logs, clients, an end.
+
+    with RunningHost(components={"third/notes": {"class": "notes:Notes"}}, packages=[FOLDER],
+                     policy={"client/admin -> third/notes": "*"}) as host:
+        host.client().call("third/notes", "add", "hello")
+
+Or as a fixture that prints every log when a test fails (module or session scope keeps a suite fast: a host needs
+about a second to come up):
+
+    @pytest.fixture(scope="module")
+    def host(request): yield from running(request, policy={...})
+
+Nothing here waits for a time to pass: `start` and `wait_for` wait for lines of the console. Leaving the block stops
+the host and proves that no process of it is left: neither one that was ever its child, nor one with its mark in the
+environment, nor one that holds its start lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import secrets
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+import pytest
+import yaml
+
+from support.environment import make_environment
+from tlsrt import Client
+from tlsrt.config import pki
+from tlsrt.config.bundle import Bundle, read_bundle, write_bundle
+from tlsrt.config.init import initialise, seal
+from tlsrt.config.load import load_config
+from tlsrt.config.schema import Config
+from tlsrt.supervisor.control_client import ControlClient
+
+MARK = "TLSRT_TEST_HOST"
+COVERAGE = "TLSRT_COVERAGE_PIPE"
+READY_S = 30.0
+_LAUNCH = (
+    "import sys; from tlsrt.supervisor.launcher import launch; sys.exit(launch(sys.argv[2:], program=sys.argv[1]))"
+)
+_INNER = "from tlsrt.supervisor.launcher import inner; inner()"
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+class RunningHost:
+    """One installation, started and stopped at will. Keyword arguments are what goes into its YAML.
+
+    `clients` are names besides admin that get a certificate and a bundle; `packages` are folders of Python packages
+    that components come from; `extra` is any more YAML. `prelude` is Python text that runs in the supervisor before
+    anything else, to make a constant smaller: use it only where the configuration has no setting.
+    """
+
+    def __init__(
+        self, *, components: Mapping[str, Any] | None = None, policy: Mapping[str, Any] | None = None,
+        limits: Mapping[str, Any] | None = None, clients: Sequence[str] = (), packages: Sequence[Path] = (),
+        extra: Mapping[str, Any] | None = None, prelude: str = "",
+    ) -> None:  # fmt: skip
+        self.base = Path(tempfile.mkdtemp(prefix="tlsrt."))  # short: a socket's path has 108 bytes
+        self.base.chmod(0o755)
+        self.folder = self.base / "d"
+        self.config_path = self.folder / "tlsrt.yaml"
+        self.port = free_port()
+        self.prelude = prelude
+        self.process: subprocess.Popen[bytes] | None = None
+        self.console: list[str] = []
+        self._rest = b""
+        self._mark = secrets.token_hex(8)
+        self._clients: list[Client] = []
+        self._ever: dict[int, psutil.Process] = {}
+        self.python = make_environment(self.base / "env", packages) if packages else Path(sys.executable)
+        sys_path = [str(self.base / "env" / "code")] if packages else []
+        added = {"components": components, "policy": policy, "limits": limits, **dict(extra or {})}
+        sys.path += sys_path
+        try:
+            self._install({key: value for key, value in added.items() if value}, clients)
+        finally:
+            sys.path[:] = [entry for entry in sys.path if entry not in sys_path]
+
+    def _install(self, added: Mapping[str, Any], clients: Sequence[str]) -> None:
+        initialise(self.folder, host="127.0.0.1", port=self.port, now=datetime.now(UTC))
+        document = yaml.safe_load(self.config_path.read_text())
+        for key, value in added.items():
+            known = document.get(key)
+            document[key] = {**known, **value} if isinstance(known, dict) else value
+        for name in clients:
+            document["clients"][name] = {"fingerprint": pki.fingerprint(self.issue_client(name)).hex()}
+        self.config_path.write_text(yaml.safe_dump(document, sort_keys=False))
+        self.config = load_config(self.config_path)
+        seal(self.config)
+
+    def issue_client(self, name: str) -> bytes:
+        """Make a certificate and a bundle for a client, listed or not; return the certificate, PEM."""
+        ca = pki.Issued((self.folder / "ca.crt").read_bytes(), (self.folder / "ca.key").read_bytes())
+        issued = pki.issue_client(ca, self.admin.install_id, name, datetime.now(UTC))
+        write_bundle(
+            self.folder / f"{name}.tlsrt",
+            Bundle(
+                1, self.admin.install_id, name, "127.0.0.1", self.port, "127.0.0.1", ca.certificate_pem,
+                issued.certificate_pem, issued.key_pem, self.admin.issuer_public,
+            ),
+        )  # fmt: skip
+        return issued.certificate_pem
+
+    config: Config
+
+    @property
+    def admin(self) -> Bundle:
+        return self.bundle("admin")
+
+    def bundle(self, name: str) -> Bundle:
+        """Return the bundle of a client."""
+        return read_bundle(self.folder / f"{name}.tlsrt")
+
+    # -- life --------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.print_logs()
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.print_logs()
+        self.close()
+
+    def start(self) -> None:
+        """Start the supervisor and wait for its `ready`."""
+        environment = {**os.environ, MARK: self._mark}
+        pipes = [int(environment[COVERAGE])] if COVERAGE in environment else []
+        self.console, self._rest = [], b""
+        with (self.base / "errors").open("ab") as errors:
+            self.process = subprocess.Popen(
+                [str(self.python), "-I", "-B", "-c", _LAUNCH, f"{self.prelude}\n{_INNER}", "--config",
+                 str(self.config_path)],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=environment, cwd=self.base,
+                pass_fds=pipes,
+            )  # fmt: skip
+        self.wait_for("^ready ", timeout_s=READY_S)
+        self._note_processes()
+
+    def stop(self) -> int:
+        """Stop the host in order and return the exit status; clients made here are closed."""
+        for client in self._clients:
+            client.close()
+        self._clients.clear()
+        process, self.process = self.process, None
+        if process is None:
+            return 0
+        self._note_processes()
+        with process:
+            process.send_signal(signal.SIGTERM)
+            try:
+                self._console_end(process)
+                return process.wait(READY_S)
+            except BaseException:
+                process.kill()
+                raise
+
+    def restart(self) -> None:
+        """Stop and start: another boot of the same installation."""
+        self.stop()
+        self.start()
+
+    def close(self) -> None:
+        """Stop, prove that no process is left, and remove every file."""
+        try:
+            self.stop()
+        finally:
+            left = self._left()
+            for process in left:
+                process.kill()
+            shutil.rmtree(self.base)
+        assert not left, f"processes of the host outlived it: {left}"
+
+    def _console_end(self, process: subprocess.Popen[bytes]) -> None:
+        """Read to the end, so that the last lines are there and nobody waits for a full pipe."""
+        limit = time.monotonic() + READY_S
+        while self._read_some(process, limit):
+            continue
+
+    def _note_processes(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            for child in psutil.Process(self.process.pid).children(recursive=True):
+                self._ever[child.pid] = child
+
+    def _left(self) -> list[psutil.Process]:
+        marked = [process for process in psutil.process_iter() if _mark_of(process.pid) == self._mark]
+        known = [process for process in self._ever.values() if process.is_running()]
+        if not marked and not known and (self.config.state_dir / "lock").exists():
+            descriptor = os.open(self.config.state_dir / "lock", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # an error here: somebody still holds it
+            finally:
+                os.close(descriptor)
+        return [*marked, *known]
+
+    # -- what it says ------------------------------------------------------------------------------------------
+
+    def wait_for(self, pattern: str, *, after: int = 0, timeout_s: float = READY_S) -> str:
+        """Wait for a line of the console, number `after` or later, that matches; return it."""
+        limit = time.monotonic() + timeout_s
+        seen = after
+        assert self.process is not None, "the host is not started"
+        while True:
+            for line in self.console[seen:]:
+                if re.search(pattern, line):
+                    return line
+            seen = max(after, len(self.console))
+            if not self._read_some(self.process, limit):
+                raise AssertionError(f"the host ended before it said {pattern!r}:\n{self._transcript()}")
+
+    def _read_some(self, process: subprocess.Popen[bytes], limit: float) -> bool:
+        assert process.stdout is not None
+        descriptor = process.stdout.fileno()
+        if not select.select([descriptor], [], [], max(0.0, limit - time.monotonic()))[0]:
+            raise AssertionError(f"the host did not say in time what was expected:\n{self._transcript()}")
+        piece = os.read(descriptor, 65536)
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        self.console += [line.decode() for line in lines]
+        return bool(piece)
+
+    def _transcript(self) -> str:
+        return "\n".join(self.console) + "\n" + (self.base / "errors").read_text()
+
+    def log(self, name: str) -> str:
+        """Return the log of a loop, or of the authority."""
+        path = self.config.log_dir / f"{name}.log"
+        return path.read_text() if path.exists() else ""
+
+    def print_logs(self) -> None:
+        """Print console, standard error and all logs, for whoever looks at a failed test."""
+        print(f"-- console of {self.folder}\n{self._transcript()}")
+        if hasattr(self, "config"):
+            for path in sorted(self.config.log_dir.glob("*.log")):
+                print(f"-- {path.name}\n{path.read_text()}")
+
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `tlsrt-supervisor` with these arguments and this host's configuration."""
+        return subprocess.run(
+            [str(self.python), "-I", "-B", "-m", "tlsrt.supervisor.cli", *arguments, "--config", str(self.config_path)],
+            capture_output=True, text=True, timeout=60, cwd=self.base,
+        )  # fmt: skip
+
+    def status(self) -> dict[str, Any]:
+        """Return the document of `status --json`, asked over the control socket."""
+        client = ControlClient(self.config.run_dir)
+        try:
+            return client.ask("status")
+        finally:
+            client.close()
+
+    def loop(self, name: str) -> dict[str, Any]:
+        """Return one loop's entry of the status."""
+        entry: dict[str, Any] = next(loop for loop in self.status()["loops"] if loop["name"] == name)
+        return entry
+
+    def until(self, true: Callable[[dict[str, Any]], bool], what: str, *, timeout_s: float = 10.0) -> dict[str, Any]:
+        """Ask for the status until it is as wanted; return it. It changes with the loops' beats, twice a second."""
+        limit = time.monotonic() + timeout_s
+        while True:
+            document = self.status()
+            if true(document):
+                return document
+            assert time.monotonic() < limit, f"the status never showed {what}: {json.dumps(document)}"
+            select.select([], [], [], 0.02)  # the control socket tells no changes
+
+    # -- who is there ------------------------------------------------------------------------------------------
+
+    def pids(self) -> dict[str, int]:
+        """Return the host pids of launcher, supervisor, authority and loops."""
+        document = self.status()
+        assert self.process is not None
+        loops = {loop["name"]: int(loop["pid"]) for loop in document["loops"] if loop["pid"]}
+        trusted = {name: int(document[name]["pid"]) for name in ("supervisor", "authority") if document[name]["pid"]}
+        return {"launcher": self.process.pid, **trusted, **loops}
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
+        """Send a signal to launcher, supervisor, authority or a loop; return its host pid."""
+        self._note_processes()
+        pid = self.pids()[name]
+        os.kill(pid, number)
+        return pid
+
+    def respawn(self, loop: str) -> str:
+        """Kill a loop and wait until the next incarnation is active; return the line that says so."""
+        before = len(self.console)
+        self.kill(loop)
+        line = self.wait_for(rf"^{re.escape(loop)} +active ", after=before)
+        self._note_processes()
+        return line
+
+    def client(self, name: str = "admin") -> Client:
+        """Return a new connected client, closed with the host at the latest."""
+        client = Client(self.bundle(name))
+        self._clients.append(client)
+        return client
+
+
+def _mark_of(pid: int) -> str:
+    try:
+        data = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:  # gone, or not ours to see
+        return ""
+    found = re.search(rb"(?:^|\0)%s=([0-9a-f]+)" % MARK.encode(), data)
+    return found[1].decode() if found else ""
+
+
+def running(request: pytest.FixtureRequest, **options: Any) -> Iterator[RunningHost]:
+    """The body of a fixture: a host that runs, with all logs printed if a test failed meanwhile."""
+    failed = request.session.testsfailed
+    with RunningHost(**options) as host:
+        yield host
+        if request.session.testsfailed > failed:
+            host.print_logs()
