@@ -95,6 +95,9 @@ class RunningHost:
         sys.path += sys_path
         try:
             self._install({key: value for key, value in added.items() if value}, clients)
+        except BaseException:
+            shutil.rmtree(self.base)
+            raise
         finally:
             sys.path[:] = [entry for entry in sys.path if entry not in sys_path]
 
@@ -106,7 +109,8 @@ class RunningHost:
             document[key] = {**known, **value} if isinstance(known, dict) else value
         for name in clients:
             document["clients"][name] = {"fingerprint": pki.fingerprint(self.issue_client(name)).hex()}
-        self.config_path.write_text(yaml.safe_dump(document, sort_keys=False))
+        separate = json.loads(json.dumps(document))  # equal parts would become aliases, which are refused
+        self.config_path.write_text(yaml.safe_dump(separate, sort_keys=False))
         self.config = load_config(self.config_path)
         seal(self.config)
 
