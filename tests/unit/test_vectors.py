@@ -1,0 +1,115 @@
+"""Every test vector against the code, and the recorded session against a client that knows PROTOCOL.md only."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from support import stranger
+from support.vectors import FOLDER, cases, files, load, run
+from vectors import generate
+
+from tlsrt import channels, loops
+
+CASES = [
+    pytest.param(operation, given, case["expect"], passes, id=f"{name}: {case['name']}")
+    for name in files()
+    for passes, operation, case, given in cases(name)
+]
+# Reasons that no single message brings about here: a full table, the authority's own words, what only it can meet.
+UNREACHED = {"too_many_sessions", "right_without_session", "open_ephemeral"}
+
+
+@pytest.mark.parametrize(("operation", "given", "expect", "passes"), CASES)
+def test_the_code_agrees(operation: str, given: dict[str, Any], expect: dict[str, Any], passes: bool) -> None:
+    assert run(operation, given) == expect
+    assert passes == ("reason" not in expect)
+
+
+def test_there_are_enough() -> None:
+    passing = sum(len(load(name)["must_pass"]) for name in files())
+    failing = sum(len(load(name)["must_fail"]) for name in files())
+    assert passing >= 60 and failing >= 200
+    for name in files():
+        tree = load(name)
+        assert tree["must_pass"] and (tree["must_fail"] or name == "keys")
+        names = [case["name"] for case in tree["must_pass"] + tree["must_fail"]]
+        assert len(names) == len(set(names)), f"two cases of {name} have one name"
+
+
+def test_every_reason_of_the_code_is_in_a_vector() -> None:
+    told = {case["expect"]["reason"] for name in files() for passes, _, case, _ in cases(name) if not passes}
+    rooms = {Path(room.__path__[0]) for room in (channels, loops)}
+    known: set[str] = set()
+    for room in rooms:
+        for module in ("frame", "token", "verifier", "endpoint", "grant", "stream", "body", "gate"):
+            path = room / f"{module}.py"
+            if path.exists():
+                known |= set(_reasons(ast.parse(path.read_text())))
+    assert len(known) > 40
+    assert known - told == UNREACHED
+    assert told <= known
+
+
+def _reasons(tree: ast.AST) -> list[str]:
+    """The words with which PeerError is raised, and the ones handed to `_array_untrusted`."""
+    return [
+        str(node.args[-1].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("PeerError", "_array_untrusted")
+        and isinstance(node.args[-1], ast.Constant)
+    ]
+
+
+def test_the_files_are_what_the_generator_writes() -> None:
+    assert generate.stale() == []
+
+
+def test_a_changed_a_missing_and_a_foreign_file_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in FOLDER.glob("*.json"):
+        if path.name != "stored.json":
+            shutil.copy(path, tmp_path)
+    monkeypatch.setattr(generate, "FOLDER", tmp_path)
+    assert generate.stale() == []
+    gate = tmp_path / "gate.json"
+    gate.write_text(re.sub(r'"reason": "replay"', '"reason": "reply"', gate.read_text(), count=1))
+    (tmp_path / "keys.json").unlink()
+    (tmp_path / "foreign.json").write_text("{}")
+    assert generate.stale() == ["foreign.json", "gate.json", "keys.json"]
+
+
+def test_a_stranger_derives_every_key_of_the_host() -> None:
+    given, steps = _session()
+    found = stranger.host_keys(given)
+    assert len(found) == 11
+    assert found == {name: steps[name] for name in found}
+
+
+def test_a_stranger_takes_the_grant_and_makes_the_same_request() -> None:
+    given, steps = _session()
+    grant = stranger.take_grant(given, steps, steps["issuer_public"])
+    assert grant[12] == steps["proof_key"] and grant[13][0][2] == steps["request_key"]
+    assert stranger.ask(given, grant) == steps["request_frame"]
+    assert stranger.read_reply(grant, steps["reply_frame"]) == "value of a"
+
+
+@pytest.mark.parametrize("name", ["challenge_sent", "open_sent", "granted_sent"])
+def test_a_stranger_notices_a_changed_byte(name: str) -> None:
+    given, steps = _session()
+    changed = steps[name][:-1] + bytes((steps[name][-1] ^ 1,))
+    if name == "challenge_sent":  # its last byte is the time, which nobody signs: change the challenge itself
+        changed = steps[name].replace(bytes.fromhex(given["challenge"]), bytes(32))
+    with pytest.raises((AssertionError, InvalidSignature)):
+        stranger.take_grant(given, {**steps, name: changed}, steps["issuer_public"])
+
+
+def _session() -> tuple[dict[str, Any], dict[str, bytes]]:
+    tree = load("session")
+    return tree["given"], {step["name"]: bytes.fromhex(step["value"]) for step in tree["steps"]}
