@@ -275,11 +275,8 @@ class RunningHost:
 
     def status(self) -> dict[str, Any]:
         """Return the document of `status --json`, asked over the control socket."""
-        client = ControlClient(self.config.run_dir)
-        try:
+        with ControlClient(self.config.run_dir) as client:
             return client.ask("status")
-        finally:
-            client.close()
 
     def loop(self, name: str) -> dict[str, Any]:
         """Return one loop's entry of the status."""
