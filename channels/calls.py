@@ -54,11 +54,12 @@ _REFUSALS = frozenset({"rejected", "stale", "busy", "unavailable", "locked"})
 class _Open:
     """One open call."""
 
-    __slots__ = ("credit", "frame", "future", "inbox", "target")
+    __slots__ = ("credit", "deadline", "frame", "future", "inbox", "target")
 
-    def __init__(self, target: str, frame: bytes) -> None:
+    def __init__(self, target: str, frame: bytes, deadline: int = 0) -> None:
         self.target = target
         self.frame = frame
+        self.deadline = deadline  # BOOTTIME, ms; 0: a stream, which lives as long as it is renewed
         self.future: asyncio.Future[Any] | None = None
         self.inbox: Inbox[Any] | None = None
         self.credit: Credit | None = None
@@ -87,6 +88,8 @@ class Caller:
         self._up.set()
         self._waiting = 0
         self._waiting_max = waiting_max
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0
         endpoint.on_new_mailbox = self._recipient_restarted
 
     # -- the channel's state ----------------------------------------------------------------------------------
@@ -150,15 +153,11 @@ class Caller:
             await asyncio.sleep(0.005)  # a restarted peer serves again after about this long
 
     async def _once(self, target: str, method: str, body: bytes, deadline: int) -> Any:
-        loop = asyncio.get_running_loop()
         seq, frame = self.endpoint.seal_request(Kind.REQUEST, target, method, body, deadline)
-        call = self._calls[seq] = _Open(target, frame)
-        future = call.future = loop.create_future()
-        timer = loop.call_later(
-            max(0, deadline - self._clock()) / 1000,
-            call.fail,
-            DeadlineExceeded(f"{target} {method}: no answer in time"),
-        )
+        call = self._calls[seq] = _Open(target, frame, deadline)
+        future = call.future = asyncio.get_running_loop().create_future()
+        if not self._alarm_at or deadline < self._alarm_at:
+            self._set_alarm(deadline)
         try:
             self._send(frame)
             return await future
@@ -166,8 +165,25 @@ class Caller:
             self._cancel(target, method, seq)
             raise
         finally:
-            timer.cancel()
             del self._calls[seq]
+
+    def _set_alarm(self, deadline: int) -> None:
+        """Have one timer, at the earliest deadline of all open calls: a timer per call costs more than its call."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = deadline
+        left_s = max(0, deadline - self._clock()) / 1000
+        self._alarm = asyncio.get_running_loop().call_later(left_s, self._on_alarm)
+
+    def _on_alarm(self) -> None:
+        now = self._clock()
+        self._alarm, self._alarm_at = None, 0
+        for call in list(self._calls.values()):
+            if 0 < call.deadline <= now:
+                call.fail(DeadlineExceeded(f"{call.target}: no answer in time"))
+        left = [call.deadline for call in self._calls.values() if call.deadline > now]
+        if left:
+            self._set_alarm(min(left))
 
     def stream(
         self, target: str, method: str, args: Sequence[object] = (), kwargs: Mapping[str, object] | None = None, *,
@@ -213,11 +229,12 @@ class Caller:
         await self._wait_until_up(deadline)
         body = encode_request(list(args), dict(kwargs or {}), None)
         seq, frame = self.endpoint.seal_request(Kind.REQUEST, target, method, body, deadline, flags=FLAG_UPLOAD)
-        call = self._calls[seq] = _Open(target, frame)
+        call = self._calls[seq] = _Open(target, frame, deadline)
         call.credit = Credit()
         loop = asyncio.get_running_loop()
         future = call.future = loop.create_future()
-        timer = loop.call_later(timeout_s, call.fail, DeadlineExceeded(f"{target} {method}: no answer in time"))
+        if not self._alarm_at or deadline < self._alarm_at:
+            self._set_alarm(deadline)
         feeding = loop.create_task(self._feed(call, target, method, seq, parts, deadline))
         try:
             self._send(frame)
@@ -230,7 +247,6 @@ class Caller:
             self._cancel(target, method, seq)
             raise
         finally:
-            timer.cancel()
             feeding.cancel()
             del self._calls[seq]
 

@@ -80,6 +80,7 @@ _HEADER_TYPES = (int, int, bytes, int, int, str, str, int, int, str, int, int, b
 _FRAME_TYPES = (bytes, bytes, bytes, bytes)
 _pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 _unpack = msgpack.unpackb
+_new = tuple.__new__  # a named tuple from a checked tuple; `_make` checks the length once more
 
 
 class Frame(NamedTuple):
@@ -123,10 +124,10 @@ def parse_frame_untrusted(data: bytes) -> Frame:
     parts = _unpack_untrusted(data)
     if type(parts) is not tuple or tuple(map(type, parts)) != _FRAME_TYPES:
         raise PeerError("not_a_frame")
-    frame = Frame._make(parts)
-    if len(frame.header) > HEADER_MAX or len(frame.token) > TOKEN_MAX or len(frame.body) > BODY_MAX + TAG_BYTES:
+    header, token, body, _ = parts
+    if len(header) > HEADER_MAX or len(token) > TOKEN_MAX or len(body) > BODY_MAX + TAG_BYTES:
         raise PeerError("oversize")
-    return frame
+    return _new(Frame, parts)
 
 
 def parse_header_untrusted(data: bytes) -> Header:
@@ -138,17 +139,25 @@ def parse_header_untrusted(data: bytes) -> Header:
         raise PeerError("unknown_version")
     if tuple(map(type, fields)) != _HEADER_TYPES:
         raise PeerError("not_a_header")
-    header = Header._make(fields)
-    _, kind, session, seq, part, src, dst, mailbox, gate, method, epoch, deadline, corr, flags = header
+    _, kind, session, seq, part, src, dst, mailbox, gate, method, epoch, deadline, corr, flags = fields
     if kind not in _KINDS:
         raise PeerError("unknown_kind")
     if len(session) != SESSION_BYTES or len(corr) not in (0, CORRELATION_BYTES):
         raise PeerError("not_a_header")
     if len(src) > NAME_MAX or len(dst) > NAME_MAX or len(method) > NAME_MAX:
         raise PeerError("name_too_long")
-    if min(seq, part, mailbox, gate, epoch, deadline, flags) < 0 or flags > 7 or seq > SEQ_MAX:
+    if (
+        seq < 0
+        or part < 0
+        or mailbox < 0
+        or gate < 0
+        or epoch < 0
+        or deadline < 0
+        or not 0 <= flags <= 7
+        or seq > SEQ_MAX
+    ):
         raise PeerError("out_of_range")
-    return header
+    return _new(Header, fields)
 
 
 def _unpack_untrusted(data: bytes) -> Any:

@@ -25,6 +25,7 @@ from tlsrt.errors import Busy, PeerError
 SOCKET_NAME = "primary.sock"
 HIGH_WATER = 64  # messages in libzmq, each way: what a crash can lose
 TURN_BUDGET = 64  # messages per turn, so that one busy link does not starve the others
+EARLY_FRAMES = 16  # a turn that makes more sends them in pieces, so that the next process works meanwhile
 _POLLIN, _POLLOUT, _NOBLOCK, _EVENTS = int(zmq.POLLIN), int(zmq.POLLOUT), int(zmq.NOBLOCK), int(zmq.EVENTS)
 
 
@@ -94,7 +95,9 @@ class Link:
         if len(self._queue) + len(self._messages) >= self._queue_max:
             raise Busy("the channel's queue is full")
         self._queue.append(frame)
-        if not self._scheduled:
+        if len(self._queue) >= EARLY_FRAMES:
+            self._flush()
+        if not self._scheduled:  # also after a flush: sending swallows the descriptor's edge
             self._schedule()
 
     def _schedule(self) -> None:

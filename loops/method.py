@@ -7,6 +7,7 @@ over its parameters. Binding raises InvalidArgument and nothing else, whatever t
 from __future__ import annotations
 
 import difflib
+import dis
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from tlsrt.loops.validate import compile_shape
 
 MARK = "__tlsrt_handler__"  # set by @handler on a function: whether it is idempotent
 _ASYNC: tuple[object, ...] = (AsyncIterator, AsyncGenerator, AsyncIterable)
+_SUSPENDING = frozenset({"SEND", "GET_AWAITABLE", "GET_ANEXT", "BEFORE_ASYNC_WITH", "YIELD_FROM"})
 _MISSING = inspect.Parameter.empty
 
 
@@ -44,6 +46,7 @@ class MethodSpec:
     stream: bool
     idempotent: bool
     upload_name: str | None = None
+    immediate: bool = False  # its body awaits nothing, so it can run without a task of its own
 
     @property
     def upload(self) -> bool:
@@ -180,4 +183,12 @@ def compile_method(owner: str, name: str, function: Callable[..., Any], *, idemp
         else:
             parameters.append(_parameter(parameter, annotation, place))
     doc = inspect.cleandoc(function.__doc__ or "")
-    return MethodSpec(name, doc, function, tuple(parameters), returns, stream, idempotent, upload)
+    immediate = not stream and upload is None and not _awaits(function)
+    return MethodSpec(name, doc, function, tuple(parameters), returns, stream, idempotent, upload, immediate)
+
+
+def _awaits(function: Callable[..., Any]) -> bool:
+    """Whether the body of a coroutine function can suspend: it has an await, an async for or an async with."""
+    if getattr(function, "__wrapped__", None) is not None:
+        return True  # a decorator's body is not the handler's
+    return any(instruction.opname in _SUSPENDING for instruction in dis.get_instructions(function))

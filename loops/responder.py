@@ -24,7 +24,7 @@ from tlsrt.channels.body import (
 from tlsrt.channels.endpoint import Endpoint, Opened
 from tlsrt.channels.flow import WINDOW, Credit, Inbox
 from tlsrt.channels.frame import FLAG_FINAL, FLAG_STREAM, FLAG_UPLOAD, Header, Kind, correlation
-from tlsrt.errors import Busy, CallError, Cancelled, Failed, InvalidArgument, PeerError, Unavailable
+from tlsrt.errors import Busy, CallError, Cancelled, Failed, InternalError, InvalidArgument, PeerError, Unavailable
 from tlsrt.loops.component import Component, find_method, invoke
 
 RUNNING_MAX = 1024  # requests of one component at a time
@@ -121,6 +121,9 @@ class Responder:
         except CallError as error:
             self._answer_now(request, Kind.ERROR, encode_error(error))
             return
+        if spec.immediate and key is None:
+            self._answer_at_once(request, work)
+            return
         if spec.stream:
             request.credit = Credit(WINDOW)
             run = self._run_stream(request, work)
@@ -128,10 +131,38 @@ class Responder:
             run = self._run_known(request, work)
         else:
             run = self._run_call(request, work, key)
+        self._spawn(request, run, work)
+
+    def _answer_at_once(self, request: _Running, work: Coroutine[Any, Any, object]) -> None:
+        """Run a handler that awaits nothing here and now: a task would cost more than most of them do."""
+        try:
+            work.send(None)
+        except StopIteration as end:
+            kind, body = self._encoded(request, end.value)
+        except CallError as error:
+            kind, body = Kind.ERROR, encode_error(error)
+        except Exception as error:  # as in _result
+            kind, body = Kind.ERROR, encode_error(self._fold(request, error))
+        else:
+            raise InternalError(f"{request.header.method} awaits, but was taken for a method that does not")
+        try:
+            self._send(self._sealed(request, kind, body, 0, 0))
+        except Busy:
+            self._spawn(request, self._answer(request, kind, body), None)
+        except Unavailable:
+            return
+
+    def _encoded(self, request: _Running, value: object) -> tuple[Kind, bytes]:
+        try:
+            return Kind.REPLY, encode_value(value)
+        except CallError as error:
+            return Kind.ERROR, encode_error(error)
+
+    def _spawn(self, request: _Running, run: Coroutine[Any, Any, None], work: Any) -> None:
         request.task = asyncio.get_running_loop().create_task(run)
         request.task.add_done_callback(lambda task: self._end(request, work))
         self._running[request.name] = request
-        self._set_deadline(request, header.deadline)
+        self._set_deadline(request, request.header.deadline)
 
     def _set_deadline(self, request: _Running, deadline: int) -> None:
         if request.timer is not None:
