@@ -48,6 +48,7 @@ class Link:
         self._queue: deque[bytes] = deque()
         self._queue_max = queue_max
         self._messages: deque[bytes] = deque()
+        self._held = 0  # frames inside the messages that ZeroMQ has not taken, at most
         self._scheduled = False
         self._open = False
 
@@ -88,11 +89,11 @@ class Link:
     @property
     def depth(self) -> int:
         """How many frames wait here."""
-        return len(self._queue) + len(self._messages)
+        return len(self._queue) + self._held
 
     def send(self, frame: bytes) -> None:
         """Queue a frame for this turn; raise Busy when the queue is full."""
-        if len(self._queue) + len(self._messages) >= self._queue_max:
+        if len(self._queue) + self._held >= self._queue_max:
             raise Busy("the channel's queue is full")
         self._queue.append(frame)
         if len(self._queue) >= EARLY_FRAMES:
@@ -138,15 +139,18 @@ class Link:
 
     def _flush(self) -> None:
         messages = self._messages
-        if self._queue:
-            messages.extend(join_messages(self._queue))
-            self._queue.clear()
-        while messages:
+        while messages or self._queue:
+            if not messages:
+                messages.extend(join_messages(self._queue))
+                self._held = len(self._queue)
+                self._queue.clear()
             try:
                 BackendSocket.send(self._socket, messages[0], _NOBLOCK)
             except zmq.Again:
                 return  # the descriptor wakes us when there is room
             messages.popleft()
+            if not messages:
+                self._held = 0
 
 
 assert MESSAGE_MAX >= FRAME_MAX

