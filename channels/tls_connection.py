@@ -122,13 +122,13 @@ class TlsConnection(asyncio.BufferedProtocol):
         self.heard = self._loop.time()
         before = self.engine.state
         plaintext = self.engine.receive_untrusted(bytes(self._view[:nbytes]))
-        if before is State.HANDSHAKE and self.engine.state is not State.HANDSHAKE:
-            self._shaken()
-        if plaintext and self._handler is not None:
-            try:
+        try:
+            if before is State.HANDSHAKE and self.engine.state is not State.HANDSHAKE:
+                self._shaken()
+            if plaintext and self._handler is not None:
                 self._handler.received_untrusted(plaintext)
-            except PeerError as error:
-                self.fail(error.reason)
+        except PeerError as error:
+            self.fail(error.reason)
         self._settle()
 
     def eof_received(self) -> bool:

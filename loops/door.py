@@ -79,7 +79,7 @@ class Door:
         self._note = note
         self._admission = Admission(self._limits.admission)
         self._clients: dict[int, _Client] = {}
-        self._listeners: list[socket.socket] = []
+        self._listeners: dict[int, socket.socket] = {}
         self._arriving: set[asyncio.Task[None]] = set()
         self._numbers = 0
         self._buffer = bytearray(READ_BYTES)
@@ -91,15 +91,17 @@ class Door:
     # -- accepting ---------------------------------------------------------------------------------------------
 
     def listen(self, descriptor: int) -> None:
-        """Accept on a dup of this listening socket from now on."""
+        """Accept on a dup of this listening socket from now on; once, however often it is said."""
+        if descriptor in self._listeners:
+            return
         listener = socket.socket(fileno=os.dup(descriptor))
         listener.setblocking(False)
-        self._listeners.append(listener)
+        self._listeners[descriptor] = listener
         self._loop.add_reader(listener.fileno(), self._accept, listener)
 
     def stop_listening(self) -> None:
         """Accept no more. The sockets themselves belong to the supervisor and stay open there."""
-        for listener in self._listeners:
+        for listener in self._listeners.values():
             self._loop.remove_reader(listener.fileno())
             listener.close()
         self._listeners.clear()
@@ -126,7 +128,7 @@ class Door:
         self._loop.call_later(ACCEPT_PAUSE_S, self._resume, listener)
 
     def _resume(self, listener: socket.socket) -> None:
-        if listener in self._listeners:
+        if listener in self._listeners.values():
             self._loop.add_reader(listener.fileno(), self._accept, listener)
 
     def _admit(self, accepted: socket.socket, address: str) -> None:

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import functools
-import hashlib
-import os
 import socket
 import threading
-from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
-import msgpack
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from support.tls_host import DESCRIPTION, INSTALL, STORE, FakeHost, Site, run
 
 from tlsrt import (
     AsyncClient,
@@ -31,166 +24,10 @@ from tlsrt import (
     Unavailable,
 )
 from tlsrt.channels import frame as framing
-from tlsrt.channels import grant
-from tlsrt.channels.clock import boottime_ms
-from tlsrt.channels.frame import Header, Kind
-from tlsrt.channels.grant import GrantContent, Right
+from tlsrt.channels.frame import Kind
+from tlsrt.channels.grant import Right
 from tlsrt.config import keys, pki
-from tlsrt.config.bundle import Bundle
 from tlsrt.errors import CallError, InvalidArgument
-from tlsrt.loops.door import Door, DoorLimits
-from tlsrt.loops.tls_engine import server_context
-
-INSTALL, BOOT = b"i" * 16, b"b" * 16
-STORE = "secondary/store"
-DESCRIPTION = {"address": STORE, "doc": "", "methods": {"get": {}, "put": {}, "secret": {}}}
-
-
-def memory_file(data: bytes) -> int:
-    descriptor = os.memfd_create("pem", os.MFD_CLOEXEC)
-    os.write(descriptor, data)
-    return descriptor
-
-
-class Site:
-    """The lasting part of a host: its CA, certificates, issuer, and listening socket."""
-
-    def __init__(self) -> None:
-        now = datetime.now(UTC)
-        self.ca = pki.make_ca(INSTALL, now)
-        self.server = pki.issue_server(self.ca, INSTALL, "localhost", now)
-        client = pki.issue_client(self.ca, INSTALL, "admin", now)
-        self.issuer = Ed25519PrivateKey.generate()
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.bundle = Bundle(
-            1, INSTALL, "admin", "127.0.0.1", self.listener.getsockname()[1], "localhost", self.ca.certificate_pem,
-            client.certificate_pem, client.key_pem,
-            self.issuer.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw),
-        )  # fmt: skip
-
-    def context(self) -> Any:
-        descriptors = [
-            memory_file(data) for data in (self.server.certificate_pem, self.server.key_pem, self.ca.certificate_pem)
-        ]
-        certificate, key, ca = descriptors
-        try:
-            return server_context(certificate, key, ca)
-        finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
-
-
-class FakeHost:
-    """A Hub: grants sessions with real cryptography and answers calls to one component."""
-
-    def __init__(self, site: Site, limits: DoorLimits | None = None) -> None:
-        self.site = site
-        self.door = Door(self, site.context(), limits)
-        self.mailbox_root = os.urandom(32)
-        self.session_id = os.urandom(16)  # of the component
-        self.sequence = 0
-        self.opens: dict[int, bytes] = {}
-        self.openings: dict[int, grant.Open] = {}
-        self.sessions: dict[int, bytes] = {}
-        self.numbers = 0
-        self.refusal = ""
-        self.closed_connections: list[int] = []
-        self.seen: list[tuple[str, list[Any], str | None]] = []
-        self.received = asyncio.Event()
-        self.change: Callable[[GrantContent], GrantContent] = lambda content: content
-        self.door.listen(site.listener.fileno())
-
-    # the Hub
-
-    def challenge(self, connection: int) -> None:
-        self.door.challenged(connection, os.urandom(32), INSTALL, BOOT, boottime_ms())
-
-    def open(self, connection: int, open_data: bytes, signature: bytes) -> None:
-        wish = grant.parse_open_untrusted(open_data)
-        grant.verify_open(wish, open_data, signature)
-        assert self.door.certificate_hash(connection) == hashlib.sha256(wish.certificate).digest()
-        if self.refusal:
-            self.door.refused(connection, self.refusal)
-            return
-        self.openings[connection], self.opens[connection] = wish, grant.open_digest(open_data)
-        self.sessions[connection] = os.urandom(16)
-        self.push(connection)
-
-    def push(self, connection: int, **changes: Any) -> None:
-        session = self.sessions[connection]
-        now = boottime_ms()
-        content = GrantContent(
-            now, INSTALL, BOOT, 1, 0, session, "client/admin", b"opaque", now + 300_000, now + 3_600_000, 1, b"p" * 32,
-            (Right(STORE, 1, keys.request_key(self.mailbox_root, session), ("get", "put", "echo", "count", "hang")),),
-        )  # fmt: skip
-        content = dataclasses.replace(self.change(content), **changes)
-        self.numbers += 1
-        sealed = grant.seal_grant(
-            grant.encode_grant(content), self.opens[connection], self.openings[connection].ephemeral_public,
-            self.numbers, self.site.issuer.sign,
-        )  # fmt: skip
-        self.door.granted(connection, self.numbers, *sealed, content.session, content.subject)
-
-    def frame(self, connection: int, frame: bytes) -> None:
-        parts = framing.parse_frame_untrusted(frame)
-        header = framing.parse_header_untrusted(parts.header)
-        key = keys.request_key(self.mailbox_root, header.session)
-        body = AESGCM(key).decrypt(framing.nonce(header.seq), parts.body, parts.header)
-        if header.kind == Kind.REQUEST:
-            self.answer(connection, header, AESGCM(keys.reply_key(key, self.session_id)), msgpack.unpackb(body))
-        self.received.set()
-
-    def closed(self, connection: int) -> None:
-        self.closed_connections.append(connection)
-        self.received.set()
-
-    # the component
-
-    def answer(self, connection: int, header: Header, key: AESGCM, request: list[Any]) -> None:
-        args = request[0]
-        self.seen.append((header.method, args, request[2]))
-        if header.method == "hang":
-            return
-        if header.method == "count":
-            for number in range(args[0]):
-                self.reply(connection, header, key, Kind.ITEM, number, part=number)
-            self.reply(connection, header, key, Kind.ITEM, None, part=args[0], flags=framing.FLAG_FINAL)
-        elif header.method == "describe":
-            self.reply(connection, header, key, Kind.REPLY, DESCRIPTION)
-        elif header.method == "get":
-            self.reply(connection, header, key, Kind.ERROR, ["not_found", f"no key {args[0]}"])
-        else:
-            self.reply(connection, header, key, Kind.REPLY, args)
-
-    def reply(
-        self, connection: int, header: Header, key: AESGCM, kind: Kind, value: object, part: int = 0, flags: int = 0
-    ) -> None:
-        self.sequence += 1
-        answer = framing.pack_header(
-            Header(
-                1, kind, self.session_id, self.sequence, part, STORE, header.src, 1, 1, header.method, header.epoch,
-                boottime_ms() + 30_000, framing.correlation(header.session, header.seq), flags,
-            )
-        )  # fmt: skip
-        body = b"" if flags else msgpack.packb(value)
-        sealed = key.encrypt(framing.nonce(self.sequence), body, answer)
-        self.door.send_frame(connection, framing.pack_frame(answer, b"token", sealed, b"p" * 16))
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
-            while not condition():
-                self.received.clear()
-                await self.received.wait()
-
-
-def run(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test on an event loop, within 30 s."""
-
-    @functools.wraps(test)
-    def runner(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 30))
-
-    return runner
 
 
 @pytest.fixture(scope="module")
