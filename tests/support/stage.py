@@ -25,7 +25,7 @@ import sys
 from tlsrt.supervisor.launcher import launch
 sys.exit(launch(sys.argv[1:], program={program!r}))
 """
-PROGRAM = f"import sys; sys.path.insert(0, {str(HERE)!r}); import confined; " + (
+PROGRAM = f"import sys; sys.path.insert(0, {str(HERE.parent)!r}); from support import confined; " + (
     "from tlsrt.supervisor.launcher import inner; inner(confined.supervise)"
 )
 
