@@ -1,0 +1,132 @@
+"""A host of an installed tlsrt, handled with its two commands only, as its operator and its clients do.
+
+    host = InstalledHost(installed(), folder)
+    host.init()
+    with host.started():
+        host.call("primary/kernel", "uname")
+
+`refused()` starts what must not start, and proves that it says one sentence, leaves nothing and shows no traceback.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from support.installed import Environment
+from support.running import free_port
+
+PROGRAM = "tlsrt-supervisor"
+LIMIT_S = 30.0
+NOBODY = 65534
+
+
+class InstalledHost:
+    """One configuration folder of one environment; `user` is the uid and gid of everything that runs, if not ours."""
+
+    def __init__(self, environment: Environment, folder: Path, *, user: int | None = None) -> None:
+        self.environment = environment
+        self.folder = folder
+        self.config = folder / "tlsrt.yaml"
+        self.port = free_port()
+        self.console: list[str] = []
+        self._as_user: dict[str, Any] = {} if user is None else {"user": user, "group": user, "extra_groups": ()}
+        self._environ = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "TLSRT", "COV"))}
+        self._environ["TLSRT_BUNDLE"] = str(folder / "admin.tlsrt")
+
+    def run(self, *words: str | Path, program: str = PROGRAM, cwd: Path | None = None) -> tuple[int, str, str]:
+        """Run one of the commands; return its exit code, output and errors."""
+        command = [str(self.environment.program(program)), *map(str, words)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=LIMIT_S, stdin=subprocess.DEVNULL, env=self._environ,
+            cwd=cwd or self.folder.parent, **self._as_user,
+        )  # fmt: skip
+        assert "Traceback" not in done.stdout + done.stderr
+        return done.returncode, done.stdout, done.stderr
+
+    def do(self, *words: str | Path, program: str = PROGRAM) -> str:
+        """Run a command that must succeed; return its output."""
+        code, output, errors = self.run(*words, program=program)
+        assert code == 0 and errors == "", f"{program} {words} ended with {code}: {output}{errors}"
+        return output
+
+    def init(self) -> str:
+        return self.do("init", self.folder, "--port", str(self.port))
+
+    def seal(self) -> str:
+        return self.do("seal", "--config", self.config)
+
+    def status(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.do("status", "--json", "--config", self.config))
+        return document
+
+    def call(self, *words: str) -> Any:
+        """Call a method with the `tlsrt` command; return its result."""
+        return json.loads(self.do("call", *words, "--json", program="tlsrt"))
+
+    def spawn(self) -> subprocess.Popen[bytes]:
+        """Start the supervisor and do not wait."""
+        return subprocess.Popen(
+            [str(self.environment.program(PROGRAM)), "start", "--config", str(self.config)], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self._environ, cwd=self.folder.parent,
+            **self._as_user,
+        )  # fmt: skip
+
+    @contextmanager
+    def started(self) -> Iterator[subprocess.Popen[bytes]]:
+        """Start, wait until it says that it is ready, and stop it with SIGTERM at the end."""
+        with self.spawn() as process:
+            try:
+                self.console = _lines_until_ready(process)
+                yield process
+                if process.poll() is None:
+                    process.send_signal(signal.SIGTERM)
+                rest, _ = process.communicate(timeout=LIMIT_S)
+                self.console += rest.decode().splitlines()
+            finally:
+                process.kill()
+        assert process.returncode == 0, "\n".join(self.console)
+        self.assert_nothing_runs()
+
+    def refused(self, code: int = 78) -> str:
+        """Start what must not start; return its one sentence."""
+        ended, output, errors = self.run("start", "--config", self.config)
+        assert ended == code, f"exit code {ended}: {output}{errors}"
+        assert not re.search("active|open|ready", output), output
+        [sentence] = errors.splitlines()
+        assert sentence.startswith(f"{PROGRAM}: ")
+        self.assert_nothing_runs()
+        return sentence.removeprefix(f"{PROGRAM}: ")
+
+    def assert_nothing_runs(self) -> None:
+        """No process has our configuration in its command line: not the launcher, the supervisor or its children."""
+        left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(self.config) in _text(path)]
+        assert not left, f"still running: {[(path, _text(path)) for path in left]}"
+
+
+def _lines_until_ready(process: subprocess.Popen[bytes]) -> list[str]:
+    assert process.stdout is not None
+    limit = time.monotonic() + LIMIT_S
+    text = b""
+    while b"\nready " not in text:
+        readable, _, _ = select.select([process.stdout], [], [], max(0.0, limit - time.monotonic()))
+        piece = os.read(process.stdout.fileno(), 65536) if readable else b""
+        assert piece, f"it did not start: {text.decode()}"
+        text += piece
+    return text.decode().splitlines()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:  # gone meanwhile
+        return ""

@@ -1,0 +1,134 @@
+"""Links for the tools, a mapping for the build, and what comes out: the same files, whichever way."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from email.parser import Parser
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.installed import CHECKOUT, build_wheel, copy_tracked, installed, run, scratch, tracked, wheel
+
+ROOMS = ("config", "sandbox", "channels", "loops", "supervisor")
+
+
+@cache
+def project() -> dict[str, Any]:
+    return tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+
+
+def setuptools() -> dict[str, Any]:
+    table: dict[str, Any] = project()["tool"]["setuptools"]
+    return table
+
+
+def code() -> set[str]:
+    """What must be in the wheel: every tracked module of a room or of tlsrt itself, and the marker of PEP 561."""
+    files = {name for name in tracked() if name.endswith(".py") and name.split("/")[0] in ROOMS}
+    top = {name for name in tracked() if name.startswith("tlsrt/") and not (CHECKOUT / name).is_symlink()}
+    return {f"tlsrt/{name}" for name in files} | top
+
+
+def contents(path: Path) -> set[str]:
+    with zipfile.ZipFile(path) as archive:
+        return {name for name in archive.namelist() if ".dist-info/" not in name}
+
+
+def test_each_mapped_folder_is_where_its_link_points() -> None:
+    mapped = {name: folder for name, folder in setuptools()["package-dir"].items() if name != "tlsrt"}
+    assert mapped == {f"tlsrt.{room}": room for room in ROOMS}
+    for name, folder in mapped.items():
+        link = CHECKOUT / name.replace(".", "/")
+        assert link.is_symlink(), f"{link} is no link: was the repository unpacked without links?"
+        assert link.resolve() == CHECKOUT / folder
+    links = {path.name for path in (CHECKOUT / "tlsrt").iterdir() if path.is_symlink()}
+    assert links == set(ROOMS)
+
+
+def test_every_package_is_listed() -> None:
+    packages = {str(Path(name).parent).replace("/", ".") for name in code() if name.endswith(".py")}
+    assert packages == set(setuptools()["packages"])
+    for package in packages:
+        assert (CHECKOUT / package.replace(".", "/") / "__init__.py").is_file()
+
+
+def test_rooms_hold_nothing_but_modules() -> None:
+    """A data file in a room would be in the checkout and not in the wheel, and be missed only there."""
+    others = {name for name in tracked() if name.split("/")[0] in ROOMS and not name.endswith(".py")}
+    assert others == set()
+
+
+def test_the_wheel_holds_exactly_the_tracked_code() -> None:
+    assert contents(wheel()) == code()
+    with zipfile.ZipFile(wheel()) as archive:
+        for name in code():
+            assert archive.read(name) == (scratch() / "clean" / name).read_bytes(), name
+
+
+def test_the_wheel_says_what_it_needs() -> None:
+    with zipfile.ZipFile(wheel()) as archive:
+        names = {Path(name).name: name for name in archive.namelist() if ".dist-info/" in name}
+        about = Parser().parsestr(archive.read(names["METADATA"]).decode())
+        commands = archive.read(names["entry_points.txt"]).decode()
+    assert (about["Name"], about["Version"]) == ("tlsrt", project()["project"]["version"])
+    assert about["Requires-Python"] == ">=3.11"
+    needed = {word.split(">")[0] for word in about.get_all("Requires-Dist", []) if "extra ==" not in word}
+    assert needed == {"cryptography", "PyYAML", "pyzmq", "msgpack", "psutil"}
+    assert set(commands.split("\n")) >= {
+        "tlsrt = tlsrt.channels.command:main",
+        "tlsrt-supervisor = tlsrt.supervisor.cli:main",
+    }
+
+
+def test_the_version_is_said_once_and_the_same() -> None:
+    import tlsrt
+
+    assert tlsrt.__version__ == project()["project"]["version"]
+
+
+def test_both_commands_run_from_the_wheel() -> None:
+    version = project()["project"]["version"]
+    assert run(installed().program("tlsrt-supervisor"), "version") == f"tlsrt {version}\n"
+    assert run(installed().program("tlsrt"), "--version") == f"tlsrt {version}\n"
+
+
+def test_every_module_of_the_wheel_imports_there() -> None:
+    modules = sorted(name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in contents(wheel()))
+    program = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
+    names = [name for name in modules if name != "tlsrt.py.typed"]
+    assert run(installed().program("python"), "-I", "-W", "error", "-B", "-c", program, *names) == ""
+
+
+def test_the_sdist_holds_what_the_wheel_needs_and_the_tests() -> None:
+    source = copy_tracked(scratch() / "sdist")
+    program = "import sys; from setuptools import build_meta; print(build_meta.build_sdist(sys.argv[1]))"
+    made = scratch() / run(sys.executable, "-c", program, scratch(), cwd=source).splitlines()[-1]
+    with tarfile.open(made) as archive:
+        archive.extractall(scratch() / "unpacked", filter="data")
+    [unpacked] = (scratch() / "unpacked").iterdir()
+    inside = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
+    modules = {name for name in tracked() if name.endswith(".py") and name.split("/")[0] in (*ROOMS, "tlsrt", "tests")}
+    assert modules <= inside
+    assert {name for name in inside if name.endswith(".py")} - modules == set()
+    assert contents(build_wheel(unpacked, scratch() / "wheel-of-sdist")) == code()
+
+
+def test_a_copy_without_links_makes_the_same_wheel() -> None:
+    """As a zip of the repository is, unpacked by a program that writes links as text."""
+    source = copy_tracked(scratch() / "no-links", links=False)
+    assert (source / "tlsrt/config").read_text() == "../config"
+    assert contents(build_wheel(source, scratch() / "wheel-of-no-links")) == code()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_is_importable_by_its_right_name_only(room: str) -> None:
+    """From the root of a checkout `import channels` would work too, with a second copy of every class."""
+    attempt = subprocess.run([sys.executable, "-c", f"import {room}"], cwd=CHECKOUT, capture_output=True, text=True)
+    assert attempt.returncode == 1
+    assert f"ImportError: import tlsrt.{room}, not {room}" in attempt.stderr
