@@ -85,7 +85,7 @@ def _verb_parser(verb: str) -> _Parser:
     if verb == "call":
         parser.add_argument("target", metavar="TARGET", help="a component, such as secondary/store")
         parser.add_argument("method", metavar="METHOD")
-        parser.add_argument("words", metavar="ARG", nargs="*")
+        parser.add_argument("words", metavar="ARG", nargs="*", default=[])
     elif verb == "describe":
         parser.add_argument("target", metavar="TARGET", nargs="?")
     return parser

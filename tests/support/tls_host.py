@@ -9,7 +9,9 @@ import hashlib
 import os
 import socket
 import ssl
-from collections.abc import Callable, Coroutine
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,7 +32,32 @@ from tlsrt.loops.tls_engine import server_context
 
 INSTALL, BOOT = b"i" * 16, b"b" * 16
 STORE = "secondary/store"
-DESCRIPTION = {"address": STORE, "doc": "", "methods": {"get": {}, "put": {}, "secret": {}}}
+
+
+def _method(*parameters: tuple[str, str, dict[str, Any], bool], **more: object) -> dict[str, object]:
+    listed = [
+        {"name": name, "type": kind, "schema": schema, "required": required}
+        for name, kind, schema, required in parameters
+    ]
+    return {"doc": "What it does.", "parameters": listed, "returns": {"type": "any", "schema": {}}, **more}
+
+
+_KEY = ("key", "str", {"type": "string"}, True)
+DESCRIPTION = {
+    "address": STORE,
+    "doc": "Keeps values.\n\nMore about it.",
+    "methods": {
+        "get": _method(_KEY, idempotent=True),
+        "put": _method(_KEY, ("value", "any", {}, True), ("ttl_s", "float", {"type": "number"}, False)),
+        "echo": _method(("value", "any", {}, False)),
+        "count": _method(("number", "int", {"type": "integer"}, True), stream=True),
+        "hang": _method(),
+        "blob": _method(("size", "int", {"type": "integer"}, True)),
+        "save": _method(_KEY, upload=True),
+        "secret": _method(),
+    },
+}
+GRANTED = ("get", "put", "echo", "count", "hang", "blob", "save")
 
 
 def memory_file(data: bytes) -> int:
@@ -84,6 +111,7 @@ class FakeHost:
         self.closed_connections: list[int] = []
         self.seen: list[tuple[str, list[Any], str | None]] = []
         self.received = asyncio.Event()
+        self.on_request = threading.Event()
         self.change: Callable[[GrantContent], GrantContent] = lambda content: content
         self.door.listen(site.listener.fileno())
 
@@ -108,7 +136,7 @@ class FakeHost:
         now = boottime_ms()
         content = GrantContent(
             now, INSTALL, BOOT, 1, 0, session, "client/admin", b"opaque", now + 300_000, now + 3_600_000, 1, b"p" * 32,
-            (Right(STORE, 1, keys.request_key(self.mailbox_root, session), ("get", "put", "echo", "count", "hang")),),
+            (Right(STORE, 1, keys.request_key(self.mailbox_root, session), GRANTED),),
         )  # fmt: skip
         content = dataclasses.replace(self.change(content), **changes)
         self.numbers += 1
@@ -136,12 +164,15 @@ class FakeHost:
     def answer(self, connection: int, header: Header, key: AESGCM, request: list[Any]) -> None:
         args = request[0]
         self.seen.append((header.method, args, request[2]))
+        self.on_request.set()
         if header.method == "hang":
             return
         if header.method == "count":
             for number in range(args[0]):
                 self.reply(connection, header, key, Kind.ITEM, number, part=number)
             self.reply(connection, header, key, Kind.ITEM, None, part=args[0], flags=framing.FLAG_FINAL)
+        elif header.method == "blob":
+            self.reply(connection, header, key, Kind.REPLY, bytes(range(256)) * args[0])
         elif header.method == "describe":
             self.reply(connection, header, key, Kind.REPLY, DESCRIPTION)
         elif header.method == "get":
@@ -178,3 +209,23 @@ def run(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
         asyncio.run(asyncio.wait_for(test(*args, **kwargs), 30))
 
     return runner
+
+
+@contextmanager
+def in_a_thread(site: Site) -> Iterator[FakeHost]:
+    """A fake host on an event loop in another thread, for clients that block."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    async def make() -> FakeHost:
+        return FakeHost(site)
+
+    host = asyncio.run_coroutine_threadsafe(make(), loop).result(10)
+    try:
+        yield host
+    finally:
+        asyncio.run_coroutine_threadsafe(host.door.drain(5), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

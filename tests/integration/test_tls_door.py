@@ -1,0 +1,414 @@
+"""The door on real sockets: admission, deadlines, alerts, what a client may say when, back-pressure, reload, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from support.tls_host import BOOT, INSTALL, STORE, FakeHost, Site, run
+
+from tlsrt import AsyncClient
+from tlsrt.channels import stream
+from tlsrt.channels.frame import pack_frame
+from tlsrt.channels.opening import Opening, identity_of
+from tlsrt.channels.stream import Control, StreamReader, encode_control
+from tlsrt.channels.tls_client import client_context
+from tlsrt.channels.tls_connection import ConnectionLimits
+from tlsrt.channels.tls_engine import State, TlsEngine
+from tlsrt.config import pki
+from tlsrt.loops.admission import AdmissionLimits
+from tlsrt.loops.door import DoorLimits
+from tlsrt.loops.tls_engine import PROTOCOLS
+
+
+@pytest.fixture(scope="module")
+def lasting_site() -> Any:
+    site = Site()
+    yield site
+    site.listener.close()
+
+
+@pytest.fixture
+def site(lasting_site: Site) -> Site:
+    return lasting_site
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0)
+
+
+async def raw(site: Site) -> socket.socket:
+    """A TCP connection to the door, without a word said."""
+    sock = socket.socket()
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, site.listener.getsockname())
+    return sock
+
+
+async def read_to_end(sock: socket.socket) -> bytes:
+    """Everything up to an orderly end; a reset raises."""
+    data = b""
+    while piece := await asyncio.get_running_loop().sock_recv(sock, 65536):
+        data += piece
+    return data
+
+
+class Attacker:
+    """A client that may say anything, over our engine."""
+
+    def __init__(self, site: Site, sock: socket.socket) -> None:
+        self.site = site
+        self.sock = sock
+        self.engine = TlsEngine(
+            client_context(site.bundle), server_side=False, protocols=PROTOCOLS, server_name="localhost"
+        )
+        self.reader = StreamReader(stream.PAYLOAD_MAX)
+        self.payloads: list[bytes] = []
+
+    async def send(self, *payloads: bytes) -> None:
+        await self.send_bytes(b"".join(map(stream.wrap, payloads)))
+
+    async def send_bytes(self, data: bytes) -> None:
+        self.engine.write(data)
+        await asyncio.get_running_loop().sock_sendall(self.sock, self.engine.take_outgoing())
+
+    async def step(self) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(self.sock, self.engine.take_outgoing())
+        data = await loop.sock_recv(self.sock, 65536)
+        if not data:
+            self.engine.receive_eof()
+        self.payloads += self.reader.feed_untrusted(self.engine.receive_untrusted(data))
+
+    async def next(self) -> Control:
+        while not self.payloads:
+            assert self.engine.state in (State.HANDSHAKE, State.OPEN), self.engine.failure
+            await self.step()
+        return stream.parse_control_untrusted(self.payloads.pop(0), "server")
+
+    async def end(self) -> str:
+        """The last word, once the server has closed in good order."""
+        while self.engine.state in (State.HANDSHAKE, State.OPEN):
+            await self.step()
+        assert self.engine.peer_closed, self.engine.failure
+        return str(stream.parse_control_untrusted(self.payloads[-1], "server").fields[0])
+
+    async def opened(self) -> bytes:
+        """Answer the challenge; return what was said, as a payload."""
+        challenge = await self.next()
+        opening = Opening(identity_of(self.site.bundle))
+        payload = encode_control("open", *opening.answer_untrusted(*challenge.fields[:3]))
+        await self.send(payload)
+        return payload
+
+    async def granted(self) -> bytes:
+        payload = await self.opened()
+        assert (await self.next()).name == "granted"
+        return payload
+
+
+async def attacker(site: Site) -> Attacker:
+    return Attacker(site, await raw(site))
+
+
+@run
+async def test_the_17th_silent_connection_of_an_address_is_refused(site: Site) -> None:
+    host = FakeHost(site)
+    silent = [await raw(site) for _ in range(16)]
+    await until(lambda: host.door.unauthenticated == 16)
+    with closing(await raw(site)) as one_more:
+        assert await read_to_end(one_more) == b""
+    assert host.door.counters["too_many_from_address"] == 1
+    silent.pop().close()
+    await until(lambda: host.door.unauthenticated == 15)
+    async with AsyncClient(site.bundle) as client:  # a granted session does not count against its address
+        silent.append(await raw(site))
+        await until(lambda: host.door.unauthenticated == 16)
+        assert await client.call(STORE, "echo", 1) == [1]
+        assert host.door.connections == 17
+    for sock in silent:
+        sock.close()
+    await host.door.drain(5)
+    assert (host.door.connections, host.door.unauthenticated) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("limits", "word"),
+    [
+        (AdmissionLimits(unauthenticated=2, per_address=9), "too_many_unauthenticated"),
+        (AdmissionLimits(connections=2, per_address=9), "too_many_connections"),
+    ],
+)
+@run
+async def test_total_limits(site: Site, limits: AdmissionLimits, word: str) -> None:
+    host = FakeHost(site, DoorLimits(admission=limits))
+    socks = [await raw(site) for _ in range(3)]
+    assert await read_to_end(socks[2]) == b""
+    assert host.door.counters[word] == 1
+    for sock in socks:
+        sock.close()
+    await host.door.drain(5)
+
+
+@run
+async def test_a_handshake_has_one_deadline_in_all(site: Site) -> None:
+    host = FakeHost(site, DoorLimits(connection=ConnectionLimits(handshake_s=0.1)))
+    loop = asyncio.get_running_loop()
+    half = Attacker(site, await raw(site))
+    silent = await raw(site)
+    hello = half.engine.take_outgoing()
+    start = loop.time()
+    with closing(half.sock), closing(silent):
+        for at in range(50):  # one byte after the other does not buy time
+            await loop.sock_sendall(half.sock, hello[at : at + 1])
+        assert await read_to_end(silent) == b""
+        assert (await read_to_end(half.sock))[-2:] == b"\x01\x00"  # a close_notify in the clear
+        assert loop.time() - start < 2
+    assert host.door.counters["handshake_timeout"] == 2
+    await host.door.drain(5)
+
+
+@run
+async def test_a_client_that_never_opens_is_refused(site: Site) -> None:
+    host = FakeHost(site, DoorLimits(opening_s=0.05))
+    mallory = await attacker(site)
+    with closing(mallory.sock):
+        challenge = await mallory.next()
+        assert challenge.name == "challenge" and challenge.fields[:2] == (INSTALL, BOOT)
+        assert await mallory.end() == "timeout"
+    await host.until(lambda: host.closed_connections == [1])
+    await host.door.drain(5)
+
+
+@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n\r\n", b"\0" * 100_000, b"SSH-2.0-x\r\n"])
+@run
+async def test_garbage_gets_an_alert_and_an_orderly_end(site: Site, data: bytes) -> None:
+    host = FakeHost(site)
+    with closing(await raw(site)) as sock:
+        await asyncio.get_running_loop().sock_sendall(sock, data)
+        answer = await read_to_end(sock)
+        assert len(answer) == 7 and answer[:1] == b"\x15" and answer[5] == 2
+        sock.shutdown(socket.SHUT_WR)
+    await host.door.drain(5)
+    assert host.door.connections == 0 and not host.opens
+
+
+def frame() -> bytes:
+    return pack_frame(b"header", b"token", b"body" * 8, b"proof" * 4)
+
+
+TOO_EARLY: dict[str, list[bytes]] = {
+    "frame": [frame()],
+    "unknown": [b"\x91\xa7nothing"],
+    "server's": [encode_control("goodbye", "x")],
+    "not msgpack": [b"\xc1\xc1"],
+    "nested": [b"\x91" * 4000],
+    "challenge": [encode_control("challenge", INSTALL, BOOT, b"c" * 32, 1)],
+}
+
+
+@pytest.mark.parametrize("payloads", TOO_EARLY.values(), ids=TOO_EARLY.keys())
+@run
+async def test_what_may_not_come_before_the_grant(site: Site, payloads: list[bytes]) -> None:
+    host = FakeHost(site)
+    mallory = await attacker(site)
+    with closing(mallory.sock):
+        await mallory.next()
+        await mallory.send(*payloads)
+        assert await mallory.end() == "rejected"
+    await host.door.drain(5)
+    assert (not host.opens and not host.received.is_set()) or host.closed_connections == [1]
+
+
+@pytest.mark.parametrize("length", [0, stream.OPENING_MAX + 1, 0xFFFFFFFF])
+@run
+async def test_lengths_are_bounded_before_the_grant(site: Site, length: int) -> None:
+    host = FakeHost(site)
+    mallory = await attacker(site)
+    with closing(mallory.sock):
+        await mallory.next()
+        await mallory.send_bytes(length.to_bytes(4, "big"))
+        assert await mallory.end() == "rejected"
+    await host.door.drain(5)
+    assert host.door.counters["bad_length"] == 1
+
+
+@run
+async def test_one_open_per_connection(site: Site) -> None:
+    host = FakeHost(site)
+    mallory = await attacker(site)
+    with closing(mallory.sock):
+        payload = await mallory.granted()
+        await mallory.send(payload)
+        assert await mallory.end() == "rejected"
+    assert host.door.counters["open_while_granted"] == 1
+    assert host.numbers == 1
+    await host.door.drain(5)
+
+
+@run
+async def test_an_open_while_the_first_is_under_way_is_refused(site: Site) -> None:
+    host = FakeHost(site)
+    host.open = lambda *fields: None  # type: ignore[method-assign] # the authority takes its time
+    mallory = await attacker(site)
+    with closing(mallory.sock):
+        payload = await mallory.opened()
+        await mallory.send(payload)
+        assert await mallory.end() == "rejected"
+    assert host.door.counters["open_while_opening"] == 1
+    await host.door.drain(5)
+
+
+@run
+async def test_a_reader_that_does_not_read_is_cut_off(site: Site) -> None:
+    host = FakeHost(site, DoorLimits(connection=ConnectionLimits(waiting_max=1 << 20)))
+    mallory = await attacker(site)
+    with closing(mallory.sock):
+        await mallory.granted()
+        large = pack_frame(b"", b"", bytes(200_000), b"")
+        while host.door.connections and not host.closed_connections:
+            host.door.send_frame(1, large)
+            await asyncio.sleep(0)
+    assert host.door.counters["slow_reader"] == 1
+    await host.door.drain(5)
+
+
+@run
+async def test_the_worst_reader_pays_when_too_much_waits_for_all(site: Site) -> None:
+    host = FakeHost(site, DoorLimits(waiting_total=1 << 20))
+    idle, busy = await attacker(site), await attacker(site)
+    with closing(idle.sock), closing(busy.sock):
+        await idle.granted()
+        await busy.granted()
+        large = pack_frame(b"", b"", bytes(200_000), b"")
+        while not host.closed_connections:
+            host.door.send_frame(2, large)
+            await asyncio.sleep(0)
+        assert host.closed_connections == [2]
+    await host.door.drain(5)
+
+
+@run
+async def test_idle_connections_end(site: Site) -> None:
+    host = FakeHost(site, DoorLimits(idle_s=0.1))
+    mallory = await attacker(site)
+    with closing(mallory.sock):
+        await mallory.granted()
+        assert await mallory.end() == "idle"
+    await host.door.drain(5)
+
+
+@run
+async def test_frames_of_one_turn_leave_in_one_write(site: Site) -> None:
+    host = FakeHost(site)
+    mallory = await attacker(site)
+    with closing(mallory.sock):
+        await mallory.granted()
+        connection = host.door._clients[1].connection
+        writes: list[int] = []
+        write = connection.engine.write
+
+        def count(data: bytes) -> None:
+            writes.append(len(data))
+            write(data)
+
+        connection.engine.write = count  # type: ignore[method-assign]
+        for _ in range(10):
+            host.door.send_frame(1, frame())
+        while len(mallory.payloads) < 10:
+            await mallory.step()
+        assert mallory.payloads == [frame()] * 10
+        assert writes == [10 * (4 + len(frame()))]
+    await host.door.drain(5)
+
+
+@run
+async def test_a_new_certificate_serves_the_next_and_disturbs_nobody(site: Site) -> None:
+    host = FakeHost(site)
+    async with AsyncClient(site.bundle) as before:
+        old = site.server
+        try:
+            site.server = pki.issue_server(site.ca, INSTALL, "localhost", datetime.now(UTC))
+            host.door.swap_context(site.context())
+            mallory = await attacker(site)
+            with closing(mallory.sock):
+                await mallory.next()
+                assert mallory.engine.certificate != host_certificate(old)
+                assert mallory.engine.certificate == host_certificate(site.server)
+            assert await before.call(STORE, "echo", 1) == [1]
+            assert before.connections == 1
+        finally:
+            site.server = old
+    await host.door.drain(5)
+
+
+def host_certificate(issued: pki.Issued) -> bytes:
+    return ssl.PEM_cert_to_DER_cert(issued.certificate_pem.decode())
+
+
+@run
+async def test_drain_says_goodbye_and_ends_everyone(site: Site) -> None:
+    host = FakeHost(site)
+    granted, silent = await attacker(site), await raw(site)
+    with closing(granted.sock), closing(silent):
+        await granted.granted()
+        await until(lambda: host.door.connections == 2)
+        draining = asyncio.ensure_future(host.door.drain(5))
+        assert await granted.end() == "draining"
+        assert await read_to_end(silent) == b""
+        granted.sock.close()
+        silent.close()
+        await draining
+    assert host.door.connections == 0
+
+
+@run
+async def test_drain_cuts_off_who_does_not_leave(site: Site) -> None:
+    host = FakeHost(site)
+    stubborn = await attacker(site)
+    with closing(stubborn.sock):
+        await stubborn.granted()
+        await host.door.drain(0.05)
+        await until(lambda: host.door.connections == 0)
+
+
+@run
+async def test_unknown_connections_are_ignored(site: Site) -> None:
+    host = FakeHost(site)
+    door = host.door
+    door.challenged(7, b"c" * 32, INSTALL, BOOT, 1)
+    door.granted(7, 1, b"x", b"s" * 64)
+    door.refused(7, "rejected")
+    door.send_frame(7, frame())
+    door.close(7, "x")
+    assert door.certificate_hash(7) == b""
+    door.listen(site.listener.fileno())
+    assert len(door._listeners) == 1
+    await door.drain(1)
+
+
+def resident_bytes() -> int:
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@run
+async def test_a_silent_connection_costs_less_than_20_kib(site: Site) -> None:
+    host = FakeHost(site, DoorLimits(admission=AdmissionLimits(2000, 2000, 2000)))
+    warm = [await raw(site) for _ in range(20)]
+    await until(lambda: host.door.connections == 20)
+    before = resident_bytes()
+    silent = [await raw(site) for _ in range(200)]
+    await until(lambda: host.door.connections == 220)
+    assert (resident_bytes() - before) / 200 < 20 * 1024
+    for sock in warm + silent:
+        sock.close()
+    await host.door.drain(5)
