@@ -176,7 +176,8 @@ def parse_grant_untrusted(data: bytes) -> GrantContent:
     fields = _array_untrusted(data, GRANT_MAX, "bad_grant")
     if tuple(map(type, fields)) != _GRANT_TYPES:
         raise PeerError("bad_grant")
-    content = GrantContent(*(*fields[1:-1], tuple(_right_untrusted(item) for item in fields[-1])))
+    everything: tuple[Any, ...] = (*fields[1:-1], tuple(_right_untrusted(item) for item in fields[-1]))
+    content = GrantContent(*everything)
     numbers = (
         content.now, content.epoch, content.grace_ms, content.token_expires, content.session_ends, content.gate,
     )  # fmt: skip

@@ -167,10 +167,6 @@ class TlsEngine:
         except ssl.SSLError as error:
             self._fail_tls(error)
             return
-        except ssl.CertificateError as error:  # the server's name does not fit
-            self.detail = str(error)
-            self._fail("tls_certificate_name")
-            return
         self.state = State.OPEN
         if self.protocol not in self._protocols:
             self.fail("no_protocol")

@@ -90,7 +90,7 @@ def _first_line(component: Mapping[str, Any]) -> str:
 async def whoami(options: Options) -> None:
     """Print who this client is to the host."""
     async with options.client() as client:
-        info = {**client.session_info, "server": f"{client.host}:{client.port}"}
+        info: dict[str, Any] = {**client.session_info, "server": f"{client.host}:{client.port}"}
         rights = {target: list(methods) for target, methods in client.rights.items()}
     if options.json:
         print(to_json({**info, "rights": rights}, indent=2))
