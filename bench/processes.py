@@ -6,9 +6,10 @@ import ctypes
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -54,13 +55,9 @@ def stop(process: subprocess.Popen[bytes], timeout_s: float = 10.0) -> None:
 @contextmanager
 def busy_loops(count: int) -> Iterator[None]:
     """Keep so many busy loops running beside the bench."""
-    code = "while True: pass"
-    import sys
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
         for _ in range(count):
-            stack.enter_context(child([sys.executable, "-I", "-S", "-c", code]))
+            stack.enter_context(child([sys.executable, "-I", "-S", "-c", "while True: pass"]))
         yield
 
 
