@@ -47,6 +47,7 @@ GRANT_MAX = 44 * 1024  # with the token beside it, one trust packet of 64 KiB ca
 RIGHTS_MAX = 1024
 METHODS_MAX = 256
 _U64 = 1 << 64
+_pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 _SUITE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 
 
@@ -92,9 +93,7 @@ class GrantContent:
 
 def encode_open(wish: Open) -> bytes:
     """Return the bytes that the client signs and sends."""
-    packed: bytes = msgpack.packb(
-        (VERSION, wish.install, wish.boot, wish.challenge, wish.certificate, wish.ephemeral_public), use_bin_type=True
-    )
+    packed: bytes = _pack((VERSION, wish.install, wish.boot, wish.challenge, wish.certificate, wish.ephemeral_public))
     return packed
 
 
@@ -155,13 +154,12 @@ def verify_open(wish: Open, data: bytes, signature: bytes) -> x509.Certificate:
 def encode_grant(content: GrantContent) -> bytes:
     """Return the plaintext of a grant; raise MisuseError if it would be too large to travel."""
     rights = [(right.target, right.mailbox, right.key, right.methods) for right in content.rights]
-    packed: bytes = msgpack.packb(
+    packed: bytes = _pack(
         (
             VERSION, content.now, content.install, content.boot, content.epoch, content.grace_ms, content.session,
             content.subject, content.token, content.token_expires, content.session_ends, content.gate,
             content.proof_key, rights,
-        ),
-        use_bin_type=True,
+        )
     )  # fmt: skip
     if len(packed) > GRANT_MAX - 64:  # HPKE adds 48 bytes
         raise MisuseError(f"the grant of {content.subject} has {len(packed)} bytes: give it fewer policy lines")

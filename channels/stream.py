@@ -29,6 +29,7 @@ OPENING_MAX = OPEN_MAX + OPEN_SIGNATURE_MAX + 32  # all that a client without a 
 WORD_MAX = 32
 _CONTROL_MAX = GRANT_MAX + 1024
 _U64 = 1 << 64
+_pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 
 
 class Control(NamedTuple):
@@ -79,7 +80,7 @@ def encode_control(name: str, *fields: object) -> bytes:
     """Return a control message of ours; raise MisuseError if it does not fit the table."""
     if not _fits(TABLE[name], fields):
         raise MisuseError(f"the fields of the stream message {name} do not fit")
-    packed: bytes = msgpack.packb((name, *fields), use_bin_type=True)
+    packed: bytes = _pack((name, *fields))
     return packed
 
 
