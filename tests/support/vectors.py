@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tlsrt.channels import body as bodies
@@ -24,6 +25,7 @@ from tlsrt.channels.frame import (
     parse_header_untrusted,
     split_message_untrusted,
 )
+from tlsrt.channels.opening import Identity, Opening
 from tlsrt.channels.token import Claims, check_claims
 from tlsrt.channels.verifier import Verifier
 from tlsrt.config import keys
@@ -197,6 +199,32 @@ def _grant(given: Values) -> Values:
     return {**named(content, _GRANT), "rights": rights}
 
 
+def _opening(given: Values) -> Values:
+    """One client's side of the opening: every step but the last must pass."""
+    key = Ed25519PrivateKey.from_private_bytes(unhex(given["private_key"]))
+    ephemeral = X25519PrivateKey.from_private_bytes(unhex(given["ephemeral_private"]))
+    identity = Identity(unhex(given["install"]), unhex(given["issuer"]), unhex(given["certificate"]), key)
+    opening = Opening(identity, lambda: ephemeral)
+    *earlier, last = given["steps"]
+    for step in earlier:
+        assert "reason" not in _take(opening, step)
+    return _take(opening, last, fold=False)
+
+
+def _take(opening: Opening, step: list[Any], *, fold: bool = True) -> Values:
+    name, *fields = step
+    try:
+        if name == "challenge":
+            data, signature = opening.answer_untrusted(*map(unhex, fields))
+            return {"open": data.hex(), "signature": signature.hex()}
+        number, ciphertext, signature = fields
+        return {"subject": opening.accept_untrusted(number, unhex(ciphertext), unhex(signature)).subject}
+    except PeerError as error:
+        if not fold:
+            raise
+        return {"reason": error.reason}
+
+
 # -- state -------------------------------------------------------------------------------------------------------
 
 
@@ -251,5 +279,6 @@ def _recipient(given: Values) -> Values:
 
 OPERATIONS: dict[str, Callable[[Values], Values]] = {
     "keys": _key, "token": _token, "frame": _frame, "header": _header, "stream": _stream, "control": _control,
-    "body": _body, "batch": _batch, "open": _open, "grant": _grant, "gate": _gate, "recipient": _recipient,
+    "body": _body, "batch": _batch, "open": _open, "grant": _grant, "opening": _opening, "gate": _gate,
+    "recipient": _recipient,
 }  # fmt: skip

@@ -1,4 +1,5 @@
-"""Every test vector against the code, and the recorded session against a client that knows PROTOCOL.md only."""
+"""Every test vector against the code, and the recorded session against a client that knows PROTOCOL.md only; and
+PROTOCOL.md against the code."""
 
 from __future__ import annotations
 
@@ -15,6 +16,9 @@ from support.vectors import FOLDER, cases, files, load, run
 from vectors import generate
 
 from tlsrt import channels, loops
+from tlsrt.channels import body, endpoint, flow, frame, grant, stream
+from tlsrt.config.schema import LimitsConfig
+from tlsrt.loops import gate, responder
 
 CASES = [
     pytest.param(operation, given, case["expect"], passes, id=f"{name}: {case['name']}")
@@ -47,7 +51,7 @@ def test_every_reason_of_the_code_is_in_a_vector() -> None:
     rooms = {Path(room.__path__[0]) for room in (channels, loops)}
     known: set[str] = set()
     for room in rooms:
-        for module in ("frame", "token", "verifier", "endpoint", "grant", "stream", "body", "gate"):
+        for module in ("frame", "token", "verifier", "endpoint", "grant", "opening", "stream", "body", "gate"):
             path = room / f"{module}.py"
             if path.exists():
                 known |= set(_reasons(ast.parse(path.read_text())))
@@ -94,10 +98,10 @@ def test_a_stranger_derives_every_key_of_the_host() -> None:
 
 def test_a_stranger_takes_the_grant_and_makes_the_same_request() -> None:
     given, steps = _session()
-    grant = stranger.take_grant(given, steps, steps["issuer_public"])
-    assert grant[12] == steps["proof_key"] and grant[13][0][2] == steps["request_key"]
-    assert stranger.ask(given, grant) == steps["request_frame"]
-    assert stranger.read_reply(grant, steps["reply_frame"]) == "value of a"
+    fields = stranger.take_grant(given, steps, steps["issuer_public"])
+    assert fields[12] == steps["proof_key"] and fields[13][0][2] == steps["request_key"]
+    assert stranger.ask(given, fields) == steps["request_frame"]
+    assert stranger.read_reply(fields, steps["reply_frame"]) == "value of a"
 
 
 @pytest.mark.parametrize("name", ["challenge_sent", "open_sent", "granted_sent"])
@@ -113,3 +117,64 @@ def test_a_stranger_notices_a_changed_byte(name: str) -> None:
 def _session() -> tuple[dict[str, Any], dict[str, bytes]]:
     tree = load("session")
     return tree["given"], {step["name"]: bytes.fromhex(step["value"]) for step in tree["steps"]}
+
+
+DOCUMENT = FOLDER.parent.parent / "PROTOCOL.md"
+LIMITS = {
+    "payload and frame": frame.FRAME_MAX,
+    "payload before the grant, at the server": stream.OPENING_MAX,
+    "control message": stream._CONTROL_MAX,
+    "header": frame.HEADER_MAX,
+    "token": frame.TOKEN_MAX,
+    "plaintext of a body": frame.BODY_MAX,
+    "open": grant.OPEN_MAX,
+    "certificate": grant.CERTIFICATE_MAX,
+    "grant, encrypted": grant.GRANT_MAX,
+    "name: subject or method, characters": frame.NAME_MAX,
+    "ZeroMQ message": frame.MESSAGE_MAX,
+    "deadline ahead, ms": frame.DEADLINE_MAX_MS,
+    "slack for clocks, ms": endpoint.SLACK_MS,
+    "seq": frame.SEQ_MAX,
+    "window of a stream": flow.WINDOW,
+    "credit in one frame": body.CREDIT_MAX,
+    "open calls of a session, default": LimitsConfig().calls_per_session,
+    "requests under way at a component": responder.RUNNING_MAX,
+    "sessions that a recipient remembers": endpoint.REMOTE_SESSIONS_MAX,
+}
+
+
+def test_the_document_says_the_limits_of_the_code() -> None:
+    rows = re.findall(r"^\|(.+)\|$", DOCUMENT.read_text().partition("## 13.")[2].partition("**Versions")[0], re.M)
+    cells = [[cell.strip() for cell in row.split("|")] for row in rows[2:]]
+    found = {row[at]: int(row[at + 1]) for row in cells for at in (0, 2) if row[at]}
+    assert found == LIMITS
+    assert gate.SLACK_MS == endpoint.SLACK_MS
+
+
+def test_the_document_lists_every_kind_and_control_message() -> None:
+    text = DOCUMENT.read_text()
+    kinds = {
+        (int(number), name): (sender, key)
+        for number, name, sender, key in re.findall(r"^\| (\d) \| ([A-Z]+) \| (\w+) \| (\w+) \|", text, re.M)
+    }
+    expected = {
+        (int(kind), kind.name): (
+            ("requester", "request") if kind in frame.FROM_REQUESTER
+            else ("replier", "reply") if kind in frame.FROM_REPLIER else ("gate", "none")
+        )
+        for kind in frame.Kind
+    }  # fmt: skip
+    assert kinds == expected
+    rows = re.findall(r"^\| `(\w+)` \| (server|client) \| (.*) \|$", text, re.M)
+    assert {name: sender for name, sender, _ in rows} == {name: rule.sender for name, rule in stream.TABLE.items()}
+    for name, _, fields in rows:
+        assert len(re.findall(r"\*(?:bin|str|int)\*", fields)) == len(stream.TABLE[name].fields)
+
+
+def test_the_document_shows_the_recorded_session() -> None:
+    _, steps = _session()
+    text = re.sub(r"\s", "", DOCUMENT.read_text())
+    for name in ("run_key", "mailbox_root", "request_key", "reply_key", "proof_key", "request_header", "request_body",
+                 "request_sealed", "request_proof", "reply_sealed", "reply_body"):  # fmt: skip
+        assert steps[name].hex() in text, name
+    assert len(DOCUMENT.read_text().splitlines()) < 400

@@ -70,8 +70,8 @@ def gate() -> VectorFile:
     world = make.world
     file = VectorFile(
         "gate",
-        "Whole frames at the gate. `origin` names the socket in `origins`; `before` are [origin, frame] that pass "
-        "first. Expected is where the frame goes, or the reason for the log and the word of the answer (null: no answer).",
+        "Whole frames at the gate. `origin` names the socket in `origins`; `before` are [origin, frame] that "
+        "pass first. Expected is where the frame goes, or the reason for the log and the word of the answer, if any.",
         **given(world),
     )  # fmt: skip
     first = make.frame()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import functools
 from collections.abc import Callable
@@ -242,4 +243,58 @@ def grants(stored: Stored) -> VectorFile:
     for name, why, value in bad:
         sealed = seal(stored, name, msgpack.packb(value), info)
         file.fails(name, why, "bad_grant", ciphertext=sealed.hex(), signature=sign(sealed))
+    return file
+
+
+def openings(stored: Stored) -> VectorFile:
+    """A connection's messages in order, as a client takes them."""
+    edwards = Ed25519PrivateKey.from_private_bytes(bytes(range(0x80, 0xA0)))
+    world = World(b"vectors")
+    asked = wish(certificate(stored, "Ed25519", edwards), install=world.install, boot=world.boot)
+    data = encode_open(asked)
+    info = GRANT_DOMAIN + open_digest(data)
+
+    def granted(number: int, name: str, **changes: Any) -> list[Any]:
+        sealed = seal(stored, f"opening {name}", encode_grant(dataclasses.replace(content(), **changes)), info)
+        signature = world.issuer.sign(info + number.to_bytes(8, "big") + sealed)
+        return ["granted", number, sealed.hex(), signature.hex()]
+
+    challenge = ["challenge", world.install.hex(), world.boot.hex(), CHALLENGE.hex()]
+    first, second = granted(5, "first"), granted(6, "second", epoch=8)
+    file = VectorFile(
+        "opening",
+        "What a client does with the messages of one connection; `steps` before the last one pass. Its key is Ed25519.",
+        install=world.install.hex(),
+        issuer=world.issuer.public_key().public_bytes_raw().hex(),
+        certificate=asked.certificate.hex(),
+        private_key=bytes(range(0x80, 0xA0)).hex(),
+        ephemeral_private=EPHEMERAL.private_bytes_raw().hex(),
+    )
+    answer = {"open": data.hex(), "signature": sign_open(edwards, data).hex()}
+    told = {"subject": "client/admin"}
+    file.passes("a challenge", "answered by an open and its signature", answer, steps=[challenge])
+    file.passes("the first grant", "it answers our open", told, steps=[challenge, first])
+    file.passes("a push", "a later grant for the same open", told, steps=[challenge, first, second])
+    other = bytes(16).hex()
+    elsewhere = ["challenge", other, *challenge[2:]]
+    rebooted = granted(5, "other boot", boot=bytes(16))
+    session = granted(6, "other session", session=bytes(16))
+    subject = granted(6, "other subject", subject="client/other")
+    for name, why, reason, steps in (
+        ("a challenge of another install", "not the host in the bundle", "other_install", [elsewhere]),
+        ("a second challenge", "one open a connection", "second_challenge", [challenge, challenge]),
+        ("a grant before the open", "nothing was asked", "grant_before_open", [first]),
+        ("the first grant again", "its number is not above the last", "grant_number", [challenge, first, first]),
+        ("the first grant after the second", "numbers rise", "grant_number", [challenge, second, first]),
+        ("a grant of another boot", "the challenge named this one", "grant_elsewhere", [challenge, rebooted]),
+        (
+            "a grant of another install",
+            "genuine, but of the wrong host",
+            "grant_elsewhere",
+            [challenge, granted(5, "other install", install=bytes(16))],
+        ),
+        ("a push of another session", "a session sits on one connection", "grant_session", [challenge, first, session]),
+        ("a push of another subject", "nobody becomes somebody else", "grant_session", [challenge, first, subject]),
+    ):
+        file.fails(name, why, reason, steps=steps)
     return file

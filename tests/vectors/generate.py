@@ -25,7 +25,9 @@ def texts() -> dict[Path, str]:
         "keys": cases_keys.key_schedule(), "token": cases_keys.tokens(), "frame": cases_shapes.frames(),
         "header": cases_shapes.headers(), "batch": cases_shapes.batches(), "stream": cases_shapes.streams(),
         "control": cases_shapes.controls(), "body": cases_shapes.body_shapes(), "open": cases_opening.opens(stored),
-        "grant": cases_opening.grants(stored), "gate": cases_gate.gate(), "recipient_component": component,
+        "grant": cases_opening.grants(stored),
+        "opening": cases_opening.openings(stored),
+        "gate": cases_gate.gate(), "recipient_component": component,
         "recipient_client": client,
     }  # fmt: skip
     made = {FOLDER / f"{name}.json": file.text() for name, file in files.items()}
