@@ -73,10 +73,10 @@ class InstalledHost:
         """Call a method with the `tlsrt` command; return its result."""
         return json.loads(self.do("call", *words, "--json", program="tlsrt"))
 
-    def spawn(self) -> subprocess.Popen[bytes]:
-        """Start the supervisor and do not wait."""
+    def popen(self, *words: str | Path, program: str = PROGRAM) -> subprocess.Popen[bytes]:
+        """Start one of the commands and do not wait."""
         return subprocess.Popen(
-            [str(self.environment.program(PROGRAM)), "start", "--config", str(self.config)], stdin=subprocess.DEVNULL,
+            [str(self.environment.program(program)), *map(str, words)], stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self._environ, cwd=self.folder.parent,
             **self._as_user,
         )  # fmt: skip
@@ -84,7 +84,7 @@ class InstalledHost:
     @contextmanager
     def started(self) -> Iterator[subprocess.Popen[bytes]]:
         """Start, wait until it says that it is ready, and stop it with SIGTERM at the end."""
-        with self.spawn() as process:
+        with self.popen("start", "--config", self.config) as process:
             try:
                 self.console = _lines_until_ready(process)
                 yield process
