@@ -139,8 +139,8 @@ def _status(arguments: argparse.Namespace) -> int:
     from tlsrt.config.load import load_config
     from tlsrt.supervisor.control_client import ControlClient
 
-    client = ControlClient(load_config(_config_path(arguments)).run_dir)
-    document = client.ask("status")
+    with ControlClient(load_config(_config_path(arguments)).run_dir) as client:
+        document = client.ask("status")
     if arguments.json:
         import json
 
@@ -157,10 +157,11 @@ def _stop(arguments: argparse.Namespace) -> int:
     from tlsrt.supervisor.control_client import ControlClient
 
     config = load_config(_config_path(arguments))
-    client = ControlClient(config.run_dir)
-    pid = client.ask("stop")["pid"]
     longest_s = (len(config.loops) + 1) * config.limits.stop_timeout_s + 5
-    if not client.wait_for_end(longest_s):
+    with ControlClient(config.run_dir) as client:
+        pid = client.ask("stop")["pid"]
+        has_ended = client.wait_for_end(longest_s)
+    if not has_ended:
         say(f"pid {pid} has not ended in {longest_s:g} s: kill it with `kill -9 {pid}`, and every loop ends with it")
         return EX_SOFTWARE
     print(f"tlsrt (pid {pid}) has stopped")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tlsrt.errors import InternalError, TlsrtError
 from tlsrt.supervisor.control_socket import NAME
@@ -36,7 +36,7 @@ class ControlRefused(TlsrtError):
 
 
 class ControlClient:
-    """One connection to the supervisor of a run folder."""
+    """One connection to the supervisor of a run folder; a context manager."""
 
     def __init__(self, run_dir: Path) -> None:
         self._buffer = bytearray()
@@ -78,8 +78,10 @@ class ControlClient:
             return True
         return True
 
-    def close(self) -> None:
-        """End the connection."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
         self._socket.close()
 
     def _line(self) -> bytes:

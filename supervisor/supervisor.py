@@ -170,6 +170,10 @@ class Supervisor:
     # What happens
 
     def _booted(self) -> None:
+        child = self._office.child
+        if self._office.restarts and child is not None:
+            took_ms = (self._common.reactor.now - self._office.spawned_at) * 1000
+            self._console.good(AUTHORITY, "active", f"pid {child.host_pid}  {took_ms:.0f} ms")
         if self._office.warnings != self._said_warnings:  # an authority that comes again repeats them
             self._said_warnings = self._office.warnings
             for warning in self._office.warnings:

@@ -1,0 +1,278 @@
+"""A real Supervisor over real processes whose bodies follow a script: `scripted_supervisor.py FOLDER SCRIPT_JSON`.
+
+There are three loops, and one more for each other name in the script. The script maps "authority" or a loop to what it does. `FOLDER/tamper-LOOP` makes attestation find a difference.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tlsrt.channels.control import ControlChannel
+from tlsrt.channels.life import LIFE, FailCode, LoopState
+from tlsrt.channels.trust import OFFICE
+from tlsrt.config.schema import Config, DoorConfig, KeySource, LimitsConfig, LoopConfig
+from tlsrt.errors import PeerError, SandboxError
+from tlsrt.supervisor.cli import folded
+from tlsrt.supervisor.console import standard_console
+from tlsrt.supervisor.parts import AuthorityStart, Child, LoopStart, Parts, Sandbox
+from tlsrt.supervisor.spawn import freeze, reap, spawn
+from tlsrt.supervisor.supervisor import Supervisor
+
+LOOPS = ("primary", "secondary", "third")
+BEAT_S = 0.5
+Script = dict[str, str]
+
+
+def loops_of(script: Script) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*LOOPS, *(name for name in script if name not in ("authority", "lock_wait_s")))))
+
+
+def make_config(folder: Path, script: Script) -> Config:
+    """Return a configuration below `folder`; its files are not real."""
+    empty = folder / "empty"
+    empty.write_bytes(b"")
+    return Config(
+        path=folder / "tlsrt.yaml",
+        install_id=bytes(16),
+        master_key=KeySource("file", empty),
+        boot_token=empty,
+        measure="strict",
+        state_dir=folder / "state",
+        run_dir=folder / "run",
+        log_dir=folder / "log",
+        door=DoorConfig("127.0.0.1", 0, empty, empty, empty),
+        loops=tuple(LoopConfig(name) for name in loops_of(script)),
+        components=(),
+        policy=(),
+        clients=(),
+        limits=LimitsConfig(ready_timeout_s=1.0, stop_timeout_s=0.8),
+    )
+
+
+def use_log(log: int) -> None:
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+
+
+# Loops
+
+
+class Loop:
+    """A loop without a runtime: it says what it has to say, and beats."""
+
+    def __init__(self, start: LoopStart, deed: str) -> None:
+        self.start = start
+        self.deed = deed
+        self.channel = ControlChannel(start.life, LIFE)
+        self.state = LoopState.SPAWNED
+        self.stopped = False
+
+    def run(self) -> int:
+        self.first_words()
+        next_beat = time.monotonic() + BEAT_S
+        while not self.stopped:
+            select.select([self.channel.fileno()], [], [], max(0.0, next_beat - time.monotonic()))
+            self.hear()
+            if time.monotonic() >= next_beat:
+                next_beat += BEAT_S
+                self.beat()
+        return 0
+
+    def first_words(self) -> None:
+        self.channel.send("confined", b"", b"")
+        if self.deed == "unsealed":
+            select.select([], [], [])
+        self.channel.send("sealed")
+        if self.deed == "unready":
+            select.select([], [], [])
+        self.channel.send("ready")
+
+    def beat(self) -> None:
+        if self.state is LoopState.ACTIVE:
+            self.channel.send("beat", 1, 2000, 3, 4096, 5, 6, 7, 8, 1)
+
+    def hear(self) -> None:
+        try:
+            while (message := self.channel.receive("supervisor", self.state)) is not None:
+                name, fields, _ = message
+                print(name, *fields, flush=True)
+                self.act(name)
+        except PeerError as error:
+            print(f"life: {error.reason}", flush=True)
+            os._exit(9)
+
+    def act(self, name: str) -> None:
+        if name == "activate":
+            self.activate()
+        elif name == "drain" and self.deed != "stubborn":
+            self.channel.send("drained")
+        elif name == "stop" and self.deed != "stubborn":
+            self.stopped = True
+
+    def activate(self) -> None:
+        if self.deed == "inactive":
+            return
+        self.channel.send("active")
+        self.state = LoopState.ACTIVE
+        after = DEEDS.get(self.deed)
+        if after is not None:
+            after(self)
+
+
+def raw(self: Loop, packet: bytes) -> None:
+    os.write(self.channel.fileno(), packet)
+
+
+def hang(self: Loop) -> None:
+    self.beat()
+    select.select([], [], [])
+
+
+def flood(self: Loop) -> None:
+    while True:
+        try:
+            self.beat()
+        except PeerError as error:
+            if error.reason != "hung":
+                raise
+
+
+def fail_import(self: Loop) -> None:
+    self.channel.send("failed", int(FailCode.COMPONENT_START), 0)
+    select.select([], [], [], 5)
+
+
+def close_life(self: Loop) -> None:
+    self.channel.close()
+    select.select([], [], [], 5)
+
+
+def with_descriptors(self: Loop) -> None:
+    import array
+    import socket
+
+    end = socket.socket(fileno=os.dup(self.channel.fileno()))
+    for _ in range(20):
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0] * 8))
+        end.sendmsg([LIFE.encode("beat", *(1,) * 9)], [rights])
+    end.detach()
+    self.beat()
+    print("sent", flush=True)
+
+
+DEEDS: dict[str, Callable[[Loop], object]] = {
+    "crash": lambda loop: os._exit(3),
+    "quit": lambda loop: os._exit(0),
+    "segfault": lambda loop: os.kill(os.getpid(), signal.SIGSEGV),
+    "hang": hang,
+    "flood": flood,
+    "fail": fail_import,
+    "close_life": close_life,
+    "garbage": lambda loop: raw(loop, os.urandom(64)),
+    "oversize": lambda loop: raw(loop, LIFE.encode("beat", *(1,) * 9) + b"x" * 100_000),
+    "empty": lambda loop: os.write(loop.channel.fileno(), b""),
+    "again": lambda loop: loop.channel.send("ready"),
+    "as_supervisor": lambda loop: loop.channel.send("primary_down"),
+    "nested": lambda loop: raw(loop, b"\x91" * 200),
+    "descriptors": with_descriptors,
+}
+
+
+def loop_body(start: LoopStart, script: Script) -> int:
+    use_log(start.log)
+    deed = script.get(start.loop, "")
+    if deed.startswith("once:"):
+        deed = deed.removeprefix("once:") if start.incarnation <= len(loops_of(script)) else ""
+    if deed == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if deed == "no_sandbox":
+        ControlChannel(start.life, LIFE).send("failed", int(FailCode.SANDBOX), 0)
+        raise SandboxError("net_namespace", "Operation not permitted")
+    if deed == "ready_first":
+        ControlChannel(start.life, LIFE).send("ready")
+        select.select([], [], [])
+    return Loop(start, deed).run()
+
+
+# Authority
+
+
+def authority_body(start: AuthorityStart, script: Script) -> int:
+    use_log(start.log)
+    deed = script.get("authority", "")
+    channel = ControlChannel(start.office, OFFICE)
+    if deed == "silent":
+        select.select([], [], [])
+    if deed == "no_sandbox":
+        raise SandboxError("uid", "Operation not permitted")
+    state = "new"
+    next_beat = time.monotonic() + BEAT_S
+    while True:
+        select.select([channel.fileno()], [], [], max(0.0, next_beat - time.monotonic()))
+        while (message := channel.receive("supervisor", state, descriptors=True)) is not None:
+            name, fields, descriptors = message
+            print(name, *[field for field in fields if type(field) is not bytes], len(descriptors), flush=True)
+            if name == "boot":
+                print("trust", len(start.trust), flush=True)
+                if deed == "refuse":
+                    channel.send("refused", ["the boot token is wrong: put the right one back", "and so is the key"])
+                    return 78
+                if deed == "garbage":
+                    os.write(channel.fileno(), b"\xc1")
+                state = "booted"
+                channel.send("booted", 7, ["a warning"])
+            elif name == "attested" and deed == "offended":
+                channel.send("event", "offence", f"{fields[0]}: bad_fields")
+            elif name == "stop":
+                return 0
+        if time.monotonic() >= next_beat:
+            next_beat += BEAT_S
+            if state == "booted":
+                channel.send("beat", 1500, 7, {"third": 3})
+
+
+def make_parts(config: Config, folder: Path, script: Script) -> Parts:
+    def attest(name: str, pid: int) -> list[str]:
+        assert os.path.isdir(f"/proc/{pid}")
+        return ["uids are (0, 0, 0, 0), not all 771003"] if (folder / f"tamper-{name}").exists() else []
+
+    def reap_in_words(child: Child) -> str | None:
+        reason = reap(child)  # type: ignore[arg-type]
+        return None if reason is None else str(reason).replace("exit", "exit code")
+
+    return Parts(
+        spawn=lambda body: spawn(body, own_pid_namespace=False),
+        reap=reap_in_words,
+        loop_body=lambda start: loop_body(start, script),
+        authority_body=lambda start: authority_body(start, script),
+        attest=attest,
+        sandbox=lambda name: Sandbox(("uid", "no_new_privs"), {"net_namespace": "a test"}, "as scripted"),
+        measure=lambda: b"\x80",
+        open_boot_files=lambda: [os.open(folder / "empty", os.O_RDONLY) for _ in range(5)],
+        uid=lambda name: os.geteuid(),
+        preload=freeze,
+    )
+
+
+def main() -> int:
+    folder, script = Path(sys.argv[1]), json.loads(sys.argv[2])
+    config = make_config(folder, script)
+    supervisor = Supervisor(
+        config,
+        make_parts(config, folder, script),
+        standard_console(),
+        warnings=("a waived layer",),
+        lock_wait_s=float(script.get("lock_wait_s", 2.0)),
+    )
+    return folded(supervisor.run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

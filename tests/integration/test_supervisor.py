@@ -1,0 +1,455 @@
+"""The supervisor over real processes that follow a script: order, deaths, respawns, attacks on its channels, ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tlsrt.supervisor.control_client import ControlClient
+
+PROGRAM = Path(__file__).parent / "scripted_supervisor.py"
+PATIENCE_S = 15.0
+
+
+class Running:
+    """One scripted supervisor and what it printed."""
+
+    def __init__(self, folder: Path, script: dict[str, str]) -> None:
+        self.folder = folder
+        self.lines: list[str] = []
+        self.times: list[float] = []
+        self.process = subprocess.Popen(
+            [sys.executable, str(PROGRAM), str(folder), json.dumps(script)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self._rest = b""
+
+    def wait(self, pattern: str, count: int = 1) -> str:
+        """Wait until `count` printed lines match, and return the last of them."""
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            found = [line for line in self.lines if re.search(pattern, line)]
+            if len(found) >= count:
+                return found[count - 1]
+            if not self._read(end):
+                raise AssertionError(f"{pattern!r} did not come: {self.lines} {self._errors()}")
+
+    def _read(self, end: float) -> bool:
+        assert self.process.stdout is not None
+        ready, _, _ = select.select([self.process.stdout], [], [], max(0.0, end - time.monotonic()))
+        piece = os.read(self.process.stdout.fileno(), 65536) if ready else b""
+        *whole, self._rest = (self._rest + piece).split(b"\n")
+        self.lines += [line.decode() for line in whole]
+        self.times += [time.monotonic()] * len(whole)
+        return bool(piece)
+
+    def _errors(self) -> str:
+        assert self.process.stderr is not None
+        self.process.kill()
+        return self.process.stderr.read().decode()
+
+    def time_of(self, pattern: str) -> float:
+        return next(at for line, at in zip(self.lines, self.times, strict=True) if re.search(pattern, line))
+
+    def status(self) -> dict[str, Any]:
+        with ControlClient(self.folder / "run") as client:
+            return client.ask("status")
+
+    def loop(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = next(loop for loop in self.status()["loops"] if loop["name"] == name)
+        return found
+
+    def log(self, name: str) -> list[str]:
+        return (self.folder / "log" / f"{name}.log").read_text().splitlines()
+
+    def end(self) -> tuple[int, str]:
+        """Wait for the end; return exit code and standard error."""
+        out, err = self.process.communicate(timeout=PATIENCE_S)
+        self.lines += (self._rest + out).decode().splitlines()
+        return self.process.returncode, err.decode()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.end()[0]
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    made: list[Running] = []
+
+    def begin(folder: Path = tmp_path, **script: str) -> Running:
+        made.append(Running(folder, script))
+        return made[-1]
+
+    yield begin
+    for running in made:
+        running.process.kill()
+        running.process.communicate()
+
+
+def pids_of(status: dict[str, Any]) -> dict[str, int]:
+    return {"authority": status["authority"]["pid"], **{loop["name"]: loop["pid"] for loop in status["loops"]}}
+
+
+def wait_until_gone(pids: list[int]) -> None:
+    """Wait on pidfds, which become readable at the end."""
+    end = time.monotonic() + PATIENCE_S
+    for pid in pids:
+        try:
+            pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        ready, _, _ = select.select([pidfd], [], [], max(0.0, end - time.monotonic()))
+        os.close(pidfd)
+        assert ready, f"{pid} still lives"
+
+
+def word_of(lines: list[str], word: str) -> list[str]:
+    return [line.split()[0] for line in lines if line.split()[1:2] == [word]]
+
+
+# Start and stop
+
+
+def test_loops_become_active_in_order_and_stop_in_reverse(start: Start) -> None:
+    running = start()
+    running.wait("^ready")
+    assert word_of(running.lines, "active") == ["primary", "secondary", "third"]
+    assert running.wait("^door").startswith("door       open    tls://127.0.0.1:0")
+    assert running.stop() == 0
+    assert word_of(running.lines, "stopped") == ["third", "secondary", "primary", "authority", "supervisor"]
+    assert not (running.folder / "run" / "control.sock").exists()
+
+
+def test_a_later_loop_waits_for_an_earlier_one(start: Start) -> None:
+    running = start(primary="once:inactive")
+    running.wait("^ready")
+    assert word_of(running.lines, "active") == ["primary", "secondary", "third"]
+    assert running.wait("primary +died").endswith("not active in 1 s; again at once")
+    assert [line for line in running.log("secondary") if line == "activate"] == ["activate"]
+    assert running.stop() == 0
+
+
+def test_everyone_learns_when_primary_is_up_and_down(start: Start) -> None:
+    running = start(primary="once:crash")
+    running.wait("^ready")
+    running.wait("primary +active", 2)
+    assert running.stop() == 0
+    for name in ("secondary", "third"):
+        words = [line for line in running.log(name) if line.startswith("primary")]
+        assert words[-1] == "primary_up 4"
+        assert "primary_down" in words or len(words) == 1  # one that came later knows only the second
+
+
+def test_status_tells_what_is_there(start: Start) -> None:
+    running = start()
+    running.wait("^ready")
+    status = running.status()
+    assert status["supervisor"]["pid"] == running.process.pid
+    assert status["authority"]["state"] == "active"
+    assert status["authority"]["epoch"] == 7
+    assert status["door"] == {"host": "127.0.0.1", "port": 0, "locked": False}
+    assert status["warnings"] == ["a waived layer", "a warning"]
+    assert [loop["state"] for loop in status["loops"]] == ["active"] * 3
+    for loop in status["loops"]:
+        assert os.readlink(f"/proc/{loop['pid']}/exe") == os.path.realpath(sys.executable)
+        assert loop["memory_kib"] > 100
+        assert loop["sandbox"] == {"layers": ["uid", "no_new_privs"], "waived": {"net_namespace": "a test"}}
+    assert running.stop() == 0
+
+
+def test_stop_over_the_control_socket_answers_and_waits_for_the_end(start: Start) -> None:
+    running = start()
+    running.wait("^ready")
+    pids = list(pids_of(running.status()).values())
+    with ControlClient(running.folder / "run") as client:
+        assert client.ask("stop") == {"stopping": True, "pid": running.process.pid}
+        assert client.wait_for_end(PATIENCE_S)
+    assert running.end()[0] == 0
+    assert not [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
+
+
+def test_a_loop_that_ignores_everything_is_killed_at_the_deadline(start: Start) -> None:
+    running = start(secondary="stubborn")
+    running.wait("^ready")
+    assert running.stop() == 0
+    killed = [line for line in running.lines if line.startswith("secondary  killed")]
+    milliseconds = int(re.findall(r"after (\d+) ms", killed[0])[0])
+    assert 750 <= milliseconds < 1500
+    assert word_of(running.lines, "stopped") == ["third", "primary", "authority", "supervisor"]
+
+
+def test_a_second_interrupt_kills_at_once(start: Start) -> None:
+    running = start(third="stubborn")
+    running.wait("^ready")
+    running.process.send_signal(signal.SIGINT)
+    while not running.status()["supervisor"]["stopping"]:
+        continue
+    began = time.monotonic()
+    assert running.stop(signal.SIGINT) == 0
+    assert time.monotonic() - began < 0.7
+    assert "third" in word_of(running.lines, "killed")
+
+
+def test_a_loop_that_is_still_starting_does_not_hold_up_the_end(start: Start) -> None:
+    running = start(third="unsealed")
+    running.wait("secondary +active")
+    began = time.monotonic()
+    assert running.stop() == 0
+    assert time.monotonic() - began < 0.7
+
+
+def test_a_second_start_is_refused_with_the_pid_of_the_first(start: Start) -> None:
+    first = start()
+    first.wait("^ready")
+    code, errors = start(lock_wait_s="0.1").end()
+    assert code == 69
+    assert errors.startswith(f"tlsrt-supervisor: tlsrt is already running here (pid {first.process.pid}): ")
+    assert first.status()["loops"][0]["state"] == "active"
+    assert first.stop() == 0
+    second = start()
+    second.wait("^ready")
+    assert second.stop() == 0
+
+
+def test_a_killed_supervisor_leaves_nobody(start: Start) -> None:
+    running = start(secondary="stubborn")
+    running.wait("^ready")
+    pids = list(pids_of(running.status()).values())
+    running.process.kill()
+    began = time.monotonic()
+    wait_until_gone(pids)
+    assert time.monotonic() - began < 1.0
+    again = start()
+    again.wait("^ready")
+    assert again.stop() == 0
+
+
+# Deaths
+
+
+def test_a_killed_loop_comes_again_and_only_that_loop(start: Start) -> None:
+    running = start()
+    running.wait("^ready")
+    before = pids_of(running.status())
+    os.kill(before["third"], signal.SIGKILL)
+    running.wait("third +active", 2)
+    after = pids_of(running.status())
+    assert after["third"] != before["third"]
+    assert {name: pid for name, pid in after.items() if name != "third"} == {
+        name: pid for name, pid in before.items() if name != "third"
+    }
+    assert running.wait("third +died").endswith("SIGKILL; again at once")
+    assert running.loop("third")["restarts"] == 1
+    assert running.loop("third")["incarnation"] == 4
+    assert running.stop() == 0
+    office = running.log("authority")
+    at = office.index("gone third 3 0")
+    assert office[at : at + 3] == ["gone third 3 0", "spawned third 4 1", "attested third 4 7 0"]
+
+
+def test_the_reason_of_a_death_is_told(start: Start) -> None:
+    reasons = {"crash": "exit code 3", "quit": "exit code 0", "segfault": "SIGSEGV"}
+    running = start(**{deed: f"once:{deed}" for deed in reasons})
+    for deed, reason in reasons.items():
+        assert running.wait(f"^{deed} +died").endswith(f"{reason}; again at once")
+        running.wait(f"^{deed} +active", 2)
+        assert running.loop(deed)["last_death"].endswith(reason)
+    assert running.stop() == 0
+
+
+def test_a_crash_loop_is_spaced_out_and_ends_without_taking_the_others_along(start: Start) -> None:
+    running = start(third="crash")
+    running.wait("third +died", 5)
+    delays = [line.rpartition("again ")[2] for line in running.lines if " died " in line]
+    assert delays[:5] == ["at once", "in 0.05 s", "in 0.1 s", "in 0.2 s", "in 0.4 s"]
+    died = [at for line, at in zip(running.lines, running.times, strict=True) if " died " in line]
+    assert died[4] - died[3] >= 0.2
+    assert [loop["state"] for loop in running.status()["loops"]][:2] == ["active", "active"]
+    assert running.stop() == 0
+
+
+def test_a_hung_loop_is_found_in_two_seconds(start: Start) -> None:
+    running = start(third="once:hang")
+    running.wait("third +active")
+    running.wait("third +died +heartbeat; again at once")
+    running.wait("third +active", 2)
+    assert running.time_of("third +died") - running.time_of("third +active") < 2.3  # it beat once more, then hung
+    assert running.stop() == 0
+
+
+def test_a_stopped_loop_is_found_in_two_seconds(start: Start) -> None:
+    running = start()
+    running.wait("^ready")
+    os.kill(pids_of(running.status())["secondary"], signal.SIGSTOP)
+    began = time.monotonic()
+    running.wait("secondary +died +heartbeat")
+    assert time.monotonic() - began < 2.0
+    running.wait("secondary +active", 2)
+    assert running.stop() == 0
+
+
+def test_a_loop_that_does_not_become_ready_is_killed(start: Start) -> None:
+    running = start(third="once:unready")
+    running.wait("third +active")
+    assert running.wait("third +died").endswith("not ready in 1 s; again at once")
+    assert running.stop() == 0
+
+
+def test_a_loop_that_says_that_it_failed_is_believed(start: Start) -> None:
+    running = start(third="once:fail")
+    running.wait("third +active", 2)
+    assert "failed: a component could not start, see" in running.wait("third +died")
+    assert running.stop() == 0
+
+
+def test_a_loop_that_changes_after_attestation_is_killed(start: Start) -> None:
+    running = start()
+    running.wait("^ready")
+    tamper = running.folder / "tamper-third"
+    tamper.touch()
+    line = running.wait("third +died")
+    tamper.unlink()
+    assert "attestation: uids are (0, 0, 0, 0), not all 771003" in line
+    assert word_of(running.lines, "died").count("primary") == 0
+    assert running.stop() == 0
+
+
+def test_a_loop_that_is_not_confined_gets_no_keys(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "tamper-third").touch()
+    running = start()
+    running.wait("third +died +attestation", 2)
+    assert running.stop() == 0
+    assert not [line for line in running.log("authority") if line.startswith("attested third")]
+
+
+# Attacks over the life channel
+
+
+ATTACKS = {
+    "garbage": "life protocol: (not_msgpack|not_a_message|unknown_message);",
+    "oversize": "life protocol: (truncated|bad_packet_size);",
+    "nested": "life protocol: (not_msgpack|not_a_message);",
+    "again": "life protocol: wrong_state;",
+    "as_supervisor": "life protocol: wrong_direction;",
+    "flood": "life protocol: flood;",
+    "ready_first": "life protocol: wrong_state;",
+    "close_life": "closed its life channel;",
+    "empty": "closed its life channel;",
+}
+
+
+def test_whoever_breaks_the_life_protocol_ends_alone(start: Start) -> None:
+    """All of them at once, beside three honest loops."""
+    running = start(**{deed: f"once:{deed}" for deed in ATTACKS})
+    running.wait("^ready")
+    for deed, reason in ATTACKS.items():
+        assert re.search(f" died +{reason}", running.wait(f"^{deed} +died"))
+        running.wait(f"^{deed} +active", 1 if deed == "ready_first" else 2)
+    assert sorted(word_of(running.lines, "died")) == sorted(ATTACKS)
+    assert {loop["state"] for loop in running.status()["loops"]} == {"active"}
+    assert running.stop() == 0
+
+
+def test_descriptors_attached_to_a_record_never_arrive(start: Start) -> None:
+    running = start(third="descriptors")
+    running.wait("^ready")
+    while "sent" not in running.log("third") or running.loop("third")["frames"]["in"] != 5:
+        continue
+    folder = Path(f"/proc/{running.process.pid}/fd")
+    attached = os.readlink(folder / "0")
+    assert attached.startswith("pipe:")
+    assert [entry.name for entry in folder.iterdir() if os.readlink(entry) == attached] == ["0"]
+    assert running.stop() == 0
+
+
+def test_respawns_leak_no_descriptor(start: Start) -> None:
+    running = start()
+    running.wait("^ready")
+    folder = f"/proc/{running.process.pid}/fd"
+    before = len(os.listdir(folder))
+    for number in range(2, 6):
+        os.kill(pids_of(running.status())["secondary"], signal.SIGKILL)
+        running.wait("secondary +active", number)
+    assert len(os.listdir(folder)) <= before + 1
+    assert running.stop() == 0
+
+
+# The authority
+
+
+def test_an_authority_that_dies_comes_again_and_learns_who_was_attested(start: Start) -> None:
+    running = start()
+    running.wait("^ready")
+    before = pids_of(running.status())
+    os.kill(before["authority"], signal.SIGKILL)
+    running.wait("authority +died +SIGKILL; again at once")
+    running.wait("authority +active")
+    after = pids_of(running.status())
+    assert {name for name in before if before[name] != after[name]} == {"authority"}
+    assert running.stop() == 0
+    office = running.log("authority")
+    second = office[office.index("boot 7", 1) :]
+    assert second[1] == "trust 3"
+    assert {"attested primary 1 7 0", "attested secondary 2 7 0", "attested third 3 7 0"} <= set(second)
+
+
+def test_an_authority_that_refuses_ends_the_start_with_its_sentences(start: Start) -> None:
+    code, errors = start(authority="refuse").end()
+    assert code == 78
+    assert errors.splitlines() == [
+        "tlsrt-supervisor: the boot token is wrong: put the right one back",
+        "tlsrt-supervisor: and so is the key",
+    ]
+
+
+def test_an_authority_that_breaks_the_office_protocol_is_replaced(start: Start) -> None:
+    running = start(authority="garbage")
+    running.wait("authority +died +office protocol: not_msgpack", 2)
+    assert running.stop() == 0
+
+
+def test_an_authority_that_never_boots_is_replaced(start: Start) -> None:
+    running = start(authority="silent")
+    running.wait("authority +died +not booted in 1 s")
+    assert running.stop() == 0
+
+
+def test_a_loop_that_offends_the_authority_ends(start: Start) -> None:
+    running = start(authority="offended")
+    assert "offence: bad_fields" in running.wait("third +died")
+    assert running.stop() == 0
+
+
+# A host that cannot confine
+
+
+def test_a_loop_without_its_sandbox_ends_the_start_in_one_sentence(start: Start) -> None:
+    code, errors = start(primary="no_sandbox").end()
+    assert code == 69
+    assert "net_namespace" in errors
+    assert "Operation not permitted" in errors
+    assert len(errors.splitlines()) == 1
+
+
+def test_an_authority_without_its_sandbox_ends_the_start_in_one_sentence(start: Start) -> None:
+    code, errors = start(authority="no_sandbox").end()
+    assert code == 69
+    assert "sandbox layer uid: Operation not permitted" in errors
+    assert len(errors.splitlines()) == 1

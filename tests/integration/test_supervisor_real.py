@@ -1,0 +1,204 @@
+"""The whole runtime as an operator starts it: init, start, status, kill, stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PATIENCE_S = 30.0
+COMMAND = [sys.executable, "-I", "-B", "-m", "tlsrt.supervisor.cli"]
+LOOPS = ["primary", "secondary", "third", "forth", "external"]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S)
+
+
+class Host:
+    """An installation, and its running supervisor."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        done = run(folder, "init", "var", "--port", str(free_port()))
+        assert done.returncode == 0, done.stderr
+        self.lines: list[str] = []
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [*COMMAND, "start"], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
+        )
+
+    def wait(self, pattern: str) -> str:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip())
+            if re.search(pattern, line):
+                return line
+        raise AssertionError(f"{pattern!r} did not come: {self.lines}")
+
+    def status(self) -> dict[str, Any]:
+        done = run(self.folder, "status", "--json")
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def pids(self) -> dict[str, int]:
+        status = self.status()
+        names = {loop["name"]: loop["pid"] for loop in status["loops"]}
+        return {"supervisor": status["supervisor"]["pid"], "authority": status["authority"]["pid"], **names}
+
+    def rest(self) -> int:
+        out, _ = self.process.communicate(timeout=PATIENCE_S)
+        self.lines += out.splitlines()
+        return self.process.returncode
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    made = Host(tmp_path)
+    made.start()
+    yield made
+    made.process.kill()  # the kernel ends everything below with it
+    made.process.communicate()
+
+
+def wait_until_gone(pids: list[int]) -> float:
+    began = time.monotonic()
+    for pid in pids:
+        try:
+            pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        ready, _, _ = select.select([pidfd], [], [], PATIENCE_S)
+        os.close(pidfd)
+        assert ready, f"{pid} still lives"
+    return time.monotonic() - began
+
+
+def test_a_life_from_init_to_stop(host: Host) -> None:
+    host.wait("^ready")
+    active = [line.split()[0] for line in host.lines if " active " in line]
+    assert active == LOOPS
+    status = host.status()
+    assert [loop["name"] for loop in status["loops"]] == LOOPS
+    assert {loop["state"] for loop in status["loops"]} == {"active"}
+    table = run(host.folder, "status").stdout
+    assert all(re.search(rf"^{name} +active", table, re.MULTILINE) for name in LOOPS)
+    again = run(host.folder, "start")
+    assert again.returncode == 69
+    assert "already running" in again.stderr
+    assert run(host.folder, "stop").returncode == 0
+    assert host.rest() == 0
+    stopped = [line.split()[0] for line in host.lines if " stopped" in line]
+    assert stopped == [*reversed(LOOPS), "authority", "supervisor"]
+    after = run(host.folder, "status")
+    assert after.returncode == 3
+    assert after.stderr.count("\n") == 1
+
+
+def test_every_process_is_confined(host: Host) -> None:
+    host.wait("^ready")
+    pids = host.pids()
+    own = {name: os.readlink(f"/proc/self/ns/{name}") for name in ("mnt", "pid", "ipc", "uts", "net")}
+    for name in ["authority", *LOOPS]:
+        facts = dict(
+            line.split(":\t", 1)
+            for line in Path(f"/proc/{pids[name]}/status").read_text().splitlines()
+            if ":\t" in line
+        )
+        assert facts["NoNewPrivs"] == "1"
+        assert int(facts["CapEff"], 16) == int(facts["CapBnd"], 16) == 0
+        for kind, ours in own.items():
+            theirs = os.readlink(f"/proc/{pids[name]}/ns/{kind}")
+            assert (theirs == ours) is (name == "external" and kind == "net")
+    assert run(host.folder, "stop").returncode == 0
+
+
+@pytest.mark.parametrize("victim", ["supervisor", "launcher"])
+def test_nobody_outlives_the_supervisor(host: Host, victim: str) -> None:
+    host.wait("^ready")
+    pids = host.pids()
+    if victim == "launcher":
+        host.process.kill()
+    else:
+        os.kill(pids["supervisor"], signal.SIGKILL)
+    assert wait_until_gone(list(pids.values())) < 1.0
+    host.rest()
+    host.start()
+    host.wait("^ready")
+    assert run(host.folder, "stop").returncode == 0
+
+
+def test_a_killed_loop_is_back_with_keys(host: Host) -> None:
+    host.wait("^ready")
+    for victim in LOOPS:
+        os.kill(host.pids()[victim], signal.SIGKILL)
+        host.wait(f"{victim} +active")
+        status = host.status()
+        assert {loop["state"] for loop in status["loops"]} == {"active"}
+    assert {loop["name"]: loop["restarts"] for loop in status["loops"]} == dict.fromkeys(LOOPS, 1)
+    assert run(host.folder, "stop").returncode == 0
+
+
+def test_the_authority_comes_back_and_no_loop_notices(host: Host) -> None:
+    host.wait("^ready")
+    before = host.pids()
+    os.kill(before["authority"], signal.SIGKILL)
+    host.wait("authority +active")
+    after = host.pids()
+    assert {name for name in before if before[name] != after[name]} == {"authority"}
+    os.kill(after["third"], signal.SIGKILL)  # and the new one hands out keys
+    host.wait("third +active")
+    assert run(host.folder, "stop").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda var: (var / "master.key").unlink(), "there is no master_key"),
+        (lambda var: (var / "master.key").chmod(0o644), "master"),
+        (lambda var: (var / "master.key").write_bytes(b"x" * 32), "one byte repeated"),
+        (lambda var: (var / "master.key").write_bytes(bytes(range(32))), "not made with this master_key"),
+        (lambda var: (var / "boot.token").unlink(), "boot"),
+        (lambda var: (var / "server.key").unlink(), "server.key"),
+    ],
+)
+def test_a_start_that_must_not_be_is_refused(tmp_path: Path, damage: Any, sentence: str) -> None:
+    host = Host(tmp_path)
+    damage(tmp_path / "var")
+    done = run(tmp_path, "start")
+    assert done.returncode == 78
+    assert done.stderr.startswith("tlsrt-supervisor: ")
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "active" not in done.stdout
+    assert host.folder == tmp_path
+
+
+def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert run(tmp_path, "init", "var", "--port", str(port)).returncode == 0
+        done = run(tmp_path, "start")
+    assert done.returncode == 78
+    assert done.stderr == (
+        f"tlsrt-supervisor: another program already listens on 127.0.0.1:{port}: stop it, or choose another door.port\n"
+    )

@@ -1,0 +1,156 @@
+"""The heartbeat monitor: numbers of phi, times of detection, and what must not look like a death."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tlsrt.supervisor.heartbeat import Health, HeartbeatMonitor, HeartbeatPolicy, phi
+
+POLICY = HeartbeatPolicy()
+
+
+def settled(beats: list[float], name: str = "third") -> HeartbeatMonitor:
+    monitor = HeartbeatMonitor()
+    monitor.watch(name, beats[0])
+    monitor.settle(name, beats[0])
+    for at in beats[1:]:
+        monitor.beat(name, at)
+    return monitor
+
+
+def regular(count: int, interval: float = 0.5) -> list[float]:
+    return [interval * number for number in range(count)]
+
+
+def detected_after(monitor: HeartbeatMonitor, last: float, name: str = "third") -> float:
+    """Return how long after the last beat the rounds find the process dead."""
+    now = last
+    while now < last + 60:
+        now += POLICY.round_s
+        if name in monitor.judge(now):
+            return now - last
+    raise AssertionError("never detected")
+
+
+@pytest.mark.parametrize(
+    ("z", "expected"), [(0.0, 0.30103), (1.0, 0.79955), (3.0, 2.86970), (5.0, 6.54264), (6.0, 9.00586)]
+)
+def test_phi_is_the_logarithm_of_the_normal_tail(z: float, expected: float) -> None:
+    assert phi(0.5 + 0.5 + z * 0.1, 0.5, 0.1, 0.5) == pytest.approx(expected, abs=1e-4)
+
+
+def test_phi_beyond_every_float_is_infinite() -> None:
+    assert phi(100.0, 0.5, 0.1, 0.5) == math.inf
+
+
+@given(st.floats(0, 50), st.floats(0, 50))
+def test_phi_never_falls_while_the_silence_lasts(first: float, second: float) -> None:
+    early, late = sorted((first, second))
+    assert phi(early, 0.5, 0.1, 0.5) <= phi(late, 0.5, 0.1, 0.5)
+
+
+def test_a_regular_process_is_good_then_suspect_then_dead() -> None:
+    monitor = settled(regular(20))
+    last = 9.5
+    assert monitor.health("third", last + 1.0) is Health.GOOD
+    assert monitor.health("third", last + 1.45) is Health.SUSPECT
+    assert monitor.health("third", last + 1.6) is Health.DEAD
+
+
+@pytest.mark.parametrize("beats", [regular(3), regular(20), regular(500), regular(20, 0.55), [0.0]])
+def test_a_hang_is_detected_in_less_than_two_seconds(beats: list[float]) -> None:
+    assert 1.4 < detected_after(settled(beats), beats[-1]) < 2.0
+
+
+@pytest.mark.parametrize("pattern", [[0.01, 1.4], [0.001], [1.49], [0.2, 0.9, 0.5]])
+def test_an_irregular_process_cannot_buy_much_time(pattern: list[float]) -> None:
+    beats = [0.0]
+    for number in range(200):
+        beats.append(beats[-1] + pattern[number % len(pattern)])
+    assert detected_after(settled(beats), beats[-1]) < 2.6
+
+
+def test_a_starting_process_has_its_grace_and_no_more() -> None:
+    monitor = HeartbeatMonitor()
+    monitor.watch("third", 100.0)
+    assert monitor.health("third", 104.9) is Health.STARTING
+    assert monitor.health("third", 105.1) is Health.DEAD
+
+
+def test_the_grace_is_over_as_soon_as_the_start_is() -> None:
+    monitor = HeartbeatMonitor()
+    monitor.watch("third", 100.0)
+    monitor.settle("third", 101.0)
+    assert monitor.health("third", 102.7) is Health.DEAD
+
+
+def test_a_late_round_judges_nobody_and_forgives_what_it_missed() -> None:
+    monitor = settled(regular(20))
+    monitor.judge(9.6)
+    assert monitor.judge(19.6) == []  # ten seconds in which the monitor did not run
+    assert monitor.judge(19.8) == []
+    assert monitor.judge(20.0) == []
+    assert detected_after(monitor, 20.0) < 1.7
+
+
+def test_a_round_in_time_after_a_late_one_still_finds_the_dead() -> None:
+    monitor = settled(regular(20))
+    now = 9.5
+    found: list[str] = []
+    for number in range(40):
+        now += 0.6 if number % 2 else 0.2  # every second round is late by 0.4 s
+        found = found or monitor.judge(now)
+    assert found == ["third"]
+
+
+def test_a_stopped_host_is_no_rhythm() -> None:
+    monitor = settled(regular(20))
+    monitor.beat("third", 9.5 + 3600)
+    assert monitor.health("third", 9.5 + 3600 + 1.0) is Health.GOOD
+    assert monitor.health("third", 9.5 + 3600 + 1.7) is Health.DEAD
+
+
+def test_only_the_silent_one_dies() -> None:
+    monitor = HeartbeatMonitor()
+    for name in ("primary", "third"):
+        monitor.watch(name, 0.0)
+        monitor.settle(name, 0.0)
+    dead: list[str] = []
+    for number in range(1, 30):
+        now = number * 0.2
+        monitor.beat("primary", now)
+        dead += monitor.judge(now)
+    assert set(dead) == {"third"}
+
+
+def test_who_is_forgotten_is_not_judged_and_may_beat() -> None:
+    monitor = settled(regular(3))
+    monitor.forget("third")
+    monitor.forget("third")
+    monitor.beat("third", 1.5)
+    assert monitor.judge(1.0) == []
+    assert monitor.judge(1.2) == []
+    assert not monitor.is_watched("third")
+
+
+def test_watching_anew_forgets_the_old_rhythm() -> None:
+    monitor = settled(regular(50, 1.0))
+    monitor.watch("third", 100.0)
+    monitor.settle("third", 100.0)
+    assert monitor.health("third", 101.6) is Health.DEAD
+
+
+@given(st.lists(st.floats(0.3, 0.75), min_size=1, max_size=150))
+def test_an_honest_process_under_load_is_never_called_dead(intervals: list[float]) -> None:
+    monitor = HeartbeatMonitor()
+    monitor.watch("third", 0.0)
+    monitor.settle("third", 0.0)
+    now = 0.0
+    for interval in intervals:
+        now += interval
+        assert monitor.health("third", now) is Health.GOOD
+        monitor.beat("third", now)
