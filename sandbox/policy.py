@@ -1,0 +1,184 @@
+"""What system calls one process may make: parts read from YAML, composed, and turned into filters. Pure.
+
+Theory of operation. A part (one file of `profiles/`) extends others and lists entries: `allow` for ever, `import`
+only until the seal, `enosys` for what libraries probe and can do without, `kill` for what nobody may try. An entry
+names calls, optionally conditions on arguments, and always says why. From a composed policy come two filters, which
+the kernel applies one upon the other, so that the stricter answer counts:
+
+    IMPORTING  allow + import    before foreign code is imported
+    SEALED     allow             in the steady state
+
+A call that is allowed on conditions gets its answer from the first entry that fits, else from `kill` or `enosys` if it
+is listed there, else EPERM, as does every call that nobody names. Nothing that is killed can be allowed without a
+condition.
+
+Conditions look at the low 32 bits, which are all that the kernel uses of an int: `arg0 in A B`, `arg2 lacks A B` (none
+of these bits), `arg0 has A B` (all of them), `arg1 & MASK in A B`, `arg0 is self` (this process), `arg2 is null` (all
+64 bits are 0).
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from tlsrt.errors import SandboxError
+from tlsrt.sandbox.bpf import ALLOW, KILL_PROCESS, LOW_32, Case, Check, Rule, assemble, errno_action
+from tlsrt.sandbox.constants import CONSTANTS
+from tlsrt.sandbox.numbers import NUMBERS
+
+REFUSED = errno_action(errno.EPERM)
+ABSENT = errno_action(errno.ENOSYS)
+_SELF = -1  # stands for our own pid until a filter is made
+_LISTS = ("allow", "import", "enosys", "kill")
+_CONDITION = re.compile(r"arg([0-5])(?: & (\w+))? (in|lacks|has|is) (\w+(?: \w+)*)")
+
+
+class Stage(Enum):
+    """Which of the two filters."""
+
+    IMPORTING = "importing"
+    SEALED = "sealed"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Some calls, the conditions as they are written and as checks, the reason, and the part it stands in."""
+
+    calls: tuple[str, ...]
+    when: tuple[str, ...]
+    checks: tuple[Check, ...]
+    why: str
+    part: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file: the entries of each list, and the parts it extends."""
+
+    name: str
+    about: str
+    extends: tuple[str, ...]
+    lists: Mapping[str, tuple[Entry, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A composed policy: every entry of every part, base first."""
+
+    name: str
+    lists: Mapping[str, tuple[Entry, ...]]
+
+    def allowed(self, stage: Stage) -> tuple[Entry, ...]:
+        """Return the entries that allow something in this stage."""
+        return self.lists["allow"] + (self.lists["import"] if stage is Stage.IMPORTING else ())
+
+    def about(self, call: str, stage: Stage) -> list[tuple[str, Entry]]:
+        """Return (list, entry) of all that is said about a call, in the order in which it counts."""
+        found = [("allow", entry) for entry in self.allowed(stage) if call in entry.calls]
+        return found + [
+            (name, entry) for name in ("kill", "enosys") for entry in self.lists[name] if call in entry.calls
+        ]
+
+
+def parse_part(name: str, document: Any) -> Part:
+    """Return the part in a document as YAML gives it. Raises SandboxError naming the part and the entry."""
+    if not isinstance(document, dict) or not isinstance(document.get("about"), str):
+        raise _wrong(name, "it must be a map with the text `about`")
+    if unknown := sorted(set(document) - {"about", "extends", *_LISTS}):
+        raise _wrong(name, f"{unknown[0]} has no meaning")
+    lists = {kind: tuple(_entry(name, kind, value) for value in document.get(kind, ())) for kind in _LISTS}
+    return Part(name, document["about"], tuple(document.get("extends", ())), lists)
+
+
+def compose(name: str, parts: Sequence[Part]) -> Policy:
+    """Return the policy of these parts, a part after those it extends. Raises SandboxError for a contradiction."""
+    policy = Policy(name, {kind: tuple(entry for part in parts for entry in part.lists[kind]) for kind in _LISTS})
+    killed = {call for entry in policy.lists["kill"] for call in entry.calls}
+    absent = {call for entry in policy.lists["enosys"] for call in entry.calls}
+    if both := sorted(killed & absent):
+        raise _wrong(name, f"{both[0]} is in `kill` and in `enosys`")
+    for entry in policy.allowed(Stage.IMPORTING):
+        for call in entry.calls:
+            if call in killed | absent and not entry.checks:
+                raise _wrong(entry.part, f"{call} is allowed without a condition, and refused elsewhere")
+    return policy
+
+
+def rules_of(policy: Policy, stage: Stage, machine: str, pid: int) -> dict[int, Rule]:
+    """Return the rule of every call that the policy names and the machine has; `pid` is what `self` means."""
+    numbers = NUMBERS[machine]
+    answers = {call: KILL_PROCESS for entry in policy.lists["kill"] for call in entry.calls}
+    answers |= {call: ABSENT for entry in policy.lists["enosys"] for call in entry.calls}
+    cases: dict[str, list[Case]] = {call: [] for call in answers}
+    for entry in policy.allowed(stage):
+        checks = tuple(_resolved(check, pid) for check in entry.checks)
+        for call in entry.calls:
+            cases.setdefault(call, []).append(Case(checks, ALLOW))
+    return {numbers[call]: _rule(cases[call], answers.get(call, REFUSED)) for call in cases if call in numbers}
+
+
+def program_of(policy: Policy, stage: Stage, machine: str, pid: int) -> bytes:
+    """Return the filter of a stage. Raises SandboxError for a machine that is not supported."""
+    if machine not in NUMBERS:
+        raise SandboxError("machine", f"{machine} is not supported: only 64-bit x86_64 and aarch64 are")
+    return assemble(machine, rules_of(policy, stage, machine, pid), REFUSED)
+
+
+def _rule(cases: list[Case], otherwise: int) -> Rule:
+    if any(not case.checks for case in cases):
+        return Rule((), ALLOW)
+    return Rule(tuple(cases), otherwise)
+
+
+def _resolved(check: Check, pid: int) -> Check:
+    return Check(check.argument, (pid,)) if check.values == (_SELF,) else check
+
+
+def _entry(part: str, kind: str, value: Any) -> Entry:
+    if not isinstance(value, dict) or set(value) - {"calls", "when", "why"}:
+        raise _wrong(part, f"an entry of {kind} must be a map of calls, why and perhaps when: {value}")
+    calls, when, why = value.get("calls"), value.get("when", []), value.get("why")
+    if not isinstance(calls, list) or not calls or not isinstance(when, list):
+        raise _wrong(part, f"calls and when must be lists: {value}")
+    if not isinstance(why, str) or not why.strip():
+        raise _wrong(part, f"{calls[0]} has no reason: say why")
+    known = {name for numbers in NUMBERS.values() for name in numbers}
+    if unknown := [call for call in calls if call not in known]:
+        raise _wrong(part, f"there is no system call {unknown[0]}")
+    if when and kind in ("enosys", "kill"):
+        raise _wrong(part, f"{calls[0]}: a refusal has no conditions")
+    return Entry(tuple(calls), tuple(when), tuple(_check(part, text) for text in when), " ".join(why.split()), part)
+
+
+def _check(part: str, text: Any) -> Check:
+    match = _CONDITION.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        raise _wrong(part, f"this condition has no meaning: {text}")
+    argument, mask, verb, words = int(match[1]), match[2], match[3], match[4].split()
+    if verb == "is" and words in (["self"], ["null"]) and mask is None:
+        return Check(argument, (_SELF,)) if words == ["self"] else Check(argument, (0,), wide=True)
+    values = tuple(_constant(part, word) for word in words)
+    if verb == "in":
+        return Check(argument, values, LOW_32 if mask is None else _constant(part, mask))
+    bits = 0
+    for value in values:
+        bits |= value
+    if verb == "is" or mask is not None:
+        raise _wrong(part, f"this condition has no meaning: {text}")
+    return Check(argument, (0 if verb == "lacks" else bits,), bits)
+
+
+def _constant(part: str, word: str) -> int:
+    value = int(word, 0) if word[0].isdecimal() else CONSTANTS.get(word)
+    if value is None or value > LOW_32:
+        raise _wrong(part, f"there is no constant {word}")
+    return value
+
+
+def _wrong(part: str, sentence: str) -> SandboxError:
+    return SandboxError("seccomp", f"profile {part}: {sentence}")

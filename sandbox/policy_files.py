@@ -1,0 +1,54 @@
+"""The policies that come with tlsrt: one file a loop in `profiles/`, composed from what it extends."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from tlsrt.config.plain import read_plain
+from tlsrt.errors import SandboxError
+from tlsrt.sandbox.policy import Part, Policy, compose, parse_part
+
+FOLDER = Path(__file__).parent / "profiles"
+LOOPS = ("primary", "secondary", "third", "forth", "external")
+DECLARED = "declared"
+NETWORK = "network"
+
+
+def policy_of(process: str, *, network: bool) -> Policy:
+    """Return the policy of the authority, or of a loop; one that an operator declared gets `declared`.
+
+    `network` says that the process keeps the host's network. Raises SandboxError for a file that is wrong.
+    """
+    first = process if process in ("authority", *LOOPS) else DECLARED
+    return _policy(process, (first, NETWORK) if network else (first,))
+
+
+@cache
+def _policy(process: str, names: tuple[str, ...]) -> Policy:
+    order: dict[str, Part] = {}
+    for name in names:
+        _collect(name, order, ())
+    return compose(process, list(order.values()))
+
+
+def _collect(name: str, order: dict[str, Part], path: tuple[str, ...]) -> None:
+    if name in path:
+        raise SandboxError("seccomp", f"profile {name} extends itself: {' > '.join((*path, name))}")
+    if name in order:
+        return
+    part = read_part(name)
+    for base in part.extends:
+        _collect(base, order, (*path, name))
+    order[name] = part
+
+
+@cache
+def read_part(name: str) -> Part:
+    """Return one part. Raises SandboxError when there is no such file, ConfigError when it is not YAML."""
+    file = FOLDER / f"{name}.yaml"
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SandboxError("seccomp", f"cannot read the profile {file}: {error.strerror}") from error
+    return parse_part(name, read_plain(text, str(file)))
