@@ -41,6 +41,8 @@ from tlsrt.errors import PeerError
 
 SLACK_MS = 5_000
 SESSIONS_MAX = 16_384
+SIGNATURES_MAX = 256.0  # a loop with 256 components may renew all their tokens at once
+SIGNATURES_PER_S = 16.0
 CLIENT = "client"
 
 
@@ -52,6 +54,8 @@ class Origin:
     connection: int = 0
     session: bytes = b""  # the one session that a connection may carry, once granted
     confirmation: bytes = b""  # SHA-256 of the connection's client certificate
+    signatures: float = 256.0  # how many more unknown tokens may be verified for it now
+    refilled: int = 0  # BOOTTIME, ms
 
 
 @dataclass(slots=True)
@@ -193,7 +197,7 @@ class Gate:
             raise PeerError("session_elsewhere")
         if not origin.loop and header.session != origin.session:
             raise PeerError("session_not_granted")
-        claims = self._verifier.check_untrusted(header, frame.token, now)
+        claims = self._claims_untrusted(frame, header, origin, now)
         if claims.confirmation != origin.confirmation:
             raise PeerError("wrong_certificate")
         if session is None:
@@ -209,6 +213,24 @@ class Gate:
                 raise PeerError("not_attested")
         check_deadline(header, now, DEADLINE_MAX_MS + (0 if origin.loop else SLACK_MS))
         return claims, session
+
+    def _claims_untrusted(self, frame: Frame, header: Header, origin: Origin, now: int) -> Claims:
+        """Check the token. A signature costs as much as twelve whole messages, so each is charged to its socket.
+
+        Only a loop can cause one, for it takes the token key to wrap a token; an honest one needs two a minute.
+        """
+        tokens = self._verifier.tokens
+        if tokens.knows(frame.token):
+            return self._verifier.check_untrusted(header, frame.token, now)
+        origin.signatures = min(SIGNATURES_MAX, origin.signatures + (now - origin.refilled) * SIGNATURES_PER_S / 1000)
+        origin.refilled = now
+        if origin.signatures < 1:
+            raise PeerError("too_many_signatures")
+        before = tokens.signatures_verified
+        try:
+            return self._verifier.check_untrusted(header, frame.token, now)
+        finally:
+            origin.signatures -= tokens.signatures_verified - before
 
     def _authentic_untrusted(self, frame: Frame, header: Header, session: _Session) -> None:
         if header.gate != self.incarnation:

@@ -6,6 +6,7 @@ import pytest
 from support.world import POLICY, World, parts
 
 from tlsrt.channels.frame import FLAG_FINAL, FRAME_MAX, Kind, correlation, parse_header_untrusted
+from tlsrt.channels.token import mint_token
 from tlsrt.config import keys
 from tlsrt.errors import PeerError
 from tlsrt.loops.gate import Origin, refusal_word
@@ -301,6 +302,28 @@ def _refused_by_the_store(world: World, data: bytes) -> bool:
     except PeerError:
         return True
     return False
+
+
+def test_signatures_are_charged_to_the_socket_that_causes_them() -> None:
+    """A captured loop holds the token key: it can wrap garbage that costs a verification each."""
+    world = World()
+    world.gate.check_untrusted(world.request(), world.origin(CONSOLE), world.now)
+    reasons = []
+    for number in range(400):
+        forged = mint_token(
+            world.claims(CONSOLE), lambda data: bytes(64), keys.token_key(world.run, world.epoch),
+            number.to_bytes(12, "big"), 1,
+        )  # fmt: skip
+        reasons.append(refuse(world, world.forge(CONSOLE, world.plain_header(seq=9), b"", token=forged)))
+    assert reasons.count("token_signature") == 255
+    assert reasons[-1] == "too_many_signatures"
+    assert world.gate.check_untrusted(world.request(), world.origin(CONSOLE), world.now).passed
+    assert world.gate.check_untrusted(world.request("external/network"), world.origin("external/network"), world.now)
+    later = world.now + 1_000
+    assert (
+        refuse(world, world.forge(CONSOLE, world.plain_header(seq=9), b"", token=forged), now=later)
+        == "token_signature"
+    )
 
 
 def test_peers_are_told_one_generic_word() -> None:
