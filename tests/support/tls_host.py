@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import msgpack
@@ -23,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tlsrt.channels import frame as framing
 from tlsrt.channels import grant
 from tlsrt.channels.clock import boottime_ms
+from tlsrt.channels.flow import WINDOW
 from tlsrt.channels.frame import Header, Kind
 from tlsrt.channels.grant import GrantContent, Right
 from tlsrt.config import keys, pki
@@ -110,6 +112,7 @@ class FakeHost:
         self.refusal = ""
         self.closed_connections: list[int] = []
         self.seen: list[tuple[str, list[Any], str | None]] = []
+        self.streams: dict[bytes, tuple[int, Header, AESGCM, Iterator[int], int]] = {}
         self.received = asyncio.Event()
         self.on_request = threading.Event()
         self.change: Callable[[GrantContent], GrantContent] = lambda content: content
@@ -153,6 +156,8 @@ class FakeHost:
         body = AESGCM(key).decrypt(framing.nonce(header.seq), parts.body, parts.header)
         if header.kind == Kind.REQUEST:
             self.answer(connection, header, AESGCM(keys.reply_key(key, self.session_id)), msgpack.unpackb(body))
+        elif header.kind == Kind.CREDIT and header.correlation in self.streams:
+            self.go_on(header.correlation, msgpack.unpackb(body))
         self.received.set()
 
     def closed(self, connection: int) -> None:
@@ -168,9 +173,9 @@ class FakeHost:
         if header.method == "hang":
             return
         if header.method == "count":
-            for number in range(args[0]):
-                self.reply(connection, header, key, Kind.ITEM, number, part=number)
-            self.reply(connection, header, key, Kind.ITEM, None, part=args[0], flags=framing.FLAG_FINAL)
+            name = framing.correlation(header.session, header.seq)
+            self.streams[name] = (connection, header, key, iter(range(args[0])), args[0])
+            self.go_on(name, WINDOW)
         elif header.method == "blob":
             self.reply(connection, header, key, Kind.REPLY, bytes(range(256)) * args[0])
         elif header.method == "describe":
@@ -179,6 +184,15 @@ class FakeHost:
             self.reply(connection, header, key, Kind.ERROR, ["not_found", f"no key {args[0]}"])
         else:
             self.reply(connection, header, key, Kind.REPLY, args)
+
+    def go_on(self, name: bytes, credit: int) -> None:
+        """Send as many items of a stream as the client allows."""
+        connection, header, key, numbers, total = self.streams[name]
+        for number in islice(numbers, credit):
+            self.reply(connection, header, key, Kind.ITEM, number, part=number)
+            if number == total - 1:
+                self.reply(connection, header, key, Kind.ITEM, None, part=total, flags=framing.FLAG_FINAL)
+                del self.streams[name]
 
     def reply(
         self, connection: int, header: Header, key: AESGCM, kind: Kind, value: object, part: int = 0, flags: int = 0
