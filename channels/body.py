@@ -28,10 +28,14 @@ def encode_value(value: object) -> bytes:
     return packed
 
 
+def _refuse(code: int, data: bytes) -> Any:
+    raise ValueError("no extension types travel, not even empty ones")
+
+
 def decode_value_untrusted(body: bytes) -> Any:
     """Return the value; raise PeerError for anything that is not exactly one."""
     try:
-        return msgpack.unpackb(body, raw=False, strict_map_key=False, max_ext_len=0)
+        return msgpack.unpackb(body, raw=False, strict_map_key=False, max_ext_len=0, ext_hook=_refuse)
     except Exception as error:  # msgpack raises half a dozen classes, StackError for deep nesting among them
         raise PeerError("bad_body") from error
 

@@ -224,14 +224,19 @@ class Endpoint:
         self, kind: Kind, request: Header, body: bytes, deadline: int, *, correlation: bytes, part: int = 0,
         flags: int = 0,
     ) -> bytes:  # fmt: skip
-        """Return a frame back to the sender of a request; raise Unavailable if its keys are gone."""
-        held = self._epochs.get(self.epoch)
+        """Return a frame back to the sender of a request; raise Unavailable if its keys are gone.
+
+        The epoch of the request seals as long as its keys are held: the asker has those for certain, while those of
+        an epoch that has just begun may still be on their way to it.
+        """
+        epoch = request.epoch if request.epoch in self._epochs else self.epoch
+        held = self._epochs.get(epoch)
         if held is None:
             raise Unavailable("the session is not open yet")
-        seal = self._keys_with(request.session, self.epoch, held)[1]
+        seal = self._keys_with(request.session, epoch, held)[1]
         header = Header(
             1, kind, self.session, self._next(), part, self.subject, request.src, held.mailbox, held.gate,
-            request.method, self.epoch, deadline, correlation, flags,
+            request.method, epoch, deadline, correlation, flags,
         )  # fmt: skip
         return self._seal(held, header, seal, body)
 
@@ -270,7 +275,7 @@ class Endpoint:
             body = key.decrypt(nonce(header.seq), frame.body, frame.header)
         except InvalidTag as error:
             raise PeerError("body_forged") from error
-        self._advance_untrusted(header, claims.expires if claims else header.deadline)
+        self._advance_untrusted(header, claims.expires if claims else now + DEADLINE_MAX_MS + SLACK_MS)
         return Opened(header, body, claims)
 
     def _refusal_untrusted(self, frame: Frame, header: Header) -> Opened:

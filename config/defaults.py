@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tlsrt.config.schema import ComponentConfig, PolicyRule
 
-RESERVED_NAMES = ("authority", "client", "supervisor")  # addresses and processes of the runtime itself
+RESERVED_NAMES = ("authority", "client", "door", "supervisor")  # addresses and processes of the runtime itself
 
 COMPONENTS: tuple[ComponentConfig, ...] = tuple(
     ComponentConfig(loop=loop, name=name, class_path=f"tlsrt.loops.{loop}.{name}:{kind}", builtin=True)

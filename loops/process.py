@@ -42,7 +42,7 @@ from tlsrt.sandbox.enter import Confinement, Report
 
 BEAT_S = 0.5
 JOIN_RETRY_S = 0.5
-LOGGED_REFUSALS_PER_BEAT = 5
+LOGGED_PER_BEAT = 5
 
 
 class LoopFailure(Exception):
@@ -346,11 +346,15 @@ class LoopProcess:
             self.note_refused(error.reason)
 
     def note_refused(self, reason: str) -> None:
-        """Count a refused frame; the log gets the first few of each beat, so that a flood cannot fill it."""
+        """Count a refused frame, and say why."""
         self.refused += 1
-        if self._logged < LOGGED_REFUSALS_PER_BEAT:
+        self.note_once_in_a_while(f"refused a frame: {reason}")
+
+    def note_once_in_a_while(self, sentence: str) -> None:
+        """Log what a peer can cause: the first few of each beat, so that a flood cannot fill the log."""
+        if self._logged < LOGGED_PER_BEAT:
             self._logged += 1
-            self.log.warning("refused a frame: %s", reason)
+            self.log.warning("%s", sentence)
 
 
 def _digest(report: Report) -> bytes:

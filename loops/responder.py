@@ -195,7 +195,11 @@ class Responder:
         name = (request.header.src, request.header.method, key)
         future = self._answers[name] = asyncio.get_running_loop().create_future()
         if len(self._answers) > REMEMBERED_MAX:
-            self._answers.popitem(last=False)
+            oldest = next(iter(self._answers))
+            if self._answers[oldest].done():  # one under way is bounded by RUNNING_MAX
+                del self._answers[oldest]
+            else:
+                self._answers.move_to_end(oldest)
         try:
             answer = await self._result(request, work)
         except BaseException:

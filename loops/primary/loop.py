@@ -109,7 +109,7 @@ class PrimaryLoop(LoopProcess):
             self.door.listen(self.listeners[DOOR])
 
     def _note_door(self, address: str, word: str) -> None:
-        self.log.warning("door: %s from %s", word, address)
+        self.note_once_in_a_while(f"door: {word} from {address}")
 
     # -- the door's hub ---------------------------------------------------------------------------------------
 

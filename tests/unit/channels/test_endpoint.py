@@ -178,8 +178,19 @@ def test_an_epoch_change_in_two_phases_loses_nothing() -> None:
     assert world.header(new).epoch == 8
     assert [opens(world, data) for data in (old, still_old, new)] == [b"old", b"still old", b"new"]
     answer = reply_to(world, new)
-    assert world.header(answer).epoch == 7  # the store has not committed: a frame uses the keys its header names
+    assert world.header(answer).epoch == 8  # the asker's epoch: it has those keys for certain
     assert opens(world, answer, CONSOLE) == b"answer"
+
+
+def test_a_reply_to_an_asker_whose_new_keys_are_still_on_their_way() -> None:
+    world = World()
+    data = world.request()
+    _prepare(world, 8)
+    store = world.endpoints[STORE]
+    store.commit(8, 5_000, world.now)
+    assert opens(world, reply_to(world, data), CONSOLE) == b"answer"
+    store.retire(world.now + 5_000)
+    assert world.header(reply_to(world, data)).epoch == 8
 
 
 def test_after_the_grace_the_old_epoch_is_gone() -> None:
