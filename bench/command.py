@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -62,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         name, rounds, seconds, folder = arguments.inside
         run_inside(_named(name), int(rounds), float(seconds), Path(folder))
         return 0
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that everything is put away
     rows = [_named(name) for name in arguments.row] or list(ROWS)
     rounds = arguments.rounds or (SMOKE_ROUNDS if arguments.smoke else ROUNDS)
     about: dict[str, Any] = {**facts(), "rounds": rounds, "busy loops": arguments.load}

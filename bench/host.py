@@ -21,6 +21,7 @@ from bench.processes import child
 
 COMPONENTS = Path(__file__).resolve().parent / "components"
 SUPERVISOR = Path(sys.executable).with_name("tlsrt-supervisor")
+SHOWN_LINES = 8  # of a console that tells of a failure
 LOOPS = ("primary", "secondary", "third", "forth", "external")
 ADDED: dict[str, dict[str, Any]] = {
     "components": {
@@ -82,7 +83,9 @@ class Host:
         assert self.process.stdout is not None
         descriptor = self.process.stdout.fileno()
         limit = time.perf_counter() + timeout_s
-        while not seen(self._text.decode().splitlines()):
+        while not seen(lines := self._text.decode().splitlines()):
+            if any(line.split()[1:2] == ["failed"] for line in lines):
+                raise RuntimeError("tlsrt gave a loop up:\n" + "\n".join(lines[:SHOWN_LINES]))
             if not select.select([descriptor], [], [], max(0.0, limit - time.perf_counter()))[0]:
                 raise RuntimeError(f"tlsrt: not what was expected in {timeout_s:g} s:\n{self._text.decode()}")
             piece = os.read(descriptor, 65536)

@@ -69,8 +69,17 @@ def measure(socket: zmq.Socket[bytes], size: int, outstanding: int, seconds: flo
     }
 
 
+def wait_for_worker(socket: zmq.Socket[bytes]) -> None:
+    """A ROUTER drops what is for an identity that has not come yet: knock until there is an echo, then fall silent."""
+    while not socket.poll(50):
+        socket.send(b"")
+    while socket.poll(200):
+        socket.recv()
+
+
 def serve_client(address: str) -> None:
     socket = connect(address, CLIENT)
+    wait_for_worker(socket)
     for line in sys.stdin:
         order = json.loads(line)
         print(json.dumps(measure(socket, order["size"], order["outstanding"], order["seconds"])), flush=True)
