@@ -163,7 +163,7 @@ class World:
         )
 
     def plain_header(
-        self, subject: str = "third/console", target: str = "secondary/store", **changes: object
+        self, subject: str = "third/console", target: str = "secondary/store", **changes: Any
     ) -> Header:
         """Return the header of an ordinary request, with changes for attacks."""
         header = Header(

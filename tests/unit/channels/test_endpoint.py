@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from support.world import POLICY, World, parts
 
@@ -71,7 +73,7 @@ def test_before_the_session_is_open() -> None:
         ({"kind": Kind.REPLY}, "unasked_reply"),
     ],
 )
-def test_a_captured_primary_cannot_change_a_header(changes: dict[str, object], wanted: str) -> None:
+def test_a_captured_primary_cannot_change_a_header(changes: dict[str, Any], wanted: str) -> None:
     """Even with a valid token and, worse than possible, the right request key, each field is checked."""
     world = World()
     assert refuses(world, world.forge(CONSOLE, world.plain_header(**changes), b"")) == wanted

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from support.world import POLICY, World, parts
 
@@ -101,7 +103,7 @@ def test_a_stolen_token_without_the_sessions_key() -> None:
         ({"kind": Kind.REFUSAL, "correlation": bytes(24)}, "no_open_call"),
     ],
 )
-def test_a_captured_loop_with_its_own_keys(changes: dict[str, object], wanted: str) -> None:
+def test_a_captured_loop_with_its_own_keys(changes: dict[str, Any], wanted: str) -> None:
     world = World()
     header = world.plain_header(**changes)
     proof = keys.proof_key(world.gate_root(header.epoch), header.session)
@@ -118,7 +120,7 @@ def test_a_captured_loop_with_its_own_keys(changes: dict[str, object], wanted: s
         ({"caps": ()}, "not_allowed"),
     ],
 )
-def test_tokens_that_are_genuine_but_not_good(changes: dict[str, object], wanted: str) -> None:
+def test_tokens_that_are_genuine_but_not_good(changes: dict[str, Any], wanted: str) -> None:
     world = World()
     token = world.token(CONSOLE, **changes)
     assert refuse(world, world.forge(CONSOLE, world.plain_header(), b"", token=token)) == wanted
