@@ -39,21 +39,22 @@ class Console:
         if self._colour and colour:
             padded = f"{colour}{padded}{_END}"
         line = f"{name.ljust(_NAME_WIDTH)} {padded} {printable(text)}".rstrip()
-        try:
-            if self._takes_a_line():
-                print(line[:_LINE_BYTES], file=self._stream, flush=True)
-        except (OSError, ValueError):
-            return
+        self._write(line[:_LINE_BYTES] + "\n")
 
-    def _takes_a_line(self) -> bool:
-        """A stopped terminal or an unread pipe must not stop the supervisor: it then loses lines instead."""
+    def _write(self, line: str) -> None:
+        """Write past the stream's buffer: what a reader that is gone did not take must not come back at exit."""
         try:
             descriptor = self._stream.fileno()
         except OSError:  # not a file (io.UnsupportedOperation)
-            return True
+            self._stream.write(line)
+            return
         poll = select.poll()
         poll.register(descriptor, select.POLLOUT)
-        return bool(poll.poll(0))
+        if poll.poll(0):  # a stopped terminal or an unread pipe must not stop the supervisor: it loses lines instead
+            try:
+                os.write(descriptor, line.encode("utf-8", "backslashreplace"))
+            except OSError:
+                return
 
 
 def printable(text: str) -> str:

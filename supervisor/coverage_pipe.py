@@ -9,9 +9,10 @@ packets of at most PIPE_BUF bytes, which the kernel does not interleave (pipe(7)
 
 from __future__ import annotations
 
+import importlib
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 VARIABLE = "TLSRT_COVERAGE_PIPE"
@@ -22,12 +23,11 @@ _HEAD = struct.Struct("!8sBH")
 def preload() -> None:
     """Import what a sealed child could not import."""
     if VARIABLE in os.environ:
-        import coverage
-        import coverage.sqldata  # noqa: F401
+        importlib.import_module("coverage.sqldata")
 
 
 @contextmanager
-def measured() -> Iterator[tuple[int, ...]]:
+def measured() -> Generator[tuple[int, ...], None, None]:
     """Measure the block in a forked child; gives the descriptors that must stay open for it."""
     text = os.environ.get(VARIABLE)
     if text is None:
@@ -37,15 +37,27 @@ def measured() -> Iterator[tuple[int, ...]]:
 
     pipe = int(text)
     inherited = coverage.Coverage.current()
+    own = coverage.Coverage(data_file=None, config_file=False, branch=True, source=_sources(), messages=False)
+    own.set_option("run:disable_warnings", ["no-data-collected", "module-not-measured", "already-imported"])
     if inherited is not None:
         inherited.stop()
-    own = coverage.Coverage(data_file=None, branch=True, source=["tlsrt"])
+        for option in ("run:branch", "run:source", "run:relative_files"):
+            own.set_option(option, inherited.get_option(option))
     own.start()
     try:
         yield (pipe,)
     finally:
         own.stop()
         send(pipe, own.get_data().dumps())
+
+
+def _sources() -> list[str]:
+    """Return the folders of our code; in a checkout the rooms are links to elsewhere."""
+    import tlsrt
+
+    package = os.path.dirname(os.path.abspath(tlsrt.__file__))
+    rooms = ("config", "channels", "sandbox", "loops", "supervisor")
+    return [package, *(os.path.realpath(os.path.join(package, room)) for room in rooms)]
 
 
 def send(pipe: int, data: bytes) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +23,7 @@ DOOR = "door"
 
 
 @contextmanager
-def short_path(folder: Path, name: str) -> Iterator[str]:
+def short_path(folder: Path, name: str) -> Generator[str, None, None]:
     """Give a short path to `folder/name` that is valid inside the block. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

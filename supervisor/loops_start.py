@@ -125,6 +125,7 @@ def _use_log(log: int) -> None:
 
 def _preload() -> None:
     importlib.import_module(RUNTIME)
+    importlib.import_module("cryptography.hazmat.backends.openssl.backend")  # imported lazily, and sealed ones cannot
     coverage_pipe.preload()
     freeze()
 

@@ -131,7 +131,7 @@ class Supervisor:
         self._office.on_given_up = partial(self._fail, EX_UNAVAILABLE)
         self._fleet.on_active = self._active
         self._fleet.on_hopeless = self._hopeless
-        verbs = {"status": lambda request: self.status(), "stop": self._stop_verb}
+        verbs = {"status": self._status_verb, "stop": self._stop_verb}
         self._control = ControlSocket(common.reactor, config.run_dir, verbs, held=frozenset({"stop"}))
 
     def _take_signals(self, reactor: Reactor) -> None:
@@ -239,6 +239,9 @@ class Supervisor:
         for member in self._fleet.members:
             if word in FATAL_EVENTS and member.name == name:
                 self._fleet.condemn(member, Event.VIOLATED, f"{word}: {sentence.partition(': ')[2]}")
+
+    def _status_verb(self, request: Request) -> dict[str, object]:
+        return self.status()
 
     def _stop_verb(self, request: Request) -> dict[str, object]:
         self._common.reactor.call_later(0, self._shutdown.begin)  # the answer leaves first

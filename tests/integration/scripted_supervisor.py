@@ -1,6 +1,7 @@
 """A real Supervisor over real processes whose bodies follow a script: `scripted_supervisor.py FOLDER SCRIPT_JSON`.
 
-There are three loops, and one more for each other name in the script. The script maps "authority" or a loop to what it does. `FOLDER/tamper-LOOP` makes attestation find a difference.
+There are three loops, and one more for each other name in the script. The script maps "authority" or a loop to what
+it does. `FOLDER/tamper-LOOP` makes attestation find a difference.
 """
 
 from __future__ import annotations

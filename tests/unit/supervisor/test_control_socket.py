@@ -21,6 +21,7 @@ from tlsrt.supervisor.control_socket import (
     MAX_REQUEST_BYTES,
     ControlSocket,
     Request,
+    Verb,
     parse_request_untrusted,
 )
 from tlsrt.supervisor.listeners import short_path
@@ -34,13 +35,16 @@ class Host:
         self.now = 100.0
         self.folder = folder
         self.reactor = Reactor(lambda: self.now)
-        verbs = {"status": self.status, "stop": lambda request: {"stopping": True}, "large": self.large}
+        verbs: dict[str, Verb] = {"status": self.status, "stop": self.stop, "large": self.large}
         self.control = ControlSocket(self.reactor, folder, verbs, held=frozenset({"stop"}))
         self.asked: list[Request] = []
 
     def status(self, request: Request) -> dict[str, object]:
         self.asked.append(request)
         return {"answer": 42}
+
+    def stop(self, request: Request) -> dict[str, object]:
+        return {"stopping": True}
 
     def large(self, request: Request) -> dict[str, object]:
         return {"answer": "x" * 8_000_000}

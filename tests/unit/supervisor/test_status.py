@@ -1,0 +1,179 @@
+"""Status: the document, its table, and the console's lines. All pure but for the gauges."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tlsrt.channels.life import LoopState
+from tlsrt.config.schema import Config, DoorConfig, KeySource, LoopConfig
+from tlsrt.supervisor.console import Console, printable
+from tlsrt.supervisor.gauges import age_s, memory_kib, parent_host_pid
+from tlsrt.supervisor.heartbeat import Health, HeartbeatMonitor
+from tlsrt.supervisor.lock import host_pid
+from tlsrt.supervisor.member import Beat, Member
+from tlsrt.supervisor.office import Office
+from tlsrt.supervisor.parts import Common, Parts, Sandbox
+from tlsrt.supervisor.reactor import Reactor
+from tlsrt.supervisor.spawn import Child
+from tlsrt.supervisor.status import Document, View, document, duration, table
+
+NOTHING = Path("/nonexistent")
+CONFIG = Config(
+    path=NOTHING,
+    install_id=bytes(16),
+    master_key=KeySource("file", NOTHING),
+    boot_token=NOTHING,
+    measure="strict",
+    state_dir=NOTHING,
+    run_dir=NOTHING,
+    log_dir=NOTHING,
+    door=DoorConfig("::1", 7443, NOTHING, NOTHING, NOTHING),
+    loops=(LoopConfig("primary"), LoopConfig("third")),
+    components=(),
+    policy=(),
+    clients=(),
+)
+
+
+def make_office() -> Office:
+    def never(*arguments: object) -> object:
+        raise AssertionError("status must not act")
+
+    parts = Parts(*[never] * 10)  # type: ignore[arg-type]
+    reactor = Reactor()
+    office = Office(Common(CONFIG, parts, reactor, Console(io.StringIO()), -1), bytes(32), -1, HeartbeatMonitor(), "")
+    reactor.close()
+    office.child = Child(2, -1, 1002)
+    office.spawned_at = 90.0
+    office.epoch = 5
+    office.sessions = {"third": 4}
+    office.warnings = ["from the authority"]
+    return office
+
+
+def make_document() -> Document:
+    primary = Member(CONFIG.loops[0], 0, -1, "primary.log", state=LoopState.ACTIVE, incarnation=1, spawned_at=90.0)
+    primary.child = Child(3, -1, 1003)
+    primary.beat = Beat(1, 2500, 2, 999, 10, 20, 3, 2, 5)
+    third = Member(CONFIG.loops[1], 1, -1, "third.log", state=LoopState.BACKOFF, incarnation=7, restarts=6)
+    third.last_death = "signal SIGKILL"
+    view = View(100.0, 40.0, 1001, True, "ab" * 16, False, ["a waived layer"])
+    sandbox = Sandbox(("uid", "no_new_privs"), {"net_namespace": "no netns here"})
+    return document(
+        view,
+        CONFIG,
+        make_office(),
+        [primary, third],
+        dict.fromkeys(("authority", "primary", "third"), sandbox),
+        {"primary": 20480, "authority": None},
+        {"primary": Health.SUSPECT},
+    )
+
+
+def test_the_document_has_what_is_promised() -> None:
+    found = make_document()
+    assert found["supervisor"] == {
+        "pid": 1001, "uptime_s": 60.0, "rootless": True, "boot": "ab" * 16, "stopping": False,
+    }  # fmt: skip
+    assert found["authority"]["pid"] == 1002
+    assert found["authority"]["state"] == "booting"
+    assert found["door"] == {"host": "::1", "port": 7443, "locked": False}
+    assert found["warnings"] == ["a waived layer", "from the authority"]
+    primary, third = found["loops"]
+    assert primary == {
+        "name": "primary", "state": "active", "pid": 1003, "incarnation": 1, "uptime_s": 10.0, "restarts": 0,
+        "sessions": 2, "frames": {"in": 10, "out": 20, "refused": 3}, "lateness_ms": 2.5, "queue": 2,
+        "health": "suspect", "memory_kib": 20480,
+        "sandbox": {"layers": ["uid", "no_new_privs"], "waived": {"net_namespace": "no netns here"}},
+        "epoch": 5, "last_death": None,
+    }  # fmt: skip
+    assert third["pid"] is None
+    assert third["uptime_s"] is None
+    assert third["sessions"] == 4  # the authority's word, not the loop's
+    assert third["last_death"] == "signal SIGKILL"
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_the_table_shows_the_same_in_columns() -> None:
+    lines = table(make_document()).splitlines()
+    assert lines[0] == "tlsrt  pid 1001, up 1 min 0 s, door tls://[::1]:7443, rootless"
+    header, authority, primary, third = (line.split() for line in lines[2:6])
+    assert header[:6] == ["LOOP", "STATE", "PID", "UPTIME", "RESTARTS", "SESSIONS"]
+    assert authority[:3] == ["authority", "booting", "1002"]
+    assert primary[:5] == ["primary", "active", "1003", "10.0", "s"]
+    assert "20.0 MiB" in lines[4]
+    assert "2 layers, 1 waived" in lines[4]
+    assert third[:4] == ["third", "backoff", "-", "-"]
+    assert lines[7:] == [
+        "last death of third: signal SIGKILL", "", "warning: a waived layer", "warning: from the authority",
+    ]  # fmt: skip
+    assert len({line.index("STATE") for line in lines[2:3]} | {line.index("active") for line in lines[4:5]}) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0.0 s"), (59.94, "59.9 s"), (60, "1 min 0 s"), (3661, "1 h 1 min"), (90000, "1 d 1 h"), (1e7, "115 d 17 h")],
+)
+def test_a_duration_has_at_most_two_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "environment", "coloured"),
+    [
+        (Terminal(), {}, True),
+        (Terminal(), {"NO_COLOR": "1"}, False),
+        (Terminal(), {"TERM": "dumb"}, False),
+        (io.StringIO(), {}, False),
+    ],
+)
+def test_colours_are_for_people_only(stream: io.StringIO, environment: dict[str, str], coloured: bool) -> None:
+    console = Console(stream, environment)
+    console.good("primary", "active", "pid 1")
+    console.bad("third", "died", "signal")
+    console.warning("supervisor", "careful")
+    assert ("\x1b[" in stream.getvalue()) is coloured
+    assert len(stream.getvalue().splitlines()) == 3
+
+
+def test_a_line_cannot_steer_a_terminal() -> None:
+    assert printable("a\x1b[2Jb\r\x07c\nd") == "a?[2Jb??c; d"
+
+
+def test_a_console_whose_reader_is_gone_or_stuck_stops_nobody() -> None:
+    reading, writing = os.pipe()
+    with open(writing, "w") as stream:
+        console = Console(stream, {})
+        for _ in range(200):
+            console.plain("third", "died", "x" * 900)  # far more than a pipe takes
+        taken = os.read(reading, 1 << 20)
+        assert 30_000 < len(taken) < 180_000
+        console.plain("third", "active")
+        assert os.read(reading, 1 << 20) == b"third      active\n"
+        os.close(reading)
+        console.plain("third", "died", "to nobody")
+
+
+def test_gauges_read_this_process() -> None:
+    memory = memory_kib(host_pid())
+    assert memory is not None
+    assert 1000 < memory < 10_000_000
+    assert 0 < age_s(host_pid()) < 3600 * 24
+    assert parent_host_pid() == os.getppid()
+
+
+def test_gauges_of_nobody_are_unknown() -> None:
+    assert memory_kib(0) is None
+    assert age_s(0) == 0.0
