@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 
 from tlsrt.config.files import told
@@ -28,25 +28,29 @@ def writable_by(paths: Iterable[Path], uids: Container[int]) -> list[str]:
 def unreadable_for_others(roots: Iterable[Path]) -> list[str]:
     """Return a sentence for each file or folder at and below `roots` that only its owner or group can read.
 
-    The folders above do not matter: a root is bound into the loop's own tree. At most 10 sentences.
+    The folders above do not matter: a root is bound into the loop's own tree. What lies in a folder that is named is
+    not named again. At most 10 sentences.
     """
     found: list[str] = []
     for root in roots:
         with told("look at", root):
-            found += [_sentence(name, status) for name, status in _below(str(root), _CACHE) if not _readable(status)]
+            below = _below(str(root), _CACHE, _readable)
+            found += [_sentence(name, status) for name, status in below if not _readable(status)]
     if len(found) > MAX_SENTENCES:
         found[MAX_SENTENCES:] = [f"and {len(found) - MAX_SENTENCES} more files or folders like these"]
     return found
 
 
-def _below(path: str, without: Container[str]) -> Iterator[tuple[str, os.stat_result]]:
+def _below(
+    path: str, without: Container[str], enter: Callable[[os.stat_result], bool] = lambda _: True
+) -> Iterator[tuple[str, os.stat_result]]:
     status = os.stat(path)
     yield path, status
-    if stat.S_ISDIR(status.st_mode):
+    if stat.S_ISDIR(status.st_mode) and enter(status):
         with os.scandir(path) as entries:
             names = sorted(entry.name for entry in entries if entry.name not in without and not _leads_away(entry))
         for name in names:
-            yield from _below(f"{path}/{name}", without)
+            yield from _below(f"{path}/{name}", without, enter)
 
 
 def _leads_away(entry: os.DirEntry[str]) -> bool:
@@ -68,6 +72,7 @@ def _readable(status: os.stat_result) -> bool:
 
 
 def _sentence(name: str, status: os.stat_result) -> str:
-    kind, change = ("folder", "o+rx") if stat.S_ISDIR(status.st_mode) else ("file", "o+r")
     mode = stat.S_IMODE(status.st_mode)
-    return f"the component {kind} {name} has mode {mode:04o}, so a loop cannot read it: chmod {change} it"
+    if stat.S_ISDIR(status.st_mode):
+        return f"the folder of code {name} has mode {mode:04o}, so a loop cannot read it: run `chmod -R go+rX {name}`"
+    return f"the file of code {name} has mode {mode:04o}, so a loop cannot read it: run `chmod go+r {name}`"

@@ -19,6 +19,7 @@ from pathlib import Path
 from tlsrt.config import keys
 from tlsrt.config.boot import MAX_TOKEN_BYTES, make_boot_token, parse_boot_token_untrusted
 from tlsrt.config.bundle import VERSION, Bundle, encode_bundle
+from tlsrt.config.bytecode import write_bytecode
 from tlsrt.config.fields import DOOR
 from tlsrt.config.files import read_bounded, replace, sync_folder, told, write_new
 from tlsrt.config.json_schema import json_schema
@@ -65,6 +66,7 @@ def seal(config: Config, *, minimum_seal: int = 0) -> int:
     """
     key = _master_key(config)
     number = max(_present_seal(config.boot_token), minimum_seal) + 1
+    write_bytecode(config)
     token = make_boot_token(_boot_key(config, key), number, measure(config)).encode()
     check_master_key(key, token)
     replace(config.boot_token, token, 0o600)
@@ -110,6 +112,7 @@ def _fill(directory: Path, host: str, port: int, now: datetime) -> None:
             write_new(directory / name, data, 0o644 if name in _PUBLIC else 0o600)
             made.append(directory / name)
         config = load_config(directory / "tlsrt.yaml")
+        write_bytecode(config)
         token = make_boot_token(_boot_key(config, _master_key(config)), 1, measure(config))
         write_new(config.boot_token, token.encode(), 0o600)
         made.append(config.boot_token)

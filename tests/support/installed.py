@@ -49,10 +49,11 @@ def scratch() -> Path:
 
 @cache
 def tracked() -> tuple[str, ...]:
-    """Return the paths of the repository's files: what git tracks and is there; without git, all that is no litter."""
+    """Return the paths of the repository's files: all that git does not ignore; without git, all that is no litter."""
     if (CHECKOUT / ".git").exists():
-        names = run("git", "-c", "safe.directory=*", "-C", CHECKOUT, "ls-files", "-z").split("\0")
-        return tuple(name for name in names if name and os.path.lexists(CHECKOUT / name))
+        which = ("--cached", "--others", "--exclude-standard")
+        names = run("git", "-c", "safe.directory=*", "-C", CHECKOUT, "ls-files", "-z", *which).split("\0")
+        return tuple(sorted({name for name in names if name and os.path.lexists(CHECKOUT / name)}))
     ignored = shutil.ignore_patterns(*_NOT_TRACKED)
     found: list[str] = []
     for folder, folders, files in os.walk(CHECKOUT):

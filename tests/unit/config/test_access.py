@@ -71,8 +71,8 @@ def test_unreadable(code: Path) -> None:
     (code / "sub").chmod(0o754)
     (code / "__pycache__/c.pyc").chmod(0o600)
     assert unreadable_for_others([code]) == [
-        f"the component file {code}/a.py has mode 0640, so a loop cannot read it: chmod o+r it",
-        f"the component folder {code}/sub has mode 0754, so a loop cannot read it: chmod o+rx it",
+        f"the file of code {code}/a.py has mode 0640, so a loop cannot read it: run `chmod go+r {code}/a.py`",
+        f"the folder of code {code}/sub has mode 0754, so a loop cannot read it: run `chmod -R go+rX {code}/sub`",
     ]
 
 
@@ -81,7 +81,7 @@ def test_a_private_root_and_parents_that_do_not_matter(code: Path) -> None:
     assert unreadable_for_others([code]) == []
     code.chmod(0o700)
     assert unreadable_for_others([code]) == [
-        f"the component folder {code} has mode 0700, so a loop cannot read it: chmod o+rx it"
+        f"the folder of code {code} has mode 0700, so a loop cannot read it: run `chmod -R go+rX {code}`"
     ]
 
 
