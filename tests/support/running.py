@@ -46,7 +46,7 @@ from tlsrt.config import pki
 from tlsrt.config.bundle import Bundle, read_bundle, write_bundle
 from tlsrt.config.init import initialise, seal
 from tlsrt.config.load import load_config
-from tlsrt.config.schema import Config
+from tlsrt.config.schema import DEFAULT_LOOPS, Config
 from tlsrt.supervisor.control_client import ControlClient
 
 MARK = "TLSRT_TEST_HOST"
@@ -90,7 +90,8 @@ class RunningHost:
         self._clients: list[Client] = []
         self._ever: dict[int, psutil.Process] = {}
         self.python = make_environment(self.base / "env", packages) if packages else Path(sys.executable)
-        sys_path = [str(self.base / "env" / "code")] if packages else []
+        self._code = self.base / "env" / "code" if packages else None
+        sys_path = [str(self._code)] if self._code is not None else []
         added = {"components": components, "policy": policy, "limits": limits, **dict(extra or {})}
         sys.path += sys_path
         try:
@@ -109,6 +110,10 @@ class RunningHost:
             document[key] = {**known, **value} if isinstance(known, dict) else value
         for name in clients:
             document["clients"][name] = {"fingerprint": pki.fingerprint(self.issue_client(name)).hex()}
+        if self._code is not None:  # importing from a folder takes the right to list it
+            for loop in {*DEFAULT_LOOPS, *document.get("loops", {})}:
+                settings = document.setdefault("loops", {}).get(loop) or {}
+                document["loops"][loop] = {**settings, "read": [*settings.get("read", []), str(self._code)]}
         separate = json.loads(json.dumps(document))  # equal parts would become aliases, which are refused
         self.config_path.write_text(yaml.safe_dump(separate, sort_keys=False))
         self.config = load_config(self.config_path)
@@ -167,7 +172,8 @@ class RunningHost:
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=environment, cwd=self.base,
                 pass_fds=pipes,
             )  # fmt: skip
-        self.wait_for("^ready ", timeout_s=READY_S)
+        line = self.wait_for("^ready |given up", timeout_s=READY_S)
+        assert line.startswith("ready"), self._transcript()
         self._note_processes()
 
     def stop(self) -> int:

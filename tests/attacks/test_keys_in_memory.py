@@ -1,0 +1,122 @@
+"""Attacked sentence: no process holds a key that is not its own, so it cannot mint, read or forge for others.
+
+The memory of every process is read from outside. Which key is whose is told by an attacker in every loop; who may
+hold it is told by the table of keys. An AES key that was set up lies in memory too: its schedule begins with it.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.attack import ATTACKER, COMPONENTS, POLICY, STAGE, THIEF, VICTIM, Arena, Attacker, request_body
+from support.memory import found_in
+from support.running import RunningHost, running
+from support.tls_peer import open_session, request
+
+from tlsrt.config import keys
+
+LOOPS = ("primary", "secondary", "third", "forth", "external")
+SPIES = {f"{loop}/spy": ATTACKER for loop in LOOPS}
+
+
+@pytest.fixture(scope="module")
+def spied(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
+    """A host with an attacker in every loop, after some traffic."""
+    components = {**COMPONENTS, **SPIES}
+    policy = {**POLICY, **{f"client/admin -> {spy}": "*" for spy in SPIES}}
+    for host in running(request, **{**STAGE, "components": components, "policy": policy}):
+        arena = Arena(host)
+        arena.third.send(arena.third.genuine())
+        arena.external.send(arena.external.genuine(VICTIM, "value"))
+        yield host
+
+
+@pytest.fixture(scope="module")
+def loot(spied: RunningHost) -> dict[str, dict[str, Any]]:
+    client = spied.client()
+    found = {loop: Attacker(client, f"{loop}/spy", f"{loop}/spy").loot for loop in LOOPS}
+    client.close()
+    return found
+
+
+def masters(host: RunningHost) -> dict[str, bytes]:
+    """Return the keys above all others, raw and as text."""
+    master = (host.folder / "master.key").read_bytes()
+    prk = keys.extract(host.config.install_id, master)
+    raw = {
+        "master key": master, "root key": prk, "issuer seed": keys.issuer_seed(prk, 1),
+        "boot key": keys.boot_mac_key(prk),
+    }  # fmt: skip
+    texts = {f"{name}, base64": base64.b64encode(value)[:40] for name, value in raw.items()}
+    return raw | texts | {f"{name}, hex": value.hex().encode() for name, value in raw.items()}
+
+
+def newest(loot: dict[str, Any], subject: str) -> dict[str, Any]:
+    session: dict[str, Any] = loot["sessions"][subject][-1]
+    return session
+
+
+if os.geteuid() == 0:
+
+    @pytest.mark.parametrize("process", ["launcher", "supervisor", *LOOPS])
+    def test_no_process_but_the_authority_holds_a_key_to_mint_with(spied: RunningHost, process: str) -> None:
+        assert found_in(spied.pids()[process], masters(spied)) == set()
+
+    def test_the_master_key_and_its_root_are_gone_from_the_authority_too(spied: RunningHost) -> None:
+        assert found_in(spied.pids()["authority"], masters(spied)) == {"issuer seed"}
+
+    def test_each_loop_holds_its_own_mailbox_roots_and_nobody_elses(
+        spied: RunningHost, loot: dict[str, dict[str, Any]]
+    ) -> None:
+        roots = {
+            subject: newest(held, subject)["mailbox_root"] for held in loot.values() for subject in held["sessions"]
+        }
+        assert len(set(roots.values())) == len(roots) >= 10
+        pids = spied.pids()
+        for loop in LOOPS:
+            own = {subject for subject in roots if subject.partition("/")[0] == loop}
+            assert found_in(pids[loop], roots) == own
+
+    def test_request_and_reply_keys_are_held_by_the_two_ends_only(
+        spied: RunningHost, loot: dict[str, dict[str, Any]]
+    ) -> None:
+        request = loot["third"]["rights"][THIEF][VICTIM]["key"]
+        replier = newest(loot["secondary"], VICTIM)["session"]
+        pair = {"request key": request, "reply key": keys.reply_key(request, replier)}
+        pids = spied.pids()
+        for loop in LOOPS:
+            assert found_in(pids[loop], pair) == (set(pair) if loop in ("secondary", "third") else set()), loop
+
+    def test_the_gates_root_is_held_by_primary_only(spied: RunningHost, loot: dict[str, dict[str, Any]]) -> None:
+        roots = loot["primary"]["gate_roots"]
+        assert roots
+        for loop in LOOPS:
+            assert found_in(spied.pids()[loop], roots) == (set(roots) if loop == "primary" else set())
+
+    def test_proof_keys_are_held_by_their_session_and_primary_only(
+        spied: RunningHost, loot: dict[str, dict[str, Any]]
+    ) -> None:
+        proofs = {"third": newest(loot["third"], THIEF)["proof_key"]}
+        for loop in LOOPS:
+            wanted = set(proofs) if loop in ("third", "primary") else set[str]()
+            assert found_in(spied.pids()[loop], proofs) == wanted, loop
+
+    def test_a_clients_request_keys_are_not_in_primary(spied: RunningHost) -> None:
+        with open_session(spied, "admin") as peer:
+            peer.send(request(peer, VICTIM, "value", 1, request_body()))
+            assert peer.frame()
+            mine = {right.target: right.key for right in peer.content.rights}
+            held = found_in(spied.pids()["primary"], mine)
+            assert {target for target in held if not target.startswith("primary/")} == set()
+            assert found_in(spied.pids()["secondary"], mine) == {VICTIM}
+
+else:
+
+    @pytest.mark.parametrize("process", ["authority", *LOOPS])
+    def test_the_memory_of_a_process_is_closed_to_its_own_user(spied: RunningHost, process: str) -> None:
+        with pytest.raises(PermissionError):
+            found_in(spied.pids()[process], {})

@@ -1,0 +1,69 @@
+"""Attacked sentence: every frame has its own seq, and what is not higher than the last one is refused."""
+
+from __future__ import annotations
+
+from support.attack import THIEF, Arena, header_of
+
+from tlsrt.channels.frame import Kind
+
+
+def execute(arena: Arena) -> bytes:
+    """Let the thief add 1 as its policy allows; return the frame that did it."""
+    frame = arena.third.genuine()
+    arena.third.send(frame)
+    arena.total += 1
+    arena.unharmed()
+    arena.mark()
+    return frame
+
+
+def test_an_exact_replay_of_a_request_is_not_executed_again(arena: Arena) -> None:
+    frame = execute(arena)
+    arena.third.send(frame)
+    arena.refused("replay", told=["rejected"])
+
+
+def test_a_replay_among_honest_frames_of_one_message_is_refused_alone(arena: Arena) -> None:
+    import msgpack
+
+    old, new = execute(arena), arena.third.genuine()
+    arena.third.send(msgpack.packb([1, old, new, old]))
+    arena.total += 1
+    arena.refused("replay", "replay", told=["rejected", "rejected"])
+
+
+def test_an_older_frame_that_was_held_back_is_refused(arena: Arena) -> None:
+    held_back = arena.third.genuine()
+    execute(arena)
+    arena.third.send(held_back)
+    arena.refused("replay", told=["rejected"])
+
+
+def test_a_replay_over_a_second_connection_of_the_same_loop_is_refused(arena: Arena) -> None:
+    frame = execute(arena)
+    number = arena.third.do("connect_again")
+    arena.third.do("transmit_on", number, frame)
+    arena.host.until(
+        lambda document: (
+            next(loop for loop in document["loops"] if loop["name"] == "primary")["frames"]["refused"]
+            > arena.provoked["primary"]
+        ),
+        "the replay",
+    )
+    arena.third.do("disconnect")
+    arena.refused("replay")
+
+
+def test_an_exact_replay_of_a_reply_reaches_nobody(arena: Arena) -> None:
+    request = arena.third.genuine("external/thief", "poke", 7)
+    arena.external.do("frames")
+    arena.third.send(request)
+    reply = next(
+        frame
+        for frame in arena.external.do("frames")["said"]
+        if header_of(frame).kind == Kind.REPLY and header_of(frame).dst == THIEF
+    )
+    assert [header_of(frame).kind for frame in arena.third.heard()] == [Kind.REPLY]
+    arena.external.send(reply)
+    arena.refused("replay")
+    assert arena.third.heard() == []
