@@ -38,9 +38,12 @@ def table(row: Row, outcome: Outcome) -> str:
 
 
 def _cell(rounds: Sequence[Round], contender: Contender, metric: Metric, ours: Contender | None = None) -> str:
-    found = figure(values(rounds, contender.name, metric.key))
+    samples = values(rounds, contender.name, metric.key)
+    found = figure(samples)
     if found is None:
         return "-"
+    if metric.total:
+        return f"{sum(samples):.0f} in {len(samples)}"
     text = f"{found.median:,.{metric.digits}f} +-{found.spread:.0%}"
     ratio = figure(ratios(rounds, ours.name, contender.name, metric.key)) if ours else None
     return f"{text} {_ratio(ratio)}" if ratio else text

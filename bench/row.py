@@ -53,11 +53,15 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A figure of a sample: its key there, and its title with the unit."""
+    """A figure of a sample: its key there, and its title with the unit.
+
+    Rare events are told as their sum over all rounds, since a median would hide them.
+    """
 
     key: str
     title: str
     digits: int = 0
+    total: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ from pathlib import Path
 from bench.host import Host, is_active
 from bench.processes import cpu_ns
 from bench.row import Case, Sample
-from tlsrt import CallError, Client, TlsrtError
+from tlsrt import Client, DeadlineExceeded, TlsrtError
 
 ANSWER_S = 20.0
+TRY_S = 2.0  # a call without an answer in this time counts as lost, and the next one is made
 
 
 class Starts:
@@ -22,6 +23,7 @@ class Starts:
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._lost = 0
         self._stack = ExitStack()
 
     def burst(self, case: Case, seconds: float) -> Sample:
@@ -47,19 +49,21 @@ class Starts:
         begin = time.perf_counter()
         os.kill(pid, signal.SIGKILL)
         active = self._host.wait_for(lambda lines: is_active(loop, lines))
+        self._lost = 0
         answered = self._answer(case.word("target"), case.word("method"))
-        return {"active_ms": (active - begin) * 1000, "answer_ms": (answered - begin) * 1000}
+        return {"active_ms": (active - begin) * 1000, "answer_ms": (answered - begin) * 1000, "lost": self._lost}
 
     def _answer(self, target: str, method: str) -> float:
         """Call until it is answered, and return when that was."""
         limit = time.perf_counter() + ANSWER_S
         while True:
             try:
-                self._client.call(target, method, timeout_s=ANSWER_S, idempotent=True)
+                self._client.call(target, method, timeout_s=TRY_S)
                 return time.perf_counter()
-            except (CallError, TlsrtError):
+            except TlsrtError as error:
                 if time.perf_counter() > limit:
                     raise
+                self._lost += isinstance(error, DeadlineExceeded)
                 time.sleep(0.001)
 
 
