@@ -107,22 +107,30 @@ class Link:
             self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
-        """Send what waits and receive what is there; come back while there is more."""
+        """Send what waits and receive what is there; come back while there is more.
+
+        Asking for the events swallows the descriptor's edge, so each answer is acted upon until there is none: an
+        edge for "writable" that came between a full send and the question would else be lost for good.
+        """
         self._scheduled = False
-        if not self._open:
-            return
-        self._flush()
         budget = TURN_BUDGET
-        while self._open and int(BackendSocket.get(self._socket, _EVENTS)) & _POLLIN:
+        if self._open:
+            self._flush()
+        while self._open:
+            events = int(BackendSocket.get(self._socket, _EVENTS))
             if not budget:
                 self._schedule()
                 return
             budget -= 1
-            try:
-                message = self._socket.recv(_NOBLOCK)
-            except zmq.Again:
-                break
-            self._receive(message)
+            if events & _POLLIN:
+                try:
+                    self._receive(self._socket.recv(_NOBLOCK))
+                except zmq.Again:
+                    continue
+            elif events & _POLLOUT and (self._messages or self._queue):
+                self._flush()
+            else:
+                return
 
     def _receive(self, message: bytes) -> None:
         try:

@@ -444,3 +444,52 @@ def test_links_pass_frames_both_ways_in_order_and_bounded(tmp_path: Path) -> Non
         listener.close()
 
     asyncio.run(main())
+
+
+def test_links_under_pressure_both_ways_lose_nothing_and_never_stall(tmp_path: Path) -> None:
+    """Both queues full again and again: an edge of the descriptor that is lost once would stop a link for good."""
+    import socket
+
+    import zmq
+
+    count = 20_000
+
+    async def feed(link: Link, frame: bytes) -> None:
+        sent = 0
+        while sent < count:
+            try:
+                link.send(frame)
+                sent += 1
+            except Busy:
+                await asyncio.sleep(0)
+
+    async def main() -> None:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(tmp_path / "primary.sock"))
+        listener.listen(8)
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        got = {"primary": 0, "loop": 0}
+        done = asyncio.Event()
+
+        def counter(name: str) -> Callable[[bytes], None]:
+            def on_frame(frame: bytes) -> None:
+                got[name] += 1
+                if min(got.values()) == count:
+                    done.set()
+
+            return on_frame
+
+        primary = Link(context, counter("primary"), pytest.fail, queue_max=500)
+        primary.listen(listener.fileno())
+        loop = Link(context, counter("loop"), pytest.fail, queue_max=500)
+        loop.connect(str(tmp_path))
+        frame = World().request(body=b"x" * 1200)
+        async with asyncio.timeout(30):
+            await asyncio.gather(feed(primary, frame), feed(loop, frame), done.wait())
+        assert got == {"primary": count, "loop": count}
+        for link in (primary, loop):
+            link.close()
+        context.term()
+        listener.close()
+
+    asyncio.run(main())
