@@ -21,9 +21,10 @@ from tlsrt.supervisor.deaths import failure_reason, send_signal
 from tlsrt.supervisor.heartbeat import HeartbeatMonitor
 from tlsrt.supervisor.life_line import LifeLine
 from tlsrt.supervisor.lifecycle import Event
-from tlsrt.supervisor.member import Beat, Member
+from tlsrt.supervisor.member import Beat, Hopeless, Member
 from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Common, LoopStart
+from tlsrt.supervisor.restarts import Restarts
 
 LAST_WORDS_S = 1.0  # for a loop that said it failed, or closed its channel, to end by itself
 
@@ -51,7 +52,9 @@ class Fleet:
         self.on_active: Callable[[Member], None] = lambda member: None
         self.on_drained: Callable[[Member], None] = lambda member: None
         self.on_dead: Callable[[Member], None] = lambda member: None  # while stopping
-        self.on_hopeless: Callable[[Member], None] = lambda member: None  # the host cannot give its sandbox
+        self.on_failed: Callable[[Member], None] = lambda member: None
+        self.restarts = Restarts(common, self._respawn)
+        self.restarts.on_failed = self._given_up
         self._handlers: Mapping[str, Callable[[Member, Fields], None]] = {
             "confined": self._confined,
             "sealed": self._sealed,
@@ -199,9 +202,9 @@ class Fleet:
         components = [component.address for component in self._common.config.components_of(member.name)]
         code, index = fields
         if member.state is LoopState.SPAWNED and code == FailCode.SANDBOX:
-            member.hopeless = "sandbox"
-        elif code == FailCode.IMPORT and not member.was_active:
-            member.hopeless = "import"
+            member.hopeless = Hopeless.SANDBOX
+        elif code == FailCode.IMPORT:
+            member.hopeless = Hopeless.IMPORT
         member.condemned = member.condemned or failure_reason(code, index, components, member.log_path)
         member.move(Event.FAILED)
         self.monitor.forget(member.name)
@@ -267,8 +270,7 @@ class Fleet:
         self._bury(member, reason)
 
     def _bury(self, member: Member, reason: str) -> None:
-        now = self._common.reactor.now
-        active_s = now - member.active_at if member.active_at is not None else 0.0
+        active_s = self._common.reactor.now - member.active_at if member.active_at is not None else 0.0
         was_up = member.active_at is not None
         member.last_death = member.condemned or reason
         member.move(Event.EXITED)
@@ -278,39 +280,20 @@ class Fleet:
         member.close_channels(self._common.reactor.forget)
         self.monitor.forget(member.name)
         self._office.gone(member.name, member.incarnation)
-        hopeless, member.hopeless = member.hopeless, ""
+        hopeless, member.hopeless = member.hopeless, None
         if member.is_primary and was_up:
             for other in self.living():
                 self.tell(other, "primary_down")
         if self.stopping:
             self.on_dead(member)
-        elif hopeless == "sandbox" and not member.was_active:
-            member.move(Event.GIVE_UP)
-            self.on_hopeless(member)
         else:
-            delay_s = member.backoff.died(now, active_s)
-            self._decide(member, None if hopeless == "import" else delay_s)
-
-    def _decide(self, member: Member, delay_s: float | None) -> None:
-        console = self._common.console
-        if delay_s is None:
-            member.move(Event.GIVE_UP)
-            console.bad(member.name, "failed", f"{member.last_death}; given up")
-            self.activate_next()
-            return
-        when = f"again in {delay_s:g} s" if delay_s else "again at once"
-        console.bad(member.name, "died", f"{member.last_death}; {when}")
-        member.move(Event.RETRY)
-        if delay_s:
-            member.set_deadline(self._common.reactor.call_later(delay_s, partial(self._respawn, member)))
-        else:
-            self._respawn(member)
+            self.restarts.decide(member, active_s, hopeless)
 
     def _respawn(self, member: Member) -> None:
-        if self.stopping or member.state is not LoopState.BACKOFF:
-            return
-        member.move(Event.BACKOFF_OVER)
-        member.restarts += 1
         self.spawn(member)
         if member.is_living:
             self._office.spawned(member.name, member.incarnation, member.authority_end)
+
+    def _given_up(self, member: Member) -> None:
+        self.activate_next()
+        self.on_failed(member)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import NamedTuple
 
 from tlsrt.channels.life import LoopState
@@ -13,6 +14,13 @@ from tlsrt.supervisor.life_line import LifeLine
 from tlsrt.supervisor.lifecycle import LIVING, TRUSTED, Backoff, Event, advance
 from tlsrt.supervisor.parts import Child
 from tlsrt.supervisor.reactor import Timer
+
+
+class Hopeless(Enum):
+    """Why trying again would end the same way."""
+
+    SANDBOX = "this host cannot confine it"
+    IMPORT = "its code cannot be imported"
 
 
 class Beat(NamedTuple):
@@ -49,7 +57,7 @@ class Member:
     activating: bool = False
     restarts: int = 0
     last_death: str | None = None
-    hopeless: str = ""  # "sandbox" or "import": trying again would end the same way
+    hopeless: Hopeless | None = None  # why trying again would end the same way
     condemned: str | None = None  # why it was killed, until it is dead
     attested_epoch: int | None = None
     beat: Beat | None = None

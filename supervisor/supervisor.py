@@ -13,11 +13,11 @@ import signal
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from tlsrt.channels.life import LoopState
 from tlsrt.config.keys import boot_id
 from tlsrt.config.schema import Config
 from tlsrt.errors import EX_UNAVAILABLE, ConfigError, SandboxError, TlsrtError
 from tlsrt.supervisor import status
+from tlsrt.supervisor.announcer import Announcer
 from tlsrt.supervisor.console import Console
 from tlsrt.supervisor.control_socket import ControlSocket, Request
 from tlsrt.supervisor.fleet import Fleet
@@ -33,6 +33,7 @@ from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Common, Parts
 from tlsrt.supervisor.reactor import Reactor
 from tlsrt.supervisor.rounds import Rounds
+from tlsrt.supervisor.sealed_memory import sealed_memory
 from tlsrt.supervisor.shutdown import Shutdown
 from tlsrt.supervisor.spawn import reap_strangers
 
@@ -66,9 +67,7 @@ class Supervisor:
         self._lock_wait_s = lock_wait_s
         self._exit_code: int | None = None
         self._result = 0
-        self._announced = False
         self._refusal: TlsrtError | None = None
-        self._said_warnings: list[str] = []
 
     def run(self) -> int:
         """Live until stopped; return the exit code.
@@ -120,6 +119,8 @@ class Supervisor:
             common, self._boot_nonce, open_log(config, AUTHORITY), monitor, str(config.log_dir / "authority.log")
         )
         self._fleet = Fleet(common, self._office, members, listeners, monitor)
+        began_at = self._started_at - self._age_s
+        self._announcer = Announcer(common, members, self._office, began_at)
         self._rounds = Rounds(common, self._fleet, self._office)
         self._shutdown = Shutdown(common, self._fleet, self._office, self._end)
         self._office.trust_ends = lambda: {m.name: m.authority_end for m in members if m.authority_end >= 0}
@@ -129,8 +130,9 @@ class Supervisor:
         self._office.on_refused = self._refused
         self._office.on_unconfined = self._unconfined
         self._office.on_given_up = partial(self._fail, EX_UNAVAILABLE)
-        self._fleet.on_active = self._active
-        self._fleet.on_hopeless = self._hopeless
+        self._fleet.on_active = self._announcer.loop_active
+        self._fleet.on_failed = lambda member: self._announcer.settled()
+        self._fleet.restarts.on_unconfined = self._hopeless
         verbs = {"status": self._status_verb, "stop": self._stop_verb}
         self._control = ControlSocket(common.reactor, config.run_dir, verbs, held=frozenset({"stop"}))
 
@@ -158,7 +160,7 @@ class Supervisor:
         self._office.spawn()
         for member in self._fleet.members:
             self._fleet.spawn(member)
-        self._office.measurement = _sealed_memory(self._parts.measure())  # while the children build their sandboxes
+        self._office.measurement = sealed_memory(self._parts.measure())  # while the children build their sandboxes
         if self._office.child is not None:
             self._office.boot()
         self._rounds.begin()
@@ -170,39 +172,10 @@ class Supervisor:
     # What happens
 
     def _booted(self) -> None:
-        child = self._office.child
-        if self._office.restarts and child is not None:
-            took_ms = (self._common.reactor.now - self._office.spawned_at) * 1000
-            self._console.good(AUTHORITY, "active", f"pid {child.host_pid}  {took_ms:.0f} ms")
-        if self._office.warnings != self._said_warnings:  # an authority that comes again repeats them
-            self._said_warnings = self._office.warnings
-            for warning in self._office.warnings:
-                self._console.warning(AUTHORITY, warning)
+        self._announcer.authority_booted()
         for member in self._fleet.members:
             if member.is_trusted:
                 self._fleet.announce(member)
-
-    def _active(self, member: Member) -> None:
-        child = member.child
-        took_ms = (self._common.reactor.now - member.spawned_at) * 1000
-        words = [f"pid {child.host_pid if child else 0}", f"{took_ms:.0f} ms", self._parts.sandbox(member.name).summary]
-        self._console.good(member.name, "active", "  ".join(word for word in words if word))
-        settled = (LoopState.ACTIVE, LoopState.FAILED)
-        if not self._announced and all(other.state in settled for other in self._fleet.members):
-            self._announced = True
-            self._announce()
-
-    def _announce(self) -> None:
-        door = self._config.door
-        host = f"[{door.host}]" if ":" in door.host else door.host
-        self._console.good(DOOR, "open", f"tls://{host}:{door.port} (TLS 1.3, mutual)")
-        count = sum(member.state is LoopState.ACTIVE for member in self._fleet.members)
-        elapsed_s = self._common.reactor.now - self._started_at + self._age_s
-        bundle = self._config.path.parent / "admin.tlsrt"
-        option = "" if bundle == bundle.cwd() / "var" / "admin.tlsrt" else f"--bundle {bundle} "
-        self._console.plain(
-            "ready", f"{count} loops", f"in {elapsed_s:.2f} s; try: tlsrt {option}call primary/kernel uname"
-        )
 
     def _refused(self, sentences: list[str]) -> None:
         self._refuse(ConfigError(sentences))
@@ -293,16 +266,3 @@ class Supervisor:
                     os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED)
                 except (ProcessLookupError, ChildProcessError):
                     continue
-
-
-def _sealed_memory(data: bytes) -> int:
-    """Return a memfd with `data` that nobody can change (memfd_create(2), fcntl(2) F_ADD_SEALS)."""
-    import fcntl
-
-    descriptor = os.memfd_create("measurement", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
-    return descriptor

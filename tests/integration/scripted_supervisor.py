@@ -196,6 +196,9 @@ def loop_body(start: LoopStart, script: Script) -> int:
     if deed == "no_sandbox":
         ControlChannel(start.life, LIFE).send("failed", int(FailCode.SANDBOX), 0)
         raise SandboxError("net_namespace", "Operation not permitted")
+    if deed == "no_import":
+        ControlChannel(start.life, LIFE).send("failed", int(FailCode.IMPORT), 0)
+        return 70
     if deed == "ready_first":
         ControlChannel(start.life, LIFE).send("ready")
         select.select([], [], [])

@@ -319,6 +319,21 @@ def test_a_loop_that_says_that_it_failed_is_believed(start: Start) -> None:
     assert running.stop() == 0
 
 
+def test_a_loop_whose_code_cannot_be_imported_is_given_up_at_once(start: Start) -> None:
+    """And the start ends all the same, with those after it."""
+    running = start(secondary="no_import")
+    assert running.wait("^ready").startswith("ready      2 loops")
+    assert "failed: a component could not be imported, see" in running.wait("^secondary +failed")
+    assert [loop["state"] for loop in running.status()["loops"]] == ["active", "failed", "active"]
+    assert running.stop() == 0
+
+
+def test_the_start_ends_when_the_last_loop_is_given_up(start: Start) -> None:
+    running = start(third="no_import")
+    assert running.wait("^ready").startswith("ready      2 loops")
+    assert running.stop() == 0
+
+
 def test_a_loop_that_changes_after_attestation_is_killed(start: Start) -> None:
     running = start()
     running.wait("^ready")

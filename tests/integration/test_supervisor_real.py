@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-PATIENCE_S = 30.0
+PATIENCE_S = 20.0
 COMMAND = [sys.executable, "-I", "-B", "-m", "tlsrt.supervisor.cli"]
 LOOPS = ["primary", "secondary", "third", "forth", "external"]
 
@@ -43,16 +43,26 @@ class Host:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [*COMMAND, "start"], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
+            [*COMMAND, "start"], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
+        self._rest = b""
 
     def wait(self, pattern: str) -> str:
+        """Return the next line that matches."""
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip())
-            if re.search(pattern, line):
-                return line
-        raise AssertionError(f"{pattern!r} did not come: {self.lines}")
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            line, newline, rest = self._rest.partition(b"\n")
+            if newline:
+                self._rest = rest
+                self.lines.append(line.decode())
+                if re.search(pattern, self.lines[-1]):
+                    return self.lines[-1]
+                continue
+            ready, _, _ = select.select([self.process.stdout], [], [], max(0.0, end - time.monotonic()))
+            piece = os.read(self.process.stdout.fileno(), 65536) if ready else b""
+            assert piece, f"{pattern!r} did not come: {self.lines}"
+            self._rest += piece
 
     def status(self) -> dict[str, Any]:
         done = run(self.folder, "status", "--json")
@@ -67,7 +77,7 @@ class Host:
 
     def rest(self) -> int:
         out, _ = self.process.communicate(timeout=PATIENCE_S)
-        self.lines += out.splitlines()
+        self.lines += (self._rest + out).decode().splitlines()
         return self.process.returncode
 
 
