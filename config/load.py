@@ -46,6 +46,7 @@ def parse_config(data: bytes, path: Path) -> Config:
     tree: Tree = value if isinstance(value, dict) else {}
     if isinstance(value, dict):
         _check_names(tree, checker)
+        _check_boot_token(tree, Path(os.path.abspath(path)), checker)
     problems.raise_if_any()
     return _config(tree, Path(os.path.abspath(path)))
 
@@ -147,6 +148,18 @@ def _check_fingerprints(tree: Tree, checker: Checker) -> None:
         if first != name:
             mark = checker.marks["clients", name, "fingerprint"]
             checker.problems.add(*mark, f"client {name} has the fingerprint of {first}: each client needs its own key")
+
+
+def _check_boot_token(tree: Tree, path: Path, checker: Checker) -> None:
+    """`seal` replaces the boot token, so its file must be no other: a master key that was there is lost for good."""
+    door = tree.get("door", {})
+    others: dict[str, object] = {"this file": path, "master_key.path": tree.get("master_key", {}).get("path")}
+    others |= {f"door.{name}": door.get(name) for name in ("certificate", "key", "client_ca")}
+    token = tree.get("boot_token")
+    for name, other in others.items():
+        if token and other and os.path.normpath(path.parent / token) == os.path.normpath(path.parent / str(other)):
+            sentence = f"boot_token is {name} too, and `seal` would overwrite it: give it a file of its own"
+            checker.problems.add(*checker.marks[("boot_token",)], sentence)
 
 
 # The tree to values

@@ -101,6 +101,13 @@ class Environment:
     def site(self) -> Path:
         return self.folder / "lib" / VERSION / "site-packages"
 
+    @property
+    def libraries(self) -> str | None:
+        """The value of LD_LIBRARY_PATH with which a copied interpreter finds its own libpython, if it has one."""
+        home = (self.folder / "pyvenv.cfg").read_text().partition("home = ")[2].splitlines()[0]
+        folder = Path(home).parent / "lib"
+        return str(folder) if folder.is_relative_to(scratch()) and any(folder.glob("libpython*")) else None
+
     def program(self, name: str) -> Path:
         return self.folder / "bin" / name
 

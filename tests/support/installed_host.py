@@ -42,6 +42,8 @@ class InstalledHost:
         self._as_user: dict[str, Any] = {} if user is None else {"user": user, "group": user, "extra_groups": ()}
         self._environ = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "TLSRT", "COV"))}
         self._environ["TLSRT_BUNDLE"] = str(folder / "admin.tlsrt")
+        if environment.libraries is not None:
+            self._environ["LD_LIBRARY_PATH"] = environment.libraries
 
     def run(self, *words: str | Path, program: str = PROGRAM, cwd: Path | None = None) -> tuple[int, str, str]:
         """Run one of the commands; return its exit code, output and errors."""

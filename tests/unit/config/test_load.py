@@ -143,6 +143,16 @@ def test_refused_with_line_and_column(minimal: str, extra: str, sentence: str) -
             "credential, name: ../x",
             "3:42: name must be a credential name: letters, digits, _ . @ : -, and no slash, not '../x'",
         ),
+        (
+            "boot.token",
+            "master.key",
+            "4:1: boot_token is master_key.path too, and `seal` would overwrite it: give it a file of its own",
+        ),
+        (
+            "boot.token",
+            "./x/../server.key",
+            "4:1: boot_token is door.key too, and `seal` would overwrite it: give it a file of its own",
+        ),
         ("provider: file", "provider: vault", "3:24: provider must be file or credential, not 'vault'"),
         ("certificate: server.crt, ", "", "5:7: door.certificate is missing: The server's certificate chain, PEM."),
         ("door: {", "door: {host: a b, ", "5:14: host must be a host name or an IP address, not 'a b'"),
