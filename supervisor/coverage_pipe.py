@@ -9,6 +9,7 @@ packets of at most PIPE_BUF bytes, which the kernel does not interleave (pipe(7)
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import struct
@@ -23,7 +24,8 @@ _HEAD = struct.Struct("!8sBH")
 def preload() -> None:
     """Import what a sealed child could not import."""
     if VARIABLE in os.environ:
-        importlib.import_module("coverage.sqldata")
+        for module in ("coverage.sqldata", "sqlite3.dump"):
+            importlib.import_module(module)
 
 
 @contextmanager
@@ -47,6 +49,7 @@ def measured() -> Generator[tuple[int, ...], None, None]:
     try:
         yield (pipe,)
     finally:
+        gc.disable()  # the process ends by os._exit; a ZeroMQ context that is collected here waits for its sockets
         own.stop()
         send(pipe, own.get_data().dumps())
 

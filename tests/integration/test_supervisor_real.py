@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from tlsrt.supervisor.coverage_pipe import VARIABLE, collect
+
 PATIENCE_S = 20.0
 COMMAND = [sys.executable, "-I", "-B", "-m", "tlsrt.supervisor.cli"]
 LOOPS = ["primary", "secondary", "third", "forth", "external"]
@@ -41,9 +43,15 @@ class Host:
         assert done.returncode == 0, done.stderr
         self.lines: list[str] = []
 
-    def start(self) -> None:
+    def start(self, coverage_pipe: int | None = None) -> None:
+        inherited = () if coverage_pipe is None else (coverage_pipe,)
         self.process = subprocess.Popen(
-            [*COMMAND, "start"], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            [*COMMAND, "start"],
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=inherited,
+            env={**os.environ, **{VARIABLE: str(number) for number in inherited}},
         )
         self._rest = b""
 
@@ -178,6 +186,31 @@ def test_the_authority_comes_back_and_no_loop_notices(host: Host) -> None:
     os.kill(after["third"], signal.SIGKILL)  # and the new one hands out keys
     host.wait("third +active")
     assert run(host.folder, "stop").returncode == 0
+
+
+def test_sealed_processes_send_their_coverage_at_the_end(tmp_path: Path) -> None:
+    import coverage
+
+    host = Host(tmp_path)
+    reading, writing = os.pipe()
+    host.start(writing)
+    os.close(writing)
+    host.wait("^ready")
+    os.kill(host.pids()["supervisor"], signal.SIGTERM)
+    received = b""
+    while piece := os.read(reading, 65536):
+        received += piece
+    os.close(reading)
+    assert host.rest() == 0
+    dumps = collect(received)
+    assert len(dumps) == 1 + len(LOOPS)
+    seen: set[str] = set()
+    for dump in dumps:
+        data = coverage.CoverageData(no_disk=True)
+        data.loads(dump)
+        seen |= {path.rpartition("/")[2] for path in data.measured_files()}
+        data.close(force=True)
+    assert {"authority.py", "process.py", "kernel.py", "enter.py"} <= seen
 
 
 @pytest.mark.parametrize(
