@@ -40,7 +40,7 @@ class Confinement:
         self.profile = profile
         self._context = context
         self._next = "enter_world"
-        self._layers: list[str] = []
+        self._layers = context.applied
         self._waived: list[tuple[str, str]] = []
         self._digests: list[tuple[str, bytes]] = []
 

@@ -109,6 +109,7 @@ def apply_rules(rules: Rules) -> bytes:
     A path that is not there gets no rule. Raises SandboxError when the host cannot, or a rule is refused.
     """
     abi = landlock_abi()
+    digest = rules.digest(abi)  # before: it may have to import
     try:
         ruleset = _create(rules, abi)
         try:
@@ -122,7 +123,7 @@ def apply_rules(rules: Rules) -> bytes:
             os.close(ruleset)
     except OSError as error:
         raise SandboxError(LAYER, f"cannot restrict: {error.strerror or error}") from error
-    return rules.digest(abi)
+    return digest
 
 
 def _create(rules: Rules, abi: int) -> int:

@@ -13,12 +13,15 @@ import resource
 import select
 import signal
 import stat
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from tlsrt.errors import SandboxError
-from tlsrt.sandbox import syscalls
+from tlsrt.sandbox import landlock, seccomp, syscalls
+from tlsrt.sandbox.bpf import digest
+from tlsrt.sandbox.policy import Stage
+from tlsrt.sandbox.policy_files import program_for
 from tlsrt.sandbox.profile import Profile
 from tlsrt.sandbox.root import build_root
 
@@ -38,6 +41,7 @@ class Context:
 
     keep: frozenset[int]
     death_pipe: int | None
+    applied: list[str] = field(default_factory=list[str])  # names of the layers before
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +164,42 @@ def _parent_death(profile: Profile, context: Context) -> None:
         raise SandboxError("parent_death", "the supervisor has ended")
 
 
+def _landlock(profile: Profile, context: Context) -> bytes:
+    return landlock.apply_rules(landlock_rules(profile, context.applied, sealed=False))
+
+
+def _landlock_sealed(profile: Profile, context: Context) -> bytes:
+    return landlock.apply_rules(landlock_rules(profile, context.applied, sealed=True))
+
+
+def landlock_rules(profile: Profile, applied: Collection[str], *, sealed: bool) -> landlock.Rules:
+    """Return what a process may open, before the seal its code too; `applied` tells if it has a root of its own."""
+    has_root = "mount_namespace" in applied
+    readable = profile.kept if sealed else profile.read
+    paths = [(os.fspath(path), landlock.READ) for path in readable]
+    paths += [(name, landlock.READ) for name, wanted in (("/proc", profile.proc), ("/sys", profile.sys)) if wanted]
+    paths += [("/dev/null", landlock.DEVICE)]
+    for host, inside in profile.write:
+        rights = landlock.CHANNEL if inside == "/channel" else landlock.STATE
+        paths.append((inside if has_root else os.fspath(host), rights))
+    ports = None if profile.network else frozenset[int]()  # which ports a network loop may use is not listed yet
+    return landlock.Rules(tuple(paths), ports, ports)
+
+
+def _seccomp(profile: Profile, context: Context) -> bytes:
+    return _install(profile, Stage.IMPORTING)
+
+
+def _seccomp_sealed(profile: Profile, context: Context) -> bytes:
+    return _install(profile, Stage.SEALED)
+
+
+def _install(profile: Profile, stage: Stage) -> bytes:
+    program = program_for(profile.name, stage, network=profile.network, pid=os.getpid())
+    seccomp.install(program)
+    return digest(program)
+
+
 LAYERS: tuple[Layer, ...] = (
     Layer("session", Step.WORLD, _session),
     Layer("descriptors", Step.WORLD, _descriptors),
@@ -178,4 +218,8 @@ LAYERS: tuple[Layer, ...] = (
     Layer("no_new_privs", Step.DROP, _no_new_privs),
     Layer("not_dumpable", Step.DROP, _not_dumpable),
     Layer("parent_death", Step.DROP, _parent_death),
+    Layer("landlock", Step.SEAL_STAGE_1, _landlock),
+    Layer("seccomp", Step.SEAL_STAGE_1, _seccomp),
+    Layer("landlock_sealed", Step.SEAL_STAGE_2, _landlock_sealed),
+    Layer("seccomp_sealed", Step.SEAL_STAGE_2, _seccomp_sealed),
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
 from tlsrt.config.plain import read_plain
 from tlsrt.errors import SandboxError
-from tlsrt.sandbox.policy import Part, Policy, compose, parse_part
+from tlsrt.sandbox.bpf import digest
+from tlsrt.sandbox.policy import Part, Policy, Stage, compose, parse_part, program_of
 
 FOLDER = Path(__file__).parent / "profiles"
 LOOPS = ("primary", "secondary", "third", "forth", "external")
@@ -22,6 +24,21 @@ def policy_of(process: str, *, network: bool) -> Policy:
     """
     first = process if process in ("authority", *LOOPS) else DECLARED
     return _policy(process, (first, NETWORK) if network else (first,))
+
+
+@cache
+def program_for(process: str, stage: Stage, *, network: bool, pid: int = 1) -> bytes:
+    """Return the filter of a process for this machine; `pid` is its own number, 1 in its own pid namespace.
+
+    The supervisor asks before it forks, so that a child finds it made. Raises SandboxError.
+    """
+    return program_of(policy_of(process, network=network), stage, os.uname().machine, pid)
+
+
+def filter_digests(process: str, *, network: bool) -> tuple[bytes, bytes]:
+    """Return the digests of both filters. Raises SandboxError."""
+    first, second = (digest(program_for(process, stage, network=network)) for stage in Stage)
+    return first, second
 
 
 @cache

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tlsrt.config.schema import Config, LoopConfig
 from tlsrt.errors import ConfigError, SandboxError
+from tlsrt.sandbox.policy_files import filter_digests
 
 _MIB = 1 << 20
 _UNLIMITED_TASKS = 1024  # rootless: one uid for all, and before Linux 5.14 for all that the user runs
@@ -29,14 +30,16 @@ WORLD_LAYERS = (
 DROP_LAYERS = (
     "bounding_set", "ambient_set", "securebits", "uid", "capabilities", "no_new_privs", "not_dumpable", "parent_death",
 )  # fmt: skip
-STAGE_1_LAYERS: tuple[str, ...] = ()
-STAGE_2_LAYERS: tuple[str, ...] = ()
+STAGE_1_LAYERS = ("landlock", "seccomp")
+STAGE_2_LAYERS = ("landlock_sealed", "seccomp_sealed")
 ALL_LAYERS = WORLD_LAYERS + DROP_LAYERS + STAGE_1_LAYERS + STAGE_2_LAYERS
-FILTER_LAYERS: frozenset[str] = frozenset()  # those that add one seccomp filter each, which attestation counts
+FILTER_LAYERS = frozenset(
+    {"seccomp", "seccomp_sealed"}
+)  # those that add one seccomp filter each, which attestation counts
 
-# Public code and data of the host that an interpreter needs: the loader's libraries and the time zones.
-SYSTEM_READ = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache",
-               "/usr/share/zoneinfo", "/etc/localtime")  # fmt: skip
+# Public code of the host that an interpreter needs: the loader's libraries.
+SYSTEM_CODE = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
+TIME_ZONES = ("/usr/share/zoneinfo", "/etc/localtime")  # the C library reads them when it first prints a time
 # What glibc's resolver and TLS clients read, for loops with a network.
 RESOLVER_READ = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf",
                  "/etc/services", "/etc/protocols", "/etc/ssl")  # fmt: skip
@@ -73,6 +76,7 @@ class Profile:
     proc: bool = False  # a fresh read-only /proc of its own pid namespace
     sys: bool = False  # the host's /sys, read-only
     read: tuple[Path, ...] = ()  # folders and files bound read-only at the same path
+    kept: tuple[Path, ...] = ()  # those of them that are still readable after the seal: data, not code
     write: tuple[tuple[Path, str], ...] = ()  # (folder of the host, path inside)
     limits: Mapping[str, int] = field(default_factory=dict[str, int])  # "nofile" -> soft and hard limit
     layers: tuple[str, ...] = ALL_LAYERS
@@ -84,10 +88,10 @@ class Profile:
 
         form = [
             "tlsrt/profile/v1", self.name, self.uid, self.gid, self.rootless, self.network, self.proc, self.sys,
-            sorted(os.fsencode(path) for path in self.read),
+            sorted(os.fsencode(path) for path in self.read), sorted(os.fsencode(path) for path in self.kept),
             sorted([os.fsencode(host), inside] for host, inside in self.write),
             sorted([name, value] for name, value in self.limits.items()),
-            list(self.layers), sorted(self.waived),
+            list(self.layers), sorted(self.waived), *filter_digests(self.name, network=self.network),
         ]  # fmt: skip
         return hashlib.sha256(msgpack.packb(form, use_bin_type=True)).digest()
 
@@ -153,10 +157,13 @@ def _limits(*, memory_mb: int, open_files: int, file_size_mb: int, rootless: boo
 def profile_for_loop(config: Config, loop: LoopConfig, uid: int, *, rootless: bool, code: Sequence[Path]) -> Profile:
     """Return the profile of a loop that runs as `uid` and imports from `code` (see `code_paths`).
 
-    Raises ConfigError for an unknown waived layer, SandboxError for a folder that cannot be bound.
+    Its filters are made too, so that a forked child finds them. Raises ConfigError for an unknown waived layer,
+    SandboxError for a folder that cannot be bound or a filter that cannot be made.
     """
+    filter_digests(loop.name, network=loop.network)
     needs = NEEDS.get(loop.name, Needs())
-    read = [*_present(SYSTEM_READ), *code, *loop.read, *(_present(RESOLVER_READ) if loop.network else ())]
+    kept = [*_present(TIME_ZONES), *loop.read, *(_present(RESOLVER_READ) if loop.network else ())]
+    read = [*_present(SYSTEM_CODE), *code, *kept]
     write = [(config.state_dir / loop.name, "/state")]
     if needs.channel:
         write.append((config.run_dir / "channel" / loop.name, "/channel"))
@@ -169,6 +176,7 @@ def profile_for_loop(config: Config, loop: LoopConfig, uid: int, *, rootless: bo
         proc=needs.proc,
         sys=needs.sys,
         read=_checked_read(loop.name, read, config),
+        kept=tuple(dict.fromkeys(kept)),
         write=tuple(write),
         limits=_limits(
             memory_mb=loop.memory_mb, open_files=loop.open_files, file_size_mb=loop.file_size_mb, rootless=rootless
@@ -180,12 +188,14 @@ def profile_for_loop(config: Config, loop: LoopConfig, uid: int, *, rootless: bo
 
 def profile_for_authority(config: Config, uid: int, *, rootless: bool, code: Sequence[Path]) -> Profile:
     """Return the profile of the authority: no network, no /proc, one writable folder."""
+    filter_digests("authority", network=False)
     return Profile(
         name="authority",
         uid=uid,
         gid=uid,
         rootless=rootless,
-        read=_checked_read("authority", [*_present(SYSTEM_READ), *code], config),
+        read=_checked_read("authority", [*_present(SYSTEM_CODE), *code, *_present(TIME_ZONES)], config),
+        kept=_present(TIME_ZONES),
         write=((config.state_dir / "authority", "/state"),),
         limits=_limits(memory_mb=512, open_files=256, file_size_mb=_AUTHORITY_FILE_MIB, rootless=rootless),
         layers=_layers(rootless=rootless, network=False),

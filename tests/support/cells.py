@@ -19,10 +19,18 @@ from pathlib import Path
 from tlsrt.config.schema import DEFAULT_LOOPS, Config, DoorConfig, KeySource, LoopConfig
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.enter import Confinement, enter_world
-from tlsrt.sandbox.profile import Profile, code_paths, profile_for_authority, profile_for_loop
+from tlsrt.sandbox.profile import (
+    STAGE_1_LAYERS,
+    STAGE_2_LAYERS,
+    Profile,
+    code_paths,
+    profile_for_authority,
+    profile_for_loop,
+)
 from tlsrt.supervisor.spawn import reap, spawn
 
 UID = 771001
+SEALING_LAYERS = STAGE_1_LAYERS + STAGE_2_LAYERS
 ROOTLESS = os.getuid() == 0 and Path("/proc/self/uid_map").read_text().split()[2] == "1"
 Facts = dict[str, object]
 
@@ -47,8 +55,11 @@ def make_config(base: Path) -> Config:
     )  # fmt: skip
 
 
-def make_profile(base: Path, name: str = "third", **changes: object) -> Profile:
-    """The profile of a loop, with its folders made as the supervisor will make them."""
+def make_profile(base: Path, name: str = "third", *, sealing: bool = False, **changes: object) -> Profile:
+    """The profile of a loop, with its folders made as the supervisor will make them.
+
+    Without `sealing` it has no Landlock and no filters, so that a cell can try what namespaces and privileges stop.
+    """
     config = make_config(base)
     uid = 0 if ROOTLESS else UID
     code = code_paths([Path(__file__).parent, base / "home" / "package"])
@@ -60,6 +71,8 @@ def make_profile(base: Path, name: str = "third", **changes: object) -> Profile:
         host.mkdir(parents=True, exist_ok=True)
         os.chown(host, uid, uid)
         host.chmod(0o700)
+    if not sealing:
+        profile = replace(profile, layers=tuple(name for name in profile.layers if name not in SEALING_LAYERS))
     return replace(profile, **changes)  # type: ignore[arg-type]
 
 
@@ -84,7 +97,8 @@ class Cell:
                 confinement.assert_one_task()
                 confinement.seal()
             report = confinement.report()
-            facts |= {"took_ms": took, "layers": report.layers, "waived": report.waived, "digests": report.digests}
+            digests = [(layer, value.hex()) for layer, value in report.digests]
+            facts |= {"took_ms": took, "layers": report.layers, "waived": report.waived, "digests": digests}
             os.write(self._writer, json.dumps(facts).encode() + b"\n")
             os.read(go, 1)
             return 3

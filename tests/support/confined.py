@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from support.cells import ROOTLESS, Cell, Facts, attempt, make_profile, open_port, probe
+from support.cells import ROOTLESS, SEALING_LAYERS, Cell, Facts, attempt, make_profile, open_port, probe
 from tlsrt.config.schema import DEFAULT_LOOPS
 from tlsrt.errors import SandboxError, TlsrtError
 from tlsrt.sandbox import syscalls
@@ -64,12 +64,14 @@ def every_profile(base: Path) -> Facts:
 def missing_layer(base: Path) -> Facts:
     """For each layer that shows outside: a child without it, compared with the whole profile."""
     own = own_namespaces()
-    profile = make_profile(base)
+    profile = make_profile(base, sealing=True)
     found: Facts = {}
     for name in profile.layers:
         lacking = replace(profile, layers=tuple(layer for layer in profile.layers if layer != name))
         if name == "mount_namespace":  # without it closed homes stay closed
             lacking = replace(lacking, read=())
+        if name == "no_new_privs":  # without it nobody may seal
+            lacking = replace(lacking, layers=tuple(layer for layer in lacking.layers if layer not in SEALING_LAYERS))
         cell = Cell(lacking, lambda _: {}, own_pid_namespace=name != "pid_namespace")
         found[name] = attest(cell.child.host_pid, profile, own)
         cell.end()
@@ -328,7 +330,7 @@ def slow_start(base: Path) -> Facts:
 
 def timing(base: Path) -> Facts:
     """Milliseconds from the call of spawn to the end of drop, of 15 children."""
-    profile = make_profile(base)
+    profile = make_profile(base, sealing=True)
     found: list[object] = []
     for _ in range(15):
         cell = Cell(profile, lambda _: {})

@@ -110,6 +110,7 @@ def test_a_missing_layer_is_found_from_outside(stage: Stage) -> None:
         "pid_namespace": "pid namespace", "net_namespace": "net namespace", "ipc_namespace": "ipc namespace",
         "uts_namespace": "uts namespace", "mount_namespace": "mnt namespace", "bounding_set": "CapBnd",
         "uid": "uids are", "capabilities": "CapEff", "no_new_privs": "no_new_privs",
+        "seccomp": "with 1 filters, not mode 2 with 2", "seccomp_sealed": "with 1 filters, not mode 2 with 2",
     }  # fmt: skip
     for name, word in visible.items():
         if name in found:

@@ -30,8 +30,8 @@ CapEff:\t0000000000000000
 CapBnd:\t0000000000000000
 CapAmb:\t0000000000000000
 NoNewPrivs:\t1
-Seccomp:\t0
-Seccomp_filters:\t0
+Seccomp:\t2
+Seccomp_filters:\t2
 """
 NAMES = ("mnt", "ipc", "uts", "pid", "net", "user")
 OWN = NamespaceSet({name: f"{name}:[1]" for name in NAMES})
@@ -57,8 +57,10 @@ def test_a_confined_task_has_no_difference() -> None:
         ("CapBnd:\t0000000000000000", "CapBnd:\t8000000000000000", "CapBnd"),
         ("CapAmb:\t0000000000000000", "CapAmb:\t0000000000000400", "CapAmb"),
         ("NoNewPrivs:\t1", "NoNewPrivs:\t0", "no_new_privs"),
-        ("Seccomp:\t0", "Seccomp:\t2", "seccomp mode"),
-        ("Seccomp_filters:\t0", "Seccomp_filters:\t1", "seccomp mode"),
+        ("Seccomp:\t2", "Seccomp:\t0", "seccomp mode"),
+        ("Seccomp:\t2", "Seccomp:\t1", "seccomp mode"),
+        ("Seccomp_filters:\t2", "Seccomp_filters:\t1", "seccomp mode"),
+        ("Seccomp_filters:\t2", "Seccomp_filters:\t3", "seccomp mode"),
     ],
 )
 def test_every_tampered_status_line_is_found(old: str, new: str, word: str) -> None:
@@ -75,7 +77,7 @@ def test_a_missing_line_cannot_pass(name: str) -> None:
 
 
 def test_filters_that_a_service_manager_put_on_us_are_inherited() -> None:
-    text = STATUS.replace("Seccomp:\t0", "Seccomp:\t2").replace("filters:\t0", "filters:\t3")
+    text = STATUS.replace("filters:\t2", "filters:\t5")
     assert task_differences(parse_status(text), PROFILE, replace(OWN, filters=3)) == []
     assert task_differences(parse_status(STATUS), PROFILE, replace(OWN, filters=3)) != []
 
@@ -103,6 +105,15 @@ def test_a_waived_layer_is_not_asked_for() -> None:
     assert task_differences(parse_status(STATUS.replace("Privs:\t1", "Privs:\t0")), profile, OWN) == []
 
 
+@pytest.mark.parametrize(("filters", "good"), [(0, False), (1, True), (2, True), (3, False)])
+def test_a_waived_filter_may_be_there_or_not(filters: int, good: bool) -> None:
+    profile = replace(PROFILE, waived=frozenset({"seccomp_sealed"}))
+    text = STATUS.replace("Seccomp:\t2", f"Seccomp:\t{2 if filters else 0}").replace(
+        "filters:\t2", f"filters:\t{filters}"
+    )
+    assert (task_differences(parse_status(text), profile, OWN) == []) is good
+
+
 def test_rootless_keeps_uid_and_groups_of_the_user() -> None:
     profile = replace(PROFILE, uid=0, gid=0, rootless=True, layers=tuple(set(PROFILE.layers) - {"uid"}))
     text = STATUS.replace("771001", "0").replace("Groups:\t", "Groups:\t4 65534 ")
@@ -127,7 +138,7 @@ def fake_proc(folder: Path, tasks: tuple[int, ...] = (7,)) -> Path:
 
 def test_a_process_is_read_task_by_task(tmp_path: Path) -> None:
     proc = fake_proc(tmp_path, (7, 8, 9))
-    assert own_namespaces(proc) == OWN
+    assert own_namespaces(proc) == replace(OWN, filters=2)
     assert attest(7, PROFILE, OWN, proc=proc, max_tasks=3) == []
     assert attest(7, PROFILE, OWN, proc=proc, max_tasks=2) == ["it has 3 tasks, not 2 at most"]
     (proc / "7/task/9/status").write_text(STATUS.replace("NoNewPrivs:\t1", "NoNewPrivs:\t0"))

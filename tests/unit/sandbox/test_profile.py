@@ -132,7 +132,7 @@ def test_the_digest_changes_with_every_field() -> None:
     others: dict[str, object] = {
         "name": "x", "uid": 1, "gid": 1, "rootless": True, "network": True, "proc": True, "sys": True,
         "read": (*base.read, Path("/x")), "write": ((BASE, "/state"),), "limits": {**base.limits, "core": 1},
-        "layers": base.layers[:-1], "waived": frozenset({"uid"}),
+        "kept": (*base.kept, Path("/x")), "layers": base.layers[:-1], "waived": frozenset({"uid"}),
     }  # fmt: skip
     assert set(others) == {field.name for field in fields(Profile)}
     digests = {replace(base, **{name: value}).digest() for name, value in others.items()}  # type: ignore[arg-type]
