@@ -188,6 +188,7 @@ DEEDS: dict[str, Callable[[Loop], object]] = {
 
 def loop_body(start: LoopStart, script: Script) -> int:
     use_log(start.log)
+    print(f"born {time.monotonic()}", flush=True)
     deed = script.get(start.loop, "")
     if deed.startswith("once:"):
         deed = deed.removeprefix("once:") if start.incarnation <= len(loops_of(script)) else ""

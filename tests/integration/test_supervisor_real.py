@@ -44,14 +44,14 @@ class Host:
         self.lines: list[str] = []
 
     def start(self, coverage_pipe: int | None = None) -> None:
-        inherited = () if coverage_pipe is None else (coverage_pipe,)
+        environment = {**os.environ} if coverage_pipe is None else {**os.environ, VARIABLE: str(coverage_pipe)}
         self.process = subprocess.Popen(
             [*COMMAND, "start"],
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=inherited,
-            env={**os.environ, **{VARIABLE: str(number) for number in inherited}},
+            pass_fds=() if coverage_pipe is None else (coverage_pipe,),
+            env=environment,
         )
         self._rest = b""
 
@@ -210,7 +210,7 @@ def test_sealed_processes_send_their_coverage_at_the_end(tmp_path: Path) -> None
         data.loads(dump)
         seen |= {path.rpartition("/")[2] for path in data.measured_files()}
         data.close(force=True)
-    assert {"authority.py", "process.py", "kernel.py", "enter.py"} <= seen
+    assert {"authority.py", "process.py", "admission.py", "enter.py"} <= seen
 
 
 @pytest.mark.parametrize(
