@@ -88,6 +88,7 @@ MASTER_KEY = Field(
     },
 )
 
+_BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 DOOR = Field(
     kind="table",
     about="The TLS server: the one way in from outside.",
@@ -95,10 +96,10 @@ DOOR = Field(
     fields={
         "host": Field(
             kind="text",
-            about="The address to listen on.",
+            about="The address to listen on; no name, since nobody here asks a resolver.",
             default="127.0.0.1",
-            pattern=r"[A-Za-z0-9][A-Za-z0-9.:_-]{0,252}|::[A-Za-z0-9.:]{0,62}",
-            says="a host name or an IP address",
+            pattern=rf"{_BYTE}(?:\.{_BYTE}){{3}}|[0-9A-Fa-f]{{0,4}}:[0-9A-Fa-f:.]{{1,40}}",
+            says="an IP address, such as 127.0.0.1, or 0.0.0.0 for all",
         ),
         "port": _count("The TCP port; 0 picks a free one.", 7443, 0, 65535),
         "certificate": _path("The server's certificate chain, PEM.", required=True),

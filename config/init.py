@@ -75,7 +75,7 @@ def seal(config: Config, *, minimum_seal: int = 0) -> int:
 
 def _check_door(host: str, port: int) -> None:
     if not re.fullmatch(DOOR.fields["host"].pattern, host):
-        raise ConfigError(f"{host!r} is not a host name or an IP address")
+        raise ConfigError(f"the host must be {DOOR.fields['host'].says}, not {host!r}")
     if not 1 <= port <= 65535:
         raise ConfigError(f"the port must be from 1 to 65535, not {port}")
 

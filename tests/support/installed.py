@@ -167,6 +167,12 @@ def copy_interpreter(folder: Path) -> Path:
     return interpreter
 
 
+@cache
+def portable() -> Environment:
+    """Return an environment that every user may run, wherever the running interpreter lies."""
+    return make_environment(scratch() / "env-portable", python=copy_interpreter(scratch() / "python"))
+
+
 def listed(folders: Sequence[Path]) -> dict[str, tuple[int, int]]:
     """Return size and time of change of each file below the folders."""
     return {

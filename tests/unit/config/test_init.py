@@ -78,7 +78,7 @@ def test_the_bundle_fits_the_host(made: Path, config: Config) -> None:
     server.verify_directly_issued_by(x509.load_pem_x509_certificate(bundle.ca_pem))
 
 
-@pytest.mark.parametrize(("host", "reach"), [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("h.example", "h.example")])
+@pytest.mark.parametrize(("host", "reach"), [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("192.0.2.1", "192.0.2.1")])
 def test_a_client_can_reach_what_the_host_listens_on(tmp_path: Path, host: str, reach: str) -> None:
     run(tmp_path / "var", host)
     assert load_config(tmp_path / "var/tlsrt.yaml").door.host == host
@@ -123,9 +123,12 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
     assert refused(tmp_path / "var/x") == f"cannot make the folder {tmp_path / 'var'}: File exists"
 
 
-@pytest.mark.parametrize("host", ["", "a b", 'x"y', "a\nb", "-x", "{a}"])
+@pytest.mark.parametrize(
+    "host", ["", "a b", 'x"y', "a\nb", "-x", "{a}", "localhost", "h.example", "256.0.0.1", "1.2.3"]
+)
 def test_a_host_that_is_none(tmp_path: Path, host: str) -> None:
-    assert refused(tmp_path / "var", host) == f"{host!r} is not a host name or an IP address"
+    sentence = f"the host must be an IP address, such as 127.0.0.1, or 0.0.0.0 for all, not {host!r}"
+    assert refused(tmp_path / "var", host) == sentence
     assert list(tmp_path.iterdir()) == []
 
 

@@ -155,7 +155,11 @@ def test_refused_with_line_and_column(minimal: str, extra: str, sentence: str) -
         ),
         ("provider: file", "provider: vault", "3:24: provider must be file or credential, not 'vault'"),
         ("certificate: server.crt, ", "", "5:7: door.certificate is missing: The server's certificate chain, PEM."),
-        ("door: {", "door: {host: a b, ", "5:14: host must be a host name or an IP address, not 'a b'"),
+        (
+            "door: {",
+            "door: {host: localhost, ",
+            "5:14: host must be an IP address, such as 127.0.0.1, or 0.0.0.0 for all, not 'localhost'",
+        ),
         ("door: {", "door: {port: 65536, ", "5:14: port must be from 0 to 65535, not 65536"),
         ("door: {", f"door: {{port: {9**40}, ", f"5:14: port must be a whole number in plain decimal, not '{9**40}'"),
     ],
