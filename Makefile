@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DIR ?= var
 
-.PHONY: help start test check lint types contract unit attacks bench bench-smoke vectors docs clean
+.PHONY: help start test check lint types contract unit attacks bench bench-smoke clean-clone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ bench: $(VENV)/.dev ## measure us beside our peers and print ratios
 
 bench-smoke: $(VENV)/.dev ## the same in under a minute
 	@$(BIN)/python bench/run.py --smoke
+
+clean-clone: ## what a stranger does first, on a fresh clone (needs PyPI and port 7443)
+	@tests/clean_clone.sh PYTHON=$(PYTHON)
 
 clean: ## remove what make made (not ./var)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
