@@ -53,6 +53,7 @@ POLICY: dict[str, Any] = {
     f"{THIEF} -> {FOREIGN}": ["poke"],
 }
 STAGE: dict[str, Any] = {"components": COMPONENTS, "policy": POLICY, "packages": [PACKAGE]}
+LOGS = ("authority", "primary", "secondary", "third", "external")
 HONEST_S = 1.0  # an honest call takes about 1 ms; on a busy machine it may wait for its turn
 LOGGED_PER_BEAT = 5
 
@@ -184,7 +185,7 @@ class Arena:
 
     def mark(self) -> None:
         """Begin a new attack: what logs and frames hold by now is history."""
-        self._marks = {name: len(self.host.log(name)) for name in ("primary", "secondary", "third", "external")}
+        self._marks = {name: len(self.host.log(name)) for name in LOGS}
         self.third.heard()
         self.external.heard()
 
@@ -215,6 +216,25 @@ class Arena:
             assert self.third.refusals() == list(told)
         self.mark()
 
+    def turned_away(self, *reasons: str) -> None:
+        """Assert that the door turned connections away for exactly these reasons, and that nothing else happened."""
+        self.unharmed()
+        found = [line.partition("door: ")[2].partition(" from ")[0] for line in self.news("primary").splitlines()]
+        self._logged["primary"] += len(reasons)
+        found = [reason for reason in found if reason]
+        assert found == list(reasons), f"the door turned away for {found}, not for {list(reasons)}"
+        self.refused()
+
+    def room(self, count: int) -> None:
+        """Say before an attack that it will be refused so many times, so that the log of this beat takes them all."""
+        if any(logged + count > LOGGED_PER_BEAT for logged in self._logged.values()):
+            self.settle()
+
+    @staticmethod
+    def _carried(document: dict[str, Any]) -> int:
+        """How many frames Primary has carried; changes with its beat if there was any."""
+        return sum(loop["frames"]["in"] for loop in document["loops"] if loop["name"] == "primary")
+
     def settle(self) -> None:
         """Wait for the beat with which the status shows exactly what was provoked, neither more nor less."""
 
@@ -225,6 +245,9 @@ class Arena:
             lambda document: all(shown(document)[loop] >= count for loop, count in self.provoked.items()),
             f"{dict(self.provoked)} refused frames",
         )
+        before = self._carried(self.host.status())
+        self.unharmed()
+        self.host.until(lambda document: self._carried(document) > before, "the next beat")
         counts = shown(self.host.status())
         assert {loop: counts[loop] for loop in self.provoked} == dict(self.provoked)
         self._logged.clear()

@@ -7,12 +7,12 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from support.attack import seal
 from support.running import RunningHost
 from tlsrt.channels.frame import Header, Kind
-from tlsrt.channels.grant import GrantContent, Right
+from tlsrt.channels.grant import GrantContent, Right, parse_open_untrusted
 from tlsrt.channels.opening import Opening, identity_of
 from tlsrt.channels.stream import (
     PAYLOAD_MAX,
@@ -24,6 +24,7 @@ from tlsrt.channels.stream import (
     wrap,
 )
 from tlsrt.channels.tls_client import client_context
+from tlsrt.config.bundle import Bundle
 
 PATIENCE_S = 10.0
 
@@ -32,6 +33,8 @@ class TlsPeer:
     """One TLS connection with the certificate of a bundle. `opening` makes honest opens."""
 
     content: GrantContent
+    open_data: bytes
+    grant: tuple[Any, ...]
 
     def __init__(self, host: RunningHost, name: str = "admin") -> None:
         bundle = host.bundle(name)
@@ -98,10 +101,25 @@ class TlsPeer:
 
     def open(self) -> None:
         """Open a session as an honest client does."""
-        data, signature = self.opening.answer_untrusted(*self.challenge())
-        self.send(encode_control("open", data, signature))
+        self.open_data, signature = self.opening.answer_untrusted(*self.challenge())
+        self._open(signature)
+
+    def open_as(self, bundle: Bundle) -> None:
+        """Open a session with the certificate and key of another bundle than the one that TLS was spoken with."""
+        self.identity = identity_of(bundle)
+        self.opening = Opening(self.identity)
+        self.open()
+
+    def opening_again(self) -> tuple[bytes, bytes]:
+        """Return a second open, with the challenge of the first."""
+        wish = parse_open_untrusted(self.open_data)
+        return Opening(self.identity).answer_untrusted(wish.install, wish.boot, wish.challenge)
+
+    def _open(self, signature: bytes) -> None:
+        self.send(encode_control("open", self.open_data, signature))
         control = self.control()
         assert control.name == "granted", control
+        self.grant = control.fields
         self.content = self.opening.accept_untrusted(*control.fields)
 
     def right(self, target: str) -> Right:

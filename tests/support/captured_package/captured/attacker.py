@@ -19,8 +19,11 @@ from captured import recorder  # type: ignore[import-not-found]  # as the host's
 from tlsrt import Component, handler
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.frame import Kind, nonce, parse_frame_untrusted, parse_header_untrusted
-from tlsrt.channels.link import Link
 from tlsrt.loops.process import LoopProcess
+
+GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(52, b"\0")  # ZMTP 3.0, RFC 23
+READY = b"\x04\x1c\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
+READY_MAX = 64  # bytes: what may be left of Primary's own READY
 
 recorder.install()
 
@@ -30,8 +33,6 @@ class Captured(Component):
 
     async def start(self) -> None:
         self.process: Any = next(thing for thing in gc.get_objects() if isinstance(thing, LoopProcess))
-        self.links: list[Link] = []
-        self.sockets: list[socket.socket] = []
 
     # -- what it holds -----------------------------------------------------------------------------------------
 
@@ -95,13 +96,6 @@ class Captured(Component):
         await self._put(parts[-1], 0)
 
     @handler
-    async def transmit_many_parts(self, part: bytes, count: int) -> None:
-        """Put one ZeroMQ message of equal parts there."""
-        for _ in range(count - 1):
-            await self._put(part, zmq.SNDMORE)
-        await self._put(part, 0)
-
-    @handler
     async def flood(self, message: bytes, count: int) -> None:
         """Put the same message there many times, as fast as Primary takes them."""
         for _ in range(count):
@@ -116,65 +110,47 @@ class Captured(Component):
                 await asyncio.sleep(0)
 
     @handler
-    async def connect_again(self) -> int:
-        """Open one more ZeroMQ connection to Primary; returns its number. What arrives there is taken as usual."""
-        link = Link(self.process.context, self.process.on_frame, self.process.note_refused)
-        link.connect(self.process.confinement.path("/channel"))
-        self.links.append(link)
-        return len(self.links) - 1
+    async def transmit_filler(self, size: int) -> None:
+        """Put a message of so many bytes there; it starts as frames do."""
+        await self._put(b"\x94" + bytes(size - 1), 0)
 
     @handler
-    async def transmit_on(self, number: int, message: bytes) -> None:
-        """Put a raw message on one of these connections."""
-        self.links[number]._socket.send(message)
+    async def speak_zmtp(self, message: bytes, length: int) -> bool:
+        """Open one more connection to Primary and say a message there, whose length is given as `length`.
 
-    @handler
-    async def transmit_filler(self, size: int, number: int = -1) -> None:
-        """Put a message of so many bytes on the loop's wire, or on one of these connections; it starts as frames do."""
-        link = self.process.channel._link if number < 0 else self.links[number]
-        link._socket.send(b"\x94" + bytes(size - 1))
-
-    @handler
-    async def disconnect(self) -> None:
-        """Close all connections made here."""
-        for link in self.links:
-            link.close()
-        for connection in self.sockets:
-            connection.close()
-        self.links.clear()
-        self.sockets.clear()
-
-    @handler
-    async def connect_raw(self, count: int, patience_s: float = 1.0) -> int:
-        """Open plain sockets to Primary's listener and say nothing; returns how many there are now."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + patience_s
-        path = f"{self.process.confinement.path('/channel')}/primary.sock"
-        for _ in range(count):
-            connection = socket.socket(socket.AF_UNIX)
+        Returns whether Primary ended the connection. While it is open Primary sends this loop's frames there as well,
+        and until it has noticed the end: so all of it happens in one call, and a moment is left before its answer.
+        """
+        before = len(recorder.heard)
+        with socket.socket(socket.AF_UNIX) as connection:
             connection.setblocking(False)
-            while connection.connect_ex(path):
-                if loop.time() > end:
-                    connection.close()
-                    return len(self.sockets)
-                await asyncio.sleep(0.001)
-            self.sockets.append(connection)
-        return len(self.sockets)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(connection, f"{self.process.confinement.path('/channel')}/primary.sock")
+            await loop.sock_sendall(connection, GREETING + READY)
+            answer = b""
+            while b"DEALER" not in answer:  # libzmq ends a connection that says more before it was answered
+                answer += (piece := await loop.sock_recv(connection, 4096))
+                assert piece, "Primary does not shake hands"
+            await loop.sock_sendall(connection, b"\x02" + length.to_bytes(8, "big") + message)
+            ended = await self._ended(connection, before)
+        await asyncio.sleep(0.05)
+        return ended
 
-    @handler
-    async def send_raw(self, data: bytes, times: int) -> int:
-        """Write bytes to the last plain socket again and again; returns how many were taken within 5 s of patience."""
-        connection = self.sockets[-1]
-        loop = asyncio.get_running_loop()
-        taken = 0
-        try:
-            for _ in range(times):
-                async with asyncio.timeout(5):
-                    await loop.sock_sendall(connection, data)
-                taken += len(data)
-        except (OSError, TimeoutError):
-            pass
-        return taken
+    async def _ended(self, connection: socket.socket, heard: int) -> bool:
+        """Wait a second at most until Primary answers here or there, or ends the connection; say if it ended."""
+        for _ in range(100):
+            await asyncio.sleep(0.01)
+            try:
+                piece = connection.recv(65536)
+            except BlockingIOError:
+                piece = None
+            except ConnectionError:
+                return True
+            if piece == b"":
+                return True
+            if len(piece or b"") > READY_MAX or len(recorder.heard) > heard:
+                break
+        return False
 
     # -- what only Primary's attacker can do -------------------------------------------------------------------
 

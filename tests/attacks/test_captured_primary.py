@@ -1,0 +1,216 @@
+"""Attacked sentence: a captured Primary can drop and delay messages, and see who calls whom; nothing else.
+
+An attacker sits in Primary itself: it holds every key that was ever used there, sees every frame, and writes to every
+loop and client past the gate.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from support.attack import IN_PRIMARY, THIEF, VICTIM, Arena, header_of, request_body, seal
+from support.tls_peer import open_session, request
+
+from tlsrt.channels.frame import Frame, Header, Kind, pack_frame, pack_header, parse_frame_untrusted
+from tlsrt.channels.grant import open_digest, open_grant_untrusted, seal_grant
+from tlsrt.config import keys
+from tlsrt.errors import OutcomeUnknown, PeerError
+
+
+def deliver(arena: Arena, loop: str, *frames: bytes) -> None:
+    """Put frames on a loop's wire past the gate."""
+    arena.client.call(IN_PRIMARY, "deliver", loop, list(frames))
+
+
+def seen(arena: Arena, wanted: Callable[[Header], bool]) -> list[bytes]:
+    """Return the frames that Primary carried since the last time and that are wanted."""
+    frames = [data for _, _, data in arena.client.call(IN_PRIMARY, "carried")]
+    return [data for data in frames if wanted(header_of(data))]
+
+
+def exchange(arena: Arena) -> tuple[bytes, bytes]:
+    """Let third call the victim; return request and reply as Primary saw them."""
+    seen(arena, lambda header: False)
+    arena.third.send(arena.third.genuine())
+    arena.total += 1
+    arena.unharmed()
+    arena.mark()
+    frames = seen(arena, lambda header: THIEF in (header.src, header.dst))
+    asked, answered = sorted(frames, key=lambda data: header_of(data).kind)
+    return asked, answered
+
+
+def stolen(arena: Arena) -> list[bytes]:
+    """Return every AES key of Primary, and what can be derived from its roots for the thief's session."""
+    loot = arena.client.call(IN_PRIMARY, "loot")
+    roots = [*loot["gate_roots"].values(), *(held[-1]["mailbox_root"] for held in loot["sessions"].values())]
+    session = arena.third.session()["session"]
+    return [*loot["aes_keys"], *roots, *(keys.request_key(root, session) for root in roots)]
+
+
+# -- reading ---------------------------------------------------------------------------------------------------
+
+
+def test_it_reads_what_is_said_to_its_own_components(arena: Arena) -> None:
+    """The check of the attack: with these keys it does open what is its own."""
+    seen(arena, lambda header: False)
+    arena.client.call("primary/kernel", "uname")
+    frames = seen(arena, lambda header: "primary/kernel" in (header.src, header.dst))
+    assert len(frames) == 2
+    assert [arena.client.call(IN_PRIMARY, "try_keys", frame) for frame in frames] == [1, 1]
+
+
+def test_no_key_that_it_holds_opens_a_body_between_two_loops(arena: Arena) -> None:
+    for frame in exchange(arena):
+        assert arena.client.call(IN_PRIMARY, "try_keys", frame) == 0
+
+
+def test_no_key_that_it_holds_opens_what_a_client_says_to_another_loop(arena: Arena) -> None:
+    seen(arena, lambda header: False)
+    arena.client.call(VICTIM, "value")
+    frames = seen(arena, lambda header: VICTIM in (header.src, header.dst) and header.method == "value")
+    assert len(frames) == 2
+    assert [arena.client.call(IN_PRIMARY, "try_keys", frame) for frame in frames] == [0, 0]
+
+
+def test_a_grant_is_sealed_for_the_client_alone(arena: Arena) -> None:
+    """It saw open and grant pass. Without the ephemeral key of the client they are noise, and hold no key in clear."""
+    with open_session(arena.host, "admin") as peer:
+        number, ciphertext, signature = peer.grant
+        secrets = [right.key for right in peer.content.rights] + [peer.content.proof_key, peer.content.token]
+        assert len(secrets) > 5
+        assert not any(secret in ciphertext for secret in secrets)
+        issuer, digest = peer.identity.issuer_public, open_digest(peer.open_data)
+        for key in (X25519PrivateKey.generate(), *map(X25519PrivateKey.from_private_bytes, stolen(arena)[:64])):
+            with pytest.raises(PeerError, match="grant_sealing"):
+                open_grant_untrusted(key, digest, issuer, 0, number, ciphertext, signature)
+
+
+# -- forging ---------------------------------------------------------------------------------------------------
+
+
+def test_it_forges_no_request_in_the_name_of_a_loop(arena: Arena) -> None:
+    asked, _ = exchange(arena)
+    frame, header = parse_frame_untrusted(asked), header_of(asked)
+    forged = [
+        seal(header._replace(seq=header.seq + number), request_body(1), token=frame.token, body_key=key, proof_key=key)
+        for number, key in enumerate(stolen(arena)[:4], 1)
+    ]
+    arena.room(len(forged))
+    deliver(arena, "secondary", *forged)
+    arena.refused(*["body_forged"] * 4, by="secondary")
+
+
+def test_none_of_its_keys_forges_a_request(arena: Arena) -> None:
+    asked, _ = exchange(arena)
+    frame, header = parse_frame_untrusted(asked), header_of(asked)
+    found = stolen(arena)
+    for number, key in enumerate(found, 1):
+        ahead = header._replace(seq=header.seq + number)
+        deliver(arena, "secondary", seal(ahead, request_body(1), token=frame.token, body_key=key, proof_key=key))
+    arena.unharmed()
+    arena.provoked["secondary"] += len(found)
+    arena.settle()
+
+
+def test_it_forges_no_reply_to_a_loop(arena: Arena) -> None:
+    asked, answered = exchange(arena)
+    frame, header = parse_frame_untrusted(answered), header_of(answered)
+    assert header_of(asked).seq
+    forged = [
+        seal(header._replace(seq=header.seq + 1000), b"\x07", token=frame.token, body_key=key, proof_key=key)
+        for key in stolen(arena)[:4]
+    ]
+    arena.room(len(forged))
+    deliver(arena, "third", *forged)
+    arena.client.call("third/io", "describe")
+    arena.refused(*["body_forged"] * 4, by="third")
+
+
+@pytest.mark.parametrize("part", ["header", "token", "body"])
+def test_a_changed_frame_is_refused_by_the_recipient(arena: Arena, part: str) -> None:
+    frame = parse_frame_untrusted(arena.third.genuine())
+    parts = frame._asdict()
+    parts[part] = parts[part][:-1] + bytes([parts[part][-1] ^ 1])
+    deliver(arena, "secondary", pack_frame(*Frame(**parts)))
+    arena.refused({"header": "body_forged", "token": "token_forged", "body": "body_forged"}[part], by="secondary")
+
+
+def test_it_moves_no_request_to_another_recipient(arena: Arena) -> None:
+    """A request for the victim, put before the store: by itself, and with the addressee changed."""
+    asked = arena.third.genuine()
+    frame, header = parse_frame_untrusted(asked), header_of(asked)
+    deliver(arena, "external", asked)
+    arena.client.call("external/network", "describe")
+    arena.refused("not_mine", by="external")
+    moved = pack_frame(pack_header(header._replace(dst="secondary/store")), frame.token, frame.body, frame.proof)
+    deliver(arena, "secondary", moved)
+    arena.refused("not_allowed", by="secondary")
+
+
+def test_it_repeats_and_reorders_nothing(arena: Arena) -> None:
+    first, second = arena.third.genuine(), arena.third.genuine()
+    arena.room(2)
+    deliver(arena, "secondary", second, first, second)
+    arena.total += 1
+    arena.refused("replay", "replay", by="secondary")
+
+
+def test_it_delays_nothing_beyond_its_deadline(arena: Arena) -> None:
+    header = arena.third.header()
+    late = arena.third.forge(header._replace(deadline=arena.third.loot["now"]), request_body(1))
+    deliver(arena, "secondary", late)
+    arena.refused("deadline", by="secondary")
+
+
+def test_it_calls_nobody_with_the_sessions_of_its_own_components(arena: Arena) -> None:
+    """primary/kernel has a good session and token, and Primary the proof keys of all; but no line, so no key."""
+    loot = arena.client.call(IN_PRIMARY, "loot")
+    held = loot["sessions"]["primary/kernel"][-1]
+    mailbox = arena.third.right(VICTIM)["mailbox"]
+    header = arena.third.header()._replace(
+        src="primary/kernel", session=held["session"], mailbox=mailbox, seq=1 << 20
+    )  # fmt: skip
+    for key in (held["mailbox_root"], held["proof_key"], bytes(32)):
+        deliver(
+            arena, "secondary",
+            seal(header, request_body(1), token=held["token"], body_key=key, proof_key=held["proof_key"]),
+        )  # fmt: skip
+        arena.refused("not_allowed", by="secondary")
+
+
+# -- towards clients -------------------------------------------------------------------------------------------
+
+
+def test_a_client_takes_no_grant_but_the_issuers(arena: Arena) -> None:
+    """It can send any bytes as a grant. The client ends the connection, and opens a session anew."""
+    client = arena.host.client()
+    client.call(VICTIM, "value")
+    before = client.session_info["session"]
+    impostor = Ed25519PrivateKey.generate()
+    ephemeral = X25519PrivateKey.generate().public_key().public_bytes_raw()
+    ciphertext, signature = seal_grant(b"keys", os.urandom(32), ephemeral, 1 << 40, impostor.sign)
+    with pytest.raises(OutcomeUnknown):  # the client that says this is given the same, and drops its connection too
+        arena.client.call(IN_PRIMARY, "grant", 1 << 40, ciphertext, signature)
+    assert client.call(VICTIM, "value") == arena.total
+    assert client.session_info["session"] != before
+    client.close()
+    arena.refused()
+
+
+def test_a_client_takes_no_reply_but_the_recipients(arena: Arena) -> None:
+    with open_session(arena.host, "admin") as peer:
+        peer.send(request(peer, VICTIM, "value", 1, request_body()))
+        answered = peer.frame()
+    header, token = header_of(answered), parse_frame_untrusted(answered).token
+    assert header.kind == Kind.REPLY
+    forged = [
+        seal(header._replace(seq=1 << 20), b"\x07", token=token, body_key=key, proof_key=key)
+        for key in stolen(arena)[:16]
+    ]
+    arena.client.call(IN_PRIMARY, "deliver_to_clients", forged)
+    arena.refused()
