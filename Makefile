@@ -13,6 +13,7 @@ $(BIN)/tlsrt-supervisor: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tlsrt needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(BIN)/python -m compileall -q config channels sandbox loops supervisor tlsrt/*.py
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml $(BIN)/tlsrt-supervisor
@@ -44,7 +45,7 @@ contract: $(VENV)/.dev ## the street of imports
 check: lint types contract test ## what .ci/run runs
 
 bench: $(VENV)/.dev ## measure us beside our peers and print ratios
-	@$(BIN)/python bench/run.py
+	@$(BIN)/python bench/run.py $(if $(ROW),--row $(ROW))
 
 bench-smoke: $(VENV)/.dev ## the same in under a minute
 	@$(BIN)/python bench/run.py --smoke

@@ -102,6 +102,7 @@ class LoopProcess:
             self.confinement.seal()
             self._life.send("sealed")
             loop.run_until_complete(self._main())
+            self.context.destroy(linger=0)
             return self._exit_code
         except LoopFailure as failure:
             self.log.error("%s", failure)

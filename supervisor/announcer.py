@@ -13,6 +13,7 @@ from tlsrt.supervisor.office import NAME as AUTHORITY
 from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Common
 
+_QUIET_S = 1.0  # after a start: what a second authority needs is imported then, so that it comes in milliseconds
 _SETTLED = (LoopState.ACTIVE, LoopState.FAILED)
 
 
@@ -60,6 +61,7 @@ class Announcer:
         elapsed_s = self._common.reactor.now - self._began_at
         how = f"tlsrt {bundle_option(self._common.config.path)}call primary/kernel uname"
         console.plain("ready", f"{count} loops", f"in {elapsed_s:.2f} s; try: {how}")
+        self._common.reactor.call_later(_QUIET_S, self._common.parts.preload_authority)
 
     def _took(self, since: float) -> str:
         return f"{(self._common.reactor.now - since) * 1000:.0f} ms"

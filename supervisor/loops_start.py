@@ -15,7 +15,7 @@ from tlsrt.channels.control import ControlChannel
 from tlsrt.channels.life import LIFE, FailCode
 from tlsrt.config.access import unreadable_for_others, writable_by
 from tlsrt.config.files import open_regular
-from tlsrt.config.measure import measure, measured_paths
+from tlsrt.config.measure import measured_paths
 from tlsrt.config.packages import code_roots, component_roots, package_folder
 from tlsrt.config.providers import open_master_key
 from tlsrt.config.schema import Config
@@ -24,18 +24,21 @@ from tlsrt.sandbox.attest import attest, own_namespaces
 from tlsrt.sandbox.enter import enter_world
 from tlsrt.sandbox.profile import Profile, profile_for_authority, profile_for_loop
 from tlsrt.supervisor import coverage_pipe
-from tlsrt.supervisor.authority import authority_main
 from tlsrt.supervisor.identity import Identity
 from tlsrt.supervisor.parts import AuthorityStart, Child, LoopStart, Parts, Sandbox
 from tlsrt.supervisor.spawn import freeze, reap, spawn
 
 RUNTIME = "tlsrt.loops.runtime"
+AUTHORITY_RUNTIME = "tlsrt.supervisor.authority"
 AUTHORITY = "authority"
 _SHOWN_NAMESPACES = ("net", "pid", "mount", "ipc", "uts")
 
 
-def make_parts(config: Config, identity: Identity) -> Parts:
-    """Return what a real life needs. Raises ConfigError and SandboxError for profiles that cannot be made."""
+def make_parts(config: Config, identity: Identity, measured: Callable[[], bytes]) -> Parts:
+    """Return what a real life needs; `measured` gives the measurement as msgpack.
+
+    Raises ConfigError and SandboxError for profiles that cannot be made.
+    """
     code = code_roots(config)
     profiles: dict[str, Profile] = {
         AUTHORITY: profile_for_authority(config, identity.uid(AUTHORITY), rootless=identity.rootless, code=code)
@@ -52,10 +55,11 @@ def make_parts(config: Config, identity: Identity) -> Parts:
         authority_body=lambda start: _authority_body(start, profiles[AUTHORITY]),
         attest=lambda name, pid: attest(pid, profiles[name], own),
         sandbox=lambda name: sandboxes[name],
-        measure=lambda: _measure(config),
+        measure=measured,
         open_boot_files=lambda: _open_boot_files(config),
         uid=identity.uid,
         preload=_preload,
+        preload_authority=_preload_authority,
     )
 
 
@@ -107,15 +111,22 @@ def _say_failed(life: int) -> None:
 
 
 def _authority_body(start: AuthorityStart, profile: Profile) -> int:
-    """In the child: all steps of the sandbox, before the first key and the first message."""
+    """In the child: all steps of the sandbox, before the first key and the first message.
+
+    Its modules are imported here, where the supervisor has not done it yet: at a start this runs beside the imports
+    of the loops, and neither the supervisor nor the loops carry what only the authority needs.
+    """
     _use_log(start.log)
+    _preload_authority()
+    authority_main = importlib.import_module(AUTHORITY_RUNTIME).authority_main
     with coverage_pipe.measured() as kept:
         keep = {start.office, *start.trust.values(), *start.keep, *kept}
         confinement = enter_world(profile, keep, death_pipe=start.office)
         confinement.drop()
         confinement.assert_one_task()
         confinement.seal()
-        return authority_main(start.config, start.office, start.trust, Path(confinement.path("/state")))
+        code: int = authority_main(start.config, start.office, start.trust, Path(confinement.path("/state")))
+    return code
 
 
 def _use_log(log: int) -> None:
@@ -124,17 +135,19 @@ def _use_log(log: int) -> None:
 
 
 def _preload() -> None:
-    importlib.import_module(RUNTIME)
-    importlib.import_module("cryptography.hazmat.backends.openssl.backend")  # imported lazily, and sealed ones cannot
-    coverage_pipe.preload()
+    _import_for_sealed(RUNTIME)
     freeze()
 
 
-def _measure(config: Config) -> bytes:
-    import msgpack
+def _preload_authority() -> None:
+    _import_for_sealed(AUTHORITY_RUNTIME)
 
-    packed: bytes = msgpack.packb(measure(config), use_bin_type=True)
-    return packed
+
+def _import_for_sealed(runtime: str) -> None:
+    """Import a runtime, and what its libraries would import lazily: sealed processes cannot."""
+    importlib.import_module(runtime)
+    importlib.import_module("cryptography.hazmat.backends.openssl.backend")
+    coverage_pipe.preload()
 
 
 def _open_boot_files(config: Config) -> list[int]:

@@ -77,6 +77,7 @@ class Parts:
     open_boot_files: Callable[[], list[int]]  # master key, boot token; certificate, key, client CA
     uid: Callable[[str], int]  # of a loop, or of "authority"
     preload: Callable[[], None]
+    preload_authority: Callable[[], None] = lambda: None  # once all is up: so that a second one starts in milliseconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,23 @@ import os
 from pathlib import Path
 
 from tlsrt.config.load import load_config
+from tlsrt.config.measure import measure
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, SandboxError
-from tlsrt.supervisor.authority_state import StateFile
-from tlsrt.supervisor.console import standard_console
-from tlsrt.supervisor.gauges import age_s, parent_host_pid
-from tlsrt.supervisor.identity import own_identity
-from tlsrt.supervisor.loops_start import check_code, make_parts
-from tlsrt.supervisor.supervisor import Supervisor
+from tlsrt.supervisor.measurer import Measurer
 
 
 def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> int:
     """Load the configuration and live; return the exit code. Raises ConfigError, SandboxError, AlreadyRunning."""
     config = load_config(path)
+    measurer = Measurer(lambda: measure(config))
+    # Imported only now: the measurement runs meanwhile.
+    from tlsrt.supervisor.console import standard_console
+    from tlsrt.supervisor.gauges import age_s, parent_host_pid
+    from tlsrt.supervisor.identity import own_identity
+    from tlsrt.supervisor.loops_start import check_code, make_parts
+    from tlsrt.supervisor.supervisor import Supervisor
+
     identity = own_identity(config)
     if no_pid_namespace is not None and "pid_namespace" not in config.sandbox.waive:
         raise SandboxError(
@@ -34,7 +38,7 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> i
         raise ConfigError(problems)
     supervisor = Supervisor(
         config,
-        make_parts(config, identity),
+        make_parts(config, identity, measurer.result),
         standard_console(),
         rootless=identity.rootless,
         warnings=warnings,
@@ -46,6 +50,8 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> i
 
 def known_seal(config: Config) -> int:
     """Return the seal number in the authority's state, 0 if there is none or we may not read it."""
+    from tlsrt.supervisor.authority_state import StateFile
+
     try:
         folder = os.open(config.state_dir / "authority", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:

@@ -99,7 +99,6 @@ class Supervisor:
         listeners: Mapping[str, Mapping[str, int]] = {PRIMARY: {**sockets, DOOR: door_listener(config.door)}}
         for descriptor in self._parts.open_boot_files():
             os.close(descriptor)  # this was only the check: what is missing is said before anything runs
-        self._parts.preload()
         self._common = Common(config, self._parts, reactor, self._console, lock)
         self._build(listeners)
         self._take_signals(reactor)
@@ -158,6 +157,7 @@ class Supervisor:
         for member in self._fleet.members:
             self._fleet.prepare(member)
         self._office.spawn()
+        self._parts.preload()  # while the authority imports what it needs
         for member in self._fleet.members:
             self._fleet.spawn(member)
         self._office.measurement = sealed_memory(self._parts.measure())  # while the children build their sandboxes
