@@ -27,4 +27,4 @@ def test_what_cannot_be_measured_is_said() -> None:
 
 def test_a_measurer_that_dies_is_no_measurement() -> None:
     with pytest.raises(ConfigError, match="could not be measured"):
-        Measurer(lambda: os._exit(0)).result()  # type: ignore[arg-type, return-value]
+        Measurer(lambda: os._exit(0)).result()
