@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.installed import CHECKOUT, Environment, build_wheel, copy_tracked, make_environment, scratch
+from support.installed import CHECKOUT, Environment, build_wheel, copy_tracked, installed, make_environment, scratch
 from support.installed_host import InstalledHost
 
 from tlsrt import Client, Denied, InvalidArgument
@@ -178,9 +178,8 @@ def test_it_may_do_no_more_than_the_policy_says(host: InstalledHost, environment
         assert errors.startswith("tlsrt: ")
 
 
-def test_without_the_package_the_start_says_what_to_install(host: InstalledHost) -> None:
-    bare = InstalledHost(Environment(scratch() / "env-bare"), scratch() / "notes-bare")
-    make_environment(bare.environment.folder)
+def test_without_the_package_the_start_says_what_to_install() -> None:
+    bare = InstalledHost(installed(), scratch() / "notes-bare")
     bare.init()
     merge(bare.config, (EXAMPLE / "notes.yaml").read_text())
     sentence = bare.refused()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.installed import Environment, build_wheel, copy_interpreter, copy_tracked, make_environment, scratch
+from support.installed import build_wheel, copy_interpreter, copy_tracked, make_environment, portable, scratch
 from support.installed_host import NOBODY, InstalledHost
 
 IS_ROOT = os.geteuid() == 0
@@ -24,12 +24,6 @@ IS_ROOT = os.geteuid() == 0
 def notes_wheel() -> Path:
     source = copy_tracked(scratch() / "homes-source") / "examples" / "notes"
     return build_wheel(source, scratch() / "homes-wheel")
-
-
-def environment_below(home: Path) -> Environment:
-    """Make an interpreter, an environment, tlsrt and a component's package in a folder."""
-    home.mkdir()
-    return make_environment(home / "env", notes_wheel(), python=copy_interpreter(home / "python"))
 
 
 def add_notes(host: InstalledHost) -> None:
@@ -43,7 +37,9 @@ def add_notes(host: InstalledHost) -> None:
 def closed() -> Iterator[InstalledHost]:
     """A host of which every file lies below a folder that only its owner may enter."""
     home = scratch() / "closed-home"
-    host = InstalledHost(environment_below(home), home / "var")
+    home.mkdir()
+    environment = make_environment(home / "env", notes_wheel(), python=copy_interpreter(home / "python"))
+    host = InstalledHost(environment, home / "var")
     home.chmod(0o700)
     host.init()
     add_notes(host)
@@ -96,14 +92,14 @@ def test_code_that_a_loop_could_change_is_named(closed: InstalledHost) -> None:
 
 @pytest.fixture(scope="module")
 def rootless() -> Iterator[InstalledHost]:
-    """A host of a user without any right: as root we become one, else we are one."""
+    """A host of a user without any right, as root we become one, else we are one; root has installed the code."""
+    environment = portable()
+    environment.install(notes_wheel())
     home = scratch() / "user"
-    environment = environment_below(home)
-    user = NOBODY if IS_ROOT else None
-    if user is not None:
-        for path in (home, *home.rglob("*")):
-            os.chown(path, user, user, follow_symlinks=False)
-    yield InstalledHost(environment, home / "var", user=user)
+    home.mkdir()
+    if IS_ROOT:
+        os.chown(home, NOBODY, NOBODY)
+    yield InstalledHost(environment, home / "var", user=NOBODY if IS_ROOT else None)
     shutil.rmtree(home)
 
 

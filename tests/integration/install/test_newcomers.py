@@ -190,7 +190,7 @@ def test_a_full_disk(work: Path) -> None:
 
 def test_ctrl_c_at_any_moment_of_the_start_leaves_nothing(host: InstalledHost) -> None:
     """A newcomer's second thought: the signal comes after every so many lines of the console."""
-    for wanted in range(1, 8):
+    for wanted in (1, 4, 7):
         with host.popen("start", "--config", host.config) as process:
             assert process.stdout is not None
             for _ in range(wanted):

@@ -176,9 +176,23 @@ def test_what_else_was_sealed_is_refused_when_changed(host: InstalledHost, attac
     change(host)
     sentence = host.refused()
     assert words in sentence
-    host.seal()
-    with host.started():  # intended, and so sealed again
-        pass
+    assert "tlsrt-supervisor seal" in sentence or attack == "no boot token"
+
+
+def test_seal_accepts_what_was_intended(host: InstalledHost) -> None:
+    """One seal takes all of it: code, configuration, certificate, and a token that is damaged."""
+    path = host.environment.site / "tlsrt" / "loops" / "third" / "io.py"
+    with kept(path, Path(importlib.util.cache_from_source(str(path)))):
+        changed(path)
+        changed(host.config)
+        server(host, "192.0.2.1")
+        (host.folder / "boot.token").write_bytes(b"")
+        assert "boot token is damaged" in host.refused()
+        host.seal()
+        with host.started():
+            assert host.call("third/io", "notices") == []
+        changed(path)
+        assert "changed tlsrt/loops/third/io.py" in host.refused(), "and not a byte more"
 
 
 def test_every_seal_number_but_its_own_is_refused(host: InstalledHost) -> None:
@@ -227,7 +241,7 @@ def test_a_changed_host_says_at_most_ten_names(host: InstalledHost) -> None:
 @pytest.mark.parametrize("compiled", [True, False], ids=["pip", "without bytecode"])
 def test_what_runs_after_init_writes_no_bytecode(compiled: bool) -> None:
     """A file written at run time would be new and unmeasured: the next start would be refused."""
-    environment = make_environment(scratch() / f"env-compiled-{compiled}", compiled=compiled)
+    environment = installed() if compiled else make_environment(scratch() / "env-without-bytecode", compiled=False)
     host = InstalledHost(environment, scratch() / f"bytecode-{compiled}")
     assert any(environment.site.rglob("*.pyc")) == compiled
     host.init()
