@@ -42,9 +42,14 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
 def scratch() -> Path:
     """Return the folder of this test run; everybody may enter it."""
     folder = Path(tempfile.mkdtemp(prefix="tlsrt-installed."))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(_remove, folder, os.getpid())
     folder.chmod(0o755)
     return folder
+
+
+def _remove(folder: Path, pid: int) -> None:
+    if os.getpid() == pid:  # not in a child that some test forked
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @cache
