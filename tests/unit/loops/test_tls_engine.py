@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -22,7 +22,19 @@ def memory_file(data: bytes, *, position: int = 0) -> int:
     descriptor = os.memfd_create("pem", os.MFD_CLOEXEC)
     os.write(descriptor, data)
     os.lseek(descriptor, position, os.SEEK_SET)
+    _opened.append(descriptor)
     return descriptor
+
+
+_opened: list[int] = []
+
+
+@pytest.fixture(autouse=True)
+def _close_memory_files() -> Iterator[None]:
+    """The callee never closes them: they belong to whoever made them."""
+    yield
+    while _opened:
+        os.close(_opened.pop())
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 
@@ -59,7 +60,7 @@ def test_close_all_but_keeps_exactly_those() -> None:
     pid = os.fork()
     if pid == 0:
         try:
-            extra = os.dup2(writer, 200)
+            extra = fcntl.fcntl(writer, fcntl.F_DUPFD, max(writer, 200) + 1)
             syscalls.close_all_but(frozenset({writer, 0}))
             os.write(writer, b"%d" % sum(_is_open(number) for number in range(extra + 2)))
         finally:
