@@ -19,9 +19,7 @@ from enum import IntEnum
 
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox import landlock, seccomp, syscalls
-from tlsrt.sandbox.bpf import digest
-from tlsrt.sandbox.policy import Stage
-from tlsrt.sandbox.policy_files import program_for
+from tlsrt.sandbox.policy_files import filter_digests, filters_for
 from tlsrt.sandbox.profile import Profile
 from tlsrt.sandbox.root import build_root
 
@@ -187,17 +185,13 @@ def landlock_rules(profile: Profile, applied: Collection[str], *, sealed: bool) 
 
 
 def _seccomp(profile: Profile, context: Context) -> bytes:
-    return _install(profile, Stage.IMPORTING)
+    seccomp.install(filters_for(profile.name, network=profile.network, pid=os.getpid()).importing)
+    return filter_digests(profile.name, network=profile.network)[0]
 
 
 def _seccomp_sealed(profile: Profile, context: Context) -> bytes:
-    return _install(profile, Stage.SEALED)
-
-
-def _install(profile: Profile, stage: Stage) -> bytes:
-    program = program_for(profile.name, stage, network=profile.network, pid=os.getpid())
-    seccomp.install(program)
-    return digest(program)
+    seccomp.install_at(filters_for(profile.name, network=profile.network, pid=os.getpid()).seal.address)
+    return filter_digests(profile.name, network=profile.network)[1]
 
 
 LAYERS: tuple[Layer, ...] = (

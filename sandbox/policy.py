@@ -14,7 +14,7 @@ condition.
 
 Conditions look at the low 32 bits, which are all that the kernel uses of an int: `arg0 in A B`, `arg2 lacks A B` (none
 of these bits), `arg0 has A B` (all of them), `arg1 & MASK in A B`, `arg0 is self` (this process), `arg2 is null` (all
-64 bits are 0).
+64 bits are 0), `arg2 is seal` (the address of the last filter, see `seccomp.py`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from tlsrt.sandbox.numbers import NUMBERS
 
 REFUSED = errno_action(errno.EPERM)
 ABSENT = errno_action(errno.ENOSYS)
-_SELF = -1  # stands for our own pid until a filter is made
+_SELF, _SEAL = -1, -2  # stand for our own pid, and for the address of the last filter, until a filter is made
+_SPECIAL = {"self": _SELF, "null": 0, "seal": _SEAL}
 _LISTS = ("allow", "import", "enosys", "kill")
 _CONDITION = re.compile(r"arg([0-5])(?: & (\w+))? (in|lacks|has|is) (\w+(?: \w+)*)")
 
@@ -109,24 +110,27 @@ def compose(name: str, parts: Sequence[Part]) -> Policy:
     return policy
 
 
-def rules_of(policy: Policy, stage: Stage, machine: str, pid: int) -> dict[int, Rule]:
-    """Return the rule of every call that the policy names and the machine has; `pid` is what `self` means."""
+def rules_of(policy: Policy, stage: Stage, machine: str, pid: int, seal: int = 0) -> dict[int, Rule]:
+    """Return the rule of every call that the policy names and the machine has.
+
+    `pid` is what `self` means, `seal` the address that `seal` means.
+    """
     numbers = NUMBERS[machine]
     answers = {call: KILL_PROCESS for entry in policy.lists["kill"] for call in entry.calls}
     answers |= {call: ABSENT for entry in policy.lists["enosys"] for call in entry.calls}
     cases: dict[str, list[Case]] = {call: [] for call in answers}
     for entry in policy.allowed(stage):
-        checks = tuple(_resolved(check, pid) for check in entry.checks)
+        checks = tuple(_resolved(check, pid, seal) for check in entry.checks)
         for call in entry.calls:
             cases.setdefault(call, []).append(Case(checks, ALLOW))
     return {numbers[call]: _rule(cases[call], answers.get(call, REFUSED)) for call in cases if call in numbers}
 
 
-def program_of(policy: Policy, stage: Stage, machine: str, pid: int) -> bytes:
+def program_of(policy: Policy, stage: Stage, machine: str, pid: int, seal: int = 0) -> bytes:
     """Return the filter of a stage. Raises SandboxError for a machine that is not supported."""
     if machine not in NUMBERS:
         raise SandboxError("machine", f"{machine} is not supported: only 64-bit x86_64 and aarch64 are")
-    return assemble(machine, rules_of(policy, stage, machine, pid), REFUSED)
+    return assemble(machine, rules_of(policy, stage, machine, pid, seal), REFUSED)
 
 
 def _rule(cases: list[Case], otherwise: int) -> Rule:
@@ -135,8 +139,10 @@ def _rule(cases: list[Case], otherwise: int) -> Rule:
     return Rule(tuple(cases), otherwise)
 
 
-def _resolved(check: Check, pid: int) -> Check:
-    return Check(check.argument, (pid,)) if check.values == (_SELF,) else check
+def _resolved(check: Check, pid: int, seal: int) -> Check:
+    if check.values == (_SELF,):
+        return Check(check.argument, (pid,))
+    return Check(check.argument, (seal,), wide=True) if check.values == (_SEAL,) else check
 
 
 def _entry(part: str, kind: str, value: Any) -> Entry:
@@ -160,8 +166,8 @@ def _check(part: str, text: Any) -> Check:
     if match is None:
         raise _wrong(part, f"this condition has no meaning: {text}")
     argument, mask, verb, words = int(match[1]), match[2], match[3], match[4].split()
-    if verb == "is" and words in (["self"], ["null"]) and mask is None:
-        return Check(argument, (_SELF,)) if words == ["self"] else Check(argument, (0,), wide=True)
+    if verb == "is" and match[4] in _SPECIAL and mask is None:
+        return Check(argument, (_SPECIAL[match[4]],), wide=match[4] != "self")
     values = tuple(_constant(part, word) for word in words)
     if verb == "in":
         return Check(argument, values, LOW_32 if mask is None else _constant(part, mask))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tlsrt.config.plain import read_plain
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.bpf import digest
 from tlsrt.sandbox.policy import Part, Policy, Stage, compose, parse_part, program_of
+from tlsrt.sandbox.seccomp import Pinned, pin
 
 FOLDER = Path(__file__).parent / "profiles"
 LOOPS = ("primary", "secondary", "third", "forth", "external")
@@ -26,17 +28,35 @@ def policy_of(process: str, *, network: bool) -> Policy:
     return _policy(process, (first, NETWORK) if network else (first,))
 
 
-@cache
-def program_for(process: str, stage: Stage, *, network: bool, pid: int = 1) -> bytes:
-    """Return the filter of a process for this machine; `pid` is its own number, 1 in its own pid namespace.
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What one process installs: the first filter, and the last one in the memory to which the first one holds it."""
 
-    The supervisor asks before it forks, so that a child finds it made. Raises SandboxError.
+    importing: bytes
+    seal: Pinned
+
+
+@cache
+def filters_for(process: str, *, network: bool, pid: int = 1) -> Filters:
+    """Return the filters of a process for this machine; `pid` is its own number, 1 in its own pid namespace.
+
+    The supervisor asks before it forks, so that a child finds them made. Raises SandboxError.
     """
-    return program_of(policy_of(process, network=network), stage, os.uname().machine, pid)
+    seal = pin(program_for(process, Stage.SEALED, network=network, pid=pid))
+    return Filters(program_for(process, Stage.IMPORTING, network=network, pid=pid, seal=seal.address), seal)
+
+
+@cache
+def program_for(process: str, stage: Stage, *, network: bool, pid: int = 1, seal: int = 0) -> bytes:
+    """Return one filter; `seal` is the address of the last one. Raises SandboxError."""
+    return program_of(policy_of(process, network=network), stage, os.uname().machine, pid, seal)
 
 
 def filter_digests(process: str, *, network: bool) -> tuple[bytes, bytes]:
-    """Return the digests of both filters. Raises SandboxError."""
+    """Return the digests of both filters, as they are with address and pid that are the same in every life.
+
+    Raises SandboxError.
+    """
     first, second = (digest(program_for(process, stage, network=network)) for stage in Stage)
     return first, second
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tlsrt.config.schema import Config, LoopConfig
 from tlsrt.errors import ConfigError, SandboxError
-from tlsrt.sandbox.policy_files import filter_digests
+from tlsrt.sandbox.policy_files import filter_digests, filters_for
 
 _MIB = 1 << 20
 _UNLIMITED_TASKS = 1024  # rootless: one uid for all, and before Linux 5.14 for all that the user runs
@@ -160,6 +160,7 @@ def profile_for_loop(config: Config, loop: LoopConfig, uid: int, *, rootless: bo
     Its filters are made too, so that a forked child finds them. Raises ConfigError for an unknown waived layer,
     SandboxError for a folder that cannot be bound or a filter that cannot be made.
     """
+    filters_for(loop.name, network=loop.network)
     filter_digests(loop.name, network=loop.network)
     needs = NEEDS.get(loop.name, Needs())
     kept = [*_present(TIME_ZONES), *loop.read, *(_present(RESOLVER_READ) if loop.network else ())]
@@ -188,6 +189,7 @@ def profile_for_loop(config: Config, loop: LoopConfig, uid: int, *, rootless: bo
 
 def profile_for_authority(config: Config, uid: int, *, rootless: bool, code: Sequence[Path]) -> Profile:
     """Return the profile of the authority: no network, no /proc, one writable folder."""
+    filters_for("authority", network=False)
     filter_digests("authority", network=False)
     return Profile(
         name="authority",

@@ -30,6 +30,8 @@ from tlsrt.sandbox.profile import (
 from tlsrt.supervisor.spawn import reap, spawn
 
 UID = 771001
+LOOPS = (*DEFAULT_LOOPS, "reports", "proxy")  # two that an operator declared, the last with a network
+NETWORK_LOOPS = ("external", "proxy")
 SEALING_LAYERS = STAGE_1_LAYERS + STAGE_2_LAYERS
 ROOTLESS = os.getuid() == 0 and Path("/proc/self/uid_map").read_text().split()[2] == "1"
 Facts = dict[str, object]
@@ -50,7 +52,7 @@ def make_config(base: Path) -> Config:
         path=base / "tlsrt.yaml", install_id=bytes(16), master_key=KeySource("file", base / "keys" / "master.key"),
         boot_token=base / "keys" / "boot.token", measure="strict", state_dir=base / "state", run_dir=base / "run",
         log_dir=base / "log", door=DoorConfig("127.0.0.1", 0, base / "c", base / "k", base / "ca"),
-        loops=tuple(LoopConfig(name, network=name == "external") for name in DEFAULT_LOOPS), components=(), policy=(),
+        loops=tuple(LoopConfig(name, network=name in NETWORK_LOOPS) for name in LOOPS), components=(), policy=(),
         clients=(),
     )  # fmt: skip
 

@@ -22,6 +22,7 @@ PROCESSES = [("authority", False), ("primary", False), ("secondary", False), ("t
              ("external", True), ("reports", False), ("reports", True)]  # fmt: skip
 MACHINES = sorted(NUMBERS)
 PID = 7
+SEAL = 0x7F12_3456_7000
 # Wherever one of these is allowed, a reader must find a reason of its own beside it.
 DANGEROUS = {
     "mmap", "mprotect", "prctl", "ioctl", "fcntl", "socket", "connect", "bind", "accept4", "clone", "setsockopt",
@@ -61,8 +62,8 @@ def means(policy: Policy, stage: Stage, call: str, arguments: tuple[int, ...]) -
 def holds(text: str, arguments: tuple[int, ...]) -> bool:
     subject, *rest = text.split()
     value = arguments[int(subject[3:])]
-    if rest == ["is", "null"]:
-        return value == 0
+    if rest == ["is", "null"] or rest == ["is", "seal"]:
+        return value == (SEAL if rest[1] == "seal" else 0)
     value &= LOW_32
     if rest[0] == "&":
         value &= CONSTANTS[rest[1]]
@@ -80,9 +81,10 @@ def holds(text: str, arguments: tuple[int, ...]) -> bool:
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("stage", list(Stage))
 def test_the_filter_is_the_policy_for_every_number(policy: Policy, machine: str, stage: Stage) -> None:
-    program = program_of(policy, stage, machine, PID)
+    program = program_of(policy, stage, machine, PID, SEAL)
     names = {number: name for name, number in NUMBERS[machine].items()}
-    samples = ((0,) * 6, (1, 2, 3, 4, 5, 6), (PID, 1, 0, 0x22, 0, 0), (LOW_32,) * 6, ((1 << 64) - 1,) * 6)
+    samples = ((0,) * 6, (1, 2, 3, 4, 5, 6), (PID, 1, 0, 0x22, 0, 0), (LOW_32,) * 6, ((1 << 64) - 1,) * 6,
+               (1, 17, SEAL, 0, 0, 0), (1, 17, SEAL & LOW_32, 0, 0, 0))  # fmt: skip
     for number in range(601):
         for arguments in samples:
             expected = means(policy, stage, names[number], arguments) if number in names else REFUSED
@@ -90,6 +92,16 @@ def test_the_filter_is_the_policy_for_every_number(policy: Policy, machine: str,
         assert run(program, ARCHITECTURES[machine], X32_BIT | number) == KILL_PROCESS
         for foreign in {0x40000003, *ARCHITECTURES.values()} - {ARCHITECTURES[machine]}:
             assert run(program, foreign, number) == KILL_PROCESS
+
+
+def test_only_the_filter_at_the_one_address_can_be_installed() -> None:
+    program = program_of(policy_of("third", network=False), Stage.IMPORTING, "x86_64", PID, SEAL)
+    for operation, address, answer in (
+        (1, SEAL, ALLOW), (0, SEAL, KILL_PROCESS), (2, SEAL, KILL_PROCESS), (1, SEAL + 16, KILL_PROCESS),
+        (1, SEAL | 1 << 47, KILL_PROCESS), (1, SEAL & LOW_32, KILL_PROCESS), (1, 0, KILL_PROCESS),
+    ):  # fmt: skip
+        arguments = (operation, 17, address)
+        assert run(program, ARCHITECTURES["x86_64"], NUMBERS["x86_64"]["seccomp"], arguments) == answer
 
 
 CONDITIONAL = sorted(
@@ -108,7 +120,7 @@ def test_arguments_are_judged_as_written(
     process: tuple[str, bool], stage: Stage, call: str, arguments: tuple[int, ...]
 ) -> None:
     policy = policy_of(process[0], network=process[1])
-    program = program_of(policy, stage, "x86_64", PID)
+    program = program_of(policy, stage, "x86_64", PID, SEAL)
     answer = run(program, ARCHITECTURES["x86_64"], NUMBERS["x86_64"][call], arguments)
     assert answer == means(policy, stage, call, arguments)
 
