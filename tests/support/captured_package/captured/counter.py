@@ -34,6 +34,7 @@ class Counter(Component):
     @handler
     async def release(self) -> None:
         """Let all holds answer."""
+        await asyncio.sleep(0)  # a handler that awaits nothing runs at once: before a hold that has just come
         self.released.set()
         self.released = asyncio.Event()
 
