@@ -144,9 +144,17 @@ def _preload_authority() -> None:
 
 
 def _import_for_sealed(runtime: str) -> None:
-    """Import a runtime, and what its libraries would import lazily: sealed processes cannot."""
-    importlib.import_module(runtime)
-    importlib.import_module("cryptography.hazmat.backends.openssl.backend")
+    """Import a runtime, and what its libraries would import lazily: sealed processes cannot.
+
+    Raises ConfigError for code that does not import: this comes before the authority could say which file changed.
+    """
+    try:
+        importlib.import_module(runtime)
+        importlib.import_module("cryptography.hazmat.backends.openssl.backend")
+    except (ImportError, SyntaxError) as error:
+        raise ConfigError(
+            f"the installed code does not import ({error}): a file is gone or changed; reinstall tlsrt"
+        ) from error
     coverage_pipe.preload()
 
 

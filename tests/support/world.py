@@ -163,9 +163,7 @@ class World:
             packed, carried, sealed, AESGCM(proof).encrypt(number, b"", proof_data(packed, carried, sealed))
         )
 
-    def plain_header(
-        self, subject: str = "third/console", target: str = "secondary/store", **changes: Any
-    ) -> Header:
+    def plain_header(self, subject: str = "third/console", target: str = "secondary/store", **changes: Any) -> Header:
         """Return the header of an ordinary request, with changes for attacks."""
         header = Header(
             1, Kind.REQUEST, self.session(subject), 1, 0, subject, target,
