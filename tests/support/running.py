@@ -52,9 +52,13 @@ from tlsrt.supervisor.control_client import ControlClient
 MARK = "TLSRT_TEST_HOST"
 COVERAGE = "TLSRT_COVERAGE_PIPE"
 READY_S = 30.0
-_LAUNCH = (
-    "import sys; from tlsrt.supervisor.launcher import launch; sys.exit(launch(sys.argv[2:], program=sys.argv[1]))"
-)
+_LAUNCH = """
+import signal, sys
+from tlsrt.sandbox import syscalls
+from tlsrt.supervisor.launcher import launch
+syscalls.die_with_parent(signal.SIGKILL)  # a test run that is killed leaves no host behind
+sys.exit(launch(sys.argv[2:], program=sys.argv[1]))
+"""
 _INNER = "from tlsrt.supervisor.launcher import inner; inner()"
 
 
@@ -156,9 +160,11 @@ class RunningHost:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            self.print_logs()
-        self.close()
+        try:
+            if error is not None:
+                self.print_logs()
+        finally:
+            self.close()
 
     def start(self) -> None:
         """Start the supervisor and wait for its `ready`."""

@@ -123,18 +123,22 @@ class Captured(Component):
         """
         before = len(recorder.heard)
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.setblocking(False)
-            loop = asyncio.get_running_loop()
-            await loop.sock_connect(connection, f"{self.process.confinement.path('/channel')}/primary.sock")
-            await loop.sock_sendall(connection, GREETING + READY)
-            answer = b""
-            while b"DEALER" not in answer:  # libzmq ends a connection that says more before it was answered
-                answer += (piece := await loop.sock_recv(connection, 4096))
-                assert piece, "Primary does not shake hands"
-            await loop.sock_sendall(connection, b"\x02" + length.to_bytes(8, "big") + message)
+            await self._shake_hands(connection)
+            await asyncio.get_running_loop().sock_sendall(connection, b"\x02" + length.to_bytes(8, "big") + message)
             ended = await self._ended(connection, before)
         await asyncio.sleep(0.05)
         return ended
+
+    async def _shake_hands(self, connection: socket.socket) -> None:
+        """Connect a plain socket to Primary and begin the protocol of ZeroMQ."""
+        loop = asyncio.get_running_loop()
+        connection.setblocking(False)
+        await loop.sock_connect(connection, f"{self.process.confinement.path('/channel')}/primary.sock")
+        await loop.sock_sendall(connection, GREETING + READY)
+        answer = b""
+        while b"DEALER" not in answer:  # libzmq ends a connection that says more before it was answered
+            answer += (piece := await loop.sock_recv(connection, 4096))
+            assert piece, "Primary does not shake hands"
 
     async def _ended(self, connection: socket.socket, heard: int) -> bool:
         """Wait a second at most until Primary answers here or there, or ends the connection; say if it ended."""
@@ -151,6 +155,45 @@ class Captured(Component):
             if len(piece or b"") > READY_MAX or len(recorder.heard) > heard:
                 break
         return False
+
+    @handler
+    async def speak_without_end(self, parts: bytes, times: int) -> int:
+        """Open one more connection, send parts of a message that never ends, and close it; returns the bytes taken."""
+        taken = 0
+        with socket.socket(socket.AF_UNIX) as connection:
+            await self._shake_hands(connection)
+            try:
+                for _ in range(times):
+                    async with asyncio.timeout(5):
+                        await asyncio.get_running_loop().sock_sendall(connection, parts)
+                    taken += len(parts)
+            except (OSError, TimeoutError):
+                pass
+        await asyncio.sleep(0.05)
+        return taken
+
+    @handler
+    async def hold_connections(self, count: int, hold_s: float) -> int:
+        """Open so many plain connections to Primary, say nothing for a while, and close them; returns how many."""
+        held: list[socket.socket] = []
+        path = f"{self.process.confinement.path('/channel')}/primary.sock"
+        try:
+            for _ in range(count):
+                held.append(socket.socket(socket.AF_UNIX))
+                held[-1].setblocking(False)
+                end = asyncio.get_running_loop().time() + 1
+                while held[-1].connect_ex(path):  # the queue of the listener is full
+                    await asyncio.sleep(0.001)
+                    if asyncio.get_running_loop().time() > end:
+                        return len(held)
+            self.log.warning("holding %d connections", len(held))
+            await asyncio.sleep(hold_s)
+            return len(held)
+        except OSError:
+            return len(held)
+        finally:
+            for connection in held:
+                connection.close()
 
     # -- what only Primary's attacker can do -------------------------------------------------------------------
 
