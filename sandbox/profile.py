@@ -141,6 +141,11 @@ def _checked_read(name: str, paths: Sequence[Path], config: Config) -> tuple[Pat
     return tuple(dict.fromkeys(paths))
 
 
+def _open_files(config: Config, loop: LoopConfig) -> int:
+    """Return the limit of descriptors; Primary needs one for each client that the door may let in."""
+    return loop.open_files + (config.door.max_connections if loop.name == "primary" else 0)
+
+
 def _limits(*, memory_mb: int, open_files: int, file_size_mb: int, rootless: bool) -> dict[str, int]:
     return {
         "core": 0,
@@ -180,7 +185,10 @@ def profile_for_loop(config: Config, loop: LoopConfig, uid: int, *, rootless: bo
         kept=tuple(dict.fromkeys(kept)),
         write=tuple(write),
         limits=_limits(
-            memory_mb=loop.memory_mb, open_files=loop.open_files, file_size_mb=loop.file_size_mb, rootless=rootless
+            memory_mb=loop.memory_mb,
+            open_files=_open_files(config, loop),
+            file_size_mb=loop.file_size_mb,
+            rootless=rootless,
         ),
         layers=_layers(rootless=rootless, network=loop.network),
         waived=_waived(config),

@@ -194,6 +194,10 @@ def summary(profile: Profile) -> str:
         words.append("no_new_privs")
     if profile.expects("mount_namespace"):
         words.append("read-only root")
+    if profile.expects("landlock_sealed"):
+        words.append("Landlock")
+    if profile.expects("seccomp_sealed"):
+        words.append("seccomp")
     if profile.waived:
         words.append(f"WAIVED: {' '.join(sorted(profile.waived))}")
     return ", ".join(words)

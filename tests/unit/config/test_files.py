@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,15 @@ from tlsrt.config.files import read_bounded, replace, sync_folder, write_new
 from tlsrt.errors import ConfigError
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """A real write that fails half-way: no file may grow over 100 bytes."""
+    """A real write that fails half-way: no file may grow over 100 bytes. Kept short: pytest may log to a file."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_write_new_sets_the_mode_whatever_the_umask(tmp_path: Path) -> None:
@@ -32,18 +35,16 @@ def test_write_new_sets_the_mode_whatever_the_umask(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == b"data"
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_a_half_written_file_is_removed(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as caught, full_disk():
         write_new(tmp_path / "a", b"x" * 200, 0o600)
     assert caught.value.problems == (f"cannot write {tmp_path / 'a'}: File too large",)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_a_failed_replace_leaves_the_old_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"old")
-    with pytest.raises(ConfigError, match=r"cannot write .*: File too large"):
+    with pytest.raises(ConfigError, match=r"cannot write .*: File too large"), full_disk():
         replace(tmp_path / "a", b"x" * 200, 0o600)
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"old")]
 
