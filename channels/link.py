@@ -24,7 +24,7 @@ from tlsrt.errors import Busy, PeerError
 
 SOCKET_NAME = "primary.sock"
 HIGH_WATER = 64  # messages in libzmq, each way: what a crash can lose
-TURN_BUDGET = 64  # messages per turn, so that one busy link does not starve the others
+TURN_BUDGET = 256  # frames (and messages) per turn, so that one busy link does not starve the others
 EARLY_FRAMES = 16  # a turn that makes more sends them in pieces, so that the next process works meanwhile
 _POLLIN, _POLLOUT, _NOBLOCK, _EVENTS = int(zmq.POLLIN), int(zmq.POLLOUT), int(zmq.NOBLOCK), int(zmq.EVENTS)
 
@@ -118,13 +118,13 @@ class Link:
             self._flush()
         while self._open:
             events = int(BackendSocket.get(self._socket, _EVENTS))
-            if not budget:
+            if budget <= 0:
                 self._schedule()
                 return
             budget -= 1
             if events & _POLLIN:
                 try:
-                    self._receive(self._socket.recv(_NOBLOCK))
+                    budget -= self._receive(self._socket.recv(_NOBLOCK))
                 except zmq.Again:
                     continue
             elif events & _POLLOUT and (self._messages or self._queue):
@@ -132,7 +132,8 @@ class Link:
             else:
                 return
 
-    def _receive(self, message: bytes) -> None:
+    def _receive(self, message: bytes) -> int:
+        """Hand on the frames of a message; return how many there were."""
         try:
             if self._socket.getsockopt(zmq.RCVMORE):
                 while self._socket.getsockopt(zmq.RCVMORE):
@@ -141,9 +142,10 @@ class Link:
             frames = split_message_untrusted(message)
         except PeerError as error:
             self._on_refused(error.reason)
-            return
+            return 0
         for frame in frames:
             self._on_frame(frame)
+        return len(frames)
 
     def _flush(self) -> None:
         messages = self._messages

@@ -39,6 +39,7 @@ _CREATE_VERSION, _RESTRICT_TSYNC = 1, 1 << 3
 _RULE_PATH, _RULE_PORT = 1, 2
 
 READ = READ_FILE | READ_DIR  # enough for code too: importing and loading a library only reads
+LIST = READ_DIR  # an import looks for a package by listing the folder it lies in
 DEVICE = READ_FILE | WRITE_FILE  # /dev/null
 # No sockets, FIFOs, links or devices, and nothing to execute.
 STATE = READ | WRITE_FILE | TRUNCATE | REMOVE_FILE | REMOVE_DIR | MAKE_DIR | MAKE_REG | REFER

@@ -177,6 +177,8 @@ def landlock_rules(profile: Profile, applied: Collection[str], *, sealed: bool) 
     paths = [(os.fspath(path), landlock.READ) for path in readable]
     paths += [(name, landlock.READ) for name, wanted in (("/proc", profile.proc), ("/sys", profile.sys)) if wanted]
     paths += [("/dev/null", landlock.DEVICE)]
+    if has_root and not sealed:
+        paths.append(("/", landlock.LIST))  # of a root that holds nothing but the profile's paths
     for host, inside in profile.write:
         rights = landlock.CHANNEL if inside == "/channel" else landlock.STATE
         paths.append((inside if has_root else os.fspath(host), rights))

@@ -142,8 +142,14 @@ def _checked_read(name: str, paths: Sequence[Path], config: Config) -> tuple[Pat
 
 
 def _open_files(config: Config, loop: LoopConfig) -> int:
-    """Return the limit of descriptors; Primary needs one for each client that the door may let in."""
-    return loop.open_files + (config.door.max_connections if loop.name == "primary" else 0)
+    """Return the limit of descriptors: for Primary, room for all clients and all connections of other loops.
+
+    libzmq ends a process that runs out of descriptors in accept, so no loop may be able to use up Primary's.
+    """
+    if loop.name != "primary":
+        return loop.open_files
+    door = config.door
+    return door.max_connections + door.max_unauthenticated + 128 + sum(other.open_files for other in config.loops)
 
 
 def _limits(*, memory_mb: int, open_files: int, file_size_mb: int, rootless: bool) -> dict[str, int]:

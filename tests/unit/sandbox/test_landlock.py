@@ -11,7 +11,7 @@ import pytest
 
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox import landlock
-from tlsrt.sandbox.landlock import CHANNEL, DEVICE, READ, STATE, Rules, handled_rights
+from tlsrt.sandbox.landlock import CHANNEL, DEVICE, LIST, READ, STATE, Rules, handled_rights
 from tlsrt.sandbox.layers import landlock_rules
 from tlsrt.sandbox.profile import Profile
 
@@ -69,13 +69,14 @@ def test_the_digest_is_of_what_is_enforced() -> None:
 def test_before_the_seal_code_can_be_read_and_afterwards_only_data() -> None:
     first = dict(landlock_rules(PROFILE, ("mount_namespace",), sealed=False).paths)
     last = dict(landlock_rules(PROFILE, ("mount_namespace",), sealed=True).paths)
-    assert first == last | {"/code": READ}
+    assert first == last | {"/code": READ, "/": LIST}
     assert last == {"/srv/data": READ, "/proc": READ, "/dev/null": DEVICE, "/state": STATE, "/channel": CHANNEL}
 
 
 def test_without_a_root_of_its_own_the_folders_are_the_hosts() -> None:
     paths = dict(landlock_rules(PROFILE, (), sealed=True).paths)
     assert paths["/host/state"] == STATE and "/state" not in paths
+    assert "/" not in dict(landlock_rules(PROFILE, (), sealed=False).paths)  # where it would be the host's
 
 
 def test_a_loop_without_network_may_use_no_port() -> None:
