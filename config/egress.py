@@ -1,0 +1,92 @@
+"""Which hosts and ports of the network a loop may reach: `ADDRESS[/PREFIX]:PORT[-PORT][/udp]`. Pure.
+
+Addresses and not names: what a name means is decided by whoever answers the resolver, so a rule of names would be no
+rule. `*` stands for any address or any port; an IPv6 address is written in brackets, as in `[2001:db8::]/32:443`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Protocol = Literal["tcp", "udp"]
+
+_FORM = re.compile(
+    r"(?:(\*)|\[([0-9A-Fa-f:.]+)\](/\d{1,3})?|([^\s\[\]:/]+)(/\d{1,2})?):(?:(\*)|(\d{1,5})(?:-(\d{1,5}))?)(?:/(tcp|udp))?"
+)
+SAYS = "an egress rule, ADDRESS[/PREFIX]:PORT[-PORT][/udp], such as 192.0.2.7:443, [2001:db8::]/32:443 or *:123/udp"
+LAST_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class EgressRule:
+    """One rule: a protocol, an address range (None: any address) and an inclusive range of ports."""
+
+    protocol: Protocol
+    network: Network | None
+    first_port: int
+    last_port: int
+
+    def __str__(self) -> str:
+        ports = f"{self.first_port}-{self.last_port}"
+        if self.first_port == self.last_port:
+            ports = str(self.first_port)
+        elif (self.first_port, self.last_port) == (1, LAST_PORT):
+            ports = "*"
+        return f"{_host(self.network)}:{ports}{'/udp' if self.protocol == 'udp' else ''}"
+
+
+def parse_egress(text: str) -> EgressRule:
+    """Return the rule that a text says. Raises ValueError with a sentence for people."""
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not {SAYS}")
+    any_host, six, six_prefix, four, four_prefix, any_port, first, last, protocol = match.groups()
+    network: Network | None = None
+    if not any_host:
+        try:
+            network = (
+                ipaddress.IPv6Network(six + (six_prefix or ""))
+                if six
+                else ipaddress.IPv4Network(four + (four_prefix or ""))
+            )
+        except ValueError as error:
+            raise ValueError(_bad_host(text, four, error)) from None
+    first_port, last_port = (1, LAST_PORT) if any_port else (int(first), int(last or first))
+    if not 0 < first_port <= last_port <= LAST_PORT:
+        raise ValueError(f"{text!r}: ports go from 1 to {LAST_PORT}, the smaller first")
+    return EgressRule("udp" if protocol == "udp" else "tcp", network, first_port, last_port)
+
+
+def egress_rule_for(rules: Iterable[EgressRule], protocol: str, address: bytes, port: int) -> EgressRule | None:
+    """Return the first rule that allows this address (4 or 16 bytes) and port, or None.
+
+    An IPv4 address inside an IPv6 one (::ffff:0:0/96) counts as the IPv4 address, as the kernel sends it.
+    """
+    host = ipaddress.ip_address(address)
+    if isinstance(host, ipaddress.IPv6Address) and host.ipv4_mapped is not None:
+        host = host.ipv4_mapped
+    for rule in rules:
+        fits = rule.protocol == protocol and rule.first_port <= port <= rule.last_port
+        if fits and (rule.network is None or (rule.network.version == host.version and host in rule.network)):
+            return rule
+    return None
+
+
+def _host(network: Network | None) -> str:
+    if network is None:
+        return "*"
+    address = f"[{network.network_address}]" if network.version == 6 else str(network.network_address)
+    return address if network.prefixlen == network.max_prefixlen else f"{address}/{network.prefixlen}"
+
+
+def _bad_host(text: str, four: str | None, error: ValueError) -> str:
+    if four is not None and not re.fullmatch(r"[0-9.]+", four):
+        return (
+            f"{text!r}: {four} is a name; write its address, since whoever answers the resolver decides what a name is"
+        )
+    return f"{text!r}: {error}"
