@@ -118,9 +118,30 @@ def parser() -> argparse.ArgumentParser:
     init.add_argument("--host", default="127.0.0.1", help="address of the door (default: %(default)s)")
     init.add_argument("--port", type=int, default=7443, help="port of the door (default: %(default)s)")
     add("seal", _seal, "renew the boot token after an intended change of code, configuration or certificate")
+    _add_sandbox(add("sandbox", _sandbox, "show and explain how a process of this host is confined"), common)
     add("schema", _schema, "print the JSON Schema of the configuration, for editors")
     add("version", _version, "print the version")
     return top
+
+
+def _add_sandbox(verb: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    """Add the verbs below `sandbox`; what they do is in `sandbox_command.py`."""
+    verbs = verb.add_subparsers(metavar="VERB", required=True, parser_class=_Parser, dest="sandbox_verb")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        below: argparse.ArgumentParser = verbs.add_parser(name, parents=[common], help=text, description=text)
+        below.add_argument("--json", action="store_true", help="the same as one JSON document")
+        return below
+
+    show = add("show", "print what one process may see and use, with the reason for every line")
+    show.add_argument("process", metavar="LOOP", help="a loop, or authority")
+
+
+def _sandbox(arguments: argparse.Namespace) -> int:
+    from tlsrt.supervisor import sandbox_command
+
+    run = getattr(sandbox_command, f"run_{arguments.sandbox_verb}")
+    return int(run(arguments, _config_path(arguments)))
 
 
 def _config_path(arguments: argparse.Namespace) -> Path:

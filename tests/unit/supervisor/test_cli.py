@@ -25,7 +25,9 @@ def test_the_last_configuration_named_counts() -> None:
     assert cli.parser().parse_args(["--config", "a", "status", "--config", "b"]).config == "b"
 
 
-@pytest.mark.parametrize("argv", [[], ["dance"], ["status", "--jsn"], ["init"], ["init", "d", "--port", "x"]])
+@pytest.mark.parametrize(
+    "argv", [[], ["dance"], ["status", "--jsn"], ["init"], ["sandbox"], ["init", "d", "--port", "x"]]
+)
 def test_wrong_usage_is_64_and_one_sentence(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(argv)
@@ -36,7 +38,7 @@ def test_wrong_usage_is_64_and_one_sentence(argv: list[str], capsys: pytest.Capt
     assert "--help" in errors
 
 
-@pytest.mark.parametrize("verb", ["start", "status", "stop", "init", "seal", "schema", "version"])
+@pytest.mark.parametrize("verb", ["start", "status", "stop", "init", "seal", "sandbox", "schema", "version"])
 def test_every_verb_has_help_that_says_more_than_its_name(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main([verb, "--help"])
