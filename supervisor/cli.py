@@ -124,7 +124,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _add_sandbox(verb: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+def _add_sandbox(verb: argparse.ArgumentParser, common: _Parser) -> None:
     """Add the verbs below `sandbox`; what they do is in `sandbox_command.py`."""
     verbs = verb.add_subparsers(metavar="VERB", required=True, parser_class=_Parser, dest="sandbox_verb")
 
