@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from tlsrt.config.plain import read_plain
@@ -12,6 +11,7 @@ from tlsrt.errors import SandboxError
 from tlsrt.sandbox.bpf import digest
 from tlsrt.sandbox.policy import Part, Policy, Stage, compose, parse_part, program_of
 from tlsrt.sandbox.seccomp import Pinned, pin
+from tlsrt.sandbox.shelf import cache
 
 FOLDER = Path(__file__).parent / "profiles"
 LOOPS = ("primary", "secondary", "third", "forth", "external")
