@@ -10,9 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
-import zmq
-
 from tlsrt.channels.link import Link
+from tlsrt.channels.turn import Turn
 from tlsrt.errors import Unavailable
 
 
@@ -47,10 +46,10 @@ class LinkChannel(Channel):
     """The channel of every other loop: a ZeroMQ link to Primary."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], directory: str, on_frame: Callable[[bytes], None],
+        self, turn: Turn, directory: str, on_frame: Callable[[bytes], None],
         on_refused: Callable[[str], None], *, queue_max: int,
     ) -> None:  # fmt: skip
-        self._context = context
+        self._turn = turn
         self._directory = directory
         self._on_frame = on_frame
         self._on_refused = on_refused
@@ -60,7 +59,7 @@ class LinkChannel(Channel):
     def open(self) -> None:
         """Connect to the Primary that has come up."""
         self.close()
-        self._link = Link(self._context, self._on_frame, self._on_refused, queue_max=self._queue_max)
+        self._link = Link(self._turn, self._on_frame, self._on_refused, queue_max=self._queue_max)
         self._link.connect(self._directory)
 
     def close(self) -> list[bytes]:

@@ -1,166 +1,297 @@
-"""A ZeroMQ link: DEALER to DEALER over ipc://, one per loop, driven by asyncio. The shell around frames.
+"""A link: the ZeroMQ channel of one loop, DEALER to DEALER over ipc://, driven by asyncio. The shell around frames.
 
-Theory of operation. libzmq's descriptor (ZMQ_FD) is edge-triggered, so after every wake-up and every send the events
-are read until nothing is left. Frames of one turn of the event loop leave together (`join_messages`), single ones at
-once: nothing waits for company. libzmq's own queues are kept small; what it does not take stays in our bounded queue
-and a full queue is an explicit `Busy`. zmq.asyncio is not used: measured, it costs three times the CPU.
+Theory of operation. The socket is watched by the event loop itself and spoken to in ZMTP (`zmtp.py`): no thread of
+libzmq stands between two processes. One read takes all that is there, one write all that the turn made (`turn.py`);
+where more than EARLY_FRAMES are made in a turn they leave in pieces, so that the next process works meanwhile. Frames
+that the kernel does not take stay in our bounded queue, and a full queue is an explicit `Busy`.
 
-The loops connect; Primary listens on a descriptor that the supervisor owns (ZMQ_USE_FD), so that its restart refuses
-no connection. ZeroMQ tells nothing reliable about the peer's life: that comes over the life channel.
+The loops connect, and connect again when the connection is lost; Primary listens on a descriptor that the supervisor
+owns, so that its restart refuses no connection. Of several connections the newest that has shaken hands is written
+to: whoever can make one more is that loop itself. A connection tells nothing reliable about the peer's life: that
+comes over the life channel.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-import zmq
-from zmq.backend import Socket as BackendSocket
-
-from tlsrt.channels.frame import FRAME_MAX, MESSAGE_MAX, join_messages, split_message_untrusted
+from tlsrt.channels.frame import FRAME_MAX, MESSAGE_MAX, split_message_untrusted
+from tlsrt.channels.turn import Turn
+from tlsrt.channels.zmtp import GREETING, READY, ZmtpReader, message_head
 from tlsrt.errors import Busy, PeerError
 
 SOCKET_NAME = "primary.sock"
-HIGH_WATER = 64  # messages in libzmq, each way: what a crash can lose
-TURN_BUDGET = 256  # frames (and messages) per turn, so that one busy link does not starve the others
 EARLY_FRAMES = 16  # a turn that makes more sends them in pieces, so that the next process works meanwhile
-_POLLIN, _POLLOUT, _NOBLOCK, _EVENTS = int(zmq.POLLIN), int(zmq.POLLOUT), int(zmq.NOBLOCK), int(zmq.EVENTS)
+TURN_BUDGET = 256  # messages per turn, so that one busy link does not starve the others
+WRITE_BYTES = 128 * 1024  # one write; more than a socket takes at once is a copy for nothing
+CONNECTIONS_MAX = 8  # of one loop; the oldest goes when one more comes
+ACCEPTS_PER_TURN = 32
+RECONNECT_S = 0.001
+RECONNECT_MAX_S = 0.05
+_BUFFER = bytearray(256 * 1024)  # where every read lands first; one thread, and nothing stays in it
+
+
+class _Connection:
+    """One socket: what it has sent, and the rest of the message that is half written."""
+
+    __slots__ = ("messages", "reader", "rest", "socket", "waits")
+
+    def __init__(self, peer: socket.socket) -> None:
+        peer.setblocking(False)
+        self.socket = peer
+        self.reader = ZmtpReader(MESSAGE_MAX)
+        self.messages: Iterator[bytes] | None = None  # whole ones that did not fit a turn
+        self.rest = GREETING + READY
+        self.waits = False  # until the socket takes more
 
 
 class Link:
     """One end. `on_frame` gets every frame received; `on_refused` the reason of a message that is not frames."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], on_frame: Callable[[bytes], None],
-        on_refused: Callable[[str], None], *, queue_max: int = 1024,
+        self, turn: Turn, on_frame: Callable[[bytes], None], on_refused: Callable[[str], None], *,
+        queue_max: int = 1024,
     ) -> None:  # fmt: skip
         self._loop = asyncio.get_running_loop()
-        self._socket = socket = context.socket(zmq.DEALER)
-        for option, value in (
-            (zmq.LINGER, 0), (zmq.SNDHWM, HIGH_WATER), (zmq.RCVHWM, HIGH_WATER), (zmq.RECONNECT_IVL, 1),
-            (zmq.RECONNECT_IVL_MAX, 50), (zmq.MAXMSGSIZE, MESSAGE_MAX), (zmq.IMMEDIATE, 1),
-        ):  # fmt: skip
-            socket.setsockopt(option, value)
+        self._turn = turn
         self._on_frame = on_frame
         self._on_refused = on_refused
         self._queue: deque[bytes] = deque()
         self._queue_max = queue_max
-        self._messages: deque[bytes] = deque()
-        self._held = 0  # frames inside the messages that ZeroMQ has not taken, at most
-        self._scheduled = False
-        self._open = False
+        self._flush_at = EARLY_FRAMES
+        self._wanted = False
+        self._connections: list[_Connection] = []
+        self._ready: _Connection | None = None  # whom we write to
+        self._listener: socket.socket | None = None
+        self._address = ""
+        self._timer: asyncio.TimerHandle | None = None
 
     def connect(self, directory: str) -> None:
-        """Connect to Primary through the socket in this directory."""
-        self._socket.connect(f"ipc://{directory}/{SOCKET_NAME}")
-        self._watch()
+        """Connect to Primary through the socket in this directory, and again whenever the connection is lost."""
+        self._address = f"{directory}/{SOCKET_NAME}"
+        self._connect(RECONNECT_S)
+
+    def _connect(self, pause_s: float) -> None:
+        self._timer = None
+        peer = socket.socket(socket.AF_UNIX)
+        peer.setblocking(False)
+        try:
+            peer.connect(self._address)
+        except OSError:  # its queue is full, or it is not there yet
+            peer.close()
+            self._timer = self._loop.call_later(pause_s, self._connect, min(2 * pause_s, RECONNECT_MAX_S))
+        else:
+            self._add(peer)
 
     def listen(self, descriptor: int) -> None:
-        """Accept on a listening socket; libzmq owns a dup of it (it closes what it is given)."""
-        self._socket.setsockopt(zmq.USE_FD, os.dup(descriptor))
-        self._socket.bind(f"ipc:///channel/{SOCKET_NAME}")
-        self._watch()
+        """Accept on a dup of this listening socket."""
+        self._listener = socket.socket(fileno=os.dup(descriptor))
+        self._listener.setblocking(False)
+        self._loop.add_reader(self._listener.fileno(), self._accept, self._listener)
 
-    def _watch(self) -> None:
-        self._open = True
-        self._loop.add_reader(self._descriptor(), self._turn)
-        self._schedule()
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                peer = listener.accept()[0]
+            except OSError:
+                return
+            if len(self._connections) >= CONNECTIONS_MAX:
+                self._drop(self._connections[0])
+            self._add(peer)
 
-    def _descriptor(self) -> int:
-        return int(self._socket.getsockopt(zmq.FD))
+    def _add(self, peer: socket.socket) -> None:
+        connection = _Connection(peer)
+        self._connections.append(connection)
+        self._loop.add_reader(peer.fileno(), self._readable, connection)
+        self._write_rest(connection)
+
+    def _drop(self, connection: _Connection) -> None:
+        """End a connection; the one before it takes its place."""
+        if connection not in self._connections:
+            return
+        self._connections.remove(connection)
+        self._loop.remove_reader(connection.socket.fileno())
+        self._loop.remove_writer(connection.socket.fileno())
+        connection.socket.close()
+        if self._ready is connection:
+            self._ready = next((other for other in reversed(self._connections) if other.reader.ready), None)
+            if self._ready is not None:
+                self._want()
+        if self._address and not self._timer:
+            self._timer = self._loop.call_later(RECONNECT_S, self._connect, RECONNECT_S)
 
     def close(self) -> list[bytes]:
-        """Close at once and return the frames that were never handed to ZeroMQ."""
-        if not self._open:
-            return []
-        self._open = False
-        self._loop.remove_reader(self._descriptor())
-        self._socket.close(0)
+        """Close at once and return the frames that were never written."""
+        self._address = ""
+        for connection in list(self._connections):
+            self._drop(connection)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
         unsent = list(self._queue)
-        for message in self._messages:
-            try:
-                unsent.extend(split_message_untrusted(message))
-            except PeerError:
-                continue
+        self._queue.clear()
         return unsent
+
+    # -- receiving --------------------------------------------------------------------------------------------
+
+    def _readable(self, connection: _Connection) -> None:
+        """Take what is there, hand on its frames, and write everything that this made."""
+        if connection not in self._connections:
+            return
+        self._turn.begin()
+        try:
+            if connection.messages is None:
+                count = connection.socket.recv_into(_BUFFER)
+                if not count:
+                    self._drop(connection)
+                    return
+                self._received(connection, memoryview(_BUFFER)[:count])
+            else:
+                self._hand_on(connection, connection.messages)
+        except (BlockingIOError, InterruptedError):
+            return
+        except PeerError as error:
+            self._on_refused(error.reason)
+            self._drop(connection)
+        except OSError:
+            self._drop(connection)
+        finally:
+            self._turn.end()
+
+    def _received(self, connection: _Connection, data: memoryview) -> None:
+        reader = connection.reader
+        was_ready = reader.ready
+        messages = reader.feed_untrusted(data)
+        if reader.multiparts:
+            for _ in range(reader.multiparts):
+                self._on_refused("multipart")
+            reader.multiparts = 0
+        if not was_ready and reader.ready:
+            self._ready = connection
+            self._want()
+        if messages:
+            self._hand_on(connection, iter(messages))
+
+    def _hand_on(self, connection: _Connection, messages: Iterator[bytes]) -> None:
+        """Hand on the frames of some messages; where there are more, come back for them and read nothing before."""
+        descriptor = connection.socket.fileno()
+        budget = TURN_BUDGET
+        on_frame = self._on_frame
+        for message in messages:
+            if message[:1] == b"\x94" and message[1:2] != b"\x01":
+                on_frame(message)
+            else:
+                try:
+                    for frame in split_message_untrusted(message):
+                        on_frame(frame)
+                except PeerError as error:
+                    self._on_refused(error.reason)
+            budget -= 1
+            if not budget:
+                if connection.messages is None:
+                    connection.messages = messages
+                    self._loop.remove_reader(descriptor)
+                self._loop.call_soon(self._readable, connection)
+                return
+        if connection.messages is not None:
+            connection.messages = None
+            self._loop.add_reader(descriptor, self._readable, connection)
+
+    # -- sending ----------------------------------------------------------------------------------------------
 
     @property
     def depth(self) -> int:
         """How many frames wait here."""
-        return len(self._queue) + self._held
+        return len(self._queue)
 
     def send(self, frame: bytes) -> None:
         """Queue a frame for this turn; raise Busy when the queue is full."""
-        if len(self._queue) + self._held >= self._queue_max:
+        queue = self._queue
+        if len(queue) >= self._queue_max:
             raise Busy("the channel's queue is full")
-        self._queue.append(frame)
-        if len(self._queue) >= EARLY_FRAMES:
-            self._flush()
-        if not self._scheduled:  # also after a flush: sending swallows the descriptor's edge
-            self._schedule()
+        queue.append(frame)
+        if not self._wanted:
+            self._want()
+        elif len(queue) >= self._flush_at:
+            self.flush()
 
-    def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._turn)
+    def _want(self) -> None:
+        if not self._wanted:
+            self._wanted = True
+            self._turn.want(self._end_of_turn)
 
-    def _turn(self) -> None:
-        """Send what waits and receive what is there; come back while there is more.
+    def _end_of_turn(self) -> None:
+        self._wanted = False
+        self.flush()
 
-        Asking for the events swallows the descriptor's edge, so each answer is acted upon until there is none: an
-        edge for "writable" that came between a full send and the question would else be lost for good.
-        """
-        self._scheduled = False
-        budget = TURN_BUDGET
-        if self._open:
-            self._flush()
-        while self._open:
-            events = int(BackendSocket.get(self._socket, _EVENTS))
-            if budget <= 0:
-                self._schedule()
-                return
-            budget -= 1
-            if events & _POLLIN:
-                try:
-                    budget -= self._receive(self._socket.recv(_NOBLOCK))
-                except zmq.Again:
-                    continue
-            elif events & _POLLOUT and (self._messages or self._queue):
-                self._flush()
-            else:
-                return
+    def flush(self) -> None:
+        """Write what waits, as far as the kernel takes it."""
+        queue = self._queue
+        while queue and (connection := self._ready) is not None and not connection.waits:
+            pieces: list[bytes] = []
+            size = 0
+            for frame in queue:
+                pieces += (message_head(len(frame)), frame)
+                size += len(frame)
+                if size >= WRITE_BYTES:
+                    break
+            self._write(connection, pieces)
+        self._flush_at = len(queue) + EARLY_FRAMES
 
-    def _receive(self, message: bytes) -> int:
-        """Hand on the frames of a message; return how many there were."""
+    def _write(self, connection: _Connection, pieces: list[bytes]) -> None:
+        """Write whole messages, and take those that have begun from the queue."""
+        data = pieces[0] + pieces[1] if len(pieces) == 2 else b"".join(pieces)
         try:
-            if self._socket.getsockopt(zmq.RCVMORE):
-                while self._socket.getsockopt(zmq.RCVMORE):
-                    self._socket.recv(_NOBLOCK)
-                raise PeerError("multipart")
-            frames = split_message_untrusted(message)
-        except PeerError as error:
-            self._on_refused(error.reason)
-            return 0
-        for frame in frames:
-            self._on_frame(frame)
-        return len(frames)
+            sent = connection.socket.send(data)
+        except (BlockingIOError, InterruptedError):
+            self._wait(connection)
+            return
+        except OSError:
+            self._drop(connection)
+            return
+        queue = self._queue
+        if sent == len(data):
+            for _ in range(len(pieces) // 2):
+                queue.popleft()
+            return
+        at = 0
+        while at < sent:
+            at += len(pieces[0]) + len(pieces[1])
+            del pieces[:2]
+            queue.popleft()
+        connection.rest = data[sent:at]
+        self._wait(connection)
 
-    def _flush(self) -> None:
-        messages = self._messages
-        while messages or self._queue:
-            if not messages:
-                messages.extend(join_messages(self._queue))
-                self._held = len(self._queue)
-                self._queue.clear()
+    def _wait(self, connection: _Connection) -> None:
+        connection.waits = True
+        self._loop.add_writer(connection.socket.fileno(), self._writable, connection)
+
+    def _writable(self, connection: _Connection) -> None:
+        connection.waits = False
+        self._loop.remove_writer(connection.socket.fileno())
+        self._write_rest(connection)
+        if connection is self._ready:
+            self.flush()
+
+    def _write_rest(self, connection: _Connection) -> None:
+        """Write the rest of a message that has begun."""
+        while connection.rest:
             try:
-                BackendSocket.send(self._socket, messages[0], _NOBLOCK)
-            except zmq.Again:
-                return  # the descriptor wakes us when there is room
-            messages.popleft()
-            if not messages:
-                self._held = 0
+                connection.rest = connection.rest[connection.socket.send(connection.rest) :]
+            except (BlockingIOError, InterruptedError):
+                self._wait(connection)
+                return
+            except OSError:
+                self._drop(connection)
+                return
 
 
 assert MESSAGE_MAX >= FRAME_MAX

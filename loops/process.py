@@ -2,7 +2,7 @@
 
 Theory of operation. The supervisor forks; the process is already in its own world (sandbox step 1) when `run` starts.
 Then, in this order: privileges go (step 2) and are reported; the operator's components are imported and nobody may
-have started a thread (step 3); event loop and ZeroMQ come up and the sandbox is sealed (step 4). Only then, and only
+have started a thread (step 3); event loop and channel come up and the sandbox is sealed (step 4). Only then, and only
 if the supervisor finds from outside that all of it is true (step 5), does the authority answer `join` with keys. The
 loop is ready with its first committed epoch, and active when its components have started.
 
@@ -24,14 +24,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import zmq
-
 from tlsrt.channels.channel import LINK_CHANNELS, Channel, DeclaredChannel, LinkChannel
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.control import ControlChannel
 from tlsrt.channels.frame import parse_frame_untrusted, parse_header_untrusted
 from tlsrt.channels.life import LIFE, FailCode, LoopState
 from tlsrt.channels.trust import TRUST
+from tlsrt.channels.turn import Turn
 from tlsrt.channels.verifier import Verifier
 from tlsrt.config.schema import ComponentConfig, Config
 from tlsrt.errors import PeerError, SandboxError
@@ -94,15 +93,12 @@ class LoopProcess:
             components = self._import_components()
             self._assert_one_task()
             loop = asyncio.new_event_loop()
-            self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-            self.context.socket(zmq.PAIR).close()  # libzmq starts its threads with the first socket: before the seal
             for config, component in components:
                 self._add_host(config, component)
-            loop.run_until_complete(self.open_channel())
+            loop.run_until_complete(self._open_channel())
             self.confinement.seal()
             self._life.send("sealed")
             loop.run_until_complete(self._main())
-            self.context.destroy(linger=0)
             return self._exit_code
         except LoopFailure as failure:
             self.log.error("%s", failure)
@@ -158,11 +154,15 @@ class LoopProcess:
 
     # -- the event loop ---------------------------------------------------------------------------------------
 
+    async def _open_channel(self) -> None:
+        self.turn = Turn()
+        await self.open_channel()
+
     async def open_channel(self) -> None:
         """Make the channel. Runs before the seal, so whatever needs new kinds of sockets is made here."""
         kind = LINK_CHANNELS.get(self.name, DeclaredChannel)
         self.channel = kind(
-            self.context, self.confinement.path("/channel"), self.on_frame, self.note_refused,
+            self.turn, self.confinement.path("/channel"), self.on_frame, self.note_refused,
             queue_max=self.config.limits.queue_frames,
         )  # fmt: skip
 

@@ -40,7 +40,7 @@ class PrimaryLoop(LoopProcess):
     def _listen(self, loop: str, descriptor: int) -> Link:
         origin = Origin(loop)
         link = Link(
-            self.context, lambda frame: self.forward(frame, origin), self.note_refused,
+            self.turn, lambda frame: self.forward(frame, origin), self.note_refused,
             queue_max=self.config.limits.queue_frames,
         )  # fmt: skip
         link.listen(descriptor)

@@ -65,8 +65,18 @@ def test_a_frame_that_is_larger_than_any(arena: Arena, size: int) -> None:
 def test_a_zeromq_message_over_the_limit_ends_its_connection_and_nothing_else(arena: Arena, size: int) -> None:
     before = memory_kib(arena)
     assert arena.third.do("speak_zmtp", bytes(1000), size)
-    arena.refused(told=[])
+    arena.refused("zmtp_oversize", told=[])
     assert memory_kib(arena) < before + 8 * 1024
+
+
+def test_a_message_that_never_ends_costs_no_memory(arena: Arena) -> None:
+    """32 MiB of parts of one message: each is dropped when it has come."""
+    before = memory_kib(arena)
+    part = b"\x03" + (64 * 1024).to_bytes(8, "big") + bytes(64 * 1024)
+    assert arena.third.do("speak_without_end", part, 512) == 512 * len(part)
+    arena.refused("multipart", told=[])
+    assert memory_kib(arena) < before + 8 * 1024
+    assert arena.host.loop("primary")["restarts"] == 0
 
 
 def memory_kib(arena: Arena) -> int:

@@ -16,6 +16,7 @@ from tlsrt import Component, handler
 from tlsrt.channels.calls import Caller
 from tlsrt.channels.frame import Kind, parse_frame_untrusted, parse_header_untrusted
 from tlsrt.channels.link import Link
+from tlsrt.channels.turn import Turn
 from tlsrt.config.schema import ComponentConfig
 from tlsrt.errors import (
     Busy,
@@ -402,13 +403,11 @@ def test_answers_of_strangers_are_not_taken() -> None:
 def test_links_pass_frames_both_ways_in_order_and_bounded(tmp_path: Path) -> None:
     import socket
 
-    import zmq
-
     async def main() -> None:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(tmp_path / "primary.sock"))
         listener.listen(8)
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        turn = Turn()
         got: list[bytes] = []
         done = asyncio.Event()
         refused: list[str] = []
@@ -418,9 +417,9 @@ def test_links_pass_frames_both_ways_in_order_and_bounded(tmp_path: Path) -> Non
             if len(got) == 500:
                 done.set()
 
-        primary = Link(context, on_frame, refused.append)
+        primary = Link(turn, on_frame, refused.append)
         primary.listen(listener.fileno())
-        loop = Link(context, lambda frame: None, refused.append, queue_max=600)
+        loop = Link(turn, lambda frame: None, refused.append, queue_max=600)
         loop.connect(str(tmp_path))
         world = World()
         frames = [world.request(body=b"x" * (number * 37 % 12_000)) for number in range(500)]
@@ -438,9 +437,6 @@ def test_links_pass_frames_both_ways_in_order_and_bounded(tmp_path: Path) -> Non
             fill()
         assert 500 < len(loop.close()) <= 600
         primary.close()
-        raw = context.socket(zmq.DEALER)
-        raw.close(0)
-        context.term()
         listener.close()
 
     asyncio.run(main())
@@ -449,8 +445,6 @@ def test_links_pass_frames_both_ways_in_order_and_bounded(tmp_path: Path) -> Non
 def test_links_under_pressure_both_ways_lose_nothing_and_never_stall(tmp_path: Path) -> None:
     """Both queues full again and again: an edge of the descriptor that is lost once would stop a link for good."""
     import socket
-
-    import zmq
 
     count = 20_000
 
@@ -467,7 +461,7 @@ def test_links_under_pressure_both_ways_lose_nothing_and_never_stall(tmp_path: P
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(tmp_path / "primary.sock"))
         listener.listen(8)
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        turn = Turn()
         got = {"primary": 0, "loop": 0}
         done = asyncio.Event()
 
@@ -479,9 +473,9 @@ def test_links_under_pressure_both_ways_lose_nothing_and_never_stall(tmp_path: P
 
             return on_frame
 
-        primary = Link(context, counter("primary"), pytest.fail, queue_max=500)
+        primary = Link(turn, counter("primary"), pytest.fail, queue_max=500)
         primary.listen(listener.fileno())
-        loop = Link(context, counter("loop"), pytest.fail, queue_max=500)
+        loop = Link(turn, counter("loop"), pytest.fail, queue_max=500)
         loop.connect(str(tmp_path))
         frame = World().request(body=b"x" * 1200)
         async with asyncio.timeout(30):
@@ -489,7 +483,6 @@ def test_links_under_pressure_both_ways_lose_nothing_and_never_stall(tmp_path: P
         assert got == {"primary": count, "loop": count}
         for link in (primary, loop):
             link.close()
-        context.term()
         listener.close()
 
     asyncio.run(main())

@@ -11,7 +11,6 @@ import gc
 import socket
 from typing import Any
 
-import zmq
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -23,6 +22,7 @@ from tlsrt.loops.process import LoopProcess
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(52, b"\0")  # ZMTP 3.0, RFC 23
 READY = b"\x04\x1c\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
+MORE, LONG = 1, 2  # flags of a message
 READY_MAX = 64  # bytes: what may be left of Primary's own READY
 
 recorder.install()
@@ -86,33 +86,42 @@ class Captured(Component):
     async def transmit(self, messages: list[bytes]) -> None:
         """Put raw ZeroMQ messages on this loop's wire to Primary."""
         for message in messages:
-            await self._put(message, 0)
+            await self._put(message)
 
     @handler
     async def transmit_parts(self, parts: list[bytes]) -> None:
         """Put one ZeroMQ message of several parts there."""
         for part in parts[:-1]:
-            await self._put(part, zmq.SNDMORE)
-        await self._put(parts[-1], 0)
+            await self._put(part, MORE)
+        await self._put(parts[-1])
 
     @handler
     async def flood(self, message: bytes, count: int) -> None:
         """Put the same message there many times, as fast as Primary takes them."""
         for _ in range(count):
-            await self._put(message, 0)
+            await self._put(message)
 
-    async def _put(self, message: bytes, flags: int) -> None:
-        while True:
+    async def _put(self, message: bytes, flags: int = 0) -> None:
+        """Write one part of a message where the link writes, and keep it from writing meanwhile."""
+        link = self.process.channel._link
+        while link._ready is None or link._ready.waits:
+            await asyncio.sleep(0)
+        link.flush()
+        wire = link._ready
+        data = bytes((flags | LONG,)) + len(message).to_bytes(8, "big") + message
+        held, wire.waits = wire.waits, True
+        while data:
             try:
-                self.process.channel._link._socket.send(message, flags | zmq.NOBLOCK)
-                return
-            except zmq.Again:
+                data = data[wire.socket.send(data) :]
+            except BlockingIOError:
                 await asyncio.sleep(0)
+        wire.waits = held
+        link.flush()
 
     @handler
     async def transmit_filler(self, size: int) -> None:
         """Put a message of so many bytes there; it starts as frames do."""
-        await self._put(b"\x94" + bytes(size - 1), 0)
+        await self._put(b"\x94" + bytes(size - 1))
 
     @handler
     async def speak_zmtp(self, message: bytes, length: int) -> bool:
@@ -136,7 +145,7 @@ class Captured(Component):
         await loop.sock_connect(connection, f"{self.process.confinement.path('/channel')}/primary.sock")
         await loop.sock_sendall(connection, GREETING + READY)
         answer = b""
-        while b"DEALER" not in answer:  # libzmq ends a connection that says more before it was answered
+        while b"DEALER" not in answer:  # as a peer of libzmq would have to
             answer += (piece := await loop.sock_recv(connection, 4096))
             assert piece, "Primary does not shake hands"
 

@@ -1,0 +1,39 @@
+"""One turn of the event loop: what it queued on any link leaves at its end, in one write per link.
+
+What a link receives is handled to the end within one callback, so the answers and forwarded frames of a whole chunk
+leave together, at once and without another trip through the event loop. What is queued outside of that leaves with the
+next callback. Nothing waits for company longer than that. One per event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+class Turn:
+    """Who has something to write at the end of this turn."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._flushes: list[Callable[[], None]] = []
+        self._inside = False
+        self._scheduled = False
+
+    def want(self, flush: Callable[[], None]) -> None:
+        """Call this at the end of the turn; to be said once for each time that it is called."""
+        self._flushes.append(flush)
+        if not self._inside and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self.end)
+
+    def begin(self) -> None:
+        """A callback that may queue much begins; it has to call `end`."""
+        self._inside = True
+
+    def end(self) -> None:
+        """Write everything."""
+        self._inside = self._scheduled = False
+        flushes = self._flushes
+        while flushes:
+            flushes.pop()()
