@@ -246,6 +246,9 @@ class AsyncClient:
         self._clock.learn(content.now, first=first)
         now = self._clock.now()
         self._endpoint.apply_grant(content, now)
+        if content.grace_ms == 0:
+            self._endpoint.retire(now)
+            self._caller.end_before(content.epoch)
         for timer in self._timers:
             timer.cancel()
         loop = asyncio.get_running_loop()

@@ -110,6 +110,12 @@ class Caller:
             else:
                 call.fail(error or OutcomeUnknown("the channel went down while the request was under way"))
 
+    def end_before(self, epoch: int) -> None:
+        """End every call that was sealed in an epoch before this one: it left no grace, so no answer can come."""
+        for call in list(self._calls.values()):
+            if parse_header_untrusted(parse_frame_untrusted(call.frame).header).epoch < epoch:
+                call.fail(Stale(f"the epoch ended while a request to {call.target} was under way"))
+
     def _recipient_restarted(self, target: str) -> None:
         for call in list(self._calls.values()):
             if call.target == target:

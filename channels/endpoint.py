@@ -176,7 +176,8 @@ class Endpoint:
         self.epoch = epoch
         for other in self._epochs:
             if other < epoch:
-                self._retiring.setdefault(other, now + grace_ms)
+                until = now + grace_ms
+                self._retiring[other] = min(until, self._retiring.get(other, until))
 
     def retire(self, now: int) -> None:
         """Forget the keys of epochs whose grace is over, and sessions that can no longer speak."""

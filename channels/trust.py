@@ -69,11 +69,16 @@ OFFICE = Table(
         Message(3, "attested", "supervisor", (str, int, int), _OFFICE),  # loop, incarnation, epoch
         Message(4, "gone", "supervisor", (str, int), _OFFICE),  # loop, incarnation
         Message(5, "stop", "supervisor", (), _OFFICE),
+        # number; descriptors: boot token, measurement (memfd) of a changed host, to be checked as a boot is
+        Message(8, "reload", "supervisor", (int,), frozenset({"booted"}), descriptors=2),
+        Message(9, "move", "supervisor", (int,), frozenset({"booted"})),  # number: to an epoch without grace
         # from the authority: part of the trusted base, so it may speak in words
         Message(16, "booted", "authority", (int, list), _OFFICE),  # epoch, warnings
         Message(17, "refused", "authority", (list,), _OFFICE),  # sentences
         Message(18, "beat", "authority", (int, int, dict), frozenset({"booted"})),  # lateness us, epoch, sessions/loop
         Message(19, "joined", "authority", (str, int), frozenset({"booted"})),  # loop, incarnation got its keys
         Message(20, "event", "authority", (str, str), frozenset({"booted"})),  # word, sentence
+        Message(24, "checked", "authority", (int, int, list), frozenset({"booted"})),  # number, 1 or 0, sentences
+        Message(25, "moved", "authority", (int, int), frozenset({"booted"})),  # number, epoch that is committed
     ),
 )

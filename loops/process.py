@@ -200,6 +200,10 @@ class LoopProcess:
                 if self.trustee.prepared:
                     self._trust.send("prepared", self.trustee.prepared)
                     self.trustee.prepared = 0
+                if self.trustee.stale_before:
+                    for host in self.hosts.values():
+                        host.caller.end_before(self.trustee.stale_before)
+                    self.trustee.stale_before = 0
                 if self.trustee.retiring:
                     delay = max(0, self.trustee.retiring[-1][1] - now) / 1000 + 0.01
                     asyncio.get_running_loop().call_later(delay, lambda: self.trustee.retire(boottime_ms()))

@@ -32,6 +32,7 @@ class Trustee:
         self.committed = 0
         self.prepared = 0  # epoch to acknowledge; the shell sends it
         self.retiring: list[tuple[int, int]] = []  # (epoch, when), for the shell's timer
+        self.stale_before = 0  # an epoch that left no grace to those below it: the shell ends their calls
 
     def on_message(self, name: str, fields: list[Any], descriptors: list[int], now: int) -> None:
         """Apply one message; raise PeerError if it contradicts what was said before."""
@@ -83,6 +84,9 @@ class Trustee:
         for other in sorted(self._verifier.epochs):
             if other < epoch:
                 self.retiring.append((other, now + grace_ms))
+        if grace_ms == 0:
+            self.stale_before = epoch
+            self.retire(now)
 
     def retire(self, now: int) -> None:
         """Forget epochs whose grace is over."""

@@ -24,7 +24,7 @@ from tlsrt.config.schema import Config
 from tlsrt.errors import EX_CONFIG, EX_SOFTWARE, ConfigError, MisuseError, PeerError
 from tlsrt.supervisor.authority_parts import Service, make_service
 from tlsrt.supervisor.authority_state import StateFile
-from tlsrt.supervisor.boot_check import boot
+from tlsrt.supervisor.boot_check import boot, check_reload
 from tlsrt.supervisor.roster import Roster
 from tlsrt.supervisor.trust_line import TrustLine
 
@@ -80,6 +80,7 @@ class Authority:
         self._masks: dict[int, int] = {}
         self._broken: dict[str, str] = {}
         self._nonce = b""
+        self._mac_key = b""
         self._lost = ""  # why the supervisor cannot be told anything any more
 
     def run(self) -> int:
@@ -150,7 +151,7 @@ class Authority:
         folder = self._open_folder(descriptors[3])
         store = StateFile(folder)
         booted = boot(self._config, nonce, descriptors, store, wall)
-        self._nonce = nonce
+        self._nonce, self._mac_key = nonce, booted.mac_key
         self._now = self._clock()
         roster = Roster(
             (loop.name, tuple(component.address for component in self._config.components_of(loop.name)))
@@ -241,8 +242,24 @@ class Authority:
             service.spawned(loop, fields[1], self._now, self._wall())
         elif name == "attested":
             service.attested(fields[0], fields[1], fields[2], self._now)
+        elif name == "reload":
+            self._check_reload(service, fields[0], descriptors)
+        elif name == "move":
+            service.changes.move(fields[0], self._now)
         else:
             service.gone(fields[0], fields[1], self._now, self._wall())
+
+    def _check_reload(self, service: Service, number: int, descriptors: list[int]) -> None:
+        try:
+            seal, warnings = check_reload(self._config, self._mac_key, descriptors, service.seal)
+            if not service.changes.hold(seal):
+                raise ConfigError("the authority's state cannot be written: make room on its disk, and reload again")
+        except ConfigError as error:
+            self.tell("checked", number, 0, [sentence[:SENTENCE_MAX] for sentence in error.problems][:32])
+            for sentence in error.problems:
+                _log(f"refused to reload: {sentence}")
+        else:
+            self.tell("checked", number, 1, [sentence[:SENTENCE_MAX] for sentence in warnings][:32])
 
     # Lines
 

@@ -40,6 +40,7 @@ class Booted:
     door: DoorFiles
     warnings: tuple[str, ...]
     is_resumed: bool  # another authority served this boot before
+    mac_key: bytes = field(default=b"", repr=False)  # of boot tokens: a reload is checked as the boot was
 
 
 def boot(config: Config, nonce: bytes, descriptors: Sequence[int], store: StateFile, wall: int) -> Booted:
@@ -57,7 +58,7 @@ def boot(config: Config, nonce: bytes, descriptors: Sequence[int], store: StateF
         entries = _measurement(read_file(measurement_file, "the measurement", MEASUREMENT_MAX))
         state = store.load()
         token = parse_boot_token_untrusted(token_bytes)
-        run, seed, warnings = _derive(config, nonce, master, token_bytes, token, entries, state.seal)
+        (run, seed, mac_key), warnings = _derive(config, nonce, master, token_bytes, token, entries, state.seal)
         door = read_door_files(certificate, key, client_ca)
     finally:
         for descriptor in descriptors:
@@ -66,7 +67,24 @@ def boot(config: Config, nonce: bytes, descriptors: Sequence[int], store: StateF
     is_resumed = hmac.compare_digest(boot_hash, state.boot_hash)
     _advance(state, token.seal, boot_hash, is_resumed=is_resumed, wall=wall)
     save(store, state)
-    return Booted(run, seed, keys.boot_id(nonce), state, door, warnings, is_resumed)
+    return Booted(run, seed, keys.boot_id(nonce), state, door, warnings, is_resumed, mac_key)
+
+
+def check_reload(
+    config: Config, mac_key: bytes, descriptors: Sequence[int], minimum_seal: int
+) -> tuple[int, tuple[str, ...]]:
+    """Check a boot token and a measurement as a boot would; return the seal number and the warnings.
+
+    `descriptors`: boot token, measurement; they are closed. Raises ConfigError.
+    """
+    token_file, measurement_file = descriptors
+    try:
+        token = parse_boot_token_untrusted(read_file(token_file, "the boot token", MAX_TOKEN_BYTES))
+        entries = _measurement(read_file(measurement_file, "the measurement", MEASUREMENT_MAX))
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+    return token.seal, _check(config, mac_key, token, entries, minimum_seal)
 
 
 def save(store: StateFile, state: AuthorityState) -> None:
@@ -96,21 +114,28 @@ def _derive(
     token: BootToken,
     entries: Mapping[str, bytes],
     minimum_seal: int,
-) -> tuple[bytes, bytes, tuple[str, ...]]:
+) -> tuple[tuple[bytes, bytes, bytes], tuple[str, ...]]:
+    """Return run key, issuer seed and MAC key, and the warnings."""
     with SecretPage() as page, page.read_from(master) as key:
         check_master_key(key, token_bytes)
         prk = keys.extract(config.install_id, key)
     mac_key = keys.boot_mac_key(prk)
+    warnings = _check(config, mac_key, token, entries, minimum_seal)
+    return (keys.run_key(prk, nonce), keys.issuer_seed(prk, KEY_VERSION), mac_key), warnings
+
+
+def _check(
+    config: Config, mac_key: bytes, token: BootToken, entries: Mapping[str, bytes], minimum_seal: int
+) -> tuple[str, ...]:
     # Against itself first: this leaves only the MAC and the seal number to be refused, which no mode forgives.
     check_boot_token(mac_key, token, token.entries, minimum_seal)
-    warnings: tuple[str, ...] = ()
     try:
         check_boot_token(mac_key, token, entries, minimum_seal)
     except ConfigError as error:
         if config.measure != "warn":
             raise
-        warnings = error.problems
-    return keys.run_key(prk, nonce), keys.issuer_seed(prk, KEY_VERSION), warnings
+        return error.problems
+    return ()
 
 
 def _measurement(data: bytes) -> dict[str, bytes]:

@@ -79,7 +79,9 @@ class Briefing:
         if page:
             yield "rights", (epoch, session.subject, page)
 
-    def grant(self, session: Session, epoch: int, now: int, *, is_trial: bool = False) -> GrantContent:
+    def grant(
+        self, session: Session, epoch: int, now: int, *, grace_ms: int = GRACE_MS, is_trial: bool = False
+    ) -> GrantContent:
         """Return all that an external client needs in an epoch; a trial has the size of the largest possible one."""
         gate, proof = self._proof(session, epoch)
         return GrantContent(
@@ -87,7 +89,7 @@ class Briefing:
             install=self._issuer.install,
             boot=self._issuer.boot,
             epoch=epoch,
-            grace_ms=GRACE_MS,
+            grace_ms=grace_ms,
             session=session.session_id,
             subject=session.subject,
             token=self.token(session, epoch),

@@ -149,7 +149,7 @@ class ClientService:
     def _grant(self, client: _Client, now: int) -> None:
         session = client.session
         try:
-            content = self._briefing.grant(session, self._epochs.serving, now)
+            content = self._briefing.grant(session, self._epochs.serving, now, grace_ms=self._epochs.grace_ms)
             self._number += 1
             sealed = seal_grant(encode_grant(content), client.digest, client.ephemeral, self._number, self._issuer.sign)
         except (PeerError, MisuseError) as error:

@@ -14,6 +14,7 @@ from tlsrt.errors import InternalError
 
 PREPARE_MS = 2_000
 GRACE_MS = 5_000  # how long the epoch before stays good after a timed change
+MOVE_PREPARE_MS = 5_000  # after a change of profiles, which leaves no grace: who is late is refused and restarted
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,11 @@ class Epochs:
     def __init__(self, current: int, *, has_issued: bool) -> None:
         self.current = current
         self.pending: int | None = None
+        self.grace_ms = GRACE_MS  # what the current epoch leaves to those before it
         self._has_issued = has_issued
         self._unprepared: set[str] = set()
         self._unattested: set[str] = set()
+        self._next_grace_ms = GRACE_MS
         self.deadline = 0
 
     @property
@@ -56,14 +59,17 @@ class Epochs:
         """Return the epoch that a session opened now works in first."""
         return self.issued[0]
 
-    def begin(self, epoch: int, loops: Iterable[str], now: int) -> None:
+    def begin(
+        self, epoch: int, loops: Iterable[str], now: int, *, grace_ms: int = GRACE_MS, prepare_ms: int = PREPARE_MS
+    ) -> None:
         """Start phase one for these loops. `epoch` must be persisted already."""
         if epoch <= self.current or self.pending is not None:
             raise InternalError(f"epoch {epoch} cannot follow {self.target}")
         self.pending = epoch
         self._unprepared = set(loops)
         self._unattested = set(loops)
-        self.deadline = now + PREPARE_MS
+        self._next_grace_ms = grace_ms
+        self.deadline = now + prepare_ms
 
     def add(self, loop: str, *, is_attested: bool) -> None:
         """Wait for a loop that joined during phase one, too."""
@@ -97,5 +103,6 @@ class Epochs:
             raise InternalError("no epoch is being prepared")
         done = Commit(self.pending, tuple(sorted(self._unprepared)), tuple(sorted(self._unattested)))
         self.current, self.pending, self._has_issued = self.pending, None, True
+        self.grace_ms = self._next_grace_ms
         self._unprepared, self._unattested = set(), set()
         return done

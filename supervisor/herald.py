@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from tlsrt.supervisor.authority_state import AuthorityState, Revocation
 from tlsrt.supervisor.briefing import Briefing, Letter
 from tlsrt.supervisor.door_files import DoorFiles
-from tlsrt.supervisor.epochs import GRACE_MS, Epochs
+from tlsrt.supervisor.epochs import Epochs
 from tlsrt.supervisor.outlet import Outlet
 from tlsrt.supervisor.roster import GATE, Member, Roster
 from tlsrt.supervisor.session_manager import Session
@@ -54,7 +54,7 @@ class Herald:
         for epoch in self._epochs.issued:
             self._outlet.send(member.loop, "prepare", epoch)
             if epoch == self._epochs.current:
-                self._outlet.send(member.loop, "commit", epoch, GRACE_MS)
+                self._outlet.send(member.loop, "commit", epoch, self._epochs.grace_ms)
         self._outlet.send(member.loop, "feed", self._state.revocation, self._epochs.current)
         if member.loop == GATE:
             self._outlet.send(GATE, "door", DOOR_GENERATION, descriptors=self._door.descriptors)

@@ -9,6 +9,8 @@ gate. When a loop is gone, its sessions are revoked for all.
 A resumed authority (same boot) holds no session of the epoch before. It prepares the next one with all loops that it
 inherited, without waiting for their `join`, and does not read from them until they are briefed, since what lies in
 their channels was said to its predecessor.
+
+A loop that is late for an epoch (see `epoch_changes.py`) loses its sessions.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from tlsrt.supervisor.authority_state import AuthorityState
 from tlsrt.supervisor.briefing import Briefing
 from tlsrt.supervisor.client_service import ClientService
 from tlsrt.supervisor.door_files import DoorFiles
-from tlsrt.supervisor.epochs import GRACE_MS, Epochs
+from tlsrt.supervisor.epoch_changes import EpochChanges
+from tlsrt.supervisor.epochs import Epochs
 from tlsrt.supervisor.herald import Herald
 from tlsrt.supervisor.outlet import Outlet
 from tlsrt.supervisor.roster import GATE, Member, Roster
@@ -32,7 +35,6 @@ from tlsrt.supervisor.timers import Timers
 
 FEED_MS = 500
 CLOCK_STEP_MS = 3_600_000
-RETRY_MS = 10_000  # after an epoch that could not be written
 REBRIEF_MS = 250  # a loop that repeats its join is answered, but not more often than this
 _BRIEF = "brief "  # and a loop: a timer
 
@@ -62,11 +64,15 @@ class TrustService:
         self._state = state
         self._persist = persist
         self._outlet = outlet
-        self._epoch_ms = int(config.limits.epoch_s * 1000)
         self._timers: Timers[str] = Timers()
         self._held: set[str] = set()  # inherited by a resumed authority and not yet briefed
         self._sessions: dict[str, Session] = {}  # by component
         self._herald = Herald(roster, briefing, epochs, state, self._sessions, door, outlet)
+        self.changes = EpochChanges(
+            roster, epochs, manager, clients, state, persist, outlet, self._herald, self._timers,
+            int(config.limits.epoch_s * 1000),
+        )  # fmt: skip
+        self.changes.on_moved = self._brief_all
         self._handlers: dict[str, Callable[[Member, list[Any], int, int], None]] = {
             "join": self._join,
             "prepared": self._prepared,
@@ -78,14 +84,14 @@ class TrustService:
     def start(self, now: int, inherited: Iterable[str], *, is_resumed: bool) -> None:
         """Begin; `inherited` are the loops whose channels were there from birth."""
         self._timers.set("feed", now + FEED_MS)
-        self._timers.set("epoch", now + self._epoch_ms)
+        self._timers.set("epoch", now + self.changes.epoch_ms)
         if not is_resumed:
             return
         self._held = set(inherited)
         for loop in self._held:
             self._roster[loop].wants_keys = True
         self._epochs.begin(self._state.epoch, self._held, now)
-        self._commit_if_ready(now)
+        self.changes.commit_if_ready(now)
 
     def may_read(self, loop: str) -> bool:
         """Tell whether a loop may be listened to."""
@@ -114,13 +120,18 @@ class TrustService:
         self._epochs.attested(loop, epoch)
         self._herald.tell_gate_of(member)
         self._brief_if_due(member, now)
-        self._commit_if_ready(now)
+        self.changes.commit_if_ready(now)
 
     def gone(self, loop: str, incarnation: int, now: int, wall: int) -> None:
         """Note a death; of an incarnation that was replaced it is old news."""
         member = self._roster[loop]
         if member.incarnation in (0, incarnation):
             self._end(member, now, wall)
+
+    @property
+    def seal(self) -> int:
+        """Return the lowest seal number that is no roll-back."""
+        return self._state.seal
 
     # What a loop says
 
@@ -145,7 +156,7 @@ class TrustService:
 
     def _prepared(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
         self._epochs.prepared(member.loop, fields[0])
-        self._commit_if_ready(now)
+        self.changes.commit_if_ready(now)
 
     def _challenge(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
         _require_gate(member)
@@ -179,10 +190,14 @@ class TrustService:
             if key == "feed":
                 lateness = self._feed(now)
             elif key == "epoch":
-                self._begin_epoch(now)
+                self.changes.begin_timed(now)
+            elif key == "move":
+                self.changes.begin_move(now)
             elif key.startswith(_BRIEF):
                 self._brief_if_due(self._roster[key.removeprefix(_BRIEF)], now)
-        self._commit_if_ready(now)
+        self.changes.commit_if_ready(now)
+        while self.changes.late:
+            self.lost(self.changes.late.pop(), now, wall)
         self._renew(now)
         self._clients.work(now)
         return lateness
@@ -213,7 +228,7 @@ class TrustService:
     # Briefings
 
     def _brief_if_due(self, member: Member, now: int) -> None:
-        if not member.may_get_keys:
+        if not member.may_get_keys or self.changes.is_held:
             return
         member.wants_keys = False
         is_first = not member.is_joined
@@ -235,6 +250,10 @@ class TrustService:
             self._herald.introduce(member)
             self._clients.push_all(member.components)
             self._outlet.tell("joined", member.loop, member.incarnation)
+
+    def _brief_all(self, now: int) -> None:
+        for member in self._roster:
+            self._brief_if_due(member, now)
 
     # Sessions
 
@@ -284,7 +303,7 @@ class TrustService:
         self._publish([("session", session.session_id, _until(now, wall, [session])) for session in ended], wall)
         self._herald.tell_gate_of(member)
         self._epochs.forget(member.loop)
-        self._commit_if_ready(now)
+        self.changes.commit_if_ready(now)
 
     def _publish(self, revoked: list[tuple[str, bytes, int]], wall: int) -> None:
         if not revoked:
@@ -294,7 +313,7 @@ class TrustService:
         self._persist()
         self._herald.say_revoked(entries)
 
-    # Feed and epochs
+    # Feed
 
     def _feed(self, now: int) -> int:
         lateness = max(0, now - self._feed_at) if self._feed_at else 0
@@ -306,40 +325,6 @@ class TrustService:
         return lateness
 
     _feed_at = 0
-
-    def _begin_epoch(self, now: int) -> None:
-        if self._epochs.pending is not None:
-            self._timers.set("epoch", self._epochs.deadline + 1)
-            return
-        self._state.epoch += 1
-        if not self._persist():
-            self._state.epoch -= 1
-            self._timers.set("epoch", now + RETRY_MS)
-            return
-        self._timers.set("epoch", now + self._epoch_ms)
-        joined = self._roster.joined
-        self._epochs.begin(self._state.epoch, [member.loop for member in joined], now)
-        for member in joined:
-            self._herald.say_epoch(member, self._state.epoch)
-            self._outlet.send(member.loop, "prepare", self._state.epoch)
-        self.beat(0)  # a risen epoch asks the supervisor to look at every loop again
-
-    def _commit_if_ready(self, now: int) -> None:
-        if self._epochs.pending is not None:
-            self._timers.set("commit", self._epochs.deadline)
-        if not self._epochs.is_ready(now):
-            return
-        done = self._epochs.commit()
-        self._timers.cancel("commit")
-        for word, loops in (("unprepared", done.unprepared), ("unattested", done.unattested)):
-            for loop in loops:
-                self._outlet.tell("event", word, f"{loop}: not ready for epoch {done.epoch} in time")
-        for session in self._manager:
-            for epoch in [epoch for epoch in session.tokens if epoch < done.epoch]:
-                del session.tokens[epoch]
-        for member in self._roster.joined:
-            self._outlet.send(member.loop, "commit", done.epoch, GRACE_MS)
-        self._clients.push_all()
 
 
 def _require_gate(member: Member) -> None:

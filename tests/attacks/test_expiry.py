@@ -20,12 +20,12 @@ session_manager.COMPONENT_TTL_MS = session_manager.CLIENT_TTL_MS = {TTL_MS}
 """
 EPOCH_MS, GRACE_MS = 1_500, 300
 SHORT_EPOCHS = f"""
-from tlsrt.supervisor import trust_service
+from tlsrt.supervisor import epoch_changes, trust_service
 def _init(self, *arguments, real=trust_service.TrustService.__init__):
     real(self, *arguments)
-    self._epoch_ms = {EPOCH_MS}
+    self.changes.epoch_ms = {EPOCH_MS}
 trust_service.TrustService.__init__ = _init
-trust_service.GRACE_MS = {GRACE_MS}
+epoch_changes.GRACE_MS = {GRACE_MS}
 """
 
 

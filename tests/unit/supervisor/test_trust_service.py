@@ -4,88 +4,19 @@ from __future__ import annotations
 
 import itertools
 import os
-import random
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from cryptography.x509 import load_pem_x509_certificates
-from support.sealed_host import ADMIN, CA, NONCE, Client, make_config
+from support.sealed_host import ADMIN, Client
+from support.service_stage import PRIMARY, SECONDARY, THIRD, Stage
 
 from tlsrt.config import keys
 from tlsrt.config.schema import DoorConfig, PolicyRule
 from tlsrt.errors import ConfigError, PeerError
-from tlsrt.supervisor.authority_parts import make_service
-from tlsrt.supervisor.authority_state import AuthorityState, StateFile
-from tlsrt.supervisor.boot_check import Booted
+from tlsrt.supervisor.authority_state import StateFile
 from tlsrt.supervisor.client_service import PUSHES_PER_ROUND
-from tlsrt.supervisor.door_files import DoorFiles
-from tlsrt.supervisor.roster import Roster
 from tlsrt.supervisor.session_manager import MAXIMUM_LIFE_MS
-
-Said = tuple[str, str, tuple[Any, ...]]
-PRIMARY, SECONDARY, THIRD = ("primary", 1), ("secondary", 2), ("third", 3)
-
-
-class Stage:
-    """A service with a recording outlet and a clock that the test moves."""
-
-    def __init__(self, folder: Path, store: int, *, resumed: bool = False, **changes: Any) -> None:
-        self.now, self.wall = 1_000_000, 1_800_000_000_000
-        self.said: list[Said] = []
-        self.told: list[tuple[Any, ...]] = []
-        self.lines: list[str] = []
-        self.blocked: set[str] = set()
-        self.config = replace(make_config(folder, epoch_s=10_000_000.0), **changes)
-        self.state = AuthorityState(epoch=5, boots=2)
-        door = DoorFiles(10, 11, 12, tuple(load_pem_x509_certificates(CA.certificate_pem)))
-        booted = Booted(b"r" * 32, b"s" * 32, keys.boot_id(NONCE), self.state, door, (), resumed)
-        roster = Roster(
-            (loop.name, tuple(item.address for item in self.config.components_of(loop.name)))
-            for loop in self.config.loops
-        )
-        randomness = random.Random(5).randbytes
-        self.service = make_service(self.config, booted, roster, StateFile(store), self, randomness, self.now)
-        self.service.start(self.now, ("primary", "secondary", "third"), is_resumed=resumed)
-
-    def send(self, loop: str, name: str, *fields: object, descriptors: Sequence[int] = ()) -> None:
-        self.said.append((loop, name, fields))
-
-    def tell(self, name: str, *fields: object) -> None:
-        self.told.append((name, *fields))
-
-    def is_blocked(self, loop: str) -> bool:
-        return loop in self.blocked
-
-    def log(self, line: str) -> None:
-        self.lines.append(line)
-
-    def join(self, *loops: tuple[str, int]) -> None:
-        for loop, incarnation in loops:
-            self.service.heard(loop, "join", [], self.now, self.wall)
-            self.service.attested(loop, incarnation, 5, self.now)
-
-    def of(self, loop: str, name: str) -> list[tuple[Any, ...]]:
-        return [fields for at, said, fields in self.said if (at, said) == (loop, name)]
-
-    def pass_time(self, milliseconds: int) -> None:
-        """Let time pass as the shell would: wake up whenever something is due."""
-        end = self.now + milliseconds
-        while (due := self.service.next_due(self.now)) <= end:
-            self.wall += max(0, due - self.now)
-            self.now = max(self.now, due)
-            self.service.tick(self.now, self.wall)
-        self.wall += end - self.now
-        self.now = end
-
-    def open(self, connection: int, client: Client) -> Any:
-        self.service.heard("primary", "challenge", [connection], self.now, self.wall)
-        data, signature = client.open(self.of("primary", "challenged")[-1][1])
-        before = len(self.said)
-        self.service.heard("primary", "open", [connection, data, signature], self.now, self.wall)
-        return self.said[before:]
 
 
 @pytest.fixture
@@ -189,7 +120,7 @@ def test_an_epoch_that_cannot_be_written_is_not_used(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    stage.service._begin_epoch(stage.now)
+    stage.service.changes.begin_timed(stage.now)
     assert {fields[0] for fields in stage.of("third", "epoch")} == {5}
     monkeypatch.setattr(os, "fsync", real)
     stage.pass_time(10_000)
@@ -225,12 +156,17 @@ def test_a_resumed_authority_does_not_listen_before_it_has_spoken(tmp_path: Path
     stage.service.attested("third", 3, 5, stage.now)
     assert stage.service.may_read("third")
     assert [name for loop, name, _ in stage.said if loop == "third"][-2:] == ["prepare", "feed"]
+    stage.service.attested("primary", 1, 5, stage.now)
+    stage.service.heard("primary", "prepared", [5], stage.now, stage.wall)
     stage.pass_time(1999)
-    assert stage.of("third", "commit") == []
+    assert stage.of("primary", "commit") == []
+    session = stage.of("third", "session")[0][2]
     stage.pass_time(1)
-    assert stage.of("third", "commit") == [(5, 5000)]
+    assert stage.of("primary", "commit") == [(5, 5000)]
+    assert stage.of("third", "commit") == [], "who is late is not told"
+    assert session in {fields[2] for fields in stage.of("primary", "revoked")}, "and its session ends"
     late = {sentence.partition(":")[0] for name, word, sentence in _events(stage) if word == "unprepared"}
-    assert late == {"primary", "secondary", "third"}
+    assert late == {"secondary", "third"}
 
 
 def test_clients_are_renewed_with_rising_numbers(stage: Stage) -> None:

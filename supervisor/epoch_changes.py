@@ -1,0 +1,140 @@
+"""What changes the epoch, and how: time, or a change of profiles. No descriptor is touched here.
+
+Every change is the two phases of `epochs.py`. The timed one leaves a grace. A change of profiles leaves none: the
+supervisor has the seal checked first (`hold`), ends what cannot live on under its new profile, and then asks for the
+move. From the check to the commit nobody new gets keys, so that a loop under a new profile never holds one of the old
+epoch. Whoever is late for an epoch is not told to use it, and its sessions are to be revoked: `late`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tlsrt.supervisor.authority_state import AuthorityState
+from tlsrt.supervisor.client_service import ClientService
+from tlsrt.supervisor.epochs import GRACE_MS, MOVE_PREPARE_MS, PREPARE_MS, Epochs
+from tlsrt.supervisor.herald import Herald
+from tlsrt.supervisor.outlet import Outlet
+from tlsrt.supervisor.roster import Roster
+from tlsrt.supervisor.session_manager import SessionManager
+from tlsrt.supervisor.timers import Timers
+
+RETRY_MS = 10_000  # after an epoch that could not be written
+
+
+class EpochChanges:
+    """Begins and commits epochs; `timers` has "epoch", "move" and "commit" for it. Times are BOOTTIME in ms."""
+
+    def __init__(
+        self,
+        roster: Roster,
+        epochs: Epochs,
+        manager: SessionManager,
+        clients: ClientService,
+        state: AuthorityState,
+        persist: Callable[[], bool],
+        outlet: Outlet,
+        herald: Herald,
+        timers: Timers[str],
+        epoch_ms: int,
+    ) -> None:
+        self._roster = roster
+        self._epochs = epochs
+        self._manager = manager
+        self._clients = clients
+        self._state = state
+        self._persist = persist
+        self._outlet = outlet
+        self._herald = herald
+        self._timers = timers
+        self.epoch_ms = epoch_ms
+        self.late: set[str] = set()  # for an epoch that was committed without them
+        self.is_held = False  # nobody new gets keys: they belong to the epoch of a move that is to come
+        self.on_moved: Callable[[int], None] = lambda now: None
+        self._seal = 0  # of the token that was checked for a move
+        self._number = 0  # of the supervisor's request to move; 0: none
+        self._move_epoch = 0  # the one that is being prepared for it; 0: not begun
+
+    def hold(self, seal: int) -> bool:
+        """Make room for a move: its epoch is on the disk, and until it is committed nobody new gets keys.
+
+        False when the disk refuses; nothing has changed then. The seal number is written with the epoch, once the
+        supervisor has taken the new state: before, an authority that comes again is shown the old token.
+        """
+        self._state.epoch += 1
+        if not self._persist():
+            self._state.epoch -= 1
+            return False
+        self.is_held, self._seal = True, seal
+        return True
+
+    def move(self, number: int, now: int) -> None:
+        """Change to an epoch that leaves no grace; `moved` with this number says when it is done."""
+        self._number = number
+        if self._epochs.pending is None:
+            self.begin_move(now)
+
+    def begin_timed(self, now: int) -> None:
+        """Change the epoch because its time is over."""
+        if self._epochs.pending is not None or self.is_held:
+            self._timers.set("epoch", max(self._epochs.deadline, now + PREPARE_MS) + 1)
+            return
+        self._state.epoch += 1
+        if not self._persist():
+            self._state.epoch -= 1
+            self._timers.set("epoch", now + RETRY_MS)
+            return
+        self._timers.set("epoch", now + self.epoch_ms)
+        self._begin(now, GRACE_MS, PREPARE_MS)
+
+    def begin_move(self, now: int) -> None:
+        """Begin the move that was asked for; when the disk refuses, again later: without its epoch nothing goes on."""
+        if self._state.epoch <= self._epochs.target:  # an authority that came again has none on the disk for it
+            self._state.epoch += 1
+        self._state.seal = max(self._state.seal, self._seal)
+        if not self._persist():
+            self._timers.set("move", now + RETRY_MS)
+            return
+        self.is_held, self._move_epoch = True, self._state.epoch
+        self._begin(now, 0, MOVE_PREPARE_MS)
+        self.commit_if_ready(now)
+
+    def _begin(self, now: int, grace_ms: int, prepare_ms: int) -> None:
+        epoch, joined = self._state.epoch, self._roster.joined
+        loops = [member.loop for member in joined]
+        self._epochs.begin(epoch, loops, now, grace_ms=grace_ms, prepare_ms=prepare_ms)
+        for member in joined:
+            self._herald.say_epoch(member, epoch)
+            self._outlet.send(member.loop, "prepare", epoch)
+        # A risen epoch asks the supervisor to look at every loop again.
+        self._outlet.tell("beat", 0, epoch, self._manager.counts())
+
+    def commit_if_ready(self, now: int) -> None:
+        """Commit the pending epoch, if there is one and all have answered or are late."""
+        if self._epochs.pending is not None:
+            self._timers.set("commit", self._epochs.deadline)
+        if not self._epochs.is_ready(now):
+            return
+        done = self._epochs.commit()
+        self._timers.cancel("commit")
+        for word, loops in (("unprepared", done.unprepared), ("unattested", done.unattested)):
+            for loop in loops:
+                self._outlet.tell("event", word, f"{loop}: not ready for epoch {done.epoch} in time")
+        self.late.update(done.unprepared, done.unattested)
+        for session in self._manager:
+            for epoch in [epoch for epoch in session.tokens if epoch < done.epoch]:
+                del session.tokens[epoch]
+        for member in self._roster.joined:
+            if member.loop not in self.late:
+                self._outlet.send(member.loop, "commit", done.epoch, self._epochs.grace_ms)
+        self._clients.push_all()
+        if self._number:
+            self._go_on(done.epoch, now)
+
+    def _go_on(self, epoch: int, now: int) -> None:
+        if epoch != self._move_epoch:  # that was another change, which was under way
+            self.begin_move(now)
+            return
+        self._outlet.tell("moved", self._number, epoch)
+        self.is_held, self._seal, self._number, self._move_epoch = False, 0, 0, 0
+        self.on_moved(now)

@@ -1,0 +1,81 @@
+"""A service of the authority with a recording outlet and a clock that the test moves."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cryptography.x509 import load_pem_x509_certificates
+
+from support.sealed_host import CA, NONCE, Client, make_config
+from tlsrt.config import keys
+from tlsrt.supervisor.authority_parts import make_service
+from tlsrt.supervisor.authority_state import AuthorityState, StateFile
+from tlsrt.supervisor.boot_check import Booted
+from tlsrt.supervisor.door_files import DoorFiles
+from tlsrt.supervisor.roster import Roster
+
+Said = tuple[str, str, tuple[Any, ...]]
+PRIMARY, SECONDARY, THIRD = ("primary", 1), ("secondary", 2), ("third", 3)
+
+
+class Stage:
+    """A service with a recording outlet and a clock that the test moves."""
+
+    def __init__(self, folder: Path, store: int, *, resumed: bool = False, **changes: Any) -> None:
+        self.now, self.wall = 1_000_000, 1_800_000_000_000
+        self.said: list[Said] = []
+        self.told: list[tuple[Any, ...]] = []
+        self.lines: list[str] = []
+        self.blocked: set[str] = set()
+        self.config = replace(make_config(folder, epoch_s=10_000_000.0), **changes)
+        self.state = AuthorityState(epoch=5, boots=2)
+        door = DoorFiles(10, 11, 12, tuple(load_pem_x509_certificates(CA.certificate_pem)))
+        booted = Booted(b"r" * 32, b"s" * 32, keys.boot_id(NONCE), self.state, door, (), resumed)
+        roster = Roster(
+            (loop.name, tuple(item.address for item in self.config.components_of(loop.name)))
+            for loop in self.config.loops
+        )
+        randomness = random.Random(5).randbytes
+        self.service = make_service(self.config, booted, roster, StateFile(store), self, randomness, self.now)
+        self.service.start(self.now, ("primary", "secondary", "third"), is_resumed=resumed)
+
+    def send(self, loop: str, name: str, *fields: object, descriptors: Sequence[int] = ()) -> None:
+        self.said.append((loop, name, fields))
+
+    def tell(self, name: str, *fields: object) -> None:
+        self.told.append((name, *fields))
+
+    def is_blocked(self, loop: str) -> bool:
+        return loop in self.blocked
+
+    def log(self, line: str) -> None:
+        self.lines.append(line)
+
+    def join(self, *loops: tuple[str, int]) -> None:
+        for loop, incarnation in loops:
+            self.service.heard(loop, "join", [], self.now, self.wall)
+            self.service.attested(loop, incarnation, 5, self.now)
+
+    def of(self, loop: str, name: str) -> list[tuple[Any, ...]]:
+        return [fields for at, said, fields in self.said if (at, said) == (loop, name)]
+
+    def pass_time(self, milliseconds: int) -> None:
+        """Let time pass as the shell would: wake up whenever something is due."""
+        end = self.now + milliseconds
+        while (due := self.service.next_due(self.now)) <= end:
+            self.wall += max(0, due - self.now)
+            self.now = max(self.now, due)
+            self.service.tick(self.now, self.wall)
+        self.wall += end - self.now
+        self.now = end
+
+    def open(self, connection: int, client: Client) -> Any:
+        self.service.heard("primary", "challenge", [connection], self.now, self.wall)
+        data, signature = client.open(self.of("primary", "challenged")[-1][1])
+        before = len(self.said)
+        self.service.heard("primary", "open", [connection, data, signature], self.now, self.wall)
+        return self.said[before:]
