@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DIR ?= var
 
-.PHONY: help start test check lint types contract unit attacks bench bench-smoke clean-clone clean
+.PHONY: help start test check lint types contract unit attacks bench bench-peers bench-smoke clean-clone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -44,14 +44,21 @@ contract: $(VENV)/.dev ## the street of imports
 
 check: lint types contract test ## what .ci/run runs
 
-bench: $(VENV)/.dev ## measure us beside our peers and print ratios
-	@$(BIN)/python bench/run.py $(if $(ROW),--row $(ROW))
+$(VENV)/.bench: pyproject.toml $(VENV)/.dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]' || echo "bench: no peers from PyPI, the table names them"
+	@touch $@
 
-bench-smoke: $(VENV)/.dev ## the same in under a minute
-	@$(BIN)/python bench/run.py --smoke
+bench-peers: $(VENV)/.bench ## get the peers: PyPI into the environment, Debian's packages unpacked under bench/.peers
+	@$(BIN)/python bench/get_peers.py
+
+bench: bench-peers ## measure us beside our peers, print ratios, write JSON and a page (ROW=call, ROUNDS=9, LOAD=2)
+	@$(BIN)/python bench/run.py $(foreach row,$(ROW),--row $(row)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(LOAD),--load $(LOAD))
+
+bench-smoke: bench-peers ## the same in under a minute; a peer that is missing fails
+	@$(BIN)/python bench/run.py --smoke --strict
 
 clean-clone: ## what a stranger does first, on a fresh clone (needs PyPI and port 7443)
 	@tests/clean_clone.sh PYTHON=$(PYTHON)
 
 clean: ## remove what make made (not ./var)
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) bench/.peers build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

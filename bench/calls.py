@@ -1,49 +1,41 @@
-"""The row `call`: our component to component through the gate, and the raw broker of pyzmq."""
+"""The rows `call*`, our side: component -> gate -> component and back, measured inside the driver's own loop."""
 
 from __future__ import annotations
 
-import json
-import select
-import subprocess
-import sys
-from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
 
+from bench.call_peers import ANSWER_S, on_one_core, sample_of
 from bench.host import Host
-from bench.processes import child, cpu_ns
-from bench.row import Case, Sample
+from bench.processes import cpu_ns, threads
+from bench.row import Case, PeerMissing, Sample
 from tlsrt import Client
 
-RAW_BROKER = Path(__file__).resolve().parent / "peers" / "raw_broker.py"
-ANSWER_S = 30.0  # beyond the burst itself
-
-
-def sample_of(result: dict[str, Any], cpu: int) -> Sample:
-    """Turn what a driver or client measured, and the CPU ns of everybody, into a sample."""
-    return {
-        "rate": result["count"] / result["seconds"],
-        "p50_us": result["p50_us"],
-        "p99_us": result["p99_us"],
-        "cpu_us": cpu / 1000 / result["count"],
-    }
+ON_THE_PATH = ("primary", "secondary", "third")
+PRIORITY = 10
 
 
 class TlsrtCalls:
     """Asks the driver component over TLS for a burst; the driver measures."""
 
-    def __init__(self, client: Client, pids: Collection[int]) -> None:
+    def __init__(self, host: Host, client: Client) -> None:
+        self.host = host
         self._client = client
-        self._pids = pids
+        self._pids = host.pids()
 
     def burst(self, case: Case, seconds: float) -> Sample:
-        before = cpu_ns(self._pids)
+        before = cpu_ns(self._pids.values())
         result = self._client.call(
             "third/driver", "run", "secondary/echo", case.number("size"), case.number("outstanding"), seconds,
             timeout_s=seconds + ANSWER_S,
         )  # fmt: skip
-        return sample_of(result, cpu_ns(self._pids) - before)
+        return sample_of(result, cpu_ns(self._pids.values()) - before)
+
+    def path_pids(self) -> list[int]:
+        """The three processes that a call passes."""
+        return [self._pids[name] for name in ON_THE_PATH]
 
 
 @contextmanager
@@ -52,42 +44,29 @@ def open_tlsrt(folder: Path) -> Iterator[TlsrtCalls]:
     host.start()
     try:
         with Client(host.bundle) as client:
-            yield TlsrtCalls(client, host.pids().values())
+            yield TlsrtCalls(host, client)
     finally:
         host.stop()
 
 
-class TalkingPeer:
-    """Tells a client process the burst as a line of JSON, and reads its figures."""
-
-    def __init__(self, client: subprocess.Popen[bytes], pids: Collection[int]) -> None:
-        self._client = client
-        self._pids = pids
-
-    def burst(self, case: Case, seconds: float) -> Sample:
-        assert self._client.stdin is not None
-        assert self._client.stdout is not None
-        before = cpu_ns(self._pids)
-        self._client.stdin.write(json.dumps({**case.options, "seconds": seconds}).encode() + b"\n")
-        self._client.stdin.flush()
-        if not select.select([self._client.stdout], [], [], seconds + ANSWER_S)[0]:
-            raise RuntimeError("the peer hangs")
-        line = self._client.stdout.readline()
-        if not line:
-            raise RuntimeError("the peer has ended")
-        return sample_of(json.loads(line), cpu_ns(self._pids) - before)
+def real_time(pids: list[int]) -> None:
+    """Put all threads of these processes under SCHED_RR; what they fork is not: sched(7)."""
+    for thread in threads(pids):
+        try:
+            os.sched_setscheduler(thread, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(PRIORITY))
+        except PermissionError:
+            raise PeerMissing("SCHED_RR needs CAP_SYS_NICE: run as root") from None
 
 
-@contextmanager
-def open_raw_broker(folder: Path) -> Iterator[TalkingPeer]:
-    with ExitStack() as stack:
-        roles = [
-            stack.enter_context(
-                child(
-                    [sys.executable, str(RAW_BROKER), role, str(folder)],
-                    talk=role == "client", listen=role == "client", errors=folder / "errors",
-                )
-            )
-            for role in ("broker", "worker", "client")
-        ]  # fmt: skip
-        yield TalkingPeer(roles[-1], [role.pid for role in roles])
+def open_placed(*, rr: bool) -> Callable[[Path], AbstractContextManager[TlsrtCalls]]:
+    """Return what opens a host whose Primary, driver and echo are on one core, and under SCHED_RR if asked."""
+
+    @contextmanager
+    def opened(folder: Path) -> Iterator[TlsrtCalls]:
+        with open_tlsrt(folder) as calls:
+            on_one_core(calls.path_pids())
+            if rr:
+                real_time(calls.path_pids())
+            yield calls
+
+    return opened

@@ -1,4 +1,4 @@
-"""The command line of the bench: which rows, how long, beside what load; progress, tables and the JSON file."""
+"""The command line of the bench: which rows, how long, beside what load; progress, tables, JSON and the page."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.inside import run_inside
+from bench.inside import cases_of, run_inside
 from bench.machine import facts, load
 from bench.outside import run_row
+from bench.page import page
 from bench.processes import busy_loops
 from bench.report import LEGEND, document, table
 from bench.row import Row
 from bench.rows import ROWS
 
 RESULTS = Path(__file__).resolve().parent / "results"
-ROUNDS, SMOKE_ROUNDS = 9, 2
+ROUNDS, SMOKE_ROUNDS = 9, 1
 BAR = 24
 
 
 class Progress:
     """One line on standard error, rewritten; silent where nobody looks."""
 
-    def __init__(self, rows: Sequence[Row], rounds: int) -> None:
-        self._total = sum((rounds + 1) * len(row.cases) * len(row.contenders) for row in rows)
+    def __init__(self, steps: int) -> None:
+        self._total = max(1, steps)
         self._done = 0
         self._row = ""
         self._begin = time.monotonic()
@@ -60,34 +61,58 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the bench and return 0 if every row gave its figures; no figure is judged."""
     arguments = _parser().parse_args(argv)
     if arguments.inside:
-        name, rounds, seconds, folder = arguments.inside
-        run_inside(_named(name), int(rounds), float(seconds), Path(folder))
+        name, rounds, how, folder = arguments.inside
+        run_inside(_named(name), int(rounds), Path(folder), smoke=how == "smoke")
         return 0
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that everything is put away
     rows = [_named(name) for name in arguments.row] or list(ROWS)
-    rounds = arguments.rounds or (SMOKE_ROUNDS if arguments.smoke else ROUNDS)
-    about: dict[str, Any] = {**facts(), "rounds": rounds, "busy loops": arguments.load}
+    about: dict[str, Any] = {**facts(), "rounds": _rounds(arguments, None), "busy loops": arguments.load}
     print("\n".join(f"{title}: {value}" for title, value in about.items()), *LEGEND, sep="\n", end="\n\n", flush=True)
-    progress = Progress(rows, rounds)
+    results = _run(rows, arguments)
+    for path in _write({"about": about, "rows": results}, arguments.out):
+        print(f"written: {path}")
+    failed = any(result["problem"] for result in results)
+    missing = arguments.strict and any(result["skipped"] for result in results)
+    return 1 if failed or missing else 0
+
+
+def _run(rows: Sequence[Row], arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    smoke = arguments.smoke
+    progress = Progress(
+        sum((_rounds(arguments, row) + 1) * len(cases_of(row, smoke=smoke)) * len(row.contenders) for row in rows)
+    )
     results: list[dict[str, Any]] = []
-    with busy_loops(arguments.load):
-        for row in rows:
-            progress.row(row.name)
-            before = load()
-            outcome = run_row(row, rounds, row.smoke_burst_s if arguments.smoke else row.burst_s, progress.step)
-            progress.clear()
-            print(table(row, outcome), f"  load average: {before} before, {load()} after\n", sep="\n", flush=True)
-            results.append({**document(row, outcome), "load": {"before": before, "after": load()}})
-    path = _write({"about": about, "rows": results})
-    print(f"written: {path}")
-    return 1 if any(result["problem"] for result in results) else 0
+    for row in rows:
+        progress.row(row.name)
+        before = load()
+        begin = time.monotonic()
+        with busy_loops(arguments.load + row.load):
+            outcome = run_row(row, _rounds(arguments, row), progress.step, smoke=smoke)
+        spent = time.monotonic() - begin
+        progress.clear()
+        print(
+            table(row, outcome),
+            f"  load average: {before} before, {load()} after; {spent:.0f} s\n",
+            sep="\n",
+            flush=True,
+        )
+        results.append({**document(row, outcome), "load": {"before": before, "after": load(), "loops": row.load}})
+    return results
 
 
-def _write(content: dict[str, Any]) -> Path:
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
-    path.write_text(json.dumps(content, indent=1) + "\n")
-    return path
+def _rounds(arguments: argparse.Namespace, row: Row | None) -> int:
+    if arguments.rounds:
+        return int(arguments.rounds)
+    return SMOKE_ROUNDS if arguments.smoke else min(ROUNDS, row.rounds_max if row else ROUNDS)
+
+
+def _write(content: dict[str, Any], folder: Path) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    base = folder / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    paths = [base.with_suffix(".json"), base.with_suffix(".html")]
+    for path, text in zip(paths, (json.dumps(content, indent=1) + "\n", page(content)), strict=True):
+        path.write_text(text)
+    return paths
 
 
 def _named(name: str) -> Row:
@@ -99,7 +124,9 @@ def _parser() -> argparse.ArgumentParser:
     names = [row.name for row in ROWS]
     parser.add_argument("--row", action="append", default=[], choices=names, help="only this row (may be repeated)")
     parser.add_argument("--rounds", type=int, help=f"interleaved rounds of each row (default {ROUNDS})")
-    parser.add_argument("--smoke", action="store_true", help="short bursts and few rounds: under a minute")
+    parser.add_argument("--smoke", action="store_true", help="short bursts and one round: under a minute")
+    parser.add_argument("--strict", action="store_true", help="a peer that is missing is a failure (for CI)")
     parser.add_argument("--load", type=int, default=0, metavar="N", help="run so many busy loops beside it")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON file and the page")
     parser.add_argument("--inside", nargs=4, help=argparse.SUPPRESS)
     return parser

@@ -1,4 +1,4 @@
-"""Figures from samples: medians, spread, ratios of the same round. Pure."""
+"""Figures from samples: medians, spread, ratios of the same round, goals. Pure."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bench.row import Sample
+from bench.row import Goal, Row, Sample
 
 Round = dict[str, Sample]  # contender -> its sample
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What one row gave: case -> its rounds. `problem` says what ended it early."""
+    """What one row gave: case -> its rounds. `problem` says what ended it early.
+
+    `skipped` tells why a contender did not take part, or not to the end; `absent`, why it cannot do a case.
+    """
 
     rounds: dict[str, list[Round]] = field(default_factory=dict[str, list[Round]])
     skipped: dict[str, str] = field(default_factory=dict[str, str])
+    absent: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     problem: str = ""
 
     def add(self, case: str, number: int, contender: str, sample: Sample) -> None:
@@ -66,3 +70,24 @@ def ratios(rounds: Sequence[Round], ours: str, peer: str, metric: str) -> list[f
 def percentile(ordered: Sequence[float], part: float) -> float:
     """Return the value below which this part of an ordered sequence lies."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * part))]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A goal with the ratio that was measured for it; None where there is none."""
+
+    goal: Goal
+    text: str
+    ratio: Figure | None
+    met: bool | None
+
+
+def judge(row: Row, goal: Goal, outcome: Outcome) -> Judged:
+    """Compare a goal with what was measured. It is told, never asserted."""
+    metric = row.metric(goal.metric)
+    ours = row.contenders[0].name
+    ratio = figure(ratios(outcome.rounds.get(goal.case, []), ours, goal.peer, goal.metric))
+    text = f"{goal.case}: {metric.title} {'at least' if metric.more else 'at most'} {goal.bound:g}x {goal.peer}"
+    if ratio is None:
+        return Judged(goal, text, None, None)
+    return Judged(goal, text, ratio, ratio.median >= goal.bound if metric.more else ratio.median <= goal.bound)

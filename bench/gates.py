@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from bench.naive_gate import NaiveGate
 from bench.row import Case, Sample
-from tlsrt.channels.frame import Kind, correlation
-from tlsrt.loops.gate import Verdict
+from tlsrt.channels.frame import Kind, correlation, join_messages, split_message_untrusted
+from tlsrt.loops.gate import Origin, Verdict
 
 if TYPE_CHECKING:
     from support.world import World
@@ -38,15 +38,15 @@ class Timed(ABC):
     batch_max = 1000  # frames made at a time
 
     @abstractmethod
-    def prepare(self, size: int, count: int) -> Callable[[], None]:
-        """Return what passes `count` fresh frames of `size` bytes."""
+    def prepare(self, size: int, count: int, joined: int) -> Callable[[], None]:
+        """Return what passes `count` fresh frames of `size` bytes, so many of them joined in one message."""
 
     def burst(self, case: Case, seconds: float) -> Sample:
-        size = case.number("size")
-        count = max(10, min(self.batch_max, BATCH_BYTES // (size + 600))) // 2 * 2
+        size, joined = case.number("size"), case.number("joined")
+        count = max(10, min(self.batch_max, BATCH_BYTES // (size + 600))) // (2 * joined) * 2 * joined
         wall = cpu = frames = 0
         while wall < seconds * 1e9:
-            run = self.prepare(size, count)
+            run = self.prepare(size, count, joined)
             begin, used = time.perf_counter_ns(), time.process_time_ns()
             run()
             cpu += time.process_time_ns() - used
@@ -61,26 +61,58 @@ class OurGate(Timed):
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def prepare(self, size: int, count: int) -> Callable[[], None]:
+    def prepare(self, size: int, count: int, joined: int) -> Callable[[], None]:
         world = self._world
         body = os.urandom(size)
-        frames: list[tuple[bytes, str]] = []
-        for _ in range(count // 2):
-            request = world.request(CONSOLE, STORE, "get", body)
-            header = world.header(request)
-            name = correlation(header.session, header.seq)
-            reply = world.endpoints[STORE].seal_reply(Kind.REPLY, header, body, NOW + 10_000, correlation=name)
-            frames += [(request, CONSOLE), (reply, STORE)]
-        work = [(frame, world.origin(subject)) for frame, subject in frames]
-        check = world.gate.check_untrusted
-        passed: list[Verdict] = []
+        work: list[tuple[list[bytes], str]] = []
+        for _ in range(count // 2 // joined):
+            requests, replies = self._exchange(body, joined)
+            work += [(requests, CONSOLE), (replies, STORE)]
+        if joined > 1:
+            return self._joined([(join_messages(frames)[0], world.origin(subject)) for frames, subject in work])
+        return self._single([(frames[0], world.origin(subject)) for frames, subject in work])
+
+    def _exchange(self, body: bytes, count: int) -> tuple[list[bytes], list[bytes]]:
+        """Return so many requests, and the reply to each."""
+        world = self._world
+        requests = [world.request(CONSOLE, STORE, "get", body) for _ in range(count)]
+        headers = [world.header(request) for request in requests]
+        replies = [
+            world.endpoints[STORE].seal_reply(
+                Kind.REPLY, header, body, NOW + 10_000, correlation=correlation(header.session, header.seq)
+            )
+            for header in headers
+        ]
+        return requests, replies
+
+    def _single(self, work: list[tuple[bytes, Origin]]) -> Callable[[], None]:
+        check = self._world.gate.check_untrusted
+        refused: list[Verdict] = []
 
         def run() -> None:
             for frame, origin in work:
                 verdict = check(frame, origin, NOW)
                 if verdict.reason:
-                    passed.append(verdict)
-            assert not passed, passed[0].reason
+                    refused.append(verdict)
+            assert not refused, refused[0].reason
+
+        return run
+
+    def _joined(self, work: list[tuple[bytes, Origin]]) -> Callable[[], None]:
+        """Messages of several frames: split, each checked by itself, joined again for where they go."""
+        check = self._world.gate.check_untrusted
+        refused: list[Verdict] = []
+
+        def run() -> None:
+            for message, origin in work:
+                passed: list[bytes] = []
+                for frame in split_message_untrusted(message):
+                    verdict = check(frame, origin, NOW)
+                    if verdict.reason:
+                        refused.append(verdict)
+                    passed.append(frame)
+                join_messages(passed)
+            assert not refused, refused[0].reason
 
         return run
 
@@ -91,7 +123,7 @@ class BareAead(Timed):
     def __init__(self) -> None:
         self._key = AESGCM(AESGCM.generate_key(256))
 
-    def prepare(self, size: int, count: int) -> Callable[[], None]:
+    def prepare(self, size: int, count: int, joined: int) -> Callable[[], None]:
         seal, unseal = self._key.encrypt, self._key.decrypt
         sealed = [(nonce, seal(nonce, os.urandom(size), HEADER)) for nonce in (os.urandom(12) for _ in range(count))]
 
@@ -110,7 +142,7 @@ class Naive(Timed):
     def __init__(self) -> None:
         self._gate = NaiveGate()
 
-    def prepare(self, size: int, count: int) -> Callable[[], None]:
+    def prepare(self, size: int, count: int, joined: int) -> Callable[[], None]:
         frames = [self._gate.frame(os.urandom(size), NOW) for _ in range(count)]
         check = self._gate.check
 

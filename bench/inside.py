@@ -1,7 +1,8 @@
 """Inside the process of one row: contenders up, bursts interleaved, one line of JSON to stdout for each sample.
 
 Round by round every case is run by every contender in turn, so a ratio is always taken between bursts that ran
-within seconds of each other on the same cores. The first round warms up and is dropped.
+within seconds of each other on the same cores. The first round warms up and is dropped. A peer that fails is named
+and left out from then on; without us there is nothing to compare, so our own failure ends the row.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from bench.row import Case, Contender, PeerMissing, Row, Subject
+from bench.row import Case, CaseMissing, Contender, PeerMissing, Row, Subject
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
@@ -26,30 +28,51 @@ def emit(**fields: object) -> None:
     print(json.dumps(fields), flush=True)
 
 
-def run_inside(row: Row, rounds: int, seconds: float, folder: Path) -> None:
+def cases_of(row: Row, *, smoke: bool) -> Sequence[Case]:
+    """Return the cases of a run."""
+    return [case for case in row.cases if not smoke or not row.smoke_cases or case.name in row.smoke_cases]
+
+
+def run_inside(row: Row, rounds: int, folder: Path, *, smoke: bool) -> None:
     """Run a whole row; SIGTERM ends it in order, with everything that it started."""
     signal.signal(signal.SIGTERM, _end)
+    seconds = row.smoke_burst_s if smoke else row.burst_s
     with ExitStack() as stack:
-        up = [pair for contender in row.contenders if (pair := _open(contender, folder, stack))]
+        up = {one.name: subject for one in row.contenders if (subject := _open(one, row, folder, stack))}
         for number in range(-1, rounds):
-            for case in row.cases:
-                for contender, subject in up:
-                    _burst(number, case, contender, subject, seconds)
+            for case in cases_of(row, smoke=smoke):
+                for contender in row.contenders:
+                    if contender.name in up and not _burst(number, case, contender, up[contender.name], seconds):
+                        if contender is row.contenders[0]:
+                            sys.exit(1)
+                        del up[contender.name]
 
 
-def _open(contender: Contender, folder: Path, stack: ExitStack) -> tuple[Contender, Subject] | None:
+def _open(contender: Contender, row: Row, folder: Path, stack: ExitStack) -> Subject | None:
     own = folder / contender.name.replace(" ", "-")
     own.mkdir()
+    own.chmod(0o755)
     try:
-        return contender, stack.enter_context(contender.open(own))
+        return stack.enter_context(contender.open(own))
     except PeerMissing as missing:
         emit(skipped=contender.name, why=str(missing))
-        return None
+    except Exception as error:
+        if contender is row.contenders[0]:
+            sys.exit(f"{contender.name}: {type(error).__name__}: {error}")
+        emit(skipped=contender.name, why=f"does not start: {type(error).__name__}: {error}")
+    return None
 
 
-def _burst(number: int, case: Case, contender: Contender, subject: Subject, seconds: float) -> None:
+def _burst(number: int, case: Case, contender: Contender, subject: Subject, seconds: float) -> bool:
+    """Run and tell one burst; return False if the contender has failed."""
     try:
         sample = subject.burst(case, seconds)
+    except CaseMissing as missing:
+        emit(absent=contender.name, case=case.name, why=str(missing))
+        return True
     except Exception as error:
-        sys.exit(f"{contender.name}, {case.name}: {type(error).__name__}: {error}")
+        print(f"{contender.name}, {case.name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        emit(skipped=contender.name, why=f"failed in {case.name}: {type(error).__name__}: {error}")
+        return False
     emit(round=number, case=case.name, contender=contender.name, sample=sample)
+    return True

@@ -23,19 +23,19 @@ RUN = Path(__file__).resolve().with_name("run.py")
 LAST_WORDS = 600  # characters of stderr that are worth showing
 
 
-def run_row(row: Row, rounds: int, seconds: float, note: Callable[[], None]) -> Outcome:
+def run_row(row: Row, rounds: int, note: Callable[[], None], *, smoke: bool = False) -> Outcome:
     """Run a row in a process of its own; `note` is called at each sample."""
     outcome = Outcome()
     folder = Path(tempfile.mkdtemp(prefix="tlsrt-bench-"))
     folder.chmod(0o755)  # loops have uids of their own
     errors = folder / "errors"
-    argv = [sys.executable, str(RUN), "--inside", row.name, str(rounds), str(seconds), str(folder)]
+    argv = [sys.executable, str(RUN), "--inside", row.name, str(rounds), "smoke" if smoke else "full", str(folder)]
     try:
         with child(argv, listen=True, errors=errors) as process:
             for line in _lines(process, row.silence_s, outcome):
                 _take(json.loads(line), outcome)
                 note()
-            if not outcome.problem and process.wait(30):
+            if not outcome.problem and process.wait(60):
                 outcome.problem = errors.read_text()[-LAST_WORDS:].strip() or f"ended with {process.returncode}"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -60,6 +60,9 @@ def _lines(process: Popen[bytes], silence_s: float, outcome: Outcome) -> Iterato
 def _take(message: dict[str, object], outcome: Outcome) -> None:
     if "skipped" in message:
         outcome.skipped[str(message["skipped"])] = str(message["why"])
+        return
+    if "absent" in message:
+        outcome.absent.setdefault(str(message["case"]), {})[str(message["absent"])] = str(message["why"])
         return
     number, sample = message["round"], message["sample"]
     assert isinstance(number, int)

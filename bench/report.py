@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bench.figures import Figure, Outcome, Round, figure, ratios, values
+from bench.figures import Figure, Judged, Outcome, Round, figure, judge, ratios, values
 from bench.row import Contender, Metric, Row
 
 LEGEND = (
     "Cells: median of the rounds, +- half the distance of the quartiles; x = ours / this peer, median over the rounds.",
-    "More is better for rates, less for times, CPU and memory.",
+    "More is better for rates, less for times, CPU and memory. Goals are ratios of this run; none is asserted.",
 )
 
 
@@ -25,13 +25,16 @@ def table(row: Row, outcome: Outcome) -> str:
     cells = [["case", "", *(metric.title for metric in row.metrics)]]
     for case in row.cases:
         rounds = outcome.rounds.get(case.name, [])
+        if not rounds and case.name not in outcome.absent:
+            continue  # not in this run
         cells.append([case.name, ours.name, *(_cell(rounds, ours, metric) for metric in row.metrics)])
         for peer in peers:
-            if peer.name not in outcome.skipped:
-                cells.append(["", peer.name, *(_cell(rounds, peer, metric, ours) for metric in row.metrics)])
+            cells.append(["", peer.name, *(_cell(rounds, peer, metric, ours) for metric in row.metrics)])
     lines += [f"  {line}" for line in _aligned(cells)]
-    lines += [f"  goal: {goal}" for goal in row.goals]
-    lines += [f"  skipped {name}: {why}" for name, why in outcome.skipped.items()]
+    lines += [f"  {goal_line(judge(row, goal, outcome))}" for goal in row.goals if goal.case in outcome.rounds]
+    lines += [f"  missing {name}: {why}" for name, why in outcome.skipped.items()]
+    lines += [f"  missing {name}: {why}" for whys in outcome.absent.values() for name, why in whys.items()]
+    lines += [f"  note: {note}" for note in row.notes]
     if outcome.problem:
         lines.append(f"  PROBLEM: {outcome.problem}")
     return "\n".join(lines)
@@ -47,6 +50,15 @@ def _cell(rounds: Sequence[Round], contender: Contender, metric: Metric, ours: C
     text = f"{found.median:,.{metric.digits}f} +-{found.spread:.0%}"
     ratio = figure(ratios(rounds, ours.name, contender.name, metric.key)) if ours else None
     return f"{text} {_ratio(ratio)}" if ratio else text
+
+
+def goal_line(judged: Judged) -> str:
+    """Return a goal with its measure, in a line."""
+    if judged.ratio is None:
+        return f"goal: {judged.text}: not measured"
+    found = judged.ratio
+    spread = f"{_ratio(found)} (quartiles {found.low:.3g} to {found.high:.3g})"
+    return f"goal: {judged.text}: {spread}, {'met' if judged.met else 'MISSED'}"
 
 
 def _ratio(ratio: Figure) -> str:
@@ -71,8 +83,11 @@ def document(row: Row, outcome: Outcome) -> dict[str, Any]:
         "name": row.name,
         "about": row.about,
         "contenders": {contender.name: contender.note for contender in row.contenders},
-        "goals": list(row.goals),
+        "metrics": [asdict(metric) for metric in row.metrics],
+        "goals": [asdict(judge(row, goal, outcome)) for goal in row.goals],
+        "notes": list(row.notes),
         "skipped": outcome.skipped,
+        "absent": outcome.absent,
         "problem": outcome.problem,
         "cases": [
             {

@@ -1,4 +1,4 @@
-"""What a row of the bench is, as data: cases, contenders and the metrics that are compared.
+"""What a row of the bench is, as data: cases, contenders, the metrics that are compared, and the goals.
 
 One burst of one contender on one case gives one sample: metric -> value. The first contender is ours; every other
 one is a peer, and a ratio is always ours / peer of the same round.
@@ -18,6 +18,10 @@ Option = int | str
 
 class PeerMissing(Exception):
     """This peer cannot run on this machine; its sentence says why. The row goes on without it."""
+
+
+class CaseMissing(Exception):
+    """This peer cannot do this case; its sentence says why. It takes part in the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A figure of a sample: its key there, and its title with the unit.
+    """A figure of a sample: its key there, its title with the unit, and whether more of it is better.
 
     Rare events are told as their sum over all rounds, since a median would hide them.
     """
@@ -62,6 +66,17 @@ class Metric:
     title: str
     digits: int = 0
     total: bool = False
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A bound on the ratio ours / peer of a metric in one case: at least so much where more is better, else at most."""
+
+    case: str
+    metric: str
+    peer: str
+    bound: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,5 +90,12 @@ class Row:
     metrics: tuple[Metric, ...]
     burst_s: float = 0.4
     smoke_burst_s: float = 0.1
+    smoke_cases: tuple[str, ...] = ()  # all of them, unless named
+    rounds_max: int = 1000  # for rows whose bursts are long
     silence_s: float = 60.0  # a burst that gives no sample for so long hangs, and ends its row
-    goals: tuple[str, ...] = ()
+    load: int = 0  # busy loops beside it, besides those that were asked for
+    goals: tuple[Goal, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def metric(self, key: str) -> Metric:
+        return next(metric for metric in self.metrics if metric.key == key)

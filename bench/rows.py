@@ -2,35 +2,96 @@
 
 from __future__ import annotations
 
-from bench import calls, gates, processes_memory, starts
-from bench.row import Case, Contender, Metric, Row
+from bench import call_peers, calls, gates, processes_memory, starts
+from bench.row import Case, Contender, Goal, Metric, Row
 
 _SIZES = (("64 B", 64), ("1 KiB", 1024), ("64 KiB", 65536))
 _PROCESSES = ("launcher", "supervisor", "authority", "primary", "secondary", "third", "forth", "external", "total")
+
+
+def _calls(*sizes: tuple[str, int]) -> tuple[Case, ...]:
+    return tuple(
+        Case(f"{title}, {outstanding} outstanding", {"size": size, "outstanding": outstanding})
+        for title, size in sizes
+        for outstanding in (1, 64)
+    )
+
+
+_CALL_METRICS = (
+    Metric("rate", "calls/s", more=True), Metric("p50_us", "p50 us"), Metric("p99_us", "p99 us"),
+    Metric("cpu_us", "CPU us/call", 1),
+)  # fmt: skip
+_RAW = Contender("raw pyzmq broker", call_peers.open_broker("raw"), "no security; CPU of its 3 processes")
+_PROXY = Contender("zmq.proxy in C", call_peers.open_broker("proxy"), "no security; libzmq's own proxy")
+_CURVE = Contender("CurveZMQ broker", call_peers.open_broker("curve"), "transport security on both hops only")
+_GRPC = Contender("gRPC", call_peers.open_grpc, "unary, unix socket, no security; no broker between")
+_DBUS_DAEMON = Contender("dbus-daemon", call_peers.open_dbus_daemon, "no security of frames; both ends dbus-fast")
+_DBUS_BROKER = Contender("dbus-broker", call_peers.open_dbus_broker, "no security of frames; both ends dbus-fast")
+_RAW_PLACED = Contender(
+    "raw on one core", call_peers.open_broker("raw", placed=True), "the raw broker, placed likewise"
+)
+_CALL_NOTE = "with 64 outstanding tlsrt coalesces what one turn brought for the same loop; none of the peers does"
 
 ROWS: tuple[Row, ...] = (
     Row(
         name="call",
         about="component -> gate -> component and back; the same bytes echoed",
-        cases=tuple(
-            Case(f"{title}, {outstanding} outstanding", {"size": size, "outstanding": outstanding})
-            for title, size in _SIZES
-            for outstanding in (1, 64)
-        ),
+        cases=_calls(*_SIZES),
         contenders=(
             Contender("tlsrt", calls.open_tlsrt, "full security; msgpack arguments; CPU of the whole runtime"),
-            Contender("raw pyzmq broker", calls.open_raw_broker, "no security, no msgpack; CPU of its 3 processes"),
+            _RAW, _PROXY, _CURVE, _GRPC, _DBUS_DAEMON, _DBUS_BROKER,
         ),
-        metrics=(
-            Metric("rate", "calls/s"), Metric("p50_us", "p50 us"), Metric("p99_us", "p99 us"),
-            Metric("cpu_us", "CPU us/call", 1),
+        metrics=_CALL_METRICS,
+        burst_s=0.3,
+        smoke_cases=("64 B, 1 outstanding", "64 B, 64 outstanding"),
+        goals=(
+            Goal("64 B, 64 outstanding", "rate", _RAW.name, 4.0),
+            Goal("64 B, 64 outstanding", "rate", _PROXY.name, 2.0),
+            Goal("64 B, 64 outstanding", "rate", _GRPC.name, 35.0),
+            Goal("1 KiB, 64 outstanding", "rate", _RAW.name, 2.5),
+            Goal("64 KiB, 64 outstanding", "rate", _RAW.name, 0.9),
+            Goal("64 B, 1 outstanding", "rate", _RAW.name, 1.0),
         ),
-        goals=("1 KiB, 64 outstanding: calls/s at least 0.50x the raw broker",),
+        notes=(_CALL_NOTE,),
+    ),
+    Row(
+        name="call-placed",
+        about="the same with Primary and both loops of ours on one core; peers as they are, and raw placed likewise",
+        cases=_calls(_SIZES[0]),
+        contenders=(
+            Contender("tlsrt on one core", calls.open_placed(rr=False), "three processes of the path on one core"),
+            _RAW, _RAW_PLACED, _DBUS_BROKER,
+        ),
+        metrics=_CALL_METRICS,
+        burst_s=0.3,
+        smoke_cases=("64 B, 1 outstanding",),
+        goals=(
+            Goal("64 B, 1 outstanding", "rate", _RAW.name, 2.0),
+            Goal("64 B, 1 outstanding", "rate", _DBUS_BROKER.name, 1.2),
+        ),
+    ),
+    Row(
+        name="call-loaded",
+        about="the same beside two busy loops, ours on one core under SCHED_RR",
+        cases=_calls(_SIZES[0]),
+        contenders=(
+            Contender("tlsrt real-time", calls.open_placed(rr=True), "one core, SCHED_RR, from outside by the bench"),
+            _RAW, _PROXY, _GRPC, _DBUS_BROKER,
+        ),
+        metrics=_CALL_METRICS,
+        burst_s=0.3,
+        smoke_cases=("64 B, 1 outstanding",),
+        load=2,
+        goals=(Goal("64 B, 1 outstanding", "p99_us", _RAW.name, 0.05),),
+        notes=("the peers run as everybody runs them, without a real-time priority",),
     ),
     Row(
         name="gate",
         about="one frame through Gate.check_untrusted in process (requests and replies in turn)",
-        cases=tuple(Case(title, {"size": size}) for title, size in (_SIZES[0], _SIZES[2])),
+        cases=(
+            *(Case(title, {"size": size, "joined": 1}) for title, size in (_SIZES[0], _SIZES[2])),
+            Case("64 B, coalesced", {"size": 64, "joined": 16}),
+        ),
         contenders=(
             Contender("tlsrt gate", gates.open_gate, "bodies pass unopened"),
             Contender("two AEAD calls", gates.open_bare, "AES-256-GCM: open the body, seal it again; nothing else"),
@@ -39,7 +100,13 @@ ROWS: tuple[Row, ...] = (
         metrics=(Metric("ns", "ns/frame"), Metric("cpu_ns", "CPU ns/frame")),
         burst_s=0.1,
         smoke_burst_s=0.03,
-        goals=("at most 2.0x two AEAD calls at 64 B and 64 KiB; at most 0.025x naive",),
+        goals=tuple(
+            Goal(case, "ns", peer, bound)
+            for case, peer, bound in (
+                ("64 B", "two AEAD calls", 2.0), ("64 KiB", "two AEAD calls", 2.0), ("64 B", "naive gate", 0.025),
+                ("64 B, coalesced", "two AEAD calls", 0.5),
+            )
+        ),
     ),
     Row(
         name="start",
@@ -54,7 +121,6 @@ ROWS: tuple[Row, ...] = (
             Metric("active_ms", "active ms", 1), Metric("answer_ms", "answer ms", 1), Metric("cpu_ms", "CPU ms"),
             Metric("lost", "lost calls", total=True),
         ),
-        goals=("start to active under 0.6 s",),
     ),
     Row(
         name="memory",
