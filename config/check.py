@@ -42,7 +42,10 @@ def shown(text: str) -> str:
 
 
 class Checker:
-    """Judges one file. `marks` tells where each key of the result stands: path of keys -> (line, column)."""
+    """Judges one file. `marks` tells where each key of the result stands: path of keys -> (line, column).
+
+    An entry of a list has its index as key.
+    """
 
     def __init__(self, problems: Problems) -> None:
         self.problems = problems
@@ -111,6 +114,11 @@ class Checker:
             return BAD
         if field.pattern and not re.fullmatch(field.pattern, node.text):
             return self._bad(node, f"{name} must be {field.says}, not {shown(node.text)}")
+        try:
+            if field.parse is not None:
+                field.parse(node.text)
+        except ValueError as error:
+            return self._bad(node, str(error))
         return node.text
 
     def _within(self, node: Node, field: Field, size: float, name: str, unit: str) -> bool:
@@ -130,6 +138,8 @@ class Checker:
             if field.word:
                 return self._bad(node, f'{name} must have a list of methods, or "{field.word}" for all')
             return self._wrong_kind(node, field, name)
+        for index, item in enumerate(node.items):
+            self.marks[(*where, str(index))] = (item.line, item.column)
         values = [self.check(item, field.item, (*where[:-1], f"an entry of {name}")) for item in node.items]
         return values if self._within(node, field, len(values), name, " entries") else BAD
 

@@ -15,7 +15,7 @@ from typing import Literal
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Protocol = Literal["tcp", "udp"]
 
-_FORM = re.compile(
+FORM = re.compile(
     r"(?:(\*)|\[([0-9A-Fa-f:.]+)\](/\d{1,3})?|([^\s\[\]:/]+)(/\d{1,2})?):(?:(\*)|(\d{1,5})(?:-(\d{1,5}))?)(?:/(tcp|udp))?"
 )
 SAYS = "an egress rule, ADDRESS[/PREFIX]:PORT[-PORT][/udp], such as 192.0.2.7:443, [2001:db8::]/32:443 or *:123/udp"
@@ -42,7 +42,7 @@ class EgressRule:
 
 def parse_egress(text: str) -> EgressRule:
     """Return the rule that a text says. Raises ValueError with a sentence for people."""
-    match = _FORM.fullmatch(text)
+    match = FORM.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not {SAYS}")
     any_host, six, six_prefix, four, four_prefix, any_port, first, last, protocol = match.groups()

@@ -7,10 +7,11 @@ that each is written once. A Field says the kind of a value, its bounds, and a s
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tlsrt.config.egress import FORM, SAYS, parse_egress
 from tlsrt.config.schema import DoorConfig, LimitsConfig, LoopConfig, SandboxConfig
 
 Kind = Literal["text", "integer", "number", "boolean", "path", "list", "map", "table", "free"]
@@ -35,6 +36,7 @@ class Field:
     most: float | None = None
     pattern: str = ""  # of a text, or of the keys of a map
     says: str = ""  # the pattern in words
+    parse: Callable[[str], object] | None = None  # of a text: raises ValueError with a sentence for what it cannot be
     choices: tuple[str | int, ...] = ()
     word: str = ""  # a list may be this one word instead
     item: Field | None = None  # of a list or map
@@ -116,20 +118,111 @@ DOOR = Field(
     },
 )
 
+WHY = Field(kind="text", about="Why, for whoever reads this next.", required=True, least=3, most=1000)
+EGRESS = Field(
+    kind="list",
+    about="Hosts and ports that may be reached; nothing else can be. An empty list is the default.",
+    default=[],
+    most=64,
+    item=Field(
+        kind="table",
+        about="Some hosts and ports, and the reason.",
+        fields={
+            "to": Field(
+                kind="list",
+                about="Rules, ADDRESS[/PREFIX]:PORT[-PORT][/udp]; addresses and not names, * for any.",
+                required=True,
+                least=1,
+                most=64,
+                item=Field(kind="text", about="A rule.", pattern=FORM.pattern, says=SAYS, parse=parse_egress, most=64),
+            ),
+            "why": WHY,
+        },
+    ),
+)
+
 LOOP = Field(
     kind="table",
     about="What one loop may touch and how much.",
     nullable=True,
     fields={
         "network": Field(
-            kind="boolean", about="Keep the host's network (external: true, every other loop: false).", default=None
+            kind="boolean",
+            about="Keep the host's network namespace. Without a word: if an egress rule or a component needs it.",
+            default=None,
         ),
+        "egress": EGRESS,
         "read": Field(
             kind="list", about="More folders that it may read.", default=[], most=64, item=_path("A folder.")
         ),
         "memory_mb": _count("Memory, MiB.", _LOOP["memory_mb"], 64, 1048576),
         "open_files": _count("Open descriptors.", _LOOP["open_files"], 32, 65536),
         "file_size_mb": _count("Size of one file it writes, MiB.", _LOOP["file_size_mb"], 0, 1048576),
+        "processes": _count("Threads and processes.", _LOOP["processes"], 8, 65536),
+    },
+)
+
+NEEDS = Field(
+    kind="table",
+    about="What the component needs beyond what every loop has.",
+    fields={
+        "read": Field(kind="list", about="Folders that it may read.", default=[], most=64, item=_path("A folder.")),
+        "proc": Field(kind="boolean", about="A /proc of its loop's own processes, read-only.", default=False),
+        "sys": Field(kind="boolean", about="The host's /sys, read-only.", default=False),
+        "write": Field(
+            kind="list",
+            about="Folders of the host that it may write, by its loop's uid; no other loop may have them.",
+            default=[],
+            most=16,
+            item=Field(
+                kind="table",
+                about="A folder, and the reason.",
+                fields={
+                    "path": Field(
+                        kind="path",
+                        about="The folder, absolute.",
+                        required=True,
+                        pattern=r"/[^/].*",
+                        says="an absolute path, such as /srv/pictures",
+                        most=1024,
+                    ),
+                    "why": WHY,
+                },
+            ),
+        ),
+        "egress": EGRESS,
+        "calls": Field(
+            kind="list",
+            about="More system calls. What would undo the sandbox cannot be asked for.",
+            default=[],
+            most=64,
+            item=Field(
+                kind="table",
+                about="Some system calls, and the reason.",
+                fields={
+                    "calls": Field(
+                        kind="list",
+                        about="Their names.",
+                        required=True,
+                        least=1,
+                        most=64,
+                        item=Field(kind="text", about="A name.", pattern="[a-z0-9_]{1,40}", says="a system call"),
+                    ),
+                    "when": Field(
+                        kind="list",
+                        about="Conditions on arguments that must all hold, such as `arg1 in F_GETLK F_SETLK`.",
+                        default=[],
+                        most=6,
+                        item=Field(kind="text", about="A condition.", least=8, most=400),
+                    ),
+                    "why": WHY,
+                },
+            ),
+        ),
+        "memory_mb": _count("Memory on top of its loop's, MiB.", 0, 0, 1048576),
+        "open_files": _count("Open descriptors on top of its loop's.", 0, 0, 65536),
+        "file_size_mb": _count("Size of one file it writes, MiB; the largest of its loop counts.", 0, 0, 1048576),
+        "processes": _count("Threads on top of its loop's.", 0, 0, 65536),
     },
 )
 
@@ -154,6 +247,7 @@ COMPONENT = Field(
             says="an option name",
             item=Field(kind="free", about="Any plain value."),
         ),
+        "needs": NEEDS,
     },
 )
 

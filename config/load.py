@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tlsrt.config import defaults, fields
 from tlsrt.config.check import BAD, Checker, nearest
 from tlsrt.config.document import Problems, read_document
+from tlsrt.config.egress import parse_egress
 from tlsrt.config.files import read_bounded
 from tlsrt.config.schema import (
     DEFAULT_LOOPS,
+    CallsConfig,
     ClientConfig,
     ComponentConfig,
     Config,
     DoorConfig,
+    EgressConfig,
     KeySource,
     LimitsConfig,
     LoopConfig,
+    NeedsConfig,
     PolicyRule,
     SandboxConfig,
+    WriteConfig,
 )
 from tlsrt.errors import ConfigError
 
+_MORE = ("memory_mb", "open_files", "file_size_mb", "processes")
 MAX_FILE_BYTES = 1 << 20
 Tree = Mapping[str, Any]
+Marks = Mapping[tuple[str, ...], tuple[int, int]]
+Place = Callable[..., str]  # path of keys -> FILE:LINE:COL
 
 
 def load_config(path: Path) -> Config:
@@ -48,7 +56,7 @@ def parse_config(data: bytes, path: Path) -> Config:
         _check_names(tree, checker)
         _check_boot_token(tree, Path(os.path.abspath(path)), checker)
     problems.raise_if_any()
-    return _config(tree, Path(os.path.abspath(path)))
+    return _config(tree, Path(os.path.abspath(path)), checker.marks)
 
 
 def _read(path: Path) -> bytes:
@@ -90,6 +98,22 @@ def _check_names(tree: Tree, checker: Checker) -> None:
         if seen.setdefault(_sides(line), line) != line:
             checker.problems.add(*checker.marks["policy", line], f"{line}: this policy line is here twice")
     _check_fingerprints(tree, checker)
+    _check_networks(tree, checker)
+
+
+def _check_networks(tree: Tree, checker: Checker) -> None:
+    """Add a problem for every egress rule of a loop that is told to have no network."""
+    without = {
+        name for name, loop in tree.get("loops", {}).items() if isinstance(loop, dict) and not loop.get("network", True)
+    }
+    wishes: list[tuple[tuple[str, ...], str, Tree]] = [(("loops", name), name, tree["loops"][name]) for name in without]
+    for address, component in tree.get("components", {}).items():
+        if isinstance(component, dict) and address.partition("/")[0] in without:
+            wishes.append((("components", address, "needs"), address.partition("/")[0], component.get("needs", {})))
+    for where, loop, wish in wishes:
+        if wish.get("egress"):
+            sentence = f"egress needs a network: remove `network: false` of loop {loop}, or these rules"
+            checker.problems.add(*checker.marks[(*where, "egress")], sentence)
 
 
 def _check_component(
@@ -165,7 +189,7 @@ def _check_boot_token(tree: Tree, path: Path, checker: Checker) -> None:
 # The tree to values
 
 
-def _config(tree: Tree, path: Path) -> Config:
+def _config(tree: Tree, path: Path, marks: Marks) -> Config:
     folder = path.parent
     return Config(
         path=path,
@@ -178,7 +202,7 @@ def _config(tree: Tree, path: Path) -> Config:
         log_dir=folder / tree.get("log_dir", "log"),
         door=_door(tree["door"], folder),
         loops=_loops(tree.get("loops", {}), folder),
-        components=_components(tree.get("components", {})),
+        components=_components(tree.get("components", {}), folder, lambda *where: _place(path, marks, where)),
         policy=defaults.POLICY
         + tuple(PolicyRule(*_sides(line), tuple(m)) for line, m in tree.get("policy", {}).items()),
         clients=tuple(
@@ -209,22 +233,52 @@ def _loops(tree: Tree, folder: Path) -> tuple[LoopConfig, ...]:
 
 def _loop(name: str, tree: Tree, folder: Path) -> LoopConfig:
     read = tuple(folder / path for path in tree.get("read", ()))
-    settings: dict[str, Any] = {"name": name, "network": name == "external", **tree, "read": read}
+    settings: dict[str, Any] = {"name": name, **tree, "read": read, "egress": _egress(tree)}
     return LoopConfig(**settings)
 
 
-def _components(tree: Tree) -> tuple[ComponentConfig, ...]:
+def _egress(tree: Tree) -> tuple[EgressConfig, ...]:
+    entries = tree.get("egress", ())
+    return tuple(EgressConfig(tuple(parse_egress(text) for text in one["to"]), one["why"]) for one in entries)
+
+
+def _components(tree: Tree, folder: Path, place: Place) -> tuple[ComponentConfig, ...]:
     builtin = {component.address: component for component in defaults.COMPONENTS}
     names = [*builtin, *(address for address in tree if address not in builtin)]
-    made = (_component(address, tree.get(address, {}), builtin.get(address)) for address in names)
+    made = (_component(address, tree.get(address, {}), builtin.get(address), folder, place) for address in names)
     return tuple(component for component in made if component is not None)
 
 
-def _component(address: str, tree: Tree | None, builtin: ComponentConfig | None) -> ComponentConfig | None:
+def _component(
+    address: str, tree: Tree | None, builtin: ComponentConfig | None, folder: Path, place: Place
+) -> ComponentConfig | None:
     if tree is None:
         return None
     loop, name = address.split("/")
+    needs = _needs(tree.get("needs", {}), folder, lambda *where: place("components", address, "needs", *where))
     options = tree.get("options", {})
     if builtin and "class" not in tree:
-        return ComponentConfig(loop, name, builtin.class_path, options, builtin=True)
-    return ComponentConfig(loop, name, tree["class"], options)
+        return ComponentConfig(loop, name, builtin.class_path, options, builtin=True, needs=needs)
+    return ComponentConfig(loop, name, tree["class"], options, needs=needs)
+
+
+def _needs(tree: Tree, folder: Path, place: Place) -> NeedsConfig:
+    plain = {name: tree[name] for name in ("proc", "sys", *_MORE) if name in tree}
+    return NeedsConfig(
+        **plain,
+        read=tuple(folder / path for path in tree.get("read", ())),
+        write=tuple(
+            WriteConfig(Path(one["path"]), one["why"], place("write", str(index)))
+            for index, one in enumerate(tree.get("write", ()))
+        ),
+        egress=_egress(tree),
+        calls=tuple(
+            CallsConfig(tuple(one["calls"]), one["why"], tuple(one.get("when", ())), place("calls", str(index)))
+            for index, one in enumerate(tree.get("calls", ()))
+        ),
+    )
+
+
+def _place(path: Path, marks: Marks, where: tuple[str, ...]) -> str:
+    line, column = marks[where]
+    return f"{path}:{line}:{column}"

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from tlsrt.config.egress import EgressRule
+
 DEFAULT_LOOPS = ("primary", "secondary", "third", "forth", "external")
 
 
@@ -35,14 +37,58 @@ class DoorConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class EgressConfig:
+    """Hosts and ports of the network that may be reached, and the operator's reason."""
+
+    to: tuple[EgressRule, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteConfig:
+    """A folder of the host that may be written, at the same path inside, and the operator's reason."""
+
+    path: Path
+    why: str
+    where: str = field(default="", compare=False)  # FILE:LINE:COL, for what only the sandbox can judge
+
+
+@dataclass(frozen=True, slots=True)
+class CallsConfig:
+    """More system calls, perhaps only with some arguments (see `sandbox/policy.py`), and the operator's reason."""
+
+    calls: tuple[str, ...]
+    why: str
+    when: tuple[str, ...] = ()
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsConfig:
+    """What a component needs beyond what every loop has; limits are added to those of its loop."""
+
+    read: tuple[Path, ...] = ()
+    proc: bool = False
+    sys: bool = False
+    write: tuple[WriteConfig, ...] = ()
+    egress: tuple[EgressConfig, ...] = ()
+    calls: tuple[CallsConfig, ...] = ()
+    memory_mb: int = 0
+    open_files: int = 0
+    file_size_mb: int = 0  # of one file: the largest wish counts
+    processes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ComponentConfig:
-    """One component: its address loop/name, the class module:Class, and its options."""
+    """One component: its address loop/name, the class module:Class, its options, and what it needs."""
 
     loop: str
     name: str
     class_path: str  # "package.module:Class"
     options: Mapping[str, object] = field(default_factory=dict[str, object])
     builtin: bool = False
+    needs: NeedsConfig = NeedsConfig()
 
     @property
     def address(self) -> str:
@@ -54,11 +100,13 @@ class LoopConfig:
     """One loop process: what it may touch and how much."""
 
     name: str
-    network: bool = False  # keep the host's network namespace
+    network: bool | None = None  # keep the host's network namespace; None: if egress rules or components need it
+    egress: tuple[EgressConfig, ...] = ()
     read: tuple[Path, ...] = ()  # more folders, bound read-only
     memory_mb: int = 512
     open_files: int = 256
     file_size_mb: int = 256
+    processes: int = 64  # threads too
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,11 @@ import resource
 import select
 import signal
 import stat
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from tlsrt.config.egress import EgressRule
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox import landlock, seccomp, syscalls
 from tlsrt.sandbox.policy_files import filter_digests, filters_for
@@ -170,6 +171,20 @@ def _landlock_sealed(profile: Profile, context: Context) -> bytes:
     return landlock.apply_rules(landlock_rules(profile, context.applied, sealed=True))
 
 
+_MOST_PORTS = 64  # one rule each; a wider range is left to the egress rules alone
+
+
+def connect_ports(egress: Iterable[EgressRule]) -> frozenset[int] | None:
+    """Return the TCP ports that egress rules name, whatever the address; None if they are too many to list."""
+    ports: set[int] = set()
+    for rule in egress:
+        if rule.protocol == "tcp":
+            if rule.last_port - rule.first_port >= _MOST_PORTS:
+                return None
+            ports.update(range(rule.first_port, rule.last_port + 1))
+    return frozenset(ports) if len(ports) <= _MOST_PORTS else None
+
+
 def landlock_rules(profile: Profile, applied: Collection[str], *, sealed: bool) -> landlock.Rules:
     """Return what a process may open, before the seal its code too; `applied` tells if it has a root of its own."""
     has_root = "mount_namespace" in applied
@@ -182,18 +197,17 @@ def landlock_rules(profile: Profile, applied: Collection[str], *, sealed: bool) 
     for host, inside in profile.write:
         rights = landlock.CHANNEL if inside == "/channel" else landlock.STATE
         paths.append((inside if has_root else os.fspath(host), rights))
-    ports = None if profile.network else frozenset[int]()  # which ports a network loop may use is not listed yet
-    return landlock.Rules(tuple(paths), ports, ports)
+    return landlock.Rules(tuple(paths), frozenset(), connect_ports(profile.egress))
 
 
 def _seccomp(profile: Profile, context: Context) -> bytes:
-    seccomp.install(filters_for(profile.name, network=profile.network, pid=os.getpid()).importing)
-    return filter_digests(profile.name, network=profile.network)[0]
+    seccomp.install(filters_for(profile.policy, pid=os.getpid()).importing)
+    return filter_digests(profile.policy)[0]
 
 
 def _seccomp_sealed(profile: Profile, context: Context) -> bytes:
-    seccomp.install_at(filters_for(profile.name, network=profile.network, pid=os.getpid()).seal.address)
-    return filter_digests(profile.name, network=profile.network)[1]
+    seccomp.install_at(filters_for(profile.policy, pid=os.getpid()).seal.address)
+    return filter_digests(profile.policy)[1]
 
 
 LAYERS: tuple[Layer, ...] = (

@@ -26,16 +26,19 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from tlsrt.config.check import nearest
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.bpf import ALLOW, KILL_PROCESS, LOW_32, Case, Check, Rule, assemble, errno_action
 from tlsrt.sandbox.constants import CONSTANTS
+from tlsrt.sandbox.lines import EgressLine, LimitLine, Line
 from tlsrt.sandbox.numbers import NUMBERS
 
 REFUSED = errno_action(errno.EPERM)
 ABSENT = errno_action(errno.ENOSYS)
 _SELF, _SEAL = -1, -2  # stand for our own pid, and for the address of the last filter, until a filter is made
 _SPECIAL = {"self": _SELF, "null": 0, "seal": _SEAL}
-_LISTS = ("allow", "import", "enosys", "kill")
+CALLS = frozenset(name for numbers in NUMBERS.values() for name in numbers)
+LISTS = ("allow", "import", "enosys", "kill")
 _CONDITION = re.compile(r"arg([0-5])(?: & (\w+))? (in|lacks|has|is) (\w+(?: \w+)*)")
 
 
@@ -58,18 +61,33 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Never:
+    """Calls that nobody can ask for: those that fit the entry's conditions, or all that do not keep to them."""
+
+    entry: Entry
+    is_unless: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """One file: the entries of each list, and the parts it extends."""
+    """One file: the entries of each list of calls, its other lines by section, and the parts it extends.
+
+    Compared by identity, since a file is read once: composed policies are remembered by their parts.
+    """
 
     name: str
     about: str
     extends: tuple[str, ...]
     lists: Mapping[str, tuple[Entry, ...]]
+    lines: Mapping[str, tuple[Line, ...]]
+    egress: tuple[EgressLine, ...] = ()
+    limits: tuple[LimitLine, ...] = ()
+    never: tuple[Never, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Policy:
-    """A composed policy: every entry of every part, base first."""
+    """A composed policy: every entry of every part, base first. Compared by identity, as filters are remembered."""
 
     name: str
     lists: Mapping[str, tuple[Entry, ...]]
@@ -86,19 +104,12 @@ class Policy:
         ]
 
 
-def parse_part(name: str, document: Any) -> Part:
-    """Return the part in a document as YAML gives it. Raises SandboxError naming the part and the entry."""
-    if not isinstance(document, dict) or not isinstance(document.get("about"), str):
-        raise _wrong(name, "it must be a map with the text `about`")
-    if unknown := sorted(set(document) - {"about", "extends", *_LISTS}):
-        raise _wrong(name, f"{unknown[0]} has no meaning")
-    lists = {kind: tuple(_entry(name, kind, value) for value in document.get(kind, ())) for kind in _LISTS}
-    return Part(name, document["about"], tuple(document.get("extends", ())), lists)
+EMPTY_POLICY = Policy("", dict.fromkeys(LISTS, ()))
 
 
 def compose(name: str, parts: Sequence[Part]) -> Policy:
     """Return the policy of these parts, a part after those it extends. Raises SandboxError for a contradiction."""
-    policy = Policy(name, {kind: tuple(entry for part in parts for entry in part.lists[kind]) for kind in _LISTS})
+    policy = Policy(name, {kind: tuple(entry for part in parts for entry in part.lists[kind]) for kind in LISTS})
     killed = {call for entry in policy.lists["kill"] for call in entry.calls}
     absent = {call for entry in policy.lists["enosys"] for call in entry.calls}
     if both := sorted(killed & absent):
@@ -145,7 +156,8 @@ def _resolved(check: Check, pid: int, seal: int) -> Check:
     return Check(check.argument, (seal,), wide=True) if check.values == (_SEAL,) else check
 
 
-def _entry(part: str, kind: str, value: Any) -> Entry:
+def parse_entry(part: str, kind: str, value: Any) -> Entry:
+    """Return one entry of a list of calls. Raises SandboxError naming the part."""
     if not isinstance(value, dict) or set(value) - {"calls", "when", "why"}:
         raise _wrong(part, f"an entry of {kind} must be a map of calls, why and perhaps when: {value}")
     calls, when, why = value.get("calls"), value.get("when", []), value.get("why")
@@ -153,9 +165,9 @@ def _entry(part: str, kind: str, value: Any) -> Entry:
         raise _wrong(part, f"calls and when must be lists: {value}")
     if not isinstance(why, str) or not why.strip():
         raise _wrong(part, f"{calls[0]} has no reason: say why")
-    known = {name for numbers in NUMBERS.values() for name in numbers}
-    if unknown := [call for call in calls if call not in known]:
-        raise _wrong(part, f"there is no system call {unknown[0]}")
+    for call in calls:
+        if not isinstance(call, str) or call not in CALLS:
+            raise _wrong(part, f"there is no system call {call}{nearest(str(call), CALLS)}")
     if when and kind in ("enosys", "kill"):
         raise _wrong(part, f"{calls[0]}: a refusal has no conditions")
     return Entry(tuple(calls), tuple(when), tuple(_check(part, text) for text in when), " ".join(why.split()), part)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tlsrt.config.defaults import COMPONENTS
 from tlsrt.config.plain import read_plain
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.bpf import digest
-from tlsrt.sandbox.policy import Part, Policy, Stage, compose, parse_part, program_of
+from tlsrt.sandbox.parts import parse_part
+from tlsrt.sandbox.policy import Part, Policy, Stage, compose, program_of
 from tlsrt.sandbox.seccomp import Pinned, pin
 from tlsrt.sandbox.shelf import cache
 
@@ -19,13 +22,42 @@ DECLARED = "declared"
 NETWORK = "network"
 
 
-def policy_of(process: str, *, network: bool) -> Policy:
-    """Return the policy of the authority, or of a loop; one that an operator declared gets `declared`.
+def names_for(process: str, *, network: bool, components: Iterable[str] | None = None) -> tuple[str, ...]:
+    """Return the parts of the authority, or of a loop; one that an operator declared gets `declared`.
 
-    `network` says that the process keeps the host's network. Raises SandboxError for a file that is wrong.
+    `network` says that the process keeps the host's network, `components` are the addresses of its built-in components
+    (None: all that there are), each of which has a part for what only it needs.
     """
-    first = process if process in ("authority", *LOOPS) else DECLARED
-    return _policy(process, (first, NETWORK) if network else (first,))
+    if process == "authority":
+        return (process,)
+    if components is None:
+        components = [component.address for component in COMPONENTS if component.loop == process]
+    own = [part_of_component(address) for address in components]
+    return (process if process in LOOPS else DECLARED, *((NETWORK,) if network else ()), *own)
+
+
+def part_of_component(address: str) -> str:
+    """Return the name of the part for a built-in component."""
+    return f"components/{address.replace('/', '_')}"
+
+
+def parts_named(names: Iterable[str]) -> tuple[Part, ...]:
+    """Return these parts with all that they extend, each once and behind what it extends. Raises SandboxError."""
+    order: dict[str, Part] = {}
+    for name in names:
+        _collect(name, order, ())
+    return tuple(order.values())
+
+
+def policy_of(process: str, *, network: bool) -> Policy:
+    """Return the policy of a process with all of its built-in components. Raises SandboxError for a wrong file."""
+    return policy_from(process, parts_named(names_for(process, network=network)))
+
+
+@cache
+def policy_from(process: str, parts: tuple[Part, ...]) -> Policy:
+    """Return the policy of these parts, the same object for the same parts. Raises SandboxError."""
+    return compose(process, parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,41 +69,33 @@ class Filters:
 
 
 @cache
-def filters_for(process: str, *, network: bool, pid: int = 1) -> Filters:
+def filters_for(policy: Policy, *, pid: int = 1) -> Filters:
     """Return the filters of a process for this machine; `pid` is its own number, 1 in its own pid namespace.
 
     The supervisor asks before it forks, so that a child finds them made. Raises SandboxError.
     """
-    seal = pin(program_for(process, Stage.SEALED, network=network, pid=pid))
-    return Filters(program_for(process, Stage.IMPORTING, network=network, pid=pid, seal=seal.address), seal)
+    seal = pin(program_for(policy, Stage.SEALED, pid=pid))
+    return Filters(program_for(policy, Stage.IMPORTING, pid=pid, seal=seal.address), seal)
 
 
 @cache
-def program_for(process: str, stage: Stage, *, network: bool, pid: int = 1, seal: int = 0) -> bytes:
+def program_for(policy: Policy, stage: Stage, *, pid: int = 1, seal: int = 0) -> bytes:
     """Return one filter; `seal` is the address of the last one. Raises SandboxError."""
-    return program_of(policy_of(process, network=network), stage, os.uname().machine, pid, seal)
+    return program_of(policy, stage, os.uname().machine, pid, seal)
 
 
-def filter_digests(process: str, *, network: bool) -> tuple[bytes, bytes]:
+def filter_digests(policy: Policy) -> tuple[bytes, bytes]:
     """Return the digests of both filters, as they are with address and pid that are the same in every life.
 
     Raises SandboxError.
     """
-    first, second = (digest(program_for(process, stage, network=network)) for stage in Stage)
+    first, second = (digest(program_for(policy, stage)) for stage in Stage)
     return first, second
-
-
-@cache
-def _policy(process: str, names: tuple[str, ...]) -> Policy:
-    order: dict[str, Part] = {}
-    for name in names:
-        _collect(name, order, ())
-    return compose(process, list(order.values()))
 
 
 def _collect(name: str, order: dict[str, Part], path: tuple[str, ...]) -> None:
     if name in path:
-        raise SandboxError("seccomp", f"profile {name} extends itself: {' > '.join((*path, name))}")
+        raise SandboxError("profile", f"profile {name} extends itself: {' > '.join((*path, name))}")
     if name in order:
         return
     part = read_part(name)
@@ -87,5 +111,5 @@ def read_part(name: str) -> Part:
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
-        raise SandboxError("seccomp", f"cannot read the profile {file}: {error.strerror}") from error
+        raise SandboxError("profile", f"cannot read the profile {file}: {error.strerror}") from error
     return parse_part(name, read_plain(text, str(file)))

@@ -1,27 +1,34 @@
 """What one process may see and use, as a frozen value with a digest; nothing here acts.
 
-A profile is composed from a base, what the loop of that name needs (`NEEDS`), and what the configuration adds. The
-supervisor makes it before the fork; the child applies exactly it; attestation compares exactly it.
+A profile is composed from parts (`profiles/*.yaml`): a base, what the process of that name needs, one for each of its
+built-in components, and what the configuration asks for (`asked.py`). The supervisor makes it before the fork; the
+child applies exactly it; attestation compares exactly it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tlsrt.config.egress import EgressRule
 from tlsrt.config.schema import Config, LoopConfig
 from tlsrt.errors import ConfigError, SandboxError
-from tlsrt.sandbox.policy_files import filter_digests, filters_for
+from tlsrt.sandbox.asked import asked_parts, overlap, secrets, settings_of
+from tlsrt.sandbox.lines import CHANNEL, CODE, STATE, Line
+from tlsrt.sandbox.policy import EMPTY_POLICY, Part, Policy
+from tlsrt.sandbox.policy_files import (
+    filter_digests,
+    filters_for,
+    names_for,
+    part_of_component,
+    parts_named,
+    policy_from,
+)
 
-_MIB = 1 << 20
-_UNLIMITED_TASKS = 1024  # rootless: one uid for all, and before Linux 5.14 for all that the user runs
-_TASKS = 64
-_AUTHORITY_FILE_MIB = 256  # the audit log is the largest file that it writes
-_MEMLOCK = 64 << 10  # room for the page of memfd_secret(2)
-
+AUTHORITY = "authority"
 # The order is the order of application; `layers.py` holds the code of each.
 WORLD_LAYERS = (
     "session", "descriptors", "pid_namespace", "net_namespace", "ipc_namespace", "uts_namespace", "mount_namespace",
@@ -37,32 +44,6 @@ FILTER_LAYERS = frozenset(
     {"seccomp", "seccomp_sealed"}
 )  # those that add one seccomp filter each, which attestation counts
 
-# Public code of the host that an interpreter needs: the loader's libraries.
-SYSTEM_CODE = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
-TIME_ZONES = ("/usr/share/zoneinfo", "/etc/localtime")  # the C library reads them when it first prints a time
-# What glibc's resolver and TLS clients read, for loops with a network.
-RESOLVER_READ = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf",
-                 "/etc/services", "/etc/protocols", "/etc/ssl")  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What the built-in components of one loop need beyond the base."""
-
-    proc: bool = False
-    sys: bool = False
-    channel: bool = True
-
-
-NEEDS: Mapping[str, Needs] = {
-    # Reports processor, memory and devices; its sockets are inherited, so it needs no channel folder.
-    "primary": Needs(proc=True, sys=True, channel=False),
-    # Batteries and thermal zones live in /sys, load and processor times in /proc.
-    "forth": Needs(proc=True, sys=True),
-    # Interface counters live in /proc/net.
-    "external": Needs(proc=True),
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -73,6 +54,7 @@ class Profile:
     gid: int
     rootless: bool = False  # no uid of its own: it keeps the supervisor's, which is 0 in the user namespace
     network: bool = False  # keep the host's network namespace
+    egress: tuple[EgressRule, ...] = ()  # what it may reach over that network; nothing else
     proc: bool = False  # a fresh read-only /proc of its own pid namespace
     sys: bool = False  # the host's /sys, read-only
     read: tuple[Path, ...] = ()  # folders and files bound read-only at the same path
@@ -81,17 +63,19 @@ class Profile:
     limits: Mapping[str, int] = field(default_factory=dict[str, int])  # "nofile" -> soft and hard limit
     layers: tuple[str, ...] = ALL_LAYERS
     waived: frozenset[str] = frozenset()
+    policy: Policy = EMPTY_POLICY  # its system calls
 
     def digest(self) -> bytes:
         """Return the SHA-256 (32 bytes) of the canonical msgpack form: equal profiles, equal digests."""
         import msgpack
 
         form = [
-            "tlsrt/profile/v1", self.name, self.uid, self.gid, self.rootless, self.network, self.proc, self.sys,
+            "tlsrt/profile/v1", self.name, self.uid, self.gid, self.rootless, self.network,
+            sorted(str(rule) for rule in self.egress), self.proc, self.sys,
             sorted(os.fsencode(path) for path in self.read), sorted(os.fsencode(path) for path in self.kept),
             sorted([os.fsencode(host), inside] for host, inside in self.write),
             sorted([name, value] for name, value in self.limits.items()),
-            list(self.layers), sorted(self.waived), *filter_digests(self.name, network=self.network),
+            list(self.layers), sorted(self.waived), *filter_digests(self.policy),
         ]  # fmt: skip
         return hashlib.sha256(msgpack.packb(form, use_bin_type=True)).digest()
 
@@ -115,25 +99,15 @@ def _waived(config: Config) -> frozenset[str]:
     return frozenset(config.sandbox.waive)
 
 
-def _present(paths: Sequence[str]) -> tuple[Path, ...]:
-    return tuple(Path(path) for path in paths if os.path.exists(path))
-
-
-def _secrets(config: Config) -> list[Path]:
-    """What no process but the supervisor and the authority may see, and the folders that are bound writable."""
-    keys = [path for path in (config.master_key.path, config.boot_token, config.door.key) if path is not None]
-    return [*keys, config.state_dir, config.run_dir, config.log_dir]
-
-
 def _checked_read(name: str, paths: Sequence[Path], config: Config) -> tuple[Path, ...]:
     """Refuse folders that hold secrets: rootless, where all have one uid, nothing else would hide them."""
-    secrets = [Path(os.path.realpath(secret)) for secret in _secrets(config)]
+    hidden = [Path(os.path.realpath(secret)) for secret in secrets(config)]
     for path in paths:
         if not path.is_absolute():
             raise SandboxError("mount_namespace", f"{name} cannot read {path}: the path must be absolute")
         real = Path(os.path.realpath(path))
-        for secret in secrets:
-            if real == secret or real in secret.parents or secret in real.parents:
+        for secret in hidden:
+            if overlap(real, secret):
                 raise SandboxError(
                     "mount_namespace",
                     f"{name} would read {secret} below {path}: keep code and secrets in folders apart",
@@ -141,82 +115,107 @@ def _checked_read(name: str, paths: Sequence[Path], config: Config) -> tuple[Pat
     return tuple(dict.fromkeys(paths))
 
 
-def _open_files(config: Config, loop: LoopConfig) -> int:
-    """Return the limit of descriptors: for Primary, room for all clients and all connections of other loops.
+def _connections(config: Config) -> int:
+    """Return how many descriptors Primary may need: for all clients, and all connections of other loops.
 
     libzmq ends a process that runs out of descriptors in accept, so no loop may be able to use up Primary's.
     """
-    if loop.name != "primary":
-        return loop.open_files
     door = config.door
-    return door.max_connections + door.max_unauthenticated + 128 + sum(other.open_files for other in config.loops)
+    others = sum(settings_of(config, other)["open_files"] for other in config.loops)
+    return door.max_connections + door.max_unauthenticated + 128 + others
 
 
-def _limits(*, memory_mb: int, open_files: int, file_size_mb: int, rootless: bool) -> dict[str, int]:
-    return {
-        "core": 0,
-        "data": memory_mb * _MIB,
-        "fsize": file_size_mb * _MIB,
-        "memlock": _MEMLOCK,
-        "msgqueue": 0,
-        "nofile": open_files,
-        "nproc": _UNLIMITED_TASKS if rootless else _TASKS,
-        "stack": 8 * _MIB,
-    }
+def parts_of(config: Config, process: str) -> tuple[Part, ...]:
+    """Return the parts of a loop or of the authority: those that come with tlsrt, then what the configuration asks.
+
+    Raises ConfigError for what nobody can ask for, SandboxError for a part that is wrong.
+    """
+    if process == AUTHORITY:
+        return parts_named(names_for(process, network=False))
+    return _parts_of_loop(config, config.loop(process))
+
+
+def _parts_of_loop(config: Config, loop: LoopConfig) -> tuple[Part, ...]:
+    built_in = [component.address for component in config.components_of(loop.name) if component.builtin]
+    asked = asked_parts(config, loop)
+    own = parts_named(part_of_component(address) for address in built_in)
+    wishes = loop.network is not False and any(part.lines["network"] or part.egress for part in (*own, *asked))
+    shipped = parts_named(names_for(loop.name, network=bool(loop.network) or wishes, components=built_in))
+    return (*shipped, *asked)
 
 
 def profile_for_loop(config: Config, loop: LoopConfig, uid: int, *, rootless: bool, code: Sequence[Path]) -> Profile:
     """Return the profile of a loop that runs as `uid` and imports from `code` (see `code_paths`).
 
-    Its filters are made too, so that a forked child finds them. Raises ConfigError for an unknown waived layer,
-    SandboxError for a folder that cannot be bound or a filter that cannot be made.
+    Its filters are made too, so that a forked child finds them. Raises ConfigError for an unknown waived layer and for
+    what nobody can ask for, SandboxError for a folder that cannot be bound or a filter that cannot be made.
     """
-    filters_for(loop.name, network=loop.network)
-    filter_digests(loop.name, network=loop.network)
-    needs = NEEDS.get(loop.name, Needs())
-    kept = [*_present(TIME_ZONES), *loop.read, *(_present(RESOLVER_READ) if loop.network else ())]
-    read = [*_present(SYSTEM_CODE), *code, *kept]
-    write = [(config.state_dir / loop.name, "/state")]
-    if needs.channel:
-        write.append((config.run_dir / "channel" / loop.name, "/channel"))
-    return Profile(
-        name=loop.name,
-        uid=uid,
-        gid=uid,
-        rootless=rootless,
-        network=loop.network,
-        proc=needs.proc,
-        sys=needs.sys,
-        read=_checked_read(loop.name, read, config),
-        kept=tuple(dict.fromkeys(kept)),
-        write=tuple(write),
-        limits=_limits(
-            memory_mb=loop.memory_mb,
-            open_files=_open_files(config, loop),
-            file_size_mb=loop.file_size_mb,
-            rootless=rootless,
-        ),
-        layers=_layers(rootless=rootless, network=loop.network),
-        waived=_waived(config),
-    )
+    settings = settings_of(config, loop) | ({"connections": _connections(config)} if loop.name == "primary" else {})
+    return _profile(config, loop.name, uid, _parts_of_loop(config, loop), settings, rootless=rootless, code=code)
 
 
 def profile_for_authority(config: Config, uid: int, *, rootless: bool, code: Sequence[Path]) -> Profile:
     """Return the profile of the authority: no network, no /proc, one writable folder."""
-    filters_for("authority", network=False)
-    filter_digests("authority", network=False)
+    return _profile(config, AUTHORITY, uid, parts_of(config, AUTHORITY), {}, rootless=rootless, code=code)
+
+
+def _profile(
+    config: Config, name: str, uid: int, parts: tuple[Part, ...], settings: Mapping[str, int], *, rootless: bool,
+    code: Sequence[Path],
+) -> Profile:  # fmt: skip
+    def lines(section: str) -> list[Line]:
+        return [line for part in parts for line in part.lines[section]]
+
+    def paths(section: str) -> list[Path]:
+        return [path for line in lines(section) for path in expand(line, code)]
+
+    network = bool(lines("network"))
+    mounts = {path for line in lines("mounts") for path in line.paths}
+    policy = policy_from(name, parts)
+    filters_for(policy)
+    filter_digests(policy)
     return Profile(
-        name="authority",
+        name=name,
         uid=uid,
         gid=uid,
         rootless=rootless,
-        read=_checked_read("authority", [*_present(SYSTEM_CODE), *code, *_present(TIME_ZONES)], config),
-        kept=_present(TIME_ZONES),
-        write=((config.state_dir / "authority", "/state"),),
-        limits=_limits(memory_mb=512, open_files=256, file_size_mb=_AUTHORITY_FILE_MIB, rootless=rootless),
-        layers=_layers(rootless=rootless, network=False),
+        network=network,
+        egress=tuple(dict.fromkeys(rule for part in parts for line in part.egress for rule in line.rules)),
+        proc="/proc" in mounts,
+        sys="/sys" in mounts,
+        read=_checked_read(name, [*paths("code"), *paths("data")], config),
+        kept=tuple(dict.fromkeys(paths("data"))),
+        write=tuple(dict.fromkeys(_folder(config, name, path) for line in lines("write") for path in line.paths)),
+        limits=_limits(parts, settings, rootless=rootless),
+        layers=_layers(rootless=rootless, network=network),
         waived=_waived(config),
+        policy=policy,
     )
+
+
+def expand(line: Line, code: Sequence[Path]) -> list[Path]:
+    """Return the paths of a line of `code` or `data`: `$code` is what we import from.
+
+    What comes with tlsrt names files that a host may not have; they are left out. What an operator names must be there.
+    """
+    found: list[Path] = []
+    for path in line.paths:
+        if path == CODE:
+            found += code
+        elif line.must_exist or os.path.exists(path):
+            found.append(Path(path))
+    return found
+
+
+def _folder(config: Config, name: str, path: str) -> tuple[Path, str]:
+    """Return (folder of the host, path inside) of a line of `write`."""
+    own = {STATE: config.state_dir / name, CHANNEL: config.run_dir / "channel" / name}
+    return own.get(path, Path(path)), path
+
+
+def _limits(parts: Iterable[Part], settings: Mapping[str, int], *, rootless: bool) -> dict[str, int]:
+    last = {line.limit: line for part in parts for line in part.limits}
+    return {name: line.amount(settings, rootless=rootless) for name, line in sorted(last.items())}
 
 
 def code_paths(packages: Sequence[Path] = ()) -> tuple[Path, ...]:

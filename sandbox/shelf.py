@@ -52,10 +52,10 @@ def using(shelf: Shelf) -> Generator[None, None, None]:
 
 
 def fingerprint(folder: Path) -> bytes:
-    """Return a SHA-256 over the names and bytes of the YAML files in a folder. Raises OSError."""
+    """Return a SHA-256 over the names and bytes of the YAML files in and below a folder. Raises OSError."""
     digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.yaml")):
-        for part in (os.fsencode(file.name), file.read_bytes()):
+    for file in sorted(folder.rglob("*.yaml")):
+        for part in (os.fsencode(file.relative_to(folder)), file.read_bytes()):
             digest.update(len(part).to_bytes(8, "big") + part)
     return digest.digest()
 

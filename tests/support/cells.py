@@ -16,6 +16,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+from tlsrt.config.defaults import COMPONENTS
 from tlsrt.config.schema import DEFAULT_LOOPS, Config, DoorConfig, KeySource, LoopConfig
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.enter import Confinement, enter_world
@@ -52,8 +53,8 @@ def make_config(base: Path) -> Config:
         path=base / "tlsrt.yaml", install_id=bytes(16), master_key=KeySource("file", base / "keys" / "master.key"),
         boot_token=base / "keys" / "boot.token", measure="strict", state_dir=base / "state", run_dir=base / "run",
         log_dir=base / "log", door=DoorConfig("127.0.0.1", 0, base / "c", base / "k", base / "ca"),
-        loops=tuple(LoopConfig(name, network=name in NETWORK_LOOPS) for name in LOOPS), components=(), policy=(),
-        clients=(),
+        loops=tuple(LoopConfig(name, network=name in NETWORK_LOOPS) for name in LOOPS), components=COMPONENTS,
+        policy=(), clients=(),
     )  # fmt: skip
 
 

@@ -320,7 +320,7 @@ def _costs(profile: Profile) -> Facts:
 
     _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     rules = [landlock_rules(profile, (), sealed=sealed) for sealed in (False, True)]
-    filters = filters_for(profile.name, network=False, pid=os.getpid())
+    filters = filters_for(profile.policy, pid=os.getpid())
     began = time.perf_counter()
     landlock.apply_rules(rules[0])
     first = time.perf_counter()

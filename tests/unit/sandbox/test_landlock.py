@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tlsrt.config.egress import parse_egress
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox import landlock
 from tlsrt.sandbox.landlock import CHANNEL, DEVICE, LIST, READ, STATE, Rules, handled_rights
@@ -79,9 +80,25 @@ def test_without_a_root_of_its_own_the_folders_are_the_hosts() -> None:
     assert "/" not in dict(landlock_rules(PROFILE, (), sealed=False).paths)  # where it would be the host's
 
 
-def test_a_loop_without_network_may_use_no_port() -> None:
-    assert landlock_rules(PROFILE, (), sealed=True).connect_ports == frozenset()
-    assert landlock_rules(replace(PROFILE, network=True), (), sealed=True).connect_ports is None
+@pytest.mark.parametrize(
+    ("egress", "ports"),
+    [
+        ([], frozenset()),
+        (["*:123/udp"], frozenset()),
+        (["192.0.2.7:443", "[2001:db8::]/32:443", "*:8000-8002"], frozenset({443, 8000, 8001, 8002})),
+        (["*:1-64"], frozenset(range(1, 65))),
+        (["*:1-65"], None),
+        (["*:1-64", "*:99"], None),
+        (["*:*"], None),
+    ],
+)
+def test_ports_to_connect_to_are_those_of_the_egress_rules_and_none_can_be_bound(
+    egress: list[str], ports: frozenset[int] | None
+) -> None:
+    profile = replace(PROFILE, network=True, egress=tuple(parse_egress(text) for text in egress))
+    for sealed in (False, True):
+        rules = landlock_rules(profile, (), sealed=sealed)
+        assert (rules.connect_ports, rules.bind_ports) == (ports, frozenset())
 
 
 @pytest.mark.parametrize(

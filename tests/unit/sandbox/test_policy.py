@@ -15,8 +15,9 @@ from tlsrt.sandbox.bpf import ALLOW, ARCHITECTURES, KILL_PROCESS, LOW_32, X32_BI
 from tlsrt.sandbox.bpf_run import run
 from tlsrt.sandbox.constants import CONSTANTS
 from tlsrt.sandbox.numbers import NUMBERS
-from tlsrt.sandbox.policy import ABSENT, REFUSED, Part, Policy, Stage, compose, parse_part, program_of
-from tlsrt.sandbox.policy_files import FOLDER, filter_digests, policy_of, program_for, read_part
+from tlsrt.sandbox.parts import parse_part
+from tlsrt.sandbox.policy import ABSENT, REFUSED, Part, Policy, Stage, compose, program_of
+from tlsrt.sandbox.policy_files import FOLDER, filter_digests, names_for, parts_named, policy_of, program_for, read_part
 
 PROCESSES = [("authority", False), ("primary", False), ("secondary", False), ("third", False), ("forth", False),
              ("external", True), ("reports", False), ("reports", True)]  # fmt: skip
@@ -128,7 +129,7 @@ def test_arguments_are_judged_as_written(
 @settings(max_examples=300)
 @given(st.sampled_from(PROCESSES), st.integers(0, 470), ARGUMENTS)
 def test_the_seal_only_takes_away(process: tuple[str, bool], number: int, arguments: tuple[int, ...]) -> None:
-    first, last = (program_for(process[0], stage, network=process[1], pid=PID) for stage in Stage)
+    first, last = (program_for(policy_of(process[0], network=process[1]), stage, pid=PID) for stage in Stage)
     architecture = next(one for name, one in ARCHITECTURES.items() if first == program_of(
         policy_of(process[0], network=process[1]), Stage.IMPORTING, name, PID))  # fmt: skip
     if run(last, architecture, number, arguments) == ALLOW:
@@ -196,15 +197,13 @@ def test_only_primary_takes_connections_and_only_the_authority_makes_memory_file
 
 
 def all_parts() -> list[Part]:
-    return [read_part(file.stem) for file in sorted(FOLDER.glob("*.yaml"))]
+    return [read_part(str(file.relative_to(FOLDER).with_suffix(""))) for file in sorted(FOLDER.rglob("*.yaml"))]
 
 
 def test_every_file_is_used_and_every_dangerous_call_has_a_reason_of_its_own() -> None:
     parts = {part.name: part for part in all_parts()}
-    reached = {"declared", "network"} | {process for process, _ in PROCESSES} - {"reports"}
-    for name in list(reached):
-        reached |= set(parts[name].extends)
-    assert reached | {"base"} == set(parts)
+    reached = {part.name for process, network in PROCESSES for part in parts_named(names_for(process, network=network))}
+    assert reached == set(parts)
     for part in parts.values():
         for kind in ("allow", "import"):
             for entry in part.lists[kind]:
@@ -220,14 +219,13 @@ def test_no_reason_is_written_twice_in_one_file() -> None:
 
 
 def test_digests_tell_policies_apart() -> None:
-    found = {name: filter_digests(name, network=network) for name, network in PROCESSES[:6]}
+    found = {name: filter_digests(policy_of(name, network=network)) for name, network in PROCESSES[:6]}
     assert found["third"] == found["forth"]  # they may do the same; their roots differ
     assert len(set(found.values())) == 5
     assert all(first != last for first, last in found.values())
-    assert digest(program_for("third", Stage.SEALED, network=False)) == found["third"][1]
-    assert program_for("third", Stage.SEALED, network=False, pid=PID) != program_for(
-        "third", Stage.SEALED, network=False
-    )
+    third = policy_of("third", network=False)
+    assert digest(program_for(third, Stage.SEALED)) == found["third"][1]
+    assert program_for(third, Stage.SEALED, pid=PID) != program_for(third, Stage.SEALED)
 
 
 ENTRY = {"calls": ["read"], "why": "because"}
@@ -282,8 +280,7 @@ def test_an_unknown_machine_is_refused() -> None:
 
 def test_a_circle_and_a_missing_file_are_refused(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy_files, "FOLDER", tmp_path)
-    for cached in (policy_files.read_part, policy_files._policy):
-        cached.cache_clear()
+    policy_files.read_part.cache_clear()
     (tmp_path / "third.yaml").write_text("about: x\nextends: [loop]\n")
     (tmp_path / "loop.yaml").write_text("about: x\nextends: [third]\n")
     try:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import tlsrt.sandbox
+from tlsrt.config.defaults import COMPONENTS
+from tlsrt.config.egress import parse_egress
 from tlsrt.config.schema import Config, DoorConfig, KeySource, LoopConfig, SandboxConfig
 from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox.layers import LAYERS, Step
@@ -33,7 +35,7 @@ CONFIG = Config(
     path=BASE / "tlsrt.yaml", install_id=bytes(16), master_key=KeySource("file", BASE / "master.key"),
     boot_token=BASE / "boot.token", measure="strict", state_dir=BASE / "state", run_dir=BASE / "run",
     log_dir=BASE / "log", door=DoorConfig("::", 1, BASE / "s.pem", BASE / "s.key", BASE / "ca.pem"),
-    loops=(), components=(), policy=(), clients=(),
+    loops=(), components=COMPONENTS, policy=(), clients=(),
 )  # fmt: skip
 
 
@@ -133,6 +135,7 @@ def test_the_digest_changes_with_every_field() -> None:
         "name": "x", "uid": 1, "gid": 1, "rootless": True, "network": True, "proc": True, "sys": True,
         "read": (*base.read, Path("/x")), "write": ((BASE, "/state"),), "limits": {**base.limits, "core": 1},
         "kept": (*base.kept, Path("/x")), "layers": base.layers[:-1], "waived": frozenset({"uid"}),
+        "egress": (parse_egress("192.0.2.7:443"),), "policy": make("secondary").policy,
     }  # fmt: skip
     assert set(others) == {field.name for field in fields(Profile)}
     digests = {replace(base, **{name: value}).digest() for name, value in others.items()}  # type: ignore[arg-type]

@@ -1,0 +1,119 @@
+"""What the configuration asks for, as parts: one for the loop, one for each component with `needs`.
+
+An operator's part is parsed by the same code as those that come with tlsrt, and then judged: what is killed, what is
+answered as absent and what stands under `never` (base.yaml) cannot be had for any reason; nor can a writable folder
+that holds secrets, or code, or that another loop has.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from tlsrt.config.schema import CallsConfig, ComponentConfig, Config, LoopConfig, WriteConfig
+from tlsrt.errors import ConfigError, SandboxError
+from tlsrt.sandbox.lines import LINE_SECTIONS, EgressLine, Line
+from tlsrt.sandbox.policy import LISTS, Entry, Part, parse_entry
+from tlsrt.sandbox.policy_files import parts_named
+from tlsrt.sandbox.refusals import refusal_of
+
+
+def settings_of(config: Config, loop: LoopConfig) -> dict[str, int]:
+    """Return the settings that limits are made of: those of the loop, with what its components need."""
+    needs = [component.needs for component in config.components_of(loop.name)]
+    return {
+        "memory_mb": loop.memory_mb + sum(one.memory_mb for one in needs),
+        "open_files": loop.open_files + sum(one.open_files for one in needs),
+        "file_size_mb": max(loop.file_size_mb, *(one.file_size_mb for one in needs), 0),
+        "processes": loop.processes + sum(one.processes for one in needs),
+    }
+
+
+def asked_parts(config: Config, loop: LoopConfig) -> tuple[Part, ...]:
+    """Return the parts of a loop that the configuration makes. Raises ConfigError for what cannot be had."""
+    name = f"loops.{loop.name}"
+    read = _lines(loop.read, f"listed under loops.{loop.name}.read", name)
+    egress = tuple(EgressLine(one.to, one.why, name) for one in loop.egress)
+    parts = [_part(name, "what the configuration says of this loop", data=read, egress=egress)]
+    parts += [_component(config, component) for component in config.components_of(loop.name)]
+    return tuple(part for part in parts if part.egress or any(part.lines.values()) or part.lists["allow"])
+
+
+def _component(config: Config, component: ComponentConfig) -> Part:
+    name, needs = f"components.{component.address}", component.needs
+    mounts = tuple(path for path, wanted in (("/proc", needs.proc), ("/sys", needs.sys)) if wanted)
+    return _part(
+        name,
+        f"what {component.address} needs",
+        data=_lines(needs.read, f"{component.address} reads it", name),
+        mounts=(Line(mounts, f"{component.address} reads it", name),) if mounts else (),
+        write=tuple(_write(config, component, one, name) for one in needs.write),
+        egress=tuple(EgressLine(one.to, one.why, name) for one in needs.egress),
+        allow=tuple(_calls(one, name) for one in needs.calls),
+    )
+
+
+def _part(
+    name: str, about: str, *, data: Sequence[Line] = (), mounts: Sequence[Line] = (), write: Sequence[Line] = (),
+    egress: tuple[EgressLine, ...] = (), allow: tuple[Entry, ...] = (),
+) -> Part:  # fmt: skip
+    lines: dict[str, tuple[Line, ...]] = dict.fromkeys(LINE_SECTIONS, ())
+    lines |= {"data": tuple(data), "mounts": tuple(mounts), "write": tuple(write)}
+    return Part(name, about, (), dict.fromkeys(LISTS, ()) | {"allow": allow}, lines, egress)
+
+
+def _lines(paths: Sequence[Path], why: str, part: str) -> tuple[Line, ...]:
+    return (Line(tuple(os.fspath(path) for path in paths), why, part, must_exist=True),) if paths else ()
+
+
+def _calls(asked: CallsConfig, part: str) -> Entry:
+    try:
+        entry = parse_entry(part, "allow", {"calls": [*asked.calls], "when": [*asked.when], "why": asked.why})
+    except SandboxError as error:
+        raise ConfigError(f"{asked.where}: {error.reason}") from None
+    refusal = refusal_of(entry, parts_named(("base",)))
+    if refusal is not None:
+        call, why = refusal
+        conditions = " with these arguments" if entry.when else ""
+        raise ConfigError(f"{asked.where}: {part.partition('.')[2]} cannot have {call}{conditions}: {why}")
+    return entry
+
+
+def _write(config: Config, component: ComponentConfig, asked: WriteConfig, part: str) -> Line:
+    path, real = asked.path, Path(os.path.realpath(asked.path))
+    reason = ""
+    if real != path:
+        reason = f"it is {real}: name it so"
+    elif not path.is_dir():
+        reason = "there is no such folder: make it, and give it to the uid of this loop"
+    for other, what in _taken(config, component.loop):
+        if overlap(real, Path(os.path.realpath(other))):
+            reason = f"{other} is {what}"
+    if reason:
+        raise ConfigError(f"{asked.where}: {component.address} cannot write {path}: {reason}")
+    return Line((os.fspath(path),), asked.why, part, must_exist=True)
+
+
+def _taken(config: Config, loop: str) -> list[tuple[Path, str]]:
+    """Return (path, what it is) of all that no component may write."""
+    taken = [(path, "a secret of the host") for path in secrets(config)]
+    taken += [(config.path, "the configuration")]
+    taken += [(path, f"read by {other.name}") for other in config.loops for path in other.read]
+    for component in config.components:
+        taken += [(path, f"read by {component.address}") for path in component.needs.read]
+        if component.loop != loop:
+            taken += [(one.path, f"written by {component.address}") for one in component.needs.write]
+    return taken
+
+
+def overlap(one: Path, other: Path) -> bool:
+    """Say whether two real paths are the same, or one lies below the other."""
+    first, second = f"{os.fspath(one).rstrip('/')}/", f"{os.fspath(other).rstrip('/')}/"
+    return first.startswith(second) or second.startswith(first)
+
+
+def secrets(config: Config) -> list[Path]:
+    """Return what no process but the supervisor and the authority may see, and the folders that are bound writable."""
+    keys = [path for path in (config.master_key.path, config.boot_token, config.door.key) if path is not None]
+    return [*keys, config.state_dir, config.run_dir, config.log_dir]
