@@ -11,6 +11,7 @@ import errno
 import fcntl
 import mmap
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -25,7 +26,7 @@ from tlsrt.sandbox.numbers import NUMBERS
 HIGH = 1 << 32
 CLONE_NEWUSER = 0x10000000
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
-ABSTRACT = b"\0tlsrt-probe"
+ABSTRACT = b"\0tlsrt-probe-" + secrets.token_bytes(8)  # the host has one list of names for all who test at once
 FOREIGN_CODE = {
     "x32_getpid": bytes.fromhex("b827000040 0f05 c3"),  # mov eax, 0x40000027; syscall; ret
     "int80_getpid": bytes.fromhex("b814000000 cd80 c3"),  # mov eax, 20; int 0x80; ret
@@ -193,6 +194,10 @@ PROBES: dict[str, Callable[[Kept], str]] = {
     "mmap_exec_high": lambda kept: call("mmap", 0, 4096, HIGH | 7, 0x22, -1 % (1 << 64), 0),
     "mprotect_exec": lambda kept: call("mprotect", kept.page_at, 4096, 5),
     "pkey_mprotect_exec": lambda kept: call("pkey_mprotect", kept.page_at, 4096, 5, -1 % (1 << 64)),
+    "mmap_shared": lambda kept: call("mmap", 0, 4096, 3, 0x21, -1 % (1 << 64), 0),
+    "mmap_shared_high": lambda kept: call("mmap", 0, 4096, 3, HIGH | 0x21, -1 % (1 << 64), 0),
+    "mmap_validated": lambda kept: call("mmap", 0, 4096, 3, 0x23, -1 % (1 << 64), 0),
+    "mmap_growing": lambda kept: call("mmap", 0, 4096, 3, 0x122, -1 % (1 << 64), 0),
     "memfd_create": lambda kept: call("memfd_create", b"x", 0),
     # sockets and terminals
     "socket_inet": lambda kept: call("socket", socket.AF_INET, socket.SOCK_STREAM, 0),
@@ -208,6 +213,7 @@ PROBES: dict[str, Callable[[Kept], str]] = {
     "bind_unix": lambda kept: attempt(_bind_unix),
     "connect_abstract": lambda kept: attempt(_connect, socket.AF_UNIX, ABSTRACT),
     "connect_decoy": lambda kept: attempt(_connect, socket.AF_UNIX, "/run/decoy.sock"),
+    "larger_buffer": lambda kept: call("setsockopt", kept.pair[0].fileno(), 1, 7, _ADDRESS, 4),
     "socket_filter": lambda kept: call("setsockopt", kept.pair[0].fileno(), 1, 26, _ADDRESS, 16),
     "tiocsti": lambda kept: attempt(fcntl.ioctl, 0, TIOCSTI, b"x"),
     "tiocsti_high": lambda kept: call("ioctl", 0, HIGH | TIOCSTI, _ADDRESS),
