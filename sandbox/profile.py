@@ -29,6 +29,8 @@ from tlsrt.sandbox.policy_files import (
 )
 
 AUTHORITY = "authority"
+_UNCOUNTED_MB = 4096  # address space beside the data: code, reserves of malloc, and what costs page tables only
+_IN_FLIGHT = 512  # descriptors that one sender can have under way beyond its own limit
 # The order is the order of application; `layers.py` holds the code of each.
 WORLD_LAYERS = (
     "session", "descriptors", "pid_namespace", "net_namespace", "ipc_namespace", "uts_namespace", "mount_namespace",
@@ -151,12 +153,14 @@ def profile_for_loop(config: Config, loop: LoopConfig, uid: int, *, rootless: bo
     what nobody can ask for, SandboxError for a folder that cannot be bound or a filter that cannot be made.
     """
     settings = settings_of(config, loop) | ({"connections": _connections(config)} if loop.name == "primary" else {})
+    settings["address_mb"] = settings["memory_mb"] + _UNCOUNTED_MB
     return _profile(config, loop.name, uid, _parts_of_loop(config, loop), settings, rootless=rootless, code=code)
 
 
 def profile_for_authority(config: Config, uid: int, *, rootless: bool, code: Sequence[Path]) -> Profile:
     """Return the profile of the authority: no network, no /proc, one writable folder."""
-    return _profile(config, AUTHORITY, uid, parts_of(config, AUTHORITY), {}, rootless=rootless, code=code)
+    settings = {"above_loops": _connections(config) + _IN_FLIGHT}
+    return _profile(config, AUTHORITY, uid, parts_of(config, AUTHORITY), settings, rootless=rootless, code=code)
 
 
 def _profile(
