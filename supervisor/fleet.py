@@ -11,6 +11,7 @@ import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,9 +19,11 @@ from tlsrt.channels.control import control_pair
 from tlsrt.channels.life import FailCode, LoopState
 from tlsrt.errors import PeerError, TlsrtError
 from tlsrt.supervisor.deaths import failure_reason, send_signal
+from tlsrt.supervisor.folders import roomy_log
 from tlsrt.supervisor.heartbeat import HeartbeatMonitor
 from tlsrt.supervisor.life_line import LifeLine
 from tlsrt.supervisor.lifecycle import Event
+from tlsrt.supervisor.lock import shared_lock
 from tlsrt.supervisor.member import Beat, Hopeless, Member
 from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Common, LoopStart
@@ -85,6 +88,7 @@ class Fleet:
         member.move(Event.SPAWN)
         member.incarnation = next(self._incarnations)
         member.spawned_at = self._common.reactor.now
+        member.log = roomy_log(self._common.config, member.name, member.log, member.config.file_size_mb << 20)
         ours, theirs = control_pair()
         start = LoopStart(
             config=self._common.config,
@@ -94,12 +98,13 @@ class Fleet:
             trust=member.loop_end,
             listeners=self._listeners.get(member.name, {}),
             log=member.log,
-            keep=(self._common.lock,),
         )
         member.life = LifeLine(ours)
         problem = ""
         try:
-            member.child = self._common.parts.spawn(partial(self._common.parts.loop_body, start))
+            with shared_lock(self._common.lock) as share:
+                body = partial(self._common.parts.loop_body, replace(start, keep=(share,)))
+                member.child = self._common.parts.spawn(body)
         except (OSError, TlsrtError) as error:
             problem = f"cannot be forked: {error}"
         os.close(theirs)

@@ -48,6 +48,24 @@ def open_log(config: Config, name: str) -> int:
     return descriptor
 
 
+def roomy_log(config: Config, name: str, descriptor: int, most_bytes: int) -> int:
+    """Return the descriptor of a log with room for another life: a new one if the log has come to half of `most_bytes`.
+
+    RLIMIT_FSIZE, of `most_bytes`, ends what one life can write; the log before becomes NAME.log.1. Where it cannot be
+    moved it stays, since a loop without a log is better than none.
+    """
+    if os.fstat(descriptor).st_size < most_bytes // 2:
+        return descriptor
+    path = config.log_dir / f"{name}.log"
+    try:
+        os.replace(path, f"{path}.1")
+        renewed = open_log(config, name)
+    except (OSError, ConfigError):
+        return descriptor
+    os.close(descriptor)
+    return renewed
+
+
 def last_line(path: str) -> str:
     """Return the last line of a log, bounded; only for what our own code wrote before any foreign code ran."""
     try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,7 @@ from tlsrt.supervisor.deaths import send_signal
 from tlsrt.supervisor.folders import last_line
 from tlsrt.supervisor.heartbeat import HeartbeatMonitor
 from tlsrt.supervisor.lifecycle import Backoff
+from tlsrt.supervisor.lock import shared_lock
 from tlsrt.supervisor.parts import AuthorityStart, Child, Common
 from tlsrt.supervisor.reactor import Timer
 
@@ -82,14 +84,14 @@ class Office:
         """Fork the authority; it waits for `boot`."""
         ours, theirs = control_pair()
         config = self._common.config
-        start = AuthorityStart(
-            config, theirs, dict(self.trust_ends()), config.state_dir / NAME, self._log, (self._common.lock,)
-        )
+        start = AuthorityStart(config, theirs, dict(self.trust_ends()), config.state_dir / NAME, self._log)
         self.spawned_at = self._common.reactor.now
         self._channel = ControlChannel(ours, OFFICE)
         problem = ""
         try:
-            self.child = self._common.parts.spawn(partial(self._common.parts.authority_body, start))
+            with shared_lock(self._common.lock) as share:
+                body = partial(self._common.parts.authority_body, replace(start, keep=(share,)))
+                self.child = self._common.parts.spawn(body)
         except (OSError, TlsrtError) as error:
             problem = f"cannot be forked: {error}"
         os.close(theirs)

@@ -38,7 +38,7 @@ class LoopStart:
     trust: int
     listeners: Mapping[str, int]  # for Primary: loop name or "door" -> listening socket
     log: int  # becomes standard output and standard error
-    keep: tuple[int, ...] = ()  # more descriptors that stay open: the start lock
+    keep: tuple[int, ...] = ()  # more descriptors that stay open: a share of the start lock
 
 
 @dataclass(frozen=True, slots=True)

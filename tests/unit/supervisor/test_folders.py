@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from tlsrt.config.schema import Config, DoorConfig, KeySource, LoopConfig
 from tlsrt.errors import ConfigError
-from tlsrt.supervisor.folders import last_line, make_folders, open_log
+from tlsrt.supervisor.folders import last_line, make_folders, open_log, roomy_log
 from tlsrt.supervisor.identity import Identity, identify, parse_id_map
 from tlsrt.supervisor.listeners import channel_listeners, door_listener, remove_sockets
-from tlsrt.supervisor.lock import AlreadyRunning, host_pid, take_lock
+from tlsrt.supervisor.lock import AlreadyRunning, host_pid, shared_lock, take_lock
 
 
 def own_uid(name: str) -> int:
@@ -177,22 +177,37 @@ def test_an_address_of_another_host_is_one_sentence(config: Config) -> None:
 # The lock
 
 
-def test_the_lock_is_held_by_whoever_inherited_it(tmp_path: Path) -> None:
+def test_the_lock_is_held_by_whoever_has_a_share(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     lock = take_lock(path)
     assert path.read_text() == f"{host_pid()}\n"
-    inherited = os.dup(lock)
-    os.close(lock)
-    with pytest.raises(AlreadyRunning, match=rf"already running here \(pid {host_pid()}\)"):
-        take_lock(path, wait_s=0.05)
-    os.close(inherited)
+    with shared_lock(lock):
+        os.close(lock)
+        with pytest.raises(AlreadyRunning, match=rf"already running here \(pid {host_pid()}\)"):
+            take_lock(path, wait_s=0.05)
     os.close(take_lock(path, wait_s=0.05))
 
 
-def test_the_lock_is_inheritable_and_cannot_be_written(tmp_path: Path) -> None:
+def test_nobody_gives_up_more_than_its_own_share(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    lock = take_lock(path)
+    with shared_lock(lock) as first, shared_lock(lock) as second:
+        fcntl.flock(first, fcntl.LOCK_UN)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with pytest.raises(AlreadyRunning):
+            take_lock(path, wait_s=0.0)
+    with pytest.raises(AlreadyRunning):
+        take_lock(path, wait_s=0.0)
+    os.close(lock)
+
+
+def test_the_lock_cannot_be_written_or_inherited(tmp_path: Path) -> None:
     lock = take_lock(tmp_path / "lock")
-    assert os.get_inheritable(lock)
-    assert fcntl.fcntl(lock, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+    with shared_lock(lock) as share:
+        for descriptor in (lock, share):
+            assert not os.get_inheritable(descriptor)
+            assert fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
     os.close(lock)
 
 
@@ -204,6 +219,34 @@ def test_a_strange_lock_file_names_nobody(tmp_path: Path) -> None:
     with pytest.raises(AlreadyRunning, match="already running here: stop it"):
         take_lock(path, wait_s=0.0)
     os.close(descriptor)
+
+
+# Logs
+
+
+def test_a_log_that_is_half_full_is_put_aside_once(config: Config) -> None:
+    make_folders(config, own_uid)
+    log = open_log(config, "third")
+    os.write(log, b"old" * 10)
+    assert roomy_log(config, "third", log, 100) == log
+    renewed = roomy_log(config, "third", log, 60)
+    os.write(renewed, b"new")
+    assert (config.log_dir / "third.log").read_bytes() == b"new"
+    assert (config.log_dir / "third.log.1").read_bytes() == b"old" * 10
+    again = roomy_log(config, "third", renewed, 2)
+    assert (config.log_dir / "third.log.1").read_bytes() == b"new"
+    os.close(again)
+
+
+def test_a_log_that_cannot_be_put_aside_stays(config: Config) -> None:
+    make_folders(config, own_uid)
+    log = open_log(config, "third")
+    os.write(log, b"old")
+    (config.log_dir / "third.log.1").mkdir()
+    assert roomy_log(config, "third", log, 2) == log
+    os.write(log, b"er")
+    assert (config.log_dir / "third.log").read_bytes() == b"older"
+    os.close(log)
 
 
 # Uids
