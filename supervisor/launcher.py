@@ -19,7 +19,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 from tlsrt.sandbox import syscalls
@@ -28,6 +28,13 @@ _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _WATCHED = (*_FORWARDED, signal.SIGCHLD)
 _SIGNAL_BASE = 128  # as shells report a death by signal
 _CANNOT_EXEC = 126
+# What of the operator's environment goes on: every loop holds it in memory, and a shell's may be full of secrets.
+_PASSED_ON = frozenset({
+    "PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TERM", "NO_COLOR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+})  # fmt: skip
+_PASSED_ON_PREFIXES = ("LC_", "TLSRT_", "COVERAGE_")
 _PROGRAM = "from tlsrt.supervisor.launcher import inner; inner()"
 
 
@@ -85,13 +92,21 @@ def _enter_namespaces() -> str | None:
         return _reason(error)
 
 
+def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the part of an environment that the supervisor, and so every loop, gets."""
+    return {
+        name: value for name, value in environment.items() if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
+    }
+
+
 def _become_inner(arguments: list[str], program: str, pipe: int) -> NoReturn:
     """In the child: signals stay blocked until `inner` has handlers, as process 1 would lose them."""
     try:
         os.setsid()
         syscalls.die_with_parent(signal.SIGKILL)
         os.set_inheritable(pipe, True)
-        os.execv(sys.executable, [sys.executable, "-I", "-B", "-c", program, *arguments])  # noqa: S606
+        command = [sys.executable, "-I", "-B", "-c", program, *arguments]
+        os.execve(sys.executable, command, passed_on(os.environ))  # noqa: S606
     except BaseException as error:
         os.write(2, f"tlsrt: cannot start {sys.executable}: {error}\n".encode(errors="replace"))
     finally:

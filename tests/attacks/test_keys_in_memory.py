@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from support.tls_peer import open_session, request
 from tlsrt.config import keys
 
 LOOPS = ("primary", "secondary", "third", "forth", "external")
+OPERATORS_SECRET = b"7d1c6f-secret-of-a-shell"
 SPIES = {f"{loop}/spy": ATTACKER for loop in LOOPS}
 
 
@@ -28,11 +30,13 @@ def spied(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     """A host with an attacker in every loop, after some traffic."""
     components = {**COMPONENTS, **SPIES}
     policy = {**POLICY, **{f"client/admin -> {spy}": "*" for spy in SPIES}}
-    for host in running(request, **{**STAGE, "components": components, "policy": policy}):
-        arena = Arena(host)
-        arena.third.send(arena.third.genuine())
-        arena.external.send(arena.external.genuine(VICTIM, "value"))
-        yield host
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPERATORS_SECRET", OPERATORS_SECRET.decode())
+        for host in running(request, **{**STAGE, "components": components, "policy": policy}):
+            arena = Arena(host)
+            arena.third.send(arena.third.genuine())
+            arena.external.send(arena.external.genuine(VICTIM, "value"))
+            yield host
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +59,31 @@ def masters(host: RunningHost) -> dict[str, bytes]:
     return raw | texts | {f"{name}, hex": value.hex().encode() for name, value in raw.items()}
 
 
+def everything(host: RunningHost) -> dict[str, bytes]:
+    """Return what nobody but its holder may say anywhere: master keys, the boot token, and the operator's own."""
+    texts = {
+        "boot token": (host.folder / "boot.token").read_bytes().split()[-1][:64],
+        "key of the CA": (host.folder / "ca.key").read_bytes().splitlines()[1],
+        "environment of the operator": OPERATORS_SECRET,
+    }
+    return masters(host) | texts
+
+
 def newest(loot: dict[str, Any], subject: str) -> dict[str, Any]:
     session: dict[str, Any] = loot["sessions"][subject][-1]
     return session
+
+
+def test_no_file_that_a_host_writes_tells_a_secret(spied: RunningHost) -> None:
+    """Logs, state and sockets' folders, and the console; the audit of what was refused is full of errors by now."""
+    folders = (spied.config.log_dir, spied.config.state_dir, spied.config.run_dir)
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 6
+    said = {str(path): path.read_bytes() for path in files} | {"console": "\n".join(spied.console).encode()}
+    found = [
+        (where, name) for where, text in said.items() for name, secret in everything(spied).items() if secret in text
+    ]
+    assert found == []
 
 
 if os.geteuid() == 0:
@@ -65,6 +91,26 @@ if os.geteuid() == 0:
     @pytest.mark.parametrize("process", ["launcher", "supervisor", *LOOPS])
     def test_no_process_but_the_authority_holds_a_key_to_mint_with(spied: RunningHost, process: str) -> None:
         assert found_in(spied.pids()[process], masters(spied)) == set()
+
+    @pytest.mark.parametrize("process", ["supervisor", "authority", *LOOPS])
+    def test_no_process_holds_the_environment_of_its_operator(spied: RunningHost, process: str) -> None:
+        assert found_in(spied.pids()[process], {"secret": OPERATORS_SECRET}) == set()
+
+    @pytest.mark.parametrize("process", ["launcher", "supervisor", "authority", *LOOPS])
+    def test_no_command_line_and_no_environment_tells_a_secret(spied: RunningHost, process: str) -> None:
+        folder = Path(f"/proc/{spied.pids()[process]}")
+        told = (folder / "cmdline").read_bytes()
+        if process != "launcher":  # which the operator has started
+            told += (folder / "environ").read_bytes()
+        assert [name for name, secret in everything(spied).items() if secret in told] == []
+
+    @pytest.mark.parametrize("process", ["authority", *LOOPS])
+    def test_no_process_may_dump_core(spied: RunningHost, process: str) -> None:
+        """Neither by its limit nor by its flag: what /proc shows of a process that is not dumpable is root's."""
+        pid = spied.pids()[process]
+        [line] = [line for line in Path(f"/proc/{pid}/limits").read_text().splitlines() if "core" in line]
+        assert line.split()[4:6] == ["0", "0"]
+        assert Path(f"/proc/{pid}/io").stat().st_uid == 0
 
     def test_the_master_key_and_its_root_are_gone_from_the_authority_too(spied: RunningHost) -> None:
         assert found_in(spied.pids()["authority"], masters(spied)) == {"issuer seed"}

@@ -16,6 +16,7 @@ import pytest
 from support.stage import MODES, Stage, make_stage
 
 from tlsrt.sandbox import syscalls
+from tlsrt.supervisor.launcher import passed_on
 
 CAP_SYS_ADMIN = 21
 # A host without user namespaces, for a user: every unshare is refused.
@@ -46,6 +47,14 @@ def line_of(process: subprocess.Popen[str]) -> dict[str, Any]:
     assert process.stdout is not None
     line: dict[str, Any] = json.loads(process.stdout.readline())
     return line
+
+
+def test_of_an_environment_goes_on_what_is_needed() -> None:
+    given = {
+        "PATH": "/bin", "LC_ALL": "C", "TLSRT_DEBUG": "1", "CREDENTIALS_DIRECTORY": "/run/c", "AWS_SECRET": "x",
+        "SSH_AUTH_SOCK": "/s", "LD_PRELOAD": "/evil.so", "PYTHONPATH": "/evil",
+    }  # fmt: skip
+    assert list(passed_on(given)) == ["PATH", "LC_ALL", "TLSRT_DEBUG", "CREDENTIALS_DIRECTORY"]
 
 
 def test_signals_reach_the_supervisor_once_and_its_status_comes_back(stage: Stage) -> None:
