@@ -31,6 +31,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -41,6 +42,7 @@ import pytest
 import yaml
 
 from support.environment import make_environment
+from support.stage import MODES, NOBODY, become_nobody
 from tlsrt import Client
 from tlsrt.config import pki
 from tlsrt.config.bundle import Bundle, read_bundle, write_bundle
@@ -72,14 +74,15 @@ class RunningHost:
     """One installation, started and stopped at will. Keyword arguments are what goes into its YAML.
 
     `clients` are names besides admin that get a certificate and a bundle; `packages` are folders of Python packages
-    that components come from; `extra` is any more YAML. `prelude` is Python text that runs in the supervisor before
+    that components come from; `extra` is any more YAML. `mode` is one of support.stage.MODES: as root, or as a user
+    without rights, to whom all files are given then. `prelude` is Python text that runs in the supervisor before
     anything else, to make a constant smaller: use it only where the configuration has no setting.
     """
 
     def __init__(
         self, *, components: Mapping[str, Any] | None = None, policy: Mapping[str, Any] | None = None,
         limits: Mapping[str, Any] | None = None, clients: Sequence[str] = (), packages: Sequence[Path] = (),
-        extra: Mapping[str, Any] | None = None, prelude: str = "",
+        extra: Mapping[str, Any] | None = None, prelude: str = "", mode: str = MODES[0],
     ) -> None:  # fmt: skip
         self.base = Path(tempfile.mkdtemp(prefix="tlsrt."))  # short: a socket's path has 108 bytes
         self.base.chmod(0o755)
@@ -87,6 +90,8 @@ class RunningHost:
         self.config_path = self.folder / "tlsrt.yaml"
         self.port = free_port()
         self.prelude = prelude
+        self.mode = mode
+        self._drops = mode == "rootless" and os.geteuid() == 0
         self.process: subprocess.Popen[bytes] | None = None
         self.console: list[str] = []
         self._rest = b""
@@ -122,6 +127,9 @@ class RunningHost:
         self.config_path.write_text(yaml.safe_dump(separate, sort_keys=False))
         self.config = load_config(self.config_path)
         seal(self.config)
+        if self._drops:
+            for path in (self.folder, *self.folder.rglob("*")):
+                os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
 
     def issue_client(self, name: str) -> bytes:
         """Make a certificate and a bundle for a client, listed or not; return the certificate, PEM."""
@@ -176,7 +184,7 @@ class RunningHost:
                 [str(self.python), "-I", "-B", "-c", _LAUNCH, f"{self.prelude}\n{_INNER}", "--config",
                  str(self.config_path)],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=environment, cwd=self.base,
-                pass_fds=pipes,
+                pass_fds=pipes, preexec_fn=become_nobody if self._drops else None,
             )  # fmt: skip
         line = self.wait_for("^ready |given up", timeout_s=READY_S)
         assert line.startswith("ready"), self._transcript()
@@ -283,12 +291,26 @@ class RunningHost:
         return subprocess.run(
             [str(self.python), "-I", "-B", "-m", "tlsrt.supervisor.cli", *arguments, "--config", str(self.config_path)],
             capture_output=True, text=True, timeout=60, cwd=self.base,
+            preexec_fn=become_nobody if self._drops else None,
         )  # fmt: skip
 
     def status(self) -> dict[str, Any]:
         """Return the document of `status --json`, asked over the control socket."""
-        with ControlClient(self.config.run_dir) as client:
+        with self._as_operator(), ControlClient(self.config.run_dir) as client:
             return client.ask("status")
+
+    @contextmanager
+    def _as_operator(self) -> Iterator[None]:
+        """The kernel tells a listener who connects, and a user's supervisor does not know the host's root."""
+        if self._drops:
+            os.setegid(NOBODY)
+            os.seteuid(NOBODY)
+        try:
+            yield
+        finally:
+            if self._drops:
+                os.seteuid(0)
+                os.setegid(0)
 
     def loop(self, name: str) -> dict[str, Any]:
         """Return one loop's entry of the status."""

@@ -1,0 +1,82 @@
+"""Attacked sentence: a captured loop reaches no file, process, socket, lock or network outside its profile.
+
+An attacker's script runs inside a real loop of a running host, in each of the five, as root and as a user without
+rights, and tries everything of `captured/reach.py`. What must come of it stands in reach.yaml.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support.running import RunningHost
+from support.script import SCRIPTS, decoys, scripted, world
+from support.stage import MODES
+
+from tlsrt import Client, OutcomeUnknown
+from tlsrt.supervisor.lock import AlreadyRunning, take_lock
+
+TABLE: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("reach.yaml").read_text())
+ENDS = {"primary": "process_vm_readv", "secondary": "pidfd_getfd", "third": "ptrace", "forth": "kcmp",
+        "external": "process_vm_writev"}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=MODES)
+def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
+    yield from scripted(request, request.param)
+
+
+@pytest.fixture(scope="module")
+def client(host: RunningHost) -> Client:
+    return host.client()
+
+
+@pytest.fixture(scope="module")
+def known(host: RunningHost) -> Iterator[dict[str, Any]]:
+    with decoys(host) as decoy:
+        yield world(host, decoy)
+
+
+def wanted(row: str, loop: str, mode: str) -> Any:
+    entry = TABLE[row]
+    special = entry.get("rootless", {}) if mode == "rootless" else {}
+    found = special.get(loop, entry.get(loop, entry["all"]))
+    return [one.replace("LOOP", loop) for one in found] if isinstance(found, list) else found
+
+
+@pytest.mark.parametrize("row", list(TABLE))
+@pytest.mark.parametrize("loop", list(SCRIPTS))
+def test_every_try_ends_as_the_table_says(
+    host: RunningHost, client: Client, known: dict[str, Any], loop: str, row: str
+) -> None:
+    found = client.call(SCRIPTS[loop], "attempt", row, known, timeout_s=30)
+    assert found == wanted(row, loop, host.mode)
+
+
+def test_no_try_has_changed_anything(host: RunningHost, client: Client, known: dict[str, Any]) -> None:
+    """After all of it: nobody was restarted, every file is there, and the start lock is held."""
+    document = host.status()
+    assert {loop["name"]: loop["restarts"] for loop in document["loops"]} == dict.fromkeys(SCRIPTS, 0)
+    assert all(Path(path).exists() for path in known["files"].values())
+    with pytest.raises(AlreadyRunning):
+        take_lock(host.config.state_dir / "lock", wait_s=0.0)
+    for address in SCRIPTS.values():
+        assert client.call(address, "poke", 7) == 7
+
+
+@pytest.mark.parametrize("loop", [loop for loop in SCRIPTS if loop != "primary"])
+def test_reaching_into_another_process_ends_the_loop_and_nothing_else(
+    host: RunningHost, client: Client, known: dict[str, Any], loop: str
+) -> None:
+    before, pids = len(host.console), host.pids()
+    with pytest.raises(OutcomeUnknown):
+        client.call(SCRIPTS[loop], "attempt", ENDS[loop], known, timeout_s=30)
+    died = host.wait_for(rf"^{loop} +died ", after=before)
+    assert re.search(rf"SIGSYS|{ENDS[loop]}", died)
+    host.wait_for(rf"^{loop} +active ", after=before)
+    assert {name for name, pid in host.pids().items() if pid != pids[name]} == {loop}
+    assert client.call(SCRIPTS[loop], "poke", 7) == 7
