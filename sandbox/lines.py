@@ -36,8 +36,15 @@ LIMITS = (
     "sigpending", "stack",
 )  # fmt: skip
 _UNITS = {"KiB": 1 << 10, "MiB": 1 << 20}
-SETTINGS = {"memory_mb": 1 << 20, "file_size_mb": 1 << 20, "open_files": 1, "processes": 1, "connections": 1, "address_mb": 1 << 20,
-            "above_loops": 1}
+SETTINGS = {
+    "memory_mb": 1 << 20,
+    "file_size_mb": 1 << 20,
+    "open_files": 1,
+    "processes": 1,
+    "connections": 1,
+    "address_mb": 1 << 20,
+    "above_loops": 1,
+}
 _AMOUNT = re.compile(r"(\d{1,12}) (KiB|MiB)")
 _LARGEST = (1 << 63) - 1
 
