@@ -27,7 +27,7 @@ PROGRAMS = {
     "nginx": "nginx", "haproxy": "haproxy", "stunnel4": "stunnel4", "s6-svscan": "s6", "runsvdir": "runit",
     "dbus-daemon": "dbus-daemon", "dbus-broker": "dbus-broker", "dbus-broker-launch": "dbus-broker",
 }  # fmt: skip
-C_SOURCES: dict[str, tuple[str, ...]] = {}  # name -> libraries
+C_SOURCES = {"tls_floor": ("-lssl", "-lcrypto"), "tls_load": ("-lssl", "-lcrypto", "-lpthread")}  # name -> libraries
 _INSTALLS = re.compile(r"^Inst (\S+) ", re.MULTILINE)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import call_peers, calls, gates, processes_memory, starts
+from bench import call_peers, calls, gates, processes_memory, starts, tls, tls_peers
 from bench.row import Case, Contender, Goal, Metric, Row
 
 _SIZES = (("64 B", 64), ("1 KiB", 1024), ("64 KiB", 65536))
@@ -29,6 +29,21 @@ _DBUS_DAEMON = Contender("dbus-daemon", call_peers.open_dbus_daemon, "no securit
 _DBUS_BROKER = Contender("dbus-broker", call_peers.open_dbus_broker, "no security of frames; both ends dbus-fast")
 _RAW_PLACED = Contender(
     "raw on one core", call_peers.open_broker("raw", placed=True), "the raw broker, placed likewise"
+)
+_FLOOR, _NGINX, _HAPROXY = "C floor", "nginx", "haproxy"
+_TLS = (
+    Contender("tlsrt engine", tls.opened(tls_peers.python_server("engine"), "frame", "tlsrt/1"), "plain handler"),
+    Contender(_FLOOR, tls.opened(tls_peers.start_floor, "frame"), "epoll and OpenSSL, one thread"),
+    Contender(_NGINX, tls.opened(tls_peers.start_nginx, "http"), "one process; 16 KiB from a file"),
+    Contender(_HAPROXY, tls.opened(tls_peers.start_haproxy, "http"), "one thread, http-request return"),
+    Contender("asyncio", tls.opened(tls_peers.python_server("asyncio"), "frame"), "a Protocol on its TLS transport"),
+    Contender("uvloop", tls.opened(tls_peers.python_server("uvloop"), "frame"), "the same Protocol"),
+    Contender("uvicorn", tls.opened(tls_peers.start_uvicorn, "http"), "uvloop, httptools"),
+    Contender("stunnel", tls.opened(tls_peers.start_stunnel, "frame"), "in front of the C server without TLS"),
+)  # fmt: skip
+_TLS_NOTE = (
+    "TLS 1.3, ECDSA P-256, one group for all (" + tls.GROUP + "); nginx, haproxy, uvicorn and stunnel send two session "
+    "tickets, the others none, as the door does"
 )
 _CALL_NOTE = "with 64 outstanding tlsrt coalesces what one turn brought for the same loop; none of the peers does"
 
@@ -107,6 +122,35 @@ ROWS: tuple[Row, ...] = (
                 ("64 B, coalesced", "two AEAD calls", 0.5),
             )
         ),
+    ),
+    Row(
+        name="tls-handshake",
+        about="full TLS 1.3 handshakes by four parallel clients, each connection ended in order; CPU of the server",
+        cases=tuple(Case(how, {"how": how, "parallel": 4}) for how in ("plain", "mutual")),
+        contenders=_TLS,
+        metrics=(Metric("rate", "handshakes/s", more=True), Metric("cpu_us", "CPU us each")),
+        goals=(Goal("plain", "cpu_us", _NGINX, 1.05), Goal("mutual", "cpu_us", _NGINX, 1.05)),
+        notes=(_TLS_NOTE,),
+    ),
+    Row(
+        name="tls-request",
+        about="requests over connections that stay open, one under way on each; CPU of the server",
+        cases=tuple(
+            Case(f"{title} x {connections}", {"size": size, "connections": connections})
+            for title, size in (("64 B", 64), ("16 KiB", 16384))
+            for connections in (1, 16, 1000)
+        ),
+        contenders=_TLS,
+        metrics=(
+            Metric("rate", "requests/s", more=True), Metric("p50_us", "p50 us"), Metric("p99_us", "p99 us"),
+            Metric("cpu_us", "CPU us each", 1),
+        ),
+        smoke_cases=("64 B x 16",),
+        goals=(
+            Goal("64 B x 16", "rate", _NGINX, 1.1), Goal("64 B x 16", "rate", _FLOOR, 0.95),
+            Goal("16 KiB x 16", "rate", _NGINX, 1.5),
+        ),
+        notes=(_TLS_NOTE,),
     ),
     Row(
         name="start",

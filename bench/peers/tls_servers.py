@@ -1,0 +1,173 @@
+"""TLS servers in Python: `tls_servers.py engine|asyncio|uvloop CERTIFICATE KEY PORT [MUTUAL_PORT CLIENT_CA]`.
+
+All answer the frames of c/tls_floor.c. `engine` is ours: the door's own `TlsConnection` over `TlsEngine`, with a plain
+handler in place of sessions; asyncio and uvloop are protocols on their own TLS transports. With MUTUAL_PORT there is a
+second door at which clients must show a certificate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import socket
+import ssl
+import sys
+from typing import NoReturn, cast
+
+from tlsrt.channels.tls_connection import READ_BYTES, ConnectionLimits, TlsConnection
+from tlsrt.channels.tls_engine import TlsEngine
+
+PROTOCOL = "tlsrt/1"
+BODY_MAX = 65536
+BACKLOG = 1024
+_answers: dict[int, bytes] = {}
+
+
+def answer(size: int) -> bytes:
+    """Return the answer with a body of so many bytes."""
+    if size not in _answers:
+        if size > BODY_MAX:
+            raise ValueError("too large")
+        _answers[size] = size.to_bytes(4, "big") + bytes(size)
+    return _answers[size]
+
+
+class Answering:
+    """Splits what comes into requests, and writes the answers of one read together."""
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def answers(self, data: bytes) -> bytes:
+        if self._held:
+            data = self._held + data
+        at, end = 0, len(data)
+        pieces: list[bytes] = []
+        while end - at >= 8:
+            after = at + 4 + int.from_bytes(data[at : at + 4], "big")
+            if after > end:
+                break
+            pieces.append(answer(int.from_bytes(data[at + 4 : at + 8], "big")))
+            at = after
+        self._held = data[at:]
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+class EngineHandler(Answering):
+    """The plain handler on our engine."""
+
+    def __init__(self, connection: TlsConnection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def received_untrusted(self, data: bytes) -> None:
+        out = self.answers(data)
+        if out:
+            self._connection.write(out)
+
+    def lost(self, reason: str) -> None:
+        pass
+
+
+class AnonymousEngine(TlsEngine):
+    """`TlsConnection` insists on a certificate; clients of the plain case have none."""
+
+    @property
+    def certificate(self) -> bytes:
+        return b"none"
+
+
+class EngineServer:
+    """Accepts as the door does."""
+
+    def __init__(self, context: ssl.SSLContext, *, mutual: bool) -> None:
+        self._context = context
+        self._engine = TlsEngine if mutual else AnonymousEngine
+        self._buffer = bytearray(READ_BYTES)
+        self._loop = asyncio.get_running_loop()
+        self._arriving: set[asyncio.Task[None]] = set()
+
+    def listen(self, port: int) -> None:
+        listener = socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
+        listener.setblocking(False)
+        self._loop.add_reader(listener.fileno(), self._accept, listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(32):
+            try:
+                accepted, _ = listener.accept()
+            except OSError:
+                return
+            accepted.setblocking(False)
+            task = self._loop.create_task(self._adopt(accepted))
+            self._arriving.add(task)
+            task.add_done_callback(self._arriving.discard)
+
+    async def _adopt(self, accepted: socket.socket) -> None:
+        connection = TlsConnection(
+            self._engine(self._context, server_side=True, protocols=(PROTOCOL,)), EngineHandler, gone=lambda: None,
+            ended=lambda reason: None, limits=ConnectionLimits(), buffer=self._buffer,
+        )  # fmt: skip
+        try:
+            await self._loop.connect_accepted_socket(lambda: connection, accepted)
+        except OSError:
+            accepted.close()
+
+
+class Transported(asyncio.Protocol):
+    """The same on a TLS transport of asyncio or uvloop."""
+
+    def __init__(self) -> None:
+        self._answering = Answering()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no child of asyncio's
+
+    def data_received(self, data: bytes) -> None:
+        out = self._answering.answers(data)
+        if out:
+            self._transport.write(out)
+
+
+def make_context(certificate: str, key: str, client_ca: str | None) -> ssl.SSLContext:
+    """The door's own settings (loops/tls_engine.py), from files."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(certificate, key)
+    context.num_tickets = 0
+    if client_ca:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(client_ca)
+    return context
+
+
+async def serve(kind: str, certificate: str, key: str, doors: list[tuple[int, str | None]]) -> NoReturn:
+    loop = asyncio.get_running_loop()
+    for port, client_ca in doors:
+        context = make_context(certificate, key, client_ca)
+        if kind == "engine":
+            context.set_alpn_protocols([PROTOCOL])
+            EngineServer(context, mutual=client_ca is not None).listen(port)
+        else:
+            await loop.create_server(Transported, "127.0.0.1", port, ssl=context, backlog=BACKLOG)
+    while True:
+        await asyncio.Event().wait()
+
+
+def main(kind: str, certificate: str, key: str, port: str, mutual_port: str = "", client_ca: str = "") -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    doors: list[tuple[int, str | None]] = [(int(port), None)]
+    if mutual_port:
+        doors.append((int(mutual_port), client_ca))
+    coroutine = serve(kind, certificate, key, doors)
+    if kind == "uvloop":
+        import uvloop
+
+        uvloop.run(coroutine)
+    else:
+        asyncio.run(coroutine)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
