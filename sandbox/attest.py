@@ -1,8 +1,9 @@
 """Attestation: reading from outside, through /proc, whether a process is confined as its profile says.
 
 What a process tells about itself is no evidence, so the supervisor reads the kernel's own account of every task:
-ids, groups, capabilities, no_new_privs, seccomp, namespaces, and the mount table. What can only be compared with the
-reader (namespaces, filters inherited from a service manager) is compared with `own`, read once by the supervisor.
+ids, groups, capabilities, no_new_privs, seccomp, namespaces, and the mount table; and of the process its limits, its
+control group and its descriptors. What can only be compared with the reader (namespaces, filters inherited from a
+service manager) is compared with `own`, read once by the supervisor.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tlsrt.sandbox.mounts import Expected, mount_differences
-from tlsrt.sandbox.profile import FILTER_LAYERS, Profile
+from tlsrt.sandbox.cgroup import parse_own_group
+from tlsrt.sandbox.descriptors import descriptor_differences
+from tlsrt.sandbox.limits import limit_differences, parse_limits
+from tlsrt.sandbox.mounts import Expected, mount_differences, mount_identities
+from tlsrt.sandbox.profile import ATTESTATION, FILTER_LAYERS, Profile
 from tlsrt.sandbox.root import plan_root, read_link
 
 _CAPABILITY_SETS = {
@@ -129,8 +133,35 @@ def own_namespaces(proc: Path = Path("/proc")) -> NamespaceSet:
 def _attest_task(folder: Path, profile: Profile, own: NamespaceSet) -> tuple[list[str], int]:
     task = parse_status(_read(folder / "status"))
     found = task_differences(task, profile, own)
-    found += namespace_differences(_read_namespaces(folder), profile, own)
+    tells = profile.expects("not_dumpable") and profile.uid not in (0, os.geteuid())
+    if (
+        tells and os.stat(folder / "status").st_uid == profile.uid
+    ):  # root owns that of one that is not dumpable, proc(5)
+        found.append("it is dumpable")
+    try:
+        found += namespace_differences(_read_namespaces(folder), profile, own)
+    except PermissionError:
+        if profile.expects(ATTESTATION):
+            raise
     return found, task.threads
+
+
+def _attest_process(folder: Path, profile: Profile, table: str) -> list[str]:
+    """Look at what belongs to a process as a whole; `table` is the mountinfo of one of its tasks."""
+    found: list[str] = []
+    if profile.expects("limits"):
+        found += limit_differences(parse_limits(_read(folder / "limits")), profile.limits)
+    if profile.expects("cgroup") and profile.group is not None:
+        group = parse_own_group(_read(folder / "cgroup"))
+        if group != profile.group.name:
+            found.append(f"its control group is {group}, not {profile.group.name}")
+    try:
+        has_root = profile.expects("mount_namespace")
+        found += descriptor_differences(folder, mount_identities(table) if has_root else None)
+    except PermissionError:
+        if profile.expects(ATTESTATION):
+            raise
+    return found
 
 
 def _expected_mounts(profile: Profile) -> Expected:
@@ -147,9 +178,11 @@ def attest(
     `max_tasks` bounds its number of tasks where that is known. What cannot be read is a difference too; a task that
     ends meanwhile is none, the whole process gone is.
     """
-    tasks = proc / str(pid) / "task"
+    folder = proc / str(pid)
+    tasks = folder / "task"
     found: list[str] = []
     threads = seen = 0
+    table = ""
     has_root = profile.expects("mount_namespace")
     try:
         expected = _expected_mounts(profile)
@@ -158,13 +191,15 @@ def attest(
             try:
                 differences, threads = _attest_task(tasks / name, profile, own)
                 if has_root:
-                    differences += mount_differences(expected, _read(tasks / name / "mountinfo"), outside)
+                    table = _read(tasks / name / "mountinfo")
+                    differences += mount_differences(expected, table, outside)
             except (FileNotFoundError, ProcessLookupError):
                 if name == str(pid):
                     raise
                 continue
             seen += 1
             found += [f"task {name}: {difference}" for difference in differences]
+        found += _attest_process(folder, profile, table)
     except (FileNotFoundError, ProcessLookupError):
         return [f"process {pid} is gone"]
     except (OSError, ValueError) as error:

@@ -20,6 +20,7 @@ from enum import IntEnum
 from tlsrt.config.egress import EgressRule
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox import landlock, seccomp, syscalls
+from tlsrt.sandbox.cgroup import PROCS, parse_own_group, write
 from tlsrt.sandbox.policy_files import filter_digests, filters_for
 from tlsrt.sandbox.profile import Profile
 from tlsrt.sandbox.root import build_root
@@ -55,6 +56,15 @@ class Layer:
 # capabilities(7): NOROOT, NO_SETUID_FIXUP and NO_CAP_AMBIENT_RAISE on, KEEP_CAPS off, all four locked.
 SECUREBITS = 0b11101111
 _LAST_POSSIBLE_CAPABILITY = 63
+
+
+def _cgroup(profile: Profile, context: Context) -> None:
+    if profile.group is None:
+        raise SandboxError("cgroup", "this process was given no group")
+    with open("/proc/self/cgroup", encoding="ascii", errors="surrogateescape") as file:
+        if parse_own_group(file.read()) == profile.group.name:
+            return  # born in it
+    write(profile.group.folder / PROCS, "0")
 
 
 def _session(profile: Profile, context: Context) -> None:
@@ -211,6 +221,7 @@ def _seccomp_sealed(profile: Profile, context: Context) -> bytes:
 
 
 LAYERS: tuple[Layer, ...] = (
+    Layer("cgroup", Step.WORLD, _cgroup),
     Layer("session", Step.WORLD, _session),
     Layer("descriptors", Step.WORLD, _descriptors),
     Layer("pid_namespace", Step.WORLD, _pid_namespace),

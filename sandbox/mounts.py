@@ -59,6 +59,12 @@ def parse_mountinfo(text: str) -> tuple[Mount, ...]:
     return tuple(mounts)
 
 
+@lru_cache(maxsize=64)
+def mount_identities(text: str) -> frozenset[int]:
+    """Return the numbers of the mounts in a mountinfo text; raises ValueError as `parse_mountinfo` does."""
+    return frozenset(mount.identity for mount in parse_mountinfo(text))
+
+
 def _is_below(path: str, folder: str) -> bool:
     return path == folder or folder == "/" or path.startswith(folder + "/")
 

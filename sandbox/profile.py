@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tlsrt.config.egress import EgressRule
 from tlsrt.config.schema import Config, LoopConfig
 from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox.asked import asked_parts, overlap, secrets, settings_of
+from tlsrt.sandbox.cgroup import Place
 from tlsrt.sandbox.lines import CHANNEL, CODE, STATE, Line
 from tlsrt.sandbox.policy import EMPTY_POLICY, Part, Policy
 from tlsrt.sandbox.policy_files import (
@@ -33,8 +34,8 @@ _UNCOUNTED_MB = 4096  # address space beside the data: code, reserves of malloc,
 _IN_FLIGHT = 512  # descriptors that one sender can have under way beyond its own limit
 # The order is the order of application; `layers.py` holds the code of each.
 WORLD_LAYERS = (
-    "session", "descriptors", "pid_namespace", "net_namespace", "ipc_namespace", "uts_namespace", "mount_namespace",
-    "limits",
+    "cgroup", "session", "descriptors", "pid_namespace", "net_namespace", "ipc_namespace", "uts_namespace",
+    "mount_namespace", "limits",
 )  # fmt: skip
 DROP_LAYERS = (
     "bounding_set", "ambient_set", "securebits", "uid", "capabilities", "no_new_privs", "not_dumpable", "parent_death",
@@ -42,6 +43,8 @@ DROP_LAYERS = (
 STAGE_1_LAYERS = ("landlock", "seccomp")
 STAGE_2_LAYERS = ("landlock_sealed", "seccomp_sealed")
 ALL_LAYERS = WORLD_LAYERS + DROP_LAYERS + STAGE_1_LAYERS + STAGE_2_LAYERS
+ATTESTATION = "attestation"  # no layer of the process, but what only a look from outside can tell: may be waived too
+WAIVABLE = (*ALL_LAYERS, ATTESTATION)
 FILTER_LAYERS = frozenset(
     {"seccomp", "seccomp_sealed"}
 )  # those that add one seccomp filter each, which attestation counts
@@ -66,6 +69,7 @@ class Profile:
     layers: tuple[str, ...] = ALL_LAYERS
     waived: frozenset[str] = frozenset()
     policy: Policy = EMPTY_POLICY  # its system calls
+    group: Place | None = None  # its control group, where the host has any
 
     def digest(self) -> bytes:
         """Return the SHA-256 (32 bytes) of the canonical msgpack form: equal profiles, equal digests."""
@@ -77,26 +81,32 @@ class Profile:
             sorted(os.fsencode(path) for path in self.read), sorted(os.fsencode(path) for path in self.kept),
             sorted([os.fsencode(host), inside] for host, inside in self.write),
             sorted([name, value] for name, value in self.limits.items()),
-            list(self.layers), sorted(self.waived), *filter_digests(self.policy),
+            list(self.layers), sorted(self.waived), None if self.group is None else self.group.name,
+            *filter_digests(self.policy),
         ]  # fmt: skip
         return hashlib.sha256(msgpack.packb(form, use_bin_type=True)).digest()
 
     def expects(self, layer: str) -> bool:
         """Say whether this layer must be found by attestation: wanted, and not waived by the operator."""
-        return layer in self.layers and layer not in self.waived
+        return (layer in self.layers or layer == ATTESTATION) and layer not in self.waived
+
+
+def with_group(profile: Profile, place: Place) -> Profile:
+    """Return the profile of a process that lives in a control group."""
+    return replace(profile, group=place, layers=("cgroup", *profile.layers))
 
 
 def _layers(*, rootless: bool, network: bool) -> tuple[str, ...]:
-    left_out = {"uid"} if rootless else set[str]()
+    left_out = {"cgroup", "uid"} if rootless else {"cgroup"}  # a group is not everywhere: see `with_group`
     if network:
         left_out.add("net_namespace")
     return tuple(name for name in ALL_LAYERS if name not in left_out)
 
 
 def _waived(config: Config) -> frozenset[str]:
-    unknown = sorted(set(config.sandbox.waive) - set(ALL_LAYERS))
+    unknown = sorted(set(config.sandbox.waive) - set(WAIVABLE))
     if unknown:
-        known = ", ".join(ALL_LAYERS)
+        known = ", ".join(WAIVABLE)
         raise ConfigError([f"sandbox.waive: there is no layer {name!r}; the layers are {known}" for name in unknown])
     return frozenset(config.sandbox.waive)
 

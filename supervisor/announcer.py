@@ -58,6 +58,8 @@ class Announcer:
         count = sum(member.state is LoopState.ACTIVE for member in self._members)
         if self._members[0].state is LoopState.ACTIVE:
             console.good(DOOR, "open", f"tls://{host}:{door.port} (TLS 1.3, mutual)")
+        if limits := self._common.parts.limits():
+            console.plain("limits", "", limits)
         elapsed_s = self._common.reactor.now - self._began_at
         how = f"tlsrt {bundle_option(self._common.config.path)}call primary/kernel uname"
         console.plain("ready", f"{count} loops", f"in {elapsed_s:.2f} s; try: {how}")

@@ -152,8 +152,9 @@ def _config_path(arguments: argparse.Namespace) -> Path:
 
 def _start(arguments: argparse.Namespace) -> int:
     from tlsrt.supervisor.launcher import launch
+    from tlsrt.supervisor.leftovers import sweep
 
-    return launch(["--config", str(_config_path(arguments))])
+    return launch(["--config", str(_config_path(arguments))], sweep=sweep)
 
 
 def _status(arguments: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from tlsrt.channels.life import FailCode
 from tlsrt.supervisor.parts import Child
 
+LINGER_S = 0.01  # between two looks whether the descendants of a dead process are gone
 _OF_COMPONENT = (FailCode.IMPORT, FailCode.COMPONENT_START)
 _FAILURES = {
     FailCode.SANDBOX: "its sandbox could not be built",

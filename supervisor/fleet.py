@@ -18,7 +18,7 @@ from typing import Any
 from tlsrt.channels.control import control_pair
 from tlsrt.channels.life import FailCode, LoopState
 from tlsrt.errors import PeerError, TlsrtError
-from tlsrt.supervisor.deaths import failure_reason, send_signal
+from tlsrt.supervisor.deaths import LINGER_S, failure_reason, send_signal
 from tlsrt.supervisor.folders import roomy_log
 from tlsrt.supervisor.heartbeat import HeartbeatMonitor
 from tlsrt.supervisor.life_line import LifeLine
@@ -104,7 +104,7 @@ class Fleet:
         try:
             with shared_lock(self._common.lock) as share:
                 body = partial(self._common.parts.loop_body, replace(start, keep=(share,)))
-                member.child = self._common.parts.spawn(body)
+                member.child = self._common.parts.spawn(body, member.name)
         except (OSError, TlsrtError) as error:
             problem = f"cannot be forked: {error}"
         os.close(theirs)
@@ -254,6 +254,7 @@ class Fleet:
         self._close_life(member)
         if member.child is not None:
             send_signal(member.child, signal.SIGKILL)
+            self._common.parts.clear(member.name)  # the whole tree, whatever it did to get out of sight
 
     def _close_life(self, member: Member) -> None:
         if member.life is not None:
@@ -272,7 +273,14 @@ class Fleet:
         self._common.reactor.forget(child.pidfd)
         os.close(child.pidfd)
         member.child = None
-        self._bury(member, reason)
+        self._bury_last(member, reason)
+
+    def _bury_last(self, member: Member, reason: str) -> None:
+        """Bury a loop when nobody of it is left: the next one never meets the last one's descendants."""
+        if self._common.parts.clear(member.name):
+            self._bury(member, reason)
+        else:
+            self._common.reactor.call_later(LINGER_S, partial(self._bury_last, member, reason))
 
     def _bury(self, member: Member, reason: str) -> None:
         active_s = self._common.reactor.now - member.active_at if member.active_at is not None else 0.0

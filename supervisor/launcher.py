@@ -131,10 +131,11 @@ def _share_fate(pidfd: int) -> int:
             signal.pidfd_send_signal(pidfd, arrived)
 
 
-def launch(argv: list[str], *, program: str = _PROGRAM) -> int:
+def launch(argv: list[str], *, program: str = _PROGRAM, sweep: Callable[[], None] = lambda: None) -> int:
     """Run the supervisor with `argv` in a pid namespace of its own and return its exit status.
 
-    `program` is the Python text that the inner interpreter runs; it must call `inner`.
+    `program` is the Python text that the inner interpreter runs; it must call `inner`. `sweep` is called when the
+    supervisor was killed, and so could not tidy up.
     """
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     reader, writer = os.pipe()
@@ -146,7 +147,10 @@ def launch(argv: list[str], *, program: str = _PROGRAM) -> int:
     os.close(reader)
     pidfd = os.pidfd_open(pid)
     try:
-        return _share_fate(pidfd)
+        status = _share_fate(pidfd)
+        if status > _SIGNAL_BASE:
+            sweep()
+        return status
     finally:
         os.close(pidfd)
         os.close(writer)  # held until here: its end tells the supervisor of ours

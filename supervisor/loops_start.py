@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tlsrt.channels.control import ControlChannel
@@ -20,10 +20,13 @@ from tlsrt.config.packages import code_roots, component_roots, package_folder
 from tlsrt.config.providers import open_master_key
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, PeerError, SandboxError
+from tlsrt.sandbox.asked import settings_of
 from tlsrt.sandbox.attest import attest, own_namespaces
+from tlsrt.sandbox.cgroup_tree import limits_of
 from tlsrt.sandbox.enter import enter_world
-from tlsrt.sandbox.profile import Profile, profile_for_authority, profile_for_loop
+from tlsrt.sandbox.profile import Profile, profile_for_authority, profile_for_loop, with_group
 from tlsrt.supervisor import coverage_pipe
+from tlsrt.supervisor.groups import Groups
 from tlsrt.supervisor.identity import Identity
 from tlsrt.supervisor.parts import AuthorityStart, Child, LoopStart, Parts, Sandbox
 from tlsrt.supervisor.spawn import freeze, reap, spawn
@@ -31,6 +34,7 @@ from tlsrt.supervisor.spawn import freeze, reap, spawn
 RUNTIME = "tlsrt.loops.runtime"
 AUTHORITY_RUNTIME = "tlsrt.supervisor.authority"
 AUTHORITY = "authority"
+_AUTHORITY_TASKS = 64
 _SHOWN_NAMESPACES = ("net", "pid", "mount", "ipc", "uts")
 
 
@@ -39,6 +43,7 @@ def make_parts(config: Config, identity: Identity, measured: Callable[[], bytes]
 
     Raises ConfigError and SandboxError for profiles that cannot be made.
     """
+    has_namespace = "pid_namespace" not in config.sandbox.waive
     code = code_roots(config)
     profiles: dict[str, Profile] = {
         AUTHORITY: profile_for_authority(config, identity.uid(AUTHORITY), rootless=identity.rootless, code=code)
@@ -47,9 +52,19 @@ def make_parts(config: Config, identity: Identity, measured: Callable[[], bytes]
         uid = identity.uid(loop.name)
         profiles[loop.name] = profile_for_loop(config, loop, uid, rootless=identity.rootless, code=code)
     own = own_namespaces()
-    sandboxes = {name: _sandbox(config, profile) for name, profile in profiles.items()}
+    groups = Groups(config.state_dir, config.sandbox.waive.get("cgroup"))
+    sandboxes: dict[str, Sandbox] = {}
+
+    def claim() -> None:
+        tasks = {loop.name: settings_of(config, loop)["processes"] for loop in config.loops}
+        groups.claim({name: limits_of(one, tasks.get(name, _AUTHORITY_TASKS)) for name, one in profiles.items()})
+        for name, profile in profiles.items():
+            place = groups.place(name)
+            profiles[name] = profile if place is None else with_group(profile, place)
+            sandboxes[name] = _sandbox(config, profiles[name], groups.enforced())
+
     return Parts(
-        spawn=lambda body: _spawn(body, own_pid_namespace="pid_namespace" not in config.sandbox.waive),
+        spawn=lambda body, name: spawn(body, own_pid_namespace=has_namespace, group=groups.descriptor(name)),
         reap=_reap,
         loop_body=lambda start: _loop_body(start, profiles[start.loop]),
         authority_body=lambda start: _authority_body(start, profiles[AUTHORITY]),
@@ -60,6 +75,10 @@ def make_parts(config: Config, identity: Identity, measured: Callable[[], bytes]
         uid=identity.uid,
         preload=_preload,
         preload_authority=_preload_authority,
+        claim=claim,
+        clear=groups.clear,
+        release=groups.release,
+        limits=groups.sentence,
     )
 
 
@@ -73,10 +92,6 @@ def check_code(config: Config, identity: Identity) -> list[str]:
     unreadable = unreadable_for_others([package_folder(), *(root.path for root in component_roots(config))])
     writable = writable_by(measured_paths(config), identity.all_uids())
     return [*unreadable, *(f"{path} can be changed by the uid of a loop: chown it to root" for path in writable)]
-
-
-def _spawn(body: Callable[[], int], *, own_pid_namespace: bool) -> Child:
-    return spawn(body, own_pid_namespace=own_pid_namespace)
 
 
 def _reap(child: Child) -> str | None:
@@ -174,10 +189,11 @@ def _open_boot_files(config: Config) -> list[int]:
     return opened
 
 
-def _sandbox(config: Config, profile: Profile) -> Sandbox:
+def _sandbox(config: Config, profile: Profile, limits: Mapping[str, str]) -> Sandbox:
     waived = {layer: reason for layer, reason in config.sandbox.waive.items() if layer in profile.layers}
     layers = tuple(layer for layer in profile.layers if profile.expects(layer))
-    return Sandbox(layers, waived, summary(profile), profile.digest())
+    group = profile.group.name if profile.group is not None else None
+    return Sandbox(layers, waived, summary(profile), profile.digest(), group, limits)
 
 
 def summary(profile: Profile) -> str:
@@ -198,6 +214,8 @@ def summary(profile: Profile) -> str:
         words.append("Landlock")
     if profile.expects("seccomp_sealed"):
         words.append("seccomp")
+    if profile.expects("cgroup"):
+        words.append("cgroup")
     if profile.waived:
         words.append(f"WAIVED: {' '.join(sorted(profile.waived))}")
     return ", ".join(words)

@@ -18,7 +18,7 @@ from typing import Any
 from tlsrt.channels.control import ControlChannel, control_pair
 from tlsrt.channels.trust import OFFICE
 from tlsrt.errors import EX_UNAVAILABLE, ConfigError, PeerError, TlsrtError
-from tlsrt.supervisor.deaths import send_signal
+from tlsrt.supervisor.deaths import LINGER_S, send_signal
 from tlsrt.supervisor.folders import last_line
 from tlsrt.supervisor.heartbeat import HeartbeatMonitor
 from tlsrt.supervisor.lifecycle import Backoff
@@ -91,7 +91,7 @@ class Office:
         try:
             with shared_lock(self._common.lock) as share:
                 body = partial(self._common.parts.authority_body, replace(start, keep=(share,)))
-                self.child = self._common.parts.spawn(body)
+                self.child = self._common.parts.spawn(body, NAME)
         except (OSError, TlsrtError) as error:
             problem = f"cannot be forked: {error}"
         os.close(theirs)
@@ -167,6 +167,7 @@ class Office:
         self._monitor.forget(NAME)
         self._close_channel()
         send_signal(self.child, signal.SIGKILL)
+        self._common.parts.clear(NAME)
 
     # What it says
 
@@ -227,7 +228,13 @@ class Office:
         self._common.reactor.forget(self.child.pidfd)
         os.close(self.child.pidfd)
         self.child = None
-        self._bury(reason)
+        self._bury_last(reason)
+
+    def _bury_last(self, reason: str) -> None:
+        if self._common.parts.clear(NAME):
+            self._bury(reason)
+        else:
+            self._common.reactor.call_later(LINGER_S, partial(self._bury_last, reason))
 
     def _bury(self, reason: str) -> None:
         now = self._common.reactor.now

@@ -61,13 +61,15 @@ class Sandbox:
     waived: Mapping[str, str] = field(default_factory=dict[str, str])  # layer -> the operator's reason
     summary: str = ""
     digest: bytes = b""  # of the profile, which the process must report; empty: not compared
+    group: str | None = None  # its control group, as /proc/PID/cgroup names it
+    limits: Mapping[str, str] = field(default_factory=dict[str, str])  # kind of limit -> what holds it
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
     """Everything that the supervisor does not do itself."""
 
-    spawn: Callable[[Callable[[], int]], Child]
+    spawn: Callable[[Callable[[], int], str], Child]  # the body of a process, and its name
     reap: Callable[[Child], str | None]  # how it ended, in words; None while it lives
     loop_body: Callable[[LoopStart], int]
     authority_body: Callable[[AuthorityStart], int]
@@ -77,6 +79,10 @@ class Parts:
     open_boot_files: Callable[[], list[int]]  # master key, boot token; certificate, key, client CA
     uid: Callable[[str], int]  # of a loop, or of "authority"
     preload: Callable[[], None]
+    claim: Callable[[], None] = lambda: None  # with the start lock in hand: make what one life alone may have
+    clear: Callable[[str], bool] = lambda name: True  # kill what a dead process left behind; whether nothing is left
+    release: Callable[[], None] = lambda: None  # nobody runs any more: undo `claim`
+    limits: Callable[[], str] = lambda: ""  # one line: which limits are enforced by what
     preload_authority: Callable[[], None] = lambda: None  # once all is up: so that a second one starts in milliseconds
 
 

@@ -124,16 +124,24 @@ def _live(body: Callable[[], int], parent: int) -> NoReturn:
         os._exit(code & 0xFF)
 
 
-def _fork(body: Callable[[], int], parent: int) -> int:
-    pid = os.fork()
+def _fork(body: Callable[[], int], parent: int, group: int) -> int:
+    pid = _fork_into(group) if group >= 0 else os.fork()
     if pid == 0:
         _live(body, parent)
     return pid
 
 
-def spawn(body: Callable[[], int], *, own_pid_namespace: bool = True) -> Child:
+def _fork_into(group: int) -> int:
+    try:
+        return syscalls.fork_into(group)
+    except OSError:
+        return os.fork()  # a container may hide clone3; the layer `cgroup` then moves the child, slowly
+
+
+def spawn(body: Callable[[], int], *, own_pid_namespace: bool = True, group: int = -1) -> Child:
     """Fork a child that runs `body` and ends with what it returns; `freeze` should have been called once.
 
+    `group` is a descriptor of the folder of the control group to be born in, -1 for ours.
     An exception of `body` is one line on stderr and exit 70, or the exit code of a TlsrtError. Raises MisuseError
     if this process has more than one task, OSError if the kernel refuses the namespace or the fork.
     """
@@ -147,7 +155,7 @@ def spawn(body: Callable[[], int], *, own_pid_namespace: bool = True) -> Child:
         if own_pid_namespace:
             syscalls.unshare(syscalls.CLONE_NEWPID)
         try:
-            pid = _fork(body, parent)
+            pid = _fork(body, parent, group)
         finally:
             if own_pid_namespace:
                 syscalls.setns(home, syscalls.CLONE_NEWPID)

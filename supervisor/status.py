@@ -26,6 +26,7 @@ class View:
     boot_id: str
     stopping: bool
     warnings: Sequence[str]
+    limits: str = ""  # which limits are enforced by what
 
 
 def document(
@@ -49,6 +50,7 @@ def document(
         "authority": _authority(view, office, sandboxes, memory),
         "loops": [_loop(view, office, member, sandboxes, memory, health) for member in members],
         "door": {"host": config.door.host, "port": config.door.port, "locked": False},
+        "limits": view.limits,
         "warnings": [*view.warnings, *office.warnings],
     }
 
@@ -104,7 +106,12 @@ def _loop(
 
 
 def _sandbox(sandbox: Sandbox) -> Document:
-    return {"layers": list(sandbox.layers), "waived": dict(sandbox.waived)}
+    return {
+        "layers": list(sandbox.layers),
+        "waived": dict(sandbox.waived),
+        "cgroup": sandbox.group,
+        "limits": dict(sandbox.limits),
+    }
 
 
 def _rounded(seconds: float) -> float:
@@ -126,6 +133,8 @@ def table(status: Document) -> str:
     rows += [_row(loop["name"], loop) for loop in status["loops"]]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     lines = [_header(status), "", *(_aligned(row, widths) for row in rows)]
+    if status["limits"]:
+        lines += ["", f"limits: {status['limits']}"]
     deaths = [(entry["name"], entry["last_death"]) for entry in status["loops"] if entry["last_death"]]
     if authority["last_death"]:
         deaths.insert(0, ("authority", authority["last_death"]))

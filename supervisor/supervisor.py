@@ -94,6 +94,7 @@ class Supervisor:
         config = self._config
         make_folder(config.state_dir)
         lock = take_lock(config.state_dir / "lock", wait_s=self._lock_wait_s)
+        self._parts.claim()
         make_folders(config, self._parts.uid)
         sockets = channel_listeners(config, self._parts.uid)
         listeners: Mapping[str, Mapping[str, int]] = {PRIMARY: {**sockets, DOOR: door_listener(config.door)}}
@@ -234,7 +235,7 @@ class Supervisor:
         children[AUTHORITY] = self._office.child
         view = status.View(
             now, self._started_at, host_pid(), self._rootless, boot_id(self._boot_nonce).hex(),
-            self._shutdown.is_running, self._warnings,
+            self._shutdown.is_running, self._warnings, self._parts.limits(),
         )  # fmt: skip
         return status.document(
             view,
@@ -249,6 +250,7 @@ class Supervisor:
     def _end(self) -> None:
         remove_sockets(self._config)
         self._control.close()
+        self._parts.release()
         self._exit_code = self._result
         if self._shutdown.quiet:
             return
@@ -257,12 +259,12 @@ class Supervisor:
     def _abandon(self) -> None:
         """Whatever went wrong here: leave no process behind."""
         fleet: Fleet | None = getattr(self, "_fleet", None)
-        if fleet is None:
-            return
-        for child in [*(member.child for member in fleet.members), self._office.child]:
+        children = [*(member.child for member in fleet.members), self._office.child] if fleet is not None else []
+        for child in children:
             if child is not None:
                 try:
                     signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
                     os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED)
                 except (ProcessLookupError, ChildProcessError):
                     continue
+        self._parts.release()

@@ -1,7 +1,8 @@
 """A real Supervisor over real processes whose bodies follow a script: `scripted_supervisor.py FOLDER SCRIPT_JSON`.
 
 There are three loops, and one more for each other name in the script. The script maps "authority" or a loop to what
-it does. `FOLDER/tamper-LOOP` makes attestation find a difference.
+it does. `FOLDER/tamper-LOOP` makes attestation find a difference, `FOLDER/left-NAME` stands for descendants that do not
+end.
 """
 
 from __future__ import annotations
@@ -253,7 +254,7 @@ def make_parts(config: Config, folder: Path, script: Script) -> Parts:
         return None if reason is None else str(reason).replace("exit", "exit code")
 
     return Parts(
-        spawn=lambda body: spawn(body, own_pid_namespace=False),
+        spawn=lambda body, name: spawn(body, own_pid_namespace=False),
         reap=reap_in_words,
         loop_body=lambda start: loop_body(start, script),
         authority_body=lambda start: authority_body(start, script),
@@ -263,6 +264,8 @@ def make_parts(config: Config, folder: Path, script: Script) -> Parts:
         open_boot_files=lambda: [os.open(folder / "empty", os.O_RDONLY) for _ in range(5)],
         uid=lambda name: os.geteuid(),
         preload=freeze,
+        clear=lambda name: not (folder / f"left-{name}").exists(),
+        limits=lambda: "none, as scripted",
     )
 
 

@@ -171,7 +171,8 @@ def test_status_tells_what_is_there(start: Start) -> None:
     for loop in status["loops"]:
         assert os.readlink(f"/proc/{loop['pid']}/exe") == os.path.realpath(sys.executable)
         assert loop["memory_kib"] > 100
-        assert loop["sandbox"] == {"layers": ["uid", "no_new_privs"], "waived": {"net_namespace": "a test"}}
+        assert loop["sandbox"]["layers"] == ["uid", "no_new_privs"]
+        assert loop["sandbox"]["waived"] == {"net_namespace": "a test"}
     assert running.stop() == 0
 
 
@@ -346,6 +347,29 @@ def test_a_loop_that_changes_after_attestation_is_killed(start: Start) -> None:
     assert "attestation: uids are (0, 0, 0, 0), not all 771003" in line
     assert word_of(running.lines, "died").count("primary") == 0
     assert running.stop() == 0
+
+
+@pytest.mark.parametrize("name", ["third", "authority"])
+def test_nobody_is_born_again_while_a_descendant_of_the_dead_lives(start: Start, name: str) -> None:
+    running = start()
+    running.wait("^ready")
+    left = running.folder / f"left-{name}"
+    left.touch()
+    before = pids_of(running.status())
+    os.kill(before[name], signal.SIGKILL)
+    wait_until_gone_of(before[name])
+    during = pids_of(running.status())
+    assert during[name] is None and {**during, name: before[name]} == before
+    assert not any("died" in line for line in running.lines)
+    left.unlink()
+    running.wait(f"^{name} +died +SIGKILL")
+    running.wait(f"^{name} +active", 1 if name == "authority" else 2)
+    assert running.stop() == 0
+
+
+def wait_until_gone_of(pid: int) -> None:
+    while os.path.isdir(f"/proc/{pid}"):
+        os.sched_yield()
 
 
 def test_a_loop_that_is_not_confined_gets_no_keys(start: Start, tmp_path: Path) -> None:

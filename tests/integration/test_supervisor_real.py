@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tlsrt.sandbox.cgroup import own_place, parse_own_group
 from tlsrt.supervisor.coverage_pipe import VARIABLE, collect
 
 PATIENCE_S = 20.0
@@ -158,10 +159,32 @@ def test_nobody_outlives_the_supervisor(host: Host, victim: str) -> None:
         host.process.kill()
     else:
         os.kill(pids["supervisor"], signal.SIGKILL)
+    groups = {group_of(pid) for name, pid in pids.items() if name != "supervisor"}
+    assert len(groups) == 6 and all(group.is_dir() for group in groups)
     assert wait_until_gone(list(pids.values())) < 1.0
     host.rest()
+    if victim == "supervisor":
+        assert not any(group.exists() for group in groups), "the launcher has swept"
     host.start()
     host.wait("^ready")
+    assert run(host.folder, "stop").returncode == 0
+    assert not any(group.exists() for group in groups)
+
+
+def group_of(pid: int) -> Path:
+    place = own_place()
+    name = parse_own_group(Path(f"/proc/{pid}/cgroup").read_text())
+    return Path(f"{place.folder}/{name.removeprefix(place.name)}")
+
+
+def test_every_process_is_in_the_group_that_status_names(host: Host) -> None:
+    ready = host.wait("^limits")
+    assert ready.split(None, 1)[1].startswith("kill, freeze")
+    status = host.status()
+    for entry in (status["authority"], *status["loops"]):
+        assert parse_own_group(Path(f"/proc/{entry['pid']}/cgroup").read_text()) == entry["sandbox"]["cgroup"]
+        assert "cgroup" in entry["sandbox"]["layers"] and entry["sandbox"]["limits"]["kill"] == "cgroup"
+    assert f"limits: {status['limits']}" in run(host.folder, "status").stdout
     assert run(host.folder, "stop").returncode == 0
 
 

@@ -84,7 +84,7 @@ class Cell:
 
     def __init__(
         self, profile: Profile, question: Callable[[Confinement], Facts], *, keep: tuple[int, ...] = (),
-        seal: bool = True, own_pid_namespace: bool = True,
+        seal: bool = True, own_pid_namespace: bool = True, group: int = -1,
     ) -> None:  # fmt: skip
         answer, self._writer = os.pipe()
         death, self._death = os.pipe()
@@ -106,7 +106,7 @@ class Cell:
             os.read(go, 1)
             return 3
 
-        self.child = spawn(body, own_pid_namespace=own_pid_namespace)
+        self.child = spawn(body, own_pid_namespace=own_pid_namespace, group=group)
         for descriptor in (self._writer, death, go):
             os.close(descriptor)
         with os.fdopen(answer, "rb") as stream:

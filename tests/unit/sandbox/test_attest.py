@@ -16,6 +16,7 @@ from tlsrt.sandbox.attest import (
     parse_status,
     task_differences,
 )
+from tlsrt.sandbox.cgroup import Place
 from tlsrt.sandbox.profile import Profile
 
 STATUS = """\
@@ -36,7 +37,13 @@ Seccomp_filters:\t2
 NAMES = ("mnt", "ipc", "uts", "pid", "net", "user")
 OWN = NamespaceSet({name: f"{name}:[1]" for name in NAMES})
 CHILD = {name: f"{name}:[2]" for name in NAMES} | {"user": "user:[1]"}
-PROFILE = Profile("third", 771001, 771001)
+PLACE = Place(Path("/sys/fs/cgroup/tlsrt-1/third"), "/tlsrt-1/third")
+PROFILE = Profile("third", 771001, 771001, limits={"nofile": 256, "core": 0}, group=PLACE)
+LIMITS = """\
+Limit                     Soft Limit           Hard Limit           Units     
+Max core file size        0                    0                    bytes     
+Max open files            256                  256                  files     
+"""  # noqa: W291
 
 
 def test_a_confined_task_has_no_difference() -> None:
@@ -133,7 +140,20 @@ def fake_proc(folder: Path, tasks: tuple[int, ...] = (7,)) -> Path:
         (folder / name / "mountinfo").write_text(MOUNTS)
         for kind, identity in namespaces.items():
             os.symlink(identity, folder / name / "ns" / kind)
+    process = folder / "7"
+    (process / "limits").write_text(LIMITS)
+    (process / "cgroup").write_text("1:cpu:/\n0::/tlsrt-1/third\n")
+    for number, (target, mount) in enumerate([("/dev/null", 90), ("socket:[7]", 9), (str(folder), 90)]):
+        hold(process, number, target, mount)
     return folder
+
+
+def hold(process: Path, number: int, target: str, mount: int) -> None:
+    """Put a descriptor into a made-up process."""
+    for name in ("fd", "fdinfo"):
+        (process / name).mkdir(exist_ok=True)
+    os.symlink(target, process / "fd" / str(number))
+    (process / "fdinfo" / str(number)).write_text(f"pos:\t0\nflags:\t02\nmnt_id:\t{mount}\n")
 
 
 def test_a_process_is_read_task_by_task(tmp_path: Path) -> None:
@@ -159,3 +179,63 @@ def test_what_cannot_be_read_is_a_difference(tmp_path: Path) -> None:
     proc = fake_proc(tmp_path)
     (proc / "7/task/7/status").write_text("no such thing\n")
     assert attest(7, PROFILE, OWN, proc=proc) == ["cannot read process 7: no line Uid"]
+
+
+@pytest.mark.parametrize(
+    ("target", "mount", "words"),
+    [
+        ("anon_inode:[io_uring]", 9, "[io_uring]"),
+        ("anon_inode:seccomp notify", 9, "seccomp notify"),
+        ("anon_inode:[userfaultfd]", 9, "[userfaultfd]"),
+        ("anon_inode:bpf-prog", 9, "bpf-prog"),
+        ("anon_inode:[perf_event]", 9, "[perf_event]"),
+        ("anon_inode:[pidfd]", 9, "[pidfd]"),
+        ("net:[4026531840]", 4, "net:[4026531840]"),
+        ("/", 23, "a folder outside its root"),
+    ],
+)
+def test_a_descriptor_that_no_loop_may_have_is_found(tmp_path: Path, target: str, mount: int, words: str) -> None:
+    proc = fake_proc(tmp_path)
+    hold(proc / "7", 11, target, mount)
+    assert attest(7, PROFILE, OWN, proc=proc) == [f"descriptor 11 is {words}"]
+
+
+@pytest.mark.parametrize(
+    ("target", "mount"),
+    [("anon_inode:[eventpoll]", 9), ("pipe:[3]", 9), ("/memfd:key (deleted)", 1), ("/", 90), ("/gone", 5)],
+)
+def test_ordinary_descriptors_are_no_difference(tmp_path: Path, target: str, mount: int) -> None:
+    proc = fake_proc(tmp_path)
+    hold(proc / "7", 11, target, mount)
+    assert attest(7, PROFILE, OWN, proc=proc) == []
+
+
+def test_another_control_group_is_found(tmp_path: Path) -> None:
+    proc = fake_proc(tmp_path)
+    (proc / "7/cgroup").write_text("0::/\n")
+    assert attest(7, PROFILE, OWN, proc=proc) == ["its control group is /, not /tlsrt-1/third"]
+    assert attest(7, replace(PROFILE, waived=frozenset({"cgroup"})), OWN, proc=proc) == []
+    (proc / "7/cgroup").write_text("1:cpu:/\n")
+    assert attest(7, PROFILE, OWN, proc=proc) == ["cannot read process 7: no group of version 2"]
+
+
+def test_a_limit_above_the_profile_is_found_and_one_below_is_none(tmp_path: Path) -> None:
+    proc = fake_proc(tmp_path)
+    (proc / "7/limits").write_text(LIMITS.replace("256  ", "1024 ", 1))
+    assert attest(7, PROFILE, OWN, proc=proc) == ["its limit nofile is 1024 (at most 256), not 256"]
+    (proc / "7/limits").write_text(LIMITS.replace("256  ", "16   "))
+    assert attest(7, PROFILE, OWN, proc=proc) == []
+
+
+def test_what_may_not_be_looked_at_is_a_difference_unless_the_operator_waived_looking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proc = fake_proc(tmp_path)
+
+    def refuse(path: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "readlink", refuse)
+    [difference] = attest(7, PROFILE, OWN, proc=proc)
+    assert difference.startswith("cannot read process 7: ") and "Permission denied" in difference
+    assert attest(7, replace(PROFILE, waived=frozenset({"attestation"})), OWN, proc=proc) == []

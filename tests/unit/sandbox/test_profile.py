@@ -15,6 +15,7 @@ from tlsrt.config.defaults import COMPONENTS
 from tlsrt.config.egress import parse_egress
 from tlsrt.config.schema import Config, DoorConfig, KeySource, LoopConfig, SandboxConfig
 from tlsrt.errors import ConfigError, SandboxError
+from tlsrt.sandbox.cgroup import Place
 from tlsrt.sandbox.layers import LAYERS, Step
 from tlsrt.sandbox.profile import (
     ALL_LAYERS,
@@ -27,6 +28,7 @@ from tlsrt.sandbox.profile import (
     code_paths,
     profile_for_authority,
     profile_for_loop,
+    with_group,
 )
 
 BASE = Path("/srv/tlsrt")
@@ -60,7 +62,9 @@ def test_an_ordinary_loop_has_state_and_channel_and_nothing_of_the_host() -> Non
     assert not profile.network and not profile.proc and not profile.sys
     assert set(CODE) <= set(profile.read)
     assert not {Path("/etc/hosts"), Path("/etc/ssl"), Path("/etc")} & set(profile.read)
-    assert profile.layers == ALL_LAYERS
+    assert ("cgroup", *profile.layers) == ALL_LAYERS
+    inside = with_group(profile, Place(BASE, "/tlsrt-1/third"))
+    assert inside.layers == ALL_LAYERS and inside.expects("cgroup") and not profile.expects("cgroup")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +94,7 @@ def test_the_authority_has_one_folder_and_room_for_the_secret_page() -> None:
 
 def test_rootless_has_no_uid_layer() -> None:
     profile = profile_for_loop(CONFIG, LoopConfig("third"), 0, rootless=True, code=CODE)
-    assert "uid" not in profile.layers and set(profile.layers) == set(ALL_LAYERS) - {"uid"}
+    assert "uid" not in profile.layers and set(profile.layers) == set(ALL_LAYERS) - {"uid", "cgroup"}
 
 
 def test_limits_come_from_the_configuration() -> None:
@@ -136,6 +140,7 @@ def test_the_digest_changes_with_every_field() -> None:
         "read": (*base.read, Path("/x")), "write": ((BASE, "/state"),), "limits": {**base.limits, "core": 1},
         "kept": (*base.kept, Path("/x")), "layers": base.layers[:-1], "waived": frozenset({"uid"}),
         "egress": (parse_egress("192.0.2.7:443"),), "policy": make("secondary").policy,
+        "group": Place(BASE, "/tlsrt-1/third"),
     }  # fmt: skip
     assert set(others) == {field.name for field in fields(Profile)}
     digests = {replace(base, **{name: value}).digest() for name, value in others.items()}  # type: ignore[arg-type]

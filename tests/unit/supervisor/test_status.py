@@ -62,8 +62,10 @@ def make_document() -> Document:
     primary.beat = Beat(1, 2500, 2, 999, 10, 20, 3, 2, 5)
     third = Member(CONFIG.loops[1], 1, -1, "third.log", state=LoopState.BACKOFF, incarnation=7, restarts=6)
     third.last_death = "signal SIGKILL"
-    view = View(100.0, 40.0, 1001, True, "ab" * 16, False, ["a waived layer"])
-    sandbox = Sandbox(("uid", "no_new_privs"), {"net_namespace": "no netns here"})
+    view = View(100.0, 40.0, 1001, True, "ab" * 16, False, ["a waived layer"], "memory by rlimits")
+    sandbox = Sandbox(
+        ("uid", "no_new_privs"), {"net_namespace": "no netns here"}, group="/tlsrt-1/x", limits={"memory": "rlimit"}
+    )
     return document(
         view,
         CONFIG,
@@ -89,7 +91,10 @@ def test_the_document_has_what_is_promised() -> None:
         "name": "primary", "state": "active", "pid": 1003, "incarnation": 1, "uptime_s": 10.0, "restarts": 0,
         "sessions": 2, "frames": {"in": 10, "out": 20, "refused": 3}, "lateness_ms": 2.5, "queue": 2,
         "health": "suspect", "memory_kib": 20480,
-        "sandbox": {"layers": ["uid", "no_new_privs"], "waived": {"net_namespace": "no netns here"}},
+        "sandbox": {
+            "layers": ["uid", "no_new_privs"], "waived": {"net_namespace": "no netns here"}, "cgroup": "/tlsrt-1/x",
+            "limits": {"memory": "rlimit"},
+        },
         "epoch": 5, "last_death": None,
     }  # fmt: skip
     assert third["pid"] is None
@@ -110,7 +115,8 @@ def test_the_table_shows_the_same_in_columns() -> None:
     assert "2 layers, 1 waived" in lines[4]
     assert third[:4] == ["third", "backoff", "-", "-"]
     assert lines[7:] == [
-        "last death of third: signal SIGKILL", "", "warning: a waived layer", "warning: from the authority",
+        "limits: memory by rlimits", "", "last death of third: signal SIGKILL", "", "warning: a waived layer",
+        "warning: from the authority",
     ]  # fmt: skip
     assert len({line.index("STATE") for line in lines[2:3]} | {line.index("active") for line in lines[4:5]}) == 1
 

@@ -1,0 +1,61 @@
+"""What a process holds open, as /proc/PID/fd tells: kinds that no loop needs, and folders of the host. proc_pid_fd(5).
+
+Whoever holds an io_uring, a seccomp listener, a namespace or a folder from before its root was built has a way around
+what confines it, so what is not known to be harmless is a difference.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Container
+from pathlib import Path
+
+_HARMLESS = ("socket:", "pipe:", "/memfd:", "/dev/null")
+_ANONYMOUS = "anon_inode:"
+_HARMLESS_ANONYMOUS = ("[eventpoll]", "[eventfd]", "[timerfd]", "[signalfd]", "inotify")
+
+
+def forbidden_kind(target: str) -> str:
+    """Return the words for what a link of /proc/PID/fd names, if no loop may have it; else nothing. Pure."""
+    if target.startswith(_ANONYMOUS):
+        kind = target.removeprefix(_ANONYMOUS)
+        return "" if kind in _HARMLESS_ANONYMOUS else kind
+    if target.startswith(("/", *_HARMLESS)):
+        return ""
+    return target  # a namespace, a pidfd, or what a kernel to come invents
+
+
+def parse_mount_identity(text: str) -> int:
+    """Return the number of the mount in a text of /proc/PID/fdinfo; raises ValueError if there is none."""
+    for line in text.splitlines():
+        if line.startswith("mnt_id:"):
+            return int(line.removeprefix("mnt_id:"))
+    raise ValueError("no mnt_id")
+
+
+def descriptor_differences(folder: Path, mounts: Container[int] | None) -> list[str]:
+    """Look at what the process behind `folder`, its /proc/PID, holds open; returns a sentence for each offence.
+
+    `mounts` are the numbers of its own mounts; None where it shares ours, and every folder is its own. Raises OSError
+    for a process that cannot be looked at.
+    """
+    found: list[str] = []
+    for name in os.listdir(folder / "fd"):
+        try:
+            target = os.readlink(folder / "fd" / name)
+            if kind := forbidden_kind(target):
+                found.append(f"descriptor {name} is {kind}")
+            elif mounts is not None and _is_foreign_folder(folder, name, target, mounts):
+                found.append(f"descriptor {name} is a folder outside its root")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # closed meanwhile
+    return found
+
+
+def _is_foreign_folder(folder: Path, name: str, target: str, mounts: Container[int]) -> bool:
+    if not target.startswith("/") or target.startswith(_HARMLESS):
+        return False
+    if not stat.S_ISDIR(os.stat(folder / "fd" / name).st_mode):
+        return False
+    return parse_mount_identity((folder / "fdinfo" / name).read_text()) not in mounts

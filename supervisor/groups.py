@@ -1,0 +1,92 @@
+"""The control groups of a life as the supervisor uses them, whether the host has any or not.
+
+Nothing here refuses a start: what no group holds is held by the pid namespace and by rlimits, and `sentence` says
+which is which.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from pathlib import Path
+
+from tlsrt.errors import SandboxError
+from tlsrt.sandbox.cgroup import Limits, Place, own_place
+from tlsrt.sandbox.cgroup_tree import Tree, make_tree, tag_of
+
+_KINDS = {"memory": "memory", "pids": "tasks", "cpu": "CPU share"}  # controller -> what it limits, in words
+
+
+class Groups:
+    """Made before the lock is ours, claimed after it: only then do groups of an earlier life belong to nobody."""
+
+    def __init__(self, state_dir: Path, waived: str | None) -> None:
+        self._state_dir = state_dir
+        self._reason = f"waived: {waived}" if waived is not None else "not made yet"
+        self._is_waived = waived is not None
+        self._tree: Tree | None = None
+
+    def claim(self, limits: Mapping[str, Limits]) -> None:
+        """Make a group for each process, where the host gives any."""
+        if self._is_waived:
+            return
+        try:
+            self._tree = make_tree(own_place(), tag_of(self._state_dir), limits)
+        except SandboxError as error:
+            self._reason = error.reason
+
+    def place(self, name: str) -> Place | None:
+        """Return the group of a process, None where there are none."""
+        return self._tree.group(name).place if self._tree is not None else None
+
+    def descriptor(self, name: str) -> int:
+        """Return what a child is born into, -1 for no group of its own."""
+        return self._tree.group(name).folder if self._tree is not None else -1
+
+    def clear(self, name: str) -> bool:
+        """Kill whatever is in a group; return whether nothing is, and the group is ready for the next process."""
+        if self._tree is None:
+            return True
+        group = self._tree.group(name)
+        try:
+            if not group.is_empty:
+                group.kill()
+                return False
+            group.renew()
+        except OSError as error:
+            return error.errno != errno.EBUSY  # where somebody has removed the group, the next process says so
+        return True
+
+    def release(self) -> None:
+        """Remove every group, and whoever is left in one."""
+        tree, self._tree = self._tree, None
+        if tree is not None:
+            try:
+                tree.remove()
+            except OSError:
+                return  # the next start removes them
+
+    def enforced(self) -> dict[str, str]:
+        """Return what holds each kind of limit: "cgroup", another word, or "" for nothing."""
+        controllers = self._tree.controllers if self._tree is not None else frozenset[str]()
+        return {
+            "kill": "pidfd" if self._tree is None else "cgroup",
+            "freeze": "" if self._tree is None else "cgroup",
+            "memory": "cgroup" if "memory" in controllers else "rlimit",
+            "tasks": "cgroup" if "pids" in controllers else "rlimit",
+            "cpu": "cgroup" if "cpu" in controllers else "",
+        }
+
+    def sentence(self) -> str:
+        """Return one line for people: what is limited by what, and why not by more."""
+        if self._tree is None:
+            return f"memory and tasks by rlimits, CPU unlimited, no freeze; no cgroup ({self._reason})"
+        held = [words for name, words in _KINDS.items() if name in self._tree.controllers]
+        by_rlimits = [_KINDS[name] for name in ("memory", "pids") if name not in self._tree.controllers]
+        parts = [f"{', '.join(['kill', 'freeze', *held])} by cgroup {self._tree.base.name}"]
+        if by_rlimits:
+            parts.append(f"{' and '.join(by_rlimits)} by rlimits")
+        if "cpu" not in self._tree.controllers:
+            parts.append("CPU unlimited")
+        missing = f" ({self._tree.missing})" if self._tree.missing else ""
+        return f"{', '.join(parts)}{missing}"

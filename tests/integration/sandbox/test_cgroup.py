@@ -1,0 +1,97 @@
+"""Control groups for real: who is in one cannot hide in it; as root, and rootless in a group that was delegated."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.stage import MODES, NOBODY, Stage, become_nobody, make_stage
+
+from tlsrt.errors import SandboxError
+from tlsrt.sandbox.cgroup import Place, own_place, remove, write
+
+Facts = dict[str, Any]
+
+
+class GroupStage(Stage):
+    """A stage whose processes begin in a group of the test's own, which belongs to whoever they run as."""
+
+    def __init__(self, stage: Stage, place: Place) -> None:
+        super().__init__(stage.mode, stage.base)
+        self.place = place
+
+    def start(self, scenario: str, launch: str | None = None, **options: Any) -> Any:
+        drops = self.mode == "rootless" and os.geteuid() == 0
+
+        def enter() -> None:
+            write(self.place.folder / "cgroup.procs", "0")
+            if drops:
+                become_nobody()
+
+        return super().start(scenario, **({"launch": launch} if launch else {}), preexec_fn=enter, **options)
+
+
+@pytest.fixture(params=MODES)
+def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    place = own_place().child(f"tlsrt.test.{os.getpid()}")
+    os.mkdir(place.folder)
+    try:
+        if os.geteuid() == 0 and request.param == "rootless":  # as systemd's Delegate= does it
+            for name in ("", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"):
+                os.chown(place.folder / name, NOBODY, NOBODY)
+        with make_stage(request.param) as made:
+            yield GroupStage(made, place)
+    finally:
+        assert remove(place, pause=os.sched_yield, patience=100_000)
+
+
+def test_a_group_holds_its_processes_until_they_are_dead(stage: GroupStage) -> None:
+    facts = stage.run("groups")
+    assert facts["place"] == facts["born_in"] == f"{stage.place.name}/tlsrt-test/third", "born in it, not moved"
+    assert not facts["was_empty"] and facts["frozen"]
+    assert facts["end"] == "SIGKILL" and facts["orphan_outlives"], "the pidfd alone does not reach a setsid orphan"
+    assert facts["emptied"] and facts["again"] and facts["sibling_lives"]
+    assert facts["removed"] and facts["all_dead"] and facts["last_ends"] == ["SIGKILL", "SIGKILL"]
+    left_out = {"memory", "pids", "cpu"} - set(facts["controllers"])
+    assert all(name in facts["missing"] for name in left_out)
+
+
+def test_what_a_killed_life_left_is_gone_with_the_next_start(stage: GroupStage) -> None:
+    facts = stage.run("leftovers")
+    assert "File exists" in facts["held"], "a group of a life that lasts is left alone"
+    assert facts["held_lives"]
+    assert facts["gone"] and facts["end"] == "SIGKILL" and facts["fresh"] and facts["removed"]
+
+
+def test_a_dead_loops_descendants_are_killed_before_the_next_one_is_born(stage: GroupStage) -> None:
+    facts = stage.run("cleared")
+    assert facts["emptied"] and facts["second_look"] and facts["thawed"] and facts["next_lives"]
+    assert not facts["first_look"]
+    assert facts["released"] and facts["after"] == [True, -1, None]
+    assert facts["sentence"].startswith("kill, freeze")
+    assert facts["enforced"]["kill"] == facts["enforced"]["freeze"] == "cgroup"
+
+
+def test_a_group_is_entered_before_anything_else_and_attested(stage: GroupStage) -> None:
+    facts = stage.run("attested_group")
+    for name in ("born", "moved"):
+        assert facts[name]["differences"] == [] and facts[name]["layers"][0] == "cgroup", name
+        assert facts[name]["end"] == "exit 3"
+    [difference] = facts["elsewhere"]["differences"]
+    assert difference.startswith("its control group is ") and difference.endswith("tlsrt-test/third")
+    assert facts["nowhere"]["end"] == "exit 69"
+    assert "sandbox layer cgroup: No such file or directory" in stage.stderr
+    assert facts["removed"]
+
+
+def test_a_group_that_belongs_to_somebody_else_is_not_used(tmp_path: Path) -> None:
+    from tlsrt.sandbox.cgroup_tree import make_tree
+
+    (tmp_path / "cgroup.procs").touch(0o444)
+    if os.geteuid() == 0:  # whom no mode stops
+        (tmp_path / "cgroup.procs").unlink()
+    with pytest.raises(SandboxError, match="belongs to somebody else"):
+        make_tree(Place(tmp_path, "/x"), "1", {})
