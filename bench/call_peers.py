@@ -41,11 +41,15 @@ def sample_of(result: dict[str, Any], cpu: int) -> Sample:
 class TalkingPeer:
     """Tells a client process the burst as a line of JSON, and reads its figures."""
 
-    def __init__(self, client: subprocess.Popen[bytes], roles: Collection[int], bytes_max: int = 1 << 30) -> None:
+    def __init__(
+        self, client: subprocess.Popen[bytes], roles: Collection[int], bytes_max: int = 1 << 30, *,
+        servers_only: bool = False,
+    ) -> None:  # fmt: skip
         self._client = client
         self._bytes_max = bytes_max
         self._line()  # it is ready
-        self.pids = [pid for role in (*roles, client.pid) for pid in tree(role)]
+        counted = roles if servers_only else (*roles, client.pid)
+        self.pids = [pid for role in counted for pid in tree(role)]
 
     def burst(self, case: Case, seconds: float) -> Sample:
         if case.number("size") * case.number("outstanding") > self._bytes_max:
@@ -75,9 +79,9 @@ def on_one_core(pids: Collection[int]) -> None:
 
 
 @contextmanager
-def _talking(
+def talking(
     folder: Path, roles: Sequence[Sequence[str]], others: Sequence[int] = (), *, placed: bool = False,
-    bytes_max: int = 1 << 30,
+    bytes_max: int = 1 << 30, servers_only: bool = False,
 ) -> Iterator[TalkingPeer]:  # fmt: skip
     """Run one process a role, the last of which is the measuring client."""
     with ExitStack() as stack:
@@ -91,7 +95,8 @@ def _talking(
             for role in roles
         ]  # fmt: skip
         try:
-            peer = TalkingPeer(running[-1], [*others, *(process.pid for process in running[:-1])], bytes_max)
+            servers = [*others, *(process.pid for process in running[:-1])]
+            peer = TalkingPeer(running[-1], servers, bytes_max, servers_only=servers_only)
         except RuntimeError as error:
             raise PeerMissing(f"{error}: {(folder / 'errors').read_text()[-200:].strip()}") from error
         if placed:
@@ -108,14 +113,14 @@ def open_broker(kind: str, *, placed: bool = False) -> Callable[[Path], Abstract
         if kind == "curve" and not zmq.has("curve"):
             raise PeerMissing("this libzmq has no CurveZMQ")
         roles = [("bench.peers.brokers", kind, role, str(folder)) for role in ("broker", "worker", "client")]
-        return _talking(folder, roles, placed=placed)
+        return talking(folder, roles, placed=placed)
 
     return opened
 
 
 def open_grpc(folder: Path) -> AbstractContextManager[TalkingPeer]:
     need_modules("grpc")
-    return _talking(folder, [("bench.peers.grpc_echo", role, f"unix:{folder}/socket") for role in ("server", "client")])
+    return talking(folder, [("bench.peers.grpc_echo", role, f"unix:{folder}/socket") for role in ("server", "client")])
 
 
 def _on_bus(folder: Path, path: Path, bus: subprocess.Popen[bytes]) -> AbstractContextManager[TalkingPeer]:
@@ -126,7 +131,7 @@ def _on_bus(folder: Path, path: Path, bus: subprocess.Popen[bytes]) -> AbstractC
 
     wait_until(listening, "the bus")
     roles = [("bench.peers.dbus_echo", role, str(path)) for role in ("server", "client")]
-    return _talking(folder, roles, [bus.pid], bytes_max=1 << 20)
+    return talking(folder, roles, [bus.pid], bytes_max=1 << 20)
 
 
 @contextmanager

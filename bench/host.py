@@ -10,7 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,11 @@ ADDED: dict[str, dict[str, Any]] = {
         "third/driver": {"class": "tlsrt_bench:Driver"},
         "secondary/echo": {"class": "tlsrt_bench:Echo"},
     },
-    "policy": {"client/admin -> third/driver": "*", "third/driver -> secondary/echo": ["echo"]},
+    "policy": {
+        "client/admin -> third/driver": "*",
+        "client/admin -> secondary/echo": ["echo"],
+        "third/driver -> secondary/echo": ["echo"],
+    },
 }
 
 
@@ -45,19 +49,20 @@ def free_port() -> int:
 
 
 class Host:
-    """One installation in `folder`; it may be started and stopped many times."""
+    """One installation in `folder`; it may be started and stopped many times. `more` is added to its configuration."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, more: Mapping[str, dict[str, Any]] | None = None) -> None:
         install_components()
         self.config = folder / "host" / "tlsrt.yaml"
         self.bundle = folder / "host" / "admin.tlsrt"
         self._errors = folder / "errors"
         self._run("init", str(folder / "host"), "--port", str(free_port()))
         document = yaml.safe_load(self.config.read_text())
-        for key, value in ADDED.items():
-            document[key] = document.get(key, {}) | value
+        for key, value in (*ADDED.items(), *(more or {}).items()):
+            document[key] = (document.get(key) or {}) | value
         self.config.write_text(yaml.safe_dump(document, sort_keys=False))
         self._run("seal", "--config", str(self.config))
+        self.port = int(document["door"]["port"])
         self._up = ExitStack()
 
     def _run(self, *arguments: str) -> str:

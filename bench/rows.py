@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import call_peers, calls, gates, processes_memory, starts, tls, tls_peers
+from bench import call_peers, calls, door, gates, processes_memory, starts, tls, tls_peers
 from bench.row import Case, Contender, Goal, Metric, Row
 
 _SIZES = (("64 B", 64), ("1 KiB", 1024), ("64 KiB", 65536))
@@ -151,6 +151,32 @@ ROWS: tuple[Row, ...] = (
             Goal("16 KiB x 16", "rate", _NGINX, 1.5),
         ),
         notes=(_TLS_NOTE,),
+    ),
+    Row(
+        name="door",
+        about="client over TLS -> gate -> a component in another loop -> back; CPU of the servers",
+        cases=tuple(
+            Case(f"{title} x {connections}", {"size": size, "connections": connections, "outstanding": connections})
+            for title, size in (("64 B", 64), ("4 KiB", 4096))
+            for connections in (1, 16)
+        ),
+        contenders=(
+            Contender("tlsrt", door.open_tlsrt, "mutual TLS, sessions, sealed end to end, checked twice"),
+            Contender(
+                "nginx -> uvicorn", tls.opened(door.start_nginx_uvicorn, "http"),
+                "no client certificates, no tokens; the body goes one way only",
+            ),
+            Contender("gRPC over TLS", door.open_grpc_tls, "its own client; nothing behind it, no tokens"),
+        ),
+        metrics=(
+            Metric("rate", "requests/s", more=True), Metric("p50_us", "p50 us"), Metric("p99_us", "p99 us"),
+            Metric("cpu_us", "CPU us each", 1),
+        ),
+        smoke_cases=("64 B x 16",),
+        goals=(
+            Goal("64 B x 16", "rate", "nginx -> uvicorn", 1.5), Goal("64 B x 16", "rate", "gRPC over TLS", 7.0),
+            Goal("64 B x 1", "rate", "nginx -> uvicorn", 0.9),
+        ),
     ),
     Row(
         name="start",

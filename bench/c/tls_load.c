@@ -11,7 +11,8 @@
  *   say NUMBER LENGTH + bytes      send these bytes
  *   hear NUMBER                    answered by {"bytes": N} and the N bytes of the next payload
  *   load NUMBER LENGTH + bytes     the requests that this connection shall send, one after the other
- *   replay COUNT SECONDS           the same as requests; "other" counts answers of another length than the first
+ *   replay COUNT WINDOW SECONDS    the same as requests, but only WINDOW of them are under way at a time, and who has
+ *                                  been answered waits for its next turn; "other" counts answers of another length
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -31,6 +32,7 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { LENGTH_SLACK = 16 }; /* answers of one burst: numbers in their headers grow */
 enum { CONNECTIONS_MAX = 2048, THREADS_MAX = 64, HEAD_MAX = 4096, EVENTS = 64, STALL_MS = 5000, SAMPLES_MAX = 1 << 22 };
 typedef enum { FRAME, HTTP, TLSRT } Protocol;
 
@@ -43,7 +45,6 @@ struct connection {
     long long sent;        /* when, ns */
     char *load;            /* tlsrt: requests to come */
     long load_bytes, load_at;
-    int busy;
 };
 
 static SSL_CTX *context;
@@ -191,7 +192,7 @@ static void learn(struct connection *c) {
                 die("the server says something else than an answer");
             if (!first_length)
                 first_length = ntohl(length);
-            other += ntohl(length) != first_length;
+            other += labs((long)ntohl(length) - first_length) > LENGTH_SLACK;
         }
     }
 }
@@ -212,10 +213,11 @@ static int take(struct connection *c, const char *data, int bytes) {
     return c->need == 0;
 }
 
-static void requests(int wanted, const char *request, int length) {
+static void requests(int wanted, int window, const char *request, int length) {
     static char buffer[1 << 17];
     struct epoll_event events[EVENTS];
-    int epoll = epoll_create1(0), live = wanted;
+    static struct connection *idle[CONNECTIONS_MAX]; /* a ring of those whose turn comes, longest idle first */
+    int epoll = epoll_create1(0), live = window, first = 0;
     if (wanted > opened)
         die("not open");
     for (int i = 0; i < wanted; i++) {
@@ -224,8 +226,10 @@ static void requests(int wanted, const char *request, int length) {
         epoll_ctl(epoll, EPOLL_CTL_ADD, connections[i].fd, &event);
     }
     count = other = first_length = 0;
+    for (int i = window; i < wanted; i++)
+        idle[i - window] = connections + i;
     long long begin = now(), end = begin + (long long)(limit_s * 1e9);
-    for (int i = 0; i < wanted; i++)
+    for (int i = 0; i < window; i++)
         if (!send_request(connections + i, request, length))
             die("nothing to send");
     while (live) {
@@ -241,10 +245,13 @@ static void requests(int wanted, const char *request, int length) {
                 long long at = now();
                 if (count < SAMPLES_MAX)
                     samples[count++] = at - c->sent;
-                if (at >= end || !send_request(c, request, length)) {
+                int last = (first + wanted - window) % wanted;
+                idle[last] = c;
+                if (at >= end || !send_request(idle[first], request, length)) {
                     live--;
                     break;
                 }
+                first = (first + 1) % wanted;
             }
             if (got <= 0 && SSL_get_error(c->ssl, got) != SSL_ERROR_WANT_READ)
                 die("closed by the server");
@@ -255,8 +262,8 @@ static void requests(int wanted, const char *request, int length) {
     for (int i = 0; i < wanted; i++)
         fcntl(connections[i].fd, F_SETFL, 0);
     qsort(samples, count, sizeof *samples, by_value);
-    printf("{\"count\":%ld,\"seconds\":%.6f,\"p50_us\":%.2f,\"p99_us\":%.2f,\"other\":%ld}\n", count, seconds,
-           samples[count / 2] / 1e3, samples[count * 99 / 100] / 1e3, other);
+    printf("{\"count\":%ld,\"seconds\":%.6f,\"p50_us\":%.2f,\"p99_us\":%.2f,\"other\":%ld,\"length\":%ld}\n", count,
+           seconds, samples[count / 2] / 1e3, samples[count * 99 / 100] / 1e3, other, first_length);
 }
 
 /* -- payloads of the caller -- */
@@ -312,15 +319,15 @@ static void obey(const char *line) {
             memcpy(request + 4, &wanted, 4);
             length = 68;
         }
-        requests(number, request, length);
+        requests(number, number, request, length);
     } else if (sscanf(line, "say %d %ld", &number, &bytes) == 2 && number < opened)
         say(connections + number, bytes, 0);
     else if (sscanf(line, "hear %d", &number) == 1 && number < opened)
         hear(connections + number);
     else if (sscanf(line, "load %d %ld", &number, &bytes) == 2 && number < opened)
         say(connections + number, bytes, 1);
-    else if (sscanf(line, "replay %d %lf", &number, &limit_s) == 2)
-        requests(number, NULL, 0);
+    else if (sscanf(line, "replay %d %d %lf", &number, &size, &limit_s) == 3 && size <= number)
+        requests(number, size, NULL, 0);
     else
         die("unknown order");
     fflush(stdout);

@@ -1,0 +1,180 @@
+"""The row `door`: a client over TLS -> gate -> a component in another loop -> back, and what others put there.
+
+Our clients are real sessions: each opens with the admin's certificate, takes its grant, and seals its requests. They
+are sealed before the clock starts and sent by the load client in C, which drives every server of the row; so what is
+measured is the servers. What comes back is counted by its length, and before and after each burst one call of each
+kind is opened and compared.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+
+from bench.call_peers import TalkingPeer, talking
+from bench.host import Host, free_port
+from bench.processes import child, cpu_ns, python_environment
+from bench.programs import c_program, environment, need_modules, program
+from bench.row import Case, Sample
+from bench.tls import ANSWER_S, GROUP, Files, Load, Place, load_client, make_files
+from bench.tls_peers import FOREVER_S, Processes, uvicorn_command
+from tlsrt.channels.body import decode_value_untrusted, encode_request
+from tlsrt.channels.clock import boottime_ms
+from tlsrt.channels.endpoint import Endpoint
+from tlsrt.channels.frame import Kind, parse_frame_untrusted, parse_header_untrusted
+from tlsrt.channels.opening import Identity, Opening, identity_of
+from tlsrt.channels.stream import PROTOCOL, encode_control, parse_control_untrusted
+from tlsrt.config.bundle import Bundle, read_bundle
+
+TARGET, METHOD = "secondary/echo", "echo"
+DEADLINE_MS = 200_000
+MOST_PER_S = 40_000  # requests that are sealed beforehand; a server that is faster ends its burst early
+LENGTH_SLACK = 32
+
+
+class Session:
+    """One connection of the load client, opened as a session."""
+
+    def __init__(self, load: Load, number: int, identity: Identity) -> None:
+        self._load = load
+        self._number = number
+        opening = Opening(identity)
+        _, fields = parse_control_untrusted(self._hear(), "server")
+        self._say(encode_control("open", *opening.answer_untrusted(*fields[:3])))
+        name, fields = parse_control_untrusted(self._hear(), "server")
+        if name != "granted":
+            raise RuntimeError(f"no session: {name} {fields}")
+        content = opening.accept_untrusted(*fields)
+        self._endpoint = Endpoint("")
+        self._endpoint.apply_grant(content, boottime_ms())
+
+    def _hear(self) -> bytes:
+        found = self._load.order(f"hear {self._number}")
+        return self._load.bytes(found["bytes"])
+
+    def _say(self, payload: bytes) -> None:
+        message = len(payload).to_bytes(4, "big") + payload
+        self._load.order(f"say {self._number} {len(message)}", message)
+
+    def _seal(self, body: bytes) -> bytes:
+        deadline = boottime_ms() + DEADLINE_MS
+        return self._endpoint.seal_request(Kind.REQUEST, TARGET, METHOD, encode_request([body], {}, None), deadline)[1]
+
+    def prepare(self, body: bytes, count: int) -> None:
+        """Hand the load client so many sealed requests."""
+        frames = [self._seal(body) for _ in range(count)]
+        data = b"".join(len(frame).to_bytes(4, "big") + frame for frame in frames)
+        self._load.order(f"load {self._number} {len(data)}", data)
+
+    def call(self, body: bytes) -> int:
+        """Call once, check the answer, and return its length."""
+        self._say(self._seal(body))
+        answer = self._hear()
+        frame = parse_frame_untrusted(answer)
+        opened = self._endpoint.open_untrusted(frame, parse_header_untrusted(frame.header), boottime_ms())
+        if opened.header.kind != Kind.REPLY or decode_value_untrusted(opened.body) != body:
+            raise RuntimeError(f"a wrong answer: {opened.header.kind}")
+        return len(answer)
+
+
+class TlsrtDoor:
+    """A host and its sessions."""
+
+    def __init__(self, host: Host, load: Load) -> None:
+        self._pids = host.pids()
+        self._load = load
+        self._identity = identity_of(read_bundle(host.bundle))
+        self._sessions: list[Session] = []
+
+    def open(self, count: int) -> None:
+        """Have so many sessions open; one after the other, since the door limits who is unknown yet."""
+        for number in range(len(self._sessions), count):
+            self._load.open(number + 1)
+            self._sessions.append(Session(self._load, number, self._identity))
+
+    def burst(self, case: Case, seconds: float) -> Sample:
+        count = case.number("connections")
+        return self.replay(count, count, case.number("size"), seconds)
+
+    def replay(self, count: int, window: int, size: int, seconds: float) -> Sample:
+        """Send requests on so many sessions, `window` of them under way at a time."""
+        self.open(count)
+        body = os.urandom(size)
+        expected = self._sessions[0].call(body)
+        each = int(MOST_PER_S * seconds / count) + 2
+        for session in self._sessions[:count]:
+            session.prepare(body, each)
+        before = cpu_ns(self._pids.values())
+        found = self._load.order(f"replay {count} {window} {seconds}", patience_s=seconds + ANSWER_S)
+        used = cpu_ns(self._pids.values()) - before
+        if found["other"] or abs(found["length"] - expected) > LENGTH_SLACK:
+            raise RuntimeError(f"{found['other']} of {found['count']} answers were something else")
+        self._sessions[0].call(body)
+        return {
+            "rate": found["count"] / found["seconds"],
+            "p50_us": found["p50_us"],
+            "p99_us": found["p99_us"],
+            "cpu_us": used / 1000 / found["count"],
+        }
+
+
+def bundle_files(bundle: Bundle, folder: Path) -> Files:
+    """Write a bundle's certificate and key where the load client can read them."""
+    files = Files(folder / "client.pem", folder / "client.key", folder / "unused")
+    for path, text in ((files.certificate, bundle.certificate_pem), (files.key, bundle.key_pem)):
+        path.touch(0o600)
+        path.write_bytes(text)
+    return files
+
+
+@contextmanager
+def open_tlsrt(folder: Path) -> Iterator[TlsrtDoor]:
+    c_program("tls_load")
+    host = Host(folder, {"door": {"max_unauthenticated_per_address": 64}})
+    host.start()
+    try:
+        files = bundle_files(read_bundle(host.bundle), folder)
+        with load_client(host.port, "tlsrt", folder / "errors", PROTOCOL, files) as load:
+            yield TlsrtDoor(host, load)
+    finally:
+        host.stop()
+
+
+def start_nginx_uvicorn(place: Place, stack: ExitStack) -> Processes:
+    """nginx ends TLS and passes to uvicorn over a unix socket; no client certificate, no tokens."""
+    need_modules("uvicorn", "uvloop", "httptools")
+    folder, files = place.folder, place.files
+    temporary = " ".join(
+        f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    shared = (
+        f"ssl_certificate {files.certificate}; ssl_certificate_key {files.key}; ssl_protocols TLSv1.3; "
+        f"ssl_ecdh_curve {GROUP}; location / {{ proxy_pass http://behind; proxy_http_version 1.1; "
+        'proxy_set_header Connection ""; }'
+    )
+    config = folder / "nginx.conf"
+    config.write_text(
+        f"daemon off; master_process off; worker_processes 1; pid {folder}/pid; error_log {folder}/errors;\n"
+        f"events {{ worker_connections 4096; }} http {{ access_log off; keepalive_requests 100000000; {temporary}\n"
+        f"keepalive_timeout {FOREVER_S}; tcp_nodelay on; upstream behind {{ server unix:{folder}/uvicorn; "
+        f"keepalive 64; keepalive_requests 100000000; }}\n"
+        f"server {{ listen 127.0.0.1:{place.port} ssl; listen 127.0.0.1:{place.mutual_port} ssl; {shared} }} }}\n"
+    )
+    behind = child(uvicorn_command("--uds", f"{folder}/uvicorn"), errors=place.errors, env=python_environment())
+    argv = [str(program("nginx")), "-p", str(folder), "-e", str(folder / "errors"), "-c", str(config)]
+    front = child(argv, errors=place.errors, env=environment())
+    return [stack.enter_context(behind), stack.enter_context(front)]
+
+
+def open_grpc_tls(folder: Path) -> AbstractContextManager[TalkingPeer]:
+    """gRPC over TLS, with its own client: nobody else speaks to it."""
+    need_modules("grpc")
+    files = make_files(folder)
+    address = f"localhost:{free_port()}"
+    roles = [
+        ("bench.peers.grpc_echo", role, address, str(files.certificate), str(files.key))
+        for role in ("server", "client")
+    ]
+    return talking(folder, roles, servers_only=True)
