@@ -35,8 +35,8 @@ from tlsrt.sandbox.numbers import NUMBERS
 
 REFUSED = errno_action(errno.EPERM)
 ABSENT = errno_action(errno.ENOSYS)
-_SELF, _SEAL = -1, -2  # stand for our own pid, and for the address of the last filter, until a filter is made
-_SPECIAL = {"self": _SELF, "null": 0, "seal": _SEAL}
+SELF, SEAL = -1, -2  # stand for our own pid, and for the address of the last filter, until a filter is made
+_SPECIAL = {"self": SELF, "null": 0, "seal": SEAL}
 CALLS = frozenset(name for numbers in NUMBERS.values() for name in numbers)
 LISTS = ("allow", "import", "enosys", "kill")
 _CONDITION = re.compile(r"arg([0-5])(?: & (\w+))? (in|lacks|has|is) (\w+(?: \w+)*)")
@@ -151,9 +151,9 @@ def _rule(cases: list[Case], otherwise: int) -> Rule:
 
 
 def _resolved(check: Check, pid: int, seal: int) -> Check:
-    if check.values == (_SELF,):
+    if check.values == (SELF,):
         return Check(check.argument, (pid,))
-    return Check(check.argument, (seal,), wide=True) if check.values == (_SEAL,) else check
+    return Check(check.argument, (seal,), wide=True) if check.values == (SEAL,) else check
 
 
 def parse_entry(part: str, kind: str, value: Any) -> Entry:

@@ -76,6 +76,11 @@ def _walk(path: str, readlink: Callable[[str], str | None], links: dict[str, str
     return at
 
 
+def resolve(path: str, readlink: Callable[[str], str | None]) -> str:
+    """Return where the links of an absolute path lead, "" for the root. Raises SandboxError for a circle of links."""
+    return _walk(path, readlink, {}, set())
+
+
 def plan_root(paths: Iterable[str], readlink: Callable[[str], str | None]) -> Plan:
     """Return the links and binds that make every path work inside as it does outside.
 

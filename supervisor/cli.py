@@ -135,6 +135,14 @@ def _add_sandbox(verb: argparse.ArgumentParser, common: _Parser) -> None:
 
     show = add("show", "print what one process may see and use, with the reason for every line")
     show.add_argument("process", metavar="LOOP", help="a loop, or authority")
+    explain = add("explain", "say whether a process may make a system call, open a path or reach a host, and why")
+    explain.add_argument("process", metavar="LOOP", help="a loop, or authority")
+    explain.add_argument(
+        "what",
+        metavar="WHAT",
+        nargs="+",
+        help="a system call and perhaps its arguments (socket AF_INET SOCK_STREAM), /a/path, or ADDRESS:PORT[/udp]",
+    )
 
 
 def _sandbox(arguments: argparse.Namespace) -> int:
