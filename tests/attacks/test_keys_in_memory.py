@@ -113,7 +113,7 @@ if os.geteuid() == 0:
         assert Path(f"/proc/{pid}/io").stat().st_uid == 0
 
     def test_the_master_key_and_its_root_are_gone_from_the_authority_too(spied: RunningHost) -> None:
-        """It holds what it signs with; the key of the boot token has been dropped, but freed memory may tell it still."""
+        """It holds what it signs with; the key of the boot token was dropped, but freed memory may tell it still."""
         found = found_in(spied.pids()["authority"], masters(spied))
         assert "issuer seed" in found and found <= {"issuer seed", "boot key"}
 

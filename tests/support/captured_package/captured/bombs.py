@@ -13,6 +13,7 @@ import gc
 import mmap
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +21,6 @@ from contextlib import suppress
 from typing import Any
 
 SLICE_S = 0.02
-HOLD_S = 1.0
 CHUNK = 4 << 20
 MIB = 1 << 20
 MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE, MAP_ANONYMOUS, MAP_GROWSDOWN = 0x01, 0x02, 0x03, 0x20, 0x100
@@ -78,18 +78,25 @@ def spin(seconds: int) -> None:
         sum(range(1000))
 
 
-async def threads(most: int) -> dict[str, Any]:
+async def _hold(seconds: int) -> None:
+    """Keep what was taken for so long, and say in the log when this begins and ends."""
+    print("holding", file=sys.stderr, flush=True)
+    await asyncio.sleep(seconds)
+    print("let go", file=sys.stderr, flush=True)
+
+
+async def threads(seconds: int) -> dict[str, Any]:
     """Threads that wait, until no more can be had."""
     done = threading.Event()
     threading.stack_size(64 << 10)  # so that memory is not what ends it
     started: list[threading.Thread] = []
     outcome = "allowed"
-    while outcome == "allowed" and len(started) < most:
+    while outcome == "allowed":
         thread = threading.Thread(target=done.wait)
         outcome = _outcome(thread.start)
         if outcome == "allowed":
             started.append(thread)
-    await asyncio.sleep(HOLD_S)
+    await _hold(seconds)
     done.set()
     for thread in started:
         thread.join()
@@ -167,7 +174,7 @@ async def descriptors(seconds: int) -> dict[str, int]:
     with suppress(OSError):
         while True:
             held.append(socket.socket(socket.AF_UNIX))
-    await asyncio.sleep(seconds)
+    await _hold(seconds)
     for one in held:
         one.close()
     return found
@@ -186,7 +193,7 @@ async def in_flight(seconds: int) -> dict[str, Any]:
             sent += DESCRIPTORS_PER_MESSAGE
     except OSError as error:
         outcome = errno.errorcode[error.errno or 0]
-    await asyncio.sleep(seconds)
+    await _hold(seconds)
     for ends in pairs:
         for end in ends:
             end.close()
@@ -237,7 +244,7 @@ async def buffers(seconds: int) -> dict[str, Any]:
                 while True:
                     filled += pair[0].send(bytes(65536))
             await asyncio.sleep(0)
-    await asyncio.sleep(seconds)
+    await _hold(seconds)
     for one in held:
         one.close()
     return {"mib": filled // MIB}
