@@ -16,7 +16,7 @@ def test_every_invariant_names_a_test_that_exists() -> None:
     named = TEST.findall((ROOT / "ARCHITECTURE.md").read_text())
     assert len(named) > 15
     for file, name in named:
-        assert re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text(), re.M), f"{file}::{name} is gone"
+        assert re.search(rf"^ *(async )?def {name}\(", (ROOT / file).read_text(), re.M), f"{file}::{name} is gone"
 
 
 @pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "PROTOCOL.md", "CHANGELOG.md"])
