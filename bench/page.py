@@ -79,7 +79,9 @@ def _all_goals(rows: Sequence[Document]) -> str:
 def _row(row: Document) -> str:
     shown = [case for case in row["cases"] if case["rounds"]]
     about = "".join(f"<br><b>{escape(name)}</b>: {escape(note)}" for name, note in row["contenders"].items() if note)
-    missing = list(row["skipped"].items()) + [pair for whys in row["absent"].values() for pair in whys.items()]
+    missing = list(row["skipped"].items()) + [
+        pair for whys in row["absent"].values() for pair in whys.items() if pair[1]
+    ]
     told = [f"missing {name}: {why}" for name, why in missing] + list(row["notes"])
     if row["problem"]:
         told.append(f"PROBLEM: {row['problem']}")

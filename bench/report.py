@@ -29,11 +29,12 @@ def table(row: Row, outcome: Outcome) -> str:
             continue  # not in this run
         cells.append([case.name, ours.name, *(_cell(rounds, ours, metric) for metric in row.metrics)])
         for peer in peers:
-            cells.append(["", peer.name, *(_cell(rounds, peer, metric, ours) for metric in row.metrics)])
+            if outcome.absent.get(case.name, {}).get(peer.name) != "":  # no reason to tell: it has nothing to do here
+                cells.append(["", peer.name, *(_cell(rounds, peer, metric, ours) for metric in row.metrics)])
     lines += [f"  {line}" for line in _aligned(cells)]
     lines += [f"  {goal_line(judge(row, goal, outcome))}" for goal in row.goals if goal.case in outcome.rounds]
     lines += [f"  missing {name}: {why}" for name, why in outcome.skipped.items()]
-    lines += [f"  missing {name}: {why}" for whys in outcome.absent.values() for name, why in whys.items()]
+    lines += [f"  missing {name}: {why}" for whys in outcome.absent.values() for name, why in whys.items() if why]
     lines += [f"  note: {note}" for note in row.notes]
     if outcome.problem:
         lines.append(f"  PROBLEM: {outcome.problem}")

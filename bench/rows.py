@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import call_peers, calls, door, gates, processes_memory, starts, tls, tls_peers
+from bench import call_peers, calls, door, gates, growth, processes_memory, starts, supervisors, tls, tls_peers
 from bench.row import Case, Contender, Goal, Metric, Row
 
 _SIZES = (("64 B", 64), ("1 KiB", 1024), ("64 KiB", 65536))
@@ -45,7 +45,18 @@ _TLS_NOTE = (
     "TLS 1.3, ECDSA P-256, one group for all (" + tls.GROUP + "); nginx, haproxy, uvicorn and stunnel send two session "
     "tickets, the others none, as the door does"
 )
+_DOOR_METRICS = (
+    Metric("rate", "requests/s", more=True), Metric("p50_us", "p50 us"), Metric("p99_us", "p99 us"),
+    Metric("cpu_us", "CPU us each", 1),
+)  # fmt: skip
+_SUPERVISORD = Contender("supervisord", supervisors.open_supervisord)
+_CIRCUS = Contender("circus", supervisors.open_circus)
 _CALL_NOTE = "with 64 outstanding tlsrt coalesces what one turn brought for the same loop; none of the peers does"
+
+
+def _sessions(count: int) -> str:
+    return f"{count:,} session{'s' if count > 1 else ''}"
+
 
 ROWS: tuple[Row, ...] = (
     Row(
@@ -141,10 +152,7 @@ ROWS: tuple[Row, ...] = (
             for connections in (1, 16, 1000)
         ),
         contenders=_TLS,
-        metrics=(
-            Metric("rate", "requests/s", more=True), Metric("p50_us", "p50 us"), Metric("p99_us", "p99 us"),
-            Metric("cpu_us", "CPU us each", 1),
-        ),
+        metrics=_DOOR_METRICS,
         smoke_cases=("64 B x 16",),
         goals=(
             Goal("64 B x 16", "rate", _NGINX, 1.1), Goal("64 B x 16", "rate", _FLOOR, 0.95),
@@ -168,10 +176,7 @@ ROWS: tuple[Row, ...] = (
             ),
             Contender("gRPC over TLS", door.open_grpc_tls, "its own client; nothing behind it, no tokens"),
         ),
-        metrics=(
-            Metric("rate", "requests/s", more=True), Metric("p50_us", "p50 us"), Metric("p99_us", "p99 us"),
-            Metric("cpu_us", "CPU us each", 1),
-        ),
+        metrics=_DOOR_METRICS,
         smoke_cases=("64 B x 16",),
         goals=(
             Goal("64 B x 16", "rate", "nginx -> uvicorn", 1.5), Goal("64 B x 16", "rate", "gRPC over TLS", 7.0),
@@ -180,16 +185,67 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         name="start",
-        about="tlsrt-supervisor start to five loops active, to the first answer over TLS; SIGKILL to serving again",
+        about="the command to five loops active and the first answer; SIGKILL to serving again; memory of the tree",
         cases=(
             Case("start", {"does": "start"}),
-            Case("kill third", {"does": "kill", "loop": "third", "target": "third/driver", "method": "ping"}),
+            Case("kill a loop", {"does": "kill", "loop": "third", "target": "third/driver", "method": "ping"}),
             Case("kill primary", {"does": "kill", "loop": "primary", "target": "primary/kernel", "method": "uname"}),
         ),
-        contenders=(Contender("tlsrt", starts.open_tlsrt, "sandbox included; CPU of all processes until active"),),
+        contenders=(
+            Contender("tlsrt", starts.open_tlsrt, "sandbox included; answers over TLS"),
+            _SUPERVISORD, _CIRCUS,
+            Contender("s6", supervisors.open_s6, "s6-svscan"), Contender("runit", supervisors.open_runit, "runsvdir"),
+        ),
         metrics=(
-            Metric("active_ms", "active ms", 1), Metric("answer_ms", "answer ms", 1), Metric("cpu_ms", "CPU ms"),
-            Metric("lost", "lost calls", total=True),
+            Metric("ready_ms", "answering ms", 1), Metric("active_ms", "active ms", 1), Metric("cpu_ms", "CPU ms"),
+            Metric("pss_mib", "PSS MiB, all", 1), Metric("lost", "lost calls", total=True),
+        ),
+        goals=(
+            Goal("start", "ready_ms", "supervisord", 0.10), Goal("start", "ready_ms", "s6", 0.5),
+            Goal("kill a loop", "ready_ms", "runit", 0.05), Goal("start", "pss_mib", "runit", 0.45),
+        ),
+        notes=("the peers' five children import what our loops import and then sleep; they are not confined",),
+    ),
+    Row(
+        name="idle",
+        about="CPU and wake-ups of the whole tree while nobody asks anything",
+        cases=(Case("idle", {"does": "idle"}),),
+        contenders=(Contender("tlsrt", starts.open_tlsrt, "beats, attestation and feeds go on"), _SUPERVISORD, _CIRCUS),
+        metrics=(Metric("cpu_us_s", "CPU us/s"), Metric("wakes", "wake-ups/s", 1)),
+        burst_s=2.0,
+        smoke_burst_s=0.5,
+        goals=(Goal("idle", "cpu_us_s", "supervisord", 1.0), Goal("idle", "wakes", "supervisord", 1.0)),
+        notes=("a wake-up is a voluntary context switch of any thread",),
+    ),
+    Row(
+        name="growth-sessions",
+        about="requests at the door by more and more sessions that take turns",
+        cases=tuple(
+            Case(f"64 B, {window} under way", {"size": 64, "window": window}) for window in (1, 10)
+        ),
+        contenders=tuple(
+            Contender(_sessions(count), growth.open_sessions(count)) for count in (1000, 100, 10, 1)
+        ),
+        metrics=_DOOR_METRICS,
+        burst_s=0.5,
+        smoke_cases=("64 B, 10 under way",),
+        silence_s=120.0,
+        goals=tuple(
+            Goal("64 B, 10 under way", metric, "10 sessions", bound)
+            for metric, bound in (("rate", 0.85), ("cpu_us", 1.15), ("p99_us", 1.15))
+        ),
+        notes=("one request of a session at a time, so one session alone has one under way",),
+    ),
+    Row(
+        name="growth-loops",
+        about="calls between two loops of a host that has more and more of them",
+        cases=_calls(_SIZES[0]),
+        contenders=tuple(Contender(f"{count} loops", growth.open_loops(count)) for count in (25, 15, 5)),
+        metrics=_CALL_METRICS,
+        smoke_cases=("64 B, 64 outstanding",),
+        goals=tuple(
+            Goal("64 B, 64 outstanding", metric, "5 loops", bound)
+            for metric, bound in (("rate", 0.85), ("cpu_us", 1.15), ("p99_us", 1.15))
         ),
     ),
     Row(
