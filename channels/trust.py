@@ -48,7 +48,9 @@ TRUST = Table(
         # connection, number, ciphertext, signature, session id, subject, token
         Message(26, "granted", "authority", (int, int, bytes, bytes, bytes, str, bytes), _ANY),
         Message(27, "refused", "authority", (int, str), _ANY),  # connection, word
-        Message(28, "ended", "authority", (bytes,), _ANY),  # session id of a client whose connection must close
+        # session id of a client whose connection must close; empty: of all clients, as an authority that came again
+        # knows none of them
+        Message(28, "ended", "authority", (bytes,), _ANY),
         # door certificate, key, client CA as descriptors of sealed memfds; generation
         Message(29, "door", "authority", (int,), _ANY, descriptors=3),
     ),
@@ -69,8 +71,8 @@ OFFICE = Table(
         Message(3, "attested", "supervisor", (str, int, int), _OFFICE),  # loop, incarnation, epoch
         Message(4, "gone", "supervisor", (str, int), _OFFICE),  # loop, incarnation
         Message(5, "stop", "supervisor", (), _OFFICE),
-        # number; descriptors: boot token, measurement (memfd) of a changed host, to be checked as a boot is
-        Message(8, "reload", "supervisor", (int,), frozenset({"booted"}), descriptors=2),
+        # number, 1 if a move follows; descriptors: boot token, measurement (memfd), to be checked as at a boot
+        Message(8, "reload", "supervisor", (int, int), frozenset({"booted"}), descriptors=2),
         Message(9, "move", "supervisor", (int,), frozenset({"booted"})),  # number: to an epoch without grace
         # from the authority: part of the trusted base, so it may speak in words
         Message(16, "booted", "authority", (int, list), _OFFICE),  # epoch, warnings

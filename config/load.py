@@ -39,7 +39,7 @@ Place = Callable[..., str]  # path of keys -> FILE:LINE:COL
 
 def load_config(path: Path) -> Config:
     """Return the configuration in `path`. Raises ConfigError with every problem as `FILE:LINE:COL: sentence`."""
-    return parse_config(_read(path), path)
+    return parse_config(read_config(path), path)
 
 
 def parse_config(data: bytes, path: Path) -> Config:
@@ -59,7 +59,8 @@ def parse_config(data: bytes, path: Path) -> Config:
     return _config(tree, Path(os.path.abspath(path)), checker.marks)
 
 
-def _read(path: Path) -> bytes:
+def read_config(path: Path) -> bytes:
+    """Return the bytes of a configuration file. Raises ConfigError."""
     if not os.path.lexists(path):
         raise ConfigError(f"there is no configuration at {path}: run `tlsrt-supervisor init DIR` to make one")
     return read_bounded(path, MAX_FILE_BYTES, "the configuration")

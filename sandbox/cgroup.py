@@ -140,6 +140,11 @@ class Group:
     def is_frozen(self) -> bool:
         return self._event("frozen")
 
+    def limit(self, limits: Limits) -> None:
+        """Hold whoever is in it, and comes into it, to other limits."""
+        self._limits = limits
+        self.controllers = self._limit(limits)
+
     def _limit(self, limits: Limits) -> frozenset[str]:
         """Set limits and return the controllers that hold them; a controller that is not here holds none."""
         held: set[str] = set()

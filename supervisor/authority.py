@@ -243,16 +243,16 @@ class Authority:
         elif name == "attested":
             service.attested(fields[0], fields[1], fields[2], self._now)
         elif name == "reload":
-            self._check_reload(service, fields[0], descriptors)
+            self._check_reload(service, fields[0], descriptors, moves=bool(fields[1]))
         elif name == "move":
             service.changes.move(fields[0], self._now)
         else:
             service.gone(fields[0], fields[1], self._now, self._wall())
 
-    def _check_reload(self, service: Service, number: int, descriptors: list[int]) -> None:
+    def _check_reload(self, service: Service, number: int, descriptors: list[int], *, moves: bool) -> None:
         try:
             seal, warnings = check_reload(self._config, self._mac_key, descriptors, service.seal)
-            if not service.changes.hold(seal):
+            if moves and not service.changes.hold(seal):
                 raise ConfigError("the authority's state cannot be written: make room on its disk, and reload again")
         except ConfigError as error:
             self.tell("checked", number, 0, [sentence[:SENTENCE_MAX] for sentence in error.problems][:32])

@@ -12,12 +12,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tlsrt.errors import EX_SOFTWARE, EX_USAGE, ConfigError, TlsrtError
+from tlsrt.errors import EX_CONFIG, EX_SOFTWARE, EX_UNAVAILABLE, EX_USAGE, ConfigError, TlsrtError
 
 PROGRAM = "tlsrt-supervisor"
+RELOAD_S = 3600.0  # the supervisor answers in time, by the limits of the configuration; this is for one that does not
 _EXIT_CODES = """\
-exit codes: 0 done; 3 not running; 64 usage; 69 unavailable (already running, no sandbox); 70 internal error;
-77 not permitted; 78 the configuration, a key or the boot token is wrong
+exit codes: 0 done; 3 not running; 64 usage; 69 unavailable (already running, no sandbox, a loop failed);
+70 internal error; 77 not permitted; 78 the configuration, a key or the boot token is wrong
 """
 
 
@@ -112,6 +113,8 @@ def parser() -> argparse.ArgumentParser:
     add("start", _start, "run in the foreground until SIGTERM, Ctrl-C or `stop`")
     status = add("status", _status, "show every loop of the running supervisor")
     status.add_argument("--json", action="store_true", help="the same as one JSON document")
+    reload = add("reload", _reload, "take changed profiles (loops, needs, sandbox.waive) while tlsrt runs, or nothing")
+    reload.add_argument("--json", action="store_true", help="the report as one JSON document")
     add("stop", _stop, "stop the running supervisor in order, and wait until it has ended")
     init = add("init", _init, "write a configuration, keys, certificates and an admin bundle; never overwrites")
     init.add_argument("directory", metavar="DIR", type=Path, help="where to write")
@@ -180,6 +183,28 @@ def _status(arguments: argparse.Namespace) -> int:
 
         print(table(document))
     return 0
+
+
+def _reload(arguments: argparse.Namespace) -> int:
+    from tlsrt.config.load import load_config
+    from tlsrt.supervisor.control_client import ControlClient
+
+    # Read here only to find the socket; the supervisor reads the file itself, and says the same of a wrong one.
+    config = load_config(_config_path(arguments))
+    with ControlClient(config.run_dir) as client:
+        answer = client.ask("reload", timeout_s=RELOAD_S)
+    if "refused" in answer:
+        say(*answer["refused"])
+        return EX_CONFIG
+    if arguments.json:
+        import json
+
+        print(json.dumps(answer, indent=2))
+    else:
+        from tlsrt.supervisor.reload_report import lines
+
+        print("\n".join(lines(answer)))
+    return EX_UNAVAILABLE if answer["failed"] else 0
 
 
 def _stop(arguments: argparse.Namespace) -> int:

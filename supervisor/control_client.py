@@ -19,6 +19,7 @@ _ANSWER_BYTES = 16 * 1024 * 1024  # of the trusted side; bounded all the same
 _WORDS = {
     "denied": "only root and the user who started tlsrt may ask this",
     "busy": "too many commands at once: try again",
+    "stopping": "tlsrt is stopping, so it does nothing else any more",
     "unknown_verb": "the running tlsrt-supervisor does not know this command: it is another version",
 }
 
@@ -52,8 +53,9 @@ class ControlClient:
             self._socket.close()
             raise NotRunning(f"tlsrt is not running (nothing answers at {run_dir / NAME})") from None
 
-    def ask(self, verb: str, **fields: object) -> dict[str, Any]:
+    def ask(self, verb: str, *, timeout_s: float = _ANSWER_S, **fields: object) -> dict[str, Any]:
         """Return the answer to one request. Raises NotRunning when the supervisor ends meanwhile, ControlRefused."""
+        self._socket.settimeout(timeout_s)
         try:
             self._socket.sendall(json.dumps({"verb": verb, **fields}).encode() + b"\n")
         except OSError:
@@ -92,7 +94,7 @@ class ControlClient:
                     raise NotRunning("tlsrt ended before it answered")
                 self._buffer += piece
         except TimeoutError:
-            raise ControlRefused(f"the supervisor did not answer in {_ANSWER_S:g} s") from None
+            raise ControlRefused(f"the supervisor did not answer in {self._socket.gettimeout():g} s") from None
         except OSError:
             raise NotRunning("tlsrt ended before it answered") from None
         return bytes(self._buffer.partition(b"\n")[0])

@@ -26,7 +26,9 @@ _ACCEPTS_PER_ROUND = 64
 _PIECE = 16 * 1024
 
 Request = Mapping[str, object]
-Verb = Callable[[Request], dict[str, object]]
+Answer = dict[str, object]
+Verb = Callable[[Request], Answer]
+LaterVerb = Callable[[Request, Callable[[Answer], None]], None]  # it answers when it is done
 
 
 def parse_request_untrusted(line: bytes) -> dict[str, object]:
@@ -43,13 +45,20 @@ def parse_request_untrusted(line: bytes) -> dict[str, object]:
 
 
 class ControlSocket:
-    """Serves the verbs it is given; `held` verbs keep the connection open until the supervisor ends."""
+    """Serves the verbs it is given; `held` verbs keep the connection open until the supervisor ends.
 
-    def __init__(self, reactor: Reactor, folder: Path, verbs: Mapping[str, Verb], held: frozenset[str]) -> None:
+    A client of a `later` verb waits for as long as it likes, and may leave.
+    """
+
+    def __init__(
+        self, reactor: Reactor, folder: Path, verbs: Mapping[str, Verb], held: frozenset[str],
+        later: Mapping[str, LaterVerb] | None = None,
+    ) -> None:  # fmt: skip
         self._reactor = reactor
         self._path = folder / NAME
         self._verbs = verbs
         self._held = held
+        self._later = dict(later or {})
         self._clients: set[_Client] = set()
         self._listener = bind_unix(folder, NAME, backlog=MAX_CLIENTS)
         reactor.watch(self._listener.fileno(), self._accept)
@@ -65,13 +74,16 @@ class ControlSocket:
         except OSError:
             return
 
-    def answer(self, line: bytes) -> tuple[dict[str, object], bool]:
-        """Return the answer to one request line, and whether the client stays."""
+    def answer(self, line: bytes, later: Callable[[Answer], None]) -> tuple[Answer | None, bool]:
+        """Return the answer to one request line, and whether the client stays; None: it goes to `later`."""
         try:
             request = parse_request_untrusted(line)
         except PeerError as error:
             return {"error": error.reason}, False
         name = str(request["verb"])
+        if name in self._later:
+            self._later[name](request, later)
+            return None, False
         verb = self._verbs.get(name)
         if verb is None:
             return {"error": "unknown_verb"}, False
@@ -110,7 +122,7 @@ def _say_and_close(connection: socket.socket, word: str) -> None:
     connection.close()
 
 
-def _encode(value: dict[str, object]) -> bytes:
+def _encode(value: Answer) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode() + b"\n"
 
 
@@ -124,7 +136,7 @@ class _Client:
         self._incoming = bytearray()
         self._outgoing = b""
         self._stays = False
-        self._answered = False
+        self._heard = False
         connection.setblocking(False)
         self._timer: Timer = reactor.call_later(CLIENT_S, self.close)
         reactor.watch(connection.fileno(), self._ready)
@@ -140,7 +152,7 @@ class _Client:
 
     def _ready(self, events: int) -> None:
         try:
-            if self._answered:
+            if self._heard:
                 self._write() if self._outgoing else self._listen()
             else:
                 self._read()
@@ -159,12 +171,25 @@ class _Client:
         self._incoming += piece
         line, newline, _ = self._incoming.partition(b"\n")
         if newline or len(self._incoming) > MAX_REQUEST_BYTES:
-            answer, self._stays = self._owner.answer(bytes(line))
             self._incoming.clear()
-            self._answered = True
-            self._outgoing = _encode(answer)
-            self._write()
+            self._heard = True
+            self._timer.cancel()
+            answer, self._stays = self._owner.answer(bytes(line), self._say)
+            if answer is not None:
+                self._say(answer)
         elif not piece:
+            self.close()
+
+    def _say(self, answer: Answer) -> None:
+        """Send the answer, if the client is still there to take it."""
+        if self._connection.fileno() < 0:
+            return
+        self._timer.cancel()
+        self._timer = self._reactor.call_later(CLIENT_S, self.close)
+        self._outgoing = _encode(answer)
+        try:
+            self._write()
+        except OSError:
             self.close()
 
     def _write(self) -> None:

@@ -26,7 +26,7 @@ from tlsrt.supervisor.lifecycle import Event
 from tlsrt.supervisor.lock import shared_lock
 from tlsrt.supervisor.member import Beat, Hopeless, Member
 from tlsrt.supervisor.office import Office
-from tlsrt.supervisor.parts import Common, LoopStart
+from tlsrt.supervisor.parts import Common, LoopStart, Parts
 from tlsrt.supervisor.restarts import Restarts
 
 LAST_WORDS_S = 1.0  # for a loop that said it failed, or closed its channel, to end by itself
@@ -53,10 +53,12 @@ class Fleet:
         self.monitor = monitor
         self.stopping = False
         self.on_active: Callable[[Member], None] = lambda member: None
+        self.on_beat: Callable[[Member], None] = lambda member: None
         self.on_drained: Callable[[Member], None] = lambda member: None
         self.on_dead: Callable[[Member], None] = lambda member: None  # while stopping
+        self.on_left: Callable[[Member], None] = lambda member: None
         self.on_failed: Callable[[Member], None] = lambda member: None
-        self.restarts = Restarts(common, self._respawn)
+        self.restarts = Restarts(common, self.respawn)
         self.restarts.on_failed = self._given_up
         self._handlers: Mapping[str, Callable[[Member, Fields], None]] = {
             "confined": self._confined,
@@ -87,6 +89,7 @@ class Fleet:
             self.prepare(member)
         member.move(Event.SPAWN)
         member.incarnation = next(self._incarnations)
+        member.parts = self._common.parts
         member.spawned_at = self._common.reactor.now
         member.log = roomy_log(self._common.config, member.name, member.log, member.config.file_size_mb << 20)
         ours, theirs = control_pair()
@@ -165,7 +168,7 @@ class Fleet:
             self.condemn(member, Event.VIOLATED, reason)
 
     def _confined(self, member: Member, fields: Fields) -> None:
-        expected = self._common.parts.sandbox(member.name).digest
+        expected = self._parts_of(member).sandbox(member.name).digest
         if expected and fields[0] != expected:
             self.condemn(member, Event.VIOLATED, "attestation: it entered a sandbox of another profile")
             return
@@ -187,7 +190,7 @@ class Fleet:
         member.move(Event.ACTIVE)
         now = self._common.reactor.now
         member.set_deadline(None)
-        member.active_at, member.was_active = now, True
+        member.active_at, member.was_active, member.is_proven = now, True, True
         self.monitor.settle(member.name, now)
         self.on_active(member)
         if member.is_primary:
@@ -199,6 +202,7 @@ class Fleet:
     def _beat(self, member: Member, fields: Fields) -> None:
         member.beat = Beat(*fields)
         self.monitor.beat(member.name, self._common.reactor.now)
+        self.on_beat(member)
 
     def _drained(self, member: Member, fields: Fields) -> None:
         self.on_drained(member)
@@ -222,13 +226,22 @@ class Fleet:
         """Look at a loop from outside; end it if it is not what its profile says."""
         if member.child is None:
             return False
-        differences = self._common.parts.attest(member.name, member.child.host_pid)
+        differences = self._parts_of(member).attest(member.name, member.child.host_pid)
         if differences:
             self.condemn(member, Event.REFUSED, f"attestation: {'; '.join(differences)}")
         return not differences
 
+    def _parts_of(self, member: Member) -> Parts:
+        """Return the parts that a living loop is to be looked at with."""
+        return member.parts or self._common.parts
+
     def announce(self, member: Member) -> None:
-        """Tell the authority that this loop may have keys, once there is an epoch to have them for."""
+        """Tell the authority that this loop may have keys, once there is an epoch to have them for.
+
+        One that lives under a profile of before a reload gets none any more.
+        """
+        if member.parts is not self._common.parts:
+            return
         if self._office.is_booted and self._office.attested(member.name, member.incarnation):
             member.attested_epoch = self._office.epoch
 
@@ -299,10 +312,13 @@ class Fleet:
                 self.tell(other, "primary_down")
         if self.stopping:
             self.on_dead(member)
+        elif member.is_leaving:
+            self.on_left(member)
         else:
             self.restarts.decide(member, active_s, hopeless)
 
-    def _respawn(self, member: Member) -> None:
+    def respawn(self, member: Member) -> None:
+        """Fork a loop that is down and bring the authority its trust channel."""
         self.spawn(member)
         if member.is_living:
             self._office.spawned(member.name, member.incarnation, member.authority_end)

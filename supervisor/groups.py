@@ -35,6 +35,16 @@ class Groups:
         except SandboxError as error:
             self._reason = error.reason
 
+    def limit(self, name: str, limits: Limits) -> str:
+        """Set other limits for a process; return a sentence if that is not possible."""
+        if self._tree is None:
+            return ""
+        try:
+            self._tree.group(name).limit(limits)
+        except OSError as error:
+            return f"cannot set the limits of its control group: {error.strerror}"
+        return ""
+
     def place(self, name: str) -> Place | None:
         """Return the group of a process, None where there are none."""
         return self._tree.group(name).place if self._tree is not None else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from tlsrt.channels.control import ControlChannel
@@ -20,10 +21,13 @@ from tlsrt.config.packages import code_roots, component_roots, package_folder
 from tlsrt.config.providers import open_master_key
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, PeerError, SandboxError
+from tlsrt.sandbox import shelf
 from tlsrt.sandbox.asked import settings_of
 from tlsrt.sandbox.attest import attest, own_namespaces
 from tlsrt.sandbox.cgroup_tree import limits_of
 from tlsrt.sandbox.enter import enter_world
+from tlsrt.sandbox.limits import tighten
+from tlsrt.sandbox.policy_files import FOLDER as PROFILE_FOLDER
 from tlsrt.sandbox.profile import Profile, profile_for_authority, profile_for_loop, with_group
 from tlsrt.supervisor import coverage_pipe
 from tlsrt.supervisor.groups import Groups
@@ -38,12 +42,17 @@ _AUTHORITY_TASKS = 64
 _SHOWN_NAMESPACES = ("net", "pid", "mount", "ipc", "uts")
 
 
-def make_parts(config: Config, identity: Identity, measured: Callable[[], bytes]) -> Parts:
+def make_parts(
+    config: Config, identity: Identity, measured: Callable[[], bytes], groups: Groups | None = None
+) -> Parts:
     """Return what a real life needs; `measured` gives the measurement as msgpack.
 
-    Raises ConfigError and SandboxError for profiles that cannot be made.
+    `groups` are those of this life, when parts are made anew. Raises ConfigError and SandboxError for profiles that
+    cannot be made.
     """
     has_namespace = "pid_namespace" not in config.sandbox.waive
+    if not shelf.current().fingerprint:
+        shelf.use(_shelf())
     code = code_roots(config)
     profiles: dict[str, Profile] = {
         AUTHORITY: profile_for_authority(config, identity.uid(AUTHORITY), rootless=identity.rootless, code=code)
@@ -52,19 +61,35 @@ def make_parts(config: Config, identity: Identity, measured: Callable[[], bytes]
         uid = identity.uid(loop.name)
         profiles[loop.name] = profile_for_loop(config, loop, uid, rootless=identity.rootless, code=code)
     own = own_namespaces()
-    groups = Groups(config.state_dir, config.sandbox.waive.get("cgroup"))
+    is_first = groups is None
+    groups = groups or Groups(config.state_dir, config.sandbox.waive.get("cgroup"))
+    tasks = {loop.name: settings_of(config, loop)["processes"] for loop in config.loops}
+    limits = {name: limits_of(one, tasks.get(name, _AUTHORITY_TASKS)) for name, one in profiles.items()}
     sandboxes: dict[str, Sandbox] = {}
 
     def claim() -> None:
-        tasks = {loop.name: settings_of(config, loop)["processes"] for loop in config.loops}
-        groups.claim({name: limits_of(one, tasks.get(name, _AUTHORITY_TASKS)) for name, one in profiles.items()})
+        groups.claim(limits)
+        put_in_groups()
+
+    def put_in_groups() -> None:
         for name, profile in profiles.items():
             place = groups.place(name)
             profiles[name] = profile if place is None else with_group(profile, place)
             sandboxes[name] = _sandbox(config, profiles[name], groups.enforced())
 
+    def spawn_in_group(body: Callable[[], int], name: str) -> Child:
+        groups.limit(name, limits[name])  # those of the process before may have been others
+        return spawn(body, own_pid_namespace=has_namespace, group=groups.descriptor(name))
+
+    def tighten_all(name: str, pid: int, lower: Mapping[str, int]) -> list[str]:
+        problem = groups.limit(name, limits[name])
+        found = tighten(pid, lower, uid=profiles[name].uid, gid=profiles[name].gid) if lower else []
+        return [*found, problem] if problem else found
+
+    if not is_first:
+        put_in_groups()
     return Parts(
-        spawn=lambda body, name: spawn(body, own_pid_namespace=has_namespace, group=groups.descriptor(name)),
+        spawn=spawn_in_group,
         reap=_reap,
         loop_body=lambda start: _loop_body(start, profiles[start.loop]),
         authority_body=lambda start: _authority_body(start, profiles[AUTHORITY]),
@@ -79,7 +104,29 @@ def make_parts(config: Config, identity: Identity, measured: Callable[[], bytes]
         clear=groups.clear,
         release=groups.release,
         limits=groups.sentence,
+        profiles=profiles,
+        tighten=tighten_all,
+        take=partial(shelf.use, shelf.current()),
+        renewed=lambda changed: _renewed(changed, identity, groups),
     )
+
+
+def _renewed(config: Config, identity: Identity, groups: Groups) -> Parts:
+    """Return the parts of a changed configuration; nothing of them is in force until `take`.
+
+    The supervisor has its measurement already when it uses these. Raises ConfigError and SandboxError.
+    """
+    with shelf.using(_shelf()):
+        return make_parts(config, identity, bytes, groups)
+
+
+def _shelf() -> shelf.Shelf:
+    """Return a shelf for the profile files as they are now: the one in force, if they have not changed."""
+    try:
+        found = shelf.fingerprint(PROFILE_FOLDER)
+    except OSError as error:
+        raise ConfigError(f"cannot read the profile {error.filename}: {error.strerror}") from None
+    return shelf.current() if shelf.current().fingerprint == found else shelf.Shelf(found)
 
 
 def check_code(config: Config, identity: Identity) -> list[str]:

@@ -14,7 +14,7 @@ import msgpack
 
 from tlsrt.errors import ConfigError
 
-_LIMIT = 64 * 1024 * 1024  # a list of a million files
+LIMIT = 64 * 1024 * 1024  # a list of a million files
 
 
 class Measurer:
@@ -28,7 +28,7 @@ class Measurer:
             code = 1
             try:
                 os.close(self._reader)
-                _write(writer, _measured(measure))
+                write_all(writer, measured(measure))
                 code = 0
             finally:
                 os._exit(code)
@@ -37,16 +37,22 @@ class Measurer:
     def result(self) -> bytes:
         """Wait for the measurement and return it as msgpack; raises ConfigError with what could not be measured."""
         with os.fdopen(self._reader, "rb") as stream:
-            answer = stream.read(_LIMIT)
+            answer = stream.read(LIMIT)
         with suppress(ChildProcessError):  # collected with the orphans already
             os.waitpid(self._pid, 0)
-        if answer[:1] != b"+":
-            sentences = msgpack.unpackb(answer[1:]) if answer[:1] == b"-" else ["the host could not be measured"]
-            raise ConfigError(sentences)
-        return answer[1:]
+        return unpacked(answer)
 
 
-def _measured(measure: Callable[[], dict[str, bytes]]) -> bytes:
+def unpacked(answer: bytes) -> bytes:
+    """Return the measurement that a child wrote, as msgpack; raise ConfigError with what it said instead."""
+    if answer[:1] != b"+":
+        sentences = msgpack.unpackb(answer[1:]) if answer[:1] == b"-" else ["the host could not be measured"]
+        raise ConfigError(sentences)
+    return answer[1:]
+
+
+def measured(measure: Callable[[], dict[str, bytes]]) -> bytes:
+    """Return what the child writes: `+` and the measurement, or `-` and sentences."""
     try:
         packed: bytes = msgpack.packb(measure(), use_bin_type=True)
         return b"+" + packed
@@ -55,7 +61,8 @@ def _measured(measure: Callable[[], dict[str, bytes]]) -> bytes:
         return b"-" + sentences
 
 
-def _write(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write to a blocking descriptor."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]

@@ -12,7 +12,7 @@ from tlsrt.channels.life import LoopState
 from tlsrt.config.schema import LoopConfig
 from tlsrt.supervisor.life_line import LifeLine
 from tlsrt.supervisor.lifecycle import LIVING, TRUSTED, Backoff, Event, advance
-from tlsrt.supervisor.parts import Child
+from tlsrt.supervisor.parts import Child, Parts
 from tlsrt.supervisor.reactor import Timer
 
 
@@ -47,6 +47,8 @@ class Member:
     log_path: str
     state: LoopState = LoopState.DOWN
     incarnation: int = 0
+    parts: Parts | None = None  # that its process was born with, or has taken over live: its profile
+    is_leaving: bool = False  # it makes room for one under a new profile
     child: Child | None = None
     life: LifeLine | None = None
     authority_end: int = -1  # of the trust pair; kept for an authority that comes again
@@ -54,6 +56,7 @@ class Member:
     spawned_at: float = 0.0
     active_at: float | None = None
     was_active: bool = False
+    is_proven: bool = False  # it was active under the profile that it has now
     activating: bool = False
     restarts: int = 0
     last_death: str | None = None

@@ -27,6 +27,7 @@ from tlsrt.supervisor.parts import AuthorityStart, Child, Common
 from tlsrt.supervisor.reactor import Timer
 
 NAME = "authority"
+TOKEN = 1  # among the boot files
 
 
 class Office:
@@ -44,9 +45,12 @@ class Office:
         self._booted_at: float | None = None
         self._condemned: str | None = None
         self._beaten = False
+        self._is_leaving = False  # it makes room for one under a new profile
         self._ever_booted = False
         self.child: Child | None = None
-        self.measurement = -1  # memfd of what was measured before anything ran; the same for every boot
+        # What was sealed and measured before anything ran; the same for every boot, until a reload replaces both.
+        self.measurement = -1  # memfd
+        self.boot_token = -1  # the file as it was then: `seal` puts another one in its place
         self.spawned_at = 0.0
         self.epoch = 0
         self.lateness_us = 0
@@ -63,6 +67,9 @@ class Office:
         self.on_refused: Callable[[list[str]], None] = lambda sentences: None
         self.on_unconfined: Callable[[str], None] = lambda reason: None
         self.on_given_up: Callable[[], None] = lambda: None
+        self.on_checked: Callable[[int, bool, list[str]], None] = lambda number, is_good, sentences: None
+        self.on_moved: Callable[[int, int], None] = lambda number, epoch: None
+        self.on_lost: Callable[[], None] = lambda: None  # it died, and comes again
         self.on_dead: Callable[[], None] = lambda: None  # while stopping
 
     @property
@@ -116,6 +123,10 @@ class Office:
         files: list[int] = []
         try:
             files = self._common.parts.open_boot_files()
+            if self.boot_token < 0:
+                self.boot_token = os.dup(files[TOKEN])
+            else:
+                os.dup2(self.boot_token, files[TOKEN], inheritable=False)
             # The slot of the state folder: the authority opens its own, inside its root. A folder of the host would be
             # a way out of there, by "..".
             folder = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
@@ -140,6 +151,30 @@ class Office:
     def gone(self, loop: str, incarnation: int) -> bool:
         """Say that an incarnation is dead."""
         return self._send("gone", loop, incarnation)
+
+    def check_reload(self, number: int, boot_token: int, measurement: int, *, moves: bool) -> bool:
+        """Have a changed host checked as a boot is; `on_checked` says how it went. With `moves`, `move` must follow."""
+        return self._send("reload", number, int(moves), descriptors=(boot_token, measurement))
+
+    def take_reload(self, boot_token: int, measurement: int) -> None:
+        """Use these descriptors, which are owned from here on, for every boot to come."""
+        for descriptor in (self.boot_token, self.measurement):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.boot_token, self.measurement = boot_token, measurement
+
+    def move(self, number: int) -> bool:
+        """Ask for an epoch that leaves no grace; `on_moved` says when it is committed."""
+        return self._send("move", number)
+
+    def replace(self) -> None:
+        """Let the authority end, and come again at once under its new profile."""
+        self._is_leaving = True
+        self._monitor.forget(NAME)
+        self._send("stop")
+        seconds = self._common.config.limits.stop_timeout_s
+        self._cancel_deadline()
+        self._deadline = self._common.reactor.call_later(seconds, partial(self.condemn, "did not stop"))
 
     def stop(self) -> None:
         """Ask the authority to end."""
@@ -195,6 +230,10 @@ class Office:
             self._beat(fields[0], fields[1], fields[2])
         elif name == "event":
             self.on_event(fields[0], fields[1])
+        elif name == "checked":
+            self.on_checked(fields[0], bool(fields[1]), [str(sentence) for sentence in fields[2]])
+        elif name == "moved":
+            self.on_moved(fields[0], fields[1])
 
     def _booted(self, epoch: int, warnings: list[object]) -> None:
         now = self._common.reactor.now
@@ -246,6 +285,11 @@ class Office:
         self._close_channel()
         if self.stopping:
             self.on_dead()
+            return
+        self.on_lost()
+        if self._is_leaving:
+            self._is_leaving = False
+            self._respawn()
             return
         if reason == f"exit code {EX_UNAVAILABLE}" and not self._ever_booted:
             self.on_unconfined(last_line(self._log_path) or reason)  # its sandbox failed: the next one would, too

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tlsrt.config.schema import Config
+from tlsrt.sandbox.profile import Profile
 from tlsrt.supervisor.console import Console
 from tlsrt.supervisor.reactor import Reactor
 
@@ -83,12 +84,27 @@ class Parts:
     clear: Callable[[str], bool] = lambda name: True  # kill what a dead process left behind; whether nothing is left
     release: Callable[[], None] = lambda: None  # nobody runs any more: undo `claim`
     limits: Callable[[], str] = lambda: ""  # one line: which limits are enforced by what
+    profiles: Mapping[str, Profile] = field(default_factory=dict[str, Profile])  # for a reload to compare
+    tighten: Callable[[str, int, Mapping[str, int]], list[str]] = lambda name, pid, limits: []  # what was not possible
+    renewed: Callable[[Config], Parts] | None = None  # the parts of a changed configuration
+    take: Callable[[], None] = lambda: None  # put in force what these profiles were made from
     preload_authority: Callable[[], None] = lambda: None  # once all is up: so that a second one starts in milliseconds
 
 
 @dataclass(frozen=True, slots=True)
+class Renewal:
+    """A configuration read anew, and what was made from it; nothing of it is in force yet."""
+
+    config: Config
+    parts: Parts
+    measure: Callable[[], dict[str, bytes]]  # name -> SHA-256 of all that is measured; takes its time
+    warnings: tuple[str, ...]
+    config_digest: bytes  # SHA-256 of the bytes that were read, as a measurement has it
+
+
+@dataclass(slots=True)
 class Common:
-    """What every part of the supervisor works with."""
+    """What every part of the supervisor works with; a reload replaces configuration and parts."""
 
     config: Config
     parts: Parts

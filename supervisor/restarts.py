@@ -21,10 +21,13 @@ class Restarts:
         self.on_unconfined: Callable[[Member], None] = lambda member: None
 
     def decide(self, member: Member, active_s: float, hopeless: Hopeless | None) -> None:
-        """Decide for a loop that is down after `active_s` of service. What never served is given up without hope."""
-        if hopeless is not None and not member.was_active:
+        """Decide for a loop that is down after `active_s` of service.
+
+        What never served under its present profile is given up without hope; no other profile is tried.
+        """
+        if hopeless is not None and not member.is_proven:
             member.move(Event.GIVE_UP)
-            if hopeless is Hopeless.SANDBOX:
+            if hopeless is Hopeless.SANDBOX and not member.was_active:
                 self.on_unconfined(member)
             else:
                 self._give_up(member)

@@ -1,8 +1,6 @@
-"""The orderly end: loops in reverse order, one after another, the authority last.
+"""The orderly end: loops in reverse order, one after another as `farewell.py` says, the authority last.
 
-Each loop is asked to drain, then to stop, then gets SIGTERM, and is killed when `limits.stop_timeout_s` is over; half
-of that time is for draining, a quarter for stopping. A loop that was not ready yet holds nothing and is killed at
-once. `hurry` kills everything now.
+`hurry` kills everything now.
 """
 
 from __future__ import annotations
@@ -13,14 +11,13 @@ from functools import partial
 
 from tlsrt.channels.life import LoopState
 from tlsrt.supervisor.deaths import send_signal
+from tlsrt.supervisor.farewell import Farewell
 from tlsrt.supervisor.fleet import Fleet
 from tlsrt.supervisor.lifecycle import Event
 from tlsrt.supervisor.member import Member
 from tlsrt.supervisor.office import NAME, Office
 from tlsrt.supervisor.parts import Child, Common
 from tlsrt.supervisor.reactor import Timer
-
-_SERVING = (LoopState.READY, LoopState.ACTIVE)
 
 
 class Shutdown:
@@ -32,11 +29,13 @@ class Shutdown:
         self._office = office
         self._on_done = on_done
         self._current: Member | None = None
+        self._farewell: Farewell | None = None
         self._began = 0.0
         self._timers: list[Timer] = []
         self._hurrying = False
         self._killed = False
         self.is_running = False
+        self.on_begin: Callable[[], None] = lambda: None
         self.quiet = False  # print no line per process
 
     def begin(self) -> None:
@@ -44,6 +43,7 @@ class Shutdown:
         if self.is_running:
             return
         self.is_running = True
+        self.on_begin()
         self._fleet.stopping = True
         self._office.stopping = True
         self._fleet.on_drained = self._drained
@@ -71,34 +71,12 @@ class Shutdown:
             return
         self._current = member
         self._began = self._common.reactor.now
-        self._fleet.monitor.forget(member.name)
-        member.set_deadline(None)
-        if member.state in _SERVING and not self._hurrying:
-            self._drain(member)
-        elif member.state is not LoopState.STOPPING:
-            self._fleet.condemn(member, Event.STOP, "stopped while it started")
-        else:
-            self._kill(member.child)
-
-    def _drain(self, member: Member) -> None:
-        seconds = self._common.config.limits.stop_timeout_s
-        member.move(Event.DRAIN)
-        self._fleet.tell(member, "drain", round(seconds * 500))
-        self._later(seconds / 2, partial(self._stop, member))
-        self._later(seconds * 3 / 4, partial(self._terminate, member))
-        self._later(seconds, partial(self._kill, member.child))
+        self._farewell = Farewell(self._common, self._fleet, member)
+        self._farewell.begin("stopped while it started", hurry=self._hurrying)
 
     def _drained(self, member: Member) -> None:
-        self._stop(member)
-
-    def _stop(self, member: Member) -> None:
-        if member is self._current and member.state is LoopState.DRAINING:
-            member.move(Event.STOP)
-            self._fleet.tell(member, "stop")
-
-    def _terminate(self, member: Member) -> None:
-        if member.child is not None:
-            send_signal(member.child, signal.SIGTERM)
+        if self._farewell is not None and self._farewell.member is member:
+            self._farewell.drained()
 
     def _kill(self, child: Child | None) -> None:
         self._killed = True
@@ -114,7 +92,7 @@ class Shutdown:
         if self.quiet:
             return
         elapsed_ms = (self._common.reactor.now - self._began) * 1000
-        if self._killed:
+        if self._killed or (self._farewell is not None and self._farewell.killed):
             self._common.console.bad(name, "killed", f"after {elapsed_ms:.0f} ms")
         else:
             text = f"{elapsed_ms:.0f} ms" if how == "exit code 0" else f"{elapsed_ms:.0f} ms, {how}"
@@ -147,4 +125,7 @@ class Shutdown:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
+        if self._farewell is not None:
+            self._farewell.cancel()
+            self._farewell = None
         self._killed = self._hurrying

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tlsrt.config.load import load_config
+from tlsrt.config.load import load_config, parse_config, read_config
 from tlsrt.config.measure import measure
 from tlsrt.config.schema import Config
-from tlsrt.errors import ConfigError, SandboxError
+from tlsrt.errors import ConfigError, InternalError, SandboxError
 from tlsrt.supervisor.measurer import Measurer
+
+if TYPE_CHECKING:
+    from tlsrt.supervisor.identity import Identity
+    from tlsrt.supervisor.parts import Parts, Renewal
 
 
 def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> int:
@@ -29,13 +35,7 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> i
             "pid_namespace",
             f"this host gives no pid namespace ({no_pid_namespace}); to go without, waive it in sandbox.waive",
         )
-    warnings = [f"sandbox layer {layer} is waived: {reason}" for layer, reason in config.sandbox.waive.items()]
-    problems = check_code(config, identity)
-    if config.measure == "warn":
-        warnings.append("measure is `warn`: a changed file is reported, not refused")
-        warnings += problems
-    elif problems:
-        raise ConfigError(problems)
+    warnings = _warnings(config, check_code(config, identity))
     supervisor = Supervisor(
         config,
         make_parts(config, identity, measurer.result),
@@ -44,8 +44,39 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> i
         warnings=warnings,
         death_pipe=death_pipe,
         age_s=age_s(parent_host_pid()) if death_pipe is not None else 0.0,
+        renew=lambda common: renewed(path, common.config, common.parts, identity),
     )
     return supervisor.run()
+
+
+def _warnings(config: Config, problems: list[str]) -> list[str]:
+    """Return what every start says; `problems` are those of the code. Raises ConfigError where they are not allowed."""
+    warnings = [f"sandbox layer {layer} is waived: {reason}" for layer, reason in config.sandbox.waive.items()]
+    if config.measure == "warn":
+        return [*warnings, "measure is `warn`: a changed file is reported, not refused", *problems]
+    if problems:
+        raise ConfigError(problems)
+    return warnings
+
+
+def renewed(path: Path, present: Config, parts: Parts, identity: Identity) -> Renewal:
+    """Read the configuration anew, and make profiles and filters beside those in force.
+
+    `present` and `parts` are in force. Raises ConfigError, also for what a reload does not take, and SandboxError.
+    """
+    from tlsrt.supervisor.loops_start import check_code
+    from tlsrt.supervisor.parts import Renewal
+    from tlsrt.supervisor.reload_plan import fixed_keys, refusal
+
+    data = read_config(path)
+    config = parse_config(data, path)
+    if keys := fixed_keys(present, config):
+        raise ConfigError(refusal(keys))
+    if parts.renewed is None:
+        raise InternalError("these parts cannot be made anew")
+    new = parts.renewed(config)
+    warnings = tuple(_warnings(config, check_code(config, identity)))
+    return Renewal(config, new, lambda: measure(config), warnings, hashlib.sha256(data).digest())
 
 
 def known_seal(config: Config) -> int:

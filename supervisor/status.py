@@ -10,7 +10,7 @@ from tlsrt.config.schema import Config
 from tlsrt.supervisor.heartbeat import Health
 from tlsrt.supervisor.member import Member
 from tlsrt.supervisor.office import Office
-from tlsrt.supervisor.parts import Sandbox
+from tlsrt.supervisor.parts import Parts, Sandbox
 
 Document = dict[str, Any]
 
@@ -27,6 +27,8 @@ class View:
     stopping: bool
     warnings: Sequence[str]
     limits: str = ""  # which limits are enforced by what
+    changing: bool = False  # a reload is being carried out
+    parts: Parts | None = None  # in force
 
 
 def document(
@@ -49,10 +51,22 @@ def document(
         },
         "authority": _authority(view, office, sandboxes, memory),
         "loops": [_loop(view, office, member, sandboxes, memory, health) for member in members],
+        "boundary": _boundary_of(view, office, members),
         "door": {"host": config.door.host, "port": config.door.port, "locked": False},
         "limits": view.limits,
         "warnings": [*view.warnings, *office.warnings],
     }
+
+
+def _boundary_of(view: View, office: Office, members: Sequence[Member]) -> Document:
+    """Return whether all that lives is in one epoch and under the profiles in force."""
+    living = [member for member in members if member.is_living]
+    behind = [member.name for member in living if _epoch(member) != office.epoch or member.parts is not view.parts]
+    return {"epoch": office.epoch, "equal": not behind, "behind": behind, "changing": view.changing}
+
+
+def _epoch(member: Member) -> int | None:
+    return member.beat.epoch if member.beat else member.attested_epoch
 
 
 def _authority(
@@ -100,7 +114,7 @@ def _loop(
         "health": str(health[member.name]) if member.name in health else None,
         "memory_kib": memory.get(member.name),
         "sandbox": _sandbox(sandboxes.get(member.name, Sandbox())),
-        "epoch": beat.epoch if beat else member.attested_epoch,
+        "epoch": _epoch(member),
         "last_death": member.last_death,
     }
 
@@ -110,6 +124,7 @@ def _sandbox(sandbox: Sandbox) -> Document:
         "layers": list(sandbox.layers),
         "waived": dict(sandbox.waived),
         "cgroup": sandbox.group,
+        "profile": sandbox.digest.hex(),
         "limits": dict(sandbox.limits),
     }
 
@@ -120,9 +135,10 @@ def _rounded(seconds: float) -> float:
 
 _COLUMNS = (
     "LOOP", "STATE", "PID", "UPTIME", "RESTARTS", "SESSIONS", "IN", "OUT", "REFUSED", "LATE", "MEMORY", "SANDBOX",
-    "EPOCH",
+    "PROFILE", "EPOCH",
 )  # fmt: skip
-_LEFT = frozenset({"LOOP", "STATE", "SANDBOX"})
+_LEFT = frozenset({"LOOP", "STATE", "SANDBOX", "PROFILE"})
+_DIGEST_SHOWN = 8  # hex digits
 
 
 def table(status: Document) -> str:
@@ -132,9 +148,9 @@ def table(status: Document) -> str:
     rows = [_COLUMNS, _row("authority", {**authority, **nothing})]
     rows += [_row(loop["name"], loop) for loop in status["loops"]]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    lines = [_header(status), "", *(_aligned(row, widths) for row in rows)]
+    lines = [_header(status), "", *(_aligned(row, widths) for row in rows), "", _boundary(status["boundary"])]
     if status["limits"]:
-        lines += ["", f"limits: {status['limits']}"]
+        lines += [f"limits: {status['limits']}"]
     deaths = [(entry["name"], entry["last_death"]) for entry in status["loops"] if entry["last_death"]]
     if authority["last_death"]:
         deaths.insert(0, ("authority", authority["last_death"]))
@@ -143,6 +159,14 @@ def table(status: Document) -> str:
     if status["warnings"]:
         lines += ["", *(f"warning: {warning}" for warning in status["warnings"])]
     return "\n".join(lines)
+
+
+def _boundary(boundary: Document) -> str:
+    if boundary["changing"]:
+        return f"epoch {boundary['epoch']}: a change of profiles is under way"
+    if not boundary["equal"]:
+        return f"epoch {boundary['epoch']}, not yet in every loop: {', '.join(boundary['behind'])}"
+    return f"epoch {boundary['epoch']} in every loop, under the profiles of the configuration"
 
 
 def _header(status: Document) -> str:
@@ -175,6 +199,7 @@ def _row(name: str, entry: Document) -> tuple[str, ...]:
         f"{late:.1f} ms" if late is not None else "-",
         f"{memory / 1024:.1f} MiB" if memory is not None else "-",
         layers,
+        sandbox["profile"][:_DIGEST_SHOWN] or "-",
         _cell(entry["epoch"]),
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from tlsrt.config.keys import boot_id
@@ -30,8 +30,9 @@ from tlsrt.supervisor.lock import WAIT_S, host_pid, take_lock
 from tlsrt.supervisor.member import PRIMARY, Member
 from tlsrt.supervisor.office import NAME as AUTHORITY
 from tlsrt.supervisor.office import Office
-from tlsrt.supervisor.parts import Common, Parts
+from tlsrt.supervisor.parts import Common, Parts, Renewal
 from tlsrt.supervisor.reactor import Reactor
+from tlsrt.supervisor.reload import Reload
 from tlsrt.supervisor.rounds import Rounds
 from tlsrt.supervisor.sealed_memory import sealed_memory
 from tlsrt.supervisor.shutdown import Shutdown
@@ -55,6 +56,7 @@ class Supervisor:
         age_s: float = 0.0,
         heartbeat: HeartbeatPolicy | None = None,
         lock_wait_s: float = WAIT_S,
+        renew: Callable[[Common], Renewal] | None = None,
     ) -> None:
         self._config = config
         self._parts = parts
@@ -65,6 +67,7 @@ class Supervisor:
         self._age_s = age_s  # how long ago the operator's command began
         self._heartbeat = heartbeat or HeartbeatPolicy()
         self._lock_wait_s = lock_wait_s
+        self._renew = renew
         self._exit_code: int | None = None
         self._result = 0
         self._refusal: TlsrtError | None = None
@@ -123,6 +126,8 @@ class Supervisor:
         self._announcer = Announcer(common, members, self._office, began_at)
         self._rounds = Rounds(common, self._fleet, self._office)
         self._shutdown = Shutdown(common, self._fleet, self._office, self._end)
+        self._reload = Reload(common, self._fleet, self._office, self._renew, self._taken)
+        self._shutdown.on_begin = self._reload.cancel
         self._office.trust_ends = lambda: {m.name: m.authority_end for m in members if m.authority_end >= 0}
         self._office.on_booted = self._booted
         self._office.on_epoch = self._rounds.attest_all
@@ -130,20 +135,28 @@ class Supervisor:
         self._office.on_refused = self._refused
         self._office.on_unconfined = self._unconfined
         self._office.on_given_up = partial(self._fail, EX_UNAVAILABLE)
-        self._fleet.on_active = self._announcer.loop_active
-        self._fleet.on_failed = lambda member: self._announcer.settled()
+        self._office.on_checked = self._reload.checked
+        self._office.on_lost = self._reload.authority_lost
+        self._office.on_moved = self._moved
+        self._fleet.on_active = self._active
+        self._fleet.on_failed = self._given_up
+        self._fleet.on_beat = self._look
+        self._fleet.on_drained = self._drained
+        self._fleet.on_left = self._left
         self._fleet.restarts.on_unconfined = self._hopeless
         verbs = {"status": self._status_verb, "stop": self._stop_verb}
-        self._control = ControlSocket(common.reactor, config.run_dir, verbs, held=frozenset({"stop"}))
+        later = {"reload": lambda request, reply: self._reload.ask(reply)}
+        self._control = ControlSocket(common.reactor, config.run_dir, verbs, frozenset({"stop"}), later)
 
     def _take_signals(self, reactor: Reactor) -> None:
         reactor.take_signals(
             {
                 signal.SIGTERM: self._shutdown.begin,
                 signal.SIGINT: self._interrupt,
+                signal.SIGHUP: lambda: self._reload.ask(lambda answer: None),  # the console says how it went
                 signal.SIGCHLD: self._reap_strangers,
             },
-            ignored=(signal.SIGHUP, signal.SIGPIPE),
+            ignored=(signal.SIGPIPE,),
         )
         if self._death_pipe is not None:
             reactor.watch(self._death_pipe, self._launcher_gone, 0)  # only its hang-up
@@ -177,6 +190,8 @@ class Supervisor:
         for member in self._fleet.members:
             if member.is_trusted:
                 self._fleet.announce(member)
+        if self._reload.move is not None:
+            self._reload.move.authority_booted()
 
     def _refused(self, sentences: list[str]) -> None:
         self._refuse(ConfigError(sentences))
@@ -214,6 +229,37 @@ class Supervisor:
             if word in FATAL_EVENTS and member.name == name:
                 self._fleet.condemn(member, Event.VIOLATED, f"{word}: {sentence.partition(': ')[2]}")
 
+    # A reload
+
+    def _taken(self, renewal: Renewal) -> None:
+        self._config, self._parts, self._warnings = renewal.config, renewal.parts, renewal.warnings
+
+    def _moved(self, number: int, epoch: int) -> None:
+        if self._reload.move is not None:
+            self._reload.move.moved(number, epoch)
+
+    def _active(self, member: Member) -> None:
+        self._announcer.loop_active(member)
+        self._look(member)
+
+    def _given_up(self, member: Member) -> None:
+        self._announcer.settled()
+        self._look(member)
+
+    def _look(self, member: Member) -> None:
+        if self._reload.move is not None:
+            self._reload.move.look()
+
+    def _drained(self, member: Member) -> None:
+        if self._reload.move is not None:
+            self._reload.move.drained(member)
+
+    def _left(self, member: Member) -> None:
+        if self._reload.move is not None:
+            self._reload.move.left(member)
+
+    # Verbs
+
     def _status_verb(self, request: Request) -> dict[str, object]:
         return self.status()
 
@@ -233,16 +279,17 @@ class Supervisor:
         now = self._common.reactor.now
         children = {member.name: member.child for member in self._fleet.members}
         children[AUTHORITY] = self._office.child
+        parts_of = {member.name: member.parts for member in self._fleet.members}
         view = status.View(
             now, self._started_at, host_pid(), self._rootless, boot_id(self._boot_nonce).hex(),
-            self._shutdown.is_running, self._warnings, self._parts.limits(),
+            self._shutdown.is_running, self._warnings, self._parts.limits(), self._reload.move is not None, self._parts,
         )  # fmt: skip
         return status.document(
             view,
             self._config,
             self._office,
             self._fleet.members,
-            {name: self._parts.sandbox(name) for name in children},
+            {name: (parts_of.get(name) or self._parts).sandbox(name) for name in children},
             {name: memory_kib(child.host_pid) for name, child in children.items() if child is not None},
             {name: self._monitor.health(name, now) for name in children if self._monitor.is_watched(name)},
         )

@@ -8,7 +8,7 @@ gate. When a loop is gone, its sessions are revoked for all.
 
 A resumed authority (same boot) holds no session of the epoch before. It prepares the next one with all loops that it
 inherited, without waiting for their `join`, and does not read from them until they are briefed, since what lies in
-their channels was said to its predecessor.
+their channels was said to its predecessor. Clients open their sessions anew: it has Primary end their connections.
 
 A loop that is late for an epoch (see `epoch_changes.py`) loses its sessions.
 """
@@ -241,6 +241,8 @@ class TrustService:
             if member.loop not in self._held:
                 is_attested = member.attested is not None and member.attested >= self._epochs.target
                 self._epochs.add(member.loop, is_attested=is_attested)
+            if member.loop == GATE and member.loop in self._held:
+                self._outlet.send(GATE, "ended", b"")  # all sessions that our predecessor has granted
             self._held.discard(member.loop)
         self._herald.brief(member)
         for session in self._herald.sessions_of(member):

@@ -73,7 +73,7 @@ class PrimaryLoop(LoopProcess):
             door.refused(*fields)
         elif name == "ended":
             for connection, origin in list(self._connections.items()):
-                if origin.session == fields[0]:
+                if fields[0] in (origin.session, b""):
                     door.close(connection, "ended")
         else:
             raise PeerError("unknown_message")

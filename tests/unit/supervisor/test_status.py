@@ -6,6 +6,7 @@ import io
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,7 @@ from tlsrt.supervisor.spawn import Child
 from tlsrt.supervisor.status import Document, View, document, duration, table
 
 NOTHING = Path("/nonexistent")
+DIGEST = bytes.fromhex("0123456789abcdef" * 4)
 CONFIG = Config(
     path=NOTHING,
     install_id=bytes(16),
@@ -56,16 +58,19 @@ def make_office() -> Office:
     return office
 
 
-def make_document() -> Document:
+def make_document(**changes: Any) -> Document:
     primary = Member(CONFIG.loops[0], 0, -1, "primary.log", state=LoopState.ACTIVE, incarnation=1, spawned_at=90.0)
     primary.child = Child(3, -1, 1003)
     primary.beat = Beat(1, 2500, 2, 999, 10, 20, 3, 2, 5)
     third = Member(CONFIG.loops[1], 1, -1, "third.log", state=LoopState.BACKOFF, incarnation=7, restarts=6)
     third.last_death = "signal SIGKILL"
-    view = View(100.0, 40.0, 1001, True, "ab" * 16, False, ["a waived layer"], "memory by rlimits")
+    for name, value in changes.pop("primary", {}).items():
+        setattr(primary, name, value)
+    view = View(100.0, 40.0, 1001, True, "ab" * 16, False, ["a waived layer"], "memory by rlimits", **changes)
     sandbox = Sandbox(
-        ("uid", "no_new_privs"), {"net_namespace": "no netns here"}, group="/tlsrt-1/x", limits={"memory": "rlimit"}
-    )
+        ("uid", "no_new_privs"), {"net_namespace": "no netns here"}, digest=DIGEST, group="/tlsrt-1/x",
+        limits={"memory": "rlimit"},
+    )  # fmt: skip
     return document(
         view,
         CONFIG,
@@ -93,7 +98,7 @@ def test_the_document_has_what_is_promised() -> None:
         "health": "suspect", "memory_kib": 20480,
         "sandbox": {
             "layers": ["uid", "no_new_privs"], "waived": {"net_namespace": "no netns here"}, "cgroup": "/tlsrt-1/x",
-            "limits": {"memory": "rlimit"},
+            "profile": DIGEST.hex(), "limits": {"memory": "rlimit"},
         },
         "epoch": 5, "last_death": None,
     }  # fmt: skip
@@ -114,11 +119,22 @@ def test_the_table_shows_the_same_in_columns() -> None:
     assert "20.0 MiB" in lines[4]
     assert "2 layers, 1 waived" in lines[4]
     assert third[:4] == ["third", "backoff", "-", "-"]
+    assert [header[-2:], primary[-2:]] == [["PROFILE", "EPOCH"], ["01234567", "5"]]
     assert lines[7:] == [
-        "limits: memory by rlimits", "", "last death of third: signal SIGKILL", "", "warning: a waived layer",
-        "warning: from the authority",
+        "epoch 5 in every loop, under the profiles of the configuration", "limits: memory by rlimits", "",
+        "last death of third: signal SIGKILL", "", "warning: a waived layer", "warning: from the authority",
     ]  # fmt: skip
     assert len({line.index("STATE") for line in lines[2:3]} | {line.index("active") for line in lines[4:5]}) == 1
+
+
+def test_it_says_whether_all_are_in_one_epoch_under_one_configuration() -> None:
+    assert make_document()["boundary"] == {"epoch": 5, "equal": True, "behind": [], "changing": False}
+    late = make_document(primary={"beat": Beat(1, 0, 0, 0, 0, 0, 0, 0, 4)})
+    assert late["boundary"] == {"epoch": 5, "equal": False, "behind": ["primary"], "changing": False}
+    assert "epoch 5, not yet in every loop: primary" in table(late)
+    old = make_document(parts=object())
+    assert old["boundary"]["behind"] == ["primary"], "it lives under a profile that is not in force any more"
+    assert "epoch 5: a change of profiles is under way" in table(make_document(changing=True))
 
 
 @pytest.mark.parametrize(

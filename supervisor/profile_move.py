@@ -1,0 +1,198 @@
+"""A change of profiles while the host runs: what happens to each loop, the epoch, and the end of waiting.
+
+Nothing here goes back. The new state has been checked and is the only one in force, so whatever dies meanwhile comes
+back under it or not at all. In this order:
+
+1. Loops that need no new process get their tighter limits; one that cannot be given them is restarted.
+2. The others are drained and end, Primary as the last one, so that answers still find their way. Each is forked again
+   under its new profile at once; it gets no keys yet.
+3. If the authority's own profile has changed, it ends and comes again.
+4. The authority moves the epoch without grace. Every loop that stayed acknowledges, and is looked at with its new
+   profile; who is late is refused by all and killed. Then the new processes get keys, of the new epoch only.
+5. Over when every loop is active and says that it works in the new epoch, or has been given up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from tlsrt.channels.life import LoopState
+from tlsrt.supervisor.farewell import Farewell
+from tlsrt.supervisor.fleet import Fleet
+from tlsrt.supervisor.lifecycle import Backoff, Event
+from tlsrt.supervisor.member import Member
+from tlsrt.supervisor.office import NAME as AUTHORITY
+from tlsrt.supervisor.office import Office
+from tlsrt.supervisor.parts import Common, Parts
+from tlsrt.supervisor.reload_plan import Step, Way
+from tlsrt.supervisor.reload_report import LoopReport
+
+SLACK_S = 10.0  # beyond the time that loops may take to end and to start
+_SETTLED = (LoopState.ACTIVE, LoopState.FAILED)
+
+
+class ProfileMove:
+    """One change under way; `on_done` gets the epoch and a report per loop, once."""
+
+    def __init__(
+        self, common: Common, fleet: Fleet, office: Office, steps: Sequence[Step], number: int,
+        on_done: Callable[[int, list[LoopReport]], None],
+    ) -> None:  # fmt: skip
+        self._common = common
+        self._fleet = fleet
+        self._office = office
+        self._steps: Mapping[str, Step] = {step.name: step for step in steps}
+        self._number = number
+        self._on_done = on_done
+        self._began = common.reactor.now
+        self._left: dict[str, float] = {}  # loop -> when its end began
+        self._incarnations = {member.name: member.incarnation for member in fleet.members}
+        self._reports: dict[str, LoopReport] = {}
+        self._farewells: dict[str, Farewell] = {}
+        self._later: list[Member] = []
+        self._wants_epoch = False
+        self._epoch = 0
+        limits = common.config.limits
+        longest_s = 2 * (limits.stop_timeout_s + limits.ready_timeout_s) + SLACK_S
+        self._deadline = common.reactor.call_later(longest_s, self._finish)
+
+    def begin(self) -> None:
+        """Start with what needs no new process, then let the others end."""
+        leaving = [member for member in self._fleet.members if not self._stays(member)]
+        self._later = [member for member in leaving if member.is_primary]
+        for member in leaving:
+            if not member.is_primary:
+                self._let_go(member)
+        self._go_on()
+
+    def cancel(self) -> None:
+        """Stop deciding anything: the host ends."""
+        self._deadline.cancel()
+        for farewell in self._farewells.values():
+            farewell.cancel()
+        self._farewells.clear()
+
+    # What happens
+
+    def drained(self, member: Member) -> None:
+        """A loop has finished its work."""
+        if member.name in self._farewells:
+            self._farewells[member.name].drained()
+
+    def left(self, member: Member) -> None:
+        """A loop has made room: fork the one under the new profile."""
+        farewell = self._farewells.pop(member.name, None)
+        if farewell is not None:
+            farewell.cancel()
+        member.restarts += 1
+        self._renew(member)
+        self._go_on()
+
+    def authority_booted(self) -> None:
+        """The authority has come again, for whatever reason: what it was asked before it does not know."""
+        if self._wants_epoch:
+            self._office.move(self._number)
+
+    def moved(self, number: int, epoch: int) -> None:
+        """The epoch is committed."""
+        if number == self._number:
+            self._epoch = epoch
+            self.look()
+
+    def look(self) -> None:
+        """End if nothing is left to wait for."""
+        if self._epoch and all(self._is_settled(member) for member in self._fleet.members):
+            self._finish()
+
+    # Steps
+
+    def _stays(self, member: Member) -> bool:
+        """Apply the step of a loop that needs no new process; say whether it is done with that."""
+        step = self._steps[member.name]
+        if step.way is Way.UNCHANGED:
+            adopt(member, self._common.parts)
+            return True
+        if member.state is LoopState.BACKOFF:
+            member.is_proven = False  # it will be forked under the new profile
+            return True
+        if step.way is Way.LIVE and member.is_trusted:
+            problems = adopt(member, self._common.parts, step.limits)
+            if not problems:
+                return True
+            self._common.console.warning(member.name, f"restarted, since {'; '.join(problems)}")
+        return False
+
+    def _let_go(self, member: Member) -> None:
+        self._left[member.name] = self._common.reactor.now
+        if not member.is_living:  # it was given up under its old profile
+            member.move(Event.STOP)
+            self._renew(member)
+            return
+        member.is_leaving = True
+        member.condemned = member.condemned or "replaced, since its profile has changed"
+        farewell = self._farewells[member.name] = Farewell(self._common, self._fleet, member)
+        farewell.begin("its profile has changed")
+
+    def _renew(self, member: Member) -> None:
+        member.is_leaving, member.is_proven, member.backoff = False, False, Backoff()
+        self._fleet.respawn(member)
+
+    def _go_on(self) -> None:
+        if self._farewells or self._wants_epoch:
+            return
+        if self._later:
+            self._let_go(self._later.pop())
+            if self._farewells:
+                return
+        self._wants_epoch = True
+        if not self._authority_stays():
+            self._office.replace()  # `authority_booted` goes on
+        elif self._office.is_booted:
+            self._office.move(self._number)
+        self.look()
+
+    def _authority_stays(self) -> bool:
+        step, child = self._steps[AUTHORITY], self._office.child
+        if child is None or step.way is Way.UNCHANGED:
+            return True  # or it is on its way back, under its new profile
+        return step.way is Way.LIVE and not self._common.parts.tighten(AUTHORITY, child.pid, step.limits)
+
+    # The end
+
+    def _is_settled(self, member: Member) -> bool:
+        if member.state is LoopState.FAILED:
+            return True
+        return member.state is LoopState.ACTIVE and member.beat is not None and member.beat.epoch >= self._epoch
+
+    def _finish(self) -> None:
+        self._deadline.cancel()
+        self._on_done(self._epoch, [self._report(member) for member in self._fleet.members])
+
+    def _report(self, member: Member) -> LoopReport:
+        step = self._steps[member.name]
+        digest = self._common.parts.sandbox(member.name).digest.hex()
+        if not self._epoch or not self._is_settled(member) or member.state is LoopState.FAILED:
+            return LoopReport(member.name, "failed", digest, step.changed, reason=self._why(member))
+        if member.incarnation == self._incarnations[member.name]:
+            return LoopReport(member.name, str(step.way), digest, step.changed)
+        since = self._left.get(member.name, self._began)
+        elapsed_s = (member.active_at or since) - since
+        reason = "" if member.name in self._left else member.last_death or ""
+        return LoopReport(member.name, str(Way.RESTART), digest, step.changed, round(elapsed_s * 1000), reason)
+
+    def _why(self, member: Member) -> str:
+        if member.state is not LoopState.ACTIVE:
+            return f"{member.state}: {member.last_death or 'it does not become active'}, see {member.log_path}"
+        return (
+            "it does not say that it works in the new epoch" if self._epoch else "the epoch was not committed in time"
+        )
+
+
+def adopt(member: Member, parts: Parts, limits: Mapping[str, int] | None = None) -> list[str]:
+    """Let a living loop go on under other parts; return what was not possible, and then it has not changed over."""
+    if member.child is not None:
+        problems = parts.tighten(member.name, member.child.pid, limits or {})
+        if problems:
+            return problems
+    member.parts = parts
+    return []

@@ -1,0 +1,231 @@
+"""`reload`: take a changed configuration while the host runs, as a transaction.
+
+Everything that can be wrong is found before anything changes: the file is read, profiles and filters are made, the
+host is measured again (in a child: heartbeats are judged meanwhile), and the authority checks boot token and seal
+number exactly as at the boot. Any trouble until then ends with sentences, and the old state stays. Then the new state
+is taken as a whole, and `profile_move.py` carries it out.
+
+One reload at a time; whoever asks meanwhile gets the next one, which reads the file anew.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgpack
+
+from tlsrt.errors import ConfigError, TlsrtError
+from tlsrt.supervisor import reload_report
+from tlsrt.supervisor.background_measurer import BackgroundMeasurer
+from tlsrt.supervisor.fleet import Fleet
+from tlsrt.supervisor.member import Member
+from tlsrt.supervisor.office import NAME as AUTHORITY
+from tlsrt.supervisor.office import TOKEN, Office
+from tlsrt.supervisor.parts import Common, Renewal
+from tlsrt.supervisor.profile_move import ProfileMove, adopt
+from tlsrt.supervisor.reactor import Timer
+from tlsrt.supervisor.reload_plan import (
+    Step,
+    files_sentence,
+    fixed_files,
+    needs_move,
+    step_for,
+)
+from tlsrt.supervisor.reload_report import LoopReport
+from tlsrt.supervisor.sealed_memory import sealed_memory
+
+NAME = "reload"
+CHECK_S = 60.0  # to measure and to check; a file system that hangs must not hold up the next reload for ever
+
+Answer = dict[str, object]
+Reply = Callable[[Answer], None]
+
+
+class Reload:
+    """All reloads of one life. `renew` reads the configuration; `on_taken` is told of a new state in force."""
+
+    def __init__(
+        self, common: Common, fleet: Fleet, office: Office, renew: Callable[[Common], Renewal] | None,
+        on_taken: Callable[[Renewal], None],
+    ) -> None:  # fmt: skip
+        self._common = common
+        self._fleet = fleet
+        self._office = office
+        self._renew = renew
+        self._on_taken = on_taken
+        self._waiting: list[Reply] = []
+        self._replies: list[Reply] = []
+        self._number = 0
+        self._is_running = False
+        self._has_ended = False
+        self._steps: tuple[Step, ...] = ()
+        self._warnings: list[str] = []
+        self._renewal: Renewal | None = None
+        self._measurer: BackgroundMeasurer | None = None
+        self._timer: Timer | None = None
+        self._held: list[int] = []  # boot token and measurement, until they are taken
+        self.move: ProfileMove | None = None
+
+    def ask(self, reply: Reply) -> None:
+        """Reload, now or after the one under way; `reply` gets the report, or `refused` with sentences."""
+        self._waiting.append(reply)
+        self._next()
+
+    def cancel(self) -> None:
+        """The host ends: say so to all who wait."""
+        self._has_ended = True
+        if self._measurer is not None:
+            self._measurer.cancel()
+        if self.move is not None:
+            self.move.cancel()
+        self._clear()
+        replies, self._replies, self._waiting = [*self._replies, *self._waiting], [], []
+        for reply in replies:
+            reply({"error": "stopping"})
+
+    def _next(self) -> None:
+        if self._has_ended:
+            self.cancel()
+        if self._is_running or not self._waiting:
+            return
+        self._replies, self._waiting = self._waiting, []
+        self._is_running = True
+        self._number += 1
+        try:
+            self._read()
+        except ConfigError as error:
+            self._refuse(error.problems)
+        except (TlsrtError, OSError) as error:
+            self._refuse([str(error)])
+
+    # Before anything changes
+
+    def _read(self) -> None:
+        if self._renew is None or not self._office.is_booted:
+            raise ConfigError("tlsrt has not started yet: try again when it says that it is ready")
+        renewal = self._renewal = self._renew(self._common)
+        self._warnings = list(renewal.warnings)
+        self._steps = tuple(self._step(name) for name in (AUTHORITY, *(member.name for member in self._fleet.members)))
+        self._measurer = BackgroundMeasurer(self._common.reactor, renewal.measure, self._measured)
+        self._timer = self._common.reactor.call_later(CHECK_S, self._too_slow)
+
+    def _step(self, name: str) -> Step:
+        assert self._renewal is not None
+        old, new = self._common.parts, self._renewal.parts
+        same = old.sandbox(name).digest == new.sandbox(name).digest
+        return step_for(name, old.profiles.get(name), new.profiles.get(name), same_digest=same)
+
+    def _too_slow(self) -> None:
+        if self._measurer is not None:
+            self._measurer.cancel()
+        self._refuse([f"the host could not be measured and checked in {CHECK_S:g} s, so nothing was changed"])
+
+    def _measured(self, result: bytes | ConfigError) -> None:
+        self._measurer = None
+        if isinstance(result, ConfigError):
+            self._refuse(result.problems)
+            return
+        try:
+            self._ask_authority(result)
+        except ConfigError as error:
+            self._refuse(error.problems)
+        except OSError as error:
+            self._refuse([f"cannot open {error.filename}: {error.strerror}"])
+
+    def _ask_authority(self, measurement: bytes) -> None:
+        assert self._renewal is not None
+        entries = _entries(measurement)
+        if entries.get("config", self._renewal.config_digest) != self._renewal.config_digest:
+            raise ConfigError("the configuration was changed while it was read: reload again")
+        before = _entries(os.pread(self._office.measurement, os.fstat(self._office.measurement).st_size, 0))
+        if names := fixed_files(before, entries):
+            if self._common.config.measure == "strict":
+                raise ConfigError(f"{files_sentence(names)}; so nothing was changed: stop tlsrt and start it again")
+            self._warnings.append(files_sentence(names))
+        files = self._common.parts.open_boot_files()
+        for index, descriptor in enumerate(files):
+            if index != TOKEN:
+                os.close(descriptor)
+        self._held = [files[TOKEN], sealed_memory(measurement)]
+        if not self._office.check_reload(self._number, *self._held, moves=needs_move(self._steps)):
+            self.authority_lost()
+
+    def authority_lost(self) -> None:
+        """The authority has died. Before it has said yes that is the end of a reload, later it changes nothing."""
+        if self._is_running and self._held:
+            self._refuse(["the authority ended while it checked the new state, so nothing was changed: reload again"])
+
+    def checked(self, number: int, is_good: bool, sentences: Sequence[str]) -> None:
+        """The authority has compared with the boot token."""
+        if number != self._number or not self._held:
+            if is_good:
+                self._office.move(number)  # it came too late, and holds back keys until this
+        elif is_good:
+            self._warnings += sentences
+            self._take()
+        else:
+            self._refuse(sentences)
+
+    def _refuse(self, sentences: Sequence[str]) -> None:
+        for sentence in sentences:
+            self._common.console.bad(NAME, "refused", sentence)
+        self._end({"refused": list(sentences)})
+
+    # From here on only forward
+
+    def _take(self) -> None:
+        assert self._renewal is not None
+        renewal = self._renewal
+        renewal.parts.take()
+        self._common.config, self._common.parts = renewal.config, renewal.parts
+        self._office.take_reload(*self._held)
+        self._held = []
+        self._clear()
+        self._on_taken(renewal)
+        if needs_move(self._steps):
+            self.move = ProfileMove(self._common, self._fleet, self._office, self._steps, self._number, self._moved)
+            self.move.begin()
+            return
+        for member in self._fleet.members:
+            adopt(member, renewal.parts)
+        reports = [self._unchanged(member) for member in self._fleet.members]
+        self._report(self._office.epoch, reports, has_moved=False)
+
+    def _unchanged(self, member: Member) -> LoopReport:
+        return LoopReport(member.name, "unchanged", self._common.parts.sandbox(member.name).digest.hex())
+
+    def _moved(self, epoch: int, reports: list[LoopReport]) -> None:
+        self.move = None
+        self._report(epoch, reports, has_moved=True)
+
+    def _report(self, epoch: int, reports: list[LoopReport], *, has_moved: bool) -> None:
+        answer: dict[str, Any] = reload_report.document(epoch, has_moved, reports, self._warnings)
+        say = self._common.console.bad if answer["failed"] else self._common.console.plain
+        for line in reload_report.lines(answer):
+            say(NAME, "failed" if answer["failed"] else "done", line)
+        self._end(answer)
+
+    # The end
+
+    def _end(self, answer: Answer) -> None:
+        self._clear()
+        self._is_running = False
+        replies, self._replies = self._replies, []
+        for reply in replies:
+            reply(answer)
+        self._common.reactor.call_later(0, self._next)
+
+    def _clear(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._measurer, self._renewal = None, None, None
+        for descriptor in self._held:
+            os.close(descriptor)
+        self._held = []
+
+
+def _entries(measurement: bytes) -> Mapping[str, bytes]:
+    entries: dict[str, bytes] = msgpack.unpackb(measurement, raw=False)
+    return entries

@@ -1,0 +1,66 @@
+"""What a reload has done, as values, as a document for the control socket, and as lines for people. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+DIGEST_SHOWN = 12  # hex digits of a profile digest
+
+
+@dataclass(frozen=True, slots=True)
+class LoopReport:
+    """One loop: what has happened to it, its profile now, what of it has changed, and how long it was away."""
+
+    name: str
+    outcome: str  # "unchanged", "tightened live", "restarted" or "failed"
+    profile: str  # hex digest
+    changed: tuple[str, ...] = ()
+    took_ms: int | None = None
+    reason: str = ""
+
+    @property
+    def has_failed(self) -> bool:
+        return self.outcome == "failed"
+
+
+def document(epoch: int, has_moved: bool, loops: Sequence[LoopReport], warnings: Sequence[str]) -> dict[str, Any]:
+    """Return the answer of the control socket."""
+    entries = [
+        {
+            "name": loop.name,
+            "outcome": loop.outcome,
+            "profile": loop.profile,
+            "changed": list(loop.changed),
+            "took_ms": loop.took_ms,
+            "reason": loop.reason,
+        }
+        for loop in loops
+    ]
+    return {
+        "epoch": epoch,
+        "moved": has_moved,
+        "failed": any(loop.has_failed for loop in loops),
+        "loops": entries,
+        "warnings": list(warnings),
+    }
+
+
+def lines(answer: Mapping[str, Any]) -> list[str]:
+    """Return the answer as people read it."""
+    width = max((len(loop["name"]) for loop in answer["loops"]), default=0)
+    found = [f"{loop['name'].ljust(width)}  {_outcome(loop)}" for loop in answer["loops"]]
+    found += [f"warning: {warning}" for warning in answer["warnings"]]
+    word = f"epoch {answer['epoch']}" if answer["epoch"] else "the epoch was not committed"
+    return [*found, word if answer["moved"] else f"{word}, as before: no profile has changed"]
+
+
+def _outcome(loop: Mapping[str, Any]) -> str:
+    word = loop["outcome"]
+    if loop["took_ms"] is not None:
+        word = f"{word} in {loop['took_ms']} ms"
+    details = [", ".join(loop["changed"]), loop["reason"]]
+    said = "; ".join(detail for detail in details if detail)
+    profile = f"profile {loop['profile'][:DIGEST_SHOWN]}" if loop["profile"] else ""
+    return "  ".join(part for part in (word, f"({said})" if said else "", profile) if part)
