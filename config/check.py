@@ -12,6 +12,7 @@ from tlsrt.config.fields import Field
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?(?:[eE][-+]?[0-9]{1,2})?")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_ENTRY = "an entry of "
 _SHOWN = 60  # characters of a wrong value that a sentence repeats
 _WORDS = {"int": "a number", "float": "a number", "bool": "true or false", "null": "nothing", "timestamp": "a date"}
 _WANTED = {
@@ -140,7 +141,7 @@ class Checker:
             return self._wrong_kind(node, field, name)
         for index, item in enumerate(node.items):
             self.marks[(*where, str(index))] = (item.line, item.column)
-        values = [self.check(item, field.item, (*where[:-1], f"an entry of {name}")) for item in node.items]
+        values = [self.check(item, field.item, (*where[:-1], f"{_ENTRY}{name}")) for item in node.items]
         return values if self._within(node, field, len(values), name, " entries") else BAD
 
     def _map(self, node: Node, field: Field, where: Where, name: str) -> object:
@@ -172,7 +173,10 @@ class Checker:
     def _missing(self, node: Node, field: Field, where: Where, values: dict[str, object]) -> None:
         for key, known in field.fields.items():
             if known.required and key not in values:
-                self._bad(node, known.absent or f"{'.'.join((*where, key))} is missing: {known.about}")
+                name = ".".join((*where, key))
+                if where and where[-1].startswith(_ENTRY):
+                    name = f"{where[-1]}: {key}"
+                self._bad(node, known.absent or f"{name} is missing: {known.about}")
 
     def _switched(self, node: Node, field: Field, where: Where, values: dict[str, object]) -> None:
         chosen = values.get(field.switch)

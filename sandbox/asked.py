@@ -88,11 +88,21 @@ def _write(config: Config, component: ComponentConfig, asked: WriteConfig, part:
     elif not path.is_dir():
         reason = "there is no such folder: make it, and give it to the uid of this loop"
     for other, what in _taken(config, component.loop):
-        if overlap(real, Path(os.path.realpath(other))):
+        if not reason and overlap(real, Path(os.path.realpath(other))):
             reason = f"{other} is {what}"
     if reason:
         raise ConfigError(f"{asked.where}: {component.address} cannot write {path}: {reason}")
     return Line((os.fspath(path),), asked.why, part, must_exist=True)
+
+
+def check_writes(config: Config, loop: str, read: Sequence[Path]) -> None:
+    """Refuse a writable folder that this loop reads: what it imports must not be its to change. Raises ConfigError."""
+    seen = [Path(os.path.realpath(path)) for path in read]
+    for component in config.components_of(loop):
+        for one in component.needs.write:
+            if found := next((path for path in seen if overlap(one.path, path)), None):
+                reason = f"{found} is code or data that it reads"
+                raise ConfigError(f"{one.where}: {component.address} cannot write {one.path}: {reason}")
 
 
 def _taken(config: Config, loop: str) -> list[tuple[Path, str]]:

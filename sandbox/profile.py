@@ -16,11 +16,12 @@ from pathlib import Path
 from tlsrt.config.egress import EgressRule
 from tlsrt.config.schema import Config, LoopConfig
 from tlsrt.errors import ConfigError, SandboxError
-from tlsrt.sandbox.asked import asked_parts, overlap, secrets, settings_of
+from tlsrt.sandbox.asked import asked_parts, check_writes, overlap, secrets, settings_of
 from tlsrt.sandbox.cgroup import Place
 from tlsrt.sandbox.lines import CHANNEL, CODE, STATE, Line
 from tlsrt.sandbox.policy import EMPTY_POLICY, Part, Policy
 from tlsrt.sandbox.policy_files import (
+    NETWORK,
     filter_digests,
     filters_for,
     names_for,
@@ -183,8 +184,10 @@ def _profile(
     def paths(section: str) -> list[Path]:
         return [path for line in lines(section) for path in expand(line, code)]
 
-    network = bool(lines("network"))
+    network = any(part.name == NETWORK for part in parts)
     mounts = {path for line in lines("mounts") for path in line.paths}
+    read = _checked_read(name, [*paths("code"), *paths("data")], config)
+    check_writes(config, name, read)
     policy = policy_from(name, parts)
     filters_for(policy)
     filter_digests(policy)
@@ -197,7 +200,7 @@ def _profile(
         egress=tuple(dict.fromkeys(rule for part in parts for line in part.egress for rule in line.rules)),
         proc="/proc" in mounts,
         sys="/sys" in mounts,
-        read=_checked_read(name, [*paths("code"), *paths("data")], config),
+        read=read,
         kept=tuple(dict.fromkeys(paths("data"))),
         write=tuple(dict.fromkeys(_folder(config, name, path) for line in lines("write") for path in line.paths)),
         limits=_limits(parts, settings, rootless=rootless),

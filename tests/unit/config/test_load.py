@@ -9,15 +9,20 @@ import pytest
 import yaml
 
 from tlsrt.config import document
+from tlsrt.config.egress import parse_egress
 from tlsrt.config.load import MAX_FILE_BYTES, load_config, parse_config
 from tlsrt.config.schema import (
     DEFAULT_LOOPS,
+    CallsConfig,
     ClientConfig,
     ComponentConfig,
+    EgressConfig,
     KeySource,
     LimitsConfig,
+    NeedsConfig,
     PolicyRule,
     SandboxConfig,
+    WriteConfig,
 )
 from tlsrt.errors import ConfigError
 
@@ -194,6 +199,46 @@ def test_at_most_a_hundred_problems_are_listed(minimal: str) -> None:
 def test_two_clients_with_one_key_are_refused(minimal: str) -> None:
     text = minimal + ADMIN.replace("}}\n", '}, b: {fingerprint: "' + "AB:" * 31 + 'ab"}}\n')
     assert problems(text) == ["6:105: client b has the fingerprint of admin: each client needs its own key"]
+
+
+def test_what_a_component_needs(minimal: str) -> None:
+    text = minimal + (
+        "loops: {third: {egress: [{to: ['*:53/udp', '[2001:db8::]/32:443'], why: the archive}], processes: 70}}\n"
+        "components:\n"
+        "  third/io:\n"
+        "    needs:\n"
+        "      read: [data, /srv/more]\n"
+        "      sys: true\n"
+        "      write: [{path: /srv/pictures, why: puts them there}]\n"
+        "      egress: [{to: ['192.0.2.7:443'], why: fetches them}]\n"
+        "      calls:\n"
+        "        - {calls: [read], why: because}\n"
+        "        - {calls: [fcntl], when: [arg1 in F_GETLK], why: locks them}\n"
+        "      memory_mb: 7\n"
+    )
+    config = parse_config(text.encode(), FILE)
+    assert config.loop("third").egress == (
+        EgressConfig((parse_egress("*:53/udp"), parse_egress("[2001:db8::]/32:443")), "the archive"),
+    )
+    assert config.loop("third").processes == 70
+    (component,) = config.components_of("third")
+    assert component.builtin and component.needs == NeedsConfig(
+        read=(Path("/etc/tlsrt/data"), Path("/srv/more")), sys=True,
+        write=(WriteConfig(Path("/srv/pictures"), "puts them there"),),
+        egress=(EgressConfig((parse_egress("192.0.2.7:443"),), "fetches them"),),
+        calls=(CallsConfig(("read",), "because"), CallsConfig(("fcntl",), "locks them", ("arg1 in F_GETLK",))),
+        memory_mb=7,
+    )  # fmt: skip
+    assert component.needs.write[0].where == f"{FILE}:12:15"
+    assert [one.where for one in component.needs.calls] == [f"{FILE}:15:11", f"{FILE}:16:11"]
+
+
+def test_a_component_that_needs_the_network_of_a_loop_without_is_refused(minimal: str) -> None:
+    text = minimal + (
+        "loops: {third: {network: false}}\n"
+        "components: {third/io: {needs: {egress: [{to: ['192.0.2.7:443'], why: fetches}]}}}\n"
+    )
+    assert problems(text) == ["7:33: egress needs a network: remove `network: false` of loop third, or these rules"]
 
 
 def test_a_switched_off_component_cannot_be_called(minimal: str) -> None:
