@@ -102,6 +102,8 @@ class View:
         """Return what the modes of the host's files refuse, as far as we may look at them."""
         if not (self._profile.expects("uid") or self._profile.rootless) or _OF_PROCESSES.match(real):
             return ""
+        if self._has_root and not holder:
+            return ""  # a folder of the root itself, which anyone may pass and list
         inside = [real]
         while holder and inside[-1] != holder:
             inside.append(os.path.dirname(inside[-1]))

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from support import grouped, sealed
+from support import explained, grouped, sealed
 from support.cells import ROOTLESS, SEALING_LAYERS, Cell, Facts, attempt, make_profile, open_port, probe
 from tlsrt.config.schema import DEFAULT_LOOPS
 from tlsrt.errors import SandboxError, TlsrtError
@@ -348,7 +348,7 @@ SCENARIOS: dict[str, Callable[[Path], Facts]] = {
         full, every_profile, missing_layer, tampered, waived, refusals, spawning, strangers, linger, obey, slow_start,
         timing,
     )
-} | sealed.SCENARIOS | grouped.SCENARIOS  # fmt: skip
+} | sealed.SCENARIOS | grouped.SCENARIOS | explained.SCENARIOS  # fmt: skip
 
 
 def supervise(arguments: list[str]) -> int:

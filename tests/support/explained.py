@@ -1,0 +1,147 @@
+"""What `sandbox explain` says of a process, beside what that process meets. Run by support.confined.
+
+Every question is asked before the seal and after it, of the explanation and of a real confined process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import select
+from pathlib import Path
+
+from support.cells import Facts, make_config, make_profile
+from support.probes import call
+from tlsrt.sandbox.effective import Effective, effective
+from tlsrt.sandbox.enter import enter_world
+from tlsrt.sandbox.explain import Finding, explain
+from tlsrt.sandbox.numbers import NUMBERS
+from tlsrt.sandbox.profile import Profile, code_paths
+from tlsrt.supervisor.spawn import reap, spawn
+
+PROCESSES = ("authority", "primary", "secondary", "third", "forth", "external", "reports", "proxy")
+_text = ctypes.create_string_buffer(b"x")
+_AT = ctypes.addressof(_text)
+_NONE = (1 << 64) - 1  # no such descriptor: what is allowed fails with EBADF
+CALLS: tuple[tuple[str | int, ...], ...] = (
+    ("getpid",), ("fcntl", _NONE, 1), ("fcntl", 0, 8, 1), ("fcntl", _NONE, 6), ("socket", 2, 1, 0), ("socket", 2, 3, 1),
+    ("socket", 16, 3, 0), ("socket", 1, 1, 0), ("socket", 17, 3, 0), ("io_uring_setup", 8, 0), ("clone3", 0, 0),
+    ("memfd_create", _AT, 0), ("prctl", 3), ("prctl", 4, 1), ("ioctl", _NONE, 0x5412, 0), ("ioctl", _NONE, 0x541B, 0),
+    ("ioctl", _NONE, 0x8912, 0), ("setsockopt", _NONE, 1, 2, 0, 0), ("setsockopt", _NONE, 1, 26, 0, 0),
+    ("setsockopt", _NONE, 6, 1, 0, 0), ("sched_setscheduler", 0, 1, 0), ("listen", _NONE, 1),
+    ("accept4", _NONE, 0, 0, 0), ("landlock_create_ruleset", 0, 0, 1), ("tgkill", 2, 2, 0), ("kill", _NONE >> 1, 0),
+    ("inotify_init1", 0), ("fchmod", _NONE, 0), ("symlinkat", _AT, _NONE, _AT), ("mmap", 0, 4096, 1, 2, _NONE, 0),
+    ("mprotect", 1, 4096, 4), ("prlimit64", 0, 7, 0, 0), ("prlimit64", 0, 7, _AT, 0), ("ftruncate", _NONE, 0),
+    ("getdents64", _NONE, 0, 0), ("dup2", _NONE, _NONE), ("statx", _NONE, _AT, 0, 0, 0), ("pidfd_open", 1, 0),
+    ("setpriority", 0, 0, 0), ("get_mempolicy", 0, 0, 0, 0, 0),
+)  # fmt: skip
+KILLED: tuple[tuple[str | int, ...], ...] = (
+    ("execve", 0, 0, 0),
+    ("ptrace", 16, 1),
+    ("setns", _NONE, 0),
+    ("capset", 0, 0),
+)
+
+
+def paths_of(base: Path) -> list[str]:
+    """Return paths of every kind: shown and not, folders and files, links, and what nobody may see."""
+    return [
+        "/", "/etc", "/etc/passwd", "/etc/shadow", "/etc/hosts", "/etc/resolv.conf", "/etc/ssl", "/etc/ssl/private",
+        "/etc/localtime", "/usr", "/usr/lib", "/usr/lib/os-release", "/usr/share/zoneinfo/UTC", "/usr/bin", "/bin/sh",
+        "/lib", "/lib64", "/home", "/root", "/tmp", "/var/log", "/boot", "/dev", "/dev/null", "/dev/zero", "/dev/mem",
+        "/proc", "/proc/meminfo", "/proc/sys/kernel/hostname", "/sys", "/sys/kernel", "/sys/devices/system/cpu/online",
+        "/state", "/state/there", "/channel", "/state/../etc/hosts", os.__file__, os.path.dirname(os.__file__),
+        str(base), str(base / "keys"), str(base / "keys" / "master.key"), str(base / "state"),
+        str(base / "state" / "secondary"), str(base / "home" / "package"),
+        str(base / "home" / "package" / "notes_below_a_closed_home.py"), str(base / "run"),
+    ]  # fmt: skip
+
+
+def _opened(path: str, *, write: bool) -> str:
+    """Open a file, or list a folder or make a file in it."""
+    is_folder = os.path.isdir(path)
+    flags = (os.O_WRONLY if write else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        if is_folder and write:
+            made = os.path.join(path, "made-by-a-test")
+            os.close(os.open(made, flags | os.O_CREAT | os.O_EXCL, 0o600))
+            os.unlink(made)
+        elif is_folder:
+            os.listdir(path)
+        else:
+            os.close(os.open(path, flags))
+    except OSError as error:
+        return errno.errorcode[error.errno or 0]
+    return "allowed"
+
+
+def _meet(paths: list[str], calls: tuple[tuple[str | int, ...], ...]) -> dict[str, list[str]]:
+    found = {path: [_opened(path, write=write) for write in (False, True)] for path in paths}
+    return found | {_name(one): [call(*one)] for one in calls}  # type: ignore[arg-type]
+
+
+def _name(one: tuple[str | int, ...]) -> str:
+    return " ".join(str(word) for word in one)
+
+
+def _live(profile: Profile, paths: list[str], last: tuple[str | int, ...] | None, writer: int) -> int:
+    """In the child: meet everything in both stages, or only one call that ends it."""
+    confinement = enter_world(profile, {writer})
+    confinement.drop()
+    if last is None and profile.write:
+        with open(os.path.join(confinement.path("/state"), "there"), "w", encoding="ascii") as file:
+            file.write("x")
+    calls = tuple(one for one in CALLS if one[0] in NUMBERS[os.uname().machine])
+    before = _meet(paths, calls) if last is None else {}
+    confinement.assert_one_task()
+    confinement.seal()
+    if last is not None:
+        call(*last)  # type: ignore[arg-type]
+    after = _meet(paths, calls)
+    os.write(writer, json.dumps([before, after]).encode())
+    return 0
+
+
+def _run(profile: Profile, paths: list[str], last: tuple[str | int, ...] | None = None) -> tuple[str, str]:
+    reader, writer = os.pipe()
+    child = spawn(lambda: _live(profile, paths, last, writer))
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        text = stream.read()
+    select.select([child.pidfd], [], [])
+    end = str(reap(child))
+    os.close(child.pidfd)
+    return text, end
+
+
+def _said(one: Effective, what: list[str]) -> list[list[object]]:
+    """Return (stage, action, how) of every answer."""
+    return [[finding.stage, finding.action, _how(finding)] for finding in explain(one, what)]
+
+
+def _how(finding: Finding) -> str:
+    return "allowed" if finding.is_allowed else finding.how
+
+
+def explained(base: Path) -> Facts:
+    """For every process: what explain says and what really happens, before the seal and after it."""
+    found: Facts = {}
+    paths = paths_of(base)
+    calls = [one for one in CALLS if one[0] in NUMBERS[os.uname().machine]]
+    for name in PROCESSES:
+        profile = make_profile(base, name, sealing=True)
+        code = code_paths([Path(__file__).parent, base / "home" / "package"])
+        one = effective(make_config(base), profile, code)
+        text, end = _run(profile, paths)
+        said = {path: _said(one, [path]) for path in paths}
+        said |= {_name(words): _said(one, [str(word) for word in words]) for words in calls}
+        killed = {
+            _name(last): [_said(one, [str(word) for word in last]), _run(profile, [], last)[1]] for last in KILLED
+        }
+        found[name] = {"met": json.loads(text or "[]"), "end": end, "said": said, "killed": killed}
+    return found
+
+
+SCENARIOS = {"explained": explained}
