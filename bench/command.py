@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.inside import cases_of, run_inside
+from bench.inside import run_inside
 from bench.machine import facts, load
 from bench.outside import run_row
 from bench.page import page
@@ -62,10 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.inside:
         name, rounds, how, folder = arguments.inside
-        run_inside(_named(name), int(rounds), Path(folder), smoke=how == "smoke")
+        smoke = how == "smoke"
+        run_inside(_named(name, smoke=smoke), int(rounds), Path(folder), warm=not smoke)
         return 0
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that everything is put away
-    rows = [_named(name) for name in arguments.row] or list(ROWS)
+    rows = [_named(name, smoke=arguments.smoke) for name in arguments.row or [row.name for row in ROWS]]
     about: dict[str, Any] = {**facts(), "rounds": _rounds(arguments, None), "busy loops": arguments.load}
     print("\n".join(f"{title}: {value}" for title, value in about.items()), *LEGEND, sep="\n", end="\n\n", flush=True)
     results = _run(rows, arguments)
@@ -78,9 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(rows: Sequence[Row], arguments: argparse.Namespace) -> list[dict[str, Any]]:
     smoke = arguments.smoke
-    progress = Progress(
-        sum((_rounds(arguments, row) + 1) * len(cases_of(row, smoke=smoke)) * len(row.contenders) for row in rows)
-    )
+    progress = Progress(sum((_rounds(arguments, row) + 1) * len(row.cases) * len(row.contenders) for row in rows))
     results: list[dict[str, Any]] = []
     for row in rows:
         progress.row(row.name)
@@ -115,8 +114,9 @@ def _write(content: dict[str, Any], folder: Path) -> list[Path]:
     return paths
 
 
-def _named(name: str) -> Row:
-    return next(row for row in ROWS if row.name == name)
+def _named(name: str, *, smoke: bool) -> Row:
+    row = next(row for row in ROWS if row.name == name)
+    return row.shortened() if smoke else row
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,8 +1,9 @@
 """Inside the process of one row: contenders up, bursts interleaved, one line of JSON to stdout for each sample.
 
 Round by round every case is run by every contender in turn, so a ratio is always taken between bursts that ran
-within seconds of each other on the same cores. The first round warms up and is dropped. A peer that fails is named
-and left out from then on; without us there is nothing to compare, so our own failure ends the row.
+within seconds of each other on the same cores. The first round warms up and is dropped; a smoke run has no such
+round. A peer that fails is named and left out from then on; without us there is nothing to compare, so our own
+failure ends the row.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -28,21 +28,15 @@ def emit(**fields: object) -> None:
     print(json.dumps(fields), flush=True)
 
 
-def cases_of(row: Row, *, smoke: bool) -> Sequence[Case]:
-    """Return the cases of a run."""
-    return [case for case in row.cases if not smoke or not row.smoke_cases or case.name in row.smoke_cases]
-
-
-def run_inside(row: Row, rounds: int, folder: Path, *, smoke: bool) -> None:
+def run_inside(row: Row, rounds: int, folder: Path, *, warm: bool = True) -> None:
     """Run a whole row; SIGTERM ends it in order, with everything that it started."""
     signal.signal(signal.SIGTERM, _end)
-    seconds = row.smoke_burst_s if smoke else row.burst_s
     with ExitStack() as stack:
         up = {one.name: subject for one in row.contenders if (subject := _open(one, row, folder, stack))}
-        for number in range(-1, rounds):
-            for case in cases_of(row, smoke=smoke):
+        for number in range(-1 if warm else 0, rounds):
+            for case in row.cases:
                 for contender in row.contenders:
-                    if contender.name in up and not _burst(number, case, contender, up[contender.name], seconds):
+                    if contender.name in up and not _burst(number, case, contender, up[contender.name], row.burst_s):
                         if contender is row.contenders[0]:
                             sys.exit(1)
                         del up[contender.name]

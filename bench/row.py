@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -91,6 +91,7 @@ class Row:
     burst_s: float = 0.4
     smoke_burst_s: float = 0.1
     smoke_cases: tuple[str, ...] = ()  # all of them, unless named
+    smoke_contenders: tuple[str, ...] = ()  # likewise; the first one stands for us
     rounds_max: int = 1000  # for rows whose bursts are long
     silence_s: float = 60.0  # a burst that gives no sample for so long hangs, and ends its row
     load: int = 0  # busy loops beside it, besides those that were asked for
@@ -99,3 +100,11 @@ class Row:
 
     def metric(self, key: str) -> Metric:
         return next(metric for metric in self.metrics if metric.key == key)
+
+    def shortened(self) -> Row:
+        """Return the row as a smoke run does it."""
+        cases = tuple(case for case in self.cases if not self.smoke_cases or case.name in self.smoke_cases)
+        contenders = tuple(one for one in self.contenders if one.name in (self.smoke_contenders or (one.name,)))
+        names = {case.name for case in cases} | {contender.name for contender in contenders}
+        goals = tuple(goal for goal in self.goals if {goal.case, goal.peer} <= names)
+        return replace(self, cases=cases, contenders=contenders, goals=goals, burst_s=self.smoke_burst_s)

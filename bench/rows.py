@@ -200,6 +200,7 @@ ROWS: tuple[Row, ...] = (
             Metric("ready_ms", "answering ms", 1), Metric("active_ms", "active ms", 1), Metric("cpu_ms", "CPU ms"),
             Metric("pss_mib", "PSS MiB, all", 1), Metric("lost", "lost calls", total=True),
         ),
+        smoke_cases=("start", "kill primary"),
         goals=(
             Goal("start", "ready_ms", "supervisord", 0.10), Goal("start", "ready_ms", "s6", 0.5),
             Goal("kill a loop", "ready_ms", "runit", 0.05), Goal("start", "pss_mib", "runit", 0.45),
@@ -229,6 +230,7 @@ ROWS: tuple[Row, ...] = (
         metrics=_DOOR_METRICS,
         burst_s=0.5,
         smoke_cases=("64 B, 10 under way",),
+        smoke_contenders=(_sessions(100), _sessions(10)),
         silence_s=120.0,
         goals=tuple(
             Goal("64 B, 10 under way", metric, "10 sessions", bound)
@@ -243,6 +245,7 @@ ROWS: tuple[Row, ...] = (
         contenders=tuple(Contender(f"{count} loops", growth.open_loops(count)) for count in (25, 15, 5)),
         metrics=_CALL_METRICS,
         smoke_cases=("64 B, 64 outstanding",),
+        smoke_contenders=("15 loops", "5 loops"),
         goals=tuple(
             Goal("64 B, 64 outstanding", metric, "5 loops", bound)
             for metric, bound in (("rate", 0.85), ("cpu_us", 1.15), ("p99_us", 1.15))

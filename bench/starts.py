@@ -27,12 +27,14 @@ class Starts:
         self._host = host
         self._lost = 0
         self._stack = ExitStack()
-        self.start()
+        self._up = False
 
     def burst(self, case: Case, seconds: float) -> Sample:
         does = case.word("does")
         if does == "start":
             return self.start()
+        if not self._up:
+            self.start()
         if does == "idle":
             return idle_sample(list(self._host.pids().values()), seconds)
         return self._kill(case)
@@ -44,6 +46,7 @@ class Starts:
     def start(self) -> Sample:
         self.close()
         active = self._host.start()
+        self._up = True
         self._client = self._stack.enter_context(Client(self._host.bundle))
         answered = self._answer("primary/kernel", "uname")
         pids = self._host.pids().values()

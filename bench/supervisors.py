@@ -43,6 +43,8 @@ class Supervised:
     def burst(self, case: Case, seconds: float) -> Sample:
         if case.word("does") == "start":
             return self.start()
+        if self._process is None:
+            self.start()
         if case.word("does") == "idle":
             return self._idle(seconds)
         if case.word("loop") != "third":
@@ -150,14 +152,15 @@ def _runit(folder: Path, children: list[str]) -> list[str]:
 
 
 def opened(command: Command, *modules: str) -> Callable[[Path], AbstractContextManager[Supervised]]:
-    """Return what opens a supervisor; it is up from the first `start` on."""
+    """Return what opens a supervisor; it is up from the first burst on."""
 
     @contextmanager
     def open_supervisor(folder: Path) -> Iterator[Supervised]:
         need_modules(*modules)
+        (folder / "try").mkdir()
+        command(folder / "try", [""] * len(LOOPS))  # raises PeerMissing
         supervised = Supervised(folder, command)
         try:
-            supervised.start()
             yield supervised
         finally:
             supervised.close()

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -157,3 +158,12 @@ def test_goals_lie_right_of_the_middle_when_met() -> None:
 
 def test_short() -> None:
     assert [short(value) for value in (0.01234, 0.5, 12.3, 1234.5)] == ["0.012", "0.50", "12", "1,234"]
+
+
+def test_a_shortened_row_keeps_only_what_fits_together() -> None:
+    row = replace(ROW, smoke_cases=("small",), smoke_contenders=("ours", "gone")).shortened()
+    assert [case.name for case in row.cases] == ["small"]
+    assert [contender.name for contender in row.contenders] == ["ours", "gone"]
+    assert row.goals == ()
+    assert ROW.shortened().goals == ROW.goals
+    assert ROW.shortened().burst_s == ROW.smoke_burst_s
