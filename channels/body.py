@@ -1,11 +1,13 @@
 """What is inside a sealed body: msgpack values, bounded on the way in. Pure.
 
 Request: `[[argument, ...], {name: argument, ...}, idempotency key or nil]`; reply and item: one value; error:
-`[code, message]`; credit and allow: one number; cancel and the last item of a stream: empty.
+`[code, message]`; credit and allow: one number; cancel and the last item of a stream: empty;
+a bundle: an array of requests or of values.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgpack
@@ -40,13 +42,32 @@ def decode_value_untrusted(body: bytes) -> Any:
         raise PeerError("bad_body") from error
 
 
+def join_bodies(bodies: Sequence[bytes]) -> tuple[int, bytes]:
+    """Return how many there are, and the body of a bundle: an array of what each would hold alone."""
+    count = len(bodies)
+    head = bytes((0x90 | count,)) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
+    return count, head + b"".join(bodies)
+
+
+def decode_bundle_untrusted(body: bytes, count: int) -> list[Any]:
+    """Return the values of a bundle; raise PeerError for anything that is not exactly so many."""
+    values = decode_value_untrusted(body)
+    if type(values) is not list or len(values) != count:
+        raise PeerError("bad_body")
+    return values
+
+
 def encode_request(args: list[object], kwargs: dict[str, object], idempotency_key: str | None) -> bytes:
     return encode_value([args, kwargs, idempotency_key])
 
 
 def decode_request_untrusted(body: bytes) -> tuple[list[Any], dict[str, Any], str | None]:
     """Return (args, kwargs, idempotency key); raise PeerError."""
-    value = decode_value_untrusted(body)
+    return request_untrusted(decode_value_untrusted(body))
+
+
+def request_untrusted(value: Any) -> tuple[list[Any], dict[str, Any], str | None]:
+    """Return (args, kwargs, idempotency key) of a decoded request; raise PeerError."""
     if not (isinstance(value, list) and len(value) == 3):
         raise PeerError("bad_body")
     args, kwargs, key = value

@@ -17,10 +17,13 @@ from typing import NamedTuple, Protocol
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from tlsrt.channels.body import join_bodies
 from tlsrt.channels.frame import (
+    BUNDLES,
     DEADLINE_MAX_MS,
     FROM_REQUESTER,
     SEQ_MAX,
+    SESSION_BYTES,
     Frame,
     Header,
     Kind,
@@ -116,6 +119,7 @@ class Endpoint:
         self.session_ends = 0
         self.epoch = 0
         self.on_new_mailbox: Callable[[str], None] = lambda target: None
+        self.before_seal: Callable[[], None] = lambda: None  # see Outbox
         self._verifier = verifier
         self._seq = 0
         self._epochs: dict[int, EpochKeys] = {}
@@ -208,13 +212,8 @@ class Endpoint:
         part: int = 0, correlation: bytes = b"", flags: int = 0,
     ) -> tuple[int, bytes]:  # fmt: skip
         """Return (seq, frame); raise Denied without a right to the target, Unavailable without a session."""
-        held = self._epochs.get(self.epoch)
-        if held is None:
-            raise Unavailable("the session is not open yet")
-        right = held.rights.get(target)
-        if right is None:
-            raise Denied(f"{self.subject} may not call {target}: no policy line allows it")
-        seq = self._next()
+        held, right = self._right(target)
+        seq = self.take_number()
         header = Header(
             1, kind, self.session, seq, part, self.subject, target, right.mailbox, held.gate, method,
             self.epoch, deadline, correlation, flags,
@@ -236,12 +235,54 @@ class Endpoint:
             raise Unavailable("the session is not open yet")
         seal = self._keys_with(request.session, epoch, held)[1]
         header = Header(
-            1, kind, self.session, self._next(), part, self.subject, request.src, held.mailbox, held.gate,
+            1, kind, self.session, self.take_number(), part, self.subject, request.src, held.mailbox, held.gate,
             request.method, epoch, deadline, correlation, flags,
         )  # fmt: skip
         return self._seal(held, header, seal, body)
 
-    def _next(self) -> int:
+    def seal_requests(
+        self, numbers: range, target: str, method: str, bodies: Sequence[bytes], deadline: int, epoch: int
+    ) -> bytes:
+        """Return one frame for requests whose numbers were taken before; raise Unavailable if its keys are gone."""
+        held = self._epochs.get(epoch)
+        right = held.rights.get(target) if held else None
+        if held is None or right is None:
+            raise Unavailable(f"the right to call {target} has just ended")
+        kind, part, body = (Kind.REQUEST, 0, bodies[0]) if len(bodies) == 1 else (Kind.REQUESTS, *join_bodies(bodies))
+        header = Header(
+            1, kind, self.session, numbers[-1], part, self.subject, target, right.mailbox, held.gate, method, epoch,
+            deadline, b"", 0,
+        )  # fmt: skip
+        return self._seal(held, header, right.seal, body)
+
+    def seal_replies(self, request: Header, names: Sequence[bytes], bodies: Sequence[bytes], deadline: int) -> bytes:
+        """Return one frame with the replies to requests of one session; raise Unavailable if its keys are gone."""
+        if len(bodies) == 1:
+            return self.seal_reply(Kind.REPLY, request, bodies[0], deadline, correlation=names[0])
+        part, body = join_bodies(bodies)
+        correlation = request.session + b"".join([name[SESSION_BYTES:] for name in names])
+        return self.seal_reply(Kind.REPLIES, request, body, deadline, correlation=correlation, part=part)
+
+    def check_right(self, target: str) -> None:
+        """Raise Denied without a right to the target, Unavailable without a session."""
+        self._right(target)
+
+    def _right(self, target: str) -> tuple[EpochKeys, Capability]:
+        held = self._epochs.get(self.epoch)
+        if held is None:
+            raise Unavailable("the session is not open yet")
+        right = held.rights.get(target)
+        if right is None:
+            raise Denied(f"{self.subject} may not call {target}: no policy line allows it")
+        return held, right
+
+    def take_number(self) -> int:
+        """Return the next number of this session, for what is sealed at once, or as the first of a bundle."""
+        self.before_seal()
+        return self.take_next_number()
+
+    def take_next_number(self) -> int:
+        """Return the next number, for one more request of a bundle that is open."""
         if self._seq >= SEQ_MAX:
             raise Unavailable("the session has used up its sequence numbers; open a new one")
         self._seq += 1
@@ -260,6 +301,8 @@ class Endpoint:
         """Return an authentic frame that is meant for us; raise PeerError with the reason otherwise."""
         if header.kind == Kind.REFUSAL:
             return self._refusal_untrusted(frame, header)
+        if self._verifier is None and header.kind in BUNDLES:
+            raise PeerError("unknown_kind")  # they are the loops' own
         claims = self._verifier.check_untrusted(header, frame.token, now) if self._verifier else None
         if header.dst != self.subject:
             raise PeerError("not_mine")
@@ -320,7 +363,8 @@ class Endpoint:
     def _advance_untrusted(self, header: Header, until: int) -> None:
         """Accept a sequence number once; what is kept of a session lasts as long as its last token."""
         last = self._heard.get(header.session)
-        if last is not None and header.seq <= last[0]:
+        first = header.seq - header.part + 1 if header.kind == Kind.REQUESTS else header.seq
+        if last is not None and first <= last[0]:
             raise PeerError("replay")
         if last is None and len(self._heard) >= REMOTE_SESSIONS_MAX:
             raise PeerError("too_many_sessions")

@@ -29,6 +29,8 @@ MESSAGE_MAX = 2 * FRAME_MAX
 BATCH_FRAME_MAX = 8 * 1024  # measured: coalescing larger frames costs more in copies than it saves in wake-ups
 BATCH_BYTES_MAX = 128 * 1024
 BATCH_FRAMES_MAX = 256
+BUNDLE_MAX = 32  # requests, or replies, that are sealed together
+BUNDLE_BYTES_MAX = 64 * 1024  # of their bodies
 DEADLINE_MAX_MS = 300_000
 SEQ_MAX = 1 << 32
 _U64 = 1 << 64
@@ -50,10 +52,14 @@ class Kind(IntEnum):
     PART = 7  # request key; one part of an upload
     REFUSAL = 8  # the gate's own word, unsealed: proves nothing about execution
     ALLOW = 9  # reply key; so many more parts may come
+    REQUESTS = 16  # between loops: as many requests as `part` says, alike and sealed together; `seq` is the last one's
+    REPLIES = 17  # between loops: as many replies, their correlation is `session 16 | (seq u64) ...`
 
 
-FROM_REQUESTER = frozenset({Kind.REQUEST, Kind.CANCEL, Kind.CREDIT, Kind.PART})
-FROM_REPLIER = frozenset({Kind.REPLY, Kind.ITEM, Kind.ERROR, Kind.ALLOW})
+FROM_REQUESTER = frozenset({Kind.REQUEST, Kind.REQUESTS, Kind.CANCEL, Kind.CREDIT, Kind.PART})
+FROM_REPLIER = frozenset({Kind.REPLY, Kind.REPLIES, Kind.ITEM, Kind.ERROR, Kind.ALLOW})
+_REQUESTS, _REPLIES = int(Kind.REQUESTS), int(Kind.REPLIES)
+BUNDLES = frozenset({Kind.REQUESTS, Kind.REPLIES})
 _KINDS = {int(kind): kind for kind in Kind}
 
 
@@ -95,6 +101,14 @@ class Frame(NamedTuple):
 def correlation(session: bytes, seq: int) -> bytes:
     """Return the name of one request: its session id and seq."""
     return session + seq.to_bytes(8, "big")
+
+
+def names_of(header: Header) -> list[bytes]:
+    """Return the names of the requests that a REQUESTS frame holds, or that a REPLIES frame answers, in order."""
+    if header.kind == _REPLIES:
+        session, numbers = header.correlation[:SESSION_BYTES], header.correlation[SESSION_BYTES:]
+        return [session + numbers[at : at + 8] for at in range(0, len(numbers), 8)]
+    return [correlation(header.session, seq) for seq in range(header.seq - header.part + 1, header.seq + 1)]
 
 
 def nonce(seq: int) -> bytes:
@@ -142,7 +156,11 @@ def parse_header_untrusted(data: bytes) -> Header:
     _, kind, session, seq, part, src, dst, mailbox, gate, method, epoch, deadline, corr, flags = fields
     if kind not in _KINDS:
         raise PeerError("unknown_kind")
-    if len(session) != SESSION_BYTES or len(corr) not in (0, CORRELATION_BYTES):
+    if kind >= _REQUESTS:
+        _check_bundle_untrusted(kind, seq, part, len(corr), flags)
+    elif len(corr) not in (0, CORRELATION_BYTES):
+        raise PeerError("not_a_header")
+    if len(session) != SESSION_BYTES:
         raise PeerError("not_a_header")
     if len(src) > NAME_MAX or len(dst) > NAME_MAX or len(method) > NAME_MAX:
         raise PeerError("name_too_long")
@@ -158,6 +176,14 @@ def parse_header_untrusted(data: bytes) -> Header:
     ):
         raise PeerError("out_of_range")
     return _new(Header, fields)
+
+
+def _check_bundle_untrusted(kind: int, seq: int, count: int, correlation_bytes: int, flags: int) -> None:
+    """Raise PeerError unless a bundle has 2 to 32 numbers from 1 on, and names as many as it says."""
+    if not 2 <= count <= BUNDLE_MAX or flags or (kind == _REQUESTS and seq < count):
+        raise PeerError("out_of_range")
+    if correlation_bytes != (0 if kind == _REQUESTS else SESSION_BYTES + 8 * count):
+        raise PeerError("not_a_header")
 
 
 def _unpack_untrusted(data: bytes) -> Any:

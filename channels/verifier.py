@@ -6,6 +6,8 @@ valid now, of this boot and epoch, not revoked, and the header says what the tok
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tlsrt.channels.frame import Header
 from tlsrt.channels.token import Claims, TokenVerifier, check_claims
 from tlsrt.errors import PeerError
@@ -23,37 +25,42 @@ class Verifier:
         self.epochs: set[int] = set()
         self._revoked: dict[str, set[bytes]] = {"session": set(), "token": set(), "subject": set()}
         self.revocation = 0
-        self._heard = 0
+        self.silent_from = 0  # when the feed has been silent for too long, ms
+        self.on_change: Callable[[], None] = lambda: None  # what is told when an answer of before may differ now
 
     def welcome(self, install: bytes, boot: bytes, issuer: bytes, key_version: int) -> None:
         """Learn the identity of this install and boot from the authority."""
         self.install = install
         self.boot = boot
         self.tokens.set_issuer(key_version, issuer)
+        self.on_change()
 
     def add_epoch(self, epoch: int, token_key: bytes) -> None:
         self.epochs.add(epoch)
         self.tokens.set_key(epoch, token_key)
+        self.on_change()
 
     def drop_epoch(self, epoch: int) -> None:
         self.epochs.discard(epoch)
         self.tokens.drop_epoch(epoch)
+        self.on_change()
 
     def revoke(self, number: int, kind: str, value: bytes) -> None:
         """Learn one revocation; an unknown kind from a newer authority fails closed by silencing the feed."""
         if kind not in self._revoked:
-            self._heard = 0
+            self.silent_from = 0
             return
         self._revoked[kind].add(value)
+        self.on_change()
         self.revocation = max(self.revocation, number)
 
     def feed(self, number: int, now: int) -> None:
         """Note a beat of the feed; one that counts more revocations than have arrived does not count."""
         if number <= self.revocation:
-            self._heard = now
+            self.silent_from = now + FEED_SILENCE_MS
 
     def is_synchronised(self, now: int) -> bool:
-        return now - self._heard < FEED_SILENCE_MS
+        return now < self.silent_from
 
     def check_untrusted(self, header: Header, token: bytes, now: int) -> Claims:
         """Return the claims of a message's token; raise PeerError with the reason if it may not be processed."""

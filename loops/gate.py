@@ -12,13 +12,12 @@ anybody without a policy line, not even unasked replies.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tlsrt.channels.frame import (
+    BUNDLES,
     DEADLINE_MAX_MS,
     FLAG_FINAL,
     FRAME_MAX,
@@ -27,6 +26,7 @@ from tlsrt.channels.frame import (
     Header,
     Kind,
     correlation,
+    names_of,
     nonce,
     pack_frame,
     pack_header,
@@ -38,82 +38,27 @@ from tlsrt.channels.token import Claims
 from tlsrt.channels.verifier import Verifier, check_deadline
 from tlsrt.config import keys
 from tlsrt.errors import PeerError
+from tlsrt.loops.gate_state import Flow, Member, Origin, Session, Verdict
+from tlsrt.loops.lane import Lane
 
 SLACK_MS = 5_000
 SESSIONS_MAX = 16_384
 SIGNATURES_MAX = 256.0  # a loop with 256 components may renew all their tokens at once
 SIGNATURES_PER_S = 16.0
 CLIENT = "client"
+_ASKING = frozenset({Kind.REQUEST, Kind.REQUESTS})
+_REMEMBERED = _ASKING | {Kind.REPLY, Kind.REPLIES}  # what the fast lane knows
 
 
-@dataclass(slots=True)
-class Origin:
-    """Where a frame came from, known by the socket: a loop, or one TLS connection with its certificate."""
-
-    loop: str  # "" for a connection
-    connection: int = 0
-    session: bytes = b""  # the one session that a connection may carry, once granted
-    confirmation: bytes = b""  # SHA-256 of the connection's client certificate
-    signatures: float = 256.0  # how many more unknown tokens may be verified for it now
-    refilled: int = 0  # BOOTTIME, ms
-
-
-@dataclass(slots=True)
-class Member:
-    """A loop that may take part: its incarnation, and the epoch for which its sandbox was attested."""
-
-    incarnation: int
-    attested: int
-
-
-@dataclass(slots=True)
-class _Session:
-    """What the gate keeps of one session."""
-
-    origin: Origin
-    last: int = 0  # highest sequence accepted
-    expires: int = 0  # of its last token
-    open_calls: int = 0
-    proofs: dict[int, AESGCM] = field(default_factory=dict[int, AESGCM], repr=False)
-
-
-@dataclass(slots=True)
-class _Call:
-    """An open call: who asked whom, and until when answers may come."""
-
-    asker: Origin
-    src: str
-    dst: str
-    deadline: int
-
-
-class Verdict(NamedTuple):
-    """Forward to a loop or a connection, or do not; `answer` is what to send back to the origin instead."""
-
-    loop: str = ""
-    connection: int = 0
-    reason: str = ""
-    answer: bytes = b""
-
-    @property
-    def passed(self) -> bool:
-        return not self.reason
-
-
-class Gate:
-    """One incarnation of the reference monitor."""
+class Gate(Lane):
+    """One incarnation of the reference monitor. `check_untrusted`, its way in, is the fast lane's."""
 
     def __init__(self, verifier: Verifier, *, calls_per_session: int = 1024) -> None:
-        self._verifier = verifier
-        self._calls_per_session = calls_per_session
+        super().__init__(verifier, calls_per_session)
         self._members: dict[str, Member] = {}
         self._roots: dict[int, bytes] = {}
-        self._sessions: dict[bytes, _Session] = {}
-        self._calls: dict[bytes, _Call] = {}
         self.incarnation = 0
-        self.frames = 0
         self.refused = 0
-        self.late = 0  # answers, credits and cancels that crossed the end of their call: dropped, no offence
 
     # -- what the authority says ------------------------------------------------------------------------------
 
@@ -121,18 +66,21 @@ class Gate:
         """Take K_gate of an epoch; another incarnation than ours would be a mistake of the authority."""
         self.incarnation = incarnation
         self._roots[epoch] = root
+        self.end_flows()
 
     def drop_epoch(self, epoch: int) -> None:
         self._roots.pop(epoch, None)
+        self.end_flows()
         for session in self._sessions.values():
             session.proofs.pop(epoch, None)
 
     def set_member(self, loop: str, incarnation: int, attested: int) -> None:
         """Note a loop's incarnation; 0 means that it is gone. A new one starts without sessions and calls."""
+        self.end_flows()
         before = self._members.get(loop)
         if before is None or before.incarnation != incarnation:
             self._forget(lambda origin: origin.loop == loop)
-            for name in [name for name, call in self._calls.items() if call.dst.partition("/")[0] == loop]:
+            for name in [name for name, call in self._calls.items() if call[0].dst.partition("/")[0] == loop]:
                 self._end_call(name)
         if incarnation:
             self._members[loop] = Member(incarnation, attested)
@@ -145,14 +93,16 @@ class Gate:
 
     def _forget(self, gone: Callable[[Origin], bool]) -> None:
         self._sessions = {name: session for name, session in self._sessions.items() if not gone(session.origin)}
-        self._calls = {name: call for name, call in self._calls.items() if not gone(call.asker)}
+        self.end_flows()
+        self._calls = {name: call for name, call in self._calls.items() if not gone(call[0].session.origin)}
 
     def sweep(self, now: int) -> None:
         """Forget calls past their deadline and sessions past their last token; once a second is enough."""
-        for name in [name for name, call in self._calls.items() if call.deadline <= now]:
+        for name in [name for name, call in self._calls.items() if call[1] <= now]:
             self._end_call(name)
         for name in [name for name, session in self._sessions.items() if session.expires <= now]:
             del self._sessions[name]
+            self.end_flows()
 
     @property
     def sessions(self) -> int:
@@ -160,20 +110,25 @@ class Gate:
 
     # -- the check --------------------------------------------------------------------------------------------
 
-    def check_untrusted(self, data: bytes, origin: Origin, now: int) -> Verdict:
+    def check_in_order_untrusted(self, data: bytes, origin: Origin, now: int) -> Verdict:
         """Return what to do with a frame. Cannot fail: every defect is a refusal with its reason for the log."""
-        self.frames += 1
         header = None
         try:
             if len(data) > FRAME_MAX:
                 raise PeerError("oversize")
             frame = parse_frame_untrusted(data)
             header = parse_header_untrusted(frame.header)
+            if header.kind in BUNDLES and not origin.loop:
+                raise PeerError("unknown_kind")  # they are the loops' own
             claims, session = self._session_untrusted(frame, header, origin, now)
-            self._authentic_untrusted(frame, header, session)
+            proof = self._authentic_untrusted(frame, header, session)
             session.last = header.seq
             session.expires = max(session.expires, claims.expires)
-            return self._route_untrusted(header, claims, session, now)
+            flow = Flow(session, header.src, header.dst, Verdict(header.dst.partition("/")[0]), _longest(origin))
+            verdict = self._route_untrusted(header, claims, flow)
+            if header.kind in _REMEMBERED:
+                self.remember(flow, data, header, frame.token, claims, proof)
+            return verdict
         except PeerError as error:
             if error.reason == "no_open_call":
                 self.late += 1
@@ -184,14 +139,14 @@ class Gate:
     def undeliverable(self, data: bytes, word: str) -> bytes:
         """Return the answer for a frame that passed but whose way on is blocked; its call, if any, has ended."""
         header = parse_header_untrusted(parse_frame_untrusted(data).header)
-        if header.kind == Kind.REQUEST:
-            name = correlation(header.session, header.seq)
-            if name in self._calls:
-                self._end_call(name)
+        if header.kind in _ASKING:
+            for name in names_of(header):
+                if name in self._calls:
+                    self._end_call(name)
         self.refused += 1
         return _refusal(header, word)
 
-    def _session_untrusted(self, frame: Frame, header: Header, origin: Origin, now: int) -> tuple[Claims, _Session]:
+    def _session_untrusted(self, frame: Frame, header: Header, origin: Origin, now: int) -> tuple[Claims, Session]:
         session = self._sessions.get(header.session)
         if session is not None and session.origin is not origin:
             raise PeerError("session_elsewhere")
@@ -206,12 +161,12 @@ class Gate:
                 raise PeerError("foreign_session")
             if len(self._sessions) >= SESSIONS_MAX:
                 raise PeerError("busy")
-            session = _Session(origin)
+            session = Session(origin)
         if origin.loop:
             member = self._members.get(origin.loop)
             if member is None or member.attested < header.epoch:
                 raise PeerError("not_attested")
-        check_deadline(header, now, DEADLINE_MAX_MS + (0 if origin.loop else SLACK_MS))
+        check_deadline(header, now, _longest(origin))
         return claims, session
 
     def _claims_untrusted(self, frame: Frame, header: Header, origin: Origin, now: int) -> Claims:
@@ -232,7 +187,7 @@ class Gate:
         finally:
             origin.signatures -= tokens.signatures_verified - before
 
-    def _authentic_untrusted(self, frame: Frame, header: Header, session: _Session) -> None:
+    def _authentic_untrusted(self, frame: Frame, header: Header, session: Session) -> AESGCM:
         if header.gate != self.incarnation:
             raise PeerError("stale_gate")
         proof = session.proofs.get(header.epoch)
@@ -245,60 +200,69 @@ class Gate:
             proof.decrypt(nonce(header.seq), frame.proof, proof_data(frame.header, frame.token, frame.body))
         except InvalidTag as error:
             raise PeerError("proof_forged") from error
-        if header.seq <= session.last:
+        if header.seq - (header.part - 1 if header.kind == Kind.REQUESTS else 0) <= session.last:
             raise PeerError("replay")
         session.proofs[header.epoch] = proof
         self._sessions[header.session] = session
+        return proof
 
-    def _route_untrusted(self, header: Header, claims: Claims, session: _Session, now: int) -> Verdict:
+    def _route_untrusted(self, header: Header, claims: Claims, flow: Flow) -> Verdict:
         kind = header.kind
-        if kind == Kind.REQUEST:
-            return self._request_untrusted(header, claims, session)
+        if kind in _ASKING:
+            return self._request_untrusted(header, claims, flow)
+        if kind in (Kind.REPLY, Kind.REPLIES):
+            verdict = self._answered(flow, header.correlation, header.part if kind == Kind.REPLIES else 1)
+            if verdict is None:
+                raise PeerError("no_open_call")
+            return verdict
         call = self._calls.get(header.correlation)
         if call is None:
             raise PeerError("no_open_call")
+        asked = call[0]
         if kind in FROM_REPLIER:
-            if call.dst != header.src or call.src != header.dst:
+            if asked.dst != header.src or asked.src != header.dst:
                 raise PeerError("no_open_call")
-            asker = call.asker
-            if kind in (Kind.REPLY, Kind.ERROR) or (kind == Kind.ITEM and header.flags & FLAG_FINAL):
+            if kind == Kind.ERROR or (kind == Kind.ITEM and header.flags & FLAG_FINAL):
                 self._end_call(header.correlation)
-            return Verdict(asker.loop, asker.connection)
-        if kind == Kind.REFUSAL or header.correlation[:16] != header.session or call.dst != header.dst:
+            return asked.answers
+        if kind == Kind.REFUSAL or header.correlation[:16] != header.session or asked.dst != header.dst:
             raise PeerError("no_open_call")
         if kind == Kind.CREDIT:
-            call.deadline = header.deadline
+            self._calls[header.correlation] = (asked, header.deadline)
         elif kind == Kind.CANCEL:
             self._end_call(header.correlation)
-        return self._deliver_untrusted(header)
+        return self._deliver_untrusted(header, flow)
 
-    def _request_untrusted(self, header: Header, claims: Claims, session: _Session) -> Verdict:
+    def _request_untrusted(self, header: Header, claims: Claims, flow: Flow) -> Verdict:
         if header.correlation:
             raise PeerError("correlated_request")
         if not claims.allows(header.dst, header.method):
             raise PeerError("not_allowed")
-        verdict = self._deliver_untrusted(header)
-        if session.open_calls >= self._calls_per_session:
+        self._deliver_untrusted(header, flow)
+        count = header.part if header.kind == Kind.REQUESTS else 1
+        verdict = self._asked(flow, header.session, header.seq, count, header.deadline)
+        if verdict is None:
             raise PeerError("busy")
-        session.open_calls += 1
-        name = correlation(header.session, header.seq)
-        self._calls[name] = _Call(session.origin, header.src, header.dst, header.deadline)
         return verdict
 
-    def _deliver_untrusted(self, header: Header) -> Verdict:
-        loop = header.dst.partition("/")[0]
-        member = self._members.get(loop)
+    def _deliver_untrusted(self, header: Header, flow: Flow) -> Verdict:
+        member = self._members.get(flow.verdict.loop)
         if member is None:
             raise PeerError("unavailable")
         if member.incarnation != header.mailbox:
             raise PeerError("stale_mailbox")
-        return Verdict(loop)
+        return flow.verdict
 
     def _end_call(self, name: bytes) -> None:
         del self._calls[name]
         session = self._sessions.get(name[:16])
         if session is not None:
             session.open_calls -= 1
+
+
+def _longest(origin: Origin) -> int:
+    """Return how far ahead a deadline may lie, in ms: a client knows our clock to a round trip only."""
+    return DEADLINE_MAX_MS + (0 if origin.loop else SLACK_MS)
 
 
 def refusal_word(reason: str) -> str:
@@ -310,10 +274,11 @@ def refusal_word(reason: str) -> str:
 
 def _refusal(header: Header | None, reason: str) -> bytes:
     """Return the gate's answer to a refused request; other kinds are dropped silently."""
-    if header is None or header.kind != Kind.REQUEST:
+    if header is None or header.kind not in _ASKING:
         return b""
+    count = header.part if header.kind == Kind.REQUESTS else 0
     answer = Header(
-        1, Kind.REFUSAL, bytes(16), 0, 0, "gate", header.src, 0, 0, "", header.epoch, header.deadline,
+        1, Kind.REFUSAL, bytes(16), 0, count, "gate", header.src, 0, 0, "", header.epoch, header.deadline,
         correlation(header.session, header.seq), 0,
     )  # fmt: skip
     return pack_frame(pack_header(answer), b"", refusal_word(reason).encode(), b"")

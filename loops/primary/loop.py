@@ -15,7 +15,8 @@ from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.link import Link
 from tlsrt.errors import Busy, ConfigError, PeerError
 from tlsrt.loops.door import Door, door_limits
-from tlsrt.loops.gate import Gate, Origin, Verdict
+from tlsrt.loops.gate import Gate
+from tlsrt.loops.gate_state import Origin, Verdict
 from tlsrt.loops.process import LoopProcess
 from tlsrt.loops.tls_engine import server_context
 

@@ -30,7 +30,8 @@ from tlsrt.channels.token import Claims, check_claims
 from tlsrt.channels.verifier import Verifier
 from tlsrt.config import keys
 from tlsrt.errors import PeerError
-from tlsrt.loops.gate import Gate, Origin
+from tlsrt.loops.gate import Gate
+from tlsrt.loops.gate_state import Origin
 
 FOLDER = Path(__file__).resolve().parent.parent / "vectors"
 Values = dict[str, Any]

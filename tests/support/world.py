@@ -27,7 +27,8 @@ from tlsrt.channels.frame import (
 from tlsrt.channels.token import Claims, mint_token
 from tlsrt.channels.verifier import Verifier
 from tlsrt.config import keys
-from tlsrt.loops.gate import Gate, Origin
+from tlsrt.loops.gate import Gate
+from tlsrt.loops.gate_state import Origin
 
 Policy = Mapping[str, Mapping[str, tuple[str, ...]]]
 

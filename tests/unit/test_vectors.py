@@ -155,7 +155,7 @@ def test_the_document_lists_every_kind_and_control_message() -> None:
     text = DOCUMENT.read_text()
     kinds = {
         (int(number), name): (sender, key)
-        for number, name, sender, key in re.findall(r"^\| (\d) \| ([A-Z]+) \| (\w+) \| (\w+) \|", text, re.M)
+        for number, name, sender, key in re.findall(r"^\| (\d+) \| ([A-Z]+) \| (\w+) \| (\w+) \|", text, re.M)
     }
     expected = {
         (int(kind), kind.name): (

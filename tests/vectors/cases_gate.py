@@ -110,6 +110,16 @@ def _passing(file: VectorFile, make: _Maker, first: bytes, asked: list[list[str]
     file.passes("a stream request", "flags are the recipient's concern", to_store,
                 frame=make.frame(flags=FLAG_STREAM).hex())  # fmt: skip
     far = make.frame(ADMIN, deadline=make.world.now + 305_000)
+    two = make.frame(kind=Kind.REQUESTS, seq=2, part=2)
+    file.passes("a bundle of requests", "two calls, two numbers", to_store, frame=two.hex())
+    both = correlation(make.world.session(CONSOLE), 1) + (2).to_bytes(8, "big")
+    file.passes("a bundle of replies", "both are open", to_console, before=[["third", two.hex()]], origin="secondary",
+                frame=make.reply(kind=Kind.REPLIES, part=2, correlation=both).hex())  # fmt: skip
+    file.passes("a reply to one of a bundle", "each is a call of its own", to_console, before=[["third", two.hex()]],
+                origin="secondary", frame=make.reply().hex())  # fmt: skip
+    file.passes("a bundle of replies of which one is open", "the other has ended, its asker drops it", to_console,
+                before=[["third", two.hex()], ["secondary", make.reply().hex()]], origin="secondary",
+                frame=make.reply(kind=Kind.REPLIES, seq=2, part=2, correlation=both).hex())  # fmt: skip
     file.passes("a client's deadline", "5 s more than a loop's, for a clock known only to a round trip", to_store,
                 origin="client", frame=far.hex())  # fmt: skip
 
@@ -124,6 +134,8 @@ def _identity(file: VectorFile, make: _Maker, first: bytes) -> None:
     file.fails("a client's session on another connection", "a connection carries the session it was granted",
                "session_not_granted", answer="rejected", origin="client with another session",
                frame=client.hex())  # fmt: skip
+    file.fails("a client's bundle", "bundles are the loops' own", "unknown_kind", answer="rejected", origin="client",
+               frame=make.frame(ADMIN, kind=Kind.REQUESTS, seq=2, part=2).hex())  # fmt: skip
     file.fails("a stolen token", "another certificate", "wrong_certificate", answer="rejected",
                origin="client with another certificate", frame=client.hex())  # fmt: skip
     file.fails("a client's frame from a loop", "a loop has no certificate", "wrong_certificate", answer="rejected",
@@ -288,6 +300,13 @@ def _ways(file: VectorFile, make: _Maker, first: bytes, asked: list[list[str]]) 
                frame=first.hex())  # fmt: skip
     file.fails("an older frame later", "order is kept", "replay", answer="rejected",
                before=[["third", make.frame(seq=5).hex()]], frame=make.frame(seq=4).hex())  # fmt: skip
+    bundle = make.frame(kind=Kind.REQUESTS, seq=2, part=2)
+    file.fails("a bundle that begins with a number of before", "each of its numbers counts", "replay",
+               answer="rejected", before=asked, frame=bundle.hex())  # fmt: skip
+    file.fails("a bundle of too many open calls", "2 here, so none of the 3 is opened", "busy", answer="busy",
+               frame=make.frame(kind=Kind.REQUESTS, seq=3, part=3).hex())  # fmt: skip
+    file.fails("a request out of a bundle again", "its number was taken", "replay", answer="rejected",
+               before=[["third", bundle.hex()]], frame=make.frame(seq=1).hex())  # fmt: skip
     two = [*asked, ["third", make.frame(seq=2).hex()]]
     file.fails("too many open calls", "2 here", "busy", answer="busy", before=two, frame=make.frame(seq=3).hex())
     _answers(file, make, asked, about)
@@ -299,6 +318,20 @@ def _answers(file: VectorFile, make: _Maker, asked: list[list[str]], about: byte
     for name, why, origin, before, frame in (
         ("a reply that nobody asked for", "no open call", "secondary", [], make.reply()),
         ("a reply to another request", "seq 2 was never asked", "secondary", asked, make.reply(correlation=other_call)),
+        (
+            "a bundle of replies to nobody",
+            "none of its calls is open",
+            "secondary",
+            replied,
+            make.reply(kind=Kind.REPLIES, seq=2, part=2, correlation=about + (2).to_bytes(8, "big")),
+        ),
+        (
+            "a bundle of replies from a third",
+            "the call is to the store",
+            "primary",
+            asked,
+            make.reply(KERNEL, kind=Kind.REPLIES, part=2, correlation=about + (2).to_bytes(8, "big")),
+        ),
         ("a reply from a third", "the call is to the store", "primary", asked, make.reply(KERNEL)),
         ("a reply to a third", "the call is the console's", "secondary", asked, make.reply(dst=KERNEL)),
         ("a second reply", "the first one ended the call", "secondary", replied, make.reply(seq=2)),

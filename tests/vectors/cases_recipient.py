@@ -166,6 +166,13 @@ def _client() -> VectorFile:
         ),
         ("a request", "clients have no mailbox", "request_to_client", frame(kind=Kind.REQUEST), {}),
         (
+            "a bundle of replies",
+            "bundles are the loops' own",
+            "unknown_kind",
+            frame(kind=Kind.REPLIES, part=2, correlation=about + bytes(8)),
+            {},
+        ),
+        (
             "a refusal about another session",
             "it can end our calls only",
             "bad_refusal",

@@ -27,7 +27,8 @@ from tlsrt.channels.stream import encode_control, wrap
 from tlsrt.channels.token import Claims, mint_token
 from tlsrt.channels.verifier import Verifier
 from tlsrt.config import keys
-from tlsrt.loops.gate import Gate, Origin
+from tlsrt.loops.gate import Gate
+from tlsrt.loops.gate_state import Origin
 
 NOW, EPOCH, GATE, MAILBOX, NUMBER = 1_000_000, 7, 1, 2, (3 << 40) + 1
 SESSION, REPLIER = bytes([0xAA]) * 16, bytes([0xBB]) * 16

@@ -71,6 +71,12 @@ def headers() -> VectorFile:
         "a version in long form", "any valid encoding is read; the bytes as received are what is authenticated",
         shown(HEADER), header=long_form.hex(), is_long_form=True,
     )  # fmt: skip
+    many = HEADER._replace(kind=Kind.REQUESTS, src="third/console", seq=32, part=32)
+    file.passes("a bundle of 32 requests", "between loops", shown(many), header=pack_header(many).hex())
+    answers = REPLY._replace(
+        kind=Kind.REPLIES, dst="third/console", part=2, correlation=correlation(SESSION, 1) + bytes(7) + b"\x02"
+    )
+    file.passes("a bundle of 2 replies", "one session, two numbers", shown(answers), header=pack_header(answers).hex())
     fields = list(HEADER)
     bad: list[tuple[str, str, str, object]] = [
         ("13 fields", "there are 14", "not_a_header", fields[:-1]),
@@ -92,6 +98,22 @@ def headers() -> VectorFile:
         ("a deadline of -1", "integers are unsigned", "out_of_range", [*fields[:11], -1, *fields[12:]]),
         ("no deadline", "it is mandatory", "not_a_header", [*fields[:11], None, *fields[12:]]),
         ("a correlation of 23 bytes", "0 or 24", "not_a_header", [*fields[:12], bytes(23), 0]),
+        ("kind 18", "bundles are 16 and 17", "unknown_kind", [1, 18, *fields[2:]]),
+        ("a bundle of 1", "what is alone is no bundle", "out_of_range", list(many._replace(part=1))),
+        ("a bundle of 33", "at most 32", "out_of_range", list(many._replace(part=33, seq=33))),
+        ("a bundle of negative numbers", "the first one is 1 or more", "out_of_range", list(many._replace(seq=31))),
+        (
+            "requests that answer",
+            "their correlation is empty",
+            "not_a_header",
+            list(many._replace(correlation=bytes(24))),
+        ),
+        (
+            "2 replies with 3 numbers",
+            "as many as part says",
+            "not_a_header",
+            list(answers._replace(correlation=bytes(40))),
+        ),
         ("flag 8", "three flags are defined", "out_of_range", [*fields[:13], 8]),
     ]
     for name, why, reason, value in bad:

@@ -137,4 +137,4 @@ def test_not_a_message(message: bytes) -> None:
 
 def test_header_has_the_documented_fourteen_fields() -> None:
     assert len(Header._fields) == 14
-    assert [kind.value for kind in Kind] == list(range(1, 10))
+    assert [kind.value for kind in Kind] == [*range(1, 10), 16, 17]

@@ -11,7 +11,8 @@ from tlsrt.channels.frame import FLAG_FINAL, FRAME_MAX, Kind, correlation, parse
 from tlsrt.channels.token import mint_token
 from tlsrt.config import keys
 from tlsrt.errors import PeerError
-from tlsrt.loops.gate import Origin, refusal_word
+from tlsrt.loops.gate import refusal_word
+from tlsrt.loops.gate_state import Origin
 
 STORE, CONSOLE, ADMIN = "secondary/store", "third/console", "client/admin"
 

@@ -1,0 +1,105 @@
+"""What the gate remembers: origins, members, sessions, open calls, and flows that have passed before. Data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from struct import Struct
+from typing import NamedTuple
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from tlsrt.channels.frame import Header
+
+
+@dataclass(slots=True)
+class Origin:
+    """Where a frame came from, known by the socket: a loop, or one TLS connection with its certificate."""
+
+    loop: str  # "" for a connection
+    connection: int = 0
+    session: bytes = b""  # the one session that a connection may carry, once granted
+    confirmation: bytes = b""  # SHA-256 of the connection's client certificate
+    signatures: float = 256.0  # how many more unknown tokens may be verified for it now
+    refilled: int = 0  # BOOTTIME, ms
+
+
+@dataclass(slots=True)
+class Member:
+    """A loop that may take part: its incarnation, and the epoch for which its sandbox was attested."""
+
+    incarnation: int
+    attested: int
+
+
+class Verdict(NamedTuple):
+    """Forward to a loop or a connection, or do not; `answer` is what to send back to the origin instead."""
+
+    loop: str = ""
+    connection: int = 0
+    reason: str = ""
+    answer: bytes = b""
+
+    @property
+    def passed(self) -> bool:
+        return not self.reason
+
+
+@dataclass(slots=True)
+class Session:
+    """What the gate keeps of one session."""
+
+    origin: Origin
+    last: int = 0  # highest sequence accepted
+    expires: int = 0  # of its last token
+    open_calls: int = 0
+    proofs: dict[int, AESGCM] = field(default_factory=dict[int, AESGCM], repr=False)
+
+
+class Flow:
+    """Frames of one session that are alike: source, destination, incarnations, method, epoch, and the way they go.
+
+    One is noted when a frame of it has passed every check, and holds what these checks gave: see `lane.py`.
+    """
+
+    __slots__ = (
+        "answers", "before", "count", "dst", "end", "longest", "proof", "session", "since", "src", "token", "until",
+        "verdict",
+    )  # fmt: skip
+
+    def __init__(self, session: Session, src: str, dst: str, verdict: Verdict, longest: int) -> None:
+        self.session = session
+        self.src = src
+        self.dst = dst
+        self.verdict = verdict  # where requests go
+        self.answers = Verdict(session.origin.loop, session.origin.connection)
+        self.longest = longest  # how far ahead a deadline may lie, ms
+        self.end = b""  # of the header, and the token as it stands behind it
+        self.token = b""  # and as it is authenticated: length u32 | token
+        self.since = 0  # what the token says, ms
+        self.until = 0
+        self.count = 1  # of the requests or replies in one frame
+        self.before = 0  # how many requests of a frame have lower numbers than its own
+        self.proof: AESGCM
+
+
+class Shape:
+    """The layout of frames of one session and kind whose headers are equally long; see `lane.py`."""
+
+    __slots__ = (
+        "at", "begin", "body", "cut", "end", "flows", "kind", "layout", "length", "name", "session", "size",
+    )  # fmt: skip
+
+    def __init__(self, header: Header, layout: Struct, begin: int, bounds: tuple[int, int], length: bytes) -> None:
+        self.name = header.session
+        self.kind = int(header.kind)
+        self.layout = layout.format
+        self.cut = layout.unpack_from
+        self.begin = begin  # where the layout starts
+        self.at, self.end = bounds  # of the header
+        self.size = (self.end - self.at).to_bytes(4, "big")
+        self.length = length  # mark and length of the correlation
+        self.body = begin + layout.size - 2
+        self.flows: dict[bytes, Flow] = {}
+
+
+Call = tuple[Flow, int]  # an open call: who asked whom, and until when answers may come (ms)

@@ -1,0 +1,208 @@
+"""The gate's fast lane, the hot module of Primary. Pure.
+
+Theory of operation. Most frames are like one that has just passed: only number, deadline, correlation, body and proof
+differ. The lane recognises such a frame by its bytes and asks of it whatever can have changed: is the socket the
+session's, are the token's bytes those that were checked, is it valid now, is the feed alive, does the deadline lie
+ahead and near, is the proof good, is the number new, is the call open or the quota not used up. The rest (signature,
+boot, epoch, revocation, attestation, incarnations, caps) was asked of the flow when it was noted, and every change to
+what these answers came from ends all flows (`end_flows`).
+
+The lane only ever lets pass. A frame that it does not recognise, or that fails one of its questions, goes to the full
+check, which asks everything in the documented order and knows the reason. So the lane has to agree with the full
+check on one thing, that a frame passes; `tests/property/test_lane.py` compares the two over random conversations.
+
+Why the bytes say what the parser would: msgpack is read from left to right and every field ends itself. A *shape* is
+the layout of one frame that was parsed: its begin up to the first byte of the number (which says how long that is),
+and from there fields at fixed places. A later frame with the same begin is cut at these places. The fields in the
+middle have to be bytes that were parsed before, the marks of deadline, correlation and body have to say the lengths
+that they are cut to, and the body has to end where the proof begins: then no other reading exists. Encodings that are
+not the shortest are not recognised and go to the full check; so are frames with flags, and the first 127 of a session.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from struct import Struct
+from struct import error as StructError
+
+import msgpack
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from tlsrt.channels.frame import BODY_MAX, BUNDLES, SESSION_BYTES, TAG_BYTES, Header, Kind
+from tlsrt.channels.token import Claims
+from tlsrt.channels.verifier import Verifier
+from tlsrt.loops.gate_state import Call, Flow, Origin, Session, Shape, Verdict
+
+SHAPES_MAX = 4096  # then all begin anew; so do the flows of one shape
+FLOWS_MAX = 256
+BEGIN, LONG_BEGIN = 25, 26  # bytes up to the number's mark; one more where the header's length takes two
+PROOF_MARK = b"\xc4\x10"
+ROOM_MAX = BODY_MAX + TAG_BYTES + 3
+_REQUEST, _REPLY, _REQUESTS = int(Kind.REQUEST), int(Kind.REPLY), int(Kind.REQUESTS)
+_NUMBERS = {0xCC: "B", 0xCD: "H", 0xCE: "I"}  # the mark of an integer: what follows it
+_proof_of = Struct(">16s2s16s").unpack_from  # the body's tag, and the proof with its mark
+_u16, _u32 = Struct(">H").unpack_from, Struct(">I").unpack_from
+_pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
+
+
+class Lane(ABC):
+    """What the fast lane shares with the full check, which is its child."""
+
+    def __init__(self, verifier: Verifier, calls_per_session: int) -> None:
+        self._verifier = verifier
+        self._calls_per_session = calls_per_session
+        self._sessions: dict[bytes, Session] = {}
+        self._calls: dict[bytes, Call] = {}
+        self._shapes: dict[bytes, Shape] = {}
+        self.frames = 0
+        self.late = 0  # answers, credits and cancels that crossed the end of their call: dropped, no offence
+        verifier.on_change = self.end_flows
+
+    @abstractmethod
+    def check_in_order_untrusted(self, data: bytes, origin: Origin, now: int) -> Verdict:
+        """Return what to do with a frame; the full check."""
+
+    def check_untrusted(self, data: bytes, origin: Origin, now: int) -> Verdict:
+        """Return what to do with a frame. Cannot fail: every defect is a refusal with its reason for the log."""
+        self.frames += 1
+        shape = self._shapes.get(data[:BEGIN]) or self._shapes.get(data[:LONG_BEGIN])
+        if shape is None:
+            return self.check_in_order_untrusted(data, origin, now)
+        try:
+            seq, key, deadline, length, correlation, end, mark, size = shape.cut(data, shape.begin)
+            flow = shape.flows[key]
+            session = flow.session
+            rest = len(data) - 18
+            tag, proof_mark, proof = _proof_of(data, rest - TAG_BYTES)
+            if mark != 0xC4:
+                size = _size_untrusted(data, shape.body)
+            # nothing has moved so far; what follows is what can have changed since the flow was noted
+            if (
+                end == flow.end
+                and length == shape.length
+                and rest - shape.body == size + 2
+                and TAG_BYTES <= size <= ROOM_MAX
+                and proof_mark == PROOF_MARK
+                and session.origin is origin
+                and now < self._verifier.silent_from
+                and flow.since <= now < flow.until
+                and now < deadline <= now + flow.longest
+                and session.last < seq - flow.before
+            ):
+                number = seq.to_bytes(12, "big")
+                flow.proof.decrypt(number, proof, b"".join((shape.size, data[shape.at : shape.end], flow.token, tag)))
+                kind = shape.kind
+                if kind == _REPLY:
+                    call = self._calls[correlation]
+                    asked = call[0]
+                    if asked.dst == flow.src and asked.src == flow.dst:
+                        del self._calls[correlation]
+                        asked.session.open_calls -= 1
+                        session.last = seq
+                        return asked.answers
+                elif kind == _REQUEST:
+                    if session.open_calls < self._calls_per_session:
+                        session.open_calls += 1
+                        self._calls[shape.name + number[4:]] = (flow, deadline)
+                        session.last = seq
+                        return flow.verdict
+                else:
+                    verdict = (
+                        self._asked(flow, shape.name, seq, flow.count, deadline) if kind == _REQUESTS
+                        else self._answered(flow, correlation, flow.count)
+                    )  # fmt: skip
+                    if verdict is not None:
+                        session.last = seq
+                        return verdict
+        except (KeyError, InvalidTag, StructError):  # an unknown flow or call, a proof of other bytes, too short
+            pass
+        return self.check_in_order_untrusted(data, origin, now)
+
+    def _asked(self, flow: Flow, name: bytes, last: int, count: int, deadline: int) -> Verdict | None:
+        """Open the calls of a request, or of a bundle of them that ends with `last`; None over the quota."""
+        session = flow.session
+        if session.open_calls + count > self._calls_per_session:
+            return None
+        session.open_calls += count
+        call = (flow, deadline)
+        for seq in range(last - count + 1, last + 1):
+            self._calls[name + seq.to_bytes(8, "big")] = call
+        return flow.verdict
+
+    def _answered(self, flow: Flow, correlation: bytes, count: int) -> Verdict | None:
+        """End the calls that are answered; None unless one is open, and all that are were made between the same two.
+
+        Answers of a bundle whose call has ended meanwhile are late, no offence; the asker drops them. Only loops get
+        bundles.
+        """
+        calls = self._calls
+        if count < 2:
+            call = calls.get(correlation)
+            if call is None or call[0].dst != flow.src or call[0].src != flow.dst:
+                return None
+            del calls[correlation]
+            call[0].session.open_calls -= 1
+            return call[0].answers
+        name = correlation[:SESSION_BYTES]
+        names = [name + correlation[at : at + 8] for at in range(SESSION_BYTES, len(correlation), 8)]
+        still = {one: call for one in names if (call := calls.get(one)) is not None}
+        if not still or any(
+            not asked.answers.loop or asked.dst != flow.src or asked.src != flow.dst for asked, _ in still.values()
+        ):
+            return None
+        for one in still:
+            del calls[one]
+        self.late += count - len(still)
+        asked = still.popitem()[1][0]
+        asked.session.open_calls -= len(still) + 1
+        return asked.answers
+
+    # -- flows ------------------------------------------------------------------------------------------------
+
+    def end_flows(self) -> None:
+        """Forget all flows: something that they were checked against has changed, or a session has gone."""
+        self._shapes.clear()
+
+    def remember(self, flow: Flow, data: bytes, header: Header, token: bytes, claims: Claims, proof: AESGCM) -> None:
+        """Note the flow of a frame that has passed every check, if its encoding is the shortest."""
+        at = 3 if data[1] == 0xC4 else 4
+        end = at + int.from_bytes(data[2:at], "big")
+        length = len(header.correlation)
+        flow.token = len(token).to_bytes(4, "big") + token
+        flow.end = b"\0" + _pack(token)
+        flow.since, flow.until = claims.not_before, claims.expires
+        flow.proof = proof
+        if header.kind in BUNDLES:
+            flow.count = header.part
+            flow.before = header.part - 1 if header.kind == Kind.REQUESTS else 0
+        begin = at + 5 + SESSION_BYTES + 1
+        number = _NUMBERS.get(data[begin - 1])
+        deadline = "I" if header.deadline < 1 << 32 else "Q"
+        key = b"".join(map(_pack, header[4:11])) + (b"\xce" if deadline == "I" else b"\xcf")
+        if number is None or header.flags:
+            return
+        layout = Struct(f">{number}{len(key)}s{deadline}2s{length}s{len(flow.end)}sBB")
+        if begin + layout.size != end + len(flow.end) + 1 or len(data) < begin + layout.size:
+            return
+        cut = layout.unpack_from(data, begin)
+        marks = _pack(header.correlation)[:2]
+        if cut[:6] != (header.seq, key, header.deadline, marks, header.correlation, flow.end):
+            return
+        known = self._shapes.get(data[:begin])
+        if known is None or known.layout != layout.format or len(known.flows) >= FLOWS_MAX:
+            if len(self._shapes) >= SHAPES_MAX:
+                self._shapes.clear()
+            known = Shape(header, layout, begin, (at, end), marks)
+            self._shapes[data[:begin]] = known
+        known.flows[key] = flow
+
+
+def _size_untrusted(data: bytes, at: int) -> int:
+    """Return how much longer than two bytes a bin is that needs more for its length; 0 for anything else."""
+    mark = data[at]
+    if mark == 0xC5:
+        size = int(_u16(data, at + 1)[0])
+        return size + 1 if size >= 1 << 8 else 0
+    size = int(_u32(data, at + 1)[0]) if mark == 0xC6 else 0
+    return size + 3 if size >= 1 << 16 else 0
