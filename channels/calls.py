@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from tlsrt.channels.body import (
+    decode_bundle_untrusted,
     decode_count_untrusted,
     decode_error_untrusted,
     decode_value_untrusted,
@@ -23,15 +24,19 @@ from tlsrt.channels.body import (
 from tlsrt.channels.endpoint import Endpoint, Opened
 from tlsrt.channels.flow import Credit, Inbox
 from tlsrt.channels.frame import (
+    BATCH_FRAME_MAX,
+    BUNDLE_MAX,
     DEADLINE_MAX_MS,
     FLAG_FINAL,
     FLAG_STREAM,
     FLAG_UPLOAD,
+    Header,
     Kind,
     correlation,
     parse_frame_untrusted,
     parse_header_untrusted,
 )
+from tlsrt.channels.outbox import Outbox
 from tlsrt.errors import (
     Busy,
     CallError,
@@ -78,8 +83,9 @@ class Caller:
     """
 
     def __init__(
-        self, endpoint: Endpoint, send: Callable[[bytes], None], clock: Callable[[], int], *, waiting_max: int = 1024
-    ) -> None:
+        self, endpoint: Endpoint, send: Callable[[bytes], None], clock: Callable[[], int], *,
+        waiting_max: int = 1024, outbox: Outbox | None = None,
+    ) -> None:  # fmt: skip
         self.endpoint = endpoint
         self._send = send
         self._clock = clock
@@ -91,6 +97,9 @@ class Caller:
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0
         endpoint.on_new_mailbox = self._recipient_restarted
+        self._outbox = outbox
+        if outbox is not None:
+            outbox.on_sealed, outbox.on_unsent = self._sealed, self._unsent
 
     # -- the channel's state ----------------------------------------------------------------------------------
 
@@ -105,7 +114,7 @@ class Caller:
         """End every call in flight: as unavailable if its frame is among `unsent`, else with the error."""
         never_written = {id(frame) for frame in unsent}
         for call in list(self._calls.values()):
-            if id(call.frame) in never_written:
+            if not call.frame or id(call.frame) in never_written:
                 call.fail(Unavailable("the channel went down before the request was sent"))
             else:
                 call.fail(error or OutcomeUnknown("the channel went down while the request was under way"))
@@ -159,19 +168,41 @@ class Caller:
             await asyncio.sleep(0.005)  # a restarted peer serves again after about this long
 
     async def _once(self, target: str, method: str, body: bytes, deadline: int) -> Any:
-        seq, frame = self.endpoint.seal_request(Kind.REQUEST, target, method, body, deadline)
-        call = self._calls[seq] = _Open(target, frame, deadline)
+        """Make one call. The only open one leaves at once; more of a turn leave together, through the outbox."""
+        outbox = self._outbox
+        calls = self._calls
+        alone = not calls
+        if outbox is None or alone or len(body) > BATCH_FRAME_MAX:
+            seq, frame = self.endpoint.seal_request(Kind.REQUEST, target, method, body, deadline)
+        else:
+            seq, frame = outbox.request(target, method, body, deadline), b""
+        call = calls[seq] = _Open(target, frame, deadline)
         future = call.future = asyncio.get_running_loop().create_future()
         if not self._alarm_at or deadline < self._alarm_at:
             self._set_alarm(deadline)
         try:
-            self._send(frame)
+            if frame:
+                self._send(frame)
+                if alone and outbox is not None:
+                    outbox.write_now()
             return await future
         except asyncio.CancelledError:
             self._cancel(target, method, seq)
             raise
         finally:
-            del self._calls[seq]
+            del calls[seq]
+
+    def _sealed(self, numbers: range, frame: bytes) -> None:
+        for seq in numbers:
+            call = self._calls.get(seq)
+            if call is not None:
+                call.frame = frame
+
+    def _unsent(self, numbers: range, error: CallError) -> None:
+        for seq in numbers:
+            call = self._calls.get(seq)
+            if call is not None:
+                call.fail(type(error)(error.message))
 
     def _set_alarm(self, deadline: int) -> None:
         """Have one timer, at the earliest deadline of all open calls: a timer per call costs more than its call."""
@@ -308,16 +339,17 @@ class Caller:
     def on_opened_untrusted(self, opened: Opened) -> None:
         """Take an authentic answer; one to a call that has ended is dropped, a wrong source raises PeerError."""
         header, body, _ = opened
+        if header.kind == Kind.REPLIES:
+            self._replies_untrusted(header, body)
+            return
         if len(header.correlation) != 24:
             raise PeerError("no_correlation")
-        call = self._calls.get(int.from_bytes(header.correlation[16:], "big"))
-        if call is None:
-            return
+        seq = int.from_bytes(header.correlation[16:], "big")
         if header.kind == Kind.REFUSAL:
-            word = body.decode("ascii", "replace")
-            error = call_error(word if word in _REFUSALS else "rejected", _explain(word, call.target))
-            error.from_gate = True
-            call.fail(error)
+            self._refused(seq, max(1, header.part), body)
+            return
+        call = self._calls.get(seq)
+        if call is None:
             return
         if header.src != call.target:
             raise PeerError("wrong_replier")
@@ -336,6 +368,29 @@ class Caller:
             call.credit.add(decode_count_untrusted(body))
         else:
             raise PeerError("wrong_kind")
+
+    def _replies_untrusted(self, header: Header, body: bytes) -> None:
+        """Take the replies of a bundle; those to calls that have ended are dropped."""
+        values = decode_bundle_untrusted(body, header.part)
+        numbers = header.correlation
+        for at, value in enumerate(values, 2):
+            call = self._calls.get(int.from_bytes(numbers[8 * at : 8 * at + 8], "big"))
+            if call is None:
+                continue
+            if header.src != call.target:
+                raise PeerError("wrong_replier")
+            if call.future is not None and not call.future.done():
+                call.future.set_result(value)
+
+    def _refused(self, last: int, count: int, body: bytes) -> None:
+        """The gate has refused a request, or a bundle of `count` requests that ends with the number `last`."""
+        word = body.decode("ascii", "replace")
+        for seq in range(last - min(count, BUNDLE_MAX) + 1, last + 1):
+            call = self._calls.get(seq)
+            if call is not None:
+                error = call_error(word if word in _REFUSALS else "rejected", _explain(word, call.target))
+                error.from_gate = True
+                call.fail(error)
 
 
 def _explain(word: str, target: str) -> str:

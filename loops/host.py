@@ -10,6 +10,8 @@ from typing import Any
 from tlsrt.channels.calls import Caller
 from tlsrt.channels.endpoint import Endpoint
 from tlsrt.channels.frame import FROM_REQUESTER, Frame, Header
+from tlsrt.channels.outbox import Outbox
+from tlsrt.channels.turn import Turn
 from tlsrt.channels.verifier import Verifier
 from tlsrt.config.schema import ComponentConfig
 from tlsrt.loops.component import Component, attach, detach
@@ -21,14 +23,15 @@ class Host:
 
     def __init__(
         self, config: ComponentConfig, component: Component, verifier: Verifier, send: Callable[[bytes], None],
-        clock: Callable[[], int], state: Path, *, waiting_max: int,
+        clock: Callable[[], int], state: Path, *, waiting_max: int, turn: Callable[[], Turn] | None = None,
     ) -> None:  # fmt: skip
         self.config = config
         self.component = component
         self.endpoint = Endpoint(config.address, verifier)
-        self.caller = Caller(self.endpoint, send, clock, waiting_max=waiting_max)
+        outbox = Outbox(self.endpoint, send, clock, turn) if turn else None
+        self.caller = Caller(self.endpoint, send, clock, waiting_max=waiting_max, outbox=outbox)
         log = logging.getLogger(config.address)
-        self.responder = Responder(component, self.endpoint, send, clock, log)
+        self.responder = Responder(component, self.endpoint, send, clock, log, outbox)
         attach(component, address=config.address, options=config.options, state=state, log=log, port=self)
 
     def on_frame_untrusted(self, frame: Frame, header: Header, now: int) -> None:

@@ -149,7 +149,7 @@ class LoopProcess:
         state.mkdir(mode=0o700, exist_ok=True)
         self.hosts[config.address] = Host(
             config, component, self.verifier, self.send, boottime_ms, state,
-            waiting_max=self.config.limits.queue_frames,
+            waiting_max=self.config.limits.queue_frames, turn=lambda: self.turn,
         )  # fmt: skip
 
     # -- the event loop ---------------------------------------------------------------------------------------

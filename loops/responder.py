@@ -15,21 +15,32 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 from tlsrt.channels.body import (
+    decode_bundle_untrusted,
     decode_count_untrusted,
     decode_request_untrusted,
     decode_value_untrusted,
     encode_error,
     encode_value,
+    request_untrusted,
 )
 from tlsrt.channels.endpoint import Endpoint, Opened
 from tlsrt.channels.flow import WINDOW, Credit, Inbox
-from tlsrt.channels.frame import FLAG_FINAL, FLAG_STREAM, FLAG_UPLOAD, Header, Kind, correlation
+from tlsrt.channels.frame import (
+    BATCH_FRAME_MAX,
+    FLAG_FINAL,
+    FLAG_STREAM,
+    FLAG_UPLOAD,
+    Header,
+    Kind,
+    correlation,
+    names_of,
+)
+from tlsrt.channels.outbox import ANSWER_DEADLINE_MS, Outbox
 from tlsrt.errors import Busy, CallError, Cancelled, Failed, InternalError, InvalidArgument, PeerError, Unavailable
 from tlsrt.loops.component import Component, find_method, invoke
 
 RUNNING_MAX = 1024  # requests of one component at a time
 REMEMBERED_MAX = 1024  # answers kept for idempotency keys
-ANSWER_DEADLINE_MS = 30_000
 
 
 class _Running:
@@ -51,7 +62,7 @@ class Responder:
 
     def __init__(
         self, component: Component, endpoint: Endpoint, send: Callable[[bytes], None], clock: Callable[[], int],
-        log: logging.Logger,
+        log: logging.Logger, outbox: Outbox | None = None,
     ) -> None:  # fmt: skip
         self._component = component
         self._endpoint = endpoint
@@ -61,6 +72,9 @@ class Responder:
         self._running: dict[bytes, _Running] = {}
         self._answers: OrderedDict[tuple[str, str, str], asyncio.Future[tuple[Kind, bytes]]] = OrderedDict()
         self._closing = False
+        self._outbox = outbox
+        if outbox is not None:
+            outbox.on_unsent_replies = self._unsent
 
     @property
     def running(self) -> int:
@@ -70,7 +84,10 @@ class Responder:
         """Take an authentic frame of an asker; raise PeerError if it makes no sense."""
         header, body, _ = opened
         if header.kind == Kind.REQUEST:
-            self._start(header, body)
+            self._start(_Running(correlation(header.session, header.seq), header), body)
+            return
+        if header.kind == Kind.REQUESTS:
+            self._start_all(header, body)
             return
         request = self._running.get(header.correlation)
         if request is None:
@@ -93,15 +110,27 @@ class Responder:
         else:
             raise PeerError("wrong_kind")
 
-    def _start(self, header: Header, body: bytes) -> None:
-        request = _Running(correlation(header.session, header.seq), header)
+    def _start_all(self, header: Header, body: bytes) -> None:
+        """Answer each request of a bundle for itself."""
+        try:
+            values = decode_bundle_untrusted(body, header.part)
+        except PeerError:
+            values = [None] * header.part  # which is nobody's arguments
+        for name, value in zip(names_of(header), values, strict=True):
+            self._start(_Running(name, header), value)
+
+    def _start(self, request: _Running, body: Any) -> None:
+        """Answer a request; its body is sealed bytes that were opened or, out of a bundle, what they decoded to."""
+        header = request.header
         try:
             if self._closing:
                 raise Unavailable(f"{self._endpoint.subject} is stopping")
             if len(self._running) >= RUNNING_MAX:
                 raise Busy(f"{self._endpoint.subject} has {RUNNING_MAX} requests under way")
             try:
-                args, kwargs, key = decode_request_untrusted(body)
+                args, kwargs, key = (
+                    decode_request_untrusted(body) if header.kind == Kind.REQUEST else request_untrusted(body)
+                )
             except PeerError as error:
                 raise InvalidArgument("cannot read the arguments") from error
             spec = find_method(self._component, header.method)
@@ -145,6 +174,8 @@ class Responder:
             kind, body = Kind.ERROR, encode_error(self._fold(request, error))
         else:
             raise InternalError(f"{request.header.method} awaits, but was taken for a method that does not")
+        if self._bundled(request, kind, body):
+            return
         try:
             self._send(self._sealed(request, kind, body, 0, 0))
         except Busy:
@@ -258,6 +289,8 @@ class Responder:
 
     async def _answer(self, request: _Running, kind: Kind, body: bytes, *, part: int = 0, flags: int = 0) -> None:
         """Seal and send; a full queue is waited out, a channel that is down swallows it: its asker has been told."""
+        if self._bundled(request, kind, body):
+            return
         while True:
             try:
                 self._send(self._sealed(request, kind, body, part, flags))
@@ -266,6 +299,22 @@ class Responder:
                 await asyncio.sleep(0.005)
             except Unavailable:
                 return
+
+    def _bundled(self, request: _Running, kind: Kind, body: bytes) -> bool:
+        """Leave a reply to a request out of a bundle to the outbox; it may share a frame with others of this turn."""
+        if self._outbox is None or kind != Kind.REPLY or request.header.kind != Kind.REQUESTS:
+            return False
+        if len(body) > BATCH_FRAME_MAX:
+            return False
+        self._outbox.reply(request.header, request.name, body)
+        return True
+
+    def _unsent(self, header: Header, names: list[bytes], bodies: list[bytes], error: CallError) -> None:
+        """Replies could not be sent: a full queue is waited out for each, as in `_answer`."""
+        if isinstance(error, Busy):
+            for name, body in zip(names, bodies, strict=True):
+                request = _Running(name, header._replace(kind=Kind.REQUEST))
+                self._spawn(request, self._answer(request, Kind.REPLY, body), None)
 
     def _answer_now(self, request: _Running, kind: Kind, body: bytes) -> None:
         try:

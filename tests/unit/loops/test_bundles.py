@@ -1,0 +1,298 @@
+"""Bundles: calls of one turn that are sealed together are calls of their own in everything else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.world import World
+
+from tlsrt import Component, handler
+from tlsrt.channels.frame import BUNDLE_MAX, Kind, parse_frame_untrusted, parse_header_untrusted
+from tlsrt.channels.turn import Turn
+from tlsrt.config.schema import ComponentConfig
+from tlsrt.errors import Busy, CallError, InvalidArgument, NotFound, OutcomeUnknown, PeerError, Rejected
+from tlsrt.loops.host import Host
+
+CONSOLE, STORE = "third/console", "secondary/store"
+POLICY = {STORE: {CONSOLE: ("*",)}, CONSOLE: {STORE: ("*",)}}
+
+
+class Store(Component):
+    """Answers at once, late, or with an error."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+        self.release = asyncio.Event()
+
+    @handler
+    async def get(self, key: str) -> str:
+        self.calls[key] += 1
+        if key.startswith("no"):
+            raise NotFound(key)
+        return f"{key} for {self.caller}"
+
+    @handler
+    async def wait(self, key: str) -> str:
+        self.calls[key] += 1
+        await self.release.wait()
+        return key
+
+    @handler
+    async def back(self, key: str) -> str:
+        result: str = await self.call(CONSOLE, "get", key)
+        return result
+
+
+class Wired:
+    """Two components with outboxes, joined by a gate; frames wait in `wire` until the turn's end."""
+
+    def __init__(self) -> None:
+        self.world = World(policy=POLICY)
+        self.turn = Turn()
+        self.kinds: list[Kind] = []
+        self.counts: list[int] = []
+        self.full: set[str] = set()
+        self.change: Callable[[bytes], bytes] = lambda frame: frame
+        self.refused: list[str] = []
+        self.hosts = {subject: self._host(subject) for subject in (STORE, CONSOLE)}
+
+    def _host(self, subject: str) -> Host:
+        loop, _, name = subject.partition("/")
+        store = Store()
+        world = self.world
+        host = Host(
+            ComponentConfig(loop, name, "x:Store"), store, world.verifier, lambda frame: self.send(subject, frame),
+            lambda: world.now, Path("/nowhere"), waiting_max=9, turn=lambda: self.turn,
+        )  # fmt: skip
+        theirs = world.endpoints[subject]
+        host.endpoint.session, host.endpoint.epoch = theirs.session, theirs.epoch
+        host.endpoint._epochs = theirs._epochs
+        return host
+
+    @property
+    def store(self) -> Any:
+        return self.hosts[STORE].component
+
+    def send(self, subject: str, frame: bytes) -> None:
+        if subject in self.full:
+            raise Busy("full")
+        frame = self.change(frame)
+        header = parse_header_untrusted(parse_frame_untrusted(frame).header)
+        self.kinds.append(Kind(header.kind))
+        self.counts.append(header.part if header.kind in (Kind.REQUESTS, Kind.REPLIES) else 1)
+        verdict = self.world.gate.check_untrusted(frame, self.world.origin(subject), self.world.now)
+        if verdict.passed:
+            self.deliver(STORE if verdict.loop == "secondary" else CONSOLE, frame)
+        elif verdict.answer:
+            self.deliver(subject, verdict.answer)
+
+    def deliver(self, subject: str, data: bytes) -> None:
+        frame = parse_frame_untrusted(data)
+        header = parse_header_untrusted(frame.header)
+        asyncio.get_running_loop().call_soon(self.take, subject, frame, header)
+
+    def take(self, subject: str, frame: Any, header: Any) -> None:
+        try:
+            self.hosts[subject].on_frame_untrusted(frame, header, self.world.now)
+        except PeerError as error:
+            self.refused.append(error.reason)
+
+    def call(self, method: str, *args: object, **options: Any) -> Awaitable[Any]:
+        return self.hosts[CONSOLE].caller.call(STORE, method, args, **options)
+
+    async def calls(self, method: str, *keys: str) -> list[Any]:
+        return await asyncio.gather(*(self.call(method, key) for key in keys), return_exceptions=True)
+
+
+def run(test: Callable[[Wired], Awaitable[None]]) -> Wired:
+    async def main() -> Wired:
+        wired = Wired()
+        async with asyncio.timeout(10):
+            await test(wired)
+        assert not any(host.caller._calls for host in wired.hosts.values()), "a call stayed open"
+        assert not wired.world.gate._calls
+        return wired
+
+    return asyncio.run(main())
+
+
+KEYS = tuple(f"key {number}" for number in range(60))
+
+
+def test_the_first_call_leaves_alone_and_what_follows_it_in_bundles() -> None:
+    async def test(wired: Wired) -> None:
+        assert await wired.calls("get", *KEYS) == [f"{key} for {CONSOLE}" for key in KEYS]
+        assert set(wired.store.calls.values()) == {1}
+        sent = sorted(zip(wired.kinds, wired.counts, strict=True))
+        bundles = [(kind, count) for kind in (Kind.REQUESTS, Kind.REPLIES) for count in (27, BUNDLE_MAX)]
+        assert sent == [(Kind.REQUEST, 1), (Kind.REPLY, 1), *bundles]
+
+    assert not run(test).refused
+
+
+def test_each_call_of_a_bundle_has_its_own_end() -> None:
+    async def test(wired: Wired) -> None:
+        results = await asyncio.gather(
+            wired.call("get", "first"), wired.call("get", "a"), wired.call("get", "nothing"), wired.call("get", 7),
+            wired.call("get"), wired.call("get", "b"), return_exceptions=True,
+        )  # fmt: skip
+        assert [type(result) for result in results] == [str, str, NotFound, InvalidArgument, InvalidArgument, str]
+        errors = [Kind.ERROR] * 3
+        assert sorted(wired.kinds) == [Kind.REQUEST, Kind.REPLY, *errors, Kind.REQUESTS, Kind.REPLIES]
+
+    run(test)
+
+
+def test_other_methods_and_deadlines_are_not_sealed_together_and_order_is_kept() -> None:
+    async def test(wired: Wired) -> None:
+        wired.store.release.set()
+        await asyncio.gather(
+            wired.call("get", "1"), wired.call("get", "2"), wired.call("wait", "3"), wired.call("get", "4"),
+            wired.call("get", "5"), wired.call("get", "6", timeout_s=7),
+        )  # fmt: skip
+        asked = [kind for kind in wired.kinds if kind in (Kind.REQUEST, Kind.REQUESTS)]
+        assert asked == [Kind.REQUEST, Kind.REQUEST, Kind.REQUEST, Kind.REQUESTS, Kind.REQUEST]
+        assert set(wired.store.calls.values()) == {1}
+
+    assert not run(test).refused
+
+
+def test_one_call_of_a_bundle_is_cancelled_and_the_others_are_answered() -> None:
+    async def test(wired: Wired) -> None:
+        calls = [asyncio.ensure_future(wired.call("wait", key)) for key in KEYS[:6]]
+        while sum(wired.store.calls.values()) < 6:
+            await asyncio.sleep(0)
+        calls[3].cancel()
+        await asyncio.sleep(0)
+        wired.store.release.set()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert [result for result in results if isinstance(result, str)] == [*KEYS[:3], *KEYS[4:6]]
+        assert isinstance(results[3], asyncio.CancelledError)
+
+    run(test)
+
+
+def test_calls_both_ways_at_once() -> None:
+    """A component that answers and asks in one turn takes its numbers in the order in which its frames leave."""
+
+    async def test(wired: Wired) -> None:
+        assert await wired.calls("back", *KEYS) == [f"{key} for {STORE}" for key in KEYS]
+
+    assert not run(test).refused
+
+
+def test_a_full_queue_ends_the_requests_of_a_bundle_and_is_waited_out_by_replies() -> None:
+    async def test(wired: Wired) -> None:
+        wired.full = {CONSOLE}
+        results = await wired.calls("get", *KEYS[:9])
+        assert {type(result) for result in results} == {Busy}
+        wired.full = {STORE}
+        calls = asyncio.ensure_future(wired.calls("get", *KEYS[:9]))
+        while wired.store.calls.total() < 9:
+            await asyncio.sleep(0)
+        wired.full = set()
+        assert await calls == [f"{key} for {CONSOLE}" for key in KEYS[:9]]
+        assert set(wired.store.calls.values()) == {1}
+
+    run(test)
+
+
+def test_a_channel_that_goes_down_before_the_turn_ends_has_sent_nothing() -> None:
+    """Of four calls the first was written, so nobody knows; the others are sealed anew when the channel is up."""
+
+    async def test(wired: Wired) -> None:
+        caller = wired.hosts[CONSOLE].caller
+        calls = [asyncio.ensure_future(wired.call("wait", key)) for key in KEYS[:4]]
+        await asyncio.sleep(0)
+        assert len(caller._calls) == 4
+        caller.set_up(False)
+        caller.fail_all()
+        wired.store.release.set()
+        await asyncio.sleep(0)
+        caller.set_up(True)
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert isinstance(results[0], OutcomeUnknown)
+        assert results[1:] == list(KEYS[1:4])
+
+    run(test)
+
+
+def test_a_refused_bundle_ends_all_its_calls() -> None:
+    async def test(wired: Wired) -> None:
+        wired.change = lambda frame: frame[:-1] + bytes((frame[-1] ^ 1,))
+        results = await wired.calls("get", *KEYS[:9])
+        assert {type(result) for result in results} == {Rejected}
+        assert wired.kinds == [Kind.REQUEST, Kind.REQUESTS]
+
+    run(test)
+
+
+def test_an_idempotent_call_in_a_bundle_runs_once() -> None:
+    async def test(wired: Wired) -> None:
+        results = await asyncio.gather(*(wired.call("get", "same", idempotency_key="k") for _ in range(5)))
+        assert set(results) == {f"same for {CONSOLE}"}
+        assert wired.store.calls["same"] == 1
+
+    run(test)
+
+
+@pytest.mark.parametrize("body", [b"", b"\xc0", b"\x91\xc0", b"\x93\xc0\xc0\xc0", b"\x92\xc1"])
+def test_a_hostile_bundle_gives_each_of_its_calls_an_error_at_most(body: bytes) -> None:
+    async def test(wired: Wired) -> None:
+        endpoint = wired.world.endpoints[CONSOLE]
+        held = endpoint._epochs[endpoint.epoch]
+        header = wired.world.plain_header(kind=Kind.REQUESTS, seq=2, part=2, method="get")
+        wired.send(CONSOLE, endpoint._seal(held, header, held.rights[STORE].seal, body))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert wired.kinds[1:] == [Kind.ERROR, Kind.ERROR]
+
+    assert not run(test).store.calls
+
+
+def test_a_bundle_that_is_replayed_in_part_or_whole_runs_nothing() -> None:
+    async def test(wired: Wired) -> None:
+        heard: list[bytes] = []
+        wired.change = lambda frame: heard.append(frame) or frame  # type: ignore[func-returns-value]
+        await wired.calls("get", *KEYS[:9])
+        assert len(heard) == 4
+        for data in heard:
+            frame = parse_frame_untrusted(data)
+            header = parse_header_untrusted(frame.header)
+            if header.src == STORE:
+                continue
+            assert wired.world.gate.check_untrusted(data, wired.world.origin(CONSOLE), 1_000_000).reason == "replay"
+            with pytest.raises(PeerError, match="replay"):
+                wired.hosts[STORE].endpoint.open_untrusted(frame, header, wired.world.now)
+        assert set(wired.store.calls.values()) == {1}
+
+    run(test)
+
+
+def test_replies_of_a_bundle_to_calls_of_another_component_end_nothing() -> None:
+    """A captured recipient answers calls that it was not asked."""
+
+    async def test(wired: Wired) -> None:
+        caller = wired.hosts[CONSOLE].caller
+        call = asyncio.ensure_future(wired.call("wait", "x"))
+        await asyncio.sleep(0)
+        next(iter(caller._calls.values())).target = "primary/kernel"
+        (seq,) = caller._calls
+        store = wired.hosts[STORE].endpoint
+        asked = wired.world.plain_header(seq=seq)
+        names = [asked.session + number.to_bytes(8, "big") for number in (seq, seq + 1)]
+        data = store.seal_replies(asked, names, [b"\x01", b"\x02"], wired.world.now + 1000)
+        frame = parse_frame_untrusted(data)
+        with pytest.raises(PeerError, match="wrong_replier"):
+            wired.hosts[CONSOLE].on_frame_untrusted(frame, parse_header_untrusted(frame.header), wired.world.now)
+        call.cancel()
+        with pytest.raises((asyncio.CancelledError, CallError)):
+            await call
+        wired.world.gate.sweep(wired.world.now + 60_000)
+
+    run(test)
