@@ -74,6 +74,8 @@ OFFICE = Table(
         # number, 1 if a move follows; descriptors: boot token, measurement (memfd), to be checked as at a boot
         Message(8, "reload", "supervisor", (int, int), frozenset({"booted"}), descriptors=2),
         Message(9, "move", "supervisor", (int,), frozenset({"booted"})),  # number: to an epoch without grace
+        # loop, incarnation, points, what it did: for its anomaly score
+        Message(10, "charge", "supervisor", (str, int, int, str), _OFFICE),
         # from the authority: part of the trusted base, so it may speak in words
         Message(16, "booted", "authority", (int, list), _OFFICE),  # epoch, warnings
         Message(17, "refused", "authority", (list,), _OFFICE),  # sentences
@@ -82,5 +84,6 @@ OFFICE = Table(
         Message(20, "event", "authority", (str, str), frozenset({"booted"})),  # word, sentence
         Message(24, "checked", "authority", (int, int, list), frozenset({"booted"})),  # number, 1 or 0, sentences
         Message(25, "moved", "authority", (int, int), frozenset({"booted"})),  # number, epoch that is committed
+        Message(23, "score", "authority", (str, int), frozenset({"booted"})),  # loop, its anomaly score
     ),
 )

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 KILL_PROCESS = 0x80000000
 USER_NOTIF = 0x7FC00000
+TRACE = 0x7FF00000  # without a tracer: ENOSYS, and the call is not run
 LOG = 0x7FFC0000
 ALLOW = 0x7FFF0000
 _ERRNO = 0x00050000

@@ -7,8 +7,27 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
+from tlsrt.sandbox.bpf import ALLOW
+
 _DATA = struct.Struct("<iIQ6Q")  # struct seccomp_data: number, architecture, instruction pointer, arguments
 _INSTRUCTION = struct.Struct("<HBBI")
+
+
+_ACTION = 0xFFFF0000
+
+
+def run_all(programs: Sequence[bytes], architecture: int, number: int, arguments: Sequence[int] = ()) -> int:
+    """Return the answer of several filters, the newest first: the kernel takes the strictest, seccomp(2).
+
+    The order of strictness is that of the actions as signed numbers; of equal ones the newest filter's counts.
+    """
+    answers = [run(program, architecture, number, arguments) for program in programs]
+    return min(answers, key=_strictness, default=ALLOW)
+
+
+def _strictness(answer: int) -> int:
+    action = answer & _ACTION
+    return action - (1 << 32) if action >= 1 << 31 else action
 
 
 def run(program: bytes, architecture: int, number: int, arguments: Sequence[int] = ()) -> int:

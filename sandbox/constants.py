@@ -11,6 +11,8 @@ CONSTANTS: Mapping[str, int] = {
     "AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10, "AF_NETLINK": 16,
     "SOCK_STREAM": 1, "SOCK_DGRAM": 2, "SOCK_RAW": 3, "SOCK_TYPE_MASK": 0xF,
     "NETLINK_ROUTE": 0,
+    # send(2)
+    "MSG_FASTOPEN": 0x20000000,
     # setsockopt(2): levels and options
     "SOL_SOCKET": 1, "IPPROTO_IP": 0, "IPPROTO_TCP": 6, "IPPROTO_UDP": 17, "IPPROTO_IPV6": 41,
     "SO_REUSEADDR": 2, "SO_SNDBUF": 7, "SO_RCVBUF": 8, "SO_KEEPALIVE": 9, "SO_LINGER": 13, "SO_RCVTIMEO": 20,

@@ -87,6 +87,8 @@ class Confinement:
         self._apply(Step.DROP)
         self._check_readable()
         self._apply(Step.SEAL_STAGE_1)
+        if self._context.reports is not None and "seccomp_reports" not in self._layers:
+            os.close(self._context.reports)
         self._end()
         return self.report()
 
@@ -129,12 +131,15 @@ class Confinement:
                 )
 
 
-def enter_world(profile: Profile, keep: Collection[int], *, death_pipe: int | None = None) -> Confinement:
+def enter_world(
+    profile: Profile, keep: Collection[int], *, death_pipe: int | None = None, reports: int | None = None
+) -> Confinement:
     """Leave the host's world for that of the profile; `keep` and descriptors 0, 1, 2 stay open (0 is /dev/null).
 
     `death_pipe` is a pipe or socket whose other end only the supervisor holds; it stays open, and `drop` checks it.
+    `reports` is a socket to the supervisor, over which `drop` hands it the listener of the first filter; then closed.
     Raises SandboxError naming the layer that failed.
     """
-    confinement = Confinement(profile, Context(frozenset(keep), death_pipe))
+    confinement = Confinement(profile, Context(frozenset(keep), death_pipe, reports))
     confinement._world()
     return confinement

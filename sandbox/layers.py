@@ -21,7 +21,8 @@ from tlsrt.config.egress import EgressRule
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox import landlock, seccomp, syscalls
 from tlsrt.sandbox.cgroup import PROCS, parse_own_group, write
-from tlsrt.sandbox.policy_files import filter_digests, filters_for
+from tlsrt.sandbox.notify import REPORTS, close_taken_listener, offer_listener
+from tlsrt.sandbox.policy_files import Filters, filter_digests, filters_for
 from tlsrt.sandbox.profile import Profile
 from tlsrt.sandbox.root import build_root
 
@@ -37,11 +38,13 @@ class Step(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a layer may need beside the profile: descriptors to keep, and one that hangs up when the parent ends."""
+    """What a layer may need beside the profile: descriptors to keep, one that hangs up when the parent ends, ..."""
 
     keep: frozenset[int]
     death_pipe: int | None
+    reports: int | None = None  # a socket over which the supervisor hears of the first filter's listener
     applied: list[str] = field(default_factory=list[str])  # names of the layers before
+    listeners: list[int] = field(default_factory=list[int])  # the listener, until it has been taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ def _session(profile: Profile, context: Context) -> None:
 def _descriptors(profile: Profile, context: Context) -> None:
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     os.dup2(null, 0, inheritable=False)
-    kept = context.keep | {0, 1, 2} | ({context.death_pipe} if context.death_pipe is not None else set[int]())
+    kept = context.keep | {0, 1, 2} | {one for one in (context.death_pipe, context.reports) if one is not None}
     syscalls.close_all_but(kept)
     for descriptor in kept:
         try:
@@ -210,14 +213,32 @@ def landlock_rules(profile: Profile, applied: Collection[str], *, sealed: bool) 
     return landlock.Rules(tuple(paths), frozenset(), connect_ports(profile.egress))
 
 
+def _seccomp_reports(profile: Profile, context: Context) -> None:
+    if not profile.is_watched:
+        raise SandboxError(REPORTS, "waived: a filter that notified all the same would be another one")
+    if context.reports is None:
+        raise SandboxError(REPORTS, "nobody is there to take the reports")
+    seccomp.check_notifications()
+
+
 def _seccomp(profile: Profile, context: Context) -> bytes:
-    seccomp.install(filters_for(profile.policy, pid=os.getpid()).importing)
-    return filter_digests(profile.policy)[0]
+    program = _filters(profile).importing
+    if profile.is_watched and context.reports is not None:
+        context.listeners.append(offer_listener(context.reports, seccomp.install_watched(program)))
+    else:
+        seccomp.install(program)
+    return filter_digests(profile.policy, watched=profile.is_watched)[0]
 
 
 def _seccomp_sealed(profile: Profile, context: Context) -> bytes:
-    seccomp.install_at(filters_for(profile.policy, pid=os.getpid()).seal.address)
-    return filter_digests(profile.policy)[1]
+    for listener in context.listeners:
+        close_taken_listener(context.reports, listener)
+    seccomp.install_at(_filters(profile).seal.address)
+    return filter_digests(profile.policy, watched=profile.is_watched)[1]
+
+
+def _filters(profile: Profile) -> Filters:
+    return filters_for(profile.policy, watched=profile.is_watched, pid=os.getpid())
 
 
 LAYERS: tuple[Layer, ...] = (
@@ -240,6 +261,7 @@ LAYERS: tuple[Layer, ...] = (
     Layer("not_dumpable", Step.DROP, _not_dumpable),
     Layer("parent_death", Step.DROP, _parent_death),
     Layer("landlock", Step.SEAL_STAGE_1, _landlock),
+    Layer("seccomp_reports", Step.SEAL_STAGE_1, _seccomp_reports),
     Layer("seccomp", Step.SEAL_STAGE_1, _seccomp),
     Layer("landlock_sealed", Step.SEAL_STAGE_2, _landlock_sealed),
     Layer("seccomp_sealed", Step.SEAL_STAGE_2, _seccomp_sealed),

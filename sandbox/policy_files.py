@@ -19,7 +19,7 @@ from tlsrt.sandbox.shelf import cache
 FOLDER = Path(__file__).parent / "profiles"
 LOOPS = ("primary", "secondary", "third", "forth", "external")
 DECLARED = "declared"
-NETWORK = "network"
+NETWORK, OFFLINE = "network", "offline"
 
 
 def names_for(process: str, *, network: bool, components: Iterable[str] | None = None) -> tuple[str, ...]:
@@ -33,7 +33,7 @@ def names_for(process: str, *, network: bool, components: Iterable[str] | None =
     if components is None:
         components = [component.address for component in COMPONENTS if component.loop == process]
     own = [part_of_component(address) for address in components]
-    return (process if process in LOOPS else DECLARED, *((NETWORK,) if network else ()), *own)
+    return (process if process in LOOPS else DECLARED, NETWORK if network else OFFLINE, *own)
 
 
 def part_of_component(address: str) -> str:
@@ -69,27 +69,28 @@ class Filters:
 
 
 @cache
-def filters_for(policy: Policy, *, pid: int = 1) -> Filters:
+def filters_for(policy: Policy, *, watched: bool, pid: int = 1) -> Filters:
     """Return the filters of a process for this machine; `pid` is its own number, 1 in its own pid namespace.
 
-    The supervisor asks before it forks, so that a child finds them made. Raises SandboxError.
+    `watched` says that the first one will have a listener. The supervisor asks before it forks, so that a child finds
+    them made. Raises SandboxError.
     """
-    seal = pin(program_for(policy, Stage.SEALED, pid=pid))
-    return Filters(program_for(policy, Stage.IMPORTING, pid=pid, seal=seal.address), seal)
+    seal = pin(program_for(policy, Stage.SEALED, watched=watched, pid=pid))
+    return Filters(program_for(policy, Stage.IMPORTING, watched=watched, pid=pid, seal=seal.address), seal)
 
 
 @cache
-def program_for(policy: Policy, stage: Stage, *, pid: int = 1, seal: int = 0) -> bytes:
+def program_for(policy: Policy, stage: Stage, *, watched: bool, pid: int = 1, seal: int = 0) -> bytes:
     """Return one filter; `seal` is the address of the last one. Raises SandboxError."""
-    return program_of(policy, stage, os.uname().machine, pid, seal)
+    return program_of(policy, stage, os.uname().machine, pid, seal, watched=watched)
 
 
-def filter_digests(policy: Policy) -> tuple[bytes, bytes]:
+def filter_digests(policy: Policy, *, watched: bool) -> tuple[bytes, bytes]:
     """Return the digests of both filters, as they are with address and pid that are the same in every life.
 
     Raises SandboxError.
     """
-    first, second = (digest(program_for(policy, stage)) for stage in Stage)
+    first, second = (digest(program_for(policy, stage, watched=watched)) for stage in Stage)
     return first, second
 
 

@@ -41,7 +41,7 @@ WORLD_LAYERS = (
 DROP_LAYERS = (
     "bounding_set", "ambient_set", "securebits", "uid", "capabilities", "no_new_privs", "not_dumpable", "parent_death",
 )  # fmt: skip
-STAGE_1_LAYERS = ("landlock", "seccomp")
+STAGE_1_LAYERS = ("landlock", "seccomp_reports", "seccomp")
 STAGE_2_LAYERS = ("landlock_sealed", "seccomp_sealed")
 ALL_LAYERS = WORLD_LAYERS + DROP_LAYERS + STAGE_1_LAYERS + STAGE_2_LAYERS
 ATTESTATION = "attestation"  # no layer of the process, but what only a look from outside can tell: may be waived too
@@ -83,9 +83,14 @@ class Profile:
             sorted([os.fsencode(host), inside] for host, inside in self.write),
             sorted([name, value] for name, value in self.limits.items()),
             list(self.layers), sorted(self.waived), None if self.group is None else self.group.name,
-            *filter_digests(self.policy),
+            *filter_digests(self.policy, watched=self.is_watched),
         ]  # fmt: skip
         return hashlib.sha256(msgpack.packb(form, use_bin_type=True)).digest()
+
+    @property
+    def is_watched(self) -> bool:
+        """Say whether its first filter notifies the supervisor."""
+        return self.expects("seccomp_reports")
 
     def expects(self, layer: str) -> bool:
         """Say whether this layer must be found by attestation: wanted, and not waived by the operator."""
@@ -189,9 +194,7 @@ def _profile(
     read = _checked_read(name, [*paths("code"), *paths("data")], config)
     check_writes(config, name, read)
     policy = policy_from(name, parts)
-    filters_for(policy)
-    filter_digests(policy)
-    return Profile(
+    profile = Profile(
         name=name,
         uid=uid,
         gid=uid,
@@ -208,6 +211,9 @@ def _profile(
         waived=_waived(config),
         policy=policy,
     )
+    filters_for(policy, watched=profile.is_watched)
+    filter_digests(policy, watched=profile.is_watched)
+    return profile
 
 
 def expand(line: Line, code: Sequence[Path]) -> list[Path]:

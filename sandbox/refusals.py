@@ -2,7 +2,7 @@
 
 A part lists them under `never`. With `when`, only calls whose arguments fit all conditions are meant, so an entry that
 allows the call must contradict one of them; with `unless`, an entry must keep to all of these conditions; with neither
-the call is refused whole. What a part kills, or answers as absent, cannot be asked for either.
+the call is refused whole. What a part kills, brokers or answers as absent cannot be asked for either.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def parse_never(part: str, value: Any) -> Never:
 def refusal_of(entry: Entry, parts: Iterable[Part]) -> tuple[str, str] | None:
     """Return (call, why not) of the first call that this entry may not allow beside these parts; None if it may."""
     for part in parts:
-        for kind in ("kill", "enosys"):
+        for kind in ("kill", "broker", "enosys"):
             for refused in part.lists[kind]:
                 for call in entry.calls:
                     if call in refused.calls:

@@ -18,20 +18,24 @@ import errno
 import mmap
 import os
 import struct
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from tlsrt.errors import SandboxError
-from tlsrt.sandbox.bpf import MAX_INSTRUCTIONS
+from tlsrt.sandbox.bpf import MAX_INSTRUCTIONS, USER_NOTIF
+from tlsrt.sandbox.notify import REPORTS
 from tlsrt.sandbox.numbers import NUMBERS
 
 LAYER = "seccomp"
 TASKS = Path("/proc/self/task")
 MODE_FILTER = 2
 _SET_MODE_FILTER = 1
-_TSYNC, _TSYNC_ESRCH = 1 << 0, 1 << 4
+_GET_ACTION_AVAILABLE = 2
+_TSYNC, _NEW_LISTENER, _TSYNC_ESRCH = 1 << 0, 1 << 3, 1 << 4
 _PR_GET_SECCOMP, _PR_GET_NO_NEW_PRIVS = 21, 39
 _INSTRUCTION_BYTES = 8
 _HEADER = struct.Struct("<HxxxxxxQ")
@@ -58,9 +62,36 @@ def install(program: bytes) -> None:
 
     Raises SandboxError when the kernel refuses, a task cannot be synchronised, or the filter is not there afterwards.
     """
-    code = ctypes.create_string_buffer(program, len(program))  # kept until the kernel has copied it
+    with _placed(program) as address:
+        install_at(address)
+
+
+def install_watched(program: bytes) -> int:
+    """Do the same, and return the descriptor (close-on-exec) at which the filter's notifications arrive.
+
+    Needs SECCOMP_FILTER_FLAG_NEW_LISTENER together with TSYNC_ESRCH (Linux 5.7). Raises as `install` does.
+    """
+    with _placed(program) as address:
+        return _install(address, _NEW_LISTENER)
+
+
+def check_notifications() -> None:
+    """Raise SandboxError when this kernel cannot notify of calls: SECCOMP_RET_USER_NOTIF is of Linux 5.0."""
+    action = ctypes.c_uint32(USER_NOTIF)
+    number = ctypes.c_long(_number("seccomp"))
+    result = _libc().syscall(number, ctypes.c_ulong(_GET_ACTION_AVAILABLE), ctypes.c_ulong(0), ctypes.byref(action))
+    if result != 0:
+        raise SandboxError(
+            REPORTS, f"this kernel does not notify of system calls: {_reason(result, ctypes.get_errno())}"
+        )
+
+
+@contextmanager
+def _placed(program: bytes) -> Generator[int, None, None]:
+    """Give the address of a struct sock_fprog that lives as long as the block, until the kernel has copied it."""
+    code = ctypes.create_string_buffer(program, len(program))
     header = ctypes.create_string_buffer(_header(program, ctypes.addressof(code)))
-    install_at(ctypes.addressof(header))
+    yield ctypes.addressof(header)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +127,20 @@ def pin(program: bytes) -> Pinned:
 
 def install_at(address: int) -> None:
     """Put the filter whose struct sock_fprog is at this address upon every task; raises as `install` does."""
+    _install(address, 0)
+
+
+def _install(address: int, flags: int) -> int:
     if _libc().prctl(_PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1:
         raise SandboxError(LAYER, "no_new_privs is not set")
     result = _libc().syscall(
-        ctypes.c_long(_number("seccomp")), ctypes.c_ulong(_SET_MODE_FILTER), ctypes.c_ulong(_TSYNC | _TSYNC_ESRCH),
-        ctypes.c_void_p(address),
+        ctypes.c_long(_number("seccomp")), ctypes.c_ulong(_SET_MODE_FILTER),
+        ctypes.c_ulong(_TSYNC | _TSYNC_ESRCH | flags), ctypes.c_void_p(address),
     )  # fmt: skip
-    if result != 0:
+    if result < 0 or (result != 0 and not flags):  # with a listener a number is its descriptor, else a task in the way
         raise SandboxError(LAYER, _reason(result, ctypes.get_errno()))
     check_installed()
+    return int(result)
 
 
 def _header(program: bytes, address: int) -> bytes:
@@ -155,6 +191,8 @@ def task_modes(tasks: Path) -> dict[int, int] | None:
 def _reason(result: int, number: int) -> str:
     if result > 0:
         return f"task {result} cannot be synchronised: it has a filter of its own"
+    if number == errno.EBUSY:
+        return "something around this process has taken the one listener that a process can have"
     if number == errno.ESRCH:
         return "a task cannot be synchronised: it has a filter of its own"
     if number == errno.ENOSYS:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tlsrt.sandbox.bpf import ALLOW, ARCHITECTURES, KILL_PROCESS, LOW_32, Check
-from tlsrt.sandbox.bpf_run import run
+from tlsrt.sandbox.bpf_run import run_all
 from tlsrt.sandbox.numbers import NUMBERS
 from tlsrt.sandbox.policy import SEAL, SELF, Entry, Stage
 from tlsrt.sandbox.policy_files import program_for
@@ -46,14 +46,13 @@ def action_of(profile: Profile, stage: Stage, call: str, arguments: Sequence[int
     """
     machine = os.uname().machine
     layers = {Stage.IMPORTING: "seccomp"} | ({} if stage is Stage.IMPORTING else {Stage.SEALED: "seccomp_sealed"})
-    programs = [program_for(profile.policy, one, pid=_PID) for one, layer in layers.items() if profile.expects(layer)]
-    number = NUMBERS[machine][call]
-    return strictest([ALLOW, *(run(program, ARCHITECTURES[machine], number, arguments) for program in programs)])
-
-
-def strictest(actions: Sequence[int]) -> int:
-    """Return the one that counts of the answers of several filters: the smallest as a signed number, seccomp(2)."""
-    return min(actions, key=lambda action: action - (1 << 32) if action >= 1 << 31 else action)
+    watched = profile.is_watched
+    programs = [
+        program_for(profile.policy, one, watched=watched, pid=_PID)
+        for one, layer in layers.items()
+        if profile.expects(layer)
+    ]
+    return run_all(programs[::-1], ARCHITECTURES[machine], NUMBERS[machine][call], arguments)
 
 
 def verdict_of(profile: Profile, stage: Stage, call: str, arguments: Sequence[int]) -> Verdict:

@@ -22,6 +22,7 @@ from tlsrt.channels.control import ControlChannel
 from tlsrt.channels.trust import OFFICE
 from tlsrt.config.schema import Config
 from tlsrt.errors import EX_CONFIG, EX_SOFTWARE, ConfigError, MisuseError, PeerError
+from tlsrt.supervisor.anomaly import OFFENCE_POINTS, AnomalyScores
 from tlsrt.supervisor.authority_parts import Service, make_service
 from tlsrt.supervisor.authority_state import StateFile
 from tlsrt.supervisor.boot_check import boot, check_reload
@@ -81,6 +82,7 @@ class Authority:
         self._broken: dict[str, str] = {}
         self._nonce = b""
         self._mac_key = b""
+        self._scores = AnomalyScores()
         self._lost = ""  # why the supervisor cannot be told anything any more
 
     def run(self) -> int:
@@ -240,6 +242,8 @@ class Authority:
             self._broken.pop(loop, None)
             self._lines[loop] = TrustLine(loop, descriptors[0])
             service.spawned(loop, fields[1], self._now, self._wall())
+        elif name == "charge":
+            self._charge(fields[0], fields[2], fields[3])
         elif name == "attested":
             service.attested(fields[0], fields[1], fields[2], self._now)
         elif name == "reload":
@@ -261,6 +265,13 @@ class Authority:
         else:
             self.tell("checked", number, 1, [sentence[:SENTENCE_MAX] for sentence in warnings][:32])
 
+    def _charge(self, loop: str, points: int, what: str) -> None:
+        score, is_anomaly = self._scores.charge(loop, points, self._now)
+        self.tell("score", loop, round(score))
+        if is_anomaly:
+            self.tell("event", "anomaly", f"{loop}: score {score:.0f}, last for {what[:SENTENCE_MAX]}")
+            _log(f"anomaly of {loop}: score {score:.0f}, last for {what}")
+
     # Lines
 
     def _settle(self, service: Service) -> None:
@@ -271,6 +282,7 @@ class Authority:
             if reason != "closed":  # a loop that died is the supervisor's news, not ours
                 self.tell("event", "offence", f"{loop}: {reason}")
                 _log(f"offence of {loop}: {reason}")
+                self._charge(loop, OFFENCE_POINTS, reason)
             service.lost(loop, self._now, self._wall())
 
     def _register(self, service: Service) -> None:

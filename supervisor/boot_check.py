@@ -21,7 +21,7 @@ from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.authority_state import AuthorityState, StateFile
 from tlsrt.supervisor.door_files import DoorFiles, read_door_files, read_file
-from tlsrt.supervisor.secret_page import SecretPage
+from tlsrt.supervisor.secret_page import SecretPage, wipe
 
 KEY_VERSION = 1
 NONCE_BYTES = 32
@@ -119,9 +119,12 @@ def _derive(
     with SecretPage() as page, page.read_from(master) as key:
         check_master_key(key, token_bytes)
         prk = keys.extract(config.install_id, key)
-    mac_key = keys.boot_mac_key(prk)
-    warnings = _check(config, mac_key, token, entries, minimum_seal)
-    return (keys.run_key(prk, nonce), keys.issuer_seed(prk, KEY_VERSION), mac_key), warnings
+    try:
+        mac_key = keys.boot_mac_key(prk)
+        warnings = _check(config, mac_key, token, entries, minimum_seal)
+        return (keys.run_key(prk, nonce), keys.issuer_seed(prk, KEY_VERSION), mac_key), warnings
+    finally:
+        wipe(prk)
 
 
 def _check(

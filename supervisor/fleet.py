@@ -28,6 +28,8 @@ from tlsrt.supervisor.member import Beat, Hopeless, Member
 from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Common, LoopStart, Parts
 from tlsrt.supervisor.restarts import Restarts
+from tlsrt.supervisor.sentry import Sentry, Violation
+from tlsrt.supervisor.violations import Violations
 
 LAST_WORDS_S = 1.0  # for a loop that said it failed, or closed its channel, to end by itself
 
@@ -58,6 +60,7 @@ class Fleet:
         self.on_dead: Callable[[Member], None] = lambda member: None  # while stopping
         self.on_left: Callable[[Member], None] = lambda member: None
         self.on_failed: Callable[[Member], None] = lambda member: None
+        self.violations = Violations(common, office)
         self.restarts = Restarts(common, self.respawn)
         self.restarts.on_failed = self._given_up
         self._handlers: Mapping[str, Callable[[Member, Fields], None]] = {
@@ -93,6 +96,7 @@ class Fleet:
         member.spawned_at = self._common.reactor.now
         member.log = roomy_log(self._common.config, member.name, member.log, member.config.file_size_mb << 20)
         ours, theirs = control_pair()
+        member.sentry = self._sentry(member)
         start = LoopStart(
             config=self._common.config,
             loop=member.name,
@@ -101,6 +105,7 @@ class Fleet:
             trust=member.loop_end,
             listeners=self._listeners.get(member.name, {}),
             log=member.log,
+            reports=member.sentry.child_end if member.sentry is not None else None,
         )
         member.life = LifeLine(ours)
         problem = ""
@@ -111,6 +116,8 @@ class Fleet:
         except (OSError, TlsrtError) as error:
             problem = f"cannot be forked: {error}"
         os.close(theirs)
+        if member.sentry is not None:
+            member.sentry.forked(member.child)
         os.close(member.loop_end)
         member.loop_end = -1
         if member.child is None:
@@ -122,6 +129,19 @@ class Fleet:
         primary = self.members[0]
         if primary.is_primary and primary is not member and primary.state is LoopState.ACTIVE:
             self.tell(member, "primary_up", primary.incarnation)
+
+    def _sentry(self, member: Member) -> Sentry | None:
+        rules = self._parts_of(member).call_rules(member.name)
+        if rules is None:
+            return None
+        return Sentry(self._common.reactor, rules, partial(self._violated, member, member.incarnation))
+
+    def _violated(self, member: Member, incarnation: int, violation: Violation) -> None:
+        if member.incarnation != incarnation:
+            return
+        self.violations.note(member.name, incarnation, violation)
+        if violation.ends:
+            self.condemn(member, Event.VIOLATED, f"violation: {violation.sentence}")
 
     def _set_deadline(self, member: Member, word: str) -> None:
         seconds = self._common.config.limits.ready_timeout_s
@@ -227,7 +247,10 @@ class Fleet:
         if member.child is None:
             return False
         differences = self._parts_of(member).attest(member.name, member.child.host_pid)
+        if member.sentry is not None and not member.sentry.is_watching:
+            differences = [*differences, "the listener of its first filter has not come"]
         if differences:
+            self.violations.differs(member.name, member.incarnation, differences[0])
             self.condemn(member, Event.REFUSED, f"attestation: {'; '.join(differences)}")
         return not differences
 

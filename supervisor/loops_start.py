@@ -32,7 +32,7 @@ from tlsrt.sandbox.profile import Profile, profile_for_authority, profile_for_lo
 from tlsrt.supervisor import coverage_pipe
 from tlsrt.supervisor.groups import Groups
 from tlsrt.supervisor.identity import Identity
-from tlsrt.supervisor.parts import AuthorityStart, Child, LoopStart, Parts, Sandbox
+from tlsrt.supervisor.parts import AuthorityStart, CallRules, Child, LoopStart, Parts, Sandbox
 from tlsrt.supervisor.spawn import freeze, reap, spawn
 
 RUNTIME = "tlsrt.loops.runtime"
@@ -99,6 +99,7 @@ def make_parts(
         open_boot_files=lambda: _open_boot_files(config),
         uid=identity.uid,
         preload=_preload,
+        call_rules=lambda name: _call_rules(profiles[name]),
         preload_authority=_preload_authority,
         claim=claim,
         clear=groups.clear,
@@ -154,7 +155,7 @@ def _loop_body(start: LoopStart, profile: Profile) -> int:
     with coverage_pipe.measured() as kept:
         keep = {start.life, start.trust, *start.listeners.values(), *start.keep, *kept}
         try:
-            confinement = enter_world(profile, keep, death_pipe=start.life)
+            confinement = enter_world(profile, keep, death_pipe=start.life, reports=start.reports)
         except SandboxError:
             _say_failed(start.life)
             raise
@@ -183,7 +184,7 @@ def _authority_body(start: AuthorityStart, profile: Profile) -> int:
     authority_main = importlib.import_module(AUTHORITY_RUNTIME).authority_main
     with coverage_pipe.measured() as kept:
         keep = {start.office, *start.trust.values(), *start.keep, *kept}
-        confinement = enter_world(profile, keep, death_pipe=start.office)
+        confinement = enter_world(profile, keep, death_pipe=start.office, reports=start.reports)
         confinement.drop()
         confinement.assert_one_task()
         confinement.seal()
@@ -236,6 +237,14 @@ def _open_boot_files(config: Config) -> list[int]:
     return opened
 
 
+def _call_rules(profile: Profile) -> CallRules | None:
+    if not profile.is_watched:
+        return None
+    policy = profile.policy
+    channel = next((host for host, inside in profile.write if inside == "/channel"), None)
+    return CallRules(policy.named("kill"), policy.named("broker"), profile.egress, channel)
+
+
 def _sandbox(config: Config, profile: Profile, limits: Mapping[str, str]) -> Sandbox:
     waived = {layer: reason for layer, reason in config.sandbox.waive.items() if layer in profile.layers}
     layers = tuple(layer for layer in profile.layers if profile.expects(layer))
@@ -263,6 +272,8 @@ def summary(profile: Profile) -> str:
         words.append("seccomp")
     if profile.expects("cgroup"):
         words.append("cgroup")
+    if profile.is_watched:
+        words.append("watched")
     if profile.waived:
         words.append(f"WAIVED: {' '.join(sorted(profile.waived))}")
     return ", ".join(words)

@@ -14,6 +14,7 @@ from tlsrt.supervisor.life_line import LifeLine
 from tlsrt.supervisor.lifecycle import LIVING, TRUSTED, Backoff, Event, advance
 from tlsrt.supervisor.parts import Child, Parts
 from tlsrt.supervisor.reactor import Timer
+from tlsrt.supervisor.sentry import Sentry
 
 
 class Hopeless(Enum):
@@ -51,6 +52,7 @@ class Member:
     is_leaving: bool = False  # it makes room for one under a new profile
     child: Child | None = None
     life: LifeLine | None = None
+    sentry: Sentry | None = None
     authority_end: int = -1  # of the trust pair; kept for an authority that comes again
     loop_end: int = -1  # of the trust pair; only until the fork
     spawned_at: float = 0.0
@@ -95,6 +97,9 @@ class Member:
 
     def close_channels(self, forget: Callable[[int], None]) -> None:
         """Close what belongs to the incarnation that ended."""
+        if self.sentry is not None:
+            self.sentry.close()
+            self.sentry = None
         if self.life is not None:
             forget(self.life.fileno())
             self.life.close()

@@ -18,6 +18,7 @@ from typing import Any
 from tlsrt.channels.control import ControlChannel, control_pair
 from tlsrt.channels.trust import OFFICE
 from tlsrt.errors import EX_UNAVAILABLE, ConfigError, PeerError, TlsrtError
+from tlsrt.supervisor.anomaly import faded
 from tlsrt.supervisor.deaths import LINGER_S, send_signal
 from tlsrt.supervisor.folders import last_line
 from tlsrt.supervisor.heartbeat import HeartbeatMonitor
@@ -25,6 +26,7 @@ from tlsrt.supervisor.lifecycle import Backoff
 from tlsrt.supervisor.lock import shared_lock
 from tlsrt.supervisor.parts import AuthorityStart, Child, Common
 from tlsrt.supervisor.reactor import Timer
+from tlsrt.supervisor.sentry import Sentry, Violation
 
 NAME = "authority"
 TOKEN = 1  # among the boot files
@@ -58,6 +60,8 @@ class Office:
         self.last_death: str | None = None
         self.sessions: Mapping[str, int] = {}
         self.warnings: list[str] = []
+        self._scores: dict[str, tuple[int, float]] = {}
+        self._sentry: Sentry | None = None
         self.stopping = False
         self.given_up = False
         self.trust_ends: Callable[[], Mapping[str, int]] = dict
@@ -85,13 +89,23 @@ class Office:
             return "stopping"
         return "active" if self.is_booted else "booting"
 
+    def score(self, loop: str) -> int:
+        """Return the anomaly score of a loop, as the authority last said it, less what has faded since."""
+        score, at = self._scores.get(loop, (0, 0.0))
+        return round(faded(score, (self._common.reactor.now - at) * 1000))
+
     # Birth
 
     def spawn(self) -> None:
         """Fork the authority; it waits for `boot`."""
         ours, theirs = control_pair()
         config = self._common.config
-        start = AuthorityStart(config, theirs, dict(self.trust_ends()), config.state_dir / NAME, self._log)
+        rules = self._common.parts.call_rules(NAME)
+        self._sentry = Sentry(self._common.reactor, rules, self._violated) if rules is not None else None
+        start = AuthorityStart(
+            config, theirs, dict(self.trust_ends()), config.state_dir / NAME, self._log, (self._common.lock,),
+            self._sentry.child_end if self._sentry is not None else None,
+        )  # fmt: skip
         self.spawned_at = self._common.reactor.now
         self._channel = ControlChannel(ours, OFFICE)
         problem = ""
@@ -102,6 +116,8 @@ class Office:
         except (OSError, TlsrtError) as error:
             problem = f"cannot be forked: {error}"
         os.close(theirs)
+        if self._sentry is not None:
+            self._sentry.forked(self.child)
         if self.child is None:
             self._bury(problem)
             return
@@ -147,6 +163,10 @@ class Office:
     def spawned(self, loop: str, incarnation: int, trust_end: int) -> bool:
         """Bring the trust end of a loop that was born again."""
         return self._send("spawned", loop, incarnation, descriptors=(trust_end,))
+
+    def charge(self, loop: str, incarnation: int, points: int, what: str) -> bool:
+        """Say what a loop did wrong."""
+        return self._send("charge", loop, incarnation, points, what)
 
     def gone(self, loop: str, incarnation: int) -> bool:
         """Say that an incarnation is dead."""
@@ -194,6 +214,11 @@ class Office:
             return False
         return True
 
+    def _violated(self, violation: Violation) -> None:
+        """The authority runs our code only: any call that it may not make is a bug or an attack, and ends it."""
+        self._common.console.bad(NAME, "killed", violation.sentence)
+        self.condemn(f"violation: {violation.sentence}")
+
     def condemn(self, reason: str) -> None:
         """Kill the authority; it comes again with the same boot nonce."""
         if self.child is None:
@@ -234,6 +259,8 @@ class Office:
             self.on_checked(fields[0], bool(fields[1]), [str(sentence) for sentence in fields[2]])
         elif name == "moved":
             self.on_moved(fields[0], fields[1])
+        elif name == "score":
+            self._scores[fields[0]] = (fields[1], self._common.reactor.now)
 
     def _booted(self, epoch: int, warnings: list[object]) -> None:
         now = self._common.reactor.now
@@ -283,6 +310,9 @@ class Office:
         self._monitor.forget(NAME)
         self._cancel_deadline()
         self._close_channel()
+        if self._sentry is not None:
+            self._sentry.close()
+            self._sentry = None
         if self.stopping:
             self.on_dead()
             return

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from tlsrt.config.egress import EgressRule
 from tlsrt.config.schema import Config
 from tlsrt.sandbox.profile import Profile
 from tlsrt.supervisor.console import Console
@@ -39,7 +40,8 @@ class LoopStart:
     trust: int
     listeners: Mapping[str, int]  # for Primary: loop name or "door" -> listening socket
     log: int  # becomes standard output and standard error
-    keep: tuple[int, ...] = ()  # more descriptors that stay open: a share of the start lock
+    keep: tuple[int, ...] = ()  # more descriptors that stay open: the start lock
+    reports: int | None = None  # where the listener of its first filter goes
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,17 @@ class AuthorityStart:
     state_dir: Path
     log: int
     keep: tuple[int, ...] = ()
+    reports: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallRules:
+    """What becomes of the calls that a process's first filter reports: killed, carried out, or refused (all others)."""
+
+    killed: frozenset[str]
+    brokered: frozenset[str]
+    egress: tuple[EgressRule, ...] = ()
+    channel: Path | None = None  # the folder on the host of its /channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +101,7 @@ class Parts:
     tighten: Callable[[str, int, Mapping[str, int]], list[str]] = lambda name, pid, limits: []  # what was not possible
     renewed: Callable[[Config], Parts] | None = None  # the parts of a changed configuration
     take: Callable[[], None] = lambda: None  # put in force what these profiles were made from
+    call_rules: Callable[[str], CallRules | None] = lambda name: None  # None: its calls are not reported
     preload_authority: Callable[[], None] = lambda: None  # once all is up: so that a second one starts in milliseconds
 
 

@@ -195,4 +195,7 @@ def adopt(member: Member, parts: Parts, limits: Mapping[str, int] | None = None)
         if problems:
             return problems
     member.parts = parts
+    rules = parts.call_rules(member.name)
+    if member.sentry is not None and rules is not None:
+        member.sentry.follow(rules)
     return []

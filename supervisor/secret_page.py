@@ -58,6 +58,14 @@ class SecretPage:
         self.close()
 
 
+def wipe(secret: bytes) -> None:
+    """Overwrite the bytes of an object that nobody uses any more, so that they do not lie in freed memory.
+
+    CPython keeps them behind the object's head; copies that libraries made of them are not found.
+    """
+    ctypes.memset(id(secret) + bytes.__basicsize__ - 1, 0, len(secret))
+
+
 def _secret_memory() -> mmap.mmap | None:
     descriptor = _libc.syscall(ctypes.c_long(_MEMFD_SECRET), ctypes.c_uint(os.O_CLOEXEC))
     if descriptor < 0:

@@ -11,6 +11,7 @@ from tlsrt.supervisor.heartbeat import Health
 from tlsrt.supervisor.member import Member
 from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Parts, Sandbox
+from tlsrt.supervisor.violations import Record
 
 Document = dict[str, Any]
 
@@ -39,6 +40,7 @@ def document(
     sandboxes: Mapping[str, Sandbox],
     memory: Mapping[str, int | None],
     health: Mapping[str, Health],
+    violations: Mapping[str, Record],
 ) -> Document:
     """Return the whole status as plain values for json.dumps."""
     return {
@@ -50,7 +52,10 @@ def document(
             "stopping": view.stopping,
         },
         "authority": _authority(view, office, sandboxes, memory),
-        "loops": [_loop(view, office, member, sandboxes, memory, health) for member in members],
+        "loops": [
+            _loop(view, office, member, sandboxes, memory, health, violations.get(member.name, Record()))
+            for member in members
+        ],
         "boundary": _boundary_of(view, office, members),
         "door": {"host": config.door.host, "port": config.door.port, "locked": False},
         "limits": view.limits,
@@ -93,6 +98,7 @@ def _loop(
     sandboxes: Mapping[str, Sandbox],
     memory: Mapping[str, int | None],
     health: Mapping[str, Health],
+    violations: Record,
 ) -> Document:
     beat = member.beat
     child = member.child
@@ -116,6 +122,9 @@ def _loop(
         "sandbox": _sandbox(sandboxes.get(member.name, Sandbox())),
         "epoch": _epoch(member),
         "last_death": member.last_death,
+        "violations": violations.count,
+        "last_violation": violations.last,
+        "anomaly": office.score(member.name),
     }
 
 
@@ -154,6 +163,9 @@ def table(status: Document) -> str:
     deaths = [(entry["name"], entry["last_death"]) for entry in status["loops"] if entry["last_death"]]
     if authority["last_death"]:
         deaths.insert(0, ("authority", authority["last_death"]))
+    offenders = [entry for entry in status["loops"] if entry["violations"]]
+    if offenders:
+        lines += ["", *(_offence(entry) for entry in offenders)]
     if deaths:
         lines += ["", *(f"last death of {name}: {reason}" for name, reason in deaths)]
     if status["warnings"]:
@@ -167,6 +179,11 @@ def _boundary(boundary: Document) -> str:
     if not boundary["equal"]:
         return f"epoch {boundary['epoch']}, not yet in every loop: {', '.join(boundary['behind'])}"
     return f"epoch {boundary['epoch']} in every loop, under the profiles of the configuration"
+
+
+def _offence(entry: Document) -> str:
+    times = f"{entry['violations']} violation{'s' if entry['violations'] > 1 else ''}"
+    return f"{times} of {entry['name']}, anomaly score {entry['anomaly']}, the last: {entry['last_violation']}"
 
 
 def _header(status: Document) -> str:

@@ -38,7 +38,7 @@ from tlsrt.supervisor.sealed_memory import sealed_memory
 from tlsrt.supervisor.shutdown import Shutdown
 from tlsrt.supervisor.spawn import reap_strangers
 
-FATAL_EVENTS = ("offence", "unprepared", "unattested")  # of the authority about a loop
+FATAL_EVENTS = ("offence", "unprepared", "unattested", "anomaly")  # of the authority about a loop
 
 
 class Supervisor:
@@ -292,6 +292,7 @@ class Supervisor:
             {name: (parts_of.get(name) or self._parts).sandbox(name) for name in children},
             {name: memory_kib(child.host_pid) for name, child in children.items() if child is not None},
             {name: self._monitor.health(name, now) for name in children if self._monitor.is_watched(name)},
+            {name: self._fleet.violations.of(name) for name in children},
         )
 
     def _end(self) -> None:

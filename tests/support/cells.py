@@ -58,10 +58,13 @@ def make_config(base: Path) -> Config:
     )  # fmt: skip
 
 
-def make_profile(base: Path, name: str = "third", *, sealing: bool = False, **changes: object) -> Profile:
+def make_profile(
+    base: Path, name: str = "third", *, sealing: bool = False, watched: bool = False, **changes: object
+) -> Profile:
     """The profile of a loop, with its folders made as the supervisor will make them.
 
-    Without `sealing` it has no Landlock and no filters, so that a cell can try what namespaces and privileges stop.
+    Without `sealing` it has no Landlock and no filters, so that a cell can try what namespaces and privileges stop;
+    without `watched` its filters report to nobody.
     """
     config = make_config(base)
     uid = 0 if ROOTLESS else UID
@@ -76,6 +79,8 @@ def make_profile(base: Path, name: str = "third", *, sealing: bool = False, **ch
         host.chmod(0o700)
     if not sealing:
         profile = replace(profile, layers=tuple(name for name in profile.layers if name not in SEALING_LAYERS))
+    elif not watched:
+        profile = replace(profile, layers=tuple(name for name in profile.layers if name != "seccomp_reports"))
     return replace(profile, **changes)  # type: ignore[arg-type]
 
 

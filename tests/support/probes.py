@@ -14,6 +14,7 @@ import os
 import secrets
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -93,6 +94,32 @@ def _listen_tcp() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
+
+
+def _connect_udp() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(("127.0.0.1", 53))
+
+
+def _bind_inet() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+
+
+def _sendto(flags: int) -> None:
+    kind = socket.SOCK_STREAM if flags else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_INET, kind) as client:
+        client.sendto(b"x" * 20, flags, ("127.0.0.1", 9))
+
+
+def _sendmsg() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendmsg([b"x"], [], 0, ("127.0.0.1", 9))
+
+
+def _netlink_change() -> None:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as client:
+        client.sendto(struct.pack("=IHHII", 24, 21, 5, 1, 0) + bytes(8), (0, 0))  # RTM_DELADDR
 
 
 def _bind_unix() -> None:
@@ -211,6 +238,13 @@ PROBES: dict[str, Callable[[Kept], str]] = {
     "socket_alg": lambda kept: call("socket", 38, socket.SOCK_SEQPACKET, 0),
     "listen_tcp": lambda kept: attempt(_listen_tcp),
     "bind_unix": lambda kept: attempt(_bind_unix),
+    "connect_inet": lambda kept: attempt(_connect, socket.AF_INET, ("127.0.0.1", 9)),
+    "connect_udp": lambda kept: attempt(_connect_udp),
+    "bind_inet": lambda kept: attempt(_bind_inet),
+    "sendto_inet": lambda kept: attempt(_sendto, 0),
+    "sendmsg_inet": lambda kept: attempt(_sendmsg),
+    "fastopen": lambda kept: attempt(_sendto, 0x20000000),
+    "netlink_change": lambda kept: attempt(_netlink_change),
     "connect_abstract": lambda kept: attempt(_connect, socket.AF_UNIX, ABSTRACT),
     "connect_decoy": lambda kept: attempt(_connect, socket.AF_UNIX, "/run/decoy.sock"),
     "larger_buffer": lambda kept: call("setsockopt", kept.pair[0].fileno(), 1, 7, _ADDRESS, 4),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import errno
 import json
@@ -13,10 +14,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from support import probes
 from support.cells import Facts, attempt, make_profile
+from support.echo import echo_servers
+from support.watching import Watched
+from tlsrt.config.egress import parse_egress
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox import landlock, seccomp
 from tlsrt.sandbox.attest import attest, own_namespaces
@@ -53,8 +58,8 @@ def in_child(body: Callable[[], Facts], **options: bool) -> Facts:
     return {**(json.loads(text) if text else {}), "end": end}
 
 
-def _probe_from(profile: Profile, names: list[str], writer: int) -> int:
-    confinement = enter_world(profile, {writer})
+def _probe_from(profile: Profile, names: list[str], writer: int, reports: int) -> int:
+    confinement = enter_world(profile, {writer}, reports=reports)
     kept = probes.Kept()
     confinement.drop()
     confinement.assert_one_task()
@@ -70,21 +75,16 @@ def probe_profile(profile: Profile) -> dict[str, str]:
     left = probes.names()
     found: dict[str, str] = {}
     while left:
-        reader, writer = os.pipe()
-        child = spawn(lambda names=left, writer=writer: _probe_from(profile, names, writer))  # type: ignore[misc]
-        os.close(writer)
-        with os.fdopen(reader, encoding="ascii") as stream:
-            lines = stream.read().split("\n")
-        select.select([child.pidfd], [], [])
-        end = str(reap(child))
-        os.close(child.pidfd)
+        watched = Watched(profile, partial(_probe_from, profile, left))
+        end = "killed" if watched.was_killed else watched.end
+        lines = watched.text.decode("ascii").split("\n")
         for line in lines[:-1]:
             name, _, outcome = line.partition(" ")
             found[name] = outcome
         if lines[-1]:
             found[lines[-1].strip()] = end
         elif end != "exit 0":
-            return {**found, "failed": end}
+            return {**found, "failed": f"{end} {watched.violations}"}
         left = [name for name in left if name not in found]
     return found
 
@@ -94,7 +94,7 @@ def all_probes(base: Path) -> Facts:
     with socket.socket(socket.AF_UNIX) as decoy:
         decoy.bind(probes.ABSTRACT)
         decoy.listen()
-        return {name: probe_profile(make_profile(base, name, sealing=True)) for name in PROCESSES}
+        return {name: probe_profile(make_profile(base, name, sealing=True, watched=True)) for name in PROCESSES}
 
 
 def _outer(call: str, answer: int, *, argument: int | None = None) -> None:
@@ -320,7 +320,7 @@ def _costs(profile: Profile) -> Facts:
 
     _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     rules = [landlock_rules(profile, (), sealed=sealed) for sealed in (False, True)]
-    filters = filters_for(profile.policy, pid=os.getpid())
+    filters = filters_for(profile.policy, watched=False, pid=os.getpid())
     began = time.perf_counter()
     landlock.apply_rules(rules[0])
     first = time.perf_counter()
@@ -337,7 +337,83 @@ def _costs(profile: Profile) -> Facts:
     }
 
 
+def _brokered(profile: Profile, ports: dict[str, int], writer: int, reports: int) -> int:
+    confinement = enter_world(profile, {writer}, reports=reports)
+    confinement.drop()
+    import psutil
+
+    loop = asyncio.new_event_loop()
+    confinement.assert_one_task()
+    confinement.seal()
+
+    def tcp(port: int, *, host: str = "127.0.0.1", blocking: bool = True) -> None:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as client:
+            client.setblocking(blocking)
+            code = client.connect_ex((host, port))
+            if code == errno.EINPROGRESS:
+                select.select([], [client], [], 5)
+                code = client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                raise OSError(code, "connect")
+            client.setblocking(True)
+            client.sendall(b"ping")
+            if client.recv(4) != b"ping":
+                raise OSError(errno.EPROTO, "echo")
+
+    def udp(port: int) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.connect(("127.0.0.1", port))
+            client.send(b"ping")
+            client.settimeout(5)
+            if client.recv(4) != b"ping":
+                raise OSError(errno.EPROTO, "echo")
+
+    async def streams() -> None:
+        reader, writing = await asyncio.open_connection("127.0.0.1", ports["tcp"])
+        writing.write(b"ping")
+        if await reader.readexactly(4) != b"ping":
+            raise OSError(errno.EPROTO, "echo")
+        writing.close()
+
+    facts = {
+        "blocking": attempt(tcp, ports["tcp"]),
+        "not blocking": attempt(lambda: tcp(ports["tcp"], blocking=False)),
+        "mapped": attempt(lambda: tcp(ports["tcp"], host="::ffff:127.0.0.1")),
+        "closed": attempt(tcp, ports["closed"]),
+        "other port": attempt(tcp, ports["other"]),
+        "other host": attempt(lambda: tcp(ports["tcp"], host="127.0.0.2")),
+        "other family": attempt(lambda: tcp(ports["tcp"], host="::1")),
+        "udp": attempt(udp, ports["udp"]),
+        "udp to a tcp port": attempt(udp, ports["tcp"]),
+        "asyncio": attempt(loop.run_until_complete, streams()),
+        "addresses": attempt(psutil.net_if_addrs),
+        "names": attempt(socket.if_nameindex),
+        "bad pointer": probes.call("connect", socket.socket().fileno(), 8, 16),
+        "bad length": probes.call("connect", socket.socket().fileno(), 4096, 1 << 20),
+        "no socket": probes.call("connect", 0, 4096, 16),
+        "no descriptor": probes.call("connect", 4711, 4096, 16),
+    }
+    with socket.socket() as kept:
+        kept.setblocking(True)
+        attempt(kept.connect, ("127.0.0.1", ports["closed"]))
+        facts["still blocking"] = "yes" if kept.getblocking() and os.get_blocking(kept.fileno()) else "no"
+    os.write(writer, json.dumps(facts).encode())
+    return 0
+
+
+def brokered(base: Path) -> Facts:
+    """A loop with egress rules: what it reaches, with the supervisor's own sentry carrying out its calls."""
+    profile = make_profile(base, "external", sealing=True, watched=True)
+    profile = replace(profile, read=(*profile.read, Path(probes.__file__).parent))
+    with echo_servers() as ports:
+        rules = (f"127.0.0.1:{ports['tcp']}", f"127.0.0.1:{ports['udp']}/udp", f"127.0.0.1:{ports['closed']}")
+        profile = replace(profile, egress=tuple(parse_egress(rule) for rule in rules))
+        watched = Watched(profile, partial(_brokered, profile, ports))
+    said = [violation.sentence for violation in watched.violations]
+    return {**(json.loads(watched.text) if watched.text else {}), "end": watched.end, "violations": said}
+
+
 SCENARIOS: dict[str, Callable[[Path], Facts]] = {
     scenario.__name__: scenario
-    for scenario in (all_probes, hidden_layers, forged_seal, threads, landlocked, nested, costs)
+    for scenario in (all_probes, brokered, hidden_layers, forged_seal, threads, landlocked, nested, costs)
 }

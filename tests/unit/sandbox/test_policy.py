@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,12 +12,12 @@ from hypothesis import strategies as st
 
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox import policy_files
-from tlsrt.sandbox.bpf import ALLOW, ARCHITECTURES, KILL_PROCESS, LOW_32, X32_BIT, digest
-from tlsrt.sandbox.bpf_run import run
+from tlsrt.sandbox.bpf import ALLOW, ARCHITECTURES, KILL_PROCESS, LOW_32, TRACE, USER_NOTIF, X32_BIT, digest
+from tlsrt.sandbox.bpf_run import run, run_all
 from tlsrt.sandbox.constants import CONSTANTS
 from tlsrt.sandbox.numbers import NUMBERS
 from tlsrt.sandbox.parts import parse_part
-from tlsrt.sandbox.policy import ABSENT, REFUSED, Part, Policy, Stage, compose, program_of
+from tlsrt.sandbox.policy import ABSENT, BROKERED, REFUSED, Part, Policy, Stage, compose, program_of
 from tlsrt.sandbox.policy_files import FOLDER, filter_digests, names_for, parts_named, policy_of, program_for, read_part
 
 PROCESSES = [("authority", False), ("primary", False), ("secondary", False), ("third", False), ("forth", False),
@@ -56,8 +57,22 @@ def means(policy: Policy, stage: Stage, call: str, arguments: tuple[int, ...]) -
     for kind, entry in policy.about(call, stage):
         if kind == "allow" and all(holds(text, arguments) for text in entry.when):
             return ALLOW
-        answer = {"kill": KILL_PROCESS, "enosys": ABSENT}.get(kind, answer)
+        answer = {"kill": KILL_PROCESS, "enosys": ABSENT, "broker": BROKERED}.get(kind, answer)
     return answer
+
+
+def unwatched(answer: int) -> int:
+    """What becomes of it when nobody hears of it."""
+    return ALLOW if answer == BROKERED else answer
+
+
+def heard(policy: Policy, stage: Stage, call: str, arguments: tuple[int, ...]) -> int:
+    """What becomes of it in a watched process: one of the filters decides, or the supervisor is asked."""
+    answer = means(policy, stage, call, arguments)
+    if answer in (ALLOW, ABSENT):
+        return answer
+    may_before = means(policy, Stage.IMPORTING, call, arguments) == ALLOW
+    return answer if may_before else USER_NOTIF  # the first filter lets it pass in silence, so the last one is alone
 
 
 def holds(text: str, arguments: tuple[int, ...]) -> bool:
@@ -88,11 +103,37 @@ def test_the_filter_is_the_policy_for_every_number(policy: Policy, machine: str,
                (1, 17, SEAL, 0, 0, 0), (1, 17, SEAL & LOW_32, 0, 0, 0))  # fmt: skip
     for number in range(601):
         for arguments in samples:
-            expected = means(policy, stage, names[number], arguments) if number in names else REFUSED
+            expected = unwatched(means(policy, stage, names[number], arguments)) if number in names else REFUSED
             assert run(program, ARCHITECTURES[machine], number, arguments) == expected, names.get(number, number)
         assert run(program, ARCHITECTURES[machine], X32_BIT | number) == KILL_PROCESS
         for foreign in {0x40000003, *ARCHITECTURES.values()} - {ARCHITECTURES[machine]}:
             assert run(program, foreign, number) == KILL_PROCESS
+
+
+@pytest.mark.parametrize("policy", list(policies()))
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("stage", list(Stage))
+def test_of_a_watched_process_the_supervisor_hears_whatever_is_not_allowed(
+    policy: Policy, machine: str, stage: Stage
+) -> None:
+    first, last = (program_of(policy, one, machine, PID, SEAL, watched=True) for one in Stage)
+    programs = [first] if stage is Stage.IMPORTING else [last, first]
+    names = {number: name for name, number in NUMBERS[machine].items()}
+    samples = ((0,) * 6, (1, 2, 3, 4, 5, 6), (PID, 1, 0, 0x22, 0, 0), (LOW_32,) * 6, ((1 << 64) - 1,) * 6,
+               (1, 17, SEAL, 0, 0, 0), (0x10900,) * 6)  # fmt: skip
+    architecture = ARCHITECTURES[machine]
+    for number in range(601):
+        for arguments in samples:
+            expected = heard(policy, stage, names[number], arguments) if number in names else USER_NOTIF
+            assert run_all(programs, architecture, number, arguments) == expected, names.get(number, number)
+            alone = run(last, architecture, number, arguments)
+            assert alone != USER_NOTIF  # it has no listener, and the kernel would ask the newest of equal answers
+            assert alone == ALLOW or run_all([last], architecture, number, arguments) in (
+                TRACE, ABSENT, REFUSED, KILL_PROCESS,
+            )  # fmt: skip
+        assert run_all(programs, architecture, X32_BIT | number) == KILL_PROCESS
+        for foreign in {0x40000003, *ARCHITECTURES.values()} - {architecture}:
+            assert run_all(programs, foreign, number) == KILL_PROCESS
 
 
 def test_only_the_filter_at_the_one_address_can_be_installed() -> None:
@@ -123,17 +164,23 @@ def test_arguments_are_judged_as_written(
     policy = policy_of(process[0], network=process[1])
     program = program_of(policy, stage, "x86_64", PID, SEAL)
     answer = run(program, ARCHITECTURES["x86_64"], NUMBERS["x86_64"][call], arguments)
-    assert answer == means(policy, stage, call, arguments)
+    assert answer == unwatched(means(policy, stage, call, arguments))
+    watching = [program_of(policy, one, "x86_64", PID, SEAL, watched=True) for one in Stage]
+    programs = watching[:1] if stage is Stage.IMPORTING else watching[::-1]
+    answer = run_all(programs, ARCHITECTURES["x86_64"], NUMBERS["x86_64"][call], arguments)
+    assert answer == heard(policy, stage, call, arguments)
 
 
 @settings(max_examples=300)
 @given(st.sampled_from(PROCESSES), st.integers(0, 470), ARGUMENTS)
 def test_the_seal_only_takes_away(process: tuple[str, bool], number: int, arguments: tuple[int, ...]) -> None:
-    first, last = (program_for(policy_of(process[0], network=process[1]), stage, pid=PID) for stage in Stage)
-    architecture = next(one for name, one in ARCHITECTURES.items() if first == program_of(
-        policy_of(process[0], network=process[1]), Stage.IMPORTING, name, PID))  # fmt: skip
-    if run(last, architecture, number, arguments) == ALLOW:
-        assert run(first, architecture, number, arguments) == ALLOW
+    policy = policy_of(process[0], network=process[1])
+    for watched in (False, True):
+        first, last = (program_for(policy, stage, watched=watched, pid=PID) for stage in Stage)
+        architecture = next(one for name, one in ARCHITECTURES.items() if first == program_of(
+            policy, Stage.IMPORTING, name, PID, watched=watched))  # fmt: skip
+        if run(last, architecture, number, arguments) == ALLOW:
+            assert run(first, architecture, number, arguments) == ALLOW
 
 
 @pytest.mark.parametrize("policy", list(policies()))
@@ -151,8 +198,9 @@ def test_what_nobody_may_try_is_killed_and_never_allowed(policy: Policy, machine
 
 
 def sealed(process: str, call: str, *arguments: int, network: bool = False) -> int:
-    program = program_of(policy_of(process, network=network), Stage.SEALED, "x86_64", PID)
-    return run(program, ARCHITECTURES["x86_64"], NUMBERS["x86_64"][call], arguments)
+    policy = policy_of(process, network=network)
+    programs = [program_of(policy, stage, "x86_64", PID, watched=True) for stage in Stage]
+    return run_all(programs[::-1], ARCHITECTURES["x86_64"], NUMBERS["x86_64"][call], arguments)
 
 
 HIGH = 1 << 32
@@ -171,22 +219,34 @@ def test_dangerous_arguments_are_refused_whatever_the_high_half(process: str, hi
         ("clone", (0x10010F00 | high,)), ("fcntl", (3, 8 | high, 1)), ("setsockopt", (3, 1, 26 | high)),
         ("prlimit64", (0, 7, 1 | high)), ("prlimit64", (PID, 7, 0)), ("sched_setscheduler", (0, 1 | high)),
     ):  # fmt: skip
-        assert sealed(process, call, *arguments, network=network) == REFUSED, (call, arguments)
+        assert sealed(process, call, *arguments, network=network) in (REFUSED, USER_NOTIF), (call, arguments)
 
 
 def test_only_a_network_loop_makes_network_sockets_and_threads() -> None:
     thread = 0x3D0F00
     for process in ("authority", "primary", "secondary", "third", "forth", "reports"):
         for family in (2, 10, 16):
-            assert sealed(process, "socket", family, 1, 0) == REFUSED
-        assert sealed(process, "clone", thread) == REFUSED and sealed(process, "bind") == REFUSED
+            assert sealed(process, "socket", family, 1, 0) == USER_NOTIF
+        assert sealed(process, "clone", thread) == REFUSED and sealed(process, "bind") == USER_NOTIF
     for process in ("external", "reports"):
         for arguments in ((2, 1, 6), (10, 2 | 0x80000, 17), (16, 3, 0)):
             assert sealed(process, "socket", *arguments, network=True) == ALLOW
-        assert sealed(process, "socket", 16, 3, 9, network=True) == REFUSED  # NETLINK_AUDIT
-        assert sealed(process, "socket", 2, 3, 6, network=True) == REFUSED  # raw
+        assert sealed(process, "socket", 16, 3, 9, network=True) == USER_NOTIF  # NETLINK_AUDIT
+        assert sealed(process, "socket", 2, 3, 6, network=True) == USER_NOTIF  # raw
         assert sealed(process, "clone", thread, network=True) == ALLOW
-    assert sealed("authority", "socket", 1, 1, 0) == REFUSED
+    assert sealed("authority", "socket", 1, 1, 0) == USER_NOTIF
+
+
+def test_a_network_loop_sends_nowhere_that_the_supervisor_has_not_connected_it_to() -> None:
+    for process in ("external", "reports"):
+        for call in ("connect", "bind"):
+            assert sealed(process, call, network=True) == BROKERED
+        assert sealed(process, "sendto", 3, 4096, 1, 0, 0, 0, network=True) == ALLOW
+        for flags, address in ((0, 4096), (0x20000000, 0), (0x20000000, 4096), (0, HIGH)):
+            assert sealed(process, "sendto", 3, 4096, 1, flags, address, 16, network=True) == BROKERED
+        assert sealed(process, "sendmsg", network=True) == sealed(process, "sendmmsg", network=True) == ABSENT
+    for process in ("third", "reports"):
+        assert sealed(process, "connect") == sealed(process, "sendmsg") == ALLOW
 
 
 def test_only_primary_takes_connections_and_only_the_authority_makes_memory_files() -> None:
@@ -219,13 +279,14 @@ def test_no_reason_is_written_twice_in_one_file() -> None:
 
 
 def test_digests_tell_policies_apart() -> None:
-    found = {name: filter_digests(policy_of(name, network=network)) for name, network in PROCESSES[:6]}
+    found = {name: filter_digests(policy_of(name, network=network), watched=True) for name, network in PROCESSES[:6]}
     assert found["third"] == found["forth"]  # they may do the same; their roots differ
     assert len(set(found.values())) == 5
     assert all(first != last for first, last in found.values())
     third = policy_of("third", network=False)
-    assert digest(program_for(third, Stage.SEALED)) == found["third"][1]
-    assert program_for(third, Stage.SEALED, pid=PID) != program_for(third, Stage.SEALED)
+    sealed_third = partial(program_for, third, Stage.SEALED)
+    assert digest(sealed_third(watched=True)) == found["third"][1] != digest(sealed_third(watched=False))
+    assert sealed_third(watched=True, pid=PID) != sealed_third(watched=True)
 
 
 ENTRY = {"calls": ["read"], "why": "because"}
@@ -269,7 +330,7 @@ def test_what_is_refused_cannot_be_allowed_without_a_condition(refusal: str) -> 
 
 def test_one_call_cannot_be_killed_and_absent() -> None:
     wrong = {"about": "x", "kill": [ENTRY], "enosys": [ENTRY]}
-    with pytest.raises(SandboxError, match="in `kill` and in `enosys`"):
+    with pytest.raises(SandboxError, match="in `enosys` and in `kill`"):
         compose("mine", [parse_part("mine", wrong)])
 
 

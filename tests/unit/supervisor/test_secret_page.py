@@ -9,7 +9,7 @@ import pytest
 from tlsrt.config import keys
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor import secret_page
-from tlsrt.supervisor.secret_page import PAGE_BYTES, SecretPage
+from tlsrt.supervisor.secret_page import PAGE_BYTES, SecretPage, wipe
 
 KEY = bytes(range(32))
 
@@ -75,3 +75,10 @@ def _peek(view: memoryview) -> bytes:
     with open("/proc/self/mem", "rb", buffering=0) as memory:
         memory.seek(address)
         return memory.read(32)
+
+
+def test_a_wiped_secret_is_zeros_and_nothing_else_is() -> None:
+    secret, neighbour = os.urandom(32), os.urandom(32)
+    copy = bytes(bytearray(neighbour))
+    wipe(secret)
+    assert secret == bytes(32) and neighbour == copy

@@ -22,6 +22,7 @@ from tlsrt.supervisor.parts import Common, Parts, Sandbox
 from tlsrt.supervisor.reactor import Reactor
 from tlsrt.supervisor.spawn import Child
 from tlsrt.supervisor.status import Document, View, document, duration, table
+from tlsrt.supervisor.violations import Record
 
 NOTHING = Path("/nonexistent")
 DIGEST = bytes.fromhex("0123456789abcdef" * 4)
@@ -79,6 +80,7 @@ def make_document(**changes: Any) -> Document:
         dict.fromkeys(("authority", "primary", "third"), sandbox),
         {"primary": 20480, "authority": None},
         {"primary": Health.SUSPECT},
+        {"third": Record(2, "execve(1): nobody may call that")},
     )
 
 
@@ -100,12 +102,13 @@ def test_the_document_has_what_is_promised() -> None:
             "layers": ["uid", "no_new_privs"], "waived": {"net_namespace": "no netns here"}, "cgroup": "/tlsrt-1/x",
             "profile": DIGEST.hex(), "limits": {"memory": "rlimit"},
         },
-        "epoch": 5, "last_death": None,
+        "epoch": 5, "last_death": None, "violations": 0, "last_violation": None, "anomaly": 0,
     }  # fmt: skip
     assert third["pid"] is None
     assert third["uptime_s"] is None
     assert third["sessions"] == 4  # the authority's word, not the loop's
     assert third["last_death"] == "signal SIGKILL"
+    assert (third["violations"], third["last_violation"], third["anomaly"]) == (2, "execve(1): nobody may call that", 0)
     assert json.loads(json.dumps(found)) == found
 
 
@@ -122,6 +125,7 @@ def test_the_table_shows_the_same_in_columns() -> None:
     assert [header[-2:], primary[-2:]] == [["PROFILE", "EPOCH"], ["01234567", "5"]]
     assert lines[7:] == [
         "epoch 5 in every loop, under the profiles of the configuration", "limits: memory by rlimits", "",
+        "2 violations of third, anomaly score 0, the last: execve(1): nobody may call that", "",
         "last death of third: signal SIGKILL", "", "warning: a waived layer", "warning: from the authority",
     ]  # fmt: skip
     assert len({line.index("STATE") for line in lines[2:3]} | {line.index("active") for line in lines[4:5]}) == 1

@@ -7,7 +7,10 @@ that its process holds, and puts any bytes on the wires that its process can rea
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import errno
 import gc
+import os
 import socket
 from typing import Any
 
@@ -19,11 +22,15 @@ from tlsrt import Component, handler
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.frame import Kind, nonce, parse_frame_untrusted, parse_header_untrusted
 from tlsrt.loops.process import LoopProcess
+from tlsrt.sandbox.numbers import NUMBERS
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(52, b"\0")  # ZMTP 3.0, RFC 23
 READY = b"\x04\x1c\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
 MORE, LONG = 1, 2  # flags of a message
 READY_MAX = 64  # bytes: what may be left of Primary's own READY
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_machine = os.uname().machine
 
 recorder.install()
 
@@ -79,6 +86,14 @@ class Captured(Component):
         endpoint = self.process.hosts[subject].endpoint
         frame: bytes = endpoint.seal_request(Kind.REQUEST, target, method, body, boottime_ms() + 30_000)[1]
         return frame
+
+    @handler
+    async def call_kernel(self, name: str, arguments: list[int]) -> str:
+        """Make a system call with these registers; returns what came of it."""
+        _libc.syscall.restype = ctypes.c_long
+        registers = [ctypes.c_ulong(value) for value in arguments]
+        result = _libc.syscall(ctypes.c_long(NUMBERS[_machine][name]), *registers)
+        return errno.errorcode[ctypes.get_errno()] if result < 0 else "allowed"
 
     # -- what it sends -----------------------------------------------------------------------------------------
 

@@ -1,0 +1,50 @@
+"""What processes tried and may not: counted, said once in a while, and charged to the anomaly score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tlsrt.supervisor.office import Office
+from tlsrt.supervisor.parts import Common
+from tlsrt.supervisor.sentry import Violation
+
+REFUSED_POINTS, KILLED_POINTS, DIFFERENCE_POINTS = 2, 50, 50
+_SAID_FIRST = 3  # of one process; then only the 10th, 100th, ...
+
+
+@dataclass(slots=True)
+class Record:
+    """What is known of one process, over all its incarnations."""
+
+    count: int = 0
+    last: str | None = None
+
+
+class Violations:
+    """Takes note; who has to die for it is not decided here."""
+
+    def __init__(self, common: Common, office: Office) -> None:
+        self._common = common
+        self._office = office
+        self._records: dict[str, Record] = {}
+
+    def of(self, name: str) -> Record:
+        """Return the record of a process."""
+        return self._records.setdefault(name, Record())
+
+    def note(self, name: str, incarnation: int, violation: Violation) -> None:
+        """Note a call that was not allowed."""
+        record = self.of(name)
+        record.count += 1
+        record.last = violation.sentence
+        if violation.ends or record.count <= _SAID_FIRST or record.count == 10 ** (len(str(record.count)) - 1):
+            word = "killed" if violation.ends else "refused"
+            self._common.console.bad(name, word, f"{violation.sentence} (violation {record.count})")
+        self._office.charge(name, incarnation, KILLED_POINTS if violation.ends else REFUSED_POINTS, violation.call)
+
+    def differs(self, name: str, incarnation: int, difference: str) -> None:
+        """Note a process that is not what its profile says."""
+        record = self.of(name)
+        record.count += 1
+        record.last = f"attestation: {difference}"
+        self._office.charge(name, incarnation, DIFFERENCE_POINTS, "attestation")

@@ -1,0 +1,63 @@
+"""Attacked sentence: what a loop tries and may not reaches the supervisor with pid, call and loop, and has an end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.attack import CONSOLE, STAGE
+from support.running import RunningHost, running
+
+from tlsrt.errors import CallError
+
+AF_INET, SOCK_STREAM = 2, 1
+POINTER = 4096
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest) -> Any:
+    yield from running(request, **STAGE)
+
+
+def try_call(host: RunningHost, name: str, *arguments: int) -> str:
+    client = host.client()
+    try:
+        return str(client.call(CONSOLE, "call_kernel", name, list(arguments), timeout_s=10.0))
+    except CallError as error:
+        return str(error.code)
+    finally:
+        client.close()
+
+
+def test_a_refused_call_is_told_with_its_registers_and_charged(host: RunningHost) -> None:
+    before = host.loop("third")
+    assert try_call(host, "socket", AF_INET, SOCK_STREAM, 0) == "EPERM"
+    host.until(lambda document: host.loop("third")["violations"] > before["violations"], "the violation")
+    after = host.loop("third")
+    assert after["pid"] == before["pid"] and after["restarts"] == before["restarts"]
+    assert after["last_violation"].startswith("socket(2, 1, 0")
+    assert after["anomaly"] >= before["anomaly"] + 1
+    assert "socket(2, 1, 0" in host.wait_for("third +refused")
+
+
+def test_a_call_that_nobody_may_make_ends_the_loop_and_says_which(host: RunningHost) -> None:
+    before = host.loop("third")
+    assert try_call(host, "execve", POINTER, POINTER, POINTER) in ("outcome_unknown", "unavailable")
+    host.until(lambda document: host.loop("third")["restarts"] > before["restarts"], "the next third")
+    host.until(lambda document: host.loop("third")["state"] == "active", "an active third")
+    after = host.loop("third")
+    assert after["last_death"].startswith("violation: execve(0x1000, 0x1000, 0x1000")
+    assert after["anomaly"] >= 50
+    assert host.loop("secondary")["restarts"] == 0
+
+
+def test_whoever_keeps_trying_is_ended_too_and_the_score_becomes_an_anomaly(host: RunningHost) -> None:
+    before = host.loop("third")
+    outcomes: list[str] = []
+    while len(outcomes) < 200 and host.loop("third")["restarts"] == before["restarts"]:
+        outcomes.append(try_call(host, "socket", AF_INET, SOCK_STREAM, 0))
+    assert 20 < len(outcomes) < 200
+    assert set(outcomes[:20]) == {"EPERM"}
+    host.until(lambda document: host.loop("third")["state"] == "active", "an active third")
+    assert "anomaly: score" in host.loop("third")["last_death"] or "more than 64" in host.loop("third")["last_death"]
+    host.wait_for("authority +anomaly third: score")

@@ -1,0 +1,32 @@
+"""What a sealed loop with a network reaches: exactly what its egress rules list, through the supervisor's hands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.stage import Stage
+
+EXPECTED = {
+    "blocking": "allowed", "not blocking": "allowed", "mapped": "allowed", "asyncio": "allowed", "udp": "allowed",
+    "closed": "ECONNREFUSED", "still blocking": "yes", "addresses": "allowed", "names": "allowed",
+    "other port": "EACCES", "other host": "EACCES", "other family": "EACCES", "udp to a tcp port": "EACCES",
+    "bad pointer": "EFAULT", "bad length": "EINVAL", "no socket": "EFAULT", "no descriptor": "EFAULT",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def facts(shared_stage: Stage) -> dict[str, Any]:
+    return shared_stage.run("brokered")
+
+
+@pytest.mark.parametrize("probe", sorted(EXPECTED))
+def test_it_reaches_what_is_listed_and_nothing_else(facts: dict[str, Any], probe: str) -> None:
+    assert facts["end"] == "exit 0" and facts[probe] == EXPECTED[probe]
+
+
+def test_the_supervisor_hears_of_what_was_not_listed(facts: dict[str, Any]) -> None:
+    said = facts["violations"]
+    assert len(said) == 4 and all("no egress rule lists it" in sentence for sentence in said)
+    assert any("127.0.0.2" in sentence for sentence in said) and any("[::1]" in sentence for sentence in said)
+    assert any("/udp" in sentence for sentence in said)
