@@ -36,6 +36,7 @@ from tlsrt.config.schema import ComponentConfig, Config
 from tlsrt.errors import PeerError, SandboxError
 from tlsrt.loops.component import Component
 from tlsrt.loops.host import Host
+from tlsrt.loops.outbound import prepare_outbound
 from tlsrt.loops.trustee import Monitor, Trustee
 from tlsrt.sandbox.enter import Confinement, Report
 
@@ -88,6 +89,8 @@ class LoopProcess:
     def run(self) -> int:
         """Return the exit code of the process."""
         try:
+            if self.confinement.profile.network:
+                prepare_outbound(self.confinement.profile.egress)
             report = self._drop()
             self._life.send("confined", self.confinement.profile.digest(), _digest(report))
             components = self._import_components()
