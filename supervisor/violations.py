@@ -10,6 +10,7 @@ from tlsrt.supervisor.sentry import Violation
 
 REFUSED_POINTS, KILLED_POINTS, DIFFERENCE_POINTS = 2, 50, 50
 _SAID_FIRST = 3  # of one process; then only the 10th, 100th, ...
+_GATHER_S = 0.1  # a process that tries without end must not fill the authority's channel
 
 
 @dataclass(slots=True)
@@ -18,6 +19,8 @@ class Record:
 
     count: int = 0
     last: str | None = None
+    gathered: int = 0  # points that were not charged yet
+    is_gathering: bool = False
 
 
 class Violations:
@@ -40,11 +43,28 @@ class Violations:
         if violation.ends or record.count <= _SAID_FIRST or record.count == 10 ** (len(str(record.count)) - 1):
             word = "killed" if violation.ends else "refused"
             self._common.console.bad(name, word, f"{violation.sentence} (violation {record.count})")
-        self._office.charge(name, incarnation, KILLED_POINTS if violation.ends else REFUSED_POINTS, violation.call)
+        self._charge(name, incarnation, KILLED_POINTS if violation.ends else REFUSED_POINTS, violation.call)
 
     def differs(self, name: str, incarnation: int, difference: str) -> None:
         """Note a process that is not what its profile says."""
         record = self.of(name)
         record.count += 1
         record.last = f"attestation: {difference}"
-        self._office.charge(name, incarnation, DIFFERENCE_POINTS, "attestation")
+        self._charge(name, incarnation, DIFFERENCE_POINTS, "attestation")
+
+    def _charge(self, name: str, incarnation: int, points: int, what: str) -> None:
+        """Charge at once what comes first, and together what comes within a tenth of a second after that."""
+        record = self.of(name)
+        if record.is_gathering:
+            record.gathered += points
+            return
+        record.is_gathering = True
+        self._office.charge(name, incarnation, points, what)
+        self._common.reactor.call_later(_GATHER_S, lambda: self._charge_gathered(name, incarnation, what))
+
+    def _charge_gathered(self, name: str, incarnation: int, what: str) -> None:
+        record = self.of(name)
+        record.is_gathering = False
+        if points := record.gathered:
+            record.gathered = 0
+            self._charge(name, incarnation, points, what)

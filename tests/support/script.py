@@ -23,11 +23,25 @@ COMPONENTS = {
 POLICY = {f"client/admin -> {address}": "*" for address in COMPONENTS}
 
 
+# A script tries more than a supervisor puts up with, and it is to go on; test_violations.py has what becomes of it.
+PATIENT = """
+from tlsrt.supervisor import anomaly, sentry
+sentry.REFUSED_BURST = anomaly.LIMIT = 1e9
+"""
+
+
 def scripted(request: pytest.FixtureRequest, mode: str, **more: Any) -> Iterator[RunningHost]:
     """The body of a fixture: a host whose loops do what a test tells them."""
     extra = {"loops": more.pop("loops", {})}
     yield from running(
-        request, components=COMPONENTS, policy=POLICY, packages=[PACKAGE], mode=mode, extra=extra, **more
+        request,
+        components=COMPONENTS,
+        policy=POLICY,
+        packages=[PACKAGE],
+        mode=mode,
+        extra=extra,
+        prelude=PATIENT,
+        **more,
     )
 
 
