@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DIR ?= var
 
-.PHONY: help start test check lint types contract unit attacks bench bench-peers bench-smoke clean-clone clean
+.PHONY: help start test check lint types contract unit attacks bench bench-peers bench-smoke profile callgrind clean-clone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -56,6 +56,12 @@ bench: bench-peers ## measure us beside our peers, print ratios, write JSON and 
 
 bench-smoke: bench-peers ## the same in under a minute; a peer that is missing fails
 	@$(BIN)/python bench/run.py --smoke --strict
+
+profile: $(VENV)/.bench ## show where the time of a message goes, per stage (ROW=call, CASE="64 B, 64 outstanding")
+	@$(BIN)/python bench/run_profile.py $(if $(ROW),--row $(ROW)) $(if $(CASE),--case "$(CASE)")
+
+callgrind: $(VENV)/.dev ## count the instructions of the gate under valgrind and compare (RENEW=1 writes the figures)
+	@$(BIN)/python bench/run_callgrind.py $(if $(RENEW),--renew)
 
 clean-clone: ## what a stranger does first, on a fresh clone (needs PyPI and port 7443)
 	@tests/clean_clone.sh PYTHON=$(PYTHON)

@@ -83,7 +83,7 @@ class TlsrtDoor:
     """A host and its sessions."""
 
     def __init__(self, host: Host, load: Load) -> None:
-        self._pids = host.pids()
+        self.pids = host.pids()
         self._load = load
         self._identity = identity_of(read_bundle(host.bundle))
         self._sessions: list[Session] = []
@@ -106,9 +106,9 @@ class TlsrtDoor:
         each = int(MOST_PER_S * seconds / count) + 2
         for session in self._sessions[:count]:
             session.prepare(body, each)
-        before = cpu_ns(self._pids.values())
+        before = cpu_ns(self.pids.values())
         found = self._load.order(f"replay {count} {window} {seconds}", patience_s=seconds + ANSWER_S)
-        used = cpu_ns(self._pids.values()) - before
+        used = cpu_ns(self.pids.values()) - before
         if found["other"] or abs(found["length"] - expected) > LENGTH_SLACK:
             raise RuntimeError(f"{found['other']} of {found['count']} answers were something else")
         self._sessions[0].call(body)

@@ -1,4 +1,4 @@
-"""The row `gate`: what one frame costs in our gate, in two bare AEAD calls, and in a naive gate. All in process.
+"""The row `gate`: what one message costs in our gate, in two bare AEAD calls, and in a naive gate. All in process.
 
 The frames are sealed before the clock starts: requests of third/console and replies of secondary/store in turn, so
 that calls open and close as they do in a host.
@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from bench.naive_gate import NaiveGate
 from bench.row import Case, Sample
-from tlsrt.channels.frame import Kind, correlation, join_messages, split_message_untrusted
-from tlsrt.loops.gate import Origin, Verdict
+from tlsrt.channels.frame import correlation
+from tlsrt.loops.gate_state import Origin, Verdict
 
 if TYPE_CHECKING:
     from support.world import World
@@ -29,6 +29,7 @@ TESTS = Path(__file__).resolve().parent.parent / "tests"
 CONSOLE, STORE = "third/console", "secondary/store"
 NOW = 1_000_000  # BOOTTIME of the world, ms
 BATCH_BYTES = 8 << 20
+Work = tuple[bytes, Origin]
 HEADER = bytes(160)  # as long as header and token lengths that are authenticated with a body
 
 
@@ -39,7 +40,7 @@ class Timed(ABC):
 
     @abstractmethod
     def prepare(self, size: int, count: int, joined: int) -> Callable[[], None]:
-        """Return what passes `count` fresh frames of `size` bytes, so many of them joined in one message."""
+        """Return what passes `count` fresh frames of `size` bytes, or messages, so many in one frame."""
 
     def burst(self, case: Case, seconds: float) -> Sample:
         size, joined = case.number("size"), case.number("joined")
@@ -62,30 +63,31 @@ class OurGate(Timed):
         self._world = world
 
     def prepare(self, size: int, count: int, joined: int) -> Callable[[], None]:
+        return self.passing(self.work(size, count, joined))
+
+    def work(self, size: int, count: int, joined: int) -> list[Work]:
+        """Return frames with their origins: requests and the replies to them in turn, so many in each."""
         world = self._world
         body = os.urandom(size)
-        work: list[tuple[list[bytes], str]] = []
+        made: list[Work] = []
         for _ in range(count // 2 // joined):
-            requests, replies = self._exchange(body, joined)
-            work += [(requests, CONSOLE), (replies, STORE)]
-        if joined > 1:
-            return self._joined([(join_messages(frames)[0], world.origin(subject)) for frames, subject in work])
-        return self._single([(frames[0], world.origin(subject)) for frames, subject in work])
+            for frame, subject in zip(self._exchange(body, joined), (CONSOLE, STORE), strict=True):
+                made.append((frame, world.origin(subject)))
+        return made
 
-    def _exchange(self, body: bytes, count: int) -> tuple[list[bytes], list[bytes]]:
-        """Return so many requests, and the reply to each."""
+    def _exchange(self, body: bytes, count: int) -> tuple[bytes, bytes]:
+        """Return a request and its reply; if count is more than one, bundles of so many."""
         world = self._world
-        requests = [world.request(CONSOLE, STORE, "get", body) for _ in range(count)]
-        headers = [world.header(request) for request in requests]
-        replies = [
-            world.endpoints[STORE].seal_reply(
-                Kind.REPLY, header, body, NOW + 10_000, correlation=correlation(header.session, header.seq)
-            )
-            for header in headers
-        ]
-        return requests, replies
+        caller, replier = world.endpoints[CONSOLE], world.endpoints[STORE]
+        numbers = [caller.take_number(), *(caller.take_next_number() for _ in range(count - 1))]
+        taken, bodies = range(numbers[0], numbers[-1] + 1), [body] * count
+        request = caller.seal_requests(taken, STORE, "get", bodies, NOW + 10_000, world.epoch)
+        header = world.header(request)
+        names = [correlation(header.session, number) for number in taken]
+        return request, replier.seal_replies(header, names, bodies, NOW + 10_000)
 
-    def _single(self, work: list[tuple[bytes, Origin]]) -> Callable[[], None]:
+    def passing(self, work: list[Work]) -> Callable[[], None]:
+        """Return what passes these frames."""
         check = self._world.gate.check_untrusted
         refused: list[Verdict] = []
 
@@ -94,24 +96,6 @@ class OurGate(Timed):
                 verdict = check(frame, origin, NOW)
                 if verdict.reason:
                     refused.append(verdict)
-            assert not refused, refused[0].reason
-
-        return run
-
-    def _joined(self, work: list[tuple[bytes, Origin]]) -> Callable[[], None]:
-        """Messages of several frames: split, each checked by itself, joined again for where they go."""
-        check = self._world.gate.check_untrusted
-        refused: list[Verdict] = []
-
-        def run() -> None:
-            for message, origin in work:
-                passed: list[bytes] = []
-                for frame in split_message_untrusted(message):
-                    verdict = check(frame, origin, NOW)
-                    if verdict.reason:
-                        refused.append(verdict)
-                    passed.append(frame)
-                join_messages(passed)
             assert not refused, refused[0].reason
 
         return run

@@ -26,6 +26,7 @@ DEBIAN = ("nginx", "haproxy", "stunnel4", "s6", "runit", "dbus-daemon", "dbus-br
 PROGRAMS = {
     "nginx": "nginx", "haproxy": "haproxy", "stunnel4": "stunnel4", "s6-svscan": "s6", "runsvdir": "runit",
     "dbus-daemon": "dbus-daemon", "dbus-broker": "dbus-broker", "dbus-broker-launch": "dbus-broker",
+    "valgrind": "valgrind",
 }  # fmt: skip
 C_SOURCES = {"tls_floor": ("-lssl", "-lcrypto"), "tls_load": ("-lssl", "-lcrypto", "-lpthread")}  # name -> libraries
 _INSTALLS = re.compile(r"^Inst (\S+) ", re.MULTILINE)
@@ -53,6 +54,7 @@ def environment() -> dict[str, str]:
     return {
         **os.environ,
         "LD_LIBRARY_PATH": ":".join(libraries),
+        **({"VALGRIND_LIB": str(ROOT / "usr/libexec/valgrind")} if (ROOT / "usr/libexec/valgrind").exists() else {}),
         "PATH": ":".join(["/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", *folders]),
     }
 
@@ -126,7 +128,7 @@ def _have(package: str) -> bool:
 
 
 def fetch(packages: Sequence[str] = DEBIAN) -> list[str]:
-    """Get every program that is missing, and compile ours; return a sentence for each that cannot be had."""
+    """Get every program that is missing; return a sentence for each that cannot be had."""
     missing = [package for package in packages if not _have(package)]
     problems: list[str] = []
     if missing and shutil.which("apt-get") is None:
@@ -143,6 +145,12 @@ def fetch(packages: Sequence[str] = DEBIAN) -> list[str]:
             _unpack(package)
         except PeerMissing as error:
             problems.append(f"{package} is left out: {error}")
+    return problems
+
+
+def compile_all() -> list[str]:
+    """Compile the programs of bench/c; return a sentence for each that cannot be had."""
+    problems: list[str] = []
     for name in C_SOURCES:
         try:
             c_program(name)
@@ -153,6 +161,6 @@ def fetch(packages: Sequence[str] = DEBIAN) -> list[str]:
 
 def main() -> int:
     """Get all peers that are programs; print what cannot be had. The bench names it again in its table."""
-    for problem in fetch():
+    for problem in fetch() + compile_all():
         print(f"bench: {problem}")
     return 0

@@ -113,17 +113,17 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         name="gate",
-        about="one frame through Gate.check_untrusted in process (requests and replies in turn)",
+        about="one message through Gate.check_untrusted in process (requests and replies in turn)",
         cases=(
             *(Case(title, {"size": size, "joined": 1}) for title, size in (_SIZES[0], _SIZES[2])),
             Case("64 B, coalesced", {"size": 64, "joined": 16}),
         ),
         contenders=(
-            Contender("tlsrt gate", gates.open_gate, "bodies pass unopened"),
+            Contender("tlsrt gate", gates.open_gate, "bodies pass unopened; coalesced: bundles of 16"),
             Contender("two AEAD calls", gates.open_bare, "AES-256-GCM: open the body, seal it again; nothing else"),
             Contender("naive gate", gates.open_naive, "verifies Ed25519 and opens and seals every time"),
         ),
-        metrics=(Metric("ns", "ns/frame"), Metric("cpu_ns", "CPU ns/frame")),
+        metrics=(Metric("ns", "ns each"), Metric("cpu_ns", "CPU ns each")),
         burst_s=0.1,
         smoke_burst_s=0.03,
         goals=tuple(

@@ -112,7 +112,7 @@ class TlsSubject:
 
     def __init__(self, plain: Load, mutual: Load | None, pids: Collection[int]) -> None:
         self._clients = {"plain": plain, "mutual": mutual}
-        self._pids = pids
+        self.pids = pids
 
     def burst(self, case: Case, seconds: float) -> Sample:
         if "parallel" in case.options:
@@ -121,9 +121,9 @@ class TlsSubject:
         assert client is not None
         connections = case.number("connections")
         client.open(connections)
-        before = cpu_ns(self._pids)
+        before = cpu_ns(self.pids)
         found = client.order(f"requests {connections} {case.number('size')} {seconds}", patience_s=seconds + ANSWER_S)
-        used = cpu_ns(self._pids) - before
+        used = cpu_ns(self.pids) - before
         return {
             "rate": found["count"] / found["seconds"],
             "p50_us": found["p50_us"],
@@ -134,9 +134,9 @@ class TlsSubject:
     def _handshakes(self, case: Case, seconds: float) -> Sample:
         client = self._clients[case.word("how")]
         assert client is not None
-        before = cpu_ns(self._pids)
+        before = cpu_ns(self.pids)
         found = client.order(f"handshakes {case.number('parallel')} {seconds}", patience_s=seconds + ANSWER_S)
-        used = cpu_ns(self._pids) - before
+        used = cpu_ns(self.pids) - before
         if not found["count"] or found["failed"] or found["group"] != GROUP:
             raise RuntimeError(f"{found['count']} handshakes, {found['failed']} failed, group {found['group']}")
         return {"rate": found["count"] / found["seconds"], "cpu_us": used / 1000 / found["count"]}
