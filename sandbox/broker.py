@@ -8,7 +8,8 @@ blocking, and answered when the socket says how it went: the supervisor never wa
 
     connect   an address that an egress rule of the profile lists; or the process's own channel to Primary
     bind      a netlink socket without groups; nothing of the network, since that would be a second door
-    sendto    dump requests for links, addresses and routes to the kernel, as getifaddrs(3) and getaddrinfo(3) make them
+    sendto    dump requests for links, addresses and routes, to the kernel, as getifaddrs(3) and getaddrinfo(3) make
+              them (what is said over netlink without an address goes there too, and changes need a capability)
 
 The reader of another process needs CAP_SYS_PTRACE over it, which the supervisor has (root, or of its user namespace).
 """
@@ -77,7 +78,7 @@ class Broker:
         try:
             address = self._read(call, 4 if call.call == "sendto" else 1)
             message = self._read_message(call) if call.call == "sendto" else b""
-            duplicate = socket.socket(fileno=take_descriptor(self.pidfd, call.arguments[0] & 0xFFFFFFFF))
+            duplicate = self._duplicate(call.arguments[0] & 0xFFFFFFFF)
         except OSError as error:
             return Answer(error=error.errno or errno.EPERM)
         with duplicate:
@@ -91,6 +92,15 @@ class Broker:
                 return _ask_netlink(duplicate, address, message, call.arguments[3])
             except OSError as error:
                 return Answer(error=error.errno or errno.EPERM)
+
+    def _duplicate(self, number: int) -> socket.socket:
+        """Return the same open socket; raise OSError for what is none, and keep nothing of it."""
+        descriptor = take_descriptor(self.pidfd, number)
+        try:
+            return socket.socket(fileno=descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
 
     def _read(self, call: Notification, at: int) -> bytes:
         length = call.arguments[at + 1] & 0xFFFFFFFF

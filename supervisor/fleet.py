@@ -139,7 +139,8 @@ class Fleet:
     def _violated(self, member: Member, incarnation: int, violation: Violation) -> None:
         if member.incarnation != incarnation:
             return
-        self.violations.note(member.name, incarnation, violation)
+        pid = member.child.host_pid if member.child is not None else 0
+        self.violations.note(member.name, incarnation, pid, violation)
         if violation.ends:
             self.condemn(member, Event.VIOLATED, f"violation: {violation.sentence}")
 

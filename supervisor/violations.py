@@ -35,14 +35,14 @@ class Violations:
         """Return the record of a process."""
         return self._records.setdefault(name, Record())
 
-    def note(self, name: str, incarnation: int, violation: Violation) -> None:
-        """Note a call that was not allowed."""
+    def note(self, name: str, incarnation: int, pid: int, violation: Violation) -> None:
+        """Note a call that a process (`pid` as the host sees it) was not allowed to make."""
         record = self.of(name)
         record.count += 1
         record.last = violation.sentence
         if violation.ends or record.count <= _SAID_FIRST or record.count == 10 ** (len(str(record.count)) - 1):
             word = "killed" if violation.ends else "refused"
-            self._common.console.bad(name, word, f"{violation.sentence} (violation {record.count})")
+            self._common.console.bad(name, word, f"{violation.sentence} (pid {pid}, violation {record.count})")
         self._charge(name, incarnation, KILLED_POINTS if violation.ends else REFUSED_POINTS, violation.call)
 
     def differs(self, name: str, incarnation: int, difference: str) -> None:

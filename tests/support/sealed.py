@@ -390,8 +390,8 @@ def _brokered(profile: Profile, ports: dict[str, int], writer: int, reports: int
         "names": attempt(socket.if_nameindex),
         "bad pointer": probes.call("connect", socket.socket().fileno(), 8, 16),
         "bad length": probes.call("connect", socket.socket().fileno(), 4096, 1 << 20),
-        "no socket": probes.call("connect", 0, 4096, 16),
-        "no descriptor": probes.call("connect", 4711, 4096, 16),
+        "no socket": probes.call("connect", 0, probes._ADDRESS, 16),
+        "no descriptor": probes.call("connect", 4711, probes._ADDRESS, 16),
     }
     with socket.socket() as kept:
         kept.setblocking(True)
@@ -408,9 +408,16 @@ def brokered(base: Path) -> Facts:
     with echo_servers() as ports:
         rules = (f"127.0.0.1:{ports['tcp']}", f"127.0.0.1:{ports['udp']}/udp", f"127.0.0.1:{ports['closed']}")
         profile = replace(profile, egress=tuple(parse_egress(rule) for rule in rules))
+        before = len(os.listdir("/proc/self/fd"))
         watched = Watched(profile, partial(_brokered, profile, ports))
+        leaked = len(os.listdir("/proc/self/fd")) - before
     said = [violation.sentence for violation in watched.violations]
-    return {**(json.loads(watched.text) if watched.text else {}), "end": watched.end, "violations": said}
+    return {
+        **(json.loads(watched.text) if watched.text else {}),
+        "end": watched.end,
+        "violations": said,
+        "leaked": leaked,
+    }
 
 
 SCENARIOS: dict[str, Callable[[Path], Facts]] = {

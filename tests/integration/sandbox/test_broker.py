@@ -11,7 +11,7 @@ EXPECTED = {
     "blocking": "allowed", "not blocking": "allowed", "mapped": "allowed", "asyncio": "allowed", "udp": "allowed",
     "closed": "ECONNREFUSED", "still blocking": "yes", "addresses": "allowed", "names": "allowed",
     "other port": "EACCES", "other host": "EACCES", "other family": "EACCES", "udp to a tcp port": "EACCES",
-    "bad pointer": "EFAULT", "bad length": "EINVAL", "no socket": "EFAULT", "no descriptor": "EFAULT",
+    "bad pointer": "EFAULT", "bad length": "EINVAL", "no socket": "ENOTSOCK", "no descriptor": "EBADF",
 }  # fmt: skip
 
 
@@ -30,3 +30,7 @@ def test_the_supervisor_hears_of_what_was_not_listed(facts: dict[str, Any]) -> N
     assert len(said) == 4 and all("no egress rule lists it" in sentence for sentence in said)
     assert any("127.0.0.2" in sentence for sentence in said) and any("[::1]" in sentence for sentence in said)
     assert any("/udp" in sentence for sentence in said)
+
+
+def test_the_supervisor_keeps_no_descriptor_of_what_it_looked_at(facts: dict[str, Any]) -> None:
+    assert facts["leaked"] == 0
