@@ -19,7 +19,7 @@ _FILES = {
 _CALLS = {
     "allow": "allowed",
     "import": "allowed until the seal",
-    "broker": "carried out by the supervisor, if the egress rules let it",
+    "broker": "carried out by the supervisor after a look",
     "enosys": "answered as absent (ENOSYS)",
     "kill": "killed",
 }
@@ -134,7 +134,7 @@ def findings_text(process: str, what: str, findings: Sequence[Finding]) -> str:
     for finding in findings:
         layer = f", layer {finding.layer}" if finding.layer and not finding.is_allowed else ""
         when = f", when {finding.when}" if finding.when else ""
-        how = {"asked": "if the supervisor finds an egress rule for it"}.get(finding.how, finding.how)
+        how = {"asked": "carried out by the supervisor after a look"}.get(finding.how, finding.how)
         lines += _wrapped(f"{finding.stage}: {finding.action}: {how}{layer}{when}", "  ", 4)
         lines += _wrapped(f"{finding.part}: {finding.why}" if finding.part else finding.why, "      ", 6)
     return "\n".join(lines)

@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 
 from tlsrt.config.defaults import COMPONENTS
-from tlsrt.config.schema import DEFAULT_LOOPS, Config, DoorConfig, KeySource, LoopConfig
+from tlsrt.config.schema import DEFAULT_LOOPS, Config, DoorConfig, EgressConfig, KeySource, LoopConfig
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.enter import Confinement, enter_world
 from tlsrt.sandbox.profile import (
@@ -48,25 +48,35 @@ def attempt(action: Callable[..., object], *arguments: object) -> str:
     return "allowed"
 
 
-def make_config(base: Path) -> Config:
+def make_config(base: Path, egress: tuple[EgressConfig, ...] = ()) -> Config:
+    """A configuration in which the loops with a network have these egress rules."""
+    named = tuple(
+        LoopConfig(name, network=name in NETWORK_LOOPS, egress=egress if name in NETWORK_LOOPS else ())
+        for name in LOOPS
+    )
     return Config(
         path=base / "tlsrt.yaml", install_id=bytes(16), master_key=KeySource("file", base / "keys" / "master.key"),
         boot_token=base / "keys" / "boot.token", measure="strict", state_dir=base / "state", run_dir=base / "run",
         log_dir=base / "log", door=DoorConfig("127.0.0.1", 0, base / "c", base / "k", base / "ca"),
-        loops=tuple(LoopConfig(name, network=name in NETWORK_LOOPS) for name in LOOPS), components=COMPONENTS,
-        policy=(), clients=(),
+        loops=named, components=COMPONENTS, policy=(), clients=(),
     )  # fmt: skip
 
 
 def make_profile(
-    base: Path, name: str = "third", *, sealing: bool = False, watched: bool = False, **changes: object
+    base: Path,
+    name: str = "third",
+    *,
+    sealing: bool = False,
+    watched: bool = False,
+    egress: tuple[EgressConfig, ...] = (),
+    **changes: object,
 ) -> Profile:
     """The profile of a loop, with its folders made as the supervisor will make them.
 
     Without `sealing` it has no Landlock and no filters, so that a cell can try what namespaces and privileges stop;
     without `watched` its filters report to nobody.
     """
-    config = make_config(base)
+    config = make_config(base, egress)
     uid = 0 if ROOTLESS else UID
     code = code_paths([Path(__file__).parent, base / "home" / "package"])
     if name == "authority":

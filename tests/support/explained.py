@@ -9,17 +9,21 @@ import ctypes
 import errno
 import json
 import os
-import select
+import socket
+from functools import partial
 from pathlib import Path
 
 from support.cells import Facts, make_config, make_profile
+from support.echo import echo_servers
 from support.probes import call
+from support.watching import Watched
+from tlsrt.config.egress import parse_egress
+from tlsrt.config.schema import EgressConfig
 from tlsrt.sandbox.effective import Effective, effective
 from tlsrt.sandbox.enter import enter_world
 from tlsrt.sandbox.explain import Finding, explain
 from tlsrt.sandbox.numbers import NUMBERS
 from tlsrt.sandbox.profile import Profile, code_paths
-from tlsrt.supervisor.spawn import reap, spawn
 
 PROCESSES = ("authority", "primary", "secondary", "third", "forth", "external", "reports", "proxy")
 _text = ctypes.create_string_buffer(b"x")
@@ -77,8 +81,25 @@ def _opened(path: str, *, write: bool) -> str:
     return "allowed"
 
 
-def _meet(paths: list[str], calls: tuple[tuple[str | int, ...], ...]) -> dict[str, list[str]]:
+def hosts_of(ports: dict[str, int]) -> list[str]:
+    """Return hosts that an egress rule lists and hosts that none does; all of them are there."""
+    found = [f"127.0.0.1:{ports[name]}" for name in ("tcp", "other")]
+    return [*found, f"127.0.0.1:{ports['udp']}/udp", f"127.0.0.1:{ports['tcp']}/udp", f"127.0.0.2:{ports['tcp']}"]
+
+
+def _reached(host: str) -> str:
+    address, _, port = host.removesuffix("/udp").rpartition(":")
+    try:
+        with socket.socket(type=socket.SOCK_DGRAM if host.endswith("/udp") else socket.SOCK_STREAM) as client:
+            client.connect((address, int(port)))
+    except OSError as error:
+        return errno.errorcode[error.errno or 0]
+    return "allowed"
+
+
+def _meet(paths: list[str], calls: tuple[tuple[str | int, ...], ...], hosts: list[str]) -> dict[str, list[str]]:
     found = {path: [_opened(path, write=write) for write in (False, True)] for path in paths}
+    found |= {f"host {host}": [_reached(host)] for host in hosts}
     return found | {_name(one): [call(*one)] for one in calls}  # type: ignore[arg-type]
 
 
@@ -86,34 +107,31 @@ def _name(one: tuple[str | int, ...]) -> str:
     return " ".join(str(word) for word in one)
 
 
-def _live(profile: Profile, paths: list[str], last: tuple[str | int, ...] | None, writer: int) -> int:
+def _live(
+    profile: Profile, paths: list[str], hosts: list[str], last: tuple[str | int, ...] | None, writer: int, reports: int
+) -> int:
     """In the child: meet everything in both stages, or only one call that ends it."""
-    confinement = enter_world(profile, {writer})
+    confinement = enter_world(profile, {writer}, reports=reports)
     confinement.drop()
     if last is None and profile.write:
         with open(os.path.join(confinement.path("/state"), "there"), "w", encoding="ascii") as file:
             file.write("x")
     calls = tuple(one for one in CALLS if one[0] in NUMBERS[os.uname().machine])
-    before = _meet(paths, calls) if last is None else {}
+    before = _meet(paths, calls, hosts) if last is None else {}
     confinement.assert_one_task()
     confinement.seal()
     if last is not None:
         call(*last)  # type: ignore[arg-type]
-    after = _meet(paths, calls)
+    after = _meet(paths, calls, hosts)
     os.write(writer, json.dumps([before, after]).encode())
     return 0
 
 
-def _run(profile: Profile, paths: list[str], last: tuple[str | int, ...] | None = None) -> tuple[str, str]:
-    reader, writer = os.pipe()
-    child = spawn(lambda: _live(profile, paths, last, writer))
-    os.close(writer)
-    with os.fdopen(reader) as stream:
-        text = stream.read()
-    select.select([child.pidfd], [], [])
-    end = str(reap(child))
-    os.close(child.pidfd)
-    return text, end
+def _run(
+    profile: Profile, paths: list[str], hosts: list[str], last: tuple[str | int, ...] | None = None
+) -> tuple[str, str]:
+    watched = Watched(profile, partial(_live, profile, paths, hosts, last))
+    return watched.text.decode("ascii"), "killed" if watched.was_killed else watched.end
 
 
 def _said(one: Effective, what: list[str]) -> list[list[object]]:
@@ -127,21 +145,23 @@ def _how(finding: Finding) -> str:
 
 def explained(base: Path) -> Facts:
     """For every process: what explain says and what really happens, before the seal and after it."""
-    found: Facts = {}
-    paths = paths_of(base)
-    calls = [one for one in CALLS if one[0] in NUMBERS[os.uname().machine]]
-    for name in PROCESSES:
-        profile = make_profile(base, name, sealing=True)
-        code = code_paths([Path(__file__).parent, base / "home" / "package"])
-        one = effective(make_config(base), profile, code)
-        text, end = _run(profile, paths)
-        said = {path: _said(one, [path]) for path in paths}
-        said |= {_name(words): _said(one, [str(word) for word in words]) for words in calls}
-        killed = {
-            _name(last): [_said(one, [str(word) for word in last]), _run(profile, [], last)[1]] for last in KILLED
-        }
-        found[name] = {"met": json.loads(text or "[]"), "end": end, "said": said, "killed": killed}
-    return found
+    with echo_servers() as ports:
+        rules = tuple(parse_egress(text) for text in (f"127.0.0.1:{ports['tcp']}", f"127.0.0.1:{ports['udp']}/udp"))
+        egress = (EgressConfig(rules, "an echo"),)
+        return {name: _explained(base, name, egress, hosts_of(ports)) for name in PROCESSES}
+
+
+def _explained(base: Path, name: str, egress: tuple[EgressConfig, ...], hosts: list[str]) -> Facts:
+    paths, calls = paths_of(base), [one for one in CALLS if one[0] in NUMBERS[os.uname().machine]]
+    profile = make_profile(base, name, sealing=True, watched=True, egress=egress)
+    code = code_paths([Path(__file__).parent, base / "home" / "package"])
+    one = effective(make_config(base, egress), profile, code)
+    text, end = _run(profile, paths, hosts)
+    said = {path: _said(one, [path]) for path in paths}
+    said |= {f"host {host}": _said(one, [host]) for host in hosts}
+    said |= {_name(words): _said(one, [str(word) for word in words]) for words in calls}
+    killed = {_name(last): [_said(one, [*map(str, last)]), _run(profile, [], [], last)[1]] for last in KILLED}
+    return {"met": json.loads(text or "[]"), "end": end, "said": said, "killed": killed}
 
 
 SCENARIOS = {"explained": explained}

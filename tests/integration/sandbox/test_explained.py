@@ -43,11 +43,26 @@ def test_calls_are_as_they_are_explained(facts: dict[str, Any], process: str) ->
     wrong = []
     for stage, met in zip(STAGES, found["met"], strict=True):
         for question, outcomes in met.items():
-            if question.startswith("/"):
+            if question.startswith(("/", "host ")):
                 continue
             said = said_of(found["said"][question], stage, question.split()[0])
             if outcomes[0] != said and not (said == "allowed" and outcomes[0] not in ("EPERM", "ENOSYS")):
                 wrong.append(f"{stage}: {question}: {said} is said, {outcomes[0]} is met")
     assert wrong == []
     for question, (answers, end) in found["killed"].items():
-        assert said_of(answers, "after the seal", question.split()[0]) == "killed" and end == "SIGSYS", question
+        assert said_of(answers, "after the seal", question.split()[0]) == "killed" == end, question
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_hosts_are_as_they_are_explained(facts: dict[str, Any], process: str) -> None:
+    found = facts[process]
+    wrong, reached = [], set()
+    for stage, met in zip(STAGES, found["met"], strict=True):
+        for question, outcomes in met.items():
+            if question.startswith("host "):
+                ((_, _, said),) = [answer for answer in found["said"][question] if answer[0] in (stage, "always")]
+                if (outcomes[0] == "allowed") != (said == "allowed"):
+                    wrong.append(f"{stage}: {question}: {said} is said, {outcomes[0]} is met")
+                reached |= {question} if said == "allowed" else set()
+    assert wrong == []
+    assert len(reached) == (2 if process in ("external", "proxy") else 0)

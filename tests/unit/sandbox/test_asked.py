@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlsrt.config.defaults import COMPONENTS
@@ -204,6 +204,7 @@ FORBIDDEN = {  # what must never be had, whatever is asked: call -> some argumen
 BASE = parts_named(("declared",))
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(FORBIDDEN)), CONDITIONS)
 def test_no_entry_that_is_let_through_allows_what_nobody_may(call: str, when: list[str]) -> None:
     entry = entry_of((call,), tuple(when))
@@ -216,6 +217,7 @@ def test_no_entry_that_is_let_through_allows_what_nobody_may(call: str, when: li
         assert run(program, ARCHITECTURES["x86_64"], NUMBERS["x86_64"][call], arguments) != ALLOW
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.sampled_from(sorted(CALLS)), CONDITIONS, st.tuples(*[st.integers(0, LOW_32)] * 6))
 def test_what_the_base_refuses_stays_refused_unless_it_is_asked_for(
     call: str, when: list[str], arguments: tuple[int, ...]
