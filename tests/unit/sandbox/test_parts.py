@@ -136,7 +136,7 @@ def test_every_limit_is_one_of_this_system_and_every_setting_is_used() -> None:
 def test_a_component_that_is_not_there_has_no_part() -> None:
     assert part_of_component("third/io") == "components/third_io"
     names = names_for("primary", network=False, components=["primary/kernel"])
-    assert names == ("primary", "components/primary_kernel")
+    assert names == ("primary", "offline", "components/primary_kernel")
     assert names_for("mine", network=True, components=[]) == ("declared", "network")
     assert names_for("authority", network=False) == ("authority",)
 
