@@ -7,7 +7,7 @@ a bundle: an array of requests or of values.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgpack
@@ -57,8 +57,9 @@ def decode_bundle_untrusted(body: bytes, count: int) -> list[Any]:
     return values
 
 
-def encode_request(args: list[object], kwargs: dict[str, object], idempotency_key: str | None) -> bytes:
-    return encode_value([args, kwargs, idempotency_key])
+def encode_request(args: Sequence[object], kwargs: Mapping[str, object], idempotency_key: str | None) -> bytes:
+    plain = args if type(args) in (list, tuple) else list(args)
+    return encode_value((plain, kwargs if type(kwargs) is dict else dict(kwargs), idempotency_key))
 
 
 def decode_request_untrusted(body: bytes) -> tuple[list[Any], dict[str, Any], str | None]:
@@ -68,12 +69,12 @@ def decode_request_untrusted(body: bytes) -> tuple[list[Any], dict[str, Any], st
 
 def request_untrusted(value: Any) -> tuple[list[Any], dict[str, Any], str | None]:
     """Return (args, kwargs, idempotency key) of a decoded request; raise PeerError."""
-    if not (isinstance(value, list) and len(value) == 3):
+    if type(value) is not list or len(value) != 3:
         raise PeerError("bad_body")
     args, kwargs, key = value
-    if not isinstance(args, list) or not isinstance(kwargs, dict) or not all(type(name) is str for name in kwargs):
+    if type(args) is not list or type(kwargs) is not dict or (kwargs and not all(type(name) is str for name in kwargs)):
         raise PeerError("bad_body")
-    if not (key is None or (type(key) is str and 0 < len(key) <= 128)):
+    if key is not None and not (type(key) is str and 0 < len(key) <= 128):
         raise PeerError("bad_body")
     return args, kwargs, key
 

@@ -155,42 +155,43 @@ class Caller:
         With an idempotency key the recipient runs it once however often it arrives, so it is repeated here after a
         lost answer, until the deadline.
         """
-        body = encode_request(list(args), dict(kwargs or {}), idempotency_key)
+        body = encode_request(args, kwargs or {}, idempotency_key)
         deadline = self._deadline(timeout_s)
         while True:
-            await self._wait_until_up(deadline)
+            if not self._up.is_set():
+                await self._wait_until_up(deadline)
+            seq = 0
             try:
-                return await self._once(target, method, body, deadline)
+                seq, frame, future = self._begin(target, method, body, deadline)
+                if frame:
+                    self._send(frame)
+                    if len(self._calls) == 1 and self._outbox is not None:
+                        self._outbox.write_now()
+                return await future
+            except asyncio.CancelledError:
+                if seq:
+                    self._cancel(target, method, seq)
+                raise
             except (Unavailable, OutcomeUnknown, Stale, Rejected) as error:
                 did_not_run = isinstance(error, Unavailable) and not error.from_gate
                 if not (did_not_run or idempotency_key) or self._clock() + 5 >= deadline:
                     raise
+            finally:
+                self._calls.pop(seq, None)
             await asyncio.sleep(0.005)  # a restarted peer serves again after about this long
 
-    async def _once(self, target: str, method: str, body: bytes, deadline: int) -> Any:
-        """Make one call. The only open one leaves at once; more of a turn leave together, through the outbox."""
+    def _begin(self, target: str, method: str, body: bytes, deadline: int) -> tuple[int, bytes, asyncio.Future[Any]]:
+        """Open a call. The only one has its frame at once; more of a turn leave together, through the outbox."""
         outbox = self._outbox
-        calls = self._calls
-        alone = not calls
-        if outbox is None or alone or len(body) > BATCH_FRAME_MAX:
+        if outbox is None or not self._calls or len(body) > BATCH_FRAME_MAX:
             seq, frame = self.endpoint.seal_request(Kind.REQUEST, target, method, body, deadline)
         else:
             seq, frame = outbox.request(target, method, body, deadline), b""
-        call = calls[seq] = _Open(target, frame, deadline)
+        call = self._calls[seq] = _Open(target, frame, deadline)
         future = call.future = asyncio.get_running_loop().create_future()
         if not self._alarm_at or deadline < self._alarm_at:
             self._set_alarm(deadline)
-        try:
-            if frame:
-                self._send(frame)
-                if alone and outbox is not None:
-                    outbox.write_now()
-            return await future
-        except asyncio.CancelledError:
-            self._cancel(target, method, seq)
-            raise
-        finally:
-            del calls[seq]
+        return seq, frame, future
 
     def _sealed(self, numbers: range, frame: bytes) -> None:
         for seq in numbers:
@@ -227,7 +228,7 @@ class Caller:
         timeout_s: float = 30.0,
     ) -> AsyncIterator[Any]:  # fmt: skip
         """Call a streaming method; iterate its items. `timeout_s` bounds the sending of the request only."""
-        return self._stream(target, method, encode_request(list(args), dict(kwargs or {}), None), timeout_s)
+        return self._stream(target, method, encode_request(args, kwargs or {}, None), timeout_s)
 
     async def _stream(self, target: str, method: str, body: bytes, timeout_s: float) -> AsyncIterator[Any]:
         await self._wait_until_up(self._deadline(timeout_s))
@@ -264,7 +265,7 @@ class Caller:
         """Call a method that takes a stream of bytes; parts of at most 128 KiB each."""
         deadline = self._deadline(timeout_s)
         await self._wait_until_up(deadline)
-        body = encode_request(list(args), dict(kwargs or {}), None)
+        body = encode_request(args, kwargs or {}, None)
         seq, frame = self.endpoint.seal_request(Kind.REQUEST, target, method, body, deadline, flags=FLAG_UPLOAD)
         call = self._calls[seq] = _Open(target, frame, deadline)
         call.credit = Credit()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from struct import Struct
 from typing import Any, NamedTuple
 
 import msgpack
@@ -86,6 +87,7 @@ _HEADER_TYPES = (int, int, bytes, int, int, str, str, int, int, str, int, int, b
 _FRAME_TYPES = (bytes, bytes, bytes, bytes)
 _pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 _unpack = msgpack.unpackb
+_iter_numbers = Struct("8s").iter_unpack
 _new = tuple.__new__  # a named tuple from a checked tuple; `_make` checks the length once more
 
 
@@ -103,11 +105,16 @@ def correlation(session: bytes, seq: int) -> bytes:
     return session + seq.to_bytes(8, "big")
 
 
+def names_in(correlation: bytes) -> list[bytes]:
+    """Return the names of requests in the correlation of a REPLIES frame: `session 16 | seq u64 ...`."""
+    session = correlation[:SESSION_BYTES]
+    return [session + number for (number,) in _iter_numbers(correlation[SESSION_BYTES:])]
+
+
 def names_of(header: Header) -> list[bytes]:
     """Return the names of the requests that a REQUESTS frame holds, or that a REPLIES frame answers, in order."""
     if header.kind == _REPLIES:
-        session, numbers = header.correlation[:SESSION_BYTES], header.correlation[SESSION_BYTES:]
-        return [session + numbers[at : at + 8] for at in range(0, len(numbers), 8)]
+        return names_in(header.correlation)
     return [correlation(header.session, seq) for seq in range(header.seq - header.part + 1, header.seq + 1)]
 
 

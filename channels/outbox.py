@@ -98,6 +98,9 @@ class Outbox:
         else:
             number = endpoint.take_next_number()
         bundle.add(body)
+        if len(bundle.bodies) == BUNDLE_MAX:
+            self._release_requests()
+            self.write_now()  # so that the next process works while this one makes more
         return number
 
     def _release_requests(self) -> None:
@@ -126,6 +129,9 @@ class Outbox:
             self._want()
         bundle.names.append(name)
         bundle.add(body)
+        if len(bundle.bodies) == BUNDLE_MAX:
+            self._release_replies(self._replies.pop(alike))
+            self.write_now()
 
     def _release_replies(self, bundle: _Bundle) -> None:
         assert bundle.header is not None

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import contextvars
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar, cast, overload
 
-from tlsrt.errors import InvalidArgument, MisuseError, NotFound
+from tlsrt.errors import InternalError, InvalidArgument, MisuseError, NotFound
 from tlsrt.loops.describe import describe as describe_component
 from tlsrt.loops.events import Hub
 from tlsrt.loops.method import MARK, MethodSpec, compile_method, nearest
@@ -32,7 +32,7 @@ _caller: contextvars.ContextVar[str] = contextvars.ContextVar("tlsrt_caller", de
 class Port(Protocol):
     """The way out of a component: the runtime's channel to the gate. Raises CallErrors."""
 
-    async def call(
+    def call(
         self,
         target: str,
         method: str,
@@ -41,7 +41,7 @@ class Port(Protocol):
         *,
         timeout_s: float,
         idempotency_key: str | None,
-    ) -> Any: ...
+    ) -> Coroutine[Any, Any, Any]: ...
 
     def stream(
         self, target: str, method: str, args: Sequence[object], kwargs: Mapping[str, object], *, timeout_s: float
@@ -104,7 +104,7 @@ class Component:
         """Who sent the request that runs now, such as "client/admin"; empty outside of a request."""
         return _caller.get()
 
-    async def call(
+    def call(
         self,
         target: str,
         method: str,
@@ -112,12 +112,12 @@ class Component:
         timeout_s: float = 30.0,
         idempotency_key: str | None = None,
         **kwargs: object,
-    ) -> Any:
+    ) -> Coroutine[Any, Any, Any]:
         """Call a method of another component and return its result; raises CallErrors (`tlsrt.errors`).
 
         With an idempotency key the recipient runs the call once, and an answer that got lost is asked for again.
         """
-        return await self.port.call(target, method, args, kwargs, timeout_s=timeout_s, idempotency_key=idempotency_key)
+        return self.port.call(target, method, args, kwargs, timeout_s=timeout_s, idempotency_key=idempotency_key)
 
     def stream(
         self, target: str, method: str, *args: object, timeout_s: float = 300.0, **kwargs: object
@@ -228,6 +228,29 @@ def invoke(
     if spec.stream:
         return _stream(spec, spec.function(component, **bound), subject)
     return _result(spec, component, bound, subject)
+
+
+def begin_as(subject: str) -> contextvars.Token[str]:
+    """Say who calls what `run_at_once` runs; give what this returns to `end_as` afterwards."""
+    return _caller.set(subject)
+
+
+def end_as(token: contextvars.Token[str]) -> None:
+    _caller.reset(token)
+
+
+def run_at_once(component: Component, spec: MethodSpec, args: Sequence[object], kwargs: Mapping[str, object]) -> object:
+    """Run a handler that awaits nothing here and now, and return its result: a task would cost more than most do.
+
+    Raises InvalidArgument before anything has run; what the handler raises comes out as it is.
+    """
+    work = spec.function(component, **spec.bind(args, kwargs))
+    try:
+        work.send(None)
+    except StopIteration as end:
+        return to_plain(end.value) if spec.returns.structured else end.value
+    work.close()
+    raise InternalError(f"{spec.name} awaits, but was taken for a method that does not")
 
 
 async def _result(spec: MethodSpec, component: Component, bound: Mapping[str, Any], subject: str) -> object:

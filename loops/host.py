@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +51,11 @@ class Host:
         detach(self.component)
         await self.component.stop()
 
-    async def call(
+    def call(
         self, target: str, method: str, args: Sequence[object], kwargs: Mapping[str, object], *, timeout_s: float,
         idempotency_key: str | None,
-    ) -> Any:  # fmt: skip
-        return await self.caller.call(
-            target, method, args, kwargs, timeout_s=timeout_s, idempotency_key=idempotency_key
-        )
+    ) -> Coroutine[Any, Any, Any]:  # fmt: skip
+        return self.caller.call(target, method, args, kwargs, timeout_s=timeout_s, idempotency_key=idempotency_key)
 
     def stream(
         self, target: str, method: str, args: Sequence[object], kwargs: Mapping[str, object], *, timeout_s: float

@@ -29,7 +29,7 @@ import msgpack
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from tlsrt.channels.frame import BODY_MAX, BUNDLES, SESSION_BYTES, TAG_BYTES, Header, Kind
+from tlsrt.channels.frame import BODY_MAX, BUNDLES, SESSION_BYTES, TAG_BYTES, Header, Kind, names_in
 from tlsrt.channels.token import Claims
 from tlsrt.channels.verifier import Verifier
 from tlsrt.loops.gate_state import Call, Flow, Origin, Session, Shape, Verdict
@@ -144,19 +144,33 @@ class Lane(ABC):
             del calls[correlation]
             call[0].session.open_calls -= 1
             return call[0].answers
-        name = correlation[:SESSION_BYTES]
-        names = [name + correlation[at : at + 8] for at in range(SESSION_BYTES, len(correlation), 8)]
-        still = {one: call for one in names if (call := calls.get(one)) is not None}
-        if not still or any(
-            not asked.answers.loop or asked.dst != flow.src or asked.src != flow.dst for asked, _ in still.values()
-        ):
+        names = names_in(correlation)
+        found = list(map(calls.get, names))
+        same = found[0]
+        if same is None or found.count(same) < count or len(set(names)) < count:
+            return self._answered_in_part(flow, dict(zip(names, found, strict=True)), count)
+        asked = same[0]
+        if not asked.answers.loop or asked.dst != flow.src or asked.src != flow.dst:
             return None
-        for one in still:
+        for one in names:
             del calls[one]
-        self.late += count - len(still)
-        asked = still.popitem()[1][0]
-        asked.session.open_calls -= len(still) + 1
+        asked.session.open_calls -= count
         return asked.answers
+
+    def _answered_in_part(self, flow: Flow, found: dict[bytes, Call | None], count: int) -> Verdict | None:
+        """The same for answers to calls that were made in several frames, or of which some have ended."""
+        still = {name: call for name, call in found.items() if call is not None}
+        for asked, _ in still.values():
+            if not asked.answers.loop or asked.dst != flow.src or asked.src != flow.dst:
+                return None
+            answers = asked.answers
+        if not still:
+            return None
+        for name, (asked, _) in still.items():
+            del self._calls[name]
+            asked.session.open_calls -= 1
+        self.late += count - len(still)
+        return answers
 
     # -- flows ------------------------------------------------------------------------------------------------
 
@@ -182,11 +196,12 @@ class Lane(ABC):
         key = b"".join(map(_pack, header[4:11])) + (b"\xce" if deadline == "I" else b"\xcf")
         if number is None or header.flags:
             return
-        layout = Struct(f">{number}{len(key)}s{deadline}2s{length}s{len(flow.end)}sBB")
+        packed = _pack(header.correlation)
+        marks = packed[: len(packed) - length]
+        layout = Struct(f">{number}{len(key)}s{deadline}{len(marks)}s{length}s{len(flow.end)}sBB")
         if begin + layout.size != end + len(flow.end) + 1 or len(data) < begin + layout.size:
             return
         cut = layout.unpack_from(data, begin)
-        marks = _pack(header.correlation)[:2]
         if cut[:6] != (header.seq, key, header.deadline, marks, header.correlation, flow.end):
             return
         known = self._shapes.get(data[:begin])

@@ -11,6 +11,7 @@ import dis
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, get_args, get_origin, get_type_hints
 
 from tlsrt.errors import InvalidArgument, MisuseError
@@ -48,14 +49,27 @@ class MethodSpec:
     upload_name: str | None = None
     immediate: bool = False  # its body awaits nothing, so it can run without a task of its own
 
+    @cached_property
+    def _plain(self) -> int:
+        """How many positional arguments give every parameter; -1 if some can only be given by name."""
+        by_name = any(parameter.keyword_only for parameter in self.parameters)
+        return -1 if by_name else len(self.parameters)
+
     @property
     def upload(self) -> bool:
         return self.upload_name is not None
 
     def bind(self, args: Sequence[object], kwargs: Mapping[Any, object]) -> dict[str, Any]:
         """Return checked arguments by parameter name; InvalidArgument names the parameter that is wrong."""
-        given = _by_name(self, args, kwargs)
         bound: dict[str, Any] = {}
+        if not kwargs and len(args) == self._plain:  # every parameter, by position
+            for parameter, value in zip(self.parameters, args, strict=True):
+                try:
+                    bound[parameter.name] = parameter.shape.check(value)
+                except Mismatch as error:
+                    raise InvalidArgument(f"{parameter.name}{error.path}: {error.reason}") from None
+            return bound
+        given = _by_name(self, args, kwargs)
         for parameter in self.parameters:
             name = parameter.name
             if name in given:

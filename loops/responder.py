@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from tlsrt.channels.body import (
@@ -36,8 +36,9 @@ from tlsrt.channels.frame import (
     names_of,
 )
 from tlsrt.channels.outbox import ANSWER_DEADLINE_MS, Outbox
-from tlsrt.errors import Busy, CallError, Cancelled, Failed, InternalError, InvalidArgument, PeerError, Unavailable
-from tlsrt.loops.component import Component, find_method, invoke
+from tlsrt.errors import Busy, CallError, Cancelled, Failed, InvalidArgument, PeerError, Unavailable
+from tlsrt.loops.component import Component, begin_as, end_as, find_method, invoke, run_at_once
+from tlsrt.loops.method import MethodSpec
 
 RUNNING_MAX = 1024  # requests of one component at a time
 REMEMBERED_MAX = 1024  # answers kept for idempotency keys
@@ -112,12 +113,41 @@ class Responder:
 
     def _start_all(self, header: Header, body: bytes) -> None:
         """Answer each request of a bundle for itself."""
+        names = names_of(header)
         try:
             values = decode_bundle_untrusted(body, header.part)
         except PeerError:
             values = [None] * header.part  # which is nobody's arguments
-        for name, value in zip(names_of(header), values, strict=True):
+        spec = self._component.__tlsrt_methods__.get(header.method)
+        if spec is None or not spec.immediate or self._outbox is None or self._closing:
+            for name, value in zip(names, values, strict=True):
+                self._start(_Running(name, header), value)
+            return
+        token = begin_as(header.src)
+        try:
+            for name, value in zip(names, values, strict=True):
+                self._start_at_once(spec, name, header, value)
+        finally:
+            end_as(token)
+
+    def _start_at_once(self, spec: MethodSpec, name: bytes, header: Header, value: Any) -> None:
+        """Answer one request of a bundle to a handler that awaits nothing."""
+        try:
+            args, kwargs, key = request_untrusted(value)
+        except PeerError:
+            key = ""
+        if key is not None or len(self._running) >= RUNNING_MAX:
             self._start(_Running(name, header), value)
+            return
+        try:
+            body = encode_value(run_at_once(self._component, spec, args, kwargs))
+        except Exception as error:
+            self._answer_now(_Running(name, header), Kind.ERROR, self._error(header, error))
+            return
+        if self._outbox is not None and len(body) <= BATCH_FRAME_MAX:
+            self._outbox.reply(header, name, body)
+        else:
+            self._send_reply(_Running(name, header), Kind.REPLY, body)
 
     def _start(self, request: _Running, body: Any) -> None:
         """Answer a request; its body is sealed bytes that were opened or, out of a bundle, what they decoded to."""
@@ -142,6 +172,9 @@ class Responder:
             if header.flags & FLAG_UPLOAD:
                 request.upload = Inbox()
             upload = self._parts(request) if request.upload is not None else None
+            if spec.immediate and key is None and upload is None:
+                self._answer_at_once(request, spec, args, kwargs)
+                return
             known = self._answers.get((header.src, header.method, key)) if key else None
             work: Any = (
                 asyncio.shield(known) if known is not None
@@ -149,9 +182,6 @@ class Responder:
             )  # fmt: skip
         except CallError as error:
             self._answer_now(request, Kind.ERROR, encode_error(error))
-            return
-        if spec.immediate and key is None:
-            self._answer_at_once(request, work)
             return
         if spec.stream:
             request.credit = Credit(WINDOW)
@@ -162,20 +192,22 @@ class Responder:
             run = self._run_call(request, work, key)
         self._spawn(request, run, work)
 
-    def _answer_at_once(self, request: _Running, work: Coroutine[Any, Any, object]) -> None:
-        """Run a handler that awaits nothing here and now: a task would cost more than most of them do."""
+    def _answer_at_once(
+        self, request: _Running, spec: MethodSpec, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        """Run a handler that awaits nothing and answer; raise the CallError that it or its arguments gave."""
+        token = begin_as(request.header.src)
         try:
-            work.send(None)
-        except StopIteration as end:
-            kind, body = self._encoded(request, end.value)
-        except CallError as error:
-            kind, body = Kind.ERROR, encode_error(error)
-        except Exception as error:  # as in _result
-            kind, body = Kind.ERROR, encode_error(self._fold(request, error))
-        else:
-            raise InternalError(f"{request.header.method} awaits, but was taken for a method that does not")
-        if self._bundled(request, kind, body):
-            return
+            kind, body = Kind.REPLY, encode_value(run_at_once(self._component, spec, args, kwargs))
+        except Exception as error:
+            kind, body = Kind.ERROR, self._error(request.header, error)
+        finally:
+            end_as(token)
+        if not self._bundled(request, kind, body):
+            self._send_reply(request, kind, body)
+
+    def _send_reply(self, request: _Running, kind: Kind, body: bytes) -> None:
+        """Seal and send now; a full queue is waited out in a task."""
         try:
             self._send(self._sealed(request, kind, body, 0, 0))
         except Busy:
@@ -183,11 +215,9 @@ class Responder:
         except Unavailable:
             return
 
-    def _encoded(self, request: _Running, value: object) -> tuple[Kind, bytes]:
-        try:
-            return Kind.REPLY, encode_value(value)
-        except CallError as error:
-            return Kind.ERROR, encode_error(error)
+    def _error(self, header: Header, error: Exception) -> bytes:
+        """Return what an asker is told; a handler's bug must not reach it, nor end the loop."""
+        return encode_error(error if isinstance(error, CallError) else self._fold(header, error))
 
     def _spawn(self, request: _Running, run: Coroutine[Any, Any, None], work: Any) -> None:
         request.task = asyncio.get_running_loop().create_task(run)
@@ -243,10 +273,8 @@ class Responder:
     async def _result(self, request: _Running, work: Any) -> tuple[Kind, bytes]:
         try:
             return Kind.REPLY, encode_value(await work)
-        except CallError as error:
-            return Kind.ERROR, encode_error(error)
-        except Exception as error:  # the handler's bug must not reach the asker, nor end the loop
-            return Kind.ERROR, encode_error(self._fold(request, error))
+        except Exception as error:
+            return Kind.ERROR, self._error(request.header, error)
 
     async def _run_stream(self, request: _Running, items: Any) -> None:
         assert request.credit is not None
@@ -264,13 +292,13 @@ class Responder:
                 self._answer_now(request, Kind.ERROR, encode_error(Cancelled(f"{self._endpoint.subject} is stopping")))
             raise
         except Exception as error:
-            await self._answer(request, Kind.ERROR, encode_error(self._fold(request, error)))
+            await self._answer(request, Kind.ERROR, encode_error(self._fold(request.header, error)))
         finally:
             await items.aclose()
 
-    def _fold(self, request: _Running, error: Exception) -> Failed:
-        self._log.error("%s %s failed", self._endpoint.subject, request.header.method, exc_info=error)
-        return Failed(f"{self._endpoint.subject} {request.header.method} failed; the reason is in its log")
+    def _fold(self, header: Header, error: Exception) -> Failed:
+        self._log.error("%s %s failed", self._endpoint.subject, header.method, exc_info=error)
+        return Failed(f"{self._endpoint.subject} {header.method} failed; the reason is in its log")
 
     async def _parts(self, request: _Running) -> AsyncIterator[bytes]:
         """The upload of a request, giving credit as it is consumed."""
