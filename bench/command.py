@@ -20,6 +20,7 @@ from bench.processes import busy_loops
 from bench.report import LEGEND, document, table
 from bench.row import Row
 from bench.rows import ROWS
+from bench.summary import summary
 
 RESULTS = Path(__file__).resolve().parent / "results"
 ROUNDS, SMOKE_ROUNDS = 9, 1
@@ -108,10 +109,10 @@ def _rounds(arguments: argparse.Namespace, row: Row | None) -> int:
 def _write(content: dict[str, Any], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     base = folder / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    paths = [base.with_suffix(".json"), base.with_suffix(".html")]
-    for path, text in zip(paths, (json.dumps(content, indent=1) + "\n", page(content)), strict=True):
-        path.write_text(text)
-    return paths
+    texts = {".json": json.dumps(content, indent=1) + "\n", ".html": page(content), ".md": summary(content)}
+    for suffix, text in texts.items():
+        base.with_suffix(suffix).write_text(text)
+    return [base.with_suffix(suffix) for suffix in texts]
 
 
 def _named(name: str, *, smoke: bool) -> Row:

@@ -85,6 +85,7 @@ def document(row: Row, outcome: Outcome) -> dict[str, Any]:
         "about": row.about,
         "contenders": {contender.name: contender.note for contender in row.contenders},
         "metrics": [asdict(metric) for metric in row.metrics],
+        "shown": list(row.shown),
         "goals": [asdict(judge(row, goal, outcome)) for goal in row.goals],
         "notes": list(row.notes),
         "skipped": outcome.skipped,

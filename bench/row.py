@@ -97,14 +97,19 @@ class Row:
     load: int = 0  # busy loops beside it, besides those that were asked for
     goals: tuple[Goal, ...] = ()
     notes: tuple[str, ...] = ()
+    headline: tuple[str, ...] = ()  # the metrics of the short table; the first and the CPU, unless named
 
     def metric(self, key: str) -> Metric:
         return next(metric for metric in self.metrics if metric.key == key)
 
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The metrics of the short table."""
+        keys = [metric.key for metric in self.metrics]
+        return self.headline or (keys[0], *(key for key in keys[1:] if key in ("cpu_us", "cpu_ns")))
+
     def shortened(self) -> Row:
-        """Return the row as a smoke run does it."""
+        """Return the row as a smoke run does it; one short round judges nothing, so there are no goals."""
         cases = tuple(case for case in self.cases if not self.smoke_cases or case.name in self.smoke_cases)
         contenders = tuple(one for one in self.contenders if one.name in (self.smoke_contenders or (one.name,)))
-        names = {case.name for case in cases} | {contender.name for contender in contenders}
-        goals = tuple(goal for goal in self.goals if {goal.case, goal.peer} <= names)
-        return replace(self, cases=cases, contenders=contenders, goals=goals, burst_s=self.smoke_burst_s)
+        return replace(self, cases=cases, contenders=contenders, goals=(), burst_s=self.smoke_burst_s)

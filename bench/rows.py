@@ -108,6 +108,7 @@ ROWS: tuple[Row, ...] = (
         burst_s=0.3,
         smoke_cases=("64 B, 1 outstanding",),
         load=2,
+        headline=("p99_us", "rate"),
         goals=(Goal("64 B, 1 outstanding", "p99_us", _RAW.name, 0.05),),
         notes=("the peers run as everybody runs them, without a real-time priority",),
     ),
@@ -124,6 +125,7 @@ ROWS: tuple[Row, ...] = (
             Contender("naive gate", gates.open_naive, "verifies Ed25519 and opens and seals every time"),
         ),
         metrics=(Metric("ns", "ns each"), Metric("cpu_ns", "CPU ns each")),
+        headline=("cpu_ns",),
         burst_s=0.1,
         smoke_burst_s=0.03,
         goals=tuple(
@@ -201,6 +203,7 @@ ROWS: tuple[Row, ...] = (
             Metric("pss_mib", "PSS MiB, all", 1), Metric("lost", "lost calls", total=True),
         ),
         smoke_cases=("start", "kill primary"),
+        headline=("ready_ms", "pss_mib"),
         goals=(
             Goal("start", "ready_ms", "supervisord", 0.10), Goal("start", "ready_ms", "s6", 0.5),
             Goal("kill a loop", "ready_ms", "runit", 0.05), Goal("start", "pss_mib", "runit", 0.45),
@@ -215,6 +218,7 @@ ROWS: tuple[Row, ...] = (
         metrics=(Metric("cpu_us_s", "CPU us/s"), Metric("wakes", "wake-ups/s", 1)),
         burst_s=2.0,
         smoke_burst_s=0.5,
+        headline=("cpu_us_s", "wakes"),
         goals=(Goal("idle", "cpu_us_s", "supervisord", 1.0), Goal("idle", "wakes", "supervisord", 1.0)),
         notes=("a wake-up is a voluntary context switch of any thread",),
     ),

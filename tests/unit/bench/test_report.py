@@ -23,6 +23,7 @@ from bench.page import page, short  # noqa: E402
 from bench.plots import Bar, Mark, bars, goals  # noqa: E402
 from bench.report import document, goal_line, table  # noqa: E402
 from bench.row import Case, Contender, Goal, Metric, Row, Subject  # noqa: E402
+from bench.summary import summary  # noqa: E402
 
 VOID = {"meta", "br", "path", "rect", "circle"}
 
@@ -165,5 +166,17 @@ def test_a_shortened_row_keeps_only_what_fits_together() -> None:
     assert [case.name for case in row.cases] == ["small"]
     assert [contender.name for contender in row.contenders] == ["ours", "gone"]
     assert row.goals == ()
-    assert ROW.shortened().goals == ROW.goals
     assert ROW.shortened().burst_s == ROW.smoke_burst_s
+
+
+def test_summary_has_a_line_for_each_case_that_ran() -> None:
+    about = {
+        "date": "today", "machine": "m", "kernel": "k", "python": "p", "rounds": 3, "load average": "0.50 0.4 0.3",
+    }  # fmt: skip
+    text = summary({**content(), "about": about})
+    assert "load average 0.50 at the begin" in text
+    assert "| **sample** | ours: calls/s | peer | gone |\n|---|---|---|---|\n" in text
+    assert "| small | 300 | 3.00x | - |" in text
+    assert "| large | 10 | - | - |" in text
+    assert "left out" not in text
+    assert "small: calls/s at least 2x peer: met; small: us at most 0.25x peer: missed;" in text
