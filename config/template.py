@@ -51,12 +51,14 @@ policy:
 #   third/notes:
 #     class: "notes:Notes"
 #     options: {{title: My notes}}
+#     needs: {{read: [/srv/pictures], memory_mb: 64}}  # write, egress and calls too, each with its reason
 #   external/network: null          # switches a built-in one off
 
 # Settings of the five loops (primary, secondary, third, forth, external), or more loops of your own.
 # loops:
+# Without an egress rule a loop reaches nothing outside; `tlsrt-supervisor sandbox show LOOP` says what it may, and why.
 #   third: {{memory_mb: 256, read: [/srv/pictures]}}
-#   reports: {{network: false}}
+#   reports: {{egress: [{{to: ["192.0.2.7:443"], why: the archive}}]}}
 
 # A layer of the sandbox that this host cannot give stops the start, unless you waive it by name and say why.
 # sandbox:

@@ -12,8 +12,14 @@ from tlsrt.config.schema import Config
 from tlsrt.sandbox.layers import LAYERS, connect_ports
 from tlsrt.sandbox.lines import CODE, PATH_SECTIONS, Line
 from tlsrt.sandbox.policy import LISTS, Part
+from tlsrt.sandbox.policy_files import DECLARED
 from tlsrt.sandbox.profile import ALL_LAYERS, Profile, expand, parts_of
 
+_LEFT_OUT = {
+    "uid": "all processes have the one uid of the user",
+    "net_namespace": "it keeps the host's network",
+    "cgroup": "the start makes a control group for it where the host has any",
+}
 NAMESPACES = ("pid", "net", "ipc", "uts", "mount")
 
 
@@ -56,7 +62,7 @@ def document(one: Effective) -> dict[str, Any]:
     profile = one.profile
     return {
         "process": profile.name,
-        "about": next(part.about for part in reversed(one.parts) if not _is_addition(part)),
+        "about": next(part.about for part in one.parts if part.name in (profile.name, DECLARED)),
         "digest": profile.digest().hex(),
         "identity": {"uid": profile.uid, "gid": profile.gid, "rootless": profile.rootless},
         "parts": [{"name": part.name, "about": part.about} for part in one.parts],
@@ -74,11 +80,6 @@ def document(one: Effective) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _is_addition(part: Part) -> bool:
-    """Say whether a part only adds to others: a component's, the network's, what the configuration asks."""
-    return "/" in part.name or "." in part.name or bool(part.lines["network"])
-
-
 def _namespace(profile: Profile, name: str) -> str:
     layer = f"{name}_namespace"
     if layer not in profile.layers:
@@ -90,8 +91,7 @@ def _layer(profile: Profile, waive: Mapping[str, str], name: str) -> dict[str, A
     step = next(layer.step.name.lower() for layer in LAYERS if layer.name == name)
     state, why = "applied", ""
     if name not in profile.layers:
-        state = "left out"
-        why = "all processes have the one uid of the user" if name == "uid" else "it keeps the host's network"
+        state, why = ("at start", _LEFT_OUT[name]) if name == "cgroup" else ("left out", _LEFT_OUT[name])
     elif name in profile.waived:
         state, why = "waived", waive.get(name, "")
     return {"layer": name, "step": step, "state": state, "why": why}

@@ -204,7 +204,7 @@ def test_the_comments_of_the_template_are_right(made: Path) -> None:
     lines = (made / "tlsrt.yaml").read_text().splitlines()
     start = lines.index("# components:")
     shown = [line.removeprefix("# ") for line in lines[start:]]
-    keep = [line for line in shown if line and not line.startswith(("Settings of", "A layer of"))]
+    keep = [line for line in shown if line and not line.startswith(("Settings of", "Without an egress", "A layer of"))]
     text = "\n".join([*lines[:start], *keep]).replace("external/network: null ", "external/spare: {class: 'x:Y'} ")
     for line in ("client/admin -> third/notes", "third/notes -> secondary/store"):
         text = text.replace(f"# {line}", line)
@@ -214,7 +214,8 @@ def test_the_comments_of_the_template_are_right(made: Path) -> None:
         "third/notes",
         "external/spare",
     ]
-    assert config.loop("reports").network is False
+    assert [str(rule) for one in config.loop("reports").egress for rule in one.to] == ["192.0.2.7:443"]
+    assert config.components_of("third")[1].needs.memory_mb == 64
     assert config.loop("third").memory_mb == 256
     assert "net_namespace" in config.sandbox.waive
     assert len(config.policy) == 8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from tlsrt.config.init import initialise
 from tlsrt.config.load import load_config
 from tlsrt.config.schema import DEFAULT_LOOPS
 from tlsrt.errors import EX_USAGE
-from tlsrt.supervisor import cli
+from tlsrt.supervisor import cli, identity, sandbox_command
+from tlsrt.supervisor.identity import Identity
 from tlsrt.supervisor.sandbox_command import effective_of
 
 PROCESSES = (*DEFAULT_LOOPS, "authority", "reports")
@@ -181,3 +183,31 @@ def test_what_cannot_be_asked_is_64_and_one_sentence(
     assert code == EX_USAGE and errors.count("\n") == 1
     if sentence is not None:
         assert errors == f"tlsrt-supervisor: {sentence}\n"
+
+
+def test_the_examples_of_the_readme_are_what_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root; what depends on the host is left out there."""
+    monkeypatch.setattr(identity, "own_identity", lambda config: Identity(False, 0, 771000, DEFAULT_LOOPS))
+    monkeypatch.setattr(sandbox_command, "own_identity", identity.own_identity)
+    initialise(tmp_path / "var", host="127.0.0.1", port=7443, now=datetime(2026, 1, 2, tzinfo=UTC))
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    examples = re.findall(r"^\$ tlsrt-supervisor (sandbox .*)\n((?:(?![$`]).*\n)+)", readme, re.M)
+    assert len(examples) == 3
+    for command, expected in examples:
+        cli.main([*command.split(), "--config", str(tmp_path / "var" / "tlsrt.yaml")])
+        rest = capsys.readouterr().out
+        for piece in expected.split("...\n"):
+            assert piece in rest, f"{command} does not print:\n{piece}"
+            rest = rest[rest.index(piece) + len(piece) :]
+
+
+def test_the_wishes_of_the_readme_are_a_configuration(file: str, tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    (example,) = re.findall(r"^loops:\n.*?(?=^```)", readme, re.M | re.S)
+    path = Path(file).with_name("readme.yaml")
+    path.write_text(Path(file).read_text().partition("\nloops:")[0] + "\n" + example)
+    config = load_config(path)
+    assert [str(rule) for one in config.loop("external").egress for rule in one.to] == ["192.0.2.7:443"]
+    assert config.components_of("third")[1].needs.calls[0].calls == ("inotify_init1", "inotify_add_watch")
