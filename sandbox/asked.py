@@ -8,7 +8,8 @@ that holds secrets, or code, or that another loop has.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import stat
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tlsrt.config.schema import CallsConfig, ComponentConfig, Config, LoopConfig, WriteConfig
@@ -74,9 +75,10 @@ def _calls(asked: CallsConfig, part: str) -> Entry:
         raise ConfigError(f"{asked.where}: {error.reason}") from None
     refusal = refusal_of(entry, parts_named(("base",)))
     if refusal is not None:
-        call, why = refusal
         conditions = " with these arguments" if entry.when else ""
-        raise ConfigError(f"{asked.where}: {part.partition('.')[2]} cannot have {call}{conditions}: {why}")
+        way = f"; it may be had with `when: [{', '.join(refusal.unless)}]`" if refusal.unless else ""
+        who = part.partition(".")[2]
+        raise ConfigError(f"{asked.where}: {who} cannot have {refusal.call}{conditions}: {refusal.why}{way}")
     return entry
 
 
@@ -85,7 +87,7 @@ def _write(config: Config, component: ComponentConfig, asked: WriteConfig, part:
     reason = ""
     if real != path:
         reason = f"it is {real}: name it so"
-    elif not path.is_dir():
+    elif not is_there(path, stat.S_ISDIR):
         reason = "there is no such folder: make it, and give it to the uid of this loop"
     for other, what in _taken(config, component.loop):
         if not reason and overlap(real, Path(os.path.realpath(other))):
@@ -115,6 +117,25 @@ def _taken(config: Config, loop: str) -> list[tuple[Path, str]]:
         if component.loop != loop:
             taken += [(one.path, f"written by {component.address}") for one in component.needs.write]
     return taken
+
+
+def is_there(path: Path, kind: Callable[[int], bool] = lambda mode: True) -> bool:
+    """Say whether there is such a path, as far as we may look: whoever asks need not be root."""
+    try:
+        return kind(path.stat().st_mode)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+
+
+def check_reads(parts: Sequence[Part]) -> None:
+    """Refuse a path that an operator named and that is not there. Raises ConfigError."""
+    for part in parts:
+        for line in part.lines["data"]:
+            for path in line.paths:
+                if line.must_exist and not is_there(Path(path)):
+                    raise ConfigError(f"{part.name}: there is no {path} to read: make it, or take it out")
 
 
 def overlap(one: Path, other: Path) -> bool:

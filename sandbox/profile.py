@@ -16,7 +16,7 @@ from pathlib import Path
 from tlsrt.config.egress import EgressRule
 from tlsrt.config.schema import Config, LoopConfig
 from tlsrt.errors import ConfigError, SandboxError
-from tlsrt.sandbox.asked import asked_parts, check_writes, overlap, secrets, settings_of
+from tlsrt.sandbox.asked import asked_parts, check_reads, check_writes, overlap, secrets, settings_of
 from tlsrt.sandbox.cgroup import Place
 from tlsrt.sandbox.lines import CHANNEL, CODE, STATE, Line
 from tlsrt.sandbox.policy import EMPTY_POLICY, Part, Policy
@@ -192,6 +192,7 @@ def _profile(
     network = any(part.name == NETWORK for part in parts)
     mounts = {path for line in lines("mounts") for path in line.paths}
     read = _checked_read(name, [*paths("code"), *paths("data")], config)
+    check_reads(parts)
     check_writes(config, name, read)
     policy = policy_from(name, parts)
     profile = Profile(

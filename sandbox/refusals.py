@@ -8,6 +8,7 @@ the call is refused whole. What a part kills, brokers or answers as absent canno
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from tlsrt.sandbox.bpf import Check
@@ -26,18 +27,27 @@ def parse_never(part: str, value: Any) -> Never:
     return Never(parse_entry(part, "never", {**plain, "when": conditions}), "unless" in value)
 
 
-def refusal_of(entry: Entry, parts: Iterable[Part]) -> tuple[str, str] | None:
-    """Return (call, why not) of the first call that this entry may not allow beside these parts; None if it may."""
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A call that cannot be had, and why; `unless` are conditions with which it can."""
+
+    call: str
+    why: str
+    unless: tuple[str, ...] = ()
+
+
+def refusal_of(entry: Entry, parts: Iterable[Part]) -> Refusal | None:
+    """Return the first call that this entry may not allow beside these parts; None if it may allow all of its calls."""
     for part in parts:
         for kind in ("kill", "broker", "enosys"):
             for refused in part.lists[kind]:
                 for call in entry.calls:
                     if call in refused.calls:
-                        return call, refused.why
+                        return Refusal(call, refused.why)
         for never in part.never:
             for call in entry.calls:
                 if call in never.entry.calls and not _is_clear_of(entry, never):
-                    return call, never.entry.why
+                    return Refusal(call, never.entry.why, never.entry.when if never.is_unless else ())
     return None
 
 

@@ -17,8 +17,8 @@ from tlsrt.errors import EX_CONFIG, EX_SOFTWARE, EX_UNAVAILABLE, EX_USAGE, Confi
 PROGRAM = "tlsrt-supervisor"
 RELOAD_S = 3600.0  # the supervisor answers in time, by the limits of the configuration; this is for one that does not
 _EXIT_CODES = """\
-exit codes: 0 done; 3 not running; 64 usage; 69 unavailable (already running, no sandbox, a loop failed);
-70 internal error; 77 not permitted; 78 the configuration, a key or the boot token is wrong
+exit codes: 0 done; 1 refused (sandbox explain); 3 not running; 64 usage; 69 unavailable (already running, no
+sandbox, a loop failed); 70 internal error; 77 not permitted; 78 the configuration, a key or the boot token is wrong
 """
 
 

@@ -56,14 +56,14 @@ def calls(names: str, when: str = "") -> str:
 
 
 def test_a_component_gets_what_it_needs_and_only_its_loop_gets_it(tmp_path: Path) -> None:
-    (tmp_path / "pictures").mkdir()
+    for name in ("pictures", "data"):
+        (tmp_path / name).mkdir()
     config = config_of(tmp_path, needs(
         f"read: [data], proc: true, sys: true, memory_mb: 10, open_files: 5, processes: 2, file_size_mb: 999, "
         f"write: [{{path: {tmp_path}/pictures, why: puts them there}}], "
         f"egress: [{{to: ['192.0.2.7:443'], why: fetches them}}], "
         f"calls: [{{calls: [inotify_init1], why: sees new ones}}]"
     ))  # fmt: skip
-    (tmp_path / "data").mkdir()
     profile, other = profile_of(config), profile_of(config, "secondary")
     assert tmp_path / "data" in profile.kept and profile.proc and profile.sys and profile.network
     assert (tmp_path / "pictures", f"{tmp_path}/pictures") in profile.write
@@ -122,6 +122,7 @@ def test_egress_makes_a_network_and_no_network_means_none(tmp_path: Path) -> Non
         (calls("mmap"), "cannot have mmap"),
         (calls("mprotect", "arg2 has PROT_EXEC"), "mprotect with these arguments: memory is allowed"),
         (calls("clone"), "cannot have clone: threads only"),
+        (calls("clone"), "; it may be had with `when: [arg0 has CLONE_VM CLONE_FS CLONE_FILES "),
         (calls("clone", "arg0 has CLONE_VM CLONE_FS CLONE_FILES CLONE_SIGHAND CLONE_THREAD"), "threads only"),
         (calls("fork"), "cannot have fork"),
         (calls("socket", "arg0 in AF_INET"), "the network is asked for with egress rules"),
@@ -141,6 +142,15 @@ def test_egress_makes_a_network_and_no_network_means_none(tmp_path: Path) -> Non
 def test_calls_that_nobody_gets_are_refused_with_line_and_column(tmp_path: Path, wish: str, sentence: str) -> None:
     problem = refused(tmp_path, wish)
     assert problem.startswith(f"{FIRST_LINE + 3}:21: ") and sentence in problem
+
+
+@pytest.mark.parametrize(
+    ("more", "where"),
+    [("loops: {third: {read: [absent]}}\n", "loops.third"), (needs("read: [absent]"), "components.third/mine")],
+)
+def test_what_shall_be_read_must_be_there(tmp_path: Path, more: str, where: str) -> None:
+    sentence = f"{where}: there is no {tmp_path}/absent to read: make it, or take it out"
+    assert refused(tmp_path, more) == sentence
 
 
 @pytest.mark.parametrize(
