@@ -39,6 +39,7 @@ from tlsrt.loops.host import Host
 from tlsrt.loops.outbound import prepare_outbound
 from tlsrt.loops.trustee import Monitor, Trustee
 from tlsrt.sandbox.enter import Confinement, Report
+from tlsrt.sandbox.imports import end_imports, remember_sources
 
 BEAT_S = 0.5
 JOIN_RETRY_S = 0.5
@@ -100,6 +101,7 @@ class LoopProcess:
                 self._add_host(config, component)
             loop.run_until_complete(self._open_channel())
             self.confinement.seal()
+            end_imports()
             self._life.send("sealed")
             loop.run_until_complete(self._main())
             return self._exit_code
@@ -145,6 +147,7 @@ class LoopProcess:
                 raise LoopFailure(
                     FailCode.IMPORT, index, f"component {config.address}: cannot import {config.class_path}: {error}"
                 ) from error
+        remember_sources({config.class_path.partition(".")[0].partition(":")[0] for config, _ in made})
         return made
 
     def _add_host(self, config: ComponentConfig, component: Component) -> None:

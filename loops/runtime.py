@@ -6,9 +6,7 @@ before it forks, so that a loop starts in milliseconds and shares the memory.
 
 from __future__ import annotations
 
-import encodings.idna  # noqa: F401  (the name codec is imported lazily by socket code; a sealed loop cannot)
 import importlib
-import traceback  # noqa: F401  (logging imports it when it formats an exception)
 from collections.abc import Mapping
 
 from tlsrt.config.defaults import COMPONENTS

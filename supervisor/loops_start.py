@@ -26,6 +26,7 @@ from tlsrt.sandbox.asked import settings_of
 from tlsrt.sandbox.attest import attest, own_namespaces
 from tlsrt.sandbox.cgroup_tree import limits_of
 from tlsrt.sandbox.enter import enter_world
+from tlsrt.sandbox.imports import end_imports, preload, remember_sources
 from tlsrt.sandbox.limits import tighten
 from tlsrt.sandbox.policy_files import FOLDER as PROFILE_FOLDER
 from tlsrt.sandbox.profile import Profile, profile_for_authority, profile_for_loop, with_group
@@ -188,6 +189,7 @@ def _authority_body(start: AuthorityStart, profile: Profile) -> int:
         confinement.drop()
         confinement.assert_one_task()
         confinement.seal()
+        end_imports()
         code: int = authority_main(start.config, start.office, start.trust, Path(confinement.path("/state")))
     return code
 
@@ -214,10 +216,12 @@ def _import_for_sealed(runtime: str) -> None:
     try:
         importlib.import_module(runtime)
         importlib.import_module("cryptography.hazmat.backends.openssl.backend")
+        preload()
     except (ImportError, SyntaxError) as error:
         raise ConfigError(
             f"the installed code does not import ({error}): a file is gone or changed; reinstall tlsrt"
         ) from error
+    remember_sources({"tlsrt"})
     coverage_pipe.preload()
 
 

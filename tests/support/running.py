@@ -48,7 +48,7 @@ from tlsrt.config import pki
 from tlsrt.config.bundle import Bundle, read_bundle, write_bundle
 from tlsrt.config.init import initialise, seal
 from tlsrt.config.load import load_config
-from tlsrt.config.schema import DEFAULT_LOOPS, Config
+from tlsrt.config.schema import Config
 from tlsrt.supervisor.control_client import ControlClient
 
 MARK = "TLSRT_TEST_HOST"
@@ -75,14 +75,15 @@ class RunningHost:
 
     `clients` are names besides admin that get a certificate and a bundle; `packages` are folders of Python packages
     that components come from; `extra` is any more YAML. `mode` is one of support.stage.MODES: as root, or as a user
-    without rights, to whom all files are given then. `prelude` is Python text that runs in the supervisor before
-    anything else, to make a constant smaller: use it only where the configuration has no setting.
+    without rights, to whom all files are given then. `witness` is a command that runs the host, as `strace -D` does.
+    `prelude` is Python text that runs in the supervisor before anything else, to make a constant smaller: use it only
+    where the configuration has no setting.
     """
 
     def __init__(
         self, *, components: Mapping[str, Any] | None = None, policy: Mapping[str, Any] | None = None,
         limits: Mapping[str, Any] | None = None, clients: Sequence[str] = (), packages: Sequence[Path] = (),
-        extra: Mapping[str, Any] | None = None, prelude: str = "", mode: str = MODES[0],
+        extra: Mapping[str, Any] | None = None, prelude: str = "", mode: str = MODES[0], witness: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self.base = Path(tempfile.mkdtemp(prefix="tlsrt."))  # short: a socket's path has 108 bytes
         self.base.chmod(0o755)
@@ -91,6 +92,7 @@ class RunningHost:
         self.port = free_port()
         self.prelude = prelude
         self.mode = mode
+        self._witness = [*witness]
         self._drops = mode == "rootless" and os.geteuid() == 0
         self.process: subprocess.Popen[bytes] | None = None
         self.console: list[str] = []
@@ -119,10 +121,6 @@ class RunningHost:
             document[key] = {**known, **value} if isinstance(known, dict) else value
         for name in clients:
             document["clients"][name] = {"fingerprint": pki.fingerprint(self.issue_client(name)).hex()}
-        if self._code is not None:  # importing from a folder takes the right to list it
-            for loop in {*DEFAULT_LOOPS, *document.get("loops", {})}:
-                settings = document.setdefault("loops", {}).get(loop) or {}
-                document["loops"][loop] = {**settings, "read": [*settings.get("read", []), str(self._code)]}
         separate = json.loads(json.dumps(document))  # equal parts would become aliases, which are refused
         self.config_path.write_text(yaml.safe_dump(separate, sort_keys=False))
         self.config = load_config(self.config_path)
@@ -181,7 +179,7 @@ class RunningHost:
         self.console, self._rest = [], b""
         with (self.base / "errors").open("ab") as errors:
             self.process = subprocess.Popen(
-                [str(self.python), "-I", "-B", "-c", _LAUNCH, f"{self.prelude}\n{_INNER}", "--config",
+                [*self._witness, str(self.python), "-I", "-B", "-c", _LAUNCH, f"{self.prelude}\n{_INNER}", "--config",
                  str(self.config_path)],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=environment, cwd=self.base,
                 pass_fds=pipes, preexec_fn=become_nobody if self._drops else None,
