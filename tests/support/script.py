@@ -20,6 +20,11 @@ COMPONENTS = {
     VICTIM: {"class": "captured.counter:Counter"},
     **{address: {"class": "captured.script:Script"} for address in SCRIPTS.values()},
 }
+# A supervisor that does not mind how often somebody tries: otherwise the first few tries would be the last ones.
+PATIENCE = """
+from tlsrt.supervisor import sentry, violations
+sentry.REFUSED_BURST, violations.REFUSED_POINTS = 1 << 30, 0
+"""
 POLICY = {f"client/admin -> {address}": "*" for address in COMPONENTS}
 
 

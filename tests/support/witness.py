@@ -99,7 +99,7 @@ class Witness:
                     continue
                 if call[1].startswith("clone") and "CLONE_THREAD" in call[2] and call[3].isdigit():
                     owner[int(call[3])] = name
-                if call[1] == "seccomp" and "SET_MODE_FILTER" in call[2] and call[3] == "0":
+                if call[1] == "seccomp" and "SET_MODE_FILTER" in call[2] and call[3].isdigit():
                     count[name] += 1
                     continue
                 yield Seen(name, count[name], call[1], call[2], call[4] or "")
