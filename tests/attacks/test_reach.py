@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from support.running import RunningHost
-from support.script import PATIENCE, SCRIPTS, decoys, scripted, world
+from support.script import SCRIPTS, decoys, scripted, world
 from support.stage import MODES
 
 from tlsrt import Client, OutcomeUnknown
@@ -28,7 +28,7 @@ ENDS = {"primary": "process_vm_readv", "secondary": "pidfd_getfd", "third": "ptr
 
 @pytest.fixture(scope="module", params=MODES)
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
-    yield from scripted(request, request.param, prelude=PATIENCE)
+    yield from scripted(request, request.param, patient=True)
 
 
 @pytest.fixture(scope="module", params=MODES)

@@ -20,34 +20,27 @@ COMPONENTS = {
     VICTIM: {"class": "captured.counter:Counter"},
     **{address: {"class": "captured.script:Script"} for address in SCRIPTS.values()},
 }
-# A supervisor that does not mind how often somebody tries: otherwise the first few tries would be the last ones.
-PATIENCE = """
-from tlsrt.supervisor import sentry, violations
-sentry.REFUSED_BURST, violations.REFUSED_POINTS = 1 << 30, 0
-"""
 POLICY = {f"client/admin -> {address}": "*" for address in COMPONENTS}
 
 
-# A script tries more than a supervisor puts up with, and it is to go on; test_violations.py has what becomes of it.
+# Otherwise the first few tries would be the last ones.
 PATIENT = """
 from tlsrt.supervisor import anomaly, sentry
 sentry.REFUSED_BURST = anomaly.LIMIT = 1e9
 """
 
 
-def scripted(request: pytest.FixtureRequest, mode: str, **more: Any) -> Iterator[RunningHost]:
-    """The body of a fixture: a host whose loops do what a test tells them."""
-    extra = {"loops": more.pop("loops", {})}
+def scripted(
+    request: pytest.FixtureRequest, mode: str, *, loops: Any = None, patient: bool = False
+) -> Iterator[RunningHost]:
+    """The body of a fixture: a host whose loops do what a test tells them.
+
+    `patient` stands for a supervisor that does not mind how often a loop tries what it may not.
+    """
     yield from running(
-        request,
-        components=COMPONENTS,
-        policy=POLICY,
-        packages=[PACKAGE],
-        mode=mode,
-        extra=extra,
-        prelude=PATIENT,
-        **more,
-    )
+        request, components=COMPONENTS, policy=POLICY, packages=[PACKAGE], mode=mode, extra={"loops": loops or {}},
+        prelude=PATIENT if patient else "",
+    )  # fmt: skip
 
 
 def files_of(host: RunningHost) -> dict[str, str]:
