@@ -41,6 +41,20 @@ def unreadable_for_others(roots: Iterable[Path]) -> list[str]:
     return found
 
 
+def impassable_for_others(paths: Iterable[Path]) -> list[str]:
+    """Return a sentence for each folder above `paths` that only its owner or group can pass."""
+    above = dict.fromkeys(parent for path in paths for parent in reversed(Path(os.path.abspath(path)).parents))
+    found: list[str] = []
+    for folder in above:
+        with told("look at", folder):
+            if not os.stat(folder).st_mode & stat.S_IXOTH:
+                found.append(
+                    f"no loop can pass {folder}, and without the layer mount_namespace it must: "
+                    f"run `chmod o+x {folder}`, or put state_dir and run_dir elsewhere"
+                )
+    return found
+
+
 def _below(
     path: str, without: Container[str], enter: Callable[[os.stat_result], bool] = lambda _: True
 ) -> Iterator[tuple[str, os.stat_result]]:

@@ -12,6 +12,7 @@ import re
 import secrets
 import shutil
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -27,9 +28,10 @@ from tlsrt.config.load import load_config
 from tlsrt.config.measure import is_checkout, measure
 from tlsrt.config.providers import check_master_key, open_master_key, read_master_key
 from tlsrt.config.schema import Config
-from tlsrt.config.template import config_text
+from tlsrt.config.template import Waiver, config_text
 from tlsrt.errors import ConfigError
 
+MOUNT_LAYER = "mount_namespace"
 FOLDERS = ("state", "run", "log")
 FILES = {
     "tlsrt.yaml": "the configuration, with comments",
@@ -45,17 +47,20 @@ FILES = {
 _PUBLIC = ("tlsrt.yaml", "tlsrt.schema.json", "ca.crt", "server.crt")
 
 
-def initialise(directory: Path, *, host: str, port: int, now: datetime) -> list[str]:
-    """Make a new installation in `directory` and return the lines to print; never overwrites. Raises ConfigError."""
+def initialise(directory: Path, *, host: str, port: int, now: datetime, waivers: Sequence[Waiver] = ()) -> list[str]:
+    """Make a new installation in `directory` and return the lines to print; never overwrites. Raises ConfigError.
+
+    `waivers` are layers of the sandbox that this host cannot give: the caller has looked, the operator may disagree.
+    """
     _check_door(host, port)
     if os.path.lexists(directory):
         if not directory.is_dir():
             raise ConfigError(f"{directory} exists and is not a folder: choose another place")
         _refuse_existing(directory)
-        _fill(directory, host, port, now)
+        _fill(directory, host, port, now, waivers)
     else:
-        _make_whole(directory, host, port, now)
-    return _report(directory)
+        _make_whole(directory, host, port, now, waivers)
+    return _report(directory, waivers)
 
 
 def seal(config: Config, *, minimum_seal: int = 0) -> int:
@@ -86,13 +91,13 @@ def _refuse_existing(directory: Path) -> None:
             raise ConfigError(f"{directory / name} exists, and init never overwrites: nothing was written")
 
 
-def _make_whole(directory: Path, host: str, port: int, now: datetime) -> None:
+def _make_whole(directory: Path, host: str, port: int, now: datetime, waivers: Sequence[Waiver]) -> None:
     with told("make the folder", directory.parent):
         directory.parent.mkdir(parents=True, exist_ok=True)
     with told("write", directory):
         folder = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
-        _fill(folder, host, port, now)
+        _fill(folder, host, port, now, waivers)
         with told("write", directory):
             os.rename(folder, directory)
     except BaseException:
@@ -101,16 +106,18 @@ def _make_whole(directory: Path, host: str, port: int, now: datetime) -> None:
     sync_folder(directory.parent)
 
 
-def _fill(directory: Path, host: str, port: int, now: datetime) -> None:
+def _fill(directory: Path, host: str, port: int, now: datetime, waivers: Sequence[Waiver]) -> None:
     made: list[Path] = []
     try:
         for name in FOLDERS:
             with told("write", directory / name):
                 os.mkdir(directory / name, 0o700)
             made.append(directory / name)
-        for name, data in _contents(host, port, now).items():
+        for name, data in _contents(host, port, now, waivers).items():
             write_new(directory / name, data, 0o644 if name in _PUBLIC else 0o600)
             made.append(directory / name)
+        if any(waiver.layer == MOUNT_LAYER for waiver in waivers):  # then the uids of loops come this way
+            os.chmod(directory, 0o711)  # noqa: S103
         config = load_config(directory / "tlsrt.yaml")
         write_bytecode(config)
         token = make_boot_token(_boot_key(config, _master_key(config)), 1, measure(config))
@@ -124,7 +131,7 @@ def _fill(directory: Path, host: str, port: int, now: datetime) -> None:
         raise
 
 
-def _contents(host: str, port: int, now: datetime) -> dict[str, bytes]:
+def _contents(host: str, port: int, now: datetime, waivers: Sequence[Waiver]) -> dict[str, bytes]:
     from tlsrt.config import pki  # x509 is slow to import, and seal does without
 
     install_id, master_key = secrets.token_bytes(16), secrets.token_bytes(32)
@@ -137,6 +144,7 @@ def _contents(host: str, port: int, now: datetime) -> dict[str, bytes]:
         port=port,
         fingerprint=pki.fingerprint(admin.certificate_pem).hex(),
         checkout=is_checkout(),
+        waivers=waivers,
     )
     reach = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     issuer = _issuer_public(install_id, master_key)
@@ -192,7 +200,7 @@ def _present_seal(path: Path) -> int:
         return 0  # damaged, which seal mends
 
 
-def _report(directory: Path) -> list[str]:
+def _report(directory: Path, waivers: Sequence[Waiver]) -> list[str]:
     lines = [f"wrote {directory / name}: {what}" for name, what in FILES.items()]
     lines.append(f"made {directory}/state, run and log")
     command = "" if directory == Path("var") else f" --config {directory / 'tlsrt.yaml'}"
@@ -201,4 +209,6 @@ def _report(directory: Path) -> list[str]:
     lines.append(f"then, in a second terminal: tlsrt{bundle} call primary/kernel uname")
     if is_checkout():
         lines.append("this is a development checkout: measure is warn, so changed code starts and is reported")
+    for waiver in waivers:
+        lines.append(f"this host cannot give {waiver.layer} ({waiver.reason}): it is waived, and {waiver.voids}")
     return lines

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_MAX_REASON = 500
+
 _TEXT = """\
 # yaml-language-server: $schema=tlsrt.schema.json
 #
@@ -61,8 +67,18 @@ policy:
 #   reports: {{egress: [{{to: ["192.0.2.7:443"], why: the archive}}]}}
 
 # A layer of the sandbox that this host cannot give stops the start, unless you waive it by name and say why.
+# `tlsrt-supervisor sandbox check` tells which layers this host can give.
+{sandbox}"""
+
+_NOTHING_WAIVED = """\
 # sandbox:
-#   waive: {{net_namespace: "this container forbids network namespaces"}}
+#   waive: {net_namespace: "this container forbids network namespaces"}
+"""
+_WAIVED = """\
+# The host that `init` ran on could not give these, so they are waived, with the kernel's reason. Every start and
+# `status` show them. Remove a line as soon as the host can give the layer: a start says so by then.
+sandbox:
+  waive:
 """
 
 _STRICT = """
@@ -76,7 +92,26 @@ measure: warn
 """
 
 
-def config_text(*, install: str, host: str, port: int, fingerprint: str, checkout: bool) -> str:
+@dataclass(frozen=True, slots=True)
+class Waiver:
+    """A layer of the sandbox that the host cannot give: its name, the kernel's reason, and what is lost without it."""
+
+    layer: str
+    reason: str
+    voids: str
+
+
+def config_text(
+    *, install: str, host: str, port: int, fingerprint: str, checkout: bool, waivers: Sequence[Waiver] = ()
+) -> str:
     """Return the text of tlsrt.yaml for a new installation; `install` and `fingerprint` are hex."""
     measure = _WARN if checkout else _STRICT
-    return _TEXT.format(install=install, host=host, port=port, fingerprint=fingerprint, measure=measure)
+    sandbox = _WAIVED + "".join(map(_waiver_text, waivers)) if waivers else _NOTHING_WAIVED
+    return _TEXT.format(
+        install=install, host=host, port=port, fingerprint=fingerprint, measure=measure, sandbox=sandbox
+    )
+
+
+def _waiver_text(waiver: Waiver) -> str:
+    """Return two lines; the reason comes from the kernel or a path, so it is quoted as JSON, which YAML reads."""
+    return f"    # without it: {waiver.voids}\n    {waiver.layer}: {json.dumps(waiver.reason[:_MAX_REASON])}\n"

@@ -14,7 +14,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from tlsrt.errors import MisuseError, SandboxError
 from tlsrt.sandbox import syscalls
@@ -42,6 +44,7 @@ class Confinement:
         self._next = "enter_world"
         self._layers = context.applied
         self._waived: list[tuple[str, str]] = []
+        self._status = -1  # only where something outside forbids unshare(2)
         self._digests: list[tuple[str, bytes]] = []
 
     def _begin(self, step: str, following: str) -> None:
@@ -76,6 +79,8 @@ class Confinement:
             if name not in known:
                 raise SandboxError(name, "there is no such layer")
         self._apply(Step.WORLD)
+        with suppress(OSError):  # without /proc and unshare, `assert_one_task` says so
+            self._status = syscalls.task_status()
         self._end()
 
     def drop(self) -> Report:
@@ -99,11 +104,20 @@ class Confinement:
         """
         self._begin("assert_one_task", "seal")
         end = time.monotonic() + _ENDING_TASK_S
-        while not syscalls.is_single_task():
+        while not self._is_single_task():
             if time.monotonic() > end:
                 raise SandboxError("one_task", "code started a thread before the sandbox was sealed")
             time.sleep(0.001)
+        if self._status >= 0:
+            os.close(self._status)
+            self._status = -1
         self._end()
+
+    def _is_single_task(self) -> bool:
+        try:
+            return syscalls.is_single_task(self._status)
+        except OSError as error:
+            raise SandboxError("one_task", f"cannot count the tasks of this process: {error.strerror}") from error
 
     def seal(self) -> Report:
         """Seal stage 2: after this the process can only do its work. Returns the whole report."""
@@ -123,12 +137,15 @@ class Confinement:
         return next(str(host) for host, name in self.profile.write if name == inside)
 
     def _check_readable(self) -> None:
-        for path in self.profile.read:
-            wanted = os.R_OK | os.X_OK if os.path.isdir(path) else os.R_OK
-            if not os.access(path, wanted):
-                raise SandboxError(
-                    "uid", f"uid {os.getuid()} of {self.profile.name} cannot read {path}: make it readable for others"
-                )
+        for path in unreadable(self.profile):
+            raise SandboxError(
+                "uid", f"uid {os.getuid()} of {self.profile.name} cannot read {path}: make it readable for others"
+            )
+
+
+def unreadable(profile: Profile) -> list[Path]:
+    """Return what of a profile's files and folders this process cannot read."""
+    return [path for path in profile.read if not os.access(path, os.R_OK | os.X_OK if os.path.isdir(path) else os.R_OK)]
 
 
 def enter_world(

@@ -168,19 +168,41 @@ def _tid_address() -> int:
     return address.value
 
 
-def is_single_task() -> bool:
+def is_single_task(status: int = -1) -> bool:
     """Say whether this process is one task that shares its memory with nobody, by the kernel's own word.
 
     unshare(2) of CLONE_VM, CLONE_SIGHAND and CLONE_THREAD has no effect but EINVAL when that is not so. It needs no
-    /proc and no descriptor, and code in this process cannot fake the answer.
+    /proc and no descriptor, and code in this process cannot fake the answer. Where something outside forbids unshare,
+    /proc/self/status is read instead: through the descriptor `status`, or opened here. Raises OSError without either.
     """
     try:
         unshare(CLONE_VM | CLONE_SIGHAND | CLONE_THREAD)
     except OSError as error:
         if error.errno == errno.EINVAL:
             return False
-        raise
+        if error.errno not in (errno.EPERM, errno.EACCES, errno.ENOSYS):
+            raise
+        return _read_threads(status) == 1
     return True
+
+
+def task_status() -> int:
+    """Return a descriptor for `is_single_task` where it will need one later, when /proc is out of reach; else -1."""
+    try:
+        unshare(0)
+    except OSError:
+        return os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+    return -1
+
+
+def _read_threads(status: int) -> int:
+    descriptor = status if status >= 0 else os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        text = os.pread(descriptor, 8192, 0).decode("ascii", "replace")
+    finally:
+        if status < 0:
+            os.close(descriptor)
+    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("Threads:")), 0)
 
 
 def mount(source: str | None, target: str, kind: str | None = None, flags: int = 0, options: str | None = None) -> None:

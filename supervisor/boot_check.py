@@ -26,6 +26,7 @@ from tlsrt.supervisor.secret_page import SecretPage, wipe
 KEY_VERSION = 1
 NONCE_BYTES = 32
 MEASUREMENT_MAX = 16 << 20
+_ORDINARY_MEMORY = "this host gave no memfd_secret page: master_key was in ordinary memory while it booted"
 _BOOT_HASH = b"tlsrt/boot-hash/v1\0"
 
 
@@ -119,9 +120,12 @@ def _derive(
     with SecretPage() as page, page.read_from(master) as key:
         check_master_key(key, token_bytes)
         prk = keys.extract(config.install_id, key)
+        is_secret = page.is_secret
     try:
         mac_key = keys.boot_mac_key(prk)
         warnings = _check(config, mac_key, token, entries, minimum_seal)
+        if not is_secret:
+            warnings = (*warnings, _ORDINARY_MEMORY)
         return (keys.run_key(prk, nonce), keys.issuer_seed(prk, KEY_VERSION), mac_key), warnings
     finally:
         wipe(prk)

@@ -120,6 +120,9 @@ def parser() -> argparse.ArgumentParser:
     init.add_argument("directory", metavar="DIR", type=Path, help="where to write")
     init.add_argument("--host", default="127.0.0.1", help="address of the door (default: %(default)s)")
     init.add_argument("--port", type=int, default=7443, help="port of the door (default: %(default)s)")
+    init.add_argument(
+        "--strict", action="store_true", help="waive no layer of the sandbox, whatever this host cannot give"
+    )
     add("seal", _seal, "renew the boot token after an intended change of code, configuration or certificate")
     _add_sandbox(add("sandbox", _sandbox, "show and explain how a process of this host is confined"), common)
     add("schema", _schema, "print the JSON Schema of the configuration, for editors")
@@ -136,6 +139,7 @@ def _add_sandbox(verb: argparse.ArgumentParser, common: _Parser) -> None:
         below.add_argument("--json", action="store_true", help="the same as one JSON document")
         return below
 
+    add("check", "try every layer of the sandbox on this host and say which hold, which not, why, and what to do")
     show = add("show", "print what one process may see and use, with the reason for every line")
     show.add_argument("process", metavar="LOOP", help="a loop, or authority")
     explain = add("explain", "say whether a process may make a system call, open a path or reach a host, and why")
@@ -151,6 +155,8 @@ def _add_sandbox(verb: argparse.ArgumentParser, common: _Parser) -> None:
 def _sandbox(arguments: argparse.Namespace) -> int:
     from tlsrt.supervisor import sandbox_command
 
+    if arguments.sandbox_verb == "check":  # the one verb that needs no configuration
+        return sandbox_command.run_check(arguments, getattr(arguments, "config", None))
     run = getattr(sandbox_command, f"run_{arguments.sandbox_verb}")
     return int(run(arguments, _config_path(arguments)))
 
@@ -227,9 +233,20 @@ def _init(arguments: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
     from tlsrt.config.init import initialise
+    from tlsrt.supervisor.waiving import needed_waivers
 
-    lines = initialise(arguments.directory, host=arguments.host, port=arguments.port, now=datetime.now(UTC))
+    waivers, sentences = needed_waivers()
+    lines = initialise(
+        arguments.directory,
+        host=arguments.host,
+        port=arguments.port,
+        now=datetime.now(UTC),
+        waivers=[] if arguments.strict else waivers,
+    )
     print("\n".join(lines))
+    if arguments.strict:
+        sentences = [*sentences, *(f"this host cannot give {waiver.layer} ({waiver.reason})" for waiver in waivers)]
+    say(*sentences)
     return 0
 
 

@@ -45,6 +45,11 @@ class Groups:
             return f"cannot set the limits of its control group: {error.strerror}"
         return ""
 
+    @property
+    def reason(self) -> str:
+        """Return why there are no groups."""
+        return self._reason
+
     def place(self, name: str) -> Place | None:
         """Return the group of a process, None where there are none."""
         return self._tree.group(name).place if self._tree is not None else None

@@ -22,6 +22,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
+from tlsrt.errors import SandboxError
 from tlsrt.sandbox import syscalls
 
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -80,14 +81,18 @@ def _probe_user_namespace() -> str | None:
 
 def _enter_namespaces() -> str | None:
     """Prepare the namespaces of the next fork; returns the reason if they cannot be had."""
+    refused = None
     try:
         if os.geteuid() == 0:
-            syscalls.unshare(syscalls.CLONE_NEWPID)
-            return None
+            try:
+                syscalls.unshare(syscalls.CLONE_NEWPID)
+                return None
+            except PermissionError as error:  # root of a container, without CAP_SYS_ADMIN
+                refused = _reason(error)
         reason = _probe_user_namespace()
         if reason is None:
             _map_to_root()
-        return reason
+        return reason if refused is None or reason is None else f"{refused}; nor in a user namespace: {reason}"
     except OSError as error:
         return _reason(error)
 
@@ -131,12 +136,26 @@ def _share_fate(pidfd: int) -> int:
             signal.pidfd_send_signal(pidfd, arrived)
 
 
+def _require_pidfds() -> None:
+    """Raise SandboxError where processes cannot be held by descriptors: everything here counts on them."""
+    try:
+        pidfd = os.pidfd_open(os.getpid())
+        try:
+            signal.pidfd_send_signal(pidfd, 0)
+        finally:
+            os.close(pidfd)
+    except OSError as error:
+        reason = "tlsrt needs pidfd_open and pidfd_send_signal (Linux 5.3), which nobody can waive"
+        raise SandboxError("pidfd", f"{error.strerror}: {reason}") from error
+
+
 def launch(argv: list[str], *, program: str = _PROGRAM, sweep: Callable[[], None] = lambda: None) -> int:
     """Run the supervisor with `argv` in a pid namespace of its own and return its exit status.
 
     `program` is the Python text that the inner interpreter runs; it must call `inner`. `sweep` is called when the
     supervisor was killed, and so could not tidy up.
     """
+    _require_pidfds()
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     reader, writer = os.pipe()
     reason = _enter_namespaces()

@@ -250,7 +250,8 @@ def _call_rules(profile: Profile) -> CallRules | None:
 
 
 def _sandbox(config: Config, profile: Profile, limits: Mapping[str, str]) -> Sandbox:
-    waived = {layer: reason for layer, reason in config.sandbox.waive.items() if layer in profile.layers}
+    needless = {"net_namespace"} if profile.network else set[str]()  # this one keeps the host's anyway
+    waived = {layer: reason for layer, reason in config.sandbox.waive.items() if layer not in needless}
     layers = tuple(layer for layer in profile.layers if profile.expects(layer))
     group = profile.group.name if profile.group is not None else None
     return Sandbox(layers, waived, summary(profile), profile.digest(), group, limits)

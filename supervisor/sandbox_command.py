@@ -7,20 +7,27 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
 from tlsrt.config.check import nearest
 from tlsrt.config.load import load_config
 from tlsrt.config.packages import code_roots
+from tlsrt.config.paths import find_config
 from tlsrt.config.schema import Config
-from tlsrt.errors import EX_USAGE
+from tlsrt.errors import EX_UNAVAILABLE, EX_USAGE, ConfigError
 from tlsrt.sandbox.effective import Effective, document, effective
 from tlsrt.sandbox.explain import explain, is_allowed
 from tlsrt.sandbox.profile import profile_for_authority, profile_for_loop
-from tlsrt.supervisor.cli import say
+from tlsrt.supervisor.cli import folded, say
 from tlsrt.supervisor.identity import AUTHORITY, own_identity
 from tlsrt.supervisor.sandbox_table import findings_text, profile_text
+
+CHECK_PROGRAM = (
+    "from tlsrt.supervisor.launcher import inner; from tlsrt.supervisor.sandbox_command import inside_check; "
+    "inner(inside_check)"
+)
 
 
 def run_show(arguments: argparse.Namespace, path: Path) -> int:
@@ -53,6 +60,37 @@ def run_explain(arguments: argparse.Namespace, path: Path) -> int:
     else:
         print(findings_text(arguments.process, what, findings))
     return 0 if allowed else 1
+
+
+def run_check(arguments: argparse.Namespace, path: str | None) -> int:
+    """Try every layer where the supervisor would run: the launcher brings us there, and `inside_check` answers."""
+    from tlsrt.supervisor.launcher import launch
+
+    try:
+        found = ["--config", os.path.abspath(find_config(path))]
+    except ConfigError:  # none is needed
+        found = []
+    return launch([*found, *(["--json"] if arguments.json else [])], program=CHECK_PROGRAM)
+
+
+def inside_check(arguments: list[str]) -> int:
+    """In the launcher's namespaces: check, print, and return 0 if nothing is missing, else 69."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--death-pipe", type=int)
+    parser.add_argument("--no-pid-namespace")
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args(arguments)
+
+    def run() -> int:
+        from tlsrt.supervisor.checkup import check_host, report
+
+        config = load_config(asked.config) if asked.config is not None else None
+        found = check_host(config, asked.no_pid_namespace)
+        print(json.dumps(found.document(), indent=2) if asked.json else "\n".join(report(found)))
+        return EX_UNAVAILABLE if found.missing else 0
+
+    return folded(run)
 
 
 def unknown_process(config: Config, process: str) -> int | None:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlsrt.config.access import impassable_for_others
 from tlsrt.config.load import load_config, parse_config, read_config
 from tlsrt.config.measure import measure
 from tlsrt.config.schema import Config
@@ -23,6 +24,7 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> i
     config = load_config(path)
     measurer = Measurer(lambda: measure(config))
     # Imported only now: the measurement runs meanwhile.
+    from tlsrt.supervisor.checkup import needless_waivers
     from tlsrt.supervisor.console import standard_console
     from tlsrt.supervisor.gauges import age_s, parent_host_pid
     from tlsrt.supervisor.identity import own_identity
@@ -35,13 +37,13 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> i
             "pid_namespace",
             f"this host gives no pid namespace ({no_pid_namespace}); to go without, waive it in sandbox.waive",
         )
-    warnings = _warnings(config, check_code(config, identity))
+    warnings = _warnings(config, identity, check_code(config, identity))
     supervisor = Supervisor(
         config,
         make_parts(config, identity, measurer.result),
         standard_console(),
         rootless=identity.rootless,
-        warnings=warnings,
+        warnings=[*needless_waivers(config, no_pid_namespace), *warnings],
         death_pipe=death_pipe,
         age_s=age_s(parent_host_pid()) if death_pipe is not None else 0.0,
         renew=lambda common: renewed(path, common.config, common.parts, identity),
@@ -49,9 +51,14 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> i
     return supervisor.run()
 
 
-def _warnings(config: Config, problems: list[str]) -> list[str]:
+def _warnings(config: Config, identity: Identity, problems: list[str]) -> list[str]:
     """Return what every start says; `problems` are those of the code. Raises ConfigError where they are not allowed."""
+    has_root = identity.rootless or "mount_namespace" not in config.sandbox.waive
+    if not has_root and (closed := impassable_for_others([config.state_dir, config.run_dir])):
+        raise ConfigError(closed)
     warnings = [f"sandbox layer {layer} is waived: {reason}" for layer, reason in config.sandbox.waive.items()]
+    if identity.rootless and "uid" not in config.sandbox.waive:
+        warnings.append("without root all processes have one uid: only namespaces and Landlock keep them apart")
     if config.measure == "warn":
         return [*warnings, "measure is `warn`: a changed file is reported, not refused", *problems]
     if problems:
@@ -75,7 +82,7 @@ def renewed(path: Path, present: Config, parts: Parts, identity: Identity) -> Re
     if parts.renewed is None:
         raise InternalError("these parts cannot be made anew")
     new = parts.renewed(config)
-    warnings = tuple(_warnings(config, check_code(config, identity)))
+    warnings = tuple(_warnings(config, identity, check_code(config, identity)))
     return Renewal(config, new, lambda: measure(config), warnings, hashlib.sha256(data).digest())
 
 

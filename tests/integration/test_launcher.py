@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from tlsrt.sandbox import syscalls
 from tlsrt.supervisor.launcher import passed_on
 
 CAP_SYS_ADMIN = 21
-# A host without user namespaces, for a user: every unshare is refused.
+# A host that gives no namespace at all: every unshare is refused.
 REFUSING = """
 import sys, errno
 from tlsrt.sandbox import syscalls
@@ -34,13 +35,6 @@ sys.exit(launch(sys.argv[1:], program={program!r}))
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     with make_stage(request.param) as made:
         yield made
-
-
-def refusal(stage: Stage) -> dict[str, Any]:
-    """Options that start a launcher which gets no namespace: root loses the capability that it takes."""
-    if stage.mode == "root":
-        return {"preexec_fn": partial(syscalls.prctl, syscalls.PR_CAPBSET_DROP, CAP_SYS_ADMIN)}
-    return {"launch": REFUSING}
 
 
 def line_of(process: subprocess.Popen[str]) -> dict[str, Any]:
@@ -97,14 +91,30 @@ def test_death_by_signal_is_told_as_shells_do(stage: Stage) -> None:
 
 
 def test_without_namespace_the_supervisor_is_told_why(stage: Stage) -> None:
-    with stage.start("obey", **refusal(stage)) as process:
+    with stage.start("obey", launch=REFUSING) as process:
         about = line_of(process)
         process.send_signal(signal.SIGTERM)
         out, errors = process.communicate(timeout=10)
     at = about["arguments"].index("--no-pid-namespace")
-    assert about["arguments"][at + 1] == "cannot make a pid namespace: unshare: Operation not permitted"
+    reason = "cannot make a pid namespace: unshare: Operation not permitted"
+    both = f"{reason}; nor in a user namespace: {reason}"
+    assert about["arguments"][at + 1] == (both if os.geteuid() == 0 and stage.mode == "root" else reason)
     assert about["pid"] == about["host_pid"] != 1
     assert process.returncode == 9 and errors == "" and "SIGTERM" in out
+
+
+def test_root_of_a_container_without_the_capability_gets_a_user_namespace() -> None:
+    if os.geteuid() != 0:
+        return  # whoever is no root gets one anyway: all tests of mode rootless
+    with make_stage("root") as stage:
+        drop = partial(syscalls.prctl, syscalls.PR_CAPBSET_DROP, CAP_SYS_ADMIN)
+        with stage.start("obey", preexec_fn=drop) as process:
+            about = line_of(process)
+            one_id = Path(f"/proc/{about['host_pid']}/uid_map").read_text().split()
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=10)
+    assert "--no-pid-namespace" not in about["arguments"] and about["pid"] == 1
+    assert one_id == ["0", "0", "1"], "as rootless: one uid, and all namespaces"
 
 
 def test_the_supervisor_without_namespace_still_dies_with_the_launcher(stage: Stage) -> None:

@@ -17,7 +17,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,16 @@ NOBODY = 65534
 
 
 class InstalledHost:
-    """One configuration folder of one environment; `user` is the uid and gid of everything that runs, if not ours."""
+    """One configuration folder of one environment; `user` is the uid and gid of everything that runs, if not ours.
 
-    def __init__(self, environment: Environment, folder: Path, *, user: int | None = None) -> None:
+    `prefix` are words before every command, of one that runs it with less rights.
+    """
+
+    def __init__(
+        self, environment: Environment, folder: Path, *, user: int | None = None, prefix: Sequence[str] = ()
+    ) -> None:
         self.environment = environment
+        self._prefix = list(prefix)
         self.folder = folder
         self.config = folder / "tlsrt.yaml"
         self.port = free_port()
@@ -47,7 +53,7 @@ class InstalledHost:
 
     def run(self, *words: str | Path, program: str = PROGRAM, cwd: Path | None = None) -> tuple[int, str, str]:
         """Run one of the commands; return its exit code, output and errors."""
-        command = [str(self.environment.program(program)), *map(str, words)]
+        command = [*self._prefix, str(self.environment.program(program)), *map(str, words)]
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=LIMIT_S, stdin=subprocess.DEVNULL, env=self._environ,
             cwd=cwd or self.folder.parent, **self._as_user,
@@ -78,7 +84,7 @@ class InstalledHost:
     def popen(self, *words: str | Path, program: str = PROGRAM) -> subprocess.Popen[bytes]:
         """Start one of the commands and do not wait."""
         return subprocess.Popen(
-            [str(self.environment.program(program)), *map(str, words)], stdin=subprocess.DEVNULL,
+            [*self._prefix, str(self.environment.program(program)), *map(str, words)], stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self._environ, cwd=self.folder.parent,
             **self._as_user,
         )  # fmt: skip

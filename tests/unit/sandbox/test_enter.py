@@ -35,7 +35,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     rows = [Layer(name, step, row(name, None)) for name, step in zip(NAMES, steps, strict=True)]
     rows[2] = Layer("filter", Step.SEAL_STAGE_1, row("filter", b"digest"))
     monkeypatch.setattr(enter, "LAYERS", tuple(rows))
-    monkeypatch.setattr(syscalls, "is_single_task", lambda: True)
+    monkeypatch.setattr(syscalls, "is_single_task", lambda status: True)
     return ran
 
 
@@ -119,7 +119,7 @@ def test_an_unknown_layer_is_refused(log: list[str]) -> None:
 def test_a_second_task_is_refused(log: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     confinement = enter_world(profile(), ())
     confinement.drop()
-    monkeypatch.setattr(syscalls, "is_single_task", lambda: False)
+    monkeypatch.setattr(syscalls, "is_single_task", lambda status: False)
     with pytest.raises(SandboxError, match="thread"):
         confinement.assert_one_task()
     with pytest.raises(MisuseError):

@@ -1,0 +1,66 @@
+"""What each layer is good for, in the words of an operator who must do without it. Pure data.
+
+`init` writes these beside the waivers that a host needs, and `sandbox check` says them of what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# What a waiver voids, as the end of "without it, ...".
+VOIDS: Mapping[str, str] = {
+    "cgroup": "a loop is killed by its pidfd and its pid namespace alone, cannot be frozen, and only rlimits bound it",
+    "session": "a loop shares the session and the terminal of whoever started tlsrt",
+    "descriptors": "a loop keeps open what the supervisor has open: sockets and channels of the others",
+    "pid_namespace": "loops see each other's processes, and what a loop leaves behind may outlive it",
+    "net_namespace": "loops share the host's network; Landlock still stops TCP, and nothing stops UDP",
+    "ipc_namespace": "loops reach the host's System V and POSIX message queues and shared memory",
+    "uts_namespace": "a loop sees the host's own name as it changes",
+    "mount_namespace": "loops see the host's files; only Landlock and file modes decide what they can open",
+    "limits": "nothing bounds the memory, descriptors, tasks and file sizes of a loop",
+    "bounding_set": "a program that a loop could start might have privileges again; no filter lets it start one",
+    "ambient_set": "ambient capabilities of whoever started tlsrt stay",
+    "securebits": "uid 0 stays special for the kernel; a loop that became root would have its capabilities",
+    "uid": "all processes share one uid: only namespaces and Landlock keep their files and memory apart",
+    "capabilities": "a loop keeps the capabilities of the supervisor",
+    "no_new_privs": "a program with set-uid could give privileges, and without root there can be no filters",
+    "not_dumpable": "a process of the same uid could read a loop's memory, and it could dump core",
+    "parent_death": "loops may outlive a supervisor that was killed, until their channels tell them",
+    "landlock": "code of components could read whatever the loop's mounts show while it is imported",
+    "seccomp": "code of components may use every system call while it is imported",
+    "landlock_sealed": "a running loop can open whatever its mounts show, and what network it has, it can use",
+    "seccomp_sealed": "a running loop can use every system call of the kernel",
+    "attestation": "the supervisor cannot see from outside which namespaces, mounts and descriptors a loop really has",
+}
+
+# What would give the layer, as an operator can do it; the kernel's reason stands beside it.
+_SYS_ADMIN = "give the container CAP_SYS_ADMIN and a seccomp profile that allows unshare and mount"
+_USER_NAMESPACES = (
+    "allow user namespaces (user.max_user_namespaces, kernel.unprivileged_userns_clone, "
+    "kernel.apparmor_restrict_unprivileged_userns), or start as root"
+)
+_CAPABILITY = "give the container CAP_SETPCAP"
+_LANDLOCK = "use Linux 5.13 or newer with landlock in lsm=, and a seccomp profile that allows its calls"
+_SECCOMP = "use a kernel with CONFIG_SECCOMP_FILTER, and allow the call seccomp"
+
+_REMEDIES: Mapping[str, str] = {
+    "cgroup": "mount cgroup2 writable, or let systemd delegate: Delegate=yes and DelegateSubgroup=supervisor",
+    "descriptors": "use Linux 5.9 or newer, and allow the call close_range",
+    "bounding_set": _CAPABILITY,
+    "securebits": _CAPABILITY,
+    "uid": "give the container CAP_SETUID, CAP_SETGID and CAP_CHOWN",
+    "landlock": _LANDLOCK,
+    "landlock_sealed": _LANDLOCK,
+    "seccomp": _SECCOMP,
+    "seccomp_sealed": _SECCOMP,
+    "attestation": "give the supervisor CAP_SYS_PTRACE",
+}
+
+
+def remedy(layer: str, *, is_root: bool) -> str:
+    """Return what an operator can do to have a layer; nothing if there is no such advice."""
+    if layer.endswith("_namespace"):
+        return _SYS_ADMIN if is_root else _USER_NAMESPACES
+    if layer in ("bounding_set", "securebits") and not is_root:
+        return _USER_NAMESPACES
+    return _REMEDIES.get(layer, "")

@@ -1,0 +1,246 @@
+"""A newcomer in a container, or under a kernel that gives less: what is missing is said, and the rest works.
+
+Everything is done with the installed commands, inside a real outer filter, without real capabilities.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support.deprived import CONTAINER, deprived
+from support.installed import portable, scratch
+from support.installed_host import NOBODY, InstalledHost
+
+IS_ROOT = os.geteuid() == 0
+NAMESPACES = {f"{name}_namespace" for name in ("pid", "net", "ipc", "uts", "mount")}
+LANDLOCK = {"landlock", "landlock_sealed"}
+SECCOMP = {"seccomp", "seccomp_sealed"}
+UNPRIVILEGED = {"bounding_set", "securebits"}  # take CAP_SETPCAP, which a user has in a namespace only
+LANDLOCK_CALLS = ("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self")
+
+
+@dataclass(frozen=True)
+class Place:
+    """An environment with less, and the layers that cannot be had there."""
+
+    missing: set[str]
+    deny: dict[str, int] = field(default_factory=dict[str, int])
+    drop: tuple[str, ...] = ()
+    namespace: tuple[str, ...] = ()
+    as_user: bool = False
+
+
+# `a container` has the default rights of a container engine: root, without the capabilities that matter here.
+PLACES = {
+    "a container": Place(
+        NAMESPACES | {"attestation"}, deny=CONTAINER, drop=("sys_admin", "sys_ptrace", "sys_resource", "net_admin")
+    ),
+    "a container whose root is none": Place(
+        NAMESPACES | UNPRIVILEGED | {"attestation", "uid"},
+        deny=CONTAINER,
+        drop=("sys_admin", "sys_ptrace", "setuid", "setgid", "setpcap", "chown"),
+    ),
+    "no user namespaces for a user": Place(
+        NAMESPACES | UNPRIVILEGED | {"attestation"}, deny=CONTAINER, as_user=True
+    ),
+    "no mounts": Place({"mount_namespace"}, deny={"mount": errno.EPERM, "pivot_root": errno.EPERM}),
+    "no mounts for a user": Place({"mount_namespace"}, deny={"open_tree": errno.ENOSYS}, as_user=True),
+    "no Landlock": Place(LANDLOCK, deny=dict.fromkeys(LANDLOCK_CALLS, errno.ENOSYS)),
+    "no Landlock for a user": Place(LANDLOCK, deny=dict.fromkeys(LANDLOCK_CALLS, errno.EPERM), as_user=True),
+    "no seccomp": Place(SECCOMP, deny={"seccomp": errno.EPERM}),
+    "no seccomp for a user": Place(SECCOMP, deny={"seccomp": errno.ENOSYS}, as_user=True),
+    "no network namespaces": Place({"net_namespace"}, namespace=("net",)),
+}  # fmt: skip
+
+
+@pytest.fixture(params=[name for name, place in PLACES.items() if IS_ROOT or place.as_user])
+def place(request: pytest.FixtureRequest) -> Place:
+    return PLACES[request.param]
+
+
+@pytest.fixture
+def host(place: Place, request: pytest.FixtureRequest) -> Iterator[InstalledHost]:
+    environment = portable()
+    folder = scratch() / f"less-{abs(hash(request.node.name))}"
+    folder.mkdir()
+    user = NOBODY if place.as_user and IS_ROOT else None
+    if user is not None:
+        os.chown(folder, user, user)
+    prefix = deprived(environment, deny=place.deny, drop=place.drop, namespace=place.namespace)
+    yield InstalledHost(environment, folder / "var", user=user, prefix=prefix)
+    shutil.rmtree(folder)
+
+
+def waived_in(host: InstalledHost) -> dict[str, str]:
+    sandbox = yaml.safe_load(host.config.read_text()).get("sandbox") or {}
+    found: dict[str, str] = sandbox.get("waive", {})
+    return found
+
+
+def check(host: InstalledHost) -> tuple[int, dict[str, Any]]:
+    code, output, _ = host.run("sandbox", "check", "--json")
+    document: dict[str, Any] = json.loads(output)
+    return code, document
+
+
+def test_init_writes_the_waivers_and_the_start_works_and_says_so(host: InstalledHost, place: Place) -> None:
+    said = host.init()
+    waived = waived_in(host)
+    assert set(waived) == place.missing
+    for layer, reason in waived.items():
+        assert f"this host cannot give {layer} ({reason}): it is waived, and " in said
+    assert "# without it: " in host.config.read_text()
+    with host.started():
+        for layer, reason in waived.items():
+            warning = f"sandbox layer {layer} is waived: {reason}"
+            assert any(line.endswith(warning) for line in host.console), (layer, host.console)
+        assert not any("remove the waiver" in line for line in host.console)
+        [primary] = [line for line in host.console if line.startswith("primary ")]
+        assert f"WAIVED: {' '.join(sorted(place.missing))}" in primary
+        assert any(line.startswith("limits ") for line in host.console)
+        status = host.status()
+        for loop in status["loops"]:
+            expected = place.missing - ({"net_namespace"} if loop["name"] == "external" else set())
+            assert set(loop["sandbox"]["waived"]) == expected and not expected & set(loop["sandbox"]["layers"])
+        assert {f"sandbox layer {layer} is waived: {reason}" for layer, reason in waived.items()} <= set(
+            status["warnings"]
+        )
+        assert host.call("primary/kernel", "uname")["system"] == "Linux"
+        assert host.call("secondary/store", "put", "greeting", "hello") is not None
+        assert host.call("secondary/store", "get", "greeting") == "hello"
+    code, found = check(host)
+    assert code == 69 and set(found["missing"]) - {"cgroup"} == place.missing
+    states = {row["name"]: row["state"] for row in found["layers"]}
+    assert {states[layer] for layer in place.missing} == {"waived"}, "the configuration lies in ./var"
+
+
+def test_init_strict_waives_nothing_and_the_start_refuses(host: InstalledHost, place: Place) -> None:
+    code, output, errors = host.run("init", host.folder, "--port", str(host.port), "--strict")
+    assert code == 0 and waived_in(host) == {}
+    for layer in place.missing:
+        assert f"this host cannot give {layer} (" in errors
+    assert "is waived" not in output
+    sentence = host.refused(69)
+    assert any(f"sandbox layer {layer}: " in f"{sentence}: " or layer in sentence for layer in place.missing), sentence
+    code, output, errors = host.run("sandbox", "check")
+    assert (code, errors) == (69, "")
+    for layer in place.missing:
+        assert f"\nwithout {layer}: " in output
+    rows = [line.split() for line in output.splitlines() if line.startswith("  ")]
+    assert {row[0] for row in rows if row[1:2] == ["cannot"]} - {"cgroup"} == place.missing
+    assert output.splitlines()[-1].startswith("a start refuses until these are there")
+
+
+@pytest.fixture
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InstalledHost]:
+    folder = scratch() / "whole"
+    folder.mkdir()
+    yield InstalledHost(portable(), folder / "var")
+    shutil.rmtree(folder)
+
+
+def test_a_host_that_has_everything_needs_nothing(whole: InstalledHost) -> None:
+    code, output, errors = whole.run("sandbox", "check")
+    assert (code, errors) == (0, ""), output
+    assert output.splitlines()[-1] == "every layer can be enforced: nothing to do"
+    assert "is waived" not in whole.init() and waived_in(whole) == {}
+    assert whole.run("sandbox", "check")[0] == 0
+
+
+def test_a_waiver_that_is_not_needed_is_said_by_every_start_and_by_check(whole: InstalledHost) -> None:
+    whole.init()
+    text = whole.config.read_text()
+    whole.config.write_text(f"{text}sandbox:\n  waive: {{landlock: an older kernel}}\n")
+    whole.seal()
+    with whole.started():
+        words = "sandbox layer landlock is waived, but this host can give it: remove the waiver"
+        assert any(line.endswith(words) for line in whole.console)
+        assert words in whole.status()["warnings"]
+    code, found = check(whole)
+    assert code == 0 and found["needless"] == ["landlock"]
+    assert "landlock         enforced  waived, but this host can give it" in whole.run("sandbox", "check")[1]
+
+
+def test_a_filter_that_kills_is_told_from_one_that_refuses() -> None:
+    folder = scratch() / "kills"
+    folder.mkdir()
+    try:
+        host = InstalledHost(
+            portable(), folder / "var", prefix=deprived(portable(), deny={"landlock_create_ruleset": 0})
+        )
+        code, found = check(host)
+        rows = {row["name"]: row for row in found["layers"]}
+        assert code == 69 and set(found["missing"]) == LANDLOCK
+        for layer in LANDLOCK:
+            assert rows[layer]["reason"] == "the process that tried it was ended (SIGSYS)" and rows[layer]["fatal"]
+        assert rows["seccomp_sealed"]["state"] == rows["attestation"]["state"] == "enforced", "the rest is tried"
+        assert found["features"]["landlock"] == "asking for it ends the process"
+        code, _, errors = host.run("init", host.folder, "--port", str(host.port))
+        assert code == 0 and "no start will work yet: landlock: " in errors and waived_in(host) == {}
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_without_pidfds_nothing_runs_and_it_is_one_sentence() -> None:
+    folder = scratch() / "no-pidfd"
+    folder.mkdir()
+    try:
+        host = InstalledHost(portable(), folder / "var", prefix=deprived(portable(), deny={"pidfd_open": errno.ENOSYS}))
+        code, output, errors = host.run("sandbox", "check")
+        assert (code, output) == (69, "")
+        assert "pidfd_open" in errors and "which nobody can waive" in errors
+        code, output, errors = host.run("init", host.folder, "--port", str(host.port))
+        assert code == 0 and "this host cannot run tlsrt: " in errors
+        assert "which nobody can waive" in host.refused(69)
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_master_key_in_ordinary_memory_is_said() -> None:
+    folder = scratch() / "no-secret"
+    folder.mkdir()
+    try:
+        host = InstalledHost(
+            portable(), folder / "var", prefix=deprived(portable(), deny={"memfd_secret": errno.EPERM})
+        )
+        host.init()
+        with host.started():
+            assert any("master_key was in ordinary memory" in line for line in host.console)
+        assert "no (Operation not permitted)" in host.run("sandbox", "check")[1]
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_code_that_a_loops_uid_cannot_read_is_named_with_what_to_do(tmp_path: Path) -> None:
+    """Without a mount namespace of its own a loop meets the closed home in which everything lies."""
+    if not IS_ROOT:
+        return  # one uid: the loop is the owner
+    from support.installed import copy_interpreter, make_environment
+
+    home = scratch() / "closed-less"
+    home.mkdir()
+    environment = make_environment(home / "env", python=copy_interpreter(home / "python"))
+    home.chmod(0o700)
+    try:
+        prefix = deprived(environment, deny={"mount": errno.EPERM})
+        host = InstalledHost(environment, home / "var", prefix=prefix)
+        code, output, _ = host.run("sandbox", "check")
+        assert code == 69 and f"cannot read {home}" in output and "install tlsrt below /opt" in output
+        code, _, errors = host.run("init", host.folder, "--port", str(host.port))
+        assert code == 0 and "no start will work yet: code: uid 771001 cannot read" in errors
+        assert host.refused().startswith(f"no loop can pass {home}, and without the layer mount_namespace it must: ")
+        home.chmod(0o711)
+        assert check(host)[1]["missing"] == ["mount_namespace"]
+        with host.started():
+            assert host.call("primary/kernel", "uname")["system"] == "Linux"
+    finally:
+        shutil.rmtree(home)

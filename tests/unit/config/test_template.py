@@ -1,0 +1,40 @@
+"""The text of a new configuration with waivers: it loads, says what is lost, and no reason breaks it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tlsrt.config.load import load_config
+from tlsrt.config.template import Waiver, config_text
+
+
+def written(folder: Path, *waivers: Waiver) -> Path:
+    path = folder / "tlsrt.yaml"
+    path.write_text(
+        config_text(install="ab" * 16, host="::1", port=7443, fingerprint="cd" * 32, checkout=False, waivers=waivers)
+    )
+    return path
+
+
+def test_without_waivers_nothing_is_waived(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    assert load_config(path).sandbox.waive == {}
+    assert "# sandbox:" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    "reason",
+    ["unshare: Operation not permitted", 'a "quoted" one: yes', "{braces} # and a hash", "\\ backslash", "no", "é\t"],
+)
+def test_a_waiver_keeps_the_kernels_reason_whatever_it_is(tmp_path: Path, reason: str) -> None:
+    reason = reason if len(reason) > 2 else f"{reason}, really"
+    path = written(tmp_path, Waiver("landlock", reason, "much is lost"), Waiver("uid", "why not", "more"))
+    assert load_config(path).sandbox.waive == {"landlock": reason, "uid": "why not"}
+    assert "    # without it: much is lost\n" in path.read_text()
+
+
+def test_a_reason_without_end_is_cut(tmp_path: Path) -> None:
+    path = written(tmp_path, Waiver("landlock", "x" * 5000, "much"))
+    assert len(load_config(path).sandbox.waive["landlock"]) == 500
