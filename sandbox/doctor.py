@@ -13,6 +13,7 @@ import json
 import os
 import select
 import signal
+import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from tlsrt.errors import SandboxError
 from tlsrt.sandbox.attest import NamespaceSet, attest
 from tlsrt.sandbox.enter import unreadable
 from tlsrt.sandbox.layers import LAYERS, Context, Step
+from tlsrt.sandbox.notify import REPORTS, take_listener
 from tlsrt.sandbox.profile import ATTESTATION, Profile
 
 _PATIENCE_S = 10.0
@@ -60,31 +62,39 @@ def examine(profile: Profile, spawn: Spawn, own: NamespaceSet, failed: Mapping[s
     while True:
         trial, culprit = _try(profile, spawn, own, known)
         trial.fatal = fatal
-        if culprit is None or culprit in fatal:
+        if culprit is None or culprit in known:
             return trial
-        fatal.add(culprit)
+        if culprit != REPORTS:
+            fatal.add(culprit)
         known[culprit] = trial.failed[culprit]
 
 
 def _try(profile: Profile, spawn: Spawn, own: NamespaceSet, known: Mapping[str, str]) -> tuple[Trial, str | None]:
-    """Go through all layers once; returns the trial, and the layer on which the child was killed."""
+    """Go through all layers once; returns the trial, and the layer without which it must be tried again."""
     trial = Trial(failed=dict(known))
     profile = replace(profile, layers=tuple(name for name in profile.layers if name not in known))
     reader, writer = os.pipe2(os.O_CLOEXEC)
     go, let_go = os.pipe2(os.O_CLOEXEC)
     death, death_end = os.pipe2(os.O_CLOEXEC)
+    watcher = Watcher(profile.is_watched)
     try:
-        child, namespace_reason = _spawned(spawn, lambda: _live(profile, writer, go, death), profile)
+        context = Context(frozenset({writer, go}), death, watcher.child_end)
+        child, namespace_reason = _spawned(spawn, lambda: _live(profile, context, writer, go), profile)
         os.close(writer)
         writer = -1
-        started = _listen(reader, trial)
+        watcher.begin(child.pidfd)
+        started = _listen(reader, watcher, trial)
         if namespace_reason and "pid_namespace" in trial.failed:
             trial.failed["pid_namespace"] = namespace_reason
         if started is None:
             _look(child, profile, own, trial)
         os.write(let_go, b"g")
         culprit = _end(child, started, trial)
+        if watcher.reason and started is None:  # else it was only the child's end
+            trial.failed[REPORTS] = watcher.reason
+            culprit = REPORTS
     finally:
+        watcher.close()
         for descriptor in (reader, writer, go, let_go, death, death_end):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -100,13 +110,57 @@ def _spawned(spawn: Spawn, body: Callable[[], int], profile: Profile) -> tuple[C
     return spawn(body, False), ""
 
 
-def _live(profile: Profile, writer: int, go: int, death: int) -> int:
+class Watcher:
+    """Takes the listener of the child's first filter, as the supervisor does of a loop."""
+
+    def __init__(self, is_watched: bool) -> None:
+        self._ours: socket.socket | None = None
+        self.child_end: int | None = None
+        self._theirs: socket.socket | None = None
+        self._listener = -1
+        self._pidfd = -1
+        self.reason = ""  # why it could not be taken
+        if is_watched:
+            self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+            self._ours.setblocking(False)
+            self.child_end = self._theirs.fileno()
+
+    def begin(self, pidfd: int) -> None:
+        """After the fork: the child has its end."""
+        self._pidfd = pidfd
+        if self._theirs is not None:
+            self._theirs.close()
+
+    def descriptors(self) -> list[int]:
+        """Return what to wait for."""
+        return [self._ours.fileno()] if self._ours is not None else []
+
+    def take(self) -> None:
+        """Take what was offered; the child goes on, or fails to seal itself."""
+        listener = take_listener(self._ours.fileno(), self._pidfd) if self._ours is not None else None
+        if listener is None or self._ours is None:
+            return
+        self._listener = listener
+        if listener < 0:
+            self.reason = "the supervisor cannot take the listener of a filter (pidfd_getfd is refused)"
+        self._ours.close()
+        self._ours = None
+
+    def close(self) -> None:
+        """Give everything back."""
+        for end in (self._ours, self._theirs):
+            if end is not None:
+                end.close()
+        if self._listener >= 0:
+            os.close(self._listener)
+
+
+def _live(profile: Profile, context: Context, writer: int, go: int) -> int:
     """In the child: every layer, each announced before, and answered after."""
 
     def say(*words: str) -> None:
         os.write(writer, json.dumps(words).encode() + b"\n")
 
-    context = Context(frozenset({writer, go}), death)
     for layer in LAYERS:
         if layer is _FIRST_SEAL:  # what a loop reads later, it must be able to read now
             _tell_unreadable(profile, say)
@@ -117,6 +171,7 @@ def _live(profile: Profile, writer: int, go: int, death: int) -> int:
             layer.apply(profile, context)
         except (OSError, SandboxError) as error:
             say("failed", layer.name, error.reason if isinstance(error, SandboxError) else str(error.strerror or error))
+            profile = replace(profile, layers=tuple(name for name in profile.layers if name != layer.name))
             continue
         context.applied.append(layer.name)
         say("held", layer.name)
@@ -133,13 +188,17 @@ def _tell_unreadable(profile: Profile, say: Callable[..., None]) -> None:
         say("held", CODE)
 
 
-def _listen(reader: int, trial: Trial) -> str | None:
+def _listen(reader: int, watcher: Watcher, trial: Trial) -> str | None:
     """Hear the child until it is done; returns the layer that it had begun if it ends before, else None."""
     begun = "the first layer"
     rest = b""
     while True:
-        if not select.select([reader], [], [], _PATIENCE_S)[0]:
+        ready = select.select([reader, *watcher.descriptors()], [], [], _PATIENCE_S)[0]
+        if not ready:
             return begun
+        watcher.take()
+        if reader not in ready:
+            continue
         piece = os.read(reader, 65536)
         *lines, rest = (rest + piece).split(b"\n")
         for line in lines:

@@ -28,6 +28,7 @@ VOIDS: Mapping[str, str] = {
     "parent_death": "loops may outlive a supervisor that was killed, until their channels tell them",
     "landlock": "code of components could read whatever the loop's mounts show while it is imported",
     "seccomp": "code of components may use every system call while it is imported",
+    "seccomp_reports": "the supervisor does not hear of forbidden calls, and no connect of a loop is looked at",
     "landlock_sealed": "a running loop can open whatever its mounts show, and what network it has, it can use",
     "seccomp_sealed": "a running loop can use every system call of the kernel",
     "attestation": "the supervisor cannot see from outside which namespaces, mounts and descriptors a loop really has",
@@ -53,6 +54,7 @@ _REMEDIES: Mapping[str, str] = {
     "landlock_sealed": _LANDLOCK,
     "seccomp": _SECCOMP,
     "seccomp_sealed": _SECCOMP,
+    "seccomp_reports": "use Linux 5.6 or newer, and give the supervisor CAP_SYS_PTRACE",
     "attestation": "give the supervisor CAP_SYS_PTRACE",
 }
 

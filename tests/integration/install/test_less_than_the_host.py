@@ -23,7 +23,8 @@ from support.installed_host import NOBODY, InstalledHost
 IS_ROOT = os.geteuid() == 0
 NAMESPACES = {f"{name}_namespace" for name in ("pid", "net", "ipc", "uts", "mount")}
 LANDLOCK = {"landlock", "landlock_sealed"}
-SECCOMP = {"seccomp", "seccomp_sealed"}
+SECCOMP = {"seccomp", "seccomp_reports", "seccomp_sealed"}
+SIGHT = {"attestation", "seccomp_reports"}  # to look into other processes takes CAP_SYS_PTRACE
 UNPRIVILEGED = {"bounding_set", "securebits"}  # take CAP_SETPCAP, which a user has in a namespace only
 LANDLOCK_CALLS = ("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self")
 
@@ -42,20 +43,19 @@ class Place:
 # `a container` has the default rights of a container engine: root, without the capabilities that matter here.
 PLACES = {
     "a container": Place(
-        NAMESPACES | {"attestation"}, deny=CONTAINER, drop=("sys_admin", "sys_ptrace", "sys_resource", "net_admin")
+        NAMESPACES | SIGHT, deny=CONTAINER, drop=("sys_admin", "sys_ptrace", "sys_resource", "net_admin")
     ),
     "a container whose root is none": Place(
-        NAMESPACES | UNPRIVILEGED | {"attestation", "uid"},
+        NAMESPACES | UNPRIVILEGED | SIGHT | {"uid"},
         deny=CONTAINER,
         drop=("sys_admin", "sys_ptrace", "setuid", "setgid", "setpcap", "chown"),
     ),
     "no user namespaces for a user": Place(
-        NAMESPACES | UNPRIVILEGED | {"attestation"}, deny=CONTAINER, as_user=True
+        NAMESPACES | UNPRIVILEGED | SIGHT, deny=CONTAINER, as_user=True
     ),
     "no mounts": Place({"mount_namespace"}, deny={"mount": errno.EPERM, "pivot_root": errno.EPERM}),
     "no mounts for a user": Place({"mount_namespace"}, deny={"open_tree": errno.ENOSYS}, as_user=True),
     "no Landlock": Place(LANDLOCK, deny=dict.fromkeys(LANDLOCK_CALLS, errno.ENOSYS)),
-    "no Landlock for a user": Place(LANDLOCK, deny=dict.fromkeys(LANDLOCK_CALLS, errno.EPERM), as_user=True),
     "no seccomp": Place(SECCOMP, deny={"seccomp": errno.EPERM}),
     "no seccomp for a user": Place(SECCOMP, deny={"seccomp": errno.ENOSYS}, as_user=True),
     "no network namespaces": Place({"net_namespace"}, namespace=("net",)),
