@@ -6,24 +6,31 @@ All messages of one turn of the event loop leave in one TLS write; nothing waits
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from tlsrt.channels.stream import StreamReader, encode_control
 from tlsrt.channels.tls_connection import TlsConnection
 
 
 class MessageLink:
-    """One end. Children take payloads in `payload_untrusted` (PeerError ends the connection) and `lost`."""
+    """One end. Children take payloads in `payload_untrusted` (PeerError ends the connection) and `lost`.
 
-    def __init__(self, connection: TlsConnection, cap: int) -> None:
+    `want` is told to flush at the end of this turn, if the owner has turns of its own.
+    """
+
+    def __init__(
+        self, connection: TlsConnection, cap: int, want: Callable[[Callable[[], None]], object] | None = None
+    ) -> None:
         self.connection = connection
         self.reader = StreamReader(cap)
         self._loop = asyncio.get_running_loop()
+        self._want = want or self._loop.call_soon
         self._waiting: list[bytes] = []
 
     def send(self, payload: bytes) -> None:
         """Send one payload at the end of this turn."""
         if not self._waiting:
-            self._loop.call_soon(self.flush)
+            self._want(self.flush)
         self._waiting.append(payload)
 
     def say(self, name: str, *fields: object) -> None:

@@ -174,9 +174,12 @@ class TlsEngine:
     def _read_untrusted(self) -> bytes:
         assert self._object is not None
         pieces: list[bytes] = []
+        read, incoming, pending = self._object.read, self._incoming, self._object.pending
         try:
-            while piece := self._object.read(RECORD_BYTES):
+            while piece := read(RECORD_BYTES):
                 pieces.append(piece)
+                if not incoming.pending and not pending():
+                    return pieces[0] if len(pieces) == 1 else b"".join(pieces)  # spares the exception
             self._peer_closed(self._object)
         except ssl.SSLWantReadError:
             pass

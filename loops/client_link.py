@@ -6,6 +6,7 @@ between the client and the authority, and frames between the client and the gate
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
@@ -52,8 +53,11 @@ STAGES: dict[tuple[Stage, str], Stage] = {
 class ClientLink(MessageLink):
     """The client's state, and its messages."""
 
-    def __init__(self, connection: TlsConnection, number: int, hub: Hub, opening_s: float) -> None:
-        super().__init__(connection, OPENING_MAX)
+    def __init__(
+        self, connection: TlsConnection, number: int, hub: Hub, opening_s: float,
+        want: Callable[[Callable[[], None]], object] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(connection, OPENING_MAX, want)
         self.stage = Stage.ARRIVED
         self._number = number
         self._hub = hub

@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from tlsrt.channels.stream import PROTOCOL
 from tlsrt.channels.tls_connection import READ_BYTES, ConnectionLimits, Handler, TlsConnection
 from tlsrt.channels.tls_engine import TlsEngine
+from tlsrt.channels.turn import Turn
+from tlsrt.channels.wire import Wires
 from tlsrt.config.schema import DoorConfig
 from tlsrt.loops.admission import Admission, AdmissionLimits, address_key
 from tlsrt.loops.client_link import ClientLink, Hub, Stage
@@ -70,7 +72,7 @@ class Door:
 
     def __init__(
         self, hub: Hub, context: ssl.SSLContext, limits: DoorLimits | None = None,
-        note: Callable[[str, str], None] = lambda address, word: None,
+        note: Callable[[str, str], None] = lambda address, word: None, turn: Turn | None = None,
     ) -> None:  # fmt: skip
         self.counters: Counter[str] = Counter()
         self._hub = hub
@@ -80,7 +82,8 @@ class Door:
         self._admission = Admission(self._limits.admission)
         self._clients: dict[int, _Client] = {}
         self._listeners: dict[int, socket.socket] = {}
-        self._arriving: set[asyncio.Task[None]] = set()
+        self._turn = turn or Turn()
+        self._wires = Wires(self._turn)
         self._numbers = 0
         self._buffer = bytearray(READ_BYTES)
         self._loop = asyncio.get_running_loop()
@@ -147,15 +150,9 @@ class Door:
         )  # fmt: skip
         self._clients[number] = _Client(number, key, address, connection)
         self._empty.clear()
-        accepted.setblocking(False)
-        task = self._loop.create_task(self._adopt(accepted, connection))
-        self._arriving.add(task)
-        task.add_done_callback(self._arriving.discard)
-
-    async def _adopt(self, accepted: socket.socket, connection: TlsConnection) -> None:
         try:
-            await self._loop.connect_accepted_socket(lambda: connection, accepted)  # sets TCP_NODELAY
-        except (OSError, asyncio.CancelledError):
+            self._wires.add(accepted, connection)
+        except OSError:  # it has gone already
             accepted.close()
             connection.connection_lost(None)
 
@@ -168,7 +165,7 @@ class Door:
 
     def _welcome(self, client: _Client) -> Handler:
         self.counters["handshakes"] += 1
-        client.link = ClientLink(client.connection, client.number, self._hub, self._limits.opening_s)
+        client.link = ClientLink(client.connection, client.number, self._hub, self._limits.opening_s, self._turn.want)
         self._hub.challenge(client.number)
         return client.link
 
@@ -276,3 +273,6 @@ class Door:
         except TimeoutError:
             for client in list(self._clients.values()):
                 client.connection.abort(word)
+            while self._clients:
+                await self._empty.wait()
+        self._wires.close()

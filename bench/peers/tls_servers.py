@@ -16,6 +16,8 @@ from typing import NoReturn, cast
 
 from tlsrt.channels.tls_connection import READ_BYTES, ConnectionLimits, TlsConnection
 from tlsrt.channels.tls_engine import TlsEngine
+from tlsrt.channels.turn import Turn
+from tlsrt.channels.wire import Wires
 
 PROTOCOL = "tlsrt/1"
 BODY_MAX = 65536
@@ -85,7 +87,7 @@ class EngineServer:
         self._engine = TlsEngine if mutual else AnonymousEngine
         self._buffer = bytearray(READ_BYTES)
         self._loop = asyncio.get_running_loop()
-        self._arriving: set[asyncio.Task[None]] = set()
+        self._wires = Wires(Turn())
 
     def listen(self, port: int) -> None:
         listener = socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
@@ -98,20 +100,14 @@ class EngineServer:
                 accepted, _ = listener.accept()
             except OSError:
                 return
-            accepted.setblocking(False)
-            task = self._loop.create_task(self._adopt(accepted))
-            self._arriving.add(task)
-            task.add_done_callback(self._arriving.discard)
-
-    async def _adopt(self, accepted: socket.socket) -> None:
-        connection = TlsConnection(
-            self._engine(self._context, server_side=True, protocols=(PROTOCOL,)), EngineHandler, gone=lambda: None,
-            ended=lambda reason: None, limits=ConnectionLimits(), buffer=self._buffer,
-        )  # fmt: skip
-        try:
-            await self._loop.connect_accepted_socket(lambda: connection, accepted)
-        except OSError:
-            accepted.close()
+            connection = TlsConnection(
+                self._engine(self._context, server_side=True, protocols=(PROTOCOL,)), EngineHandler,
+                gone=lambda: None, ended=lambda reason: None, limits=ConnectionLimits(), buffer=self._buffer,
+            )  # fmt: skip
+            try:
+                self._wires.add(accepted, connection)
+            except OSError:
+                accepted.close()
 
 
 class Transported(asyncio.Protocol):

@@ -105,7 +105,7 @@ class PrimaryLoop(LoopProcess):
         if self.door is not None:
             self.door.swap_context(context)
             return
-        self.door = Door(self, context, door_limits(self.config.door), self._note_door)
+        self.door = Door(self, context, door_limits(self.config.door), self._note_door, self.turn)
         if self._up:
             self.door.listen(self.listeners[DOOR])
 
