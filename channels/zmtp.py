@@ -38,6 +38,16 @@ class ZmtpReader:
         self._parts = False  # inside of a message of several parts
         self.multiparts = 0  # messages of several parts, dropped
 
+    def whole_untrusted(self, data: bytearray, count: int) -> bytes:
+        """Return the message if the first `count` bytes are exactly one; else nothing, and `feed` has to read them."""
+        if not self.ready or self._rest or self._parts:
+            return b""
+        if data[0] == 0:
+            return bytes(data[2:count]) if data[1] == count - 2 else b""
+        if data[0] == _LONG and count > 9 and int.from_bytes(data[1:9], "big") == count - 9 <= self._message_max:
+            return bytes(memoryview(data)[9:count])
+        return b""
+
     def feed_untrusted(self, data: bytes | memoryview) -> list[bytes]:
         """Return whole messages, in order; raise PeerError at what ZMTP does not allow, or at one that is too long."""
         if self._rest:
