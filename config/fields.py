@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tlsrt.config.egress import FORM, SAYS, parse_egress
-from tlsrt.config.schema import DoorConfig, LimitsConfig, LoopConfig, SandboxConfig
+from tlsrt.config.schema import DoorConfig, LimitsConfig, LoopConfig, SandboxConfig, SchedulingConfig
 
 Kind = Literal["text", "integer", "number", "boolean", "path", "list", "map", "table", "free"]
 
@@ -50,7 +50,7 @@ def _defaults(kind: type[Any]) -> dict[str, Any]:
 
 
 _DOOR, _LOOP = _defaults(DoorConfig), _defaults(LoopConfig)
-_SANDBOX, _LIMITS = _defaults(SandboxConfig), _defaults(LimitsConfig)
+_SANDBOX, _LIMITS, _SCHEDULING = _defaults(SandboxConfig), _defaults(LimitsConfig), _defaults(SchedulingConfig)
 
 
 def _path(about: str, *, required: bool = False, default: str | None = None) -> Field:
@@ -303,6 +303,37 @@ LIMITS = Field(
     },
 )
 
+SCHEDULING = Field(
+    kind="table",
+    about="Where and how loops get the processor; by default as every process does.",
+    fields={
+        "cpus": Field(
+            kind="map",
+            about="Loops and the processors that they may use; loops that talk much answer fastest on the same one.",
+            default={},
+            most=32,
+            pattern=NAME,
+            says=NAME_SAYS,
+            item=Field(
+                kind="list",
+                about="Numbers of processors.",
+                least=1,
+                most=256,
+                item=Field(kind="integer", about="A number.", least=0, most=4095),
+            ),
+        ),
+        "real_time": Field(
+            kind="list",
+            about="Loops that run before every ordinary process (SCHED_RR), so that a busy host delays no call. They "
+            "are ended when they run for 10 s without a pause.",
+            default=[],
+            most=32,
+            item=Field(kind="text", about="A loop.", pattern=NAME, says=NAME_SAYS),
+        ),
+        "priority": _count("Priority of these loops.", _SCHEDULING["priority"], 1, 50),
+    },
+)
+
 
 def _named(about: str, item: Field, most: int, pattern: str = NAME, says: str = NAME_SAYS) -> Field:
     return Field(kind="map", about=about, default={}, most=most, pattern=pattern, says=says, item=item)
@@ -346,5 +377,6 @@ FILE = Field(
         "clients": _named("Clients outside, by name.", CLIENT, 4096),
         "sandbox": SANDBOX,
         "limits": LIMITS,
+        "scheduling": SCHEDULING,
     },
 )

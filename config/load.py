@@ -26,6 +26,7 @@ from tlsrt.config.schema import (
     NeedsConfig,
     PolicyRule,
     SandboxConfig,
+    SchedulingConfig,
     WriteConfig,
 )
 from tlsrt.errors import ConfigError
@@ -100,6 +101,25 @@ def _check_names(tree: Tree, checker: Checker) -> None:
             checker.problems.add(*checker.marks["policy", line], f"{line}: this policy line is here twice")
     _check_fingerprints(tree, checker)
     _check_networks(tree, checker)
+    _check_scheduling(tree, loops, checker)
+
+
+def _check_scheduling(tree: Tree, loops: Iterable[str], checker: Checker) -> None:
+    """Add a problem for every loop that is to be scheduled and does not exist."""
+    scheduling = tree.get("scheduling", {})
+    named = [(("scheduling", "cpus", loop), loop) for loop in _good(scheduling.get("cpus"), {})]
+    named += [
+        (("scheduling", "real_time", str(index)), loop)
+        for index, loop in enumerate(_good(scheduling.get("real_time"), []))
+        if isinstance(loop, str)
+    ]
+    for where, loop in named:
+        if loop not in loops:
+            checker.problems.add(*checker.marks[where], f"scheduling: there is no loop {loop}{nearest(loop, loops)}")
+
+
+def _good(value: Any, otherwise: Any) -> Any:
+    return value if isinstance(value, type(otherwise)) else otherwise
 
 
 def _check_networks(tree: Tree, checker: Checker) -> None:
@@ -212,7 +232,14 @@ def _config(tree: Tree, path: Path, marks: Marks) -> Config:
         ),
         sandbox=SandboxConfig(**tree.get("sandbox", {})),
         limits=LimitsConfig(**tree.get("limits", {})),
+        scheduling=_scheduling(tree.get("scheduling", {})),
     )
+
+
+def _scheduling(tree: Tree) -> SchedulingConfig:
+    cpus = {loop: tuple(numbers) for loop, numbers in tree.get("cpus", {}).items()}
+    settings: dict[str, Any] = {**tree, "cpus": cpus, "real_time": tuple(tree.get("real_time", ()))}
+    return SchedulingConfig(**settings)
 
 
 def _key_source(tree: Tree, folder: Path) -> KeySource:

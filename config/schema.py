@@ -146,6 +146,15 @@ class LimitsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SchedulingConfig:
+    """Where and how loops get the processor; by default as every process does."""
+
+    cpus: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])  # loop: its processors
+    real_time: tuple[str, ...] = ()  # loops under SCHED_RR, sched(7)
+    priority: int = 10  # of these
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A whole configuration; every path is absolute."""
 
@@ -164,6 +173,7 @@ class Config:
     clients: tuple[ClientConfig, ...]
     sandbox: SandboxConfig = SandboxConfig()
     limits: LimitsConfig = LimitsConfig()
+    scheduling: SchedulingConfig = SchedulingConfig()
 
     def loop(self, name: str) -> LoopConfig:
         return next(loop for loop in self.loops if loop.name == name)

@@ -34,6 +34,7 @@ from tlsrt.supervisor import coverage_pipe
 from tlsrt.supervisor.groups import Groups
 from tlsrt.supervisor.identity import Identity
 from tlsrt.supervisor.parts import AuthorityStart, CallRules, Child, LoopStart, Parts, Sandbox
+from tlsrt.supervisor.scheduling import schedule
 from tlsrt.supervisor.spawn import freeze, reap, spawn
 
 RUNTIME = "tlsrt.loops.runtime"
@@ -153,6 +154,7 @@ def _reap(child: Child) -> str | None:
 def _loop_body(start: LoopStart, profile: Profile) -> int:
     """In the child: enter the sandbox's world, then the runtime, which takes the other steps."""
     _use_log(start.log)
+    schedule(start.loop, start.config.scheduling)
     with coverage_pipe.measured() as kept:
         keep = {start.life, start.trust, *start.listeners.values(), *start.keep, *kept}
         try:

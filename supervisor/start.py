@@ -29,8 +29,10 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> i
     from tlsrt.supervisor.gauges import age_s, parent_host_pid
     from tlsrt.supervisor.identity import own_identity
     from tlsrt.supervisor.loops_start import check_code, make_parts
+    from tlsrt.supervisor.scheduling import check_scheduling
     from tlsrt.supervisor.supervisor import Supervisor
 
+    check_scheduling(config.scheduling)
     identity = own_identity(config)
     if no_pid_namespace is not None and "pid_namespace" not in config.sandbox.waive:
         raise SandboxError(

@@ -268,3 +268,33 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
     assert done.stderr == (
         f"tlsrt-supervisor: another program already listens on 127.0.0.1:{port}: stop it, or choose another door.port\n"
     )
+
+
+def test_loops_run_where_and_as_the_configuration_says(tmp_path: Path) -> None:
+    """And what this host does not give is refused with one sentence, before anything is started."""
+    made = Host(tmp_path)
+    config = made.folder / "var" / "tlsrt.yaml"
+    text = config.read_text()
+    one = min(os.sched_getaffinity(0))
+    config.write_text(f"{text}\nscheduling: {{cpus: {{primary: [{one}], third: [4095]}}}}\n")
+    assert run(made.folder, "seal").returncode == 0
+    refused = run(made.folder, "start")
+    assert refused.returncode == 78
+    assert "scheduling.cpus.third" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    in_real_time = subprocess.call(["chrt", "-r", "1", "true"]) == 0
+    real_time = "[third]" if in_real_time else "[]"
+    config.write_text(f"{text}\nscheduling: {{cpus: {{primary: [{one}]}}, real_time: {real_time}}}\n")
+    assert run(made.folder, "seal").returncode == 0
+    made.start()
+    try:
+        made.wait("^ready")
+        pids = made.pids()
+        assert os.sched_getaffinity(pids["primary"]) == {one}
+        assert os.sched_getaffinity(pids["third"]) == os.sched_getaffinity(0)
+        expected = os.SCHED_RR | os.SCHED_RESET_ON_FORK if in_real_time else os.SCHED_OTHER
+        assert os.sched_getscheduler(pids["third"]) == expected
+        assert os.sched_getscheduler(pids["primary"]) == os.SCHED_OTHER
+    finally:
+        made.process.kill()
+        made.process.communicate()

@@ -22,6 +22,7 @@ from tlsrt.config.schema import (
     NeedsConfig,
     PolicyRule,
     SandboxConfig,
+    SchedulingConfig,
     WriteConfig,
 )
 from tlsrt.errors import ConfigError
@@ -312,3 +313,15 @@ def test_a_fifo_or_folder_is_refused_at_once(tmp_path: Path) -> None:
     for path in (tmp_path / "fifo", tmp_path):
         with pytest.raises(ConfigError, match=f"the configuration {path} is not a regular file"):
             load_config(path)
+
+
+def test_scheduling(minimal: str) -> None:
+    text = minimal + "scheduling: {cpus: {primary: [0], third: [0, 1]}, real_time: [primary], priority: 20}\n"
+    assert parse_config(text.encode(), FILE).scheduling == SchedulingConfig(
+        {"primary": (0,), "third": (0, 1)}, ("primary",), 20
+    )
+    assert problems(minimal + "scheduling: {cpus: {primry: [0]}, real_time: [third, forht]}\n") == [
+        "6:21: scheduling: there is no loop primry, did you mean primary?",
+        "6:54: scheduling: there is no loop forht, did you mean forth?",
+    ]
+    assert len(problems(minimal + "scheduling: {cpus: {primary: []}, real_time: third, priority: 99}\n")) == 3
