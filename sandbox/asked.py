@@ -14,10 +14,14 @@ from pathlib import Path
 
 from tlsrt.config.schema import CallsConfig, ComponentConfig, Config, LoopConfig, WriteConfig
 from tlsrt.errors import ConfigError, SandboxError
-from tlsrt.sandbox.lines import LINE_SECTIONS, EgressLine, Line
+from tlsrt.sandbox.lines import CHANNEL, LINE_SECTIONS, STATE, EgressLine, Line
 from tlsrt.sandbox.policy import LISTS, Entry, Part, parse_entry
 from tlsrt.sandbox.policy_files import parts_named
 from tlsrt.sandbox.refusals import refusal_of
+
+_KERNEL = {"/proc": "ask with `proc: true`", "/sys": "ask with `sys: true`", "/dev": "no loop gets a device"}
+_RUN = Path("/run")
+_HOST = ("/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/run", "/sbin", "/usr")
 
 
 def settings_of(config: Config, loop: LoopConfig) -> dict[str, int]:
@@ -65,6 +69,9 @@ def _part(
 
 
 def _lines(paths: Sequence[Path], why: str, part: str) -> tuple[Line, ...]:
+    for path in paths:
+        if reason := _unfit(path, write=False):
+            raise ConfigError(f"{part}: cannot read {path}: {reason}")
     return (Line(tuple(os.fspath(path) for path in paths), why, part, must_exist=True),) if paths else ()
 
 
@@ -87,6 +94,8 @@ def _write(config: Config, component: ComponentConfig, asked: WriteConfig, part:
     reason = ""
     if real != path:
         reason = f"it is {real}: name it so"
+    elif unfit := _unfit(path, write=True):
+        reason = unfit
     elif not is_there(path, stat.S_ISDIR):
         reason = "there is no such folder: make it, and give it to the uid of this loop"
     for other, what in _taken(config, component.loop):
@@ -105,6 +114,30 @@ def check_writes(config: Config, loop: str, read: Sequence[Path]) -> None:
             if found := next((path for path in seen if overlap(one.path, path)), None):
                 reason = f"{found} is code or data that it reads"
                 raise ConfigError(f"{one.where}: {component.address} cannot write {one.path}: {reason}")
+
+
+def _unfit(path: Path, *, write: bool) -> str:
+    """Return why a path of the host can be shown to nobody; "" if it can."""
+    named = Path(os.path.normpath(path))
+    if Path("/") == named:
+        return "that is the whole host"
+    for own in (STATE, CHANNEL):
+        if overlap(named, Path(own)):
+            return f"{own} is the name of its loop's own folder"
+    kernels = [(Path(folder), instead) for folder, instead in _KERNEL.items()]
+    for folder, instead in kernels:  # by its name first: links in /proc cannot always be read
+        if overlap(named, folder):
+            return f"{folder} is the kernel's: {instead}"
+    real = Path(os.path.realpath(path))
+    for folder, instead in kernels:
+        if overlap(real, folder):
+            return f"{folder} is the kernel's: {instead}"
+    if not write and overlap(real, _RUN) and is_there(real, stat.S_ISDIR):
+        return f"{_RUN} holds sockets of other programs: name the files that it needs"
+    if write and (host := next((one for one in _HOST if overlap(real, Path(one))), None)):
+        return f"{host} is the host's own"
+    is_plain = is_there(real, lambda mode: stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+    return "" if is_plain or not is_there(real) else "it is a socket, a device or a pipe"
 
 
 def _taken(config: Config, loop: str) -> list[tuple[Path, str]]:

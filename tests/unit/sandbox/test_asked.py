@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -156,6 +158,38 @@ def test_what_shall_be_read_must_be_there(tmp_path: Path, more: str, where: str)
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [
+        ("/proc", "/proc is the kernel's: ask with `proc: true`"),
+        ("/proc/1/root", "/proc is the kernel's"),
+        ("/sys/kernel", "/sys is the kernel's: ask with `sys: true`"),
+        ("/dev/mem", "/dev is the kernel's: no loop gets a device"),
+        ("/", "that is the whole host"),
+        ("/state", "/state is the name of its loop's own folder"),
+        ("/run", "/run holds sockets of other programs: name the files that it needs"),
+        ("/var/run", "/run holds sockets of other programs"),
+        ("{base}/socket", "it is a socket, a device or a pipe"),
+        ("{base}/pipe", "it is a socket, a device or a pipe"),
+    ],
+)
+def test_what_nobody_may_read(tmp_path: Path, path: str, sentence: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.fspath(tmp_path / "socket"))
+        for more, name in (
+            (f"loops: {{third: {{read: [{path}]}}}}\n", "loops.third"),
+            (needs(f"read: [{path}]"), "components.third/mine"),
+        ):
+            shown = path.format(base=tmp_path)
+            assert refused(tmp_path, more.replace(path, shown)).startswith(f"{name}: cannot read {shown}: {sentence}")
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("/etc", "/etc is the host's own"),
+        ("/etc/cron.d", "/etc is the host's own"),
+        ("/run", "/run is the host's own"),
+        ("/sys/kernel", "/sys is the kernel's"),
+        ("/channel", "/channel is the name of its loop's own folder"),
         ("{base}/keys", "keys/master.key is a secret of the host"),
         ("{base}", "is a secret of the host"),
         ("{base}/state/secondary", "state is a secret of the host"),
@@ -168,8 +202,7 @@ def test_what_shall_be_read_must_be_there(tmp_path: Path, more: str, where: str)
         ("{base}/seen/below", "seen is read by forth"),
         ("{base}/shared", "shared is written by secondary/other"),
         ("{base}/code", "code is code or data that it reads"),
-        ("/usr/lib", "/usr/lib is code or data that it reads"),
-        ("/usr/share/zoneinfo/Europe", "/usr/share/zoneinfo is code or data that it reads"),
+        ("/usr/lib", "/usr is the host's own"),
     ],
 )  # fmt: skip
 def test_folders_that_nobody_may_write(tmp_path: Path, path: str, sentence: str) -> None:
