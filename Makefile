@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DIR ?= var
 
-.PHONY: help start test check lint types contract unit attacks bench bench-peers bench-smoke profile callgrind clean-clone clean
+.PHONY: help start test test-cgroup check lint types contract unit attacks bench bench-peers bench-smoke profile callgrind clean-clone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ test: $(VENV)/.dev ## run every test
 
 unit: $(VENV)/.dev ## run the tests that need no processes
 	@$(BIN)/python -m pytest -q tests/unit tests/property
+
+test-cgroup: $(VENV)/.dev ## limits by control groups, in a user-mode kernel (Debian: user-mode-linux)
+	@$(BIN)/python -m pytest -q tests/uml/limits_by_cgroup.py
 
 attacks: $(VENV)/.dev ## run the attacks on a running system
 	@$(BIN)/python -m pytest -q tests/attacks
