@@ -33,6 +33,7 @@ from tlsrt.sandbox.notify import Notification, take_descriptor
 from tlsrt.sandbox.numbers import NUMBERS
 
 CHANNEL = b"/channel/primary.sock"  # where a loop finds Primary, inside its root
+_NAME_CACHE = b"/var/run/nscd/socket"
 CALLS = frozenset({"connect", "bind", "sendto"})
 _LONGEST_ADDRESS = 128  # struct sockaddr_storage
 _LONGEST_QUESTION = 64
@@ -129,11 +130,15 @@ class Broker:
         kinds = {int(socket.SOCK_STREAM): "tcp", int(socket.SOCK_DGRAM): "udp"}
         protocol = kinds.get(duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE), "")
         if egress_rule_for(self.egress, protocol, *target) is None:
+            if protocol == "udp":  # getaddrinfo(3) tries every address so, and sends nothing: no offence
+                return Answer(error=errno.EACCES)
             return _refused(f"connect to {_place(family, *target)}/{protocol or 'unknown'}: no egress rule lists it")
         return _begin(duplicate, address)
 
     def _connect_channel(self, duplicate: socket.socket, address: bytes) -> Answer | Connecting:
         path = address[2:].partition(b"\0")[0]
+        if path == _NAME_CACHE:  # the C library looks for nscd(8) before it resolves a name; it is not in this root
+            return Answer(error=errno.ENOENT)
         if self.channel is None or path != CHANNEL or struct.unpack_from("=H", address)[0] != socket.AF_UNIX:
             return _refused("connect to a UNIX socket other than its channel")
         folder = os.open(self.channel, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,0 +1,54 @@
+"""A component that asks for the network in the configuration reaches what its rules list, in a running host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.echo import echo_servers
+from support.running import RunningHost, running
+
+PACKAGE = Path(__file__).parents[1] / "support" / "fetching_package" / "fetching"
+CLASS = {"class": "fetching:Fetcher"}
+
+
+@pytest.fixture(scope="module")
+def ports() -> Iterator[dict[str, int]]:
+    with echo_servers() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest, ports: dict[str, int]) -> Iterator[RunningHost]:
+    egress = [{"to": [f"127.0.0.1:{ports['tcp']}"], "why": "the echo server of the test"}]
+    components = {
+        "external/fetcher": {**CLASS, "needs": {"egress": egress}},
+        "third/fetcher": CLASS,
+    }
+    policy = {f"client/admin -> {address}": "*" for address in components}
+    yield from running(request, components=components, policy=policy, packages=[PACKAGE])
+
+
+def test_what_is_listed_is_reached_and_the_rest_is_refused_and_told(host: RunningHost, ports: dict[str, int]) -> None:
+    with host.client() as client:
+        assert client.call("external/fetcher", "fetch", "127.0.0.1", ports["tcp"]) == "ping"
+        assert client.call("external/fetcher", "fetch", "localhost", ports["tcp"]) == "ping"  # a name of /etc/hosts
+        before = host.loop("external")["violations"]
+        assert before <= 1  # the other address of localhost, if it has one
+        assert client.call("external/fetcher", "fetch", "127.0.0.1", ports["other"]) == "EACCES"
+    host.wait_for(f"external +refused connect to 127.0.0.1:{ports['other']}/tcp: no egress rule lists it")
+    external = host.loop("external")
+    assert external["violations"] == before + 1 and external["restarts"] == 0
+
+
+def test_a_loop_that_did_not_ask_has_no_network(host: RunningHost, ports: dict[str, int]) -> None:
+    with host.client() as client:
+        assert client.call("third/fetcher", "fetch", "127.0.0.1", ports["tcp"]) == "EPERM"
+
+
+def test_explain_says_what_happens(host: RunningHost, ports: dict[str, int]) -> None:
+    allowed = host.cli("sandbox", "explain", "external", f"127.0.0.1:{ports['tcp']}")
+    refused = host.cli("sandbox", "explain", "external", f"127.0.0.1:{ports['other']}")
+    assert allowed.returncode == 0 and "the echo server of the test" in allowed.stdout
+    assert refused.returncode == 1
