@@ -18,6 +18,7 @@ from typing import Protocol
 from tlsrt.channels.tls_engine import State, TlsEngine
 from tlsrt.errors import PeerError
 
+_OPEN, _HANDSHAKE = State.OPEN, State.HANDSHAKE
 READ_BYTES = 64 * 1024
 LINGER_S = 1.0
 LINGER_BYTES = 256 * 1024
@@ -120,16 +121,18 @@ class TlsConnection(asyncio.BufferedProtocol):
                 self._transport.abort()
             return
         self.heard = self._loop.time()
-        before = self.engine.state
-        plaintext = self.engine.receive_untrusted(bytes(self._view[:nbytes]))
+        engine = self.engine
+        before = engine.state
+        plaintext = engine.receive_untrusted(self._view[:nbytes])
         try:
-            if before is State.HANDSHAKE and self.engine.state is not State.HANDSHAKE:
+            if before is _HANDSHAKE and engine.state is not _HANDSHAKE:
                 self._shaken()
             if plaintext and self._handler is not None:
                 self._handler.received_untrusted(plaintext)
         except PeerError as error:
             self.fail(error.reason)
-        self._settle()
+        if engine.state is not _OPEN or engine.has_outgoing:
+            self._settle()
 
     def eof_received(self) -> bool:
         self.engine.receive_eof()
@@ -169,8 +172,10 @@ class TlsConnection(asyncio.BufferedProtocol):
 
     def _push(self) -> None:
         data = self.engine.take_outgoing()
+        if not data:
+            return
         transport = self._transport
-        if not data or transport is None or transport.is_closing():
+        if transport is None or transport.is_closing():
             return
         transport.write(data)
         if transport.get_write_buffer_size() > self._limits.waiting_max:

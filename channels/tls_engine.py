@@ -37,6 +37,9 @@ class State(Enum):
     FAILED = "failed"  # `failure` says why; the alert waits in take_outgoing()
 
 
+_OPEN, _HANDSHAKE = State.OPEN, State.HANDSHAKE  # looking a member up costs as much as comparing it
+
+
 def plain_alert(level: int, description: int) -> bytes:
     """Return an unencrypted alert record (RFC 8446, section 6)."""
     return bytes((21, 3, 3, 0, 2, level, description))
@@ -85,17 +88,19 @@ class TlsEngine:
 
     # -- bytes -------------------------------------------------------------------------------------------------
 
-    def receive_untrusted(self, data: bytes) -> bytes:
+    def receive_untrusted(self, data: bytes | memoryview) -> bytes:
         """Take ciphertext, return plaintext. Cannot fail: look at `state`. After the end everything is dropped."""
+        if self.state is _OPEN:
+            self._incoming.write(data)
+            return self._read_untrusted()
         if self._hello is not None and self.state is State.HANDSHAKE:
-            data = self._screen_untrusted(self._hello, data)
-        if not data or self.state not in (State.HANDSHAKE, State.OPEN):
+            data = self._screen_untrusted(self._hello, bytes(data))
+        if not data or self.state is not State.HANDSHAKE:
             return b""
         self._incoming.write(data)
-        if self.state is State.HANDSHAKE:
-            self._received += len(data)
-            self._shake_untrusted()
-        return self._read_untrusted() if self.state is State.OPEN else b""
+        self._received += len(data)
+        self._shake_untrusted()
+        return self._read_untrusted() if self._is_open() else b""
 
     def receive_eof(self) -> None:
         """The peer's side of the transport has ended; without a close_notify that is a cut."""
@@ -104,11 +109,13 @@ class TlsEngine:
 
     def write(self, data: bytes) -> None:
         """Queue plaintext; without effect unless open."""
-        if self.state is not State.OPEN or self._object is None:
+        if self.state is not _OPEN or self._object is None or not data:
             return
-        view = memoryview(data)
-        while view:
-            view = view[self._object.write(view) :]  # one record a turn
+        written = self._object.write(data)  # one record
+        if written < len(data):
+            view = memoryview(data)[written:]
+            while view:
+                view = view[self._object.write(view) :]
 
     def close(self) -> None:
         """Queue a close_notify, if there is anything to close; then nothing more is sent or read."""
@@ -127,14 +134,24 @@ class TlsEngine:
             self.close()
             self.state, self.failure = State.FAILED, reason
 
+    @property
+    def has_outgoing(self) -> bool:
+        """Whether anything is to be sent."""
+        return bool(self._outgoing.pending or self._plain)
+
     def take_outgoing(self) -> bytes:
         """Return what is to be sent now, alerts included."""
-        data = self._outgoing.read() if self._outgoing.pending else b""
+        if not self._outgoing.pending and not self._plain:
+            return b""
+        data = self._outgoing.read()
         if self._plain:
             data, self._plain = data + self._plain, b""
         if data:
             self._quiet = False
         return data
+
+    def _is_open(self) -> bool:
+        return self.state is _OPEN
 
     # -- inside ------------------------------------------------------------------------------------------------
 
