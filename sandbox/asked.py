@@ -90,13 +90,12 @@ def _calls(asked: CallsConfig, part: str) -> Entry:
 
 
 def _write(config: Config, component: ComponentConfig, asked: WriteConfig, part: str) -> Line:
-    path, real = asked.path, Path(os.path.realpath(asked.path))
-    reason = ""
+    path = asked.path
+    reason = _unfit(path, write=True)
+    real = path if reason else Path(os.path.realpath(path))
     if real != path:
         reason = f"it is {real}: name it so"
-    elif unfit := _unfit(path, write=True):
-        reason = unfit
-    elif not is_there(path, stat.S_ISDIR):
+    elif not reason and not is_there(path, stat.S_ISDIR):
         reason = "there is no such folder: make it, and give it to the uid of this loop"
     for other, what in _taken(config, component.loop):
         if not reason and overlap(real, Path(os.path.realpath(other))):

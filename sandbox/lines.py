@@ -95,10 +95,10 @@ def wrong(part: str, sentence: str) -> SandboxError:
 
 
 def parse_paths(part: str, section: str, value: Any) -> Line:
-    """Return a line of `code`, `data`, `write`, `mounts` or `network`. Raises SandboxError naming part and section."""
+    """Return a line of `code`, `data`, `write`, `mounts` or `network`. Raises SandboxError."""
     names = ("paths",) if section in PATH_SECTIONS else ()
-    why = _reason(part, section, value, names)
-    paths = _texts(part, section, value, "paths") if names else ()
+    why = _reason(part, value, names)
+    paths = _texts(part, value, "paths") if names else ()
     for path in paths:
         _check_path(part, section, path)
     return Line(paths, why, part)
@@ -106,16 +106,16 @@ def parse_paths(part: str, section: str, value: Any) -> Line:
 
 def parse_rules(part: str, value: Any) -> EgressLine:
     """Return a line of `egress`. Raises SandboxError."""
-    why = _reason(part, "egress", value, ("to",))
+    why = _reason(part, value, ("to",))
     try:
-        return EgressLine(tuple(parse_egress(text) for text in _texts(part, "egress", value, "to")), why, part)
+        return EgressLine(tuple(parse_egress(text) for text in _texts(part, value, "to")), why, part)
     except ValueError as error:
         raise wrong(part, str(error)) from None
 
 
 def parse_limit(part: str, value: Any) -> LimitLine:
     """Return a line of `limits`. Raises SandboxError."""
-    why = _reason(part, "limits", value, ("limit", "value", "rootless"))
+    why = _reason(part, value, ("limit", "value", "rootless"))
     limit = value.get("limit")
     if limit not in LIMITS:
         raise wrong(part, f"there is no limit {limit}: the limits are {', '.join(LIMITS)}")
@@ -125,21 +125,21 @@ def parse_limit(part: str, value: Any) -> LimitLine:
     return LimitLine(limit, _amount(part, limit, value.get("value")), why, part, rootless)
 
 
-def _reason(part: str, section: str, value: Any, names: tuple[str, ...]) -> str:
+def _reason(part: str, value: Any, names: tuple[str, ...]) -> str:
     if not isinstance(value, dict):
-        raise wrong(part, f"an entry of `{section}` must be a map")
+        raise wrong(part, "it must be a map")
     if unknown := sorted(set(value) - {*names, "why"}):
-        raise wrong(part, f"{unknown[0]} has no meaning in `{section}`")
+        raise wrong(part, f"{unknown[0]} has no meaning")
     why = value.get("why")
     if not isinstance(why, str) or not why.strip():
-        raise wrong(part, f"an entry of `{section}` has no reason: say why")
+        raise wrong(part, "it has no reason: say why")
     return " ".join(why.split())
 
 
-def _texts(part: str, section: str, value: Mapping[str, Any], name: str) -> tuple[str, ...]:
+def _texts(part: str, value: Mapping[str, Any], name: str) -> tuple[str, ...]:
     texts = value.get(name)
     if not isinstance(texts, list) or not texts or not all(isinstance(one, str) for one in texts):
-        raise wrong(part, f"`{name}` in `{section}` must be a list of texts")
+        raise wrong(part, f"`{name}` must be a list of texts")
     return tuple(texts)
 
 

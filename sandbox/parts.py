@@ -4,15 +4,20 @@ Pure.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 
+from tlsrt.errors import SandboxError
 from tlsrt.sandbox.lines import LINE_SECTIONS, SECTIONS, parse_limit, parse_paths, parse_rules, wrong
 from tlsrt.sandbox.policy import LISTS, Part, parse_entry
 from tlsrt.sandbox.refusals import parse_never
 
+Parsed = TypeVar("Parsed")
+
 
 def parse_part(name: str, document: Any) -> Part:
-    """Return the part in a document as YAML gives it. Raises SandboxError naming the part and the entry."""
+    """Return the part in a document as YAML gives it. Raises SandboxError naming part, section and entry."""
     if not isinstance(document, dict) or not isinstance(document.get("about"), str):
         raise wrong(name, "it must be a map with the text `about`")
     if unknown := sorted(set(document) - {"about", "extends", "never", *SECTIONS, *LISTS}):
@@ -27,9 +32,21 @@ def parse_part(name: str, document: Any) -> Part:
         name,
         " ".join(document["about"].split()),
         tuple(extends),
-        {kind: tuple(parse_entry(name, kind, one) for one in document.get(kind, ())) for kind in LISTS},
-        {kind: tuple(parse_paths(name, kind, one) for one in document.get(kind, ())) for kind in LINE_SECTIONS},
-        tuple(parse_rules(name, one) for one in document.get("egress", ())),
-        tuple(parse_limit(name, one) for one in document.get("limits", ())),
-        tuple(parse_never(name, one) for one in document.get("never", ())),
+        {kind: _each(name, kind, document, partial(parse_entry, name, kind)) for kind in LISTS},
+        {kind: _each(name, kind, document, partial(parse_paths, name, kind)) for kind in LINE_SECTIONS},
+        _each(name, "egress", document, partial(parse_rules, name)),
+        _each(name, "limits", document, partial(parse_limit, name)),
+        _each(name, "never", document, partial(parse_never, name)),
     )
+
+
+def _each(name: str, section: str, document: dict[str, Any], parse: Callable[[Any], Parsed]) -> tuple[Parsed, ...]:
+    """Return the parsed entries of a section; what is wrong with one gets its number."""
+    found: list[Parsed] = []
+    for number, entry in enumerate(document.get(section, ()), 1):
+        try:
+            found.append(parse(entry))
+        except SandboxError as error:
+            sentence = error.reason.removeprefix(f"profile {name}: ")
+            raise wrong(name, f"entry {number} of `{section}`: {sentence}") from None
+    return tuple(found)

@@ -19,10 +19,10 @@ from tlsrt.sandbox.policy import Entry, Never, Part, parse_entry
 def parse_never(part: str, value: Any) -> Never:
     """Return an entry of `never`. Raises SandboxError naming the part."""
     if not isinstance(value, dict) or ("when" in value and "unless" in value):
-        raise wrong(part, "an entry of `never` must be a map with `when` or `unless`, not both")
+        raise wrong(part, "it must be a map with `when` or `unless`, not both")
     conditions = value.get("unless", value.get("when", []))
     if unknown := sorted(set(value) - {"calls", "when", "unless", "why"}):
-        raise wrong(part, f"{unknown[0]} has no meaning in `never`")
+        raise wrong(part, f"{unknown[0]} has no meaning")
     plain = {name: one for name, one in value.items() if name in ("calls", "why")}
     return Never(parse_entry(part, "never", {**plain, "when": conditions}), "unless" in value)
 

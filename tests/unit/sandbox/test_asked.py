@@ -189,6 +189,7 @@ def test_what_nobody_may_read(tmp_path: Path, path: str, sentence: str) -> None:
         ("/etc/cron.d", "/etc is the host's own"),
         ("/run", "/run is the host's own"),
         ("/sys/kernel", "/sys is the kernel's"),
+        ("/proc/1/root", "/proc is the kernel's"),
         ("/channel", "/channel is the name of its loop's own folder"),
         ("{base}/keys", "keys/master.key is a secret of the host"),
         ("{base}", "is a secret of the host"),

@@ -17,6 +17,11 @@ from tlsrt.sandbox.policy import LISTS
 from tlsrt.sandbox.policy_files import FOLDER, names_for, part_of_component, parts_named, read_part
 
 WHY = {"why": "because  it\n must"}
+RIGHT = {
+    "code": {"paths": ["$code"], **WHY}, "data": {"paths": ["/etc/hosts"], **WHY}, "network": WHY,
+    "write": {"paths": ["/state"], **WHY}, "mounts": {"paths": ["/proc"], **WHY},
+    "egress": {"to": ["*:53/udp"], **WHY}, "limits": {"limit": "core", "value": 0, **WHY},
+}  # fmt: skip
 
 
 def test_a_whole_part() -> None:
@@ -44,12 +49,12 @@ def test_a_whole_part() -> None:
 @pytest.mark.parametrize(
     ("section", "entry", "sentence"),
     [
-        ("data", "/etc", "an entry of `data` must be a map"),
-        ("data", {"paths": ["/etc"]}, "an entry of `data` has no reason: say why"),
+        ("data", "/etc", "it must be a map"),
+        ("data", {"paths": ["/etc"]}, "it has no reason: say why"),
         ("data", {"paths": ["/etc"], "why": " "}, "has no reason"),
         ("data", {"paths": ["/etc"], "why": 5}, "has no reason"),
-        ("data", {"path": ["/etc"], **WHY}, "path has no meaning in `data`"),
-        ("data", {"paths": [], **WHY}, "`paths` in `data` must be a list of texts"),
+        ("data", {"path": ["/etc"], **WHY}, "path has no meaning"),
+        ("data", {"paths": [], **WHY}, "`paths` must be a list of texts"),
         ("data", {"paths": "/etc", **WHY}, "must be a list of texts"),
         ("data", {"paths": [5], **WHY}, "must be a list of texts"),
         ("data", {"paths": ["etc/hosts"], **WHY}, "etc/hosts must be an absolute path without detours"),
@@ -59,7 +64,7 @@ def test_a_whole_part() -> None:
         ("code", {"paths": ["$home"], **WHY}, "absolute path"),
         ("write", {"paths": ["/etc"], **WHY}, "`write` knows /state, /channel, not /etc"),
         ("mounts", {"paths": ["/dev"], **WHY}, "`mounts` knows /proc, /sys, /dev/null, not /dev"),
-        ("network", {"paths": ["/x"], **WHY}, "paths has no meaning in `network`"),
+        ("network", {"paths": ["/x"], **WHY}, "paths has no meaning"),
         ("egress", {"to": ["example.org:443"], **WHY}, "example.org is a name; write its address"),
         ("egress", {"to": ["192.0.2.7"], **WHY}, "is not an egress rule"),
         ("egress", {"to": "192.0.2.7:1", **WHY}, "must be a list of texts"),
@@ -72,18 +77,19 @@ def test_a_whole_part() -> None:
         ("limits", {"limit": "core", "value": "8 GiB", **WHY}, "8 GiB is no number, no number of KiB or MiB"),
         ("limits", {"limit": "core", "value": "memory", **WHY}, "no setting of a loop"),
         ("limits", {"limit": "core", "value": 1, "rootless": "memory_mb", **WHY}, "`rootless` must be a number"),
-        ("limits", {"limit": "core", "value": 1, "hard": 2, **WHY}, "hard has no meaning in `limits`"),
+        ("limits", {"limit": "core", "value": 1, "hard": 2, **WHY}, "hard has no meaning"),
         ("never", {"calls": ["read"], "when": [], "unless": [], **WHY}, "`when` or `unless`, not both"),
-        ("never", {"calls": ["read"], "if": [], **WHY}, "if has no meaning in `never`"),
+        ("never", {"calls": ["read"], "if": [], **WHY}, "if has no meaning"),
         ("never", "read", "must be a map"),
         ("never", {"calls": ["raed"], **WHY}, "there is no system call raed, did you mean read"),
         ("allow", {"calls": [["read"]], **WHY}, "there is no system call"),
     ],
 )  # fmt: skip
 def test_a_wrong_line_is_refused_with_its_part(section: str, entry: Any, sentence: str) -> None:
+    right = {"calls": ["read"], **WHY} if section in ("never", *LISTS) else RIGHT[section]
     with pytest.raises(SandboxError) as caught:
-        parse_part("mine", {"about": "x", section: [entry]})
-    assert "profile mine: " in str(caught.value) and sentence in str(caught.value)
+        parse_part("mine", {"about": "x", section: [right, entry]})
+    assert f"profile mine: entry 2 of `{section}`: " in str(caught.value) and sentence in str(caught.value)
 
 
 @pytest.mark.parametrize("section", ["extends", "never", *SECTIONS, *LISTS])
