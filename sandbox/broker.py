@@ -34,7 +34,6 @@ from tlsrt.sandbox.numbers import NUMBERS
 
 CHANNEL = b"/channel/primary.sock"  # where a loop finds Primary, inside its root
 _NAME_CACHE = b"/var/run/nscd/socket"
-CALLS = frozenset({"connect", "bind", "sendto"})
 _LONGEST_ADDRESS = 128  # struct sockaddr_storage
 _LONGEST_QUESTION = 64
 _RTM_GET = frozenset({18, 22, 26})  # RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE
