@@ -73,7 +73,11 @@ class Profile:
     group: Place | None = None  # its control group, where the host has any
 
     def digest(self) -> bytes:
-        """Return the SHA-256 (32 bytes) of the canonical msgpack form: equal profiles, equal digests."""
+        """Return the SHA-256 (32 bytes) of the canonical msgpack form: equal profiles, equal digests.
+
+        Without the control group, whose name is another one in each life, and which is there or not by the host's grace
+        and not by what the profile says: so a profile has one digest, here, in status and in `sandbox show`.
+        """
         import msgpack
 
         form = [
@@ -82,7 +86,7 @@ class Profile:
             sorted(os.fsencode(path) for path in self.read), sorted(os.fsencode(path) for path in self.kept),
             sorted([os.fsencode(host), inside] for host, inside in self.write),
             sorted([name, value] for name, value in self.limits.items()),
-            list(self.layers), sorted(self.waived), None if self.group is None else self.group.name,
+            [layer for layer in self.layers if layer != "cgroup"], sorted(self.waived),
             *filter_digests(self.policy, watched=self.is_watched),
         ]  # fmt: skip
         return hashlib.sha256(msgpack.packb(form, use_bin_type=True)).digest()
