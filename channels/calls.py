@@ -52,6 +52,8 @@ from tlsrt.errors import (
 
 RENEW_STREAM_S = 60.0  # a consumer renews its stream so often ...
 STREAM_LIFE_MS = 180_000  # ... and it ends if that is not heard for so long
+AWAY_S = 5.0  # so long a call that was never sent waits for a recipient that is being restarted
+PAUSE_S, PAUSE_MAX_S = 0.005, 0.1  # a restarted peer serves again after about the first
 UPLOAD_PART_MAX = 128 * 1024
 _REFUSALS = frozenset({"rejected", "stale", "busy", "unavailable", "locked"})
 
@@ -122,7 +124,7 @@ class Caller:
     def end_before(self, epoch: int) -> None:
         """End every call that was sealed in an epoch before this one: it left no grace, so no answer can come."""
         for call in list(self._calls.values()):
-            if parse_header_untrusted(parse_frame_untrusted(call.frame).header).epoch < epoch:
+            if call.frame and parse_header_untrusted(parse_frame_untrusted(call.frame).header).epoch < epoch:
                 call.fail(Stale(f"the epoch ended while a request to {call.target} was under way"))
 
     def _recipient_restarted(self, target: str) -> None:
@@ -153,10 +155,11 @@ class Caller:
         """Call a method and return its result; raises a CallError. `timeout_s` is at most 300 s.
 
         With an idempotency key the recipient runs it once however often it arrives, so it is repeated here after a
-        lost answer, until the deadline.
+        lost answer, until the deadline. Without one it waits a moment for a recipient that does not run, and fails.
         """
         body = encode_request(args, kwargs or {}, idempotency_key)
         deadline = self._deadline(timeout_s)
+        waited_s, pause_s = 0.0, PAUSE_S
         while True:
             if not self._up.is_set():
                 await self._wait_until_up(deadline)
@@ -174,11 +177,13 @@ class Caller:
                 raise
             except (Unavailable, OutcomeUnknown, Stale, Rejected) as error:
                 did_not_run = isinstance(error, Unavailable) and not error.from_gate
-                if not (did_not_run or idempotency_key) or self._clock() + 5 >= deadline:
+                may_repeat = idempotency_key or (did_not_run and waited_s < AWAY_S)
+                if not may_repeat or self._clock() + 5 >= deadline:
                     raise
             finally:
                 self._calls.pop(seq, None)
-            await asyncio.sleep(0.005)  # a restarted peer serves again after about this long
+            await asyncio.sleep(pause_s)
+            waited_s, pause_s = waited_s + pause_s, min(pause_s * 1.5, PAUSE_MAX_S)
 
     def _begin(self, target: str, method: str, body: bytes, deadline: int) -> tuple[int, bytes, asyncio.Future[Any]]:
         """Open a call. The only one has its frame at once; more of a turn leave together, through the outbox."""

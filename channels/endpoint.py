@@ -83,7 +83,7 @@ class GrantLike(Protocol):
 class Capability:
     """The right to talk to one recipient: a key. Without it there is no talk."""
 
-    mailbox: int
+    mailbox: int  # 0: the recipient does not run now, and the key is none
     key: bytes = field(repr=False)
     methods: tuple[str, ...]
     seal: AESGCM = field(repr=False)
@@ -201,9 +201,9 @@ class Endpoint:
 
     @property
     def rights(self) -> dict[str, tuple[str, ...]]:
-        """What this session may call: target -> methods."""
+        """What this session may call, of all that runs now: target -> methods."""
         held = self._epochs.get(self.epoch)
-        return {target: right.methods for target, right in held.rights.items()} if held else {}
+        return {target: right.methods for target, right in held.rights.items() if right.mailbox} if held else {}
 
     # -- sealing ----------------------------------------------------------------------------------------------
 
@@ -274,6 +274,8 @@ class Endpoint:
         right = held.rights.get(target)
         if right is None:
             raise Denied(f"{self.subject} may not call {target}: no policy line allows it")
+        if not right.mailbox:
+            raise Unavailable(f"{target} is not running now; the request was not sent")
         return held, right
 
     def take_number(self) -> int:
@@ -339,7 +341,12 @@ class Endpoint:
 
     def _reply_key_untrusted(self, header: Header, held: EpochKeys) -> AESGCM:
         right = held.rights.get(header.src)
-        if right is None or header.mailbox != right.mailbox or header.correlation[:16] != self.session:
+        if (
+            right is None
+            or not right.mailbox
+            or header.mailbox != right.mailbox
+            or header.correlation[:16] != self.session
+        ):
             raise PeerError("unasked_reply")
         index = (header.src, header.session, header.epoch, right.mailbox)
         key = self._reply_keys.get(index)

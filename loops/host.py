@@ -44,6 +44,7 @@ class Host:
 
     async def start(self) -> None:
         await self.component.start()
+        self.responder.is_starting = False
 
     async def stop(self, timeout_s: float) -> None:
         """End what is under way, then the component."""

@@ -157,6 +157,7 @@ class LoopProcess:
             config, component, self.verifier, self.send, boottime_ms, state,
             waiting_max=self.config.limits.queue_frames, turn=lambda: self.turn,
         )  # fmt: skip
+        self.hosts[config.address].responder.is_starting = True
 
     # -- the event loop ---------------------------------------------------------------------------------------
 

@@ -73,6 +73,7 @@ class Responder:
         self._running: dict[bytes, _Running] = {}
         self._answers: OrderedDict[tuple[str, str, str], asyncio.Future[tuple[Kind, bytes]]] = OrderedDict()
         self._closing = False
+        self.is_starting = False  # its keys are here, but its component has not started: whoever asks asks again
         self._outbox = outbox
         if outbox is not None:
             outbox.on_unsent_replies = self._unsent
@@ -119,7 +120,7 @@ class Responder:
         except PeerError:
             values = [None] * header.part  # which is nobody's arguments
         spec = self._component.__tlsrt_methods__.get(header.method)
-        if spec is None or not spec.immediate or self._outbox is None or self._closing:
+        if spec is None or not spec.immediate or self._outbox is None or self._closing or self.is_starting:
             for name, value in zip(names, values, strict=True):
                 self._start(_Running(name, header), value)
             return
@@ -153,8 +154,8 @@ class Responder:
         """Answer a request; its body is sealed bytes that were opened or, out of a bundle, what they decoded to."""
         header = request.header
         try:
-            if self._closing:
-                raise Unavailable(f"{self._endpoint.subject} is stopping")
+            if self._closing or self.is_starting:
+                raise Unavailable(f"{self._endpoint.subject} is {'stopping' if self._closing else 'starting'}")
             if len(self._running) >= RUNNING_MAX:
                 raise Busy(f"{self._endpoint.subject} has {RUNNING_MAX} requests under way")
             try:

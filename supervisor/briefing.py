@@ -1,7 +1,8 @@
 """What the authority says to whom: keys, tokens and rights, composed for one receiver and one epoch. Pure.
 
 Every key is derived here when it is said, from the run key, the epoch, and the incarnations in the roster; nothing is
-stored. A right is said only for a recipient that holds its mailbox root; the others follow when they have joined.
+stored. A right to a recipient that has no mailbox root now is said all the same, with mailbox 0 and no key: whoever
+has it may talk to that recipient, once it has joined.
 """
 
 from __future__ import annotations
@@ -107,9 +108,11 @@ class Briefing:
     def _keyed(self, session: Session, epoch: int, at_least: int = 0) -> Iterator[Right]:
         for target, methods in self.rights(session.subject).items():
             mailbox = max(self._roster.mailbox(target), at_least)
+            key = bytes(keys.KEY_BYTES)
             if mailbox:
                 root = keys.mailbox_root(self._run, target, epoch, mailbox)
-                yield Right(target, mailbox, keys.request_key(root, session.session_id), methods)
+                key = keys.request_key(root, session.session_id)
+            yield Right(target, mailbox, key, methods)
 
     def _proof(self, session: Session, epoch: int) -> tuple[int, bytes]:
         # Before Primary has joined, the key is that of incarnation 0, which no gate ever holds.

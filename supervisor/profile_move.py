@@ -25,7 +25,7 @@ from tlsrt.supervisor.office import NAME as AUTHORITY
 from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Common, Parts
 from tlsrt.supervisor.reload_plan import Step, Way
-from tlsrt.supervisor.reload_report import LoopReport
+from tlsrt.supervisor.reload_report import DIGEST_SHOWN, LoopReport
 
 SLACK_S = 10.0  # beyond the time that loops may take to end and to start
 _SETTLED = (LoopState.ACTIVE, LoopState.FAILED)
@@ -46,8 +46,8 @@ class ProfileMove:
         self._on_done = on_done
         self._began = common.reactor.now
         self._left: dict[str, float] = {}  # loop -> when its end began
+        self._before = {member.name: _digest(member) for member in fleet.members}
         self._incarnations = {member.name: member.incarnation for member in fleet.members}
-        self._reports: dict[str, LoopReport] = {}
         self._farewells: dict[str, Farewell] = {}
         self._later: list[Member] = []
         self._wants_epoch = False
@@ -181,11 +181,17 @@ class ProfileMove:
         return LoopReport(member.name, str(Way.RESTART), digest, step.changed, round(elapsed_s * 1000), reason)
 
     def _why(self, member: Member) -> str:
-        if member.state is not LoopState.ACTIVE:
-            return f"{member.state}: {member.last_death or 'it does not become active'}, see {member.log_path}"
-        return (
-            "it does not say that it works in the new epoch" if self._epoch else "the epoch was not committed in time"
-        )
+        if member.state is LoopState.ACTIVE:
+            return "it does not say that it works in the new epoch" if self._epoch else "the epoch was not committed"
+        why = member.last_death or "it does not become active"
+        before = self._before.get(member.name, "")[:DIGEST_SHOWN]
+        if self._steps[member.name].way is Way.UNCHANGED or not before:
+            return why
+        return f"{why}; it stays down, for its profile before, {before}, is not used again: correct it and reload"
+
+
+def _digest(member: Member) -> str:
+    return member.parts.sandbox(member.name).digest.hex() if member.parts is not None else ""
 
 
 def adopt(member: Member, parts: Parts, limits: Mapping[str, int] | None = None) -> list[str]:

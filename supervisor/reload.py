@@ -16,6 +16,7 @@ from typing import Any
 
 import msgpack
 
+from tlsrt.channels.life import LoopState
 from tlsrt.errors import ConfigError, TlsrtError
 from tlsrt.supervisor import reload_report
 from tlsrt.supervisor.background_measurer import BackgroundMeasurer
@@ -28,6 +29,7 @@ from tlsrt.supervisor.profile_move import ProfileMove, adopt
 from tlsrt.supervisor.reactor import Timer
 from tlsrt.supervisor.reload_plan import (
     Step,
+    Way,
     files_sentence,
     fixed_files,
     needs_move,
@@ -107,9 +109,16 @@ class Reload:
             raise ConfigError("tlsrt has not started yet: try again when it says that it is ready")
         renewal = self._renewal = self._renew(self._common)
         self._warnings = list(renewal.warnings)
-        self._steps = tuple(self._step(name) for name in (AUTHORITY, *(member.name for member in self._fleet.members)))
+        self._steps = (self._step(AUTHORITY), *(self._step_of(member) for member in self._fleet.members))
         self._measurer = BackgroundMeasurer(self._common.reactor, renewal.measure, self._measured)
         self._timer = self._common.reactor.call_later(CHECK_S, self._too_slow)
+
+    def _step_of(self, member: Member) -> Step:
+        """Return the step of a loop; one that was given up is tried again, whatever it was given up for."""
+        step = self._step(member.name)
+        if step.way is not Way.RESTART and member.state is LoopState.FAILED:
+            return Step(member.name, Way.RESTART, ("it was given up before",))
+        return step
 
     def _step(self, name: str) -> Step:
         assert self._renewal is not None

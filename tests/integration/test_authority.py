@@ -82,7 +82,9 @@ def test_no_key_before_attestation(host: SealedHost) -> None:
     names: list[str] = []
     while not names or names[-1] != "feed":
         names.append(host.loops["third"].next()[0])
-    assert names == ["welcome", "epoch", "session", "prepare", "commit", "feed"]
+    assert names == ["welcome", "epoch", "session", "rights", "prepare", "commit", "feed"]
+    [(_, _, entries)] = host.loops["third"].all("rights")
+    assert {(mailbox, key) for _, mailbox, key, _ in entries} == {(0, bytes(32))}, "nobody else has joined"
     assert host.office.wait("joined") == ["third", host.incarnations["third"]]
 
 

@@ -138,7 +138,8 @@ class FakeHost:
         session = self.sessions[connection]
         now = boottime_ms()
         content = GrantContent(
-            now, INSTALL, BOOT, 1, 0, session, "client/admin", b"opaque", now + 300_000, now + 3_600_000, 1, b"p" * 32,
+            now, INSTALL, BOOT, 1, 5_000, session, "client/admin", b"opaque", now + 300_000, now + 3_600_000, 1,
+            b"p" * 32,
             (Right(STORE, 1, keys.request_key(self.mailbox_root, session), GRANTED),),
         )  # fmt: skip
         content = dataclasses.replace(self.change(content), **changes)
