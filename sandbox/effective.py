@@ -18,7 +18,7 @@ from tlsrt.sandbox.profile import ALL_LAYERS, Profile, expand, parts_of
 _LEFT_OUT = {
     "uid": "all processes have the one uid of the user",
     "net_namespace": "it keeps the host's network",
-    "cgroup": "the start makes a control group for it where the host has any",
+    "cgroup": "the start makes a control group for it where the host has any, see `sandbox check`",
 }
 NAMESPACES = ("pid", "net", "ipc", "uts", "mount")
 
@@ -68,6 +68,7 @@ def document(one: Effective) -> dict[str, Any]:
         "parts": [{"name": part.name, "about": part.about} for part in one.parts],
         "namespaces": {name: _namespace(profile, name) for name in NAMESPACES},
         "layers": [_layer(profile, one.config.sandbox.waive, name) for name in ALL_LAYERS],
+        "scheduling": _scheduling(one),
         "files": _files(one),
         "network": [{"why": line.why, "part": line.part} for line in one.lines("network")] if profile.network else [],
         "egress": [
@@ -95,6 +96,15 @@ def _layer(profile: Profile, waive: Mapping[str, str], name: str) -> dict[str, A
     elif name in profile.waived:
         state, why = "waived", waive.get(name, "")
     return {"layer": name, "step": step, "state": state, "why": why}
+
+
+def _scheduling(one: Effective) -> dict[str, Any]:
+    """Return what the configuration gives the process before it is confined; it can change neither afterwards."""
+    wanted, name = one.config.scheduling, one.profile.name
+    return {
+        "cpus": [*wanted.cpus.get(name, ())] or None,
+        "real_time_priority": wanted.priority if name in wanted.real_time else None,
+    }
 
 
 def _files(one: Effective) -> list[dict[str, Any]]:

@@ -42,6 +42,11 @@ def profile_text(document: Mapping[str, Any]) -> str:
         *_field("namespaces", namespaces),
         *_field("layers", " ".join(layers)),
     ]
+    cpus, priority = document["scheduling"]["cpus"], document["scheduling"]["real_time_priority"]
+    if cpus:
+        lines += _field("processors", " ".join(map(str, cpus)))
+    if priority:
+        lines += _field("real time", f"SCHED_RR with priority {priority}, before every ordinary process")
     for layer in document["layers"]:
         if layer["state"] != "applied":
             lines += _field(layer["state"], f"{layer['layer']}: {layer['why']}")

@@ -22,6 +22,7 @@ from tlsrt.supervisor.sandbox_command import effective_of
 PROCESSES = (*DEFAULT_LOOPS, "authority", "reports")
 ONE_HOST = "ask about one address and one port, such as 192.0.2.7:443 or [2001:db8::7]:53/udp"
 MORE = """
+scheduling: {cpus: {reports: [0]}, real_time: [reports], priority: 7}
 loops:
   reports: {egress: [{to: ["192.0.2.7:443", "[2001:db8::]/32:53/udp"], why: the archive}], processes: 99}
 components:
@@ -88,6 +89,14 @@ def test_show_says_what_the_profile_says(file: str, process: str, shown: Any) ->
     }
     for kind, entries in document["calls"].items():
         assert [tuple(entry["calls"]) for entry in entries] == [one.calls for one in profile.policy.lists[kind]]
+
+
+def test_scheduling_is_shown_where_there_is_any(file: str, shown: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown("reports")["scheduling"] == {"cpus": [0], "real_time_priority": 7}
+    assert shown("third")["scheduling"] == {"cpus": None, "real_time_priority": None}
+    run(file, "show", "reports")
+    text = capsys.readouterr().out
+    assert "\nprocessors  0\n" in text and "\nreal time   SCHED_RR with priority 7, " in text
 
 
 def test_what_is_switched_off_takes_its_lines_with_it(shown: Any) -> None:
@@ -207,7 +216,7 @@ def test_the_wishes_of_the_readme_are_a_configuration(file: str, tmp_path: Path)
     readme = (Path(__file__).parents[3] / "README.md").read_text()
     (example,) = re.findall(r"^loops:\n.*?(?=^```)", readme, re.M | re.S)
     path = Path(file).with_name("readme.yaml")
-    path.write_text(Path(file).read_text().partition("\nloops:")[0] + "\n" + example)
+    path.write_text(Path(file).read_text().partition("\nscheduling:")[0] + "\n" + example)
     config = load_config(path)
     assert [str(rule) for one in config.loop("external").egress for rule in one.to] == ["192.0.2.7:443"]
     assert config.components_of("third")[1].needs.calls[0].calls == ("inotify_init1", "inotify_add_watch")
