@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
-from bench.call_peers import ANSWER_S, on_one_core, sample_of
+from bench.call_peers import ANSWER_S, sample_of
 from bench.host import Host
-from bench.processes import cpu_ns, threads
-from bench.row import Case, PeerMissing, Sample
+from bench.processes import cpu_ns
+from bench.row import Case, Sample
 from tlsrt import Client
 
 ON_THE_PATH = ("primary", "secondary", "third")
-PRIORITY = 10
 
 
 class TlsrtCalls:
@@ -39,8 +39,8 @@ class TlsrtCalls:
 
 
 @contextmanager
-def open_tlsrt(folder: Path) -> Iterator[TlsrtCalls]:
-    host = Host(folder)
+def running(folder: Path, more: Mapping[str, dict[str, Any]] | None = None) -> Iterator[TlsrtCalls]:
+    host = Host(folder, more)
     host.start()
     try:
         with Client(host.bundle) as client:
@@ -49,24 +49,20 @@ def open_tlsrt(folder: Path) -> Iterator[TlsrtCalls]:
         host.stop()
 
 
-def real_time(pids: list[int]) -> None:
-    """Put all threads of these processes under SCHED_RR; what they fork is not: sched(7)."""
-    for thread in threads(pids):
-        try:
-            os.sched_setscheduler(thread, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(PRIORITY))
-        except PermissionError:
-            raise PeerMissing("SCHED_RR needs CAP_SYS_NICE: run as root") from None
+def open_tlsrt(folder: Path) -> AbstractContextManager[TlsrtCalls]:
+    return running(folder)
 
 
-def open_placed(*, rr: bool) -> Callable[[Path], AbstractContextManager[TlsrtCalls]]:
-    """Return what opens a host whose Primary, driver and echo are on one core, and under SCHED_RR if asked."""
+def open_placed(folder: Path) -> AbstractContextManager[TlsrtCalls]:
+    """A host whose Primary, driver and echo are on one core: the operator's option `scheduling.cpus`."""
+    return running(folder, {"scheduling": {"cpus": _on_first_core()}})
 
-    @contextmanager
-    def opened(folder: Path) -> Iterator[TlsrtCalls]:
-        with open_tlsrt(folder) as calls:
-            on_one_core(calls.path_pids())
-            if rr:
-                real_time(calls.path_pids())
-            yield calls
 
-    return opened
+def open_real_time(folder: Path) -> AbstractContextManager[TlsrtCalls]:
+    """The same under SCHED_RR: `scheduling.real_time`."""
+    return running(folder, {"scheduling": {"cpus": _on_first_core(), "real_time": list(ON_THE_PATH)}})
+
+
+def _on_first_core() -> dict[str, list[int]]:
+    core = min(os.sched_getaffinity(0))
+    return {loop: [core] for loop in ON_THE_PATH}

@@ -7,13 +7,12 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.calls import TlsrtCalls
+from bench.calls import TlsrtCalls, running
 from bench.door import TlsrtDoor, bundle_files
 from bench.host import LOOPS, Host
 from bench.programs import c_program
 from bench.row import Case, CaseMissing, Sample
 from bench.tls import load_client
-from tlsrt import Client
 from tlsrt.channels.stream import PROTOCOL
 from tlsrt.config.bundle import read_bundle
 
@@ -65,14 +64,7 @@ def _more_loops(count: int) -> dict[str, dict[str, Any]]:
 def open_loops(count: int) -> Callable[[Path], AbstractContextManager[TlsrtCalls]]:
     """Return what opens a host with so many loops, of which two call each other."""
 
-    @contextmanager
-    def opened(folder: Path) -> Iterator[TlsrtCalls]:
-        host = Host(folder, _more_loops(count) if count > len(LOOPS) else None)
-        host.start()
-        try:
-            with Client(host.bundle) as client:
-                yield TlsrtCalls(host, client)
-        finally:
-            host.stop()
+    def opened(folder: Path) -> AbstractContextManager[TlsrtCalls]:
+        return running(folder, _more_loops(count) if count > len(LOOPS) else None)
 
     return opened

@@ -85,7 +85,7 @@ ROWS: tuple[Row, ...] = (
         about="the same with Primary and both loops of ours on one core; peers as they are, and raw placed likewise",
         cases=_calls(_SIZES[0]),
         contenders=(
-            Contender("tlsrt on one core", calls.open_placed(rr=False), "three processes of the path on one core"),
+            Contender("tlsrt on one core", calls.open_placed, "scheduling.cpus: the three processes of the path"),
             _RAW, _RAW_PLACED, _DBUS_BROKER,
         ),
         metrics=_CALL_METRICS,
@@ -101,8 +101,8 @@ ROWS: tuple[Row, ...] = (
         about="the same beside two busy loops, ours on one core under SCHED_RR",
         cases=_calls(_SIZES[0]),
         contenders=(
-            Contender("tlsrt real-time", calls.open_placed(rr=True), "one core, SCHED_RR, from outside by the bench"),
-            _RAW, _PROXY, _GRPC, _DBUS_BROKER,
+            Contender("tlsrt real-time", calls.open_real_time, "scheduling.real_time: one core, SCHED_RR"),
+            Contender("tlsrt", calls.open_tlsrt, "as everybody"), _RAW, _PROXY, _GRPC, _DBUS_BROKER,
         ),
         metrics=_CALL_METRICS,
         burst_s=0.3,
