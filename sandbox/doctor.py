@@ -218,7 +218,7 @@ def _listen(reader: int, watcher: Watcher, trial: Trial) -> str | None:
 def _look(child: Child, profile: Profile, own: NamespaceSet, trial: Trial) -> None:
     """Attest the child, as the supervisor attests a loop of the same profile with the same waivers."""
     waived = frozenset(trial.failed) - {CODE}
-    differences = attest(child.host_pid, replace(profile, waived=waived), own)
+    differences = attest(child.host_pid, replace(profile, waived=waived), own, max_tasks=1)
     if differences:
         trial.failed[ATTESTATION] = "; ".join(differences)
     else:

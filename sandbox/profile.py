@@ -19,7 +19,7 @@ from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox.asked import asked_parts, check_reads, check_writes, overlap, secrets, settings_of
 from tlsrt.sandbox.cgroup import Place
 from tlsrt.sandbox.lines import CHANNEL, CODE, STATE, Line
-from tlsrt.sandbox.policy import EMPTY_POLICY, Part, Policy
+from tlsrt.sandbox.policy import EMPTY_POLICY, Part, Policy, Stage
 from tlsrt.sandbox.policy_files import (
     NETWORK,
     filter_digests,
@@ -95,6 +95,12 @@ class Profile:
     def is_watched(self) -> bool:
         """Say whether its first filter notifies the supervisor."""
         return self.expects("seccomp_reports")
+
+    @property
+    def max_tasks(self) -> int | None:
+        """Return how many tasks it can have after the seal: one, unless its policy lets it make threads (None)."""
+        makes_threads = any("clone" in entry.calls for entry in self.policy.allowed(Stage.SEALED))
+        return None if makes_threads or not self.expects("seccomp_sealed") else 1
 
     def expects(self, layer: str) -> bool:
         """Say whether this layer must be found by attestation: wanted, and not waived by the operator."""

@@ -95,7 +95,7 @@ def make_parts(
         reap=_reap,
         loop_body=lambda start: _loop_body(start, profiles[start.loop]),
         authority_body=lambda start: _authority_body(start, profiles[AUTHORITY]),
-        attest=lambda name, pid: attest(pid, profiles[name], own),
+        attest=lambda name, pid: attest(pid, profiles[name], own, max_tasks=profiles[name].max_tasks),
         sandbox=lambda name: sandboxes[name],
         measure=measured,
         open_boot_files=lambda: _open_boot_files(config),
@@ -210,6 +210,11 @@ def _use_log(log: int) -> None:
 
 
 def _preload() -> None:
+    """Import what the loops need, before the first fork.
+
+    Nothing here may make OpenSSL draw a random number: it tells a forked child from its parent by getpid(2), which is 1
+    for both in their pid namespaces, so all children would draw the same ones. A test holds it.
+    """
     _import_for_sealed(RUNTIME)
     freeze()
 

@@ -9,9 +9,10 @@ import signal
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from support.cells import Cell, Facts, make_profile
+from support.cells import Cell, Facts, attempt, make_profile
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.attest import attest, own_namespaces
 from tlsrt.sandbox.cgroup import Group, Place, own_place, parse_own_group, write
@@ -205,6 +206,64 @@ def attested_group(base: Path) -> Facts:
     return facts
 
 
+def escape(base: Path) -> Facts:
+    """A captured Primary, which sees /sys, tries to leave its group, to end its sibling, and to widen its limits."""
+    tree = _tree(base, ("primary", "third"))
+    sibling, about = _start(tree.group("third"))
+    place, other = tree.group("primary").place, tree.group("third").place
+    attempts: dict[str, Callable[[], object]] = {
+        "leave": partial(write, place.folder.parent.parent / "cgroup.procs", "0"),
+        "move to the sibling": partial(write, other.folder / "cgroup.procs", "0"),
+        "kill the sibling": partial(write, other.folder / "cgroup.kill", "1"),
+        "freeze the sibling": partial(write, other.folder / "cgroup.freeze", "1"),
+        "thaw itself": partial(write, place.folder / "cgroup.freeze", "0"),
+        "widen": partial(write, place.folder / "memory.max", "max"),
+        "make a group": partial(os.mkdir, place.folder / "below"),
+        "remove a group": partial(os.rmdir, other.folder),
+    }
+    found: Facts = {}
+    for sealing in (False, True):  # the mounts alone are enough, and Landlock and the filter too
+
+        def question(_: object) -> Facts:
+            return {name: attempt(action) for name, action in attempts.items()}
+
+        profile = with_group(make_profile(base, "primary", sealing=sealing), place)
+        cell = Cell(profile, question, group=tree.group("primary").folder)
+        found["sealed" if sealing else "mounts"] = {name: cell.facts.get(name) for name in attempts}
+        cell.end()
+    found |= {"sibling_lives": _exists(about["orphan"]), "removed": tree.remove()}
+    return found | {"end": _end(sibling)}
+
+
+def randomness(base: Path) -> Facts:
+    """What children of a supervisor that has imported everything draw: born in a group, and by the C library's fork."""
+    from tlsrt.supervisor.loops_start import _preload
+
+    _preload()
+    tree = _tree(base)
+    drawn: list[Facts] = []
+    for descriptor in (tree.group("third").folder, tree.group("third").folder, -1, -1):
+        reader, writer = os.pipe()
+        child = spawn(lambda end=writer: _draw(end), group=descriptor)  # type: ignore[misc]
+        os.close(writer)
+        with os.fdopen(reader, "rb") as stream:
+            drawn.append(json.loads(stream.readline()))
+        _end(child)
+    return {"drawn": drawn, "removed": tree.remove()}
+
+
+def _draw(writer: int) -> int:
+    import random
+    import ssl
+
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+    key = X25519PrivateKey.generate().private_bytes_raw().hex()
+    facts = {"pid": os.getpid(), "key": key, "ssl": ssl.RAND_bytes(16).hex(), "python": random.random()}
+    os.write(writer, json.dumps(facts).encode() + b"\n")
+    return 0
+
+
 SCENARIOS: dict[str, Callable[[Path], Facts]] = {
-    scenario.__name__: scenario for scenario in (groups, leftovers, cleared, attested_group)
+    scenario.__name__: scenario for scenario in (groups, leftovers, cleared, attested_group, escape, randomness)
 }

@@ -20,6 +20,8 @@ from support.deprived import CONTAINER, deprived
 from support.installed import portable, scratch
 from support.installed_host import NOBODY, InstalledHost
 
+from tlsrt.sandbox.cgroup import own_place
+
 IS_ROOT = os.geteuid() == 0
 NAMESPACES = {f"{name}_namespace" for name in ("pid", "net", "ipc", "uts", "mount")}
 LANDLOCK = {"landlock", "landlock_sealed"}
@@ -168,6 +170,34 @@ def test_a_waiver_that_is_not_needed_is_said_by_every_start_and_by_check(whole: 
     code, found = check(whole)
     assert code == 0 and found["needless"] == ["landlock"]
     assert "landlock         enforced  waived, but this host can give it" in whole.run("sandbox", "check")[1]
+
+
+def test_control_groups_that_may_not_be_made_are_no_reason_to_refuse() -> None:
+    """As in most containers: the hierarchy is there, and read-only."""
+    folder = scratch() / "read-only"
+    folder.mkdir()
+    script = 'mount --bind -o ro "$1" "$1" 2>/dev/null; mount -o remount,bind,ro "$1" && shift && exec "$@"'
+    unshare = ["unshare", "--mount", *([] if IS_ROOT else ["--map-root-user"])]
+    try:
+        prefix = [*unshare, "sh", "-c", script, "sh", str(own_place().folder)]
+        host = InstalledHost(portable(), folder / "var", prefix=prefix)
+        host.init()
+        assert waived_in(host) == {}
+        with host.started():
+            [limits] = [line for line in host.console if line.startswith("limits ")]
+            assert "memory and tasks by rlimits, CPU unlimited, no freeze; no cgroup (" in limits
+            status = host.status()
+            assert status["limits"] in limits
+            for loop in status["loops"]:
+                assert loop["sandbox"]["cgroup"] is None and "cgroup" not in loop["sandbox"]["layers"]
+                assert loop["sandbox"]["limits"]["memory"] == "rlimit"
+            assert host.call("primary/kernel", "uname")["system"] == "Linux"
+        code, found = check(host)
+        assert code == 69 and found["missing"] == ["cgroup"]
+        text = host.run("sandbox", "check")[1]
+        assert "Delegate=yes" in text and "a start refuses" not in text
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_a_filter_that_kills_is_told_from_one_that_refuses() -> None:

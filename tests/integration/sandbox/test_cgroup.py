@@ -87,6 +87,23 @@ def test_a_group_is_entered_before_anything_else_and_attested(stage: GroupStage)
     assert facts["removed"]
 
 
+def test_a_captured_loop_cannot_leave_its_group_or_touch_another(stage: GroupStage) -> None:
+    found = stage.run("escape")
+    for layers in ("mounts", "sealed"):
+        assert len(found[layers]) == 8
+        for name, outcome in found[layers].items():
+            assert outcome in ("ENOENT", "EROFS", "EACCES", "EPERM"), (layers, name, outcome)
+    assert found["sibling_lives"] and found["removed"]
+
+
+def test_no_two_children_draw_the_same_random_numbers(stage: GroupStage) -> None:
+    """OpenSSL knows a forked child by its pid, and all are 1 in their namespaces: nothing may draw before the fork."""
+    found = stage.run("randomness")
+    assert found["removed"] and {facts["pid"] for facts in found["drawn"]} == {1}
+    for source in ("key", "ssl", "python"):
+        assert len({facts[source] for facts in found["drawn"]}) == 4, source
+
+
 def test_a_group_that_belongs_to_somebody_else_is_not_used(tmp_path: Path) -> None:
     from tlsrt.sandbox.cgroup_tree import make_tree
 

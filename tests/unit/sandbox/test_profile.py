@@ -76,6 +76,13 @@ def test_loops_that_need_more(name: str, proc: bool, sys: bool) -> None:
     assert (profile.proc, profile.sys) == (proc, sys)
 
 
+def test_only_who_may_make_threads_may_have_them() -> None:
+    assert make("third").max_tasks == make("primary").max_tasks == 1
+    assert profile_for_authority(CONFIG, 771000, rootless=False, code=CODE).max_tasks == 1
+    assert replace(make("third"), waived=frozenset({"seccomp_sealed"})).max_tasks is None
+    assert make("reports", network=True).max_tasks is None, "asyncio resolves names in a thread"
+
+
 def test_primary_has_no_channel_folder() -> None:
     assert make("primary").write == ((BASE / "state/primary", "/state"),)
 
