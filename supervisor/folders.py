@@ -74,7 +74,10 @@ def last_line(path: str) -> str:
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
-    return lines[-1].removeprefix("tlsrt: ") if lines else ""
+    if not lines:
+        return ""
+    _, found, rest = lines[-1].partition("sandbox layer ")  # without the time of a logged line
+    return found + rest if found else lines[-1].removeprefix("tlsrt: ")
 
 
 def _make_parents(folder: Path) -> None:

@@ -153,7 +153,7 @@ def launch(argv: list[str], *, program: str = _PROGRAM, sweep: Callable[[], None
     """Run the supervisor with `argv` in a pid namespace of its own and return its exit status.
 
     `program` is the Python text that the inner interpreter runs; it must call `inner`. `sweep` is called when the
-    supervisor was killed, and so could not tidy up.
+    supervisor was killed, and so could not tidy up. Raises SandboxError where there are no pidfds.
     """
     _require_pidfds()
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)

@@ -27,6 +27,7 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> i
     from tlsrt.supervisor.checkup import needless_waivers
     from tlsrt.supervisor.console import standard_console
     from tlsrt.supervisor.gauges import age_s, parent_host_pid
+    from tlsrt.supervisor.host_calls import check_calls
     from tlsrt.supervisor.identity import own_identity
     from tlsrt.supervisor.loops_start import check_code, make_parts
     from tlsrt.supervisor.scheduling import check_scheduling
@@ -39,6 +40,7 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> i
             "pid_namespace",
             f"this host gives no pid namespace ({no_pid_namespace}); to go without, waive it in sandbox.waive",
         )
+    check_calls(own_pid_namespace="pid_namespace" not in config.sandbox.waive)
     warnings = _warnings(config, identity, check_code(config, identity))
     supervisor = Supervisor(
         config,

@@ -1,0 +1,80 @@
+"""Attacked sentence: a sandbox layer that cannot be had is refused by its name, with exit code 69, and nothing runs.
+
+A filter around everything, as a container's, takes one system call away from the whole start.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+
+import pytest
+from support.running import RunningHost
+from support.stage import MODES, become_nobody
+
+from tlsrt.sandbox import seccomp, syscalls
+from tlsrt.sandbox.bpf import ALLOW, Rule, assemble, errno_action
+from tlsrt.sandbox.numbers import NUMBERS
+
+MACHINE = os.uname().machine
+TIMEOUT_S = 30.0
+# The call, its answer, and the layer that the one sentence names.
+BOTH = [
+    ("landlock_create_ruleset", errno.ENOSYS, "landlock"),
+    ("landlock_restrict_self", errno.EPERM, "landlock"),
+    ("seccomp", errno.ENOSYS, "seccomp"),
+    ("seccomp", errno.EPERM, "seccomp"),
+    ("unshare", errno.EPERM, "pid_namespace"),
+    ("setns", errno.EPERM, "pid_namespace"),
+    ("pidfd_open", errno.ENOSYS, "pidfd"),
+    ("pidfd_getfd", errno.EPERM, "seccomp"),
+]
+ROOT = [
+    ("pidfd_send_signal", errno.ENOSYS, "pidfd"),
+    ("waitid", errno.ENOSYS, "pidfd"),
+    ("memfd_create", errno.ENOSYS, "descriptors"),
+    ("pivot_root", errno.EPERM, "mount_namespace"),
+    ("mount_setattr", errno.ENOSYS, "mount_namespace"),
+    ("close_range", errno.ENOSYS, "descriptors"),
+    ("capset", errno.EPERM, "capabilities"),
+]
+CASES = [(mode, *case) for mode in MODES for case in (BOTH + ROOT if mode == "root" else BOTH)]
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[dict[str, RunningHost]]:
+    made = {mode: RunningHost(mode=mode) for mode in MODES}
+    yield made
+    for host in made.values():
+        host.close()
+
+
+def without(call: str, number: int, mode: str) -> Callable[[], None]:
+    """Return what a child does before its exec: become who starts, and lose a call."""
+    program = assemble(MACHINE, {NUMBERS[MACHINE][call]: Rule((), errno_action(number))}, ALLOW)
+
+    def lose() -> None:
+        if mode == "rootless" and os.geteuid() == 0:
+            become_nobody()
+        syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+        seccomp.install(program)
+
+    return lose
+
+
+@pytest.mark.parametrize(("mode", "call", "answer", "layer"), CASES)
+def test_a_start_without_a_call_is_refused_by_the_layers_name(
+    hosts: dict[str, RunningHost], mode: str, call: str, answer: int, layer: str
+) -> None:
+    host = hosts[mode]
+    done = subprocess.run(
+        [str(host.python), "-I", "-B", "-m", "tlsrt.supervisor.cli", "start", "--config", str(host.config_path)],
+        capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL, cwd=host.base,
+        preexec_fn=without(call, answer, mode),
+    )  # fmt: skip
+    assert done.returncode == 69, done.stdout + done.stderr
+    [sentence] = done.stderr.splitlines()
+    assert sentence.startswith("tlsrt-supervisor: sandbox layer ") and f"layer {layer}" in sentence
+    assert " active " not in done.stdout and "ready " not in done.stdout
