@@ -46,4 +46,6 @@ def _check_way_back() -> None:
 
 def _missing(layer: str, call: str, error: OSError) -> SandboxError:
     reason = os.strerror(error.errno or 0)
-    return SandboxError(layer, f"{call} does not work here ({reason}): it needs a kernel or container that lets it pass")
+    return SandboxError(
+        layer, f"{call} does not work here ({reason}): it needs a kernel or container that lets it pass"
+    )
