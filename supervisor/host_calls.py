@@ -1,7 +1,7 @@
 """System calls that a supervisor cannot be without beside the launcher's pidfds, tried before anything runs.
 
-A kernel, or a filter of a container around us, that lacks one would otherwise show in the middle: as a child that
-cannot be buried, or a fork from which there is no way back.
+A kernel, or a filter of a container around us, that lacks one would otherwise show in the middle: as a measurement
+that cannot be handed over, or a fork from which there is no way back.
 """
 
 from __future__ import annotations
@@ -13,23 +13,11 @@ from tlsrt.sandbox import syscalls
 
 
 def check_calls(*, own_pid_namespace: bool) -> None:
-    """Try waitid(2) on a pidfd, memfd_create(2) and, for children with a pid namespace each, setns(2).
-
-    Raises SandboxError naming the layer.
-    """
+    """Try memfd_create(2) and, for children with a pid namespace each, setns(2). Raises SandboxError."""
     try:
         os.close(os.memfd_create("tlsrt"))
     except OSError as error:
         raise _missing("descriptors", "memfd_create", error) from None
-    pidfd = os.pidfd_open(os.getpid())
-    try:
-        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
-    except ChildProcessError:
-        pass  # we are no child of ours: it was understood
-    except OSError as error:
-        raise _missing("pidfd", "waitid", error) from None
-    finally:
-        os.close(pidfd)
     if own_pid_namespace:
         _check_way_back()
 

@@ -142,10 +142,13 @@ def _require_pidfds() -> None:
         pidfd = os.pidfd_open(os.getpid())
         try:
             signal.pidfd_send_signal(pidfd, 0)
+            os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+        except ChildProcessError:
+            pass  # we are no child of ours: it was understood
         finally:
             os.close(pidfd)
     except OSError as error:
-        reason = "tlsrt needs pidfd_open and pidfd_send_signal (Linux 5.3), which nobody can waive"
+        reason = "tlsrt needs pidfd_open, pidfd_send_signal and waitid (Linux 5.4), which nobody can waive"
         raise SandboxError("pidfd", f"{error.strerror}: {reason}") from error
 
 
