@@ -13,7 +13,7 @@ from support.running import RunningHost
 from tlsrt.supervisor.control_client import ControlClient
 
 PACKAGE = Path(__file__).parent / "probed_package" / "probed"
-PROBES = ("primary/probed", "secondary/probed", "third/probed")
+PROBES = ("primary/probed", "secondary/probed", "third/probed", "external/probed")
 PROBED: dict[str, Any] = {
     "components": {address: {"class": "probed:Probed"} for address in PROBES},
     "policy": {f"client/admin -> {address}": "*" for address in PROBES},

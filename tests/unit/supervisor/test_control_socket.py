@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,8 +37,10 @@ class Host:
         self.folder = folder
         self.reactor = Reactor(lambda: self.now)
         verbs: dict[str, Verb] = {"status": self.status, "stop": self.stop, "large": self.large}
-        self.control = ControlSocket(self.reactor, folder, verbs, held=frozenset({"stop"}))
+        later = {"slow": lambda request, reply: self.waiting.append(reply)}
+        self.control = ControlSocket(self.reactor, folder, verbs, frozenset({"stop"}), later)
         self.asked: list[Request] = []
+        self.waiting: list[Callable[[dict[str, object]], None]] = []
 
     def status(self, request: Request) -> dict[str, object]:
         self.asked.append(request)
@@ -332,3 +334,38 @@ def test_the_client_turns_a_refusal_into_a_sentence(host: Host) -> None:
 
     serve_until_done(host, threading.Thread(target=ask))
     assert "another version" in str(raised[0])
+
+
+def test_an_answer_that_takes_its_time(host: Host) -> None:
+    with host.connect() as client:
+        client.sendall(b'{"verb": "slow"}\n')
+        host.turn()
+        host.now += 10 * CLIENT_S  # it waits for us, not we for it
+        host.turn()
+        [reply] = host.waiting
+        reply({"done": True})
+        host.turn()
+        assert json.loads(client.recv(1000)) == {"done": True}
+        assert client.recv(1) == b""
+
+
+def test_whoever_waits_may_leave(host: Host) -> None:
+    with host.connect() as client:
+        client.sendall(b'{"verb": "slow"}\n')
+        host.turn()
+    host.turn()
+    [reply] = host.waiting
+    reply({"done": True})  # to nobody
+    host.turn()
+    assert not host.control._clients
+
+
+def test_a_late_answer_that_nobody_takes_does_not_stay(host: Host) -> None:
+    with host.connect() as client:
+        client.sendall(b'{"verb": "slow"}\n')
+        host.turn()
+        host.waiting[0]({"answer": "x" * 8_000_000})
+        host.turn()
+        host.now += CLIENT_S + 1
+        host.turn()
+        assert not host.control._clients

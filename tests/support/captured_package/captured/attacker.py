@@ -219,6 +219,26 @@ class Captured(Component):
             for connection in held:
                 connection.close()
 
+    @handler
+    async def disobey(self, subject: str, target: str, method: str, body: bytes) -> None:
+        """Acknowledge no epoch any more, and go on sending a request with the newest keys that there are, for ever."""
+        trustee, endpoint = self.process.trustee, self.process.hosts[subject].endpoint
+        real = trustee.on_message
+
+        def deaf(name: str, *rest: Any) -> None:
+            if name not in ("prepare", "commit"):
+                real(name, *rest)
+
+        async def send() -> None:
+            while True:
+                endpoint.epoch = max(endpoint._epochs)
+                frame = endpoint.seal_request(Kind.REQUEST, target, method, body, boottime_ms() + 30_000)[1]
+                await self._put(frame, 0)
+                await asyncio.sleep(0.05)
+
+        trustee.on_message = deaf
+        self.sending = asyncio.create_task(send())
+
     # -- what only Primary's attacker can do -------------------------------------------------------------------
 
     @handler

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,25 @@ class Probed(Component):
         finally:
             for descriptor in opened:
                 os.close(descriptor)
+        return "done"
+
+    @handler
+    async def raise_limit(self, count: int) -> str:
+        """Ask the kernel for more descriptors."""
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (count, count))
+        except (OSError, ValueError) as error:
+            return f"{type(error).__name__}: {error}"
+        return "done"
+
+    @handler
+    async def connect(self, port: int) -> str:
+        """Connect to a port of this host."""
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError as error:
+            return f"{type(error).__name__}: {error.strerror}"
+        writer.close()
         return "done"
 
     @handler
