@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from typing import Any
 
 from bench.gate_work import JOINED
 from bench.processes import module, python_environment
-from bench.programs import environment, fetch, program
+from bench.programs import install
 from bench.row import PeerMissing
 
 FIGURES = Path(__file__).resolve().with_name("instructions.json")
@@ -43,10 +44,10 @@ def count(singles: int, groups: int) -> int:
     """Return the instructions of a whole run of gate_work.py."""
     with tempfile.TemporaryDirectory(prefix="tlsrt-bench-") as folder:
         argv = [
-            str(program("valgrind")), "--tool=callgrind", f"--callgrind-out-file={folder}/out",
+            "valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out",
             *module("bench.gate_work", str(singles), str(groups)),
         ]  # fmt: skip
-        env = {**environment(), **python_environment(), "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+        env = {**python_environment(), "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(argv, env=env, capture_output=True, timeout=LIMIT_S)
     found = _COLLECTED.search(done.stderr)
     if done.returncode or found is None:
@@ -95,11 +96,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--renew", action="store_true", help="write the figures of this build")
     arguments = parser.parse_args(argv)
     try:
-        program("valgrind")
-    except PeerMissing:
-        for problem in fetch(["valgrind"]):
-            print(problem)
-    try:
+        if shutil.which("valgrind") is None:
+            install("valgrind")
         found = measure()
     except PeerMissing as missing:
         print(missing)

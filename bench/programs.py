@@ -26,7 +26,6 @@ DEBIAN = ("nginx", "haproxy", "stunnel4", "s6", "runit", "dbus-daemon", "dbus-br
 PROGRAMS = {
     "nginx": "nginx", "haproxy": "haproxy", "stunnel4": "stunnel4", "s6-svscan": "s6", "runsvdir": "runit",
     "dbus-daemon": "dbus-daemon", "dbus-broker": "dbus-broker", "dbus-broker-launch": "dbus-broker",
-    "valgrind": "valgrind",
 }  # fmt: skip
 C_SOURCES = {"tls_floor": ("-lssl", "-lcrypto"), "tls_load": ("-lssl", "-lcrypto", "-lpthread")}  # name -> libraries
 _INSTALLS = re.compile(r"^Inst (\S+) ", re.MULTILINE)
@@ -54,7 +53,6 @@ def environment() -> dict[str, str]:
     return {
         **os.environ,
         "LD_LIBRARY_PATH": ":".join(libraries),
-        **({"VALGRIND_LIB": str(ROOT / "usr/libexec/valgrind")} if (ROOT / "usr/libexec/valgrind").exists() else {}),
         "PATH": ":".join(["/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", *folders]),
     }
 
@@ -120,6 +118,18 @@ def _unpack(package: str) -> None:
             subprocess.run(["dpkg", "-x", str(archive), str(ROOT)], check=True)
 
 
+def install(*packages: str) -> None:
+    """Install Debian's tools, as root only; raise PeerMissing if that cannot be. They start no daemon."""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise PeerMissing(f"install {', '.join(packages)}, or run this once as root")
+    print(f"bench: installing {', '.join(packages)}", flush=True)
+    try:
+        _apt("install", "--yes", "--no-install-recommends", *packages)
+    except PeerMissing:
+        _apt("update")
+        _apt("install", "--yes", "--no-install-recommends", *packages)
+
+
 def _have(package: str) -> bool:
     try:
         return all(program(name) for name, owner in PROGRAMS.items() if owner == package)
@@ -149,13 +159,17 @@ def fetch(packages: Sequence[str] = DEBIAN) -> list[str]:
 
 
 def compile_all() -> list[str]:
-    """Compile the programs of bench/c; return a sentence for each that cannot be had."""
+    """Compile the programs of bench/c; a compiler is installed if need be. Return a sentence for what cannot be had."""
     problems: list[str] = []
     for name in C_SOURCES:
         try:
             c_program(name)
         except PeerMissing as error:
-            problems.append(str(error))
+            try:
+                install("gcc", "libc6-dev", "libssl-dev")
+                c_program(name)
+            except PeerMissing as again:
+                problems += [str(error), str(again)]
     return problems
 
 
