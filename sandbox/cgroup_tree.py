@@ -12,7 +12,6 @@ be handed down by a group that holds no process itself (cgroups(7), the root of 
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -29,6 +28,7 @@ from tlsrt.sandbox.profile import Profile
 SUBGROUP = "supervisor"
 _PREFIX = "tlsrt-"
 _HANDED_DOWN = "cgroup.subtree_control"
+_TYPE = "cgroup.type"
 _LOCKED_FILE = "cgroup.max.depth"
 _PAUSE_S = 0.01
 
@@ -110,6 +110,9 @@ def _fill(tree: Tree, place: Place, limits: Mapping[str, Limits]) -> None:
     tree.lock = _locked(tree.base.folder)
     if not (tree.base.folder / KILL).exists():
         raise SandboxError(LAYER, "this kernel has no cgroup.kill (Linux 5.14)")
+    kind = (tree.base.folder / _TYPE).read_text().strip()
+    if kind != "domain":  # somebody has made the group above one for threads: no process can live below
+        raise SandboxError(LAYER, f"groups below {place.name} cannot hold processes: they are `{kind}`")
     tree.controllers, tree.missing = _hand_down(place, tree.base)
     for name, wanted in limits.items():
         tree.groups[name] = Group(tree.base.child(name), wanted)
@@ -147,6 +150,15 @@ def _hand_down(place: Place, base: Place) -> tuple[frozenset[str], str]:
     offered = (place.folder / "cgroup.controllers").read_text().split()
     absent = [name for name in CONTROLLERS if name not in offered]
     reasons = [f"{_listed(absent)} not delegated to {place.name}"] if absent else []
+    # Pids and cpu can be handed down by a group that holds processes, but then the groups below are for threads only,
+    # and no process can enter them. The root of the hierarchy, which has no type, is free of that.
+    if (
+        len(absent) < len(CONTROLLERS)
+        and (place.folder / _TYPE).exists()
+        and (place.folder / PROCS).read_text().strip()
+    ):
+        why = f"{place.name} holds processes itself: start tlsrt in a group called `{SUBGROUP}` below it"
+        return frozenset(), "; ".join([*reasons, why])
     handed: list[str] = []
     refused: dict[str, list[str]] = {}
     for name in CONTROLLERS:
@@ -156,15 +168,9 @@ def _hand_down(place: Place, base: Place) -> tuple[frozenset[str], str]:
                     write(folder / _HANDED_DOWN, f"+{name}")
                 handed.append(name)
             except OSError as error:
-                refused.setdefault(_why(error, place), []).append(name)
+                refused.setdefault(f"{place.name} hands nothing down: {error.strerror}", []).append(name)
     reasons += [f"{_listed(names)}: {why}" for why, names in refused.items()]
     return frozenset(handed), "; ".join(reasons)
-
-
-def _why(error: OSError, place: Place) -> str:
-    if error.errno == errno.EBUSY:
-        return f"{place.name} holds processes itself: start tlsrt in a group called `{SUBGROUP}` below it"
-    return f"{place.name} hands nothing down: {error.strerror}"
 
 
 def _listed(names: Iterable[str]) -> str:

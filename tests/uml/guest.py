@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tlsrt.sandbox import syscalls
-from tlsrt.sandbox.cgroup import Limits, own_place
+from tlsrt.sandbox.cgroup import Limits, own_place, write
 from tlsrt.supervisor.groups import Groups
 from tlsrt.supervisor.spawn import Child, freeze, reap, spawn
 
@@ -150,6 +150,21 @@ def try_all(say: Callable[[str, object], None]) -> None:
     say("calm_oom_kills", events(groups, "calm", "memory.events")["oom_kill"])
     groups.release()
     say("released", not place.folder.exists())
+    say("service", as_a_service())
+
+
+def as_a_service() -> list[str]:
+    """What is said in a delegated group that holds us, and in a group called `supervisor` below it."""
+    service = own_place().child("service")
+    said: list[str] = []
+    for place in (service, service.child("supervisor")):
+        os.mkdir(place.folder)
+        write(place.folder / "cgroup.procs", "0")
+        groups = Groups(Path("/tmp"), None)
+        groups.claim(LIMITS)
+        said.append(groups.sentence())
+        groups.release()
+    return said
 
 
 def main() -> None:

@@ -79,6 +79,14 @@ def test_the_delegated_controllers_are_used_and_said(found: dict[str, Any]) -> N
     assert found["files"]["memory.oom.group"] == "1"
 
 
+def test_a_delegated_group_must_hold_no_process_itself(found: dict[str, Any]) -> None:
+    """As systemd's Delegate= makes it, without and with DelegateSubgroup=supervisor."""
+    without, with_subgroup = found["service"]
+    assert without.startswith("kill, freeze by cgroup /service/tlsrt-")
+    assert "/service holds processes itself: start tlsrt in a group called `supervisor` below it" in without
+    assert with_subgroup.startswith("kill, freeze, memory, tasks, CPU share by cgroup /service/tlsrt-")
+
+
 def test_a_memory_bomb_ends_alone(found: dict[str, Any]) -> None:
     assert found["memory_bomb"] == "SIGKILL" and found["oom_kills"] >= 1
     assert found["answers_beside_memory"] == 200 and found["calm_oom_kills"] == 0

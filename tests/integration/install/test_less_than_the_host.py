@@ -60,6 +60,8 @@ PLACES = {
     "no Landlock": Place(LANDLOCK, deny=dict.fromkeys(LANDLOCK_CALLS, errno.ENOSYS)),
     "no seccomp": Place(SECCOMP, deny={"seccomp": errno.EPERM}),
     "no seccomp for a user": Place(SECCOMP, deny={"seccomp": errno.ENOSYS}, as_user=True),
+    # A kernel without user namespaces: none can be made in one of the test's own making, where nobody is almighty.
+    "no user namespaces": Place(NAMESPACES, namespace=("user",), drop=("sys_admin",), as_user=True),
     "no network namespaces": Place({"net_namespace"}, namespace=("net",)),
 }  # fmt: skip
 

@@ -16,6 +16,17 @@ from tlsrt.sandbox.cgroup import Place, own_place, remove, write
 Facts = dict[str, Any]
 
 
+@pytest.fixture
+def below(stage: GroupStage) -> GroupStage:
+    """The same, in a group called `supervisor`, as systemd's DelegateSubgroup= makes it."""
+    place = stage.place.child("supervisor")
+    os.mkdir(place.folder)
+    if os.geteuid() == 0 and stage.mode == "rootless":
+        for name in ("", "cgroup.procs"):
+            os.chown(place.folder / name, NOBODY, NOBODY)
+    return GroupStage(stage, place)
+
+
 class GroupStage(Stage):
     """A stage whose processes begin in a group of the test's own, which belongs to whoever they run as."""
 
@@ -57,6 +68,12 @@ def test_a_group_holds_its_processes_until_they_are_dead(stage: GroupStage) -> N
     assert facts["removed"] and facts["all_dead"] and facts["last_ends"] == ["SIGKILL", "SIGKILL"]
     left_out = {"memory", "pids", "cpu"} - set(facts["controllers"])
     assert all(name in facts["missing"] for name in left_out)
+
+
+def test_beside_a_group_for_the_supervisor(below: GroupStage) -> None:
+    facts = below.run("groups")
+    assert facts["place"] == facts["born_in"] == f"{below.place.parent.name}/tlsrt-test/third"
+    assert facts["emptied"] and facts["removed"] and facts["all_dead"]
 
 
 def test_what_a_killed_life_left_is_gone_with_the_next_start(stage: GroupStage) -> None:

@@ -95,8 +95,10 @@ def test_each_state_folder_has_a_tag_of_its_own(tmp_path: Path) -> None:
 class FakeKernel:
     """A folder whose groups have the files that a kernel would give them, made when a group is."""
 
-    def __init__(self, root: Path, controllers: str, monkeypatch: pytest.MonkeyPatch, *, without: str = "") -> None:
-        self.root, self.without = root, without
+    def __init__(
+        self, root: Path, controllers: str, monkeypatch: pytest.MonkeyPatch, *, without: str = "", kind: str = "domain"
+    ) -> None:
+        self.root, self.without, self.kind = root, without, kind
         self.place = Place(root, "/own")
         self._fill(root, controllers)
         make = os.mkdir
@@ -110,6 +112,7 @@ class FakeKernel:
     def _fill(self, folder: Path, controllers: str) -> None:
         files = {"cgroup.procs": "", "cgroup.kill": "", "cgroup.freeze": "0", "cgroup.subtree_control": "",
                  "cgroup.max.depth": "max"}  # fmt: skip
+        files |= {"cgroup.type": self.kind}
         files |= {"cgroup.controllers": controllers, "cgroup.events": "populated 0\nfrozen 0\n"}
         kinds = {"memory": ("memory.max", "memory.oom.group", "memory.swap.max"), "pids": ("pids.max",)}
         kinds["cpu"] = ("cpu.weight",)
@@ -169,19 +172,38 @@ def test_what_is_not_delegated_is_said(
     tree.close()
 
 
-@pytest.mark.parametrize(
-    ("number", "words"),
-    [(16, "memory and pids: /own holds processes itself: start tlsrt in a group called `supervisor` below it"),
-     (13, "memory and pids: /own hands nothing down: refused")],
-)  # fmt: skip
-def test_a_group_that_hands_nothing_down(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str
-) -> None:
+def test_a_group_that_hands_nothing_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = FakeKernel(tmp_path, "memory pids", monkeypatch)
-    Subtree(monkeypatch, OSError(number, "refused"))
+    Subtree(monkeypatch, OSError(13, "refused"))
     tree = make_tree(kernel.place, "1", LIMITS)
-    assert tree.controllers == set() and tree.missing == f"cpu not delegated to /own; {words}"
+    assert tree.controllers == set()
+    assert tree.missing == "cpu not delegated to /own; memory and pids: /own hands nothing down: refused"
     tree.close()
+
+
+@pytest.mark.parametrize(("is_root", "held"), [(True, {"memory", "pids", "cpu"}), (False, set[str]())])
+def test_only_the_root_of_the_hierarchy_may_hold_processes_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_root: bool, held: set[str]
+) -> None:
+    kernel = FakeKernel(tmp_path, "cpu memory pids", monkeypatch)
+    (tmp_path / "cgroup.procs").write_text("17\n0\n")
+    if is_root:
+        (tmp_path / "cgroup.type").unlink()
+    Subtree(monkeypatch)
+    tree = make_tree(kernel.place, "1", LIMITS)
+    assert tree.controllers == held
+    words = "/own holds processes itself: start tlsrt in a group called `supervisor` below it"
+    assert tree.missing == ("" if is_root else words)
+    assert (tmp_path / "cgroup.subtree_control").read_text().split() == (
+        ["+memory", "+pids", "+cpu"] if is_root else []
+    )
+    tree.close()
+
+
+def test_a_group_for_threads_only_gives_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = FakeKernel(tmp_path, "", monkeypatch, kind="domain invalid")
+    with pytest.raises(SandboxError, match="groups below /own cannot hold processes: they are `domain invalid`"):
+        make_tree(kernel.place, "1", LIMITS)
 
 
 def test_a_kernel_that_cannot_kill_a_group_gives_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
