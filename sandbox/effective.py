@@ -12,7 +12,7 @@ from tlsrt.config.schema import Config
 from tlsrt.sandbox.layers import LAYERS, connect_ports
 from tlsrt.sandbox.lines import CODE, PATH_SECTIONS, Line
 from tlsrt.sandbox.policy import LISTS, Part
-from tlsrt.sandbox.policy_files import DECLARED
+from tlsrt.sandbox.policy_files import part_of_process
 from tlsrt.sandbox.profile import ALL_LAYERS, Profile, expand, parts_of
 
 _LEFT_OUT = {
@@ -62,7 +62,7 @@ def document(one: Effective) -> dict[str, Any]:
     profile = one.profile
     return {
         "process": profile.name,
-        "about": next(part.about for part in one.parts if part.name in (profile.name, DECLARED)),
+        "about": next(part.about for part in one.parts if part.name == part_of_process(profile.name)),
         "digest": profile.digest().hex(),
         "identity": {"uid": profile.uid, "gid": profile.gid, "rootless": profile.rootless},
         "parts": [{"name": part.name, "about": part.about} for part in one.parts],

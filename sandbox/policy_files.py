@@ -28,12 +28,18 @@ def names_for(process: str, *, network: bool, components: Iterable[str] | None =
     `network` says that the process keeps the host's network, `components` are the addresses of its built-in components
     (None: all that there are), each of which has a part for what only it needs.
     """
+    first = part_of_process(process)
     if process == "authority":
-        return (process,)
+        return (first,)
     if components is None:
         components = [component.address for component in COMPONENTS if component.loop == process]
     own = [part_of_component(address) for address in components]
-    return (process if process in LOOPS else DECLARED, NETWORK if network else OFFLINE, *own)
+    return (first, NETWORK if network else OFFLINE, *own)
+
+
+def part_of_process(process: str) -> str:
+    """Return the name of the part that a process begins with, behind what that extends."""
+    return process if process in ("authority", *LOOPS) else DECLARED
 
 
 def part_of_component(address: str) -> str:

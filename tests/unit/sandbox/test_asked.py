@@ -127,6 +127,7 @@ def test_egress_makes_a_network_and_no_network_means_none(tmp_path: Path) -> Non
         (calls("clone"), "; it may be had with `when: [arg0 has CLONE_VM CLONE_FS CLONE_FILES "),
         (calls("clone", "arg0 has CLONE_VM CLONE_FS CLONE_FILES CLONE_SIGHAND CLONE_THREAD"), "threads only"),
         (calls("fork"), "cannot have fork"),
+        (calls("memfd_create"), "cannot have memfd_create: memory of the kernel or of the host that no limit"),
         (calls("socket", "arg0 in AF_INET"), "the network is asked for with egress rules"),
         (calls("connect"), "the network is asked for with egress rules"),
         (calls("prctl"), "most of the others loosen what confines the process"),

@@ -121,6 +121,13 @@ def test_with_neither_every_file_that_its_modes_allow() -> None:
     assert only(explain(one, ["/etc/passwd"]), "write").layer == "file modes"
 
 
+@pytest.mark.parametrize("name", ["base", "network", "declared", "reports"])
+def test_a_declared_loop_is_about_what_declared_says_whatever_its_name(name: str) -> None:
+    config = replace(CONFIG, loops=(*CONFIG.loops, LoopConfig(name)))
+    profile = profile_for_loop(config, config.loop(name), 771009, rootless=False, code=())
+    assert document(effective(config, profile, ()))["about"].startswith("a loop that the operator declared")
+
+
 def test_a_circle_of_links_and_what_is_not_there(tmp_path: Path) -> None:
     view = View(PROCESSES["third"].profile, sealed=True)
     assert view.access("/usr/lib/absent-of-this-host", write=False).reason == "there is no such file on this host"
@@ -152,4 +159,12 @@ def test_a_loop_whose_namespace_is_all_that_is_left_reaches_nobody() -> None:
     one = make("third", "seccomp", "seccomp_sealed", "seccomp_reports")
     assert only(explain(one, ["192.0.2.9:443"]), "reach").layer == "net_namespace"
     none = make("third", "seccomp", "seccomp_sealed", "seccomp_reports", "net_namespace")
-    assert only(explain(none, ["192.0.2.9:443"]), "reach").layer == "egress"
+    assert only(explain(none, ["192.0.2.9:443"]), "reach").layer == "landlock"
+
+
+def test_without_a_listener_only_ports_are_looked_at_and_it_says_so() -> None:
+    one = make("proxy", "seccomp_reports")
+    for host in ("192.0.2.9:443", "203.0.113.9:443", "203.0.113.9:123/udp"):
+        found = only(explain(one, [host]), "reach")
+        assert found.is_allowed and "seccomp_reports is waived" in found.why
+    assert only(explain(one, ["203.0.113.9:444"]), "reach").layer == "landlock"
