@@ -98,6 +98,7 @@ class Caller:
         self._waiting_max = waiting_max
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
         endpoint.on_new_mailbox = self._recipient_restarted
         self._outbox = outbox
         if outbox is not None:
@@ -166,10 +167,10 @@ class Caller:
             seq = 0
             try:
                 seq, frame, future = self._begin(target, method, body, deadline)
-                if frame:
+                if frame and self._outbox is not None and len(self._calls) == 1:
+                    self._outbox.send_now(frame)
+                elif frame:
                     self._send(frame)
-                    if len(self._calls) == 1 and self._outbox is not None:
-                        self._outbox.write_now()
                 return await future
             except asyncio.CancelledError:
                 if seq:
@@ -193,7 +194,9 @@ class Caller:
         else:
             seq, frame = outbox.request(target, method, body, deadline), b""
         call = self._calls[seq] = _Open(target, frame, deadline)
-        future = call.future = asyncio.get_running_loop().create_future()
+        loop = self._loop or asyncio.get_running_loop()
+        self._loop = loop  # asking for it is a system call
+        future = call.future = loop.create_future()
         if not self._alarm_at or deadline < self._alarm_at:
             self._set_alarm(deadline)
         return seq, frame, future

@@ -70,6 +70,15 @@ class Outbox:
             self._wanted = True
             self._turn().want(self.release)
 
+    def send_now(self, frame: bytes) -> None:
+        """Send a frame and write it, without another trip through the event loop."""
+        turn = self._turn()
+        turn.begin()
+        try:
+            self._send(frame)
+        finally:
+            turn.end()
+
     def write_now(self) -> None:
         """Do not wait for the end of this turn."""
         self._turn().end()
