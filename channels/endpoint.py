@@ -120,13 +120,14 @@ class Endpoint:
         self.epoch = 0
         self.on_new_mailbox: Callable[[str], None] = lambda target: None
         self.before_seal: Callable[[], None] = lambda: None  # see Outbox
+        self.on_change: Callable[[], None] = lambda: None  # keys, rights or incarnations are others now
         self._verifier = verifier
         self._seq = 0
         self._epochs: dict[int, EpochKeys] = {}
         self._retiring: dict[int, int] = {}
         self._request_keys: dict[tuple[bytes, int], tuple[AESGCM, AESGCM]] = {}
         self._reply_keys: dict[tuple[str, bytes, int, int], AESGCM] = {}
-        self._heard: dict[bytes, tuple[int, int]] = {}
+        self.heard: dict[bytes, tuple[int, int]] = {}  # session: its highest number, and how long it may speak (ms)
 
     # -- what the authority says ------------------------------------------------------------------------------
 
@@ -147,6 +148,7 @@ class Endpoint:
             token, token_expires, gate, AESGCM(proof_key), mailbox, mailbox_root, known.rights if known else {}
         )
         self.epoch = self.epoch if self.epoch in self._epochs else epoch
+        self.on_change()
 
     def apply_right(self, epoch: int, target: str, mailbox: int, key: bytes, methods: Sequence[str]) -> None:
         """Take one capability; tell who waits for the recipient if it is another incarnation than before."""
@@ -155,6 +157,7 @@ class Endpoint:
             raise PeerError("right_without_session")
         before = held.rights.get(target)
         held.rights[target] = Capability(mailbox, key, tuple(methods), AESGCM(key))
+        self.on_change()
         if before is not None and before.mailbox != mailbox:
             self.on_new_mailbox(target)
 
@@ -168,6 +171,7 @@ class Endpoint:
         held = self._epochs[grant.epoch].rights
         for target in held.keys() - {right.target for right in grant.rights}:
             del held[target]
+        self.on_change()
         for right in grant.rights:
             self.apply_right(grant.epoch, right.target, right.mailbox, right.key, right.methods)
         self.commit(grant.epoch, grant.grace_ms, now)
@@ -190,8 +194,9 @@ class Endpoint:
             self._epochs.pop(epoch, None)
             self._request_keys = {key: value for key, value in self._request_keys.items() if key[1] != epoch}
             self._reply_keys = {key: value for key, value in self._reply_keys.items() if key[2] != epoch}
-        if len(self._heard) > 64:
-            self._heard = {session: heard for session, heard in self._heard.items() if heard[1] > now}
+            self.on_change()
+        if len(self.heard) > 64:
+            self.heard = {session: heard for session, heard in self.heard.items() if heard[1] > now}
 
     @property
     def gate(self) -> int:
@@ -309,20 +314,22 @@ class Endpoint:
         if header.dst != self.subject:
             raise PeerError("not_mine")
         check_deadline(header, now, DEADLINE_MAX_MS + SLACK_MS)
-        held = self._epochs.get(header.epoch)
-        if held is None:
-            raise PeerError("stale_epoch")
-        key = (
-            self._request_key_untrusted(header, held, claims)
-            if header.kind in FROM_REQUESTER
-            else self._reply_key_untrusted(header, held)
-        )
+        key = self.opening_key_untrusted(header, claims)
         try:
             body = key.decrypt(nonce(header.seq), frame.body, frame.header)
         except InvalidTag as error:
             raise PeerError("body_forged") from error
         self._advance_untrusted(header, claims.expires if claims else now + DEADLINE_MAX_MS + SLACK_MS)
         return Opened(header, body, claims)
+
+    def opening_key_untrusted(self, header: Header, claims: Claims | None) -> AESGCM:
+        """Return the key that opens the body of a frame to us; raise PeerError if it may not be here."""
+        held = self._epochs.get(header.epoch)
+        if held is None:
+            raise PeerError("stale_epoch")
+        if header.kind in FROM_REQUESTER:
+            return self._request_key_untrusted(header, held, claims)
+        return self._reply_key_untrusted(header, held)
 
     def _refusal_untrusted(self, frame: Frame, header: Header) -> Opened:
         """A refusal is the gate's unsealed word: it can end one of our calls and nothing else."""
@@ -369,10 +376,10 @@ class Endpoint:
 
     def _advance_untrusted(self, header: Header, until: int) -> None:
         """Accept a sequence number once; what is kept of a session lasts as long as its last token."""
-        last = self._heard.get(header.session)
+        last = self.heard.get(header.session)
         first = header.seq - header.part + 1 if header.kind == Kind.REQUESTS else header.seq
         if last is not None and first <= last[0]:
             raise PeerError("replay")
-        if last is None and len(self._heard) >= REMOTE_SESSIONS_MAX:
+        if last is None and len(self.heard) >= REMOTE_SESSIONS_MAX:
             raise PeerError("too_many_sessions")
-        self._heard[header.session] = (header.seq, max(until, last[1] if last else 0))
+        self.heard[header.session] = (header.seq, max(until, last[1] if last else 0))

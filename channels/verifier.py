@@ -26,24 +26,28 @@ class Verifier:
         self._revoked: dict[str, set[bytes]] = {"session": set(), "token": set(), "subject": set()}
         self.revocation = 0
         self.silent_from = 0  # when the feed has been silent for too long, ms
-        self.on_change: Callable[[], None] = lambda: None  # what is told when an answer of before may differ now
+        self.on_change: list[Callable[[], None]] = []  # who is told when an answer of before may differ now
 
     def welcome(self, install: bytes, boot: bytes, issuer: bytes, key_version: int) -> None:
         """Learn the identity of this install and boot from the authority."""
         self.install = install
         self.boot = boot
         self.tokens.set_issuer(key_version, issuer)
-        self.on_change()
+        self._changed()
+
+    def _changed(self) -> None:
+        for tell in self.on_change:
+            tell()
 
     def add_epoch(self, epoch: int, token_key: bytes) -> None:
         self.epochs.add(epoch)
         self.tokens.set_key(epoch, token_key)
-        self.on_change()
+        self._changed()
 
     def drop_epoch(self, epoch: int) -> None:
         self.epochs.discard(epoch)
         self.tokens.drop_epoch(epoch)
-        self.on_change()
+        self._changed()
 
     def revoke(self, number: int, kind: str, value: bytes) -> None:
         """Learn one revocation; an unknown kind from a newer authority fails closed by silencing the feed."""
@@ -51,7 +55,7 @@ class Verifier:
             self.silent_from = 0
             return
         self._revoked[kind].add(value)
-        self.on_change()
+        self._changed()
         self.revocation = max(self.revocation, number)
 
     def feed(self, number: int, now: int) -> None:

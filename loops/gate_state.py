@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from struct import Struct
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-from tlsrt.channels.frame import Header
 
 
 @dataclass(slots=True)
@@ -80,26 +77,6 @@ class Flow:
         self.count = 1  # of the requests or replies in one frame
         self.before = 0  # how many requests of a frame have lower numbers than its own
         self.proof: AESGCM
-
-
-class Shape:
-    """The layout of frames of one session and kind whose headers are equally long; see `lane.py`."""
-
-    __slots__ = (
-        "at", "begin", "body", "cut", "end", "flows", "kind", "layout", "length", "name", "session", "size",
-    )  # fmt: skip
-
-    def __init__(self, header: Header, layout: Struct, begin: int, bounds: tuple[int, int], length: bytes) -> None:
-        self.name = header.session
-        self.kind = int(header.kind)
-        self.layout = layout.format
-        self.cut = layout.unpack_from
-        self.begin = begin  # where the layout starts
-        self.at, self.end = bounds  # of the header
-        self.size = (self.end - self.at).to_bytes(4, "big")
-        self.length = length  # mark and length of the correlation
-        self.body = begin + layout.size - 2
-        self.flows: dict[bytes, Flow] = {}
 
 
 Call = tuple[Flow, int]  # an open call: who asked whom, and until when answers may come (ms)

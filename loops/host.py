@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tlsrt.channels.calls import Caller
-from tlsrt.channels.endpoint import Endpoint
+from tlsrt.channels.endpoint import Endpoint, Opened
 from tlsrt.channels.frame import FROM_REQUESTER, Frame, Header
 from tlsrt.channels.outbox import Outbox
 from tlsrt.channels.turn import Turn
@@ -36,8 +36,11 @@ class Host:
 
     def on_frame_untrusted(self, frame: Frame, header: Header, now: int) -> None:
         """Take a frame whose header names this component; raise PeerError if it is not authentic."""
-        opened = self.endpoint.open_untrusted(frame, header, now)
-        if header.kind in FROM_REQUESTER:
+        self.on_opened_untrusted(self.endpoint.open_untrusted(frame, header, now))
+
+    def on_opened_untrusted(self, opened: Opened) -> None:
+        """Take an authentic frame; raise PeerError if it makes no sense."""
+        if opened.header.kind in FROM_REQUESTER:
             self.responder.on_opened_untrusted(opened)
         else:
             self.caller.on_opened_untrusted(opened)

@@ -1,22 +1,14 @@
 """The gate's fast lane, the hot module of Primary. Pure.
 
-Theory of operation. Most frames are like one that has just passed: only number, deadline, correlation, body and proof
-differ. The lane recognises such a frame by its bytes and asks of it whatever can have changed: is the socket the
-session's, are the token's bytes those that were checked, is it valid now, is the feed alive, does the deadline lie
-ahead and near, is the proof good, is the number new, is the call open or the quota not used up. The rest (signature,
-boot, epoch, revocation, attestation, incarnations, caps) was asked of the flow when it was noted, and every change to
-what these answers came from ends all flows (`end_flows`).
+Theory of operation. The lane recognises a frame like one that has passed (`channels/shape.py`) and asks of it whatever
+can have changed: is the socket the session's, are the token's bytes those that were checked, is it valid now, is the
+feed alive, does the deadline lie ahead and near, is the proof good, is the number new, is the call open or the quota
+not used up. The rest (signature, boot, epoch, revocation, attestation, incarnations, caps) was asked of the flow when
+it was noted, and every change to what these answers came from ends all flows (`end_flows`).
 
 The lane only ever lets pass. A frame that it does not recognise, or that fails one of its questions, goes to the full
 check, which asks everything in the documented order and knows the reason. So the lane has to agree with the full
 check on one thing, that a frame passes; `tests/property/test_lane.py` compares the two over random conversations.
-
-Why the bytes say what the parser would: msgpack is read from left to right and every field ends itself. A *shape* is
-the layout of one frame that was parsed: its begin up to the first byte of the number (which says how long that is),
-and from there fields at fixed places. A later frame with the same begin is cut at these places. The fields in the
-middle have to be bytes that were parsed before, the marks of deadline, correlation and body have to say the lengths
-that they are cut to, and the body has to end where the proof begins: then no other reading exists. Encodings that are
-not the shortest are not recognised and go to the full check; so are frames with flags, and the first 127 of a session.
 """
 
 from __future__ import annotations
@@ -25,25 +17,17 @@ from abc import ABC, abstractmethod
 from struct import Struct
 from struct import error as StructError
 
-import msgpack
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from tlsrt.channels.frame import BODY_MAX, BUNDLES, SESSION_BYTES, TAG_BYTES, Header, Kind, names_in
+from tlsrt.channels.frame import BUNDLES, TAG_BYTES, Header, Kind, names_in
+from tlsrt.channels.shape import BEGIN, LONG_BEGIN, PROOF_MARK, ROOM_MAX, Shapes, size_untrusted
 from tlsrt.channels.token import Claims
 from tlsrt.channels.verifier import Verifier
-from tlsrt.loops.gate_state import Call, Flow, Origin, Session, Shape, Verdict
+from tlsrt.loops.gate_state import Call, Flow, Origin, Session, Verdict
 
-SHAPES_MAX = 4096  # then all begin anew; so do the flows of one shape
-FLOWS_MAX = 256
-BEGIN, LONG_BEGIN = 25, 26  # bytes up to the number's mark; one more where the header's length takes two
-PROOF_MARK = b"\xc4\x10"
-ROOM_MAX = BODY_MAX + TAG_BYTES + 3
 _REQUEST, _REPLY, _REQUESTS = int(Kind.REQUEST), int(Kind.REPLY), int(Kind.REQUESTS)
-_NUMBERS = {0xCC: "B", 0xCD: "H", 0xCE: "I"}  # the mark of an integer: what follows it
 _proof_of = Struct(">16s2s16s").unpack_from  # the body's tag, and the proof with its mark
-_u16, _u32 = Struct(">H").unpack_from, Struct(">I").unpack_from
-_pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 
 
 class Lane(ABC):
@@ -54,10 +38,11 @@ class Lane(ABC):
         self._calls_per_session = calls_per_session
         self._sessions: dict[bytes, Session] = {}
         self._calls: dict[bytes, Call] = {}
-        self._shapes: dict[bytes, Shape] = {}
+        self._shapes = Shapes[Flow]()
+        self._known = self._shapes.known
         self.frames = 0
         self.late = 0  # answers, credits and cancels that crossed the end of their call: dropped, no offence
-        verifier.on_change = self.end_flows
+        verifier.on_change.append(self.end_flows)
 
     @abstractmethod
     def check_in_order_untrusted(self, data: bytes, origin: Origin, now: int) -> Verdict:
@@ -66,7 +51,7 @@ class Lane(ABC):
     def check_untrusted(self, data: bytes, origin: Origin, now: int) -> Verdict:
         """Return what to do with a frame. Cannot fail: every defect is a refusal with its reason for the log."""
         self.frames += 1
-        shape = self._shapes.get(data[:BEGIN]) or self._shapes.get(data[:LONG_BEGIN])
+        shape = self._known.get(data[:BEGIN]) or self._known.get(data[:LONG_BEGIN])
         if shape is None:
             return self.check_in_order_untrusted(data, origin, now)
         try:
@@ -76,7 +61,7 @@ class Lane(ABC):
             rest = len(data) - 18
             tag, proof_mark, proof = _proof_of(data, rest - TAG_BYTES)
             if mark != 0xC4:
-                size = _size_untrusted(data, shape.body)
+                size = size_untrusted(data, shape.body)
             # nothing has moved so far; what follows is what can have changed since the flow was noted
             if (
                 end == flow.end
@@ -176,48 +161,14 @@ class Lane(ABC):
 
     def end_flows(self) -> None:
         """Forget all flows: something that they were checked against has changed, or a session has gone."""
-        self._shapes.clear()
+        self._shapes.forget()
 
     def remember(self, flow: Flow, data: bytes, header: Header, token: bytes, claims: Claims, proof: AESGCM) -> None:
         """Note the flow of a frame that has passed every check, if its encoding is the shortest."""
-        at = 3 if data[1] == 0xC4 else 4
-        end = at + int.from_bytes(data[2:at], "big")
-        length = len(header.correlation)
         flow.token = len(token).to_bytes(4, "big") + token
-        flow.end = b"\0" + _pack(token)
         flow.since, flow.until = claims.not_before, claims.expires
         flow.proof = proof
         if header.kind in BUNDLES:
             flow.count = header.part
             flow.before = header.part - 1 if header.kind == Kind.REQUESTS else 0
-        begin = at + 5 + SESSION_BYTES + 1
-        number = _NUMBERS.get(data[begin - 1])
-        deadline = "I" if header.deadline < 1 << 32 else "Q"
-        key = b"".join(map(_pack, header[4:11])) + (b"\xce" if deadline == "I" else b"\xcf")
-        if number is None or header.flags:
-            return
-        packed = _pack(header.correlation)
-        marks = packed[: len(packed) - length]
-        layout = Struct(f">{number}{len(key)}s{deadline}{len(marks)}s{length}s{len(flow.end)}sBB")
-        if begin + layout.size != end + len(flow.end) + 1 or len(data) < begin + layout.size:
-            return
-        cut = layout.unpack_from(data, begin)
-        if cut[:6] != (header.seq, key, header.deadline, marks, header.correlation, flow.end):
-            return
-        known = self._shapes.get(data[:begin])
-        if known is None or known.layout != layout.format or len(known.flows) >= FLOWS_MAX:
-            if len(self._shapes) >= SHAPES_MAX:
-                self._shapes.clear()
-            known = Shape(header, layout, begin, (at, end), marks)
-            self._shapes[data[:begin]] = known
-        known.flows[key] = flow
-
-
-def _size_untrusted(data: bytes, at: int) -> int:
-    """Return how much longer than two bytes a bin is that needs more for its length; 0 for anything else."""
-    mark = data[at]
-    if mark == 0xC5:
-        size = int(_u16(data, at + 1)[0])
-        return size + 1 if size >= 1 << 8 else 0
-    size = int(_u32(data, at + 1)[0]) if mark == 0xC6 else 0
-    return size + 3 if size >= 1 << 16 else 0
+        flow.end = self._shapes.learn(data, header, token, flow)

@@ -27,13 +27,13 @@ from typing import Any
 from tlsrt.channels.channel import LINK_CHANNELS, Channel, DeclaredChannel, LinkChannel
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.control import ControlChannel
-from tlsrt.channels.frame import parse_frame_untrusted, parse_header_untrusted
 from tlsrt.channels.life import LIFE, FailCode, LoopState
 from tlsrt.channels.trust import TRUST
 from tlsrt.channels.turn import Turn
 from tlsrt.channels.verifier import Verifier
 from tlsrt.config.schema import ComponentConfig, Config
 from tlsrt.errors import PeerError, SandboxError
+from tlsrt.loops.arrivals import Arrivals
 from tlsrt.loops.component import Component
 from tlsrt.loops.host import Host
 from tlsrt.loops.outbound import prepare_outbound
@@ -71,6 +71,7 @@ class LoopProcess:
         self.confinement = confinement
         self.log = logging.getLogger(name)
         self.verifier = Verifier()
+        self.arrivals = Arrivals(self.verifier)
         self.hosts: dict[str, Host] = {}
         self.channel: Channel
         self.frames_in = 0
@@ -153,11 +154,12 @@ class LoopProcess:
     def _add_host(self, config: ComponentConfig, component: Component) -> None:
         state = Path(self.confinement.path("/state")) / config.name
         state.mkdir(mode=0o700, exist_ok=True)
-        self.hosts[config.address] = Host(
+        host = self.hosts[config.address] = Host(
             config, component, self.verifier, self.send, boottime_ms, state,
             waiting_max=self.config.limits.queue_frames, turn=lambda: self.turn,
         )  # fmt: skip
-        self.hosts[config.address].responder.is_starting = True
+        host.responder.is_starting = True
+        self.arrivals.add(host)
 
     # -- the event loop ---------------------------------------------------------------------------------------
 
@@ -348,12 +350,8 @@ class LoopProcess:
     def take(self, data: bytes) -> None:
         """Take a frame that the gate forwarded; the recipient checks again."""
         try:
-            frame = parse_frame_untrusted(data)
-            header = parse_header_untrusted(frame.header)
-            host = self.hosts.get(header.dst)
-            if host is None:
-                raise PeerError("not_mine")
-            host.on_frame_untrusted(frame, header, boottime_ms())
+            host, opened = self.arrivals.open_untrusted(data, boottime_ms())
+            host.on_opened_untrusted(opened)
         except PeerError as error:
             self.note_refused(error.reason)
 

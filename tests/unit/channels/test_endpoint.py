@@ -229,7 +229,7 @@ def test_remembered_sessions_are_bounded_and_let_go_after_their_last_token() -> 
         token = world.token(CONSOLE, session=header.session)
         store.open_untrusted(*_split(world.forge(CONSOLE, header, b"", token=token)), world.now)
     store.retire(world.now + 60_001)
-    assert not store._heard
+    assert not store.heard
 
 
 def _split(data: bytes) -> tuple[Frame, Header]:

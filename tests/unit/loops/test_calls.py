@@ -376,7 +376,7 @@ def test_stopping_ends_streams_with_an_error_and_lets_calls_finish() -> None:
         assert await call == 1
         with pytest.raises(Cancelled):
             [item async for item in stream]
-        error = await fails(Unavailable, wired.call("get", "x", timeout_s=0.02))
+        error = await fails(Unavailable, wired.call("get", "x", timeout_s=0.3))
         assert "stopping" in error.message
 
     run(test)

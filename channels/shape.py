@@ -1,0 +1,104 @@
+"""Recognising frames by their bytes: frames that are laid out as one that was parsed before. Pure.
+
+Most frames of a host are like one that has just passed: only number, deadline, correlation, body and proof differ. A
+*shape* is the layout of one frame that was parsed: its begin up to the first byte of the number (which says how long
+that is), and from there fields at fixed places. A later frame with the same begin is cut at these places, which costs
+a third of parsing it. What is known about frames with one middle (source, destination, incarnations, method, epoch)
+is its *flow*, and belongs to whoever keeps the shapes: the gate (`loops/lane.py`) and recipients (`loops/arrivals.py`).
+
+Why the bytes say what the parser would: msgpack is read from left to right and every field ends itself. The fields in
+the middle have to be bytes that were parsed before, the marks of deadline, correlation and body have to say the lengths
+that they are cut to, and the body has to end where the proof begins: then no other reading exists. Encodings that are
+not the shortest are not recognised and are for the parser; so are frames with flags, and the first 127 of a session.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Generic, TypeVar
+
+import msgpack
+
+from tlsrt.channels.frame import BODY_MAX, SESSION_BYTES, TAG_BYTES, Header, Kind
+
+Flow = TypeVar("Flow")
+
+SHAPES_MAX = 4096  # then all begin anew; so do the flows of one shape
+FLOWS_MAX = 256
+BEGIN, LONG_BEGIN = 25, 26  # bytes up to the number's mark; one more where the header's length takes two
+PROOF_MARK = b"\xc4\x10"
+ROOM_MAX = BODY_MAX + TAG_BYTES + 3  # what `size` may be at most: see `size_untrusted`
+RECOGNISED = frozenset({int(Kind.REQUEST), int(Kind.REPLY), int(Kind.REQUESTS), int(Kind.REPLIES)})
+_NUMBERS = {0xCC: "B", 0xCD: "H", 0xCE: "I"}  # the mark of an integer: what follows it
+_u16, _u32 = Struct(">H").unpack_from, Struct(">I").unpack_from
+_pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
+
+
+class Shape(Generic[Flow]):
+    """The layout of frames of one session and kind whose headers are equally long."""
+
+    __slots__ = ("at", "begin", "body", "cut", "end", "flows", "kind", "layout", "length", "name", "size")
+
+    def __init__(self, header: Header, layout: Struct, begin: int, bounds: tuple[int, int], length: bytes) -> None:
+        self.name = header.session
+        self.kind = int(header.kind)
+        self.layout = layout.format
+        self.cut = layout.unpack_from  # number, middle, deadline, marks, correlation, flags and token, mark and size
+        self.begin = begin  # where the layout starts
+        self.at, self.end = bounds  # of the header
+        self.size = (self.end - self.at).to_bytes(4, "big")
+        self.length = length  # mark and length of the correlation
+        self.body = begin + layout.size - 2
+        self.flows: dict[bytes, Flow] = {}
+
+
+class Shapes(Generic[Flow]):
+    """The shapes that are known. `known` is looked at directly by those for whom a call is too much."""
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, Shape[Flow]] = {}
+
+    def forget(self) -> None:
+        """Forget everything: what flows stand for has changed."""
+        self.known.clear()
+
+    def learn(self, data: bytes, header: Header, token: bytes, flow: Flow) -> bytes:
+        """Note the flow of a frame that was parsed, if its encoding is the shortest; return its end of the header.
+
+        The end is flags and token as they stand in the frame; compare it, for a shape says their length only.
+        """
+        at = 3 if data[1] == 0xC4 else 4
+        end = at + int.from_bytes(data[2:at], "big")
+        begin = at + 5 + SESSION_BYTES + 1
+        length = len(header.correlation)
+        last = b"\0" + bytes(_pack(token))
+        number = _NUMBERS.get(data[begin - 1])
+        deadline = "I" if header.deadline < 1 << 32 else "Q"
+        middle = b"".join(map(_pack, header[4:11])) + (b"\xce" if deadline == "I" else b"\xcf")
+        if number is None or header.flags or header.kind not in RECOGNISED:
+            return last
+        packed = _pack(header.correlation)
+        marks = packed[: len(packed) - length]
+        layout = Struct(f">{number}{len(middle)}s{deadline}{len(marks)}s{length}s{len(last)}sBB")
+        if begin + layout.size != end + len(last) + 1 or len(data) < begin + layout.size:
+            return last
+        cut = layout.unpack_from(data, begin)
+        if cut[:6] != (header.seq, middle, header.deadline, marks, header.correlation, last):
+            return last
+        known = self.known.get(data[:begin])
+        if known is None or known.layout != layout.format or len(known.flows) >= FLOWS_MAX:
+            if len(self.known) >= SHAPES_MAX:
+                self.known.clear()
+            known = self.known[data[:begin]] = Shape(header, layout, begin, (at, end), marks)
+        known.flows[middle] = flow
+        return last
+
+
+def size_untrusted(data: bytes, at: int) -> int:
+    """Return how much longer than two bytes a bin is that needs more for its length; 0 for anything else."""
+    mark = data[at]
+    if mark == 0xC5:
+        size = int(_u16(data, at + 1)[0])
+        return size + 1 if size >= 1 << 8 else 0
+    size = int(_u32(data, at + 1)[0]) if mark == 0xC6 else 0
+    return size + 3 if size >= 1 << 16 else 0

@@ -1,0 +1,197 @@
+"""The recipient's fast lane against `Endpoint.open_untrusted`: the same frames, contents and state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.world import World
+
+from tlsrt import Component
+from tlsrt.channels.endpoint import Opened
+from tlsrt.channels.frame import Kind, correlation, names_of, parse_frame_untrusted, parse_header_untrusted
+from tlsrt.config import keys
+from tlsrt.config.schema import ComponentConfig
+from tlsrt.errors import PeerError
+from tlsrt.loops.arrivals import Arrivals
+from tlsrt.loops.host import Host
+
+CONSOLE, NETWORK, STORE, ADMIN = "third/console", "external/network", "secondary/store", "client/admin"
+ASKERS = (CONSOLE, NETWORK, ADMIN)
+STEPS = st.tuples(
+    st.sampled_from(
+        ["ask", "ask", "ask", "ask_all", "answer", "answer", "answer_all", "again", "flip", "tail", "other", "late",
+         "far", "time", "feed", "revoke", "right", "mailbox", "epoch", "retire", "renew", "forge", "session"]
+    ),
+    st.integers(0, 1 << 20),
+)  # fmt: skip
+
+
+class Twins:
+    """Two worlds with the same keys: recipients with their fast lane, and recipients that always ask everything."""
+
+    def __init__(self) -> None:
+        self.one, self.two = World(), World()
+        self.now = self.one.now
+        self.sealer = World()  # seals everything, so that both recipients keep to receiving
+        for endpoint in self.sealer.endpoints.values():
+            endpoint._seq = 300  # numbers that a shape knows
+        self.lane = Arrivals(self.one.verifier)
+        self.hosts = {subject: self.host(subject) for subject in (STORE, CONSOLE, NETWORK)}
+        for host in self.hosts.values():
+            self.lane.add(host)
+        self.asked: list[Any] = []
+        self.sent: list[tuple[bytes, str]] = []
+        self.by_lane = 0
+
+    def host(self, subject: str) -> Host:
+        loop, _, name = subject.partition("/")
+        host = Host(
+            ComponentConfig(loop, name, "x:X"), Component(), self.one.verifier, lambda frame: None, lambda: self.now,
+            Path("/nowhere"), waiting_max=1,
+        )  # fmt: skip
+        host.endpoint = self.one.endpoints[subject]
+        return host
+
+    def say(self, data: bytes, to: str) -> None:
+        self.sent.append((data, to))
+        first = self.fast(data)
+        second = self.slow(self.two, data)
+        assert first == second
+        for subject in self.hosts:
+            assert self.one.endpoints[subject].heard == self.two.endpoints[subject].heard
+
+    def fast(self, data: bytes) -> Opened | str:
+        recognise = self.lane.recognise_untrusted
+
+        def counted(data: bytes, now: int) -> tuple[Host, Opened] | None:
+            known = recognise(data, now)
+            self.by_lane += known is not None
+            return known
+
+        self.lane.recognise_untrusted = counted  # type: ignore[method-assign]
+        try:
+            return self.lane.open_untrusted(data, self.now)[1]
+        except PeerError as error:
+            return error.reason
+        finally:
+            self.lane.recognise_untrusted = recognise  # type: ignore[method-assign]
+
+    def slow(self, world: World, data: bytes) -> Opened | str:
+        try:
+            frame = parse_frame_untrusted(data)
+            header = parse_header_untrusted(frame.header)
+            if header.dst not in self.hosts:
+                raise PeerError("not_mine")
+            return world.endpoints[header.dst].open_untrusted(frame, header, self.now)
+        except PeerError as error:
+            return error.reason
+
+    def step(self, what: str, number: int) -> None:
+        subject = ASKERS[number % 3]
+        endpoint, deadline = self.sealer.endpoints[subject], self.now + 10_000 + number % 3
+        if what in ("ask", "late", "far"):
+            body = bytes(number % 70_000 if number % 50 == 0 else number % 300)
+            deadline += {"ask": 0, "late": -10_003, "far": 285_000 + number % 20_000}[what]
+            data = endpoint.seal_request(Kind.REQUEST, STORE, "get", body, deadline)[1]
+            self.asked.append(self.one.header(data))
+            self.say(data, STORE)
+        elif what == "ask_all":
+            numbers = range(endpoint._seq + 1, endpoint._seq + 3 + number % 30)
+            endpoint._seq = numbers[-1]
+            data = endpoint.seal_requests(numbers, STORE, "get", [b"\xc0"] * len(numbers), deadline, 7)
+            self.asked.append(self.one.header(data))
+            self.say(data, STORE)
+        elif what in ("answer", "answer_all") and self.asked:
+            self.answer(self.asked[number % len(self.asked)], number)
+        elif what in ("again", "other", "flip", "tail") and self.sent:
+            data, to = self.sent[number % len(self.sent)]
+            at = number % len(data)
+            if what == "flip":
+                data = data[:at] + bytes((data[at] ^ (1 << number % 8),)) + data[at + 1 :]
+            elif what == "tail":
+                data = data[:at]
+            self.say(data, to)
+        elif what == "forge":
+            header = self.sealer.plain_header(seq=endpoint._seq + 1)
+            self.say(self.sealer.forge(CONSOLE, header, b"x", request_key=bytes(32)), STORE)
+        else:
+            self.change(what, number, subject)
+
+    def answer(self, header: Any, number: int) -> None:
+        store = self.sealer.endpoints[STORE]
+        if header.kind == Kind.REQUESTS:
+            names = names_of(header)
+            self.say(store.seal_replies(header, names, [b"\xc0"] * len(names), self.now + 1000), header.src)
+        else:
+            name = correlation(header.session, header.seq)
+            if number % 5 == 0:
+                name = bytes(16) + name[16:]
+            self.say(store.seal_reply(Kind.REPLY, header, b"x", self.now + 1000, correlation=name), header.src)
+
+    def change(self, what: str, number: int, subject: str) -> None:
+        if what == "time":
+            self.now += number % 40_000
+        for world in (self.one, self.two):
+            if what == "feed" or (what == "time" and number % 5):
+                world.verifier.feed(0, self.now)
+            elif what == "revoke" and number % 9 == 0:
+                world.verifier.revoke(0, "session", world.session(ASKERS[number % 2]))
+            elif what == "right" and number % 3 == 0:
+                world.endpoints[CONSOLE].apply_right(7, STORE, 2 + number % 2, bytes(32) if number % 2 else
+                    keys.request_key(world.mailbox(STORE), world.session(CONSOLE)), ("*",))  # fmt: skip
+            elif what in ("mailbox", "session") and number % 4 == 0:
+                held = world.endpoints[STORE]._epochs[7]
+                session = world.session(STORE) if what == "mailbox" else bytes(16)
+                world.endpoints[STORE].apply_session(
+                    7, session, 2 + number % 3, held.mailbox_root, held.gate, bytes(32), held.token, 0, 0
+                )
+            elif what == "epoch" and number % 7 == 0:
+                world.verifier.drop_epoch(7)
+                if number % 2:
+                    world.verifier.add_epoch(7, keys.token_key(world.run, 7))
+            elif what == "retire":
+                world.endpoints[STORE].retire(self.now)
+        if what == "renew":
+            subject = (*ASKERS, STORE)[number % 4]
+            self.sealer.endpoints[subject]._epochs[7].token = self.one.token(
+                subject, token_id=number.to_bytes(16, "big"), issued=self.now, not_before=self.now,
+                expires=self.now + 60_000,
+            )  # fmt: skip
+
+
+@given(st.lists(STEPS, max_size=60))
+@settings(max_examples=300, deadline=None)
+def test_the_fast_lane_opens_what_is_opened_when_everything_is_asked(steps: list[tuple[str, int]]) -> None:
+    twins = Twins()
+    for what, number in steps:
+        twins.step(what, number)
+
+
+def test_most_frames_of_a_conversation_take_the_lane() -> None:
+    """So that the comparison above compares something."""
+    twins = Twins()
+    for number in range(0, 90, 3):
+        twins.step("ask", number + 51)
+        twins.step("ask_all", 9)
+        for _ in range(2):
+            twins.answer(twins.asked.pop(), 1)
+    assert twins.by_lane > 110
+
+
+def test_every_flipped_bit_of_a_frame_that_the_lane_knows_is_refused_or_only_the_gates_to_refuse() -> None:
+    twins = Twins()
+    for _ in range(2):
+        twins.step("ask", 60)
+    data = twins.sealer.endpoints[CONSOLE].seal_request(Kind.REQUEST, STORE, "get", b"body", twins.now + 10_000)[1]
+    for at in range(len(data)):
+        for bit in range(8):
+            bad = data[:at] + bytes((data[at] ^ (1 << bit),)) + data[at + 1 :]
+            twins.say(bad, STORE)
+            if twins.one.endpoints[STORE].heard[twins.one.session(CONSOLE)][0] > 302:
+                assert at >= len(data) - 16  # the proof, which a recipient does not look at
+                twins = Twins()
+                for _ in range(2):
+                    twins.step("ask", 60)
