@@ -133,7 +133,7 @@ class ControlChannel:
         """
         space = socket.CMSG_SPACE(MAX_DESCRIPTORS * 4) if descriptors else 0
         try:
-            packet, ancillary, flags, _ = self._socket.recvmsg(self.table.cap + 1, space, socket.MSG_CMSG_CLOEXEC)
+            packet, ancillary, flags, _ = self._read(space)
         except BlockingIOError:
             return None
         except OSError as error:
@@ -152,6 +152,13 @@ class ControlChannel:
                 os.close(descriptor)
             raise
         return name, fields, received
+
+    def _read(self, space: int) -> tuple[bytes, list[tuple[int, int, bytes]], int, Any]:
+        """Read one packet. A peer that ended with something unread is told first, once; its last words lie behind."""
+        try:
+            return self._socket.recvmsg(self.table.cap + 1, space, socket.MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:
+            return self._socket.recvmsg(self.table.cap + 1, space, socket.MSG_CMSG_CLOEXEC)
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:

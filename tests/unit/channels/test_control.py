@@ -41,6 +41,18 @@ def test_round_trip_and_nothing_waiting() -> None:
     right.close()
 
 
+def test_last_words_are_heard_from_a_peer_that_has_not_read_ours() -> None:
+    """The kernel says "connection reset" first, although packets wait."""
+    ours, theirs = control_pair()
+    left, right = ControlChannel(ours, TABLE), ControlChannel(theirs, TABLE)
+    right.send("hello", 1, b"unread")
+    left.send("hello", 2, b"last")
+    left.close()
+    assert right.receive("a", "x") == ("hello", [2, b"last"], [])
+    assert reason(right) == "closed"
+    right.close()
+
+
 @pytest.mark.parametrize(
     ("packet", "wanted"),
     [
