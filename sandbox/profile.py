@@ -222,7 +222,7 @@ def _profile(
         waived=_waived(config),
         policy=policy,
     )
-    filters_for(policy, watched=profile.is_watched)
+    filters_for(policy, watched=profile.is_watched, pid=1)  # as the child will ask: what is kept is kept by arguments
     filter_digests(policy, watched=profile.is_watched)
     return profile
 

@@ -15,6 +15,7 @@ from tlsrt.config.defaults import COMPONENTS
 from tlsrt.config.egress import parse_egress
 from tlsrt.config.schema import Config, DoorConfig, KeySource, LoopConfig, SandboxConfig
 from tlsrt.errors import ConfigError, SandboxError
+from tlsrt.sandbox import layers, shelf
 from tlsrt.sandbox.cgroup import Place
 from tlsrt.sandbox.layers import LAYERS, Step
 from tlsrt.sandbox.profile import (
@@ -159,6 +160,15 @@ def test_the_digest_ignores_the_order_of_sets() -> None:
     base = make("third")
     turned = replace(base, read=base.read[::-1], write=base.write[::-1], limits=dict(list(base.limits.items())[::-1]))
     assert turned.digest() == base.digest()
+
+
+def test_a_child_finds_its_filters_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making them takes longer than all other layers together."""
+    profile = make("third")
+    made = set(shelf.current().made)
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    assert layers._filters(profile) is layers._filters(profile)
+    assert set(shelf.current().made) == made
 
 
 def test_code_paths_hold_the_code_and_not_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
