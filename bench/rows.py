@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from bench import call_peers, calls, door, gates, growth, processes_memory, starts, supervisors, tls, tls_peers
+from bench import (
+    call_peers,
+    calls,
+    door,
+    gates,
+    growth,
+    processes_memory,
+    sandbox,
+    starts,
+    supervisors,
+    tls,
+    tls_peers,
+)
 from bench.row import Case, Contender, Goal, Metric, Row
 
 _SIZES = (("64 B", 64), ("1 KiB", 1024), ("64 KiB", 65536))
@@ -261,5 +273,35 @@ ROWS: tuple[Row, ...] = (
         cases=tuple(Case(name, {"process": name}) for name in _PROCESSES),
         contenders=(Contender("tlsrt", processes_memory.open_tlsrt),),
         metrics=(Metric("pss_mib", "PSS MiB", 1), Metric("uss_mib", "USS MiB", 1)),
+    ),
+    Row(
+        name="sandbox-start",
+        about="what the sandbox costs a loop: fork to confined, and the seal after its own imports; goal 6 and 8 ms",
+        cases=tuple(Case(loop, {"loop": loop}) for loop in ("primary", "secondary", "third", "forth", "external")),
+        contenders=(
+            Contender("rootless", sandbox.open_starts("rootless"), "one uid, a user namespace"),
+            Contender("root", sandbox.open_starts("root"), "a uid for each loop"),
+        ),
+        metrics=(Metric("total_ms", "ms", 2), Metric("confined_ms", "confined ms", 2), Metric("seal_ms", "seal ms", 2)),
+        smoke_cases=("third",),
+        headline=("total_ms", "seal_ms"),
+        notes=("medians over 50 rounds and more are worth reading: --rounds 50",),
+    ),
+    Row(
+        name="sandbox-call",
+        about="the row call, sealed against unsealed: what Landlock and the filters cost each message",
+        cases=_calls(_SIZES[0], _SIZES[1]),
+        contenders=(
+            Contender("sealed", sandbox.open_calls(sealed=True), "every layer"),
+            Contender("unsealed", sandbox.open_calls(sealed=False), "no Landlock, no filters; all else as usual"),
+        ),
+        metrics=_CALL_METRICS,
+        smoke_cases=("64 B, 64 outstanding",),
+        headline=("rate", "cpu_us"),
+        goals=tuple(
+            Goal(f"{size}, {outstanding} outstanding", metric, "unsealed", bound)
+            for size in ("64 B", "1 KiB") for outstanding in (1, 64)
+            for metric, bound in (("rate", 0.97), ("cpu_us", 1.03))
+        ),
     ),
 )  # fmt: skip

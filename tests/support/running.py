@@ -172,8 +172,8 @@ class RunningHost:
         finally:
             self.close()
 
-    def start(self) -> None:
-        """Start the supervisor and wait for its `ready`."""
+    def start(self, until: str = "^ready ") -> None:
+        """Start the supervisor and wait for its `ready`, or for another line that a test wants to see."""
         environment = {**os.environ, MARK: self._mark}
         pipes = [int(environment[COVERAGE])] if COVERAGE in environment else []
         self.console, self._rest = [], b""
@@ -184,8 +184,8 @@ class RunningHost:
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=environment, cwd=self.base,
                 pass_fds=pipes, preexec_fn=become_nobody if self._drops else None,
             )  # fmt: skip
-        line = self.wait_for("^ready |given up", timeout_s=READY_S)
-        assert line.startswith("ready"), self._transcript()
+        line = self.wait_for(f"{until}|given up", timeout_s=READY_S)
+        assert re.search(until, line), self._transcript()
         self._note_processes()
 
     def stop(self) -> int:

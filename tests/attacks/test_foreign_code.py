@@ -1,0 +1,74 @@
+"""Attacked sentence: what foreign code does when it is imported, before the seal, escapes no filter.
+
+Three loops that an operator declared, each with a component that does something at its import.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.attack import PACKAGE
+from support.running import RunningHost
+from support.stage import MODES
+
+LOOPS = ("threaded", "filtered", "ringed")
+COMPONENTS = {
+    "threaded/guest": {"class": "captured.with_a_thread:Guest"},
+    "filtered/guest": {"class": "captured.with_a_filter:Guest"},
+    "ringed/guest": {"class": "captured.with_a_ring:Guest"},
+}
+# Who dies twice is given up, so that the test need not wait for ten times.
+IMPATIENT = """
+from tlsrt.supervisor import lifecycle
+lifecycle.RestartPolicy.__init__.__defaults__ = (0.05, 5.0, 10.0, 2, 60.0)
+"""
+
+
+@pytest.fixture(scope="module", params=MODES)
+def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
+    failed = request.session.testsfailed
+    host = RunningHost(
+        components=COMPONENTS, policy={"client/admin -> ringed/guest": "*"}, packages=[PACKAGE], mode=request.param,
+        extra={"loops": {name: {} for name in LOOPS}}, prelude=IMPATIENT,
+    )  # fmt: skip
+    try:
+        host.start(until="^(threaded|filtered) +failed")
+        for loop in ("threaded", "filtered"):
+            host.wait_for(f"^{loop} +failed")
+        host.wait_for("^ready ")
+        yield host
+        if request.session.testsfailed > failed:
+            host.print_logs()
+    finally:
+        host.close()
+
+
+def test_a_thread_that_is_older_than_the_filter_is_refused(host: RunningHost) -> None:
+    loop = host.loop("threaded")
+    assert loop["state"] == "failed"
+    assert "code started a thread before the sandbox was sealed" in loop["last_death"]
+    assert "a component's import started a thread" in host.log("threaded")
+
+
+def test_a_filter_of_ones_own_ends_the_loop(host: RunningHost) -> None:
+    loop = host.loop("filtered")
+    assert loop["state"] == "failed" and loop["last_death"].startswith("violation: seccomp(")
+
+
+def test_nobody_gets_a_ring(host: RunningHost) -> None:
+    client = host.client()
+    assert client.call("ringed/guest", "ring") == "ENOSYS"
+    assert client.call("ringed/guest", "made") == "uvloop", "libuv does without"
+
+
+if os.geteuid() == 0:
+
+    def test_no_process_holds_a_descriptor_of_a_ring(host: RunningHost) -> None:
+        pids = {name: pid for name, pid in host.pids().items() if name not in ("launcher", "supervisor")}
+        assert {"authority", "primary", "external", "ringed"} <= set(pids)
+        for name, pid in pids.items():
+            held = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
+            assert held and not [one for one in held if "io_uring" in one], name
