@@ -71,8 +71,9 @@ OFFICE = Table(
         Message(3, "attested", "supervisor", (str, int, int), _OFFICE),  # loop, incarnation, epoch
         Message(4, "gone", "supervisor", (str, int), _OFFICE),  # loop, incarnation
         Message(5, "stop", "supervisor", (), _OFFICE),
-        # number, 1 if a move follows; descriptors: boot token, measurement (memfd), to be checked as at a boot
-        Message(8, "reload", "supervisor", (int, int), frozenset({"booted"}), descriptors=2),
+        # number, 1 if a move follows; descriptors: boot token, measurement (memfd), to be checked as at a boot, and
+        # policy (memfd), which holds from the epoch of the move on
+        Message(8, "reload", "supervisor", (int, int), frozenset({"booted"}), descriptors=3),
         Message(9, "move", "supervisor", (int,), frozenset({"booted"})),  # number: to an epoch without grace
         # loop, incarnation, points, what it did: for its anomaly score
         Message(10, "charge", "supervisor", (str, int, int, str), _OFFICE),

@@ -26,6 +26,8 @@ from tlsrt.supervisor.anomaly import OFFENCE_POINTS, AnomalyScores
 from tlsrt.supervisor.authority_parts import Service, make_service
 from tlsrt.supervisor.authority_state import StateFile
 from tlsrt.supervisor.boot_check import boot, check_reload
+from tlsrt.supervisor.door_files import read_file
+from tlsrt.supervisor.policy_packing import POLICY_MAX, unpack_policy
 from tlsrt.supervisor.roster import Roster
 from tlsrt.supervisor.trust_line import TrustLine
 
@@ -254,9 +256,11 @@ class Authority:
             service.gone(fields[0], fields[1], self._now, self._wall())
 
     def _check_reload(self, service: Service, number: int, descriptors: list[int], *, moves: bool) -> None:
+        token, measurement, policy = descriptors
         try:
-            seal, warnings = check_reload(self._config, self._mac_key, descriptors, service.seal)
-            if moves and not service.changes.hold(seal):
+            seal, warnings = check_reload(self._config, self._mac_key, (token, measurement), service.seal)
+            rights = service.rights_of_policy(unpack_policy(read_file(policy, "the policy", POLICY_MAX)))
+            if moves and not service.changes.hold(seal, rights):
                 raise ConfigError("the authority's state cannot be written: make room on its disk, and reload again")
         except ConfigError as error:
             self.tell("checked", number, 0, [sentence[:SENTENCE_MAX] for sentence in error.problems][:32])
@@ -264,6 +268,8 @@ class Authority:
                 _log(f"refused to reload: {sentence}")
         else:
             self.tell("checked", number, 1, [sentence[:SENTENCE_MAX] for sentence in warnings][:32])
+        finally:
+            os.close(policy)
 
     def _charge(self, loop: str, points: int, what: str) -> None:
         score, is_anomaly = self._scores.charge(loop, points, self._now)

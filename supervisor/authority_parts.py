@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from tlsrt.channels.grant import encode_grant, parse_grant_untrusted
-from tlsrt.config.schema import Config
+from tlsrt.config.schema import Config, PolicyRule
 from tlsrt.errors import ConfigError, MisuseError, PeerError
 from tlsrt.supervisor.authority_state import AuthorityState, StateFile
 from tlsrt.supervisor.boot_check import KEY_VERSION, Booted, save
-from tlsrt.supervisor.briefing import Briefing
+from tlsrt.supervisor.briefing import Briefing, RightsTable
 from tlsrt.supervisor.challenges import Challenges
 from tlsrt.supervisor.client_certificates import ClientCertificates
 from tlsrt.supervisor.client_service import ClientService
@@ -49,7 +50,15 @@ def make_service(
     def persist() -> bool:
         return _persist(store, state, outlet)
 
-    return TrustService(config, roster, briefing, manager, epochs, clients, booted.door, state, persist, outlet)
+    def rights_of_policy(policy: tuple[PolicyRule, ...]) -> RightsTable:
+        changed = replace(config, policy=policy)
+        trial = Briefing(changed, booted.run, issuer, roster)
+        _prove_sizes(changed, trial, SessionManager(randomness), now)
+        return trial.table
+
+    service = TrustService(config, roster, briefing, manager, epochs, clients, booted.door, state, persist, outlet)
+    service.rights_of_policy = rights_of_policy
+    return service
 
 
 def _prove_sizes(config: Config, briefing: Briefing, manager: SessionManager, now: int) -> None:

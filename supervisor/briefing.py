@@ -23,6 +23,7 @@ PAGE_BYTES = 48 * 1024  # below the cap of a packet, with room for the other fie
 
 Letter = tuple[str, tuple[object, ...]]  # name and fields of a message
 Rights = Mapping[str, tuple[str, ...]]
+RightsTable = Mapping[str, Rights]
 
 
 class Briefing:
@@ -34,15 +35,26 @@ class Briefing:
         self._roster = roster
         components = [component.address for component in config.components]
         subjects = components + [f"client/{client.name}" for client in config.clients]
-        self._rights = {subject: rights_of(subject, config.policy, components) for subject in subjects}
+        self._tables: dict[int, RightsTable] = {
+            0: {subject: rights_of(subject, config.policy, components) for subject in subjects}
+        }
 
-    def rights(self, subject: str) -> Rights:
-        """Return target -> methods by policy."""
-        return self._rights.get(subject, {})
+    @property
+    def table(self) -> RightsTable:
+        """Return subject -> target -> methods, by the newest policy."""
+        return self._tables[max(self._tables)]
+
+    def take(self, epoch: int, table: RightsTable) -> None:
+        """Go by another policy from this epoch on."""
+        self._tables = {0: self.table, epoch: table}
+
+    def rights(self, subject: str, epoch: int) -> Rights:
+        """Return target -> methods by the policy of an epoch."""
+        return self._tables[max(first for first in self._tables if first <= epoch)].get(subject, {})
 
     def concerns(self, subject: str, components: Sequence[str]) -> bool:
         """Tell whether a subject may talk to any of these components."""
-        return not self.rights(subject).keys().isdisjoint(components)
+        return not self.table.get(subject, {}).keys().isdisjoint(components)
 
     def welcome(self) -> Letter:
         """Return who the authority is."""
@@ -103,10 +115,10 @@ class Briefing:
 
     def token(self, session: Session, epoch: int) -> bytes:
         """Return the session's token in an epoch; raise MisuseError if its caps do not fit one."""
-        return self._issuer.token(session, epoch, keys.token_key(self._run, epoch), self.rights(session.subject))
+        return self._issuer.token(session, epoch, keys.token_key(self._run, epoch), self.rights(session.subject, epoch))
 
     def _keyed(self, session: Session, epoch: int, at_least: int = 0) -> Iterator[Right]:
-        for target, methods in self.rights(session.subject).items():
+        for target, methods in self.rights(session.subject, epoch).items():
             mailbox = max(self._roster.mailbox(target), at_least)
             key = bytes(keys.KEY_BYTES)
             if mailbox:

@@ -113,7 +113,7 @@ def parser() -> argparse.ArgumentParser:
     add("start", _start, "run in the foreground until SIGTERM, Ctrl-C or `stop`")
     status = add("status", _status, "show every loop of the running supervisor")
     status.add_argument("--json", action="store_true", help="the same as one JSON document")
-    reload = add("reload", _reload, "take changed profiles (loops, needs, sandbox.waive) while tlsrt runs, or nothing")
+    reload = add("reload", _reload, "take changed profiles and policy while tlsrt runs, or nothing")
     reload.add_argument("--json", action="store_true", help="the report as one JSON document")
     add("stop", _stop, "stop the running supervisor in order, and wait until it has ended")
     init = add("init", _init, "write a configuration, keys, certificates and an admin bundle; never overwrites")

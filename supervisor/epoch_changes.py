@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tlsrt.supervisor.authority_state import AuthorityState
+from tlsrt.supervisor.briefing import Briefing, RightsTable
 from tlsrt.supervisor.client_service import ClientService
 from tlsrt.supervisor.epochs import GRACE_MS, MOVE_PREPARE_MS, PREPARE_MS, Epochs
 from tlsrt.supervisor.herald import Herald
@@ -28,6 +29,7 @@ class EpochChanges:
     def __init__(
         self,
         roster: Roster,
+        briefing: Briefing,
         epochs: Epochs,
         manager: SessionManager,
         clients: ClientService,
@@ -39,6 +41,7 @@ class EpochChanges:
         epoch_ms: int,
     ) -> None:
         self._roster = roster
+        self._briefing = briefing
         self._epochs = epochs
         self._manager = manager
         self._clients = clients
@@ -52,20 +55,22 @@ class EpochChanges:
         self.is_held = False  # nobody new gets keys: they belong to the epoch of a move that is to come
         self.on_moved: Callable[[int], None] = lambda now: None
         self._seal = 0  # of the token that was checked for a move
+        self._rights: RightsTable | None = None  # by the policy of that state
         self._number = 0  # of the supervisor's request to move; 0: none
         self._move_epoch = 0  # the one that is being prepared for it; 0: not begun
 
-    def hold(self, seal: int) -> bool:
-        """Make room for a move: its epoch is on the disk, and until it is committed nobody new gets keys.
+    def hold(self, seal: int, rights: RightsTable | None = None) -> bool:
+        """Make room for a move, from whose epoch on these rights hold.
 
-        False when the disk refuses; nothing has changed then. The seal number is written with the epoch, once the
-        supervisor has taken the new state: before, an authority that comes again is shown the old token.
+        That epoch is on the disk now, and until it is committed nobody new gets keys. False when the disk refuses;
+        nothing has changed then. The seal number is written with the epoch, once the supervisor has taken the new
+        state: before, an authority that comes again is shown the old token.
         """
         self._state.epoch += 1
         if not self._persist():
             self._state.epoch -= 1
             return False
-        self.is_held, self._seal = True, seal
+        self.is_held, self._seal, self._rights = True, seal, rights
         return True
 
     def move(self, number: int, now: int) -> None:
@@ -96,6 +101,9 @@ class EpochChanges:
             self._timers.set("move", now + RETRY_MS)
             return
         self.is_held, self._move_epoch = True, self._state.epoch
+        if self._rights is not None:
+            self._briefing.take(self._move_epoch, self._rights)
+            self._rights = None
         self._begin(now, 0, MOVE_PREPARE_MS)
         self.commit_if_ready(now)
 

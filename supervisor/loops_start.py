@@ -120,15 +120,7 @@ def _renewed(config: Config, identity: Identity, groups: Groups) -> Parts:
     The supervisor has its measurement already when it uses these. Raises ConfigError and SandboxError.
     """
     with shelf.using(_shelf()):
-        parts = make_parts(config, identity, bytes, groups)
-    missing = [(path, name) for name, profile in parts.profiles.items() for path in profile.read]
-    if problems := [
-        f"{path}, which {name} is to read, is not there: make it, or correct the configuration"
-        for path, name in missing
-        if not os.path.exists(path)
-    ]:
-        raise ConfigError(problems)
-    return parts
+        return make_parts(config, identity, bytes, groups)
 
 
 def _shelf() -> shelf.Shelf:

@@ -172,9 +172,9 @@ class Office:
         """Say that an incarnation is dead."""
         return self._send("gone", loop, incarnation)
 
-    def check_reload(self, number: int, boot_token: int, measurement: int, *, moves: bool) -> bool:
+    def check_reload(self, number: int, boot_token: int, measurement: int, policy: int, *, moves: bool) -> bool:
         """Have a changed host checked as a boot is; `on_checked` says how it went. With `moves`, `move` must follow."""
-        return self._send("reload", number, int(moves), descriptors=(boot_token, measurement))
+        return self._send("reload", number, int(moves), descriptors=(boot_token, measurement, policy))
 
     def take_reload(self, boot_token: int, measurement: int) -> None:
         """Use these descriptors, which are owned from here on, for every boot to come."""

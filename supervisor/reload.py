@@ -25,6 +25,7 @@ from tlsrt.supervisor.member import Member
 from tlsrt.supervisor.office import NAME as AUTHORITY
 from tlsrt.supervisor.office import TOKEN, Office
 from tlsrt.supervisor.parts import Common, Renewal
+from tlsrt.supervisor.policy_packing import pack_policy
 from tlsrt.supervisor.profile_move import ProfileMove, adopt
 from tlsrt.supervisor.reactor import Timer
 from tlsrt.supervisor.reload_plan import (
@@ -63,6 +64,8 @@ class Reload:
         self._is_running = False
         self._has_ended = False
         self._steps: tuple[Step, ...] = ()
+        self._new_policy = False
+        self._moves = False  # the epoch: for changed profiles or another policy
         self._warnings: list[str] = []
         self._renewal: Renewal | None = None
         self._measurer: BackgroundMeasurer | None = None
@@ -109,7 +112,9 @@ class Reload:
             raise ConfigError("tlsrt has not started yet: try again when it says that it is ready")
         renewal = self._renewal = self._renew(self._common)
         self._warnings = list(renewal.warnings)
+        self._new_policy = renewal.config.policy != self._common.config.policy
         self._steps = (self._step(AUTHORITY), *(self._step_of(member) for member in self._fleet.members))
+        self._moves = self._new_policy or needs_move(self._steps)
         self._measurer = BackgroundMeasurer(self._common.reactor, renewal.measure, self._measured)
         self._timer = self._common.reactor.call_later(CHECK_S, self._too_slow)
 
@@ -158,7 +163,13 @@ class Reload:
             if index != TOKEN:
                 os.close(descriptor)
         self._held = [files[TOKEN], sealed_memory(measurement)]
-        if not self._office.check_reload(self._number, *self._held, moves=needs_move(self._steps)):
+        token, measured = self._held
+        policy = sealed_memory(pack_policy(self._renewal.config.policy))
+        try:
+            sent = self._office.check_reload(self._number, token, measured, policy, moves=self._moves)
+        finally:
+            os.close(policy)
+        if not sent:
             self.authority_lost()
 
     def authority_lost(self) -> None:
@@ -193,7 +204,7 @@ class Reload:
         self._held = []
         self._clear()
         self._on_taken(renewal)
-        if needs_move(self._steps):
+        if self._moves:
             self.move = ProfileMove(self._common, self._fleet, self._office, self._steps, self._number, self._moved)
             self.move.begin()
             return
@@ -210,7 +221,7 @@ class Reload:
         self._report(epoch, reports, has_moved=True)
 
     def _report(self, epoch: int, reports: list[LoopReport], *, has_moved: bool) -> None:
-        answer: dict[str, Any] = reload_report.document(epoch, has_moved, reports, self._warnings)
+        answer: dict[str, Any] = reload_report.document(epoch, has_moved, self._new_policy, reports, self._warnings)
         say = self._common.console.bad if answer["failed"] else self._common.console.plain
         for line in reload_report.lines(answer):
             say(NAME, "failed" if answer["failed"] else "done", line)

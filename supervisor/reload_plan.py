@@ -1,8 +1,8 @@
 """What a reload has to do: two configurations and two sets of profiles in, one step per process out. Pure.
 
-Only what makes up profiles may change while a host runs. A running process can be given tighter limits from outside,
-prlimit(2), and whom a loop may reach over the network is decided by the supervisor whenever it asks; everything else
-(paths, filters, namespaces, looser limits) is fixed for the life of a process, so it needs a new one.
+Only the policy and what makes up profiles may change while a host runs. A running process can be given tighter limits
+from outside, prlimit(2), and whom a loop may reach over the network is decided by the supervisor whenever it asks;
+everything else (paths, filters, namespaces, looser limits) is fixed for the life of a process, so it needs a new one.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def refusal(keys: Sequence[str]) -> str:
     more = f" and {len(keys) - NAMED_MAX} more" if len(keys) > NAMED_MAX else ""
     return (
         f"{', '.join(keys[:NAMED_MAX])}{more} cannot change while tlsrt runs, so nothing was changed: stop tlsrt and "
-        "start it again (a reload takes loops.*, needs of components, and sandbox.waive)"
+        "start it again (a reload takes loops.*, needs of components, policy and sandbox.waive)"
     )
 
 
@@ -96,7 +96,6 @@ def _fixed(config: Config) -> dict[str, Any]:
     found["loops"] = tuple(loop.name for loop in config.loops)
     for component in config.components:
         found[f"components.{component.address}"] = dataclasses.replace(component, needs=NeedsConfig())
-    found |= {f"policy.{rule.source} -> {rule.target}": rule for rule in config.policy}
     found |= {f"clients.{client.name}": client for client in config.clients}
     return found
 

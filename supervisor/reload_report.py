@@ -25,7 +25,9 @@ class LoopReport:
         return self.outcome == "failed"
 
 
-def document(epoch: int, has_moved: bool, loops: Sequence[LoopReport], warnings: Sequence[str]) -> dict[str, Any]:
+def document(
+    epoch: int, has_moved: bool, has_new_policy: bool, loops: Sequence[LoopReport], warnings: Sequence[str]
+) -> dict[str, Any]:
     """Return the answer of the control socket."""
     entries = [
         {
@@ -41,6 +43,7 @@ def document(epoch: int, has_moved: bool, loops: Sequence[LoopReport], warnings:
     return {
         "epoch": epoch,
         "moved": has_moved,
+        "policy": "changed" if has_new_policy else "unchanged",
         "failed": any(loop.has_failed for loop in loops),
         "loops": entries,
         "warnings": list(warnings),
@@ -49,11 +52,13 @@ def document(epoch: int, has_moved: bool, loops: Sequence[LoopReport], warnings:
 
 def lines(answer: Mapping[str, Any]) -> list[str]:
     """Return the answer as people read it."""
-    width = max((len(loop["name"]) for loop in answer["loops"]), default=0)
+    width = max(len(name) for name in ("policy", *(loop["name"] for loop in answer["loops"])))
     found = [f"{loop['name'].ljust(width)}  {_outcome(loop)}" for loop in answer["loops"]]
+    if answer["policy"] != "unchanged":
+        found.append(f"{'policy'.ljust(width)}  changed")
     found += [f"warning: {warning}" for warning in answer["warnings"]]
     word = f"epoch {answer['epoch']}" if answer["epoch"] else "the epoch was not committed"
-    return [*found, word if answer["moved"] else f"{word}, as before: no profile has changed"]
+    return [*found, word if answer["moved"] else f"{word}, as before: nothing has changed"]
 
 
 def _outcome(loop: Mapping[str, Any]) -> str:

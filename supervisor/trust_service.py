@@ -18,10 +18,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tlsrt.config.schema import Config
+from tlsrt.config.schema import Config, PolicyRule
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.authority_state import AuthorityState
-from tlsrt.supervisor.briefing import Briefing
+from tlsrt.supervisor.briefing import Briefing, RightsTable
 from tlsrt.supervisor.client_service import ClientService
 from tlsrt.supervisor.door_files import DoorFiles
 from tlsrt.supervisor.epoch_changes import EpochChanges
@@ -68,8 +68,10 @@ class TrustService:
         self._held: set[str] = set()  # inherited by a resumed authority and not yet briefed
         self._sessions: dict[str, Session] = {}  # by component
         self._herald = Herald(roster, briefing, epochs, state, self._sessions, door, outlet)
+        # The rights that a policy would give; raises ConfigError for one that does not fit into tokens.
+        self.rights_of_policy: Callable[[tuple[PolicyRule, ...]], RightsTable] = lambda policy: briefing.table
         self.changes = EpochChanges(
-            roster, epochs, manager, clients, state, persist, outlet, self._herald, self._timers,
+            roster, briefing, epochs, manager, clients, state, persist, outlet, self._herald, self._timers,
             int(config.limits.epoch_s * 1000),
         )  # fmt: skip
         self.changes.on_moved = self._brief_all

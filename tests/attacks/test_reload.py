@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.attack import IN_PRIMARY, STAGE, THIEF, VICTIM, Arena, request_body
-from support.reloading import PROBED, entry_of, outcomes, reload, set_loop
+from support.reloading import PROBED, edit, entry_of, outcomes, reload, set_loop
 from support.running import RunningHost, running
 
 # The host lets a loop live that was late for an epoch: the refusals are to be seen without its death.
@@ -47,6 +47,33 @@ def test_the_keys_of_the_epoch_before(arena: Arena) -> None:
     assert third.loot["epoch"] == epoch + 1 and third.token != token
     third.send(third.forge(third.header(), request_body(1), token=token))
     arena.refused("token_epoch", told=["rejected"])
+    third.send(third.genuine())
+    arena.total += 1
+    arena.refused(told=[])
+
+
+def test_a_right_that_was_taken_away(arena: Arena) -> None:
+    """The thief keeps its old token, its old key and its knowledge of the method: none of them is good any more."""
+    third, host, line = arena.third, arena.host, f"{THIEF} -> {VICTIM}"
+    third.learn()
+    header, token, proof_key = third.header(), third.token, third.session()["proof_key"]
+    body_key = third.right(VICTIM)["key"]
+    text = host.config_path.read_text()
+    edit(host, lambda document: document["policy"].update({line: ["value"]}))
+    assert reload(host)["policy"] == "changed"
+    third.learn()
+    arena.mark()
+    again = third.forge(header, request_body(1), token=token, body_key=body_key, proof_key=proof_key)
+    third.send(again)
+    arena.refused("stale_epoch", told=["stale"])
+    third.send(third.genuine())
+    arena.refused("not_allowed", told=["rejected"])
+    arena.client.call(IN_PRIMARY, "deliver", "secondary", [third.genuine()])
+    arena.refused("not_allowed", by="secondary")
+    host.config_path.write_text(text)
+    assert reload(host)["policy"] == "changed"
+    third.learn()
+    arena.mark()
     third.send(third.genuine())
     arena.total += 1
     arena.refused(told=[])

@@ -52,7 +52,9 @@ def seal_host(host: RunningHost) -> None:
 
 def reload(host: RunningHost, *, code: int = 0) -> dict[str, Any]:
     """Reload and return the report, and under `said` why it was refused; the command would end with `code`."""
-    with ControlClient(host.config.run_dir) as client:
+    with host._as_operator():
+        client = ControlClient(host.config.run_dir)  # who asks is known from here on
+    with client:
         answer = client.ask("reload", timeout_s=LIMIT_S)
     host._note_processes()
     would_end = EX_CONFIG if "refused" in answer else EX_UNAVAILABLE if answer["failed"] else 0

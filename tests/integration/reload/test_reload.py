@@ -25,6 +25,7 @@ from support.reloading import (
 from support.running import RunningHost
 
 from tlsrt.config.init import initialise
+from tlsrt.errors import CallError, Denied
 
 FILES = "Max open files"
 
@@ -133,12 +134,55 @@ def test_two_at_once_come_one_after_the_other(host: RunningHost) -> None:
     assert {report["epoch"] for report in reports} == {epoch + 1}
 
 
+def test_a_policy_line_comes_and_goes_without_a_restart(host: RunningHost) -> None:
+    client, before, line = host.client(), state(host), "client/admin -> third/probed"
+    assert client.call("third/probed", "add", 0) >= 0
+
+    def set_methods(methods: list[str] | str | None) -> dict[str, Any]:
+        edit(host, lambda document: document["policy"].pop(line, None))
+        if methods is not None:
+            edit(host, lambda document: document["policy"].update({line: methods}))
+        report = reload(host)
+        assert report["moved"] and report["policy"] == "changed"
+        assert set(outcomes(report).values()) == {"unchanged"}
+        return report
+
+    text = host.config_path.read_text()
+    set_methods(["read"])
+    with pytest.raises(CallError):
+        client.call("third/probed", "add", 1, timeout_s=2, idempotent=True)
+    assert client.call("third/probed", "read", "/nonexistent", idempotent=True)
+    set_methods(None)
+    host.until(lambda document: "third/probed" not in client.rights, "that the right is gone")
+    with pytest.raises(Denied):
+        client.call("third/probed", "read", "/nonexistent")
+    set_methods("*")
+    assert client.call("third/probed", "add", 0, idempotent=True) >= 0
+    assert {name: pid for name, (pid, _) in state(host)["loops"].items()} == {
+        name: pid for name, (pid, _) in before["loops"].items()
+    }
+    host.config_path.write_text(text)
+    assert_one_boundary(host)
+
+
+def test_a_policy_that_fits_no_token_is_refused_before_anything_changes(host: RunningHost) -> None:
+    text, before = host.config_path.read_text(), state(host)
+    methods = [f"method_{number}_{'x' * 48}" for number in range(250)]
+    try:
+        edit(host, lambda document: document["policy"].update({"third/probed -> */*": methods}))
+        [sentence] = reload(host, code=EX_CONFIG)["said"]
+        assert sentence.startswith("the policy gives third/probed too much for one token")
+        assert state(host) == before
+    finally:
+        host.config_path.write_text(text)
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
         (lambda document: document["door"].update(max_connections=9), "door.max_connections"),
         (lambda document: document["components"].update({"third/more": {"class": "probed:Probed"}}), "third/more"),
-        (lambda document: document["policy"].update({"client/admin -> third/io": ["notify"]}), "policy."),
+        (lambda document: document["clients"].update(more={"fingerprint": "ab" * 32}), "clients.more"),
         (lambda document: document["loops"].update(fifth={}), "loops"),
         (lambda document: document.update(limits={"epoch_s": 77}), "limits.epoch_s"),
         (lambda document: document.update(measure="strict"), "measure"),
@@ -174,7 +218,7 @@ def test_a_wrong_file_keeps_the_old_state_and_says_every_problem(host: RunningHo
     set_loop(host, "third", read=["/nonexistent/folder"])
     try:
         [sentence] = reload(host, code=EX_CONFIG)["said"]
-        assert sentence.startswith("/nonexistent/folder, which third is to read, is not there")
+        assert "loops.third" in sentence and "/nonexistent/folder" in sentence
         assert state(host) == before
     finally:
         host.config_path.write_text(text)

@@ -72,7 +72,7 @@ def test_what_makes_up_profiles_may_change(tmp_path: Path) -> None:
     loops = tuple(replace(loop, memory_mb=99, read=(Path("/opt"),), network=True) for loop in config.loops)
     components = tuple(replace(one, needs=NeedsConfig(proc=True)) for one in config.components)
     sandbox = replace(config.sandbox, waive={"landlock": "no such kernel"})
-    assert fixed_keys(config, replace(config, loops=loops, components=components, sandbox=sandbox)) == []
+    assert fixed_keys(config, replace(config, loops=loops, components=components, sandbox=sandbox, policy=())) == []
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,6 @@ def test_what_makes_up_profiles_may_change(tmp_path: Path) -> None:
         ({"measure": "warn"}, ["measure"]),
         ({"state_dir": Path("/elsewhere")}, ["state_dir"]),
         ({"clients": ()}, ["clients.admin"]),
-        ({"policy": ()}, None),
         ({"components": ()}, None),
         ({"loops": (LoopConfig("primary"),)}, ["loops"]),
     ],
@@ -117,7 +116,7 @@ def test_the_report() -> None:
         LoopReport("third", "restarted", "cd" * 32, ("read", "kept"), 46),
         LoopReport("forth", "failed", "ef" * 32, ("read",), reason="its sandbox could not be built"),
     ]
-    answer = document(7, True, loops, ["measure is `warn`"])
+    answer = document(7, True, True, loops, ["measure is `warn`"])
     assert (answer["epoch"], answer["moved"], answer["failed"]) == (7, True, True)
     assert answer["loops"][1] == {
         "name": "third", "outcome": "restarted", "profile": "cd" * 32, "changed": ["read", "kept"], "took_ms": 46,
@@ -127,9 +126,10 @@ def test_the_report() -> None:
         "primary  unchanged  profile abababababab",
         "third    restarted in 46 ms  (read, kept)  profile cdcdcdcdcdcd",
         "forth    failed  (read; its sandbox could not be built)  profile efefefefefef",
+        "policy   changed",
         "warning: measure is `warn`",
         "epoch 7",
     ]
-    assert not document(7, False, loops[:1], [])["failed"]
-    assert lines(document(7, False, loops[:1], []))[-1] == "epoch 7, as before: no profile has changed"
-    assert lines(document(0, True, loops, []))[-1] == "the epoch was not committed"
+    assert not document(7, False, False, loops[:1], [])["failed"]
+    assert lines(document(7, False, False, loops[:1], []))[-1] == "epoch 7, as before: nothing has changed"
+    assert lines(document(0, True, False, loops, []))[-1] == "the epoch was not committed"
