@@ -18,6 +18,7 @@ from tlsrt.sandbox.lines import CHANNEL, LINE_SECTIONS, STATE, EgressLine, Line
 from tlsrt.sandbox.policy import LISTS, Entry, Part, parse_entry
 from tlsrt.sandbox.policy_files import parts_named
 from tlsrt.sandbox.refusals import refusal_of
+from tlsrt.sandbox.shelf import cache
 
 _KERNEL = {"/proc": "ask with `proc: true`", "/sys": "ask with `sys: true`", "/dev": "no loop gets a device"}
 _RUN = Path("/run")
@@ -59,12 +60,14 @@ def _component(config: Config, component: ComponentConfig) -> Part:
     )
 
 
+@cache
 def _part(
-    name: str, about: str, *, data: Sequence[Line] = (), mounts: Sequence[Line] = (), write: Sequence[Line] = (),
-    egress: tuple[EgressLine, ...] = (), allow: tuple[Entry, ...] = (),
+    name: str, about: str, *, data: tuple[Line, ...] = (), mounts: tuple[Line, ...] = (),
+    write: tuple[Line, ...] = (), egress: tuple[EgressLine, ...] = (), allow: tuple[Entry, ...] = (),
 ) -> Part:  # fmt: skip
+    """Return the same part for the same wishes, so that a reload which changes none of them makes no new filters."""
     lines: dict[str, tuple[Line, ...]] = dict.fromkeys(LINE_SECTIONS, ())
-    lines |= {"data": tuple(data), "mounts": tuple(mounts), "write": tuple(write)}
+    lines |= {"data": data, "mounts": mounts, "write": write}
     return Part(name, about, (), dict.fromkeys(LISTS, ()) | {"allow": allow}, lines, egress)
 
 

@@ -78,6 +78,15 @@ def test_a_component_gets_what_it_needs_and_only_its_loop_gets_it(tmp_path: Path
     assert "inotify_init1" not in {call for entry in other.policy.lists["allow"] for call in entry.calls}
 
 
+def test_the_same_wishes_make_the_same_policy(tmp_path: Path) -> None:
+    """What a reload does not change it need not make again; filters stay in memory for good."""
+    first, again = (profile_of(config_of(tmp_path, calls("inotify_init1"))) for _ in range(2))
+    moved = profile_of(config_of(tmp_path, "\n" + calls("inotify_init1")))  # to another line of the file
+    other = profile_of(config_of(tmp_path, calls("inotify_add_watch")))
+    assert first.policy is again.policy is moved.policy
+    assert first.policy is not other.policy and first.digest() != other.digest()
+
+
 @pytest.mark.parametrize("component", [one for one in COMPONENTS if one.address != "third/io"])
 def test_a_component_that_is_switched_off_takes_its_needs_with_it(tmp_path: Path, component: ComponentConfig) -> None:
     both = [
