@@ -181,9 +181,12 @@ class Caller:
                 may_repeat = idempotency_key or (did_not_run and waited_s < AWAY_S)
                 if not may_repeat or self._clock() + 5 >= deadline:
                     raise
+                failed = error
             finally:
                 self._calls.pop(seq, None)
             await asyncio.sleep(pause_s)
+            if self._clock() >= deadline:  # it was a long moment
+                raise failed
             waited_s, pause_s = waited_s + pause_s, min(pause_s * 1.5, PAUSE_MAX_S)
 
     def _begin(self, target: str, method: str, body: bytes, deadline: int) -> tuple[int, bytes, asyncio.Future[Any]]:
