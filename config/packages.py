@@ -22,7 +22,7 @@ from tlsrt.errors import ConfigError
 NEEDED = ("cryptography", "msgpack", "psutil", "yaml", "zmq")
 USED = ("_cffi_backend", "_yaml", "cffi", "pycparser")  # by the needed ones; some builds come without
 LIBRARIES = ("cffi.libs", "cryptography.libs", "msgpack.libs", "psutil.libs", "pyyaml.libs", "pyzmq.libs")
-CODE = (".py", ".pyc", ".so")
+CODE = (".py", ".pyc", ".so", ".yaml")  # the last: profiles of the sandbox
 _SHARED = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
 
 

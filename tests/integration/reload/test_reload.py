@@ -121,6 +121,25 @@ def test_sighup_does_the_same_and_the_console_tells(host: RunningHost) -> None:
     assert_one_boundary(host)
 
 
+def test_a_waiver_concerns_every_process_and_shows(host: RunningHost) -> None:
+    """The authority comes again under its new profile as well, and clients find back."""
+    text, before, client = host.config_path.read_text(), state(host), host.client()
+    edit(host, lambda document: document.setdefault("sandbox", {}).update(waive={"securebits": "for this test"}))
+    report = reload(host)
+    assert set(outcomes(report).values()) == {"restarted"}
+    assert any("securebits is waived: for this test" in warning for warning in report["warnings"])
+    document = assert_one_boundary(host)
+    assert document["authority"]["pid"] != before["authority"]
+    assert all("securebits" in loop["sandbox"]["waived"] for loop in document["loops"])
+    assert any("securebits" in warning for warning in document["warnings"])
+    assert client.call("third/probed", "add", 1, idempotent=True) == 1
+    host.config_path.write_text(text)
+    assert set(outcomes(reload(host)).values()) == {"restarted"}
+    document = assert_one_boundary(host)
+    assert not any(loop["sandbox"]["waived"] for loop in document["loops"])
+    assert not any("securebits" in warning for warning in document["warnings"])
+
+
 def test_two_at_once_come_one_after_the_other(host: RunningHost) -> None:
     epoch = state(host)["epoch"]
     set_loop(host, "third", memory_mb=410)
