@@ -116,26 +116,27 @@ def namespace_differences(identities: Mapping[str, str], profile: Profile, own: 
     return found
 
 
-def _read(path: Path) -> str:
-    return os.fsdecode(path.read_bytes())
+def _read(path: str) -> str:
+    with open(path, "rb") as file:
+        return os.fsdecode(file.read())
 
 
-def _read_namespaces(folder: Path) -> dict[str, str]:
-    return {name: os.readlink(folder / "ns" / name) for name in (*_NAMESPACES, "user")}
+def _read_namespaces(folder: str) -> dict[str, str]:
+    return {name: os.readlink(f"{folder}/ns/{name}") for name in (*_NAMESPACES, "user")}
 
 
 def own_namespaces(proc: Path = Path("/proc")) -> NamespaceSet:
     """Return what `attest` compares with: read once, by the process that will attest."""
-    status = parse_status(_read(proc / "self" / "status"))
-    return NamespaceSet(_read_namespaces(proc / "self"), status.groups, status.filters)
+    status = parse_status(_read(f"{proc}/self/status"))
+    return NamespaceSet(_read_namespaces(f"{proc}/self"), status.groups, status.filters)
 
 
-def _attest_task(folder: Path, profile: Profile, own: NamespaceSet) -> tuple[list[str], int]:
-    task = parse_status(_read(folder / "status"))
+def _attest_task(folder: str, profile: Profile, own: NamespaceSet) -> tuple[list[str], int]:
+    task = parse_status(_read(f"{folder}/status"))
     found = task_differences(task, profile, own)
     tells = profile.expects("not_dumpable") and profile.uid not in (0, os.geteuid())
     if (
-        tells and os.stat(folder / "status").st_uid == profile.uid
+        tells and os.stat(f"{folder}/status").st_uid == profile.uid
     ):  # root owns that of one that is not dumpable, proc(5)
         found.append("it is dumpable")
     try:
@@ -146,13 +147,13 @@ def _attest_task(folder: Path, profile: Profile, own: NamespaceSet) -> tuple[lis
     return found, task.threads
 
 
-def _attest_process(folder: Path, profile: Profile, table: str) -> list[str]:
+def _attest_process(folder: str, profile: Profile, table: str) -> list[str]:
     """Look at what belongs to a process as a whole; `table` is the mountinfo of one of its tasks."""
     found: list[str] = []
     if profile.expects("limits"):
-        found += limit_differences(parse_limits(_read(folder / "limits")), profile.limits)
+        found += limit_differences(parse_limits(_read(f"{folder}/limits")), profile.limits)
     if profile.expects("cgroup") and profile.group is not None:
-        group = parse_own_group(_read(folder / "cgroup"))
+        group = parse_own_group(_read(f"{folder}/cgroup"))
         if group != profile.group.name:
             found.append(f"its control group is {group}, not {profile.group.name}")
     try:
@@ -178,20 +179,20 @@ def attest(
     `max_tasks` bounds its number of tasks where that is known. What cannot be read is a difference too; a task that
     ends meanwhile is none, the whole process gone is.
     """
-    folder = proc / str(pid)
-    tasks = folder / "task"
+    folder = f"{proc}/{pid}"  # plain strings: this runs with every heartbeat round
+    tasks = f"{folder}/task"
     found: list[str] = []
     threads = seen = 0
     table = ""
     has_root = profile.expects("mount_namespace")
     try:
         expected = _expected_mounts(profile)
-        outside = _read(proc / "self" / "mountinfo")
+        outside = _read(f"{proc}/self/mountinfo")
         for name in sorted(os.listdir(tasks), key=int):
             try:
-                differences, threads = _attest_task(tasks / name, profile, own)
+                differences, threads = _attest_task(f"{tasks}/{name}", profile, own)
                 if has_root:
-                    table = _read(tasks / name / "mountinfo")
+                    table = _read(f"{tasks}/{name}/mountinfo")
                     differences += mount_differences(expected, table, outside)
             except (FileNotFoundError, ProcessLookupError):
                 if name == str(pid):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Container
-from pathlib import Path
 
 _HARMLESS = ("socket:", "pipe:", "/memfd:", "/dev/null")
 _ANONYMOUS = "anon_inode:"
@@ -34,16 +33,16 @@ def parse_mount_identity(text: str) -> int:
     raise ValueError("no mnt_id")
 
 
-def descriptor_differences(folder: Path, mounts: Container[int] | None) -> list[str]:
+def descriptor_differences(folder: str, mounts: Container[int] | None) -> list[str]:
     """Look at what the process behind `folder`, its /proc/PID, holds open; returns a sentence for each offence.
 
     `mounts` are the numbers of its own mounts; None where it shares ours, and every folder is its own. Raises OSError
     for a process that cannot be looked at.
     """
     found: list[str] = []
-    for name in os.listdir(folder / "fd"):
+    for name in os.listdir(f"{folder}/fd"):
         try:
-            target = os.readlink(folder / "fd" / name)
+            target = os.readlink(f"{folder}/fd/{name}")
             if kind := forbidden_kind(target):
                 found.append(f"descriptor {name} is {kind}")
             elif mounts is not None and _is_foreign_folder(folder, name, target, mounts):
@@ -53,9 +52,10 @@ def descriptor_differences(folder: Path, mounts: Container[int] | None) -> list[
     return found
 
 
-def _is_foreign_folder(folder: Path, name: str, target: str, mounts: Container[int]) -> bool:
+def _is_foreign_folder(folder: str, name: str, target: str, mounts: Container[int]) -> bool:
     if not target.startswith("/") or target.startswith(_HARMLESS):
         return False
-    if not stat.S_ISDIR(os.stat(folder / "fd" / name).st_mode):
+    if not stat.S_ISDIR(os.stat(f"{folder}/fd/{name}").st_mode):
         return False
-    return parse_mount_identity((folder / "fdinfo" / name).read_text()) not in mounts
+    with open(f"{folder}/fdinfo/{name}", encoding="ascii", errors="replace") as file:
+        return parse_mount_identity(file.read()) not in mounts

@@ -11,8 +11,10 @@ import json
 import os
 import select
 import signal
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -332,14 +334,18 @@ def slow_start(base: Path) -> Facts:
 
 
 def timing(base: Path) -> Facts:
-    """Milliseconds from the call of spawn to the end of drop, of 15 children."""
+    """Milliseconds from the call of spawn to the end of drop, of 15 children; and of as many bare interpreters."""
     profile = make_profile(base, sealing=True)
     found: list[object] = []
+    interpreters: list[object] = []
     for _ in range(15):
         cell = Cell(profile, lambda _: {})
         found.append(cell.facts["took_ms"])
         cell.end()
-    return {"took_ms": found}
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-I", "-B", "-c", ""], check=True)
+        interpreters.append((time.perf_counter() - began) * 1e3)
+    return {"took_ms": found, "interpreter_ms": interpreters}
 
 
 SCENARIOS: dict[str, Callable[[Path], Facts]] = {

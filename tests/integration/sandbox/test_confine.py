@@ -146,6 +146,7 @@ def test_what_cannot_be_confined_does_not_start(stage: Stage) -> None:
 
 
 def test_confinement_is_fast(stage: Stage) -> None:
-    """Far from the goal of 6 and 8 ms, so that a loaded machine does not fail it; an extra exec would."""
-    took = sorted(stage.run("timing")["took_ms"])
-    assert took[len(took) // 2] < 40
+    """Beside the start of a bare interpreter, measured in turn, so that a loaded machine slows both; an exec shows."""
+    found = stage.run("timing")
+    took, bare = (sorted(found[name]) for name in ("took_ms", "interpreter_ms"))
+    assert took[len(took) // 2] < 2 * bare[len(bare) // 2]
