@@ -194,6 +194,19 @@ def test_what_cannot_be_asked_is_64_and_one_sentence(
         assert errors == f"tlsrt-supervisor: {sentence}\n"
 
 
+def test_what_cannot_be_confined_is_not_sealed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    initialise(tmp_path / "var", host="127.0.0.1", port=7443, now=datetime(2026, 1, 2, tzinfo=UTC))
+    path, token = tmp_path / "var" / "tlsrt.yaml", tmp_path / "var" / "boot.token"
+    before = token.read_bytes()
+    wish = "components: {third/io: {needs: {calls: [{calls: [execve], why: runs a shell}]}}}\n"
+    path.write_text(path.read_text() + wish)
+    assert cli.main(["seal", "--config", str(path)]) == 78
+    assert "third/io cannot have execve" in capsys.readouterr().err
+    assert token.read_bytes() == before
+    path.write_text(path.read_text().replace("execve", "inotify_init1"))
+    assert cli.main(["seal", "--config", str(path)]) == 0 and token.read_bytes() != before
+
+
 def test_the_examples_of_the_readme_are_what_is_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
