@@ -37,18 +37,18 @@ _pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 class Shape(Generic[Flow]):
     """The layout of frames of one session and kind whose headers are equally long."""
 
-    __slots__ = ("at", "begin", "body", "cut", "end", "flows", "kind", "layout", "length", "name", "size")
+    __slots__ = ("at", "body", "cut", "end", "flows", "kind", "layout", "length", "name", "other", "size")
 
-    def __init__(self, header: Header, layout: Struct, begin: int, bounds: tuple[int, int], length: bytes) -> None:
+    def __init__(self, header: Header, layout: Struct, bounds: tuple[int, int], length: bytes) -> None:
         self.name = header.session
         self.kind = int(header.kind)
         self.layout = layout.format
         self.cut = layout.unpack_from  # number, middle, deadline, marks, correlation, flags and token, mark and size
-        self.begin = begin  # where the layout starts
         self.at, self.end = bounds  # of the header
         self.size = (self.end - self.at).to_bytes(4, "big")
         self.length = length  # mark and length of the correlation
-        self.body = begin + layout.size - 2
+        self.body = layout.size - 2
+        self.other = self.body + 2 + 2 + TAG_BYTES  # of the frame's bytes: all but a body's with a short length
         self.flows: dict[bytes, Flow] = {}
 
 
@@ -79,17 +79,17 @@ class Shapes(Generic[Flow]):
             return last
         packed = _pack(header.correlation)
         marks = packed[: len(packed) - length]
-        layout = Struct(f">{number}{len(middle)}s{deadline}{len(marks)}s{length}s{len(last)}sBB")
-        if begin + layout.size != end + len(last) + 1 or len(data) < begin + layout.size:
+        layout = Struct(f">{begin}x{number}{len(middle)}s{deadline}{len(marks)}s{length}s{len(last)}sBB")
+        if layout.size != end + len(last) + 1 or len(data) < layout.size:
             return last
-        cut = layout.unpack_from(data, begin)
+        cut = layout.unpack_from(data)
         if cut[:6] != (header.seq, middle, header.deadline, marks, header.correlation, last):
             return last
         known = self.known.get(data[:begin])
         if known is None or known.layout != layout.format or len(known.flows) >= FLOWS_MAX:
             if len(self.known) >= SHAPES_MAX:
                 self.known.clear()
-            known = self.known[data[:begin]] = Shape(header, layout, begin, (at, end), marks)
+            known = self.known[data[:begin]] = Shape(header, layout, (at, end), marks)
         known.flows[middle] = flow
         return last
 

@@ -89,7 +89,7 @@ class Arrivals:
         if shape is None:
             return None
         try:
-            seq, middle, deadline, length, correlation, end, mark, size = shape.cut(data, shape.begin)
+            seq, middle, deadline, length, correlation, end, mark, size = shape.cut(data)
             flow = shape.flows[middle]
             endpoint, claims = flow.host.endpoint, flow.claims
             last, until = endpoint.heard[shape.name]
@@ -100,7 +100,7 @@ class Arrivals:
             if (
                 end == flow.end
                 and length == shape.length
-                and rest - shape.body == size + 2
+                and len(data) - size == shape.other
                 and TAG_BYTES <= size <= ROOM_MAX
                 and data[rest : rest + 2] == PROOF_MARK
                 and now < self._verifier.silent_from

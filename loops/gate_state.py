@@ -59,8 +59,8 @@ class Flow:
     """
 
     __slots__ = (
-        "answers", "before", "count", "dst", "end", "longest", "proof", "session", "since", "src", "token", "until",
-        "verdict",
+        "answered", "answers", "before", "count", "dst", "end", "longest", "proof", "session", "since", "src", "token",
+        "until", "verdict",
     )  # fmt: skip
 
     def __init__(self, session: Session, src: str, dst: str, verdict: Verdict, longest: int) -> None:
@@ -69,6 +69,7 @@ class Flow:
         self.dst = dst
         self.verdict = verdict  # where requests go
         self.answers = Verdict(session.origin.loop, session.origin.connection)
+        self.answered: Flow | None = None  # what the last answer came by: between the same two
         self.longest = longest  # how far ahead a deadline may lie, ms
         self.end = b""  # of the header, and the token as it stands behind it
         self.token = b""  # and as it is authenticated: length u32 | token

@@ -55,18 +55,17 @@ class Lane(ABC):
         if shape is None:
             return self.check_in_order_untrusted(data, origin, now)
         try:
-            seq, key, deadline, length, correlation, end, mark, size = shape.cut(data, shape.begin)
+            seq, key, deadline, length, correlation, end, mark, size = shape.cut(data)
             flow = shape.flows[key]
             session = flow.session
-            rest = len(data) - 18
-            tag, proof_mark, proof = _proof_of(data, rest - TAG_BYTES)
+            tag, proof_mark, proof = _proof_of(data, -34)
             if mark != 0xC4:
                 size = size_untrusted(data, shape.body)
             # nothing has moved so far; what follows is what can have changed since the flow was noted
             if (
                 end == flow.end
                 and length == shape.length
-                and rest - shape.body == size + 2
+                and len(data) - size == shape.other
                 and TAG_BYTES <= size <= ROOM_MAX
                 and proof_mark == PROOF_MARK
                 and session.origin is origin
@@ -81,7 +80,8 @@ class Lane(ABC):
                 if kind == _REPLY:
                     call = self._calls[correlation]
                     asked = call[0]
-                    if asked.dst == flow.src and asked.src == flow.dst:
+                    if asked.answered is flow or (asked.dst == flow.src and asked.src == flow.dst):
+                        asked.answered = flow
                         del self._calls[correlation]
                         asked.session.open_calls -= 1
                         session.last = seq
