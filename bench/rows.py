@@ -276,15 +276,18 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         name="sandbox-start",
-        about="what the sandbox costs a loop: fork to confined, and the seal after its own imports; goal 6 and 8 ms",
+        about="what the sandbox costs a loop that starts; the goal for all layers is 6 ms as root, 8 ms rootless",
         cases=tuple(Case(loop, {"loop": loop}) for loop in ("primary", "secondary", "third", "forth", "external")),
         contenders=(
             Contender("rootless", sandbox.open_starts("rootless"), "one uid, a user namespace"),
             Contender("root", sandbox.open_starts("root"), "a uid for each loop"),
         ),
-        metrics=(Metric("total_ms", "ms", 2), Metric("confined_ms", "confined ms", 2), Metric("seal_ms", "seal ms", 2)),
+        metrics=(
+            Metric("layers_ms", "all layers ms", 2), Metric("cpu_ms", "of it CPU ms", 2),
+            Metric("confined_ms", "fork to confined ms", 2), Metric("seal_ms", "seal ms", 2),
+        ),
         smoke_cases=("third",),
-        headline=("total_ms", "seal_ms"),
+        headline=("layers_ms", "confined_ms"),
         notes=("medians over 50 rounds and more are worth reading: --rounds 50",),
     ),
     Row(

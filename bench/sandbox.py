@@ -1,8 +1,9 @@
 """The rows about the sandbox: what it costs a loop's start, and what Landlock and the filters cost each message.
 
 The hosts are those of the tests (`tests/support/running.py`), which can run as root and as a user without rights. A
-prelude in the supervisor takes the times: from just before the fork to the report that privileges are gone, and of the
-seal after the loop's own imports. Restarts are not delayed, so that many can be measured.
+prelude in the supervisor takes the times: of all layers together, which is what a loop without a sandbox would not pay;
+from just before the fork to the report that privileges are gone, the fork and our own imports included; and of the
+seal. Restarts are not delayed, so that many can be measured.
 """
 
 from __future__ import annotations
@@ -29,27 +30,38 @@ import os, time
 from tlsrt.sandbox.enter import Confinement
 from tlsrt.supervisor import lifecycle, spawn as spawning
 lifecycle.RestartPolicy.__init__.__defaults__ = (0.0, 0.0, 0.0, 1 << 20, 60.0)
-forked, fork, drop, seal = [0.0], spawning._fork, Confinement.drop, Confinement.seal
+taken, forked, fork = [0.0, 0.0], [0.0], spawning._fork
+world, drop, seal = Confinement._world, Confinement.drop, Confinement.seal
 def timed_fork(*args, **how):
     forked[0] = time.perf_counter()
     return fork(*args, **how)
+def timed(step):
+    def run(self):
+        begin, cpu = time.perf_counter(), time.process_time()
+        result = step(self)
+        self.took = (time.perf_counter() - begin) * 1e3
+        taken[0] += self.took
+        taken[1] += (time.process_time() - cpu) * 1e3
+        return result
+    return run
 def timed_drop(self):
-    report = drop(self)
-    self.confined_ms = (time.perf_counter() - forked[0]) * 1e3
+    report = timed(drop)(self)
+    self.confined = (time.perf_counter() - forked[0]) * 1e3
     return report
 def timed_seal(self):
-    begin = time.perf_counter()
-    report = seal(self)
-    os.write(2, b"sandbox %.3f %.3f\\n" % (self.confined_ms, (time.perf_counter() - begin) * 1e3))
+    report = timed(seal)(self)
+    os.write(2, b"sandbox %.3f %.3f %.3f %.3f\\n" % (taken[0], taken[1], self.confined, self.took))
     return report
-spawning._fork, Confinement.drop, Confinement.seal = timed_fork, timed_drop, timed_seal
+spawning._fork, Confinement._world = timed_fork, timed(world)
+Confinement.drop, Confinement.seal = timed_drop, timed_seal
 """
 _UNSEALED = """
 from tlsrt.sandbox import profile
 whole = profile._layers
 profile._layers = lambda **how: tuple(n for n in whole(**how) if not n.startswith(("landlock", "seccomp")))
 """
-_LINE = re.compile(r"^sandbox ([\d.]+) ([\d.]+)$", re.MULTILINE)
+_LINE = re.compile(r"^sandbox ([\d.]+) ([\d.]+) ([\d.]+) ([\d.]+)$", re.MULTILINE)
+_FIGURES = ("layers_ms", "cpu_ms", "confined_ms", "seal_ms")
 
 
 def _host(**options: Any) -> Any:
@@ -77,8 +89,7 @@ class LoopStarts:
         end = time.monotonic() + WAIT_S
         while len(found := _LINE.findall(host.log(loop))) == before:
             assert time.monotonic() < end, "the log tells no times"
-        confined, sealed = (float(word) for word in found[-1])
-        return {"total_ms": confined + sealed, "confined_ms": confined, "seal_ms": sealed}
+        return {name: float(word) for name, word in zip(_FIGURES, found[-1], strict=True)}
 
 
 def open_starts(mode: str) -> Callable[[Path], AbstractContextManager[LoopStarts]]:

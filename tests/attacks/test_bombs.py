@@ -117,6 +117,11 @@ def test_descriptors_of_every_kind(host: RunningHost, client: Client) -> None:
     assert all(name.endswith(" EMFILE") and count < 256 for name, count in found.items())
 
 
+def test_signals_that_wait(host: RunningHost, client: Client) -> None:
+    found = exploded(host, client, "third", "signals", 0)
+    assert found["outcome"] == "EAGAIN" and found["count"] <= 256
+
+
 def test_threads(host: RunningHost, client: Client) -> None:
     assert exploded(host, client, "third", "threads", 0) == {"outcome": "can't start new thread", "count": 0}
     found = exploded(host, client, "external", "threads", 1)

@@ -12,6 +12,7 @@ import errno
 import gc
 import mmap
 import os
+import signal
 import socket
 import sys
 import threading
@@ -200,6 +201,20 @@ async def in_flight(seconds: int) -> dict[str, Any]:
     return {"outcome": outcome, "sent": sent}
 
 
+async def signals(seconds: int) -> dict[str, Any]:
+    """Signals to itself that it does not take."""
+    number = signal.SIGRTMIN + 1
+    signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    count, outcome = 0, "allowed"
+    while outcome == "allowed" and count < 1 << 20:
+        outcome = _outcome(signal.pthread_kill, threading.get_ident(), number)
+        count += outcome == "allowed"
+    await _hold(seconds)
+    signal.signal(number, signal.SIG_IGN)  # which drops them
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    return {"outcome": outcome, "count": count}
+
+
 async def file_size(most_mib: int) -> dict[str, Any]:
     """One file that grows."""
     return await _grow("/state/bomb", os.O_WRONLY | os.O_CREAT, most_mib, remove=True)
@@ -253,7 +268,7 @@ async def buffers(seconds: int) -> dict[str, Any]:
 
 BOMBS: dict[str, Callable[[int], Any]] = {
     function.__name__: function
-    for function in (forks, burn, spin, threads, memory, descriptors, in_flight, file_size, log, buffers)
+    for function in (forks, burn, spin, threads, memory, descriptors, in_flight, signals, file_size, log, buffers)
 } | {
     "shared_memory": lambda most_mib: _map(most_mib, MAP_SHARED),
     "validated_memory": lambda most_mib: _map(most_mib, MAP_SHARED_VALIDATE),
