@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ PROBED: dict[str, Any] = {
 }
 EX_CONFIG, EX_UNAVAILABLE = 78, 69
 LIMIT_S = 60.0
+_as_operator = threading.Lock()  # whoever asks is one user at a time
 
 
 def edit(host: RunningHost, change: Callable[[dict[str, Any]], object]) -> None:
@@ -52,7 +54,7 @@ def seal_host(host: RunningHost) -> None:
 
 def reload(host: RunningHost, *, code: int = 0) -> dict[str, Any]:
     """Reload and return the report, and under `said` why it was refused; the command would end with `code`."""
-    with host._as_operator():
+    with _as_operator, host._as_operator():
         client = ControlClient(host.config.run_dir)  # who asks is known from here on
     with client:
         answer = client.ask("reload", timeout_s=LIMIT_S)

@@ -134,8 +134,9 @@ def test_the_authority_is_killed_in_the_middle(host: RunningHost) -> None:
     client = host.client()
     epoch, seen = state(host)["epoch"], len(host.console)
     set_loop(host, "secondary", read=[str(_made(host, f"a{time.monotonic_ns()}"))])
-    held = _hold(client, "secondary/probed", 1.0)
-    report = _during(lambda: reload(host), host, lambda: host.kill("authority"), when=r"changing")
+    pid = host.pids()["authority"]
+    held = _hold(client, "secondary/probed", 2.0)
+    report = _during(lambda: reload(host), host, lambda: os.kill(pid, signal.SIGKILL), when="changing")
     held.join()
     assert host.wait_for("^authority +active", after=seen)
     assert entry_of(report, "secondary")["outcome"] == "restarted"
@@ -147,8 +148,9 @@ def test_the_authority_is_killed_in_the_middle(host: RunningHost) -> None:
 def test_a_loop_is_killed_in_the_middle(host: RunningHost, victim: str) -> None:
     client, epoch = host.client(), state(host)["epoch"]
     set_loop(host, "secondary", read=[str(_made(host, f"b{victim}"))])
-    held = _hold(client, "secondary/probed", 1.0)
-    report = _during(lambda: reload(host), host, lambda: host.kill(victim), when="changing")
+    pid = host.pids()[victim]
+    held = _hold(client, "secondary/probed", 2.0)
+    report = _during(lambda: reload(host), host, lambda: os.kill(pid, signal.SIGKILL), when="changing")
     held.join()
     assert entry_of(report, "secondary")["outcome"] == "restarted"
     assert entry_of(report, victim)["outcome"] == "restarted"
