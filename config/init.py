@@ -12,7 +12,6 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +27,7 @@ from tlsrt.config.load import load_config
 from tlsrt.config.measure import is_checkout, measure
 from tlsrt.config.providers import check_master_key, open_master_key, read_master_key
 from tlsrt.config.schema import Config
-from tlsrt.config.template import Waiver, config_text
+from tlsrt.config.template import NOTHING_LACKING, Lacking, config_text
 from tlsrt.errors import ConfigError
 
 MOUNT_LAYER = "mount_namespace"
@@ -47,20 +46,22 @@ FILES = {
 _PUBLIC = ("tlsrt.yaml", "tlsrt.schema.json", "ca.crt", "server.crt")
 
 
-def initialise(directory: Path, *, host: str, port: int, now: datetime, waivers: Sequence[Waiver] = ()) -> list[str]:
+def initialise(
+    directory: Path, *, host: str, port: int, now: datetime, lacking: Lacking = NOTHING_LACKING
+) -> list[str]:
     """Make a new installation in `directory` and return the lines to print; never overwrites. Raises ConfigError.
 
-    `waivers` are layers of the sandbox that this host cannot give: the caller has looked, the operator may disagree.
+    `lacking` says what this host cannot give: the caller has looked, the operator may disagree.
     """
     _check_door(host, port)
     if os.path.lexists(directory):
         if not directory.is_dir():
             raise ConfigError(f"{directory} exists and is not a folder: choose another place")
         _refuse_existing(directory)
-        _fill(directory, host, port, now, waivers)
+        _fill(directory, host, port, now, lacking)
     else:
-        _make_whole(directory, host, port, now, waivers)
-    return _report(directory, waivers)
+        _make_whole(directory, host, port, now, lacking)
+    return _report(directory, lacking)
 
 
 def seal(config: Config, *, minimum_seal: int = 0) -> int:
@@ -91,13 +92,13 @@ def _refuse_existing(directory: Path) -> None:
             raise ConfigError(f"{directory / name} exists, and init never overwrites: nothing was written")
 
 
-def _make_whole(directory: Path, host: str, port: int, now: datetime, waivers: Sequence[Waiver]) -> None:
+def _make_whole(directory: Path, host: str, port: int, now: datetime, lacking: Lacking) -> None:
     with told("make the folder", directory.parent):
         directory.parent.mkdir(parents=True, exist_ok=True)
     with told("write", directory):
         folder = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
-        _fill(folder, host, port, now, waivers)
+        _fill(folder, host, port, now, lacking)
         with told("write", directory):
             os.rename(folder, directory)
     except BaseException:
@@ -106,17 +107,17 @@ def _make_whole(directory: Path, host: str, port: int, now: datetime, waivers: S
     sync_folder(directory.parent)
 
 
-def _fill(directory: Path, host: str, port: int, now: datetime, waivers: Sequence[Waiver]) -> None:
+def _fill(directory: Path, host: str, port: int, now: datetime, lacking: Lacking) -> None:
     made: list[Path] = []
     try:
         for name in FOLDERS:
             with told("write", directory / name):
                 os.mkdir(directory / name, 0o700)
             made.append(directory / name)
-        for name, data in _contents(host, port, now, waivers).items():
+        for name, data in _contents(host, port, now, lacking).items():
             write_new(directory / name, data, 0o644 if name in _PUBLIC else 0o600)
             made.append(directory / name)
-        if any(waiver.layer == MOUNT_LAYER for waiver in waivers):  # then the uids of loops come this way
+        if any(waiver.layer == MOUNT_LAYER for waiver in lacking.waivers):  # then the uids of loops come this way
             os.chmod(directory, 0o711)  # noqa: S103
         config = load_config(directory / "tlsrt.yaml")
         write_bytecode(config)
@@ -131,7 +132,7 @@ def _fill(directory: Path, host: str, port: int, now: datetime, waivers: Sequenc
         raise
 
 
-def _contents(host: str, port: int, now: datetime, waivers: Sequence[Waiver]) -> dict[str, bytes]:
+def _contents(host: str, port: int, now: datetime, lacking: Lacking) -> dict[str, bytes]:
     from tlsrt.config import pki  # x509 is slow to import, and seal does without
 
     install_id, master_key = secrets.token_bytes(16), secrets.token_bytes(32)
@@ -144,7 +145,7 @@ def _contents(host: str, port: int, now: datetime, waivers: Sequence[Waiver]) ->
         port=port,
         fingerprint=pki.fingerprint(admin.certificate_pem).hex(),
         checkout=is_checkout(),
-        waivers=waivers,
+        lacking=lacking,
     )
     reach = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     issuer = _issuer_public(install_id, master_key)
@@ -200,7 +201,7 @@ def _present_seal(path: Path) -> int:
         return 0  # damaged, which seal mends
 
 
-def _report(directory: Path, waivers: Sequence[Waiver]) -> list[str]:
+def _report(directory: Path, lacking: Lacking) -> list[str]:
     lines = [f"wrote {directory / name}: {what}" for name, what in FILES.items()]
     lines.append(f"made {directory}/state, run and log")
     command = "" if directory == Path("var") else f" --config {directory / 'tlsrt.yaml'}"
@@ -209,6 +210,6 @@ def _report(directory: Path, waivers: Sequence[Waiver]) -> list[str]:
     lines.append(f"then, in a second terminal: tlsrt{bundle} call primary/kernel uname")
     if is_checkout():
         lines.append("this is a development checkout: measure is warn, so changed code starts and is reported")
-    for waiver in waivers:
+    for waiver in lacking.waivers:
         lines.append(f"this host cannot give {waiver.layer} ({waiver.reason}): it is waived, and {waiver.voids}")
     return lines

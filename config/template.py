@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
+
+from tlsrt.config.schema import SandboxConfig
 
 _MAX_REASON = 500
 
@@ -70,14 +71,18 @@ policy:
 # `tlsrt-supervisor sandbox check` tells which layers this host can give.
 {sandbox}"""
 
+_UID_BASE = """\
+  # The usual uids, from {usual} on, do not exist in this container. These do.
+  uid_base: {uid_base}
+"""
+
 _NOTHING_WAIVED = """\
 # sandbox:
 #   waive: {net_namespace: "this container forbids network namespaces"}
 """
 _WAIVED = """\
-# The host that `init` ran on could not give these, so they are waived, with the kernel's reason. Every start and
-# `status` show them. Remove a line as soon as the host can give the layer: a start says so by then.
-sandbox:
+  # The host that `init` ran on could not give these, so they are waived, with the kernel's reason. Every start and
+  # `status` show them. Remove a line as soon as the host can give the layer: a start says so by then.
   waive:
 """
 
@@ -101,12 +106,26 @@ class Waiver:
     voids: str
 
 
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """What the host cannot give: layers, and the usual uids, instead of which `uid_base` is the first to use."""
+
+    waivers: tuple[Waiver, ...] = ()
+    uid_base: int | None = None
+
+
+NOTHING_LACKING = Lacking()
+
+
 def config_text(
-    *, install: str, host: str, port: int, fingerprint: str, checkout: bool, waivers: Sequence[Waiver] = ()
+    *, install: str, host: str, port: int, fingerprint: str, checkout: bool, lacking: Lacking = NOTHING_LACKING
 ) -> str:
     """Return the text of tlsrt.yaml for a new installation; `install` and `fingerprint` are hex."""
     measure = _WARN if checkout else _STRICT
-    sandbox = _WAIVED + "".join(map(_waiver_text, waivers)) if waivers else _NOTHING_WAIVED
+    waived = _WAIVED + "".join(map(_waiver_text, lacking.waivers)) if lacking.waivers else ""
+    usual = SandboxConfig().uid_base
+    uids = "" if lacking.uid_base is None else _UID_BASE.format(usual=usual, uid_base=lacking.uid_base)
+    sandbox = f"sandbox:\n{uids}{waived}" if uids or waived else _NOTHING_WAIVED
     return _TEXT.format(
         install=install, host=host, port=port, fingerprint=fingerprint, measure=measure, sandbox=sandbox
     )

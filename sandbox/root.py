@@ -125,10 +125,18 @@ def _open(source: str, target: str, attributes: int, *, recursive: bool = True) 
         raise SandboxError("mount_namespace", f"cannot bind {source}: {error.strerror}") from error
 
 
+def _open_sys() -> _Tree:
+    """Take /sys without what is mounted below it (debugfs, cgroups); in a user namespace one must take all."""
+    try:
+        return _open("/sys", "/sys", _DATA, recursive=False)
+    except SandboxError:
+        return _open("/sys", "/sys", _DATA)
+
+
 def _open_all(profile: Profile, plan: Plan) -> list[_Tree]:
     trees = [_open(path, path, _READ) for path in plan.binds]
-    if profile.sys:  # as root without what is mounted below it (debugfs, cgroups); a user namespace must take all
-        trees.append(_open("/sys", "/sys", _DATA, recursive=profile.rootless))
+    if profile.sys:
+        trees.append(_open_sys())
     trees.append(_open("/dev/null", "/dev/null", _DEVICE))
     trees += [_open(str(host), inside, _WRITE) for host, inside in profile.write]
     return trees

@@ -24,7 +24,7 @@ from tlsrt.sandbox.host_features import features
 from tlsrt.sandbox.profile import ALL_LAYERS, ATTESTATION, Profile, profile_for_loop, with_group
 from tlsrt.sandbox.waivers import VOIDS, remedy
 from tlsrt.supervisor.groups import Groups
-from tlsrt.supervisor.identity import Identity, own_identity
+from tlsrt.supervisor.identity import Identity, other_uid_base, own_identity
 from tlsrt.supervisor.spawn import spawn
 
 LOOP = "primary"
@@ -108,7 +108,10 @@ def _in_folder(config: Config | None, folder: Path) -> Config:
         policy=(),
         clients=(),
     )
-    kept = SandboxConfig(uid_base=base.sandbox.uid_base)
+    uid_base = base.sandbox.uid_base
+    if config is None:
+        uid_base = other_uid_base() or uid_base
+    kept = SandboxConfig(uid_base=uid_base)
     return replace(base, state_dir=folder / "state", run_dir=folder / "run", log_dir=folder / "log", sandbox=kept)
 
 

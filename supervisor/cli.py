@@ -233,6 +233,8 @@ def _init(arguments: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
     from tlsrt.config.init import initialise
+    from tlsrt.config.template import Lacking
+    from tlsrt.supervisor.identity import other_uid_base
     from tlsrt.supervisor.waiving import needed_waivers
 
     waivers, sentences = needed_waivers()
@@ -241,7 +243,7 @@ def _init(arguments: argparse.Namespace) -> int:
         host=arguments.host,
         port=arguments.port,
         now=datetime.now(UTC),
-        waivers=[] if arguments.strict else waivers,
+        lacking=Lacking(() if arguments.strict else tuple(waivers), other_uid_base()),
     )
     print("\n".join(lines))
     if arguments.strict:

@@ -6,10 +6,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tlsrt.config.schema import Config
+from tlsrt.config.schema import Config, SandboxConfig
 from tlsrt.errors import ConfigError
 
 AUTHORITY = "authority"
+_ROOM = 512  # uids: far more than loops can be declared
+_LEAST = 1000  # the schema's, below are those of the system
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,23 @@ def identify(config: Config, own_uid: int, mapped: Sequence[range]) -> Identity:
                 f"choose one inside {', '.join(f'{ids[0]} to {ids[-1]}' for ids in mapped)}"
             )
     return identity
+
+
+def fitting_uid_base(mapped: Sequence[range], default: int) -> int | None:
+    """Return a uid_base that exists here: the default, or in a container with few ids one below its last; else None."""
+    if any(default in ids and default + _ROOM in ids for ids in mapped):
+        return default
+    starts = [ids.stop - 2 * _ROOM for ids in mapped if len(ids) > 2 * _ROOM]  # past it: nobody, and who knows who
+    fitting = [start for start in starts if start >= _LEAST]
+    return max(fitting, default=None)
+
+
+def other_uid_base() -> int | None:
+    """Return the uid_base that this process must configure, None where the default one does or none is there."""
+    default = SandboxConfig().uid_base
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        found = fitting_uid_base(parse_id_map(file.read()), default)
+    return None if found == default else found
 
 
 def own_identity(config: Config) -> Identity:

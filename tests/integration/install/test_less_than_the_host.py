@@ -20,6 +20,7 @@ from support.deprived import CONTAINER, deprived
 from support.installed import portable, scratch
 from support.installed_host import NOBODY, InstalledHost
 
+from tlsrt.config.load import load_config
 from tlsrt.sandbox.cgroup import own_place
 
 IS_ROOT = os.geteuid() == 0
@@ -172,6 +173,30 @@ def test_a_waiver_that_is_not_needed_is_said_by_every_start_and_by_check(whole: 
     code, found = check(whole)
     assert code == 0 and found["needless"] == ["landlock"]
     assert "landlock         enforced  waived, but this host can give it" in whole.run("sandbox", "check")[1]
+
+
+@pytest.mark.parametrize(("ids", "base"), [(1_000_000, 771000), (65536, 64512)])
+def test_the_root_of_a_container_with_ids_of_its_own_has_everything(ids: int, base: int) -> None:
+    """A user namespace with a range of ids, as an unprivileged container has it: every layer, and uids that exist."""
+    if not IS_ROOT:
+        return  # only root outside can give more ids than one
+    folder = scratch() / f"ids-{ids}"
+    folder.mkdir()
+    try:
+        host = InstalledHost(portable(), folder / "var", prefix=deprived(portable(), ids=ids))
+        assert check(host)[1]["missing"] == []
+        host.init()
+        assert waived_in(host) == {}
+        assert load_config(host.config).sandbox.uid_base == base
+        with host.started():
+            status = host.status()
+            assert status["supervisor"]["rootless"] is False
+            for number, loop in enumerate(status["loops"], base + 1):
+                assert f"Uid:\t{number}\t" in Path(f"/proc/{loop['pid']}/status").read_text()
+            assert host.call("primary/kernel", "uname")["system"] == "Linux"
+        assert check(host)[0] == 0
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_control_groups_that_may_not_be_made_are_no_reason_to_refuse() -> None:

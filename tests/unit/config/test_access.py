@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tlsrt.config.access import unreadable_for_others, writable_by
+from tlsrt.config.access import impassable_for_others, unreadable_for_others, writable_by
 from tlsrt.errors import ConfigError
 
 LOOPS = range(771000, 771100)
@@ -98,3 +98,19 @@ def test_a_missing_root(tmp_path: Path) -> None:
     for look in (unreadable_for_others, lambda paths: writable_by(paths, LOOPS)):
         with pytest.raises(ConfigError, match=r"cannot look at .*/no: No such file or directory"):
             look([tmp_path / "no"])
+
+
+def test_a_closed_folder_above_is_named_once_and_from_the_top(tmp_path: Path) -> None:
+    inner = tmp_path / "a" / "b"
+    (inner / "state").mkdir(parents=True)
+    (inner / "run").mkdir()
+    for folder in (tmp_path, *tmp_path.parents):
+        if not folder.stat().st_mode & 0o001 and folder.owner() == tmp_path.owner() and folder.is_relative_to("/tmp/"):
+            folder.chmod(0o711)
+    (tmp_path / "a").chmod(0o700)
+    inner.chmod(0o750)
+    found = [
+        sentence for sentence in impassable_for_others([inner / "state", inner / "run"]) if str(tmp_path) in sentence
+    ]
+    assert [sentence.split()[4].rstrip(",") for sentence in found] == [str(tmp_path / "a"), str(inner)]
+    assert f"run `chmod o+x {inner}`" in found[1]

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 
 from tlsrt.config.load import load_config
-from tlsrt.config.template import Waiver, config_text
+from tlsrt.config.template import Lacking, Waiver, config_text
 
 
 def written(folder: Path, *waivers: Waiver) -> Path:
     path = folder / "tlsrt.yaml"
     path.write_text(
-        config_text(install="ab" * 16, host="::1", port=7443, fingerprint="cd" * 32, checkout=False, waivers=waivers)
+        config_text(
+            install="ab" * 16, host="::1", port=7443, fingerprint="cd" * 32, checkout=False, lacking=Lacking(waivers)
+        )
     )
     return path
 
@@ -33,6 +35,19 @@ def test_a_waiver_keeps_the_kernels_reason_whatever_it_is(tmp_path: Path, reason
     path = written(tmp_path, Waiver("landlock", reason, "much is lost"), Waiver("uid", "why not", "more"))
     assert load_config(path).sandbox.waive == {"landlock": reason, "uid": "why not"}
     assert "    # without it: much is lost\n" in path.read_text()
+
+
+@pytest.mark.parametrize("waivers", [(), (Waiver("uid", "why not", "more"),)])
+def test_other_uids_where_the_usual_ones_do_not_exist(tmp_path: Path, waivers: tuple[Waiver, ...]) -> None:
+    path = tmp_path / "tlsrt.yaml"
+    text = config_text(
+        install="ab" * 16, host="::1", port=7443, fingerprint="cd" * 32, checkout=False,
+        lacking=Lacking(waivers, 64512),
+    )  # fmt: skip
+    path.write_text(text)
+    sandbox = load_config(path).sandbox
+    assert sandbox.uid_base == 64512 and set(sandbox.waive) == {waiver.layer for waiver in waivers}
+    assert "from 771000 on" in text
 
 
 def test_a_reason_without_end_is_cut(tmp_path: Path) -> None:

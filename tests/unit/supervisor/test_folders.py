@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.config.schema import Config, DoorConfig, KeySource, LoopConfig
+from tlsrt.config.schema import Config, DoorConfig, KeySource, LoopConfig, SandboxConfig
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.folders import last_line, make_folders, open_log, roomy_log
-from tlsrt.supervisor.identity import Identity, identify, parse_id_map
+from tlsrt.supervisor.identity import Identity, fitting_uid_base, identify, parse_id_map
 from tlsrt.supervisor.listeners import channel_listeners, door_listener, remove_sockets
 from tlsrt.supervisor.lock import AlreadyRunning, host_pid, shared_lock, take_lock
 
@@ -271,6 +271,28 @@ def test_without_root_everyone_has_ours(config: Config, uid: int, mapped: list[r
 def test_a_container_without_these_uids_is_one_sentence(config: Config) -> None:
     with pytest.raises(ConfigError, match="the uids 771000 to 771002 do not exist in this user namespace"):
         identify(config, 0, [range(65536)])
+
+
+@pytest.mark.parametrize(
+    ("mapped", "base"),
+    [
+        (ROOT, 771000),
+        ([range(65536)], 64512),
+        ([range(1), range(100000, 165536)], 164512),
+        ([range(771000, 772000)], 771000),
+        ([range(2000)], None),
+        ([range(1)], None),
+        ([], None),
+    ],
+)
+def test_a_uid_base_that_exists_in_the_container(mapped: list[range], base: int | None) -> None:
+    assert fitting_uid_base(mapped, 771000) == base
+
+
+def test_who_waived_uids_of_their_own_has_one_for_all(config: Config) -> None:
+    waived = replace(config, sandbox=SandboxConfig(waive={"uid": "no CAP_SETUID"}))
+    identity = identify(waived, 0, ROOT)
+    assert identity.rootless and {identity.uid(name) for name in ("authority", "third")} == {0}
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**32), st.integers(0, 2**32), st.integers(1, 2**32)), max_size=5))
