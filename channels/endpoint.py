@@ -10,6 +10,7 @@ sequence, which therefore moves only for authentic frames.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -156,7 +157,9 @@ class Endpoint:
         if held is None:
             raise PeerError("right_without_session")
         before = held.rights.get(target)
-        held.rights[target] = Capability(mailbox, key, tuple(methods), AESGCM(key))
+        # Without a mailbox there is no key. Nothing is sealed then; if it were, nobody could read it.
+        seal = AESGCM(key if mailbox else os.urandom(len(key)))
+        held.rights[target] = Capability(mailbox, key, tuple(methods), seal)
         self.on_change()
         if before is not None and before.mailbox != mailbox:
             self.on_new_mailbox(target)
@@ -251,8 +254,8 @@ class Endpoint:
         """Return one frame for requests whose numbers were taken before; raise Unavailable if its keys are gone."""
         held = self._epochs.get(epoch)
         right = held.rights.get(target) if held else None
-        if held is None or right is None:
-            raise Unavailable(f"the right to call {target} has just ended")
+        if held is None or right is None or not right.mailbox:
+            raise Unavailable(f"the right to call {target} has just ended, or it is being restarted")
         kind, part, body = (Kind.REQUEST, 0, bodies[0]) if len(bodies) == 1 else (Kind.REQUESTS, *join_bodies(bodies))
         header = Header(
             1, kind, self.session, numbers[-1], part, self.subject, target, right.mailbox, held.gate, method, epoch,

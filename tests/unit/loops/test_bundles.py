@@ -13,9 +13,10 @@ from support.world import World
 
 from tlsrt import Component, handler
 from tlsrt.channels.frame import BUNDLE_MAX, Kind, parse_frame_untrusted, parse_header_untrusted
+from tlsrt.channels.outbox import Outbox
 from tlsrt.channels.turn import Turn
 from tlsrt.config.schema import ComponentConfig
-from tlsrt.errors import Busy, CallError, InvalidArgument, NotFound, OutcomeUnknown, PeerError, Rejected
+from tlsrt.errors import Busy, CallError, InvalidArgument, NotFound, OutcomeUnknown, PeerError, Rejected, Unavailable
 from tlsrt.loops.host import Host
 
 CONSOLE, STORE = "third/console", "secondary/store"
@@ -294,5 +295,24 @@ def test_replies_of_a_bundle_to_calls_of_another_component_end_nothing() -> None
         with pytest.raises((asyncio.CancelledError, CallError)):
             await call
         wired.world.gate.sweep(wired.world.now + 60_000)
+
+    run(test)
+
+
+def test_requests_to_a_recipient_that_goes_away_before_the_turn_ends_are_not_sealed() -> None:
+    async def test(wired: Wired) -> None:
+        endpoint = wired.hosts[CONSOLE].endpoint
+        outbox = Outbox(endpoint, lambda frame: wired.send(CONSOLE, frame), lambda: 0, lambda: wired.turn)
+        unsent: list[tuple[range, CallError]] = []
+        outbox.on_unsent = lambda numbers, error: unsent.append((numbers, error))
+        first = outbox.request(STORE, "get", b"a", wired.world.now + 1000)
+        assert outbox.request(STORE, "get", b"b", wired.world.now + 1000) == first + 1
+        endpoint.apply_right(endpoint.epoch, STORE, 0, bytes(32), ("*",))
+        outbox.release()
+        ((numbers, error),) = unsent
+        assert (numbers, type(error)) == (range(first, first + 2), Unavailable)
+        with pytest.raises(Unavailable):
+            outbox.request(STORE, "get", b"c", wired.world.now + 1000)
+        assert wired.kinds == []
 
     run(test)
