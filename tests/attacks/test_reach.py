@@ -18,7 +18,7 @@ from support.running import RunningHost
 from support.script import SCRIPTS, decoys, scripted, world
 from support.stage import MODES
 
-from tlsrt import Client, OutcomeUnknown
+from tlsrt import Client, OutcomeUnknown, Unavailable
 from tlsrt.supervisor.lock import AlreadyRunning, take_lock
 
 TABLE: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("reach.yaml").read_text())
@@ -87,15 +87,17 @@ def test_reaching_into_another_process_ends_the_loop_and_nothing_else(
     assert client.call(SCRIPTS[loop], "poke", 7) == 7
 
 
-@pytest.mark.parametrize("loop", list(SCRIPTS))
-def test_a_loop_that_goes_on_trying_is_ended(strict: RunningHost, loop: str) -> None:
-    before = strict.status()
-    with decoys(strict) as decoy, pytest.raises(OutcomeUnknown):
-        strict.client().call(SCRIPTS[loop], "attempt", "signals", world(strict, decoy), timeout_s=30)
-    after = strict.until(lambda document: restarts(document)[loop] > restarts(before)[loop], f"the next {loop}")
-    assert {name for name, count in restarts(after).items() if count != restarts(before)[name]} == {loop}
-    strict.until(lambda document: active(document)[loop], f"an active {loop}")
-    assert re.search("more than 64 refused calls|anomaly: score", strict.loop(loop)["last_death"])
+def test_a_loop_that_goes_on_trying_is_ended(strict: RunningHost) -> None:
+    """One after the other; the word of the authority about one may come when the next has begun."""
+    tried: set[str] = set()
+    for loop in SCRIPTS:
+        tried.add(loop)
+        with decoys(strict) as decoy, pytest.raises((OutcomeUnknown, Unavailable)):
+            strict.client().call(SCRIPTS[loop], "attempt", "signals", world(strict, decoy), timeout_s=30)
+        after = strict.until(lambda document: restarts(document)[loop] > 0, f"the next {loop}")  # noqa: B023
+        assert {name for name, count in restarts(after).items() if count} == tried
+        strict.until(lambda document: active(document)[loop], f"an active {loop}")  # noqa: B023
+        assert re.search("more than 64 refused calls|anomaly: score", strict.loop(loop)["last_death"])
 
 
 def restarts(document: dict[str, Any]) -> dict[str, int]:
