@@ -98,14 +98,22 @@ class Reload:
         self._replies, self._waiting = self._waiting, []
         self._is_running = True
         self._number += 1
-        try:
-            self._read()
-        except ConfigError as error:
-            self._refuse(error.problems)
-        except (TlsrtError, OSError) as error:
-            self._refuse([str(error)])
+        self._carefully(self._read)
 
     # Before anything changes
+
+    def _carefully(self, step: Callable[[], None]) -> None:
+        """Take a step that may be refused; a bug of ours must not end a host that runs well."""
+        try:
+            step()
+        except ConfigError as error:
+            self._refuse(error.problems)
+        except TlsrtError as error:
+            self._refuse([str(error)])
+        except OSError as error:
+            self._refuse([f"cannot read {error.filename or 'the new state'}: {error.strerror}"])
+        except Exception as error:
+            self._refuse([f"InternalError: {type(error).__name__}: {error} (a bug of tlsrt; nothing was changed)"])
 
     def _read(self) -> None:
         if self._renew is None or not self._office.is_booted:
@@ -141,12 +149,7 @@ class Reload:
         if isinstance(result, ConfigError):
             self._refuse(result.problems)
             return
-        try:
-            self._ask_authority(result)
-        except ConfigError as error:
-            self._refuse(error.problems)
-        except OSError as error:
-            self._refuse([f"cannot open {error.filename}: {error.strerror}"])
+        self._carefully(lambda: self._ask_authority(result))
 
     def _ask_authority(self, measurement: bytes) -> None:
         assert self._renewal is not None

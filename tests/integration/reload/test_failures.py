@@ -40,12 +40,22 @@ def _enter(profile, *arguments, real=loops_start.enter_world, **options):
     return real(profile, *arguments, **options)
 loops_start.enter_world = _enter
 """
+# A configuration with this file in it meets a bug of ours.
+UNFORESEEN = "unforeseen"
+BUG = f"""
+from tlsrt.supervisor import reload_plan
+def _keys(old, new, real=reload_plan.fixed_keys):
+    if any(path.name == {UNFORESEEN!r} for loop in new.loops for path in loop.read):
+        raise ValueError("nobody thought of that")
+    return real(old, new)
+reload_plan.fixed_keys = _keys
+"""
 ACKNOWLEDGE_S = 5.0
 
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
-    yield from running(request, **PROBED, prelude=CANNOT_ENTER)
+    yield from running(request, **PROBED, prelude=CANNOT_ENTER + BUG)
 
 
 class Numbers:
@@ -247,6 +257,15 @@ def test_a_refused_reload_leaks_nothing_either(host: RunningHost) -> None:
     for _ in range(5):
         reload(host, code=EX_CONFIG)
     _until_count(host, pid, before)
+    host.config_path.write_text(text)
+
+
+def test_a_bug_of_ours_does_not_end_the_host(host: RunningHost) -> None:
+    text, before = host.config_path.read_text(), state(host)
+    set_loop(host, "third", read=[str(_made(host, UNFORESEEN))])
+    [sentence] = reload(host, code=EX_CONFIG)["said"]
+    assert "ValueError: nobody thought of that (a bug of tlsrt; nothing was changed)" in sentence
+    assert state(host) == before
     host.config_path.write_text(text)
 
 
