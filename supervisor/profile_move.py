@@ -115,7 +115,7 @@ class ProfileMove:
         if member.state is LoopState.BACKOFF:
             member.is_proven = False  # it will be forked under the new profile
             return True
-        if step.way is Way.LIVE and member.is_trusted:
+        if step.is_live and member.is_trusted:
             problems = adopt(member, self._common.parts, step.limits)
             if not problems:
                 return True
@@ -155,7 +155,7 @@ class ProfileMove:
         step, child = self._steps[AUTHORITY], self._office.child
         if child is None or step.way is Way.UNCHANGED:
             return True  # or it is on its way back, under its new profile
-        return step.way is Way.LIVE and not self._common.parts.tighten(AUTHORITY, child.pid, step.limits)
+        return step.is_live and not self._common.parts.tighten(AUTHORITY, child.pid, step.limits)
 
     # The end
 

@@ -25,6 +25,7 @@ class Way(StrEnum):
 
     UNCHANGED = "unchanged"
     LIVE = "tightened live"
+    WIDER = "changed live"  # it may reach more over the network than before
     RESTART = "restarted"
 
 
@@ -37,6 +38,11 @@ class Step:
     changed: tuple[str, ...] = ()
     limits: Mapping[str, int] = dataclasses.field(default_factory=dict[str, int])
 
+    @property
+    def is_live(self) -> bool:
+        """Tell whether the process that is there can be given its new profile."""
+        return self.way in (Way.LIVE, Way.WIDER)
+
 
 def step_for(name: str, old: Profile | None, new: Profile | None, *, same_digest: bool) -> Step:
     """Return the step of one process; without profiles (in tests) only the digests count."""
@@ -48,7 +54,8 @@ def step_for(name: str, old: Profile | None, new: Profile | None, *, same_digest
     if is_fixed or not _only_tighter(old.limits, new.limits):
         return Step(name, Way.RESTART, _changed(old, new))
     limits = {kind: value for kind, value in new.limits.items() if old.limits.get(kind) != value}
-    return Step(name, Way.LIVE, _changed(old, new), limits)
+    way = Way.LIVE if set(new.egress) <= set(old.egress) else Way.WIDER
+    return Step(name, way, _changed(old, new), limits)
 
 
 def _changed(old: Profile, new: Profile) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ class LoopReport:
     """One loop: what has happened to it, its profile now, what of it has changed, and how long it was away."""
 
     name: str
-    outcome: str  # "unchanged", "tightened live", "restarted" or "failed"
+    outcome: str  # "unchanged", "tightened live", "changed live", "restarted" or "failed"
     profile: str  # hex digest
     changed: tuple[str, ...] = ()
     took_ms: int | None = None

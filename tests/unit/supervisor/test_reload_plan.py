@@ -34,7 +34,10 @@ def test_tighter_limits_come_live_and_only_those_that_changed() -> None:
 
 def test_whom_it_may_reach_is_asked_at_every_call() -> None:
     found = step(egress=(parse_egress("192.0.2.7:443"),))
-    assert (found.way, found.changed) == (Way.LIVE, ("egress",))
+    assert (found.way, found.changed, found.is_live) == (Way.WIDER, ("egress",), True)
+    wide = replace(OLD, egress=(parse_egress("192.0.2.7:443"), parse_egress("*:123/udp")))
+    narrow = replace(wide, egress=wide.egress[:1])
+    assert step_for("third", wide, narrow, same_digest=False).way is Way.LIVE
 
 
 @pytest.mark.parametrize(
