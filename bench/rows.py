@@ -10,6 +10,7 @@ from bench import (
     growth,
     processes_memory,
     sandbox,
+    sandbox_calls,
     starts,
     supervisors,
     tls,
@@ -306,5 +307,16 @@ ROWS: tuple[Row, ...] = (
             for size in ("64 B", "1 KiB") for outstanding in (1, 64)
             for metric, bound in (("rate", 0.97), ("cpu_us", 1.03))
         ),
+    ),
+    Row(
+        name="sandbox-syscall",
+        about="one system call of a loop's work, under the two filters of a loop and without any",
+        cases=tuple(Case(name) for name in ("epoll_wait", "sendto, recvfrom", "getppid")),
+        contenders=(
+            Contender("sealed", sandbox_calls.open_caller(sealed=True), "both filters of a loop"),
+            Contender("unsealed", sandbox_calls.open_caller(sealed=False), "none"),
+        ),
+        metrics=(Metric("ns", "CPU ns"),),
+        notes=("a call of 64 B between two loops takes about 13 of them in three processes",),
     ),
 )  # fmt: skip
