@@ -13,7 +13,7 @@ from tlsrt.supervisor.waiving import _sorted
 HELD = Finding("session", ENFORCED)
 REFUSED = Finding("net_namespace", CANNOT, "unshare: Operation not permitted", "the host's network is shared", "ask")
 FATAL = Finding("landlock", CANNOT, "ended (SIGSYS)", "files", "allow it", fatal=True)
-CLOSED = Finding("code", CANNOT, "uid 771001 cannot read /root/x", "", "make it readable")
+CLOSED = Finding("code", CANNOT, "uid 771001 cannot read /home/x", "", "make it readable")
 NO_GROUP = Finding("cgroup", CANNOT, "read-only", "no freeze", "mount it")
 ACCEPTED = Finding("uts_namespace", WAIVED, "unshare: Operation not permitted", "names", "ask")
 NATURE = Finding("uid", GIVEN_UP, "without root there is only one uid", "one uid", "start as root")
@@ -56,5 +56,5 @@ def test_waivers_are_for_what_a_waiver_mends() -> None:
     assert [waiver.layer for waiver in waivers] == ["net_namespace"]
     assert sentences == [
         "no start will work yet: landlock: ended (SIGSYS): allow it",
-        "no start will work yet: code: uid 771001 cannot read /root/x: make it readable",
+        "no start will work yet: code: uid 771001 cannot read /home/x: make it readable",
     ]
