@@ -22,7 +22,7 @@ from tlsrt import Client, OutcomeUnknown
 
 MEMORY_MB, FILE_MB = 128, 8
 LEAST_S, TIMES = 0.25, 20
-CALLS = 120
+CALLS = 60
 OTHERS = ((SCRIPTS["primary"], "poke", 1), (VICTIM, "value"), (SCRIPTS["forth"], "poke", 2))
 
 
@@ -117,7 +117,7 @@ def test_memory_of_the_kernel_behind_sockets_is_limited_by_their_number(host: Ru
 
 
 def test_descriptors_of_every_kind(host: RunningHost, client: Client) -> None:
-    found = exploded(host, client, "third", "descriptors", 1)
+    found = exploded(host, client, "third", "descriptors", 0)
     assert {name.split()[0] for name in found} == {"socket", "socketpair", "eventfd", "file"}
     assert all(name.endswith(" EMFILE") and count < 256 for name, count in found.items())
 
@@ -129,7 +129,7 @@ def test_signals_that_wait(host: RunningHost, client: Client) -> None:
 
 def test_threads(host: RunningHost, client: Client) -> None:
     assert exploded(host, client, "third", "threads", 0) == {"outcome": "can't start new thread", "count": 0}
-    found = exploded(host, client, "external", "threads", 1)
+    found = exploded(host, client, "external", "threads", 0)
     assert found["outcome"] == "can't start new thread" and found["count"] <= (64 if host.mode == "root" else 512)
 
 

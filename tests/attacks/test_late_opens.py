@@ -31,7 +31,7 @@ TABLE: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("late_opens.yaml
 EVERYDAY = {loop: f"{loop}/everyday" for loop in DEFAULT_LOOPS}
 PROCESSES = ("authority", *DEFAULT_LOOPS)
 HABITS = ("forget", "warn", "dates", "words", "numbers", "files", "missing", "thread")
-SECONDS = {"root": 10.0, "rootless": 4.0}
+SECONDS = {"root": 10.0, "rootless": 3.0}
 LINES_IN_LOGS = (
     "return self._fall(depth - 1) if depth else 1 / depth",  # of the component
     'raise RuntimeError("a finaliser failed")',  # which nobody could take
