@@ -53,6 +53,11 @@ def open_tlsrt(folder: Path) -> AbstractContextManager[TlsrtCalls]:
     return running(folder)
 
 
+def open_native(folder: Path) -> AbstractContextManager[TlsrtCalls]:
+    """A host whose loops speak to Primary through our own engine, not libzmq."""
+    return running(folder, {"channels": {"engine": "native"}})
+
+
 def open_placed(folder: Path) -> AbstractContextManager[TlsrtCalls]:
     """A host whose Primary, driver and echo are on one core: the operator's option `scheduling.cpus`."""
     return running(folder, {"scheduling": {"cpus": _on_first_core()}})

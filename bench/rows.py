@@ -78,6 +78,7 @@ ROWS: tuple[Row, ...] = (
         cases=_calls(*_SIZES),
         contenders=(
             Contender("tlsrt", calls.open_tlsrt, "full security; msgpack arguments; CPU of the whole runtime"),
+            Contender("tlsrt, native", calls.open_native, "the same with channels.engine native in the loops"),
             _RAW, _PROXY, _CURVE, _GRPC, _DBUS_DAEMON, _DBUS_BROKER,
         ),
         metrics=_CALL_METRICS,

@@ -8,11 +8,31 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
-from tlsrt.channels.link import Link
 from tlsrt.channels.turn import Turn
 from tlsrt.errors import Unavailable
+
+
+class LoopLink(Protocol):
+    """What a channel uses of a link to Primary: `Link`, or `ZmqLink`."""
+
+    @property
+    def depth(self) -> int: ...
+
+    def connect(self, directory: str) -> None: ...
+
+    def send(self, frame: bytes) -> None: ...
+
+    def close(self) -> list[bytes]: ...
+
+
+class MakeLink(Protocol):
+    """Makes a link, not connected yet."""
+
+    def __call__(
+        self, turn: Turn, on_frame: Callable[[bytes], None], on_refused: Callable[[str], None], *, queue_max: int
+    ) -> LoopLink: ...
 
 
 class Channel(ABC):
@@ -46,20 +66,21 @@ class LinkChannel(Channel):
     """The channel of every other loop: a ZeroMQ link to Primary."""
 
     def __init__(
-        self, turn: Turn, directory: str, on_frame: Callable[[bytes], None],
+        self, make_link: MakeLink, turn: Turn, directory: str, on_frame: Callable[[bytes], None],
         on_refused: Callable[[str], None], *, queue_max: int,
     ) -> None:  # fmt: skip
+        self._make_link = make_link
         self._turn = turn
         self._directory = directory
         self._on_frame = on_frame
         self._on_refused = on_refused
         self._queue_max = queue_max
-        self._link: Link | None = None
+        self._link: LoopLink | None = None
 
     def open(self) -> None:
         """Connect to the Primary that has come up."""
         self.close()
-        self._link = Link(self._turn, self._on_frame, self._on_refused, queue_max=self._queue_max)
+        self._link = self._make_link(self._turn, self._on_frame, self._on_refused, queue_max=self._queue_max)
         self._link.connect(self._directory)
 
     def close(self) -> list[bytes]:

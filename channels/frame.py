@@ -8,6 +8,7 @@ by itself. PROTOCOL.md describes each field.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from struct import Struct
@@ -221,32 +222,33 @@ def split_message_untrusted(data: bytes) -> Sequence[bytes]:
     return frames
 
 
-def join_messages(frames: Iterable[bytes]) -> list[bytes]:
-    """Return the ZeroMQ messages for frames that go to the same loop, in order; small neighbours share one."""
-    messages: list[bytes] = []
+def first_message(frames: Iterable[bytes]) -> tuple[bytes, int]:
+    """Return the next ZeroMQ message for frames that go to the same loop, and how many it holds, from 1 on.
+
+    Small neighbours share one. There has to be a frame.
+    """
     batch: list[bytes] = []
     size = 0
     for frame in frames:
-        if len(frame) > BATCH_FRAME_MAX:
-            _close_batch(messages, batch)
-            size = 0
-            messages.append(frame)
-            continue
-        if batch and (size + len(frame) > BATCH_BYTES_MAX or len(batch) == BATCH_FRAMES_MAX):
-            _close_batch(messages, batch)
-            size = 0
-        batch.append(frame)
         size += len(frame)
-    _close_batch(messages, batch)
+        if batch and (len(frame) > BATCH_FRAME_MAX or size > BATCH_BYTES_MAX or len(batch) == BATCH_FRAMES_MAX):
+            break
+        batch.append(frame)
+        if len(frame) > BATCH_FRAME_MAX:
+            break
+    return (batch[0] if len(batch) == 1 else _pack((1, *batch))), len(batch)
+
+
+def join_messages(frames: Iterable[bytes]) -> list[bytes]:
+    """Return the ZeroMQ messages for frames that go to the same loop, in order; small neighbours share one."""
+    waiting = deque(frames)
+    messages: list[bytes] = []
+    while waiting:
+        message, count = first_message(waiting)
+        messages.append(message)
+        for _ in range(count):
+            waiting.popleft()
     return messages
-
-
-def _close_batch(messages: list[bytes], batch: list[bytes]) -> None:
-    if len(batch) == 1:
-        messages.append(batch[0])
-    elif batch:
-        messages.append(_pack((1, *batch)))
-    batch.clear()
 
 
 def check_name(name: str) -> str:

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tlsrt.config.egress import FORM, SAYS, parse_egress
-from tlsrt.config.schema import DoorConfig, LimitsConfig, LoopConfig, SandboxConfig, SchedulingConfig
+from tlsrt.config.schema import (
+    ChannelsConfig,
+    DoorConfig,
+    LimitsConfig,
+    LoopConfig,
+    SandboxConfig,
+    SchedulingConfig,
+)
 
 Kind = Literal["text", "integer", "number", "boolean", "path", "list", "map", "table", "free"]
 
@@ -51,6 +58,7 @@ def _defaults(kind: type[Any]) -> dict[str, Any]:
 
 _DOOR, _LOOP = _defaults(DoorConfig), _defaults(LoopConfig)
 _SANDBOX, _LIMITS, _SCHEDULING = _defaults(SandboxConfig), _defaults(LimitsConfig), _defaults(SchedulingConfig)
+_CHANNELS = _defaults(ChannelsConfig)
 
 
 def _path(about: str, *, required: bool = False, default: str | None = None) -> Field:
@@ -291,6 +299,19 @@ SANDBOX = Field(
     },
 )
 
+CHANNELS = Field(
+    kind="table",
+    about="How the loops speak to Primary, which itself always speaks natively.",
+    fields={
+        "engine": Field(
+            kind="text",
+            about="libzmq: through pyzmq; native: our own engine, faster, and without threads in a loop.",
+            default=_CHANNELS["engine"],
+            choices=("libzmq", "native"),
+        ),
+    },
+)
+
 LIMITS = Field(
     kind="table",
     about="Life and flow limits.",
@@ -376,6 +397,7 @@ FILE = Field(
         ),
         "clients": _named("Clients outside, by name.", CLIENT, 4096),
         "sandbox": SANDBOX,
+        "channels": CHANNELS,
         "limits": LIMITS,
         "scheduling": SCHEDULING,
     },

@@ -15,6 +15,7 @@ from tlsrt.config.files import read_bounded
 from tlsrt.config.schema import (
     DEFAULT_LOOPS,
     CallsConfig,
+    ChannelsConfig,
     ClientConfig,
     ComponentConfig,
     Config,
@@ -231,6 +232,7 @@ def _config(tree: Tree, path: Path, marks: Marks) -> Config:
             for name, client in tree.get("clients", {}).items()
         ),
         sandbox=SandboxConfig(**tree.get("sandbox", {})),
+        channels=ChannelsConfig(**tree.get("channels", {})),
         limits=LimitsConfig(**tree.get("limits", {})),
         scheduling=_scheduling(tree.get("scheduling", {})),
     )

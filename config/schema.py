@@ -9,6 +9,7 @@ from typing import Literal
 
 from tlsrt.config.egress import EgressRule
 
+Engine = Literal["libzmq", "native"]
 DEFAULT_LOOPS = ("primary", "secondary", "third", "forth", "external")
 
 
@@ -135,6 +136,13 @@ class SandboxConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelsConfig:
+    """How the loops speak to Primary, which itself always speaks natively: through libzmq, or our own engine."""
+
+    engine: Engine = "libzmq"
+
+
+@dataclass(frozen=True, slots=True)
 class LimitsConfig:
     """Life and flow limits."""
 
@@ -172,6 +180,7 @@ class Config:
     policy: tuple[PolicyRule, ...]
     clients: tuple[ClientConfig, ...]
     sandbox: SandboxConfig = SandboxConfig()
+    channels: ChannelsConfig = ChannelsConfig()
     limits: LimitsConfig = LimitsConfig()
     scheduling: SchedulingConfig = SchedulingConfig()
 

@@ -69,7 +69,10 @@ policy:
 
 # A layer of the sandbox that this host cannot give stops the start, unless you waive it by name and say why.
 # `tlsrt-supervisor sandbox check` tells which layers this host can give.
-{sandbox}"""
+{sandbox}
+# What the loops speak to Primary through: libzmq (pyzmq), or native, our own engine: faster, and no threads in a loop.
+# channels: {{engine: native}}
+"""
 
 _UID_BASE = """\
   # The usual uids, from {usual} on, do not exist in this container. These do.

@@ -24,10 +24,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tlsrt.channels.channel import LINK_CHANNELS, Channel, DeclaredChannel, LinkChannel
+from tlsrt.channels.channel import LINK_CHANNELS, Channel, DeclaredChannel, LinkChannel, MakeLink
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.control import ControlChannel
 from tlsrt.channels.life import LIFE, FailCode, LoopState
+from tlsrt.channels.link import Link
 from tlsrt.channels.trust import TRUST
 from tlsrt.channels.turn import Turn
 from tlsrt.channels.verifier import Verifier
@@ -171,9 +172,17 @@ class LoopProcess:
         """Make the channel. Runs before the seal, so whatever needs new kinds of sockets is made here."""
         kind = LINK_CHANNELS.get(self.name, DeclaredChannel)
         self.channel = kind(
-            self.turn, self.confinement.path("/channel"), self.on_frame, self.note_refused,
+            self._link_maker(), self.turn, self.confinement.path("/channel"), self.on_frame, self.note_refused,
             queue_max=self.config.limits.queue_frames,
         )  # fmt: skip
+
+    def _link_maker(self) -> MakeLink:
+        """Start what links to Primary are made by. libzmq is imported only where it is used; the supervisor has."""
+        if self.config.channels.engine == "native":
+            return Link
+        from tlsrt.channels.zmq_link import Libzmq
+
+        return Libzmq().link
 
     async def _main(self) -> None:
         loop = asyncio.get_running_loop()

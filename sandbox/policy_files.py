@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tlsrt.config.defaults import COMPONENTS
 from tlsrt.config.plain import read_plain
+from tlsrt.config.schema import Engine
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.bpf import digest
 from tlsrt.sandbox.parts import parse_part
@@ -19,14 +20,17 @@ from tlsrt.sandbox.shelf import cache
 FOLDER = Path(__file__).parent / "profiles"
 LOOPS = ("primary", "secondary", "third", "forth", "external")
 DECLARED = "declared"
-NETWORK, OFFLINE = "network", "offline"
+NETWORK, OFFLINE, LIBZMQ = "network", "offline", "libzmq"
 
 
-def names_for(process: str, *, network: bool, components: Iterable[str] | None = None) -> tuple[str, ...]:
+def names_for(
+    process: str, *, network: bool, components: Iterable[str] | None = None, engine: Engine = "libzmq"
+) -> tuple[str, ...]:
     """Return the parts of the authority, or of a loop; one that an operator declared gets `declared`.
 
     `network` says that the process keeps the host's network, `components` are the addresses of its built-in components
-    (None: all that there are), each of which has a part for what only it needs.
+    (None: all that there are), each of which has a part for what only it needs. `engine` is what the loops speak to
+    Primary through; Primary itself never speaks through libzmq.
     """
     first = part_of_process(process)
     if process == "authority":
@@ -34,7 +38,8 @@ def names_for(process: str, *, network: bool, components: Iterable[str] | None =
     if components is None:
         components = [component.address for component in COMPONENTS if component.loop == process]
     own = [part_of_component(address) for address in components]
-    return (first, NETWORK if network else OFFLINE, *own)
+    threads = (LIBZMQ,) if engine == "libzmq" and process != "primary" else ()
+    return (first, *threads, NETWORK if network else OFFLINE, *own)
 
 
 def part_of_process(process: str) -> str:
@@ -55,9 +60,9 @@ def parts_named(names: Iterable[str]) -> tuple[Part, ...]:
     return tuple(order.values())
 
 
-def policy_of(process: str, *, network: bool) -> Policy:
+def policy_of(process: str, *, network: bool, engine: Engine = "libzmq") -> Policy:
     """Return the policy of a process with all of its built-in components. Raises SandboxError for a wrong file."""
-    return policy_from(process, parts_named(names_for(process, network=network)))
+    return policy_from(process, parts_named(names_for(process, network=network, engine=engine)))
 
 
 @cache

@@ -32,6 +32,7 @@ from tlsrt.sandbox.policy_files import (
 
 AUTHORITY = "authority"
 _UNCOUNTED_MB = 4096  # address space beside the data: code, reserves of malloc, and what costs page tables only
+_LIBZMQ_TASKS = 2  # one for input and output, one that ends sockets
 _IN_FLIGHT = 512  # descriptors that one sender can have under way beyond its own limit
 # The order is the order of application; `layers.py` holds the code of each.
 WORLD_LAYERS = (
@@ -98,9 +99,17 @@ class Profile:
 
     @property
     def max_tasks(self) -> int | None:
-        """Return how many tasks it can have after the seal: one, unless its policy lets it make threads (None)."""
-        makes_threads = any("clone" in entry.calls for entry in self.policy.allowed(Stage.SEALED))
-        return None if makes_threads or not self.expects("seccomp_sealed") else 1
+        """Return how many tasks it can have after the seal: None if its policy still lets it make threads then.
+
+        Else one; or with those of libzmq, the only part that lets threads be made before the seal.
+        """
+        importing, sealed = (
+            any("clone" in entry.calls for entry in self.policy.allowed(stage))
+            for stage in (Stage.IMPORTING, Stage.SEALED)
+        )
+        if sealed or not self.expects("seccomp_sealed"):
+            return None
+        return 1 + _LIBZMQ_TASKS if importing else 1
 
     def expects(self, layer: str) -> bool:
         """Say whether this layer must be found by attestation: wanted, and not waived by the operator."""
@@ -146,7 +155,7 @@ def _checked_read(name: str, paths: Sequence[Path], config: Config) -> tuple[Pat
 def _connections(config: Config) -> int:
     """Return how many descriptors Primary may need: for all clients, and all connections of other loops.
 
-    libzmq ends a process that runs out of descriptors in accept, so no loop may be able to use up Primary's.
+    What cannot be accepted stays readable and is asked for again and again, so no loop may use up Primary's.
     """
     door = config.door
     others = sum(settings_of(config, other)["open_files"] for other in config.loops)
@@ -168,7 +177,10 @@ def _parts_of_loop(config: Config, loop: LoopConfig) -> tuple[Part, ...]:
     asked = asked_parts(config, loop)
     own = parts_named(part_of_component(address) for address in built_in)
     wishes = loop.network is not False and any(part.lines["network"] or part.egress for part in (*own, *asked))
-    shipped = parts_named(names_for(loop.name, network=bool(loop.network) or wishes, components=built_in))
+    names = names_for(
+        loop.name, network=bool(loop.network) or wishes, components=built_in, engine=config.channels.engine
+    )
+    shipped = parts_named(names)
     return (*shipped, *asked)
 
 

@@ -19,7 +19,7 @@ from tlsrt.config.files import open_regular
 from tlsrt.config.measure import measured_paths
 from tlsrt.config.packages import code_roots, component_roots, package_folder
 from tlsrt.config.providers import open_master_key
-from tlsrt.config.schema import Config
+from tlsrt.config.schema import Config, Engine
 from tlsrt.errors import ConfigError, PeerError, SandboxError
 from tlsrt.sandbox import shelf
 from tlsrt.sandbox.asked import settings_of
@@ -39,6 +39,7 @@ from tlsrt.supervisor.spawn import freeze, reap, spawn
 
 RUNTIME = "tlsrt.loops.runtime"
 AUTHORITY_RUNTIME = "tlsrt.supervisor.authority"
+ZMQ_LINK = "tlsrt.channels.zmq_link"  # which all loops but Primary import, unless the engine is native
 AUTHORITY = "authority"
 _AUTHORITY_TASKS = 64
 _SHOWN_NAMESPACES = ("net", "pid", "mount", "ipc", "uts")
@@ -100,7 +101,7 @@ def make_parts(
         measure=measured,
         open_boot_files=lambda: _open_boot_files(config),
         uid=identity.uid,
-        preload=_preload,
+        preload=partial(_preload, config.channels.engine),
         call_rules=lambda name: _call_rules(profiles[name]),
         preload_authority=_preload_authority,
         claim=claim,
@@ -201,13 +202,13 @@ def _use_log(log: int) -> None:
     os.dup2(log, 2, inheritable=False)
 
 
-def _preload() -> None:
+def _preload(engine: Engine) -> None:
     """Import what the loops need, before the first fork.
 
     Nothing here may make OpenSSL draw a random number: it tells a forked child from its parent by getpid(2), which is 1
     for both in their pid namespaces, so all children would draw the same ones. A test holds it.
     """
-    _import_for_sealed(RUNTIME)
+    _import_for_sealed(RUNTIME, *([ZMQ_LINK] if engine == "libzmq" else []))
     freeze()
 
 
@@ -215,14 +216,14 @@ def _preload_authority() -> None:
     _import_for_sealed(AUTHORITY_RUNTIME)
 
 
-def _import_for_sealed(runtime: str) -> None:
-    """Import a runtime, and what its libraries would import lazily: sealed processes cannot.
+def _import_for_sealed(*modules: str) -> None:
+    """Import modules of ours, and what their libraries would import lazily: sealed processes cannot.
 
     Raises ConfigError for code that does not import: this comes before the authority could say which file changed.
     """
     try:
-        importlib.import_module(runtime)
-        importlib.import_module("cryptography.hazmat.backends.openssl.backend")
+        for module in (*modules, "cryptography.hazmat.backends.openssl.backend"):
+            importlib.import_module(module)
         preload()
     except (ImportError, SyntaxError) as error:
         raise ConfigError(

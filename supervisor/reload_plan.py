@@ -92,7 +92,7 @@ def _fixed(config: Config) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if field.name in ("door", "limits", "sandbox"):
+        if field.name in ("door", "channels", "limits", "sandbox"):
             found |= {f"{field.name}.{one.name}": getattr(value, one.name) for one in dataclasses.fields(value)}
         elif field.name not in ("path", "loops", "components", "policy", "clients", "install_id"):
             found[field.name] = value

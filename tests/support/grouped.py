@@ -239,7 +239,7 @@ def randomness(base: Path) -> Facts:
     """What children of a supervisor that has imported everything draw: born in a group, and by the C library's fork."""
     from tlsrt.supervisor.loops_start import _preload
 
-    _preload()
+    _preload("libzmq")
     tree = _tree(base)
     drawn: list[Facts] = []
     for descriptor in (tree.group("third").folder, tree.group("third").folder, -1, -1):

@@ -112,6 +112,7 @@ def test_it_takes_what_init_writes_and_refuses_what_the_reader_refuses(made: Pat
     parse_config(minimal.encode(), Path("/x"))
     for extra in (
         "unknown: 1", "limits: {epoch_s: 1}", "measure: no-way", "policy: {third/io: '*'}", "loops: {X: {}}",
+        "channels: {engine: zmq}",
         "components: {third/x: {class: 5}}", "loops: {third: {egress: [{to: ['192.0.2.7:443']}]}}",
         "loops: {third: {egress: [{to: [192.0.2.7], why: the archive}]}}",
         "components: {third/io: {needs: {write: [{path: pictures, why: they go there}]}}}",

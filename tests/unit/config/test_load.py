@@ -89,12 +89,14 @@ def test_everything_that_can_be_said(minimal: str) -> None:
         "  client/* -> '*/*': [describe]\n"
         "clients: {admin: {fingerprint: '" + "AB:" * 31 + "AB'}}\n"
         "sandbox: {uid_base: 200000, waive: {cgroup: no delegation here}}\n"
+        "channels: {engine: native}\n"
         "limits: {epoch_s: 60, queue_frames: 5}\n"
     )
     text = text.replace("client/* -> '*/*'", '"client/* -> */*"')
     config = parse_config(text.encode(), FILE)
     assert config.master_key == KeySource("credential", name="key")
     assert config.measure == "warn"
+    assert config.channels.engine == "native"
     assert config.state_dir == Path("/var/lib/tlsrt")
     assert config.run_dir == Path("/etc/tlsrt/../run")
     assert tuple(loop.name for loop in config.loops) == (*DEFAULT_LOOPS, "zebra", "ape")

@@ -15,8 +15,6 @@ from support.world import World
 from tlsrt import Component, handler
 from tlsrt.channels.calls import Caller
 from tlsrt.channels.frame import Kind, parse_frame_untrusted, parse_header_untrusted
-from tlsrt.channels.link import Link
-from tlsrt.channels.turn import Turn
 from tlsrt.config.schema import ComponentConfig
 from tlsrt.errors import (
     Busy,
@@ -398,91 +396,3 @@ def test_answers_of_strangers_are_not_taken() -> None:
             await asyncio.sleep(0)
 
     run(test)
-
-
-def test_links_pass_frames_both_ways_in_order_and_bounded(tmp_path: Path) -> None:
-    import socket
-
-    async def main() -> None:
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(str(tmp_path / "primary.sock"))
-        listener.listen(8)
-        turn = Turn()
-        got: list[bytes] = []
-        done = asyncio.Event()
-        refused: list[str] = []
-
-        def on_frame(frame: bytes) -> None:
-            got.append(frame)
-            if len(got) == 500:
-                done.set()
-
-        primary = Link(turn, on_frame, refused.append)
-        primary.listen(listener.fileno())
-        loop = Link(turn, lambda frame: None, refused.append, queue_max=600)
-        loop.connect(str(tmp_path))
-        world = World()
-        frames = [world.request(body=b"x" * (number * 37 % 12_000)) for number in range(500)]
-        for frame in frames:
-            loop.send(frame)
-        async with asyncio.timeout(10):
-            await done.wait()
-        assert got == frames
-
-        def fill() -> None:
-            for frame in frames * 40:
-                loop.send(frame)
-
-        with pytest.raises(Busy):
-            fill()
-        assert 500 < len(loop.close()) <= 600
-        primary.close()
-        listener.close()
-
-    asyncio.run(main())
-
-
-def test_links_under_pressure_both_ways_lose_nothing_and_never_stall(tmp_path: Path) -> None:
-    """Both queues full again and again: an edge of the descriptor that is lost once would stop a link for good."""
-    import socket
-
-    count = 20_000
-
-    async def feed(link: Link, frame: bytes) -> None:
-        sent = 0
-        while sent < count:
-            try:
-                link.send(frame)
-                sent += 1
-            except Busy:
-                await asyncio.sleep(0)
-
-    async def main() -> None:
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(str(tmp_path / "primary.sock"))
-        listener.listen(8)
-        turn = Turn()
-        got = {"primary": 0, "loop": 0}
-        done = asyncio.Event()
-
-        def counter(name: str) -> Callable[[bytes], None]:
-            def on_frame(frame: bytes) -> None:
-                got[name] += 1
-                if min(got.values()) == count:
-                    done.set()
-
-            return on_frame
-
-        primary = Link(turn, counter("primary"), pytest.fail, queue_max=500)
-        primary.listen(listener.fileno())
-        loop = Link(turn, counter("loop"), pytest.fail, queue_max=500)
-        loop.connect(str(tmp_path))
-        frame = World().request(body=b"x" * 1200)
-        async with asyncio.timeout(30):
-            await asyncio.gather(feed(primary, frame), feed(loop, frame), done.wait())
-        assert got == {"primary": count, "loop": count}
-        for link in (primary, loop):
-            link.close()
-        listener.close()
-
-    asyncio.run(main())

@@ -13,7 +13,7 @@ import pytest
 import tlsrt.sandbox
 from tlsrt.config.defaults import COMPONENTS
 from tlsrt.config.egress import parse_egress
-from tlsrt.config.schema import Config, DoorConfig, KeySource, LoopConfig, SandboxConfig
+from tlsrt.config.schema import ChannelsConfig, Config, DoorConfig, KeySource, LoopConfig, SandboxConfig
 from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox import layers, shelf
 from tlsrt.sandbox.cgroup import Place
@@ -78,7 +78,9 @@ def test_loops_that_need_more(name: str, proc: bool, sys: bool) -> None:
 
 
 def test_only_who_may_make_threads_may_have_them() -> None:
-    assert make("third").max_tasks == make("primary").max_tasks == 1
+    assert make("third").max_tasks == 1 + 2 and make("primary").max_tasks == 1
+    native = replace(CONFIG, channels=ChannelsConfig("native"))
+    assert profile_for_loop(native, LoopConfig("third"), 771001, rootless=False, code=CODE).max_tasks == 1
     assert profile_for_authority(CONFIG, 771000, rootless=False, code=CODE).max_tasks == 1
     assert replace(make("third"), waived=frozenset({"seccomp_sealed"})).max_tasks is None
     assert make("reports", network=True).max_tasks is None, "asyncio resolves names in a thread"
