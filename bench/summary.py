@@ -1,4 +1,4 @@
-"""The short table of a run in Markdown, for a README: ratios to every peer, and the goals. Pure."""
+"""The short table of a run in Markdown, for a README: ratios to every peer, goals beside them. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Any
 from bench.page import short
 
 Document = Mapping[str, Any]
+MET = {True: "met", False: "missed"}
 
 
 def summary(content: Document) -> str:
     """Return tables of all rows that have peers, after a line of facts."""
     about = content["about"]
     lines = [
-        f"{about['date']}, {about['machine']}, {about['kernel']}, {about['python']}, {about['rounds']} rounds, load "
-        f"average {about['load average'].split()[0]} at the begin.",
+        f"{about['date']}, commit {about['commit']}, {about['machine']}, {about['kernel']}, {about['python']}, "
+        f"{about['rounds']} rounds, load average {about['load average'].split()[0]} at the begin. Cells of peers: ours "
+        "/ the peer's, of the same metrics in the same order.",
     ]
     for row in content["rows"]:
         if len(row["contenders"]) > 1:
@@ -26,17 +28,15 @@ def summary(content: Document) -> str:
 def _row(row: Document) -> list[str]:
     ours, *peers = row["contenders"]
     titles = [next(metric["title"] for metric in row["metrics"] if metric["key"] == key) for key in row["shown"]]
-    met = {True: "met", False: "missed", None: "not measured"}
     lines = [
         f"| **{row['name']}** | {ours}: {' / '.join(titles)} | {' | '.join(peers)} |",
         "|---" * (len(peers) + 2) + "|",
     ]
     for case in row["cases"]:
         if case["rounds"]:
-            cells = [_ratios(case, peer, row["shown"]) for peer in peers]
+            cells = [_ratios(row, case, peer) for peer in peers]
             lines.append(f"| {case['name']} | {_values(row, case, ours)} | {' | '.join(cells)} |")
-    told = [f"{goal['text']}: {met[goal['met']]}" for goal in row["goals"]]
-    return [*lines, "", *([f"Goals: {'; '.join(told)}."] if told else [])]
+    return lines
 
 
 def _values(row: Document, case: Document, ours: str) -> str:
@@ -49,6 +49,18 @@ def _values(row: Document, case: Document, ours: str) -> str:
     return " / ".join(found)
 
 
-def _ratios(case: Document, peer: str, keys: Sequence[str]) -> str:
-    found = [case["ratios"].get(peer, {}).get(key) for key in keys]
-    return " / ".join(f"{short(ratio['median'])}x" for ratio in found if ratio) or "-"
+def _ratios(row: Document, case: Document, peer: str) -> str:
+    cells: list[str] = []
+    for key in row["shown"]:
+        ratio = case["ratios"].get(peer, {}).get(key)
+        if ratio:
+            cells.append(f"{short(ratio['median'])}x{_goal(row['goals'], case['name'], peer, key)}")
+    return " / ".join(cells) or "-"
+
+
+def _goal(goals: Sequence[Document], case: str, peer: str, metric: str) -> str:
+    for judged in goals:
+        goal = judged["goal"]
+        if (goal["case"], goal["peer"], goal["metric"]) == (case, peer, metric) and judged["met"] is not None:
+            return f" (goal {goal['bound']:g}: {MET[judged['met']]})"
+    return ""

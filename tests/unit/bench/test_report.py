@@ -171,12 +171,12 @@ def test_a_shortened_row_keeps_only_what_fits_together() -> None:
 
 def test_summary_has_a_line_for_each_case_that_ran() -> None:
     about = {
-        "date": "today", "machine": "m", "kernel": "k", "python": "p", "rounds": 3, "load average": "0.50 0.4 0.3",
+        "date": "today", "commit": "c", "machine": "m", "kernel": "k", "python": "p", "rounds": 3,
+        "load average": "0.50 0.4 0.3",
     }  # fmt: skip
     text = summary({**content(), "about": about})
     assert "load average 0.50 at the begin" in text
     assert "| **sample** | ours: calls/s | peer | gone |\n|---|---|---|---|\n" in text
-    assert "| small | 300 | 3.00x | - |" in text
+    assert "| small | 300 | 3.00x (goal 2: met) | - |" in text
     assert "| large | 10 | - | - |" in text
     assert "left out" not in text
-    assert "small: calls/s at least 2x peer: met; small: us at most 0.25x peer: missed;" in text
