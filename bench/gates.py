@@ -81,7 +81,7 @@ class OurGate(Timed):
         caller, replier = world.endpoints[CONSOLE], world.endpoints[STORE]
         numbers = [caller.take_number(), *(caller.take_next_number() for _ in range(count - 1))]
         taken, bodies = range(numbers[0], numbers[-1] + 1), [body] * count
-        request = caller.seal_requests(taken, STORE, "get", bodies, NOW + 10_000, world.epoch)
+        request = caller.seal_requests(taken, STORE, "get", bodies, NOW + 10_000, world.epoch, caller.session)
         header = world.header(request)
         names = [correlation(header.session, number) for number in taken]
         return request, replier.seal_replies(header, names, bodies, NOW + 10_000)

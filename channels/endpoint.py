@@ -138,6 +138,7 @@ class Endpoint:
     ) -> None:  # fmt: skip
         """Take the keys and the token of an epoch; a new session id starts a new counter."""
         if session != self.session:
+            self.before_seal()  # numbers that were taken belong to the keys of the session that ends
             self.session = session
             self._seq = 0
             self._epochs.clear()
@@ -249,9 +250,15 @@ class Endpoint:
         return self._seal(held, header, seal, body)
 
     def seal_requests(
-        self, numbers: range, target: str, method: str, bodies: Sequence[bytes], deadline: int, epoch: int
-    ) -> bytes:
-        """Return one frame for requests whose numbers were taken before; raise Unavailable if its keys are gone."""
+        self, numbers: range, target: str, method: str, bodies: Sequence[bytes], deadline: int, epoch: int,
+        session: bytes,
+    ) -> bytes:  # fmt: skip
+        """Return one frame for requests whose numbers were taken before; raise Unavailable if its keys are gone.
+
+        `session` is the one whose counter gave the numbers: another session's keys would meet them again.
+        """
+        if session != self.session:
+            raise Unavailable("the session has just ended; the request was not sent")
         held = self._epochs.get(epoch)
         right = held.rights.get(target) if held else None
         if held is None or right is None or not right.mailbox:

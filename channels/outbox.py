@@ -21,7 +21,7 @@ from tlsrt.channels.turn import Turn
 from tlsrt.errors import CallError
 
 ANSWER_DEADLINE_MS = 30_000
-Alike = tuple[str, str, int, int]
+Alike = tuple[str, str, int, int, bytes]
 
 
 class _Bundle:
@@ -96,7 +96,7 @@ class Outbox:
     def request(self, target: str, method: str, body: bytes, deadline: int) -> int:
         """Take a request and return its number; raise Denied without a right, Unavailable without a session."""
         endpoint = self._endpoint
-        alike = (target, method, deadline, endpoint.epoch)
+        alike = (target, method, deadline, endpoint.epoch, endpoint.session)
         bundle = self._requests
         if bundle is None or bundle.alike != alike or not bundle.takes(body):
             endpoint.check_right(target)
@@ -116,10 +116,10 @@ class Outbox:
         bundle, self._requests = self._requests, None
         if bundle is None or bundle.alike is None:
             return
-        target, method, deadline, epoch = bundle.alike
+        target, method, deadline, epoch, session = bundle.alike
         numbers = range(bundle.first, bundle.first + len(bundle.bodies))
         try:
-            frame = self._endpoint.seal_requests(numbers, target, method, bundle.bodies, deadline, epoch)
+            frame = self._endpoint.seal_requests(numbers, target, method, bundle.bodies, deadline, epoch, session)
             self.on_sealed(numbers, frame)
             self._send(frame)
         except CallError as error:

@@ -63,7 +63,9 @@ class Twins:
         elif what == "ask_all":
             numbers = range(endpoint._seq + 1, endpoint._seq + 2 + number % 31)
             endpoint._seq = numbers[-1]
-            data = endpoint.seal_requests(numbers, STORE, "get", [b"\xc0"] * len(numbers), deadline, 7)
+            data = endpoint.seal_requests(
+                numbers, STORE, "get", [b"\xc0"] * len(numbers), deadline, 7, endpoint.session
+            )
             self.asked.append(self.one.header(data))
             self.say(data, subject)
         elif what in ("answer", "answer_all") and self.asked:

@@ -1,0 +1,132 @@
+"""Two components in one process, joined by a real gate: everything but processes and sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from support.world import World
+from tlsrt import Component, handler
+from tlsrt.channels.frame import Kind, parse_frame_untrusted, parse_header_untrusted
+from tlsrt.channels.turn import Turn
+from tlsrt.config import keys
+from tlsrt.config.schema import ComponentConfig
+from tlsrt.errors import Busy, NotFound, PeerError
+from tlsrt.loops.host import Host
+
+CONSOLE, STORE = "third/console", "secondary/store"
+POLICY = {STORE: {CONSOLE: ("*",)}, CONSOLE: {STORE: ("*",)}}
+
+
+class Store(Component):
+    """Answers at once, late, or with an error."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+        self.release = asyncio.Event()
+
+    @handler
+    async def get(self, key: str) -> str:
+        self.calls[key] += 1
+        if key.startswith("no"):
+            raise NotFound(key)
+        return f"{key} for {self.caller}"
+
+    @handler
+    async def wait(self, key: str) -> str:
+        self.calls[key] += 1
+        await self.release.wait()
+        return key
+
+    @handler
+    async def back(self, key: str) -> str:
+        result: str = await self.call(CONSOLE, "get", key)
+        return result
+
+
+class Wired:
+    """Two components with outboxes, joined by a gate; frames wait in `wire` until the turn's end."""
+
+    def __init__(self) -> None:
+        self.world = World(policy=POLICY)
+        self.turn = Turn()
+        self.kinds: list[Kind] = []
+        self.counts: list[int] = []
+        self.full: set[str] = set()
+        self.change: Callable[[bytes], bytes] = lambda frame: frame
+        self.refused: list[str] = []
+        self.hosts = {subject: self._host(subject) for subject in (STORE, CONSOLE)}
+
+    def _host(self, subject: str) -> Host:
+        loop, _, name = subject.partition("/")
+        store = Store()
+        world = self.world
+        host = Host(
+            ComponentConfig(loop, name, "x:Store"), store, world.verifier, lambda frame: self.send(subject, frame),
+            lambda: world.now, Path("/nowhere"), waiting_max=9, turn=lambda: self.turn,
+        )  # fmt: skip
+        theirs = world.endpoints[subject]
+        host.endpoint.session, host.endpoint.epoch = theirs.session, theirs.epoch
+        host.endpoint._epochs = theirs._epochs
+        return host
+
+    @property
+    def store(self) -> Any:
+        return self.hosts[STORE].component
+
+    def succeed(self, name: str = "successor") -> bytes:
+        """Give the console another session in the same epoch, as the authority does; return its id."""
+        world = self.world
+        session = world.random(name, 16)
+        endpoint = self.hosts[CONSOLE].endpoint
+        endpoint.apply_session(
+            world.epoch, session, 3, world.mailbox(CONSOLE), 1, keys.proof_key(world.gate_root(world.epoch), session),
+            world.token(CONSOLE, session=session), world.now + 60_000, world.now + 8 * 3_600_000,
+        )  # fmt: skip
+        endpoint.apply_right(world.epoch, STORE, 2, keys.request_key(world.mailbox(STORE), session), ("*",))
+        return session
+
+    def send(self, subject: str, frame: bytes) -> None:
+        if subject in self.full:
+            raise Busy("full")
+        frame = self.change(frame)
+        header = parse_header_untrusted(parse_frame_untrusted(frame).header)
+        self.kinds.append(Kind(header.kind))
+        self.counts.append(header.part if header.kind in (Kind.REQUESTS, Kind.REPLIES) else 1)
+        verdict = self.world.gate.check_untrusted(frame, self.world.origin(subject), self.world.now)
+        if verdict.passed:
+            self.deliver(STORE if verdict.loop == "secondary" else CONSOLE, frame)
+        elif verdict.answer:
+            self.deliver(subject, verdict.answer)
+
+    def deliver(self, subject: str, data: bytes) -> None:
+        frame = parse_frame_untrusted(data)
+        header = parse_header_untrusted(frame.header)
+        asyncio.get_running_loop().call_soon(self.take, subject, frame, header)
+
+    def take(self, subject: str, frame: Any, header: Any) -> None:
+        try:
+            self.hosts[subject].on_frame_untrusted(frame, header, self.world.now)
+        except PeerError as error:
+            self.refused.append(error.reason)
+
+    def call(self, method: str, *args: object, **options: Any) -> Awaitable[Any]:
+        return self.hosts[CONSOLE].caller.call(STORE, method, args, **options)
+
+    async def calls(self, method: str, *keys: str) -> list[Any]:
+        return await asyncio.gather(*(self.call(method, key) for key in keys), return_exceptions=True)
+
+
+def run(test: Callable[[Wired], Awaitable[None]]) -> Wired:
+    async def main() -> Wired:
+        wired = Wired()
+        async with asyncio.timeout(10):
+            await test(wired)
+        assert not any(host.caller._calls for host in wired.hosts.values()), "a call stayed open"
+        assert not wired.world.gate._calls
+        return wired
+
+    return asyncio.run(main())
