@@ -24,6 +24,8 @@ LOOP = "BaseEventLoop._run_once (asyncio/base_events.py:1922);Handle._run (async
         ("Gate._request_untrusted (tlsrt/loops/gate.py:230)", "gate: session, policy, open call"),
         ("Endpoint.seal_request (tlsrt/channels/endpoint.py:206)", "seal: header, body, proof"),
         ("Endpoint.open_untrusted (tlsrt/channels/endpoint.py:259)", "recipient check, open the body"),
+        ("Lane.check_untrusted (tlsrt/loops/lane.py:90)", "gate: fast lane"),
+        ("Outbox.release (tlsrt/channels/outbox.py:80)", "outbox: bundle what is alike"),
         ("Link.send (tlsrt/channels/link.py:220)", "link: send"),
         ("Link._received (tlsrt/channels/link.py:181)", "link: receive"),
         ("PrimaryLoop._listen.<locals>.<lambda> (tlsrt/loops/primary/loop.py:43)", "event loop"),
