@@ -62,6 +62,7 @@ FROM_REQUESTER = frozenset({Kind.REQUEST, Kind.REQUESTS, Kind.CANCEL, Kind.CREDI
 FROM_REPLIER = frozenset({Kind.REPLY, Kind.REPLIES, Kind.ITEM, Kind.ERROR, Kind.ALLOW})
 _REQUESTS, _REPLIES = int(Kind.REQUESTS), int(Kind.REPLIES)
 BUNDLES = frozenset({Kind.REQUESTS, Kind.REPLIES})
+_NUMBERED = frozenset({Kind.ITEM, Kind.PART, Kind.REFUSAL}) | BUNDLES  # the others have part 0
 _KINDS = {int(kind): kind for kind in Kind}
 
 
@@ -164,6 +165,8 @@ def parse_header_untrusted(data: bytes) -> Header:
     _, kind, session, seq, part, src, dst, mailbox, gate, method, epoch, deadline, corr, flags = fields
     if kind not in _KINDS:
         raise PeerError("unknown_kind")
+    if part and kind not in _NUMBERED:
+        raise PeerError("out_of_range")
     if kind >= _REQUESTS:
         _check_bundle_untrusted(kind, seq, part, len(corr), flags)
     elif len(corr) not in (0, CORRELATION_BYTES):

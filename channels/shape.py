@@ -14,17 +14,27 @@ not the shortest are not recognised and are for the parser; so are frames with f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from struct import Struct
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import msgpack
 
-from tlsrt.channels.frame import BODY_MAX, SESSION_BYTES, TAG_BYTES, Header, Kind
+from tlsrt.channels.frame import BODY_MAX, BUNDLES, SESSION_BYTES, TAG_BYTES, Header, Kind
 
-Flow = TypeVar("Flow")
 
-SHAPES_MAX = 4096  # then all begin anew; so do the flows of one shape
-FLOWS_MAX = 256
+class Noted(Protocol):
+    """What every flow has. Both are empty once it is forgotten: an open call may keep it for long."""
+
+    end: bytes  # of the header, and the token as it stands behind it
+    token: bytes  # and as it is authenticated: length u32 | token
+
+
+Flow = TypeVar("Flow", bound=Noted)
+
+FLOWS_MAX = 4096  # of all shapes together, then all begin anew; so do ...
+SHAPE_FLOWS_MAX = 256  # ... the flows of one shape
+TOKEN_BYTES_MAX = 8 * 1024 * 1024  # of the tokens that flows share, then all begin anew
 BEGIN, LONG_BEGIN = 25, 26  # bytes up to the number's mark; one more where the header's length takes two
 PROOF_MARK = b"\xc4\x10"
 ROOM_MAX = BODY_MAX + TAG_BYTES + 3  # what `size` may be at most: see `size_untrusted`
@@ -57,41 +67,69 @@ class Shapes(Generic[Flow]):
 
     def __init__(self) -> None:
         self.known: dict[bytes, Shape[Flow]] = {}
+        self.flows = 0  # of all shapes
+        self._tokens: dict[bytes, tuple[bytes, bytes]] = {}  # to `end` and `token` of its flows, which share them
+        self._token_bytes = 0
 
     def forget(self) -> None:
-        """Forget everything: what flows stand for has changed."""
+        """Forget everything: what flows stand for has changed, or they are too many."""
+        for shape in self.known.values():
+            _release(shape.flows)
         self.known.clear()
+        self.flows = 0
+        self._tokens.clear()
+        self._token_bytes = 0
 
-    def learn(self, data: bytes, header: Header, token: bytes, flow: Flow) -> bytes:
-        """Note the flow of a frame that was parsed, if its encoding is the shortest; return its end of the header.
+    def learn(self, data: bytes, header: Header, token: bytes, flow: Flow) -> None:
+        """Note the flow of a frame that was parsed, if its encoding is the shortest, and fill in its `end` and `token`.
 
-        The end is flags and token as they stand in the frame; compare it, for a shape says their length only.
+        Compare the end, flags and token as they stand in the frame, for a shape says their length only.
         """
+        if header.flags or header.kind not in RECOGNISED or (header.part and header.kind not in BUNDLES):
+            return
         at = 3 if data[1] == 0xC4 else 4
         end = at + int.from_bytes(data[2:at], "big")
         begin = at + 5 + SESSION_BYTES + 1
         length = len(header.correlation)
-        last = b"\0" + bytes(_pack(token))
+        last, authenticated = self._tokens.get(token) or (
+            b"\0" + bytes(_pack(token)), len(token).to_bytes(4, "big") + token
+        )  # fmt: skip
         number = _NUMBERS.get(data[begin - 1])
         deadline = "I" if header.deadline < 1 << 32 else "Q"
         middle = b"".join(map(_pack, header[4:11])) + (b"\xce" if deadline == "I" else b"\xcf")
-        if number is None or header.flags or header.kind not in RECOGNISED:
-            return last
+        if number is None:
+            return
         packed = _pack(header.correlation)
         marks = packed[: len(packed) - length]
         layout = Struct(f">{begin}x{number}{len(middle)}s{deadline}{len(marks)}s{length}s{len(last)}sBB")
         if layout.size != end + len(last) + 1 or len(data) < layout.size:
-            return last
+            return
         cut = layout.unpack_from(data)
         if cut[:6] != (header.seq, middle, header.deadline, marks, header.correlation, last):
-            return last
+            return
+        if self.flows >= FLOWS_MAX or self._token_bytes >= TOKEN_BYTES_MAX:
+            self.forget()
+        if token not in self._tokens:
+            self._tokens[token] = (last, authenticated)
+            self._token_bytes += 3 * len(token)
         known = self.known.get(data[:begin])
-        if known is None or known.layout != layout.format or len(known.flows) >= FLOWS_MAX:
-            if len(self.known) >= SHAPES_MAX:
-                self.known.clear()
+        if known is None or known.layout != layout.format or len(known.flows) >= SHAPE_FLOWS_MAX:
+            if known is not None:
+                self.flows -= len(known.flows)
+                _release(known.flows)
             known = self.known[data[:begin]] = Shape(header, layout, (at, end), marks)
+        before = known.flows.get(middle)
+        if before is None:
+            self.flows += 1
+        else:
+            before.end = before.token = b""
+        flow.end, flow.token = last, authenticated
         known.flows[middle] = flow
-        return last
+
+
+def _release(flows: Mapping[bytes, Noted]) -> None:
+    for flow in flows.values():
+        flow.end = flow.token = b""
 
 
 def size_untrusted(data: bytes, at: int) -> int:

@@ -40,7 +40,7 @@ _new = tuple.__new__
 class Arrival:
     """Frames of one session to one of our components that are alike; what opening one of them gave."""
 
-    __slots__ = ("before", "claims", "end", "host", "key", "middle")
+    __slots__ = ("before", "claims", "end", "host", "key", "middle", "token")
 
     def __init__(self, host: Host, header: Header, claims: Claims, key: AESGCM) -> None:
         self.host = host
@@ -48,7 +48,7 @@ class Arrival:
         self.key = key
         self.middle = header[4:11]
         self.before = header.part - 1 if header.kind == Kind.REQUESTS else 0  # requests with lower numbers
-        self.end = b""
+        self.end = self.token = b""
 
 
 class Arrivals:
@@ -80,7 +80,7 @@ class Arrivals:
         if opened.claims is not None:
             key = host.endpoint.opening_key_untrusted(header, opened.claims)
             flow = Arrival(host, header, opened.claims, key)
-            flow.end = self._shapes.learn(data, header, frame.token, flow)
+            self._shapes.learn(data, header, frame.token, flow)
         return host, opened
 
     def recognise_untrusted(self, data: bytes, now: int) -> tuple[Host, Opened] | None:

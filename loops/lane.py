@@ -165,10 +165,9 @@ class Lane(ABC):
 
     def remember(self, flow: Flow, data: bytes, header: Header, token: bytes, claims: Claims, proof: AESGCM) -> None:
         """Note the flow of a frame that has passed every check, if its encoding is the shortest."""
-        flow.token = len(token).to_bytes(4, "big") + token
         flow.since, flow.until = claims.not_before, claims.expires
         flow.proof = proof
         if header.kind in BUNDLES:
             flow.count = header.part
             flow.before = header.part - 1 if header.kind == Kind.REQUESTS else 0
-        flow.end = self._shapes.learn(data, header, token, flow)
+        self._shapes.learn(data, header, token, flow)
