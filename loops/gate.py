@@ -22,6 +22,7 @@ from tlsrt.channels.frame import (
     FLAG_FINAL,
     FRAME_MAX,
     FROM_REPLIER,
+    TAG_BYTES,
     Frame,
     Header,
     Kind,
@@ -190,6 +191,8 @@ class Gate(Lane):
     def _authentic_untrusted(self, frame: Frame, header: Header, session: Session) -> AESGCM:
         if header.gate != self.incarnation:
             raise PeerError("stale_gate")
+        if len(frame.proof) != TAG_BYTES:  # the cipher would take one with something in it
+            raise PeerError("proof_forged")
         proof = session.proofs.get(header.epoch)
         if proof is None:
             root = self._roots.get(header.epoch)

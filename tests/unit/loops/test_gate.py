@@ -5,9 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from support.world import POLICY, World, parts
 
-from tlsrt.channels.frame import FLAG_FINAL, FRAME_MAX, Kind, correlation, parse_header_untrusted
+from tlsrt.channels.frame import (
+    FLAG_FINAL,
+    FRAME_MAX,
+    Kind,
+    correlation,
+    nonce,
+    pack_frame,
+    parse_header_untrusted,
+    proof_data,
+)
 from tlsrt.channels.token import mint_token
 from tlsrt.config import keys
 from tlsrt.errors import PeerError
@@ -341,3 +351,15 @@ def test_policy_of_the_world_is_deny_by_default() -> None:
         for target in ("secondary/store", "third/console", "primary/kernel", "external/network"):
             allowed = target in POLICY[subject]
             assert world.claims(subject).allows(target, "get") == (allowed and "uname" not in POLICY[subject][target])
+
+
+def test_a_proof_with_something_in_it_is_no_proof() -> None:
+    """One that its sender sealed around a byte is genuine to the cipher."""
+    world = World()
+    frame = parts(world.request())
+    header = world.plain_header()
+    proof = AESGCM(keys.proof_key(world.gate_root(7), header.session)).encrypt(
+        nonce(header.seq), b"x", proof_data(frame.header, frame.token, frame.body)
+    )
+    assert refuse(world, pack_frame(frame.header, frame.token, frame.body, proof)) == "proof_forged"
+    assert world.gate.check_untrusted(pack_frame(*frame), world.origin(CONSOLE), world.now).passed
