@@ -42,12 +42,14 @@ from tlsrt.loops.method import MethodSpec
 
 RUNNING_MAX = 1024  # requests of one component at a time
 REMEMBERED_MAX = 1024  # answers kept for idempotency keys
+Key = tuple[str, str, str]  # subject, method, idempotency key
+Answer = tuple[Kind, bytes]
 
 
 class _Running:
     """One request under way."""
 
-    __slots__ = ("credit", "header", "name", "task", "timer", "upload")
+    __slots__ = ("answer", "credit", "header", "key", "name", "task", "timer", "upload")
 
     def __init__(self, name: bytes, header: Header) -> None:
         self.name = name
@@ -56,6 +58,8 @@ class _Running:
         self.timer: asyncio.TimerHandle | None = None
         self.credit: Credit | None = None
         self.upload: Inbox[bytes] | None = None
+        self.key: Key | None = None  # under which its answer is remembered, ...
+        self.answer: asyncio.Future[Answer] | None = None  # ... and where repetitions wait for it
 
 
 class Responder:
@@ -71,7 +75,7 @@ class Responder:
         self._clock = clock
         self._log = log
         self._running: dict[bytes, _Running] = {}
-        self._answers: OrderedDict[tuple[str, str, str], asyncio.Future[tuple[Kind, bytes]]] = OrderedDict()
+        self._answers: OrderedDict[Key, asyncio.Future[Answer]] = OrderedDict()
         self._closing = False
         self.is_starting = False  # its keys are here, but its component has not started: whoever asks asks again
         self._outbox = outbox
@@ -176,7 +180,7 @@ class Responder:
             if spec.immediate and key is None and upload is None:
                 self._answer_at_once(request, spec, args, kwargs)
                 return
-            known = self._answers.get((header.src, header.method, key)) if key else None
+            known = self._answers.get((header.src, header.method, key)) if key is not None else None
             work: Any = (
                 asyncio.shield(known) if known is not None
                 else invoke(self._component, header.method, args, kwargs, subject=header.src, upload=upload)
@@ -190,7 +194,9 @@ class Responder:
         elif known is not None:
             run = self._run_known(request, work)
         else:
-            run = self._run_call(request, work, key)
+            if key is not None:
+                self._promise(request, (header.src, header.method, key))
+            run = self._run_call(request, work)
         self._spawn(request, run, work)
 
     def _answer_at_once(
@@ -242,36 +248,34 @@ class Responder:
             request.timer.cancel()
         if isinstance(work, Coroutine):
             work.close()  # one that was cancelled before it began
+        if request.key is not None and request.answer is not None and not request.answer.done():
+            self._answers.pop(request.key, None)  # cancelled on the way: whoever repeats it may run it again
+            request.answer.cancel()
 
     # -- running ----------------------------------------------------------------------------------------------
 
-    async def _run_call(self, request: _Running, work: Any, key: str | None) -> None:
-        kind, body = await (self._result(request, work) if key is None else self._result_once(request, work, key))
+    async def _run_call(self, request: _Running, work: Any) -> None:
+        kind, body = await self._result(request, work)
+        if request.answer is not None and not request.answer.done():
+            request.answer.set_result((kind, body))
         await self._answer(request, kind, body)
 
-    async def _run_known(self, request: _Running, answer: Awaitable[tuple[Kind, bytes]]) -> None:
+    async def _run_known(self, request: _Running, answer: Awaitable[Answer]) -> None:
         kind, body = await answer
         await self._answer(request, kind, body)
 
-    async def _result_once(self, request: _Running, work: Any, key: str) -> tuple[Kind, bytes]:
-        name = (request.header.src, request.header.method, key)
-        future = self._answers[name] = asyncio.get_running_loop().create_future()
+    def _promise(self, request: _Running, key: Key) -> None:
+        """Have repetitions wait for the answer, from this very moment: the next may stand in the same bundle."""
+        request.key = key
+        request.answer = self._answers[key] = asyncio.get_running_loop().create_future()
         if len(self._answers) > REMEMBERED_MAX:
             oldest = next(iter(self._answers))
             if self._answers[oldest].done():  # one under way is bounded by RUNNING_MAX
                 del self._answers[oldest]
             else:
                 self._answers.move_to_end(oldest)
-        try:
-            answer = await self._result(request, work)
-        except BaseException:
-            self._answers.pop(name, None)  # cancelled half way: whoever repeats it may run it again
-            future.cancel()
-            raise
-        future.set_result(answer)
-        return answer
 
-    async def _result(self, request: _Running, work: Any) -> tuple[Kind, bytes]:
+    async def _result(self, request: _Running, work: Any) -> Answer:
         try:
             return Kind.REPLY, encode_value(await work)
         except Exception as error:

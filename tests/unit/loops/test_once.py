@@ -1,0 +1,73 @@
+"""A call with an idempotency key runs once, however close together its repetitions come; one without never twice."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from support.wired import CONSOLE, STORE, Wired, run
+
+
+@pytest.mark.parametrize("method", ["get", "wait"])
+def test_repetitions_in_one_bundle_run_once(method: str) -> None:
+    async def test(wired: Wired) -> None:
+        wired.store.release.set()
+        calls = [wired.call(method, "same", idempotency_key="k") for _ in range(9)]
+        results = await asyncio.gather(wired.call("get", "first"), *calls)
+        assert len(set(results[1:])) == 1
+        assert wired.store.calls["same"] == 1
+
+    run(test)
+
+
+@pytest.mark.parametrize("method", ["get", "wait"])
+def test_repetitions_in_frames_of_their_own_run_once(method: str) -> None:
+    """They arrive in one read, so the second is taken before the first has taken a step."""
+
+    async def test(wired: Wired) -> None:
+        wired.store.release.set()
+        caller = wired.hosts[CONSOLE].caller
+        caller._outbox = None
+        calls = [caller.call(STORE, method, ["same"], idempotency_key="k") for _ in range(4)]
+        assert len(set(await asyncio.gather(*calls))) == 1
+        assert wired.store.calls["same"] == 1
+
+    run(test)
+
+
+def test_one_that_is_cancelled_before_its_first_step_may_be_repeated() -> None:
+    async def test(wired: Wired) -> None:
+        responder = wired.hosts[STORE].responder
+        wired.store.release.set()
+        call = asyncio.ensure_future(wired.call("wait", "same", idempotency_key="k"))
+        while not responder.running:
+            await asyncio.sleep(0)
+        assert len(responder._answers) == 1
+        for request in list(responder._running.values()):
+            responder._stop(request)
+        while responder.running:
+            await asyncio.sleep(0)
+        assert not responder._answers
+        assert not wired.store.calls["same"]
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        assert await wired.call("wait", "same", idempotency_key="k") == "same"
+        assert wired.store.calls["same"] == 1
+
+    run(test)
+
+
+def test_one_that_is_cancelled_half_way_may_be_repeated() -> None:
+    async def test(wired: Wired) -> None:
+        call = asyncio.ensure_future(wired.call("wait", "same", idempotency_key="k"))
+        while not wired.store.calls["same"]:
+            await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        while wired.hosts[STORE].responder.running:
+            await asyncio.sleep(0)
+        wired.store.release.set()
+        assert await wired.call("wait", "same", idempotency_key="k") == "same"
+        assert wired.store.calls["same"] == 2
+
+    run(test)
