@@ -12,7 +12,7 @@ import sys
 
 from bench.gates import NOW, TESTS, OurGate
 
-SIZE, MADE, WARM, JOINED = 64, 480, 400, 16
+SIZE, WARM, JOINED = 64, 400, 16
 
 
 def main(singles: int, groups: int) -> None:
@@ -22,7 +22,7 @@ def main(singles: int, groups: int) -> None:
     gate = OurGate(World(now=NOW))
     gate.prepare(SIZE, WARM, 1)()
     gate.prepare(SIZE, 2 * JOINED, JOINED)()
-    one_by_one, joined = gate.work(SIZE, MADE, 1), gate.work(SIZE, MADE, JOINED)
+    one_by_one, joined = gate.work(SIZE, 1000, 1), gate.work(SIZE, 200 * JOINED, JOINED)
     gc.collect()
     gc.disable()
     gate.passing(one_by_one[:singles])()
