@@ -114,7 +114,13 @@ class Caller:
             self._up.clear()
 
     def fail_all(self, error: CallError | None = None, unsent: Sequence[bytes] = ()) -> None:
-        """End every call in flight: as unavailable if its frame is among `unsent`, else with the error."""
+        """End every call in flight: as unavailable if its frame is among `unsent`, else with the error.
+
+        Unavailable invites to repeat, so what is not sealed leaves the outbox before: the channel may be up again in
+        this very turn.
+        """
+        if self._outbox is not None:
+            self._outbox.forget()
         never_written = {id(frame) for frame in unsent}
         for call in list(self._calls.values()):
             if not call.frame or id(call.frame) in never_written:

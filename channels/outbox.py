@@ -83,6 +83,10 @@ class Outbox:
         """Do not wait for the end of this turn."""
         self._turn().end()
 
+    def forget(self) -> None:
+        """Drop the requests that wait here: their callers are about to be told that they were not sent."""
+        self._requests = None
+
     def release(self) -> None:
         """Seal and send everything."""
         self._wanted = False

@@ -7,6 +7,8 @@ import asyncio
 import pytest
 from support.wired import CONSOLE, STORE, Wired, run
 
+from tlsrt.errors import OutcomeUnknown
+
 
 @pytest.mark.parametrize("method", ["get", "wait"])
 def test_repetitions_in_one_bundle_run_once(method: str) -> None:
@@ -69,5 +71,24 @@ def test_one_that_is_cancelled_half_way_may_be_repeated() -> None:
         wired.store.release.set()
         assert await wired.call("wait", "same", idempotency_key="k") == "same"
         assert wired.store.calls["same"] == 2
+
+    run(test)
+
+
+def test_a_channel_that_goes_down_and_up_in_one_turn_repeats_no_call() -> None:
+    """Requests that wait for the end of the turn are told to be unsent and sealed anew; they must not leave as well."""
+
+    async def test(wired: Wired) -> None:
+        caller = wired.hosts[CONSOLE].caller
+        calls = [asyncio.ensure_future(wired.call("get", key)) for key in "abcd"]
+        await asyncio.sleep(0)
+        assert len(caller._calls) == 4
+        caller.set_up(False)
+        caller.fail_all()
+        caller.set_up(True)
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert isinstance(results[0], OutcomeUnknown)
+        assert results[1:] == [f"{key} for {CONSOLE}" for key in "bcd"]
+        assert set(wired.store.calls.values()) == {1}
 
     run(test)
