@@ -4,7 +4,9 @@ Theory of operation. A filter sees registers, not the address behind a pointer, 
 process may change before the kernel looks again. So nothing is allowed after a look: the broker copies the address
 (at most 128 bytes, of fixed layout), takes a duplicate of the socket, pidfd_getfd(2), and makes the call itself, with
 the copy. The duplicate is the same open socket, so the process finds it connected. A blocking connect is begun without
-blocking, and answered when the socket says how it went: the supervisor never waits.
+blocking, and answered when the socket says how it went. The process shares the socket's flags and may change them just
+then, so the socket has a time limit for sending too (SO_SNDTIMEO, which counts for connect(2)): it may not set that
+itself, nor SO_LINGER, which would make our closing wait. So a lost race costs the supervisor one tick of the clock.
 
     connect   an address that an egress rule of the profile lists; or the process's own channel to Primary
     bind      a netlink socket without groups; nothing of the network, since that would be a second door
@@ -32,7 +34,8 @@ from tlsrt.config.egress import EgressRule, egress_rule_for
 from tlsrt.sandbox.notify import Notification, take_descriptor
 from tlsrt.sandbox.numbers import NUMBERS
 
-CHANNEL = b"/channel/primary.sock"  # where a loop finds Primary, inside its root
+_NAME = b"primary.sock"
+CHANNEL = b"/channel/" + _NAME  # where a loop finds Primary, inside its root; by its own path if it has none
 _NAME_CACHE = b"/var/run/nscd/socket"
 _LONGEST_ADDRESS = 128  # struct sockaddr_storage
 _LONGEST_QUESTION = 64
@@ -41,6 +44,7 @@ _DUMP_REQUEST = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
 _NETLINK = struct.Struct("=HHII")  # struct sockaddr_nl: family, padding, pid, groups
 _NLMSGHDR = struct.Struct("=IHHII")  # length, type, flags, sequence, pid
 _SO_PROTOCOL, _SO_DOMAIN = 38, 39
+_ONE_TICK, _NO_LIMIT = struct.pack("@ll", 0, 1), struct.pack("@ll", 0, 0)  # struct timeval
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +142,12 @@ class Broker:
         path = address[2:].partition(b"\0")[0]
         if path == _NAME_CACHE:  # the C library looks for nscd(8) before it resolves a name; it is not in this root
             return Answer(error=errno.ENOENT)
-        if self.channel is None or path != CHANNEL or struct.unpack_from("=H", address)[0] != socket.AF_UNIX:
+        known = CHANNEL, b"" if self.channel is None else os.fsencode(self.channel / os.fsdecode(_NAME))
+        if self.channel is None or path not in known or struct.unpack_from("=H", address)[0] != socket.AF_UNIX:
             return _refused("connect to a UNIX socket other than its channel")
         folder = os.open(self.channel, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            host_path = f"/proc/self/fd/{folder}/{os.fsdecode(os.path.basename(CHANNEL))}".encode()
+            host_path = f"/proc/self/fd/{folder}/".encode() + _NAME
             return _begin(duplicate, struct.pack("=H", socket.AF_UNIX) + host_path + b"\0")
         finally:
             os.close(folder)
@@ -152,6 +157,7 @@ def _begin(duplicate: socket.socket, address: bytes) -> Answer | Connecting:
     """connect(2) without waiting, whatever the socket's own mode is; the socket keeps its mode."""
     flags = fcntl.fcntl(duplicate, fcntl.F_GETFL)
     is_blocking = not flags & os.O_NONBLOCK
+    duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _ONE_TICK)
     if is_blocking:
         fcntl.fcntl(duplicate, fcntl.F_SETFL, flags | os.O_NONBLOCK)
     try:
@@ -159,6 +165,7 @@ def _begin(duplicate: socket.socket, address: bytes) -> Answer | Connecting:
     finally:
         if is_blocking:
             fcntl.fcntl(duplicate, fcntl.F_SETFL, flags)
+        duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _NO_LIMIT)
     if error == errno.EINPROGRESS and is_blocking:
         return Connecting(socket.socket(fileno=duplicate.detach()))
     return Answer(error=error)

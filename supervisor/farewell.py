@@ -23,10 +23,11 @@ _SERVING = (LoopState.READY, LoopState.ACTIVE)
 class Farewell:
     """Ends one incarnation of a loop; its death is told by the fleet."""
 
-    def __init__(self, common: Common, fleet: Fleet, member: Member) -> None:
+    def __init__(self, common: Common, fleet: Fleet, member: Member, longest_s: float = float("inf")) -> None:
         self._common = common
         self._fleet = fleet
         self._timers: list[Timer] = []
+        self._longest_s = longest_s
         self.member = member
         self.killed = False
 
@@ -53,7 +54,7 @@ class Farewell:
         self._timers.clear()
 
     def _drain(self) -> None:
-        seconds = self._common.config.limits.stop_timeout_s
+        seconds = min(self._common.config.limits.stop_timeout_s, self._longest_s)
         self.member.move(Event.DRAIN)
         self._later(seconds / 2, self._stop)
         self._later(seconds * 3 / 4, self._terminate)

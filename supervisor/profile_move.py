@@ -27,6 +27,7 @@ from tlsrt.supervisor.parts import Common, Parts
 from tlsrt.supervisor.reload_plan import Step, Way
 from tlsrt.supervisor.reload_report import DIGEST_SHOWN, LoopReport
 
+FAREWELL_S = 5.0  # no process works longer than this under a profile that is not in force any more
 SLACK_S = 10.0  # beyond the time that loops may take to end and to start
 _SETTLED = (LoopState.ACTIVE, LoopState.FAILED)
 
@@ -130,7 +131,7 @@ class ProfileMove:
             return
         member.is_leaving = True
         member.condemned = member.condemned or "replaced, since its profile has changed"
-        farewell = self._farewells[member.name] = Farewell(self._common, self._fleet, member)
+        farewell = self._farewells[member.name] = Farewell(self._common, self._fleet, member, FAREWELL_S)
         farewell.begin("its profile has changed")
 
     def _renew(self, member: Member) -> None:

@@ -25,7 +25,7 @@ class Way(StrEnum):
 
     UNCHANGED = "unchanged"
     LIVE = "tightened live"
-    WIDER = "changed live"  # it may reach more over the network than before
+    WIDER = "changed live"  # it may reach more over the network than before; less needs a new process
     RESTART = "restarted"
 
 
@@ -51,11 +51,19 @@ def step_for(name: str, old: Profile | None, new: Profile | None, *, same_digest
     if old is None or new is None:
         return Step(name, Way.RESTART, ("profile",))
     is_fixed = dataclasses.replace(new, limits=old.limits, egress=old.egress).digest() != old.digest()
-    if is_fixed or not _only_tighter(old.limits, new.limits):
+    if is_fixed or not _only_tighter(old.limits, new.limits) or not _can_reach_more(old, new):
         return Step(name, Way.RESTART, _changed(old, new))
     limits = {kind: value for kind, value in new.limits.items() if old.limits.get(kind) != value}
-    way = Way.LIVE if set(new.egress) <= set(old.egress) else Way.WIDER
+    way = Way.LIVE if new.egress == old.egress else Way.WIDER
     return Step(name, way, _changed(old, new), limits)
+
+
+def _can_reach_more(old: Profile, new: Profile) -> bool:
+    """Tell whether the egress rules are the same, or more of them and the supervisor makes the connections.
+
+    What is taken away ends only with the process: a connection that it has keeps working.
+    """
+    return new.egress == old.egress or (set(old.egress) <= set(new.egress) and new.is_watched)
 
 
 def _changed(old: Profile, new: Profile) -> tuple[str, ...]:

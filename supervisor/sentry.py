@@ -1,6 +1,7 @@
 """The supervisor's watch over the system calls of one process: it takes the reports of the process's first filter.
 
-The listener comes over a socket pair that is made before the fork and used once, before foreign code runs. From then on
+The listener is offered over a socket pair that is made before the fork, before foreign code runs, and is taken as soon
+as we come to it; until then its calls wait, and the process can neither seal itself nor pass attestation. From then on
 every call that the policy kills, brokers or does not allow waits here for its answer: killed processes are killed, with
 the call as the reason; brokered calls are carried out (`sandbox/broker.py`); the others fail with EPERM. A process that
 keeps trying is killed as well, and one that asks the broker too fast waits. Only structs that the kernel filled are
@@ -30,7 +31,7 @@ from tlsrt.supervisor.reactor import Reactor
 
 PER_WAKEUP = 16  # so that a process that floods does not hold up the others
 REFUSED_BURST, REFUSED_PER_S = 64, 1.0  # more refused calls than this, and it is killed
-BROKERED_BURST, BROKERED_PER_S = 256, 256.0  # more than this, and it waits
+BROKERED_BURST, BROKERED_PER_S = 128, 64.0  # more than this, and it waits
 CONNECTING_MOST = 64
 WAIT_S = 0.05
 

@@ -59,7 +59,8 @@ class Violations:
             record.gathered += points
             return
         record.is_gathering = True
-        self._office.charge(name, incarnation, points, what)
+        if not self._office.charge(name, incarnation, points, what):
+            record.gathered += points  # the authority is away, and hears of it when it is back
         self._common.reactor.call_later(_GATHER_S, lambda: self._charge_gathered(name, incarnation, what))
 
     def _charge_gathered(self, name: str, incarnation: int, what: str) -> None:

@@ -26,7 +26,7 @@ POLICY = {f"client/admin -> {address}": "*" for address in COMPONENTS}
 # Otherwise the first few tries would be the last ones.
 PATIENT = """
 from tlsrt.supervisor import anomaly, sentry
-sentry.REFUSED_BURST = anomaly.LIMIT = 1e9
+sentry.REFUSED_BURST = sentry.BROKERED_BURST = anomaly.LIMIT = 1e9
 """
 
 
