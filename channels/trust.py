@@ -57,7 +57,10 @@ TRUST = Table(
 )
 
 OFFICE_CAP = 64 * 1024
+# "new" until the supervisor has looked at the sealed authority from outside and found no difference, then "attested";
+# the authority itself waits for `boot` in "new".
 _OFFICE = frozenset({"new", "booted"})
+_LOOKED_AT = frozenset({"attested", "booted"})
 
 OFFICE = Table(
     "office",
@@ -78,8 +81,9 @@ OFFICE = Table(
         # loop, incarnation, points, what it did: for its anomaly score
         Message(10, "charge", "supervisor", (str, int, int, str), _OFFICE),
         # from the authority: part of the trusted base, so it may speak in words
-        Message(16, "booted", "authority", (int, list), _OFFICE),  # epoch, warnings
-        Message(17, "refused", "authority", (list,), _OFFICE),  # sentences
+        Message(26, "sealed", "authority", (), frozenset({"new"})),  # its first: may be looked at, and then have keys
+        Message(16, "booted", "authority", (int, list), _LOOKED_AT),  # epoch, warnings
+        Message(17, "refused", "authority", (list,), _LOOKED_AT),  # sentences
         Message(18, "beat", "authority", (int, int, dict), frozenset({"booted"})),  # lateness us, epoch, sessions/loop
         Message(19, "joined", "authority", (str, int), frozenset({"booted"})),  # loop, incarnation got its keys
         Message(20, "event", "authority", (str, str), frozenset({"booted"})),  # word, sentence

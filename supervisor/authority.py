@@ -88,7 +88,8 @@ class Authority:
         self._lost = ""  # why the supervisor cannot be told anything any more
 
     def run(self) -> int:
-        """Boot, then serve until the supervisor says stop."""
+        """Say that the sandbox is sealed, boot, then serve until the supervisor says stop."""
+        self._office.send("sealed")  # the supervisor looks from outside, and sends `boot` only then
         early: list[Early] = []
         fields, descriptors = self._wait_for_boot(early)
         if not descriptors:

@@ -18,6 +18,7 @@ from typing import Any
 from tlsrt.channels.control import control_pair
 from tlsrt.channels.life import FailCode, LoopState
 from tlsrt.errors import PeerError, TlsrtError
+from tlsrt.supervisor.attestation import differences_of
 from tlsrt.supervisor.deaths import LINGER_S, failure_reason, send_signal
 from tlsrt.supervisor.folders import roomy_log
 from tlsrt.supervisor.heartbeat import HeartbeatMonitor
@@ -247,13 +248,11 @@ class Fleet:
         """Look at a loop from outside; end it if it is not what its profile says."""
         if member.child is None:
             return False
-        differences = self._parts_of(member).attest(member.name, member.child.host_pid)
-        if member.sentry is not None and not member.sentry.is_watching:
-            differences = [*differences, "the listener of its first filter has not come"]
+        differences = differences_of(member.name, member.child, self._parts_of(member), member.sentry)
         if differences:
             self.violations.differs(member.name, member.incarnation, differences[0])
             self.condemn(member, Event.REFUSED, f"attestation: {'; '.join(differences)}")
-        return not differences
+        return differences == []
 
     def _parts_of(self, member: Member) -> Parts:
         """Return the parts that a living loop is to be looked at with."""

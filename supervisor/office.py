@@ -1,9 +1,10 @@
 """The supervisor's side of the authority: its birth, its boot, its death and its return.
 
 The authority is the only process that holds keys. It gets the key files as descriptors that were opened but never
-read, and the trust ends of all loops by fork; those stay open here, so that an authority that comes again finds what
-was said meanwhile, and no loop notices. An authority that is gone stops nothing at once: the loops refuse by
-themselves when its feed is silent.
+read, once it has sealed itself and was looked at from outside; one that is not what its profile says, then or in a
+later round, is killed. It has the trust ends of all loops by fork; those stay open here, so that an authority that
+comes again finds what was said meanwhile, and no loop notices. An authority that is gone stops nothing at once: the
+loops refuse by themselves when its feed is silent.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tlsrt.channels.control import ControlChannel, control_pair
 from tlsrt.channels.trust import OFFICE
 from tlsrt.errors import EX_UNAVAILABLE, ConfigError, PeerError, TlsrtError
 from tlsrt.supervisor.anomaly import faded
+from tlsrt.supervisor.attestation import differences_of
 from tlsrt.supervisor.deaths import LINGER_S, send_signal
 from tlsrt.supervisor.folders import last_line
 from tlsrt.supervisor.heartbeat import HeartbeatMonitor
@@ -49,6 +51,10 @@ class Office:
         self._beaten = False
         self._is_leaving = False  # it makes room for one under a new profile
         self._ever_booted = False
+        self._is_wanted = False  # `boot` was asked for, and has not left
+        self._is_unlike = False  # it was not what its profile says
+        self.is_attested = False  # this incarnation has sealed itself, and was what its profile says
+        self.parts = common.parts  # that its process was born with, or has taken over live: its profile
         self.child: Child | None = None
         # What was sealed and measured before anything ran; the same for every boot, until a reload replaces both.
         self.measurement = -1  # memfd
@@ -97,8 +103,9 @@ class Office:
     # Birth
 
     def spawn(self) -> None:
-        """Fork the authority; it waits for `boot`."""
+        """Fork the authority; it seals itself, says so, and waits for `boot`."""
         ours, theirs = control_pair()
+        self.parts = self._common.parts
         config = self._common.config
         rules = self._common.parts.call_rules(NAME)
         self._sentry = Sentry(self._common.reactor, rules, self._violated) if rules is not None else None
@@ -127,7 +134,14 @@ class Office:
         self._deadline = self._common.reactor.call_later(seconds, partial(self.condemn, f"not booted in {seconds:g} s"))
 
     def boot(self) -> None:
-        """Hand over the boot nonce and the files; `booted` or `refused` is the answer."""
+        """Hand over the boot nonce and the files, as soon as it is attested; `booted` or `refused` is the answer."""
+        self._is_wanted = True
+        self._boot_if_attested()
+
+    def _boot_if_attested(self) -> None:
+        if not (self._is_wanted and self.is_attested):
+            return
+        self._is_wanted = False
         try:
             self._hand_over()
         except ConfigError as error:  # a file that was there at the start has gone
@@ -153,6 +167,16 @@ class Office:
         finally:
             for descriptor in files:
                 os.close(descriptor)
+
+    def attest(self) -> bool:
+        """Look at the authority from outside; end it if it is not what its profile says."""
+        if self.child is None or self._condemned is not None:
+            return False
+        differences = differences_of(NAME, self.child, self.parts, self._sentry)
+        if differences:
+            self._is_unlike = True
+            self.condemn(f"attestation: {'; '.join(differences)}")
+        return differences == []
 
     # What we say
 
@@ -234,7 +258,8 @@ class Office:
     def _hear(self) -> None:
         while self._channel is not None:
             try:
-                received = self._channel.receive(NAME, "booted" if self.is_booted else "new")
+                state = "booted" if self.is_booted else "attested" if self.is_attested else "new"
+                received = self._channel.receive(NAME, state)
                 if received is None:
                     return
                 name, fields, _ = received
@@ -247,7 +272,10 @@ class Office:
                 return
 
     def _handle(self, name: str, fields: list[Any]) -> None:
-        if name == "booted":
+        if name == "sealed":
+            self.is_attested = self.attest()
+            self._boot_if_attested()
+        elif name == "booted":
             self._booted(fields[0], fields[1])
         elif name == "refused":
             self.on_refused([str(sentence) for sentence in fields[0]])
@@ -306,7 +334,9 @@ class Office:
         now = self._common.reactor.now
         served_s = now - self._booted_at if self._booted_at is not None else 0.0
         self.last_death = self._condemned or reason
+        is_unlike, self._is_unlike = self._is_unlike, False
         self._condemned, self._booted_at, self._beaten = None, None, False
+        self.is_attested = self._is_wanted = False
         self._monitor.forget(NAME)
         self._cancel_deadline()
         self._close_channel()
@@ -321,8 +351,9 @@ class Office:
             self._is_leaving = False
             self._respawn()
             return
-        if reason == f"exit code {EX_UNAVAILABLE}" and not self._ever_booted:
-            self.on_unconfined(last_line(self._log_path) or reason)  # its sandbox failed: the next one would, too
+        if not self._ever_booted and (is_unlike or reason == f"exit code {EX_UNAVAILABLE}"):
+            why = self.last_death if is_unlike else last_line(self._log_path) or reason
+            self.on_unconfined(why)  # its sandbox failed: the next one would, too
             return
         delay_s = self._backoff.died(now, served_s)
         if delay_s is None:

@@ -155,8 +155,12 @@ class ProfileMove:
     def _authority_stays(self) -> bool:
         step, child = self._steps[AUTHORITY], self._office.child
         if child is None or step.way is Way.UNCHANGED:
+            self._office.parts = self._common.parts
             return True  # or it is on its way back, under its new profile
-        return step.is_live and not self._common.parts.tighten(AUTHORITY, child.pid, step.limits)
+        if not step.is_live or self._common.parts.tighten(AUTHORITY, child.pid, step.limits):
+            return False
+        self._office.parts = self._common.parts
+        return True
 
     # The end
 

@@ -211,6 +211,7 @@ class Reload:
             self.move = ProfileMove(self._common, self._fleet, self._office, self._steps, self._number, self._moved)
             self.move.begin()
             return
+        self._office.parts = renewal.parts
         for member in self._fleet.members:
             adopt(member, renewal.parts)
         reports = [self._unchanged(member) for member in self._fleet.members]

@@ -1,7 +1,7 @@
 """A real Supervisor over real processes whose bodies follow a script: `scripted_supervisor.py FOLDER SCRIPT_JSON`.
 
 There are three loops, and one more for each other name in the script. The script maps "authority" or a loop to what
-it does. `FOLDER/tamper-LOOP` makes attestation find a difference, `FOLDER/left-NAME` stands for descendants that do not
+it does. `FOLDER/tamper-NAME` makes attestation find a difference, `FOLDER/left-NAME` stands for descendants that do not
 end.
 """
 
@@ -218,6 +218,8 @@ def authority_body(start: AuthorityStart, script: Script) -> int:
         select.select([], [], [])
     if deed == "no_sandbox":
         raise SandboxError("uid", "Operation not permitted")
+    if deed != "unsealed":
+        channel.send("booted" if deed == "boots_itself" else "sealed", *([7, []] if deed == "boots_itself" else []))
     state = "new"
     next_beat = time.monotonic() + BEAT_S
     while True:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tlsrt.errors import EX_UNAVAILABLE
 from tlsrt.supervisor.control_client import ControlClient
 
 PROGRAM = Path(__file__).parent / "scripted_supervisor.py"
@@ -378,6 +379,43 @@ def test_a_loop_that_is_not_confined_gets_no_keys(start: Start, tmp_path: Path) 
     running.wait("third +died +attestation", 2)
     assert running.stop() == 0
     assert not [line for line in running.log("authority") if line.startswith("attested third")]
+
+
+def test_an_authority_that_is_not_what_its_profile_says_gets_no_key(start: Start, tmp_path: Path) -> None:
+    """It is said like a sandbox that cannot be had: the next one would be no other."""
+    (tmp_path / "tamper-authority").touch()
+    running = start()
+    code, errors = running.end()
+    assert code == EX_UNAVAILABLE
+    assert errors.splitlines() == [
+        "tlsrt-supervisor: sandbox layer authority: attestation: uids are (0, 0, 0, 0), not all 771003"
+    ]
+    assert not [line for line in running.log("authority") if line.startswith("boot")]
+
+
+def test_an_authority_that_changes_later_is_ended_and_the_next_one_is_looked_at_too(start: Start) -> None:
+    running = start()
+    running.wait("^ready")
+    tamper = running.folder / "tamper-authority"
+    tamper.touch()
+    assert "attestation: uids are (0, 0, 0, 0), not all 771003; again at once" in running.wait("^authority +died")
+    running.wait("^authority +died +attestation", 2)
+    handed = [line for line in running.log("authority") if line.startswith("boot ")]
+    assert len(handed) == 1, "the second one has none of the keys"
+    tamper.unlink()
+    running.wait("^authority +active")
+    assert set(word_of(running.lines, "died")) == {"authority"}
+    assert running.stop() == 0
+
+
+@pytest.mark.parametrize("deed", ["unsealed", "boots_itself"])
+def test_an_authority_that_nobody_has_looked_at_gets_no_key_and_is_not_believed(start: Start, deed: str) -> None:
+    running = start(authority=deed)
+    reason = "not booted in 1 s" if deed == "unsealed" else "office protocol: wrong_state"
+    running.wait(f"^authority +died +{reason}")
+    assert running.stop() == 0
+    assert not [line for line in running.log("authority") if line.startswith("boot ")]
+    assert not any(re.match("authority +active", line) for line in running.lines)
 
 
 # Attacks over the life channel

@@ -93,6 +93,7 @@ class Peer:
     def __init__(self, descriptor: int, table: Table, sender: str) -> None:
         self.channel = ControlChannel(descriptor, table)
         self._sender = sender
+        self._state = "new"  # of the office; until the authority is sealed
         self.heard: list[tuple[str, list[Any], list[int]]] = []
 
     def send(self, name: str, *fields: object, descriptors: tuple[int, ...] = ()) -> None:
@@ -110,10 +111,10 @@ class Peer:
         waiting.register(self.channel.fileno(), select.POLLIN)
         if not waiting.poll(patience_s * 1000):
             return None
-        message = self.channel.receive(
-            self._sender, "booted" if self._sender == "authority" else "new", descriptors=True
-        )
+        message = self.channel.receive(self._sender, self._state, descriptors=True)
         assert message is not None
+        if message[0] == "sealed":
+            self._state = "booted"
         self.heard.append(message)
         return message
 

@@ -1,0 +1,26 @@
+"""A look from outside at a living process: whether it is what its profile says, and is watched."""
+
+from __future__ import annotations
+
+import select
+
+from tlsrt.supervisor.parts import Child, Parts
+from tlsrt.supervisor.sentry import Sentry
+
+
+def differences_of(name: str, child: Child, parts: Parts, sentry: Sentry | None) -> list[str] | None:
+    """Return a sentence for each difference; None for a process that has ended, whose pidfd tells the reason.
+
+    `parts` are those that it was born with, or has taken over live.
+    """
+    found = parts.attest(name, child.host_pid)
+    if sentry is not None and not sentry.is_watching:
+        found = [*found, "the listener of its first filter has not come"]
+    return None if _has_ended(child) else found
+
+
+def _has_ended(child: Child) -> bool:
+    """Tell whether it is dead, reaped or not: a pidfd is readable from then on. pidfd_open(2)."""
+    poll = select.poll()
+    poll.register(child.pidfd, select.POLLIN)
+    return bool(poll.poll(0))
