@@ -13,7 +13,10 @@ from pathlib import Path
 
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.landlock import landlock_abi
+from tlsrt.sandbox.notify import REPORTS
 from tlsrt.sandbox.numbers import NUMBERS
+from tlsrt.sandbox.policy_files import filters_for
+from tlsrt.sandbox.profile import Profile
 
 _LANDLOCK = {
     1: "files", 2: "renames across folders", 3: "truncation", 4: "TCP ports", 5: "ioctl on devices",
@@ -24,6 +27,14 @@ _ACTIONS = {
     "kill_process": 0x80000000, "trap": 0x00030000, "errno": 0x00050000, "user_notif": 0x7FC00000,
     "trace": 0x7FF00000, "log": 0x7FFC0000, "allow": 0x7FFF0000,
 }  # fmt: skip
+# What it means for a loop that is sealed when Landlock does not know something, by the ABI that would.
+_WITHOUT = {
+    4: "nothing but network namespaces and egress rules keeps loops from TCP ports",
+    6: "nothing but namespaces and uids keeps loops from abstract UNIX sockets and from signals to others",
+    9: "as seccomp_reports is waived, a loop can connect to every such socket that it sees and file modes allow",
+}
+_BROKERED_ABI = 9  # what the supervisor's look at every connect covers too
+_EXCHANGEABLE = "code of components could exchange the last filter at import"
 _SET_MODE_FILTER, _GET_ACTION_AVAIL = 1, 2
 _TSYNC_ESRCH = 1 << 0 | 1 << 4
 _SWITCHES = {
@@ -76,7 +87,7 @@ def mseal_words() -> str:
     result = _call("mseal", ctypes.c_void_p(0), ctypes.c_size_t(0), ctypes.c_ulong(0))  # nothing, sealed
     if result == 0:
         return "yes: the last filter cannot be exchanged by code of components"
-    return f"no ({os.strerror(-result)}, Linux 6.10): code of components could exchange the last filter at import"
+    return f"no ({os.strerror(-result)}, Linux 6.10): {_EXCHANGEABLE}"
 
 
 def memfd_secret_words() -> str:
@@ -98,6 +109,33 @@ def user_namespace_words(proc: Path = Path("/proc")) -> str:
             continue  # this kernel has no such switch
         found.append(f"{name} = {value} ({words})")
     return ", ".join(found) or "no switches"
+
+
+def gaps(profile: Profile) -> list[str]:
+    """Return a sentence for what the layers of a profile do not cover on this host, though they can be applied.
+
+    A waived layer has no gaps. The filters of the profile are those that its process installs.
+    """
+    found: list[str] = []
+    if not {"landlock", "landlock_sealed"} <= profile.waived:
+        found += _landlock_gaps(is_brokered=REPORTS not in profile.waived)
+    if {"seccomp", "seccomp_sealed"} & profile.waived:
+        return found
+    if not filters_for(profile.policy, watched=profile.is_watched, pid=1).seal.is_sealed:
+        found.append(f"this host cannot seal memory (mseal, Linux 6.10): {_EXCHANGEABLE}")
+    return found
+
+
+def _landlock_gaps(*, is_brokered: bool) -> list[str]:
+    try:
+        abi = landlock_abi()
+    except SandboxError:
+        return []  # then the layer refuses the start
+    return [
+        f"Landlock of this host has ABI {abi}, and no {_LANDLOCK[since]} before ABI {since}: {meaning}"
+        for since, meaning in _WITHOUT.items()
+        if abi < since and not (since == _BROKERED_ABI and is_brokered)
+    ]
 
 
 _FEATURES: Mapping[str, Callable[[], str]] = {

@@ -42,12 +42,13 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> i
         )
     check_calls(own_pid_namespace="pid_namespace" not in config.sandbox.waive)
     warnings = _warnings(config, identity, check_code(config, identity))
+    parts = make_parts(config, identity, measurer.result)
     supervisor = Supervisor(
         config,
-        make_parts(config, identity, measurer.result),
+        parts,
         standard_console(),
         rootless=identity.rootless,
-        warnings=[*needless_waivers(config, no_pid_namespace), *warnings],
+        warnings=[*needless_waivers(config, no_pid_namespace), *warnings, *_gaps(parts)],
         death_pipe=death_pipe,
         age_s=age_s(parent_host_pid()) if death_pipe is not None else 0.0,
         renew=lambda common: renewed(path, common.config, common.parts, identity),
@@ -70,6 +71,14 @@ def _warnings(config: Config, identity: Identity, problems: list[str]) -> list[s
     return warnings
 
 
+def _gaps(parts: Parts) -> list[str]:
+    """Return what this host leaves open in the layers that it has; all processes have the same waivers."""
+    from tlsrt.sandbox.host_features import gaps
+    from tlsrt.supervisor.loops_start import AUTHORITY
+
+    return gaps(parts.profiles[AUTHORITY])
+
+
 def renewed(path: Path, present: Config, parts: Parts, identity: Identity) -> Renewal:
     """Read the configuration anew, and make profiles and filters beside those in force.
 
@@ -86,7 +95,7 @@ def renewed(path: Path, present: Config, parts: Parts, identity: Identity) -> Re
     if parts.renewed is None:
         raise InternalError("these parts cannot be made anew")
     new = parts.renewed(config)
-    warnings = tuple(_warnings(config, identity, check_code(config, identity)))
+    warnings = (*_warnings(config, identity, check_code(config, identity)), *_gaps(new))
     return Renewal(config, new, lambda: measure(config), warnings, hashlib.sha256(data).digest())
 
 

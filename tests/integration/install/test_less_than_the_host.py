@@ -212,7 +212,7 @@ def test_control_groups_that_may_not_be_made_are_no_reason_to_refuse() -> None:
         assert waived_in(host) == {}
         with host.started():
             [limits] = [line for line in host.console if line.startswith("limits ")]
-            assert "memory and tasks by rlimits, CPU unlimited, no freeze; no cgroup (" in limits
+            assert "memory and tasks by rlimits, CPU unlimited; no cgroup (" in limits
             status = host.status()
             assert status["limits"] in limits
             for loop in status["loops"]:
@@ -223,6 +223,23 @@ def test_control_groups_that_may_not_be_made_are_no_reason_to_refuse() -> None:
         assert code == 69 and found["missing"] == ["cgroup"]
         text = host.run("sandbox", "check")[1]
         assert "Delegate=yes" in text and "a start refuses" not in text
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_a_host_that_cannot_seal_memory_starts_and_says_so() -> None:
+    """As every kernel before Linux 6.10: no layer fails, but one is weaker."""
+    folder = scratch() / "no-mseal"
+    folder.mkdir()
+    words = "this host cannot seal memory (mseal, Linux 6.10): code of components could exchange the last filter"
+    try:
+        host = InstalledHost(portable(), folder / "var", prefix=deprived(portable(), deny={"mseal": errno.ENOSYS}))
+        host.init()
+        assert waived_in(host) == {}
+        with host.started():
+            assert any(words in line for line in host.console)
+            assert any(warning.startswith(words) for warning in host.status()["warnings"])
+        assert "could exchange the last filter at import" in host.run("sandbox", "check")[1]
     finally:
         shutil.rmtree(folder)
 

@@ -9,7 +9,10 @@ import pytest
 
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox import host_features
-from tlsrt.sandbox.host_features import features, landlock_words, user_namespace_words
+from tlsrt.sandbox.host_features import features, gaps, landlock_words, user_namespace_words
+from tlsrt.sandbox.policy_files import Filters
+from tlsrt.sandbox.profile import ALL_LAYERS, Profile
+from tlsrt.sandbox.seccomp import Pinned
 
 
 def test_every_question_is_answered_and_leaves_no_descriptor() -> None:
@@ -29,6 +32,57 @@ def test_landlock_says_what_it_covers(monkeypatch: pytest.MonkeyPatch, abi: int,
     monkeypatch.setattr(host_features, "landlock_abi", lambda: abi)
     assert words in landlock_words()
     assert (abi == 9) is ("; not " not in landlock_words())
+
+
+def profile(*waived: str) -> Profile:
+    layers = tuple(name for name in ALL_LAYERS if name not in waived)
+    return Profile("third", 1, 1, layers=layers, waived=frozenset(waived))
+
+
+def on_a_host(monkeypatch: pytest.MonkeyPatch, *, abi: int, is_sealed: bool) -> None:
+    monkeypatch.setattr(host_features, "landlock_abi", lambda: abi)
+    filters = Filters(b"", Pinned(0, is_sealed))
+    monkeypatch.setattr(host_features, "filters_for", lambda policy, *, watched, pid: filters)
+
+
+@pytest.mark.parametrize(
+    ("abi", "waived", "words"),
+    [
+        (9, (), []),
+        (9, ("seccomp_reports",), []),
+        (8, (), []),  # the supervisor looks at every connect
+        (8, ("seccomp_reports",), ["path-named UNIX sockets before ABI 9: as seccomp_reports is waived"]),
+        (5, (), ["ABI 5, and no abstract UNIX sockets and signals before ABI 6: nothing but namespaces"]),
+        (3, (), ["no TCP ports before ABI 4: nothing but network namespaces", "before ABI 6"]),
+        (1, ("seccomp_reports",), ["before ABI 4", "before ABI 6", "before ABI 9"]),
+        (1, ("landlock_sealed",), ["before ABI 4", "before ABI 6"]),  # the first rules stay
+        (1, ("landlock", "landlock_sealed"), []),
+    ],
+)
+def test_every_gap_of_landlock_is_said(
+    monkeypatch: pytest.MonkeyPatch, abi: int, waived: tuple[str, ...], words: list[str]
+) -> None:
+    on_a_host(monkeypatch, abi=abi, is_sealed=True)
+    found = gaps(profile(*waived))
+    assert len(found) == len(words) and all(part in sentence for part, sentence in zip(words, found, strict=True))
+
+
+@pytest.mark.parametrize(("waived", "count"), [((), 1), (("seccomp_reports",), 1), (("seccomp_sealed",), 0)])
+def test_a_last_filter_that_is_not_sealed_is_said(
+    monkeypatch: pytest.MonkeyPatch, waived: tuple[str, ...], count: int
+) -> None:
+    on_a_host(monkeypatch, abi=9, is_sealed=False)
+    found = gaps(profile(*waived))
+    assert len(found) == count and all("exchange the last filter at import" in sentence for sentence in found)
+
+
+def test_where_landlock_is_missing_the_layer_says_so_and_not_this(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> int:
+        raise SandboxError("landlock", "switched off")
+
+    on_a_host(monkeypatch, abi=9, is_sealed=True)
+    monkeypatch.setattr(host_features, "landlock_abi", none)
+    assert gaps(profile()) == []
 
 
 def test_no_landlock(monkeypatch: pytest.MonkeyPatch) -> None:
