@@ -9,14 +9,20 @@ from collections.abc import Mapping
 
 # What a waiver voids, as the end of "without it, ...".
 VOIDS: Mapping[str, str] = {
-    "cgroup": "a loop is killed by its pidfd and its pid namespace alone, cannot be frozen, and only rlimits bound it",
+    "cgroup": "a loop is killed by its pidfd and its pid namespace alone, and only rlimits bound it",
     "session": "a loop shares the session and the terminal of whoever started tlsrt",
     "descriptors": "a loop keeps open what the supervisor has open: sockets and channels of the others",
     "pid_namespace": "loops see each other's processes, and what a loop leaves behind may outlive it",
-    "net_namespace": "loops share the host's network; Landlock still stops TCP, and nothing stops UDP",
+    "net_namespace": (
+        "loops share the host's network and its abstract UNIX sockets; Landlock still stops TCP (from ABI 4 on) and "
+        "abstract sockets (from ABI 6 on), and nothing stops UDP"
+    ),
     "ipc_namespace": "loops reach the host's System V and POSIX message queues and shared memory",
     "uts_namespace": "a loop sees the host's own name as it changes",
-    "mount_namespace": "loops see the host's files; only Landlock and file modes decide what they can open",
+    "mount_namespace": (
+        "loops see the host's files, and connect to its path-named UNIX sockets that file modes allow, unless Landlock "
+        "(for sockets from ABI 9 on) or the layer seccomp_reports forbids it"
+    ),
     "limits": "nothing bounds the memory, descriptors, tasks and file sizes of a loop",
     "bounding_set": "a program that a loop could start might have privileges again; no filter lets it start one",
     "ambient_set": "ambient capabilities of whoever started tlsrt stay",
@@ -28,7 +34,10 @@ VOIDS: Mapping[str, str] = {
     "parent_death": "loops may outlive a supervisor that was killed, until their channels tell them",
     "landlock": "code of components could read whatever the loop's mounts show while it is imported",
     "seccomp": "code of components may use every system call while it is imported",
-    "seccomp_reports": "the supervisor does not hear of forbidden calls, and no connect of a loop is looked at",
+    "seccomp_reports": (
+        "nobody hears of refused calls, and egress rules do not hold: a loop with a network reaches any address over "
+        "UDP, any address at a listed TCP port, and everything over TCP where more than 64 ports are listed"
+    ),
     "landlock_sealed": "a running loop can open whatever its mounts show, and what network it has, it can use",
     "seccomp_sealed": "a running loop can use every system call of the kernel",
     "attestation": "the supervisor cannot see from outside which namespaces, mounts and descriptors a loop really has",
