@@ -17,7 +17,7 @@ _PIECE = 64 * 1024
 _ANSWER_BYTES = 16 * 1024 * 1024  # of the trusted side; bounded all the same
 
 _WORDS = {
-    "denied": "only root and the user who started tlsrt may ask this",
+    "denied": "only root and the user who started tlsrt may ask this, and no process of tlsrt itself",
     "busy": "too many commands at once: try again",
     "stopping": "tlsrt is stopping, so it does nothing else any more",
     "unknown_verb": "the running tlsrt-supervisor does not know this command: it is another version",

@@ -1,8 +1,9 @@
 """The control socket: how the command line talks to a running supervisor.
 
 A stream socket with mode 0600; whoever connects is asked of the kernel (SO_PEERCRED), and everyone but root and our
-own uid is closed with one word. A request is one line of JSON, the answer is one line of JSON. Everything a client
-may use is bounded: bytes, time, and the number of clients; a slow one waits for itself alone.
+own uid is closed with one word, and so is every process of the runtime, which may have our uid. A request is one line
+of JSON, the answer is one line of JSON. Everything a client may use is bounded: bytes, time, and the number of clients;
+a slow one waits for itself alone.
 """
 
 from __future__ import annotations
@@ -47,18 +48,20 @@ def parse_request_untrusted(line: bytes) -> dict[str, object]:
 class ControlSocket:
     """Serves the verbs it is given; `held` verbs keep the connection open until the supervisor ends.
 
-    A client of a `later` verb waits for as long as it likes, and may leave.
+    A client of a `later` verb waits for as long as it likes, and may leave. `is_kin` tells of a pid, as numbered in our
+    pid namespace, whether it is a process of the runtime.
     """
 
     def __init__(
         self, reactor: Reactor, folder: Path, verbs: Mapping[str, Verb], held: frozenset[str],
-        later: Mapping[str, LaterVerb] | None = None,
+        later: Mapping[str, LaterVerb] | None = None, is_kin: Callable[[int], bool] = lambda pid: False,
     ) -> None:  # fmt: skip
         self._reactor = reactor
         self._path = folder / NAME
         self._verbs = verbs
         self._held = held
         self._later = dict(later or {})
+        self._is_kin = is_kin
         self._clients: set[_Client] = set()
         self._listener = bind_unix(folder, NAME, backlog=MAX_CLIENTS)
         reactor.watch(self._listener.fileno(), self._accept)
@@ -107,8 +110,8 @@ class ControlSocket:
 
     def _refusal(self, connection: socket.socket) -> str:
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        _, uid, _ = struct.unpack("3i", credentials)
-        if uid not in (0, os.geteuid()):
+        pid, uid, _ = struct.unpack("3i", credentials)
+        if uid not in (0, os.geteuid()) or self._is_kin(pid):
             return "denied"
         return "busy" if len(self._clients) >= MAX_CLIENTS else ""
 

@@ -24,6 +24,7 @@ from tlsrt.supervisor.fleet import Fleet
 from tlsrt.supervisor.folders import last_line, make_folder, make_folders, open_log
 from tlsrt.supervisor.gauges import memory_kib
 from tlsrt.supervisor.heartbeat import HeartbeatMonitor, HeartbeatPolicy
+from tlsrt.supervisor.kin import is_kin
 from tlsrt.supervisor.lifecycle import Event
 from tlsrt.supervisor.listeners import DOOR, channel_listeners, door_listener, remove_sockets
 from tlsrt.supervisor.lock import WAIT_S, host_pid, take_lock
@@ -146,7 +147,9 @@ class Supervisor:
         self._fleet.restarts.on_unconfined = self._hopeless
         verbs = {"status": self._status_verb, "stop": self._stop_verb}
         later = {"reload": lambda request, reply: self._reload.ask(reply)}
-        self._control = ControlSocket(common.reactor, config.run_dir, verbs, frozenset({"stop"}), later)
+        self._control = ControlSocket(
+            common.reactor, config.run_dir, verbs, frozenset({"stop"}), later, lambda pid: is_kin(pid, self._kin())
+        )
 
     def _take_signals(self, reactor: Reactor) -> None:
         reactor.take_signals(
@@ -269,8 +272,11 @@ class Supervisor:
 
     def _reap_strangers(self) -> None:
         """Collect orphans of loops that became ours because we are the first process of the pid namespace."""
+        reap_strangers(self._kin())
+
+    def _kin(self) -> list[int]:
         children = [*(member.child for member in self._fleet.members), self._office.child]
-        reap_strangers([child.pid for child in children if child is not None])
+        return [child.pid for child in children if child is not None]
 
     # Status and end
 

@@ -188,6 +188,16 @@ def test_stop_over_the_control_socket_answers_and_waits_for_the_end(start: Start
     assert not [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
 
 
+def test_a_loop_that_reaches_the_control_socket_is_denied_though_its_uid_may_ask(start: Start) -> None:
+    running = start(third="command")
+    running.wait("^ready")
+    while not any(line.startswith("answer") for line in running.log("third")):
+        assert not running.status()["supervisor"]["stopping"]
+    assert 'answer {"error":"denied"}' in running.log("third")
+    assert not running.status()["supervisor"]["stopping"]
+    assert running.stop() == 0
+
+
 def test_a_loop_that_ignores_everything_is_killed_at_the_deadline(start: Start) -> None:
     running = start(secondary="stubborn")
     running.wait("^ready")
