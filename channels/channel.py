@@ -55,7 +55,7 @@ class PrimaryChannel(Channel):
 
     loop = "primary"
 
-    def __init__(self, to_gate: Callable[[bytes], None]) -> None:
+    def __init__(self, to_gate: Callable[[bytes], object]) -> None:
         self._to_gate = to_gate
 
     def send(self, frame: bytes) -> None:

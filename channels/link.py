@@ -26,7 +26,7 @@ from tlsrt.errors import Busy, PeerError
 
 SOCKET_NAME = "primary.sock"
 EARLY_FRAMES = 16  # a turn that makes more sends them in pieces, so that the next process works meanwhile
-TURN_BUDGET = 256  # messages per turn, so that one busy link does not starve the others
+TURN_BUDGET = 256  # frames per turn, so that one busy link does not starve the others
 WRITE_BYTES = 128 * 1024  # one write; more than a socket takes at once is a copy for nothing
 JOINED_BYTES = 16 * 1024  # measured: copying so much costs less than handing the pieces over one by one
 PIECES_MAX = 64  # of one sendmsg(2), an even number; IOV_MAX is 1024
@@ -40,13 +40,13 @@ _BUFFER = bytearray(256 * 1024)  # where every read lands first; one thread, and
 class _Connection:
     """One socket: what it has sent, and the rest of the message that is half written."""
 
-    __slots__ = ("messages", "reader", "rest", "socket", "waits")
+    __slots__ = ("frames", "reader", "rest", "socket", "waits")
 
     def __init__(self, peer: socket.socket) -> None:
         peer.setblocking(False)
         self.socket = peer
         self.reader = ZmtpReader(MESSAGE_MAX)
-        self.messages: Iterator[bytes] | None = None  # whole ones that did not fit a turn
+        self.frames: Iterator[bytes | None] | None = None  # whole ones that did not fit a turn
         self.rest = GREETING + READY
         self.waits = False  # until the socket takes more
 
@@ -55,7 +55,7 @@ class Link:
     """One end. `on_frame` gets every frame received; `on_refused` the reason of a message that is not frames."""
 
     def __init__(
-        self, turn: Turn, on_frame: Callable[[bytes], None], on_refused: Callable[[str], None], *,
+        self, turn: Turn, on_frame: Callable[[bytes], object], on_refused: Callable[[str], None], *,
         queue_max: int = 1024,
     ) -> None:  # fmt: skip
         self._loop = asyncio.get_running_loop()
@@ -150,7 +150,7 @@ class Link:
             return
         self._turn.begin()
         try:
-            if connection.messages is None:
+            if connection.frames is None:
                 count = connection.socket.recv_into(_BUFFER)
                 if not count:
                     self._drop(connection)
@@ -161,7 +161,7 @@ class Link:
                 else:
                     self._received(connection, memoryview(_BUFFER)[:count])
             else:
-                self._hand_on(connection, connection.messages)
+                self._hand_on(connection, connection.frames)
         except (BlockingIOError, InterruptedError):
             return
         except PeerError as error:
@@ -184,30 +184,39 @@ class Link:
             self._ready = connection
             self._want()
         if messages:
-            self._hand_on(connection, iter(messages))
+            self._hand_on(connection, self._frames_of(messages))
 
-    def _hand_on(self, connection: _Connection, messages: Iterator[bytes]) -> None:
-        """Hand on the frames of some messages; where there are more, come back for them and read nothing before."""
-        budget = TURN_BUDGET
-        on_frame = self._on_frame
+    def _frames_of(self, messages: list[bytes]) -> Iterator[bytes | None]:
+        """Yield the frames of some messages; None for a message that is refused, for it costs time too."""
         for message in messages:
             if message[:1] == b"\x94" and message[1:2] != b"\x01":
-                on_frame(message)
-            else:
-                try:
-                    for frame in split_message_untrusted(message):
-                        on_frame(frame)
-                except PeerError as error:
-                    self._on_refused(error.reason)
+                yield message
+                continue
+            try:
+                yield from split_message_untrusted(message)
+            except PeerError as error:
+                self._on_refused(error.reason)
+                yield None
+
+    def _hand_on(self, connection: _Connection, frames: Iterator[bytes | None]) -> None:
+        """Hand on some frames; where there are more, come back for them and read nothing before."""
+        budget = TURN_BUDGET
+        on_frame = self._on_frame
+        for frame in frames:
+            if frame is not None:
+                on_frame(frame)
             budget -= 1
             if not budget:
-                if connection.messages is None:
-                    connection.messages = messages
-                    self._loop.remove_reader(connection.socket.fileno())
-                self._loop.call_soon(self._readable, connection)
-                return
-        if connection.messages is not None:
-            connection.messages = None
+                break
+        if connection not in self._connections:  # it went while it was written to
+            return
+        if not budget:
+            if connection.frames is None:
+                connection.frames = frames
+                self._loop.remove_reader(connection.socket.fileno())
+            self._loop.call_soon(self._readable, connection)
+        elif connection.frames is not None:
+            connection.frames = None
             self._loop.add_reader(connection.socket.fileno(), self._readable, connection)
 
     # -- sending ----------------------------------------------------------------------------------------------

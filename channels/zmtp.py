@@ -17,6 +17,8 @@ GREETING_BYTES = 64
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(52, b"\0")
 READY = b"\x04\x1c\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
 COMMAND_MAX = 512  # READY with an identity of 255 bytes, and what newer versions may add
+CRUMB_BYTES = 32  # no message of ours is shorter
+CRUMBS_MAX = 256  # shorter messages, commands and parts in what is read at once; who sends more wastes our time
 _MORE, _LONG, _COMMAND = 1, 2, 4
 _KNOWN_FLAGS = _MORE | _LONG | _COMMAND
 
@@ -63,6 +65,7 @@ class ZmtpReader:
             return messages
         at = 0 if self._greeted else self._greeting_untrusted(view)
         end = len(view)
+        crumbs = 0
         while end - at >= 2 and self._greeted:
             flags = view[at]
             if flags & _LONG:
@@ -73,6 +76,10 @@ class ZmtpReader:
                 start, length = at + 2, view[at + 1]
             if length > self._message_max or flags & ~_KNOWN_FLAGS:
                 raise PeerError("zmtp_oversize" if length > self._message_max else "zmtp_flags")
+            if flags & (_COMMAND | _MORE) or length < CRUMB_BYTES or self._parts:
+                crumbs += 1
+                if crumbs > CRUMBS_MAX:
+                    raise PeerError("zmtp_crumbs")
             if flags & _COMMAND or not self.ready:
                 if not self._command_untrusted(flags, length, view[start : start + length]):
                     break

@@ -15,6 +15,9 @@ from tlsrt.channels.stream import OPENING_MAX, PAYLOAD_MAX, is_frame, parse_cont
 from tlsrt.channels.tls_connection import TlsConnection
 from tlsrt.errors import PeerError
 
+REJECTED_MAX = 32  # frames of one read that break rules; an honest client has none
+REFUSED_MAX = 256  # with those refused as busy, stale or unavailable; so many genuine ones do not fit a read
+
 
 class Hub(Protocol):
     """What stands behind the door; connections are known to it by number."""
@@ -25,8 +28,11 @@ class Hub(Protocol):
     def open(self, connection: int, open_data: bytes, signature: bytes) -> None:
         """A client wants a session: answer with `Door.granted` or `Door.refused`. The bytes are unchecked."""
 
-    def frame(self, connection: int, frame: bytes) -> None:
-        """A client with a session sends a frame, unchecked; raise PeerError to end the connection."""
+    def frame(self, connection: int, frame: bytes) -> str:
+        """A client with a session sends a frame, unchecked; raise PeerError to end the connection.
+
+        Return the word of its refusal, or nothing if it passed or came too late, which is no offence.
+        """
 
     def closed(self, connection: int) -> None:
         """A connection that asked for a challenge has ended."""
@@ -61,6 +67,7 @@ class ClientLink(MessageLink):
         self.stage = Stage.ARRIVED
         self._number = number
         self._hub = hub
+        self._refused = self._rejected = 0  # in this read
         self._timer = self._loop.call_later(opening_s, self.refuse, "timeout", "opening_timeout")
 
     def step(self, event: str) -> None:
@@ -77,7 +84,12 @@ class ClientLink(MessageLink):
         try:
             if is_frame(payload):
                 self.step("frame")
-                self._hub.frame(self._number, payload)
+                word = self._hub.frame(self._number, payload)
+                if word:
+                    self._refused += 1
+                    self._rejected += word == "rejected"
+                    if self._rejected > REJECTED_MAX or self._refused > REFUSED_MAX:
+                        raise PeerError("too_many_refused")
             else:
                 message = parse_control_untrusted(payload, "client")
                 self.step(message.name)
@@ -86,6 +98,7 @@ class ClientLink(MessageLink):
             self.dismiss("rejected", error.reason)
 
     def received_untrusted(self, data: bytes) -> None:
+        self._refused = self._rejected = 0
         try:
             super().received_untrusted(data)
         except PeerError as error:

@@ -15,7 +15,7 @@ from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.link import Link
 from tlsrt.errors import Busy, ConfigError, PeerError
 from tlsrt.loops.door import Door, door_limits
-from tlsrt.loops.gate import Gate
+from tlsrt.loops.gate import Gate, refusal_word
 from tlsrt.loops.gate_state import Origin, Verdict
 from tlsrt.loops.process import LoopProcess
 from tlsrt.loops.tls_engine import server_context
@@ -120,11 +120,11 @@ class PrimaryLoop(LoopProcess):
     def open(self, connection: int, open_data: bytes, signature: bytes) -> None:
         self._trust.send("open", connection, open_data, signature)
 
-    def frame(self, connection: int, frame: bytes) -> None:
+    def frame(self, connection: int, frame: bytes) -> str:
         origin = self._connections.get(connection)
         if origin is None:
             raise PeerError("frame_without_session")
-        self.forward(frame, origin)
+        return self.forward(frame, origin)
 
     def closed(self, connection: int) -> None:
         origin = self._connections.pop(connection, None)
@@ -134,8 +134,11 @@ class PrimaryLoop(LoopProcess):
 
     # -- forwarding -------------------------------------------------------------------------------------------
 
-    def forward(self, data: bytes, origin: Origin) -> None:
-        """Pass one frame through the gate, and on. Primary's counters are the gate's: all frames of the host."""
+    def forward(self, data: bytes, origin: Origin) -> str:
+        """Pass one frame through the gate, and on; return the word of a refusal that is no late answer.
+
+        Primary's counters are the gate's: all frames of the host.
+        """
         self.frames_in += 1
         verdict = self.gate.check_untrusted(data, origin, boottime_ms())
         if verdict.passed:
@@ -144,13 +147,14 @@ class PrimaryLoop(LoopProcess):
                 self.note_refused(f"queue to {verdict.loop} is full")
                 if answer:
                     self._deliver(answer, Verdict(origin.loop, origin.connection))
-            else:
-                self.frames_out += 1
-            return
+                return "busy"
+            self.frames_out += 1
+            return ""
         if verdict.reason != "no_open_call":
             self.note_refused(f"{verdict.reason} from {origin.loop or f'connection {origin.connection}'}")
         if verdict.answer:
             self._deliver(verdict.answer, Verdict(origin.loop, origin.connection))
+        return "" if verdict.reason == "no_open_call" else refusal_word(verdict.reason)
 
     def _deliver(self, data: bytes, verdict: Verdict) -> bool:
         """Send a frame where it belongs; False if that queue is full."""

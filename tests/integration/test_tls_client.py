@@ -285,7 +285,7 @@ async def test_upload_parts_reach_the_host(site: Site) -> None:
         parts += header.kind == Kind.PART
         original(connection, frame)
 
-    host.frame = count  # type: ignore[method-assign]
+    host.frame = count  # type: ignore[method-assign,assignment]
     async with AsyncClient(site.bundle) as client:
         upload = asyncio.ensure_future(client.upload(STORE, "hang", bytes(200_000)))
         await host.until(lambda: parts == 5)  # 3 full ones, the rest, and FINAL

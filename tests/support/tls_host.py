@@ -150,7 +150,7 @@ class FakeHost:
         )  # fmt: skip
         self.door.granted(connection, self.numbers, *sealed, content.session, content.subject)
 
-    def frame(self, connection: int, frame: bytes) -> None:
+    def frame(self, connection: int, frame: bytes) -> str:
         parts = framing.parse_frame_untrusted(frame)
         header = framing.parse_header_untrusted(parts.header)
         key = keys.request_key(self.mailbox_root, header.session)
@@ -160,6 +160,7 @@ class FakeHost:
         elif header.kind == Kind.CREDIT and header.correlation in self.streams:
             self.go_on(header.correlation, msgpack.unpackb(body))
         self.received.set()
+        return ""
 
     def closed(self, connection: int) -> None:
         self.closed_connections.append(connection)
