@@ -88,6 +88,8 @@ class Shapes(Generic[Flow]):
         if header.flags or header.kind not in RECOGNISED or (header.part and header.kind not in BUNDLES):
             return
         at = 3 if data[1] == 0xC4 else 4
+        if data[0] != 0x94 or data[at : at + 21] != bytes((0x9E, 1, header.kind, 0xC4, 16)) + header.session:
+            return  # one byte more, and the session's last byte would be taken for the number's mark
         end = at + int.from_bytes(data[2:at], "big")
         begin = at + 5 + SESSION_BYTES + 1
         length = len(header.correlation)

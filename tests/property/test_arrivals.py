@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.world import World
@@ -23,7 +24,8 @@ ASKERS = (CONSOLE, NETWORK, ADMIN)
 STEPS = st.tuples(
     st.sampled_from(
         ["ask", "ask", "ask", "ask_all", "answer", "answer", "answer_all", "again", "flip", "tail", "other", "late",
-         "far", "time", "feed", "revoke", "right", "mailbox", "epoch", "retire", "renew", "forge", "session"]
+         "far", "time", "feed", "revoke", "right", "mailbox", "epoch", "retire", "renew", "forge", "session",
+         "odd", "odd"]
     ),
     st.integers(0, 1 << 20),
 )  # fmt: skip
@@ -32,10 +34,10 @@ STEPS = st.tuples(
 class Twins:
     """Two worlds with the same keys: recipients with their fast lane, and recipients that always ask everything."""
 
-    def __init__(self) -> None:
-        self.one, self.two = World(), World()
+    def __init__(self, ending: bytes = b"") -> None:
+        self.one, self.two = World(ending=ending), World(ending=ending)
         self.now = self.one.now
-        self.sealer = World()  # seals everything, so that both recipients keep to receiving
+        self.sealer = World(ending=ending)  # seals everything, so that both recipients keep to receiving
         for endpoint in self.sealer.endpoints.values():
             endpoint._seq = 300  # numbers that a shape knows
         self.lane = Arrivals(self.one.verifier)
@@ -119,6 +121,8 @@ class Twins:
         elif what == "forge":
             header = self.sealer.plain_header(seq=endpoint._seq + 1)
             self.say(self.sealer.forge(CONSOLE, header, b"x", request_key=bytes(32)), STORE)
+        elif what == "odd":
+            self.say(self.one.odd_request(number, number >> 2 & 0xFF), STORE)
         else:
             self.change(what, number, subject)
 
@@ -164,10 +168,12 @@ class Twins:
             )  # fmt: skip
 
 
-@given(st.lists(STEPS, max_size=60))
+@given(st.lists(STEPS, max_size=60), st.sampled_from([b"", b"\xcc", b"\xcd", b"\xce"]))
 @settings(max_examples=300, deadline=None)
-def test_the_fast_lane_opens_what_is_opened_when_everything_is_asked(steps: list[tuple[str, int]]) -> None:
-    twins = Twins()
+def test_the_fast_lane_opens_what_is_opened_when_everything_is_asked(
+    steps: list[tuple[str, int]], ending: bytes
+) -> None:
+    twins = Twins(ending)
     for what, number in steps:
         twins.step(what, number)
 
@@ -197,3 +203,15 @@ def test_every_flipped_bit_of_a_frame_that_the_lane_knows_is_refused_or_only_the
                 twins = Twins()
                 for _ in range(2):
                     twins.step("ask", 60)
+
+
+MARKS = (0xCC, 0xCD, 0xCE)  # of numbers, which a session's last byte can look like
+
+
+@pytest.mark.parametrize("variant", range(3))
+@pytest.mark.parametrize("ending", MARKS)
+def test_a_header_that_is_not_the_shortest_is_read_as_the_parser_reads_it(ending: int, variant: int) -> None:
+    twins = Twins(bytes((ending,)))
+    twins.say(twins.one.odd_request(variant, 5), STORE)
+    for mark in (7, 0x80, 0xC0, 0xCC, 0xE0, 0xFF):
+        twins.say(twins.one.odd_request(variant, mark), STORE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.world import World
@@ -16,7 +17,7 @@ ASKERS = (CONSOLE, NETWORK, ADMIN)
 STEPS = st.tuples(
     st.sampled_from(
         ["ask", "ask", "ask", "ask_all", "answer", "answer", "answer_all", "again", "flip", "tail", "other socket",
-         "late", "far", "time", "feed", "revoke", "member", "attest", "epoch", "sweep", "renew", "empty"]
+         "late", "far", "time", "feed", "revoke", "member", "attest", "epoch", "sweep", "renew", "empty", "odd", "odd"]
     ),
     st.integers(0, 1 << 20),
 )  # fmt: skip
@@ -25,8 +26,8 @@ STEPS = st.tuples(
 class Twins:
     """Two worlds with the same keys: one gate with its fast lane, one that always asks everything."""
 
-    def __init__(self) -> None:
-        self.one, self.two = World(), World()
+    def __init__(self, ending: bytes = b"") -> None:
+        self.one, self.two = World(ending=ending), World(ending=ending)
         self.now = self.one.now
         for endpoint in (*self.one.endpoints.values(), *self.two.endpoints.values()):
             endpoint._seq = 300  # numbers that the lane knows
@@ -80,6 +81,8 @@ class Twins:
         elif what in ("late", "far"):
             deadline = self.now - number % 2 if what == "late" else self.now + 300_000 + number % 6_000
             self.say(endpoint.seal_request(Kind.REQUEST, STORE, "get", b"", deadline)[1], subject)
+        elif what == "odd":
+            self.say(self.one.odd_request(number, number >> 2 & 0xFF), CONSOLE)
         else:
             self.change(what, number)
 
@@ -128,10 +131,10 @@ class Twins:
             self.one.endpoints[subject]._epochs[7].token = token
 
 
-@given(st.lists(STEPS, max_size=60))
+@given(st.lists(STEPS, max_size=60), st.sampled_from([b"", b"\xcc", b"\xcd", b"\xce"]))
 @settings(max_examples=300, deadline=None)
-def test_the_fast_lane_lets_pass_what_the_full_check_lets_pass(steps: list[tuple[str, int]]) -> None:
-    twins = Twins()
+def test_the_fast_lane_lets_pass_what_the_full_check_lets_pass(steps: list[tuple[str, int]], ending: bytes) -> None:
+    twins = Twins(ending)
     for what, number in steps:
         twins.step(what, number)
 
@@ -170,3 +173,15 @@ def test_every_flipped_bit_of_a_frame_that_the_lane_knows_is_refused_as_by_the_f
                 twins = Twins()
                 for _ in range(2):
                     twins.step("ask", 60)
+
+
+MARKS = (0xCC, 0xCD, 0xCE)  # of numbers, which a session's last byte can look like
+
+
+@pytest.mark.parametrize("variant", range(3))
+@pytest.mark.parametrize("ending", MARKS)
+def test_a_header_that_is_not_the_shortest_is_read_as_the_parser_reads_it(ending: int, variant: int) -> None:
+    twins = Twins(bytes((ending,)))
+    twins.say(twins.one.odd_request(variant, 5), CONSOLE)
+    for mark in (7, 0x80, 0xC0, 0xCC, 0xE0, 0xFF):
+        twins.say(twins.one.odd_request(variant, mark), CONSOLE)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tlsrt.channels.endpoint import Endpoint
 from tlsrt.channels.frame import (
@@ -46,12 +47,14 @@ class World:
     """One host at one moment. `now` is BOOTTIME in ms."""
 
     def __init__(
-        self, seed: bytes = b"world", *, now: int = 1_000_000, epoch: int = 7, policy: Policy = POLICY
-    ) -> None:
+        self, seed: bytes = b"world", *, now: int = 1_000_000, epoch: int = 7, policy: Policy = POLICY,
+        ending: bytes = b"",
+    ) -> None:  # fmt: skip
         self.seed = seed
         self.now = now
         self.epoch = epoch
         self.policy = policy
+        self.ending = ending  # of all session ids
         self.install = self.random("install", 16)
         self.prk = keys.extract(self.install, self.random("master", 32))
         self.boot_nonce = self.random("boot", 32)
@@ -71,7 +74,8 @@ class World:
         return hashlib.shake_256(self.seed + b"\0" + name.encode()).digest(size)
 
     def session(self, subject: str) -> bytes:
-        return self.random(f"session {subject} {self.incarnations.get(subject.partition('/')[0], 0)}", 16)
+        session = self.random(f"session {subject} {self.incarnations.get(subject.partition('/')[0], 0)}", 16)
+        return session[: 16 - len(self.ending)] + self.ending
 
     def make_verifier(self) -> Verifier:
         verifier = Verifier()
@@ -152,8 +156,6 @@ class World:
     def forge(self, subject: str, header: Header, body: bytes, *, token: bytes | None = None,
               request_key: bytes | None = None, proof_key: bytes | None = None) -> bytes:  # fmt: skip
         """Return a frame sealed by hand: what an attacker who holds these keys would send."""
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
         packed = pack_header(header)
         key = request_key if request_key is not None else keys.request_key(self.mailbox(header.dst), header.session)
         proof = proof_key if proof_key is not None else keys.proof_key(self.gate_root(header.epoch), header.session)
@@ -163,6 +165,20 @@ class World:
         return pack_frame(
             packed, carried, sealed, AESGCM(proof).encrypt(number, b"", proof_data(packed, carried, sealed))
         )
+
+    def odd_request(self, variant: int, mark: int) -> bytes:
+        """Return a genuine request of the console whose header is not the shortest, with this byte as its number."""
+        packed = pack_header(self.plain_header())
+        begin = (
+            b"\x9e\xcc" + packed[1:21], b"\x9e\x01\xcc" + packed[2:21], packed[:3] + b"\xc5\0" + packed[4:21],
+        )[variant % 3]  # fmt: skip
+        header, number, token = begin + bytes((mark,)) + packed[22:], nonce(mark), self.token("third/console")
+        session = self.session("third/console")
+        sealed = AESGCM(keys.request_key(self.mailbox("secondary/store"), session)).encrypt(number, b"x", header)
+        proof = AESGCM(keys.proof_key(self.gate_root(self.epoch), session)).encrypt(
+            number, b"", proof_data(header, token, sealed)
+        )
+        return pack_frame(header, token, sealed, proof)
 
     def plain_header(self, subject: str = "third/console", target: str = "secondary/store", **changes: Any) -> Header:
         """Return the header of an ordinary request, with changes for attacks."""
