@@ -98,10 +98,15 @@ class Gate(Lane):
         self._calls = {name: call for name, call in self._calls.items() if not gone(call[0].session.origin)}
 
     def sweep(self, now: int) -> None:
-        """Forget calls past their deadline and sessions past their last token; once a second is enough."""
+        """Forget calls past their deadline and sessions past their last token; once a second is enough.
+
+        A session with open calls stays: forgotten, it would come back with a quota that these calls have not used.
+        """
         for name in [name for name, call in self._calls.items() if call[1] <= now]:
             self._end_call(name)
-        for name in [name for name, session in self._sessions.items() if session.expires <= now]:
+        for name in [
+            name for name, session in self._sessions.items() if session.expires <= now and not session.open_calls
+        ]:
             del self._sessions[name]
             self.end_flows()
 
@@ -257,10 +262,7 @@ class Gate(Lane):
         return flow.verdict
 
     def _end_call(self, name: bytes) -> None:
-        del self._calls[name]
-        session = self._sessions.get(name[:16])
-        if session is not None:
-            session.open_calls -= 1
+        self._calls.pop(name)[0].session.open_calls -= 1
 
 
 def _longest(origin: Origin) -> int:

@@ -363,3 +363,33 @@ def test_a_proof_with_something_in_it_is_no_proof() -> None:
     )
     assert refuse(world, pack_frame(frame.header, frame.token, frame.body, proof)) == "proof_forged"
     assert world.gate.check_untrusted(pack_frame(*frame), world.origin(CONSOLE), world.now).passed
+
+
+def test_a_session_that_is_swept_and_comes_back_has_no_new_quota() -> None:
+    """Calls outlive the token that made them; they count until they end, and once."""
+    world = World()
+    endpoint, gate, now = world.endpoints[CONSOLE], world.gate, world.now
+    passed = 0
+    for renewal in range(4):
+        world.verifier.feed(0, now)
+        endpoint._epochs[7].token = world.token(
+            CONSOLE, token_id=bytes([renewal]) * 16, issued=now, not_before=now, expires=now + 1000
+        )
+        for _ in range(70):
+            data = endpoint.seal_request(Kind.REQUEST, STORE, "get", b"", now + 250_000)[1]
+            passed += gate.check_untrusted(data, world.origin(CONSOLE), now).passed
+        assert gate._sessions[endpoint.session].open_calls == len(gate._calls) == passed == 64
+        now += 1000
+        gate.sweep(now)
+    gate.sweep(now + 250_000)
+    assert (gate.sessions, len(gate._calls)) == (0, 0)
+
+
+def test_a_call_that_ends_after_its_session_was_forgotten_counts_for_no_other() -> None:
+    world = World()
+    gate, session = world.gate, world.session(CONSOLE)
+    assert gate.check_untrusted(world.request(), world.origin(CONSOLE), world.now).passed
+    forgotten = gate._sessions.pop(session)
+    assert gate.check_untrusted(world.request(), world.origin(CONSOLE), world.now).passed
+    gate._end_call(next(iter(gate._calls)))
+    assert (forgotten.open_calls, gate._sessions[session].open_calls) == (0, 1)
