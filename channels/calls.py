@@ -100,6 +100,7 @@ class Caller:
         self._alarm_at = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         endpoint.on_new_mailbox = self._recipient_restarted
+        endpoint.on_new_session = self._session_ended
         self._outbox = outbox
         if outbox is not None:
             outbox.on_sealed, outbox.on_unsent = self._sealed, self._unsent
@@ -139,6 +140,22 @@ class Caller:
             if call.target == target:
                 call.fail(OutcomeUnknown(f"{target} was restarted while the request was under way"))
 
+    def _session_ended(self) -> None:
+        """End every call of the session before: its answers could not be opened, and its numbers come again."""
+        for call in list(self._calls.values()):
+            if call.frame:
+                call.fail(OutcomeUnknown(f"the session ended while a request to {call.target} was under way"))
+            else:
+                call.fail(Unavailable("the session ended before the request was sent"))
+        self._calls.clear()
+
+    def _close(self, seq: int, call: _Open | None) -> bool:
+        """Forget a call; False if its session has ended, for then its number may be another call's."""
+        if call is None or self._calls.get(seq) is not call:
+            return False
+        del self._calls[seq]
+        return True
+
     async def _wait_until_up(self, deadline: int) -> None:
         if self._up.is_set():
             return
@@ -170,16 +187,17 @@ class Caller:
         while True:
             if not self._up.is_set():
                 await self._wait_until_up(deadline)
-            seq = 0
+            seq, call = 0, None
             try:
-                seq, frame, future = self._begin(target, method, body, deadline)
+                seq, call, future = self._begin(target, method, body, deadline)
+                frame = call.frame
                 if frame and self._outbox is not None and len(self._calls) == 1:
                     self._outbox.send_now(frame)
                 elif frame:
                     self._send(frame)
                 return await future
             except asyncio.CancelledError:
-                if seq:
+                if self._close(seq, call):
                     self._cancel(target, method, seq)
                 raise
             except (Unavailable, OutcomeUnknown, Stale, Rejected) as error:
@@ -189,13 +207,13 @@ class Caller:
                     raise
                 failed = error
             finally:
-                self._calls.pop(seq, None)
+                self._close(seq, call)
             await asyncio.sleep(pause_s)
             if self._clock() >= deadline:  # it was a long moment
                 raise failed
             waited_s, pause_s = waited_s + pause_s, min(pause_s * 1.5, PAUSE_MAX_S)
 
-    def _begin(self, target: str, method: str, body: bytes, deadline: int) -> tuple[int, bytes, asyncio.Future[Any]]:
+    def _begin(self, target: str, method: str, body: bytes, deadline: int) -> tuple[int, _Open, asyncio.Future[Any]]:
         """Open a call. The only one has its frame at once; more of a turn leave together, through the outbox."""
         outbox = self._outbox
         if outbox is None or not self._calls or len(body) > BATCH_FRAME_MAX:
@@ -208,7 +226,7 @@ class Caller:
         future = call.future = loop.create_future()
         if not self._alarm_at or deadline < self._alarm_at:
             self._set_alarm(deadline)
-        return seq, frame, future
+        return seq, call, future
 
     def _sealed(self, numbers: range, frame: bytes) -> None:
         for seq in numbers:
@@ -253,26 +271,27 @@ class Caller:
         seq, frame = self.endpoint.seal_request(Kind.REQUEST, target, method, body, deadline, flags=FLAG_STREAM)
         call = self._calls[seq] = _Open(target, frame)
         inbox = call.inbox = Inbox()
-        renewal = asyncio.get_running_loop().create_task(self._renew(target, method, seq))
+        renewal = asyncio.get_running_loop().create_task(self._renew(target, method, seq, call))
         try:
             self._send(frame)
             while True:
                 item = await inbox.get()
                 due = inbox.credit_due()
-                if due:
+                if due and self._calls.get(seq) is call:
                     self._send_credit(target, method, seq, due)
                 yield item
         except StopAsyncIteration:
             return
         finally:
             renewal.cancel()
-            del self._calls[seq]
-            if not inbox.ended:
+            if self._close(seq, call) and not inbox.ended:
                 self._cancel(target, method, seq)
 
-    async def _renew(self, target: str, method: str, seq: int) -> None:
+    async def _renew(self, target: str, method: str, seq: int, call: _Open) -> None:
         while True:
             await asyncio.sleep(RENEW_STREAM_S)
+            if self._calls.get(seq) is not call:
+                return
             self._send_credit(target, method, seq, 0)
 
     async def upload(
@@ -295,15 +314,17 @@ class Caller:
             self._send(frame)
             await asyncio.wait((future, feeding), return_when=asyncio.FIRST_COMPLETED)
             if not future.done() and feeding.exception() is not None:
-                self._cancel(target, method, seq)
+                if self._close(seq, call):
+                    self._cancel(target, method, seq)
                 await feeding
             return await future
         except asyncio.CancelledError:
-            self._cancel(target, method, seq)
+            if self._close(seq, call):
+                self._cancel(target, method, seq)
             raise
         finally:
             feeding.cancel()
-            del self._calls[seq]
+            self._close(seq, call)
 
     async def _feed(
         self, call: _Open, target: str, method: str, seq: int, parts: AsyncIterator[bytes], deadline: int

@@ -120,6 +120,7 @@ class Endpoint:
         self.session_ends = 0
         self.epoch = 0
         self.on_new_mailbox: Callable[[str], None] = lambda target: None
+        self.on_new_session: Callable[[], None] = lambda: None  # the one before has ended, and its calls with it
         self.before_seal: Callable[[], None] = lambda: None  # see Outbox
         self.on_change: Callable[[], None] = lambda: None  # keys, rights or incarnations are others now
         self._verifier = verifier
@@ -139,6 +140,7 @@ class Endpoint:
         """Take the keys and the token of an epoch; a new session id starts a new counter."""
         if session != self.session:
             self.before_seal()  # numbers that were taken belong to the keys of the session that ends
+            self.on_new_session()
             self.session = session
             self._seq = 0
             self._epochs.clear()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,12 @@ class Store(Component):
         self.calls[key] += 1
         await self.release.wait()
         return key
+
+    @handler
+    async def ticks(self) -> AsyncIterator[int]:
+        for number in itertools.count():
+            yield number
+            await asyncio.sleep(0)
 
     @handler
     async def back(self, key: str) -> str:
