@@ -127,7 +127,7 @@ def test_what_the_configuration_asks_is_shown_as_its_own(shown: Any) -> None:
         ("third read", 0, "always: read: allowed base: descriptors that are open already"),
         ("third io_uring_setup", 1, "ENOSYS"),
         ("third socket AF_INET SOCK_STREAM", 1, "EPERM no line allows it with other arguments"),
-        ("third socket AF_UNIX SOCK_STREAM|0x80000", 0, "ZeroMQ connects anew"),
+        ("third socket AF_UNIX SOCK_STREAM|0x80000", 0, "the channel connects anew"),
         ("third keyctl 3 4 5", 1, "killed"),
         ("third inotify_init1", 0, "components.third/io: sees new pictures"),
         ("secondary inotify_init1", 1, "EPERM no line allows it"),
