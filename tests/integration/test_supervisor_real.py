@@ -155,12 +155,12 @@ def test_every_process_is_confined(host: Host) -> None:
 def test_nobody_outlives_the_supervisor(host: Host, victim: str) -> None:
     host.wait("^ready")
     pids = host.pids()
+    groups = {group_of(pid) for name, pid in pids.items() if name != "supervisor"}
+    assert len(groups) == 6 and all(group.is_dir() for group in groups)
     if victim == "launcher":
         host.process.kill()
     else:
         os.kill(pids["supervisor"], signal.SIGKILL)
-    groups = {group_of(pid) for name, pid in pids.items() if name != "supervisor"}
-    assert len(groups) == 6 and all(group.is_dir() for group in groups)
     assert wait_until_gone(list(pids.values())) < 1.0
     host.rest()
     if victim == "supervisor":

@@ -62,7 +62,8 @@ def test_a_changed_profile_file(host: InstalledHost, profile: Path) -> None:
         assert after["third"]["epoch"] == after["primary"]["epoch"] == report["epoch"]
         # A wrong file is refused, and whoever dies meanwhile comes back under the profile in force.
         profile.write_text("about: [wrong]")
-        host.seal()
+        code, _, errors = host.run("seal", "--config", host.config)
+        assert code == 69 and "profile third" in errors, "a seal of what cannot be confined would be of no use"
         assert "third" in refused(host)
         os.kill(after["third"]["pid"], signal.SIGKILL)
         limit = time.monotonic() + 30
