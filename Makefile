@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DIR ?= var
 
-.PHONY: help start test test-cgroup check lint types contract unit attacks bench bench-peers bench-smoke profile callgrind clean-clone clean
+.PHONY: help start test stress test-cgroup check lint types contract unit attacks bench bench-peers bench-smoke profile callgrind clean-clone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ unit: $(VENV)/.dev ## run the tests that need no processes
 
 test-cgroup: $(VENV)/.dev ## limits by control groups, in a user-mode kernel (Debian: user-mode-linux)
 	@$(BIN)/python -m pytest -q tests/uml/limits_by_cgroup.py
+
+stress: $(VENV)/.dev ## what the suite does a few times, for minutes
+	@$(BIN)/python -m pytest -q -m stress
 
 attacks: $(VENV)/.dev ## run the attacks on a running system
 	@$(BIN)/python -m pytest -q tests/attacks

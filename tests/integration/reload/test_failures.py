@@ -185,14 +185,15 @@ def test_a_host_that_stops_in_the_middle_says_so(request: pytest.FixtureRequest)
         assert answers[0].returncode == 77 and "tlsrt is stopping" in answers[0].stderr
 
 
-def test_fifty_reloads_leave_nothing_behind(host: RunningHost) -> None:
+@pytest.mark.parametrize("reloads", [16, pytest.param(400, marks=[pytest.mark.stress, pytest.mark.timeout(600)])])
+def test_many_reloads_leave_nothing_behind(host: RunningHost, reloads: int) -> None:
     for settings in ({"memory_mb": tighter()}, {"memory_mb": 512}):  # once, so that what is made once is made
         set_loop(host, "third", **settings)
         reload(host)
     pids = host.pids()
     trusted = {name: _count(pids[name]) for name in ("supervisor", "authority", "primary")}
     children = _children(pids["supervisor"])
-    for number in range(48):
+    for number in range(reloads):
         set_loop(host, "third", memory_mb=tighter() if number % 8 else 512)
         reload(host)
     for name, before in trusted.items():
