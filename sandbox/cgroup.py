@@ -1,4 +1,4 @@
-"""One control group of version 2, cgroups(7): kill and count a process with all its descendants, and limit it.
+"""One control group of version 2, cgroups(7): kill, freeze and count a process with all its descendants, and limit it.
 
 A group holds whatever was forked in it, in whichever session or process group it went into hiding; only who may write
 `cgroup.procs` of another group gets out, and no loop sees a writable hierarchy. Everything here is a file: there is
@@ -18,7 +18,7 @@ from tlsrt.errors import SandboxError
 
 LAYER = "cgroup"
 CONTROLLERS = ("memory", "pids", "cpu")  # what limits are set by, where they are delegated to us
-PROCS, KILL, EVENTS = "cgroup.procs", "cgroup.kill", "cgroup.events"
+PROCS, KILL, FREEZE, EVENTS = "cgroup.procs", "cgroup.kill", "cgroup.freeze", "cgroup.events"
 _VERSION_2 = "cgroup2"
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
@@ -112,11 +112,20 @@ class Group:
         self._is_used_up = True
         self._write(KILL, "1")
 
+    def freeze(self) -> None:
+        """Stop everything in it, without a signal that could be seen or sent; `is_frozen` tells when all have."""
+        self._is_used_up = True
+        self._write(FREEZE, "1")
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._write(FREEZE, "0")
+
     def renew(self) -> None:
         """Make ready for the next process; nobody may be in it.
 
-        Some kernels (6.13 and later) kill whoever is born by clone3(2) in a group that was ever killed, and one that
-        somebody has frozen would freeze whoever comes next. So a group that was killed is removed and made again.
+        A group that was killed frozen would freeze whoever comes next, and some kernels (6.13 and later) kill whoever
+        is born by clone3(2) in a group that was ever killed. So such a group is removed and made again.
         """
         if self._is_used_up:
             self.close()
@@ -126,6 +135,10 @@ class Group:
     @property
     def is_empty(self) -> bool:
         return not self._event("populated")
+
+    @property
+    def is_frozen(self) -> bool:
+        return self._event("frozen")
 
     def limit(self, limits: Limits) -> None:
         """Hold whoever is in it, and comes into it, to other limits."""

@@ -5,7 +5,7 @@
          ├─ authority
          └─ primary, ...
 
-Groups are used for kill and the proof that nobody is left wherever they can be had. Limits are set by the
+Groups are used for kill, freeze and the proof that nobody is left wherever they can be had. Limits are set by the
 controllers that the host has delegated to that place; what no controller holds, rlimits hold. A controller can only
 be handed down by a group that holds no process itself (cgroups(7), the root of the hierarchy apart).
 """

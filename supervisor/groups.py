@@ -86,6 +86,7 @@ class Groups:
         controllers = self._tree.controllers if self._tree is not None else frozenset[str]()
         return {
             "kill": "pidfd" if self._tree is None else "cgroup",
+            "freeze": "" if self._tree is None else "cgroup",
             "memory": "cgroup" if "memory" in controllers else "rlimit",
             "tasks": "cgroup" if "pids" in controllers else "rlimit",
             "cpu": "cgroup" if "cpu" in controllers else "",
@@ -94,10 +95,10 @@ class Groups:
     def sentence(self) -> str:
         """Return one line for people: what is limited by what, and why not by more."""
         if self._tree is None:
-            return f"memory and tasks by rlimits, CPU unlimited; no cgroup ({self._reason})"
+            return f"memory and tasks by rlimits, CPU unlimited, no freeze; no cgroup ({self._reason})"
         held = [words for name, words in _KINDS.items() if name in self._tree.controllers]
         by_rlimits = [_KINDS[name] for name in ("memory", "pids") if name not in self._tree.controllers]
-        parts = [f"{', '.join(['kill', *held])} by cgroup {self._tree.base.name}"]
+        parts = [f"{', '.join(['kill', 'freeze', *held])} by cgroup {self._tree.base.name}"]
         if by_rlimits:
             parts.append(f"{' and '.join(by_rlimits)} by rlimits")
         if "cpu" not in self._tree.controllers:

@@ -179,7 +179,7 @@ def group_of(pid: int) -> Path:
 
 def test_every_process_is_in_the_group_that_status_names(host: Host) -> None:
     ready = host.wait("^limits")
-    assert ready.split(None, 1)[1].startswith("kill")
+    assert ready.split(None, 1)[1].startswith("kill, freeze")
     status = host.status()
     for entry in (status["authority"], *status["loops"]):
         assert parse_own_group(Path(f"/proc/{entry['pid']}/cgroup").read_text()) == entry["sandbox"]["cgroup"]

@@ -118,20 +118,22 @@ def _refused(action: Callable[[], object]) -> str:
 
 
 def groups(base: Path) -> Facts:
-    """Born in a group, killed with all descendants, proved empty, used again, removed."""
+    """Born in a group, frozen, killed with all descendants, proved empty, used again, removed."""
     tree = _tree(base)
     group, sibling = tree.group("third"), tree.group("secondary")
     child, facts = _start(group)
     other, others = _start(sibling)
     facts |= {"place": group.place.name, "was_empty": group.is_empty}
+    group.freeze()
+    facts["frozen"] = _until(lambda: group.is_frozen, _events(group))
     signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
-    facts["end"] = _end(child)
+    facts["end"] = _end(child)  # a frozen process dies all the same
     facts["orphan_outlives"] = _exists(facts["orphan"]) and not group.is_empty
     group.kill()
     facts["emptied"] = _until(lambda: group.is_empty, _events(group)) and not _exists(facts["orphan"])
     group.renew()
     again, _ = _start(group)
-    facts["again"] = not group.is_empty
+    facts["again"] = not group.is_empty and not group.is_frozen
     facts["sibling_lives"] = _exists(others["orphan"])
     facts["removed"] = tree.remove() and not tree.base.folder.exists()
     facts["all_dead"] = not _exists(others["orphan"])

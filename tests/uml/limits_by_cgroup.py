@@ -72,8 +72,8 @@ def found() -> dict[str, Any]:
 
 def test_the_delegated_controllers_are_used_and_said(found: dict[str, Any]) -> None:
     assert {"memory", "pids", "cpu"} <= set(found["offered"])
-    assert found["enforced"] == dict.fromkeys(("kill", "memory", "tasks", "cpu"), "cgroup")
-    assert found["sentence"].startswith("kill, memory, tasks, CPU share by cgroup /tlsrt-")
+    assert found["enforced"] == dict.fromkeys(("kill", "freeze", "memory", "tasks", "cpu"), "cgroup")
+    assert found["sentence"].startswith("kill, freeze, memory, tasks, CPU share by cgroup /tlsrt-")
     assert "rlimits" not in found["sentence"] and "unlimited" not in found["sentence"]
     assert found["files"]["memory.max"] == str(64 << 20) and found["files"]["pids.max"] == "8"
     assert found["files"]["memory.oom.group"] == "1"
@@ -82,9 +82,9 @@ def test_the_delegated_controllers_are_used_and_said(found: dict[str, Any]) -> N
 def test_a_delegated_group_must_hold_no_process_itself(found: dict[str, Any]) -> None:
     """As systemd's Delegate= makes it, without and with DelegateSubgroup=supervisor."""
     without, with_subgroup = found["service"]
-    assert without.startswith("kill by cgroup /service/tlsrt-")
+    assert without.startswith("kill, freeze by cgroup /service/tlsrt-")
     assert "/service holds processes itself: start tlsrt in a group called `supervisor` below it" in without
-    assert with_subgroup.startswith("kill, memory, tasks, CPU share by cgroup /service/tlsrt-")
+    assert with_subgroup.startswith("kill, freeze, memory, tasks, CPU share by cgroup /service/tlsrt-")
 
 
 def test_a_memory_bomb_ends_alone(found: dict[str, Any]) -> None:

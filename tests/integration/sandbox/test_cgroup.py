@@ -62,7 +62,7 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
 def test_a_group_holds_its_processes_until_they_are_dead(stage: GroupStage) -> None:
     facts = stage.run("groups")
     assert facts["place"] == facts["born_in"] == f"{stage.place.name}/tlsrt-test/third", "born in it, not moved"
-    assert not facts["was_empty"]
+    assert not facts["was_empty"] and facts["frozen"]
     assert facts["end"] == "SIGKILL" and facts["orphan_outlives"], "the pidfd alone does not reach a setsid orphan"
     assert facts["emptied"] and facts["again"] and facts["sibling_lives"]
     assert facts["removed"] and facts["all_dead"] and facts["last_ends"] == ["SIGKILL", "SIGKILL"]
@@ -88,8 +88,8 @@ def test_a_dead_loops_descendants_are_killed_before_the_next_one_is_born(stage: 
     assert facts["emptied"] and facts["second_look"] and facts["thawed"] and facts["next_lives"]
     assert not facts["first_look"]
     assert facts["released"] and facts["after"] == [True, -1, None]
-    assert facts["sentence"].startswith("kill")
-    assert facts["enforced"]["kill"] == "cgroup"
+    assert facts["sentence"].startswith("kill, freeze")
+    assert facts["enforced"]["kill"] == facts["enforced"]["freeze"] == "cgroup"
 
 
 def test_a_group_is_entered_before_anything_else_and_attested(stage: GroupStage) -> None:

@@ -224,12 +224,12 @@ def test_a_group_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("events", "is_empty"),
-    [("populated 0\nfrozen 0\n", True), ("populated 1\nfrozen 1\n", False)],
+    ("events", "is_empty", "is_frozen"),
+    [("populated 0\nfrozen 0\n", True, False), ("populated 1\nfrozen 1\n", False, True)],
 )
-def test_events(tmp_path: Path, events: str, is_empty: bool) -> None:
+def test_events(tmp_path: Path, events: str, is_empty: bool, is_frozen: bool) -> None:
     group = Group(Place(tmp_path / "x", "/x"))
     (tmp_path / "x/cgroup.events").write_text(events)
-    assert group.is_empty is is_empty
+    assert (group.is_empty, group.is_frozen) == (is_empty, is_frozen)
     group.close()
     group.close()
