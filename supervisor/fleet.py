@@ -32,6 +32,7 @@ from tlsrt.supervisor.restarts import Restarts
 from tlsrt.supervisor.sentry import Sentry, Violation
 from tlsrt.supervisor.violations import Violations
 
+_CAPTURED = (Event.VIOLATED, Event.REFUSED)  # whoever does that may be somebody else's by now
 LAST_WORDS_S = 1.0  # for a loop that said it failed, or closed its channel, to end by itself
 
 Fields = Sequence[Any]
@@ -289,6 +290,8 @@ class Fleet:
         member.set_deadline(None)
         self._close_life(member)
         if member.child is not None:
+            if event in _CAPTURED:
+                self._common.parts.freeze(member.name)  # its other threads do nothing more meanwhile
             send_signal(member.child, signal.SIGKILL)
             self._common.parts.clear(member.name)  # the whole tree, whatever it did to get out of sight
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from tlsrt.errors import SandboxError
@@ -57,6 +58,12 @@ class Groups:
     def descriptor(self, name: str) -> int:
         """Return what a child is born into, -1 for no group of its own."""
         return self._tree.group(name).folder if self._tree is not None else -1
+
+    def freeze(self, name: str) -> None:
+        """Let nobody in a group go on, until it is cleared; where there are no groups the kill alone has to do."""
+        if self._tree is not None:
+            with suppress(OSError):  # somebody has removed it, and the kill follows at once
+                self._tree.group(name).freeze()
 
     def clear(self, name: str) -> bool:
         """Kill whatever is in a group; return whether nothing is, and the group is ready for the next process."""

@@ -105,6 +105,7 @@ def make_parts(
         call_rules=lambda name: _call_rules(profiles[name]),
         preload_authority=_preload_authority,
         claim=claim,
+        freeze=groups.freeze,
         clear=groups.clear,
         release=groups.release,
         limits=groups.sentence,

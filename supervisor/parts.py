@@ -94,6 +94,7 @@ class Parts:
     uid: Callable[[str], int]  # of a loop, or of "authority"
     preload: Callable[[], None]
     claim: Callable[[], None] = lambda: None  # with the start lock in hand: make what one life alone may have
+    freeze: Callable[[str], None] = lambda name: None  # stop a process that is about to be killed, with all its threads
     clear: Callable[[str], bool] = lambda name: True  # kill what a dead process left behind; whether nothing is left
     release: Callable[[], None] = lambda: None  # nobody runs any more: undo `claim`
     limits: Callable[[], str] = lambda: ""  # one line: which limits are enforced by what
