@@ -26,7 +26,8 @@ def flooded(arena: Arena, message: bytes, count: int) -> float:
 
 
 def test_ten_thousand_messages_of_garbage(arena: Arena) -> None:
-    assert flooded(arena, b"garbage", MESSAGES) < P99_S
+    garbage = b"garbage." * 8  # a connection ends with the 257th of shorter messages, see test_budgets.py
+    assert flooded(arena, garbage, MESSAGES) < P99_S
     arena.provoked["primary"] += MESSAGES
     arena.settle()
     assert 0 < arena.news("primary").count("refused a frame") < MESSAGES / 20, "a flood must not fill the log"
