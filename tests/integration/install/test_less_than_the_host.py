@@ -212,7 +212,7 @@ def test_control_groups_that_may_not_be_made_are_no_reason_to_refuse() -> None:
         assert waived_in(host) == {}
         with host.started():
             [limits] = [line for line in host.console if line.startswith("limits ")]
-            assert "memory and tasks by rlimits, CPU unlimited; no cgroup (" in limits
+            assert "memory and tasks by rlimits, CPU unlimited, no freeze; no cgroup (" in limits
             status = host.status()
             assert status["limits"] in limits
             for loop in status["loops"]:
