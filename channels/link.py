@@ -1,9 +1,8 @@
 """A link: the ZeroMQ channel of one loop, DEALER to DEALER over ipc://, driven by asyncio. The shell around frames.
 
 Theory of operation. The socket is watched by the event loop itself and spoken to in ZMTP (`zmtp.py`): no thread of
-libzmq stands between two processes. One read takes all that is there, one write all that the turn made (`turn.py`);
-where more than EARLY_FRAMES are made in a turn they leave in pieces, so that the next process works meanwhile. Frames
-that the kernel does not take stay in our bounded queue, and a full queue is an explicit `Busy`.
+libzmq stands between two processes. One read takes all that is there, one write all that the turn made; frames that
+the kernel does not take stay in our bounded queue (`frame_queue.py`).
 
 The loops connect, and connect again when the connection is lost; Primary listens on a descriptor that the supervisor
 owns, so that its restart refuses no connection. Of several connections the newest that has shaken hands is written
@@ -16,16 +15,15 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections import deque
 from collections.abc import Callable, Iterator
 
 from tlsrt.channels.frame import FRAME_MAX, MESSAGE_MAX, split_message_untrusted
+from tlsrt.channels.frame_queue import EARLY_FRAMES, FrameQueue
 from tlsrt.channels.turn import Turn
 from tlsrt.channels.zmtp import GREETING, READY, ZmtpReader, message_head
-from tlsrt.errors import Busy, PeerError
+from tlsrt.errors import PeerError
 
 SOCKET_NAME = "primary.sock"
-EARLY_FRAMES = 16  # a turn that makes more sends them in pieces, so that the next process works meanwhile
 TURN_BUDGET = 256  # frames per turn, so that one busy link does not starve the others
 WRITE_BYTES = 128 * 1024  # one write; more than a socket takes at once is a copy for nothing
 JOINED_BYTES = 16 * 1024  # measured: copying so much costs less than handing the pieces over one by one
@@ -51,21 +49,17 @@ class _Connection:
         self.waits = False  # until the socket takes more
 
 
-class Link:
+class Link(FrameQueue):
     """One end. `on_frame` gets every frame received; `on_refused` the reason of a message that is not frames."""
 
     def __init__(
         self, turn: Turn, on_frame: Callable[[bytes], object], on_refused: Callable[[str], None], *,
         queue_max: int = 1024,
     ) -> None:  # fmt: skip
+        super().__init__(turn, queue_max)
         self._loop = asyncio.get_running_loop()
-        self._turn = turn
         self._on_frame = on_frame
         self._on_refused = on_refused
-        self._queue: deque[bytes] = deque()
-        self._queue_max = queue_max
-        self._flush_at = EARLY_FRAMES
-        self._wanted = False
         self._connections: list[_Connection] = []
         self._ready: _Connection | None = None  # whom we write to
         self._listener: socket.socket | None = None
@@ -138,9 +132,7 @@ class Link:
             self._loop.remove_reader(self._listener.fileno())
             self._listener.close()
             self._listener = None
-        unsent = list(self._queue)
-        self._queue.clear()
-        return unsent
+        return self._take_unsent()
 
     # -- receiving --------------------------------------------------------------------------------------------
 
@@ -220,32 +212,6 @@ class Link:
             self._loop.add_reader(connection.socket.fileno(), self._readable, connection)
 
     # -- sending ----------------------------------------------------------------------------------------------
-
-    @property
-    def depth(self) -> int:
-        """How many frames wait here."""
-        return len(self._queue)
-
-    def send(self, frame: bytes) -> None:
-        """Queue a frame for this turn; raise Busy when the queue is full."""
-        queue = self._queue
-        if len(queue) >= self._queue_max:
-            raise Busy("the channel's queue is full")
-        queue.append(frame)
-        if not self._wanted:
-            self._wanted = True
-            self._turn.want(self._end_of_turn)
-        elif len(queue) >= self._flush_at:
-            self.flush()
-
-    def _want(self) -> None:
-        if not self._wanted:
-            self._wanted = True
-            self._turn.want(self._end_of_turn)
-
-    def _end_of_turn(self) -> None:
-        self._wanted = False
-        self.flush()
 
     def flush(self) -> None:
         """Write what waits, as far as the kernel takes it."""

@@ -13,7 +13,6 @@ and the peers of Primary may be captured. A loop has one peer, Primary.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -22,9 +21,10 @@ import zmq
 from zmq.backend import Socket as BackendSocket
 
 from tlsrt.channels.frame import MESSAGE_MAX, first_message, split_message_untrusted
-from tlsrt.channels.link import EARLY_FRAMES, RECONNECT_MAX_S, RECONNECT_S, SOCKET_NAME, TURN_BUDGET
+from tlsrt.channels.frame_queue import EARLY_FRAMES, FrameQueue
+from tlsrt.channels.link import RECONNECT_MAX_S, RECONNECT_S, SOCKET_NAME, TURN_BUDGET
 from tlsrt.channels.turn import Turn
-from tlsrt.errors import Busy, PeerError
+from tlsrt.errors import PeerError
 
 HIGH_WATER = 64  # messages in libzmq, each way: what a crash can lose
 _POLLIN, _POLLOUT, _NOBLOCK = int(zmq.POLLIN), int(zmq.POLLOUT), int(zmq.NOBLOCK)
@@ -58,26 +58,22 @@ class Libzmq:
         self._context.destroy(linger=0)
 
 
-class ZmqLink:
+class ZmqLink(FrameQueue):
     """The end of a loop. `on_frame` gets every frame received; `on_refused` the reason of what is not frames."""
 
     def __init__(
         self, context: zmq.Context[zmq.Socket[bytes]], turn: Turn, on_frame: Callable[[bytes], None],
         on_refused: Callable[[str], None], *, queue_max: int,
     ) -> None:  # fmt: skip
+        super().__init__(turn, queue_max)
         self._loop = asyncio.get_running_loop()
         self._socket = socket = context.socket(zmq.DEALER)
         for option, value in _OPTIONS:
             socket.setsockopt(option, value)
         self._events: Callable[[], Any] = partial(BackendSocket.get, socket, zmq.EVENTS)
         self._send: Callable[[bytes, int], object] = partial(BackendSocket.send, socket)
-        self._turn = turn
         self._on_frame = on_frame
         self._on_refused = on_refused
-        self._queue: deque[bytes] = deque()
-        self._queue_max = queue_max
-        self._flush_at = EARLY_FRAMES
-        self._wanted = False  # by the turn
         self._scheduled = False  # another look
         self._full = False  # libzmq took nothing, and has not told of room since
         self._open = False
@@ -98,9 +94,7 @@ class ZmqLink:
             self._open = False
             self._loop.remove_reader(self._descriptor())
         self._socket.close(0)
-        unsent = list(self._queue)
-        self._queue.clear()
-        return unsent
+        return self._take_unsent()
 
     # -- receiving --------------------------------------------------------------------------------------------
 
@@ -152,31 +146,6 @@ class ZmqLink:
         return len(frames)
 
     # -- sending ----------------------------------------------------------------------------------------------
-
-    @property
-    def depth(self) -> int:
-        """How many frames wait here."""
-        return len(self._queue)
-
-    def send(self, frame: bytes) -> None:
-        """Queue a frame for this turn; raise Busy when the queue is full."""
-        queue = self._queue
-        if len(queue) >= self._queue_max:
-            raise Busy("the channel's queue is full")
-        queue.append(frame)
-        if not self._wanted:
-            self._want()
-        elif len(queue) >= self._flush_at:
-            self.flush()
-
-    def _want(self) -> None:
-        if not self._wanted:
-            self._wanted = True
-            self._turn.want(self._end_of_turn)
-
-    def _end_of_turn(self) -> None:
-        self._wanted = False
-        self.flush()
 
     def flush(self) -> None:
         """Send what waits, as far as libzmq takes it, and look what it has to tell: sending swallows the edge."""
