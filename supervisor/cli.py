@@ -12,10 +12,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tlsrt.errors import EX_CONFIG, EX_SOFTWARE, EX_UNAVAILABLE, EX_USAGE, ConfigError, TlsrtError
+from tlsrt.errors import EX_SOFTWARE, EX_USAGE, ConfigError, TlsrtError
+from tlsrt.supervisor.host_verbs import add_host_verbs
+from tlsrt.supervisor.say import PROGRAM, say
 
-PROGRAM = "tlsrt-supervisor"
-RELOAD_S = 3600.0  # the supervisor answers in time, by the limits of the configuration; this is for one that does not
 _EXIT_CODES = """\
 exit codes: 0 done; 1 refused (sandbox explain); 3 not running; 64 usage; 69 unavailable (already running, no
 sandbox, a loop failed); 70 internal error; 77 not permitted; 78 the configuration, a key or the boot token is wrong
@@ -74,12 +74,6 @@ def folded(run: Callable[[], int]) -> int:
         return EX_SOFTWARE
 
 
-def say(*sentences: str) -> None:
-    """Print sentences to standard error."""
-    for sentence in sentences:
-        print(f"{PROGRAM}: {sentence}", file=sys.stderr)
-
-
 def _debug() -> None:
     if os.environ.get("TLSRT_DEBUG") == "1":
         import traceback
@@ -111,11 +105,7 @@ def parser() -> argparse.ArgumentParser:
         return verb
 
     add("start", _start, "run in the foreground until SIGTERM, Ctrl-C or `stop`")
-    status = add("status", _status, "show every loop of the running supervisor")
-    status.add_argument("--json", action="store_true", help="the same as one JSON document")
-    reload = add("reload", _reload, "take changed profiles and policy while tlsrt runs, or nothing")
-    reload.add_argument("--json", action="store_true", help="the report as one JSON document")
-    add("stop", _stop, "stop the running supervisor in order, and wait until it has ended")
+    add_host_verbs(add, _config_path)
     init = add("init", _init, "write a configuration, keys, certificates and an admin bundle; never overwrites")
     init.add_argument("directory", metavar="DIR", type=Path, help="where to write")
     init.add_argument("--host", default="127.0.0.1", help="address of the door (default: %(default)s)")
@@ -172,61 +162,6 @@ def _start(arguments: argparse.Namespace) -> int:
     from tlsrt.supervisor.leftovers import sweep
 
     return launch(["--config", str(_config_path(arguments))], sweep=sweep)
-
-
-def _status(arguments: argparse.Namespace) -> int:
-    from tlsrt.config.load import load_config
-    from tlsrt.supervisor.control_client import ControlClient
-
-    with ControlClient(load_config(_config_path(arguments)).run_dir) as client:
-        document = client.ask("status")
-    if arguments.json:
-        import json
-
-        print(json.dumps(document, indent=2))
-    else:
-        from tlsrt.supervisor.status import table
-
-        print(table(document))
-    return 0
-
-
-def _reload(arguments: argparse.Namespace) -> int:
-    from tlsrt.config.load import load_config
-    from tlsrt.supervisor.control_client import ControlClient
-
-    # Read here only to find the socket; the supervisor reads the file itself, and says the same of a wrong one.
-    config = load_config(_config_path(arguments))
-    with ControlClient(config.run_dir) as client:
-        answer = client.ask("reload", timeout_s=RELOAD_S)
-    if "refused" in answer:
-        say(*answer["refused"])
-        return EX_CONFIG
-    if arguments.json:
-        import json
-
-        print(json.dumps(answer, indent=2))
-    else:
-        from tlsrt.supervisor.reload_report import lines
-
-        print("\n".join(lines(answer)))
-    return EX_UNAVAILABLE if answer["failed"] else 0
-
-
-def _stop(arguments: argparse.Namespace) -> int:
-    from tlsrt.config.load import load_config
-    from tlsrt.supervisor.control_client import ControlClient
-
-    config = load_config(_config_path(arguments))
-    longest_s = (len(config.loops) + 1) * config.limits.stop_timeout_s + 5
-    with ControlClient(config.run_dir) as client:
-        pid = client.ask("stop")["pid"]
-        has_ended = client.wait_for_end(longest_s)
-    if not has_ended:
-        say(f"pid {pid} has not ended in {longest_s:g} s: kill it with `kill -9 {pid}`, and every loop ends with it")
-        return EX_SOFTWARE
-    print(f"tlsrt (pid {pid}) has stopped")
-    return 0
 
 
 def _init(arguments: argparse.Namespace) -> int:

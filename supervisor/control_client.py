@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -55,18 +56,26 @@ class ControlClient:
 
     def ask(self, verb: str, *, timeout_s: float = _ANSWER_S, **fields: object) -> dict[str, Any]:
         """Return the answer to one request. Raises NotRunning when the supervisor ends meanwhile, ControlRefused."""
-        self._socket.settimeout(timeout_s)
-        try:
-            self._socket.sendall(json.dumps({"verb": verb, **fields}).encode() + b"\n")
-        except OSError:
-            pass  # a refusal may lie in the socket already
-        answer = json.loads(self._line())
-        if not isinstance(answer, dict):
-            raise InternalError("the supervisor's answer is no JSON object")
-        if "error" in answer:
-            word = str(answer["error"])
-            raise ControlRefused(_WORDS.get(word, f"the supervisor refused this: {word}"))
-        return answer
+        self._request(verb, timeout_s, fields)
+        line = self._line()
+        if line is None:
+            raise NotRunning("tlsrt ended before it answered")
+        return _answer(line)
+
+    def follow(self, verb: str, **fields: object) -> Iterator[dict[str, Any]]:
+        """Yield answer after answer until the supervisor ends the stream, or itself. Raises as `ask` does."""
+        self._request(verb, None, fields)
+        while (line := self._line()) is not None:
+            yield _answer(line)
+
+    def fileno(self) -> int:
+        """Return the descriptor, to wait for what is followed."""
+        return self._socket.fileno()
+
+    @property
+    def has_line(self) -> bool:
+        """Tell whether a whole line was read already, so that the next one needs no waiting."""
+        return b"\n" in self._buffer
 
     def wait_for_end(self, timeout_s: float) -> bool:
         """Wait until the supervisor closes the connection; return whether it did."""
@@ -86,15 +95,35 @@ class ControlClient:
     def __exit__(self, *exception: object) -> None:
         self._socket.close()
 
-    def _line(self) -> bytes:
+    def _request(self, verb: str, timeout_s: float | None, fields: Mapping[str, object]) -> None:
+        self._socket.settimeout(timeout_s)
+        try:
+            self._socket.sendall(json.dumps({"verb": verb, **fields}).encode() + b"\n")
+        except OSError:
+            pass  # a refusal may lie in the socket already
+
+    def _line(self) -> bytes | None:
+        """Return the next line; None at the end, where a line that was cut off counts for nothing."""
         try:
             while b"\n" not in self._buffer and len(self._buffer) < _ANSWER_BYTES:
                 piece = self._socket.recv(_PIECE)
                 if not piece:
-                    raise NotRunning("tlsrt ended before it answered")
+                    return None
                 self._buffer += piece
         except TimeoutError:
             raise ControlRefused(f"the supervisor did not answer in {self._socket.gettimeout():g} s") from None
         except OSError:
             raise NotRunning("tlsrt ended before it answered") from None
-        return bytes(self._buffer.partition(b"\n")[0])
+        line, _, rest = self._buffer.partition(b"\n")
+        self._buffer = rest
+        return bytes(line)
+
+
+def _answer(line: bytes) -> dict[str, Any]:
+    answer = json.loads(line)
+    if not isinstance(answer, dict):
+        raise InternalError("the supervisor's answer is no JSON object")
+    if "error" in answer:
+        word = str(answer["error"])
+        raise ControlRefused(_WORDS.get(word, f"the supervisor refused this: {word}"))
+    return answer

@@ -2,8 +2,10 @@
 
 A stream socket with mode 0600; whoever connects is asked of the kernel (SO_PEERCRED), and everyone but root and our
 own uid is closed with one word, and so is every process of the runtime, which may have our uid. A request is one line
-of JSON, the answer is one line of JSON. Everything a client may use is bounded: bytes, time, and the number of clients;
-a slow one waits for itself alone.
+of JSON, the answer is one line of JSON, or a stream of them. Everything a client may use is bounded: bytes, time, and
+the number of clients; a slow one waits for itself alone.
+
+A verb lives in the module of what it is about, and is added by one line in `Supervisor._add_verbs`.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tlsrt.errors import PeerError
+from tlsrt.supervisor.control_stream import Follower, encode
 from tlsrt.supervisor.listeners import bind_unix
 from tlsrt.supervisor.reactor import READ, WRITE, Reactor, Timer
 
 NAME = "control.sock"
 MAX_REQUEST_BYTES = 64 * 1024
 MAX_CLIENTS = 16
+MAX_FOLLOWERS = 8
 CLIENT_S = 5.0  # to ask and to take the answer
 _ACCEPTS_PER_ROUND = 64
 _PIECE = 16 * 1024
@@ -30,6 +34,7 @@ Request = Mapping[str, object]
 Answer = dict[str, object]
 Verb = Callable[[Request], Answer]
 LaterVerb = Callable[[Request, Callable[[Answer], None]], None]  # it answers when it is done
+StreamVerb = Callable[[Request, Follower], None]
 
 
 def parse_request_untrusted(line: bytes) -> dict[str, object]:
@@ -46,30 +51,53 @@ def parse_request_untrusted(line: bytes) -> dict[str, object]:
 
 
 class ControlSocket:
-    """Serves the verbs it is given; `held` verbs keep the connection open until the supervisor ends.
+    """Serves the verbs that are added to it.
 
-    A client of a `later` verb waits for as long as it likes, and may leave. `is_kin` tells of a pid, as numbered in our
-    pid namespace, whether it is a process of the runtime.
+    `is_kin` tells of a pid, as numbered in our pid namespace, whether it is a process of the runtime.
     """
 
-    def __init__(
-        self, reactor: Reactor, folder: Path, verbs: Mapping[str, Verb], held: frozenset[str],
-        later: Mapping[str, LaterVerb] | None = None, is_kin: Callable[[int], bool] = lambda pid: False,
-    ) -> None:  # fmt: skip
+    def __init__(self, reactor: Reactor, folder: Path, is_kin: Callable[[int], bool] = lambda pid: False) -> None:
         self._reactor = reactor
         self._path = folder / NAME
-        self._verbs = verbs
-        self._held = held
-        self._later = dict(later or {})
         self._is_kin = is_kin
+        self._verbs: dict[str, Callable[[Request, _Client], None]] = {}
         self._clients: set[_Client] = set()
+        self._followers: set[Follower] = set()
         self._listener = bind_unix(folder, NAME, backlog=MAX_CLIENTS)
         reactor.watch(self._listener.fileno(), self._accept)
+
+    def add(self, name: str, verb: Verb) -> None:
+        """Serve a verb that is answered at once."""
+        self._verbs[name] = lambda request, client: client.say(verb(request))
+
+    def add_held(self, name: str, verb: Verb) -> None:
+        """Serve a verb that is answered at once; the connection stays open until the supervisor ends."""
+        self._verbs[name] = lambda request, client: client.say(verb(request), stays=True)
+
+    def add_later(self, name: str, verb: LaterVerb) -> None:
+        """Serve a verb that is answered when it is done; its client waits for as long as it likes, and may leave."""
+        self._verbs[name] = lambda request, client: verb(request, client.say)
+
+    def add_stream(self, name: str, verb: StreamVerb) -> None:
+        """Serve a verb that is answered by line after line, to a few followers at a time."""
+
+        def follow(request: Request, client: _Client) -> None:
+            if len(self._followers) >= MAX_FOLLOWERS:
+                client.say({"error": "busy"})
+                return
+            follower = Follower(self._reactor, client.hand_over())
+            self._followers.add(follower)
+            follower.on_closed.append(lambda: self._followers.discard(follower))
+            verb(request, follower)
+
+        self._verbs[name] = follow
 
     def close(self) -> None:
         """Close everything; clients that were held learn by it that the supervisor has ended."""
         for client in tuple(self._clients):
             client.close()
+        for follower in tuple(self._followers):
+            follower.close()
         self._reactor.forget(self._listener.fileno())
         self._listener.close()
         try:
@@ -77,20 +105,18 @@ class ControlSocket:
         except OSError:
             return
 
-    def answer(self, line: bytes, later: Callable[[Answer], None]) -> tuple[Answer | None, bool]:
-        """Return the answer to one request line, and whether the client stays; None: it goes to `later`."""
+    def serve(self, line: bytes, client: _Client) -> None:
+        """Have one request line answered."""
         try:
             request = parse_request_untrusted(line)
         except PeerError as error:
-            return {"error": error.reason}, False
-        name = str(request["verb"])
-        if name in self._later:
-            self._later[name](request, later)
-            return None, False
-        verb = self._verbs.get(name)
+            client.say({"error": error.reason})
+            return
+        verb = self._verbs.get(str(request["verb"]))
         if verb is None:
-            return {"error": "unknown_verb"}, False
-        return verb(request), name in self._held
+            client.say({"error": "unknown_verb"})
+        else:
+            verb(request, client)
 
     def drop(self, client: _Client) -> None:
         """Forget a client that has closed."""
@@ -119,14 +145,10 @@ class ControlSocket:
 def _say_and_close(connection: socket.socket, word: str) -> None:
     try:
         connection.setblocking(False)
-        connection.send(_encode({"error": word}), socket.MSG_NOSIGNAL)
+        connection.send(encode({"error": word}), socket.MSG_NOSIGNAL)
     except OSError:
         pass
     connection.close()
-
-
-def _encode(value: Answer) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
 
 
 class _Client:
@@ -153,6 +175,26 @@ class _Client:
         self._connection.close()
         self._owner.drop(self)
 
+    def say(self, answer: Answer, *, stays: bool = False) -> None:
+        """Send the answer, if the client is still there to take it."""
+        if self._connection.fileno() < 0:
+            return
+        self._stays = stays
+        self._timer.cancel()
+        self._timer = self._reactor.call_later(CLIENT_S, self.close)
+        self._outgoing = encode(answer)
+        try:
+            self._write()
+        except OSError:
+            self.close()
+
+    def hand_over(self) -> socket.socket:
+        """Give the connection away, for an answer that is a stream."""
+        self._timer.cancel()
+        self._reactor.forget(self._connection.fileno())
+        self._owner.drop(self)
+        return self._connection
+
     def _ready(self, events: int) -> None:
         try:
             if self._heard:
@@ -177,22 +219,8 @@ class _Client:
             self._incoming.clear()
             self._heard = True
             self._timer.cancel()
-            answer, self._stays = self._owner.answer(bytes(line), self._say)
-            if answer is not None:
-                self._say(answer)
+            self._owner.serve(bytes(line), self)
         elif not piece:
-            self.close()
-
-    def _say(self, answer: Answer) -> None:
-        """Send the answer, if the client is still there to take it."""
-        if self._connection.fileno() < 0:
-            return
-        self._timer.cancel()
-        self._timer = self._reactor.call_later(CLIENT_S, self.close)
-        self._outgoing = _encode(answer)
-        try:
-            self._write()
-        except OSError:
             self.close()
 
     def _write(self) -> None:

@@ -20,9 +20,10 @@ from tlsrt.errors import EX_UNAVAILABLE, EX_USAGE, ConfigError
 from tlsrt.sandbox.effective import Effective, document, effective
 from tlsrt.sandbox.explain import explain, is_allowed
 from tlsrt.sandbox.profile import profile_for_authority, profile_for_loop
-from tlsrt.supervisor.cli import folded, say
+from tlsrt.supervisor.cli import folded
 from tlsrt.supervisor.identity import AUTHORITY, own_identity
 from tlsrt.supervisor.sandbox_table import findings_text, profile_text
+from tlsrt.supervisor.say import say
 
 CHECK_PROGRAM = (
     "from tlsrt.supervisor.launcher import inner; from tlsrt.supervisor.sandbox_command import inside_check; "

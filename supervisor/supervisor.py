@@ -145,11 +145,8 @@ class Supervisor:
         self._fleet.on_drained = self._drained
         self._fleet.on_left = self._left
         self._fleet.restarts.on_unconfined = self._hopeless
-        verbs = {"status": self._status_verb, "stop": self._stop_verb}
-        later = {"reload": lambda request, reply: self._reload.ask(reply)}
-        self._control = ControlSocket(
-            common.reactor, config.run_dir, verbs, frozenset({"stop"}), later, lambda pid: is_kin(pid, self._kin())
-        )
+        self._control = ControlSocket(common.reactor, config.run_dir, lambda pid: is_kin(pid, self._kin()))
+        self._add_verbs(self._control)
 
     def _take_signals(self, reactor: Reactor) -> None:
         reactor.take_signals(
@@ -262,6 +259,12 @@ class Supervisor:
             self._reload.move.left(member)
 
     # Verbs
+
+    def _add_verbs(self, control: ControlSocket) -> None:
+        """Say who answers which verb; what a verb does lives in the module of what it is about."""
+        control.add("status", self._status_verb)
+        control.add_held("stop", self._stop_verb)
+        control.add_later("reload", lambda request, reply: self._reload.ask(reply))
 
     def _status_verb(self, request: Request) -> dict[str, object]:
         return self.status()

@@ -19,12 +19,13 @@ from tlsrt.supervisor.control_client import ControlClient, ControlRefused, NotRu
 from tlsrt.supervisor.control_socket import (
     CLIENT_S,
     MAX_CLIENTS,
+    MAX_FOLLOWERS,
     MAX_REQUEST_BYTES,
     ControlSocket,
     Request,
-    Verb,
     parse_request_untrusted,
 )
+from tlsrt.supervisor.control_stream import QUEUE_BYTES, STALL_S, Follower, encode
 from tlsrt.supervisor.listeners import short_path
 from tlsrt.supervisor.reactor import Reactor
 
@@ -36,9 +37,13 @@ class Host:
         self.now = 100.0
         self.folder = folder
         self.reactor = Reactor(lambda: self.now)
-        verbs: dict[str, Verb] = {"status": self.status, "stop": self.stop, "large": self.large}
-        later = {"slow": lambda request, reply: self.waiting.append(reply)}
-        self.control = ControlSocket(self.reactor, folder, verbs, frozenset({"stop"}), later)
+        self.control = ControlSocket(self.reactor, folder)
+        self.control.add("status", self.status)
+        self.control.add_held("stop", self.stop)
+        self.control.add("large", self.large)
+        self.control.add_later("slow", lambda request, reply: self.waiting.append(reply))
+        self.control.add_stream("follow", lambda request, follower: self.followers.append(follower))
+        self.followers: list[Follower] = []
         self.asked: list[Request] = []
         self.waiting: list[Callable[[dict[str, object]], None]] = []
 
@@ -369,3 +374,123 @@ def test_a_late_answer_that_nobody_takes_does_not_stay(host: Host) -> None:
         host.now += CLIENT_S + 1
         host.turn()
         assert not host.control._clients
+
+
+def follow(host: Host) -> tuple[socket.socket, Follower]:
+    client = host.connect()
+    client.sendall(b'{"verb": "follow"}\n')
+    host.turn()
+    return client, host.followers[-1]
+
+
+def test_a_follower_gets_line_after_line_and_the_end(host: Host) -> None:
+    client, follower = follow(host)
+    for number in range(3):
+        follower.send(encode({"number": number}))
+    host.turn()
+    host.now += 100 * STALL_S  # however long nothing is said
+    host.turn()
+    follower.send(encode({"number": 3}))
+    follower.end()
+    follower.send(encode({"number": 4}))
+    host.turn()
+    assert [json.loads(line)["number"] for line in read_all(client).splitlines()] == [0, 1, 2, 3]
+    assert follower.is_closed
+    client.close()
+
+
+def test_a_slow_follower_is_told_what_it_lost_and_goes_on(host: Host) -> None:
+    client, follower = follow(host)
+    for number in range(20_000):
+        follower.send(encode({"number": number, "text": "x" * 50}))
+    host.turn()
+    client.setblocking(False)
+    received = bytearray()
+    for _ in range(1000):
+        with suppress(BlockingIOError):
+            received += client.recv(100_000)
+        host.turn(2)
+    follower.send(encode({"number": 20_000}))
+    host.turn()
+    received += client.recv(100_000)
+    expected = 0
+    for line in received.splitlines():
+        record = json.loads(line)
+        expected += record.get("dropped", 0)
+        if "number" in record:
+            assert record["number"] == expected
+            expected += 1
+    assert expected == 20_001
+    assert b"dropped" in received
+    client.close()
+
+
+def test_a_follower_that_never_reads_costs_its_bound_and_is_closed(host: Host) -> None:
+    client, follower = follow(host)
+    line = encode({"text": "x" * 1000})
+    for _ in range(5000):
+        follower.send(line)
+        host.turn(1)
+    assert follower._queue.size <= QUEUE_BYTES
+    assert len(host.reactor._timers) < 10
+    host.now += STALL_S - 1
+    host.turn()
+    assert not follower.is_closed
+    host.now += 2
+    host.turn()
+    assert follower.is_closed
+    assert not host.control._followers
+    client.close()
+
+
+def test_a_follower_that_leaves_in_the_middle_of_a_line_is_forgotten(host: Host) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    client, follower = follow(host)
+    for _ in range(1000):
+        follower.send(encode({"text": "x" * 1000}))
+    host.turn(1)
+    client.recv(700)
+    client.close()
+    host.turn()
+    follower.send(encode({"text": "to nobody"}))
+    follower.end()
+    host.turn()
+    assert follower.is_closed
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_few_follow_and_the_next_one_is_told_so(host: Host) -> None:
+    clients = [follow(host)[0] for _ in range(MAX_FOLLOWERS)]
+    assert json.loads(host.ask(b'{"verb": "follow"}\n')) == {"error": "busy"}
+    assert json.loads(host.ask(b'{"verb": "status"}\n')) == {"answer": 42}  # they are in nobody's way
+    clients.pop().close()
+    host.turn()
+    clients.append(follow(host)[0])
+    for client in clients:
+        client.close()
+
+
+def test_the_end_of_the_supervisor_is_the_end_of_a_stream(host: Host) -> None:
+    client, follower = follow(host)
+    follower.send(encode({"number": 1}))
+    host.turn()
+    host.control.close()
+    assert json.loads(read_all(client)) == {"number": 1}
+    client.close()
+
+
+def test_the_client_follows_until_the_end(host: Host) -> None:
+    heard: list[object] = []
+
+    def listen() -> None:
+        with ControlClient(host.folder) as client:
+            heard.extend(client.follow("follow"))
+
+    def serve(follower: Follower) -> None:
+        for number in range(3):
+            follower.send(encode({"number": number}))
+        follower.end()
+
+    host.control.add_stream("follow", lambda request, follower: serve(follower))
+    serve_until_done(host, threading.Thread(target=listen))
+    assert heard == [{"number": 0}, {"number": 1}, {"number": 2}]

@@ -1,0 +1,78 @@
+"""The verbs that talk to a running host, as data: one entry a verb, and what it does in a module of its own.
+
+`module` is imported when the verb runs, and has `run(arguments, config) -> int`, the exit code. It asks the supervisor
+through `ControlClient(config.run_dir)`; who answers there is said in `Supervisor._add_verbs`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple  # dataclasses would cost `start` ten milliseconds
+
+Add = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
+
+
+class Option(NamedTuple):
+    """One argument of a verb: the words and settings of argparse's `add_argument`."""
+
+    words: tuple[str, ...]
+    settings: dict[str, Any]
+
+
+class HostVerb(NamedTuple):
+    """One verb: its name, its module in this room, its help, its arguments."""
+
+    name: str
+    module: str
+    text: str
+    options: tuple[Option, ...] = ()
+
+
+def option(*words: str, **settings: Any) -> Option:
+    return Option(words, settings)
+
+
+def json_option(what: str) -> Option:
+    return option("--json", action="store_true", help=what)
+
+
+HOST_VERBS = (
+    HostVerb(
+        "status",
+        "status_command",
+        "show every loop of the running supervisor",
+        (json_option("the same as one JSON document"),),
+    ),
+    HostVerb(
+        "reload",
+        "reload_command",
+        "take changed profiles and policy while tlsrt runs, or nothing",
+        (json_option("the report as one JSON document"),),
+    ),
+    HostVerb(
+        "stop",
+        "stop_command",
+        "stop the running supervisor in order, and wait until it has ended",
+    ),
+)
+
+
+def add_host_verbs(add: Add, config_path: Callable[[argparse.Namespace], Path]) -> None:
+    """Add the parser of every verb; `config_path` finds the configuration that names the run folder."""
+    for verb in HOST_VERBS:
+        parser = add(verb.name, _runner(verb, config_path), verb.text)
+        for each in verb.options:
+            parser.add_argument(*each.words, **each.settings)
+
+
+def _runner(verb: HostVerb, config_path: Callable[[argparse.Namespace], Path]) -> Callable[[argparse.Namespace], int]:
+    def run(arguments: argparse.Namespace) -> int:
+        from tlsrt.config.load import load_config
+
+        module = import_module(f"tlsrt.supervisor.{verb.module}")
+        return int(module.run(arguments, load_config(config_path(arguments))))
+
+    return run
