@@ -1,6 +1,6 @@
-"""What the authority must not forget: epoch, boots, seal number, revocations and first-open times, in one file.
+"""What the authority must not forget: epoch, boots, seal number, revocations, first-open times and key version.
 
-The file is a magic line, the SHA-256 of the rest, and one msgpack array. It is written beside itself, fsynced and
+The one file is a magic line, the SHA-256 of the rest, and one msgpack array. It is written beside itself, fsynced and
 renamed, and the folder is fsynced, so that a reader finds the old state or the new one (rename(2), fsync(2)). A file
 that does not read is never replaced by an empty one: that would forget revocations and allow a roll-back.
 """
@@ -14,13 +14,16 @@ from typing import Any
 
 import msgpack
 
-from tlsrt.errors import ConfigError
+from tlsrt.config.succession import Chain, encode_chain, parse_chain_untrusted
+from tlsrt.errors import ConfigError, PeerError
 
 STATE_NAME = "authority.state"
 STATE_MAX = 16 << 20
 _NEW_NAME = STATE_NAME + ".new"
 _MAGIC = b"tlsrt-authority-state 1\n"
 _KINDS = ("session", "token", "subject")
+_TYPES = (int, int, bytes, int, int, list, dict, int, bytes)
+_BEFORE_ROTATION = 7  # fields of a file that was written before keys had versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class AuthorityState:
     revocation: int = 0  # number of the last one
     revocations: list[Revocation] = field(default_factory=list[Revocation])
     first_opens: dict[str, int] = field(default_factory=dict[str, int])  # subject: wall time, ms
+    key_version: int = 0  # of master_key; an older one is a roll-back. 0: of a host that never ran
+    succession: Chain = ()  # of issuer keys, for clients that missed a rotation
 
     def revoke(self, kind: str, value: bytes, until: int) -> Revocation:
         """Append a revocation and return it."""
@@ -103,9 +108,12 @@ def encode_state(state: AuthorityState) -> bytes:
     """Return the bytes of a state file."""
     revocations = [[item.number, item.kind, item.value, item.until] for item in state.revocations]
     body: bytes = msgpack.packb(
-        [state.epoch, state.boots, state.boot_hash, state.seal, state.revocation, revocations, state.first_opens],
+        [
+            state.epoch, state.boots, state.boot_hash, state.seal, state.revocation, revocations, state.first_opens,
+            state.key_version, encode_chain(state.succession),
+        ],
         use_bin_type=True,
-    )
+    )  # fmt: skip
     return _MAGIC + hashlib.sha256(body).digest() + body
 
 
@@ -119,13 +127,19 @@ def decode_state(data: bytes) -> AuthorityState:
         fields = msgpack.unpackb(body, raw=False, strict_map_key=True)
     except Exception as error:  # msgpack raises half a dozen classes
         raise _torn() from error
-    if not isinstance(fields, list) or list(map(type, fields)) != [int, int, bytes, int, int, list, dict]:
+    if isinstance(fields, list) and len(fields) == _BEFORE_ROTATION:
+        fields += [0, b""]
+    if not isinstance(fields, list) or tuple(map(type, fields)) != _TYPES:
         raise _torn()
-    epoch, boots, boot_hash, seal, revocation, revocations, first_opens = fields
+    epoch, boots, boot_hash, seal, revocation, revocations, first_opens, key_version, succession = fields
     if not all(type(name) is str and type(when) is int for name, when in first_opens.items()):
         raise _torn()
     listed = [_revocation(item) for item in revocations]
-    return AuthorityState(epoch, boots, boot_hash, seal, revocation, listed, first_opens)
+    try:
+        chain = parse_chain_untrusted(succession)
+    except PeerError as error:
+        raise _torn() from error
+    return AuthorityState(epoch, boots, boot_hash, seal, revocation, listed, first_opens, key_version, chain)
 
 
 def _revocation(item: Any) -> Revocation:

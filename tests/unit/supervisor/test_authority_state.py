@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tlsrt.config.succession import Pin, Statement
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.authority_state import (
     STATE_NAME,
@@ -19,7 +21,8 @@ from tlsrt.supervisor.authority_state import (
 
 
 def example() -> AuthorityState:
-    state = AuthorityState(7, 3, b"h" * 32, 2, 0, [], {"client/admin": 12345})
+    chain = (Statement(1, Pin(2, b"2" * 32), b"s" * 64), Statement(2, Pin(3, b"3" * 32), b"t" * 64))
+    state = AuthorityState(7, 3, b"h" * 32, 2, 0, [], {"client/admin": 12345}, 3, chain)
     state.revoke("session", b"s" * 16, 1000)
     state.revoke("subject", b"client/mallory", 0)
     return state
@@ -34,6 +37,12 @@ def folder(tmp_path: Path) -> Iterator[int]:
 
 def test_round_trip() -> None:
     assert decode_state(encode_state(example())) == example()
+
+
+def test_a_file_from_before_keys_had_versions_is_read() -> None:
+    body = b"\x97\x07\x03\xc4\x01h\x02\x00\x90\x81\xa1c\x05"
+    magic = encode_state(AuthorityState()).partition(b"\n")[0] + b"\n"
+    assert decode_state(magic + hashlib.sha256(body).digest() + body) == AuthorityState(7, 3, b"h", 2, 0, [], {"c": 5})
 
 
 def test_no_file_is_a_host_that_never_ran(folder: int) -> None:
@@ -58,8 +67,6 @@ def test_every_flipped_byte_is_refused() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"\x90", b"\xc1", b"\x97\x01\x01\xc4\x00\x01\x01\x91\x01\x80"])
 def test_a_whole_file_with_the_wrong_content_is_refused(body: bytes) -> None:
-    import hashlib
-
     magic = encode_state(AuthorityState()).partition(b"\n")[0] + b"\n"
     with pytest.raises(ConfigError, match="damaged"):
         decode_state(magic + hashlib.sha256(body).digest() + body)
