@@ -1,4 +1,4 @@
-"""The loops: born, heard, looked at, activated in order, buried, born again.
+"""The loops: forked by `births.py`, heard, looked at, activated in order, buried, born again.
 
 A loop's life channel is the only thing that the supervisor reads from it: fixed-size records, by the table in
 channels/life.py. Whatever breaks that table ends that loop and no other. A loop is activated for the first time when
@@ -7,29 +7,24 @@ all before it are active (or given up); later, whenever it is ready.
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from tlsrt.channels.control import control_pair
 from tlsrt.channels.life import FailCode, LoopState
-from tlsrt.errors import PeerError, TlsrtError
+from tlsrt.errors import PeerError
 from tlsrt.supervisor.attestation import differences_of
+from tlsrt.supervisor.births import Births
 from tlsrt.supervisor.deaths import LINGER_S, failure_reason, send_signal
-from tlsrt.supervisor.folders import roomy_log
 from tlsrt.supervisor.heartbeat import HeartbeatMonitor
-from tlsrt.supervisor.life_line import LifeLine
 from tlsrt.supervisor.lifecycle import Event
-from tlsrt.supervisor.lock import shared_lock
 from tlsrt.supervisor.member import Beat, Hopeless, Member
 from tlsrt.supervisor.office import Office
-from tlsrt.supervisor.parts import Common, LoopStart, Parts
+from tlsrt.supervisor.parts import Common, Parts
 from tlsrt.supervisor.restarts import Restarts
-from tlsrt.supervisor.sentry import Sentry, Violation
+from tlsrt.supervisor.sentry import Violation
 from tlsrt.supervisor.violations import Violations
 
 _CAPTURED = (Event.VIOLATED, Event.REFUSED)  # whoever does that may be somebody else's by now
@@ -51,8 +46,7 @@ class Fleet:
     ) -> None:
         self._common = common
         self._office = office
-        self._listeners = listeners
-        self._incarnations = itertools.count(1)
+        self.births = Births(common, listeners, self._violated)
         self.members = tuple(members)
         self.monitor = monitor
         self.stopping = False
@@ -84,59 +78,18 @@ class Fleet:
 
     # Birth
 
-    def prepare(self, member: Member) -> None:
-        """Make the trust pair of the next incarnation; an authority forked after this inherits its end."""
-        member.authority_end, member.loop_end = control_pair()
-
     def spawn(self, member: Member) -> None:
         """Fork one loop that is down. A fork that fails is a death like any other."""
-        if member.loop_end < 0:
-            self.prepare(member)
-        member.move(Event.SPAWN)
-        member.incarnation = next(self._incarnations)
-        member.parts = self._common.parts
-        member.spawned_at = self._common.reactor.now
-        member.log = roomy_log(self._common.config, member.name, member.log, member.config.file_size_mb << 20)
-        ours, theirs = control_pair()
-        member.sentry = self._sentry(member)
-        start = LoopStart(
-            config=self._common.config,
-            loop=member.name,
-            incarnation=member.incarnation,
-            life=theirs,
-            trust=member.loop_end,
-            listeners=self._listeners.get(member.name, {}),
-            log=member.log,
-            reports=member.sentry.child_end if member.sentry is not None else None,
-        )
-        member.life = LifeLine(ours)
-        problem = ""
-        try:
-            with shared_lock(self._common.lock) as share:
-                body = partial(self._common.parts.loop_body, replace(start, keep=(share,)))
-                member.child = self._common.parts.spawn(body, member.name)
-        except (OSError, TlsrtError) as error:
-            problem = f"cannot be forked: {error}"
-        os.close(theirs)
-        if member.sentry is not None:
-            member.sentry.forked(member.child)
-        os.close(member.loop_end)
-        member.loop_end = -1
-        if member.child is None:
+        problem = self.births.give(member)
+        if member.child is None or member.life is None:
             self._bury(member, problem)
             return
-        self._common.reactor.watch(ours, lambda events: self._hear(member))
+        self._common.reactor.watch(member.life.fileno(), lambda events: self._hear(member))
         self._common.reactor.watch(member.child.pidfd, lambda events: self._died(member))
         self._set_deadline(member, "ready")
         primary = self.members[0]
         if primary.is_primary and primary is not member and primary.state is LoopState.ACTIVE:
             self.tell(member, "primary_up", primary.incarnation)
-
-    def _sentry(self, member: Member) -> Sentry | None:
-        rules = self._parts_of(member).call_rules(member.name)
-        if rules is None:
-            return None
-        return Sentry(self._common.reactor, rules, partial(self._violated, member, member.incarnation))
 
     def _violated(self, member: Member, incarnation: int, violation: Violation) -> None:
         if member.incarnation != incarnation:

@@ -169,7 +169,7 @@ class Supervisor:
 
     def _fork_all(self) -> None:
         for member in self._fleet.members:
-            self._fleet.prepare(member)
+            self._fleet.births.prepare(member)
         self._office.spawn()
         self._parts.preload()  # while the authority imports what it needs
         for member in self._fleet.members:
