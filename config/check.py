@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from tlsrt.config.document import Node, Problems
-from tlsrt.config.fields import Field
+from tlsrt.config.field import Field
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?(?:[eE][-+]?[0-9]{1,2})?")

@@ -1,17 +1,13 @@
 """The one table of what a configuration file may say.
 
 `check.py` reads it to judge a file, `json_schema.py` to tell editors the same. Defaults come from `schema.py`, so
-that each is written once. A Field says the kind of a value, its bounds, and a sentence for people.
+that each is written once.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
-
 from tlsrt.config.egress import FORM, SAYS, parse_egress
+from tlsrt.config.field import NAME, NAME_SAYS, Field, count, defaults_of, path, seconds
 from tlsrt.config.schema import (
     ChannelsConfig,
     DoorConfig,
@@ -21,57 +17,12 @@ from tlsrt.config.schema import (
     SchedulingConfig,
 )
 
-Kind = Literal["text", "integer", "number", "boolean", "path", "list", "map", "table", "free"]
-
-NAME = "[a-z][a-z0-9_]{0,30}"
-NAME_SAYS = "a name of a-z, 0-9 and _, starting with a letter, at most 31 characters"
 _SIDE = rf"(?:\*|{NAME})/(?:\*|{NAME})"
 _IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]*"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
-    """One value: `least` and `most` bound a number, the length of a text, or the count of a list or map."""
-
-    kind: Kind
-    about: str
-    required: bool = False
-    absent: str = ""  # what to say instead when it is missing or null
-    nullable: bool = False
-    default: object = None
-    least: float | None = None
-    most: float | None = None
-    pattern: str = ""  # of a text, or of the keys of a map
-    says: str = ""  # the pattern in words
-    parse: Callable[[str], object] | None = None  # of a text: raises ValueError with a sentence for what it cannot be
-    choices: tuple[str | int, ...] = ()
-    word: str = ""  # a list may be this one word instead
-    item: Field | None = None  # of a list or map
-    fields: Mapping[str, Field] = field(default_factory=dict[str, "Field"])  # of a table
-    switch: str = ""  # a table's text field whose value decides which of `needs` goes with it
-    needs: Mapping[str, str] = field(default_factory=dict[str, str])
-
-
-def _defaults(kind: type[Any]) -> dict[str, Any]:
-    return {one.name: one.default for one in dataclasses.fields(kind)}
-
-
-_DOOR, _LOOP = _defaults(DoorConfig), _defaults(LoopConfig)
-_SANDBOX, _LIMITS, _SCHEDULING = _defaults(SandboxConfig), _defaults(LimitsConfig), _defaults(SchedulingConfig)
-_CHANNELS = _defaults(ChannelsConfig)
-
-
-def _path(about: str, *, required: bool = False, default: str | None = None) -> Field:
-    return Field(kind="path", about=about, required=required, default=default, least=1, most=1024)
-
-
-def _count(about: str, default: object, least: int, most: int) -> Field:
-    return Field(kind="integer", about=about, default=default, least=least, most=most)
-
-
-def _seconds(about: str, default: object, least: float, most: float) -> Field:
-    return Field(kind="number", about=about, default=default, least=least, most=most)
-
+_DOOR, _LOOP = defaults_of(DoorConfig), defaults_of(LoopConfig)
+_SANDBOX, _LIMITS, _SCHEDULING = defaults_of(SandboxConfig), defaults_of(LimitsConfig), defaults_of(SchedulingConfig)
+_CHANNELS = defaults_of(ChannelsConfig)
 
 MASTER_KEY = Field(
     kind="table",
@@ -88,7 +39,7 @@ MASTER_KEY = Field(
             required=True,
             choices=("file", "credential"),
         ),
-        "path": _path("The key file, for provider file."),
+        "path": path("The key file, for provider file."),
         "name": Field(
             kind="text",
             about="The credential's name, for provider credential.",
@@ -111,18 +62,18 @@ DOOR = Field(
             pattern=rf"{_BYTE}(?:\.{_BYTE}){{3}}|[0-9A-Fa-f]{{0,4}}:[0-9A-Fa-f:.]{{1,40}}",
             says="an IP address, such as 127.0.0.1, or 0.0.0.0 for all",
         ),
-        "port": _count("The TCP port; 0 picks a free one.", 7443, 0, 65535),
-        "certificate": _path("The server's certificate chain, PEM.", required=True),
-        "key": _path("The server's private key, PEM.", required=True),
-        "client_ca": _path("The CA that signs the clients' certificates, PEM.", required=True),
-        "max_connections": _count("Connections at a time.", _DOOR["max_connections"], 1, 65536),
-        "max_unauthenticated": _count(
+        "port": count("The TCP port; 0 picks a free one.", 7443, 0, 65535),
+        "certificate": path("The server's certificate chain, PEM.", required=True),
+        "key": path("The server's private key, PEM.", required=True),
+        "client_ca": path("The CA that signs the clients' certificates, PEM.", required=True),
+        "max_connections": count("Connections at a time.", _DOOR["max_connections"], 1, 65536),
+        "max_unauthenticated": count(
             "Connections at a time that have not finished their handshake.", _DOOR["max_unauthenticated"], 1, 65536
         ),
-        "max_unauthenticated_per_address": _count(
+        "max_unauthenticated_per_address": count(
             "The same for one address.", _DOOR["max_unauthenticated_per_address"], 1, 65536
         ),
-        "handshake_timeout_s": _seconds("Seconds for a whole handshake.", _DOOR["handshake_timeout_s"], 0.1, 60),
+        "handshake_timeout_s": seconds("Seconds for a whole handshake.", _DOOR["handshake_timeout_s"], 0.1, 60),
     },
 )
 
@@ -160,13 +111,11 @@ LOOP = Field(
             default=None,
         ),
         "egress": EGRESS,
-        "read": Field(
-            kind="list", about="More folders that it may read.", default=[], most=64, item=_path("A folder.")
-        ),
-        "memory_mb": _count("Memory, MiB.", _LOOP["memory_mb"], 64, 1048576),
-        "open_files": _count("Open descriptors.", _LOOP["open_files"], 32, 65536),
-        "file_size_mb": _count("Size of one file it writes, MiB.", _LOOP["file_size_mb"], 0, 1048576),
-        "processes": _count("Threads and processes.", _LOOP["processes"], 8, 65536),
+        "read": Field(kind="list", about="More folders that it may read.", default=[], most=64, item=path("A folder.")),
+        "memory_mb": count("Memory, MiB.", _LOOP["memory_mb"], 64, 1048576),
+        "open_files": count("Open descriptors.", _LOOP["open_files"], 32, 65536),
+        "file_size_mb": count("Size of one file it writes, MiB.", _LOOP["file_size_mb"], 0, 1048576),
+        "processes": count("Threads and processes.", _LOOP["processes"], 8, 65536),
     },
 )
 
@@ -174,7 +123,7 @@ NEEDS = Field(
     kind="table",
     about="What the component needs beyond what every loop has.",
     fields={
-        "read": Field(kind="list", about="Folders that it may read.", default=[], most=64, item=_path("A folder.")),
+        "read": Field(kind="list", about="Folders that it may read.", default=[], most=64, item=path("A folder.")),
         "proc": Field(kind="boolean", about="A /proc of its loop's own processes, read-only.", default=False),
         "sys": Field(kind="boolean", about="The host's /sys, read-only.", default=False),
         "write": Field(
@@ -227,10 +176,10 @@ NEEDS = Field(
                 },
             ),
         ),
-        "memory_mb": _count("Memory on top of its loop's, MiB.", 0, 0, 1048576),
-        "open_files": _count("Open descriptors on top of its loop's.", 0, 0, 65536),
-        "file_size_mb": _count("Size of one file it writes, MiB; the largest of its loop counts.", 0, 0, 1048576),
-        "processes": _count("Threads on top of its loop's.", 0, 0, 65536),
+        "memory_mb": count("Memory on top of its loop's, MiB.", 0, 0, 1048576),
+        "open_files": count("Open descriptors on top of its loop's.", 0, 0, 65536),
+        "file_size_mb": count("Size of one file it writes, MiB; the largest of its loop counts.", 0, 0, 1048576),
+        "processes": count("Threads on top of its loop's.", 0, 0, 65536),
     },
 )
 
@@ -286,7 +235,7 @@ SANDBOX = Field(
     kind="table",
     about="How loops are confined.",
     fields={
-        "uid_base": _count("The first of the uids given to loops, as root.", _SANDBOX["uid_base"], 1000, 4000000000),
+        "uid_base": count("The first of the uids given to loops, as root.", _SANDBOX["uid_base"], 1000, 4000000000),
         "waive": Field(
             kind="map",
             about="Sandbox layers that you accept to lose on this host, each with your reason.",
@@ -316,11 +265,11 @@ LIMITS = Field(
     kind="table",
     about="Life and flow limits.",
     fields={
-        "ready_timeout_s": _seconds("Seconds a loop has to become active.", _LIMITS["ready_timeout_s"], 0.5, 600),
-        "stop_timeout_s": _seconds("Seconds between TERM and KILL.", _LIMITS["stop_timeout_s"], 0.1, 600),
-        "epoch_s": _seconds("Seconds until all keys change.", _LIMITS["epoch_s"], 5, 86400),
-        "queue_frames": _count("Unsent frames per channel before `busy`.", _LIMITS["queue_frames"], 1, 1048576),
-        "calls_per_session": _count("Open calls per session before `busy`.", _LIMITS["calls_per_session"], 1, 1048576),
+        "ready_timeout_s": seconds("Seconds a loop has to become active.", _LIMITS["ready_timeout_s"], 0.5, 600),
+        "stop_timeout_s": seconds("Seconds between TERM and KILL.", _LIMITS["stop_timeout_s"], 0.1, 600),
+        "epoch_s": seconds("Seconds until all keys change.", _LIMITS["epoch_s"], 5, 86400),
+        "queue_frames": count("Unsent frames per channel before `busy`.", _LIMITS["queue_frames"], 1, 1048576),
+        "calls_per_session": count("Open calls per session before `busy`.", _LIMITS["calls_per_session"], 1, 1048576),
     },
 )
 
@@ -351,7 +300,7 @@ SCHEDULING = Field(
             most=32,
             item=Field(kind="text", about="A loop.", pattern=NAME, says=NAME_SAYS),
         ),
-        "priority": _count("Priority of these loops.", _SCHEDULING["priority"], 1, 50),
+        "priority": count("Priority of these loops.", _SCHEDULING["priority"], 1, 50),
     },
 )
 
@@ -373,16 +322,16 @@ FILE = Field(
             says="32 lower-case hex digits in quotes",
         ),
         "master_key": MASTER_KEY,
-        "boot_token": _path("The boot token, written by `tlsrt-supervisor init` and `seal`.", required=True),
+        "boot_token": path("The boot token, written by `tlsrt-supervisor init` and `seal`.", required=True),
         "measure": Field(
             kind="text",
             about="strict: what differs from the boot token refuses to start; warn: it starts and says so.",
             default="strict",
             choices=("strict", "warn"),
         ),
-        "state_dir": _path("Where state is kept.", default="state"),
-        "run_dir": _path("Where sockets and the lock are.", default="run"),
-        "log_dir": _path("Where logs are written.", default="log"),
+        "state_dir": path("Where state is kept.", default="state"),
+        "run_dir": path("Where sockets and the lock are.", default="run"),
+        "log_dir": path("Where logs are written.", default="log"),
         "door": DOOR,
         "loops": _named("More loops, or settings of the default five.", LOOP, 32),
         "components": _named(

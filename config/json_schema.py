@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tlsrt.config.fields import FILE, Field
+from tlsrt.config.field import Field
+from tlsrt.config.fields import FILE
 
 _TYPES = {"text": "string", "path": "string", "integer": "integer", "number": "number", "boolean": "boolean"}
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tlsrt.config.fields import NAME
+from tlsrt.config.field import NAME
 from tlsrt.errors import ConfigError, PeerError
 
 CA_LIFE = timedelta(days=3652)
