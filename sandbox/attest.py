@@ -16,9 +16,9 @@ from pathlib import Path
 from tlsrt.sandbox.cgroup import parse_own_group
 from tlsrt.sandbox.descriptors import descriptor_differences
 from tlsrt.sandbox.limits import limit_differences, parse_limits
-from tlsrt.sandbox.mounts import Expected, mount_differences, mount_identities
+from tlsrt.sandbox.mounts import mount_differences, mount_identities
+from tlsrt.sandbox.planned import PlannedRoot, planned_root
 from tlsrt.sandbox.profile import ATTESTATION, FILTER_LAYERS, Profile
-from tlsrt.sandbox.root import plan_root, read_link
 
 _CAPABILITY_SETS = {
     "CapInh": "capabilities",
@@ -165,19 +165,15 @@ def _attest_process(folder: str, profile: Profile, table: str) -> list[str]:
     return found
 
 
-def _expected_mounts(profile: Profile) -> Expected:
-    plan = plan_root([str(path) for path in profile.read], read_link)
-    write = tuple((os.path.realpath(host), inside) for host, inside in profile.write)
-    return Expected(plan.binds, write, profile.proc, profile.sys)
-
-
 def attest(
-    pid: int, profile: Profile, own: NamespaceSet, *, proc: Path = Path("/proc"), max_tasks: int | None = None
-) -> list[str]:
+    pid: int, profile: Profile, own: NamespaceSet, *, proc: Path = Path("/proc"), max_tasks: int | None = None,
+    root: PlannedRoot | None = None,
+) -> list[str]:  # fmt: skip
     """Read process `pid` (as numbered in `proc`) and return how it differs from its profile; empty is good.
 
-    `max_tasks` bounds its number of tasks where that is known. What cannot be read is a difference too; a task that
-    ends meanwhile is none, the whole process gone is.
+    `max_tasks` bounds its number of tasks where that is known. `root` is what its root was built by (None: by the host
+    as it is now). What cannot be read is a difference too; a task that ends meanwhile is none, the whole process gone
+    is.
     """
     folder = f"{proc}/{pid}"  # plain strings: this runs with every heartbeat round
     tasks = f"{folder}/task"
@@ -186,14 +182,13 @@ def attest(
     table = ""
     has_root = profile.expects("mount_namespace")
     try:
-        expected = _expected_mounts(profile)
-        outside = _read(f"{proc}/self/mountinfo")
+        root = root or planned_root(profile, proc)
         for name in sorted(os.listdir(tasks), key=int):
             try:
                 differences, threads = _attest_task(f"{tasks}/{name}", profile, own)
                 if has_root:
                     table = _read(f"{tasks}/{name}/mountinfo")
-                    differences += mount_differences(expected, table, outside)
+                    differences += mount_differences(root.expected, table, root.outside)
             except (FileNotFoundError, ProcessLookupError):
                 if name == str(pid):
                     raise

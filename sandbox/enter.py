@@ -22,6 +22,7 @@ from tlsrt.errors import MisuseError, SandboxError
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.layers import LAYERS, Context, Step
 from tlsrt.sandbox.profile import Profile
+from tlsrt.sandbox.root import Plan
 
 _ENDING_TASK_S = 0.1  # a joined Python thread is still a task for a moment
 
@@ -149,14 +150,16 @@ def unreadable(profile: Profile) -> list[Path]:
 
 
 def enter_world(
-    profile: Profile, keep: Collection[int], *, death_pipe: int | None = None, reports: int | None = None
-) -> Confinement:
+    profile: Profile, keep: Collection[int], *, death_pipe: int | None = None, reports: int | None = None,
+    plan: Plan | None = None,
+) -> Confinement:  # fmt: skip
     """Leave the host's world for that of the profile; `keep` and descriptors 0, 1, 2 stay open (0 is /dev/null).
 
     `death_pipe` is a pipe or socket whose other end only the supervisor holds; it stays open, and `drop` checks it.
     `reports` is a socket to the supervisor, over which `drop` hands it the listener of the first filter; then closed.
+    `plan` is what the root is built by, if that was planned before the fork.
     Raises SandboxError naming the layer that failed.
     """
-    confinement = Confinement(profile, Context(frozenset(keep), death_pipe, reports))
+    confinement = Confinement(profile, Context(frozenset(keep), death_pipe, reports, plan))
     confinement._world()
     return confinement

@@ -24,7 +24,7 @@ from tlsrt.sandbox.cgroup import PROCS, parse_own_group, write
 from tlsrt.sandbox.notify import REPORTS, close_taken_listener, offer_listener
 from tlsrt.sandbox.policy_files import Filters, filter_digests, filters_for
 from tlsrt.sandbox.profile import Profile
-from tlsrt.sandbox.root import build_root
+from tlsrt.sandbox.root import Plan, build_root
 
 
 class Step(IntEnum):
@@ -43,6 +43,7 @@ class Context:
     keep: frozenset[int]
     death_pipe: int | None
     reports: int | None = None  # a socket over which the supervisor hears of the first filter's listener
+    plan: Plan | None = None  # of the root, if it was made before the fork
     applied: list[str] = field(default_factory=list[str])  # names of the layers before
     listeners: list[int] = field(default_factory=list[int])  # the listener, until it has been taken
 
@@ -114,7 +115,7 @@ def _uts_namespace(profile: Profile, context: Context) -> None:
 
 
 def _mount_namespace(profile: Profile, context: Context) -> None:
-    build_root(profile)
+    build_root(profile, context.plan)
 
 
 def _limits(profile: Profile, context: Context) -> None:

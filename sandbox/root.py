@@ -175,12 +175,12 @@ def _pivot() -> None:
     os.close(root)
 
 
-def build_root(profile: Profile) -> None:
-    """Leave the host's mount namespace for one that holds only what the profile names.
+def build_root(profile: Profile, plan: Plan | None = None) -> None:
+    """Leave the host's mount namespace for one that holds only what the profile names, planned before or now.
 
     Raises OSError or SandboxError; then the process is in a namespace of its own that still shows the host's files.
     """
-    plan = plan_root([str(path) for path in profile.read], read_link)
+    plan = plan or plan_root([str(path) for path in profile.read], read_link)
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
     trees = _open_all(profile, plan)

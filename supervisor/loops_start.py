@@ -28,6 +28,7 @@ from tlsrt.sandbox.cgroup_tree import limits_of
 from tlsrt.sandbox.enter import enter_world
 from tlsrt.sandbox.imports import end_imports, preload, remember_sources
 from tlsrt.sandbox.limits import tighten
+from tlsrt.sandbox.planned import PlannedRoot, planned_root
 from tlsrt.sandbox.policy_files import FOLDER as PROFILE_FOLDER
 from tlsrt.sandbox.profile import Profile, profile_for_authority, profile_for_loop, with_group
 from tlsrt.supervisor import coverage_pipe
@@ -46,12 +47,13 @@ _SHOWN_NAMESPACES = ("net", "pid", "mount", "ipc", "uts")
 
 
 def make_parts(
-    config: Config, identity: Identity, measured: Callable[[], bytes], groups: Groups | None = None
-) -> Parts:
+    config: Config, identity: Identity, measured: Callable[[], bytes], groups: Groups | None = None,
+    roots: dict[str, PlannedRoot | None] | None = None,
+) -> Parts:  # fmt: skip
     """Return what a real life needs; `measured` gives the measurement as msgpack.
 
-    `groups` are those of this life, when parts are made anew. Raises ConfigError and SandboxError for profiles that
-    cannot be made.
+    `groups` and `roots` are those of this life, when parts are made anew: a living process may go on under other parts.
+    Raises ConfigError and SandboxError for profiles that cannot be made.
     """
     has_namespace = "pid_namespace" not in config.sandbox.waive
     if not shelf.current().fingerprint:
@@ -65,6 +67,7 @@ def make_parts(
         profiles[loop.name] = profile_for_loop(config, loop, uid, rootless=identity.rootless, code=code)
     own = own_namespaces()
     is_first = groups is None
+    planned: dict[str, PlannedRoot | None] = roots if roots is not None else {}  # what each living process was built by
     groups = groups or Groups(config.state_dir, config.sandbox.waive.get("cgroup"))
     tasks = {loop.name: settings_of(config, loop)["processes"] for loop in config.loops}
     limits = {name: limits_of(one, tasks.get(name, _AUTHORITY_TASKS)) for name, one in profiles.items()}
@@ -82,6 +85,7 @@ def make_parts(
 
     def spawn_in_group(body: Callable[[], int], name: str) -> Child:
         groups.limit(name, limits[name])  # those of the process before may have been others
+        planned[name] = _planned(profiles[name])
         return spawn(body, own_pid_namespace=has_namespace, group=groups.descriptor(name))
 
     def tighten_all(name: str, pid: int, lower: Mapping[str, int]) -> list[str]:
@@ -94,9 +98,11 @@ def make_parts(
     return Parts(
         spawn=spawn_in_group,
         reap=_reap,
-        loop_body=lambda start: _loop_body(start, profiles[start.loop]),
-        authority_body=lambda start: _authority_body(start, profiles[AUTHORITY]),
-        attest=lambda name, pid: attest(pid, profiles[name], own, max_tasks=profiles[name].max_tasks),
+        loop_body=lambda start: _loop_body(start, profiles[start.loop], planned[start.loop]),
+        authority_body=lambda start: _authority_body(start, profiles[AUTHORITY], planned[AUTHORITY]),
+        attest=lambda name, pid: attest(
+            pid, profiles[name], own, max_tasks=profiles[name].max_tasks, root=planned.get(name)
+        ),
         sandbox=lambda name: sandboxes[name],
         measure=measured,
         open_boot_files=lambda: _open_boot_files(config),
@@ -112,17 +118,26 @@ def make_parts(
         profiles=profiles,
         tighten=tighten_all,
         take=partial(shelf.use, shelf.current()),
-        renewed=lambda changed: _renewed(changed, identity, groups),
+        renewed=lambda changed: _renewed(changed, identity, groups, planned),
     )
 
 
-def _renewed(config: Config, identity: Identity, groups: Groups) -> Parts:
+def _planned(profile: Profile) -> PlannedRoot | None:
+    try:
+        return planned_root(profile)
+    except SandboxError:
+        if profile.expects("mount_namespace"):
+            raise
+        return None  # the child will find the same, and go on without
+
+
+def _renewed(config: Config, identity: Identity, groups: Groups, planned: dict[str, PlannedRoot | None]) -> Parts:
     """Return the parts of a changed configuration; nothing of them is in force until `take`.
 
     The supervisor has its measurement already when it uses these. Raises ConfigError and SandboxError.
     """
     with shelf.using(_shelf()):
-        return make_parts(config, identity, bytes, groups)
+        return make_parts(config, identity, bytes, groups, planned)
 
 
 def _shelf() -> shelf.Shelf:
@@ -153,14 +168,16 @@ def _reap(child: Child) -> str | None:
     return f"exit code {reason.code}" if reason.signal is None else f"signal {reason}"
 
 
-def _loop_body(start: LoopStart, profile: Profile) -> int:
+def _loop_body(start: LoopStart, profile: Profile, root: PlannedRoot | None) -> int:
     """In the child: enter the sandbox's world, then the runtime, which takes the other steps."""
     _use_log(start.log)
     schedule(start.loop, start.config.scheduling)
     with coverage_pipe.measured() as kept:
         keep = {start.life, start.trust, *start.listeners.values(), *start.keep, *kept}
         try:
-            confinement = enter_world(profile, keep, death_pipe=start.life, reports=start.reports)
+            confinement = enter_world(
+                profile, keep, death_pipe=start.life, reports=start.reports, plan=root.plan if root else None
+            )
         except SandboxError:
             _say_failed(start.life)
             raise
@@ -178,7 +195,7 @@ def _say_failed(life: int) -> None:
         return  # the exit says it too
 
 
-def _authority_body(start: AuthorityStart, profile: Profile) -> int:
+def _authority_body(start: AuthorityStart, profile: Profile, root: PlannedRoot | None) -> int:
     """In the child: all steps of the sandbox, before the first key and the first message.
 
     Its modules are imported here, where the supervisor has not done it yet: at a start this runs beside the imports
@@ -189,7 +206,9 @@ def _authority_body(start: AuthorityStart, profile: Profile) -> int:
     authority_main = importlib.import_module(AUTHORITY_RUNTIME).authority_main
     with coverage_pipe.measured() as kept:
         keep = {start.office, *start.trust.values(), *start.keep, *kept}
-        confinement = enter_world(profile, keep, death_pipe=start.office, reports=start.reports)
+        confinement = enter_world(
+            profile, keep, death_pipe=start.office, reports=start.reports, plan=root.plan if root else None
+        )
         confinement.drop()
         confinement.assert_one_task()
         confinement.seal()

@@ -17,6 +17,7 @@ from tlsrt.sandbox.attest import (
     task_differences,
 )
 from tlsrt.sandbox.cgroup import Place
+from tlsrt.sandbox.planned import planned_root
 from tlsrt.sandbox.profile import Profile
 
 STATUS = """\
@@ -239,3 +240,31 @@ def test_what_may_not_be_looked_at_is_a_difference_unless_the_operator_waived_lo
     [difference] = attest(7, PROFILE, OWN, proc=proc)
     assert difference.startswith("cannot read process 7: ") and "Permission denied" in difference
     assert attest(7, replace(PROFILE, waived=frozenset({"attestation"})), OWN, proc=proc) == []
+
+
+@pytest.mark.parametrize("change", ["link", "mounts"])
+def test_what_changes_on_the_host_makes_no_difference_to_a_process_that_was_planned_before(
+    tmp_path: Path, change: str
+) -> None:
+    proc = fake_proc(tmp_path / "proc")
+    old, new, link = tmp_path / "old", tmp_path / "new", tmp_path / "localtime"
+    old.touch()
+    new.touch()
+    link.symlink_to(old)
+    (proc / "self/mountinfo").write_text("20 1 8:1 / / rw - ext4 disk rw\n")
+    bind = f"91 90 8:1 {old} {old} ro,nosuid,nodev - ext4 disk rw\n"
+    (proc / "7/task/7/mountinfo").write_text(MOUNTS + bind)
+    profile = replace(PROFILE, read=(link,))
+    root = planned_root(profile, proc)
+    assert attest(7, profile, OWN, proc=proc, root=root) == []
+    if change == "link":
+        link.unlink()
+        link.symlink_to(new)
+    else:
+        (proc / "self/mountinfo").write_text(
+            f"20 1 8:1 / / rw - ext4 disk rw\n21 20 8:2 / {tmp_path} rw - ext4 other rw\n"
+        )
+    assert attest(7, profile, OWN, proc=proc, root=root) == []
+    assert attest(7, profile, OWN, proc=proc) != []
+    (proc / "7/task/7/mountinfo").write_text(MOUNTS + bind.replace(f"{old} {old}", f"{new} {old}"))
+    assert attest(7, profile, OWN, proc=proc, root=root) == [f"task 7: {old} is not the host's"]
