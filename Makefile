@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v p
 VENV ?= .venv
 BIN := $(VENV)/bin
 DIR ?= var
+WORKERS ?= $(shell nproc)
 
 .PHONY: help start test stress test-cgroup check lint types contract unit attacks bench bench-peers bench-smoke profile callgrind clean-clone clean
 
@@ -24,8 +25,8 @@ start: $(BIN)/tlsrt-supervisor ## install, configure ./var if there is nothing y
 	@test -e $(DIR)/tlsrt.yaml || $(BIN)/tlsrt-supervisor init $(DIR)
 	@exec $(BIN)/tlsrt-supervisor start --config $(DIR)/tlsrt.yaml
 
-test: $(VENV)/.dev ## run every test
-	@$(BIN)/python -m pytest -q
+test: $(VENV)/.dev ## run every test, on all processors (WORKERS=1: one after the other)
+	@$(BIN)/python tests/run.py $(WORKERS)
 
 unit: $(VENV)/.dev ## run the tests that need no processes
 	@$(BIN)/python -m pytest -q tests/unit tests/property

@@ -65,9 +65,17 @@ _INNER = "from tlsrt.supervisor.launcher import inner; inner()"
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """Return a TCP port of 127.0.0.1 that nobody listens on now, and that the kernel gives to nobody who asks for any.
+
+    Other tests run beside this one: a port below ip_local_port_range(7) is drawn, and is not handed out meanwhile.
+    """
+    while True:
+        port = secrets.randbelow(20000) + 10000
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port
 
 
 class RunningHost:

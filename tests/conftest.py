@@ -1,0 +1,58 @@
+"""Sharing the suite among several pytest processes (tests/run.py): whole files, the slow ones first.
+
+A file stays in one process, so that what its tests share is made once. Who takes the next one is decided by a number
+in a file under a lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_SLOW_FIRST = ("chaos", "attacks", "integration", "property", "unit")
+_ROOT = Path(__file__).parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--share", metavar="FILE", help="run only files that no other process with the same FILE runs")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Run files until none is left; None leaves everything to pytest."""
+    shared = session.config.getoption("--share")
+    if shared is None or session.testsfailed or session.config.option.collectonly:
+        return None
+    files = [list(group) for _, group in itertools.groupby(session.items, key=lambda item: item.path)]
+    files.sort(key=lambda items: (_rank(items[0].path), -len(items)))  # the same in every process
+    for index in _turns(Path(shared), len(files)):
+        items = files[index]
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            if session.shouldfail:
+                raise session.Failed(session.shouldfail)
+            if session.shouldstop:
+                raise session.Interrupted(session.shouldstop)
+    return True
+
+
+def _turns(shared: Path, end: int) -> Iterator[int]:
+    """Give the numbers below `end` that nobody else was given."""
+    while True:
+        with shared.open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            index = int(file.read() or 0)
+            file.seek(0)
+            file.write(str(index + 1))
+        if index >= end:
+            return
+        yield index
+
+
+def _rank(path: Path) -> int:
+    folder = path.relative_to(_ROOT).parts[0]
+    return _SLOW_FIRST.index(folder) if folder in _SLOW_FIRST else len(_SLOW_FIRST)
