@@ -1,15 +1,18 @@
 """Recognising frames by their bytes: frames that are laid out as one that was parsed before. Pure.
 
 Most frames of a host are like one that has just passed: only number, deadline, correlation, body and proof differ. A
-*shape* is the layout of one frame that was parsed: its begin up to the first byte of the number (which says how long
-that is), and from there fields at fixed places. A later frame with the same begin is cut at these places, which costs
-a third of parsing it. What is known about frames with one middle (source, destination, incarnations, method, epoch)
+*shape* is the layout of one frame that was parsed: its begin up to the mark of the number (which says how long that
+is), and from there fields at fixed places. A later frame with the same begin is cut at these places, which costs a
+third of parsing it. What is known about frames with one middle (source, destination, incarnations, method, epoch)
 is its *flow*, and belongs to whoever keeps the shapes: the gate (`loops/lane.py`) and recipients (`loops/arrivals.py`).
 
 Why the bytes say what the parser would: msgpack is read from left to right and every field ends itself. The fields in
-the middle have to be bytes that were parsed before, the marks of deadline, correlation and body have to say the lengths
-that they are cut to, and the body has to end where the proof begins: then no other reading exists. Encodings that are
-not the shortest are not recognised and are for the parser; so are frames with flags, and the first 127 of a session.
+the middle have to be bytes that were parsed before, the marks of deadline, correlation and body have to say the
+lengths that they are cut to, and the body has to end where the proof begins: then no other reading exists. The first
+127 numbers of a session are one byte without a mark: their shape begins one byte earlier, and reads the byte with a
+sign. A mark that stands there instead is then a negative number, which no session's last number is below. Encodings
+that are not the shortest are not recognised and are for the parser; so are frames with flags, and the first 127 with a
+long header.
 """
 
 from __future__ import annotations
@@ -35,7 +38,8 @@ Flow = TypeVar("Flow", bound=Noted)
 FLOWS_MAX = 4096  # of all shapes together, then all begin anew; so do ...
 SHAPE_FLOWS_MAX = 256  # ... the flows of one shape
 TOKEN_BYTES_MAX = 8 * 1024 * 1024  # of the tokens that flows share, then all begin anew
-BEGIN, LONG_BEGIN = 25, 26  # bytes up to the number's mark; one more where the header's length takes two
+BEGIN, LONG_BEGIN = 25, 26  # bytes with the number's mark; one more where the header's length takes two
+FIRST_BEGIN = 24  # of the first 127 frames of a session, whose numbers have no mark
 PROOF_MARK = b"\xc4\x10"
 ROOM_MAX = BODY_MAX + TAG_BYTES + 3  # what `size` may be at most: see `size_untrusted`
 RECOGNISED = frozenset({int(Kind.REQUEST), int(Kind.REPLY), int(Kind.REQUESTS), int(Kind.REPLIES)})
@@ -97,6 +101,8 @@ class Shapes(Generic[Flow]):
             b"\0" + bytes(_pack(token)), len(token).to_bytes(4, "big") + token
         )  # fmt: skip
         number = _NUMBERS.get(data[begin - 1])
+        if data[begin - 1] < 0x80 and begin == BEGIN:
+            number, begin = "b", FIRST_BEGIN
         deadline = "I" if header.deadline < 1 << 32 else "Q"
         middle = b"".join(map(_pack, header[4:11])) + (b"\xce" if deadline == "I" else b"\xcf")
         if number is None:

@@ -25,7 +25,7 @@ from tlsrt.channels.frame import (
     parse_frame_untrusted,
     parse_header_untrusted,
 )
-from tlsrt.channels.shape import BEGIN, LONG_BEGIN, PROOF_MARK, ROOM_MAX, Shapes, size_untrusted
+from tlsrt.channels.shape import BEGIN, FIRST_BEGIN, LONG_BEGIN, PROOF_MARK, ROOM_MAX, Shapes, size_untrusted
 from tlsrt.channels.token import Claims
 from tlsrt.channels.verifier import Verifier
 from tlsrt.errors import PeerError
@@ -85,7 +85,8 @@ class Arrivals:
 
     def recognise_untrusted(self, data: bytes, now: int) -> tuple[Host, Opened] | None:
         """Return the same for a frame like one before; None, and nothing moved, for one to be asked everything."""
-        shape = self._known.get(data[:BEGIN]) or self._known.get(data[:LONG_BEGIN])
+        known = self._known
+        shape = known.get(data[:BEGIN]) or known.get(data[:LONG_BEGIN]) or known.get(data[:FIRST_BEGIN])
         if shape is None:
             return None
         try:

@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tlsrt.channels.frame import BUNDLES, TAG_BYTES, Header, Kind, names_in
-from tlsrt.channels.shape import BEGIN, LONG_BEGIN, PROOF_MARK, ROOM_MAX, Shapes, size_untrusted
+from tlsrt.channels.shape import BEGIN, FIRST_BEGIN, LONG_BEGIN, PROOF_MARK, ROOM_MAX, Shapes, size_untrusted
 from tlsrt.channels.token import Claims
 from tlsrt.channels.verifier import Verifier
 from tlsrt.loops.gate_state import Call, Flow, Origin, Session, Verdict
@@ -51,7 +51,8 @@ class Lane(ABC):
     def check_untrusted(self, data: bytes, origin: Origin, now: int) -> Verdict:
         """Return what to do with a frame. Cannot fail: every defect is a refusal with its reason for the log."""
         self.frames += 1
-        shape = self._known.get(data[:BEGIN]) or self._known.get(data[:LONG_BEGIN])
+        known = self._known
+        shape = known.get(data[:BEGIN]) or known.get(data[:LONG_BEGIN]) or known.get(data[:FIRST_BEGIN])
         if shape is None:
             return self.check_in_order_untrusted(data, origin, now)
         try:
