@@ -1,14 +1,19 @@
 """What the authority must not forget: epoch, boots, seal number, revocations, first-open times and key version.
 
-The one file is a magic line, the SHA-256 of the rest, and one msgpack array. It is written beside itself, fsynced and
-renamed, and the folder is fsynced, so that a reader finds the old state or the new one (rename(2), fsync(2)). A file
-that does not read is never replaced by an empty one: that would forget revocations and allow a roll-back.
+The one file is a magic line with the version of its format, the SHA-256 of the rest, and one msgpack map of named
+fields. It is written beside itself, fsynced and renamed, and the folder is fsynced, so that a reader finds the old
+state or the new one (rename(2), fsync(2)). What is left of a save that was cut off is removed by the next one. A file
+that does not read is never replaced by an empty one: that would forget revocations and allow a roll-back. A field
+that is missing has its first value, so that a later tlsrt may add one; a field that is unknown is refused, because
+only a later one can have written it, and dropping it would forget what it was for.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,15 +25,21 @@ from tlsrt.errors import ConfigError, PeerError
 STATE_NAME = "authority.state"
 STATE_MAX = 16 << 20
 _NEW_NAME = STATE_NAME + ".new"
-_MAGIC = b"tlsrt-authority-state 1\n"
+_MAGIC = b"tlsrt-authority-state 2\n"
+_EVERY_MAGIC = re.compile(rb"tlsrt-authority-state (\d+)\n")
 _KINDS = ("session", "token", "subject")
-_TYPES = (int, int, bytes, int, int, list, dict, int, bytes)
-_BEFORE_ROTATION = 7  # fields of a file that was written before keys had versions
+_TYPES: dict[str, type] = {
+    "epoch": int, "boots": int, "boot_hash": bytes, "seal": int, "revocation": int, "revocations": list,
+    "first_opens": dict, "key_version": int, "succession": bytes,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """One revocation. `until` is wall time in ms, after which everything it can hit has expired; 0 is for ever."""
+    """One revocation. `until` is wall time in ms, after which everything it can hit has expired.
+
+    For a subject it is when the subject may come back; 0 is when it is restored.
+    """
 
     number: int
     kind: str
@@ -57,10 +68,15 @@ class AuthorityState:
         self.revocations.append(revocation)
         return revocation
 
+    def restore(self, value: bytes) -> int:
+        """Take a revoked subject off the list; return the number that says so."""
+        self.revocations = [item for item in self.revocations if (item.kind, item.value) != ("subject", value)]
+        self.revocation += 1
+        return self.revocation
+
     def prune(self, wall: int) -> None:
-        """Drop what has expired, but for the last one, whose number a loop must hear to be in step."""
-        last = self.revocation
-        self.revocations = [item for item in self.revocations if not 0 < item.until <= wall or item.number == last]
+        """Drop sessions and tokens that have expired. A subject goes by `restore` only: verifiers have to be told."""
+        self.revocations = [item for item in self.revocations if item.kind == "subject" or item.until > wall]
 
     def is_revoked(self, kind: str, value: bytes) -> bool:
         """Tell whether a value is on the list."""
@@ -91,7 +107,9 @@ class StateFile:
 
     def save(self, state: AuthorityState) -> None:
         """Replace the file; when this returns, the state survives a power cut. Raises OSError."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with suppress(FileNotFoundError):
+            os.unlink(_NEW_NAME, dir_fd=self._folder)  # of a save that was cut off
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(_NEW_NAME, flags, 0o600, dir_fd=self._folder)
         try:
             view = memoryview(encode_state(state))
@@ -106,40 +124,47 @@ class StateFile:
 
 def encode_state(state: AuthorityState) -> bytes:
     """Return the bytes of a state file."""
-    revocations = [[item.number, item.kind, item.value, item.until] for item in state.revocations]
-    body: bytes = msgpack.packb(
-        [
-            state.epoch, state.boots, state.boot_hash, state.seal, state.revocation, revocations, state.first_opens,
-            state.key_version, encode_chain(state.succession),
-        ],
-        use_bin_type=True,
-    )  # fmt: skip
+    fields = {
+        "epoch": state.epoch, "boots": state.boots, "boot_hash": state.boot_hash, "seal": state.seal,
+        "revocation": state.revocation,
+        "revocations": [[item.number, item.kind, item.value, item.until] for item in state.revocations],
+        "first_opens": state.first_opens, "key_version": state.key_version,
+        "succession": encode_chain(state.succession),
+    }  # fmt: skip
+    body: bytes = msgpack.packb(fields, use_bin_type=True)
     return _MAGIC + hashlib.sha256(body).digest() + body
 
 
 def decode_state(data: bytes) -> AuthorityState:
     """Return the state in `data`; raise ConfigError for anything that `encode_state` did not write whole."""
-    body = data[len(_MAGIC) + 32 :]
-    digest = data[len(_MAGIC) : len(_MAGIC) + 32]
-    if not data.startswith(_MAGIC) or hashlib.sha256(body).digest() != digest:
+    magic = _EVERY_MAGIC.match(data)
+    if not magic:
+        raise _torn()
+    digest, body = data[magic.end() : magic.end() + 32], data[magic.end() + 32 :]
+    if hashlib.sha256(body).digest() != digest:
         raise _torn()
     try:
         fields = msgpack.unpackb(body, raw=False, strict_map_key=True)
     except Exception as error:  # msgpack raises half a dozen classes
         raise _torn() from error
-    if isinstance(fields, list) and len(fields) == _BEFORE_ROTATION:
-        fields += [0, b""]
-    if not isinstance(fields, list) or tuple(map(type, fields)) != _TYPES:
+    if magic[1] == b"1" and isinstance(fields, list):  # it had no names, but this order
+        fields = dict(zip(_TYPES, fields, strict=False))
+    elif magic[0] != _MAGIC:
+        raise _foreign()
+    if not isinstance(fields, dict):
         raise _torn()
-    epoch, boots, boot_hash, seal, revocation, revocations, first_opens, key_version, succession = fields
-    if not all(type(name) is str and type(when) is int for name, when in first_opens.items()):
+    if not fields.keys() <= _TYPES.keys():
+        raise _foreign()
+    if any(type(value) is not _TYPES[name] for name, value in fields.items()):
         raise _torn()
-    listed = [_revocation(item) for item in revocations]
+    if not all(type(name) is str and type(when) is int for name, when in fields.get("first_opens", {}).items()):
+        raise _torn()
+    fields["revocations"] = [_revocation(item) for item in fields.get("revocations", [])]
     try:
-        chain = parse_chain_untrusted(succession)
+        fields["succession"] = parse_chain_untrusted(fields.get("succession", b""))
     except PeerError as error:
         raise _torn() from error
-    return AuthorityState(epoch, boots, boot_hash, seal, revocation, listed, first_opens, key_version, chain)
+    return AuthorityState(**fields)
 
 
 def _revocation(item: Any) -> Revocation:
@@ -161,4 +186,11 @@ def _torn() -> ConfigError:
     return ConfigError(
         f"the authority's state {STATE_NAME} is damaged: it holds revocations and the seal number, so it is not reset; "
         "put it back from your backup"
+    )
+
+
+def _foreign() -> ConfigError:
+    return ConfigError(
+        f"the authority's state {STATE_NAME} was written by another version of tlsrt: start that one, or put the state "
+        "back from your backup"
     )
