@@ -67,6 +67,7 @@ class AsyncClient:
         self._context = client_context(bundle)
         self._connect_timeout_s = connect_timeout_s
         self._clock = HostClock()
+        self._boot = b""
         self._endpoint, self._caller = self._new_caller()
         self._link: ServerLink | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -243,6 +244,9 @@ class AsyncClient:
         if first and self._clock.jumped(content.now):  # the host was started anew: nothing of before is good
             self._clock = HostClock()
             self._endpoint, self._caller = self._new_caller()
+        if content.boot != self._boot:  # recipients count their lives from one again
+            self._boot = content.boot
+            self._caller.life += 1
         self._clock.learn(content.now, first=first)
         now = self._clock.now()
         self._endpoint.apply_grant(content, now)

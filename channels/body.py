@@ -1,8 +1,8 @@
 """What is inside a sealed body: msgpack values, bounded on the way in. Pure.
 
-Request: `[[argument, ...], {name: argument, ...}, idempotency key or nil]`; reply and item: one value; error:
-`[code, message]`; credit and allow: one number; cancel and the last item of a stream: empty;
-a bundle: an array of requests or of values.
+Request: `[[argument, ...], {name: argument, ...}, key]`, where key is nil, an idempotency key, or such a key with the
+incarnation that may have run it; reply and item: one value; error: `[code, message]`; credit and allow: one number;
+cancel and the last item of a stream: empty; a bundle: an array of requests or of values.
 """
 
 from __future__ import annotations
@@ -57,26 +57,34 @@ def decode_bundle_untrusted(body: bytes, count: int) -> list[Any]:
     return values
 
 
-def encode_request(args: Sequence[object], kwargs: Mapping[str, object], idempotency_key: str | None) -> bytes:
+def encode_request(args: Sequence[object], kwargs: Mapping[str, object], key: str | tuple[str, int] | None) -> bytes:
+    """Return a request; `key` is its idempotency key, of a repetition with the incarnation that may have run it."""
     plain = args if type(args) in (list, tuple) else list(args)
-    return encode_value((plain, kwargs if type(kwargs) is dict else dict(kwargs), idempotency_key))
+    return encode_value((plain, kwargs if type(kwargs) is dict else dict(kwargs), key))
 
 
-def decode_request_untrusted(body: bytes) -> tuple[list[Any], dict[str, Any], str | None]:
-    """Return (args, kwargs, idempotency key); raise PeerError."""
+def decode_request_untrusted(body: bytes) -> tuple[list[Any], dict[str, Any], str | None, int | None]:
+    """Return (args, kwargs, idempotency key, incarnation that may have run it); raise PeerError."""
     return request_untrusted(decode_value_untrusted(body))
 
 
-def request_untrusted(value: Any) -> tuple[list[Any], dict[str, Any], str | None]:
-    """Return (args, kwargs, idempotency key) of a decoded request; raise PeerError."""
+def request_untrusted(value: Any) -> tuple[list[Any], dict[str, Any], str | None, int | None]:
+    """Return the same of a decoded request; raise PeerError."""
     if type(value) is not list or len(value) != 3:
         raise PeerError("bad_body")
     args, kwargs, key = value
     if type(args) is not list or type(kwargs) is not dict or (kwargs and not all(type(name) is str for name in kwargs)):
         raise PeerError("bad_body")
-    if key is not None and not (type(key) is str and 0 < len(key) <= 128):
+    if key is None:
+        return args, kwargs, None, None
+    tried = None
+    if type(key) is list and len(key) == 2:
+        key, tried = key
+        if type(tried) is not int or tried < 0:
+            raise PeerError("bad_body")
+    if not (type(key) is str and 0 < len(key) <= 128):
         raise PeerError("bad_body")
-    return args, kwargs, key
+    return args, kwargs, key, tried
 
 
 def encode_error(error: CallError) -> bytes:

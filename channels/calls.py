@@ -1,7 +1,7 @@
 """Making calls: the asking side of an endpoint, for components and external clients alike. asyncio.
 
-How calls end is in `open_calls.py`. Nothing is acknowledged before the recipient's reply. A refusal of the gate proves
-nothing about execution; so, like an unknown outcome, it is repeated only for calls that carry an idempotency key.
+How calls end is in `open_calls.py`, which of them are sealed again in `repetition.py`. Nothing is acknowledged before
+the recipient's reply.
 """
 
 from __future__ import annotations
@@ -25,12 +25,11 @@ from tlsrt.channels.frame import (
 )
 from tlsrt.channels.open_calls import OpenCall, OpenCalls
 from tlsrt.channels.outbox import Outbox
-from tlsrt.errors import Busy, CallError, InvalidArgument, OutcomeUnknown, Rejected, Stale, Unavailable
+from tlsrt.channels.repetition import Repetition
+from tlsrt.errors import Busy, CallError, InvalidArgument, Unavailable
 
 RENEW_STREAM_S = 60.0  # a consumer renews its stream so often ...
 STREAM_LIFE_MS = 180_000  # ... and it ends if that is not heard for so long
-AWAY_S = 5.0  # so long a call that was never sent waits for a recipient that is being restarted
-PAUSE_S, PAUSE_MAX_S = 0.005, 0.1  # a restarted peer serves again after about the first
 UPLOAD_PART_MAX = 128 * 1024
 
 
@@ -86,12 +85,12 @@ class Caller(OpenCalls):
         """
         body = encode_request(args, kwargs or {}, idempotency_key)
         deadline = self._deadline(timeout_s)
-        waited_s, pause_s = 0.0, PAUSE_S
+        repetition: Repetition | None = None  # most calls need none
         while True:
-            if not self._up.is_set():
-                await self._wait_until_up(deadline)
             seq, call = 0, None
             try:
+                if not self._up.is_set():
+                    await self._wait_until_up(deadline)
                 seq, call, future = self._begin(target, method, body, deadline)
                 frame = call.frame
                 if frame and self._outbox is not None and len(self._calls) == 1:
@@ -103,18 +102,19 @@ class Caller(OpenCalls):
                 if self._close(seq, call):
                     self._cancel(target, method, seq)
                 raise
-            except (Unavailable, OutcomeUnknown, Stale, Rejected) as error:
-                did_not_run = isinstance(error, Unavailable) and not error.from_gate
-                may_repeat = idempotency_key or (did_not_run and waited_s < AWAY_S)
-                if not may_repeat or self._clock() + 5 >= deadline:
-                    raise
+            except CallError as error:
                 failed = error
+                repetition = repetition or Repetition(idempotency_key)
+                may_follow = repetition.may_follow(error, call.frame if call is not None else b"", self.life)
+                if not may_follow or self._clock() + 5 >= deadline:
+                    raise repetition.verdict(error) from None
             finally:
                 self._close(seq, call)
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(repetition.pause_s)
             if self._clock() >= deadline:  # it was a long moment
-                raise failed
-            waited_s, pause_s = waited_s + pause_s, min(pause_s * 1.5, PAUSE_MAX_S)
+                raise repetition.verdict(failed)
+            repetition.wait()
+            body = encode_request(args, kwargs or {}, repetition.key(self.life))
 
     def _begin(self, target: str, method: str, body: bytes, deadline: int) -> tuple[int, OpenCall, asyncio.Future[Any]]:
         """Open a call. The only one has its frame at once; more of a turn leave together, through the outbox."""

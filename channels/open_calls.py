@@ -59,6 +59,7 @@ class OpenCalls:
     def __init__(self, endpoint: Endpoint, clock: Callable[[], int], outbox: Outbox | None) -> None:
         self.endpoint = endpoint
         self._clock = clock
+        self.life = 0  # of hosts; incarnations of recipients belong to one
         self._calls: dict[int, OpenCall] = {}
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0
@@ -174,7 +175,9 @@ class OpenCalls:
             if not call.future.done():
                 call.future.set_result(value)
         elif header.kind == Kind.ERROR:
-            call.fail(decode_error_untrusted(body))
+            error = decode_error_untrusted(body)
+            error.is_told = True
+            call.fail(error)
         elif header.kind == Kind.ITEM and call.inbox is not None:
             if header.flags & FLAG_FINAL:
                 call.inbox.finish(header.part)
@@ -205,7 +208,7 @@ class OpenCalls:
             call = self._calls.get(seq)
             if call is not None:
                 error = call_error(word if word in _REFUSALS else "rejected", _explain(word, call.target))
-                error.from_gate = True
+                error.is_told = error.from_gate = True
                 call.fail(error)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -36,20 +35,28 @@ from tlsrt.channels.frame import (
     names_of,
 )
 from tlsrt.channels.outbox import ANSWER_DEADLINE_MS, Outbox
-from tlsrt.errors import Busy, CallError, Cancelled, Failed, InvalidArgument, PeerError, Unavailable
+from tlsrt.errors import (
+    Away,
+    Busy,
+    CallError,
+    Cancelled,
+    Failed,
+    InvalidArgument,
+    OutcomeUnknown,
+    PeerError,
+    Unavailable,
+)
+from tlsrt.loops.answers import Answer, Answers, Key
 from tlsrt.loops.component import Component, begin_as, end_as, find_method, invoke, run_at_once
 from tlsrt.loops.method import MethodSpec
 
 RUNNING_MAX = 1024  # requests of one component at a time
-REMEMBERED_MAX = 1024  # answers kept for idempotency keys
-Key = tuple[str, str, str]  # subject, method, idempotency key
-Answer = tuple[Kind, bytes]
 
 
 class _Running:
     """One request under way."""
 
-    __slots__ = ("answer", "credit", "header", "key", "name", "task", "timer", "upload")
+    __slots__ = ("credit", "header", "key", "name", "task", "timer", "upload")
 
     def __init__(self, name: bytes, header: Header) -> None:
         self.name = name
@@ -58,8 +65,7 @@ class _Running:
         self.timer: asyncio.TimerHandle | None = None
         self.credit: Credit | None = None
         self.upload: Inbox[bytes] | None = None
-        self.key: Key | None = None  # under which its answer is remembered, ...
-        self.answer: asyncio.Future[Answer] | None = None  # ... and where repetitions wait for it
+        self.key: Key | None = None  # under which its answer is remembered
 
 
 class Responder:
@@ -75,7 +81,7 @@ class Responder:
         self._clock = clock
         self._log = log
         self._running: dict[bytes, _Running] = {}
-        self._answers: OrderedDict[Key, asyncio.Future[Answer]] = OrderedDict()
+        self._answers = Answers(clock)
         self._closing = False
         self.is_starting = False  # its keys are here, but its component has not started: whoever asks asks again
         self._outbox = outbox
@@ -138,7 +144,7 @@ class Responder:
     def _start_at_once(self, spec: MethodSpec, name: bytes, header: Header, value: Any) -> None:
         """Answer one request of a bundle to a handler that awaits nothing."""
         try:
-            args, kwargs, key = request_untrusted(value)
+            args, kwargs, key, _ = request_untrusted(value)
         except PeerError:
             key = ""
         if key is not None or len(self._running) >= RUNNING_MAX:
@@ -159,11 +165,11 @@ class Responder:
         header = request.header
         try:
             if self._closing or self.is_starting:
-                raise Unavailable(f"{self._endpoint.subject} is {'stopping' if self._closing else 'starting'}")
+                raise Away(f"{self._endpoint.subject} is {'stopping' if self._closing else 'starting'}")
             if len(self._running) >= RUNNING_MAX:
                 raise Busy(f"{self._endpoint.subject} has {RUNNING_MAX} requests under way")
             try:
-                args, kwargs, key = (
+                args, kwargs, key, tried = (
                     decode_request_untrusted(body) if header.kind == Kind.REQUEST else request_untrusted(body)
                 )
             except PeerError as error:
@@ -180,12 +186,14 @@ class Responder:
             if spec.immediate and key is None and upload is None:
                 self._answer_at_once(request, spec, args, kwargs)
                 return
-            known = self._answers.get((header.src, header.method, key)) if key is not None else None
+            known = self._remembered(request, spec, key, tried) if key is not None else None
             work: Any = (
                 asyncio.shield(known) if known is not None
                 else invoke(self._component, header.method, args, kwargs, subject=header.src, upload=upload)
             )  # fmt: skip
         except CallError as error:
+            if request.key is not None:
+                self._answers.break_promise(request.key)
             self._answer_now(request, Kind.ERROR, encode_error(error))
             return
         if spec.stream:
@@ -194,8 +202,6 @@ class Responder:
         elif known is not None:
             run = self._run_known(request, work)
         else:
-            if key is not None:
-                self._promise(request, (header.src, header.method, key))
             run = self._run_call(request, work)
         self._spawn(request, run, work)
 
@@ -248,32 +254,38 @@ class Responder:
             request.timer.cancel()
         if isinstance(work, Coroutine):
             work.close()  # one that was cancelled before it began
-        if request.key is not None and request.answer is not None and not request.answer.done():
-            self._answers.pop(request.key, None)  # cancelled on the way: whoever repeats it may run it again
-            request.answer.cancel()
+        if request.key is not None:
+            self._answers.break_promise(request.key)
 
     # -- running ----------------------------------------------------------------------------------------------
 
     async def _run_call(self, request: _Running, work: Any) -> None:
         kind, body = await self._result(request, work)
-        if request.answer is not None and not request.answer.done():
-            request.answer.set_result((kind, body))
+        if request.key is not None:
+            self._answers.keep(request.key, (kind, body))
         await self._answer(request, kind, body)
 
     async def _run_known(self, request: _Running, answer: Awaitable[Answer]) -> None:
         kind, body = await answer
         await self._answer(request, kind, body)
 
-    def _promise(self, request: _Running, key: Key) -> None:
-        """Have repetitions wait for the answer, from this very moment: the next may stand in the same bundle."""
+    def _remembered(
+        self, request: _Running, spec: MethodSpec, idempotency_key: str, tried: int | None
+    ) -> asyncio.Future[Answer] | None:
+        """Return the answer of a key that has come before; else have repetitions wait for this one's.
+
+        Raise OutcomeUnknown for a key that our predecessor may have run, unless the method may run twice.
+        """
+        header = request.header
+        key = header.src, header.method, idempotency_key
+        known = self._answers.known(key, header.deadline)
+        if known is not None or spec.stream:
+            return known
+        if tried is not None and tried != header.mailbox and not spec.idempotent:
+            raise OutcomeUnknown(f"{self._endpoint.subject} was started anew and does not know whether it ran before")
+        self._answers.promise(key, header.deadline)
         request.key = key
-        request.answer = self._answers[key] = asyncio.get_running_loop().create_future()
-        if len(self._answers) > REMEMBERED_MAX:
-            oldest = next(iter(self._answers))
-            if self._answers[oldest].done():  # one under way is bounded by RUNNING_MAX
-                del self._answers[oldest]
-            else:
-                self._answers.move_to_end(oldest)
+        return None
 
     async def _result(self, request: _Running, work: Any) -> Answer:
         try:

@@ -69,7 +69,8 @@ class CallError(TlsrtError):
 
     code = "failed"
     exit_code = 1
-    from_gate = False  # the gate's unsealed word: it proves nothing about execution
+    is_told = False  # the other side said so; else this side found it out
+    from_gate = False  # and it was the gate's unsealed word, which proves nothing about execution
 
     def __init__(self, message: str = "", code: str | None = None) -> None:
         if code is not None:
@@ -122,6 +123,12 @@ class Unavailable(CallError):
     exit_code = EX_UNAVAILABLE
 
 
+class Away(Unavailable):
+    """The recipient is starting or stopping and has not looked at the request; it is safe to repeat."""
+
+    code = "away"
+
+
 class OutcomeUnknown(CallError):
     """The request was sent and no answer came: it may or may not have run."""
 
@@ -172,8 +179,8 @@ class ServerLocked(CallError):
 _BY_CODE: dict[str, type[CallError]] = {
     kind.code: kind
     for kind in (
-        Failed, InvalidArgument, NotFound, Conflict, Denied, Busy, Unavailable, OutcomeUnknown, DeadlineExceeded,
-        Cancelled, StreamBroken, Rejected, Stale, ServerLocked,
+        Failed, InvalidArgument, NotFound, Conflict, Denied, Busy, Unavailable, Away, OutcomeUnknown,
+        DeadlineExceeded, Cancelled, StreamBroken, Rejected, Stale, ServerLocked,
     )
 }  # fmt: skip
 

@@ -116,9 +116,12 @@ def test_bit_flips_never_reach_a_handler(position: int, bit: int) -> None:
     st.lists(VALUES, max_size=3),
     st.dictionaries(st.text(max_size=8), VALUES, max_size=3),
     st.none() | st.text(min_size=1, max_size=128),
+    st.none() | st.integers(0, (1 << 64) - 1),
 )
-def test_requests_come_back(args: list[object], kwargs: dict[str, object], key: str | None) -> None:
-    assert decode_request_untrusted(encode_request(args, kwargs, key)) == (args, kwargs, key)
+def test_requests_come_back(args: list[object], kwargs: dict[str, object], key: str | None, tried: int | None) -> None:
+    asked = key if key is None or tried is None else (key, tried)
+    expected = (args, kwargs, key, tried if key is not None else None)
+    assert decode_request_untrusted(encode_request(args, kwargs, asked)) == expected
 
 
 @given(VALUES)

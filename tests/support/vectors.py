@@ -153,8 +153,9 @@ def _control(given: Values) -> Values:
 def _body(given: Values) -> Values:
     data = unhex(given["body"])
     if given["shape"] == "request":
-        args, kwargs, key = bodies.decode_request_untrusted(data)
-        return {"arguments": plain(args), "named": plain(kwargs), "idempotency_key": key}
+        args, kwargs, key, tried = bodies.decode_request_untrusted(data)
+        repeated = {} if tried is None else {"may_have_run": tried}
+        return {"arguments": plain(args), "named": plain(kwargs), "idempotency_key": key, **repeated}
     if given["shape"] == "error":
         error = bodies.decode_error_untrusted(data)
         return {"code": error.code, "message": error.message}

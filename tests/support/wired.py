@@ -15,7 +15,7 @@ from tlsrt.channels.frame import Kind, parse_frame_untrusted, parse_header_untru
 from tlsrt.channels.turn import Turn
 from tlsrt.config import keys
 from tlsrt.config.schema import ComponentConfig
-from tlsrt.errors import Busy, NotFound, PeerError
+from tlsrt.errors import Busy, NotFound, PeerError, Unavailable
 from tlsrt.loops.host import Host
 
 CONSOLE, STORE = "third/console", "secondary/store"
@@ -38,6 +38,18 @@ class Store(Component):
 
     @handler
     async def wait(self, key: str) -> str:
+        self.calls[key] += 1
+        await self.release.wait()
+        return key
+
+    @handler
+    async def fail(self, key: str) -> str:
+        self.calls[key] += 1
+        await asyncio.sleep(0)
+        raise Unavailable("somebody else is away")
+
+    @handler(idempotent=True)
+    async def again(self, key: str) -> str:
         self.calls[key] += 1
         await self.release.wait()
         return key
@@ -95,6 +107,18 @@ class Wired:
         )  # fmt: skip
         endpoint.apply_right(world.epoch, STORE, 2, keys.request_key(world.mailbox(STORE), session), ("*",))
         return session
+
+    def restart(self) -> None:
+        """Let the store be another one, of the next incarnation, with nothing in its memory."""
+        world = self.world
+        calls = self.store.calls
+        world.incarnations["secondary"] += 1
+        world.gate.set_member("secondary", world.incarnations["secondary"], world.epoch)
+        world.endpoints[STORE] = world.make_endpoint(STORE)
+        self.hosts[STORE] = self._host(STORE)
+        self.store.calls = calls
+        key = keys.request_key(world.mailbox(STORE), self.hosts[CONSOLE].endpoint.session)
+        self.hosts[CONSOLE].endpoint.apply_right(world.epoch, STORE, world.incarnations["secondary"], key, ("*",))
 
     def send(self, subject: str, frame: bytes) -> None:
         if subject in self.full:

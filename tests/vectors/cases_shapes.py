@@ -236,6 +236,11 @@ def body_shapes() -> VectorFile:
         body=pack([[], {}, "k1"]).hex(),
     )  # fmt: skip
     file.passes(
+        "a repetition", "the key, and the mailbox of the incarnation that may have run it",
+        {"arguments": [], "named": {}, "idempotency_key": "k1", "may_have_run": 2},
+        body=pack([[], {}, ["k1", 2]]).hex(),
+    )  # fmt: skip
+    file.passes(
         "a value", "any one msgpack value; text and bytes stay apart",
         {"value": {"text": "é", "bytes": {"bin": "ff"}, "half": 0.5, "nothing": None, "list": [True, -1]}},
         shape="value",
@@ -258,6 +263,10 @@ def body_shapes() -> VectorFile:
         ("an empty idempotency key", "1 to 128 characters", "request", [[], {}, ""]),
         ("an idempotency key of 129 characters", "1 to 128", "request", [[], {}, "k" * 129]),
         ("an idempotency key as bin", "str", "request", [[], {}, b"k"]),
+        ("an incarnation without a key", "a repetition has one", "request", [[], {}, [None, 2]]),
+        ("a negative incarnation", "0 or more", "request", [[], {}, ["k1", -1]]),
+        ("an incarnation as text", "an integer", "request", [[], {}, ["k1", "2"]]),
+        ("a repetition of three elements", "key and incarnation", "request", [[], {}, ["k1", 2, 3]]),
         ("an error without a sentence", "two elements", "error", ["failed"]),
         ("an error code as a number", "str", "error", [1, "m"]),
         ("credit -1", "0 to 65536", "count", -1),

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 from support.wired import CONSOLE, STORE, Wired, run
 
-from tlsrt.errors import OutcomeUnknown
+from tlsrt.channels.frame import Kind
+from tlsrt.errors import OutcomeUnknown, Unavailable
 
 
 @pytest.mark.parametrize("method", ["get", "wait"])
@@ -90,5 +91,67 @@ def test_a_channel_that_goes_down_and_up_in_one_turn_repeats_no_call() -> None:
         assert isinstance(results[0], OutcomeUnknown)
         assert results[1:] == [f"{key} for {CONSOLE}" for key in "bcd"]
         assert set(wired.store.calls.values()) == {1}
+
+    run(test)
+
+
+@pytest.mark.parametrize(("method", "runs"), [("wait", 1), ("again", 2)])
+def test_a_repetition_to_a_recipient_that_was_started_anew_does_not_run(method: str, runs: int) -> None:
+    """Unless the method may run twice: then it does."""
+
+    async def test(wired: Wired) -> None:
+        call = asyncio.ensure_future(wired.call(method, "same", idempotency_key="k"))
+        while not wired.store.calls["same"]:
+            await asyncio.sleep(0)
+        wired.restart()
+        wired.store.release.set()
+        if runs == 1:
+            with pytest.raises(OutcomeUnknown, match="started anew"):
+                await call
+        else:
+            assert await call == "same"
+        assert wired.store.calls["same"] == runs
+
+    run(test)
+
+
+def test_a_call_that_was_not_sealed_yet_runs_at_the_recipient_that_was_started_anew() -> None:
+    async def test(wired: Wired) -> None:
+        wired.store.release.set()
+        caller = wired.hosts[CONSOLE].caller
+        caller.set_up(False)
+        call = asyncio.ensure_future(wired.call("wait", "same", idempotency_key="k"))
+        await asyncio.sleep(0)
+        wired.restart()
+        wired.store.release.set()
+        caller.set_up(True)
+        assert await call == "same"
+        assert wired.store.calls["same"] == 1
+
+    run(test)
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+def test_an_error_of_a_handler_is_the_answer_and_the_call_is_not_repeated(key: str | None) -> None:
+    """Whatever its word is: a handler that called somebody who was away may have done something before."""
+
+    async def test(wired: Wired) -> None:
+        with pytest.raises(Unavailable, match="somebody else"):
+            await wired.call("fail", "same", idempotency_key=key)
+        assert wired.store.calls["same"] == 1
+
+    run(test)
+
+
+def test_a_component_that_starts_is_asked_again() -> None:
+    async def test(wired: Wired) -> None:
+        responder = wired.hosts[STORE].responder
+        responder.is_starting = True
+        call = asyncio.ensure_future(wired.call("get", "same"))
+        while Kind.ERROR not in wired.kinds:
+            await asyncio.sleep(0)
+        responder.is_starting = False
+        assert await call == f"same for {CONSOLE}"
+        assert wired.store.calls["same"] == 1
 
     run(test)

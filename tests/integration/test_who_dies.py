@@ -1,0 +1,143 @@
+"""A process is killed under calls of every kind, from a component and from a client: each call ends as ARCHITECTURE.md
+says, before its deadline; what is said to have run has run, what is said not to has not, and nothing runs twice."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.flow_package.flowing import asker as asking
+from support.running import RunningHost, running
+
+from tlsrt import AsyncClient
+
+PACKAGE = Path(asking.__file__).parent
+
+ASKER, LEDGER = "third/asker", asking.LEDGER
+COMPONENT_KINDS = ("plain", "keyed", "twice", "stream")
+CLIENT_KINDS = (*COMPONENT_KINDS, "upload")
+KILLS = 3
+SAFE = frozenset({"ok", "busy", "unavailable", "away"})  # of these all but ok mean that nothing ran
+ALWAYS = SAFE | {"outcome_unknown"}
+ALLOWED = {
+    ("primary", "plain"): ALWAYS, ("primary", "keyed"): frozenset({"ok"}), ("primary", "twice"): frozenset({"ok"}),
+    ("primary", "stream"): ALWAYS, ("primary", "upload"): ALWAYS,
+    ("secondary", "plain"): ALWAYS | {"stale"}, ("secondary", "keyed"): frozenset({"ok", "outcome_unknown"}),
+    ("secondary", "twice"): frozenset({"ok"}), ("secondary", "stream"): ALWAYS | {"stale"},
+    ("secondary", "upload"): ALWAYS | {"stale"},
+    **{("third", kind): frozenset({"ok"}) for kind in CLIENT_KINDS},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
+    yield from running(
+        request,
+        components={LEDGER: {"class": "flowing.ledger:Ledger"}, ASKER: {"class": "flowing.asker:Asker"}},
+        policy={f"client/admin -> {LEDGER}": "*", f"client/admin -> {ASKER}": "*", f"{ASKER} -> {LEDGER}": "*"},
+        packages=[PACKAGE],
+    )
+
+
+def _by_client(name: str) -> dict[str, Any]:
+    return {"idempotent": True}
+
+
+class Askers:
+    """A client that asks on and on, in a thread of its own."""
+
+    def __init__(self, host: RunningHost, label: str) -> None:
+        self.over = False
+        self.records: list[asking.Record] = []
+        self.up = threading.Event()
+        self.thread = threading.Thread(target=lambda: asyncio.run(self._ask(host, label)))
+        self.thread.start()
+        assert self.up.wait(20)
+
+    async def _ask(self, host: RunningHost, label: str) -> None:
+        async with AsyncClient(host.admin) as client:
+            self.up.set()
+            await asyncio.gather(
+                *(
+                    asking.ask_on(
+                        client,
+                        kind,
+                        f"{label}{number}",
+                        lambda name: {"idempotent": True},
+                        lambda: self.over,
+                        self.records,
+                    )
+                    for kind in CLIENT_KINDS
+                    for number in range(2)
+                )
+            )
+
+    def go_on(self, count: int) -> None:
+        """Wait until so many more calls have ended."""
+        until, limit = len(self.records) + count, time.monotonic() + 60
+        while len(self.records) < until:
+            assert time.monotonic() < limit, "calls do not end"
+            time.sleep(0.005)
+
+    def end(self) -> list[asking.Record]:
+        self.over = True
+        self.thread.join(60)
+        assert not self.thread.is_alive(), "a call never ended"
+        return self.records
+
+
+@pytest.mark.parametrize("victim", ["primary", "secondary", "third"])
+def test_every_call_ends_once_and_as_it_may(host: RunningHost, victim: str) -> None:
+    control = host.client()
+    before = len(control.call(LEDGER, "ran", timeout_s=20))
+    control.call(ASKER, "begin", f"{victim}-component", list(COMPONENT_KINDS), 2)
+    askers = Askers(host, f"{victim}-client")
+    try:
+        for _ in range(KILLS):
+            askers.go_on(50)
+            host.respawn(victim)
+    finally:
+        records = askers.end()
+    if victim != "third":
+        records += [(name, word, spent) for name, word, spent in control.call(ASKER, "end", timeout_s=60)]
+    runs = Counter(control.call(LEDGER, "ran", timeout_s=20)[before:])
+    judge(victim, records, runs)
+    assert control.call(ASKER, "done", timeout_s=20) >= 0
+
+
+def judge(victim: str, records: list[asking.Record], runs: Counter[str]) -> None:
+    outcomes: dict[str, Counter[str]] = {}
+    for name, word, spent in records:
+        kind = name.split(".")[1]
+        outcomes.setdefault(kind, Counter())[word] += 1
+        assert word in ALLOWED[victim, kind], (name, word, outcomes)
+        assert spent < asking.TIMEOUT_S, (name, word, spent)
+        if word == "ok":
+            assert runs[name], f"{name} was answered and did not run"
+        elif word in SAFE:
+            assert not runs[name], f"{name} ended as {word} and has run"
+    print(victim, {kind: dict(words) for kind, words in outcomes.items()})
+    twice = {name: count for name, count in runs.items() if count > 1 and name.split(".")[1] != "twice"}
+    assert not twice, f"these ran more than once: {twice}"
+    assert len(records) == len({name for name, _, _ in records})
+
+
+def test_a_subscription_ends_with_an_error_when_its_publisher_dies(host: RunningHost) -> None:
+    control = host.client()
+    listening: Any = control.stream(ASKER, "listen")
+    heard: list[Any] = []
+    reader = threading.Thread(target=lambda: heard.extend(listening))
+    reader.start()
+    while not heard:
+        control.call(LEDGER, "tell", 1, timeout_s=20)
+    host.respawn("secondary")
+    reader.join(20)
+    assert not reader.is_alive()
+    assert heard[-1] == "outcome_unknown"
+    assert set(heard[:-1]) == {1}

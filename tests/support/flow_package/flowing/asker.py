@@ -1,0 +1,110 @@
+"""Calls of every kind without a pause, each with what it came to: by a component, and the same for a client."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from tlsrt import CallError, Component, handler
+
+LEDGER = "secondary/ledger"
+TIMEOUT_S = 8.0
+ITEMS = 12
+PART, PARTS = bytes(1000), 12
+Record = tuple[str, str, float]  # name of the call, the word of its end ("ok" for a result), seconds
+
+
+async def parts() -> AsyncIterator[bytes]:
+    for _ in range(PARTS):
+        yield PART
+        await asyncio.sleep(0.001)
+
+
+async def ask_once(port: Any, kind: str, name: str, keyed: dict[str, Any]) -> str:
+    """Make one call and return its word; a result that is wrong is a word of its own."""
+    hold_s = random.choice((0.0, 0.001, 0.004))
+    try:
+        if kind == "plain":
+            right = await port.call(LEDGER, "run", name, hold_s, timeout_s=TIMEOUT_S) == name
+        elif kind == "keyed":
+            right = await port.call(LEDGER, "run", name, hold_s, timeout_s=TIMEOUT_S, **keyed) == name
+        elif kind == "twice":
+            right = await port.call(LEDGER, "run_twice", name, hold_s, timeout_s=TIMEOUT_S, **keyed) == name
+        elif kind == "stream":
+            got = [item async for item in port.stream(LEDGER, "count", name, ITEMS, timeout_s=TIMEOUT_S)]
+            right = got == list(range(ITEMS))
+        else:
+            right = await port.upload(LEDGER, "sum", parts(), name, timeout_s=TIMEOUT_S) == len(PART) * PARTS
+    except CallError as error:
+        return error.code
+    return "ok" if right else "wrong"
+
+
+async def ask_on(
+    port: Any, kind: str, label: str, key_of: Callable[[str], dict[str, Any]], is_over: Callable[[], bool],
+    records: list[Record],
+) -> None:  # fmt: skip
+    """Make calls of one kind, one after the other, until it is over."""
+    number = 0
+    while not is_over():
+        name = f"{label}.{kind}.{number}"
+        number += 1
+        start = time.monotonic()
+        word = await ask_once(port, kind, name, key_of(name))
+        records.append((name, word, time.monotonic() - start))
+        if word != "ok":
+            await asyncio.sleep(0.002)
+
+
+def _keyed(name: str) -> dict[str, Any]:
+    return {"idempotency_key": name}
+
+
+class Asker(Component):
+    """Asks as it is told, and keeps what came of it."""
+
+    def __init__(self) -> None:
+        self.over = True
+        self.records: list[Record] = []
+        self.tasks: list[asyncio.Task[None]] = []
+
+    @handler
+    async def begin(self, label: str, kinds: list[str], each: int) -> None:
+        """Start so many askers of each kind."""
+        await asyncio.sleep(0)
+        self.over, self.records, self.tasks = False, [], []
+        for kind in kinds:
+            for number in range(each):
+                work = ask_on(
+                    self,
+                    kind,
+                    f"{label}{number}",
+                    lambda name: {"idempotency_key": name},
+                    lambda: self.over,
+                    self.records,
+                )
+                self.tasks.append(asyncio.ensure_future(work))
+
+    @handler
+    async def done(self) -> int:
+        """How many calls have ended."""
+        return len(self.records)
+
+    @handler
+    async def end(self) -> list[list[Any]]:
+        """Let the last calls end and tell of all."""
+        self.over = True
+        await asyncio.gather(*self.tasks)
+        return [list(record) for record in self.records]
+
+    @handler
+    async def listen(self) -> AsyncIterator[Any]:
+        """What the ledger publishes, and the word of the end."""
+        try:
+            async for number in self.subscribe(LEDGER, "numbers"):
+                yield number
+        except CallError as error:
+            yield error.code
