@@ -38,6 +38,7 @@ class FailCode(IntEnum):
     THREADS = 4
     JOIN = 5
     INTERNAL = 6
+    MEMORY = 7
 
 
 def _in(*states: LoopState) -> frozenset[str]:

@@ -115,6 +115,9 @@ class LoopProcess:
             self._fail(FailCode.SANDBOX, 0)
         except PeerError as error:
             self.log.error("control channel: %s", error.reason)
+        except MemoryError:
+            self.log.error("out of memory: its limit is memory_mb in the configuration")
+            self._fail(FailCode.MEMORY, 0)
         except Exception:
             self.log.exception("internal error")
             self._fail(FailCode.INTERNAL, 0)

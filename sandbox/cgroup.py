@@ -19,6 +19,7 @@ from tlsrt.errors import SandboxError
 LAYER = "cgroup"
 CONTROLLERS = ("memory", "pids", "cpu")  # what limits are set by, where they are delegated to us
 PROCS, KILL, FREEZE, EVENTS = "cgroup.procs", "cgroup.kill", "cgroup.freeze", "cgroup.events"
+MEMORY_EVENTS = "memory.events"
 _VERSION_2 = "cgroup2"
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
@@ -69,6 +70,15 @@ def parse_mounts(text: str) -> list[tuple[str, str]]:
     return found
 
 
+def parse_oom_kills(text: str) -> int:
+    """Return the count of `oom_kill` in a text of memory.events; raises ValueError if there is none."""
+    for line in text.splitlines():
+        name, _, count = line.partition(" ")
+        if name == "oom_kill":
+            return int(count)
+    raise ValueError("not a text of memory.events")
+
+
 def locate(own: str, mounts: Sequence[tuple[str, str]]) -> Place | None:
     """Return where the group `own` can be seen, or None; of several mounts the last counts, as it covers the others."""
     for root, point in reversed(mounts):
@@ -99,6 +109,7 @@ class Group:
         self.folder = -1  # a descriptor for clone3(2)
         self.controllers = frozenset[str]()  # those that hold the limits
         self._is_used_up = False
+        self._counted = 0  # of the processes before
         self._make()
 
     def _make(self) -> None:
@@ -131,6 +142,9 @@ class Group:
             self.close()
             os.rmdir(self.place.folder)
             self._make()
+            self._counted = 0
+        else:
+            self._counted += self.oom_kills
 
     @property
     def is_empty(self) -> bool:
@@ -139,6 +153,17 @@ class Group:
     @property
     def is_frozen(self) -> bool:
         return self._event("frozen")
+
+    @property
+    def oom_kills(self) -> int:
+        """Return how many processes the kernel has killed in it for want of memory since `renew`.
+
+        0 without that controller; raises OSError and ValueError where the file is not what it should be.
+        """
+        try:
+            return parse_oom_kills((self.place.folder / MEMORY_EVENTS).read_text()) - self._counted
+        except FileNotFoundError:
+            return 0
 
     def limit(self, limits: Limits) -> None:
         """Hold whoever is in it, and comes into it, to other limits."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -17,7 +18,8 @@ from tlsrt.channels.life import FailCode, LoopState
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.attestation import differences_of
 from tlsrt.supervisor.births import Births
-from tlsrt.supervisor.deaths import LINGER_S, failure_reason, send_signal
+from tlsrt.supervisor.causes import Cause, Death, ExitReason, cause_of_death, cause_of_event, verdict_of_failure
+from tlsrt.supervisor.deaths import LINGER_S, send_signal
 from tlsrt.supervisor.heartbeat import HeartbeatMonitor
 from tlsrt.supervisor.lifecycle import Event
 from tlsrt.supervisor.member import Beat, Hopeless, Member
@@ -82,7 +84,7 @@ class Fleet:
         """Fork one loop that is down. A fork that fails is a death like any other."""
         problem = self.births.give(member)
         if member.child is None or member.life is None:
-            self._bury(member, problem)
+            self._bury(member, Death(Cause.FORK, problem, member.incarnation, time.time()))
             return
         self._common.reactor.watch(member.life.fileno(), lambda events: self._hear(member))
         self._common.reactor.watch(member.child.pidfd, lambda events: self._died(member))
@@ -97,7 +99,7 @@ class Fleet:
         pid = member.child.host_pid if member.child is not None else 0
         self.violations.note(member.name, incarnation, pid, violation)
         if violation.ends:
-            self.condemn(member, Event.VIOLATED, f"violation: {violation.sentence}")
+            self.condemn(member, Event.VIOLATED, f"violation: {violation.sentence}", Cause.POLICY)
 
     def _set_deadline(self, member: Member, word: str) -> None:
         seconds = self._common.config.limits.ready_timeout_s
@@ -146,7 +148,9 @@ class Fleet:
     def _confined(self, member: Member, fields: Fields) -> None:
         expected = self._parts_of(member).sandbox(member.name).digest
         if expected and fields[0] != expected:
-            self.condemn(member, Event.VIOLATED, "attestation: it entered a sandbox of another profile")
+            self.condemn(
+                member, Event.VIOLATED, "attestation: it entered a sandbox of another profile", Cause.ATTESTATION
+            )
             return
         member.move(Event.CONFINED)
 
@@ -190,7 +194,8 @@ class Fleet:
             member.hopeless = Hopeless.SANDBOX
         elif code == FailCode.IMPORT:
             member.hopeless = Hopeless.IMPORT
-        member.condemned = member.condemned or failure_reason(code, index, components, member.log_path)
+        verdict = verdict_of_failure(code, index, components, member.log_path)
+        member.judge(verdict.cause, verdict.sentence)
         member.move(Event.FAILED)
         self.monitor.forget(member.name)
         incarnation = member.incarnation
@@ -233,11 +238,11 @@ class Fleet:
                 self.tell(member, "activate")
             open_so_far = open_so_far and (member.was_active or member.state is LoopState.FAILED)
 
-    def condemn(self, member: Member, event: Event, reason: str) -> None:
-        """Kill a living loop; the first reason is the one that status shows."""
+    def condemn(self, member: Member, event: Event, reason: str, cause: Cause | None = None) -> None:
+        """Kill a living loop; the first reason is the one that status shows. The event tells its usual cause."""
         if not member.is_living:
             return
-        member.condemned = member.condemned or reason
+        member.judge(cause or cause_of_event(event), reason)
         member.move(event)
         self.monitor.forget(member.name)
         member.set_deadline(None)
@@ -265,21 +270,25 @@ class Fleet:
         self._common.reactor.forget(child.pidfd)
         os.close(child.pidfd)
         member.child = None
-        self._bury_last(member, reason)
+        self._bury_last(member, self._death(member, reason))
 
-    def _bury_last(self, member: Member, reason: str) -> None:
+    def _death(self, member: Member, reason: ExitReason) -> Death:
+        kills = self._common.parts.oom_kills(member.name)
+        return cause_of_death(reason, member.verdict, oom_kills=kills, incarnation=member.incarnation, at=time.time())
+
+    def _bury_last(self, member: Member, death: Death) -> None:
         """Bury a loop when nobody of it is left: the next one never meets the last one's descendants."""
         if self._common.parts.clear(member.name):
-            self._bury(member, reason)
+            self._bury(member, death)
         else:
-            self._common.reactor.call_later(LINGER_S, partial(self._bury_last, member, reason))
+            self._common.reactor.call_later(LINGER_S, partial(self._bury_last, member, death))
 
-    def _bury(self, member: Member, reason: str) -> None:
+    def _bury(self, member: Member, death: Death) -> None:
         active_s = self._common.reactor.now - member.active_at if member.active_at is not None else 0.0
         was_up = member.active_at is not None
-        member.last_death = member.condemned or reason
+        member.last_death = death
         member.move(Event.EXITED)
-        member.condemned, member.active_at, member.activating = None, None, False
+        member.verdict, member.active_at, member.activating = None, None, False
         member.attested_epoch, member.beat = None, None
         member.set_deadline(None)
         member.close_channels(self._common.reactor.forget)

@@ -79,6 +79,15 @@ class Groups:
             return error.errno != errno.EBUSY  # where somebody has removed the group, the next process says so
         return True
 
+    def oom_kills(self, name: str) -> int:
+        """Return how many processes of a group the kernel has killed for want of memory; 0 where nobody counts."""
+        if self._tree is None:
+            return 0
+        try:
+            return self._tree.group(name).oom_kills
+        except (OSError, ValueError):
+            return 0
+
     def release(self) -> None:
         """Remove every group, and whoever is left in one."""
         tree, self._tree = self._tree, None

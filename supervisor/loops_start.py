@@ -32,6 +32,7 @@ from tlsrt.sandbox.planned import PlannedRoot, planned_root
 from tlsrt.sandbox.policy_files import FOLDER as PROFILE_FOLDER
 from tlsrt.sandbox.profile import Profile, profile_for_authority, profile_for_loop, with_group
 from tlsrt.supervisor import coverage_pipe
+from tlsrt.supervisor.causes import ExitReason
 from tlsrt.supervisor.groups import Groups
 from tlsrt.supervisor.identity import Identity
 from tlsrt.supervisor.parts import AuthorityStart, CallRules, Child, LoopStart, Parts, Sandbox
@@ -113,6 +114,7 @@ def make_parts(
         claim=claim,
         freeze=groups.freeze,
         clear=groups.clear,
+        oom_kills=groups.oom_kills,
         release=groups.release,
         limits=groups.sentence,
         profiles=profiles,
@@ -161,11 +163,8 @@ def check_code(config: Config, identity: Identity) -> list[str]:
     return [*unreadable, *(f"{path} can be changed by the uid of a loop: chown it to root" for path in writable)]
 
 
-def _reap(child: Child) -> str | None:
-    reason = reap(child)  # type: ignore[arg-type]  # it was made by the spawn above
-    if reason is None:
-        return None
-    return f"exit code {reason.code}" if reason.signal is None else f"signal {reason}"
+def _reap(child: Child) -> ExitReason | None:
+    return reap(child)  # type: ignore[arg-type]  # it was made by the spawn above
 
 
 def _loop_body(start: LoopStart, profile: Profile, root: PlannedRoot | None) -> int:

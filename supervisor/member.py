@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from tlsrt.channels.life import LoopState
 from tlsrt.config.schema import LoopConfig
+from tlsrt.supervisor.causes import Cause, Death, Verdict
 from tlsrt.supervisor.life_line import LifeLine
 from tlsrt.supervisor.lifecycle import LIVING, TRUSTED, Backoff, Event, advance
 from tlsrt.supervisor.parts import Child, Parts
@@ -61,9 +62,9 @@ class Member:
     is_proven: bool = False  # it was active under the profile that it has now
     activating: bool = False
     restarts: int = 0
-    last_death: str | None = None
+    last_death: Death | None = None
     hopeless: Hopeless | None = None  # why trying again would end the same way
-    condemned: str | None = None  # why it was killed, until it is dead
+    verdict: Verdict | None = None  # why it has to end, until it is dead
     attested_epoch: int | None = None
     beat: Beat | None = None
     backoff: Backoff = field(default_factory=Backoff)
@@ -88,6 +89,10 @@ class Member:
     def move(self, event: Event) -> None:
         """Take one step of the table. Raises InternalError and stays where it is if there is none."""
         self.state = advance(self.state, event)
+
+    def judge(self, cause: Cause, sentence: str) -> None:
+        """Note why it has to end; the first reason is the one that counts."""
+        self.verdict = self.verdict or Verdict(cause, sentence)
 
     def set_deadline(self, timer: Timer | None) -> None:
         """Replace the one running deadline of this loop."""

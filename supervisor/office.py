@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,6 +22,7 @@ from tlsrt.channels.trust import OFFICE
 from tlsrt.errors import EX_UNAVAILABLE, ConfigError, PeerError, TlsrtError
 from tlsrt.supervisor.anomaly import faded
 from tlsrt.supervisor.attestation import differences_of
+from tlsrt.supervisor.causes import Cause, Death, Verdict, cause_of_death
 from tlsrt.supervisor.deaths import LINGER_S, send_signal
 from tlsrt.supervisor.folders import last_line
 from tlsrt.supervisor.heartbeat import HeartbeatMonitor
@@ -47,7 +49,7 @@ class Office:
         self._deadline: Timer | None = None
         self._backoff = Backoff()
         self._booted_at: float | None = None
-        self._condemned: str | None = None
+        self._verdict: Verdict | None = None
         self._beaten = False
         self._is_leaving = False  # it makes room for one under a new profile
         self._ever_booted = False
@@ -63,7 +65,7 @@ class Office:
         self.epoch = 0
         self.lateness_us = 0
         self.restarts = 0
-        self.last_death: str | None = None
+        self.last_death: Death | None = None
         self.sessions: Mapping[str, int] = {}
         self.warnings: list[str] = []
         self._scores: dict[str, tuple[int, float]] = {}
@@ -126,12 +128,14 @@ class Office:
         if self._sentry is not None:
             self._sentry.forked(self.child)
         if self.child is None:
-            self._bury(problem)
+            self._bury(Death(Cause.FORK, problem, at=time.time()))
             return
         self._common.reactor.watch(ours, lambda events: self._hear())
         self._common.reactor.watch(self.child.pidfd, lambda events: self._died())
         seconds = self._common.config.limits.ready_timeout_s
-        self._deadline = self._common.reactor.call_later(seconds, partial(self.condemn, f"not booted in {seconds:g} s"))
+        self._deadline = self._common.reactor.call_later(
+            seconds, partial(self.condemn, f"not booted in {seconds:g} s", Cause.DEADLINE)
+        )
 
     def boot(self) -> None:
         """Hand over the boot nonce and the files, as soon as it is attested; `booted` or `refused` is the answer."""
@@ -170,12 +174,12 @@ class Office:
 
     def attest(self) -> bool:
         """Look at the authority from outside; end it if it is not what its profile says."""
-        if self.child is None or self._condemned is not None:
+        if self.child is None or self._verdict is not None:
             return False
         differences = differences_of(NAME, self.child, self.parts, self._sentry)
         if differences:
             self._is_unlike = True
-            self.condemn(f"attestation: {'; '.join(differences)}")
+            self.condemn(f"attestation: {'; '.join(differences)}", Cause.ATTESTATION)
         return differences == []
 
     # What we say
@@ -218,7 +222,7 @@ class Office:
         self._send("stop")
         seconds = self._common.config.limits.stop_timeout_s
         self._cancel_deadline()
-        self._deadline = self._common.reactor.call_later(seconds, partial(self.condemn, "did not stop"))
+        self._deadline = self._common.reactor.call_later(seconds, partial(self.condemn, "did not stop", Cause.DEADLINE))
 
     def stop(self) -> None:
         """Ask the authority to end."""
@@ -241,13 +245,13 @@ class Office:
     def _violated(self, violation: Violation) -> None:
         """The authority runs our code only: any call that it may not make is a bug or an attack, and ends it."""
         self._common.console.bad(NAME, "killed", violation.sentence)
-        self.condemn(f"violation: {violation.sentence}")
+        self.condemn(f"violation: {violation.sentence}", Cause.POLICY)
 
-    def condemn(self, reason: str) -> None:
+    def condemn(self, reason: str, cause: Cause = Cause.PROTOCOL) -> None:
         """Kill the authority; it comes again with the same boot nonce."""
         if self.child is None:
             return
-        self._condemned = self._condemned or reason
+        self._verdict = self._verdict or Verdict(cause, reason)
         self._monitor.forget(NAME)
         self._close_channel()
         send_signal(self.child, signal.SIGKILL)
@@ -322,20 +326,21 @@ class Office:
         self._common.reactor.forget(self.child.pidfd)
         os.close(self.child.pidfd)
         self.child = None
-        self._bury_last(reason)
+        kills = self._common.parts.oom_kills(NAME)
+        self._bury_last(cause_of_death(reason, self._verdict, oom_kills=kills, at=time.time()))
 
-    def _bury_last(self, reason: str) -> None:
+    def _bury_last(self, death: Death) -> None:
         if self._common.parts.clear(NAME):
-            self._bury(reason)
+            self._bury(death)
         else:
-            self._common.reactor.call_later(LINGER_S, partial(self._bury_last, reason))
+            self._common.reactor.call_later(LINGER_S, partial(self._bury_last, death))
 
-    def _bury(self, reason: str) -> None:
+    def _bury(self, death: Death) -> None:
         now = self._common.reactor.now
         served_s = now - self._booted_at if self._booted_at is not None else 0.0
-        self.last_death = self._condemned or reason
+        self.last_death = death
         is_unlike, self._is_unlike = self._is_unlike, False
-        self._condemned, self._booted_at, self._beaten = None, None, False
+        self._verdict, self._booted_at, self._beaten = None, None, False
         self.is_attested = self._is_wanted = False
         self._monitor.forget(NAME)
         self._cancel_deadline()
@@ -351,8 +356,8 @@ class Office:
             self._is_leaving = False
             self._respawn()
             return
-        if not self._ever_booted and (is_unlike or reason == f"exit code {EX_UNAVAILABLE}"):
-            why = self.last_death if is_unlike else last_line(self._log_path) or reason
+        if not self._ever_booted and (is_unlike or death.code == EX_UNAVAILABLE):
+            why = str(death) if is_unlike else last_line(self._log_path) or str(death)
             self.on_unconfined(why)  # its sandbox failed: the next one would, too
             return
         delay_s = self._backoff.died(now, served_s)

@@ -14,6 +14,7 @@ from typing import Protocol
 from tlsrt.config.egress import EgressRule
 from tlsrt.config.schema import Config
 from tlsrt.sandbox.profile import Profile
+from tlsrt.supervisor.causes import ExitReason
 from tlsrt.supervisor.console import Console
 from tlsrt.supervisor.reactor import Reactor
 
@@ -84,7 +85,7 @@ class Parts:
     """Everything that the supervisor does not do itself."""
 
     spawn: Callable[[Callable[[], int], str], Child]  # the body of a process, and its name
-    reap: Callable[[Child], str | None]  # how it ended, in words; None while it lives
+    reap: Callable[[Child], ExitReason | None]  # how it ended; None while it lives
     loop_body: Callable[[LoopStart], int]
     authority_body: Callable[[AuthorityStart], int]
     attest: Callable[[str, int], list[str]]  # loop (or "authority"), host pid -> differences
@@ -96,6 +97,7 @@ class Parts:
     claim: Callable[[], None] = lambda: None  # with the start lock in hand: make what one life alone may have
     freeze: Callable[[str], None] = lambda name: None  # stop a process that is about to be killed, with all its threads
     clear: Callable[[str], bool] = lambda name: True  # kill what a dead process left behind; whether nothing is left
+    oom_kills: Callable[[str], int] = lambda name: 0  # of the process that is dead now, before it is cleared
     release: Callable[[], None] = lambda: None  # nobody runs any more: undo `claim`
     limits: Callable[[], str] = lambda: ""  # one line: which limits are enforced by what
     profiles: Mapping[str, Profile] = field(default_factory=dict[str, Profile])  # for a reload to compare

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from tlsrt.channels.life import LoopState
+from tlsrt.supervisor.causes import Cause
 from tlsrt.supervisor.farewell import Farewell
 from tlsrt.supervisor.fleet import Fleet
 from tlsrt.supervisor.lifecycle import Backoff, Event
@@ -130,7 +131,7 @@ class ProfileMove:
             self._renew(member)
             return
         member.is_leaving = True
-        member.condemned = member.condemned or "replaced, since its profile has changed"
+        member.judge(Cause.RELOAD, "replaced, since its profile has changed")
         farewell = self._farewells[member.name] = Farewell(self._common, self._fleet, member, FAREWELL_S)
         farewell.begin("its profile has changed")
 
@@ -182,13 +183,13 @@ class ProfileMove:
             return LoopReport(member.name, str(step.way), digest, step.changed)
         since = self._left.get(member.name, self._began)
         elapsed_s = (member.active_at or since) - since
-        reason = "" if member.name in self._left else member.last_death or ""
+        reason = "" if member.name in self._left else str(member.last_death or "")
         return LoopReport(member.name, str(Way.RESTART), digest, step.changed, round(elapsed_s * 1000), reason)
 
     def _why(self, member: Member) -> str:
         if member.state is LoopState.ACTIVE:
             return "it does not say that it works in the new epoch" if self._epoch else "the epoch was not committed"
-        why = member.last_death or "it does not become active"
+        why = str(member.last_death or "it does not become active")
         before = self._before.get(member.name, "")[:DIGEST_SHOWN]
         if self._steps[member.name].way is Way.UNCHANGED or not before:
             return why

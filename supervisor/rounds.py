@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tlsrt.supervisor.causes import Cause
 from tlsrt.supervisor.fleet import Fleet
 from tlsrt.supervisor.lifecycle import Event
 from tlsrt.supervisor.office import NAME as AUTHORITY
@@ -40,7 +41,7 @@ class Rounds:
         monitor = self._fleet.monitor
         for name in monitor.judge(self._reactor.now):
             if name == AUTHORITY:
-                self._office.condemn("heartbeat")
+                self._office.condemn("heartbeat", Cause.HEARTBEAT)
             else:
                 self._fleet.condemn(self._fleet.member(name), Event.HUNG, "heartbeat")
         self._reactor.call_later(monitor.policy.round_s, self._judge)

@@ -84,7 +84,7 @@ class Shutdown:
             send_signal(child, signal.SIGKILL)
 
     def _dead(self, member: Member) -> None:
-        self._report(member.name, member.last_death or "")
+        self._report(member.name, str(member.last_death or ""))
         if member is self._current or self._hurrying:
             self._next()
 
@@ -115,7 +115,7 @@ class Shutdown:
     def _authority_dead(self) -> None:
         if self._current is None:
             self._clear()
-            self._report(NAME, self._office.last_death or "")
+            self._report(NAME, str(self._office.last_death or ""))
             self._on_done()
 
     def _later(self, seconds: float, callback: Callable[[], None]) -> None:

@@ -21,6 +21,7 @@ from typing import NoReturn
 
 from tlsrt.errors import EX_SOFTWARE, InternalError, MisuseError, TlsrtError
 from tlsrt.sandbox import syscalls
+from tlsrt.supervisor.causes import ExitReason
 
 # As the interpreter itself starts: writing to a closed pipe, or beyond RLIMIT_FSIZE, must be an OSError, not a death.
 _IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
@@ -39,22 +40,6 @@ class Child:
     pid: int
     pidfd: int
     host_pid: int
-
-
-@dataclass(frozen=True, slots=True)
-class ExitReason:
-    """How a child ended: an exit code, or the signal that killed it (and whether it dumped core)."""
-
-    code: int | None
-    signal: int | None
-
-    def __str__(self) -> str:
-        if self.signal is None:
-            return f"exit {self.code}"
-        try:
-            return signal.Signals(self.signal).name
-        except ValueError:
-            return f"signal {self.signal}"  # a real-time signal has no name
 
 
 def freeze() -> None:

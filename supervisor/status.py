@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from tlsrt.config.schema import Config
+from tlsrt.supervisor.causes import Death
 from tlsrt.supervisor.heartbeat import Health
 from tlsrt.supervisor.member import Member
 from tlsrt.supervisor.office import Office
@@ -87,7 +89,7 @@ def _authority(
         "memory_kib": memory.get("authority"),
         "sandbox": _sandbox(sandboxes.get("authority", Sandbox())),
         "epoch": office.epoch,
-        "last_death": office.last_death,
+        "last_death": _death(office.last_death),
     }
 
 
@@ -121,10 +123,23 @@ def _loop(
         "memory_kib": memory.get(member.name),
         "sandbox": _sandbox(sandboxes.get(member.name, Sandbox())),
         "epoch": _epoch(member),
-        "last_death": member.last_death,
+        "last_death": _death(member.last_death),
         "violations": violations.count,
         "last_violation": violations.last,
         "anomaly": office.score(member.name),
+    }
+
+
+def _death(death: Death | None) -> Document | None:
+    if death is None:
+        return None
+    end = {"code": death.code} if death.signal is None else {"signal": death.signal}
+    return {
+        "cause": str(death.cause),
+        "sentence": death.sentence,
+        **end,
+        "at": datetime.fromtimestamp(death.at, UTC).isoformat(timespec="milliseconds"),
+        "incarnation": death.incarnation,
     }
 
 
@@ -160,9 +175,9 @@ def table(status: Document) -> str:
     lines = [_header(status), "", *(_aligned(row, widths) for row in rows), "", _boundary(status["boundary"])]
     if status["limits"]:
         lines += [f"limits: {status['limits']}"]
-    deaths = [(entry["name"], entry["last_death"]) for entry in status["loops"] if entry["last_death"]]
+    deaths = [(entry["name"], entry["last_death"]["sentence"]) for entry in status["loops"] if entry["last_death"]]
     if authority["last_death"]:
-        deaths.insert(0, ("authority", authority["last_death"]))
+        deaths.insert(0, ("authority", authority["last_death"]["sentence"]))
     offenders = [entry for entry in status["loops"] if entry["violations"]]
     if offenders:
         lines += ["", *(_offence(entry) for entry in offenders)]

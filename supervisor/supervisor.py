@@ -18,6 +18,7 @@ from tlsrt.config.schema import Config
 from tlsrt.errors import EX_UNAVAILABLE, ConfigError, SandboxError, TlsrtError
 from tlsrt.supervisor import status
 from tlsrt.supervisor.announcer import Announcer
+from tlsrt.supervisor.causes import cause_of_word
 from tlsrt.supervisor.console import Console
 from tlsrt.supervisor.control_socket import ControlSocket, Request
 from tlsrt.supervisor.fleet import Fleet
@@ -200,7 +201,7 @@ class Supervisor:
         self._refuse(SandboxError(AUTHORITY, reason))
 
     def _hopeless(self, member: Member) -> None:
-        self._refuse(SandboxError(member.name, last_line(member.log_path) or member.last_death or "unknown"))
+        self._refuse(SandboxError(member.name, last_line(member.log_path) or str(member.last_death or "unknown")))
 
     def _refuse(self, error: TlsrtError) -> None:
         """End because of an error that the command line will say; what has not served yet is killed without words."""
@@ -227,7 +228,8 @@ class Supervisor:
         name = sentence.partition(":")[0]
         for member in self._fleet.members:
             if word in FATAL_EVENTS and member.name == name:
-                self._fleet.condemn(member, Event.VIOLATED, f"{word}: {sentence.partition(': ')[2]}")
+                reason = f"{word}: {sentence.partition(': ')[2]}"
+                self._fleet.condemn(member, Event.VIOLATED, reason, cause_of_word(word))
 
     # A reload
 

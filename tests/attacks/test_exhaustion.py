@@ -7,7 +7,7 @@ import threading
 from support.attack import VICTIM, Arena
 
 
-def state(arena: Arena) -> tuple[int, str | None]:
+def state(arena: Arena) -> tuple[int, object]:
     primary = arena.host.loop("primary")
     return primary["restarts"], primary["last_death"]
 

@@ -49,13 +49,13 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
 def test_a_thread_that_is_older_than_the_filter_is_refused(host: RunningHost) -> None:
     loop = host.loop("threaded")
     assert loop["state"] == "failed"
-    assert "code started a thread before the sandbox was sealed" in loop["last_death"]
+    assert "code started a thread before the sandbox was sealed" in loop["last_death"]["sentence"]
     assert "a component's import started a thread" in host.log("threaded")
 
 
 def test_a_filter_of_ones_own_ends_the_loop(host: RunningHost) -> None:
     loop = host.loop("filtered")
-    assert loop["state"] == "failed" and loop["last_death"].startswith("violation: seccomp(")
+    assert loop["state"] == "failed" and loop["last_death"]["sentence"].startswith("violation: seccomp(")
 
 
 def test_nobody_gets_a_ring(host: RunningHost) -> None:

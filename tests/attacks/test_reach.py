@@ -97,7 +97,7 @@ def test_a_loop_that_goes_on_trying_is_ended(strict: RunningHost) -> None:
         after = strict.until(lambda document: restarts(document)[loop] > 0, f"the next {loop}")  # noqa: B023
         assert {name for name, count in restarts(after).items() if count} == tried
         strict.until(lambda document: active(document)[loop], f"an active {loop}")  # noqa: B023
-        assert re.search("more than 64 refused calls|anomaly: score", strict.loop(loop)["last_death"])
+        assert re.search("more than 64 refused calls|anomaly: score", strict.loop(loop)["last_death"]["sentence"])
 
 
 def restarts(document: dict[str, Any]) -> dict[str, int]:

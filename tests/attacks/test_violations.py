@@ -48,7 +48,8 @@ def test_a_call_that_nobody_may_make_ends_the_loop_and_says_which(host: RunningH
     host.until(lambda document: host.loop("third")["state"] == "active", "an active third")
     host.until(lambda document: host.loop("third")["anomaly"] >= 45, "the points, which are gathered for a moment")
     after = host.loop("third")
-    assert after["last_death"].startswith("violation: execve(0x1000, 0x1000, 0x1000")
+    assert after["last_death"]["cause"] == "policy"
+    assert after["last_death"]["sentence"].startswith("violation: execve(0x1000, 0x1000, 0x1000")
     assert host.loop("secondary")["restarts"] == 0
 
 
@@ -60,5 +61,8 @@ def test_whoever_keeps_trying_is_ended_too_and_the_score_becomes_an_anomaly(host
     assert 20 < len(outcomes) < 200
     assert set(outcomes[:20]) == {"EPERM"}
     host.until(lambda document: host.loop("third")["state"] == "active", "an active third")
-    assert "anomaly: score" in host.loop("third")["last_death"] or "more than 64" in host.loop("third")["last_death"]
+    death = host.loop("third")["last_death"]
+    assert (death["cause"], death["sentence"][:14]) == ("anomaly", "anomaly: score") or (
+        death["cause"] == "policy" and "more than 64" in death["sentence"]
+    )
     host.wait_for("authority +anomaly third: score")

@@ -23,7 +23,7 @@ from tlsrt.config.schema import Config, DoorConfig, KeySource, LimitsConfig, Loo
 from tlsrt.errors import PeerError, SandboxError
 from tlsrt.supervisor.cli import folded
 from tlsrt.supervisor.console import standard_console
-from tlsrt.supervisor.parts import AuthorityStart, Child, LoopStart, Parts, Sandbox
+from tlsrt.supervisor.parts import AuthorityStart, LoopStart, Parts, Sandbox
 from tlsrt.supervisor.spawn import freeze, reap, spawn
 from tlsrt.supervisor.supervisor import Supervisor
 
@@ -266,13 +266,9 @@ def make_parts(config: Config, folder: Path, script: Script) -> Parts:
         assert os.path.isdir(f"/proc/{pid}")
         return ["uids are (0, 0, 0, 0), not all 771003"] if (folder / f"tamper-{name}").exists() else []
 
-    def reap_in_words(child: Child) -> str | None:
-        reason = reap(child)  # type: ignore[arg-type]
-        return None if reason is None else str(reason).replace("exit", "exit code")
-
     return Parts(
         spawn=lambda body, name: spawn(body, own_pid_namespace=False),
-        reap=reap_in_words,
+        reap=reap,  # type: ignore[arg-type]  # it was made by the spawn above
         loop_body=lambda start: loop_body(start, script),
         authority_body=lambda start: authority_body(start, script),
         attest=attest,

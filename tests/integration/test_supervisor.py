@@ -283,7 +283,7 @@ def test_the_reason_of_a_death_is_told(start: Start) -> None:
     for deed, reason in reasons.items():
         assert running.wait(f"^{deed} +died").endswith(f"{reason}; again at once")
         running.wait(f"^{deed} +active", 2)
-        assert running.loop(deed)["last_death"].endswith(reason)
+        assert running.loop(deed)["last_death"]["sentence"].endswith(reason)
     assert running.stop() == 0
 
 
@@ -373,7 +373,7 @@ def test_nobody_is_born_again_while_a_descendant_of_the_dead_lives(start: Start,
     assert during[name] is None and {**during, name: before[name]} == before
     assert not any("died" in line for line in running.lines)
     left.unlink()
-    running.wait(f"^{name} +died +SIGKILL")
+    running.wait(f"^{name} +died +signal SIGKILL")
     running.wait(f"^{name} +active", 1 if name == "authority" else 2)
     assert running.stop() == 0
 
@@ -488,7 +488,7 @@ def test_an_authority_that_dies_comes_again_and_learns_who_was_attested(start: S
     running.wait("^ready")
     before = pids_of(running.status())
     os.kill(before["authority"], signal.SIGKILL)
-    running.wait("authority +died +SIGKILL; again at once")
+    running.wait("authority +died +signal SIGKILL; again at once")
     running.wait("authority +active")
     after = pids_of(running.status())
     assert {name for name in before if before[name] != after[name]} == {"authority"}

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.cgroup import Limits, own_place, write
+from tlsrt.supervisor.causes import cause_of_death
 from tlsrt.supervisor.groups import Groups
 from tlsrt.supervisor.spawn import Child, freeze, reap, spawn
 
@@ -135,7 +136,11 @@ def try_all(say: Callable[[str, object], None]) -> None:
     files = ("memory.max", "memory.swap.max", "memory.oom.group", "pids.max", "cpu.weight")
     say("files", {name: (place.folder / name).read_text().strip() for name in files if (place.folder / name).exists()})
     beside = Calm(groups)
-    say("memory_bomb", end_of(spawn(memory_bomb, group=groups.descriptor("memory_bomb"))))
+    bomb = spawn(memory_bomb, group=groups.descriptor("memory_bomb"))
+    select.select([bomb.pidfd], [], [], 30)
+    reason = reap(bomb)
+    say("memory_bomb", str(reason))
+    say("memory_bomb_cause", str(cause_of_death(reason, None, oom_kills=groups.oom_kills("memory_bomb")).cause))
     say("oom_kills", events(groups, "memory_bomb", "memory.events")["oom_kill"])
     say("answers_beside_memory", beside.answers())
     reader, writer = os.pipe()

@@ -89,6 +89,7 @@ def test_a_delegated_group_must_hold_no_process_itself(found: dict[str, Any]) ->
 
 def test_a_memory_bomb_ends_alone(found: dict[str, Any]) -> None:
     assert found["memory_bomb"] == "SIGKILL" and found["oom_kills"] >= 1
+    assert found["memory_bomb_cause"] == "oom"
     assert found["answers_beside_memory"] == 200 and found["calm_oom_kills"] == 0
 
 

@@ -9,7 +9,17 @@ import pytest
 
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox import cgroup_tree
-from tlsrt.sandbox.cgroup import Group, Limits, Place, locate, own_place, parse_mounts, parse_own_group, write
+from tlsrt.sandbox.cgroup import (
+    Group,
+    Limits,
+    Place,
+    locate,
+    own_place,
+    parse_mounts,
+    parse_oom_kills,
+    parse_own_group,
+    write,
+)  # fmt: skip
 from tlsrt.sandbox.cgroup_tree import home, make_tree, tag_of
 
 MOUNTINFO = """\
@@ -233,3 +243,24 @@ def test_events(tmp_path: Path, events: str, is_empty: bool, is_frozen: bool) ->
     assert (group.is_empty, group.is_frozen) == (is_empty, is_frozen)
     group.close()
     group.close()
+
+
+EVENTS_OF_MEMORY = "low 0\nhigh 0\nmax 7\noom 2\noom_kill {}\noom_group_kill 1\n"
+
+
+def test_deaths_for_want_of_memory_are_counted_for_the_process_that_is_in_it(tmp_path: Path) -> None:
+    group = Group(Place(tmp_path / "x", "/x"))
+    assert group.oom_kills == 0, "without the controller there is no file"
+    counted = tmp_path / "x" / "memory.events"
+    counted.write_text(EVENTS_OF_MEMORY.format(3))
+    assert group.oom_kills == 3
+    group.renew()
+    assert group.oom_kills == 0, "the next one is not blamed for the one before"
+    counted.write_text(EVENTS_OF_MEMORY.format(4))
+    assert group.oom_kills == 1
+    group.close()
+
+
+def test_a_text_that_counts_no_kills() -> None:
+    with pytest.raises(ValueError, match=r"memory\.events"):
+        parse_oom_kills("low 0\n")

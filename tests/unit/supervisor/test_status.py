@@ -12,6 +12,7 @@ import pytest
 
 from tlsrt.channels.life import LoopState
 from tlsrt.config.schema import Config, DoorConfig, KeySource, LoopConfig
+from tlsrt.supervisor.causes import Cause, Death
 from tlsrt.supervisor.console import Console, printable
 from tlsrt.supervisor.gauges import age_s, memory_kib, parent_host_pid
 from tlsrt.supervisor.heartbeat import Health, HeartbeatMonitor
@@ -64,7 +65,7 @@ def make_document(**changes: Any) -> Document:
     primary.child = Child(3, -1, 1003)
     primary.beat = Beat(1, 2500, 2, 999, 10, 20, 3, 2, 5)
     third = Member(CONFIG.loops[1], 1, -1, "third.log", state=LoopState.BACKOFF, incarnation=7, restarts=6)
-    third.last_death = "signal SIGKILL"
+    third.last_death = Death(Cause.SIGNAL, "signal SIGKILL", 6, 1700000000.25, signal="SIGKILL")
     for name, value in changes.pop("primary", {}).items():
         setattr(primary, name, value)
     view = View(100.0, 40.0, 1001, True, "ab" * 16, False, ["a waived layer"], "memory by rlimits", **changes)
@@ -107,7 +108,10 @@ def test_the_document_has_what_is_promised() -> None:
     assert third["pid"] is None
     assert third["uptime_s"] is None
     assert third["sessions"] == 4  # the authority's word, not the loop's
-    assert third["last_death"] == "signal SIGKILL"
+    assert third["last_death"] == {
+        "cause": "signal", "sentence": "signal SIGKILL", "signal": "SIGKILL", "at": "2023-11-14T22:13:20.250+00:00",
+        "incarnation": 6,
+    }  # fmt: skip
     assert (third["violations"], third["last_violation"], third["anomaly"]) == (2, "execve(1): nobody may call that", 0)
     assert json.loads(json.dumps(found)) == found
 
