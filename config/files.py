@@ -23,13 +23,21 @@ def told(verb: str, path: Path) -> Generator[None]:
         raise ConfigError(f"cannot {verb} {path}: {error.strerror or error}") from None
 
 
-def write_new(path: Path, data: bytes, mode: int) -> None:
-    """Write a file that must not exist yet, to the disk; what could not be written whole is removed again."""
+Owner = tuple[int, int]  # uid and gid
+
+
+def write_new(path: Path, data: bytes, mode: int, owner: Owner | None = None) -> None:
+    """Write a file that must not exist yet, to the disk; what could not be written whole is removed again.
+
+    With `owner` it belongs to them, which takes root unless it is us.
+    """
     with told("write", path):
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o600)
         try:
             _write_all(descriptor, data)
+            if owner is not None and owner != _owner(os.fstat(descriptor)):
+                os.fchown(descriptor, *owner)
             os.fchmod(descriptor, mode)  # exactly, whatever the umask
             os.fsync(descriptor)
         except BaseException:
@@ -39,17 +47,32 @@ def write_new(path: Path, data: bytes, mode: int) -> None:
             os.close(descriptor)
 
 
-def replace(path: Path, data: bytes, mode: int) -> None:
+def replace(path: Path, data: bytes, mode: int, owner: Owner | None = None) -> None:
     """Replace a file at once: whoever looks, also after a crash, finds the old content or the new one."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    write_new(beside, data, mode)
-    with told("replace", path):
-        try:
-            os.rename(beside, path)
-        except BaseException:
-            os.unlink(beside)
-            raise
-    sync_folder(path.parent)
+    write_new(beside, data, mode, owner)
+    try:
+        move(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def move(path: Path, target: Path) -> None:
+    """Put a file in the place of another, to last: whoever looks finds the one or the other (rename(2))."""
+    with told("replace", target):
+        os.rename(path, target)
+    sync_folder(target.parent)
+
+
+def owner_of(path: Path) -> Owner:
+    """Return who owns a file."""
+    with told("look at", path):
+        return _owner(os.stat(path))
+
+
+def _owner(status: os.stat_result) -> Owner:
+    return status.st_uid, status.st_gid
 
 
 def sync_folder(folder: Path) -> None:

@@ -17,16 +17,17 @@ from datetime import datetime
 from pathlib import Path
 
 from tlsrt.config import keys
-from tlsrt.config.boot import MAX_TOKEN_BYTES, make_boot_token, parse_boot_token_untrusted
+from tlsrt.config.boot import MAX_TOKEN_BYTES, BootToken, make_boot_token, parse_boot_token_untrusted
 from tlsrt.config.bundle import VERSION, Bundle, encode_bundle
 from tlsrt.config.bytecode import write_bytecode
 from tlsrt.config.fields import DOOR
-from tlsrt.config.files import read_bounded, replace, sync_folder, told, write_new
+from tlsrt.config.files import owner_of, read_bounded, replace, sync_folder, told, write_new
 from tlsrt.config.json_schema import json_schema
 from tlsrt.config.load import load_config
 from tlsrt.config.measure import is_checkout, measure
-from tlsrt.config.providers import check_master_key, open_master_key, read_master_key
+from tlsrt.config.providers import check_master_key, newest_version, open_master_key, read_master_key
 from tlsrt.config.schema import Config
+from tlsrt.config.succession import NOTHING_KNOWN, Chain, Known
 from tlsrt.config.template import NOTHING_LACKING, Lacking, config_text
 from tlsrt.errors import ConfigError
 
@@ -64,18 +65,20 @@ def initialise(
     return _report(directory, lacking)
 
 
-def seal(config: Config, *, minimum_seal: int = 0) -> int:
+def seal(config: Config, known: Known = NOTHING_KNOWN) -> int:
     """Renew the boot token for the host as it is now and return the new seal number. Raises ConfigError.
 
-    The number is one above that of the present token and above `minimum_seal`, the one in the authority's state,
-    which counts when the token is lost.
+    The number is one above that of the present token and above the one that is `known` from the authority's state,
+    which counts when the token is lost; so it is with the version of master_key.
     """
-    key = _master_key(config)
-    number = max(_present_seal(config.boot_token), minimum_seal) + 1
+    present = _present_token(config.boot_token)
+    version, chain = _version(config, present, known)
+    key = _master_key(config, version)
+    number = max(present.seal if present else 0, known.seal) + 1
     write_bytecode(config)
-    token = make_boot_token(_boot_key(config, key), number, measure(config)).encode()
+    token = make_boot_token(_boot_key(config, key), number, measure(config), version, chain).encode()
     check_master_key(key, token)
-    replace(config.boot_token, token, 0o600)
+    replace(config.boot_token, token, 0o600, owner_of(config.boot_token) if present else None)
     return number
 
 
@@ -184,21 +187,32 @@ def _boot_key(config: Config, master_key: bytes) -> bytes:
     return keys.boot_mac_key(keys.extract(config.install_id, master_key))
 
 
-def _master_key(config: Config) -> bytes:
-    descriptor = open_master_key(config.master_key, {0, os.geteuid()})
+def _master_key(config: Config, version: int = 1) -> bytes:
+    descriptor = open_master_key(config.master_key, {0, os.geteuid()}, version)
     try:
         return read_master_key(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _present_seal(path: Path) -> int:
+def _present_token(path: Path) -> BootToken | None:
     if not os.path.lexists(path):
-        return 0
+        return None
     try:
-        return parse_boot_token_untrusted(read_bounded(path, MAX_TOKEN_BYTES, "the boot token")).seal
+        return parse_boot_token_untrusted(read_bounded(path, MAX_TOKEN_BYTES, "the boot token"))
     except ConfigError:
-        return 0  # damaged, which seal mends
+        return None  # damaged, which seal mends
+
+
+def _version(config: Config, present: BootToken | None, known: Known) -> tuple[int, Chain]:
+    """Return the version of master_key to seal with, and the chain of issuer keys that leads to it."""
+    chains = [known.succession, present.succession if present else ()]
+    version = max(known.key_version, present.key_version if present else 0)
+    if config.master_key.provider != "file":
+        version = 1
+    elif not version:
+        version = newest_version(config.master_key)
+    return version, next((chain for chain in chains if chain and chain[-1].new.version == version), ())
 
 
 def _report(directory: Path, lacking: Lacking) -> list[str]:

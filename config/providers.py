@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tlsrt.config.schema import KeySource
+from tlsrt.config.succession import VERSION_MAX
 from tlsrt.errors import ConfigError
 
 MIN_KEY_BYTES = 32
@@ -21,13 +22,13 @@ MAX_KEY_BYTES = 4096
 MIN_DISTINCT_BYTES = 8  # 32 random bytes have fewer with a chance below 2**-120
 
 
-def open_master_key(source: KeySource, allowed_uids: set[int]) -> int:
+def open_master_key(source: KeySource, allowed_uids: set[int], version: int = 1) -> int:
     """Return a read-only descriptor of the key, after checking by fstat what was opened; its bytes are not read.
 
-    Raises ConfigError with one sentence when it is missing, not a regular file, a link, owned by a uid that is not
-    in `allowed_uids`, or open to group or others.
+    `version` is the one that the boot token names. Raises ConfigError with one sentence when it is missing, not a
+    regular file, a link, owned by a uid that is not in `allowed_uids`, or open to group or others.
     """
-    path = _path(source)
+    path = key_path(source, version)
     descriptor = _open(path)
     try:
         _check(descriptor, path, source, allowed_uids)
@@ -60,11 +61,17 @@ def check_master_key(key: bytes | memoryview, boot_token: bytes) -> None:
         raise ConfigError("master_key is the boot token, which is no secret: replace it by 32 random bytes")
 
 
-def _path(source: KeySource) -> Path:
+def key_path(source: KeySource, version: int) -> Path:
+    """Return where a version of the key lies: `master.key`, after a rotation `master.key.2`. Raises ConfigError."""
     if source.provider == "file":
         assert source.path is not None
-        return source.path
+        return source.path if version == 1 else source.path.with_name(f"{source.path.name}.{version}")
     name = source.name or ""
+    if version != 1:
+        raise ConfigError(
+            f"the boot token belongs to master_key version {version}, and the credential {name} has no versions: "
+            "run `tlsrt-supervisor seal` if you replaced the key on purpose"
+        )
     if not name or "/" in name or "\0" in name or name in (".", ".."):
         raise ConfigError(f"master_key names the credential {name!r}, which is no credential name")
     folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
@@ -74,6 +81,29 @@ def _path(source: KeySource) -> Path:
             f"start under systemd with LoadCredential={name}:FILE"
         )
     return Path(folder, name)
+
+
+def key_paths(source: KeySource) -> list[Path]:
+    """Return where versions of the key may lie: its first place, and all that are there. Nothing for a credential."""
+    if source.path is None:
+        return []
+    return [source.path, *(key_path(source, version) for version in _later_versions(source.path))]
+
+
+def newest_version(source: KeySource) -> int:
+    """Return the highest version of which there is a file: for a host that knows none. 1 for a credential."""
+    return max(_later_versions(source.path), default=1) if source.path is not None else 1
+
+
+def _later_versions(path: Path) -> list[int]:
+    prefix = path.name + "."
+    try:
+        names = os.listdir(path.parent)
+    except OSError:
+        return []
+    endings = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+    numbers = [int(end) for end in endings if end.isascii() and end.isdigit() and len(end) <= len(str(VERSION_MAX))]
+    return sorted({number for number in numbers if 1 < number <= VERSION_MAX and f"{prefix}{number}" in names})
 
 
 def _open(path: Path) -> int:

@@ -52,6 +52,18 @@ class Statement:
 Chain = tuple[Statement, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a host's state says of its keys, as far as whoever asks may read it."""
+
+    seal: int = 0
+    key_version: int = 0
+    succession: Chain = ()
+
+
+NOTHING_KNOWN = Known()
+
+
 def state_successor(install: bytes, old: int, new: Pin, sign: Sign) -> Statement:
     """Return the statement that `new` follows the key of version `old`, whose Ed25519 is `sign`. Raises MisuseError."""
     if new.version != old + 1 or not 0 < old < VERSION_MAX or len(new.key) != KEY_BYTES:

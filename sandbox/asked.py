@@ -12,6 +12,7 @@ import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tlsrt.config.providers import key_paths
 from tlsrt.config.schema import CallsConfig, ComponentConfig, Config, LoopConfig, WriteConfig
 from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox.lines import CHANNEL, LINE_SECTIONS, STATE, EgressLine, Line
@@ -181,5 +182,5 @@ def overlap(one: Path, other: Path) -> bool:
 
 def secrets(config: Config) -> list[Path]:
     """Return what no process but the supervisor and the authority may see, and the folders that are bound writable."""
-    keys = [path for path in (config.master_key.path, config.boot_token, config.door.key) if path is not None]
+    keys = [path for path in (*key_paths(config.master_key), config.boot_token, config.door.key) if path is not None]
     return [*keys, config.state_dir, config.run_dir, config.log_dir]

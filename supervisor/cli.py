@@ -192,12 +192,12 @@ def _seal(arguments: argparse.Namespace) -> int:
     from tlsrt.config.load import load_config
     from tlsrt.supervisor.identity import AUTHORITY
     from tlsrt.supervisor.sandbox_command import effective_of
-    from tlsrt.supervisor.start import known_seal
+    from tlsrt.supervisor.start import known_of
 
     config = load_config(_config_path(arguments))
     for process in (AUTHORITY, *(loop.name for loop in config.loops)):
         effective_of(config, process)  # what cannot be confined would not start: say so now
-    number = seal(config, minimum_seal=known_seal(config))
+    number = seal(config, known_of(config))
     print(f"sealed: the boot token has number {number}; the next start accepts the host as it is now")
     return 0
 

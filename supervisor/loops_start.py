@@ -15,6 +15,7 @@ from pathlib import Path
 from tlsrt.channels.control import ControlChannel
 from tlsrt.channels.life import LIFE, FailCode
 from tlsrt.config.access import unreadable_for_others, writable_by
+from tlsrt.config.boot import HEAD_BYTES, key_version_of
 from tlsrt.config.files import open_regular
 from tlsrt.config.measure import measured_paths
 from tlsrt.config.packages import code_roots, component_roots, package_folder
@@ -253,11 +254,16 @@ def _import_for_sealed(*modules: str) -> None:
 
 
 def _open_boot_files(config: Config) -> list[int]:
-    """Open, and never read: master key, boot token; certificate, key and client CA of the door."""
+    """Open, and never read: master key, boot token; certificate, key and client CA of the door.
+
+    Only the first lines of the boot token are read, which say the version of the key.
+    """
     opened: list[int] = []
     try:
-        opened.append(open_master_key(config.master_key, {0, os.geteuid()}))
-        opened.append(open_regular(config.boot_token, "the boot token"))
+        token = open_regular(config.boot_token, "the boot token")
+        opened.append(token)
+        version = key_version_of(os.pread(token, HEAD_BYTES, 0))
+        opened.insert(0, open_master_key(config.master_key, {0, os.geteuid()}, version))
         opened.append(open_regular(config.door.certificate, "the door's certificate"))
         opened.append(open_regular(config.door.key, "the door's key"))
         opened.append(open_regular(config.door.client_ca, "the client CA"))

@@ -11,6 +11,7 @@ from tlsrt.config.access import impassable_for_others
 from tlsrt.config.load import load_config, parse_config, read_config
 from tlsrt.config.measure import measure
 from tlsrt.config.schema import Config
+from tlsrt.config.succession import NOTHING_KNOWN, Known
 from tlsrt.errors import ConfigError, InternalError, SandboxError
 from tlsrt.supervisor.measurer import Measurer
 
@@ -99,15 +100,16 @@ def renewed(path: Path, present: Config, parts: Parts, identity: Identity) -> Re
     return Renewal(config, new, lambda: measure(config), warnings, hashlib.sha256(data).digest())
 
 
-def known_seal(config: Config) -> int:
-    """Return the seal number in the authority's state, 0 if there is none or we may not read it."""
+def known_of(config: Config) -> Known:
+    """Return what the authority's state says of seal and keys: nothing if there is none or we may not read it."""
     from tlsrt.supervisor.authority_state import StateFile
 
     try:
         folder = os.open(config.state_dir / "authority", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
-        return 0
+        return NOTHING_KNOWN
     try:
-        return StateFile(folder).load().seal
+        state = StateFile(folder).load()
     finally:
         os.close(folder)
+    return Known(state.seal, state.key_version, state.succession)

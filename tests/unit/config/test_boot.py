@@ -7,7 +7,17 @@ import hmac
 
 import pytest
 
-from tlsrt.config.boot import MAX_SEAL, MAX_TOKEN_BYTES, check_boot_token, make_boot_token, parse_boot_token_untrusted
+from tlsrt.config.boot import (
+    HEAD_BYTES,
+    MAX_SEAL,
+    MAX_TOKEN_BYTES,
+    check_boot_token,
+    check_key_version,
+    key_version_of,
+    make_boot_token,
+    parse_boot_token_untrusted,
+)
+from tlsrt.config.succession import Pin, Statement
 from tlsrt.errors import ConfigError
 
 KEY = b"K" * 32
@@ -124,3 +134,59 @@ def test_every_flipped_bit_is_refused() -> None:
             flipped[place] ^= 1 << bit
             with pytest.raises(ConfigError):
                 check_boot_token(KEY, parse_boot_token_untrusted(bytes(flipped)), ENTRIES, 0)
+
+
+CHAIN = tuple(Statement(old, Pin(old + 1, bytes([old]) * 32), bytes([old]) * 64) for old in (1, 2))
+ROTATED = make_boot_token(KEY, 5, ENTRIES, 3, CHAIN)
+
+
+def test_a_token_of_a_rotated_key_says_so_under_its_mac() -> None:
+    lines = "".join(f"successor {statement.encode().hex()}\n" for statement in CHAIN)
+    lines += "".join(f"{digest.hex()} {name}\n" for name, digest in sorted(ENTRIES.items()))
+    signed = b"tlsrt/boot/v1\0tlsrt-boot-token 1\nseal 5\nkey 3\n" + lines.encode()
+    mac = hmac.new(KEY, signed, "sha256").hexdigest()
+    text = f"tlsrt-boot-token 1\nseal 5\nkey 3\nmac {mac}\n{lines}".encode()
+    assert ROTATED.encode() == text
+    assert parse_boot_token_untrusted(text) == ROTATED
+    check_boot_token(KEY, ROTATED, ENTRIES, 5)
+    assert key_version_of(text[:HEAD_BYTES]) == 3
+    assert key_version_of(TOKEN.encode()[:HEAD_BYTES]) == 1
+    assert key_version_of(b"no token") == 1
+
+
+@pytest.mark.parametrize("end", [0, 1, 2])
+def test_the_head_that_names_the_key_fits_every_token(end: int) -> None:
+    longest = make_boot_token(KEY, MAX_SEAL - end, ENTRIES, 2**32 - 1).encode()
+    assert key_version_of(longest[:HEAD_BYTES]) == 2**32 - 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"key 3", b"key 2"),
+        (b"key 3\n", b""),
+        (b"key 3", b"key 03"),
+        (b"key 3", b"key 4294967296"),
+        (b"key 3", b"key 1"),
+    ],
+)
+def test_a_changed_key_version_is_refused(old: bytes, new: bytes) -> None:
+    with pytest.raises(ConfigError):
+        check_boot_token(KEY, parse_boot_token_untrusted(ROTATED.encode().replace(old, new, 1)), ENTRIES, 0)
+
+
+def test_successors_out_of_place_are_refused() -> None:
+    lines = ROTATED.encode().split(b"\n")
+    first, second = (place for place, line in enumerate(lines) if line.startswith(b"successor"))
+    for order in ([*lines[:first], *lines[second:]], [*lines[:second], *lines[second + 1 :]]):
+        with pytest.raises(ConfigError):
+            check_boot_token(KEY, parse_boot_token_untrusted(b"\n".join(order)), ENTRIES, 0)
+    later = [*lines[:second], lines[second + 1], lines[second], *lines[second + 2 :]]
+    with pytest.raises(ConfigError, match="damaged"):
+        parse_boot_token_untrusted(b"\n".join(later))
+
+
+def test_the_token_of_a_key_that_was_replaced_is_a_roll_back() -> None:
+    check_key_version(ROTATED, 3)
+    with pytest.raises(ConfigError, match="belongs to master_key version 1, and this host has already run version 3"):
+        check_key_version(TOKEN, 3)

@@ -17,6 +17,7 @@ from tlsrt.config.init import FILES, FOLDERS, initialise, seal
 from tlsrt.config.load import load_config
 from tlsrt.config.measure import measure
 from tlsrt.config.schema import Config
+from tlsrt.config.succession import Known
 from tlsrt.errors import ConfigError
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -177,11 +178,11 @@ def test_seal_after_a_change(config: Config) -> None:
 
 
 def test_seal_goes_on_from_the_number_in_the_state(config: Config) -> None:
-    assert seal(config, minimum_seal=7) == 8
+    assert seal(config, Known(7)) == 8
     config.boot_token.unlink()
-    assert seal(config, minimum_seal=8) == 9
+    assert seal(config, Known(8)) == 9
     config.boot_token.write_text("damaged")
-    assert seal(config, minimum_seal=9) == 10
+    assert seal(config, Known(9)) == 10
     check(config, minimum=10)
 
 
