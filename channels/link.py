@@ -38,15 +38,16 @@ _BUFFER = bytearray(256 * 1024)  # where every read lands first; one thread, and
 class _Connection:
     """One socket: what it has sent, and the rest of the message that is half written."""
 
-    __slots__ = ("frames", "reader", "rest", "socket", "waits")
+    __slots__ = ("frames", "reader", "rest", "socket", "waits", "watched")
 
     def __init__(self, peer: socket.socket) -> None:
         peer.setblocking(False)
         self.socket = peer
         self.reader = ZmtpReader(MESSAGE_MAX)
         self.frames: Iterator[bytes | None] | None = None  # whole ones that did not fit a turn
-        self.rest = GREETING + READY
+        self.rest = memoryview(GREETING + READY)
         self.waits = False  # until the socket takes more
+        self.watched = False  # the event loop tells when it does
 
 
 class Link(FrameQueue):
@@ -253,19 +254,28 @@ class Link(FrameQueue):
             if at >= sent:
                 break
         if at > sent:
-            connection.rest = (pieces[piece] + pieces[piece + 1])[sent - at :]
+            left = at - sent
+            frame = pieces[piece + 1]
+            connection.rest = (
+                memoryview(frame)[-left:] if left <= len(frame) else memoryview((pieces[piece] + frame)[-left:])
+            )
             self._wait(connection)
 
     def _wait(self, connection: _Connection) -> None:
         connection.waits = True
-        self._loop.add_writer(connection.socket.fileno(), self._writable, connection)
+        if not connection.watched:
+            connection.watched = True
+            self._loop.add_writer(connection.socket.fileno(), self._writable, connection)
 
     def _writable(self, connection: _Connection) -> None:
+        """Write on; watch no longer once nothing waits, for a peer that is slower than we fills up again and again."""
         connection.waits = False
-        self._loop.remove_writer(connection.socket.fileno())
         self._write_rest(connection)
         if connection is self._ready:
             self.flush()
+        if not connection.waits and connection in self._connections:
+            connection.watched = False
+            self._loop.remove_writer(connection.socket.fileno())
 
     def _write_rest(self, connection: _Connection) -> None:
         """Write the rest of a message that has begun."""

@@ -50,14 +50,13 @@ class ZmtpReader:
             return bytes(memoryview(data)[9:count])
         return b""
 
-    def feed_untrusted(self, data: bytes | memoryview) -> list[bytes]:
+    def feed_untrusted(self, data: bytes | bytearray | memoryview) -> list[bytes]:
         """Return whole messages, in order; raise PeerError at what ZMTP does not allow, or at one that is too long."""
         if self._rest:
             self._rest += data
             if len(self._rest) < self._needed:
                 return []
-            data = bytes(self._rest)
-            self._rest.clear()
+            data, self._rest = self._rest, bytearray()  # a large message is copied once more only, out of the view
             self._needed = 0
         messages: list[bytes] = []
         view = memoryview(data)
