@@ -7,7 +7,8 @@ if the supervisor finds from outside that all of it is true (step 5), does the a
 loop is ready with its first committed epoch, and active when its components have started.
 
 Two control channels: life (fixed-size records, to the supervisor) and trust (keys, from the authority). The beat
-comes from this event loop itself, with its measured lateness, so that a loop which hangs cannot look alive.
+comes from this event loop itself, with its measured lateness, and its number is the name of this thread by then
+(channels/pulse.py), so that a loop which hangs cannot look alive, whatever its other threads say.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.control import ControlChannel
 from tlsrt.channels.life import LIFE, FailCode, LoopState
 from tlsrt.channels.link import Link
+from tlsrt.channels.pulse import pulse_name
 from tlsrt.channels.trust import TRUST
 from tlsrt.channels.turn import Turn
 from tlsrt.channels.verifier import Verifier
@@ -41,6 +43,7 @@ from tlsrt.loops.outbound import prepare_outbound
 from tlsrt.loops.trustee import Monitor, Trustee
 from tlsrt.sandbox.enter import Confinement, Report
 from tlsrt.sandbox.imports import end_imports, remember_sources
+from tlsrt.sandbox.syscalls import name_thread
 
 BEAT_S = 0.5
 JOIN_RETRY_S = 0.5
@@ -308,6 +311,7 @@ class LoopProcess:
         self.each_beat(boottime_ms())
         if self._state in (LoopState.READY, LoopState.ACTIVE, LoopState.DRAINING):
             self._beats += 1
+            name_thread(pulse_name(self.name, self._beats))
             memory_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             try:
                 self._life.send(

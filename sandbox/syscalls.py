@@ -54,6 +54,7 @@ MOVE_MOUNT_F_EMPTY_PATH = 4
 PR_SET_PDEATHSIG = 1
 PR_GET_DUMPABLE = 3
 PR_SET_DUMPABLE = 4
+PR_SET_NAME = 15
 PR_CAPBSET_DROP = 24
 PR_GET_SECUREBITS = 27
 PR_SET_SECUREBITS = 28
@@ -250,6 +251,12 @@ def prctl(option: int, *arguments: int) -> int:
     """prctl(2); missing arguments are 0."""
     registers = [ctypes.c_ulong(value) for value in (*arguments, 0, 0, 0, 0)[:4]]
     return _checked(_libc().prctl(ctypes.c_int(option), *registers), f"prctl {option}")
+
+
+def name_thread(name: bytes) -> None:
+    """prctl(2) PR_SET_NAME: name the calling thread, the only one that it can name; the kernel keeps 15 bytes."""
+    kept = ctypes.create_string_buffer(name)
+    prctl(PR_SET_NAME, ctypes.addressof(kept))
 
 
 def capset_none() -> None:

@@ -180,9 +180,20 @@ class Fleet:
         self.activate_next()
 
     def _beat(self, member: Member, fields: Fields) -> None:
-        member.beat = Beat(*fields)
+        beat = Beat(*fields)
+        last = member.beat.sequence if member.beat is not None else 0
+        pid = member.child.host_pid if member.child is not None else 0
+        if not self._parts_of(member).beats(member.name, pid, beat.sequence, last):
+            member.false_beats += 1  # and so it is silent
+            return
+        member.beat, member.false_beats = beat, 0
         self.monitor.beat(member.name, self._common.reactor.now)
         self.on_beat(member)
+
+    def hung(self, member: Member, reason: str) -> None:
+        """Its heart stopped, whatever other threads of it say."""
+        lies = f", but {member.false_beats} that its event loop did not make" if member.false_beats else ""
+        self.condemn(member, Event.HUNG, reason + lies)
 
     def _drained(self, member: Member, fields: Fields) -> None:
         self.on_drained(member)
@@ -289,7 +300,7 @@ class Fleet:
         member.last_death = death
         member.move(Event.EXITED)
         member.verdict, member.active_at, member.activating = None, None, False
-        member.attested_epoch, member.beat = None, None
+        member.attested_epoch, member.beat, member.false_beats = None, None, 0
         member.set_deadline(None)
         member.close_channels(self._common.reactor.forget)
         self.monitor.forget(member.name)

@@ -2,8 +2,9 @@
 
 Phi accrual (Hayashibara et al., 2004): phi = -log10 of the probability that a beat comes later than now, if the
 intervals are normally distributed with the mean and deviation of the last ones. The deviation has a floor, so that a
-very regular process is not killed for a hiccup, and a ceiling, so that an irregular one (or one that is so on
-purpose) does not buy itself time: with beats every 0.5 s phi 8 is reached 1.6 to 1.9 s after the last beat.
+very regular process is not killed for a hiccup: with beats every 0.5 s phi 8 is reached 1.56 s after the last beat.
+An irregular one (or one that is so on purpose) buys itself little time: mean and deviation have a ceiling, and silence
+for 1.75 s is death whatever the rhythm was.
 
 Three rules keep the judge honest. A process that is still starting has a grace instead of a rhythm. Time during which
 the monitor itself did not run is taken out of every account, for then it did not look. And an interval so long that
@@ -36,10 +37,11 @@ class HeartbeatPolicy:
     dead: float = 8.0
     minimum_deviation_s: float = 0.1
     maximum_deviation_s: float = 0.15
+    silence_s: float = 1.75
     allowance_s: float = 0.5
     window: int = 100
     grace_s: float = 5.0
-    round_s: float = 0.2  # how often `judge` is called
+    round_s: float = 1 / 6  # how often `judge` is called
     round_late_s: float = 0.25  # a round later than this says nothing
 
 
@@ -99,8 +101,14 @@ class HeartbeatMonitor:
         elapsed = now - patient.last
         if not patient.settled:
             return math.inf if elapsed > self.policy.grace_s else 0.0
+        if elapsed >= self.policy.silence_s:
+            return math.inf
         mean, deviation = self._rhythm(patient.intervals)
         return phi(elapsed, mean, deviation, self.policy.allowance_s)
+
+    def silence(self, name: str, now: float) -> float:
+        """Return for how long one process has said nothing, in seconds, less what the monitor itself missed."""
+        return now - self._patients[name].last
 
     def health(self, name: str, now: float) -> Health:
         """Return what to think of one process now."""

@@ -22,7 +22,7 @@ from tlsrt.config.packages import code_roots, component_roots, package_folder
 from tlsrt.config.providers import open_master_key
 from tlsrt.config.schema import Config, Engine
 from tlsrt.errors import ConfigError, PeerError, SandboxError
-from tlsrt.sandbox import shelf
+from tlsrt.sandbox import shelf, syscalls
 from tlsrt.sandbox.asked import settings_of
 from tlsrt.sandbox.attest import attest, own_namespaces
 from tlsrt.sandbox.cgroup_tree import limits_of
@@ -37,6 +37,7 @@ from tlsrt.supervisor.causes import ExitReason
 from tlsrt.supervisor.groups import Groups
 from tlsrt.supervisor.identity import Identity
 from tlsrt.supervisor.parts import AuthorityStart, CallRules, Child, LoopStart, Parts, Sandbox
+from tlsrt.supervisor.pulse import made_by_main_thread
 from tlsrt.supervisor.scheduling import schedule
 from tlsrt.supervisor.spawn import freeze, reap, spawn
 
@@ -111,6 +112,7 @@ def make_parts(
         uid=identity.uid,
         preload=partial(_preload, config.channels.engine),
         call_rules=lambda name: _call_rules(profiles[name]),
+        beats=lambda name, pid, number, last: made_by_main_thread(pid, number, last),
         preload_authority=_preload_authority,
         claim=claim,
         freeze=groups.freeze,
@@ -171,6 +173,7 @@ def _reap(child: Child) -> ExitReason | None:
 def _loop_body(start: LoopStart, profile: Profile, root: PlannedRoot | None) -> int:
     """In the child: enter the sandbox's world, then the runtime, which takes the other steps."""
     _use_log(start.log)
+    syscalls.name_thread(start.loop.encode())
     schedule(start.loop, start.config.scheduling)
     with coverage_pipe.measured() as kept:
         keep = {start.life, start.trust, *start.listeners.values(), *start.keep, *kept}
@@ -202,6 +205,7 @@ def _authority_body(start: AuthorityStart, profile: Profile, root: PlannedRoot |
     of the loops, and neither the supervisor nor the loops carry what only the authority needs.
     """
     _use_log(start.log)
+    syscalls.name_thread(AUTHORITY.encode())
     _preload_authority()
     authority_main = importlib.import_module(AUTHORITY_RUNTIME).authority_main
     with coverage_pipe.measured() as kept:

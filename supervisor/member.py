@@ -67,6 +67,7 @@ class Member:
     verdict: Verdict | None = None  # why it has to end, until it is dead
     attested_epoch: int | None = None
     beat: Beat | None = None
+    false_beats: int = 0  # since the last beat that its event loop made
     backoff: Backoff = field(default_factory=Backoff)
     deadline: Timer | None = None
 

@@ -105,6 +105,7 @@ class Parts:
     renewed: Callable[[Config], Parts] | None = None  # the parts of a changed configuration
     take: Callable[[], None] = lambda: None  # put in force what these profiles were made from
     call_rules: Callable[[str], CallRules | None] = lambda name: None  # None: its calls are not reported
+    beats: Callable[[str, int, int, int], bool] = lambda name, pid, number, last: True  # the event loop made that beat
     preload_authority: Callable[[], None] = lambda: None  # once all is up: so that a second one starts in milliseconds
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -71,7 +72,29 @@ def test_an_irregular_process_cannot_buy_much_time(pattern: list[float]) -> None
     beats = [0.0]
     for number in range(200):
         beats.append(beats[-1] + pattern[number % len(pattern)])
-    assert detected_after(settled(beats), beats[-1]) < 2.6
+    assert detected_after(settled(beats), beats[-1]) < 2.0
+
+
+def test_thirty_thousand_beats_with_pauses_are_no_death_and_the_first_hang_is_one() -> None:
+    """The simulation that the policy comes from: 20 ms jitter, one pause of up to 0.6 s in 1,000 beats."""
+    random = Random(5)
+    monitor = settled([0.0])
+    last = round_at = 0.0
+    for _ in range(30_000):
+        pause = random.uniform(0, 0.6) if random.random() < 0.001 else 0.0
+        arrives = last + max(0.0, random.gauss(0.5, 0.02)) + pause
+        while round_at + POLICY.round_s < arrives:
+            round_at += POLICY.round_s
+            assert monitor.judge(round_at) == []
+        last = arrives
+        monitor.beat("third", last)
+    assert detected_after(monitor, last) <= 1.9
+
+
+def test_a_hiccup_is_no_death() -> None:
+    for beats in (regular(20), regular(500), [0.0]):
+        monitor = settled(beats)
+        assert monitor.health("third", beats[-1] + 0.5 + 0.6) is not Health.DEAD
 
 
 def test_a_starting_process_has_its_grace_and_no_more() -> None:

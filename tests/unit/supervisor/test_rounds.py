@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tlsrt.supervisor.rounds import ATTEST_ROUND_S, Rounds
+from tlsrt.supervisor.heartbeat import HeartbeatPolicy
+from tlsrt.supervisor.rounds import ATTEST_ROUND_S, TURNS, Rounds
 
 LOOPS = ("primary", "secondary", "third", "forth", "external")
 
@@ -21,25 +22,35 @@ class Stage:
     looked_at: list[str] = field(default_factory=list)
     timers: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     trusted: set[str] = field(default_factory=lambda: {*LOOPS, "authority"})
+    loops: tuple[str, ...] = LOOPS
+    dead: list[str] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+    judged: int = 0
     fleet: Any = None
 
     def begin(self) -> None:
-        members = [SimpleNamespace(name=name, is_trusted=name in self.trusted) for name in LOOPS]
-        monitor = SimpleNamespace(policy=SimpleNamespace(round_s=1000.0))
+        members = [SimpleNamespace(name=name, is_trusted=name in self.trusted) for name in self.loops]
+        monitor = SimpleNamespace(judge=self._judge, silence=lambda name, now: 1.625)
         self.fleet = SimpleNamespace(
-            members=members, stopping=False, monitor=monitor, attest=lambda member: self.looked_at.append(member.name)
-        )
+            members=members, stopping=False, monitor=monitor, attest=lambda member: self.looked_at.append(member.name),
+            member=lambda name: name, hung=lambda name, reason: self.ended.append(f"{name} {reason}"),
+        )  # fmt: skip
         office: Any = SimpleNamespace(
-            is_attested="authority" in self.trusted, attest=lambda: self.looked_at.append("authority")
-        )
-        reactor = SimpleNamespace(call_later=lambda delay, callback: self.timers.append((delay, callback)))
+            is_attested="authority" in self.trusted, attest=lambda: self.looked_at.append("authority"),
+            condemn=lambda reason, cause: self.ended.append(f"authority {reason}"),
+        )  # fmt: skip
+        reactor = SimpleNamespace(now=7.0, call_later=lambda delay, callback: self.timers.append((delay, callback)))
         common: Any = SimpleNamespace(reactor=reactor)
         Rounds(common, self.fleet, office).begin()
 
-    def pass_timers(self, count: int) -> float:
-        """Let that many looks be due; return how long they take."""
+    def _judge(self, now: float) -> list[str]:
+        self.judged += 1
+        dead, self.dead = self.dead, []
+        return dead
+
+    def pass_turns(self, count: int) -> float:
+        """Let that many turns be due; return how long they take."""
         elapsed = 0.0
-        self.timers = [timer for timer in self.timers if timer[0] < 1000.0]  # the judge of heartbeats is another matter
         for _ in range(count):
             delay, callback = self.timers.pop()
             elapsed += delay
@@ -51,8 +62,30 @@ def test_every_loop_and_the_authority_are_looked_at_in_every_round() -> None:
     stage = Stage()
     stage.begin()
     for number in (1, 2, 3):
-        assert stage.pass_timers(len(LOOPS) + 1) == pytest.approx(ATTEST_ROUND_S)
+        assert stage.pass_turns(TURNS) == pytest.approx(ATTEST_ROUND_S)
         assert stage.looked_at == [*LOOPS, "authority"] * number
+
+
+@pytest.mark.parametrize("count", [1, 4, 7, 25])
+def test_so_it_is_with_any_number_of_loops_and_no_two_looks_are_more_than_a_round_apart(count: int) -> None:
+    loops = tuple(f"loop{number}" for number in range(count))
+    stage = Stage(loops=loops, trusted={*loops, "authority"})
+    stage.begin()
+    turns: list[set[str]] = []
+    for _ in range(10 * TURNS):
+        before = len(stage.looked_at)
+        stage.pass_turns(1)
+        turns.append(set(stage.looked_at[before:]))
+    for start in range(len(turns) - TURNS):
+        assert set().union(*turns[start : start + TURNS]) == {*loops, "authority"}
+
+
+def test_silence_is_judged_in_every_turn_as_often_as_the_monitor_expects() -> None:
+    stage = Stage(dead=["third", "authority"])
+    stage.begin()
+    assert stage.pass_turns(2) / 2 == pytest.approx(HeartbeatPolicy().round_s)
+    assert stage.judged == 2
+    assert stage.ended == [f"{name} heartbeat: no beat for 1.62 s" for name in ("third", "authority")]
 
 
 @pytest.mark.parametrize("name", [*LOOPS, "authority"])
@@ -60,7 +93,7 @@ def test_who_is_not_yet_attested_is_left_out(name: str) -> None:
     stage = Stage()
     stage.trusted.discard(name)
     stage.begin()
-    stage.pass_timers(len(LOOPS) + 1)
+    stage.pass_turns(TURNS)
     assert stage.looked_at == [one for one in (*LOOPS, "authority") if one != name]
 
 
@@ -68,5 +101,5 @@ def test_a_stop_ends_them() -> None:
     stage = Stage()
     stage.begin()
     stage.fleet.stopping = True
-    stage.pass_timers(1)
+    stage.pass_turns(1)
     assert not stage.looked_at and not stage.timers
