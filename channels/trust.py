@@ -13,6 +13,7 @@ from tlsrt.channels.control import Message, Table
 
 TRUST_CAP = 64 * 1024
 RIGHTS_PER_PAGE = 64
+REVOKED_PER_PAGE = 512  # with subjects of the longest names, in two thirds of the cap
 
 _ANY = frozenset({"new", "joined"})
 _JOINED = frozenset({"joined"})
@@ -41,7 +42,8 @@ TRUST = Table(
         Message(20, "prepare", "authority", (int,), _ANY),  # everything of this epoch was sent: acknowledge
         Message(21, "commit", "authority", (int, int), _ANY),  # epoch to seal with from now on, grace of the old (ms)
         Message(22, "revoked", "authority", (int, str, bytes), _ANY),  # number, "session"|"token"|"subject", value
-        Message(23, "feed", "authority", (int, int), _ANY),  # number of the last revocation, epoch: every 0.5 s
+        # number of the last revocation, epoch, when this is said (BOOTTIME, ms): every 0.5 s
+        Message(23, "feed", "authority", (int, int, int), _ANY),
         # from the authority, to Primary only
         Message(24, "member", "authority", (str, int, int), _ANY),  # loop, incarnation (0: gone), attested for epoch
         Message(25, "challenged", "authority", (int, bytes), _ANY),  # connection, challenge
@@ -53,6 +55,10 @@ TRUST = Table(
         Message(28, "ended", "authority", (bytes,), _ANY),
         # door certificate, key, client CA as descriptors of sealed memfds; generation
         Message(29, "door", "authority", (int,), _ANY, descriptors=3),
+        # serial (above 0), page, pages, number of the last revocation, when (BOOTTIME, ms), [[kind, value], ...]: all
+        # that is revoked. Only this synchronises a verifier
+        Message(30, "snapshot", "authority", (int, int, int, int, int, list), _ANY),
+        Message(31, "restored", "authority", (int, bytes), _ANY),  # number, subject that is no longer revoked
     ),
 )
 

@@ -207,11 +207,7 @@ class LoopProcess:
     def _join(self) -> None:
         """Ask for keys until they come: the authority answers once we are attested, and may itself be restarting."""
         if self._state in (LoopState.SEALED, LoopState.ATTESTED):
-            try:
-                self._trust.send("join")
-            except PeerError as error:
-                if error.reason != "hung":
-                    raise
+            self._say_join()
             asyncio.get_running_loop().call_later(JOIN_RETRY_S, self._join)
 
     def _on_trust(self) -> None:
@@ -231,12 +227,22 @@ class LoopProcess:
                 if self.trustee.retiring:
                     delay = max(0, self.trustee.retiring[-1][1] - now) / 1000 + 0.01
                     asyncio.get_running_loop().call_later(delay, lambda: self.trustee.retire(boottime_ms()))
+            if self.verifier.wants_snapshot:  # the authority says everything anew; each beat asks again
+                self.verifier.wants_snapshot = False
+                self._say_join()
             if self.trustee.committed and self._state == LoopState.SEALED:
                 self._state = LoopState.READY
                 self._life.send("ready")
             self._update_up()
         except PeerError as error:
             self._end(70, f"trust channel: {error.reason}")
+
+    def _say_join(self) -> None:
+        try:
+            self._trust.send("join")
+        except PeerError as error:
+            if error.reason != "hung":  # the authority may be restarting
+                raise
 
     def _on_life(self) -> None:
         try:
@@ -308,8 +314,12 @@ class LoopProcess:
         self._next_beat = now + BEAT_S
         loop.call_at(self._next_beat, self._beat)
         self._logged = 0
-        self.each_beat(boottime_ms())
+        now_ms = boottime_ms()
+        self.each_beat(now_ms)
         if self._state in (LoopState.READY, LoopState.ACTIVE, LoopState.DRAINING):
+            if not self.verifier.is_synchronised(now_ms):
+                self.verifier.wants_snapshot = True
+                self._on_trust()
             self._beats += 1
             name_thread(pulse_name(self.name, self._beats))
             memory_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -335,9 +345,16 @@ class LoopProcess:
 
     def _update_up(self) -> None:
         """The channel carries frames when Primary is up and we hold proof keys for exactly that incarnation of it."""
-        up = bool(self._primary) and all(host.endpoint.gate == self._primary for host in self.hosts.values())
+        up = bool(self._primary) and all(
+            host.endpoint.gate == self._primary for host in self.hosts.values() if self._has_session(host)
+        )
         if up != self._up:
             self._set_up(up)
+
+    def _has_session(self, host: Host) -> bool:
+        """Whether a component may take part: one that is revoked gets no keys, and holds up nobody."""
+        endpoint = host.endpoint
+        return bool(endpoint.session) and not self.verifier.revoked.has(endpoint.session, b"", endpoint.subject)
 
     def _set_up(self, up: bool) -> None:
         self._up = up

@@ -50,9 +50,16 @@ class Trustee:
         elif name == "commit":
             self._commit(fields[0], fields[1], now)
         elif name == "revoked":
-            self._verifier.revoke(*fields)
+            number, kind, value = fields
+            self._verifier.revoke(number, kind, value, now)
+        elif name == "restored":
+            self._verifier.restore(*fields)
+        elif name == "snapshot":
+            serial, page, pages, number, when, entries = fields
+            self._verifier.snapshot(serial, page, pages, number, when, entries, now)
         elif name == "feed":
-            self._verifier.feed(fields[0], now)
+            number, _, when = fields
+            self._verifier.feed(number, when, now)
         elif self._monitor is not None:
             self._monitor.on_message(name, fields, descriptors)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from tlsrt.channels.trust import REVOKED_PER_PAGE
 from tlsrt.supervisor.authority_state import AuthorityState, Revocation
 from tlsrt.supervisor.briefing import Briefing, Letter
 from tlsrt.supervisor.door_files import DoorFiles
@@ -13,6 +14,8 @@ from tlsrt.supervisor.roster import GATE, Member, Roster
 from tlsrt.supervisor.session_manager import Session
 
 DOOR_GENERATION = 1
+SINGLE_MAX = 64  # revocations that are said one by one
+SERIALS = 32  # bits: snapshots of one life of the authority, below the count of its lives
 
 
 class Herald:
@@ -35,19 +38,19 @@ class Herald:
         self._sessions = sessions
         self._door = door
         self._outlet = outlet
+        self._snapshots = state.boots << SERIALS  # so that pages of two lives are never put together
 
     def sessions_of(self, member: Member) -> list[Session]:
         """Return the present sessions of a loop's components."""
         found = (self._sessions.get(component) for component in member.components)
         return [session for session in found if session is not None]
 
-    def brief(self, member: Member) -> None:
+    def brief(self, member: Member, now: int) -> None:
         """Say everything to one loop."""
         self._say(member, self._briefing.welcome())
         for epoch in self._epochs.issued:
             self.say_epoch(member, epoch)
-        for revocation in self._state.revocations:
-            self._outlet.send(member.loop, "revoked", revocation.number, revocation.kind, revocation.value)
+        self.say_snapshot(member, now)
         if member.loop == GATE:
             for other in self._roster:
                 self.tell_gate_of(other)
@@ -55,7 +58,7 @@ class Herald:
             self._outlet.send(member.loop, "prepare", epoch)
             if epoch == self._epochs.current:
                 self._outlet.send(member.loop, "commit", epoch, self._epochs.grace_ms)
-        self._outlet.send(member.loop, "feed", self._state.revocation, self._epochs.current)
+        self.say_feed(member, now)
         if member.loop == GATE:
             self._outlet.send(GATE, "door", DOOR_GENERATION, descriptors=self._door.descriptors)
 
@@ -82,12 +85,35 @@ class Herald:
         for epoch in self._epochs.issued:
             self._say_session(self._roster.of(session.subject), session, epoch)
 
-    def say_revoked(self, revocations: Iterable[Revocation]) -> None:
-        """Tell every verifier."""
+    def say_revoked(self, revocations: Iterable[Revocation], now: int) -> None:
+        """Tell every verifier; of very many at once, by a snapshot."""
         entries = tuple(revocations)
         for member in self._roster.joined:
+            if len(entries) > SINGLE_MAX:
+                self.say_snapshot(member, now)
+                continue
             for entry in entries:
                 self._outlet.send(member.loop, "revoked", entry.number, entry.kind, entry.value)
+
+    def say_restored(self, number: int, subject: bytes) -> None:
+        """Tell every verifier that a subject is no longer revoked."""
+        for member in self._roster.joined:
+            self._outlet.send(member.loop, "restored", number, subject)
+
+    def say_snapshot(self, member: Member, now: int) -> None:
+        """Say to one loop all that is revoked."""
+        entries = [[item.kind, item.value] for item in self._state.revocations]
+        pages = max(1, -(-len(entries) // REVOKED_PER_PAGE))
+        self._snapshots += 1
+        for page in range(pages):
+            part = entries[page * REVOKED_PER_PAGE : (page + 1) * REVOKED_PER_PAGE]
+            self._outlet.send(
+                member.loop, "snapshot", self._snapshots, page, pages, self._state.revocation, now, part
+            )  # fmt: skip
+
+    def say_feed(self, member: Member, now: int) -> None:
+        """Say to one loop that the authority lives, and how many revocations there are."""
+        self._outlet.send(member.loop, "feed", self._state.revocation, self._epochs.current, now)
 
     def tell_gate_of(self, member: Member) -> None:
         """Tell the gate, if there is one, what is known of a loop."""

@@ -221,7 +221,7 @@ class TrustService:
             ended = self._manager.revoke_subject(value.decode())
         revoked = [(kind, value, 0 if kind == "subject" else _until(now, wall, ended))]
         revoked += [("session", session.session_id, _until(now, wall, [session])) for session in ended]
-        self._publish(revoked, wall)
+        self._publish(revoked, now, wall)
         for session in ended:
             if self._sessions.get(session.subject) is session:
                 del self._sessions[session.subject]  # a new one for the next join
@@ -246,7 +246,7 @@ class TrustService:
             if member.loop == GATE and member.loop in self._held:
                 self._outlet.send(GATE, "ended", b"")  # all sessions that our predecessor has granted
             self._held.discard(member.loop)
-        self._herald.brief(member)
+        self._herald.brief(member, now)
         for session in self._herald.sessions_of(member):
             if session.state is SessionState.OPENING:
                 self._manager.opened(session)
@@ -304,18 +304,18 @@ class TrustService:
         for component in member.components:
             self._sessions.pop(component, None)
         member.reset(0)
-        self._publish([("session", session.session_id, _until(now, wall, [session])) for session in ended], wall)
+        self._publish([("session", session.session_id, _until(now, wall, [session])) for session in ended], now, wall)
         self._herald.tell_gate_of(member)
         self._epochs.forget(member.loop)
         self.changes.commit_if_ready(now)
 
-    def _publish(self, revoked: list[tuple[str, bytes, int]], wall: int) -> None:
+    def _publish(self, revoked: list[tuple[str, bytes, int]], now: int, wall: int) -> None:
         if not revoked:
             return
         self._state.prune(wall)
         entries = [self._state.revoke(*item) for item in revoked]
         self._persist()
-        self._herald.say_revoked(entries)
+        self._herald.say_revoked(entries, now)
 
     # Feed
 
@@ -325,7 +325,7 @@ class TrustService:
         self._timers.set("feed", self._feed_at)
         for member in self._roster.joined:
             if not self._outlet.is_blocked(member.loop):
-                self._outlet.send(member.loop, "feed", self._state.revocation, self._epochs.current)
+                self._herald.say_feed(member, now)
         return lateness
 
     _feed_at = 0

@@ -82,7 +82,7 @@ def test_no_key_before_attestation(host: SealedHost) -> None:
     names: list[str] = []
     while not names or names[-1] != "feed":
         names.append(host.loops["third"].next()[0])
-    assert names == ["welcome", "epoch", "session", "rights", "prepare", "commit", "feed"]
+    assert names == ["welcome", "epoch", "session", "rights", "snapshot", "prepare", "commit", "feed"]
     [(_, _, entries)] = host.loops["third"].all("rights")
     assert {(mailbox, key) for _, mailbox, key, _ in entries} == {(0, bytes(32))}, "nobody else has joined"
     assert host.office.wait("joined") == ["third", host.incarnations["third"]]
@@ -285,7 +285,8 @@ def test_a_respawned_loop_is_introduced_and_its_old_session_revoked(host: Sealed
     key = keys.request_key(keys.mailbox_root(RUN, "secondary/store", epoch, 12), caller)
     assert page == [epoch, "third/console", [["secondary/store", 12, key, ["describe", "get", "put"]]]]
     assert host.loops["secondary"].all("session")[0][2] != old
-    assert old in [fields[2] for fields in host.loops["secondary"].all("revoked")]  # the newcomer hears of it, too
+    snapshot = host.loops["secondary"].all("snapshot")[-1]
+    assert ["session", old] in snapshot[5]  # the newcomer hears of it, too
 
 
 def test_a_respawned_primary_is_a_new_gate_for_all(host: SealedHost) -> None:
@@ -397,6 +398,8 @@ def test_a_loop_that_does_not_prepare_holds_up_nobody(make_host: Factory) -> Non
         ("third", b"\x94\x04\x01\xc4\x01x\xc4\x01y", "not_primary"),
         ("third", b"\x92\x05\xc4\x01x", "not_primary"),
         ("third", b"\x95\x10\xc4\x00\xc4\x00\xc4\x00\x01", "wrong_direction"),
+        ("third", b"\x94\x17\x00\x01\x01", "wrong_direction"),  # a feed
+        ("third", b"\x97\x1e\x01\x00\x01\x00\x01\x90", "wrong_direction"),  # a snapshot
     ],
 )
 def test_an_offence_ends_one_channel_only(host: SealedHost, loop: str, packet: bytes, reason: str) -> None:

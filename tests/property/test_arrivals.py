@@ -143,9 +143,9 @@ class Twins:
             self.now += number % 40_000
         for world in (self.one, self.two):
             if what == "feed" or (what == "time" and number % 5):
-                world.verifier.feed(0, self.now)
+                world.verifier.snapshot(1, 0, 1, 0, self.now, [], self.now)
             elif what == "revoke" and number % 9 == 0:
-                world.verifier.revoke(0, "session", world.session(ASKERS[number % 2]))
+                world.verifier.revoke(0, "session", world.session(ASKERS[number % 2]), self.now)
             elif what == "right" and number % 3 == 0:
                 world.endpoints[CONSOLE].apply_right(7, STORE, 2 + number % 2, bytes(32) if number % 2 else
                     keys.request_key(world.mailbox(STORE), world.session(CONSOLE)), ("*",))  # fmt: skip

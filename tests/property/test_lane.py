@@ -113,9 +113,9 @@ class Twins:
             self.now += number % 40_000
         for world in (self.one, self.two):
             if what == "feed" or (what == "time" and number % 5):
-                world.verifier.feed(0, self.now)
+                world.verifier.snapshot(1, 0, 1, 0, self.now, [], self.now)
             elif what == "revoke" and number % 9 == 0:
-                world.verifier.revoke(0, "session", world.session(ASKERS[number % 2]))
+                world.verifier.revoke(0, "session", world.session(ASKERS[number % 2]), self.now)
             elif what == "member":
                 world.gate.set_member("secondary", 2 if number % 4 else 0, 7)
             elif what == "attest":

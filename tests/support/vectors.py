@@ -110,9 +110,10 @@ def make_verifier(given: Mapping[str, Any]) -> Verifier:
         verifier.tokens.set_issuer(version, unhex(public))
     for epoch, key in given["token_keys"]:
         verifier.add_epoch(epoch, unhex(key))
-    verifier.feed(0, given.get("feed_heard", 0))
+    heard = given.get("feed_heard", 0)
+    verifier.snapshot(1, 0, 1, 0, heard, [], heard)
     for kind, value in given.get("revoked", ()):
-        verifier.revoke(0, kind, unhex(value))
+        verifier.revoke(0, kind, unhex(value), heard)
     return verifier
 
 

@@ -81,7 +81,7 @@ class World:
         verifier = Verifier()
         verifier.welcome(self.install, self.boot, self.issuer.public_key().public_bytes_raw(), 1)
         verifier.add_epoch(self.epoch, keys.token_key(self.run, self.epoch))
-        verifier.feed(0, self.now)
+        verifier.snapshot(1, 0, 1, 0, self.now, [], self.now)
         return verifier
 
     def make_gate(self) -> Gate:

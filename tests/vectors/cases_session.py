@@ -151,7 +151,7 @@ def _parties(
     verifier = Verifier()
     verifier.welcome(INSTALL, boot, public, 1)
     verifier.add_epoch(EPOCH, token_key)
-    verifier.feed(0, NOW)
+    verifier.snapshot(1, 0, 1, 0, NOW, [], NOW)
     client, store, gate = Endpoint(""), Endpoint(STORE, verifier), Gate(verifier)
     client.apply_grant(content, NOW)
     token = _token(STORE, REPLIER, b"", (), boot, issuer, token_key, b"s")

@@ -253,7 +253,7 @@ def _refusal(wired: Wired, frame: bytes, word: str) -> bytes:
 
 def test_a_refusal_of_the_gate_is_one_generic_word() -> None:
     async def test(wired: Wired) -> None:
-        wired.world.verifier.revoke(1, "session", wired.world.session(CONSOLE))
+        wired.world.verifier.revoke(1, "session", wired.world.session(CONSOLE), wired.world.now)
         error = await fails(Rejected, wired.call("get", "x"))
         assert "revoked" not in error.message
 

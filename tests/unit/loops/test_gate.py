@@ -197,7 +197,7 @@ def test_streams_stay_open_until_final_and_are_renewed_by_credit() -> None:
     header = world.header(data)
     name = correlation(header.session, header.seq)
     world.gate.check_untrusted(data, world.origin(CONSOLE), world.now)
-    world.verifier.feed(0, world.now + 9_000)
+    world.verifier.snapshot(1, 0, 1, 0, world.now + 9_000, [], world.now + 9_000)
     world.now += 9_000
     credit = world.request(body=b"\x01", correlation=name)
     credit = world.endpoints[CONSOLE].seal_request(
@@ -258,22 +258,24 @@ def test_an_unattested_loop_says_nothing() -> None:
 
 def test_revocation_and_silence_of_the_feed() -> None:
     world = World()
-    world.verifier.revoke(1, "session", world.session(CONSOLE))
+    world.verifier.revoke(1, "session", world.session(CONSOLE), world.now)
     assert refuse(world, world.request()) == "revoked"
     world = World()
-    world.verifier.revoke(1, "subject", ADMIN.encode())
+    world.verifier.revoke(1, "subject", ADMIN.encode(), world.now)
     assert refuse(world, world.request(ADMIN), world.origins["client"]) == "revoked"
     world = World()
     assert refuse(world, world.request(), now=world.now + 3_000) == "unsynchronised"
     world = World()
-    world.verifier.revoke(1, "a kind of the future", b"")
+    world.verifier.revoke(1, "a kind of the future", b"", world.now)
     assert refuse(world, world.request()) == "unsynchronised"
 
 
-def test_a_feed_that_counts_more_revocations_than_arrived_does_not_count() -> None:
+def test_nobody_speaks_to_a_revoked_subject() -> None:
     world = World()
-    world.verifier.feed(5, world.now + 2_500)
-    assert refuse(world, world.request(), now=world.now + 3_000) == "unsynchronised"
+    world.verifier.revoke(1, "subject", STORE.encode(), world.now)
+    assert refuse(world, world.request()) == "unavailable"
+    world.verifier.restore(2, STORE.encode())
+    assert world.gate.check_untrusted(world.request(), world.origin(CONSOLE), world.now).passed
 
 
 @pytest.mark.parametrize("data", [b"", b"\x94", b"x" * (FRAME_MAX + 1), b"\x91" * 100_000])
@@ -371,7 +373,7 @@ def test_a_session_that_is_swept_and_comes_back_has_no_new_quota() -> None:
     endpoint, gate, now = world.endpoints[CONSOLE], world.gate, world.now
     passed = 0
     for renewal in range(4):
-        world.verifier.feed(0, now)
+        world.verifier.snapshot(1, 0, 1, 0, now, [], now)
         endpoint._epochs[7].token = world.token(
             CONSOLE, token_id=bytes([renewal]) * 16, issued=now, not_before=now, expires=now + 1000
         )

@@ -25,7 +25,7 @@ def ends() -> Iterator[Ends]:
 def fill(line: TrustLine, now: int = 0) -> int:
     count = 0
     while not line.is_blocked:
-        line.send(now, "feed", count, 1)
+        line.send(now, "feed", count, 1, 1)
         count += 1
     return count
 
@@ -33,12 +33,12 @@ def fill(line: TrustLine, now: int = 0) -> int:
 def test_what_does_not_fit_waits_and_keeps_its_order(ends: Ends) -> None:
     line, peer = ends
     count = fill(line)
-    line.send(1, "feed", count, 1)
+    line.send(1, "feed", count, 1, 1)
     for number in range(count + 1):
         line.flush(2)
         message = peer.receive("authority", "new")
         assert message is not None
-        assert message[1] == [number, 1]
+        assert message[1] == [number, 1, 1]
     assert not line.is_blocked
 
 
@@ -59,16 +59,16 @@ def test_the_queue_is_bounded(ends: Ends) -> None:
     line, _ = ends
     fill(line)
     for _ in range(QUEUE_MAX - 1):
-        line.send(1, "feed", 1, 1)
+        line.send(1, "feed", 1, 1, 1)
     with pytest.raises(PeerError, match="hung"):
-        line.send(1, "feed", 1, 1)
+        line.send(1, "feed", 1, 1, 1)
 
 
 def test_a_dead_peer_is_closed(ends: Ends) -> None:
     line, peer = ends
     peer.close()
     with pytest.raises(PeerError, match="closed"):
-        line.send(1, "feed", 1, 1)
+        line.send(1, "feed", 1, 1, 1)
     with pytest.raises(PeerError, match="closed"):
         line.receive("new")
 
