@@ -27,8 +27,8 @@ LOOSER = """
 from dataclasses import replace
 from tlsrt.supervisor import loops_start
 _authority_body = loops_start._authority_body
-def looser(start, profile):
-    return _authority_body(start, {})
+def looser(start, profile, root):
+    return _authority_body(start, {}, root)
 loops_start._authority_body = looser
 """
 UNSEALED = 'replace(profile, layers=tuple(one for one in profile.layers if one != "seccomp_sealed"))'
