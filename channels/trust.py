@@ -95,6 +95,8 @@ OFFICE = Table(
         Message(20, "event", "authority", (str, str), frozenset({"booted"})),  # word, sentence
         Message(24, "checked", "authority", (int, int, list), frozenset({"booted"})),  # number, 1 or 0, sentences
         Message(25, "moved", "authority", (int, int), frozenset({"booted"})),  # number, epoch that is committed
+        # what happened: [name of the event, subject, words, {field: value}] each
+        Message(33, "noted", "authority", (list,), frozenset({"booted"})),
         Message(23, "score", "authority", (str, int), frozenset({"booted"})),  # loop, its anomaly score
     ),
 )

@@ -61,6 +61,7 @@ class Announcer:
         if limits := self._common.parts.limits():
             console.plain("limits", "", limits)
         elapsed_s = self._common.reactor.now - self._began_at
+        self._common.events.emit("ready", "supervisor", loops=count, took_ms=round(elapsed_s * 1000))
         how = f"tlsrt {bundle_option(self._common.config.path)}call primary/kernel uname"
         console.plain("ready", f"{count} loops", f"in {elapsed_s:.2f} s; try: {how}")
         self._common.reactor.call_later(_QUIET_S, self._common.parts.preload_authority)

@@ -72,6 +72,11 @@ class Births:
             member.sentry.forked(member.child)
         os.close(member.loop_end)
         member.loop_end = -1
+        if member.child is not None:
+            self._common.events.emit(
+                "spawned", member.name, pid=member.child.host_pid, incarnation=member.incarnation,
+                restarts=member.restarts,
+            )  # fmt: skip
         return problem
 
     def _sentry(self, member: Member) -> Sentry | None:

@@ -97,7 +97,7 @@ class ControlSocket:
         for client in tuple(self._clients):
             client.close()
         for follower in tuple(self._followers):
-            follower.close()
+            follower.last_words()
         self._reactor.forget(self._listener.fileno())
         self._listener.close()
         try:

@@ -36,6 +36,7 @@ class Follower:
         self._progress_at = reactor.now
         self._timer: Timer | None = None
         self.on_closed: list[Callable[[], None]] = []
+        self.on_room: Callable[[], None] = lambda: None  # everything has left, and more may come
         connection.setblocking(False)
         reactor.watch(connection.fileno(), self._ready)
 
@@ -69,6 +70,20 @@ class Follower:
     def is_closed(self) -> bool:
         return self._connection.fileno() < 0
 
+    @property
+    def waiting(self) -> int:
+        """Return how many bytes wait for the reader."""
+        return self._queue.size
+
+    def last_words(self) -> None:
+        """Send what the socket takes at once, and close."""
+        try:
+            while self._queue.size and not self.is_closed:
+                self._queue.sent(self._connection.send(self._queue.piece(_PIECE), socket.MSG_NOSIGNAL))
+        except OSError:
+            pass  # BlockingIOError too: nobody waits for a reader at the end
+        self.close()
+
     def _write_later(self) -> None:
         if not self._waits_to_write:
             self._waits_to_write = True
@@ -91,7 +106,9 @@ class Follower:
         count = self._connection.send(self._queue.piece(_PIECE), socket.MSG_NOSIGNAL)
         self._progress_at = self._reactor.now
         self._queue.sent(count)
-        if self._queue.size:
+        if not self._queue.size and not self._is_ending:
+            self.on_room()
+        if self._queue.size or self.is_closed:
             return
         if self._is_ending:
             self.close()

@@ -39,12 +39,38 @@ def json_option(what: str) -> Option:
     return option("--json", action="store_true", help=what)
 
 
+def whole_number(text: str) -> int:
+    """Return the number in an argument, for argparse."""
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
 HOST_VERBS = (
     HostVerb(
         "status",
         "status_command",
         "show every loop of the running supervisor",
         (json_option("the same as one JSON document"),),
+    ),
+    HostVerb(
+        "events",
+        "events_command",
+        "print what happened on this host, and with --follow what happens",
+        (
+            option("--follow", "-f", action="store_true", help="go on with every new event, until Ctrl-C"),
+            option(
+                "--since", metavar="SEQ", type=whole_number, default=0, help="only those after the event of that number"
+            ),
+            option(
+                "--kind",
+                action="append",
+                choices=("lifecycle", "session", "security", "health"),
+                help="only events of this kind; may be repeated",
+            ),
+            json_option("one JSON object a line"),
+            option("--kinds", action="store_true", help="print which events there are, and what they say"),
+        ),
     ),
     HostVerb(
         "reload",

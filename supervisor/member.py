@@ -70,6 +70,7 @@ class Member:
     false_beats: int = 0  # since the last beat that its event loop made
     backoff: Backoff = field(default_factory=Backoff)
     deadline: Timer | None = None
+    on_moved: Callable[[Member, LoopState, Event], None] = lambda member, before, event: None
 
     @property
     def name(self) -> str:
@@ -89,7 +90,9 @@ class Member:
 
     def move(self, event: Event) -> None:
         """Take one step of the table. Raises InternalError and stays where it is if there is none."""
-        self.state = advance(self.state, event)
+        before = self.state
+        self.state = advance(before, event)
+        self.on_moved(self, before, event)
 
     def judge(self, cause: Cause, sentence: str) -> None:
         """Note why it has to end; the first reason is the one that counts."""

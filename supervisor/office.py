@@ -23,6 +23,7 @@ from tlsrt.errors import EX_UNAVAILABLE, ConfigError, PeerError, TlsrtError
 from tlsrt.supervisor.anomaly import faded
 from tlsrt.supervisor.attestation import differences_of
 from tlsrt.supervisor.causes import Cause, Death, Verdict, cause_of_death
+from tlsrt.supervisor.death_event import death_event
 from tlsrt.supervisor.deaths import LINGER_S, send_signal
 from tlsrt.supervisor.folders import last_line
 from tlsrt.supervisor.heartbeat import HeartbeatMonitor
@@ -82,6 +83,8 @@ class Office:
         self.on_checked: Callable[[int, bool, list[str]], None] = lambda number, is_good, sentences: None
         self.on_moved: Callable[[int, int], None] = lambda number, epoch: None
         self.on_lost: Callable[[], None] = lambda: None  # it died, and comes again
+        self.on_beat: Callable[[int], None] = lambda lateness_us: None
+        self.on_noted: Callable[[list[object]], None] = lambda notes: None  # what happened, for the event bus
         self.on_dead: Callable[[], None] = lambda: None  # while stopping
 
     @property
@@ -130,6 +133,7 @@ class Office:
         if self.child is None:
             self._bury(Death(Cause.FORK, problem, at=time.time()))
             return
+        self._common.events.emit("spawned", NAME, pid=self.child.host_pid, restarts=self.restarts)
         self._common.reactor.watch(ours, lambda events: self._hear())
         self._common.reactor.watch(self.child.pidfd, lambda events: self._died())
         seconds = self._common.config.limits.ready_timeout_s
@@ -179,6 +183,7 @@ class Office:
         differences = differences_of(NAME, self.child, self.parts, self._sentry)
         if differences:
             self._is_unlike = True
+            self._common.events.emit("difference", NAME, differences[0])
             self.condemn(f"attestation: {'; '.join(differences)}", Cause.ATTESTATION)
         return differences == []
 
@@ -245,12 +250,14 @@ class Office:
     def _violated(self, violation: Violation) -> None:
         """The authority runs our code only: any call that it may not make is a bug or an attack, and ends it."""
         self._common.console.bad(NAME, "killed", violation.sentence)
+        self._common.events.emit("violation", NAME, violation.sentence, call=violation.call, ends=True)
         self.condemn(f"violation: {violation.sentence}", Cause.POLICY)
 
     def condemn(self, reason: str, cause: Cause = Cause.PROTOCOL) -> None:
         """Kill the authority; it comes again with the same boot nonce."""
         if self.child is None:
             return
+        self._common.events.emit("condemned", NAME, reason, cause=str(cause))
         self._verdict = self._verdict or Verdict(cause, reason)
         self._monitor.forget(NAME)
         self._close_channel()
@@ -278,6 +285,8 @@ class Office:
     def _handle(self, name: str, fields: list[Any]) -> None:
         if name == "sealed":
             self.is_attested = self.attest()
+            if self.is_attested:
+                self._common.events.emit("attested", NAME)
             self._boot_if_attested()
         elif name == "booted":
             self._booted(fields[0], fields[1])
@@ -291,17 +300,23 @@ class Office:
             self.on_checked(fields[0], bool(fields[1]), [str(sentence) for sentence in fields[2]])
         elif name == "moved":
             self.on_moved(fields[0], fields[1])
+        elif name == "noted":
+            self.on_noted(fields[0])
         elif name == "score":
             self._scores[fields[0]] = (fields[1], self._common.reactor.now)
 
     def _booted(self, epoch: int, warnings: list[object]) -> None:
         now = self._common.reactor.now
+        if epoch != self.epoch:
+            self._common.events.emit("epoch", NAME, epoch=epoch)
         self.epoch = epoch
         self.warnings = [str(warning) for warning in warnings]
         self._cancel_deadline()
         self._booted_at = now
         self._ever_booted = True
         self._monitor.watch(NAME, now)
+        took_ms = round((now - self.spawned_at) * 1000)
+        self._common.events.emit("active", NAME, pid=self.child.host_pid if self.child else None, took_ms=took_ms)
         self.on_booted()
 
     def _beat(self, lateness_us: int, epoch: int, sessions: dict[object, object]) -> None:
@@ -311,8 +326,10 @@ class Office:
             self._monitor.settle(NAME, now)
         self._beaten = True
         self.lateness_us = lateness_us
+        self.on_beat(lateness_us)
         self.sessions = {name: count for name, count in sessions.items() if type(name) is str and type(count) is int}
         if epoch != self.epoch:
+            self._common.events.emit("epoch", NAME, epoch=epoch)
             self.epoch = epoch
             self.on_epoch()
 
@@ -348,6 +365,7 @@ class Office:
         if self._sentry is not None:
             self._sentry.close()
             self._sentry = None
+        death_event(self._common.events, NAME, death, served_s, is_wanted=self._is_leaving or self.stopping)
         if self.stopping:
             self.on_dead()
             return
@@ -363,9 +381,11 @@ class Office:
         delay_s = self._backoff.died(now, served_s)
         if delay_s is None:
             self.given_up = True
+            self._common.events.emit("given_up", NAME, str(death))
             self._common.console.bad(NAME, "failed", f"{self.last_death}; died too often")
             self.on_given_up()
             return
+        self._common.events.emit("backoff", NAME, delay_s=delay_s)
         when = f"again in {delay_s:g} s" if delay_s else "again at once"
         self._common.console.bad(NAME, "died", f"{self.last_death}; {when}")
         self._deadline = self._common.reactor.call_later(delay_s, self._respawn)

@@ -16,6 +16,7 @@ from tlsrt.config.schema import Config
 from tlsrt.sandbox.profile import Profile
 from tlsrt.supervisor.causes import ExitReason
 from tlsrt.supervisor.console import Console
+from tlsrt.supervisor.event_bus import EventBus
 from tlsrt.supervisor.reactor import Reactor
 
 
@@ -129,3 +130,4 @@ class Common:
     reactor: Reactor
     console: Console
     lock: int
+    events: EventBus = field(default_factory=EventBus)

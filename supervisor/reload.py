@@ -98,6 +98,7 @@ class Reload:
         self._replies, self._waiting = self._waiting, []
         self._is_running = True
         self._number += 1
+        self._common.events.emit("reloading", "supervisor")
         self._carefully(self._read)
 
     # Before anything changes
@@ -194,6 +195,7 @@ class Reload:
     def _refuse(self, sentences: Sequence[str]) -> None:
         for sentence in sentences:
             self._common.console.bad(NAME, "refused", sentence)
+            self._common.events.emit("reload_refused", "supervisor", sentence)
         self._end({"refused": list(sentences)})
 
     # From here on only forward
@@ -226,6 +228,7 @@ class Reload:
 
     def _report(self, epoch: int, reports: list[LoopReport], *, has_moved: bool) -> None:
         answer: dict[str, Any] = reload_report.document(epoch, has_moved, self._new_policy, reports, self._warnings)
+        self._common.events.emit("reloaded", "supervisor", epoch=epoch, failed=answer["failed"])
         say = self._common.console.bad if answer["failed"] else self._common.console.plain
         for line in reload_report.lines(answer):
             say(NAME, "failed" if answer["failed"] else "done", line)

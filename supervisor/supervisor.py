@@ -21,6 +21,7 @@ from tlsrt.supervisor.announcer import Announcer
 from tlsrt.supervisor.causes import cause_of_word
 from tlsrt.supervisor.console import Console
 from tlsrt.supervisor.control_socket import ControlSocket, Request
+from tlsrt.supervisor.event_desk import EventDesk
 from tlsrt.supervisor.fleet import Fleet
 from tlsrt.supervisor.folders import last_line, make_folder, make_folders, open_log
 from tlsrt.supervisor.gauges import memory_kib
@@ -129,7 +130,8 @@ class Supervisor:
         self._rounds = Rounds(common, self._fleet, self._office)
         self._shutdown = Shutdown(common, self._fleet, self._office, self._end)
         self._reload = Reload(common, self._fleet, self._office, self._renew, self._taken)
-        self._shutdown.on_begin = self._reload.cancel
+        self._events = EventDesk(common, members, self._office, boot_id(self._boot_nonce).hex())
+        self._shutdown.on_begin = self._stopping
         self._office.trust_ends = lambda: {m.name: m.authority_end for m in members if m.authority_end >= 0}
         self._office.on_booted = self._booted
         self._office.on_epoch = self._rounds.attest_all
@@ -142,7 +144,7 @@ class Supervisor:
         self._office.on_moved = self._moved
         self._fleet.on_active = self._active
         self._fleet.on_failed = self._given_up
-        self._fleet.on_beat = self._look
+        self._fleet.on_beat = self._beat
         self._fleet.on_drained = self._drained
         self._fleet.on_left = self._left
         self._fleet.restarts.on_unconfined = self._hopeless
@@ -205,6 +207,7 @@ class Supervisor:
 
     def _refuse(self, error: TlsrtError) -> None:
         """End because of an error that the command line will say; what has not served yet is killed without words."""
+        self._events.refused(str(error))
         self._refusal = self._refusal or error
         if any(member.was_active for member in self._fleet.members):
             self._shutdown.begin()
@@ -225,6 +228,7 @@ class Supervisor:
     def _event(self, word: str, sentence: str) -> None:
         """The authority says something; an offence, or a loop that was late for an epoch, ends that loop."""
         self._console.bad(AUTHORITY, word, sentence)
+        self._events.sources.reported(word, sentence)
         name = sentence.partition(":")[0]
         for member in self._fleet.members:
             if word in FATAL_EVENTS and member.name == name:
@@ -248,6 +252,10 @@ class Supervisor:
         self._announcer.settled()
         self._look(member)
 
+    def _beat(self, member: Member) -> None:
+        self._events.beat(member)
+        self._look(member)
+
     def _look(self, member: Member) -> None:
         if self._reload.move is not None:
             self._reload.move.look()
@@ -267,6 +275,7 @@ class Supervisor:
         control.add("status", self._status_verb)
         control.add_held("stop", self._stop_verb)
         control.add_later("reload", lambda request, reply: self._reload.ask(reply))
+        self._events.add_verbs(control)
 
     def _status_verb(self, request: Request) -> dict[str, object]:
         return self.status()
@@ -306,7 +315,12 @@ class Supervisor:
             {name: self._fleet.violations.of(name) for name in children},
         )
 
+    def _stopping(self) -> None:
+        self._events.stopping()
+        self._reload.cancel()
+
     def _end(self) -> None:
+        self._events.stopped(self._result)
         remove_sockets(self._config)
         self._control.close()
         self._parts.release()

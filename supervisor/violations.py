@@ -43,6 +43,10 @@ class Violations:
         if violation.ends or record.count <= _SAID_FIRST or record.count == 10 ** (len(str(record.count)) - 1):
             word = "killed" if violation.ends else "refused"
             self._common.console.bad(name, word, f"{violation.sentence} (pid {pid}, violation {record.count})")
+        self._common.events.emit(
+            "violation", name, violation.sentence, pid=pid, incarnation=incarnation, call=violation.call,
+            ends=violation.ends, count=record.count,
+        )  # fmt: skip
         self._charge(name, incarnation, KILLED_POINTS if violation.ends else REFUSED_POINTS, violation.call)
 
     def differs(self, name: str, incarnation: int, difference: str) -> None:
@@ -50,6 +54,7 @@ class Violations:
         record = self.of(name)
         record.count += 1
         record.last = f"attestation: {difference}"
+        self._common.events.emit("difference", name, difference, incarnation=incarnation, count=record.count)
         self._charge(name, incarnation, DIFFERENCE_POINTS, "attestation")
 
     def _charge(self, name: str, incarnation: int, points: int, what: str) -> None:

@@ -169,7 +169,7 @@ def with_descriptors(self: Loop) -> None:
     print("sent", flush=True)
 
 
-def command(self: Loop) -> None:
+def command(self: Loop, request: bytes = b'{"verb": "stop"}\n') -> None:
     """Its uid is that of the supervisor, and no mount namespace hides the socket."""
     import socket
 
@@ -177,7 +177,7 @@ def command(self: Loop) -> None:
     os.chdir(self.start.config.run_dir)
     end.connect("control.sock")
     try:
-        end.sendall(b'{"verb": "stop"}\n')
+        end.sendall(request)
     except BrokenPipeError:
         pass  # it may be closed already; the word is there all the same
     print("answer", end.recv(1000).decode().strip(), flush=True)
@@ -199,6 +199,7 @@ DEEDS: dict[str, Callable[[Loop], object]] = {
     "nested": lambda loop: raw(loop, b"\x91" * 200),
     "descriptors": with_descriptors,
     "command": command,
+    "listen": lambda loop: command(loop, b'{"verb": "events", "follow": true}\n'),
 }
 
 

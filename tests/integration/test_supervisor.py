@@ -188,8 +188,9 @@ def test_stop_over_the_control_socket_answers_and_waits_for_the_end(start: Start
     assert not [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
 
 
-def test_a_loop_that_reaches_the_control_socket_is_denied_though_its_uid_may_ask(start: Start) -> None:
-    running = start(third="command")
+@pytest.mark.parametrize("deed", ["command", "listen"])
+def test_a_loop_that_reaches_the_control_socket_is_denied_though_its_uid_may_ask(start: Start, deed: str) -> None:
+    running = start(third=deed)
     running.wait("^ready")
     while not any(line.startswith("answer") for line in running.log("third")):
         assert not running.status()["supervisor"]["stopping"]
@@ -542,3 +543,64 @@ def test_an_authority_without_its_sandbox_ends_the_start_in_one_sentence(start: 
     assert code == 69
     assert "sandbox layer uid: Operation not permitted" in errors
     assert len(errors.splitlines()) == 1
+
+
+# Events
+
+
+def followed(running: Running) -> Iterator[dict[str, Any]]:
+    """Follow from now on; the stream ends with the supervisor, so that nobody waits without end."""
+    client = ControlClient(running.folder / "run")
+    stream = client.follow("events", follow=True)
+    first = next(stream)  # the request has been answered
+
+    def rest() -> Iterator[dict[str, Any]]:
+        with client:
+            yield first
+            yield from stream
+
+    return rest()
+
+
+def steps(events: list[dict[str, Any]], subject: str) -> list[str]:
+    return [event["name"] for event in events if event["subject"] == subject]
+
+
+def test_events_tell_every_death_and_go_on_through_it_to_the_end(start: Start) -> None:
+    running = start()
+    running.wait("^ready")
+    stream = followed(running)
+    for count, name in enumerate(("secondary", "primary", "authority"), 1):
+        os.kill(pids_of(running.status())[name], signal.SIGKILL)
+        running.wait(f"{name} +active", 1 if name == "authority" else 2)
+        running.wait("died", count)
+    assert running.stop() == 0
+    events = list(stream)
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert {event["boot"] for event in events} == {events[0]["boot"]}
+    assert (events[0]["name"], events[-1]["name"]) == ("starting", "stopped")
+    life, end = ["spawned", "attested", "active"], ["draining", "ending", "ended"]
+    again = ["died", "backoff"]
+    for name in ("primary", "secondary"):
+        assert steps(events, name) == [*life, *again, *life, *end]
+    assert steps(events, "third") == [*life, *end]
+    assert steps(events, "authority") == [*life[:2], "epoch", "active", *again, *life, "ended"]
+    died = next(event for event in events if event["name"] == "died")
+    assert (died["subject"], died["kind"], died["severity"]) == ("secondary", "lifecycle", "warning")
+    assert died["sentence"].startswith("it is dead: ") and "SIGKILL" in died["sentence"]
+    assert died["fields"]["pid"] > 0
+
+
+def test_events_of_a_hang_and_of_an_offence_say_why_before_the_kill(start: Start) -> None:
+    running = start(secondary="once:hang", third="once:garbage")
+    running.wait("third +active", 2)
+    running.wait("secondary +active", 2)
+    stream = followed(running)
+    assert running.stop() == 0
+    events = list(stream)
+    for name, words in (("secondary", "heartbeat"), ("third", "life protocol: ")):
+        condemned = next(event for event in events if event["subject"] == name and event["name"] == "condemned")
+        died = next(event for event in events if event["subject"] == name and event["name"] == "died")
+        assert words in condemned["sentence"] and words in died["sentence"]
+        assert condemned["seq"] < died["seq"]
+    assert [event["kind"] for event in events if event["name"] == "hung"] == ["health"]
