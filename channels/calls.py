@@ -87,10 +87,13 @@ class Caller(OpenCalls):
         deadline = self._deadline(timeout_s)
         repetition: Repetition | None = None  # most calls need none
         while True:
-            seq, call = 0, None
+            seq, call, life = 0, None, self.life
             try:
                 if not self._up.is_set():
                     await self._wait_until_up(deadline)
+                    life = self.life  # the channel may have come up to another host
+                if repetition is not None:
+                    body = encode_request(args, kwargs or {}, repetition.key(life))
                 seq, call, future = self._begin(target, method, body, deadline)
                 frame = call.frame
                 if frame and self._outbox is not None and len(self._calls) == 1:
@@ -105,7 +108,7 @@ class Caller(OpenCalls):
             except CallError as error:
                 failed = error
                 repetition = repetition or Repetition(idempotency_key)
-                may_follow = repetition.may_follow(error, call.frame if call is not None else b"", self.life)
+                may_follow = repetition.may_follow(error, call.frame if call is not None else b"", life)
                 if not may_follow or self._clock() + 5 >= deadline:
                     raise repetition.verdict(error) from None
             finally:
@@ -114,7 +117,6 @@ class Caller(OpenCalls):
             if self._clock() >= deadline:  # it was a long moment
                 raise repetition.verdict(failed)
             repetition.wait()
-            body = encode_request(args, kwargs or {}, repetition.key(self.life))
 
     def _begin(self, target: str, method: str, body: bytes, deadline: int) -> tuple[int, OpenCall, asyncio.Future[Any]]:
         """Open a call. The only one has its frame at once; more of a turn leave together, through the outbox."""

@@ -115,6 +115,31 @@ def test_a_repetition_to_a_recipient_that_was_started_anew_does_not_run(method: 
     run(test)
 
 
+def test_a_repetition_to_a_host_that_was_started_anew_does_not_run_though_incarnations_are_counted_anew() -> None:
+    """The repetition waits for the channel, and only when that comes up is it known that it is another host's."""
+
+    async def test(wired: Wired) -> None:
+        caller, calls = wired.hosts[CONSOLE].caller, wired.store.calls
+        call = asyncio.ensure_future(wired.call("wait", "same", idempotency_key="k"))
+        while not calls["same"]:
+            await asyncio.sleep(0)
+        caller.set_up(False)
+        caller.fail_all()
+        while not caller._waiting:
+            await asyncio.sleep(0.001)
+        wired.hosts[STORE] = wired._host(STORE)  # of the same number, with nothing in its memory
+        wired.store.calls = calls
+        wired.store.release.set()
+        wired.world.gate._calls.clear()  # the gate is another, too
+        caller.life += 1
+        caller.set_up(True)
+        with pytest.raises(OutcomeUnknown, match="started anew"):
+            await call
+        assert calls["same"] == 1
+
+    run(test)
+
+
 def test_a_call_that_was_not_sealed_yet_runs_at_the_recipient_that_was_started_anew() -> None:
     async def test(wired: Wired) -> None:
         wired.store.release.set()
