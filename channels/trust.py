@@ -29,6 +29,7 @@ TRUST = Table(
         Message(3, "challenge", "loop", (int,), _JOINED),  # connection number
         Message(4, "open", "loop", (int, bytes, bytes), _JOINED),  # connection, open, signature
         Message(5, "close", "loop", (bytes,), _JOINED),  # session id of a connection that ended
+        Message(40, "lend", "loop", (int, bytes), _JOINED),  # connection, certificate (DER) of an HTTP client
         # from the authority, to every loop
         # install id, boot id, issuer public key, key version
         Message(16, "welcome", "authority", (bytes, bytes, bytes, int), _ANY),
@@ -49,6 +50,8 @@ TRUST = Table(
         Message(25, "challenged", "authority", (int, bytes), _ANY),  # connection, challenge
         # connection, number, ciphertext, signature, session id, subject, token
         Message(26, "granted", "authority", (int, int, bytes, bytes, bytes, str, bytes), _ANY),
+        # connection, a grant's plaintext: the session of an HTTP client, for Primary to hold
+        Message(41, "lent", "authority", (int, bytes), _ANY),
         Message(27, "refused", "authority", (int, str), _ANY),  # connection, word
         # session id of a client whose connection must close; empty: of all clients, as an authority that came again
         # knows none of them

@@ -227,7 +227,12 @@ CLIENT = Field(
             required=True,
             pattern=r"[0-9a-fA-F]{2}(?::?[0-9a-fA-F]{2}){31}",
             says="64 hex digits in quotes (SHA-256 of the certificate)",
-        )
+        ),
+        "http": Field(
+            kind="boolean",
+            about="It may use HTTP. Primary then holds its session's keys: a captured Primary can act as this client.",
+            default=False,
+        ),
     },
 )
 

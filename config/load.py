@@ -12,6 +12,7 @@ from tlsrt.config.check import BAD, Checker, nearest
 from tlsrt.config.document import Problems, read_document
 from tlsrt.config.egress import parse_egress
 from tlsrt.config.files import read_bounded
+from tlsrt.config.packages import has_http
 from tlsrt.config.schema import (
     DEFAULT_LOOPS,
     CallsConfig,
@@ -101,6 +102,7 @@ def _check_names(tree: Tree, checker: Checker) -> None:
         if seen.setdefault(_sides(line), line) != line:
             checker.problems.add(*checker.marks["policy", line], f"{line}: this policy line is here twice")
     _check_fingerprints(tree, checker)
+    _check_http(tree, checker)
     _check_networks(tree, checker)
     _check_scheduling(tree, loops, checker)
 
@@ -196,6 +198,13 @@ def _check_fingerprints(tree: Tree, checker: Checker) -> None:
             checker.problems.add(*mark, f"client {name} has the fingerprint of {first}: each client needs its own key")
 
 
+def _check_http(tree: Tree, checker: Checker) -> None:
+    for name, client in tree.get("clients", {}).items():
+        if isinstance(client, dict) and client.get("http") is True and not has_http():
+            sentence = f"client {name} is to use HTTP, which needs the package h11: pip install 'tlsrt[http]'"
+            checker.problems.add(*checker.marks["clients", name, "http"], sentence)
+
+
 def _check_boot_token(tree: Tree, path: Path, checker: Checker) -> None:
     """`seal` replaces the boot token, so its file must be no other: a master key that was there is lost for good."""
     door = tree.get("door", {})
@@ -228,7 +237,7 @@ def _config(tree: Tree, path: Path, marks: Marks) -> Config:
         policy=defaults.POLICY
         + tuple(PolicyRule(*_sides(line), tuple(m)) for line, m in tree.get("policy", {}).items()),
         clients=tuple(
-            ClientConfig(name, bytes.fromhex(client["fingerprint"].replace(":", "")))
+            ClientConfig(name, bytes.fromhex(client["fingerprint"].replace(":", "")), client.get("http", False))
             for name, client in tree.get("clients", {}).items()
         ),
         sandbox=SandboxConfig(**tree.get("sandbox", {})),

@@ -20,6 +20,7 @@ from tlsrt.config.schema import ComponentConfig, Config
 from tlsrt.errors import ConfigError
 
 NEEDED = ("cryptography", "msgpack", "psutil", "yaml", "zmq")
+EXTRA = ("h11",)  # by an extra of tlsrt: measured where it is installed
 USED = ("_cffi_backend", "_yaml", "cffi", "pycparser")  # by the needed ones; some builds come without
 LIBRARIES = ("cffi.libs", "cryptography.libs", "msgpack.libs", "psutil.libs", "pyyaml.libs", "pyzmq.libs")
 CODE = (".py", ".pyc", ".so", ".yaml")  # the last: profiles of the sandbox
@@ -52,13 +53,18 @@ def roots(config: Config) -> list[Root]:
 
 def component_roots(config: Config) -> list[Root]:
     """Return the packages that the operator's components come from. Raises ConfigError when one is not there."""
-    known = {"tlsrt", *NEEDED, *USED}
+    known = {"tlsrt", *NEEDED, *USED, *EXTRA}
     found: dict[str, list[Root]] = {}
     for component in config.components:
         package = component.class_path.partition(":")[0].partition(".")[0]
         if not component.builtin and package not in known:
             found.setdefault(package, _component(component, package))
     return [root for package in sorted(found) for root in found[package]]
+
+
+def has_http() -> bool:
+    """Tell whether the package that parses HTTP is installed."""
+    return bool(_find("h11", "dep/h11"))
 
 
 def code_roots(config: Config) -> list[Path]:
@@ -99,7 +105,7 @@ def _walk(
 @cache
 def _dependencies() -> tuple[Root, ...]:
     found = [root for package in NEEDED for root in _needed(package)]
-    found += [root for package in USED for root in _find(package, f"dep/{package}")]
+    found += [root for package in (*USED, *EXTRA) for root in _find(package, f"dep/{package}")]
     folders = {root.path.parent for root in found}
     found += [Root(at / name, f"dep/{name}") for at in sorted(folders) for name in LIBRARIES if (at / name).is_dir()]
     return tuple(found)

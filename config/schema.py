@@ -125,6 +125,7 @@ class ClientConfig:
 
     name: str
     fingerprint: bytes  # SHA-256 of the certificate, DER
+    http: bool = False  # may use HTTP: Primary holds its session
 
 
 @dataclass(frozen=True, slots=True)

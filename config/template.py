@@ -36,7 +36,8 @@ door:
   key: server.key
   client_ca: ca.crt
 
-# Who may come in from outside: SHA-256 of the client's certificate. This is admin.tlsrt.
+# Who may come in from outside: SHA-256 of the client's certificate. This is admin.tlsrt. A client that is to use HTTP
+# (curl, a browser) needs `http: true` as well: Primary then holds its keys, so let it be a client of its own.
 clients:
   admin:
     fingerprint: "{fingerprint}"

@@ -16,9 +16,11 @@ import os
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from tlsrt.channels.grant import GrantContent
 from tlsrt.channels.stream import PROTOCOL
 from tlsrt.channels.tls_connection import READ_BYTES, ConnectionLimits, Handler, TlsConnection
 from tlsrt.channels.tls_engine import TlsEngine
@@ -28,6 +30,11 @@ from tlsrt.config.schema import DoorConfig
 from tlsrt.loops.admission import Admission, AdmissionLimits, address_key
 from tlsrt.loops.client_link import ClientLink, Hub, Stage
 
+if TYPE_CHECKING:  # only a host with HTTP clients loads it
+    from tlsrt.loops.http_link import HttpLink
+
+ServeHttp = Callable[[TlsConnection, int, Callable[[str], None]], "HttpLink"]
+HTTP = "http/1.1"
 ACCEPTS_PER_TURN = 32  # so that a flood of connections does not starve those who are here
 ACCEPT_PAUSE_S = 0.1  # after running out of descriptors or memory
 _ORDERLY = frozenset({"closed", "cut", "reset", "idle", "draining"})  # nobody's fault
@@ -65,6 +72,7 @@ class _Client:
     authenticated: bool = False
     session: bytes = b""
     subject: str = ""
+    http: HttpLink | None = None
 
 
 class Door:
@@ -73,6 +81,7 @@ class Door:
     def __init__(
         self, hub: Hub, context: ssl.SSLContext, limits: DoorLimits | None = None,
         note: Callable[[str, str], None] = lambda address, word: None, turn: Turn | None = None,
+        serve_http: ServeHttp | None = None,
     ) -> None:  # fmt: skip
         self.counters: Counter[str] = Counter()
         self._hub = hub
@@ -89,7 +98,9 @@ class Door:
         self._loop = asyncio.get_running_loop()
         self._empty = asyncio.Event()
         self._sweeper = self._loop.call_later(self._limits.idle_s / 4, self._sweep)
-        self._handlers: Mapping[str, Callable[[_Client], Handler]] = {PROTOCOL: self._welcome}
+        self._handlers: dict[str, Callable[[_Client], Handler]] = {PROTOCOL: self._welcome}
+        if serve_http is not None:
+            self._handlers[HTTP] = lambda client: self._welcome_http(client, serve_http)
 
     # -- accepting ---------------------------------------------------------------------------------------------
 
@@ -169,6 +180,11 @@ class Door:
         self._hub.challenge(client.number)
         return client.link
 
+    def _welcome_http(self, client: _Client, serve: ServeHttp) -> Handler:
+        self.counters["handshakes"] += 1
+        client.http = serve(client.connection, client.number, lambda word: self._note(client.address, word))
+        return client.http
+
     def _note_end(self, address: str, reason: str) -> None:
         self.counters[reason] += 1
         if reason not in _ORDERLY and not reason.startswith("closed_"):
@@ -184,8 +200,11 @@ class Door:
         """End connections on which nothing was heard for too long."""
         oldest = self._loop.time() - self._limits.idle_s
         for client in list(self._clients.values()):
-            if client.link is not None and client.connection.heard < oldest:
-                client.link.dismiss("idle", "idle")
+            link = client.link
+            if (
+                link is not None and client.connection.heard < oldest
+            ):  # an HTTP client has a shorter patience of its own
+                link.dismiss("idle", "idle")
         self._sweeper = self._loop.call_later(self._limits.idle_s / 4, self._sweep)
 
     def _link(self, number: int) -> ClientLink | None:
@@ -232,13 +251,29 @@ class Door:
 
     def refused(self, connection: int, word: str) -> None:
         """Tell a client one generic word why it gets no session, and end its connection."""
+        client = self._clients.get(connection)
+        if client is not None and client.http is not None:
+            client.http.refuse(word)
+            return
         link = self._link(connection)
         if link is not None:
             link.refuse(word, "refused_" + word)
 
+    def lent(self, connection: int, content: GrantContent) -> None:
+        """Give an HTTP client's connection its session, or a new grant of it."""
+        client = self._clients.get(connection)
+        if client is None or client.http is None:
+            return
+        if not client.authenticated:
+            client.authenticated = True
+            client.session, client.subject = content.session, content.subject
+            self._admission.authenticate(client.key)
+        client.http.session.lend(content)
+
     def send_frame(self, connection: int, frame: bytes) -> None:
         """Send a frame; all frames of one turn leave in one TLS write."""
-        client, link = self._clients.get(connection), self._link(connection)
+        client = self._clients.get(connection)
+        link = None if client is None else client.http or self._link(connection)
         if client is None or link is None or not client.authenticated:
             return
         link.send(frame)
@@ -253,7 +288,8 @@ class Door:
 
     def close(self, connection: int, word: str) -> None:
         """End a connection with one word."""
-        link = self._link(connection)
+        client = self._clients.get(connection)
+        link = None if client is None else client.http or self._link(connection)
         if link is not None:
             link.dismiss(word, "closed_" + word)
 

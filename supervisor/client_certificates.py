@@ -39,8 +39,14 @@ class ClientCertificates:
 
     def __init__(self, authorities: Sequence[Certificate], clients: Iterable[ClientConfig], install: bytes) -> None:
         self._authorities = tuple(authorities)
-        self._clients = {client.fingerprint: client.name for client in clients}
+        listed = tuple(clients)
+        self._clients = {client.fingerprint: client.name for client in listed}
+        self._http = {f"client/{client.name}" for client in listed if client.http}
         self._install = install
+
+    def may_use_http(self, subject: str) -> bool:
+        """Tell whether a client was enrolled for HTTP, where Primary holds its session."""
+        return subject in self._http
 
     def check_untrusted(self, certificate: Certificate, wall: int) -> tuple[str, bytes]:
         """Return (subject, SHA-256 of the DER) of a client that may come in now; `wall` is ms. Raises PeerError."""

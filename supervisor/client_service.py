@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tlsrt.channels.grant import encode_grant, open_digest, parse_open_untrusted, seal_grant, verify_open
+from cryptography.x509 import Certificate, load_der_x509_certificate
+
+from tlsrt.channels.grant import (
+    CERTIFICATE_MAX,
+    encode_grant,
+    open_digest,
+    parse_open_untrusted,
+    seal_grant,
+    verify_open,
+)
 from tlsrt.errors import MisuseError, PeerError
 from tlsrt.supervisor.authority_state import AuthorityState
 from tlsrt.supervisor.briefing import Briefing
@@ -31,8 +40,9 @@ class _Client:
 
     session: Session
     connection: int
-    digest: bytes
-    ephemeral: bytes = field(repr=False)
+    digest: bytes = b""
+    ephemeral: bytes = field(default=b"", repr=False)
+    is_lent: bool = False  # to Primary: its client cannot seal
 
 
 class ClientService:
@@ -72,6 +82,25 @@ class ClientService:
         """Answer with a grant or a refusal; return the subject if a session was opened."""
         try:
             client = self._open_untrusted(connection, data, signature, now, wall)
+            self._grant(client, now)
+        except PeerError as error:
+            self._refuse(connection, error.reason)
+            return None
+        self._manager.opened(client.session)
+        return client.session.subject
+
+    def lend(self, connection: int, certificate: bytes, now: int, wall: int) -> str | None:
+        """Give Primary the session of a client that was enrolled for HTTP; return the subject if one was opened.
+
+        That the client's TLS has shown this certificate is Primary's word alone: a captured one can act as any such
+        client, and as no other.
+        """
+        try:
+            subject, fingerprint = self._certificates.check_untrusted(_certificate_untrusted(certificate), wall)
+            if not self._certificates.may_use_http(subject):
+                raise PeerError("not_enrolled_for_http")
+            client = self._new_client(connection, subject, fingerprint, now)
+            client.is_lent = True
             self._grant(client, now)
         except PeerError as error:
             self._refuse(connection, error.reason)
@@ -133,6 +162,11 @@ class ClientService:
             raise PeerError("open_boot")
         certificate = verify_open(wish, data, signature)
         subject, fingerprint = self._certificates.check_untrusted(certificate, wall)
+        client = self._new_client(connection, subject, fingerprint, now)
+        client.digest, client.ephemeral = open_digest(data), wish.ephemeral_public
+        return client
+
+    def _new_client(self, connection: int, subject: str, fingerprint: bytes, now: int) -> _Client:
         if self._state.is_revoked("subject", subject.encode()):
             raise PeerError("revoked")
         previous = self._by_connection.get(connection)
@@ -141,7 +175,7 @@ class ClientService:
         if len(self._clients) >= self._limit:
             raise PeerError("too_many_sessions")
         session = self._manager.open_client(subject, fingerprint, now)
-        client = _Client(session, connection, open_digest(data), wish.ephemeral_public)
+        client = _Client(session, connection)
         self._clients[session.session_id] = client
         self._by_connection[connection] = session.session_id
         return client
@@ -150,6 +184,9 @@ class ClientService:
         session = client.session
         try:
             content = self._briefing.grant(session, self._epochs.serving, now, grace_ms=self._epochs.grace_ms)
+            if client.is_lent:
+                self._outlet.send(GATE, "lent", client.connection, encode_grant(content))
+                return
             self._number += 1
             sealed = seal_grant(encode_grant(content), client.digest, client.ephemeral, self._number, self._issuer.sign)
         except (PeerError, MisuseError) as error:
@@ -171,3 +208,10 @@ class ClientService:
             if self._by_connection.get(client.connection) == session_id:
                 del self._by_connection[client.connection]
         return client
+
+
+def _certificate_untrusted(data: bytes) -> Certificate:
+    try:
+        return load_der_x509_certificate(data[: CERTIFICATE_MAX + 1])
+    except ValueError as error:
+        raise PeerError("certificate_shape") from error

@@ -80,6 +80,7 @@ class TrustService:
             "prepared": self._prepared,
             "challenge": self._challenge,
             "open": self._open,
+            "lend": self._lend,
             "close": self._close,
         }
 
@@ -167,10 +168,17 @@ class TrustService:
     def _open(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
         _require_gate(member)
         connection, data, signature = fields
-        subject = self._clients.open(connection, data, signature, now, wall)
+        self._note_first_open(self._clients.open(connection, data, signature, now, wall), wall)
+
+    def _note_first_open(self, subject: str | None, wall: int) -> None:
         if subject is not None and subject not in self._state.first_opens:
             self._state.first_opens[subject] = wall
             self._persist()
+
+    def _lend(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
+        _require_gate(member)
+        connection, certificate = fields
+        self._note_first_open(self._clients.lend(connection, certificate, now, wall), wall)
 
     def _close(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
         _require_gate(member)

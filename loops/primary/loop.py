@@ -12,15 +12,21 @@ from typing import Any
 
 from tlsrt.channels.channel import PrimaryChannel
 from tlsrt.channels.clock import boottime_ms
+from tlsrt.channels.grant import parse_grant_untrusted
 from tlsrt.channels.link import Link
 from tlsrt.errors import Busy, ConfigError, PeerError
-from tlsrt.loops.door import Door, door_limits
+from tlsrt.loops.door import HTTP, Door, ServeHttp, door_limits
 from tlsrt.loops.gate import Gate, refusal_word
 from tlsrt.loops.gate_state import Origin, Verdict
 from tlsrt.loops.process import LoopProcess
-from tlsrt.loops.tls_engine import server_context
+from tlsrt.loops.tls_engine import PROTOCOLS, server_context
 
 DOOR = "door"
+
+
+def protocols_of(serve_http: ServeHttp | None) -> tuple[str, ...]:
+    """Return the ALPN names of the door: no client for HTTP, no HTTP."""
+    return PROTOCOLS if serve_http is None else (*PROTOCOLS, HTTP)
 
 
 class PrimaryLoop(LoopProcess):
@@ -37,6 +43,15 @@ class PrimaryLoop(LoopProcess):
             if loop != DOOR:
                 self._links[loop] = self._listen(loop, descriptor)
         self.door: Door | None = None  # made when its certificate has come
+        self._serve_http = self._http_server()
+
+    def _http_server(self) -> ServeHttp | None:
+        """Load what serves HTTP, if any client was enrolled for it: now, as a sealed process imports nothing."""
+        if not any(client.http for client in self.config.clients):
+            return None
+        from tlsrt.loops.http_link import HttpLink
+
+        return lambda connection, number, note: HttpLink(connection, number, self, note)
 
     def _listen(self, loop: str, descriptor: int) -> Link:
         origin = Origin(loop)
@@ -70,6 +85,8 @@ class PrimaryLoop(LoopProcess):
             door.challenged(connection, challenge, self.verifier.install, self.verifier.boot, boottime_ms())
         elif name == "granted":
             self._granted(door, *fields)
+        elif name == "lent":
+            self._lent(door, *fields)
         elif name == "refused":
             door.refused(*fields)
         elif name == "ended":
@@ -92,10 +109,21 @@ class PrimaryLoop(LoopProcess):
             self._connections[connection] = Origin("", connection, session, certificate)
         door.granted(connection, number, ciphertext, signature, session, subject)
 
+    def _lent(self, door: Door, connection: int, grant: bytes) -> None:
+        """Hold the session of a client that cannot seal. Its frames pass the gate like everybody's."""
+        content = parse_grant_untrusted(grant)
+        certificate = door.certificate_hash(connection)
+        if not certificate:
+            self._trust.send("close", content.session)  # it has gone meanwhile
+            return
+        if connection not in self._connections:
+            self._connections[connection] = Origin("", connection, content.session, certificate)
+        door.lent(connection, content)
+
     def _new_certificate(self, descriptors: list[int]) -> None:
         try:
             certificate, key, authority = descriptors
-            context = server_context(certificate, key, authority)
+            context = server_context(certificate, key, authority, protocols_of(self._serve_http))
         except ConfigError as error:
             self.log.error("%s", error)
             return
@@ -105,7 +133,7 @@ class PrimaryLoop(LoopProcess):
         if self.door is not None:
             self.door.swap_context(context)
             return
-        self.door = Door(self, context, door_limits(self.config.door), self._note_door, self.turn)
+        self.door = Door(self, context, door_limits(self.config.door), self._note_door, self.turn, self._serve_http)
         if self._up:
             self.door.listen(self.listeners[DOOR])
 
@@ -116,6 +144,9 @@ class PrimaryLoop(LoopProcess):
 
     def challenge(self, connection: int) -> None:
         self._trust.send("challenge", connection)
+
+    def lend(self, connection: int, certificate: bytes) -> None:
+        self._trust.send("lend", connection, certificate)
 
     def open(self, connection: int, open_data: bytes, signature: bytes) -> None:
         self._trust.send("open", connection, open_data, signature)

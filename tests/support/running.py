@@ -81,9 +81,10 @@ def free_port() -> int:
 class RunningHost:
     """One installation, started and stopped at will. Keyword arguments are what goes into its YAML.
 
-    `clients` are names besides admin that get a certificate and a bundle; `packages` are folders of Python packages
-    that components come from; `extra` is any more YAML. `mode` is one of support.stage.MODES: as root, or as a user
-    without rights, to whom all files are given then. `witness` is a command that runs the host, as `strace -D` does.
+    `clients` are names besides admin that get a certificate and a bundle, those in `http` may use HTTP; `packages`
+    are folders of Python packages that components come from; `extra` is any more YAML. `mode` is one of
+    support.stage.MODES: as root, or as a user without rights, to whom all files are given then. `witness` is a command
+    that runs the host, as `strace -D` does.
     `prelude` is Python text that runs in the supervisor before anything else, to make a constant smaller: use it only
     where the configuration has no setting.
     """
@@ -92,6 +93,7 @@ class RunningHost:
         self, *, components: Mapping[str, Any] | None = None, policy: Mapping[str, Any] | None = None,
         limits: Mapping[str, Any] | None = None, clients: Sequence[str] = (), packages: Sequence[Path] = (),
         extra: Mapping[str, Any] | None = None, prelude: str = "", mode: str = MODES[0], witness: Sequence[str] = (),
+        http: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self.base = Path(tempfile.mkdtemp(prefix="tlsrt."))  # short: a socket's path has 108 bytes
         self.base.chmod(0o755)
@@ -114,14 +116,14 @@ class RunningHost:
         added = {"components": components, "policy": policy, "limits": limits, **dict(extra or {})}
         sys.path += sys_path
         try:
-            self._install({key: value for key, value in added.items() if value}, clients)
+            self._install({key: value for key, value in added.items() if value}, clients, http)
         except BaseException:
             shutil.rmtree(self.base)
             raise
         finally:
             sys.path[:] = [entry for entry in sys.path if entry not in sys_path]
 
-    def _install(self, added: Mapping[str, Any], clients: Sequence[str]) -> None:
+    def _install(self, added: Mapping[str, Any], clients: Sequence[str], http: Sequence[str]) -> None:
         initialise(self.folder, host="127.0.0.1", port=self.port, now=datetime.now(UTC))
         document = yaml.safe_load(self.config_path.read_text())
         for key, value in added.items():
@@ -129,6 +131,8 @@ class RunningHost:
             document[key] = {**known, **value} if isinstance(known, dict) else value
         for name in clients:
             document["clients"][name] = {"fingerprint": pki.fingerprint(self.issue_client(name)).hex()}
+        for name in http:
+            document["clients"][name]["http"] = True
         separate = json.loads(json.dumps(document))  # equal parts would become aliases, which are refused
         self.config_path.write_text(yaml.safe_dump(separate, sort_keys=False))
         self.config = load_config(self.config_path)

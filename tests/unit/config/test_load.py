@@ -327,3 +327,10 @@ def test_scheduling(minimal: str) -> None:
         "6:54: scheduling: there is no loop forht, did you mean forth?",
     ]
     assert len(problems(minimal + "scheduling: {cpus: {primary: []}, real_time: third, priority: 99}\n")) == 3
+
+
+def test_http_needs_its_package(minimal: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = minimal + ADMIN.replace("}}\n", ", http: true}}\n")
+    monkeypatch.setattr("tlsrt.config.load.has_http", lambda: False)
+    [problem] = problems(text)
+    assert problem.endswith("client admin is to use HTTP, which needs the package h11: pip install 'tlsrt[http]'")

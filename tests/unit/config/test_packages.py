@@ -51,6 +51,11 @@ def test_the_list_of_dependencies_is_their_closure() -> None:
     assert {name for name in names if name.endswith(".libs")} <= set(packages.LIBRARIES)
 
 
+def test_what_an_extra_brings_is_measured_where_it_is() -> None:
+    assert {"dep/h11"} <= {root.name for root in packages._dependencies()}
+    assert closure(list(packages.EXTRA)) == set(packages.EXTRA)
+
+
 def test_finding_imports_nothing() -> None:
     code = (
         "import sys; from tlsrt.config import packages; packages._dependencies();"

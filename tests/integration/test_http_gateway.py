@@ -1,0 +1,259 @@
+"""HTTP at the door of a running host: what curl and browsers see, and what they do not get."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from support.attack import PACKAGE, VICTIM
+from support.running import RunningHost, running
+
+from tlsrt import Client
+from tlsrt.channels.tls_client import client_context
+
+Browser = Callable[..., http.client.HTTPSConnection]
+JSON = {"Content-Type": "application/json"}
+POLICY = {
+    "client/web -> secondary/store": ["put", "get"],
+    "client/web -> third/io": ["notify", "subscribe"],
+    f"client/web -> {VICTIM}": "*",
+    "client/plain -> secondary/store": "*",
+}
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
+    yield from running(
+        request, clients=["web", "plain"], http=["web"], policy=POLICY, packages=[PACKAGE],
+        components={VICTIM: {"class": "captured.counter:Counter"}},
+    )  # fmt: skip
+
+
+def context_of(host: RunningHost, name: str = "web", protocol: str = "http/1.1") -> ssl.SSLContext:
+    context = client_context(host.bundle(name))
+    context.set_alpn_protocols([protocol])
+    return context
+
+
+@pytest.fixture
+def browser(host: RunningHost) -> Iterator[Browser]:
+    """Makes connections, and closes them in the end."""
+    made: list[http.client.HTTPSConnection] = []
+
+    def make(name: str = "web") -> http.client.HTTPSConnection:
+        made.append(http.client.HTTPSConnection("127.0.0.1", host.port, context=context_of(host, name), timeout=30))
+        return made[-1]
+
+    yield make
+    for connection in made:
+        connection.close()
+
+
+def ask(
+    connection: http.client.HTTPSConnection, method: str, path: str, body: object = None, **headers: str
+) -> tuple[int, Any, http.client.HTTPResponse]:
+    connection.request(method, path, None if body is None else json.dumps(body), {**JSON, **headers})
+    answer = connection.getresponse()
+    return answer.status, json.loads(answer.read()), answer
+
+
+def call(connection: http.client.HTTPSConnection, path: str, body: object = None, **headers: str) -> tuple[int, Any]:
+    status, value, _ = ask(connection, "POST", f"/v1/call/{path}", body, **headers)
+    return status, value
+
+
+def answered(connection: http.client.HTTPSConnection) -> http.client.HTTPResponse | None:
+    """Return the answer if its head has come in time."""
+    try:
+        return connection.getresponse()
+    except TimeoutError:
+        connection._HTTPConnection__state = "Request-sent"  # type: ignore[attr-defined]
+        return None
+
+
+def raw(host: RunningHost, data: bytes) -> bytes:
+    """Send bytes over TLS and read to the end."""
+    plain = socket.create_connection(("127.0.0.1", host.port), timeout=30)
+    with plain, context_of(host).wrap_socket(plain, server_hostname="127.0.0.1") as secure:
+        secure.sendall(data)
+        received = b""
+        while piece := secure.recv(65536):
+            received += piece
+        return received
+
+
+def test_calls_by_name_and_by_position(host: RunningHost, browser: Browser) -> None:
+    connection = browser()
+    status, value = call(connection, "secondary/store/put", {"key": "greeting", "value": {"text": "hällo", "n": [1.5]}})
+    assert status == 200 and value["revision"] >= 1
+    assert call(connection, "secondary/store/get", ["greeting"]) == (200, {"text": "hällo", "n": [1.5]})
+    with Client(host.bundle("plain")) as client:
+        assert client.call("secondary/store", "get", "greeting") == {"text": "hällo", "n": [1.5]}
+
+
+def test_one_connection_serves_many_requests(host: RunningHost, browser: Browser) -> None:
+    connection = browser()
+    connection.connect()
+    before = connection.sock
+    for number in range(100):
+        assert call(connection, "secondary/store/put", {"key": "n", "value": number})[0] == 200
+    assert call(connection, "secondary/store/get", ["n"]) == (200, 99) and connection.sock is before
+
+
+def test_every_answer_has_the_strict_headers(host: RunningHost, browser: Browser) -> None:
+    for method, path in (("GET", "/v1/"), ("GET", "/nothing"), ("POST", "/v1/call/secondary/store/get")):
+        _, _, answer = ask(browser(), method, path)
+        assert answer.headers["Cache-Control"] == "no-store" and answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; frame-ancestors 'none'")
+        assert "Access-Control-Allow-Origin" not in answer.headers and "Server" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "code"),
+    [
+        ("secondary/store/get", ["no such key"], 404, "not_found"),
+        ("secondary/store/get", {}, 400, "invalid_argument"),
+        ("secondary/store/get", {"key": 7}, 400, "invalid_argument"),
+        ("secondary/store/delete", ["greeting"], 404, "not_found"),  # it exists, and this client may not
+        ("forth/power/status", None, 403, "denied"),
+        ("no/such/method", None, 403, "denied"),
+    ],
+)
+def test_errors_are_problem_details(
+    host: RunningHost, browser: Browser, path: str, body: object, status: int, code: str
+) -> None:
+    connection = browser()
+    got, problem, answer = ask(connection, "POST", f"/v1/call/{path}", body)
+    assert (got, problem["type"], problem["status"]) == (status, f"urn:tlsrt:error:{code}", status)
+    assert answer.headers["Content-Type"] == "application/problem+json" and problem["detail"]
+    assert call(connection, "secondary/store/put", {"key": "after", "value": 1})[0] == 200  # the connection lives on
+
+
+def test_a_key_runs_once_over_connections(host: RunningHost, browser: Browser) -> None:
+    before = call(browser(), f"{VICTIM}/value")[1]
+    for _ in range(3):
+        assert call(browser(), f"{VICTIM}/add", [5], **{"Idempotency-Key": "add-five"})[0] == 200
+    assert call(browser(), f"{VICTIM}/value")[1] == before + 5
+
+
+def test_what_there_is_for_this_client(host: RunningHost, browser: Browser) -> None:
+    _, targets, _ = ask(browser(), "GET", "/v1/")
+    assert targets["secondary/store"] == ["describe", "get", "put"] and "forth/power" not in targets
+    _, document, _ = ask(browser(), "GET", "/v1/openapi.json")
+    paths = document["paths"]
+    assert "/v1/call/secondary/store/put" in paths and "/v1/call/secondary/store/delete" not in paths
+    assert document["servers"] == [{"url": f"https://127.0.0.1:{host.port}"}] and "/v1/events/third/io/notice" in paths
+
+
+def test_a_subscription_is_a_stream_of_events(host: RunningHost, browser: Browser) -> None:
+    connection = browser()
+    connection.request("GET", "/v1/events/third/io/notice", headers={"Accept": "text/event-stream"})
+    speaker = browser()
+    answer = None
+    connection.sock.settimeout(0.2)
+    limit = time.monotonic() + 30
+    while answer is None:  # a subscription has no event of its own, so notices are sent until the first is seen
+        assert time.monotonic() < limit
+        assert call(speaker, "third/io/notify", ["info", "the kettle boils"])[0] == 200
+        answer = answered(connection)
+    assert answer.status == 200 and answer.headers["Content-Type"] == "text/event-stream"
+    lines = [answer.readline() for _ in range(3)]
+    assert lines[:2] == [b"id: 0\n", b"event: item\n"]
+    assert json.loads(lines[2].removeprefix(b"data: "))["text"] == "the kettle boils"
+
+
+def test_a_stream_that_breaks_says_so_in_an_event(host: RunningHost, browser: Browser) -> None:
+    listener, speaker = browser(), browser()
+    listener.request("GET", "/v1/events/third/io/notice")
+    answer = None
+    listener.sock.settimeout(0.2)
+    limit = time.monotonic() + 30
+    while answer is None:
+        assert time.monotonic() < limit
+        assert call(speaker, "third/io/notify", ["info", "still here"])[0] == 200
+        answer = answered(listener)
+    listener.sock.settimeout(30)
+    host.respawn("third")
+    rest = answer.read()  # to the end: nothing is cut off without a word
+    assert rest.count(b"event: error\n") == 1 and b"event: end" not in rest
+    assert json.loads(rest.rpartition(b"data: ")[2])["status"] in (502, 503)
+
+
+def test_no_such_topic(browser: Browser) -> None:
+    connection = browser()
+    connection.request("GET", "/v1/events/third/io/nothing")
+    answer = connection.getresponse()
+    assert (answer.status, json.loads(answer.read())["type"]) == (404, "urn:tlsrt:error:not_found")
+
+
+def test_another_site_gets_nothing(host: RunningHost, browser: Browser) -> None:
+    for headers in (
+        {"Origin": "https://evil.example"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Content-Type": "text/plain"},
+    ):
+        status, _ = call(browser(), "secondary/store/put", {"key": "stolen", "value": 1}, **headers)
+        assert status in (403, 415)
+    assert call(browser(), "secondary/store/get", ["stolen"])[0] == 404
+
+
+def test_a_client_that_was_not_enrolled_for_http_gets_none(host: RunningHost, browser: Browser) -> None:
+    status, problem = call(browser("plain"), "secondary/store/get", ["greeting"])
+    assert (status, problem["type"]) == (403, "urn:tlsrt:error:denied") and "http: true" in problem["detail"]
+    assert "not_enrolled_for_http" in host.log("authority")
+
+
+def test_pipelined_requests_are_answered_in_order(host: RunningHost, browser: Browser) -> None:
+    call(browser(), "secondary/store/put", {"key": "n", "value": 99})
+    one = b"POST /v1/call/secondary/store/get HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+    one += b'Content-Length: 5\r\n%s\r\n["n"]'
+    received = raw(host, one % b"" + one % b"Connection: close\r\n")
+    assert received.count(b"HTTP/1.1 200 OK") == 2 and received.endswith(b"99")
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"\x16\x03\x01 this is not HTTP\r\n\r\n", b"400"),
+        (b"GET /v1/ HTTP/1.1\r\n\r\n", b"400"),  # no Host
+        (b"GET /v1/ HTTP/1.1\r\nHost: h\r\nX: " + b"a" * 20_000, b"431"),
+        (b"POST /v1/call/a/b/c HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", b"400"),
+        (b"POST /v1/call/a/b/c HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n", b"400"),
+        (b"POST /v1/call/a/b/c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n", b"501"),
+        (b"POST /v1/call/a/b/c HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999\r\n\r\n" + b"a" * 300_000, b"413"),
+    ],
+)
+def test_bad_bytes_are_answered_once_and_ended(host: RunningHost, data: bytes, status: bytes) -> None:
+    received = raw(host, data)
+    assert received.startswith(b"HTTP/1.1 " + status) and received.count(b"HTTP/1.1 ") == 1
+
+
+def test_nobody_sends_ahead_without_end(host: RunningHost) -> None:
+    """Requests that come while one is answered are held, and their number of bytes is bounded."""
+    slow = b"POST /v1/call/secondary/store/get HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+    slow += b'Content-Length: 5\r\n\r\n["n"]'
+    try:
+        received = raw(host, slow * 20_000)
+    except OSError:
+        return  # it was cut while we wrote
+    assert received.count(b"HTTP/1.1") < 20_000
+
+
+def test_a_respawned_primary_serves_again(host: RunningHost, browser: Browser) -> None:
+    connection = browser()
+    assert call(connection, "secondary/store/put", {"key": "kept", "value": 1})[0] == 200
+    host.respawn("primary")
+    assert call(browser(), "secondary/store/get", ["kept"]) == (200, 1)
+
+
+def test_a_host_without_http_clients_has_no_http(request: pytest.FixtureRequest) -> None:
+    for host in running(request, clients=["web"]):
+        with socket.create_connection(("127.0.0.1", host.port), timeout=30) as plain, pytest.raises(ssl.SSLError) as no:
+            context_of(host).wrap_socket(plain, server_hostname="127.0.0.1")
+        assert "no application protocol" in str(no.value)
