@@ -62,6 +62,8 @@ LIFE = Table(
         Message(5, "beat", "loop", (int,) * 9, _in(LoopState.READY, *_RUNNING)),
         Message(6, "drained", "loop", (), _in(LoopState.DRAINING, LoopState.STOPPING)),
         Message(7, "failed", "loop", (int, int), _in(*_LIVING)),  # FailCode, index of the component or 0
+        # index of the component, channels.health.Outcome, fails in a row
+        Message(9, "health", "loop", (int, int, int), _in(*_RUNNING)),
         # from the supervisor
         Message(16, "activate", "supervisor", (), _in(*_LIVING)),
         Message(17, "drain", "supervisor", (int,), _in(*_LIVING)),  # deadline, ms

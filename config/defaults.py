@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from tlsrt.config.schema import ComponentConfig, PolicyRule
+from tlsrt.config.schema import ComponentConfig, HealthConfig, PolicyRule
 
 RESERVED_NAMES = ("authority", "client", "door", "supervisor")  # addresses and processes of the runtime itself
 
+# What their checks look at is the host's: a full disk, a missing /sys. Starting the loop again would not mend that.
+_HEALTH = HealthConfig(then="none")
+
 COMPONENTS: tuple[ComponentConfig, ...] = tuple(
-    ComponentConfig(loop=loop, name=name, class_path=f"tlsrt.loops.{loop}.{name}:{kind}", builtin=True)
+    ComponentConfig(loop=loop, name=name, class_path=f"tlsrt.loops.{loop}.{name}:{kind}", builtin=True, health=_HEALTH)
     for loop, name, kind in (
         ("primary", "kernel", "Kernel"),
         ("primary", "hardware", "Hardware"),

@@ -11,6 +11,7 @@ from tlsrt.config.field import NAME, NAME_SAYS, Field, count, defaults_of, path,
 from tlsrt.config.schema import (
     ChannelsConfig,
     DoorConfig,
+    HealthConfig,
     LimitsConfig,
     LoopConfig,
     SandboxConfig,
@@ -22,7 +23,7 @@ _IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]*"
 
 _DOOR, _LOOP = defaults_of(DoorConfig), defaults_of(LoopConfig)
 _SANDBOX, _LIMITS, _SCHEDULING = defaults_of(SandboxConfig), defaults_of(LimitsConfig), defaults_of(SchedulingConfig)
-_CHANNELS = defaults_of(ChannelsConfig)
+_CHANNELS, _HEALTH = defaults_of(ChannelsConfig), defaults_of(HealthConfig)
 
 MASTER_KEY = Field(
     kind="table",
@@ -183,6 +184,21 @@ NEEDS = Field(
     },
 )
 
+HEALTH = Field(
+    kind="table",
+    about="How a component that has a `check` is asked how it is, and what follows.",
+    fields={
+        "every_s": seconds("Seconds from one check to the next.", _HEALTH["every_s"], 0.5, 86400),
+        "timeout_s": seconds("Seconds that a check may take.", _HEALTH["timeout_s"], 0.5, 600),
+        "fails": count("Checks in a row that fail before anything follows.", _HEALTH["fails"], 1, 1000),
+        "then": Field(
+            kind="text",
+            about="restart: its loop is started again, the default; none: it is only shown, as what is built in is.",
+            choices=("none", "restart"),
+        ),
+    },
+)
+
 COMPONENT = Field(
     kind="table",
     about="A component; null switches a built-in one off.",
@@ -205,6 +221,7 @@ COMPONENT = Field(
             item=Field(kind="free", about="Any plain value."),
         ),
         "needs": NEEDS,
+        "health": HEALTH,
     },
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tlsrt.config.schema import (
     Config,
     DoorConfig,
     EgressConfig,
+    HealthConfig,
     KeySource,
     LimitsConfig,
     LoopConfig,
@@ -296,9 +298,12 @@ def _component(
     loop, name = address.split("/")
     needs = _needs(tree.get("needs", {}), folder, lambda *where: place("components", address, "needs", *where))
     options = tree.get("options", {})
-    if builtin and "class" not in tree:
-        return ComponentConfig(loop, name, builtin.class_path, options, builtin=True, needs=needs)
-    return ComponentConfig(loop, name, tree["class"], options, needs=needs)
+    is_builtin = builtin is not None and "class" not in tree
+    usual = builtin.health if builtin is not None and is_builtin else HealthConfig()
+    health = replace(usual, **tree.get("health", {}))
+    if builtin is not None and is_builtin:
+        return replace(builtin, options=options, needs=needs, health=health)
+    return ComponentConfig(loop, name, tree["class"], options, needs=needs, health=health)
 
 
 def _needs(tree: Tree, folder: Path, place: Place) -> NeedsConfig:

@@ -10,6 +10,7 @@ from typing import Literal
 from tlsrt.config.egress import EgressRule
 
 Engine = Literal["libzmq", "native"]
+Then = Literal["none", "restart"]
 DEFAULT_LOOPS = ("primary", "secondary", "third", "forth", "external")
 
 
@@ -81,8 +82,18 @@ class NeedsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthConfig:
+    """How a component that has a `check` is asked how it is, and what follows."""
+
+    every_s: float = 10.0
+    timeout_s: float = 2.0
+    fails: int = 3  # so many in a row, and `then` follows
+    then: Then = "restart"  # of its loop; "none": it is only shown
+
+
+@dataclass(frozen=True, slots=True)
 class ComponentConfig:
-    """One component: its address loop/name, the class module:Class, its options, and what it needs."""
+    """One component: its address loop/name, the class module:Class, its options, what it needs, and its health."""
 
     loop: str
     name: str
@@ -90,6 +101,7 @@ class ComponentConfig:
     options: Mapping[str, object] = field(default_factory=dict[str, object])
     builtin: bool = False
     needs: NeedsConfig = NeedsConfig()
+    health: HealthConfig = HealthConfig()
 
     @property
     def address(self) -> str:

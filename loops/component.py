@@ -99,6 +99,14 @@ class Component:
     async def stop(self) -> None:
         """Called once after the last request."""
 
+    def check(self) -> Awaitable[str | bool | None] | str | bool | None:
+        """Asked now and then whether the component is well (`health` in the YAML); a coroutine or not.
+
+        Return None if it is, or a sentence that says what is wrong, for the log; an exception says it too. A component
+        that does not override this is not asked.
+        """
+        return None
+
     @property
     def caller(self) -> str:
         """Who sent the request that runs now, such as "client/admin"; empty outside of a request."""

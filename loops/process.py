@@ -17,10 +17,7 @@ import asyncio
 import hashlib
 import importlib
 import logging
-import os
-import resource
 import signal
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,7 +27,6 @@ from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.control import ControlChannel
 from tlsrt.channels.life import LIFE, FailCode, LoopState
 from tlsrt.channels.link import Link
-from tlsrt.channels.pulse import pulse_name
 from tlsrt.channels.trust import TRUST
 from tlsrt.channels.turn import Turn
 from tlsrt.channels.verifier import Verifier
@@ -38,14 +34,14 @@ from tlsrt.config.schema import ComponentConfig, Config
 from tlsrt.errors import PeerError, SandboxError
 from tlsrt.loops.arrivals import Arrivals
 from tlsrt.loops.component import Component
+from tlsrt.loops.health import HealthChecks
+from tlsrt.loops.heart import Heart
 from tlsrt.loops.host import Host
 from tlsrt.loops.outbound import prepare_outbound
 from tlsrt.loops.trustee import Monitor, Trustee
 from tlsrt.sandbox.enter import Confinement, Report
 from tlsrt.sandbox.imports import end_imports, remember_sources
-from tlsrt.sandbox.syscalls import name_thread
 
-BEAT_S = 0.5
 JOIN_RETRY_S = 0.5
 LOGGED_PER_BEAT = 5
 
@@ -87,7 +83,7 @@ class LoopProcess:
         self._primary = 0
         self._up = False
         self._exit_code = 0
-        self._beats = 0
+        self._heart = Heart(name, self._life, self._beat)
         self._logged = 0
 
     # -- steps 2 to 4 of the sandbox, then the event loop -----------------------------------------------------
@@ -194,14 +190,14 @@ class LoopProcess:
         loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         self.trustee = Trustee(self.verifier, {name: host.endpoint for name, host in self.hosts.items()}, self.monitor)
+        self.health = HealthChecks(self.hosts.values())
         self._set_up(False)
         loop.add_signal_handler(signal.SIGTERM, self._stop)  # PID 1 of a namespace gets only signals it handles
         loop.add_reader(self._life.fileno(), self._on_life)
         loop.add_reader(self._trust.fileno(), self._on_trust)
         self._state = LoopState.SEALED
         self._join()
-        self._next_beat = loop.time() + BEAT_S
-        loop.call_at(self._next_beat, self._beat)
+        self._heart.start()
         await self._ended.wait()
 
     def _join(self) -> None:
@@ -307,12 +303,7 @@ class LoopProcess:
         self._exit_code = code
         self._ended.set()
 
-    def _beat(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        late_us = max(0, int((now - self._next_beat) * 1e6))
-        self._next_beat = now + BEAT_S
-        loop.call_at(self._next_beat, self._beat)
+    def _beat(self, now: float) -> None:
         self._logged = 0
         now_ms = boottime_ms()
         self.each_beat(now_ms)
@@ -320,17 +311,16 @@ class LoopProcess:
             if not self.verifier.is_synchronised(now_ms):
                 self.verifier.wants_snapshot = True
                 self._on_trust()
-            self._beats += 1
-            name_thread(pulse_name(self.name, self._beats))
-            memory_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             try:
-                self._life.send(
-                    "beat", self._beats, late_us, self.channel.depth, memory_kib, self.frames_in, self.frames_out,
-                    self.refused, self.sessions, self.trustee.committed,
+                self._heart.send(
+                    self.health.reports, self.channel.depth, self.frames_in, self.frames_out, self.refused,
+                    self.sessions, self.trustee.committed,
                 )  # fmt: skip
             except PeerError as error:
                 if error.reason != "hung":
                     self._end(70, f"life channel: {error.reason}")
+        if self._state is LoopState.ACTIVE:
+            self.health.each_beat(now)
 
     def each_beat(self, now: int) -> None:
         """What has to be done now and then; `now` is BOOTTIME in ms."""
@@ -406,12 +396,3 @@ def _digest(report: Report) -> bytes:
     for layer, value in report.digests:
         digest.update(layer.encode() + b"\0" + value)
     return digest.digest()
-
-
-def set_up_logging() -> None:
-    """Log to stderr, which the supervisor has made this loop's own log file."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
-    logging.captureWarnings(True)
-    os.umask(0o077)

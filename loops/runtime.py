@@ -7,12 +7,15 @@ before it forks, so that a loop starts in milliseconds and shares the memory.
 from __future__ import annotations
 
 import importlib
+import logging
+import os
+import sys
 from collections.abc import Mapping
 
 from tlsrt.config.defaults import COMPONENTS
 from tlsrt.config.schema import Config
 from tlsrt.loops.primary.loop import PrimaryLoop
-from tlsrt.loops.process import LoopProcess, set_up_logging
+from tlsrt.loops.process import LoopProcess
 from tlsrt.sandbox.enter import Confinement
 
 for _component in COMPONENTS:
@@ -27,3 +30,12 @@ def run_loop(
     set_up_logging()
     kind = PrimaryLoop if loop == "primary" else LoopProcess
     return kind(config, loop, incarnation, life, trust, listeners, confinement).run()
+
+
+def set_up_logging() -> None:
+    """Log to stderr, which the supervisor has made this loop's own log file."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    logging.captureWarnings(True)
+    os.umask(0o077)

@@ -26,6 +26,7 @@ class Cause(StrEnum):
     MEMORY_LIMIT = "memory_limit"  # it found no memory below its rlimit, and ended
     CPU_LIMIT = "cpu_limit"  # the kernel: a real-time process that never paused
     HEARTBEAT = "heartbeat"  # it hung
+    HEALTH = "health"  # a component said again and again that it is not well
     DEADLINE = "deadline"  # too slow to become ready or active, to acknowledge an epoch, or to end
     POLICY = "policy"  # it tried what its profile forbids
     ATTESTATION = "attestation"  # it was not what its profile says

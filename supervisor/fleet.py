@@ -19,6 +19,7 @@ from tlsrt.errors import PeerError
 from tlsrt.supervisor.attestation import differences_of
 from tlsrt.supervisor.births import Births
 from tlsrt.supervisor.causes import Cause, Death, ExitReason, cause_of_death, cause_of_event, verdict_of_failure
+from tlsrt.supervisor.component_health import ComponentHealth
 from tlsrt.supervisor.deaths import LINGER_S, send_signal
 from tlsrt.supervisor.heartbeat import HeartbeatMonitor
 from tlsrt.supervisor.lifecycle import Event
@@ -59,6 +60,7 @@ class Fleet:
         self.on_left: Callable[[Member], None] = lambda member: None
         self.on_failed: Callable[[Member], None] = lambda member: None
         self.violations = Violations(common, office)
+        self.health = ComponentHealth(common, self._unwell)
         self.restarts = Restarts(common, self.respawn)
         self.restarts.on_failed = self._given_up
         self._handlers: Mapping[str, Callable[[Member, Fields], None]] = {
@@ -67,6 +69,7 @@ class Fleet:
             "ready": self._ready,
             "active": self._active,
             "beat": self._beat,
+            "health": self._checked,
             "drained": self._drained,
             "failed": self._failed,
         }
@@ -190,6 +193,16 @@ class Fleet:
         self.monitor.beat(member.name, self._common.reactor.now)
         self.on_beat(member)
 
+    def _checked(self, member: Member, fields: Fields) -> None:
+        try:
+            self.health.heard_untrusted(member, fields)
+        except PeerError as error:
+            self.condemn(member, Event.VIOLATED, f"life protocol: {error.reason}")
+
+    def _unwell(self, member: Member, reason: str) -> None:
+        if member.state is LoopState.ACTIVE and not self.stopping:
+            self.condemn(member, Event.HUNG, reason, Cause.HEALTH)
+
     def hung(self, member: Member, reason: str) -> None:
         """Its heart stopped, whatever other threads of it say."""
         lies = f", but {member.false_beats} that its event loop did not make" if member.false_beats else ""
@@ -301,6 +314,7 @@ class Fleet:
         member.move(Event.EXITED)
         member.verdict, member.active_at, member.activating = None, None, False
         member.attested_epoch, member.beat, member.false_beats = None, None, 0
+        member.checked.clear()
         member.set_deadline(None)
         member.close_channels(self._common.reactor.forget)
         self.monitor.forget(member.name)

@@ -29,6 +29,14 @@ class Health(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Pulse:
+    """What status says about one process: what the monitor thinks, and its suspicion now."""
+
+    health: Health
+    phi: float
+
+
+@dataclass(frozen=True, slots=True)
 class HeartbeatPolicy:
     """The numbers of the detector; times in seconds."""
 
@@ -118,6 +126,10 @@ class HeartbeatMonitor:
         if suspicion >= self.policy.suspect:
             return Health.SUSPECT
         return Health.GOOD if self._patients[name].settled else Health.STARTING
+
+    def pulse(self, name: str, now: float) -> Pulse | None:
+        """Return what status says about a process; None for one that is not watched."""
+        return Pulse(self.health(name, now), self.phi(name, now)) if name in self._patients else None
 
     def judge(self, now: float) -> list[str]:
         """One round: return the names that are dead. A late round returns none and forgives the time it missed."""

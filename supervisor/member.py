@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+from tlsrt.channels.health import Outcome
 from tlsrt.channels.life import LoopState
 from tlsrt.config.schema import LoopConfig
 from tlsrt.supervisor.causes import Cause, Death, Verdict
@@ -39,6 +40,15 @@ class Beat(NamedTuple):
     epoch: int
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The last check of a component, as its loop says: how it ended, how many in a row failed, when it was told."""
+
+    outcome: Outcome
+    fails: int
+    at: float
+
+
 @dataclass(slots=True)
 class Member:
     """One loop; one object for all its incarnations."""
@@ -68,6 +78,7 @@ class Member:
     attested_epoch: int | None = None
     beat: Beat | None = None
     false_beats: int = 0  # since the last beat that its event loop made
+    checked: dict[int, Checked] = field(default_factory=dict[int, Checked])  # by the index of the component
     backoff: Backoff = field(default_factory=Backoff)
     deadline: Timer | None = None
     on_moved: Callable[[Member, LoopState, Event], None] = lambda member, before, event: None

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tlsrt.config.schema import Config
+from tlsrt.channels.health import Outcome
+from tlsrt.config.schema import ComponentConfig, Config
 from tlsrt.supervisor.causes import Death
-from tlsrt.supervisor.heartbeat import Health
-from tlsrt.supervisor.member import Member
+from tlsrt.supervisor.heartbeat import Pulse
+from tlsrt.supervisor.member import Checked, Member
 from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Parts, Sandbox
 from tlsrt.supervisor.violations import Record
@@ -41,7 +42,7 @@ def document(
     members: Sequence[Member],
     sandboxes: Mapping[str, Sandbox],
     memory: Mapping[str, int | None],
-    health: Mapping[str, Health],
+    pulses: Mapping[str, Pulse | None],
     violations: Mapping[str, Record],
 ) -> Document:
     """Return the whole status as plain values for json.dumps."""
@@ -53,9 +54,9 @@ def document(
             "boot": view.boot_id,
             "stopping": view.stopping,
         },
-        "authority": _authority(view, office, sandboxes, memory),
+        "authority": _authority(view, office, sandboxes, memory, pulses.get("authority")),
         "loops": [
-            _loop(view, office, member, sandboxes, memory, health, violations.get(member.name, Record()))
+            _loop(view, config, office, member, sandboxes, memory, pulses, violations.get(member.name, Record()))
             for member in members
         ],
         "boundary": _boundary_of(view, office, members),
@@ -77,7 +78,11 @@ def _epoch(member: Member) -> int | None:
 
 
 def _authority(
-    view: View, office: Office, sandboxes: Mapping[str, Sandbox], memory: Mapping[str, int | None]
+    view: View,
+    office: Office,
+    sandboxes: Mapping[str, Sandbox],
+    memory: Mapping[str, int | None],
+    pulse: Pulse | None,
 ) -> Document:
     child = office.child
     return {
@@ -86,6 +91,7 @@ def _authority(
         "uptime_s": _rounded(view.now - office.spawned_at) if child is not None else None,
         "restarts": office.restarts,
         "lateness_ms": round(office.lateness_us / 1000, 1),
+        **_pulse(pulse),
         "memory_kib": memory.get("authority"),
         "sandbox": _sandbox(sandboxes.get("authority", Sandbox())),
         "epoch": office.epoch,
@@ -95,11 +101,12 @@ def _authority(
 
 def _loop(
     view: View,
+    config: Config,
     office: Office,
     member: Member,
     sandboxes: Mapping[str, Sandbox],
     memory: Mapping[str, int | None],
-    health: Mapping[str, Health],
+    pulses: Mapping[str, Pulse | None],
     violations: Record,
 ) -> Document:
     beat = member.beat
@@ -119,7 +126,11 @@ def _loop(
         },
         "lateness_ms": round(beat.lateness_us / 1000, 1) if beat else None,
         "queue": beat.queue_depth if beat else 0,
-        "health": str(health[member.name]) if member.name in health else None,
+        **_pulse(pulses.get(member.name)),
+        "components": [
+            _component(view, member.checked.get(index), component)
+            for index, component in enumerate(config.components_of(member.name))
+        ],
         "memory_kib": memory.get(member.name),
         "sandbox": _sandbox(sandboxes.get(member.name, Sandbox())),
         "epoch": _epoch(member),
@@ -127,6 +138,25 @@ def _loop(
         "violations": violations.count,
         "last_violation": violations.last,
         "anomaly": office.score(member.name),
+    }
+
+
+def _pulse(pulse: Pulse | None) -> Document:
+    """The suspicion has an end here: JSON knows no infinite number."""
+    if pulse is None:
+        return {"health": None, "phi": None}
+    return {"health": str(pulse.health), "phi": round(min(pulse.phi, _PHI_MAX), 2)}
+
+
+def _component(view: View, checked: Checked | None, component: ComponentConfig) -> Document:
+    """Return what is known of a component; one without a check, or not asked yet, is `unchecked`."""
+    return {
+        "name": component.name,
+        "health": _OUTCOMES[checked.outcome] if checked is not None else "unchecked",
+        "fails": checked.fails if checked is not None else 0,
+        "checked_s": _rounded(view.now - checked.at) if checked is not None else None,
+        "then": component.health.then,
+        "after": component.health.fails,
     }
 
 
@@ -158,9 +188,11 @@ def _rounded(seconds: float) -> float:
 
 
 _COLUMNS = (
-    "LOOP", "STATE", "PID", "UPTIME", "RESTARTS", "SESSIONS", "IN", "OUT", "REFUSED", "LATE", "MEMORY", "SANDBOX",
-    "PROFILE", "EPOCH",
+    "LOOP", "STATE", "PID", "UPTIME", "RESTARTS", "SESSIONS", "IN", "OUT", "REFUSED", "LATE", "PHI", "MEMORY",
+    "SANDBOX", "PROFILE", "EPOCH",
 )  # fmt: skip
+_PHI_MAX = 99.0
+_OUTCOMES = {Outcome.GOOD: "good", Outcome.FAILED: "failing", Outcome.TIMED_OUT: "silent"}
 _LEFT = frozenset({"LOOP", "STATE", "SANDBOX", "PROFILE"})
 _DIGEST_SHOWN = 8  # hex digits
 
@@ -178,6 +210,7 @@ def table(status: Document) -> str:
     deaths = [(entry["name"], entry["last_death"]["sentence"]) for entry in status["loops"] if entry["last_death"]]
     if authority["last_death"]:
         deaths.insert(0, ("authority", authority["last_death"]["sentence"]))
+    lines += _unwell(status["loops"])
     offenders = [entry for entry in status["loops"] if entry["violations"]]
     if offenders:
         lines += ["", *(_offence(entry) for entry in offenders)]
@@ -186,6 +219,18 @@ def table(status: Document) -> str:
     if status["warnings"]:
         lines += ["", *(f"warning: {warning}" for warning in status["warnings"])]
     return "\n".join(lines)
+
+
+def _unwell(loops: Sequence[Document]) -> list[str]:
+    """Return a line for each component whose last check was not good."""
+    found = [(loop["name"], one) for loop in loops for one in loop["components"] if one["fails"]]
+    lines = [f"{loop}/{one['name']} is {one['health']}: {_fails(one)}, see the log of {loop}" for loop, one in found]
+    return ["", *lines] if lines else []
+
+
+def _fails(one: Document) -> str:
+    times = f"{one['fails']} check{'s' if one['fails'] > 1 else ''} in a row failed"
+    return times if one["then"] == "none" else f"{times}, after {one['after']} its loop is started again"
 
 
 def _boundary(boundary: Document) -> str:
@@ -229,6 +274,7 @@ def _row(name: str, entry: Document) -> tuple[str, ...]:
         _cell(frames["out"]),
         _cell(frames["refused"]),
         f"{late:.1f} ms" if late is not None else "-",
+        f"{entry['phi']:.1f}" if entry["phi"] is not None else "-",
         f"{memory / 1024:.1f} MiB" if memory is not None else "-",
         layers,
         sandbox["profile"][:_DIGEST_SHOWN] or "-",

@@ -311,7 +311,7 @@ class Supervisor:
             self._fleet.members,
             {name: (parts_of.get(name) or self._parts).sandbox(name) for name in children},
             {name: memory_kib(child.host_pid) for name, child in children.items() if child is not None},
-            {name: self._monitor.health(name, now) for name in children if self._monitor.is_watched(name)},
+            {name: self._monitor.pulse(name, now) for name in children},
             {name: self._fleet.violations.of(name) for name in children},
         )
 

@@ -27,6 +27,9 @@ class Network(Component):
     def _counters(self) -> dict[str, dict[str, int]]:
         return counters(read_text(self.proc / "net/dev") or "")
 
+    def check(self) -> str | None:
+        return "/proc/net shows nothing" if read_text(self.proc / "net/dev") is None else None
+
     @handler(idempotent=True)
     async def interfaces(self) -> list[dict[str, Any]]:
         """Every interface: up or not, flags, mtu in bytes, speed in Mbit/s (null if unknown), addresses, counters."""

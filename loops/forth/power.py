@@ -21,6 +21,9 @@ class Power(Component):
     proc = Path("/proc")
     sys = Path("/sys")
 
+    def check(self) -> str | None:
+        return None if names(self.sys / "class") else "/sys shows nothing"
+
     @handler(idempotent=True)
     async def status(self) -> dict[str, Any]:
         """On mains (null if the host does not tell), batteries, thermal zones, governor, sleep states, uptime."""

@@ -22,6 +22,9 @@ class Hardware(Component):
     proc = Path("/proc")
     sys = Path("/sys")
 
+    def check(self) -> str | None:
+        return None if names(self.sys / "class") else "/sys shows nothing"
+
     @handler(idempotent=True)
     async def summary(self) -> dict[str, Any]:
         """Processor, memory, disks, network adapters and temperatures (null without sensors) in one answer."""

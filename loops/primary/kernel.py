@@ -38,6 +38,9 @@ class Kernel(Component):
     proc = Path("/proc")
     sys = Path("/sys")
 
+    def check(self) -> str | None:
+        return "/proc shows nothing" if read_text(self.proc / "uptime") is None else None
+
     @handler(idempotent=True)
     async def uname(self) -> dict[str, str | None]:
         """System, release, version, machine, host name and boot id (uname(2))."""

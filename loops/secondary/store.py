@@ -16,6 +16,7 @@ from tlsrt.errors import InvalidArgument, NotFound
 from tlsrt.loops.component import Component, handler
 from tlsrt.loops.events import Hub
 from tlsrt.loops.options import choice_option, known_options, whole_option
+from tlsrt.loops.room import trouble_of_folder
 from tlsrt.loops.secondary.table import Entry, Table
 from tlsrt.loops.validate import Length, Range
 
@@ -46,6 +47,10 @@ class Store(Component):
     async def stop(self) -> None:
         self._changes.close()
         self._table.close()
+
+    def check(self) -> str | None:
+        self._table.check()
+        return trouble_of_folder(self.state)
 
     def _namespace(self) -> str:
         return "" if self._shared else self.caller

@@ -87,6 +87,11 @@ class Table:
         if self._connection.in_transaction:  # SQLite undoes some failures by itself
             self._connection.execute("ROLLBACK")
 
+    def check(self) -> None:
+        """Read something and begin a change; Failed if that is not possible."""
+        with self._change() as connection:
+            connection.execute("SELECT revision FROM counter").fetchone()
+
     def get(self, namespace: str, key: str, now_ms: int) -> Entry | None:
         """Return the live entry of a key, or None."""
         query = f"SELECT value, revision, expires_ms FROM entries WHERE namespace = ? AND key = ? AND {_LIVE}"  # noqa: S608

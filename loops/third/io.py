@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from tlsrt.errors import Busy, InvalidArgument
 from tlsrt.loops.component import Component, handler
 from tlsrt.loops.options import known_options, whole_option
+from tlsrt.loops.room import trouble_of_folder
 from tlsrt.loops.third.folder import Folder, Quota
 from tlsrt.loops.validate import Length, Range
 
@@ -46,6 +47,9 @@ class InputOutput(Component):
 
     async def stop(self) -> None:
         self._folder.close()
+
+    def check(self) -> str | None:
+        return trouble_of_folder(self.state)
 
     @handler(idempotent=True)
     async def list(

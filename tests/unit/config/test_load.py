@@ -17,6 +17,7 @@ from tlsrt.config.schema import (
     ClientConfig,
     ComponentConfig,
     EgressConfig,
+    HealthConfig,
     KeySource,
     LimitsConfig,
     NeedsConfig,
@@ -234,6 +235,24 @@ def test_what_a_component_needs(minimal: str) -> None:
     )  # fmt: skip
     assert component.needs.write[0].where == f"{FILE}:12:15"
     assert [one.where for one in component.needs.calls] == [f"{FILE}:15:11", f"{FILE}:16:11"]
+
+
+def test_how_a_component_is_asked_how_it_is(minimal: str) -> None:
+    text = minimal + (
+        "components:\n"
+        "  third/io: {health: {every_s: 5}}\n"
+        "  secondary/store: {class: 'my:Store', health: {timeout_s: 0.5}}\n"
+        "  third/notes: {class: 'notes:Notes'}\n"
+        "  third/shown: {class: 'notes:Notes', health: {then: none, fails: 1}}\n"
+    )
+    config = parse_config(text.encode(), FILE)
+    found = {component.address: component.health for component in config.components}
+    assert found["third/io"] == HealthConfig(every_s=5, then="none"), "what is built in is only shown"
+    assert found["primary/kernel"] == HealthConfig(then="none")
+    assert found["secondary/store"] == HealthConfig(timeout_s=0.5), "a class of one's own is not what is built in"
+    assert found["third/notes"] == HealthConfig(10.0, 2.0, 3, "restart")
+    assert found["third/shown"] == HealthConfig(fails=1, then="none")
+    assert problems(minimal + "components: {third/io: {health: {every_s: 0.1, then: reboot}}}\n") != []
 
 
 def test_a_component_that_needs_the_network_of_a_loop_without_is_refused(minimal: str) -> None:

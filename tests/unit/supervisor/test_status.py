@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tlsrt.channels.health import Outcome
 from tlsrt.channels.life import LoopState
-from tlsrt.config.schema import Config, DoorConfig, KeySource, LoopConfig
+from tlsrt.config.schema import ComponentConfig, Config, DoorConfig, HealthConfig, KeySource, LoopConfig
 from tlsrt.supervisor.causes import Cause, Death
 from tlsrt.supervisor.console import Console, printable
 from tlsrt.supervisor.gauges import age_s, memory_kib, parent_host_pid
-from tlsrt.supervisor.heartbeat import Health, HeartbeatMonitor
+from tlsrt.supervisor.heartbeat import Health, HeartbeatMonitor, Pulse
 from tlsrt.supervisor.lock import host_pid
-from tlsrt.supervisor.member import Beat, Member
+from tlsrt.supervisor.member import Beat, Checked, Member
 from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Common, Parts, Sandbox
 from tlsrt.supervisor.reactor import Reactor
@@ -68,6 +71,8 @@ def make_document(**changes: Any) -> Document:
     third.last_death = Death(Cause.SIGNAL, "signal SIGKILL", 6, 1700000000.25, signal="SIGKILL")
     for name, value in changes.pop("primary", {}).items():
         setattr(primary, name, value)
+    components, pulses = changes.pop("components", ()), changes.pop("pulses", None)
+    config = replace(CONFIG, components=components)
     view = View(100.0, 40.0, 1001, True, "ab" * 16, False, ["a waived layer"], "memory by rlimits", **changes)
     sandbox = Sandbox(
         ("uid", "no_new_privs"), {"net_namespace": "no netns here"}, digest=DIGEST, group="/tlsrt-1/x",
@@ -75,12 +80,12 @@ def make_document(**changes: Any) -> Document:
     )  # fmt: skip
     return document(
         view,
-        CONFIG,
+        config,
         make_office(),
         [primary, third],
         dict.fromkeys(("authority", "primary", "third"), sandbox),
         {"primary": 20480, "authority": None},
-        {"primary": Health.SUSPECT},
+        pulses or {"primary": Pulse(Health.SUSPECT, 5.432), "third": None},
         {"third": Record(2, "execve(1): nobody may call that")},
     )
 
@@ -98,7 +103,7 @@ def test_the_document_has_what_is_promised() -> None:
     assert primary == {
         "name": "primary", "state": "active", "pid": 1003, "incarnation": 1, "uptime_s": 10.0, "restarts": 0,
         "sessions": 2, "frames": {"in": 10, "out": 20, "refused": 3}, "lateness_ms": 2.5, "queue": 2,
-        "health": "suspect", "memory_kib": 20480,
+        "health": "suspect", "phi": 5.43, "memory_kib": 20480, "components": [],
         "sandbox": {
             "layers": ["uid", "no_new_privs"], "waived": {"net_namespace": "no netns here"}, "cgroup": "/tlsrt-1/x",
             "profile": DIGEST.hex(), "limits": {"memory": "rlimit"},
@@ -143,6 +148,34 @@ def test_it_says_whether_all_are_in_one_epoch_under_one_configuration() -> None:
     old = make_document(parts=object())
     assert old["boundary"]["behind"] == ["primary"], "it lives under a profile that is not in force any more"
     assert "epoch 5: a change of profiles is under way" in table(make_document(changing=True))
+
+
+def test_components_are_shown_with_their_health_and_those_that_are_not_well_in_lines() -> None:
+    shown = HealthConfig(then="none")
+    components = (
+        ComponentConfig("primary", "kernel", "a:B", health=shown),
+        ComponentConfig("primary", "notes", "a:B"),
+        ComponentConfig("primary", "new", "a:B"),
+    )
+    checked = {0: Checked(Outcome.TIMED_OUT, 2, 97.5), 1: Checked(Outcome.FAILED, 1, 99.0)}
+    found = make_document(primary={"checked": checked}, components=components)
+    assert found["loops"][0]["components"] == [
+        {"name": "kernel", "health": "silent", "fails": 2, "checked_s": 2.5, "then": "none", "after": 3},
+        {"name": "notes", "health": "failing", "fails": 1, "checked_s": 1.0, "then": "restart", "after": 3},
+        {"name": "new", "health": "unchecked", "fails": 0, "checked_s": None, "then": "restart", "after": 3},
+    ]
+    lines = table(found).splitlines()
+    assert "primary/kernel is silent: 2 checks in a row failed, see the log of primary" in lines
+    assert (
+        "primary/notes is failing: 1 check in a row failed, after 3 its loop is started again, see the log of primary"
+        in lines
+    )
+
+
+def test_a_suspicion_without_end_is_a_number_all_the_same() -> None:
+    found = make_document(pulses={"primary": Pulse(Health.DEAD, math.inf)})
+    assert (found["loops"][0]["health"], found["loops"][0]["phi"]) == ("dead", 99.0)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def wait_for_a_lock() -> None:
 
 def liar(process: Any) -> None:
     """Go on beating for an event loop that is stuck, with the next numbers, under the right name."""
-    beats = process._beats
+    beats = process._heart.beats
     names = ["/proc/self/comm", f"/proc/self/task/{os.getpid()}/comm", f"/proc/{os.getpid()}/comm"]
     while True:
         beats += 1

@@ -331,3 +331,9 @@ def test_network_agrees_with_this_host() -> None:
     assert "127.0.0.1" in [address["address"] for address in interfaces["lo"]["addresses"]]
     sample = first(made(Network), 0.1)[0]
     assert set(sample["interfaces"]) == set(interfaces)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_they_are_well_on_this_host_and_not_where_the_kernel_shows_nothing(kind: type[Any], tmp_path: Path) -> None:
+    assert made(kind).check() is None
+    assert "shows nothing" in made(kind, tmp_path).check()

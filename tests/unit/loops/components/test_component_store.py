@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -337,3 +339,21 @@ def test_sigkill_of_the_writer_loses_nothing_acknowledged(tmp_path: Path) -> Non
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
     assert acknowledged >= 50 + 173 + 301
+
+
+def test_it_is_well_until_it_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(tmp_path)
+    assert bench.store.check() is None
+    room = os.statvfs(tmp_path)
+    for field, value, words in (("f_bavail", 0, "is full"), ("f_flag", os.ST_RDONLY, "is read-only")):
+        there = SimpleNamespace(**{name: getattr(room, name) for name in dir(room) if name.startswith("f_")})
+        setattr(there, field, value)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "statvfs", lambda folder, there=there: there)
+            assert words in str(bench.store.check())
+    other = sqlite3.connect(tmp_path / "store.sqlite", isolation_level=None)
+    other.execute("DROP TABLE counter")
+    with pytest.raises(Failed, match="no such table"):
+        bench.store.check()
+    other.close()
+    bench.stop()

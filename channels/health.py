@@ -1,0 +1,13 @@
+"""What came of asking a component how it is: the codes of a `health` record of the life protocol."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Outcome(IntEnum):
+    """Of one check; what was wrong, in words, is in the log of the loop."""
+
+    GOOD = 1
+    FAILED = 2  # it said so, or raised
+    TIMED_OUT = 3  # it said nothing in time

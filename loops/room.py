@@ -1,0 +1,18 @@
+"""Whether a folder that a component writes to still takes anything, without writing: an idle host's disk may sleep."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def trouble_of_folder(folder: Path) -> str | None:
+    """Return why nothing more could be written there, or None. Raises OSError if it cannot be looked at; statvfs(3)."""
+    there = os.statvfs(folder)
+    if there.f_flag & os.ST_RDONLY:  # as a file system becomes that has met an error
+        return f"the file system of {folder} is read-only"
+    if there.f_bavail == 0 and there.f_blocks:
+        return f"the file system of {folder} is full"
+    if there.f_favail == 0 and there.f_files:
+        return f"the file system of {folder} has no room for more files"
+    return None
