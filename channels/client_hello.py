@@ -1,10 +1,11 @@
 """What a ClientHello offers, read before OpenSSL sees it. Pure.
 
 Python's `ssl` goes on without a protocol when none of the offered ones fits; RFC 7301 wants the fatal alert
-`no_application_protocol`. So the server side of the engine holds a hello back until it is whole, looks for two
-extensions (RFC 8446, section 4.1.2; RFC 7301, section 3.1), and passes everything on unchanged. Whatever looks odd is
-passed on at once: OpenSSL is the judge of TLS, this is only an early look. It also means that a connection which
-never finishes its hello costs its bytes and no TLS state.
+`no_application_protocol`. Nor can it be told which groups for the key exchange to insist on. So the server side of the
+engine holds a hello back until it is whole, looks for three extensions (RFC 8446, sections 4.1.2 and 4.2.7; RFC 7301,
+section 3.1), and passes everything on unchanged. Whatever looks odd is passed on at once: OpenSSL is the judge of TLS,
+this is only an early look. It also means that a connection which never finishes its hello costs its bytes and no TLS
+state.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from enum import Enum
 
 _CLIENT_HELLO = 1
 _ALPN = 16
+_SUPPORTED_GROUPS = 10
 _SUPPORTED_VERSIONS = 43
+X25519MLKEM768 = 0x11EC  # draft-ietf-tls-ecdhe-mlkem; IANA's registry of TLS Supported Groups
 _TLS13 = b"\x03\x04"
 _RECORD_MAX = 16384
 HELLO_MAX = 16 * 1024  # with post-quantum shares a hello has about 1.8 KiB; a larger one is not held back
@@ -26,13 +29,15 @@ class Verdict(Enum):
     WAIT = "the hello is not whole yet"
     PASS = "give them to TLS"  # noqa: S105 - not a password
     NO_PROTOCOL = "a TLS 1.3 hello that offers none of our protocols"
+    NO_GROUP = "a TLS 1.3 hello without the group that we insist on"
 
 
 class HelloReader:
     """Collects one ClientHello, in linear time however it is cut."""
 
-    def __init__(self, protocols: Collection[bytes]) -> None:
+    def __init__(self, protocols: Collection[bytes], group: int | None = None) -> None:
         self._protocols = protocols
+        self._group = group
         self._next = 0  # where the next record starts in `held`
         self._hello = bytearray()
         self.held = bytearray()
@@ -69,7 +74,7 @@ class HelloReader:
             return Verdict.PASS
         if len(hello) < 4 + length:
             return Verdict.WAIT
-        return _judge_body(bytes(hello[4 : 4 + length]), self._protocols)
+        return _judge_body(bytes(hello[4 : 4 + length]), self._protocols, self._group)
 
 
 def _looks_like_hello(held: bytearray, start: int) -> bool:
@@ -77,16 +82,23 @@ def _looks_like_hello(held: bytearray, start: int) -> bool:
     return b"\x16\x03".startswith(held[start : start + 2])
 
 
-def _judge_body(body: bytes, protocols: Collection[bytes]) -> Verdict:
+def _judge_body(body: bytes, protocols: Collection[bytes], group: int | None) -> Verdict:
     try:
         extensions = dict(_extensions(body))
         versions = extensions.get(_SUPPORTED_VERSIONS, b"\0")
         if _TLS13 not in {versions[at : at + 2] for at in range(1, len(versions), 2)}:
             return Verdict.PASS  # OpenSSL answers protocol_version
         offered = set(_vectors(extensions.get(_ALPN, b"\0\0")[2:]))
+        groups = _numbers(extensions.get(_SUPPORTED_GROUPS, b"\0\0")[2:])
     except (IndexError, ValueError):
         return Verdict.PASS  # malformed: OpenSSL answers decode_error
-    return Verdict.PASS if offered.intersection(protocols) else Verdict.NO_PROTOCOL
+    if not offered.intersection(protocols):
+        return Verdict.NO_PROTOCOL
+    return Verdict.PASS if group is None or group in groups else Verdict.NO_GROUP
+
+
+def _numbers(data: bytes) -> set[int]:
+    return {int.from_bytes(data[at : at + 2], "big") for at in range(0, len(data) - 1, 2)}
 
 
 def _extensions(body: bytes) -> Iterator[tuple[int, bytes]]:

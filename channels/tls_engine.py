@@ -23,7 +23,8 @@ from tlsrt.channels.client_hello import HelloReader, Verdict
 RECORD_BYTES = 16384  # the most plaintext that one read returns (RFC 8446, section 5.1)
 HANDSHAKE_MAX = 64 * 1024  # both flights with post-quantum shares and certificates have under 8 KiB
 
-_CLOSE_NOTIFY, _UNEXPECTED_MESSAGE, _DECODE_ERROR, _PROTOCOL_VERSION, _NO_PROTOCOL = 0, 10, 50, 70, 120
+_CLOSE_NOTIFY, _UNEXPECTED_MESSAGE, _HANDSHAKE_FAILURE, _DECODE_ERROR = 0, 10, 40, 50
+_PROTOCOL_VERSION, _NO_PROTOCOL = 70, 120
 _WARNING, _FATAL = 1, 2
 _SAID = re.compile(r"^\[[^]]*\] | \(_ssl\.c.*$")
 
@@ -46,11 +47,12 @@ def plain_alert(level: int, description: int) -> bytes:
 
 
 class TlsEngine:
-    """One connection. `protocols` are the ALPN names that a server insists on."""
+    """One connection. `protocols` are the ALPN names that a server insists on, `group` the key exchange, if any."""
 
     def __init__(
-        self, context: ssl.SSLContext, *, server_side: bool, protocols: Sequence[str], server_name: str | None = None
-    ) -> None:
+        self, context: ssl.SSLContext, *, server_side: bool, protocols: Sequence[str], server_name: str | None = None,
+        group: int | None = None,
+    ) -> None:  # fmt: skip
         self.state = State.HANDSHAKE
         self.failure = ""  # a word for the log
         self.detail = ""  # OpenSSL's words, for the operator of our own end
@@ -61,7 +63,7 @@ class TlsEngine:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object: ssl.SSLObject | None = None
-        self._hello = HelloReader([name.encode() for name in protocols]) if server_side else None
+        self._hello = HelloReader([name.encode() for name in protocols], group) if server_side else None
         self._plain = b""
         self._quiet = True  # nothing was sent yet
         self._received = 0
@@ -168,6 +170,10 @@ class TlsEngine:
         if verdict is Verdict.NO_PROTOCOL:
             self._plain = plain_alert(_FATAL, _NO_PROTOCOL)
             self._fail("no_protocol")
+            return b""
+        if verdict is Verdict.NO_GROUP:
+            self._plain = plain_alert(_FATAL, _HANDSHAKE_FAILURE)
+            self._fail("no_hybrid_group")
             return b""
         self._hello = None
         self._begin(server_side=True)

@@ -82,6 +82,11 @@ class Wire(asyncio.Transport):
         self._ending = False  # our side is to be shut when all is written
         self._lost = False
 
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Let another protocol have what comes from now on."""
+        assert isinstance(protocol, asyncio.BufferedProtocol)
+        self._protocol = protocol
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send now what the socket takes, the rest when it can; without effect once closing."""
         if self._closing or self._ending:

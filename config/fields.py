@@ -51,6 +51,7 @@ MASTER_KEY = Field(
 )
 
 _BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_ADDRESS = rf"{_BYTE}(?:\.{_BYTE}){{3}}|[0-9A-Fa-f]{{0,4}}:[0-9A-Fa-f:.]{{1,40}}"
 DOOR = Field(
     kind="table",
     about="The TLS server: the one way in from outside.",
@@ -60,7 +61,7 @@ DOOR = Field(
             kind="text",
             about="The address to listen on; no name, since nobody here asks a resolver.",
             default="127.0.0.1",
-            pattern=rf"{_BYTE}(?:\.{_BYTE}){{3}}|[0-9A-Fa-f]{{0,4}}:[0-9A-Fa-f:.]{{1,40}}",
+            pattern=_ADDRESS,
             says="an IP address, such as 127.0.0.1, or 0.0.0.0 for all",
         ),
         "port": count("The TCP port; 0 picks a free one.", 7443, 0, 65535),
@@ -75,6 +76,25 @@ DOOR = Field(
             "The same for one address.", _DOOR["max_unauthenticated_per_address"], 1, 65536
         ),
         "handshake_timeout_s": seconds("Seconds for a whole handshake.", _DOOR["handshake_timeout_s"], 0.1, 60),
+        "require_post_quantum": Field(
+            kind="boolean",
+            about="Refuse clients that do not offer X25519MLKEM768, which is what is used with all others anyway.",
+            default=False,
+        ),
+        "proxies": Field(
+            kind="list",
+            about="Addresses of proxies, whose connections begin with a PROXY header (version 2), and no others'.",
+            default=[],
+            most=64,
+            item=Field(kind="text", about="An address.", pattern=_ADDRESS, says="an IP address, such as 192.0.2.7"),
+        ),
+        "connections_per_address_s": Field(
+            kind="number",
+            about="New connections a second of one address, in the long run; ten times as many may come at once.",
+            default=_DOOR["connections_per_address_s"],
+            least=0.1,
+            most=1e6,
+        ),
     },
 )
 

@@ -36,6 +36,9 @@ class DoorConfig:
     max_unauthenticated: int = 256
     max_unauthenticated_per_address: int = 16
     handshake_timeout_s: float = 5.0
+    require_post_quantum: bool = False  # refuse who does not offer X25519MLKEM768
+    proxies: tuple[str, ...] = ()  # peers whose connections begin with a PROXY header
+    connections_per_address_s: float = 50.0  # in the long run; ten times as many at once
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Who may connect: counters over addresses. Pure.
+"""Who may connect: counters over addresses, and how often. Pure.
 
 A connection is charged to its address until it has proved who it is: until the authority has granted it a session.
 An IPv6 host owns a /64, so that is what counts as one address there.
@@ -10,6 +10,8 @@ import ipaddress
 from collections import Counter
 from dataclasses import dataclass
 
+from tlsrt.loops.rates import Rates
+
 
 @dataclass(frozen=True, slots=True)
 class AdmissionLimits:
@@ -18,6 +20,8 @@ class AdmissionLimits:
     connections: int = 1024
     unauthenticated: int = 256
     per_address: int = 16
+    rate: float = 50.0  # new connections a second of one address, in the long run
+    burst: float = 500.0  # and at once
 
 
 def address_key(host: str) -> str:
@@ -33,23 +37,36 @@ def address_key(host: str) -> str:
     return str(ipaddress.IPv6Network((address, 64), strict=False))
 
 
+def plain_address(host: str) -> str:
+    """Return an address as one text: without a zone, an IPv4 address inside an IPv6 one as itself."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
+
+
 class Admission:
     """The counters. Every `admit` that returns "" must be followed by exactly one `leave`."""
 
     def __init__(self, limits: AdmissionLimits) -> None:
         self._limits = limits
         self._addresses: Counter[str] = Counter()
+        self._rates = Rates(limits.rate, limits.burst)
         self.connections = 0
         self.unauthenticated = 0
 
-    def admit(self, key: str) -> str:
-        """Count a new connection and return "", or the word why it is refused."""
+    def admit(self, key: str, now: float = 0.0) -> str:
+        """Count a new connection and return "", or the word why it is refused; `now` is seconds, monotonic."""
         if self.connections >= self._limits.connections:
             return "too_many_connections"
         if self.unauthenticated >= self._limits.unauthenticated:
             return "too_many_unauthenticated"
         if self._addresses[key] >= self._limits.per_address:
             return "too_many_from_address"
+        if not self._rates.take(key, now):
+            return "too_fast_from_address"
         self.connections += 1
         self.unauthenticated += 1
         self._addresses[key] += 1

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tlsrt.channels.client_hello import X25519MLKEM768
 from tlsrt.channels.grant import GrantContent
 from tlsrt.channels.stream import PROTOCOL
 from tlsrt.channels.tls_connection import READ_BYTES, ConnectionLimits, Handler, TlsConnection
@@ -27,8 +28,9 @@ from tlsrt.channels.tls_engine import TlsEngine
 from tlsrt.channels.turn import Turn
 from tlsrt.channels.wire import Wires
 from tlsrt.config.schema import DoorConfig
-from tlsrt.loops.admission import Admission, AdmissionLimits, address_key
+from tlsrt.loops.admission import Admission, AdmissionLimits, address_key, plain_address
 from tlsrt.loops.client_link import ClientLink, Hub, Stage
+from tlsrt.loops.preface import Preface
 
 if TYPE_CHECKING:  # only a host with HTTP clients loads it
     from tlsrt.loops.http_link import HttpLink
@@ -50,13 +52,23 @@ class DoorLimits:
     opening_s: float = 10.0
     idle_s: float = 900.0
     waiting_total: int = 128 * 1024 * 1024  # bytes waiting for clients, all together
+    group: int | None = None  # that every client must offer for the key exchange
+    proxies: frozenset[str] = frozenset()  # as `address_key` writes them
 
 
 def door_limits(config: DoorConfig) -> DoorLimits:
     """Return the limits that a configuration asks for."""
     return DoorLimits(
-        AdmissionLimits(config.max_connections, config.max_unauthenticated, config.max_unauthenticated_per_address),
+        AdmissionLimits(
+            config.max_connections,
+            config.max_unauthenticated,
+            config.max_unauthenticated_per_address,
+            config.connections_per_address_s,
+            10 * config.connections_per_address_s,
+        ),
         ConnectionLimits(handshake_s=config.handshake_timeout_s),
+        group=X25519MLKEM768 if config.require_post_quantum else None,
+        proxies=frozenset(plain_address(address) for address in config.proxies),
     )
 
 
@@ -94,6 +106,7 @@ class Door:
         self._turn = turn or Turn()
         self._wires = Wires(self._turn)
         self._numbers = 0
+        self._prefaces: set[Preface] = set()  # of proxies that have not said yet for whom they speak
         self._buffer = bytearray(READ_BYTES)
         self._loop = asyncio.get_running_loop()
         self._empty = asyncio.Event()
@@ -146,26 +159,56 @@ class Door:
             self._loop.add_reader(listener.fileno(), self._accept, listener)
 
     def _admit(self, accepted: socket.socket, address: str) -> None:
-        key = address_key(address)
-        word = self._admission.admit(key)
-        if word:
-            accepted.close()
-            self._note_end(address, word)
+        """Begin with TLS, or, where a proxy speaks, with its word for whom."""
+        if plain_address(address) in self._limits.proxies:
+            self._hear_proxy(accepted, address)
             return
+        connection = self._new_connection(address)
+        if connection is None:
+            accepted.close()
+            return
+        try:
+            self._wires.add(accepted, connection)
+        except OSError:  # it has gone already
+            accepted.close()
+            connection.connection_lost(None)
+
+    def _hear_proxy(self, accepted: socket.socket, address: str) -> None:
+        """Read a PROXY header first; so many may be at that as may be unauthenticated."""
+        if len(self._prefaces) >= self._limits.admission.unauthenticated:
+            accepted.close()
+            self._note_end(address, "too_many_unauthenticated")
+            return
+        preface = Preface(
+            lambda behind: self._new_connection(behind or address), lambda reason: self._note_end(address, reason),
+            lambda: self._prefaces.discard(preface), self._limits.connection.handshake_s,
+        )  # fmt: skip
+        self._prefaces.add(preface)
+        try:
+            self._wires.add(accepted, preface)
+        except OSError:
+            accepted.close()
+            preface.connection_lost(None)
+
+    def _new_connection(self, address: str) -> TlsConnection | None:
+        """Count a connection and give it a number; None if it is one too many."""
+        key = address_key(address)
+        word = self._admission.admit(key, self._loop.time())
+        if word:
+            self._note_end(address, word)
+            return None
         self._numbers += 1
         number = self._numbers
-        engine = TlsEngine(self._context, server_side=True, protocols=tuple(self._handlers))
+        engine = TlsEngine(
+            self._context, server_side=True, protocols=tuple(self._handlers), group=self._limits.group
+        )  # fmt: skip
         connection = TlsConnection(
             engine, lambda connection: self._choose(number), gone=lambda: self._gone(number),
             ended=lambda reason: self._note_end(address, reason), limits=self._limits.connection, buffer=self._buffer,
         )  # fmt: skip
         self._clients[number] = _Client(number, key, address, connection)
         self._empty.clear()
-        try:
-            self._wires.add(accepted, connection)
-        except OSError:  # it has gone already
-            accepted.close()
-            connection.connection_lost(None)
+        return connection
 
     # -- connections -------------------------------------------------------------------------------------------
 
@@ -297,6 +340,8 @@ class Door:
         """Accept no more, say goodbye to all, and wait until they are gone; cut off who is not after the time."""
         self.stop_listening()
         self._sweeper.cancel()
+        for preface in list(self._prefaces):
+            preface.end(word)
         for client in list(self._clients.values()):
             if client.link is not None:
                 client.link.dismiss(word, word)

@@ -16,6 +16,7 @@ from support.tls_host import BOOT, INSTALL, STORE, FakeHost, Site, run
 
 from tlsrt import AsyncClient
 from tlsrt.channels import stream
+from tlsrt.channels.client_hello import X25519MLKEM768
 from tlsrt.channels.frame import pack_frame
 from tlsrt.channels.opening import Opening, identity_of
 from tlsrt.channels.stream import Control, StreamReader, encode_control
@@ -25,6 +26,7 @@ from tlsrt.channels.tls_engine import State, TlsEngine
 from tlsrt.config import pki
 from tlsrt.loops.admission import AdmissionLimits
 from tlsrt.loops.door import DoorLimits
+from tlsrt.loops.proxy_header import SIGNATURE
 from tlsrt.loops.tls_engine import PROTOCOLS
 
 
@@ -64,10 +66,13 @@ async def read_to_end(sock: socket.socket) -> bytes:
 class Attacker:
     """A client that may say anything, over our engine."""
 
-    def __init__(self, site: Site, sock: socket.socket) -> None:
+    def __init__(
+        self, site: Site, sock: socket.socket, *, before: bytes = b"", engine: TlsEngine | None = None
+    ) -> None:
         self.site = site
         self.sock = sock
-        self.engine = TlsEngine(
+        self.before = before  # what is sent before TLS
+        self.engine = engine or TlsEngine(
             client_context(site.bundle), server_side=False, protocols=PROTOCOLS, server_name="localhost"
         )
         self.reader = StreamReader(stream.PAYLOAD_MAX)
@@ -82,7 +87,8 @@ class Attacker:
 
     async def step(self) -> None:
         loop = asyncio.get_running_loop()
-        await loop.sock_sendall(self.sock, self.engine.take_outgoing())
+        await loop.sock_sendall(self.sock, self.before + self.engine.take_outgoing())
+        self.before = b""
         data = await loop.sock_recv(self.sock, 65536)
         if not data:
             self.engine.receive_eof()
@@ -411,4 +417,91 @@ async def test_a_silent_connection_costs_less_than_20_kib(site: Site) -> None:
     assert (resident_bytes() - before) / 200 < 20 * 1024
     for sock in warm + silent:
         sock.close()
+    await host.door.drain(5)
+
+
+def behind(address: str) -> bytes:
+    """A PROXY header for a client of this IPv4 address."""
+    packed = socket.inet_aton(address)
+    return SIGNATURE + b"\x21\x11\x00\x0c" + packed + packed + b"\x10\x00\x01\xbb"
+
+
+PROXIED = DoorLimits(proxies=frozenset({"127.0.0.1"}))
+
+
+@run
+async def test_a_listed_proxy_says_who_is_behind_it(site: Site) -> None:
+    host = FakeHost(site, PROXIED)
+    peer = Attacker(site, await raw(site), before=behind("192.0.2.7"))
+    await peer.granted()
+    assert [client.address for client in host.door._clients.values()] == ["192.0.2.7"]
+    peer.sock.close()
+    await host.door.drain(5)
+
+
+@run
+async def test_limits_are_of_who_is_behind_the_proxy(site: Site) -> None:
+    host = FakeHost(site, DoorLimits(AdmissionLimits(per_address=1), proxies=frozenset({"127.0.0.1"})))
+    first, second, other = [await raw(site) for _ in range(3)]
+    loop = asyncio.get_running_loop()
+    counters = host.door.counters
+    for number, (sock, address) in enumerate(((first, "192.0.2.7"), (second, "192.0.2.7"), (other, "192.0.2.8")), 1):
+        await loop.sock_sendall(sock, behind(address))
+        await until(lambda: host.door.unauthenticated + counters["too_many_from_address"] == number)  # noqa: B023
+    with closing(second):
+        assert await read_to_end(second) == b""
+    assert (counters["too_many_from_address"], host.door.unauthenticated) == (1, 2)
+    first.close()
+    other.close()
+    await host.door.drain(5)
+
+
+@pytest.mark.parametrize(
+    ("data", "word"), [(b"GET / HTTP/1.1\r\n\r\n", "proxy_signature"), (b"", "proxy_timeout"), (None, "proxy_cut")]
+)
+@run
+async def test_a_proxy_without_a_header_gets_nothing(site: Site, data: bytes | None, word: str) -> None:
+    limits = DoorLimits(connection=ConnectionLimits(handshake_s=0.1), proxies=frozenset({"127.0.0.1"}))
+    host = FakeHost(site, limits)
+    with closing(await raw(site)) as sock:
+        if data is None:
+            sock.shutdown(socket.SHUT_WR)
+        else:
+            await asyncio.get_running_loop().sock_sendall(sock, data)
+        try:
+            assert await read_to_end(sock) == b""
+        except ConnectionResetError:
+            pass  # what it had sent was not read
+    await until(lambda: host.door.counters[word] == 1)
+    assert (host.door.connections, len(host.door._prefaces)) == (0, 0)
+    await host.door.drain(5)
+
+
+@run
+async def test_a_header_of_somebody_who_is_not_listed_is_no_tls(site: Site) -> None:
+    host = FakeHost(site)
+    with closing(await raw(site)) as sock:
+        await asyncio.get_running_loop().sock_sendall(sock, behind("192.0.2.7"))
+        alert = await read_to_end(sock)
+    assert alert[:1] == b"\x15" and sum(host.door.counters[word] for word in host.door.counters if "tls_" in word) == 1
+    await host.door.drain(5)
+
+
+@pytest.mark.parametrize("curve", [None, "prime256v1"])
+@run
+async def test_post_quantum_can_be_required(site: Site, curve: str | None) -> None:
+    host = FakeHost(site, DoorLimits(group=X25519MLKEM768))
+    context = client_context(site.bundle)
+    if curve is not None:
+        context.set_ecdh_curve(curve)
+    engine = TlsEngine(context, server_side=False, protocols=PROTOCOLS, server_name="localhost")
+    peer = Attacker(site, await raw(site), engine=engine)
+    if curve is None:
+        await peer.granted()
+    else:
+        while engine.state is State.HANDSHAKE:
+            await peer.step()
+        assert engine.failure == "tls_sslv3_alert_handshake_failure"
+        assert host.door.counters["no_hybrid_group"] == 1
+    peer.sock.close()
     await host.door.drain(5)

@@ -33,6 +33,15 @@ def test_per_address_and_totals() -> None:
     assert admission.admit("c") == ""
 
 
+def test_an_address_may_not_come_too_often() -> None:
+    admission = Admission(AdmissionLimits(rate=1, burst=2))
+    for _ in range(2):
+        assert admission.admit("a", 0.0) == ""
+        admission.leave("a", authenticated=False)
+    assert admission.admit("a", 0.5) == "too_fast_from_address" and admission.admit("b", 0.5) == ""
+    assert admission.admit("a", 1.0) == ""
+
+
 @given(st.lists(st.tuples(st.sampled_from(["admit", "authenticate", "leave"]), st.sampled_from("abc")), max_size=80))
 def test_counters_never_drift(steps: list[tuple[str, str]]) -> None:
     limits = AdmissionLimits(connections=6, unauthenticated=4, per_address=2)
