@@ -89,6 +89,12 @@ OFFICE = Table(
         Message(9, "move", "supervisor", (int,), frozenset({"booted"})),  # number: to an epoch without grace
         # loop, incarnation, points, what it did: for its anomaly score
         Message(10, "charge", "supervisor", (str, int, int, str), _OFFICE),
+        # number, session id: which sessions there are after that one
+        Message(11, "sessions", "supervisor", (int, bytes), frozenset({"booted"})),
+        # number, "session"|"token"|"component"|"client"|"loop"|"all", id or name, for how long (ms; 0: until restored)
+        Message(12, "revoke", "supervisor", (int, str, str, int), frozenset({"booted"})),
+        # number, "component"|"client"|"loop", name
+        Message(13, "restore", "supervisor", (int, str, str), frozenset({"booted"})),
         # from the authority: part of the trusted base, so it may speak in words
         Message(26, "sealed", "authority", (), frozenset({"new"})),  # its first: may be looked at, and then have keys
         Message(16, "booted", "authority", (int, list), _LOOKED_AT),  # epoch, warnings
@@ -100,6 +106,10 @@ OFFICE = Table(
         Message(25, "moved", "authority", (int, int), frozenset({"booted"})),  # number, epoch that is committed
         # what happened: [name of the event, subject, words, {field: value}] each
         Message(33, "noted", "authority", (list,), frozenset({"booted"})),
+        # number of a request, how it went, 1 if more follows, rows (see session_desk.py)
+        Message(27, "answer", "authority", (int, int, int, list), frozenset({"booted"})),
+        # why the authority's state is not on the disk as it should be; empty: it is
+        Message(28, "storage", "authority", (str,), frozenset({"booted"})),
         Message(23, "score", "authority", (str, int), frozenset({"booted"})),  # loop, its anomaly score
     ),
 )

@@ -253,6 +253,8 @@ class Authority:
             self._check_reload(service, fields[0], descriptors, moves=bool(fields[1]))
         elif name == "move":
             service.changes.move(fields[0], self._now)
+        elif name in service.desk.handlers:
+            service.desk.handlers[name](fields, self._now, self._wall())
         else:
             service.gone(fields[0], fields[1], self._now, self._wall())
 

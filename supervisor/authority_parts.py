@@ -8,14 +8,15 @@ from dataclasses import replace
 from tlsrt.channels.grant import encode_grant, parse_grant_untrusted
 from tlsrt.config.schema import Config, PolicyRule
 from tlsrt.errors import ConfigError, MisuseError, PeerError
-from tlsrt.supervisor.authority_state import AuthorityState, StateFile
-from tlsrt.supervisor.boot_check import KEY_VERSION, Booted, save
+from tlsrt.supervisor.authority_state import StateFile
+from tlsrt.supervisor.boot_check import KEY_VERSION, Booted
 from tlsrt.supervisor.briefing import Briefing, RightsTable
 from tlsrt.supervisor.challenges import Challenges
 from tlsrt.supervisor.client_certificates import ClientCertificates
 from tlsrt.supervisor.client_service import ClientService
 from tlsrt.supervisor.epochs import Epochs
 from tlsrt.supervisor.issuer import Issuer
+from tlsrt.supervisor.keeper import Keeper
 from tlsrt.supervisor.outlet import Outlet
 from tlsrt.supervisor.roster import Roster
 from tlsrt.supervisor.session_manager import SessionManager
@@ -47,8 +48,7 @@ def make_service(
         issuer, briefing, certificates, challenges, manager, epochs, state, outlet, config.door.max_connections
     )
 
-    def persist() -> bool:
-        return _persist(store, state, outlet)
+    persist = Keeper(store, state, outlet).write
 
     def rights_of_policy(policy: tuple[PolicyRule, ...]) -> RightsTable:
         changed = replace(config, policy=policy)
@@ -72,13 +72,3 @@ def _prove_sizes(config: Config, briefing: Briefing, manager: SessionManager, no
             problems.append(f"the policy gives {session.subject} too much for one token: {error}")
     if problems:
         raise ConfigError(problems)
-
-
-def _persist(store: StateFile, state: AuthorityState, outlet: Outlet) -> bool:
-    try:
-        save(store, state)
-    except ConfigError as error:
-        outlet.log(str(error))
-        outlet.tell("event", "state", str(error))
-        return False
-    return True

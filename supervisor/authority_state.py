@@ -70,9 +70,13 @@ class AuthorityState:
 
     def restore(self, value: bytes) -> int:
         """Take a revoked subject off the list; return the number that says so."""
-        self.revocations = [item for item in self.revocations if (item.kind, item.value) != ("subject", value)]
+        self.forget("subject", value)
         self.revocation += 1
         return self.revocation
+
+    def forget(self, kind: str, value: bytes) -> None:
+        """Take a value off the list, for another entry about it."""
+        self.revocations = [item for item in self.revocations if (item.kind, item.value) != (kind, value)]
 
     def prune(self, wall: int) -> None:
         """Drop sessions and tokens that have expired. A subject goes by `restore` only: verifiers have to be told."""

@@ -19,6 +19,7 @@ _ANSWER_BYTES = 16 * 1024 * 1024  # of the trusted side; bounded all the same
 
 _WORDS = {
     "denied": "only root and the user who started tlsrt may ask this, and no process of tlsrt itself",
+    "bad_request": "the running tlsrt-supervisor does not understand this request: it is another version",
     "busy": "too many commands at once: try again",
     "stopping": "tlsrt is stopping, so it does nothing else any more",
     "unknown_verb": "the running tlsrt-supervisor does not know this command: it is another version",

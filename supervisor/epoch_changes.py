@@ -1,4 +1,4 @@
-"""What changes the epoch, and how: time, or a change of profiles. No descriptor is touched here.
+"""What changes the epoch, and how: time, a change of profiles, or the end of all sessions. No descriptor is touched.
 
 Every change is the two phases of `epochs.py`. The timed one leaves a grace. A change of profiles leaves none: the
 supervisor has the seal checked first (`hold`), ends what cannot live on under its new profile, and then asks for the
@@ -58,6 +58,8 @@ class EpochChanges:
         self._rights: RightsTable | None = None  # by the policy of that state
         self._number = 0  # of the supervisor's request to move; 0: none
         self._move_epoch = 0  # the one that is being prepared for it; 0: not begun
+        self._held_epoch = 0  # the one that `hold` made room for
+        self._leaving: list[Callable[[int], None]] = []  # who is told when an epoch of before has been left for good
 
     def hold(self, seal: int, rights: RightsTable | None = None) -> bool:
         """Make room for a move, from whose epoch on these rights hold.
@@ -71,12 +73,19 @@ class EpochChanges:
             self._state.epoch -= 1
             return False
         self.is_held, self._seal, self._rights = True, seal, rights
+        self._held_epoch = self._state.epoch
         return True
 
     def move(self, number: int, now: int) -> None:
         """Change to an epoch that leaves no grace; `moved` with this number says when it is done."""
         self._number = number
         if self._epochs.pending is None:
+            self.begin_move(now)
+
+    def leave(self, now: int, done: Callable[[int], None]) -> None:
+        """Change to an epoch that leaves no grace, because all sessions were revoked; `done` is told which one."""
+        self._leaving.append(done)
+        if self._epochs.pending is None and not self.is_held:
             self.begin_move(now)
 
     def begin_timed(self, now: int) -> None:
@@ -136,13 +145,22 @@ class EpochChanges:
             if member.loop not in self.late:
                 self._outlet.send(member.loop, "commit", done.epoch, self._epochs.grace_ms)
         self._clients.push_all()
-        if self._number:
+        if self._number or self._leaving:
             self._go_on(done.epoch, now)
 
     def _go_on(self, epoch: int, now: int) -> None:
         if epoch != self._move_epoch:  # that was another change, which was under way
             self.begin_move(now)
             return
-        self._outlet.tell("moved", self._number, epoch)
+        leaving, self._leaving = self._leaving, []
+        for tell in leaving:
+            tell(epoch)
+        if self._held_epoch > epoch:  # a change of profiles was checked meanwhile: its epoch is to come
+            self._move_epoch = 0
+            if self._number:
+                self.begin_move(now)
+            return
+        if self._number:
+            self._outlet.tell("moved", self._number, epoch)
         self.is_held, self._seal, self._number, self._move_epoch = False, 0, 0, 0
         self.on_moved(now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from tlsrt.channels.trust import REVOKED_PER_PAGE
 from tlsrt.supervisor.authority_state import AuthorityState, Revocation
@@ -74,6 +74,14 @@ class Herald:
             if member is not newcomer:
                 for epoch in self._epochs.issued:
                     self._introduce(member, newcomer, epoch)
+
+    def say_mailboxes(self, components: Sequence[str]) -> None:
+        """Tell everybody who may talk to these components whether that is possible now."""
+        for member in self._roster.joined:
+            for session in self.sessions_of(member):
+                for epoch in self._epochs.issued:
+                    for page in self._briefing.right_pages(session, epoch, components):
+                        self._say(member, page)
 
     def renew(self, session: Session) -> None:
         """Say the new token of a component's session."""

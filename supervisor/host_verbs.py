@@ -79,6 +79,41 @@ HOST_VERBS = (
         (json_option("the report as one JSON document"),),
     ),
     HostVerb(
+        "sessions",
+        "sessions_command",
+        "show every session of the running host, and who is revoked",
+        (json_option("everything about them, as one JSON document"),),
+    ),
+    HostVerb(
+        "revoke",
+        "revoke_command",
+        "end sessions, and shut out components and clients; every verifier refuses them within 100 ms",
+        (
+            option(
+                "kind",
+                nargs="?",
+                choices=("session", "token", "component", "client", "loop"),
+                help="a session or token ends, and its holder may open another session; the others are shut out",
+            ),
+            option("what", nargs="?", metavar="WHAT", help="the begin of an id of `sessions`, LOOP/NAME, or a name"),
+            option("--all", action="store_true", help="end every session and move to a new epoch; nobody is shut out"),
+            option(
+                "--for", dest="duration", metavar="TIME", help="shut out for 90s, 15m, 2h or 7d, not until `restore`"
+            ),
+            json_option("the report as one JSON document"),
+        ),
+    ),
+    HostVerb(
+        "restore",
+        "restore_command",
+        "let a revoked component, client or loop in again",
+        (
+            option("kind", choices=("component", "client", "loop"), help="what was revoked"),
+            option("what", metavar="NAME", help="LOOP/NAME, or a name"),
+            json_option("the report as one JSON document"),
+        ),
+    ),
+    HostVerb(
         "stop",
         "stop_command",
         "stop the running supervisor in order, and wait until it has ended",

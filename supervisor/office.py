@@ -82,6 +82,8 @@ class Office:
         self.on_given_up: Callable[[], None] = lambda: None
         self.on_checked: Callable[[int, bool, list[str]], None] = lambda number, is_good, sentences: None
         self.on_moved: Callable[[int, int], None] = lambda number, epoch: None
+        self.unwritten = ""  # why its state is not on the disk as it should be
+        self.on_answer: Callable[[int, int, bool, list[Any]], None] = lambda number, code, more, rows: None
         self.on_lost: Callable[[], None] = lambda: None  # it died, and comes again
         self.on_beat: Callable[[int], None] = lambda lateness_us: None
         self.on_noted: Callable[[list[object]], None] = lambda notes: None  # what happened, for the event bus
@@ -220,6 +222,10 @@ class Office:
         """Ask for an epoch that leaves no grace; `on_moved` says when it is committed."""
         return self._send("move", number)
 
+    def ask(self, name: str, *fields: object) -> bool:
+        """Pass an operator's request on; `on_answer` gets the answer. False when nobody is there to answer."""
+        return self.is_booted and self._send(name, *fields)
+
     def replace(self) -> None:
         """Let the authority end, and come again at once under its new profile."""
         self._is_leaving = True
@@ -302,8 +308,20 @@ class Office:
             self.on_moved(fields[0], fields[1])
         elif name == "noted":
             self.on_noted(fields[0])
+        elif name == "answer":
+            self.on_answer(fields[0], fields[1], bool(fields[2]), fields[3])
+        elif name == "storage":
+            self._storage(fields[0])
         elif name == "score":
             self._scores[fields[0]] = (fields[1], self._common.reactor.now)
+
+    def _storage(self, problem: str) -> None:
+        self.unwritten = problem
+        if problem:
+            self._common.events.emit("reported", NAME, problem)
+            self._common.console.bad(NAME, "state", problem)
+        else:
+            self._common.console.good(NAME, "state", "is on the disk again")
 
     def _booted(self, epoch: int, warnings: list[object]) -> None:
         now = self._common.reactor.now
@@ -358,6 +376,7 @@ class Office:
         self.last_death = death
         is_unlike, self._is_unlike = self._is_unlike, False
         self._verdict, self._booted_at, self._beaten = None, None, False
+        self.unwritten = ""  # what the next one reads is on the disk
         self.is_attested = self._is_wanted = False
         self._monitor.forget(NAME)
         self._cancel_deadline()

@@ -44,6 +44,7 @@ class Roster:
     def __init__(self, loops: Iterable[tuple[str, tuple[str, ...]]]) -> None:
         self._members = {loop: Member(loop, components) for loop, components in loops}
         self._loop_of = {component: member for member in self for component in member.components}
+        self.barred: set[str] = set()  # subjects that are revoked: nobody is given keys to them, nor they to anybody
 
     def __getitem__(self, loop: str) -> Member:
         """Return a loop; raise PeerError for a name that the configuration does not have."""
@@ -59,6 +60,10 @@ class Roster:
         """Return the loop of a component."""
         return self._loop_of[component]
 
+    def has(self, subject: str) -> bool:
+        """Tell whether a subject is a component of a loop."""
+        return subject in self._loop_of
+
     @property
     def joined(self) -> tuple[Member, ...]:
         return tuple(member for member in self if member.is_joined)
@@ -70,6 +75,6 @@ class Roster:
         return primary.incarnation if primary is not None and primary.is_joined else 0
 
     def mailbox(self, component: str) -> int:
-        """Return the incarnation of a component that has its mailbox root, or 0."""
+        """Return the incarnation of a component that has its mailbox root and may be spoken to, or 0."""
         member = self._loop_of[component]
-        return member.incarnation if member.is_joined else 0
+        return member.incarnation if member.is_joined and component not in self.barred else 0

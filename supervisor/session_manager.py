@@ -41,6 +41,7 @@ class Session:
     token_id: bytes = b""
     issued: int = 0
     expires: int = 0
+    renewals: int = 0
     tokens: dict[int, bytes] = field(default_factory=dict[int, bytes], repr=False)  # of this lease, by epoch
 
     @property
@@ -93,6 +94,7 @@ class SessionManager:
             else:
                 self._step(session, SessionEvent.RENEW)
                 self._lease(session, now)
+                session.renewals += 1
                 renewing.append(session)
         return Due(tuple(renewing), tuple(expired))
 

@@ -95,6 +95,7 @@ def _authority(
         "memory_kib": memory.get("authority"),
         "sandbox": _sandbox(sandboxes.get("authority", Sandbox())),
         "epoch": office.epoch,
+        "unwritten": office.unwritten,
         "last_death": _death(office.last_death),
     }
 
@@ -205,6 +206,8 @@ def table(status: Document) -> str:
     rows += [_row(loop["name"], loop) for loop in status["loops"]]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     lines = [_header(status), "", *(_aligned(row, widths) for row in rows), "", _boundary(status["boundary"])]
+    if authority["unwritten"]:
+        lines += [f"{authority['unwritten']}: what was revoked since then does not survive a restart"]
     if status["limits"]:
         lines += [f"limits: {status['limits']}"]
     deaths = [(entry["name"], entry["last_death"]["sentence"]) for entry in status["loops"] if entry["last_death"]]

@@ -38,6 +38,7 @@ from tlsrt.supervisor.reactor import Reactor
 from tlsrt.supervisor.reload import Reload
 from tlsrt.supervisor.rounds import Rounds
 from tlsrt.supervisor.sealed_memory import sealed_memory
+from tlsrt.supervisor.session_requests import SessionRequests
 from tlsrt.supervisor.shutdown import Shutdown
 from tlsrt.supervisor.spawn import reap_strangers
 
@@ -130,6 +131,7 @@ class Supervisor:
         self._rounds = Rounds(common, self._fleet, self._office)
         self._shutdown = Shutdown(common, self._fleet, self._office, self._end)
         self._reload = Reload(common, self._fleet, self._office, self._renew, self._taken)
+        self._sessions = SessionRequests(common, self._office)
         self._events = EventDesk(common, members, self._office, boot_id(self._boot_nonce).hex())
         self._shutdown.on_begin = self._stopping
         self._office.trust_ends = lambda: {m.name: m.authority_end for m in members if m.authority_end >= 0}
@@ -140,7 +142,7 @@ class Supervisor:
         self._office.on_unconfined = self._unconfined
         self._office.on_given_up = partial(self._fail, EX_UNAVAILABLE)
         self._office.on_checked = self._reload.checked
-        self._office.on_lost = self._reload.authority_lost
+        self._office.on_lost = self._authority_lost
         self._office.on_moved = self._moved
         self._fleet.on_active = self._active
         self._fleet.on_failed = self._given_up
@@ -195,6 +197,10 @@ class Supervisor:
                 self._fleet.announce(member)
         if self._reload.move is not None:
             self._reload.move.authority_booted()
+
+    def _authority_lost(self) -> None:
+        self._reload.authority_lost()
+        self._sessions.lost()
 
     def _refused(self, sentences: list[str]) -> None:
         self._refuse(ConfigError(sentences))
@@ -275,6 +281,9 @@ class Supervisor:
         control.add("status", self._status_verb)
         control.add_held("stop", self._stop_verb)
         control.add_later("reload", lambda request, reply: self._reload.ask(reply))
+        control.add_later("sessions", self._sessions.sessions)
+        control.add_later("revoke", self._sessions.revoke)
+        control.add_later("restore", self._sessions.restore)
         self._events.add_verbs(control)
 
     def _status_verb(self, request: Request) -> dict[str, object]:
@@ -318,6 +327,7 @@ class Supervisor:
     def _stopping(self) -> None:
         self._events.stopping()
         self._reload.cancel()
+        self._sessions.cancel()
 
     def _end(self) -> None:
         self._events.stopped(self._result)

@@ -28,13 +28,15 @@ from tlsrt.supervisor.epoch_changes import EpochChanges
 from tlsrt.supervisor.epochs import Epochs
 from tlsrt.supervisor.herald import Herald
 from tlsrt.supervisor.outlet import Outlet
+from tlsrt.supervisor.revoking import Revoking, entry_of
 from tlsrt.supervisor.roster import GATE, Member, Roster
-from tlsrt.supervisor.session_manager import CLIENT_TTL_MS, Session, SessionManager
+from tlsrt.supervisor.session_desk import SessionDesk
+from tlsrt.supervisor.session_manager import Session, SessionManager
 from tlsrt.supervisor.session_table import SessionState
 from tlsrt.supervisor.timers import Timers
 
 FEED_MS = 500
-CLOCK_STEP_MS = 3_600_000
+WRITE_RETRY_MS = 1_000  # after a state that could not be written
 REBRIEF_MS = 250  # a loop that repeats its join is answered, but not more often than this
 _BRIEF = "brief "  # and a loop: a timer
 
@@ -75,6 +77,10 @@ class TrustService:
             int(config.limits.epoch_s * 1000),
         )  # fmt: skip
         self.changes.on_moved = self._brief_all
+        self.revoking = Revoking(
+            roster, manager, self._sessions, clients, state, self._herald, self._keep, persist, self._reopen
+        )  # fmt: skip
+        self.desk = SessionDesk(config, manager, self.revoking, self.changes, outlet)
         self._handlers: dict[str, Callable[[Member, list[Any], int, int], None]] = {
             "join": self._join,
             "prepared": self._prepared,
@@ -168,17 +174,17 @@ class TrustService:
     def _open(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
         _require_gate(member)
         connection, data, signature = fields
-        self._note_first_open(self._clients.open(connection, data, signature, now, wall), wall)
+        self._note_first_open(self._clients.open(connection, data, signature, now, wall), now, wall)
 
-    def _note_first_open(self, subject: str | None, wall: int) -> None:
+    def _note_first_open(self, subject: str | None, now: int, wall: int) -> None:
         if subject is not None and subject not in self._state.first_opens:
             self._state.first_opens[subject] = wall
-            self._persist()
+            self._keep(now)
 
     def _lend(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
         _require_gate(member)
         connection, certificate = fields
-        self._note_first_open(self._clients.lend(connection, certificate, now, wall), wall)
+        self._note_first_open(self._clients.lend(connection, certificate, now, wall), now, wall)
 
     def _close(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
         _require_gate(member)
@@ -190,7 +196,7 @@ class TrustService:
         """Return when `tick` has something to do."""
         if self._clients.has_work:
             return now
-        times = (self._timers.next(), self._manager.next_due())
+        times = (self._timers.next(), self._manager.next_due(), self.revoking.next_return())
         return min(when for when in times if when is not None)
 
     def tick(self, now: int, wall: int) -> int | None:
@@ -201,6 +207,8 @@ class TrustService:
                 lateness = self._feed(now)
             elif key == "epoch":
                 self.changes.begin_timed(now)
+            elif key == "write":
+                self._keep(now)
             elif key == "move":
                 self.changes.begin_move(now)
             elif key.startswith(_BRIEF):
@@ -208,6 +216,7 @@ class TrustService:
         self.changes.commit_if_ready(now)
         while self.changes.late:
             self.lost(self.changes.late.pop(), now, wall)
+        self.revoking.return_due(now, wall, WRITE_RETRY_MS)
         self._renew(now)
         self._clients.work(now)
         return lateness
@@ -215,25 +224,6 @@ class TrustService:
     def beat(self, lateness_ms: int) -> None:
         """Tell the supervisor that the authority lives, and the epoch that loops must be attested for."""
         self._outlet.tell("beat", lateness_ms * 1000, self._epochs.target, self._manager.counts())
-
-    def revoke(self, kind: str, value: bytes, now: int, wall: int) -> None:
-        """Revoke a session, a token or a subject, on the disk before anybody is told.
-
-        When the disk refuses, the verifiers are told all the same: that is the safe side.
-        """
-        if kind == "session":
-            ended = self._manager.revoke_session(value)
-        elif kind == "token":
-            ended = self._manager.revoke_token(value)
-        else:
-            ended = self._manager.revoke_subject(value.decode())
-        revoked = [(kind, value, 0 if kind == "subject" else _until(now, wall, ended))]
-        revoked += [("session", session.session_id, _until(now, wall, [session])) for session in ended]
-        self._publish(revoked, now, wall)
-        for session in ended:
-            if self._sessions.get(session.subject) is session:
-                del self._sessions[session.subject]  # a new one for the next join
-            self._clients.ended(session)
 
     # Briefings
 
@@ -270,8 +260,21 @@ class TrustService:
     # Sessions
 
     def _open_session(self, component: str, member: Member, now: int) -> None:
-        if not self._state.is_revoked("subject", component.encode()):
+        if component not in self._roster.barred:
             self._sessions[component] = self._manager.open_component(component, member.loop, now)
+
+    def _reopen(self, subject: str, now: int) -> None:
+        """Give a component a session; a client asks for one itself."""
+        if not self._roster.has(subject) or not (member := self._roster.of(subject)).is_joined:
+            return
+        if self.changes.is_held:
+            member.wants_keys = True  # but only those of the epoch that is to come
+            return
+        self._open_session(subject, member, now)
+        session = self._sessions.get(subject)
+        if session is not None:
+            self._herald.say_session(session)
+            self._manager.opened(session)
 
     def _renew(self, now: int) -> None:
         due = self._manager.tick(now)
@@ -294,14 +297,8 @@ class TrustService:
 
     def _succeed(self, session: Session, now: int) -> None:
         """Replace a component's session at the end of its life; what it still has to answer, it answers till then."""
-        member = self._roster.of(session.subject)
         del self._sessions[session.subject]
-        self._open_session(session.subject, member, now)
-        successor = self._sessions.get(session.subject)
-        if successor is None:
-            return
-        self._herald.say_session(successor)
-        self._manager.opened(successor)
+        self._reopen(session.subject, now)
 
     def _end(self, member: Member, now: int, wall: int) -> None:
         """Revoke all that an incarnation held."""
@@ -312,18 +309,19 @@ class TrustService:
         for component in member.components:
             self._sessions.pop(component, None)
         member.reset(0)
-        self._publish([("session", session.session_id, _until(now, wall, [session])) for session in ended], now, wall)
+        if ended:
+            self.revoking.publish([entry_of(now, wall, session) for session in ended], now, wall)
         self._herald.tell_gate_of(member)
         self._epochs.forget(member.loop)
         self.changes.commit_if_ready(now)
 
-    def _publish(self, revoked: list[tuple[str, bytes, int]], now: int, wall: int) -> None:
-        if not revoked:
-            return
-        self._state.prune(wall)
-        entries = [self._state.revoke(*item) for item in revoked]
-        self._persist()
-        self._herald.say_revoked(entries, now)
+    def _keep(self, now: int) -> bool:
+        """Write the state; when the disk refuses, again until it does not. Return whether it is written."""
+        if self._persist():
+            self._timers.cancel("write")
+            return True
+        self._timers.set("write", now + WRITE_RETRY_MS)
+        return False
 
     # Feed
 
@@ -342,9 +340,3 @@ class TrustService:
 def _require_gate(member: Member) -> None:
     if member.loop != GATE:
         raise PeerError("not_primary")
-
-
-def _until(now: int, wall: int, sessions: Iterable[Session]) -> int:
-    """Return the wall time in ms when the last token of these sessions has expired, with room for a stepped clock."""
-    expiries = [session.expires for session in sessions]
-    return wall + (max(expiries) - now if expiries else CLIENT_TTL_MS) + CLOCK_STEP_MS

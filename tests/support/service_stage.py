@@ -25,14 +25,16 @@ PRIMARY, SECONDARY, THIRD = ("primary", 1), ("secondary", 2), ("third", 3)
 class Stage:
     """A service with a recording outlet and a clock that the test moves."""
 
-    def __init__(self, folder: Path, store: int, *, resumed: bool = False, **changes: Any) -> None:
+    def __init__(
+        self, folder: Path, store: int, *, resumed: bool = False, state: AuthorityState | None = None, **changes: Any
+    ) -> None:
         self.now, self.wall = 1_000_000, 1_800_000_000_000
         self.said: list[Said] = []
         self.told: list[tuple[Any, ...]] = []
         self.lines: list[str] = []
         self.blocked: set[str] = set()
         self.config = replace(make_config(folder, epoch_s=10_000_000.0), **changes)
-        self.state = AuthorityState(epoch=5, boots=2)
+        self.state = state or AuthorityState(epoch=5, boots=2)
         door = DoorFiles(10, 11, 12, tuple(load_pem_x509_certificates(CA.certificate_pem)))
         booted = Booted(b"r" * 32, b"s" * 32, keys.boot_id(NONCE), self.state, door, (), resumed)
         roster = Roster(

@@ -61,7 +61,7 @@ def test_after_eight_hours_a_component_has_a_new_session(stage: Stage) -> None:
 def test_revocation_is_on_the_disk_and_told_to_all(stage: Stage, store: int) -> None:
     stage.join(PRIMARY, THIRD)
     session = stage.of("third", "session")[0][2]
-    stage.service.revoke("session", session, stage.now, stage.wall)
+    stage.service.revoking.revoke_session(session, stage.now, stage.wall)
     for loop in ("primary", "third"):
         assert ("session", session) in [fields[1:] for fields in stage.of(loop, "revoked")]
     stored = StateFile(store).load()
@@ -70,15 +70,17 @@ def test_revocation_is_on_the_disk_and_told_to_all(stage: Stage, store: int) -> 
     assert stage.of("third", "feed")[-1][0] == stored.revocation == stage.of("third", "revoked")[-1][0]
 
 
-def test_a_revoked_session_gets_no_more_tokens_and_a_rejoin_a_new_one(stage: Stage) -> None:
-    stage.join(THIRD)
-    session = stage.of("third", "session")[0][2]
-    stage.service.revoke("session", session, stage.now, stage.wall)
+def test_a_component_whose_session_was_revoked_has_another_at_once(stage: Stage) -> None:
+    stage.join(PRIMARY, THIRD)
+    old = stage.of("third", "session")[0]
     stage.said.clear()
+    outcome = stage.service.revoking.revoke_session(old[2], stage.now, stage.wall)
+    assert [session.session_id for session in outcome.ended] == [old[2]] and outcome.is_stored
+    assert [name for loop, name, _ in stage.said if loop == "third"] == ["revoked", "session", "rights"]
+    new = stage.of("third", "session")[0]
+    assert new[1] == old[1] and new[2] != old[2] and new[7] != old[7]
     stage.pass_time(120_000)
-    assert stage.of("third", "session") == []
-    stage.service.heard("third", "join", [], stage.now, stage.wall)
-    assert stage.of("third", "session")[0][2] != session
+    assert {fields[2] for fields in stage.of("third", "session")} == {new[2]}
 
 
 def test_a_revoked_subject_gets_nothing_more(stage: Stage) -> None:
@@ -86,11 +88,11 @@ def test_a_revoked_subject_gets_nothing_more(stage: Stage) -> None:
     client = Client(ADMIN)
     assert stage.open(1, client)[0][1] == "granted"
     session = stage.of("primary", "granted")[0][4]
-    stage.service.revoke("subject", b"client/admin", stage.now, stage.wall)
+    stage.service.revoking.revoke_subjects(["client/admin"], 0, stage.now, stage.wall)
     assert stage.of("primary", "ended") == [(session,)]
     assert stage.open(2, Client(ADMIN))[0][1:] == ("refused", (2, "rejected"))
     assert "revoked" in stage.lines[-1]
-    stage.service.revoke("subject", b"third/console", stage.now, stage.wall)
+    stage.service.revoking.revoke_subjects(["third/console"], 0, stage.now, stage.wall)
     stage.service.spawned("third", 9, stage.now, stage.wall)
     stage.said.clear()
     stage.join(("third", 9))
@@ -105,9 +107,9 @@ def test_when_the_disk_refuses_a_revocation_works_all_the_same(stage: Stage, mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    stage.service.revoke("subject", b"third/console", stage.now, stage.wall)
+    stage.service.revoking.revoke_subjects(["third/console"], 0, stage.now, stage.wall)
     assert ("subject", b"third/console") in [fields[1:] for fields in stage.of("third", "revoked")]
-    assert stage.told[-1][:2] == ("event", "state")
+    assert stage.told[-1] == ("storage", "cannot write the authority's state: No space left on device")
 
 
 def test_an_epoch_that_cannot_be_written_is_not_used(
