@@ -72,6 +72,14 @@ class Admission:
         self._addresses[key] += 1
         return ""
 
+    def crowd(self, key: str) -> str:
+        """Return the address that has most unauthenticated connections, if it has two more than this one; else "".
+
+        When there is no room for anybody, one of those makes room: so whoever fills it shuts out himself first.
+        """
+        most, count = max(self._addresses.items(), key=lambda item: item[1], default=("", 0))
+        return most if count >= self._addresses[key] + 2 else ""
+
     def authenticate(self, key: str) -> None:
         """The connection has proved who it is: it no longer counts against its address."""
         self.unauthenticated -= 1

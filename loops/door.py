@@ -85,6 +85,7 @@ class _Client:
     session: bytes = b""
     subject: str = ""
     http: HttpLink | None = None
+    left: bool = False  # it is no longer counted
 
 
 class Door:
@@ -194,6 +195,8 @@ class Door:
         """Count a connection and give it a number; None if it is one too many."""
         key = address_key(address)
         word = self._admission.admit(key, self._loop.time())
+        if word == "too_many_unauthenticated" and self._make_room(key):
+            word = self._admission.admit(key, self._loop.time())
         if word:
             self._note_end(address, word)
             return None
@@ -209,6 +212,17 @@ class Door:
         self._clients[number] = _Client(number, key, address, connection)
         self._empty.clear()
         return connection
+
+    def _make_room(self, key: str) -> bool:
+        """Cut the oldest unauthenticated connection of the address that has most of them, if it can spare one."""
+        crowd = self._admission.crowd(key)
+        victims = (client for client in self._clients.values() if client.key == crowd and not client.authenticated)
+        victim = next(victims, None) if crowd else None
+        if victim is None:
+            return False
+        victim.connection.abort("crowded_out")
+        self._leave(victim)
+        return True
 
     # -- connections -------------------------------------------------------------------------------------------
 
@@ -235,9 +249,15 @@ class Door:
 
     def _gone(self, number: int) -> None:
         client = self._clients.pop(number)
-        self._admission.leave(client.key, authenticated=client.authenticated)
+        self._leave(client)
         if not self._clients:
             self._empty.set()
+
+    def _leave(self, client: _Client) -> None:
+        """Count a connection no longer; it may have been cut already to make room."""
+        if not client.left:
+            client.left = True
+            self._admission.leave(client.key, authenticated=client.authenticated)
 
     def _sweep(self) -> None:
         """End connections on which nothing was heard for too long."""
@@ -286,7 +306,7 @@ class Door:
         if client is None or link is None or link.stage not in (Stage.OPENING, Stage.GRANTED):
             return
         link.step("granted")
-        if not client.authenticated:
+        if not client.authenticated and not client.left:
             client.authenticated = True
             client.session, client.subject = session, subject
             self._admission.authenticate(client.key)
@@ -307,7 +327,7 @@ class Door:
         client = self._clients.get(connection)
         if client is None or client.http is None:
             return
-        if not client.authenticated:
+        if not client.authenticated and not client.left:
             client.authenticated = True
             client.session, client.subject = content.session, content.subject
             self._admission.authenticate(client.key)

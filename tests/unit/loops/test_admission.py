@@ -42,6 +42,16 @@ def test_an_address_may_not_come_too_often() -> None:
     assert admission.admit("a", 1.0) == ""
 
 
+def test_the_crowd_is_the_address_that_can_spare_one() -> None:
+    admission = Admission(AdmissionLimits())
+    assert admission.crowd("a") == ""
+    for key in "bbbcc":
+        admission.admit(key)
+    assert (admission.crowd("a"), admission.crowd("c")) == ("b", "")
+    admission.leave("b", authenticated=False)
+    assert admission.crowd("a") in ("b", "c") and admission.crowd("b") == ""
+
+
 @given(st.lists(st.tuples(st.sampled_from(["admit", "authenticate", "leave"]), st.sampled_from("abc")), max_size=80))
 def test_counters_never_drift(steps: list[tuple[str, str]]) -> None:
     limits = AdmissionLimits(connections=6, unauthenticated=4, per_address=2)
