@@ -38,26 +38,29 @@ class ComponentHealth:
         """Take one record of a loop; raise PeerError for one that makes no sense."""
         components = self._common.config.components_of(member.name)
         index, checked = read_untrusted(components, fields, self._common.reactor.now)
-        before = member.checked.get(index)
-        member.checked[index] = checked
         component = components[index]
-        limit = component.health.fails
-        was_unwell = before is not None and before.fails >= limit
-        if checked.fails < limit:
+        was_unwell = _is_unwell(component, member.checked.get(index))
+        member.checked[index] = checked
+        if not _is_unwell(component, checked):
             if was_unwell and checked.outcome is Outcome.GOOD:
-                self._say(member, "well", component.address)
+                self._say(member, "well", component, component.address)
             return
         times = f"{checked.fails} check{'s' if checked.fails > 1 else ''} in a row"
         how = "were not answered in time" if checked.outcome is Outcome.TIMED_OUT else "failed"
         sentence = f"{times} of {component.address} {how}, see {member.log_path}"
+        if not was_unwell and component.health.then == "none":
+            self._say(member, "unwell", component, sentence)
         if component.health.then == "restart":
             self._restart(member, f"health: {sentence}")
-        elif not was_unwell:
-            self._say(member, "unwell", sentence)
 
-    def _say(self, member: Member, word: str, text: str) -> None:
+    def _say(self, member: Member, word: str, component: ComponentConfig, text: str) -> None:
         now = self._common.reactor.now
         allowance = self._allowances.setdefault(member.name, Allowance(LINES, LINES_PER_S, now))
         if allowance.take(now):
             say = self._common.console.good if word == "well" else self._common.console.bad
             say(member.name, word, text)
+            self._common.events.emit("component_health", component.address, text, health=word)
+
+
+def _is_unwell(component: ComponentConfig, checked: Checked | None) -> bool:
+    return checked is not None and checked.fails >= component.health.fails

@@ -85,6 +85,7 @@ _HEALTH = (
     ("slow", _WARNING, "its event loop is late"),
     ("in_time", _INFO, "its event loop is in time again"),
     ("component_health", _WARNING, "a component says how it is"),
+    ("stuck", _ALARM, "it was killed, and the kernel does not let it go"),
 )
 
 EVENTS: Mapping[str, EventName] = {

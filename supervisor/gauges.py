@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import time
 
+from tlsrt.supervisor.stuck import waits_in
+
 
 def memory_kib(host_pid: int) -> int | None:
     """Return the memory of a process in KiB, shared pages divided among their users (PSS, proc_pid_smaps(5)).
 
-    Falls back to the resident set; None when the process is gone or may not be looked at.
+    Falls back to the resident set, also for one that waits in the kernel: what it may hold there, a reader of its
+    mappings would wait for with it. None when the process is gone or may not be looked at.
     """
     try:
-        with open(f"/proc/{host_pid}/smaps_rollup", encoding="ascii") as file:
-            for line in file:
-                if line.startswith("Pss:"):
-                    return int(line.split()[1])
+        if not waits_in(host_pid).startswith("D"):
+            with open(f"/proc/{host_pid}/smaps_rollup", encoding="ascii") as file:
+                for line in file:
+                    if line.startswith("Pss:"):
+                        return int(line.split()[1])
     except (OSError, ValueError):
         pass
     try:

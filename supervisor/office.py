@@ -94,6 +94,11 @@ class Office:
         return self._booted_at is not None
 
     @property
+    def is_condemned(self) -> bool:
+        """Tell whether it was killed, and is there still."""
+        return self._verdict is not None
+
+    @property
     def state(self) -> str:
         """Return one word for status."""
         if self.child is None:

@@ -8,12 +8,14 @@ beats a process is also attested once, and never just when it says something: th
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from tlsrt.supervisor.causes import Cause
 from tlsrt.supervisor.fleet import Fleet
 from tlsrt.supervisor.office import NAME as AUTHORITY
 from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Common
+from tlsrt.supervisor.stuck import Condemned, StuckProcesses
 
 # All loops and the authority, with every heartbeat. A look takes about 0.8 ms, so six of them 1 % of a core: they are
 # spread over the round, and no message or report waits behind a burst of them.
@@ -25,10 +27,12 @@ class Rounds:
     """A timer that ends with the first word of a stop."""
 
     def __init__(self, common: Common, fleet: Fleet, office: Office) -> None:
+        self._common = common
         self._reactor = common.reactor
         self._fleet = fleet
         self._office = office
         self._next = 0
+        self.stuck = StuckProcesses(self._say_stuck)
         self._looks = math.ceil((len(fleet.members) + 1) / TURNS)
 
     def begin(self) -> None:
@@ -47,7 +51,19 @@ class Rounds:
         self._judge()
         for _ in range(self._looks):
             self._attest_next()
+        self.stuck.look(self._condemned(), self._reactor.now)
         self._reactor.call_later(ATTEST_ROUND_S / TURNS, self._turn)
+
+    def _condemned(self) -> Iterator[Condemned]:
+        for member in self._fleet.members:
+            if member.verdict is not None and member.child is not None:
+                yield Condemned(member.name, member.child)
+        if self._office.is_condemned and self._office.child is not None:
+            yield Condemned(AUTHORITY, self._office.child)
+
+    def _say_stuck(self, name: str, sentence: str) -> None:
+        self._common.console.bad(name, "stuck", sentence)
+        self._common.events.emit("stuck", name, sentence)
 
     def _judge(self) -> None:
         monitor, now = self._fleet.monitor, self._reactor.now

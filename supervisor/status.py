@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +14,7 @@ from tlsrt.supervisor.heartbeat import Pulse
 from tlsrt.supervisor.member import Checked, Member
 from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Parts, Sandbox
+from tlsrt.supervisor.stuck import Stuck
 from tlsrt.supervisor.violations import Record
 
 Document = dict[str, Any]
@@ -33,6 +34,7 @@ class View:
     limits: str = ""  # which limits are enforced by what
     changing: bool = False  # a reload is being carried out
     parts: Parts | None = None  # in force
+    stuck: Callable[[str], Stuck | None] = lambda name: None
 
 
 def document(
@@ -96,6 +98,7 @@ def _authority(
         "sandbox": _sandbox(sandboxes.get("authority", Sandbox())),
         "epoch": office.epoch,
         "unwritten": office.unwritten,
+        "stuck": _stuck(view, "authority"),
         "last_death": _death(office.last_death),
     }
 
@@ -135,6 +138,7 @@ def _loop(
         "memory_kib": memory.get(member.name),
         "sandbox": _sandbox(sandboxes.get(member.name, Sandbox())),
         "epoch": _epoch(member),
+        "stuck": _stuck(view, member.name),
         "last_death": _death(member.last_death),
         "violations": violations.count,
         "last_violation": violations.last,
@@ -147,6 +151,11 @@ def _pulse(pulse: Pulse | None) -> Document:
     if pulse is None:
         return {"health": None, "phi": None}
     return {"health": str(pulse.health), "phi": round(min(pulse.phi, _PHI_MAX), 2)}
+
+
+def _stuck(view: View, name: str) -> Document | None:
+    stuck = view.stuck(name)
+    return {"where": stuck.where, "for_s": _rounded(view.now - stuck.since)} if stuck is not None else None
 
 
 def _component(view: View, checked: Checked | None, component: ComponentConfig) -> Document:
@@ -213,6 +222,7 @@ def table(status: Document) -> str:
     deaths = [(entry["name"], entry["last_death"]["sentence"]) for entry in status["loops"] if entry["last_death"]]
     if authority["last_death"]:
         deaths.insert(0, ("authority", authority["last_death"]["sentence"]))
+    lines += _stuck_lines([{**authority, "name": "authority"}, *status["loops"]])
     lines += _unwell(status["loops"])
     offenders = [entry for entry in status["loops"] if entry["violations"]]
     if offenders:
@@ -222,6 +232,16 @@ def table(status: Document) -> str:
     if status["warnings"]:
         lines += ["", *(f"warning: {warning}" for warning in status["warnings"])]
     return "\n".join(lines)
+
+
+def _stuck_lines(entries: Sequence[Document]) -> list[str]:
+    """Return a line for each process that was killed and is there still."""
+    found = [(entry["name"], entry["stuck"]["where"], entry["stuck"]["for_s"]) for entry in entries if entry["stuck"]]
+    lines = [
+        f"{name} is stuck in the kernel ({where}): killed {duration(for_s)} ago, started again as soon as it is gone"
+        for name, where, for_s in found
+    ]
+    return ["", *lines] if lines else []
 
 
 def _unwell(loops: Sequence[Document]) -> list[str]:

@@ -312,6 +312,7 @@ class Supervisor:
         view = status.View(
             now, self._started_at, host_pid(), self._rootless, boot_id(self._boot_nonce).hex(),
             self._shutdown.is_running, self._warnings, self._parts.limits(), self._reload.move is not None, self._parts,
+            self._rounds.stuck.of,
         )  # fmt: skip
         return status.document(
             view,

@@ -29,7 +29,9 @@ class Stage:
         self.stream = io.StringIO()
         self.reactor = SimpleNamespace(now=100.0)
         config = SimpleNamespace(components_of=lambda loop: (NOTES, SHOWN))
-        common: Any = SimpleNamespace(config=config, reactor=self.reactor, console=Console(self.stream))
+        self.events: list[tuple[object, ...]] = []
+        events = SimpleNamespace(emit=lambda *words, **fields: self.events.append((*words, fields)))
+        common: Any = SimpleNamespace(config=config, reactor=self.reactor, console=Console(self.stream), events=events)
         self.health = ComponentHealth(common, lambda member, sentence: self.ended.append(sentence))
         self.member = Member(LoopConfig("third"), 0, -1, "third.log")
 
@@ -59,6 +61,11 @@ def test_one_that_is_only_shown_is_told_once_and_once_when_it_is_well_again() ->
     lines = stage.hear((1, FAILED, 1), (1, FAILED, 2), (1, FAILED, 3), (1, GOOD, 0), (1, GOOD, 0))
     assert lines == ["third unwell 2 checks in a row of third/shown failed, see third.log", "third well third/shown"]
     assert not stage.ended
+    assert stage.events == [
+        ("component_health", "third/shown", "2 checks in a row of third/shown failed, see third.log",
+         {"health": "unwell"}),
+        ("component_health", "third/shown", "third/shown", {"health": "well"}),
+    ]  # fmt: skip
     assert stage.member.checked[1].outcome is Outcome.GOOD and stage.member.checked[1].at == 100.0
 
 

@@ -29,7 +29,9 @@ class Stage:
     fleet: Any = None
 
     def begin(self) -> None:
-        members = [SimpleNamespace(name=name, is_trusted=name in self.trusted) for name in self.loops]
+        members = [
+            SimpleNamespace(name=name, is_trusted=name in self.trusted, verdict=None, child=None) for name in self.loops
+        ]
         monitor = SimpleNamespace(judge=self._judge, silence=lambda name, now: 1.625)
         self.fleet = SimpleNamespace(
             members=members, stopping=False, monitor=monitor, attest=lambda member: self.looked_at.append(member.name),
@@ -37,7 +39,7 @@ class Stage:
         )  # fmt: skip
         office: Any = SimpleNamespace(
             is_attested="authority" in self.trusted, attest=lambda: self.looked_at.append("authority"),
-            condemn=lambda reason, cause: self.ended.append(f"authority {reason}"),
+            is_condemned=False, child=None, condemn=lambda reason, cause: self.ended.append(f"authority {reason}"),
         )  # fmt: skip
         reactor = SimpleNamespace(now=7.0, call_later=lambda delay, callback: self.timers.append((delay, callback)))
         common: Any = SimpleNamespace(reactor=reactor)

@@ -26,6 +26,7 @@ from tlsrt.supervisor.parts import Common, Parts, Sandbox
 from tlsrt.supervisor.reactor import Reactor
 from tlsrt.supervisor.spawn import Child
 from tlsrt.supervisor.status import Document, View, document, duration, table
+from tlsrt.supervisor.stuck import Stuck
 from tlsrt.supervisor.violations import Record
 
 NOTHING = Path("/nonexistent")
@@ -108,7 +109,7 @@ def test_the_document_has_what_is_promised() -> None:
             "layers": ["uid", "no_new_privs"], "waived": {"net_namespace": "no netns here"}, "cgroup": "/tlsrt-1/x",
             "profile": DIGEST.hex(), "limits": {"memory": "rlimit"},
         },
-        "epoch": 5, "last_death": None, "violations": 0, "last_violation": None, "anomaly": 0,
+        "epoch": 5, "stuck": None, "last_death": None, "violations": 0, "last_violation": None, "anomaly": 0,
     }  # fmt: skip
     assert third["pid"] is None
     assert third["uptime_s"] is None
@@ -170,6 +171,13 @@ def test_components_are_shown_with_their_health_and_those_that_are_not_well_in_l
         "primary/notes is failing: 1 check in a row failed, after 3 its loop is started again, see the log of primary"
         in lines
     )
+
+
+def test_who_is_stuck_in_the_kernel_is_said() -> None:
+    found = make_document(stuck=lambda name: Stuck(88.0, "D in folio_wait_bit") if name == "third" else None)
+    assert [entry["stuck"] for entry in found["loops"]] == [None, {"where": "D in folio_wait_bit", "for_s": 12.0}]
+    line = "third is stuck in the kernel (D in folio_wait_bit): killed 12.0 s ago, started again as soon as it is gone"
+    assert line in table(found).splitlines()
 
 
 def test_a_suspicion_without_end_is_a_number_all_the_same() -> None:

@@ -1,0 +1,97 @@
+"""A loop that is killed and does not end: nobody waits for it, everybody is told, and there is never a second one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.attack import PACKAGE
+from support.running import RunningHost
+from support.unkillable import can_freeze, frozen_disk, zombie_in
+
+from tlsrt.errors import CallError
+
+VICTIM, WITNESS = "third/writer", "secondary/writer"
+WAYS = ("zombie", *(["frozen disk"] if can_freeze() else []))
+
+
+@pytest.fixture(params=WAYS)
+def unkillable(request: pytest.FixtureRequest) -> Iterator[tuple[RunningHost, Callable[[], Callable[[], None]]]]:
+    """A host, and what makes its loop `third` hang so that no signal ends it; that returns what lets it go."""
+    host = RunningHost(
+        packages=[PACKAGE],
+        components={address: {"class": "captured.writer:Writer"} for address in (VICTIM, WITNESS)},
+        policy={f"client/admin -> {address}": "*" for address in (VICTIM, WITNESS)},
+    )
+    failed = request.session.testsfailed
+    with ExitStack() as stack:
+        stack.callback(host.close)
+        if request.param == "frozen disk":
+            folder = _state(host)
+            freeze, thaw = stack.enter_context(frozen_disk(folder))
+        stack.callback(host.stop)  # before the disk goes, and that before its folder
+        host.start()
+
+        def by_a_disk() -> Callable[[], None]:
+            freeze()
+            client = host.client()
+
+            def write() -> None:
+                try:
+                    client.call(VICTIM, "write", timeout_s=60)
+                except CallError:
+                    return
+
+            threading.Thread(target=write, daemon=True).start()
+            return thaw
+
+        def by_a_zombie() -> Callable[[], None]:
+            release = zombie_in(host.pids()["third"])
+            stack.callback(release)
+            host.kill("third", signal.SIGSTOP)
+            return release
+
+        yield host, by_a_disk if request.param == "frozen disk" else by_a_zombie
+        if request.session.testsfailed > failed:
+            host.print_logs()
+
+
+def _state(host: RunningHost) -> Path:
+    folder: Path = host.config.state_dir / "third"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def test_a_loop_that_no_signal_ends_blocks_nobody_and_has_no_second_copy(
+    unkillable: tuple[RunningHost, Callable[[], Callable[[], None]]],
+) -> None:
+    host, hang = unkillable
+    before, pid, after = host.loop("third"), host.pids()["third"], len(host.console)
+    let_go = hang()
+    host.wait_for(r"^third +stuck +killed, but it waits in the kernel \([A-Z]", after=after)
+    found = host.until(lambda document: bool(_third(document)["stuck"]), "a stuck loop")
+    third = _third(found)
+    assert third["pid"] == pid and third["incarnation"] == before["incarnation"] and os.path.exists(f"/proc/{pid}")
+    assert third["state"] == "stopping" and third["stuck"]["for_s"] >= 1
+    assert f"third is stuck in the kernel ({third['stuck']['where'][0]}" in host.cli("status").stdout
+    client = host.client()
+    for _ in range(20):  # the others serve as ever
+        assert client.call(WITNESS, "write", timeout_s=5) > 0
+    assert not [line for line in host.console[after:] if line.startswith("third") and "active" in line]
+    let_go()
+    host.wait_for(r"^third +died +heartbeat: no beat for 1\.[0-9]+ s", after=after)
+    host.wait_for("^third +active ", after=after)
+    now = host.until(lambda document: _third(document)["stuck"] is None, "a loop that is not stuck")
+    assert _third(now)["incarnation"] > before["incarnation"]
+    assert client.call(VICTIM, "write", timeout_s=10) > 0
+
+
+def _third(document: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = next(entry for entry in document["loops"] if entry["name"] == "third")
+    return found
