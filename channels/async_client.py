@@ -10,10 +10,12 @@ runs it once. A refusal (`Rejected`, `ServerLocked`, an untrusted server) fails 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,8 +27,9 @@ from tlsrt.channels.host_clock import HostClock
 from tlsrt.channels.opening import identity_of
 from tlsrt.channels.parts import parts_of
 from tlsrt.channels.tls_client import Endings, ServerLink, client_context, dial
-from tlsrt.config.bundle import Bundle, read_bundle
+from tlsrt.config.bundle import Bundle, follow_issuer, read_bundle
 from tlsrt.config.paths import find_bundle
+from tlsrt.config.succession import Pin
 from tlsrt.errors import (
     Busy,
     CallError,
@@ -44,21 +47,25 @@ PAUSE_MAX_S = 10.0
 PAUSE_REFUSED_S = 1.0  # a server that said no is not asked again sooner
 WAITING_MAX = 1024
 _FINAL = (Rejected, ServerLocked, ConfigError)
+_log = logging.getLogger("tlsrt.client")
 
 
 class AsyncClient:
     """A client of one host, under one session at a time. Use it as an async context manager.
 
     `bundle` is a Bundle, the path of one, or None to find one by convention; `address` "HOST:PORT" replaces the
-    bundle's. Entering raises ConfigError, Unavailable, Rejected or ServerLocked if there is no session to be had.
+    bundle's. When another issuer key follows the bundle's, its file is renewed; a Bundle is only this object's.
+    Entering raises ConfigError, Unavailable, Rejected or ServerLocked if there is no session to be had.
     """
 
     def __init__(
         self, bundle: Bundle | Path | str | None = None, address: str | None = None, *,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
     ) -> None:  # fmt: skip
+        self._bundle_path: Path | None = None
         if not isinstance(bundle, Bundle):
-            bundle = read_bundle(find_bundle(None if bundle is None else str(bundle)))
+            self._bundle_path = find_bundle(None if bundle is None else str(bundle))
+            bundle = read_bundle(self._bundle_path)
         self.bundle = bundle
         self.host, self.port = parse_address(address) if address else (bundle.host, bundle.port)
         self.refused: Counter[str] = Counter()  # frames that were no authentic answers, by reason
@@ -209,7 +216,7 @@ class AsyncClient:
         try:
             self._link = await dial(
                 self.host, self.port, self.bundle.server_name, self._context, self._identity,
-                Endings(self._granted, self._frame, self._ended), self._gone, self._connect_timeout_s,
+                Endings(self._granted, self._frame, self._ended, self._succeeded), self._gone, self._connect_timeout_s,
             )  # fmt: skip
         except BaseException as error:
             if isinstance(error, TlsrtError):
@@ -260,6 +267,22 @@ class AsyncClient:
             loop.call_later(content.grace_ms / 1000 + 0.1, self._retire),
             loop.call_later(max(0, content.token_expires - now) / 1000, self._expired),
         ]
+
+    def _succeeded(self, issuer: Pin) -> None:
+        """Another issuer key follows the one in the bundle, which has signed that: go by it, also the next time."""
+        self._identity = replace(self._identity, issuer=issuer)
+        self.bundle = replace(self.bundle, issuer_public=issuer.key, issuer_version=issuer.version)
+        if self._bundle_path is None:
+            return
+        try:
+            follow_issuer(self._bundle_path, self.bundle.install_id, issuer)
+        except ConfigError as error:
+            _log.warning(
+                "the host has a new issuer key (version %d), and the client's bundle cannot be renewed: %s; it works "
+                "for now: let it be written, or get a new one from the host",
+                issuer.version, error,
+            )  # fmt: skip
+            self._bundle_path = None  # said once
 
     def _retire(self) -> None:
         self._endpoint.retire(self._clock.now())

@@ -2,7 +2,9 @@
 
 One `Opening` lives as long as one TLS connection. It answers one challenge, and from then on accepts only grants that
 the issuer in the bundle signed for this very open, each with a number above the last, for this install, boot, session
-and subject. So a captured Primary can delay grants or withhold them, and no more.
+and subject. So a captured Primary can delay grants or withhold them, and no more. It is the same with a chain of
+issuer keys (config/succession.py): withheld, the next grant is refused; anything else than what the pinned key signed
+is refused at once.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from tlsrt.channels.grant import GrantContent, Open, encode_open, open_digest, open_grant_untrusted, sign_open
 from tlsrt.config.bundle import Bundle
+from tlsrt.config.succession import Pin, follow_untrusted, parse_chain_untrusted
 from tlsrt.errors import ConfigError, PeerError
 
 
@@ -24,7 +27,7 @@ class Identity:
     """Who the client is and whom it trusts, from its bundle."""
 
     install: bytes
-    issuer_public: bytes
+    issuer: Pin
     certificate: bytes  # DER
     private_key: object = field(repr=False)
 
@@ -36,7 +39,7 @@ def identity_of(bundle: Bundle) -> Identity:
         key = load_pem_private_key(bundle.key_pem, None)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"the bundle of {bundle.name} is damaged: get a new one from the host") from error
-    return Identity(bundle.install_id, bundle.issuer_public, certificate, key)
+    return Identity(bundle.install_id, bundle.issuer, certificate, key)
 
 
 class Opening:
@@ -46,6 +49,7 @@ class Opening:
         self, identity: Identity, make_key: Callable[[], X25519PrivateKey] = X25519PrivateKey.generate
     ) -> None:
         self._identity = identity
+        self.issuer = identity.issuer  # whose grants are accepted now
         self._ephemeral = make_key()
         self._digest = b""
         self._boot = b""
@@ -63,13 +67,23 @@ class Opening:
         self._boot, self._digest = boot, open_digest(data)
         return data, sign_open(self._identity.private_key, data)
 
+    def follow_untrusted(self, chain: bytes) -> bool:
+        """Take the issuer key that follows ours, if a chain has one; return whether it did. Raises PeerError.
+
+        From then on nothing is accepted that the key before has signed.
+        """
+        if not self._digest:
+            raise PeerError("succession_before_challenge")
+        before = self.issuer
+        self.issuer = follow_untrusted(self._identity.install, before, parse_chain_untrusted(chain))
+        return self.issuer != before
+
     def accept_untrusted(self, number: int, ciphertext: bytes, signature: bytes) -> GrantContent:
         """Return the content of the first or a later grant; raise PeerError for any other bytes."""
         if not self._digest:
             raise PeerError("grant_before_open")
         content = open_grant_untrusted(
-            self._ephemeral, self._digest, self._identity.issuer_public, self._last_number, number, ciphertext,
-            signature,
+            self._ephemeral, self._digest, self.issuer.key, self._last_number, number, ciphertext, signature,
         )  # fmt: skip
         if content.install != self._identity.install or content.boot != self._boot:
             raise PeerError("grant_elsewhere")

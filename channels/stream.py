@@ -21,6 +21,7 @@ from tlsrt.channels.grant import (
     OPEN_MAX,
     OPEN_SIGNATURE_MAX,
 )
+from tlsrt.config.succession import CHAIN_BYTES_MAX, STATEMENT_BYTES
 from tlsrt.errors import MisuseError, PeerError
 
 PROTOCOL = "tlsrt/1"  # the ALPN name
@@ -59,6 +60,8 @@ TABLE: dict[str, _Rule] = {
     "granted": _Rule(
         "server", (_NUMBER, (bytes, 1, GRANT_MAX), (bytes, GRANT_SIGNATURE_BYTES, GRANT_SIGNATURE_BYTES))
     ),
+    # which issuer keys follow which; after the challenge, at any time
+    "succession": _Rule("server", ((bytes, STATEMENT_BYTES, CHAIN_BYTES_MAX),)),
     "refused": _Rule("server", (_WORD,)),  # no session
     "goodbye": _Rule("server", (_WORD,)),  # the session or the connection ends
     # open, signature

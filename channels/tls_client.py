@@ -19,6 +19,7 @@ from tlsrt.channels.stream import PAYLOAD_MAX, PROTOCOL, is_frame, parse_control
 from tlsrt.channels.tls_connection import ConnectionLimits, TlsConnection
 from tlsrt.channels.tls_engine import TlsEngine
 from tlsrt.config.bundle import Bundle
+from tlsrt.config.succession import Pin
 from tlsrt.errors import ConfigError, PeerError, Rejected, TlsrtError, Unavailable, call_error
 
 _WORDS = {
@@ -30,7 +31,8 @@ _WORDS = {
 }
 _NOT_TRUSTED = {
     "other_install": "this bundle belongs to another installation",
-    "grant_signature": "its grant is not signed by the issuer in the bundle",
+    "grant_signature": "its grant is not signed by the issuer in the bundle, nor by one that follows it",
+    "succession_signature": "it names another issuer, and the one in the bundle did not sign that",
 }
 
 
@@ -65,6 +67,7 @@ class Endings:
     granted: Callable[[GrantContent], None]
     frame: Callable[[bytes], None]
     ended: Callable[[str], None]
+    succeeded: Callable[[Pin], None] = lambda issuer: None  # another issuer key from now on
 
 
 class ServerLink(MessageLink):
@@ -86,6 +89,9 @@ class ServerLink(MessageLink):
         name, fields = parse_control_untrusted(payload, "server")
         if name == "challenge":
             self.say("open", *self._opening.answer_untrusted(*fields[:3]))
+        elif name == "succession":
+            if self._opening.follow_untrusted(*fields):
+                self._owner.succeeded(self._opening.issuer)
         elif name == "granted":
             content = self._opening.accept_untrusted(*fields)
             self.is_granted = True
@@ -127,7 +133,8 @@ async def dial(
             owner.ended(links[0].word or reason)
 
     def choose(connection: TlsConnection) -> ServerLink:
-        links.append(ServerLink(connection, Opening(identity), Endings(granted, owner.frame, lambda reason: None)))
+        endings = Endings(granted, owner.frame, lambda reason: None, owner.succeeded)
+        links.append(ServerLink(connection, Opening(identity), endings))
         return links[0]
 
     def gone_once() -> None:

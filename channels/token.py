@@ -118,7 +118,7 @@ class TokenVerifier:
     def __init__(self, capacity: int = 4096) -> None:
         self._capacity = capacity
         self._issuers: dict[int, Ed25519PublicKey] = {}
-        self._keys: dict[int, AESGCM] = {}
+        self._keys: dict[int, tuple[AESGCM, int]] = {}  # by epoch, with the key version of its tokens
         self._wrapped: OrderedDict[bytes, Claims] = OrderedDict()
         self._unwrapped: OrderedDict[bytes, Claims] = OrderedDict()
         self.signatures_verified = 0
@@ -127,13 +127,16 @@ class TokenVerifier:
         """Trust this issuer key (32 bytes, Ed25519) for that key version."""
         self._issuers[key_version] = Ed25519PublicKey.from_public_bytes(public)
 
-    def set_key(self, epoch: int, token_key: bytes) -> None:
-        """Accept tokens of this epoch."""
-        self._keys[epoch] = AESGCM(token_key)
+    def set_key(self, epoch: int, token_key: bytes, key_version: int | None = None) -> None:
+        """Accept tokens of this epoch; they are signed with that version of the issuer's key, or else the newest."""
+        version = max(self._issuers, default=0) if key_version is None else key_version
+        self._keys[epoch] = AESGCM(token_key), version
 
     def drop_epoch(self, epoch: int) -> None:
-        """Accept tokens of this epoch no longer."""
-        self._keys.pop(epoch, None)
+        """Accept tokens of this epoch no longer, nor trust an older issuer key that no epoch needs any more."""
+        if self._keys.pop(epoch, None) is not None:
+            needed = {max(self._issuers, default=0), *(version for _, version in self._keys.values())}
+            self._issuers = {version: key for version, key in self._issuers.items() if version in needed}
         for memo in (self._wrapped, self._unwrapped):
             for key in [key for key, claims in memo.items() if claims.epoch == epoch]:
                 del memo[key]
@@ -163,11 +166,15 @@ class TokenVerifier:
             raise PeerError("token_size")
         if token[0] != TOKEN_VERSION:
             raise PeerError("token_version")
-        if int.from_bytes(token[1:5], "big") not in self._issuers:
+        version = int.from_bytes(token[1:5], "big")
+        if version not in self._issuers:
             raise PeerError("token_key_version")
-        key = self._keys.get(int.from_bytes(token[5:13], "big"))
-        if key is None:
+        held = self._keys.get(int.from_bytes(token[5:13], "big"))
+        if held is None:
             raise PeerError("token_epoch")
+        key, version_of_epoch = held
+        if version != version_of_epoch:  # an older issuer key signs nothing for a newer epoch
+            raise PeerError("token_key_version")
         prefix = token[:PREFIX_BYTES]
         try:
             opened = key.decrypt(prefix[13:], token[PREFIX_BYTES:], DOMAIN + prefix)

@@ -33,8 +33,8 @@ TRUST = Table(
         # from the authority, to every loop
         # install id, boot id, issuer public key, key version
         Message(16, "welcome", "authority", (bytes, bytes, bytes, int), _ANY),
-        # epoch, token key, gate incarnation, gate root (empty but for Primary)
-        Message(17, "epoch", "authority", (int, bytes, int, bytes), _ANY),
+        # epoch, token key, gate incarnation, gate root (empty but for Primary), key version of its tokens
+        Message(17, "epoch", "authority", (int, bytes, int, bytes, int), _ANY),
         # epoch, component, session id, own mailbox incarnation, mailbox root, gate incarnation, proof key, token,
         # token expires (ms), session ends (ms)
         Message(18, "session", "authority", (int, str, bytes, int, bytes, int, bytes, bytes, int, int), _ANY),
@@ -56,6 +56,8 @@ TRUST = Table(
         # session id of a client whose connection must close; empty: of all clients, as an authority that came again
         # knows none of them
         Message(28, "ended", "authority", (bytes,), _ANY),
+        # which issuer keys follow which, as clients are to know it: see config/succession.py
+        Message(33, "succession", "authority", (bytes,), _ANY),
         # door certificate, key, client CA as descriptors of sealed memfds; generation
         Message(29, "door", "authority", (int,), _ANY, descriptors=3),
         # serial (above 0), page, pages, number of the last revocation, when (BOOTTIME, ms), [[kind, value], ...]: all
@@ -87,6 +89,10 @@ OFFICE = Table(
         # policy (memfd), which holds from the epoch of the move on
         Message(8, "reload", "supervisor", (int, int), frozenset({"booted"}), descriptors=3),
         Message(9, "move", "supervisor", (int,), frozenset({"booted"})),  # number: to an epoch without grace
+        # number, 1 if with the master_key that was checked under it: to an epoch now, with grace
+        Message(14, "rotate", "supervisor", (int, int), frozenset({"booted"})),
+        # number; descriptors: another master_key, its boot token, measurement (memfd): to be checked as at a boot
+        Message(15, "rekey", "supervisor", (int,), frozenset({"booted"}), descriptors=3),
         # loop, incarnation, points, what it did: for its anomaly score
         Message(10, "charge", "supervisor", (str, int, int, str), _OFFICE),
         # number, session id: which sessions there are after that one
@@ -111,5 +117,10 @@ OFFICE = Table(
         # why the authority's state is not on the disk as it should be; empty: it is
         Message(28, "storage", "authority", (str,), frozenset({"booted"})),
         Message(23, "score", "authority", (str, int), frozenset({"booted"})),  # loop, its anomaly score
+        Message(29, "rekeyed", "authority", (int, int, list), frozenset({"booted"})),  # number, 1 or 0, sentences
+        # number, epoch that is committed (0: none, see the sentences), ms since its begin, who was late, sentences
+        Message(30, "rotated", "authority", (int, int, int, list, list), frozenset({"booted"})),
+        # version of master_key, and for how many ms the version before still verifies
+        Message(31, "keys", "authority", (int, int), frozenset({"booted"})),
     ),
 )

@@ -45,9 +45,9 @@ class Verifier:
         for tell in self.on_change:
             tell()
 
-    def add_epoch(self, epoch: int, token_key: bytes) -> None:
+    def add_epoch(self, epoch: int, token_key: bytes, key_version: int | None = None) -> None:
         self.epochs.add(epoch)
-        self.tokens.set_key(epoch, token_key)
+        self.tokens.set_key(epoch, token_key, key_version)
         self._changed()
 
     def drop_epoch(self, epoch: int) -> None:

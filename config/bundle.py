@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -10,18 +11,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tlsrt.config.files import open_regular, told, write_new
+from tlsrt.config.files import open_regular, owner_of, replace, told, write_new
+from tlsrt.config.succession import VERSION_MAX, Pin
 from tlsrt.errors import ConfigError
 
 VERSION = 1
 MAX_BUNDLE_BYTES = 1 << 18
 _TEXTS = ("name", "host", "server_name", "ca", "certificate", "key")
 _KEYS = {"tlsrt_bundle", "install", "port", "issuer", *_TEXTS}
+_VERSION_KEY = "issuer_version"  # left out for 1
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """`install_id` is 16 bytes, `issuer_public` the raw Ed25519 key (32 bytes) that signs tokens and grants."""
+    """`install_id` is 16 bytes, `issuer_public` the raw Ed25519 key (32 bytes) that signs tokens and grants.
+
+    `issuer_version` is the version of that key; a client that follows a rotation of it renews both.
+    """
 
     version: int
     install_id: bytes
@@ -33,6 +39,11 @@ class Bundle:
     certificate_pem: bytes
     key_pem: bytes = field(repr=False)
     issuer_public: bytes
+    issuer_version: int = 1
+
+    @property
+    def issuer(self) -> Pin:
+        return Pin(self.issuer_version, self.issuer_public)
 
 
 def write_bundle(path: Path, bundle: Bundle) -> None:
@@ -59,6 +70,23 @@ def read_bundle(path: Path) -> Bundle:
     return parse_bundle_untrusted(data, str(path))
 
 
+def follow_issuer(path: Path, install_id: bytes, issuer: Pin) -> None:
+    """Make a bundle's file trust the issuer key that follows the one it has; to last, and at once.
+
+    A file that has this one or a later one already, or is of another install by now, is left alone. Who owns it does
+    not change. Raises ConfigError, also when the file or its folder may not be written.
+    """
+    real = Path(os.path.realpath(path))
+    bundle = read_bundle(real)
+    if bundle.install_id != install_id or bundle.issuer_version >= issuer.version:
+        return
+    status = os.stat(real)
+    if not status.st_mode & stat.S_IWUSR:
+        raise ConfigError(f"cannot write {real}: its mode is {stat.S_IMODE(status.st_mode):04o}")
+    renewed = dataclasses.replace(bundle, issuer_public=issuer.key, issuer_version=issuer.version)
+    replace(real, encode_bundle(renewed), 0o600, owner_of(real))
+
+
 def encode_bundle(bundle: Bundle) -> bytes:
     """Return the JSON text of a bundle."""
     tree = {
@@ -73,6 +101,8 @@ def encode_bundle(bundle: Bundle) -> bytes:
         "certificate": bundle.certificate_pem.decode("ascii"),
         "key": bundle.key_pem.decode("ascii"),
     }
+    if bundle.issuer_version != 1:
+        tree[_VERSION_KEY] = bundle.issuer_version
     return json.dumps(tree, indent=1).encode() + b"\n"
 
 
@@ -82,6 +112,9 @@ def parse_bundle_untrusted(data: bytes, where: str) -> Bundle:
     version = tree["tlsrt_bundle"]
     if type(version) is not int or version != VERSION:
         raise ConfigError(f"{where} is a bundle of another version than {VERSION}: get a new one from the host")
+    issuer_version = tree.pop(_VERSION_KEY, 1)
+    if type(issuer_version) is not int or not 0 < issuer_version <= VERSION_MAX:
+        _refuse_damaged(where)
     if tree.keys() != _KEYS or not all(isinstance(tree[key], str) and tree[key].isascii() for key in _TEXTS):
         _refuse_damaged(where)
     port = tree["port"]
@@ -98,6 +131,7 @@ def parse_bundle_untrusted(data: bytes, where: str) -> Bundle:
         certificate_pem=tree["certificate"].encode(),
         key_pem=tree["key"].encode(),
         issuer_public=_hex(tree["issuer"], 32, where),
+        issuer_version=issuer_version,
     )
 
 

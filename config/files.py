@@ -49,7 +49,7 @@ def write_new(path: Path, data: bytes, mode: int, owner: Owner | None = None) ->
 
 def replace(path: Path, data: bytes, mode: int, owner: Owner | None = None) -> None:
     """Replace a file at once: whoever looks, also after a crash, finds the old content or the new one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.new")
     write_new(beside, data, mode, owner)
     try:
         move(beside, path)

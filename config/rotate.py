@@ -87,7 +87,8 @@ def stage(config: Config, known: Known) -> Staged:
     prk = keys.extract(config.install_id, present)
     check_boot_token(keys.boot_mac_key(prk), token, token.entries, known.seal)
     staged = Staged(token.key_version + 1, key_path(config.master_key, token.key_version + 1), next_token(config))
-    discard(config, staged)
+    if not withdraw(config, staged) and os.path.lexists(staged.key):
+        raise _not_ours(staged)
     _write(config, staged, _issuer(prk, token.key_version), token, known)
     return staged
 
@@ -97,17 +98,30 @@ def switch(staged: Staged, boot_token: Path) -> None:
     move(staged.token, boot_token)
 
 
-def discard(config: Config, staged: Staged) -> None:
-    """Remove a rotation that is not in force, and never will be. Raises ConfigError for files that are none of ours."""
+def withdraw(config: Config, staged: Staged) -> bool:
+    """Remove a rotation before it is in force; return False, and touch nothing, if it has been put in force by now.
+
+    The token is put away first, by a rename: from then on nobody can put it in force. Raises ConfigError for a key that
+    does not belong to it.
+    """
+    was_there = os.path.lexists(staged.token)
+    if was_there:
+        try:
+            os.rename(staged.token, _withdrawn(staged))
+        except FileNotFoundError:
+            was_there = False
+        except OSError as error:
+            raise ConfigError(f"cannot remove {staged.token}: {error.strerror}") from None
+    if not was_there and not os.path.lexists(_withdrawn(staged)):
+        return False
     if os.path.lexists(staged.key):
         if not _belong_together(config, staged):
-            raise ConfigError(
-                f"{staged.key} exists, and no rotation that was broken off left it there: move it away, or remove it"
-            )
+            raise _not_ours(staged)
         with told("remove", staged.key):
             staged.key.unlink()
-    with told("remove", staged.token):
-        staged.token.unlink(missing_ok=True)
+    with told("remove", _withdrawn(staged)):
+        _withdrawn(staged).unlink()
+    return True
 
 
 def remove_older(config: Config, version: int) -> list[Path]:
@@ -145,10 +159,20 @@ def _write(config: Config, staged: Staged, old: Ed25519PrivateKey, token: BootTo
     write_new(staged.key, new, 0o600, owner_of(key_path(config.master_key, token.key_version)))
 
 
+def _withdrawn(staged: Staged) -> Path:
+    return staged.token.with_name(staged.token.name + ".off")
+
+
+def _not_ours(staged: Staged) -> ConfigError:
+    return ConfigError(
+        f"{staged.key} exists, and no rotation that was broken off left it there: move it away, or remove it"
+    )
+
+
 def _belong_together(config: Config, staged: Staged) -> bool:
     try:
         key = _read_key(config, staged.version)
-        token = parse_boot_token_untrusted(read_bounded(staged.token, MAX_TOKEN_BYTES, "the boot token"))
+        token = parse_boot_token_untrusted(read_bounded(_withdrawn(staged), MAX_TOKEN_BYTES, "the boot token"))
         check_boot_token(keys.boot_mac_key(keys.extract(config.install_id, key)), token, token.entries, 0)
     except ConfigError:
         return False

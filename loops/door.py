@@ -102,6 +102,7 @@ class Door:
         self._limits = limits or DoorLimits()
         self._note = note
         self._admission = Admission(self._limits.admission)
+        self.succession = b""  # which issuer keys follow which, for clients that have missed it
         self._clients: dict[int, _Client] = {}
         self._listeners: dict[int, socket.socket] = {}
         self._turn = turn or Turn()
@@ -297,6 +298,16 @@ class Door:
         if link is not None and link.stage is Stage.ARRIVED:
             link.step("challenged")
             link.say("challenge", install, boot, challenge, now)
+            if self.succession:
+                link.say("succession", self.succession)
+
+    def announce_succession(self, chain: bytes) -> None:
+        """Tell every client, and those to come, which issuer keys follow which."""
+        self.succession = chain
+        for client in list(self._clients.values()):
+            link = self._link(client.number)
+            if link is not None and link.stage is not Stage.ARRIVED:
+                link.say("succession", chain)
 
     def granted(
         self, connection: int, number: int, ciphertext: bytes, signature: bytes, session: bytes = b"", subject: str = ""

@@ -71,8 +71,8 @@ class Trustee:
             raise PeerError("unknown_component")
         return endpoint
 
-    def _epoch(self, epoch: int, token_key: bytes, gate: int, root: bytes) -> None:
-        self._verifier.add_epoch(epoch, token_key)
+    def _epoch(self, epoch: int, token_key: bytes, gate: int, root: bytes, key_version: int) -> None:
+        self._verifier.add_epoch(epoch, token_key, key_version)
         self.gate = gate
         if self._monitor is not None and root:
             self._monitor.set_root(epoch, gate, root)

@@ -28,6 +28,7 @@ from tlsrt.supervisor.authority_state import StateFile
 from tlsrt.supervisor.boot_check import boot, check_reload
 from tlsrt.supervisor.door_files import read_file
 from tlsrt.supervisor.policy_packing import POLICY_MAX, unpack_policy
+from tlsrt.supervisor.rekeying import Rekeying
 from tlsrt.supervisor.roster import Roster
 from tlsrt.supervisor.trust_line import TrustLine
 
@@ -163,6 +164,8 @@ class Authority:
             for loop in self._config.loops
         )
         service = make_service(self._config, booted, roster, store, self, secrets.token_bytes, self._now)
+        self._state = booted.state
+        self._rekeying = Rekeying(self._config, nonce, service.ring, booted.state, secrets.token_bytes)
         self._booted = (booted.state.epoch, list(booted.warnings))
         self.tell("booted", *self._booted)
         service.start(self._now, tuple(self._lines), is_resumed=booted.is_resumed)
@@ -253,6 +256,10 @@ class Authority:
             self._check_reload(service, fields[0], descriptors, moves=bool(fields[1]))
         elif name == "move":
             service.changes.move(fields[0], self._now)
+        elif name == "rekey":
+            self._check_rekey(service, fields[0], descriptors)
+        elif name == "rotate":
+            self._rotate(service, fields[0], with_keys=bool(fields[1]))
         elif name in service.desk.handlers:
             service.desk.handlers[name](fields, self._now, self._wall())
         else:
@@ -261,7 +268,7 @@ class Authority:
     def _check_reload(self, service: Service, number: int, descriptors: list[int], *, moves: bool) -> None:
         token, measurement, policy = descriptors
         try:
-            seal, warnings = check_reload(self._config, self._mac_key, (token, measurement), service.seal)
+            seal, warnings = check_reload(self._config, self._mac_key, (token, measurement), self._state)
             rights = service.rights_of_policy(unpack_policy(read_file(policy, "the policy", POLICY_MAX)))
             if moves and not service.changes.hold(seal, rights):
                 raise ConfigError("the authority's state cannot be written: make room on its disk, and reload again")
@@ -273,6 +280,26 @@ class Authority:
             self.tell("checked", number, 1, [sentence[:SENTENCE_MAX] for sentence in warnings][:32])
         finally:
             os.close(policy)
+
+    def _check_rekey(self, service: Service, number: int, descriptors: list[int]) -> None:
+        is_good = 1
+        sentences: Sequence[str]
+        try:
+            sentences = self._rekeying.check(number, descriptors, overlap_ms=service.changes.overlap_ms(self._now))
+        except ConfigError as error:
+            is_good, sentences = 0, error.problems
+            for sentence in sentences:
+                _log(f"refused another master_key: {sentence}")
+        self.tell("rekeyed", number, is_good, [sentence[:SENTENCE_MAX] for sentence in sentences][:32])
+
+    def _rotate(self, service: Service, number: int, *, with_keys: bool) -> None:
+        """Change the epoch; with the keys that were checked under this number, if the supervisor says so."""
+        keys = self._rekeying.take(number)
+        if with_keys and keys is None:
+            raise PeerError("no_keys")  # it has taken another master_key, so we must boot with it
+        if with_keys and keys is not None:
+            self._mac_key = keys.mac_key
+        service.changes.rotate(number, keys if with_keys else None, self._now)
 
     def _charge(self, loop: str, points: int, what: str) -> None:
         score, is_anomaly = self._scores.charge(loop, points, self._now)

@@ -9,7 +9,7 @@ from tlsrt.channels.grant import encode_grant, parse_grant_untrusted
 from tlsrt.config.schema import Config, PolicyRule
 from tlsrt.errors import ConfigError, MisuseError, PeerError
 from tlsrt.supervisor.authority_state import StateFile
-from tlsrt.supervisor.boot_check import KEY_VERSION, Booted
+from tlsrt.supervisor.boot_check import Booted
 from tlsrt.supervisor.briefing import Briefing, RightsTable
 from tlsrt.supervisor.challenges import Challenges
 from tlsrt.supervisor.client_certificates import ClientCertificates
@@ -17,6 +17,7 @@ from tlsrt.supervisor.client_service import ClientService
 from tlsrt.supervisor.epochs import Epochs
 from tlsrt.supervisor.issuer import Issuer
 from tlsrt.supervisor.keeper import Keeper
+from tlsrt.supervisor.key_ring import EpochKeys, KeyRing
 from tlsrt.supervisor.outlet import Outlet
 from tlsrt.supervisor.roster import Roster
 from tlsrt.supervisor.session_manager import SessionManager
@@ -36,8 +37,9 @@ def make_service(
     now: int,
 ) -> TrustService:
     """Return the service of one authority's life; raise ConfigError when the policy does not fit its tokens."""
-    issuer = Issuer(booted.issuer_seed, KEY_VERSION, config.install_id, booted.boot, randomness)
-    briefing = Briefing(config, booted.run, issuer, roster)
+    issuer = Issuer(booted.issuer_seed, booted.key_version, config.install_id, booted.boot, randomness)
+    ring = KeyRing(EpochKeys(booted.run, issuer))
+    briefing = Briefing(config, ring, roster)
     _prove_sizes(config, briefing, SessionManager(randomness), now)
     state = booted.state
     epochs = Epochs(state.epoch - 1, has_issued=False) if booted.is_resumed else Epochs(state.epoch, has_issued=True)
@@ -45,18 +47,20 @@ def make_service(
     certificates = ClientCertificates(booted.door.authorities, config.clients, config.install_id)
     challenges = Challenges(randomness)
     clients = ClientService(
-        issuer, briefing, certificates, challenges, manager, epochs, state, outlet, config.door.max_connections
+        ring, briefing, certificates, challenges, manager, epochs, state, outlet, config.door.max_connections
     )
 
     persist = Keeper(store, state, outlet).write
 
     def rights_of_policy(policy: tuple[PolicyRule, ...]) -> RightsTable:
         changed = replace(config, policy=policy)
-        trial = Briefing(changed, booted.run, issuer, roster)
+        trial = Briefing(changed, ring, roster)
         _prove_sizes(changed, trial, SessionManager(randomness), now)
         return trial.table
 
-    service = TrustService(config, roster, briefing, manager, epochs, clients, booted.door, state, persist, outlet)
+    service = TrustService(
+        config, roster, ring, briefing, manager, epochs, clients, booted.door, state, persist, outlet
+    )
     service.rights_of_policy = rights_of_policy
     return service
 

@@ -13,20 +13,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgpack
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tlsrt.config import keys
-from tlsrt.config.boot import MAX_TOKEN_BYTES, BootToken, check_boot_token, parse_boot_token_untrusted
+from tlsrt.config.boot import (
+    MAX_TOKEN_BYTES,
+    BootToken,
+    check_boot_token,
+    check_key_version,
+    parse_boot_token_untrusted,
+)
 from tlsrt.config.providers import check_master_key
 from tlsrt.config.schema import Config
+from tlsrt.config.succession import Pin
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.authority_state import AuthorityState, StateFile
 from tlsrt.supervisor.door_files import DoorFiles, read_door_files, read_file
 from tlsrt.supervisor.secret_page import SecretPage, wipe
 
-KEY_VERSION = 1
 NONCE_BYTES = 32
 MEASUREMENT_MAX = 16 << 20
 _ORDINARY_MEMORY = "this host gave no memfd_secret page: master_key was in ordinary memory while it booted"
+_NO_SUCCESSION = (
+    "no statement says that the issuer key of this master_key follows an older one: clients that pin an older one need "
+    "a new bundle"
+)
 _BOOT_HASH = b"tlsrt/boot-hash/v1\0"
 
 
@@ -42,6 +53,18 @@ class Booted:
     warnings: tuple[str, ...]
     is_resumed: bool  # another authority served this boot before
     mac_key: bytes = field(default=b"", repr=False)  # of boot tokens: a reload is checked as the boot was
+    key_version: int = 1  # of master_key
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What is made from one master_key, whose boot token has been checked."""
+
+    run: bytes = field(repr=False)
+    issuer_seed: bytes = field(repr=False)
+    mac_key: bytes = field(repr=False)
+    token: BootToken
+    warnings: tuple[str, ...]
 
 
 def boot(config: Config, nonce: bytes, descriptors: Sequence[int], store: StateFile, wall: int) -> Booted:
@@ -56,23 +79,26 @@ def boot(config: Config, nonce: bytes, descriptors: Sequence[int], store: StateF
                 f"the boot nonce has {len(nonce)} bytes instead of {NONCE_BYTES}: start with our launcher"
             )
         token_bytes = read_file(token_file, "the boot token", MAX_TOKEN_BYTES)
-        entries = _measurement(read_file(measurement_file, "the measurement", MEASUREMENT_MAX))
+        entries = measurement_of(read_file(measurement_file, "the measurement", MEASUREMENT_MAX))
         state = store.load()
-        token = parse_boot_token_untrusted(token_bytes)
-        (run, seed, mac_key), warnings = _derive(config, nonce, master, token_bytes, token, entries, state.seal)
+        derived = derive(config, nonce, master, token_bytes, entries, state)
         door = read_door_files(certificate, key, client_ca)
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
     boot_hash = hashlib.sha256(_BOOT_HASH + nonce).digest()
     is_resumed = hmac.compare_digest(boot_hash, state.boot_hash)
-    _advance(state, token.seal, boot_hash, is_resumed=is_resumed, wall=wall)
+    _advance(state, derived.token, boot_hash, is_resumed=is_resumed, wall=wall)
+    warnings = (*derived.warnings, *_keep_succession(state, derived))
     save(store, state)
-    return Booted(run, seed, keys.boot_id(nonce), state, door, warnings, is_resumed, mac_key)
+    return Booted(
+        derived.run, derived.issuer_seed, keys.boot_id(nonce), state, door, warnings, is_resumed, derived.mac_key,
+        derived.token.key_version,
+    )  # fmt: skip
 
 
 def check_reload(
-    config: Config, mac_key: bytes, descriptors: Sequence[int], minimum_seal: int
+    config: Config, mac_key: bytes, descriptors: Sequence[int], state: AuthorityState
 ) -> tuple[int, tuple[str, ...]]:
     """Check a boot token and a measurement as a boot would; return the seal number and the warnings.
 
@@ -81,11 +107,17 @@ def check_reload(
     token_file, measurement_file = descriptors
     try:
         token = parse_boot_token_untrusted(read_file(token_file, "the boot token", MAX_TOKEN_BYTES))
-        entries = _measurement(read_file(measurement_file, "the measurement", MEASUREMENT_MAX))
+        entries = measurement_of(read_file(measurement_file, "the measurement", MEASUREMENT_MAX))
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
-    return token.seal, _check(config, mac_key, token, entries, minimum_seal)
+    check_key_version(token, state.key_version)
+    if token.key_version > state.key_version:
+        raise ConfigError(
+            f"the boot token belongs to master_key version {token.key_version}, and this host runs version "
+            f"{state.key_version}: restart it to take the new key"
+        )
+    return token.seal, _check(config, mac_key, token, entries, state.seal)
 
 
 def save(store: StateFile, state: AuthorityState) -> None:
@@ -96,10 +128,16 @@ def save(store: StateFile, state: AuthorityState) -> None:
         raise ConfigError(f"cannot write the authority's state: {error.strerror}") from None
 
 
-def _advance(state: AuthorityState, seal: int, boot_hash: bytes, *, is_resumed: bool, wall: int) -> None:
+def issuer_public(seed: bytes) -> bytes:
+    """Return the public half of keys.issuer_seed."""
+    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+
+
+def _advance(state: AuthorityState, token: BootToken, boot_hash: bytes, *, is_resumed: bool, wall: int) -> None:
     state.epoch += 1
     state.boots += 1
-    state.seal = max(state.seal, seal)
+    state.seal = max(state.seal, token.seal)
+    state.key_version = token.key_version
     state.boot_hash = boot_hash
     if not is_resumed:  # sessions and tokens of another boot are refused by their boot id
         last = state.revocation
@@ -107,26 +145,39 @@ def _advance(state: AuthorityState, seal: int, boot_hash: bytes, *, is_resumed: 
     state.prune(wall)
 
 
-def _derive(
+def _keep_succession(state: AuthorityState, derived: Derived) -> list[str]:
+    """Keep the statements that lead to the issuer key of this boot: the token has them, or the state. Else say so."""
+    now = Pin(state.key_version, issuer_public(derived.issuer_seed))
+    for chain in (derived.token.succession, state.succession):
+        if chain and chain[-1].new == now:
+            state.succession = chain
+            return []
+    state.succession = ()
+    return [_NO_SUCCESSION] if now.version > 1 else []
+
+
+def derive(
     config: Config,
     nonce: bytes,
     master: int,
     token_bytes: bytes,
-    token: BootToken,
     entries: Mapping[str, bytes],
-    minimum_seal: int,
-) -> tuple[tuple[bytes, bytes, bytes], tuple[str, ...]]:
-    """Return run key, issuer seed and MAC key, and the warnings."""
+    state: AuthorityState,
+) -> Derived:
+    """Check a key, its boot token and the host, and return what is made from the key. Raises ConfigError."""
+    token = parse_boot_token_untrusted(token_bytes)
+    check_key_version(token, state.key_version)
     with SecretPage() as page, page.read_from(master) as key:
         check_master_key(key, token_bytes)
         prk = keys.extract(config.install_id, key)
         is_secret = page.is_secret
     try:
         mac_key = keys.boot_mac_key(prk)
-        warnings = _check(config, mac_key, token, entries, minimum_seal)
+        warnings = _check(config, mac_key, token, entries, state.seal)
         if not is_secret:
             warnings = (*warnings, _ORDINARY_MEMORY)
-        return (keys.run_key(prk, nonce), keys.issuer_seed(prk, KEY_VERSION), mac_key), warnings
+        seed = keys.issuer_seed(prk, token.key_version)
+        return Derived(keys.run_key(prk, nonce), seed, mac_key, token, warnings)
     finally:
         wipe(prk)
 
@@ -145,7 +196,7 @@ def _check(
     return ()
 
 
-def _measurement(data: bytes) -> dict[str, bytes]:
+def measurement_of(data: bytes) -> dict[str, bytes]:
     try:
         entries = msgpack.unpackb(data, raw=False, strict_map_key=True)
     except Exception as error:  # msgpack raises half a dozen classes

@@ -14,7 +14,7 @@ from tlsrt.channels.trust import RIGHTS_PER_PAGE
 from tlsrt.config import keys
 from tlsrt.config.schema import Config
 from tlsrt.supervisor.epochs import GRACE_MS
-from tlsrt.supervisor.issuer import Issuer
+from tlsrt.supervisor.key_ring import KeyRing
 from tlsrt.supervisor.rights import rights_of
 from tlsrt.supervisor.roster import GATE, Member, Roster
 from tlsrt.supervisor.session_manager import Session
@@ -27,11 +27,10 @@ RightsTable = Mapping[str, Rights]
 
 
 class Briefing:
-    """Composes messages. `run` is keys.run_key."""
+    """Composes messages."""
 
-    def __init__(self, config: Config, run: bytes, issuer: Issuer, roster: Roster) -> None:
-        self._run = run
-        self._issuer = issuer
+    def __init__(self, config: Config, ring: KeyRing, roster: Roster) -> None:
+        self._ring = ring
         self._roster = roster
         components = [component.address for component in config.components]
         subjects = components + [f"client/{client.name}" for client in config.clients]
@@ -56,20 +55,26 @@ class Briefing:
         """Tell whether a subject may talk to any of these components."""
         return not self.table.get(subject, {}).keys().isdisjoint(components)
 
-    def welcome(self) -> Letter:
-        """Return who the authority is."""
-        return "welcome", (self._issuer.install, self._issuer.boot, self._issuer.public, self._issuer.key_version)
+    def welcome(self, epoch: int) -> Letter:
+        """Return who the authority is, and the issuer key that tokens of an epoch are signed with."""
+        issuer = self._ring.of(epoch).issuer
+        return "welcome", (issuer.install, issuer.boot, issuer.public, issuer.key_version)
+
+    def key_version(self, epoch: int) -> int:
+        """Return the version of master_key that an epoch belongs to."""
+        return self._ring.of(epoch).issuer.key_version
 
     def epoch(self, member: Member, epoch: int) -> Letter:
         """Return the keys that a loop shares with all others; Primary's has the root of the gate."""
         gate = self._roster.gate
-        root = keys.gate_root(self._run, epoch, gate) if member.loop == GATE else b""
-        return "epoch", (epoch, keys.token_key(self._run, epoch), gate, root)
+        run = self._ring.of(epoch).run
+        root = keys.gate_root(run, epoch, gate) if member.loop == GATE else b""
+        return "epoch", (epoch, keys.token_key(run, epoch), gate, root, self.key_version(epoch))
 
     def session(self, session: Session, epoch: int) -> Letter:
         """Return a component's session with its own mailbox root, proof key and token."""
         own = self._roster.mailbox(session.subject)
-        root = keys.mailbox_root(self._run, session.subject, epoch, own)
+        root = keys.mailbox_root(self._ring.of(epoch).run, session.subject, epoch, own)
         gate, proof = self._proof(session, epoch)
         token = self.token(session, epoch)
         return "session", (
@@ -97,10 +102,11 @@ class Briefing:
     ) -> GrantContent:
         """Return all that an external client needs in an epoch; a trial has the size of the largest possible one."""
         gate, proof = self._proof(session, epoch)
+        issuer = self._ring.of(epoch).issuer
         return GrantContent(
             now=now,
-            install=self._issuer.install,
-            boot=self._issuer.boot,
+            install=issuer.install,
+            boot=issuer.boot,
             epoch=epoch,
             grace_ms=grace_ms,
             session=session.session_id,
@@ -115,18 +121,21 @@ class Briefing:
 
     def token(self, session: Session, epoch: int) -> bytes:
         """Return the session's token in an epoch; raise MisuseError if its caps do not fit one."""
-        return self._issuer.token(session, epoch, keys.token_key(self._run, epoch), self.rights(session.subject, epoch))
+        held = self._ring.of(epoch)
+        rights = self.rights(session.subject, epoch)
+        return held.issuer.token(session, epoch, keys.token_key(held.run, epoch), rights)
 
     def _keyed(self, session: Session, epoch: int, at_least: int = 0) -> Iterator[Right]:
         for target, methods in self.rights(session.subject, epoch).items():
             mailbox = max(self._roster.mailbox(target), at_least)
             key = bytes(keys.KEY_BYTES)
             if mailbox:
-                root = keys.mailbox_root(self._run, target, epoch, mailbox)
+                root = keys.mailbox_root(self._ring.of(epoch).run, target, epoch, mailbox)
                 key = keys.request_key(root, session.session_id)
             yield Right(target, mailbox, key, methods)
 
     def _proof(self, session: Session, epoch: int) -> tuple[int, bytes]:
         # Before Primary has joined, the key is that of incarnation 0, which no gate ever holds.
         gate = self._roster.gate
-        return gate, keys.proof_key(keys.gate_root(self._run, epoch, gate), session.session_id)
+        root = keys.gate_root(self._ring.of(epoch).run, epoch, gate)
+        return gate, keys.proof_key(root, session.session_id)

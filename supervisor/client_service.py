@@ -24,7 +24,7 @@ from tlsrt.supervisor.briefing import Briefing
 from tlsrt.supervisor.challenges import Challenges
 from tlsrt.supervisor.client_certificates import ClientCertificates
 from tlsrt.supervisor.epochs import Epochs
-from tlsrt.supervisor.issuer import Issuer
+from tlsrt.supervisor.key_ring import KeyRing
 from tlsrt.supervisor.outlet import Outlet
 from tlsrt.supervisor.roster import GATE
 from tlsrt.supervisor.session_manager import Session, SessionManager
@@ -50,7 +50,7 @@ class ClientService:
 
     def __init__(
         self,
-        issuer: Issuer,
+        ring: KeyRing,
         briefing: Briefing,
         certificates: ClientCertificates,
         challenges: Challenges,
@@ -60,7 +60,7 @@ class ClientService:
         outlet: Outlet,
         limit: int,
     ) -> None:
-        self._issuer = issuer
+        self._ring = ring
         self._briefing = briefing
         self._certificates = certificates
         self._challenges = challenges
@@ -156,9 +156,10 @@ class ClientService:
     def _open_untrusted(self, connection: int, data: bytes, signature: bytes, now: int, wall: int) -> _Client:
         wish = parse_open_untrusted(data)
         self._challenges.use(connection, wish.challenge, now)
-        if wish.install != self._issuer.install:
+        issuer = self._ring.newest.issuer
+        if wish.install != issuer.install:
             raise PeerError("open_install")
-        if wish.boot != self._issuer.boot:
+        if wish.boot != issuer.boot:
             raise PeerError("open_boot")
         certificate = verify_open(wish, data, signature)
         subject, fingerprint = self._certificates.check_untrusted(certificate, wall)
@@ -183,12 +184,14 @@ class ClientService:
     def _grant(self, client: _Client, now: int) -> None:
         session = client.session
         try:
-            content = self._briefing.grant(session, self._epochs.serving, now, grace_ms=self._epochs.grace_ms)
+            epoch = self._epochs.serving
+            content = self._briefing.grant(session, epoch, now, grace_ms=self._epochs.grace_ms)
             if client.is_lent:
                 self._outlet.send(GATE, "lent", client.connection, encode_grant(content))
                 return
             self._number += 1
-            sealed = seal_grant(encode_grant(content), client.digest, client.ephemeral, self._number, self._issuer.sign)
+            sign = self._ring.of(epoch).issuer.sign
+            sealed = seal_grant(encode_grant(content), client.digest, client.ephemeral, self._number, sign)
         except (PeerError, MisuseError) as error:
             self.close(session.session_id)
             raise PeerError(error.reason if isinstance(error, PeerError) else "grant_too_large") from error

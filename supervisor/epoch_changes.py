@@ -1,34 +1,53 @@
-"""What changes the epoch, and how: time, a change of profiles, or the end of all sessions. No descriptor is touched.
+"""What changes the epoch, and how: time, the operator, a change of profiles, or the end of all sessions. Pure.
 
-Every change is the two phases of `epochs.py`. The timed one leaves a grace. A change of profiles leaves none: the
-supervisor has the seal checked first (`hold`), ends what cannot live on under its new profile, and then asks for the
-move. From the check to the commit nobody new gets keys, so that a loop under a new profile never holds one of the old
-epoch. Whoever is late for an epoch is not told to use it, and its sessions are to be revoked: `late`.
+Every change is the two phases of `epochs.py`. The timed one and the operator's leave a grace; when the operator has
+brought another master_key, it lasts until the tokens of the older version have expired. A change of profiles leaves
+none: the supervisor has the seal checked first (`hold`), ends what cannot live on under its new profile, and then asks
+for the move. From the check to the commit nobody new gets keys, so that a loop under a new profile never holds one of
+the old epoch. Whoever is late for an epoch is not told to use it, and its sessions are to be revoked: `late`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from tlsrt.supervisor.authority_state import AuthorityState
 from tlsrt.supervisor.briefing import Briefing, RightsTable
 from tlsrt.supervisor.client_service import ClientService
 from tlsrt.supervisor.epochs import GRACE_MS, MOVE_PREPARE_MS, PREPARE_MS, Epochs
 from tlsrt.supervisor.herald import Herald
+from tlsrt.supervisor.key_ring import KeyRing
 from tlsrt.supervisor.outlet import Outlet
+from tlsrt.supervisor.rekeying import NewKeys
 from tlsrt.supervisor.roster import Roster
 from tlsrt.supervisor.session_manager import SessionManager
 from tlsrt.supervisor.timers import Timers
 
 RETRY_MS = 10_000  # after an epoch that could not be written
+_CANNOT_WRITE = "the authority's state cannot be written, so nothing was changed: make room on its disk"
+
+
+@dataclass(slots=True)
+class Rotation:
+    """What the operator has asked for: `epoch` is 0 until it has begun, at `began`."""
+
+    number: int  # of the supervisor's request
+    keys: NewKeys | None
+    epoch: int = 0
+    began: int = 0
 
 
 class EpochChanges:
-    """Begins and commits epochs; `timers` has "epoch", "move" and "commit" for it. Times are BOOTTIME in ms."""
+    """Begins and commits epochs. Times are BOOTTIME in ms.
+
+    `timers` has "epoch", "move", "rotate" and "commit" for it.
+    """
 
     def __init__(
         self,
         roster: Roster,
+        ring: KeyRing,
         briefing: Briefing,
         epochs: Epochs,
         manager: SessionManager,
@@ -41,6 +60,7 @@ class EpochChanges:
         epoch_ms: int,
     ) -> None:
         self._roster = roster
+        self._ring = ring
         self._briefing = briefing
         self._epochs = epochs
         self._manager = manager
@@ -60,6 +80,8 @@ class EpochChanges:
         self._move_epoch = 0  # the one that is being prepared for it; 0: not begun
         self._held_epoch = 0  # the one that `hold` made room for
         self._leaving: list[Callable[[int], None]] = []  # who is told when an epoch of before has been left for good
+        self._rotation: Rotation | None = None
+        self._overlap_until = 0  # when the last token of the key version before has expired
 
     def hold(self, seal: int, rights: RightsTable | None = None) -> bool:
         """Make room for a move, from whose epoch on these rights hold.
@@ -101,6 +123,56 @@ class EpochChanges:
         self._timers.set("epoch", now + self.epoch_ms)
         self._begin(now, GRACE_MS, PREPARE_MS)
 
+    def rotate(self, number: int, keys: NewKeys | None, now: int) -> None:
+        """Change the epoch as soon as no other change is under way; `rotated` with this number says when it is done.
+
+        `keys` are those of another master_key, which is in force from this epoch on.
+        """
+        self._rotation = Rotation(number, keys)
+        self.begin_rotation(now)
+
+    def begin_rotation(self, now: int) -> None:
+        """Begin the rotation that was asked for, if there is one and its turn has come.
+
+        When the disk refuses, one that brings keys is tried again later: there is no way back from those.
+        """
+        rotation = self._rotation
+        if rotation is None or rotation.epoch or self._epochs.pending is not None or self.is_held:
+            return
+        if not self._persist_rotation(rotation.keys):
+            if rotation.keys is not None:
+                self._timers.set("rotate", now + RETRY_MS)
+                return
+            self._rotation = None
+            self._outlet.tell("rotated", rotation.number, 0, 0, [], [_CANNOT_WRITE])
+            return
+        rotation.epoch, rotation.began = self._state.epoch, now
+        if rotation.keys is not None:
+            self._ring.take(rotation.epoch, rotation.keys.keys)
+        self._timers.set("epoch", now + self.epoch_ms)
+        self._begin(now, GRACE_MS, PREPARE_MS)
+        self.commit_if_ready(now)
+
+    def overlap_ms(self, now: int) -> int:
+        """Return for how long tokens of the key version before still verify."""
+        return max(0, self._overlap_until - now)
+
+    def tell_keys(self, now: int) -> None:
+        """Tell the supervisor, for people, which version of master_key is in force."""
+        self._outlet.tell("keys", self._ring.newest.issuer.key_version, self.overlap_ms(now))
+
+    def _persist_rotation(self, keys: NewKeys | None) -> bool:
+        state = self._state
+        before = (state.epoch, state.key_version, state.seal, state.succession)
+        state.epoch += 1
+        if keys is not None:
+            state.key_version = keys.keys.issuer.key_version
+            state.seal, state.succession = max(state.seal, keys.seal), keys.succession
+        if self._persist():
+            return True
+        state.epoch, state.key_version, state.seal, state.succession = before
+        return False
+
     def begin_move(self, now: int) -> None:
         """Begin the move that was asked for; when the disk refuses, again later: without its epoch nothing goes on."""
         if self._state.epoch <= self._epochs.target:  # an authority that came again has none on the disk for it
@@ -132,7 +204,9 @@ class EpochChanges:
             self._timers.set("commit", self._epochs.deadline)
         if not self._epochs.is_ready(now):
             return
-        done = self._epochs.commit()
+        target = self._epochs.target
+        is_rekeyed = self._briefing.key_version(target) != self._briefing.key_version(self._epochs.serving)
+        done = self._epochs.commit(self._longest_lease(now) if is_rekeyed else None)
         self._timers.cancel("commit")
         for word, loops in (("unprepared", done.unprepared), ("unattested", done.unattested)):
             for loop in loops:
@@ -144,9 +218,28 @@ class EpochChanges:
         for member in self._roster.joined:
             if member.loop not in self.late:
                 self._outlet.send(member.loop, "commit", done.epoch, self._epochs.grace_ms)
+        self._ring.forget_before(done.epoch)
+        if is_rekeyed:
+            self._herald.say_succession(self._state.key_version)
         self._clients.push_all()
+        self._end_overlap(now, is_rekeyed=is_rekeyed)
+        if self._rotation is not None and self._rotation.epoch == done.epoch:
+            late = sorted({*done.unprepared, *done.unattested})
+            self._outlet.tell("rotated", self._rotation.number, done.epoch, now - self._rotation.began, late, [])
+            self._rotation = None
         if self._number or self._leaving:
             self._go_on(done.epoch, now)
+        self.begin_rotation(now)
+
+    def _longest_lease(self, now: int) -> int:
+        """Return in how many ms the last token has expired that was issued until now."""
+        return max(GRACE_MS, *(session.expires - now for session in self._manager), 0)
+
+    def _end_overlap(self, now: int, *, is_rekeyed: bool) -> None:
+        until = now + self._epochs.grace_ms
+        if is_rekeyed or self._overlap_until > until:
+            self._overlap_until = until
+            self.tell_keys(now)
 
     def _go_on(self, epoch: int, now: int) -> None:
         if epoch != self._move_epoch:  # that was another change, which was under way

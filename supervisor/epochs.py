@@ -97,12 +97,12 @@ class Epochs:
         """Tell whether phase two may begin: all have answered, or their time is over."""
         return self.pending is not None and (now >= self.deadline or not (self._unprepared or self._unattested))
 
-    def commit(self) -> Commit:
-        """Make the pending epoch the current one."""
+    def commit(self, grace_ms: int | None = None) -> Commit:
+        """Make the pending epoch the current one; `grace_ms` replaces the grace that `begin` was told."""
         if self.pending is None:
             raise InternalError("no epoch is being prepared")
         done = Commit(self.pending, tuple(sorted(self._unprepared)), tuple(sorted(self._unattested)))
         self.current, self.pending, self._has_issued = self.pending, None, True
-        self.grace_ms = self._next_grace_ms
+        self.grace_ms = self._next_grace_ms if grace_ms is None else grace_ms
         self._unprepared, self._unattested = set(), set()
         return done

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from tlsrt.channels.trust import REVOKED_PER_PAGE
+from tlsrt.config.succession import encode_chain
 from tlsrt.supervisor.authority_state import AuthorityState, Revocation
 from tlsrt.supervisor.briefing import Briefing, Letter
 from tlsrt.supervisor.door_files import DoorFiles
@@ -47,11 +48,12 @@ class Herald:
 
     def brief(self, member: Member, now: int) -> None:
         """Say everything to one loop."""
-        self._say(member, self._briefing.welcome())
+        self._say(member, self._briefing.welcome(self._epochs.serving))
         for epoch in self._epochs.issued:
             self.say_epoch(member, epoch)
         self.say_snapshot(member, now)
         if member.loop == GATE:
+            self.say_succession(self._briefing.key_version(self._epochs.serving))
             for other in self._roster:
                 self.tell_gate_of(other)
         for epoch in self._epochs.issued:
@@ -64,9 +66,17 @@ class Herald:
 
     def say_epoch(self, member: Member, epoch: int) -> None:
         """Say all keys and rights of one epoch to one loop."""
+        if self._briefing.key_version(epoch) != self._briefing.key_version(self._epochs.serving):
+            self._say(member, self._briefing.welcome(epoch))  # its tokens have another issuer key
         self._say(member, self._briefing.epoch(member, epoch))
         for session in self.sessions_of(member):
             self._say_session(member, session, epoch)
+
+    def say_succession(self, key_version: int) -> None:
+        """Have clients told which issuer keys lead to this version; those that it signs come only afterwards."""
+        chain = [statement for statement in self._state.succession if statement.new.version <= key_version]
+        if chain and self._roster.gate:
+            self._outlet.send(GATE, "succession", encode_chain(chain))
 
     def introduce(self, newcomer: Member) -> None:
         """Tell the others of the new mailboxes, and of the new gate if it is Primary."""

@@ -114,6 +114,15 @@ HOST_VERBS = (
         ),
     ),
     HostVerb(
+        "rotate",
+        "rotate_command",
+        "change the epoch now, and with it every key of the loops; with --master also master_key",
+        (
+            option("--master", action="store_true", help="make another master_key, also for a host that does not run"),
+            json_option("the report as one JSON document"),
+        ),
+    ),
+    HostVerb(
         "stop",
         "stop_command",
         "stop the running supervisor in order, and wait until it has ended",

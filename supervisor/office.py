@@ -69,6 +69,7 @@ class Office:
         self.last_death: Death | None = None
         self.sessions: Mapping[str, int] = {}
         self.warnings: list[str] = []
+        self._keys = (0, 0.0)  # version of master_key, and until when the one before verifies
         self._scores: dict[str, tuple[int, float]] = {}
         self._sentry: Sentry | None = None
         self.stopping = False
@@ -81,6 +82,8 @@ class Office:
         self.on_unconfined: Callable[[str], None] = lambda reason: None
         self.on_given_up: Callable[[], None] = lambda: None
         self.on_checked: Callable[[int, bool, list[str]], None] = lambda number, is_good, sentences: None
+        self.on_rekeyed: Callable[[int, bool, list[str]], None] = lambda number, is_good, sentences: None
+        self.on_rotated: Callable[[int, int, int, list[str], list[str]], None] = lambda *said: None
         self.on_moved: Callable[[int, int], None] = lambda number, epoch: None
         self.unwritten = ""  # why its state is not on the disk as it should be
         self.on_answer: Callable[[int, int, bool, list[Any]], None] = lambda number, code, more, rows: None
@@ -223,6 +226,25 @@ class Office:
                 os.close(descriptor)
         self.boot_token, self.measurement = boot_token, measurement
 
+    def rekey(self, number: int, master_key: int, boot_token: int) -> bool:
+        """Have another master_key checked as at a boot; `on_rekeyed` says how it went."""
+        return self._send("rekey", number, descriptors=(master_key, boot_token, self.measurement))
+
+    def take_boot_token(self, boot_token: int) -> None:
+        """Use this descriptor, which is owned from here on, for every boot to come."""
+        if self.boot_token >= 0:
+            os.close(self.boot_token)
+        self.boot_token = boot_token
+
+    def rotate(self, number: int, *, with_keys: bool) -> bool:
+        """Ask for an epoch now, perhaps with the keys that were checked; `on_rotated` says when it is committed."""
+        return self._send("rotate", number, int(with_keys))
+
+    def keys(self, now: float) -> dict[str, object]:
+        """Return the version of master_key in force, and for how many seconds the one before still verifies."""
+        version, until = self._keys
+        return {"key_version": version, "previous_verifies_s": round(max(0.0, until - now), 1)}
+
     def move(self, number: int) -> bool:
         """Ask for an epoch that leaves no grace; `on_moved` says when it is committed."""
         return self._send("move", number)
@@ -317,6 +339,13 @@ class Office:
             self.on_answer(fields[0], fields[1], bool(fields[2]), fields[3])
         elif name == "storage":
             self._storage(fields[0])
+        elif name == "rekeyed":
+            self.on_rekeyed(fields[0], bool(fields[1]), [str(sentence) for sentence in fields[2]])
+        elif name == "rotated":
+            number, epoch, took_ms, late, sentences = fields
+            self.on_rotated(number, epoch, took_ms, [str(loop) for loop in late], [str(one) for one in sentences])
+        elif name == "keys":
+            self._keys = (fields[0], self._common.reactor.now + fields[1] / 1000)
         elif name == "score":
             self._scores[fields[0]] = (fields[1], self._common.reactor.now)
 

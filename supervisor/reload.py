@@ -71,12 +71,17 @@ class Reload:
         self._measurer: BackgroundMeasurer | None = None
         self._timer: Timer | None = None
         self._held: list[int] = []  # boot token and measurement, until they are taken
+        self.is_blocked: Callable[[], bool] = lambda: False  # another master_key is under check
         self.move: ProfileMove | None = None
 
     def ask(self, reply: Reply) -> None:
         """Reload, now or after the one under way; `reply` gets the report, or `refused` with sentences."""
         self._waiting.append(reply)
         self._next()
+
+    @property
+    def is_running(self) -> bool:
+        return self._is_running
 
     def cancel(self) -> None:
         """The host ends: say so to all who wait."""
@@ -119,6 +124,8 @@ class Reload:
     def _read(self) -> None:
         if self._renew is None or not self._office.is_booted:
             raise ConfigError("tlsrt has not started yet: try again when it says that it is ready")
+        if self.is_blocked():
+            raise ConfigError("master_key is being rotated: reload again when that is done")
         renewal = self._renewal = self._renew(self._common)
         self._warnings = list(renewal.warnings)
         self._new_policy = renewal.config.policy != self._common.config.policy

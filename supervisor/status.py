@@ -62,6 +62,7 @@ def document(
             for member in members
         ],
         "boundary": _boundary_of(view, office, members),
+        "keys": office.keys(view.now),
         "door": {"host": config.door.host, "port": config.door.port, "locked": False},
         "limits": view.limits,
         "warnings": [*view.warnings, *office.warnings],
@@ -217,6 +218,8 @@ def table(status: Document) -> str:
     lines = [_header(status), "", *(_aligned(row, widths) for row in rows), "", _boundary(status["boundary"])]
     if authority["unwritten"]:
         lines += [f"{authority['unwritten']}: what was revoked since then does not survive a restart"]
+    if keys := _keys(status["keys"]):
+        lines.append(keys)
     if status["limits"]:
         lines += [f"limits: {status['limits']}"]
     deaths = [(entry["name"], entry["last_death"]["sentence"]) for entry in status["loops"] if entry["last_death"]]
@@ -262,6 +265,14 @@ def _boundary(boundary: Document) -> str:
     if not boundary["equal"]:
         return f"epoch {boundary['epoch']}, not yet in every loop: {', '.join(boundary['behind'])}"
     return f"epoch {boundary['epoch']} in every loop, under the profiles of the configuration"
+
+
+def _keys(keys: Document) -> str:
+    version, seconds = keys["key_version"], keys["previous_verifies_s"]
+    if not version:
+        return ""
+    before = f"; tokens of version {version - 1} verify for {duration(seconds)} more" if seconds else ""
+    return f"master_key version {version}{before}"
 
 
 def _offence(entry: Document) -> str:

@@ -36,6 +36,7 @@ from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Common, Parts, Renewal
 from tlsrt.supervisor.reactor import Reactor
 from tlsrt.supervisor.reload import Reload
+from tlsrt.supervisor.rotation import Rotation
 from tlsrt.supervisor.rounds import Rounds
 from tlsrt.supervisor.sealed_memory import sealed_memory
 from tlsrt.supervisor.session_requests import SessionRequests
@@ -132,7 +133,9 @@ class Supervisor:
         self._shutdown = Shutdown(common, self._fleet, self._office, self._end)
         self._reload = Reload(common, self._fleet, self._office, self._renew, self._taken)
         self._sessions = SessionRequests(common, self._office)
+        self._reload.is_blocked = lambda: self._rotation.is_replacing
         self._events = EventDesk(common, members, self._office, boot_id(self._boot_nonce).hex())
+        self._rotation = Rotation(common, self._fleet, self._office, lambda: self._reload.is_running)
         self._shutdown.on_begin = self._stopping
         self._office.trust_ends = lambda: {m.name: m.authority_end for m in members if m.authority_end >= 0}
         self._office.on_booted = self._booted
@@ -143,6 +146,8 @@ class Supervisor:
         self._office.on_given_up = partial(self._fail, EX_UNAVAILABLE)
         self._office.on_checked = self._reload.checked
         self._office.on_lost = self._authority_lost
+        self._office.on_rekeyed = self._rotation.checked
+        self._office.on_rotated = self._rotation.rotated
         self._office.on_moved = self._moved
         self._fleet.on_active = self._active
         self._fleet.on_failed = self._given_up
@@ -197,9 +202,11 @@ class Supervisor:
                 self._fleet.announce(member)
         if self._reload.move is not None:
             self._reload.move.authority_booted()
+        self._rotation.authority_booted()
 
     def _authority_lost(self) -> None:
         self._reload.authority_lost()
+        self._rotation.authority_lost()
         self._sessions.lost()
 
     def _refused(self, sentences: list[str]) -> None:
@@ -263,6 +270,7 @@ class Supervisor:
         self._look(member)
 
     def _look(self, member: Member) -> None:
+        self._rotation.look()
         if self._reload.move is not None:
             self._reload.move.look()
 
@@ -284,6 +292,9 @@ class Supervisor:
         control.add_later("sessions", self._sessions.sessions)
         control.add_later("revoke", self._sessions.revoke)
         control.add_later("restore", self._sessions.restore)
+        control.add_later(
+            "rotate", lambda request, reply: self._rotation.ask(reply, master=bool(request.get("master")))
+        )
         self._events.add_verbs(control)
 
     def _status_verb(self, request: Request) -> dict[str, object]:
@@ -329,6 +340,7 @@ class Supervisor:
         self._events.stopping()
         self._reload.cancel()
         self._sessions.cancel()
+        self._rotation.cancel()
 
     def _end(self) -> None:
         self._events.stopped(self._result)

@@ -27,6 +27,7 @@ from tlsrt.supervisor.door_files import DoorFiles
 from tlsrt.supervisor.epoch_changes import EpochChanges
 from tlsrt.supervisor.epochs import Epochs
 from tlsrt.supervisor.herald import Herald
+from tlsrt.supervisor.key_ring import KeyRing
 from tlsrt.supervisor.outlet import Outlet
 from tlsrt.supervisor.revoking import Revoking, entry_of
 from tlsrt.supervisor.roster import GATE, Member, Roster
@@ -50,6 +51,7 @@ class TrustService:
         self,
         config: Config,
         roster: Roster,
+        ring: KeyRing,
         briefing: Briefing,
         manager: SessionManager,
         epochs: Epochs,
@@ -59,6 +61,7 @@ class TrustService:
         persist: Persist,
         outlet: Outlet,
     ) -> None:
+        self.ring = ring
         self._roster = roster
         self._manager = manager
         self._epochs = epochs
@@ -73,7 +76,7 @@ class TrustService:
         # The rights that a policy would give; raises ConfigError for one that does not fit into tokens.
         self.rights_of_policy: Callable[[tuple[PolicyRule, ...]], RightsTable] = lambda policy: briefing.table
         self.changes = EpochChanges(
-            roster, briefing, epochs, manager, clients, state, persist, outlet, self._herald, self._timers,
+            roster, ring, briefing, epochs, manager, clients, state, persist, outlet, self._herald, self._timers,
             int(config.limits.epoch_s * 1000),
         )  # fmt: skip
         self.changes.on_moved = self._brief_all
@@ -94,6 +97,7 @@ class TrustService:
         """Begin; `inherited` are the loops whose channels were there from birth."""
         self._timers.set("feed", now + FEED_MS)
         self._timers.set("epoch", now + self.changes.epoch_ms)
+        self.changes.tell_keys(now)
         if not is_resumed:
             return
         self._held = set(inherited)
@@ -136,11 +140,6 @@ class TrustService:
         member = self._roster[loop]
         if member.incarnation in (0, incarnation):
             self._end(member, now, wall)
-
-    @property
-    def seal(self) -> int:
-        """Return the lowest seal number that is no roll-back."""
-        return self._state.seal
 
     # What a loop says
 
@@ -211,6 +210,8 @@ class TrustService:
                 self._keep(now)
             elif key == "move":
                 self.changes.begin_move(now)
+            elif key == "rotate":
+                self.changes.begin_rotation(now)
             elif key.startswith(_BRIEF):
                 self._brief_if_due(self._roster[key.removeprefix(_BRIEF)], now)
         self.changes.commit_if_ready(now)

@@ -43,6 +43,7 @@ class PrimaryLoop(LoopProcess):
             if loop != DOOR:
                 self._links[loop] = self._listen(loop, descriptor)
         self.door: Door | None = None  # made when its certificate has come
+        self._succession = b""
         self._serve_http = self._http_server()
 
     def _http_server(self) -> ServeHttp | None:
@@ -76,6 +77,10 @@ class PrimaryLoop(LoopProcess):
             self.gate.set_member(*fields)
         elif name == "door":
             self._new_certificate(descriptors)
+        elif name == "succession":
+            self._succession = fields[0]
+            if self.door is not None:
+                self.door.announce_succession(self._succession)
         elif self.door is not None:
             self._on_client_message(self.door, name, fields)
 
@@ -134,6 +139,7 @@ class PrimaryLoop(LoopProcess):
             self.door.swap_context(context)
             return
         self.door = Door(self, context, door_limits(self.config.door), self._note_door, self.turn, self._serve_http)
+        self.door.succession = self._succession
         if self._up:
             self.door.listen(self.listeners[DOOR])
 

@@ -84,7 +84,7 @@ def test_a_grant_is_sealed_for_the_client_alone(arena: Arena) -> None:
         secrets = [right.key for right in peer.content.rights] + [peer.content.proof_key, peer.content.token]
         assert len(secrets) > 5
         assert not any(secret in ciphertext for secret in secrets)
-        issuer, digest = peer.identity.issuer_public, open_digest(peer.open_data)
+        issuer, digest = peer.identity.issuer.key, open_digest(peer.open_data)
         for key in (X25519PrivateKey.generate(), *map(X25519PrivateKey.from_private_bytes, stolen(arena)[:64])):
             with pytest.raises(PeerError, match="grant_sealing"):
                 open_grant_untrusted(key, digest, issuer, 0, number, ciphertext, signature)

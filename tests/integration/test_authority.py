@@ -128,6 +128,7 @@ def test_only_primary_has_the_gate_root(host: SealedHost) -> None:
         keys.token_key(RUN, epoch),
         1,
         keys.gate_root(RUN, epoch, 1),
+        1,
     ]
     assert {fields[3] for loop in ("secondary", "third") for fields in host.loops[loop].all("epoch")} == {b""}
 

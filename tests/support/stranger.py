@@ -79,6 +79,21 @@ def payload(sent: bytes) -> Any:
     return msgpack.unpackb(sent[4:])
 
 
+def follow(install: bytes, version: int, key: bytes, chain: bytes) -> tuple[int, bytes]:
+    """Return the issuer key and version that we pin after a chain; check everything that a client must check."""
+    assert 104 <= len(chain) <= 16 * 104 and len(chain) % 104 == 0
+    statements = [chain[start : start + 104] for start in range(0, len(chain), 104)]
+    olds = [int.from_bytes(statement[:4], "big") for statement in statements]
+    assert olds[0] > 0 and olds == list(range(olds[0], olds[0] + len(olds)))
+    assert [int.from_bytes(statement[4:8], "big") for statement in statements] == [old + 1 for old in olds]
+    for old, statement in zip(olds, statements, strict=True):
+        if old == version:
+            said = b"tlsrt/succession/v1\0" + install + statement[:40]
+            Ed25519PublicKey.from_public_bytes(key).verify(statement[40:], said)
+            version, key = old + 1, statement[8:40]
+    return version, key
+
+
 def take_grant(given: dict[str, Any], sent: dict[str, bytes], issuer: bytes) -> list[Any]:
     """Return the fields of the grant that answers our open; check everything that a client must check."""
     name, install, boot, challenge, _ = payload(sent["challenge_sent"])

@@ -29,6 +29,7 @@ from tlsrt.channels.opening import Identity, Opening
 from tlsrt.channels.token import Claims, check_claims
 from tlsrt.channels.verifier import Verifier
 from tlsrt.config import keys
+from tlsrt.config.succession import Pin, follow_untrusted, parse_chain_untrusted
 from tlsrt.errors import PeerError
 from tlsrt.loops.gate import Gate
 from tlsrt.loops.gate_state import Origin
@@ -108,8 +109,8 @@ def make_verifier(given: Mapping[str, Any]) -> Verifier:
     verifier.install, verifier.boot = unhex(given["install"]), unhex(given["boot"])
     for version, public in given["issuers"]:
         verifier.tokens.set_issuer(version, unhex(public))
-    for epoch, key in given["token_keys"]:
-        verifier.add_epoch(epoch, unhex(key))
+    for epoch, key, *version in given["token_keys"]:
+        verifier.add_epoch(epoch, unhex(key), *version)
     heard = given.get("feed_heard", 0)
     verifier.snapshot(1, 0, 1, 0, heard, [], heard)
     for kind, value in given.get("revoked", ()):
@@ -206,7 +207,12 @@ def _opening(given: Values) -> Values:
     """One client's side of the opening: every step but the last must pass."""
     key = Ed25519PrivateKey.from_private_bytes(unhex(given["private_key"]))
     ephemeral = X25519PrivateKey.from_private_bytes(unhex(given["ephemeral_private"]))
-    identity = Identity(unhex(given["install"]), unhex(given["issuer"]), unhex(given["certificate"]), key)
+    identity = Identity(
+        unhex(given["install"]),
+        Pin(given.get("issuer_version", 1), unhex(given["issuer"])),
+        unhex(given["certificate"]),
+        key,
+    )
     opening = Opening(identity, lambda: ephemeral)
     *earlier, last = given["steps"]
     for step in earlier:
@@ -217,6 +223,8 @@ def _opening(given: Values) -> Values:
 def _take(opening: Opening, step: list[Any], *, fold: bool = True) -> Values:
     name, *fields = step
     try:
+        if name == "succession":
+            return {"followed": opening.follow_untrusted(unhex(fields[0])), "issuer_version": opening.issuer.version}
         if name == "challenge":
             data, signature = opening.answer_untrusted(*map(unhex, fields))
             return {"open": data.hex(), "signature": signature.hex()}
@@ -226,6 +234,12 @@ def _take(opening: Opening, step: list[Any], *, fold: bool = True) -> Values:
         if not fold:
             raise
         return {"reason": error.reason}
+
+
+def _succession(given: Values) -> Values:
+    pin = Pin(given["issuer_version"], unhex(given["issuer"]))
+    pin = follow_untrusted(unhex(given["install"]), pin, parse_chain_untrusted(unhex(given["chain"])))
+    return {"issuer": pin.key.hex(), "issuer_version": pin.version}
 
 
 # -- state -------------------------------------------------------------------------------------------------------
@@ -283,5 +297,5 @@ def _recipient(given: Values) -> Values:
 OPERATIONS: dict[str, Callable[[Values], Values]] = {
     "keys": _key, "token": _token, "frame": _frame, "header": _header, "stream": _stream, "control": _control,
     "body": _body, "batch": _batch, "open": _open, "grant": _grant, "opening": _opening, "gate": _gate,
-    "recipient": _recipient,
+    "recipient": _recipient, "succession": _succession,
 }  # fmt: skip

@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support import stranger
-from support.vectors import FOLDER, cases, files, load, run
+from support.vectors import FOLDER, cases, files, load, run, unhex
 from vectors import generate
 
-from tlsrt import channels, loops
+from tlsrt import channels, config, loops
 from tlsrt.channels import body, endpoint, flow, frame, grant, stream
+from tlsrt.config import succession
 from tlsrt.config.schema import LimitsConfig
+from tlsrt.config.succession import Pin, encode_chain, state_successor
 from tlsrt.loops import gate, responder
 
 CASES = [
@@ -48,10 +51,11 @@ def test_there_are_enough() -> None:
 
 def test_every_reason_of_the_code_is_in_a_vector() -> None:
     told = {case["expect"]["reason"] for name in files() for passes, _, case, _ in cases(name) if not passes}
-    rooms = {Path(room.__path__[0]) for room in (channels, loops)}
+    rooms = {Path(room.__path__[0]) for room in (config, channels, loops)}
     known: set[str] = set()
     for room in rooms:
-        for module in ("frame", "token", "verifier", "endpoint", "grant", "opening", "stream", "body", "gate"):
+        for module in ("frame", "token", "verifier", "endpoint", "grant", "opening", "stream", "body", "gate",
+                       "succession"):  # fmt: skip
             path = room / f"{module}.py"
             if path.exists():
                 known |= set(_reasons(ast.parse(path.read_text())))
@@ -114,6 +118,31 @@ def test_a_stranger_notices_a_changed_byte(name: str) -> None:
         stranger.take_grant(given, {**steps, name: changed}, steps["issuer_public"])
 
 
+@pytest.mark.parametrize("passes", [True, False])
+def test_a_stranger_follows_a_rotated_issuer_as_we_do(passes: bool) -> None:
+    found = [(case, given) for passed, _, case, given in cases("succession") if passed == passes]
+    assert len(found) > 6
+    for case, given in found:
+        install, issuer, chain = (unhex(given[name]) for name in ("install", "issuer", "chain"))
+        if not passes:
+            with pytest.raises((AssertionError, InvalidSignature)):
+                stranger.follow(install, given["issuer_version"], issuer, chain)
+            continue
+        version, key = stranger.follow(install, given["issuer_version"], issuer, chain)
+        assert {"issuer": key.hex(), "issuer_version": version} == case["expect"], case["name"]
+
+
+def test_a_stranger_takes_the_grant_of_an_issuer_that_followed() -> None:
+    given, steps = _session()
+    old = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    new = Pin(2, steps["issuer_public"])  # the session was granted by this one
+    chain = encode_chain([state_successor(bytes.fromhex(given["install"]), 1, new, old.sign)])
+    _, key = stranger.follow(bytes.fromhex(given["install"]), 1, old.public_key().public_bytes_raw(), chain)
+    assert stranger.take_grant(given, steps, key)[12] == steps["proof_key"]
+    with pytest.raises(InvalidSignature):
+        stranger.take_grant(given, steps, old.public_key().public_bytes_raw())
+
+
 def _session() -> tuple[dict[str, Any], dict[str, bytes]]:
     tree = load("session")
     return tree["given"], {step["name"]: bytes.fromhex(step["value"]) for step in tree["steps"]}
@@ -135,6 +164,7 @@ LIMITS = {
     "deadline ahead, ms": frame.DEADLINE_MAX_MS,
     "slack for clocks, ms": endpoint.SLACK_MS,
     "seq": frame.SEQ_MAX,
+    "statements in a chain": succession.CHAIN_MAX,
     "window of a stream": flow.WINDOW,
     "credit in one frame": body.CREDIT_MAX,
     "open calls of a session, default": LimitsConfig().calls_per_session,
@@ -177,4 +207,4 @@ def test_the_document_shows_the_recorded_session() -> None:
     for name in ("run_key", "mailbox_root", "request_key", "reply_key", "proof_key", "request_header", "request_body",
                  "request_sealed", "request_proof", "reply_sealed", "reply_body"):  # fmt: skip
         assert steps[name].hex() in text, name
-    assert len(DOCUMENT.read_text().splitlines()) < 460
+    assert len(DOCUMENT.read_text().splitlines()) < 480

@@ -11,7 +11,7 @@ from support.vectors import named
 from support.world import World
 from vectors.writer import VectorFile
 
-from tlsrt.channels.token import DOMAIN, encode_claims
+from tlsrt.channels.token import DOMAIN, Claims, encode_claims, mint_token
 from tlsrt.config import keys
 
 MASTER = bytes(range(32))
@@ -82,8 +82,36 @@ def tokens() -> VectorFile:
     file.fails("another install", "a token of another host", "token_install", install=bytes(16).hex())
     long = world.token(CONSOLE, expires=world.now + 305_001)
     file.fails("too long a life", "at most 305 s from issued to expires", "token_lifetime", token=long.hex())
+    newer = Ed25519PrivateKey.from_private_bytes(keys.issuer_seed(world.random("next master", 32), 2))
+    issuers = [*file_issuers(world), [2, newer.public_key().public_bytes_raw().hex()]]
+    both = [
+        [world.epoch, keys.token_key(world.run, world.epoch).hex(), 1],
+        [world.epoch + 1, keys.token_key(world.run, world.epoch + 1).hex(), 2],
+    ]
+    later = world.claims(CONSOLE, epoch=world.epoch + 1)
+    rotated = {"issuers": issuers, "token_keys": both}
+    file.passes(
+        "of the key version before", "in an epoch of that version", {"claims": named(claims, _CLAIMS)}, **rotated
+    )
+    file.passes("of a new key version", "in an epoch of it", {"claims": named(later, _CLAIMS)},
+                token=minted(world, later, newer, 2).hex(), **rotated)  # fmt: skip
+    file.fails("an old issuer key for a new epoch", "an epoch belongs to one key version", "token_key_version",
+               token=minted(world, later, world.issuer, 1).hex(), **rotated)  # fmt: skip
+    file.fails("a new issuer key for an old epoch", "an epoch belongs to one key version", "token_key_version",
+               token=minted(world, claims, newer, 2).hex(), **rotated)  # fmt: skip
+    file.fails("an old issuer key under the new version", "the version chooses the key", "token_signature",
+               token=minted(world, later, world.issuer, 2).hex(), **rotated)  # fmt: skip
     file.fails("an epoch that has ended", "its key is gone", "token_epoch", token_keys=[])
     return file
+
+
+def minted(world: World, claims: Claims, issuer: Ed25519PrivateKey, version: int) -> bytes:
+    """Return a token as whoever has this issuer key and every token key can make it."""
+    return mint_token(claims, issuer.sign, keys.token_key(world.run, claims.epoch), bytes(12), version)
+
+
+def file_issuers(world: World) -> list[list[Any]]:
+    return [[1, world.issuer.public_key().public_bytes_raw().hex()]]
 
 
 def verifier(world: World) -> dict[str, Any]:
@@ -91,7 +119,7 @@ def verifier(world: World) -> dict[str, Any]:
     return {
         "install": world.install.hex(),
         "boot": world.boot.hex(),
-        "issuers": [[1, world.issuer.public_key().public_bytes_raw().hex()]],
+        "issuers": file_issuers(world),
         "token_keys": [[world.epoch, keys.token_key(world.run, world.epoch).hex()]],
     }
 

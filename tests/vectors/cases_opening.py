@@ -24,6 +24,7 @@ from cryptography.x509.oid import NameOID
 from support.vectors import named
 from support.world import World
 from vectors.cases_keys import BOOT_NONCE, INSTALL
+from vectors.cases_succession import ISSUERS, pin, statement
 from vectors.writer import Stored, VectorFile
 
 from tlsrt.channels.grant import (
@@ -37,6 +38,7 @@ from tlsrt.channels.grant import (
     sign_open,
 )
 from tlsrt.config import keys
+from tlsrt.config.succession import encode_chain
 
 Key = ec.EllipticCurvePrivateKey | Ed25519PrivateKey | rsa.RSAPrivateKey
 CHALLENGE = bytes(range(0x40, 0x60))
@@ -254,9 +256,9 @@ def openings(stored: Stored) -> VectorFile:
     data = encode_open(asked)
     info = GRANT_DOMAIN + open_digest(data)
 
-    def granted(number: int, name: str, **changes: Any) -> list[Any]:
+    def granted(number: int, name: str, issuer: Ed25519PrivateKey = world.issuer, **changes: Any) -> list[Any]:
         sealed = seal(stored, f"opening {name}", encode_grant(dataclasses.replace(content(), **changes)), info)
-        signature = world.issuer.sign(info + number.to_bytes(8, "big") + sealed)
+        signature = issuer.sign(info + number.to_bytes(8, "big") + sealed)
         return ["granted", number, sealed.hex(), signature.hex()]
 
     challenge = ["challenge", world.install.hex(), world.boot.hex(), CHALLENGE.hex()]
@@ -297,4 +299,40 @@ def openings(stored: Stored) -> VectorFile:
         ("a push of another subject", "nobody becomes somebody else", "grant_session", [challenge, first, subject]),
     ):
         file.fails(name, why, reason, steps=steps)
+    _successions_in(file, world, challenge, granted)
     return file
+
+
+def _successions_in(file: VectorFile, world: World, challenge: list[Any], granted: Callable[..., list[Any]]) -> None:
+    """Add what becomes of grants when another issuer key follows."""
+    issuers = {**ISSUERS, 1: world.issuer}
+    one = statement(1, issuers=issuers, install=world.install)
+    two = statement(2, issuers=issuers, install=world.install)
+    forged = statement(1, signer=issuers[9], new=pin(2), install=world.install)
+    said = {name: ["succession", encode_chain(chain).hex()] for name, chain in (
+        ("one", [one]), ("both", [one, two]), ("second", [two]), ("forged", [forged]),
+    )}  # fmt: skip
+    first = granted(5, "first")
+    renewed = granted(6, "second", issuers[2], epoch=8)
+    third = granted(7, "third", issuers[3], epoch=9)
+    told = {"subject": "client/admin"}
+    file.passes("a rotation under way", "the old key names the new one, then the new one signs", told,
+                steps=[challenge, first, said["one"], renewed])  # fmt: skip
+    file.passes("rotations that were missed", "the chain leads to the key that signs", told,
+                steps=[challenge, said["both"], third])  # fmt: skip
+    file.passes("a chain", "it changes the pin", {"followed": True, "issuer_version": 3},
+                steps=[challenge, said["both"]])  # fmt: skip
+    file.passes("an old chain again", "it changes nothing", {"followed": False, "issuer_version": 3},
+                steps=[challenge, said["both"], said["one"]])  # fmt: skip
+    file.passes("a chain that does not reach the pin", "it changes nothing", {"followed": False, "issuer_version": 1},
+                steps=[challenge, said["second"]])  # fmt: skip
+    for name, why, reason, steps in (
+        ("a chain before the challenge", "nobody is there yet", "succession_before_challenge", [said["one"]]),
+        ("a forged statement", "not signed by the pinned key", "succession_signature", [challenge, said["forged"]]),
+        ("a chain that is withheld", "the bundle's key only", "grant_signature", [challenge, first, renewed]),
+        ("a chain with a gap", "the new key is not known", "grant_signature", [challenge, said["second"], third]),
+        ("a grant by the key before", "it has been followed", "grant_signature", [challenge, said["one"], first]),
+        ("back by an old chain", "versions rise", "grant_signature",
+         [challenge, said["both"], said["one"], renewed]),
+    ):  # fmt: skip
+        file.fails(name, why, reason, steps=steps)

@@ -13,7 +13,15 @@ if __name__ == "__main__":
     sys.path[0] = str(here.parent)
 
 from support.vectors import FOLDER
-from vectors import cases_gate, cases_keys, cases_opening, cases_recipient, cases_session, cases_shapes
+from vectors import (
+    cases_gate,
+    cases_keys,
+    cases_opening,
+    cases_recipient,
+    cases_session,
+    cases_shapes,
+    cases_succession,
+)
 from vectors.writer import STORED, Stored
 
 
@@ -28,7 +36,7 @@ def texts() -> dict[Path, str]:
         "grant": cases_opening.grants(stored),
         "opening": cases_opening.openings(stored),
         "gate": cases_gate.gate(), "recipient_component": component,
-        "recipient_client": client,
+        "recipient_client": client, "succession": cases_succession.successions(),
     }  # fmt: skip
     made = {FOLDER / f"{name}.json": file.text() for name, file in files.items()}
     made[FOLDER / "session.json"] = cases_session.session(stored)

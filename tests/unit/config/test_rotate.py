@@ -120,6 +120,18 @@ def test_a_rotation_that_stops_anywhere_leaves_the_old_state_or_the_new_and_can_
     assert cuts == {1, 2}
 
 
+def test_a_rotation_is_withdrawn_as_long_as_it_is_not_in_force(config: Config) -> None:
+    staged = rotate.stage(config, Known())
+    assert rotate.withdraw(config, staged)
+    assert not staged.key.exists()
+    assert not staged.token.exists()
+    assert booted(config).key_version == 1
+    staged = rotate.stage(config, Known())
+    rotate.switch(staged, config.boot_token)
+    assert not rotate.withdraw(config, staged), "somebody has put it in force meanwhile"
+    assert booted(config).key_version == 2
+
+
 def test_a_key_that_no_rotation_left_there_is_not_touched(config: Config) -> None:
     mine = config.path.parent / "master.key.2"
     mine.write_bytes(b"somebody's own file")

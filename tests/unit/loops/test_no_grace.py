@@ -29,7 +29,7 @@ def prepare(world: World, trustee: Trustee, subject: str) -> None:
     """Tell a loop the keys of the next epoch."""
     session, incarnation = world.session(subject), world.incarnations[subject.partition("/")[0]]
     root = keys.gate_root(world.run, NEXT, world.incarnations["primary"])
-    trustee.on_message("epoch", [NEXT, keys.token_key(world.run, NEXT), 1, b""], [], world.now)
+    trustee.on_message("epoch", [NEXT, keys.token_key(world.run, NEXT), 1, b"", 1], [], world.now)
     trustee.on_message(
         "session",
         [NEXT, subject, session, incarnation, world.mailbox(subject, NEXT), 1, keys.proof_key(root, session),
