@@ -26,6 +26,7 @@ class LoopState(StrEnum):
     DRAINING = "draining"
     STOPPING = "stopping"
     BACKOFF = "backoff"  # dead, will be spawned again
+    WAITING = "waiting"  # down, until what it depends on is there
     FAILED = "failed"  # dead, given up
 
 

@@ -17,6 +17,7 @@ from tlsrt.config.schema import (
     SandboxConfig,
     SchedulingConfig,
 )
+from tlsrt.config.supervision_check import SUPERVISION
 
 _SIDE = rf"(?:\*|{NAME})/(?:\*|{NAME})"
 _IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]*"
@@ -391,5 +392,6 @@ FILE = Field(
         "channels": CHANNELS,
         "limits": LIMITS,
         "scheduling": SCHEDULING,
+        "supervision": SUPERVISION,
     },
 )

@@ -33,6 +33,8 @@ from tlsrt.config.schema import (
     SchedulingConfig,
     WriteConfig,
 )
+from tlsrt.config.supervision import read_supervision
+from tlsrt.config.supervision_check import check_supervision
 from tlsrt.errors import ConfigError
 
 _MORE = ("memory_mb", "open_files", "file_size_mb", "processes")
@@ -107,6 +109,7 @@ def _check_names(tree: Tree, checker: Checker) -> None:
     _check_http(tree, checker)
     _check_networks(tree, checker)
     _check_scheduling(tree, loops, checker)
+    check_supervision(_good(tree.get("supervision"), {}), loops, checker)
 
 
 def _check_scheduling(tree: Tree, loops: Iterable[str], checker: Checker) -> None:
@@ -246,6 +249,7 @@ def _config(tree: Tree, path: Path, marks: Marks) -> Config:
         channels=ChannelsConfig(**tree.get("channels", {})),
         limits=LimitsConfig(**tree.get("limits", {})),
         scheduling=_scheduling(tree.get("scheduling", {})),
+        supervision=read_supervision(tree.get("supervision", {})),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from tlsrt.config.egress import EgressRule
+from tlsrt.config.supervision import SupervisionConfig
 
 Engine = Literal["libzmq", "native"]
 Then = Literal["none", "restart"]
@@ -178,6 +179,9 @@ class SchedulingConfig:
     priority: int = 10  # of these
 
 
+_ALONE = SupervisionConfig()  # every loop is supervised on its own
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """A whole configuration; every path is absolute."""
@@ -199,6 +203,7 @@ class Config:
     channels: ChannelsConfig = ChannelsConfig()
     limits: LimitsConfig = LimitsConfig()
     scheduling: SchedulingConfig = SchedulingConfig()
+    supervision: SupervisionConfig = _ALONE
 
     def loop(self, name: str) -> LoopConfig:
         return next(loop for loop in self.loops if loop.name == name)

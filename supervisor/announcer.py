@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tlsrt.channels.life import LoopState
+from tlsrt.supervisor.lifecycle import SETTLED
 from tlsrt.supervisor.listeners import DOOR
 from tlsrt.supervisor.member import Member
 from tlsrt.supervisor.office import NAME as AUTHORITY
@@ -14,7 +15,6 @@ from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Common
 
 _QUIET_S = 1.0  # after a start: what a second authority needs is imported then, so that it comes in milliseconds
-_SETTLED = (LoopState.ACTIVE, LoopState.FAILED)
 
 
 class Announcer:
@@ -49,7 +49,7 @@ class Announcer:
 
     def settled(self) -> None:
         """Print the last lines of a start as soon as no loop is still on its way."""
-        if self._is_done or not all(member.state in _SETTLED for member in self._members):
+        if self._is_done or not all(member.state in SETTLED for member in self._members):
             return
         self._is_done = True
         door = self._common.config.door

@@ -50,6 +50,7 @@ _LIFECYCLE = (
     ("ended", _INFO, "it has ended as it was asked to"),
     ("died", _WARNING, "it is dead"),
     ("backoff", _INFO, "it will be started again"),
+    ("waiting", _WARNING, "it stays down until what it depends on is active"),
     ("given_up", _ALARM, "it will not be started again"),
     ("reloading", _INFO, "changed profiles and policy are being taken"),
     ("reloaded", _INFO, "changed profiles and policy are in force"),

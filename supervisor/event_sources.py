@@ -20,6 +20,7 @@ _STEPS: Mapping[Event, str] = {
     Event.ACTIVE: "active",
     Event.DRAIN: "draining",
     Event.RETRY: "backoff",
+    Event.WAIT: "waiting",
     Event.GIVE_UP: "given_up",
     **dict.fromkeys(_KILLED, "condemned"),
 }

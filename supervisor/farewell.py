@@ -1,4 +1,4 @@
-"""The orderly end of one loop: drain, stop, SIGTERM, SIGKILL, within `limits.stop_timeout_s`.
+"""The orderly end of one loop: drain, stop, SIGTERM, SIGKILL of all that is in it, within `limits.stop_timeout_s`.
 
 Half of that time is for draining, a quarter for stopping. A loop that was not ready yet holds nothing and is killed
 at once.
@@ -21,19 +21,24 @@ _SERVING = (LoopState.READY, LoopState.ACTIVE)
 
 
 class Farewell:
-    """Ends one incarnation of a loop; its death is told by the fleet."""
+    """Ends one incarnation of a loop. The fleet lets it know what the loop says, and calls `then` when it is dead."""
 
-    def __init__(self, common: Common, fleet: Fleet, member: Member, longest_s: float = float("inf")) -> None:
+    def __init__(
+        self, common: Common, fleet: Fleet, member: Member, then: Callable[[Member], None],
+        longest_s: float = float("inf"),
+    ) -> None:  # fmt: skip
         self._common = common
         self._fleet = fleet
         self._timers: list[Timer] = []
         self._longest_s = longest_s
-        self.member = member
+        self._member = member
+        self.then = then
         self.killed = False
 
     def begin(self, reason: str, *, hurry: bool = False) -> None:
         """Start; `reason` is for a loop that is killed at once: it does not serve yet, or there is a hurry."""
-        member = self.member
+        member = self._member
+        member.farewell = self
         self._fleet.monitor.forget(member.name)
         member.set_deadline(None)
         if member.state in _SERVING and not hurry:
@@ -48,32 +53,33 @@ class Farewell:
         self._stop()
 
     def cancel(self) -> None:
-        """Let the timers go: it is dead, or somebody else ends it."""
+        """Let the timers go: it is dead."""
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
 
     def _drain(self) -> None:
         seconds = min(self._common.config.limits.stop_timeout_s, self._longest_s)
-        self.member.move(Event.DRAIN)
+        self._member.move(Event.DRAIN)
         self._later(seconds / 2, self._stop)
         self._later(seconds * 3 / 4, self._terminate)
         self._later(seconds, self._kill)
-        self._fleet.tell(self.member, "drain", round(seconds * 500))
+        self._fleet.tell(self._member, "drain", round(seconds * 500))
 
     def _stop(self) -> None:
-        if self.member.state is LoopState.DRAINING:
-            self.member.move(Event.STOP)
-            self._fleet.tell(self.member, "stop")
+        if self._member.state is LoopState.DRAINING:
+            self._member.move(Event.STOP)
+            self._fleet.tell(self._member, "stop")
 
     def _terminate(self) -> None:
-        if self.member.child is not None:
-            send_signal(self.member.child, signal.SIGTERM)
+        if self._member.child is not None:
+            send_signal(self._member.child, signal.SIGTERM)
 
     def _kill(self) -> None:
         self.killed = True
-        if self.member.child is not None:
-            send_signal(self.member.child, signal.SIGKILL)
+        if self._member.child is not None:
+            send_signal(self._member.child, signal.SIGKILL)
+            self._common.parts.clear(self._member.name)  # whatever it has forked, too
 
     def _later(self, seconds: float, callback: Callable[[], None]) -> None:
         self._timers.append(self._common.reactor.call_later(seconds, callback))

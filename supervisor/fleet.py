@@ -2,7 +2,7 @@
 
 A loop's life channel is the only thing that the supervisor reads from it: fixed-size records, by the table in
 channels/life.py. Whatever breaks that table ends that loop and no other. A loop is activated for the first time when
-all before it are active (or given up); later, whenever it is ready.
+all before it are active (or given up); later, when it is ready and all that it depends on is active.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from tlsrt.supervisor.causes import Cause, Death, ExitReason, cause_of_death, ca
 from tlsrt.supervisor.component_health import ComponentHealth
 from tlsrt.supervisor.deaths import LINGER_S, send_signal
 from tlsrt.supervisor.heartbeat import HeartbeatMonitor
-from tlsrt.supervisor.lifecycle import Event
+from tlsrt.supervisor.lifecycle import DOWN_FOR_GOOD, Event
 from tlsrt.supervisor.member import Beat, Hopeless, Member
 from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Common, Parts
-from tlsrt.supervisor.restarts import Restarts
+from tlsrt.supervisor.regime import Regime
 from tlsrt.supervisor.sentry import Violation
 from tlsrt.supervisor.violations import Violations
 
@@ -46,23 +46,22 @@ class Fleet:
         members: Sequence[Member],
         listeners: Mapping[str, Mapping[str, int]],
         monitor: HeartbeatMonitor,
+        regime: Regime,
     ) -> None:
         self._common = common
         self._office = office
         self.births = Births(common, listeners, self._violated)
         self.members = tuple(members)
         self.monitor = monitor
+        self.regime = regime
         self.stopping = False
         self.on_active: Callable[[Member], None] = lambda member: None
         self.on_beat: Callable[[Member], None] = lambda member: None
-        self.on_drained: Callable[[Member], None] = lambda member: None
         self.on_dead: Callable[[Member], None] = lambda member: None  # while stopping
-        self.on_left: Callable[[Member], None] = lambda member: None
-        self.on_failed: Callable[[Member], None] = lambda member: None
+        self.on_changed: Callable[[], None] = lambda: None  # of what the regime sees
+        self.on_down: Callable[[Member, float, Hopeless | None], None] = lambda member, active_s, hopeless: None
         self.violations = Violations(common, office)
         self.health = ComponentHealth(common, self._unwell)
-        self.restarts = Restarts(common, self.respawn)
-        self.restarts.on_failed = self._given_up
         self._handlers: Mapping[str, Callable[[Member, Fields], None]] = {
             "confined": self._confined,
             "sealed": self._sealed,
@@ -175,6 +174,7 @@ class Fleet:
         member.set_deadline(None)
         member.active_at, member.was_active, member.is_proven = now, True, True
         self.monitor.settle(member.name, now)
+        self.on_changed()
         self.on_active(member)
         if member.is_primary:
             for other in self.living():
@@ -209,7 +209,8 @@ class Fleet:
         self.condemn(member, Event.HUNG, reason + lies)
 
     def _drained(self, member: Member, fields: Fields) -> None:
-        self.on_drained(member)
+        if member.farewell is not None:
+            member.farewell.drained()
 
     def _failed(self, member: Member, fields: Fields) -> None:
         components = [component.address for component in self._common.config.components_of(member.name)]
@@ -254,13 +255,14 @@ class Fleet:
     def activate_next(self) -> None:
         """Activate every loop whose turn it is."""
         open_so_far = True
+        states = {member.name: member.state for member in self.members}
         for member in self.members:
-            may = open_so_far or member.was_active
+            may = (open_so_far or member.was_active) and self.regime.may_activate(member.name, states)
             if member.state is LoopState.READY and not member.activating and may and not self.stopping:
                 member.activating = True
                 self._set_deadline(member, "active")
                 self.tell(member, "activate")
-            open_so_far = open_so_far and (member.was_active or member.state is LoopState.FAILED)
+            open_so_far = open_so_far and (member.was_active or member.state in DOWN_FOR_GOOD)
 
     def condemn(self, member: Member, event: Event, reason: str, cause: Cause | None = None) -> None:
         """Kill a living loop; the first reason is the one that status shows. The event tells its usual cause."""
@@ -320,22 +322,21 @@ class Fleet:
         self.monitor.forget(member.name)
         self._office.gone(member.name, member.incarnation)
         hopeless, member.hopeless = member.hopeless, None
+        farewell, member.farewell = member.farewell, None
+        if farewell is not None:
+            farewell.cancel()
         if member.is_primary and was_up:
             for other in self.living():
                 self.tell(other, "primary_down")
         if self.stopping:
             self.on_dead(member)
-        elif member.is_leaving:
-            self.on_left(member)
+        elif farewell is not None:
+            farewell.then(member)
         else:
-            self.restarts.decide(member, active_s, hopeless)
+            self.on_down(member, active_s, hopeless)
 
     def respawn(self, member: Member) -> None:
         """Fork a loop that is down and bring the authority its trust channel."""
         self.spawn(member)
         if member.is_living:
             self._office.spawned(member.name, member.incarnation, member.authority_end)
-
-    def _given_up(self, member: Member) -> None:
-        self.activate_next()
-        self.on_failed(member)

@@ -123,6 +123,15 @@ HOST_VERBS = (
         ),
     ),
     HostVerb(
+        "restart",
+        "restart_command",
+        "restart one loop, drained, or start one again that was given up",
+        (
+            option("loop", metavar="LOOP", help="the loop; its group's strategy says who restarts with it"),
+            json_option("the answer as one JSON document"),
+        ),
+    ),
+    HostVerb(
         "stop",
         "stop_command",
         "stop the running supervisor in order, and wait until it has ended",

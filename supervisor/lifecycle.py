@@ -1,15 +1,13 @@
-"""The life of one supervised process as a pure table, and the pure rule of when it is born again.
+"""The life of one supervised process as a pure table.
 
 Whoever wants to know what may follow what reads `TRANSITIONS`. What is not listed raises and changes nothing. Every
-death leads to DOWN; from there the policy decides: RETRY (wait, then spawn again), GIVE_UP, or nothing at all when
-the death was wanted.
+death leads to DOWN; from there `regime.py` decides: RETRY (to be spawned again, later or with others), WAIT (for what
+it depends on), GIVE_UP, or nothing at all when the death was wanted.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from tlsrt.channels.life import LoopState
@@ -35,12 +33,15 @@ class Event(StrEnum):
     EXITED = "exited"  # the kernel says that it is gone
     RETRY = "retry"  # dead, to be spawned again after a while
     BACKOFF_OVER = "backoff_over"  # that while is over
+    WAIT = "wait"  # dead, until what it depends on is there
     GIVE_UP = "give_up"  # dead too often
 
 
 BOOTING = (LoopState.SPAWNED, LoopState.CONFINED, LoopState.SEALED, LoopState.ATTESTED, LoopState.READY)
 LIVING = (*BOOTING, LoopState.ACTIVE, LoopState.DRAINING, LoopState.STOPPING)
 TRUSTED = (LoopState.ATTESTED, LoopState.READY, LoopState.ACTIVE, LoopState.DRAINING)  # may hold keys
+SETTLED = (LoopState.ACTIVE, LoopState.FAILED, LoopState.WAITING)  # nothing more will happen by itself
+DOWN_FOR_GOOD = (LoopState.FAILED, LoopState.WAITING)
 BEATING = (LoopState.READY, LoopState.ACTIVE, LoopState.DRAINING)
 
 _FORWARD = {
@@ -54,9 +55,11 @@ _FORWARD = {
     (LoopState.READY, Event.DRAIN): LoopState.DRAINING,
     (LoopState.ACTIVE, Event.DRAIN): LoopState.DRAINING,
     (LoopState.DOWN, Event.RETRY): LoopState.BACKOFF,
+    (LoopState.DOWN, Event.WAIT): LoopState.WAITING,
     (LoopState.DOWN, Event.GIVE_UP): LoopState.FAILED,
     (LoopState.BACKOFF, Event.BACKOFF_OVER): LoopState.DOWN,
     (LoopState.BACKOFF, Event.STOP): LoopState.DOWN,
+    (LoopState.WAITING, Event.STOP): LoopState.DOWN,
     (LoopState.FAILED, Event.STOP): LoopState.DOWN,
 }  # fmt: skip
 
@@ -79,36 +82,3 @@ def advance(state: LoopState, event: Event) -> LoopState:
         return TRANSITIONS[state, event]
     except KeyError:
         raise InternalError(f"lifecycle: {event} cannot happen to a loop that is {state}") from None
-
-
-@dataclass(frozen=True, slots=True)
-class RestartPolicy:
-    """How fast a dead process is spawned again, and when that ends; all times in seconds."""
-
-    first_s: float = 0.05
-    cap_s: float = 5.0
-    healthy_s: float = 10.0  # one that was active this long begins anew
-    deaths: int = 10  # this many deaths ...
-    window_s: float = 60.0  # ... within this time are too many
-
-
-class Backoff:
-    """The memory of one process's deaths. Pure: time comes in as an argument, in seconds of any monotonic clock."""
-
-    def __init__(self, policy: RestartPolicy | None = None) -> None:
-        self.policy = policy or RestartPolicy()
-        self._deaths: deque[float] = deque(maxlen=self.policy.deaths)
-        self._row = 0  # deaths in a row, none of them after a healthy time
-
-    def died(self, now: float, active_s: float) -> float | None:
-        """Note a death after `active_s` of service; return the delay until the next spawn, None for never."""
-        if active_s >= self.policy.healthy_s:
-            self._row = 0
-        self._deaths.append(now)
-        if len(self._deaths) == self.policy.deaths and now - self._deaths[0] < self.policy.window_s:
-            return None
-        self._row += 1
-        if self._row == 1:
-            return 0.0
-        doubled = min(self._row - 2, 32)  # 2**32 is far above any cap; larger powers would overflow a float one day
-        return float(min(self.policy.cap_s, self.policy.first_s * 2**doubled))

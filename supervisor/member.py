@@ -6,14 +6,14 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from tlsrt.channels.health import Outcome
 from tlsrt.channels.life import LoopState
 from tlsrt.config.schema import LoopConfig
 from tlsrt.supervisor.causes import Cause, Death, Verdict
 from tlsrt.supervisor.life_line import LifeLine
-from tlsrt.supervisor.lifecycle import LIVING, TRUSTED, Backoff, Event, advance
+from tlsrt.supervisor.lifecycle import LIVING, TRUSTED, Event, advance
 from tlsrt.supervisor.parts import Child, Parts
 from tlsrt.supervisor.reactor import Timer
 from tlsrt.supervisor.sentry import Sentry
@@ -24,6 +24,15 @@ class Hopeless(Enum):
 
     SANDBOX = "this host cannot confine it"
     IMPORT = "its code cannot be imported"
+
+
+class Leave(Protocol):
+    """The orderly end of one incarnation, see `farewell.py`."""
+
+    then: Callable[[Member], None]  # called when it is dead, unless the host stops
+
+    def drained(self) -> None: ...
+    def cancel(self) -> None: ...
 
 
 class Beat(NamedTuple):
@@ -60,7 +69,7 @@ class Member:
     state: LoopState = LoopState.DOWN
     incarnation: int = 0
     parts: Parts | None = None  # that its process was born with, or has taken over live: its profile
-    is_leaving: bool = False  # it makes room for one under a new profile
+    farewell: Leave | None = None  # it is being ended in order
     child: Child | None = None
     life: LifeLine | None = None
     sentry: Sentry | None = None
@@ -79,13 +88,16 @@ class Member:
     beat: Beat | None = None
     false_beats: int = 0  # since the last beat that its event loop made
     checked: dict[int, Checked] = field(default_factory=dict[int, Checked])  # by the index of the component
-    backoff: Backoff = field(default_factory=Backoff)
     deadline: Timer | None = None
     on_moved: Callable[[Member, LoopState, Event], None] = lambda member, before, event: None
 
     @property
     def name(self) -> str:
         return self.config.name
+
+    @property
+    def is_leaving(self) -> bool:
+        return self.farewell is not None
 
     @property
     def is_living(self) -> bool:

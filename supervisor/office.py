@@ -22,12 +22,12 @@ from tlsrt.channels.trust import OFFICE
 from tlsrt.errors import EX_UNAVAILABLE, ConfigError, PeerError, TlsrtError
 from tlsrt.supervisor.anomaly import faded
 from tlsrt.supervisor.attestation import differences_of
+from tlsrt.supervisor.backoff import Backoff, Intensity
 from tlsrt.supervisor.causes import Cause, Death, Verdict, cause_of_death
 from tlsrt.supervisor.death_event import death_event
 from tlsrt.supervisor.deaths import LINGER_S, send_signal
 from tlsrt.supervisor.folders import last_line
 from tlsrt.supervisor.heartbeat import HeartbeatMonitor
-from tlsrt.supervisor.lifecycle import Backoff
 from tlsrt.supervisor.lock import shared_lock
 from tlsrt.supervisor.parts import AuthorityStart, Child, Common
 from tlsrt.supervisor.reactor import Timer
@@ -48,7 +48,9 @@ class Office:
         self._monitor = monitor
         self._channel: ControlChannel | None = None
         self._deadline: Timer | None = None
-        self._backoff = Backoff()
+        policy = common.config.supervision.restart
+        self._backoff = Backoff(policy, common.chance)
+        self._intensity = Intensity(policy)
         self._booted_at: float | None = None
         self._verdict: Verdict | None = None
         self._beaten = False
@@ -431,15 +433,15 @@ class Office:
             why = str(death) if is_unlike else last_line(self._log_path) or str(death)
             self.on_unconfined(why)  # its sandbox failed: the next one would, too
             return
-        delay_s = self._backoff.died(now, served_s)
-        if delay_s is None:
+        delay_s = self._backoff.died(served_s)
+        if self._intensity.died(now):
             self.given_up = True
             self._common.events.emit("given_up", NAME, str(death))
             self._common.console.bad(NAME, "failed", f"{self.last_death}; died too often")
             self.on_given_up()
             return
         self._common.events.emit("backoff", NAME, delay_s=delay_s)
-        when = f"again in {delay_s:g} s" if delay_s else "again at once"
+        when = f"again in {delay_s:.3g} s" if delay_s else "again at once"
         self._common.console.bad(NAME, "died", f"{self.last_death}; {when}")
         self._deadline = self._common.reactor.call_later(delay_s, self._respawn)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import SystemRandom
 from typing import Protocol
 
 from tlsrt.config.egress import EgressRule
@@ -131,3 +132,4 @@ class Common:
     console: Console
     lock: int
     events: EventBus = field(default_factory=EventBus)
+    chance: Callable[[], float] = SystemRandom().random  # no child inherits what it will say next

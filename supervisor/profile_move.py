@@ -20,7 +20,7 @@ from tlsrt.channels.life import LoopState
 from tlsrt.supervisor.causes import Cause
 from tlsrt.supervisor.farewell import Farewell
 from tlsrt.supervisor.fleet import Fleet
-from tlsrt.supervisor.lifecycle import Backoff, Event
+from tlsrt.supervisor.lifecycle import DOWN_FOR_GOOD, Event
 from tlsrt.supervisor.member import Member
 from tlsrt.supervisor.office import NAME as AUTHORITY
 from tlsrt.supervisor.office import Office
@@ -30,7 +30,6 @@ from tlsrt.supervisor.reload_report import DIGEST_SHOWN, LoopReport
 
 FAREWELL_S = 5.0  # no process works longer than this under a profile that is not in force any more
 SLACK_S = 10.0  # beyond the time that loops may take to end and to start
-_SETTLED = (LoopState.ACTIVE, LoopState.FAILED)
 
 
 class ProfileMove:
@@ -50,7 +49,7 @@ class ProfileMove:
         self._left: dict[str, float] = {}  # loop -> when its end began
         self._before = {member.name: _digest(member) for member in fleet.members}
         self._incarnations = {member.name: member.incarnation for member in fleet.members}
-        self._farewells: dict[str, Farewell] = {}
+        self._has_begun = False
         self._later: list[Member] = []
         self._wants_epoch = False
         self._epoch = 0
@@ -65,29 +64,22 @@ class ProfileMove:
         for member in leaving:
             if not member.is_primary:
                 self._let_go(member)
+        self._has_begun = True
         self._go_on()
 
     def cancel(self) -> None:
         """Stop deciding anything: the host ends."""
         self._deadline.cancel()
-        for farewell in self._farewells.values():
-            farewell.cancel()
-        self._farewells.clear()
 
     # What happens
 
-    def drained(self, member: Member) -> None:
-        """A loop has finished its work."""
-        if member.name in self._farewells:
-            self._farewells[member.name].drained()
-
     def left(self, member: Member) -> None:
         """A loop has made room: fork the one under the new profile."""
-        farewell = self._farewells.pop(member.name, None)
-        if farewell is not None:
-            farewell.cancel()
-        member.restarts += 1
-        self._renew(member)
+        member.is_proven = False
+        if not self._fleet.regime.is_pending(member.name):  # or it starts with others of its group
+            member.restarts += 1
+            self._renew(member)
+        self._fleet.on_changed()
         self._go_on()
 
     def authority_booted(self) -> None:
@@ -102,7 +94,11 @@ class ProfileMove:
             self.look()
 
     def look(self) -> None:
-        """End if nothing is left to wait for."""
+        """Go on, or end if nothing is left to wait for."""
+        self._go_on()
+        self._look_at_the_end()
+
+    def _look_at_the_end(self) -> None:
         if self._epoch and all(self._is_settled(member) for member in self._fleet.members):
             self._finish()
 
@@ -114,7 +110,7 @@ class ProfileMove:
         if step.way is Way.UNCHANGED:
             adopt(member, self._common.parts)
             return True
-        if member.state is LoopState.BACKOFF:
+        if member.is_leaving or member.state in (LoopState.DOWN, LoopState.BACKOFF, LoopState.WAITING):
             member.is_proven = False  # it will be forked under the new profile
             return True
         if step.is_live and member.is_trusted:
@@ -130,28 +126,30 @@ class ProfileMove:
             member.move(Event.STOP)
             self._renew(member)
             return
-        member.is_leaving = True
         member.judge(Cause.RELOAD, "replaced, since its profile has changed")
-        farewell = self._farewells[member.name] = Farewell(self._common, self._fleet, member, FAREWELL_S)
-        farewell.begin("its profile has changed")
+        Farewell(self._common, self._fleet, member, self.left, FAREWELL_S).begin("its profile has changed")
 
     def _renew(self, member: Member) -> None:
-        member.is_leaving, member.is_proven, member.backoff = False, False, Backoff()
+        member.is_proven = False
+        self._fleet.regime.forgive(member.name)
         self._fleet.respawn(member)
 
     def _go_on(self) -> None:
-        if self._farewells or self._wants_epoch:
+        if not self._has_begun or self._wants_epoch or self._is_anybody_leaving():
             return
         if self._later:
             self._let_go(self._later.pop())
-            if self._farewells:
+            if self._is_anybody_leaving():
                 return
         self._wants_epoch = True
         if not self._authority_stays():
             self._office.replace()  # `authority_booted` goes on
         elif self._office.is_booted:
             self._office.move(self._number)
-        self.look()
+        self._look_at_the_end()
+
+    def _is_anybody_leaving(self) -> bool:
+        return any(member.is_leaving for member in self._fleet.members)
 
     def _authority_stays(self) -> bool:
         step, child = self._steps[AUTHORITY], self._office.child
@@ -166,7 +164,7 @@ class ProfileMove:
     # The end
 
     def _is_settled(self, member: Member) -> bool:
-        if member.state is LoopState.FAILED:
+        if member.state in DOWN_FOR_GOOD:
             return True
         return member.state is LoopState.ACTIVE and member.beat is not None and member.beat.epoch >= self._epoch
 
@@ -177,7 +175,7 @@ class ProfileMove:
     def _report(self, member: Member) -> LoopReport:
         step = self._steps[member.name]
         digest = self._common.parts.sandbox(member.name).digest.hex()
-        if not self._epoch or not self._is_settled(member) or member.state is LoopState.FAILED:
+        if not self._epoch or not self._is_settled(member) or member.state in DOWN_FOR_GOOD:
             return LoopReport(member.name, "failed", digest, step.changed, reason=self._why(member))
         if member.incarnation == self._incarnations[member.name]:
             return LoopReport(member.name, str(step.way), digest, step.changed)
@@ -189,6 +187,8 @@ class ProfileMove:
     def _why(self, member: Member) -> str:
         if member.state is LoopState.ACTIVE:
             return "it does not say that it works in the new epoch" if self._epoch else "the epoch was not committed"
+        if member.state is LoopState.WAITING:
+            return f"it waits for {', '.join(self._fleet.regime.waits_for(member.name))}"
         why = str(member.last_death or "it does not become active")
         before = self._before.get(member.name, "")[:DIGEST_SHOWN]
         if self._steps[member.name].way is Way.UNCHANGED or not before:

@@ -1,59 +1,148 @@
-"""What follows a death: again at once, again later, or never. Every kind of restart is decided here."""
+"""What follows a death: `regime.py` decides, and this carries it out and says so."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from tlsrt.channels.life import LoopState
+from tlsrt.config.supervision import Escalation
+from tlsrt.errors import EX_UNAVAILABLE
+from tlsrt.supervisor.causes import Cause
+from tlsrt.supervisor.farewell import Farewell
+from tlsrt.supervisor.fleet import Fleet
 from tlsrt.supervisor.lifecycle import Event
 from tlsrt.supervisor.member import Hopeless, Member
 from tlsrt.supervisor.parts import Common
+from tlsrt.supervisor.reactor import Timer
+from tlsrt.supervisor.regime import Do, Failure, Seen, Step, Verdict, Why
+
+_WHY = {
+    Why.GROUP: (Cause.GROUP, "ended, since {of} of its group has ended"),
+    Why.DEPENDENCY: (Cause.DEPENDENCY, "ended, since {of} is not there, which it depends on"),
+    Why.ASKED: (Cause.RESTART, "restarted, as the operator asked"),
+}
 
 
 class Restarts:
-    """Decides by the backoff of each loop; `spawn` and the other callbacks do what it decided."""
+    """Carries out the steps of the regime; `look` is called after every change of a loop."""
 
-    def __init__(self, common: Common, spawn: Callable[[Member], None]) -> None:
+    def __init__(self, common: Common, fleet: Fleet) -> None:
         self._common = common
-        self._spawn = spawn
+        self._fleet = fleet
+        self._regime = fleet.regime
+        self._timer: Timer | None = None
+        self._is_looking = False
+        self._has_changed = False
         self.on_failed: Callable[[Member], None] = lambda member: None
         self.on_unconfined: Callable[[Member], None] = lambda member: None
+        self.on_exit: Callable[[], None] = lambda: None
 
-    def decide(self, member: Member, active_s: float, hopeless: Hopeless | None) -> None:
-        """Decide for a loop that is down after `active_s` of service.
+    def down(self, member: Member, active_s: float, hopeless: Hopeless | None) -> None:
+        """Decide for a loop that died, though nobody wanted it to, after `active_s` of service.
 
         What never served under its present profile is given up without hope; no other profile is tried.
         """
-        if hopeless is not None and not member.is_proven:
+        is_hopeless = hopeless is not None and not member.is_proven
+        if is_hopeless and hopeless is Hopeless.SANDBOX and not member.was_active:
             member.move(Event.GIVE_UP)
-            if hopeless is Hopeless.SANDBOX and not member.was_active:
-                self.on_unconfined(member)
-            else:
-                self._give_up(member)
+            self.on_unconfined(member)
             return
-        delay_s = member.backoff.died(self._common.reactor.now, active_s)
-        if delay_s is None:
-            member.move(Event.GIVE_UP)
-            self._give_up(member)
-        else:
-            self._retry(member, delay_s)
+        if self._regime.failure_of(member.name) is None and not self._regime.is_pending(member.name):
+            sentence = str(member.last_death)
+            if is_hopeless:
+                verdict = self._regime.hopeless(member.name, sentence)
+            else:
+                verdict = self._regime.died(member.name, self._common.reactor.now, active_s, sentence)
+            self._say(member, verdict)
+            if verdict.failure is not None and verdict.failure.escalation is Escalation.EXIT:
+                self._escalate(verdict.failure)
+        self.look()
 
-    def _give_up(self, member: Member) -> None:
-        self._common.console.bad(member.name, "failed", f"{member.last_death}; given up")
-        self.on_failed(member)
+    def left(self, member: Member) -> None:
+        """Go on: a loop has ended that was asked to."""
+        self.look()
 
-    def _retry(self, member: Member, delay_s: float) -> None:
-        when = f"again in {delay_s:g} s" if delay_s else "again at once"
-        self._common.console.bad(member.name, "died", f"{member.last_death}; {when}")
-        member.move(Event.RETRY)
-        if delay_s:
-            member.set_deadline(self._common.reactor.call_later(delay_s, partial(self._again, member)))
-        else:
-            self._again(member)
+    def look(self) -> None:
+        """Do what is to be done now; what that changes is looked at before this returns."""
+        self._has_changed = True
+        if self._is_looking:
+            return
+        self._is_looking = True
+        try:
+            while self._has_changed and not self._fleet.stopping:
+                self._has_changed = False
+                for step in self._regime.steps(self._common.reactor.now, self._seen()):
+                    self._do(step)
+        finally:
+            self._is_looking = False
+        self._set_timer()
 
-    def _again(self, member: Member) -> None:
-        if member.state is LoopState.BACKOFF:  # a stop has taken it out of there
-            member.move(Event.BACKOFF_OVER)
+    def _seen(self) -> dict[str, Seen]:
+        members = self._fleet.members
+        return {one.name: Seen(one.state, one.is_leaving, one.incarnation > 0) for one in members}
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        wait_s = self._regime.wake_at - self._common.reactor.now
+        is_waiting = wait_s < float("inf") and not self._fleet.stopping
+        self._timer = self._common.reactor.call_later(max(0.0, wait_s), self.look) if is_waiting else None
+
+    def _do(self, step: Step) -> None:
+        member = self._fleet.member(step.loop)
+        if step.do is Do.END:
+            self._end(member, step)
+        elif step.do is Do.HOLD:
+            member.move(Event.RETRY)
+        elif step.do is Do.START:
+            _put_down(member)
             member.restarts += 1
-            self._spawn(member)
+            self._fleet.respawn(member)
+        elif step.do is Do.WAIT:
+            _put_down(member)
+            member.move(Event.WAIT)
+            if others := self._regime.waits_for(member.name):
+                text = f"for {', '.join(others)}, and comes back with {'it' if len(others) == 1 else 'them'}"
+                self._common.console.bad(member.name, "waiting", text)
+            self._fleet.activate_next()
+            self.on_failed(member)
+        else:
+            _put_down(member)
+            member.move(Event.GIVE_UP)
+            self._fleet.activate_next()
+            self.on_failed(member)
+        self._has_changed = True
+
+    def _end(self, member: Member, step: Step) -> None:
+        cause, words = _WHY[step.why]
+        member.judge(cause, words.format(of=step.of))
+        Farewell(self._common, self._fleet, member, self.left).begin(words.format(of=step.of))
+
+    # What people read
+
+    def _say(self, member: Member, verdict: Verdict) -> None:
+        console = self._common.console
+        if verdict.failure is not None:
+            console.bad(member.name, "failed", f"{member.last_death}; given up{_with(verdict.failure)}")
+            return
+        when = f"again in {verdict.delay_s:.3g} s" if verdict.delay_s else "again at once"
+        along = f", with {', '.join(verdict.companions)}" if verdict.companions else ""
+        console.bad(member.name, "died", f"{member.last_death}; {when}{along}")
+
+    def _escalate(self, failure: Failure) -> None:
+        text = f"{failure.sentence}; the host stops with exit code {EX_UNAVAILABLE}, as escalate: exit says"
+        self._common.console.bad(failure.group.name, "failed", text)
+        self.on_exit()
+
+
+def _with(failure: Failure) -> str:
+    others = sorted(failure.loops - {failure.leader})
+    return f" with {', '.join(others)}" if others else ""
+
+
+def _put_down(member: Member) -> None:
+    """Take a loop that is not living out of whatever it waits in."""
+    if member.state is LoopState.BACKOFF:
+        member.move(Event.BACKOFF_OVER)
+    elif member.state is not LoopState.DOWN:
+        member.move(Event.STOP)

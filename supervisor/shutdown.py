@@ -13,7 +13,7 @@ from tlsrt.channels.life import LoopState
 from tlsrt.supervisor.deaths import send_signal
 from tlsrt.supervisor.farewell import Farewell
 from tlsrt.supervisor.fleet import Fleet
-from tlsrt.supervisor.lifecycle import Event
+from tlsrt.supervisor.lifecycle import DOWN_FOR_GOOD, Event
 from tlsrt.supervisor.member import Member
 from tlsrt.supervisor.office import NAME, Office
 from tlsrt.supervisor.parts import Child, Common
@@ -46,11 +46,10 @@ class Shutdown:
         self.on_begin()
         self._fleet.stopping = True
         self._office.stopping = True
-        self._fleet.on_drained = self._drained
         self._fleet.on_dead = self._dead
         self._office.on_dead = self._authority_dead
         for member in self._fleet.members:
-            if member.state in (LoopState.BACKOFF, LoopState.FAILED):
+            if member.state in (LoopState.BACKOFF, *DOWN_FOR_GOOD):
                 member.move(Event.STOP)
                 member.set_deadline(None)
         self._next()
@@ -71,12 +70,10 @@ class Shutdown:
             return
         self._current = member
         self._began = self._common.reactor.now
-        self._farewell = Farewell(self._common, self._fleet, member)
+        if member.is_leaving and not self._hurrying:
+            return  # somebody has asked it before
+        self._farewell = Farewell(self._common, self._fleet, member, self._dead)
         self._farewell.begin("stopped while it started", hurry=self._hurrying)
-
-    def _drained(self, member: Member) -> None:
-        if self._farewell is not None and self._farewell.member is member:
-            self._farewell.drained()
 
     def _kill(self, child: Child | None) -> None:
         self._killed = True
@@ -125,7 +122,5 @@ class Shutdown:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
-        if self._farewell is not None:
-            self._farewell.cancel()
-            self._farewell = None
+        self._farewell = None
         self._killed = self._hurrying

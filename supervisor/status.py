@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from tlsrt.supervisor.member import Checked, Member
 from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Parts, Sandbox
 from tlsrt.supervisor.stuck import Stuck
+from tlsrt.supervisor.supervision_status import supervision_lines
 from tlsrt.supervisor.violations import Record
 
 Document = dict[str, Any]
@@ -35,6 +36,7 @@ class View:
     changing: bool = False  # a reload is being carried out
     parts: Parts | None = None  # in force
     stuck: Callable[[str], Stuck | None] = lambda name: None
+    supervision: Document = field(default_factory=Document)  # see `supervision_status.py`
 
 
 def document(
@@ -64,6 +66,7 @@ def document(
         "boundary": _boundary_of(view, office, members),
         "keys": office.keys(view.now),
         "door": {"host": config.door.host, "port": config.door.port, "locked": False},
+        "supervision": view.supervision,
         "limits": view.limits,
         "warnings": [*view.warnings, *office.warnings],
     }
@@ -220,6 +223,8 @@ def table(status: Document) -> str:
         lines += [f"{authority['unwritten']}: what was revoked since then does not survive a restart"]
     if keys := _keys(status["keys"]):
         lines.append(keys)
+    if status["supervision"]:
+        lines += supervision_lines(status["supervision"])
     if status["limits"]:
         lines += [f"limits: {status['limits']}"]
     deaths = [(entry["name"], entry["last_death"]["sentence"]) for entry in status["loops"] if entry["last_death"]]

@@ -14,14 +14,14 @@ from typing import NamedTuple
 from tlsrt.supervisor.parts import Child
 
 PATIENCE_S = 1.0  # a large process takes a while to give its memory back
+_WORDS = "nobody can end that, and it is started again only when it is gone"
 
 
 class Condemned(NamedTuple):
-    """A process that has to end, and how long that may take from the first look on, in seconds."""
+    """A process that has to end, and was told so by SIGKILL."""
 
     name: str
     child: Child
-    patience_s: float = PATIENCE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Stuck:
 
 
 class StuckProcesses:
-    """Looks again and again at those who were killed; `say` is called once for each that stays, with where it waits."""
+    """Looks again and again at those who were killed; `say` is called once for each that stays."""
 
     def __init__(self, say: Callable[[str, str], None], where: Callable[[int], str] | None = None) -> None:
         self._say = say
@@ -44,15 +44,15 @@ class StuckProcesses:
     def look(self, condemned: Iterable[Condemned], now: float) -> None:
         """Take all who were killed and are there still."""
         before, self._since = self._since, {}
-        for name, child, patience_s in condemned:
+        for name, child in condemned:
             known = before.get(name)
             since = known[1] if known is not None and known[0] is child else now
             self._since[name] = (child, since)
-            if now - since < patience_s:
+            if now - since < PATIENCE_S:
                 continue
             where = self._where(child.host_pid)
             if name not in self._stuck:
-                self._say(name, where)
+                self._say(name, f"killed, but it waits in the kernel ({where}); {_WORDS}")
             self._stuck[name] = Stuck(since, where)
         self._stuck = {name: one for name, one in self._stuck.items() if name in self._since}
 

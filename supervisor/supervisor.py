@@ -35,13 +35,17 @@ from tlsrt.supervisor.office import NAME as AUTHORITY
 from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Common, Parts, Renewal
 from tlsrt.supervisor.reactor import Reactor
+from tlsrt.supervisor.regime import Regime
 from tlsrt.supervisor.reload import Reload
+from tlsrt.supervisor.restart_verb import RestartVerb
+from tlsrt.supervisor.restarts import Restarts
 from tlsrt.supervisor.rotation import Rotation
 from tlsrt.supervisor.rounds import Rounds
 from tlsrt.supervisor.sealed_memory import sealed_memory
 from tlsrt.supervisor.session_requests import SessionRequests
 from tlsrt.supervisor.shutdown import Shutdown
 from tlsrt.supervisor.spawn import reap_strangers
+from tlsrt.supervisor.supervision_status import supervision_document
 
 FATAL_EVENTS = ("offence", "unprepared", "unattested", "anomaly")  # of the authority about a loop
 
@@ -62,6 +66,7 @@ class Supervisor:
         heartbeat: HeartbeatPolicy | None = None,
         lock_wait_s: float = WAIT_S,
         renew: Callable[[Common], Renewal] | None = None,
+        chance: Callable[[], float] | None = None,
     ) -> None:
         self._config = config
         self._parts = parts
@@ -73,6 +78,7 @@ class Supervisor:
         self._heartbeat = heartbeat or HeartbeatPolicy()
         self._lock_wait_s = lock_wait_s
         self._renew = renew
+        self._chance = chance  # of delays between restarts
         self._exit_code: int | None = None
         self._result = 0
         self._refusal: TlsrtError | None = None
@@ -109,6 +115,7 @@ class Supervisor:
         for descriptor in self._parts.open_boot_files():
             os.close(descriptor)  # this was only the check: what is missing is said before anything runs
         self._common = Common(config, self._parts, reactor, self._console, lock)
+        self._common.chance = self._chance or self._common.chance
         self._build(listeners)
         self._take_signals(reactor)
         self._say_warnings()
@@ -119,14 +126,16 @@ class Supervisor:
         self._boot_nonce = secrets.token_bytes(32)
         monitor = HeartbeatMonitor(self._heartbeat)
         self._monitor = monitor
+        regime = Regime(config.supervision, [loop.name for loop in config.loops], common.chance)
         members = [
-            Member(loop, index, open_log(config, loop.name), str(config.log_dir / f"{loop.name}.log"))
-            for index, loop in enumerate(config.loops)
+            Member(config.loop(name), index, open_log(config, name), str(config.log_dir / f"{name}.log"))
+            for index, name in enumerate(regime.order)
         ]
         self._office = Office(
             common, self._boot_nonce, open_log(config, AUTHORITY), monitor, str(config.log_dir / "authority.log")
         )
-        self._fleet = Fleet(common, self._office, members, listeners, monitor)
+        self._fleet = Fleet(common, self._office, members, listeners, monitor, regime)
+        self._restarts = Restarts(common, self._fleet)
         began_at = self._started_at - self._age_s
         self._announcer = Announcer(common, members, self._office, began_at)
         self._rounds = Rounds(common, self._fleet, self._office)
@@ -134,6 +143,7 @@ class Supervisor:
         self._reload = Reload(common, self._fleet, self._office, self._renew, self._taken)
         self._sessions = SessionRequests(common, self._office)
         self._reload.is_blocked = lambda: self._rotation.is_replacing
+        self._restart = RestartVerb(common, self._fleet, lambda: self._reload.move is not None)
         self._events = EventDesk(common, members, self._office, boot_id(self._boot_nonce).hex())
         self._rotation = Rotation(common, self._fleet, self._office, lambda: self._reload.is_running)
         self._shutdown.on_begin = self._stopping
@@ -150,11 +160,12 @@ class Supervisor:
         self._office.on_rotated = self._rotation.rotated
         self._office.on_moved = self._moved
         self._fleet.on_active = self._active
-        self._fleet.on_failed = self._given_up
+        self._fleet.on_down = self._restarts.down
+        self._fleet.on_changed = self._restarts.look
         self._fleet.on_beat = self._beat
-        self._fleet.on_drained = self._drained
-        self._fleet.on_left = self._left
-        self._fleet.restarts.on_unconfined = self._hopeless
+        self._restarts.on_failed = self._given_up
+        self._restarts.on_unconfined = self._hopeless
+        self._restarts.on_exit = partial(self._fail, EX_UNAVAILABLE)
         self._control = ControlSocket(common.reactor, config.run_dir, lambda pid: is_kin(pid, self._kin()))
         self._add_verbs(self._control)
 
@@ -271,16 +282,9 @@ class Supervisor:
 
     def _look(self, member: Member) -> None:
         self._rotation.look()
+        self._restart.look()
         if self._reload.move is not None:
             self._reload.move.look()
-
-    def _drained(self, member: Member) -> None:
-        if self._reload.move is not None:
-            self._reload.move.drained(member)
-
-    def _left(self, member: Member) -> None:
-        if self._reload.move is not None:
-            self._reload.move.left(member)
 
     # Verbs
 
@@ -288,6 +292,7 @@ class Supervisor:
         """Say who answers which verb; what a verb does lives in the module of what it is about."""
         control.add("status", self._status_verb)
         control.add_held("stop", self._stop_verb)
+        control.add_later("restart", self._restart.ask)
         control.add_later("reload", lambda request, reply: self._reload.ask(reply))
         control.add_later("sessions", self._sessions.sessions)
         control.add_later("revoke", self._sessions.revoke)
@@ -324,6 +329,7 @@ class Supervisor:
             now, self._started_at, host_pid(), self._rootless, boot_id(self._boot_nonce).hex(),
             self._shutdown.is_running, self._warnings, self._parts.limits(), self._reload.move is not None, self._parts,
             self._rounds.stuck.of,
+            supervision_document(self._fleet.regime, self._fleet.members, now),
         )  # fmt: skip
         return status.document(
             view,
@@ -338,6 +344,7 @@ class Supervisor:
 
     def _stopping(self) -> None:
         self._events.stopping()
+        self._restart.cancel()
         self._reload.cancel()
         self._sessions.cancel()
         self._rotation.cancel()

@@ -21,10 +21,7 @@ COMPONENTS = {
     "ringed/guest": {"class": "captured.with_a_ring:Guest"},
 }
 # Who dies twice is given up, so that the test need not wait for ten times.
-IMPATIENT = """
-from tlsrt.supervisor import lifecycle
-lifecycle.RestartPolicy.__init__.__defaults__ = (0.05, 5.0, 10.0, 2, 60.0)
-"""
+IMPATIENT = {"restart": {"deaths": 2}}
 
 
 @pytest.fixture(scope="module", params=MODES)
@@ -32,7 +29,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     failed = request.session.testsfailed
     host = RunningHost(
         components=COMPONENTS, policy={"client/admin -> ringed/guest": "*"}, packages=[PACKAGE], mode=request.param,
-        extra={"loops": {name: {} for name in LOOPS}}, prelude=IMPATIENT,
+        extra={"loops": {name: {} for name in LOOPS}, "supervision": IMPATIENT},
     )  # fmt: skip
     try:
         host.start(until="^(threaded|filtered) +failed")

@@ -20,6 +20,7 @@ from tlsrt.channels.control import ControlChannel
 from tlsrt.channels.life import LIFE, FailCode, LoopState
 from tlsrt.channels.trust import OFFICE
 from tlsrt.config.schema import Config, DoorConfig, KeySource, LimitsConfig, LoopConfig
+from tlsrt.config.supervision import read_supervision
 from tlsrt.errors import PeerError, SandboxError
 from tlsrt.supervisor.cli import folded
 from tlsrt.supervisor.console import standard_console
@@ -28,12 +29,13 @@ from tlsrt.supervisor.spawn import freeze, reap, spawn
 from tlsrt.supervisor.supervisor import Supervisor
 
 LOOPS = ("primary", "secondary", "third")
+SETTINGS = ("authority", "lock_wait_s", "supervision")  # supervision: a tree as in a configuration, in JSON
 BEAT_S = 0.5
 Script = dict[str, str]
 
 
 def loops_of(script: Script) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*LOOPS, *(name for name in script if name not in ("authority", "lock_wait_s")))))
+    return tuple(dict.fromkeys((*LOOPS, *(name for name in script if name not in SETTINGS))))
 
 
 def make_config(folder: Path, script: Script) -> Config:
@@ -55,6 +57,7 @@ def make_config(folder: Path, script: Script) -> Config:
         policy=(),
         clients=(),
         limits=LimitsConfig(ready_timeout_s=1.0, stop_timeout_s=0.8),
+        supervision=read_supervision(json.loads(script.get("supervision", "{}"))),
     )
 
 
@@ -121,6 +124,8 @@ class Loop:
     def activate(self) -> None:
         if self.deed == "inactive":
             return
+        if self.deed == "crash_if" and (self.start.config.path.parent / f"crash-{self.start.loop}").exists():
+            os._exit(3)  # as long as there is a file that says so
         self.channel.send("active")
         self.state = LoopState.ACTIVE
         after = DEEDS.get(self.deed)
@@ -292,6 +297,7 @@ def main() -> int:
         standard_console(),
         warnings=("a waived layer",),
         lock_wait_s=float(script.get("lock_wait_s", 2.0)),
+        chance=lambda: 1.0,  # the longest delays
     )
     return folded(supervisor.run)
 

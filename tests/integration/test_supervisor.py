@@ -3,127 +3,25 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import re
-import select
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.scripted import PATIENCE_S, Running, Start, pids_of, starting, wait_until_gone, word_of
 
 from tlsrt.errors import EX_UNAVAILABLE
 from tlsrt.supervisor.control_client import ControlClient
 
-PROGRAM = Path(__file__).parent / "scripted_supervisor.py"
-PATIENCE_S = 15.0
-
-
-class Running:
-    """One scripted supervisor and what it printed."""
-
-    def __init__(self, folder: Path, script: dict[str, str]) -> None:
-        self.folder = folder
-        self.lines: list[str] = []
-        self.times: list[float] = []
-        self.process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), str(folder), json.dumps(script)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        self._rest = b""
-
-    def wait(self, pattern: str, count: int = 1) -> str:
-        """Wait until `count` printed lines match, and return the last of them."""
-        end = time.monotonic() + PATIENCE_S
-        while True:
-            found = [line for line in self.lines if re.search(pattern, line)]
-            if len(found) >= count:
-                return found[count - 1]
-            if not self._read(end):
-                raise AssertionError(f"{pattern!r} did not come: {self.lines} {self._errors()}")
-
-    def _read(self, end: float) -> bool:
-        assert self.process.stdout is not None
-        ready, _, _ = select.select([self.process.stdout], [], [], max(0.0, end - time.monotonic()))
-        piece = os.read(self.process.stdout.fileno(), 65536) if ready else b""
-        *whole, self._rest = (self._rest + piece).split(b"\n")
-        self.lines += [line.decode() for line in whole]
-        self.times += [time.monotonic()] * len(whole)
-        return bool(piece)
-
-    def _errors(self) -> str:
-        assert self.process.stderr is not None
-        self.process.kill()
-        return self.process.stderr.read().decode()
-
-    def time_of(self, pattern: str) -> float:
-        return next(at for line, at in zip(self.lines, self.times, strict=True) if re.search(pattern, line))
-
-    def status(self) -> dict[str, Any]:
-        with ControlClient(self.folder / "run") as client:
-            return client.ask("status")
-
-    def loop(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = next(loop for loop in self.status()["loops"] if loop["name"] == name)
-        return found
-
-    def log(self, name: str) -> list[str]:
-        return (self.folder / "log" / f"{name}.log").read_text().splitlines()
-
-    def end(self) -> tuple[int, str]:
-        """Wait for the end; return exit code and standard error."""
-        out, err = self.process.communicate(timeout=PATIENCE_S)
-        self.lines += (self._rest + out).decode().splitlines()
-        return self.process.returncode, err.decode()
-
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.end()[0]
-
-
-Start = Callable[..., Running]
-
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    made: list[Running] = []
-
-    def begin(folder: Path = tmp_path, **script: str) -> Running:
-        made.append(Running(folder, script))
-        return made[-1]
-
-    yield begin
-    for running in made:
-        running.process.kill()
-        running.process.communicate()
-
-
-def pids_of(status: dict[str, Any]) -> dict[str, int]:
-    return {"authority": status["authority"]["pid"], **{loop["name"]: loop["pid"] for loop in status["loops"]}}
-
-
-def wait_until_gone(pids: list[int]) -> None:
-    """Wait on pidfds, which become readable at the end."""
-    end = time.monotonic() + PATIENCE_S
-    for pid in pids:
-        try:
-            pidfd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            continue
-        ready, _, _ = select.select([pidfd], [], [], max(0.0, end - time.monotonic()))
-        os.close(pidfd)
-        assert ready, f"{pid} still lives"
-
-
-def word_of(lines: list[str], word: str) -> list[str]:
-    return [line.split()[0] for line in lines if line.split()[1:2] == [word]]
+    yield from starting(tmp_path)
 
 
 # Start and stop

@@ -1,4 +1,4 @@
-"""The lifecycle table, as a full product and as random walks; and the restart policy."""
+"""The lifecycle table, as a full product and as random walks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tlsrt.channels.life import LIFE, LoopState
 from tlsrt.errors import InternalError
-from tlsrt.supervisor.lifecycle import BEATING, LIVING, TRANSITIONS, TRUSTED, Backoff, Event, RestartPolicy, advance
+from tlsrt.supervisor.lifecycle import BEATING, LIVING, TRANSITIONS, TRUSTED, Event, advance
 
 PAIRS = [(state, event) for state in LoopState for event in Event]
 EARLIER = {
@@ -68,38 +68,3 @@ def test_a_random_walk_never_serves_without_attestation(events: list[Event]) -> 
         state = following
         if state in (LoopState.READY, LoopState.ACTIVE):
             assert attested
-
-
-def test_the_first_respawn_is_at_once_and_then_the_delay_doubles_up_to_the_cap() -> None:
-    backoff = Backoff(RestartPolicy(deaths=20))
-    delays = [backoff.died(now=10.0 * death, active_s=0.0) for death in range(11)]
-    assert delays == [0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
-
-
-def test_ten_deaths_in_a_minute_are_the_end() -> None:
-    backoff = Backoff()
-    assert None not in [backoff.died(now=6.0 * death, active_s=0.0) for death in range(9)]
-    assert backoff.died(now=59.9, active_s=0.0) is None
-
-
-def test_ten_deaths_in_more_than_a_minute_are_not() -> None:
-    backoff = Backoff()
-    delays = [backoff.died(now=6.7 * death, active_s=0.0) for death in range(30)]
-    assert None not in delays
-
-
-def test_a_healthy_time_resets_the_delay_and_an_almost_healthy_one_does_not() -> None:
-    backoff = Backoff()
-    for death in range(4):
-        backoff.died(now=100.0 * death, active_s=9.99)
-    assert backoff.died(now=1000.0, active_s=9.99) == 0.4
-    assert backoff.died(now=2000.0, active_s=10.0) == 0.0
-    assert backoff.died(now=3000.0, active_s=0.0) == 0.05
-
-
-@given(st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 100)), max_size=200))
-def test_a_delay_is_never_negative_nor_above_the_cap(deaths: list[tuple[float, float]]) -> None:
-    backoff = Backoff()
-    for now, active_s in sorted(deaths):
-        delay = backoff.died(now, active_s)
-        assert delay is None or 0.0 <= delay <= 5.0

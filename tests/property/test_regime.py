@@ -1,0 +1,286 @@
+"""The regime over simulated loops: whatever dies whenever, everything comes back as it should, and nothing else."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tlsrt.channels.life import LoopState
+from tlsrt.config.supervision import (
+    Escalation,
+    GroupConfig,
+    RestartConfig,
+    Strategy,
+    SupervisionConfig,
+    edges_of,
+    find_cycle,
+)
+from tlsrt.supervisor.lifecycle import LIVING
+from tlsrt.supervisor.regime import Do, Failure, Regime, Seen, Step
+
+LOOPS = ("primary", "a", "b", "c", "d", "e")
+PATIENT = RestartConfig(deaths=1000)
+ACTIVE, READY, DOWN, DRAINING = LoopState.ACTIVE, LoopState.READY, LoopState.DOWN, LoopState.DRAINING
+FAILED, WAITING, BACKOFF = LoopState.FAILED, LoopState.WAITING, LoopState.BACKOFF
+
+
+@dataclass
+class World:
+    """Loops as the fleet has them, without processes: a test says what happens, this does what the regime wants."""
+
+    regime: Regime
+    now: float = 0.0
+    states: dict[str, LoopState] = field(default_factory=dict[str, LoopState])
+    leaving: set[str] = field(default_factory=set[str])
+    done: list[Step] = field(default_factory=list[Step])
+    failures: list[Failure] = field(default_factory=list[Failure])
+
+    def __post_init__(self) -> None:
+        self.states = dict.fromkeys(LOOPS, ACTIVE)
+
+    def look(self) -> None:
+        while steps := self.regime.steps(self.now, {n: Seen(s, n in self.leaving) for n, s in self.states.items()}):
+            for step in steps:
+                self.take(step)
+            assert len(self.done) < 10_000, "it does not come to rest"
+        self.activate()
+
+    def take(self, step: Step) -> None:
+        self.done.append(step)
+        name, state = step.loop, self.states[step.loop]
+        if step.do is Do.END:
+            assert state in LIVING and name not in self.leaving, "nobody is asked twice"
+            self.leaving.add(name)
+            self.states[name] = DRAINING
+            return
+        assert state not in LIVING, f"{step.do} of {name}, which lives: a second copy"
+        self.states[name] = {Do.HOLD: BACKOFF, Do.START: READY, Do.WAIT: WAITING, Do.FAIL: FAILED}[step.do]
+
+    def activate(self) -> None:
+        """Ready loops become active as soon as they may; that is looked at again."""
+        for name in self.regime.order:
+            if self.states[name] is READY and self.regime.may_activate(name, self.states):
+                self.states[name] = ACTIVE
+                self.look()
+                return
+
+    def die(self, name: str, active_s: float = 100.0) -> None:
+        if self.states[name] not in LIVING:
+            return
+        self.states[name] = DOWN
+        if name in self.leaving:
+            self.leaving.discard(name)
+        elif self.regime.failure_of(name) is None and not self.regime.is_pending(name):
+            verdict = self.regime.died(name, self.now, active_s, "signal SIGKILL")
+            if verdict.failure is not None:
+                self.failures.append(verdict.failure)
+        self.look()
+
+    def rest(self) -> None:
+        """Let all who are leaving leave, and time pass, until nothing happens any more."""
+        for _ in range(1000):
+            if self.leaving:
+                self.die(min(self.leaving))
+            elif self.regime.wake_at < float("inf"):
+                self.now = max(self.now, self.regime.wake_at)
+                self.look()
+            else:
+                return
+        raise AssertionError("it does not come to rest")
+
+    def did(self, do: Do) -> list[str]:
+        return [step.loop for step in self.done if step.do is do]
+
+
+def world(
+    strategy: Strategy = Strategy.ONE_FOR_ONE, restart: RestartConfig = PATIENT, **depends: tuple[str, ...]
+) -> World:
+    group = GroupConfig("g", ("b", "c", "d"), strategy, restart)
+    return World(Regime(SupervisionConfig(PATIENT, (group,), depends), LOOPS, lambda: 1.0))
+
+
+# Exactly who, in which order
+
+
+@pytest.mark.parametrize(
+    ("strategy", "dead", "ended", "started"),
+    [
+        (Strategy.ONE_FOR_ONE, "c", [], ["c"]),
+        (Strategy.REST_FOR_ONE, "b", ["d", "c"], ["b", "c", "d"]),
+        (Strategy.REST_FOR_ONE, "c", ["d"], ["c", "d"]),
+        (Strategy.REST_FOR_ONE, "d", [], ["d"]),
+        (Strategy.ONE_FOR_ALL, "c", ["d", "b"], ["b", "c", "d"]),
+        (Strategy.ONE_FOR_ALL, "a", [], ["a"]),
+    ],
+)
+def test_who_ends_and_who_starts_in_which_order(
+    strategy: Strategy, dead: str, ended: list[str], started: list[str]
+) -> None:
+    one = world(strategy)
+    one.die(dead)
+    one.rest()
+    assert (one.did(Do.END), one.did(Do.START)) == (ended, started)
+    assert {*one.states.values()} == {ACTIVE}
+
+
+def test_nobody_starts_before_the_last_one_has_left() -> None:
+    one = world(Strategy.REST_FOR_ONE)
+    one.die("b")
+    assert (one.did(Do.END), one.leaving) == (["d"], {"d"}), "one after another"
+    one.die("d")
+    assert (one.did(Do.END), one.did(Do.START)) == (["d", "c"], [])
+    one.die("c")
+    assert one.did(Do.START) == ["b", "c", "d"]
+
+
+def test_what_dies_while_it_is_to_be_ended_is_no_second_death() -> None:
+    one = world(Strategy.ONE_FOR_ALL, RestartConfig(deaths=2))
+    one.die("b")
+    one.die("c")  # of itself, before its turn to end
+    one.rest()
+    assert not one.failures and {*one.states.values()} == {ACTIVE}
+
+
+def test_the_first_restart_is_at_once_and_the_next_ones_wait() -> None:
+    one = world()
+    one.die("c")
+    assert one.states["c"] is ACTIVE, "no time has passed"
+    one.die("c", active_s=0.1)
+    assert (one.states["c"], one.regime.wake_at) == (BACKOFF, 0.05)
+    one.die("d", active_s=0.1)
+    assert one.states["d"] is ACTIVE, "the delay is of a loop, not of its group"
+
+
+def test_too_often_is_the_end_of_the_whole_group_and_of_no_other() -> None:
+    one = world(Strategy.ONE_FOR_ONE, RestartConfig(deaths=3, window_s=30))
+    for name in ("b", "c", "d"):
+        one.die(name, active_s=0.0)
+    one.rest()
+    assert [one.states[name] for name in LOOPS] == [ACTIVE, ACTIVE, FAILED, FAILED, FAILED, ACTIVE]
+    assert one.did(Do.END) == ["c", "b"]
+    (failure,) = one.failures
+    assert failure.sentence == "a loop of g died 3 times in 30 s, the last: d, signal SIGKILL"
+    assert failure.escalation is Escalation.DEGRADED
+    one.regime.restart("c", one.now)
+    one.look()
+    one.rest()
+    assert {*one.states.values()} == {ACTIVE} and not one.regime.failures
+    one.die("b", active_s=0.0)
+    assert one.states["b"] is ACTIVE, "and its past is forgotten"
+
+
+def test_the_group_of_primary_ends_the_host() -> None:
+    one = World(Regime(SupervisionConfig(RestartConfig(deaths=1)), LOOPS, lambda: 1.0))
+    one.die("primary")
+    assert one.failures[0].escalation is Escalation.EXIT
+    assert one.failures[0].sentence == "primary died once in 60 s, the last: primary, signal SIGKILL"
+
+
+def test_dependents_of_a_failure_wait_and_come_back_by_themselves() -> None:
+    one = world(a=("c",), e=("a",))
+    one.regime.hopeless("c", "its code cannot be imported")
+    one.die("c")
+    assert one.did(Do.END) == ["e"], "the last in the order ends first"
+    one.rest()
+    assert one.did(Do.END) == ["e", "a"]
+    assert [one.states[name] for name in "abcde"] == [WAITING, ACTIVE, FAILED, ACTIVE, WAITING]
+    assert one.regime.waits_for("e") == ["c"]
+    one.regime.restart("c", one.now)
+    one.done.clear()
+    one.look()
+    assert one.did(Do.START) == ["c", "a", "e"], "each when what it depends on is active"
+    assert {*one.states.values()} == {ACTIVE}
+
+
+def test_a_dependent_of_a_loop_that_is_merely_restarted_lives_on() -> None:
+    one = world(a=("c",))
+    one.die("c")
+    one.rest()
+    assert one.did(Do.END) == [] and one.did(Do.START) == ["c"]
+
+
+def test_whoever_comes_after_a_loop_that_waits_waits_too() -> None:
+    one = world(Strategy.REST_FOR_ONE, b=("a",))
+    one.regime.hopeless("a", "x")
+    one.die("a")
+    one.rest()
+    assert [one.states[name] for name in "abcd"] == [FAILED, WAITING, WAITING, WAITING]
+    one.regime.restart("a", one.now)
+    one.look()
+    one.rest()
+    assert {*one.states.values()} == {ACTIVE}
+
+
+def test_the_operator_restarts_with_the_strategy_and_without_a_delay() -> None:
+    one = world(Strategy.REST_FOR_ONE)
+    one.die("c", active_s=0.0)
+    one.rest()
+    one.done.clear()
+    assert one.regime.restart("c", one.now) == {"c", "d"}
+    one.look()
+    one.rest()
+    assert (one.did(Do.END), one.did(Do.START)) == (["d", "c"], ["c", "d"])
+    assert one.regime.deaths("g", one.now) == 0
+
+
+# Whatever happens
+
+NAMES = LOOPS[1:]
+SUPERVISIONS = st.builds(
+    lambda loops, strategy, depends: SupervisionConfig(
+        RestartConfig(deaths=4, window_s=20),
+        (GroupConfig("g", tuple(loops), strategy, RestartConfig(deaths=5, window_s=20)),),
+        {after: (before,) for after, before in depends.items()},
+    ),
+    st.lists(st.sampled_from(NAMES), min_size=2, max_size=4, unique=True),
+    st.sampled_from(Strategy),
+    st.dictionaries(st.sampled_from(NAMES), st.sampled_from(NAMES), max_size=4),
+).filter(lambda supervision: not find_cycle(edges_of(supervision.groups, supervision.depends)))
+DEEDS = st.sampled_from(["die", "die", "die", "leave", "pass", "restart", "hopeless"])
+
+
+@settings(deadline=None, max_examples=300)
+@given(SUPERVISIONS, st.lists(st.tuples(DEEDS, st.sampled_from(LOOPS), st.floats(0, 15)), max_size=60), st.integers())
+def test_a_random_walk(supervision: SupervisionConfig, deeds: list[tuple[str, str, float]], seed: int) -> None:
+    one = World(Regime(supervision, LOOPS, random.Random(seed).random))
+    edges = edges_of(supervision.groups, supervision.depends)
+    for deed, name, number in deeds:
+        if deed == "die":
+            one.die(name, number)
+        elif deed == "leave" and one.leaving:
+            one.die(min(one.leaving))
+        elif deed == "pass":
+            one.now += number
+            one.look()
+        elif deed == "restart" and one.states[name] is not WAITING:
+            one.regime.restart(name, one.now)
+            one.look()
+        elif deed == "hopeless" and one.states[name] in LIVING and name not in one.leaving:
+            if one.regime.failure_of(name) is None and not one.regime.is_pending(name):
+                one.regime.hopeless(name, "its code cannot be imported")
+            one.die(name, 0.0)
+        _assert_order(one, supervision)
+    one.rest()
+    failed = {name for failure in one.regime.failures for name in failure.loops}
+    for name in LOOPS:
+        before = {edge.before for edge in edges if edge.after == name}
+        if name in failed:
+            assert one.states[name] is FAILED
+        elif any(one.states[other] in (FAILED, WAITING) for other in before):
+            assert one.states[name] is WAITING, "what it needs is not there"
+        else:
+            assert one.states[name] is ACTIVE, "nothing is forgotten"
+
+
+def _assert_order(one: World, supervision: SupervisionConfig) -> None:
+    """Whoever is started in one breath with another, and comes after it, is started after it."""
+    started = [step.loop for step in one.done if step.do is Do.START]
+    one.done.clear()
+    last = {name: index for index, name in enumerate(started)}
+    for edge in edges_of(supervision.groups, supervision.depends):
+        if edge.before in last and edge.after in last and started.count(edge.before) == started.count(edge.after) == 1:
+            assert last[edge.before] < last[edge.after]
