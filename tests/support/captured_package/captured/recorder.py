@@ -70,9 +70,9 @@ def _welcome(real: Any) -> Any:
 
 
 def _epoch(real: Any) -> Any:
-    def add_epoch(self: Any, epoch: int, token_key: bytes) -> None:
+    def add_epoch(self: Any, epoch: int, token_key: bytes, *version: int) -> None:
         token_keys[epoch] = token_key
-        real(self, epoch, token_key)
+        real(self, epoch, token_key, *version)
 
     return add_epoch
 
