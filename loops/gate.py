@@ -11,7 +11,7 @@ anybody without a policy line, not even unasked replies.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -20,6 +20,7 @@ from tlsrt.channels.frame import (
     BUNDLES,
     DEADLINE_MAX_MS,
     FLAG_FINAL,
+    FLAG_STREAM,
     FRAME_MAX,
     FROM_REPLIER,
     TAG_BYTES,
@@ -114,6 +115,11 @@ class Gate(Lane):
     def sessions(self) -> int:
         return len(self._sessions)
 
+    def under_way(self, among: Collection[bytes] | None = None) -> frozenset[bytes]:
+        """Return the names of the open calls, all or those among some; streams, which need no end, are left out."""
+        names = self._calls if among is None else among
+        return frozenset(name for name in names if (call := self._calls.get(name)) and not call[0].streams)
+
     # -- the check --------------------------------------------------------------------------------------------
 
     def check_in_order_untrusted(self, data: bytes, origin: Origin, now: int) -> Verdict:
@@ -131,6 +137,7 @@ class Gate(Lane):
             session.last = header.seq
             session.expires = max(session.expires, claims.expires)
             flow = Flow(session, header.src, header.dst, Verdict(header.dst.partition("/")[0]), _longest(origin))
+            flow.streams = bool(header.flags & FLAG_STREAM)
             verdict = self._route_untrusted(header, claims, flow)
             if header.kind in _REMEMBERED:
                 self.remember(flow, data, header, frame.token, claims, proof)

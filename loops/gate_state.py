@@ -59,8 +59,8 @@ class Flow:
     """
 
     __slots__ = (
-        "answered", "answers", "before", "count", "dst", "end", "longest", "proof", "session", "since", "src", "token",
-        "until", "verdict",
+        "answered", "answers", "before", "count", "dst", "end", "longest", "proof", "session", "since", "src",
+        "streams", "token", "until", "verdict",
     )  # fmt: skip
 
     def __init__(self, session: Session, src: str, dst: str, verdict: Verdict, longest: int) -> None:
@@ -71,6 +71,7 @@ class Flow:
         self.answers = Verdict(session.origin.loop, session.origin.connection)
         self.answered: Flow | None = None  # what the last answer came by: between the same two
         self.longest = longest  # how far ahead a deadline may lie, ms
+        self.streams = False  # its calls may last as long as somebody listens
         self.end = b""  # of the header, and the token as it stands behind it
         self.token = b""  # and as it is authenticated: length u32 | token
         self.since = 0  # what the token says, ms

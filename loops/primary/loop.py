@@ -7,6 +7,7 @@ K_gate and the mailbox roots of its own components, and nothing else.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import Any
 
@@ -22,6 +23,8 @@ from tlsrt.loops.process import LoopProcess
 from tlsrt.loops.tls_engine import PROTOCOLS, server_context
 
 DOOR = "door"
+GOODBYE_SHARE = 0.3  # of the time for draining, kept for saying goodbye to clients
+DRAIN_LOOK_S = 0.005  # between two looks whether the last answer has passed
 
 
 def protocols_of(serve_http: ServeHttp | None) -> tuple[str, ...]:
@@ -225,8 +228,19 @@ class PrimaryLoop(LoopProcess):
             host.caller.set_up(up)
 
     async def before_drain(self, timeout_s: float) -> None:
+        """Let the calls that are under way now be answered, and then say goodbye to all clients.
+
+        New connections wait for the next Primary meanwhile; new calls pass, but nobody waits for them.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout_s
         if self.door is not None:
-            await self.door.drain(timeout_s)
+            self.door.stop_listening()
+        waited_for = self.gate.under_way()
+        while (waited_for := self.gate.under_way(waited_for)) and loop.time() < end - timeout_s * GOODBYE_SHARE:
+            await asyncio.sleep(DRAIN_LOOK_S)
+        if self.door is not None:
+            await self.door.drain(max(0.0, end - loop.time()) / 2)
 
     def each_beat(self, now: int) -> None:
         super().each_beat(now)
