@@ -9,6 +9,7 @@ service manager) is compared with `own`, read once by the supervisor.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,10 @@ _CAPABILITY_SETS = {
     "CapBnd": "bounding_set",
     "CapAmb": "ambient_set",
 }
+# Of sixty lines; the kernel writes a line feed in the name of a thread as \\n, so none of these can be forged by it.
+_LINES = re.compile(
+    rf"^(Uid|Gid|Groups|{'|'.join(_CAPABILITY_SETS)}|NoNewPrivs|Seccomp|Seccomp_filters|Threads):(.*)$", re.MULTILINE
+)
 _NAMESPACES = {  # entry of /proc/PID/ns -> the layer that makes it another than ours
     "mnt": "mount_namespace",
     "ipc": "ipc_namespace",
@@ -61,7 +66,7 @@ class Task:
 
 def parse_status(text: str) -> Task:
     """Return the facts of a proc_pid_status(5) text; raises ValueError if one is missing or malformed."""
-    lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    lines: dict[str, str] = dict(_LINES.findall(text))
     try:
         uids, gids, groups = (tuple(int(word) for word in lines[key].split()) for key in ("Uid", "Gid", "Groups"))
         return Task(

@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 from collections.abc import Mapping
+from functools import lru_cache
 
 INFINITE = resource.RLIM_INFINITY
 # First words of a line of /proc/PID/limits (fs/proc/base.c) -> name of setrlimit(2).
@@ -41,7 +42,8 @@ def kind_of(name: str) -> int | None:
     return kind if isinstance(kind, int) else None
 
 
-def parse_limits(text: str) -> dict[str, tuple[int, int]]:
+@lru_cache(maxsize=64)  # asked again with every heartbeat, and the texts hardly ever change
+def parse_limits(text: str) -> Mapping[str, tuple[int, int]]:
     """Return name -> (soft, hard) of a proc_pid_limits(5) text, -1 for unlimited; raises ValueError if malformed."""
     found: dict[str, tuple[int, int]] = {}
     for line in text.splitlines()[1:]:

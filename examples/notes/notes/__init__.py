@@ -13,6 +13,10 @@ class Notes(Component):
     async def start(self) -> None:
         self.notes: list[tuple[str, list[str]]] = []
 
+    async def check(self) -> str | None:
+        """Asked every 10 s whether all is well: None is yes, a sentence says what is not."""
+        return "there is no room for more notes" if len(self.notes) > 9999 else None
+
     @handler
     async def add(self, text: str, tags: list[str] = []) -> int:  # noqa: B006 (the runtime copies it for each call)
         """Add a note; returns its number, and tells everyone who subscribed to `added`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -90,7 +90,7 @@ def forked() -> Iterator[Callable[[Callable[[], None]], int]]:
         os.waitpid(pid, 0)
 
 
-def _limits(pid: int) -> dict[str, tuple[int, int]]:
+def _limits(pid: int) -> Mapping[str, tuple[int, int]]:
     return parse_limits(Path(f"/proc/{pid}/limits").read_text())
 
 
