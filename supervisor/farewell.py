@@ -79,6 +79,7 @@ class Farewell:
         self.killed = True
         if self._member.child is not None:
             send_signal(self._member.child, signal.SIGKILL)
+            self._member.is_killed = True
             self._common.parts.clear(self._member.name)  # whatever it has forked, too
 
     def _later(self, seconds: float, callback: Callable[[], None]) -> None:

@@ -277,6 +277,7 @@ class Fleet:
             if event in _CAPTURED:
                 self._common.parts.freeze(member.name)  # its other threads do nothing more meanwhile
             send_signal(member.child, signal.SIGKILL)
+            member.is_killed = True
             self._common.parts.clear(member.name)  # the whole tree, whatever it did to get out of sight
 
     def _close_life(self, member: Member) -> None:
@@ -315,6 +316,7 @@ class Fleet:
         member.last_death = death
         member.move(Event.EXITED)
         member.verdict, member.active_at, member.activating = None, None, False
+        member.is_killed = False
         member.attested_epoch, member.beat, member.false_beats = None, None, 0
         member.checked.clear()
         member.set_deadline(None)

@@ -84,6 +84,7 @@ class Member:
     last_death: Death | None = None
     hopeless: Hopeless | None = None  # why trying again would end the same way
     verdict: Verdict | None = None  # why it has to end, until it is dead
+    is_killed: bool = False  # by a SIGKILL of ours, until it is dead
     attested_epoch: int | None = None
     beat: Beat | None = None
     false_beats: int = 0  # since the last beat that its event loop made

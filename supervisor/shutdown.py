@@ -60,6 +60,7 @@ class Shutdown:
         self.begin()
         for member in self._fleet.living():
             self._kill(member.child)
+            member.is_killed = True
         self._kill(self._office.child)
 
     def _next(self) -> None:

@@ -14,11 +14,10 @@ from typing import NamedTuple
 from tlsrt.supervisor.parts import Child
 
 PATIENCE_S = 1.0  # a large process takes a while to give its memory back
-_WORDS = "nobody can end that, and it is started again only when it is gone"
 
 
 class Condemned(NamedTuple):
-    """A process that has to end, and was told so by SIGKILL."""
+    """A process that was killed, and has not ended yet."""
 
     name: str
     child: Child
@@ -33,7 +32,7 @@ class Stuck:
 
 
 class StuckProcesses:
-    """Looks again and again at those who were killed; `say` is called once for each that stays."""
+    """Looks again and again at those who were killed; `say` is called once for each that stays, with where it waits."""
 
     def __init__(self, say: Callable[[str, str], None], where: Callable[[int], str] | None = None) -> None:
         self._say = say
@@ -52,7 +51,7 @@ class StuckProcesses:
                 continue
             where = self._where(child.host_pid)
             if name not in self._stuck:
-                self._say(name, f"killed, but it waits in the kernel ({where}); {_WORDS}")
+                self._say(name, where)
             self._stuck[name] = Stuck(since, where)
         self._stuck = {name: one for name, one in self._stuck.items() if name in self._since}
 

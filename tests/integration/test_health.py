@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 from support.attack import PACKAGE
 from support.running import RunningHost, running
+
+from tlsrt.sandbox.cgroup import own_place
 
 SHOWN, RESTARTED, BLUNT, READER = "third/ailing", "external/ailing", "forth/blunt", "secondary/reader"
 OFTEN = {"every_s": 0.5, "timeout_s": 0.5, "fails": 2}
@@ -126,6 +129,18 @@ def test_a_link_that_changes_on_the_host_ends_no_loop_and_is_seen_by_the_next_on
     assert client.call(READER, "text", str(link / "there")) == "old"
     host.respawn("secondary")
     assert client.call(READER, "text", str(link / "there"), timeout_s=10) == "new"
+
+
+def test_a_loop_that_differs_is_killed_within_a_second(host: RunningHost) -> None:
+    """Each is moved out of its control group, at another moment of a round; it could do nothing so plain itself."""
+    taken: list[float] = []
+    for loop in ("third", "forth", "external"):
+        pid, after, began = host.pids()[loop], len(host.console), time.monotonic()
+        Path(own_place().folder, "cgroup.procs").write_text(str(pid))
+        host.wait_for(f"^{loop} +died +attestation: its control group is ", after=after)
+        taken.append(time.monotonic() - began)
+        host.wait_for(f"^{loop} +active ", after=after)
+    assert sorted(taken)[1] < 1.0 and max(taken) < 5.0, taken  # a busy machine may be late once
 
 
 def _loop(document: dict[str, Any], name: str) -> dict[str, Any]:

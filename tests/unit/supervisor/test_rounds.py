@@ -11,6 +11,7 @@ import pytest
 
 from tlsrt.supervisor.heartbeat import HeartbeatPolicy
 from tlsrt.supervisor.rounds import ATTEST_ROUND_S, TURNS, Rounds
+from tlsrt.supervisor.stuck import PATIENCE_S
 
 LOOPS = ("primary", "secondary", "third", "forth", "external")
 
@@ -25,12 +26,15 @@ class Stage:
     loops: tuple[str, ...] = LOOPS
     dead: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
     judged: int = 0
+    reactor: Any = None
     fleet: Any = None
 
     def begin(self) -> None:
         members = [
-            SimpleNamespace(name=name, is_trusted=name in self.trusted, verdict=None, child=None) for name in self.loops
+            SimpleNamespace(name=name, is_trusted=name in self.trusted, is_killed=False, child=None)
+            for name in self.loops
         ]
         monitor = SimpleNamespace(judge=self._judge, silence=lambda name, now: 1.625)
         self.fleet = SimpleNamespace(
@@ -41,8 +45,14 @@ class Stage:
             is_attested="authority" in self.trusted, attest=lambda: self.looked_at.append("authority"),
             is_condemned=False, child=None, condemn=lambda reason, cause: self.ended.append(f"authority {reason}"),
         )  # fmt: skip
-        reactor = SimpleNamespace(now=7.0, call_later=lambda delay, callback: self.timers.append((delay, callback)))
-        common: Any = SimpleNamespace(reactor=reactor)
+        self.reactor = SimpleNamespace(
+            now=7.0, call_later=lambda delay, callback: self.timers.append((delay, callback))
+        )
+        common: Any = SimpleNamespace(
+            reactor=self.reactor,
+            console=SimpleNamespace(bad=lambda *words: self.said.append(" ".join(words))),
+            events=SimpleNamespace(emit=lambda *words: None),
+        )  # fmt: skip
         Rounds(common, self.fleet, office).begin()
 
     def _judge(self, now: float) -> list[str]:
@@ -99,9 +109,19 @@ def test_who_is_not_yet_attested_is_left_out(name: str) -> None:
     assert stage.looked_at == [one for one in (*LOOPS, "authority") if one != name]
 
 
-def test_a_stop_ends_them() -> None:
+def test_after_a_stop_nobody_is_judged_or_looked_at_and_who_does_not_end_is_told() -> None:
     stage = Stage()
     stage.begin()
     stage.fleet.stopping = True
+    drains, stuck = stage.fleet.members[1:3]
+    drains.child = stuck.child = SimpleNamespace(host_pid=1 << 30)
+    stuck.is_killed = True
     stage.pass_turns(1)
-    assert not stage.looked_at and not stage.timers
+    stage.reactor.now += PATIENCE_S - 0.1
+    stage.pass_turns(1)
+    assert not stage.looked_at and not stage.judged and not stage.said
+    stage.reactor.now += 0.2
+    stage.pass_turns(2)
+    assert stage.said == [
+        "third stuck killed, but it waits in the kernel (?), where no signal reaches it; the end waits for it"
+    ]
