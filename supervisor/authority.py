@@ -30,6 +30,7 @@ from tlsrt.supervisor.door_files import read_file
 from tlsrt.supervisor.policy_packing import POLICY_MAX, unpack_policy
 from tlsrt.supervisor.rekeying import Rekeying
 from tlsrt.supervisor.roster import Roster
+from tlsrt.supervisor.secret_page import wipe
 from tlsrt.supervisor.trust_line import TrustLine
 
 MESSAGES_PER_WAKEUP = 16  # from one channel, before the others have their turn
@@ -164,6 +165,7 @@ class Authority:
             for loop in self._config.loops
         )
         service = make_service(self._config, booted, roster, store, self, secrets.token_bytes, self._now)
+        wipe(booted.issuer_seed)  # the issuer has a copy of its own, which goes when another follows it
         self._state = booted.state
         self._rekeying = Rekeying(self._config, nonce, service.ring, booted.state, secrets.token_bytes)
         self._booted = (booted.state.epoch, list(booted.warnings))
@@ -298,6 +300,7 @@ class Authority:
         if with_keys and keys is None:
             raise PeerError("no_keys")  # it has taken another master_key, so we must boot with it
         if with_keys and keys is not None:
+            wipe(self._mac_key)
             self._mac_key = keys.mac_key
         service.changes.rotate(number, keys if with_keys else None, self._now)
 

@@ -22,6 +22,7 @@ from tlsrt.supervisor.boot_check import MEASUREMENT_MAX, Derived, derive, measur
 from tlsrt.supervisor.door_files import read_file
 from tlsrt.supervisor.issuer import Issuer
 from tlsrt.supervisor.key_ring import EpochKeys, KeyRing
+from tlsrt.supervisor.secret_page import wipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Rekeying:
         `descriptors`: master key, boot token, measurement; they are closed. `overlap_ms` is for how long the version
         before still verifies. Raises ConfigError, and then nothing is held.
         """
-        self._held = None
+        self._forget()
         try:
             master, token_file, measurement_file = descriptors
             token_bytes = read_file(token_file, "the boot token", MAX_TOKEN_BYTES)
@@ -74,8 +75,17 @@ class Rekeying:
 
     def take(self, number: int) -> NewKeys | None:
         """Give up what is held, if it was checked under this number."""
+        if self._held is None or self._held[0] != number:
+            self._forget()
+            return None
+        keys, self._held = self._held[1], None
+        return keys
+
+    def _forget(self) -> None:
         held, self._held = self._held, None
-        return held[1] if held is not None and held[0] == number else None
+        if held is not None:
+            wipe(held[1].keys.run)
+            wipe(held[1].mac_key)
 
     def _new_keys(self, derived: Derived) -> NewKeys:
         present, token = self._ring.newest.issuer, derived.token
@@ -87,6 +97,7 @@ class Rekeying:
         if hmac.compare_digest(derived.run, self._ring.newest.run):
             raise ConfigError("the new master_key is the one in force: make another one")
         issuer = Issuer(derived.issuer_seed, token.key_version, present.install, present.boot, self._randomness)
+        wipe(derived.issuer_seed)  # the issuer has a copy of its own, which goes with it
         pin = Pin(present.key_version, present.public)
         try:
             follows = follow_untrusted(present.install, pin, token.succession) == Pin(issuer.key_version, issuer.public)

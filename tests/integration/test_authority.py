@@ -15,6 +15,7 @@ from support.sealed_host import (
     CA,
     INSTALL,
     MASTER,
+    MEASURED,
     NONCE,
     NOW,
     Client,
@@ -24,6 +25,7 @@ from support.sealed_host import (
 
 from tlsrt.channels.token import TokenVerifier
 from tlsrt.config import keys, pki
+from tlsrt.config.boot import make_boot_token
 from tlsrt.supervisor.authority_state import STATE_NAME, decode_state
 
 RUN = keys.run_key(keys.extract(INSTALL, MASTER), NONCE)
@@ -346,6 +348,48 @@ def test_state_is_whole_after_every_kill(make_host: Factory) -> None:
         host.kill()
         state = decode_state((host.config.state_dir / STATE_NAME).read_bytes())
         assert state.epoch >= last
+
+
+# Another master key
+
+
+def rotated(host: SealedHost, version: int, seal: int) -> None:
+    """Put another master key and its token in force on the disk, as a rotation does."""
+    master = bytes([version]) + os.urandom(31)
+    mac_key = keys.boot_mac_key(keys.extract(INSTALL, master))
+    assert host.config.master_key.path is not None
+    host.config.master_key.path.write_bytes(master)
+    host.config.boot_token.write_bytes(make_boot_token(mac_key, seal, MEASURED, version).encode())
+
+
+def test_a_boot_with_a_later_key_version_is_kept_and_an_older_one_is_a_roll_back(host: SealedHost) -> None:
+    files = [host.config.master_key.path, host.config.boot_token]
+    old = [path.read_bytes() for path in files if path is not None]
+    epoch = host.start()
+    host.join(*LOOPS)
+    assert host.office.all("keys") == [[1, 0]]
+    host.kill()
+    rotated(host, 3, 9)
+    assert host.start() == epoch + 1
+    assert host.office.wait("keys") == [3, 0]
+    [sentence] = host.office.all("booted")[0][1]
+    assert "clients that pin an older one need a new bundle" in sentence  # this rotation left no statement
+    state = decode_state((host.config.state_dir / STATE_NAME).read_bytes())
+    assert (state.key_version, state.seal, state.succession) == (3, 9, ())
+    for loop in LOOPS:  # the same boot: they are told the new issuer, and its epoch, without any new join
+        host.attest(loop)
+        welcome = host.loops[loop].wait("welcome", lambda fields: fields[3] == 3)
+        assert welcome[1] == keys.boot_id(NONCE)
+        assert host.loops[loop].wait("epoch", lambda fields: fields[0] == epoch + 1)[4] == 3
+    host.kill()
+    for path, data in zip(files, old, strict=True):
+        assert path is not None
+        path.write_bytes(data)
+    host.fork()
+    host.boot()
+    [[sentence]] = host.office.wait("refused")
+    assert "belongs to master_key version 1, and this host has already run version 3" in sentence
+    assert host.exit_code() == 78
 
 
 # Epochs

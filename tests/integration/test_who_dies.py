@@ -3,25 +3,16 @@ says, before its deadline; what is said to have run has run, what is said not to
 
 from __future__ import annotations
 
-import asyncio
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from support.askers import ASKER, CALLED, CLIENT_KINDS, COMPONENT_KINDS, LEDGER, Askers
 from support.flow_package.flowing import asker as asking
 from support.running import RunningHost, running
 
-from tlsrt import AsyncClient
-
-PACKAGE = Path(asking.__file__).parent
-
-ASKER, LEDGER = "third/asker", asking.LEDGER
-COMPONENT_KINDS = ("plain", "keyed", "twice", "stream")
-CLIENT_KINDS = (*COMPONENT_KINDS, "upload")
 KILLS = 3
 SAFE = frozenset({"ok", "busy", "unavailable", "away"})  # of these all but ok mean that nothing ran
 ALWAYS = SAFE | {"outcome_unknown"}
@@ -37,59 +28,7 @@ ALLOWED = {
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
-    yield from running(
-        request,
-        components={LEDGER: {"class": "flowing.ledger:Ledger"}, ASKER: {"class": "flowing.asker:Asker"}},
-        policy={f"client/admin -> {LEDGER}": "*", f"client/admin -> {ASKER}": "*", f"{ASKER} -> {LEDGER}": "*"},
-        packages=[PACKAGE],
-    )
-
-
-def _by_client(name: str) -> dict[str, Any]:
-    return {"idempotent": True}
-
-
-class Askers:
-    """A client that asks on and on, in a thread of its own."""
-
-    def __init__(self, host: RunningHost, label: str) -> None:
-        self.over = False
-        self.records: list[asking.Record] = []
-        self.up = threading.Event()
-        self.thread = threading.Thread(target=lambda: asyncio.run(self._ask(host, label)))
-        self.thread.start()
-        assert self.up.wait(20)
-
-    async def _ask(self, host: RunningHost, label: str) -> None:
-        async with AsyncClient(host.admin) as client:
-            self.up.set()
-            await asyncio.gather(
-                *(
-                    asking.ask_on(
-                        client,
-                        kind,
-                        f"{label}{number}",
-                        lambda name: {"idempotent": True},
-                        lambda: self.over,
-                        self.records,
-                    )
-                    for kind in CLIENT_KINDS
-                    for number in range(2)
-                )
-            )
-
-    def go_on(self, count: int) -> None:
-        """Wait until so many more calls have ended."""
-        until, limit = len(self.records) + count, time.monotonic() + 60
-        while len(self.records) < until:
-            assert time.monotonic() < limit, "calls do not end"
-            time.sleep(0.005)
-
-    def end(self) -> list[asking.Record]:
-        self.over = True
-        self.thread.join(60)
-        assert not self.thread.is_alive(), "a call never ended"
-        return self.records
+    yield from running(request, **CALLED)
 
 
 @pytest.mark.parametrize("victim", ["primary", "secondary", "third"])

@@ -118,6 +118,9 @@ class TlsPeer:
     def _open(self, signature: bytes) -> None:
         self.send(encode_control("open", self.open_data, signature))
         control = self.control()
+        while control.name == "succession":
+            self.opening.follow_untrusted(*control.fields)
+            control = self.control()
         assert control.name == "granted", control
         self.grant = control.fields
         self.content = self.opening.accept_untrusted(*control.fields)

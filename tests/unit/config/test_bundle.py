@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -13,10 +14,12 @@ from tlsrt.config.bundle import (
     MAX_BUNDLE_BYTES,
     Bundle,
     encode_bundle,
+    follow_issuer,
     parse_bundle_untrusted,
     read_bundle,
     write_bundle,
 )
+from tlsrt.config.succession import Pin
 from tlsrt.errors import ConfigError
 
 BUNDLE = Bundle(1, bytes(range(16)), "admin", "127.0.0.1", 7443, "localhost", b"CA", b"CERT", b"SECRET", b"i" * 32)
@@ -135,3 +138,54 @@ def test_damaged(key: str, value: object) -> None:
 def test_a_part_is_missing(key: str) -> None:
     with pytest.raises(ConfigError, match="the client bundle F is damaged: copy it again from the host"):
         parse_bundle_untrusted(json.dumps({k: v for k, v in TREE.items() if k != key}).encode(), "F")
+
+
+LATER = Pin(3, b"3" * 32)
+
+
+def test_the_version_of_the_issuer_is_said_from_2_on(tmp_path: Path) -> None:
+    assert b"issuer_version" not in encode_bundle(BUNDLE)
+    later = dataclasses.replace(BUNDLE, issuer_public=LATER.key, issuer_version=3)
+    assert parse_bundle_untrusted(encode_bundle(later), "it") == later
+    assert later.issuer == LATER
+    for wrong in ("0", "-1", "true", '"2"', "4294967296", "2.0"):
+        text = encode_bundle(later).replace(b'"issuer_version": 3', f'"issuer_version": {wrong}'.encode())
+        with pytest.raises(ConfigError, match="damaged"):
+            parse_bundle_untrusted(text, "it")
+
+
+def test_a_file_follows_the_issuer_and_stays_what_it_was(tmp_path: Path) -> None:
+    path, link = tmp_path / "real" / "me.tlsrt", tmp_path / "link.tlsrt"
+    path.parent.mkdir()
+    write_bundle(path, BUNDLE)
+    link.symlink_to(path)
+    owner = (65534, 65534) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    os.chown(path, *owner)
+    follow_issuer(link, BUNDLE.install_id, LATER)
+    assert link.is_symlink()
+    status = path.stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (*owner, 0o600)
+    assert read_bundle(path) == dataclasses.replace(BUNDLE, issuer_public=LATER.key, issuer_version=3)
+    assert [each.name for each in path.parent.iterdir()] == ["me.tlsrt"]
+
+
+@pytest.mark.parametrize(
+    ("install", "issuer"),
+    [(BUNDLE.install_id, Pin(2, b"2" * 32)), (BUNDLE.install_id, Pin(3, b"x" * 32)), (b"j" * 16, Pin(9, b"9" * 32))],
+    ids=["an earlier one", "the same version", "another install"],
+)
+def test_a_file_that_has_come_further_is_left_alone(tmp_path: Path, install: bytes, issuer: Pin) -> None:
+    path = tmp_path / "me.tlsrt"
+    write_bundle(path, dataclasses.replace(BUNDLE, issuer_public=LATER.key, issuer_version=3))
+    before = path.read_bytes()
+    follow_issuer(path, install, issuer)
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_its_owner_may_not_write_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "me.tlsrt"
+    write_bundle(path, BUNDLE)
+    path.chmod(0o400)
+    with pytest.raises(ConfigError, match="its mode is 0400"):
+        follow_issuer(path, BUNDLE.install_id, LATER)
+    assert read_bundle(path) == BUNDLE

@@ -280,6 +280,24 @@ class Captured(Component):
             self.process.door.granted(connection, number, ciphertext, signature)
 
     @handler
+    async def announce(self, chain: bytes) -> None:
+        """Tell every client that is here of a succession of issuer keys of our own making."""
+        told = self.process.door.succession
+        self.process.door.announce_succession(chain)
+        self.process.door.succession = told
+
+    @handler
+    async def announce_always(self, chain: bytes) -> None:
+        """Tell every client that comes, before anything else."""
+        self.process.door.succession = chain
+
+    @handler
+    async def withhold(self) -> None:
+        """Tell no client any more which issuer keys follow which."""
+        self.process.door.succession = b""
+        self.process.door.announce_succession = lambda chain: None
+
+    @handler
     async def try_keys(self, frame: bytes) -> int:
         """How many of the AES keys of this process open the body of a frame."""
         parts = parse_frame_untrusted(frame)

@@ -101,6 +101,13 @@ class Asker(Component):
         return [list(record) for record in self.records]
 
     @handler
+    async def end_in_parts(self) -> AsyncIterator[list[list[Any]]]:
+        """The same, when there are more than fit into one answer."""
+        records = await self.end()
+        for start in range(0, len(records), 1000):
+            yield records[start : start + 1000]
+
+    @handler
     async def listen(self) -> AsyncIterator[Any]:
         """What the ledger publishes, and the word of the end."""
         try:

@@ -1,0 +1,65 @@
+"""Calls of every kind without a pause, from a component and from a client, and a ledger of what ran."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from support.flow_package.flowing import asker as asking
+from support.running import RunningHost
+from tlsrt import AsyncClient
+
+ASKER, LEDGER = "third/asker", asking.LEDGER
+COMPONENT_KINDS = ("plain", "keyed", "twice", "stream")
+CLIENT_KINDS = (*COMPONENT_KINDS, "upload")
+CALLED: dict[str, Any] = {
+    "components": {LEDGER: {"class": "flowing.ledger:Ledger"}, ASKER: {"class": "flowing.asker:Asker"}},
+    "policy": {f"client/admin -> {LEDGER}": "*", f"client/admin -> {ASKER}": "*", f"{ASKER} -> {LEDGER}": "*"},
+    "packages": [Path(asking.__file__).parent],
+}
+
+
+class Askers:
+    """A client that asks on and on, in a thread of its own."""
+
+    def __init__(self, host: RunningHost, label: str) -> None:
+        self.over = False
+        self.records: list[asking.Record] = []
+        self.up = threading.Event()
+        self.thread = threading.Thread(target=lambda: asyncio.run(self._ask(host, label)))
+        self.thread.start()
+        assert self.up.wait(20)
+
+    async def _ask(self, host: RunningHost, label: str) -> None:
+        async with AsyncClient(host.admin) as client:
+            self.up.set()
+            await asyncio.gather(
+                *(
+                    asking.ask_on(
+                        client,
+                        kind,
+                        f"{label}{number}",
+                        lambda name: {"idempotent": True},
+                        lambda: self.over,
+                        self.records,
+                    )
+                    for kind in CLIENT_KINDS
+                    for number in range(2)
+                )
+            )
+
+    def go_on(self, count: int) -> None:
+        """Wait until so many more calls have ended."""
+        until, limit = len(self.records) + count, time.monotonic() + 60
+        while len(self.records) < until:
+            assert time.monotonic() < limit, "calls do not end"
+            time.sleep(0.005)
+
+    def end(self) -> list[asking.Record]:
+        self.over = True
+        self.thread.join(60)
+        assert not self.thread.is_alive(), "a call never ended"
+        return self.records
