@@ -181,6 +181,9 @@ class PrimaryLoop(LoopProcess):
         """
         self.frames_in += 1
         verdict = self.gate.check_untrusted(data, origin, boottime_ms())
+        if verdict.reason == "not_attested" and self.catch_up():
+            # The authority told us that it was looked at for this epoch before it told the loop to use it.
+            verdict = self.gate.check_untrusted(data, origin, boottime_ms())
         if verdict.passed:
             if not self._deliver(data, verdict):
                 answer = self.gate.undeliverable(data, "busy")
