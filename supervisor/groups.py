@@ -14,6 +14,7 @@ from pathlib import Path
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.cgroup import Limits, Place, own_place
 from tlsrt.sandbox.cgroup_tree import Tree, make_tree, tag_of
+from tlsrt.sandbox.remains import Remains
 
 _KINDS = {"memory": "memory", "pids": "tasks", "cpu": "CPU share"}  # controller -> what it limits, in words
 
@@ -26,6 +27,7 @@ class Groups:
         self._reason = f"waived: {waived}" if waived is not None else "not made yet"
         self._is_waived = waived is not None
         self._tree: Tree | None = None
+        self._remains = Remains()  # only where there is no tree
 
     def claim(self, limits: Mapping[str, Limits]) -> None:
         """Make a group for each process, where the host gives any."""
@@ -59,6 +61,15 @@ class Groups:
         """Return what a child is born into, -1 for no group of its own."""
         return self._tree.group(name).folder if self._tree is not None else -1
 
+    def born(self, name: str) -> None:
+        """Expect the next process of that name."""
+        self._remains.forget(name)
+
+    def looked_at(self, name: str, pid: int) -> None:
+        """Remember how descendants of this process would be known, `pid` as numbered in /proc."""
+        if self._tree is None:
+            self._remains.note(name, pid)
+
     def freeze(self, name: str) -> None:
         """Let nobody in a group go on, until it is cleared; where there are no groups the kill alone has to do."""
         if self._tree is not None:
@@ -66,9 +77,12 @@ class Groups:
                 self._tree.group(name).freeze()
 
     def clear(self, name: str) -> bool:
-        """Kill whatever is in a group; return whether nothing is, and the group is ready for the next process."""
+        """Kill whatever is in a group; return whether nothing is, and the group is ready for the next process.
+
+        Without groups, whoever shares a namespace with the dead process counts.
+        """
         if self._tree is None:
-            return True
+            return self._remains.clear(name)
         group = self._tree.group(name)
         try:
             if not group.is_empty:

@@ -89,7 +89,12 @@ def make_parts(
     def spawn_in_group(body: Callable[[], int], name: str) -> Child:
         groups.limit(name, limits[name])  # those of the process before may have been others
         planned[name] = _planned(profiles[name])
+        groups.born(name)
         return spawn(body, own_pid_namespace=has_namespace, group=groups.descriptor(name))
+
+    def look_at(name: str, pid: int) -> list[str]:
+        groups.looked_at(name, pid)
+        return attest(pid, profiles[name], own, max_tasks=profiles[name].max_tasks, root=planned.get(name))
 
     def tighten_all(name: str, pid: int, lower: Mapping[str, int]) -> list[str]:
         problem = groups.limit(name, limits[name])
@@ -103,9 +108,7 @@ def make_parts(
         reap=_reap,
         loop_body=lambda start: _loop_body(start, profiles[start.loop], planned[start.loop]),
         authority_body=lambda start: _authority_body(start, profiles[AUTHORITY], planned[AUTHORITY]),
-        attest=lambda name, pid: attest(
-            pid, profiles[name], own, max_tasks=profiles[name].max_tasks, root=planned.get(name)
-        ),
+        attest=look_at,
         sandbox=lambda name: sandboxes[name],
         measure=measured,
         open_boot_files=lambda: _open_boot_files(config),

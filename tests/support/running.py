@@ -247,7 +247,7 @@ class RunningHost:
 
     def _left(self) -> list[psutil.Process]:
         marked = [process for process in psutil.process_iter() if _mark_of(process.pid) == self._mark]
-        known = [process for process in self._ever.values() if process.is_running()]
+        known = [process for process in self._ever.values() if _lives(process)]
         if not marked and not known and (self.config.state_dir / "lock").exists():
             descriptor = os.open(self.config.state_dir / "lock", os.O_RDONLY | os.O_CLOEXEC)
             try:
@@ -368,6 +368,14 @@ class RunningHost:
         client = Client(self.bundle(name))
         self._clients.append(client)
         return client
+
+
+def _lives(process: psutil.Process) -> bool:
+    """A dead process whose last parent does not collect it, as in some containers, is as gone as can be."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _mark_of(pid: int) -> str:
