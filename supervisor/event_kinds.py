@@ -77,6 +77,8 @@ _SECURITY = (
     ("start_refused", _ALARM, "the host does not start, or does not go on"),
     ("revocation", _WARNING, "rights were revoked"),
     ("epoch", _INFO, "a new epoch: new keys and tokens for all"),
+    ("rotated", _WARNING, "another master_key is in force"),
+    ("rotate_refused", _WARNING, "master_key was not replaced"),
     ("notes_lost", _WARNING, "more happened than could be told"),
 )
 _HEALTH = (

@@ -198,10 +198,14 @@ class Rotation:
     def _refuse(self, sentences: Sequence[str]) -> None:
         for sentence in sentences:
             self._common.console.bad(NAME, "refused", sentence)
+            if self._is_master:
+                self._common.events.emit("rotate_refused", "supervisor", sentence)
         self._end({"refused": list(sentences)})
 
     def _say(self, answer: Answer) -> None:
         key = f", master_key version {answer['key_version']}" if self._is_master else ""
+        if self._is_master:
+            self._common.events.emit("rotated", "supervisor", epoch=self._epoch, key_version=answer["key_version"])
         self._common.console.plain(NAME, "done", f"epoch {self._epoch} in every loop{key}")
 
     def _end(self, answer: Answer) -> None:
