@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections import deque
 from collections.abc import Awaitable, Iterable
 from typing import Any
 
@@ -74,7 +73,10 @@ class _Patient:
 
 
 class HealthChecks:
-    """Asks those components of a loop that have something to say; `reports` holds (index, outcome, fails in a row)."""
+    """Asks those components of a loop that have something to say.
+
+    `reports` holds the last (index, outcome, fails in a row) of each that has not been sent, the oldest first.
+    """
 
     def __init__(self, hosts: Iterable[Host]) -> None:
         self._patients = [
@@ -82,7 +84,7 @@ class HealthChecks:
             for index, host in enumerate(hosts)
             if type(host.component).check is not Component.check
         ]
-        self.reports: deque[tuple[int, int, int]] = deque()
+        self.reports: dict[int, tuple[int, int, int]] = {}
 
     def each_beat(self, now: float) -> None:
         """Begin the checks that are due, and give up those that take too long; `now` is the event loop's time."""
@@ -127,7 +129,7 @@ class HealthChecks:
         fails = patient.schedule.fails
         if trouble:
             patient.component.log.warning("check failed (%d in a row): %s", fails, trouble)
-        self.reports.append((patient.index, int(outcome), fails))
+        self.reports[patient.index] = (patient.index, int(outcome), fails)
 
 
 def _trouble(answer: object) -> str:

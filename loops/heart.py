@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections import deque
 from collections.abc import Callable
 
 from tlsrt.channels.control import ControlChannel
@@ -44,11 +43,11 @@ class Heart:
         loop.call_at(self._next, self._wake)
         self._each(now)
 
-    def send(self, reports: deque[tuple[int, int, int]], depth: int, *figures: int) -> None:
+    def send(self, reports: dict[int, tuple[int, int, int]], depth: int, *figures: int) -> None:
         """Send some reports about components, then a beat with its figures; raises PeerError as the channel does."""
         self.beats += 1
         name_thread(pulse_name(self._loop, self.beats))
-        for _ in range(min(len(reports), REPORTS_PER_BEAT)):
-            self._life.send("health", *reports.popleft())
+        for index in list(reports)[:REPORTS_PER_BEAT]:
+            self._life.send("health", *reports.pop(index))
         memory_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self._life.send("beat", self.beats, self._late_us, depth, memory_kib, *figures)

@@ -139,7 +139,7 @@ def test_what_a_check_may_return(
         asked, _ = checks((lambda: later(answer)) if is_coroutine else answer)
         asked.each_beat(0.0)
         await asyncio.sleep(0.01)
-        return list(asked.reports)
+        return list(asked.reports.values())
 
     outcome = Outcome.FAILED if words else Outcome.GOOD
     assert asyncio.run(once()) == [(1, outcome, 1 if words else 0)]
@@ -163,7 +163,7 @@ def test_a_check_that_says_nothing_is_cancelled_and_the_others_are_asked_all_the
             asked.each_beat(now)
             await asyncio.sleep(0)
         await asyncio.sleep(0)
-        return list(asked.reports)
+        return list(asked.reports.values())
 
     assert asyncio.run(once()) == [(2, Outcome.GOOD, 0), (1, Outcome.TIMED_OUT, 1)]
     assert ended == ["cancelled"]
@@ -183,7 +183,9 @@ def test_a_recovery_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
         return next(answers)
 
     asked, _ = checks(ask)
+    fails: list[int] = []
     for now in (0.0, 3.0, 6.0):
         asked.each_beat(now)
-    assert [fails for _, _, fails in asked.reports] == [1, 2, 0]
+        fails += [report[2] for report in asked.reports.values()]
+    assert fails == [1, 2, 0], "the last one of each component is kept, and no other"
     assert caplog.records[-1].getMessage() == "check: well again after 2 failures"
