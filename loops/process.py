@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import importlib
 import logging
 import signal
 from collections.abc import Mapping
@@ -37,22 +36,14 @@ from tlsrt.loops.component import Component
 from tlsrt.loops.health import HealthChecks
 from tlsrt.loops.heart import Heart
 from tlsrt.loops.host import Host
+from tlsrt.loops.imports import LoopFailure, import_components
 from tlsrt.loops.outbound import prepare_outbound
 from tlsrt.loops.trustee import Monitor, Trustee
 from tlsrt.sandbox.enter import Confinement, Report
-from tlsrt.sandbox.imports import end_imports, remember_sources
+from tlsrt.sandbox.imports import end_imports
 
 JOIN_RETRY_S = 0.5
 LOGGED_PER_BEAT = 5
-
-
-class LoopFailure(Exception):
-    """Ends the process; the code goes to the supervisor, the sentence to the log."""
-
-    def __init__(self, code: FailCode, index: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code = code
-        self.index = index
 
 
 class LoopProcess:
@@ -96,7 +87,7 @@ class LoopProcess:
                 prepare_outbound(self.confinement.profile.egress)
             report = self._drop()
             self._life.send("confined", self.confinement.profile.digest(), _digest(report))
-            components = self._import_components()
+            components = import_components(self.config.components_of(self.name), self.log)
             self._assert_one_task()
             loop = asyncio.new_event_loop()
             for config, component in components:
@@ -137,23 +128,6 @@ class LoopProcess:
             self._life.send("failed", int(code), index)
         except PeerError:
             return  # nobody is there to be told
-
-    def _import_components(self) -> list[tuple[ComponentConfig, Component]]:
-        made: list[tuple[ComponentConfig, Component]] = []
-        for index, config in enumerate(self.config.components_of(self.name)):
-            module, _, attribute = config.class_path.partition(":")
-            try:
-                kind = getattr(importlib.import_module(module), attribute)
-                if not (isinstance(kind, type) and issubclass(kind, Component)):
-                    raise TypeError(f"{config.class_path} is not a Component class")
-                made.append((config, kind()))
-            except Exception as error:  # the operator's code may raise anything at import
-                self.log.exception("cannot import %s", config.class_path)
-                raise LoopFailure(
-                    FailCode.IMPORT, index, f"component {config.address}: cannot import {config.class_path}: {error}"
-                ) from error
-        remember_sources({config.class_path.partition(".")[0].partition(":")[0] for config, _ in made})
-        return made
 
     def _add_host(self, config: ComponentConfig, component: Component) -> None:
         state = Path(self.confinement.path("/state")) / config.name
