@@ -206,6 +206,7 @@ class LoopProcess:
                 self._state = LoopState.READY
                 self._life.send("ready")
             self._update_up()
+            self._heart.go_along()
         except PeerError as error:
             self._end(70, f"trust channel: {error.reason}")
         finally:

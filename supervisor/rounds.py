@@ -37,7 +37,7 @@ class Rounds:
 
     def begin(self) -> None:
         """Start it."""
-        self._reactor.call_later(ATTEST_ROUND_S / TURNS, self._turn)
+        self._reactor.call_next(ATTEST_ROUND_S / TURNS, self._turn)
 
     def attest_all(self) -> None:
         """Look at every loop, for an epoch that the authority prepares."""
@@ -51,7 +51,7 @@ class Rounds:
             for _ in range(self._looks):
                 self._attest_next()
         self.stuck.look(self._condemned(), self._reactor.now)
-        self._reactor.call_later(ATTEST_ROUND_S / TURNS, self._turn)
+        self._reactor.call_next(ATTEST_ROUND_S / TURNS, self._turn)
 
     def _condemned(self) -> Iterator[Condemned]:
         for member in self._fleet.members:

@@ -328,7 +328,7 @@ class TrustService:
 
     def _feed(self, now: int) -> int:
         lateness = max(0, now - self._feed_at) if self._feed_at else 0
-        self._feed_at = now + FEED_MS
+        self._feed_at = now - now % FEED_MS + FEED_MS  # when the supervisor looks too: see Reactor.call_next
         self._timers.set("feed", self._feed_at)
         for member in self._roster.joined:
             if not self._outlet.is_blocked(member.loop):

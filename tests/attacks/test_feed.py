@@ -47,9 +47,9 @@ def test_a_captured_loop_cannot_keep_itself_alive(disobeyed: RunningHost) -> Non
     pids = [host.pids()[name] for name in ("supervisor", "authority")]
     client.call("third/captured", "disobey", THIEF, VICTIM, "add", request_body(1))
     executed, first = client.call(VICTIM, "value"), time.monotonic()
-    begun = time.monotonic()
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
+    begun = time.monotonic()  # until here it may have fed
     try:
         until_refused(client, begun)
         limit = time.monotonic() + 60

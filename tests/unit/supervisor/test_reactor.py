@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -86,6 +87,16 @@ def test_timers_run_in_order_once_and_not_when_cancelled(reactor: Reactor, clock
     clock.now += 1.0
     reactor.run_once()
     assert order == ["first", "second"]
+
+
+@pytest.mark.parametrize(("passed", "delay"), [(0.0, 0.5), (0.1, 0.4), (0.374, 0.126), (0.499, 0.501)])
+def test_a_period_ends_when_it_does_for_every_process_of_the_host(
+    reactor: Reactor, clock: Clock, monkeypatch: pytest.MonkeyPatch, passed: float, delay: float
+) -> None:
+    """And one that is about to end is not taken for two, when a timer was a moment early."""
+    monkeypatch.setattr(time, "clock_gettime", lambda which: 7000.0 + passed)
+    timer = reactor.call_next(0.5, lambda: None)
+    assert timer.when == pytest.approx(clock.now + delay)
 
 
 def test_timers_of_one_moment_keep_their_order(reactor: Reactor, clock: Clock) -> None:

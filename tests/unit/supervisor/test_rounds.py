@@ -46,7 +46,7 @@ class Stage:
             is_condemned=False, child=None, condemn=lambda reason, cause: self.ended.append(f"authority {reason}"),
         )  # fmt: skip
         self.reactor = SimpleNamespace(
-            now=7.0, call_later=lambda delay, callback: self.timers.append((delay, callback))
+            now=7.0, call_next=lambda period, callback: self.timers.append((period, callback))
         )
         common: Any = SimpleNamespace(
             reactor=self.reactor,
