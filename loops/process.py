@@ -72,7 +72,6 @@ class LoopProcess:
         self._trust = ControlChannel(trust, TRUST)
         self._state = LoopState.SPAWNED
         self._primary = 0
-        self._is_hearing = False  # the authority's messages are being taken
         self._up = False
         self._exit_code = 0
         self._heart = Heart(name, self._life, self._beat)
@@ -182,7 +181,6 @@ class LoopProcess:
             asyncio.get_running_loop().call_later(JOIN_RETRY_S, self._join)
 
     def _on_trust(self) -> None:
-        self._is_hearing = True
         try:
             while (
                 message := self._trust.receive("authority", "new", descriptors=self.monitor is not None)
@@ -209,18 +207,6 @@ class LoopProcess:
             self._heart.go_along()
         except PeerError as error:
             self._end(70, f"trust channel: {error.reason}")
-        finally:
-            self._is_hearing = False
-
-    def catch_up(self) -> bool:
-        """Take what the authority has said by now; return False if that is what we are doing anyway.
-
-        What others were told after us may reach us before we have read what we were told.
-        """
-        if self._is_hearing:
-            return False
-        self._on_trust()
-        return True
 
     def _say_join(self) -> None:
         try:

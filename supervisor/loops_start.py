@@ -111,7 +111,7 @@ def make_parts(
         attest=look_at,
         sandbox=lambda name: sandboxes[name],
         measure=measured,
-        open_boot_files=lambda: _open_boot_files(config),
+        open_boot_files=lambda token: _open_boot_files(config, token),
         uid=identity.uid,
         preload=partial(_preload, config.channels.engine),
         call_rules=lambda name: _call_rules(profiles[name]),
@@ -260,16 +260,16 @@ def _import_for_sealed(*modules: str) -> None:
     coverage_pipe.preload()
 
 
-def _open_boot_files(config: Config) -> list[int]:
+def _open_boot_files(config: Config, token: int) -> list[int]:
     """Open, and never read: master key, boot token; certificate, key and client CA of the door.
 
-    Only the first lines of the boot token are read, which say the version of the key.
+    Only the first lines of the boot token are read, which say the version of the key. `token` is the one of this life,
+    or -1 for the one on the disk.
     """
     opened: list[int] = []
     try:
-        token = open_regular(config.boot_token, "the boot token")
-        opened.append(token)
-        version = key_version_of(os.pread(token, HEAD_BYTES, 0))
+        opened.append(open_regular(config.boot_token, "the boot token") if token < 0 else os.dup(token))
+        version = key_version_of(os.pread(opened[0], HEAD_BYTES, 0))
         opened.insert(0, open_master_key(config.master_key, {0, os.geteuid()}, version))
         opened.append(open_regular(config.door.certificate, "the door's certificate"))
         opened.append(open_regular(config.door.key, "the door's key"))

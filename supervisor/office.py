@@ -23,6 +23,7 @@ from tlsrt.errors import EX_UNAVAILABLE, ConfigError, PeerError, TlsrtError
 from tlsrt.supervisor.anomaly import faded
 from tlsrt.supervisor.attestation import differences_of
 from tlsrt.supervisor.backoff import Backoff, Intensity
+from tlsrt.supervisor.boot_files import BootFiles
 from tlsrt.supervisor.causes import Cause, Death, Verdict, cause_of_death
 from tlsrt.supervisor.death_event import death_event
 from tlsrt.supervisor.deaths import LINGER_S, send_signal
@@ -34,7 +35,6 @@ from tlsrt.supervisor.reactor import Timer
 from tlsrt.supervisor.sentry import Sentry, Violation
 
 NAME = "authority"
-TOKEN = 1  # among the boot files
 
 
 class Office:
@@ -61,9 +61,7 @@ class Office:
         self.is_attested = False  # this incarnation has sealed itself, and was what its profile says
         self.parts = common.parts  # that its process was born with, or has taken over live: its profile
         self.child: Child | None = None
-        # What was sealed and measured before anything ran; the same for every boot, until a reload replaces both.
-        self.measurement = -1  # memfd
-        self.boot_token = -1  # the file as it was then: `seal` puts another one in its place
+        self.files = BootFiles()
         self.spawned_at = 0.0
         self.epoch = 0
         self.lateness_us = 0
@@ -170,23 +168,8 @@ class Office:
             self.on_refused([f"cannot open {error.filename}: {error.strerror}"])
 
     def _hand_over(self) -> None:
-        files: list[int] = []
-        try:
-            files = self._common.parts.open_boot_files()
-            if self.boot_token < 0:
-                self.boot_token = os.dup(files[TOKEN])
-            else:
-                os.dup2(self.boot_token, files[TOKEN], inheritable=False)
-            # The slot of the state folder: the authority opens its own, inside its root. A folder of the host would be
-            # a way out of there, by "..".
-            folder = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-            files.append(folder)
-            key, token, certificate, door_key, client_ca = files[:5]
-            handed = (key, token, self.measurement, folder, certificate, door_key, client_ca)
+        with self.files.handed(self._common.parts.open_boot_files) as handed:
             self._send("boot", self._boot_nonce, descriptors=handed)
-        finally:
-            for descriptor in files:
-                os.close(descriptor)
 
     def attest(self) -> bool:
         """Look at the authority from outside; end it if it is not what its profile says."""
@@ -221,22 +204,9 @@ class Office:
         """Have a changed host checked as a boot is; `on_checked` says how it went. With `moves`, `move` must follow."""
         return self._send("reload", number, int(moves), descriptors=(boot_token, measurement, policy))
 
-    def take_reload(self, boot_token: int, measurement: int) -> None:
-        """Use these descriptors, which are owned from here on, for every boot to come."""
-        for descriptor in (self.boot_token, self.measurement):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self.boot_token, self.measurement = boot_token, measurement
-
     def rekey(self, number: int, master_key: int, boot_token: int) -> bool:
         """Have another master_key checked as at a boot; `on_rekeyed` says how it went."""
-        return self._send("rekey", number, descriptors=(master_key, boot_token, self.measurement))
-
-    def take_boot_token(self, boot_token: int) -> None:
-        """Use this descriptor, which is owned from here on, for every boot to come."""
-        if self.boot_token >= 0:
-            os.close(self.boot_token)
-        self.boot_token = boot_token
+        return self._send("rekey", number, descriptors=(master_key, boot_token, self.files.measurement))
 
     def rotate(self, number: int, *, with_keys: bool) -> bool:
         """Ask for an epoch now, perhaps with the keys that were checked; `on_rotated` says when it is committed."""

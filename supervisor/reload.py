@@ -20,10 +20,11 @@ from tlsrt.channels.life import LoopState
 from tlsrt.errors import ConfigError, TlsrtError
 from tlsrt.supervisor import reload_report
 from tlsrt.supervisor.background_measurer import BackgroundMeasurer
+from tlsrt.supervisor.boot_files import TOKEN
 from tlsrt.supervisor.fleet import Fleet
 from tlsrt.supervisor.member import Member
 from tlsrt.supervisor.office import NAME as AUTHORITY
-from tlsrt.supervisor.office import TOKEN, Office
+from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Common, Renewal
 from tlsrt.supervisor.policy_packing import pack_policy
 from tlsrt.supervisor.profile_move import ProfileMove, adopt
@@ -164,12 +165,13 @@ class Reload:
         entries = _entries(measurement)
         if entries.get("config", self._renewal.config_digest) != self._renewal.config_digest:
             raise ConfigError("the configuration was changed while it was read: reload again")
-        before = _entries(os.pread(self._office.measurement, os.fstat(self._office.measurement).st_size, 0))
+        measured = self._office.files.measurement
+        before = _entries(os.pread(measured, os.fstat(measured).st_size, 0))
         if names := fixed_files(before, entries):
             if self._common.config.measure == "strict":
                 raise ConfigError(f"{files_sentence(names)}; so nothing was changed: stop tlsrt and start it again")
             self._warnings.append(files_sentence(names))
-        files = self._common.parts.open_boot_files()
+        files = self._common.parts.open_boot_files(-1)
         for index, descriptor in enumerate(files):
             if index != TOKEN:
                 os.close(descriptor)
@@ -212,7 +214,7 @@ class Reload:
         renewal = self._renewal
         renewal.parts.take()
         self._common.config, self._common.parts = renewal.config, renewal.parts
-        self._office.take_reload(*self._held)
+        self._office.files.take(*self._held)
         self._held = []
         self._clear()
         self._on_taken(renewal)

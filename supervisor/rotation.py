@@ -132,7 +132,7 @@ class Rotation:
             return
         for sentence in sentences:
             self._common.console.bad(NAME, "warning", sentence)
-        self._office.take_boot_token(self._token)
+        self._office.files.take(self._token)
         self._token, self._staged = -1, None
         self._office.rotate(self._number, with_keys=True)
 

@@ -112,7 +112,7 @@ class Supervisor:
         make_folders(config, self._parts.uid)
         sockets = channel_listeners(config, self._parts.uid)
         listeners: Mapping[str, Mapping[str, int]] = {PRIMARY: {**sockets, DOOR: door_listener(config.door)}}
-        for descriptor in self._parts.open_boot_files():
+        for descriptor in self._parts.open_boot_files(-1):
             os.close(descriptor)  # this was only the check: what is missing is said before anything runs
         self._common = Common(config, self._parts, reactor, self._console, lock)
         self._common.chance = self._chance or self._common.chance
@@ -195,7 +195,9 @@ class Supervisor:
         self._parts.preload()  # while the authority imports what it needs
         for member in self._fleet.members:
             self._fleet.spawn(member)
-        self._office.measurement = sealed_memory(self._parts.measure())  # while the children build their sandboxes
+        self._office.files.measurement = sealed_memory(
+            self._parts.measure()
+        )  # while the children build their sandboxes
         if self._office.child is not None:
             self._office.boot()
         self._rounds.begin()

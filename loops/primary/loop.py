@@ -35,6 +35,8 @@ def protocols_of(serve_http: ServeHttp | None) -> tuple[str, ...]:
 class PrimaryLoop(LoopProcess):
     """Routes for everybody; trusted by nobody beyond that."""
 
+    _is_hearing = False  # the authority's messages are being taken
+
     async def open_channel(self) -> None:
         self.monitor = self
         self.gate = Gate(self.verifier, calls_per_session=self.config.limits.calls_per_session)
@@ -67,6 +69,23 @@ class PrimaryLoop(LoopProcess):
         return link
 
     # -- the authority's words --------------------------------------------------------------------------------
+
+    def _on_trust(self) -> None:
+        self._is_hearing = True
+        try:
+            super()._on_trust()
+        finally:
+            self._is_hearing = False
+
+    def catch_up(self) -> bool:
+        """Take what the authority has said by now; return False if that is what we are doing anyway.
+
+        What others were told after us may reach us before we have read what we were told.
+        """
+        if self._is_hearing:
+            return False
+        self._on_trust()
+        return True
 
     def set_root(self, epoch: int, incarnation: int, root: bytes) -> None:
         self.gate.set_root(epoch, incarnation, root)

@@ -280,7 +280,7 @@ def make_parts(config: Config, folder: Path, script: Script) -> Parts:
         attest=attest,
         sandbox=lambda name: Sandbox(("uid", "no_new_privs"), {"net_namespace": "a test"}, "as scripted"),
         measure=lambda: b"\x80",
-        open_boot_files=lambda: [os.open(folder / "empty", os.O_RDONLY) for _ in range(5)],
+        open_boot_files=lambda token: [os.open(folder / "empty", os.O_RDONLY) for _ in range(5)],
         uid=lambda name: os.geteuid(),
         preload=freeze,
         clear=lambda name: not (folder / f"left-{name}").exists(),

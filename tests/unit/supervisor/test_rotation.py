@@ -31,7 +31,10 @@ class Office:
         self.is_booted = True
         self.is_there = True
         self.asked: list[tuple[Any, ...]] = []
-        self.boot_token = -1
+        self.files = SimpleNamespace(token=-1, take=self.take)
+
+    def take(self, token: int) -> None:
+        self.files.token = token
 
     def rotate(self, number: int, *, with_keys: bool) -> bool:
         self.asked.append(("rotate", number, with_keys))
@@ -40,9 +43,6 @@ class Office:
     def rekey(self, number: int, master_key: int, boot_token: int) -> bool:
         self.asked.append(("rekey", number))
         return self.is_there
-
-    def take_boot_token(self, boot_token: int) -> None:
-        self.boot_token = boot_token
 
     def keys(self, now: float) -> Answer:
         return {"key_version": 2, "previous_verifies_s": 60.0}
@@ -192,7 +192,7 @@ def test_another_master_key_is_put_in_force_when_it_was_checked(desk: Desk) -> N
     desk.rotation.checked(1, True, ["a warning"])
     assert desk.version == 2
     assert not desk.rotation.is_replacing
-    assert desk.office.boot_token >= 0
+    assert desk.office.files.token >= 0
     assert desk.office.asked == [("rekey", 1), ("rotate", 1, True)]
     desk.rotation.rotated(1, 6, 1, [], [])
     desk.beat(6, 6)
@@ -204,7 +204,7 @@ def refused(desk: Desk) -> str:
     """Return why a rotation was refused, which has changed nothing."""
     [answer] = desk.answers
     assert desk.version == 1
-    assert desk.office.boot_token == -1
+    assert desk.office.files.token == -1
     assert ("rotate", 1, True) not in desk.office.asked
     assert not desk.rotation.is_replacing
     assert set(desk.events) == {"rotate_refused"}

@@ -1,0 +1,50 @@
+"""What every boot of one life is given: the files as they were sealed and measured before anything ran.
+
+The boot token is kept as an open file, since `seal` and `rotate --master` put another one in its place, and it names
+the version of master_key that belongs to it. A reload replaces token and measurement, a rotation the token. Keys are
+opened for each boot and never read here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+TOKEN = 1  # among the boot files
+
+OpenFiles = Callable[[int], list[int]]
+
+
+class BootFiles:
+    """The files of one life. `measurement` and `token` are descriptors, -1 before there are any."""
+
+    def __init__(self) -> None:
+        self.measurement = -1  # memfd
+        self.token = -1
+
+    @contextmanager
+    def handed(self, open_files: OpenFiles) -> Generator[tuple[int, ...]]:
+        """Open what the authority is handed with `boot`, in its order; raise ConfigError and OSError."""
+        files = open_files(self.token)
+        try:
+            if self.token < 0:
+                self.token = os.dup(files[TOKEN])
+            # The slot of the state folder: the authority opens its own, inside its root. A folder of the host would be
+            # a way out of there, by "..".
+            files.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+            key, token, certificate, door_key, client_ca, folder = files
+            yield key, token, self.measurement, folder, certificate, door_key, client_ca
+        finally:
+            for descriptor in files:
+                os.close(descriptor)
+
+    def take(self, token: int, measurement: int | None = None) -> None:
+        """Use these descriptors, which are owned from here on, for every boot to come."""
+        if self.token >= 0:
+            os.close(self.token)
+        self.token = token
+        if measurement is not None:
+            if self.measurement >= 0:
+                os.close(self.measurement)
+            self.measurement = measurement
