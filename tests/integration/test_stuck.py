@@ -25,6 +25,7 @@ WAYS = ("zombie", *(["frozen disk"] if can_freeze() else []))
 def unkillable(request: pytest.FixtureRequest) -> Iterator[tuple[RunningHost, Callable[[], Callable[[], None]]]]:
     """A host, and what makes its loop `third` hang so that no signal ends it; that returns what lets it go."""
     host = RunningHost(
+        mode="root" if request.param == "frozen disk" else "rootless",
         packages=[PACKAGE],
         components={address: {"class": "captured.writer:Writer"} for address in (VICTIM, WITNESS)},
         policy={f"client/admin -> {address}": "*" for address in (VICTIM, WITNESS)},
