@@ -20,10 +20,11 @@ from tlsrt.supervisor.herald import Herald
 from tlsrt.supervisor.key_ring import KeyRing
 from tlsrt.supervisor.outlet import Outlet
 from tlsrt.supervisor.rekeying import NewKeys
-from tlsrt.supervisor.roster import Roster
+from tlsrt.supervisor.roster import GATE, Roster
 from tlsrt.supervisor.session_manager import SessionManager
 from tlsrt.supervisor.timers import Timers
 
+BLOCKED_MS = 5  # to look again whether the gate has read what it was told
 RETRY_MS = 10_000  # after an epoch that could not be written
 _CANNOT_WRITE = "the authority's state cannot be written, so nothing was changed: make room on its disk"
 
@@ -203,6 +204,10 @@ class EpochChanges:
         if self._epochs.pending is not None:
             self._timers.set("commit", self._epochs.deadline)
         if not self._epochs.is_ready(now):
+            return
+        if self._outlet.is_blocked(GATE) and now < self._epochs.deadline:
+            # Who was looked at must be on its way to the gate before anybody uses the epoch.
+            self._timers.set("commit", now + BLOCKED_MS)
             return
         target = self._epochs.target
         is_rekeyed = self._briefing.key_version(target) != self._briefing.key_version(self._epochs.serving)

@@ -183,11 +183,30 @@ def test_another_master_key_under_calls_and_then_the_authority_dies(host: Runnin
     assert host.status()["keys"]["key_version"] == 2
 
 
-def test_after_a_restart_the_new_key_is_in_force_and_the_old_one_is_a_roll_back(host: RunningHost) -> None:
-    kept = {name: (host.folder / name).read_bytes() for name in ("boot.token",)}
-    while host.status()["keys"]["previous_verifies_s"]:
+def one_version(host: RunningHost) -> None:
+    """End the time in which an older version verifies too."""
+    if host.status()["keys"]["previous_verifies_s"]:
         change_epoch(host)
         host.until(lambda document: not document["keys"]["previous_verifies_s"], "one version", timeout_s=20)
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(600)
+def test_twelve_master_keys_one_after_the_other_lose_nothing(host: RunningHost) -> None:
+    traffic = Traffic(host, "masters")
+    for _ in range(12):
+        traffic.go_on(50)
+        one_version(host)
+        traffic.go_on(50)
+        change_master(host)
+    traffic.go_on(100)
+    traffic.assert_nothing_lost()
+    assert {loop["restarts"] for loop in host.status()["loops"]} == {0}
+
+
+def test_after_a_restart_the_new_key_is_in_force_and_the_old_one_is_a_roll_back(host: RunningHost) -> None:
+    kept = {name: (host.folder / name).read_bytes() for name in ("boot.token",)}
+    one_version(host)
     version = change_master(host)["key_version"]
     host.restart()
     assert host.status()["keys"] == {"key_version": version, "previous_verifies_s": 0.0}
@@ -315,9 +334,7 @@ def test_whoever_is_killed_the_host_has_the_old_key_or_the_new_one(point: str) -
 
 
 def test_a_command_that_is_killed_leaves_a_rotation_that_goes_on_or_one_that_never_began(host: RunningHost) -> None:
-    while host.status()["keys"]["previous_verifies_s"]:
-        change_epoch(host)
-        host.until(lambda document: not document["keys"]["previous_verifies_s"], "one version", timeout_s=20)
+    one_version(host)
     version = host.status()["keys"]["key_version"]
     rotate.stage(host.config, Known())  # killed before it has asked
     assert change_epoch(host)["key_version"] == version

@@ -83,6 +83,23 @@ def test_an_epoch_on_request_does_not_wait_for_who_is_late(stage: Stage) -> None
     assert told(stage, "rotated") == [(3, 6, 2_000, ["third"], [])]
 
 
+@pytest.mark.parametrize("reads", [True, False])
+def test_nobody_uses_an_epoch_before_the_gate_can_hear_who_was_looked_at(stage: Stage, reads: bool) -> None:
+    stage.join(*LOOPS)
+    stage.service.changes.rotate(3, None, stage.now)
+    stage.blocked.add("primary")
+    answer(stage, 6, *LOOPS)
+    stage.pass_time(1_000)
+    assert stage.of("third", "commit")[-1][0] == 5
+    if reads:
+        stage.blocked.clear()
+        stage.pass_time(10)
+    else:  # it hangs, which is not the others' fault
+        stage.pass_time(1_500)
+    assert stage.of("third", "commit")[-1][0] == 6
+    assert told(stage, "rotated")[0][1] == 6
+
+
 def test_requests_wait_for_the_epoch_that_is_under_way(stage: Stage) -> None:
     stage.join(*LOOPS)
     stage.service.changes.begin_timed(stage.now)
