@@ -3,6 +3,7 @@ dies meanwhile, the host comes up with the old key or the new one."""
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
@@ -17,17 +18,20 @@ from support.askers import ASKER, CALLED, CLIENT_KINDS, COMPONENT_KINDS, LEDGER,
 from support.running import RunningHost, running
 
 from tlsrt import Client
+from tlsrt.channels.tls_client import client_context
 from tlsrt.config import rotate
 from tlsrt.config.bundle import read_bundle
 from tlsrt.config.succession import Known
 from tlsrt.supervisor.control_client import ControlClient
 
+JSON = {"Content-Type": "application/json"}
 UNAME = ("primary/kernel", "uname")
 
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
-    yield from running(request, **CALLED)
+    policy = {**CALLED["policy"], f"client/web -> {LEDGER}": ["run"]}
+    yield from running(request, clients=["web"], http=["web"], **{**CALLED, "policy": policy})
 
 
 def copy(path: Path, target: Path) -> Path:
@@ -83,6 +87,34 @@ class Numbers:
         assert self.heard == list(range(self._told))
 
 
+class Browser:
+    """A client that speaks HTTP, for which Primary holds the session: one connection, call after call."""
+
+    def __init__(self, host: RunningHost, label: str) -> None:
+        context = client_context(host.bundle("web"))
+        context.set_alpn_protocols(["http/1.1"])
+        self._connection = http.client.HTTPSConnection("127.0.0.1", host.port, context=context, timeout=30)
+        self._over = threading.Event()
+        self.records: list[tuple[str, str, float]] = []
+        self._asker = threading.Thread(target=self._ask, args=(label,))
+        self._asker.start()
+
+    def _ask(self, label: str) -> None:
+        while not self._over.is_set():
+            name = f"{label}-browse.plain.{len(self.records)}"
+            self._connection.request("POST", f"/v1/call/{LEDGER}/run", json.dumps([name, 0.002]), JSON)
+            answer = self._connection.getresponse()
+            value = json.loads(answer.read())
+            self.records.append((name, "ok" if (answer.status, value) == (200, name) else f"{value}", 0.0))
+
+    def end(self) -> list[tuple[str, str, float]]:
+        self._over.set()
+        self._asker.join(60)
+        assert not self._asker.is_alive()
+        self._connection.close()
+        return self.records
+
+
 class Traffic:
     """Calls of a component and of clients, and a subscription, from begin to end of the block."""
 
@@ -92,6 +124,7 @@ class Traffic:
         self._before = len(self._ledger.read_text().split())
         self._control.call(ASKER, "begin", f"{label}-component", list(COMPONENT_KINDS), 2)
         self._askers = Askers(host, f"{label}-client")
+        self._browser = Browser(host, label)
         self.numbers = Numbers(host)
 
     def go_on(self, count: int) -> None:
@@ -100,11 +133,12 @@ class Traffic:
 
     def assert_nothing_lost(self) -> None:
         self.numbers.end()
-        records = self._askers.end()
+        records = [*self._askers.end(), *self._browser.end()]
         for part in self._control.stream(ASKER, "end_in_parts", timeout_s=60):
             records += [(name, word, spent) for name, word, spent in part]
         ends = Counter((name.split(".")[0].rpartition("-")[2][:6], word) for name, word, _ in records)
         assert {word for _, word in ends} == {"ok"}, ends
+        assert {asker for asker, _ in ends} == {"client", "compon", "browse"}
         assert len({name.split(".")[1] for name, _, _ in records}) == len(CLIENT_KINDS)
         runs = Counter(self._ledger.read_text().split()[self._before :])
         assert runs == Counter(name for name, _, _ in records), "each ran once, and no other did"
