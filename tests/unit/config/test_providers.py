@@ -12,7 +12,7 @@ import pytest
 
 from tlsrt.config import providers
 from tlsrt.config.boot import make_boot_token
-from tlsrt.config.providers import check_master_key, open_master_key, read_master_key
+from tlsrt.config.providers import check_master_key, key_paths, newest_version, open_master_key, read_master_key
 from tlsrt.config.schema import KeySource
 from tlsrt.errors import ConfigError
 
@@ -210,3 +210,25 @@ def test_the_boot_token_is_no_key() -> None:
             check_master_key(known, text)
     check_master_key(KEY, text)
     check_master_key(memoryview(KEY), b"mac zz\n")
+
+
+def test_the_versions_of_a_key_lie_beside_the_first(key: Path) -> None:
+    for name in ("master.key.10", "master.key.2", "master.key.1", "master.key.02", "master.key.old", "master.key.2.x"):
+        (key.parent / name).write_bytes(KEY)
+        (key.parent / name).chmod(0o600)
+    source = KeySource("file", key)
+    assert [path.name for path in key_paths(source)] == ["master.key", "master.key.2", "master.key.10"]
+    assert newest_version(source) == 10
+    os.close(open_master_key(source, MINE, 2))
+    with pytest.raises(ConfigError, match=r"there is no master_key at .*/master\.key\.3, so nothing starts"):
+        open_master_key(source, MINE, 3)
+    (key.parent / "master.key.10").chmod(0o640)
+    with pytest.raises(ConfigError, match=r"master\.key\.10 has mode 0640"):
+        open_master_key(source, MINE, 10)
+
+
+def test_a_credential_has_no_versions() -> None:
+    source = KeySource("credential", name="tlsrt")
+    assert (key_paths(source), newest_version(source)) == ([], 1)
+    with pytest.raises(ConfigError, match="the credential tlsrt has no versions"):
+        open_master_key(source, MINE, 2)

@@ -120,6 +120,15 @@ def test_folders_with_secrets_are_refused(path: str) -> None:
         make("third", read=(Path(path),))
 
 
+def test_every_version_of_master_key_is_a_secret(tmp_path: Path) -> None:
+    later = tmp_path / "master.key.2"
+    later.write_bytes(b"a key")
+    config = replace(CONFIG, master_key=KeySource("file", tmp_path / "master.key"))
+    for path in (later, tmp_path):
+        with pytest.raises(SandboxError, match="folders apart"):
+            profile_for_loop(config, LoopConfig("third", read=(path,)), 1, rootless=False, code=())
+
+
 def test_a_link_to_a_folder_with_secrets_is_refused(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "innocent").symlink_to(tmp_path / "state")
