@@ -56,6 +56,7 @@ class Fleet:
         self.regime = regime
         self.stopping = False
         self.on_active: Callable[[Member], None] = lambda member: None
+        self.on_unwell: Callable[[Member, str], None] = lambda member, reason: None
         self.on_beat: Callable[[Member], None] = lambda member: None
         self.on_dead: Callable[[Member], None] = lambda member: None  # while stopping
         self.on_changed: Callable[[], None] = lambda: None  # of what the regime sees
@@ -201,7 +202,7 @@ class Fleet:
 
     def _unwell(self, member: Member, reason: str) -> None:
         if member.state is LoopState.ACTIVE and not self.stopping:
-            self.condemn(member, Event.HUNG, reason, Cause.HEALTH)
+            self.on_unwell(member, reason)
 
     def hung(self, member: Member, reason: str) -> None:
         """Its heart stopped, whatever other threads of it say."""

@@ -58,6 +58,12 @@ class Restarts:
                 self._escalate(verdict.failure)
         self.look()
 
+    def unwell(self, member: Member, sentence: str) -> None:
+        """End a loop in order, since a component of it is not well: calls under way finish. It counts as a death."""
+        active_s = self._common.reactor.now - member.active_at if member.active_at is not None else 0.0
+        member.judge(Cause.HEALTH, sentence)
+        Farewell(self._common, self._fleet, member, lambda dead: self.down(dead, active_s, None)).begin(sentence)
+
     def left(self, member: Member) -> None:
         """Go on: a loop has ended that was asked to."""
         self.look()

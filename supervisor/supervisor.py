@@ -161,6 +161,7 @@ class Supervisor:
         self._office.on_moved = self._moved
         self._fleet.on_active = self._active
         self._fleet.on_down = self._restarts.down
+        self._fleet.on_unwell = self._restarts.unwell
         self._fleet.on_changed = self._restarts.look
         self._fleet.on_beat = self._beat
         self._restarts.on_failed = self._given_up

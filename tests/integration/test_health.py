@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +99,11 @@ def test_one_that_is_not_well_is_only_shown_if_so_configured(
 @pytest.mark.parametrize("how", ["words", "deaf"])
 def test_one_that_is_not_well_again_and_again_restarts_its_loop(host: RunningHost, how: str) -> None:
     client, after = host.client(), len(host.console)
-    client.call(RESTARTED, "become", how)
-    line = host.wait_for("^external +died +health: 2 checks in a row of external/ailing ", after=after)
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(host.client().call, RESTARTED, "work", 3.0)  # longer than it takes to be found unwell
+        client.call(RESTARTED, "become", how)
+        line = host.wait_for("^external +died +health: 2 checks in a row of external/ailing ", after=after)
+        assert work.result(10) >= 1, "a call that is under way is answered"
     assert str(host.config.log_dir / "external.log") in line
     host.wait_for("^external +active ", after=after)
     until(host, RESTARTED, "good")

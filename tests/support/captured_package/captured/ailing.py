@@ -40,6 +40,12 @@ class Ailing(Component):
     async def become(self, how: str) -> None:
         self.how = how
 
+    @handler
+    async def work(self, seconds: float) -> int:
+        """Take some time."""
+        await asyncio.sleep(seconds)
+        return self.asked
+
     @handler(idempotent=True)
     async def counts(self) -> dict[str, int]:
         return {"asked": self.asked, "most": self.most}
