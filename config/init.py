@@ -26,6 +26,7 @@ from tlsrt.config.json_schema import json_schema
 from tlsrt.config.load import load_config
 from tlsrt.config.measure import is_checkout, measure
 from tlsrt.config.providers import check_master_key, newest_version, open_master_key, read_master_key
+from tlsrt.config.rotate import only_one
 from tlsrt.config.schema import Config
 from tlsrt.config.succession import NOTHING_KNOWN, Chain, Known
 from tlsrt.config.template import NOTHING_LACKING, Lacking, config_text
@@ -71,6 +72,11 @@ def seal(config: Config, known: Known = NOTHING_KNOWN) -> int:
     The number is one above that of the present token and above the one that is `known` from the authority's state,
     which counts when the token is lost; so it is with the version of master_key.
     """
+    with only_one(config):
+        return _seal(config, known)
+
+
+def _seal(config: Config, known: Known) -> int:
     present = _present_token(config.boot_token)
     version, chain = _version(config, present, known)
     key = _master_key(config, version)

@@ -61,7 +61,7 @@ def next_token(config: Config) -> Path:
 
 @contextmanager
 def only_one(config: Config) -> Generator[None]:
-    """Keep other rotations of these files out. Raises ConfigError if there is one."""
+    """Keep others out that put a boot token in force: `seal`, another rotation. Raises ConfigError if there is one."""
     folder = config.boot_token.parent
     with told("open", folder):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -69,7 +69,7 @@ def only_one(config: Config) -> Generator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise ConfigError(f"another rotation works in {folder}: wait for its end") from None
+        raise ConfigError(f"`seal` or `rotate` works in {folder} now: wait for its end") from None
     finally:
         os.close(descriptor)
 

@@ -44,6 +44,7 @@ class Rotation:
         self._is_reloading = is_reloading
         self._waiting: deque[tuple[bool, Reply]] = deque()
         self._reply: Reply | None = None
+        self._has_ended = False
         self._number = 0
         self._is_master = False
         self._staged: Staged | None = None  # under check
@@ -58,6 +59,9 @@ class Rotation:
 
         `reply` gets the report, or `refused` with sentences, or `failed` with sentences for one that may yet come.
         """
+        if self._has_ended:
+            reply({"error": "stopping"})
+            return
         self._waiting.append((master, reply))
         self._next()
 
@@ -68,6 +72,7 @@ class Rotation:
 
     def cancel(self) -> None:
         """The host ends: say so to all who wait."""
+        self._has_ended = True
         waiting, self._waiting = self._waiting, deque()
         self._end({"error": "stopping"})
         for _, reply in waiting:

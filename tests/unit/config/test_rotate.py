@@ -173,15 +173,15 @@ def test_a_credential_is_not_ours_to_replace(config: Config) -> None:
         rotate.stage(other, Known())
 
 
-def test_one_rotation_at_a_time(config: Config) -> None:
-    with (
-        rotate.only_one(config),
-        pytest.raises(ConfigError, match="another rotation works in"),
-        rotate.only_one(config),
-    ):
-        pass
+def test_one_rotation_or_seal_at_a_time(config: Config) -> None:
+    with rotate.only_one(config):
+        with pytest.raises(ConfigError, match="`seal` or `rotate` works in"), rotate.only_one(config):
+            pass
+        with pytest.raises(ConfigError, match="wait for its end"):
+            seal(config)  # the token of a rotation would take its place
     with rotate.only_one(config):
         pass
+    assert seal(config) == 2
 
 
 def test_seal_goes_on_with_the_key_in_force(config: Config) -> None:

@@ -141,7 +141,9 @@ def test_the_end_of_the_host_is_said_to_all_who_wait(desk: Desk) -> None:
     desk.ask()
     desk.ask()
     desk.rotation.cancel()
-    assert desk.answers == [{"error": "stopping"}, {"error": "stopping"}]
+    desk.ask()
+    assert desk.answers == [{"error": "stopping"}] * 3
+    assert len(desk.office.asked) == 1
 
 
 def test_an_authority_that_comes_again_is_asked_again(desk: Desk) -> None:
