@@ -30,6 +30,8 @@ TRUST = Table(
         Message(4, "open", "loop", (int, bytes, bytes), _JOINED),  # connection, open, signature
         Message(5, "close", "loop", (bytes,), _JOINED),  # session id of a connection that ended
         Message(40, "lend", "loop", (int, bytes), _JOINED),  # connection, certificate (DER) of an HTTP client
+        # generation, 1 if the door can serve with it, else 0 and why
+        Message(42, "tried", "loop", (int, int, str), _JOINED),
         # from the authority, to every loop
         # install id, boot id, issuer public key, key version
         Message(16, "welcome", "authority", (bytes, bytes, bytes, int), _ANY),
@@ -58,8 +60,9 @@ TRUST = Table(
         Message(28, "ended", "authority", (bytes,), _ANY),
         # which issuer keys follow which, as clients are to know it: see config/succession.py
         Message(33, "succession", "authority", (bytes,), _ANY),
-        # door certificate, key, client CA as descriptors of sealed memfds; generation
+        # door certificate, key, client CA as descriptors of sealed memfds; generation: to be tried
         Message(29, "door", "authority", (int,), _ANY, descriptors=3),
+        Message(43, "serve", "authority", (int,), _ANY),  # generation of the door: accept with it from now on
         # serial (above 0), page, pages, number of the last revocation, when (BOOTTIME, ms), [[kind, value], ...]: all
         # that is revoked. Only this synchronises a verifier
         Message(30, "snapshot", "authority", (int, int, int, int, int, list), _ANY),
@@ -79,15 +82,16 @@ OFFICE = Table(
     (
         # from the supervisor
         # boot nonce, install id; descriptors: master key, boot token, measurement (memfd), state folder,
-        # certificate, key, client CA; then the configuration is known by fork
-        Message(1, "boot", "supervisor", (bytes,), _OFFICE, descriptors=7),
+        # certificate, key, client CA, CRL (empty: none); then the configuration is known by fork
+        Message(1, "boot", "supervisor", (bytes,), _OFFICE, descriptors=8),
         Message(2, "spawned", "supervisor", (str, int), _OFFICE, descriptors=1),  # loop, incarnation; its trust end
         Message(3, "attested", "supervisor", (str, int, int), _OFFICE),  # loop, incarnation, epoch
         Message(4, "gone", "supervisor", (str, int), _OFFICE),  # loop, incarnation
         Message(5, "stop", "supervisor", (), _OFFICE),
         # number, 1 if a move follows; descriptors: boot token, measurement (memfd), to be checked as at a boot, and
-        # policy (memfd), which holds from the epoch of the move on
-        Message(8, "reload", "supervisor", (int, int), frozenset({"booted"}), descriptors=3),
+        # policy (memfd), which holds from the epoch of the move on; certificate, key, client CA, CRL of the door
+        Message(8, "reload", "supervisor", (int, int), frozenset({"booted"}), descriptors=7),
+        Message(6, "taken", "supervisor", (int,), frozenset({"booted"})),  # number: the reload is in force
         Message(9, "move", "supervisor", (int,), frozenset({"booted"})),  # number: to an epoch without grace
         # number, 1 if with the master_key that was checked under it: to an epoch now, with grace
         Message(14, "rotate", "supervisor", (int, int), frozenset({"booted"})),
@@ -108,7 +112,10 @@ OFFICE = Table(
         Message(18, "beat", "authority", (int, int, dict), frozenset({"booted"})),  # lateness us, epoch, sessions/loop
         Message(19, "joined", "authority", (str, int), frozenset({"booted"})),  # loop, incarnation got its keys
         Message(20, "event", "authority", (str, str), frozenset({"booted"})),  # word, sentence
-        Message(24, "checked", "authority", (int, int, list), frozenset({"booted"})),  # number, 1 or 0, sentences
+        # number, 1 or 0, sentences, what will change at the door
+        Message(24, "checked", "authority", (int, int, list, str), frozenset({"booted"})),
+        # sealed memfds for the next authority's boot: certificate, key, client CA, CRL
+        Message(34, "kept", "authority", (), frozenset({"booted"}), descriptors=4),
         Message(25, "moved", "authority", (int, int), frozenset({"booted"})),  # number, epoch that is committed
         # what happened: [name of the event, subject, words, {field: value}] each
         Message(33, "noted", "authority", (list,), frozenset({"booted"})),

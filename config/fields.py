@@ -69,6 +69,7 @@ DOOR = Field(
         "certificate": path("The server's certificate chain, PEM.", required=True),
         "key": path("The server's private key, PEM.", required=True),
         "client_ca": path("The CA that signs the clients' certificates, PEM.", required=True),
+        "crl": path("Revocation lists of all client CAs, PEM or DER; without it none is looked at."),
         "max_connections": count("Connections at a time.", _DOOR["max_connections"], 1, 65536),
         "max_unauthenticated": count(
             "Connections at a time that have not finished their handshake.", _DOOR["max_unauthenticated"], 1, 65536

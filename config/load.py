@@ -267,6 +267,8 @@ def _key_source(tree: Tree, folder: Path) -> KeySource:
 
 def _door(tree: Tree, folder: Path) -> DoorConfig:
     paths = {name: folder / tree[name] for name in ("certificate", "key", "client_ca")}
+    if tree.get("crl"):
+        paths["crl"] = folder / tree["crl"]
     proxies = tuple(tree.get("proxies", ()))
     settings: dict[str, Any] = {"host": "127.0.0.1", "port": 7443, **tree, **paths, "proxies": proxies}
     return DoorConfig(**settings)

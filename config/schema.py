@@ -33,6 +33,7 @@ class DoorConfig:
     certificate: Path
     key: Path
     client_ca: Path
+    crl: Path | None = None  # revocation lists of the client CAs
     max_connections: int = 1024
     max_unauthenticated: int = 256
     max_unauthenticated_per_address: int = 16

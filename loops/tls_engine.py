@@ -43,6 +43,28 @@ def server_context(
     return context
 
 
+def shake_hands(context: ssl.SSLContext, protocol: str = PROTOCOLS[0]) -> None:
+    """Prove that a context can serve: a client of our own finishes its side of a handshake, in memory.
+
+    Raises ConfigError. That client shows no certificate, which the server would refuse only after its own part is done.
+    """
+    client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client_context.minimum_version = ssl.TLSVersion.TLSv1_3
+    client_context.check_hostname, client_context.verify_mode = False, ssl.CERT_NONE
+    client_context.set_alpn_protocols([protocol])
+    client = TlsEngine(client_context, server_side=False, protocols=(protocol,))
+    server = TlsEngine(context, server_side=True, protocols=(protocol,))
+    for _ in range(4):
+        server.receive_untrusted(client.take_outgoing())
+        if server.state is State.FAILED or client.state is not State.HANDSHAKE:
+            break
+        client.receive_untrusted(server.take_outgoing())
+    if client.state is not State.OPEN:
+        raise ConfigError(
+            f"no handshake succeeds: {server.detail or server.failure or client.detail or client.failure}"
+        )
+
+
 def _no_password() -> str:
     raise ValueError("the key is encrypted: store it without a password, mode 0600")
 

@@ -26,7 +26,7 @@ from tlsrt.supervisor.anomaly import OFFENCE_POINTS, AnomalyScores
 from tlsrt.supervisor.authority_parts import Service, make_service
 from tlsrt.supervisor.authority_state import StateFile
 from tlsrt.supervisor.boot_check import boot, check_reload
-from tlsrt.supervisor.door_files import read_file
+from tlsrt.supervisor.door_files import DoorFiles, read_door_files, read_file
 from tlsrt.supervisor.policy_packing import POLICY_MAX, unpack_policy
 from tlsrt.supervisor.rekeying import Rekeying
 from tlsrt.supervisor.roster import Roster
@@ -170,6 +170,7 @@ class Authority:
         self._rekeying = Rekeying(self._config, nonce, service.ring, booted.state, secrets.token_bytes)
         self._booted = (booted.state.epoch, list(booted.warnings))
         self.tell("booted", *self._booted)
+        self._keep_door(service)
         service.start(self._now, tuple(self._lines), is_resumed=booted.is_resumed)
         return service
 
@@ -256,6 +257,8 @@ class Authority:
             service.attested(fields[0], fields[1], fields[2], self._now)
         elif name == "reload":
             self._check_reload(service, fields[0], descriptors, moves=bool(fields[1]))
+        elif name == "taken":
+            self._taken(service, fields[0])
         elif name == "move":
             service.changes.move(fields[0], self._now)
         elif name == "rekey":
@@ -268,20 +271,51 @@ class Authority:
             service.gone(fields[0], fields[1], self._now, self._wall())
 
     def _check_reload(self, service: Service, number: int, descriptors: list[int], *, moves: bool) -> None:
-        token, measurement, policy = descriptors
+        token, measurement, policy, *door_files = descriptors
+        files: DoorFiles | None = None
         try:
             seal, warnings = check_reload(self._config, self._mac_key, (token, measurement), self._state)
             rights = service.rights_of_policy(unpack_policy(read_file(policy, "the policy", POLICY_MAX)))
-            if moves and not service.changes.hold(seal, rights):
-                raise ConfigError("the authority's state cannot be written: make room on its disk, and reload again")
+            files = read_door_files(*door_files)
+            files.check_time(self._wall())
         except ConfigError as error:
-            self.tell("checked", number, 0, [sentence[:SENTENCE_MAX] for sentence in error.problems][:32])
-            for sentence in error.problems:
-                _log(f"refused to reload: {sentence}")
-        else:
-            self.tell("checked", number, 1, [sentence[:SENTENCE_MAX] for sentence in warnings][:32])
+            if files is not None:
+                files.close()
+            self._refuse_reload(number, error.problems)
+            return
         finally:
-            os.close(policy)
+            for descriptor in (policy, *door_files):
+                os.close(descriptor)
+        change = "" if files.digest == service.door.files.digest else f"certificate good until {files.ends:%Y-%m-%d}"
+        sentences = [*warnings, *files.warnings(self._wall())]
+
+        def tried(problems: Sequence[str]) -> None:
+            if not problems and moves and not service.changes.hold(seal, rights):
+                problems = ["the authority's state cannot be written: make room on its disk, and reload again"]
+            if problems:
+                self._refuse_reload(number, problems)
+            else:
+                self.tell("checked", number, 1, [sentence[:SENTENCE_MAX] for sentence in sentences][:32], change)
+
+        service.door.propose(number, files, self._now, tried)
+
+    def _refuse_reload(self, number: int, problems: Sequence[str]) -> None:
+        self.tell("checked", number, 0, [sentence[:SENTENCE_MAX] for sentence in problems][:32], "")
+        for sentence in problems:
+            _log(f"refused to reload: {sentence}")
+
+    def _taken(self, service: Service, number: int) -> None:
+        before = service.door.files
+        service.taken(number, self._now, self._wall())
+        if service.door.files is not before:
+            self._keep_door(service)
+
+    def _keep_door(self, service: Service) -> None:
+        """Give the supervisor what the next authority of this life is to boot with: files on the disk may change."""
+        try:
+            self._office.send("kept", descriptors=service.door.files.kept)
+        except PeerError as error:
+            self._lost = error.reason
 
     def _check_rekey(self, service: Service, number: int, descriptors: list[int]) -> None:
         is_good = 1

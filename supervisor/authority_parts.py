@@ -14,6 +14,7 @@ from tlsrt.supervisor.briefing import Briefing, RightsTable
 from tlsrt.supervisor.challenges import Challenges
 from tlsrt.supervisor.client_certificates import ClientCertificates
 from tlsrt.supervisor.client_service import ClientService
+from tlsrt.supervisor.door_change import DoorChange
 from tlsrt.supervisor.epochs import Epochs
 from tlsrt.supervisor.issuer import Issuer
 from tlsrt.supervisor.keeper import Keeper
@@ -44,7 +45,11 @@ def make_service(
     state = booted.state
     epochs = Epochs(state.epoch - 1, has_issued=False) if booted.is_resumed else Epochs(state.epoch, has_issued=True)
     manager = SessionManager(randomness)
-    certificates = ClientCertificates(booted.door.authorities, config.clients, config.install_id)
+    certificates = ClientCertificates(
+        booted.door.authorities, config.clients, config.install_id, booted.door.revoked
+    )  # fmt: skip
+    door = DoorChange(booted.door, state.boots, roster, outlet)
+    door.on_taken = lambda: certificates.trust(door.files.authorities, door.files.revoked)
     challenges = Challenges(randomness)
     clients = ClientService(
         ring, briefing, certificates, challenges, manager, epochs, state, outlet, config.door.max_connections
@@ -58,9 +63,7 @@ def make_service(
         _prove_sizes(changed, trial, SessionManager(randomness), now)
         return trial.table
 
-    service = TrustService(
-        config, roster, ring, briefing, manager, epochs, clients, booted.door, state, persist, outlet
-    )
+    service = TrustService(config, roster, ring, briefing, manager, epochs, clients, door, state, persist, outlet)
     service.rights_of_policy = rights_of_policy
     return service
 

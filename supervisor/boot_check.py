@@ -70,9 +70,9 @@ class Derived:
 def boot(config: Config, nonce: bytes, descriptors: Sequence[int], store: StateFile, wall: int) -> Booted:
     """Check everything and derive the keys of this boot; raise ConfigError. Closes the descriptors.
 
-    `descriptors`: master key, boot token, measurement, state folder, certificate, key, client CA.
+    `descriptors`: master key, boot token, measurement, state folder, certificate, key, client CA, revocation lists.
     """
-    master, token_file, measurement_file, _, certificate, key, client_ca = descriptors
+    master, token_file, measurement_file, _, *door_files = descriptors
     try:
         if len(nonce) != NONCE_BYTES:
             raise ConfigError(
@@ -82,14 +82,14 @@ def boot(config: Config, nonce: bytes, descriptors: Sequence[int], store: StateF
         entries = measurement_of(read_file(measurement_file, "the measurement", MEASUREMENT_MAX))
         state = store.load()
         derived = derive(config, nonce, master, token_bytes, entries, state)
-        door = read_door_files(certificate, key, client_ca)
+        door = read_door_files(*door_files)
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
     boot_hash = hashlib.sha256(_BOOT_HASH + nonce).digest()
     is_resumed = hmac.compare_digest(boot_hash, state.boot_hash)
     _advance(state, derived.token, boot_hash, is_resumed=is_resumed, wall=wall)
-    warnings = (*derived.warnings, *_keep_succession(state, derived))
+    warnings = (*derived.warnings, *_keep_succession(state, derived), *door.warnings(wall))
     save(store, state)
     return Booted(
         derived.run, derived.issuer_seed, keys.boot_id(nonce), state, door, warnings, is_resumed, derived.mac_key,

@@ -1,19 +1,28 @@
 """What every boot of one life is given: the files as they were sealed and measured before anything ran.
 
 The boot token is kept as an open file, since `seal` and `rotate --master` put another one in its place, and it names
-the version of master_key that belongs to it. A reload replaces token and measurement, a rotation the token. Keys are
-opened for each boot and never read here.
+the version of master_key that belongs to it. A reload replaces token and measurement, a rotation the token. What the
+door serves with is kept as the sealed memfds that an authority made of it, as the files may be half of something new by
+now. Keys are opened for each boot and never read here.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 TOKEN = 1  # among the boot files
 
-OpenFiles = Callable[[int], list[int]]
+
+class Openers(Protocol):
+    """What opens the files of the configuration in force."""
+
+    @property
+    def open_boot_files(self) -> Callable[[int], list[int]]: ...
+    @property
+    def open_door_files(self) -> Callable[[], list[int]]: ...
 
 
 class BootFiles:
@@ -22,22 +31,30 @@ class BootFiles:
     def __init__(self) -> None:
         self.measurement = -1  # memfd
         self.token = -1
+        self._door: tuple[int, ...] = ()  # certificate, key, client CA, revocation lists
 
     @contextmanager
-    def handed(self, open_files: OpenFiles) -> Generator[tuple[int, ...]]:
+    def handed(self, openers: Openers) -> Generator[tuple[int, ...]]:
         """Open what the authority is handed with `boot`, in its order; raise ConfigError and OSError."""
-        files = open_files(self.token)
+        files = openers.open_boot_files(self.token)
         try:
+            files += [os.dup(kept) for kept in self._door] or openers.open_door_files()
             if self.token < 0:
                 self.token = os.dup(files[TOKEN])
             # The slot of the state folder: the authority opens its own, inside its root. A folder of the host would be
             # a way out of there, by "..".
             files.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
-            key, token, certificate, door_key, client_ca, folder = files
-            yield key, token, self.measurement, folder, certificate, door_key, client_ca
+            key, token, *door, folder = files
+            yield key, token, self.measurement, folder, *door
         finally:
             for descriptor in files:
                 os.close(descriptor)
+
+    def keep_door(self, descriptors: Sequence[int]) -> None:
+        """Hand these to every authority to come; they are owned from here on."""
+        for descriptor in self._door:
+            os.close(descriptor)
+        self._door = tuple(descriptors)
 
     def take(self, token: int, measurement: int | None = None) -> None:
         """Use these descriptors, which are owned from here on, for every boot to come."""

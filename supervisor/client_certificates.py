@@ -29,6 +29,7 @@ from cryptography.x509 import (
 from tlsrt.config.pki import subject_of_client_certificate
 from tlsrt.config.schema import ClientConfig
 from tlsrt.errors import PeerError
+from tlsrt.supervisor.revocation_list import RevocationLists
 
 _UNDERSTOOD = (BasicConstraints, KeyUsage, ExtendedKeyUsage, SubjectAlternativeName)
 _X509_ERRORS = (ValueError, TypeError, DuplicateExtension, InvalidVersion, UnsupportedGeneralNameType)
@@ -37,12 +38,20 @@ _X509_ERRORS = (ValueError, TypeError, DuplicateExtension, InvalidVersion, Unsup
 class ClientCertificates:
     """The client CAs and the registered clients."""
 
-    def __init__(self, authorities: Sequence[Certificate], clients: Iterable[ClientConfig], install: bytes) -> None:
-        self._authorities = tuple(authorities)
+    def __init__(
+        self, authorities: Sequence[Certificate], clients: Iterable[ClientConfig], install: bytes,
+        revoked: RevocationLists | None = None,
+    ) -> None:  # fmt: skip
+        self.trust(authorities, revoked)
         listed = tuple(clients)
         self._clients = {client.fingerprint: client.name for client in listed}
         self._http = {f"client/{client.name}" for client in listed if client.http}
         self._install = install
+
+    def trust(self, authorities: Sequence[Certificate], revoked: RevocationLists | None) -> None:
+        """Use these CAs and revocation lists from now on."""
+        self._authorities = tuple(authorities)
+        self._revoked = revoked
 
     def may_use_http(self, subject: str) -> bool:
         """Tell whether a client was enrolled for HTTP, where Primary holds its session."""
@@ -51,15 +60,17 @@ class ClientCertificates:
     def check_untrusted(self, certificate: Certificate, wall: int) -> tuple[str, bytes]:
         """Return (subject, SHA-256 of the DER) of a client that may come in now; `wall` is ms. Raises PeerError."""
         try:
-            return self._check(certificate, datetime.fromtimestamp(wall / 1000, UTC))
+            return self._check(certificate, datetime.fromtimestamp(wall / 1000, UTC), wall)
         except _X509_ERRORS as error:
             raise PeerError("certificate_shape") from error
 
-    def _check(self, certificate: Certificate, now: datetime) -> tuple[str, bytes]:
+    def _check(self, certificate: Certificate, now: datetime, wall: int) -> tuple[str, bytes]:
         if not any(_is_issued_by(certificate, authority, now) for authority in self._authorities):
             raise PeerError("certificate_chain")
         if not _is_valid(certificate, now):
             raise PeerError("certificate_time")
+        if self._revoked is not None:
+            self._revoked.check(certificate, wall)
         for extension in certificate.extensions:
             _check_extension(extension)
         subject = subject_of_client_certificate(certificate.public_bytes(Encoding.DER), self._install)

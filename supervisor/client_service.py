@@ -43,6 +43,7 @@ class _Client:
     digest: bytes = b""
     ephemeral: bytes = field(default=b"", repr=False)
     is_lent: bool = False  # to Primary: its client cannot seal
+    certificate: Certificate | None = None
 
 
 class ClientService:
@@ -96,11 +97,12 @@ class ClientService:
         client, and as no other.
         """
         try:
-            subject, fingerprint = self._certificates.check_untrusted(_certificate_untrusted(certificate), wall)
+            shown = _certificate_untrusted(certificate)
+            subject, fingerprint = self._certificates.check_untrusted(shown, wall)
             if not self._certificates.may_use_http(subject):
                 raise PeerError("not_enrolled_for_http")
             client = self._new_client(connection, subject, fingerprint, now)
-            client.is_lent = True
+            client.is_lent, client.certificate = True, shown
             self._grant(client, now)
         except PeerError as error:
             self._refuse(connection, error.reason)
@@ -136,6 +138,20 @@ class ClientService:
             if components is None or self._briefing.concerns(client.session.subject, components):
                 self._wanted[client.session.session_id] = None
 
+    def unwelcome(self, wall: int) -> list[Session]:
+        """Return the sessions of clients that would not be let in now, by their certificates."""
+        found: list[Session] = []
+        for client in self._clients.values():
+            try:
+                if client.certificate is not None:
+                    self._certificates.check_untrusted(client.certificate, wall)
+            except PeerError as error:
+                self._outlet.log(
+                    f"session {client.session.session_id.hex()} of {client.session.subject}: {error.reason}"
+                )
+                found.append(client.session)
+        return found
+
     @property
     def has_work(self) -> bool:
         """Tell whether `work` would do something now."""
@@ -164,7 +180,7 @@ class ClientService:
         certificate = verify_open(wish, data, signature)
         subject, fingerprint = self._certificates.check_untrusted(certificate, wall)
         client = self._new_client(connection, subject, fingerprint, now)
-        client.digest, client.ephemeral = open_digest(data), wish.ephemeral_public
+        client.digest, client.ephemeral, client.certificate = open_digest(data), wish.ephemeral_public, certificate
         return client
 
     def _new_client(self, connection: int, subject: str, fingerprint: bytes, now: int) -> _Client:

@@ -3,43 +3,90 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import Certificate, load_pem_x509_certificates
 
 from tlsrt.errors import ConfigError
+from tlsrt.supervisor.revocation_list import RevocationLists, parse_revocation_lists
 
 FILE_MAX = 1 << 20
+CRL_MAX = 16 << 20
+CLOCK_SLACK = timedelta(minutes=5)
+WARN_BEFORE = timedelta(days=14)
+_LONG_AGO, _IN_THE_END = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _NOEXEC_SEAL = 0x0008  # MFD_NOEXEC_SEAL, Linux 6.3: the memfd can never be executed
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
 @dataclass(frozen=True, slots=True)
 class DoorFiles:
-    """Sealed memfds, in the order of the `door` message, and the client CA certificates."""
+    """Sealed memfds, in the order of the `door` message and then the revocation lists, and what stands in them."""
 
     certificate: int
     key: int
     client_ca: int
+    crl: int  # empty if there is none
     authorities: tuple[Certificate, ...]
+    revoked: RevocationLists | None = None
+    begins: datetime = _LONG_AGO  # of the certificate
+    ends: datetime = _IN_THE_END
+    digest: bytes = b""  # of all four
 
     @property
     def descriptors(self) -> tuple[int, int, int]:
+        """Return what Primary gets; revocation is the authority's to judge."""
         return (self.certificate, self.key, self.client_ca)
 
+    @property
+    def kept(self) -> tuple[int, int, int, int]:
+        """Return what the next authority of this life boots with."""
+        return (*self.descriptors, self.crl)
 
-def read_door_files(certificate: int, key: int, client_ca: int) -> DoorFiles:
-    """Read three PEM files by descriptor, check that they fit, and seal copies. Raises ConfigError."""
+    def check_time(self, wall: int) -> None:
+        """Raise ConfigError if the certificate or a revocation list is not valid now; `wall` is ms."""
+        now = datetime.fromtimestamp(wall / 1000, UTC)
+        if now >= self.ends:
+            raise ConfigError(f"the door's certificate ended on {self.ends:%Y-%m-%d %H:%M} UTC: put a valid one there")
+        if now + CLOCK_SLACK < self.begins:
+            raise ConfigError(f"the door's certificate begins on {self.begins:%Y-%m-%d %H:%M} UTC only")
+        if self.revoked is not None:
+            self.revoked.check_time(wall)
+
+    def warnings(self, wall: int) -> list[str]:
+        """Return sentences about what has ended or ends soon."""
+        now, sentences = datetime.fromtimestamp(wall / 1000, UTC), list[str]()
+        if now >= self.ends - min(WARN_BEFORE, (self.ends - self.begins) / 3):
+            verb = "ended" if now >= self.ends else "ends"
+            sentences.append(f"the door's certificate {verb} on {self.ends:%Y-%m-%d %H:%M} UTC")
+        return sentences + (self.revoked.warnings(wall) if self.revoked is not None else [])
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        for descriptor in self.kept:
+            os.close(descriptor)
+
+
+def read_door_files(certificate: int, key: int, client_ca: int, crl: int) -> DoorFiles:
+    """Read files by descriptor, check that they fit, and seal copies; an empty `crl` is none. Raises ConfigError."""
     certificate_pem = read_file(certificate, "the door's certificate")
     key_pem = read_file(key, "the door's key")
     ca_pem = read_file(client_ca, "the client CA")
+    crl_data = read_file(crl, "the revocation list", CRL_MAX)
     authorities = _certificates(ca_pem, "the client CA")
-    _check_pair(_certificates(certificate_pem, "the door's certificate")[0], key_pem)
-    sealed = [seal_copy(name, pem) for name, pem in (("door-crt", certificate_pem), ("door-key", key_pem))]
-    return DoorFiles(sealed[0], sealed[1], seal_copy("client-ca", ca_pem), authorities)
+    own = _certificates(certificate_pem, "the door's certificate")[0]
+    _check_pair(own, key_pem)
+    revoked = parse_revocation_lists(crl_data, authorities) if crl_data else None
+    texts = (("door-crt", certificate_pem), ("door-key", key_pem), ("client-ca", ca_pem), ("crl", crl_data))
+    digest = hashlib.sha256(b"".join(hashlib.sha256(data).digest() for _, data in texts)).digest()
+    first, second, third, fourth = (seal_copy(name, data) for name, data in texts)
+    ends = own.not_valid_after_utc
+    return DoorFiles(first, second, third, fourth, authorities, revoked, own.not_valid_before_utc, ends, digest)
 
 
 def read_file(descriptor: int, what: str, limit: int = FILE_MAX) -> bytes:

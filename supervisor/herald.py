@@ -8,13 +8,12 @@ from tlsrt.channels.trust import REVOKED_PER_PAGE
 from tlsrt.config.succession import encode_chain
 from tlsrt.supervisor.authority_state import AuthorityState, Revocation
 from tlsrt.supervisor.briefing import Briefing, Letter
-from tlsrt.supervisor.door_files import DoorFiles
+from tlsrt.supervisor.door_change import DoorChange
 from tlsrt.supervisor.epochs import Epochs
 from tlsrt.supervisor.outlet import Outlet
 from tlsrt.supervisor.roster import GATE, Member, Roster
 from tlsrt.supervisor.session_manager import Session
 
-DOOR_GENERATION = 1
 SINGLE_MAX = 64  # revocations that are said one by one
 SERIALS = 32  # bits: snapshots of one life of the authority, below the count of its lives
 
@@ -29,7 +28,7 @@ class Herald:
         epochs: Epochs,
         state: AuthorityState,
         sessions: Mapping[str, Session],
-        door: DoorFiles,
+        door: DoorChange,
         outlet: Outlet,
     ) -> None:
         self._roster = roster
@@ -62,7 +61,7 @@ class Herald:
                 self._outlet.send(member.loop, "commit", epoch, self._epochs.grace_ms)
         self.say_feed(member, now)
         if member.loop == GATE:
-            self._outlet.send(GATE, "door", DOOR_GENERATION, descriptors=self._door.descriptors)
+            self._door.brief()
 
     def say_epoch(self, member: Member, epoch: int) -> None:
         """Say all keys and rights of one epoch to one loop."""

@@ -112,6 +112,7 @@ def make_parts(
         sandbox=lambda name: sandboxes[name],
         measure=measured,
         open_boot_files=lambda token: _open_boot_files(config, token),
+        open_door_files=lambda: _open_door_files(config),
         uid=identity.uid,
         preload=partial(_preload, config.channels.engine),
         call_rules=lambda name: _call_rules(profiles[name]),
@@ -261,7 +262,7 @@ def _import_for_sealed(*modules: str) -> None:
 
 
 def _open_boot_files(config: Config, token: int) -> list[int]:
-    """Open, and never read: master key, boot token; certificate, key and client CA of the door.
+    """Open master key and boot token, and never read the key.
 
     Only the first lines of the boot token are read, which say the version of the key. `token` is the one of this life,
     or -1 for the one on the disk.
@@ -271,9 +272,24 @@ def _open_boot_files(config: Config, token: int) -> list[int]:
         opened.append(open_regular(config.boot_token, "the boot token") if token < 0 else os.dup(token))
         version = key_version_of(os.pread(opened[0], HEAD_BYTES, 0))
         opened.insert(0, open_master_key(config.master_key, {0, os.geteuid()}, version))
+    except ConfigError:
+        for descriptor in opened:
+            os.close(descriptor)
+        raise
+    return opened
+
+
+def _open_door_files(config: Config) -> list[int]:
+    """Open, and never read: certificate, key, client CA and revocation lists (or nothing) of the door."""
+    opened: list[int] = []
+    try:
         opened.append(open_regular(config.door.certificate, "the door's certificate"))
         opened.append(open_regular(config.door.key, "the door's key"))
         opened.append(open_regular(config.door.client_ca, "the client CA"))
+        if config.door.crl is not None:
+            opened.append(open_regular(config.door.crl, "the revocation list"))
+        else:
+            opened.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
     except ConfigError:
         for descriptor in opened:
             os.close(descriptor)

@@ -81,7 +81,7 @@ class Office:
         self.on_refused: Callable[[list[str]], None] = lambda sentences: None
         self.on_unconfined: Callable[[str], None] = lambda reason: None
         self.on_given_up: Callable[[], None] = lambda: None
-        self.on_checked: Callable[[int, bool, list[str]], None] = lambda number, is_good, sentences: None
+        self.on_checked: Callable[[int, bool, list[str], str], None] = lambda *said: None
         self.on_rekeyed: Callable[[int, bool, list[str]], None] = lambda number, is_good, sentences: None
         self.on_rotated: Callable[[int, int, int, list[str], list[str]], None] = lambda *said: None
         self.on_moved: Callable[[int, int], None] = lambda number, epoch: None
@@ -168,7 +168,7 @@ class Office:
             self.on_refused([f"cannot open {error.filename}: {error.strerror}"])
 
     def _hand_over(self) -> None:
-        with self.files.handed(self._common.parts.open_boot_files) as handed:
+        with self.files.handed(self._common.parts) as handed:
             self._send("boot", self._boot_nonce, descriptors=handed)
 
     def attest(self) -> bool:
@@ -200,9 +200,18 @@ class Office:
         """Say that an incarnation is dead."""
         return self._send("gone", loop, incarnation)
 
-    def check_reload(self, number: int, boot_token: int, measurement: int, policy: int, *, moves: bool) -> bool:
-        """Have a changed host checked as a boot is; `on_checked` says how it went. With `moves`, `move` must follow."""
-        return self._send("reload", number, int(moves), descriptors=(boot_token, measurement, policy))
+    def check_reload(
+        self, number: int, boot_token: int, measurement: int, policy: int, door: Sequence[int], *, moves: bool
+    ) -> bool:
+        """Have a changed host checked as a boot is; `on_checked` says how it went. With `moves`, `move` must follow.
+
+        `door`: certificate, key, client CA, revocation lists.
+        """
+        return self._send("reload", number, int(moves), descriptors=(boot_token, measurement, policy, *door))
+
+    def taken(self, number: int) -> bool:
+        """Say that a reload which was checked is in force."""
+        return self._send("taken", number)
 
     def rekey(self, number: int, master_key: int, boot_token: int) -> bool:
         """Have another master_key checked as at a boot; `on_rekeyed` says how it went."""
@@ -275,17 +284,23 @@ class Office:
         while self._channel is not None:
             try:
                 state = "booted" if self.is_booted else "attested" if self.is_attested else "new"
-                received = self._channel.receive(NAME, state)
+                received = self._channel.receive(NAME, state, descriptors=True)
                 if received is None:
                     return
-                name, fields, _ = received
-                self._handle(name, fields)
+                name, fields, descriptors = received
+                if name == "kept":
+                    self._keep(descriptors)
+                else:
+                    self._handle(name, fields)
             except PeerError as error:
                 if error.reason == "closed":
                     self._close_channel()  # its pidfd says the rest; a living one is ended by its silence
                 else:
                     self.condemn(f"office protocol: {error.reason}")
                 return
+
+    def _keep(self, descriptors: Sequence[int]) -> None:
+        self.files.keep_door(descriptors)
 
     def _handle(self, name: str, fields: list[Any]) -> None:
         if name == "sealed":
@@ -302,7 +317,7 @@ class Office:
         elif name == "event":
             self.on_event(fields[0], fields[1])
         elif name == "checked":
-            self.on_checked(fields[0], bool(fields[1]), [str(sentence) for sentence in fields[2]])
+            self.on_checked(fields[0], bool(fields[1]), [str(sentence) for sentence in fields[2]], fields[3])
         elif name == "moved":
             self.on_moved(fields[0], fields[1])
         elif name == "noted":

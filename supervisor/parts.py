@@ -93,7 +93,8 @@ class Parts:
     attest: Callable[[str, int], list[str]]  # loop (or "authority"), host pid -> differences
     sandbox: Callable[[str], Sandbox]
     measure: Callable[[], bytes]  # msgpack
-    open_boot_files: Callable[[int], list[int]]  # master key, boot token; certificate, key, client CA: boot_files.py
+    open_boot_files: Callable[[int], list[int]]  # master key, boot token (the one given, or of the disk: -1)
+    open_door_files: Callable[[], list[int]]  # certificate, key, client CA, CRL
     uid: Callable[[str], int]  # of a loop, or of "authority"
     preload: Callable[[], None]
     claim: Callable[[], None] = lambda: None  # with the start lock in hand: make what one life alone may have

@@ -20,7 +20,6 @@ from tlsrt.channels.life import LoopState
 from tlsrt.errors import ConfigError, TlsrtError
 from tlsrt.supervisor import reload_report
 from tlsrt.supervisor.background_measurer import BackgroundMeasurer
-from tlsrt.supervisor.boot_files import TOKEN
 from tlsrt.supervisor.fleet import Fleet
 from tlsrt.supervisor.member import Member
 from tlsrt.supervisor.office import NAME as AUTHORITY
@@ -67,6 +66,7 @@ class Reload:
         self._steps: tuple[Step, ...] = ()
         self._new_policy = False
         self._moves = False  # the epoch: for changed profiles or another policy
+        self._door = ""  # what changes at the door
         self._warnings: list[str] = []
         self._renewal: Renewal | None = None
         self._measurer: BackgroundMeasurer | None = None
@@ -171,17 +171,22 @@ class Reload:
             if self._common.config.measure == "strict":
                 raise ConfigError(f"{files_sentence(names)}; so nothing was changed: stop tlsrt and start it again")
             self._warnings.append(files_sentence(names))
-        files = self._common.parts.open_boot_files(-1)
-        for index, descriptor in enumerate(files):
-            if index != TOKEN:
+        door = self._renewal.parts.open_door_files()
+        try:
+            master, boot_token = self._renewal.parts.open_boot_files(-1)
+        except ConfigError:
+            for descriptor in door:
                 os.close(descriptor)
-        self._held = [files[TOKEN], sealed_memory(measurement)]
+            raise
+        os.close(master)
+        self._held = [boot_token, sealed_memory(measurement)]
         token, measured = self._held
         policy = sealed_memory(pack_policy(self._renewal.config.policy))
         try:
-            sent = self._office.check_reload(self._number, token, measured, policy, moves=self._moves)
+            sent = self._office.check_reload(self._number, token, measured, policy, door, moves=self._moves)
         finally:
-            os.close(policy)
+            for descriptor in (policy, *door):
+                os.close(descriptor)
         if not sent:
             self.authority_lost()
 
@@ -190,13 +195,14 @@ class Reload:
         if self._is_running and self._held:
             self._refuse(["the authority ended while it checked the new state, so nothing was changed: reload again"])
 
-    def checked(self, number: int, is_good: bool, sentences: Sequence[str]) -> None:
-        """The authority has compared with the boot token."""
+    def checked(self, number: int, is_good: bool, sentences: Sequence[str], door: str) -> None:
+        """The authority has compared with the boot token; `door` says what will change there."""
         if number != self._number or not self._held:
             if is_good:
                 self._office.move(number)  # it came too late, and holds back keys until this
         elif is_good:
             self._warnings += sentences
+            self._door = door
             self._take()
         else:
             self._refuse(sentences)
@@ -215,6 +221,7 @@ class Reload:
         renewal.parts.take()
         self._common.config, self._common.parts = renewal.config, renewal.parts
         self._office.files.take(*self._held)
+        self._office.taken(self._number)
         self._held = []
         self._clear()
         self._on_taken(renewal)
@@ -236,7 +243,9 @@ class Reload:
         self._report(epoch, reports, has_moved=True)
 
     def _report(self, epoch: int, reports: list[LoopReport], *, has_moved: bool) -> None:
-        answer: dict[str, Any] = reload_report.document(epoch, has_moved, self._new_policy, reports, self._warnings)
+        answer: dict[str, Any] = reload_report.document(
+            epoch, has_moved, self._new_policy, self._door, reports, self._warnings
+        )
         self._common.events.emit("reloaded", "supervisor", epoch=epoch, failed=answer["failed"])
         say = self._common.console.bad if answer["failed"] else self._common.console.plain
         for line in reload_report.lines(answer):

@@ -18,6 +18,8 @@ from tlsrt.sandbox.profile import Profile
 
 PROFILE_FILES = "tlsrt/sandbox/profiles/"  # as a measurement names them
 NAMED_MAX = 10  # changed files in one sentence
+DOOR_FILES = {"certificate", "key", "client_ca", "crl"}  # of the configuration's door
+_LIVE = {"config", "client-ca", "certificate-names"}  # measured, and taken by a reload
 
 
 class Way(StrEnum):
@@ -91,7 +93,7 @@ def refusal(keys: Sequence[str]) -> str:
     more = f" and {len(keys) - NAMED_MAX} more" if len(keys) > NAMED_MAX else ""
     return (
         f"{', '.join(keys[:NAMED_MAX])}{more} cannot change while tlsrt runs, so nothing was changed: stop tlsrt and "
-        "start it again (a reload takes loops.*, needs of components, policy and sandbox.waive)"
+        "start it again (a reload takes loops.*, needs of components, policy, sandbox.waive and the door's files)"
     )
 
 
@@ -101,7 +103,8 @@ def _fixed(config: Config) -> dict[str, Any]:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if field.name in ("door", "channels", "limits", "sandbox"):
-            found |= {f"{field.name}.{one.name}": getattr(value, one.name) for one in dataclasses.fields(value)}
+            names = {one.name for one in dataclasses.fields(value)} - (DOOR_FILES if field.name == "door" else set())
+            found |= {f"{field.name}.{name}": getattr(value, name) for name in names}
         elif field.name not in ("path", "loops", "components", "policy", "clients", "install_id"):
             found[field.name] = value
     found.pop("sandbox.waive")
@@ -118,11 +121,11 @@ def _fixed(config: Config) -> dict[str, Any]:
 def fixed_files(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> list[str]:
     """Return the measured names that differ and are in force after a restart only."""
     names = (name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-    return sorted(name for name in names if name != "config" and not name.startswith(PROFILE_FILES))
+    return sorted(name for name in names if name not in _LIVE and not name.startswith(PROFILE_FILES))
 
 
 def files_sentence(names: Sequence[str]) -> str:
-    """Return the sentence for code and certificates that have changed since the start."""
+    """Return the sentence for code that has changed since the start."""
     more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
     return f"changed since the start, and taken by a restart only: {', '.join(names[:NAMED_MAX])}{more}"
 

@@ -26,7 +26,7 @@ class LoopReport:
 
 
 def document(
-    epoch: int, has_moved: bool, has_new_policy: bool, loops: Sequence[LoopReport], warnings: Sequence[str]
+    epoch: int, has_moved: bool, has_new_policy: bool, door: str, loops: Sequence[LoopReport], warnings: Sequence[str]
 ) -> dict[str, Any]:
     """Return the answer of the control socket."""
     entries = [
@@ -44,6 +44,7 @@ def document(
         "epoch": epoch,
         "moved": has_moved,
         "policy": "changed" if has_new_policy else "unchanged",
+        "door": door or "unchanged",
         "failed": any(loop.has_failed for loop in loops),
         "loops": entries,
         "warnings": list(warnings),
@@ -56,9 +57,13 @@ def lines(answer: Mapping[str, Any]) -> list[str]:
     found = [f"{loop['name'].ljust(width)}  {_outcome(loop)}" for loop in answer["loops"]]
     if answer["policy"] != "unchanged":
         found.append(f"{'policy'.ljust(width)}  changed")
+    if answer["door"] != "unchanged":
+        found.append(f"{'door'.ljust(width)}  changed  ({answer['door']})")
     found += [f"warning: {warning}" for warning in answer["warnings"]]
     word = f"epoch {answer['epoch']}" if answer["epoch"] else "the epoch was not committed"
-    return [*found, word if answer["moved"] else f"{word}, as before: nothing has changed"]
+    if answer["moved"]:
+        return [*found, word]
+    return [*found, f"{word}, as before" + (": nothing has changed" if answer["door"] == "unchanged" else "")]
 
 
 def _outcome(loop: Mapping[str, Any]) -> str:

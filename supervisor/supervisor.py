@@ -112,7 +112,7 @@ class Supervisor:
         make_folders(config, self._parts.uid)
         sockets = channel_listeners(config, self._parts.uid)
         listeners: Mapping[str, Mapping[str, int]] = {PRIMARY: {**sockets, DOOR: door_listener(config.door)}}
-        for descriptor in self._parts.open_boot_files(-1):
+        for descriptor in [*self._parts.open_boot_files(-1), *self._parts.open_door_files()]:
             os.close(descriptor)  # this was only the check: what is missing is said before anything runs
         self._common = Common(config, self._parts, reactor, self._console, lock)
         self._common.chance = self._chance or self._common.chance

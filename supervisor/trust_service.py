@@ -23,7 +23,7 @@ from tlsrt.errors import PeerError
 from tlsrt.supervisor.authority_state import AuthorityState
 from tlsrt.supervisor.briefing import Briefing, RightsTable
 from tlsrt.supervisor.client_service import ClientService
-from tlsrt.supervisor.door_files import DoorFiles
+from tlsrt.supervisor.door_change import DoorChange
 from tlsrt.supervisor.epoch_changes import EpochChanges
 from tlsrt.supervisor.epochs import Epochs
 from tlsrt.supervisor.herald import Herald
@@ -38,6 +38,7 @@ from tlsrt.supervisor.timers import Timers
 
 FEED_MS = 500
 WRITE_RETRY_MS = 1_000  # after a state that could not be written
+SENTENCE_MAX = 1000
 REBRIEF_MS = 250  # a loop that repeats its join is answered, but not more often than this
 _BRIEF = "brief "  # and a loop: a timer
 
@@ -56,7 +57,7 @@ class TrustService:
         manager: SessionManager,
         epochs: Epochs,
         clients: ClientService,
-        door: DoorFiles,
+        door: DoorChange,
         state: AuthorityState,
         persist: Persist,
         outlet: Outlet,
@@ -72,6 +73,7 @@ class TrustService:
         self._timers: Timers[str] = Timers()
         self._held: set[str] = set()  # inherited by a resumed authority and not yet briefed
         self._sessions: dict[str, Session] = {}  # by component
+        self.door = door
         self._herald = Herald(roster, briefing, epochs, state, self._sessions, door, outlet)
         # The rights that a policy would give; raises ConfigError for one that does not fit into tokens.
         self.rights_of_policy: Callable[[tuple[PolicyRule, ...]], RightsTable] = lambda policy: briefing.table
@@ -90,6 +92,7 @@ class TrustService:
             "challenge": self._challenge,
             "open": self._open,
             "lend": self._lend,
+            "tried": self._tried,
             "close": self._close,
         }
 
@@ -185,6 +188,20 @@ class TrustService:
         connection, certificate = fields
         self._note_first_open(self._clients.lend(connection, certificate, now, wall), now, wall)
 
+    def _tried(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
+        _require_gate(member)
+        self.door.tried(fields[0], bool(fields[1]), fields[2][:SENTENCE_MAX])
+
+    def taken(self, number: int, now: int, wall: int) -> None:
+        """A reload is in force: serve with its files, and end the sessions of clients that may not come in by them."""
+        if self.door.take(number):
+            self.end_unwelcome(now, wall)
+
+    def end_unwelcome(self, now: int, wall: int) -> None:
+        """End the sessions of clients whose certificates have ended or were revoked."""
+        for session in self._clients.unwelcome(wall):
+            self.revoking.revoke_session(session.session_id, now, wall)
+
     def _close(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
         _require_gate(member)
         self._clients.close(fields[0])
@@ -195,7 +212,7 @@ class TrustService:
         """Return when `tick` has something to do."""
         if self._clients.has_work:
             return now
-        times = (self._timers.next(), self._manager.next_due(), self.revoking.next_return())
+        times = (self._timers.next(), self._manager.next_due(), self.revoking.next_return(), self.door.next_due())
         return min(when for when in times if when is not None)
 
     def tick(self, now: int, wall: int) -> int | None:
@@ -218,7 +235,9 @@ class TrustService:
         while self.changes.late:
             self.lost(self.changes.late.pop(), now, wall)
         self.revoking.return_due(now, wall, WRITE_RETRY_MS)
-        self._renew(now)
+        self.door.tick(now)
+        if self._renew(now):
+            self.end_unwelcome(now, wall)
         self._clients.work(now)
         return lateness
 
@@ -277,18 +296,22 @@ class TrustService:
             self._herald.say_session(session)
             self._manager.opened(session)
 
-    def _renew(self, now: int) -> None:
+    def _renew(self, now: int) -> bool:
+        """Give new leases; tell whether a client was to get one."""
+        has_client = False
         due = self._manager.tick(now)
         for session in due.renewing:
             if self._sessions.get(session.subject) is session:
                 self._renew_component(session, now)
             else:
                 self._clients.push(session)
+                has_client = True
             self._manager.renewed(session)
         for session in due.expired:
             if self._sessions.get(session.subject) is session:
                 self._succeed(session, now)
             self._clients.ended(session)
+        return has_client
 
     def _renew_component(self, session: Session, now: int) -> None:
         if session.is_on_last_lease:

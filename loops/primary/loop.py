@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from typing import Any
 
 from tlsrt.channels.channel import PrimaryChannel
@@ -20,9 +21,10 @@ from tlsrt.loops.door import HTTP, Door, ServeHttp, door_limits
 from tlsrt.loops.gate import Gate, refusal_word
 from tlsrt.loops.gate_state import Origin, Verdict
 from tlsrt.loops.process import LoopProcess
-from tlsrt.loops.tls_engine import PROTOCOLS, server_context
+from tlsrt.loops.tls_engine import PROTOCOLS, server_context, shake_hands
 
 DOOR = "door"
+WORDS_MAX = 500
 GOODBYE_SHARE = 0.3  # of the time for draining, kept for saying goodbye to clients
 DRAIN_LOOK_S = 0.005  # between two looks whether the last answer has passed
 
@@ -49,6 +51,7 @@ class PrimaryLoop(LoopProcess):
                 self._links[loop] = self._listen(loop, descriptor)
         self.door: Door | None = None  # made when its certificate has come
         self._succession = b""
+        self._contexts: dict[int, ssl.SSLContext] = {}  # that were tried, by generation
         self._serve_http = self._http_server()
 
     def _http_server(self) -> ServeHttp | None:
@@ -98,7 +101,9 @@ class PrimaryLoop(LoopProcess):
         if name == "member":
             self.gate.set_member(*fields)
         elif name == "door":
-            self._new_certificate(descriptors)
+            self._try_certificate(fields[0], descriptors)
+        elif name == "serve":
+            self._serve_with(fields[0])
         elif name == "succession":
             self._succession = fields[0]
             if self.door is not None:
@@ -147,16 +152,28 @@ class PrimaryLoop(LoopProcess):
             self._connections[connection] = Origin("", connection, content.session, certificate)
         door.lent(connection, content)
 
-    def _new_certificate(self, descriptors: list[int]) -> None:
+    def _try_certificate(self, generation: int, descriptors: list[int]) -> None:
+        """Make a context, shake hands with it, and say how that went. It serves nobody before `serve`."""
+        problem = ""
         try:
             certificate, key, authority = descriptors
             context = server_context(certificate, key, authority, protocols_of(self._serve_http))
+            shake_hands(context)
+            self._contexts[generation] = context
         except ConfigError as error:
+            problem = str(error)
             self.log.error("%s", error)
-            return
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
+        self._trust.send("tried", generation, int(not problem), problem[:WORDS_MAX])
+
+    def _serve_with(self, generation: int) -> None:
+        """Accept with a context that was tried; connections that are there live on."""
+        context = self._contexts.get(generation)
+        self._contexts.clear()
+        if context is None:
+            return
         if self.door is not None:
             self.door.swap_context(context)
             return

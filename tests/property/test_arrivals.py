@@ -113,8 +113,8 @@ class Twins:
             self.answer(self.asked[number % len(self.asked)], number)
         elif what in ("again", "other", "flip", "tail") and self.sent:
             data, to = self.sent[number % len(self.sent)]
-            at = number % len(data)
-            if what == "flip":
+            at = number % max(1, len(data))  # a tail may be nothing
+            if what == "flip" and data:
                 data = data[:at] + bytes((data[at] ^ (1 << number % 8),)) + data[at + 1 :]
             elif what == "tail":
                 data = data[:at]

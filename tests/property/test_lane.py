@@ -99,8 +99,8 @@ class Twins:
             self.say(store.seal_reply(kind, header, bytes(number % 300), self.now + 1000, correlation=name), STORE)
 
     def broken(self, what: str, number: int, data: bytes, subject: str) -> None:
-        if what == "flip":
-            at = number % len(data)
+        if what == "flip" and data:
+            at = number % max(1, len(data))  # a tail may be nothing
             data = data[:at] + bytes((data[at] ^ (1 << number % 8),)) + data[at + 1 :]
         elif what == "tail":
             data = data[: -1 - number % 40] if number % 2 else data + bytes(number % 40)

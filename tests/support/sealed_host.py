@@ -208,7 +208,8 @@ class SealedHost:
         """Send `boot` with the files of the configuration."""
         door = self.config.door
         assert self.config.master_key.path is not None
-        paths = [self.config.master_key.path, self.config.boot_token, door.certificate, door.key, door.client_ca]
+        own = [self.config.master_key.path, self.config.boot_token]
+        paths: list[str | Path] = [*own, door.certificate, door.key, door.client_ca, os.devnull]
         master, token, *rest = [os.open(path, os.O_RDONLY) for path in paths]
         measurement = os.memfd_create("measurement")
         os.write(measurement, msgpack.packb(self.measured))

@@ -35,7 +35,7 @@ class Stage:
         self.blocked: set[str] = set()
         self.config = replace(make_config(folder, epoch_s=10_000_000.0), **changes)
         self.state = state or AuthorityState(epoch=5, boots=2)
-        door = DoorFiles(10, 11, 12, tuple(load_pem_x509_certificates(CA.certificate_pem)))
+        door = DoorFiles(10, 11, 12, 13, tuple(load_pem_x509_certificates(CA.certificate_pem)))
         run = bytes(bytearray(b"r" * 32))  # a copy of its own: it is wiped when it is replaced
         booted = Booted(run, b"s" * 32, keys.boot_id(NONCE), self.state, door, (), resumed)
         roster = Roster(

@@ -17,7 +17,7 @@ def memory(data: bytes) -> int:
 
 
 def test_copies_are_sealed_and_whole() -> None:
-    sources = [memory(data) for data in (SERVER.certificate_pem, SERVER.key_pem, CA.certificate_pem * 2)]
+    sources = [memory(data) for data in (SERVER.certificate_pem, SERVER.key_pem, CA.certificate_pem * 2, b"")]
     door = read_door_files(*sources)
     assert len(door.authorities) == 2
     assert os.pread(door.key, 1 << 16, 0) == SERVER.key_pem

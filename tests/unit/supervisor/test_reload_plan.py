@@ -107,14 +107,14 @@ def test_a_long_list_is_cut() -> None:
     assert files_sentence([f"f{number}" for number in range(12)]).endswith("f9 and 2 more")
 
 
-def test_code_and_certificates_are_not_taken_and_profiles_are() -> None:
+def test_code_is_not_taken_and_profiles_and_certificates_are() -> None:
     old = {"config": b"1", "tlsrt/loops/gate.py": b"1", "client-ca": b"1", "tlsrt/sandbox/profiles/base.yaml": b"1"}
     new = {**old, "config": b"2", "tlsrt/sandbox/profiles/base.yaml": b"2", "tlsrt/sandbox/profiles/more.yaml": b"1"}
     assert fixed_files(old, new) == []
     assert fixed_files(old, {**new, "tlsrt/loops/gate.py": b"2", "component/x.py": b"1"}) == [
         "component/x.py", "tlsrt/loops/gate.py",
     ]  # fmt: skip
-    assert fixed_files(old, {}) == ["client-ca", "tlsrt/loops/gate.py"]
+    assert fixed_files(old, {}) == ["tlsrt/loops/gate.py"]
 
 
 def test_the_report() -> None:
@@ -123,7 +123,7 @@ def test_the_report() -> None:
         LoopReport("third", "restarted", "cd" * 32, ("read", "kept"), 46),
         LoopReport("forth", "failed", "ef" * 32, ("read",), reason="its sandbox could not be built"),
     ]
-    answer = document(7, True, True, loops, ["measure is `warn`"])
+    answer = document(7, True, True, "", loops, ["measure is `warn`"])
     assert (answer["epoch"], answer["moved"], answer["failed"]) == (7, True, True)
     assert answer["loops"][1] == {
         "name": "third", "outcome": "restarted", "profile": "cd" * 32, "changed": ["read", "kept"], "took_ms": 46,
@@ -137,6 +137,6 @@ def test_the_report() -> None:
         "warning: measure is `warn`",
         "epoch 7",
     ]
-    assert not document(7, False, False, loops[:1], [])["failed"]
-    assert lines(document(7, False, False, loops[:1], []))[-1] == "epoch 7, as before: nothing has changed"
-    assert lines(document(0, True, False, loops, []))[-1] == "the epoch was not committed"
+    assert not document(7, False, False, "", loops[:1], [])["failed"]
+    assert lines(document(7, False, False, "", loops[:1], []))[-1] == "epoch 7, as before: nothing has changed"
+    assert lines(document(0, True, False, "", loops, []))[-1] == "the epoch was not committed"
