@@ -99,13 +99,13 @@ class HealthChecks:
     def _ask(self, patient: _Patient) -> None:
         try:
             answer = patient.component.check()
+            if inspect.isawaitable(answer):
+                patient.task = asyncio.get_running_loop().create_task(self._wait(patient, answer))
+                return
+            trouble = _trouble(answer)
         except Exception as error:  # a component may raise anything
-            self._end(patient, _words_of(error))
-            return
-        if inspect.isawaitable(answer):
-            patient.task = asyncio.get_running_loop().create_task(self._wait(patient, answer))
-        else:
-            self._end(patient, _trouble(answer))
+            trouble = _words_of(error)
+        self._end(patient, trouble)
 
     async def _wait(self, patient: _Patient, answer: Awaitable[object]) -> None:
         try:
@@ -134,7 +134,7 @@ class HealthChecks:
 
 def _trouble(answer: object) -> str:
     """Return what is wrong in words, an empty text for nothing."""
-    if answer is None or answer is True or answer == "":
+    if answer is None or answer is True:
         return ""
     if answer is False:
         return "it is not well"
@@ -142,4 +142,7 @@ def _trouble(answer: object) -> str:
 
 
 def _words_of(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:_WORDS_MAX]
+    try:
+        return f"{type(error).__name__}: {error}"[:_WORDS_MAX]
+    except Exception:  # its own text fails
+        return type(error).__name__

@@ -48,7 +48,7 @@ class ComponentHealth:
         times = f"{checked.fails} check{'s' if checked.fails > 1 else ''} in a row"
         how = "were not answered in time" if checked.outcome is Outcome.TIMED_OUT else "failed"
         sentence = f"{times} of {component.address} {how}, see {member.log_path}"
-        if not was_unwell and component.health.then == "none":
+        if not was_unwell:
             self._say(member, "unwell", component, sentence)
         if component.health.then == "restart":
             self._restart(member, f"health: {sentence}")

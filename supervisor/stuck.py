@@ -45,8 +45,10 @@ class StuckProcesses:
         before, self._since = self._since, {}
         for name, child in condemned:
             known = before.get(name)
-            since = known[1] if known is not None and known[0] is child else now
-            self._since[name] = (child, since)
+            if known is None or known[0] is not child:
+                known = (child, now)
+                self._stuck.pop(name, None)
+            self._since[name], since = known, known[1]
             if now - since < PATIENCE_S:
                 continue
             where = self._where(child.host_pid)

@@ -109,6 +109,11 @@ def checks(*answers: Callable[[], Any], config: HealthConfig = CONFIG) -> tuple[
     return HealthChecks(hosts), components
 
 
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
 def raise_(error: BaseException) -> Any:
     raise error
 
@@ -128,7 +133,7 @@ async def never() -> None:
         (lambda: None, ""), (lambda: True, ""), (lambda: "", ""), (lambda: "the disk is full", "the disk is full"),
         (lambda: False, "it is not well"), (lambda: 7, "check returned int, not a text"),
         (lambda: raise_(OSError("gone")), "OSError: gone"), (lambda: "x" * 1000, "x" * 300),
-        (lambda: raise_(TimeoutError()), "TimeoutError: "),
+        (lambda: raise_(TimeoutError()), "TimeoutError: "), (lambda: raise_(Unspeakable()), "Unspeakable"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("is_coroutine", [False, True])

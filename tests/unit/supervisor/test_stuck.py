@@ -28,10 +28,11 @@ def test_the_next_process_of_that_name_begins_anew() -> None:
     said: list[str] = []
     stuck = StuckProcesses(lambda name, sentence: said.append(name), lambda pid: "D")
     stuck.look([Condemned("third", OLD)], 0.0)
-    stuck.look([Condemned("third", NEW)], PATIENCE_S)
-    assert not said
-    stuck.look([Condemned("third", NEW)], 2 * PATIENCE_S)
-    assert said == ["third"]
+    stuck.look([Condemned("third", OLD)], PATIENCE_S)
+    stuck.look([Condemned("third", NEW)], PATIENCE_S + 0.1)
+    assert said == ["third"] and stuck.of("third") is None
+    stuck.look([Condemned("third", NEW)], 2 * PATIENCE_S + 0.1)
+    assert said == ["third", "third"] and stuck.of("third") == Stuck(PATIENCE_S + 0.1, "D")
 
 
 def test_where_a_process_waits() -> None:
