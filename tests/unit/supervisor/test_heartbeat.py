@@ -130,6 +130,20 @@ def test_a_round_in_time_after_a_late_one_still_finds_the_dead() -> None:
     assert found == ["third"]
 
 
+@pytest.mark.parametrize("late_s", [0.3, 1.0, 10.0])
+def test_a_monitor_that_is_always_late_finds_the_dead_too_and_only_them(late_s: float) -> None:
+    monitor = settled(regular(20))
+    monitor.watch("forth", 9.5)
+    monitor.settle("forth", 9.5)
+    now, found = 9.5, []
+    monitor.judge(now)
+    for _ in range(40):
+        now += POLICY.round_s + late_s
+        monitor.beat("forth", now - 0.01)  # whoever beats is heard before it is judged
+        found += monitor.judge(now)
+    assert set(found) == {"third"}
+
+
 def test_a_stopped_host_is_no_rhythm() -> None:
     monitor = settled(regular(20))
     monitor.beat("third", 9.5 + 3600)
