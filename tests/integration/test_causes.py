@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,8 +10,6 @@ from typing import Any
 
 import pytest
 from support.running import RunningHost, running
-
-from tlsrt.supervisor.control_client import ControlClient
 
 # A loop whose memory ends where none of its components could notice: every second one that comes after the start.
 PRELUDE = """
@@ -83,8 +82,8 @@ def test_memory_that_ends_below_the_limit(host: RunningHost) -> None:
 
 def test_the_operators_word(host: RunningHost) -> None:
     incarnation = host.loop("third")["incarnation"]
-    with ControlClient(host.config.run_dir) as client:
-        assert not client.ask("restart", timeout_s=30, loop="third")["failed"]
+    done = host.cli("restart", "third")
+    assert done.returncode == 0 and re.fullmatch(r"third  active  pid \d+  in \d+ ms\n", done.stdout), done.stderr
     assert next_death(host, "third", incarnation) == {
         "cause": "restart", "sentence": "restarted, as the operator asked", "code": 0,
     }  # fmt: skip
@@ -95,3 +94,15 @@ def test_the_authority(host: RunningHost) -> None:
     status = host.until(lambda status: status["authority"]["restarts"] == 1, "the next authority")
     death = status["authority"]["last_death"]
     assert (death["cause"], death["signal"]) == ("signal", "SIGKILL")
+
+
+def test_a_host_that_gives_up_says_why_and_ends_for_systemd_to_begin_anew() -> None:
+    """Through the launcher, whose exit code is what systemd sees."""
+    restart = {"deaths": 1, "escalate": "exit"}
+    with RunningHost(extra={"supervision": {"groups": {"ui": {"loops": ["third"], "restart": restart}}}}) as host:
+        assert host.process is not None
+        host.kill("third")
+        host.wait_for(
+            "^ui +failed +third died once in 60 s, the last: third, signal SIGKILL; the host stops with exit code 69"
+        )
+        assert host.stop() == 69
