@@ -168,7 +168,8 @@ class Regime:
             words = f"{who} died {times} in {policy.window_s:g} s, the last: {loop}, {sentence}"
             return Verdict(failure=self._fail(group, loop, group.loops, words, group.escalation))
         delay_s = self._backoffs[loop].died(active_s)
-        companions = _companions(group, loop)
+        failed = self._failed()
+        companions = tuple(name for name in _companions(group, loop) if name not in failed)
         self._begin(Round(loop, frozenset((loop, *companions)), now + delay_s))
         return Verdict(delay_s, companions)
 
@@ -240,9 +241,9 @@ class Regime:
                 found.append(Step(Do.HOLD, loop))
             elif seen.state is LoopState.DOWN and seen.was_born:
                 found.append(Step(Do.WAIT, loop))  # the reason to end it has gone before it had
-        for one in tuple(self.rounds):
-            found += self._starts(now, one, loops, blocked)
-        return [*found, *self._returns(loops, blocked)]
+        starts = self._returns(loops, blocked)  # before rounds end: who is in one starts with it
+        starts += [step for one in tuple(self.rounds) for step in self._starts(now, one, loops, blocked)]
+        return [*found, *sorted(starts, key=lambda step: self.order.index(step.loop))]
 
     def _ends(self, loops: Mapping[str, Seen], failed: frozenset[str], blocked: frozenset[str]) -> list[Step]:
         found: list[Step] = []

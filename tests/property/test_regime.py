@@ -58,6 +58,8 @@ class World:
             self.states[name] = DRAINING
             return
         assert state not in LIVING, f"{step.do} of {name}, which lives: a second copy"
+        if step.do is Do.START:
+            assert not self.regime.waits_for(name), "nobody starts to be ended again"
         self.states[name] = {Do.HOLD: BACKOFF, Do.START: READY, Do.WAIT: WAITING, Do.FAIL: FAILED}[step.do]
 
     def activate(self) -> None:
@@ -227,6 +229,42 @@ def test_the_operator_restarts_with_the_strategy_and_without_a_delay() -> None:
     assert one.regime.deaths("g", one.now) == 0
 
 
+def test_what_was_given_up_stays_down_when_a_loop_before_it_restarts() -> None:
+    one = world(Strategy.REST_FOR_ONE)
+    one.regime.hopeless("c", "x")
+    one.die("c")
+    one.rest()
+    assert [one.states[name] for name in "bcd"] == [ACTIVE, FAILED, FAILED]
+    one.done.clear()
+    one.die("b")
+    one.rest()
+    assert (one.did(Do.START), one.states["d"]) == (["b"], FAILED)
+
+
+def test_who_waits_and_is_due_as_well_starts_once() -> None:
+    one = world(e=("b",))
+    for _ in range(2):
+        one.die("e", active_s=0.0)
+    one.regime.hopeless("b", "x")
+    one.die("b")
+    assert (one.states["e"], one.regime.is_pending("e")) == (WAITING, True)
+    one.done.clear()
+    one.regime.restart("b", one.now)
+    one.look()
+    assert (one.states["b"], one.states["e"]) == (ACTIVE, WAITING), "its delay is not over"
+    one.rest()
+    assert (one.did(Do.START), one.states["e"]) == (["b", "e"], ACTIVE)
+
+
+def test_whoever_is_due_at_the_same_time_starts_in_order() -> None:
+    one = world(a=("e",))
+    for name in ("a", "a", "e", "e"):
+        one.die(name, active_s=0.0)
+    one.done.clear()
+    one.rest()
+    assert one.did(Do.START) == ["e", "a"]
+
+
 # Whatever happens
 
 NAMES = LOOPS[1:]
@@ -243,7 +281,7 @@ SUPERVISIONS = st.builds(
 DEEDS = st.sampled_from(["die", "die", "die", "leave", "pass", "restart", "hopeless"])
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=1000)
 @given(SUPERVISIONS, st.lists(st.tuples(DEEDS, st.sampled_from(LOOPS), st.floats(0, 15)), max_size=60), st.integers())
 def test_a_random_walk(supervision: SupervisionConfig, deeds: list[tuple[str, str, float]], seed: int) -> None:
     one = World(Regime(supervision, LOOPS, random.Random(seed).random))
