@@ -60,6 +60,8 @@ TRUST = Table(
         Message(28, "ended", "authority", (bytes,), _ANY),
         # which issuer keys follow which, as clients are to know it: see config/succession.py
         Message(33, "succession", "authority", (bytes,), _ANY),
+        # events of the host, a line of JSON each; Primary passes over those that it knows
+        Message(36, "events", "authority", (list,), _ANY),
         # door certificate, key, client CA as descriptors of sealed memfds; generation: to be tried
         Message(29, "door", "authority", (int,), _ANY, descriptors=3),
         Message(43, "serve", "authority", (int,), _ANY),  # generation of the door: accept with it from now on
@@ -105,6 +107,8 @@ OFFICE = Table(
         Message(12, "revoke", "supervisor", (int, str, str, int), frozenset({"booted"})),
         # number, "component"|"client"|"loop", name
         Message(13, "restore", "supervisor", (int, str, str), frozenset({"booted"})),
+        # events of the host, a line of JSON each, for Primary
+        Message(32, "events", "supervisor", (list,), frozenset({"booted"})),
         # from the authority: part of the trusted base, so it may speak in words
         Message(26, "sealed", "authority", (), frozenset({"new"})),  # its first: may be looked at, and then have keys
         Message(16, "booted", "authority", (int, list), _LOOKED_AT),  # epoch, warnings

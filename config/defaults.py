@@ -14,6 +14,7 @@ COMPONENTS: tuple[ComponentConfig, ...] = tuple(
     for loop, name, kind in (
         ("primary", "kernel", "Kernel"),
         ("primary", "hardware", "Hardware"),
+        ("primary", "events", "Events"),
         ("secondary", "store", "Store"),
         ("third", "io", "InputOutput"),
         ("forth", "power", "Power"),

@@ -47,12 +47,14 @@ clients:
 policy:
   client/admin -> primary/kernel: "*"
   client/admin -> primary/hardware: "*"
+  client/admin -> primary/events: "*"
   client/admin -> secondary/store: "*"
   client/admin -> third/io: "*"
   client/admin -> forth/power: "*"
   client/admin -> external/network: "*"
   # client/admin -> third/notes: [add, all]
   # third/notes -> secondary/store: [put, get]
+  # third/notes -> primary/events: [lifecycle, health]
 
 # Your own components, beside the built-in ones: the address loop/name, and the class in an installed package.
 # components:

@@ -49,13 +49,39 @@ class Mailbox:
         return not self._items and (self.closed or self.overflowed)
 
 
+class LossyMailbox(Mailbox):
+    """A queue that goes on behind a gap: where values are missing it gives {"dropped": how many}.
+
+    For publishers whose subscribers may miss something as long as they know. After an overflow nothing is taken until
+    half of the queue is free, so that what is missing is missing in whole stretches.
+    """
+
+    _dropped = 0
+
+    def put(self, value: object) -> bool:
+        if self.closed:
+            return False
+        if self._dropped or len(self._items) >= self._capacity:
+            self._dropped += 1
+        else:
+            self._items.append(value)
+        return True
+
+    def take(self) -> Any:
+        value = super().take()
+        if self._dropped and len(self._items) <= self._capacity // 2:
+            self._items.append({"dropped": self._dropped})
+            self._dropped = 0
+        return value
+
+
 class Subscription:
     """The values of one topic from now on, as an async iterator; Busy ends it if it fell behind."""
 
-    def __init__(self, hub: Hub, topic: str, capacity: int) -> None:
+    def __init__(self, hub: Hub, topic: str, mailbox: Mailbox) -> None:
         self._hub = hub
         self.topic = topic
-        self._mailbox = Mailbox(capacity)
+        self._mailbox = mailbox
         self._news = asyncio.Event()
 
     def put(self, value: object) -> bool:
@@ -89,7 +115,10 @@ class Subscription:
 class Hub:
     """The subscribers of one publisher, by topic."""
 
-    def __init__(self, capacity: int = QUEUE_ITEMS, subscribers: int = SUBSCRIBERS) -> None:
+    def __init__(
+        self, capacity: int = QUEUE_ITEMS, subscribers: int = SUBSCRIBERS, mailbox: type[Mailbox] = Mailbox
+    ) -> None:
+        self._mailbox = mailbox
         self._topics: dict[str, list[Subscription]] = {}
         self._capacity = capacity
         self._subscribers = subscribers
@@ -99,7 +128,7 @@ class Hub:
         """Start to collect the values of a topic now; raises Busy if the hub has as many subscribers as it may."""
         if self._count >= self._subscribers:
             raise Busy(f"too many subscribers: {self._subscribers}")
-        subscription = Subscription(self, topic, self._capacity)
+        subscription = Subscription(self, topic, self._mailbox(self._capacity))
         self._topics.setdefault(topic, []).append(subscription)
         self._count += 1
         return subscription

@@ -27,6 +27,7 @@ from tlsrt.supervisor.authority_parts import Service, make_service
 from tlsrt.supervisor.authority_state import StateFile
 from tlsrt.supervisor.boot_check import boot, check_reload
 from tlsrt.supervisor.door_files import DoorFiles, read_door_files, read_file
+from tlsrt.supervisor.event_notes import EventNotes
 from tlsrt.supervisor.policy_packing import POLICY_MAX, unpack_policy
 from tlsrt.supervisor.rekeying import Rekeying
 from tlsrt.supervisor.roster import Roster
@@ -87,6 +88,7 @@ class Authority:
         self._nonce = b""
         self._mac_key = b""
         self._scores = AnomalyScores()
+        self._notes = EventNotes()
         self._lost = ""  # why the supervisor cannot be told anything any more
 
     def run(self) -> int:
@@ -125,6 +127,19 @@ class Authority:
             self._office.send(name, *fields)
         except PeerError as error:
             self._lost = error.reason
+
+    def _tell_notes(self) -> None:
+        """Tell what happened; a supervisor that does not read at once is told later, and never waited for."""
+        page = self._notes.page(self._now)
+        if not page:
+            return
+        try:
+            self._office.send("noted", page)
+            self._notes.told(len(page), self._now)
+        except PeerError as error:
+            self._notes.held_up(self._now)
+            if error.reason != "hung":
+                self._lost = error.reason
 
     def is_blocked(self, loop: str) -> bool:
         """Tell whether messages wait for this loop to read."""
@@ -168,6 +183,7 @@ class Authority:
         wipe(booted.issuer_seed)  # the issuer has a copy of its own, which goes when another follows it
         self._state = booted.state
         self._rekeying = Rekeying(self._config, nonce, service.ring, booted.state, secrets.token_bytes)
+        service.tell_of_sessions(self._notes)
         self._booted = (booted.state.epoch, list(booted.warnings))
         self.tell("booted", *self._booted)
         self._keep_door(service)
@@ -191,7 +207,10 @@ class Authority:
             if self._lost:
                 raise PeerError(self._lost)
             self._register(service)
-            timeout_ms = max(0, service.next_due(self._now) - self._clock())
+            due = service.next_due(self._now)
+            if (notes_due := self._notes.next_due()) is not None:
+                due = min(due, notes_due)
+            timeout_ms = max(0, due - self._clock())
             ready = self._poll.poll(timeout_ms / 1000)
             self._now = self._clock()
             by_descriptor = {line.fileno(): line for line in self._lines.values()}
@@ -205,6 +224,7 @@ class Authority:
             if lateness is not None:
                 self._flush_all()
                 service.beat(lateness)
+            self._tell_notes()
 
     def _attend(self, service: Service, line: TrustLine, mask: int) -> None:
         try:
@@ -251,6 +271,8 @@ class Authority:
             self._broken.pop(loop, None)
             self._lines[loop] = TrustLine(loop, descriptors[0])
             service.spawned(loop, fields[1], self._now, self._wall())
+        elif name == "events":
+            service.tell_events(fields[0])
         elif name == "charge":
             self._charge(fields[0], fields[2], fields[3])
         elif name == "attested":

@@ -6,6 +6,7 @@ made in small rounds, so that a thousand clients never hold up revocations and t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cryptography.x509 import Certificate, load_der_x509_certificate
@@ -74,6 +75,7 @@ class ClientService:
         self._by_connection: dict[int, bytes] = {}
         self._wanted: dict[bytes, None] = {}  # sessions that are owed a grant, the oldest first
         self._number = state.boots << NUMBER_BITS
+        self.on_refused: Callable[[str], None] = lambda reason: None
 
     def challenge(self, connection: int, now: int) -> None:
         """Answer a connection with a challenge."""
@@ -218,6 +220,7 @@ class ClientService:
 
     def _refuse(self, connection: int, reason: str) -> None:
         self._outlet.log(f"client on connection {connection} was refused: {reason}")
+        self.on_refused(reason)
         self._outlet.send(GATE, "refused", connection, REJECTED)
 
     def _forget(self, session_id: bytes) -> _Client | None:

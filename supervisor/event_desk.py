@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tlsrt.supervisor.control_socket import ControlSocket
 from tlsrt.supervisor.event_feed import EventFeed
+from tlsrt.supervisor.event_relay import EventRelay
 from tlsrt.supervisor.event_sources import EventSources
 from tlsrt.supervisor.member import Member
 from tlsrt.supervisor.office import NAME as AUTHORITY
@@ -23,6 +24,8 @@ class EventDesk:
         self._bus.boot = boot
         self.sources = EventSources(self._bus, members, lambda: common.reactor.now)
         self.feed = EventFeed(common.reactor, self._bus)
+        self.relay = EventRelay(common.reactor, self._bus, office.tell_events)
+        office.on_joined = self.relay.joined
         office.on_beat = lambda lateness_us: self.sources.beat(AUTHORITY, lateness_us)
         office.on_noted = self.sources.noted
         self._bus.emit("starting", SUPERVISOR, loops=len(members))

@@ -89,6 +89,7 @@ class Office:
         self.on_answer: Callable[[int, int, bool, list[Any]], None] = lambda number, code, more, rows: None
         self.on_lost: Callable[[], None] = lambda: None  # it died, and comes again
         self.on_beat: Callable[[int], None] = lambda lateness_us: None
+        self.on_joined: Callable[[str], None] = lambda loop: None  # it has got its keys
         self.on_noted: Callable[[list[object]], None] = lambda notes: None  # what happened, for the event bus
         self.on_dead: Callable[[], None] = lambda: None  # while stopping
 
@@ -199,6 +200,16 @@ class Office:
     def gone(self, loop: str, incarnation: int) -> bool:
         """Say that an incarnation is dead."""
         return self._send("gone", loop, incarnation)
+
+    def tell_events(self, lines: Sequence[bytes]) -> bool:
+        """Hand on events for components; False if it cannot be done now, for which nobody is to blame."""
+        if self._channel is None or not self.is_booted:
+            return False
+        try:
+            self._channel.send("events", list(lines))
+        except PeerError:
+            return False
+        return True
 
     def check_reload(
         self, number: int, boot_token: int, measurement: int, policy: int, door: Sequence[int], *, moves: bool
@@ -320,6 +331,8 @@ class Office:
             self.on_checked(fields[0], bool(fields[1]), [str(sentence) for sentence in fields[2]], fields[3])
         elif name == "moved":
             self.on_moved(fields[0], fields[1])
+        elif name == "joined":
+            self.on_joined(fields[0])
         elif name == "noted":
             self.on_noted(fields[0])
         elif name == "answer":

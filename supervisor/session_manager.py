@@ -69,6 +69,7 @@ class SessionManager:
         self._randomness = randomness
         self._sessions: dict[bytes, Session] = {}
         self._timers: Timers[bytes] = Timers()
+        self.on_step: Callable[[Session, SessionEvent], None] = lambda session, event: None  # before it has effects
 
     def open_component(self, subject: str, loop: str, now: int) -> Session:
         """Return a new session of a component, in state opening."""
@@ -175,7 +176,9 @@ class SessionManager:
         return sessions
 
     def _step(self, session: Session, event: SessionEvent) -> None:
-        session.state = next_state(session.state, event)
+        state = next_state(session.state, event)
+        self.on_step(session, event)
+        session.state = state
         if session.state in ENDED:
             session.tokens.clear()
             self._timers.cancel(session.session_id)

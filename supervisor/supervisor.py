@@ -219,6 +219,7 @@ class Supervisor:
         self._rotation.authority_booted()
 
     def _authority_lost(self) -> None:
+        self._events.relay.lost()
         self._reload.authority_lost()
         self._rotation.authority_lost()
         self._sessions.lost()

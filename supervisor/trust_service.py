@@ -26,6 +26,7 @@ from tlsrt.supervisor.client_service import ClientService
 from tlsrt.supervisor.door_change import DoorChange
 from tlsrt.supervisor.epoch_changes import EpochChanges
 from tlsrt.supervisor.epochs import Epochs
+from tlsrt.supervisor.event_notes import EventNotes
 from tlsrt.supervisor.herald import Herald
 from tlsrt.supervisor.key_ring import KeyRing
 from tlsrt.supervisor.outlet import Outlet
@@ -39,6 +40,7 @@ from tlsrt.supervisor.timers import Timers
 FEED_MS = 500
 WRITE_RETRY_MS = 1_000  # after a state that could not be written
 SENTENCE_MAX = 1000
+EVENT_PAGES = 8  # of at most 56 KiB; whatever comes beyond them is missing, and its numbers say so
 REBRIEF_MS = 250  # a loop that repeats its join is answered, but not more often than this
 _BRIEF = "brief "  # and a loop: a timer
 
@@ -74,6 +76,7 @@ class TrustService:
         self._held: set[str] = set()  # inherited by a resumed authority and not yet briefed
         self._sessions: dict[str, Session] = {}  # by component
         self.door = door
+        self._events: list[list[Any]] = []  # pages that Primary has no room for yet
         self._herald = Herald(roster, briefing, epochs, state, self._sessions, door, outlet)
         # The rights that a policy would give; raises ConfigError for one that does not fit into tokens.
         self.rights_of_policy: Callable[[tuple[PolicyRule, ...]], RightsTable] = lambda policy: briefing.table
@@ -108,6 +111,21 @@ class TrustService:
             self._roster[loop].wants_keys = True
         self._epochs.begin(self._state.epoch, self._held, now)
         self.changes.commit_if_ready(now)
+
+    def tell_of_sessions(self, notes: EventNotes) -> None:
+        """Note there what becomes of sessions, before it has effects."""
+        self._manager.on_step = notes.session
+        self._clients.on_refused = lambda reason: notes.note("client_refused", "door", reason)
+
+    def tell_events(self, lines: list[Any]) -> None:
+        """Hand events to Primary, after what matters more; while it is away they are not kept, it is told them anew."""
+        if self._roster.gate:
+            self._events += [lines] if len(self._events) < EVENT_PAGES else []
+            self._hand_events()
+
+    def _hand_events(self) -> None:
+        while self._events and not self._outlet.is_blocked(GATE):
+            self._outlet.send(GATE, "events", self._events.pop(0))
 
     def may_read(self, loop: str) -> bool:
         """Tell whether a loop may be listened to."""
@@ -239,6 +257,7 @@ class TrustService:
         if self._renew(now):
             self.end_unwelcome(now, wall)
         self._clients.work(now)
+        self._hand_events()
         return lateness
 
     def beat(self, lateness_ms: int) -> None:
@@ -328,6 +347,7 @@ class TrustService:
         """Revoke all that an incarnation held."""
         if member.loop == GATE:
             self._clients.close_all()
+            self._events.clear()
         ended = self._manager.revoke_owner(member.loop)
         self._held.discard(member.loop)
         for component in member.components:

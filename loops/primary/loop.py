@@ -20,6 +20,7 @@ from tlsrt.errors import Busy, ConfigError, PeerError
 from tlsrt.loops.door import HTTP, Door, ServeHttp, door_limits
 from tlsrt.loops.gate import Gate, refusal_word
 from tlsrt.loops.gate_state import Origin, Verdict
+from tlsrt.loops.primary.events import Events
 from tlsrt.loops.process import LoopProcess
 from tlsrt.loops.tls_engine import PROTOCOLS, server_context, shake_hands
 
@@ -108,8 +109,16 @@ class PrimaryLoop(LoopProcess):
             self._succession = fields[0]
             if self.door is not None:
                 self.door.announce_succession(self._succession)
+        elif name == "events":
+            self._publish(fields[0])
         elif self.door is not None:
             self._on_client_message(self.door, name, fields)
+
+    def _publish(self, lines: list[Any]) -> None:
+        """Give the host's events to our component for them, if it was not switched off."""
+        for host in self.hosts.values():
+            if isinstance(host.component, Events):
+                host.component.take(lines)
 
     def _on_client_message(self, door: Door, name: str, fields: list[Any]) -> None:
         if name == "challenged":

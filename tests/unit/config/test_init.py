@@ -55,7 +55,7 @@ def test_the_configuration_is_right_and_sealed(config: Config) -> None:
     assert {(rule.source, rule.target, rule.methods) for rule in config.policy} == {
         ("client/admin", component.address, ("*",)) for component in config.components
     }
-    assert len(config.policy) == 6
+    assert len(config.policy) == 7
     check(config, minimum=1)
 
 
@@ -214,7 +214,7 @@ def test_the_comments_of_the_template_are_right(made: Path) -> None:
         )
     ]
     text = "\n".join([*lines[:start], *keep]).replace("external/network: null ", "external/spare: {class: 'x:Y'} ")
-    for line in ("client/admin -> third/notes", "third/notes -> secondary/store"):
+    for line in ("client/admin -> third/notes", "third/notes -> secondary/store", "third/notes -> primary/events"):
         text = text.replace(f"# {line}", line)
     (made / "tlsrt.yaml").write_text(text)
     config = load_config(made / "tlsrt.yaml")
@@ -226,4 +226,4 @@ def test_the_comments_of_the_template_are_right(made: Path) -> None:
     assert config.components_of("third")[1].needs.memory_mb == 64
     assert config.loop("third").memory_mb == 256
     assert "net_namespace" in config.sandbox.waive
-    assert len(config.policy) == 8
+    assert len(config.policy) == 10

@@ -61,7 +61,8 @@ def test_minimal_gives_the_defaults(minimal: str) -> None:
     assert tuple(loop.name for loop in config.loops) == DEFAULT_LOOPS
     assert all(loop.network is None and loop.egress == () for loop in config.loops)  # components decide
     assert [component.address for component in config.components] == [
-        "primary/kernel", "primary/hardware", "secondary/store", "third/io", "forth/power", "external/network",
+        "primary/kernel", "primary/hardware", "primary/events", "secondary/store", "third/io", "forth/power",
+        "external/network",
     ]  # fmt: skip
     assert all(component.builtin for component in config.components)
     assert config.policy == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 from captured import bombs, reach  # type: ignore[import-not-found]
@@ -23,6 +24,12 @@ class Script(Component):
         self.log.warning("bomb %s", name)
         result = bombs.BOMBS[name](number)
         return await result if asyncio.iscoroutine(result) else result
+
+    @handler
+    async def hear(self, kind: str) -> AsyncIterator[dict[str, Any]]:
+        """Follow one kind of the host's events, as far as policy lets us."""
+        async for event in self.stream("primary/events", kind, timeout_s=120.0):
+            yield event
 
     @handler(idempotent=True)
     async def poke(self, value: int) -> int:

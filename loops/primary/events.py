@@ -1,0 +1,98 @@
+"""The events of the host, for whoever a policy line lets subscribe.
+
+The supervisor sends them by way of the authority, so what is told here went through no other loop. It is Primary that
+tells it: a captured Primary may leave out or invent events for its subscribers, but not for operators, who ask the
+supervisor itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Annotated, Any, ClassVar
+
+from tlsrt.loops.component import Component, handler
+from tlsrt.loops.events import Hub, LossyMailbox
+from tlsrt.loops.validate import Range
+
+KEPT = 256
+KINDS = ("lifecycle", "session", "security", "health")
+SEQ_MAX = 1 << 53
+
+
+class Events(Component):
+    """What happens to the processes, sessions and rights of this host, as `tlsrt-supervisor events` tells it.
+
+    The first item of a stream is {"after": n}: all later events of its kind follow, or {"dropped": n} where some are
+    missing since they were not read in time. A stream ends at its deadline: go on with a new one, and with
+    `recent(since)` for what lies between; it knows the last 256 events.
+    """
+
+    topics: ClassVar[Mapping[str, str]] = {f"host.{kind}": f"the events of kind {kind}" for kind in KINDS}
+
+    def __init__(self) -> None:
+        self._hub = Hub(mailbox=LossyMailbox)
+        self._kept: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self._boot = ""
+        self._last = 0
+
+    def take(self, lines: Sequence[object]) -> None:
+        """Take events from the authority, one line of JSON each; those that are known already are passed over."""
+        for line in lines:
+            if isinstance(line, bytes):
+                self._take(json.loads(line))
+
+    def _take(self, event: dict[str, Any]) -> None:
+        seq, boot = event["seq"], event["boot"]
+        if boot == self._boot and seq <= self._last:
+            return
+        if boot == self._boot and seq > self._last + 1:
+            for topic in self.topics:
+                self.publish(topic, {"dropped": seq - self._last - 1})
+        self._boot, self._last = boot, seq
+        self._kept.append(event)
+        self.publish(f"host.{event['kind']}", event)
+
+    @handler(idempotent=True)
+    async def recent(self, since: Annotated[int, Range(0, SEQ_MAX)] = 0) -> list[dict[str, Any]]:
+        """The last events, of all kinds, with a number above `since`."""
+        return [event for event in self._kept if event["seq"] > since]
+
+    @handler
+    async def lifecycle(self) -> AsyncIterator[dict[str, Any]]:
+        """From now on: processes are started, attested, active, draining, dead, given up; reloads; the end."""
+        async with aclosing(self._from_now("host.lifecycle")) as events:
+            async for event in events:
+                yield event
+
+    @handler
+    async def session(self) -> AsyncIterator[dict[str, Any]]:
+        """From now on: sessions are opened, closed, expired, revoked; clients are refused at the door."""
+        async with aclosing(self._from_now("host.session")) as events:
+            async for event in events:
+                yield event
+
+    @handler
+    async def security(self) -> AsyncIterator[dict[str, Any]]:
+        """From now on: violations, differences of attestation, offences, anomalies, revocations, epochs."""
+        async with aclosing(self._from_now("host.security")) as events:
+            async for event in events:
+                yield event
+
+    @handler
+    async def health(self) -> AsyncIterator[dict[str, Any]]:
+        """From now on: heartbeats that are late or missing, components that say that they are not well."""
+        async with aclosing(self._from_now("host.health")) as events:
+            async for event in events:
+                yield event
+
+    async def _from_now(self, topic: str) -> AsyncGenerator[dict[str, Any], None]:
+        subscription = self._hub.subscribe(topic)
+        try:
+            yield {"after": self._last}
+            async for event in subscription:
+                yield event
+        finally:
+            subscription.close()

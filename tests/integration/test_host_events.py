@@ -1,0 +1,153 @@
+"""Events of a whole host: on their way to components and clients, and to whoever follows at the control socket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.attack import PACKAGE
+from support.running import RunningHost, running
+
+from tlsrt import Client
+from tlsrt.errors import CallError, Denied, Rejected
+
+LISTENER, STRANGER = "third/script", "forth/script"
+EVENTS = "primary/events"
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
+    yield from running(
+        request,
+        components={address: {"class": "captured.script:Script"} for address in (LISTENER, STRANGER)},
+        policy={
+            f"client/admin -> {LISTENER}": "*",
+            f"client/admin -> {STRANGER}": "*",
+            f"client/admin -> {EVENTS}": "*",
+            f"{LISTENER} -> {EVENTS}": ["recent", "lifecycle"],
+        },
+        packages=[PACKAGE],
+    )
+
+
+@pytest.fixture
+def client(host: RunningHost) -> Iterator[Client]:
+    with host.client() as made:
+        yield made
+
+
+def heard_until(stream: Iterator[dict[str, Any]], since: int, name: str, subject: str) -> list[dict[str, Any]]:
+    """Return what is heard of what happened after `since`: what was before may still be on its way."""
+    heard: list[dict[str, Any]] = []
+    for event in stream:
+        if event.get("seq", since) <= since:
+            continue
+        heard.append(event)
+        if (event.get("name"), event.get("subject")) == (name, subject):
+            return heard
+    raise AssertionError(f"no {name} of {subject}: {heard}")
+
+
+def steps(events: list[dict[str, Any]], subject: str) -> list[str]:
+    return [event["name"] for event in events if event.get("subject") == subject]
+
+
+def kept(host: RunningHost, *options: str) -> list[dict[str, Any]]:
+    done = host.cli("events", "--json", *options)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def id_of(client: Client) -> str:
+    session = client.session_info["session"]
+    return session if isinstance(session, str) else bytes(session).hex()
+
+
+BACK = ["died", "backoff", "spawned", "attested", "active"]
+
+
+def test_a_component_hears_another_loop_die_and_come_back_also_after_the_authority_died(
+    host: RunningHost, client: Client
+) -> None:
+    stream = client.stream(LISTENER, "hear", "lifecycle", timeout_s=120.0)
+    assert "after" in next(stream)
+    since = kept(host)[-1]["seq"]
+    host.respawn("secondary")
+    heard = heard_until(stream, since, "active", "secondary")
+    assert steps(heard, "secondary") == BACK
+    assert not [event for event in heard if "dropped" in event]
+    host.respawn("authority")
+    with host.client() as again:  # an authority that comes again ends the connections of clients
+        stream = again.stream(LISTENER, "hear", "lifecycle", timeout_s=120.0)
+        assert "after" in next(stream)
+        since = kept(host)[-1]["seq"]
+        host.respawn("secondary")
+        later = heard_until(stream, since, "active", "secondary")
+        assert steps(later, "secondary") == BACK
+        assert steps(again.call(EVENTS, "recent", heard[-1]["seq"]), "authority") == [*BACK[:4], "epoch", "active"]
+    everything = kept(host)
+    assert all(event in everything for event in (*heard, *later))  # they are the very same
+
+
+def test_without_a_policy_line_a_component_hears_nothing(host: RunningHost, client: Client) -> None:
+    with pytest.raises((Denied, Rejected)):
+        next(client.stream(STRANGER, "hear", "lifecycle"))
+
+
+def test_a_policy_line_for_one_kind_is_none_for_another(host: RunningHost, client: Client) -> None:
+    stream = client.stream(LISTENER, "hear", "session")
+    with pytest.raises((Denied, Rejected)):
+        list(stream)
+
+
+def test_a_client_may_subscribe_to_sessions(host: RunningHost, client: Client) -> None:
+    stream = client.stream(EVENTS, "session", timeout_s=60.0)
+    assert "after" in next(stream)
+    with host.client() as other:
+        session = id_of(other)[:8]
+    heard: list[dict[str, Any]] = []
+    while "session_closed" not in [event["name"] for event in heard]:
+        heard += [event for event in [next(stream)] if event["fields"].get("session") == session]
+    assert [event["name"] for event in heard] == ["session_opened", "session_closed"]
+    assert all(event["subject"] == "client/admin" and event["kind"] == "session" for event in heard)
+
+
+def test_a_new_primary_knows_what_happened_before_it(host: RunningHost, client: Client) -> None:
+    stream = client.stream(LISTENER, "hear", "lifecycle", timeout_s=120.0)
+    next(stream)
+    since = kept(host)[-1]["seq"]
+    host.respawn("primary")
+    with pytest.raises(CallError):
+        list(stream)  # a stream of a dead Primary ends with an error, not in silence
+    with host.client() as again:
+        missed: list[dict[str, Any]] = []
+        while "active" not in steps(missed, "primary"):
+            missed = again.call(EVENTS, "recent", since)
+    numbers = [event["seq"] for event in missed]
+    assert numbers == list(range(since + 1, numbers[-1] + 1))
+    assert steps(missed, "primary")[: len(BACK)] == BACK
+
+
+def test_events_hold_no_secret(host: RunningHost, client: Client) -> None:
+    """A session is named by four bytes of its id; no other bytes of sessions, tokens or keys are there."""
+    text = json.dumps(kept(host))
+    shown = id_of(client)
+    assert shown[:8] in text
+    assert shown not in text
+    for path in (host.config.master_key.path, host.config.boot_token):
+        assert path is not None
+        assert path.read_bytes().hex()[:16] not in text
+
+
+def test_the_command_prints_kinds_ranges_and_the_table(host: RunningHost) -> None:
+    everything = kept(host)
+    assert [event["seq"] for event in everything] == list(range(everything[0]["seq"], everything[-1]["seq"] + 1))
+    some = kept(host, "--kind", "session", "--since", str(everything[5]["seq"]))
+    assert {event["kind"] for event in some} == {"session"}
+    assert some[0]["seq"] > everything[5]["seq"]
+    lines = host.cli("events").stdout.splitlines()
+    assert "starting" in lines[0]
+    assert "a new epoch" in host.cli("events", "--kinds").stdout
+    assert host.cli("events", "--since", "-1").returncode == 64
