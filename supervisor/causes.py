@@ -36,6 +36,7 @@ class Cause(StrEnum):
     COMPONENT = "component"  # a component could not start
     SANDBOX = "sandbox"  # its sandbox could not be built
     KEYS = "keys"  # it got no keys
+    BOOT = "boot"  # the authority: what it found is not what it may go on with
     INTERNAL = "internal"  # a bug of ours
     FORK = "fork"  # the kernel gave no process
     STOPPED = "stopped"  # in order, with the host

@@ -30,6 +30,7 @@ from tlsrt.supervisor.deaths import LINGER_S, send_signal
 from tlsrt.supervisor.folders import last_line
 from tlsrt.supervisor.heartbeat import HeartbeatMonitor
 from tlsrt.supervisor.lock import shared_lock
+from tlsrt.supervisor.office_words import OfficeWords
 from tlsrt.supervisor.parts import AuthorityStart, Child, Common
 from tlsrt.supervisor.reactor import Timer
 from tlsrt.supervisor.sentry import Sentry, Violation
@@ -37,7 +38,7 @@ from tlsrt.supervisor.sentry import Sentry, Violation
 NAME = "authority"
 
 
-class Office:
+class Office(OfficeWords):
     """The one authority, over all its incarnations."""
 
     def __init__(self, common: Common, boot_nonce: bytes, log: int, monitor: HeartbeatMonitor, log_path: str) -> None:
@@ -164,9 +165,9 @@ class Office:
         try:
             self._hand_over()
         except ConfigError as error:  # a file that was there at the start has gone
-            self.on_refused(list(error.problems))
+            self._refuse(list(error.problems))
         except OSError as error:
-            self.on_refused([f"cannot open {error.filename}: {error.strerror}"])
+            self._refuse([f"cannot open {error.filename}: {error.strerror}"])
 
     def _hand_over(self) -> None:
         with self.files.handed(self._common.parts) as handed:
@@ -185,22 +186,6 @@ class Office:
 
     # What we say
 
-    def attested(self, loop: str, incarnation: int) -> bool:
-        """Say that a loop was looked at and may have keys."""
-        return self._send("attested", loop, incarnation, self.epoch)
-
-    def spawned(self, loop: str, incarnation: int, trust_end: int) -> bool:
-        """Bring the trust end of a loop that was born again."""
-        return self._send("spawned", loop, incarnation, descriptors=(trust_end,))
-
-    def charge(self, loop: str, incarnation: int, points: int, what: str) -> bool:
-        """Say what a loop did wrong."""
-        return self._send("charge", loop, incarnation, points, what)
-
-    def gone(self, loop: str, incarnation: int) -> bool:
-        """Say that an incarnation is dead."""
-        return self._send("gone", loop, incarnation)
-
     def tell_events(self, lines: Sequence[bytes]) -> bool:
         """Hand on events for components; False if it cannot be done now, for which nobody is to blame."""
         if self._channel is None or not self.is_booted:
@@ -211,39 +196,10 @@ class Office:
             return False
         return True
 
-    def check_reload(
-        self, number: int, boot_token: int, measurement: int, policy: int, door: Sequence[int], *, moves: bool
-    ) -> bool:
-        """Have a changed host checked as a boot is; `on_checked` says how it went. With `moves`, `move` must follow.
-
-        `door`: certificate, key, client CA, revocation lists.
-        """
-        return self._send("reload", number, int(moves), descriptors=(boot_token, measurement, policy, *door))
-
-    def taken(self, number: int) -> bool:
-        """Say that a reload which was checked is in force."""
-        return self._send("taken", number)
-
-    def rekey(self, number: int, master_key: int, boot_token: int) -> bool:
-        """Have another master_key checked as at a boot; `on_rekeyed` says how it went."""
-        return self._send("rekey", number, descriptors=(master_key, boot_token, self.files.measurement))
-
-    def rotate(self, number: int, *, with_keys: bool) -> bool:
-        """Ask for an epoch now, perhaps with the keys that were checked; `on_rotated` says when it is committed."""
-        return self._send("rotate", number, int(with_keys))
-
     def keys(self, now: float) -> dict[str, object]:
         """Return the version of master_key in force, and for how many seconds the one before still verifies."""
         version, until = self._keys
         return {"key_version": version, "previous_verifies_s": round(max(0.0, until - now), 1)}
-
-    def move(self, number: int) -> bool:
-        """Ask for an epoch that leaves no grace; `on_moved` says when it is committed."""
-        return self._send("move", number)
-
-    def ask(self, name: str, *fields: object) -> bool:
-        """Pass an operator's request on; `on_answer` gets the answer. False when nobody is there to answer."""
-        return self.is_booted and self._send(name, *fields)
 
     def replace(self) -> None:
         """Let the authority end, and come again at once under its new profile."""
@@ -322,7 +278,7 @@ class Office:
         elif name == "booted":
             self._booted(fields[0], fields[1])
         elif name == "refused":
-            self.on_refused([str(sentence) for sentence in fields[0]])
+            self._refuse([str(sentence) for sentence in fields[0]])
         elif name == "beat":
             self._beat(fields[0], fields[1], fields[2])
         elif name == "event":
@@ -357,7 +313,20 @@ class Office:
         else:
             self._common.console.good(NAME, "state", "is on the disk again")
 
+    def _refuse(self, sentences: list[str]) -> None:
+        """It does not boot. At the start that ends everything; later the next one may: a disk that was full has room.
+
+        Meanwhile every verifier refuses by itself, 3 s after the last beat of the feed.
+        """
+        if self._ever_booted:
+            self.condemn(f"did not boot again: {'; '.join(sentences)}", Cause.BOOT)
+        else:
+            self.on_refused(sentences)
+
     def _booted(self, epoch: int, warnings: list[object]) -> None:
+        if self._ever_booted and epoch <= self.epoch:
+            self._refuse([f"its state is older than the host: epoch {epoch} after epoch {self.epoch}; a roll-back"])
+            return
         now = self._common.reactor.now
         if epoch != self.epoch:
             self._common.events.emit("epoch", NAME, epoch=epoch)

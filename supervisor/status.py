@@ -218,13 +218,7 @@ def table(status: Document) -> str:
     rows = [_COLUMNS, _row("authority", {**authority, **nothing})]
     rows += [_row(loop["name"], loop) for loop in status["loops"]]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    return "\n".join([header(status), "", *(_aligned(row, widths) for row in rows), "", *remarks(status)])
-
-
-def remarks(status: Document) -> list[str]:
-    """Return what is to be said below a table: the boundary, deaths, violations, whoever is unwell, warnings."""
-    authority = status["authority"]
-    lines = [_boundary(status["boundary"])]
+    lines = [_header(status), "", *(_aligned(row, widths) for row in rows), "", _boundary(status["boundary"])]
     if authority["unwritten"]:
         lines += [f"{authority['unwritten']}: what was revoked since then does not survive a restart"]
     if keys := _keys(status["keys"]):
@@ -245,7 +239,7 @@ def remarks(status: Document) -> list[str]:
         lines += ["", *(f"last death of {name}: {reason}" for name, reason in deaths)]
     if status["warnings"]:
         lines += ["", *(f"warning: {warning}" for warning in status["warnings"])]
-    return lines
+    return "\n".join(lines)
 
 
 def _stuck_lines(entries: Sequence[Document]) -> list[str]:
@@ -291,8 +285,7 @@ def _offence(entry: Document) -> str:
     return f"{times} of {entry['name']}, anomaly score {entry['anomaly']}, the last: {entry['last_violation']}"
 
 
-def header(status: Document) -> str:
-    """Return the line above a table."""
+def _header(status: Document) -> str:
     supervisor, door = status["supervisor"], status["door"]
     host = f"[{door['host']}]" if ":" in door["host"] else door["host"]
     words = [f"tlsrt  pid {supervisor['pid']}", f"up {duration(supervisor['uptime_s'])}"]
