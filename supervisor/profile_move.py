@@ -188,7 +188,7 @@ class ProfileMove:
         if member.state is LoopState.ACTIVE:
             return "it does not say that it works in the new epoch" if self._epoch else "the epoch was not committed"
         if member.state is LoopState.WAITING:
-            return f"it waits for {', '.join(self._fleet.regime.waits_for(member.name))}"
+            return f"it waits for {', '.join(self._fleet.regime.waits_for(member.name)) or 'what it depends on'}"
         why = str(member.last_death or "it does not become active")
         before = self._before.get(member.name, "")[:DIGEST_SHOWN]
         if self._steps[member.name].way is Way.UNCHANGED or not before:

@@ -70,6 +70,8 @@ class RestartVerb:
         member = self._fleet.member(name)
         if member.state is LoopState.WAITING:
             others = self._fleet.regime.waits_for(name)
+            if not others:
+                return f"{name} comes back by itself as soon as what it depends on is active"
             return f"{name} waits for {', '.join(others)} and comes back by itself: restart {others[0]}"
         if member.is_leaving or any(name in asked.loops for asked in self._asked):
             return f"{name} is being restarted already"

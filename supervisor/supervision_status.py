@@ -53,5 +53,5 @@ def supervision_lines(document: Mapping[str, Any]) -> list[str]:
             again = f"`tlsrt-supervisor restart {group['down'][0]}` tries again"
             found.append(f"degraded: {', '.join(group['down'])}{of} stays down: {group['why']}; {again}")
     for loop, others in document["waiting"].items():
-        found.append(f"{loop} waits for {', '.join(others)}")
+        found.append(f"{loop} waits for {', '.join(others) or 'what it depends on'}")
     return found
