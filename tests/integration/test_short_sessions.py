@@ -1,0 +1,63 @@
+"""Sessions that end again and again under calls of every kind: each call ends as it may, and nothing runs twice.
+
+The times are hours, and no setting makes them shorter: so the supervisor of this host starts with smaller constants.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.flow_package.flowing import asker as asking
+from support.running import RunningHost, running
+
+PACKAGE = Path(asking.__file__).parent
+ASKER, LEDGER = "third/asker", asking.LEDGER
+SHORT = """
+from tlsrt.supervisor import session_manager
+session_manager.COMPONENT_TTL_MS = session_manager.CLIENT_TTL_MS = 1_000
+session_manager.MAXIMUM_LIFE_MS = 2_500
+"""
+SUCCESSIONS = 2
+ENDS = {
+    "plain": {"ok", "outcome_unknown", "unavailable", "rejected", "stale"},
+    "keyed": {"ok", "outcome_unknown"},
+    "twice": {"ok"},
+    "stream": {"ok", "outcome_unknown", "unavailable", "rejected", "stale", "stream_broken"},
+}
+
+
+@pytest.fixture
+def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
+    yield from running(
+        request,
+        components={LEDGER: {"class": "flowing.ledger:Ledger"}, ASKER: {"class": "flowing.asker:Asker"}},
+        policy={f"client/admin -> {LEDGER}": "*", f"client/admin -> {ASKER}": "*", f"{ASKER} -> {LEDGER}": "*"},
+        packages=[PACKAGE],
+        prelude=SHORT,
+    )
+
+
+def sessions(host: RunningHost) -> set[str]:
+    return {line.split()[0] for line in host.cli("sessions").stdout.splitlines() if f" {ASKER} " in line}
+
+
+def test_a_session_that_follows_another_under_load_loses_no_call(host: RunningHost) -> None:
+    control = host.client()
+    control.call(ASKER, "begin", "short", [*ENDS], 1, timeout_s=20)
+    seen: set[str] = set()
+    host.until(lambda document: seen.update(sessions(host)) or len(seen) > SUCCESSIONS, "successors", timeout_s=60)  # type: ignore[func-returns-value]
+    records = host.client().call(ASKER, "end", timeout_s=60, idempotent=True)
+    runs = Counter(host.client().call(LEDGER, "ran", timeout_s=20, idempotent=True))
+    words: dict[str, Counter[str]] = {kind: Counter() for kind in ENDS}
+    for name, word, spent in records:
+        kind = name.split(".")[1]
+        words[kind][word] += 1
+        assert spent < asking.TIMEOUT_S
+        assert runs[name] or word != "ok", f"{name} was answered and did not run"
+        assert runs[name] <= 1 or kind == "twice", f"{name} ran {runs[name]} times"
+    print({kind: dict(ends) for kind, ends in words.items()})
+    assert all(set(words[kind]) <= allowed and words[kind]["ok"] for kind, allowed in ENDS.items()), words
+    assert all(loop["restarts"] == 0 for loop in host.status()["loops"])
