@@ -16,8 +16,9 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Iterator
+from itertools import islice
 
-from tlsrt.channels.frame import FRAME_MAX, MESSAGE_MAX, split_message_untrusted
+from tlsrt.channels.frame import FRAME_MAX, MESSAGE_MAX, first_message, split_message_untrusted
 from tlsrt.channels.frame_queue import EARLY_FRAMES, FrameQueue
 from tlsrt.channels.turn import Turn
 from tlsrt.channels.zmtp import GREETING, READY, ZmtpReader, message_head
@@ -27,7 +28,7 @@ SOCKET_NAME = "primary.sock"
 TURN_BUDGET = 256  # frames per turn, so that one busy link does not starve the others
 WRITE_BYTES = 128 * 1024  # one write; more than a socket takes at once is a copy for nothing
 JOINED_BYTES = 16 * 1024  # measured: copying so much costs less than handing the pieces over one by one
-PIECES_MAX = 64  # of one sendmsg(2), an even number; IOV_MAX is 1024
+MESSAGES_MAX = 32  # of one sendmsg(2), with a head each; IOV_MAX is 1024
 CONNECTIONS_MAX = 8  # of one loop; the oldest goes when one more comes
 ACCEPTS_PER_TURN = 32
 RECONNECT_S = 0.001
@@ -215,29 +216,36 @@ class Link(FrameQueue):
     # -- sending ----------------------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Write what waits, as far as the kernel takes it."""
+        """Write what waits, as far as the kernel takes it; small neighbours share a message, which is read as one."""
         queue = self._queue
         while queue and (connection := self._ready) is not None and not connection.waits:
             if len(queue) == 1:
-                frame = queue[0]
-                size = len(frame)
-                self._write(connection, [message_head(size), frame], size)
-                continue
-            pieces: list[bytes] = []
-            size = 0
-            for frame in queue:
-                pieces += (message_head(len(frame)), frame)
-                size += len(frame)
-                if size >= WRITE_BYTES:
-                    break
-            self._write(connection, pieces, size)
+                message, counts = queue[0], [1]
+                pieces = [message_head(len(message)), message]
+                size = len(message)
+            else:
+                pieces, counts, size = self._pieces()
+            self._write(connection, pieces, counts, size)
         self._flush_at = len(queue) + EARLY_FRAMES
 
-    def _write(self, connection: _Connection, pieces: list[bytes], size: int) -> None:
+    def _pieces(self) -> tuple[list[bytes], list[int], int]:
+        """Return the messages of one write, each after its head, how many frames each holds, and their size."""
+        pieces: list[bytes] = []
+        counts: list[int] = []
+        size = taken = 0
+        while taken < len(self._queue) and size < WRITE_BYTES and len(counts) < MESSAGES_MAX:
+            message, count = first_message(islice(self._queue, taken, None))
+            pieces += (message_head(len(message)), message)
+            counts.append(count)
+            size += len(message)
+            taken += count
+        return pieces, counts, size
+
+    def _write(self, connection: _Connection, pieces: list[bytes], counts: list[int], size: int) -> None:
         """Write whole messages, and take those that have begun from the queue; large ones are not joined before."""
         try:
             if size > JOINED_BYTES:
-                sent = connection.socket.sendmsg(pieces[:PIECES_MAX])
+                sent = connection.socket.sendmsg(pieces)
             else:
                 sent = connection.socket.send(b"".join(pieces))
         except (BlockingIOError, InterruptedError):
@@ -246,18 +254,18 @@ class Link(FrameQueue):
         except OSError:
             self._drop(connection)
             return
-        queue = self._queue
         at = 0
-        for piece in range(0, len(pieces), 2):
-            at += len(pieces[piece]) + len(pieces[piece + 1])
-            queue.popleft()
+        for number, count in enumerate(counts):
+            head, message = pieces[2 * number : 2 * number + 2]
+            at += len(head) + len(message)
+            for _ in range(count):
+                self._queue.popleft()
             if at >= sent:
                 break
         if at > sent:
             left = at - sent
-            frame = pieces[piece + 1]
             connection.rest = (
-                memoryview(frame)[-left:] if left <= len(frame) else memoryview((pieces[piece] + frame)[-left:])
+                memoryview(message)[-left:] if left <= len(message) else memoryview((head + message)[-left:])
             )
             self._wait(connection)
 

@@ -83,7 +83,8 @@ class ClientLink(MessageLink):
     def payload_untrusted(self, payload: bytes) -> None:
         try:
             if is_frame(payload):
-                self.step("frame")
+                if self.stage is not Stage.GRANTED:  # where a frame is one more; the table is for everything else
+                    self.step("frame")
                 word = self._hub.frame(self._number, payload)
                 if word:
                     self._refused += 1

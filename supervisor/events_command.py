@@ -46,7 +46,7 @@ def event_line(event: Mapping[str, Any], *, colour: bool) -> str:
         return f"... {event['dropped']} events are missing here: they came faster than they were read, or long ago"
     name = str(event["name"]).ljust(_NAME_WIDTH)
     paint = _COLOURS.get(event["severity"], "") if colour else ""
-    fields = ", ".join(f"{field} {value}" for field, value in event["fields"].items())
+    fields = ", ".join(f"{field} {value}" for field, value in event["fields"].items() if value is not None)
     text = f"{event['subject']!s:<10} {event['sentence']}{f' ({fields})' if fields else ''}"
     return (
         f"{event['at']} {event['seq']:>5} {event['kind']:<9} {paint}{name}{_END if paint else ''} {printable(text)}"

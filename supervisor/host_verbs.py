@@ -46,12 +46,37 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def interval(text: str) -> float:
+    """Return a number of seconds in an argument, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.2 <= value <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.2 to 3600")
+    return value
+
+
+_INTERVAL = option(
+    "--interval", metavar="S", type=interval, default=1.0, help="seconds between two looks (%(default)g)"
+)
+
 HOST_VERBS = (
     HostVerb(
         "status",
         "status_command",
         "show every loop of the running supervisor",
-        (json_option("the same as one JSON document"),),
+        (
+            json_option("the same as one JSON document; with --follow, one a line"),
+            option("--follow", "-f", action="store_true", help="again and again, with what every process uses"),
+            _INTERVAL,
+        ),
+    ),
+    HostVerb(
+        "top",
+        "top_command",
+        "the same as status --follow, until `q` or Ctrl-C",
+        (json_option("one JSON document a line"), _INTERVAL),
     ),
     HostVerb(
         "events",

@@ -218,7 +218,13 @@ def table(status: Document) -> str:
     rows = [_COLUMNS, _row("authority", {**authority, **nothing})]
     rows += [_row(loop["name"], loop) for loop in status["loops"]]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    lines = [_header(status), "", *(_aligned(row, widths) for row in rows), "", _boundary(status["boundary"])]
+    return "\n".join([header(status), "", *(_aligned(row, widths) for row in rows), "", *remarks(status)])
+
+
+def remarks(status: Document) -> list[str]:
+    """Return what is to be said below a table: the boundary, deaths, violations, whoever is unwell, warnings."""
+    authority = status["authority"]
+    lines = [_boundary(status["boundary"])]
     if authority["unwritten"]:
         lines += [f"{authority['unwritten']}: what was revoked since then does not survive a restart"]
     if keys := _keys(status["keys"]):
@@ -239,7 +245,7 @@ def table(status: Document) -> str:
         lines += ["", *(f"last death of {name}: {reason}" for name, reason in deaths)]
     if status["warnings"]:
         lines += ["", *(f"warning: {warning}" for warning in status["warnings"])]
-    return "\n".join(lines)
+    return lines
 
 
 def _stuck_lines(entries: Sequence[Document]) -> list[str]:
@@ -285,7 +291,8 @@ def _offence(entry: Document) -> str:
     return f"{times} of {entry['name']}, anomaly score {entry['anomaly']}, the last: {entry['last_violation']}"
 
 
-def _header(status: Document) -> str:
+def header(status: Document) -> str:
+    """Return the line above a table."""
     supervisor, door = status["supervisor"], status["door"]
     host = f"[{door['host']}]" if ":" in door["host"] else door["host"]
     words = [f"tlsrt  pid {supervisor['pid']}", f"up {duration(supervisor['uptime_s'])}"]

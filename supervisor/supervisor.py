@@ -45,6 +45,7 @@ from tlsrt.supervisor.sealed_memory import sealed_memory
 from tlsrt.supervisor.session_requests import SessionRequests
 from tlsrt.supervisor.shutdown import Shutdown
 from tlsrt.supervisor.spawn import reap_strangers
+from tlsrt.supervisor.status_stream import StatusStream
 from tlsrt.supervisor.supervision_status import supervision_document
 
 FATAL_EVENTS = ("offence", "unprepared", "unattested", "anomaly")  # of the authority about a loop
@@ -295,6 +296,7 @@ class Supervisor:
     def _add_verbs(self, control: ControlSocket) -> None:
         """Say who answers which verb; what a verb does lives in the module of what it is about."""
         control.add("status", self._status_verb)
+        control.add_stream("follow_status", StatusStream(self._common.reactor, self.status).serve)
         control.add_held("stop", self._stop_verb)
         control.add_later("restart", self._restart.ask)
         control.add_later("reload", lambda request, reply: self._reload.ask(reply))

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import signal
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -151,3 +155,64 @@ def test_the_command_prints_kinds_ranges_and_the_table(host: RunningHost) -> Non
     assert "starting" in lines[0]
     assert "a new epoch" in host.cli("events", "--kinds").stdout
     assert host.cli("events", "--since", "-1").returncode == 64
+
+
+# The status, again and again
+
+
+def processes(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    loops = {loop["name"]: loop for loop in document["loops"]}
+    return {"supervisor": document["supervisor"], "authority": document["authority"], **loops}
+
+
+def test_status_follow_has_all_that_status_shows_and_what_each_process_uses(host: RunningHost) -> None:
+    command = host.command("status", "--follow", "--json", "--interval", "0.2")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=host.base) as process:
+        assert process.stdout is not None
+        first, second = (json.loads(process.stdout.readline()) for _ in range(2))
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
+    shown = host.status()
+    for name, entry in processes(shown).items():
+        assert set(processes(second)[name]) == {*entry, "usage"}
+        assert processes(first)[name]["usage"] is None
+        usage = processes(second)[name]["usage"]
+        assert 0 <= usage["cpu_percent"] < 6400
+        assert usage["threads"] >= 1
+    assert set(second) == set(shown)
+
+
+def test_top_in_a_pipe_steers_nothing(host: RunningHost) -> None:
+    with subprocess.Popen(host.command("top", "--interval", "0.2"), stdout=subprocess.PIPE, cwd=host.base) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().decode() for _ in range(40)]
+        process.send_signal(signal.SIGTERM)
+    assert sum(line.startswith("PROCESS ") for line in lines) >= 2
+    assert all(line.rstrip("\n").isprintable() for line in lines)
+
+
+def test_top_at_a_terminal_redraws_and_ends_with_q(host: RunningHost) -> None:
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm"}
+    process = subprocess.Popen(
+        host.command("top", "--interval", "0.2"), stdin=theirs, stdout=theirs, stderr=theirs, cwd=host.base,
+        env=environment,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    while shown.count(b"PROCESS ") < 3:
+        shown += os.read(ours, 65536)
+    os.write(ours, b"xq")
+    while piece := _read_terminal(ours):
+        shown += piece
+    os.close(ours)
+    assert process.wait(20) == 0
+    assert shown.count(b"\x1b[H") >= 3
+    assert shown.endswith(b"\x1b[?25h")
+
+
+def _read_terminal(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:  # EIO: the other side has closed it
+        return b""

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlsrt.errors import InternalError
-from tlsrt.supervisor.session_manager import MAXIMUM_LIFE_MS, Session, SessionManager
+from tlsrt.supervisor.session_manager import JITTER, MAXIMUM_LIFE_MS, Session, SessionManager
 from tlsrt.supervisor.session_table import ENDED, SessionState
 from tlsrt.supervisor.timers import Timers
 
@@ -106,6 +106,35 @@ def test_everything_ends_when_time_goes_on(steps: list[tuple[str, int, int]], se
     walk.manager.tick(walk.now + MAXIMUM_LIFE_MS + 1)
     walk.check()
     assert len(walk.manager) == 0
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 1 << 30), st.booleans())
+def test_a_session_always_has_a_good_token_is_renewed_about_half_life_and_ends_after_eight_hours(
+    seed: int, is_client: bool
+) -> None:
+    """An honest holder, and ticks that come when they are due: from the first moment to the last."""
+    manager, opened = SessionManager(random.Random(seed).randbytes), 1000
+    session = (
+        manager.open_client("client/admin", b"c" * 32, opened)
+        if is_client
+        else manager.open_component("third/console", "third", opened)
+    )
+    manager.opened(session)
+    issued, expires = session.issued, session.expires
+    while (now := manager.next_due()) is not None:
+        assert now <= expires, "it was without a good token"
+        due = manager.tick(now)
+        if due.expired:
+            break
+        assert due.renewing == (session,)
+        manager.renewed(session)
+        assert session.ttl * (1 - JITTER) / 2 - 1 <= now - issued <= session.ttl * (1 + JITTER) / 2
+        assert session.expires == min(now + session.ttl, session.ends)
+        issued, expires = session.issued, session.expires
+    assert now == session.ends == opened + MAXIMUM_LIFE_MS
+    assert session.state is SessionState.EXPIRED and len(manager) == 0
+    assert MAXIMUM_LIFE_MS / session.ttl < session.renewals < 3 * MAXIMUM_LIFE_MS / session.ttl
 
 
 @settings(max_examples=150, deadline=None)

@@ -296,11 +296,15 @@ class RunningHost:
             for path in sorted(self.config.log_dir.glob("*.log")):
                 print(f"-- {path.name}\n{path.read_text()}")
 
+    def command(self, *arguments: str, config: Path | None = None) -> list[str]:
+        """Return the command line of `tlsrt-supervisor` with these arguments for this host."""
+        named = ["--config", str(config or self.config_path)]
+        return [str(self.python), "-I", "-B", "-m", "tlsrt.supervisor.cli", *arguments, *named]
+
     def cli(self, *arguments: str, config: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run `tlsrt-supervisor` with these arguments and this host's configuration, or another one."""
-        named = ["--config", str(config or self.config_path)]
         return subprocess.run(
-            [str(self.python), "-I", "-B", "-m", "tlsrt.supervisor.cli", *arguments, *named],
+            self.command(*arguments, config=config),
             capture_output=True, text=True, timeout=60, cwd=self.base,
             preexec_fn=become_nobody if self._drops else None,
         )  # fmt: skip
