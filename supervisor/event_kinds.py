@@ -52,6 +52,7 @@ _LIFECYCLE = (
     ("backoff", _INFO, "it will be started again"),
     ("waiting", _WARNING, "it stays down until what it depends on is active"),
     ("given_up", _ALARM, "it will not be started again"),
+    ("escalated", _ALARM, "a group has failed, and the host stops as the configuration says"),
     ("reloading", _INFO, "changed profiles and policy are being taken"),
     ("reloaded", _INFO, "changed profiles and policy are in force"),
     ("reload_refused", _WARNING, "nothing was changed"),
@@ -64,7 +65,8 @@ _SESSION = (
     ("session_expired", _INFO, "a session has reached its end"),
     ("session_revoked", _INFO, "a session was ended, and every verifier is told"),
     ("session_quarantined", _WARNING, "a session was taken out of work"),
-    ("client_refused", _WARNING, "a client at the door got no session"),
+    ("client_refused", _WARNING, "a client got no session from the authority"),
+    ("turned_away", _INFO, "connections ended at the door, as Primary says"),
 )
 _SECURITY = (
     ("violation", _ALARM, "a call that it may not make"),
@@ -75,7 +77,8 @@ _SECURITY = (
     ("unattested", _ALARM, "it could not be looked at for a new epoch in time"),
     ("reported", _WARNING, "the authority says"),
     ("start_refused", _ALARM, "the host does not start, or does not go on"),
-    ("revocation", _WARNING, "rights were revoked"),
+    ("revocation", _WARNING, "it is revoked, and every verifier is told"),
+    ("restored", _INFO, "it is not revoked any more"),
     ("epoch", _INFO, "a new epoch: new keys and tokens for all"),
     ("rotated", _WARNING, "another master_key is in force"),
     ("rotate_refused", _WARNING, "master_key was not replaced"),

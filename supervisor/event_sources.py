@@ -19,7 +19,6 @@ _STEPS: Mapping[Event, str] = {
     Event.ATTESTED: "attested",
     Event.ACTIVE: "active",
     Event.DRAIN: "draining",
-    Event.RETRY: "backoff",
     Event.WAIT: "waiting",
     Event.GIVE_UP: "given_up",
     **dict.fromkeys(_KILLED, "condemned"),
@@ -27,7 +26,7 @@ _STEPS: Mapping[Event, str] = {
 # What the authority may say that happened. A name that is not here is still told, as what it reported.
 OF_AUTHORITY = frozenset(
     name for name, entry in EVENTS.items() if entry.kind is Kind.SESSION
-) | {"offence", "anomaly", "unprepared", "unattested", "revocation", "notes_lost"}  # fmt: skip
+) | {"offence", "anomaly", "unprepared", "unattested", "revocation", "restored", "notes_lost"}  # fmt: skip
 
 
 class EventSources:
@@ -76,6 +75,10 @@ class EventSources:
         elif lateness_us < _IN_TIME_US and name in self._slow:
             self._slow.discard(name)
             self._bus.emit("in_time", name)
+
+    def suspected(self, name: str, is_late: bool) -> None:
+        """The monitor suspects a process of hanging, or no longer does."""
+        self._bus.emit("suspect" if is_late else "recovered", name)
 
     def reported(self, word: str, sentence: str) -> None:
         """The authority said something in words: about a loop, if they begin with its name."""

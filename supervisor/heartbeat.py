@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -74,6 +75,8 @@ class HeartbeatMonitor:
     def __init__(self, policy: HeartbeatPolicy | None = None) -> None:
         self.policy = policy or HeartbeatPolicy()
         self._patients: dict[str, _Patient] = {}
+        self._suspects: set[str] = set()
+        self.on_suspect: Callable[[str, bool], None] = lambda name, is_late: None  # at a round in which that changes
         self._last_round: float | None = None
         self._late_rounds = 0  # in a row
 
@@ -150,7 +153,17 @@ class HeartbeatMonitor:
                 return []
         else:
             self._late_rounds = 0
-        return [name for name in self._patients if self.health(name, now) is Health.DEAD]
+        found = {name: self.health(name, now) for name in self._patients}
+        self._tell_suspects(found)
+        return [name for name, health in found.items() if health is Health.DEAD]
+
+    def _tell_suspects(self, found: Mapping[str, Health]) -> None:
+        self._suspects &= found.keys()
+        for name, health in found.items():
+            is_late = health in (Health.SUSPECT, Health.DEAD)
+            if is_late != (name in self._suspects):
+                (self._suspects.add if is_late else self._suspects.discard)(name)
+                self.on_suspect(name, is_late)
 
     def _rhythm(self, intervals: deque[float]) -> tuple[float, float]:
         policy = self.policy

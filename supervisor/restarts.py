@@ -132,12 +132,14 @@ class Restarts:
             console.bad(member.name, "failed", f"{member.last_death}; given up{_with(verdict.failure)}")
             return
         when = f"again in {verdict.delay_s:.3g} s" if verdict.delay_s else "again at once"
+        self._common.events.emit("backoff", member.name, when, delay_s=round(verdict.delay_s or 0.0, 3))
         along = f", with {', '.join(verdict.companions)}" if verdict.companions else ""
         console.bad(member.name, "died", f"{member.last_death}; {when}{along}")
 
     def _escalate(self, failure: Failure) -> None:
         text = f"{failure.sentence}; the host stops with exit code {EX_UNAVAILABLE}, as escalate: exit says"
         self._common.console.bad(failure.group.name, "failed", text)
+        self._common.events.emit("escalated", failure.group.name, failure.sentence)
         self.on_exit()
 
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from tlsrt.supervisor.authority_state import AuthorityState
 from tlsrt.supervisor.client_service import ClientService
+from tlsrt.supervisor.event_notes import EventNotes, short_id
 from tlsrt.supervisor.herald import Herald
 from tlsrt.supervisor.roster import Roster
 from tlsrt.supervisor.session_manager import CLIENT_TTL_MS, Session, SessionManager
@@ -54,6 +55,7 @@ class Revoking:
         self._keep = keep
         self._persist = persist
         self._reopen = reopen
+        self.notes = EventNotes()  # of what is revoked, before anything follows from it
         self._returns: dict[str, int] | None = None  # subject: when it may come back. None: not yet looked up
         roster.barred.update(self.subjects())
 
@@ -63,10 +65,12 @@ class Revoking:
 
     def revoke_session(self, session_id: bytes, now: int, wall: int) -> Outcome:
         """End a session."""
+        self.notes.note("revocation", f"session {short_id(session_id)}")
         return self._end(self._manager.revoke_session(session_id), [], now, wall)
 
     def revoke_token(self, token_id: bytes, now: int, wall: int) -> Outcome:
         """Refuse a token, and end the session that holds it."""
+        self.notes.note("revocation", f"token {short_id(token_id)}")
         ended = self._manager.revoke_token(token_id)
         return self._end(ended, [("token", token_id, until(now, wall, ended))], now, wall)
 
@@ -76,6 +80,7 @@ class Revoking:
         entries: list[Entry] = []
         shut = tuple(subjects)
         for subject in shut:
+            self.notes.note("revocation", subject, "shut out", for_ms=for_ms)
             ended += self._manager.revoke_subject(subject)
             self._state.forget("subject", subject.encode())
             entries.append(("subject", subject.encode(), wall + for_ms if for_ms else 0))
@@ -87,6 +92,7 @@ class Revoking:
 
     def revoke_all(self, now: int, wall: int) -> Outcome:
         """End every session. The epoch moves apart from this."""
+        self.notes.note("revocation", "all sessions")
         ended = [session for held in self._manager for session in self._manager.revoke_session(held.session_id)]
         return self._end(ended, [], now, wall)
 
@@ -99,6 +105,7 @@ class Revoking:
             self._state.revocation, self._state.revocations = before
             return False
         for subject, number in zip(back, numbers, strict=True):
+            self.notes.note("restored", subject)
             self._herald.say_restored(number, subject.encode())
             self._set_return(subject, 0)
             self._roster.barred.discard(subject)

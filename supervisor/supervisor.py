@@ -147,6 +147,7 @@ class Supervisor:
         self._restart = RestartVerb(common, self._fleet, lambda: self._reload.move is not None)
         self._events = EventDesk(common, members, self._office, boot_id(self._boot_nonce).hex())
         self._rotation = Rotation(common, self._fleet, self._office, lambda: self._reload.is_running)
+        monitor.on_suspect = self._events.sources.suspected
         self._shutdown.on_begin = self._stopping
         self._office.trust_ends = lambda: {m.name: m.authority_end for m in members if m.authority_end >= 0}
         self._office.on_booted = self._booted

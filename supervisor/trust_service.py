@@ -20,6 +20,7 @@ from typing import Any
 
 from tlsrt.config.schema import Config, PolicyRule
 from tlsrt.errors import PeerError
+from tlsrt.supervisor.allowance import Allowance
 from tlsrt.supervisor.authority_state import AuthorityState
 from tlsrt.supervisor.briefing import Briefing, RightsTable
 from tlsrt.supervisor.client_service import ClientService
@@ -40,6 +41,7 @@ from tlsrt.supervisor.timers import Timers
 FEED_MS = 500
 WRITE_RETRY_MS = 1_000  # after a state that could not be written
 SENTENCE_MAX = 1000
+TURNED_AWAY = 20  # notes of Primary a second: it may be captured, and must not push out those of others
 EVENT_PAGES = 8  # of at most 56 KiB; whatever comes beyond them is missing, and its numbers say so
 REBRIEF_MS = 250  # a loop that repeats its join is answered, but not more often than this
 _BRIEF = "brief "  # and a loop: a timer
@@ -76,6 +78,8 @@ class TrustService:
         self._held: set[str] = set()  # inherited by a resumed authority and not yet briefed
         self._sessions: dict[str, Session] = {}  # by component
         self.door = door
+        self._notes = EventNotes()
+        self._turned_away = Allowance(TURNED_AWAY, TURNED_AWAY, 0.0)
         self._events: list[list[Any]] = []  # pages that Primary has no room for yet
         self._herald = Herald(roster, briefing, epochs, state, self._sessions, door, outlet)
         # The rights that a policy would give; raises ConfigError for one that does not fit into tokens.
@@ -97,6 +101,7 @@ class TrustService:
             "lend": self._lend,
             "tried": self._tried,
             "close": self._close,
+            "turned_away": self._note_turned_away,
         }
 
     def start(self, now: int, inherited: Iterable[str], *, is_resumed: bool) -> None:
@@ -114,6 +119,7 @@ class TrustService:
 
     def tell_of_sessions(self, notes: EventNotes) -> None:
         """Note there what becomes of sessions, before it has effects."""
+        self._notes = self.revoking.notes = notes
         self._manager.on_step = notes.session
         self._clients.on_refused = lambda reason: notes.note("client_refused", "door", reason)
 
@@ -223,6 +229,12 @@ class TrustService:
     def _close(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
         _require_gate(member)
         self._clients.close(fields[0])
+
+    def _note_turned_away(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
+        _require_gate(member)
+        address, word, count = fields
+        if self._turned_away.take(now / 1000):
+            self._notes.note("turned_away", "door", f"{word}, {count} times, last from {address}", count=count)
 
     # What time says
 

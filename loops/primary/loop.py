@@ -23,6 +23,7 @@ from tlsrt.loops.gate_state import Origin, Verdict
 from tlsrt.loops.primary.events import Events
 from tlsrt.loops.process import LoopProcess
 from tlsrt.loops.tls_engine import PROTOCOLS, server_context, shake_hands
+from tlsrt.loops.turned_away import TurnedAway
 
 DOOR = "door"
 WORDS_MAX = 500
@@ -50,6 +51,7 @@ class PrimaryLoop(LoopProcess):
         for loop, descriptor in self.listeners.items():
             if loop != DOOR:
                 self._links[loop] = self._listen(loop, descriptor)
+        self._turned_away = TurnedAway()
         self.door: Door | None = None  # made when its certificate has come
         self._succession = b""
         self._contexts: dict[int, ssl.SSLContext] = {}  # that were tried, by generation
@@ -192,6 +194,7 @@ class PrimaryLoop(LoopProcess):
             self.door.listen(self.listeners[DOOR])
 
     def _note_door(self, address: str, word: str) -> None:
+        self._turned_away.note(address, word)
         self.note_once_in_a_while(f"door: {word} from {address}")
 
     # -- the door's hub ---------------------------------------------------------------------------------------
@@ -293,6 +296,11 @@ class PrimaryLoop(LoopProcess):
     def each_beat(self, now: int) -> None:
         super().each_beat(now)
         self.gate.sweep(now)
+        try:
+            for entry in self._turned_away.take():
+                self._trust.send("turned_away", *entry)
+        except PeerError:
+            return  # an authority that is busy or away misses it; whether it is there at all is found out elsewhere
 
     @property
     def sessions(self) -> int:

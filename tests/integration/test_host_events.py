@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -116,6 +117,21 @@ def test_a_client_may_subscribe_to_sessions(host: RunningHost, client: Client) -
         heard += [event for event in [next(stream)] if event["fields"].get("session") == session]
     assert [event["name"] for event in heard] == ["session_opened", "session_closed"]
     assert all(event["subject"] == "client/admin" and event["kind"] == "session" for event in heard)
+
+
+def test_who_is_turned_away_or_revoked_is_told(host: RunningHost) -> None:
+    since = kept(host)[-1]["seq"]
+    with socket.create_connection((host.config.door.host, host.config.door.port)) as stranger:
+        stranger.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        while stranger.recv(1000):
+            continue
+    assert host.cli("revoke", "client", "admin").returncode == 0
+    assert host.cli("restore", "client", "admin").returncode == 0
+    found: dict[str, dict[str, Any]] = {}
+    while not {"turned_away", "revocation", "restored"} <= set(found):
+        found = {event["name"]: event for event in kept(host, "--since", str(since))}
+    assert "last from 127.0.0.1" in found["turned_away"]["sentence"]
+    assert found["revocation"]["subject"] == found["restored"]["subject"] == "client/admin"
 
 
 def test_a_new_primary_knows_what_happened_before_it(host: RunningHost, client: Client) -> None:

@@ -18,6 +18,7 @@ from tlsrt.supervisor.event_cursor import EventCursor
 from tlsrt.supervisor.event_kinds import EVENTS, Kind
 from tlsrt.supervisor.event_sources import OF_AUTHORITY, SLOW_US, EventSources
 from tlsrt.supervisor.events_command import event_line, kinds_lines
+from tlsrt.supervisor.heartbeat import Health, HeartbeatMonitor
 from tlsrt.supervisor.host_event import LINE_MAX, wall_text
 from tlsrt.supervisor.lifecycle import Event
 from tlsrt.supervisor.member import Member
@@ -168,7 +169,7 @@ def test_the_steps_of_a_life() -> None:
     born = ["attested", "active"]
     assert a_life(*BIRTH, Event.DRAIN, Event.STOP, Event.EXITED) == [*born, "draining", "ending", "ended"]
     assert a_life(*BIRTH, Event.EXITED, Event.RETRY, Event.BACKOFF_OVER, death=SEGFAULT) == [
-        *born, "died signal SIGSEGV", "backoff",
+        *born, "died signal SIGSEGV",
     ]  # fmt: skip
     hung = Verdict(Cause.HEARTBEAT, "heartbeat")
     assert a_life(*BIRTH, Event.HUNG, Event.EXITED, Event.GIVE_UP, verdict=hung, death=HANGED) == [
@@ -218,3 +219,27 @@ def test_a_note_that_nobody_understands_is_told_as_one(note: object) -> None:
     EventSources(bus, [], lambda: 0.0).noted([note, ["session_opened", "client/admin", "", {"session": "ab", 3: 4}]])
     assert names(bus) == ["reported", "session_opened"]
     assert next(iter(bus.after(1))).fields == {"session": "ab", "3": 4}
+
+
+def test_suspects_are_told_when_that_changes() -> None:
+    bus = make_bus()
+    monitor = HeartbeatMonitor()
+    monitor.on_suspect = EventSources(bus, [], lambda: 0.0).suspected
+    monitor.watch("third", 0.0)
+    monitor.settle("third", 0.0)
+    for tenth in range(1, 40):
+        now = tenth / 10
+        if tenth % 5 == 0 and not 10 < tenth < 26:
+            monitor.beat("third", now)
+        if 10 < tenth < 26:
+            found = monitor.health("third", now)
+            if found is Health.SUSPECT:
+                monitor.judge(now)
+                monitor.judge(now)
+                monitor.beat("third", now)
+        monitor.judge(now)
+    assert names(bus)[:2] == ["suspect", "recovered"]
+    assert names(bus) == ["suspect", "recovered"] * (len(names(bus)) // 2)
+    monitor.forget("third")
+    monitor.judge(4.1)
+    assert len(names(bus)) % 2 == 0

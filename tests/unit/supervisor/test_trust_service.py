@@ -16,7 +16,9 @@ from tlsrt.config.schema import DoorConfig, PolicyRule
 from tlsrt.errors import ConfigError, PeerError
 from tlsrt.supervisor.authority_state import StateFile
 from tlsrt.supervisor.client_service import PUSHES_PER_ROUND
+from tlsrt.supervisor.event_notes import EventNotes
 from tlsrt.supervisor.session_manager import MAXIMUM_LIFE_MS
+from tlsrt.supervisor.trust_service import EVENT_PAGES, TURNED_AWAY
 
 
 @pytest.fixture
@@ -234,3 +236,30 @@ def test_a_policy_that_fits_no_token_is_refused_at_boot(tmp_path: Path, store: i
 
 def _events(stage: Stage) -> list[tuple[str, str, str]]:
     return [(item[0], item[1], item[2]) for item in stage.told if item[0] == "event"]
+
+
+def test_primary_alone_says_who_was_turned_away_and_not_too_often(stage: Stage) -> None:
+    notes = EventNotes()
+    stage.service.tell_of_sessions(notes)
+    words = ["192.0.2.1", "handshake", 3]
+    with pytest.raises(PeerError, match="not_primary"):
+        stage.service.heard("third", "turned_away", words, stage.now, stage.wall)
+    for _ in range(1000):
+        stage.service.heard("primary", "turned_away", words, stage.now, stage.wall)
+    page = notes.page(stage.now)
+    assert page[0] == ["turned_away", "door", "handshake, 3 times, last from 192.0.2.1", {"count": 3}]
+    assert len(page) == TURNED_AWAY
+
+
+def test_events_wait_for_primary_in_a_bounded_number_and_end_with_it(stage: Stage) -> None:
+    stage.join(PRIMARY)
+    stage.blocked.add("primary")
+    for number in range(100):
+        stage.service.tell_events([b"%d" % number])
+    assert stage.of("primary", "events") == []
+    stage.blocked.clear()
+    stage.service.tick(stage.now, stage.wall)
+    assert stage.of("primary", "events") == [([b"%d" % number],) for number in range(EVENT_PAGES)]
+    stage.service.gone("primary", PRIMARY[1], stage.now, stage.wall)
+    stage.service.tell_events([b"to nobody"])
+    assert len(stage.of("primary", "events")) == EVENT_PAGES
