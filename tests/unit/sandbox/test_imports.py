@@ -60,3 +60,22 @@ def test_an_extension_module_and_a_module_without_file_have_no_lines(tmp_path: P
     code = "import linecache, _cffi_backend; print(linecache.getlines(_cffi_backend.__file__), linecache.getlines('x'))"
     text = said(tmp_path, code, source="import _cffi_backend, linecache\n")
     assert text == "[] []\n"
+
+
+def test_modules_of_an_earlier_look_are_not_touched_again(tmp_path: Path) -> None:
+    """In a forked child, each look at one would copy a page."""
+    code = """
+import types
+from tlsrt.sandbox import imports
+class Watched(types.ModuleType):
+    def __getattribute__(self, name):
+        print("looked at", types.ModuleType.__getattribute__(self, "__name__"))
+        return types.ModuleType.__getattribute__(self, name)
+sys.modules["notes.older"] = Watched("notes.older")
+remember_sources({"notes"})
+print("then")
+sys.modules["notes.newer"] = Watched("notes.newer")
+remember_sources({"notes"})
+remember_sources({"notes"})
+"""
+    assert said(tmp_path, code) == "looked at notes.older\nthen\nlooked at notes.newer\n"
