@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import secrets
 import select
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,8 +20,9 @@ from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.control import ControlChannel
 from tlsrt.channels.trust import OFFICE
 from tlsrt.config.schema import Config
-from tlsrt.errors import EX_CONFIG, EX_SOFTWARE, ConfigError, MisuseError, PeerError
+from tlsrt.errors import EX_CONFIG, EX_SOFTWARE, ConfigError, PeerError
 from tlsrt.supervisor.anomaly import OFFENCE_POINTS, AnomalyScores
+from tlsrt.supervisor.authority_log import log, one_line
 from tlsrt.supervisor.authority_parts import Service, make_service
 from tlsrt.supervisor.authority_state import StateFile
 from tlsrt.supervisor.boot_check import boot, check_reload
@@ -63,9 +63,9 @@ def authority_main(
     try:
         return Authority(config, office, trust, state_dir, now, wall).run()
     except PeerError as error:
-        _log(f"the supervisor is lost: {error.reason}")
+        log(f"the supervisor is lost: {error.reason}")
     except Exception as error:
-        _log(f"cannot go on: {_one_line(error)}")
+        log(f"cannot go on: {one_line(error)}")
     return EX_SOFTWARE
 
 
@@ -103,7 +103,7 @@ class Authority:
         except ConfigError as error:
             self.tell("refused", [sentence[:SENTENCE_MAX] for sentence in error.problems][:32])
             for sentence in error.problems:
-                _log(f"refused to boot: {sentence}")
+                log(f"refused to boot: {sentence}")
             return EX_CONFIG
         for message in early:
             self._handle_office(service, *message)
@@ -128,19 +128,6 @@ class Authority:
         except PeerError as error:
             self._lost = error.reason
 
-    def _tell_notes(self) -> None:
-        """Tell what happened; a supervisor that does not read at once is told later, and never waited for."""
-        page = self._notes.page(self._now)
-        if not page:
-            return
-        try:
-            self._office.send("noted", page)
-            self._notes.told(len(page), self._now)
-        except PeerError as error:
-            self._notes.held_up(self._now)
-            if error.reason != "hung":
-                self._lost = error.reason
-
     def is_blocked(self, loop: str) -> bool:
         """Tell whether messages wait for this loop to read."""
         line = self._lines.get(loop)
@@ -148,7 +135,7 @@ class Authority:
 
     def log(self, line: str) -> None:
         """Write one line to the log."""
-        _log(line)
+        log(line)
 
     # Boot
 
@@ -224,7 +211,7 @@ class Authority:
             if lateness is not None:
                 self._flush_all()
                 service.beat(lateness)
-            self._tell_notes()
+            self._lost = self._notes.tell(self._office, self._now) or self._lost
 
     def _attend(self, service: Service, line: TrustLine, mask: int) -> None:
         try:
@@ -244,7 +231,7 @@ class Authority:
             except PeerError:
                 raise
             except Exception as error:  # our bug, but one loop's message must not end all sessions of the host
-                _log(f"{message[0]} of {line.loop} could not be handled: {_one_line(error)}")
+                log(f"{message[0]} of {line.loop} could not be handled: {one_line(error)}")
                 raise PeerError("internal") from error
 
     def _hear_office(self, service: Service) -> bool:
@@ -272,7 +259,7 @@ class Authority:
             self._lines[loop] = TrustLine(loop, descriptors[0])
             service.spawned(loop, fields[1], self._now, self._wall())
         elif name == "events":
-            service.tell_events(fields[0])
+            service.events.add(fields[0])
         elif name == "charge":
             self._charge(fields[0], fields[2], fields[3])
         elif name == "attested":
@@ -324,7 +311,7 @@ class Authority:
     def _refuse_reload(self, number: int, problems: Sequence[str]) -> None:
         self.tell("checked", number, 0, [sentence[:SENTENCE_MAX] for sentence in problems][:32], "")
         for sentence in problems:
-            _log(f"refused to reload: {sentence}")
+            log(f"refused to reload: {sentence}")
 
     def _taken(self, service: Service, number: int) -> None:
         before = service.door.files
@@ -347,7 +334,7 @@ class Authority:
         except ConfigError as error:
             is_good, sentences = 0, error.problems
             for sentence in sentences:
-                _log(f"refused another master_key: {sentence}")
+                log(f"refused another master_key: {sentence}")
         self.tell("rekeyed", number, is_good, [sentence[:SENTENCE_MAX] for sentence in sentences][:32])
 
     def _rotate(self, service: Service, number: int, *, with_keys: bool) -> None:
@@ -365,7 +352,7 @@ class Authority:
         self.tell("score", loop, round(score))
         if is_anomaly:
             self.tell("event", "anomaly", f"{loop}: score {score:.0f}, last for {what[:SENTENCE_MAX]}")
-            _log(f"anomaly of {loop}: score {score:.0f}, last for {what}")
+            log(f"anomaly of {loop}: score {score:.0f}, last for {what}")
 
     # Lines
 
@@ -376,7 +363,7 @@ class Authority:
             self._close_line(loop)
             if reason != "closed":  # a loop that died is the supervisor's news, not ours
                 self.tell("event", "offence", f"{loop}: {reason}")
-                _log(f"offence of {loop}: {reason}")
+                log(f"offence of {loop}: {reason}")
                 self._charge(loop, OFFENCE_POINTS, reason)
             service.lost(loop, self._now, self._wall())
 
@@ -409,20 +396,3 @@ class Authority:
         if self._masks.pop(line.fileno(), 0):
             self._poll.unregister(line.fileno())
         line.close()
-
-
-def _one_line(error: Exception) -> str:
-    if isinstance(error, MisuseError | PeerError):
-        return str(error)
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else ""
-    return f"{type(error).__name__}: {error}{where}"
-
-
-def _log(line: str) -> None:
-    try:
-        print(f"authority: {line}", file=sys.stderr, flush=True)
-    except OSError:  # a full disk under the log stops nothing
-        return

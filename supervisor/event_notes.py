@@ -1,4 +1,4 @@
-"""What the authority has to tell the supervisor of sessions, bounded in number and in rate. Pure.
+"""What the authority has to tell the supervisor of sessions, bounded in number and in rate. Pure but for `tell`.
 
 Notes are told after what they are about, in pages, and never at its cost: a flood (a loop with hundreds of sessions
 dies, somebody opens and closes connections without end) fills a bounded list, and what does not fit is counted and
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 
+from tlsrt.channels.control import ControlChannel
+from tlsrt.errors import PeerError
 from tlsrt.supervisor.session_manager import Session
 from tlsrt.supervisor.session_table import SessionEvent
 
@@ -48,6 +50,22 @@ class EventNotes:
         name = _OF_SESSION.get(event)
         if name is not None:
             self.note(name, session.subject, session=short_id(session.session_id), owner=session.owner)
+
+    def tell(self, office: ControlChannel, now: int) -> str:
+        """Tell the supervisor what is due; return why it cannot be told anything any more, if so.
+
+        One that does not read at once is told later, and never waited for.
+        """
+        page = self.page(now)
+        if not page:
+            return ""
+        try:
+            office.send("noted", page)
+            self.told(len(page), now)
+        except PeerError as error:
+            self.held_up(now)
+            return "" if error.reason == "hung" else error.reason
+        return ""
 
     def page(self, now: int) -> list[Note]:
         """Return the notes to tell now, none if there are none or the last ones were told a moment ago."""

@@ -28,6 +28,7 @@ from tlsrt.supervisor.door_change import DoorChange
 from tlsrt.supervisor.epoch_changes import EpochChanges
 from tlsrt.supervisor.epochs import Epochs
 from tlsrt.supervisor.event_notes import EventNotes
+from tlsrt.supervisor.event_pages import EventPages
 from tlsrt.supervisor.herald import Herald
 from tlsrt.supervisor.key_ring import KeyRing
 from tlsrt.supervisor.outlet import Outlet
@@ -42,7 +43,6 @@ FEED_MS = 500
 WRITE_RETRY_MS = 1_000  # after a state that could not be written
 SENTENCE_MAX = 1000
 TURNED_AWAY = 20  # notes of Primary a second: it may be captured, and must not push out those of others
-EVENT_PAGES = 8  # of at most 56 KiB; whatever comes beyond them is missing, and its numbers say so
 REBRIEF_MS = 250  # a loop that repeats its join is answered, but not more often than this
 _BRIEF = "brief "  # and a loop: a timer
 
@@ -80,7 +80,7 @@ class TrustService:
         self.door = door
         self._notes = EventNotes()
         self._turned_away = Allowance(TURNED_AWAY, TURNED_AWAY, 0.0)
-        self._events: list[list[Any]] = []  # pages that Primary has no room for yet
+        self.events = EventPages(roster, outlet)
         self._herald = Herald(roster, briefing, epochs, state, self._sessions, door, outlet)
         # The rights that a policy would give; raises ConfigError for one that does not fit into tokens.
         self.rights_of_policy: Callable[[tuple[PolicyRule, ...]], RightsTable] = lambda policy: briefing.table
@@ -102,6 +102,7 @@ class TrustService:
             "tried": self._tried,
             "close": self._close,
             "turned_away": self._note_turned_away,
+            "took_events": self._took_events,
         }
 
     def start(self, now: int, inherited: Iterable[str], *, is_resumed: bool) -> None:
@@ -122,16 +123,6 @@ class TrustService:
         self._notes = self.revoking.notes = notes
         self._manager.on_step = notes.session
         self._clients.on_refused = lambda reason: notes.note("client_refused", "door", reason)
-
-    def tell_events(self, lines: list[Any]) -> None:
-        """Hand events to Primary, after what matters more; while it is away they are not kept, it is told them anew."""
-        if self._roster.gate:
-            self._events += [lines] if len(self._events) < EVENT_PAGES else []
-            self._hand_events()
-
-    def _hand_events(self) -> None:
-        while self._events and not self._outlet.is_blocked(GATE):
-            self._outlet.send(GATE, "events", self._events.pop(0))
 
     def may_read(self, loop: str) -> bool:
         """Tell whether a loop may be listened to."""
@@ -230,6 +221,10 @@ class TrustService:
         _require_gate(member)
         self._clients.close(fields[0])
 
+    def _took_events(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
+        _require_gate(member)
+        self.events.taken()
+
     def _note_turned_away(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
         _require_gate(member)
         address, word, count = fields
@@ -269,7 +264,7 @@ class TrustService:
         if self._renew(now):
             self.end_unwelcome(now, wall)
         self._clients.work(now)
-        self._hand_events()
+        self.events.hand_on()
         return lateness
 
     def beat(self, lateness_ms: int) -> None:
@@ -359,7 +354,7 @@ class TrustService:
         """Revoke all that an incarnation held."""
         if member.loop == GATE:
             self._clients.close_all()
-            self._events.clear()
+            self.events.clear()
         ended = self._manager.revoke_owner(member.loop)
         self._held.discard(member.loop)
         for component in member.components:

@@ -121,6 +121,11 @@ class PrimaryLoop(LoopProcess):
         for host in self.hosts.values():
             if isinstance(host.component, Events):
                 host.component.take(lines)
+        try:
+            self._trust.send("took_events")
+        except PeerError as error:
+            if error.reason != "hung":  # then there are no more events; the authority is judged by others
+                raise
 
     def _on_client_message(self, door: Door, name: str, fields: list[Any]) -> None:
         if name == "challenged":

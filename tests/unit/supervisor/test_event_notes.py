@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tlsrt.channels.control import ControlChannel, control_pair
 from tlsrt.channels.trust import OFFICE
 from tlsrt.supervisor.event_kinds import EVENTS
 from tlsrt.supervisor.event_notes import EVERY_MS, PAGE, WAITING_MAX, EventNotes
@@ -62,6 +63,20 @@ def test_who_cannot_be_told_now_is_told_later() -> None:
     assert len(notes.page(10 + EVERY_MS)) == 1
     notes.told(1, 10 + EVERY_MS)
     assert notes.next_due() is None
+
+
+def test_a_supervisor_that_does_not_read_is_not_waited_for_and_one_that_is_gone_is_said() -> None:
+    ours, theirs = (ControlChannel(end, OFFICE) for end in control_pair())
+    notes = EventNotes()
+    now = 0
+    while notes.next_due() is None:  # until the channel is full
+        notes.note("client_refused", "door", "x" * 100)
+        now += EVERY_MS
+        assert notes.tell(ours, now) == ""
+    assert notes.tell(ours, now + EVERY_MS) == ""
+    theirs.close()
+    assert notes.tell(ours, now + 2 * EVERY_MS) == "closed"
+    ours.close()
 
 
 def test_every_step_of_a_session_but_its_renewal_is_noted_before_it_is_taken() -> None:

@@ -17,8 +17,9 @@ from tlsrt.errors import ConfigError, PeerError
 from tlsrt.supervisor.authority_state import StateFile
 from tlsrt.supervisor.client_service import PUSHES_PER_ROUND
 from tlsrt.supervisor.event_notes import EventNotes
+from tlsrt.supervisor.event_pages import PAGES
 from tlsrt.supervisor.session_manager import MAXIMUM_LIFE_MS
-from tlsrt.supervisor.trust_service import EVENT_PAGES, TURNED_AWAY
+from tlsrt.supervisor.trust_service import TURNED_AWAY
 
 
 @pytest.fixture
@@ -255,11 +256,16 @@ def test_events_wait_for_primary_in_a_bounded_number_and_end_with_it(stage: Stag
     stage.join(PRIMARY)
     stage.blocked.add("primary")
     for number in range(100):
-        stage.service.tell_events([b"%d" % number])
+        stage.service.events.add([b"%d" % number])
     assert stage.of("primary", "events") == []
     stage.blocked.clear()
     stage.service.tick(stage.now, stage.wall)
-    assert stage.of("primary", "events") == [([b"%d" % number],) for number in range(EVENT_PAGES)]
+    for number in range(PAGES):
+        assert len(stage.of("primary", "events")) == number + 1  # one at a time: a busy Primary is no hung one
+        stage.service.heard("primary", "took_events", [], stage.now, stage.wall)
+    assert stage.of("primary", "events") == [([b"%d" % number],) for number in range(PAGES)]
+    with pytest.raises(PeerError, match="not_primary"):
+        stage.service.heard("third", "took_events", [], stage.now, stage.wall)
     stage.service.gone("primary", PRIMARY[1], stage.now, stage.wall)
-    stage.service.tell_events([b"to nobody"])
-    assert len(stage.of("primary", "events")) == EVENT_PAGES
+    stage.service.events.add([b"to nobody"])
+    assert len(stage.of("primary", "events")) == PAGES
