@@ -56,7 +56,9 @@ def heard_until(stream: Iterator[dict[str, Any]], since: int, name: str, subject
 
 
 def steps(events: list[dict[str, Any]], subject: str) -> list[str]:
-    return [event["name"] for event in events if event.get("subject") == subject]
+    """Return what happened to one process; that it was slow or suspect is the machine's, which may be busy."""
+    mine = (event for event in events if event.get("subject") == subject)
+    return [event["name"] for event in mine if event["kind"] != "health"]
 
 
 def kept(host: RunningHost, *options: str) -> list[dict[str, Any]]:
