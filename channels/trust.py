@@ -29,6 +29,7 @@ TRUST = Table(
         Message(3, "challenge", "loop", (int,), _JOINED),  # connection number
         Message(4, "open", "loop", (int, bytes, bytes), _JOINED),  # connection, open, signature
         Message(5, "close", "loop", (bytes,), _JOINED),  # session id of a connection that ended
+        Message(32, "came_from", "loop", (bytes, str), _JOINED),  # session id of a client, its address: for a list
         Message(40, "lend", "loop", (int, bytes), _JOINED),  # connection, certificate (DER) of an HTTP client
         # generation, 1 if the door can serve with it, else 0 and why
         Message(42, "tried", "loop", (int, int, str), _JOINED),

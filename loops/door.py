@@ -292,6 +292,11 @@ class Door:
         certificate = client.connection.engine.certificate if client else b""
         return hashlib.sha256(certificate).digest() if certificate else b""
 
+    def address(self, connection: int) -> str:
+        """Return the address that a connection came from; empty if it is gone."""
+        client = self._clients.get(connection)
+        return client.address if client else ""
+
     def challenged(self, connection: int, challenge: bytes, install: bytes, boot: bytes, now: int) -> None:
         """Pass the authority's challenge on; `now` is the host's BOOTTIME in ms."""
         link = self._link(connection)

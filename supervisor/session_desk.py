@@ -139,6 +139,7 @@ def _row(session: Session, now: int) -> Row:
         "session", session.session_id.hex(), session.subject, session.owner, str(session.state),
         max(0, now - session.opened), max(0, session.expires - now), max(0, session.ends - now),
         max(0, now - session.issued), session.renewals, session.token_id.hex(), session.confirmation.hex(),
+        session.address,
     ]  # fmt: skip
 
 

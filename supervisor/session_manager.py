@@ -22,6 +22,7 @@ MAXIMUM_LIFE_MS = 8 * 3600 * 1000
 ID_BYTES = 16
 JITTER = 0.1  # of the half-life, to either side, so that sessions which began together do not renew together
 CLIENT = "client"
+ADDRESS_MAX = 64  # characters: the longest IPv6 address with a zone has fewer
 
 Randomness = Callable[[int], bytes]
 
@@ -42,6 +43,7 @@ class Session:
     issued: int = 0
     expires: int = 0
     renewals: int = 0
+    address: str = ""  # where a client came from, by the word of Primary: for people, and nothing depends on it
     tokens: dict[int, bytes] = field(default_factory=dict[int, bytes], repr=False)  # of this lease, by epoch
 
     @property
@@ -132,6 +134,12 @@ class SessionManager:
     def revoke_owner(self, owner: str) -> list[Session]:
         """End all sessions that a loop holds."""
         return self._revoke([session for session in self if session.owner == owner])
+
+    def note_address(self, session_id: bytes, address: str) -> None:
+        """Note where a client came from, as Primary says."""
+        session = self._sessions.get(session_id)
+        if session is not None and session.owner == CLIENT:
+            session.address = address[:ADDRESS_MAX]
 
     def find(self, session_id: bytes) -> Session | None:
         """Return a session that has not ended, or None."""

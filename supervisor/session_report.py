@@ -15,7 +15,7 @@ Document = dict[str, Any]
 ID_SHOWN = 8  # hex digits of an id
 _FIELDS = (
     "id", "subject", "holder", "state", "age_ms", "token_expires_in_ms", "ends_in_ms", "renewed_ms_ago", "renewals",
-    "token_id", "certificate",
+    "token_id", "certificate", "address",
 )  # fmt: skip
 _COLUMNS = ("SESSION", "SUBJECT", "HELD BY", "STATE", "AGE", "TOKEN ENDS IN", "ENDS IN", "RENEWED", "TIMES")
 _LEFT = 4  # columns
@@ -90,7 +90,8 @@ def restored_lines(report: Document) -> list[str]:
 
 def _row(session: Document) -> tuple[str, ...]:
     return (
-        session["id"][:ID_SHOWN], printable(session["subject"]), printable(session["holder"]), session["state"],
+        session["id"][:ID_SHOWN], printable(session["subject"]), printable(session["address"] or session["holder"]),
+        session["state"],
         _span(session["age_ms"]), _span(session["token_expires_in_ms"]), _span(session["ends_in_ms"]),
         f"{_span(session['renewed_ms_ago'])} ago" if session["renewals"] else "-", str(session["renewals"]),
     )  # fmt: skip

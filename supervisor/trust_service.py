@@ -101,6 +101,7 @@ class TrustService:
             "lend": self._lend,
             "tried": self._tried,
             "close": self._close,
+            "came_from": self._note_address,
             "turned_away": self._note_turned_away,
             "took_events": self._took_events,
         }
@@ -224,6 +225,10 @@ class TrustService:
     def _took_events(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
         _require_gate(member)
         self.events.taken()
+
+    def _note_address(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
+        _require_gate(member)
+        self._manager.note_address(*fields)
 
     def _note_turned_away(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
         _require_gate(member)

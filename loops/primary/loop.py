@@ -153,9 +153,18 @@ class PrimaryLoop(LoopProcess):
         if not certificate:
             self._trust.send("close", session)  # it has gone meanwhile
             return
-        if connection not in self._connections:
-            self._connections[connection] = Origin("", connection, session, certificate)
+        self._carry(door, connection, session, certificate)
         door.granted(connection, number, ciphertext, signature, session, subject)
+
+    def _carry(self, door: Door, connection: int, session: bytes, certificate: bytes) -> None:
+        """From now on frames of this session come by this connection; the operator's list says from where."""
+        if connection in self._connections:
+            return
+        self._connections[connection] = Origin("", connection, session, certificate)
+        try:
+            self._trust.send("came_from", session, door.address(connection))
+        except PeerError:
+            return  # an authority that is busy or away misses it; whether it is there at all is found out elsewhere
 
     def _lent(self, door: Door, connection: int, grant: bytes) -> None:
         """Hold the session of a client that cannot seal. Its frames pass the gate like everybody's."""
@@ -164,8 +173,7 @@ class PrimaryLoop(LoopProcess):
         if not certificate:
             self._trust.send("close", content.session)  # it has gone meanwhile
             return
-        if connection not in self._connections:
-            self._connections[connection] = Origin("", connection, content.session, certificate)
+        self._carry(door, connection, content.session, certificate)
         door.lent(connection, content)
 
     def _try_certificate(self, generation: int, descriptors: list[int]) -> None:

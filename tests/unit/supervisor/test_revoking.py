@@ -11,6 +11,7 @@ import pytest
 from support.sealed_host import ADMIN, Client
 from support.service_stage import PRIMARY, SECONDARY, THIRD, Stage
 
+from tlsrt.errors import PeerError
 from tlsrt.supervisor.authority_state import StateFile
 from tlsrt.supervisor.session_words import ROWS_MAX, Code
 
@@ -70,10 +71,20 @@ def test_the_list_says_everything_of_a_session(stage: Stage) -> None:
     row = rows["third/console"]
     said = stage.of("third", "session")[-1]
     assert row[:5] == ["session", said[2].hex(), "third/console", "third", "active"]
-    age, expires, ends, renewed, renewals, token, certificate = row[5:]
-    assert (age, renewals, certificate) == (40_001, 1, "")
+    age, expires, ends, renewed, renewals, token, certificate, address = row[5:]
+    assert (age, renewals, certificate, address) == (40_001, 1, "", "")
     assert expires == said[8] - stage.now and ends == said[9] - stage.now
     assert expires + renewed == 60_000 and len(token) == 32
+
+
+def test_the_address_of_a_client_is_primarys_word_and_only_about_clients(stage: Stage) -> None:
+    granted = next(fields for loop, name, fields in stage.open(1, Client(ADMIN)) if name == "granted")
+    component = stage.of("third", "session")[-1][2]
+    for session, address in ((granted[4], "192.0.2.7"), (component, "192.0.2.8"), (b"x" * 16, "192.0.2.9")):
+        stage.service.heard("primary", "came_from", [session, address], stage.now, stage.wall)
+    assert {row[2]: row[12] for row in sessions(stage) if row[12]} == {"client/admin": "192.0.2.7"}
+    with pytest.raises(PeerError, match="not_primary"):
+        stage.service.heard("third", "came_from", [granted[4], "192.0.2.10"], stage.now, stage.wall)
 
 
 def test_a_long_list_comes_in_pages(stage: Stage) -> None:

@@ -16,7 +16,21 @@ from tlsrt.supervisor.session_report import failure, report_of, restored_lines, 
 from tlsrt.supervisor.session_requests import SessionRequests
 from tlsrt.supervisor.session_words import ROWS_MAX, Code
 
-CLIENT = ["session", "ab" * 16, "client/admin", "client", "active", 5_000, 295_000, 28_795_000, 5_000, 0, "cd" * 16, ""]
+CLIENT = [
+    "session",
+    "ab" * 16,
+    "client/admin",
+    "client",
+    "active",
+    5_000,
+    295_000,
+    28_795_000,
+    5_000,
+    0,
+    "cd" * 16,
+    "",
+    "192.0.2.7",
+]
 CONSOLE = [
     "session",
     "ef" * 16,
@@ -30,6 +44,7 @@ CONSOLE = [
     3,
     "01" * 16,
     "",
+    "",
 ]
 SHUT = [["revoked", "client/eve", 0, 1], ["revoked", "third/io", 61_000, 0]]
 
@@ -37,9 +52,9 @@ SHUT = [["revoked", "client/eve", 0, 1], ["revoked", "third/io", 61_000, 0]]
 def test_the_table_of_sessions() -> None:
     document = sessions_of([CLIENT, CONSOLE, *SHUT], "cannot write the authority's state: No space left on device")
     assert table(document).splitlines() == [
-        "SESSION   SUBJECT        HELD BY  STATE          AGE  TOKEN ENDS IN     ENDS IN    RENEWED  TIMES",
-        "efefefef  third/console  third    active  1 min 30 s         55.0 s  7 h 58 min  4.0 s ago      3",
-        "abababab  client/admin   client   active       5.0 s     4 min 55 s  7 h 59 min          -      0",
+        "SESSION   SUBJECT        HELD BY    STATE          AGE  TOKEN ENDS IN     ENDS IN    RENEWED  TIMES",
+        "efefefef  third/console  third      active  1 min 30 s         55.0 s  7 h 58 min  4.0 s ago      3",
+        "abababab  client/admin   192.0.2.7  active       5.0 s     4 min 55 s  7 h 59 min          -      0",
         "revoked: client/eve, until it is restored",
         "revoked: third/io, for 1 min 1 s",
         "not on the disk: cannot write the authority's state: No space left on device",
