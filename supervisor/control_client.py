@@ -21,6 +21,7 @@ _WORDS = {
     "denied": "only root and the user who started tlsrt may ask this, and no process of tlsrt itself",
     "bad_request": "the running tlsrt-supervisor does not understand this request: it is another version",
     "busy": "too many commands at once: try again",
+    "internal": "the running tlsrt-supervisor met a bug of its own here, and goes on; its console says which",
     "stopping": "tlsrt is stopping, so it does nothing else any more",
     "unknown_verb": "the running tlsrt-supervisor does not know this command: it is another version",
 }

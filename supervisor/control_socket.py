@@ -61,6 +61,7 @@ class ControlSocket:
         self._path = folder / NAME
         self._is_kin = is_kin
         self._verbs: dict[str, Callable[[Request, _Client], None]] = {}
+        self.on_bug: Callable[[str], None] = lambda sentence: None
         self._clients: set[_Client] = set()
         self._followers: set[Follower] = set()
         self._listener = bind_unix(folder, NAME, backlog=MAX_CLIENTS)
@@ -112,11 +113,16 @@ class ControlSocket:
         except PeerError as error:
             client.say({"error": error.reason})
             return
-        verb = self._verbs.get(str(request["verb"]))
+        name = str(request["verb"])
+        verb = self._verbs.get(name)
         if verb is None:
             client.say({"error": "unknown_verb"})
-        else:
+            return
+        try:
             verb(request, client)
+        except Exception as error:  # a bug of ours in a verb must not end a host that runs
+            self.on_bug(f"{name}: {type(error).__name__}: {error}")
+            client.say({"error": "internal"})
 
     def drop(self, client: _Client) -> None:
         """Forget a client that has closed."""

@@ -170,6 +170,7 @@ class Supervisor:
         self._restarts.on_unconfined = self._hopeless
         self._restarts.on_exit = partial(self._fail, EX_UNAVAILABLE)
         self._control = ControlSocket(common.reactor, config.run_dir, lambda pid: is_kin(pid, self._kin()))
+        self._control.on_bug = partial(self._console.bad, "supervisor", "bug")
         self._add_verbs(self._control)
 
     def _take_signals(self, reactor: Reactor) -> None:

@@ -140,6 +140,15 @@ def test_an_unknown_verb_is_refused(host: Host) -> None:
     assert json.loads(host.ask(b'{"verb": "master_key"}\n')) == {"error": "unknown_verb"}
 
 
+def test_a_bug_in_a_verb_ends_the_request_and_nothing_else(host: Host) -> None:
+    bugs: list[str] = []
+    host.control.on_bug = bugs.append
+    host.control.add("buggy", lambda request: dict[str, dict[str, object]]()[str(request["verb"])])
+    assert json.loads(host.ask(b'{"verb": "buggy"}\n')) == {"error": "internal"}
+    assert bugs == ["buggy: KeyError: 'buggy'"]
+    assert json.loads(host.ask(b'{"verb": "status"}\n')) == {"answer": 42}
+
+
 def test_byte_by_byte_is_the_same_as_at_once(host: Host) -> None:
     client = host.connect()
     for byte in b'{"verb": "status"}\n':
