@@ -37,7 +37,16 @@ def open_sessions(count: int) -> Callable[[Path], AbstractContextManager[ManySes
     @contextmanager
     def opened(folder: Path) -> Iterator[ManySessions]:
         c_program("tls_load")
-        host = Host(folder, {"door": {"max_connections": 2 * count + 16, "max_unauthenticated_per_address": 64}})
+        host = Host(
+            folder,
+            {
+                "door": {
+                    "max_connections": 2 * count + 16,
+                    "max_unauthenticated_per_address": 64,
+                    "connections_per_address_s": 1000.0,
+                }
+            },
+        )
         host.start()
         try:
             files = bundle_files(read_bundle(host.bundle), folder)
