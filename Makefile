@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DIR ?= var
 WORKERS ?= $(shell nproc)
 
-.PHONY: help start test stress test-cgroup check lint types contract unit attacks bench bench-peers bench-smoke profile callgrind clean-clone clean
+.PHONY: help start test stress soak test-cgroup check lint types contract unit attacks bench bench-peers bench-smoke profile callgrind clean-clone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ test-cgroup: $(VENV)/.dev ## limits by control groups, in a user-mode kernel (De
 
 stress: $(VENV)/.dev ## what the suite does a few times, for minutes
 	@$(BIN)/python -m pytest -q -m stress
+
+soak: $(VENV)/.dev ## let faults of a plan happen to a host under calls, for hours (SEED=, MINUTES=60)
+	@PYTHONPATH=tests $(BIN)/python -m chaos.soak $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
 
 attacks: $(VENV)/.dev ## run the attacks on a running system
 	@$(BIN)/python -m pytest -q tests/attacks

@@ -62,6 +62,7 @@ class Sentry:
         self._refused = Allowance(REFUSED_BURST, REFUSED_PER_S, reactor.now)
         self._brokered = Allowance(BROKERED_BURST, BROKERED_PER_S, reactor.now)
         self._is_paused = False
+        self._is_deserted = False
 
     @property
     def is_watching(self) -> bool:
@@ -69,6 +70,11 @@ class Sentry:
         if self._listener < 0:
             self._take()
         return self._listener >= 0
+
+    def take_desertion(self) -> bool:
+        """Tell, once, that the listener has hung up: no task is left under the filter, all have ended or soon will."""
+        is_deserted, self._is_deserted = self._is_deserted, False
+        return is_deserted
 
     def forked(self, child: Child | None) -> None:
         """Begin, after the fork; None says that there was none."""
@@ -118,6 +124,7 @@ class Sentry:
 
     def _hear(self, events: int) -> None:
         if not events & select.EPOLLIN:  # nobody is left who could call
+            self._is_deserted = True
             self.close()
             return
         for _ in range(PER_WAKEUP):

@@ -1,0 +1,25 @@
+"""Short walks: two seeds that are always the same, and the one of the day. `make soak` walks for hours."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from chaos.host import ChaosHost
+from chaos.walk import Walk
+
+LASTS_S = 7.0
+
+
+@pytest.mark.parametrize("seed", [1, 4, int(time.strftime("%Y%m%d"))], ids=["first", "second", "today"])
+@pytest.mark.timeout(400)
+def test_a_walk_loses_and_doubles_nothing(seed: int) -> None:
+    print(f"seed {seed}; once more: make soak SEED={seed} MINUTES={LASTS_S / 60:.2f}")
+    with ChaosHost() as host:
+        walk = Walk(host, seed, LASTS_S)
+        ledger, findings = walk.run()
+        print(walk.summary(ledger))
+        assert findings == []
+        assert walk.sealed > 1000 and len(ledger.faults) > 2
+        assert sum(call.outcome == "ok" for call in ledger.calls) > 100
