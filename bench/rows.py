@@ -6,6 +6,7 @@ from bench import (
     call_peers,
     calls,
     door,
+    floods,
     gates,
     growth,
     processes_memory,
@@ -268,6 +269,39 @@ ROWS: tuple[Row, ...] = (
             Goal("64 B, 64 outstanding", metric, "5 loops", bound)
             for metric, bound in (("rate", 0.85), ("cpu_us", 1.15), ("p99_us", 1.15))
         ),
+    ),
+    Row(
+        name="flood",
+        about="calls of an innocent pair of loops while somebody else floods, beside the same pair left alone",
+        cases=tuple(
+            Case(f"{title}, {outstanding} outstanding", {
+                "target": target, "sessions": sessions, "each": each, "outstanding": outstanding,
+            })
+            for title, target, sessions, each in (
+                ("a component floods another", floods.VICTIM, 0, 2000),
+                ("a component floods the same recipient", floods.HIS_FRIEND, 0, 2000),
+                ("a client floods", "", 1, 1500),
+                ("200 sessions of a client flood", "", 200, 20),
+            )
+            for outstanding in (1, 16)
+        ),
+        contenders=(
+            Contender("flooded", floods.open_floods(flooded=True), "2 cores serve the flooder, the flooded and these"),
+            Contender("left alone", floods.open_floods(flooded=False)),
+        ),
+        metrics=(
+            Metric("rate", "calls/s", more=True), Metric("p50_us", "p50 us"), Metric("p99_us", "p99 us"),
+        ),
+        burst_s=1.0,
+        smoke_burst_s=0.2,
+        smoke_cases=("a component floods another, 1 outstanding",),
+        rounds_max=3,
+        headline=("rate", "p99_us"),
+        goals=tuple(
+            Goal(f"{title}, 16 outstanding", "rate", "left alone", 0.8)
+            for title in ("a component floods another", "a client floods", "200 sessions of a client flood")
+        ),
+        notes=("the flooder takes processor time of its own, which a host with more cores would not miss",),
     ),
     Row(
         name="memory",

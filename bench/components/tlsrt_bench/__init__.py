@@ -9,7 +9,7 @@ import asyncio
 import os
 import time
 
-from tlsrt import Component, handler
+from tlsrt import CallError, Component, handler
 
 
 class Echo(Component):
@@ -56,3 +56,22 @@ class Driver(Component):
             "p50_us": latencies[count // 2] / 1000,
             "p99_us": latencies[min(count - 1, count * 99 // 100)] / 1000,
         }
+
+    @handler
+    async def flood(self, target: str, size: int, outstanding: int, seconds: float) -> int:
+        """The same without looking at what comes of it; how many calls ended."""
+        data = os.urandom(size)
+        end = time.perf_counter() + seconds
+        ended = 0
+
+        async def keep_calling() -> None:
+            nonlocal ended
+            while time.perf_counter() < end:
+                try:
+                    await self.call(target, "echo", data)
+                except CallError:
+                    await asyncio.sleep(0)
+                ended += 1
+
+        await asyncio.gather(*(keep_calling() for _ in range(outstanding)))
+        return ended
