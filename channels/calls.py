@@ -31,6 +31,8 @@ from tlsrt.errors import Busy, CallError, InvalidArgument, Unavailable
 RENEW_STREAM_S = 60.0  # a consumer renews its stream so often ...
 STREAM_LIFE_MS = 180_000  # ... and it ends if that is not heard for so long
 UPLOAD_PART_MAX = 128 * 1024
+CALLS_MAX = 1024  # open at a time; more would be refused by most gates, at the cost of everybody
+TOO_MANY = f"{CALLS_MAX} calls are under way already; the request was not sent"
 
 
 class Caller(OpenCalls):
@@ -120,6 +122,8 @@ class Caller(OpenCalls):
 
     def _begin(self, target: str, method: str, body: bytes, deadline: int) -> tuple[int, OpenCall, asyncio.Future[Any]]:
         """Open a call. The only one has its frame at once; more of a turn leave together, through the outbox."""
+        if len(self._calls) >= CALLS_MAX:
+            raise Busy(TOO_MANY)
         outbox = self._outbox
         if outbox is None or not self._calls or len(body) > BATCH_FRAME_MAX:
             seq, frame = self.endpoint.seal_request(Kind.REQUEST, target, method, body, deadline)
@@ -144,6 +148,8 @@ class Caller(OpenCalls):
 
     async def _stream(self, target: str, method: str, body: bytes, timeout_s: float) -> AsyncIterator[Any]:
         await self._wait_until_up(self._deadline(timeout_s))
+        if len(self._calls) >= CALLS_MAX:
+            raise Busy(TOO_MANY)
         deadline = self._clock() + STREAM_LIFE_MS
         seq, frame = self.endpoint.seal_request(Kind.REQUEST, target, method, body, deadline, flags=FLAG_STREAM)
         call = self._calls[seq] = OpenCall(target, frame)
@@ -178,6 +184,8 @@ class Caller(OpenCalls):
         """Call a method that takes a stream of bytes; parts of at most 128 KiB each."""
         deadline = self._deadline(timeout_s)
         await self._wait_until_up(deadline)
+        if len(self._calls) >= CALLS_MAX:
+            raise Busy(TOO_MANY)
         body = encode_request(args, kwargs or {}, None)
         seq, frame = self.endpoint.seal_request(Kind.REQUEST, target, method, body, deadline, flags=FLAG_UPLOAD)
         call = self._calls[seq] = OpenCall(target, frame, deadline)

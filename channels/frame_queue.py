@@ -14,6 +14,8 @@ from tlsrt.channels.turn import Turn
 from tlsrt.errors import Busy
 
 EARLY_FRAMES = 16  # a turn that makes more sends them in pieces, so that the next process works meanwhile
+FEW = 32  # are not counted, since they leave with the turn or wait for the first time; of the largest, 9 MiB
+BYTES_MAX = 16 * 1024 * 1024
 
 
 class FrameQueue(ABC):
@@ -34,7 +36,7 @@ class FrameQueue(ABC):
     def send(self, frame: bytes) -> None:
         """Queue a frame for this turn; raise Busy when the queue is full."""
         queue = self._queue
-        if len(queue) >= self._queue_max:
+        if len(queue) >= self._queue_max or (len(queue) >= FEW and sum(map(len, queue)) > BYTES_MAX):
             raise Busy("the channel's queue is full")
         queue.append(frame)
         if not self._wanted:

@@ -25,7 +25,7 @@ from tlsrt.channels.zmtp import GREETING, READY, ZmtpReader, message_head
 from tlsrt.errors import PeerError
 
 SOCKET_NAME = "primary.sock"
-TURN_BUDGET = 256  # frames per turn, so that one busy link does not starve the others
+TURN_BUDGET = 32  # frames a turn of one link: about half a millisecond, for which the others wait
 WRITE_BYTES = 128 * 1024  # one write; more than a socket takes at once is a copy for nothing
 JOINED_BYTES = 16 * 1024  # measured: copying so much costs less than handing the pieces over one by one
 MESSAGES_MAX = 32  # of one sendmsg(2), with a head each; IOV_MAX is 1024

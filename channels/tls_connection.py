@@ -95,6 +95,11 @@ class TlsConnection(asyncio.BufferedProtocol):
         return self._transport is not None
 
     @property
+    def transport(self) -> asyncio.Transport | None:
+        """What carries it, while a socket is open for it."""
+        return self._transport
+
+    @property
     def waiting(self) -> int:
         """How many bytes wait for the peer to read."""
         return self._transport.get_write_buffer_size() if self._transport else 0

@@ -109,6 +109,9 @@ def mint_token(
     return prefix + sealed
 
 
+MEMO_BYTES = 8 * 1024 * 1024  # of tokens that are remembered; a loop can wrap its own in many ways
+
+
 class TokenVerifier:
     """Unwraps and verifies tokens; keeps what it has verified, bounded.
 
@@ -116,11 +119,10 @@ class TokenVerifier:
     """
 
     def __init__(self, capacity: int = 4096) -> None:
-        self._capacity = capacity
         self._issuers: dict[int, Ed25519PublicKey] = {}
         self._keys: dict[int, tuple[AESGCM, int]] = {}  # by epoch, with the key version of its tokens
-        self._wrapped: OrderedDict[bytes, Claims] = OrderedDict()
-        self._unwrapped: OrderedDict[bytes, Claims] = OrderedDict()
+        self._wrapped = _Memo(capacity)
+        self._unwrapped = _Memo(capacity)
         self.signatures_verified = 0
 
     def set_issuer(self, key_version: int, public: bytes) -> None:
@@ -138,12 +140,11 @@ class TokenVerifier:
             needed = {max(self._issuers, default=0), *(version for _, version in self._keys.values())}
             self._issuers = {version: key for version, key in self._issuers.items() if version in needed}
         for memo in (self._wrapped, self._unwrapped):
-            for key in [key for key, claims in memo.items() if claims.epoch == epoch]:
-                del memo[key]
+            memo.forget_epoch(epoch)
 
     def knows(self, token: bytes) -> bool:
         """Whether exactly these bytes were verified before, so that verifying them again costs nothing."""
-        return token in self._wrapped
+        return self._wrapped.get(token) is not None
 
     def verify_untrusted(self, token: bytes) -> Claims:
         """Return the claims of a genuine token; raise PeerError. Says nothing about time: see `check_claims`."""
@@ -155,10 +156,10 @@ class TokenVerifier:
         claims = self._unwrapped.get(digest)
         if claims is None:
             claims = self._verify(token, opened)
-            _remember(self._unwrapped, digest, claims, self._capacity)
+            self._unwrapped.add(digest, claims, len(opened))
         if claims.epoch != int.from_bytes(token[5:13], "big"):
             raise PeerError("token_epoch")
-        _remember(self._wrapped, token, claims, self._capacity)
+        self._wrapped.add(token, claims, len(token))
         return claims
 
     def _unwrap(self, token: bytes) -> bytes:
@@ -194,10 +195,30 @@ class TokenVerifier:
         return parse_claims_untrusted(packed)
 
 
-def _remember(memo: OrderedDict[bytes, Claims], key: bytes, claims: Claims, capacity: int) -> None:
-    memo[key] = claims
-    if len(memo) > capacity:
-        memo.popitem(last=False)
+class _Memo:
+    """Claims by what they came from; the oldest go when there are too many, or when they came from too many bytes."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._claims: OrderedDict[bytes, tuple[Claims, int]] = OrderedDict()
+        self._size = 0
+
+    def __len__(self) -> int:
+        return len(self._claims)
+
+    def get(self, key: bytes) -> Claims | None:
+        known = self._claims.get(key)
+        return known[0] if known is not None else None
+
+    def add(self, key: bytes, claims: Claims, size: int) -> None:
+        self._claims[key] = claims, size
+        self._size += size
+        while len(self._claims) > self._capacity or self._size > MEMO_BYTES:
+            self._size -= self._claims.popitem(last=False)[1][1]
+
+    def forget_epoch(self, epoch: int) -> None:
+        for key in [key for key, (claims, _) in self._claims.items() if claims.epoch == epoch]:
+            self._size -= self._claims.pop(key)[1]
 
 
 def check_claims(claims: Claims, now: int, install: bytes, boot: bytes) -> None:

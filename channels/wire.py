@@ -1,10 +1,11 @@
 """Many sockets on one epoll: what asyncio's transports do for the door's connections, with less between.
 
 Theory of operation. An epoll descriptor is readable while one of its sockets is ready, so the event loop watches only
-that one, and one callback serves all that are ready, in one `Turn`: what they caused elsewhere leaves together. Every
-socket is read once a callback (level-triggered: what is left makes the descriptor readable again), so nobody starves
-the others. Writing tries the socket at once and keeps the rest; asyncio's own transports cost three times the TLS of a
-small request (measured), and a task for each connection accepted.
+that one, and one callback serves those that are ready, in one `Turn`: what they caused elsewhere leaves together. Every
+socket is read once a callback, and those of one group (an address, then a client) only until they have brought so much
+together; what is left makes the descriptor readable again (level-triggered). So nobody starves the others, however
+many sockets he has. Writing tries the socket at once and keeps the rest; asyncio's own transports cost three times the
+TLS of a small request (measured), and a task for each connection accepted.
 
 A `Wire` keeps the rules of an asyncio transport with a buffered protocol, as far as `TlsConnection` needs them: after
 the peer's end it closes once all is written, `connection_lost` comes once and never from within a call.
@@ -18,7 +19,10 @@ import socket
 
 from tlsrt.channels.turn import Turn
 
-EVENTS_MAX = 64  # a callback
+EVENTS_MAX = 1024  # asked for in a callback: everybody is looked at
+GROUP_BYTES = 32 * 1024  # read of one group in a callback
+READ_COST = 1024  # bytes that a read counts as at least, ...
+STRANGER_COST = 16 * 1024  # ... and one of a connection that nobody answers for yet: a handshake takes about a ms
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 
 
@@ -32,13 +36,15 @@ class Wires:
         self._wires: dict[int, Wire] = {}
         self.loop.add_reader(self._epoll.fileno(), self._ready)
 
-    def add(self, accepted: socket.socket, protocol: asyncio.BufferedProtocol) -> Wire:
+    def add(
+        self, accepted: socket.socket, protocol: asyncio.BufferedProtocol, group: str = "", least: int = READ_COST
+    ) -> Wire:  # fmt: skip
         """Take a connected stream socket and make it the protocol's transport; raises OSError if it has gone."""
         accepted.setblocking(False)
         if accepted.family != socket.AF_UNIX:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._epoll.register(accepted.fileno(), _IN)
-        wire = self._wires[accepted.fileno()] = Wire(self, accepted, protocol)
+        wire = self._wires[accepted.fileno()] = Wire(self, accepted, protocol, group, least)
         protocol.connection_made(wire)
         return wire
 
@@ -59,11 +65,16 @@ class Wires:
 
     def _ready(self) -> None:
         self._turn.begin()
+        spent: dict[str, int] = {}
         try:
             for descriptor, events in self._epoll.poll(0, EVENTS_MAX):
                 wire = self._wires.get(descriptor)
-                if wire is not None:  # else: it went in this very turn
-                    wire.serve(events)
+                if wire is None:  # it went in this very turn
+                    continue
+                before = spent.get(wire.group, 0)
+                if before < GROUP_BYTES:
+                    least = wire.least
+                    spent[wire.group] = before + max(least, wire.serve(events))
         finally:
             self._turn.end()
 
@@ -71,8 +82,12 @@ class Wires:
 class Wire(asyncio.Transport):
     """One socket."""
 
-    def __init__(self, wires: Wires, accepted: socket.socket, protocol: asyncio.BufferedProtocol) -> None:
+    def __init__(
+        self, wires: Wires, accepted: socket.socket, protocol: asyncio.BufferedProtocol, group: str, least: int
+    ) -> None:  # fmt: skip
         super().__init__()
+        self.group = group  # who is charged for it ...
+        self.least = least  # ... and with how many bytes a read at least
         self.descriptor = accepted.fileno()
         self._wires = wires
         self._socket = accepted
@@ -86,6 +101,10 @@ class Wire(asyncio.Transport):
         """Let another protocol have what comes from now on."""
         assert isinstance(protocol, asyncio.BufferedProtocol)
         self._protocol = protocol
+
+    def charge_to(self, group: str) -> None:
+        """Charge it to somebody who has proved who he is."""
+        self.group, self.least = group, READ_COST
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send now what the socket takes, the rest when it can; without effect once closing."""
@@ -134,13 +153,13 @@ class Wire(asyncio.Transport):
     def get_write_buffer_size(self) -> int:
         return len(self._rest)
 
-    def serve(self, events: int) -> None:
-        """Do what these events allow; a mistake of the protocol ends this connection only."""
+    def serve(self, events: int) -> int:
+        """Do what these events allow and return how much was read; a mistake of the protocol ends this one only."""
         try:
             if events & _OUT:
                 self._flush()
             if events & ~_OUT and not self._closing:
-                self._read()
+                return self._read()
             elif events & ~_OUT & ~_IN and not self._lost:
                 self._lose(None)  # broken while the rest was being written
         except OSError as error:
@@ -150,17 +169,19 @@ class Wire(asyncio.Transport):
                 {"message": "a connection's protocol failed", "exception": error, "transport": self}
             )
             self._lose(error)
+        return 0
 
-    def _read(self) -> None:
+    def _read(self) -> int:
         try:
             count = self._socket.recv_into(self._protocol.get_buffer(-1))
         except (BlockingIOError, InterruptedError):
-            return
+            return 0
         if count:
             self._protocol.buffer_updated(count)
         else:
             self._protocol.eof_received()
             self.close()
+        return count
 
     def _flush(self) -> None:
         try:

@@ -22,10 +22,11 @@ from zmq.backend import Socket as BackendSocket
 
 from tlsrt.channels.frame import MESSAGE_MAX, first_message, split_message_untrusted
 from tlsrt.channels.frame_queue import EARLY_FRAMES, FrameQueue
-from tlsrt.channels.link import RECONNECT_MAX_S, RECONNECT_S, SOCKET_NAME, TURN_BUDGET
+from tlsrt.channels.link import RECONNECT_MAX_S, RECONNECT_S, SOCKET_NAME
 from tlsrt.channels.turn import Turn
 from tlsrt.errors import PeerError
 
+TURN_BUDGET = 256  # frames a turn, so that a busy link does not starve the components
 HIGH_WATER = 64  # messages in libzmq, each way: what a crash can lose
 _POLLIN, _POLLOUT, _NOBLOCK = int(zmq.POLLIN), int(zmq.POLLOUT), int(zmq.NOBLOCK)
 _OPTIONS = (

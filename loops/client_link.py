@@ -15,8 +15,7 @@ from tlsrt.channels.stream import OPENING_MAX, PAYLOAD_MAX, is_frame, parse_cont
 from tlsrt.channels.tls_connection import TlsConnection
 from tlsrt.errors import PeerError
 
-REJECTED_MAX = 32  # frames of one read that break rules; an honest client has none
-REFUSED_MAX = 256  # with those refused as busy, stale or unavailable; so many genuine ones do not fit a read
+REFUSED_MAX = 256  # frames of one read that are refused, for whatever reason; so many genuine ones do not fit a read
 
 
 class Hub(Protocol):
@@ -61,13 +60,14 @@ class ClientLink(MessageLink):
 
     def __init__(
         self, connection: TlsConnection, number: int, hub: Hub, opening_s: float,
-        want: Callable[[Callable[[], None]], object] | None = None,
+        want: Callable[[Callable[[], None]], object] | None = None, is_offence_too_many: Callable[[], bool] = bool,
     ) -> None:  # fmt: skip
         super().__init__(connection, OPENING_MAX, want)
         self.stage = Stage.ARRIVED
         self._number = number
         self._hub = hub
-        self._refused = self._rejected = 0  # in this read
+        self._refused = 0  # in this read
+        self._is_offence_too_many = is_offence_too_many
         self._timer = self._loop.call_later(opening_s, self.refuse, "timeout", "opening_timeout")
 
     def step(self, event: str) -> None:
@@ -88,8 +88,7 @@ class ClientLink(MessageLink):
                 word = self._hub.frame(self._number, payload)
                 if word:
                     self._refused += 1
-                    self._rejected += word == "rejected"
-                    if self._rejected > REJECTED_MAX or self._refused > REFUSED_MAX:
+                    if self._refused > REFUSED_MAX or (word == "rejected" and self._is_offence_too_many()):
                         raise PeerError("too_many_refused")
             else:
                 message = parse_control_untrusted(payload, "client")
@@ -99,7 +98,7 @@ class ClientLink(MessageLink):
             self.dismiss("rejected", error.reason)
 
     def received_untrusted(self, data: bytes) -> None:
-        self._refused = self._rejected = 0
+        self._refused = 0
         try:
             super().received_untrusted(data)
         except PeerError as error:

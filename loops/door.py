@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING
 from tlsrt.channels.client_hello import X25519MLKEM768
 from tlsrt.channels.grant import GrantContent
 from tlsrt.channels.stream import PROTOCOL
-from tlsrt.channels.tls_connection import READ_BYTES, ConnectionLimits, Handler, TlsConnection
+from tlsrt.channels.tls_connection import ConnectionLimits, Handler, TlsConnection
 from tlsrt.channels.tls_engine import TlsEngine
 from tlsrt.channels.turn import Turn
-from tlsrt.channels.wire import Wires
+from tlsrt.channels.wire import STRANGER_COST, Wire, Wires
 from tlsrt.config.schema import DoorConfig
 from tlsrt.loops.admission import Admission, AdmissionLimits, address_key, plain_address
 from tlsrt.loops.client_link import ClientLink, Hub, Stage
+from tlsrt.loops.offences import Offences
 from tlsrt.loops.preface import Preface
 
 if TYPE_CHECKING:  # only a host with HTTP clients loads it
@@ -38,6 +39,7 @@ if TYPE_CHECKING:  # only a host with HTTP clients loads it
 ServeHttp = Callable[[TlsConnection, int, Callable[[str], None]], "HttpLink"]
 HTTP = "http/1.1"
 ACCEPTS_PER_TURN = 32  # so that a flood of connections does not starve those who are here
+READ_BYTES = 17 * 1024  # one TLS record, or so many frames that the others do not wait for long
 ACCEPT_PAUSE_S = 0.1  # after running out of descriptors or memory
 _ORDERLY = frozenset({"closed", "cut", "reset", "idle", "draining"})  # nobody's fault
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -88,6 +90,12 @@ class _Client:
     left: bool = False  # it is no longer counted
 
 
+def _charge(client: _Client) -> None:
+    """Charge what a connection brings to the client that it has proved to be."""
+    if isinstance(client.connection.transport, Wire):
+        client.connection.transport.charge_to(client.subject or client.key)
+
+
 class Door:
     """The door. All methods belong to the event loop's thread; a number that is gone is ignored everywhere."""
 
@@ -103,6 +111,7 @@ class Door:
         self._note = note
         self._admission = Admission(self._limits.admission)
         self.succession = b""  # which issuer keys follow which, for clients that have missed it
+        self._offences = Offences()
         self._clients: dict[int, _Client] = {}
         self._listeners: dict[int, socket.socket] = {}
         self._turn = turn or Turn()
@@ -170,7 +179,7 @@ class Door:
             accepted.close()
             return
         try:
-            self._wires.add(accepted, connection)
+            self._wires.add(accepted, connection, address_key(address), STRANGER_COST)
         except OSError:  # it has gone already
             accepted.close()
             connection.connection_lost(None)
@@ -187,7 +196,7 @@ class Door:
         )  # fmt: skip
         self._prefaces.add(preface)
         try:
-            self._wires.add(accepted, preface)
+            self._wires.add(accepted, preface, address_key(address), STRANGER_COST)
         except OSError:
             accepted.close()
             preface.connection_lost(None)
@@ -234,7 +243,10 @@ class Door:
 
     def _welcome(self, client: _Client) -> Handler:
         self.counters["handshakes"] += 1
-        client.link = ClientLink(client.connection, client.number, self._hub, self._limits.opening_s, self._turn.want)
+        client.link = ClientLink(
+            client.connection, client.number, self._hub, self._limits.opening_s, self._turn.want,
+            lambda: self._offences.note(client.subject or client.key, self._loop.time()),
+        )  # fmt: skip
         self._hub.challenge(client.number)
         return client.link
 
@@ -326,6 +338,7 @@ class Door:
             client.authenticated = True
             client.session, client.subject = session, subject
             self._admission.authenticate(client.key)
+            _charge(client)
         link.say("granted", number, ciphertext, signature)
 
     def refused(self, connection: int, word: str) -> None:
@@ -347,6 +360,7 @@ class Door:
             client.authenticated = True
             client.session, client.subject = content.session, content.subject
             self._admission.authenticate(client.key)
+            _charge(client)
         client.http.session.lend(content)
 
     def send_frame(self, connection: int, frame: bytes) -> None:

@@ -18,6 +18,7 @@ class Origin:
     confirmation: bytes = b""  # SHA-256 of the connection's client certificate
     signatures: float = 256.0  # how many more unknown tokens may be verified for it now
     refilled: int = 0  # BOOTTIME, ms
+    charge: str = ""  # who pays for its place in queues: the loop, or the client with all of its connections
 
 
 @dataclass(slots=True)

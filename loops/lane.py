@@ -27,6 +27,7 @@ from tlsrt.channels.verifier import Verifier
 from tlsrt.loops.gate_state import Call, Flow, Origin, Session, Verdict
 
 _REQUEST, _REPLY, _REQUESTS = int(Kind.REQUEST), int(Kind.REPLY), int(Kind.REQUESTS)
+CALLS_MAX = 65_536  # open calls of all sessions, about 16 MiB; nobody takes more than an eighth of what is left
 _proof_of = Struct(">16s2s16s").unpack_from  # the body's tag, and the proof with its mark
 
 
@@ -36,6 +37,7 @@ class Lane(ABC):
     def __init__(self, verifier: Verifier, calls_per_session: int) -> None:
         self._verifier = verifier
         self._calls_per_session = calls_per_session
+        self._calls_easy = CALLS_MAX - 8 * (calls_per_session + 1)  # below, every session may have all of its own
         self._sessions: dict[bytes, Session] = {}
         self._calls: dict[bytes, Call] = {}
         self._shapes = Shapes[Flow]()
@@ -88,7 +90,7 @@ class Lane(ABC):
                         session.last = seq
                         return asked.answers
                 elif kind == _REQUEST:
-                    if session.open_calls < self._calls_per_session:
+                    if session.open_calls < self._calls_per_session and len(self._calls) < self._calls_easy:
                         session.open_calls += 1
                         self._calls[shape.name + number[4:]] = (flow, deadline)
                         session.last = seq
@@ -108,7 +110,7 @@ class Lane(ABC):
     def _asked(self, flow: Flow, name: bytes, last: int, count: int, deadline: int) -> Verdict | None:
         """Open the calls of a request, or of a bundle of them that ends with `last`; None over the quota."""
         session = flow.session
-        if session.open_calls + count > self._calls_per_session:
+        if session.open_calls + count > min(self._calls_per_session, (CALLS_MAX - len(self._calls)) // 8):
             return None
         session.open_calls += count
         call = (flow, deadline)

@@ -49,14 +49,16 @@ from tlsrt.errors import (
 from tlsrt.loops.answers import Answer, Answers, Key
 from tlsrt.loops.component import Component, begin_as, end_as, find_method, invoke, run_at_once
 from tlsrt.loops.method import MethodSpec
+from tlsrt.loops.shares import Shares
 
-RUNNING_MAX = 1024  # requests of one component at a time
+RUNNING_MAX = 2048  # requests of one component at a time; one subject alone may have half of them
+RUNNING_BYTES = 64 * 1024 * 1024  # of their arguments, and of uploads that nobody has read yet
 
 
 class _Running:
     """One request under way."""
 
-    __slots__ = ("credit", "header", "key", "name", "task", "timer", "upload")
+    __slots__ = ("credit", "header", "key", "name", "size", "task", "timer", "upload")
 
     def __init__(self, name: bytes, header: Header) -> None:
         self.name = name
@@ -66,6 +68,7 @@ class _Running:
         self.credit: Credit | None = None
         self.upload: Inbox[bytes] | None = None
         self.key: Key | None = None  # under which its answer is remembered
+        self.size = -1  # bytes that it is charged with; -1: it has no room of its own
 
 
 class Responder:
@@ -82,6 +85,7 @@ class Responder:
         self._log = log
         self._running: dict[bytes, _Running] = {}
         self._answers = Answers(clock)
+        self._shares = Shares(RUNNING_MAX, RUNNING_BYTES)
         self._closing = False
         self.is_starting = False  # its keys are here, but its component has not started: whoever asks asks again
         self._outbox = outbox
@@ -118,6 +122,10 @@ class Responder:
             part = decode_value_untrusted(body)
             if type(part) is not bytes:
                 raise PeerError("bad_part")
+            if not self._shares.take(header.src, 0, len(part)):
+                request.upload.fail(Busy(f"{self._endpoint.subject} has no room for more data of {header.src}"))
+                return
+            request.size += len(part)
             request.upload.put(header.part, part)
         else:
             raise PeerError("wrong_kind")
@@ -147,7 +155,7 @@ class Responder:
             args, kwargs, key, _ = request_untrusted(value)
         except PeerError:
             key = ""
-        if key is not None or len(self._running) >= RUNNING_MAX:
+        if key is not None:
             self._start(_Running(name, header), value)
             return
         try:
@@ -166,8 +174,6 @@ class Responder:
         try:
             if self._closing or self.is_starting:
                 raise Away(f"{self._endpoint.subject} is {'stopping' if self._closing else 'starting'}")
-            if len(self._running) >= RUNNING_MAX:
-                raise Busy(f"{self._endpoint.subject} has {RUNNING_MAX} requests under way")
             try:
                 args, kwargs, key, tried = (
                     decode_request_untrusted(body) if header.kind == Kind.REQUEST else request_untrusted(body)
@@ -186,14 +192,17 @@ class Responder:
             if spec.immediate and key is None and upload is None:
                 self._answer_at_once(request, spec, args, kwargs)
                 return
+            size = len(body) if header.kind == Kind.REQUEST else BATCH_FRAME_MAX
+            if not self._shares.take(header.src, 1, size):
+                raise Busy(f"{self._endpoint.subject} has too many requests of {header.src} under way")
+            request.size = size
             known = self._remembered(request, spec, key, tried) if key is not None else None
             work: Any = (
                 asyncio.shield(known) if known is not None
                 else invoke(self._component, header.method, args, kwargs, subject=header.src, upload=upload)
             )  # fmt: skip
         except CallError as error:
-            if request.key is not None:
-                self._answers.break_promise(request.key)
+            self._leave(request)
             self._answer_now(request, Kind.ERROR, encode_error(error))
             return
         if spec.stream:
@@ -220,11 +229,13 @@ class Responder:
             self._send_reply(request, kind, body)
 
     def _send_reply(self, request: _Running, kind: Kind, body: bytes) -> None:
-        """Seal and send now; a full queue is waited out in a task."""
+        """Seal and send now; a full queue is waited out in a task, by as many answers as there is room for."""
         try:
             self._send(self._sealed(request, kind, body, 0, 0))
         except Busy:
-            self._spawn(request, self._answer(request, kind, body), None)
+            if self._shares.take(request.header.src, 1, len(body)):  # else: the asker meets its deadline
+                request.size = len(body)
+                self._spawn(request, self._answer(request, kind, body), None)
         except Unavailable:
             return
 
@@ -254,8 +265,15 @@ class Responder:
             request.timer.cancel()
         if isinstance(work, Coroutine):
             work.close()  # one that was cancelled before it began
+        self._leave(request)
+
+    def _leave(self, request: _Running) -> None:
+        """Give back its room; what was cancelled on the way is run again for whoever repeats it."""
         if request.key is not None:
             self._answers.break_promise(request.key)
+        if request.size >= 0:
+            self._shares.give_back(request.header.src, 1, request.size)
+            request.size = -1
 
     # -- running ----------------------------------------------------------------------------------------------
 
@@ -325,6 +343,9 @@ class Responder:
                 part = await request.upload.get()
             except StopAsyncIteration:
                 return
+            if request.size >= 0:
+                self._shares.give_back(request.header.src, 0, len(part))
+                request.size -= len(part)
             due = request.upload.credit_due()
             if due:
                 await self._answer(request, Kind.ALLOW, encode_value(due))
@@ -358,8 +379,7 @@ class Responder:
         """Replies could not be sent: a full queue is waited out for each, as in `_answer`."""
         if isinstance(error, Busy):
             for name, body in zip(names, bodies, strict=True):
-                request = _Running(name, header._replace(kind=Kind.REQUEST))
-                self._spawn(request, self._answer(request, Kind.REPLY, body), None)
+                self._send_reply(_Running(name, header._replace(kind=Kind.REQUEST)), Kind.REPLY, body)
 
     def _answer_now(self, request: _Running, kind: Kind, body: bytes) -> None:
         try:

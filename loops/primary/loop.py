@@ -14,8 +14,8 @@ from typing import Any
 
 from tlsrt.channels.channel import PrimaryChannel
 from tlsrt.channels.clock import boottime_ms
+from tlsrt.channels.gate_link import GateLink
 from tlsrt.channels.grant import parse_grant_untrusted
-from tlsrt.channels.link import Link
 from tlsrt.errors import Busy, ConfigError, PeerError
 from tlsrt.loops.door import HTTP, Door, ServeHttp, door_limits
 from tlsrt.loops.gate import Gate, refusal_word
@@ -29,6 +29,7 @@ DOOR = "door"
 WORDS_MAX = 500
 GOODBYE_SHARE = 0.3  # of the time for draining, kept for saying goodbye to clients
 DRAIN_LOOK_S = 0.005  # between two looks whether the last answer has passed
+GATE = "gate"  # whose refusals have a place of their own in queues
 
 
 def protocols_of(serve_http: ServeHttp | None) -> tuple[str, ...]:
@@ -44,9 +45,9 @@ class PrimaryLoop(LoopProcess):
     async def open_channel(self) -> None:
         self.monitor = self
         self.gate = Gate(self.verifier, calls_per_session=self.config.limits.calls_per_session)
-        self._own = Origin(self.name)
+        self._own = Origin(self.name, charge=self.name)
         self._connections: dict[int, Origin] = {}
-        self._links: dict[str, Link] = {}
+        self._links: dict[str, GateLink] = {}
         self.channel = PrimaryChannel(lambda frame: self.forward(frame, self._own))
         for loop, descriptor in self.listeners.items():
             if loop != DOOR:
@@ -65,9 +66,9 @@ class PrimaryLoop(LoopProcess):
 
         return lambda connection, number, note: HttpLink(connection, number, self, note)
 
-    def _listen(self, loop: str, descriptor: int) -> Link:
-        origin = Origin(loop)
-        link = Link(
+    def _listen(self, loop: str, descriptor: int) -> GateLink:
+        origin = Origin(loop, charge=loop)
+        link = GateLink(
             self.turn, lambda frame: self.forward(frame, origin), self.note_refused,
             queue_max=self.config.limits.queue_frames,
         )  # fmt: skip
@@ -153,14 +154,14 @@ class PrimaryLoop(LoopProcess):
         if not certificate:
             self._trust.send("close", session)  # it has gone meanwhile
             return
-        self._carry(door, connection, session, certificate)
+        self._carry(door, connection, session, certificate, subject)
         door.granted(connection, number, ciphertext, signature, session, subject)
 
-    def _carry(self, door: Door, connection: int, session: bytes, certificate: bytes) -> None:
+    def _carry(self, door: Door, connection: int, session: bytes, certificate: bytes, subject: str) -> None:
         """From now on frames of this session come by this connection; the operator's list says from where."""
         if connection in self._connections:
             return
-        self._connections[connection] = Origin("", connection, session, certificate)
+        self._connections[connection] = Origin("", connection, session, certificate, charge=subject)
         try:
             self._trust.send("came_from", session, door.address(connection))
         except PeerError:
@@ -173,7 +174,7 @@ class PrimaryLoop(LoopProcess):
         if not certificate:
             self._trust.send("close", content.session)  # it has gone meanwhile
             return
-        self._carry(door, connection, content.session, certificate)
+        self._carry(door, connection, content.session, certificate, content.subject)
         door.lent(connection, content)
 
     def _try_certificate(self, generation: int, descriptors: list[int]) -> None:
@@ -246,22 +247,22 @@ class PrimaryLoop(LoopProcess):
             # The authority told us that it was looked at for this epoch before it told the loop to use it.
             verdict = self.gate.check_untrusted(data, origin, boottime_ms())
         if verdict.passed:
-            if not self._deliver(data, verdict):
+            if not self._deliver(data, verdict, origin.charge):
                 answer = self.gate.undeliverable(data, "busy")
                 self.note_refused(f"queue to {verdict.loop} is full")
                 if answer:
-                    self._deliver(answer, Verdict(origin.loop, origin.connection))
+                    self._deliver(answer, Verdict(origin.loop, origin.connection), GATE)
                 return "busy"
             self.frames_out += 1
             return ""
         if verdict.reason != "no_open_call":
             self.note_refused(f"{verdict.reason} from {origin.loop or f'connection {origin.connection}'}")
         if verdict.answer:
-            self._deliver(verdict.answer, Verdict(origin.loop, origin.connection))
+            self._deliver(verdict.answer, Verdict(origin.loop, origin.connection), GATE)
         return "" if verdict.reason == "no_open_call" else refusal_word(verdict.reason)
 
-    def _deliver(self, data: bytes, verdict: Verdict) -> bool:
-        """Send a frame where it belongs; False if that queue is full."""
+    def _deliver(self, data: bytes, verdict: Verdict, source: str) -> bool:
+        """Send a frame where it belongs; False if the share of its source in that queue is full."""
         if not verdict.loop:
             if self.door is not None:
                 self.door.send_frame(verdict.connection, data)
@@ -269,7 +270,7 @@ class PrimaryLoop(LoopProcess):
             self.take(data)
         else:
             try:
-                self._links[verdict.loop].send(data)
+                self._links[verdict.loop].send_from(source, data)
             except Busy:
                 return False
         return True

@@ -13,7 +13,8 @@ from tlsrt.channels.link import TURN_BUDGET, Link, _Connection
 from tlsrt.channels.turn import Turn
 from tlsrt.channels.zmtp import CRUMBS_MAX, GREETING, READY, ZmtpReader, message_head
 from tlsrt.errors import PeerError
-from tlsrt.loops.client_link import REFUSED_MAX, REJECTED_MAX, ClientLink, Stage
+from tlsrt.loops.client_link import REFUSED_MAX, ClientLink, Stage
+from tlsrt.loops.offences import BURST, PER_S, Offences
 
 
 def test_frames_of_batches_are_counted_not_their_messages() -> None:
@@ -79,7 +80,7 @@ class _Connected:
 
 
 @pytest.mark.parametrize(
-    ("word", "most"), [("rejected", REJECTED_MAX), ("busy", REFUSED_MAX), ("stale", REFUSED_MAX), ("", 7281)]
+    ("word", "most"), [("rejected", int(BURST)), ("busy", REFUSED_MAX), ("stale", REFUSED_MAX), ("", 7281)]
 )
 def test_a_client_whose_frames_of_one_read_are_refused_is_dismissed(word: str, most: int) -> None:
     payload = b"\x94\xc4\0\xc4\0"
@@ -87,10 +88,12 @@ def test_a_client_whose_frames_of_one_read_are_refused_is_dismissed(word: str, m
 
     async def main() -> None:
         fake: Any = _Connected(word)
-        link = ClientLink(fake, 1, fake, 60.0)
+        offences = Offences()
+        link = ClientLink(fake, 1, fake, 60.0, None, lambda: offences.note("client/a", 1.0))
         link.stage = Stage.GRANTED
-        for _ in range(3):
-            link.received_untrusted(one * min(most, 30))
+        if word != "rejected":
+            for _ in range(3):
+                link.received_untrusted(one * min(most, 30))
         assert not fake.ended
         fake.frames = 0
         link.received_untrusted(one * 7281)
@@ -99,3 +102,15 @@ def test_a_client_whose_frames_of_one_read_are_refused_is_dismissed(word: str, m
         link._timer.cancel()
 
     asyncio.run(main())
+
+
+def test_offences_are_charged_to_a_client_with_all_of_its_connections_and_forgiven_slowly() -> None:
+    offences = Offences()
+    assert not any(offences.note("client/a", 5.0) for _ in range(int(BURST)))
+    assert offences.note("client/a", 5.0)
+    assert not offences.note("client/b", 5.0)
+    assert not offences.note("client/a", 5.0 + 2 / PER_S)
+    assert offences.note("client/a", 5.0 + 2 / PER_S)
+    for _ in range(10_000):
+        offences.note("client/a", 6.0)
+    assert not offences.note("client/a", 6.0 + 2 * BURST / PER_S), "a long flood is no life sentence"

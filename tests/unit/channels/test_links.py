@@ -393,7 +393,7 @@ def test_room_whose_edge_is_swallowed_by_a_send_is_used(
     tmp_path: Path, listener: socket.socket, libzmq: Libzmq
 ) -> None:
     """Seen once: a link that was full, and had been told of room before it asked, stalled for good."""
-    frames = frames_of([200_000] * (4 * HIGH_WATER))
+    frames = frames_of([60_000] * (4 * HIGH_WATER))
 
     async def main() -> None:
         at_primary = Heard(1)

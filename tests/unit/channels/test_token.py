@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from support.world import World
 
+from tlsrt.channels import token as token_module
 from tlsrt.channels.token import (
     DOMAIN,
     PREFIX_BYTES,
@@ -55,6 +56,19 @@ def test_memory_is_bounded() -> None:
     for number in range(50):
         tokens.verify_untrusted(WORLD.token("third/console", token_id=number.to_bytes(16, "big")))
     assert len(tokens._wrapped) == len(tokens._unwrapped) == 8
+
+
+def test_a_token_that_is_wrapped_in_ever_new_ways_takes_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = WORLD.token("third/console")
+    monkeypatch.setattr(token_module, "MEMO_BYTES", 5 * len(token) + 1)
+    tokens = WORLD.make_verifier().tokens
+    opened = AESGCM(KEY).decrypt(token[13:25], token[25:], DOMAIN + token[:25])
+    for number in range(50):
+        prefix = token[:13] + number.to_bytes(12, "big")
+        tokens.verify_untrusted(prefix + AESGCM(KEY).encrypt(prefix[13:], opened, DOMAIN + prefix))
+    assert len(tokens._wrapped) == 5 and tokens._wrapped._size == 5 * len(token)
+    tokens.drop_epoch(WORLD.epoch)
+    assert len(tokens._wrapped) == len(tokens._unwrapped) == tokens._wrapped._size == tokens._unwrapped._size == 0
 
 
 def test_every_flipped_byte_is_refused() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tlsrt.channels.turn import Turn
-from tlsrt.channels.wire import Wire, Wires
+from tlsrt.channels.wire import GROUP_BYTES, READ_COST, Wire, Wires
 
 LARGE = bytes(range(256)) * 40_000  # more than a socket takes at once
 
@@ -208,4 +208,31 @@ async def test_answers_of_one_callback_leave_with_its_turn() -> None:
         async with asyncio.timeout(10):
             await protocol.gone.wait()
     assert left == ["read"] * 3 + ["left"] * 3
+    wires.close()
+
+
+@run
+async def test_many_sockets_of_one_group_do_not_keep_another_waiting() -> None:
+    """200 sockets of one client are ready; one of another, which came last, is served in the same callback."""
+    turn = Turn()
+    wires = Wires(turn)
+    order: list[str] = []
+
+    def note(group: str) -> Callable[[Wire, bytes], None]:
+        return lambda wire, data: order.append(group)
+
+    pairs = [socket.socketpair() for _ in range(201)]
+    protocols = []
+    for number, (accepted, peer) in enumerate(pairs):
+        group = "innocent" if number == 200 else "flood"
+        protocols.append(Recorder(note(group)))
+        wires.add(accepted, protocols[-1], group)
+        peer.send(bytes(READ_COST))
+    for _, peer in pairs:
+        peer.close()
+    for protocol in protocols:
+        async with asyncio.timeout(20):
+            await protocol.gone.wait()
+    assert order.index("innocent") <= GROUP_BYTES // READ_COST
+    assert order.count("flood") == 200
     wires.close()

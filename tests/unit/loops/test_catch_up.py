@@ -37,7 +37,7 @@ class Primary(PrimaryLoop):
     def note_refused(self, reason: str) -> None:
         self.refusals.append(reason)
 
-    def _deliver(self, data: bytes, verdict: Verdict) -> bool:
+    def _deliver(self, data: bytes, verdict: Verdict, source: str) -> bool:
         self.delivered.append(verdict)
         return True
 

@@ -21,6 +21,7 @@ from tlsrt.channels.frame import (
 from tlsrt.channels.token import mint_token
 from tlsrt.config import keys
 from tlsrt.errors import PeerError
+from tlsrt.loops import lane
 from tlsrt.loops.gate import refusal_word
 from tlsrt.loops.gate_state import Origin
 
@@ -396,3 +397,20 @@ def test_a_call_that_ends_after_its_session_was_forgotten_counts_for_no_other() 
     assert gate.check_untrusted(world.request(), world.origin(CONSOLE), world.now).passed
     gate._end_call(next(iter(gate._calls)))
     assert (forgotten.open_calls, gate._sessions[session].open_calls) == (0, 1)
+
+
+def test_open_calls_of_all_sessions_are_bounded_and_nobody_takes_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes late still finds some, however many sessions there are."""
+    monkeypatch.setattr(lane, "CALLS_MAX", 1024)
+    world = World(policy={"secondary/store": {}, **{f"third/{n}": {"secondary/store": ("get",)} for n in range(40)}})
+    opened: list[int] = []
+    for number in range(40):
+        count = 0
+        subject = f"third/{number}"
+        while world.gate.check_untrusted(world.request(subject), world.origin(subject), world.now).passed:
+            count += 1
+        opened.append(count)
+    assert opened[:7] == [64] * 7, "what each may have at a quiet gate"
+    assert opened[-1] >= 1
+    assert opened == sorted(opened, reverse=True)
+    assert 900 < sum(opened) == len(world.gate._calls) < 1024

@@ -1,0 +1,36 @@
+"""Room that many share: so many things and bytes in all, charged to whoever takes them. Pure.
+
+Dynamic thresholds: one may hold as much as is still free. So whoever is alone gets half, two that flood a third each,
+and whoever comes later always finds some.
+"""
+
+from __future__ import annotations
+
+
+class Shares:
+    """What is taken, in all and by each subject."""
+
+    def __init__(self, count_max: int, bytes_max: int) -> None:
+        self._free = count_max
+        self._bytes_free = bytes_max
+        self._taken: dict[str, tuple[int, int]] = {}
+
+    def take(self, subject: str, count: int, size: int) -> bool:
+        """Charge so much to a subject; False, and nothing is charged, if it would hold more than is left for others."""
+        held, held_bytes = self._taken.get(subject, (0, 0))
+        if held + count > self._free or held_bytes + size > self._bytes_free:
+            return False
+        self._taken[subject] = held + count, held_bytes + size
+        self._free -= count
+        self._bytes_free -= size
+        return True
+
+    def give_back(self, subject: str, count: int, size: int) -> None:
+        """End a charge."""
+        held, held_bytes = self._taken.get(subject, (0, 0))
+        self._free += count
+        self._bytes_free += size
+        if held == count and held_bytes == size:
+            self._taken.pop(subject, None)
+        else:
+            self._taken[subject] = held - count, held_bytes - size
