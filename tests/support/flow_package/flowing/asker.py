@@ -115,3 +115,24 @@ class Asker(Component):
                 yield number
         except CallError as error:
             yield error.code
+
+
+class Flooder(Component):
+    """Calls the ledger as fast as it can, without looking at what comes of it."""
+
+    @handler
+    async def flood(self, seconds: float, size: int) -> int:
+        """How many calls ended."""
+        data, end, ended = "x" * size, time.monotonic() + seconds, 0
+
+        async def keep_calling() -> None:
+            nonlocal ended
+            while time.monotonic() < end:
+                try:
+                    await self.call(LEDGER, "measure", data, timeout_s=TIMEOUT_S)
+                except CallError:
+                    await asyncio.sleep(0.001)
+                ended += 1
+
+        await asyncio.gather(*(keep_calling() for _ in range(1500)))
+        return ended

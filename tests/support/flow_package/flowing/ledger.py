@@ -50,6 +50,16 @@ class Ledger(Component):
         return size
 
     @handler
+    async def measure(self, data: str) -> int:
+        """How long it is."""
+        return len(data)
+
+    @handler
+    async def give(self, size: int) -> bytes:
+        """So many bytes."""
+        return bytes(size)
+
+    @handler
     async def tell(self, number: int) -> None:
         """Publish a number."""
         self.publish("numbers", number)
