@@ -30,6 +30,7 @@ from tlsrt.supervisor.deaths import LINGER_S, send_signal
 from tlsrt.supervisor.folders import last_line
 from tlsrt.supervisor.heartbeat import HeartbeatMonitor
 from tlsrt.supervisor.lock import shared_lock
+from tlsrt.supervisor.office_hooks import OfficeHooks
 from tlsrt.supervisor.office_words import OfficeWords
 from tlsrt.supervisor.parts import AuthorityStart, Child, Common
 from tlsrt.supervisor.reactor import Timer
@@ -38,10 +39,11 @@ from tlsrt.supervisor.sentry import Sentry, Violation
 NAME = "authority"
 
 
-class Office(OfficeWords):
+class Office(OfficeHooks, OfficeWords):
     """The one authority, over all its incarnations."""
 
     def __init__(self, common: Common, boot_nonce: bytes, log: int, monitor: HeartbeatMonitor, log_path: str) -> None:
+        super().__init__()
         self._common = common
         self._boot_nonce = boot_nonce
         self._log = log
@@ -76,23 +78,7 @@ class Office(OfficeWords):
         self.stopping = False
         self.given_up = False
         self.trust_ends: Callable[[], Mapping[str, int]] = dict
-        self.on_booted: Callable[[], None] = lambda: None
-        self.on_epoch: Callable[[], None] = lambda: None
-        self.on_event: Callable[[str, str], None] = lambda word, sentence: None
-        self.on_refused: Callable[[list[str]], None] = lambda sentences: None
-        self.on_unconfined: Callable[[str], None] = lambda reason: None
-        self.on_given_up: Callable[[], None] = lambda: None
-        self.on_checked: Callable[[int, bool, list[str], str], None] = lambda *said: None
-        self.on_rekeyed: Callable[[int, bool, list[str]], None] = lambda number, is_good, sentences: None
-        self.on_rotated: Callable[[int, int, int, list[str], list[str]], None] = lambda *said: None
-        self.on_moved: Callable[[int, int], None] = lambda number, epoch: None
         self.unwritten = ""  # why its state is not on the disk as it should be
-        self.on_answer: Callable[[int, int, bool, list[Any]], None] = lambda number, code, more, rows: None
-        self.on_lost: Callable[[], None] = lambda: None  # it died, and comes again
-        self.on_beat: Callable[[int], None] = lambda lateness_us: None
-        self.on_joined: Callable[[str], None] = lambda loop: None  # it has got its keys
-        self.on_noted: Callable[[list[object]], None] = lambda notes: None  # what happened, for the event bus
-        self.on_dead: Callable[[], None] = lambda: None  # while stopping
 
     @property
     def is_booted(self) -> bool:
@@ -256,7 +242,7 @@ class Office(OfficeWords):
                     return
                 name, fields, descriptors = received
                 if name == "kept":
-                    self._keep(descriptors)
+                    self.files.keep_door(descriptors)
                 else:
                     self._handle(name, fields)
             except PeerError as error:
@@ -265,9 +251,6 @@ class Office(OfficeWords):
                 else:
                     self.condemn(f"office protocol: {error.reason}")
                 return
-
-    def _keep(self, descriptors: Sequence[int]) -> None:
-        self.files.keep_door(descriptors)
 
     def _handle(self, name: str, fields: list[Any]) -> None:
         if name == "sealed":
@@ -281,29 +264,14 @@ class Office(OfficeWords):
             self._refuse([str(sentence) for sentence in fields[0]])
         elif name == "beat":
             self._beat(fields[0], fields[1], fields[2])
-        elif name == "event":
-            self.on_event(fields[0], fields[1])
-        elif name == "checked":
-            self.on_checked(fields[0], bool(fields[1]), [str(sentence) for sentence in fields[2]], fields[3])
-        elif name == "moved":
-            self.on_moved(fields[0], fields[1])
-        elif name == "joined":
-            self.on_joined(fields[0])
-        elif name == "noted":
-            self.on_noted(fields[0])
-        elif name == "answer":
-            self.on_answer(fields[0], fields[1], bool(fields[2]), fields[3])
         elif name == "storage":
             self._storage(fields[0])
-        elif name == "rekeyed":
-            self.on_rekeyed(fields[0], bool(fields[1]), [str(sentence) for sentence in fields[2]])
-        elif name == "rotated":
-            number, epoch, took_ms, late, sentences = fields
-            self.on_rotated(number, epoch, took_ms, [str(loop) for loop in late], [str(one) for one in sentences])
         elif name == "keys":
             self._keys = (fields[0], self._common.reactor.now + fields[1] / 1000)
         elif name == "score":
             self._scores[fields[0]] = (fields[1], self._common.reactor.now)
+        else:
+            self.pass_on(name, fields)
 
     def _storage(self, problem: str) -> None:
         self.unwritten = problem
