@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,16 +17,19 @@ WIDE = 60  # characters of a cell in a table
 
 def to_json(value: object, *, indent: int | None = None) -> str:
     """Return a value as JSON; bytes become base64 text."""
-    return json.dumps(_plain(value), ensure_ascii=False, indent=indent)
+    return json.dumps(plain(value), ensure_ascii=False, indent=indent)
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """Return a value with what JSON cannot hold replaced: bytes are base64 text, NaN and infinity null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
     if isinstance(value, Mapping):
-        return {key if isinstance(key, str) else str(_plain(key)): _plain(item) for key, item in value.items()}
+        return {key if isinstance(key, str) else str(plain(key)): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value
 
 

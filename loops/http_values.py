@@ -9,10 +9,10 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tlsrt.channels.render import plain
 from tlsrt.errors import InvalidArgument
 
 DEPTH_MAX = 64
@@ -41,7 +41,7 @@ def arguments_untrusted(body: bytes, method: Mapping[str, Any]) -> tuple[list[An
 
 def encode_value(value: object) -> bytes:
     """Return a result as JSON."""
-    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
 
 
 def _load_untrusted(body: bytes) -> Any:
@@ -107,15 +107,3 @@ def _bytes(value: Any, where: str) -> bytes:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         raise InvalidArgument(f"{where}: not base64") from None
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode("ascii")
-    if isinstance(value, Mapping):
-        return {key if isinstance(key, str) else str(_plain(key)): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value

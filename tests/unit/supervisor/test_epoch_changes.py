@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,6 @@ from support.service_stage import PRIMARY, SECONDARY, THIRD, Stage
 
 from tlsrt.supervisor.authority_state import StateFile
 from tlsrt.supervisor.epochs import MOVE_PREPARE_MS
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[int]:
-    descriptor = os.open(tmp_path, os.O_RDONLY)
-    yield descriptor
-    os.close(descriptor)
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +24,6 @@ from tlsrt.supervisor.key_ring import EpochKeys, KeyRing
 from tlsrt.supervisor.rekeying import NewKeys
 
 LOOPS = (PRIMARY, SECONDARY, THIRD)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[int]:
-    descriptor = os.open(tmp_path, os.O_RDONLY)
-    yield descriptor
-    os.close(descriptor)
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +13,6 @@ from tlsrt.channels.grant import parse_grant_untrusted
 from tlsrt.config import pki
 from tlsrt.config.schema import ClientConfig
 from tlsrt.errors import PeerError
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[int]:
-    descriptor = os.open(tmp_path, os.O_RDONLY)
-    yield descriptor
-    os.close(descriptor)
 
 
 def stage_of(folder: Path, store: int, *, http: bool) -> Stage:

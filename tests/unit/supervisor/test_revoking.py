@@ -19,13 +19,6 @@ FULL = "cannot write the authority's state: No space left on device"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[int]:
-    descriptor = os.open(tmp_path, os.O_RDONLY)
-    yield descriptor
-    os.close(descriptor)
-
-
-@pytest.fixture
 def stage(tmp_path: Path, store: int) -> Stage:
     stage = Stage(tmp_path, store)
     stage.join(PRIMARY, SECONDARY, THIRD)

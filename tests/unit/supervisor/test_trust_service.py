@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,13 +19,6 @@ from tlsrt.supervisor.event_notes import EventNotes
 from tlsrt.supervisor.event_pages import PAGES
 from tlsrt.supervisor.session_manager import MAXIMUM_LIFE_MS
 from tlsrt.supervisor.trust_service import TURNED_AWAY
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[int]:
-    descriptor = os.open(tmp_path, os.O_RDONLY)
-    yield descriptor
-    os.close(descriptor)
 
 
 @pytest.fixture
