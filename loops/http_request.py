@@ -94,7 +94,10 @@ def _no_query(query: str) -> None:
 
 
 def _name(part: str) -> str:
-    name = unquote(part, errors="strict") if part.isascii() else part
+    try:
+        name = unquote(part, errors="strict")
+    except UnicodeDecodeError:
+        raise Problem(404, "not_found", "no such resource") from None
     if not name or len(name) > 80 or not name.isprintable() or "/" in name:
         raise Problem(404, "not_found", "no such resource")
     return name

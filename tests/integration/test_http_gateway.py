@@ -209,6 +209,16 @@ def test_a_client_that_was_not_enrolled_for_http_gets_none(host: RunningHost, br
     assert "not_enrolled_for_http" in host.log("authority")
 
 
+@pytest.mark.parametrize("size", [262_130, 262_138])
+def test_a_body_that_fits_here_and_not_into_a_frame_is_refused_with_a_word(
+    host: RunningHost, browser: Browser, size: int
+) -> None:
+    connection = browser()
+    status, problem = call(connection, "secondary/store/get", ["x" * size])
+    assert (status, problem["type"]) == (400, "urn:tlsrt:error:invalid_argument"), problem
+    assert call(connection, "secondary/store/put", {"key": "after", "value": 2})[0] == 200
+
+
 def test_pipelined_requests_are_answered_in_order(host: RunningHost, browser: Browser) -> None:
     call(browser(), "secondary/store/put", {"key": "n", "value": 99})
     one = b"POST /v1/call/secondary/store/get HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"

@@ -52,6 +52,7 @@ def test_what_there_is(path: str) -> None:
         ("POST", "/v1/call/a//c", [JSON], 404),
         ("POST", "/v1/call/a/b/%2F", [JSON], 404),
         ("POST", "/v1/call/a/b/%00", [JSON], 404),
+        ("POST", "/v1/call/a/b/%FF", [JSON], 404),
         ("POST", "/v1/call/a/b/" + "x" * 81, [JSON], 404),
         ("POST", "https://kitchen.example/v1/call/a/b/c", [JSON], 404),
         ("GET", "/v1/call/a/b/c", [], 405),
@@ -86,7 +87,11 @@ def test_a_page_of_this_host_may_ask() -> None:
     assert wish_untrusted("POST", "/v1/call/a/b/c", headers).act is Act.CALL
 
 
-@given(st.text(), st.text(), st.lists(st.tuples(st.sampled_from(["accept", "origin", "x"]), st.text())))
+@given(
+    st.text(),
+    st.text() | st.from_regex(r"/v1/(call|events)/a/b/(%[0-9A-F]{2}|[a-z]){1,4}", fullmatch=True),
+    st.lists(st.tuples(st.sampled_from(["accept", "origin", "x"]), st.text())),
+)
 def test_any_head_is_a_wish_or_a_problem(method: str, target: str, headers: list[tuple[str, str]]) -> None:
     try:
         wish_untrusted(method, target, headers)
