@@ -47,6 +47,8 @@ class Supervised:
             self.start()
         if case.word("does") == "idle":
             return self._idle(seconds)
+        if case.word("does") == "die":
+            return self._crash_loop(seconds)
         if case.word("loop") != "third":
             raise CaseMissing("")  # one child is like the other
         time.sleep(max(0.0, self._since + SETTLED_S - time.perf_counter()))
@@ -54,6 +56,25 @@ class Supervised:
         os.kill(self._children["third"], signal.SIGKILL)
         self._hear()
         return {"ready_ms": (self._since - begin) * 1000}
+
+    def _crash_loop(self, seconds: float) -> Sample:
+        """Kill a child as soon as it is ready, again and again."""
+        self.start()
+        over = time.perf_counter() + seconds
+        spawns, longest, last = 0, 0.0, time.perf_counter()
+        while (left := over - time.perf_counter()) > 0:
+            os.kill(self._children["third"], signal.SIGKILL)
+            self._ready.settimeout(left)
+            try:
+                self._hear()
+            except TimeoutError:  # it waits longer than this burst, or has given up
+                longest = max(longest, time.perf_counter() - last)
+                break
+            finally:
+                self._ready.settimeout(READY_S)
+            spawns, longest, last = spawns + 1, max(longest, self._since - last), self._since
+        self.close()
+        return {"spawns": spawns, "gap_ms": longest * 1000}
 
     def start(self) -> Sample:
         self.close()
