@@ -129,6 +129,9 @@ class Endpoint:
         self._retiring: dict[int, int] = {}
         self._request_keys: dict[tuple[bytes, int], tuple[AESGCM, AESGCM]] = {}
         self._reply_keys: dict[tuple[str, bytes, int, int], AESGCM] = {}
+        self._expected: frozenset[str] = (
+            frozenset()
+        )  # what the session before could reach: those rights are on their way
         self.heard: dict[bytes, tuple[int, int]] = {}  # session: its highest number, and how long it may speak (ms)
 
     # -- what the authority says ------------------------------------------------------------------------------
@@ -143,6 +146,7 @@ class Endpoint:
             self.on_new_session()
             self.session = session
             self._seq = 0
+            self._expected |= {target for held in self._epochs.values() for target in held.rights}
             self._epochs.clear()
             self._request_keys.clear()
             self._reply_keys.clear()
@@ -188,6 +192,7 @@ class Endpoint:
         Without keys for it (a revoked session gets none) nothing can be sealed any more.
         """
         self.epoch = epoch
+        self._expected = frozenset()  # all rights came before
         for other in self._epochs:
             if other < epoch:
                 until = now + grace_ms
@@ -289,6 +294,8 @@ class Endpoint:
         if held is None:
             raise Unavailable("the session is not open yet")
         right = held.rights.get(target)
+        if right is None and target in self._expected:
+            raise Unavailable(f"the session has just begun and the right to {target} has not come; nothing was sent")
         if right is None:
             raise Denied(f"{self.subject} may not call {target}: no policy line allows it")
         if not right.mailbox:

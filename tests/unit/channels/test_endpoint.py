@@ -148,8 +148,23 @@ def test_a_new_session_starts_anew_with_new_keys() -> None:
     endpoint = world.endpoints[CONSOLE]
     endpoint.seal_request(Kind.REQUEST, STORE, "get", b"", world.now + 9)
     endpoint.apply_session(world.epoch, bytes(16), 3, bytes(32), 1, bytes(32), b"token", world.now + 9, world.now + 9)
+    endpoint.commit(world.epoch, 0, world.now)
     with pytest.raises(Denied):
         endpoint.seal_request(Kind.REQUEST, STORE, "get", b"", world.now + 9)
+
+
+def test_between_a_new_session_and_its_rights_nobody_is_told_that_no_policy_line_allows_it() -> None:
+    """An authority that comes again says them in several messages; a call that is made meanwhile waits."""
+    world = World()
+    endpoint = world.endpoints[CONSOLE]
+    for session in (bytes(16), bytes(15) + b"1"):  # the second comes before the rights of the first
+        endpoint.apply_session(world.epoch, session, 3, bytes(32), 1, bytes(32), b"token", world.now + 9, world.now + 9)
+        with pytest.raises(Unavailable, match="has just begun"):
+            endpoint.seal_request(Kind.REQUEST, STORE, "get", b"", world.now + 9)
+        with pytest.raises(Denied):
+            endpoint.seal_request(Kind.REQUEST, "forth/power", "status", b"", world.now + 9)
+    endpoint.apply_right(world.epoch, STORE, 2, bytes(32), ("get",))
+    assert endpoint.seal_request(Kind.REQUEST, STORE, "get", b"", world.now + 9)[0] == 1
 
 
 def _prepare(world: World, epoch: int) -> None:
