@@ -164,9 +164,8 @@ def test_a_flood_of_its_own_log_ends_there_and_is_put_aside_in_the_end(host: Run
     assert client.call(SCRIPTS["third"], "poke", 3) == 3
     host.respawn("third")
     assert log.stat().st_size < 1 << 16 and log.with_name("third.log.1").stat().st_size <= FILE_MB << 20
-    client.call(
-        SCRIPTS["third"], "bomb", "spin", 0, timeout_s=30, idempotent=True
-    )  # its keys may still be on their way
+    client.call(SCRIPTS["third"], "poke", 4, timeout_s=30, idempotent=True)  # its keys may still be on their way
+    client.call(SCRIPTS["third"], "bomb", "spin", 0, timeout_s=30)
     assert "bomb spin" in host.log("third"), "the next life can write"
 
 
