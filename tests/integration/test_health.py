@@ -132,7 +132,7 @@ def test_a_link_that_changes_on_the_host_ends_no_loop_and_is_seen_by_the_next_on
     assert host.loop("secondary")["incarnation"] == before["incarnation"]
     assert client.call(READER, "text", str(link / "there")) == "old"
     host.respawn("secondary")
-    assert client.call(READER, "text", str(link / "there"), timeout_s=10) == "new"
+    assert host.client().call(READER, "text", str(link / "there"), timeout_s=10) == "new"
 
 
 def test_a_loop_that_differs_is_killed_within_a_second(host: RunningHost) -> None:
