@@ -32,6 +32,8 @@ from tlsrt.errors import CallError, DeadlineExceeded, OutcomeUnknown, PeerError,
 
 _REFUSALS = frozenset({"rejected", "stale", "busy", "unavailable", "locked"})
 
+LOOK_S = 0.2  # between two looks at the clock, while any call is open
+
 
 class OpenCall:
     """One open call."""
@@ -128,11 +130,15 @@ class OpenCalls:
                 call.fail(type(error)(error.message))
 
     def _set_alarm(self, deadline: int) -> None:
-        """Have one timer, at the earliest deadline of all open calls: a timer per call costs more than its call."""
+        """Have one timer, at the earliest deadline of all open calls: a timer per call costs more than its call.
+
+        Deadlines are BOOTTIME, and timers stand still while the machine is suspended, so the timer looks at the clock
+        now and then: a call that is made after a suspension does not wait for the timer of one from before.
+        """
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm_at = deadline
-        left_s = max(0, deadline - self._clock()) / 1000
+        left_s = min(LOOK_S, max(0, deadline - self._clock()) / 1000)
         self._alarm = asyncio.get_running_loop().call_later(left_s, self._on_alarm)
 
     def _on_alarm(self) -> None:

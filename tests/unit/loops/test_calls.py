@@ -170,6 +170,22 @@ def test_a_handlers_bug_stays_in_its_log(caplog: pytest.LogCaptureFixture) -> No
     assert "a secret of the handler" in caplog.text
 
 
+def test_a_call_after_a_suspension_does_not_wait_for_a_timer_of_before() -> None:
+    """BOOTTIME has gone on while timers stood still."""
+
+    async def test(wired: Wired) -> None:
+        wired.lost = {Kind.REQUEST}
+        before = asyncio.ensure_future(wired.call("get", "a", timeout_s=5))
+        await asyncio.sleep(0)
+        wired.started -= 60  # seconds of sleep
+        began = time.monotonic()
+        await fails(DeadlineExceeded, wired.call("get", "a", timeout_s=0.1))
+        assert time.monotonic() - began < 2
+        await fails(DeadlineExceeded, before)
+
+    run(test)
+
+
 def test_deadline_and_cancellation_stop_the_handler() -> None:
     async def test(wired: Wired) -> None:
         await fails(DeadlineExceeded, wired.call("put", "wait", timeout_s=0.05))
