@@ -139,10 +139,15 @@ class HeartbeatMonitor:
     def judge(self, now: float) -> list[str]:
         """One round: return the names that are dead.
 
-        A late round forgives the time that it missed and returns none. On a machine that is always late they judge all
+        A late round, and the first one, forgives the time that it missed and returns none. On a machine that is always late they judge all
         the same, by the time in which the monitor did run: else nobody would ever be found there.
         """
-        due = now if self._last_round is None else self._last_round + self.policy.round_s
+        if self._last_round is None:  # nobody knows for how long the monitor has not run
+            self._last_round = now
+            for patient in self._patients.values():
+                patient.last = now
+            return []
+        due = self._last_round + self.policy.round_s
         self._last_round = now
         late = now - due
         if late > self.policy.round_late_s:

@@ -30,6 +30,7 @@ def regular(count: int, interval: float = 0.5) -> list[float]:
 def detected_after(monitor: HeartbeatMonitor, last: float, name: str = "third") -> float:
     """Return how long after the last beat the rounds find the process dead."""
     now = last
+    monitor.judge(now)
     while now < last + 60:
         now += POLICY.round_s
         if name in monitor.judge(now):
@@ -118,6 +119,14 @@ def test_a_late_round_judges_nobody_and_forgives_what_it_missed() -> None:
     assert monitor.judge(19.8) == []
     assert monitor.judge(20.0) == []
     assert detected_after(monitor, 20.0) < 1.7
+
+
+def test_the_first_round_judges_nobody_as_it_may_be_late_itself() -> None:
+    """A supervisor that is stopped between its start and its first round has seen no beat for as long."""
+    monitor = settled(regular(3))
+    assert monitor.judge(1.0 + 8.0) == []
+    assert monitor.judge(1.0 + 8.0 + POLICY.round_s) == []
+    assert detected_after(monitor, 9.0 + POLICY.round_s) < 2.0
 
 
 def test_a_round_in_time_after_a_late_one_still_finds_the_dead() -> None:
