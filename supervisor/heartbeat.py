@@ -139,8 +139,8 @@ class HeartbeatMonitor:
     def judge(self, now: float) -> list[str]:
         """One round: return the names that are dead.
 
-        A late round, and the first one, forgives the time that it missed and returns none. On a machine that is always late they judge all
-        the same, by the time in which the monitor did run: else nobody would ever be found there.
+        A late round, and the first one, forgives the time that it missed and returns none. On a machine that is always
+        late they judge all the same, by the time in which the monitor did run: else nobody would ever be found there.
         """
         if self._last_round is None:  # nobody knows for how long the monitor has not run
             self._last_round = now
