@@ -18,7 +18,8 @@ from typing import Any, Protocol
 import h11
 
 from tlsrt.channels.tls_connection import TlsConnection
-from tlsrt.errors import CallError, NotFound, PeerError
+from tlsrt.errors import CallError, NotFound, PeerError, Unavailable
+from tlsrt.loops.heavy import SMALL_BYTES, Heavy, is_small
 from tlsrt.loops.http_answer import Answer, answer, event, problem_answer, stream_headers
 from tlsrt.loops.http_problem import Problem, problem_of
 from tlsrt.loops.http_request import EVENTS, JSON, Act, Wish, wish_untrusted
@@ -34,6 +35,7 @@ REQUEST_S = 30.0  # for a request to arrive whole
 READ_S = 10.0  # for the client to read what waits, before more of a stream is sent
 WAITING_MAX = 256 * 1024  # bytes of a stream that wait for the client
 VERSION = version("tlsrt")  # read before the seal
+SESSION_S = 10.0  # for the authority to lend the session, as at the door
 PING_S = 15.0  # a comment in a quiet stream, so that a dead client is noticed
 
 
@@ -53,8 +55,11 @@ class HttpHub(Protocol):
 class HttpLink:
     """The handler of one connection."""
 
-    def __init__(self, connection: TlsConnection, number: int, hub: HttpHub, note: Callable[[str], None]) -> None:
+    def __init__(
+        self, connection: TlsConnection, number: int, hub: HttpHub, note: Callable[[str], None], heavy: Heavy
+    ) -> None:  # fmt: skip
         self.connection = connection
+        self._heavy = heavy
         self._number = number
         self._hub = hub
         self._loop = asyncio.get_running_loop()
@@ -69,7 +74,8 @@ class HttpLink:
         hub.lend(number, connection.engine.certificate)
 
     def _send_frame(self, frame: bytes) -> None:
-        self._hub.frame(self._number, frame)  # what it refuses comes back as a REFUSAL
+        if not self.connection.ended:  # else it is the cancelling of a call, which ends with the session anyway
+            self._hub.frame(self._number, frame)  # what it refuses comes back as a REFUSAL
 
     # -- what the door does ------------------------------------------------------------------------------------
 
@@ -143,7 +149,7 @@ class HttpLink:
 
     def _begin(self) -> None:
         self._timer.cancel()
-        self._ahead = 0
+        self._ahead = len(self._http.trailing_data[0])  # what came with it counts: else every request lets more in
         self._task = self._loop.create_task(self._serve())
         self._task.add_done_callback(self._served)
 
@@ -159,6 +165,7 @@ class HttpLink:
             self.connection.close("closed")  # in the middle of an answer: so a client sees that it is not whole
             return
         self._http.start_next_cycle()
+        self._request, self._body = None, bytearray()
         self._timer = self._loop.call_later(REQUEST_S, self._too_slow)
         self._read()
 
@@ -175,7 +182,8 @@ class HttpLink:
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers]
         try:
             wish = wish_untrusted(request.method.decode("ascii"), request.target.decode("latin-1"), headers)
-            await self.session.ready()
+            async with asyncio.timeout(SESSION_S):
+                await self.session.ready()
             if wish.act is Act.CALL:
                 self._answer(await self._call(wish))
             elif wish.act is Act.STREAM:
@@ -186,6 +194,8 @@ class HttpLink:
             self._answer(problem_answer(problem))
         except CallError as error:
             self._answer(problem_answer(problem_of(error)))
+        except TimeoutError:  # of the session: an authority that ended meanwhile has forgotten that it was asked
+            self._finish(problem_of(Unavailable("no session can be had now")), "http_no_session")
 
     async def _method(self, wish: Wish) -> Any:
         description = await self.session.describe(wish.target)
@@ -200,11 +210,18 @@ class HttpLink:
         method = await self._method(wish)
         if method.get("stream"):
             raise Problem(406, "invalid_argument", f"this method gives a stream: send Accept: {EVENTS}")
-        args, kwargs = arguments_untrusted(bytes(self._body), method)
+        args, kwargs = await self._arguments(method)
         result = await self.session.caller.call(
             wish.target, wish.method, args, kwargs, timeout_s=wish.timeout_s, idempotency_key=wish.idempotency_key
         )
-        return answer(200, JSON, encode_value(result))
+        return answer(200, JSON, await self._encoded(result))
+
+    async def _arguments(self, method: Any) -> tuple[list[Any], dict[str, Any]]:
+        body = bytes(self._body)
+        return await self._heavy.do(lambda: arguments_untrusted(body, method), is_small=len(body) <= SMALL_BYTES)
+
+    async def _encoded(self, value: object) -> bytes:
+        return await self._heavy.do(lambda: encode_value(value), is_small=is_small(value))
 
     async def _document(self, wish: Wish, host: str) -> Answer:
         if wish.act is Act.TARGETS:
@@ -227,7 +244,7 @@ class HttpLink:
             method = await self._method(wish)
             if not method.get("stream"):
                 raise Problem(406, "invalid_argument", f"this method gives one result: send Accept: {JSON}")
-            args, kwargs = arguments_untrusted(bytes(self._body), method)
+            args, kwargs = await self._arguments(method)
         items = self.session.caller.stream(wish.target, wish.method, args, kwargs, timeout_s=wish.timeout_s)
         self._pinger = self._loop.call_later(PING_S, self._ping)
         try:
@@ -248,7 +265,7 @@ class HttpLink:
         number = 0
         try:
             async for item in items:
-                await self._write_stream(event("item", encode_value(item), number))
+                await self._write_stream(event("item", await self._encoded(item), number))
                 number += 1
             await self._write_stream(event("end", b"{}"))
         except CallError as error:
@@ -276,13 +293,10 @@ class HttpLink:
 
     def _answer(self, whole: Answer, *, last: bool = False) -> None:
         headers = [*whole.headers, ("Connection", "close")] if last else whole.headers
-        self._write(
-            self._http.send(
-                h11.Response(status_code=whole.status, reason=HTTPStatus(whole.status).phrase, headers=headers)
-            ),
-            self._http.send(h11.Data(data=whole.body)),
-            self._http.send(h11.EndOfMessage()),
-        )
+        head = h11.Response(status_code=whole.status, reason=HTTPStatus(whole.status).phrase, headers=headers)
+        is_head = self._request is not None and self._request.method == b"HEAD"  # answered without a body (RFC 9110)
+        pieces = [head, *([] if is_head else [h11.Data(data=whole.body)]), h11.EndOfMessage()]
+        self._write(*[self._http.send(piece) for piece in pieces])
 
     def _write(self, *pieces: bytes | None) -> None:
         self.connection.write(b"".join(piece for piece in pieces if piece))

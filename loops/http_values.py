@@ -66,6 +66,8 @@ def _decoded(value: Any, schema: Mapping[str, Any], where: str, depth: int = 0) 
     """Return the value with its base64 texts decoded, as far as the schema says where they are."""
     if depth > DEPTH_MAX:
         raise InvalidArgument(f"{where}: nested too deeply")
+    if not _has_bytes(schema):
+        return value  # looking at every part of it would be most of the work
     if "anyOf" in schema:
         return _one_of(value, schema["anyOf"], where, depth)
     if schema.get("contentEncoding") == "base64":
@@ -83,6 +85,13 @@ def _decoded(value: Any, schema: Mapping[str, Any], where: str, depth: int = 0) 
             key: _decoded(item, named.get(key, rest), f"{where}.{key[:40]}", depth + 1) for key, item in value.items()
         }
     return value
+
+
+def _has_bytes(schema: object) -> bool:
+    """Tell whether a schema says of any part that it is bytes."""
+    if isinstance(schema, Mapping):
+        return schema.get("contentEncoding") == "base64" or any(_has_bytes(part) for part in schema.values())
+    return isinstance(schema, (list, tuple)) and any(_has_bytes(part) for part in schema)
 
 
 def _one_of(value: Any, schemas: Sequence[Mapping[str, Any]], where: str, depth: int) -> Any:

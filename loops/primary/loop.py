@@ -62,9 +62,11 @@ class PrimaryLoop(LoopProcess):
         """Load what serves HTTP, if any client was enrolled for it: now, as a sealed process imports nothing."""
         if not any(client.http for client in self.config.clients):
             return None
+        from tlsrt.loops.heavy import Heavy
         from tlsrt.loops.http_link import HttpLink
 
-        return lambda connection, number, note: HttpLink(connection, number, self, note)
+        heavy = Heavy()
+        return lambda connection, number, note: HttpLink(connection, number, self, note, heavy)
 
     def _listen(self, loop: str, descriptor: int) -> GateLink:
         origin = Origin(loop, charge=loop)

@@ -255,6 +255,39 @@ def test_nobody_sends_ahead_without_end(host: RunningHost) -> None:
     assert received.count(b"HTTP/1.1") < 20_000
 
 
+def test_what_lies_ahead_is_bounded_over_many_requests(host: RunningHost) -> None:
+    """A client that sends more with every answer is cut when 64 KiB wait, however many were answered meanwhile."""
+    request = b"GET /v1/ HTTP/1.1\r\nHost: h\r\n\r\n"
+    sent = 0
+    plain = socket.create_connection(("127.0.0.1", host.port), timeout=30)
+    with plain, context_of(host).wrap_socket(plain, server_hostname="127.0.0.1") as secure:
+        try:
+            while sent < 8 << 20:
+                secure.sendall(request * 300)
+                sent += 300 * len(request)
+                if not secure.recv(65536):
+                    break
+        except OSError:
+            pass  # it was cut while we wrote
+    assert sent < 4 << 20
+
+
+def test_a_client_that_leaves_in_a_call_leaves_no_traceback(host: RunningHost, browser: Browser) -> None:
+    leaving = browser()
+    assert call(leaving, f"{VICTIM}/value")[0] == 200
+    leaving.request("POST", f"/v1/call/{VICTIM}/hold", None, JSON)
+    assert call(browser(), f"{VICTIM}/value")[0] == 200  # so that one is under way
+    leaving.close()
+    assert call(browser(), f"{VICTIM}/release")[0] == 200
+    assert "Traceback" not in host.log("primary")
+
+
+def test_head_is_answered_without_a_body(host: RunningHost) -> None:
+    received = raw(host, b"HEAD /v1/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 405 ") and received.endswith(b"\r\n\r\n")
+    assert "Traceback" not in host.log("primary")
+
+
 def test_a_respawned_primary_serves_again(host: RunningHost, browser: Browser) -> None:
     connection = browser()
     assert call(connection, "secondary/store/put", {"key": "kept", "value": 1})[0] == 200

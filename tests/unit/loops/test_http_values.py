@@ -79,3 +79,12 @@ def test_any_body_gives_arguments_or_the_one_error(body: bytes) -> None:
         arguments_untrusted(body, method(key=BYTES, value={}))
     except InvalidArgument:
         return
+
+
+def test_what_holds_no_bytes_is_passed_on_as_it_was_read() -> None:
+    """Looking at every part of 256 KiB took 84 ms of the event loop that serves everybody."""
+    described = method(value={}, table={"type": "object", "properties": {"raw": BYTES}})
+    body = {"value": {"raw": "AA==", "deep": [[["AA=="]]]}, "table": {"raw": "AA=="}}
+    assert arguments_untrusted(json.dumps(body).encode(), described)[1] == {
+        "value": {"raw": "AA==", "deep": [[["AA=="]]]}, "table": {"raw": b"\0"},
+    }  # fmt: skip
