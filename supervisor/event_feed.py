@@ -48,7 +48,8 @@ class EventFeed:
             follower.send(encode({"error": error.reason}))
             follower.end()
             return
-        cursor = EventCursor(self._bus, since or self._bus.first - 1, kinds)
+        is_ours = 0 < since <= self._bus.last  # else of a life before: its reader has seen nothing of this one
+        cursor = EventCursor(self._bus, since if is_ours else self._bus.first - 1, kinds)
         if follow:
             self._cursors[follower] = cursor
             follower.on_closed.append(lambda: self._forget(follower))
