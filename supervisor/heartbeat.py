@@ -66,7 +66,7 @@ def phi(elapsed_s: float, mean_s: float, deviation_s: float, allowance_s: float)
     """Return the suspicion after `elapsed_s` without a beat; infinite when the probability is below any float."""
     z = (elapsed_s - mean_s - allowance_s) / deviation_s
     later = 0.5 * math.erfc(z / math.sqrt(2))
-    return -math.log10(later) if later > 0 else math.inf
+    return 0.0 - math.log10(later) if later > 0 else math.inf  # from nothing: people do not read -0.0 as no suspicion
 
 
 class HeartbeatMonitor:

@@ -45,6 +45,10 @@ def test_phi_is_the_logarithm_of_the_normal_tail(z: float, expected: float) -> N
     assert phi(0.5 + 0.5 + z * 0.1, 0.5, 0.1, 0.5) == pytest.approx(expected, abs=1e-4)
 
 
+def test_no_suspicion_is_no_negative_zero() -> None:
+    assert str(phi(0.0, 0.5, 0.001, 0.5)) == "0.0"
+
+
 def test_phi_beyond_every_float_is_infinite() -> None:
     assert phi(100.0, 0.5, 0.1, 0.5) == math.inf
 
