@@ -15,7 +15,8 @@ from tlsrt.channels.calls import Caller
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.endpoint import Endpoint
 from tlsrt.channels.grant import GrantContent
-from tlsrt.errors import CallError, Denied, PeerError, Unavailable
+from tlsrt.errors import CallError, Denied, Failed, PeerError, Unavailable
+from tlsrt.loops.openapi import is_sound
 
 REFUSED = "this client may not use HTTP: it is unknown, revoked, or was not enrolled with http: true"
 
@@ -94,6 +95,8 @@ class LentSession:
             raise Denied(f"no policy line lets this client call {target}")
         if target not in self._descriptions:
             answer = await self.caller.call(target, "describe")
+            if not is_sound(answer):
+                raise Failed(f"{target} describes itself in a way that nobody understands")
             if "*" not in methods:
                 answer["methods"] = {name: one for name, one in answer["methods"].items() if name in methods}
                 if "subscribe" not in methods:

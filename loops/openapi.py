@@ -5,6 +5,7 @@ The schemas are the components' own (JSON Schema 2020-12, which OpenAPI 3.1 take
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,15 @@ from tlsrt.loops.http_problem import MEDIA_TYPE
 from tlsrt.loops.http_request import EVENTS, JSON, PREFIX, TIMEOUT_MAX_S, TIMEOUT_S
 
 Document = dict[str, Any]
+
+
+def is_sound(description: object) -> bool:
+    """Tell whether a document can be made of a description: it is the word of a loop, which may be captured."""
+    try:
+        json.dumps(openapi({"loop/component": description}, "", ""))  # type: ignore[dict-item]  # that is the question
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        return False
+    return isinstance(description, Mapping) and "methods" in description
 
 
 def openapi(descriptions: Mapping[str, Mapping[str, Any]], version: str, server: str) -> Document:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
+import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tlsrt import Component, handler
 from tlsrt.loops.describe import describe
-from tlsrt.loops.openapi import openapi
+from tlsrt.loops.openapi import is_sound, openapi
 from tlsrt.loops.secondary.store import Store
 from tlsrt.loops.third.io import InputOutput
 from tlsrt.loops.validate import Range
@@ -66,3 +67,20 @@ def test_it_lists_topics_and_leaves_uploads_out() -> None:
     assert "/v1/events/third/everything/moved" in paths
     uploads = [name for name, method in described(InputOutput, "third/io")["methods"].items() if method["upload"]]
     assert uploads and not any(f"/v1/call/third/io/{name}" in paths for name in uploads)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        None, [], {}, {"methods": []}, {"methods": {"a": {"parameters": [1]}}}, {"methods": {"a": {"returns": 5}}},
+        {"methods": {}, "topics": []}, {"methods": {"a": {"returns": {"schema": {"x": b"1"}}}}},
+        {"methods": {1: {}, "a": {}}},
+    ],
+)  # fmt: skip
+def test_what_a_captured_loop_says_of_itself_is_looked_at_first(description: object) -> None:
+    """Else it would take the document of all other targets from everybody."""
+    assert not is_sound(description)
+
+
+def test_a_description_without_surprises_is_sound() -> None:
+    assert is_sound({"methods": {}}) and is_sound({"doc": "", "methods": {"a": {"doc": "", "parameters": []}}})
