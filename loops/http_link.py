@@ -193,7 +193,10 @@ class HttpLink:
         except Problem as problem:
             self._answer(problem_answer(problem))
         except CallError as error:
-            self._answer(problem_answer(problem_of(error)))
+            if self.session.is_granted:
+                self._answer(problem_answer(problem_of(error)))
+            else:  # it would only keep the place of somebody who may come in
+                self._finish(problem_of(error), "http_no_session")
         except TimeoutError:  # of the session: an authority that ended meanwhile has forgotten that it was asked
             self._finish(problem_of(Unavailable("no session can be had now")), "http_no_session")
 

@@ -235,5 +235,5 @@ class ClientService:
 def _certificate_untrusted(data: bytes) -> Certificate:
     try:
         return load_der_x509_certificate(data[: CERTIFICATE_MAX + 1])
-    except ValueError as error:
+    except Exception as error:  # of many kinds, and all of them mean the same
         raise PeerError("certificate_shape") from error

@@ -77,10 +77,10 @@ def answered(connection: http.client.HTTPSConnection) -> http.client.HTTPRespons
         return None
 
 
-def raw(host: RunningHost, data: bytes) -> bytes:
+def raw(host: RunningHost, data: bytes, name: str = "web") -> bytes:
     """Send bytes over TLS and read to the end."""
     plain = socket.create_connection(("127.0.0.1", host.port), timeout=30)
-    with plain, context_of(host).wrap_socket(plain, server_hostname="127.0.0.1") as secure:
+    with plain, context_of(host, name).wrap_socket(plain, server_hostname="127.0.0.1") as secure:
         secure.sendall(data)
         received = b""
         while piece := secure.recv(65536):
@@ -207,6 +207,8 @@ def test_a_client_that_was_not_enrolled_for_http_gets_none(host: RunningHost, br
     status, problem = call(browser("plain"), "secondary/store/get", ["greeting"])
     assert (status, problem["type"]) == (403, "urn:tlsrt:error:denied") and "http: true" in problem["detail"]
     assert "not_enrolled_for_http" in host.log("authority")
+    received = raw(host, b"GET /v1/ HTTP/1.1\r\nHost: h\r\n\r\n" * 3, "plain")
+    assert received.count(b"HTTP/1.1 403 ") == 1 and b"Connection: close" in received, "it keeps no place at the door"
 
 
 @pytest.mark.parametrize("size", [262_130, 262_138])
