@@ -241,7 +241,7 @@ class Regime:
                 found.append(Step(Do.HOLD, loop))
             elif seen.state is LoopState.DOWN and seen.was_born:
                 found.append(Step(Do.WAIT, loop))  # the reason to end it has gone before it had
-        starts = self._returns(loops, blocked)  # before rounds end: who is in one starts with it
+        starts = self._returns(loops, blocked | failed)  # before rounds end: who is in one starts with it
         starts += [step for one in tuple(self.rounds) for step in self._starts(now, one, loops, blocked)]
         return [*found, *sorted(starts, key=lambda step: self.order.index(step.loop))]
 
@@ -269,14 +269,14 @@ class Regime:
         self.rounds.remove(one)
         return [Step(Do.START, name) for name in self.order if name in one.loops and name not in blocked]
 
-    def _returns(self, loops: Mapping[str, Seen], blocked: frozenset[str]) -> list[Step]:
-        """Start those that wait no longer: all that they depend on is active."""
+    def _returns(self, loops: Mapping[str, Seen], down: frozenset[str]) -> list[Step]:
+        """Start those that wait no longer and are not in `down`: all that they depend on is active."""
         states = {name: seen.state for name, seen in loops.items()}
         return [
             Step(Do.START, name)
             for name in self.order
             if states[name] is LoopState.WAITING
-            and name not in blocked
+            and name not in down
             and not self.is_pending(name)
             and self.may_activate(name, states)
         ]
