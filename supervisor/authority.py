@@ -25,17 +25,15 @@ from tlsrt.supervisor.anomaly import OFFENCE_POINTS, AnomalyScores
 from tlsrt.supervisor.authority_log import log, one_line
 from tlsrt.supervisor.authority_parts import Service, make_service
 from tlsrt.supervisor.authority_state import StateFile
-from tlsrt.supervisor.boot_check import boot, check_reload
-from tlsrt.supervisor.door_files import DoorFiles, read_door_files, read_file
+from tlsrt.supervisor.boot_check import boot
 from tlsrt.supervisor.event_notes import EventNotes
-from tlsrt.supervisor.policy_packing import POLICY_MAX, unpack_policy
+from tlsrt.supervisor.host_changes import SENTENCE_MAX, HostChanges, told
 from tlsrt.supervisor.rekeying import Rekeying
 from tlsrt.supervisor.roster import Roster
 from tlsrt.supervisor.secret_page import wipe
 from tlsrt.supervisor.trust_line import TrustLine
 
 MESSAGES_PER_WAKEUP = 16  # from one channel, before the others have their turn
-SENTENCE_MAX = 1000
 
 Clock = Callable[[], int]
 Early = tuple[str, list[Any], list[int]]
@@ -86,7 +84,6 @@ class Authority:
         self._masks: dict[int, int] = {}
         self._broken: dict[str, str] = {}
         self._nonce = b""
-        self._mac_key = b""
         self._scores = AnomalyScores()
         self._notes = EventNotes()
         self._lost = ""  # why the supervisor cannot be told anything any more
@@ -101,7 +98,7 @@ class Authority:
         try:
             service = self._boot(fields[0], descriptors)
         except ConfigError as error:
-            self.tell("refused", [sentence[:SENTENCE_MAX] for sentence in error.problems][:32])
+            self.tell("refused", told(error.problems))
             for sentence in error.problems:
                 log(f"refused to boot: {sentence}")
             return EX_CONFIG
@@ -127,6 +124,9 @@ class Authority:
             self._office.send(name, *fields)
         except PeerError as error:
             self._lost = error.reason
+
+    def _lose(self, reason: str) -> None:
+        self._lost = reason
 
     def is_blocked(self, loop: str) -> bool:
         """Tell whether messages wait for this loop to read."""
@@ -160,7 +160,7 @@ class Authority:
         folder = self._open_folder(descriptors[3])
         store = StateFile(folder)
         booted = boot(self._config, nonce, descriptors, store, wall)
-        self._nonce, self._mac_key = nonce, booted.mac_key
+        self._nonce = nonce
         self._now = self._clock()
         roster = Roster(
             (loop.name, tuple(component.address for component in self._config.components_of(loop.name)))
@@ -168,12 +168,15 @@ class Authority:
         )
         service = make_service(self._config, booted, roster, store, self, secrets.token_bytes, self._now)
         wipe(booted.issuer_seed)  # the issuer has a copy of its own, which goes when another follows it
-        self._state = booted.state
-        self._rekeying = Rekeying(self._config, nonce, service.ring, booted.state, secrets.token_bytes)
+        rekeying = Rekeying(self._config, nonce, service.ring, booted.state, secrets.token_bytes)
+        self._changes = HostChanges(
+            self._config, booted.mac_key, booted.state, rekeying, service, self._office, self.tell
+        )
+        self._changes.on_lost = self._lose
         service.tell_of_sessions(self._notes)
         self._booted = (booted.state.epoch, list(booted.warnings))
         self.tell("booted", *self._booted)
-        self._keep_door(service)
+        self._changes.keep_door()
         service.start(self._now, tuple(self._lines), is_resumed=booted.is_resumed)
         return service
 
@@ -264,88 +267,12 @@ class Authority:
             self._charge(fields[0], fields[2], fields[3])
         elif name == "attested":
             service.attested(fields[0], fields[1], fields[2], self._now)
-        elif name == "reload":
-            self._check_reload(service, fields[0], descriptors, moves=bool(fields[1]))
-        elif name == "taken":
-            self._taken(service, fields[0])
-        elif name == "move":
-            service.changes.move(fields[0], self._now)
-        elif name == "rekey":
-            self._check_rekey(service, fields[0], descriptors)
-        elif name == "rotate":
-            self._rotate(service, fields[0], with_keys=bool(fields[1]))
-        elif name in service.desk.handlers:
-            service.desk.handlers[name](fields, self._now, self._wall())
+        elif name in self._changes.handlers:
+            self._changes.handlers[name](fields, descriptors, self._now, self._wall())
+        elif name in service.office_handlers:
+            service.office_handlers[name](fields, self._now, self._wall())
         else:
             service.gone(fields[0], fields[1], self._now, self._wall())
-
-    def _check_reload(self, service: Service, number: int, descriptors: list[int], *, moves: bool) -> None:
-        token, measurement, policy, *door_files = descriptors
-        files: DoorFiles | None = None
-        try:
-            seal, warnings = check_reload(self._config, self._mac_key, (token, measurement), self._state)
-            rights = service.rights_of_policy(unpack_policy(read_file(policy, "the policy", POLICY_MAX)))
-            files = read_door_files(*door_files)
-            files.check_time(self._wall())
-        except ConfigError as error:
-            if files is not None:
-                files.close()
-            self._refuse_reload(number, error.problems)
-            return
-        finally:
-            for descriptor in (policy, *door_files):
-                os.close(descriptor)
-        change = "" if files.digest == service.door.files.digest else f"certificate good until {files.ends:%Y-%m-%d}"
-        sentences = [*warnings, *files.warnings(self._wall())]
-
-        def tried(problems: Sequence[str]) -> None:
-            if not problems and moves and not service.changes.hold(seal, rights):
-                problems = ["the authority's state cannot be written: make room on its disk, and reload again"]
-            if problems:
-                self._refuse_reload(number, problems)
-            else:
-                self.tell("checked", number, 1, [sentence[:SENTENCE_MAX] for sentence in sentences][:32], change)
-
-        service.door.propose(number, files, self._now, tried)
-
-    def _refuse_reload(self, number: int, problems: Sequence[str]) -> None:
-        self.tell("checked", number, 0, [sentence[:SENTENCE_MAX] for sentence in problems][:32], "")
-        for sentence in problems:
-            log(f"refused to reload: {sentence}")
-
-    def _taken(self, service: Service, number: int) -> None:
-        before = service.door.files
-        service.taken(number, self._now, self._wall())
-        if service.door.files is not before:
-            self._keep_door(service)
-
-    def _keep_door(self, service: Service) -> None:
-        """Give the supervisor what the next authority of this life is to boot with: files on the disk may change."""
-        try:
-            self._office.send("kept", descriptors=service.door.files.kept)
-        except PeerError as error:
-            self._lost = error.reason
-
-    def _check_rekey(self, service: Service, number: int, descriptors: list[int]) -> None:
-        is_good = 1
-        sentences: Sequence[str]
-        try:
-            sentences = self._rekeying.check(number, descriptors, overlap_ms=service.changes.overlap_ms(self._now))
-        except ConfigError as error:
-            is_good, sentences = 0, error.problems
-            for sentence in sentences:
-                log(f"refused another master_key: {sentence}")
-        self.tell("rekeyed", number, is_good, [sentence[:SENTENCE_MAX] for sentence in sentences][:32])
-
-    def _rotate(self, service: Service, number: int, *, with_keys: bool) -> None:
-        """Change the epoch; with the keys that were checked under this number, if the supervisor says so."""
-        keys = self._rekeying.take(number)
-        if with_keys and keys is None:
-            raise PeerError("no_keys")  # it has taken another master_key, so we must boot with it
-        if with_keys and keys is not None:
-            wipe(self._mac_key)
-            self._mac_key = keys.mac_key
-        service.changes.rotate(number, keys if with_keys else None, self._now)
 
     def _charge(self, loop: str, points: int, what: str) -> None:
         score, is_anomaly = self._scores.charge(loop, points, self._now)

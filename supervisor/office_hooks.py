@@ -27,6 +27,7 @@ class OfficeHooks:
         self.on_answer: Callable[[int, int, bool, list[Any]], None] = lambda number, code, more, rows: None
         self.on_joined: Callable[[str], None] = lambda loop: None  # it has got its keys
         self.on_noted: Callable[[list[object]], None] = lambda notes: None  # what happened, for the event bus
+        self.on_said: dict[str, Callable[[list[Any]], None]] = {}  # for messages of parts that have their own words
 
     def pass_on(self, name: str, fields: list[Any]) -> None:
         """Give a message to the one who waits for it; its fields have the types of the table."""
@@ -47,6 +48,8 @@ class OfficeHooks:
         elif name == "rotated":
             number, epoch, took_ms, late, sentences = fields
             self.on_rotated(number, epoch, took_ms, _words(late), _words(sentences))
+        elif name in self.on_said:
+            self.on_said[name](fields)
 
 
 def _words(values: list[Any]) -> list[str]:

@@ -16,11 +16,9 @@ A loop that is late for an epoch (see `epoch_changes.py`) loses its sessions.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from tlsrt.config.schema import Config, PolicyRule
-from tlsrt.errors import PeerError
-from tlsrt.supervisor.allowance import Allowance
 from tlsrt.supervisor.authority_state import AuthorityState
 from tlsrt.supervisor.briefing import Briefing, RightsTable
 from tlsrt.supervisor.client_service import ClientService
@@ -29,6 +27,7 @@ from tlsrt.supervisor.epoch_changes import EpochChanges
 from tlsrt.supervisor.epochs import Epochs
 from tlsrt.supervisor.event_notes import EventNotes
 from tlsrt.supervisor.event_pages import EventPages
+from tlsrt.supervisor.gate_words import GateWords, Handler
 from tlsrt.supervisor.herald import Herald
 from tlsrt.supervisor.key_ring import KeyRing
 from tlsrt.supervisor.outlet import Outlet
@@ -41,12 +40,20 @@ from tlsrt.supervisor.timers import Timers
 
 FEED_MS = 500
 WRITE_RETRY_MS = 1_000  # after a state that could not be written
-SENTENCE_MAX = 1000
-TURNED_AWAY = 20  # notes of Primary a second: it may be captured, and must not push out those of others
 REBRIEF_MS = 250  # a loop that repeats its join is answered, but not more often than this
 _BRIEF = "brief "  # and a loop: a timer
 
 Persist = Callable[[], bool]  # write the state; False when the disk refuses
+
+
+class Part(Protocol):
+    """What has times of its own in the authority. Times are BOOTTIME in ms, but for `wall`."""
+
+    def next_due(self) -> int | None:
+        """Return when `tick` has something to do."""
+
+    def tick(self, now: int, wall: int) -> None:
+        """Do what is due."""
 
 
 class TrustService:
@@ -79,7 +86,6 @@ class TrustService:
         self._sessions: dict[str, Session] = {}  # by component
         self.door = door
         self._notes = EventNotes()
-        self._turned_away = Allowance(TURNED_AWAY, TURNED_AWAY, 0.0)
         self.events = EventPages(roster, outlet)
         self._herald = Herald(roster, briefing, epochs, state, self._sessions, door, outlet)
         # The rights that a policy would give; raises ConfigError for one that does not fit into tokens.
@@ -93,18 +99,13 @@ class TrustService:
             roster, manager, self._sessions, clients, state, self._herald, self._keep, persist, self._reopen
         )  # fmt: skip
         self.desk = SessionDesk(config, manager, self.revoking, self.changes, outlet)
-        self._handlers: dict[str, Callable[[Member, list[Any], int, int], None]] = {
+        self.office_handlers: dict[str, Callable[[list[Any], int, int], None]] = dict(self.desk.handlers)
+        self.handlers: dict[str, Handler] = {
             "join": self._join,
             "prepared": self._prepared,
-            "challenge": self._challenge,
-            "open": self._open,
-            "lend": self._lend,
-            "tried": self._tried,
-            "close": self._close,
-            "came_from": self._note_address,
-            "turned_away": self._note_turned_away,
-            "took_events": self._took_events,
+            **GateWords(manager, clients, door, self.events, self.note_first_open, self._note_turned_away).handlers,
         }
+        self.parts: list[Part] = []  # that have their own times
 
     def start(self, now: int, inherited: Iterable[str], *, is_resumed: bool) -> None:
         """Begin; `inherited` are the loops whose channels were there from birth."""
@@ -124,6 +125,9 @@ class TrustService:
         self._notes = self.revoking.notes = notes
         self._manager.on_step = notes.session
         self._clients.on_refused = lambda reason: notes.note("client_refused", "door", reason)
+
+    def _note_turned_away(self, words: str, count: int) -> None:
+        self._notes.note("turned_away", "door", words, count=count)
 
     def may_read(self, loop: str) -> bool:
         """Tell whether a loop may be listened to."""
@@ -164,7 +168,7 @@ class TrustService:
 
     def heard(self, loop: str, name: str, fields: list[Any], now: int, wall: int) -> None:
         """Handle one message of a loop; raise PeerError if it may not say that."""
-        self._handlers[name](self._roster[loop], fields, now, wall)
+        self.handlers[name](self._roster[loop], fields, now, wall)
 
     def lost(self, loop: str, now: int, wall: int) -> None:
         """Forget a loop whose channel was closed, by it or for an offence. It stays without keys until respawned."""
@@ -185,29 +189,6 @@ class TrustService:
         self._epochs.prepared(member.loop, fields[0])
         self.changes.commit_if_ready(now)
 
-    def _challenge(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
-        _require_gate(member)
-        self._clients.challenge(fields[0], now)
-
-    def _open(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
-        _require_gate(member)
-        connection, data, signature = fields
-        self._note_first_open(self._clients.open(connection, data, signature, now, wall), now, wall)
-
-    def _note_first_open(self, subject: str | None, now: int, wall: int) -> None:
-        if subject is not None and subject not in self._state.first_opens:
-            self._state.first_opens[subject] = wall
-            self._keep(now)
-
-    def _lend(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
-        _require_gate(member)
-        connection, certificate = fields
-        self._note_first_open(self._clients.lend(connection, certificate, now, wall), now, wall)
-
-    def _tried(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
-        _require_gate(member)
-        self.door.tried(fields[0], bool(fields[1]), fields[2][:SENTENCE_MAX])
-
     def taken(self, number: int, now: int, wall: int) -> None:
         """A reload is in force: serve with its files, and end the sessions of clients that may not come in by them."""
         if self.door.take(number):
@@ -218,23 +199,11 @@ class TrustService:
         for session in self._clients.unwelcome(wall):
             self.revoking.revoke_session(session.session_id, now, wall)
 
-    def _close(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
-        _require_gate(member)
-        self._clients.close(fields[0])
-
-    def _took_events(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
-        _require_gate(member)
-        self.events.taken()
-
-    def _note_address(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
-        _require_gate(member)
-        self._manager.note_address(*fields)
-
-    def _note_turned_away(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
-        _require_gate(member)
-        address, word, count = fields
-        if self._turned_away.take(now / 1000):
-            self._notes.note("turned_away", "door", f"{word}, {count} times, last from {address}", count=count)
+    def note_first_open(self, subject: str | None, now: int, wall: int) -> None:
+        """Keep when a client came for the first time."""
+        if subject is not None and subject not in self._state.first_opens:
+            self._state.first_opens[subject] = wall
+            self._keep(now)
 
     # What time says
 
@@ -243,7 +212,7 @@ class TrustService:
         if self._clients.has_work:
             return now
         times = (self._timers.next(), self._manager.next_due(), self.revoking.next_return(), self.door.next_due())
-        return min(when for when in times if when is not None)
+        return min(when for when in (*times, *(part.next_due() for part in self.parts)) if when is not None)
 
     def tick(self, now: int, wall: int) -> int | None:
         """Do what is due; return how late the feed was, in ms, if it was its turn."""
@@ -266,6 +235,8 @@ class TrustService:
             self.lost(self.changes.late.pop(), now, wall)
         self.revoking.return_due(now, wall, WRITE_RETRY_MS)
         self.door.tick(now)
+        for part in self.parts:
+            part.tick(now, wall)
         if self._renew(now):
             self.end_unwelcome(now, wall)
         self._clients.work(now)
@@ -391,8 +362,3 @@ class TrustService:
         return lateness
 
     _feed_at = 0
-
-
-def _require_gate(member: Member) -> None:
-    if member.loop != GATE:
-        raise PeerError("not_primary")

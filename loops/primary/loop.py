@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 from tlsrt.channels.channel import PrimaryChannel
@@ -41,9 +42,11 @@ class PrimaryLoop(LoopProcess):
     """Routes for everybody; trusted by nobody beyond that."""
 
     _is_hearing = False  # the authority's messages are being taken
+    on_said: dict[str, Callable[[list[Any], list[int]], None]]  # messages of the authority that parts of us wait for
 
     async def open_channel(self) -> None:
         self.monitor = self
+        self.on_said = {}
         self.gate = Gate(self.verifier, calls_per_session=self.config.limits.calls_per_session)
         self._own = Origin(self.name, charge=self.name)
         self._connections: dict[int, Origin] = {}
@@ -116,6 +119,8 @@ class PrimaryLoop(LoopProcess):
                 self.door.announce_succession(self._succession)
         elif name == "events":
             self._publish(fields[0])
+        elif name in self.on_said:
+            self.on_said[name](fields, descriptors)
         elif self.door is not None:
             self._on_client_message(self.door, name, fields)
 

@@ -17,8 +17,8 @@ from tlsrt.supervisor.authority_state import StateFile
 from tlsrt.supervisor.client_service import PUSHES_PER_ROUND
 from tlsrt.supervisor.event_notes import EventNotes
 from tlsrt.supervisor.event_pages import PAGES
+from tlsrt.supervisor.gate_words import TURNED_AWAY
 from tlsrt.supervisor.session_manager import MAXIMUM_LIFE_MS
-from tlsrt.supervisor.trust_service import TURNED_AWAY
 
 
 @pytest.fixture
