@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import itertools
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,10 @@ import pytest
 
 _SLOW_FIRST = ("chaos", "attacks", "integration", "property", "unit")
 _ROOT = Path(__file__).parent
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a shell that runs the suite in the background:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # programs that a test interrupts would inherit it
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

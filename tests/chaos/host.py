@@ -68,7 +68,7 @@ class Cradle:
 
     def fill(self) -> None:
         """Use up the disk to the last byte."""
-        with (self.disk / "filler").open("wb", buffering=0) as file:
+        with (self.disk / "filler").open("ab", buffering=0) as file:
             try:
                 while True:
                     file.write(bytes(4096))
