@@ -1,24 +1,26 @@
 """What a ClientHello offers, read before OpenSSL sees it. Pure.
 
 Python's `ssl` goes on without a protocol when none of the offered ones fits; RFC 7301 wants the fatal alert
-`no_application_protocol`. Nor can it be told which groups for the key exchange to insist on. So the server side of the
-engine holds a hello back until it is whole, looks for three extensions (RFC 8446, sections 4.1.2 and 4.2.7; RFC 7301,
-section 3.1), and passes everything on unchanged. Whatever looks odd is passed on at once: OpenSSL is the judge of TLS,
-this is only an early look. It also means that a connection which never finishes its hello costs its bytes and no TLS
-state.
+`no_application_protocol`. Nor can it be told which groups and suites to use. So the server side of the engine holds a
+hello back until it is whole, looks at what it offers (RFC 8446, sections 4.1.2 and 4.2; RFC 7301, section 3.1), and
+passes everything on unchanged: OpenSSL is the judge of TLS. Refused here is only what offers nothing of ours, which
+spares the work, and what OpenSSL would answer with another alert than the RFC wants. It also means that a connection
+which never finishes its hello costs its bytes and no TLS state.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from enum import Enum
 
 _CLIENT_HELLO = 1
-_ALPN = 16
-_SUPPORTED_GROUPS = 10
-_SUPPORTED_VERSIONS = 43
+_ALPN, _SUPPORTED_GROUPS, _SUPPORTED_VERSIONS = 16, 10, 43
 X25519MLKEM768 = 0x11EC  # draft-ietf-tls-ecdhe-mlkem; IANA's registry of TLS Supported Groups
-_TLS13 = b"\x03\x04"
+X25519, SECP256R1 = 0x001D, 0x0017
+GROUPS = (X25519MLKEM768, X25519, SECP256R1)  # no finite fields, which cost the server most
+SUITES = (0x1302, 0x1303, 0x1301)  # AES-256-GCM, ChaCha20-Poly1305, AES-128-GCM
+_TLS13, _SSL3 = 0x0304, 0x0300
 _RECORD_MAX = 16384
 HELLO_MAX = 16 * 1024  # with post-quantum shares a hello has about 1.8 KiB; a larger one is not held back
 
@@ -29,15 +31,27 @@ class Verdict(Enum):
     WAIT = "the hello is not whole yet"
     PASS = "give them to TLS"  # noqa: S105 - not a password
     NO_PROTOCOL = "a TLS 1.3 hello that offers none of our protocols"
-    NO_GROUP = "a TLS 1.3 hello without the group that we insist on"
+    NO_GROUP = "a TLS 1.3 hello without a group of ours"
+    NO_SUITE = "a TLS 1.3 hello without a suite of ours"
+    OLD_VERSION = "a hello of SSL 3.0 or older (RFC 8446, appendix D.5)"
+    BAD_VERSIONS = "a hello whose supported_versions cannot be read"
+    EMPTY_RECORD = "a handshake record with nothing in it (RFC 8446, section 5.1)"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a server takes: one of each must be offered. No protocols: none is asked for."""
+
+    protocols: Collection[bytes] = ()
+    groups: Collection[int] = GROUPS
+    suites: Collection[int] = SUITES
 
 
 class HelloReader:
     """Collects one ClientHello, in linear time however it is cut."""
 
-    def __init__(self, protocols: Collection[bytes], group: int | None = None) -> None:
-        self._protocols = protocols
-        self._group = group
+    def __init__(self, offer: Offer) -> None:
+        self._offer = offer
         self._next = 0  # where the next record starts in `held`
         self._hello = bytearray()
         self.held = bytearray()
@@ -52,7 +66,9 @@ class HelloReader:
             if len(held) < self._next + 5:
                 return Verdict.WAIT
             length = int.from_bytes(held[self._next + 3 : self._next + 5], "big")
-            if not 0 < length <= _RECORD_MAX or len(held) > 2 * HELLO_MAX:
+            if not length:
+                return Verdict.EMPTY_RECORD
+            if length > _RECORD_MAX or self._next + 5 + length > 2 * HELLO_MAX:
                 return Verdict.PASS
             end = self._next + 5 + length
             if len(held) < end:
@@ -74,7 +90,7 @@ class HelloReader:
             return Verdict.PASS
         if len(hello) < 4 + length:
             return Verdict.WAIT
-        return _judge_body(bytes(hello[4 : 4 + length]), self._protocols, self._group)
+        return _judge_body(bytes(hello[4 : 4 + length]), self._offer)
 
 
 def _looks_like_hello(held: bytearray, start: int) -> bool:
@@ -82,44 +98,86 @@ def _looks_like_hello(held: bytearray, start: int) -> bool:
     return b"\x16\x03".startswith(held[start : start + 2])
 
 
-def _judge_body(body: bytes, protocols: Collection[bytes], group: int | None) -> Verdict:
+def _judge_body(body: bytes, offer: Offer) -> Verdict:
+    """Judge a whole hello; what is malformed passes, as OpenSSL answers it with the right alert."""
+    if int.from_bytes(body[:2], "big") <= _SSL3 and len(body) >= 2:
+        return Verdict.OLD_VERSION
     try:
-        extensions = dict(_extensions(body))
-        versions = extensions.get(_SUPPORTED_VERSIONS, b"\0")
-        if _TLS13 not in {versions[at : at + 2] for at in range(1, len(versions), 2)}:
+        suites, extensions = _offered(body)
+        versions = extensions.get(_SUPPORTED_VERSIONS)
+        if versions is None:
             return Verdict.PASS  # OpenSSL answers protocol_version
-        offered = set(_vectors(extensions.get(_ALPN, b"\0\0")[2:]))
-        groups = _numbers(extensions.get(_SUPPORTED_GROUPS, b"\0\0")[2:])
     except (IndexError, ValueError):
-        return Verdict.PASS  # malformed: OpenSSL answers decode_error
-    if not offered.intersection(protocols):
+        return Verdict.PASS
+    try:
+        if _TLS13 not in _numbers(versions, 1):
+            return Verdict.PASS
+    except (IndexError, ValueError):
+        return Verdict.BAD_VERSIONS  # to which OpenSSL answers protocol_version
+    try:
+        protocols = _names(extensions[_ALPN]) if _ALPN in extensions else set()
+        groups = _numbers(extensions[_SUPPORTED_GROUPS], 2) if _SUPPORTED_GROUPS in extensions else None
+    except (IndexError, ValueError):
+        return Verdict.PASS
+    if offer.protocols and not protocols.intersection(offer.protocols):
         return Verdict.NO_PROTOCOL
-    return Verdict.PASS if group is None or group in groups else Verdict.NO_GROUP
+    if suites and not suites.intersection(offer.suites):
+        return Verdict.NO_SUITE
+    if groups is not None and not groups.intersection(offer.groups):
+        return Verdict.NO_GROUP
+    return Verdict.PASS
 
 
-def _numbers(data: bytes) -> set[int]:
-    return {int.from_bytes(data[at : at + 2], "big") for at in range(0, len(data) - 1, 2)}
-
-
-def _extensions(body: bytes) -> Iterator[tuple[int, bytes]]:
+def _offered(body: bytes) -> tuple[set[int], dict[int, bytes]]:
+    """Return suites and extensions; raises IndexError or ValueError for a hello that is not well made."""
     at = 2 + 32
     at += 1 + body[at]  # session id
-    at += 2 + int.from_bytes(_exactly(body, at, 2), "big")  # cipher suites
+    suites = _exactly(body, at + 2, int.from_bytes(_exactly(body, at, 2), "big"))
+    at += 2 + len(suites)
     at += 1 + body[at]  # compression methods
     end = at + 2 + int.from_bytes(_exactly(body, at, 2), "big")
-    at += 2
-    while at < end:
+    if end != len(body):
+        raise ValueError("a tail")
+    extensions: dict[int, bytes] = {}
+    for kind, data in _extensions(body, at + 2):
+        if kind in extensions:
+            raise ValueError("twice")
+        extensions[kind] = data
+    return _pairs(suites), extensions
+
+
+def _extensions(body: bytes, at: int) -> Iterator[tuple[int, bytes]]:
+    while at < len(body):
         kind = int.from_bytes(_exactly(body, at, 2), "big")
         length = int.from_bytes(_exactly(body, at + 2, 2), "big")
         yield kind, _exactly(body, at + 4, length)
         at += 4 + length
 
 
-def _vectors(data: bytes) -> Iterator[bytes]:
-    at = 0
+def _numbers(data: bytes, size: int) -> set[int]:
+    """A vector, not empty, of numbers of two bytes; its length takes `size` bytes."""
+    if len(data) <= size or int.from_bytes(data[:size], "big") != len(data) - size:
+        raise ValueError("length")
+    return _pairs(data[size:])
+
+
+def _pairs(data: bytes) -> set[int]:
+    if len(data) % 2:
+        raise ValueError("odd")
+    return {int.from_bytes(data[at : at + 2], "big") for at in range(0, len(data), 2)}
+
+
+def _names(data: bytes) -> set[bytes]:
+    if len(data) < 4 or int.from_bytes(data[:2], "big") != len(data) - 2:
+        raise ValueError("length")
+    names: set[bytes] = set()
+    at = 2
     while at < len(data):
-        yield _exactly(data, at + 1, data[at])
+        if not data[at]:
+            raise ValueError("an empty name")
+        names.add(_exactly(data, at + 1, data[at]))
         at += 1 + data[at]
+    return names
 
 
 def _exactly(data: bytes, at: int, length: int) -> bytes:

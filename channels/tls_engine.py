@@ -7,26 +7,39 @@ what may be buffered is bounded. `receive_untrusted` never raises: it returns th
 `state` and `failure` tell the rest, so that one chunk and the same bytes one by one mean the same.
 
 OpenSSL sends no alert for first bytes that are no TLS at all, and Python's `ssl` cannot refuse a hello without our
-protocol. For both, nothing has been sent and no key is in use yet, so the alert is a plain record of seven bytes
-(RFC 8446, sections 5.1 and 6) that is made here.
+protocol, groups and suites. For all of them no key is in use yet, so the alert is a plain record of seven bytes (RFC
+8446, sections 5.1 and 6) that is made here: before OpenSSL sees a hello that offers nothing of ours (client_hello.py),
+and in place of a ServerHello that chose something else (server_hello.py).
 """
 
 from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import Enum
 
-from tlsrt.channels.client_hello import HelloReader, Verdict
+from tlsrt.channels.client_hello import GROUPS, SUITES, HelloReader, Offer, Verdict
+from tlsrt.channels.server_hello import Choice, read_choice
 
 RECORD_BYTES = 16384  # the most plaintext that one read returns (RFC 8446, section 5.1)
-HANDSHAKE_MAX = 64 * 1024  # both flights with post-quantum shares and certificates have under 8 KiB
+HANDSHAKE_MAX = 144 * 1024  # OpenSSL takes a hello of 128 KiB; with post-quantum shares both flights have under 8
 
 _CLOSE_NOTIFY, _UNEXPECTED_MESSAGE, _HANDSHAKE_FAILURE, _DECODE_ERROR = 0, 10, 40, 50
 _PROTOCOL_VERSION, _NO_PROTOCOL = 70, 120
 _WARNING, _FATAL = 1, 2
+_REFUSALS = {
+    Verdict.NO_PROTOCOL: ("no_protocol", _NO_PROTOCOL),
+    Verdict.NO_GROUP: ("no_group", _HANDSHAKE_FAILURE),
+    Verdict.NO_SUITE: ("no_suite", _HANDSHAKE_FAILURE),
+    Verdict.OLD_VERSION: ("old_version", _PROTOCOL_VERSION),
+    Verdict.BAD_VERSIONS: ("bad_versions", _DECODE_ERROR),
+    Verdict.EMPTY_RECORD: ("empty_record", _UNEXPECTED_MESSAGE),
+}
+# A record that is too long, and enough to fill up one that has begun: OpenSSL answers it with an alert.
+_TOO_MUCH = b"\x17\x03\x03\xff\xff" + bytes(RECORD_BYTES + 512)
 _SAID = re.compile(r"^\[[^]]*\] | \(_ssl\.c.*$")
+_NO_WORD = re.compile(r"[^a-z0-9]+")
 
 
 class State(Enum):
@@ -47,11 +60,15 @@ def plain_alert(level: int, description: int) -> bytes:
 
 
 class TlsEngine:
-    """One connection. `protocols` are the ALPN names that a server insists on, `group` the key exchange, if any."""
+    """One connection.
+
+    `protocols` are the ALPN names of which it insists on one; without any, ALPN does not matter. A server takes no
+    other `groups` for the key exchange and no other `suites`.
+    """
 
     def __init__(
         self, context: ssl.SSLContext, *, server_side: bool, protocols: Sequence[str], server_name: str | None = None,
-        group: int | None = None,
+        groups: Collection[int] = GROUPS, suites: Collection[int] = SUITES,
     ) -> None:  # fmt: skip
         self.state = State.HANDSHAKE
         self.failure = ""  # a word for the log
@@ -63,7 +80,10 @@ class TlsEngine:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object: ssl.SSLObject | None = None
-        self._hello = HelloReader([name.encode() for name in protocols], group) if server_side else None
+        self._offer = Offer([name.encode() for name in protocols], groups, suites)
+        self._hello = HelloReader(self._offer) if server_side else None
+        self._is_chosen = not server_side  # what our ServerHello says was looked at
+        self.choice: Choice | None = None  # of a server: group and suite, once there is a ServerHello
         self._plain = b""
         self._quiet = True  # nothing was sent yet
         self._received = 0
@@ -106,7 +126,9 @@ class TlsEngine:
 
     def receive_eof(self) -> None:
         """The peer's side of the transport has ended; without a close_notify that is a cut."""
-        if self.state is State.HANDSHAKE or (self.state is State.OPEN and not self.peer_closed):
+        if self.state is State.OPEN and self._object is not None:
+            self._notify(self._object)  # the other direction may still be there
+        if self.state in (State.HANDSHAKE, State.OPEN):
             self._fail("cut")
 
     def write(self, data: bytes) -> None:
@@ -167,13 +189,8 @@ class TlsEngine:
         verdict = hello.feed_untrusted(data)
         if verdict is Verdict.WAIT:
             return b""
-        if verdict is Verdict.NO_PROTOCOL:
-            self._plain = plain_alert(_FATAL, _NO_PROTOCOL)
-            self._fail("no_protocol")
-            return b""
-        if verdict is Verdict.NO_GROUP:
-            self._plain = plain_alert(_FATAL, _HANDSHAKE_FAILURE)
-            self._fail("no_hybrid_group")
+        if verdict in _REFUSALS:
+            self._refuse(*_REFUSALS[verdict])
             return b""
         self._hello = None
         self._begin(server_side=True)
@@ -184,15 +201,56 @@ class TlsEngine:
         try:
             self._object.do_handshake()
         except ssl.SSLWantReadError:
-            if self._received > HANDSHAKE_MAX:
-                self._fail("handshake_too_long")
+            if not self._is_chosen and self._outgoing.pending:
+                self._look_at_choice(self._object)
+            if self.state is _HANDSHAKE and self._received > HANDSHAKE_MAX:
+                self._end_too_long(self._object)
+            return
+        except ssl.SSLZeroReturnError:  # a close_notify in the middle; there is nothing that could be answered
+            self.peer_closed = True
+            self._fail("closed_in_handshake")
             return
         except ssl.SSLError as error:
             self._fail_tls(error)
             return
         self.state = State.OPEN
-        if self.protocol not in self._protocols:
+        if self._protocols and self.protocol not in self._protocols:
             self.fail("no_protocol")
+
+    def _look_at_choice(self, tls: ssl.SSLObject) -> None:
+        """Look at our ServerHello before it leaves; refuse in its place."""
+        made = self._outgoing.read()
+        choice = self.choice = read_choice(made)
+        if choice is None:
+            pass
+        elif choice.group not in self._offer.groups:
+            self._refuse("no_group", _HANDSHAKE_FAILURE)
+            return
+        elif choice.suite not in self._offer.suites:
+            self._refuse("no_suite", _HANDSHAKE_FAILURE)
+            return
+        elif not choice.is_retry:
+            self._is_chosen = True
+            if self._protocols and tls.selected_alpn_protocol() not in self._protocols:  # a hello that was not held
+                self._refuse("no_protocol", _NO_PROTOCOL)
+                return
+        self._outgoing.write(made)
+
+    def _refuse(self, reason: str, alert: int) -> None:
+        """Refuse while no key is in use."""
+        self._plain = plain_alert(_FATAL, alert)
+        self._fail(reason)
+
+    def _end_too_long(self, tls: ssl.SSLObject) -> None:
+        """Let OpenSSL say that it was too much: only it can encrypt an alert now."""
+        try:
+            self._incoming.write(_TOO_MUCH)
+            tls.do_handshake()
+        except ssl.SSLError:
+            pass
+        if self._quiet and not self._outgoing.pending:
+            self._plain = plain_alert(_FATAL, _DECODE_ERROR)
+        self._fail("handshake_too_long")
 
     def _read_untrusted(self) -> bytes:
         assert self._object is not None
@@ -228,7 +286,7 @@ class TlsEngine:
         self.detail = getattr(error, "verify_message", "") or word.lower().replace("_", " ")
         if self._quiet and not self._outgoing.pending:
             self._plain = plain_alert(_FATAL, _first_alert(word))
-        self._fail("tls_" + word.lower())
+        self._fail("tls_" + _NO_WORD.sub("_", word.lower()).strip("_"))
 
     def _fail(self, reason: str) -> None:
         self.state, self.failure = State.FAILED, reason

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tlsrt.channels.client_hello import X25519MLKEM768
+from tlsrt.channels.client_hello import GROUPS, X25519MLKEM768
 from tlsrt.channels.grant import GrantContent
 from tlsrt.channels.stream import PROTOCOL
 from tlsrt.channels.tls_connection import ConnectionLimits, Handler, TlsConnection
@@ -54,7 +54,7 @@ class DoorLimits:
     opening_s: float = 10.0
     idle_s: float = 900.0
     waiting_total: int = 128 * 1024 * 1024  # bytes waiting for clients, all together
-    group: int | None = None  # that every client must offer for the key exchange
+    groups: tuple[int, ...] = GROUPS  # for the key exchange
     proxies: frozenset[str] = frozenset()  # as `address_key` writes them
 
 
@@ -69,7 +69,7 @@ def door_limits(config: DoorConfig) -> DoorLimits:
             10 * config.connections_per_address_s,
         ),
         ConnectionLimits(handshake_s=config.handshake_timeout_s),
-        group=X25519MLKEM768 if config.require_post_quantum else None,
+        groups=(X25519MLKEM768,) if config.require_post_quantum else GROUPS,
         proxies=frozenset(plain_address(address) for address in config.proxies),
     )
 
@@ -213,7 +213,7 @@ class Door:
         self._numbers += 1
         number = self._numbers
         engine = TlsEngine(
-            self._context, server_side=True, protocols=tuple(self._handlers), group=self._limits.group
+            self._context, server_side=True, protocols=tuple(self._handlers), groups=self._limits.groups
         )  # fmt: skip
         connection = TlsConnection(
             engine, lambda connection: self._choose(number), gone=lambda: self._gone(number),

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlsrt.channels import stream
-from tlsrt.channels.client_hello import HelloReader, Verdict
+from tlsrt.channels.client_hello import HelloReader, Offer, Verdict
 from tlsrt.channels.grant import parse_grant_untrusted, parse_open_untrusted
 from tlsrt.errors import PeerError
 
-PROTOCOLS = (b"tlsrt/1",)
+OFFER = Offer((b"tlsrt/1",))
 
 
 def feed_all(pieces: list[bytes], cap: int) -> tuple[list[bytes], bool]:
@@ -71,7 +71,7 @@ HELLO, OTHER_HELLO = hello_of(["h2", "tlsrt/1"]), hello_of(["h2"])
 
 
 def judge(pieces: list[bytes]) -> tuple[Verdict, bytes]:
-    reader, verdict, at = HelloReader(PROTOCOLS), Verdict.WAIT, 0
+    reader, verdict, at = HelloReader(OFFER), Verdict.WAIT, 0
     while at < len(pieces) and verdict is Verdict.WAIT:
         verdict = reader.feed_untrusted(pieces[at])
         at += 1
