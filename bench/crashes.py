@@ -21,14 +21,22 @@ DYING = "third"
 
 
 class Crashes:
-    """Kills Primary once in each burst, while a client keeps calls under way."""
+    """Kills Primary once in each burst, while a client keeps calls under way.
+
+    Each burst has a host of its own: one that has lost Primary before backs off longer and gives up in the end, and
+    the keys of earlier bursts would fill the client's share of the answers that are remembered.
+    """
 
     def __init__(self, host: Host) -> None:
         self._host = host
 
     def burst(self, case: Case, seconds: float) -> Sample:
-        pid = self._host.pids()["primary"]
-        return asyncio.run(self._calls(pid, case.word("key") == "yes", seconds))
+        self._host.start()
+        try:
+            pid = self._host.pids()["primary"]
+            return asyncio.run(self._calls(pid, case.word("key") == "yes", seconds))
+        finally:
+            self._host.stop()
 
     async def _calls(self, pid: int, keyed: bool, seconds: float) -> Sample:
         words: Counter[str] = Counter()
@@ -62,12 +70,7 @@ class Crashes:
 
 @contextmanager
 def open_crashes(folder: Path) -> Iterator[Crashes]:
-    host = Host(folder)
-    host.start()
-    try:
-        yield Crashes(host)
-    finally:
-        host.stop()
+    yield Crashes(Host(folder))
 
 
 class CrashLoop:
