@@ -42,12 +42,14 @@ class ConnectionLimits:
 class TlsConnection(asyncio.BufferedProtocol):
     """One connection. `buffer` is shared by all connections of one event loop: it is empty between two calls.
 
+    The peer must have shown a certificate, unless it may be `anonymous`: whatever OpenSSL was told to ask for.
     `ended` is called once with the reason when the connection is over, `gone` once when its socket is closed too.
     """
 
     def __init__(
         self, engine: TlsEngine, choose: Callable[[TlsConnection], Handler], *, gone: Callable[[], None],
         ended: Callable[[str], None], limits: ConnectionLimits, buffer: bytearray | None = None,
+        anonymous: bool = False,
     ) -> None:  # fmt: skip
         self.engine = engine
         self.heard = 0.0  # the loop's time of the last bytes
@@ -56,6 +58,7 @@ class TlsConnection(asyncio.BufferedProtocol):
         self._gone = gone
         self._on_end = ended
         self._limits = limits
+        self._anonymous = anonymous
         self._view = memoryview(buffer if buffer is not None else bytearray(READ_BYTES))
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -157,7 +160,7 @@ class TlsConnection(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self.engine.certificate and self.engine.state is not State.FAILED:
+        if (self._anonymous or self.engine.certificate) and self.engine.state is not State.FAILED:
             self._push()
             handler = self._handler = self._choose(self)
             if self.ended:  # while it was chosen

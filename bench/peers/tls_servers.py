@@ -1,7 +1,7 @@
 """TLS servers in Python: `tls_servers.py engine|asyncio|uvloop CERTIFICATE KEY PORT [MUTUAL_PORT CLIENT_CA]`.
 
-All answer the frames of c/tls_floor.c. `engine` is ours: the door's own `TlsConnection` over `TlsEngine`, with a plain
-handler in place of sessions; asyncio and uvloop are protocols on their own TLS transports. With MUTUAL_PORT there is a
+All answer the frames of c/tls_floor.c. `engine` is ours: the door's own `TlsServer`, with a plain handler in place of
+sessions; asyncio and uvloop are protocols on their own TLS transports. With MUTUAL_PORT there is a
 second door at which clients must show a certificate.
 """
 
@@ -14,10 +14,9 @@ import ssl
 import sys
 from typing import NoReturn, cast
 
-from tlsrt.channels.tls_connection import READ_BYTES, ConnectionLimits, TlsConnection
-from tlsrt.channels.tls_engine import TlsEngine
-from tlsrt.channels.turn import Turn
-from tlsrt.channels.wire import Wires
+from tlsrt.channels.tls_connection import TlsConnection
+from tlsrt.loops.admission import AdmissionLimits
+from tlsrt.loops.tls_server import ServerLimits, TlsServer
 
 PROTOCOL = "tlsrt/1"
 BODY_MAX = 65536
@@ -71,43 +70,15 @@ class EngineHandler(Answering):
         pass
 
 
-class AnonymousEngine(TlsEngine):
-    """`TlsConnection` insists on a certificate; clients of the plain case have none."""
-
-    @property
-    def certificate(self) -> bytes:
-        return b"none"
-
-
-class EngineServer:
-    """Accepts as the door does."""
-
-    def __init__(self, context: ssl.SSLContext, *, mutual: bool) -> None:
-        self._context = context
-        self._engine = TlsEngine if mutual else AnonymousEngine
-        self._buffer = bytearray(READ_BYTES)
-        self._loop = asyncio.get_running_loop()
-        self._wires = Wires(Turn())
-
-    def listen(self, port: int) -> None:
-        listener = socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
-        listener.setblocking(False)
-        self._loop.add_reader(listener.fileno(), self._accept, listener)
-
-    def _accept(self, listener: socket.socket) -> None:
-        for _ in range(32):
-            try:
-                accepted, _ = listener.accept()
-            except OSError:
-                return
-            connection = TlsConnection(
-                self._engine(self._context, server_side=True, protocols=(PROTOCOL,)), EngineHandler,
-                gone=lambda: None, ended=lambda reason: None, limits=ConnectionLimits(), buffer=self._buffer,
-            )  # fmt: skip
-            try:
-                self._wires.add(accepted, connection)
-            except OSError:
-                accepted.close()
+def serve_on_engine(context: ssl.SSLContext, port: int, *, mutual: bool) -> None:
+    """Serve on the door's own server, without its bounds for those who are unknown: here everybody is."""
+    listener = socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
+    everybody = AdmissionLimits(*[1 << 20] * 3, 1e9, 1e9)
+    server = TlsServer(
+        context, {PROTOCOL: lambda client: EngineHandler(client.connection)}, ServerLimits(everybody, idle_s=1e9),
+        anonymous=not mutual,
+    )  # fmt: skip
+    server.listen(listener.detach())
 
 
 class Transported(asyncio.Protocol):
@@ -143,7 +114,7 @@ async def serve(kind: str, certificate: str, key: str, doors: list[tuple[int, st
         context = make_context(certificate, key, client_ca)
         if kind == "engine":
             context.set_alpn_protocols([PROTOCOL])
-            EngineServer(context, mutual=client_ca is not None).listen(port)
+            serve_on_engine(context, port, mutual=client_ca is not None)
         else:
             await loop.create_server(Transported, "127.0.0.1", port, ssl=context, backlog=BACKLOG)
     while True:
