@@ -11,22 +11,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tlsrt.channels.address import parse_address
+from tlsrt.channels.backoff import Backoff
 from tlsrt.channels.calls import Caller, new_idempotency_key
+from tlsrt.channels.described import described
 from tlsrt.channels.endpoint import Endpoint
 from tlsrt.channels.grant import GrantContent
 from tlsrt.channels.host_clock import HostClock
 from tlsrt.channels.opening import identity_of
 from tlsrt.channels.parts import parts_of
 from tlsrt.channels.tls_client import Endings, ServerLink, client_context, dial
+from tlsrt.channels.transfer.place import parse_place
+from tlsrt.channels.transfer.transfers import PATIENCE_S, Told, Transferred, get_file, put_file
 from tlsrt.config.bundle import Bundle, follow_issuer, read_bundle
 from tlsrt.config.paths import find_bundle
 from tlsrt.config.succession import Pin
@@ -42,9 +46,10 @@ from tlsrt.errors import (
 )
 
 CONNECT_TIMEOUT_S = 10.0
-PAUSE_FIRST_S = 0.05
+PAUSE_FIRST_S = 0.1
 PAUSE_MAX_S = 10.0
 PAUSE_REFUSED_S = 1.0  # a server that said no is not asked again sooner
+STEADY_S = 5.0  # a session that lasted so long was a good one
 WAITING_MAX = 1024
 _FINAL = (Rejected, ServerLocked, ConfigError)
 _log = logging.getLogger("tlsrt.client")
@@ -55,12 +60,14 @@ class AsyncClient:
 
     `bundle` is a Bundle, the path of one, or None to find one by convention; `address` "HOST:PORT" replaces the
     bundle's. When another issuer key follows the bundle's, its file is renewed; a Bundle is only this object's.
-    Entering raises ConfigError, Unavailable, Rejected or ServerLocked if there is no session to be had.
+    Entering raises ConfigError, Unavailable, Rejected or ServerLocked if there is no session to be had. While the
+    server is locked it is asked again for `wait_locked` seconds (math.inf: for ever), and calls wait for the unlock,
+    their own time not counting meanwhile; 0: ServerLocked at once.
     """
 
     def __init__(
         self, bundle: Bundle | Path | str | None = None, address: str | None = None, *,
-        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S, wait_locked: float = 0.0,
     ) -> None:  # fmt: skip
         self._bundle_path: Path | None = None
         if not isinstance(bundle, Bundle):
@@ -73,6 +80,8 @@ class AsyncClient:
         self._identity = identity_of(bundle)
         self._context = client_context(bundle)
         self._connect_timeout_s = connect_timeout_s
+        self._wait_locked_s = float(wait_locked)
+        self._locked_at: float | None = None  # the loop's time when the server was first found locked
         self._clock = HostClock()
         self._boot = b""
         self._endpoint, self._caller = self._new_caller()
@@ -110,7 +119,15 @@ class AsyncClient:
     async def connect(self) -> None:
         """Open a session and keep it open until `close`; raises if the first attempt fails."""
         if self._keeper is None:
-            await self._open()
+            backoff = self._new_backoff()
+            while True:
+                try:
+                    await self._open()
+                    break
+                except ServerLocked:
+                    if not self.waits_for_unlock:
+                        raise
+                await asyncio.sleep(backoff.pause(PAUSE_REFUSED_S))
             self._keeper = asyncio.get_running_loop().create_task(self._keep())
 
     async def close(self) -> None:
@@ -166,25 +183,36 @@ class AsyncClient:
         is raised.
         """
         await self._ready(timeout_s)
-        rights = self.rights
-        targets = [target] if target is not None else sorted(rights)
-        answers = await asyncio.gather(
-            *(self.call(name, "describe", timeout_s=timeout_s) for name in targets), return_exceptions=True
-        )
-        result: dict[str, Any] = {}
-        for name, answer in zip(targets, answers, strict=True):
-            if isinstance(answer, CallError) and target is None:
-                result[name] = {"error": answer.message}
-            elif isinstance(answer, BaseException):
-                raise answer
-            else:
-                result[name] = _allowed(answer, rights.get(name, ()))
-        return result
+        return await described(self, target, self.rights, timeout_s)
+
+    async def put(
+        self, file: Path | str, place: str, *, patience_s: float = PATIENCE_S, on_progress: Told | None = None
+    ) -> Transferred:
+        """Send a file to `LOOP/COMPONENT/NAME`; returns when it is on the host's disk, whole and checked.
+
+        A connection that breaks is taken up again where it was, here and in a later call; a CallError comes when no
+        byte has moved for `patience_s`. `on_progress` hears (bytes done, bytes in all).
+        """
+        path = Path(file)
+        return await put_file(self, path, parse_place(place, path.name), patience_s, on_progress)
+
+    async def get(
+        self, place: str, file: Path | str, *, patience_s: float = PATIENCE_S, on_progress: Told | None = None
+    ) -> Transferred:
+        """Fetch `LOOP/COMPONENT/NAME` into a file, replaced in one step when all of it is here; as `put` otherwise."""
+        return await get_file(self, parse_place(place), Path(file), patience_s, on_progress)
 
     @property
     def connected(self) -> bool:
         """Whether there is a session now; without one, calls wait for the next."""
         return self._link is not None and not self._link.connection.ended
+
+    @property
+    def waits_for_unlock(self) -> bool:
+        """Whether the server is locked now, and this client still waits for it."""
+        if self._locked_at is None or self._closed:
+            return False
+        return asyncio.get_running_loop().time() - self._locked_at < self._wait_locked_s
 
     @property
     def rights(self) -> dict[str, tuple[str, ...]]:
@@ -219,10 +247,16 @@ class AsyncClient:
                 Endings(self._granted, self._frame, self._ended, self._succeeded), self._gone, self._connect_timeout_s,
             )  # fmt: skip
         except BaseException as error:
+            if isinstance(error, ServerLocked):
+                now = asyncio.get_running_loop().time()
+                self._locked_at = now if self._locked_at is None else self._locked_at
+            elif isinstance(error, TlsrtError):
+                self._locked_at = None
             if isinstance(error, TlsrtError):
                 self._fail_waiting(error)
             raise
         self.connections += 1
+        self._locked_at = None
         self._caller.set_up(True)
         for waiter in self._waiters:
             if not waiter.done():
@@ -230,20 +264,28 @@ class AsyncClient:
 
     async def _keep(self) -> None:
         """Keep a session open for ever."""
-        pause = PAUSE_FIRST_S
+        loop = asyncio.get_running_loop()
+        backoff = self._new_backoff()
+        least_s = 0.0
         while True:
             if self._link is not None and self._lost is not None:
+                opened = loop.time()
                 word = await self._lost
                 self._went_down(None)
-                pause = PAUSE_FIRST_S
+                if loop.time() - opened >= STEADY_S:  # a server that lets us in only to cut us is no better than none
+                    backoff.reset()
+                least_s = 0.0
                 if word == "idle" and not self._waiters:
                     self._wanted.clear()
                     await self._wanted.wait()
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - it spreads load, it hides nothing
+            await asyncio.sleep(backoff.pause(least_s))
             try:
                 await self._open()
             except TlsrtError as error:
-                pause = min(PAUSE_MAX_S, max(pause * 2, PAUSE_REFUSED_S if isinstance(error, _FINAL) else 0))
+                least_s = PAUSE_REFUSED_S if isinstance(error, _FINAL) else 0.0
+
+    def _new_backoff(self) -> Backoff:
+        return Backoff(PAUSE_FIRST_S, PAUSE_MAX_S)
 
     def _granted(self, content: GrantContent) -> None:
         """Take the first grant of a connection, or a push."""
@@ -337,10 +379,11 @@ class AsyncClient:
         waiter: asyncio.Future[None] = loop.create_future()
         self._waiters.add(waiter)
         try:
-            async with asyncio.timeout(timeout_s):
-                await waiter
-        except TimeoutError as error:
-            raise Unavailable(f"no session with {self.host}:{self.port} in time; the request was not sent") from error
+            while not (await asyncio.wait((waiter,), timeout=timeout_s))[0]:
+                if not self.waits_for_unlock:
+                    raise Unavailable(f"no session with {self.host}:{self.port} in time; the request was not sent")
+                start = loop.time()
+            await waiter
         finally:
             self._waiters.discard(waiter)
         left = timeout_s - (loop.time() - start)
@@ -349,25 +392,8 @@ class AsyncClient:
         return left
 
     def _fail_waiting(self, error: TlsrtError) -> None:
-        if not (self._closed or isinstance(error, _FINAL)):
+        if not (self._closed or isinstance(error, _FINAL)) or self.waits_for_unlock:
             return  # it will be tried again
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_exception(error)
-
-
-def parse_address(text: str) -> tuple[str, int]:
-    """Return (host, port) of "HOST:PORT" or "[ADDRESS]:PORT"; raise ConfigError."""
-    host, _, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ConfigError(f"an address is HOST:PORT, not {text!r}")
-    return host, int(port)
-
-
-def _allowed(description: Mapping[str, Any], methods: tuple[str, ...]) -> dict[str, Any]:
-    result = dict(description)
-    offered = result.get("methods")
-    if "*" not in methods and isinstance(offered, dict):
-        result["methods"] = {name: spec for name, spec in offered.items() if name in methods}
-    return result

@@ -7,6 +7,7 @@ result, one sentence on stderr with its exit code, or silence after Ctrl-C (130)
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ examples:
   tlsrt call primary/kernel uname
   tlsrt call secondary/store put greeting hello ttl_s=60
   tlsrt call secondary/store get greeting --json
+  tlsrt put photo.jpg third/io
+  tlsrt get third/io/photo.jpg copy.jpg
 
 The bundle is --bundle, else $TLSRT_BUNDLE, ./var/admin.tlsrt, or admin.tlsrt in the user's configuration folder.
 A method that takes data reads it from standard input. `tlsrt VERB --help` tells more.
@@ -31,6 +34,8 @@ A method that takes data reads it from standard input. `tlsrt VERB --help` tells
 _VERBS = {
     "call": "call a method: TARGET METHOD [ARG...]; an ARG is JSON or a plain word, or NAME=VALUE",
     "describe": "list the components, methods, parameter types and docs that this client may use: [TARGET]",
+    "put": "send a file: FILE PLACE...; a PLACE is LOOP/COMPONENT[/NAME], such as third/io or third/io/photo.jpg",
+    "get": "fetch a file: PLACE [FILE]; or several into a folder: PLACE... FOLDER",
     "whoami": "show who this client is to the host, its session and its rights",
 }
 
@@ -49,11 +54,15 @@ def _add_options(parser: argparse.ArgumentParser, *, again: bool) -> None:
     parser.add_argument("--address", metavar="HOST:PORT", default=default, help="the host, instead of the bundle's")
     parser.add_argument(
         "--timeout", metavar="S", type=_seconds, default=argparse.SUPPRESS if again else 30.0,
-        help="seconds until an answer must be there (30; at most 300)",
+        help="seconds until an answer must be there, or of a transfer the next byte (30; at most 300)",
     )  # fmt: skip
     parser.add_argument(
         "--json", action="store_true", default=argparse.SUPPRESS if again else False, help="print JSON; bytes as base64"
     )
+    parser.add_argument(
+        "--wait-locked", action="store_true", default=argparse.SUPPRESS if again else False,
+        help="if the server is locked, wait for its unlock",
+    )  # fmt: skip
 
 
 def _seconds(text: str) -> float:
@@ -86,6 +95,12 @@ def _verb_parser(verb: str) -> _Parser:
         parser.add_argument("target", metavar="TARGET", help="a component, such as secondary/store")
         parser.add_argument("method", metavar="METHOD")
         parser.add_argument("words", metavar="ARG", nargs="*", default=[])
+    elif verb == "put":
+        parser.add_argument("file", metavar="FILE", help="the file that is sent")
+        parser.add_argument("places", metavar="PLACE", nargs="+", help="LOOP/COMPONENT, or LOOP/COMPONENT/NAME")
+    elif verb == "get":
+        parser.add_argument("places", metavar="PLACE", nargs=1, help="LOOP/COMPONENT/NAME")
+        parser.add_argument("words", metavar="FILE", nargs="*", help="where it is written (its own name, here)")
     elif verb == "describe":
         parser.add_argument("target", metavar="TARGET", nargs="?")
     return parser
@@ -133,9 +148,17 @@ def _run(asked: argparse.Namespace) -> int:
 
     from tlsrt.channels import verbs
 
-    options: Options = verbs.Options(asked.bundle, asked.address, asked.timeout, asked.json)
+    wait_locked_s = math.inf if asked.wait_locked else 0.0
+    options: Options = verbs.Options(asked.bundle, asked.address, asked.timeout, asked.json, wait_locked_s)
     if asked.verb == "call":
         work = verbs.call(options, asked.target, asked.method, asked.words)
+    elif asked.verb in ("put", "get"):
+        from tlsrt.channels.transfer import verbs as transfer
+
+        work = (
+            transfer.put(options, asked.file, asked.places) if asked.verb == "put"
+            else transfer.get(options, [*asked.places, *asked.words])
+        )  # fmt: skip
     elif asked.verb == "describe":
         work = verbs.describe(options, asked.target)
     else:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from tlsrt.channels.async_client import CONNECT_TIMEOUT_S, AsyncClient
+from tlsrt.channels.transfer.transfers import PATIENCE_S, Told, Transferred
 from tlsrt.config.bundle import Bundle
 from tlsrt.errors import Unavailable
 
@@ -25,20 +26,23 @@ class Client:
 
     def __init__(
         self, bundle: Bundle | Path | str | None = None, address: str | None = None, *,
-        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S, wait_locked: float = 0.0,
     ) -> None:  # fmt: skip
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="tlsrt-client", daemon=True)
         self._thread.start()
         self._client: AsyncClient | None = None
         try:
-            self._client = self._run(self._start(bundle, address, connect_timeout_s))
+            self._client = self._run(self._start(bundle, address, connect_timeout_s, wait_locked))
         except BaseException:
             self.close()
             raise
 
-    async def _start(self, bundle: Bundle | Path | str | None, address: str | None, timeout_s: float) -> AsyncClient:
-        return await AsyncClient(bundle, address, connect_timeout_s=timeout_s).__aenter__()
+    async def _start(
+        self, bundle: Bundle | Path | str | None, address: str | None, timeout_s: float, wait_locked: float
+    ) -> AsyncClient:
+        client = AsyncClient(bundle, address, connect_timeout_s=timeout_s, wait_locked=wait_locked)
+        return await client.__aenter__()
 
     def __enter__(self) -> Client:
         return self
@@ -100,6 +104,18 @@ class Client:
     def describe(self, target: str | None = None, *, timeout_s: float = 30.0) -> dict[str, Any]:
         """Return what this client may use; see `AsyncClient.describe`."""
         return self._run(self._open.describe(target, timeout_s=timeout_s))
+
+    def put(
+        self, file: Path | str, place: str, *, patience_s: float = PATIENCE_S, on_progress: Told | None = None
+    ) -> Transferred:
+        """Send a file; see `AsyncClient.put`. `on_progress` is called in the client's own thread."""
+        return self._run(self._open.put(file, place, patience_s=patience_s, on_progress=on_progress))
+
+    def get(
+        self, place: str, file: Path | str, *, patience_s: float = PATIENCE_S, on_progress: Told | None = None
+    ) -> Transferred:
+        """Fetch a file; see `AsyncClient.get`. `on_progress` is called in the client's own thread."""
+        return self._run(self._open.get(place, file, patience_s=patience_s, on_progress=on_progress))
 
     @property
     def rights(self) -> dict[str, tuple[str, ...]]:

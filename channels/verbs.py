@@ -20,9 +20,12 @@ class Options(NamedTuple):
     address: str | None
     timeout_s: float
     json: bool
+    wait_locked_s: float = 0.0
 
     def client(self) -> AsyncClient:
-        return AsyncClient(self.bundle, self.address, connect_timeout_s=min(self.timeout_s, 10.0))
+        return AsyncClient(
+            self.bundle, self.address, connect_timeout_s=min(self.timeout_s, 10.0), wait_locked=self.wait_locked_s
+        )
 
 
 async def call(options: Options, target: str, method: str, words: Sequence[str]) -> None:

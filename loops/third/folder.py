@@ -22,8 +22,9 @@ from tlsrt.errors import Busy, Denied, Failed, InvalidArgument, NotFound
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,126}")
 _PART = ".part-"  # hidden: _NAME does not begin with a dot
+KEPT = ".up-"  # hidden, and kept when the loop ends: see uploads.py
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # EFBIG: RLIMIT_FSIZE of the sandbox
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # EFBIG: RLIMIT_FSIZE of the sandbox
 WRITERS = 16  # open at once; each holds a descriptor and unfinished bytes
 
 
@@ -46,7 +47,7 @@ def check_name(name: str) -> str:
 
 
 @contextmanager
-def _told(name: str) -> Generator[None, None, None]:
+def told(name: str) -> Generator[None, None, None]:
     """Turn an OSError into the CallError that a caller understands."""
     try:
         yield
@@ -55,7 +56,7 @@ def _told(name: str) -> Generator[None, None, None]:
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):  # a link, a FIFO without a reader, a folder
             raise Denied(f"{name} is not a regular file") from None
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise Failed(f"the disk is full: {name} was not changed") from None
         raise Failed(f"{name}: {os.strerror(error.errno or 0).lower()}") from None
 
@@ -68,6 +69,7 @@ class Folder:
         self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         self.quota = quota
         self._sizes: dict[str, int] = {}
+        self.kept: dict[str, int] = {}  # bytes of each unfinished upload
         self._writers: set[Writer] = set()
         self._number = 0
         self._load()
@@ -78,6 +80,8 @@ class Folder:
             for entry in list(entries):
                 if entry.name.startswith(_PART):
                     os.unlink(entry.name, dir_fd=self._descriptor)
+                elif entry.name.startswith(KEPT) and entry.is_file(follow_symlinks=False):
+                    self.kept[entry.name] = entry.stat(follow_symlinks=False).st_size
                 elif _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                     self._sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
 
@@ -88,12 +92,16 @@ class Folder:
 
     @property
     def used_bytes(self) -> int:
-        return sum(self._sizes.values()) + sum(writer.size for writer in self._writers)
+        return sum(self._sizes.values()) + sum(self.kept.values()) + sum(writer.size for writer in self._writers)
+
+    def size_of(self, name: str) -> int | None:
+        """Return the bytes of a file, or None if there is none."""
+        return self._sizes.get(name)
 
     def list(self) -> Iterator[tuple[str, os.stat_result]]:
         """Yield name and status of every file, sorted."""
         for name in sorted(self._sizes):
-            with _told(name):
+            with told(name):
                 yield name, os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
 
     def open_read(self, name: str) -> int:
@@ -101,7 +109,10 @@ class Folder:
         return self._open(name, os.O_RDONLY)
 
     def _open(self, name: str, flags: int) -> int:
-        with _told(check_name(name)):
+        return self._open_hidden(check_name(name), flags)
+
+    def _open_hidden(self, name: str, flags: int) -> int:
+        with told(name):
             descriptor = os.open(name, flags | _FLAGS, 0o600, dir_fd=self._descriptor)
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
@@ -113,14 +124,14 @@ class Folder:
         """Return up to `length` bytes from `offset` on."""
         descriptor = self.open_read(name)
         try:
-            with _told(name):
+            with told(name):
                 return os.pread(descriptor, length, offset)
         finally:
             os.close(descriptor)
 
     def delete(self, name: str) -> None:
         """Remove a file, or whatever else stands under that name except a folder."""
-        with _told(check_name(name)):
+        with told(check_name(name)):
             os.unlink(name, dir_fd=self._descriptor)
             os.fsync(self._descriptor)
         self._sizes.pop(name, None)
@@ -132,7 +143,7 @@ class Folder:
         self.check_room(name, self._sizes[name], len(data))
         descriptor = self._open(name, os.O_WRONLY | os.O_APPEND)
         try:
-            with _told(name):
+            with told(name):
                 self._append(descriptor, data)
             self._sizes[name] = os.fstat(descriptor).st_size
             return self._sizes[name]
@@ -164,12 +175,39 @@ class Folder:
             raise Busy(f"{WRITERS} files are being written, try again later")
         self._number += 1
         part = f"{_PART}{self._number}"
-        with _told(name):
+        with told(name):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS
             descriptor = os.open(part, flags, 0o600, dir_fd=self._descriptor)
         writer = Writer(self, name, part, descriptor)
         self._writers.add(writer)
         return writer
+
+    # Unfinished uploads, by their hidden names
+
+    def open_kept(self, part: str) -> int:
+        """Return a descriptor that reads and adds to an unfinished upload, made if it is not there."""
+        descriptor = self._open_hidden(part, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        self.kept.setdefault(part, os.fstat(descriptor).st_size)
+        return descriptor
+
+    def changed_of(self, part: str) -> float:
+        """Return when an unfinished upload got its last byte (wall clock, s)."""
+        try:
+            return os.stat(part, dir_fd=self._descriptor, follow_symlinks=False).st_mtime
+        except OSError:
+            return 0.0
+
+    def drop_kept(self, part: str) -> None:
+        """Remove an unfinished upload."""
+        self.kept.pop(part, None)
+        with suppress(OSError):
+            os.unlink(part, dir_fd=self._descriptor)
+
+    def name_kept(self, part: str, name: str) -> None:
+        """Let an unfinished upload be the content of a file. Raises OSError, and then it is still what it was."""
+        os.rename(part, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+        self._sizes[name] = self.kept.pop(part)
+        os.fsync(self._descriptor)
 
     def write(self, name: str, data: bytes) -> int:
         """Replace the content of a file, made if it is not there; returns its size."""
@@ -211,14 +249,14 @@ class Writer:
         if not self._open:  # ended by the folder's close: the descriptor's number may be someone else's now
             raise Failed(f"{self.name}: the folder was closed")
         self._folder.check_room(self.name, self.size, len(data))
-        with _told(self.name):
+        with told(self.name):
             write_all(self._descriptor, data)
         self.size += len(data)
 
     def commit(self) -> int:
         """Make the content the file's, on the disk; returns its size in bytes."""
         self._folder.check_room(self.name, self.size, 0)
-        with _told(self.name):
+        with told(self.name):
             os.fsync(self._descriptor)
             self._folder.settle(self, commit=True)
         self._close()

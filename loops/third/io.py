@@ -15,7 +15,9 @@ from tlsrt.errors import Busy, InvalidArgument
 from tlsrt.loops.component import Component, handler
 from tlsrt.loops.options import known_options, whole_option
 from tlsrt.loops.room import trouble_of_folder
+from tlsrt.loops.third.digests import Digests
 from tlsrt.loops.third.folder import Folder, Quota
+from tlsrt.loops.third.uploads import Uploads
 from tlsrt.loops.validate import Length, Range
 
 READ_BYTES = 256 * 1024  # in one answer; more goes as a stream
@@ -26,6 +28,8 @@ _MIB = 1 << 20
 
 Name = Annotated[str, Length(127, 1)]
 Offset = Annotated[int, Range(0, (1 << 62))]
+Size = Annotated[int, Range(0, (1 << 40))]
+Sha256 = Annotated[str, Length(64, 64)]
 Level = Literal["info", "warning", "error"]
 Records = list[dict[str, Any]]  # named here, because in the class `list` is a handler
 
@@ -41,6 +45,8 @@ class InputOutput(Component):
         size = whole_option(self.address, self.options, "file_bytes", 32 * _MIB, 1, 1 << 40)
         count = whole_option(self.address, self.options, "files", 1000, 1, 100_000)
         self._folder = Folder(self.state / "files", Quota(total, size, count))
+        self._digests = Digests(self._folder)
+        self._uploads = Uploads(self._folder, self._digests)
         self._notices: deque[dict[str, Any]] = deque(maxlen=NOTICES)
         self._number = 0
         self._readers = 0
@@ -96,14 +102,13 @@ class InputOutput(Component):
         self._folder.delete(name)
 
     @handler(idempotent=True)
-    async def read_stream(self, name: Name) -> AsyncIterator[bytes]:
-        """The bytes of a file as it is now, in chunks; a file replaced meanwhile is still read to its end."""
+    async def read_stream(self, name: Name, offset: Offset = 0) -> AsyncIterator[bytes]:
+        """The bytes of a file as it is now, from `offset` on, in chunks; one replaced meanwhile is read to its end."""
         if self._readers >= READERS:
             raise Busy(f"{READERS} files are being read, try again later")
         descriptor = self._folder.open_read(name)
         self._readers += 1
         try:
-            offset = 0
             while chunk := os.pread(descriptor, CHUNK_BYTES, offset):
                 offset += len(chunk)
                 yield chunk
@@ -118,6 +123,32 @@ class InputOutput(Component):
             async for chunk in data:
                 writer.write(chunk)
             return writer.commit()
+
+    @handler(idempotent=True)
+    async def stat(self, name: Name) -> dict[str, Any]:
+        """A file's size in bytes, SHA-256 and time of the last change."""
+        digest = await self._digests.of(name)
+        return {"size_bytes": digest.size, "sha256": digest.sha256, "changed_wall_ms": digest.changed_ms}
+
+    @handler(idempotent=True)
+    async def begin_put(self, name: Name, size_bytes: Size, sha256: Sha256) -> dict[str, Any]:
+        """Begin to send a file, or go on after a break: `offset` bytes of it are here; `done`: it is there already."""
+        offset, done = await self._uploads.begin(self.caller, name, size_bytes, sha256)
+        return {"offset": offset, "done": done}
+
+    @handler
+    async def go_on_put(
+        self, name: Name, size_bytes: Size, sha256: Sha256, offset: Offset, data: AsyncIterator[bytes]
+    ) -> dict[str, Any]:
+        """Send the next bytes; they stay, also if this breaks. With the last one the SHA-256 must fit: `done`."""
+        writing = await self._uploads.writer(self.caller, name, size_bytes, sha256, offset)
+        try:
+            async for chunk in data:
+                writing.write(chunk)
+            done = writing.finish()
+            return {"offset": size_bytes if done else writing.offset, "done": done}
+        finally:
+            writing.close()
 
     @handler
     async def notify(self, level: Level, text: Annotated[str, Length(2000, 1)]) -> int:

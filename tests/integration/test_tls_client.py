@@ -335,7 +335,7 @@ def test_the_synchronous_client_leaves_nothing_after_a_failure(site: Site) -> No
 
 
 def test_addresses(site: Site) -> None:
-    from tlsrt.channels.async_client import parse_address
+    from tlsrt.channels.address import parse_address
 
     assert parse_address("localhost:1") == ("localhost", 1)
     assert parse_address("[::1]:443") == ("::1", 443)
