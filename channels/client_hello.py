@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+_HANDSHAKE, _SSL2 = 22, 0x80  # the first byte of a hello; before TLS it was a length, with this bit set
 _CLIENT_HELLO = 1
 _ALPN, _SUPPORTED_GROUPS, _SUPPORTED_VERSIONS = 16, 10, 43
 X25519MLKEM768 = 0x11EC  # draft-ietf-tls-ecdhe-mlkem; IANA's registry of TLS Supported Groups
@@ -35,6 +36,7 @@ class Verdict(Enum):
     NO_SUITE = "a TLS 1.3 hello without a suite of ours"
     OLD_VERSION = "a hello of SSL 3.0 or older (RFC 8446, appendix D.5)"
     BAD_VERSIONS = "a hello whose supported_versions cannot be read"
+    NO_TLS = "first bytes of something else, such as HTTP or SSH"
     EMPTY_RECORD = "a handshake record with nothing in it (RFC 8446, section 5.1)"
 
 
@@ -62,7 +64,7 @@ class HelloReader:
         held += data
         while True:
             if not _looks_like_hello(held, self._next):
-                return Verdict.PASS
+                return Verdict.NO_TLS if held[0] != _HANDSHAKE and held[0] < _SSL2 else Verdict.PASS
             if len(held) < self._next + 5:
                 return Verdict.WAIT
             length = int.from_bytes(held[self._next + 3 : self._next + 5], "big")

@@ -34,6 +34,7 @@ _REFUSALS = {
     Verdict.NO_SUITE: ("no_suite", _HANDSHAKE_FAILURE),
     Verdict.OLD_VERSION: ("old_version", _PROTOCOL_VERSION),
     Verdict.BAD_VERSIONS: ("bad_versions", _DECODE_ERROR),
+    Verdict.NO_TLS: ("no_tls", _UNEXPECTED_MESSAGE),
     Verdict.EMPTY_RECORD: ("empty_record", _UNEXPECTED_MESSAGE),
 }
 # A record that is too long, and enough to fill up one that has begun: OpenSSL answers it with an alert.
@@ -283,10 +284,11 @@ class TlsEngine:
 
     def _fail_tls(self, error: ssl.SSLError) -> None:
         word = error.reason or _SAID.sub("", str(error)).upper().replace(" ", "_")  # 3.11 knows not every reason
-        self.detail = getattr(error, "verify_message", "") or word.lower().replace("_", " ")
+        verified = str(getattr(error, "verify_message", ""))  # what is wrong with a certificate
+        self.detail = verified or word.lower().replace("_", " ")
         if self._quiet and not self._outgoing.pending:
             self._plain = plain_alert(_FATAL, _first_alert(word))
-        self._fail("tls_" + _NO_WORD.sub("_", word.lower()).strip("_"))
+        self._fail("tls_" + _NO_WORD.sub("_", (verified or word).lower()).strip("_"))
 
     def _fail(self, reason: str) -> None:
         self.state, self.failure = State.FAILED, reason

@@ -7,18 +7,39 @@ loop and client past the gate.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from support.attack import IN_PRIMARY, THIEF, VICTIM, Arena, header_of, request_body, seal
-from support.tls_peer import open_session, request
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from support.attack import IN_PRIMARY, STAGE, THIEF, VICTIM, Arena, header_of, request_body, seal
+from support.running import RunningHost, running
+from support.tls_peer import TlsPeer, open_session, request
 
 from tlsrt.channels.frame import Frame, Header, Kind, pack_frame, pack_header, parse_frame_untrusted
-from tlsrt.channels.grant import open_digest, open_grant_untrusted, seal_grant
-from tlsrt.config import keys
+from tlsrt.channels.grant import (
+    Open,
+    encode_open,
+    open_digest,
+    open_grant_untrusted,
+    parse_open_untrusted,
+    seal_grant,
+    sign_open,
+)
+from tlsrt.channels.opening import identity_of
+from tlsrt.channels.stream import Control, encode_control
+from tlsrt.config import keys, pki
 from tlsrt.errors import OutcomeUnknown, PeerError
+from tlsrt.supervisor.control_client import ControlClient
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
+    """Two more clients: both absent, one of them enrolled for HTTP."""
+    yield from running(request, **STAGE, clients=["guest", "web"], http=["web"])
 
 
 def deliver(arena: Arena, loop: str, *frames: bytes) -> None:
@@ -213,4 +234,92 @@ def test_a_client_takes_no_reply_but_the_recipients(arena: Arena) -> None:
         for key in stolen(arena)[:16]
     ]
     arena.client.call(IN_PRIMARY, "deliver_to_clients", forged)
+    arena.refused()
+
+
+# -- opening sessions ------------------------------------------------------------------------------------------
+
+NOBODY = 1 << 30  # a number that no connection has
+
+
+def refused_open(arena: Arena, reason: str) -> None:
+    arena.host.until(lambda _: f"was refused: {reason}" in arena.news("authority"), reason)
+    arena.refused()
+
+
+def subjects(arena: Arena) -> list[str]:
+    """Whose sessions there are, as the operator sees it."""
+    with ControlClient(arena.host.config.run_dir) as client:
+        return [session["subject"] for session in client.ask("sessions")["sessions"]]
+
+
+def der(arena: Arena, name: str) -> bytes:
+    return identity_of(arena.host.bundle(name)).certificate
+
+
+OWN = pki.make_ca(b"m" * 16, datetime.now(UTC))  # a key of its own, with a certificate
+EPHEMERAL = X25519PrivateKey.generate()
+SWAPS: dict[str, tuple[list[bytes], str]] = {
+    "the key that the grant is sealed to": ([b"", EPHEMERAL.public_key().public_bytes_raw(), b""], "open_signature"),
+    "that key, signed anew": ([b"", EPHEMERAL.public_key().public_bytes_raw(), OWN.key_pem], "open_signature"),
+    "certificate, key and signature": (
+        [ssl.PEM_cert_to_DER_cert(OWN.certificate_pem.decode()), EPHEMERAL.public_key().public_bytes_raw(),
+         OWN.key_pem], "certificate_chain",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "reason"), SWAPS.values(), ids=SWAPS)
+def test_it_swaps_no_key_in_an_open(arena: Arena, changes: list[bytes], reason: str) -> None:
+    arena.client.call(IN_PRIMARY, "swap_in_opens", changes)
+    try:
+        with TlsPeer(arena.host, "guest") as peer:
+            peer.send(encode_control("open", *peer.opening.answer_untrusted(*peer.challenge())))
+            assert peer.control() == Control("refused", ("rejected",))
+    finally:
+        arena.client.call(IN_PRIMARY, "swap_in_opens", [])
+    refused_open(arena, reason)
+    with open_session(arena.host, "guest") as peer:  # the check of the attack: unchanged it passes
+        assert peer.content.subject == "client/guest"
+
+
+def test_it_opens_no_session_for_a_client_that_is_not_there(arena: Arena) -> None:
+    """It has seen the client's certificate, and even one of its opens; what it lacks is the client's key."""
+    with open_session(arena.host, "guest") as peer:
+        seen_open, wish = peer.open_data, parse_open_untrusted(peer.open_data)
+        signature = peer.signature
+    install, boot, challenge = arena.client.call(IN_PRIMARY, "challenge_for", NOBODY)
+    public = EPHEMERAL.public_key().public_bytes_raw()
+    forged = encode_open(Open(install, boot, challenge, der(arena, "guest"), public))
+    own = sign_open(load_pem_private_key(OWN.key_pem, None), forged)
+    arena.client.call(IN_PRIMARY, "say_to_authority", "open", [NOBODY, forged, own])
+    refused_open(arena, "open_signature")
+    arena.client.call(IN_PRIMARY, "challenge_for", NOBODY)
+    assert wish.certificate == der(arena, "guest")
+    arena.client.call(IN_PRIMARY, "say_to_authority", "open", [NOBODY, seen_open, signature])
+    refused_open(arena, "challenge_unknown")
+    assert "client/guest" not in subjects(arena)
+
+
+@pytest.mark.parametrize(("name", "reason"), [("guest", "not_enrolled_for_http"), ("admin", "not_enrolled_for_http")])
+def test_it_borrows_no_session_but_of_clients_for_http(arena: Arena, name: str, reason: str) -> None:
+    arena.client.call(IN_PRIMARY, "borrow", NOBODY, der(arena, name))
+    refused_open(arena, reason)
+
+
+def test_it_can_act_as_a_client_for_http(arena: Arena) -> None:
+    """The check of the attack before: what the threat model grants it."""
+    arena.client.call(IN_PRIMARY, "borrow", NOBODY, der(arena, "web"))
+    arena.host.until(lambda _: "client/web" in subjects(arena), "the borrowed session")
+    arena.refused()
+
+
+def test_a_grant_that_is_replayed_is_taken_by_nobody(arena: Arena) -> None:
+    with open_session(arena.host, "guest") as peer, open_session(arena.host, "guest") as other:
+        with pytest.raises(OutcomeUnknown):  # the client that says so is given the same, and drops its connection too
+            arena.client.call(IN_PRIMARY, "grant", *peer.grant)
+        for one, reason in ((peer, "grant_number"), (other, "grant_signature")):
+            with pytest.raises(PeerError, match=reason):
+                one.opening.accept_untrusted(*one.control().fields)
+    assert arena.client.call(VICTIM, "value") == arena.total
     arena.refused()

@@ -297,8 +297,8 @@ def test_another_application_protocol(arena: Arena) -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"GET / HTTP/1.1\r\n\r\n", "tls_http_request"),
-        (b"SSH-2.0-OpenSSH\r\n", "tls_wrong_version_number"),
+        (b"GET / HTTP/1.1\r\n\r\n", "no_tls"),
+        (b"SSH-2.0-OpenSSH\r\n", "no_tls"),
         (b"\x16\x03\x01\xff\xff" + bytes(600), "tls_record_layer_failure"),
     ],
 )

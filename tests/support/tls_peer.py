@@ -34,14 +34,19 @@ class TlsPeer:
 
     content: GrantContent
     open_data: bytes
+    signature: bytes
     grant: tuple[Any, ...]
 
-    def __init__(self, host: RunningHost, name: str = "admin") -> None:
+    def __init__(
+        self, host: RunningHost, name: str = "admin", *, context: ssl.SSLContext | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> None:  # fmt: skip
         bundle = host.bundle(name)
         self.identity = identity_of(bundle)
         self.opening = Opening(self.identity)
         plain = socket.create_connection(("127.0.0.1", host.port), PATIENCE_S)
-        self._socket = client_context(bundle).wrap_socket(plain, server_hostname=bundle.server_name)
+        self.context = context or client_context(bundle)
+        self._socket = self.context.wrap_socket(plain, server_hostname=bundle.server_name, session=session)
         self._reader = StreamReader(PAYLOAD_MAX)
         self._payloads: list[bytes] = []
 
@@ -52,6 +57,15 @@ class TlsPeer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._socket.close()
+
+    @property
+    def tls_session(self) -> ssl.SSLSession | None:
+        """What might be resumed."""
+        return self._socket.session
+
+    @property
+    def is_resumed(self) -> bool:
+        return bool(self._socket.session_reused)
 
     # -- bytes -------------------------------------------------------------------------------------------------
 
@@ -116,6 +130,7 @@ class TlsPeer:
         return Opening(self.identity).answer_untrusted(wish.install, wish.boot, wish.challenge)
 
     def _open(self, signature: bytes) -> None:
+        self.signature = signature
         self.send(encode_control("open", self.open_data, signature))
         control = self.control()
         while control.name == "succession":

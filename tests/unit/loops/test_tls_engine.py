@@ -186,8 +186,8 @@ def test_client_engine_refuses_another_name_and_another_ca(material: Material) -
     ("who", "alert", "failure"),
     [
         ("nobody", "CERTIFICATE_REQUIRED", "tls_peer_did_not_return_a_certificate"),
-        ("stranger", "UNKNOWN_CA", "tls_certificate_verify_failed"),
-        ("server", "CERTIFICATE", "tls_certificate_verify_failed"),  # may not be used as a client's
+        ("stranger", "UNKNOWN_CA", "tls_unable_to_get_local_issuer_certificate"),
+        ("server", "CERTIFICATE", "tls_unsuitable_certificate_purpose"),  # may not be used as a client's
     ],
 )
 def test_client_certificates_refused_with_their_alert(material: Material, who: str, alert: str, failure: str) -> None:

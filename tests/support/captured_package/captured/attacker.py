@@ -17,11 +17,13 @@ from typing import Any
 import zmq
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from captured import recorder  # type: ignore[import-not-found]  # as the host's loops import it
 from tlsrt import Component, handler
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.frame import Kind, nonce, parse_frame_untrusted, parse_header_untrusted
+from tlsrt.channels.grant import Open, encode_open, parse_open_untrusted, sign_open
 from tlsrt.channels.zmq_link import ZmqLink
 from tlsrt.loops.process import LoopProcess
 from tlsrt.sandbox.numbers import NUMBERS
@@ -278,6 +280,52 @@ class Captured(Component):
         """Send a grant of our own making to every client."""
         for connection in list(self.process._connections):
             self.process.door.granted(connection, number, ciphertext, signature)
+
+    @handler
+    async def say_to_authority(self, name: str, fields: list[Any]) -> None:
+        """Send a message of our own making over the trust channel."""
+        self.process._trust.send(name, *fields)
+
+    @handler
+    async def borrow(self, connection: int, certificate: bytes) -> None:
+        """Ask for the session of a client for HTTP that is not there, and keep it."""
+        self.process._lent = lambda *fields: None
+        self.process._trust.send("lend", connection, certificate)
+
+    @handler
+    async def challenge_for(self, connection: int) -> list[bytes]:
+        """Ask for a challenge in the name of a connection that there is not; return install, boot, challenge."""
+        answer: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
+        door = self.process.door
+        honest = door.challenged
+
+        def challenged(number: int, challenge: bytes, install: bytes, boot: bytes, now: int) -> None:
+            if number == connection and not answer.done():
+                answer.set_result([install, boot, challenge])
+            else:
+                honest(number, challenge, install, boot, now)
+
+        door.challenged = challenged
+        try:
+            self.process._trust.send("challenge", connection)
+            return await asyncio.wait_for(answer, 10)
+        finally:
+            door.challenged = honest
+
+    @handler
+    async def swap_in_opens(self, changes: list[bytes]) -> None:
+        """From now on replace this by that in every open that passes; nothing: pass them on as they are."""
+        honest = type(self.process).open
+
+        def meddle(connection: int, data: bytes, signature: bytes) -> None:
+            wish = parse_open_untrusted(data)
+            certificate, public, own = changes[0] or wish.certificate, changes[1] or wish.ephemeral_public, changes[2]
+            data = encode_open(Open(wish.install, wish.boot, wish.challenge, certificate, public))
+            if own:
+                signature = sign_open(load_pem_private_key(own, None), data)
+            honest(self.process, connection, data, signature)
+
+        self.process.open = meddle if changes else honest.__get__(self.process)
 
     @handler
     async def announce(self, chain: bytes) -> None:
