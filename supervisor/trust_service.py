@@ -33,6 +33,7 @@ from tlsrt.supervisor.key_ring import KeyRing
 from tlsrt.supervisor.outlet import Outlet
 from tlsrt.supervisor.revoking import Revoking, entry_of
 from tlsrt.supervisor.roster import GATE, Member, Roster
+from tlsrt.supervisor.seams import Lock, NoLock, NoRecorder, NoResponse, Recorder, Response
 from tlsrt.supervisor.session_desk import SessionDesk
 from tlsrt.supervisor.session_manager import Session, SessionManager
 from tlsrt.supervisor.session_table import SessionState
@@ -106,6 +107,9 @@ class TrustService:
             **GateWords(manager, clients, door, self.events, self.note_first_open, self._note_turned_away).handlers,
         }
         self.parts: list[Part] = []  # that have their own times
+        self.audit: Recorder = NoRecorder()
+        self.lock: Lock = NoLock()
+        self.response: Response = NoResponse()
 
     def start(self, now: int, inherited: Iterable[str], *, is_resumed: bool) -> None:
         """Begin; `inherited` are the loops whose channels were there from birth."""
