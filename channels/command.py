@@ -13,13 +13,21 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from tlsrt.errors import EX_SOFTWARE, EX_USAGE, CallError, TlsrtError
+from tlsrt.errors import (
+    EX_INTERRUPTED,
+    EX_PIPE_CLOSED,
+    EX_SOFTWARE,
+    EX_USAGE,
+    CallError,
+    TlsrtError,
+    exit_codes_text,
+)
 
 if TYPE_CHECKING:
     from tlsrt.channels.verbs import Options
 
-INTERRUPTED, PIPE_CLOSED = 130, 141
-_EPILOG = """\
+_KINDS = ("lifecycle", "session", "security", "health")
+_EPILOG = f"""\
 examples:
   tlsrt describe
   tlsrt call primary/kernel uname
@@ -27,15 +35,19 @@ examples:
   tlsrt call secondary/store get greeting --json
   tlsrt put photo.jpg third/io
   tlsrt get third/io/photo.jpg copy.jpg
+  tlsrt events --follow --kind security
 
 The bundle is --bundle, else $TLSRT_BUNDLE, ./var/admin.tlsrt, or admin.tlsrt in the user's configuration folder.
 A method that takes data reads it from standard input. `tlsrt VERB --help` tells more.
+
+{exit_codes_text()}
 """
 _VERBS = {
     "call": "call a method: TARGET METHOD [ARG...]; an ARG is JSON or a plain word, or NAME=VALUE",
     "describe": "list the components, methods, parameter types and docs that this client may use: [TARGET]",
     "put": "send a file: FILE PLACE...; a PLACE is LOOP/COMPONENT[/NAME], such as third/io or third/io/photo.jpg",
     "get": "fetch a file: PLACE [FILE]; or several into a folder: PLACE... FOLDER",
+    "events": "print what happened on the host, and with --follow what happens; policy says who may hear it",
     "whoami": "show who this client is to the host, its session and its rights",
 }
 
@@ -75,6 +87,12 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
 def _top_parser() -> _Parser:
     verbs = "\n".join(f"  {name:<10} {text}" for name, text in _VERBS.items())
     parser = _Parser(
@@ -103,6 +121,14 @@ def _verb_parser(verb: str) -> _Parser:
         parser.add_argument("words", metavar="FILE", nargs="*", help="where it is written (its own name, here)")
     elif verb == "describe":
         parser.add_argument("target", metavar="TARGET", nargs="?")
+    elif verb == "events":
+        parser.add_argument("--follow", "-f", action="store_true", help="go on with every new event, until Ctrl-C")
+        parser.add_argument(
+            "--since", metavar="SEQ", type=_number, default=0, help="only those after the event of that number"
+        )
+        parser.add_argument(
+            "--kind", action="append", choices=_KINDS, default=[], help="only events of this kind; may be repeated"
+        )
     return parser
 
 
@@ -131,10 +157,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = 0 if asked is None else _run(asked)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        code = INTERRUPTED
+        code = EX_INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit has somewhere to go
-        code = PIPE_CLOSED
+        code = EX_PIPE_CLOSED
     except TlsrtError as error:
         code = _tell(error)
     except Exception as error:  # the edge of the process: a bug of ours is a sentence too
@@ -159,6 +185,8 @@ def _run(asked: argparse.Namespace) -> int:
             transfer.put(options, asked.file, asked.places) if asked.verb == "put"
             else transfer.get(options, [*asked.places, *asked.words])
         )  # fmt: skip
+    elif asked.verb == "events":
+        work = verbs.events(options, asked.kind, asked.since, is_followed=asked.follow)
     elif asked.verb == "describe":
         work = verbs.describe(options, asked.target)
     else:

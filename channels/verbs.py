@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
@@ -9,6 +10,8 @@ from typing import Any, NamedTuple
 
 from tlsrt.channels.arguments import arguments_of, signature
 from tlsrt.channels.async_client import AsyncClient
+from tlsrt.channels.event_line import event_line, is_coloured
+from tlsrt.channels.host_events import Event, Journal, follow, look_back, may_hear
 from tlsrt.channels.render import INDENT, clean, table, to_json, to_line, to_text
 from tlsrt.errors import Denied, NotFound
 
@@ -88,6 +91,25 @@ def _described(name: str, component: Mapping[str, Any]) -> list[str]:
 
 def _first_line(component: Mapping[str, Any]) -> str:
     return str(component.get("doc", "")).partition("\n")[0]
+
+
+async def events(options: Options, kinds: Sequence[str], since: int, *, is_followed: bool) -> None:
+    """Print the events of the host that are kept, and those to come if they are followed."""
+    colour = is_coloured(sys.stdout.isatty(), os.environ)
+
+    def tell(event: Event) -> None:
+        print(to_json(event) if options.json else event_line(event, colour=colour), flush=is_followed)
+
+    async with options.client() as client:
+        heard = may_hear(client, kinds, live=is_followed)
+        journal = Journal(heard, since)
+        if not is_followed:
+            for event in await look_back(client, journal, options.timeout_s):
+                tell(event)
+            return
+        async with aclosing(follow(client, heard, journal, options.timeout_s)) as stream:
+            async for event in stream:
+                tell(event)
 
 
 async def whoami(options: Options) -> None:

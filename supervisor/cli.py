@@ -12,14 +12,17 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tlsrt.errors import EX_SOFTWARE, EX_USAGE, ConfigError, TlsrtError
+from tlsrt.errors import (
+    EX_INTERRUPTED,
+    EX_PIPE_CLOSED,
+    EX_SOFTWARE,
+    EX_USAGE,
+    ConfigError,
+    TlsrtError,
+    exit_codes_text,
+)
 from tlsrt.supervisor.host_verbs import add_host_verbs
 from tlsrt.supervisor.say import PROGRAM, say
-
-_EXIT_CODES = """\
-exit codes: 0 done; 1 refused (sandbox explain); 3 not running; 64 usage; 69 unavailable (already running, no
-sandbox, a loop failed); 70 internal error; 77 not permitted; 78 the configuration, a key or the boot token is wrong
-"""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -56,10 +59,10 @@ def folded(run: Callable[[], int]) -> int:
     try:
         return run()
     except KeyboardInterrupt:
-        return 130
+        return EX_INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read our output has left; say no more at exit
-        return 0
+        return EX_PIPE_CLOSED
     except ConfigError as error:
         _debug()
         say(*error.problems)
@@ -94,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
         prog=PROGRAM,
         parents=[common],
         description="Runs the software of this host as sandboxed loops behind one TLS 1.3 door.",
-        epilog=_EXIT_CODES,
+        epilog=exit_codes_text(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = top.add_subparsers(metavar="VERB", required=True, parser_class=_Parser)

@@ -8,11 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from tlsrt.errors import InternalError, TlsrtError
+from tlsrt.errors import EX_NOPERM, EX_NOT_RUNNING, InternalError, TlsrtError
 from tlsrt.supervisor.control_socket import NAME
 from tlsrt.supervisor.listeners import short_path
 
-EX_NOT_RUNNING = 3  # as the LSB says for `status` of an init script
 _ANSWER_S = 10.0
 _PIECE = 64 * 1024
 _ANSWER_BYTES = 16 * 1024 * 1024  # of the trusted side; bounded all the same
@@ -36,7 +35,7 @@ class NotRunning(TlsrtError):
 class ControlRefused(TlsrtError):
     """The supervisor, or the kernel, did not take the request."""
 
-    exit_code = 77
+    exit_code = EX_NOPERM
 
 
 class ControlClient:

@@ -6,19 +6,15 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping
-from typing import Any
 
+from tlsrt.channels.event_line import event_line, is_coloured
 from tlsrt.config.schema import Config
 from tlsrt.errors import EX_UNAVAILABLE
-from tlsrt.supervisor.console import printable
 from tlsrt.supervisor.control_client import ControlClient
 from tlsrt.supervisor.event_kinds import EVENTS
 from tlsrt.supervisor.say import say
 
 LAST = "stopped"
-_COLOURS = {"warning": "\x1b[33m", "alarm": "\x1b[31m"}
-_END = "\x1b[0m"
 _NAME_WIDTH = max(map(len, EVENTS))
 
 
@@ -27,7 +23,7 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
     if arguments.kinds:
         print("\n".join(kinds_lines()))
         return 0
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    colour = is_coloured(sys.stdout.isatty(), os.environ)
     seq, name = arguments.since, ""
     with ControlClient(config.run_dir) as client:
         kinds = arguments.kind or []
@@ -38,19 +34,6 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
         say(f"the stream has ended: tlsrt was killed, or this reader was too slow; go on with --since {seq}")
         return EX_UNAVAILABLE
     return 0
-
-
-def event_line(event: Mapping[str, Any], *, colour: bool) -> str:
-    """Return one event, or a gap, for people."""
-    if "dropped" in event:
-        return f"... {event['dropped']} events are missing here: they came faster than they were read, or long ago"
-    name = str(event["name"]).ljust(_NAME_WIDTH)
-    paint = _COLOURS.get(event["severity"], "") if colour else ""
-    fields = ", ".join(f"{field} {value}" for field, value in event["fields"].items() if value is not None)
-    text = f"{event['subject']!s:<10} {event['sentence']}{f' ({fields})' if fields else ''}"
-    return (
-        f"{event['at']} {event['seq']:>5} {event['kind']:<9} {paint}{name}{_END if paint else ''} {printable(text)}"
-    ).rstrip()
 
 
 def kinds_lines() -> list[str]:

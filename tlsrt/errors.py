@@ -7,13 +7,39 @@ To a peer every refusal is one word; the reason stays in `reason` for the log.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
+EX_FAILED = 1
+EX_NOT_RUNNING = 3  # as the LSB says for `status` of an init script
 EX_USAGE = 64
 EX_UNAVAILABLE = 69
 EX_SOFTWARE = 70
-EX_CONFIG = 78  # sysexits.h; systemd's RestartPreventExitStatus= names it too
+EX_TEMPFAIL = 75
+EX_NOPERM = 77
+EX_CONFIG = 78  # from 64 on as in sysexits.h; systemd's RestartPreventExitStatus= names it too
+EX_INTERRUPTED = 130  # 128 and the signal, as a shell says it
+EX_PIPE_CLOSED = 141
+
+EXIT_CODES: Mapping[int, str] = {
+    0: "done",
+    EX_FAILED: "the component answered with an error; `sandbox explain`: refused",
+    EX_NOT_RUNNING: "no supervisor runs here (`tlsrt-supervisor`)",
+    EX_USAGE: "wrong usage: an option, argument, id or name is not as it must be",
+    EX_UNAVAILABLE: "unavailable: the host, a loop, a layer of the sandbox, the disk; or the host runs already",
+    EX_SOFTWARE: "internal error: please report it",
+    EX_TEMPFAIL: "not now: locked, busy, or no answer in time; the same may work later",
+    EX_NOPERM: "not permitted: by policy, by the host, or by the operating system",
+    EX_CONFIG: "the configuration, a bundle, a key, a certificate or the boot token is wrong; a reload was refused",
+    EX_INTERRUPTED: "ended by Ctrl-C",
+    EX_PIPE_CLOSED: "whoever read the output has left",
+}
+"""Every exit code of both commands, `tlsrt` and `tlsrt-supervisor`."""
+
+
+def exit_codes_text() -> str:
+    """Return the table for the help of a command."""
+    return "exit codes:\n" + "\n".join(f"  {code:>3}  {text}" for code, text in EXIT_CODES.items())
 
 
 class TlsrtError(Exception):
@@ -68,7 +94,7 @@ class CallError(TlsrtError):
     """A call did not end with a result; `code` is the word that travels, `message` the sentence for people."""
 
     code = "failed"
-    exit_code = 1
+    exit_code = EX_FAILED
     is_told = False  # the other side said so; else this side found it out
     from_gate = False  # and it was the gate's unsealed word, which proves nothing about execution
 
@@ -106,14 +132,14 @@ class Denied(CallError):
     """The session holds no right (and no key) for this call."""
 
     code = "denied"
-    exit_code = 77
+    exit_code = EX_NOPERM
 
 
 class Busy(CallError):
     """A bounded queue is full; nothing was executed, try again later."""
 
     code = "busy"
-    exit_code = 75
+    exit_code = EX_TEMPFAIL
 
 
 class Unavailable(CallError):
@@ -140,7 +166,7 @@ class DeadlineExceeded(CallError):
     """The deadline passed before the answer came; the call may or may not have run."""
 
     code = "deadline"
-    exit_code = 75
+    exit_code = EX_TEMPFAIL
 
 
 class Cancelled(CallError):
@@ -159,21 +185,21 @@ class Rejected(CallError):
     """The gate or the recipient refused the message; the reason is in the audit log there."""
 
     code = "rejected"
-    exit_code = 77
+    exit_code = EX_NOPERM
 
 
 class Stale(CallError):
     """The message was sealed for an incarnation or epoch that has ended; it did not run."""
 
     code = "stale"
-    exit_code = 75
+    exit_code = EX_TEMPFAIL
 
 
 class ServerLocked(CallError):
     """The server is locked; only status and unlock are served."""
 
     code = "locked"
-    exit_code = 75
+    exit_code = EX_TEMPFAIL
 
 
 _BY_CODE: dict[str, type[CallError]] = {

@@ -59,14 +59,15 @@ async def steadily(
         try:
             return await _watched(step, progress, patience_s, is_excused)
         except CallError as error:
-            if not _passes(error) or loop.time() - progress.moved_at >= patience_s:
+            if not passes(error) or loop.time() - progress.moved_at >= patience_s:
                 raise
         if progress.moved_at > before:
             backoff.reset()
         await asyncio.sleep(backoff.pause())
 
 
-def _passes(error: CallError) -> bool:
+def passes(error: CallError) -> bool:
+    """Whether the same may work in a moment."""
     return isinstance(error, _PASSING) or (error.from_gate and not isinstance(error, ServerLocked))
 
 

@@ -16,6 +16,7 @@ from support.attack import PACKAGE
 from support.running import RunningHost, running
 
 from tlsrt import Client
+from tlsrt.config.bundle import write_bundle
 from tlsrt.errors import CallError, Denied, Rejected
 
 LISTENER, STRANGER = "third/script", "forth/script"
@@ -119,6 +120,30 @@ def test_a_client_may_subscribe_to_sessions(host: RunningHost, client: Client) -
         heard += [event for event in [next(stream)] if event["fields"].get("session") == session]
     assert [event["name"] for event in heard] == ["session_opened", "session_closed"]
     assert all(event["subject"] == "client/admin" and event["kind"] == "session" for event in heard)
+
+
+def tlsrt(host: RunningHost, *arguments: str) -> list[str]:
+    return [str(host.python), "-I", "-B", "-m", "tlsrt.channels.command", "--bundle", str(host.base / "c"), *arguments]
+
+
+def test_the_command_of_a_client_follows_over_the_death_of_primary(host: RunningHost) -> None:
+    write_bundle(host.base / "c", host.bundle("admin"))
+    since = kept(host)[-1]["seq"]
+    command = tlsrt(host, "events", "--follow", "--json", "--kind", "lifecycle", "--since", str(since))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=host.base) as process:
+        assert process.stdout is not None
+        told = (json.loads(line) for line in process.stdout)
+        host.respawn("primary")
+        heard = heard_until(told, since, "active", "primary")
+        assert steps(heard, "primary") == BACK
+        assert not [event for event in heard if "dropped" in event]
+        everything = kept(host)
+        assert all(event in everything for event in heard)
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
+    done = subprocess.run(tlsrt(host, "events", "--kind", "health"), capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(" health " in line for line in done.stdout.splitlines())
 
 
 def test_who_is_turned_away_or_revoked_is_told(host: RunningHost) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tlsrt.channels.event_line import event_line
 from tlsrt.channels.life import LoopState
 from tlsrt.config.schema import LoopConfig
 from tlsrt.supervisor.causes import Cause, Death, Verdict
@@ -17,7 +18,7 @@ from tlsrt.supervisor.event_bus import RING_EVENTS, EventBus
 from tlsrt.supervisor.event_cursor import EventCursor
 from tlsrt.supervisor.event_kinds import EVENTS, Kind
 from tlsrt.supervisor.event_sources import OF_AUTHORITY, SLOW_US, EventSources
-from tlsrt.supervisor.events_command import event_line, kinds_lines
+from tlsrt.supervisor.events_command import kinds_lines
 from tlsrt.supervisor.heartbeat import Health, HeartbeatMonitor
 from tlsrt.supervisor.host_event import LINE_MAX, wall_text
 from tlsrt.supervisor.lifecycle import Event
