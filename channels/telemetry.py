@@ -1,0 +1,63 @@
+"""What Primary tells the authority of each session's traffic: a row of whole numbers for each window of some seconds.
+
+Nothing is counted for it on the way of a message. Primary looks at what the gate and the kernel know anyway, with a
+timer, and tells differences. A captured Primary may tell anything, so the reader bounds every number, and what is
+made of them only ever advises.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from tlsrt.errors import PeerError
+
+WINDOW_MS = 5_000
+LOOKS = 10  # in a window, so one every half second: with the beat
+ROWS_MAX = 256  # of one message, about 18 KiB: whoever is left out has a turn in the next window
+NUMBER_MAX = 1 << 40
+UNKNOWN = -1  # of bytes that cannot be told apart by session: components of one loop share a channel
+SESSION_BYTES = 16
+
+
+class Window(NamedTuple):
+    """The traffic of one session in one window. Only a session that did something has one."""
+
+    frames: int  # requests, answers, items and credits that the session sent
+    bytes_in: int  # to the host, with TLS's own; UNKNOWN for a component
+    bytes_out: int  # from the host, likewise
+    new_methods: int  # pairs of component and method that it never called before, at this gate
+    targets: int  # components that it called for the first time, at this gate
+    refused: int  # frames that the gate refused
+    open_calls: int  # the most that were open at a look
+    busy_looks: int  # of LOOKS, those with frames since the one before
+    peak: int  # most frames between two looks
+
+
+Row = tuple[bytes, Window]  # session id
+
+
+def pack_rows(rows: list[Row]) -> list[list[bytes | int]]:
+    """Return rows as they are sent."""
+    return [[session, *window] for session, window in rows]
+
+
+def parse_rows_untrusted(content: list[Any]) -> list[Row]:
+    """Return the rows of a message; raise PeerError for anything but bounded whole numbers in the right places."""
+    if len(content) > ROWS_MAX:
+        raise PeerError("too_many_rows")
+    return [_parse_row_untrusted(row) for row in content]
+
+
+def _parse_row_untrusted(row: Any) -> Row:
+    if not isinstance(row, list) or len(row) != 1 + len(Window._fields):
+        raise PeerError("bad_row")
+    session, *numbers = row
+    if not isinstance(session, bytes) or len(session) != SESSION_BYTES:
+        raise PeerError("bad_row")
+    for number in numbers:
+        if type(number) is not int or not UNKNOWN <= number < NUMBER_MAX:
+            raise PeerError("bad_row")
+    window = Window(*numbers)
+    if any(number < 0 for number in window._replace(bytes_in=0, bytes_out=0)) or window.busy_looks > LOOKS:
+        raise PeerError("bad_row")
+    return session, window

@@ -1,0 +1,94 @@
+"""What is looked at in a window: its numbers, ratios of them, and sums that fade slowly. Pure.
+
+Everything is a level: the binary logarithm of one more than the number, so a step is a factor of two, for 10 requests
+and for 10 million bytes alike. What grows by little in each window but goes on shows in the sums, which fade by half
+in ten minutes: whoever is slow on purpose has to be slow for that long.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log2
+
+from tlsrt.channels.telemetry import UNKNOWN, WINDOW_MS, Window
+
+FADING_MS = 600_000  # half-life of the sums
+LEVELS = 32  # the highest is 2^31 and more
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One thing that is looked at, and the words for it."""
+
+    name: str
+    words: str
+
+
+FEATURES = (
+    Feature("frames", "frames in a window"),
+    Feature("bytes_in", "bytes to the host in a window"),
+    Feature("bytes_out", "bytes from the host in a window"),
+    Feature("size_in", "bytes a frame to the host"),
+    Feature("size_out", "bytes from the host a frame"),
+    Feature("new_methods", "methods called for the first time"),
+    Feature("targets", "components called for the first time"),
+    Feature("refused", "frames refused"),
+    Feature("open_calls", "calls open at once"),
+    Feature("busy_looks", "half seconds with frames"),
+    Feature("peak", "frames in half a second"),
+    Feature("pause", "windows of silence before"),
+    Feature("frames_sum", "frames lately"),
+    Feature("bytes_out_sum", "bytes from the host lately"),
+    Feature("new_methods_sum", "methods called for the first time lately"),
+    Feature("refused_sum", "frames refused lately"),
+)
+
+
+class Sums:
+    """What one subject did lately: numbers that fade."""
+
+    __slots__ = ("_at", "_bytes_out", "_frames", "_new_methods", "_refused")
+
+    def __init__(self, now: int) -> None:
+        self._at = now
+        self._frames = self._bytes_out = self._new_methods = self._refused = 0.0
+
+    def take(self, window: Window, now: int) -> list[float | None]:
+        """Add a window and return all numbers of FEATURES; None is what nobody knows. Times in ms, never backwards."""
+        elapsed = max(0, now - self._at)
+        self._at += elapsed
+        kept = 0.5 ** (elapsed / FADING_MS)
+        frames, bytes_in, bytes_out, new_methods, targets, refused, open_calls, busy_looks, peak = window
+        self._frames = self._frames * kept + frames
+        self._bytes_out = self._bytes_out * kept + max(0, bytes_out)
+        self._new_methods = self._new_methods * kept + new_methods
+        self._refused = self._refused * kept + refused
+        sent = max(1, frames)
+        return [
+            frames,
+            None if bytes_in == UNKNOWN else bytes_in,
+            None if bytes_out == UNKNOWN else bytes_out,
+            None if bytes_in == UNKNOWN else bytes_in / sent,
+            None if bytes_out == UNKNOWN else bytes_out / sent,
+            new_methods,
+            targets,
+            refused,
+            open_calls,
+            busy_looks,
+            peak,
+            max(0, elapsed // WINDOW_MS - 1),
+            self._frames,
+            None if bytes_out == UNKNOWN else self._bytes_out,
+            self._new_methods,
+            self._refused,
+        ]
+
+
+def level(number: float) -> int:
+    """Return the level of a number that is not negative."""
+    return min(LEVELS - 1, int(log2(1.0 + number) + 0.5))
+
+
+def number_of(reached: int) -> int:
+    """Return the number in the middle of a level."""
+    return (1 << reached) - 1
