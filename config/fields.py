@@ -6,6 +6,7 @@ that each is written once.
 
 from __future__ import annotations
 
+from tlsrt.config.detection_check import DETECTION
 from tlsrt.config.egress import FORM, SAYS, parse_egress
 from tlsrt.config.field import NAME, NAME_SAYS, Field, count, defaults_of, path, seconds
 from tlsrt.config.schema import (
@@ -394,5 +395,6 @@ FILE = Field(
         "limits": LIMITS,
         "scheduling": SCHEDULING,
         "supervision": SUPERVISION,
+        "detection": DETECTION,
     },
 )

@@ -10,6 +10,8 @@ from typing import Any
 
 from tlsrt.config import defaults, fields
 from tlsrt.config.check import BAD, Checker, nearest
+from tlsrt.config.detection import read_detection
+from tlsrt.config.detection_check import check_detection
 from tlsrt.config.document import Problems, read_document
 from tlsrt.config.egress import parse_egress
 from tlsrt.config.files import read_bounded
@@ -110,6 +112,7 @@ def _check_names(tree: Tree, checker: Checker) -> None:
     _check_networks(tree, checker)
     _check_scheduling(tree, loops, checker)
     check_supervision(_good(tree.get("supervision"), {}), loops, checker)
+    check_detection(_good(tree.get("detection"), {}), [*loops, *addresses, *clients], checker)
 
 
 def _check_scheduling(tree: Tree, loops: Iterable[str], checker: Checker) -> None:
@@ -250,6 +253,7 @@ def _config(tree: Tree, path: Path, marks: Marks) -> Config:
         limits=LimitsConfig(**tree.get("limits", {})),
         scheduling=_scheduling(tree.get("scheduling", {})),
         supervision=read_supervision(tree.get("supervision", {})),
+        detection=read_detection(tree.get("detection", {})),
     )
 
 

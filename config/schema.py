@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from tlsrt.config.detection import DetectionConfig
 from tlsrt.config.egress import EgressRule
 from tlsrt.config.supervision import SupervisionConfig
 
@@ -181,6 +182,7 @@ class SchedulingConfig:
 
 
 _ALONE = SupervisionConfig()  # every loop is supervised on its own
+_WATCHED = DetectionConfig()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,7 @@ class Config:
     limits: LimitsConfig = LimitsConfig()
     scheduling: SchedulingConfig = SchedulingConfig()
     supervision: SupervisionConfig = _ALONE
+    detection: DetectionConfig = _WATCHED
 
     def loop(self, name: str) -> LoopConfig:
         return next(loop for loop in self.loops if loop.name == name)

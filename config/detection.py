@@ -1,0 +1,105 @@
+"""What is watched for and what follows: the detectors as data, and the part `detection` of a file. Pure.
+
+Points and kinds are those of the design: a trigger is nothing that anybody does by accident, a bucket fills by what may
+be one and empties by half in a minute. What follows from which score is in supervisor/response/ladder.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Mode(StrEnum):
+    """What becomes of what a detector finds."""
+
+    ACT = "act"  # it counts, and has consequences
+    OBSERVE = "observe"  # it is counted and told, and nothing follows
+    OFF = "off"  # it is not even told
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """One kind of offence."""
+
+    name: str
+    points: int
+    about: str
+    is_trigger: bool = False
+    is_distinct: bool = False  # the same thing again within a minute counts nothing
+    has_grace: bool = False  # it may happen to the innocent for a moment after an epoch, a respawn, a reload
+    is_advisory: bool = False  # it may end a session, and never does more by itself
+    mode: Mode = Mode.ACT
+
+
+def _trigger(name: str, points: int, about: str) -> Detector:
+    return Detector(name, points, about, is_trigger=True)
+
+
+DETECTORS: Mapping[str, Detector] = {
+    detector.name: detector
+    for detector in (
+        _trigger("canary_token", 100, "a token was presented that nobody was ever given"),
+        _trigger("canary_client", 100, "a client certificate was used that nobody was ever given"),
+        _trigger("decoy_component", 100, "a component was called that does not exist and is nowhere described"),
+        _trigger("decoy_method", 100, "a method was called that does not exist and is nowhere described"),
+        _trigger("decoy_file", 100, "a file was opened that nobody has a reason to open"),
+        _trigger("decoy_endpoint", 100, "a handshake was finished at a port that nobody has a reason to use"),
+        _trigger("decoy_path", 100, "a path was asked for over HTTP that is nowhere described"),
+        _trigger("foreign_token", 100, "a token or session of somebody else was presented"),
+        _trigger("forged_signature", 100, "a token was wrapped rightly and signed wrongly"),
+        _trigger("attestation", 100, "looked at from outside, a process is not what its profile says"),
+        _trigger("seccomp_kill", 60, "a process made a system call that nobody may make"),
+        Detector("bad_tag", 50, "a frame or token whose authenticator is wrong"),
+        Detector("replay", 30, "a frame that was sent before"),
+        Detector("revoked", 30, "a revoked token was used on", has_grace=True),
+        Detector("control_protocol", 25, "a loop broke the protocol of its control channel"),
+        Detector("closed_ports", 20, "several ports were tried that nobody has a reason to use"),
+        Detector("shape", 10, "something that is no frame, or none that may come from there"),
+        Detector("oversize", 10, "a frame above the cap"),
+        Detector("token_grinding", 10, "more unknown tokens than anybody needs"),
+        Detector("unlock", 10, "an answer to the lock's challenge that is wrong"),
+        Detector("enrolment", 5, "a join code that is wrong", is_distinct=True),
+        Detector("policy", 5, "a call that no policy line allows", is_distinct=True, has_grace=True),
+        Detector("expired", 5, "a token that has ended", is_distinct=True, has_grace=True),
+        Detector("old_epoch", 5, "keys of an epoch that has ended", is_distinct=True, has_grace=True),
+        Detector("flood", 10, "too many frames that break rules, on one connection"),
+        Detector("sessions_revoked", 30, "one of its sessions was ended for what came over it"),
+        Detector("health", 5, "a component says that it is not well", mode=Mode.OBSERVE),
+        Detector("seccomp_refused", 2, "a system call that the profile does not allow"),
+        Detector("tls_garbage", 2, "a handshake that failed: no TLS 1.3, no protocol of ours, or no TLS at all"),
+        Detector("bad_certificate", 2, "a client certificate that is not accepted"),
+        Detector("half_open", 2, "a connection that proved nothing in time"),
+        Detector("door_flood", 2, "more connections than one address may have"),
+        Detector("door_protocol", 10, "what was said at the door is not the protocol"),
+        Detector("learned", 0, "unlike what this session usually does", is_advisory=True),
+    )
+}
+# A local address is everybody's who works on this host, and that of a proxy in front.
+ALLOWED = ("127.0.0.0/8", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionConfig:
+    """The part `detection`. `detectors` has only those whose mode is not the usual one."""
+
+    mode: Mode = Mode.ACT  # of all together
+    detectors: Mapping[str, Mode] = field(default_factory=dict[str, Mode])
+    allow: tuple[str, ...] = ALLOWED
+
+    def mode_of(self, detector: Detector) -> Mode:
+        """Return what becomes of what a detector finds."""
+        return self.detectors.get(detector.name, detector.mode)
+
+
+def detector_of(name: str) -> Detector:
+    """Return a detector; one that is not in the table counts what it is told to count."""
+    return DETECTORS.get(name) or Detector(name, 0, name)
+
+
+def read_detection(tree: Mapping[str, Any]) -> DetectionConfig:
+    """Return the part `detection` of a checked file."""
+    modes = {name: Mode(one["mode"]) for name, one in tree.get("detectors", {}).items() if "mode" in one}
+    return DetectionConfig(Mode(tree.get("mode", Mode.ACT)), modes, tuple(tree.get("allow", ALLOWED)))

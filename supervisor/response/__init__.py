@@ -1,0 +1,1 @@
+"""What follows from offences: scores, and the steps that are taken."""

@@ -1,0 +1,190 @@
+"""The judge: offences in, steps out. Pure, and bounded in memory. Times are BOOTTIME in ms.
+
+Rules, held by the property tests: nobody has a step without points of his own; who is named by an offender, but is not
+whom the offence came over, has none; every step but the lock has an end; who is on the allow-list has no step at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from tlsrt.config.detection import DETECTORS, DetectionConfig, Detector, Mode, detector_of
+from tlsrt.supervisor.response.allowed import Allowed
+from tlsrt.supervisor.response.ladder import (
+    AGAIN_MS,
+    LASTING,
+    LIMIT_MS,
+    RESPAWNS,
+    RESPAWNS_MS,
+    SCORE_AFTER_RESPAWN,
+    SHUT_CAP_MS,
+    SHUT_FIRST_MS,
+    SHUT_JITTER,
+    SOURCES,
+    SOURCES_MS,
+    TRUSTED,
+    Step,
+    Taken,
+    step_for,
+    steps_of,
+)
+from tlsrt.supervisor.response.recent import Distinct, Grace, Growing, Often
+from tlsrt.supervisor.response.scores import Scores
+from tlsrt.supervisor.seams import Charge, ChargeKind
+
+GRACE_MS = 5_000
+STEPS_MAX = 2048  # in force at once; the one that would end first makes room
+COUNTS_MAX = 1_000  # of one offence in one report
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one detector has found so far: how often, and how often that counted."""
+
+    found: int = 0
+    counted: int = 0
+
+
+class Judge:
+    """Weighs offences. `loops` are the names of the loops; `chance` gives 0 to 1."""
+
+    def __init__(self, config: DetectionConfig, loops: Iterable[str], chance: Callable[[], float]) -> None:
+        self._config = config
+        self._loops = frozenset(loops)
+        self._allowed = Allowed(config.allow)
+        self._scores: Scores[Charge] = Scores()
+        self._distinct: Distinct[tuple[str, Charge]] = Distinct()
+        self._grace = Grace(GRACE_MS)
+        self._lasting: Growing[tuple[Step, str]] = Growing(SHUT_FIRST_MS, SHUT_CAP_MS, SHUT_JITTER, chance)
+        self._respawns = {loop: Often(RESPAWNS_MS, RESPAWNS + 1) for loop in self._loops}
+        self._top: dict[str, int] = {}  # loop: when it was at the top
+        self._in_force: dict[tuple[Step, Charge], Taken] = {}
+        self._done: dict[tuple[Step, Charge], int] = {}  # steps without a duration: not again until
+        self.tallies = {name: Tally() for name in DETECTORS}
+
+    def begin_grace(self, now: int) -> None:
+        """Note an epoch, a respawn, a reload or a revocation: what is used for a moment after it is no offence."""
+        self._grace.begin(now)
+
+    def charge(
+        self, name: str, charge: Charge, now: int, *, points: int | None = None, count: int = 1, what: str = "",
+        subject: str = "",
+    ) -> list[Taken]:  # fmt: skip
+        """Weigh `count` offences of one kind; return the steps to be taken now.
+
+        `subject` is whose session was charged, as the authority knows it. `what` is what happened, and for a detector
+        that counts distinct things which thing it was. `points` are the detector's own if not given.
+        """
+        detector = detector_of(name)
+        mode = self._config.mode_of(detector)
+        if mode is Mode.OFF or self._config.mode is Mode.OFF or count < 1:
+            return []
+        tally = self.tallies.setdefault(detector.name, Tally()) if len(self.tallies) < 256 else Tally()
+        tally.found += count
+        if mode is Mode.OBSERVE or self._allowed.has(charge, subject) or not self._counts(detector, charge, what, now):
+            return []
+        worth = (detector.points if points is None else points) * (
+            1 if detector.is_distinct else min(count, COUNTS_MAX)
+        )
+        if worth < 1:
+            return []
+        tally.counted += count
+        before, after = self._scores.add(charge, worth, now)
+        return self._answer(detector, charge, before, after, what, now)
+
+    def _counts(self, detector: Detector, charge: Charge, what: str, now: int) -> bool:
+        if detector.has_grace and self._grace.is_now(now):
+            return False
+        return not detector.is_distinct or self._distinct.is_new((detector.name, charge), what, now)
+
+    def _answer(
+        self, detector: Detector, charge: Charge, before: float, after: float, what: str, now: int
+    ) -> list[Taken]:
+        is_inside = charge.kind in (ChargeKind.PROCESS, ChargeKind.CHANNEL)
+        is_loop = is_inside and charge.value in self._loops
+        taken: list[Taken] = []
+        if is_inside and detector.is_trigger and charge.value in TRUSTED:
+            taken += self._take(Step.LOCK, detector, charge, after, what, now)
+        steps = steps_of(charge, is_loop=is_loop, is_advised=detector.is_advisory)
+        step = step_for(steps, before, after, is_trigger=detector.is_trigger)
+        if step is None:
+            return taken
+        if step is Step.RESPAWN:
+            taken += self._lock_for_many(detector, charge, after, what, now)
+            step = self._respawn_or_leave(charge.value, now)
+        return taken + self._take(step, detector, charge, after, what, now)
+
+    def _lock_for_many(self, detector: Detector, charge: Charge, score: float, what: str, now: int) -> list[Taken]:
+        """Lock when two loops are at the top at once: then it is more than one that went astray."""
+        self._top[charge.value] = now
+        if sum(1 for at in self._top.values() if now - at < SOURCES_MS) < SOURCES:
+            return []
+        return self._take(Step.LOCK, detector, charge, score, what, now)
+
+    def _respawn_or_leave(self, loop: str, now: int) -> Step:
+        if now < self._done.get((Step.RESPAWN, Charge(ChargeKind.PROCESS, loop)), now):
+            return Step.RESPAWN  # which is under way
+        return Step.RESPAWN if self._respawns[loop].count(now) < RESPAWNS else Step.QUARANTINE
+
+    def _take(self, step: Step, detector: Detector, charge: Charge, score: float, what: str, now: int) -> list[Taken]:
+        key = (step, Charge(ChargeKind.PROCESS, charge.value) if step is Step.RESPAWN else charge)
+        if key in self._in_force or now < self._done.get(key, now):
+            return []
+        is_observed = self._config.mode is not Mode.ACT
+        taken = Taken(step, charge, detector.name, what, score, 0, is_observed)
+        if step in LASTING:
+            lasts = LIMIT_MS if step is Step.LIMIT else self._lasting.next((step, charge.value), now)
+            taken = replace(taken, until=now + lasts)
+            self._enforce(key, taken)
+        else:
+            self._done = {each: until for each, until in self._done.items() if until > now}
+            self._done[key] = now + AGAIN_MS
+        if step is Step.RESPAWN:
+            self._respawns[charge.value].note(now)
+            self._scores.set(charge, SCORE_AFTER_RESPAWN, now)
+        elif step is Step.REVOKE and charge.kind is ChargeKind.SESSION:
+            self._scores.set(charge, 0, now)  # it is no more
+        return [taken]
+
+    def _enforce(self, key: tuple[Step, Charge], taken: Taken) -> None:
+        if len(self._in_force) >= STEPS_MAX:
+            del self._in_force[min(self._in_force, key=lambda each: self._in_force[each].until)]
+        self._in_force[key] = taken
+
+    # What time and people say
+
+    def next_due(self) -> int | None:
+        """Return when `due` has something to end."""
+        return min((taken.until for taken in self._in_force.values()), default=None)
+
+    def due(self, now: int) -> list[Taken]:
+        """End the steps whose time is over, and return them."""
+        over = [(key, taken) for key, taken in self._in_force.items() if taken.until <= now]
+        for key, _ in over:
+            del self._in_force[key]
+        return [taken for _, taken in over]
+
+    def release(self, value: str) -> list[Taken]:
+        """End every step that somebody is under, and forget his scores; return the steps."""
+        ended = [(key, taken) for key, taken in self._in_force.items() if taken.charge.value == value]
+        for key, _ in ended:
+            del self._in_force[key]
+            self._lasting.forget((key[0], value))
+        for kind in ChargeKind:
+            self._scores.set(Charge(kind, value), 0, 0)
+        return [taken for _, taken in ended]
+
+    def score(self, charge: Charge, now: int) -> float:
+        return self._scores.of(charge, now)
+
+    def scores(self, now: int) -> Iterator[tuple[Charge, float]]:
+        return self._scores.all(now)
+
+    @property
+    def in_force(self) -> tuple[Taken, ...]:
+        return tuple(self._in_force.values())
+
+    def score_of_loop(self, loop: str, now: int) -> float:
+        """Return the higher one of the scores of a loop's process and channel."""
+        return max(self.score(Charge(kind, loop), now) for kind in (ChargeKind.PROCESS, ChargeKind.CHANNEL))

@@ -1,0 +1,68 @@
+"""Scores: points for what somebody does wrong, which fade with a half-life of a minute. Pure, bounded; times in ms.
+
+Whoever fills the table with names (an attacker with many addresses) pushes out the lowest scores first, so that nobody
+loses a high one by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from typing import Generic, TypeVar
+
+HALF_LIFE_MS = 60_000
+SCORES_MAX = 4096
+FORGOTTEN = 0.5  # points: who has less has none
+
+Who = TypeVar("Who", bound=Hashable)
+
+
+def faded(score: float, elapsed_ms: float) -> float:
+    """Return what is left of a score after some time."""
+    return float(score * 0.5 ** (max(0.0, elapsed_ms) / HALF_LIFE_MS))
+
+
+class Scores(Generic[Who]):
+    """The scores of everybody; of a loop over all its incarnations: a new process does not undo the old one's deeds."""
+
+    def __init__(self, most: int = SCORES_MAX) -> None:
+        self._most = most
+        self._scores: dict[Who, tuple[float, int]] = {}
+
+    def add(self, who: Who, points: float, now: int) -> tuple[float, float]:
+        """Add points; return the score before and after."""
+        before = self.of(who, now)
+        if who not in self._scores and len(self._scores) >= self._most:
+            self._make_room(now)
+        after = before + points
+        self._scores[who] = (after, now)
+        return before, after
+
+    def of(self, who: Who, now: int) -> float:
+        """Return a present score."""
+        score, at = self._scores.get(who, (0.0, now))
+        return faded(score, now - at)
+
+    def set(self, who: Who, score: float, now: int) -> None:
+        """Replace a score; with 0 it is forgotten."""
+        if score > 0:
+            self._scores[who] = (score, now)
+        else:
+            self._scores.pop(who, None)
+
+    def all(self, now: int) -> Iterator[tuple[Who, float]]:
+        """Give everybody who has a score that says something."""
+        for who in list(self._scores):
+            score = self.of(who, now)
+            if score >= FORGOTTEN:
+                yield who, score
+
+    def __len__(self) -> int:
+        return len(self._scores)
+
+    def _make_room(self, now: int) -> None:
+        """Forget who has no points any more, and of the others the lowest quarter: so it is rarely done."""
+        ranked = sorted(self._scores, key=lambda who: self.of(who, now))
+        low = max(1, self._most // 4)
+        for index, who in enumerate(ranked):
+            if index < low or self.of(who, now) < FORGOTTEN:
+                del self._scores[who]
