@@ -24,6 +24,7 @@ from tlsrt.errors import (
 )
 
 if TYPE_CHECKING:
+    from tlsrt.channels.completion.tree import Node
     from tlsrt.channels.verbs import Options
 
 _KINDS = ("lifecycle", "session", "security", "health")
@@ -49,6 +50,7 @@ _VERBS = {
     "get": "fetch a file: PLACE [FILE]; or several into a folder: PLACE... FOLDER",
     "events": "print what happened on the host, and with --follow what happens; policy says who may hear it",
     "whoami": "show who this client is to the host, its session and its rights",
+    "completion": "print what teaches a shell to complete this command: source <(tlsrt completion bash)",
 }
 
 
@@ -108,6 +110,9 @@ def _top_parser() -> _Parser:
 
 def _verb_parser(verb: str) -> _Parser:
     parser = _Parser(f"tlsrt {verb}", description=_VERBS[verb], allow_abbrev=False)
+    if verb == "completion":
+        parser.add_argument("shell", metavar="SHELL", choices=("bash", "zsh", "fish"), help="bash, zsh or fish")
+        return parser
     _add_options(parser, again=True)
     if verb == "call":
         parser.add_argument("target", metavar="TARGET", help="a component, such as secondary/store")
@@ -130,6 +135,15 @@ def _verb_parser(verb: str) -> _Parser:
             "--kind", action="append", choices=_KINDS, default=[], help="only events of this kind; may be repeated"
         )
     return parser
+
+
+def completion_tree() -> Node:
+    """Return this command as data, for completion."""
+    from tlsrt.channels.completion.tree import node_of
+
+    top = node_of(_top_parser(), ("tlsrt",))
+    verbs = tuple(node_of(_verb_parser(verb), ("tlsrt", verb), text) for verb, text in _VERBS.items())
+    return top._replace(verbs=verbs)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace | None:
@@ -170,6 +184,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(asked: argparse.Namespace) -> int:
+    if asked.verb == "completion":
+        from tlsrt.channels.completion import script_of
+
+        print(script_of(asked.shell, completion_tree()), end="")
+        return 0
     import asyncio
 
     from tlsrt.channels import verbs

@@ -120,6 +120,11 @@ def parser() -> argparse.ArgumentParser:
     _add_sandbox(add("sandbox", _sandbox, "show and explain how a process of this host is confined"), common)
     add("schema", _schema, "print the JSON Schema of the configuration, for editors")
     add("version", _version, "print the version")
+    completion = add(
+        "completion", _completion,
+        "print what teaches a shell to complete this command: source <(tlsrt-supervisor completion bash)",
+    )  # fmt: skip
+    completion.add_argument("shell", metavar="SHELL", choices=("bash", "zsh", "fish"), help="bash, zsh or fish")
     return top
 
 
@@ -218,6 +223,14 @@ def _version(arguments: argparse.Namespace) -> int:
     from importlib.metadata import version
 
     print(f"tlsrt {version('tlsrt')}")
+    return 0
+
+
+def _completion(arguments: argparse.Namespace) -> int:
+    from tlsrt.channels.completion import script_of
+    from tlsrt.channels.completion.tree import node_of
+
+    print(script_of(arguments.shell, node_of(parser(), (PROGRAM,))), end="")
     return 0
 
 
