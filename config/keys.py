@@ -90,3 +90,38 @@ def reply_key(request: bytes, replier_session_id: bytes) -> bytes:
 def proof_key(gate: bytes, session_id: bytes) -> bytes:
     """Return the key that proves possession of session s to the gate. It never seals a body."""
     return expand(gate, "proof", session_id)
+
+
+def audit_root(prk: bytes) -> bytes:
+    """Return the root of the audit log's keys. Held by the authority until those of its life are derived."""
+    return expand(prk, "audit")
+
+
+def audit_seed(root: bytes) -> bytes:
+    """Return the Ed25519 seed that signs the first header of each life. Wiped as soon as it has done that."""
+    return expand(root, "audit-sign")
+
+
+def audit_hash_key(root: bytes) -> bytes:
+    """Return the key under which secrets appear in the log. Held by the authority."""
+    return expand(root, "audit-hash")
+
+
+def audit_file_key(root: bytes, life: int) -> bytes:
+    """Return the key of the first file that one life of the authority writes."""
+    return expand(root, "audit-life", life)
+
+
+def audit_next_file_key(file_key: bytes) -> bytes:
+    """Return the key of the file after; the old one is wiped."""
+    return expand(file_key, "audit-file")
+
+
+def audit_mac_key(file_key: bytes) -> bytes:
+    """Return the MAC key of a file's first entry."""
+    return expand(file_key, "audit-mac")
+
+
+def audit_next_mac_key(mac_key: bytes) -> bytes:
+    """Return the MAC key of the entry after; the old one is wiped."""
+    return expand(mac_key, "audit-step")

@@ -33,6 +33,7 @@ from tlsrt.config.succession import Pin, follow_untrusted, parse_chain_untrusted
 from tlsrt.errors import PeerError
 from tlsrt.loops.gate import Gate
 from tlsrt.loops.gate_state import Origin
+from tlsrt.supervisor.audit.verify import verify
 
 FOLDER = Path(__file__).resolve().parent.parent / "vectors"
 Values = dict[str, Any]
@@ -294,8 +295,16 @@ def _recipient(given: Values) -> Values:
     return {"kind": int(opened.header.kind), "src": opened.header.src, "body": opened.body.hex()}
 
 
+def _audit(given: Values) -> Values:
+    files = [(name, unhex(data)) for name, data in given["files"]]
+    report = verify(files, [unhex(given["public"])], must_be_closed=given.get("must_be_closed", False))
+    if report.fault is not None:
+        return {"reason": f"{report.fault.file} {report.fault.sequence}"}
+    return {name: getattr(report, name) for name in ("files", "entries", "records", "checkpoints", "first", "last")}
+
+
 OPERATIONS: dict[str, Callable[[Values], Values]] = {
     "keys": _key, "token": _token, "frame": _frame, "header": _header, "stream": _stream, "control": _control,
     "body": _body, "batch": _batch, "open": _open, "grant": _grant, "opening": _opening, "gate": _gate,
-    "recipient": _recipient, "succession": _succession,
+    "recipient": _recipient, "succession": _succession, "audit": _audit,
 }  # fmt: skip

@@ -50,7 +50,13 @@ def test_there_are_enough() -> None:
 
 
 def test_every_reason_of_the_code_is_in_a_vector() -> None:
-    told = {case["expect"]["reason"] for name in files() for passes, _, case, _ in cases(name) if not passes}
+    told = {
+        case["expect"]["reason"]
+        for name in files()
+        if name != "audit"  # whose reasons are places
+        for passes, _, case, _ in cases(name)
+        if not passes
+    }
     rooms = {Path(room.__path__[0]) for room in (config, channels, loops)}
     known: set[str] = set()
     for room in rooms:
@@ -207,4 +213,4 @@ def test_the_document_shows_the_recorded_session() -> None:
     for name in ("run_key", "mailbox_root", "request_key", "reply_key", "proof_key", "request_header", "request_body",
                  "request_sealed", "request_proof", "reply_sealed", "reply_body"):  # fmt: skip
         assert steps[name].hex() in text, name
-    assert len(DOCUMENT.read_text().splitlines()) < 480
+    assert len(DOCUMENT.read_text().splitlines()) < 640

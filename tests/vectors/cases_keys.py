@@ -50,6 +50,13 @@ def key_schedule() -> VectorFile:
     derive("proof_key", "session aa..", gate, session)
     request = derive("request_key", "session aa.. to that mailbox", mailbox, session)
     derive("reply_key", "back from session bb..", request, replier)
+    root = derive("audit_root", "of the audit log", prk)
+    derive("audit_seed", "Ed25519 seed of the audit log's root key", root)
+    derive("audit_hash_key", "for secrets in the audit log", root)
+    file_key = derive("audit_file_key", "life 1", root, 1)
+    derive("audit_next_file_key", "the file after", file_key)
+    mac = derive("audit_mac_key", "of its first entry", file_key)
+    derive("audit_next_mac_key", "of the second", mac)
     derive("gate_root", "integers have 8 bytes: the largest", run, 2**64 - 1, 2**64 - 1)
     return file
 

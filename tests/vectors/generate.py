@@ -14,6 +14,7 @@ if __name__ == "__main__":
 
 from support.vectors import FOLDER
 from vectors import (
+    cases_audit,
     cases_gate,
     cases_keys,
     cases_opening,
@@ -37,6 +38,7 @@ def texts() -> dict[Path, str]:
         "opening": cases_opening.openings(stored),
         "gate": cases_gate.gate(), "recipient_component": component,
         "recipient_client": client, "succession": cases_succession.successions(),
+        "audit": cases_audit.audits(),
     }  # fmt: skip
     made = {FOLDER / f"{name}.json": file.text() for name, file in files.items()}
     made[FOLDER / "session.json"] = cases_session.session(stored)

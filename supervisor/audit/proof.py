@@ -1,0 +1,81 @@
+"""A proof that one record is in the log, for somebody who has only the public key. Pure.
+
+It holds the record, its path through the tree to the root of the first checkpoint behind it, and every signature from
+the public key to that checkpoint: the header of the life's first file, its checkpoints, the next header, and so on. It
+says nothing about other records, but for hashes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from tlsrt.errors import PeerError
+from tlsrt.supervisor.audit.entry import (
+    Checkpoint,
+    Header,
+    Record,
+    parse_body_untrusted,
+    parse_checkpoint_untrusted,
+    parse_header_untrusted,
+    read_entry_untrusted,
+)
+from tlsrt.supervisor.audit.tree import inclusion_proof, leaf_hash, root_by_proof
+from tlsrt.supervisor.audit.verify import is_signed
+
+Step = tuple[int, bytes, bytes]  # sequence, content and signature of a header or a checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """One record, and what leads to it."""
+
+    steps: tuple[Step, ...]
+    body: bytes
+    index: int  # in its file
+    path: tuple[bytes, ...]
+
+
+def make_proof(files: Sequence[bytes], sequence: int) -> Proof:
+    """Return the proof for a record of a log that was verified; raise PeerError with a word if there is none."""
+    steps: list[Step] = []
+    for data in files:
+        at, index, found, body = 0, 0, -1, b""
+        leaves: list[bytes] = []
+        while (entry := read_entry_untrusted(data, at)) is not None:
+            if isinstance(entry.value, Header) and not entry.value.file_in_life:
+                steps.clear()
+            if entry.signature:
+                steps.append((entry.sequence, entry.content, entry.signature))
+            if isinstance(entry.value, Checkpoint) and found >= 0:
+                return Proof(tuple(steps), body, found, tuple(inclusion_proof(leaves, found)))
+            if entry.sequence == sequence:
+                if entry.signature:
+                    raise PeerError("not_a_record")
+                found, body = index, entry.body
+            leaves.append(leaf_hash(entry.body))
+            at, index = entry.end, index + 1
+        if found >= 0:
+            raise PeerError("not_signed_yet")
+    raise PeerError("not_here")
+
+
+def check_proof_untrusted(proof: Proof, trusted: Collection[bytes]) -> tuple[int, Record]:
+    """Return the sequence and the record that a proof proves; raise PeerError with a word if it proves none."""
+    sequence, _, _, _, record = parse_body_untrusted(proof.body)
+    if not isinstance(record, Record):
+        raise PeerError("not_a_record")
+    keys = tuple(trusted)
+    point: Checkpoint | None = None
+    for number, (at, content, signature) in enumerate(proof.steps):
+        is_header = number == 0 or (point is not None and bool(point.end))
+        value = parse_header_untrusted(content) if is_header else parse_checkpoint_untrusted(content)
+        if not any(is_signed(value, at, content, signature, key) for key in keys):
+            raise PeerError("signature")
+        keys = (value.next_key,)
+        point = value if isinstance(value, Checkpoint) else None
+    if point is None:
+        raise PeerError("no_checkpoint")
+    if root_by_proof(leaf_hash(proof.body), proof.index, point.size, proof.path) != point.root:
+        raise PeerError("path")
+    return sequence, record

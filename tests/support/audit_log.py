@@ -1,0 +1,100 @@
+"""An audit log in memory, as an authority of several lives writes it, and an attacker's tools for it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from itertools import count
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tlsrt.config import keys
+from tlsrt.supervisor.audit.entry import ROTATED, STOPPED, Entry, Header, Record, read_entry_untrusted
+from tlsrt.supervisor.audit.sealer import Life, Link, Sealer, begin_file, next_file
+from tlsrt.supervisor.audit.text import plain_detail
+
+INSTALL = bytes(range(0x10, 0x20))
+ROOT = keys.audit_root(keys.extract(INSTALL, bytes(range(32))))
+Files = list[tuple[str, bytes]]
+
+
+def signer(root: bytes = ROOT) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(keys.audit_seed(root))
+
+
+def public(root: bytes = ROOT) -> bytes:
+    return signer(root).public_key().public_bytes_raw()
+
+
+TRUSTED = (public(),)
+
+
+def file_key(header: Header, root: bytes = ROOT) -> bytes:
+    """What somebody who has master_key knows."""
+    key = keys.audit_file_key(root, header.life)
+    for _ in range(header.file_in_life):
+        key = keys.audit_next_file_key(key)
+    return key
+
+
+def seeds() -> Callable[[int], bytes]:
+    numbers = count()
+    return lambda size: hashlib.sha256(b"seed %d" % next(numbers)).digest()[:size]
+
+
+def record(number: int, **detail: str | int) -> Record:
+    return Record(1000 + number, 2000 + number, "offence", f"third/{number}", plain_detail({"n": number, **detail}))
+
+
+class AuditLog:
+    """Writes into memory; `life` begins another one, as after a kill."""
+
+    def __init__(self) -> None:
+        self.files: list[bytearray] = []
+        self.randomness = seeds()
+        self.lives = 0
+        self.sealer: Sealer
+
+    def life(self, before: Link | None = None, root: bytes = ROOT) -> AuditLog:
+        self.lives += 1
+        before = before or (self.sealer.link() if self.files else Link())
+        life = Life(INSTALL, self.lives, bytes(16), public(root))
+        self.sealer, header = begin_file(
+            life, before, keys.audit_file_key(root, self.lives), signer(root), 1, 2, self.randomness
+        )
+        self.files.append(bytearray(header))
+        return self
+
+    def add(self, number: int) -> AuditLog:
+        for _ in range(number):
+            self.files[-1] += self.sealer.record(record(self.sealer.sequence + 1))
+        return self
+
+    def checkpoint(self, end: str = "") -> AuditLog:
+        self.files[-1] += self.sealer.checkpoint(3, 4, end)
+        return self
+
+    def stop(self) -> AuditLog:
+        return self.checkpoint(STOPPED)
+
+    def rotate(self) -> AuditLog:
+        self.checkpoint(ROTATED)
+        self.sealer, header = next_file(self.sealer, 5, 6)
+        self.files.append(bytearray(header))
+        return self
+
+    def named(self) -> Files:
+        return [(f"audit-{number:08d}.log", bytes(data)) for number, data in enumerate(self.files, 1)]
+
+
+def entries(data: bytes) -> list[Entry]:
+    found: list[Entry] = []
+    at = 0
+    while (entry := read_entry_untrusted(data, at)) is not None:
+        found.append(entry)
+        at = entry.end
+    return found
+
+
+def raw(data: bytes, entry: Entry) -> bytes:
+    return data[entry.start : entry.end]
