@@ -64,6 +64,8 @@ TRUST = Table(
         # from Primary: address, word, how often: connections that ended at the door, of one word since its last beat
         Message(37, "turned_away", "loop", (str, str, int), _ANY),
         Message(38, "took_events", "loop", (), _ANY),  # from Primary: the next page may come
+        # from Primary: what sessions did in the last window, a row each: see channels/telemetry.py
+        Message(65, "telemetry", "loop", (list,), _JOINED),
         # events of the host, a line of JSON each; Primary passes over those that it knows
         Message(36, "events", "authority", (list,), _ANY),
         # door certificate, key, client CA as descriptors of sealed memfds; generation: to be tried

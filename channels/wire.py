@@ -16,6 +16,8 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+from struct import Struct
+from struct import error as StructError
 
 from tlsrt.channels.turn import Turn
 
@@ -24,6 +26,7 @@ GROUP_BYTES = 32 * 1024  # read of one group in a callback
 READ_COST = 1024  # bytes that a read counts as at least, ...
 STRANGER_COST = 16 * 1024  # ... and one of a connection that nobody answers for yet: a handshake takes about a ms
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
+_TCP_INFO = Struct("=120xQQ")  # up to tcpi_bytes_acked and tcpi_bytes_received (linux/tcp.h, since Linux 4.1)
 
 
 class Wires:
@@ -152,6 +155,15 @@ class Wire(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         return len(self._rest)
+
+    def bytes_moved(self) -> tuple[int, int] | None:
+        """Return how many bytes came, and how many of ours have arrived, as the kernel counts; None if it does not."""
+        try:
+            counts = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+            acknowledged, received = _TCP_INFO.unpack(counts)
+        except (OSError, StructError):  # a unix socket, an old kernel, or it is closed
+            return None
+        return received, acknowledged
 
     def serve(self, events: int) -> int:
         """Do what these events allow and return how much was read; a mistake of the protocol ends this one only."""

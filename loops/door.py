@@ -17,6 +17,7 @@ from tlsrt.channels.grant import GrantContent
 from tlsrt.channels.stream import PROTOCOL
 from tlsrt.channels.tls_connection import ConnectionLimits, Handler, TlsConnection
 from tlsrt.channels.turn import Turn
+from tlsrt.channels.wire import Wire
 from tlsrt.config.schema import DoorConfig
 from tlsrt.loops.admission import AdmissionLimits, plain_address
 from tlsrt.loops.client_link import ClientLink, Hub, Stage
@@ -130,6 +131,12 @@ class Door(TlsServer):
         """Return the address that a connection came from; empty if it is gone."""
         client = self._clients.get(connection)
         return client.address if client else ""
+
+    def bytes_moved(self, connection: int) -> tuple[int, int] | None:
+        """Return how many bytes came from a client and went to it, as its kernel counts them; None if nobody does."""
+        client = self._clients.get(connection)
+        wire = None if client is None else client.connection.transport
+        return wire.bytes_moved() if isinstance(wire, Wire) else None
 
     def challenged(self, connection: int, challenge: bytes, install: bytes, boot: bytes, now: int) -> None:
         """Pass the authority's challenge on; `now` is the host's BOOTTIME in ms."""

@@ -11,7 +11,7 @@ anybody without a policy line, not even unasked replies.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -40,7 +40,7 @@ from tlsrt.channels.token import Claims
 from tlsrt.channels.verifier import Verifier, check_deadline
 from tlsrt.config import keys
 from tlsrt.errors import PeerError
-from tlsrt.loops.gate_state import Flow, Member, Origin, Session, Verdict
+from tlsrt.loops.gate_state import BITS, Flow, Member, Origin, Session, Verdict
 from tlsrt.loops.lane import Lane
 
 SLACK_MS = 5_000
@@ -115,6 +115,11 @@ class Gate(Lane):
     def sessions(self) -> int:
         return len(self._sessions)
 
+    @property
+    def each_session(self) -> Mapping[bytes, Session]:
+        """The sessions that it knows, by their ids."""
+        return self._sessions
+
     def under_way(self, among: Collection[bytes] | None = None) -> frozenset[bytes]:
         """Return the names of the open calls, all or those among some; streams, which need no end, are left out."""
         names = self._calls if among is None else among
@@ -124,7 +129,7 @@ class Gate(Lane):
 
     def check_in_order_untrusted(self, data: bytes, origin: Origin, now: int) -> Verdict:
         """Return what to do with a frame. Cannot fail: every defect is a refusal with its reason for the log."""
-        header = None
+        header = proved = None
         try:
             if len(data) > FRAME_MAX:
                 raise PeerError("oversize")
@@ -134,6 +139,7 @@ class Gate(Lane):
                 raise PeerError("unknown_kind")  # they are the loops' own
             claims, session = self._session_untrusted(frame, header, origin, now)
             proof = self._authentic_untrusted(frame, header, session)
+            proved = session
             session.last = header.seq
             session.expires = max(session.expires, claims.expires)
             flow = Flow(session, header.src, header.dst, Verdict(header.dst.partition("/")[0]), _longest(origin))
@@ -147,6 +153,7 @@ class Gate(Lane):
                 self.late += 1
             else:
                 self.refused += 1
+                (proved or origin).refused += 1
             return Verdict(reason=error.reason, answer=_refusal(header, error.reason))
 
     def undeliverable(self, data: bytes, word: str) -> bytes:
@@ -253,6 +260,8 @@ class Gate(Lane):
             raise PeerError("correlated_request")
         if not claims.allows(header.dst, header.method):
             raise PeerError("not_allowed")
+        flow.session.methods |= 1 << hash((header.dst, header.method)) % BITS
+        flow.session.targets |= 1 << hash(header.dst) % BITS
         self._deliver_untrusted(header, flow)
         count = header.part if header.kind == Kind.REQUESTS else 1
         verdict = self._asked(flow, header.session, header.seq, count, header.deadline)

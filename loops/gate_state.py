@@ -19,6 +19,7 @@ class Origin:
     signatures: float = 256.0  # how many more unknown tokens may be verified for it now
     refilled: int = 0  # BOOTTIME, ms
     charge: str = ""  # who pays for its place in queues: the loop, or the client with all of its connections
+    refused: int = 0  # frames that came from here and proved nothing
 
 
 @dataclass(slots=True)
@@ -42,6 +43,9 @@ class Verdict(NamedTuple):
         return not self.reason
 
 
+BITS = 256  # of the sets below
+
+
 @dataclass(slots=True)
 class Session:
     """What the gate keeps of one session."""
@@ -51,6 +55,11 @@ class Session:
     expires: int = 0  # of its last token
     open_calls: int = 0
     proofs: dict[int, AESGCM] = field(default_factory=dict[int, AESGCM], repr=False)
+    refused: int = 0  # frames that it has proved to be its own
+    methods: int = (
+        0  # a bit for each pair of component and method that it may call and has: by hash, so a few share one
+    )
+    targets: int = 0  # and for each component
 
 
 class Flow:

@@ -73,6 +73,7 @@ _SECURITY = (
     ("difference", _ALARM, "looked at from outside, it is not what its profile says"),
     ("offence", _ALARM, "it broke the protocol of its control channel"),
     ("anomaly", _ALARM, "it did too much of what it may not"),
+    ("unusual", _WARNING, "its traffic is unlike what is usual for it"),
     ("unprepared", _ALARM, "it did not acknowledge a new epoch in time"),
     ("unattested", _ALARM, "it could not be looked at for a new epoch in time"),
     ("reported", _WARNING, "the authority says"),

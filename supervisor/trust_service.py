@@ -27,9 +27,10 @@ from tlsrt.supervisor.epoch_changes import EpochChanges
 from tlsrt.supervisor.epochs import Epochs
 from tlsrt.supervisor.event_notes import EventNotes
 from tlsrt.supervisor.event_pages import EventPages
-from tlsrt.supervisor.gate_words import GateWords, Handler
+from tlsrt.supervisor.gate_words import GateWords, Handler, of_gate
 from tlsrt.supervisor.herald import Herald
 from tlsrt.supervisor.key_ring import KeyRing
+from tlsrt.supervisor.learning.desk import LearningDesk
 from tlsrt.supervisor.outlet import Outlet
 from tlsrt.supervisor.revoking import Revoking, entry_of
 from tlsrt.supervisor.roster import GATE, Member, Roster
@@ -110,6 +111,12 @@ class TrustService:
         self.audit: Recorder = NoRecorder()
         self.lock: Lock = NoLock()
         self.response: Response = NoResponse()
+        learning = LearningDesk(
+            manager.find,
+            lambda *offence: self.response.add(*offence),
+            lambda name, subject, words: self._notes.note(name, subject, words),
+        )
+        self.handlers["telemetry"] = of_gate(learning.heard)
 
     def start(self, now: int, inherited: Iterable[str], *, is_resumed: bool) -> None:
         """Begin; `inherited` are the loops whose channels were there from birth."""

@@ -17,11 +17,13 @@ from tlsrt.channels.channel import PrimaryChannel
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.gate_link import GateLink
 from tlsrt.channels.grant import parse_grant_untrusted
+from tlsrt.channels.telemetry import pack_rows
 from tlsrt.errors import Busy, ConfigError, PeerError
 from tlsrt.loops.door import HTTP, Door, ServeHttp, door_limits
 from tlsrt.loops.gate import Gate, refusal_word
 from tlsrt.loops.gate_state import Origin, Verdict
 from tlsrt.loops.primary.events import Events
+from tlsrt.loops.primary.telemetry import Telemetry
 from tlsrt.loops.process import LoopProcess
 from tlsrt.loops.tls_engine import PROTOCOLS, server_context, shake_hands
 from tlsrt.loops.turned_away import TurnedAway
@@ -56,6 +58,7 @@ class PrimaryLoop(LoopProcess):
             if loop != DOOR:
                 self._links[loop] = self._listen(loop, descriptor)
         self._turned_away = TurnedAway()
+        self._telemetry = Telemetry(self._bytes_moved)
         self.door: Door | None = None  # made when its certificate has come
         self._succession = b""
         self._contexts: dict[int, ssl.SSLContext] = {}  # that were tried, by generation
@@ -320,8 +323,13 @@ class PrimaryLoop(LoopProcess):
         try:
             for entry in self._turned_away.take():
                 self._trust.send("turned_away", *entry)
+            if rows := self._telemetry.look(self.gate.each_session):
+                self._trust.send("telemetry", pack_rows(rows))
         except PeerError:
             return  # an authority that is busy or away misses it; whether it is there at all is found out elsewhere
+
+    def _bytes_moved(self, connection: int) -> tuple[int, int] | None:
+        return None if self.door is None else self.door.bytes_moved(connection)
 
     @property
     def sessions(self) -> int:

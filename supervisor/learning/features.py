@@ -25,22 +25,22 @@ class Feature:
 
 
 FEATURES = (
-    Feature("frames", "frames in a window"),
-    Feature("bytes_in", "bytes to the host in a window"),
-    Feature("bytes_out", "bytes from the host in a window"),
-    Feature("size_in", "bytes a frame to the host"),
-    Feature("size_out", "bytes from the host a frame"),
-    Feature("new_methods", "methods called for the first time"),
-    Feature("targets", "components called for the first time"),
-    Feature("refused", "frames refused"),
-    Feature("open_calls", "calls open at once"),
-    Feature("busy_looks", "half seconds with frames"),
+    Feature("frames", "frames"),
+    Feature("bytes_in", "bytes in"),
+    Feature("bytes_out", "bytes out"),
+    Feature("size_in", "bytes in a frame"),
+    Feature("size_out", "bytes out a frame"),
+    Feature("new_methods", "new methods"),
+    Feature("targets", "new components"),
+    Feature("refused", "refused"),
+    Feature("open_calls", "open calls"),
+    Feature("busy_looks", "busy half seconds"),
     Feature("peak", "frames in half a second"),
-    Feature("pause", "windows of silence before"),
+    Feature("pause", "silent windows before"),
     Feature("frames_sum", "frames lately"),
-    Feature("bytes_out_sum", "bytes from the host lately"),
-    Feature("new_methods_sum", "methods called for the first time lately"),
-    Feature("refused_sum", "frames refused lately"),
+    Feature("bytes_out_sum", "bytes out lately"),
+    Feature("new_methods_sum", "new methods lately"),
+    Feature("refused_sum", "refused lately"),
 )
 
 

@@ -124,7 +124,7 @@ def test_it_says_what_drove_the_score() -> None:
     assert {reason.feature for reason in opinion.reasons} == {"bytes_out", "size_out", "bytes_out_sum"}
     [size] = [reason for reason in opinion.reasons if reason.feature == "size_out"]
     assert (size.number, 255 <= size.usual <= 511) == (200_000, True)
-    assert str(size).startswith("bytes from the host a frame: 200000, usually ")
+    assert str(size).startswith("bytes out a frame: 200000, usually ")
 
 
 def test_a_subject_that_nobody_knows_surprises_nobody() -> None:

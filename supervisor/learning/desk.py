@@ -1,0 +1,82 @@
+"""The learned detector at its place in the authority: telemetry in, points and events out. Pure; times in ms.
+
+It advises. Its points fade faster than they are added, so that alone they reach 34 and stay there: below the 50 that
+end a session, far below the 100 of the lock. If more than half of the sessions that are known are unusual at once, it
+is the host that has changed (a reload, a process that came again), and nobody is charged.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from tlsrt.channels.telemetry import ROWS_MAX, WINDOW_MS, Row, parse_rows_untrusted
+from tlsrt.supervisor.allowance import Allowance
+from tlsrt.supervisor.learning.model import Model, Opinion
+from tlsrt.supervisor.seams import Charge, ChargeKind, Detail
+from tlsrt.supervisor.session_manager import CLIENT, Session
+
+DETECTOR = "learned"
+POINTS = 10
+POINTS_EVERY_MS = 30_000  # for one subject: with a half-life of a minute, at most 34 at once
+EVENT_EVERY_MS = 60_000
+ROWS = 8 * ROWS_MAX  # a window: as many as an honest Primary tells; it may be captured, and each costs 0.1 ms
+MANY = 4  # unusual sessions at once, and more than half: it is not they
+
+Find = Callable[[bytes], Session | None]
+Add = Callable[[str, Charge, int, Detail, int, int], None]
+Note = Callable[[str, str, str], None]  # name, subject, words
+Found = tuple[Session, Opinion]
+
+
+class LearningDesk:
+    """The model, and what follows from what it thinks."""
+
+    def __init__(self, find: Find, add: Add, note: Note, model: Model | None = None) -> None:
+        self._find = find
+        self._add = add
+        self._note = note
+        self._model = Model() if model is None else model
+        self._rows = Allowance(ROWS, ROWS * 1000 / WINDOW_MS, 0.0)
+        self._charged: OrderedDict[str, int] = OrderedDict()  # subject: when; the one charged longest ago first
+        self._told: OrderedDict[str, int] = OrderedDict()
+
+    def heard(self, fields: list[Any], now: int, wall: int) -> None:
+        """Take a message of Primary; raises PeerError if it is none."""
+        rows = parse_rows_untrusted(fields[0])
+        if not self._rows.take(now / 1000, len(rows)):
+            return
+        found = [
+            (session, self._weigh(session, row, now)) for row in rows if (session := self._find(row[0])) is not None
+        ]
+        unusual = [one for one in found if one[1].is_unusual]
+        known = sum(1 for _, opinion in found if opinion.warmth == 1)
+        if len(unusual) >= MANY and 2 * len(unusual) > known:
+            if _is_due(self._told, "", EVENT_EVERY_MS, now):
+                self._note("unusual", "host", f"{len(unusual)} of {known} sessions at once")
+            return
+        for session, opinion in unusual:
+            self._answer(session, opinion, now, wall)
+
+    def _weigh(self, session: Session, row: Row, now: int) -> Opinion:
+        kind = CLIENT if session.owner == CLIENT else "component"
+        return self._model.observe(session.subject, kind, row[1], now)
+
+    def _answer(self, session: Session, opinion: Opinion, now: int, wall: int) -> None:
+        words = "; ".join(map(str, opinion.reasons))
+        if _is_due(self._charged, session.subject, POINTS_EVERY_MS, now):
+            charge = Charge(ChargeKind.SESSION, session.session_id.hex())
+            self._add(DETECTOR, charge, POINTS, {"subject": session.subject, "why": words}, now, wall)
+        if _is_due(self._told, session.subject, EVENT_EVERY_MS, now):
+            self._note("unusual", session.subject, words)
+
+
+def _is_due(times: OrderedDict[str, int], subject: str, every_ms: int, now: int) -> bool:
+    """Tell whether it is time again for a subject, and then note that. What is older than `every_ms` is forgotten."""
+    while times and next(iter(times.values())) <= now - every_ms:
+        times.popitem(last=False)
+    if subject in times:
+        return False
+    times[subject] = now
+    return True
