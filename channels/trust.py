@@ -90,8 +90,9 @@ OFFICE = Table(
     (
         # from the supervisor
         # boot nonce, install id; descriptors: master key, boot token, measurement (memfd), state folder,
-        # certificate, key, client CA, CRL (empty: none); then the configuration is known by fork
-        Message(1, "boot", "supervisor", (bytes,), _OFFICE, descriptors=8),
+        # certificate, key, client CA, CRL (empty: none), client CA's key (empty: none); then the configuration is known
+        # by fork
+        Message(1, "boot", "supervisor", (bytes,), _OFFICE, descriptors=9),
         Message(2, "spawned", "supervisor", (str, int), _OFFICE, descriptors=1),  # loop, incarnation; its trust end
         Message(3, "attested", "supervisor", (str, int, int), _OFFICE),  # loop, incarnation, epoch
         Message(4, "gone", "supervisor", (str, int), _OFFICE),  # loop, incarnation
@@ -131,6 +132,12 @@ OFFICE = Table(
         Message(33, "noted", "authority", (list,), frozenset({"booted"})),
         # number of a request, how it went, 1 if more follows, rows (see session_desk.py)
         Message(27, "answer", "authority", (int, int, int, list), frozenset({"booted"})),
+        # number, name, [[target, [methods]], ...], ttl (ms), 1 for HTTP, signing request (DER): enrol a client
+        Message(40, "client_add", "supervisor", (int, str, list, int, int, bytes), frozenset({"booted"})),
+        Message(41, "client_list", "supervisor", (int, str), frozenset({"booted"})),  # number, after which name
+        # number, name, ttl (ms; 0: as before), signing request (DER)
+        Message(42, "client_renew", "supervisor", (int, str, int, bytes), frozenset({"booted"})),
+        Message(43, "client_revoke", "supervisor", (int, str), frozenset({"booted"})),  # number, name
         # why the authority's state is not on the disk as it should be; empty: it is
         Message(28, "storage", "authority", (str,), frozenset({"booted"})),
         Message(23, "score", "authority", (str, int), frozenset({"booted"})),  # loop, its anomaly score

@@ -17,6 +17,7 @@ from tlsrt.errors import ConfigError
 
 VERSION = 1
 MAX_BUNDLE_BYTES = 1 << 18
+MAX_REQUEST_BYTES = 2048  # of a certificate signing request; ours have 220
 _TEXTS = ("name", "host", "server_name", "ca", "certificate", "key")
 _KEYS = {"tlsrt_bundle", "install", "port", "issuer", *_TEXTS}
 _VERSION_KEY = "issuer_version"  # left out for 1

@@ -71,6 +71,9 @@ DOOR = Field(
         "key": path("The server's private key, PEM.", required=True),
         "client_ca": path("The CA that signs the clients' certificates, PEM.", required=True),
         "crl": path("Revocation lists of all client CAs, PEM or DER; without it none is looked at."),
+        "client_ca_key": path(
+            "The private key of client_ca, PEM, mode 0600: `client add` enrols with it. Only the authority reads it."
+        ),
         "max_connections": count("Connections at a time.", _DOOR["max_connections"], 1, 65536),
         "max_unauthenticated": count(
             "Connections at a time that have not finished their handshake.", _DOOR["max_unauthenticated"], 1, 65536
@@ -82,6 +85,11 @@ DOOR = Field(
         "require_post_quantum": Field(
             kind="boolean",
             about="Refuse clients that do not offer X25519MLKEM768, which is what is used with all others anyway.",
+            default=False,
+        ),
+        "http": Field(
+            kind="boolean",
+            about="Serve HTTP, for clients that are enrolled with --http; a client here with `http: true` does too.",
             default=False,
         ),
         "proxies": Field(

@@ -39,7 +39,7 @@ FILES = {
     "tlsrt.schema.json": "its schema, for editors",
     "master.key": "the root of every key: keep a copy in a safe place, nobody can make it again",
     "boot.token": "what was sealed: code, configuration and certificate names",
-    "ca.key": "the key of the development CA: keep it off this host when you have enrolled your clients",
+    "ca.key": "the key of the development CA: the authority enrols clients with it; keep a copy in a safe place",
     "ca.crt": "the development CA",
     "server.key": "the server's key",
     "server.crt": "the server's certificate",

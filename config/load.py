@@ -207,6 +207,10 @@ def _check_fingerprints(tree: Tree, checker: Checker) -> None:
 
 
 def _check_http(tree: Tree, checker: Checker) -> None:
+    door = tree.get("door")
+    if isinstance(door, dict) and door.get("http") is True and not has_http():
+        sentence = "the door is to serve HTTP, which needs the package h11: pip install 'tlsrt[http]'"
+        checker.problems.add(*checker.marks["door", "http"], sentence)
     for name, client in tree.get("clients", {}).items():
         if isinstance(client, dict) and client.get("http") is True and not has_http():
             sentence = f"client {name} is to use HTTP, which needs the package h11: pip install 'tlsrt[http]'"
@@ -217,7 +221,7 @@ def _check_boot_token(tree: Tree, path: Path, checker: Checker) -> None:
     """`seal` replaces the boot token, so its file must be no other: a master key that was there is lost for good."""
     door = tree.get("door", {})
     others: dict[str, object] = {"this file": path, "master_key.path": tree.get("master_key", {}).get("path")}
-    others |= {f"door.{name}": door.get(name) for name in ("certificate", "key", "client_ca")}
+    others |= {f"door.{name}": door.get(name) for name in ("certificate", "key", "client_ca", "client_ca_key")}
     token = tree.get("boot_token")
     for name, other in others.items():
         if token and other and os.path.normpath(path.parent / token) == os.path.normpath(path.parent / str(other)):
@@ -271,8 +275,7 @@ def _key_source(tree: Tree, folder: Path) -> KeySource:
 
 def _door(tree: Tree, folder: Path) -> DoorConfig:
     paths = {name: folder / tree[name] for name in ("certificate", "key", "client_ca")}
-    if tree.get("crl"):
-        paths["crl"] = folder / tree["crl"]
+    paths |= {name: folder / tree[name] for name in ("crl", "client_ca_key") if tree.get(name)}
     proxies = tuple(tree.get("proxies", ()))
     settings: dict[str, Any] = {"host": "127.0.0.1", "port": 7443, **tree, **paths, "proxies": proxies}
     return DoorConfig(**settings)

@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tlsrt.config.bundle import MAX_REQUEST_BYTES
 from tlsrt.config.field import NAME
 from tlsrt.errors import ConfigError, PeerError
 
@@ -25,11 +27,16 @@ CA_LIFE = timedelta(days=3652)
 LEAF_LIFE = timedelta(days=398)  # the longest that browsers take
 CLOCK_SKEW = timedelta(minutes=5)
 MAX_CERTIFICATE_BYTES = 1 << 16
+_PEM = serialization.Encoding.PEM
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _X509_ERRORS = (
     ValueError, TypeError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.InvalidVersion,
     x509.UnsupportedGeneralNameType, Warning,
 )  # fmt: skip
+
+ClientKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+CaPrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
+CaPublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,7 @@ def make_ca(install_id: bytes, now: datetime) -> Issued:
     """Return a new CA for an installation, valid for ten years."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name(f"tlsrt {install_id.hex()[:8]} CA")
-    builder = _builder(name, name, key.public_key(), now, CA_LIFE)
+    builder = _builder(name, name, key.public_key(), now, now + CA_LIFE)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(_key_usage(signs_certificates=True), critical=True)
     return _issued(builder.sign(key, hashes.SHA256()), key)
@@ -62,6 +69,52 @@ def issue_client(ca: Issued, install_id: bytes, name: str, now: datetime) -> Iss
         raise ConfigError(f"{name!r} is no client name: use a-z, 0-9 and _, starting with a letter, at most 31")
     uri = x509.UniformResourceIdentifier(client_uri(install_id, name))
     return _leaf(ca, f"tlsrt client {name}", [uri], ExtendedKeyUsageOID.CLIENT_AUTH, now)
+
+
+def sign_client(
+    authority: x509.Certificate, key: CaPrivateKey, install_id: bytes, name: str, public_key: ClientKey,
+    now: datetime, ends: datetime,
+) -> x509.Certificate:  # fmt: skip
+    """Return a certificate for the key of the client `name`, from a little before `now` until `ends`."""
+    uri = x509.UniformResourceIdentifier(client_uri(install_id, name))
+    builder = _builder(_name(f"tlsrt client {name}"), authority.subject, public_key, now, ends)
+    builder = _leaf_extensions(builder, key.public_key(), [uri], ExtendedKeyUsageOID.CLIENT_AUTH)
+    return builder.sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+
+
+def make_request() -> tuple[bytes, bytes]:
+    """Return a new client key's certificate signing request (PKCS #10, DER) and the key, PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    request = x509.CertificateSigningRequestBuilder().subject_name(_name("tlsrt client")).sign(key, hashes.SHA256())
+    secret = key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return request.public_bytes(serialization.Encoding.DER), secret
+
+
+def key_of_request_untrusted(request: bytes) -> ClientKey:
+    """Return the key that a signing request proves to have; what else it says counts for nothing. Raises PeerError."""
+    if len(request) > MAX_REQUEST_BYTES:
+        raise PeerError("request_size")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            parsed = x509.load_der_x509_csr(request)
+            key = parsed.public_key()
+            is_signed = parsed.is_signature_valid
+    except (*_X509_ERRORS, UnsupportedAlgorithm):
+        raise PeerError("request_shape") from None
+    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1) and is_signed:
+        return key
+    if isinstance(key, ed25519.Ed25519PublicKey) and is_signed:
+        return key
+    raise PeerError("request_key")
+
+
+def pem_of(certificate_der: bytes) -> bytes:
+    """Return the PEM of a certificate. Raises ConfigError for bytes that are none."""
+    try:
+        return x509.load_der_x509_certificate(certificate_der).public_bytes(_PEM)
+    except ValueError:
+        raise ConfigError("this is not a certificate") from None
 
 
 def client_uri(install_id: bytes, name: str) -> str:
@@ -109,18 +162,24 @@ def _leaf(
     signer = serialization.load_pem_private_key(ca.key_pem, None)
     assert isinstance(signer, ec.EllipticCurvePrivateKey)
     key = ec.generate_private_key(ec.SECP256R1())
-    builder = _builder(_name(common_name), authority.subject, key.public_key(), now, LEAF_LIFE)
-    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
+    builder = _builder(_name(common_name), authority.subject, key.public_key(), now, now + LEAF_LIFE)
+    builder = _leaf_extensions(builder, signer.public_key(), names, usage)
+    return _issued(builder.sign(signer, hashes.SHA256()), key)
+
+
+def _leaf_extensions(
+    builder: x509.CertificateBuilder, issuer: CaPublicKey, names: Iterable[x509.GeneralName],
+    usage: x509.ObjectIdentifier,
+) -> x509.CertificateBuilder:  # fmt: skip
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_key_usage(signs_certificates=False), critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
     builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    builder = builder.add_extension(identifier, critical=False)
-    return _issued(builder.sign(signer, hashes.SHA256()), key)
+    return builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer), critical=False)
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, life: timedelta
+    subject: x509.Name, issuer: x509.Name, key: ClientKey, now: datetime, ends: datetime
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -129,7 +188,7 @@ def _builder(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - CLOCK_SKEW)
-        .not_valid_after(now + life)
+        .not_valid_after(ends)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 
@@ -160,9 +219,8 @@ def _general_name(host: str) -> x509.GeneralName:
 
 
 def _issued(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Issued:
-    pem = serialization.Encoding.PEM
-    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return Issued(certificate.public_bytes(pem), secret)
+    secret = key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return Issued(certificate.public_bytes(_PEM), secret)
 
 
 def _load(certificate_pem: bytes) -> x509.Certificate:

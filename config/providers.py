@@ -13,10 +13,12 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from tlsrt.config.files import open_regular
 from tlsrt.config.schema import KeySource
 from tlsrt.config.succession import VERSION_MAX
 from tlsrt.errors import ConfigError
 
+CA_KEY = "the client CA's key"
 MIN_KEY_BYTES = 32
 MAX_KEY_BYTES = 4096
 MIN_DISTINCT_BYTES = 8  # 32 random bytes have fewer with a chance below 2**-120
@@ -32,6 +34,24 @@ def open_master_key(source: KeySource, allowed_uids: set[int], version: int = 1)
     descriptor = _open(path)
     try:
         _check(descriptor, path, source, allowed_uids)
+        os.set_blocking(descriptor, True)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def open_ca_key(path: Path, allowed_uids: set[int]) -> int:
+    """Return a read-only descriptor of the client CA's key, with the same checks; its bytes are not read."""
+    descriptor = open_regular(path, CA_KEY, follow=False)
+    try:
+        status = os.fstat(descriptor)
+        mode = stat.S_IMODE(status.st_mode)
+        if status.st_uid not in allowed_uids:
+            who = " or ".join(map(str, sorted(allowed_uids)))
+            raise ConfigError(f"{CA_KEY} {path} belongs to uid {status.st_uid}, not to uid {who}: chown it")
+        if mode & 0o077:
+            raise ConfigError(f"{CA_KEY} {path} has mode {mode:04o}, open to group or others: chmod 0600 it")
         os.set_blocking(descriptor, True)
     except BaseException:
         os.close(descriptor)

@@ -35,11 +35,13 @@ class DoorConfig:
     key: Path
     client_ca: Path
     crl: Path | None = None  # revocation lists of the client CAs
+    client_ca_key: Path | None = None  # without it nobody can be enrolled while the host runs
     max_connections: int = 1024
     max_unauthenticated: int = 256
     max_unauthenticated_per_address: int = 16
     handshake_timeout_s: float = 5.0
     require_post_quantum: bool = False  # refuse who does not offer X25519MLKEM768
+    http: bool = False  # serve HTTP, even if no client in this file is to use it
     proxies: tuple[str, ...] = ()  # peers whose connections begin with a PROXY header
     connections_per_address_s: float = 50.0  # in the long run; ten times as many at once
 
@@ -208,6 +210,11 @@ class Config:
     scheduling: SchedulingConfig = SchedulingConfig()
     supervision: SupervisionConfig = _ALONE
     detection: DetectionConfig = _WATCHED
+
+    @property
+    def serves_http(self) -> bool:
+        """Tell whether the door speaks HTTP with clients that may use it."""
+        return self.door.http or any(client.http for client in self.clients)
 
     def loop(self, name: str) -> LoopConfig:
         return next(loop for loop in self.loops if loop.name == name)

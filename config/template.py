@@ -28,13 +28,15 @@ master_key: {{provider: file, path: master.key}}
 # Proof that code and configuration are what you sealed; written by `init` and `seal`.
 boot_token: boot.token
 {measure}
-# The TLS server, the one way in. Only clients with a certificate of client_ca, listed below, get in.
+# The TLS server, the one way in. Only clients with a certificate of client_ca get in: those that `tlsrt-supervisor
+# client add` has enrolled, and those listed below. client_ca_key signs for the former; only the authority reads it.
 door:
   host: "{host}"
   port: {port}
   certificate: server.crt
   key: server.key
   client_ca: ca.crt
+  client_ca_key: ca.key
 
 # Who may come in from outside: SHA-256 of the client's certificate. This is admin.tlsrt. A client that is to use HTTP
 # (curl, a browser) needs `http: true` as well: Primary then holds its keys, so let it be a client of its own.

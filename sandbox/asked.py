@@ -182,5 +182,9 @@ def overlap(one: Path, other: Path) -> bool:
 
 def secrets(config: Config) -> list[Path]:
     """Return what no process but the supervisor and the authority may see, and the folders that are bound writable."""
-    keys = [path for path in (*key_paths(config.master_key), config.boot_token, config.door.key) if path is not None]
+    keys = [
+        path
+        for path in (*key_paths(config.master_key), config.boot_token, config.door.key, config.door.client_ca_key)
+        if path is not None
+    ]
     return [*keys, config.state_dir, config.run_dir, config.log_dir]

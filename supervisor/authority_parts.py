@@ -10,18 +10,22 @@ from tlsrt.config.schema import Config, PolicyRule
 from tlsrt.errors import ConfigError, MisuseError, PeerError
 from tlsrt.supervisor.authority_state import StateFile
 from tlsrt.supervisor.boot_check import Booted
-from tlsrt.supervisor.briefing import Briefing, RightsTable
+from tlsrt.supervisor.briefing import Briefing
 from tlsrt.supervisor.challenges import Challenges
 from tlsrt.supervisor.client_certificates import ClientCertificates
 from tlsrt.supervisor.client_service import ClientService
 from tlsrt.supervisor.door_change import DoorChange
+from tlsrt.supervisor.enrolment.client_ca import ClientCA
+from tlsrt.supervisor.enrolment.desk import EnrolmentDesk
+from tlsrt.supervisor.enrolment.registry import Enrolled, Registry
 from tlsrt.supervisor.epochs import Epochs
 from tlsrt.supervisor.issuer import Issuer
 from tlsrt.supervisor.keeper import Keeper
 from tlsrt.supervisor.key_ring import EpochKeys, KeyRing
 from tlsrt.supervisor.outlet import Outlet
+from tlsrt.supervisor.rights import RightsTable
 from tlsrt.supervisor.roster import Roster
-from tlsrt.supervisor.session_manager import SessionManager
+from tlsrt.supervisor.session_manager import Session, SessionManager
 from tlsrt.supervisor.trust_service import TrustService
 
 Service = TrustService
@@ -38,16 +42,17 @@ def make_service(
     now: int,
 ) -> TrustService:
     """Return the service of one authority's life; raise ConfigError when the policy does not fit its tokens."""
+    registry = Registry(booted.state.enrolled, [client.name for client in config.clients])
     issuer = Issuer(booted.issuer_seed, booted.key_version, config.install_id, booted.boot, randomness)
     ring = KeyRing(EpochKeys(booted.run, issuer))
-    briefing = Briefing(config, ring, roster)
-    _prove_sizes(config, briefing, SessionManager(randomness), now)
+    briefing = Briefing(config, ring, roster, registry.policy_of)
+    _prove_sizes(config, registry, briefing, SessionManager(randomness), now)
     state = booted.state
     epochs = Epochs(state.epoch - 1, has_issued=False) if booted.is_resumed else Epochs(state.epoch, has_issued=True)
     manager = SessionManager(randomness)
     certificates = ClientCertificates(
-        booted.door.authorities, config.clients, config.install_id, booted.door.revoked
-    )  # fmt: skip
+        booted.door.authorities, config.clients, config.install_id, booted.door.revoked, registry
+    )
     door = DoorChange(booted.door, state.boots, roster, outlet)
     door.on_taken = lambda: certificates.trust(door.files.authorities, door.files.revoked)
     challenges = Challenges(randomness)
@@ -59,23 +64,46 @@ def make_service(
 
     def rights_of_policy(policy: tuple[PolicyRule, ...]) -> RightsTable:
         changed = replace(config, policy=policy)
-        trial = Briefing(changed, ring, roster)
-        _prove_sizes(changed, trial, SessionManager(randomness), now)
+        trial = Briefing(changed, ring, roster, registry.policy_of)
+        _prove_sizes(changed, registry, trial, SessionManager(randomness), now)
         return trial.table
 
     service = TrustService(config, roster, ring, briefing, manager, epochs, clients, door, state, persist, outlet)
     service.rights_of_policy = rights_of_policy
+
+    def prove(client: Enrolled) -> str:
+        before = registry.get(client.name)
+        registry.put(client)
+        try:
+            session = SessionManager(randomness).open_client(client.subject, bytes(32), now)
+            return _problem_of(briefing, session, epochs.serving, now)
+        finally:
+            registry.remove(client.name)
+            if before is not None:
+                registry.put(before)
+
+    desk = EnrolmentDesk(
+        config, registry, ClientCA(booted.ca_key, config.install_id), service, manager, state, persist, prove, outlet
+    )
+    service.office_handlers.update(desk.handlers)
+    service.desk.enrolled = lambda: [client.subject for client in registry if registry.living(client.subject)]
+    clients.on_opened = desk.opened
     return service
 
 
-def _prove_sizes(config: Config, briefing: Briefing, manager: SessionManager, now: int) -> None:
-    problems: list[str] = []
+def _prove_sizes(config: Config, registry: Registry, briefing: Briefing, manager: SessionManager, now: int) -> None:
     sessions = [manager.open_component(component.address, component.loop, now) for component in config.components]
     sessions += [manager.open_client(f"client/{client.name}", client.fingerprint, now) for client in config.clients]
-    for session in sessions:
-        try:
-            parse_grant_untrusted(encode_grant(briefing.grant(session, 0, now, is_trial=True)))
-        except (MisuseError, PeerError) as error:
-            problems.append(f"the policy gives {session.subject} too much for one token: {error}")
+    living = [client.subject for client in registry if registry.living(client.subject)]
+    sessions += [manager.open_client(subject, bytes(32), now) for subject in living]
+    problems = [problem for session in sessions if (problem := _problem_of(briefing, session, 0, now))]
     if problems:
         raise ConfigError(problems)
+
+
+def _problem_of(briefing: Briefing, session: Session, epoch: int, now: int) -> str:
+    try:
+        parse_grant_untrusted(encode_grant(briefing.grant(session, epoch, now, is_trial=True)))
+    except (MisuseError, PeerError) as error:
+        return f"the policy gives {session.subject} too much for one token: {error}"
+    return ""

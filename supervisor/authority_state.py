@@ -1,4 +1,4 @@
-"""What the authority must not forget: epoch, boots, seal number, revocations, first-open times and key version.
+"""What the authority must not forget: epoch, boots, seal number, revocations, first-open times, key version, clients.
 
 The one file is a magic line with the version of its format, the SHA-256 of the rest, and one msgpack map of named
 fields. It is written beside itself, fsynced and renamed, and the folder is fsynced, so that a reader finds the old
@@ -21,6 +21,7 @@ import msgpack
 
 from tlsrt.config.succession import Chain, encode_chain, parse_chain_untrusted
 from tlsrt.errors import ConfigError, PeerError
+from tlsrt.supervisor.enrolment.registry import Enrolled, decode_registry, encode_registry
 
 STATE_NAME = "authority.state"
 STATE_MAX = 16 << 20
@@ -30,7 +31,7 @@ _EVERY_MAGIC = re.compile(rb"tlsrt-authority-state (\d+)\n")
 _KINDS = ("session", "token", "subject")
 _TYPES: dict[str, type] = {
     "epoch": int, "boots": int, "boot_hash": bytes, "seal": int, "revocation": int, "revocations": list,
-    "first_opens": dict, "key_version": int, "succession": bytes,
+    "first_opens": dict, "key_version": int, "succession": bytes, "enrolled": list,
 }  # fmt: skip
 
 
@@ -60,6 +61,7 @@ class AuthorityState:
     first_opens: dict[str, int] = field(default_factory=dict[str, int])  # subject: wall time, ms
     key_version: int = 0  # of master_key; an older one is a roll-back. 0: of a host that never ran
     succession: Chain = ()  # of issuer keys, for clients that missed a rotation
+    enrolled: dict[str, Enrolled] = field(default_factory=dict[str, Enrolled])  # while the host ran, by name
 
     def revoke(self, kind: str, value: bytes, until: int) -> Revocation:
         """Append a revocation and return it."""
@@ -133,7 +135,7 @@ def encode_state(state: AuthorityState) -> bytes:
         "revocation": state.revocation,
         "revocations": [[item.number, item.kind, item.value, item.until] for item in state.revocations],
         "first_opens": state.first_opens, "key_version": state.key_version,
-        "succession": encode_chain(state.succession),
+        "succession": encode_chain(state.succession), "enrolled": encode_registry(state.enrolled),
     }  # fmt: skip
     body: bytes = msgpack.packb(fields, use_bin_type=True)
     return _MAGIC + hashlib.sha256(body).digest() + body
@@ -166,7 +168,8 @@ def decode_state(data: bytes) -> AuthorityState:
     fields["revocations"] = [_revocation(item) for item in fields.get("revocations", [])]
     try:
         fields["succession"] = parse_chain_untrusted(fields.get("succession", b""))
-    except PeerError as error:
+        fields["enrolled"] = decode_registry(fields.get("enrolled", []))
+    except (PeerError, ConfigError) as error:
         raise _torn() from error
     return AuthorityState(**fields)
 

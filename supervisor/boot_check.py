@@ -29,6 +29,7 @@ from tlsrt.config.succession import Pin
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.authority_state import AuthorityState, StateFile
 from tlsrt.supervisor.door_files import DoorFiles, read_door_files, read_file
+from tlsrt.supervisor.enrolment.client_ca import CaKey, read_ca_key
 from tlsrt.supervisor.secret_page import SecretPage, wipe
 
 NONCE_BYTES = 32
@@ -54,6 +55,7 @@ class Booted:
     is_resumed: bool  # another authority served this boot before
     mac_key: bytes = field(default=b"", repr=False)  # of boot tokens: a reload is checked as the boot was
     key_version: int = 1  # of master_key
+    ca_key: CaKey | None = None  # that clients are enrolled with
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,10 @@ class Derived:
 def boot(config: Config, nonce: bytes, descriptors: Sequence[int], store: StateFile, wall: int) -> Booted:
     """Check everything and derive the keys of this boot; raise ConfigError. Closes the descriptors.
 
-    `descriptors`: master key, boot token, measurement, state folder, certificate, key, client CA, revocation lists.
+    `descriptors`: master key, boot token, measurement, state folder, certificate, key, client CA, revocation lists, the
+    client CA's key.
     """
-    master, token_file, measurement_file, _, *door_files = descriptors
+    master, token_file, measurement_file, _, *door_files, ca_key_file = descriptors
     try:
         if len(nonce) != NONCE_BYTES:
             raise ConfigError(
@@ -83,6 +86,7 @@ def boot(config: Config, nonce: bytes, descriptors: Sequence[int], store: StateF
         state = store.load()
         derived = derive(config, nonce, master, token_bytes, entries, state)
         door = read_door_files(*door_files)
+        ca_key = read_ca_key(ca_key_file, door.authorities)
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
@@ -93,7 +97,7 @@ def boot(config: Config, nonce: bytes, descriptors: Sequence[int], store: StateF
     save(store, state)
     return Booted(
         derived.run, derived.issuer_seed, keys.boot_id(nonce), state, door, warnings, is_resumed, derived.mac_key,
-        derived.token.key_version,
+        derived.token.key_version, ca_key,
     )  # fmt: skip
 
 

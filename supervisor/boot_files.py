@@ -23,6 +23,8 @@ class Openers(Protocol):
     def open_boot_files(self) -> Callable[[int], list[int]]: ...
     @property
     def open_door_files(self) -> Callable[[], list[int]]: ...
+    @property
+    def open_ca_key(self) -> Callable[[], int]: ...
 
 
 class BootFiles:
@@ -39,6 +41,7 @@ class BootFiles:
         files = openers.open_boot_files(self.token)
         try:
             files += [os.dup(kept) for kept in self._door] or openers.open_door_files()
+            files.append(openers.open_ca_key())
             if self.token < 0:
                 self.token = os.dup(files[TOKEN])
             # The slot of the state folder: the authority opens its own, inside its root. A folder of the host would be

@@ -7,7 +7,7 @@ has it may talk to that recipient, once it has joined.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from tlsrt.channels.grant import GrantContent, Right
 from tlsrt.channels.trust import RIGHTS_PER_PAGE
@@ -15,28 +15,26 @@ from tlsrt.config import keys
 from tlsrt.config.schema import Config
 from tlsrt.supervisor.epochs import GRACE_MS
 from tlsrt.supervisor.key_ring import KeyRing
-from tlsrt.supervisor.rights import rights_of
+from tlsrt.supervisor.rights import Policy, Rights, RightsTable, Rulebook
 from tlsrt.supervisor.roster import GATE, Member, Roster
 from tlsrt.supervisor.session_manager import Session
 
 PAGE_BYTES = 48 * 1024  # below the cap of a packet, with room for the other fields
 
 Letter = tuple[str, tuple[object, ...]]  # name and fields of a message
-Rights = Mapping[str, tuple[str, ...]]
-RightsTable = Mapping[str, Rights]
 
 
 class Briefing:
-    """Composes messages."""
+    """Composes messages. `own` returns the policy lines that a client was enrolled with."""
 
-    def __init__(self, config: Config, ring: KeyRing, roster: Roster) -> None:
+    def __init__(
+        self, config: Config, ring: KeyRing, roster: Roster, own: Callable[[str], Policy] = lambda subject: ()
+    ) -> None:
         self._ring = ring
         self._roster = roster
         components = [component.address for component in config.components]
         subjects = components + [f"client/{client.name}" for client in config.clients]
-        self._tables: dict[int, RightsTable] = {
-            0: {subject: rights_of(subject, config.policy, components) for subject in subjects}
-        }
+        self._tables: dict[int, RightsTable] = {0: Rulebook(config.policy, components, subjects, own)}
 
     @property
     def table(self) -> RightsTable:

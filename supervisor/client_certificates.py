@@ -29,6 +29,7 @@ from cryptography.x509 import (
 from tlsrt.config.pki import subject_of_client_certificate
 from tlsrt.config.schema import ClientConfig
 from tlsrt.errors import PeerError
+from tlsrt.supervisor.enrolment.registry import Registry
 from tlsrt.supervisor.revocation_list import RevocationLists
 
 _UNDERSTOOD = (BasicConstraints, KeyUsage, ExtendedKeyUsage, SubjectAlternativeName)
@@ -36,17 +37,18 @@ _X509_ERRORS = (ValueError, TypeError, DuplicateExtension, InvalidVersion, Unsup
 
 
 class ClientCertificates:
-    """The client CAs and the registered clients."""
+    """The client CAs and the registered clients: those of the configuration, and those that were enrolled."""
 
     def __init__(
         self, authorities: Sequence[Certificate], clients: Iterable[ClientConfig], install: bytes,
-        revoked: RevocationLists | None = None,
+        revoked: RevocationLists | None = None, enrolled: Registry | None = None,
     ) -> None:  # fmt: skip
         self.trust(authorities, revoked)
         listed = tuple(clients)
         self._clients = {client.fingerprint: client.name for client in listed}
         self._http = {f"client/{client.name}" for client in listed if client.http}
         self._install = install
+        self._enrolled = enrolled if enrolled is not None else Registry({}, ())
 
     def trust(self, authorities: Sequence[Certificate], revoked: RevocationLists | None) -> None:
         """Use these CAs and revocation lists from now on."""
@@ -55,7 +57,7 @@ class ClientCertificates:
 
     def may_use_http(self, subject: str) -> bool:
         """Tell whether a client was enrolled for HTTP, where Primary holds its session."""
-        return subject in self._http
+        return subject in self._http or self._enrolled.may_use_http(subject)
 
     def check_untrusted(self, certificate: Certificate, wall: int) -> tuple[str, bytes]:
         """Return (subject, SHA-256 of the DER) of a client that may come in now; `wall` is ms. Raises PeerError."""
@@ -75,7 +77,7 @@ class ClientCertificates:
             _check_extension(extension)
         subject = subject_of_client_certificate(certificate.public_bytes(Encoding.DER), self._install)
         fingerprint = certificate.fingerprint(SHA256())
-        if subject != f"client/{self._clients.get(fingerprint)}":
+        if subject != f"client/{self._clients.get(fingerprint) or self._enrolled.name_of(fingerprint)}":
             raise PeerError("certificate_unregistered")
         return subject, fingerprint
 

@@ -76,6 +76,7 @@ class ClientService:
         self._wanted: dict[bytes, None] = {}  # sessions that are owed a grant, the oldest first
         self._number = state.boots << NUMBER_BITS
         self.on_refused: Callable[[str], None] = lambda reason: None
+        self.on_opened: Callable[[Session, int, int], None] = lambda session, now, wall: None
 
     def challenge(self, connection: int, now: int) -> None:
         """Answer a connection with a challenge."""
@@ -90,6 +91,7 @@ class ClientService:
             self._refuse(connection, error.reason)
             return None
         self._manager.opened(client.session)
+        self.on_opened(client.session, now, wall)
         return client.session.subject
 
     def lend(self, connection: int, certificate: bytes, now: int, wall: int) -> str | None:
@@ -110,6 +112,7 @@ class ClientService:
             self._refuse(connection, error.reason)
             return None
         self._manager.opened(client.session)
+        self.on_opened(client.session, now, wall)
         return client.session.subject
 
     def close(self, session_id: bytes) -> None:

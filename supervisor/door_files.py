@@ -37,6 +37,7 @@ class DoorFiles:
     begins: datetime = _LONG_AGO  # of the certificate
     ends: datetime = _IN_THE_END
     digest: bytes = b""  # of all four
+    own: Certificate | None = None  # the certificate
 
     @property
     def descriptors(self) -> tuple[int, int, int]:
@@ -86,7 +87,7 @@ def read_door_files(certificate: int, key: int, client_ca: int, crl: int) -> Doo
     digest = hashlib.sha256(b"".join(hashlib.sha256(data).digest() for _, data in texts)).digest()
     first, second, third, fourth = (seal_copy(name, data) for name, data in texts)
     ends = own.not_valid_after_utc
-    return DoorFiles(first, second, third, fourth, authorities, revoked, own.not_valid_before_utc, ends, digest)
+    return DoorFiles(first, second, third, fourth, authorities, revoked, own.not_valid_before_utc, ends, digest, own)
 
 
 def read_file(descriptor: int, what: str, limit: int = FILE_MAX) -> bytes:

@@ -13,13 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tlsrt.supervisor.authority_state import AuthorityState
-from tlsrt.supervisor.briefing import Briefing, RightsTable
+from tlsrt.supervisor.briefing import Briefing
 from tlsrt.supervisor.client_service import ClientService
 from tlsrt.supervisor.epochs import GRACE_MS, MOVE_PREPARE_MS, PREPARE_MS, Epochs
 from tlsrt.supervisor.herald import Herald
 from tlsrt.supervisor.key_ring import KeyRing
 from tlsrt.supervisor.outlet import Outlet
 from tlsrt.supervisor.rekeying import NewKeys
+from tlsrt.supervisor.rights import RightsTable
 from tlsrt.supervisor.roster import GATE, Roster
 from tlsrt.supervisor.session_manager import SessionManager
 from tlsrt.supervisor.timers import Timers

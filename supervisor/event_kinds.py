@@ -80,6 +80,8 @@ _SECURITY = (
     ("start_refused", _ALARM, "the host does not start, or does not go on"),
     ("revocation", _WARNING, "it is revoked, and every verifier is told"),
     ("restored", _INFO, "it is not revoked any more"),
+    ("client_added", _WARNING, "a client was enrolled"),
+    ("client_renewed", _INFO, "a client got another certificate"),
     ("epoch", _INFO, "a new epoch: new keys and tokens for all"),
     ("rotated", _WARNING, "another master_key is in force"),
     ("rotate_refused", _WARNING, "master_key was not replaced"),

@@ -139,6 +139,25 @@ HOST_VERBS = (
         ),
     ),
     HostVerb(
+        "client",
+        "enrolment.client_command",
+        "enrol a client while tlsrt runs, list clients, give one another certificate, or revoke one",
+        (
+            option("action", choices=("add", "list", "renew", "revoke"), help="what to do"),
+            option("name", nargs="?", metavar="NAME", help="the client"),
+            option(
+                "--allow",
+                metavar="RULE",
+                action="append",
+                help="what it may call: 'secondary/store: [get, put]'; repeat",
+            ),
+            option("--ttl", metavar="TIME", help="life of its certificate: 12h, 90d (default), at most 398d"),
+            option("--http", action="store_true", help="it may use HTTP; Primary then holds its keys"),
+            option("--bundle", metavar="FILE", type=Path, help="write its bundle to a new file of mode 0600"),
+            json_option("the answer as one JSON document"),
+        ),
+    ),
+    HostVerb(
         "rotate",
         "rotate_command",
         "change the epoch now, and with it every key of the loops; with --master also master_key",

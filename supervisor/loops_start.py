@@ -19,7 +19,7 @@ from tlsrt.config.boot import HEAD_BYTES, key_version_of
 from tlsrt.config.files import open_regular
 from tlsrt.config.measure import measured_paths
 from tlsrt.config.packages import code_roots, component_roots, package_folder
-from tlsrt.config.providers import open_master_key
+from tlsrt.config.providers import open_ca_key, open_master_key
 from tlsrt.config.schema import Config, Engine
 from tlsrt.errors import ConfigError, PeerError, SandboxError
 from tlsrt.sandbox import shelf, syscalls
@@ -113,6 +113,7 @@ def make_parts(
         measure=measured,
         open_boot_files=lambda token: _open_boot_files(config, token),
         open_door_files=lambda: _open_door_files(config),
+        open_ca_key=lambda: _open_ca_key(config),
         uid=identity.uid,
         preload=partial(_preload, config.channels.engine),
         call_rules=lambda name: _call_rules(profiles[name]),
@@ -295,6 +296,13 @@ def _open_door_files(config: Config) -> list[int]:
             os.close(descriptor)
         raise
     return opened
+
+
+def _open_ca_key(config: Config) -> int:
+    """Open, and never read, the key that clients are enrolled with; nothing if there is none."""
+    if config.door.client_ca_key is None:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    return open_ca_key(config.door.client_ca_key, {0, os.geteuid()})
 
 
 def _call_rules(profile: Profile) -> CallRules | None:

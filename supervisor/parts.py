@@ -95,6 +95,7 @@ class Parts:
     measure: Callable[[], bytes]  # msgpack
     open_boot_files: Callable[[int], list[int]]  # master key, boot token (the one given, or of the disk: -1)
     open_door_files: Callable[[], list[int]]  # certificate, key, client CA, CRL
+    open_ca_key: Callable[[], int]  # the client CA's key, or an empty file
     uid: Callable[[str], int]  # of a loop, or of "authority"
     preload: Callable[[], None]
     claim: Callable[[], None] = lambda: None  # with the start lock in hand: make what one life alone may have

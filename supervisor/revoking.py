@@ -68,6 +68,16 @@ class Revoking:
         self.notes.note("revocation", f"session {short_id(session_id)}")
         return self._end(self._manager.revoke_session(session_id), [], now, wall)
 
+    def end_subject(self, subject: str, now: int, wall: int) -> Outcome:
+        """End all sessions of a client that is known no more, and write whatever else has changed."""
+        self.notes.note("revocation", subject, "is no client any more")
+        return self._end(self._manager.revoke_subject(subject), [], now, wall)
+
+    def end_sessions(self, sessions: Iterable[Session], now: int, wall: int) -> Outcome:
+        """End these sessions, and write whatever else has changed."""
+        ended = [one for session in sessions for one in self._manager.revoke_session(session.session_id)]
+        return self._end(ended, [], now, wall)
+
     def revoke_token(self, token_id: bytes, now: int, wall: int) -> Outcome:
         """Refuse a token, and end the session that holds it."""
         self.notes.note("revocation", f"token {short_id(token_id)}")

@@ -6,12 +6,50 @@ lines allow adds up. Whoever may call anything of a target may also call its `de
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
 
 from tlsrt.config.schema import PolicyRule
 
 ANY = "*"
 DESCRIBE = "describe"
+
+Rights = Mapping[str, tuple[str, ...]]  # target: methods
+Policy = tuple[PolicyRule, ...]
+
+
+class RightsTable(Protocol):
+    """Who may call what, by one policy."""
+
+    def get(self, subject: str, default: Rights, /) -> Rights:
+        """Return the rights of a subject."""
+        ...
+
+
+class Rulebook:
+    """What one policy gives to whom. `own` returns the lines that a client was enrolled with, and may change."""
+
+    def __init__(
+        self, policy: Policy, components: Sequence[str], subjects: Iterable[str], own: Callable[[str], Policy]
+    ) -> None:
+        self._policy = policy
+        self._components = components
+        self._own = own
+        self._fixed = {subject: rights_of(subject, policy, components) for subject in subjects}
+        self._enrolled: dict[str, tuple[Policy, Rights]] = {}
+
+    def get(self, subject: str, default: Rights, /) -> Rights:
+        """Return the rights of a subject, `default` for nobody that is known."""
+        if subject in self._fixed:
+            return self._fixed[subject]
+        own = self._own(subject)
+        if not own:
+            self._enrolled.pop(subject, None)
+            return default
+        known = self._enrolled.get(subject)
+        if known is None or known[0] != own:
+            known = self._enrolled[subject] = (own, rights_of(subject, (*self._policy, *own), self._components))
+        return known[1]
 
 
 def matches(pattern: str, address: str) -> bool:

@@ -36,7 +36,8 @@ class SessionDesk:
         self._changes = changes
         self._outlet = outlet
         self._components = [component.address for component in config.components]
-        self._clients = [f"{CLIENT}/{client.name}" for client in config.clients]
+        self._listed = [f"{CLIENT}/{client.name}" for client in config.clients]
+        self.enrolled: Callable[[], list[str]] = list  # the subjects of clients that the configuration does not list
         self._loops = [loop.name for loop in config.loops]
         self.handlers: dict[str, Callable[[list[Any], int, int], None]] = {
             "sessions": self._sessions,
@@ -66,7 +67,7 @@ class SessionDesk:
         except NotFound as error:
             self._refuse(number, error.message)
             return
-        self._tell(number, outcome, [["subject", name, for_ms] for name in named])
+        self.tell(number, outcome, [["subject", name, for_ms] for name in named])
 
     def _restore(self, fields: list[Any], now: int, wall: int) -> None:
         """Let a component, the components of a loop or a client in again."""
@@ -99,10 +100,10 @@ class SessionDesk:
     def _revoke_all(self, number: int, now: int, wall: int) -> None:
         outcome = self._revoking.revoke_all(now, wall)
         if outcome.is_stored:
-            self._changes.leave(now, lambda epoch: self._tell(number, outcome, [["epoch", epoch]]))
+            self._changes.leave(now, lambda epoch: self.tell(number, outcome, [["epoch", epoch]]))
         else:  # the epoch moves when it can be written
             self._changes.leave(now, lambda epoch: None)
-            self._tell(number, outcome, [])
+            self.tell(number, outcome, [])
 
     def _one(self, kind: str, what: str, id_of: Callable[[Session], bytes]) -> bytes:
         if not _ID.fullmatch(what):
@@ -118,13 +119,14 @@ class SessionDesk:
         if kind == "component":
             return [_known(what, self._components, kind)]
         if kind == "client":
-            return [_known(f"{CLIENT}/{what}", self._clients, kind)]
+            return [_known(f"{CLIENT}/{what}", [*self._listed, *self.enrolled()], kind)]
         if kind == "loop":
             loop = _known(what, self._loops, kind)
             return [address for address in self._components if address.partition("/")[0] == loop]
         raise NotFound(f"the authority knows no {kind} that can be revoked")
 
-    def _tell(self, number: int, outcome: Outcome, rows: list[Row]) -> None:
+    def tell(self, number: int, outcome: Outcome, rows: list[Row]) -> None:
+        """Answer with what has ended."""
         ended = outcome.ended
         rows += [["count", len(ended)]]
         rows += [["session", each.session_id.hex(), each.subject, each.owner] for each in ended[:ROWS_MAX]]

@@ -44,7 +44,7 @@ class SessionRequests:
 
     def sessions(self, request: Mapping[str, object], reply: Reply) -> None:
         """Ask for all sessions and for all that is revoked."""
-        self._ask(reply, lambda code, rows: sessions_of(rows, self._office.unwritten), "sessions", b"")
+        self.ask(reply, lambda code, rows: sessions_of(rows, self._office.unwritten), "sessions", b"")
 
     def revoke(self, request: Mapping[str, object], reply: Reply) -> None:
         """Ask for a revocation: `kind`, `what`, `for_ms`."""
@@ -52,7 +52,7 @@ class SessionRequests:
         if kind not in KINDS or not _is_name(what) or type(for_ms) is not int or not 0 <= for_ms <= LONGEST_MS:
             reply({"error": "bad_request"})
             return
-        self._ask(reply, report_of, "revoke", kind, what, for_ms)
+        self.ask(reply, report_of, "revoke", kind, what, for_ms)
 
     def restore(self, request: Mapping[str, object], reply: Reply) -> None:
         """Ask for the end of a revocation: `kind`, `what`."""
@@ -60,7 +60,7 @@ class SessionRequests:
         if kind not in RESTORED_KINDS or not _is_name(what):
             reply({"error": "bad_request"})
             return
-        self._ask(reply, report_of, "restore", kind, what)
+        self.ask(reply, report_of, "restore", kind, what)
 
     def lost(self) -> None:
         """The authority has died: nobody will answer what it was asked, and nobody knows how much it did."""
@@ -74,7 +74,8 @@ class SessionRequests:
         for number in list(self._pending):
             self._end(number, {"error": "stopping"})
 
-    def _ask(self, reply: Reply, finish: Callable[[int, list[Any]], Document], name: str, *fields: object) -> None:
+    def ask(self, reply: Reply, finish: Callable[[int, list[Any]], Document], name: str, *fields: object) -> None:
+        """Send an office message, with the number of the request before its fields; answer with what `finish` makes."""
         self._number += 1
         number = self._number
         if not self._office.ask(name, number, *fields):

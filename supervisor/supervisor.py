@@ -21,6 +21,7 @@ from tlsrt.supervisor.announcer import Announcer
 from tlsrt.supervisor.causes import cause_of_word
 from tlsrt.supervisor.console import Console
 from tlsrt.supervisor.control_socket import ControlSocket, Request
+from tlsrt.supervisor.enrolment.requests import EnrolmentRequests
 from tlsrt.supervisor.event_desk import EventDesk
 from tlsrt.supervisor.fleet import Fleet
 from tlsrt.supervisor.folders import last_line, make_folder, make_folders, open_log
@@ -113,7 +114,8 @@ class Supervisor:
         make_folders(config, self._parts.uid)
         sockets = channel_listeners(config, self._parts.uid)
         listeners: Mapping[str, Mapping[str, int]] = {PRIMARY: {**sockets, DOOR: door_listener(config.door)}}
-        for descriptor in [*self._parts.open_boot_files(-1), *self._parts.open_door_files()]:
+        boot_files = [*self._parts.open_boot_files(-1), *self._parts.open_door_files(), self._parts.open_ca_key()]
+        for descriptor in boot_files:
             os.close(descriptor)  # this was only the check: what is missing is said before anything runs
         self._common = Common(config, self._parts, reactor, self._console, lock)
         self._common.chance = self._chance or self._common.chance
@@ -305,6 +307,11 @@ class Supervisor:
         control.add_later("sessions", self._sessions.sessions)
         control.add_later("revoke", self._sessions.revoke)
         control.add_later("restore", self._sessions.restore)
+        clients = EnrolmentRequests(self._sessions)
+        control.add_later("client_add", clients.add)
+        control.add_later("client_list", clients.list)
+        control.add_later("client_renew", clients.renew)
+        control.add_later("client_revoke", clients.revoke)
         control.add_later(
             "rotate", lambda request, reply: self._rotation.ask(reply, master=bool(request.get("master")))
         )

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from tlsrt.config.schema import Config, PolicyRule
 from tlsrt.supervisor.authority_state import AuthorityState
-from tlsrt.supervisor.briefing import Briefing, RightsTable
+from tlsrt.supervisor.briefing import Briefing
 from tlsrt.supervisor.client_service import ClientService
 from tlsrt.supervisor.door_change import DoorChange
 from tlsrt.supervisor.epoch_changes import EpochChanges
@@ -33,6 +33,7 @@ from tlsrt.supervisor.key_ring import KeyRing
 from tlsrt.supervisor.learning.desk import LearningDesk
 from tlsrt.supervisor.outlet import Outlet
 from tlsrt.supervisor.revoking import Revoking, entry_of
+from tlsrt.supervisor.rights import RightsTable
 from tlsrt.supervisor.roster import GATE, Member, Roster
 from tlsrt.supervisor.seams import Lock, NoLock, NoRecorder, NoResponse, Recorder, Response
 from tlsrt.supervisor.session_desk import SessionDesk

@@ -65,8 +65,8 @@ class PrimaryLoop(LoopProcess):
         self._serve_http = self._http_server()
 
     def _http_server(self) -> ServeHttp | None:
-        """Load what serves HTTP, if any client was enrolled for it: now, as a sealed process imports nothing."""
-        if not any(client.http for client in self.config.clients):
+        """Load what serves HTTP, if the configuration says so: now, as a sealed process imports nothing."""
+        if not self.config.serves_http:
             return None
         from tlsrt.loops.heavy import Heavy
         from tlsrt.loops.http_link import HttpLink

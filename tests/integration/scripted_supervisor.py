@@ -289,6 +289,7 @@ def make_parts(config: Config, folder: Path, script: Script) -> Parts:
         attest=attest,
         sandbox=lambda name: Sandbox(("uid", "no_new_privs"), {"net_namespace": "a test"}, "as scripted"),
         measure=lambda: b"\x80",
+        open_ca_key=lambda: os.open(folder / "empty", os.O_RDONLY),
         open_boot_files=lambda token: [os.open(folder / "empty", os.O_RDONLY) for _ in range(2)],
         open_door_files=lambda: [os.open(folder / "empty", os.O_RDONLY) for _ in range(4)],
         uid=lambda name: os.geteuid(),

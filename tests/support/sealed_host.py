@@ -210,6 +210,7 @@ class SealedHost:
         assert self.config.master_key.path is not None
         own = [self.config.master_key.path, self.config.boot_token]
         paths: list[str | Path] = [*own, door.certificate, door.key, door.client_ca, os.devnull]
+        paths.append(door.client_ca_key or os.devnull)
         master, token, *rest = [os.open(path, os.O_RDONLY) for path in paths]
         measurement = os.memfd_create("measurement")
         os.write(measurement, msgpack.packb(self.measured))

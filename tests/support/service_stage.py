@@ -8,14 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificates
 
-from support.sealed_host import CA, NONCE, Client, make_config
+from support.sealed_host import CA, NONCE, SERVER, Client, make_config
 from tlsrt.config import keys
 from tlsrt.supervisor.authority_parts import make_service
 from tlsrt.supervisor.authority_state import AuthorityState, StateFile
 from tlsrt.supervisor.boot_check import Booted
 from tlsrt.supervisor.door_files import DoorFiles
+from tlsrt.supervisor.enrolment.client_ca import CaKey
 from tlsrt.supervisor.roster import Roster
 
 Said = tuple[str, str, tuple[Any, ...]]
@@ -35,9 +37,11 @@ class Stage:
         self.blocked: set[str] = set()
         self.config = replace(make_config(folder, epoch_s=10_000_000.0), **changes)
         self.state = state or AuthorityState(epoch=5, boots=2)
-        door = DoorFiles(10, 11, 12, 13, tuple(load_pem_x509_certificates(CA.certificate_pem)))
+        own = load_pem_x509_certificates(SERVER.certificate_pem)[0]
+        door = DoorFiles(10, 11, 12, 13, tuple(load_pem_x509_certificates(CA.certificate_pem)), own=own)
+        ca_key = CaKey(load_pem_private_key(CA.key_pem, None))  # type: ignore[arg-type]
         run = bytes(bytearray(b"r" * 32))  # a copy of its own: it is wiped when it is replaced
-        booted = Booted(run, b"s" * 32, keys.boot_id(NONCE), self.state, door, (), resumed)
+        booted = Booted(run, b"s" * 32, keys.boot_id(NONCE), self.state, door, (), resumed, ca_key=ca_key)
         roster = Roster(
             (loop.name, tuple(item.address for item in self.config.components_of(loop.name)))
             for loop in self.config.loops

@@ -22,11 +22,15 @@ from tlsrt.supervisor.authority_state import (
     decode_state,
     encode_state,
 )
+from tlsrt.supervisor.enrolment.registry import Certified, Enrolled
 
 
 def example() -> AuthorityState:
     chain = (Statement(1, Pin(2, b"2" * 32), b"s" * 64), Statement(2, Pin(3, b"3" * 32), b"t" * 64))
     state = AuthorityState(7, 3, b"h" * 32, 2, 0, [], {"client/admin": 12345}, 3, chain)
+    certificate = Certified(b"f" * 32, "a1", 9_000)
+    state.enrolled["phone"] = Enrolled("phone", (("third/io", ("show",)),), True, 60_000, 5, (certificate,))
+    state.enrolled["gone"] = Enrolled("gone", (("*/*", ("*",)),), False, 60_000, 6, (), revoked=7)
     state.revoke("session", b"s" * 16, 1000)
     state.revoke("subject", b"client/mallory", 0)
     return state
@@ -120,7 +124,7 @@ def test_a_save_that_stops_anywhere_leaves_the_old_state_or_the_new(
 def test_what_a_later_version_wrote_is_refused_and_not_dropped() -> None:
     data = encode_state(example())
     body = data.partition(b"\n")[2][32:]
-    later = b"\x8a\xa4lock\xc3" + body[1:]  # one field more
+    later = bytes([body[0] + 1]) + b"\xa8tomorrow\xc3" + body[1:]  # one field more
     for name, value in ((b"2", later), (b"3", body)):
         data = b"tlsrt-authority-state " + name + b"\n" + hashlib.sha256(value).digest() + value
         with pytest.raises(ConfigError, match="another version"):

@@ -52,7 +52,7 @@ def make_office() -> Office:
     def never(*arguments: object) -> object:
         raise AssertionError("status must not act")
 
-    parts = Parts(*[never] * 11)  # type: ignore[arg-type]
+    parts = Parts(*[never] * 12)  # type: ignore[arg-type]
     reactor = Reactor()
     office = Office(Common(CONFIG, parts, reactor, Console(io.StringIO()), -1), bytes(32), -1, HeartbeatMonitor(), "")
     reactor.close()

@@ -1,0 +1,1 @@
+"""Enrolment: which clients were let in while the host runs, and how they come to their certificates."""
