@@ -185,6 +185,10 @@ class AsyncClient:
         await self._ready(timeout_s)
         return await described(self, target, self.rights, timeout_s)
 
+    def show_attempt(self, target: str, method: str) -> None:
+        """Let the host see a call that was asked for and is not made, as it cannot succeed: see `probes.py`."""
+        self._caller.probes.show(target, method)
+
     async def put(
         self, file: Path | str, place: str, *, patience_s: float = PATIENCE_S, on_progress: Told | None = None
     ) -> Transferred:

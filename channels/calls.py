@@ -25,6 +25,7 @@ from tlsrt.channels.frame import (
 )
 from tlsrt.channels.open_calls import OpenCall, OpenCalls
 from tlsrt.channels.outbox import Outbox
+from tlsrt.channels.probes import Probes
 from tlsrt.channels.repetition import Repetition
 from tlsrt.errors import Busy, CallError, InvalidArgument, Unavailable
 
@@ -52,6 +53,8 @@ class Caller(OpenCalls):
         self._waiting = 0
         self._waiting_max = waiting_max
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.probes = Probes(endpoint, send, clock, self._up.is_set)
+        endpoint.on_denied = lambda target: self.probes.show(target, "describe")
 
     def set_up(self, up: bool) -> None:
         """Tell whether the channel can carry frames; calls made meanwhile wait."""

@@ -122,6 +122,7 @@ class Endpoint:
         self.on_new_mailbox: Callable[[str], None] = lambda target: None
         self.on_new_session: Callable[[], None] = lambda: None  # the one before has ended, and its calls with it
         self.before_seal: Callable[[], None] = lambda: None  # see Outbox
+        self.on_denied: Callable[[str], None] = lambda target: None  # a target that we have no right to
         self.on_change: Callable[[], None] = lambda: None  # keys, rights or incarnations are others now
         self._verifier = verifier
         self._seq = 0
@@ -236,6 +237,19 @@ class Endpoint:
         )  # fmt: skip
         return seq, self._seal(held, header, right.seal, body)
 
+    def seal_probe(self, target: str, method: str, body: bytes, deadline: int) -> bytes:
+        """Return a request for the gate to see, whether we have the right or not; empty without a session."""
+        held = self._epochs.get(self.epoch)
+        if held is None:
+            return b""
+        right = held.rights.get(target)
+        mailbox, seal = (right.mailbox, right.seal) if right else (0, AESGCM(os.urandom(32)))
+        header = Header(
+            1, Kind.REQUEST, self.session, self.take_number(), 0, self.subject, target, mailbox, held.gate, method,
+            self.epoch, deadline, b"", 0,
+        )  # fmt: skip
+        return self._seal(held, header, seal, body)
+
     def seal_reply(
         self, kind: Kind, request: Header, body: bytes, deadline: int, *, correlation: bytes, part: int = 0,
         flags: int = 0,
@@ -297,6 +311,7 @@ class Endpoint:
         if right is None and target in self._expected:
             raise Unavailable(f"the session has just begun and the right to {target} has not come; nothing was sent")
         if right is None:
+            self.on_denied(target)
             raise Denied(f"{self.subject} may not call {target}: no policy line allows it")
         if not right.mailbox:
             raise Unavailable(f"{target} is not running now; the request was not sent")

@@ -36,6 +36,8 @@ async def call(options: Options, target: str, method: str, words: Sequence[str])
     async with options.client() as client:
         methods = (await client.describe(target, timeout_s=options.timeout_s))[target].get("methods", {})
         spec = methods.get(method)
+        if spec is None and method not in ("describe", "subscribe"):
+            client.show_attempt(target, method)
         if spec is None and not _may(client, target, method):
             raise Denied(f"this client may not call {method} of {target}" + _instead(methods))
         if spec is None and method not in ("describe", "subscribe"):

@@ -6,6 +6,7 @@ that each is written once.
 
 from __future__ import annotations
 
+from tlsrt.config.deception_check import DECEPTION
 from tlsrt.config.detection_check import DETECTION
 from tlsrt.config.egress import FORM, SAYS, parse_egress
 from tlsrt.config.field import NAME, NAME_SAYS, Field, count, defaults_of, path, seconds
@@ -404,5 +405,6 @@ FILE = Field(
         "scheduling": SCHEDULING,
         "supervision": SUPERVISION,
         "detection": DETECTION,
+        "deception": DECEPTION,
     },
 )

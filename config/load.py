@@ -10,6 +10,8 @@ from typing import Any
 
 from tlsrt.config import defaults, fields
 from tlsrt.config.check import BAD, Checker, nearest
+from tlsrt.config.deception import DeceptionConfig, read_deception
+from tlsrt.config.deception_check import check_deception
 from tlsrt.config.detection import read_detection
 from tlsrt.config.detection_check import check_detection
 from tlsrt.config.document import Problems, read_document
@@ -113,6 +115,7 @@ def _check_names(tree: Tree, checker: Checker) -> None:
     _check_scheduling(tree, loops, checker)
     check_supervision(_good(tree.get("supervision"), {}), loops, checker)
     check_detection(_good(tree.get("detection"), {}), [*loops, *addresses, *clients], checker)
+    check_deception(_good(tree.get("deception"), {}), addresses, checker)
 
 
 def _check_scheduling(tree: Tree, loops: Iterable[str], checker: Checker) -> None:
@@ -258,7 +261,16 @@ def _config(tree: Tree, path: Path, marks: Marks) -> Config:
         scheduling=_scheduling(tree.get("scheduling", {})),
         supervision=read_supervision(tree.get("supervision", {})),
         detection=read_detection(tree.get("detection", {})),
+        deception=_deception(tree),
     )
+
+
+def _deception(tree: Tree) -> DeceptionConfig:
+    changed = tree.get("components", {})
+    builtin = {component.address for component in defaults.COMPONENTS}
+    real = {address for address in builtin | changed.keys() if changed.get(address, {}) is not None}
+    ours = {address for address in builtin & real if "class" not in changed.get(address, {})}
+    return read_deception(tree.get("deception", {}), real, ours)
 
 
 def _scheduling(tree: Tree) -> SchedulingConfig:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from tlsrt.config.deception import DeceptionConfig
 from tlsrt.config.detection import DetectionConfig
 from tlsrt.config.egress import EgressRule
 from tlsrt.config.supervision import SupervisionConfig
@@ -183,6 +184,7 @@ class SchedulingConfig:
     priority: int = 10  # of these
 
 
+_NO_DECOYS = DeceptionConfig()
 _ALONE = SupervisionConfig()  # every loop is supervised on its own
 _WATCHED = DetectionConfig()
 
@@ -210,6 +212,7 @@ class Config:
     scheduling: SchedulingConfig = SchedulingConfig()
     supervision: SupervisionConfig = _ALONE
     detection: DetectionConfig = _WATCHED
+    deception: DeceptionConfig = _NO_DECOYS
 
     @property
     def serves_http(self) -> bool:

@@ -40,6 +40,7 @@ from tlsrt.channels.token import Claims
 from tlsrt.channels.verifier import Verifier, check_deadline
 from tlsrt.config import keys
 from tlsrt.errors import PeerError
+from tlsrt.loops.decoys import Decoys
 from tlsrt.loops.gate_state import BITS, Flow, Member, Origin, Session, Verdict
 from tlsrt.loops.lane import Lane
 
@@ -61,6 +62,7 @@ class Gate(Lane):
         self._roots: dict[int, bytes] = {}
         self.incarnation = 0
         self.refused = 0
+        self.decoys = Decoys()
 
     # -- what the authority says ------------------------------------------------------------------------------
 
@@ -258,7 +260,9 @@ class Gate(Lane):
     def _request_untrusted(self, header: Header, claims: Claims, flow: Flow) -> Verdict:
         if header.correlation:
             raise PeerError("correlated_request")
-        if not claims.allows(header.dst, header.method):
+        is_allowed = claims.allows(header.dst, header.method)
+        self.decoys.look(header.session, header.dst, header.method)  # whatever it finds, the answer is the same
+        if not is_allowed:
             raise PeerError("not_allowed")
         flow.session.methods |= 1 << hash((header.dst, header.method)) % BITS
         flow.session.targets |= 1 << hash(header.dst) % BITS

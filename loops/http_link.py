@@ -204,6 +204,7 @@ class HttpLink:
         description = await self.session.describe(wish.target)
         method = description["methods"].get(wish.method)
         if method is None:
+            self.session.caller.probes.show(wish.target, wish.method)
             raise NotFound(f"{wish.target} has no method {wish.method} that this client may call")
         if method.get("upload"):
             raise Problem(501, "invalid_argument", "uploads are not to be had over HTTP; use tlsrt")

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 
 from tlsrt.channels.life import FailCode
+from tlsrt.config.deception import DeceptionConfig
 from tlsrt.config.schema import ComponentConfig
 from tlsrt.loops.component import Component
 from tlsrt.sandbox.imports import remember_sources
@@ -40,3 +41,12 @@ def import_components(
             ) from error
     remember_sources({config.class_path.partition(".")[0].partition(":")[0] for config, _ in made})
     return made
+
+
+def check_decoys(components: Sequence[tuple[ComponentConfig, Component]], decoys: DeceptionConfig) -> None:
+    """Raise LoopFailure for a method that is real and a decoy: whoever used it would be taken for an attacker."""
+    for index, (config, component) in enumerate(components):
+        for address, method in decoys.methods:
+            if address == config.address and method in component.__tlsrt_methods__:
+                sentence = f"{address} has a method {method}, so it cannot be a decoy: take it out of deception.methods"
+                raise LoopFailure(FailCode.IMPORT, index, sentence)

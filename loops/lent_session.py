@@ -92,6 +92,7 @@ class LentSession:
         """Return what this client may call of a target, asked for once; raises a CallError."""
         methods = self.rights.get(target)
         if methods is None:
+            self.caller.probes.show(target, "describe")
             raise Denied(f"no policy line lets this client call {target}")
         if target not in self._descriptions:
             answer = await self.caller.call(target, "describe")

@@ -36,7 +36,7 @@ from tlsrt.loops.component import Component
 from tlsrt.loops.health import HealthChecks
 from tlsrt.loops.heart import Heart
 from tlsrt.loops.host import Host
-from tlsrt.loops.imports import LoopFailure, import_components
+from tlsrt.loops.imports import LoopFailure, check_decoys, import_components
 from tlsrt.loops.outbound import prepare_outbound
 from tlsrt.loops.trustee import Monitor, Trustee
 from tlsrt.sandbox.enter import Confinement, Report
@@ -87,6 +87,7 @@ class LoopProcess:
             report = self._drop()
             self._life.send("confined", self.confinement.profile.digest(), _digest(report))
             components = import_components(self.config.components_of(self.name), self.log)
+            check_decoys(components, self.config.deception)
             self._assert_one_task()
             loop = asyncio.new_event_loop()
             for config, component in components:

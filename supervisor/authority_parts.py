@@ -14,6 +14,7 @@ from tlsrt.supervisor.briefing import Briefing
 from tlsrt.supervisor.challenges import Challenges
 from tlsrt.supervisor.client_certificates import ClientCertificates
 from tlsrt.supervisor.client_service import ClientService
+from tlsrt.supervisor.deception.touches import Touches
 from tlsrt.supervisor.door_change import DoorChange
 from tlsrt.supervisor.enrolment.client_ca import ClientCA
 from tlsrt.supervisor.enrolment.desk import EnrolmentDesk
@@ -88,6 +89,8 @@ def make_service(
     service.office_handlers.update(desk.handlers)
     service.desk.enrolled = lambda: [client.subject for client in registry if registry.living(client.subject)]
     clients.on_opened = desk.opened
+    decoys = config.deception
+    Touches(service, randomness, is_on=bool(decoys.components or decoys.methods))
     return service
 
 

@@ -85,6 +85,9 @@ _SECURITY = (
     ("epoch", _INFO, "a new epoch: new keys and tokens for all"),
     ("rotated", _WARNING, "another master_key is in force"),
     ("rotate_refused", _WARNING, "master_key was not replaced"),
+    ("decoy_touched", _ALARM, "it asked for what nobody has a reason to touch"),
+    ("decoys_proved", _INFO, "a decoy was touched for a trial, and the authority was told"),
+    ("decoys_blind", _ALARM, "a decoy was touched for a trial, and the authority was not told"),
     ("notes_lost", _WARNING, "more happened than could be told"),
 )
 _HEALTH = (

@@ -21,6 +21,7 @@ from tlsrt.supervisor.announcer import Announcer
 from tlsrt.supervisor.causes import cause_of_word
 from tlsrt.supervisor.console import Console
 from tlsrt.supervisor.control_socket import ControlSocket, Request
+from tlsrt.supervisor.deception.report import DecoyReport
 from tlsrt.supervisor.enrolment.requests import EnrolmentRequests
 from tlsrt.supervisor.event_desk import EventDesk
 from tlsrt.supervisor.fleet import Fleet
@@ -148,6 +149,7 @@ class Supervisor:
         self._reload.is_blocked = lambda: self._rotation.is_replacing
         self._restart = RestartVerb(common, self._fleet, lambda: self._reload.move is not None)
         self._events = EventDesk(common, members, self._office, boot_id(self._boot_nonce).hex())
+        self._decoys = DecoyReport(common, self._office)
         self._rotation = Rotation(common, self._fleet, self._office, lambda: self._reload.is_running)
         monitor.on_suspect = self._events.sources.suspected
         self._shutdown.on_begin = self._stopping
@@ -342,8 +344,8 @@ class Supervisor:
         parts_of = {member.name: member.parts for member in self._fleet.members}
         view = status.View(
             now, self._started_at, host_pid(), self._rootless, boot_id(self._boot_nonce).hex(),
-            self._shutdown.is_running, self._warnings, self._parts.limits(), self._reload.move is not None, self._parts,
-            self._rounds.stuck.of,
+            self._shutdown.is_running, (*self._warnings, *self._decoys.warnings), self._parts.limits(),
+            self._reload.move is not None, self._parts, self._rounds.stuck.of,
             supervision_document(self._fleet.regime, self._fleet.members, now),
         )  # fmt: skip
         return status.document(

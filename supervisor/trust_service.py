@@ -77,13 +77,13 @@ class TrustService:
         outlet: Outlet,
     ) -> None:
         self.ring = ring
-        self._roster = roster
+        self._roster = self.roster = roster
         self._manager = manager
         self._epochs = epochs
         self._clients = clients
         self._state = state
         self._persist = persist
-        self._outlet = outlet
+        self._outlet = self.outlet = outlet
         self._timers: Timers[str] = Timers()
         self._held: set[str] = set()  # inherited by a resumed authority and not yet briefed
         self._sessions: dict[str, Session] = {}  # by component
@@ -137,6 +137,14 @@ class TrustService:
         self._notes = self.revoking.notes = notes
         self._manager.on_step = notes.session
         self._clients.on_refused = lambda reason: notes.note("client_refused", "door", reason)
+
+    def note(self, name: str, subject: str, words: str = "", /, **fields: str | int) -> None:
+        """Note an event for the host's bus."""
+        self._notes.note(name, subject, words, **fields)
+
+    def session(self, session_id: bytes) -> Session | None:
+        """Return a session that has not ended, or None."""
+        return self._manager.find(session_id)
 
     def _note_turned_away(self, words: str, count: int) -> None:
         self._notes.note("turned_away", "door", words, count=count)

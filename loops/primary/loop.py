@@ -19,11 +19,13 @@ from tlsrt.channels.gate_link import GateLink
 from tlsrt.channels.grant import parse_grant_untrusted
 from tlsrt.channels.telemetry import pack_rows
 from tlsrt.errors import Busy, ConfigError, PeerError
+from tlsrt.loops.decoys import Decoys
 from tlsrt.loops.door import HTTP, Door, ServeHttp, door_limits
 from tlsrt.loops.gate import Gate, refusal_word
 from tlsrt.loops.gate_state import Origin, Verdict
 from tlsrt.loops.primary.events import Events
 from tlsrt.loops.primary.telemetry import Telemetry
+from tlsrt.loops.primary.watch import DecoyWatch
 from tlsrt.loops.process import LoopProcess
 from tlsrt.loops.tls_engine import PROTOCOLS, server_context, shake_hands
 from tlsrt.loops.turned_away import TurnedAway
@@ -50,6 +52,7 @@ class PrimaryLoop(LoopProcess):
         self.monitor = self
         self.on_said = {}
         self.gate = Gate(self.verifier, calls_per_session=self.config.limits.calls_per_session)
+        self.gate.decoys = Decoys(self.config.deception)
         self._own = Origin(self.name, charge=self.name)
         self._connections: dict[int, Origin] = {}
         self._links: dict[str, GateLink] = {}
@@ -59,6 +62,8 @@ class PrimaryLoop(LoopProcess):
                 self._links[loop] = self._listen(loop, descriptor)
         self._turned_away = TurnedAway()
         self._telemetry = Telemetry(self._bytes_moved)
+        self.decoy_watch = DecoyWatch(self.gate, self._own, self.hosts, self._trust.send)
+        self.on_said["try_decoy"] = self.decoy_watch.on_try
         self.door: Door | None = None  # made when its certificate has come
         self._succession = b""
         self._contexts: dict[int, ssl.SSLContext] = {}  # that were tried, by generation
@@ -242,6 +247,7 @@ class PrimaryLoop(LoopProcess):
         origin = self._connections.pop(connection, None)
         if origin is not None:
             self.gate.end_connection(connection)
+            self.decoy_watch.tell()  # while the authority knows the session: nobody escapes by leaving at once
             self._trust.send("close", origin.session)
 
     # -- forwarding -------------------------------------------------------------------------------------------
@@ -320,6 +326,7 @@ class PrimaryLoop(LoopProcess):
     def each_beat(self, now: int) -> None:
         super().each_beat(now)
         self.gate.sweep(now)
+        self.decoy_watch.tell()
         try:
             for entry in self._turned_away.take():
                 self._trust.send("turned_away", *entry)

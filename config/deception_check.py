@@ -1,0 +1,56 @@
+"""What the part `deception` of a file may say: its fields, and the sentences about decoys that are none."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from tlsrt.config.check import Checker, nearest
+from tlsrt.config.field import NAME, Field
+
+_ADDRESS = rf"{NAME}/{NAME}"
+_ADDRESS_SAYS = "a component address, loop/name"
+DECEPTION = Field(
+    kind="table",
+    about="Decoys, which nobody has a reason to touch: whoever does is reported. Empty lists switch them off.",
+    fields={
+        "components": Field(
+            kind="list",
+            about="Addresses with nothing behind them. Without a word, some plausible ones.",
+            most=64,
+            item=Field(kind="text", about="An address.", pattern=_ADDRESS, says=_ADDRESS_SAYS),
+        ),
+        "methods": Field(
+            kind="map",
+            about="Components, and methods that they do not have. Without a word, some of the built-in components.",
+            most=64,
+            pattern=_ADDRESS,
+            says=_ADDRESS_SAYS,
+            item=Field(
+                kind="list",
+                about="Methods.",
+                least=1,
+                most=64,
+                item=Field(
+                    kind="text", about="A method.", pattern="[A-Za-z_][A-Za-z0-9_]*", says="a method name", most=64
+                ),
+            ),
+        ),
+    },
+)
+
+
+def check_deception(tree: Mapping[str, Any], real: Collection[str], checker: Checker) -> None:
+    """Add a problem for a decoy that something real has the name of, and for a method of nothing."""
+    components = tree.get("components")
+    for index, name in enumerate(components if isinstance(components, list) else ()):
+        mark = checker.marks["deception", "components", str(index)]
+        if isinstance(name, str) and name in real:
+            checker.problems.add(*mark, f"deception: {name} is a real component, so it cannot be a decoy")
+        elif isinstance(name, str) and name.startswith("client/"):
+            checker.problems.add(*mark, f"deception: {name} is a client, and nobody calls those: name a loop")
+    methods = tree.get("methods")
+    for address in methods if isinstance(methods, dict) else ():
+        if address not in real and ("deception", "methods", address) in checker.marks:
+            sentence = f"deception: there is no component {address}{nearest(address, real)}"
+            checker.problems.add(*checker.marks["deception", "methods", address], sentence)

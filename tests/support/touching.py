@@ -1,0 +1,43 @@
+"""What a host says of touched decoys, and how soon: events as they come, over its control socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from support.running import RunningHost
+from tlsrt.supervisor.control_client import ControlClient
+
+IN_TIME_MS = 200
+
+
+def events(host: RunningHost) -> list[dict[str, Any]]:
+    """Return all events so far."""
+    with ControlClient(host.config.run_dir) as client:
+        return list(client.follow("events"))
+
+
+class Watch:
+    """The events that come."""
+
+    def __init__(self, stream: Iterator[dict[str, Any]]) -> None:
+        self._stream = stream
+
+    def next(self, *names: str) -> dict[str, Any]:
+        """Return the next event that has one of these names."""
+        return next(event for event in self._stream if event.get("name") in names)
+
+    def touched(self, since_ms: int, name: str = "decoy_touched") -> dict[str, Any]:
+        """Return the next touch, which has to be told in time after `since_ms` (BOOTTIME)."""
+        event = self.next(name)
+        assert 0 <= event["boottime_ms"] - since_ms <= IN_TIME_MS, event
+        return event
+
+
+@contextmanager
+def watching(host: RunningHost, since: int | None = None) -> Iterator[Watch]:
+    """Follow what happens from now on, or after the event of a number."""
+    since = events(host)[-1]["seq"] if since is None else since
+    with ControlClient(host.config.run_dir) as client:
+        yield Watch(client.follow("events", since=since, follow=True))
