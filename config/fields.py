@@ -75,6 +75,11 @@ DOOR = Field(
         "client_ca_key": path(
             "The private key of client_ca, PEM, mode 0600: `client add` enrols with it. Only the authority reads it."
         ),
+        "watch": Field(
+            kind="boolean",
+            about="Reload when certificate, key, client_ca or crl has changed. They must be on a local disk.",
+            default=False,
+        ),
         "max_connections": count("Connections at a time.", _DOOR["max_connections"], 1, 65536),
         "max_unauthenticated": count(
             "Connections at a time that have not finished their handshake.", _DOOR["max_unauthenticated"], 1, 65536

@@ -37,6 +37,7 @@ class DoorConfig:
     client_ca: Path
     crl: Path | None = None  # revocation lists of the client CAs
     client_ca_key: Path | None = None  # without it nobody can be enrolled while the host runs
+    watch: bool = False  # reload when one of certificate, key, client CA and crl has changed
     max_connections: int = 1024
     max_unauthenticated: int = 256
     max_unauthenticated_per_address: int = 16

@@ -40,6 +40,10 @@ from tlsrt.supervisor.reload_report import LoopReport
 from tlsrt.supervisor.sealed_memory import sealed_memory
 
 NAME = "reload"
+_MORE = (
+    "files of the door have changed, and so has the configuration or a profile, which is taken only when somebody "
+    "asks: `tlsrt-supervisor reload` takes all of it"
+)
 CHECK_S = 60.0  # to measure and to check; a file system that hangs must not hold up the next reload for ever
 
 Answer = dict[str, object]
@@ -61,6 +65,9 @@ class Reload:
         self._waiting: list[Reply] = []
         self._replies: list[Reply] = []
         self._number = 0
+        self._wants_all = False  # somebody who waits does
+        self._door_only = False  # nobody asked for more than the files of the door
+        self._known: tuple[str, ...] = ()  # refusals that were said before
         self._is_running = False
         self._has_ended = False
         self._steps: tuple[Step, ...] = ()
@@ -78,6 +85,13 @@ class Reload:
     def ask(self, reply: Reply) -> None:
         """Reload, now or after the one under way; `reply` gets the report, or `refused` with sentences."""
         self._waiting.append(reply)
+        self._wants_all = True
+        self._next()
+
+    def ask_door(self, reply: Reply, known: Sequence[str]) -> None:
+        """Reload if nothing but files of the door has changed; a refusal that is `known` is not said again."""
+        self._waiting.append(reply)
+        self._known = tuple(known)
         self._next()
 
     @property
@@ -102,10 +116,17 @@ class Reload:
         if self._is_running or not self._waiting:
             return
         self._replies, self._waiting = self._waiting, []
+        self._door_only, self._wants_all = not self._wants_all, False
         self._is_running = True
         self._number += 1
-        self._common.events.emit("reloading", "supervisor")
+        if not self._is_again:
+            self._common.events.emit("reloading", "supervisor")
         self._carefully(self._read)
+
+    @property
+    def _is_again(self) -> bool:
+        """Whether this is tried again by itself, after a refusal that was said."""
+        return self._door_only and bool(self._known)
 
     # Before anything changes
 
@@ -171,6 +192,8 @@ class Reload:
             if self._common.config.measure == "strict":
                 raise ConfigError(f"{files_sentence(names)}; so nothing was changed: stop tlsrt and start it again")
             self._warnings.append(files_sentence(names))
+        if self._door_only and (self._moves or before.get("config") != entries.get("config")):
+            raise ConfigError(_MORE)
         door = self._renewal.parts.open_door_files()
         try:
             master, boot_token = self._renewal.parts.open_boot_files(-1)
@@ -208,7 +231,7 @@ class Reload:
             self._refuse(sentences)
 
     def _refuse(self, sentences: Sequence[str]) -> None:
-        for sentence in sentences:
+        for sentence in () if self._is_again and tuple(sentences) == self._known else sentences:
             self._common.console.bad(NAME, "refused", sentence)
             self._common.events.emit("reload_refused", "supervisor", sentence)
         self._end({"refused": list(sentences)})

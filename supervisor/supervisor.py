@@ -22,6 +22,7 @@ from tlsrt.supervisor.causes import cause_of_word
 from tlsrt.supervisor.console import Console
 from tlsrt.supervisor.control_socket import ControlSocket, Request
 from tlsrt.supervisor.deception.report import DecoyReport
+from tlsrt.supervisor.door_watch import DoorWatch
 from tlsrt.supervisor.enrolment.requests import EnrolmentRequests
 from tlsrt.supervisor.event_desk import EventDesk
 from tlsrt.supervisor.fleet import Fleet
@@ -145,6 +146,9 @@ class Supervisor:
         self._rounds = Rounds(common, self._fleet, self._office)
         self._shutdown = Shutdown(common, self._fleet, self._office, self._end)
         self._reload = Reload(common, self._fleet, self._office, self._renew, self._taken)
+        self._door_watch = DoorWatch(common.reactor, lambda: common.config.door, self._reload.ask_door)
+        if config.door.watch:
+            self._door_watch.begin()
         self._sessions = SessionRequests(common, self._office)
         self._reload.is_blocked = lambda: self._rotation.is_replacing
         self._restart = RestartVerb(common, self._fleet, lambda: self._reload.move is not None)
@@ -362,6 +366,7 @@ class Supervisor:
     def _stopping(self) -> None:
         self._events.stopping()
         self._restart.cancel()
+        self._door_watch.cancel()
         self._reload.cancel()
         self._sessions.cancel()
         self._rotation.cancel()

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from support.attack import PACKAGE, VICTIM
 from support.crl import make_crl
-from support.reloading import EX_CONFIG, edit, reload, seal_host
+from support.reloading import EX_CONFIG, edit, reload, seal_host, set_loop
 from support.running import RunningHost, running
 
 from tlsrt import Client, Rejected
@@ -241,3 +241,43 @@ def test_reloads_under_load_fail_no_handshake_and_drop_no_connection(host: Runni
 @pytest.mark.timeout(600)
 def test_a_hundred_reloads_under_load(host: RunningHost) -> None:
     under_load(host, 100)
+
+
+QUICK = "from tlsrt.supervisor import door_watch; door_watch.DoorWatch.look_s = 0.2\n"
+
+
+def test_files_that_change_are_taken_by_themselves(request: pytest.FixtureRequest) -> None:
+    """If so configured: a folder swapped behind links; half a pair not, and the configuration not by accident."""
+    for host in running(request, **STAGE, extra={"door": {"watch": True}}, prelude=QUICK):
+        client, files, seen = host.client(), host.folder / "files", len(host.console)
+        session = client.session_info["session"]
+        first, second, third = (
+            pki.issue_server(ca_of(host), host.config.install_id, "127.0.0.1", datetime.now(UTC)) for _ in range(3)
+        )
+        for number, pair in (("1", first), ("2", second)):
+            (files / number).mkdir(parents=True)
+            put(files / number / "server.crt", pair.certificate_pem)
+            put(files / number / "server.key", pair.key_pem)
+        (files / "..data").symlink_to("1")
+        for name in ("server.key", "server.crt"):
+            (files / name).symlink_to(files / "..data" / name)
+            (files / name).rename(host.folder / name)
+        host.until(lambda status: shown(host) == der(first), "what the links lead to")  # noqa: B023
+        (files / "..new").symlink_to("2")
+        (files / "..new").rename(files / "..data")
+        host.until(lambda status: shown(host) == der(second), "what the links lead to now")  # noqa: B023
+
+        seen = len(host.console)
+        put(files / "2" / "server.crt", third.certificate_pem)  # the other half comes later
+        host.wait_for("reload +refused +the door's key does not belong", after=seen)
+        assert shown(host) == der(second)
+        before = host.loop("forth")["incarnation"]
+        set_loop(host, "forth", memory_mb=333)
+        put(files / "2" / "server.key", third.key_pem)
+        host.wait_for("reload +refused +files of the door have changed, and so has the configuration", after=seen)
+        assert shown(host) == der(second) and host.loop("forth")["incarnation"] == before
+        assert reload(host)["door"].startswith("certificate good until")
+        host.until(lambda status: shown(host) == der(third), "the whole pair")  # noqa: B023
+        refusals = [line for line in host.console[seen:] if " refused " in line]
+        assert len(refusals) == 2, refusals
+        assert client.call(VICTIM, "value", idempotent=True) == 0 and client.session_info["session"] == session
