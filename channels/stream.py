@@ -26,6 +26,7 @@ from tlsrt.errors import MisuseError, PeerError
 
 PROTOCOL = "tlsrt/1"  # the ALPN name
 PAYLOAD_MAX = FRAME_MAX
+LOCK_BYTES = 16
 OPENING_MAX = OPEN_MAX + OPEN_SIGNATURE_MAX + 32  # all that a client without a session may send
 WORD_MAX = 32
 _CONTROL_MAX = GRANT_MAX + 1024
@@ -64,6 +65,11 @@ TABLE: dict[str, _Rule] = {
     "succession": _Rule("server", ((bytes, STATEMENT_BYTES, CHAIN_BYTES_MAX),)),
     "refused": _Rule("server", (_WORD,)),  # no session
     "goodbye": _Rule("server", (_WORD,)),  # the session or the connection ends
+    # install id, boot id, lock id: instead of a challenge, the host is locked
+    "locked": _Rule(
+        "server",
+        ((bytes, INSTALL_BYTES, INSTALL_BYTES), (bytes, BOOT_BYTES, BOOT_BYTES), (bytes, LOCK_BYTES, LOCK_BYTES)),
+    ),
     # open, signature
     "open": _Rule("client", ((bytes, 1, OPEN_MAX), (bytes, 1, OPEN_SIGNATURE_MAX))),
 }  # fmt: skip

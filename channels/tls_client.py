@@ -96,8 +96,8 @@ class ServerLink(MessageLink):
             content = self._opening.accept_untrusted(*fields)
             self.is_granted = True
             self._owner.granted(content)
-        else:  # refused, goodbye
-            self.word = fields[0]
+        else:  # locked, refused, goodbye
+            self.word = fields[0] if name != "locked" else name
             self.connection.close("word_" + self.word)
 
     def lost(self, reason: str) -> None:

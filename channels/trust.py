@@ -3,8 +3,8 @@
 Everything the authority says to a loop is an upsert, so every message may be sent again: a respawned authority says
 all of it anew on the same descriptor, and nothing breaks. Lists are paged below the cap.
 
-State of a conversation: "new" until the loop has joined, then "joined". `primary` messages are refused from others
-by the authority, which knows whom it gave which descriptor.
+State of a conversation: "new" until the loop has joined, then "joined"; "locked" with the Primary of a locked host.
+`primary` messages are refused from others by the authority, which knows whom it gave which descriptor.
 """
 
 from __future__ import annotations
@@ -17,22 +17,25 @@ REVOKED_PER_PAGE = 512  # with subjects of the longest names, in two thirds of t
 
 _ANY = frozenset({"new", "joined"})
 _JOINED = frozenset({"joined"})
+_ALWAYS = frozenset({"new", "joined", "locked"})
+_AT_THE_DOOR = frozenset({"joined", "locked"})
+_LOCKED = frozenset({"locked"})
 
 TRUST = Table(
     "trust",
     TRUST_CAP,
     (
         # from a loop
-        Message(1, "join", "loop", (), _ANY),
+        Message(1, "join", "loop", (), _ALWAYS),
         Message(2, "prepared", "loop", (int,), _JOINED),  # epoch whose keys have arrived
         # from the Primary loop only
-        Message(3, "challenge", "loop", (int,), _JOINED),  # connection number
+        Message(3, "challenge", "loop", (int,), _AT_THE_DOOR),  # connection number
         Message(4, "open", "loop", (int, bytes, bytes), _JOINED),  # connection, open, signature
         Message(5, "close", "loop", (bytes,), _JOINED),  # session id of a connection that ended
         Message(32, "came_from", "loop", (bytes, str), _JOINED),  # session id of a client, its address: for a list
         Message(40, "lend", "loop", (int, bytes), _JOINED),  # connection, certificate (DER) of an HTTP client
         # generation, 1 if the door can serve with it, else 0 and why
-        Message(42, "tried", "loop", (int, int, str), _JOINED),
+        Message(42, "tried", "loop", (int, int, str), _AT_THE_DOOR),
         # from the authority, to every loop
         # install id, boot id, issuer public key, key version
         Message(16, "welcome", "authority", (bytes, bytes, bytes, int), _ANY),
@@ -62,7 +65,7 @@ TRUST = Table(
         # which issuer keys follow which, as clients are to know it: see config/succession.py
         Message(33, "succession", "authority", (bytes,), _ANY),
         # from Primary: address, word, how often: connections that ended at the door, of one word since its last beat
-        Message(37, "turned_away", "loop", (str, str, int), _ANY),
+        Message(37, "turned_away", "loop", (str, str, int), _ALWAYS),
         Message(38, "took_events", "loop", (), _ANY),  # from Primary: the next page may come
         # from Primary: what sessions did in the last window, a row each: see channels/telemetry.py
         Message(65, "telemetry", "loop", (list,), _JOINED),
@@ -77,6 +80,8 @@ TRUST = Table(
         # that is revoked. Only this synchronises a verifier
         Message(30, "snapshot", "authority", (int, int, int, int, int, list), _ANY),
         Message(31, "restored", "authority", (int, bytes), _ANY),  # number, subject that is no longer revoked
+        # to Primary, instead of keys: install id, boot id, lock id, epoch; the host is locked
+        Message(44, "locked", "authority", (bytes, bytes, bytes, int), _ANY),
     ),
 )
 
@@ -116,6 +121,9 @@ OFFICE = Table(
         Message(12, "revoke", "supervisor", (int, str, str, int), frozenset({"booted"})),
         # number, "component"|"client"|"loop", name
         Message(13, "restore", "supervisor", (int, str, str), frozenset({"booted"})),
+        # number, lock id, reason, by, since (wall, ms): lock with this id, if there is no lock yet
+        Message(35, "lock", "supervisor", (int, bytes, str, str, int), frozenset({"booted"})),
+        Message(36, "unlock", "supervisor", (int, str), frozenset({"booted"})),  # number, by
         # events of the host, a line of JSON each, for Primary
         Message(32, "events", "supervisor", (list,), frozenset({"booted"})),
         # from the authority: part of the trusted base, so it may speak in words
@@ -149,5 +157,7 @@ OFFICE = Table(
         Message(55, "decoys", "authority", (str,), frozenset({"booted"})),  # why nobody hears of touches; empty: proved
         # version of master_key, and for how many ms the version before still verifies
         Message(31, "keys", "authority", (int, int), frozenset({"booted"})),
+        # lock id (empty: the host is not locked), reason, by, since (wall, ms); Primary has to be another process now
+        Message(37, "lock_state", "authority", (bytes, str, str, int), _LOOKED_AT),
     ),
 )

@@ -11,6 +11,7 @@ from tlsrt.errors import CallError
 MEDIA_TYPE = "application/problem+json"
 TYPE = "urn:tlsrt:error:"
 RETRY_S = 1  # what Retry-After says when nothing was executed
+LOCKED_RETRY_S = 30  # and when the host is locked, until somebody unlocks it
 _STATUS: Mapping[str, int] = {
     "invalid_argument": 400,
     "denied": 403,
@@ -53,5 +54,6 @@ class Problem(Exception):
 
 def problem_of(error: CallError) -> Problem:
     """Return the problem that a failed call is to an HTTP client. A code that a component defines is its failure."""
-    headers = {"Retry-After": str(RETRY_S)} if error.code in _NOT_EXECUTED else {}
+    seconds = LOCKED_RETRY_S if error.code == "locked" else RETRY_S
+    headers = {"Retry-After": str(seconds)} if error.code in _NOT_EXECUTED else {}
     return Problem(_STATUS.get(error.code, 500), error.code, error.message, headers)

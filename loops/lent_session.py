@@ -15,10 +15,11 @@ from tlsrt.channels.calls import Caller
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.endpoint import Endpoint
 from tlsrt.channels.grant import GrantContent
-from tlsrt.errors import CallError, Denied, Failed, PeerError, Unavailable
+from tlsrt.errors import CallError, Denied, Failed, PeerError, Unavailable, call_error
 from tlsrt.loops.openapi import is_sound
 
 REFUSED = "this client may not use HTTP: it is unknown, revoked, or was not enrolled with http: true"
+_WORDS = {"rejected": ("denied", REFUSED), "locked": ("locked", "the host is locked")}
 
 
 class LentSession:
@@ -66,7 +67,9 @@ class LentSession:
     def refuse(self, word: str) -> None:
         """There is no session for this client."""
         if not self._ready.done():
-            error: CallError = Denied(REFUSED) if word == "rejected" else Unavailable("no session can be had now")
+            error: CallError = Unavailable("no session can be had now")
+            if word in _WORDS:
+                error = call_error(*_WORDS[word])
             self._ready.set_exception(error)
 
     def end(self) -> None:

@@ -50,6 +50,7 @@ class LoopProcess:
     """Any loop but Primary; Primary adds the gate and the door."""
 
     monitor: Monitor | None = None
+    is_locked = False  # Primary of a locked host, which has no keys
 
     def __init__(
         self, config: Config, name: str, incarnation: int, life: int, trust: int, listeners: Mapping[str, int],
@@ -284,7 +285,7 @@ class LoopProcess:
         now_ms = boottime_ms()
         self.each_beat(now_ms)
         if self._state in (LoopState.READY, LoopState.ACTIVE, LoopState.DRAINING):
-            if not self.verifier.is_synchronised(now_ms):
+            if not self.is_locked and not self.verifier.is_synchronised(now_ms):
                 self.verifier.wants_snapshot = True
                 self._on_trust()
             try:

@@ -12,6 +12,8 @@ from tlsrt.channels.endpoint import Endpoint
 from tlsrt.channels.verifier import Verifier
 from tlsrt.errors import PeerError
 
+_KEYS = frozenset({"welcome", "epoch", "session", "rights", "prepare", "commit"})
+
 
 class Monitor(Protocol):
     """What Primary adds: the gate and the door."""
@@ -32,10 +34,13 @@ class Trustee:
         self.committed = 0
         self.prepared = 0  # epoch to acknowledge; the shell sends it
         self.retiring: list[tuple[int, int]] = []  # (epoch, when), for the shell's timer
+        self.is_locked = False  # for ever: a process that serves a locked door takes no keys
         self.stale_before = 0  # an epoch that left no grace to those below it: the shell ends their calls
 
     def on_message(self, name: str, fields: list[Any], descriptors: list[int], now: int) -> None:
         """Apply one message; raise PeerError if it contradicts what was said before."""
+        if self.is_locked and name in _KEYS:
+            raise PeerError("keys_while_locked")
         if name == "welcome":
             self._verifier.welcome(*fields)
         elif name == "epoch":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tlsrt.channels.life import LoopState
@@ -27,6 +27,7 @@ class Announcer:
         self._began_at = began_at  # of the operator's command, in seconds of the reactor's clock
         self._said_warnings: list[str] = []
         self._is_done = False
+        self.is_locked: Callable[[], bool] = lambda: False
 
     def loop_active(self, member: Member) -> None:
         """A loop serves."""
@@ -56,13 +57,16 @@ class Announcer:
         host = f"[{door.host}]" if ":" in door.host else door.host
         console = self._common.console
         count = sum(member.state is LoopState.ACTIVE for member in self._members)
-        if self._members[0].state is LoopState.ACTIVE:
+        if self._members[0].state is LoopState.ACTIVE and self.is_locked():
+            console.bad(DOOR, "locked", f"tls://{host}:{door.port}; `tlsrt-supervisor unlock` opens it")
+        elif self._members[0].state is LoopState.ACTIVE:
             console.good(DOOR, "open", f"tls://{host}:{door.port} (TLS 1.3, mutual)")
         if limits := self._common.parts.limits():
             console.plain("limits", "", limits)
         elapsed_s = self._common.reactor.now - self._began_at
         self._common.events.emit("ready", "supervisor", loops=count, took_ms=round(elapsed_s * 1000))
-        how = f"tlsrt {bundle_option(self._common.config.path)}call primary/kernel uname"
+        call = f"tlsrt {bundle_option(self._common.config.path)}call primary/kernel uname"
+        how = "tlsrt-supervisor unlock" if self.is_locked() else call
         console.plain("ready", f"{count} loops", f"in {elapsed_s:.2f} s; try: {how}")
         self._common.reactor.call_later(_QUIET_S, self._common.parts.preload_authority)
 

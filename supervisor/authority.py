@@ -175,6 +175,8 @@ class Authority:
         self._changes.on_lost = self._lose
         service.tell_of_sessions(self._notes)
         self._booted = (booted.state.epoch, list(booted.warnings))
+        if booted.state.lock is not None:
+            self.tell("lock_state", *booted.state.lock)
         self.tell("booted", *self._booted)
         self._changes.keep_door()
         service.start(self._now, tuple(self._lines), is_resumed=booted.is_resumed)
@@ -226,6 +228,8 @@ class Authority:
 
     def _hear_loop(self, service: Service, line: TrustLine) -> None:
         for _ in range(MESSAGES_PER_WAKEUP):
+            if not service.may_read(line.loop):  # what was said before has changed that
+                return
             message = line.receive(service.state_of(line.loop))
             if message is None or line.loop in self._broken:
                 return

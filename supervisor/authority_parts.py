@@ -23,6 +23,7 @@ from tlsrt.supervisor.epochs import Epochs
 from tlsrt.supervisor.issuer import Issuer
 from tlsrt.supervisor.keeper import Keeper
 from tlsrt.supervisor.key_ring import EpochKeys, KeyRing
+from tlsrt.supervisor.locking.host_lock import HostLock
 from tlsrt.supervisor.outlet import Outlet
 from tlsrt.supervisor.rights import RightsTable
 from tlsrt.supervisor.roster import Roster
@@ -69,7 +70,8 @@ def make_service(
         _prove_sizes(changed, registry, trial, SessionManager(randomness), now)
         return trial.table
 
-    service = TrustService(config, roster, ring, briefing, manager, epochs, clients, door, state, persist, outlet)
+    lock = HostLock(roster, ring, epochs, door, state, persist, outlet, randomness)
+    service = TrustService(config, roster, ring, briefing, manager, epochs, clients, door, state, persist, outlet, lock)
     service.rights_of_policy = rights_of_policy
 
     def prove(client: Enrolled) -> str:

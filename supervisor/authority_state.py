@@ -1,4 +1,5 @@
-"""What the authority must not forget: epoch, boots, seal number, revocations, first-open times, key version, clients.
+"""What the authority must not forget: epoch, boots, seal number, revocations, first-open times, key version, clients
+and lock.
 
 The one file is a magic line with the version of its format, the SHA-256 of the rest, and one msgpack map of named
 fields. It is written beside itself, fsynced and renamed, and the folder is fsynced, so that a reader finds the old
@@ -22,6 +23,7 @@ import msgpack
 from tlsrt.config.succession import Chain, encode_chain, parse_chain_untrusted
 from tlsrt.errors import ConfigError, PeerError
 from tlsrt.supervisor.enrolment.registry import Enrolled, decode_registry, encode_registry
+from tlsrt.supervisor.locking.record import LockRecord, record_of
 
 STATE_NAME = "authority.state"
 STATE_MAX = 16 << 20
@@ -32,6 +34,7 @@ _KINDS = ("session", "token", "subject")
 _TYPES: dict[str, type] = {
     "epoch": int, "boots": int, "boot_hash": bytes, "seal": int, "revocation": int, "revocations": list,
     "first_opens": dict, "key_version": int, "succession": bytes, "enrolled": list,
+    "lock": list,
 }  # fmt: skip
 
 
@@ -62,6 +65,7 @@ class AuthorityState:
     key_version: int = 0  # of master_key; an older one is a roll-back. 0: of a host that never ran
     succession: Chain = ()  # of issuer keys, for clients that missed a rotation
     enrolled: dict[str, Enrolled] = field(default_factory=dict[str, Enrolled])  # while the host ran, by name
+    lock: LockRecord | None = None  # the host is locked
 
     def revoke(self, kind: str, value: bytes, until: int) -> Revocation:
         """Append a revocation and return it."""
@@ -136,6 +140,7 @@ def encode_state(state: AuthorityState) -> bytes:
         "revocations": [[item.number, item.kind, item.value, item.until] for item in state.revocations],
         "first_opens": state.first_opens, "key_version": state.key_version,
         "succession": encode_chain(state.succession), "enrolled": encode_registry(state.enrolled),
+        "lock": list(state.lock or ()),
     }  # fmt: skip
     body: bytes = msgpack.packb(fields, use_bin_type=True)
     return _MAGIC + hashlib.sha256(body).digest() + body
@@ -169,7 +174,8 @@ def decode_state(data: bytes) -> AuthorityState:
     try:
         fields["succession"] = parse_chain_untrusted(fields.get("succession", b""))
         fields["enrolled"] = decode_registry(fields.get("enrolled", []))
-    except (PeerError, ConfigError) as error:
+        fields["lock"] = record_of(fields.get("lock", []))
+    except (PeerError, ConfigError, ValueError) as error:
         raise _torn() from error
     return AuthorityState(**fields)
 

@@ -42,6 +42,7 @@ class Cause(StrEnum):
     STOPPED = "stopped"  # in order, with the host
     RELOAD = "reload"  # in order, for another profile
     RESTART = "restart"  # in order, since the operator asked for it
+    LOCK = "lock"  # Primary, since the host was locked or unlocked
     GROUP = "group"  # in order, with another loop of its group
     DEPENDENCY = "dependency"  # in order, since what it depends on is not there
 

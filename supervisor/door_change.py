@@ -56,7 +56,7 @@ class DoorChange:
             return
         self._last += 1
         self._proposal = _Proposal(number, self._last, files, done, now + TRY_MS)
-        if self._roster[GATE].is_joined:
+        if self._roster[GATE].has_door:
             self._outlet.send(GATE, "door", self._last, descriptors=files.descriptors)
         else:  # there is nobody to be kept from serving; the next Primary is told these
             self._settle(())
@@ -85,7 +85,7 @@ class DoorChange:
         self._proposal = None
         old, self.files, self._generation = self.files, proposal.files, proposal.generation
         old.close()
-        if self._roster[GATE].is_joined:
+        if self._roster[GATE].has_door:
             self.brief()
         self.on_taken()
         return True

@@ -82,6 +82,8 @@ _SECURITY = (
     ("restored", _INFO, "it is not revoked any more"),
     ("client_added", _WARNING, "a client was enrolled"),
     ("client_renewed", _INFO, "a client got another certificate"),
+    ("locked", _ALARM, "nobody has a session, and the door says so to all who come, until it is unlocked"),
+    ("unlocked", _WARNING, "sessions are given again, in a new epoch"),
     ("epoch", _INFO, "a new epoch: new keys and tokens for all"),
     ("rotated", _WARNING, "another master_key is in force"),
     ("rotate_refused", _WARNING, "master_key was not replaced"),

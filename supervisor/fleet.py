@@ -55,6 +55,7 @@ class Fleet:
         self.monitor = monitor
         self.regime = regime
         self.stopping = False
+        self.is_locked = False  # then nobody is told of Primary: it carries nothing
         self.on_active: Callable[[Member], None] = lambda member: None
         self.on_unwell: Callable[[Member, str], None] = lambda member, reason: None
         self.on_beat: Callable[[Member], None] = lambda member: None
@@ -93,7 +94,8 @@ class Fleet:
         self._common.reactor.watch(member.child.pidfd, lambda events: self._died(member))
         self._set_deadline(member, "ready")
         primary = self.members[0]
-        if primary.is_primary and primary is not member and primary.state is LoopState.ACTIVE:
+        is_up = primary.is_primary and primary.state is LoopState.ACTIVE and not self.is_locked
+        if is_up and primary is not member:
             self.tell(member, "primary_up", primary.incarnation)
 
     def _violated(self, member: Member, incarnation: int, violation: Violation) -> None:
@@ -177,7 +179,7 @@ class Fleet:
         self.monitor.settle(member.name, now)
         self.on_changed()
         self.on_active(member)
-        if member.is_primary:
+        if member.is_primary and not self.is_locked:
             for other in self.living():
                 if other is not member:
                     self.tell(other, "primary_up", member.incarnation)

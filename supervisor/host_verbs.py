@@ -158,6 +158,21 @@ HOST_VERBS = (
         ),
     ),
     HostVerb(
+        "lock",
+        "locking.lock_command",
+        "lock the host: nobody has a session, and the door says so, until `unlock`; it survives a restart",
+        (
+            option("--reason", metavar="TEXT", default="", help="why, for `status` and events; no client sees it"),
+            json_option("the report as one JSON document"),
+        ),
+    ),
+    HostVerb(
+        "unlock",
+        "locking.unlock_command",
+        "end the lock: a new epoch, a fresh Primary; clients come back by themselves",
+        (json_option("the report as one JSON document"),),
+    ),
+    HostVerb(
         "rotate",
         "rotate_command",
         "change the epoch now, and with it every key of the loops; with --master also master_key",

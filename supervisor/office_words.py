@@ -64,6 +64,10 @@ class OfficeWords(ABC):
         """Ask for an epoch that leaves no grace; `on_moved` says when it is committed."""
         return self._send("move", number)
 
+    def lock(self, lock: bytes, reason: str, by: str, since: int) -> bool:
+        """Say that the host is locked, to an authority that comes again and does not know it."""
+        return self._send("lock", 0, lock, reason, by, since)
+
     def ask(self, name: str, *fields: object) -> bool:
         """Pass an operator's request on; `on_answer` gets the answer. False when nobody is there to answer."""
         return self.is_booted and self._send(name, *fields)

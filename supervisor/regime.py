@@ -53,6 +53,7 @@ class Why(StrEnum):
     GROUP = "group"  # another loop of its group has died, or the group has been given up
     DEPENDENCY = "dependency"  # a loop that it depends on has been given up
     ASKED = "asked"  # the operator
+    LOCK = "lock"  # Primary serves a locked host, or one that is not locked any more
 
 
 class Step(NamedTuple):
@@ -187,6 +188,10 @@ class Regime:
             self.forgive(name)
         return self._begin(Round(loop, loops, now, Why.ASKED)).loops
 
+    def replace(self, loop: str, now: float) -> None:
+        """Have this one loop followed by a fresh process, whatever its group's strategy says. It counts as no death."""
+        self._begin(Round(loop, frozenset((loop,)), now, Why.LOCK))
+
     def forgive(self, loop: str) -> None:
         """Forget the deaths of a loop, which somebody starts anew."""
         self._backoffs[loop].forget()
@@ -215,7 +220,9 @@ class Regime:
         for one in self.rounds:
             if one.loops & new.loops:
                 new.loops |= one.loops
-                new.not_before = new.not_before if new.why is Why.ASKED else max(new.not_before, one.not_before)
+                new.not_before = (
+                    new.not_before if new.why in (Why.ASKED, Why.LOCK) else max(new.not_before, one.not_before)
+                )
             else:
                 apart.append(one)
         self.rounds = [*apart, new]

@@ -16,10 +16,12 @@ from tlsrt.supervisor.parts import Common
 from tlsrt.supervisor.reactor import Timer
 from tlsrt.supervisor.regime import Do, Failure, Seen, Step, Verdict, Why
 
+LOCKED_S = 1.0  # for the Primary of a locked host to say goodbye: it is not trusted with more
 _WHY = {
     Why.GROUP: (Cause.GROUP, "ended, since {of} of its group has ended"),
     Why.DEPENDENCY: (Cause.DEPENDENCY, "ended, since {of} is not there, which it depends on"),
     Why.ASKED: (Cause.RESTART, "restarted, as the operator asked"),
+    Why.LOCK: (Cause.LOCK, "replaced, since the host was unlocked"),
 }
 
 
@@ -122,7 +124,8 @@ class Restarts:
     def _end(self, member: Member, step: Step) -> None:
         cause, words = _WHY[step.why]
         member.judge(cause, words.format(of=step.of))
-        Farewell(self._common, self._fleet, member, self.left).begin(words.format(of=step.of))
+        longest_s = LOCKED_S if step.why is Why.LOCK else float("inf")
+        Farewell(self._common, self._fleet, member, self.left, longest_s).begin(words.format(of=step.of))
 
     # What people read
 

@@ -24,11 +24,17 @@ class Member:
     attested: int | None = None
     wants_keys: bool = False
     is_joined: bool = False
+    is_shut: bool = False  # Primary of a locked host: it has the door's files and no keys
     briefed: int = 0  # when, ms
 
     @property
     def may_get_keys(self) -> bool:
         return self.wants_keys and self.incarnation > 0 and self.attested is not None
+
+    @property
+    def has_door(self) -> bool:
+        """Tell whether it serves the door, locked or not."""
+        return self.is_joined or self.is_shut
 
     def reset(self, incarnation: int) -> None:
         """Begin another incarnation; 0 means that there is none."""
@@ -36,6 +42,7 @@ class Member:
         self.attested = None
         self.wants_keys = False
         self.is_joined = False
+        self.is_shut = False
 
 
 class Roster:

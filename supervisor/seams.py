@@ -48,7 +48,8 @@ class Recorder(Protocol):
 class Lock(Protocol):
     """The lock of the whole host."""
 
-    is_locked: bool
+    @property
+    def is_locked(self) -> bool: ...
 
     def engage(self, reason: str, by: str, now: int, wall: int) -> None:
         """Lock; nothing if it is locked already."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tlsrt.supervisor.locking.record import LockRecord
 from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Common
 from tlsrt.supervisor.reactor import Timer
@@ -61,6 +62,14 @@ class SessionRequests:
             reply({"error": "bad_request"})
             return
         self.ask(reply, report_of, "restore", kind, what)
+
+    def lock(self, record: LockRecord, reply: Reply, finish: Callable[[int, list[Any]], Document]) -> None:
+        """Ask for a lock."""
+        self.ask(reply, finish, "lock", *record)
+
+    def unlock(self, by: str, reply: Reply, finish: Callable[[int, list[Any]], Document]) -> None:
+        """Ask for the end of the lock."""
+        self.ask(reply, finish, "unlock", by)
 
     def lost(self) -> None:
         """The authority has died: nobody will answer what it was asked, and nobody knows how much it did."""

@@ -11,6 +11,7 @@ from tlsrt.channels.health import Outcome
 from tlsrt.config.schema import ComponentConfig, Config
 from tlsrt.supervisor.causes import Death
 from tlsrt.supervisor.heartbeat import Pulse
+from tlsrt.supervisor.locking.lock_report import lock_lines
 from tlsrt.supervisor.member import Checked, Member
 from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Parts, Sandbox
@@ -37,6 +38,7 @@ class View:
     parts: Parts | None = None  # in force
     stuck: Callable[[str], Stuck | None] = lambda name: None
     supervision: Document = field(default_factory=Document)  # see `supervision_status.py`
+    lock: Document | None = None  # of the whole host, see `locking/lock_watch.py`
 
 
 def document(
@@ -65,7 +67,8 @@ def document(
         ],
         "boundary": _boundary_of(view, office, members),
         "keys": office.keys(view.now),
-        "door": {"host": config.door.host, "port": config.door.port, "locked": False},
+        "door": {"host": config.door.host, "port": config.door.port, "locked": view.lock is not None},
+        "lock": view.lock,
         "supervision": view.supervision,
         "limits": view.limits,
         "warnings": [*view.warnings, *office.warnings],
@@ -224,7 +227,7 @@ def table(status: Document) -> str:
 def remarks(status: Document) -> list[str]:
     """Return what is to be said below a table: the boundary, deaths, violations, whoever is unwell, warnings."""
     authority = status["authority"]
-    lines = [_boundary(status["boundary"])]
+    lines = [*lock_lines(status["lock"]), _boundary(status["boundary"])]
     if authority["unwritten"]:
         lines += [f"{authority['unwritten']}: what was revoked since then does not survive a restart"]
     if keys := _keys(status["keys"]):

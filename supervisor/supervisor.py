@@ -33,6 +33,8 @@ from tlsrt.supervisor.kin import is_kin
 from tlsrt.supervisor.lifecycle import Event
 from tlsrt.supervisor.listeners import DOOR, channel_listeners, door_listener, remove_sockets
 from tlsrt.supervisor.lock import WAIT_S, host_pid, take_lock
+from tlsrt.supervisor.locking.lock_verbs import LockVerbs
+from tlsrt.supervisor.locking.lock_watch import LockWatch
 from tlsrt.supervisor.member import PRIMARY, Member
 from tlsrt.supervisor.office import NAME as AUTHORITY
 from tlsrt.supervisor.office import Office
@@ -152,6 +154,9 @@ class Supervisor:
         self._sessions = SessionRequests(common, self._office)
         self._reload.is_blocked = lambda: self._rotation.is_replacing
         self._restart = RestartVerb(common, self._fleet, lambda: self._reload.move is not None)
+        self._lock = LockWatch(common, self._fleet, self._office)
+        self._announcer.is_locked = lambda: self._lock.record is not None
+        self._lock_verbs = LockVerbs(common, self._fleet, self._office, self._lock, self._sessions)
         self._events = EventDesk(common, members, self._office, boot_id(self._boot_nonce).hex())
         self._decoys = DecoyReport(common, self._office)
         self._rotation = Rotation(common, self._fleet, self._office, lambda: self._reload.is_running)
@@ -222,6 +227,7 @@ class Supervisor:
 
     def _booted(self) -> None:
         self._announcer.authority_booted()
+        self._lock.authority_booted()
         for member in self._fleet.members:
             if member.is_trusted:
                 self._fleet.announce(member)
@@ -231,6 +237,7 @@ class Supervisor:
 
     def _authority_lost(self) -> None:
         self._events.relay.lost()
+        self._lock.authority_lost()
         self._reload.authority_lost()
         self._rotation.authority_lost()
         self._sessions.lost()
@@ -298,6 +305,7 @@ class Supervisor:
     def _look(self, member: Member) -> None:
         self._rotation.look()
         self._restart.look()
+        self._lock_verbs.look()
         if self._reload.move is not None:
             self._reload.move.look()
 
@@ -318,6 +326,8 @@ class Supervisor:
         control.add_later("client_list", clients.list)
         control.add_later("client_renew", clients.renew)
         control.add_later("client_revoke", clients.revoke)
+        control.add_later("lock", self._lock_verbs.lock)
+        control.add_later("unlock", self._lock_verbs.unlock)
         control.add_later(
             "rotate", lambda request, reply: self._rotation.ask(reply, master=bool(request.get("master")))
         )
@@ -350,7 +360,7 @@ class Supervisor:
             now, self._started_at, host_pid(), self._rootless, boot_id(self._boot_nonce).hex(),
             self._shutdown.is_running, (*self._warnings, *self._decoys.warnings), self._parts.limits(),
             self._reload.move is not None, self._parts, self._rounds.stuck.of,
-            supervision_document(self._fleet.regime, self._fleet.members, now),
+            supervision_document(self._fleet.regime, self._fleet.members, now), self._lock.document(),
         )  # fmt: skip
         return status.document(
             view,
@@ -369,6 +379,7 @@ class Supervisor:
         self._door_watch.cancel()
         self._reload.cancel()
         self._sessions.cancel()
+        self._lock_verbs.cancel()
         self._rotation.cancel()
 
     def _end(self) -> None:

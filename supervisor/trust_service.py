@@ -11,6 +11,8 @@ inherited, without waiting for their `join`, and does not read from them until t
 their channels was said to its predecessor. Clients open their sessions anew: it has Primary end their connections.
 
 A loop that is late for an epoch (see `epoch_changes.py`) loses its sessions.
+
+While the host is locked (`locking/host_lock.py`) all other loops are briefed as ever, but nobody has a session.
 """
 
 from __future__ import annotations
@@ -24,18 +26,20 @@ from tlsrt.supervisor.briefing import Briefing
 from tlsrt.supervisor.client_service import ClientService
 from tlsrt.supervisor.door_change import DoorChange
 from tlsrt.supervisor.epoch_changes import EpochChanges
-from tlsrt.supervisor.epochs import Epochs
+from tlsrt.supervisor.epochs import GRACE_MS, Epochs
 from tlsrt.supervisor.event_notes import EventNotes
 from tlsrt.supervisor.event_pages import EventPages
 from tlsrt.supervisor.gate_words import GateWords, Handler, of_gate
 from tlsrt.supervisor.herald import Herald
 from tlsrt.supervisor.key_ring import KeyRing
 from tlsrt.supervisor.learning.desk import LearningDesk
+from tlsrt.supervisor.locking.host_lock import HostLock
+from tlsrt.supervisor.locking.lock_desk import LockDesk
 from tlsrt.supervisor.outlet import Outlet
 from tlsrt.supervisor.revoking import Revoking, entry_of
 from tlsrt.supervisor.rights import RightsTable
 from tlsrt.supervisor.roster import GATE, Member, Roster
-from tlsrt.supervisor.seams import Lock, NoLock, NoRecorder, NoResponse, Recorder, Response
+from tlsrt.supervisor.seams import Lock, NoRecorder, NoResponse, Recorder, Response
 from tlsrt.supervisor.session_desk import SessionDesk
 from tlsrt.supervisor.session_manager import Session, SessionManager
 from tlsrt.supervisor.session_table import SessionState
@@ -75,6 +79,7 @@ class TrustService:
         state: AuthorityState,
         persist: Persist,
         outlet: Outlet,
+        lock: HostLock,
     ) -> None:
         self.ring = ring
         self._roster = self.roster = roster
@@ -102,15 +107,20 @@ class TrustService:
             roster, manager, self._sessions, clients, state, self._herald, self._keep, persist, self._reopen
         )  # fmt: skip
         self.desk = SessionDesk(config, manager, self.revoking, self.changes, outlet)
-        self.office_handlers: dict[str, Callable[[list[Any], int, int], None]] = dict(self.desk.handlers)
+        self.host_lock = lock
+        lock.on_locked, lock.on_unlocked = self._lock_down, self._open_up
+        lock.audit = lambda: self.audit
+        self.office_handlers: dict[str, Callable[[list[Any], int, int], None]] = {
+            **self.desk.handlers, **LockDesk(lock, outlet).handlers
+        }  # fmt: skip
         self.handlers: dict[str, Handler] = {
             "join": self._join,
             "prepared": self._prepared,
             **GateWords(manager, clients, door, self.events, self.note_first_open, self._note_turned_away).handlers,
         }
-        self.parts: list[Part] = []  # that have their own times
+        self.parts: list[Part] = [lock]  # that have their own times
         self.audit: Recorder = NoRecorder()
-        self.lock: Lock = NoLock()
+        self.lock: Lock = lock
         self.response: Response = NoResponse()
         learning = LearningDesk(
             manager.find,
@@ -129,12 +139,14 @@ class TrustService:
         self._held = set(inherited)
         for loop in self._held:
             self._roster[loop].wants_keys = True
-        self._epochs.begin(self._state.epoch, self._held, now)
+        grace_ms = 0 if self.host_lock.is_locked else GRACE_MS
+        waited_for = self._held - ({GATE} if self.host_lock.is_locked else set())
+        self._epochs.begin(self._state.epoch, waited_for, now, grace_ms=grace_ms)
         self.changes.commit_if_ready(now)
 
     def tell_of_sessions(self, notes: EventNotes) -> None:
         """Note there what becomes of sessions, before it has effects."""
-        self._notes = self.revoking.notes = notes
+        self._notes = self.revoking.notes = self.host_lock.notes = notes
         self._manager.on_step = notes.session
         self._clients.on_refused = lambda reason: notes.note("client_refused", "door", reason)
 
@@ -151,11 +163,12 @@ class TrustService:
 
     def may_read(self, loop: str) -> bool:
         """Tell whether a loop may be listened to."""
-        return loop not in self._held
+        return loop not in self._held and not (loop == GATE and self.host_lock.is_gate_over)
 
     def state_of(self, loop: str) -> str:
         """Return the state of the conversation with a loop, for the table."""
-        return "joined" if self._roster[loop].is_joined else "new"
+        member = self._roster[loop]
+        return "locked" if member.is_shut else "joined" if member.is_joined else "new"
 
     # What the supervisor says
 
@@ -164,6 +177,8 @@ class TrustService:
         member = self._roster[loop]
         self._end(member, now, wall)
         member.reset(incarnation)
+        if loop == GATE:
+            self.host_lock.gate_born()
 
     def attested(self, loop: str, incarnation: int, epoch: int, now: int) -> None:
         """Note that the supervisor looked at an incarnation. One that is not the present one says nothing."""
@@ -200,7 +215,7 @@ class TrustService:
     def _join(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
         member.wants_keys = True
         wait_until = member.briefed + REBRIEF_MS
-        if member.is_joined and now < wait_until:
+        if member.has_door and now < wait_until:
             self._timers.set(_BRIEF + member.loop, wait_until)
         else:
             self._brief_if_due(member, now)
@@ -265,11 +280,14 @@ class TrustService:
 
     def beat(self, lateness_ms: int) -> None:
         """Tell the supervisor that the authority lives, and the epoch that loops must be attested for."""
-        self._outlet.tell("beat", lateness_ms * 1000, self._epochs.target, self._manager.counts())
+        counts = dict.fromkeys((member.loop for member in self._roster.joined), 0) | self._manager.counts()
+        self._outlet.tell("beat", lateness_ms * 1000, self._epochs.target, counts)
 
     # Briefings
 
     def _brief_if_due(self, member: Member, now: int) -> None:
+        if member.loop == GATE and member.may_get_keys and self._is_gate_settled(member, now):
+            return
         if not member.may_get_keys or self.changes.is_held:
             return
         member.wants_keys = False
@@ -295,6 +313,15 @@ class TrustService:
             self._clients.push_all(member.components)
             self._outlet.tell("joined", member.loop, member.incarnation)
 
+    def _is_gate_settled(self, member: Member, now: int) -> bool:
+        """Deal with a Primary that gets no keys: one of before the lock or its end, or that of a locked host."""
+        if self.host_lock.is_gate_over:
+            return True
+        if self.host_lock.is_locked:
+            self._held.discard(GATE)
+            self.host_lock.brief_gate(member, now)
+        return self.host_lock.is_locked
+
     def _brief_all(self, now: int) -> None:
         for member in self._roster:
             self._brief_if_due(member, now)
@@ -302,12 +329,14 @@ class TrustService:
     # Sessions
 
     def _open_session(self, component: str, member: Member, now: int) -> None:
-        if component not in self._roster.barred:
+        if component not in self._roster.barred and not self.host_lock.is_locked:
             self._sessions[component] = self._manager.open_component(component, member.loop, now)
 
     def _reopen(self, subject: str, now: int) -> None:
         """Give a component a session; a client asks for one itself."""
-        if not self._roster.has(subject) or not (member := self._roster.of(subject)).is_joined:
+        if self.host_lock.is_locked or not self._roster.has(subject):
+            return
+        if not (member := self._roster.of(subject)).is_joined:
             return
         if self.changes.is_held:
             member.wants_keys = True  # but only those of the epoch that is to come
@@ -361,6 +390,24 @@ class TrustService:
         self._herald.tell_gate_of(member)
         self._epochs.forget(member.loop)
         self.changes.commit_if_ready(now)
+
+    def _lock_down(self, now: int, wall: int) -> bool:
+        """End all sessions, what Primary has, and the epoch; return whether the lock is on the disk."""
+        outcome = self.revoking.revoke_all(now, wall)
+        self.lost(GATE, now, wall)
+        self.changes.leave(now, lambda epoch: None)
+        return outcome.is_stored
+
+    def _open_up(self, now: int, wall: int) -> None:
+        """Give every component a session, of an epoch that begins now."""
+        self.lost(GATE, now, wall)
+        for member in self._roster.joined:
+            for component in member.components:
+                self._open_session(component, member, now)
+        self.changes.leave(now, lambda epoch: None)
+        for session in self._sessions.values():
+            if session.state is SessionState.OPENING:
+                self._manager.opened(session)
 
     def _keep(self, now: int) -> bool:
         """Write the state; when the disk refuses, again until it does not. Return whether it is written."""

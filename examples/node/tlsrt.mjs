@@ -34,7 +34,6 @@ export function pack(value) {
   const entries = value instanceof Map ? [...value] : Object.entries(value)
   return Buffer.concat([head(entries.length, [0, 0xde, 0xdf], 0x80, 16), ...entries.flat().map(pack)])
 }
-
 function packInteger(n) {
   if (n >= -32n && n < 128n) return bytes(1, n)
   const at = [8n, 16n, 32n, 64n].findIndex((bits) => (n < 0n ? n >= -(1n << (bits - 1n)) : n < 1n << bits))
@@ -196,10 +195,11 @@ export class Client {
   #control(payload) {
     require(payload.length <= CONTROL_MAX, 'a control message that is too long')
     const [name, ...fields] = unpack(payload)
+    if (name === 'locked') throw new TlsrtError(name, 'the host is locked')
     if (name === 'challenge' && !this.#opening) this.#answer(...fields)
     else if (name === 'succession' && this.#opening) this.#succeed(...fields)
     else if (name === 'granted' && this.#opening) this.#granted(...fields)
-    else if (name === 'refused' || name === 'goodbye') throw new TlsrtError(fields[0], 'the server has ended the connection')
+    else if (['refused', 'goodbye'].includes(name)) throw new TlsrtError(fields[0], 'the server has ended the connection')
     else require(false, `a message ${name} that has no place here`)
   }
 

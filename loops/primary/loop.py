@@ -3,6 +3,9 @@
 All frames of the host pass `forward`: they come from a link (one per loop, its origin known by the socket), from the
 door (one origin per TLS connection) or from Primary's own components, and the gate says where they go. Primary holds
 K_gate and the mailbox roots of its own components, and nothing else.
+
+Of a locked host it gets the door's certificate and no key: it carries no frame, starts no component, and tells whoever
+comes that the host is locked. Such a process never gets keys; the unlocked host has another one.
 """
 
 from __future__ import annotations
@@ -17,12 +20,15 @@ from tlsrt.channels.channel import PrimaryChannel
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.gate_link import GateLink
 from tlsrt.channels.grant import parse_grant_untrusted
+from tlsrt.channels.life import LoopState
 from tlsrt.channels.telemetry import pack_rows
 from tlsrt.errors import Busy, ConfigError, PeerError
 from tlsrt.loops.decoys import Decoys
 from tlsrt.loops.door import HTTP, Door, ServeHttp, door_limits
 from tlsrt.loops.gate import Gate, refusal_word
 from tlsrt.loops.gate_state import Origin, Verdict
+from tlsrt.loops.health import HealthChecks
+from tlsrt.loops.locked_door import LockedDoor
 from tlsrt.loops.primary.events import Events
 from tlsrt.loops.primary.telemetry import Telemetry
 from tlsrt.loops.primary.watch import DecoyWatch
@@ -65,6 +71,7 @@ class PrimaryLoop(LoopProcess):
         self.decoy_watch = DecoyWatch(self.gate, self._own, self.hosts, self._trust.send)
         self.on_said["try_decoy"] = self.decoy_watch.on_try
         self.door: Door | None = None  # made when its certificate has come
+        self.locked_door: LockedDoor | None = None  # of a locked host, instead
         self._succession = b""
         self._contexts: dict[int, ssl.SSLContext] = {}  # that were tried, by generation
         self._serve_http = self._http_server()
@@ -115,12 +122,16 @@ class PrimaryLoop(LoopProcess):
 
     def on_message(self, name: str, fields: list[Any], descriptors: list[int]) -> None:
         """Apply what the authority tells Primary only."""
-        if name == "member":
-            self.gate.set_member(*fields)
-        elif name == "door":
+        if name == "door":
             self._try_certificate(fields[0], descriptors)
         elif name == "serve":
             self._serve_with(fields[0])
+        elif name == "locked":
+            self._lock(*fields)
+        elif self.is_locked:
+            self._on_locked_message(name, fields)
+        elif name == "member":
+            self.gate.set_member(*fields)
         elif name == "succession":
             self._succession = fields[0]
             if self.door is not None:
@@ -131,6 +142,23 @@ class PrimaryLoop(LoopProcess):
             self.on_said[name](fields, descriptors)
         elif self.door is not None:
             self._on_client_message(self.door, name, fields)
+
+    def _lock(self, install: bytes, boot: bytes, lock: bytes, epoch: int) -> None:
+        """Serve the door of a locked host from now on, and nothing else. `epoch` is only what our beats say."""
+        if self.verifier.epochs:
+            raise PeerError("locked_with_keys")
+        self.is_locked = self.trustee.is_locked = True
+        self.locked_as = (install, boot, lock)
+        self.trustee.committed = epoch
+        for link in self._links.values():
+            link.close()
+        self._links.clear()
+        self.hosts.clear()
+        self.health = HealthChecks(())
+
+    def _on_locked_message(self, name: str, fields: list[Any]) -> None:
+        """What else the authority may tell the Primary of a locked host: nothing."""
+        raise PeerError(f"{name}_while_locked")
 
     def _publish(self, lines: list[Any]) -> None:
         """Give the host's events to our component for them, if it was not switched off."""
@@ -214,13 +242,24 @@ class PrimaryLoop(LoopProcess):
         self._contexts.clear()
         if context is None:
             return
-        if self.door is not None:
-            self.door.swap_context(context)
+        serving = self.locked_door or self.door
+        if serving is not None:
+            serving.swap_context(context)
+            return
+        if self.is_locked:
+            self._serve_locked(context)
             return
         self.door = Door(self, context, door_limits(self.config.door), self._note_door, self.turn, self._serve_http)
         self.door.succession = self._succession
         if self._up:
             self.door.listen(self.listeners[DOOR])
+
+    def _serve_locked(self, context: ssl.SSLContext) -> None:
+        self.locked_door = LockedDoor(
+            context, lambda: self.locked_as, door_limits(self.config.door), self._note_door, self.turn, self._serve_http
+        )  # fmt: skip
+        if self._state is LoopState.ACTIVE:
+            self.locked_door.listen(self.listeners[DOOR])
 
     def _note_door(self, address: str, word: str) -> None:
         self._turned_away.note(address, word)
@@ -232,6 +271,8 @@ class PrimaryLoop(LoopProcess):
         self._trust.send("challenge", connection)
 
     def lend(self, connection: int, certificate: bytes) -> None:
+        if self.is_locked:
+            return  # the locked door has its answer ready
         self._trust.send("lend", connection, certificate)
 
     def open(self, connection: int, open_data: bytes, signature: bytes) -> None:
@@ -257,6 +298,8 @@ class PrimaryLoop(LoopProcess):
 
         Primary's counters are the gate's: all frames of the host.
         """
+        if self.is_locked:
+            return "locked"
         self.frames_in += 1
         verdict = self.gate.check_untrusted(data, origin, boottime_ms())
         if verdict.reason == "not_attested" and self.catch_up():
@@ -297,6 +340,10 @@ class PrimaryLoop(LoopProcess):
     # -- life -------------------------------------------------------------------------------------------------
 
     def on_active(self) -> None:
+        if self.locked_door is not None:
+            self.locked_door.listen(self.listeners[DOOR])
+        if self.is_locked:
+            return
         self._primary = self.incarnation
         self._update_up()
         if self.door is not None:
@@ -313,6 +360,8 @@ class PrimaryLoop(LoopProcess):
 
         New connections wait for the next Primary meanwhile; new calls pass, but nobody waits for them.
         """
+        if self.locked_door is not None:
+            await self.locked_door.drain(timeout_s / 2)
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout_s
         if self.door is not None:

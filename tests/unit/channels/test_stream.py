@@ -14,6 +14,7 @@ SAMPLES: dict[str, tuple[str, tuple[object, ...]]] = {
     "challenge": ("server", (b"i" * 16, b"b" * 16, b"c" * 32, 1_234)),
     "granted": ("server", (1, b"x" * 900, b"s" * 64)),
     "succession": ("server", (b"s" * 208,)),
+    "locked": ("server", (b"i" * 16, b"b" * 16, b"l" * 16)),
     "refused": ("server", ("rejected",)),
     "goodbye": ("server", ("draining",)),
     "open": ("client", (b"o" * 700, b"s" * 72)),

@@ -1,0 +1,38 @@
+"""What is known of a lock: its id, why, by whom, since when. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+LOCK_BYTES = 16
+REASON_MAX = 200  # characters
+BY_MAX = 128
+UNLOCKED: tuple[bytes, str, str, int] = (b"", "", "", 0)  # how a message says that there is no lock
+
+
+class LockRecord(NamedTuple):
+    """One lock. `since` is wall time in ms; whoever unlocks names the id, so that no word about another lock counts."""
+
+    lock: bytes
+    reason: str
+    by: str
+    since: int
+
+
+def new_record(lock: bytes, reason: str, by: str, wall: int) -> LockRecord:
+    """Return a lock that begins now, with words that fit into a line."""
+    return LockRecord(lock, _line(reason, REASON_MAX) or "no reason was given", _line(by, BY_MAX), wall)
+
+
+def record_of(fields: Sequence[Any]) -> LockRecord | None:
+    """Return the lock in these fields, None for those of UNLOCKED or none at all; raise ValueError for others."""
+    if not fields or tuple(fields) == UNLOCKED:
+        return None
+    if [type(field) for field in fields] != [bytes, str, str, int] or len(fields[0]) != LOCK_BYTES:
+        raise ValueError("this is no lock")
+    return LockRecord(*fields)
+
+
+def _line(text: str, longest: int) -> str:
+    return "".join(one if one.isprintable() else " " for one in text[:longest]).strip()
