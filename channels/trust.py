@@ -137,6 +137,10 @@ OFFICE = Table(
         Message(24, "checked", "authority", (int, int, list, str), frozenset({"booted"})),
         # sealed memfds for the next authority's boot: certificate, key, client CA, CRL
         Message(34, "kept", "authority", (), frozenset({"booted"}), descriptors=4),
+        # the audit log has a signed head: file, entries, Merkle root, sequence of the checkpoint
+        Message(45, "checkpointed", "authority", (int, int, bytes, int), frozenset({"booted"})),
+        # why the audit log cannot be written; empty: it can again
+        Message(46, "unrecorded", "authority", (str,), frozenset({"booted"})),
         Message(25, "moved", "authority", (int, int), frozenset({"booted"})),  # number, epoch that is committed
         # what happened: [name of the event, subject, words, {field: value}] each
         Message(33, "noted", "authority", (list,), frozenset({"booted"})),

@@ -22,6 +22,7 @@ from tlsrt.channels.trust import OFFICE
 from tlsrt.config.schema import Config
 from tlsrt.errors import EX_CONFIG, EX_SOFTWARE, ConfigError, PeerError
 from tlsrt.supervisor.anomaly import OFFENCE_POINTS, AnomalyScores
+from tlsrt.supervisor.audit.office import AuditLog, open_audit
 from tlsrt.supervisor.authority_log import log, one_line
 from tlsrt.supervisor.authority_parts import Service, make_service
 from tlsrt.supervisor.authority_state import StateFile
@@ -104,7 +105,9 @@ class Authority:
             return EX_CONFIG
         for message in early:
             self._handle_office(service, *message)
-        return self._serve(service)
+        code = self._serve(service)
+        self._audit.finish(self._clock(), self._wall())
+        return code
 
     # Outlet
 
@@ -162,6 +165,9 @@ class Authority:
         booted = boot(self._config, nonce, descriptors, store, wall)
         self._nonce = nonce
         self._now = self._clock()
+        kind = "resumed" if booted.is_resumed else "boot"
+        install = self._config.install_id
+        opened = open_audit(folder, booted, install, kind, self._now, wall, secrets.token_bytes)
         roster = Roster(
             (loop.name, tuple(component.address for component in self._config.components_of(loop.name)))
             for loop in self._config.loops
@@ -174,7 +180,10 @@ class Authority:
         )
         self._changes.on_lost = self._lose
         service.tell_of_sessions(self._notes)
-        self._booted = (booted.state.epoch, list(booted.warnings))
+        self._audit = AuditLog(opened, self, self._now)
+        service.record_with(self._audit.recorder)
+        service.parts.append(self._audit.recorder)
+        self._booted = (booted.state.epoch, [*booted.warnings, *opened.warnings])
         if booted.state.lock is not None:
             self.tell("lock_state", *booted.state.lock)
         self.tell("booted", *self._booted)
@@ -194,6 +203,7 @@ class Authority:
 
     def _serve(self, service: Service) -> int:
         self._poll.register(self._office.fileno(), select.EPOLLIN)
+        self._poll.register(self._audit.fileno(), select.EPOLLIN)  # what was written is taken by the recorder's tick
         while True:
             self._settle(service)
             if self._lost:
@@ -268,7 +278,7 @@ class Authority:
         elif name == "events":
             service.events.add(fields[0])
         elif name == "charge":
-            self._charge(fields[0], fields[2], fields[3])
+            self._charge(service, fields[0], fields[2], fields[3])
         elif name == "attested":
             service.attested(fields[0], fields[1], fields[2], self._now)
         elif name in self._changes.handlers:
@@ -278,12 +288,14 @@ class Authority:
         else:
             service.gone(fields[0], fields[1], self._now, self._wall())
 
-    def _charge(self, loop: str, points: int, what: str) -> None:
+    def _charge(self, service: Service, loop: str, points: int, what: str) -> None:
+        service.audit.note("charge", loop, {"points": points, "what": what}, self._now, self._wall())
         score, is_anomaly = self._scores.charge(loop, points, self._now)
         self.tell("score", loop, round(score))
         if is_anomaly:
             self.tell("event", "anomaly", f"{loop}: score {score:.0f}, last for {what[:SENTENCE_MAX]}")
             log(f"anomaly of {loop}: score {score:.0f}, last for {what}")
+            service.audit.note("anomaly", loop, {"score": round(score)}, self._now, self._wall())
 
     # Lines
 
@@ -295,7 +307,7 @@ class Authority:
             if reason != "closed":  # a loop that died is the supervisor's news, not ours
                 self.tell("event", "offence", f"{loop}: {reason}")
                 log(f"offence of {loop}: {reason}")
-                self._charge(loop, OFFENCE_POINTS, reason)
+                self._charge(service, loop, OFFENCE_POINTS, f"offence: {reason}")
             service.lost(loop, self._now, self._wall())
 
     def _register(self, service: Service) -> None:

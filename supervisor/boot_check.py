@@ -56,6 +56,7 @@ class Booted:
     mac_key: bytes = field(default=b"", repr=False)  # of boot tokens: a reload is checked as the boot was
     key_version: int = 1  # of master_key
     ca_key: CaKey | None = None  # that clients are enrolled with
+    audit_root: bytes = field(default=b"", repr=False)  # of the audit log's keys: wiped when that is open
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Derived:
     run: bytes = field(repr=False)
     issuer_seed: bytes = field(repr=False)
     mac_key: bytes = field(repr=False)
+    audit_root: bytes = field(repr=False)
     token: BootToken
     warnings: tuple[str, ...]
 
@@ -97,7 +99,7 @@ def boot(config: Config, nonce: bytes, descriptors: Sequence[int], store: StateF
     save(store, state)
     return Booted(
         derived.run, derived.issuer_seed, keys.boot_id(nonce), state, door, warnings, is_resumed, derived.mac_key,
-        derived.token.key_version, ca_key,
+        derived.token.key_version, ca_key, derived.audit_root,
     )  # fmt: skip
 
 
@@ -181,7 +183,7 @@ def derive(
         if not is_secret:
             warnings = (*warnings, _ORDINARY_MEMORY)
         seed = keys.issuer_seed(prk, token.key_version)
-        return Derived(keys.run_key(prk, nonce), seed, mac_key, token, warnings)
+        return Derived(keys.run_key(prk, nonce), seed, mac_key, keys.audit_root(prk), token, warnings)
     finally:
         wipe(prk)
 

@@ -17,6 +17,7 @@ from tlsrt.config.boot import MAX_TOKEN_BYTES
 from tlsrt.config.schema import Config
 from tlsrt.config.succession import Chain, Pin, follow_untrusted
 from tlsrt.errors import ConfigError, PeerError
+from tlsrt.supervisor.audit.opening import public_of
 from tlsrt.supervisor.authority_state import AuthorityState
 from tlsrt.supervisor.boot_check import MEASUREMENT_MAX, Derived, derive, measurement_of
 from tlsrt.supervisor.door_files import read_file
@@ -33,6 +34,7 @@ class NewKeys:
     mac_key: bytes = field(repr=False)
     seal: int
     succession: Chain
+    audit_public: bytes  # root key of the audit log from its next life on
 
 
 class Rekeying:
@@ -108,4 +110,6 @@ class Rekeying:
                 "the new boot token has no statement by the present issuer key that the new one follows it: make the "
                 "new key with `tlsrt-supervisor rotate --master`"
             )
-        return NewKeys(EpochKeys(derived.run, issuer), derived.mac_key, token.seal, token.succession)
+        audit_public = public_of(derived.audit_root)
+        wipe(derived.audit_root)
+        return NewKeys(EpochKeys(derived.run, issuer), derived.mac_key, token.seal, token.succession, audit_public)

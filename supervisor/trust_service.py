@@ -158,6 +158,10 @@ class TrustService:
         """Return a session that has not ended, or None."""
         return self._manager.find(session_id)
 
+    def record_with(self, recorder: Recorder) -> None:
+        """Write down there what happens, from now on."""
+        self.audit = recorder
+
     def _note_turned_away(self, words: str, count: int) -> None:
         self._notes.note("turned_away", "door", words, count=count)
 

@@ -78,10 +78,12 @@ class Sealer:
     peaks: Peaks = ()
     leaves: bytes = b""
     end: str = OPEN
+    head: tuple[int, int, bytes, int] | None = None  # of the last checkpoint: file, size, root, sequence
+    spent: list[bytes] = field(default_factory=list[bytes], repr=False)  # MAC keys that were used: to be wiped
 
     def copy(self) -> Sealer:
         """Return another one that stands at the same place."""
-        return replace(self)
+        return replace(self, spent=[])
 
     @property
     def root(self) -> bytes:
@@ -102,6 +104,7 @@ class Sealer:
         )  # fmt: skip
         data = self._signed(point, self.signing, self.leaves)
         self.signing, self.leaves, self.end = following, self.leaves[-LEAF_BYTES:], end
+        self.head = (point.file, point.size, point.root, self.sequence)
         return data
 
     def link(self) -> Link:
@@ -118,6 +121,7 @@ class Sealer:
         self.sequence += 1
         self.chain = chain_after(self.chain, body)
         data = join(body, self.chain, hmac.digest(self.mac_key, self.chain, "sha256"))
+        self.spent.append(self.mac_key)
         self.mac_key = keys.audit_next_mac_key(self.mac_key)
         self.size, self.length = self.size + 1, self.length + len(data)
         self.peaks, self.leaves = grown(self.peaks, leaf), self.leaves + leaf[:LEAF_BYTES]
@@ -139,7 +143,7 @@ def begin_file(
         keys.audit_mac_key(file_key), signing, root_key or life.root, before.sequence, before.chain,
     )  # fmt: skip
     header = Header(
-        VERSION, life.install, sealer.file, life.number, file_in_life, life.boot, boottime, wall, sealer.root_key,
+        VERSION, life.install, sealer.file, life.number, file_in_life, life.boot, boottime, wall, life.root,
         signing.public_key().public_bytes_raw(), before.file, before.size, before.sequence, before.chain, before.end,
     )  # fmt: skip
     return sealer, sealer._signed(header, signer)

@@ -36,7 +36,9 @@ def new_keys(stage: Stage) -> NewKeys:
     version = present.key_version + 1
     issuer = Issuer(bytes([version]) * 32, version, present.install, present.boot, random.Random(7).randbytes)
     statement = state_successor(INSTALL, present.key_version, Pin(version, issuer.public), present.sign)
-    return NewKeys(EpochKeys(bytes([version + 10]) * 32, issuer), b"m" * 32, 9, (*stage.state.succession, statement))
+    return NewKeys(
+        EpochKeys(bytes([version + 10]) * 32, issuer), b"m" * 32, 9, (*stage.state.succession, statement), bytes(32)
+    )
 
 
 def answer(stage: Stage, epoch: int, *loops: tuple[str, int]) -> None:

@@ -1,0 +1,78 @@
+"""The folder of the audit log: which files there are, and how a new one comes to be. Descriptors, no format.
+
+A file gets its name when its header is on the disk, so that no crash leaves one without.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+
+FOLDER = "audit"
+_NEW = "new"
+_NAME = re.compile(r"audit-(\d{8,12})\.log")
+
+
+def name_of(number: int) -> str:
+    """Return the name of a file."""
+    return f"audit-{number:08d}.log"
+
+
+def number_of(name: str) -> int:
+    """Return the number in a file's name; 0 if it is no file of the log."""
+    match = _NAME.fullmatch(name)
+    return int(match[1]) if match else 0
+
+
+class AuditFolder:
+    """One folder, known by descriptor. Everything raises OSError."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    @classmethod
+    def within(cls, state: int) -> AuditFolder:
+        """Return the folder in the authority's own, which is made if it is not there."""
+        with suppress(FileExistsError):
+            os.mkdir(FOLDER, 0o700, dir_fd=state)
+            os.fsync(state)
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        return cls(os.open(FOLDER, flags, dir_fd=state))
+
+    def names(self) -> list[str]:
+        """Return the files in their order."""
+        return sorted(filter(number_of, os.listdir(self._descriptor)), key=number_of)
+
+    def read(self, name: str) -> bytes:
+        """Return what is in a file."""
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._descriptor)
+        with os.fdopen(descriptor, "rb") as file:
+            return file.read()
+
+    def create(self, number: int, header: bytes) -> int:
+        """Make a file that begins with a header, safely on the disk; return the descriptor to append to."""
+        with suppress(FileNotFoundError):
+            os.unlink(_NEW, dir_fd=self._descriptor)  # of one that was not finished
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(_NEW, flags, 0o600, dir_fd=self._descriptor)
+        try:
+            write_all(descriptor, header)
+            os.fdatasync(descriptor)
+            os.rename(_NEW, name_of(number), src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+            os.fsync(self._descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def close(self) -> None:
+        """Give the folder back."""
+        os.close(self._descriptor)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of it."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

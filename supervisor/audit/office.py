@@ -1,0 +1,59 @@
+"""The audit log of a running authority: the recorder, its thread, and what the supervisor is told of them."""
+
+from __future__ import annotations
+
+from tlsrt.supervisor.audit.entry import STOPPED
+from tlsrt.supervisor.audit.hand import WriterThread
+from tlsrt.supervisor.audit.opening import AuditKeys, Opened, open_log
+from tlsrt.supervisor.audit.recorder import AuditRecorder
+from tlsrt.supervisor.audit.sealer import Randomness
+from tlsrt.supervisor.audit.writer import Head
+from tlsrt.supervisor.boot_check import Booted
+from tlsrt.supervisor.outlet import Outlet
+
+FINISH_S = 2.0  # for the disk to take FINAL; without it the next life says that the log was cut
+
+
+class AuditLog:
+    """One life's log. Its thread is started here, so this comes after the seal."""
+
+    def __init__(self, opened: Opened, outlet: Outlet, now: int) -> None:
+        self._outlet = outlet
+        self._thread = WriterThread(opened.writer)
+        self.recorder = AuditRecorder(self._thread, now, outlet.log)
+        self.recorder.on_head = self._told_head
+        self.recorder.on_problem = self._told_problem
+        self.hashed = opened.hashed
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when something was written."""
+        return self._thread.fileno()
+
+    def finish(self, now: int, wall: int) -> None:
+        """Write what waits, and FINAL."""
+        self.recorder.note("stop", "authority", {}, now, wall)
+        self._thread.give(self.recorder.rest(now, wall, STOPPED))
+        if not self._thread.finish(FINISH_S):
+            self._outlet.log("the audit log has no FINAL: its disk did not answer")
+
+    def _told_head(self, head: Head) -> None:
+        self._outlet.tell("checkpointed", head.file, head.size, head.root, head.sequence)
+
+    def _told_problem(self, problem: str) -> None:
+        self._outlet.log(problem or "the audit log is written again")
+        self._outlet.tell("unrecorded", problem)
+
+
+def open_audit(
+    state: int, booted: Booted, install: bytes, kind: str, now: int, wall: int, randomness: Randomness
+) -> Opened:
+    """Open the log of a boot that was checked, with a record of it; raise ConfigError if it cannot be written."""
+    found = booted.state
+    given = AuditKeys(booted.audit_root, install, booted.boot, found.boots)
+    detail: dict[str, str | int] = {
+        "boot": booted.boot.hex(), "epoch": found.epoch, "seal": found.seal, "key_version": found.key_version,
+        "life": found.boots, "warnings": len(booted.warnings),
+    }  # fmt: skip
+    if booted.warnings:
+        detail["warning"] = booted.warnings[0]
+    return open_log(state, given, kind, detail, now, wall, randomness)

@@ -1,0 +1,126 @@
+"""Opens the log at the boot of an authority: finds where the life before ended, and begins a file behind it.
+
+Nothing that is there is changed: it is evidence. What a killed life left half written, or what somebody else wrote, is
+told by the first record, and where the good part ends stands in the signed header.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tlsrt.config import keys
+from tlsrt.errors import ConfigError
+from tlsrt.supervisor.audit.entry import CUT, Header, Record
+from tlsrt.supervisor.audit.folder import AuditFolder, number_of
+from tlsrt.supervisor.audit.recover import Ending, ending_of
+from tlsrt.supervisor.audit.sealer import Life, Link, Randomness, begin_file
+from tlsrt.supervisor.audit.text import Detail, plain_detail
+from tlsrt.supervisor.audit.writer import Work, Writer
+from tlsrt.supervisor.secret_page import wipe
+
+_HASHED_DIGITS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class AuditKeys:
+    """What the log needs of master_key. `root` is wiped when the log is open."""
+
+    root: bytes = field(repr=False)
+    install: bytes
+    boot: bytes  # boot id
+    life: int  # of the authority, never the same again
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A log that is open, with its first record on the disk."""
+
+    writer: Writer
+    warnings: tuple[str, ...]
+    hashed: Callable[[bytes], str]  # a secret, as it may stand in the log
+
+
+def public_of(root: bytes) -> bytes:
+    """Return the public root key."""
+    return Ed25519PrivateKey.from_private_bytes(keys.audit_seed(root)).public_key().public_bytes_raw()
+
+
+def file_key_of(root: bytes) -> Callable[[Header], bytes]:
+    """Return what gives the key of any file, to somebody who has the root of the log's keys."""
+
+    def key(header: Header) -> bytes:
+        file_key = keys.audit_file_key(root, header.life)
+        for _ in range(header.file_in_life):
+            file_key = keys.audit_next_file_key(file_key)
+        return file_key
+
+    return key
+
+
+def open_log(
+    state: int, given: AuditKeys, kind: str, detail: Detail, now: int, wall: int, randomness: Randomness
+) -> Opened:
+    """Begin a file in the authority's folder, with a record of this kind as its first.
+
+    Raises ConfigError if it cannot be written.
+    """
+    try:
+        folder = AuditFolder.within(state)
+        ending = _last_ending(folder, given.root)
+        signer = Ed25519PrivateKey.from_private_bytes(keys.audit_seed(given.root))
+        life = Life(given.install, given.life, given.boot, signer.public_key().public_bytes_raw())
+        file_key = keys.audit_file_key(given.root, given.life)
+        sealer, header = begin_file(life, ending.link, file_key, signer, now, wall, randomness)
+        wipe(file_key)
+        hash_key = keys.audit_hash_key(given.root)
+        wipe(given.root)
+        writer = Writer(folder, sealer, header)
+    except OSError as error:
+        raise ConfigError(f"cannot write the audit log: {error.strerror}: make room on its disk, or mend it") from None
+    records = [Record(now, wall, kind, "authority", plain_detail(detail))]
+    if ending.link.end == CUT:
+        found: Detail = {"file": ending.link.file, "after": ending.link.sequence, "bytes_left": ending.left}
+        records.append(Record(now, wall, "log_cut", "audit", plain_detail({**found, "problem": ending.problem})))
+    done = writer.write(Work(records, now, wall))
+    if done.problem:
+        raise ConfigError(done.problem)
+
+    def hashed(secret: bytes) -> str:
+        return hmac.digest(hash_key, secret, "sha256").hex()[:_HASHED_DIGITS]
+
+    return Opened(writer, _warnings(ending), hashed)
+
+
+def _warnings(ending: Ending) -> tuple[str, ...]:
+    if not ending.problem:
+        return ()
+    return (
+        f"the audit log was changed in file {ending.link.file} after sequence {ending.link.sequence} "
+        f"({ending.problem}): run `tlsrt-supervisor audit verify`; it goes on in another file",
+    )
+
+
+def _last_ending(folder: AuditFolder, root: bytes) -> Ending:
+    """Return how the last file ended; of one that does not even begin, how the one before it did."""
+    names = folder.names()
+    problem = ""
+    for name in reversed(names):
+        ending = ending_of(folder.read(name), _known(root))
+        if ending is None:
+            problem = f"{name} does not begin as a file of the log"
+            continue
+        if not problem:
+            return ending
+        link = ending.link  # the numbers go on behind the file that cannot be read
+        return Ending(Link(number_of(names[-1]), 0, link.sequence, link.chain, CUT), 0, problem)
+    return Ending(Link(number_of(names[-1]) if names else 0, end=CUT if names else "none"), 0, problem)
+
+
+def _known(root: bytes) -> Callable[[Header], bytes | None]:
+    """Return the keys of files that this master_key wrote; those of another one cannot be checked."""
+    public, key = public_of(root), file_key_of(root)
+    return lambda header: key(header) if header.root == public else None

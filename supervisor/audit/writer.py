@@ -1,0 +1,124 @@
+"""Puts records on the disk: many at once, whole or not at all. It waits for the disk, so nobody else should.
+
+A batch is sealed, written and synced. When that fails, the file is cut back to what was good, and sealed state and keys
+are what they were: it is as if the batch had never been.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tlsrt.supervisor.audit.entry import OPEN, ROTATED, Record
+from tlsrt.supervisor.audit.folder import AuditFolder, write_all
+from tlsrt.supervisor.audit.sealer import Sealer, next_file
+from tlsrt.supervisor.secret_page import wipe
+
+FILE_MAX = 4 << 20  # bytes; the last file is read at each start, in 0.15 s at most
+CHECKPOINT_MS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A checkpoint that is on the disk, for others to keep."""
+
+    file: int
+    size: int  # entries that it signs
+    root: bytes
+    sequence: int  # of the checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is to be written at once. Times are ms."""
+
+    records: Sequence[Record]
+    boottime: int
+    wall: int
+    end: str = OPEN  # or how the log ends
+    root_key: bytes = b""  # of the next life, if it changes now
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How it went: nothing of it is on the disk if there is a problem."""
+
+    problem: str = ""
+    head: Head | None = None  # a checkpoint, if there is a new one
+
+
+class Writer:
+    """The end of the log. Used by one thread at a time."""
+
+    def __init__(self, folder: AuditFolder, sealer: Sealer, header: bytes, *, file_max: int = FILE_MAX) -> None:
+        """Begin a file. Raises OSError."""
+        self._folder = folder
+        self._sealer = sealer
+        self._file_max = file_max
+        self._descriptor = folder.create(sealer.file, header)
+        self._is_torn = False  # something may stand behind the last good entry
+        self._signed_at = 0
+
+    def write(self, work: Work) -> Done:
+        """Write; a problem is a sentence."""
+        try:
+            return self._write(work)
+        except OSError as error:
+            return Done(f"the audit log cannot be written ({error.strerror}): make room on its disk, or mend it")
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _write(self, work: Work) -> Done:
+        if self._sealer.length > self._file_max or self._descriptor < 0:
+            self._rotate(work.boottime, work.wall)
+        sealer = self._sealer.copy()
+        signed = sealer.signing
+        data = b"".join(map(sealer.record, work.records))
+        is_due = work.boottime - self._signed_at >= CHECKPOINT_MS and sealer.signing is signed
+        sealer.root_key = work.root_key or sealer.root_key
+        if work.end or work.root_key or is_due:
+            data += sealer.checkpoint(work.boottime, work.wall, work.end)
+        self._put(sealer, data)
+        if sealer.signing is signed:
+            return Done()
+        self._signed_at = work.boottime
+        return Done(head=self._head())
+
+    def _head(self) -> Head:
+        head = self._sealer.head
+        assert head is not None
+        return Head(*head)
+
+    def _rotate(self, boottime: int, wall: int) -> None:
+        """End this file, if that was not done yet, and begin the next one."""
+        if not self._sealer.end:
+            sealer = self._sealer.copy()
+            self._put(sealer, sealer.checkpoint(boottime, wall, ROTATED))
+            self.close()
+        sealer, header = next_file(self._sealer, boottime, wall)
+        self._descriptor = self._folder.create(sealer.file, header)
+        wipe(self._sealer.file_key)
+        self._sealer = sealer
+
+    def _put(self, sealer: Sealer, data: bytes) -> None:
+        try:
+            if self._is_torn:
+                os.ftruncate(self._descriptor, self._sealer.length)
+                self._is_torn = False
+            write_all(self._descriptor, data)
+            os.fdatasync(self._descriptor)
+        except OSError:
+            for key in (*sealer.spent[1:], sealer.mac_key) if sealer.spent else ():
+                wipe(key)
+            self._is_torn = True
+            os.ftruncate(self._descriptor, self._sealer.length)
+            self._is_torn = False
+            raise
+        for key in sealer.spent:
+            wipe(key)
+        self._sealer = sealer
