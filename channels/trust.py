@@ -75,6 +75,9 @@ TRUST = Table(
         Message(29, "door", "authority", (int,), _ANY, descriptors=3),
         Message(43, "serve", "authority", (int,), _ANY),  # generation of the door: accept with it from now on
         Message(59, "touched", "loop", (bytes, str, str), _ANY),  # from Primary: session id, and the decoy it asked for
+        # from Primary: a canary or decoy of another kind was used: what, by which loop, session (may be empty), address
+        Message(61, "canary", "loop", (str, str, bytes, str), _ANY),
+        Message(62, "canaries", "authority", (list, list), _ANY),  # to Primary: hashes of tokens, and of client keys
         Message(60, "try_decoy", "authority", (str,), _ANY),  # to Primary: touch it, to show that it would tell us
         # serial (above 0), page, pages, number of the last revocation, when (BOOTTIME, ms), [[kind, value], ...]: all
         # that is revoked. Only this synchronises a verifier
@@ -158,6 +161,7 @@ OFFICE = Table(
         Message(29, "rekeyed", "authority", (int, int, list), frozenset({"booted"})),  # number, 1 or 0, sentences
         # number, epoch that is committed (0: none, see the sentences), ms since its begin, who was late, sentences
         Message(30, "rotated", "authority", (int, int, int, list, list), frozenset({"booted"})),
+        Message(56, "try_decoys", "supervisor", (), frozenset({"booted"})),  # have one touched now: `decoys` answers
         Message(55, "decoys", "authority", (str,), frozenset({"booted"})),  # why nobody hears of touches; empty: proved
         # version of master_key, and for how many ms the version before still verifies
         Message(31, "keys", "authority", (int, int), frozenset({"booted"})),

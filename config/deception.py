@@ -1,4 +1,4 @@
-"""What nobody has a reason to touch: decoy components and methods, and what a file says about them.
+"""What nobody has a reason to touch: decoy components, methods and paths, and what a file says about them.
 
 The names are plausible and nothing is behind them. A name that the operator gives to something real is no decoy: of
 the usual ones it is left out in silence, of those in the file it is a mistake.
@@ -24,12 +24,18 @@ METHODS: Methods = (
 )
 
 
+PATHS = (
+    "/.env", "/.git/config", "/admin", "/backup.sql", "/console", "/phpmyadmin/", "/server-status", "/wp-login.php",
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class DeceptionConfig:
     """The decoys of a host."""
 
     components: tuple[str, ...] = ()
     methods: Methods = ()
+    paths: tuple[str, ...] = ()  # of HTTP
 
 
 def read_deception(tree: Mapping[str, Any], real: Collection[str], builtin: Collection[str]) -> DeceptionConfig:
@@ -38,4 +44,4 @@ def read_deception(tree: Mapping[str, Any], real: Collection[str], builtin: Coll
     methods = tuple((address, method) for address, method in METHODS if address in builtin)
     if "methods" in tree:
         methods = tuple((address, method) for address, names in tree["methods"].items() for method in names)
-    return DeceptionConfig(components, methods)
+    return DeceptionConfig(components, methods, tuple(tree.get("paths", PATHS)))

@@ -36,6 +36,14 @@ DECEPTION = Field(
                 ),
             ),
         ),
+        "paths": Field(
+            kind="list",
+            about="Paths of HTTP that are answered with 404. Without a word, some that scanners ask for.",
+            most=64,
+            item=Field(
+                kind="text", about="A path.", pattern="/(?!v1(/|$))[!->@-~]*", says="a path outside of /v1", most=128
+            ),
+        ),
     },
 )
 

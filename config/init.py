@@ -189,6 +189,13 @@ def _issuer_public(install_id: bytes, master_key: bytes) -> bytes:
     return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
 
 
+def key_in_force(config: Config) -> tuple[bytes, int]:
+    """Return master_key as the next start would take it, and its version. Raises ConfigError."""
+    present = _present_token(config.boot_token)
+    version = present.key_version if present else 1
+    return _master_key(config, version), version
+
+
 def _boot_key(config: Config, master_key: bytes) -> bytes:
     return keys.boot_mac_key(keys.extract(config.install_id, master_key))
 

@@ -92,6 +92,11 @@ def proof_key(gate: bytes, session_id: bytes) -> bytes:
     return expand(gate, "proof", session_id)
 
 
+def canary_root(prk: bytes) -> bytes:
+    """Return the root of the canaries. Held by the authority until their hashes are made, and by `honeypot plant`."""
+    return expand(prk, "canary")
+
+
 def audit_root(prk: bytes) -> bytes:
     """Return the root of the audit log's keys. Held by the authority until those of its life are derived."""
     return expand(prk, "audit")

@@ -127,6 +127,11 @@ class Door(TlsServer):
         certificate = client.connection.engine.certificate if client else b""
         return hashlib.sha256(certificate).digest() if certificate else b""
 
+    def certificate(self, connection: int) -> bytes:
+        """Return the client's certificate, DER; empty if it is gone."""
+        client = self._clients.get(connection)
+        return client.connection.engine.certificate if client else b""
+
     def address(self, connection: int) -> str:
         """Return the address that a connection came from; empty if it is gone."""
         client = self._clients.get(connection)

@@ -131,7 +131,7 @@ class Gate(Lane):
 
     def check_in_order_untrusted(self, data: bytes, origin: Origin, now: int) -> Verdict:
         """Return what to do with a frame. Cannot fail: every defect is a refusal with its reason for the log."""
-        header = proved = None
+        header = proved = frame = None
         try:
             if len(data) > FRAME_MAX:
                 raise PeerError("oversize")
@@ -151,6 +151,8 @@ class Gate(Lane):
                 self.remember(flow, data, header, frame.token, claims, proof)
             return verdict
         except PeerError as error:
+            if frame is not None and proved is None:
+                self.decoys.look_at_token(frame.token, origin)
             if error.reason == "no_open_call":
                 self.late += 1
             else:

@@ -48,6 +48,9 @@ class HttpHub(Protocol):
     def frame(self, connection: int, frame: bytes) -> str:
         """Pass a frame of the client's session to the gate."""
 
+    def requested(self, connection: int, target: str, authorization: str) -> None:
+        """Somebody asks for this; the hub only looks."""
+
     def closed(self, connection: int) -> None:
         """The connection has ended."""
 
@@ -180,8 +183,10 @@ class HttpLink:
         request = self._request
         assert request is not None
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers]
+        target = request.target.decode("latin-1")
+        self._hub.requested(self._number, target, dict(headers).get("authorization", ""))
         try:
-            wish = wish_untrusted(request.method.decode("ascii"), request.target.decode("latin-1"), headers)
+            wish = wish_untrusted(request.method.decode("ascii"), target, headers)
             async with asyncio.timeout(SESSION_S):
                 await self.session.ready()
             if wish.act is Act.CALL:

@@ -92,7 +92,7 @@ def make_service(
     service.desk.enrolled = lambda: [client.subject for client in registry if registry.living(client.subject)]
     clients.on_opened = desk.opened
     decoys = config.deception
-    Touches(service, randomness, is_on=bool(decoys.components or decoys.methods))
+    Touches(service, randomness, booted.canaries, is_on=bool(decoys.components or decoys.methods))
     return service
 
 

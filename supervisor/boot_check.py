@@ -23,6 +23,7 @@ from tlsrt.config.boot import (
     check_key_version,
     parse_boot_token_untrusted,
 )
+from tlsrt.config.canaries import CanaryHashes, canary_hashes
 from tlsrt.config.providers import check_master_key
 from tlsrt.config.schema import Config
 from tlsrt.config.succession import Pin
@@ -39,6 +40,7 @@ _NO_SUCCESSION = (
     "no statement says that the issuer key of this master_key follows an older one: clients that pin an older one need "
     "a new bundle"
 )
+NO_CANARIES = CanaryHashes()
 _BOOT_HASH = b"tlsrt/boot-hash/v1\0"
 
 
@@ -57,6 +59,7 @@ class Booted:
     key_version: int = 1  # of master_key
     ca_key: CaKey | None = None  # that clients are enrolled with
     audit_root: bytes = field(default=b"", repr=False)  # of the audit log's keys: wiped when that is open
+    canaries: CanaryHashes = NO_CANARIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Derived:
     audit_root: bytes = field(repr=False)
     token: BootToken
     warnings: tuple[str, ...]
+    canaries: CanaryHashes
 
 
 def boot(config: Config, nonce: bytes, descriptors: Sequence[int], store: StateFile, wall: int) -> Booted:
@@ -99,7 +103,7 @@ def boot(config: Config, nonce: bytes, descriptors: Sequence[int], store: StateF
     save(store, state)
     return Booted(
         derived.run, derived.issuer_seed, keys.boot_id(nonce), state, door, warnings, is_resumed, derived.mac_key,
-        derived.token.key_version, ca_key, derived.audit_root,
+        derived.token.key_version, ca_key, derived.audit_root, derived.canaries,
     )  # fmt: skip
 
 
@@ -183,7 +187,12 @@ def derive(
         if not is_secret:
             warnings = (*warnings, _ORDINARY_MEMORY)
         seed = keys.issuer_seed(prk, token.key_version)
-        return Derived(keys.run_key(prk, nonce), seed, mac_key, keys.audit_root(prk), token, warnings)
+        root = keys.canary_root(prk)
+        canaries = canary_hashes(root)
+        wipe(root)
+        return Derived(
+            keys.run_key(prk, nonce), seed, mac_key, keys.audit_root(prk), token, warnings, canaries
+        )  # fmt: skip
     finally:
         wipe(prk)
 

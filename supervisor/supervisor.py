@@ -331,6 +331,7 @@ class Supervisor:
         control.add_later(
             "rotate", lambda request, reply: self._rotation.ask(reply, master=bool(request.get("master")))
         )
+        control.add_later("honeypot_test", self._decoys.ask)
         self._events.add_verbs(control)
 
     def _status_verb(self, request: Request) -> dict[str, object]:

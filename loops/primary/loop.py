@@ -70,6 +70,7 @@ class PrimaryLoop(LoopProcess):
         self._telemetry = Telemetry(self._bytes_moved)
         self.decoy_watch = DecoyWatch(self.gate, self._own, self.hosts, self._trust.send)
         self.on_said["try_decoy"] = self.decoy_watch.on_try
+        self.on_said["canaries"] = self.decoy_watch.on_canaries
         self.door: Door | None = None  # made when its certificate has come
         self.locked_door: LockedDoor | None = None  # of a locked host, instead
         self._succession = b""
@@ -268,12 +269,22 @@ class PrimaryLoop(LoopProcess):
     # -- the door's hub ---------------------------------------------------------------------------------------
 
     def challenge(self, connection: int) -> None:
+        if self.door is not None:
+            self.gate.decoys.look_at_client(self.door.certificate(connection), self.door.address(connection))
         self._trust.send("challenge", connection)
 
     def lend(self, connection: int, certificate: bytes) -> None:
+        if self.door is not None:
+            self.gate.decoys.look_at_client(certificate, self.door.address(connection))
         if self.is_locked:
             return  # the locked door has its answer ready
         self._trust.send("lend", connection, certificate)
+
+    def requested(self, connection: int, target: str, authorization: str) -> None:
+        """An HTTP client asks for something; whatever it is, it is answered as it would be."""
+        origin = self._connections.get(connection)
+        address = self.door.address(connection) if self.door is not None else ""
+        self.gate.decoys.look_at_request(target, authorization, origin.session if origin else b"", address)
 
     def open(self, connection: int, open_data: bytes, signature: bytes) -> None:
         self._trust.send("open", connection, open_data, signature)

@@ -8,7 +8,9 @@ from typing import Any
 
 from tlsrt.channels.body import encode_request
 from tlsrt.channels.clock import boottime_ms
+from tlsrt.config.canaries import CanaryHashes
 from tlsrt.errors import PeerError
+from tlsrt.loops.decoys import Touch
 from tlsrt.loops.gate import Gate
 from tlsrt.loops.gate_state import Origin
 from tlsrt.loops.host import Host
@@ -35,10 +37,15 @@ class DecoyWatch:
         touches = self._gate.decoys.take()
         for at, touch in enumerate(touches):
             try:
-                self._send("touched", *touch)
+                self._send("touched" if isinstance(touch, Touch) else "canary", *touch)
             except PeerError:
                 self._gate.decoys.put_back(touches[at:])
                 return
+
+    def on_canaries(self, fields: list[Any], descriptors: list[int]) -> None:
+        """Learn by which hashes canaries are known."""
+        tokens, clients = ({hashed: number for number, hashed in enumerate(each)} for each in fields)
+        self._gate.decoys.canaries = CanaryHashes(tokens, clients)
 
     def on_try(self, fields: list[Any], descriptors: list[int]) -> None:
         """Touch the decoy that the authority names, by a session of ours and through the gate, as others would."""

@@ -1,13 +1,22 @@
-"""What the operator sees of the decoys: a line at the start, and a warning while nobody would hear of a touch."""
+"""What the operator sees of the decoys: a line at the start, a warning while nobody would hear of a touch, and a trial
+when one is asked for.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from tlsrt.supervisor.control_socket import Request
 from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Common
+from tlsrt.supervisor.reactor import Timer
 
 NAME = "decoys"
+TRIAL_S = 6.0  # the authority gives up after 5
+_AWAY = "the authority does not answer: see its log"
+
+Reply = Callable[[dict[str, Any]], None]
 
 
 class DecoyReport:
@@ -15,15 +24,40 @@ class DecoyReport:
 
     def __init__(self, common: Common, office: Office) -> None:
         self._console = common.console
+        self._common = common
+        self._office = office
         self._said: str | None = None
+        self._asked: list[tuple[Reply, float]] = []
+        self._timer: Timer | None = None
         office.on_said[NAME] = self._hear
 
     @property
     def warnings(self) -> tuple[str, ...]:
         return (self._said,) if self._said else ()
 
+    def ask(self, request: Request, reply: Reply) -> None:
+        """Have a decoy touched for a trial now."""
+        decoys = self._common.config.deception
+        self._asked.append((reply, self._common.reactor.now))
+        if not decoys.components and not decoys.methods:
+            self._answer("there are no decoys: `deception` in the configuration switches them off")
+        elif not self._office.ask("try_decoys"):
+            self._answer(_AWAY)
+        elif len(self._asked) == 1:
+            self._timer = self._common.reactor.call_later(TRIAL_S, lambda: self._answer(_AWAY))
+
+    def _answer(self, problem: str) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for reply, began in self._asked:
+            took_ms = round((self._common.reactor.now - began) * 1000)
+            reply({"heard": not problem, "took_ms": took_ms, "problem": problem})
+        self._asked.clear()
+
     def _hear(self, fields: list[Any]) -> None:
         problem = str(fields[0])
+        self._answer(problem)
         if problem == self._said:  # a later life of Primary, or of the authority
             return
         self._said = problem

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tlsrt.config.canaries import CanaryHashes
 from tlsrt.supervisor.allowance import Allowance
 from tlsrt.supervisor.event_notes import short_id
 from tlsrt.supervisor.gate_words import of_gate
@@ -19,6 +20,7 @@ from tlsrt.supervisor.session_manager import CLIENT, Session
 from tlsrt.supervisor.trust_service import TrustService
 
 DETECTOR = "decoy"
+CANARY = "canary"
 TOUCHES = 20  # a second, as Primary may be captured: each is an event, and may be answered by a step
 TRY_EVERY_MS = 500  # the gate may not know the epoch yet
 BLIND_AFTER_MS = 5_000
@@ -31,17 +33,21 @@ Randomness = Callable[[int], bytes]
 class Touches:
     """The handler of what Primary tells, and the trial."""
 
-    def __init__(self, service: TrustService, randomness: Randomness, is_on: bool) -> None:
+    def __init__(self, service: TrustService, randomness: Randomness, canaries: CanaryHashes, *, is_on: bool) -> None:
         self._service = service
+        self._canaries = [list(canaries.tokens), list(canaries.clients)]  # by number
         self._randomness = randomness
         self._is_on = is_on
         self._allowance = Allowance(TOUCHES, TOUCHES, 0.0)
+        self._told = 0  # the incarnation of Primary that has the hashes
         self._incarnation = 0  # of the Primary that is, or was, tried
         self._secret = ""  # the decoy of the trial that is under way
         self._since = 0
         self._due: int | None = None
         self._is_blind = False
         service.handlers["touched"] = of_gate(self._touched)
+        service.handlers["canary"] = of_gate(self._used)
+        service.office_handlers["try_decoys"] = self._asked
         service.parts.append(self)
 
     def _touched(self, fields: list[Any], now: int, wall: int) -> None:
@@ -59,6 +65,25 @@ class Touches:
         if session is not None:
             self._service.response.trip(DETECTOR, charge_of(session), {"decoy": target, "method": method}, now, wall)
 
+    def _used(self, fields: list[Any], now: int, wall: int) -> None:
+        """A canary, or a path: by a loop, a session, or an address that proved nothing."""
+        what, loop, session_id, address = fields
+        if not self._allowance.take(now / 1000):
+            return
+        session = self._service.session(session_id)
+        if session is not None:
+            subject, charge = session.subject, charge_of(session)
+        elif loop:
+            subject, charge = loop, Charge(ChargeKind.PROCESS, self._service.roster[loop].loop)
+        elif address:
+            subject, charge = "door", Charge(ChargeKind.ADDRESS, address)
+        else:
+            subject, charge = "unknown", None
+        where = {"address": address} if address else {}
+        self._service.note("decoy_touched", subject, what, decoy=what, **where)
+        if charge is not None:
+            self._service.response.trip(CANARY, charge, {"decoy": what, **where}, now, wall)
+
     # The trial
 
     def next_due(self) -> int | None:
@@ -68,17 +93,24 @@ class Touches:
     def tick(self, now: int, wall: int) -> None:
         """Begin a trial with every new Primary, repeat its question, and say when nothing was heard for too long."""
         gate = self._service.roster[GATE]
-        if not self._is_on or not gate.is_joined:
+        if not gate.is_joined or self._service.outlet.is_blocked(GATE):
             return
-        if gate.incarnation != self._incarnation:
+        if gate.incarnation != self._told:
+            self._told = gate.incarnation
+            self._service.outlet.send(GATE, "canaries", *self._canaries)
+        if self._is_on and gate.incarnation != self._incarnation:
             self._incarnation, self._since, self._due = gate.incarnation, now, now
             self._secret = f"{GATE}/t{self._randomness(SECRET_BYTES).hex()}"
         if self._due is not None and now >= self._due:
             if now - self._since >= BLIND_AFTER_MS and not self._is_blind:
                 self._say(is_blind=True)
             self._due = now + TRY_EVERY_MS
-            if not self._service.outlet.is_blocked(GATE):
-                self._service.outlet.send(GATE, "try_decoy", self._secret)
+            self._service.outlet.send(GATE, "try_decoy", self._secret)
+
+    def _asked(self, fields: list[Any], now: int, wall: int) -> None:
+        """The operator wants a trial now."""
+        self._incarnation, self._is_blind = 0, False
+        self.tick(now, wall)
 
     def _proved(self, now: int) -> None:
         took_ms = now - self._since

@@ -47,6 +47,7 @@ def test_each_decoy_component_by_a_client_with_frames_of_its_own_making(host: Ru
             event = watch.touched(since)
             assert event["subject"] == "client/admin" and event["severity"] == "alarm"
             assert event["fields"] == {"decoy": target, "method": "get", "session": peer.content.session[:4].hex()}
+        assert watch.in_time()
 
 
 def test_each_decoy_method_by_a_client_that_may_call_everything(host: RunningHost) -> None:
@@ -63,6 +64,7 @@ def test_each_decoy_method_by_a_client_that_may_call_everything(host: RunningHos
             assert told.value.code == told_of_nothing.value.code
             words = [error.value.message.partition(",")[0] for error in (told, told_of_nothing)]  # then comes a guess
             assert words[0] == words[1].replace("zz" + method, method)
+        assert watch.in_time()
 
 
 def test_the_answer_is_that_to_anything_else_that_is_not_allowed(host: RunningHost) -> None:

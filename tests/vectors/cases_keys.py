@@ -50,6 +50,7 @@ def key_schedule() -> VectorFile:
     derive("proof_key", "session aa..", gate, session)
     request = derive("request_key", "session aa.. to that mailbox", mailbox, session)
     derive("reply_key", "back from session bb..", request, replier)
+    derive("canary_root", "of the canaries", prk)
     root = derive("audit_root", "of the audit log", prk)
     derive("audit_seed", "Ed25519 seed of the audit log's root key", root)
     derive("audit_hash_key", "for secrets in the audit log", root)
