@@ -49,6 +49,8 @@ _VERBS = {
     "put": "send a file: FILE PLACE...; a PLACE is LOOP/COMPONENT[/NAME], such as third/io or third/io/photo.jpg",
     "get": "fetch a file: PLACE [FILE]; or several into a folder: PLACE... FOLDER",
     "events": "print what happened on the host, and with --follow what happens; policy says who may hear it",
+    "lock": "lock the host, so that nobody has a session; for clients that its configuration lets do so",
+    "unlock": "unlock the host, and wait until it serves again; likewise",
     "whoami": "show who this client is to the host, its session and its rights",
     "completion": "print what teaches a shell to complete this command: source <(tlsrt completion bash)",
 }
@@ -74,8 +76,8 @@ def _add_options(parser: argparse.ArgumentParser, *, again: bool) -> None:
         "--json", action="store_true", default=argparse.SUPPRESS if again else False, help="print JSON; bytes as base64"
     )
     parser.add_argument(
-        "--wait-locked", action="store_true", default=argparse.SUPPRESS if again else False,
-        help="if the server is locked, wait for its unlock",
+        "--wait-locked", metavar="S", type=_patience, default=argparse.SUPPRESS if again else 0.0,
+        help="if the host is locked, wait so many seconds for its unlock (inf: for ever)",
     )  # fmt: skip
 
 
@@ -93,6 +95,16 @@ def _number(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
+
+
+def _patience(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return value
 
 
 def _top_parser() -> _Parser:
@@ -126,6 +138,10 @@ def _verb_parser(verb: str) -> _Parser:
         parser.add_argument("words", metavar="FILE", nargs="*", help="where it is written (its own name, here)")
     elif verb == "describe":
         parser.add_argument("target", metavar="TARGET", nargs="?")
+    elif verb == "lock":
+        parser.add_argument(
+            "--reason", metavar="TEXT", default="", help="why, for the host's operators (200 characters)"
+        )
     elif verb == "events":
         parser.add_argument("--follow", "-f", action="store_true", help="go on with every new event, until Ctrl-C")
         parser.add_argument(
@@ -193,8 +209,7 @@ def _run(asked: argparse.Namespace) -> int:
 
     from tlsrt.channels import verbs
 
-    wait_locked_s = math.inf if asked.wait_locked else 0.0
-    options: Options = verbs.Options(asked.bundle, asked.address, asked.timeout, asked.json, wait_locked_s)
+    options: Options = verbs.Options(asked.bundle, asked.address, asked.timeout, asked.json, asked.wait_locked)
     if asked.verb == "call":
         work = verbs.call(options, asked.target, asked.method, asked.words)
     elif asked.verb in ("put", "get"):
@@ -206,6 +221,10 @@ def _run(asked: argparse.Namespace) -> int:
         )  # fmt: skip
     elif asked.verb == "events":
         work = verbs.events(options, asked.kind, asked.since, is_followed=asked.follow)
+    elif asked.verb == "lock":
+        work = verbs.lock(options, asked.reason)
+    elif asked.verb == "unlock":
+        work = verbs.unlock(options)
     elif asked.verb == "describe":
         work = verbs.describe(options, asked.target)
     else:

@@ -116,13 +116,41 @@ def open_digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def sign_open(private_key: object, data: bytes) -> bytes:
-    """Return the client's signature: ECDSA P-256 with SHA-256 (DER), or Ed25519; raise MisuseError for other keys."""
+def sign_as(private_key: object, data: bytes) -> bytes:
+    """Return a client's signature: ECDSA P-256 with SHA-256 (DER), or Ed25519; raise MisuseError for other keys."""
     if isinstance(private_key, Ed25519PrivateKey):
-        return private_key.sign(OPEN_DOMAIN + data)
+        return private_key.sign(data)
     if isinstance(private_key, EllipticCurvePrivateKey) and isinstance(private_key.curve, SECP256R1):
-        return private_key.sign(OPEN_DOMAIN + data, ECDSA(hashes.SHA256()))
+        return private_key.sign(data, ECDSA(hashes.SHA256()))
     raise MisuseError("a client key is ECDSA P-256 or Ed25519")
+
+
+def sign_open(private_key: object, data: bytes) -> bytes:
+    """Return the client's signature; raise MisuseError for a key of another kind than clients have."""
+    return sign_as(private_key, OPEN_DOMAIN + data)
+
+
+def verify_as(der: bytes, data: bytes, signature: bytes) -> x509.Certificate:
+    """Return the parsed certificate whose key has signed `data`; raise PeerError. Who that is has to be checked."""
+    from cryptography import x509
+
+    if len(signature) > OPEN_SIGNATURE_MAX:
+        raise PeerError("open_signature")
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        key = certificate.public_key()
+    except Exception as error:  # ValueError, InvalidVersion, UnsupportedAlgorithm...: all mean the same
+        raise PeerError("open_certificate") from error
+    try:
+        if isinstance(key, Ed25519PublicKey):
+            key.verify(signature, data)
+        elif isinstance(key, EllipticPublic) and isinstance(key.curve, SECP256R1):
+            key.verify(signature, data, ECDSA(hashes.SHA256()))
+        else:
+            raise PeerError("open_key_type")
+    except InvalidSignature as error:
+        raise PeerError("open_signature") from error
+    return certificate
 
 
 def verify_open(wish: Open, data: bytes, signature: bytes) -> x509.Certificate:
@@ -130,25 +158,7 @@ def verify_open(wish: Open, data: bytes, signature: bytes) -> x509.Certificate:
 
     Raises PeerError. Chain, validity, revocation, registration and challenge are the authority's to check.
     """
-    from cryptography import x509
-
-    if len(signature) > OPEN_SIGNATURE_MAX:
-        raise PeerError("open_signature")
-    try:
-        certificate = x509.load_der_x509_certificate(wish.certificate)
-        key = certificate.public_key()
-    except Exception as error:  # ValueError, InvalidVersion, UnsupportedAlgorithm...: all mean the same
-        raise PeerError("open_certificate") from error
-    try:
-        if isinstance(key, Ed25519PublicKey):
-            key.verify(signature, OPEN_DOMAIN + data)
-        elif isinstance(key, EllipticPublic) and isinstance(key.curve, SECP256R1):
-            key.verify(signature, OPEN_DOMAIN + data, ECDSA(hashes.SHA256()))
-        else:
-            raise PeerError("open_key_type")
-    except InvalidSignature as error:
-        raise PeerError("open_signature") from error
-    return certificate
+    return verify_as(wish.certificate, OPEN_DOMAIN + data, signature)
 
 
 def encode_grant(content: GrantContent) -> bytes:

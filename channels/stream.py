@@ -14,6 +14,7 @@ import msgpack
 from tlsrt.channels.frame import FRAME_MAX
 from tlsrt.channels.grant import (
     BOOT_BYTES,
+    CERTIFICATE_MAX,
     CHALLENGE_BYTES,
     GRANT_MAX,
     GRANT_SIGNATURE_BYTES,
@@ -27,6 +28,7 @@ from tlsrt.errors import MisuseError, PeerError
 PROTOCOL = "tlsrt/1"  # the ALPN name
 PAYLOAD_MAX = FRAME_MAX
 LOCK_BYTES = 16
+REASON_MAX = 200  # characters
 OPENING_MAX = OPEN_MAX + OPEN_SIGNATURE_MAX + 32  # all that a client without a session may send
 WORD_MAX = 32
 _CONTROL_MAX = GRANT_MAX + 1024
@@ -72,6 +74,11 @@ TABLE: dict[str, _Rule] = {
     ),
     # open, signature
     "open": _Rule("client", ((bytes, 1, OPEN_MAX), (bytes, 1, OPEN_SIGNATURE_MAX))),
+    "ask_unlock": _Rule("client", ()),  # after locked: answered by a challenge
+    # certificate, signature
+    "unlock": _Rule("client", ((bytes, 1, CERTIFICATE_MAX), (bytes, 1, OPEN_SIGNATURE_MAX))),
+    # certificate, reason, signature: instead of open
+    "lock": _Rule("client", ((bytes, 1, CERTIFICATE_MAX), (str, 1, REASON_MAX), (bytes, 1, OPEN_SIGNATURE_MAX))),
 }  # fmt: skip
 
 

@@ -128,7 +128,7 @@ async def dial(
 
     def ended(reason: str) -> None:
         if not first.done():
-            first.set_exception(_error(links[0].word if links else "", reason, engine.detail, where))
+            first.set_exception(error_of(links[0].word if links else "", reason, engine.detail, where))
         elif not first.cancelled() and first.exception() is None:
             owner.ended(links[0].word or reason)
 
@@ -161,7 +161,7 @@ async def dial(
             gone_once()
 
 
-def _error(word: str, reason: str, detail: str, where: str) -> TlsrtError:
+def error_of(word: str, reason: str, detail: str, where: str) -> TlsrtError:
     """Return the error for an ending before the first grant."""
     if word:
         return call_error(word if word != "timeout" else "unavailable", f"{where}: {_WORDS.get(word, word)}")

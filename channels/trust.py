@@ -84,6 +84,10 @@ TRUST = Table(
         Message(30, "snapshot", "authority", (int, int, int, int, int, list), _ANY),
         Message(31, "restored", "authority", (int, bytes), _ANY),  # number, subject that is no longer revoked
         # to Primary, instead of keys: install id, boot id, lock id, epoch; the host is locked
+        Message(45, "unlock", "loop", (int, bytes, bytes), _LOCKED),  # from Primary: connection, certificate, signature
+        # from Primary: connection, certificate, reason, signature
+        Message(46, "lock", "loop", (int, bytes, str, bytes), _JOINED),
+        Message(47, "answered", "authority", (int, str), _ANY),  # connection, what became of its lock or unlock
         Message(44, "locked", "authority", (bytes, bytes, bytes, int), _ANY),
     ),
 )

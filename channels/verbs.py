@@ -12,6 +12,7 @@ from tlsrt.channels.arguments import arguments_of, signature
 from tlsrt.channels.async_client import AsyncClient
 from tlsrt.channels.event_line import event_line, is_coloured
 from tlsrt.channels.host_events import Event, Journal, follow, look_back, may_hear
+from tlsrt.channels.locking import lock_host, unlock_host
 from tlsrt.channels.render import INDENT, clean, table, to_json, to_line, to_text
 from tlsrt.errors import Denied, NotFound
 
@@ -146,3 +147,19 @@ def _print_item(item: object, options: Options) -> None:
         sys.stdout.buffer.flush()
     else:
         print(to_json(item) if options.json else to_line(item), flush=True)
+
+
+async def lock(options: Options, reason: str) -> None:
+    """Lock the host."""
+    is_new = await lock_host(reason, options.bundle, options.address, timeout_s=options.timeout_s)
+    _print_lock(options, {"locked": True, "already": not is_new}, "locked" if is_new else "it was locked already")
+
+
+async def unlock(options: Options) -> None:
+    """Unlock the host."""
+    await unlock_host(options.bundle, options.address, timeout_s=options.timeout_s)
+    _print_lock(options, {"locked": False}, "unlocked, and there are sessions again")
+
+
+def _print_lock(options: Options, document: Mapping[str, Any], sentence: str) -> None:
+    print(to_json(document, indent=2) if options.json else sentence)

@@ -287,6 +287,13 @@ CLIENT = Field(
             about="It may use HTTP. Primary then holds its session's keys: a captured Primary can act as this client.",
             default=False,
         ),
+        "may": Field(
+            kind="list",
+            about="What it may do with the whole host, by a signed challenge. Not together with http.",
+            default=[],
+            most=2,
+            item=Field(kind="text", about="`tlsrt lock` or `tlsrt unlock`.", choices=("lock", "unlock")),
+        ),
     },
 )
 

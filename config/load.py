@@ -218,6 +218,12 @@ def _check_http(tree: Tree, checker: Checker) -> None:
         if isinstance(client, dict) and client.get("http") is True and not has_http():
             sentence = f"client {name} is to use HTTP, which needs the package h11: pip install 'tlsrt[http]'"
             checker.problems.add(*checker.marks["clients", name, "http"], sentence)
+        if isinstance(client, dict) and client.get("http") is True and client.get("may"):
+            sentence = (
+                f"client {name} may use HTTP, so Primary holds its keys, and it can never be one that may lock or "
+                "unlock the host: give that to another client"
+            )
+            checker.problems.add(*checker.marks["clients", name, "may"], sentence)
 
 
 def _check_boot_token(tree: Tree, path: Path, checker: Checker) -> None:
@@ -252,7 +258,12 @@ def _config(tree: Tree, path: Path, marks: Marks) -> Config:
         policy=defaults.POLICY
         + tuple(PolicyRule(*_sides(line), tuple(m)) for line, m in tree.get("policy", {}).items()),
         clients=tuple(
-            ClientConfig(name, bytes.fromhex(client["fingerprint"].replace(":", "")), client.get("http", False))
+            ClientConfig(
+                name,
+                bytes.fromhex(client["fingerprint"].replace(":", "")),
+                client.get("http", False),
+                tuple(client.get("may", ())),
+            )
             for name, client in tree.get("clients", {}).items()
         ),
         sandbox=SandboxConfig(**tree.get("sandbox", {})),

@@ -148,6 +148,7 @@ class ClientConfig:
     name: str
     fingerprint: bytes  # SHA-256 of the certificate, DER
     http: bool = False  # may use HTTP: Primary holds its session
+    may: tuple[str, ...] = ()  # "lock", "unlock": the whole host; never together with http
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,9 @@ class Hub(Protocol):
     def open(self, connection: int, open_data: bytes, signature: bytes) -> None:
         """A client wants a session: answer with `Door.granted` or `Door.refused`. The bytes are unchecked."""
 
+    def lock(self, connection: int, certificate: bytes, reason: str, signature: bytes) -> None:
+        """A client wants the host to be locked: answered by `Door.refused` alone. The bytes are unchecked."""
+
     def frame(self, connection: int, frame: bytes) -> str:
         """A client with a session sends a frame, unchecked; raise PeerError to end the connection.
 
@@ -43,12 +46,14 @@ class Stage(Enum):
     ARRIVED = "arrived"  # the challenge is under way
     CHALLENGED = "challenged"  # the client's turn
     OPENING = "opening"  # the authority's turn
+    LOCKING = "locking"  # the authority's turn, and the last
     GRANTED = "granted"
 
 
 STAGES: dict[tuple[Stage, str], Stage] = {
     (Stage.ARRIVED, "challenged"): Stage.CHALLENGED,
     (Stage.CHALLENGED, "open"): Stage.OPENING,
+    (Stage.CHALLENGED, "lock"): Stage.LOCKING,
     (Stage.OPENING, "granted"): Stage.GRANTED,
     (Stage.GRANTED, "granted"): Stage.GRANTED,  # a push: renewal, epoch, respawned recipient
     (Stage.GRANTED, "frame"): Stage.GRANTED,
@@ -93,7 +98,8 @@ class ClientLink(MessageLink):
             else:
                 message = parse_control_untrusted(payload, "client")
                 self.step(message.name)
-                self._hub.open(self._number, *message.fields)
+                send = self._hub.lock if message.name == "lock" else self._hub.open
+                send(self._number, *message.fields)
         except PeerError as error:
             self.dismiss("rejected", error.reason)
 

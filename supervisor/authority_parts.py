@@ -23,6 +23,7 @@ from tlsrt.supervisor.epochs import Epochs
 from tlsrt.supervisor.issuer import Issuer
 from tlsrt.supervisor.keeper import Keeper
 from tlsrt.supervisor.key_ring import EpochKeys, KeyRing
+from tlsrt.supervisor.locking.client_locks import ClientLocks
 from tlsrt.supervisor.locking.host_lock import HostLock
 from tlsrt.supervisor.outlet import Outlet
 from tlsrt.supervisor.rights import RightsTable
@@ -71,7 +72,10 @@ def make_service(
         return trial.table
 
     lock = HostLock(roster, ring, epochs, door, state, persist, outlet, randomness)
-    service = TrustService(config, roster, ring, briefing, manager, epochs, clients, door, state, persist, outlet, lock)
+    client_locks = ClientLocks(lock, ring, certificates, challenges, state, outlet)
+    service = TrustService(
+        config, roster, ring, briefing, manager, epochs, clients, door, state, persist, outlet, lock, client_locks
+    )  # fmt: skip
     service.rights_of_policy = rights_of_policy
 
     def prove(client: Enrolled) -> str:

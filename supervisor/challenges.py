@@ -37,6 +37,15 @@ class Challenges:
         if now >= until:
             raise PeerError("challenge_expired")
 
+    def take(self, connection: int, now: int) -> bytes:
+        """Take a challenge out, for a statement that has to be about it; raise PeerError if there is none any more."""
+        challenge, until = self._open.pop(connection, (b"", 0))
+        if not challenge:
+            raise PeerError("challenge_unknown")
+        if now >= until:
+            raise PeerError("challenge_expired")
+        return challenge
+
     def clear(self) -> None:
         """Forget all: their connections have died."""
         self._open.clear()

@@ -47,6 +47,7 @@ class ClientCertificates:
         listed = tuple(clients)
         self._clients = {client.fingerprint: client.name for client in listed}
         self._http = {f"client/{client.name}" for client in listed if client.http}
+        self._may = {f"client/{client.name}": frozenset(client.may) for client in listed if not client.http}
         self._install = install
         self._enrolled = enrolled if enrolled is not None else Registry({}, ())
 
@@ -58,6 +59,10 @@ class ClientCertificates:
     def may_use_http(self, subject: str) -> bool:
         """Tell whether a client was enrolled for HTTP, where Primary holds its session."""
         return subject in self._http or self._enrolled.may_use_http(subject)
+
+    def may(self, subject: str, what: str) -> bool:
+        """Tell whether a client of the configuration may lock or unlock the host."""
+        return what in self._may.get(subject, ())
 
     def check_untrusted(self, certificate: Certificate, wall: int) -> tuple[str, bytes]:
         """Return (subject, SHA-256 of the DER) of a client that may come in now; `wall` is ms. Raises PeerError."""

@@ -84,6 +84,8 @@ _SECURITY = (
     ("client_renewed", _INFO, "a client got another certificate"),
     ("locked", _ALARM, "nobody has a session, and the door says so to all who come, until it is unlocked"),
     ("unlocked", _WARNING, "sessions are given again, in a new epoch"),
+    ("lock_refused", _WARNING, "a client that may not, or proved nothing, wanted to lock the host"),
+    ("unlock_refused", _WARNING, "a client that may not, or proved nothing, wanted to unlock the host"),
     ("epoch", _INFO, "a new epoch: new keys and tokens for all"),
     ("rotated", _WARNING, "another master_key is in force"),
     ("rotate_refused", _WARNING, "master_key was not replaced"),

@@ -26,8 +26,8 @@ _STEPS: Mapping[Event, str] = {
 # What the authority may say that happened. A name that is not here is still told, as what it reported.
 OF_AUTHORITY = frozenset(
     name for name, entry in EVENTS.items() if entry.kind is Kind.SESSION
-) | {"offence", "anomaly", "unprepared", "unattested", "revocation", "restored", "unlocked", "notes_lost",
-    "decoy_touched", "decoys_proved", "decoys_blind"}  # fmt: skip
+) | {"offence", "anomaly", "unprepared", "unattested", "revocation", "restored", "unlocked", "lock_refused",
+    "unlock_refused", "notes_lost", "decoy_touched", "decoys_proved", "decoys_blind"}  # fmt: skip
 
 
 class EventSources:

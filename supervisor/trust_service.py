@@ -33,6 +33,7 @@ from tlsrt.supervisor.gate_words import GateWords, Handler, of_gate
 from tlsrt.supervisor.herald import Herald
 from tlsrt.supervisor.key_ring import KeyRing
 from tlsrt.supervisor.learning.desk import LearningDesk
+from tlsrt.supervisor.locking.client_locks import ClientLocks
 from tlsrt.supervisor.locking.host_lock import HostLock
 from tlsrt.supervisor.locking.lock_desk import LockDesk
 from tlsrt.supervisor.outlet import Outlet
@@ -80,6 +81,7 @@ class TrustService:
         persist: Persist,
         outlet: Outlet,
         lock: HostLock,
+        client_locks: ClientLocks,
     ) -> None:
         self.ring = ring
         self._roster = self.roster = roster
@@ -117,6 +119,7 @@ class TrustService:
             "join": self._join,
             "prepared": self._prepared,
             **GateWords(manager, clients, door, self.events, self.note_first_open, self._note_turned_away).handlers,
+            **client_locks.handlers,
         }
         self.parts: list[Part] = [lock]  # that have their own times
         self.audit: Recorder = NoRecorder()

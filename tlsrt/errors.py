@@ -12,6 +12,7 @@ from typing import Self
 
 EX_FAILED = 1
 EX_NOT_RUNNING = 3  # as the LSB says for `status` of an init script
+EX_LOCKED = 4
 EX_USAGE = 64
 EX_UNAVAILABLE = 69
 EX_SOFTWARE = 70
@@ -25,10 +26,11 @@ EXIT_CODES: Mapping[int, str] = {
     0: "done",
     EX_FAILED: "the component answered with an error; `sandbox explain`: refused",
     EX_NOT_RUNNING: "no supervisor runs here (`tlsrt-supervisor`)",
+    EX_LOCKED: "the host is locked, until somebody unlocks it",
     EX_USAGE: "wrong usage: an option, argument, id or name is not as it must be",
     EX_UNAVAILABLE: "unavailable: the host, a loop, a layer of the sandbox, the disk; or the host runs already",
     EX_SOFTWARE: "internal error: please report it",
-    EX_TEMPFAIL: "not now: locked, busy, or no answer in time; the same may work later",
+    EX_TEMPFAIL: "not now: busy, or no answer in time; the same may work later",
     EX_NOPERM: "not permitted: by policy, by the host, or by the operating system",
     EX_CONFIG: "the configuration, a bundle, a key, a certificate or the boot token is wrong; a reload was refused",
     EX_INTERRUPTED: "ended by Ctrl-C",
@@ -196,10 +198,10 @@ class Stale(CallError):
 
 
 class ServerLocked(CallError):
-    """The server is locked; only status and unlock are served."""
+    """The server is locked: nobody has a session until it is unlocked."""
 
     code = "locked"
-    exit_code = EX_TEMPFAIL
+    exit_code = EX_LOCKED
 
 
 _BY_CODE: dict[str, type[CallError]] = {

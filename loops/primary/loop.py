@@ -158,8 +158,14 @@ class PrimaryLoop(LoopProcess):
         self.health = HealthChecks(())
 
     def _on_locked_message(self, name: str, fields: list[Any]) -> None:
-        """What else the authority may tell the Primary of a locked host: nothing."""
-        raise PeerError(f"{name}_while_locked")
+        """Apply what the authority tells the Primary of a locked host."""
+        door = self.locked_door
+        if name == "challenged" and door is not None:
+            door.challenged(fields[0], fields[1], boottime_ms())
+        elif name in ("answered", "refused") and door is not None:
+            door.answered(*fields)
+        elif name not in ("member", "ended"):  # which may have been on their way
+            raise PeerError(f"{name}_while_locked")
 
     def _publish(self, lines: list[Any]) -> None:
         """Give the host's events to our component for them, if it was not switched off."""
@@ -180,7 +186,7 @@ class PrimaryLoop(LoopProcess):
             self._granted(door, *fields)
         elif name == "lent":
             self._lent(door, *fields)
-        elif name == "refused":
+        elif name in ("refused", "answered"):
             door.refused(*fields)
         elif name == "ended":
             for connection, origin in list(self._connections.items()):
@@ -257,7 +263,8 @@ class PrimaryLoop(LoopProcess):
 
     def _serve_locked(self, context: ssl.SSLContext) -> None:
         self.locked_door = LockedDoor(
-            context, lambda: self.locked_as, door_limits(self.config.door), self._note_door, self.turn, self._serve_http
+            self, context, lambda: self.locked_as, door_limits(self.config.door), self._note_door, self.turn,
+            self._serve_http,
         )  # fmt: skip
         if self._state is LoopState.ACTIVE:
             self.locked_door.listen(self.listeners[DOOR])
@@ -288,6 +295,12 @@ class PrimaryLoop(LoopProcess):
 
     def open(self, connection: int, open_data: bytes, signature: bytes) -> None:
         self._trust.send("open", connection, open_data, signature)
+
+    def lock(self, connection: int, certificate: bytes, reason: str, signature: bytes) -> None:
+        self._trust.send("lock", connection, certificate, reason, signature)
+
+    def unlock(self, connection: int, certificate: bytes, signature: bytes) -> None:
+        self._trust.send("unlock", connection, certificate, signature)
 
     def frame(self, connection: int, frame: bytes) -> str:
         origin = self._connections.get(connection)

@@ -81,7 +81,8 @@ def free_port() -> int:
 class RunningHost:
     """One installation, started and stopped at will. Keyword arguments are what goes into its YAML.
 
-    `clients` are names besides admin that get a certificate and a bundle, those in `http` may use HTTP; `packages`
+    `clients` are names besides admin that get a certificate and a bundle, those in `http` may use HTTP, and those
+    in `may` lock or unlock the host; `packages`
     are folders of Python packages that components come from; `extra` is any more YAML. `mode` is one of
     support.stage.MODES: as root, or as a user without rights, to whom all files are given then. `witness` is a command
     that runs the host, as `strace -D` does.
@@ -93,7 +94,7 @@ class RunningHost:
         self, *, components: Mapping[str, Any] | None = None, policy: Mapping[str, Any] | None = None,
         limits: Mapping[str, Any] | None = None, clients: Sequence[str] = (), packages: Sequence[Path] = (),
         extra: Mapping[str, Any] | None = None, prelude: str = "", mode: str = MODES[0], witness: Sequence[str] = (),
-        http: Sequence[str] = (),
+        http: Sequence[str] = (), may: Mapping[str, Sequence[str]] | None = None,
     ) -> None:  # fmt: skip
         self.base = Path(tempfile.mkdtemp(prefix="tlsrt."))  # short: a socket's path has 108 bytes
         self.base.chmod(0o755)
@@ -116,14 +117,16 @@ class RunningHost:
         added = {"components": components, "policy": policy, "limits": limits, **dict(extra or {})}
         sys.path += sys_path
         try:
-            self._install({key: value for key, value in added.items() if value}, clients, http)
+            self._install({key: value for key, value in added.items() if value}, clients, http, may or {})
         except BaseException:
             shutil.rmtree(self.base)
             raise
         finally:
             sys.path[:] = [entry for entry in sys.path if entry not in sys_path]
 
-    def _install(self, added: Mapping[str, Any], clients: Sequence[str], http: Sequence[str]) -> None:
+    def _install(
+        self, added: Mapping[str, Any], clients: Sequence[str], http: Sequence[str], may: Mapping[str, Sequence[str]]
+    ) -> None:
         initialise(self.folder, host="127.0.0.1", port=self.port, now=datetime.now(UTC))
         document = yaml.safe_load(self.config_path.read_text())
         for key, value in added.items():
@@ -133,6 +136,8 @@ class RunningHost:
             document["clients"][name] = {"fingerprint": pki.fingerprint(self.issue_client(name)).hex()}
         for name in http:
             document["clients"][name]["http"] = True
+        for name, what in may.items():
+            document["clients"][name]["may"] = list(what)
         separate = json.loads(json.dumps(document))  # equal parts would become aliases, which are refused
         self.config_path.write_text(yaml.safe_dump(separate, sort_keys=False))
         self.config = load_config(self.config_path)

@@ -134,6 +134,9 @@ class FakeHost:
         self.sessions[connection] = os.urandom(16)
         self.push(connection)
 
+    def lock(self, connection: int, certificate: bytes, reason: str, signature: bytes) -> None:
+        self.door.refused(connection, "rejected")
+
     def push(self, connection: int, **changes: Any) -> None:
         session = self.sessions[connection]
         now = boottime_ms()

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tlsrt.channels import body as bodies
-from tlsrt.channels import grant, stream
+from tlsrt.channels import grant, stream, unlocking
 from tlsrt.channels.endpoint import Endpoint
 from tlsrt.channels.frame import (
     Header,
@@ -184,6 +184,16 @@ def _open(given: Values) -> Values:
     return {**{name: getattr(wish, name).hex() for name in names}, "digest": grant.open_digest(data).hex()}
 
 
+def _unlock(given: Values) -> Values:
+    install, boot, challenge = (unhex(given[name]) for name in ("install", "boot", "challenge"))
+    if "lock_reason" in given:
+        statement = unlocking.lock_statement(install, boot, challenge, given["lock_reason"])
+    else:
+        statement = unlocking.unlock_statement(install, boot, unhex(given["lock"]), challenge)
+    unlocking.verify_statement_untrusted(unhex(given["certificate"]), statement, unhex(given["signature"]))
+    return {"statement": statement.hex()}
+
+
 _GRANT = (
     "now", "install", "boot", "epoch", "grace_ms", "session", "subject", "token", "token_expires", "session_ends",
     "gate", "proof_key",
@@ -306,5 +316,5 @@ def _audit(given: Values) -> Values:
 OPERATIONS: dict[str, Callable[[Values], Values]] = {
     "keys": _key, "token": _token, "frame": _frame, "header": _header, "stream": _stream, "control": _control,
     "body": _body, "batch": _batch, "open": _open, "grant": _grant, "opening": _opening, "gate": _gate,
-    "recipient": _recipient, "succession": _succession, "audit": _audit,
+    "recipient": _recipient, "unlock": _unlock, "succession": _succession, "audit": _audit,
 }  # fmt: skip

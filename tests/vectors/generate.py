@@ -22,6 +22,7 @@ from vectors import (
     cases_session,
     cases_shapes,
     cases_succession,
+    cases_unlock,
 )
 from vectors.writer import STORED, Stored
 
@@ -38,7 +39,7 @@ def texts() -> dict[Path, str]:
         "opening": cases_opening.openings(stored),
         "gate": cases_gate.gate(), "recipient_component": component,
         "recipient_client": client, "succession": cases_succession.successions(),
-        "audit": cases_audit.audits(),
+        "audit": cases_audit.audits(), "unlock": cases_unlock.unlocks(stored),
     }  # fmt: skip
     made = {FOLDER / f"{name}.json": file.text() for name, file in files.items()}
     made[FOLDER / "session.json"] = cases_session.session(stored)

@@ -18,6 +18,9 @@ SAMPLES: dict[str, tuple[str, tuple[object, ...]]] = {
     "refused": ("server", ("rejected",)),
     "goodbye": ("server", ("draining",)),
     "open": ("client", (b"o" * 700, b"s" * 72)),
+    "ask_unlock": ("client", ()),
+    "unlock": ("client", (b"c" * 700, b"s" * 72)),
+    "lock": ("client", (b"c" * 700, "seen at the gate", b"s" * 72)),
 }
 
 
@@ -38,7 +41,7 @@ def test_control_round_trip_and_direction(name: str) -> None:
 @pytest.mark.parametrize("name", SAMPLES)
 def test_control_fields_are_checked(name: str) -> None:
     sender, fields = SAMPLES[name]
-    wrong: list[tuple[object, ...]] = [fields[:-1], (*fields, 1)]
+    wrong: list[tuple[object, ...]] = [(*fields, 1), *([fields[:-1]] if fields else [])]
     for position, field in enumerate(fields):
         bad = ("x", -1, None, True, b"", [field]) if isinstance(field, int) else (b"", "", 7, None, [field])
         wrong += [(*fields[:position], value, *fields[position + 1 :]) for value in bad]

@@ -354,3 +354,14 @@ def test_http_needs_its_package(minimal: str, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("tlsrt.config.load.has_http", lambda: False)
     [problem] = problems(text)
     assert problem.endswith("client admin is to use HTTP, which needs the package h11: pip install 'tlsrt[http]'")
+
+
+def test_who_may_lock_and_unlock_the_host(minimal: str) -> None:
+    assert ADMIN.count("}}") == 1
+    [client] = parse_config((minimal + ADMIN.replace("}}\n", ", may: [unlock, lock]}}\n")).encode(), FILE).clients
+    assert client.may == ("unlock", "lock")
+    assert parse_config((minimal + ADMIN).encode(), FILE).clients[0].may == ()
+    [problem] = problems(minimal + ADMIN.replace("}}\n", ", http: true, may: [unlock]}}\n"))
+    assert "can never be one that may lock or unlock the host" in problem
+    [problem] = problems(minimal + ADMIN.replace("}}\n", ", may: [reboot]}}\n"))
+    assert problem.endswith("must be lock or unlock, not 'reboot'")
