@@ -24,7 +24,7 @@ from tlsrt.config.field import NAME
 from tlsrt.errors import ConfigError, PeerError
 
 CA_LIFE = timedelta(days=3652)
-LEAF_LIFE = timedelta(days=398)  # the longest that browsers take
+LEAF_LIFE = timedelta(days=397)  # browsers take 398 and no second more; this begins a little before now
 CLOCK_SKEW = timedelta(minutes=5)
 MAX_CERTIFICATE_BYTES = 1 << 16
 _PEM = serialization.Encoding.PEM
@@ -58,13 +58,13 @@ def make_ca(install_id: bytes, now: datetime) -> Issued:
 
 
 def issue_server(ca: Issued, install_id: bytes, host: str, now: datetime) -> Issued:
-    """Return a server certificate for localhost, 127.0.0.1, ::1 and `host`, valid for 398 days."""
+    """Return a server certificate for localhost, 127.0.0.1, ::1 and `host`, valid for 397 days."""
     names = list(dict.fromkeys(_general_name(name) for name in (*_LOCAL, host) if name not in ("0.0.0.0", "::")))  # noqa: S104
     return _leaf(ca, f"tlsrt {install_id.hex()[:8]}", names, ExtendedKeyUsageOID.SERVER_AUTH, now)
 
 
 def issue_client(ca: Issued, install_id: bytes, name: str, now: datetime) -> Issued:
-    """Return a certificate for the client `name`, valid for 398 days. Raises ConfigError for a name not allowed."""
+    """Return a certificate for the client `name`, valid for 397 days. Raises ConfigError for a name not allowed."""
     if not re.fullmatch(NAME, name):
         raise ConfigError(f"{name!r} is no client name: use a-z, 0-9 and _, starting with a letter, at most 31")
     uri = x509.UniformResourceIdentifier(client_uri(install_id, name))
