@@ -181,8 +181,9 @@ class Authority:
         self._changes.on_lost = self._lose
         service.tell_of_sessions(self._notes)
         self._audit = AuditLog(opened, self, self._now)
-        service.record_with(self._audit.recorder)
+        service.record_with(self._audit.recorder, lambda: (self._now, self._wall()))
         service.parts.append(self._audit.recorder)
+        self._changes.on_rekeyed = self._audit.recorder.name_root_key
         self._booted = (booted.state.epoch, [*booted.warnings, *opened.warnings])
         if booted.state.lock is not None:
             self.tell("lock_state", *booted.state.lock)

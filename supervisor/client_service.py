@@ -28,6 +28,7 @@ from tlsrt.supervisor.epochs import Epochs
 from tlsrt.supervisor.key_ring import KeyRing
 from tlsrt.supervisor.outlet import Outlet
 from tlsrt.supervisor.roster import GATE
+from tlsrt.supervisor.seams import NoRecorder, Recorder
 from tlsrt.supervisor.session_manager import Session, SessionManager
 
 REJECTED = "rejected"  # the one word that a peer gets
@@ -45,6 +46,7 @@ class _Client:
     ephemeral: bytes = field(default=b"", repr=False)
     is_lent: bool = False  # to Primary: its client cannot seal
     certificate: Certificate | None = None
+    is_admitted: bool = False  # its opening is recorded: it may have grants
 
 
 class ClientService:
@@ -77,25 +79,24 @@ class ClientService:
         self._number = state.boots << NUMBER_BITS
         self.on_refused: Callable[[str], None] = lambda reason: None
         self.on_opened: Callable[[Session, int, int], None] = lambda session, now, wall: None
+        self.on_admitted: Callable[[str, int, int], None] = lambda subject, now, wall: None
+        self.audit: Callable[[], Recorder] = NoRecorder
 
     def challenge(self, connection: int, now: int) -> None:
         """Answer a connection with a challenge."""
         self._outlet.send(GATE, "challenged", connection, self._challenges.make(connection, now))
 
-    def open(self, connection: int, data: bytes, signature: bytes, now: int, wall: int) -> str | None:
-        """Answer with a grant or a refusal; return the subject if a session was opened."""
+    def open(self, connection: int, data: bytes, signature: bytes, now: int, wall: int) -> None:
+        """Answer with a grant, once it is recorded, or a refusal."""
         try:
             client = self._open_untrusted(connection, data, signature, now, wall)
-            self._grant(client, now)
         except PeerError as error:
             self._refuse(connection, error.reason)
-            return None
-        self._manager.opened(client.session)
-        self.on_opened(client.session, now, wall)
-        return client.session.subject
+            return
+        self._record(client, now, wall)
 
-    def lend(self, connection: int, certificate: bytes, now: int, wall: int) -> str | None:
-        """Give Primary the session of a client that was enrolled for HTTP; return the subject if one was opened.
+    def lend(self, connection: int, certificate: bytes, now: int, wall: int) -> None:
+        """Give Primary the session of a client that was enrolled for HTTP, once it is recorded.
 
         That the client's TLS has shown this certificate is Primary's word alone: a captured one can act as any such
         client, and as no other.
@@ -107,13 +108,40 @@ class ClientService:
                 raise PeerError("not_enrolled_for_http")
             client = self._new_client(connection, subject, fingerprint, now)
             client.is_lent, client.certificate = True, shown
-            self._grant(client, now)
         except PeerError as error:
             self._refuse(connection, error.reason)
-            return None
+            return
+        self._record(client, now, wall)
+
+    def _record(self, client: _Client, now: int, wall: int) -> None:
+        """Have the opening written down; a session whose record is not on the disk has no grant and no effect."""
+        session = client.session
+        detail: dict[str, str | int] = {
+            "session": session.session_id.hex(), "certificate": session.confirmation.hex(), "http": int(client.is_lent)
+        }  # fmt: skip
+        self.audit().before(
+            "session_opened", session.subject, detail, now, wall, lambda: self._admit(client, now, wall),
+            lambda sentence: self._turn_away(client, sentence),
+        )  # fmt: skip
+
+    def _admit(self, client: _Client, now: int, wall: int) -> None:
+        if self._clients.get(client.session.session_id) is not client:
+            return  # it ended meanwhile: its connection closed, or it was revoked
+        client.is_admitted = True
+        try:
+            self._grant(client, now)
+        except PeerError as error:
+            self._refuse(client.connection, error.reason)
+            return
         self._manager.opened(client.session)
         self.on_opened(client.session, now, wall)
-        return client.session.subject
+        self.on_admitted(client.session.subject, now, wall)
+
+    def _turn_away(self, client: _Client, sentence: str) -> None:
+        if self._clients.get(client.session.session_id) is client:
+            self.close(client.session.session_id)
+            self._outlet.log(sentence)
+            self._refuse(client.connection, "unrecorded")
 
     def close(self, session_id: bytes) -> None:
         """End a session whose connection ended; one that is unknown has ended already."""
@@ -134,12 +162,15 @@ class ClientService:
 
     def push(self, session: Session) -> None:
         """Owe a session a grant."""
-        if session.session_id in self._clients:
+        client = self._clients.get(session.session_id)
+        if client is not None and client.is_admitted:
             self._wanted[session.session_id] = None
 
     def push_all(self, components: tuple[str, ...] | None = None) -> None:
         """Owe a grant to all, or to those that may talk to one of these components."""
         for client in self._clients.values():
+            if not client.is_admitted:
+                continue
             if components is None or self._briefing.concerns(client.session.subject, components):
                 self._wanted[client.session.session_id] = None
 

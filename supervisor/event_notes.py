@@ -21,7 +21,7 @@ WORDS_MAX = 160
 SHORT_ID = 4  # bytes of a session id that name it to people; the whole is no secret either, but longer than a line
 
 Note = list[object]
-_OF_SESSION = {
+EVENT_OF_SESSION = {
     SessionEvent.OPEN: "session_opened",
     SessionEvent.CLOSE: "session_closed",
     SessionEvent.EXPIRE: "session_expired",
@@ -47,7 +47,7 @@ class EventNotes:
 
     def session(self, session: Session, event: SessionEvent) -> None:
         """Note a step of a session; a renewal is none that anybody has to know."""
-        name = _OF_SESSION.get(event)
+        name = EVENT_OF_SESSION.get(event)
         if name is not None:
             self.note(name, session.subject, session=short_id(session.session_id), owner=session.owner)
 

@@ -40,14 +40,12 @@ class GateWords:
         clients: ClientService,
         door: DoorChange,
         events: EventPages,
-        note_first_open: Callable[[str | None, int, int], None],
         note_turned_away: Callable[[str, int], None],
     ) -> None:
         self._manager = manager
         self._clients = clients
         self._door = door
         self._events = events
-        self._note_first_open = note_first_open
         self._note = note_turned_away
         self._turned_away = Allowance(TURNED_AWAY, TURNED_AWAY, 0.0)
         handlers: dict[str, FromGate] = {
@@ -67,11 +65,11 @@ class GateWords:
 
     def _open(self, fields: list[Any], now: int, wall: int) -> None:
         connection, data, signature = fields
-        self._note_first_open(self._clients.open(connection, data, signature, now, wall), now, wall)
+        self._clients.open(connection, data, signature, now, wall)
 
     def _lend(self, fields: list[Any], now: int, wall: int) -> None:
         connection, certificate = fields
-        self._note_first_open(self._clients.lend(connection, certificate, now, wall), now, wall)
+        self._clients.lend(connection, certificate, now, wall)
 
     def _tried(self, fields: list[Any], now: int, wall: int) -> None:
         generation, is_good, words = fields

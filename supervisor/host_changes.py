@@ -51,6 +51,7 @@ class HostChanges:
         self._office = office
         self._tell = tell
         self.on_lost: Callable[[str], None] = lambda reason: None  # the supervisor cannot be told anything any more
+        self.on_rekeyed: Callable[[bytes], None] = lambda audit_public: None  # another master_key counts from now on
         self.handlers: dict[str, Callable[[list[Any], list[int], int, int], None]] = {
             "reload": self._reload,
             "taken": self._taken,
@@ -88,12 +89,21 @@ class HostChanges:
         sentences = [*warnings, *files.warnings(wall)]
 
         def tried(problems: Sequence[str]) -> None:
-            if not problems and moves and not service.changes.hold(seal, rights):
-                problems = ["the authority's state cannot be written: make room on its disk, and reload again"]
             if problems:
                 self._refuse_reload(number, problems)
-            else:
-                self._tell("checked", number, 1, told(sentences), change)
+                return
+            service.audit.before(
+                "reload", "host", {"seal": seal, "moves": int(moves), "door": change}, now, wall, recorded,
+                lambda sentence: self._refuse_reload(number, [f"{sentence}; nothing was changed, so reload again"]),
+            )  # fmt: skip
+
+        def recorded() -> None:
+            if moves and not service.changes.hold(seal, rights):
+                self._refuse_reload(
+                    number, ["the authority's state cannot be written: make room on its disk, and reload again"]
+                )
+                return
+            self._tell("checked", number, 1, told(sentences), change)
 
         service.door.propose(number, files, now, tried)
 
@@ -109,15 +119,21 @@ class HostChanges:
             self.keep_door()
 
     def _rekey(self, fields: list[Any], descriptors: list[int], now: int, wall: int) -> None:
-        number, is_good = fields[0], 1
-        sentences: Sequence[str]
+        number = fields[0]
         try:
             sentences = self._rekeying.check(number, descriptors, overlap_ms=self._service.changes.overlap_ms(now))
         except ConfigError as error:
-            is_good, sentences = 0, error.problems
-            for sentence in sentences:
-                log(f"refused another master_key: {sentence}")
-        self._tell("rekeyed", number, is_good, told(sentences))
+            self._refuse_key(number, error.problems)
+            return
+        self._service.audit.before(
+            "rekey", "host", {}, now, wall, lambda: self._tell("rekeyed", number, 1, told(sentences)),
+            lambda sentence: self._refuse_key(number, [f"{sentence}; nothing was changed, so rotate again"]),
+        )  # fmt: skip
+
+    def _refuse_key(self, number: int, sentences: Sequence[str]) -> None:
+        self._tell("rekeyed", number, 0, told(sentences))
+        for sentence in sentences:
+            log(f"refused another master_key: {sentence}")
 
     def _rotate(self, fields: list[Any], descriptors: list[int], now: int, wall: int) -> None:
         """Change the epoch; with the keys that were checked under this number, if the supervisor says so."""
@@ -128,4 +144,15 @@ class HostChanges:
         if with_keys and keys is not None:
             wipe(self._mac_key)
             self._mac_key = keys.mac_key
-        self._service.changes.rotate(number, keys if with_keys else None, now)
+            self.on_rekeyed(keys.audit_public)
+        changes, audit, used = self._service.changes, self._service.audit, keys if with_keys else None
+        detail: dict[str, str | int] = {"master_key": used.keys.issuer.key_version} if used is not None else {}
+
+        def unrecorded(sentence: str) -> None:
+            if used is None:
+                self._tell("rotated", number, 0, 0, [], [f"{sentence}; nothing was changed, so rotate again"])
+            else:  # the new key is in its place, and there is no way back
+                log(f"rotating without a record: {sentence}")
+                changes.rotate(number, used, now)
+
+        audit.before("rotate", "host", detail, now, wall, lambda: changes.rotate(number, used, now), unrecorded)

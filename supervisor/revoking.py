@@ -20,6 +20,7 @@ from tlsrt.supervisor.client_service import ClientService
 from tlsrt.supervisor.event_notes import EventNotes, short_id
 from tlsrt.supervisor.herald import Herald
 from tlsrt.supervisor.roster import Roster
+from tlsrt.supervisor.seams import NoRecorder, Recorder
 from tlsrt.supervisor.session_manager import CLIENT_TTL_MS, Session, SessionManager
 
 CLOCK_STEP_MS = 3_600_000  # room for a wall clock that is set back
@@ -56,6 +57,7 @@ class Revoking:
         self._persist = persist
         self._reopen = reopen
         self.notes = EventNotes()  # of what is revoked, before anything follows from it
+        self.audit: Callable[[], Recorder] = NoRecorder
         self._returns: dict[str, int] | None = None  # subject: when it may come back. None: not yet looked up
         roster.barred.update(self.subjects())
 
@@ -134,8 +136,13 @@ class Revoking:
                 subject: now + max(0, when - wall) for subject, when in self.subjects().items() if when
             }  # fmt: skip
         due = [subject for subject, when in self._returns.items() if when <= now]
-        if due and not self.restore(due, now):
+        if not due:
+            return
+        if not self.restore(due, now):
             self._returns.update(dict.fromkeys(due, now + retry_ms))
+            return
+        for subject in due:  # how long it was shut out stands in the record of that
+            self.audit().note("returned", subject, {}, now, wall)
 
     def publish(self, entries: Iterable[Entry], now: int, wall: int) -> bool:
         """Tell every verifier, and write; return whether it is on the disk."""

@@ -15,6 +15,7 @@ from tlsrt.errors import NotFound
 from tlsrt.supervisor.epoch_changes import EpochChanges
 from tlsrt.supervisor.outlet import Outlet
 from tlsrt.supervisor.revoking import Outcome, Revoking
+from tlsrt.supervisor.seams import NoRecorder, Recorder
 from tlsrt.supervisor.session_manager import CLIENT, ID_BYTES, Session, SessionManager
 from tlsrt.supervisor.session_words import ROWS_MAX, Code
 
@@ -23,6 +24,7 @@ NAMES_SHOWN = 20
 _ID = re.compile(rf"[0-9a-f]{{{ID_LEAST},{2 * ID_BYTES}}}")
 
 Row = list[object]
+Revoke = Callable[[int, list[Row], int, int], None]  # request, rows that come first, now, wall
 
 
 class SessionDesk:
@@ -37,6 +39,7 @@ class SessionDesk:
         self._outlet = outlet
         self._components = [component.address for component in config.components]
         self._listed = [f"{CLIENT}/{client.name}" for client in config.clients]
+        self.audit: Callable[[], Recorder] = NoRecorder
         self.enrolled: Callable[[], list[str]] = list  # the subjects of clients that the configuration does not list
         self._loops = [loop.name for loop in config.loops]
         self.handlers: dict[str, Callable[[list[Any], int, int], None]] = {
@@ -57,17 +60,17 @@ class SessionDesk:
         self._outlet.tell("answer", number, int(Code.DONE), int(more), rows)
 
     def _revoke(self, fields: list[Any], now: int, wall: int) -> None:
-        """Revoke, and answer with who was hit."""
+        """Record it, revoke, and answer with who was hit. What cannot be recorded is done all the same, and said."""
         number, kind, what, for_ms = fields
         try:
-            if kind == "all":
-                self._revoke_all(number, now, wall)
-                return
-            outcome, named = self._revoked(kind, what, for_ms, now, wall)
+            subject, revoke = self._plan(kind, what, for_ms)
         except NotFound as error:
             self._refuse(number, error.message)
             return
-        self.tell(number, outcome, [["subject", name, for_ms] for name in named])
+        self.audit().before(
+            "revoke", subject, {"kind": kind, "for_ms": for_ms}, now, wall, lambda: revoke(number, [], now, wall),
+            lambda sentence: revoke(number, [["unrecorded", sentence]], now, wall),
+        )  # fmt: skip
 
     def _restore(self, fields: list[Any], now: int, wall: int) -> None:
         """Let a component, the components of a loop or a client in again."""
@@ -79,31 +82,46 @@ class SessionDesk:
         except NotFound as error:
             self._refuse(number, error.message)
             return
+        self.audit().before(
+            "restore", f"{kind} {what}", {"subjects": len(subjects)}, now, wall,
+            lambda: self._restored(number, subjects, now),
+            lambda sentence: self._refuse(number, f"{sentence}, so nothing has changed", Code.UNCHANGED),
+        )  # fmt: skip
+
+    def _restored(self, number: int, subjects: Sequence[str], now: int) -> None:
         if self._revoking.restore(subjects, now):
             self._outlet.tell("answer", number, int(Code.DONE), 0, [["subject", name, 0] for name in subjects])
         else:
             sentence = "the authority's state cannot be written, so nothing has changed: make room on its disk"
             self._refuse(number, sentence, Code.UNCHANGED)
 
-    def _revoked(self, kind: str, what: str, for_ms: int, now: int, wall: int) -> tuple[Outcome, Sequence[str]]:
-        if kind == "session":
-            found = self._one(kind, what, lambda session: session.session_id)
-            return self._revoking.revoke_session(found, now, wall), ()
-        if kind == "token":
-            if len(what) == 2 * ID_BYTES and _ID.fullmatch(what):  # it need not be the newest of its session
-                return self._revoking.revoke_token(bytes.fromhex(what), now, wall), ()
-            found = self._one(kind, what, lambda session: session.token_id)
-            return self._revoking.revoke_token(found, now, wall), ()
+    def _plan(self, kind: str, what: str, for_ms: int) -> tuple[str, Revoke]:
+        """Return what is to be revoked, for the record, and what does it. Raises NotFound."""
+        if kind == "all":
+            return "all sessions", self._revoke_all
+        if kind in ("session", "token"):
+            is_session = kind == "session"
+            if not is_session and len(what) == 2 * ID_BYTES and _ID.fullmatch(what):
+                found = bytes.fromhex(what)  # it need not be the newest of its session
+            else:
+                found = self._one(kind, what, lambda each: each.session_id if is_session else each.token_id)
+            end = self._revoking.revoke_session if is_session else self._revoking.revoke_token
+            return f"{kind} {found.hex()}", lambda number, rows, now, wall: self.tell(
+                number, end(found, now, wall), rows
+            )
         subjects = self._subjects(kind, what)
-        return self._revoking.revoke_subjects(subjects, for_ms, now, wall), subjects
+        named: list[Row] = [["subject", name, for_ms] for name in subjects]
+        return f"{kind} {what}", lambda number, rows, now, wall: self.tell(
+            number, self._revoking.revoke_subjects(subjects, for_ms, now, wall), [*named, *rows]
+        )
 
-    def _revoke_all(self, number: int, now: int, wall: int) -> None:
+    def _revoke_all(self, number: int, rows: list[Row], now: int, wall: int) -> None:
         outcome = self._revoking.revoke_all(now, wall)
         if outcome.is_stored:
-            self._changes.leave(now, lambda epoch: self.tell(number, outcome, [["epoch", epoch]]))
+            self._changes.leave(now, lambda epoch: self.tell(number, outcome, [["epoch", epoch], *rows]))
         else:  # the epoch moves when it can be written
             self._changes.leave(now, lambda epoch: None)
-            self.tell(number, outcome, [])
+            self.tell(number, outcome, rows)
 
     def _one(self, kind: str, what: str, id_of: Callable[[Session], bytes]) -> bytes:
         if not _ID.fullmatch(what):

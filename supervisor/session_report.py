@@ -80,6 +80,8 @@ def revoked_lines(report: Document) -> list[str]:
         lines.append("no session was open")
     if report["epoch"] is not None:
         lines.append(f"epoch {report['epoch']}")
+    if "unrecorded" in report:
+        lines.append(f"it was done, but it is not in the audit log: {printable(report['unrecorded'])}")
     return [*lines, *(["it is on the disk"] if report["stored"] else [])]
 
 

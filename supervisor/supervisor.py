@@ -18,6 +18,7 @@ from tlsrt.config.schema import Config
 from tlsrt.errors import EX_UNAVAILABLE, ConfigError, SandboxError, TlsrtError
 from tlsrt.supervisor import status
 from tlsrt.supervisor.announcer import Announcer
+from tlsrt.supervisor.audit.anchors import Anchors
 from tlsrt.supervisor.causes import cause_of_word
 from tlsrt.supervisor.console import Console
 from tlsrt.supervisor.control_socket import ControlSocket, Request
@@ -153,6 +154,7 @@ class Supervisor:
             self._door_watch.begin()
         self._sessions = SessionRequests(common, self._office)
         self._reload.is_blocked = lambda: self._rotation.is_replacing
+        self._anchors = Anchors(common, self._office)
         self._restart = RestartVerb(common, self._fleet, lambda: self._reload.move is not None)
         self._lock = LockWatch(common, self._fleet, self._office)
         self._announcer.is_locked = lambda: self._lock.record is not None

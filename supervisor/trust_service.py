@@ -27,7 +27,7 @@ from tlsrt.supervisor.client_service import ClientService
 from tlsrt.supervisor.door_change import DoorChange
 from tlsrt.supervisor.epoch_changes import EpochChanges
 from tlsrt.supervisor.epochs import GRACE_MS, Epochs
-from tlsrt.supervisor.event_notes import EventNotes
+from tlsrt.supervisor.event_notes import EVENT_OF_SESSION, EventNotes
 from tlsrt.supervisor.event_pages import EventPages
 from tlsrt.supervisor.gate_words import GateWords, Handler, of_gate
 from tlsrt.supervisor.herald import Herald
@@ -40,10 +40,10 @@ from tlsrt.supervisor.outlet import Outlet
 from tlsrt.supervisor.revoking import Revoking, entry_of
 from tlsrt.supervisor.rights import RightsTable
 from tlsrt.supervisor.roster import GATE, Member, Roster
-from tlsrt.supervisor.seams import Lock, NoRecorder, NoResponse, Recorder, Response
+from tlsrt.supervisor.seams import Detail, Lock, NoRecorder, NoResponse, Recorder, Response
 from tlsrt.supervisor.session_desk import SessionDesk
-from tlsrt.supervisor.session_manager import Session, SessionManager
-from tlsrt.supervisor.session_table import SessionState
+from tlsrt.supervisor.session_manager import CLIENT, Session, SessionManager
+from tlsrt.supervisor.session_table import SessionEvent, SessionState
 from tlsrt.supervisor.timers import Timers
 
 FEED_MS = 500
@@ -109,20 +109,22 @@ class TrustService:
             roster, manager, self._sessions, clients, state, self._herald, self._keep, persist, self._reopen
         )  # fmt: skip
         self.desk = SessionDesk(config, manager, self.revoking, self.changes, outlet)
+        clients.on_admitted = self._note_first_open
         self.host_lock = lock
         lock.on_locked, lock.on_unlocked = self._lock_down, self._open_up
-        lock.audit = lambda: self.audit
+        lock.audit = self.desk.audit = clients.audit = self.revoking.audit = lambda: self.audit
         self.office_handlers: dict[str, Callable[[list[Any], int, int], None]] = {
             **self.desk.handlers, **LockDesk(lock, outlet).handlers
         }  # fmt: skip
         self.handlers: dict[str, Handler] = {
             "join": self._join,
             "prepared": self._prepared,
-            **GateWords(manager, clients, door, self.events, self.note_first_open, self._note_turned_away).handlers,
+            **GateWords(manager, clients, door, self.events, self._note_turned_away).handlers,
             **client_locks.handlers,
         }
         self.parts: list[Part] = [lock]  # that have their own times
         self.audit: Recorder = NoRecorder()
+        self._jot: Callable[[str, str, Detail], None] = lambda kind, subject, detail: None  # an ordinary record, now
         self.lock: Lock = lock
         self.response: Response = NoResponse()
         learning = LearningDesk(
@@ -161,9 +163,23 @@ class TrustService:
         """Return a session that has not ended, or None."""
         return self._manager.find(session_id)
 
-    def record_with(self, recorder: Recorder) -> None:
-        """Write down there what happens, from now on."""
+    def record_with(self, recorder: Recorder, times: Callable[[], tuple[int, int]]) -> None:
+        """Write down there what happens, from now on; `times` are now and wall."""
         self.audit = recorder
+        self._jot = lambda kind, subject, detail: recorder.note(kind, subject, detail, *times())
+        told, refused = self._manager.on_step, self._clients.on_refused
+
+        def step(session: Session, event: SessionEvent) -> None:
+            told(session, event)
+            name = EVENT_OF_SESSION.get(event)
+            if name is not None and (event is not SessionEvent.OPEN or session.owner != CLIENT):
+                self._jot(name, session.subject, {"session": session.session_id.hex(), "owner": session.owner})
+
+        def refuse(reason: str) -> None:
+            refused(reason)
+            self._jot("client_refused", "door", {"reason": reason})
+
+        self._manager.on_step, self._clients.on_refused = step, refuse
 
     def _note_turned_away(self, words: str, count: int) -> None:
         self._notes.note("turned_away", "door", words, count=count)
@@ -241,9 +257,9 @@ class TrustService:
         for session in self._clients.unwelcome(wall):
             self.revoking.revoke_session(session.session_id, now, wall)
 
-    def note_first_open(self, subject: str | None, now: int, wall: int) -> None:
+    def _note_first_open(self, subject: str, now: int, wall: int) -> None:
         """Keep when a client came for the first time."""
-        if subject is not None and subject not in self._state.first_opens:
+        if subject not in self._state.first_opens:
             self._state.first_opens[subject] = wall
             self._keep(now)
 
@@ -319,6 +335,8 @@ class TrustService:
             self._herald.introduce(member)
             self._clients.push_all(member.components)
             self._outlet.tell("joined", member.loop, member.incarnation)
+            detail = {"incarnation": member.incarnation, "epoch": self._epochs.target}
+            self._jot("keys_given", member.loop, detail)
 
     def _is_gate_settled(self, member: Member, now: int) -> bool:
         """Deal with a Primary that gets no keys: one of before the lock or its end, or that of a locked host."""

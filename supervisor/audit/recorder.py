@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tlsrt.supervisor.allowance import Allowance
 from tlsrt.supervisor.audit.entry import Record
 from tlsrt.supervisor.audit.hand import Hand
 from tlsrt.supervisor.audit.text import KIND_MAX, SUBJECT_MAX, Detail, escaped, plain_detail
@@ -24,6 +25,7 @@ WAIT_MS = 250  # for a record that somebody waits for
 NOTE_MS = 50  # how long ordinary records wait for others
 RETRY_MS = 1_000  # ordinary records that could not be written
 NOTES_MAX = 4_096
+NOTES_PER_S = 50  # in the long run, so that nobody fills the disk: 1 GB a day
 WAITERS_MAX = 1_024
 BATCH_MAX = 512
 STALLED = f"the audit log did not take the record within {WAIT_MS} ms: its disk stalls"
@@ -35,7 +37,7 @@ class _Waiter:
     """Somebody who waits for a record. `then` and `otherwise` are gone once he was answered."""
 
     record: Record
-    until: int
+    until: int | None  # known with the next tick: who asks may have an old clock
     answer: tuple[Then, Otherwise] | None
 
 
@@ -49,6 +51,8 @@ class AuditRecorder:
         self._waiters: deque[_Waiter] = deque()
         self._busy: list[_Waiter | tuple[int, Record]] = []  # with the hand
         self._began: int | None = None  # when it got that
+        self._is_stalled = False  # the hand has not come back in time
+        self._allowance = Allowance(NOTES_MAX, NOTES_PER_S, now / 1000)
         self._dropped = 0
         self._told_dropped = 0  # of them, in the batch that is with the hand
         self._retry_at = 0
@@ -61,7 +65,7 @@ class AuditRecorder:
 
     def note(self, kind: str, subject: str, detail: Detail, now: int, wall: int) -> None:
         """Write an ordinary record soon."""
-        if len(self._notes) >= NOTES_MAX:
+        if len(self._notes) >= NOTES_MAX or not self._allowance.take(now / 1000):
             self._dropped += 1
             return
         self._notes.append((now, _record(kind, subject, detail, now, wall)))
@@ -70,14 +74,13 @@ class AuditRecorder:
         self, kind: str, subject: str, detail: Detail, now: int, wall: int, then: Then, otherwise: Otherwise
     ) -> None:
         """Write a record durably, then call `then`; call `otherwise` if that was not possible within 250 ms."""
-        if self._began is not None and now - self._began >= WAIT_MS:
-            self._note_problem(STALLED)
+        if self._is_stalled:
             self._answer(otherwise, STALLED)
         elif len(self._waiters) >= WAITERS_MAX:
             self._answer(otherwise, FULL)
         else:
             record = _record(kind, subject, detail, now, wall)
-            self._waiters.append(_Waiter(record, now + WAIT_MS, (then, otherwise)))
+            self._waiters.append(_Waiter(record, None, (then, otherwise)))
 
     def name_root_key(self, public: bytes) -> None:
         """Name the root key that signs the next life, with a checkpoint."""
@@ -92,7 +95,7 @@ class AuditRecorder:
 
     def next_due(self) -> int | None:
         """Return when `tick` has something to do, but for what the hand gives back."""
-        waits = [waiter.until for waiter in (*self._waiters, *self._waiting_in_hand())]
+        waits = [waiter.until or 0 for waiter in (*self._waiters, *self._waiting_in_hand())]
         if self._began is None:
             if self._waiters or self._root_key:
                 return 0
@@ -105,7 +108,7 @@ class AuditRecorder:
     def tick(self, now: int, wall: int) -> None:
         """Answer those whose record is written or whose time is over, and hand over what waits."""
         self._take(now, wall)
-        self._expire(now, wall)
+        self._expire(now)
         if self._began is None and self._is_due(now):
             self._give(now, wall)
 
@@ -184,14 +187,19 @@ class AuditRecorder:
         else:
             self._guarded(answer[0])
 
-    def _expire(self, now: int, wall: int) -> None:
-        while self._waiters and self._waiters[0].until <= now:
+    def _expire(self, now: int) -> None:
+        for waiter in reversed(self._waiters):
+            if waiter.until is not None:
+                break
+            waiter.until = now + WAIT_MS
+        self._is_stalled = self._began is not None and now - self._began >= WAIT_MS
+        while self._waiters and (self._waiters[0].until or 0) <= now:
             answer = self._waiters.popleft().answer
             if answer is not None:
                 self._note_problem(STALLED)
                 self._answer(answer[1], STALLED)
         for waiter in self._waiting_in_hand():
-            if waiter.until <= now:
+            if (waiter.until or 0) <= now:
                 assert waiter.answer is not None
                 otherwise, waiter.answer = waiter.answer[1], None
                 self._note_problem(STALLED)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidSignature
@@ -87,16 +87,16 @@ class _Stop(Exception):
 
 
 def verify(
-    files: Sequence[tuple[str, bytes]], trusted: Collection[bytes], *, file_key: FileKey = lambda header: None,
+    files: Iterable[tuple[str, bytes]], trusted: Collection[bytes], *, file_key: FileKey = lambda header: None,
     must_be_closed: bool = False, anchors: Collection[Anchor] = (),
 ) -> Report:  # fmt: skip
     """Verify files, given by name and content, in their order. `trusted` are public keys of audit logs."""
     walk = _Walk(set(trusted), file_key, anchors)
     try:
-        if not files:
-            raise _Stop(Fault("the audit log", 0, "there is no file of it"))
         for name, data in files:
             walk.file(name, data)
+        if walk.link is None:
+            raise _Stop(Fault("the audit log", 0, "there is no file of it"))
         walk.end(must_be_closed=must_be_closed)
     except _Stop as stop:
         walk.report.fault = stop.fault

@@ -1,0 +1,60 @@
+"""What the supervisor does with the audit log: it hands each signed head to journald, and says when nothing is written.
+
+An anchor is worth something because another program keeps it, as another user. It is one line, which `audit verify
+--anchors` reads again: `tlsrt-audit file=N size=N sequence=N tree=HEX`. journald is never waited for (its native
+protocol over a datagram socket, systemd-journald.service(8)); where it is not, there are no anchors.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from tlsrt.supervisor.audit.verify import Anchor
+from tlsrt.supervisor.office import NAME, Office
+from tlsrt.supervisor.parts import Common
+
+JOURNAL = "/run/systemd/journal/socket"
+IDENTIFIER = "tlsrt-audit"
+_LINE = re.compile(rf"{IDENTIFIER} file=(\d{{1,18}}) size=(\d{{1,18}}) sequence=\d{{1,18}} tree=([0-9a-f]{{64}})")
+
+
+def line_of(file: int, size: int, sequence: int, root: bytes) -> str:
+    """Return an anchor as people and journald keep it."""
+    return f"{IDENTIFIER} file={file} size={size} sequence={sequence} tree={root.hex()}"
+
+
+def anchors_in(lines: Iterable[str]) -> list[Anchor]:
+    """Return the anchors among lines of any kind, such as a journal."""
+    found = (_LINE.search(line) for line in lines)
+    return [Anchor(int(match[1]), int(match[2]), bytes.fromhex(match[3])) for match in found if match is not None]
+
+
+class Anchors:
+    """The supervisor's ear for the log."""
+
+    def __init__(self, common: Common, office: Office, journal: str = JOURNAL) -> None:
+        self._common = common
+        self._journal = journal
+        self._install = common.config.install_id.hex()
+        office.on_said["checkpointed"] = self._checkpointed
+        office.on_said["unrecorded"] = self._unrecorded
+
+    def _checkpointed(self, fields: list[Any]) -> None:
+        file, size, root, sequence = fields
+        message = line_of(file, size, sequence, root)
+        entry = f"MESSAGE={message}\nPRIORITY=5\nSYSLOG_IDENTIFIER={IDENTIFIER}\nTLSRT_INSTALL={self._install}\n"
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as way:
+            way.connect(self._journal)
+            way.send(entry.encode())
+
+    def _unrecorded(self, fields: list[Any]) -> None:
+        problem = str(fields[0])
+        self._common.events.emit("reported", NAME, problem or "the audit log is written again")
+        if problem:
+            self._common.console.bad(NAME, "audit", f"{problem}; until then nobody is let in, no reload is taken")
+        else:
+            self._common.console.good(NAME, "audit", "is written again")
