@@ -8,6 +8,7 @@ made of them only ever advises.
 from __future__ import annotations
 
 from typing import Any, NamedTuple
+from zlib import crc32
 
 from tlsrt.errors import PeerError
 
@@ -15,6 +16,7 @@ WINDOW_MS = 5_000
 LOOKS = 10  # in a window, so one every half second: with the beat
 ROWS_MAX = 256  # of one message, about 18 KiB: whoever is left out has a turn in the next window
 NUMBER_MAX = 1 << 40
+SET_BITS = 64
 UNKNOWN = -1  # of bytes that cannot be told apart by session: components of one loop share a channel
 SESSION_BYTES = 16
 
@@ -25,8 +27,8 @@ class Window(NamedTuple):
     frames: int  # requests, answers, items and credits that the session sent
     bytes_in: int  # to the host, with TLS's own; UNKNOWN for a component
     bytes_out: int  # from the host, likewise
-    new_methods: int  # pairs of component and method that it never called before, at this gate
-    targets: int  # components that it called for the first time, at this gate
+    methods: int  # what it has called so far at this gate: a bit of 64 for each pair of component and method
+    targets: int  # likewise for each component
     refused: int  # frames that the gate refused
     open_calls: int  # the most that were open at a look
     busy_looks: int  # of LOOKS, those with frames since the one before
@@ -54,10 +56,21 @@ def _parse_row_untrusted(row: Any) -> Row:
     session, *numbers = row
     if not isinstance(session, bytes) or len(session) != SESSION_BYTES:
         raise PeerError("bad_row")
-    for number in numbers:
-        if type(number) is not int or not UNKNOWN <= number < NUMBER_MAX:
-            raise PeerError("bad_row")
+    if any(type(number) is not int for number in numbers):
+        raise PeerError("bad_row")
     window = Window(*numbers)
-    if any(number < 0 for number in window._replace(bytes_in=0, bytes_out=0)) or window.busy_looks > LOOKS:
+    counts = window._replace(bytes_in=max(0, window.bytes_in), bytes_out=max(0, window.bytes_out), methods=0, targets=0)
+    sets = (window.methods, window.targets)
+    if (
+        not all(0 <= number < NUMBER_MAX for number in counts)
+        or not all(0 <= number < 1 << SET_BITS for number in sets)
+        or min(window.bytes_in, window.bytes_out) < UNKNOWN
+        or window.busy_looks > LOOKS
+    ):
         raise PeerError("bad_row")
     return session, window
+
+
+def bit_of(name: str) -> int:
+    """Return the bit that stands for a name in a set: the same in every life of Primary, and for some others too."""
+    return 1 << crc32(name.encode()) % SET_BITS

@@ -36,12 +36,13 @@ from tlsrt.channels.frame import (
     parse_header_untrusted,
     proof_data,
 )
+from tlsrt.channels.telemetry import bit_of
 from tlsrt.channels.token import Claims
 from tlsrt.channels.verifier import Verifier, check_deadline
 from tlsrt.config import keys
 from tlsrt.errors import PeerError
 from tlsrt.loops.decoys import Decoys
-from tlsrt.loops.gate_state import BITS, Flow, Member, Origin, Session, Verdict
+from tlsrt.loops.gate_state import Flow, Member, Origin, Session, Verdict
 from tlsrt.loops.lane import Lane
 
 SLACK_MS = 5_000
@@ -266,8 +267,8 @@ class Gate(Lane):
         self.decoys.look(header.session, header.dst, header.method)  # whatever it finds, the answer is the same
         if not is_allowed:
             raise PeerError("not_allowed")
-        flow.session.methods |= 1 << hash((header.dst, header.method)) % BITS
-        flow.session.targets |= 1 << hash(header.dst) % BITS
+        flow.session.methods |= bit_of(f"{header.dst}.{header.method}")
+        flow.session.targets |= bit_of(header.dst)
         self._deliver_untrusted(header, flow)
         count = header.part if header.kind == Kind.REQUESTS else 1
         verdict = self._asked(flow, header.session, header.seq, count, header.deadline)

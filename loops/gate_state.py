@@ -43,9 +43,6 @@ class Verdict(NamedTuple):
         return not self.reason
 
 
-BITS = 256  # of the sets below
-
-
 @dataclass(slots=True)
 class Session:
     """What the gate keeps of one session."""
@@ -56,9 +53,7 @@ class Session:
     open_calls: int = 0
     proofs: dict[int, AESGCM] = field(default_factory=dict[int, AESGCM], repr=False)
     refused: int = 0  # frames that it has proved to be its own
-    methods: int = (
-        0  # a bit for each pair of component and method that it may call and has: by hash, so a few share one
-    )
+    methods: int = 0  # a bit for each pair of component and method that it has called: see channels/telemetry.py
     targets: int = 0  # and for each component
 
 

@@ -2,8 +2,7 @@
 
 A message costs nothing for it. With the beat, every half second, each session is looked at (its last number, its open
 calls); after ten looks those that did something have a row, and rows leave a message a beat. Sessions that live for
-less than a look are not seen. What is new to a gate that has just begun is old to its sessions: its first window says
-nothing of that.
+less than a look are not seen.
 """
 
 from __future__ import annotations
@@ -20,13 +19,11 @@ BytesMoved = Callable[[int], tuple[int, int] | None]  # of a connection: to us, 
 class _Seen:
     """A session at the last look, and the window so far."""
 
-    __slots__ = ("busy", "frames", "last", "methods", "moved", "open_calls", "peak", "refused", "session", "targets")
+    __slots__ = ("busy", "frames", "last", "moved", "open_calls", "peak", "refused", "session")
 
-    def __init__(self, session: Session, moved: tuple[int, int] | None, *, is_first: bool) -> None:
+    def __init__(self, session: Session, moved: tuple[int, int] | None) -> None:
         self.session = session
         self.last = session.last
-        self.methods = session.methods if is_first else 0
-        self.targets = session.targets if is_first else 0
         self.refused = _refused(session)
         self.moved = moved
         self.begin()
@@ -55,15 +52,14 @@ class _Seen:
                 _capped(self.frames),
                 _capped(moved[0] - was[0]) if known and was and moved else UNKNOWN,
                 _capped(moved[1] - was[1]) if known and was and moved else UNKNOWN,
-                (session.methods & ~self.methods).bit_count(),
-                (session.targets & ~self.targets).bit_count(),
+                session.methods,
+                session.targets,
                 _capped(refused - self.refused),
                 _capped(self.open_calls),
                 self.busy,
                 _capped(self.peak),
             )
             self.moved, self.refused = moved, refused
-            self.methods, self.targets = session.methods, session.targets
         self.begin()
         return window
 
@@ -75,7 +71,6 @@ class Telemetry:
         self._bytes_moved = bytes_moved
         self._seen: dict[bytes, _Seen] = {}
         self._looks = 0
-        self._is_first = True
         self._waiting: list[Row] = []
 
     def look(self, sessions: Mapping[bytes, Session]) -> list[Row]:
@@ -86,8 +81,7 @@ class Telemetry:
             if seen is None or seen.session is not session:
                 if seen is None and len(self._seen) >= TRACKED_MAX:
                     continue
-                moved = _moved(session, self._bytes_moved)
-                self._seen[name] = _Seen(session, moved, is_first=self._is_first)
+                self._seen[name] = _Seen(session, _moved(session, self._bytes_moved))
             else:
                 seen.look()
         if self._looks >= LOOKS:
@@ -97,7 +91,6 @@ class Telemetry:
 
     def _end_window(self, sessions: Mapping[bytes, Session]) -> None:
         self._looks = 0
-        self._is_first = False
         self._waiting.clear()  # of the window before: it is late, and nobody waits for it
         for name, seen in list(self._seen.items()):
             window = seen.end(self._bytes_moved)

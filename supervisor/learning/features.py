@@ -47,10 +47,11 @@ FEATURES = (
 class Sums:
     """What one subject did lately: numbers that fade."""
 
-    __slots__ = ("_at", "_bytes_out", "_frames", "_new_methods", "_refused")
+    __slots__ = ("_at", "_bytes_out", "_frames", "_methods", "_new_methods", "_refused", "_targets")
 
     def __init__(self, now: int) -> None:
         self._at = now
+        self._methods = self._targets = 0  # all that it ever called: sets, as in a window
         self._frames = self._bytes_out = self._new_methods = self._refused = 0.0
 
     def take(self, window: Window, now: int) -> list[float | None]:
@@ -58,7 +59,11 @@ class Sums:
         elapsed = max(0, now - self._at)
         self._at += elapsed
         kept = 0.5 ** (elapsed / FADING_MS)
-        frames, bytes_in, bytes_out, new_methods, targets, refused, open_calls, busy_looks, peak = window
+        frames, bytes_in, bytes_out, methods, targets, refused, open_calls, busy_looks, peak = window
+        new_methods = (methods & ~self._methods).bit_count()
+        new_targets = (targets & ~self._targets).bit_count()
+        self._methods |= methods
+        self._targets |= targets
         self._frames = self._frames * kept + frames
         self._bytes_out = self._bytes_out * kept + max(0, bytes_out)
         self._new_methods = self._new_methods * kept + new_methods
@@ -71,7 +76,7 @@ class Sums:
             None if bytes_in == UNKNOWN else bytes_in / sent,
             None if bytes_out == UNKNOWN else bytes_out / sent,
             new_methods,
-            targets,
+            new_targets,
             refused,
             open_calls,
             busy_looks,

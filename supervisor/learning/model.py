@@ -3,14 +3,15 @@
 Theory of operation. Each subject (a client, a component) has a profile, each kind of subject one of all of its
 subjects. A window is weighed before it is learned: the surprise of its features beyond what chance does, together.
 It is unusual if that is much at once, or if it is a little again and again (a cumulative sum: Page, "Continuous
-inspection schemes", Biometrika 41, 1954). What surprises is learned for a part only, so that whoever has stolen a
-name needs as long to make his ways usual. Nothing is known at first, and what is known grows with each window: a
-subject that is new surprises nobody. Deterministic: no chance, no clock.
+inspection schemes", Biometrika 41, 1954). Once a subject is known, its windows are learned later, so that what goes on
+is weighed against how it was before, and what surprises is learned for a part only: whoever has stolen a name needs
+long to make his ways usual. Nothing is known at first, and what is known grows with each window: a subject that is new
+surprises nobody. Deterministic: no chance, no clock.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 
 from tlsrt.channels.telemetry import Window
@@ -24,7 +25,10 @@ BITS_MAX = 6.0  # beyond that, of a feature: no single one decides
 MUCH = 16.0  # bits at once
 LITTLE = 4.0  # bits, a window, that do not add up
 AGAIN = 40.0  # bits added up
-DOUBTFUL_SHARE = 0.25  # of an unusual window that is learned
+LATER = 60  # windows until one is learned: another 5 minutes
+HALF_BITS = 16.0  # bits with which a window is learned for a half
+SHARE_LEAST = 0.2  # even so: what goes on for long is usual in the end
+UNKNOWN = 255  # in a packed window
 REASONS = 3
 
 
@@ -56,12 +60,13 @@ class Opinion:
 class Subject:
     """What is kept of one subject."""
 
-    __slots__ = ("profile", "sum", "sums")
+    __slots__ = ("later", "profile", "sum", "sums")
 
     def __init__(self, now: int) -> None:
         self.profile = Profile()
         self.sums = Sums(now)
         self.sum = 0.0
+        self.later: deque[tuple[bytes, float]] = deque()  # levels, and for how much they are to be learned
 
 
 class Model:
@@ -92,9 +97,15 @@ class Model:
         subject.sum = min(2 * AGAIN, max(0.0, subject.sum + bits - LITTLE))
         is_unusual = warmth == 1 and (bits >= MUCH or subject.sum >= AGAIN)
         reasons = _reasons(beyond, numbers, subject.profile) if is_unusual else ()
-        share = DOUBTFUL_SHARE if is_unusual else 1.0
-        subject.profile.learn(levels, share)
+        share = max(SHARE_LEAST, 2 ** (-bits / HALF_BITS))
         of_kind.learn(levels, share)
+        if warmth < 1:
+            subject.profile.learn(levels, share)
+        else:
+            subject.later.append((bytes(UNKNOWN if reached is None else reached for reached in levels), share))
+            if len(subject.later) > LATER:
+                packed, share = subject.later.popleft()
+                subject.profile.learn([None if reached == UNKNOWN else reached for reached in packed], share)
         return Opinion(is_unusual, bits, subject.sum, warmth, reasons)
 
 

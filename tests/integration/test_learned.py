@@ -11,7 +11,7 @@ from support.sealed_host import ADMIN, Client, SealedHost, make_config
 from tlsrt.channels.telemetry import LOOKS, Window, pack_rows
 
 USUAL = Window(40, 12_000, 16_000, 0, 0, 0, 2, LOOKS, 8)
-WILD = USUAL._replace(bytes_out=160_000_000, new_methods=9, open_calls=300)
+WILD = USUAL._replace(bytes_out=160_000_000, methods=511, open_calls=300)
 
 
 @pytest.fixture

@@ -45,14 +45,14 @@ def test_anything_else_is_refused_by_one_kind_of_error(content: list[Any]) -> No
         return
     for session, window in rows:
         assert len(session) == SESSION_BYTES
-        assert all(UNKNOWN <= number < NUMBER_MAX for number in window)
+        assert all(UNKNOWN <= number < 1 << 64 for number in window)
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"frames": -1}, {"frames": NUMBER_MAX}, {"frames": True}, {"frames": 1.0}, {"frames": "1"}, {"bytes_in": -2},
-        {"busy_looks": LOOKS + 1}, {"peak": None}, {"refused": UNKNOWN},
+        {"methods": -1}, {"targets": 1 << 64}, {"busy_looks": LOOKS + 1}, {"peak": None}, {"refused": UNKNOWN},
     ],
 )  # fmt: skip
 def test_a_wrong_number_is_refused(change: dict[str, Any]) -> None:
@@ -71,7 +71,7 @@ def test_a_wrong_row_is_refused(row: Any) -> None:
 
 def test_too_many_rows_are_refused_and_the_most_fit_into_a_message() -> None:
     most = NUMBER_MAX - 1
-    largest = Window(most, most, most, most, most, most, most, LOOKS, most)
+    largest = Window(most, most, most, (1 << 64) - 1, (1 << 64) - 1, most, most, LOOKS, most)
     rows = [(SESSION, largest)] * ROWS_MAX
     assert len(msgpack.packb(pack_rows(rows))) < TRUST.cap // 2
     with pytest.raises(PeerError, match="too_many_rows"):

@@ -7,7 +7,17 @@ import socket
 import pytest
 from support.world import World
 
-from tlsrt.channels.telemetry import LOOKS, NUMBER_MAX, ROWS_MAX, UNKNOWN, Row, Window, pack_rows, parse_rows_untrusted
+from tlsrt.channels.telemetry import (
+    LOOKS,
+    NUMBER_MAX,
+    ROWS_MAX,
+    UNKNOWN,
+    Row,
+    Window,
+    bit_of,
+    pack_rows,
+    parse_rows_untrusted,
+)
 from tlsrt.channels.wire import Wire
 from tlsrt.loops.gate_state import Origin, Session
 from tlsrt.loops.primary.telemetry import TRACKED_MAX, Telemetry
@@ -48,7 +58,7 @@ def test_what_a_client_did_in_a_window(watched: Watched) -> None:
     watched.moved = (700, 9000)
     [(session, window)] = watched.looks(LOOKS - 1)
     assert session == watched.world.session(ADMIN)
-    assert window == Window(4, 700, 9000, 0, 0, 0, 5, 2, 3)
+    assert window == Window(4, 700, 9000, bit_of("secondary/store.get"), bit_of("secondary/store"), 0, 5, 2, 3)
     assert watched.looks() == []  # idle
     assert parse_rows_untrusted(pack_rows([(session, window)])) == [(session, window)]
 
@@ -59,15 +69,13 @@ def test_a_component_has_no_bytes_of_its_own(watched: Watched) -> None:
     assert (window.frames, window.bytes_in, window.bytes_out) == (1, UNKNOWN, UNKNOWN)
 
 
-def test_what_is_called_for_the_first_time_is_told_once(watched: Watched) -> None:
+def test_what_was_called_is_told_as_a_set_and_what_was_refused_is_not_in_it(watched: Watched) -> None:
     world = watched.world
-    for _ in range(2):
-        watched.send(CONSOLE, world.request(CONSOLE, "primary/kernel", "uname"))
-    [(_, window)] = watched.looks()
-    assert (window.frames, window.new_methods, window.targets) == (2, 1, 1)
     watched.send(CONSOLE, world.request(CONSOLE, "primary/kernel", "uname"))
+    assert watched.send(CONSOLE, world.request(CONSOLE, "secondary/store", "drop")) == "not_allowed"
     [(_, window)] = watched.looks()
-    assert (window.new_methods, window.targets) == (0, 0)
+    assert window.methods == bit_of("secondary/store.get") | bit_of("primary/kernel.uname")
+    assert window.targets == bit_of("secondary/store") | bit_of("primary/kernel")
 
 
 def test_refusals_count_for_whom_they_came_over(watched: Watched) -> None:

@@ -19,7 +19,7 @@ from tlsrt.supervisor.seams import Charge, ChargeKind, Detail
 from tlsrt.supervisor.session_manager import SessionManager
 
 USUAL = Window(40, 12_000, 16_000, 0, 0, 0, 2, LOOKS, 8)
-WILD = Window(4000, 1_200_000, 160_000_000, 20, 5, 90, 900, LOOKS, 800)
+WILD = Window(4000, 1_200_000, 160_000_000, (1 << 20) - 1, 31, 90, 900, LOOKS, 800)
 ENDS_A_SESSION = 50  # points: supervisor/response/ladder.py
 
 

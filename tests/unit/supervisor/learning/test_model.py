@@ -16,9 +16,10 @@ from tlsrt.supervisor.learning.model import AGAIN, BITS_MAX, WARM_UP, Model, Opi
 from tlsrt.supervisor.learning.profile import Profile
 
 COUNT = st.integers(0, NUMBER_MAX - 1)
+SETS = st.integers(0, (1 << 64) - 1)
 BYTES = st.one_of(st.just(UNKNOWN), COUNT)
 WINDOWS = st.builds(
-    Window, COUNT, BYTES, BYTES, COUNT, COUNT, COUNT, COUNT, st.integers(0, LOOKS), COUNT
+    Window, COUNT, BYTES, BYTES, SETS, SETS, COUNT, COUNT, st.integers(0, LOOKS), COUNT
 )  # fmt: skip
 STEPS = st.lists(st.tuples(st.sampled_from("abcdefgh"), WINDOWS, st.integers(-10_000, 10**9)), max_size=60)
 
@@ -129,7 +130,7 @@ def test_it_says_what_drove_the_score() -> None:
 
 def test_a_subject_that_nobody_knows_surprises_nobody() -> None:
     model, now = taught()
-    wild = Window(100_000, 10**9, 10**9, 500, 50, 1000, 1000, LOOKS, 90_000)
+    wild = Window(100_000, 10**9, 10**9, (1 << 40) - 1, 255, 1000, 1000, LOOKS, 90_000)
     assert not model.observe("client/mallory", "client", wild, now + WINDOW_MS).is_unusual
 
 
