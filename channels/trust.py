@@ -165,6 +165,7 @@ OFFICE = Table(
         Message(29, "rekeyed", "authority", (int, int, list), frozenset({"booted"})),  # number, 1 or 0, sentences
         # number, epoch that is committed (0: none, see the sentences), ms since its begin, who was late, sentences
         Message(30, "rotated", "authority", (int, int, int, list, list), frozenset({"booted"})),
+        Message(57, "file_touched", "supervisor", (str, str), frozenset({"booted"})),  # loop, the canary file it opened
         Message(56, "try_decoys", "supervisor", (), frozenset({"booted"})),  # have one touched now: `decoys` answers
         Message(55, "decoys", "authority", (str,), frozenset({"booted"})),  # why nobody hears of touches; empty: proved
         # version of master_key, and for how many ms the version before still verifies

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 Methods = tuple[tuple[str, str], ...]  # (component, method)
@@ -36,12 +37,21 @@ class DeceptionConfig:
     components: tuple[str, ...] = ()
     methods: Methods = ()
     paths: tuple[str, ...] = ()  # of HTTP
+    files: tuple[Path, ...] = ()  # of the host, planted by the operator
+    watch_files: bool = True
 
 
-def read_deception(tree: Mapping[str, Any], real: Collection[str], builtin: Collection[str]) -> DeceptionConfig:
-    """Return the decoys; `real` are the components that there are, `builtin` those of them with a class of ours."""
+def read_deception(
+    tree: Mapping[str, Any], real: Collection[str], builtin: Collection[str], folder: Path
+) -> DeceptionConfig:
+    """Return the decoys; relative paths start at `folder`.
+
+    `real` are the components that there are, `builtin` those of them with a class of ours.
+    """
     components = tuple(tree.get("components", (name for name in COMPONENTS if name not in real)))
     methods = tuple((address, method) for address, method in METHODS if address in builtin)
     if "methods" in tree:
         methods = tuple((address, method) for address, names in tree["methods"].items() for method in names)
-    return DeceptionConfig(components, methods, tuple(tree.get("paths", PATHS)))
+    files = tuple(folder / path for path in tree.get("files", ()))
+    paths = tuple(tree.get("paths", PATHS))
+    return DeceptionConfig(components, methods, paths, files, tree.get("watch_files", True))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from tlsrt.config.check import Checker, nearest
-from tlsrt.config.field import NAME, Field
+from tlsrt.config.field import NAME, Field, path
 
 _ADDRESS = rf"{NAME}/{NAME}"
 _ADDRESS_SAYS = "a component address, loop/name"
@@ -35,6 +35,18 @@ DECEPTION = Field(
                     kind="text", about="A method.", pattern="[A-Za-z_][A-Za-z0-9_]*", says="a method name", most=64
                 ),
             ),
+        ),
+        "files": Field(
+            kind="list",
+            about="Canary files of the host, planted by `honeypot plant`; opening one is told.",
+            default=[],
+            most=64,
+            item=path("A file."),
+        ),
+        "watch_files": Field(
+            kind="boolean",
+            about="Tell when a canary file is opened, also those in the root of every process and in state_dir.",
+            default=True,
         ),
         "paths": Field(
             kind="list",

@@ -272,16 +272,16 @@ def _config(tree: Tree, path: Path, marks: Marks) -> Config:
         scheduling=_scheduling(tree.get("scheduling", {})),
         supervision=read_supervision(tree.get("supervision", {})),
         detection=read_detection(tree.get("detection", {})),
-        deception=_deception(tree),
+        deception=_deception(tree, folder),
     )
 
 
-def _deception(tree: Tree) -> DeceptionConfig:
+def _deception(tree: Tree, folder: Path) -> DeceptionConfig:
     changed = tree.get("components", {})
     builtin = {component.address for component in defaults.COMPONENTS}
     real = {address for address in builtin | changed.keys() if changed.get(address, {}) is not None}
     ours = {address for address in builtin & real if "class" not in changed.get(address, {})}
-    return read_deception(tree.get("deception", {}), real, ours)
+    return read_deception(tree.get("deception", {}), real, ours, folder)
 
 
 def _scheduling(tree: Tree) -> SchedulingConfig:

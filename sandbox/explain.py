@@ -18,6 +18,7 @@ from tlsrt.sandbox.layers import landlock_rules
 from tlsrt.sandbox.numbers import NUMBERS
 from tlsrt.sandbox.policy import Stage
 from tlsrt.sandbox.profile import ALL_LAYERS
+from tlsrt.sandbox.root import CANARY
 from tlsrt.sandbox.verdict import ARGUMENTS, Verdict, verdict_of, verdicts_of
 from tlsrt.sandbox.visible import View
 
@@ -25,6 +26,8 @@ STAGES = {Stage.IMPORTING: "before the seal", Stage.SEALED: "after the seal"}
 ALWAYS = "always"
 _LAYERS = {Stage.IMPORTING: "seccomp", Stage.SEALED: "seccomp_sealed"}
 _NO_LINE = "no line allows it"
+_PASSAGE = "on the way to what is shown"
+_BESIDE = {CANARY: "a decoy: opening it is told"}  # what no line shows and is there
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,7 @@ def about_path(one: Effective, path: str) -> list[Finding]:
                 sections = [section for section in sections if section != "code"]
             line = one.line_for(access.real, ["mounts"] if access.real == "/dev/null" else sections)
             how = "allowed" if access.is_allowed else "refused"
-            why = access.reason if not access.is_allowed else line.why if line else "on the way to what is shown"
+            why = access.reason if not access.is_allowed else line.why if line else _BESIDE.get(access.real, _PASSAGE)
             part = line.part if line and access.is_allowed else ""
             verb = "write" if write else "read"
             found.append(Finding(STAGES[stage], verb, access.is_allowed, how, access.layer, why, part))

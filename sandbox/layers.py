@@ -24,7 +24,7 @@ from tlsrt.sandbox.cgroup import PROCS, parse_own_group, write
 from tlsrt.sandbox.notify import REPORTS, close_taken_listener, offer_listener
 from tlsrt.sandbox.policy_files import Filters, filter_digests, filters_for
 from tlsrt.sandbox.profile import Profile
-from tlsrt.sandbox.root import Plan, build_root
+from tlsrt.sandbox.root import CANARY, Plan, build_root
 
 
 class Step(IntEnum):
@@ -208,6 +208,8 @@ def landlock_rules(profile: Profile, applied: Collection[str], *, sealed: bool) 
     paths += [("/dev/null", landlock.DEVICE)]
     if has_root and not sealed:
         paths.append(("/", landlock.LIST))  # of a root that holds nothing but the profile's paths
+    if has_root:
+        paths.append((CANARY, landlock.READ_FILE))  # or an attempt would fail before anybody heard of it
     for host, inside in profile.write:
         rights = landlock.CHANNEL if inside == "/channel" else landlock.STATE
         paths.append((inside if has_root else os.fspath(host), rights))

@@ -19,6 +19,9 @@ from tlsrt.sandbox.profile import Profile
 # Any folder that is always there: only this mount namespace sees what happens on it, and only until the pivot.
 STAGE = "/proc"
 _TMPFS_OPTIONS = "size=256k,nr_inodes=4k,mode=755"
+# A file that nobody has a reason to open, in every root: it looks like a key and is 32 random bytes.
+CANARY = "/etc/tlsrt/master.key.bak"
+CANARY_BYTES = 32
 _MAX_LINKS = 40  # as the kernel's own limit, path_resolution(7)
 
 _READ = syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
@@ -165,6 +168,17 @@ def _fill(profile: Profile, plan: Plan, trees: Iterable[_Tree]) -> None:
         syscalls.mount("proc", STAGE + "/proc", "proc", flags)
 
 
+def _plant_canary() -> None:
+    """Put the canary into the root itself, if nothing of the profile's lies in its way."""
+    try:
+        os.makedirs(os.path.dirname(STAGE + CANARY), 0o755, exist_ok=True)
+        descriptor = os.open(STAGE + CANARY, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
+    except OSError:
+        return  # the supervisor will not find it, and says so
+    os.write(descriptor, os.urandom(CANARY_BYTES))
+    os.close(descriptor)
+
+
 def _pivot() -> None:
     os.chdir(STAGE)
     syscalls.pivot_root(".", ".")  # the old root lies on top of the new one, where "." still is
@@ -188,6 +202,7 @@ def build_root(profile: Profile, plan: Plan | None = None) -> None:
     syscalls.mount("tmpfs", STAGE, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, _TMPFS_OPTIONS)
     try:
         _fill(profile, plan, trees)
+        _plant_canary()
         _pivot()
     except OSError:
         _uncover()

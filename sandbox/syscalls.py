@@ -247,6 +247,17 @@ def mount_setattr(descriptor: int, attributes: int, *, recursive: bool) -> None:
     _call("mount_setattr", descriptor, b"", flags, change, len(change))
 
 
+def inotify_init() -> int:
+    """inotify_init1(2): a descriptor that does not block and is closed by execve."""
+    return _checked(_libc().inotify_init1(ctypes.c_int(os.O_NONBLOCK | os.O_CLOEXEC)), "inotify_init1")
+
+
+def inotify_add_watch(descriptor: int, path: str, mask: int) -> int:
+    """inotify_add_watch(2), for what `path` leads to now, in whatever mount namespace; return the watch."""
+    result = _libc().inotify_add_watch(ctypes.c_int(descriptor), os.fsencode(path), ctypes.c_uint32(mask))
+    return _checked(result, f"inotify_add_watch {path}")
+
+
 def prctl(option: int, *arguments: int) -> int:
     """prctl(2); missing arguments are 0."""
     registers = [ctypes.c_ulong(value) for value in (*arguments, 0, 0, 0, 0)[:4]]

@@ -14,7 +14,7 @@ from tlsrt.sandbox.landlock import MAKE_REG, READ_DIR, READ_FILE, WRITE_FILE
 from tlsrt.sandbox.layers import landlock_rules
 from tlsrt.sandbox.lines import NULL
 from tlsrt.sandbox.profile import ALL_LAYERS, Profile
-from tlsrt.sandbox.root import plan_root, read_link, resolve
+from tlsrt.sandbox.root import CANARY, plan_root, read_link, resolve
 
 _OF_PROCESSES = re.compile(r"/proc/(self|thread-self|\d+)(/|$)")  # in there others than on the host, and their own
 ROOT, LANDLOCK, LANDLOCK_SEALED, MODES = "mount_namespace", "landlock", "landlock_sealed", "file modes"
@@ -45,7 +45,7 @@ class View:
         self._links, self._binds = dict(plan.links), plan.binds
         self._write = {inside: os.fspath(host) for host, inside in profile.write}
         mounts = [name for name, wanted in (("/proc", profile.proc), ("/sys", profile.sys)) if wanted]
-        self._shown = (*self._binds, *self._write, *mounts, NULL)
+        self._shown = (*self._binds, *self._write, *mounts, NULL, CANARY)
         applied = [layer for layer in ALL_LAYERS if profile.expects(layer)]
         rules = landlock_rules(profile, applied, sealed=sealed)
         self._rules = [(self._resolve(path), rights) for path, rights in rules.paths]

@@ -178,7 +178,7 @@ HOST_VERBS = (
         "list the decoys of this host, plant canaries, or prove that a touch is heard",
         (
             option("action", choices=("list", "plant", "test"), help="what to do"),
-            option("kind", nargs="?", choices=("token", "client"), help="what to plant"),
+            option("kind", nargs="?", choices=("token", "client", "file"), help="what to plant"),
             option("path", nargs="?", metavar="FILE", type=Path, help="a new file, of mode 0600"),
             option("--number", metavar="N", type=whole_number, default=0, help="which one of 16 (0)"),
             option("--name", metavar="NAME", default="operator", help="the canary client's name (%(default)s)"),

@@ -22,6 +22,7 @@ from tlsrt.supervisor.audit.anchors import Anchors
 from tlsrt.supervisor.causes import cause_of_word
 from tlsrt.supervisor.console import Console
 from tlsrt.supervisor.control_socket import ControlSocket, Request
+from tlsrt.supervisor.deception.files import FileWatch
 from tlsrt.supervisor.deception.report import DecoyReport
 from tlsrt.supervisor.door_watch import DoorWatch
 from tlsrt.supervisor.enrolment.requests import EnrolmentRequests
@@ -127,6 +128,7 @@ class Supervisor:
         self._build(listeners)
         self._take_signals(reactor)
         self._say_warnings()
+        self._files.start()
         self._fork_all()
 
     def _build(self, listeners: Mapping[str, Mapping[str, int]]) -> None:
@@ -161,6 +163,7 @@ class Supervisor:
         self._lock_verbs = LockVerbs(common, self._fleet, self._office, self._lock, self._sessions)
         self._events = EventDesk(common, members, self._office, boot_id(self._boot_nonce).hex())
         self._decoys = DecoyReport(common, self._office)
+        self._files = FileWatch(common, self._office)
         self._rotation = Rotation(common, self._fleet, self._office, lambda: self._reload.is_running)
         monitor.on_suspect = self._events.sources.suspected
         self._shutdown.on_begin = self._stopping
@@ -361,8 +364,8 @@ class Supervisor:
         parts_of = {member.name: member.parts for member in self._fleet.members}
         view = status.View(
             now, self._started_at, host_pid(), self._rootless, boot_id(self._boot_nonce).hex(),
-            self._shutdown.is_running, (*self._warnings, *self._decoys.warnings), self._parts.limits(),
-            self._reload.move is not None, self._parts, self._rounds.stuck.of,
+            self._shutdown.is_running, (*self._warnings, *self._decoys.warnings, *self._files.warnings),
+            self._parts.limits(), self._reload.move is not None, self._parts, self._rounds.stuck.of,
             supervision_document(self._fleet.regime, self._fleet.members, now), self._lock.document(),
         )  # fmt: skip
         return status.document(
@@ -388,6 +391,7 @@ class Supervisor:
     def _end(self) -> None:
         self._events.stopped(self._result)
         remove_sockets(self._config)
+        self._files.close()
         self._control.close()
         self._parts.release()
         self._exit_code = self._result

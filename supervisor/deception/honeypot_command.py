@@ -13,7 +13,9 @@ from tlsrt.config.canaries import NUMBERS, canary_client, canary_token, text_of
 from tlsrt.config.files import read_bounded, write_new
 from tlsrt.config.schema import Config
 from tlsrt.errors import EX_UNAVAILABLE, EX_USAGE, ConfigError, NotFound
+from tlsrt.sandbox.root import CANARY, CANARY_BYTES
 from tlsrt.supervisor.control_client import ControlClient
+from tlsrt.supervisor.deception.files import STATE_CANARY
 from tlsrt.supervisor.say import say
 
 TEST_S = 15.0  # the supervisor answers in six
@@ -37,7 +39,7 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
 def _problem(arguments: argparse.Namespace) -> str:
     if arguments.action == "plant":
         if arguments.kind is None or arguments.path is None:
-            return "say what and where: honeypot plant token|client FILE"
+            return "say what and where: honeypot plant token|client|file FILE"
         if not 0 <= arguments.number < NUMBERS:
             return f"--number is from 0 to {NUMBERS - 1}, not {arguments.number}"
         return ""
@@ -50,6 +52,7 @@ def _list(arguments: argparse.Namespace, config: Config) -> int:
         "components": list(decoys.components),
         "methods": [f"{address} {method}" for address, method in decoys.methods],
         "paths": list(decoys.paths),
+        "files": [CANARY, str(config.state_dir / STATE_CANARY), *map(str, decoys.files)] if decoys.watch_files else [],
         "tokens": NUMBERS,
         "clients": NUMBERS,
     }
@@ -59,6 +62,7 @@ def _list(arguments: argparse.Namespace, config: Config) -> int:
     numbers = f"0 to {NUMBERS - 1}: `honeypot plant"
     rows = [*(("component", name) for name in decoys.components), *(("method", name) for name in document["methods"])]
     rows += [("path", path) for path in decoys.paths]
+    rows += [("file", path) for path in document["files"]]
     rows += [("token", f"{numbers} token FILE` writes one"), ("client", f"{numbers} client FILE` writes a bundle")]
     print("\n".join(f"{kind:<10} {name}" for kind, name in rows))
     return 0
@@ -70,13 +74,20 @@ def _plant(arguments: argparse.Namespace, config: Config) -> int:
         raise ConfigError(f"{path} exists, and a canary never overwrites: name another file")
     if not path.parent.is_dir():
         raise ConfigError(f"there is no folder {path.parent}: make it, or name another file")
-    if arguments.kind == "token":
+    if arguments.kind == "file":
+        write_new(path, os.urandom(CANARY_BYTES), 0o600)
+    elif arguments.kind == "token":
         root, _ = _root(config)
         write_new(path, f"TLSRT_TOKEN={text_of(canary_token(root, arguments.number))}\n".encode(), 0o600)
     else:
         _plant_client(path, arguments.name, arguments.number, config)
     if arguments.json:
         print(json.dumps({"kind": arguments.kind, "number": arguments.number, "file": str(path)}, indent=2))
+    elif arguments.kind == "file":
+        print(
+            f"wrote {path}: it looks like a key; put it into `deception: files` of the configuration, seal, and start"
+        )
+        print("whoever opens it then, a backup too, is told as `decoy_touched`")
     else:
         print(f"wrote {path}: canary {arguments.kind} {arguments.number}; note the number, no list of them is kept")
         print("move it to where a thief would look; whoever uses it is told as `decoy_touched`")

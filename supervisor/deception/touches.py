@@ -21,6 +21,7 @@ from tlsrt.supervisor.trust_service import TrustService
 
 DETECTOR = "decoy"
 CANARY = "canary"
+FILE = "canary_file"
 TOUCHES = 20  # a second, as Primary may be captured: each is an event, and may be answered by a step
 TRY_EVERY_MS = 500  # the gate may not know the epoch yet
 BLIND_AFTER_MS = 5_000
@@ -48,6 +49,7 @@ class Touches:
         service.handlers["touched"] = of_gate(self._touched)
         service.handlers["canary"] = of_gate(self._used)
         service.office_handlers["try_decoys"] = self._asked
+        service.office_handlers["file_touched"] = self._file_touched
         service.parts.append(self)
 
     def _touched(self, fields: list[Any], now: int, wall: int) -> None:
@@ -83,6 +85,12 @@ class Touches:
         self._service.note("decoy_touched", subject, what, decoy=what, **where)
         if charge is not None:
             self._service.response.trip(CANARY, charge, {"decoy": what, **where}, now, wall)
+
+    def _file_touched(self, fields: list[Any], now: int, wall: int) -> None:
+        """A process has opened a canary file in its root; the supervisor has said so to the operator."""
+        loop, path = fields
+        charge = Charge(ChargeKind.PROCESS, self._service.roster[loop].loop)
+        self._service.response.trip(FILE, charge, {"decoy": path}, now, wall)
 
     # The trial
 

@@ -15,8 +15,13 @@ LATE_MS = 3_000  # for one of them, on a machine where ten wait for a processor
 
 def events(host: RunningHost) -> list[dict[str, Any]]:
     """Return all events so far."""
-    with ControlClient(host.config.run_dir) as client:
+    with _connected(host) as client:
         return list(client.follow("events"))
+
+
+def _connected(host: RunningHost) -> ControlClient:
+    with host._as_operator():
+        return ControlClient(host.config.run_dir)
 
 
 class Watch:
@@ -46,5 +51,5 @@ class Watch:
 def watching(host: RunningHost, since: int | None = None) -> Iterator[Watch]:
     """Follow what happens from now on, or after the event of a number."""
     since = events(host)[-1]["seq"] if since is None else since
-    with ControlClient(host.config.run_dir) as client:
+    with _connected(host) as client:
         yield Watch(client.follow("events", since=since, follow=True))

@@ -12,9 +12,10 @@ import pytest
 from tlsrt.config.egress import parse_egress
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox import landlock
-from tlsrt.sandbox.landlock import CHANNEL, DEVICE, LIST, READ, STATE, Rules, handled_rights
+from tlsrt.sandbox.landlock import CHANNEL, DEVICE, LIST, READ, READ_FILE, STATE, Rules, handled_rights
 from tlsrt.sandbox.layers import landlock_rules
 from tlsrt.sandbox.profile import Profile
+from tlsrt.sandbox.root import CANARY
 
 HEADER = Path("/usr/include/linux/landlock.h")
 PROFILE = Profile(
@@ -71,7 +72,10 @@ def test_before_the_seal_code_can_be_read_and_afterwards_only_data() -> None:
     first = dict(landlock_rules(PROFILE, ("mount_namespace",), sealed=False).paths)
     last = dict(landlock_rules(PROFILE, ("mount_namespace",), sealed=True).paths)
     assert first == last | {"/code": READ, "/": LIST}
-    assert last == {"/srv/data": READ, "/proc": READ, "/dev/null": DEVICE, "/state": STATE, "/channel": CHANNEL}
+    canary = {CANARY: READ_FILE}
+    assert last == {
+        "/srv/data": READ, "/proc": READ, "/dev/null": DEVICE, "/state": STATE, "/channel": CHANNEL, **canary
+    }  # fmt: skip
 
 
 def test_without_a_root_of_its_own_the_folders_are_the_hosts() -> None:

@@ -31,6 +31,12 @@ class Script(Component):
         async for event in self.stream("primary/events", kind, timeout_s=120.0):
             yield event
 
+    @handler
+    async def read_file(self, path: str) -> int:
+        """Read a file; returns how many bytes it has."""
+        with open(path, "rb") as file:
+            return len(file.read())
+
     @handler(idempotent=True)
     async def poke(self, value: int) -> int:
         """Answer with the same number."""
