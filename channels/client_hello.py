@@ -31,6 +31,7 @@ class Verdict(Enum):
 
     WAIT = "the hello is not whole yet"
     PASS = "give them to TLS"  # noqa: S105 - not a password
+    STRANGER = "give them to TLS, as somebody who has no certificate yet"
     NO_PROTOCOL = "a TLS 1.3 hello that offers none of our protocols"
     NO_GROUP = "a TLS 1.3 hello without a group of ours"
     NO_SUITE = "a TLS 1.3 hello without a suite of ours"
@@ -47,6 +48,7 @@ class Offer:
     protocols: Collection[bytes] = ()
     groups: Collection[int] = GROUPS
     suites: Collection[int] = SUITES
+    stranger: bytes = b""  # the protocol of those without a certificate, who may offer no other
 
 
 class HelloReader:
@@ -121,13 +123,14 @@ def _judge_body(body: bytes, offer: Offer) -> Verdict:
         groups = _numbers(extensions[_SUPPORTED_GROUPS], 2) if _SUPPORTED_GROUPS in extensions else None
     except (IndexError, ValueError):
         return Verdict.PASS
-    if offer.protocols and not protocols.intersection(offer.protocols):
+    is_stranger = bool(offer.stranger) and protocols == {offer.stranger}
+    if offer.protocols and not is_stranger and not protocols.intersection(offer.protocols):
         return Verdict.NO_PROTOCOL
     if suites and not suites.intersection(offer.suites):
         return Verdict.NO_SUITE
     if groups is not None and not groups.intersection(offer.groups):
         return Verdict.NO_GROUP
-    return Verdict.PASS
+    return Verdict.STRANGER if is_stranger else Verdict.PASS
 
 
 def _offered(body: bytes) -> tuple[set[int], dict[int, bytes]]:

@@ -38,7 +38,8 @@ examples:
   tlsrt get third/io/photo.jpg copy.jpg
   tlsrt events --follow --kind security
 
-The bundle is --bundle, else $TLSRT_BUNDLE, ./var/admin.tlsrt, or admin.tlsrt in the user's configuration folder.
+The bundle is --bundle, else $TLSRT_BUNDLE, ./var/admin.tlsrt, or client.tlsrt or admin.tlsrt in the user's
+configuration folder. `enroll` writes --bundle, or client.tlsrt there.
 A method that takes data reads it from standard input. `tlsrt VERB --help` tells more.
 
 {exit_codes_text()}
@@ -52,6 +53,7 @@ _VERBS = {
     "lock": "lock the host, so that nobody has a session; for clients that its configuration lets do so",
     "unlock": "unlock the host, and wait until it serves again; likewise",
     "whoami": "show who this client is to the host, its session and its rights",
+    "enroll": "become a client of a host: HOST:PORT CODE; the code comes from `tlsrt-supervisor client add`",
     "completion": "print what teaches a shell to complete this command: source <(tlsrt completion bash)",
 }
 
@@ -136,6 +138,10 @@ def _verb_parser(verb: str) -> _Parser:
     elif verb == "get":
         parser.add_argument("places", metavar="PLACE", nargs=1, help="LOOP/COMPONENT/NAME")
         parser.add_argument("words", metavar="FILE", nargs="*", help="where it is written (its own name, here)")
+    elif verb == "enroll":
+        parser.add_argument("where", metavar="HOST:PORT", help="the host's door")
+        parser.add_argument("code", metavar="CODE", help="the join code: good for 10 minutes, and once")
+        parser.add_argument("--server-name", metavar="NAME", default="", help="whom its certificate names, if not HOST")
     elif verb == "describe":
         parser.add_argument("target", metavar="TARGET", nargs="?")
     elif verb == "lock":
@@ -205,6 +211,8 @@ def _run(asked: argparse.Namespace) -> int:
 
         print(script_of(asked.shell, completion_tree()), end="")
         return 0
+    if asked.verb == "enroll":
+        return _enroll(asked)
     import asyncio
 
     from tlsrt.channels import verbs
@@ -230,6 +238,27 @@ def _run(asked: argparse.Namespace) -> int:
     else:
         work = verbs.whoami(options)
     asyncio.run(work)
+    return 0
+
+
+def _enroll(asked: argparse.Namespace) -> int:
+    import json
+    from pathlib import Path
+
+    from tlsrt.channels.address import parse_address
+    from tlsrt.channels.enroll import enroll
+    from tlsrt.channels.enrolment import parse_code
+    from tlsrt.config.paths import own_bundle
+
+    path = Path(asked.bundle or os.environ.get("TLSRT_BUNDLE") or own_bundle())
+    code = parse_code(asked.code)
+    bundle = enroll(
+        *parse_address(asked.where), code, path, server_name=asked.server_name, timeout_s=asked.timeout
+    )  # fmt: skip
+    if asked.json:
+        print(json.dumps({"client": bundle.name, "bundle": str(path)}))
+    else:
+        print(f"this is client {bundle.name} now; its bundle is {path}: whoever has it is this client")
     return 0
 
 

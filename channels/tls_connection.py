@@ -42,7 +42,8 @@ class ConnectionLimits:
 class TlsConnection(asyncio.BufferedProtocol):
     """One connection. `buffer` is shared by all connections of one event loop: it is empty between two calls.
 
-    The peer must have shown a certificate, unless it may be `anonymous`: whatever OpenSSL was told to ask for.
+    The peer must have shown a certificate, whatever OpenSSL was told to ask for; unless it may be `anonymous`, or the
+    engine took it as a stranger, who can speak one protocol only.
     `ended` is called once with the reason when the connection is over, `gone` once when its socket is closed too.
     """
 
@@ -160,7 +161,8 @@ class TlsConnection(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if (self._anonymous or self.engine.certificate) and self.engine.state is not State.FAILED:
+        engine = self.engine
+        if (self._anonymous or engine.certificate or engine.is_stranger) and self.engine.state is not State.FAILED:
             self._push()
             handler = self._handler = self._choose(self)
             if self.ended:  # while it was chosen

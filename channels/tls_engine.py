@@ -64,13 +64,17 @@ class TlsEngine:
     """One connection.
 
     `protocols` are the ALPN names of which it insists on one; without any, ALPN does not matter. A server takes no
-    other `groups` for the key exchange and no other `suites`.
+    other `groups` for the key exchange and no other `suites`. With `strangers`, an ALPN name and a context, it uses
+    that context for a client that offers this name and no other; nobody else ever meets it.
     """
 
     def __init__(
         self, context: ssl.SSLContext, *, server_side: bool, protocols: Sequence[str], server_name: str | None = None,
         groups: Collection[int] = GROUPS, suites: Collection[int] = SUITES,
+        strangers: tuple[str, ssl.SSLContext] | None = None,
     ) -> None:  # fmt: skip
+        self.is_stranger = False  # its context asks for no certificate
+        self._strangers = strangers
         self.state = State.HANDSHAKE
         self.failure = ""  # a word for the log
         self.detail = ""  # OpenSSL's words, for the operator of our own end
@@ -81,7 +85,8 @@ class TlsEngine:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object: ssl.SSLObject | None = None
-        self._offer = Offer([name.encode() for name in protocols], groups, suites)
+        stranger = strangers[0].encode() if strangers else b""
+        self._offer = Offer([name.encode() for name in protocols], groups, suites, stranger)
         self._hello = HelloReader(self._offer) if server_side else None
         self._is_chosen = not server_side  # what our ServerHello says was looked at
         self.choice: Choice | None = None  # of a server: group and suite, once there is a ServerHello
@@ -194,6 +199,9 @@ class TlsEngine:
             self._refuse(*_REFUSALS[verdict])
             return b""
         self._hello = None
+        if verdict is Verdict.STRANGER and self._strangers is not None:
+            name, self._context = self._strangers
+            self._protocols, self.is_stranger = (name,), True
         self._begin(server_side=True)
         return bytes(hello.held)
 

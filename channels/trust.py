@@ -36,6 +36,8 @@ TRUST = Table(
         Message(40, "lend", "loop", (int, bytes), _JOINED),  # connection, certificate (DER) of an HTTP client
         # generation, 1 if the door can serve with it, else 0 and why
         Message(42, "tried", "loop", (int, int, str), _AT_THE_DOOR),
+        # connection, its address, id of a join code, signing request (DER), MAC: of a client without a certificate
+        Message(48, "enrol", "loop", (int, str, bytes, bytes, bytes), _JOINED),
         # from the authority, to every loop
         # install id, boot id, issuer public key, key version
         Message(16, "welcome", "authority", (bytes, bytes, bytes, int), _ANY),
@@ -59,6 +61,8 @@ TRUST = Table(
         # connection, a grant's plaintext: the session of an HTTP client, for Primary to hold
         Message(41, "lent", "authority", (int, bytes), _ANY),
         Message(27, "refused", "authority", (int, str), _ANY),  # connection, word
+        Message(49, "enrolled", "authority", (int, bytes, bytes), _ANY),  # connection, answer, MAC
+        Message(50, "not_enrolled", "authority", (int,), _ANY),  # connection
         # session id of a client whose connection must close; empty: of all clients, as an authority that came again
         # knows none of them
         Message(28, "ended", "authority", (bytes,), _ANY),

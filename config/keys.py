@@ -57,6 +57,21 @@ def issuer_seed(prk: bytes, key_version: int) -> bytes:
     return expand(prk, "issuer", key_version)
 
 
+def join_key(issuer: bytes) -> bytes:
+    """Return the key that the secrets of join codes come from. Held by the authority only."""
+    return expand(issuer, "join")
+
+
+def join_secret(key: bytes, code_id: bytes) -> bytes:
+    """Return the secret of a join code, 16 bytes. Held by the authority and whoever was given the code."""
+    return expand(key, "join/secret", code_id)[:16]
+
+
+def enrol_key(code_id: bytes, secret: bytes, side: str) -> bytes:
+    """Return the key of what one side, "c" or "s", shows with a join code: HKDF with the id as salt."""
+    return expand(extract(code_id, secret), f"enrol/{side}")
+
+
 def run_key(prk: bytes, boot_nonce: bytes) -> bytes:
     """Return the root of one boot's keys. Held by the authority only."""
     return expand(prk, "run", boot_nonce)

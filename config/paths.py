@@ -25,15 +25,15 @@ def find_config(argument: str | None) -> Path:
 
 
 def find_bundle(argument: str | None) -> Path:
-    """Return the client bundle's path: the argument, $TLSRT_BUNDLE, ./var/admin.tlsrt, the user's configuration
-    folder (XDG Base Directory Specification). Raises ConfigError.
+    """Return the client bundle's path: the argument, $TLSRT_BUNDLE, ./var/admin.tlsrt, client.tlsrt (which `enroll`
+    writes) or admin.tlsrt in the user's configuration folder (XDG Base Directory Specification). Raises ConfigError.
     """
     if argument is not None:
         return Path(argument)
     named = os.environ.get("TLSRT_BUNDLE")
     if named:
         return Path(named)
-    places = (Path("var/admin.tlsrt"), _user_folder() / "tlsrt" / "admin.tlsrt")
+    places = (Path("var/admin.tlsrt"), own_bundle(), own_bundle().with_name("admin.tlsrt"))
     found = _first(places)
     if found is None:
         raise ConfigError(
@@ -41,6 +41,11 @@ def find_bundle(argument: str | None) -> Path:
             "name one with --bundle FILE"
         )
     return found
+
+
+def own_bundle() -> Path:
+    """Return where `tlsrt enroll` writes a bundle when nobody says."""
+    return _user_folder() / "tlsrt" / "client.tlsrt"
 
 
 def _user_folder() -> Path:

@@ -109,6 +109,14 @@ def key_of_request_untrusted(request: bytes) -> ClientKey:
     raise PeerError("request_key")
 
 
+def belongs_to(certificate_der: bytes, request: bytes) -> bool:
+    """Tell whether a certificate is for the key of a signing request. For bytes from a peer: cannot fail."""
+    try:
+        return x509.load_der_x509_certificate(certificate_der).public_key() == key_of_request_untrusted(request)
+    except (*_X509_ERRORS, UnsupportedAlgorithm, PeerError):
+        return False
+
+
 def pem_of(certificate_der: bytes) -> bytes:
     """Return the PEM of a certificate. Raises ConfigError for bytes that are none."""
     try:

@@ -22,7 +22,7 @@ from tlsrt.config.schema import DoorConfig
 from tlsrt.loops.admission import AdmissionLimits, plain_address
 from tlsrt.loops.client_link import ClientLink, Hub, Stage
 from tlsrt.loops.offences import Offences
-from tlsrt.loops.tls_server import Connected, ServerLimits, TlsServer
+from tlsrt.loops.tls_server import Connected, ServerLimits, Strangers, TlsServer
 
 if TYPE_CHECKING:  # only a host with HTTP clients loads it
     from tlsrt.loops.http_link import HttpLink
@@ -69,7 +69,7 @@ class Door(TlsServer):
     def __init__(
         self, hub: Hub, context: ssl.SSLContext, limits: DoorLimits | None = None,
         note: Callable[[str, str], None] = lambda address, word: None, turn: Turn | None = None,
-        serve_http: ServeHttp | None = None,
+        serve_http: ServeHttp | None = None, strangers: Strangers | None = None,
     ) -> None:  # fmt: skip
         self._hub = hub
         self._limits = limits or DoorLimits()
@@ -81,7 +81,7 @@ class Door(TlsServer):
         }
         if serve_http is not None:
             handlers[HTTP] = lambda connected: self._welcome_http(self._clients[connected.number], serve_http)
-        super().__init__(context, handlers, self._limits, note, turn)
+        super().__init__(context, handlers, self._limits, note, turn, strangers=strangers)
 
     # -- connections -------------------------------------------------------------------------------------------
 

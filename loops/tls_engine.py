@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from tlsrt.channels.tls_engine import State, TlsEngine
 from tlsrt.errors import ConfigError
 
-__all__ = ["PROTOCOLS", "State", "TlsEngine", "server_context"]
+__all__ = ["PROTOCOLS", "State", "TlsEngine", "server_context", "stranger_context"]
 
 PROTOCOLS = ("tlsrt/1",)
 PEM_MAX = 1 << 20
@@ -27,19 +27,18 @@ def server_context(
     Raises ConfigError if the certificate, its key and the client CA cannot serve together. OpenSSL reads files by
     name only: /proc/self/fd/N opens the memfd anew, at position 0, whoever has read it before.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.num_tickets = 0  # a resumed session would outlive the revocation of its certificate
-    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context = _bare_context(protocols)
     context.verify_mode = ssl.CERT_REQUIRED
-    context.set_alpn_protocols(list(protocols))
-    try:
-        context.load_cert_chain(f"/proc/self/fd/{certificate_fd}", f"/proc/self/fd/{key_fd}", password=_no_password)
-    except ssl.SSLError as error:
-        raise ConfigError(_pair_sentence(error)) from error
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot load the server certificate and its key: {error}") from error
+    _load_pair(context, certificate_fd, key_fd)
     _load_client_ca(context, ca_fd)
+    return context
+
+
+def stranger_context(certificate_fd: int, key_fd: int, protocol: str) -> ssl.SSLContext:
+    """Return a context for clients that have no certificate yet; it speaks this protocol and no other."""
+    context = _bare_context([protocol])
+    context.verify_mode = ssl.CERT_NONE
+    _load_pair(context, certificate_fd, key_fd)
     return context
 
 
@@ -63,6 +62,24 @@ def shake_hands(context: ssl.SSLContext, protocol: str = PROTOCOLS[0]) -> None:
         raise ConfigError(
             f"no handshake succeeds: {server.detail or server.failure or client.detail or client.failure}"
         )
+
+
+def _bare_context(protocols: Sequence[str]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.num_tickets = 0  # a resumed session would outlive the revocation of its certificate
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(list(protocols))
+    return context
+
+
+def _load_pair(context: ssl.SSLContext, certificate_fd: int, key_fd: int) -> None:
+    try:
+        context.load_cert_chain(f"/proc/self/fd/{certificate_fd}", f"/proc/self/fd/{key_fd}", password=_no_password)
+    except ssl.SSLError as error:
+        raise ConfigError(_pair_sentence(error)) from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot load the server certificate and its key: {error}") from error
 
 
 def _no_password() -> str:

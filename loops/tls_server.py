@@ -22,7 +22,7 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tlsrt.channels.client_hello import GROUPS
 from tlsrt.channels.tls_connection import ConnectionLimits, Handler, TlsConnection
@@ -36,7 +36,9 @@ ACCEPTS_PER_TURN = 32  # so that a flood of connections does not starve those wh
 READ_BYTES = 17 * 1024  # one TLS record, or so many frames that the others do not wait for long
 ACCEPT_PAUSE_S = 0.1  # after running out of descriptors or memory
 LIFETIME_S = 8 * 3600 + 600.0  # a little more than a session lasts
-_ORDERLY = frozenset({"closed", "closed_by_peer", "cut", "reset", "idle", "draining", "ended"})  # nobody's fault
+_ORDERLY = frozenset(
+    {"closed", "enrolled", "closed_by_peer", "cut", "reset", "idle", "draining", "ended"}
+)  # nobody's fault
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -69,17 +71,27 @@ class Connected:
 Handlers = Mapping[str, Callable[[Connected], Handler]]  # by ALPN name; with "" alone, whatever it is
 
 
+@dataclass(frozen=True, slots=True)
+class Strangers:
+    """How clients without a certificate come in: by this ALPN name, the only one of that context, to this handler."""
+
+    protocol: str
+    context: ssl.SSLContext
+    handler: Callable[[Connected], Handler]
+
+
 class TlsServer:
     """The server. All methods belong to the event loop's thread; a number that is gone is ignored everywhere.
 
     `anonymous` is for contexts that ask for no certificate: every other connection without one is refused, whatever
-    OpenSSL said. A handler that knows who somebody is says so by `authenticate`.
+    OpenSSL said. A handler that knows who somebody is says so by `authenticate`. `strangers` are clients that have no
+    certificate yet and say so by the one ALPN name that they offer.
     """
 
     def __init__(
         self, context: ssl.SSLContext, handlers: Handlers, limits: ServerLimits | None = None,
         note: Callable[[str, str], None] = lambda address, word: None, turn: Turn | None = None, *,
-        anonymous: bool = False,
+        anonymous: bool = False, strangers: Strangers | None = None,
     ) -> None:  # fmt: skip
         self.counters: Counter[str] = Counter()
         self._context = context
@@ -88,6 +100,7 @@ class TlsServer:
         self._server_limits = limits or ServerLimits()
         self._note = note
         self._anonymous = anonymous
+        self._strangers = strangers
         self._admission = Admission(self._server_limits.admission)
         self._connected: dict[int, Connected] = {}
         self._listeners: dict[int, socket.socket] = {}
@@ -127,9 +140,11 @@ class TlsServer:
             listener.close()
         self._listeners.clear()
 
-    def swap_context(self, context: ssl.SSLContext) -> None:
-        """Use this context from the next accept on."""
+    def swap_context(self, context: ssl.SSLContext, strangers: ssl.SSLContext | None = None) -> None:
+        """Use this context from the next accept on, and that one for strangers."""
         self._context = context
+        if self._strangers is not None and strangers is not None:
+            self._strangers = replace(self._strangers, context=strangers)
 
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(ACCEPTS_PER_TURN):
@@ -195,8 +210,10 @@ class TlsServer:
             return None
         self._numbers += 1
         number = self._numbers
+        strangers = self._strangers
         engine = TlsEngine(
-            self._context, server_side=True, protocols=self._protocols, groups=self._server_limits.groups
+            self._context, server_side=True, protocols=self._protocols, groups=self._server_limits.groups,
+            strangers=(strangers.protocol, strangers.context) if strangers is not None else None,
         )  # fmt: skip
         connection = TlsConnection(
             engine, lambda connection: self._choose(number), gone=lambda: self._gone(number),
@@ -226,6 +243,9 @@ class TlsServer:
     def _choose(self, number: int) -> Handler:
         client = self._connected[number]
         self.counters["handshakes"] += 1
+        if client.connection.engine.is_stranger:
+            assert self._strangers is not None
+            return self._strangers.handler(client)
         if not self._protocols:
             return self._handlers[""](client)
         return self._handlers[client.connection.engine.protocol or ""](client)  # the engine insists on one of ours

@@ -16,10 +16,14 @@ from tlsrt.supervisor.client_certificates import ClientCertificates
 from tlsrt.supervisor.client_service import ClientService
 from tlsrt.supervisor.deception.touches import Touches
 from tlsrt.supervisor.door_change import DoorChange
+from tlsrt.supervisor.enrolment.certifier import Certifier
 from tlsrt.supervisor.enrolment.client_ca import ClientCA
 from tlsrt.supervisor.enrolment.desk import EnrolmentDesk
+from tlsrt.supervisor.enrolment.join_codes import JoinCodes
+from tlsrt.supervisor.enrolment.joining import Joining
 from tlsrt.supervisor.enrolment.registry import Enrolled, Registry
 from tlsrt.supervisor.epochs import Epochs
+from tlsrt.supervisor.gate_words import of_gate
 from tlsrt.supervisor.issuer import Issuer
 from tlsrt.supervisor.keeper import Keeper
 from tlsrt.supervisor.key_ring import EpochKeys, KeyRing
@@ -89,9 +93,11 @@ def make_service(
             if before is not None:
                 registry.put(before)
 
-    desk = EnrolmentDesk(
-        config, registry, ClientCA(booted.ca_key, config.install_id), service, manager, state, persist, prove, outlet
-    )
+    certifier = Certifier(ClientCA(booted.ca_key, config.install_id), service)
+    codes = JoinCodes(state.join_codes, randomness)
+    desk = EnrolmentDesk(config, registry, codes, certifier, service, manager, state, persist, prove, outlet)
+    joining = Joining(registry, codes, certifier, service, persist, outlet)
+    service.handlers["enrol"] = of_gate(joining.enrol)
     service.office_handlers.update(desk.handlers)
     service.desk.enrolled = lambda: [client.subject for client in registry if registry.living(client.subject)]
     clients.on_opened = desk.opened

@@ -22,6 +22,7 @@ import msgpack
 
 from tlsrt.config.succession import Chain, encode_chain, parse_chain_untrusted
 from tlsrt.errors import ConfigError, PeerError
+from tlsrt.supervisor.enrolment.join_codes import Code, decode_codes, encode_codes
 from tlsrt.supervisor.enrolment.registry import Enrolled, decode_registry, encode_registry
 from tlsrt.supervisor.locking.record import LockRecord, record_of
 
@@ -35,6 +36,7 @@ _TYPES: dict[str, type] = {
     "epoch": int, "boots": int, "boot_hash": bytes, "seal": int, "revocation": int, "revocations": list,
     "first_opens": dict, "key_version": int, "succession": bytes, "enrolled": list,
     "lock": list,
+    "join_codes": list,
 }  # fmt: skip
 
 
@@ -64,6 +66,7 @@ class AuthorityState:
     first_opens: dict[str, int] = field(default_factory=dict[str, int])  # subject: wall time, ms
     key_version: int = 0  # of master_key; an older one is a roll-back. 0: of a host that never ran
     succession: Chain = ()  # of issuer keys, for clients that missed a rotation
+    join_codes: dict[bytes, Code] = field(default_factory=dict[bytes, Code])  # that were printed, by id
     enrolled: dict[str, Enrolled] = field(default_factory=dict[str, Enrolled])  # while the host ran, by name
     lock: LockRecord | None = None  # the host is locked
 
@@ -141,6 +144,7 @@ def encode_state(state: AuthorityState) -> bytes:
         "first_opens": state.first_opens, "key_version": state.key_version,
         "succession": encode_chain(state.succession), "enrolled": encode_registry(state.enrolled),
         "lock": list(state.lock or ()),
+        "join_codes": encode_codes(state.join_codes),
     }  # fmt: skip
     body: bytes = msgpack.packb(fields, use_bin_type=True)
     return _MAGIC + hashlib.sha256(body).digest() + body
@@ -175,6 +179,7 @@ def decode_state(data: bytes) -> AuthorityState:
         fields["succession"] = parse_chain_untrusted(fields.get("succession", b""))
         fields["enrolled"] = decode_registry(fields.get("enrolled", []))
         fields["lock"] = record_of(fields.get("lock", []))
+        fields["join_codes"] = decode_codes(fields.get("join_codes", []))
     except (PeerError, ConfigError, ValueError) as error:
         raise _torn() from error
     return AuthorityState(**fields)

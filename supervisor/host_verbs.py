@@ -153,7 +153,7 @@ HOST_VERBS = (
             ),
             option("--ttl", metavar="TIME", help="life of its certificate: 12h, 90d (default), at most 398d"),
             option("--http", action="store_true", help="it may use HTTP; Primary then holds its keys"),
-            option("--bundle", metavar="FILE", type=Path, help="write its bundle to a new file of mode 0600"),
+            option("--bundle", metavar="FILE", type=Path, help="write a bundle (new file, mode 0600), not a join code"),
             json_option("the answer as one JSON document"),
         ),
     ),

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tlsrt.channels.token import NONCE_BYTES, Claims, mint_token
+from tlsrt.config import keys
 from tlsrt.supervisor.session_manager import Session
 
 ISSUER = "authority"
@@ -20,6 +21,7 @@ class Issuer:
         self, seed: bytes, key_version: int, install: bytes, boot: bytes, randomness: Callable[[int], bytes]
     ) -> None:
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
+        self._join = keys.join_key(seed)
         self._randomness = randomness
         self.public = self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         self.key_version = key_version
@@ -29,6 +31,10 @@ class Issuer:
     def sign(self, data: bytes) -> bytes:
         """Return the signature over `data`, which the caller has put a domain in front of."""
         return self._key.sign(data)
+
+    def join_secret(self, code_id: bytes) -> bytes:
+        """Return the secret of a join code: only for whom it is printed, and for the authority to compare."""
+        return keys.join_secret(self._join, code_id)
 
     def token(self, session: Session, epoch: int, token_key: bytes, rights: Mapping[str, tuple[str, ...]]) -> bytes:
         """Return the token for a session's present lease in an epoch, minted once.

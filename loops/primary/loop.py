@@ -18,6 +18,7 @@ from typing import Any
 
 from tlsrt.channels.channel import PrimaryChannel
 from tlsrt.channels.clock import boottime_ms
+from tlsrt.channels.enrolment import PROTOCOL as ENROLMENT
 from tlsrt.channels.gate_link import GateLink
 from tlsrt.channels.grant import parse_grant_untrusted
 from tlsrt.channels.life import LoopState
@@ -25,6 +26,7 @@ from tlsrt.channels.telemetry import pack_rows
 from tlsrt.errors import Busy, ConfigError, PeerError
 from tlsrt.loops.decoys import Decoys
 from tlsrt.loops.door import HTTP, Door, ServeHttp, door_limits
+from tlsrt.loops.enrol_desk import EnrolDesk
 from tlsrt.loops.gate import Gate, refusal_word
 from tlsrt.loops.gate_state import Origin, Verdict
 from tlsrt.loops.health import HealthChecks
@@ -33,7 +35,7 @@ from tlsrt.loops.primary.events import Events
 from tlsrt.loops.primary.telemetry import Telemetry
 from tlsrt.loops.primary.watch import DecoyWatch
 from tlsrt.loops.process import LoopProcess
-from tlsrt.loops.tls_engine import PROTOCOLS, server_context, shake_hands
+from tlsrt.loops.tls_engine import PROTOCOLS, server_context, shake_hands, stranger_context
 from tlsrt.loops.turned_away import TurnedAway
 
 DOOR = "door"
@@ -41,6 +43,9 @@ WORDS_MAX = 500
 GOODBYE_SHARE = 0.3  # of the time for draining, kept for saying goodbye to clients
 DRAIN_LOOK_S = 0.005  # between two looks whether the last answer has passed
 GATE = "gate"  # whose refusals have a place of their own in queues
+
+
+Contexts = tuple[ssl.SSLContext, ssl.SSLContext | None]  # for clients with a certificate, for those without
 
 
 def protocols_of(serve_http: ServeHttp | None) -> tuple[str, ...]:
@@ -74,7 +79,10 @@ class PrimaryLoop(LoopProcess):
         self.door: Door | None = None  # made when its certificate has come
         self.locked_door: LockedDoor | None = None  # of a locked host, instead
         self._succession = b""
-        self._contexts: dict[int, ssl.SSLContext] = {}  # that were tried, by generation
+        self._contexts: dict[int, Contexts] = {}  # that were tried, by generation
+        self._enrol = EnrolDesk(lambda *asked: self._trust.send("enrol", *asked))
+        self.on_said["enrolled"] = lambda fields, descriptors: self._enrol.enrolled(*fields)
+        self.on_said["not_enrolled"] = lambda fields, descriptors: self._enrol.refused(*fields)
         self._serve_http = self._http_server()
 
     def _http_server(self) -> ServeHttp | None:
@@ -234,7 +242,9 @@ class PrimaryLoop(LoopProcess):
             certificate, key, authority = descriptors
             context = server_context(certificate, key, authority, protocols_of(self._serve_http))
             shake_hands(context)
-            self._contexts[generation] = context
+            has_strangers = self.config.door.client_ca_key is not None
+            strangers = stranger_context(certificate, key, ENROLMENT) if has_strangers else None
+            self._contexts[generation] = context, strangers
         except ConfigError as error:
             problem = str(error)
             self.log.error("%s", error)
@@ -245,18 +255,23 @@ class PrimaryLoop(LoopProcess):
 
     def _serve_with(self, generation: int) -> None:
         """Accept with a context that was tried; connections that are there live on."""
-        context = self._contexts.get(generation)
+        contexts = self._contexts.get(generation)
         self._contexts.clear()
-        if context is None:
+        if contexts is None:
             return
+        context, strangers = contexts
+        self._enrol.authorities = context.get_ca_certs(binary_form=True)
         serving = self.locked_door or self.door
         if serving is not None:
-            serving.swap_context(context)
+            serving.swap_context(context, strangers)
             return
         if self.is_locked:
             self._serve_locked(context)
             return
-        self.door = Door(self, context, door_limits(self.config.door), self._note_door, self.turn, self._serve_http)
+        self.door = Door(
+            self, context, door_limits(self.config.door), self._note_door, self.turn, self._serve_http,
+            self._enrol.strangers(strangers) if strangers is not None else None,
+        )  # fmt: skip
         self.door.succession = self._succession
         if self._up:
             self.door.listen(self.listeners[DOOR])

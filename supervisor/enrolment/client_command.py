@@ -47,8 +47,6 @@ def _problem(arguments: argparse.Namespace) -> str:
         return "--allow and --http belong to client add: to change them, revoke the client and add it again"
     if arguments.ttl is not None and parse_duration(arguments.ttl) is None:
         return f'"{arguments.ttl}" is no time: write 15m, 12h or 90d'
-    if arguments.action in ("add", "renew") and arguments.bundle is None:
-        return "say where the bundle goes: --bundle FILE"
     return ""
 
 
@@ -56,12 +54,31 @@ def _add(arguments: argparse.Namespace, config: Config) -> int:
     rules = [[target, list(methods)] for target, methods in map(parse_allow, arguments.allow)]
     ttl_ms = parse_duration(arguments.ttl or "90d")
     fields: Document = {"name": arguments.name, "rules": rules, "ttl_ms": ttl_ms, "http": arguments.http}
-    return _bundled(arguments, config, "client_add", fields)
+    return _let_in(arguments, config, "client_add", fields)
 
 
 def _renew(arguments: argparse.Namespace, config: Config) -> int:
     ttl_ms = parse_duration(arguments.ttl) if arguments.ttl else 0
-    return _bundled(arguments, config, "client_renew", {"name": arguments.name, "ttl_ms": ttl_ms})
+    return _let_in(arguments, config, "client_renew", {"name": arguments.name, "ttl_ms": ttl_ms})
+
+
+def _let_in(arguments: argparse.Namespace, config: Config, verb: str, fields: Document) -> int:
+    if arguments.bundle is not None:
+        return _bundled(arguments, config, verb, fields)
+    with ControlClient(config.run_dir) as client:
+        answer = client.ask(verb, **fields, request="")
+    if code := failure(answer):
+        return code
+    _, text, ends = answer["rows"][0]
+    if arguments.json:
+        print(json.dumps({"client": arguments.name, "code": text, "ends_ms": ends}, indent=2))
+        return 0
+    host = _EVERYWHERE.get(config.door.host, config.door.host)
+    where = f"[{host}]:{config.door.port}" if ":" in host else f"{host}:{config.door.port}"
+    until = f"{datetime.fromtimestamp(ends / 1000, UTC):%H:%M:%S} UTC"
+    print(f"on the client's machine, once, within 10 minutes (until {until}):\n\n  tlsrt enroll {where} {text}\n")
+    print(f"whoever uses this code first is {arguments.name}; `client revoke {arguments.name}` ends both")
+    return 0
 
 
 def _bundled(arguments: argparse.Namespace, config: Config, verb: str, fields: Document) -> int:

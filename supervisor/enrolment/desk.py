@@ -12,11 +12,12 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tlsrt.config import pki
+from tlsrt.channels.enrolment import JoinCode, pin_of
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, NotFound, PeerError
 from tlsrt.supervisor.authority_state import AuthorityState
-from tlsrt.supervisor.enrolment.client_ca import ClientCA, issuer_of
+from tlsrt.supervisor.enrolment.certifier import LOCKED, Certifier
+from tlsrt.supervisor.enrolment.join_codes import CODES_MAX, JoinCodes
 from tlsrt.supervisor.enrolment.registry import (
     CLIENTS_MAX,
     TTL_LEAST_MS,
@@ -37,7 +38,6 @@ from tlsrt.supervisor.trust_service import TrustService
 PAGE_BYTES = 24 * 1024  # of rows in one answer, so that with the last one it is below the cap of a packet
 NOT_WRITTEN = "the authority's state cannot be written, so nothing has changed: make room on its disk"
 NO_HTTP = "this host serves no HTTP: say `http: true` under door in the configuration, seal, and start again"
-LOCKED = "the host is locked, so nobody is let in: unlock it first"
 
 Row = list[object]
 
@@ -52,7 +52,8 @@ class EnrolmentDesk:
         self,
         config: Config,
         registry: Registry,
-        ca: ClientCA,
+        codes: JoinCodes,
+        certifier: Certifier,
         service: TrustService,
         manager: SessionManager,
         state: AuthorityState,
@@ -62,7 +63,8 @@ class EnrolmentDesk:
     ) -> None:
         self._config = config
         self._registry = registry
-        self._ca = ca
+        self._codes = codes
+        self._certifier = certifier
         self._service = service
         self._manager = manager
         self._state = state
@@ -89,7 +91,8 @@ class EnrolmentDesk:
         except (NotFound, ConfigError) as error:
             self._refuse(number, str(error))
             return
-        client = with_certificate(client, certified)
+        if certified is not None:
+            client = with_certificate(client, certified)
 
         def then() -> None:
             try:
@@ -97,7 +100,7 @@ class EnrolmentDesk:
             except NotFound as error:
                 self._refuse(number, str(error))
                 return
-            self._keep(number, client, [bundle], "client_added")
+            self._keep(number, client, bundle, "client_added", wall)
 
         self._before("client_added", client, certified, number, now, wall, then)
 
@@ -118,8 +121,10 @@ class EnrolmentDesk:
             except NotFound as error:
                 self._refuse(number, str(error))
                 return
-            renewed = with_certificate(replace(present, ttl_ms=client.ttl_ms), certified)
-            self._keep(number, renewed, [bundle], "client_renewed")
+            renewed = replace(present, ttl_ms=client.ttl_ms)
+            if certified is not None:
+                renewed = with_certificate(renewed, certified)
+            self._keep(number, renewed, bundle, "client_renewed", wall)
 
         self._before("client_renewed", client, certified, number, now, wall, then)
 
@@ -131,6 +136,7 @@ class EnrolmentDesk:
             self._refuse(number, str(error))
             return
         self._service.audit.note("client_revoked", client.subject, {}, now, wall)
+        self._codes.drop(name)
         self._registry.put(replace(client, revoked=wall))
         outcome = self._service.revoking.end_subject(client.subject, now, wall)
         rows: list[Row] = [["subject", client.subject, 0]]
@@ -217,49 +223,63 @@ class EnrolmentDesk:
         if problem:
             raise NotFound(problem)
 
-    def _issue(self, client: Enrolled, request: bytes, wall: int) -> tuple[Row, Certified]:
-        """Return what a bundle needs, as a row, and what the registry keeps of the certificate."""
-        files = self._service.door.files
-        self._ca.check(files.authorities)
-        if self._service.lock.is_locked:
-            raise NotFound(LOCKED)
-        if files.own is None:
-            raise NotFound("the door has no certificate")
-        pinned = issuer_of(files.own, files.authorities)
+    def _issue(self, client: Enrolled, request: bytes, wall: int) -> tuple[Row | None, Certified | None]:
+        """Return what a bundle needs, as a row, and what the registry keeps of the certificate; nothing for a code."""
+        if not request:
+            self._certifier.pinned()
+            return None, None
         try:
-            public_key = pki.key_of_request_untrusted(request)
+            answer, certified = self._certifier.certify(client, request, wall)
         except PeerError as error:
             raise NotFound(f"the certificate signing request is refused: {error.reason}") from error
-        issuance = self._ca.issue(files.authorities, client.name, public_key, client.ttl_ms, wall)
-        issuer = self._service.ring.newest.issuer
-        row: Row = [
-            "bundle", issuance.certificate, pinned.public_bytes(Encoding.DER), issuer.public, issuer.key_version
-        ]  # fmt: skip
-        return row, issuance.certified
+        return ["bundle", answer.certificate, answer.ca, answer.issuer, answer.issuer_version], certified
 
     # How it ends
 
     def _before(
-        self, kind: str, client: Enrolled, certified: Certified, number: int, now: int, wall: int,
+        self, kind: str, client: Enrolled, certified: Certified | None, number: int, now: int, wall: int,
         then: Callable[[], None],
     ) -> None:  # fmt: skip
-        detail: dict[str, str | int] = {"serial": certified.serial, "ends": certified.ends, "http": int(client.http)}
+        detail: dict[str, str | int] = {"http": int(client.http), "ttl_ms": client.ttl_ms}
+        detail |= {"serial": certified.serial} if certified is not None else {"by": "join code"}
         self._service.audit.before(
             kind, client.subject, detail, now, wall, then,
             lambda sentence: self._refuse(number, sentence, Code.UNCHANGED),
         )  # fmt: skip
 
-    def _keep(self, number: int, client: Enrolled, rows: list[Row], event: str) -> None:
-        before = self._registry.get(client.name)
+    def _keep(self, number: int, client: Enrolled, bundle: Row | None, event: str, wall: int) -> None:
+        """Keep a client, with a certificate or a join code, in one write; then answer."""
+        before, code_before = self._registry.get(client.name), self._codes.of(client.name)
         self._registry.put(client)
-        if not self._persist():
-            self._registry.remove(client.name)
-            if before is not None:
-                self._registry.put(before)
-            self._refuse(number, NOT_WRITTEN, Code.UNCHANGED)
+        try:
+            row = bundle if bundle is not None else self._code(client.name, wall)
+            if bundle is not None:
+                self._codes.drop(client.name)
+            code = Code.DONE if self._persist() else Code.UNCHANGED
+            problem = NOT_WRITTEN
+        except NotFound as error:
+            code, problem, row = Code.REFUSED, str(error), []
+        if code is Code.DONE:
+            self._service.revoking.notes.note(event, client.subject, "", ttl_ms=client.ttl_ms)
+            self._answer(number, [row])
             return
-        self._service.revoking.notes.note(event, client.subject, "", ttl_ms=client.ttl_ms)
-        self._answer(number, rows)
+        self._registry.remove(client.name)
+        self._codes.drop(client.name)
+        if before is not None:
+            self._registry.put(before)
+        if code_before is not None:
+            self._codes.put(code_before)
+        self._refuse(number, problem, code)
+
+    def _code(self, name: str, wall: int) -> Row:
+        """Return a new join code for a client, as a row: the text, and until when it is good."""
+        issuer = self._service.ring.newest.issuer
+        pinned = self._certifier.pinned()
+        code = self._codes.make(name, issuer.key_version, wall)
+        if code is None:
+            raise NotFound(f"{CODES_MAX} join codes are waiting, which is the limit: try again in some minutes")
+        secret = issuer.join_secret(code.code_id)
+        return ["code", JoinCode(code.code_id, secret, pin_of(pinned.public_bytes(Encoding.DER))).text(), code.ends]
 
     def _answer(self, number: int, rows: list[Row]) -> None:
         self._outlet.tell("answer", number, int(Code.DONE), 0, rows)

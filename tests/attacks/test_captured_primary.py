@@ -6,7 +6,9 @@ loop and client past the gate.
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
 import ssl
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -19,6 +21,8 @@ from support.attack import IN_PRIMARY, STAGE, THIEF, VICTIM, Arena, header_of, r
 from support.running import RunningHost, running
 from support.tls_peer import TlsPeer, open_session, request
 
+from tlsrt.channels.enroll import enroll
+from tlsrt.channels.enrolment import Answer, JoinCode, encode_answer, parse_code
 from tlsrt.channels.frame import Frame, Header, Kind, pack_frame, pack_header, parse_frame_untrusted
 from tlsrt.channels.grant import (
     Open,
@@ -31,8 +35,10 @@ from tlsrt.channels.grant import (
 )
 from tlsrt.channels.opening import identity_of
 from tlsrt.channels.stream import Control, encode_control
+from tlsrt.channels.sync_client import Client
 from tlsrt.config import keys, pki
-from tlsrt.errors import OutcomeUnknown, PeerError
+from tlsrt.config.bundle import Bundle
+from tlsrt.errors import ConfigError, OutcomeUnknown, PeerError, Rejected
 from tlsrt.supervisor.control_client import ControlClient
 
 
@@ -312,6 +318,51 @@ def test_it_can_act_as_a_client_for_http(arena: Arena) -> None:
     arena.client.call(IN_PRIMARY, "borrow", NOBODY, der(arena, "web"))
     arena.host.until(lambda _: "client/web" in subjects(arena), "the borrowed session")
     arena.refused()
+
+
+# -- enrolment -------------------------------------------------------------------------------------------------
+
+
+def join_code(arena: Arena, name: str) -> JoinCode:
+    said = arena.host.cli("client", "add", name, "--allow", "secondary/store: get", "--json")
+    assert said.returncode == 0, said.stderr
+    return parse_code(json.loads(said.stdout)["code"])
+
+
+def join(arena: Arena, code: JoinCode) -> Bundle:
+    path = arena.host.base / f"{secrets.token_hex(4)}.tlsrt"
+    return enroll("127.0.0.1", arena.host.port, code, path)
+
+
+def test_it_is_not_enrolled_in_the_place_of_a_client(arena: Arena) -> None:
+    """It sees all that passes: with its own key in the request, and with the genuine one again, it gets nothing."""
+    code = join_code(arena, "late")
+    arena.client.call(IN_PRIMARY, "swap_in_enrolments", pki.make_request()[0], b"")
+    with pytest.raises(Rejected, match="refused this join code"):
+        join(arena, code)
+    arena.host.until(lambda _: "join_code_wrong" in arena.news("authority"), "the refusal")
+    arena.client.call(IN_PRIMARY, "swap_in_enrolments", b"", b"")
+    bundle = join(arena, code)  # the check of the attack: unchanged it passes
+    passed = arena.client.call(IN_PRIMARY, "seen_enrolments")
+    asked = next(fields for fields in reversed(passed) if len(fields) == 3)
+    assert asked[0] == code.code_id and not any(code.secret in part for fields in passed for part in fields)
+    arena.mark()
+    arena.client.call(IN_PRIMARY, "say_to_authority", "enrol", [NOBODY, "127.0.0.1", *asked])
+    arena.host.until(lambda _: "join_code_unknown" in arena.news("authority"), "the refusal")
+    with Client(bundle) as late:
+        assert late.describe("secondary/store")
+
+
+def test_it_gives_a_client_no_other_answer(arena: Arena) -> None:
+    code = join_code(arena, "misled")
+    certificate = ssl.PEM_cert_to_DER_cert(OWN.certificate_pem.decode())
+    own = encode_answer(Answer(b"m" * 16, "misled", certificate, b"i" * 32, 1, certificate))
+    arena.client.call(IN_PRIMARY, "swap_in_enrolments", b"", own)
+    try:
+        with pytest.raises(ConfigError, match="has changed its answer"):
+            join(arena, code)
+    finally:
+        arena.client.call(IN_PRIMARY, "swap_in_enrolments", b"", b"")
 
 
 def test_a_grant_that_is_replayed_is_taken_by_nobody(arena: Arena) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 from support.running import RunningHost, running
 
+from tlsrt.channels.command import main as command
 from tlsrt.channels.sync_client import Client
 from tlsrt.errors import TlsrtError
+from tlsrt.supervisor.cli import main
 
 STORE = "secondary/store"
 
@@ -24,10 +28,19 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
 
 
 def client(host: RunningHost, *words: str, code: int = 0) -> str:
-    """Run `tlsrt-supervisor client`; return what it said."""
-    done = host.cli("client", *words)
-    assert done.returncode == code, done
-    return done.stdout + done.stderr
+    """Run `tlsrt-supervisor client`, in this process; return what it said."""
+    said = io.StringIO()
+    with redirect_stdout(said), redirect_stderr(said):
+        assert main(["client", *words, "--config", str(host.config_path)]) == code, said.getvalue()
+    return said.getvalue()
+
+
+def tlsrt(*words: str, code: int = 0) -> str:
+    """Run `tlsrt`, in this process."""
+    said = io.StringIO()
+    with redirect_stdout(said), redirect_stderr(said):
+        assert command(words) == code, said.getvalue()
+    return said.getvalue()
 
 
 def listed(host: RunningHost, name: str) -> dict[str, object]:
@@ -88,6 +101,33 @@ def test_a_renewed_client_uses_its_new_certificate(host: RunningHost) -> None:
         tablet.call(STORE, "get", "t", timeout_s=5)
     ends = listed(host, "tablet")["certificates"][0]["ends_ms"]  # type: ignore[index]
     assert ends < (time.time() + 13 * 3600) * 1000
+
+
+def test_a_join_code_enrols_from_another_terminal_once(host: RunningHost) -> None:
+    """From the operator's command to the answer of a call, in the words that people type."""
+    began = time.monotonic()
+    said = client(host, "add", "laptop", "--allow", "secondary/store: [get, put]", "--ttl", "90d")
+    _, where, code = next(line.split()[1:] for line in said.splitlines() if "tlsrt enroll" in line)
+    assert where == f"127.0.0.1:{host.port}" and "once, within 10 minutes" in said
+    path = host.base / "machine" / "laptop.tlsrt"
+    assert "this is client laptop now" in tlsrt("enroll", where, code, "--bundle", str(path))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600 and stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert "revision" in tlsrt("--bundle", str(path), "call", STORE, "put", "greeting", "hello")
+    assert time.monotonic() - began < 60
+    assert listed(host, "laptop")["certificates"]
+    again = tlsrt("enroll", where, code, "--bundle", str(path.with_name("again")), code=77)
+    assert "the host refused this join code" in again and not path.with_name("again").exists()
+    assert "never overwrites" in tlsrt("enroll", where, code, "--bundle", str(path), code=78)
+
+
+def test_a_code_that_was_printed_is_good_after_a_crash(host: RunningHost) -> None:
+    text = json.loads(client(host, "add", "patient", "--allow", "secondary/store: get", "--json"))["code"]
+    host.kill("authority")
+    path = host.base / "patient.tlsrt"
+    host.until(lambda status: status["authority"]["state"] == "active", "the authority")
+    tlsrt("enroll", f"127.0.0.1:{host.port}", text, "--bundle", str(path))
+    with Client(path) as patient:
+        assert patient.describe(STORE)
 
 
 def test_mistakes_are_one_sentence(host: RunningHost) -> None:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tlsrt.channels import body as bodies
-from tlsrt.channels import grant, stream, unlocking
+from tlsrt.channels import enrolment, grant, stream, unlocking
 from tlsrt.channels.endpoint import Endpoint
 from tlsrt.channels.frame import (
     Header,
@@ -313,8 +313,25 @@ def _audit(given: Values) -> Values:
     return {name: getattr(report, name) for name in ("files", "entries", "records", "checkpoints", "first", "last")}
 
 
+def _enrolment(given: Values) -> Values:
+    code, request = enrolment.parse_code(given["code"]), unhex(given["request"])
+    answer = enrolment.check_answer_untrusted(code, request, unhex(given["said"]), unhex(given["mac"]))
+    mac = enrolment.request_mac(code.code_id, code.secret, request)
+    told = {name: getattr(answer, name).hex() for name in ("certificate", "issuer", "ca")}
+    return {
+        "id": code.code_id.hex(), "request_mac": mac.hex(), "name": answer.name,
+        "issuer_version": answer.issuer_version, **told,
+    }  # fmt: skip
+
+
+def _enrolling(given: Values) -> Values:
+    code_id, request, mac = enrolment.parse_asking_untrusted(unhex(given["message"]))
+    return {"id": code_id.hex(), "request": request.hex(), "mac": mac.hex()}
+
+
 OPERATIONS: dict[str, Callable[[Values], Values]] = {
     "keys": _key, "token": _token, "frame": _frame, "header": _header, "stream": _stream, "control": _control,
     "body": _body, "batch": _batch, "open": _open, "grant": _grant, "opening": _opening, "gate": _gate,
     "recipient": _recipient, "unlock": _unlock, "succession": _succession, "audit": _audit,
+    "enrolment": _enrolment, "enrolling": _enrolling,
 }  # fmt: skip

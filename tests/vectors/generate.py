@@ -15,6 +15,7 @@ if __name__ == "__main__":
 from support.vectors import FOLDER
 from vectors import (
     cases_audit,
+    cases_enrolment,
     cases_gate,
     cases_keys,
     cases_opening,
@@ -40,6 +41,7 @@ def texts() -> dict[Path, str]:
         "gate": cases_gate.gate(), "recipient_component": component,
         "recipient_client": client, "succession": cases_succession.successions(),
         "audit": cases_audit.audits(), "unlock": cases_unlock.unlocks(stored),
+        "enrolment": cases_enrolment.answers(), "enrolling": cases_enrolment.askings(),
     }  # fmt: skip
     made = {FOLDER / f"{name}.json": file.text() for name, file in files.items()}
     made[FOLDER / "session.json"] = cases_session.session(stored)

@@ -22,12 +22,14 @@ from tlsrt.supervisor.authority_state import (
     decode_state,
     encode_state,
 )
+from tlsrt.supervisor.enrolment.join_codes import Code
 from tlsrt.supervisor.enrolment.registry import Certified, Enrolled
 
 
 def example() -> AuthorityState:
     chain = (Statement(1, Pin(2, b"2" * 32), b"s" * 64), Statement(2, Pin(3, b"3" * 32), b"t" * 64))
     state = AuthorityState(7, 3, b"h" * 32, 2, 0, [], {"client/admin": 12345}, 3, chain)
+    state.join_codes[b"12345"] = Code(b"12345", "phone", 600_000, 3, 2)
     certificate = Certified(b"f" * 32, "a1", 9_000)
     state.enrolled["phone"] = Enrolled("phone", (("third/io", ("show",)),), True, 60_000, 5, (certificate,))
     state.enrolled["gone"] = Enrolled("gone", (("*/*", ("*",)),), False, 60_000, 6, (), revoked=7)

@@ -328,6 +328,28 @@ class Captured(Component):
         self.process.open = meddle if changes else honest.__get__(self.process)
 
     @handler
+    async def swap_in_enrolments(self, request: bytes, answer: bytes) -> None:
+        """From now on put these in the place of signing requests and answers that pass; nothing: pass them on."""
+        desk, process = self.process._enrol, self.process
+        self.enrolments = getattr(self, "enrolments", [])
+
+        def ask(connection: int, address: str, code_id: bytes, asked: bytes, mac: bytes) -> None:
+            self.enrolments.append([code_id, asked, mac])
+            process._trust.send("enrol", connection, address, code_id, request or asked, mac)
+
+        def enrolled(fields: list[Any], descriptors: list[int]) -> None:
+            self.enrolments.append(fields[1:])
+            desk.enrolled(fields[0], answer or fields[1], fields[2])
+
+        desk._ask = ask
+        process.on_said["enrolled"] = enrolled
+
+    @handler
+    async def seen_enrolments(self) -> list[list[bytes]]:
+        """Return what passed: id, request and MAC of clients, answer and MAC of the authority."""
+        return list(self.enrolments)
+
+    @handler
     async def announce(self, chain: bytes) -> None:
         """Tell every client that is here of a succession of issuer keys of our own making."""
         told = self.process.door.succession

@@ -1,0 +1,49 @@
+"""Clients that are enrolled on a stage: the operator's requests, and who is let in."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from support.sealed_host import Client
+from support.service_stage import PRIMARY, SECONDARY, THIRD, Stage
+from tlsrt.config import pki
+from tlsrt.supervisor.session_words import Code
+
+DAY = 86_400_000
+STORE = [["secondary/store", ["get"]]]
+
+
+def ready(stage: Stage) -> Stage:
+    stage.wall = time.time_ns() // 1_000_000
+    stage.join(PRIMARY, SECONDARY, THIRD)
+    return stage
+
+
+def ask(stage: Stage, name: str, *fields: object) -> tuple[int, list[Any]]:
+    """Return the code and the rows of the answer."""
+    before = len(stage.told)
+    stage.service.office_handlers[name]([7, *fields], stage.now, stage.wall)
+    answers = [told for told in stage.told[before:] if told[0] == "answer"]
+    assert len(answers) == 1 and answers[0][1] == 7
+    return answers[0][2], answers[0][4]
+
+
+def add(stage: Stage, name: str, http: bool = False, ttl_ms: int = DAY, rules: object = STORE) -> Client:
+    request, key = pki.make_request()
+    code, rows = ask(stage, "client_add", name, rules, ttl_ms, int(http), request)
+    assert code == Code.DONE, rows
+    return Client(pki.Issued(pki.pem_of(rows[0][1]), key))
+
+
+def renew(stage: Stage, name: str) -> Client:
+    request, key = pki.make_request()
+    code, rows = ask(stage, "client_renew", name, 0, request)
+    assert code == Code.DONE, rows
+    return Client(pki.Issued(pki.pem_of(rows[0][1]), key))
+
+
+def is_let_in(stage: Stage, connection: int, client: Client) -> bool:
+    names = [name for _, name, _ in stage.open(connection, client)]
+    assert ("granted" in names) != ("refused" in names)
+    return "granted" in names
