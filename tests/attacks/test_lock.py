@@ -50,6 +50,13 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     )  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let clients of this process come again at once: how long they wait is tested elsewhere."""
+    monkeypatch.setattr("tlsrt.channels.async_client.PAUSE_REFUSED_S", 0.05)
+    monkeypatch.setattr("tlsrt.channels.async_client.PAUSE_MAX_S", 0.2)
+
+
 @pytest.fixture
 def locked(host: RunningHost) -> Iterator[RunningHost]:
     """The host, locked; afterwards it is not, whatever happened."""
