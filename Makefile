@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DIR ?= var
 WORKERS ?= $(shell nproc)
 
-.PHONY: help start test stress soak test-cgroup check lint types contract unit attacks bench bench-peers bench-smoke profile callgrind clean-clone clean
+.PHONY: help start test stress soak test-cgroup check lint types contract unit attacks tls-scan fuzz bench bench-peers bench-smoke profile callgrind clean-clone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,6 +42,12 @@ soak: $(VENV)/.dev ## let faults of a plan happen to a host under calls, for hou
 
 attacks: $(VENV)/.dev ## run the attacks on a running system
 	@$(BIN)/python -m pytest -q tests/attacks
+
+tls-scan: $(VENV)/.dev ## let sslscan and testssl.sh (Debian) look at a running host; any finding but the test CA fails
+	@PYTHONPATH=tests $(BIN)/python -m tls_scan
+
+fuzz: $(VENV)/.dev ## give the parsers that a stranger reaches other bytes for minutes (MINUTES=10, SEED=)
+	@$(BIN)/python tests/fuzz.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 lint: $(VENV)/.dev ## ruff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

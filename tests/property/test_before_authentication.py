@@ -1,0 +1,553 @@
+"""Every parser that a stranger reaches before anybody knows who he is: whatever comes, nothing but its one answer.
+
+`make fuzz MINUTES=10` runs the same for as long as you like. PARSERS lists what there is: a function of these modules
+whose name says `_untrusted` and that nobody looks at here fails the first test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import ipaddress
+import os
+import socket
+import ssl
+from collections.abc import Callable, Coroutine, Iterator
+from datetime import UTC, datetime
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import h11
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.x509 import load_pem_x509_certificate
+from hypothesis import example, given
+from hypothesis import strategies as st
+from support.fuzzing import CUTS, STEPS, Connected, are_records, brief, changed, pieces_of
+from support.raw_tls import ALERT, CCS, DATA, HANDSHAKE, RawTls, record
+from support.tls_host import memory_file
+
+from tlsrt.channels import client_hello, grant, message_link, stream, tls_connection, tls_engine, unlocking
+from tlsrt.channels.client_hello import HelloReader, Offer, Verdict
+from tlsrt.channels.frame import pack_frame
+from tlsrt.channels.stream import OPENING_MAX, StreamReader, encode_control, parse_control_untrusted, wrap
+from tlsrt.channels.tls_engine import State, TlsEngine
+from tlsrt.config import pki
+from tlsrt.errors import PeerError
+from tlsrt.loops import client_link, http_link, http_request, locked_door, preface, proxy_header
+from tlsrt.loops.client_link import ClientLink
+from tlsrt.loops.heavy import Heavy
+from tlsrt.loops.http_link import HttpLink
+from tlsrt.loops.http_problem import Problem
+from tlsrt.loops.locked_door import LockedLink
+from tlsrt.loops.proxy_header import LENGTH_MAX, SIGNATURE, ProxyReader
+from tlsrt.loops.tls_engine import server_context
+from tlsrt.loops.tls_server import ServerLimits, TlsServer
+
+# Where a stranger's bytes go, from the socket on, and the property that looks at each function.
+PARSERS: dict[str, str] = {
+    "HelloReader.feed_untrusted": "test_a_hello_is_judged_alike_however_it_is_cut",
+    "ProxyReader.feed_untrusted": "test_a_proxy_header_is_taken_whole_or_refused",
+    "TlsEngine.receive_untrusted": "test_the_engine_takes_any_flight",
+    "TlsEngine._screen_untrusted": "test_the_engine_takes_any_flight",
+    "TlsEngine._shake_untrusted": "test_the_engine_takes_any_flight",
+    "TlsEngine._read_untrusted": "test_the_engine_takes_any_records",
+    "Handler.received_untrusted": "test_what_is_said_before_a_grant_reaches_nobody",
+    "MessageLink.received_untrusted": "test_what_is_said_before_a_grant_reaches_nobody",
+    "MessageLink.payload_untrusted": "test_what_is_said_before_a_grant_reaches_nobody",
+    "ClientLink.received_untrusted": "test_what_is_said_before_a_grant_reaches_nobody",
+    "ClientLink.payload_untrusted": "test_what_is_said_before_a_grant_reaches_nobody",
+    "StreamReader.feed_untrusted": "test_what_is_said_before_a_grant_reaches_nobody",
+    "parse_control_untrusted": "test_what_is_said_before_a_grant_reaches_nobody",
+    "parse_open_untrusted": "test_no_open_but_the_signed_one_is_believed",
+    "LockedLink.received_untrusted": "test_what_is_said_to_a_locked_host_is_one_unlock_at_the_most",
+    "LockedLink.payload_untrusted": "test_what_is_said_to_a_locked_host_is_one_unlock_at_the_most",
+    "verify_statement_untrusted": "test_no_statement_but_the_signed_one_is_believed",
+    "HttpLink.received_untrusted": "test_http_without_a_session_is_a_problem_and_reaches_nobody",
+    "wish_untrusted": "test_http_without_a_session_is_a_problem_and_reaches_nobody",
+}
+MODULES = (
+    client_hello, tls_engine, tls_connection, message_link, stream, grant, client_link, proxy_header, preface,
+    http_link, http_request, locked_door, unlocking,
+)  # fmt: skip
+AFTERWARDS = {  # a client's own, or of somebody whose session is granted
+    "parse_grant_untrusted", "_right_untrusted", "_array_untrusted", "open_grant_untrusted",
+}  # fmt: skip
+
+
+def untrusted_of(module: ModuleType) -> Iterator[str]:
+    for name, thing in vars(module).items():
+        if getattr(thing, "__module__", None) != module.__name__:
+            continue
+        if inspect.isclass(thing):
+            yield from (f"{name}.{method}" for method in vars(thing) if method.endswith("_untrusted"))
+        elif name.endswith("_untrusted"):
+            yield name
+
+
+def test_no_parser_is_forgotten() -> None:
+    assert {name for module in MODULES for name in untrusted_of(module)} - AFTERWARDS == set(PARSERS)
+    assert set(PARSERS.values()) <= set(globals())
+
+
+INSTALL, BOOT, CHALLENGE = b"i" * 16, b"b" * 16, b"c" * 32
+NOW = datetime.now(UTC)
+CA = pki.make_ca(INSTALL, NOW)
+SERVER, CLIENT = pki.issue_server(CA, INSTALL, "localhost", NOW), pki.issue_client(CA, INSTALL, "admin", NOW)
+
+
+NAMES = ("tlsrt/1", "http/1.1")
+
+
+class Contexts(NamedTuple):
+    server: ssl.SSLContext
+    clients: dict[str, ssl.SSLContext]  # by the ALPN name that they offer
+
+
+def make_contexts() -> Contexts:
+    files = [memory_file(data) for data in (SERVER.certificate_pem, SERVER.key_pem, CA.certificate_pem)]
+    server = server_context(files[0], files[1], files[2], NAMES)
+    for descriptor in files:
+        os.close(descriptor)
+    files = [memory_file(CLIENT.certificate_pem), memory_file(CLIENT.key_pem)]
+    clients: dict[str, ssl.SSLContext] = {}
+    for protocol in NAMES:
+        context = clients[protocol] = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=CA.certificate_pem.decode())
+        context.load_cert_chain(f"/proc/self/fd/{files[0]}", f"/proc/self/fd/{files[1]}")
+        context.set_alpn_protocols([protocol])
+    for descriptor in files:
+        os.close(descriptor)
+    return Contexts(server, clients)
+
+
+CONTEXTS = make_contexts()
+
+
+def server_engine() -> TlsEngine:
+    return TlsEngine(CONTEXTS.server, server_side=True, protocols=NAMES)
+
+
+def client_engine(protocol: str = NAMES[0]) -> TlsEngine:
+    context = CONTEXTS.clients[protocol]
+    return TlsEngine(context, server_side=False, protocols=(protocol,), server_name="localhost")
+
+
+def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run on an event loop; whatever is thrown at the loop itself, or left in a task, fails."""
+    thrown: list[dict[str, Any]] = []
+
+    async def outer() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: thrown.append(context))
+        await work()
+
+    asyncio.run(outer())
+    assert not thrown, thrown
+
+
+# -- before TLS ------------------------------------------------------------------------------------------------
+
+HELLOS = [client_engine().take_outgoing(), RawTls().first(), RawTls(alpn=("h2",)).first()]
+OFFER = Offer((b"tlsrt/1",))
+
+
+def judged(pieces: list[bytes]) -> tuple[Verdict, bytes]:
+    reader, verdict, at = HelloReader(OFFER), Verdict.WAIT, 0
+    while at < len(pieces) and verdict is Verdict.WAIT:
+        verdict = reader.feed_untrusted(pieces[at])
+        at += 1
+    return verdict, bytes(reader.held) + b"".join(pieces[at:])
+
+
+@given(st.sampled_from(HELLOS), STEPS, CUTS)
+@brief(25)
+def test_a_hello_is_judged_alike_however_it_is_cut(hello: bytes, steps: Any, cuts: list[int]) -> None:
+    data = changed(hello, steps)
+    verdict, held = judged(pieces_of(data, cuts))
+    assert (verdict, held) == judged([data] if data else []) and held == data
+
+
+PROXIED = [
+    SIGNATURE + b"\x21\x11\x00\x0c" + bytes((192, 0, 2, 7, 127, 0, 0, 1)) + b"\x10\x00\x01\xbb",
+    SIGNATURE + b"\x21\x21\x00\x24" + bytes(range(32)) + b"\x10\x00\x01\xbb",
+    SIGNATURE + b"\x20\x00\x00\x00",
+    SIGNATURE + b"\x21\x11\x00\x16" + bytes(12) + b"\x01\x00\x07tlsrt/1",
+]
+
+
+def proxied(pieces: list[bytes]) -> tuple[str, bytes] | str | None:
+    """Return (address, what follows), the word of the refusal, or None if it is not whole."""
+    reader = ProxyReader()
+    for at, piece in enumerate(pieces):
+        try:
+            found = reader.feed_untrusted(piece)
+        except PeerError as error:
+            return error.reason
+        if found is not None:
+            return found.address, found.rest + b"".join(pieces[at + 1 :])
+    return None
+
+
+@given(st.sampled_from(PROXIED), STEPS, st.binary(max_size=700), CUTS)
+@brief(25)
+def test_a_proxy_header_is_taken_whole_or_refused(header: bytes, steps: Any, after: bytes, cuts: list[int]) -> None:
+    data = changed(header, steps) + after
+    outcome = proxied(pieces_of(data, cuts))
+    assert outcome == proxied([data]) or isinstance(outcome, str)  # the word depends on how far it was read
+    if isinstance(outcome, tuple):
+        address, rest = outcome
+        assert data.endswith(rest) and (not address or str(ipaddress.ip_address(address)) == address)
+    elif outcome is None:
+        assert len(data) < 16 + LENGTH_MAX, "so much is never waited for"
+
+
+# -- TLS -------------------------------------------------------------------------------------------------------
+
+
+def shaken(flight: int, steps: Any, cuts: list[int]) -> tuple[State, bytes, bytes]:
+    """Let a client's flight be changed on the way; return how the engine ended, who came in, what it answered."""
+    engine, client = server_engine(), RawTls(CLIENT.certificate_pem, CLIENT.key_pem)
+    answer = b""
+    for number in range(2):
+        try:  # this client is made for an honest server, and may not understand the answer to what it never said
+            data = client.first() if number == 0 else client.take(answer).second()
+        except Exception:
+            break
+        for piece in pieces_of(changed(data, steps), cuts) if number == flight else [data]:
+            engine.receive_untrusted(piece)
+        answer += engine.take_outgoing()
+        if engine.state is not State.HANDSHAKE:
+            break
+    certificate = engine.certificate if engine.state is State.OPEN else b""
+    return engine.state, certificate, answer
+
+
+CLIENT_DER = load_pem_x509_certificate(CLIENT.certificate_pem).public_bytes(Encoding.DER)
+
+
+@given(st.integers(0, 1), STEPS, CUTS)
+@example(0, [], [])
+@brief(25)
+def test_the_engine_takes_any_flight(flight: int, steps: Any, cuts: list[int]) -> None:
+    """It ends in a state, says nothing but records, and lets in nobody but the one who holds the key."""
+    state, certificate, answer = shaken(flight, steps, cuts)
+    assert are_records(answer)
+    assert (state is State.OPEN) == (certificate == CLIENT_DER)
+    if not steps:
+        assert state is State.OPEN
+
+
+RECORDS = st.lists(
+    st.tuples(
+        st.sampled_from([DATA, DATA, DATA, HANDSHAKE, ALERT, CCS, 99]), st.binary(max_size=40), st.integers(0, 30),
+        st.sampled_from(["sealed", "sealed", "sealed", "plain", "flipped"]),
+    ),
+    max_size=6,
+)  # fmt: skip
+
+
+@given(RECORDS, CUTS)
+@brief(25)
+def test_the_engine_takes_any_records(records: list[tuple[int, bytes, int, str]], cuts: list[int]) -> None:
+    """What comes out is what was sealed as data, in order, up to the first record that is none."""
+    engine, client = server_engine(), RawTls(CLIENT.certificate_pem, CLIENT.key_pem)
+    engine.receive_untrusted(client.first())
+    client.take(engine.take_outgoing())
+    engine.receive_untrusted(client.second())
+    assert engine.state is State.OPEN
+    data, sent = b"", b""
+    for kind, payload, padding, how in records:
+        if how == "plain":
+            data += record(kind, payload)
+            continue
+        whole = client.seal(kind, payload, padding)
+        data += whole[:-1] + bytes((whole[-1] ^ 1,)) if how == "flipped" else whole
+        if how == "sealed" and kind == DATA:
+            sent += payload
+    got = b"".join(engine.receive_untrusted(piece) for piece in pieces_of(data, cuts))
+    assert sent.startswith(got)
+    if all(kind == DATA and how == "sealed" for kind, _, _, how in records):
+        assert got == sent and engine.state is State.OPEN
+    assert are_records(engine.take_outgoing())
+    if engine.state in (State.FAILED, State.CLOSED):
+        assert engine.receive_untrusted(client.seal(DATA, b"more")) == b""
+
+
+# -- tlsrt/1 ---------------------------------------------------------------------------------------------------
+
+
+def signed_open() -> tuple[bytes, bytes]:
+    key = load_pem_private_key(CLIENT.key_pem, None)
+    assert isinstance(key, EllipticCurvePrivateKey)
+    data = grant.encode_open(grant.Open(INSTALL, BOOT, CHALLENGE, CLIENT_DER, b"e" * 32))
+    return data, grant.sign_open(key, data)
+
+
+OPEN, SIGNED = signed_open()
+
+
+@given(STEPS, STEPS)
+@example([], [])
+@brief(25)
+def test_no_open_but_the_signed_one_is_believed(of_open: Any, of_signature: Any) -> None:
+    data, signature = changed(OPEN, of_open), changed(SIGNED, of_signature)
+    try:
+        wish = grant.parse_open_untrusted(data)
+        grant.verify_open(wish, data, signature)
+    except PeerError:
+        assert data != OPEN or signature != SIGNED
+    else:
+        assert data == OPEN
+
+
+class Witness:
+    """A hub that hears everything and answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.opens: list[tuple[bytes, bytes]] = []
+        self.locks: list[tuple[bytes, str, bytes]] = []  # or unlocks, without a reason
+        self.challenges = 0
+        self.frames: list[bytes] = []
+        self.lent: list[bytes] = []
+        self.closings = 0
+
+    def challenge(self, connection: int) -> None:
+        self.challenges += 1
+
+    def lock(self, connection: int, certificate: bytes, reason: str, signature: bytes) -> None:
+        self.locks.append((certificate, reason, signature))
+
+    def unlock(self, connection: int, certificate: bytes, signature: bytes) -> None:
+        self.locks.append((certificate, "", signature))
+
+    def requested(self, connection: int, target: str, authorization: str) -> None:
+        pass
+
+    def open(self, connection: int, open_data: bytes, signature: bytes) -> None:
+        self.opens.append((open_data, signature))
+
+    def frame(self, connection: int, frame: bytes) -> str:
+        self.frames.append(frame)
+        return ""
+
+    def lend(self, connection: int, certificate: bytes) -> None:
+        self.lent.append(certificate)
+
+    def closed(self, connection: int) -> None:
+        self.closings += 1
+
+
+ASKED, UNLOCK = wrap(encode_control("ask_unlock")), encode_control("unlock", CLIENT_DER, SIGNED)
+LOCK = encode_control("lock", CLIENT_DER, "a reason", SIGNED)
+PAYLOADS = st.one_of(
+    st.just(ASKED),
+    st.sampled_from([UNLOCK, LOCK]).flatmap(
+        lambda whole: STEPS.map(lambda steps: wrap(changed(whole, steps) or b"\xc0"))
+    ),
+    st.just(wrap(encode_control("open", OPEN, SIGNED))),
+    STEPS.map(lambda steps: wrap(changed(encode_control("open", OPEN, SIGNED), steps) or b"\xc0")),
+    STEPS.map(lambda steps: wrap(changed(pack_frame(b"header", b"token", b"body", b"p" * 16), steps) or b"\xc0")),
+    st.sampled_from(
+        [wrap(encode_control("refused", "busy")), wrap(b"x" * OPENING_MAX), b"\0\0\0\0", b"\x7f" + b"\xff" * 9]
+    ),
+    st.binary(max_size=60),
+)
+
+
+@given(st.lists(PAYLOADS, max_size=4), st.integers(0, 4), CUTS)
+@example([wrap(encode_control("open", OPEN, SIGNED))], 0, [])
+@brief(25)
+def test_what_is_said_before_a_grant_reaches_nobody(payloads: list[bytes], challenged: int, cuts: list[int]) -> None:
+    """But one open, after the challenge, of bounded size. No frame goes to the gate, and what else comes is the end."""
+
+    async def work() -> None:
+        hub = Witness()
+        links: list[ClientLink] = []
+
+        def choose(connection: tls_connection.TlsConnection) -> ClientLink:
+            links.append(ClientLink(connection, 1, hub, 10.0))
+            return links[0]
+
+        peer = Connected(server_engine(), client_engine(), choose)
+        [link] = links
+        for number, payload in enumerate([*payloads, b""]):
+            if number == challenged and not peer.connection.ended:
+                link.step("challenged")
+                link.say("challenge", INSTALL, BOOT, CHALLENGE, 1)
+            for piece in pieces_of(payload, cuts):
+                peer.send(piece)
+        await asyncio.sleep(0)
+        assert hub.frames == [] and len(hub.opens) + len(hub.locks) <= 1
+        assert all(len(one) <= OPENING_MAX and len(other) <= OPENING_MAX for one, other in hub.opens)
+        if payloads == [wrap(encode_control("open", OPEN, SIGNED))] and challenged == 0:
+            assert hub.opens == [(OPEN, SIGNED)] and not peer.connection.ended
+        said = [parse_control_untrusted(each, "server") for each in StreamReader(1 << 16).feed_untrusted(peer.take())]
+        assert [message.name for message in said if message.name not in ("challenge", "goodbye")] == []
+        assert bool(peer.connection.ended) == ("goodbye" in [message.name for message in said])
+        await peer.close()
+        assert hub.closings == 1
+
+    run(work)
+
+
+@given(st.lists(PAYLOADS, max_size=5), st.integers(0, 5), CUTS)
+@example([ASKED, wrap(UNLOCK)], 1, [])
+@brief(25)
+def test_what_is_said_to_a_locked_host_is_one_unlock_at_the_most(
+    payloads: list[bytes], challenged: int, cuts: list[int]
+) -> None:
+    """After a challenge that was asked for; whatever else comes gets one word and the end."""
+
+    async def work() -> None:
+        hub = Witness()
+        links: list[LockedLink] = []
+
+        def choose(connection: tls_connection.TlsConnection) -> LockedLink:
+            now = asyncio.get_running_loop().call_soon
+            links.append(LockedLink(connection, 1, hub, lambda: (INSTALL, BOOT, b"l" * 16), now))
+            return links[0]
+
+        peer = Connected(server_engine(), client_engine(), choose)
+        for number, payload in enumerate([*payloads, b""]):
+            if number == challenged and not peer.connection.ended and links[0].step("challenge"):
+                links[0].say("challenge", INSTALL, BOOT, CHALLENGE, 1)
+            for piece in pieces_of(payload, cuts):
+                peer.send(piece)
+        await asyncio.sleep(0)
+        assert not hub.frames and not hub.opens and len(hub.locks) <= hub.challenges <= 1
+        if payloads == [ASKED, wrap(UNLOCK)] and challenged == 1:
+            assert hub.locks == [(CLIENT_DER, "", SIGNED)] and not peer.connection.ended
+        said = [parse_control_untrusted(each, "server") for each in StreamReader(1 << 16).feed_untrusted(peer.take())]
+        names = [message.name for message in said]
+        assert names[0] == "locked" and set(names[1:]) <= {"challenge", "refused"}
+        assert bool(peer.connection.ended) == ("refused" in names)
+        await peer.close()
+
+    run(work)
+
+
+@given(STEPS, STEPS, STEPS)
+@example([], [], [])
+@brief(25)
+def test_no_statement_but_the_signed_one_is_believed(of_certificate: Any, of_statement: Any, of_signature: Any) -> None:
+    statement = unlocking.unlock_statement(INSTALL, BOOT, b"l" * 16, CHALLENGE)
+    signature = unlocking.sign_statement(load_pem_private_key(CLIENT.key_pem, None), statement)
+    given_ = changed(CLIENT_DER, of_certificate), changed(statement, of_statement), changed(signature, of_signature)
+    try:
+        unlocking.verify_statement_untrusted(*given_)
+    except PeerError:
+        assert given_ != (CLIENT_DER, statement, signature)
+    else:
+        assert given_[1] == statement
+
+
+# -- http/1.1 --------------------------------------------------------------------------------------------------
+
+REQUESTS = [
+    b"GET /v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"POST /v1/call/secondary/store/put?timeout_s=3 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b'Content-Length: 17\r\n\r\n{"key": "a"}     ',
+    b"POST /v1/call/secondary/store/get HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    b"Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n2\r\n[]\r\n0\r\n\r\n",
+    b"GET /v1/events/third/io/notice HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site\r\n\r\n",
+    b"GET / HTTP/1.0\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+]
+
+
+@given(st.lists(st.tuples(st.sampled_from(REQUESTS), STEPS), min_size=1, max_size=3), CUTS, st.booleans())
+@brief(25)
+def test_http_without_a_session_is_a_problem_and_reaches_nobody(
+    requests: list[tuple[bytes, Any]], cuts: list[int], is_refused: bool
+) -> None:
+    """What is answered is HTTP, and tells of nothing inside; the gate gets no frame."""
+
+    async def work() -> None:
+        hub = Witness()
+        links: list[HttpLink] = []
+
+        def choose(connection: tls_connection.TlsConnection) -> HttpLink:
+            links.append(HttpLink(connection, 1, hub, lambda word: None, Heavy()))
+            return links[0]
+
+        peer = Connected(server_engine(), client_engine("http/1.1"), choose)
+        for request, steps in requests:
+            for piece in pieces_of(changed(request, steps), cuts):
+                peer.send(piece)
+                await asyncio.sleep(0)
+        if is_refused:
+            links[0].refuse("rejected")
+        for _ in range(6):
+            await asyncio.sleep(0)
+        assert hub.frames == [] and hub.lent == [CLIENT_DER]
+        plain = peer.take()
+        assert b"Traceback" not in plain and b".py" not in plain
+        assert all(status == 100 or 400 <= status < 500 or status == 501 for status in statuses(plain)), plain
+        await peer.close()
+        assert hub.closings == 1
+        await asyncio.sleep(0)
+
+    run(work)
+
+
+def statuses(plain: bytes) -> list[int]:
+    """Read all answers with another parser's eyes; bytes that are none fail."""
+    found: list[int] = []
+    while plain:
+        reader = h11.Connection(h11.CLIENT)
+        reader.send(h11.Request(method="GET", target="/", headers=[("host", "x")]))
+        reader.send(h11.EndOfMessage())
+        reader.receive_data(plain)
+        reader.receive_data(b"")
+        while True:
+            got = reader.next_event()
+            if isinstance(got, (h11.InformationalResponse, h11.Response)):
+                found.append(got.status_code)
+            if isinstance(got, h11.EndOfMessage):
+                break
+            assert got is not h11.NEED_DATA and not isinstance(got, h11.ConnectionClosed)
+        plain = reader.trailing_data[0]
+    return found
+
+
+@given(st.text(max_size=12), st.text(max_size=60), st.lists(st.tuples(st.text(max_size=16), st.text(max_size=16))))
+@brief(25)
+def test_any_head_is_a_wish_or_a_problem(method: str, target: str, headers: list[tuple[str, str]]) -> None:
+    try:
+        http_request.wish_untrusted(method, target, headers)
+    except Problem:
+        pass
+
+
+# -- all of it, over a socket ----------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.sampled_from([*PROXIED, *HELLOS]), STEPS), min_size=1, max_size=3), CUTS)
+@brief(12)
+def test_a_server_behind_a_proxy_ends_every_stranger_and_goes_on(
+    parts: list[tuple[bytes, Any]], cuts: list[int]
+) -> None:
+    data = b"".join(changed(part, steps) for part, steps in parts)
+
+    async def work() -> None:
+        limits = ServerLimits(proxies=frozenset({"127.0.0.1"}))
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            server = TlsServer(CONTEXTS.server, {"tlsrt/1": lambda client: pytest.fail("nobody may come in")}, limits)
+            server.listen(listener.fileno())
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            for piece in pieces_of(data, cuts):
+                writer.write(piece)
+                await asyncio.sleep(0)
+            try:
+                writer.write_eof()
+                async with asyncio.timeout(10):
+                    assert are_records(await reader.read())
+            except OSError:  # it was reset
+                pass
+            writer.close()
+            async with asyncio.timeout(10):
+                await server.drain(5)
+            assert server.connections == server.unauthenticated == 0
+
+    run(work)
