@@ -21,7 +21,8 @@ from tlsrt.errors import (
     TlsrtError,
     exit_codes_text,
 )
-from tlsrt.supervisor.host_verbs import add_host_verbs
+from tlsrt.supervisor.audit.arguments import add_audit
+from tlsrt.supervisor.host_verbs import add_host_verbs, whole_number
 from tlsrt.supervisor.say import PROGRAM, say
 
 
@@ -118,6 +119,9 @@ def parser() -> argparse.ArgumentParser:
     )
     add("seal", _seal, "renew the boot token after an intended change of code, configuration or certificate")
     _add_sandbox(add("sandbox", _sandbox, "show and explain how a process of this host is confined"), common)
+    add_audit(
+        add("audit", _audit, "read, verify and hand on the log of what happened on this host"), common, whole_number
+    )
     add("schema", _schema, "print the JSON Schema of the configuration, for editors")
     add("version", _version, "print the version")
     completion = add(
@@ -148,6 +152,12 @@ def _add_sandbox(verb: argparse.ArgumentParser, common: _Parser) -> None:
         nargs="+",
         help="a system call and perhaps its arguments (socket AF_INET SOCK_STREAM), /a/path, or ADDRESS:PORT[/udp]",
     )
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    from tlsrt.supervisor.audit import command
+
+    return command.run(arguments, lambda: _config_path(arguments))
 
 
 def _sandbox(arguments: argparse.Namespace) -> int:

@@ -24,7 +24,7 @@ EX_PIPE_CLOSED = 141
 
 EXIT_CODES: Mapping[int, str] = {
     0: "done",
-    EX_FAILED: "the component answered with an error; `sandbox explain`: refused",
+    EX_FAILED: "the component answered with an error; `sandbox explain`: refused; `audit verify`: not whole",
     EX_NOT_RUNNING: "no supervisor runs here (`tlsrt-supervisor`)",
     EX_LOCKED: "the host is locked, until somebody unlocks it",
     EX_USAGE: "wrong usage: an option, argument, id or name is not as it must be",
