@@ -31,6 +31,16 @@ PATHS = (
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointConfig:
+    """A port that nobody has a reason to connect to."""
+
+    host: str
+    port: int
+    max_connections: int = 128
+    max_per_address: int = 8
+
+
+@dataclass(frozen=True, slots=True)
 class DeceptionConfig:
     """The decoys of a host."""
 
@@ -39,6 +49,7 @@ class DeceptionConfig:
     paths: tuple[str, ...] = ()  # of HTTP
     files: tuple[Path, ...] = ()  # of the host, planted by the operator
     watch_files: bool = True
+    endpoint: EndpointConfig | None = None
 
 
 def read_deception(
@@ -54,4 +65,5 @@ def read_deception(
         methods = tuple((address, method) for address, names in tree["methods"].items() for method in names)
     files = tuple(folder / path for path in tree.get("files", ()))
     paths = tuple(tree.get("paths", PATHS))
-    return DeceptionConfig(components, methods, paths, files, tree.get("watch_files", True))
+    endpoint = EndpointConfig(**tree["endpoint"]) if "endpoint" in tree else None
+    return DeceptionConfig(components, methods, paths, files, tree.get("watch_files", True), endpoint)

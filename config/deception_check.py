@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from ipaddress import ip_address
 from typing import Any
 
 from tlsrt.config.check import Checker, nearest
-from tlsrt.config.field import NAME, Field, path
+from tlsrt.config.deception import EndpointConfig
+from tlsrt.config.field import NAME, Field, count, defaults_of, path
 
+_ENDPOINT = defaults_of(EndpointConfig)
 _ADDRESS = rf"{NAME}/{NAME}"
 _ADDRESS_SAYS = "a component address, loop/name"
 DECEPTION = Field(
@@ -47,6 +50,23 @@ DECEPTION = Field(
             kind="boolean",
             about="Tell when a canary file is opened, also those in the root of every process and in state_dir.",
             default=True,
+        ),
+        "endpoint": Field(
+            kind="table",
+            about="A port that looks like TLS and lets nobody go soon; without it there is none.",
+            fields={
+                "host": Field(
+                    kind="text",
+                    about="The address to listen on.",
+                    required=True,
+                    pattern=r"[0-9A-Fa-f.:]{2,45}",
+                    says="an IP address, such as 127.0.0.1, or 0.0.0.0 for all",
+                    parse=ip_address,
+                ),
+                "port": Field(kind="integer", about="The TCP port.", required=True, least=1, most=65535),
+                "max_connections": count("Connections at a time.", _ENDPOINT["max_connections"], 1, 4096),
+                "max_per_address": count("The same for one address.", _ENDPOINT["max_per_address"], 1, 4096),
+            },
         ),
         "paths": Field(
             kind="list",

@@ -70,6 +70,10 @@ class Decoys:
         if number is not None:
             self._note(Use(f"client {number}", address=address))
 
+    def look_at_stranger(self, address: str) -> None:
+        """See somebody who has said something to the decoy endpoint."""
+        self._note(Use("endpoint", address=address))
+
     def look_at_request(self, target: str, authorization: str, session: bytes, address: str) -> None:
         """See an HTTP request: its target and the header Authorization; the session may not be open yet."""
         path = target.partition("?")[0]

@@ -162,7 +162,9 @@ def _connections(config: Config) -> int:
     """
     door = config.door
     others = sum(settings_of(config, other)["open_files"] for other in config.loops)
-    return door.max_connections + door.max_unauthenticated + 128 + others
+    endpoint = config.deception.endpoint
+    decoy = endpoint.max_connections if endpoint is not None else 0
+    return door.max_connections + door.max_unauthenticated + decoy + 128 + others
 
 
 def parts_of(config: Config, process: str) -> tuple[Part, ...]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
+from tlsrt.config.deception import EndpointConfig
 from tlsrt.config.schema import Config, DoorConfig
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.member import PRIMARY
@@ -20,6 +21,9 @@ from tlsrt.supervisor.member import PRIMARY
 CHANNEL_BACKLOG = 64  # one loop connects, again and again while Primary is down
 DOOR_BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn, listen(2)
 DOOR = "door"
+DECOY = "decoy"
+DECOY_BACKLOG = 16
+DECOY_BUFFER = 4096  # bytes that the kernel keeps of what somebody says there; it doubles them, socket(7)
 
 
 @contextmanager
@@ -66,32 +70,43 @@ def channel_listeners(config: Config, uid: Callable[[str], int]) -> dict[str, in
 
 def door_listener(door: DoorConfig) -> int:
     """Return the listening descriptor of the TLS door. Raises ConfigError with the sentence for the operator."""
-    family = socket.AF_INET6 if ":" in door.host else socket.AF_INET
-    place = f"{door.host}:{door.port}" if family is socket.AF_INET else f"[{door.host}]:{door.port}"
+    return _tcp_listener(door.host, door.port, DOOR, DOOR_BACKLOG)
+
+
+def decoy_listener(endpoint: EndpointConfig) -> int:
+    """Return the listening descriptor of the decoy endpoint, with small buffers. Raises ConfigError."""
+    return _tcp_listener(endpoint.host, endpoint.port, "deception.endpoint", DECOY_BACKLOG, DECOY_BUFFER)
+
+
+def _tcp_listener(host: str, port: int, name: str, backlog: int, buffer: int = 0) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    place = f"{host}:{port}" if family is socket.AF_INET else f"[{host}]:{port}"
     try:
-        socket.inet_pton(family, door.host)  # a name would ask a resolver, which leaves threads and sockets behind
+        socket.inet_pton(family, host)  # a name would ask a resolver, which leaves threads and sockets behind
     except OSError:
-        raise ConfigError(f"door.host is {door.host!r}, which is not an IP address") from None
+        raise ConfigError(f"{name}.host is {host!r}, which is not an IP address") from None
     listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family is socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.bind((door.host, door.port))
-        listener.listen(DOOR_BACKLOG)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF) if buffer else ():
+            listener.setsockopt(socket.SOL_SOCKET, option, buffer)  # those that it accepts inherit them
+        listener.bind((host, port))
+        listener.listen(backlog)
     except OSError as error:
         listener.close()
-        raise ConfigError(_door_sentence(place, error)) from None
+        raise ConfigError(_sentence(place, name, error)) from None
     return listener.detach()
 
 
-def _door_sentence(place: str, error: OSError) -> str:
+def _sentence(place: str, name: str, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"another program already listens on {place}: stop it, or choose another door.port"
+        return f"another program already listens on {place}: stop it, or choose another {name}.port"
     if error.errno == errno.EADDRNOTAVAIL:
-        return f"this host has no address for {place}: choose another door.host"
+        return f"this host has no address for {place}: choose another {name}.host"
     if error.errno == errno.EACCES:
-        return f"listening on {place} is not permitted: choose a door.port above 1023, or start as root"
+        return f"listening on {place} is not permitted: choose a {name}.port above 1023, or start as root"
     return f"cannot listen on {place}: {error.strerror}"
 
 

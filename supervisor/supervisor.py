@@ -33,7 +33,7 @@ from tlsrt.supervisor.gauges import memory_kib
 from tlsrt.supervisor.heartbeat import HeartbeatMonitor, HeartbeatPolicy
 from tlsrt.supervisor.kin import is_kin
 from tlsrt.supervisor.lifecycle import Event
-from tlsrt.supervisor.listeners import DOOR, channel_listeners, door_listener, remove_sockets
+from tlsrt.supervisor.listeners import DECOY, DOOR, channel_listeners, decoy_listener, door_listener, remove_sockets
 from tlsrt.supervisor.lock import WAIT_S, host_pid, take_lock
 from tlsrt.supervisor.locking.lock_verbs import LockVerbs
 from tlsrt.supervisor.locking.lock_watch import LockWatch
@@ -119,7 +119,10 @@ class Supervisor:
         self._parts.claim()
         make_folders(config, self._parts.uid)
         sockets = channel_listeners(config, self._parts.uid)
-        listeners: Mapping[str, Mapping[str, int]] = {PRIMARY: {**sockets, DOOR: door_listener(config.door)}}
+        sockets[DOOR] = door_listener(config.door)
+        if config.deception.endpoint is not None:
+            sockets[DECOY] = decoy_listener(config.deception.endpoint)
+        listeners: Mapping[str, Mapping[str, int]] = {PRIMARY: sockets}
         boot_files = [*self._parts.open_boot_files(-1), *self._parts.open_door_files(), self._parts.open_ca_key()]
         for descriptor in boot_files:
             os.close(descriptor)  # this was only the check: what is missing is said before anything runs

@@ -32,6 +32,7 @@ from tlsrt.loops.gate_state import Origin, Verdict
 from tlsrt.loops.health import HealthChecks
 from tlsrt.loops.locked_door import LockedDoor
 from tlsrt.loops.primary.events import Events
+from tlsrt.loops.primary.tarpit import Tarpit, TarpitLimits
 from tlsrt.loops.primary.telemetry import Telemetry
 from tlsrt.loops.primary.watch import DecoyWatch
 from tlsrt.loops.process import LoopProcess
@@ -39,6 +40,7 @@ from tlsrt.loops.tls_engine import PROTOCOLS, server_context, shake_hands, stran
 from tlsrt.loops.turned_away import TurnedAway
 
 DOOR = "door"
+DECOY = "decoy"
 WORDS_MAX = 500
 GOODBYE_SHARE = 0.3  # of the time for draining, kept for saying goodbye to clients
 DRAIN_LOOK_S = 0.005  # between two looks whether the last answer has passed
@@ -69,13 +71,16 @@ class PrimaryLoop(LoopProcess):
         self._links: dict[str, GateLink] = {}
         self.channel = PrimaryChannel(lambda frame: self.forward(frame, self._own))
         for loop, descriptor in self.listeners.items():
-            if loop != DOOR:
+            if loop not in (DOOR, DECOY):
                 self._links[loop] = self._listen(loop, descriptor)
         self._turned_away = TurnedAway()
         self._telemetry = Telemetry(self._bytes_moved)
         self.decoy_watch = DecoyWatch(self.gate, self._own, self.hosts, self._trust.send)
         self.on_said["try_decoy"] = self.decoy_watch.on_try
         self.on_said["canaries"] = self.decoy_watch.on_canaries
+        endpoint = self.config.deception.endpoint
+        limits = TarpitLimits(endpoint.max_connections, endpoint.max_per_address) if endpoint else None
+        self._tarpit = Tarpit(self.gate.decoys.look_at_stranger, limits) if limits else None
         self.door: Door | None = None  # made when its certificate has come
         self.locked_door: LockedDoor | None = None  # of a locked host, instead
         self._succession = b""
@@ -379,6 +384,8 @@ class PrimaryLoop(LoopProcess):
     # -- life -------------------------------------------------------------------------------------------------
 
     def on_active(self) -> None:
+        if self._tarpit is not None:
+            self._tarpit.listen(self.listeners[DECOY])
         if self.locked_door is not None:
             self.locked_door.listen(self.listeners[DOOR])
         if self.is_locked:
@@ -399,6 +406,8 @@ class PrimaryLoop(LoopProcess):
 
         New connections wait for the next Primary meanwhile; new calls pass, but nobody waits for them.
         """
+        if self._tarpit is not None:
+            self._tarpit.close()
         if self.locked_door is not None:
             await self.locked_door.drain(timeout_s / 2)
         loop = asyncio.get_running_loop()

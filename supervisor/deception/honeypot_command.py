@@ -53,6 +53,7 @@ def _list(arguments: argparse.Namespace, config: Config) -> int:
         "methods": [f"{address} {method}" for address, method in decoys.methods],
         "paths": list(decoys.paths),
         "files": [CANARY, str(config.state_dir / STATE_CANARY), *map(str, decoys.files)] if decoys.watch_files else [],
+        "endpoint": f"{decoys.endpoint.host} port {decoys.endpoint.port}" if decoys.endpoint else None,
         "tokens": NUMBERS,
         "clients": NUMBERS,
     }
@@ -63,6 +64,7 @@ def _list(arguments: argparse.Namespace, config: Config) -> int:
     rows = [*(("component", name) for name in decoys.components), *(("method", name) for name in document["methods"])]
     rows += [("path", path) for path in decoys.paths]
     rows += [("file", path) for path in document["files"]]
+    rows += [("endpoint", document["endpoint"])] if document["endpoint"] else []
     rows += [("token", f"{numbers} token FILE` writes one"), ("client", f"{numbers} client FILE` writes a bundle")]
     print("\n".join(f"{kind:<10} {name}" for kind, name in rows))
     return 0

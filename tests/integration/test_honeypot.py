@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from support.attack import request_body, seal
-from support.running import RunningHost, running
+from support.running import RunningHost, free_port, running
 from support.tls_peer import open_session
 from support.touching import events, watching
 
@@ -21,14 +22,19 @@ from tlsrt.channels.tls_client import client_context
 from tlsrt.config.bundle import read_bundle
 from tlsrt.config.deception import COMPONENTS, PATHS
 from tlsrt.errors import CallError
+from tlsrt.loops.primary.tarpit import HEAD
 from tlsrt.supervisor.cli import main
 
 STORE = "secondary/store"
+PORT = free_port()
 
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
-    yield from running(request, clients=["web"], http=["web"], policy={f"client/web -> {STORE}": ["get"]})
+    yield from running(
+        request, clients=["web"], http=["web"], policy={f"client/web -> {STORE}": ["get"]},
+        extra={"deception": {"endpoint": {"host": "127.0.0.1", "port": PORT, "max_per_address": 4}}},
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +113,24 @@ def test_each_decoy_path_is_answered_as_any_other_that_there_is_not(host: Runnin
             watch.next("decoy_touched")["fields"]["decoy"] for _ in PATHS[1:]
         ]
     assert found == [f"path {path}" for path in PATHS]
+
+
+def test_who_speaks_to_the_decoy_endpoint_is_told_of_and_held_and_no_more_than_so_many(host: RunningHost) -> None:
+    held: list[socket.socket] = []
+    with watching(host) as watch:
+        since = boottime_ms()
+        for _ in range(4):
+            held.append(socket.create_connection(("127.0.0.1", PORT), timeout=30))
+            held[-1].sendall(b"\x16\x03\x01" + bytes(200))
+            assert held[-1].recv(100) == HEAD
+        event = watch.touched(since)
+        assert (event["subject"], event["fields"]) == ("door", {"decoy": "endpoint", "address": "127.0.0.1"})
+    with socket.create_connection(("127.0.0.1", PORT), timeout=30) as one_too_many:
+        assert one_too_many.recv(100) == b""
+    with host.client() as client:  # the door minds nothing
+        assert client.call("primary/kernel", "uname")
+    for client_socket in held:
+        client_socket.close()
 
 
 def test_what_behaves_touches_nothing(host: RunningHost) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tlsrt.config.deception import COMPONENTS, METHODS
+from tlsrt.config.deception import COMPONENTS, METHODS, EndpointConfig
 from tlsrt.config.load import parse_config
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
@@ -43,6 +43,14 @@ def test_an_operator_names_others_or_none() -> None:
     assert not nothing.components and not nothing.methods
 
 
+def test_an_endpoint_and_files_only_if_they_are_named() -> None:
+    assert load().deception.endpoint is None and load().deception.files == ()
+    config = load("deception: {endpoint: {host: '::1', port: 8443}, files: [x, /y], watch_files: false, paths: [/old]}")
+    assert config.deception.endpoint == EndpointConfig("::1", 8443)
+    assert config.deception.files == (Path("/x"), Path("/y")) and config.deception.paths == ("/old",)
+    assert not config.deception.watch_files
+
+
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
@@ -52,6 +60,9 @@ def test_an_operator_names_others_or_none() -> None:
         ("methods: {secondary/stores: [dump]}", "there is no component secondary/stores, did you mean secondary/store"),
         ("methods: {secondary/store: []}", "secondary/store must be from 1 to 64 entries"),
         ("names: []", "unknown key 'names'"),
+        ("paths: [/v1/call]", "a path outside of /v1"),
+        ("endpoint: {host: 1.2.3, port: 1}", "does not appear to be an IPv4 or IPv6 address"),
+        ("endpoint: {host: 127.0.0.1}", "deception.endpoint.port is missing"),
     ],
 )
 def test_what_cannot_be_a_decoy(line: str, sentence: str) -> None:

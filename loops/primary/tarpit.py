@@ -1,0 +1,139 @@
+"""The decoy endpoint: a port that nobody has a reason to connect to, and that lets nobody go soon. asyncio.
+
+It looks like TLS and does none: whoever says anything gets the head of a handshake record that announces 16 KiB, and
+then a byte of it now and then, until his time is over. No key, no certificate, no cryptography, and nothing that was
+said is kept or understood; what it costs is a socket and a small object each. Hard caps hold for connections (in all,
+and of one address), for bytes either way and for time. Whoever is one too many is closed at once, so a flood of the
+decoy is no way to use up what the door needs. As Endlessh does for SSH.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+HEAD = b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc\x03\x03"  # record, 16 KiB; ServerHello, as long; its version
+ACCEPTS_PER_TURN = 8
+READ_MAX = 4096  # bytes of one connection that are taken from the kernel, and thrown away
+
+
+@dataclass(frozen=True, slots=True)
+class TarpitLimits:
+    """The caps. One tick is the time between two bytes."""
+
+    connections: int = 128
+    per_address: int = 8
+    tick_s: float = 10.0
+    ticks: int = 60  # then it ends: ten minutes, and as many bytes beyond the head
+
+
+@dataclass(slots=True)
+class _Stuck:
+    socket: socket.socket
+    address: str
+    ticks: int = 0
+    has_spoken: bool = False
+
+
+class Tarpit:
+    """The endpoint on one listening socket. `touched` hears the address of whoever has said something."""
+
+    def __init__(self, touched: Callable[[str], None], limits: TarpitLimits | None = None) -> None:
+        self._touched = touched
+        self._limits = limits or TarpitLimits()
+        self._loop = asyncio.get_running_loop()
+        self._stuck: dict[int, _Stuck] = {}  # by descriptor
+        self._addresses: Counter[str] = Counter()
+        self._listener: socket.socket | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.turned_away = 0
+
+    def __len__(self) -> int:
+        return len(self._stuck)
+
+    def listen(self, descriptor: int) -> None:
+        """Accept on a dup of this listening socket from now on."""
+        if self._listener is None:
+            self._listener = socket.socket(fileno=os.dup(descriptor))
+            self._listener.setblocking(False)
+            self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Let everybody go, and accept no more."""
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
+        for stuck in list(self._stuck.values()):
+            self._end(stuck)
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                accepted, name = self._listener.accept()
+            except OSError:  # nobody is left, or there is no descriptor for him now
+                return
+            address = str(name[0])
+            if len(self._stuck) >= self._limits.connections or self._addresses[address] >= self._limits.per_address:
+                self.turned_away += 1
+                accepted.close()
+                continue
+            accepted.setblocking(False)
+            stuck = self._stuck[accepted.fileno()] = _Stuck(accepted, address)
+            self._addresses[address] += 1
+            self._loop.add_reader(accepted.fileno(), self._read, stuck)
+            if self._timer is None:
+                self._timer = self._loop.call_later(self._limits.tick_s, self._tick)
+
+    def _read(self, stuck: _Stuck) -> None:
+        """Hear the first words, and never listen again: what comes later fills the kernel's small buffer and waits."""
+        try:
+            said = stuck.socket.recv(READ_MAX)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            said = b""
+        if not said:
+            self._end(stuck)
+            return
+        self._loop.remove_reader(stuck.socket.fileno())
+        stuck.has_spoken = True
+        self._touched(stuck.address)
+        self._send(stuck, HEAD)
+
+    def _tick(self) -> None:
+        """Give everybody a byte, and end whose time is over; one timer for all, and none when nobody is here."""
+        self._timer = None
+        for stuck in list(self._stuck.values()):
+            stuck.ticks += 1
+            if stuck.ticks >= self._limits.ticks:
+                self._end(stuck)
+            elif stuck.has_spoken:
+                self._send(stuck, os.urandom(1))
+        if self._stuck:
+            self._timer = self._loop.call_later(self._limits.tick_s, self._tick)
+
+    def _send(self, stuck: _Stuck, data: bytes) -> None:
+        try:
+            stuck.socket.send(data)
+        except (BlockingIOError, InterruptedError):
+            return  # he does not read; his time passes all the same
+        except OSError:
+            self._end(stuck)
+
+    def _end(self, stuck: _Stuck) -> None:
+        descriptor = stuck.socket.fileno()
+        self._loop.remove_reader(descriptor)
+        stuck.socket.close()
+        if self._stuck.pop(descriptor, None) is not None:
+            self._addresses[stuck.address] -= 1
+            if not self._addresses[stuck.address]:
+                del self._addresses[stuck.address]
+        if not self._stuck and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
