@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 
 from tlsrt.sandbox.bpf import ALLOW
 
@@ -14,6 +15,11 @@ _INSTRUCTION = struct.Struct("<HBBI")
 
 
 _ACTION = 0xFFFF0000
+
+
+@lru_cache(maxsize=8)  # a whole table of calls is asked of the same few programs
+def _instructions(program: bytes) -> list[tuple[int, int, int, int]]:
+    return list(_INSTRUCTION.iter_unpack(program))
 
 
 def run_all(programs: Sequence[bytes], architecture: int, number: int, arguments: Sequence[int] = ()) -> int:
@@ -37,7 +43,7 @@ def run(program: bytes, architecture: int, number: int, arguments: Sequence[int]
     """
     signed = number - (1 << 32) if number >= 1 << 31 else number
     data = _DATA.pack(signed, architecture, 0, *(*arguments, 0, 0, 0, 0, 0, 0)[:6])
-    code = list(_INSTRUCTION.iter_unpack(program))
+    code = _instructions(program)
     accumulator = at = 0
     while at < len(code):
         operation, if_true, if_false, operand = code[at]

@@ -156,12 +156,12 @@ def rules_of(
     `pid` is what `self` means, `seal` the address that `seal` means; `watched` says that the process has a listener.
     """
     numbers = NUMBERS[machine]
-    answers = {call: _plain(policy, call) for call in policy.calls}
+    answers = _plain(policy)
     first: dict[str, list[Case]] = {call: [] for call in answers}
     last: dict[str, list[Case]] = {call: [] for call in answers}
-    for entry in policy.lists["allow"] + policy.lists["import"]:
+    for index, entry in enumerate(policy.lists["allow"] + policy.lists["import"]):
         checks = tuple(_resolved(check, pid, seal) for check in entry.checks)
-        is_kept = entry in policy.lists["allow"]
+        is_kept = index < len(policy.lists["allow"])
         for call in entry.calls:
             first[call].append(Case(checks, ALLOW))
             last[call].append(Case(checks, ALLOW if is_kept else _after_import(answers[call])))
@@ -178,12 +178,12 @@ def program_of(policy: Policy, stage: Stage, machine: str, pid: int, seal: int =
     return assemble(machine, rules, _heard(REFUSED, stage) if watched else REFUSED)
 
 
-def _plain(policy: Policy, call: str) -> int:
-    """Return what becomes of a call that no entry allows, before the question of who hears of it."""
-    for name, answer in (("broker", BROKERED), ("kill", KILL_PROCESS), ("enosys", ABSENT)):
-        if call in policy.named(name):
-            return answer
-    return REFUSED
+def _plain(policy: Policy) -> dict[str, int]:
+    """Return what becomes of each call that no entry allows, before the question of who hears of it."""
+    answers = dict.fromkeys(policy.calls, REFUSED)
+    for kind, answer in (("broker", BROKERED), ("kill", KILL_PROCESS), ("enosys", ABSENT)):
+        answers.update(dict.fromkeys(policy.named(kind), answer))
+    return answers
 
 
 def _after_import(answer: int) -> int:
