@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 _SLOW_FIRST = ("chaos", "attacks", "integration", "property", "unit")
 _ROOT = Path(__file__).parent
@@ -24,6 +25,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a shell that runs th
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--share", metavar="FILE", help="run only files that no other process with the same FILE runs")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw the same examples in every run, so that a change is judged by what it changed; others with a seed."""
+    settings.register_profile("same", derandomize=config.getoption("--hypothesis-seed") is None)
+    settings.load_profile("same")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -173,7 +173,7 @@ class Twins:
     st.lists(STEPS, max_size=60), st.sampled_from([b"", b"\xcc", b"\xcd", b"\xce", b"\x05", b"\xe0"]),
     st.sampled_from(LAST_NUMBERS),
 )  # fmt: skip
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_the_fast_lane_opens_what_is_opened_when_everything_is_asked(
     steps: list[tuple[str, int]], ending: bytes, before: int
 ) -> None:

@@ -312,7 +312,7 @@ ROUND_AROUND_A_WAITER = SupervisionConfig(
 )
 
 
-@settings(deadline=None, max_examples=1000)
+@settings(deadline=None, max_examples=400)
 @example(
     ROUND_AROUND_A_WAITER, [("hopeless", "b", 0.0), ("die", "a", 0.0), ("die", "c", 0.0), ("restart", "b", 0.0)], 0
 )
