@@ -34,6 +34,8 @@ TRUST = Table(
         Message(5, "close", "loop", (bytes,), _JOINED),  # session id of a connection that ended
         Message(32, "came_from", "loop", (bytes, str), _JOINED),  # session id of a client, its address: for a list
         Message(40, "lend", "loop", (int, bytes), _JOINED),  # connection, certificate (DER) of an HTTP client
+        # what gate and door refused: [kind, value, word, how often, about] each, see supervisor/response/reports.py
+        Message(53, "offences", "loop", (list,), _ALWAYS),
         # generation, 1 if the door can serve with it, else 0 and why
         Message(42, "tried", "loop", (int, int, str), _AT_THE_DOOR),
         # connection, its address, id of a join code, signing request (DER), MAC: of a client without a certificate
@@ -60,6 +62,8 @@ TRUST = Table(
         Message(26, "granted", "authority", (int, int, bytes, bytes, bytes, str, bytes), _ANY),
         # connection, a grant's plaintext: the session of an HTTP client, for Primary to hold
         Message(41, "lent", "authority", (int, bytes), _ANY),
+        # step ("limit" or "block"), kind, value, for how long (ms; 0: not any more)
+        Message(54, "shut_out", "authority", (str, str, str, int), _ANY),
         Message(27, "refused", "authority", (int, str), _ANY),  # connection, word
         Message(49, "enrolled", "authority", (int, bytes, bytes), _ANY),  # connection, answer, MAC
         Message(50, "not_enrolled", "authority", (int,), _ANY),  # connection
@@ -124,10 +128,12 @@ OFFICE = Table(
         Message(14, "rotate", "supervisor", (int, int), frozenset({"booted"})),
         # number; descriptors: another master_key, its boot token, measurement (memfd): to be checked as at a boot
         Message(15, "rekey", "supervisor", (int,), frozenset({"booted"}), descriptors=3),
-        # loop, incarnation, points, what it did: for its anomaly score
-        Message(10, "charge", "supervisor", (str, int, int, str), _OFFICE),
+        # loop, incarnation, detector, how often, what it did: for its anomaly score
+        Message(10, "charge", "supervisor", (str, int, str, int, str), _OFFICE),
         # number, session id: which sessions there are after that one
         Message(11, "sessions", "supervisor", (int, bytes), frozenset({"booted"})),
+        Message(51, "anomalies", "supervisor", (int,), frozenset({"booted"})),  # number
+        Message(52, "release", "supervisor", (int, str), frozenset({"booted"})),  # number, whom
         # number, "session"|"token"|"component"|"client"|"loop"|"all", id or name, for how long (ms; 0: until restored)
         Message(12, "revoke", "supervisor", (int, str, str, int), frozenset({"booted"})),
         # number, "component"|"client"|"loop", name
@@ -166,6 +172,8 @@ OFFICE = Table(
         # why the authority's state is not on the disk as it should be; empty: it is
         Message(28, "storage", "authority", (str,), frozenset({"booted"})),
         Message(23, "score", "authority", (str, int), frozenset({"booted"})),  # loop, its anomaly score
+        Message(53, "quarantine", "authority", (list,), frozenset({"booted"})),  # who is in it, for status
+        Message(50, "respawn", "authority", (str, int, str), frozenset({"booted"})),  # loop, incarnation, why
         Message(29, "rekeyed", "authority", (int, int, list), frozenset({"booted"})),  # number, 1 or 0, sentences
         # number, epoch that is committed (0: none, see the sentences), ms since its begin, who was late, sentences
         Message(30, "rotated", "authority", (int, int, int, list, list), frozenset({"booted"})),

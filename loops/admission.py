@@ -57,15 +57,18 @@ class Admission:
         self.connections = 0
         self.unauthenticated = 0
 
-    def admit(self, key: str, now: float = 0.0) -> str:
-        """Count a new connection and return "", or the word why it is refused; `now` is seconds, monotonic."""
+    def admit(self, key: str, now: float = 0.0, share: int = 1) -> str:
+        """Count a new connection and return "", or the word why it is refused; `now` is seconds, monotonic.
+
+        With a `share` of 4 the address has a quarter of what others have.
+        """
         if self.connections >= self._limits.connections:
             return "too_many_connections"
         if self.unauthenticated >= self._limits.unauthenticated:
             return "too_many_unauthenticated"
-        if self._addresses[key] >= self._limits.per_address:
+        if self._addresses[key] >= max(1, self._limits.per_address // share):
             return "too_many_from_address"
-        if not self._rates.take(key, now):
+        if not self._rates.take(key, now, share):
             return "too_fast_from_address"
         self.connections += 1
         self.unauthenticated += 1

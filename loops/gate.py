@@ -44,6 +44,7 @@ from tlsrt.errors import PeerError
 from tlsrt.loops.decoys import Decoys
 from tlsrt.loops.gate_state import Flow, Member, Origin, Session, Verdict
 from tlsrt.loops.lane import Lane
+from tlsrt.loops.shut_out import SHARE, ShutOut
 
 SLACK_MS = 5_000
 SESSIONS_MAX = 16_384
@@ -64,6 +65,7 @@ class Gate(Lane):
         self.incarnation = 0
         self.refused = 0
         self.decoys = Decoys()
+        self._limited = ShutOut()
 
     # -- what the authority says ------------------------------------------------------------------------------
 
@@ -92,6 +94,20 @@ class Gate(Lane):
         else:
             self._members.pop(loop, None)
 
+    def limit(self, kind: str, value: str, until: int) -> None:
+        """Give one session, or those of a loop or subject, a quarter of the open calls, until then (ms; 0: no more)."""
+        if until:
+            self._limited.limit(value, until)
+        else:
+            self._limited.free(value)
+        for name, session in self._sessions.items():
+            session.calls_most = self._calls_of(name, session, 0)
+
+    def _calls_of(self, name: bytes, session: Session, now: int) -> int:
+        names = (name.hex(), session.subject, session.origin.loop)
+        is_limited = any(self._limited.is_limited(each, now) for each in names)
+        return max(1, self._calls_per_session // SHARE) if is_limited else self._calls_per_session
+
     def end_connection(self, connection: int) -> None:
         """Forget the session of a TLS connection that has closed."""
         self._forget(lambda origin: not origin.loop and origin.connection == connection)
@@ -113,6 +129,9 @@ class Gate(Lane):
         ]:
             del self._sessions[name]
             self.end_flows()
+        for name, session in self._sessions.items():
+            if session.calls_most < self._calls_per_session:
+                session.calls_most = self._calls_of(name, session, now)
 
     @property
     def sessions(self) -> int:
@@ -159,7 +178,10 @@ class Gate(Lane):
             else:
                 self.refused += 1
                 (proved or origin).refused += 1
-            return Verdict(reason=error.reason, answer=_refusal(header, error.reason))
+            if header is None or proved is None:  # nobody vouches for what it says
+                return Verdict(reason=error.reason, answer=_refusal(header, error.reason))
+            about = f"{header.dst} {header.method}"
+            return Verdict("", 0, error.reason, _refusal(header, error.reason), header.session, about)
 
     def undeliverable(self, data: bytes, word: str) -> bytes:
         """Return the answer for a frame that passed but whose way on is blocked; its call, if any, has ended."""
@@ -186,7 +208,8 @@ class Gate(Lane):
                 raise PeerError("foreign_session")
             if len(self._sessions) >= SESSIONS_MAX:
                 raise PeerError("busy")
-            session = Session(origin)
+            session = Session(origin, subject=claims.subject)
+            session.calls_most = self._calls_of(header.session, session, now)
         if origin.loop:
             member = self._members.get(origin.loop)
             if member is None or member.attested < header.epoch:

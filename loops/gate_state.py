@@ -37,6 +37,8 @@ class Verdict(NamedTuple):
     connection: int = 0
     reason: str = ""
     answer: bytes = b""
+    session: bytes = b""  # of a refused frame that is authentic
+    about: str = ""  # what it wanted
 
     @property
     def passed(self) -> bool:
@@ -51,6 +53,8 @@ class Session:
     last: int = 0  # highest sequence accepted
     expires: int = 0  # of its last token
     open_calls: int = 0
+    calls_most: int = 0  # open at once
+    subject: str = ""
     proofs: dict[int, AESGCM] = field(default_factory=dict[int, AESGCM], repr=False)
     refused: int = 0  # frames that it has proved to be its own
     methods: int = 0  # a bit for each pair of component and method that it has called: see channels/telemetry.py

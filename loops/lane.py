@@ -90,7 +90,7 @@ class Lane(ABC):
                         session.last = seq
                         return asked.answers
                 elif kind == _REQUEST:
-                    if session.open_calls < self._calls_per_session and len(self._calls) < self._calls_easy:
+                    if session.open_calls < session.calls_most and len(self._calls) < self._calls_easy:
                         session.open_calls += 1
                         self._calls[shape.name + number[4:]] = (flow, deadline)
                         session.last = seq
@@ -110,7 +110,7 @@ class Lane(ABC):
     def _asked(self, flow: Flow, name: bytes, last: int, count: int, deadline: int) -> Verdict | None:
         """Open the calls of a request, or of a bundle of them that ends with `last`; None over the quota."""
         session = flow.session
-        if session.open_calls + count > min(self._calls_per_session, (CALLS_MAX - len(self._calls)) // 8):
+        if session.open_calls + count > min(session.calls_most, (CALLS_MAX - len(self._calls)) // 8):
             return None
         session.open_calls += count
         call = (flow, deadline)

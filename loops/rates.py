@@ -20,12 +20,12 @@ class Rates:
         self._keys_max = keys_max
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # what is left, and when; the oldest first
 
-    def take(self, key: str, now: float) -> bool:
-        """Take a token; tell whether there was one."""
+    def take(self, key: str, now: float, amount: int = 1) -> bool:
+        """Take a token, or more; tell whether there were so many."""
         left, at = self._buckets.pop(key, (self._burst, now))
         left = min(self._burst, left + (now - at) * self._rate)
-        has = left >= 1
-        self._buckets[key] = (left - 1 if has else left, now)
+        has = left >= amount
+        self._buckets[key] = (left - amount if has else left, now)
         self._forget(now)
         return has
 

@@ -31,6 +31,7 @@ from tlsrt.channels.turn import Turn
 from tlsrt.channels.wire import STRANGER_COST, Wire, Wires
 from tlsrt.loops.admission import Admission, AdmissionLimits, address_key, plain_address
 from tlsrt.loops.preface import Preface
+from tlsrt.loops.shut_out import SHARE, ShutOut
 
 ACCEPTS_PER_TURN = 32  # so that a flood of connections does not starve those who are here
 READ_BYTES = 17 * 1024  # one TLS record, or so many frames that the others do not wait for long
@@ -101,7 +102,10 @@ class TlsServer:
         self._note = note
         self._anonymous = anonymous
         self._strangers = strangers
+        self.shut = ShutOut()
         self._admission = Admission(self._server_limits.admission)
+        # Somebody did wrong: what he is counted as, the number of his connection if he had proved who he is, the word
+        self.on_offence: Callable[[str, int, str], None] = lambda key, number, word: None
         self._connected: dict[int, Connected] = {}
         self._listeners: dict[int, socket.socket] = {}
         self._turn = turn or Turn()
@@ -202,11 +206,17 @@ class TlsServer:
     def _new_connection(self, address: str) -> TlsConnection | None:
         """Count a connection and give it a number; None if it is one too many."""
         key = address_key(address)
-        word = self._admission.admit(key, self._loop.time())
+        now = self._loop.time()
+        if self.shut.is_blocked(key, now):
+            self._note_end(address, "blocked")
+            return None
+        share = SHARE if self.shut.is_limited(key, now) else 1
+        word = self._admission.admit(key, now, share)
         if word == "too_many_unauthenticated" and self._make_room(key):
-            word = self._admission.admit(key, self._loop.time())
+            word = self._admission.admit(key, now, share)
         if word:
             self._note_end(address, word)
+            self.on_offence(key, 0, word)
             return None
         self._numbers += 1
         number = self._numbers
@@ -217,7 +227,7 @@ class TlsServer:
         )  # fmt: skip
         connection = TlsConnection(
             engine, lambda connection: self._choose(number), gone=lambda: self._gone(number),
-            ended=lambda reason: self._note_end(address, reason), limits=self._server_limits.connection,
+            ended=lambda reason: self._ended(number, address, key, reason), limits=self._server_limits.connection,
             buffer=self._buffer, anonymous=self._anonymous,
         )  # fmt: skip
         self._connected[number] = self._new_client(number, key, address, connection)
@@ -258,6 +268,25 @@ class TlsServer:
         self._admission.authenticate(client.key)
         if isinstance(client.connection.transport, Wire):
             client.connection.transport.charge_to(subject or client.key)
+
+    def _ended(self, number: int, address: str, key: str, reason: str) -> None:
+        """A connection has ended, or ends: count why, and whose fault that is."""
+        self._note_end(address, reason)
+        if reason not in _ORDERLY and not reason.startswith("closed_"):
+            client = self._connected.get(number)
+            self.on_offence(key, number if client is not None and client.authenticated else 0, reason)
+
+    def shut_out(self, step: str, key: str, for_s: float) -> None:
+        """Give an address a quarter of the connections ("limit") or none ("block") for a time; for 0, free it."""
+        until = self._loop.time() + for_s
+        if not for_s:
+            self.shut.free(key)
+        elif step == "limit":
+            self.shut.limit(key, until)
+        else:
+            self.shut.block(key, until)
+            for client in [each for each in self._connected.values() if each.key == key and not each.authenticated]:
+                client.connection.abort("blocked")
 
     def _note_end(self, address: str, reason: str) -> None:
         self.counters[reason] += 1

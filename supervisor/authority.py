@@ -21,16 +21,16 @@ from tlsrt.channels.control import ControlChannel
 from tlsrt.channels.trust import OFFICE
 from tlsrt.config.schema import Config
 from tlsrt.errors import EX_CONFIG, EX_SOFTWARE, ConfigError, PeerError
-from tlsrt.supervisor.anomaly import OFFENCE_POINTS, AnomalyScores
 from tlsrt.supervisor.audit.office import AuditLog, open_audit
 from tlsrt.supervisor.authority_log import log, one_line
 from tlsrt.supervisor.authority_parts import Service, make_service
 from tlsrt.supervisor.authority_state import StateFile
 from tlsrt.supervisor.boot_check import boot
 from tlsrt.supervisor.event_notes import EventNotes
-from tlsrt.supervisor.host_changes import SENTENCE_MAX, HostChanges, told
+from tlsrt.supervisor.host_changes import HostChanges, told
 from tlsrt.supervisor.rekeying import Rekeying
 from tlsrt.supervisor.roster import Roster
+from tlsrt.supervisor.seams import Charge, ChargeKind
 from tlsrt.supervisor.secret_page import wipe
 from tlsrt.supervisor.trust_line import TrustLine
 
@@ -85,7 +85,6 @@ class Authority:
         self._masks: dict[int, int] = {}
         self._broken: dict[str, str] = {}
         self._nonce = b""
-        self._scores = AnomalyScores()
         self._notes = EventNotes()
         self._lost = ""  # why the supervisor cannot be told anything any more
 
@@ -278,8 +277,6 @@ class Authority:
             service.spawned(loop, fields[1], self._now, self._wall())
         elif name == "events":
             service.events.add(fields[0])
-        elif name == "charge":
-            self._charge(service, fields[0], fields[2], fields[3])
         elif name == "attested":
             service.attested(fields[0], fields[1], fields[2], self._now)
         elif name in self._changes.handlers:
@@ -288,15 +285,6 @@ class Authority:
             service.office_handlers[name](fields, self._now, self._wall())
         else:
             service.gone(fields[0], fields[1], self._now, self._wall())
-
-    def _charge(self, service: Service, loop: str, points: int, what: str) -> None:
-        service.audit.note("charge", loop, {"points": points, "what": what}, self._now, self._wall())
-        score, is_anomaly = self._scores.charge(loop, points, self._now)
-        self.tell("score", loop, round(score))
-        if is_anomaly:
-            self.tell("event", "anomaly", f"{loop}: score {score:.0f}, last for {what[:SENTENCE_MAX]}")
-            log(f"anomaly of {loop}: score {score:.0f}, last for {what}")
-            service.audit.note("anomaly", loop, {"score": round(score)}, self._now, self._wall())
 
     # Lines
 
@@ -308,7 +296,8 @@ class Authority:
             if reason != "closed":  # a loop that died is the supervisor's news, not ours
                 self.tell("event", "offence", f"{loop}: {reason}")
                 log(f"offence of {loop}: {reason}")
-                self._charge(service, loop, OFFENCE_POINTS, f"offence: {reason}")
+                charge = Charge(ChargeKind.PROCESS, loop)
+                service.response.add("control_protocol", charge, 0, {"what": reason}, self._now, self._wall())
             service.lost(loop, self._now, self._wall())
 
     def _register(self, service: Service) -> None:

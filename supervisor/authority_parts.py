@@ -30,6 +30,7 @@ from tlsrt.supervisor.key_ring import EpochKeys, KeyRing
 from tlsrt.supervisor.locking.client_locks import ClientLocks
 from tlsrt.supervisor.locking.host_lock import HostLock
 from tlsrt.supervisor.outlet import Outlet
+from tlsrt.supervisor.response.service import ResponseService
 from tlsrt.supervisor.rights import RightsTable
 from tlsrt.supervisor.roster import Roster
 from tlsrt.supervisor.session_manager import Session, SessionManager
@@ -103,6 +104,7 @@ def make_service(
     clients.on_opened = desk.opened
     decoys = config.deception
     Touches(service, randomness, booted.canaries, is_on=bool(decoys.components or decoys.methods))
+    ResponseService(service, config.detection, [loop.name for loop in config.loops], lambda: randomness(1)[0] / 255)
     return service
 
 

@@ -186,6 +186,25 @@ HOST_VERBS = (
         ),
     ),
     HostVerb(
+        "anomalies",
+        "response.anomalies_command",
+        "show who did what he may not, with which score, and what is done about it",
+        (
+            json_option("the same as one JSON document; with --follow, one event a line"),
+            option("--follow", "-f", action="store_true", help="offences and steps as they come, until Ctrl-C"),
+        ),
+    ),
+    HostVerb(
+        "quarantine",
+        "response.quarantine_command",
+        "list whom something is done about, or release one before the time is over",
+        (
+            option("what", choices=("list", "release"), help="what to do"),
+            option("name", nargs="?", metavar="NAME", help="LOOP/NAME, a client, a loop or an address"),
+            json_option("the same as one JSON document"),
+        ),
+    ),
+    HostVerb(
         "rotate",
         "rotate_command",
         "change the epoch now, and with it every key of the loops; with --master also master_key",

@@ -20,7 +20,6 @@ from typing import Any
 from tlsrt.channels.control import ControlChannel, control_pair
 from tlsrt.channels.trust import OFFICE
 from tlsrt.errors import EX_UNAVAILABLE, ConfigError, PeerError, TlsrtError
-from tlsrt.supervisor.anomaly import faded
 from tlsrt.supervisor.attestation import differences_of
 from tlsrt.supervisor.backoff import Backoff, Intensity
 from tlsrt.supervisor.boot_files import BootFiles
@@ -34,6 +33,7 @@ from tlsrt.supervisor.office_hooks import OfficeHooks
 from tlsrt.supervisor.office_words import OfficeWords
 from tlsrt.supervisor.parts import AuthorityStart, Child, Common
 from tlsrt.supervisor.reactor import Timer
+from tlsrt.supervisor.response.scores import faded
 from tlsrt.supervisor.sentry import Sentry, Violation
 
 NAME = "authority"

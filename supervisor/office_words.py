@@ -31,9 +31,9 @@ class OfficeWords(ABC):
         """Bring the trust end of a loop that was born again."""
         return self._send("spawned", loop, incarnation, descriptors=(trust_end,))
 
-    def charge(self, loop: str, incarnation: int, points: int, what: str) -> bool:
-        """Say what a loop did wrong."""
-        return self._send("charge", loop, incarnation, points, what)
+    def charge(self, loop: str, incarnation: int, detector: str, count: int, what: str) -> bool:
+        """Say what a loop did wrong, and how often."""
+        return self._send("charge", loop, incarnation, detector, count, what)
 
     def gone(self, loop: str, incarnation: int) -> bool:
         """Say that an incarnation is dead."""

@@ -39,6 +39,7 @@ class View:
     stuck: Callable[[str], Stuck | None] = lambda name: None
     supervision: Document = field(default_factory=Document)  # see `supervision_status.py`
     lock: Document | None = None  # of the whole host, see `locking/lock_watch.py`
+    quarantined: Sequence[str] = ()
 
 
 def document(
@@ -71,6 +72,7 @@ def document(
         "lock": view.lock,
         "supervision": view.supervision,
         "limits": view.limits,
+        "quarantined": list(view.quarantined),
         "warnings": [*view.warnings, *office.warnings],
     }
 
@@ -234,6 +236,8 @@ def remarks(status: Document) -> list[str]:
         lines.append(keys)
     if status["supervision"]:
         lines += supervision_lines(status["supervision"])
+    if status["quarantined"]:
+        lines += [f"in quarantine: {', '.join(status['quarantined'])}; `tlsrt-supervisor quarantine list` says why"]
     if status["limits"]:
         lines += [f"limits: {status['limits']}"]
     deaths = [(entry["name"], entry["last_death"]["sentence"]) for entry in status["loops"] if entry["last_death"]]

@@ -12,6 +12,7 @@ import secrets
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from tlsrt.config.keys import boot_id
 from tlsrt.config.schema import Config
@@ -44,6 +45,7 @@ from tlsrt.supervisor.parts import Common, Parts, Renewal
 from tlsrt.supervisor.reactor import Reactor
 from tlsrt.supervisor.regime import Regime
 from tlsrt.supervisor.reload import Reload
+from tlsrt.supervisor.response.requests import ResponseRequests
 from tlsrt.supervisor.restart_verb import RestartVerb
 from tlsrt.supervisor.restarts import Restarts
 from tlsrt.supervisor.rotation import Rotation
@@ -158,6 +160,7 @@ class Supervisor:
         if config.door.watch:
             self._door_watch.begin()
         self._sessions = SessionRequests(common, self._office)
+        self._response = ResponseRequests(self._sessions, self._office)
         self._reload.is_blocked = lambda: self._rotation.is_replacing
         self._anchors = Anchors(common, self._office)
         self._restart = RestartVerb(common, self._fleet, lambda: self._reload.move is not None)
@@ -174,6 +177,7 @@ class Supervisor:
         self._office.on_booted = self._booted
         self._office.on_epoch = self._rounds.attest_all
         self._office.on_event = self._event
+        self._office.on_said["respawn"] = self._respawn
         self._office.on_refused = self._refused
         self._office.on_unconfined = self._unconfined
         self._office.on_given_up = partial(self._fail, EX_UNAVAILABLE)
@@ -249,6 +253,7 @@ class Supervisor:
         self._reload.authority_lost()
         self._rotation.authority_lost()
         self._sessions.lost()
+        self._response.lost()
 
     def _refused(self, sentences: list[str]) -> None:
         self._refuse(ConfigError(sentences))
@@ -288,6 +293,15 @@ class Supervisor:
             if word in FATAL_EVENTS and member.name == name:
                 reason = f"{word}: {sentence.partition(': ')[2]}"
                 self._fleet.condemn(member, Event.VIOLATED, reason, cause_of_word(word))
+
+    def _respawn(self, fields: list[Any]) -> None:
+        """The authority has a loop replaced for what it did; one that was replaced meanwhile is innocent."""
+        loop, incarnation, sentence = fields
+        self._console.bad(AUTHORITY, "anomaly", f"{loop}: {sentence}")
+        self._events.sources.reported("anomaly", f"{loop}: {sentence}")
+        for member in self._fleet.members:
+            if member.name == loop and member.incarnation == incarnation:
+                self._fleet.condemn(member, Event.VIOLATED, f"anomaly: {sentence}", cause_of_word("anomaly"))
 
     # A reload
 
@@ -336,6 +350,8 @@ class Supervisor:
         control.add_later("client_revoke", clients.revoke)
         control.add_later("lock", self._lock_verbs.lock)
         control.add_later("unlock", self._lock_verbs.unlock)
+        control.add_later("anomalies", self._response.anomalies)
+        control.add_later("release", self._response.release)
         control.add_later(
             "rotate", lambda request, reply: self._rotation.ask(reply, master=bool(request.get("master")))
         )
@@ -370,6 +386,7 @@ class Supervisor:
             self._shutdown.is_running, (*self._warnings, *self._decoys.warnings, *self._files.warnings),
             self._parts.limits(), self._reload.move is not None, self._parts, self._rounds.stuck.of,
             supervision_document(self._fleet.regime, self._fleet.members, now), self._lock.document(),
+            self._response.quarantined,
         )  # fmt: skip
         return status.document(
             view,

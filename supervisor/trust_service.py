@@ -85,7 +85,7 @@ class TrustService:
     ) -> None:
         self.ring = ring
         self._roster = self.roster = roster
-        self._manager = manager
+        self._manager = self.manager = manager
         self._epochs = epochs
         self._clients = clients
         self._state = state
@@ -123,6 +123,7 @@ class TrustService:
             **client_locks.handlers,
         }
         self.parts: list[Part] = [lock]  # that have their own times
+        self.on_joined: list[Callable[[str, int], None]] = []  # a loop has got its keys: its name, and when
         self.audit: Recorder = NoRecorder()
         self._jot: Callable[[str, str, Detail], None] = lambda kind, subject, detail: None  # an ordinary record, now
         self.lock: Lock = lock
@@ -180,6 +181,16 @@ class TrustService:
             self._jot("client_refused", "door", {"reason": reason})
 
         self._manager.on_step, self._clients.on_refused = step, refuse
+
+    @property
+    def generation(self) -> tuple[object, ...]:
+        """Return what changes with every epoch, respawn and reload."""
+        return self._epochs.current, *(member.incarnation for member in self._roster)
+
+    @property
+    def revocations(self) -> int:
+        """Return how many revocations there were."""
+        return self._state.revocation
 
     def _note_turned_away(self, words: str, count: int) -> None:
         self._notes.note("turned_away", "door", words, count=count)
@@ -337,6 +348,8 @@ class TrustService:
             self._outlet.tell("joined", member.loop, member.incarnation)
             detail = {"incarnation": member.incarnation, "epoch": self._epochs.target}
             self._jot("keys_given", member.loop, detail)
+            for hook in self.on_joined:
+                hook(member.loop, now)
 
     def _is_gate_settled(self, member: Member, now: int) -> bool:
         """Deal with a Primary that gets no keys: one of before the lock or its end, or that of a locked host."""

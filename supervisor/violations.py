@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Common
 from tlsrt.supervisor.sentry import Violation
 
-REFUSED_POINTS, KILLED_POINTS, DIFFERENCE_POINTS = 2, 50, 50
+REFUSED, KILLED, DIFFERENCE = "seccomp_refused", "seccomp_kill", "attestation"  # detectors
 _SAID_FIRST = 3  # of one process; then only the 10th, 100th, ...
 _GATHER_S = 0.1  # a process that tries without end must not fill the authority's channel
 
@@ -19,7 +19,7 @@ class Record:
 
     count: int = 0
     last: str | None = None
-    gathered: int = 0  # points that were not charged yet
+    gathered: dict[str, int] = field(default_factory=dict[str, int])  # offences that were not charged yet
     is_gathering: bool = False
 
 
@@ -47,7 +47,7 @@ class Violations:
             "violation", name, violation.sentence, pid=pid, incarnation=incarnation, call=violation.call,
             ends=violation.ends, count=record.count,
         )  # fmt: skip
-        self._charge(name, incarnation, KILLED_POINTS if violation.ends else REFUSED_POINTS, violation.call)
+        self._charge(name, incarnation, KILLED if violation.ends else REFUSED, 1, violation.call)
 
     def differs(self, name: str, incarnation: int, difference: str) -> None:
         """Note a process that is not what its profile says."""
@@ -55,22 +55,22 @@ class Violations:
         record.count += 1
         record.last = f"attestation: {difference}"
         self._common.events.emit("difference", name, difference, incarnation=incarnation, count=record.count)
-        self._charge(name, incarnation, DIFFERENCE_POINTS, "attestation")
+        self._charge(name, incarnation, DIFFERENCE, 1, "attestation")
 
-    def _charge(self, name: str, incarnation: int, points: int, what: str) -> None:
+    def _charge(self, name: str, incarnation: int, detector: str, count: int, what: str) -> None:
         """Charge at once what comes first, and together what comes within a tenth of a second after that."""
         record = self.of(name)
         if record.is_gathering:
-            record.gathered += points
+            record.gathered[detector] = record.gathered.get(detector, 0) + count
             return
         record.is_gathering = True
-        if not self._office.charge(name, incarnation, points, what):
-            record.gathered += points  # the authority is away, and hears of it when it is back
+        if not self._office.charge(name, incarnation, detector, count, what):
+            record.gathered[detector] = count  # the authority is away, and hears of it when it is back
         self._common.reactor.call_later(_GATHER_S, lambda: self._charge_gathered(name, incarnation, what))
 
     def _charge_gathered(self, name: str, incarnation: int, what: str) -> None:
         record = self.of(name)
         record.is_gathering = False
-        if points := record.gathered:
-            record.gathered = 0
-            self._charge(name, incarnation, points, what)
+        gathered, record.gathered = record.gathered, {}
+        for detector, count in gathered.items():
+            self._charge(name, incarnation, detector, count, what)

@@ -14,6 +14,7 @@ import asyncio
 import os
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from tlsrt.channels.channel import PrimaryChannel
@@ -32,10 +33,12 @@ from tlsrt.loops.gate_state import Origin, Verdict
 from tlsrt.loops.health import HealthChecks
 from tlsrt.loops.locked_door import LockedDoor
 from tlsrt.loops.primary.events import Events
+from tlsrt.loops.primary.reporter import Reporter
 from tlsrt.loops.primary.tarpit import Tarpit, TarpitLimits
 from tlsrt.loops.primary.telemetry import Telemetry
 from tlsrt.loops.primary.watch import DecoyWatch
 from tlsrt.loops.process import LoopProcess
+from tlsrt.loops.refusals import ADDRESS
 from tlsrt.loops.tls_engine import PROTOCOLS, server_context, shake_hands, stranger_context
 from tlsrt.loops.turned_away import TurnedAway
 
@@ -81,6 +84,7 @@ class PrimaryLoop(LoopProcess):
         endpoint = self.config.deception.endpoint
         limits = TarpitLimits(endpoint.max_connections, endpoint.max_per_address) if endpoint else None
         self._tarpit = Tarpit(self.gate.decoys.look_at_stranger, limits) if limits else None
+        self.reporter = Reporter(lambda rows: self._trust.send("offences", rows))
         self.door: Door | None = None  # made when its certificate has come
         self.locked_door: LockedDoor | None = None  # of a locked host, instead
         self._succession = b""
@@ -103,11 +107,16 @@ class PrimaryLoop(LoopProcess):
     def _listen(self, loop: str, descriptor: int) -> GateLink:
         origin = Origin(loop, charge=loop)
         link = GateLink(
-            self.turn, lambda frame: self.forward(frame, origin), self.note_refused,
+            self.turn, lambda frame: self.forward(frame, origin), partial(self._refused_link, loop),
             queue_max=self.config.limits.queue_frames,
         )  # fmt: skip
         link.listen(descriptor)
         return link
+
+    def _refused_link(self, loop: str, reason: str) -> None:
+        """Something came over a loop's channel that is no frame at all."""
+        self.note_refused(reason)
+        self.reporter.link(loop, reason)
 
     # -- the authority's words --------------------------------------------------------------------------------
 
@@ -152,6 +161,8 @@ class PrimaryLoop(LoopProcess):
                 self.door.announce_succession(self._succession)
         elif name == "events":
             self._publish(fields[0])
+        elif name == "shut_out":
+            self._shut_out(*fields)
         elif name in self.on_said:
             self.on_said[name](fields, descriptors)
         elif self.door is not None:
@@ -278,6 +289,7 @@ class PrimaryLoop(LoopProcess):
             self._enrol.strangers(strangers) if strangers is not None else None,
         )  # fmt: skip
         self.door.succession = self._succession
+        self.door.on_offence = lambda key, number, word: self.reporter.door(key, self._connections.get(number), word)
         if self._up:
             self.door.listen(self.listeners[DOOR])
 
@@ -288,6 +300,13 @@ class PrimaryLoop(LoopProcess):
         )  # fmt: skip
         if self._state is LoopState.ACTIVE:
             self.locked_door.listen(self.listeners[DOOR])
+
+    def _shut_out(self, step: str, kind: str, value: str, for_ms: int) -> None:
+        """Limit or block somebody for a time, or no longer."""
+        if kind != ADDRESS:
+            self.gate.limit(kind, value, boottime_ms() + for_ms if for_ms else 0)
+        elif self.door is not None:
+            self.door.shut_out(step, value, for_ms / 1000)
 
     def _note_door(self, address: str, word: str) -> None:
         self._turned_away.note(address, word)
@@ -360,6 +379,7 @@ class PrimaryLoop(LoopProcess):
             return ""
         if verdict.reason != "no_open_call":
             self.note_refused(f"{verdict.reason} from {origin.loop or f'connection {origin.connection}'}")
+            self.reporter.frame(origin, verdict)
         if verdict.answer:
             self._deliver(verdict.answer, Verdict(origin.loop, origin.connection), GATE)
         return "" if verdict.reason == "no_open_call" else refusal_word(verdict.reason)

@@ -34,7 +34,9 @@ from tlsrt.supervisor.response.scores import Scores
 from tlsrt.supervisor.seams import Charge, ChargeKind
 
 GRACE_MS = 5_000
+REVOKED = "revoked"  # the detector
 STEPS_MAX = 2048  # in force at once; the one that would end first makes room
+TRIP_POINTS = 100
 COUNTS_MAX = 1_000  # of one offence in one report
 
 
@@ -56,6 +58,7 @@ class Judge:
         self._scores: Scores[Charge] = Scores()
         self._distinct: Distinct[tuple[str, Charge]] = Distinct()
         self._grace = Grace(GRACE_MS)
+        self._revoked = Grace(GRACE_MS)
         self._lasting: Growing[tuple[Step, str]] = Growing(SHUT_FIRST_MS, SHUT_CAP_MS, SHUT_JITTER, chance)
         self._respawns = {loop: Often(RESPAWNS_MS, RESPAWNS + 1) for loop in self._loops}
         self._top: dict[str, int] = {}  # loop: when it was at the top
@@ -64,19 +67,33 @@ class Judge:
         self.tallies = {name: Tally() for name in DETECTORS}
 
     def begin_grace(self, now: int) -> None:
-        """Note an epoch, a respawn, a reload or a revocation: what is used for a moment after it is no offence."""
+        """Note an epoch, a respawn or a reload: what is used for a moment after it is no offence."""
         self._grace.begin(now)
+
+    def replaced(self, loop: str, now: int) -> None:
+        """Note another process of a loop: of what the one before did it inherits less than ends a session."""
+        for kind in (ChargeKind.PROCESS, ChargeKind.CHANNEL):
+            charge = Charge(kind, loop)
+            self._scores.set(charge, min(self._scores.of(charge, now), SCORE_AFTER_RESPAWN), now)
+
+    def revoked(self, now: int) -> None:
+        """Note a revocation: what was under way then is no offence."""
+        self._revoked.begin(now)
 
     def charge(
         self, name: str, charge: Charge, now: int, *, points: int | None = None, count: int = 1, what: str = "",
-        subject: str = "",
+        subject: str = "", is_trip: bool = False, is_over: bool = False,
     ) -> list[Taken]:  # fmt: skip
         """Weigh `count` offences of one kind; return the steps to be taken now.
 
         `subject` is whose session was charged, as the authority knows it. `what` is what happened, and for a detector
-        that counts distinct things which thing it was. `points` are the detector's own if not given.
+        that counts distinct things which thing it was. `points` are the detector's own if not given. With `is_trip`
+        it counts as a trigger, whatever the table says. With `is_over` the process that did it is gone: the next one
+        inherits some points, and no step.
         """
         detector = detector_of(name)
+        if is_trip and not detector.is_trigger:
+            detector = replace(detector, is_trigger=True, points=TRIP_POINTS)
         mode = self._config.mode_of(detector)
         if mode is Mode.OFF or self._config.mode is Mode.OFF or count < 1:
             return []
@@ -91,10 +108,16 @@ class Judge:
             return []
         tally.counted += count
         before, after = self._scores.add(charge, worth, now)
+        if is_over:
+            self.replaced(charge.value, now)
+            is_at_trusted = detector.is_trigger and charge.value in TRUSTED
+            return self._take(Step.LOCK, detector, charge, after, what, now) if is_at_trusted else []
         return self._answer(detector, charge, before, after, what, now)
 
     def _counts(self, detector: Detector, charge: Charge, what: str, now: int) -> bool:
         if detector.has_grace and self._grace.is_now(now):
+            return False
+        if detector.name == REVOKED and self._revoked.is_now(now):
             return False
         return not detector.is_distinct or self._distinct.is_new((detector.name, charge), what, now)
 
@@ -112,7 +135,9 @@ class Judge:
             return taken
         if step is Step.RESPAWN:
             taken += self._lock_for_many(detector, charge, after, what, now)
-            step = self._respawn_or_leave(charge.value, now)
+            if not self._may_respawn(charge.value, now):
+                left = self._take(Step.QUARANTINE, detector, charge, after, what, now)
+                return taken + [replace(each, is_final=True) for each in left]
         return taken + self._take(step, detector, charge, after, what, now)
 
     def _lock_for_many(self, detector: Detector, charge: Charge, score: float, what: str, now: int) -> list[Taken]:
@@ -122,10 +147,9 @@ class Judge:
             return []
         return self._take(Step.LOCK, detector, charge, score, what, now)
 
-    def _respawn_or_leave(self, loop: str, now: int) -> Step:
-        if now < self._done.get((Step.RESPAWN, Charge(ChargeKind.PROCESS, loop)), now):
-            return Step.RESPAWN  # which is under way
-        return Step.RESPAWN if self._respawns[loop].count(now) < RESPAWNS else Step.QUARANTINE
+    def _may_respawn(self, loop: str, now: int) -> bool:
+        is_under_way = now < self._done.get((Step.RESPAWN, Charge(ChargeKind.PROCESS, loop)), now)
+        return is_under_way or self._respawns[loop].count(now) < RESPAWNS
 
     def _take(self, step: Step, detector: Detector, charge: Charge, score: float, what: str, now: int) -> list[Taken]:
         key = (step, Charge(ChargeKind.PROCESS, charge.value) if step is Step.RESPAWN else charge)
@@ -167,12 +191,18 @@ class Judge:
 
     def release(self, value: str) -> list[Taken]:
         """End every step that somebody is under, and forget his scores; return the steps."""
+        ended = self.release_steps(value)
+        for step in LASTING:
+            self._lasting.forget((step, value))
+        for kind in ChargeKind:
+            self._scores.set(Charge(kind, value), 0, 0)
+        return ended
+
+    def release_steps(self, value: str) -> list[Taken]:
+        """End every step that somebody is under; return them. His scores stay."""
         ended = [(key, taken) for key, taken in self._in_force.items() if taken.charge.value == value]
         for key, _ in ended:
             del self._in_force[key]
-            self._lasting.forget((key[0], value))
-        for kind in ChargeKind:
-            self._scores.set(Charge(kind, value), 0, 0)
         return [taken for _, taken in ended]
 
     def score(self, charge: Charge, now: int) -> float:

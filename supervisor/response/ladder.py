@@ -56,6 +56,7 @@ class Taken:
     score: float
     until: int = 0
     is_observed: bool = False  # it is told and not taken
+    is_final: bool = False  # another process of the loop does not end it
 
 
 def steps_of(charge: Charge, *, is_loop: bool, is_advised: bool = False) -> tuple[tuple[int, Step], ...]:

@@ -52,7 +52,10 @@ POLICY: dict[str, Any] = {
     f"{FOREIGN} -> {VICTIM}": ["value"],
     f"{THIEF} -> {FOREIGN}": ["poke"],
 }
-STAGE: dict[str, Any] = {"components": COMPONENTS, "policy": POLICY, "packages": [PACKAGE]}
+# One host bears many attacks here: what follows from them is judged in test_detection.py.
+STAGE: dict[str, Any] = {
+    "components": COMPONENTS, "policy": POLICY, "packages": [PACKAGE], "detection": {"mode": "observe"},
+}  # fmt: skip
 LOGS = ("authority", "primary", "secondary", "third", "external")
 HONEST_S = 1.0  # an honest call takes about 1 ms; on a busy machine it may wait for its turn
 LOGGED_PER_BEAT = 5

@@ -95,6 +95,7 @@ class RunningHost:
         limits: Mapping[str, Any] | None = None, clients: Sequence[str] = (), packages: Sequence[Path] = (),
         extra: Mapping[str, Any] | None = None, prelude: str = "", mode: str = MODES[0], witness: Sequence[str] = (),
         http: Sequence[str] = (), may: Mapping[str, Sequence[str]] | None = None,
+        detection: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         self.base = Path(tempfile.mkdtemp(prefix="tlsrt."))  # short: a socket's path has 108 bytes
         self.base.chmod(0o755)
@@ -114,7 +115,13 @@ class RunningHost:
         self.python = make_environment(self.base / "env", packages) if packages else Path(sys.executable)
         self._code = self.base / "env" / "code" if packages else None
         sys_path = [str(self._code)] if self._code is not None else []
-        added = {"components": components, "policy": policy, "limits": limits, **dict(extra or {})}
+        added = {
+            "components": components,
+            "policy": policy,
+            "limits": limits,
+            "detection": detection,
+            **dict(extra or {}),
+        }
         sys.path += sys_path
         try:
             self._install({key: value for key, value in added.items() if value}, clients, http, may or {})

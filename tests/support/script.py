@@ -25,8 +25,8 @@ POLICY = {f"client/admin -> {address}": "*" for address in COMPONENTS}
 
 # Otherwise the first few tries would be the last ones.
 PATIENT = """
-from tlsrt.supervisor import anomaly, sentry
-sentry.REFUSED_BURST = sentry.BROKERED_BURST = anomaly.LIMIT = 1e9
+from tlsrt.supervisor import sentry
+sentry.REFUSED_BURST = sentry.BROKERED_BURST = 1e9
 """
 
 
@@ -39,7 +39,7 @@ def scripted(
     """
     yield from running(
         request, components=COMPONENTS, policy=POLICY, packages=[PACKAGE], mode=mode, extra={"loops": loops or {}},
-        prelude=PATIENT if patient else "",
+        prelude=PATIENT if patient else "", detection={"mode": "observe"},
     )  # fmt: skip
 
 

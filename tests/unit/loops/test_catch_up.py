@@ -10,6 +10,7 @@ from support.world import World
 from tlsrt.loops.gate_state import Verdict
 from tlsrt.loops.primary import loop
 from tlsrt.loops.primary.loop import PrimaryLoop
+from tlsrt.loops.primary.reporter import Reporter
 
 
 @pytest.fixture
@@ -29,6 +30,7 @@ class Primary(PrimaryLoop):
         self.refusals: list[str] = []
         self.frames_in = self.frames_out = 0
         self._is_hearing = False
+        self.reporter = Reporter(lambda rows: None)
 
     def _on_trust(self) -> None:
         while self.said:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from tlsrt.channels.telemetry import LOOKS, WINDOW_MS, Window, pack_rows
 from tlsrt.errors import PeerError
-from tlsrt.supervisor.anomaly import faded
 from tlsrt.supervisor.event_kinds import EVENTS
 from tlsrt.supervisor.learning.desk import MANY, POINTS, POINTS_EVERY_MS, ROWS, LearningDesk
 from tlsrt.supervisor.learning.model import Model, Opinion
+from tlsrt.supervisor.response.scores import faded
 from tlsrt.supervisor.seams import Charge, ChargeKind, Detail
 from tlsrt.supervisor.session_manager import SessionManager
 

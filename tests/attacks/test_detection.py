@@ -1,0 +1,180 @@
+"""Attacked sentence: whoever attacks is answered by the stated step, at once; nobody else is, and it ends by itself.
+
+Real processes. The first of the steps of each attack is timed by the host's own clock, from before the attack is sent
+to the event of the step.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from support.attack import STAGE, VICTIM, Arena, header_of, request_body, seal
+from support.running import RunningHost, running
+from support.tls_peer import TlsPeer, open_session, request
+
+from tlsrt.channels.clock import boottime_ms
+from tlsrt.channels.frame import Kind, pack_frame, parse_frame_untrusted
+from tlsrt.channels.stream import encode_control
+from tlsrt.errors import CallError
+from tlsrt.supervisor.control_client import ControlClient
+
+STEP_MS = 200
+STRANGER = "127.0.0.9"  # an address of this machine that nobody else of this test uses
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
+    """A host that acts, and whose local addresses are on no list."""
+    policy = {**STAGE["policy"], f"client/guest -> {VICTIM}": ["value"]}
+    detection = {"mode": "act", "allow": ["127.0.0.1"]}
+    yield from running(request, **{**STAGE, "policy": policy, "detection": detection}, clients=["guest"])
+
+
+class Watch:
+    """What the host tells of its steps, from now on."""
+
+    def __init__(self, host: RunningHost) -> None:
+        self._host = host
+        self._seen = max((event["seq"] for event in self._read(0)), default=0)
+        self.began = boottime_ms()
+
+    def _read(self, since: int) -> list[dict[str, Any]]:
+        with ControlClient(self._host.config.run_dir) as client:
+            return [event for event in client.follow("events", follow=False, since=since) if "seq" in event]
+
+    def step(self, step: str, subject: str) -> dict[str, Any]:
+        """Wait for a step, and return its event with the ms that it took."""
+        found: list[dict[str, Any]] = []
+
+        def is_there(document: dict[str, Any]) -> bool:
+            found[:] = [event for event in self._read(self._seen) if event["name"] == "response"]
+            return any(event["fields"]["step"] == step and event["subject"] == subject for event in found)
+
+        self._host.until(is_there, f"{step} of {subject}; there was {found}")
+        event = next(event for event in found if event["fields"]["step"] == step and event["subject"] == subject)
+        return {**event, "took_ms": event["boottime_ms"] - self.began, "all": found}
+
+
+def anomalies(host: RunningHost) -> dict[str, Any]:
+    with ControlClient(host.config.run_dir) as client:
+        return client.ask("anomalies")
+
+
+TOOK: list[int] = []
+
+
+def test_a_forged_frame_of_a_client_ends_its_session(host: RunningHost) -> None:
+    with open_session(host, "guest") as peer:
+        watch = Watch(host)
+        frame = parse_frame_untrusted(request(peer, VICTIM, "value", 1, request_body()))
+        peer.send(pack_frame(frame.header, frame.token, frame.body, bytes(16)))
+        TOOK.append(watch.step("revoke", "client/guest")["took_ms"])
+        while peer.payload():  # a refusal, perhaps, and the goodbye
+            continue
+    with open_session(host, "guest"):
+        pass  # another one is to be had
+
+
+def test_a_scan_of_methods_ends_a_session_and_the_same_call_again_and_again_does_not(host: RunningHost) -> None:
+    with open_session(host, "guest") as peer:
+        watch = Watch(host)
+        peer.send(*(request(peer, VICTIM, "add", seq, request_body(1)) for seq in range(1, 50)))
+        peer.send(request(peer, VICTIM, "value", 50, request_body()))
+        while header_of(peer.frame()).kind != Kind.REPLY:
+            continue  # refusals
+        scan = [request(peer, VICTIM, f"m{seq}", seq, request_body()) for seq in range(60, 70)]
+        peer.send(*scan)
+        taken = watch.step("revoke", "client/guest")["all"]
+        assert [(one["fields"]["step"], one["fields"]["detector"]) for one in taken][:1] == [("limit", "policy")]
+
+
+def test_a_stolen_session_shuts_its_thief_out_and_the_victim_has_no_points(host: RunningHost) -> None:
+    """The guest presents the admin's session and token on a connection of its own: the framing attack."""
+    with open_session(host, "admin") as victim, open_session(host, "guest") as thief:
+        watch = Watch(host)
+        stolen = seal(
+            victim.header(VICTIM, "value", 1), request_body(), token=victim.content.token,
+            body_key=victim.right(VICTIM).key, proof_key=victim.content.proof_key,
+        )  # fmt: skip
+        thief.send(stolen)
+        TOOK.append(watch.step("quarantine", "client/guest")["took_ms"])
+        victim.send(request(victim, VICTIM, "value", 1, request_body()))
+        assert victim.frame(), "who was robbed is served"
+        document = anomalies(host)
+        names = {one["value"] for one in document["scores"]} | {one["subject"] for one in document["scores"]}
+        assert "client/admin" not in names and victim.content.session.hex() not in names
+    with TlsPeer(host, "guest") as peer:
+        data, signature = peer.opening.answer_untrusted(*peer.challenge())
+        peer.send(encode_control("open", data, signature))
+        assert peer.control().name == "refused"
+
+
+def test_an_operator_sees_who_is_in_quarantine_and_may_release_him(host: RunningHost) -> None:
+    assert "client/guest: foreign_token" in host.cli("quarantine", "list").stdout
+    assert "client/guest" in host.status()["quarantined"]
+    assert host.cli("quarantine", "release", "guest").stdout == "released client/guest\n"
+    with open_session(host, "guest"):
+        pass
+
+
+def test_a_loop_that_forges_has_other_keys_and_one_with_anothers_token_another_process(host: RunningHost) -> None:
+    arena = Arena(host)
+    before = arena.third.session()
+    watch = Watch(host)
+    frame = parse_frame_untrusted(arena.third.genuine())
+    arena.third.send(pack_frame(frame.header, frame.token, frame.body, bytes(16)))
+    TOOK.append(watch.step("revoke", "third")["took_ms"])
+    host.until(lambda document: _newest(arena) != before["session"], "another session of the thief")
+    arena.third.learn()
+    watch, incarnation = Watch(host), host.loop("third")["incarnation"]
+    foreign = arena.external.genuine(VICTIM, "value")
+    with suppress(CallError):  # the loop may be gone before it has answered
+        arena.third.send(foreign)
+    TOOK.append(watch.step("respawn", "third")["took_ms"])
+    host.until(lambda document: host.loop("third")["incarnation"] > incarnation, "another third")
+    host.until(lambda document: host.loop("third")["state"] == "active", "an active third")
+    assert host.loop("third")["last_death"]["cause"] == "anomaly"
+    assert host.status()["lock"] is None, "one source is not two"
+    shown = host.cli("anomalies").stdout
+    assert re.search(r"^foreign_token +2 +2 +100 ", shown, re.M), shown
+    assert host.loop("secondary")["restarts"] == 0 and host.loop("external")["restarts"] == 0
+
+
+def _newest(arena: Arena) -> bytes:
+    arena.third.learn()
+    session: bytes = arena.third.session()["session"]
+    return session
+
+
+def make_noise(host: RunningHost, data: bytes) -> bytes:
+    """Connect from the stranger's address, say something, and return what is answered before the end."""
+    heard = b""
+    address = ("127.0.0.1", host.port)
+    with suppress(ConnectionError), socket.create_connection(address, 10.0, source_address=(STRANGER, 0)) as noise:
+        noise.sendall(data)
+        while piece := noise.recv(4096):
+            heard += piece
+    return heard
+
+
+def test_an_address_that_only_makes_noise_is_blocked_and_who_is_here_stays(host: RunningHost) -> None:
+    with open_session(host, "admin") as peer:
+        watch = Watch(host)
+        for _ in range(25):
+            make_noise(host, b"GET / HTTP/1.0\r\n\r\n")
+        watch.step("block", STRANGER)
+        assert make_noise(host, b"") == b"", "not even an alert"
+        peer.send(request(peer, VICTIM, "value", 1, request_body()))
+        assert peer.frame()
+    with ControlClient(host.config.run_dir) as client:
+        assert [one["subject"] for one in client.ask("release", name=STRANGER)["subjects"]] == [STRANGER]
+    assert make_noise(host, b"GET / HTTP/1.0\r\n\r\n") != b""
+
+
+def test_the_first_step_comes_within_200_ms(host: RunningHost) -> None:
+    assert len(TOOK) == 4 and sorted(TOOK)[1] < STEP_MS, TOOK  # a busy machine may delay one or two
