@@ -77,6 +77,13 @@ policy:
 # A layer of the sandbox that this host cannot give stops the start, unless you waive it by name and say why.
 # `tlsrt-supervisor sandbox check` tells which layers this host can give.
 {sandbox}
+# What nobody has a reason to touch; whoever does is told and answered. There are decoys without a word here:
+# `tlsrt-supervisor honeypot list` shows them, `honeypot plant` writes canaries for places where a thief would look.
+# deception:
+#   components: [secondary/vault, third/shell]          # other names instead of the usual ones
+#   methods: {{secondary/store: [dump, export_keys]}}
+#   endpoint: {{host: 0.0.0.0, port: 8443}}               # looks like TLS, and lets nobody go soon
+
 # What the loops speak to Primary through: libzmq (pyzmq), or native, our own engine: faster, and no threads in a loop.
 # channels: {{engine: native}}
 """

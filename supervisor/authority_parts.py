@@ -102,9 +102,8 @@ def make_service(
     service.office_handlers.update(desk.handlers)
     service.desk.enrolled = lambda: [client.subject for client in registry if registry.living(client.subject)]
     clients.on_opened = desk.opened
-    decoys = config.deception
-    Touches(service, randomness, booted.canaries, is_on=bool(decoys.components or decoys.methods))
     ResponseService(service, config.detection, [loop.name for loop in config.loops], lambda: randomness(1)[0] / 255)
+    Touches(service, randomness, booted.canaries, config.deception)
     return service
 
 

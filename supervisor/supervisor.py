@@ -168,8 +168,8 @@ class Supervisor:
         self._announcer.is_locked = lambda: self._lock.record is not None
         self._lock_verbs = LockVerbs(common, self._fleet, self._office, self._lock, self._sessions)
         self._events = EventDesk(common, members, self._office, boot_id(self._boot_nonce).hex())
-        self._decoys = DecoyReport(common, self._office)
         self._files = FileWatch(common, self._office)
+        self._decoys = DecoyReport(common, self._office, self._files)
         self._rotation = Rotation(common, self._fleet, self._office, lambda: self._reload.is_running)
         monitor.on_suspect = self._events.sources.suspected
         self._shutdown.on_begin = self._stopping

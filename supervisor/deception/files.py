@@ -60,7 +60,8 @@ class FileWatch:
         self._plant(own)
         for path in (own, *config.deception.files):
             self._add(str(path), HOST, str(path))
-        self._prove(own)
+        if problem := self.prove():
+            self._say(problem)
         self._common.reactor.watch(self._descriptor, lambda events: self._read())
         self._common.events.listeners.append(self._on_event)
 
@@ -81,14 +82,23 @@ class FileWatch:
                 _DEAF.format(path=shown if subject == HOST else f"of {subject}", why=os.strerror(error.errno or 0))
             )
 
-    def _prove(self, path: Path) -> None:
-        """Open our own, once, and look whether that was heard."""
+    def prove(self) -> str:
+        """Open our own, once, and look whether that was heard; return why not, empty if it was or nothing is watched.
+
+        What somebody else has opened meanwhile is told as ever.
+        """
+        if self._descriptor < 0:
+            return ""
+        path = self._common.config.state_dir / STATE_CANARY
+        others = self._opened()
         try:
             os.close(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
-        except OSError:
-            return  # said already
-        if not any(watched.path == str(path) for watched in self._opened()):
-            self._say(_DEAF.format(path=path, why="inotify says nothing of it"))
+        except OSError as error:
+            return _DEAF.format(path=path, why=error.strerror)
+        found = self._opened()
+        self._tell(others + [watched for watched in found if watched.path != str(path)])
+        is_heard = any(watched.path == str(path) for watched in found)
+        return "" if is_heard else _DEAF.format(path=path, why="inotify says nothing of it")
 
     def _on_event(self, event: HostEvent) -> None:
         """A process was looked at and is what its profile says: from now on its canary is watched."""
@@ -130,7 +140,10 @@ class FileWatch:
         return found
 
     def _read(self) -> None:
-        for watched in self._opened():
+        self._tell(self._opened())
+
+    def _tell(self, opened: list[_Watched]) -> None:
+        for watched in opened:
             self._common.console.bad(watched.subject, "touched", f"the canary file {watched.path} was opened")
             self._common.events.emit(
                 "decoy_touched", watched.subject, f"file {watched.path}", decoy=f"file {watched.path}"

@@ -170,7 +170,7 @@ def _test(arguments: argparse.Namespace, config: Config) -> int:
     if arguments.json:
         print(json.dumps(answer, indent=2))
     elif answer["heard"]:
-        print(f"heard after {answer['took_ms']} ms: a decoy was touched for a trial, and the authority was told")
+        print(f"heard after {answer['took_ms']} ms: a decoy and a canary file were touched for a trial, and noticed")
     if not answer["heard"]:
         say(str(answer["problem"]))
         return EX_UNAVAILABLE

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tlsrt.supervisor.control_socket import Request
+from tlsrt.supervisor.deception.files import FileWatch
 from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Common
 from tlsrt.supervisor.reactor import Timer
@@ -22,7 +23,8 @@ Reply = Callable[[dict[str, Any]], None]
 class DecoyReport:
     """Hears what the authority says of its trials."""
 
-    def __init__(self, common: Common, office: Office) -> None:
+    def __init__(self, common: Common, office: Office, files: FileWatch) -> None:
+        self._files = files
         self._console = common.console
         self._common = common
         self._office = office
@@ -47,6 +49,8 @@ class DecoyReport:
             self._timer = self._common.reactor.call_later(TRIAL_S, lambda: self._answer(_AWAY))
 
     def _answer(self, problem: str) -> None:
+        if self._asked:
+            problem = problem or self._files.prove()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

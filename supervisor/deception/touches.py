@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tlsrt.config.canaries import CanaryHashes
+from tlsrt.config.deception import DeceptionConfig
+from tlsrt.errors import PeerError
 from tlsrt.supervisor.allowance import Allowance
 from tlsrt.supervisor.event_notes import short_id
 from tlsrt.supervisor.gate_words import of_gate
@@ -19,9 +21,9 @@ from tlsrt.supervisor.seams import Charge, ChargeKind
 from tlsrt.supervisor.session_manager import CLIENT, Session
 from tlsrt.supervisor.trust_service import TrustService
 
-DETECTOR = "decoy"
-CANARY = "canary"
-FILE = "canary_file"
+DETECTORS = {  # by the first word of what Primary tells
+    "token": "canary_token", "client": "canary_client", "path": "decoy_path", "endpoint": "decoy_endpoint",
+}  # fmt: skip
 TOUCHES = 20  # a second, as Primary may be captured: each is an event, and may be answered by a step
 TRY_EVERY_MS = 500  # the gate may not know the epoch yet
 BLIND_AFTER_MS = 5_000
@@ -34,11 +36,14 @@ Randomness = Callable[[int], bytes]
 class Touches:
     """The handler of what Primary tells, and the trial."""
 
-    def __init__(self, service: TrustService, randomness: Randomness, canaries: CanaryHashes, *, is_on: bool) -> None:
+    def __init__(
+        self, service: TrustService, randomness: Randomness, canaries: CanaryHashes, decoys: DeceptionConfig
+    ) -> None:
         self._service = service
+        self._components = decoys.components
         self._canaries = [list(canaries.tokens), list(canaries.clients)]  # by number
         self._randomness = randomness
-        self._is_on = is_on
+        self._is_on = bool(decoys.components or decoys.methods)
         self._allowance = Allowance(TOUCHES, TOUCHES, 0.0)
         self._told = 0  # the incarnation of Primary that has the hashes
         self._incarnation = 0  # of the Primary that is, or was, tried
@@ -64,12 +69,18 @@ class Touches:
         self._service.note(
             "decoy_touched", subject, f"{target} {method}", decoy=target, method=method, session=short_id(session_id)
         )
+        detail = {"decoy": target, "method": method}
+        self._service.audit.note("decoy_touched", subject, detail, now, wall)
         if session is not None:
-            self._service.response.trip(DETECTOR, charge_of(session), {"decoy": target, "method": method}, now, wall)
+            detector = "decoy_component" if target in self._components else "decoy_method"
+            self._service.response.trip(detector, charge_of(session), detail, now, wall)
 
     def _used(self, fields: list[Any], now: int, wall: int) -> None:
         """A canary, or a path: by a loop, a session, or an address that proved nothing."""
         what, loop, session_id, address = fields
+        detector = DETECTORS.get(what.partition(" ")[0])
+        if detector is None:
+            raise PeerError("no_canary")
         if not self._allowance.take(now / 1000):
             return
         session = self._service.session(session_id)
@@ -82,15 +93,18 @@ class Touches:
         else:
             subject, charge = "unknown", None
         where = {"address": address} if address else {}
-        self._service.note("decoy_touched", subject, what, decoy=what, **where)
+        detail = {"decoy": what, **where}
+        self._service.note("decoy_touched", subject, what, **detail)
+        self._service.audit.note("decoy_touched", subject, detail, now, wall)
         if charge is not None:
-            self._service.response.trip(CANARY, charge, {"decoy": what, **where}, now, wall)
+            self._service.response.trip(detector, charge, detail, now, wall)
 
     def _file_touched(self, fields: list[Any], now: int, wall: int) -> None:
         """A process has opened a canary file in its root; the supervisor has said so to the operator."""
         loop, path = fields
         charge = Charge(ChargeKind.PROCESS, self._service.roster[loop].loop)
-        self._service.response.trip(FILE, charge, {"decoy": path}, now, wall)
+        self._service.audit.note("decoy_touched", loop, {"decoy": f"file {path}"}, now, wall)
+        self._service.response.trip("decoy_file", charge, {"decoy": f"file {path}"}, now, wall)
 
     # The trial
 

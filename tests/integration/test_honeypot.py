@@ -34,6 +34,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     yield from running(
         request, clients=["web"], http=["web"], policy={f"client/web -> {STORE}": ["get"]},
         extra={"deception": {"endpoint": {"host": "127.0.0.1", "port": PORT, "max_per_address": 4}}},
+        detection={"mode": "observe"},
     )  # fmt: skip
 
 

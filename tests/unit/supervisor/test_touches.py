@@ -16,6 +16,10 @@ from tlsrt.supervisor.event_notes import EventNotes
 from tlsrt.supervisor.seams import Charge, ChargeKind, Detail, NoResponse
 
 DECOY = ["secondary/vault", "get"]
+WANTED = {
+    DECOY[0]: "decoy_component", "secondary/store": "decoy_method", "token 3": "canary_token",
+    "path /.env": "decoy_path", "client 1": "canary_client", "endpoint": "decoy_endpoint", "file /x": "decoy_file",
+}  # fmt: skip
 
 
 class Tripped(NoResponse):
@@ -25,7 +29,7 @@ class Tripped(NoResponse):
         self.charges: list[Charge] = []
 
     def trip(self, detector: str, charge: Charge, detail: Detail, now: int, wall: int) -> None:
-        assert detector == "decoy" and detail["decoy"] == DECOY[0]
+        assert detector == WANTED[str(detail["decoy"])]
         self.charges.append(charge)
 
 
@@ -54,6 +58,31 @@ def test_a_client_is_charged_by_its_session_and_a_component_by_its_process(stage
     assert touch(stage, client) == [Charge(ChargeKind.SESSION, client.hex())]
     assert touch(stage, session_of(stage, "third"))[1:] == [Charge(ChargeKind.PROCESS, "third")]
     assert len(touch(stage, bytes(16))) == 2  # nobody: there is no such session
+
+
+def test_what_is_used_is_charged_to_whoever_is_known_best(stage: Stage) -> None:
+    stage.open(1, Client(ADMIN))
+    client = session_of(stage, "client")
+
+    def use(what: str, loop: str = "", session: bytes = b"", address: str = "") -> Charge | None:
+        before = len(touch(stage, client, "secondary/store", "dump"))
+        stage.service.heard("primary", "canary", [what, loop, session, address], stage.now, stage.wall)
+        charges: list[Charge] = stage.service.response.charges  # type: ignore[attr-defined]
+        return charges[before] if len(charges) > before else None
+
+    assert use("token 3", "", client, "") == Charge(ChargeKind.SESSION, client.hex())
+    assert use("token 3", "third") == Charge(ChargeKind.PROCESS, "third")
+    assert use("client 1", "", b"", "192.0.2.1") == Charge(ChargeKind.ADDRESS, "192.0.2.1")
+    assert use("endpoint", "", b"", "192.0.2.1") == Charge(ChargeKind.ADDRESS, "192.0.2.1")
+    assert use("path /.env", "", bytes(16), "") is None  # of a session that there is not
+    for words in (["anything", "", b"", ""], ["token 3", "nowhere", b"", ""]):
+        with pytest.raises(PeerError):
+            stage.service.heard("primary", "canary", words, stage.now, stage.wall)
+
+
+def test_the_supervisor_tells_of_files(stage: Stage) -> None:
+    stage.service.office_handlers["file_touched"](["third", "/x"], stage.now, stage.wall)
+    assert stage.service.response.charges == [Charge(ChargeKind.PROCESS, "third")]  # type: ignore[attr-defined]
 
 
 def test_only_primary_tells_and_not_too_often(stage: Stage) -> None:
