@@ -10,7 +10,8 @@ locked. Then the epoch moves, the components get sessions of it, and Primary is 
 served a locked door ever gets a key.
 
 `is_gate_over` is the moment between: the process at the other end of Primary's channel belongs to the state before. It
-is not listened to, and gets nothing, until the supervisor has brought the next one.
+is not listened to, and gets nothing, until the supervisor has brought the next one. An authority that is told of a lock
+as it comes again has no such moment: the supervisor has replaced Primary before.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class HostLock:
             self._say_state()
             return self._persist()
         self._state.lock = record
-        self._replace_gate()
+        self._replace_gate(is_over=self.is_gate_over or self._roster[GATE].has_door)  # else it was told nothing
         self._outlet.log(f"locked by {record.by}: {record.reason}")
         is_stored = self.on_locked(now, wall)
         detail: dict[str, str | int] = {"lock": record.lock.hex(), "reason": record.reason, "stored": int(is_stored)}
@@ -124,14 +125,14 @@ class HostLock:
             self._persist()  # a write that failed may have come half way
             done(_UNWRITTEN)
             return
-        self._replace_gate()
+        self._replace_gate(is_over=True)
         self._outlet.log(f"unlocked by {by}")
         self.notes.note("unlocked", "host", f"by {by}", lock=record.lock.hex())
         self.on_unlocked(now, wall)
         done("")
 
-    def _replace_gate(self) -> None:
-        self.is_gate_over = True
+    def _replace_gate(self, *, is_over: bool) -> None:
+        self.is_gate_over = is_over
         self._say_state()
 
     def _say_state(self) -> None:

@@ -57,6 +57,8 @@ class LockWatch:
 
     def _heard(self, fields: Sequence[Any]) -> None:
         record = record_of(fields)
+        if record is not None:
+            self._asked = b""
         if not self._office.is_booted:
             self._told = record
             if record is not None and not self._has_booted:  # Primary has got nothing yet from anybody
@@ -66,7 +68,6 @@ class LockWatch:
             if self.record is not None and not self._asked:
                 self._end()
             return  # or it was said before the authority heard of our lock
-        self._asked = b""
         if self.record is None or self.record.lock != record.lock:
             self._begin(record)
 

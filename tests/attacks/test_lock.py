@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import re
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -243,3 +244,21 @@ def test_a_lock_under_load_answers_every_call_or_says_why_not(host: RunningHost)
     assert not any(thread.is_alive() for thread in threads)
     assert set(outcomes) <= {"answered", "locked", "outcome_unknown", "unavailable", "stale"}, outcomes
     print(dict(outcomes))
+
+
+def test_a_lock_needs_no_authority(host: RunningHost) -> None:
+    """It is in force at once, and the authority that comes again writes it down."""
+    pids, restarts = host.pids(), host.loop("primary")["restarts"]
+    before = len(host.console)
+    os.kill(pids["authority"], signal.SIGKILL)
+    answer = ask(host, "lock", reason=REASON)
+    assert answer["lock"]["reason"] == REASON and not answer["lock"]["stored"] and answer["notes"]
+    host.until(lambda document: primary_of(document)["pid"] != pids["primary"], "the end of Primary")
+    host.wait_for("^authority +active ", after=before)
+    host.wait_for("^primary +active ", after=before)
+    document = host.until(lambda document: bool(document["lock"]["stored"]), "a lock on the disk")
+    assert document["lock"]["id"] == answer["lock"]["id"]
+    with pytest.raises(ServerLocked):
+        Client(host.bundle("ops"))
+    assert primary_of(document)["restarts"] == restarts + 1, "the one that came without an authority was good"
+    unlock(host)

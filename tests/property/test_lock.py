@@ -169,4 +169,4 @@ class Locking(RuleBasedStateMachine):
 
 
 TestLocking = Locking.TestCase
-TestLocking.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestLocking.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
