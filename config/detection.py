@@ -17,7 +17,7 @@ class Mode(StrEnum):
 
     ACT = "act"  # it counts, and has consequences
     OBSERVE = "observe"  # it is counted and told, and nothing follows
-    OFF = "off"  # it is not even told
+    IGNORE = "ignore"  # it is not even told
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ DETECTION = Field(
     fields={
         "mode": Field(
             kind="text",
-            about="act: steps are taken; observe: they are told and not taken; off: nothing is counted.",
+            about="act: steps are taken; observe: they are told and not taken; ignore: nothing is counted.",
             default=str(Mode.ACT),
             choices=_MODES,
         ),
@@ -36,7 +36,7 @@ DETECTION = Field(
                 fields={
                     "mode": Field(
                         kind="text",
-                        about="act: it counts; observe: it is told and counts nothing; off: it is not told.",
+                        about="act: it counts; observe: it is told and counts nothing; ignore: it is not told.",
                         required=True,
                         choices=_MODES,
                     )

@@ -203,6 +203,7 @@ class Fleet:
             self.condemn(member, Event.VIOLATED, f"life protocol: {error.reason}")
 
     def _unwell(self, member: Member, reason: str) -> None:
+        self._office.charge(member.name, member.incarnation, "health", 1, reason)
         if member.state is LoopState.ACTIVE and not self.stopping:
             self.on_unwell(member, reason)
 

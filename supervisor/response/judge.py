@@ -95,7 +95,7 @@ class Judge:
         if is_trip and not detector.is_trigger:
             detector = replace(detector, is_trigger=True, points=TRIP_POINTS)
         mode = self._config.mode_of(detector)
-        if mode is Mode.OFF or self._config.mode is Mode.OFF or count < 1:
+        if mode is Mode.IGNORE or self._config.mode is Mode.IGNORE or count < 1:
             return []
         tally = self.tallies.setdefault(detector.name, Tally()) if len(self.tallies) < 256 else Tally()
         tally.found += count
@@ -175,6 +175,11 @@ class Judge:
         if len(self._in_force) >= STEPS_MAX:
             del self._in_force[min(self._in_force, key=lambda each: self._in_force[each].until)]
         self._in_force[key] = taken
+
+    def counted(self, name: str) -> int:
+        """Return how often a detector has found what counted."""
+        tally = self.tallies.get(name)
+        return 0 if tally is None else tally.counted
 
     # What time and people say
 

@@ -95,11 +95,13 @@ class ResponseService:
             if session is None:
                 return  # it has ended: who held it has another one by now, or none
             subject = session.subject
-        self._tell(name, charge, subject, count, what, now, wall)
+        before = self.judge.counted(name)
         is_over = incarnation is not None and incarnation != self._service.roster[charge.value].incarnation
         taken = self.judge.charge(
             name, charge, now, points=points, count=count, what=what, subject=subject, is_trip=is_trip, is_over=is_over
         )  # fmt: skip
+        if self.judge.counted(name) > before or self.config.mode_of(detector_of(name)) is Mode.OBSERVE:
+            self._tell(name, charge, subject, count, what, now, wall)
         if charge.value in self._loops:
             self._service.outlet.tell("score", charge.value, round(self.judge.score_of_loop(charge.value, now)))
             incarnation = self._service.roster[charge.value].incarnation
@@ -109,8 +111,6 @@ class ResponseService:
 
     def _tell(self, name: str, charge: Charge, subject: str, count: int, what: str, now: int, wall: int) -> None:
         """Make an event and a record of it, the first time and then once in a while."""
-        if Mode.OFF in (self.config.mode, self.config.mode_of(detector_of(name))):
-            return
         key = (name, charge)
         if now - self._told.get(key, now - TOLD_MS) < TOLD_MS:
             return

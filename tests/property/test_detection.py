@@ -52,7 +52,7 @@ def test_no_step_without_points_of_ones_own_and_every_step_ends(
     assert court.in_force == ()
 
 
-@given(st.lists(OFFENCE, max_size=60), st.sampled_from([Mode.OBSERVE, Mode.OFF]))
+@given(st.lists(OFFENCE, max_size=60), st.sampled_from([Mode.OBSERVE, Mode.IGNORE]))
 def test_what_is_not_to_act_does_not(offences: list[tuple[str, Charge, int, int, str, bool]], mode: Mode) -> None:
     court, now = Judge(DetectionConfig(mode=mode), LOOPS, lambda: 0.5), 0
     for name, charge, count, pause, what, _ in offences:

@@ -32,10 +32,11 @@ def test_without_a_word_every_detector_acts_and_only_local_addresses_are_allowed
 
 def test_modes_and_the_allow_list_are_read() -> None:
     detection = load(
-        "{mode: observe, detectors: {replay: {mode: 'off'}}, allow: [10.0.0.0/8, third, primary/kernel, '2001:db8::1']}"
+        "{mode: observe, detectors: {replay: {mode: ignore}}, "
+        "allow: [10.0.0.0/8, third, primary/kernel, '2001:db8::1']}"
     ).detection
     assert detection.mode is Mode.OBSERVE
-    assert detection.mode_of(DETECTORS["replay"]) is Mode.OFF
+    assert detection.mode_of(DETECTORS["replay"]) is Mode.IGNORE
     assert detection.allow == ("10.0.0.0/8", "third", "primary/kernel", "2001:db8::1")
     assert load("{allow: []}").detection.allow == ()
 

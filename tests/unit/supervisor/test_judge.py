@@ -145,7 +145,7 @@ def test_grace_forgives_only_what_the_innocent_do_for_a_moment() -> None:
 
 
 def test_an_observed_detector_is_counted_and_does_nothing_and_one_that_is_off_is_not_counted() -> None:
-    court = judge(detectors={"bad_tag": Mode.OBSERVE, "replay": Mode.OFF})
+    court = judge(detectors={"bad_tag": Mode.OBSERVE, "replay": Mode.IGNORE})
     assert court.charge("bad_tag", THIRD, 0, count=50) == court.charge("replay", THIRD, 0, count=50) == []
     assert court.score(THIRD, 0) == 0
     assert (court.tallies["bad_tag"].found, court.tallies["bad_tag"].counted) == (50, 0)
@@ -155,7 +155,7 @@ def test_an_observed_detector_is_counted_and_does_nothing_and_one_that_is_off_is
 def test_when_all_is_observed_steps_are_told_as_what_would_have_been() -> None:
     taken = judge(mode=Mode.OBSERVE).charge("foreign_token", THIRD, 0)
     assert [(each.step, each.is_observed) for each in taken] == [(Step.RESPAWN, True)]
-    assert judge(mode=Mode.OFF).charge("foreign_token", THIRD, 0) == []
+    assert judge(mode=Mode.IGNORE).charge("foreign_token", THIRD, 0) == []
 
 
 def test_the_allow_list_has_networks_and_names() -> None:
