@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench import (
+    audit_log,
     call_peers,
     calls,
     crashes,
@@ -404,5 +405,27 @@ ROWS: tuple[Row, ...] = (
         ),
         metrics=(Metric("ns", "CPU ns"),),
         notes=("a call of 64 B between two loops takes about 13 of them in three processes",),
+    ),
+    Row(
+        name="audit",
+        about="records of 0.4 KB safely on the disk, one by one and in groups, as they gather while the disk writes",
+        cases=tuple(Case(f"{number} at once", {"together": number}) for number in (1, 64)),
+        contenders=(
+            Contender("tlsrt", audit_log.open_ours, "chain, MAC, tree, signed heads"),
+            Contender("SQLite", audit_log.open_sqlite, "WAL, synchronous FULL; protects nothing"),
+            Contender("lines of JSON", audit_log.open_lines, "append and fdatasync; protects nothing"),
+        ),
+        metrics=(Metric("rate", "records/s", more=True), Metric("cpu_us", "CPU us/record", 1)),
+        goals=(Goal("64 at once", "rate", "SQLite", 0.5),),
+    ),
+    Row(
+        name="audit-verify",
+        about="a log of 10,000 records looked at from its first byte to its last",
+        cases=(Case("public key alone"), Case("with the MACs")),
+        contenders=(
+            Contender("tlsrt", audit_log.open_verify),
+            Contender("json.loads", audit_log.open_reader(), "reads as many lines and looks at nothing"),
+        ),
+        metrics=(Metric("rate", "records/s", more=True), Metric("cpu_us", "CPU us/record", 1)),
     ),
 )  # fmt: skip

@@ -1,0 +1,290 @@
+"""The audit log of real processes: killed at any point, on a disk that is full, on one that does not answer.
+
+What was acknowledged is in the log, whatever comes; and a disk that takes no record holds up nobody but those who want
+to be let in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chaos.host import Cradle
+from support.running import RunningHost
+from support.sealed_host import ADMIN, INSTALL, MASTER, NONCE, Client, SealedHost, make_config
+from support.stopped_thread import stopped, threads
+
+from tlsrt import Client as TlsClient
+from tlsrt.config import keys
+from tlsrt.errors import PeerError, TlsrtError
+from tlsrt.supervisor.audit.entry import Record, read_entry_untrusted
+from tlsrt.supervisor.audit.opening import file_key_of, public_of
+from tlsrt.supervisor.audit.verify import Report, verify
+from tlsrt.supervisor.control_client import ControlClient
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs a disk of its own, and threads of others to stop")
+REFUSED_S = 0.25
+LOAD_S = 1.0  # how much later a loaded machine may show it
+
+
+def read(folder: Path) -> list[tuple[str, bytes]]:
+    return [(path.name, path.read_bytes()) for path in sorted(folder.glob("audit-*.log"))]
+
+
+def records(folder: Path) -> list[Record]:
+    found: list[Record] = []
+    for _, data in read(folder):
+        at = 0
+        while (entry := read_entry_untrusted(data, at)) is not None:
+            found += [entry.value] if isinstance(entry.value, Record) else []
+            at = entry.end
+    return found
+
+
+def verified(folder: Path, root: bytes, *, must_be_closed: bool = False) -> Report:
+    """With master_key, so every MAC as well; and with the public key alone, which must say the same."""
+    public, files = [public_of(root)], read(folder)
+    report = verify(files, public, file_key=file_key_of(root), must_be_closed=must_be_closed)
+    assert report.fault is None, report.fault
+    assert verify(files, public, must_be_closed=must_be_closed) == report
+    return report
+
+
+# An authority, killed at any point
+
+ROOT = keys.audit_root(keys.extract(INSTALL, MASTER))
+
+
+class Killed:
+    """An authority that admits clients until it is killed, again and again; `granted` is what it has acknowledged."""
+
+    def __init__(self, folder: Path) -> None:
+        self.host = SealedHost(make_config(folder))
+        self.folder = self.host.config.state_dir / "audit"
+        self.granted: list[str] = []
+        self.chance = random.Random(7)
+
+    def life(self, number: int) -> None:
+        """Begin a life, of the same boot or of another one, and kill it in the middle of its work."""
+        if number % 4 == 3:
+            self.host.close()
+            self.host = SealedHost(self.host.config)
+            self.host.nonce = bytes([number % 251]) * len(NONCE)
+        self.host.start()
+        primary = self.host.loops["primary"]
+        primary.send("join")
+        self.host.attest("primary")
+        self.host.office.wait("joined", lambda fields: fields[0] == "primary")
+        count = self.chance.randrange(4)
+        boot = keys.boot_id(self.host.nonce)
+        for connection in range(1, 2 + count):
+            primary.send("challenge", connection)
+            heard = primary.wait("challenged", lambda fields, connection=connection: fields[0] == connection)  # type: ignore[misc]
+            data, signature = Client(ADMIN).open(heard[1], boot=boot)
+            primary.send("open", connection, data, signature)
+            if connection <= count:
+                granted = primary.wait("granted", lambda fields, connection=connection: fields[0] == connection)  # type: ignore[misc]
+                self.granted.append(granted[4].hex())
+        until = time.monotonic_ns() + self.chance.randrange(3_000_000)
+        while time.monotonic_ns() < until:  # somewhere between the record, the sync and the answer
+            pass
+        self.host.kill()
+        self.drain()
+
+    def drain(self) -> None:
+        """Hear what it has acknowledged at the last moment."""
+        primary = self.host.loops["primary"]
+        try:
+            while (message := primary.poll(0)) is not None:
+                if message[0] == "granted":
+                    self.granted.append(message[1][4].hex())
+        except PeerError:
+            return
+
+    def check(self) -> None:
+        report = verified(self.folder, ROOT)
+        opened = {dict(each.detail)["session"] for each in records(self.folder) if each.kind == "session_opened"}
+        assert set(self.granted) <= opened
+        assert report.missing_files == 0
+
+
+def kill_often(folder: Path, times: int) -> None:
+    killed = Killed(folder)
+    try:
+        for number in range(times):
+            killed.life(number)
+            killed.check()
+        assert len(killed.granted) > times // 2
+        kinds = [each.kind for each in records(killed.folder)]
+        assert kinds.count("log_cut") == times - 1 and kinds.count("boot") + kinds.count("resumed") == times
+    finally:
+        killed.host.close()
+
+
+def test_whatever_was_acknowledged_before_a_kill_is_in_the_log(tmp_path: Path) -> None:
+    kill_often(tmp_path, 18)
+
+
+@pytest.mark.stress
+def test_whatever_was_acknowledged_before_200_kills_is_in_the_log(tmp_path: Path) -> None:
+    kill_often(tmp_path, 200)
+
+
+# A whole host
+
+
+class AuditHost(RunningHost):
+    """A host whose state is on a small disk of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(clients=["one", "two"], policy={"client/* -> */*": "*"})
+        self.config.state_dir.mkdir(exist_ok=True)
+        self.cradle = Cradle(self.config.state_dir)
+        self._witness = self.cradle.command
+
+    @property
+    def audit(self) -> Path:
+        return self.cradle.disk / "authority" / "audit"
+
+    def root(self) -> bytes:
+        master = self.config.master_key.path
+        assert master is not None
+        return keys.audit_root(keys.extract(self.config.install_id, master.read_bytes()))
+
+    def ask(self, verb: str, **fields: Any) -> dict[str, Any]:
+        with ControlClient(self.config.run_dir) as client:
+            return client.ask(verb, **fields)
+
+    def wait_until(self, is_so: Callable[[], bool], what: str) -> None:
+        end = time.monotonic() + 20
+        while not is_so():
+            assert time.monotonic() < end, what
+            time.sleep(0.02)
+
+    def after_death(self) -> None:
+        """The supervisor was killed: read the console to its end."""
+        process, self.process = self.process, None
+        assert process is not None
+        with process:
+            self._console_end(process)
+            process.wait(20)
+
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            self.cradle.close()
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest) -> Iterator[AuditHost]:
+    failed = request.session.testsfailed
+    with AuditHost() as host:
+        yield host
+        if request.session.testsfailed > failed:
+            host.print_logs()
+
+
+def refused_within(host: AuditHost, name: str) -> float:
+    """Have a client refused; return how long that took, its TLS and all."""
+    began = time.monotonic()
+    with pytest.raises(TlsrtError), TlsClient(host.bundle(name)) as client:
+        client.call("secondary/store", "keys")
+    return time.monotonic() - began
+
+
+def revoked(host: AuditHost, component: str) -> str:
+    """Shut a component out; return why that is not in the log, if it is not."""
+    answer = host.ask("revoke", kind="component", what=component, for_ms=0)
+    assert [each["subject"] for each in answer["subjects"]] == [component]
+    return str(answer.get("unrecorded", ""))
+
+
+def fill_the_last_page(host: AuditHost) -> str:
+    """Let records use what the log's last page has left; return what is said then."""
+    for _ in range(100):
+        if problem := revoked(host, "forth/power"):
+            return problem
+    raise AssertionError("the disk has room without end")
+
+
+@needs_root
+def test_a_disk_that_does_not_answer_lets_nobody_in_and_holds_up_nobody_else(host: AuditHost) -> None:
+    with TlsClient(host.bundle("one")) as inside, TlsClient(host.bundle("two")) as idle:
+        assert idle.call("secondary/store", "keys") == []
+        pid = host.status()["authority"]["pid"]
+        (thread,) = threads(pid)
+        with stopped(thread):
+            took = refused_within(host, "two")
+            assert took < REFUSED_S + LOAD_S
+            for _ in range(50):  # calls go on, and so does the authority's feed, without which they would end after 3 s
+                assert inside.call("secondary/store", "keys") == []
+            began = time.monotonic()
+            assert "its disk stalls" in revoked(host, "forth/power")
+            assert time.monotonic() - began < REFUSED_S + LOAD_S
+            assert (
+                "so nothing has changed" in host.ask("restore", kind="component", what="forth/power")["unavailable"][0]
+            )
+        host.wait_until(
+            lambda: any(each.kind == "not_done" for each in records(host.audit)), "what was too late is said"
+        )
+        assert host.ask("restore", kind="component", what="forth/power")["stored"]
+        assert inside.call("secondary/store", "keys") == []
+    with TlsClient(host.bundle("two")) as again:
+        assert again.call("secondary/store", "keys") == []
+    verified(host.audit, host.root())
+
+
+@needs_root
+def test_a_full_disk_lets_nobody_in_and_holds_up_nobody_else(host: AuditHost) -> None:
+    with TlsClient(host.bundle("one")) as inside:
+        host.cradle.fill()
+        try:
+            assert "No space left on device" in fill_the_last_page(host)
+            assert refused_within(host, "two") < REFUSED_S + LOAD_S
+            assert inside.call("secondary/store", "keys") == []
+            assert "No space left on device" in revoked(host, "forth/power")
+            host.wait_for("^authority +audit +.*nobody is let in")
+        finally:
+            host.cradle.free()
+    host.wait_until(lambda: bool(host.ask("restore", kind="component", what="forth/power").get("stored")), "room again")
+    with TlsClient(host.bundle("two")) as again:
+        assert again.call("secondary/store", "keys") == []
+    verified(host.audit, host.root())
+
+
+@needs_root
+def test_a_host_that_is_killed_and_one_that_is_stopped_leave_a_log_that_is_whole(host: AuditHost) -> None:
+    for name in ("authority", "supervisor"):
+        status = host.status()
+        with TlsClient(host.bundle("one")) as client:
+            client.call("secondary/store", "keys")
+            pid = status[name]["pid"]
+            os.kill(pid, signal.SIGKILL)
+        if name == "authority":
+            host.wait_until(lambda status=status: _is_new(host, status), "another authority")  # type: ignore[misc]
+        else:
+            host.after_death()
+            host.start()
+        report = verified(host.audit, host.root())
+        assert not report.is_closed
+    assert host.stop() == 0
+    assert verified(host.audit, host.root(), must_be_closed=True).is_closed
+    sessions = [each for each in records(host.audit) if each.kind == "session_opened" and each.subject == "client/one"]
+    assert len(sessions) >= 2
+    key = host.folder / "audit.key"
+    key.write_text(public_of(host.root()).hex())
+    done = host.cli("audit", "verify", "--folder", str(host.audit), "--key", str(key), "--closed", "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["is_whole"]
+
+
+def _is_new(host: AuditHost, before: dict[str, Any]) -> bool:
+    authority = host.status()["authority"]
+    return bool(authority["state"] == "active" and authority["pid"] != before["authority"]["pid"])
