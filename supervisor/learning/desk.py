@@ -20,7 +20,7 @@ from tlsrt.supervisor.session_manager import CLIENT, Session
 DETECTOR = "learned"
 POINTS = 10
 POINTS_EVERY_MS = 30_000  # for one subject: with a half-life of a minute, at most 34 at once
-EVENT_EVERY_MS = 60_000
+EVENT_EVERY_MS = 600_000
 ROWS = 8 * ROWS_MAX  # a window: as many as an honest Primary tells; it may be captured, and each costs 0.1 ms
 MANY = 4  # unusual sessions at once, and more than half: it is not they
 

@@ -2,7 +2,8 @@
 
 Everything is a level: the binary logarithm of one more than the number, so a step is a factor of two, for 10 requests
 and for 10 million bytes alike. What grows by little in each window but goes on shows in the sums, which fade by half
-in ten minutes: whoever is slow on purpose has to be slow for that long.
+in ten minutes: whoever is slow on purpose has to be slow for that long. A sum counts only while it grows: what comes
+after something large is not large.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Sums:
         self._frames = self._bytes_out = self._new_methods = self._refused = 0.0
 
     def take(self, window: Window, now: int) -> list[float | None]:
-        """Add a window and return all numbers of FEATURES; None is what nobody knows. Times in ms, never backwards."""
+        """Add a window and return all numbers of FEATURES; None is what says nothing. Times in ms, never backwards."""
         elapsed = max(0, now - self._at)
         self._at += elapsed
         kept = 0.5 ** (elapsed / FADING_MS)
@@ -64,10 +65,13 @@ class Sums:
         new_targets = (targets & ~self._targets).bit_count()
         self._methods |= methods
         self._targets |= targets
+        before = self._frames, self._bytes_out, self._new_methods, self._refused
         self._frames = self._frames * kept + frames
         self._bytes_out = self._bytes_out * kept + max(0, bytes_out)
         self._new_methods = self._new_methods * kept + new_methods
         self._refused = self._refused * kept + refused
+        after = self._frames, self._bytes_out, self._new_methods, self._refused
+        grown = [now if now >= was else None for was, now in zip(before, after, strict=True)]
         sent = max(1, frames)
         return [
             frames,
@@ -82,10 +86,9 @@ class Sums:
             busy_looks,
             peak,
             max(0, elapsed // WINDOW_MS - 1),
-            self._frames,
-            None if bytes_out == UNKNOWN else self._bytes_out,
-            self._new_methods,
-            self._refused,
+            grown[0],
+            None if bytes_out == UNKNOWN else grown[1],
+            *grown[2:],
         ]
 
 

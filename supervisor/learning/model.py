@@ -20,11 +20,12 @@ from tlsrt.supervisor.learning.profile import Profile
 
 SUBJECTS_MAX = 1024  # about 5 KiB each; the one that was seen longest ago is forgotten
 WARM_UP = 60.0  # windows until a subject is known: 5 minutes of activity
-CHANCE_BITS = 4.0  # of a feature, which are nothing
+CHANCE_BITS = 3.0  # of a feature, which are nothing
 BITS_MAX = 6.0  # beyond that, of a feature: no single one decides
 MUCH = 16.0  # bits at once
-LITTLE = 4.0  # bits, a window, that do not add up
-AGAIN = 40.0  # bits added up
+LITTLE = 2.0  # bits, a window, that do not add up
+AGAIN = 30.0  # bits added up
+SUM_MAX = 40.0
 LATER = 60  # windows until one is learned: another 5 minutes
 HALF_BITS = 16.0  # bits with which a window is learned for a half
 SHARE_LEAST = 0.2  # even so: what goes on for long is usual in the end
@@ -94,8 +95,8 @@ class Model:
             min(BITS_MAX, max(0.0, bits - CHANCE_BITS)) * warmth for bits in subject.profile.surprise(levels, of_kind)
         ]
         bits = sum(beyond)
-        subject.sum = min(2 * AGAIN, max(0.0, subject.sum + bits - LITTLE))
-        is_unusual = warmth == 1 and (bits >= MUCH or subject.sum >= AGAIN)
+        subject.sum = min(SUM_MAX, max(0.0, subject.sum + bits - LITTLE))
+        is_unusual = warmth == 1 and (bits >= MUCH or (subject.sum >= AGAIN and bits > LITTLE))
         reasons = _reasons(beyond, numbers, subject.profile) if is_unusual else ()
         share = max(SHARE_LEAST, 2 ** (-bits / HALF_BITS))
         of_kind.learn(levels, share)

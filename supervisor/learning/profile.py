@@ -61,7 +61,9 @@ class Profile:
         return counts.index(max(counts))
 
     def surprise(self, levels: Levels, kind: Profile) -> list[float]:
-        """Return for each feature how much less likely its level is than its usual one, in bits; 0 without knowledge.
+        """Return for each feature how much less likely its level is than the usual one below it, in bits.
+
+        It is 0 without knowledge, and for less than usual: who does little does no harm.
 
         For a level that was never seen it is at most log2(1 + windows / pseudo-counts): it grows with what is known.
         """
@@ -75,7 +77,7 @@ class Profile:
             else:
                 here = at + reached
                 prior = scale * (others[here] + kind._weight)  # of `kind.share`
-                ratio = (max(counts[at : at + LEVELS]) + prior) / (counts[here] + prior)
+                ratio = (max(counts[at : here + 1]) + prior) / (counts[here] + prior)
                 found.append(log2(ratio) if ratio > 1 else 0.0)
             at += LEVELS
         return found

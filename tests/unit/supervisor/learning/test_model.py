@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tlsrt.channels.telemetry import LOOKS, NUMBER_MAX, UNKNOWN, WINDOW_MS, Window
 from tlsrt.supervisor.learning import profile as profiles
 from tlsrt.supervisor.learning.features import FEATURES, LEVELS, level, number_of
-from tlsrt.supervisor.learning.model import AGAIN, BITS_MAX, WARM_UP, Model, Opinion
+from tlsrt.supervisor.learning.model import BITS_MAX, SUM_MAX, WARM_UP, Model, Opinion
 from tlsrt.supervisor.learning.profile import Profile
 
 COUNT = st.integers(0, NUMBER_MAX - 1)
@@ -52,7 +52,7 @@ def test_any_windows_give_bounded_opinions_and_the_same_ones_again(steps: list[t
     opinions, _ = run(steps)
     for opinion in opinions:
         assert 0 <= opinion.bits <= BITS_MAX * len(FEATURES)
-        assert 0 <= opinion.sum <= 2 * AGAIN
+        assert 0 <= opinion.sum <= SUM_MAX
         assert 0 <= opinion.warmth <= 1
         assert opinion.warmth == 1 or not opinion.is_unusual
         assert bool(opinion.reasons) == opinion.is_unusual
@@ -155,3 +155,14 @@ def test_what_surprises_is_learned_slowly() -> None:
         for at in range(1, 40)
     ]
     assert all(opinion.is_unusual for opinion in opinions)
+
+
+def test_less_than_usual_is_nothing_and_what_follows_something_large_is_not_large() -> None:
+    model, now = taught()
+    less = Window(1, 300, 400, 0, 0, 0, 1, 1, 1)
+    for _ in range(5):
+        now += WINDOW_MS
+        model.observe("client/alice", "client", ordinary(random.Random(6), size_out=200_000), now)
+    for _ in range(100):
+        now += WINDOW_MS
+        assert not model.observe("client/alice", "client", less, now).is_unusual
