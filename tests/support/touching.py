@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,7 @@ from support.running import RunningHost
 from tlsrt.supervisor.control_client import ControlClient
 
 IN_TIME_MS = 200
+PATIENCE_S = 20.0
 LATE_MS = 3_000  # for one of them, on a machine where ten wait for a processor
 
 
@@ -27,13 +29,21 @@ def _connected(host: RunningHost) -> ControlClient:
 class Watch:
     """The events that come."""
 
-    def __init__(self, stream: Iterator[dict[str, Any]]) -> None:
-        self._stream = stream
+    def __init__(self, client: ControlClient, since: int) -> None:
+        self._client = client
+        self._stream = client.follow("events", since=since, follow=True)
+        self._is_asked = False
         self._took_ms: list[int] = []
 
     def next(self, *names: str) -> dict[str, Any]:
         """Return the next event that has one of these names."""
-        return next(event for event in self._stream if event.get("name") in names)
+        while True:
+            if self._is_asked and not self._client.has_line:
+                assert select.select([self._client], [], [], PATIENCE_S)[0], f"no event {' or '.join(names)}"
+            self._is_asked = True
+            event = next(self._stream)
+            if event.get("name") in names:
+                return event
 
     def touched(self, since_ms: int, name: str = "decoy_touched") -> dict[str, Any]:
         """Return the next touch, of something that was done after `since_ms` (BOOTTIME)."""
@@ -52,4 +62,4 @@ def watching(host: RunningHost, since: int | None = None) -> Iterator[Watch]:
     """Follow what happens from now on, or after the event of a number."""
     since = events(host)[-1]["seq"] if since is None else since
     with _connected(host) as client:
-        yield Watch(client.follow("events", since=since, follow=True))
+        yield Watch(client, since)

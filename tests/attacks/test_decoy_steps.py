@@ -1,0 +1,130 @@
+"""Attacked sentence: one touch of a decoy is answered by the stated step within 200 ms, and nobody else is.
+
+A host that acts on what it finds, with no address on its list of friends. The time is the host's own, from before the
+touch to the event of the step.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+from support.attack import PACKAGE, VICTIM, request_body, seal
+from support.running import RunningHost, free_port, running
+from support.script import SCRIPTS
+from support.tls_peer import TlsPeer, open_session
+from support.touching import Watch, watching
+
+from tlsrt.channels.clock import boottime_ms
+from tlsrt.channels.tls_client import client_context
+from tlsrt.config.bundle import read_bundle
+from tlsrt.errors import CallError
+from tlsrt.loops.primary.tarpit import HEAD
+from tlsrt.sandbox.root import CANARY
+from tlsrt.supervisor.cli import main
+
+PORT = free_port()
+SCANNER, THIEF = "127.0.0.9", "127.0.0.10"  # addresses of this machine that nobody else here uses
+STEP_MS = 200
+TOOK: list[int] = []
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
+    scripts = {address: {"class": "captured.script:Script"} for address in SCRIPTS.values()}
+    yield from running(
+        request, packages=[PACKAGE], clients=["guest"], detection={"mode": "act", "allow": ["127.0.0.1"]},
+        components={VICTIM: {"class": "captured.counter:Counter"}, **scripts},
+        policy={
+            f"client/guest -> {VICTIM}": ["value"], f"client/admin -> {VICTIM}": "*",
+            **{f"client/admin -> {address}": "*" for address in scripts},
+        },
+        extra={"deception": {"endpoint": {"host": "127.0.0.1", "port": PORT}}},
+    )  # fmt: skip
+
+
+def wait_for_step(watch: Watch, since_ms: int, step: str, subject: str = "") -> None:
+    while True:
+        event = watch.next("response")
+        if event["fields"]["step"] == step and subject in (event["subject"], ""):
+            TOOK.append(event["boottime_ms"] - since_ms)
+            return
+
+
+def release(host: RunningHost, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["quarantine", "release", name, "--config", str(host.config_path)]) == 0
+    capsys.readouterr()
+
+
+def touch(peer: TlsPeer, target: str, token: bytes) -> None:
+    header = peer.header(VICTIM, "value", 1)._replace(dst=target)
+    peer.send(seal(header, request_body(), token=token, body_key=bytes(32), proof_key=peer.content.proof_key))
+
+
+def test_a_client_that_asks_for_a_decoy_or_brings_a_canary_is_shut_out(
+    host: RunningHost, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import base64
+
+    path = host.base / "token.env"
+    assert main(["honeypot", "plant", "token", str(path), "--config", str(host.config_path)]) == 0
+    text = path.read_text().partition("=")[2].strip()
+    planted = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    for target, stolen in (("secondary/vault", b""), (VICTIM, planted)):
+        with watching(host) as watch, open_session(host, "admin") as other, open_session(host, "guest") as peer:
+            since = boottime_ms()
+            touch(peer, target, stolen or peer.content.token)
+            wait_for_step(watch, since, "quarantine", "client/guest")
+            header = other.header(VICTIM, "value", 1)  # who has done nothing is served
+            content, right = other.content, other.right(VICTIM)
+            other.send(
+                seal(header, request_body(), token=content.token, body_key=right.key, proof_key=content.proof_key)
+            )
+            assert other.frame()
+        release(host, "guest", capsys)
+
+
+def test_who_comes_with_a_canary_bundle_or_to_the_decoy_endpoint_is_blocked(
+    host: RunningHost, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = host.base / "operator.tlsrt"
+    assert main(["honeypot", "plant", "client", str(path), "--config", str(host.config_path)]) == 0
+    bundle = read_bundle(path)
+    with watching(host) as watch:
+        since = boottime_ms()
+        plain = socket.create_connection(("127.0.0.1", host.port), 30, source_address=(THIEF, 0))
+        with suppress(ConnectionError), client_context(bundle).wrap_socket(plain, server_hostname="127.0.0.1") as thief:
+            wait_for_step(watch, since, "block", THIEF)
+            while thief.recv(4096):
+                continue
+        since = boottime_ms()
+        with socket.create_connection(("127.0.0.1", PORT), 30, source_address=(SCANNER, 0)) as scanner:
+            scanner.sendall(b"\x16\x03\x01" + bytes(100))
+            assert scanner.recv(100) == HEAD
+            wait_for_step(watch, since, "block", SCANNER)
+    with open_session(host, "guest"):
+        pass  # from an address that has done nothing
+    for address in (THIEF, SCANNER):
+        release(host, address, capsys)
+
+
+def test_a_loop_that_opens_a_canary_file_is_another_process_and_two_such_loops_lock_the_host(host: RunningHost) -> None:
+    incarnation = host.loop("third")["incarnation"]
+    with watching(host) as watch:
+        since = boottime_ms()
+        with suppress(CallError):  # it may be gone before it has answered
+            host.client().call(SCRIPTS["third"], "read_file", CANARY)
+        wait_for_step(watch, since, "respawn", "third")
+        host.until(lambda document: host.loop("third")["state"] == "active", "an active third")
+        assert host.loop("third")["incarnation"] > incarnation and host.status()["lock"] is None
+        since = boottime_ms()
+        with suppress(CallError):
+            host.client().call(SCRIPTS["external"], "read_file", CANARY)
+        wait_for_step(watch, since, "lock")
+    host.until(lambda document: document["lock"] is not None, "the lock")
+
+
+def test_the_steps_came_within_200_ms() -> None:
+    assert len(TOOK) == 6 and sorted(TOOK)[2] <= STEP_MS, TOOK  # a busy machine may delay some
