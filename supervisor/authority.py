@@ -179,7 +179,7 @@ class Authority:
         )
         self._changes.on_lost = self._lose
         service.tell_of_sessions(self._notes)
-        self._audit = AuditLog(opened, self, self._now)
+        self._audit = AuditLog(opened, booted.state, self, self._now)
         service.record_with(self._audit.recorder, lambda: (self._now, self._wall()))
         service.parts.append(self._audit.recorder)
         self._changes.on_rekeyed = self._audit.recorder.name_root_key

@@ -35,7 +35,7 @@ _KINDS = ("session", "token", "subject")
 _TYPES: dict[str, type] = {
     "epoch": int, "boots": int, "boot_hash": bytes, "seal": int, "revocation": int, "revocations": list,
     "first_opens": dict, "key_version": int, "succession": bytes, "enrolled": list,
-    "lock": list,
+    "lock": list, "audit": int,
     "join_codes": list,
 }  # fmt: skip
 
@@ -69,6 +69,7 @@ class AuthorityState:
     join_codes: dict[bytes, Code] = field(default_factory=dict[bytes, Code])  # that were printed, by id
     enrolled: dict[str, Enrolled] = field(default_factory=dict[str, Enrolled])  # while the host ran, by name
     lock: LockRecord | None = None  # the host is locked
+    audit: int = 0  # sequence of the audit log that was on the disk when this was written: a shorter log was cut off
 
     def revoke(self, kind: str, value: bytes, until: int) -> Revocation:
         """Append a revocation and return it."""
@@ -143,7 +144,7 @@ def encode_state(state: AuthorityState) -> bytes:
         "revocations": [[item.number, item.kind, item.value, item.until] for item in state.revocations],
         "first_opens": state.first_opens, "key_version": state.key_version,
         "succession": encode_chain(state.succession), "enrolled": encode_registry(state.enrolled),
-        "lock": list(state.lock or ()),
+        "lock": list(state.lock or ()), "audit": state.audit,
         "join_codes": encode_codes(state.join_codes),
     }  # fmt: skip
     body: bytes = msgpack.packb(fields, use_bin_type=True)

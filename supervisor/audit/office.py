@@ -8,6 +8,7 @@ from tlsrt.supervisor.audit.opening import AuditKeys, Opened, open_log
 from tlsrt.supervisor.audit.recorder import AuditRecorder
 from tlsrt.supervisor.audit.sealer import Randomness
 from tlsrt.supervisor.audit.writer import Head
+from tlsrt.supervisor.authority_state import AuthorityState
 from tlsrt.supervisor.boot_check import Booted
 from tlsrt.supervisor.outlet import Outlet
 
@@ -17,8 +18,10 @@ FINISH_S = 2.0  # for the disk to take FINAL; without it the next life says that
 class AuditLog:
     """One life's log. Its thread is started here, so this comes after the seal."""
 
-    def __init__(self, opened: Opened, outlet: Outlet, now: int) -> None:
+    def __init__(self, opened: Opened, state: AuthorityState, outlet: Outlet, now: int) -> None:
         self._outlet = outlet
+        self._state = state
+        state.audit = opened.sequence  # for whoever looks at the log after the state was written next
         self._thread = WriterThread(opened.writer)
         self.recorder = AuditRecorder(self._thread, now, outlet.log)
         self.recorder.on_head = self._told_head
@@ -37,6 +40,7 @@ class AuditLog:
             self._outlet.log("the audit log has no FINAL: its disk did not answer")
 
     def _told_head(self, head: Head) -> None:
+        self._state.audit = head.sequence
         self._outlet.tell("checkpointed", head.file, head.size, head.root, head.sequence)
 
     def _told_problem(self, problem: str) -> None:
@@ -49,7 +53,7 @@ def open_audit(
 ) -> Opened:
     """Open the log of a boot that was checked, with a record of it; raise ConfigError if it cannot be written."""
     found = booted.state
-    given = AuditKeys(booted.audit_root, install, booted.boot, found.boots)
+    given = AuditKeys(booted.audit_root, install, booted.boot, found.boots, found.audit)
     detail: dict[str, str | int] = {
         "boot": booted.boot.hex(), "epoch": found.epoch, "seal": found.seal, "key_version": found.key_version,
         "life": found.boots, "warnings": len(booted.warnings),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -33,6 +33,7 @@ class AuditKeys:
     install: bytes
     boot: bytes  # boot id
     life: int  # of the authority, never the same again
+    known: int = 0  # a sequence that was in the log once, as the authority's state remembers it
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Opened:
     """A log that is open, with its first record on the disk."""
 
     writer: Writer
+    sequence: int  # of an entry that is on the disk
     warnings: tuple[str, ...]
     hashed: Callable[[bytes], str]  # a secret, as it may stand in the log
 
@@ -71,6 +73,8 @@ def open_log(
     try:
         folder = AuditFolder.within(state)
         ending = _last_ending(folder, given.root)
+        if ending.link.sequence < given.known and not ending.problem:
+            ending = replace(ending, problem=f"there was a sequence {given.known} once")
         signer = Ed25519PrivateKey.from_private_bytes(keys.audit_seed(given.root))
         life = Life(given.install, given.life, given.boot, signer.public_key().public_bytes_raw())
         file_key = keys.audit_file_key(given.root, given.life)
@@ -82,7 +86,7 @@ def open_log(
     except OSError as error:
         raise ConfigError(f"cannot write the audit log: {error.strerror}: make room on its disk, or mend it") from None
     records = [Record(now, wall, kind, "authority", plain_detail(detail))]
-    if ending.link.end == CUT:
+    if ending.link.end == CUT or ending.problem:
         found: Detail = {"file": ending.link.file, "after": ending.link.sequence, "bytes_left": ending.left}
         records.append(Record(now, wall, "log_cut", "audit", plain_detail({**found, "problem": ending.problem})))
     done = writer.write(Work(records, now, wall))
@@ -92,7 +96,7 @@ def open_log(
     def hashed(secret: bytes) -> str:
         return hmac.digest(hash_key, secret, "sha256").hex()[:_HASHED_DIGITS]
 
-    return Opened(writer, _warnings(ending), hashed)
+    return Opened(writer, sealer.sequence, _warnings(ending), hashed)
 
 
 def _warnings(ending: Ending) -> tuple[str, ...]:

@@ -133,6 +133,7 @@ def test_whatever_was_acknowledged_before_a_kill_is_in_the_log(tmp_path: Path) -
 
 
 @pytest.mark.stress
+@pytest.mark.timeout(900)
 def test_whatever_was_acknowledged_before_200_kills_is_in_the_log(tmp_path: Path) -> None:
     kill_often(tmp_path, 200)
 

@@ -195,9 +195,9 @@ def state(tmp_path: Path) -> Iterator[int]:
     os.close(descriptor)
 
 
-def opened(state: int, life: int, kind: str = "boot") -> Opened:
-    given = AuditKeys(bytes(bytearray(ROOT)), INSTALL, bytes(16), life)
-    return open_log(state, given, kind, {"epoch": life}, life, 0, seeds())
+def opened(state: int, life: int, known: int = 0) -> Opened:
+    given = AuditKeys(bytes(bytearray(ROOT)), INSTALL, bytes(16), life, known)
+    return open_log(state, given, "boot", {"epoch": life}, life, 0, seeds())
 
 
 def verified(tmp_path: Path, *, must_be_closed: bool = False) -> Report:
@@ -252,6 +252,23 @@ def test_a_log_that_somebody_changed_goes_on_and_says_so(tmp_path: Path, state: 
     third = opened(state, 3)
     assert "does not begin" in third.warnings[0]
     assert sorted(os.listdir(tmp_path / "audit"))[-1] == "audit-00000003.log"
+
+
+def test_a_log_that_was_cut_off_or_taken_away_is_noticed_at_the_boot(tmp_path: Path, state: int) -> None:
+    writer = opened(state, 1).writer
+    writer.write(Work(some(5), 10, 0))
+    writer.close()
+    path = tmp_path / "audit" / "audit-00000001.log"
+    data = path.read_bytes()
+    entry = read_entry_untrusted(data, 0)
+    assert entry is not None
+    path.write_bytes(data[: entry.end])
+    assert "sequence 1 (there was a sequence 7 once)" in opened(state, 2, known=7).warnings[0]
+    for each in (tmp_path / "audit").iterdir():
+        each.unlink()
+    assert "there was a sequence 9 once" in opened(state, 3, known=9).warnings[0]
+    assert [each.kind for each in records(path)] == ["boot", "log_cut"]
+    assert opened(state, 4, known=3).warnings == ()
 
 
 def test_files_are_rotated_and_their_keys_go_forward(tmp_path: Path, state: int) -> None:
