@@ -22,9 +22,10 @@ BENCH = Path(__file__).resolve().parent
 PEERS = BENCH / ".peers"
 ROOT = PEERS / "root"
 SEARCHED = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin")
-DEBIAN = ("nginx", "haproxy", "stunnel4", "s6", "runit", "dbus-daemon", "dbus-broker")
+DEBIAN = ("nginx", "haproxy", "openssl", "stunnel4", "s6", "runit", "dbus-daemon", "dbus-broker")
 PROGRAMS = {
     "nginx": "nginx", "haproxy": "haproxy", "stunnel4": "stunnel4", "s6-svscan": "s6", "runsvdir": "runit",
+    "openssl": "openssl",
     "dbus-daemon": "dbus-daemon", "dbus-broker": "dbus-broker", "dbus-broker-launch": "dbus-broker",
 }  # fmt: skip
 C_SOURCES = {"tls_floor": ("-lssl", "-lcrypto"), "tls_load": ("-lssl", "-lcrypto", "-lpthread")}  # name -> libraries

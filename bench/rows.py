@@ -18,6 +18,7 @@ from bench import (
     starts,
     supervisors,
     tls,
+    tls_memory,
     tls_peers,
 )
 from bench.row import Case, Contender, Goal, Metric, Row
@@ -58,6 +59,9 @@ _TLS = (
     Contender("uvicorn", tls.opened(tls_peers.start_uvicorn, "http"), "uvloop, httptools"),
     Contender("stunnel", tls.opened(tls_peers.start_stunnel, "frame"), "in front of the C server without TLS"),
 )  # fmt: skip
+_S_SERVER = Contender(
+    "s_server", tls.opened(tls_peers.start_s_server, "http"), "openssl s_server, one connection at a time"
+)
 _TLS_NOTE = (
     "TLS 1.3, ECDSA P-256, one group for all (" + tls.GROUP + "); nginx, haproxy, uvicorn and stunnel send two session "
     "tickets, the others none, as the door does"
@@ -158,7 +162,7 @@ ROWS: tuple[Row, ...] = (
         name="tls-handshake",
         about="full TLS 1.3 handshakes by four parallel clients, each connection ended in order; CPU of the server",
         cases=tuple(Case(how, {"how": how, "parallel": 4}) for how in ("plain", "mutual")),
-        contenders=_TLS,
+        contenders=(*_TLS, _S_SERVER),
         metrics=(Metric("rate", "handshakes/s", more=True), Metric("cpu_us", "CPU us each")),
         goals=(Goal("plain", "cpu_us", _NGINX, 1.05), Goal("mutual", "cpu_us", _NGINX, 1.05)),
         notes=(_TLS_NOTE,),
@@ -169,24 +173,44 @@ ROWS: tuple[Row, ...] = (
         cases=tuple(
             Case(f"{title} x {connections}", {"size": size, "connections": connections})
             for title, size in (("64 B", 64), ("16 KiB", 16384))
-            for connections in (1, 16, 1000)
+            for connections in (1, 64, 1000)
         ),
         contenders=_TLS,
         metrics=_DOOR_METRICS,
-        smoke_cases=("64 B x 16",),
+        headline=("rate", "p99_us", "cpu_us"),
+        smoke_cases=("64 B x 64",),
         goals=(
-            Goal("64 B x 16", "rate", _NGINX, 1.1), Goal("64 B x 16", "rate", _FLOOR, 0.95),
-            Goal("16 KiB x 16", "rate", _NGINX, 1.5),
+            Goal("64 B x 64", "rate", _NGINX, 1.1), Goal("64 B x 64", "rate", _FLOOR, 0.95),
+            Goal("16 KiB x 64", "rate", _NGINX, 1.5),
         ),
         notes=(_TLS_NOTE,),
+    ),
+    Row(
+        name="tls-memory",
+        about="memory of the server for each of 500 connections: silent ones send nothing, idle ones shook hands",
+        cases=(Case("silent", {"does": "silent"}), Case("idle", {"does": "idle"})),
+        contenders=(
+            Contender("tlsrt engine", tls_memory.opened(tls_peers.python_server("engine"), "frame", "tlsrt/1")),
+            Contender("tlsrt door", tls_memory.open_door, "the whole path; an idle one has a session; all processes"),
+            Contender(_FLOOR, tls_memory.opened(tls_peers.start_floor, "frame"), "epoll and OpenSSL, one thread"),
+            Contender(_NGINX, tls_memory.opened(tls_peers.start_nginx, "http")),
+            Contender(_HAPROXY, tls_memory.opened(tls_peers.start_haproxy, "http")),
+            Contender("asyncio", tls_memory.opened(tls_peers.python_server("asyncio"), "frame")),
+            Contender("uvloop", tls_memory.opened(tls_peers.python_server("uvloop"), "frame")),
+        ),
+        metrics=(Metric("kib", "KiB each", 1),),
+        smoke_contenders=("tlsrt engine", _FLOOR),
+        rounds_max=3,
+        silence_s=120.0,
+        notes=("PSS, so without what the kernel keeps for a socket; a fresh server each time",),
     ),
     Row(
         name="door",
         about="client over TLS -> gate -> a component in another loop -> back; CPU of the servers",
         cases=tuple(
             Case(f"{title} x {connections}", {"size": size, "connections": connections, "outstanding": connections})
-            for title, size in (("64 B", 64), ("4 KiB", 4096))
-            for connections in (1, 16)
+            for title, size in (("64 B", 64), ("16 KiB", 16384))
+            for connections in (1, 64, 1000)
         ),
         contenders=(
             Contender("tlsrt", door.open_tlsrt, "mutual TLS, sessions, sealed end to end, checked twice"),
@@ -197,9 +221,11 @@ ROWS: tuple[Row, ...] = (
             Contender("gRPC over TLS", door.open_grpc_tls, "its own client; nothing behind it, no tokens"),
         ),
         metrics=_DOOR_METRICS,
-        smoke_cases=("64 B x 16",),
+        headline=("rate", "p99_us", "cpu_us"),
+        smoke_cases=("64 B x 64",),
+        silence_s=180.0,
         goals=(
-            Goal("64 B x 16", "rate", "nginx -> uvicorn", 1.5), Goal("64 B x 16", "rate", "gRPC over TLS", 7.0),
+            Goal("64 B x 64", "rate", "nginx -> uvicorn", 1.5), Goal("64 B x 64", "rate", "gRPC over TLS", 7.0),
             Goal("64 B x 1", "rate", "nginx -> uvicorn", 0.9),
         ),
     ),

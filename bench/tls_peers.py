@@ -66,6 +66,23 @@ def start_nginx(place: Place, stack: ExitStack) -> Processes:
     return [stack.enter_context(child(argv, errors=place.errors, env=environment()))]
 
 
+def start_s_server(place: Place, stack: ExitStack) -> Processes:
+    """OpenSSL's own server: one connection at a time, and one page a connection; so it is for handshakes only."""
+    files = place.files
+    shared = [
+        "s_server", "-www", "-quiet", "-tls1_3", "-groups", GROUP, "-num_tickets", "0", "-cert", str(files.certificate),
+        "-key", str(files.key),
+    ]  # fmt: skip
+    openssl = str(program("openssl"))
+    return [
+        stack.enter_context(child([openssl, *shared, "-accept", f"127.0.0.1:{port}", *more], errors=place.errors))
+        for port, more in (
+            (place.port, []),
+            (place.mutual_port, ["-Verify", "1", "-verify_return_error", "-CAfile", str(files.certificate)]),
+        )
+    ]
+
+
 def start_haproxy(place: Place, stack: ExitStack) -> Processes:
     """One thread; it answers by itself with `http-request return`."""
     folder, files = place.folder, place.files

@@ -3,9 +3,10 @@
 Theory of operation. An epoll descriptor is readable while one of its sockets is ready, so the event loop watches only
 that one, and one callback serves those that are ready, in one `Turn`: what they caused elsewhere leaves together. Every
 socket is read once a callback, and those of one group (an address, then a client) only until they have brought so much
-together; what is left makes the descriptor readable again (level-triggered). So nobody starves the others, however
-many sockets he has. Writing tries the socket at once and keeps the rest; asyncio's own transports cost three times the
-TLS of a small request (measured), and a task for each connection accepted.
+together; what is left makes the descriptor readable again (level-triggered), and comes first then. So nobody starves
+the others, however many sockets he has, nor his own by those that ask again at once. Writing tries the socket at once
+and keeps the rest; asyncio's own transports cost three times the TLS of a small request (measured), and a task for each
+connection accepted.
 
 A `Wire` keeps the rules of an asyncio transport with a buffered protocol, as far as `TlsConnection` needs them: after
 the peer's end it closes once all is written, `connection_lost` comes once and never from within a call.
@@ -37,6 +38,8 @@ class Wires:
         self._turn = turn
         self._epoll = select.epoll()
         self._wires: dict[int, Wire] = {}
+        self._reads = 0
+        self._is_crowded = False  # the last callback left somebody out
         self.loop.add_reader(self._epoll.fileno(), self._ready)
 
     def add(
@@ -48,6 +51,7 @@ class Wires:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._epoll.register(accepted.fileno(), _IN)
         wire = self._wires[accepted.fileno()] = Wire(self, accepted, protocol, group, least)
+        wire.served = self._reads
         protocol.connection_made(wire)
         return wire
 
@@ -69,17 +73,29 @@ class Wires:
     def _ready(self) -> None:
         self._turn.begin()
         spent: dict[str, int] = {}
+        ready = self._epoll.poll(0, EVENTS_MAX)
+        if self._is_crowded:  # the kernel would tell the same ones first again: the longest not served come first
+            ready.sort(key=self._served)
+            self._is_crowded = False
         try:
-            for descriptor, events in self._epoll.poll(0, EVENTS_MAX):
+            for descriptor, events in ready:
                 wire = self._wires.get(descriptor)
                 if wire is None:  # it went in this very turn
                     continue
                 before = spent.get(wire.group, 0)
                 if before < GROUP_BYTES:
                     least = wire.least
+                    self._reads += 1
+                    wire.served = self._reads
                     spent[wire.group] = before + max(least, wire.serve(events))
+                else:
+                    self._is_crowded = True
         finally:
             self._turn.end()
+
+    def _served(self, ready: tuple[int, int]) -> int:
+        wire = self._wires.get(ready[0])
+        return wire.served if wire is not None else 0
 
 
 class Wire(asyncio.Transport):
@@ -92,6 +108,7 @@ class Wire(asyncio.Transport):
         self.group = group  # who is charged for it ...
         self.least = least  # ... and with how many bytes a read at least
         self.descriptor = accepted.fileno()
+        self.served = 0  # when, counted in reads of all
         self._wires = wires
         self._socket = accepted
         self._protocol = protocol

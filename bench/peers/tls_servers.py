@@ -14,9 +14,9 @@ import ssl
 import sys
 from typing import NoReturn, cast
 
-from tlsrt.channels.tls_connection import TlsConnection
+from tlsrt.channels.tls_connection import ConnectionLimits, TlsConnection
 from tlsrt.loops.admission import AdmissionLimits
-from tlsrt.loops.tls_server import ServerLimits, TlsServer
+from tlsrt.loops.tls_server import Connected, ServerLimits, TlsServer
 
 PROTOCOL = "tlsrt/1"
 BODY_MAX = 65536
@@ -74,10 +74,13 @@ def serve_on_engine(context: ssl.SSLContext, port: int, *, mutual: bool) -> None
     """Serve on the door's own server, without its bounds for those who are unknown: here everybody is."""
     listener = socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
     everybody = AdmissionLimits(*[1 << 20] * 3, 1e9, 1e9)
-    server = TlsServer(
-        context, {PROTOCOL: lambda client: EngineHandler(client.connection)}, ServerLimits(everybody, idle_s=1e9),
-        anonymous=not mutual,
-    )  # fmt: skip
+    limits = ServerLimits(everybody, ConnectionLimits(handshake_s=60.0), idle_s=1e9)
+
+    def welcome(client: Connected) -> EngineHandler:
+        server.authenticate(client, f"client {client.number}")  # each on its own account, since no peer has accounts
+        return EngineHandler(client.connection)
+
+    server = TlsServer(context, {PROTOCOL: welcome}, limits, anonymous=not mutual)
     server.listen(listener.detach())
 
 

@@ -236,3 +236,35 @@ async def test_many_sockets_of_one_group_do_not_keep_another_waiting() -> None:
     assert order.index("innocent") <= GROUP_BYTES // READ_COST
     assert order.count("flood") == 200
     wires.close()
+
+
+@run
+async def test_sockets_of_one_group_that_ask_again_at_once_do_not_keep_its_others_waiting() -> None:
+    """100 clients behind one address, each asks again when it is answered: all of them come equally often."""
+    wires = Wires(Turn())
+    pairs = [socket.socketpair() for _ in range(100)]
+    served = [0] * len(pairs)
+    done = asyncio.Event()
+
+    def again(number: int) -> Callable[[Wire, bytes], None]:
+        def ask(wire: Wire, data: bytes) -> None:
+            served[number] += 1
+            pairs[number][1].send(b"x")
+            if sum(served) >= 3000:
+                done.set()
+
+        return ask
+
+    made = []
+    for number, (accepted, peer) in enumerate(pairs):
+        made.append(wires.add(accepted, Recorder(again(number)), "one"))
+        peer.send(b"x")
+    async with asyncio.timeout(20):
+        await done.wait()
+    assert max(served) - min(served) <= 2, served
+    for wire in made:
+        wire.abort()
+    await asyncio.sleep(0)
+    for _, peer in pairs:
+        peer.close()
+    wires.close()
