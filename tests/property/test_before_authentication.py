@@ -28,15 +28,25 @@ from support.fuzzing import CUTS, STEPS, Connected, are_records, brief, changed,
 from support.raw_tls import ALERT, CCS, DATA, HANDSHAKE, RawTls, record
 from support.tls_host import memory_file
 
-from tlsrt.channels import client_hello, grant, message_link, stream, tls_connection, tls_engine, unlocking
+from tlsrt.channels import (
+    client_hello,
+    enrolment,
+    grant,
+    message_link,
+    stream,
+    tls_connection,
+    tls_engine,
+    unlocking,
+)
 from tlsrt.channels.client_hello import HelloReader, Offer, Verdict
 from tlsrt.channels.frame import pack_frame
 from tlsrt.channels.stream import OPENING_MAX, StreamReader, encode_control, parse_control_untrusted, wrap
 from tlsrt.channels.tls_engine import State, TlsEngine
 from tlsrt.config import pki
 from tlsrt.errors import PeerError
-from tlsrt.loops import client_link, http_link, http_request, locked_door, preface, proxy_header
+from tlsrt.loops import client_link, enrol_link, http_link, http_request, locked_door, preface, proxy_header
 from tlsrt.loops.client_link import ClientLink
+from tlsrt.loops.enrol_link import EnrolLink
 from tlsrt.loops.heavy import Heavy
 from tlsrt.loops.http_link import HttpLink
 from tlsrt.loops.http_problem import Problem
@@ -63,16 +73,20 @@ PARSERS: dict[str, str] = {
     "parse_open_untrusted": "test_no_open_but_the_signed_one_is_believed",
     "LockedLink.received_untrusted": "test_what_is_said_to_a_locked_host_is_one_unlock_at_the_most",
     "LockedLink.payload_untrusted": "test_what_is_said_to_a_locked_host_is_one_unlock_at_the_most",
+    "EnrolLink.received_untrusted": "test_who_has_no_certificate_says_one_thing_at_the_most",
+    "EnrolLink.payload_untrusted": "test_who_has_no_certificate_says_one_thing_at_the_most",
+    "parse_asking_untrusted": "test_who_has_no_certificate_says_one_thing_at_the_most",
     "verify_statement_untrusted": "test_no_statement_but_the_signed_one_is_believed",
     "HttpLink.received_untrusted": "test_http_without_a_session_is_a_problem_and_reaches_nobody",
     "wish_untrusted": "test_http_without_a_session_is_a_problem_and_reaches_nobody",
 }
 MODULES = (
     client_hello, tls_engine, tls_connection, message_link, stream, grant, client_link, proxy_header, preface,
-    http_link, http_request, locked_door, unlocking,
+    http_link, http_request, locked_door, unlocking, enrolment, enrol_link,
 )  # fmt: skip
 AFTERWARDS = {  # a client's own, or of somebody whose session is granted
     "parse_grant_untrusted", "_right_untrusted", "_array_untrusted", "open_grant_untrusted",
+    "parse_answer_untrusted", "check_answer_untrusted", "parse_answering_untrusted",
 }  # fmt: skip
 
 
@@ -423,6 +437,48 @@ def test_what_is_said_to_a_locked_host_is_one_unlock_at_the_most(
         assert names[0] == "locked" and set(names[1:]) <= {"challenge", "refused"}
         assert bool(peer.connection.ended) == ("refused" in names)
         await peer.close()
+
+    run(work)
+
+
+ENROL = enrolment.encode_message("enrol", b"i" * 5, b"r" * 300, b"m" * 32)
+ASKINGS = st.one_of(
+    STEPS.map(lambda steps: wrap(changed(ENROL, steps) or b"\xc0")),
+    st.sampled_from([wrap(ENROL), ASKED, wrap(UNLOCK), b"\0\0\0\0", wrap(b"x" * enrolment.ASKING_MAX), b"\xff" * 9]),
+    st.binary(max_size=60),
+)
+
+
+@given(st.lists(ASKINGS, max_size=4), CUTS)
+@example([wrap(ENROL)], [])
+@brief(25)
+def test_who_has_no_certificate_says_one_thing_at_the_most(payloads: list[bytes], cuts: list[int]) -> None:
+    """One request of bounded size goes on to the authority; what else comes gets one word and the end."""
+
+    async def work() -> None:
+        asked: list[tuple[bytes, bytes, bytes]] = []
+        gone: list[bool] = []
+
+        def choose(connection: tls_connection.TlsConnection) -> EnrolLink:
+            return EnrolLink(
+                connection, [CLIENT_DER], lambda *each: asked.append(each), lambda: gone.append(True),
+                asyncio.get_running_loop().call_soon,
+            )  # fmt: skip
+
+        peer = Connected(server_engine(), client_engine(), choose)
+        for payload in payloads:
+            for piece in pieces_of(payload, cuts):
+                peer.send(piece)
+        await asyncio.sleep(0)
+        assert len(asked) <= 1 and all(len(each[1]) <= enrolment.ASKING_MAX for each in asked)
+        if payloads == [wrap(ENROL)]:
+            assert asked == [(b"i" * 5, b"r" * 300, b"m" * 32)] and not peer.connection.ended
+        said = [
+            enrolment.parse_answering_untrusted(each)[0] for each in StreamReader(1 << 17).feed_untrusted(peer.take())
+        ]
+        assert said == ["authorities", "refused"][: 2 if peer.connection.ended else 1]
+        await peer.close()
+        assert gone == [True]
 
     run(work)
 
