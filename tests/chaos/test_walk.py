@@ -9,7 +9,7 @@ import pytest
 from chaos.host import ChaosHost
 from chaos.walk import Walk
 
-LASTS_S = 6.0
+LASTS_S = 7.0
 
 
 TODAY = pytest.param(int(time.strftime("%Y%m%d")), id="today", marks=pytest.mark.stress)
@@ -24,5 +24,5 @@ def test_a_walk_loses_and_doubles_nothing(seed: int) -> None:
         ledger, findings = walk.run()
         print(walk.summary(ledger))
         assert findings == []
-        assert walk.sealed > 1000 and len(ledger.faults) > 2
+        assert walk.sealed > 1000 and len(ledger.faults) > 1
         assert sum(call.outcome == "ok" for call in ledger.calls) > 100
