@@ -22,6 +22,7 @@ from typing import Any
 from tlsrt.channels.address import parse_address
 from tlsrt.channels.backoff import Backoff
 from tlsrt.channels.calls import Caller, new_idempotency_key
+from tlsrt.channels.certificate_keeper import CertificateKeeper
 from tlsrt.channels.described import described
 from tlsrt.channels.endpoint import Endpoint
 from tlsrt.channels.grant import GrantContent
@@ -94,6 +95,7 @@ class AsyncClient:
         self._sockets_closed = asyncio.Event()
         self._timers: list[asyncio.TimerHandle] = []
         self._closed = False
+        self._certificates = CertificateKeeper(self._bundle_path, self._take_bundle)
 
     def _new_caller(self) -> tuple[Endpoint, Caller]:
         endpoint = Endpoint("")
@@ -133,6 +135,7 @@ class AsyncClient:
     async def close(self) -> None:
         """End the session; calls under way end with Unavailable or OutcomeUnknown."""
         self._closed = True
+        self._certificates.stop()
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait((self._keeper,))
@@ -206,6 +209,18 @@ class AsyncClient:
         """Fetch `LOOP/COMPONENT/NAME` into a file, replaced in one step when all of it is here; as `put` otherwise."""
         return await get_file(self, parse_place(place), Path(file), patience_s, on_progress)
 
+    async def renew(self) -> None:
+        """Get another certificate and put it into the bundle's file, as happens by itself after two thirds of its life.
+
+        It is used from the next connection on, and then the old one ends. Raises Denied if the host gives none.
+        """
+        await self._ready(CONNECT_TIMEOUT_S)
+        assert self._link is not None
+        await self._certificates.renew(self._link, self._identity, self.bundle, self._boot, self._endpoint.session)
+
+    def _take_bundle(self, bundle: Bundle) -> None:
+        self._identity, self._context, self.bundle = identity_of(bundle), client_context(bundle), bundle
+
     @property
     def connected(self) -> bool:
         """Whether there is a session now; without one, calls wait for the next."""
@@ -246,11 +261,11 @@ class AsyncClient:
         self._open_sockets += 1
         self._lost = asyncio.get_running_loop().create_future()
         try:
-            self._link = await dial(
-                self.host, self.port, self.bundle.server_name, self._context, self._identity,
-                Endings(self._granted, self._frame, self._ended, self._succeeded), self._gone, self._connect_timeout_s,
-            )  # fmt: skip
+            self._link = await self._dial()
         except BaseException as error:
+            if isinstance(error, Rejected) and self._certificates.adopt(self.bundle):
+                await self._open()  # another process has renewed the bundle
+                return
             if isinstance(error, ServerLocked):
                 now = asyncio.get_running_loop().time()
                 self._locked_at = now if self._locked_at is None else self._locked_at
@@ -261,10 +276,17 @@ class AsyncClient:
             raise
         self.connections += 1
         self._locked_at = None
+        self._certificates.watch(self.bundle, self.renew)
         self._caller.set_up(True)
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+    async def _dial(self) -> ServerLink:
+        return await dial(
+            self.host, self.port, self.bundle.server_name, self._context, self._identity,
+            Endings(self._granted, self._frame, self._ended, self._succeeded), self._gone, self._connect_timeout_s,
+        )  # fmt: skip
 
     async def _keep(self) -> None:
         """Keep a session open for ever."""

@@ -54,6 +54,7 @@ _VERBS = {
     "unlock": "unlock the host, and wait until it serves again; likewise",
     "whoami": "show who this client is to the host, its session and its rights",
     "enroll": "become a client of a host: HOST:PORT CODE; the code comes from `tlsrt-supervisor client add`",
+    "renew": "get another certificate for this client, over a session of its own; then the old one ends",
     "completion": "print what teaches a shell to complete this command: source <(tlsrt completion bash)",
 }
 
@@ -235,6 +236,8 @@ def _run(asked: argparse.Namespace) -> int:
         work = verbs.unlock(options)
     elif asked.verb == "describe":
         work = verbs.describe(options, asked.target)
+    elif asked.verb == "renew":
+        work = verbs.renew(options)
     else:
         work = verbs.whoami(options)
     asyncio.run(work)

@@ -86,6 +86,13 @@ def enroll(
     return bundle
 
 
+def ends_of(bundle: Bundle) -> str:
+    """Return when a bundle's certificate ends, for people."""
+    from cryptography.x509 import load_pem_x509_certificate
+
+    return f"{load_pem_x509_certificate(bundle.certificate_pem).not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+
+
 def _bundle(answer: Answer, key: bytes, host: str, port: int, server_name: str) -> Bundle:
     return Bundle(
         VERSION, answer.install, answer.name, host, port, server_name, pki.pem_of(answer.ca),

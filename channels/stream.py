@@ -22,6 +22,7 @@ from tlsrt.channels.grant import (
     OPEN_MAX,
     OPEN_SIGNATURE_MAX,
 )
+from tlsrt.config.bundle import MAX_REQUEST_BYTES
 from tlsrt.config.succession import CHAIN_BYTES_MAX, STATEMENT_BYTES
 from tlsrt.errors import MisuseError, PeerError
 
@@ -67,6 +68,11 @@ TABLE: dict[str, _Rule] = {
     "succession": _Rule("server", ((bytes, STATEMENT_BYTES, CHAIN_BYTES_MAX),)),
     "refused": _Rule("server", (_WORD,)),  # no session
     "goodbye": _Rule("server", (_WORD,)),  # the session or the connection ends
+    # certificate, signature by the issuer: the answer to renew
+    "renewed": _Rule(
+        "server", ((bytes, 1, CERTIFICATE_MAX), (bytes, GRANT_SIGNATURE_BYTES, GRANT_SIGNATURE_BYTES))
+    ),
+    "not_renewed": _Rule("server", (_WORD,)),
     # install id, boot id, lock id: instead of a challenge, the host is locked
     "locked": _Rule(
         "server",
@@ -74,6 +80,8 @@ TABLE: dict[str, _Rule] = {
     ),
     # open, signature
     "open": _Rule("client", ((bytes, 1, OPEN_MAX), (bytes, 1, OPEN_SIGNATURE_MAX))),
+    # signing request (PKCS #10, DER), signature: once in a session, for another certificate
+    "renew": _Rule("client", ((bytes, 1, MAX_REQUEST_BYTES), (bytes, 1, OPEN_SIGNATURE_MAX))),
     "ask_unlock": _Rule("client", ()),  # after locked: answered by a challenge
     # certificate, signature
     "unlock": _Rule("client", ((bytes, 1, CERTIFICATE_MAX), (bytes, 1, OPEN_SIGNATURE_MAX))),

@@ -117,6 +117,10 @@ class Client:
         """Fetch a file; see `AsyncClient.get`. `on_progress` is called in the client's own thread."""
         return self._run(self._open.get(place, file, patience_s=patience_s, on_progress=on_progress))
 
+    def renew(self) -> None:
+        """Get another certificate; see `AsyncClient.renew`."""
+        self._run(self._open.renew())
+
     @property
     def rights(self) -> dict[str, tuple[str, ...]]:
         """What this session may call: target -> methods, `*` for all."""

@@ -77,6 +77,7 @@ class ServerLink(MessageLink):
         super().__init__(connection, PAYLOAD_MAX)
         self.is_granted = False
         self.word = ""  # the server's last word
+        self.on_renewed: Callable[[bytes, bytes], None] | None = None  # certificate, signature; empty: refused
         self._opening = opening
         self._owner = owner
 
@@ -96,9 +97,19 @@ class ServerLink(MessageLink):
             content = self._opening.accept_untrusted(*fields)
             self.is_granted = True
             self._owner.granted(content)
+        elif name in ("renewed", "not_renewed"):
+            told, self.on_renewed = self.on_renewed, None
+            if told is None:
+                raise PeerError("renewed_unasked")
+            told(*(fields if name == "renewed" else (b"", b"")))
         else:  # locked, refused, goodbye
             self.word = fields[0] if name != "locked" else name
             self.connection.close("word_" + self.word)
+
+    @property
+    def issuer(self) -> Pin:
+        """The issuer key that is gone by now."""
+        return self._opening.issuer
 
     def lost(self, reason: str) -> None:
         self._owner.ended(self.word or reason)

@@ -40,6 +40,7 @@ TRUST = Table(
         Message(42, "tried", "loop", (int, int, str), _AT_THE_DOOR),
         # connection, its address, id of a join code, signing request (DER), MAC: of a client without a certificate
         Message(48, "enrol", "loop", (int, str, bytes, bytes, bytes), _JOINED),
+        Message(51, "renew", "loop", (int, bytes, bytes), _JOINED),  # connection, signing request, signature
         # from the authority, to every loop
         # install id, boot id, issuer public key, key version
         Message(16, "welcome", "authority", (bytes, bytes, bytes, int), _ANY),
@@ -67,6 +68,7 @@ TRUST = Table(
         Message(27, "refused", "authority", (int, str), _ANY),  # connection, word
         Message(49, "enrolled", "authority", (int, bytes, bytes), _ANY),  # connection, answer, MAC
         Message(50, "not_enrolled", "authority", (int,), _ANY),  # connection
+        Message(52, "renewed", "authority", (int, bytes, bytes), _ANY),  # connection, certificate, signature; empty: no
         # session id of a client whose connection must close; empty: of all clients, as an authority that came again
         # knows none of them
         Message(28, "ended", "authority", (bytes,), _ANY),

@@ -32,6 +32,19 @@ class Options(NamedTuple):
         )
 
 
+async def renew(options: Options) -> None:
+    """Renew this client's certificate, and come once with the new one, which ends the old one."""
+    from tlsrt.channels.enroll import ends_of
+
+    async with options.client() as client:
+        await client.renew()
+        bundle = client.bundle
+    async with options.client() as client:
+        ends = ends_of(bundle)
+        said = {"client": client.subject, "ends": ends}
+        print(to_json(said) if options.json else f"{client.subject} has another certificate, good until {ends}")
+
+
 async def call(options: Options, target: str, method: str, words: Sequence[str]) -> None:
     """Call a method and print its result, item by item if it streams."""
     async with options.client() as client:

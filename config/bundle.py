@@ -88,6 +88,26 @@ def follow_issuer(path: Path, install_id: bytes, issuer: Pin) -> None:
     replace(real, encode_bundle(renewed), 0o600, owner_of(real))
 
 
+def can_follow(path: Path) -> bool:
+    """Tell whether the bundle in a file could be replaced by one with another certificate."""
+    real = Path(os.path.realpath(path))
+    return os.access(real, os.W_OK) and os.access(real.parent, os.W_OK)
+
+
+def follow_certificate(path: Path, old: bytes, certificate_pem: bytes, key_pem: bytes) -> bool:
+    """Put another certificate and its key into a bundle's file, to last and at once; False if it has not the old one.
+
+    Raises ConfigError, also when the file or its folder may not be written.
+    """
+    real = Path(os.path.realpath(path))
+    bundle = read_bundle(real)
+    if bundle.certificate_pem != old:
+        return False
+    renewed = dataclasses.replace(bundle, certificate_pem=certificate_pem, key_pem=key_pem)
+    replace(real, encode_bundle(renewed), 0o600, owner_of(real))
+    return True
+
+
 def encode_bundle(bundle: Bundle) -> bytes:
     """Return the JSON text of a bundle."""
     tree = {

@@ -30,6 +30,9 @@ class Hub(Protocol):
     def lock(self, connection: int, certificate: bytes, reason: str, signature: bytes) -> None:
         """A client wants the host to be locked: answered by `Door.refused` alone. The bytes are unchecked."""
 
+    def renew(self, connection: int, request: bytes, signature: bytes) -> None:
+        """A client wants another certificate: answer with `Door.renewed`. The bytes are unchecked."""
+
     def frame(self, connection: int, frame: bytes) -> str:
         """A client with a session sends a frame, unchecked; raise PeerError to end the connection.
 
@@ -57,6 +60,7 @@ STAGES: dict[tuple[Stage, str], Stage] = {
     (Stage.OPENING, "granted"): Stage.GRANTED,
     (Stage.GRANTED, "granted"): Stage.GRANTED,  # a push: renewal, epoch, respawned recipient
     (Stage.GRANTED, "frame"): Stage.GRANTED,
+    (Stage.GRANTED, "renew"): Stage.GRANTED,
 }
 
 
@@ -72,6 +76,7 @@ class ClientLink(MessageLink):
         self._number = number
         self._hub = hub
         self._refused = 0  # in this read
+        self._has_renewed = False
         self._is_offence_too_many = is_offence_too_many
         self._timer = self._loop.call_later(opening_s, self.refuse, "timeout", "opening_timeout")
 
@@ -98,10 +103,19 @@ class ClientLink(MessageLink):
             else:
                 message = parse_control_untrusted(payload, "client")
                 self.step(message.name)
-                send = self._hub.lock if message.name == "lock" else self._hub.open
-                send(self._number, *message.fields)
+                if message.name == "renew":
+                    self._renew(*message.fields)
+                else:
+                    send = self._hub.lock if message.name == "lock" else self._hub.open
+                    send(self._number, *message.fields)
         except PeerError as error:
             self.dismiss("rejected", error.reason)
+
+    def _renew(self, request: bytes, signature: bytes) -> None:
+        if self._has_renewed:
+            raise PeerError("renew_twice")
+        self._has_renewed = True
+        self._hub.renew(self._number, request, signature)
 
     def received_untrusted(self, data: bytes) -> None:
         self._refused = 0

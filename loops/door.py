@@ -181,6 +181,12 @@ class Door(TlsServer):
         if link is not None:
             link.refuse(word, "refused_" + word)
 
+    def renewed(self, connection: int, certificate: bytes, signature: bytes) -> None:
+        """Pass another certificate on, or one word if there is none."""
+        link = self._link(connection)
+        if link is not None and link.stage is Stage.GRANTED:
+            link.say("renewed", certificate, signature) if certificate else link.say("not_renewed", "rejected")
+
     def lent(self, connection: int, content: GrantContent) -> None:
         """Give an HTTP client's connection its session, or a new grant of it."""
         client = self._clients.get(connection)

@@ -22,6 +22,7 @@ from tlsrt.supervisor.enrolment.desk import EnrolmentDesk
 from tlsrt.supervisor.enrolment.join_codes import JoinCodes
 from tlsrt.supervisor.enrolment.joining import Joining
 from tlsrt.supervisor.enrolment.registry import Enrolled, Registry
+from tlsrt.supervisor.enrolment.renewing import RenewalDesk
 from tlsrt.supervisor.epochs import Epochs
 from tlsrt.supervisor.gate_words import of_gate
 from tlsrt.supervisor.issuer import Issuer
@@ -99,6 +100,10 @@ def make_service(
     desk = EnrolmentDesk(config, registry, codes, certifier, service, manager, state, persist, prove, outlet)
     joining = Joining(registry, codes, certifier, service, persist, outlet)
     service.handlers["enrol"] = of_gate(joining.enrol)
+    renewals = RenewalDesk(
+        registry, certifier, clients, manager, service, lambda: ring.of(epochs.serving).issuer, persist, outlet
+    )
+    service.handlers["renew"] = of_gate(renewals.renew)
     service.office_handlers.update(desk.handlers)
     service.desk.enrolled = lambda: [client.subject for client in registry if registry.living(client.subject)]
     clients.on_opened = desk.opened

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import Certificate, load_der_x509_certificate
 
 from tlsrt.channels.grant import (
@@ -142,6 +143,13 @@ class ClientService:
             self.close(client.session.session_id)
             self._outlet.log(sentence)
             self._refuse(client.connection, "unrecorded")
+
+    def on_connection(self, connection: int) -> tuple[Session, bytes]:
+        """Return the session that a connection carries for a client, and its certificate, DER. Raises PeerError."""
+        client = self._clients.get(self._by_connection.get(connection, b""))
+        if client is None or client.is_lent or client.certificate is None:
+            raise PeerError("no_session_there")
+        return client.session, client.certificate.public_bytes(Encoding.DER)
 
     def close(self, session_id: bytes) -> None:
         """End a session whose connection ended; one that is unknown has ended already."""

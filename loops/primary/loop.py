@@ -210,6 +210,8 @@ class PrimaryLoop(LoopProcess):
             self._granted(door, *fields)
         elif name == "lent":
             self._lent(door, *fields)
+        elif name == "renewed":
+            door.renewed(*fields)
         elif name in ("refused", "answered"):
             door.refused(*fields)
         elif name == "ended":
@@ -340,6 +342,9 @@ class PrimaryLoop(LoopProcess):
 
     def unlock(self, connection: int, certificate: bytes, signature: bytes) -> None:
         self._trust.send("unlock", connection, certificate, signature)
+
+    def renew(self, connection: int, request: bytes, signature: bytes) -> None:
+        self._trust.send("renew", connection, request, signature)
 
     def frame(self, connection: int, frame: bytes) -> str:
         origin = self._connections.get(connection)

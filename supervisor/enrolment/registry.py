@@ -19,7 +19,8 @@ CLIENT = "client"
 CLIENTS_MAX = 4096
 RULES_MAX = 64
 METHODS_MAX = 256
-CERTIFICATES_MAX = 2  # the one in use, and one that was issued and not used yet
+CERTIFICATES_MAX = 4  # the one in use, and those that were issued and not used yet
+PENDING_MAX = CERTIFICATES_MAX - 1  # several processes of one client may renew at once, and one of them is the faster
 TTL_LEAST_MS = 60_000
 TTL_MOST_MS = 398 * 86_400_000  # the longest that browsers take
 FINGERPRINT_BYTES = 32
@@ -132,9 +133,9 @@ class Registry:
             self._by_fingerprint.pop(each.fingerprint, None)
 
 
-def with_certificate(client: Enrolled, certified: Certified) -> Enrolled:
-    """Return a client with a new certificate beside the one in use; one that was never used goes."""
-    return replace(client, certificates=(*client.certificates[: CERTIFICATES_MAX - 1], certified))
+def with_certificate(client: Enrolled, certified: Certified, pending: int = 1) -> Enrolled:
+    """Return a client with a new certificate beside the one in use; of those never used only so many stay."""
+    return replace(client, certificates=(*client.certificates[:pending], certified))
 
 
 def in_use(client: Enrolled, fingerprint: bytes) -> Enrolled:

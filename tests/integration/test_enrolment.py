@@ -16,6 +16,7 @@ from support.running import RunningHost, running
 
 from tlsrt.channels.command import main as command
 from tlsrt.channels.sync_client import Client
+from tlsrt.config.bundle import read_bundle
 from tlsrt.errors import TlsrtError
 from tlsrt.supervisor.cli import main
 
@@ -128,6 +129,45 @@ def test_a_code_that_was_printed_is_good_after_a_crash(host: RunningHost) -> Non
     tlsrt("enroll", f"127.0.0.1:{host.port}", text, "--bundle", str(path))
     with Client(path) as patient:
         assert patient.describe(STORE)
+
+
+def test_a_client_renews_itself_and_the_old_certificate_ends(host: RunningHost) -> None:
+    path = bundle(host, "steady", "--ttl", "12h")
+    old = host.base / "steady-old.tlsrt"
+    old.write_bytes(path.read_bytes())
+    old.chmod(0o600)
+    with Client(path) as elsewhere:  # another process of the same client, with the old certificate in its memory
+        elsewhere.call(STORE, "put", "steady", 1)
+        assert "client/steady has another certificate" in tlsrt("--bundle", str(path), "renew")
+        assert read_bundle(path).certificate_pem != read_bundle(old).certificate_pem
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert elsewhere.call(STORE, "get", "steady", idempotent=True) == 1, "it takes the new one from the file"
+    with pytest.raises(TlsrtError, match="refused the session"), Client(old) as late:
+        late.describe(STORE)
+    assert len(listed(host, "steady")["certificates"]) == 1  # type: ignore[arg-type]
+
+
+def test_a_certificate_is_renewed_by_itself_when_most_of_its_life_has_passed(
+    host: RunningHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = bundle(host, "self", "--ttl", "12h")
+    before = read_bundle(path).certificate_pem
+    monkeypatch.setattr("tlsrt.channels.certificate_keeper.FIRST_LOOK_S", 0.0)
+    monkeypatch.setattr("tlsrt.channels.renewal.SHARE", 0.0)
+    monkeypatch.setattr("tlsrt.channels.renewal.JITTER", 0.0)
+    with Client(path) as client_:
+        host.until(lambda _: read_bundle(path).certificate_pem != before, "the renewal")
+        assert client_.describe(STORE)
+    with Client(path) as client_:
+        assert client_.describe(STORE)
+
+
+def test_a_listed_client_is_told_that_it_cannot_renew_itself(host: RunningHost) -> None:
+    admin = host.base / "d" / "admin.tlsrt"
+    before = admin.read_bytes()
+    assert "gives this client no other certificate" in tlsrt("--bundle", str(admin), "renew", code=77)
+    assert admin.read_bytes() == before
+    assert "renewal_of_a_listed_client" in host.log("authority")
 
 
 def test_mistakes_are_one_sentence(host: RunningHost) -> None:

@@ -335,6 +335,9 @@ class Witness:
     def unlock(self, connection: int, certificate: bytes, signature: bytes) -> None:
         self.locks.append((certificate, "", signature))
 
+    def renew(self, connection: int, request: bytes, signature: bytes) -> None:
+        self.frames.append(request)
+
     def requested(self, connection: int, target: str, authorization: str) -> None:
         pass
 

@@ -137,6 +137,9 @@ class FakeHost:
     def lock(self, connection: int, certificate: bytes, reason: str, signature: bytes) -> None:
         self.door.refused(connection, "rejected")
 
+    def renew(self, connection: int, request: bytes, signature: bytes) -> None:
+        self.door.renewed(connection, b"", b"")
+
     def push(self, connection: int, **changes: Any) -> None:
         session = self.sessions[connection]
         now = boottime_ms()

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tlsrt.channels import body as bodies
-from tlsrt.channels import enrolment, grant, stream, unlocking
+from tlsrt.channels import enrolment, grant, renewal, stream, unlocking
 from tlsrt.channels.endpoint import Endpoint
 from tlsrt.channels.frame import (
     Header,
@@ -324,6 +324,13 @@ def _enrolment(given: Values) -> Values:
     }  # fmt: skip
 
 
+def _renewal(given: Values) -> Values:
+    statement = renewal.renew_statement(*(unhex(given[name]) for name in ("install", "boot", "session", "request")))
+    issuer, certificate, signature = (unhex(given[name]) for name in ("issuer", "certificate", "signature"))
+    renewal.check_renewed_untrusted(issuer, statement, certificate, signature)
+    return {"statement": statement.hex()}
+
+
 def _enrolling(given: Values) -> Values:
     code_id, request, mac = enrolment.parse_asking_untrusted(unhex(given["message"]))
     return {"id": code_id.hex(), "request": request.hex(), "mac": mac.hex()}
@@ -333,5 +340,5 @@ OPERATIONS: dict[str, Callable[[Values], Values]] = {
     "keys": _key, "token": _token, "frame": _frame, "header": _header, "stream": _stream, "control": _control,
     "body": _body, "batch": _batch, "open": _open, "grant": _grant, "opening": _opening, "gate": _gate,
     "recipient": _recipient, "unlock": _unlock, "succession": _succession, "audit": _audit,
-    "enrolment": _enrolment, "enrolling": _enrolling,
+    "enrolment": _enrolment, "enrolling": _enrolling, "renewal": _renewal,
 }  # fmt: skip

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import msgpack
-from vectors.cases_keys import INSTALL
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from vectors.cases_keys import BOOT_NONCE, INSTALL
 from vectors.writer import VectorFile
 
 from tlsrt.channels.enrolment import (
@@ -18,7 +19,10 @@ from tlsrt.channels.enrolment import (
     pin_of,
     request_mac,
 )
+from tlsrt.channels.renewal import RENEWED_DOMAIN, renew_statement, renewed_statement
+from tlsrt.config import keys
 
+BOOT = keys.boot_id(BOOT_NONCE)
 CA, OTHER_CA = b"the CA certificate, DER", b"another certificate"
 REQUEST = b"a certificate signing request, DER"
 CODE = JoinCode(bytes(range(5)), bytes(range(16)), pin_of(CA))
@@ -102,6 +106,35 @@ def askings() -> VectorFile:
         ("too large", "at most 2176 bytes", "enrol_size", [*good[:2], bytes(3000), good[3]]),
     ):
         file.fails(name, why, reason, message=msgpack.packb(items).hex())
+    return file
+
+
+def renewals() -> VectorFile:
+    """What a client signs for another certificate, and which answers it takes."""
+    issuer = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    public = issuer.public_key().public_bytes_raw()
+    session, certificate = bytes([0xAA]) * 16, ANSWER.certificate
+    statement = renew_statement(INSTALL, BOOT, session, REQUEST)
+    said = renewed_statement(statement, certificate)
+    file = VectorFile(
+        "renewal",
+        "What a client signs (`statement`) for `request` in its session; `certificate` and `signature` are the answer.",
+        install=INSTALL.hex(), boot=BOOT.hex(), session=session.hex(), request=REQUEST.hex(), issuer=public.hex(),
+        certificate=certificate.hex(), signature=issuer.sign(said).hex(),
+    )  # fmt: skip
+    file.passes("an answer", "signed by the issuer for this statement", {"statement": statement.hex()})
+    for name, why, changes in (
+        ("another certificate", "it is signed", {"certificate": flipped(certificate)}),
+        ("a changed signature", "64 bytes", {"signature": flipped(issuer.sign(said))}),
+        ("the answer to another request", "the statement is signed", {"request": flipped(REQUEST)}),
+        ("of another session", "the statement names it", {"session": bytes(16)}),
+        ("of another boot", "the statement names it", {"boot": bytes(16)}),
+        ("of another install", "the statement names it", {"install": bytes(16)}),
+        ("of another issuer", "the one that the client pins", {"issuer": flipped(public)}),
+        ("signed without the domain", "it comes first", {"signature": issuer.sign(said[len(RENEWED_DOMAIN) :])}),
+        ("the bare certificate signed", "its statement belongs to it", {"signature": issuer.sign(certificate)}),
+    ):
+        file.fails(name, why, "renewal_signature", **{key: value.hex() for key, value in changes.items()})
     return file
 
 

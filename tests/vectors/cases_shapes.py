@@ -192,12 +192,17 @@ def controls() -> VectorFile:
 
     passes("challenge", "install id, boot id, challenge, the host's now", challenge)
     passes("open", "the open and its signature", ["open", b"open", b"signature"], "client")
+    passes("renew", "signing request and signature", ["renew", b"request", b"signature"], "client")
+    passes("renewed", "certificate and signature", ["renewed", b"certificate", bytes(64)])
+    passes("not renewed", "one word", ["not_renewed", "rejected"])
     passes("granted", "number, ciphertext, signature", granted)
     passes("refused", "one word", ["refused", "rejected"])
     passes("goodbye", "one word", ["goodbye", "idle"])
     bad: list[tuple[str, str, str, Any]] = [
         ("an unknown message", "nothing is ignored", "unknown_message", ["hello"]),
         ("open from the server", "each message has one direction", "wrong_direction", ["open", b"o", b"s"]),
+        ("no certificate", "at least 1 byte", "bad_fields", ["renewed", b"", bytes(64)]),
+        ("a signing request of 2049 bytes", "at most 2048", "wrong_direction", ["renew", bytes(2049), b"s"]),
         ("a challenge of 31 bytes", "32", "bad_fields", [*challenge[:3], bytes(31), 1]),
         ("an install id as text", "bin", "bad_fields", ["challenge", "a" * 16, *challenge[2:]]),
         ("a field too few", "the number of fields is fixed", "bad_fields", challenge[:-1]),

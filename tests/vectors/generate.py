@@ -42,6 +42,7 @@ def texts() -> dict[Path, str]:
         "recipient_client": client, "succession": cases_succession.successions(),
         "audit": cases_audit.audits(), "unlock": cases_unlock.unlocks(stored),
         "enrolment": cases_enrolment.answers(), "enrolling": cases_enrolment.askings(),
+        "renewal": cases_enrolment.renewals(),
     }  # fmt: skip
     made = {FOLDER / f"{name}.json": file.text() for name, file in files.items()}
     made[FOLDER / "session.json"] = cases_session.session(stored)
