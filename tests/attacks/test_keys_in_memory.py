@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from support.attack import ATTACKER, COMPONENTS, POLICY, STAGE, THIEF, VICTIM, Arena, Attacker, request_body
 from support.memory import found_in
 from support.running import RunningHost, running
@@ -59,6 +61,18 @@ def masters(host: RunningHost) -> dict[str, bytes]:
     return raw | texts | {f"{name}, hex": value.hex().encode() for name, value in raw.items()}
 
 
+def enrolling(host: RunningHost) -> dict[str, bytes]:
+    """Return what clients are enrolled with: the CA's key, as file and OpenSSL have it, and the key of join codes."""
+    pem = (host.folder / "ca.key").read_bytes()
+    key = load_pem_private_key(pem, None)
+    assert isinstance(key, EllipticCurvePrivateKey)
+    number = key.private_numbers().private_value.to_bytes(32, "big")
+    return {
+        "CA key": number, "CA key in OpenSSL": number[::-1], "CA key, PEM": pem.splitlines()[1],
+        "join key": keys.join_key(masters(host)["issuer seed"]),
+    }  # fmt: skip
+
+
 def everything(host: RunningHost) -> dict[str, bytes]:
     """Return what nobody but its holder may say anywhere: master keys, the boot token, and the operator's own."""
     texts = {
@@ -90,7 +104,12 @@ if os.geteuid() == 0:
 
     @pytest.mark.parametrize("process", ["launcher", "supervisor", *LOOPS])
     def test_no_process_but_the_authority_holds_a_key_to_mint_with(spied: RunningHost, process: str) -> None:
-        assert found_in(spied.pids()[process], masters(spied)) == set()
+        assert found_in(spied.pids()[process], masters(spied) | enrolling(spied)) == set()
+
+    def test_the_authority_enrols_with_the_key_alone(spied: RunningHost) -> None:
+        """The check of the test before, and that the text of the file was wiped."""
+        found = found_in(spied.pids()["authority"], enrolling(spied))
+        assert {"CA key in OpenSSL", "join key"} <= found and "CA key, PEM" not in found
 
     @pytest.mark.parametrize("process", ["supervisor", "authority", *LOOPS])
     def test_no_process_holds_the_environment_of_its_operator(spied: RunningHost, process: str) -> None:
