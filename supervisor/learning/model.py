@@ -18,7 +18,7 @@ from tlsrt.channels.telemetry import Window
 from tlsrt.supervisor.learning.features import FEATURES, Sums, level, number_of
 from tlsrt.supervisor.learning.profile import Profile
 
-SUBJECTS_MAX = 1024  # about 5 KiB each; the one that was seen longest ago is forgotten
+SUBJECTS_MAX = 1024  # about 10 KB each; the one that was seen longest ago is forgotten
 WARM_UP = 60.0  # windows until a subject is known: 5 minutes of activity
 CHANCE_BITS = 3.0  # of a feature, which are nothing
 BITS_MAX = 6.0  # beyond that, of a feature: no single one decides
@@ -67,7 +67,7 @@ class Subject:
         self.profile = Profile()
         self.sums = Sums(now)
         self.sum = 0.0
-        self.later: deque[tuple[bytes, float]] = deque()  # levels, and for how much they are to be learned
+        self.later: deque[bytes] = deque()  # levels, and for how many 255ths they are to be learned
 
 
 class Model:
@@ -103,10 +103,12 @@ class Model:
         if warmth < 1:
             subject.profile.learn(levels, share)
         else:
-            subject.later.append((bytes(UNKNOWN if reached is None else reached for reached in levels), share))
+            subject.later.append(
+                bytes([UNKNOWN if reached is None else reached for reached in levels] + [round(255 * share)])
+            )
             if len(subject.later) > LATER:
-                packed, share = subject.later.popleft()
-                subject.profile.learn([None if reached == UNKNOWN else reached for reached in packed], share)
+                *packed, share_255 = subject.later.popleft()
+                subject.profile.learn([None if reached == UNKNOWN else reached for reached in packed], share_255 / 255)
         return Opinion(is_unusual, bits, subject.sum, warmth, reasons)
 
 

@@ -1,0 +1,1 @@
+"""Labelled traffic, made by scripts, through the detectors of production: `make bench-detect`."""
