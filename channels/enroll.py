@@ -34,7 +34,8 @@ from tlsrt.errors import ConfigError, PeerError, Rejected, Unavailable
 
 _PIECE = 16 * 1024
 _REFUSED = (
-    "the host refused this join code: it was used, is older than 10 minutes, or was not copied whole; ask for another"
+    "the host refused this join code: it was used, is older than 10 minutes, was not copied whole, or too many clients "
+    "come from this address now; try once more in a minute, then ask for another code"
 )
 _NOBODY = "the server at {where} enrols nobody now (the host may be locked), or is no tlsrt host"
 _NOT_THE_HOST = "the server at {where} is not the host that made this join code: check the address"
