@@ -118,7 +118,9 @@ class Running:
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.end()[0]
+        code, errors = self.end()
+        print(errors)  # for the report of a test that fails
+        return code
 
 
 Start = Callable[..., Running]
