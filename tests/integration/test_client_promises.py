@@ -117,7 +117,7 @@ def test_clients_come_back_by_themselves_and_repeat_only_what_they_may(host: Run
         for client in clients:
             await client.connect()
         keyed = [
-            asyncio.ensure_future(client.call(PATIENT, "wait", f"keyed {number}", 0.5, idempotent=True))
+            asyncio.ensure_future(client.call(PATIENT, "hold", f"keyed {number}", timeout_s=60.0, idempotent=True))
             for number, client in enumerate(clients)
         ]
         bare = asyncio.ensure_future(clients[0].call(PATIENT, "wait", "bare", 60.0, timeout_s=90.0))
@@ -132,8 +132,9 @@ def test_clients_come_back_by_themselves_and_repeat_only_what_they_may(host: Run
         with pytest.raises((OutcomeUnknown, Unavailable)):
             async for _ in stream:
                 pass
+        await clients[0].call(PATIENT, "release")
         assert await asyncio.gather(*keyed) == [f"keyed {number}" for number in range(6)]
-        assert [client.connections for client in clients] == [2] * 6
+        assert min(client.connections for client in clients) >= 2
         seen = await clients[0].call(PATIENT, "seen")
         assert sorted(name for name in seen["begun"] if "keyed" in name) == [f"keyed {number}" for number in range(6)]
         for client in clients:

@@ -14,6 +14,7 @@ class Patient(Component):
     async def start(self) -> None:
         self.begun: list[str] = []
         self.left: list[str] = []
+        self.released = asyncio.Event()
 
     @handler(idempotent=True)
     async def wait(self, name: str, seconds: float) -> str:
@@ -25,6 +26,18 @@ class Patient(Component):
             self.left.append(name)
             raise
         return name
+
+    @handler(idempotent=True)
+    async def hold(self, name: str) -> str:
+        """Answer after `release`."""
+        self.begun.append(name)
+        await self.released.wait()
+        return name
+
+    @handler
+    async def release(self) -> None:
+        """Let all holds answer."""
+        self.released.set()
 
     @handler
     async def numbers(self, name: str) -> AsyncIterator[int]:
