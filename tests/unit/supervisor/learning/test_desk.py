@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -10,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlsrt.channels.telemetry import LOOKS, WINDOW_MS, Window, pack_rows
+from tlsrt.config.detection import DetectionConfig
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.event_kinds import EVENTS
-from tlsrt.supervisor.learning.desk import MANY, POINTS, POINTS_EVERY_MS, ROWS, LearningDesk
+from tlsrt.supervisor.learning.desk import DETECTOR, MANY, POINTS, POINTS_EVERY_MS, ROWS, LearningDesk
 from tlsrt.supervisor.learning.model import Model, Opinion
+from tlsrt.supervisor.response.judge import Judge
+from tlsrt.supervisor.response.ladder import Step
 from tlsrt.supervisor.response.scores import faded
 from tlsrt.supervisor.seams import Charge, ChargeKind, Detail
 from tlsrt.supervisor.session_manager import SessionManager
@@ -85,6 +89,20 @@ def test_its_points_alone_never_end_a_session(pauses: list[int]) -> None:
             before = now
             assert score < ENDS_A_SESSION * 0.7
         office.points.clear()
+
+
+def test_convinced_for_an_hour_of_every_session_it_limits_them_and_locks_nothing() -> None:
+    """The judge of production hears all of it, of fewer sessions than would be the host's own change."""
+    office = Office(MANY - 2, Convinced())
+    judge = Judge(DetectionConfig(), ("primary", "third"), random.Random(1).random)
+    steps: Counter[Step] = Counter()
+    for _ in range(3_600_000 // WINDOW_MS):
+        office.window(*[WILD] * len(office.sessions))
+        for now, charge, points, _ in office.points:
+            steps.update(taken.step for taken in judge.charge(DETECTOR, charge, now, points=points))
+        office.points.clear()
+        judge.due(office.now)
+    assert set(steps) == {Step.LIMIT}
 
 
 def test_a_session_that_follows_another_starts_no_new_count() -> None:
