@@ -151,7 +151,7 @@ HOST_VERBS = (
                 action="append",
                 help="what it may call: 'secondary/store: [get, put]'; repeat",
             ),
-            option("--ttl", metavar="TIME", help="life of its certificate: 12h, 90d (default), at most 398d"),
+            option("--ttl", metavar="TIME", help="life of its certificate: 12h, 90d (default), at most 397d"),
             option("--http", action="store_true", help="it may use HTTP; Primary then holds its keys"),
             option("--bundle", metavar="FILE", type=Path, help="write a bundle (new file, mode 0600), not a join code"),
             json_option("the answer as one JSON document"),

@@ -290,5 +290,5 @@ class EnrolmentDesk:
 
 def _ttl(ttl_ms: int) -> int:
     if not TTL_LEAST_MS <= ttl_ms <= TTL_MOST_MS:
-        raise NotFound("a certificate lives from 60s to 398d: --ttl 90d")
+        raise NotFound("a certificate lives from 60s to 397d: --ttl 90d")
     return ttl_ms
