@@ -60,7 +60,7 @@ DETECTORS: Mapping[str, Detector] = {
         Detector("oversize", 10, "a frame above the cap"),
         Detector("token_grinding", 10, "more unknown tokens than anybody needs"),
         Detector("unlock", 10, "an answer to the lock's challenge that is wrong"),
-        Detector("enrolment", 5, "a join code that is wrong", is_distinct=True),
+        Detector("enrolment", 5, "a join code that is wrong"),
         Detector("policy", 5, "a call that no policy line allows", is_distinct=True),
         Detector("expired", 5, "a token that has ended", is_distinct=True, has_grace=True),
         Detector("old_epoch", 5, "keys of an epoch that has ended", is_distinct=True, has_grace=True),

@@ -39,7 +39,18 @@ _OF_DOOR = {
     "handshake_timeout": "half_open", "opening_timeout": "half_open", "timeout": "half_open",
     "too_many_from_address": "door_flood", "too_fast_from_address": "door_flood",
     "too_many_refused": "flood",
-    "no_protocol": "tls_garbage",
+    **dict.fromkeys(
+        ("no_tls", "no_protocol", "no_group", "no_suite", "old_version", "bad_versions", "empty_record",
+         "handshake_too_long"),
+        "tls_garbage",
+    ),
+    "too_fast_stranger": "door_flood",
+    "not_enrolled": "enrolment", "enrol_twice": "door_protocol", "renew_twice": "door_protocol",
+    **dict.fromkeys(
+        ("bad_length", "oversize", "not_msgpack", "not_a_message", "unknown_message", "wrong_direction", "bad_fields",
+         "http_too_far_ahead", "http_after_end"),
+        "door_protocol",
+    ),
 }  # fmt: skip
 # What happens to the innocent: load, restarts, late answers, clocks, a door that is full or shut.
 _NOBODYS = frozenset({
@@ -67,13 +78,13 @@ def detector_for(kind: ChargeKind, word: str) -> str:
     """Return the detector of a word; "" if it is nobody's fault."""
     if not is_offence(word):
         return ""
-    if word in _OF_DOOR:
-        return _OF_DOOR[word]
     if word.startswith("tls_"):
         return "bad_certificate" if "certificate" in word else "tls_garbage"
-    if kind is ChargeKind.ADDRESS:
+    if "_while_" in word:  # a message that the stage of the connection does not list
         return "door_protocol"
-    return _OF_GATE.get(word, "shape")
+    if kind is ChargeKind.ADDRESS or word.startswith("http_"):
+        return _OF_DOOR.get(word, "")  # connections end for many reasons: only what is known to be an offence is one
+    return _OF_GATE.get(word) or ("flood" if word == "too_many_refused" else "shape")
 
 
 def reports_untrusted(rows: Sequence[Any]) -> list[Report]:

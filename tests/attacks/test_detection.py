@@ -165,7 +165,7 @@ def make_noise(host: RunningHost, data: bytes) -> bytes:
 def test_an_address_that_only_makes_noise_is_blocked_and_who_is_here_stays(host: RunningHost) -> None:
     with open_session(host, "admin") as peer:
         watch = Watch(host)
-        for _ in range(25):
+        for _ in range(30):
             make_noise(host, b"GET / HTTP/1.0\r\n\r\n")
         watch.step("block", STRANGER)
         assert make_noise(host, b"") == b"", "not even an alert"

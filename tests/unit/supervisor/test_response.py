@@ -9,6 +9,7 @@ import pytest
 from support.sealed_host import ADMIN, Client
 from support.service_stage import PRIMARY, SECONDARY, THIRD, Stage
 
+from tlsrt.channels.tls_engine import _REFUSALS
 from tlsrt.config.detection import DetectionConfig
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.event_notes import EventNotes
@@ -204,7 +205,7 @@ def test_only_primary_may_report_and_only_so_much(stage: Stage) -> None:
         with pytest.raises(PeerError, match="bad_offences"):
             report(stage, *rows)
     for _ in range(1000):
-        report(stage, ["address", STRANGER, "replay", 1, ""])
+        report(stage, ["address", STRANGER, "bad_length", 1, ""])
     assert response(stage).judge.tallies["door_protocol"].found <= 100
 
 
@@ -212,6 +213,13 @@ def test_what_is_nobodys_fault_is_no_offence() -> None:
     for word in ("busy", "unavailable", "no_open_call", "stale_mailbox", "stale_gate", "deadline", "blocked"):
         assert detector_for(ChargeKind.CHANNEL, word) == ""
     assert reports_untrusted([["channel", "third", "busy", 1000, ""]]) == []
+    for word in ("enrolled", "too_many_strangers", "draining", "whatever_comes_later", "refused_busy"):
+        assert detector_for(ChargeKind.ADDRESS, word) == "", "a connection ends for many reasons"
+    assert detector_for(ChargeKind.ADDRESS, "frame_while_challenged") == "door_protocol"
+    assert detector_for(ChargeKind.ADDRESS, "not_enrolled") == "enrolment"
+    assert all(detector_for(ChargeKind.ADDRESS, reason) == "tls_garbage" for reason, _ in _REFUSALS.values())
+    assert detector_for(ChargeKind.SESSION, "too_many_refused") == "flood"
+    assert detector_for(ChargeKind.SESSION, "http_body") == "", "a request that is wrong is answered so"
 
 
 def test_a_host_that_only_observes_says_what_it_would_do(tmp_path: Path, store: int) -> None:
