@@ -14,6 +14,7 @@ from tlsrt.channels.telemetry import LOOKS, WINDOW_MS, Window, pack_rows
 from tlsrt.config.detection import DetectionConfig
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.event_kinds import EVENTS
+from tlsrt.supervisor.event_sources import OF_AUTHORITY
 from tlsrt.supervisor.learning.desk import DETECTOR, MANY, POINTS, POINTS_EVERY_MS, ROWS, LearningDesk
 from tlsrt.supervisor.learning.model import Model, Opinion
 from tlsrt.supervisor.response.judge import Judge
@@ -73,7 +74,7 @@ def test_one_session_is_unusual() -> None:
     assert detail["subject"] == "client/c0"
     [(name, subject, words)] = office.events
     assert (name, subject) == ("unusual", "client/c0")
-    assert name in EVENTS
+    assert name in EVENTS and name in OF_AUTHORITY
     assert "usually" in words and words == detail["why"]
 
 
