@@ -74,10 +74,12 @@ class FileWatch:
         except ConfigError as error:
             self._say(str(error))
 
-    def _add(self, path: str, subject: str, shown: str) -> None:
+    def _add(self, path: str, subject: str, shown: str, root: str = "/") -> None:
         try:
             self._watched[syscalls.inotify_add_watch(self._descriptor, path, IN_OPEN)] = _Watched(subject, shown)
         except OSError as error:
+            if not os.path.exists(root):
+                return
             self._say(
                 _DEAF.format(path=shown if subject == HOST else f"of {subject}", why=os.strerror(error.errno or 0))
             )
@@ -118,9 +120,10 @@ class FileWatch:
                 self._say(_DEAF.format(path=f"of {subject}", why="its profile shows another file there"))
                 return
         except OSError as error:
-            self._say(_DEAF.format(path=f"of {subject}", why=os.strerror(error.errno or 0)))
+            if os.path.exists(root):  # else it has died meanwhile, as in a start that was refused, and that is told
+                self._say(_DEAF.format(path=f"of {subject}", why=os.strerror(error.errno or 0)))
             return
-        self._add(root + CANARY, subject, CANARY)
+        self._add(root + CANARY, subject, CANARY, root)
 
     def _opened(self) -> list[_Watched]:
         """Return what was opened since the last time, each once; forget what is gone."""
