@@ -9,7 +9,8 @@ from __future__ import annotations
 import fcntl
 import itertools
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """Draw the same examples in every run, so that a change is judged by what it changed; others with a seed."""
     settings.register_profile("same", derandomize=config.getoption("--hypothesis-seed") is None)
     settings.load_profile("same")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Name what failed at once: the reports of all processes come minutes later."""
+    report = yield
+    if report.failed and item.config.getoption("--share") is not None:
+        print(f"\nfailed: {report.nodeid} ({report.when})", file=sys.__stderr__, flush=True)
+    return report
 
 
 @pytest.hookimpl(tryfirst=True)
