@@ -17,7 +17,7 @@ def main(workers: int, arguments: list[str]) -> int:
     """Return 0 if every worker's tests passed, else the exit code of one that failed."""
     began = time.monotonic()
     with tempfile.NamedTemporaryFile(prefix="tlsrt-shared.") as shared:
-        command = [sys.executable, "-m", "pytest", "-q", f"--share={shared.name}", *arguments]
+        command = [sys.executable, "-m", "pytest", "-q", "--durations=20", f"--share={shared.name}", *arguments]
         running = [subprocess.Popen(command) for _ in range(workers)]
         codes = [process.wait() for process in running]
     print(f"{workers} workers: {time.monotonic() - began:.0f} s, {'failed' if any(codes) else 'all passed'}")

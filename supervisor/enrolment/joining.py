@@ -22,6 +22,7 @@ from tlsrt.supervisor.seams import Charge, ChargeKind
 from tlsrt.supervisor.trust_service import TrustService
 
 DETECTOR = "enrolment"
+USED_UP = "join_code_used_up"  # always told: once for each code that the operator made
 UNKNOWN_POINTS, MISSED_POINTS = 5, 20
 NOTES = 5  # of refusals a second: Primary may be captured, and must not push out those of others
 ADDRESS_MAX = 64
@@ -54,7 +55,7 @@ class Joining:
             self._refuse(connection, address, "join_code_unknown", UNKNOWN_POINTS, now, wall)
             return
         if not is_proved:
-            reason = "join_code_used_up" if self._codes.miss(code) else "join_code_wrong"
+            reason = USED_UP if self._codes.miss(code) else "join_code_wrong"
             self._persist()
             self._refuse(connection, address, reason, MISSED_POINTS, now, wall)
             return
@@ -97,6 +98,6 @@ class Joining:
         if points:
             charge = Charge(ChargeKind.ADDRESS, address[:ADDRESS_MAX])
             self._service.response.add(DETECTOR, charge, points, {"reason": reason}, now, wall)
-        if self._notes.take(now / 1000):
+        if self._notes.take(now / 1000) or reason == USED_UP:
             self._outlet.log(f"a client at {address[:ADDRESS_MAX]!r} was not enrolled: {reason}")
             self._service.revoking.notes.note("client_refused", "door", reason)

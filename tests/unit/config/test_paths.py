@@ -52,11 +52,15 @@ def test_bundle_in_order(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None
         find_bundle(None)
     assert caught.value.problems == (
         f"there is no client bundle: $TLSRT_BUNDLE is not set and nothing is at ./var/admin.tlsrt or "
-        f"{nowhere}/home/.config/tlsrt/admin.tlsrt; name one with --bundle FILE",
+        f"{nowhere}/home/.config/tlsrt/client.tlsrt or {nowhere}/home/.config/tlsrt/admin.tlsrt; "
+        "name one with --bundle FILE",
     )
     assert find_bundle(str(nowhere / "x")) == nowhere / "x"
     mine = touch(nowhere / "home/.config/tlsrt/admin.tlsrt")
     assert find_bundle(None) == mine
+    enrolled = touch(nowhere / "home/.config/tlsrt/client.tlsrt")
+    assert find_bundle(None) == enrolled
+    enrolled.unlink()
     monkeypatch.setenv("XDG_CONFIG_HOME", str(nowhere / "xdg"))
     other = touch(nowhere / "xdg/tlsrt/admin.tlsrt")
     assert find_bundle(None) == other
