@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v p
 VENV ?= .venv
 BIN := $(VENV)/bin
 DIR ?= var
-WORKERS ?= $(shell nproc)
+WORKERS ?= $(shell expr $$(nproc) + 1)
 
 .PHONY: help start test stress soak test-cgroup check lint types contract unit attacks tls-scan fuzz bench bench-peers bench-smoke bench-detect profile callgrind clean-clone clean
 
@@ -25,7 +25,7 @@ start: $(BIN)/tlsrt-supervisor ## install, configure ./var if there is nothing y
 	@test -e $(DIR)/tlsrt.yaml || $(BIN)/tlsrt-supervisor init $(DIR)
 	@exec $(BIN)/tlsrt-supervisor start --config $(DIR)/tlsrt.yaml
 
-test: $(VENV)/.dev ## run every test, on all processors (WORKERS=1: one after the other)
+test: $(VENV)/.dev ## run every test, on all processors and one more, as many tests wait (WORKERS=1: one after the other)
 	@$(BIN)/python tests/run.py $(WORKERS)
 
 unit: $(VENV)/.dev ## run the tests that need no processes

@@ -9,7 +9,7 @@ import pytest
 from chaos.host import ChaosHost
 from chaos.walk import Walk
 
-LASTS_S = 7.0
+LASTS_S = 6.0
 
 
 TODAY = pytest.param(int(time.strftime("%Y%m%d")), id="today", marks=pytest.mark.stress)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from support.askers import ASKER, CALLED, CLIENT_KINDS, COMPONENT_KINDS, LEDGER, Askers
+from support.rows import rows
 from support.running import RunningHost, running
 
 from tlsrt import Client
@@ -338,7 +339,13 @@ def burn():
 """
 
 
-@pytest.mark.parametrize("point", AT)
+@pytest.mark.parametrize(
+    "point",
+    rows(AT, stress={
+        "the supervisor before the switch", "the supervisor once the epoch is asked for",
+        "the authority after it has checked",
+    }),
+)  # fmt: skip
 def test_whoever_is_killed_the_host_has_the_old_key_or_the_new_one(point: str) -> None:
     owner, name, when, expected = AT[point]
     with RunningHost(prelude=prelude(owner, name, when)) as host:

@@ -19,6 +19,7 @@ import yaml
 from support.deprived import CONTAINER, deprived
 from support.installed import portable, scratch
 from support.installed_host import NOBODY, InstalledHost
+from support.rows import rows
 
 from tlsrt.config.load import load_config
 from tlsrt.sandbox.cgroup import own_place
@@ -67,7 +68,11 @@ PLACES = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=[name for name, place in PLACES.items() if IS_ROOT or place.as_user])
+LESS_OFTEN = {"no mounts", "no seccomp", "no user namespaces for a user", "no network namespaces"}
+HERE = [name for name, place in PLACES.items() if IS_ROOT or place.as_user]
+
+
+@pytest.fixture(params=rows(HERE, stress=LESS_OFTEN & set(HERE)))
 def place(request: pytest.FixtureRequest) -> Place:
     return PLACES[request.param]
 

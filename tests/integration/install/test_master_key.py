@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.installed import installed, scratch
 from support.installed_host import InstalledHost
+from support.rows import rows
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,12 @@ if os.geteuid() == 0:  # only root can give a file away
     WRONG["of a foreign owner"] = (lambda key: os.chown(key, 771001, 771001), "master_key {key} belongs to uid 771001")
 
 
-@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize(
+    "wrong",
+    rows(WRONG, stress={
+        "short", "long", "nearly constant", "readable by the group", "writable by others", "a folder"
+    }),
+)  # fmt: skip
 def test_a_wrong_key_starts_nothing(sealed: InstalledHost, key: Path, wrong: str) -> None:
     spoil, words = WRONG[wrong]
     spoil(key)

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from support.installed import Environment, installed, listed, make_environment, run, scratch
 from support.installed_host import InstalledHost
+from support.rows import rows
 
 from tlsrt.config import pki
 
@@ -122,7 +123,12 @@ CODE: dict[str, tuple[str, str, Callable[[Path], object]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("attack", CODE)
+@pytest.mark.parametrize(
+    "attack",
+    rows(CODE, stress={
+        "a module of a component", "a dependency in Python", "a new module", "a new library that shadows a module"
+    }),
+)  # fmt: skip
 def test_changed_code_is_refused_by_name(host: InstalledHost, attack: str) -> None:
     name, word, change = CODE[attack]
     path = host.environment.site / name
@@ -170,7 +176,12 @@ OWN: dict[str, tuple[str, Callable[[InstalledHost], object]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("attack", OWN)
+@pytest.mark.parametrize(
+    "attack",
+    rows(OWN, stress={
+        "another name in the certificate", "another master_key", "the MAC of the boot token", "half a boot token"
+    }),
+)  # fmt: skip
 def test_what_else_was_sealed_is_refused_when_changed(host: InstalledHost, attack: str) -> None:
     words, change = OWN[attack]
     change(host)
