@@ -108,7 +108,7 @@ def profiles_of(host: RunningHost) -> dict[str, Profile]:
 
 if os.geteuid() == 0:  # nobody else may look into processes that are not dumpable
 
-    @pytest.fixture(scope="module", params=["root", "rootless"])
+    @pytest.fixture(scope="module", params=["root", pytest.param("rootless", marks=pytest.mark.stress)])
     def life(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Life:
         """A host seen from its first call to its last; without root, from the seal until shortly before the end."""
         assert shutil.which("strace"), "these tests need strace(1): install it"

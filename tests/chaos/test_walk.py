@@ -1,4 +1,4 @@
-"""Short walks, two of them always the same. `make soak` walks for hours, `make stress` with the seed of the day."""
+"""A short walk that is always the same. `make stress` has two more, one of the day, and `make soak` walks for hours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LASTS_S = 6.0
 TODAY = pytest.param(int(time.strftime("%Y%m%d")), id="today", marks=pytest.mark.stress)
 
 
-@pytest.mark.parametrize("seed", [1, 4, TODAY])
+@pytest.mark.parametrize("seed", [1, pytest.param(4, marks=pytest.mark.stress), TODAY])
 @pytest.mark.timeout(400)
 def test_a_walk_loses_and_doubles_nothing(seed: int) -> None:
     print(f"seed {seed}; once more: make soak SEED={seed} MINUTES={LASTS_S / 60:.2f}")

@@ -159,14 +159,14 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(VALUES)
 def test_its_msgpack_reads_and_writes_the_same_bytes(packer: Packer, value: object) -> None:
     data = msgpack.packb(value)
     assert packer.again(data) == data.hex()
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(VALUES)
 def test_what_is_cut_off_or_followed_by_more_is_refused(packer: Packer, value: object) -> None:
     data = msgpack.packb(value)

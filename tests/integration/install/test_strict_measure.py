@@ -249,7 +249,10 @@ def test_a_changed_host_says_at_most_ten_names(host: InstalledHost) -> None:
     assert "new tlsrt/new09.py and 15 more;" in sentence
 
 
-@pytest.mark.parametrize("compiled", [True, False], ids=["pip", "without bytecode"])
+@pytest.mark.parametrize(
+    "compiled",
+    [pytest.param(True, id="pip"), pytest.param(False, id="without bytecode", marks=pytest.mark.stress)],
+)
 def test_what_runs_after_init_writes_no_bytecode(compiled: bool) -> None:
     """A file written at run time would be new and unmeasured: the next start would be refused."""
     environment = installed() if compiled else make_environment(scratch() / "env-without-bytecode", compiled=False)
