@@ -31,8 +31,7 @@ ask() {{
 
 def need(shell: str) -> str:
     path = shutil.which(shell)
-    if path is None:
-        pytest.skip(f"{shell} is not installed")
+    assert path is not None, f"these tests need {shell}: install it"
     return path
 
 
