@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,6 @@ from tlsrt.config.schema import DoorConfig
 from tlsrt.supervisor.authority_state import StateFile
 from tlsrt.supervisor.enrolment.desk import NO_HTTP
 from tlsrt.supervisor.session_words import Code
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[int]:
-    descriptor = os.open(tmp_path, os.O_RDONLY)
-    yield descriptor
-    os.close(descriptor)
-
-
-@pytest.fixture
-def stage(tmp_path: Path, folder: int) -> Stage:
-    return ready(Stage(tmp_path, folder))
 
 
 def rights(stage: Stage, connection: int, client: Client) -> dict[str, tuple[str, ...]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +23,6 @@ from tlsrt.supervisor.seams import Charge
 from tlsrt.supervisor.session_words import Code as Outcome
 
 Said = tuple[bytes, bytes, bytes]  # id, request, MAC
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[int]:
-    descriptor = os.open(tmp_path, os.O_RDONLY)
-    yield descriptor
-    os.close(descriptor)
-
-
-@pytest.fixture
-def stage(tmp_path: Path, folder: int) -> Stage:
-    return ready(Stage(tmp_path, folder))
 
 
 def code_for(stage: Stage, name: str) -> JoinCode:
