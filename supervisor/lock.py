@@ -64,6 +64,21 @@ def shared_lock(lock: int) -> Iterator[int]:
         os.close(descriptor)
 
 
+def is_held(path: Path) -> bool:
+    """Tell whether any process of a life has a share of the lock; who looks takes it for that moment if nobody has."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _try_lock(path: Path, descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
 import time
@@ -28,6 +27,7 @@ from tlsrt.supervisor.audit.folder import FOLDER
 from tlsrt.supervisor.audit.opening import file_key_of, public_of
 from tlsrt.supervisor.audit.proof import check_proof_untrusted, make_proof
 from tlsrt.supervisor.audit.verify import Report, verify
+from tlsrt.supervisor.lock import is_held
 from tlsrt.supervisor.office import NAME as AUTHORITY
 from tlsrt.supervisor.say import say
 
@@ -122,7 +122,8 @@ class _Command:
         root = None if self._arguments.key is not None else self._master_root()
         trusted = public_of(root) if root is not None else _public_key(self._arguments.key)
         anchors = self._arguments.anchors
-        is_stopped = self._arguments.closed or (self._arguments.folder is None and not _is_running(self._config))
+        is_here = self._arguments.folder is None
+        is_stopped = self._arguments.closed or (is_here and not is_held(self._config.state_dir / "lock"))
         paths = reading.files_in(self._folder)
         report = verify(
             ((path.name, reading.read(path)) for path in paths), [trusted],
@@ -212,21 +213,6 @@ def _text(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text"
         raise ConfigError(f"cannot read {path}: {why}") from None
-
-
-def _is_running(config: Config) -> bool:
-    """Tell whether any process of the host lives: each holds a share of the start lock."""
-    try:
-        descriptor = os.open(config.state_dir / "lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _lines(report: Report, *, with_macs: bool) -> list[str]:
