@@ -55,7 +55,6 @@ DETECTORS: Mapping[str, Detector] = {
         Detector("replay", 30, "a frame that was sent before"),
         Detector("revoked", 30, "a revoked token was used on", is_distinct=True, has_grace=True),
         Detector("control_protocol", 25, "a loop broke the protocol of its control channel"),
-        Detector("closed_ports", 20, "several ports were tried that nobody has a reason to use"),
         Detector("shape", 10, "something that is no frame, or none that may come from there"),
         Detector("oversize", 10, "a frame above the cap"),
         Detector("token_grinding", 10, "more unknown tokens than anybody needs"),
