@@ -11,7 +11,6 @@ comes that the host is locked. Such a process never gets keys; the unlocked host
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 from collections.abc import Callable
 from functools import partial
@@ -19,12 +18,11 @@ from typing import Any
 
 from tlsrt.channels.channel import PrimaryChannel
 from tlsrt.channels.clock import boottime_ms
-from tlsrt.channels.enrolment import PROTOCOL as ENROLMENT
 from tlsrt.channels.gate_link import GateLink
 from tlsrt.channels.grant import parse_grant_untrusted
 from tlsrt.channels.life import LoopState
 from tlsrt.channels.telemetry import pack_rows
-from tlsrt.errors import Busy, ConfigError, PeerError
+from tlsrt.errors import Busy, PeerError
 from tlsrt.loops.decoys import Decoys
 from tlsrt.loops.door import HTTP, Door, ServeHttp, door_limits
 from tlsrt.loops.enrol_desk import EnrolDesk
@@ -32,6 +30,7 @@ from tlsrt.loops.gate import Gate, refusal_word
 from tlsrt.loops.gate_state import Origin, Verdict
 from tlsrt.loops.health import HealthChecks
 from tlsrt.loops.locked_door import LockedDoor
+from tlsrt.loops.primary.door_contexts import DoorContexts
 from tlsrt.loops.primary.events import Events
 from tlsrt.loops.primary.reporter import Reporter
 from tlsrt.loops.primary.tarpit import Tarpit, TarpitLimits
@@ -39,7 +38,7 @@ from tlsrt.loops.primary.telemetry import Telemetry
 from tlsrt.loops.primary.watch import DecoyWatch
 from tlsrt.loops.process import LoopProcess
 from tlsrt.loops.refusals import ADDRESS
-from tlsrt.loops.tls_engine import PROTOCOLS, server_context, shake_hands, stranger_context
+from tlsrt.loops.tls_engine import PROTOCOLS
 from tlsrt.loops.turned_away import TurnedAway
 
 DOOR = "door"
@@ -48,9 +47,6 @@ WORDS_MAX = 500
 GOODBYE_SHARE = 0.3  # of the time for draining, kept for saying goodbye to clients
 DRAIN_LOOK_S = 0.005  # between two looks whether the last answer has passed
 GATE = "gate"  # whose refusals have a place of their own in queues
-
-
-Contexts = tuple[ssl.SSLContext, ssl.SSLContext | None]  # for clients with a certificate, for those without
 
 
 def protocols_of(serve_http: ServeHttp | None) -> tuple[str, ...]:
@@ -88,11 +84,13 @@ class PrimaryLoop(LoopProcess):
         self.door: Door | None = None  # made when its certificate has come
         self.locked_door: LockedDoor | None = None  # of a locked host, instead
         self._succession = b""
-        self._contexts: dict[int, Contexts] = {}  # that were tried, by generation
         self._enrol = EnrolDesk(lambda *asked: self._trust.send("enrol", *asked))
         self.on_said["enrolled"] = lambda fields, descriptors: self._enrol.enrolled(*fields)
         self.on_said["not_enrolled"] = lambda fields, descriptors: self._enrol.refused(*fields)
         self._serve_http = self._http_server()
+        self._contexts = DoorContexts(
+            protocols_of(self._serve_http), has_strangers=self.config.door.client_ca_key is not None
+        )
 
     def _http_server(self) -> ServeHttp | None:
         """Load what serves HTTP, if the configuration says so: now, as a sealed process imports nothing."""
@@ -255,26 +253,14 @@ class PrimaryLoop(LoopProcess):
 
     def _try_certificate(self, generation: int, descriptors: list[int]) -> None:
         """Make a context, shake hands with it, and say how that went. It serves nobody before `serve`."""
-        problem = ""
-        try:
-            certificate, key, authority = descriptors
-            context = server_context(certificate, key, authority, protocols_of(self._serve_http))
-            shake_hands(context)
-            has_strangers = self.config.door.client_ca_key is not None
-            strangers = stranger_context(certificate, key, ENROLMENT) if has_strangers else None
-            self._contexts[generation] = context, strangers
-        except ConfigError as error:
-            problem = str(error)
-            self.log.error("%s", error)
-        finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
+        problem = self._contexts.make(generation, descriptors)
+        if problem:
+            self.log.error("%s", problem)
         self._trust.send("tried", generation, int(not problem), problem[:WORDS_MAX])
 
     def _serve_with(self, generation: int) -> None:
         """Accept with a context that was tried; connections that are there live on."""
-        contexts = self._contexts.get(generation)
-        self._contexts.clear()
+        contexts = self._contexts.take(generation)
         if contexts is None:
             return
         context, strangers = contexts
