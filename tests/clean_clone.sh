@@ -40,8 +40,19 @@ commands=$(sed -n '/^In a second terminal/,/^Ctrl-C/p' README.md | grep -E '^(tl
 [ "$(wc -l <<<"$commands")" -ge 9 ] || { echo "README.md: where are the commands of the second terminal?"; exit 1; }
 while read -r command; do
     echo "\$ $command"
-    bash -c "$command" </dev/null
+    case $command in
+    "tlsrt-supervisor top"* | *--follow*) # goes on until Ctrl-C
+        code=0
+        timeout --preserve-status --signal=INT --kill-after=10 3 bash -c "exec $command" </dev/null || code=$?
+        [ $code = 0 ] || [ $code = 130 ] || { echo "it ended with $code and not by Ctrl-C"; exit 1; }
+        ;;
+    *) bash -c "$command" </dev/null ;;
+    esac
 done <<<"$commands"
+
+code=0
+said=$(tlsrt call secondary/store gett greeting 2>&1) || code=$?
+[ $code != 0 ] && [ "$(wc -l <<<"$said")" = 1 ] || { echo "a wrong method is no one sentence: $said"; exit 1; }
 
 kill -INT -- "-$job"
 wait "$job" || true
