@@ -19,7 +19,8 @@ class Record:
 
     count: int = 0
     last: str | None = None
-    gathered: dict[str, int] = field(default_factory=dict[str, int])  # offences that were not charged yet
+    # What was not charged yet: by whom and which offence; how often, and what the last one was.
+    gathered: dict[tuple[int, str], tuple[int, str]] = field(default_factory=dict[tuple[int, str], tuple[int, str]])
     is_gathering: bool = False
 
 
@@ -58,19 +59,23 @@ class Violations:
         self._charge(name, incarnation, DIFFERENCE, 1, "attestation")
 
     def _charge(self, name: str, incarnation: int, detector: str, count: int, what: str) -> None:
-        """Charge at once what comes first, and together what comes within a tenth of a second after that."""
-        record = self.of(name)
-        if record.is_gathering:
-            record.gathered[detector] = record.gathered.get(detector, 0) + count
-            return
-        record.is_gathering = True
-        if not self._office.charge(name, incarnation, detector, count, what):
-            record.gathered[detector] = count  # the authority is away, and hears of it when it is back
-        self._common.reactor.call_later(_GATHER_S, lambda: self._charge_gathered(name, incarnation, what))
+        """Charge at once what comes first, and together what comes within a tenth of a second after that.
 
-    def _charge_gathered(self, name: str, incarnation: int, what: str) -> None:
+        Each incarnation is charged with its own: what is put on one that is dead counts little.
+        """
         record = self.of(name)
-        record.is_gathering = False
+        before, _ = record.gathered.get((incarnation, detector), (0, what))
+        record.gathered[incarnation, detector] = (before + count, what)
+        if not record.is_gathering:
+            self._tell(name)
+
+    def _tell(self, name: str) -> None:
+        """Tell the authority what was gathered. One that is away hears of it when it is back."""
+        record = self.of(name)
         gathered, record.gathered = record.gathered, {}
-        for detector, count in gathered.items():
-            self._charge(name, incarnation, detector, count, what)
+        record.is_gathering = bool(gathered)
+        for (incarnation, detector), (count, what) in gathered.items():
+            if not self._office.charge(name, incarnation, detector, count, what):
+                record.gathered[incarnation, detector] = (count, what)
+        if gathered:
+            self._common.reactor.call_later(_GATHER_S, lambda: self._tell(name))
