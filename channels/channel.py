@@ -6,12 +6,15 @@ down closes the socket and reports the frames that were never written; coming up
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Protocol
 
 from tlsrt.channels.turn import Turn
 from tlsrt.errors import Unavailable
+
+LOOK_S = 0.002  # between two looks at a queue that is to be empty
 
 
 class LoopLink(Protocol):
@@ -20,11 +23,16 @@ class LoopLink(Protocol):
     @property
     def depth(self) -> int: ...
 
+    @property
+    def is_idle(self) -> bool: ...
+
     def connect(self, directory: str) -> None: ...
 
     def send(self, frame: bytes) -> None: ...
 
     def close(self) -> list[bytes]: ...
+
+    def finish(self, timeout_s: float) -> None: ...
 
 
 class MakeLink(Protocol):
@@ -44,6 +52,10 @@ class Channel(ABC):
     def send(self, frame: bytes) -> None:
         """Send one sealed frame."""
 
+    @abstractmethod
+    async def finish(self, timeout_s: float) -> None:
+        """Close for good once the kernel has everything that was sent, or the time is over."""
+
     @property
     def depth(self) -> int:
         """How many frames wait in our own queue."""
@@ -60,6 +72,9 @@ class PrimaryChannel(Channel):
 
     def send(self, frame: bytes) -> None:
         self._to_gate(frame)
+
+    async def finish(self, timeout_s: float) -> None:
+        """Nothing waits: a frame is at the gate when it is sent."""
 
 
 class LinkChannel(Channel):
@@ -87,6 +102,16 @@ class LinkChannel(Channel):
         """Disconnect; return the frames that were never written."""
         link, self._link = self._link, None
         return link.close() if link else []
+
+    async def finish(self, timeout_s: float) -> None:
+        """As the base says. With libzmq the event loop stands still at the end, while its thread writes."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout_s
+        while self._link is not None and not self._link.is_idle and loop.time() < end:
+            await asyncio.sleep(LOOK_S)
+        link, self._link = self._link, None
+        if link is not None:
+            link.finish(max(0.0, end - loop.time()))
 
     def send(self, frame: bytes) -> None:
         if self._link is None:

@@ -33,6 +33,11 @@ class FrameQueue(ABC):
         """How many frames wait here."""
         return len(self._queue)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits to be written."""
+        return not self._queue
+
     def send(self, frame: bytes) -> None:
         """Queue a frame for this turn; raise Busy when the queue is full."""
         queue = self._queue

@@ -68,6 +68,10 @@ class Link(FrameQueue):
         self._address = ""
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def is_idle(self) -> bool:
+        return not self._queue and not any(connection.rest for connection in self._connections)
+
     def connect(self, directory: str) -> None:
         """Connect to Primary through the socket in this directory, and again whenever the connection is lost."""
         self._address = f"{directory}/{SOCKET_NAME}"
@@ -135,6 +139,10 @@ class Link(FrameQueue):
             self._listener.close()
             self._listener = None
         return self._take_unsent()
+
+    def finish(self, timeout_s: float) -> None:
+        """Close: what was written is with the kernel."""
+        self.close()
 
     # -- receiving --------------------------------------------------------------------------------------------
 

@@ -97,6 +97,17 @@ class ZmqLink(FrameQueue):
         self._socket.close(0)
         return self._take_unsent()
 
+    def finish(self, timeout_s: float) -> None:
+        """Close, and wait so long for libzmq to write what it was handed. It ends the context, so nothing comes after.
+
+        Without this a message is lost that its thread had no processor to write in time: LINGER is 0 (zmq_ctx_term(3)).
+        """
+        if self._open:
+            self._open = False
+            self._loop.remove_reader(self._descriptor())
+        self._socket.close(int(timeout_s * 1000))
+        self._socket.context.term()
+
     # -- receiving --------------------------------------------------------------------------------------------
 
     def _readable(self) -> None:

@@ -44,6 +44,8 @@ from tlsrt.sandbox.imports import end_imports
 
 JOIN_RETRY_S = 0.5
 LOGGED_PER_BEAT = 5
+FINISH_S = 0.5  # for the kernel to take the last answers
+SETTLE_S = 0.05  # for the last answers to pass the gate and their readers, before the end of our sessions is told
 
 
 class LoopProcess:
@@ -77,6 +79,7 @@ class LoopProcess:
         self._exit_code = 0
         self._heart = Heart(name, self._life, self._beat)
         self._logged = 0
+        self._was_busy = False  # when it was drained
 
     # -- steps 2 to 4 of the sandbox, then the event loop -----------------------------------------------------
 
@@ -175,6 +178,10 @@ class LoopProcess:
         self._join()
         self._heart.start()
         await self._ended.wait()
+        if self._exit_code == 0:
+            await self.channel.finish(FINISH_S)
+            if self._was_busy:
+                await asyncio.sleep(SETTLE_S)
 
     def _join(self) -> None:
         """Ask for keys until they come: the authority answers once we are attested, and may itself be restarting."""
@@ -258,6 +265,7 @@ class LoopProcess:
 
     async def _drain(self, timeout_s: float) -> None:
         self._state = LoopState.DRAINING
+        self._was_busy = any(host.responder.running for host in self.hosts.values())
         await self.before_drain(timeout_s)
         for host in reversed(self.hosts.values()):
             try:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,6 +96,31 @@ def test_without_anything_under_way_nobody_waits(host: RunningHost) -> None:
     host.client().call("third/probed", "add", 0)
     for loop in ("third", "primary"):
         assert restart(host, loop)["took_ms"] < STOP_S / 2 * 1000
+
+
+@contextmanager
+def starved(pid: int) -> Iterator[None]:
+    """Let the threads of libzmq in a process run only when their processor has nothing else to do."""
+    threads = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir() if int(task.name) != pid]
+    assert len(threads) == 2
+    processor = min(os.sched_getaffinity(0))
+    busy = f"import os\nos.sched_setaffinity(0, {{{processor}}})\nwhile True: pass"
+    burner = subprocess.Popen([sys.executable, "-c", busy])
+    try:
+        for thread in threads:
+            os.sched_setaffinity(thread, {processor})
+            os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
+        yield
+    finally:
+        burner.kill()
+        burner.wait()
+
+
+def test_an_answer_of_the_last_moment_arrives_however_slow_the_thread_that_carries_it(host: RunningHost) -> None:
+    (call,) = begun(host, "third/probed", 0.3)
+    with starved(host.pids()["third"]):
+        restart(host, "third")
+        assert call.end() == "done"
 
 
 def greeted(host: RunningHost) -> ssl.SSLSocket:

@@ -100,7 +100,7 @@ def test_one_that_is_not_well_is_only_shown_if_so_configured(
 def test_one_that_is_not_well_again_and_again_restarts_its_loop(host: RunningHost, how: str) -> None:
     client, after = host.client(), len(host.console)
     with ThreadPoolExecutor(1) as pool:
-        work = pool.submit(host.client().call, RESTARTED, "work", 3.0)  # longer than it takes to be found unwell
+        work = pool.submit(host.client().call, RESTARTED, "work", 2.5)  # longer than it takes to be found unwell
         client.call(RESTARTED, "become", how)
         line = host.wait_for("^external +died +health: 2 checks in a row of external/ailing ", after=after)
         assert work.result(10) >= 1, "a call that is under way is answered"
