@@ -37,6 +37,7 @@ examples:
   tlsrt put photo.jpg third/io
   tlsrt get third/io/photo.jpg copy.jpg
   tlsrt events --follow --kind security
+  tlsrt export pem
 
 The bundle is --bundle, else $TLSRT_BUNDLE, ./var/admin.tlsrt, or client.tlsrt or admin.tlsrt in the user's
 configuration folder. `enroll` writes --bundle, or client.tlsrt there.
@@ -54,6 +55,7 @@ _VERBS = {
     "unlock": "unlock the host, and wait until it serves again; likewise",
     "whoami": "show who this client is to the host, its session and its rights",
     "enroll": "become a client of a host: HOST:PORT CODE; the code comes from `tlsrt-supervisor client add`",
+    "export": "write this client's certificate, key and CA as PEM files into a new FOLDER, for curl",
     "renew": "get another certificate for this client, over a session of its own; then the old one ends",
     "completion": "print what teaches a shell to complete this command: source <(tlsrt completion bash)",
 }
@@ -143,6 +145,8 @@ def _verb_parser(verb: str) -> _Parser:
         parser.add_argument("where", metavar="HOST:PORT", help="the host's door")
         parser.add_argument("code", metavar="CODE", help="the join code: good for 10 minutes, and once")
         parser.add_argument("--server-name", metavar="NAME", default="", help="whom its certificate names, if not HOST")
+    elif verb == "export":
+        parser.add_argument("folder", metavar="FOLDER", help="where they are written; it must not exist yet")
     elif verb == "describe":
         parser.add_argument("target", metavar="TARGET", nargs="?")
     elif verb == "lock":
@@ -214,6 +218,8 @@ def _run(asked: argparse.Namespace) -> int:
         return 0
     if asked.verb == "enroll":
         return _enroll(asked)
+    if asked.verb == "export":
+        return _export(asked)
     import asyncio
 
     from tlsrt.channels import verbs
@@ -262,6 +268,28 @@ def _enroll(asked: argparse.Namespace) -> int:
         print(json.dumps({"client": bundle.name, "bundle": str(path)}))
     else:
         print(f"this is client {bundle.name} now; its bundle is {path}: whoever has it is this client")
+    return 0
+
+
+def _export(asked: argparse.Namespace) -> int:
+    import json
+    from pathlib import Path
+
+    from tlsrt.channels.address import parse_address
+    from tlsrt.channels.pem_files import curl_line, export_pem
+    from tlsrt.channels.render import clean
+    from tlsrt.config.bundle import read_bundle
+    from tlsrt.config.paths import find_bundle
+
+    bundle = read_bundle(find_bundle(asked.bundle))
+    host, port = parse_address(asked.address) if asked.address else (bundle.host, bundle.port)
+    files = export_pem(bundle, Path(asked.folder))
+    line = curl_line(files, bundle, host, port)
+    if asked.json:
+        print(json.dumps({"client": bundle.name, **{name: str(path) for name, path in files._asdict().items()}}))
+    else:
+        print(f"{files.key} is the key of client {clean(bundle.name)}: whoever has it is this client")
+        print(f"if the host serves HTTP to it:\n\n  {clean(line)}")
     return 0
 
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import http.client
 import json
+import shlex
+import shutil
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +21,7 @@ from support.running import RunningHost, running
 
 from tlsrt import Client
 from tlsrt.channels.tls_client import client_context
+from tlsrt.config.bundle import write_bundle
 
 Browser = Callable[..., http.client.HTTPSConnection]
 JSON = {"Content-Type": "application/json"}
@@ -201,6 +207,30 @@ def test_another_site_gets_nothing(host: RunningHost, browser: Browser) -> None:
         status, _ = call(browser(), "secondary/store/put", {"key": "stolen", "value": 1}, **headers)
         assert status in (403, 415)
     assert call(browser(), "secondary/store/get", ["stolen"])[0] == 404
+
+
+def test_curl_calls_by_the_line_that_export_prints(host: RunningHost, tmp_path: Path) -> None:
+    assert shutil.which("curl") is not None, "this test needs curl: install it"
+    write_bundle(tmp_path / "web.tlsrt", host.bundle("web"))
+    command = [sys.executable, "-m", "tlsrt.channels.command", "export", "--bundle", str(tmp_path / "web.tlsrt")]
+    done = subprocess.run([*command, str(tmp_path / "pem")], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
+    line = shlex.split(done.stdout.splitlines()[-1])
+    assert line[0] == "curl"
+    quiet = ["--disable", "--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "30"]
+
+    def curl(*words: str) -> str:
+        done = subprocess.run([line[0], *quiet, *line[1:-1], *words], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return done.stdout
+
+    assert "/v1/call/secondary/store/put" in json.loads(curl(line[-1]))["paths"]
+    place = line[-1].removesuffix("/v1/openapi.json") + "/v1/call/secondary/store/"
+    put = curl("-H", "Content-Type: application/json", "-d", '{"key": "curl", "value": "hello"}', place + "put")
+    assert json.loads(put)["revision"] >= 1
+    assert curl("-H", "Content-Type: application/json", "-d", '["curl"]', place + "get") == '"hello"'
+    again = subprocess.run([*command, str(tmp_path / "pem")], capture_output=True, text=True, timeout=30)
+    assert (again.returncode, again.stdout) == (78, "") and "already" in again.stderr
 
 
 def test_a_client_that_was_not_enrolled_for_http_gets_none(host: RunningHost, browser: Browser) -> None:
