@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from support.attack import PACKAGE
+from support.descriptors import descriptors_of
 from support.running import RunningHost
 from support.stage import MODES
 
@@ -67,5 +67,5 @@ if os.geteuid() == 0:
         pids = {name: pid for name, pid in host.pids().items() if name not in ("launcher", "supervisor")}
         assert {"authority", "primary", "external", "ringed"} <= set(pids)
         for name, pid in pids.items():
-            held = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
+            held = descriptors_of(pid).values()
             assert held and not [one for one in held if "io_uring" in one], name

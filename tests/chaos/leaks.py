@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import psutil
+from support.descriptors import descriptors_of
 from support.running import _mark_of
 
 from chaos.host import UID_BASE, ChaosHost
@@ -25,13 +26,7 @@ def kind_of(link: str) -> str:
 
 def descriptors(pid: int) -> Counter[str]:
     """Return how many descriptors of each kind a process has open."""
-    found: Counter[str] = Counter()
-    for path in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            found[kind_of(os.readlink(path))] += 1
-        except OSError:  # closed meanwhile
-            continue
-    return found
+    return Counter(map(kind_of, descriptors_of(pid).values()))
 
 
 def held(host: ChaosHost) -> dict[str, Counter[str]]:
@@ -61,17 +56,24 @@ def copies(host: ChaosHost) -> list[str]:
     return [f"there are processes {sorted(there)} instead of {sorted(wanted)}"] if there != wanted else []
 
 
-def group(host: ChaosHost) -> list[Path]:
-    """Return the folders of control groups of a host."""
+def group(host: ChaosHost) -> list[str]:
+    """Return the folders of control groups of a host, while those of others come and go."""
     name = re.search(r"cgroup \S*/(tlsrt-[0-9a-f]+)", "\n".join(host.console))
-    return list(Path("/sys/fs/cgroup").rglob(name[1])) if name else []
+    return [path for path, _, _ in os.walk("/sys/fs/cgroup") if name and os.path.basename(path) == name[1]]
 
 
 def shared() -> list[str]:
     """Return what the uids of loops have of shared memory."""
-    files = [str(path) for path in Path("/dev/shm").iterdir() if path.lstat().st_uid in UIDS]
+    files = [str(path) for path in Path("/dev/shm").iterdir() if _owner_of(path) in UIDS]
     lines = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
     return files + [line for line in lines if int(line.split()[7]) in UIDS]
+
+
+def _owner_of(path: Path) -> int:
+    try:
+        return path.lstat().st_uid
+    except FileNotFoundError:  # another test's
+        return -1
 
 
 def left(host: ChaosHost) -> list[str]:

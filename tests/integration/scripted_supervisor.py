@@ -29,7 +29,8 @@ from tlsrt.supervisor.spawn import freeze, reap, spawn
 from tlsrt.supervisor.supervisor import Supervisor
 
 LOOPS = ("primary", "secondary", "third")
-SETTINGS = ("authority", "lock_wait_s", "supervision")  # supervision: a tree as in a configuration, in JSON
+# What a script says beside the deeds of loops; supervision: a tree as in a configuration, in JSON.
+SETTINGS = ("authority", "lock_wait_s", "ready_timeout_s", "stop_timeout_s", "supervision")
 BEAT_S = 0.5
 Script = dict[str, str]
 
@@ -56,7 +57,10 @@ def make_config(folder: Path, script: Script) -> Config:
         components=(),
         policy=(),
         clients=(),
-        limits=LimitsConfig(ready_timeout_s=1.0, stop_timeout_s=0.8),
+        limits=LimitsConfig(
+            ready_timeout_s=float(script.get("ready_timeout_s", 5.0)),
+            stop_timeout_s=float(script.get("stop_timeout_s", 0.8)),
+        ),
         supervision=read_supervision(json.loads(script.get("supervision", "{}"))),
     )
 

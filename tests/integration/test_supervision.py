@@ -204,7 +204,7 @@ def test_start_stop_and_return_follow_the_dependencies(start: Start) -> None:
 
 
 def test_a_dependent_becomes_active_only_after_what_it_depends_on(start: Start) -> None:
-    running = supervised(start, loops={"fifth": "once:inactive"}, depends={"third": ["fifth"]})
+    running = supervised(start, loops={"fifth": "once:inactive", "ready_timeout_s": "1"}, depends={"third": ["fifth"]})
     assert running.wait("^fifth +died").endswith("not active in 1 s; again at once")
     assert word_of(running.lines, "active") == ["primary", "secondary", "forth", "fifth", "third"]
     assert [line for line in running.log("third") if line == "activate"] == ["activate"]

