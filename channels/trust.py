@@ -36,6 +36,8 @@ TRUST = Table(
         Message(40, "lend", "loop", (int, bytes), _JOINED),  # connection, certificate (DER) of an HTTP client
         # what gate and door refused: [kind, value, word, how often, about] each, see supervisor/response/reports.py
         Message(53, "offences", "loop", (list,), _ALWAYS),
+        # from any loop but Primary: frames that the gate let through and it refused: [session id, word, how often] each
+        Message(55, "witnessed", "loop", (list,), _ALWAYS),
         # generation, 1 if the door can serve with it, else 0 and why
         Message(42, "tried", "loop", (int, int, str), _AT_THE_DOOR),
         # connection, its address, id of a join code, signing request (DER), MAC: of a client without a certificate

@@ -50,8 +50,13 @@ DETECTORS: Mapping[str, Detector] = {
         _trigger("foreign_token", 100, "a token or session of somebody else was presented"),
         _trigger("forged_signature", 100, "a token was wrapped rightly and signed wrongly"),
         _trigger("attestation", 100, "looked at from outside, a process is not what its profile says"),
+        _trigger(
+            "gate", 100, "loops refused frames that Primary let through, and no one loop can be behind all of them"
+        ),
         _trigger("seccomp_kill", 60, "a process made a system call that nobody may make"),
         Detector("bad_tag", 50, "a frame or token whose authenticator is wrong"),
+        Detector("recipients", 50, "two loops refused frames of one sender that Primary let through"),
+        Detector("recipient", 0, "a loop refused a frame that Primary let through", mode=Mode.OBSERVE),
         Detector("replay", 30, "a frame that was sent before"),
         Detector("revoked", 30, "a revoked token was used on", is_distinct=True, has_grace=True),
         Detector("control_protocol", 25, "a loop broke the protocol of its control channel"),

@@ -39,6 +39,7 @@ from tlsrt.loops.host import Host
 from tlsrt.loops.imports import LoopFailure, check_decoys, import_components
 from tlsrt.loops.outbound import prepare_outbound
 from tlsrt.loops.trustee import Monitor, Trustee
+from tlsrt.loops.witness import Witness
 from tlsrt.sandbox.enter import Confinement, Report
 from tlsrt.sandbox.imports import end_imports
 
@@ -73,6 +74,7 @@ class LoopProcess:
         self.refused = 0
         self._life = ControlChannel(life, LIFE)
         self._trust = ControlChannel(trust, TRUST)
+        self._witness = Witness(lambda rows: self._trust.send("witnessed", rows))
         self._state = LoopState.SPAWNED
         self._primary = 0
         self._up = False
@@ -362,6 +364,11 @@ class LoopProcess:
             host.on_opened_untrusted(opened)
         except PeerError as error:
             self.note_refused(error.reason)
+            self.testify(data, error.reason)
+
+    def testify(self, data: bytes, reason: str) -> None:
+        """Tell the authority of a frame that the gate should not have let through. Primary does not judge itself."""
+        self._witness.saw_untrusted(data, reason)
 
     def note_refused(self, reason: str) -> None:
         """Count a refused frame, and say why."""

@@ -18,13 +18,15 @@ from tlsrt.supervisor.response.desk import ResponseDesk
 from tlsrt.supervisor.response.judge import Judge
 from tlsrt.supervisor.response.ladder import LASTING, Step, Taken
 from tlsrt.supervisor.response.reports import reports_untrusted
-from tlsrt.supervisor.roster import GATE
+from tlsrt.supervisor.response.witnesses import Against, Witnesses, testimonies_untrusted
+from tlsrt.supervisor.roster import GATE, Member
 from tlsrt.supervisor.seams import Charge, ChargeKind, Detail
+from tlsrt.supervisor.session_manager import CLIENT
 
 if TYPE_CHECKING:
     from tlsrt.supervisor.trust_service import TrustService
 
-REPORTS_PER_S = 40  # of Primary, which sends 20
+REPORTS_PER_S = 40  # of one loop, which sends 20
 TOLD_MS = 10_000  # an offence of one kind by one is an event once in this time
 TOLD_MOST = 512
 NAMES_TOLD = 256
@@ -43,6 +45,8 @@ class ResponseService:
         self.actions.on_revoked = self._session_revoked
         self._loops = frozenset(loops)
         self._reports = Allowance(REPORTS_PER_S, REPORTS_PER_S, 0.0)
+        self._witnesses = Witnesses(GATE)
+        self._testimonies = {loop: Allowance(REPORTS_PER_S, REPORTS_PER_S, 0.0) for loop in loops}
         self._told: dict[tuple[str, Charge], int] = {}
         self._generation: object = None
         self._names_told: list[str] = []
@@ -51,6 +55,7 @@ class ResponseService:
         service.response = self
         service.parts.append(self)
         service.handlers["offences"] = of_gate(self._reported)
+        service.handlers["witnessed"] = self._witnessed
         service.office_handlers["charge"] = self._charged
         service.on_joined.append(self._joined)
         ResponseDesk(service, self)
@@ -72,6 +77,25 @@ class ResponseService:
             return
         for report in reports:
             self._weigh(report.detector, report.charge, report.times, report.what, now, wall)
+
+    def _witnessed(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
+        """A recipient says what it refused although the gate had let it through."""
+        testimonies = testimonies_untrusted(fields[0])
+        if member.loop == GATE or not self._testimonies[member.loop].take(now / 1000):
+            return
+        for session_id, word, times in testimonies:
+            session = self._service.manager.find(session_id)
+            if session is None:
+                continue  # nobody can tell any more whose it was
+            sender = "" if session.owner == CLIENT else session.owner
+            what = f"{word} at {member.loop}"
+            against = self._witnesses.heard(member.loop, session_id, sender, now)
+            of_session = Charge(ChargeKind.SESSION, session_id.hex())
+            self._weigh(str(Against.NOBODY), of_session, times, what, now, wall)
+            if Against.GATE in against:
+                self._weigh(str(Against.GATE), Charge(ChargeKind.PROCESS, GATE), 1, what, now, wall)
+            if Against.SENDER in against:
+                self._weigh(str(Against.SENDER), of_session, 1, what, now, wall)
 
     def _charged(self, fields: list[Any], now: int, wall: int) -> None:
         """The supervisor says what a loop did."""

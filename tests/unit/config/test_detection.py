@@ -27,7 +27,8 @@ def load(detection: str) -> Config:
 def test_without_a_word_every_detector_acts_and_only_local_addresses_are_allowed() -> None:
     detection = parse_config(FILE.encode(), Path("/t.yaml")).detection
     assert detection == DetectionConfig() and detection.allow == ALLOWED
-    assert {name for name, one in DETECTORS.items() if detection.mode_of(one) is not Mode.ACT} == {"health"}
+    only_told = {name for name, one in DETECTORS.items() if detection.mode_of(one) is not Mode.ACT}
+    assert only_told == {"health", "recipient"}
 
 
 def test_modes_and_the_allow_list_are_read() -> None:
