@@ -11,6 +11,7 @@ from tlsrt.config.detection_check import DETECTION
 from tlsrt.config.egress import FORM, SAYS, parse_egress
 from tlsrt.config.field import NAME, NAME_SAYS, Field, count, defaults_of, path, seconds
 from tlsrt.config.schema import (
+    AuditConfig,
     ChannelsConfig,
     DoorConfig,
     HealthConfig,
@@ -26,7 +27,7 @@ _IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]*"
 
 _DOOR, _LOOP = defaults_of(DoorConfig), defaults_of(LoopConfig)
 _SANDBOX, _LIMITS, _SCHEDULING = defaults_of(SandboxConfig), defaults_of(LimitsConfig), defaults_of(SchedulingConfig)
-_CHANNELS, _HEALTH = defaults_of(ChannelsConfig), defaults_of(HealthConfig)
+_CHANNELS, _HEALTH, _AUDIT = defaults_of(ChannelsConfig), defaults_of(HealthConfig), defaults_of(AuditConfig)
 
 MASTER_KEY = Field(
     kind="table",
@@ -370,6 +371,19 @@ SCHEDULING = Field(
     },
 )
 
+AUDIT = Field(
+    kind="table",
+    about="The audit log.",
+    fields={
+        "keep_mb": count(
+            "MiB that its files may take together; the oldest are removed, after a signed record of that.",
+            _AUDIT["keep_mb"],
+            16,
+            1048576,
+        ),
+    },
+)
+
 
 def _named(about: str, item: Field, most: int, pattern: str = NAME, says: str = NAME_SAYS) -> Field:
     return Field(kind="map", about=about, default={}, most=most, pattern=pattern, says=says, item=item)
@@ -418,5 +432,6 @@ FILE = Field(
         "supervision": SUPERVISION,
         "detection": DETECTION,
         "deception": DECEPTION,
+        "audit": AUDIT,
     },
 )

@@ -20,6 +20,7 @@ from tlsrt.config.files import read_bounded
 from tlsrt.config.packages import has_http
 from tlsrt.config.schema import (
     DEFAULT_LOOPS,
+    AuditConfig,
     CallsConfig,
     ChannelsConfig,
     ClientConfig,
@@ -273,6 +274,7 @@ def _config(tree: Tree, path: Path, marks: Marks) -> Config:
         supervision=read_supervision(tree.get("supervision", {})),
         detection=read_detection(tree.get("detection", {})),
         deception=_deception(tree, folder),
+        audit=AuditConfig(**tree.get("audit", {})),
     )
 
 

@@ -186,6 +186,16 @@ class SchedulingConfig:
     priority: int = 10  # of these
 
 
+KEEP_MB = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class AuditConfig:
+    """How much of the audit log is kept."""
+
+    keep_mb: int = KEEP_MB  # MiB of all its files; the oldest go
+
+
 _NO_DECOYS = DeceptionConfig()
 _ALONE = SupervisionConfig()  # every loop is supervised on its own
 _WATCHED = DetectionConfig()
@@ -215,6 +225,7 @@ class Config:
     supervision: SupervisionConfig = _ALONE
     detection: DetectionConfig = _WATCHED
     deception: DeceptionConfig = _NO_DECOYS
+    audit: AuditConfig = AuditConfig()
 
     @property
     def serves_http(self) -> bool:

@@ -84,6 +84,9 @@ policy:
 #   methods: {{secondary/store: [dump, export_keys]}}
 #   endpoint: {{host: 0.0.0.0, port: 8443}}               # looks like TLS, and lets nobody go soon
 
+# What the log of security events may take, MiB; its oldest files go, after a signed record of that.
+# audit: {{keep_mb: 2048}}
+
 # What the loops speak to Primary through: libzmq (pyzmq), or native, our own engine: faster, and no threads in a loop.
 # channels: {{engine: native}}
 """

@@ -165,8 +165,7 @@ class Authority:
         self._nonce = nonce
         self._now = self._clock()
         kind = "resumed" if booted.is_resumed else "boot"
-        install = self._config.install_id
-        opened = open_audit(folder, booted, install, kind, self._now, wall, secrets.token_bytes)
+        opened = open_audit(folder, booted, self._config, kind, self._now, wall, secrets.token_bytes)
         roster = Roster(
             (loop.name, tuple(component.address for component in self._config.components_of(loop.name)))
             for loop in self._config.loops

@@ -31,6 +31,9 @@ def add_audit(verb: argparse.ArgumentParser, common: argparse.ArgumentParser, nu
     )  # fmt: skip
     verify.add_argument("--anchors", metavar="FILE", type=Path, help="heads that journald has kept, as it prints them")
     verify.add_argument("--closed", action="store_true", help="the last file must end with FINAL")
+    verify.add_argument(
+        "--moved-away", action="store_true", help="older files are elsewhere: do not ask for a record of their removal"
+    )
     verify.add_argument("--proof", metavar="FILE", type=Path, help="instead: check what `export --proof` has printed")
     verify.add_argument("--json", action="store_true", help="the same as one JSON document")
     export = add("export", "print every entry as one line of JSON, or the proof that one is in the log")

@@ -33,7 +33,7 @@ from tlsrt.supervisor.say import say
 
 _LOOK_S = 0.2  # for what was written meanwhile
 _PROOF = {
-    "not_here": "no file that is here has this sequence: older ones may have been moved away",
+    "not_here": "no file that is here has this sequence: older ones may be gone by retention, or were moved away",
     "not_a_record": "this is a header or a checkpoint, which are signed themselves: ask for a record",
     "not_signed_yet": "no checkpoint has signed this record yet: ask again in 5 s",
 }
@@ -129,6 +129,7 @@ class _Command:
             ((path.name, reading.read(path)) for path in paths), [trusted],
             file_key=_known(root, trusted) if root is not None else lambda header: None, must_be_closed=is_stopped,
             anchors=anchors_in(_text(anchors).splitlines()) if anchors is not None else (),
+            heads=reading.heads_in(self._folder), may_begin_late=self._arguments.moved_away,
         )  # fmt: skip
         if self._arguments.json:
             document = {**asdict(report), "is_whole": report.fault is None, "macs": root is not None}
@@ -157,7 +158,9 @@ class _Command:
         paths = reading.files_in(self._folder)
         if self._arguments.proof is not None:
             try:
-                proof = make_proof([reading.read(path) for path in paths], self._arguments.proof)
+                proof = make_proof(
+                    [reading.read(path) for path in paths], self._arguments.proof, reading.heads_in(self._folder)
+                )
             except PeerError as error:
                 say(_PROOF.get(error.reason, "the log does not read: run `audit verify`"))
                 return EX_USAGE
@@ -222,7 +225,9 @@ def _lines(report: Report, *, with_macs: bool) -> list[str]:
         f"{report.records} records, {report.checkpoints} signed heads"
     ]
     if report.missing_files:
-        lines.append(f"{report.missing_files} files before these are not here")
+        lines.append(f"{report.missing_files} files before these are not here, with sequence 1 to {report.first - 1}")
+    if report.gone_records and report.fault is None:
+        lines.append(f"{report.gone_records} records are gone by retention (audit.keep_mb), as a signed record says")
     if report.unsigned and report.fault is None:
         shown = "their MACs are good" if with_macs else "only their MACs protect them, which need master_key"
         lines.append(f"{report.unsigned} entries behind the last signed head: {shown}")

@@ -50,6 +50,7 @@ class Header:
     wall: int
     root: bytes  # public key that signs the first header of each life
     next_key: bytes  # public key of the next checkpoint
+    header_key: bytes  # public key of the header of this life's next file
     before_file: int  # 0: there was none
     before_bytes: int
     before_sequence: int
@@ -77,7 +78,7 @@ class Checkpoint:
     root: bytes  # of the tree over their bodies
     chain: bytes  # of the last of them
     leaves_hash: bytes  # SHA-256 of the first 8 bytes of each leaf hash, from the checkpoint before (with it) on
-    next_key: bytes  # public key of the next checkpoint, or of the header of the file after a rotation
+    next_key: bytes  # public key of the next checkpoint
     root_key: bytes  # that signs the first header of the next life
     boottime: int
     wall: int
@@ -191,8 +192,8 @@ def parse_header_untrusted(content: bytes) -> Header:
     header = Header(*values)
     if header.version != VERSION:
         raise PeerError("version")
-    sizes = ((header.install, 16), (header.boot, 16), (header.root, HASH), (header.next_key, HASH))
-    if any(len(value) != size for value, size in (*sizes, (header.before_chain, HASH))):
+    hashes = (header.root, header.next_key, header.header_key, header.before_chain)
+    if len(header.install) != 16 or len(header.boot) != 16 or any(len(value) != HASH for value in hashes):
         raise PeerError("shape")
     if header.before_end not in (NONE, CUT, FINAL) or header.file < 1:
         raise PeerError("shape")

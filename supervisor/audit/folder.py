@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 
 FOLDER = "audit"
 _NEW = "new"
+_BLOCK = 4096  # bytes: what a file takes at least
 _NAME = re.compile(r"audit-(\d{8,12})\.log")
 
 
@@ -44,27 +46,61 @@ class AuditFolder:
         """Return the files in their order."""
         return sorted(filter(number_of, os.listdir(self._descriptor)), key=number_of)
 
-    def read(self, name: str) -> bytes:
-        """Return what is in a file."""
+    def read(self, name: str, most: int = -1) -> bytes:
+        """Return what is in a file, or its first bytes."""
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._descriptor)
         with os.fdopen(descriptor, "rb") as file:
-            return file.read()
+            return file.read(most)
+
+    def read_if_there(self, name: str) -> bytes:
+        """Return what is in a file, nothing if there is none."""
+        with suppress(FileNotFoundError):
+            return self.read(name)
+        return b""
+
+    def size(self, name: str) -> int:
+        """Return the room that a file takes."""
+        found = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+        return -(-found.st_size // _BLOCK) * _BLOCK
 
     def create(self, number: int, header: bytes) -> int:
         """Make a file that begins with a header, safely on the disk; return the descriptor to append to."""
+        descriptor = self._begin(header)
+        try:
+            self._name(name_of(number))
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _begin(self, data: bytes) -> int:
         with suppress(FileNotFoundError):
             os.unlink(_NEW, dir_fd=self._descriptor)  # of one that was not finished
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(_NEW, flags, 0o600, dir_fd=self._descriptor)
         try:
-            write_all(descriptor, header)
+            write_all(descriptor, data)
             os.fdatasync(descriptor)
-            os.rename(_NEW, name_of(number), src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
-            os.fsync(self._descriptor)
         except OSError:
             os.close(descriptor)
             raise
         return descriptor
+
+    def _name(self, name: str) -> None:
+        os.rename(_NEW, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+        os.fsync(self._descriptor)
+
+    def put(self, name: str, data: bytes) -> None:
+        """Replace a file that is none of the log, safely on the disk."""
+        os.close(self._begin(data))
+        self._name(name)
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove files."""
+        for name in names:
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=self._descriptor)
+        os.fsync(self._descriptor)
 
     def close(self) -> None:
         """Give the folder back."""

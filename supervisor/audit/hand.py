@@ -66,4 +66,5 @@ class WriterThread:
                 done = Done(f"the audit log cannot be written ({type(error).__name__}: {error})")
             self._done.put(done)
             os.eventfd_write(self._wake, 1)
+            self._writer.tidy()
         self._writer.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tlsrt.config.schema import Config
 from tlsrt.supervisor.audit.entry import STOPPED
 from tlsrt.supervisor.audit.hand import WriterThread
 from tlsrt.supervisor.audit.opening import AuditKeys, Opened, open_log
@@ -49,11 +50,13 @@ class AuditLog:
 
 
 def open_audit(
-    state: int, booted: Booted, install: bytes, kind: str, now: int, wall: int, randomness: Randomness
+    state: int, booted: Booted, config: Config, kind: str, now: int, wall: int, randomness: Randomness
 ) -> Opened:
     """Open the log of a boot that was checked, with a record of it; raise ConfigError if it cannot be written."""
     found = booted.state
-    given = AuditKeys(booted.audit_root, install, booted.boot, found.boots, found.audit)
+    given = AuditKeys(
+        booted.audit_root, config.install_id, booted.boot, found.boots, found.audit, config.audit.keep_mb << 20
+    )
     detail: dict[str, str | int] = {
         "boot": booted.boot.hex(), "epoch": found.epoch, "seal": found.seal, "key_version": found.key_version,
         "life": found.boots, "warnings": len(booted.warnings),

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field, replace
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tlsrt.config import keys
+from tlsrt.config.schema import KEEP_MB
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.audit.entry import CUT, Header, Record
 from tlsrt.supervisor.audit.folder import AuditFolder, number_of
 from tlsrt.supervisor.audit.recover import Ending, ending_of
+from tlsrt.supervisor.audit.retention import Retention
 from tlsrt.supervisor.audit.sealer import Life, Link, Randomness, begin_file
 from tlsrt.supervisor.audit.text import Detail, plain_detail
 from tlsrt.supervisor.audit.writer import Work, Writer
@@ -34,6 +36,7 @@ class AuditKeys:
     boot: bytes  # boot id
     life: int  # of the authority, never the same again
     known: int = 0  # a sequence that was in the log once, as the authority's state remembers it
+    keep_bytes: int = KEEP_MB << 20  # of all files together; the oldest go
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ def open_log(
         wipe(file_key)
         hash_key = keys.audit_hash_key(given.root)
         wipe(given.root)
-        writer = Writer(folder, sealer, header)
+        writer = Writer(folder, sealer, header, Retention(folder, given.keep_bytes))
     except OSError as error:
         raise ConfigError(f"cannot write the audit log: {error.strerror}: make room on its disk, or mend it") from None
     records = [Record(now, wall, kind, "authority", plain_detail(detail))]

@@ -1,8 +1,8 @@
 """A proof that one record is in the log, for somebody who has only the public key. Pure.
 
-It holds the record, its path through the tree to the root of the first checkpoint behind it, and every signature from
-the public key to that checkpoint: the header of the life's first file, its checkpoints, the next header, and so on. It
-says nothing about other records, but for hashes.
+It holds the record, its path through the tree to the root of the first checkpoint behind it (a tree is of one file),
+and every signature from the public key to that checkpoint: the headers of the life's files up to this one, and this
+one's checkpoints. It says nothing about other records, but for hashes, and needs no other file, only its header.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tlsrt.supervisor.audit.entry import (
     parse_header_untrusted,
     read_entry_untrusted,
 )
+from tlsrt.supervisor.audit.gone import headers_in
 from tlsrt.supervisor.audit.tree import inclusion_proof, leaf_hash, root_by_proof
 from tlsrt.supervisor.audit.verify import is_signed
 
@@ -36,15 +37,20 @@ class Proof:
     path: tuple[bytes, ...]
 
 
-def make_proof(files: Sequence[bytes], sequence: int) -> Proof:
-    """Return the proof for a record of a log that was verified; raise PeerError with a word if there is none."""
-    steps: list[Step] = []
+def make_proof(files: Sequence[bytes], sequence: int, heads: bytes = b"") -> Proof:
+    """Return the proof for a record of a log that was verified; raise PeerError with a word if there is none.
+
+    `heads` are the headers that retention has kept of files that are not here.
+    """
+    steps: list[Step] = [(entry.sequence, entry.content, entry.signature) for entry, _ in headers_in(heads)]
+    headers = len(steps)
     for data in files:
         at, index, found, body = 0, 0, -1, b""
         leaves: list[bytes] = []
         while (entry := read_entry_untrusted(data, at)) is not None:
-            if isinstance(entry.value, Header) and not entry.value.file_in_life:
-                steps.clear()
+            if isinstance(entry.value, Header):
+                headers = headers + 1 if entry.value.file_in_life else 1
+                del steps[headers - 1 :]
             if entry.signature:
                 steps.append((entry.sequence, entry.content, entry.signature))
             if isinstance(entry.value, Checkpoint) and found >= 0:
@@ -67,15 +73,28 @@ def check_proof_untrusted(proof: Proof, trusted: Collection[bytes]) -> tuple[int
         raise PeerError("not_a_record")
     keys = tuple(trusted)
     point: Checkpoint | None = None
-    for number, (at, content, signature) in enumerate(proof.steps):
-        is_header = number == 0 or (point is not None and bool(point.end))
-        value = parse_header_untrusted(content) if is_header else parse_checkpoint_untrusted(content)
-        if not any(is_signed(value, at, content, signature, key) for key in keys):
+    header: Header | None = None
+    for at, content, signature in proof.steps:
+        value = _header_or_point(content)
+        if isinstance(value, Header):
+            if point is not None or bool(value.file_in_life) != (header is not None):
+                raise PeerError("steps")
+            signers, header, point = keys if header is None else (header.header_key,), value, None
+        elif header is not None:
+            signers, point = (point.next_key if point is not None else header.next_key,), value
+        else:
+            raise PeerError("steps")
+        if not any(is_signed(value, at, content, signature, key) for key in signers):
             raise PeerError("signature")
-        keys = (value.next_key,)
-        point = value if isinstance(value, Checkpoint) else None
     if point is None:
         raise PeerError("no_checkpoint")
     if root_by_proof(leaf_hash(proof.body), proof.index, point.size, proof.path) != point.root:
         raise PeerError("path")
     return sequence, record
+
+
+def _header_or_point(content: bytes) -> Header | Checkpoint:
+    try:
+        return parse_header_untrusted(content)
+    except PeerError:
+        return parse_checkpoint_untrusted(content)

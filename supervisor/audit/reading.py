@@ -11,6 +11,7 @@ from typing import Any
 from tlsrt.errors import ConfigError, PeerError
 from tlsrt.supervisor.audit.entry import Entry, Header, Record, read_entry_untrusted
 from tlsrt.supervisor.audit.folder import number_of
+from tlsrt.supervisor.audit.gone import HEADS
 from tlsrt.supervisor.audit.proof import Proof
 
 Document = dict[str, Any]
@@ -34,6 +35,12 @@ def read(path: Path, start: int = 0) -> bytes:
             return file.read()
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+
+
+def heads_in(folder: Path) -> bytes:
+    """Return the headers that retention has kept in a folder."""
+    path = folder / HEADS
+    return read(path) if path.is_file() else b""
 
 
 def entries_in(data: bytes, name: str) -> Iterator[Entry]:

@@ -172,6 +172,8 @@ class AuditRecorder:
             self._unsigned_since = None
             self.on_head(done.head)
         self._note_problem(done.problem)
+        if done.notice:
+            self._log(done.notice)
         for item in busy:
             if isinstance(item, _Waiter):
                 self._written(item, done.problem, now, wall)

@@ -1,8 +1,10 @@
 """Writes entries: chain, MACs, tree and signed checkpoints. Pure: time, randomness and records come in, bytes go out.
 
 Keys go forward only. The MAC key of an entry is the HKDF step of the one before; a checkpoint is signed by a key that
-the checkpoint before it named, and names the next. So whoever takes over the authority finds no key that wrote what
-stands in the log already. Objects of this class are values that grow: `copy()` is the way back when a write failed.
+the checkpoint before it named, and names the next. The header of a life's next file is signed by a key that the header
+before it named, so headers alone lead from the root key to any file when those between have gone (`retention.py`).
+So whoever takes over the authority finds no key that wrote what stands in the log already. Objects of this class are
+values that grow: `copy()` is the way back when a write failed.
 """
 
 from __future__ import annotations
@@ -70,6 +72,7 @@ class Sealer:
     file_key: bytes = field(repr=False)  # of the file after this one
     mac_key: bytes = field(repr=False)  # of the next entry
     signing: Ed25519PrivateKey = field(repr=False)  # of the next checkpoint
+    heading: Ed25519PrivateKey = field(repr=False)  # of the next file's header
     root_key: bytes
     sequence: int = 0  # of the last entry
     chain: bytes = bytes(32)
@@ -134,17 +137,18 @@ def begin_file(
 ) -> tuple[Sealer, bytes]:  # fmt: skip
     """Return the head of a new file, and its header.
 
-    `signer` is the root key for the first file of a life, then the key that the last checkpoint named; `root_key` is
+    `signer` is the root key for the first file of a life, then the key that the header before named; `root_key` is
     the public root key of the next life, if it is another one.
     """
-    signing = Ed25519PrivateKey.from_private_bytes(randomness(32))
+    signing, heading = (Ed25519PrivateKey.from_private_bytes(randomness(32)) for _ in range(2))
     sealer = Sealer(
         life, randomness, before.file + 1, file_in_life, keys.audit_next_file_key(file_key),
-        keys.audit_mac_key(file_key), signing, root_key or life.root, before.sequence, before.chain,
+        keys.audit_mac_key(file_key), signing, heading, root_key or life.root, before.sequence, before.chain,
     )  # fmt: skip
     header = Header(
         VERSION, life.install, sealer.file, life.number, file_in_life, life.boot, boottime, wall, life.root,
-        signing.public_key().public_bytes_raw(), before.file, before.size, before.sequence, before.chain, before.end,
+        signing.public_key().public_bytes_raw(), heading.public_key().public_bytes_raw(),
+        before.file, before.size, before.sequence, before.chain, before.end,
     )  # fmt: skip
     return sealer, sealer._signed(header, signer)
 
@@ -152,6 +156,6 @@ def begin_file(
 def next_file(sealer: Sealer, boottime: int, wall: int) -> tuple[Sealer, bytes]:
     """Return the head and the header of the file that follows one which was ended by a rotation."""
     return begin_file(
-        sealer.life, sealer.link(), sealer.file_key, sealer.signing, boottime, wall, sealer.randomness,
+        sealer.life, sealer.link(), sealer.file_key, sealer.heading, boottime, wall, sealer.randomness,
         file_in_life=sealer.file_in_life + 1, root_key=sealer.root_key,
     )  # fmt: skip

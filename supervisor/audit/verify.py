@@ -30,6 +30,8 @@ from tlsrt.supervisor.audit.entry import (
     read_entry_untrusted,
     to_sign,
 )
+from tlsrt.supervisor.audit.folder import name_of
+from tlsrt.supervisor.audit.gone import Gone, gone_by, key_from
 from tlsrt.supervisor.audit.sealer import Link
 from tlsrt.supervisor.audit.tree import Peaks, grown, leaf_hash, root_of
 
@@ -73,6 +75,7 @@ class Report:
     first: int = 0  # sequence numbers
     last: int = 0
     missing_files: int = 0  # before the first one that is here
+    gone_records: int = 0  # in files that retention has removed
     unsigned: int = 0  # entries behind the last checkpoint
     torn: int = 0  # bytes of an entry that was being written
     is_closed: bool = False  # the last file ends with FINAL
@@ -88,10 +91,14 @@ class _Stop(Exception):
 
 def verify(
     files: Iterable[tuple[str, bytes]], trusted: Collection[bytes], *, file_key: FileKey = lambda header: None,
-    must_be_closed: bool = False, anchors: Collection[Anchor] = (),
+    must_be_closed: bool = False, anchors: Collection[Anchor] = (), heads: bytes = b"", may_begin_late: bool = False,
 ) -> Report:  # fmt: skip
-    """Verify files, given by name and content, in their order. `trusted` are public keys of audit logs."""
-    walk = _Walk(set(trusted), file_key, anchors)
+    """Verify files, given by name and content, in their order. `trusted` are public keys of audit logs.
+
+    `heads` are the headers that retention has kept. With `may_begin_late`, files before the first one are elsewhere;
+    without it, a signed record must say that retention has removed them.
+    """
+    walk = _Walk(set(trusted), file_key, anchors, heads, may_begin_late)
     try:
         for name, data in files:
             walk.file(name, data)
@@ -110,12 +117,18 @@ class _Walk:
     trusted: set[bytes]
     file_key: FileKey
     anchors: Collection[Anchor]
+    heads: bytes
+    may_begin_late: bool
     report: Report = field(default_factory=Report)
     name: str = ""
     link: Link | None = None  # of the file before
-    key: bytes | None = None  # that signs the next checkpoint, or the next header after a rotation
+    key: bytes | None = None  # that signs the next checkpoint
+    header_key: bytes | None = None  # that signs the next header of this life
     unpinned: Fault | None = None  # a header of unknown origin, unless a trusted one follows it
     roots: dict[tuple[int, int], bytes] = field(default_factory=dict[tuple[int, int], bytes])
+    ends: dict[int, tuple[int, bytes]] = field(default_factory=dict[int, tuple[int, bytes]])  # of files: last entry
+    held: dict[int, int] = field(default_factory=dict[int, int])  # records of each file that is here
+    gone: list[tuple[str, int, Gone]] = field(default_factory=list[tuple[str, int, Gone]])  # as signed records say
 
     def file(self, name: str, data: bytes) -> None:
         before, self.name = self.name, name
@@ -124,11 +137,15 @@ class _Walk:
         entry, header = self._header(data)
         self._follows(before, entry, header)
         self._signed_header(entry, header)
+        counted = self.report.records
         self.link = _Body(self, entry, header).read(data)
+        self.ends[header.file] = self.link.sequence, self.link.chain
+        self.held[header.file] = self.report.records - counted
         self.report.files += 1
 
     def end(self, *, must_be_closed: bool) -> None:
         assert self.link is not None
+        self._begins()
         if self.unpinned is not None:
             raise _Stop(self.unpinned)
         for anchor in self.anchors:
@@ -136,6 +153,20 @@ class _Walk:
         self.report.is_closed = self.link.end == FINAL
         if must_be_closed and not self.report.is_closed:
             raise self.wrong(self.link.sequence + 1, "FINAL is missing: the host was killed, or the end was cut off")
+
+    def _begins(self) -> None:
+        """Compare what is not here with what retention says that it has removed."""
+        last = 0
+        for name, sequence, gone in self.gone:
+            if self.ends.get(gone.file, (gone.sequence, gone.chain)) != (gone.sequence, gone.chain):
+                raise self.wrong(sequence, f"it says that file {gone.file} was removed, and is not true", file=name)
+            if gone.lost and not self.may_begin_late:
+                raise self.wrong(0, f"somebody removed it: sequence {sequence} says so", file=name_of(gone.lost))
+            here = sum(count for file, count in self.held.items() if file <= gone.file)
+            last, self.report.gone_records = max(last, gone.file), gone.records - here
+        if self.report.missing_files > last and not self.may_begin_late:
+            sentence = "it is not here, and no signed record says that retention removed it"
+            raise self.wrong(0, sentence, file=name_of(last + 1))
 
     def wrong(self, sequence: int, sentence: str, *, file: str = "") -> _Stop:
         return _Stop(Fault(file or self.name, sequence, sentence))
@@ -159,6 +190,7 @@ class _Walk:
         if link is None:
             self.report.missing_files = header.file - 1
             self.report.first = entry.sequence
+            self.ends[header.before_file] = header.before_sequence, header.before_chain
         elif header.file != link.file + 1:
             raise self.wrong(
                 entry.sequence, f"it is file {header.file} and follows file {link.file}: files are missing"
@@ -191,10 +223,12 @@ class _Walk:
             return _is_signed(entry, key)
 
         if header.file_in_life:
-            if self.key is None and self.link is None:
+            if self.link is None:
+                self.header_key = key_from(self.heads, header, self.trusted, _is_signed)
+            if self.header_key is None and self.link is None:
                 self._unpin(entry)  # the one who vouches for it is in a file that is not here
-            elif self.key is None or not is_by(self.key):
-                raise self.wrong(entry.sequence, "its header is not signed by the key that the file before named")
+            elif self.header_key is None or not is_by(self.header_key):
+                raise self.wrong(entry.sequence, "its header is not signed by the key that the header before named")
         elif any(map(is_by, self.trusted)):
             self.unpinned = None
         elif is_by(header.root):
@@ -203,7 +237,7 @@ class _Walk:
             raise self.wrong(entry.sequence, "its header is not signed by any key of this log")
         if self.unpinned is None:
             self.trusted.add(header.root)
-        self.key = header.next_key
+        self.key, self.header_key = header.next_key, header.header_key
 
     def _unpin(self, entry: Entry) -> None:
         self.unpinned = self.unpinned or Fault(
@@ -242,6 +276,7 @@ class _Body:
         self._peaks: Peaks = ()
         self._leaves = b""
         self._end = ""
+        self._gone: list[tuple[str, int, Gone]] = []  # that no checkpoint has signed yet
 
     def read(self, data: bytes) -> Link:
         """Check every entry; return how the file ends."""
@@ -283,6 +318,8 @@ class _Body:
                 raise walk.wrong(expected, "a header stands within a file")
         else:
             walk.report.records += 1
+            if (gone := gone_by(entry.value)) is not None:
+                self._gone.append((walk.name, expected, gone))
         leaf = leaf_hash(entry.body)
         self._peaks, self._leaves = grown(self._peaks, leaf), self._leaves + leaf[:LEAF_BYTES]
         self._size, self._sequence = self._size + 1, expected
@@ -301,6 +338,8 @@ class _Body:
         walk.roots[self._file, self._size] = root
         walk.report.checkpoints += 1
         self._leaves, self._end = b"", point.end
+        walk.gone += self._gone
+        self._gone = []
 
 
 def _is_signed(entry: Entry, key: bytes) -> bool:

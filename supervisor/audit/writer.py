@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from tlsrt.supervisor.audit.entry import OPEN, ROTATED, Record
 from tlsrt.supervisor.audit.folder import AuditFolder, write_all
+from tlsrt.supervisor.audit.retention import Plan, Retention
 from tlsrt.supervisor.audit.sealer import Sealer, next_file
 from tlsrt.supervisor.secret_page import wipe
 
@@ -46,12 +47,16 @@ class Done:
 
     problem: str = ""
     head: Head | None = None  # a checkpoint, if there is a new one
+    notice: str = ""  # for the operator, about old files
 
 
 class Writer:
     """The end of the log. Used by one thread at a time."""
 
-    def __init__(self, folder: AuditFolder, sealer: Sealer, header: bytes, *, file_max: int = FILE_MAX) -> None:
+    def __init__(
+        self, folder: AuditFolder, sealer: Sealer, header: bytes, retention: Retention | None = None, *,
+        file_max: int = FILE_MAX,
+    ) -> None:  # fmt: skip
         """Begin a file. Raises OSError."""
         self._folder = folder
         self._sealer = sealer
@@ -59,6 +64,11 @@ class Writer:
         self._descriptor = folder.create(sealer.file, header)
         self._is_torn = False  # something may stand behind the last good entry
         self._signed_at = 0
+        self._retention = retention
+        self._may_be_full = True  # there is one file more than when that was last looked at
+        self._plan: Plan | None = None
+        self._is_announced = False  # the plan
+        self._notice = ""
 
     def write(self, work: Work) -> Done:
         """Write; a problem is a sentence."""
@@ -66,6 +76,20 @@ class Writer:
             return self._write(work)
         except OSError as error:
             return Done(f"the audit log cannot be written ({error.strerror}): make room on its disk, or mend it")
+
+    def tidy(self) -> None:
+        """Remove old files, or prepare that for the next write: this reads, so nobody should wait for it."""
+        if self._retention is None:
+            return
+        try:
+            if self._plan is not None and self._is_announced:
+                plan, self._plan, self._is_announced = self._plan, None, False
+                self._retention.carry_out(plan)
+            if self._plan is None and self._may_be_full:
+                self._plan = self._retention.plan()
+                self._may_be_full = self._plan is not None
+        except OSError as error:
+            self._notice = f"old files of the audit log cannot be removed ({error.strerror}): make room on its disk"
 
     def close(self) -> None:
         """Give the file back."""
@@ -78,16 +102,22 @@ class Writer:
             self._rotate(work.boottime, work.wall)
         sealer = self._sealer.copy()
         signed = sealer.signing
-        data = b"".join(map(sealer.record, work.records))
+        plan = self._plan if not work.end else None
+        told = plan.records(work.boottime, work.wall) if plan is not None and not self._is_announced else []
+        data = b"".join(map(sealer.record, (*told, *work.records)))
         is_due = work.boottime - self._signed_at >= CHECKPOINT_MS and sealer.signing is signed
         sealer.root_key = work.root_key or sealer.root_key
-        if work.end or work.root_key or is_due:
+        if work.end or work.root_key or is_due or told:
             data += sealer.checkpoint(work.boottime, work.wall, work.end)
         self._put(sealer, data)
+        notice, self._notice = self._notice, ""
+        if plan is not None:
+            self._is_announced = True
+            notice = plan.problem or notice
         if sealer.signing is signed:
-            return Done()
+            return Done(notice=notice)
         self._signed_at = work.boottime
-        return Done(head=self._head())
+        return Done(head=self._head(), notice=notice)
 
     def _head(self) -> Head:
         head = self._sealer.head
@@ -104,6 +134,7 @@ class Writer:
         self._descriptor = self._folder.create(sealer.file, header)
         wipe(self._sealer.file_key)
         self._sealer = sealer
+        self._may_be_full = True
 
     def _put(self, sealer: Sealer, data: bytes) -> None:
         try:

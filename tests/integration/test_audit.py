@@ -25,8 +25,9 @@ from tlsrt import Client as TlsClient
 from tlsrt.config import keys
 from tlsrt.errors import PeerError, TlsrtError
 from tlsrt.supervisor.audit.entry import Record, read_entry_untrusted
-from tlsrt.supervisor.audit.opening import file_key_of, public_of
+from tlsrt.supervisor.audit.opening import AuditKeys, file_key_of, open_log, public_of
 from tlsrt.supervisor.audit.verify import Report, verify
+from tlsrt.supervisor.audit.writer import Work
 from tlsrt.supervisor.control_client import ControlClient
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs a disk of its own, and threads of others to stop")
@@ -284,6 +285,40 @@ def test_a_host_that_is_killed_and_one_that_is_stopped_leave_a_log_that_is_whole
     key.write_text(public_of(host.root()).hex())
     done = host.cli("audit", "verify", "--folder", str(host.audit), "--key", str(key), "--closed", "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["is_whole"]
+
+
+@needs_root
+@pytest.mark.stress
+@pytest.mark.timeout(300)
+def test_a_confined_authority_removes_the_oldest_files(tmp_path: Path) -> None:
+    """A log of 20 MiB, as a life of the same master_key wrote it, and a host that keeps 16."""
+    with RunningHost(clients=["one"], extra={"audit": {"keep_mb": 16}}, policy={"client/* -> */*": "*"}) as host:
+        assert host.stop() == 0
+        master = host.config.master_key.path
+        assert master is not None
+        root = keys.audit_root(keys.extract(host.config.install_id, master.read_bytes()))
+        folder = host.config.state_dir / "authority"
+        owner = (folder / "audit").stat()
+        state = os.open(folder, os.O_RDONLY)
+        given = AuditKeys(bytes(bytearray(root)), host.config.install_id, bytes(16), 9999)
+        writer = open_log(state, given, "boot", {}, 1, 1, os.urandom).writer
+        many = [Record(1, 1, "offence", "third", (("what", "x" * 200),))] * 512
+        while len(read(folder / "audit")) < 7:
+            assert not writer.write(Work(many, 1, 1)).problem
+        writer.close()
+        os.close(state)
+        for path in (folder / "audit").iterdir():
+            os.chown(path, owner.st_uid, owner.st_gid)
+        host.start()
+        end = time.monotonic() + 60
+        while sum(len(data) for _, data in read(folder / "audit")) > 16 << 20:
+            assert time.monotonic() < end
+            with TlsClient(host.bundle("one")) as client:  # a record
+                client.call("secondary/store", "keys")
+        assert host.stop() == 0
+        done = host.cli("audit", "verify", "--closed", "--json")
+        report = json.loads(done.stdout)
+        assert done.returncode == 0 and report["missing_files"] >= 2 and report["gone_records"] > 10_000
 
 
 def _is_new(host: AuditHost, before: dict[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tlsrt.config import keys
 from tlsrt.supervisor.audit.entry import ROTATED, STOPPED, Entry, Header, Record, read_entry_untrusted
+from tlsrt.supervisor.audit.gone import KIND, SUBJECT, Gone
 from tlsrt.supervisor.audit.sealer import Life, Link, Sealer, begin_file, next_file
 from tlsrt.supervisor.audit.text import plain_detail
 
@@ -82,6 +83,21 @@ class AuditLog:
         self.sealer, header = next_file(self.sealer, 5, 6)
         self.files.append(bytearray(header))
         return self
+
+    def gone(self, last: int) -> Gone:
+        """What is true when the files up to this one have gone."""
+        found = [entry for data in self.files[:last] for entry in entries(bytes(data))]
+        return Gone(last, found[-1].sequence, found[-1].chain, sum(isinstance(each.value, Record) for each in found))
+
+    def announce(self, last: int, gone: Gone | None = None) -> AuditLog:
+        """Say that retention removes the files up to this one."""
+        detail = plain_detail((gone or self.gone(last)).detail(1))
+        self.files[-1] += self.sealer.record(Record(7, 8, KIND, SUBJECT, detail))
+        return self
+
+    def heads(self, last: int) -> bytes:
+        """What stays of them."""
+        return b"".join(raw(bytes(data), entries(bytes(data))[0]) for data in self.files[:last])
 
     def named(self) -> Files:
         return [(f"audit-{number:08d}.log", bytes(data)) for number, data in enumerate(self.files, 1)]

@@ -307,10 +307,15 @@ def _recipient(given: Values) -> Values:
 
 def _audit(given: Values) -> Values:
     files = [(name, unhex(data)) for name, data in given["files"]]
-    report = verify(files, [unhex(given["public"])], must_be_closed=given.get("must_be_closed", False))
+    report = verify(
+        files, [unhex(given["public"])], must_be_closed=given.get("must_be_closed", False),
+        heads=unhex(given.get("heads", "")),
+        may_begin_late=given.get("may_begin_late", False),
+    )  # fmt: skip
     if report.fault is not None:
         return {"reason": f"{report.fault.file} {report.fault.sequence}"}
-    return {name: getattr(report, name) for name in ("files", "entries", "records", "checkpoints", "first", "last")}
+    told = ("files", "entries", "records", "checkpoints", "first", "last", "gone_records")
+    return {name: getattr(report, name) for name in told}
 
 
 def _enrolment(given: Values) -> Values:

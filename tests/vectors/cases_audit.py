@@ -19,13 +19,21 @@ def audits() -> VectorFile:
         "audit", "Files as `verify` takes them with the root key `public` alone; a reason is a file and a sequence.",
         files=_told(good), public=public().hex(),
     )  # fmt: skip
-    whole = {"files": 2, "entries": 9, "records": 5, "checkpoints": 2, "first": 1, "last": 9}
+    whole = {"files": 2, "entries": 9, "records": 5, "checkpoints": 2, "first": 1, "last": 9, "gone_records": 0}
     file.passes("whole", "two lives", whole)
     file.passes("closed", "the last file ends with FINAL", whole, must_be_closed=True)
     file.passes(
         "moved away", "the first file is elsewhere: not a fault", {**whole, "files": 1, "entries": 3, "records": 1,
-        "checkpoints": 1, "first": 7}, files=_told(good[1:]),
+        "checkpoints": 1, "first": 7}, files=_told(good[1:]), may_begin_late=True,
     )  # fmt: skip
+    log = AuditLog().life().add(2).rotate().add(1).rotate().add(1).announce(1).checkpoint()
+    files, heads = log.named()[1:], log.heads(1)
+    pruned = {"files": 2, "entries": 7, "records": 3, "checkpoints": 2, "first": 5, "last": 11, "gone_records": 2}
+    file.passes("pruned", "retention has removed the first file, and kept its header", pruned, files=_told(files),
+                heads=heads.hex())  # fmt: skip
+    file.fails("removed", "by somebody else than retention", f"{ONE} 0", files=_told(good[1:]))
+    file.fails("one more removed", "than retention has", f"{TWO} 0", files=_told(files[1:]), heads=log.heads(2).hex())
+    file.fails("no headers", "that lead to the key of the first that is left", f"{TWO} 5", files=_told(files))
     first, second = good[0][1], good[1][1]
     one, two = entries(first), entries(second)
     flipped = bytearray(first)

@@ -210,7 +210,7 @@ def test_the_comments_of_the_template_are_right(made: Path) -> None:
         for line in shown
         if line
         and not line.startswith(
-            ("Settings of", "Without an egress", "A layer of", "`tlsrt-supervisor", "What the loops", "What nobody")
+            ("Settings of", "Without an egress", "A layer of", "`tlsrt-supervisor", "What the", "What nobody")
         )
     ]
     text = "\n".join([*lines[:start], *keep]).replace("external/network: null ", "external/spare: {class: 'x:Y'} ")

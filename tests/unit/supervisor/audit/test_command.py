@@ -115,3 +115,24 @@ def test_what_cannot_be_read_is_one_sentence(audit: Audit, folder: Path) -> None
 def test_any_text_is_a_proof_or_is_refused(text: str) -> None:
     with pytest.raises(PeerError):
         parse_proof_untrusted(text)
+
+
+def test_what_retention_removed_is_told_and_what_somebody_removed_is_named(audit: Audit, folder: Path) -> None:
+    log = AuditLog().life().add(3).rotate().add(2).rotate().add(1).announce(1).checkpoint()
+    (folder / "audit.heads").write_bytes(log.heads(1))
+    for name, data in log.named():
+        (folder / name).write_bytes(data)
+    (folder / "audit-00000001.log").unlink()
+    words = ("verify", "--key", str(folder / "key"))
+    code, out, _ = audit(*words)
+    assert (
+        code == 0 and "1 files before these are not here, with sequence 1 to 5\n3 records are gone by retention" in out
+    )
+    _, out, _ = audit("export", "--proof", "7")
+    (folder / "proof").write_text(out)
+    assert audit(*words, "--proof", str(folder / "proof"))[1].startswith("proved: ")
+    (folder / "audit-00000002.log").unlink()
+    code, _, err = audit(*words)
+    assert code == EX_FAILED and "audit-00000002.log: it is not here, and no signed record says" in err
+    (folder / "audit.heads").write_bytes(log.heads(2))
+    assert audit(*words, "--moved-away")[0] == 0
