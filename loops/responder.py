@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from tlsrt.channels.body import (
@@ -34,7 +34,7 @@ from tlsrt.channels.frame import (
     correlation,
     names_of,
 )
-from tlsrt.channels.outbox import ANSWER_DEADLINE_MS, Outbox
+from tlsrt.channels.outbox import Outbox
 from tlsrt.errors import (
     Away,
     Busy,
@@ -44,63 +44,31 @@ from tlsrt.errors import (
     InvalidArgument,
     OutcomeUnknown,
     PeerError,
-    Unavailable,
 )
-from tlsrt.loops.answers import Answer, Answers, Key
+from tlsrt.loops.answers import Answer
 from tlsrt.loops.component import Component, begin_as, end_as, find_method, invoke, run_at_once
 from tlsrt.loops.method import MethodSpec
-from tlsrt.loops.shares import Shares
-
-RUNNING_MAX = 2048  # requests of one component at a time; one subject alone may have half of them
-RUNNING_BYTES = 64 * 1024 * 1024  # of their arguments, and of uploads that nobody has read yet
+from tlsrt.loops.under_way import Running, UnderWay
 
 
-class _Running:
-    """One request under way."""
-
-    __slots__ = ("credit", "header", "key", "name", "size", "task", "timer", "upload")
-
-    def __init__(self, name: bytes, header: Header) -> None:
-        self.name = name
-        self.header = header
-        self.task: asyncio.Task[None] | None = None
-        self.timer: asyncio.TimerHandle | None = None
-        self.credit: Credit | None = None
-        self.upload: Inbox[bytes] | None = None
-        self.key: Key | None = None  # under which its answer is remembered
-        self.size = -1  # bytes that it is charged with; -1: it has no room of its own
-
-
-class Responder:
+class Responder(UnderWay):
     """Answers requests for one component over one endpoint."""
 
     def __init__(
         self, component: Component, endpoint: Endpoint, send: Callable[[bytes], None], clock: Callable[[], int],
         log: logging.Logger, outbox: Outbox | None = None,
     ) -> None:  # fmt: skip
+        super().__init__(endpoint, send, clock, outbox)
         self._component = component
-        self._endpoint = endpoint
-        self._send = send
-        self._clock = clock
         self._log = log
-        self._running: dict[bytes, _Running] = {}
-        self._answers = Answers(clock)
-        self._shares = Shares(RUNNING_MAX, RUNNING_BYTES)
         self._closing = False
         self.is_starting = False  # its keys are here, but its component has not started: whoever asks asks again
-        self._outbox = outbox
-        if outbox is not None:
-            outbox.on_unsent_replies = self._unsent
-
-    @property
-    def running(self) -> int:
-        return len(self._running)
 
     def on_opened_untrusted(self, opened: Opened) -> None:
         """Take an authentic frame of an asker; raise PeerError if it makes no sense."""
         header, body, _ = opened
         if header.kind == Kind.REQUEST:
-            self._start(_Running(correlation(header.session, header.seq), header), body)
+            self._start(Running(correlation(header.session, header.seq), header), body)
             return
         if header.kind == Kind.REQUESTS:
             self._start_all(header, body)
@@ -140,7 +108,7 @@ class Responder:
         spec = self._component.__tlsrt_methods__.get(header.method)
         if spec is None or not spec.immediate or self._outbox is None or self._closing or self.is_starting:
             for name, value in zip(names, values, strict=True):
-                self._start(_Running(name, header), value)
+                self._start(Running(name, header), value)
             return
         token = begin_as(header.src)
         try:
@@ -156,19 +124,19 @@ class Responder:
         except PeerError:
             key = ""
         if key is not None:
-            self._start(_Running(name, header), value)
+            self._start(Running(name, header), value)
             return
         try:
             body = encode_value(run_at_once(self._component, spec, args, kwargs))
         except Exception as error:
-            self._answer_now(_Running(name, header), Kind.ERROR, self._error(header, error))
+            self._answer_now(Running(name, header), Kind.ERROR, self._error(header, error))
             return
         if self._outbox is not None and len(body) <= BATCH_FRAME_MAX:
             self._outbox.reply(header, name, body)
         else:
-            self._send_reply(_Running(name, header), Kind.REPLY, body)
+            self._send_reply(Running(name, header), Kind.REPLY, body)
 
-    def _start(self, request: _Running, body: Any) -> None:
+    def _start(self, request: Running, body: Any) -> None:
         """Answer a request; its body is sealed bytes that were opened or, out of a bundle, what they decoded to."""
         header = request.header
         try:
@@ -215,7 +183,7 @@ class Responder:
         self._spawn(request, run, work)
 
     def _answer_at_once(
-        self, request: _Running, spec: MethodSpec, args: Sequence[Any], kwargs: Mapping[str, Any]
+        self, request: Running, spec: MethodSpec, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> None:
         """Run a handler that awaits nothing and answer; raise the CallError that it or its arguments gave."""
         token = begin_as(request.header.src)
@@ -228,67 +196,24 @@ class Responder:
         if not self._bundled(request, kind, body):
             self._send_reply(request, kind, body)
 
-    def _send_reply(self, request: _Running, kind: Kind, body: bytes) -> None:
-        """Seal and send now; a full queue is waited out in a task, by as many answers as there is room for."""
-        try:
-            self._send(self._sealed(request, kind, body, 0, 0))
-        except Busy:
-            if self._shares.take(request.header.src, 1, len(body)):  # else: the asker meets its deadline
-                request.size = len(body)
-                self._spawn(request, self._answer(request, kind, body), None)
-        except Unavailable:
-            return
-
     def _error(self, header: Header, error: Exception) -> bytes:
         """Return what an asker is told; a handler's bug must not reach it, nor end the loop."""
         return encode_error(error if isinstance(error, CallError) else self._fold(header, error))
 
-    def _spawn(self, request: _Running, run: Coroutine[Any, Any, None], work: Any) -> None:
-        request.task = asyncio.get_running_loop().create_task(run)
-        request.task.add_done_callback(lambda task: self._end(request, work))
-        self._running[request.name] = request
-        self._set_deadline(request, request.header.deadline)
-
-    def _set_deadline(self, request: _Running, deadline: int) -> None:
-        if request.timer is not None:
-            request.timer.cancel()
-        left = max(0, deadline - self._clock()) / 1000
-        request.timer = asyncio.get_running_loop().call_later(left, self._stop, request)
-
-    def _stop(self, request: _Running) -> None:
-        if request.task is not None:
-            request.task.cancel()
-
-    def _end(self, request: _Running, work: Any) -> None:
-        self._running.pop(request.name, None)
-        if request.timer is not None:
-            request.timer.cancel()
-        if isinstance(work, Coroutine):
-            work.close()  # one that was cancelled before it began
-        self._leave(request)
-
-    def _leave(self, request: _Running) -> None:
-        """Give back its room; what was cancelled on the way is run again for whoever repeats it."""
-        if request.key is not None:
-            self._answers.break_promise(request.key)
-        if request.size >= 0:
-            self._shares.give_back(request.header.src, 1, request.size)
-            request.size = -1
-
     # -- running ----------------------------------------------------------------------------------------------
 
-    async def _run_call(self, request: _Running, work: Any) -> None:
+    async def _run_call(self, request: Running, work: Any) -> None:
         kind, body = await self._result(request, work)
         if request.key is not None:
             self._answers.keep(request.key, (kind, body))
         await self._answer(request, kind, body)
 
-    async def _run_known(self, request: _Running, answer: Awaitable[Answer]) -> None:
+    async def _run_known(self, request: Running, answer: Awaitable[Answer]) -> None:
         kind, body = await answer
         await self._answer(request, kind, body)
 
     def _remembered(
-        self, request: _Running, spec: MethodSpec, idempotency_key: str, tried: int | None
+        self, request: Running, spec: MethodSpec, idempotency_key: str, tried: int | None
     ) -> asyncio.Future[Answer] | None:
         """Return the answer of a key that has come before; else have repetitions wait for this one's.
 
@@ -305,13 +230,13 @@ class Responder:
         request.key = key
         return None
 
-    async def _result(self, request: _Running, work: Any) -> Answer:
+    async def _result(self, request: Running, work: Any) -> Answer:
         try:
             return Kind.REPLY, encode_value(await work)
         except Exception as error:
             return Kind.ERROR, self._error(request.header, error)
 
-    async def _run_stream(self, request: _Running, items: Any) -> None:
+    async def _run_stream(self, request: Running, items: Any) -> None:
         assert request.credit is not None
         part = 0
         try:
@@ -335,7 +260,7 @@ class Responder:
         self._log.error("%s %s failed", self._endpoint.subject, header.method, exc_info=error)
         return Failed(f"{self._endpoint.subject} {header.method} failed; the reason is in its log")
 
-    async def _parts(self, request: _Running) -> AsyncIterator[bytes]:
+    async def _parts(self, request: Running) -> AsyncIterator[bytes]:
         """The upload of a request, giving credit as it is consumed."""
         assert request.upload is not None
         while True:
@@ -350,48 +275,6 @@ class Responder:
             if due:
                 await self._answer(request, Kind.ALLOW, encode_value(due))
             yield part
-
-    # -- answering --------------------------------------------------------------------------------------------
-
-    async def _answer(self, request: _Running, kind: Kind, body: bytes, *, part: int = 0, flags: int = 0) -> None:
-        """Seal and send; a full queue is waited out, a channel that is down swallows it: its asker has been told."""
-        if self._bundled(request, kind, body):
-            return
-        while True:
-            try:
-                self._send(self._sealed(request, kind, body, part, flags))
-                return
-            except Busy:
-                await asyncio.sleep(0.005)
-            except Unavailable:
-                return
-
-    def _bundled(self, request: _Running, kind: Kind, body: bytes) -> bool:
-        """Leave a reply to a request out of a bundle to the outbox; it may share a frame with others of this turn."""
-        if self._outbox is None or kind != Kind.REPLY or request.header.kind != Kind.REQUESTS:
-            return False
-        if len(body) > BATCH_FRAME_MAX:
-            return False
-        self._outbox.reply(request.header, request.name, body)
-        return True
-
-    def _unsent(self, header: Header, names: list[bytes], bodies: list[bytes], error: CallError) -> None:
-        """Replies could not be sent: a full queue is waited out for each, as in `_answer`."""
-        if isinstance(error, Busy):
-            for name, body in zip(names, bodies, strict=True):
-                self._send_reply(_Running(name, header._replace(kind=Kind.REQUEST)), Kind.REPLY, body)
-
-    def _answer_now(self, request: _Running, kind: Kind, body: bytes) -> None:
-        try:
-            self._send(self._sealed(request, kind, body, 0, 0))
-        except CallError:
-            return  # full or down: the asker meets its deadline
-
-    def _sealed(self, request: _Running, kind: Kind, body: bytes, part: int, flags: int) -> bytes:
-        return self._endpoint.seal_reply(
-            kind, request.header, body, self._clock() + ANSWER_DEADLINE_MS, correlation=request.name, part=part,
-            flags=flags,
-        )  # fmt: skip
 
     # -- ending -----------------------------------------------------------------------------------------------
 

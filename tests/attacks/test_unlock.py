@@ -32,8 +32,8 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let clients of this process come again at once: how long they wait is tested elsewhere."""
-    monkeypatch.setattr("tlsrt.channels.async_client.PAUSE_REFUSED_S", 0.05)
-    monkeypatch.setattr("tlsrt.channels.async_client.PAUSE_MAX_S", 0.2)
+    monkeypatch.setattr("tlsrt.channels.client_session.PAUSE_REFUSED_S", 0.05)
+    monkeypatch.setattr("tlsrt.channels.client_session.PAUSE_MAX_S", 0.2)
 
 
 @pytest.fixture

@@ -17,11 +17,11 @@ from support.vectors import FOLDER, cases, files, load, run, unhex
 from vectors import generate
 
 from tlsrt import channels, config, loops
-from tlsrt.channels import body, endpoint, flow, frame, grant, stream
+from tlsrt.channels import body, endpoint, flow, frame, grant, session_keys, stream
 from tlsrt.config import succession
 from tlsrt.config.schema import LimitsConfig
 from tlsrt.config.succession import Pin, encode_chain, state_successor
-from tlsrt.loops import gate, responder
+from tlsrt.loops import gate, under_way
 
 CASES = [
     pytest.param(operation, given, case["expect"], passes, id=f"{name}: {case['name']}")
@@ -67,8 +67,8 @@ def test_every_reason_of_the_code_is_in_a_vector() -> None:
     rooms = {Path(room.__path__[0]) for room in (config, channels, loops)}
     known: set[str] = set()
     for room in rooms:
-        for module in ("frame", "token", "verifier", "endpoint", "grant", "opening", "stream", "body", "gate",
-                       "succession", "enrolment", "renewal"):  # fmt: skip
+        for module in ("frame", "token", "verifier", "endpoint", "session_keys", "grant", "opening", "stream", "body",
+                       "gate", "succession", "enrolment", "renewal"):  # fmt: skip
             path = room / f"{module}.py"
             if path.exists():
                 known |= set(_reasons(ast.parse(path.read_text())))
@@ -181,8 +181,8 @@ LIMITS = {
     "window of a stream": flow.WINDOW,
     "credit in one frame": body.CREDIT_MAX,
     "open calls of a session, default": LimitsConfig().calls_per_session,
-    "requests under way at a component": responder.RUNNING_MAX,
-    "sessions that a recipient remembers": endpoint.REMOTE_SESSIONS_MAX,
+    "requests under way at a component": under_way.RUNNING_MAX,
+    "sessions that a recipient remembers": session_keys.REMOTE_SESSIONS_MAX,
 }
 
 

@@ -10,7 +10,7 @@ from support.wired import CONSOLE, STORE, Wired, run
 
 from tlsrt.channels import calls
 from tlsrt.errors import Busy
-from tlsrt.loops import responder
+from tlsrt.loops import under_way
 
 
 async def _parts(count: int, size: int) -> AsyncIterator[bytes]:
@@ -21,7 +21,7 @@ async def _parts(count: int, size: int) -> AsyncIterator[bytes]:
 def test_requests_of_one_asker_fill_half_of_a_recipient_and_their_room_comes_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(responder, "RUNNING_MAX", 8)
+    monkeypatch.setattr(under_way, "RUNNING_MAX", 8)
 
     async def test(wired: Wired) -> None:
         for _ in range(2):
@@ -43,7 +43,7 @@ def test_requests_of_one_asker_fill_half_of_a_recipient_and_their_room_comes_bac
 
 
 def test_an_upload_that_nobody_reads_is_ended_when_it_has_filled_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(responder, "RUNNING_BYTES", 400_000)
+    monkeypatch.setattr(under_way, "RUNNING_BYTES", 400_000)
 
     async def test(wired: Wired) -> None:
         caller = wired.hosts[CONSOLE].caller
