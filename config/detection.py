@@ -66,6 +66,7 @@ DETECTORS: Mapping[str, Detector] = {
         Detector("unlock", 10, "an answer to the lock's challenge that is wrong"),
         Detector("enrolment", 5, "a join code that is wrong"),
         Detector("policy", 5, "a call that no policy line allows", is_distinct=True),
+        Detector("guessing", 20, "calls of ever other things that no policy line allows", is_distinct=True),
         Detector("expired", 5, "a token that has ended", is_distinct=True, has_grace=True),
         Detector("old_epoch", 5, "keys of an epoch that has ended", is_distinct=True, has_grace=True),
         Detector("flood", 10, "too many frames that break rules, on one connection"),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from tlsrt.config.detection import DETECTORS, DetectionConfig, Detector, Mode, detector_of
 from tlsrt.supervisor.response.allowed import Allowed
+from tlsrt.supervisor.response.guesses import Guesses
 from tlsrt.supervisor.response.ladder import (
     AGAIN_MS,
     LASTING,
@@ -35,6 +36,7 @@ from tlsrt.supervisor.seams import Charge, ChargeKind
 
 GRACE_MS = 5_000
 REVOKED = "revoked"  # the detector
+POLICY, GUESSING = "policy", "guessing"  # one wrong call, and one of many different ones
 STEPS_MAX = 2048  # in force at once; the one that would end first makes room
 TRIP_POINTS = 100
 COUNTS_MAX = 1_000  # of one offence in one report
@@ -57,6 +59,7 @@ class Judge:
         self._allowed = Allowed(config.allow)
         self._scores: Scores[Charge] = Scores()
         self._distinct: Distinct[tuple[str, Charge]] = Distinct()
+        self._guesses = Guesses()
         self._grace = Grace(GRACE_MS)
         self._revoked = Grace(GRACE_MS)
         self._lasting: Growing[tuple[Step, str]] = Growing(SHUT_FIRST_MS, SHUT_CAP_MS, SHUT_JITTER, chance)
@@ -112,7 +115,10 @@ class Judge:
             self.replaced(charge.value, now)
             is_at_trusted = detector.is_trigger and charge.value in TRUSTED
             return self._take(Step.LOCK, detector, charge, after, what, now) if is_at_trusted else []
-        return self._answer(detector, charge, before, after, what, now)
+        taken = self._answer(detector, charge, before, after, what, now)
+        if detector.name == POLICY and self._guesses.is_search(subject or charge.value, what, now):
+            taken += self.charge(GUESSING, charge, now, subject=subject)
+        return taken
 
     def _counts(self, detector: Detector, charge: Charge, what: str, now: int) -> bool:
         if detector.has_grace and self._grace.is_now(now):
@@ -197,6 +203,7 @@ class Judge:
     def release(self, value: str) -> list[Taken]:
         """End every step that somebody is under, and forget his scores; return the steps."""
         ended = self.release_steps(value)
+        self._guesses.forget(value)
         for step in LASTING:
             self._lasting.forget((step, value))
         for kind in ChargeKind:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tlsrt.config.detection import DETECTORS, DetectionConfig, Mode
+from tlsrt.supervisor.response.guesses import FREE, KEPT, WINDOW_MS, Guesses
 from tlsrt.supervisor.response.judge import GRACE_MS, STEPS_MAX, Judge
 from tlsrt.supervisor.response.ladder import (
     AGAIN_MS,
@@ -133,6 +134,43 @@ def test_the_same_refused_call_counts_once_a_minute_and_different_ones_each() ->
     assert court.score(SESSION, 1000) < 5.1
     taken = [step for n in range(10) for step in steps(court.charge("policy", SESSION, 1000, what=f"method {n}"))]
     assert taken == [Step.LIMIT, Step.REVOKE]
+
+
+def test_whoever_guesses_slowly_is_limited_and_whoever_has_a_few_mistakes_is_not() -> None:
+    """Each guess comes when the one before has faded: without a longer memory, nothing would ever follow."""
+    court, hour = judge(), 3_600_000
+    taken = [
+        court.charge("policy", SESSION, n * hour // 2, what=f"method {n % 3}", subject="client/guest")
+        for n in range(40)
+    ]
+    assert not any(taken), "three mistakes, again and again"
+    other = Charge(ChargeKind.SESSION, "cd" * 16)  # another session of the same client
+    [guess] = court.charge("policy", other, 20 * hour, what="method 3", subject="client/guest")
+    assert (guess.step, guess.detector, guess.charge) == (Step.LIMIT, "guessing", other)
+    assert court.charge("policy", other, 20 * hour + LIMIT_MS, what="method 3", subject="client/guest") == []
+    court.due(21 * hour)
+    assert steps(court.charge("policy", other, 21 * hour, what="method 4", subject="client/guest")) == [Step.LIMIT]
+    court.due(22 * hour)
+    court.release("client/guest")
+    assert court.charge("policy", other, 22 * hour, what="method 5", subject="client/guest") == []
+
+
+def test_what_was_asked_for_half_a_day_ago_is_forgotten_and_so_is_who_was_silent_longest() -> None:
+    guesses = Guesses(most=2)
+    assert [guesses.is_search("a", str(n), n) for n in range(FREE + 1)] == [False] * FREE + [True]
+    assert not guesses.is_search("a", "new", WINDOW_MS + 120_000)
+    for n in range(100):
+        guesses.is_search("a", str(n), WINDOW_MS)
+    assert len(guesses._things["a"]) == KEPT
+    guesses.is_search("b", "x", 0)
+    guesses.is_search("c", "x", 0)
+    assert len(guesses) == 2 and not guesses.is_search("a", "y", WINDOW_MS)
+
+
+def test_calls_that_end_to_be_allowed_all_at_once_are_one_guess() -> None:
+    court = judge()
+    taken = [each for n in range(5) for each in steps(court.charge("policy", SESSION, n, what=f"method {n}"))]
+    assert taken == [Step.LIMIT] and court.score(SESSION, 5) < 46
 
 
 def test_grace_forgives_only_what_the_innocent_do_for_a_moment() -> None:
