@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tlsrt.sandbox.cgroup import parse_own_group
+from tlsrt.sandbox.cgroup import PROCS, parse_own_group
 from tlsrt.sandbox.descriptors import descriptor_differences
 from tlsrt.sandbox.limits import limit_differences, parse_limits
 from tlsrt.sandbox.mounts import mount_differences, mount_identities
@@ -33,6 +33,7 @@ _LINES = re.compile(
     rf"^(Uid|Gid|Groups|{'|'.join(_CAPABILITY_SETS)}|NoNewPrivs|Seccomp|Seccomp_filters|Threads):(.*)$", re.MULTILINE
 )
 _READ_BYTES = 64 * 1024
+_NAMED = 8  # children in one sentence
 _NAMESPACES = {  # entry of /proc/PID/ns -> the layer that makes it another than ours
     "mnt": "mount_namespace",
     "ipc": "ipc_namespace",
@@ -160,15 +161,46 @@ def _attest_task(folder: str, profile: Profile, own: NamespaceSet) -> tuple[list
     return found, task.threads
 
 
-def _attest_process(folder: str, profile: Profile, table: str) -> list[str]:
+def _children_of(task: str) -> list[str]:
+    """Return the pids of the processes that a task has made, proc_pid_children(5); none where no kernel tells."""
+    try:
+        return _read(f"{task}/children").split()
+    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+        return []
+
+
+def _count_in(group: Path) -> int:
+    """Return how many processes are in a control group; a group that is no more has none."""
+    try:
+        return _read(f"{group}/{PROCS}").count("\n")
+    except FileNotFoundError:
+        return 0
+
+
+def company_differences(children: Sequence[str], in_group: int) -> list[str]:
+    """Return a sentence if a process is not alone: no policy lets any make another one.
+
+    `in_group` are the processes in its control group. The first process of a pid namespace inherits whoever loses his
+    parent in it, so there it has a child if it has any descendant; where that namespace is waived, only the group
+    finds one whose parent has gone.
+    """
+    if children:
+        return [f"it has made a process: {', '.join(children[:_NAMED])}"]
+    return [f"there are {in_group} processes in its control group, not 1"] if in_group > 1 else []
+
+
+def _attest_process(folder: str, profile: Profile, table: str, children: Sequence[str]) -> list[str]:
     """Look at what belongs to a process as a whole; `table` is the mountinfo of one of its tasks."""
     found: list[str] = []
+    in_group = 0
     if profile.expects("limits"):
         found += limit_differences(parse_limits(_read(f"{folder}/limits")), profile.limits)
     if profile.expects("cgroup") and profile.group is not None:
         group = parse_own_group(_read(f"{folder}/cgroup"))
         if group != profile.group.name:
             found.append(f"its control group is {group}, not {profile.group.name}")
+        in_group = _count_in(profile.group.folder)
+    found += company_differences(children, in_group)
     try:
         has_root = profile.expects("mount_namespace")
         found += descriptor_differences(folder, mount_identities(table) if has_root else None)
@@ -193,12 +225,14 @@ def attest(
     found: list[str] = []
     threads = seen = 0
     table = ""
+    children: list[str] = []
     has_root = profile.expects("mount_namespace")
     try:
         root = root or planned_root(profile, proc)
         for name in sorted(os.listdir(tasks), key=int):
             try:
                 differences, threads = _attest_task(f"{tasks}/{name}", profile, own)
+                children += _children_of(f"{tasks}/{name}")
                 if has_root:
                     table = _read(f"{tasks}/{name}/mountinfo")
                     differences += mount_differences(root.expected, table, root.outside)
@@ -208,7 +242,7 @@ def attest(
                 continue
             seen += 1
             found += [f"task {name}: {difference}" for difference in differences]
-        found += _attest_process(folder, profile, table)
+        found += _attest_process(folder, profile, table, children)
     except (FileNotFoundError, ProcessLookupError):
         return [f"process {pid} is gone"]
     except (OSError, ValueError) as error:

@@ -220,6 +220,21 @@ def test_another_control_group_is_found(tmp_path: Path) -> None:
     assert attest(7, PROFILE, OWN, proc=proc) == ["cannot read process 7: no group of version 2"]
 
 
+def test_a_process_that_was_made_is_found_as_a_child_of_any_task_or_in_the_group(tmp_path: Path) -> None:
+    proc, group = fake_proc(tmp_path / "proc", (7, 8)), Place(tmp_path / "third", PLACE.name)
+    profile = replace(PROFILE, group=group)
+    for task in (7, 8):
+        (proc / f"7/task/{task}/children").write_text("")
+    group.folder.mkdir()
+    (group.folder / "cgroup.procs").write_text("7\n")
+    assert attest(7, profile, OWN, proc=proc) == []
+    (group.folder / "cgroup.procs").write_text("7\n12\n")
+    assert attest(7, profile, OWN, proc=proc) == ["there are 2 processes in its control group, not 1"]
+    (proc / "7/task/8/children").write_text("11 12 ")
+    assert attest(7, profile, OWN, proc=proc) == ["it has made a process: 11, 12"]
+    assert attest(7, replace(profile, waived=frozenset({"cgroup"})), OWN, proc=proc) != []
+
+
 def test_a_limit_above_the_profile_is_found_and_one_below_is_none(tmp_path: Path) -> None:
     proc = fake_proc(tmp_path)
     (proc / "7/limits").write_text(LIMITS.replace("256  ", "1024 ", 1))

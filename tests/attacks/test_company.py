@@ -1,0 +1,56 @@
+"""Attacked sentence: a loop that makes another process is found from outside, even where no filter stops it.
+
+A real host that can give no filters, and whose operator has waived them: only the look from outside is left.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+from support.attack import PACKAGE
+from support.running import RunningHost, running
+
+from tlsrt.errors import CallError
+
+PARENT = "third/parent"
+WITHOUT_FILTERS = """
+import errno, os, sys
+from tlsrt.sandbox import seccomp, syscalls
+from tlsrt.sandbox.bpf import ALLOW, Rule, assemble, errno_action
+from tlsrt.sandbox.numbers import NUMBERS
+machine = os.uname().machine
+syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+seccomp.install(assemble(machine, {NUMBERS[machine]["seccomp"]: Rule((), errno_action(errno.ENOSYS))}, ALLOW))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+WAIVED = dict.fromkeys(("seccomp", "seccomp_sealed", "seccomp_reports"), "a test of what is seen without it")
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
+    yield from running(
+        request, components={PARENT: {"class": "captured.parent:Parent"}}, packages=[PACKAGE],
+        policy={f"client/admin -> {PARENT}": "*"}, extra={"sandbox": {"waive": WAIVED}},
+        witness=[sys.executable, "-c", WITHOUT_FILTERS],
+    )  # fmt: skip
+
+
+def test_threads_are_no_company(host: RunningHost) -> None:
+    before, client = host.loop("third"), host.client()
+    assert client.call(PARENT, "think", 4) == 4
+    host.until(lambda document: host.loop("third")["frames"]["in"] > before["frames"]["in"], "a beat more")
+    assert host.loop("third")["pid"] == before["pid"] and host.loop("third")["anomaly"] == 0
+
+
+def test_a_process_whose_parent_is_gone_is_found_and_ends_its_loop(host: RunningHost) -> None:
+    before = host.loop("third")
+    with suppress(CallError):
+        host.client().call(PARENT, "bear")
+    host.until(lambda document: host.loop("third")["restarts"] > before["restarts"], "the next third")
+    host.until(lambda document: host.loop("third")["state"] == "active", "an active third")
+    death = host.loop("third")["last_death"]
+    assert death["cause"] == "attestation" and "it has made a process: " in death["sentence"]
+    assert "attestation" in host.cli("anomalies").stdout and host.status()["lock"] is None
