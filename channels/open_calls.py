@@ -220,7 +220,7 @@ class OpenCalls:
 
 def _explain(word: str, target: str) -> str:
     return {
-        "busy": "too many open calls in this session",
+        "busy": "too many open calls in this session, or more frames a second than this client may send",
         "stale": f"{target} has been restarted or the epoch has ended",
         "unavailable": f"{target} is not running",
         "locked": "the server is locked",

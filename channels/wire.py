@@ -116,6 +116,7 @@ class Wire(asyncio.Transport):
         self._closing = False  # nothing more is read; it goes when all is written
         self._ending = False  # our side is to be shut when all is written
         self._lost = False
+        self._reading = _IN  # nothing while it rests
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Let another protocol have what comes from now on."""
@@ -141,7 +142,7 @@ class Wire(asyncio.Transport):
             if sent == len(data):
                 return
             data = memoryview(data)[sent:]
-            self._wires.watch(self, _IN | _OUT)
+            self._wires.watch(self, self._reading | _OUT)
         self._rest += data
 
     def write_eof(self) -> None:
@@ -166,6 +167,20 @@ class Wire(asyncio.Transport):
     def abort(self) -> None:
         """Close at once."""
         self._lose(None)
+
+    def rest(self, for_s: float) -> None:
+        """Read nothing for so long: what the peer sends waits in the kernel, and then with the peer."""
+        if self._reading and not self._closing:
+            self._read_only(0)
+            self._wires.loop.call_later(for_s, self._wake)
+
+    def _wake(self) -> None:
+        if not self._closing:
+            self._read_only(_IN)
+
+    def _read_only(self, events: int) -> None:
+        self._reading = events
+        self._wires.watch(self, events | (_OUT if self._rest else 0))
 
     def is_closing(self) -> bool:
         return self._closing
@@ -223,7 +238,7 @@ class Wire(asyncio.Transport):
         if self._closing:
             self._lose(None)
             return
-        self._wires.watch(self, _IN)
+        self._wires.watch(self, self._reading)
         if self._ending:
             self._shut()
 

@@ -337,6 +337,21 @@ LIMITS = Field(
         "epoch_s": seconds("Seconds until all keys change.", _LIMITS["epoch_s"], 5, 86400),
         "queue_frames": count("Unsent frames per channel before `busy`.", _LIMITS["queue_frames"], 1, 1048576),
         "calls_per_session": count("Open calls per session before `busy`.", _LIMITS["calls_per_session"], 1, 1048576),
+        "frames_per_s": count(
+            "Frames a second of one client, with all of its connections, before `busy`.",
+            _LIMITS["frames_per_s"],
+            1,
+            1000000,
+        ),
+        "frames_per_s_of": Field(
+            kind="map",
+            about="The same for single clients, by name: enrolled ones too.",
+            default={},
+            most=4096,
+            pattern=NAME,
+            says=NAME_SAYS,
+            item=Field(kind="integer", about="Frames a second.", least=1, most=1000000),
+        ),
     },
 )
 

@@ -175,6 +175,8 @@ class LimitsConfig:
     epoch_s: float = 900.0
     queue_frames: int = 1024  # per channel, unsent frames before `busy`
     calls_per_session: int = 1024  # open calls before `busy`
+    frames_per_s: int = 50_000  # of one client, with all of its connections together, before `busy`
+    frames_per_s_of: Mapping[str, int] = field(default_factory=dict[str, int])  # the same for some, by their names
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,6 +211,13 @@ class Door(TlsServer):
         if sum(waiting.values()) > self._limits.waiting_total:
             self._clients[max(waiting, key=lambda number: waiting[number])].connection.abort("slow_reader")
 
+    def rest(self, connection: int, for_s: float) -> None:
+        """Read nothing from a connection for so long; nothing is lost."""
+        client = self._clients.get(connection)
+        wire = None if client is None else client.connection.transport
+        if isinstance(wire, Wire):
+            wire.rest(for_s)
+
     def close(self, connection: int, word: str) -> None:
         """End a connection with one word."""
         client = self._clients.get(connection)

@@ -193,6 +193,16 @@ class Gate(Lane):
         self.refused += 1
         return _refusal(header, word)
 
+    def turn_away_untrusted(self, data: bytes) -> bytes:
+        """Return `busy` for a request that is not looked at at all; nothing for any other frame."""
+        try:
+            header = parse_header_untrusted(parse_frame_untrusted(data).header)
+        except PeerError:
+            return b""
+        answer = _refusal(header, "busy")
+        self.refused += bool(answer)
+        return answer
+
     def _session_untrusted(self, frame: Frame, header: Header, origin: Origin, now: int) -> tuple[Claims, Session]:
         session = self._sessions.get(header.session)
         if session is not None and session.origin is not origin:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from tlsrt.loops.frame_rate import FrameRate
+
 
 @dataclass(slots=True)
 class Origin:
@@ -20,6 +22,7 @@ class Origin:
     refilled: int = 0  # BOOTTIME, ms
     charge: str = ""  # who pays for its place in queues: the loop, or the client with all of its connections
     refused: int = 0  # frames that came from here and proved nothing
+    rate: FrameRate | None = None  # of a client, with all of its connections; loops have none
 
 
 @dataclass(slots=True)

@@ -26,6 +26,7 @@ from tlsrt.errors import Busy, PeerError
 from tlsrt.loops.decoys import Decoys
 from tlsrt.loops.door import HTTP, Door, ServeHttp, door_limits
 from tlsrt.loops.enrol_desk import EnrolDesk
+from tlsrt.loops.frame_rate import FrameRate, FrameRates
 from tlsrt.loops.gate import Gate, refusal_word
 from tlsrt.loops.gate_state import Origin, Verdict
 from tlsrt.loops.health import HealthChecks
@@ -67,6 +68,7 @@ class PrimaryLoop(LoopProcess):
         self.gate.decoys = Decoys(self.config.deception)
         self._own = Origin(self.name, charge=self.name)
         self._connections: dict[int, Origin] = {}
+        self._rates = FrameRates(self.config.limits.frames_per_s, self.config.limits.frames_per_s_of)
         self._links: dict[str, GateLink] = {}
         self.channel = PrimaryChannel(lambda frame: self.forward(frame, self._own))
         for loop, descriptor in self.listeners.items():
@@ -235,7 +237,8 @@ class PrimaryLoop(LoopProcess):
         """From now on frames of this session come by this connection; the operator's list says from where."""
         if connection in self._connections:
             return
-        self._connections[connection] = Origin("", connection, session, certificate, charge=subject)
+        rate = self._rates.of(subject, boottime_ms())
+        self._connections[connection] = Origin("", connection, session, certificate, charge=subject, rate=rate)
         try:
             self._trust.send("came_from", session, door.address(connection))
         except PeerError:
@@ -336,6 +339,24 @@ class PrimaryLoop(LoopProcess):
         origin = self._connections.get(connection)
         if origin is None:
             raise PeerError("frame_without_session")
+        rate = origin.rate
+        if rate is not None:
+            rate.left -= 1
+            if rate.left < 0 and not rate.has_more(boottime_ms()):
+                return self._too_fast(frame, origin, rate)
+        return self.forward(frame, origin)
+
+    def _too_fast(self, frame: bytes, origin: Origin, rate: FrameRate) -> str:
+        """Answer a request over a client's rate by `busy`; let other frames pass, and read their sender more slowly."""
+        answer = self.gate.turn_away_untrusted(frame)
+        if answer:
+            rate.give_back()
+            self.frames_in += 1
+            self.note_refused(f"busy: {origin.charge} sends more than {rate.per_s} frames a second")
+            self._deliver(answer, Verdict(origin.loop, origin.connection), GATE)
+            return "busy"
+        if self.door is not None:
+            self.door.rest(origin.connection, rate.owe())
         return self.forward(frame, origin)
 
     def closed(self, connection: int) -> None:

@@ -181,6 +181,7 @@ LIMITS = {
     "window of a stream": flow.WINDOW,
     "credit in one frame": body.CREDIT_MAX,
     "open calls of a session, default": LimitsConfig().calls_per_session,
+    "frames a second of a client, default": LimitsConfig().frames_per_s,
     "requests under way at a component": under_way.RUNNING_MAX,
     "sessions that a recipient remembers": session_keys.REMOTE_SESSIONS_MAX,
 }

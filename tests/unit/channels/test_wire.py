@@ -146,6 +146,36 @@ async def test_the_peers_end_closes_only_when_all_is_written() -> None:
 
 
 @run
+async def test_who_rests_is_not_read_and_is_written_to_and_nothing_is_lost() -> None:
+    ends = Ends(Recorder())
+    begin = ends.loop.time()
+    ends.wire.rest(0.2)
+    ends.wire.rest(60)  # the first one counts
+    await ends.loop.sock_sendall(ends.peer, b"while it rests")
+    ends.wire.write(LARGE)
+    assert await ends.receive(len(LARGE)) == LARGE
+    while not ends.protocol.got:
+        await asyncio.sleep(0.001)
+    assert ends.protocol.got == b"while it rests" and ends.loop.time() >= begin + 0.2
+    ends.peer.shutdown(socket.SHUT_WR)
+    await ends.gone()
+
+
+@pytest.mark.parametrize("end", [Wire.close, Wire.abort])
+def test_an_end_while_it_rests_is_an_end(end: Callable[[Wire], None]) -> None:
+    @run
+    async def test() -> None:
+        ends = Ends(Recorder())
+        ends.wire.rest(0.01)
+        end(ends.wire)
+        ends.wire.rest(0.01)
+        await ends.gone()
+        await asyncio.sleep(0.05)  # its timer finds nobody
+
+    test()
+
+
+@run
 async def test_abort_drops_what_waits_and_never_calls_back_at_once() -> None:
     ends = Ends(Recorder())
     ends.wire.write(LARGE)
