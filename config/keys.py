@@ -122,11 +122,6 @@ def audit_seed(root: bytes) -> bytes:
     return expand(root, "audit-sign")
 
 
-def audit_hash_key(root: bytes) -> bytes:
-    """Return the key under which secrets appear in the log. Held by the authority."""
-    return expand(root, "audit-hash")
-
-
 def audit_file_key(root: bytes, life: int) -> bytes:
     """Return the key of the first file that one life of the authority writes."""
     return expand(root, "audit-life", life)

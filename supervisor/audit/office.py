@@ -27,7 +27,6 @@ class AuditLog:
         self.recorder = AuditRecorder(self._thread, now, outlet.log)
         self.recorder.on_head = self._told_head
         self.recorder.on_problem = self._told_problem
-        self.hashed = opened.hashed
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when something was written."""

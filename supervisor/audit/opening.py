@@ -6,7 +6,6 @@ told by the first record, and where the good part ends stands in the signed head
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -23,8 +22,6 @@ from tlsrt.supervisor.audit.sealer import Life, Link, Randomness, begin_file
 from tlsrt.supervisor.audit.text import Detail, plain_detail
 from tlsrt.supervisor.audit.writer import Work, Writer
 from tlsrt.supervisor.secret_page import wipe
-
-_HASHED_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,6 @@ class Opened:
     writer: Writer
     sequence: int  # of an entry that is on the disk
     warnings: tuple[str, ...]
-    hashed: Callable[[bytes], str]  # a secret, as it may stand in the log
 
 
 def public_of(root: bytes) -> bytes:
@@ -83,7 +79,6 @@ def open_log(
         file_key = keys.audit_file_key(given.root, given.life)
         sealer, header = begin_file(life, ending.link, file_key, signer, now, wall, randomness)
         wipe(file_key)
-        hash_key = keys.audit_hash_key(given.root)
         wipe(given.root)
         writer = Writer(folder, sealer, header, Retention(folder, given.keep_bytes))
     except OSError as error:
@@ -95,11 +90,7 @@ def open_log(
     done = writer.write(Work(records, now, wall))
     if done.problem:
         raise ConfigError(done.problem)
-
-    def hashed(secret: bytes) -> str:
-        return hmac.digest(hash_key, secret, "sha256").hex()[:_HASHED_DIGITS]
-
-    return Opened(writer, sealer.sequence, _warnings(ending), hashed)
+    return Opened(writer, sealer.sequence, _warnings(ending))
 
 
 def _warnings(ending: Ending) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ to be let in.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import random
@@ -17,21 +18,42 @@ from typing import Any
 
 import pytest
 from chaos.host import Cradle
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from support.attack import request_body, seal
 from support.running import RunningHost
 from support.sealed_host import ADMIN, INSTALL, MASTER, NONCE, Client, SealedHost, make_config
 from support.stopped_thread import stopped, threads
+from support.tls_peer import open_session
 
 from tlsrt import Client as TlsClient
+from tlsrt.channels.command import main as command
 from tlsrt.config import keys
+from tlsrt.config.bundle import read_bundle
 from tlsrt.errors import PeerError, TlsrtError
 from tlsrt.supervisor.audit.entry import Record, read_entry_untrusted
 from tlsrt.supervisor.audit.opening import AuditKeys, file_key_of, open_log, public_of
 from tlsrt.supervisor.audit.verify import Report, verify
 from tlsrt.supervisor.audit.writer import Work
+from tlsrt.supervisor.cli import main
 from tlsrt.supervisor.control_client import ControlClient
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs a disk of its own, and threads of others to stop")
 REFUSED_S = 0.25
+# The authority tells in its log every key that it derives.
+TELLS_KEYS = """
+import sys
+from tlsrt.config import keys
+def _telling(name, real):
+    def derive(*arguments):
+        key = real(*arguments)
+        print("KEY", name, bytes(key).hex(), file=sys.stderr, flush=True)
+        return key
+    return derive
+for _name in ("expand", "extract", "token_key", "mailbox_root", "gate_root", "proof_key", "request_key"):
+    setattr(keys, _name, _telling(_name, getattr(keys, _name)))
+"""
 LOAD_S = 1.0  # how much later a loaded machine may show it
 
 
@@ -146,7 +168,9 @@ class AuditHost(RunningHost):
     """A host whose state is on a small disk of its own."""
 
     def __init__(self) -> None:
-        super().__init__(clients=["one", "two"], policy={"client/* -> */*": "*"})
+        super().__init__(
+            clients=["one", "two"], policy={"client/* -> */*": "*"}, prelude=TELLS_KEYS, detection={"mode": "observe"}
+        )  # fmt: skip
         self.config.state_dir.mkdir(exist_ok=True)
         self.cradle = Cradle(self.config.state_dir)
         self._witness = self.cradle.command
@@ -260,6 +284,70 @@ def test_a_full_disk_lets_nobody_in_and_holds_up_nobody_else(host: AuditHost) ->
     with TlsClient(host.bundle("two")) as again:
         assert again.call("secondary/store", "keys") == []
     verified(host.audit, host.root())
+
+
+def written(secret: bytes) -> set[bytes]:
+    """What a secret would look like in a log."""
+    encodings = (base64.b64encode, base64.urlsafe_b64encode, base64.b32encode)
+    texts = [secret.hex().encode(), *(encode(secret).rstrip(b"=") for encode in encodings)]
+    return {secret, *texts, *(text.lower() for text in texts), *(text.upper() for text in texts)}
+
+
+def planted(host: AuditHost, kind: str) -> Path:
+    path = host.base / f"{kind}.planted"
+    assert main(["honeypot", "plant", kind, str(path), "--number", "3", "--config", str(host.config_path)]) == 0
+    return path
+
+
+@needs_root
+def test_no_secret_of_a_host_reaches_its_log(host: AuditHost, capsys: pytest.CaptureFixture[str]) -> None:
+    """Enrolment by a code, canaries that are touched, a session, a lock and its end, and the keys of all that."""
+    secrets: set[bytes] = set()
+    add = ("client", "add", "laptop", "--allow", "secondary/store: get", "--json", "--config", str(host.config_path))
+    assert main(add) == 0
+    code = json.loads(capsys.readouterr().out)["code"]
+    secrets |= {code.encode(), code.split("-")[1].encode()}
+    enrolled = host.base / "laptop.tlsrt"
+    number, secret, pin = code.split("-")
+    wrong = f"{number}-{secret[8:]}{secret[:8]}-{pin}"
+    assert command(("enroll", f"127.0.0.1:{host.port}", wrong, "--bundle", str(enrolled))) != 0
+    assert command(("enroll", f"127.0.0.1:{host.port}", code, "--bundle", str(enrolled))) == 0
+    token = planted(host, "token").read_text().removeprefix("TLSRT_TOKEN=").strip()
+    stolen = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    thief = read_bundle(planted(host, "client"))
+    with open_session(host, "admin") as peer:
+        right, content = peer.right("secondary/store"), peer.content
+        secrets |= written(right.key) | written(content.proof_key) | written(content.token)
+        frame = {"body_key": right.key, "proof_key": content.proof_key}
+        peer.send(seal(peer.header("secondary/store", "get", 1), request_body("x"), token=stolen, **frame))
+        assert peer.frame()
+    with pytest.raises(TlsrtError), TlsClient(thief) as client:
+        client.call("secondary/store", "keys", timeout_s=10)
+    host.wait_until(
+        lambda: all(said in b"".join(data for _, data in read(host.audit)) for said in (b"token 3", b"client 3")),
+        "both canaries are told",
+    )
+    host.ask("lock", reason="somebody was at the door")
+    host.ask("unlock")
+    master = host.config.master_key.path
+    assert master is not None
+    secrets |= written(master.read_bytes()) | written(stolen)
+    bundles = [*map(host.bundle, ("admin", "one", "two")), thief, read_bundle(enrolled)]
+    for pem in [*(bundle.key_pem for bundle in bundles), (host.folder / "ca.key").read_bytes()]:
+        key = load_pem_private_key(pem, None)
+        assert isinstance(key, EllipticCurvePrivateKey | Ed25519PrivateKey)
+        raw = key.private_bytes_raw() if isinstance(key, Ed25519PrivateKey) else b""
+        raw = raw or key.private_numbers().private_value.to_bytes(32, "big")  # type: ignore[union-attr]
+        secrets |= written(raw) | {line for line in pem.splitlines() if not line.startswith(b"-")}
+    told = [line.split() for line in host.log("authority").splitlines() if line.startswith("KEY ")]
+    for _, _, key_hex in told:
+        secrets |= written(bytes.fromhex(key_hex))
+    assert len({name for _, name, _ in told}) >= 5 and all(len(secret) >= 8 for secret in secrets)
+    expected = {"client_added", "client_enrolled", "decoy_touched", "session_opened", "locked", "unlocked"}
+    host.wait_until(lambda: expected <= {each.kind for each in records(host.audit)}, "all of it is recorded")
+    log = b"".join(data for _, data in read(host.audit))
+    assert not [secret for secret in secrets if secret in log]
+    host.wait_until(lambda: all(each["state"] == "active" for each in host.status()["loops"]), "all run again")
 
 
 @needs_root

@@ -53,7 +53,6 @@ def key_schedule() -> VectorFile:
     derive("canary_root", "of the canaries", prk)
     root = derive("audit_root", "of the audit log", prk)
     derive("audit_seed", "Ed25519 seed of the audit log's root key", root)
-    derive("audit_hash_key", "for secrets in the audit log", root)
     file_key = derive("audit_file_key", "life 1", root, 1)
     derive("audit_next_file_key", "the file after", file_key)
     mac = derive("audit_mac_key", "of its first entry", file_key)
