@@ -162,6 +162,8 @@ OFFICE = Table(
         Message(45, "checkpointed", "authority", (int, int, bytes, int), frozenset({"booted"})),
         # why the audit log cannot be written; empty: it can again
         Message(46, "unrecorded", "authority", (str,), frozenset({"booted"})),
+        # how it stands: file, last sequence, bytes of all files, records that were dropped, and the same why
+        Message(47, "audited", "authority", (int, int, int, int, str), frozenset({"booted"})),
         Message(25, "moved", "authority", (int, int), frozenset({"booted"})),  # number, epoch that is committed
         # what happened: [name of the event, subject, words, {field: value}] each
         Message(33, "noted", "authority", (list,), frozenset({"booted"})),

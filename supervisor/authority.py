@@ -186,6 +186,7 @@ class Authority:
         if booted.state.lock is not None:
             self.tell("lock_state", *booted.state.lock)
         self.tell("booted", *self._booted)
+        self._audit.begin()
         self._changes.keep_door()
         service.start(self._now, tuple(self._lines), is_resumed=booted.is_resumed)
         return service

@@ -9,6 +9,7 @@ from typing import Any
 
 from tlsrt.channels.health import Outcome
 from tlsrt.config.schema import ComponentConfig, Config
+from tlsrt.supervisor.audit.standing import audit_lines
 from tlsrt.supervisor.causes import Death
 from tlsrt.supervisor.heartbeat import Pulse
 from tlsrt.supervisor.locking.lock_report import lock_lines
@@ -40,6 +41,7 @@ class View:
     supervision: Document = field(default_factory=Document)  # see `supervision_status.py`
     lock: Document | None = None  # of the whole host, see `locking/lock_watch.py`
     quarantined: Sequence[str] = ()
+    audit: Document | None = None  # how the audit log stands, see `audit/anchors.py`
 
 
 def document(
@@ -73,6 +75,7 @@ def document(
         "supervision": view.supervision,
         "limits": view.limits,
         "quarantined": list(view.quarantined),
+        "audit": view.audit,
         "warnings": [*view.warnings, *office.warnings],
     }
 
@@ -232,6 +235,7 @@ def remarks(status: Document) -> list[str]:
     lines = [*lock_lines(status["lock"]), _boundary(status["boundary"])]
     if authority["unwritten"]:
         lines += [f"{authority['unwritten']}: what was revoked since then does not survive a restart"]
+    lines += audit_lines(status["audit"])
     if keys := _keys(status["keys"]):
         lines.append(keys)
     if status["supervision"]:

@@ -386,7 +386,7 @@ class Supervisor:
             self._shutdown.is_running, (*self._warnings, *self._decoys.warnings, *self._files.warnings),
             self._parts.limits(), self._reload.move is not None, self._parts, self._rounds.stuck.of,
             supervision_document(self._fleet.regime, self._fleet.members, now), self._lock.document(),
-            self._response.quarantined,
+            self._response.quarantined, self._anchors.document(),
         )  # fmt: skip
         return status.document(
             view,

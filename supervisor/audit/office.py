@@ -8,7 +8,7 @@ from tlsrt.supervisor.audit.hand import WriterThread
 from tlsrt.supervisor.audit.opening import AuditKeys, Opened, open_log
 from tlsrt.supervisor.audit.recorder import AuditRecorder
 from tlsrt.supervisor.audit.sealer import Randomness
-from tlsrt.supervisor.audit.writer import Head
+from tlsrt.supervisor.audit.writer import Done, Head
 from tlsrt.supervisor.authority_state import AuthorityState
 from tlsrt.supervisor.boot_check import Booted
 from tlsrt.supervisor.outlet import Outlet
@@ -27,10 +27,19 @@ class AuditLog:
         self.recorder = AuditRecorder(self._thread, now, outlet.log)
         self.recorder.on_head = self._told_head
         self.recorder.on_problem = self._told_problem
+        self.recorder.on_done = self._told_done
+        self._first = opened.written
+        self._told = (0, "")  # dropped records, and the problem
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when something was written."""
         return self._thread.fileno()
+
+    def begin(self) -> None:
+        """Tell the supervisor, once it knows that this authority has booted, what its boot has written."""
+        if self._first.head is not None:
+            self._told_head(self._first.head)
+        self._told_done(self._first)
 
     def finish(self, now: int, wall: int) -> None:
         """Write what waits, and FINAL."""
@@ -42,6 +51,13 @@ class AuditLog:
     def _told_head(self, head: Head) -> None:
         self._state.audit = head.sequence
         self._outlet.tell("checkpointed", head.file, head.size, head.root, head.sequence)
+
+    def _told_done(self, done: Done) -> None:
+        """Tell how the log stands: with each signed head, and when something is wrong that was not before."""
+        now = (self.recorder.dropped, self.recorder.problem)
+        if done.head is not None or now != self._told:
+            self._told = now
+            self._outlet.tell("audited", done.file, done.sequence, done.bytes, *now)
 
     def _told_problem(self, problem: str) -> None:
         self._outlet.log(problem or "the audit log is written again")

@@ -20,7 +20,7 @@ from tlsrt.supervisor.audit.recover import Ending, ending_of
 from tlsrt.supervisor.audit.retention import Retention
 from tlsrt.supervisor.audit.sealer import Life, Link, Randomness, begin_file
 from tlsrt.supervisor.audit.text import Detail, plain_detail
-from tlsrt.supervisor.audit.writer import Work, Writer
+from tlsrt.supervisor.audit.writer import Done, Work, Writer
 from tlsrt.supervisor.secret_page import wipe
 
 
@@ -43,6 +43,7 @@ class Opened:
     writer: Writer
     sequence: int  # of an entry that is on the disk
     warnings: tuple[str, ...]
+    written: Done  # that record
 
 
 def public_of(root: bytes) -> bytes:
@@ -90,7 +91,7 @@ def open_log(
     done = writer.write(Work(records, now, wall))
     if done.problem:
         raise ConfigError(done.problem)
-    return Opened(writer, sealer.sequence, _warnings(ending))
+    return Opened(writer, sealer.sequence, _warnings(ending), done)
 
 
 def _warnings(ending: Ending) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from tlsrt.supervisor.allowance import Allowance
 from tlsrt.supervisor.audit.entry import Record
 from tlsrt.supervisor.audit.hand import Hand
 from tlsrt.supervisor.audit.text import KIND_MAX, SUBJECT_MAX, Detail, escaped, plain_detail
-from tlsrt.supervisor.audit.writer import CHECKPOINT_MS, Head, Work
+from tlsrt.supervisor.audit.writer import CHECKPOINT_MS, Done, Head, Work
 from tlsrt.supervisor.authority_log import one_line
 from tlsrt.supervisor.seams import Otherwise, Then
 
@@ -61,12 +61,15 @@ class AuditRecorder:
         self._given_key = b""  # with the hand
         self._problem = ""
         self.on_head: Callable[[Head], None] = lambda head: None
+        self.dropped = 0  # in this life, whether the log says so already or not
+        self.on_done: Callable[[Done], None] = lambda done: None  # after the others
         self.on_problem: Callable[[str], None] = lambda sentence: None  # empty: it is over
 
     def note(self, kind: str, subject: str, detail: Detail, now: int, wall: int) -> None:
         """Write an ordinary record soon."""
         if len(self._notes) >= NOTES_MAX or not self._allowance.take(now / 1000):
             self._dropped += 1
+            self.dropped += 1
             return
         self._notes.append((now, _record(kind, subject, detail, now, wall)))
 
@@ -174,6 +177,7 @@ class AuditRecorder:
         self._note_problem(done.problem)
         if done.notice:
             self._log(done.notice)
+        self.on_done(done)
         for item in busy:
             if isinstance(item, _Waiter):
                 self._written(item, done.problem, now, wall)

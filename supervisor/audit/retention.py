@@ -34,6 +34,7 @@ class Plan:
     gone: Gone
     heads: bytes
     first_file: int  # 0: all of it was announced already
+    bytes: int  # that the files take
     problem: str = ""  # why no more can go
 
     def records(self, boottime: int, wall: int) -> list[Record]:
@@ -50,6 +51,7 @@ class Retention:
         self._folder = folder
         self._keep_bytes = keep_bytes
         self._gone = last_gone(folder)
+        self.older = sum(map(folder.size, folder.names()))  # bytes that files before the present one take
         self._problem = ""
 
     def plan(self) -> Plan | None:
@@ -57,6 +59,7 @@ class Retention:
         names = self._folder.names()
         sizes = [self._folder.size(name) for name in names]
         too_much = sum(sizes) - self._keep_bytes
+        self.older = sum(sizes[:-1])
         left = [name for name in names if number_of(name) <= self._gone.file]  # of a plan that was cut off
         headers = {header.file: entry for entry, header in headers_in(self._folder.read_if_there(HEADS))}
         gone, going, looked, problem = self._gone, list[str](), 0, ""
@@ -88,7 +91,8 @@ class Retention:
         kept = [name for name in names if name not in going and name not in left]
         first = self._header(kept[0]) if kept else None
         heads = heads_before(first, headers.values()) if first is not None else b""
-        return Plan((*left, *going), gone, heads, number_of(going[0]) if going else 0, problem if is_new else "")
+        room = sum(size for name, size in zip(names, sizes, strict=True) if name not in kept)
+        return Plan((*left, *going), gone, heads, number_of(going[0]) if going else 0, room, problem if is_new else "")
 
     def carry_out(self, plan: Plan) -> None:
         """Let the files of a plan go; its record is on the disk, and signed."""
@@ -96,6 +100,7 @@ class Retention:
         if plan.names:
             self._folder.put(HEADS, plan.heads)
             self._folder.remove(plan.names)
+            self.older -= plan.bytes
 
     def _header(self, name: str) -> Entry | None:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tlsrt.supervisor.audit.entry import OPEN, ROTATED, Record
 from tlsrt.supervisor.audit.folder import AuditFolder, write_all
@@ -48,6 +48,9 @@ class Done:
     problem: str = ""
     head: Head | None = None  # a checkpoint, if there is a new one
     notice: str = ""  # for the operator, about old files
+    file: int = 0  # the present one
+    sequence: int = 0  # of the last entry that is on the disk
+    bytes: int = 0  # that all files take
 
 
 class Writer:
@@ -73,9 +76,13 @@ class Writer:
     def write(self, work: Work) -> Done:
         """Write; a problem is a sentence."""
         try:
-            return self._write(work)
+            done = self._write(work)
         except OSError as error:
-            return Done(f"the audit log cannot be written ({error.strerror}): make room on its disk, or mend it")
+            done = Done(f"the audit log cannot be written ({error.strerror}): make room on its disk, or mend it")
+        older = self._retention.older if self._retention is not None else 0
+        return replace(
+            done, file=self._sealer.file, sequence=self._sealer.sequence, bytes=older + self._sealer.length
+        )  # fmt: skip
 
     def tidy(self) -> None:
         """Remove old files, or prepare that for the next write: this reads, so nobody should wait for it."""
@@ -133,6 +140,8 @@ class Writer:
         sealer, header = next_file(self._sealer, boottime, wall)
         self._descriptor = self._folder.create(sealer.file, header)
         wipe(self._sealer.file_key)
+        if self._retention is not None:
+            self._retention.older += self._sealer.length
         self._sealer = sealer
         self._may_be_full = True
 

@@ -278,9 +278,15 @@ def test_a_full_disk_lets_nobody_in_and_holds_up_nobody_else(host: AuditHost) ->
             assert inside.call("secondary/store", "keys") == []
             assert "No space left on device" in revoked(host, "forth/power")
             host.wait_for("^authority +audit +.*nobody is let in")
+            assert "No space left on device" in host.status()["audit"]["problem"]
         finally:
             host.cradle.free()
     host.wait_until(lambda: bool(host.ask("restore", kind="component", what="forth/power").get("stored")), "room again")
+    host.wait_until(lambda: not host.status()["audit"]["problem"], "status says so")
+    present, _ = read(host.audit)[-1]
+    stands = host.status()["audit"]
+    assert present.endswith(f"{stands['file']}.log") and 0 < stands["head"]["sequence"] <= stands["sequence"]
+    assert 0 < stands["bytes"] <= stands["keep_bytes"] and stands["dropped"] == 0
     with TlsClient(host.bundle("two")) as again:
         assert again.call("secondary/store", "keys") == []
     verified(host.audit, host.root())
