@@ -71,6 +71,7 @@ DETECTORS: Mapping[str, Detector] = {
         Detector("old_epoch", 5, "keys of an epoch that has ended", is_distinct=True, has_grace=True),
         Detector("flood", 10, "too many frames that break rules, on one connection"),
         Detector("sessions_revoked", 30, "one of its sessions was ended for what came over it"),
+        Detector("limit", 15, "a process has used up a limit of its profile", is_distinct=True),
         Detector("health", 5, "a component says that it is not well", mode=Mode.OBSERVE),
         Detector("seccomp_refused", 2, "a system call that the profile does not allow"),
         Detector("tls_garbage", 2, "a handshake that failed: no TLS 1.3, no protocol of ours, or no TLS at all"),

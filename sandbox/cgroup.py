@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlsrt.errors import SandboxError
+from tlsrt.sandbox.pressure import parse_count
 
 LAYER = "cgroup"
 CONTROLLERS = ("memory", "pids", "cpu")  # what limits are set by, where they are delegated to us
 PROCS, KILL, FREEZE, EVENTS = "cgroup.procs", "cgroup.kill", "cgroup.freeze", "cgroup.events"
-MEMORY_EVENTS = "memory.events"
+MEMORY_EVENTS, PIDS_EVENTS = "memory.events", "pids.events"
 _VERSION_2 = "cgroup2"
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
@@ -164,6 +165,20 @@ class Group:
             return parse_oom_kills((self.place.folder / MEMORY_EVENTS).read_text()) - self._counted
         except FileNotFoundError:
             return 0
+
+    @property
+    def refused(self) -> tuple[int, int]:
+        """Return how often a task was refused, and how often no memory was left, as far as controllers count that.
+
+        Raises OSError and ValueError where a file is not what it should be.
+        """
+        counts: list[int] = []
+        for name, key in ((PIDS_EVENTS, "max"), (MEMORY_EVENTS, "oom")):
+            try:
+                counts.append(parse_count((self.place.folder / name).read_text(), key))
+            except FileNotFoundError:
+                counts.append(0)
+        return counts[0], counts[1]
 
     def limit(self, limits: Limits) -> None:
         """Hold whoever is in it, and comes into it, to other limits."""

@@ -71,6 +71,7 @@ _SESSION = (
 _SECURITY = (
     ("violation", _ALARM, "a call that it may not make"),
     ("difference", _ALARM, "looked at from outside, it is not what its profile says"),
+    ("limit_reached", _WARNING, "it has used up a limit of its profile"),
     ("offence", _ALARM, "it broke the protocol of its control channel"),
     ("anomaly", _ALARM, "it did too much of what it may not"),
     ("unusual", _WARNING, "its traffic is unlike what is usual for it"),

@@ -23,6 +23,7 @@ from tlsrt.supervisor.component_health import ComponentHealth
 from tlsrt.supervisor.deaths import LINGER_S, send_signal
 from tlsrt.supervisor.heartbeat import HeartbeatMonitor
 from tlsrt.supervisor.lifecycle import DOWN_FOR_GOOD, Event
+from tlsrt.supervisor.limit_watch import MEMORY
 from tlsrt.supervisor.member import Beat, Hopeless, Member
 from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Common, Parts
@@ -305,6 +306,8 @@ class Fleet:
 
     def _death(self, member: Member, reason: ExitReason) -> Death:
         kills = self._common.parts.oom_kills(member.name)
+        if kills:
+            self.violations.limit_reached(member.name, member.incarnation, MEMORY, "it was killed for want of memory")
         return cause_of_death(reason, member.verdict, oom_kills=kills, incarnation=member.incarnation, at=time.time())
 
     def _bury_last(self, member: Member, death: Death) -> None:

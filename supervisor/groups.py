@@ -102,6 +102,15 @@ class Groups:
         except (OSError, ValueError):
             return 0
 
+    def refused(self, name: str) -> tuple[int, int]:
+        """Return how often a group has refused a task, and had no memory left; 0 where nobody counts."""
+        if self._tree is None or not self._tree.controllers & {"memory", "pids"}:
+            return 0, 0
+        try:
+            return self._tree.group(name).refused
+        except (OSError, ValueError):
+            return 0, 0
+
     def release(self) -> None:
         """Remove every group, and whoever is left in one."""
         tree, self._tree = self._tree, None

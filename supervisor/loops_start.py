@@ -31,6 +31,7 @@ from tlsrt.sandbox.imports import end_imports, preload, remember_sources
 from tlsrt.sandbox.limits import tighten
 from tlsrt.sandbox.planned import PlannedRoot, planned_root
 from tlsrt.sandbox.policy_files import FOLDER as PROFILE_FOLDER
+from tlsrt.sandbox.pressure import Pressure, open_descriptors
 from tlsrt.sandbox.profile import Profile, profile_for_authority, profile_for_loop, with_group
 from tlsrt.supervisor import coverage_pipe
 from tlsrt.supervisor.causes import ExitReason
@@ -96,6 +97,9 @@ def make_parts(
         groups.looked_at(name, pid)
         return attest(pid, profiles[name], own, max_tasks=profiles[name].max_tasks, root=planned.get(name))
 
+    def pressure_on(name: str, pid: int) -> Pressure:
+        return Pressure(open_descriptors(pid), profiles[name].limits.get("nofile", 0), *groups.refused(name))
+
     def tighten_all(name: str, pid: int, lower: Mapping[str, int]) -> list[str]:
         problem = groups.limit(name, limits[name])
         found = tighten(pid, lower, uid=profiles[name].uid, gid=profiles[name].gid) if lower else []
@@ -123,6 +127,7 @@ def make_parts(
         freeze=groups.freeze,
         clear=groups.clear,
         oom_kills=groups.oom_kills,
+        pressure=pressure_on,
         release=groups.release,
         limits=groups.sentence,
         profiles=profiles,

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from tlsrt.config.egress import EgressRule
 from tlsrt.config.schema import Config
+from tlsrt.sandbox.pressure import Pressure
 from tlsrt.sandbox.profile import Profile
 from tlsrt.supervisor.causes import ExitReason
 from tlsrt.supervisor.console import Console
@@ -102,6 +103,7 @@ class Parts:
     freeze: Callable[[str], None] = lambda name: None  # stop a process that is about to be killed, with all its threads
     clear: Callable[[str], bool] = lambda name: True  # kill what a dead process left behind; whether nothing is left
     oom_kills: Callable[[str], int] = lambda name: 0  # of the process that is dead now, before it is cleared
+    pressure: Callable[[str, int], Pressure] = lambda name, pid: Pressure()  # how near it is to its limits
     release: Callable[[], None] = lambda: None  # nobody runs any more: undo `claim`
     limits: Callable[[], str] = lambda: ""  # one line: which limits are enforced by what
     profiles: Mapping[str, Profile] = field(default_factory=dict[str, Profile])  # for a reload to compare

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 
 from tlsrt.supervisor.causes import Cause
 from tlsrt.supervisor.fleet import Fleet
+from tlsrt.supervisor.limit_watch import LimitWatch
 from tlsrt.supervisor.office import NAME as AUTHORITY
 from tlsrt.supervisor.office import Office
-from tlsrt.supervisor.parts import Common
+from tlsrt.supervisor.parts import Child, Common
 from tlsrt.supervisor.stuck import Condemned, StuckProcesses
 
 # All loops and the authority, with every heartbeat. A look takes 0.14 ms of CPU for one task and 0.25 for three, a few
@@ -33,6 +34,7 @@ class Rounds:
         self._office = office
         self._next = 0
         self.stuck = StuckProcesses(self._say_stuck)
+        self._limits = LimitWatch(fleet.violations.limit_reached)
         self._looks = math.ceil((len(fleet.members) + 1) / TURNS)
 
     def begin(self) -> None:
@@ -75,11 +77,15 @@ class Rounds:
             else:
                 self._fleet.hung(self._fleet.member(name), reason)
 
+    def _look_at_limits(self, name: str, child: Child, incarnation: int = 0) -> None:
+        pressure = self._common.parts.pressure(name, child.host_pid)
+        self._limits.look(name, incarnation or child.pid, pressure, self._reactor.now)
+
     def _attest_next(self) -> None:
         members = self._fleet.members
         if self._next == len(members):
-            if self._office.is_attested:
-                self._office.attest()
-        elif members[self._next].is_trusted:
-            self._fleet.attest(members[self._next])
+            if self._office.is_attested and self._office.attest() and self._office.child is not None:
+                self._look_at_limits(AUTHORITY, self._office.child)
+        elif (member := members[self._next]).is_trusted and self._fleet.attest(member) and member.child is not None:
+            self._look_at_limits(member.name, member.child, member.incarnation)
         self._next = (self._next + 1) % (len(members) + 1)

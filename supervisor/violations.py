@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tlsrt.supervisor.office import NAME as AUTHORITY
 from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Common
+from tlsrt.supervisor.roster import GATE
 from tlsrt.supervisor.sentry import Violation
 
-REFUSED, KILLED, DIFFERENCE = "seccomp_refused", "seccomp_kill", "attestation"  # detectors
+REFUSED, KILLED, DIFFERENCE, LIMIT = "seccomp_refused", "seccomp_kill", "attestation", "limit"  # detectors
 _SAID_FIRST = 3  # of one process; then only the 10th, 100th, ...
 _GATHER_S = 0.1  # a process that tries without end must not fill the authority's channel
 
@@ -57,6 +59,13 @@ class Violations:
         record.last = f"attestation: {difference}"
         self._common.events.emit("difference", name, difference, incarnation=incarnation, count=record.count)
         self._charge(name, incarnation, DIFFERENCE, 1, "attestation")
+
+    def limit_reached(self, name: str, incarnation: int, kind: str, sentence: str) -> None:
+        """Note a process that has used up a limit. Whom clients can bring to his limits is not charged for it."""
+        self._common.console.bad(name, "limit", sentence)
+        self._common.events.emit("limit_reached", name, sentence, incarnation=incarnation, limit=kind)
+        if name not in (GATE, AUTHORITY):
+            self._charge(name, incarnation, LIMIT, 1, kind)
 
     def _charge(self, name: str, incarnation: int, detector: str, count: int, what: str) -> None:
         """Charge at once what comes first, and together what comes within a tenth of a second after that.

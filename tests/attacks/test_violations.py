@@ -66,3 +66,25 @@ def test_whoever_keeps_trying_is_shut_out_until_an_operator_or_its_time_ends_tha
         assert len(client.ask("release", name="third")["subjects"]) == 4
     host.until(lambda document: document["quarantined"] == [], "nobody in quarantine")
     assert try_call(host, "socket", AF_INET, SOCK_STREAM, 0) == "EPERM"
+
+
+def a_round_later(host: RunningHost) -> None:
+    """Wait for a beat of third: between two of them it is looked at."""
+    seen = host.loop("third")["frames"]["in"]
+    host.client().call(CONSOLE, "poke", 1)
+    host.until(lambda document: bool(host.loop("third")["frames"]["in"] > seen), "a beat")
+
+
+def test_a_loop_that_uses_up_its_descriptors_is_told_and_charged_and_one_that_uses_most_is_not(
+    host: RunningHost,
+) -> None:
+    client = host.client()
+    assert client.call(CONSOLE, "take_descriptors", 32) > 100
+    for _ in range(2):
+        a_round_later(host)
+    assert not [line for line in host.console if re.search("third +limit", line)]
+    client.call(CONSOLE, "take_descriptors", 0)
+    assert "descriptors are open" in host.wait_for("^third +limit ")
+    client.call(CONSOLE, "give_descriptors_back")
+    host.until(lambda document: host.loop("third")["anomaly"] >= 10, "the points")
+    assert re.search(r"^limit +1 +1 +15 ", host.cli("anomalies").stdout, re.M)

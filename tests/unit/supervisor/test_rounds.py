@@ -39,6 +39,7 @@ class Stage:
         monitor = SimpleNamespace(judge=self._judge, silence=lambda name, now: 1.625)
         self.fleet = SimpleNamespace(
             members=members, stopping=False, monitor=monitor, attest=lambda member: self.looked_at.append(member.name),
+            violations=SimpleNamespace(limit_reached=lambda *words: self.said.append(" ".join(map(str, words)))),
             member=lambda name: name, hung=lambda name, reason: self.ended.append(f"{name} {reason}"),
         )  # fmt: skip
         office: Any = SimpleNamespace(

@@ -12,6 +12,7 @@ import errno
 import gc
 import os
 import socket
+from contextlib import suppress
 from typing import Any
 
 import zmq
@@ -98,6 +99,23 @@ class Captured(Component):
         registers = [ctypes.c_ulong(value) for value in arguments]
         result = _libc.syscall(ctypes.c_long(NUMBERS[_machine][name]), *registers)
         return errno.errorcode[ctypes.get_errno()] if result < 0 else "allowed"
+
+    @handler
+    async def take_descriptors(self, left: int) -> int:
+        """Open files until there are no more, and close so many again; returns how many stay open."""
+        self.taken: list[int] = getattr(self, "taken", [])
+        with suppress(OSError):
+            while True:
+                self.taken.append(os.open("/dev/null", os.O_RDONLY))
+        for _ in range(left):
+            os.close(self.taken.pop())
+        return len(self.taken)
+
+    @handler
+    async def give_descriptors_back(self) -> None:
+        """Close them all."""
+        while self.taken:
+            os.close(self.taken.pop())
 
     # -- what it sends -----------------------------------------------------------------------------------------
 
