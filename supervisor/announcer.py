@@ -13,6 +13,7 @@ from tlsrt.supervisor.member import Member
 from tlsrt.supervisor.office import NAME as AUTHORITY
 from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Common
+from tlsrt.supervisor.preloading import PAUSE_S
 
 _QUIET_S = 1.0  # after a start: what a second authority needs is imported then, so that it comes in milliseconds
 
@@ -68,7 +69,12 @@ class Announcer:
         call = f"tlsrt {bundle_option(self._common.config.path)}call primary/kernel uname"
         how = "tlsrt-supervisor unlock" if self.is_locked() else call
         console.plain("ready", f"{count} loops", f"in {elapsed_s:.2f} s; try: {how}")
-        self._common.reactor.call_later(_QUIET_S, self._common.parts.preload_authority)
+        self._common.reactor.call_later(_QUIET_S, self._preload)
+
+    def _preload(self) -> None:
+        """Let a second authority start in milliseconds, a little at a time: this loop is the one that revokes."""
+        if self._common.parts.preload_authority():
+            self._common.reactor.call_later(PAUSE_S, self._preload)
 
     def _took(self, since: float) -> str:
         return f"{(self._common.reactor.now - since) * 1000:.0f} ms"

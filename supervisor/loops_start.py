@@ -38,12 +38,12 @@ from tlsrt.supervisor.causes import ExitReason
 from tlsrt.supervisor.groups import Groups
 from tlsrt.supervisor.identity import Identity
 from tlsrt.supervisor.parts import AuthorityStart, CallRules, Child, LoopStart, Parts, Sandbox
+from tlsrt.supervisor.preloading import AUTHORITY_RUNTIME, Preloading
 from tlsrt.supervisor.pulse import made_by_main_thread
 from tlsrt.supervisor.scheduling import schedule
 from tlsrt.supervisor.spawn import freeze, reap, spawn
 
 RUNTIME = "tlsrt.loops.runtime"
-AUTHORITY_RUNTIME = "tlsrt.supervisor.authority"
 ZMQ_LINK = "tlsrt.channels.zmq_link"  # which all loops but Primary import, unless the engine is native
 AUTHORITY = "authority"
 _AUTHORITY_TASKS = 64
@@ -122,7 +122,7 @@ def make_parts(
         preload=partial(_preload, config.channels.engine),
         call_rules=lambda name: _call_rules(profiles[name]),
         beats=lambda name, pid, number, last: made_by_main_thread(pid, number, last),
-        preload_authority=_preload_authority,
+        preload_authority=Preloading(_import_for_sealed).step,
         claim=claim,
         freeze=groups.freeze,
         clear=groups.clear,

@@ -112,7 +112,7 @@ class Parts:
     take: Callable[[], None] = lambda: None  # put in force what these profiles were made from
     call_rules: Callable[[str], CallRules | None] = lambda name: None  # None: its calls are not reported
     beats: Callable[[str, int, int, int], bool] = lambda name, pid, number, last: True  # the event loop made that beat
-    preload_authority: Callable[[], None] = lambda: None  # once all is up: so that a second one starts in milliseconds
+    preload_authority: Callable[[], bool] = lambda: False  # once all is up: one step; whether there may be more
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,54 @@
+"""What a second authority needs is imported in steps that are small, whole, and end where code does not import."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from tlsrt.supervisor.preloading import STEPS, Preloading
+
+MOST = 14  # modules of one step; cryptography.x509 brings nine, and cannot be had in parts
+
+_MEASURE = """
+import json, sys, time
+from tlsrt.supervisor import cli, launcher, loops_start, supervisor
+from tlsrt.supervisor.preloading import AUTHORITY_RUNTIME, STEPS, Preloading
+
+loops_start._preload("libzmq")
+steps = Preloading(loops_start._import_for_sealed)
+rows = []
+while True:
+    before, began = len(sys.modules), time.process_time()
+    if not steps.step():
+        break
+    rows.append((len(sys.modules) - before, time.process_time() - began))
+before = set(sys.modules)
+loops_start._import_for_sealed(AUTHORITY_RUNTIME)
+print(json.dumps([rows, sorted(set(sys.modules) - before), [name for name in STEPS if name not in sys.modules]]))
+"""
+
+
+def test_each_step_is_small_and_all_of_them_are_everything() -> None:
+    done = subprocess.run([sys.executable, "-c", _MEASURE], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows, left, missing = json.loads(done.stdout)
+    assert len(rows) == len(STEPS) == len(set(STEPS)) and (left, missing) == ([], [])
+    counts = {name: count for name, (count, _) in zip(STEPS, rows, strict=True)}
+    assert {name: count for name, count in counts.items() if count > MOST} == {}, "name one of what it needs before it"
+    assert sum(counts.values()) > 3 * MOST, "the authority needs more than that, so it was imported before"
+    times = [cpu_s for _, cpu_s in rows]
+    assert max(times) < sum(times) / 2, "one step takes as much as all the others"
+
+
+def test_code_that_does_not_import_ends_it() -> None:
+    asked: list[str] = []
+
+    def load(name: str) -> None:
+        asked.append(name)
+        if len(asked) == 3:
+            raise ImportError(name)
+
+    steps = Preloading(load)
+    assert [steps.step() for _ in range(5)] == [True, True, True, False, False]
+    assert asked == list(STEPS[:3])
