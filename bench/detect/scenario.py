@@ -11,7 +11,7 @@ from bench.detect.ordinary import ORDINARY, steady
 
 TUNING, REPORTING = range(1000, 2000), range(5000, 6000)  # seeds: what was tuned on is not what is reported
 CLIENTS, COMPONENTS = 10, 3
-WARM_MIN = 30  # before an attack
+WARM_MIN = 60  # before an attack
 EPOCH_MIN, RELOAD_MIN, RESPAWN_MIN = 15, 100, 70
 STRANGER, CAPTURED = "203.0.113.9", "third"
 
@@ -47,7 +47,7 @@ def ordinary(seed: int, hours: float) -> Scenario:
 def attacked(
     kind: str, seed: int, *, clients: int = CLIENTS, warm_min: int = WARM_MIN, minutes: int | None = None
 ) -> Scenario:
-    """Return ordinary traffic of a smaller host, and an attack on it after half an hour."""
+    """Return ordinary traffic of a smaller host, and an attack on it after an hour."""
     attack = ATTACKS[kind]
     chance = random.Random(f"{kind} {seed}")
     kinds = [chance.choice([kind for kind in ORDINARY if kind != "nightly"]) for _ in range(clients)]

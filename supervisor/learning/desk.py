@@ -1,8 +1,8 @@
 """The learned detector at its place in the authority: telemetry in, points and events out. Pure; times in ms.
 
-It advises. Its points fade faster than they are added, so that alone they reach 34 and stay there: below the 50 that
-end a session, far below the 100 of the lock. If more than half of the sessions that are known are unusual at once, it
-is the host that has changed (a reload, a process that came again), and nobody is charged.
+It advises. Its points fade faster than they are added, so that alone they come to 35 at most and stay there: below the
+50 that end a session, far below the 100 of the lock. If more than half of the sessions that are known are unusual at
+once, it is the host that has changed (a reload, a process that came again), and nobody is charged.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from tlsrt.supervisor.seams import Charge, ChargeKind, Detail
 from tlsrt.supervisor.session_manager import CLIENT, Session
 
 DETECTOR = "learned"
-POINTS = 10
-POINTS_EVERY_MS = 30_000  # for one subject: with a half-life of a minute, at most 34 at once
+POINTS, POINTS_EVERY_MS = 10, 30_000  # for one subject: with a half-life of a minute, at most 34 at once
+MUCH, MUCH_POINTS, MUCH_EVERY_MS = 24.0, 20, 75_000  # bits, with which one window limits; at most 34.6 at once
 EVENT_EVERY_MS = 600_000
 ROWS = 8 * ROWS_MAX  # a window: as many as an honest Primary tells; it may be captured, and each costs 0.1 ms
 MANY = 4  # unusual sessions at once, and more than half: it is not they
@@ -65,18 +65,22 @@ class LearningDesk:
 
     def _answer(self, session: Session, opinion: Opinion, now: int, wall: int) -> None:
         words = "; ".join(map(str, opinion.reasons))
-        if _is_due(self._charged, session.subject, POINTS_EVERY_MS, now):
+        is_much = opinion.bits >= MUCH
+        every_ms = MUCH_EVERY_MS if is_much else POINTS_EVERY_MS
+        if _is_due(self._charged, session.subject, every_ms, now):
             charge = Charge(ChargeKind.SESSION, session.session_id.hex())
-            self._add(DETECTOR, charge, POINTS, {"subject": session.subject, "why": words}, now, wall)
+            points = MUCH_POINTS if is_much else POINTS
+            self._add(DETECTOR, charge, points, {"subject": session.subject, "why": words}, now, wall)
         if _is_due(self._told, session.subject, EVENT_EVERY_MS, now):
             self._note("unusual", session.subject, words)
 
 
 def _is_due(times: OrderedDict[str, int], subject: str, every_ms: int, now: int) -> bool:
-    """Tell whether it is time again for a subject, and then note that. What is older than `every_ms` is forgotten."""
-    while times and next(iter(times.values())) <= now - every_ms:
+    """Tell whether it is time again for a subject, and then note that. What is old is forgotten."""
+    while times and next(iter(times.values())) <= now - EVENT_EVERY_MS:
         times.popitem(last=False)
-    if subject in times:
+    if now - times.get(subject, now - every_ms) < every_ms:
         return False
     times[subject] = now
+    times.move_to_end(subject)
     return True

@@ -3,7 +3,8 @@
 Everything is a level: the binary logarithm of one more than the number, so a step is a factor of two, for 10 requests
 and for 10 million bytes alike. What grows by little in each window but goes on shows in the sums, which fade by half
 in ten minutes: whoever is slow on purpose has to be slow for that long. A sum counts only while it grows: what comes
-after something large is not large.
+after something large is not large. What a subject calls first of all is not new: only after a while are calls counted
+as such.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from math import log2
 from tlsrt.channels.telemetry import UNKNOWN, WINDOW_MS, Window
 
 FADING_MS = 600_000  # half-life of the sums
+SETTLING = 30  # windows of a subject in which nothing that it calls is new
 LEVELS = 32  # the highest is 2^31 and more
 
 
@@ -42,18 +44,22 @@ FEATURES = (
     Feature("bytes_out_sum", "bytes out lately"),
     Feature("new_methods_sum", "new methods lately"),
     Feature("refused_sum", "refused lately"),
+    Feature("active_sum", "windows with traffic lately"),
 )
 
 
 class Sums:
     """What one subject did lately: numbers that fade."""
 
-    __slots__ = ("_at", "_bytes_out", "_frames", "_methods", "_new_methods", "_refused", "_targets")
+    __slots__ = (
+        "_active", "_at", "_bytes_out", "_frames", "_methods", "_new_methods", "_refused", "_targets", "_windows",
+    )  # fmt: skip
 
     def __init__(self, now: int) -> None:
         self._at = now
+        self._windows = 0
         self._methods = self._targets = 0  # all that it ever called: sets, as in a window
-        self._frames = self._bytes_out = self._new_methods = self._refused = 0.0
+        self._frames = self._bytes_out = self._new_methods = self._refused = self._active = 0.0
 
     def take(self, window: Window, now: int) -> list[float | None]:
         """Add a window and return all numbers of FEATURES; None is what says nothing. Times in ms, never backwards."""
@@ -61,16 +67,19 @@ class Sums:
         self._at += elapsed
         kept = 0.5 ** (elapsed / FADING_MS)
         frames, bytes_in, bytes_out, methods, targets, refused, open_calls, busy_looks, peak = window
-        new_methods = (methods & ~self._methods).bit_count()
-        new_targets = (targets & ~self._targets).bit_count()
+        is_settled = self._windows >= SETTLING
+        self._windows = min(self._windows + 1, SETTLING)
+        new_methods = (methods & ~self._methods).bit_count() if is_settled else 0
+        new_targets = (targets & ~self._targets).bit_count() if is_settled else 0
         self._methods |= methods
         self._targets |= targets
-        before = self._frames, self._bytes_out, self._new_methods, self._refused
+        before = self._frames, self._bytes_out, self._new_methods, self._refused, self._active
         self._frames = self._frames * kept + frames
         self._bytes_out = self._bytes_out * kept + max(0, bytes_out)
         self._new_methods = self._new_methods * kept + new_methods
         self._refused = self._refused * kept + refused
-        after = self._frames, self._bytes_out, self._new_methods, self._refused
+        self._active = self._active * kept + 1
+        after = self._frames, self._bytes_out, self._new_methods, self._refused, self._active
         grown = [now if now >= was else None for was, now in zip(before, after, strict=True)]
         sent = max(1, frames)
         return [

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 
-from tlsrt.channels.telemetry import Window
+from tlsrt.channels.telemetry import WINDOW_MS, Window
 from tlsrt.supervisor.learning.features import FEATURES, Sums, level, number_of
 from tlsrt.supervisor.learning.profile import Profile
 
@@ -24,6 +24,7 @@ CHANCE_BITS = 3.0  # of a feature, which are nothing
 BITS_MAX = 6.0  # beyond that, of a feature: no single one decides
 MUCH = 16.0  # bits at once
 LITTLE = 2.0  # bits, a window, that do not add up
+SILENT = 0.5  # bits, that each silent window takes off what has added up
 AGAIN = 30.0  # bits added up
 SUM_MAX = 40.0
 LATER = 60  # windows until one is learned: another 5 minutes
@@ -61,12 +62,13 @@ class Opinion:
 class Subject:
     """What is kept of one subject."""
 
-    __slots__ = ("later", "profile", "sum", "sums")
+    __slots__ = ("at", "later", "profile", "sum", "sums")
 
     def __init__(self, now: int) -> None:
         self.profile = Profile()
         self.sums = Sums(now)
         self.sum = 0.0
+        self.at = now
         self.later: deque[bytes] = deque()  # levels, and for how many 255ths they are to be learned
 
 
@@ -95,7 +97,9 @@ class Model:
             min(BITS_MAX, max(0.0, bits - CHANCE_BITS)) * warmth for bits in subject.profile.surprise(levels, of_kind)
         ]
         bits = sum(beyond)
-        subject.sum = min(SUM_MAX, max(0.0, subject.sum + bits - LITTLE))
+        silent = max(0, (now - subject.at) // WINDOW_MS - 1)
+        subject.at = max(now, subject.at)
+        subject.sum = min(SUM_MAX, max(0.0, max(0.0, subject.sum - silent * SILENT) + bits - LITTLE))
         is_unusual = warmth == 1 and (bits >= MUCH or (subject.sum >= AGAIN and bits > LITTLE))
         reasons = _reasons(beyond, numbers, subject.profile) if is_unusual else ()
         share = max(SHARE_LEAST, 2 ** (-bits / HALF_BITS))

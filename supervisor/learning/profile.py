@@ -24,7 +24,7 @@ _SIDE = 0.25  # of a window's weight goes to each neighbour: a level is a rounde
 
 
 class Profile:
-    """Counts by feature and level, in windows. The newest weighs 1; 4.4 KiB whatever happens."""
+    """Counts by feature and level, in windows. The newest weighs 1; 4.7 KiB whatever happens."""
 
     __slots__ = ("_counts", "_weight", "windows")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,10 +17,20 @@ from tlsrt.config.detection import DetectionConfig
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.event_kinds import EVENTS
 from tlsrt.supervisor.event_sources import OF_AUTHORITY
-from tlsrt.supervisor.learning.desk import DETECTOR, MANY, POINTS, POINTS_EVERY_MS, ROWS, LearningDesk
+from tlsrt.supervisor.learning.desk import (
+    DETECTOR,
+    MANY,
+    MUCH,
+    MUCH_EVERY_MS,
+    MUCH_POINTS,
+    POINTS,
+    POINTS_EVERY_MS,
+    ROWS,
+    LearningDesk,
+)
 from tlsrt.supervisor.learning.model import Model, Opinion
 from tlsrt.supervisor.response.judge import Judge
-from tlsrt.supervisor.response.ladder import Step
+from tlsrt.supervisor.response.ladder import LADDER, Step
 from tlsrt.supervisor.response.scores import faded
 from tlsrt.supervisor.seams import Charge, ChargeKind, Detail
 from tlsrt.supervisor.session_manager import SessionManager
@@ -29,11 +41,15 @@ ENDS_A_SESSION = 50  # points: supervisor/response/ladder.py
 
 
 class Convinced(Model):
-    """Thinks that everything is unusual."""
+    """Thinks that everything is unusual, by so many bits in turn."""
+
+    def __init__(self, bits: Sequence[float] = (90.0,)) -> None:
+        super().__init__()
+        self._bits = itertools.cycle(bits)
 
     def observe(self, name: str, kind: str, window: Window, now: int) -> Opinion:
         super().observe(name, kind, window, now)
-        return Opinion(True, 90.0, 80.0, 1.0, ())
+        return Opinion(True, next(self._bits), 80.0, 1.0, ())
 
 
 class Office:
@@ -70,7 +86,7 @@ def test_one_session_is_unusual() -> None:
     office.window(WILD, *[USUAL] * 6)
     [(_, charge, points, detail)] = office.points
     assert charge == Charge(ChargeKind.SESSION, office.sessions[0].session_id.hex())
-    assert points == POINTS
+    assert points == MUCH_POINTS
     assert detail["subject"] == "client/c0"
     [(name, subject, words)] = office.events
     assert (name, subject) == ("unusual", "client/c0")
@@ -78,10 +94,22 @@ def test_one_session_is_unusual() -> None:
     assert "usually" in words and words == detail["why"]
 
 
-@given(st.lists(st.integers(0, 3 * POINTS_EVERY_MS), min_size=1, max_size=200))
+def test_one_window_that_is_much_limits_and_little_has_to_go_on() -> None:
+    for bits, points, every_ms in ((MUCH, MUCH_POINTS, MUCH_EVERY_MS), (MUCH - 1, POINTS, POINTS_EVERY_MS)):
+        office = Office(1, Convinced([bits]))
+        for elapsed in (1, every_ms - 1, 1):
+            office.window(WILD, elapsed=elapsed)
+        assert [(now, worth) for now, _, worth, _ in office.points] == [(1, points), (every_ms + 1, points)]
+    assert LADDER[ChargeKind.SESSION][0] == (MUCH_POINTS, Step.LIMIT)
+
+
+@given(
+    st.lists(st.integers(0, 3 * POINTS_EVERY_MS), min_size=1, max_size=200),
+    st.lists(st.sampled_from([MUCH, MUCH - 1]), min_size=1, max_size=20),
+)
 @settings(deadline=None, max_examples=40)
-def test_its_points_alone_never_end_a_session(pauses: list[int]) -> None:
-    office = Office(1, Convinced())
+def test_its_points_alone_never_end_a_session(pauses: list[int], bits: list[float]) -> None:
+    office = Office(1, Convinced(bits))
     score, before = 0.0, 0
     for pause in pauses:
         office.window(WILD, elapsed=pause)

@@ -93,7 +93,7 @@ def test_memory_stays_when_windows_go_on_for_long(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(profiles, "_GROWTH", 2 ** (1 / 500))
     profile = Profile()
     before = len(profile._counts)
-    assert sys.getsizeof(profile._counts) < 4500
+    assert sys.getsizeof(profile._counts) < 4800
     for _ in range(25 * 500):  # so the counts are scaled down once at least
         profile.learn([3] + [None] * (len(FEATURES) - 1))
     assert len(profile._counts) == before
@@ -166,3 +166,44 @@ def test_less_than_usual_is_nothing_and_what_follows_something_large_is_not_larg
     for _ in range(100):
         now += WINDOW_MS
         assert not model.observe("client/alice", "client", less, now).is_unusual
+
+
+def calling(methods: int) -> Window:
+    return Window(4, 1200, 1600, methods, 1, 0, 1, LOOKS, 1)
+
+
+def test_what_is_called_first_of_all_is_not_new_and_what_is_called_later_is() -> None:
+    model, now = Model(), 0
+    for at in range(200):
+        now += WINDOW_MS
+        opinion = model.observe("client/alice", "client", calling((1 << min(at, 20)) - 1), now)
+        assert not opinion.is_unusual
+    for more in range(21, 64, 2):  # two names it never called, every window
+        now += WINDOW_MS
+        opinion = model.observe("client/alice", "client", calling((1 << more) - 1), now)
+        if opinion.is_unusual:
+            break
+    assert more < 40
+    assert "new_methods_sum" in {reason.feature for reason in opinion.reasons}
+
+
+def test_who_is_there_seldom_and_then_all_the_time_is_unusual() -> None:
+    """Each window alone is as usual: it is the hours that are not."""
+    model, now, window = Model(), 0, calling(1)
+    for _ in range(200):
+        now += 12 * WINDOW_MS
+        assert not model.observe("client/alice", "client", window, now).is_unusual
+    for _ in range(100):
+        now += WINDOW_MS
+        if (opinion := model.observe("client/alice", "client", window, now)).is_unusual:
+            break
+    assert opinion.is_unusual
+    assert "active_sum" in {reason.feature for reason in opinion.reasons}
+
+
+def test_what_has_added_up_fades_in_silence() -> None:
+    model, now = taught(3000)
+    wild = ordinary(random.Random(4), size_out=200_000)
+    assert model.observe("client/alice", "client", wild, now + WINDOW_MS).sum > 10
+    after = model.observe("client/alice", "client", ordinary(random.Random(5)), now + 100 * WINDOW_MS)
+    assert after.sum < after.bits, "only what the long silence itself is"
