@@ -31,7 +31,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -303,6 +303,9 @@ class RunningHost:
 
     def print_logs(self) -> None:
         """Print console, standard error and all logs, for whoever looks at a failed test."""
+        with suppress(AssertionError):  # nothing more is there now
+            while self.process is not None and self._read_some(self.process, 0.0):
+                continue
         print(f"-- console of {self.folder}\n{self._transcript()}")
         if hasattr(self, "config"):
             for path in sorted(self.config.log_dir.glob("*.log")):

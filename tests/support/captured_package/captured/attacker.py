@@ -244,6 +244,7 @@ class Captured(Component):
             for _ in range(count):
                 held.append(socket.socket(socket.AF_UNIX))
                 held[-1].setblocking(False)
+                await asyncio.sleep(0)  # to beat: each connect is carried out by the supervisor, and waits for it
                 end = asyncio.get_running_loop().time() + 1
                 while held[-1].connect_ex(path):  # the queue of the listener is full
                     await asyncio.sleep(0.001)
