@@ -43,7 +43,8 @@ DETECTORS: Mapping[str, Detector] = {
     for detector in (
         _trigger("canary_token", 100, "a token was presented that nobody was ever given"),
         _trigger("canary_client", 100, "a client certificate was used that nobody was ever given"),
-        _trigger("decoy", 100, "a component or method was called that does not exist and is nowhere described"),
+        _trigger("decoy_component", 100, "a component was called that does not exist and is nowhere described"),
+        _trigger("decoy_method", 100, "a method was called that does not exist and is nowhere described"),
         _trigger("decoy_file", 100, "a file was opened that nobody has a reason to open"),
         _trigger("decoy_endpoint", 100, "a handshake was finished at a port that nobody has a reason to use"),
         _trigger("decoy_path", 100, "a path was asked for over HTTP that is nowhere described"),

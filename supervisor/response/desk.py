@@ -59,7 +59,10 @@ class ResponseDesk:
         if charge.kind is not ChargeKind.SESSION:
             return ""
         session = self._service.manager.find(bytes.fromhex(charge.value))
-        return session.subject if session is not None else ""
+        if session is not None:
+            return session.subject
+        shut = self._response.actions.quarantined.values()  # a session that has ended, by that perhaps
+        return next((each.subject for each in shut if each.taken.charge == charge), "")
 
     def _release(self, fields: list[Any], now: int, wall: int) -> None:
         """End what is done about somebody, by the name of a component, client, loop, or an address."""

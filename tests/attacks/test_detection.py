@@ -127,6 +127,7 @@ def test_a_stolen_session_shuts_its_thief_out_and_the_victim_has_no_points(host:
         assert victim.frame(), "who was robbed is served"
         document = anomalies(host)
         names = {one["value"] for one in document["scores"]} | {one["subject"] for one in document["scores"]}
+        assert "client/guest" in names, "an operator sees whose session it was, though it has ended"
         assert "client/admin" not in names and victim.content.session.hex() not in names
     with TlsPeer(host, "guest") as peer:
         data, signature = peer.opening.answer_untrusted(*peer.challenge())

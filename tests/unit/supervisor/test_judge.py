@@ -112,12 +112,12 @@ def test_any_trigger_at_the_trusted_locks_the_host_and_what_is_none_does_not() -
         assert Step.LOCK in steps(judge().charge("seccomp_kill", Charge(ChargeKind.PROCESS, name), 0))
     assert Step.LOCK not in steps(judge().charge("bad_tag", Charge(ChargeKind.PROCESS, "primary"), 0, count=9))
     for charge in (STRANGER, SESSION, STORE, THIRD, Charge(ChargeKind.ADDRESS, "primary")):
-        assert Step.LOCK not in steps(judge().charge("decoy", charge, 0))
+        assert Step.LOCK not in steps(judge().charge("decoy_method", charge, 0))
 
 
 def test_what_is_no_loop_is_shut_out_and_not_respawned() -> None:
     for charge in (STORE, SESSION, Charge(ChargeKind.CHANNEL, "client/admin")):
-        assert steps(judge().charge("decoy", charge, 0)) == [Step.QUARANTINE]
+        assert steps(judge().charge("decoy_method", charge, 0)) == [Step.QUARANTINE]
 
 
 def test_what_is_advised_ends_a_session_at_most() -> None:
@@ -200,18 +200,18 @@ def test_the_allow_list_has_networks_and_names() -> None:
     court = judge(allow=("192.0.2.0/24", "2001:db8::1", "client/probe", "third"))
     for charge in (STRANGER, Charge(ChargeKind.ADDRESS, "2001:db8::/64"), THIRD):
         assert court.charge("decoy_endpoint", charge, 0) == [] and court.score(charge, 0) == 0
-    assert court.charge("decoy", SESSION, 0, subject="client/probe") == []
-    assert court.charge("decoy", SESSION, 0, subject="client/other")
+    assert court.charge("decoy_method", SESSION, 0, subject="client/probe") == []
+    assert court.charge("decoy_method", SESSION, 0, subject="client/other")
     assert court.charge("decoy_endpoint", Charge(ChargeKind.ADDRESS, "198.51.100.7"), 0)
     assert judge().charge("decoy_endpoint", Charge(ChargeKind.ADDRESS, "127.0.0.1"), 0) == [], "the usual list"
 
 
 def test_who_is_released_has_no_step_and_no_score() -> None:
     court = judge()
-    court.charge("decoy", STORE, 0)
+    court.charge("decoy_method", STORE, 0)
     assert steps(court.release(STORE.value)) == [Step.QUARANTINE]
     assert court.score(STORE, 0) == 0 and court.in_force == () and court.next_due() is None
-    assert court.charge("decoy", STORE, 0)[0].until == SHUT_FIRST_MS, "nor a longer one the next time"
+    assert court.charge("decoy_method", STORE, 0)[0].until == SHUT_FIRST_MS, "nor a longer one the next time"
 
 
 def test_a_detector_that_nobody_knows_counts_what_it_is_told_to() -> None:

@@ -106,7 +106,7 @@ def test_a_scan_ends_a_session_and_who_goes_on_is_shut_out_for_a_time(stage: Sta
 
 def test_a_trigger_at_a_component_takes_its_keys_and_rights_and_they_come_back(stage: Stage) -> None:
     charge = Charge(ChargeKind.CHANNEL, "third/console")
-    stage.service.response.trip("decoy", charge, {"method": "admin_dump"}, stage.now, stage.wall)
+    stage.service.response.trip("decoy_method", charge, {"method": "admin_dump"}, stage.now, stage.wall)
     assert "third/console" in stage.service.roster.barred
     assert not [each for each in stage.service.manager if each.subject == "third/console"]
     assert stage.service.audit.kinds == [("charge", "third/console"), ("quarantine", "third/console")]  # type: ignore[attr-defined]
@@ -182,7 +182,7 @@ def test_offences_in_a_victims_name_leave_its_score_at_nothing(stage: Stage) -> 
 def test_what_an_operator_has_revoked_stays_as_he_said(stage: Stage) -> None:
     stage.service.revoking.revoke_subjects(["third/console"], 0, stage.now, stage.wall)
     charge = Charge(ChargeKind.CHANNEL, "third/console")
-    stage.service.response.trip("decoy", charge, {}, stage.now, stage.wall)
+    stage.service.response.trip("decoy_method", charge, {}, stage.now, stage.wall)
     stage.pass_time(4_000_000)
     assert stage.service.revoking.subjects() == {"third/console": 0}
 
@@ -191,7 +191,7 @@ def test_somebody_is_shut_out_even_if_that_cannot_be_recorded_and_it_is_said(sta
     notes = EventNotes()
     stage.service.tell_of_sessions(notes)
     stage.service.audit = Book(is_full=True)
-    stage.service.response.trip("decoy", Charge(ChargeKind.CHANNEL, "third/console"), {}, stage.now, stage.wall)
+    stage.service.response.trip("decoy_method", Charge(ChargeKind.CHANNEL, "third/console"), {}, stage.now, stage.wall)
     assert "third/console" in stage.service.roster.barred
     names = [(note[0], note[1]) for note in notes.page(stage.now)]
     assert names[:3] == [("detected", "third/console"), ("response", "third/console"), ("reported", "third/console")]

@@ -10,6 +10,7 @@ from support.sealed_host import ADMIN, Client
 from support.service_stage import PRIMARY, THIRD, Stage
 
 from tlsrt.config.deception import DeceptionConfig
+from tlsrt.config.detection import DETECTORS
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.deception.touches import BLIND_AFTER_MS, TOUCHES, TRY_EVERY_MS
 from tlsrt.supervisor.event_notes import EventNotes
@@ -31,6 +32,10 @@ class Tripped(NoResponse):
     def trip(self, detector: str, charge: Charge, detail: Detail, now: int, wall: int) -> None:
         assert detector == WANTED[str(detail["decoy"])]
         self.charges.append(charge)
+
+
+def test_each_decoy_has_a_detector_that_the_configuration_knows() -> None:
+    assert set(WANTED.values()) <= set(DETECTORS)
 
 
 @pytest.fixture
