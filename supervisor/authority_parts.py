@@ -107,7 +107,11 @@ def make_service(
     service.office_handlers.update(desk.handlers)
     service.desk.enrolled = lambda: [client.subject for client in registry if registry.living(client.subject)]
     clients.on_opened = desk.opened
-    ResponseService(service, config.detection, [loop.name for loop in config.loops], lambda: randomness(1)[0] / 255)
+    loops = [loop.name for loop in config.loops]
+    response = ResponseService(
+        service, config.detection, loops, lambda: randomness(1)[0] / 255, state, persist
+    )  # fmt: skip
+    response.recall(state.response, now, is_resumed=booted.is_resumed)
     Touches(service, randomness, booted.canaries, config.deception)
     return service
 

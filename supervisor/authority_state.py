@@ -1,5 +1,5 @@
-"""What the authority must not forget: epoch, boots, seal number, revocations, first-open times, key version, clients
-and lock.
+"""What the authority must not forget: epoch, boots, seal number, revocations, first-open times, key version, clients,
+lock, and offences.
 
 The one file is a magic line with the version of its format, the SHA-256 of the rest, and one msgpack map of named
 fields. It is written beside itself, fsynced and renamed, and the folder is fsynced, so that a reader finds the old
@@ -25,6 +25,7 @@ from tlsrt.errors import ConfigError, PeerError
 from tlsrt.supervisor.enrolment.join_codes import Code, decode_codes, encode_codes
 from tlsrt.supervisor.enrolment.registry import Enrolled, decode_registry, encode_registry
 from tlsrt.supervisor.locking.record import LockRecord, record_of
+from tlsrt.supervisor.response.memory import Memory, decode_memory, encode_memory
 
 STATE_NAME = "authority.state"
 STATE_MAX = 16 << 20
@@ -36,7 +37,7 @@ _TYPES: dict[str, type] = {
     "epoch": int, "boots": int, "boot_hash": bytes, "seal": int, "revocation": int, "revocations": list,
     "first_opens": dict, "key_version": int, "succession": bytes, "enrolled": list,
     "lock": list, "audit": int,
-    "join_codes": list,
+    "join_codes": list, "response": list,
 }  # fmt: skip
 
 
@@ -69,6 +70,7 @@ class AuthorityState:
     join_codes: dict[bytes, Code] = field(default_factory=dict[bytes, Code])  # that were printed, by id
     enrolled: dict[str, Enrolled] = field(default_factory=dict[str, Enrolled])  # while the host ran, by name
     lock: LockRecord | None = None  # the host is locked
+    response: Memory = field(default_factory=Memory)  # who has points, what is done about whom, and why
     audit: int = 0  # sequence of the audit log that was on the disk when this was written: a shorter log was cut off
 
     def revoke(self, kind: str, value: bytes, until: int) -> Revocation:
@@ -145,7 +147,7 @@ def encode_state(state: AuthorityState) -> bytes:
         "first_opens": state.first_opens, "key_version": state.key_version,
         "succession": encode_chain(state.succession), "enrolled": encode_registry(state.enrolled),
         "lock": list(state.lock or ()), "audit": state.audit,
-        "join_codes": encode_codes(state.join_codes),
+        "join_codes": encode_codes(state.join_codes), "response": encode_memory(state.response),
     }  # fmt: skip
     body: bytes = msgpack.packb(fields, use_bin_type=True)
     return _MAGIC + hashlib.sha256(body).digest() + body
@@ -181,6 +183,7 @@ def decode_state(data: bytes) -> AuthorityState:
         fields["enrolled"] = decode_registry(fields.get("enrolled", []))
         fields["lock"] = record_of(fields.get("lock", []))
         fields["join_codes"] = decode_codes(fields.get("join_codes", []))
+        fields["response"] = decode_memory(fields.get("response", []))
     except (PeerError, ConfigError, ValueError) as error:
         raise _torn() from error
     return AuthorityState(**fields)

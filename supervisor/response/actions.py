@@ -36,8 +36,9 @@ class Actions:
     def __init__(self, service: TrustService) -> None:
         self._service = service
         self.quarantined: dict[str, Shut] = {}  # by subject
+        self.on_quarantine: Callable[[int], None] = lambda now: None  # before it is written that somebody is revoked
         self.on_revoked: Callable[[str, str, int, int], None] = lambda subject, what, now, wall: None
-        self._to_lift: dict[str, int] = {}  # loop: its incarnation; when that is gone, its quarantine ends
+        self.to_lift: dict[str, int] = {}  # loop: its incarnation; when that is gone, its quarantine ends
 
     def take(self, taken: Taken, subject: str, incarnation: int, now: int, wall: int) -> None:
         """Carry one step out. `subject` is whose session was charged, `incarnation` that of the loop at that time."""
@@ -116,12 +117,13 @@ class Actions:
     def _quarantine(self, taken: Taken, subject: str, incarnation: int, now: int, wall: int) -> None:
         """Shut out who is not yet: what an operator has revoked stays as he said."""
         if incarnation and not taken.is_final:
-            self._to_lift[taken.charge.value] = incarnation
+            self.to_lift[taken.charge.value] = incarnation
         revoked = self._service.revoking.subjects()
         subjects = [one for one in self.subjects_of(taken.charge, subject) if one not in revoked]
+        self.quarantined |= {one: Shut(taken, one) for one in subjects}
+        self.on_quarantine(now)
         if subjects:
             self._service.revoking.revoke_subjects(subjects, max(1, taken.until - now), now, wall)
-        self.quarantined |= {one: Shut(taken, one) for one in subjects}
 
     def _respawn(self, taken: Taken, incarnation: int) -> None:
         loop = taken.charge.value
@@ -131,9 +133,9 @@ class Actions:
 
     def lift_replaced(self, now: int) -> list[str]:
         """End the quarantine of loops whose process has been replaced; return their names."""
-        done = [loop for loop, old in self._to_lift.items() if self._service.roster[loop].incarnation not in (0, old)]
+        done = [loop for loop, old in self.to_lift.items() if self._service.roster[loop].incarnation not in (0, old)]
         for loop in done:
-            del self._to_lift[loop]
+            del self.to_lift[loop]
             whole = [name for name, shut in self.quarantined.items() if shut.taken.charge.value == loop]
             self.release([name for name in whole if not self.quarantined[name].taken.is_final], now)
         return done

@@ -30,6 +30,7 @@ from tlsrt.supervisor.response.ladder import (
     step_for,
     steps_of,
 )
+from tlsrt.supervisor.response.memory import Memory
 from tlsrt.supervisor.response.recent import Distinct, Grace, Growing, Often
 from tlsrt.supervisor.response.scores import Scores
 from tlsrt.supervisor.seams import Charge, ChargeKind
@@ -186,6 +187,38 @@ class Judge:
         """Return how often a detector has found what counted."""
         tally = self.tallies.get(name)
         return 0 if tally is None else tally.counted
+
+    # What outlives the authority
+
+    def remember(self, now: int) -> Memory:
+        """Return what another judge is to know. Whose session a session is, and who is shut out, others add."""
+        return Memory(
+            now,
+            tuple((charge, score, "") for charge, score in self._scores.all(now)),
+            self.in_force,
+            tuple((step, whom, times, until) for (step, whom), times, until in self._lasting.all(now)),
+            tuple((loop, at) for loop, often in self._respawns.items() for at in often.times),
+            tuple(self._top.items()),
+        )
+
+    def recall(self, memory: Memory) -> None:
+        """Go on from there. Sessions of that time are no more, so neither their scores nor their limits are taken."""
+        for charge, score, _ in memory.scores:
+            if charge.kind is not ChargeKind.SESSION:
+                self._scores.set(charge, score, memory.at)
+        for taken in memory.steps:
+            if taken.charge.kind is not ChargeKind.SESSION:
+                self._enforce((taken.step, taken.charge), taken)
+        for step, whom, times, until in memory.lasting:
+            self._lasting.put((step, whom), times, until)
+        for loop, at in memory.respawns:
+            if loop in self._respawns:
+                self._respawns[loop].note(at)
+        self._top |= {loop: at for loop, at in memory.tops if loop in self._loops}
+
+    def inherit(self, charge: Charge, score: float, at: int) -> None:
+        """Give a session what one of the same subject had when the authority died."""
+        self._scores.set(charge, score, at)
 
     # What time and people say
 

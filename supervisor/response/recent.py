@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
@@ -42,6 +42,10 @@ class Often:
     def note(self, now: int) -> None:
         self._times.append(now)
 
+    @property
+    def times(self) -> tuple[int, ...]:
+        return tuple(self._times)
+
     def count(self, now: int) -> int:
         return sum(1 for at in self._times if now - at < self._window_ms)
 
@@ -72,6 +76,14 @@ class Growing(Generic[Key]):
 
     def forget(self, who: Key) -> None:
         self._times.pop(who, None)
+
+    def all(self, now: int) -> Iterator[tuple[Key, int, int]]:
+        """Give whatever still counts: who, how often so far, and until when."""
+        return ((who, times, until) for who, (times, until) in self._times.items() if now < until)
+
+    def put(self, who: Key, times: int, until: int) -> None:
+        """Take back what `all` gave."""
+        self._times[who] = (times, until)
 
     def __len__(self) -> int:
         return len(self._times)

@@ -34,7 +34,7 @@ class ResponseRequests:
         self._requests.ask(reply, report_of, "release", name)
 
     def lost(self) -> None:
-        """The authority has died; the next one knows nothing of quarantines, which end by their time all the same."""
+        """The authority has died; the next one says anew who is in quarantine."""
         self.quarantined = []
 
     def _quarantine(self, fields: list[Any]) -> None:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from tlsrt.config.detection import DetectionConfig, Mode, detector_of
 from tlsrt.supervisor.allowance import Allowance
+from tlsrt.supervisor.authority_state import AuthorityState
 from tlsrt.supervisor.gate_words import of_gate
-from tlsrt.supervisor.response.actions import Actions
+from tlsrt.supervisor.response.actions import Actions, Shut
 from tlsrt.supervisor.response.desk import ResponseDesk
 from tlsrt.supervisor.response.judge import Judge
 from tlsrt.supervisor.response.ladder import LASTING, Step, Taken
+from tlsrt.supervisor.response.memory import Memory
 from tlsrt.supervisor.response.reports import reports_untrusted
 from tlsrt.supervisor.response.witnesses import Against, Witnesses, testimonies_untrusted
 from tlsrt.supervisor.roster import GATE, Member
@@ -31,13 +33,17 @@ TOLD_MS = 10_000  # an offence of one kind by one is an event once in this time
 TOLD_MOST = 512
 NAMES_TOLD = 256
 WHAT_MAX = 160
+WRITE_MS = 1_000
 REVOKED_POINTS = 30  # for whoever's session was ended: who goes on with another one climbs all the same
 
 
 class ResponseService:
     """The Response of `seams.py`, and a Part of the authority."""
 
-    def __init__(self, service: TrustService, config: DetectionConfig, loops: list[str], chance: Callable[[], float]):
+    def __init__(
+        self, service: TrustService, config: DetectionConfig, loops: list[str], chance: Callable[[], float],
+        state: AuthorityState, persist: Callable[[], bool],
+    ) -> None:  # fmt: skip
         self._service = service
         self.config = config
         self.judge = Judge(config, loops, chance)
@@ -52,6 +58,12 @@ class ResponseService:
         self._names_told: list[str] = []
         self._living: dict[str, int] = {}  # loop: its last incarnation
         self._revocations = -1
+        self._state = state
+        self._persist = persist
+        self._inherited: dict[str, tuple[float, int]] = {}  # subject: what a session of it had, and when
+        self._is_changed = False
+        self._write_at = 0  # the next time that what is remembered may be written
+        self.actions.on_quarantine = self._note_memory
         service.response = self
         service.parts.append(self)
         service.handlers["offences"] = of_gate(self._reported)
@@ -59,6 +71,51 @@ class ResponseService:
         service.office_handlers["charge"] = self._charged
         service.on_joined.append(self._joined)
         ResponseDesk(service, self)
+
+    # What outlives the authority
+
+    def recall(self, memory: Memory, now: int, *, is_resumed: bool) -> None:
+        """Go on from what an authority before this one knew. If not `is_resumed`, every loop is another process."""
+        if now < memory.at:
+            memory = memory.moved(now)
+        self.judge.recall(memory)
+        for charge, score, subject in memory.scores:
+            if charge.kind is ChargeKind.SESSION and subject:
+                self._inherited[subject] = max((score, memory.at), self._inherited.get(subject, (0.0, 0)))
+        in_force = {(taken.step, taken.charge): taken for taken in self.judge.in_force}
+        for subject, taken in memory.quarantined:
+            self.actions.quarantined[subject] = Shut(in_force.get((taken.step, taken.charge), taken), subject)
+        self.actions.to_lift |= {loop: at if is_resumed else -1 for loop, at in memory.lifting if loop in self._loops}
+        if is_resumed:
+            self._living = {loop: incarnation for loop, incarnation in memory.living if loop in self._loops}
+            return
+        for loop in self._loops:
+            self.judge.replaced(loop, now)
+
+    def _note_memory(self, now: int) -> None:
+        """Put what is known now where the next write of the state finds it."""
+        known, subject_of = self.judge.remember(now), self._subject_of
+        self._state.response = replace(
+            known,
+            scores=tuple((charge, score, subject_of(charge)) for charge, score, _ in known.scores),
+            quarantined=tuple((shut.subject, shut.taken) for shut in self.actions.quarantined.values()),
+            lifting=tuple(self.actions.to_lift.items()),
+            living=tuple(self._living.items()),
+        )
+        self._is_changed = True
+
+    def _subject_of(self, charge: Charge) -> str:
+        if charge.kind is not ChargeKind.SESSION:
+            return ""
+        session = self._service.manager.find(_bytes_of(charge.value))
+        return session.subject if session is not None else ""
+
+    def _write(self, now: int) -> None:
+        """Have it on the disk; at once, then once a second, so that who kills the authority gains no more than that."""
+        if self._is_changed and now >= self._write_at:
+            self._write_at = now + WRITE_MS
+            self._note_memory(now)
+            self._is_changed = not self._persist()
 
     # What others say
 
@@ -119,6 +176,8 @@ class ResponseService:
             if session is None:
                 return  # it has ended: who held it has another one by now, or none
             subject = session.subject
+            if subject in self._inherited:
+                self.judge.inherit(charge, *self._inherited.pop(subject))
         before = self.judge.counted(name)
         is_over = incarnation is not None and incarnation != self._service.roster[charge.value].incarnation
         taken = self.judge.charge(
@@ -126,6 +185,9 @@ class ResponseService:
         )  # fmt: skip
         if self.judge.counted(name) > before or self.config.mode_of(detector_of(name)) is Mode.OBSERVE:
             self._tell(name, charge, subject, count, what, now, wall)
+        # Strangers cause no write before they are blocked.
+        is_counted = self.judge.counted(name) > before and charge.kind is not ChargeKind.ADDRESS
+        self._is_changed |= is_counted or any(each.step is not Step.LIMIT for each in taken)
         if charge.value in self._loops:
             self._service.outlet.tell("score", charge.value, round(self.judge.score_of_loop(charge.value, now)))
             incarnation = self._service.roster[charge.value].incarnation
@@ -187,6 +249,7 @@ class ResponseService:
         for taken in self.judge.in_force:
             if taken.step is Step.QUARANTINE and self.actions.shut_by(taken) == 0:
                 self.judge.release(taken.charge.value)
+        self._is_changed = True
         freed = sorted({*shut, *(taken.charge.value for taken in steps)})
         for each in freed:
             self._service.audit.note("release", each, {}, now, wall)
@@ -199,12 +262,16 @@ class ResponseService:
         names = sorted(self.actions.quarantined)[:NAMES_TOLD]
         if names != self._names_told:
             self._names_told = names
+            self._is_changed = True
             self._service.outlet.tell("quarantine", names)
 
     # What time says
 
     def next_due(self) -> int | None:
-        return self.judge.next_due()
+        due = self.judge.next_due()
+        if not self._is_changed:
+            return due
+        return self._write_at if due is None else min(due, self._write_at)
 
     def tick(self, now: int, wall: int) -> None:
         self._look(now)
@@ -214,6 +281,7 @@ class ResponseService:
             self._ended(taken)
         self.actions.forget_ended()
         self._tell_quarantine()
+        self._write(now)
 
     def _ended(self, taken: Taken) -> None:
         if taken.step in LASTING and not taken.is_observed:

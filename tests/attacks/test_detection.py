@@ -135,6 +135,25 @@ def test_a_stolen_session_shuts_its_thief_out_and_the_victim_has_no_points(host:
         assert peer.control().name == "refused"
 
 
+def points(host: RunningHost, kind: str, value: str) -> float:
+    return float(sum(one["score"] for one in anomalies(host)["scores"] if (one["kind"], one["value"]) == (kind, value)))
+
+
+def test_whoever_kills_the_authority_is_not_clean_and_it_is_still_known_why_he_is_shut_out(host: RunningHost) -> None:
+    before, seen = points(host, "channel", "client/guest"), len(host.console)
+    assert before > 10, "for the session that was ended at first"
+    host.kill("authority")
+    host.wait_for("^authority +active", after=seen)
+    assert points(host, "channel", "client/guest") > before / 2, "what has faded"
+    quarantined = host.until(lambda document: document["quarantined"] != [], "who is in quarantine")["quarantined"]
+    assert "client/guest" in quarantined
+    assert "client/guest: foreign_token" in host.cli("quarantine", "list").stdout
+    with TlsPeer(host, "guest") as peer:
+        data, signature = peer.opening.answer_untrusted(*peer.challenge())
+        peer.send(encode_control("open", data, signature))
+        assert peer.control().name == "refused"
+
+
 def test_an_operator_sees_who_is_in_quarantine_and_may_release_him(host: RunningHost) -> None:
     assert "client/guest: foreign_token" in host.cli("quarantine", "list").stdout
     assert "client/guest" in host.status()["quarantined"]
@@ -162,7 +181,7 @@ def test_a_loop_that_forges_has_other_keys_and_one_with_anothers_token_another_p
     assert host.loop("third")["last_death"]["cause"] == "anomaly"
     assert host.status()["lock"] is None, "one source is not two"
     shown = host.cli("anomalies").stdout
-    assert re.search(r"^foreign_token +2 +2 +100 ", shown, re.M), shown
+    assert re.search(r"^foreign_token +1 +1 +100 ", shown, re.M), shown  # counted since the authority came again
     assert host.loop("secondary")["restarts"] == 0 and host.loop("external")["restarts"] == 0
 
 

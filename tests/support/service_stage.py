@@ -28,9 +28,10 @@ class Stage:
     """A service with a recording outlet and a clock that the test moves."""
 
     def __init__(
-        self, folder: Path, store: int, *, resumed: bool = False, state: AuthorityState | None = None, **changes: Any
-    ) -> None:
-        self.now, self.wall = 1_000_000, 1_800_000_000_000
+        self, folder: Path, store: int, *, resumed: bool = False, state: AuthorityState | None = None,
+        now: int = 1_000_000, **changes: Any,
+    ) -> None:  # fmt: skip
+        self.now, self.wall = now, 1_800_000_000_000
         self.said: list[Said] = []
         self.told: list[tuple[Any, ...]] = []
         self.lines: list[str] = []
