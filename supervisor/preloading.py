@@ -48,6 +48,9 @@ class Preloading:
             return False
         try:
             self._load(name)
+        except ModuleNotFoundError as error:
+            if name.startswith("tlsrt.") or error.name != name:  # another version of a library may not have it
+                self._left = iter(())
         except Exception:  # code that has changed on the disk: nothing of it is in use here
             self._left = iter(())
         return True
