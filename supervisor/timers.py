@@ -48,5 +48,13 @@ class Timers(Generic[Key]):
             keys.append(key)
         return keys
 
+    def pop(self) -> Key | None:
+        """Remove and return the key that would be due first, or None."""
+        if self.next() is None:
+            return None
+        key = heappop(self._heap)[2]
+        del self._live[key]
+        return key
+
     def __len__(self) -> int:
         return len(self._live)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from tlsrt.config.detection import DETECTORS, DetectionConfig, Detector, Mode, detector_of
 from tlsrt.supervisor.response.allowed import Allowed
 from tlsrt.supervisor.response.guesses import Guesses
+from tlsrt.supervisor.response.in_force import InForce
 from tlsrt.supervisor.response.ladder import (
     AGAIN_MS,
     LASTING,
@@ -66,7 +67,7 @@ class Judge:
         self._lasting: Growing[tuple[Step, str]] = Growing(SHUT_FIRST_MS, SHUT_CAP_MS, SHUT_JITTER, chance)
         self._respawns = {loop: Often(RESPAWNS_MS, RESPAWNS + 1) for loop in self._loops}
         self._top: dict[str, int] = {}  # loop: when it was at the top
-        self._in_force: dict[tuple[Step, Charge], Taken] = {}
+        self._in_force = InForce(STEPS_MAX)
         self._done: dict[tuple[Step, Charge], int] = {}  # steps without a duration: not again until
         self.tallies = {name: Tally() for name in DETECTORS}
 
@@ -167,7 +168,7 @@ class Judge:
         if step in LASTING:
             lasts = LIMIT_MS if step is Step.LIMIT else self._lasting.next((step, charge.value), now)
             taken = replace(taken, until=now + lasts)
-            self._enforce(key, taken)
+            self._in_force.put(key, taken)
         else:
             self._done = {each: until for each, until in self._done.items() if until > now}
             self._done[key] = now + AGAIN_MS
@@ -177,11 +178,6 @@ class Judge:
         elif step is Step.REVOKE and charge.kind is ChargeKind.SESSION:
             self._scores.set(charge, 0, now)  # it is no more
         return [taken]
-
-    def _enforce(self, key: tuple[Step, Charge], taken: Taken) -> None:
-        if len(self._in_force) >= STEPS_MAX:
-            del self._in_force[min(self._in_force, key=lambda each: self._in_force[each].until)]
-        self._in_force[key] = taken
 
     def counted(self, name: str) -> int:
         """Return how often a detector has found what counted."""
@@ -208,7 +204,7 @@ class Judge:
                 self._scores.set(charge, score, memory.at)
         for taken in memory.steps:
             if taken.charge.kind is not ChargeKind.SESSION:
-                self._enforce((taken.step, taken.charge), taken)
+                self._in_force.put((taken.step, taken.charge), taken)
         for step, whom, times, until in memory.lasting:
             self._lasting.put((step, whom), times, until)
         for loop, at in memory.respawns:
@@ -224,14 +220,11 @@ class Judge:
 
     def next_due(self) -> int | None:
         """Return when `due` has something to end."""
-        return min((taken.until for taken in self._in_force.values()), default=None)
+        return self._in_force.next_due()
 
     def due(self, now: int) -> list[Taken]:
         """End the steps whose time is over, and return them."""
-        over = [(key, taken) for key, taken in self._in_force.items() if taken.until <= now]
-        for key, _ in over:
-            del self._in_force[key]
-        return [taken for _, taken in over]
+        return self._in_force.due(now)
 
     def release(self, value: str) -> list[Taken]:
         """End every step that somebody is under, and forget his scores; return the steps."""
@@ -245,10 +238,7 @@ class Judge:
 
     def release_steps(self, value: str) -> list[Taken]:
         """End every step that somebody is under; return them. His scores stay."""
-        ended = [(key, taken) for key, taken in self._in_force.items() if taken.charge.value == value]
-        for key, _ in ended:
-            del self._in_force[key]
-        return [taken for _, taken in ended]
+        return self._in_force.release(value)
 
     def score(self, charge: Charge, now: int) -> float:
         return self._scores.of(charge, now)
@@ -258,7 +248,7 @@ class Judge:
 
     @property
     def in_force(self) -> tuple[Taken, ...]:
-        return tuple(self._in_force.values())
+        return tuple(self._in_force)
 
     def score_of_loop(self, loop: str, now: int) -> float:
         """Return the higher one of the scores of a loop's process and channel."""
