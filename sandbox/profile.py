@@ -101,8 +101,8 @@ class Profile:
     def max_tasks(self) -> int | None:
         """Return how many tasks it can have after the seal: None if its policy still lets it make threads then.
 
-        The authority makes one, for its audit log. Else one task; or with those of libzmq, the only part that lets
-        threads be made before the seal.
+        The authority makes two, for its state and its audit log. Else one task; or with those of libzmq, the only part
+        that lets threads be made before the seal.
         """
         importing, sealed = (
             any("clone" in entry.calls for entry in self.policy.allowed(stage))
@@ -111,7 +111,7 @@ class Profile:
         if not self.expects("seccomp_sealed") or (sealed and self.name != AUTHORITY):
             return None
         if sealed:
-            return 2
+            return 3
         return 1 + _LIBZMQ_TASKS if importing else 1
 
     def expects(self, layer: str) -> bool:

@@ -32,6 +32,7 @@ from tlsrt.supervisor.rekeying import Rekeying
 from tlsrt.supervisor.roster import Roster
 from tlsrt.supervisor.seams import Charge, ChargeKind
 from tlsrt.supervisor.secret_page import wipe
+from tlsrt.supervisor.state_thread import StateThread
 from tlsrt.supervisor.trust_line import TrustLine
 
 MESSAGES_PER_WAKEUP = 16  # from one channel, before the others have their turn
@@ -170,7 +171,8 @@ class Authority:
             (loop.name, tuple(component.address for component in self._config.components_of(loop.name)))
             for loop in self._config.loops
         )
-        service = make_service(self._config, booted, roster, store, self, secrets.token_bytes, self._now)
+        self._keeping = StateThread(store)
+        service = make_service(self._config, booted, roster, self._keeping, self, secrets.token_bytes, self._now)
         wipe(booted.issuer_seed)  # the issuer has a copy of its own, which goes when another follows it
         rekeying = Rekeying(self._config, nonce, service.ring, booted.state, secrets.token_bytes)
         self._changes = HostChanges(
@@ -180,7 +182,8 @@ class Authority:
         service.tell_of_sessions(self._notes)
         self._audit = AuditLog(opened, booted.state, self, self._now)
         service.record_with(self._audit.recorder, lambda: (self._now, self._wall()))
-        service.parts.append(self._audit.recorder)
+        service.parts += [self._audit.recorder, self._keeping]
+        self._keeping.write_again = service.keep
         self._changes.on_rekeyed = self._audit.recorder.name_root_key
         self._booted = (booted.state.epoch, [*booted.warnings, *opened.warnings])
         if booted.state.lock is not None:
@@ -203,7 +206,8 @@ class Authority:
 
     def _serve(self, service: Service) -> int:
         self._poll.register(self._office.fileno(), select.EPOLLIN)
-        self._poll.register(self._audit.fileno(), select.EPOLLIN)  # what was written is taken by the recorder's tick
+        for thread in (self._audit, self._keeping):  # what was written is taken by a tick
+            self._poll.register(thread.fileno(), select.EPOLLIN)
         while True:
             self._settle(service)
             if self._lost:

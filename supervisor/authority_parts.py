@@ -8,7 +8,7 @@ from dataclasses import replace
 from tlsrt.channels.grant import encode_grant, parse_grant_untrusted
 from tlsrt.config.schema import Config, PolicyRule
 from tlsrt.errors import ConfigError, MisuseError, PeerError
-from tlsrt.supervisor.authority_state import StateFile
+from tlsrt.supervisor.authority_state import Store
 from tlsrt.supervisor.boot_check import Booted
 from tlsrt.supervisor.briefing import Briefing
 from tlsrt.supervisor.challenges import Challenges
@@ -45,7 +45,7 @@ def make_service(
     config: Config,
     booted: Booted,
     roster: Roster,
-    store: StateFile,
+    store: Store,
     outlet: Outlet,
     randomness: Randomness,
     now: int,

@@ -14,9 +14,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import msgpack
 
@@ -99,6 +100,13 @@ class AuthorityState:
         return any(item.kind == kind and item.value == value for item in self.revocations)
 
 
+class Store(Protocol):
+    """Where the state is written."""
+
+    def save(self, state: AuthorityState) -> None:
+        """Write it, to survive a power cut; raise OSError if it may not."""
+
+
 class StateFile:
     """The file in its folder, which is known by descriptor."""
 
@@ -123,17 +131,23 @@ class StateFile:
 
     def save(self, state: AuthorityState) -> None:
         """Replace the file; when this returns, the state survives a power cut. Raises OSError."""
+        self.replace(encode_state(state))
+
+    def replace(self, data: bytes, is_wanted: Callable[[], bool] = lambda: True) -> None:
+        """Replace the file by these bytes, unless nobody wants that any more when they are on the disk."""
         with suppress(FileNotFoundError):
             os.unlink(_NEW_NAME, dir_fd=self._folder)  # of a save that was cut off
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(_NEW_NAME, flags, 0o600, dir_fd=self._folder)
         try:
-            view = memoryview(encode_state(state))
+            view = memoryview(data)
             while view:
                 view = view[os.write(descriptor, view) :]
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        if not is_wanted():
+            return
         os.rename(_NEW_NAME, STATE_NAME, src_dir_fd=self._folder, dst_dir_fd=self._folder)
         os.fsync(self._folder)
 

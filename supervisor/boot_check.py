@@ -28,7 +28,7 @@ from tlsrt.config.providers import check_master_key
 from tlsrt.config.schema import Config
 from tlsrt.config.succession import Pin
 from tlsrt.errors import ConfigError
-from tlsrt.supervisor.authority_state import AuthorityState, StateFile
+from tlsrt.supervisor.authority_state import AuthorityState, StateFile, Store
 from tlsrt.supervisor.door_files import DoorFiles, read_door_files, read_file
 from tlsrt.supervisor.enrolment.client_ca import CaKey, read_ca_key
 from tlsrt.supervisor.secret_page import SecretPage, wipe
@@ -130,7 +130,7 @@ def check_reload(
     return token.seal, _check(config, mac_key, token, entries, state.seal)
 
 
-def save(store: StateFile, state: AuthorityState) -> None:
+def save(store: Store, state: AuthorityState) -> None:
     """Write the state; raise ConfigError with a sentence for people."""
     try:
         store.save(state)

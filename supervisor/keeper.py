@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tlsrt.errors import ConfigError
-from tlsrt.supervisor.authority_state import AuthorityState, StateFile
+from tlsrt.supervisor.authority_state import AuthorityState, Store
 from tlsrt.supervisor.boot_check import save
 from tlsrt.supervisor.outlet import Outlet
 
@@ -11,7 +11,7 @@ from tlsrt.supervisor.outlet import Outlet
 class Keeper:
     """The way to the disk. What cannot be written is told once, and once more when it is written after all."""
 
-    def __init__(self, store: StateFile, state: AuthorityState, outlet: Outlet) -> None:
+    def __init__(self, store: Store, state: AuthorityState, outlet: Outlet) -> None:
         self._store = store
         self._state = state
         self._outlet = outlet

@@ -106,7 +106,7 @@ class TrustService:
         )  # fmt: skip
         self.changes.on_moved = self._brief_all
         self.revoking = Revoking(
-            roster, manager, self._sessions, clients, state, self._herald, self._keep, persist, self._reopen
+            roster, manager, self._sessions, clients, state, self._herald, self.keep, persist, self._reopen
         )  # fmt: skip
         self.desk = SessionDesk(config, manager, self.revoking, self.changes, outlet)
         clients.on_admitted = self._note_first_open
@@ -272,7 +272,7 @@ class TrustService:
         """Keep when a client came for the first time."""
         if subject not in self._state.first_opens:
             self._state.first_opens[subject] = wall
-            self._keep(now)
+            self.keep(now)
 
     # What time says
 
@@ -292,7 +292,7 @@ class TrustService:
             elif key == "epoch":
                 self.changes.begin_timed(now)
             elif key == "write":
-                self._keep(now)
+                self.keep(now)
             elif key == "move":
                 self.changes.begin_move(now)
             elif key == "rotate":
@@ -447,7 +447,7 @@ class TrustService:
             if session.state is SessionState.OPENING:
                 self._manager.opened(session)
 
-    def _keep(self, now: int) -> bool:
+    def keep(self, now: int) -> bool:
         """Write the state; when the disk refuses, again until it does not. Return whether it is written."""
         if self._persist():
             self._timers.cancel("write")

@@ -12,6 +12,7 @@ import threading
 from queue import SimpleQueue
 from typing import Protocol
 
+from tlsrt.sandbox.syscalls import name_thread
 from tlsrt.supervisor.audit.writer import Done, Work, Writer
 
 
@@ -59,6 +60,7 @@ class WriterThread:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        name_thread(b"audit")
         while (work := self._work.get()) is not None:
             try:
                 done = self._writer.write(work)

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from support.attack import request_body, seal
 from support.running import RunningHost
 from support.sealed_host import ADMIN, INSTALL, MASTER, NONCE, Client, SealedHost, make_config
-from support.stopped_thread import stopped, threads
+from support.stopped_thread import stopped, thread_of
 from support.tls_peer import open_session
 
 from tlsrt import Client as TlsClient
@@ -245,9 +245,7 @@ def fill_the_last_page(host: AuditHost) -> str:
 def test_a_disk_that_does_not_answer_lets_nobody_in_and_holds_up_nobody_else(host: AuditHost) -> None:
     with TlsClient(host.bundle("one")) as inside, TlsClient(host.bundle("two")) as idle:
         assert idle.call("secondary/store", "keys") == []
-        pid = host.status()["authority"]["pid"]
-        (thread,) = threads(pid)
-        with stopped(thread):
+        with stopped(thread_of(host.status()["authority"]["pid"], "audit")):
             took = refused_within(host, "two")
             assert took < REFUSED_S + LOAD_S
             for _ in range(50):  # calls go on, and so does the authority's feed, without which they would end after 3 s
@@ -266,6 +264,28 @@ def test_a_disk_that_does_not_answer_lets_nobody_in_and_holds_up_nobody_else(hos
     with TlsClient(host.bundle("two")) as again:
         assert again.call("secondary/store", "keys") == []
     verified(host.audit, host.root())
+
+
+@needs_root
+def test_a_state_that_cannot_be_written_lets_nobody_in_again_and_holds_up_nobody_else(host: AuditHost) -> None:
+    """The thread that writes the state stands still, as on a disk that hangs; the audit log is written meanwhile."""
+    with TlsClient(host.bundle("one")) as inside, stopped(thread_of(host.status()["authority"]["pid"], "state")):
+        began = time.monotonic()
+        answer = host.ask("revoke", kind="client", what="two", for_ms=0)
+        assert not answer["stored"] and [each["subject"] for each in answer["subjects"]] == ["client/two"]
+        assert time.monotonic() - began < REFUSED_S + LOAD_S
+        assert refused_within(host, "two") < REFUSED_S + LOAD_S
+        assert "so nothing has changed" in host.ask("restore", kind="client", what="two")["unavailable"][0]
+        for _ in range(50):
+            assert inside.call("secondary/store", "keys") == []
+        assert "did not answer within 250 ms" in host.status()["authority"]["unwritten"]
+    host.wait_until(lambda: not host.status()["authority"]["unwritten"], "what was revoked is on the disk")
+    host.kill("authority")
+    host.wait_until(lambda: host.status()["authority"]["state"] == "active", "another authority")
+    assert refused_within(host, "two") < 20
+    assert host.ask("restore", kind="client", what="two")["stored"]
+    with TlsClient(host.bundle("two")) as again:
+        assert again.call("secondary/store", "keys") == []
 
 
 @needs_root

@@ -6,15 +6,18 @@ import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _SEIZE, _INTERRUPT, _DETACH = 0x4206, 0x4207, 17
 _WALL = 0x40000000
 
 
-def threads(pid: int) -> list[int]:
-    """Return the threads of a process but for its first."""
-    return [int(name) for name in os.listdir(f"/proc/{pid}/task") if int(name) != pid]
+def thread_of(pid: int, name: str) -> int:
+    """Return the thread of a process that has this name."""
+    tasks = Path(f"/proc/{pid}/task")
+    (found,) = (task for task in tasks.iterdir() if (task / "comm").read_text() == f"{name}\n")
+    return int(found.name)
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def test_only_who_may_make_threads_may_have_them() -> None:
     assert make("third").max_tasks == 1 + 2 and make("primary").max_tasks == 1
     native = replace(CONFIG, channels=ChannelsConfig("native"))
     assert profile_for_loop(native, LoopConfig("third"), 771001, rootless=False, code=CODE).max_tasks == 1
-    assert profile_for_authority(CONFIG, 771000, rootless=False, code=CODE).max_tasks == 2  # its audit log
+    assert profile_for_authority(CONFIG, 771000, rootless=False, code=CODE).max_tasks == 3  # its state and audit log
     assert replace(make("third"), waived=frozenset({"seccomp_sealed"})).max_tasks is None
     assert make("reports", network=True).max_tasks is None, "asyncio resolves names in a thread"
 
