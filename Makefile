@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DIR ?= var
 WORKERS ?= $(shell expr $$(nproc) + 1)
 
-.PHONY: help start test stress soak test-cgroup check lint types contract unit attacks tls-scan fuzz bench bench-peers bench-smoke bench-detect profile callgrind clean-clone clean
+.PHONY: help start test stress soak test-cgroup check lint types contract unit attacks tls-scan fuzz bench bench-peers bench-smoke bench-detect bench-detect-real profile callgrind clean-clone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -73,8 +73,11 @@ bench: bench-peers ## measure us beside our peers, print ratios, write JSON and 
 bench-smoke: bench-peers ## the same in under a minute; a peer that is missing fails
 	@$(BIN)/python bench/run.py --smoke --strict
 
-bench-detect: $(VENV)/.dev ## the detectors over generated attacks and ordinary traffic: rates, times, false ones (SEEDS=10 HOURS=24)
-	@$(BIN)/python bench/run_detect.py $(if $(SEEDS),--seeds $(SEEDS)) $(if $(HOURS),--hours $(HOURS))
+bench-detect: $(VENV)/.dev ## the detectors over generated attacks and ordinary traffic: rates, times, false ones (SEEDS=10 HOURS=24 DAYS=1)
+	@$(BIN)/python bench/run_detect.py $(if $(SEEDS),--seeds $(SEEDS)) $(if $(HOURS),--hours $(HOURS)) $(if $(DAYS),--days $(DAYS))
+
+bench-detect-real: $(VENV)/.dev ## each class of attack against a host that runs, in 10 minutes: told by whom, which step, after how long
+	@$(BIN)/python -m pytest -q -s -m stress tests/attacks/test_attack_classes.py
 
 profile: $(VENV)/.bench ## show where the time of a message goes, per stage (ROW=call, CASE="64 B, 64 outstanding")
 	@$(BIN)/python bench/run_profile.py $(if $(ROW),--row $(ROW)) $(if $(CASE),--case "$(CASE)")

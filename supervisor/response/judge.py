@@ -39,6 +39,7 @@ from tlsrt.supervisor.seams import Charge, ChargeKind
 GRACE_MS = 5_000
 REVOKED = "revoked"  # the detector
 POLICY, GUESSING = "policy", "guessing"  # one wrong call, and one of many different ones
+SEARCH = "one more of many calls that no policy line allows"  # the same words each time: it counts once a minute
 STEPS_MAX = 2048  # in force at once; the one that would end first makes room
 TRIP_POINTS = 100
 COUNTS_MAX = 1_000  # of one offence in one report
@@ -119,7 +120,7 @@ class Judge:
             return self._take(Step.LOCK, detector, charge, after, what, now) if is_at_trusted else []
         taken = self._answer(detector, charge, before, after, what, now)
         if detector.name == POLICY and self._guesses.is_search(subject or charge.value, what, now):
-            taken += self.charge(GUESSING, charge, now, subject=subject)
+            taken += self.charge(GUESSING, charge, now, subject=subject, what=SEARCH)
         return taken
 
     def _counts(self, detector: Detector, charge: Charge, what: str, now: int) -> bool:
