@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from tlsrt.channels import endpoint, token
+from tlsrt.channels import endpoint, sealing, session_keys, token
 from tlsrt.channels.verifier import Verifier
 from tlsrt.loops import gate
 from tlsrt.loops.primary.loop import PrimaryLoop
@@ -38,7 +38,7 @@ def install() -> None:
     PrimaryLoop.forward = _forward(PrimaryLoop.forward)  # type: ignore[method-assign]
     LoopProcess.take = _frames(LoopProcess.take, heard)  # type: ignore[method-assign]
     LoopProcess.send = _frames(LoopProcess.send, said)  # type: ignore[method-assign]
-    for module in (endpoint, token, gate):
+    for module in (endpoint, sealing, session_keys, token, gate):
         module.AESGCM = _aes(module.AESGCM)  # type: ignore[attr-defined]
 
 
