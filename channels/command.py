@@ -51,7 +51,7 @@ _VERBS = {
     "put": "send a file: FILE PLACE...; a PLACE is LOOP/COMPONENT[/NAME], such as third/io or third/io/photo.jpg",
     "get": "fetch a file: PLACE [FILE]; or several into a folder: PLACE... FOLDER",
     "events": "print what happened on the host, and with --follow what happens; policy says who may hear it",
-    "lock": "lock the host, so that nobody has a session; for clients that its configuration lets do so",
+    "lock": "lock the host, so that nobody has a session; for clients that its operator lets do so",
     "unlock": "unlock the host, and wait until it serves again; likewise",
     "whoami": "show who this client is to the host, its session and its rights",
     "enroll": "become a client of a host: HOST:PORT CODE; the code comes from `tlsrt-supervisor client add`",

@@ -85,4 +85,6 @@ def _error_of(word: str, what: str) -> CallError:
         return Unavailable("the host stays locked: it cannot write its state, or record that it is unlocked")
     if word == "busy":
         return Busy("too many tries to lock or unlock the host now: try again in a second")
-    return Rejected(f"this client may not {what} the host: it needs `may: [{what}]` in the host's configuration")
+    return Rejected(
+        f"this client may not {what} the host: it needs `may: [{what}]` in the host's configuration, or `client set`"
+    )

@@ -175,6 +175,8 @@ OFFICE = Table(
         # number, name, ttl (ms; 0: as before), signing request (DER)
         Message(42, "client_renew", "supervisor", (int, str, int, bytes), frozenset({"booted"})),
         Message(43, "client_revoke", "supervisor", (int, str), frozenset({"booted"})),  # number, name
+        # number, name, [[target, [methods]], ...] (none: as before), 1 if the last counts, what it may do to the host
+        Message(44, "client_set", "supervisor", (int, str, list, int, list), frozenset({"booted"})),
         # why the authority's state is not on the disk as it should be; empty: it is
         Message(28, "storage", "authority", (str,), frozenset({"booted"})),
         Message(23, "score", "authority", (str, int), frozenset({"booted"})),  # loop, its anomaly score

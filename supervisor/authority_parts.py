@@ -17,6 +17,7 @@ from tlsrt.supervisor.client_service import ClientService
 from tlsrt.supervisor.deception.touches import Touches
 from tlsrt.supervisor.door_change import DoorChange
 from tlsrt.supervisor.enrolment.certifier import Certifier
+from tlsrt.supervisor.enrolment.changing import ChangeDesk
 from tlsrt.supervisor.enrolment.client_ca import ClientCA
 from tlsrt.supervisor.enrolment.desk import EnrolmentDesk
 from tlsrt.supervisor.enrolment.join_codes import JoinCodes
@@ -98,6 +99,9 @@ def make_service(
     certifier = Certifier(ClientCA(booted.ca_key, config.install_id), service)
     codes = JoinCodes(state.join_codes, randomness)
     desk = EnrolmentDesk(config, registry, codes, certifier, service, manager, state, persist, prove, outlet)
+    targets = [component.address for component in config.components]
+    changes = ChangeDesk(registry, desk.living, targets, prove, persist, service)
+    service.office_handlers["client_set"] = changes.set
     joining = Joining(registry, codes, certifier, service, persist, outlet)
     service.handlers["enrol"] = of_gate(joining.enrol)
     renewals = RenewalDesk(

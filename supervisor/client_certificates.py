@@ -61,8 +61,8 @@ class ClientCertificates:
         return subject in self._http or self._enrolled.may_use_http(subject)
 
     def may(self, subject: str, what: str) -> bool:
-        """Tell whether a client of the configuration may lock or unlock the host."""
-        return what in self._may.get(subject, ())
+        """Tell whether a client may lock or unlock the host."""
+        return what in self._may.get(subject, ()) or self._enrolled.may(subject, what)
 
     def check_untrusted(self, certificate: Certificate, wall: int) -> tuple[str, bytes]:
         """Return (subject, SHA-256 of the DER) of a client that may come in now; `wall` is ms. Raises PeerError."""

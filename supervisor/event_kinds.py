@@ -87,6 +87,7 @@ _SECURITY = (
     ("restored", _INFO, "it is not revoked any more"),
     ("client_added", _WARNING, "a client was enrolled"),
     ("client_enrolled", _WARNING, "a client has come with its join code and got its certificate"),
+    ("client_changed", _WARNING, "what a client may do was changed, and its sessions end"),
     ("client_renewed", _INFO, "a client got another certificate"),
     ("locked", _ALARM, "nobody has a session, and the door says so to all who come, until it is unlocked"),
     ("unlocked", _WARNING, "sessions are given again, in a new epoch"),

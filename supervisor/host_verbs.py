@@ -141,15 +141,20 @@ HOST_VERBS = (
     HostVerb(
         "client",
         "enrolment.client_command",
-        "enrol a client while tlsrt runs, list clients, give one another certificate, or revoke one",
+        "enrol a client while tlsrt runs, list clients, change what one may do, renew its certificate, or revoke one",
         (
-            option("action", choices=("add", "list", "renew", "revoke"), help="what to do"),
+            option("action", choices=("add", "list", "set", "renew", "revoke"), help="what to do"),
             option("name", nargs="?", metavar="NAME", help="the client"),
             option(
                 "--allow",
                 metavar="RULE",
                 action="append",
-                help="what it may call: 'secondary/store: [get, put]'; repeat",
+                help="what it may call: 'secondary/store: [get, put]'; repeat; with set, instead of what it might",
+            ),
+            option(
+                "--may",
+                metavar="WORDS",
+                help="with set, what it may do to the whole host: lock, unlock, lock,unlock or nothing",
             ),
             option("--ttl", metavar="TIME", help="life of its certificate: 12h, 90d (default), at most 397d"),
             option("--http", action="store_true", help="it may use HTTP; Primary then holds its keys"),

@@ -348,6 +348,7 @@ class Supervisor:
         control.add_later("client_list", clients.list)
         control.add_later("client_renew", clients.renew)
         control.add_later("client_revoke", clients.revoke)
+        control.add_later("client_set", clients.set)
         control.add_later("lock", self._lock_verbs.lock)
         control.add_later("unlock", self._lock_verbs.unlock)
         control.add_later("anomalies", self._response.anomalies)

@@ -1,4 +1,4 @@
-"""`tlsrt-supervisor client`: enrol clients while the host runs, list them, renew and revoke them."""
+"""`tlsrt-supervisor client`: enrol clients while the host runs, list, change, renew and revoke them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from tlsrt.supervisor.session_report import failure, revoked_lines
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 _COLUMNS = ("CLIENT", "STATE", "SESSIONS", "HTTP", "CERTIFICATE ENDS", "MAY CALL")
 _DAY_MS = 86_400_000
+NOTHING = "nothing"  # of --may
 
 Document = dict[str, Any]
 
@@ -32,21 +33,33 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
     if problem:
         say(problem)
         return EX_USAGE
-    actions = {"add": _add, "renew": _renew, "list": _list, "revoke": _revoke}
+    actions = {"add": _add, "set": _set, "renew": _renew, "list": _list, "revoke": _revoke}
     return actions[arguments.action](arguments, config)
 
 
 def _problem(arguments: argparse.Namespace) -> str:
     if arguments.action == "list":
         return "client list takes no name and no rights" if arguments.name or arguments.allow else ""
+    if arguments.may is not None and arguments.action != "set":
+        return "--may belongs to client set: add the client first"
     if not arguments.name:
         return f"say which client: client {arguments.action} NAME"
     if arguments.action == "add" and not arguments.allow:
         return "say what the client may call: --allow 'secondary/store: [get, put]'; may be repeated"
+    if arguments.action == "set":
+        return _set_problem(arguments)
     if arguments.action != "add" and (arguments.allow or arguments.http):
-        return "--allow and --http belong to client add: to change them, revoke the client and add it again"
+        return "--allow and --http belong to client add; `client set NAME --allow RULE` changes what a client may call"
     if arguments.ttl is not None and parse_duration(arguments.ttl) is None:
         return f'"{arguments.ttl}" is no time: write 15m, 12h or 90d'
+    return ""
+
+
+def _set_problem(arguments: argparse.Namespace) -> str:
+    if arguments.http or arguments.ttl is not None or arguments.bundle is not None:
+        return "client set takes --allow and --may: --http is given once, and `client renew` takes --ttl and --bundle"
+    if not arguments.allow and arguments.may is None:
+        return "say what it may do from now on: --allow 'secondary/store: [get, put]' (all of its lines), or --may lock"
     return ""
 
 
@@ -60,6 +73,24 @@ def _add(arguments: argparse.Namespace, config: Config) -> int:
 def _renew(arguments: argparse.Namespace, config: Config) -> int:
     ttl_ms = parse_duration(arguments.ttl) if arguments.ttl else 0
     return _let_in(arguments, config, "client_renew", {"name": arguments.name, "ttl_ms": ttl_ms})
+
+
+def _set(arguments: argparse.Namespace, config: Config) -> int:
+    rules = [[target, list(methods)] for target, methods in map(parse_allow, arguments.allow or [])]
+    fields: Document = {"name": arguments.name, "rules": rules}
+    if arguments.may is not None:
+        words = [word.strip() for word in arguments.may.split(",") if word.strip()]
+        fields["may"] = [] if words == [NOTHING] else words
+    with ControlClient(config.run_dir) as client:
+        answer = client.ask("client_set", **fields)
+    if code := failure(answer):
+        return code
+    if arguments.json:
+        print(json.dumps(answer, indent=2))
+    else:
+        print(f"client {arguments.name} may do that from now on, and nothing else beside the policy")
+        print("\n".join(revoked_lines({**answer, "subjects": []})))
+    return _unstored(answer)
 
 
 def _let_in(arguments: argparse.Namespace, config: Config, verb: str, fields: Document) -> int:
@@ -136,6 +167,10 @@ def _revoke(arguments: argparse.Namespace, config: Config) -> int:
     else:
         print(f"client {arguments.name} is revoked: its certificates are of no use any more")
         print("\n".join(revoked_lines({**answer, "subjects": []})))
+    return _unstored(answer)
+
+
+def _unstored(answer: Document) -> int:
     if not answer["stored"]:
         say("this works now, but it is not on the disk; tlsrt tries again until it is, and `status` says why it cannot")
         return EX_UNAVAILABLE
@@ -165,11 +200,11 @@ def _client(row: list[Any]) -> Document:
     }  # fmt: skip
     if kind == "listed":
         return {**document, "fingerprint": more[0]}
-    rules, ttl_ms, added, certificates, revoked = more
+    rules, ttl_ms, added, certificates, revoked, may = more
     shown = [dict(zip(("serial", "fingerprint", "ends_ms"), each, strict=True)) for each in certificates]
     return {
         **document, "allow": dict(rules), "ttl_ms": ttl_ms, "added_ms": added,
-        "certificates": shown, "revoked_ms": revoked or None,
+        "certificates": shown, "revoked_ms": revoked or None, "may": may,
     }  # fmt: skip
 
 
@@ -188,5 +223,7 @@ def _row(client: Document, now: int) -> tuple[str, ...]:
     ends = max((each["ends_ms"] for each in client["certificates"]), default=0)
     state = "revoked" if client["revoked_ms"] else "waiting" if not ends else "enrolled" if ends > now else "expired"
     allow = "; ".join(f"{target}: {', '.join(methods)}" for target, methods in client["allow"].items())
+    if client["may"]:
+        allow += f"; the host: {', '.join(client['may'])}"
     date = f"{datetime.fromtimestamp(ends / 1000, UTC):%Y-%m-%d %H:%M}" if ends else "-"
     return name, state, sessions, http, date, printable(allow)

@@ -107,7 +107,7 @@ class EnrolmentDesk:
     def _renew(self, fields: list[Any], now: int, wall: int) -> None:
         number, name, ttl_ms, request = fields
         try:
-            client = self._living(name)
+            client = self.living(name)
             if ttl_ms:
                 client = replace(client, ttl_ms=_ttl(ttl_ms))
             bundle, certified = self._issue(client, request, wall)
@@ -117,7 +117,7 @@ class EnrolmentDesk:
 
         def then() -> None:
             try:
-                present = self._living(name)
+                present = self.living(name)
             except NotFound as error:
                 self._refuse(number, str(error))
                 return
@@ -131,7 +131,7 @@ class EnrolmentDesk:
     def _revoke(self, fields: list[Any], now: int, wall: int) -> None:
         number, name = fields
         try:
-            client = self._living(name)
+            client = self.living(name)
         except NotFound as error:
             self._refuse(number, str(error))
             return
@@ -190,7 +190,7 @@ class EnrolmentDesk:
         certificates = [[each.serial, each.fingerprint, each.ends] for each in client.certificates]
         return [
             "enrolled", name, client.http, sessions, first, rules, client.ttl_ms, client.added, certificates,
-            client.revoked,
+            client.revoked, list(client.may),
         ]  # fmt: skip
 
     # What is checked
@@ -207,7 +207,8 @@ class EnrolmentDesk:
         if len(self._registry) >= CLIENTS_MAX and self._registry.get(name) is None:
             raise NotFound(f"{CLIENTS_MAX} clients are enrolled or revoked, which is the limit")
 
-    def _living(self, name: str) -> Enrolled:
+    def living(self, name: str) -> Enrolled:
+        """Return an enrolled client that is not revoked; raise NotFound with a sentence."""
         client = self._registry.living(f"client/{name}")
         if client is not None:
             return client

@@ -20,6 +20,7 @@ CLIENTS_MAX = 4096
 RULES_MAX = 64
 METHODS_MAX = 256
 CERTIFICATES_MAX = 4  # the one in use, and those that were issued and not used yet
+MAY = ("lock", "unlock")  # what a client may do to the host, by its signature
 PENDING_MAX = CERTIFICATES_MAX - 1  # several processes of one client may renew at once, and one of them is the faster
 TTL_LEAST_MS = 60_000
 TTL_MOST_MS = 397 * 86_400_000  # browsers take 398 days and no second more; a certificate begins a little before now
@@ -51,6 +52,7 @@ class Enrolled:
     added: int
     certificates: tuple[Certified, ...] = ()
     revoked: int = 0
+    may: tuple[str, ...] = ()  # of MAY; never together with http
 
     @property
     def subject(self) -> str:
@@ -94,6 +96,11 @@ class Registry:
         """Tell whether a client was enrolled for HTTP."""
         client = self.living(subject)
         return client is not None and client.http
+
+    def may(self, subject: str, what: str) -> bool:
+        """Tell whether a client may lock or unlock the host."""
+        client = self.living(subject)
+        return client is not None and what in client.may and not client.http
 
     def policy_of(self, subject: str) -> tuple[PolicyRule, ...]:
         """Return the lines that a client was enrolled with."""
@@ -182,6 +189,7 @@ def encode_registry(clients: Mapping[str, Enrolled]) -> list[list[object]]:
         [
             each.name, [[target, list(methods)] for target, methods in each.rules], each.http, each.ttl_ms, each.added,
             [[one.fingerprint, one.serial, one.ends] for one in each.certificates], each.revoked,
+            list(each.may),
         ]
         for each in clients.values()
     ]  # fmt: skip
@@ -191,13 +199,17 @@ def decode_registry(items: Any) -> dict[str, Enrolled]:
     """Return the clients in what was unpacked; raise ConfigError for anything that `encode_registry` does not make."""
     found: dict[str, Enrolled] = {}
     for item in items:
-        if not isinstance(item, list) or list(map(type, item)) != [str, list, bool, int, int, list, int]:
+        if isinstance(item, list) and len(item) == 7:  # as it was before clients could be let lock and unlock
+            item = [*item, []]
+        if not isinstance(item, list) or list(map(type, item)) != [str, list, bool, int, int, list, int, list]:
             raise ConfigError("not a client")
-        name, rules, http, ttl_ms, added, certificates, revoked = item
+        name, rules, http, ttl_ms, added, certificates, revoked, may = item
+        if len(may) > len(MAY) or not all(word in MAY for word in may) or (may and http):
+            raise ConfigError("not a client")
         if not is_client_name(name) or name in found or len(certificates) > CERTIFICATES_MAX:
             raise ConfigError("not a client")
         kept = tuple(_certified(one) for one in certificates)
-        found[name] = Enrolled(name, tuple(map(_rule, rules)), http, ttl_ms, added, kept, revoked)
+        found[name] = Enrolled(name, tuple(map(_rule, rules)), http, ttl_ms, added, kept, revoked, tuple(may))
     return found
 
 

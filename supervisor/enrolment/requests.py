@@ -12,6 +12,7 @@ from tlsrt.supervisor.session_words import Code
 
 NAME_MAX = 64
 RULES_TEXT_MAX = 16 * 1024  # of all rules: a token holds less
+MAY_MAX = 8  # words; there are two
 _TTL_MAX = 1 << 48
 
 
@@ -47,6 +48,14 @@ class EnrolmentRequests:
             reply({"error": "bad_request"})
             return
         self._requests.ask(reply, report_of, "client_revoke", name)
+
+    def set(self, request: Mapping[str, object], reply: Reply) -> None:
+        """Ask for other rights: `name`, `rules` (none: as before), `may` (a list of words; absent: as before)."""
+        name, rules, may = request.get("name"), request.get("rules", []), request.get("may")
+        if not _is_name(name) or not _are_rules(rules) or not _is_may(may):
+            reply({"error": "bad_request"})
+            return
+        self._requests.ask(reply, report_of, "client_set", name, rules, int(may is not None), may or [])
 
     def list(self, request: Mapping[str, object], reply: Reply) -> None:
         """Ask for the clients that follow `after`."""
@@ -87,6 +96,13 @@ def _are_rules(rules: object) -> bool:
         and all(isinstance(method, str) for method in rule[1])
         for rule in rules
     )  # fmt: skip
+
+
+def _is_may(may: object) -> bool:
+    """Tell whether this is a short list of words, or nothing; what it says is the authority's to judge."""
+    if may is None:
+        return True
+    return isinstance(may, list) and len(may) <= MAY_MAX and all(_is_name(word) for word in may)
 
 
 def _bytes_of(text: object) -> bytes | None:

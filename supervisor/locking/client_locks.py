@@ -1,9 +1,10 @@
-"""`tlsrt lock` and `tlsrt unlock`: a client of the configuration that may, and has signed the authority's challenge.
+"""`tlsrt lock` and `tlsrt unlock`: a client that may has signed the authority's challenge.
 
-Primary carries the bytes and cannot take part: it has no key to sign with, a challenge is good for one connection, once
-and for 10 s, and what is signed names install, boot and lock. A Primary that is captured while the host is locked can
-keep an unlock from arriving, and that is all. What is refused is one generic word to the client; the reason goes to
-the log and is an event. So many tries a second are looked at, whoever makes them; the others are told to come again.
+Who may is said in the configuration, or by `client set`. Primary carries the bytes and cannot take part: it has no key
+to sign with, a challenge is good for one connection, once and for 10 s, and what is signed names install, boot and
+lock. A Primary that is captured while the host is locked can keep an unlock from arriving, and that is all. What is
+refused is one generic word to the client; the reason goes to the log and is an event. So many tries a second are looked
+at, whoever makes them; the others are told to come again.
 """
 
 from __future__ import annotations

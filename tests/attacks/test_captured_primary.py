@@ -167,6 +167,23 @@ def test_a_changed_frame_is_refused_by_the_recipient(arena: Arena, part: str) ->
     arena.refused({"header": "body_forged", "token": "token_forged", "body": "body_forged"}[part], by="secondary")
 
 
+def test_it_keeps_for_a_client_no_right_that_was_taken(arena: Arena) -> None:
+    """What the client sealed and Primary held back is of no use once `client set` has been answered."""
+    bundle = str(arena.host.folder / "hand.tlsrt")
+    added = arena.host.cli("client", "add", "hand", "--allow", f"{VICTIM}: [add, value]", "--bundle", bundle)
+    assert added.returncode == 0, added
+    with open_session(arena.host, "hand") as peer:
+        kept = request(peer, VICTIM, "add", 1, request_body(1))
+        done = arena.host.cli("client", "set", "hand", "--allow", f"{VICTIM}: value")
+        assert done.returncode == 0, done
+        assert peer.control() == Control("goodbye", ("ended",))
+    arena.unharmed()
+    deliver(arena, "secondary", kept)
+    arena.refused("revoked", by="secondary")
+    with open_session(arena.host, "hand") as peer:
+        assert peer.right(VICTIM).methods == ("describe", "value")
+
+
 def test_it_moves_no_request_to_another_recipient(arena: Arena) -> None:
     """A request for the victim, put before the store: by itself, and with the addressee changed."""
     asked = arena.third.genuine()
