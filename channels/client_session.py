@@ -98,7 +98,7 @@ class ClientSession:
                 try:
                     await self._open()
                     break
-                except ServerLocked:
+                except (ServerLocked, Unavailable):  # cut while it is unlocked, as it then gets another Primary
                     if not self.waits_for_unlock:
                         raise
                 await asyncio.sleep(backoff.pause(PAUSE_REFUSED_S))
@@ -157,7 +157,7 @@ class ClientSession:
             if isinstance(error, ServerLocked):
                 now = asyncio.get_running_loop().time()
                 self._locked_at = now if self._locked_at is None else self._locked_at
-            elif isinstance(error, TlsrtError):
+            elif isinstance(error, TlsrtError) and not isinstance(error, Unavailable):  # which says nothing of a lock
                 self._locked_at = None
             if isinstance(error, TlsrtError):
                 self._fail_waiting(error)

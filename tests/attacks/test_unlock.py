@@ -14,6 +14,7 @@ from support.running import RunningHost, running
 from support.tls_peer import TlsPeer
 
 from tlsrt.channels import command
+from tlsrt.channels.backoff import Backoff
 from tlsrt.channels.stream import Control, encode_control
 from tlsrt.channels.unlocking import lock_statement, sign_statement, unlock_statement
 from tlsrt.errors import EX_LOCKED, EX_NOPERM, EX_USAGE
@@ -148,13 +149,23 @@ def test_a_challenge_is_good_once(locked: RunningHost) -> None:
         assert peer.payload() == b"", "and there is no second try on a connection"
 
 
-def test_who_may_unlocks_and_who_waits_goes_on(locked: RunningHost, capfd: pytest.CaptureFixture[str]) -> None:
+def test_who_may_unlocks_and_who_waits_goes_on(
+    locked: RunningHost, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert tlsrt(locked, "eve", "call", "secondary/store", "keys") == EX_LOCKED
     assert tlsrt(locked, "eve", "unlock") == EX_NOPERM
     codes: list[int] = []
+    waits, pause = threading.Event(), Backoff.pause
+
+    def paused(backoff: Backoff, least_s: float = 0.0) -> float:
+        waits.set()
+        return pause(backoff, least_s)
+
+    monkeypatch.setattr(Backoff, "pause", paused)
     words = ("--wait-locked", "60", "call", "secondary/store", "put", "waited", "yes")
     waiting = threading.Thread(target=lambda: codes.append(tlsrt(locked, "eve", *words)))
     waiting.start()
+    assert waits.wait(30), "it has heard that the host is locked"
     epoch = locked.status()["authority"]["epoch"]
     assert tlsrt(locked, "ops", "unlock") == 0
     assert locked.status()["lock"] is None and locked.status()["authority"]["epoch"] > epoch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,12 +13,14 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tlsrt.channels import grant
+from tlsrt.channels.async_client import AsyncClient
 from tlsrt.channels.host_clock import HostClock
 from tlsrt.channels.opening import Opening, identity_of
 from tlsrt.channels.parts import PART_BYTES, parts_of
+from tlsrt.channels.tls_client import ServerLink
 from tlsrt.config import pki
 from tlsrt.config.bundle import Bundle
-from tlsrt.errors import ConfigError, InvalidArgument, PeerError
+from tlsrt.errors import ConfigError, InvalidArgument, PeerError, Rejected, ServerLocked, TlsrtError, Unavailable
 
 INSTALL, BOOT = b"i" * 16, b"b" * 16
 
@@ -101,3 +103,38 @@ def test_uploads_are_cut_into_parts() -> None:
     for wrong in ("text", 7, ["text"], [7]):
         with pytest.raises(InvalidArgument):
             asyncio.run(collect(wrong))
+
+
+class Door(AsyncClient):
+    """A client of a server that answers each attempt with the next error."""
+
+    def __init__(self, bundle: Bundle, answers: Sequence[TlsrtError], wait_locked: float) -> None:
+        super().__init__(bundle, wait_locked=wait_locked)
+        self.answers = list(answers)
+
+    async def _dial(self) -> ServerLink:
+        raise self.answers.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("answers", "wait_locked", "left"),
+    [
+        ((ServerLocked("locked"), Unavailable("cut"), Unavailable("cut"), Rejected("the end")), 60, 0),
+        ((Unavailable("cut"), Rejected("the end")), 60, 1),  # it has not heard of a lock: nobody is there
+        ((ServerLocked("locked"), Rejected("the end")), 0, 1),
+        ((ServerLocked("locked"), Rejected("no"), Unavailable("cut")), 60, 1),  # it is not locked any more
+    ],
+)
+def test_who_waits_for_the_unlock_is_not_ended_by_a_connection_that_it_cuts(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, answers: Sequence[TlsrtError], wait_locked: float, left: int
+) -> None:
+    monkeypatch.setattr("tlsrt.channels.client_session.PAUSE_REFUSED_S", 0.0)
+    monkeypatch.setattr("tlsrt.channels.client_session.PAUSE_FIRST_S", 0.001)
+
+    async def connect() -> None:
+        client = Door(bundle, answers, wait_locked)
+        with pytest.raises(TlsrtError) as ended:
+            await client.connect()
+        assert ended.value is answers[len(answers) - left - 1] and len(client.answers) == left
+
+    asyncio.run(connect())
