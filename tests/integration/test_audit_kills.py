@@ -143,6 +143,8 @@ class Rounds:
 
     def check(self, number: int, heard: list[tuple[str, str | int]], *, must_be_closed: bool = False) -> None:
         files = [(path.name, path.read_bytes()) for path in sorted(self.folder.glob("audit-*.log"))]
+        if not files and not self.report.files and not heard:
+            return  # killed before its first start had begun a log
         heads = (self.folder / HEADS).read_bytes() if (self.folder / HEADS).exists() else b""
         options: dict[str, Any] = {"heads": heads, "must_be_closed": must_be_closed}
         self.report = verify(files, [public_of(self.root)], file_key=file_key_of(self.root), **options)
