@@ -38,7 +38,7 @@ from tlsrt.channels.stream import Control, encode_control
 from tlsrt.channels.sync_client import Client
 from tlsrt.config import keys, pki
 from tlsrt.config.bundle import Bundle
-from tlsrt.errors import ConfigError, OutcomeUnknown, PeerError, Rejected
+from tlsrt.errors import EX_UNAVAILABLE, ConfigError, OutcomeUnknown, PeerError, Rejected
 from tlsrt.supervisor.control_client import ControlClient
 
 
@@ -167,15 +167,22 @@ def test_a_changed_frame_is_refused_by_the_recipient(arena: Arena, part: str) ->
     arena.refused({"header": "body_forged", "token": "token_forged", "body": "body_forged"}[part], by="secondary")
 
 
+def operator(arena: Arena, *words: str) -> None:
+    """Run a command, again if its record took the disk longer than 250 ms: then nothing has changed."""
+    for _ in range(5):
+        done = arena.host.cli(*words)
+        if done.returncode != EX_UNAVAILABLE:
+            break
+    assert done.returncode == 0, done
+
+
 def test_it_keeps_for_a_client_no_right_that_was_taken(arena: Arena) -> None:
     """What the client sealed and Primary held back is of no use once `client set` has been answered."""
     bundle = str(arena.host.folder / "hand.tlsrt")
-    added = arena.host.cli("client", "add", "hand", "--allow", f"{VICTIM}: [add, value]", "--bundle", bundle)
-    assert added.returncode == 0, added
+    operator(arena, "client", "add", "hand", "--allow", f"{VICTIM}: [add, value]", "--bundle", bundle)
     with open_session(arena.host, "hand") as peer:
         kept = request(peer, VICTIM, "add", 1, request_body(1))
-        done = arena.host.cli("client", "set", "hand", "--allow", f"{VICTIM}: value")
-        assert done.returncode == 0, done
+        operator(arena, "client", "set", "hand", "--allow", f"{VICTIM}: value")
         assert peer.control() == Control("goodbye", ("ended",))
     arena.unharmed()
     deliver(arena, "secondary", kept)
