@@ -59,7 +59,7 @@ def test_only_the_resolver_makes_threads_beside_libzmq(world: World) -> None:
         assert client.call(EVERYDAY["external"], "resolve") == ["127.0.0.1", "no such name"]
         assert "thread" in client.call(EVERYDAY["third"], "thread")
     found = {name: len(os.listdir(f"/proc/{pid}/task")) for name, pid in world.host.pids().items()}
-    assert (found["authority"], found["primary"]) == (2, 1)  # the second one writes the audit log
+    assert (found["authority"], found["primary"]) == (3, 1)  # one writes the audit log, one the state
     assert {found["secondary"], found["third"], found["forth"]} == {TASKS[world.engine]}
     assert found["external"] > TASKS[world.engine]
 
