@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tlsrt.errors import EX_NOPERM, EX_NOT_RUNNING, InternalError, TlsrtError
-from tlsrt.supervisor.control_socket import NAME
-from tlsrt.supervisor.listeners import short_path
+from tlsrt.supervisor.unix_path import CONTROL_SOCKET, short_path
 
 _ANSWER_S = 10.0
 _PIECE = 64 * 1024
@@ -46,14 +45,14 @@ class ControlClient:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(_ANSWER_S)
         try:
-            with short_path(run_dir, NAME) as path:
+            with short_path(run_dir, CONTROL_SOCKET) as path:
                 self._socket.connect(path)
         except PermissionError:
             self._socket.close()
             raise ControlRefused(_WORDS["denied"]) from None
         except OSError:
             self._socket.close()
-            raise NotRunning(f"tlsrt is not running (nothing answers at {run_dir / NAME})") from None
+            raise NotRunning(f"tlsrt is not running (nothing answers at {run_dir / CONTROL_SOCKET})") from None
 
     def ask(self, verb: str, *, timeout_s: float = _ANSWER_S, **fields: object) -> dict[str, Any]:
         """Return the answer to one request. Raises NotRunning when the supervisor ends meanwhile, ControlRefused."""

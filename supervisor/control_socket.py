@@ -19,10 +19,9 @@ from pathlib import Path
 
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.control_stream import Follower, encode
-from tlsrt.supervisor.listeners import bind_unix
 from tlsrt.supervisor.reactor import READ, WRITE, Reactor, Timer
+from tlsrt.supervisor.unix_path import CONTROL_SOCKET, bind_unix
 
-NAME = "control.sock"
 MAX_REQUEST_BYTES = 64 * 1024
 MAX_CLIENTS = 16
 MAX_FOLLOWERS = 8
@@ -58,13 +57,13 @@ class ControlSocket:
 
     def __init__(self, reactor: Reactor, folder: Path, is_kin: Callable[[int], bool] = lambda pid: False) -> None:
         self._reactor = reactor
-        self._path = folder / NAME
+        self._path = folder / CONTROL_SOCKET
         self._is_kin = is_kin
         self._verbs: dict[str, Callable[[Request, _Client], None]] = {}
         self.on_bug: Callable[[str], None] = lambda sentence: None
         self._clients: set[_Client] = set()
         self._followers: set[Follower] = set()
-        self._listener = bind_unix(folder, NAME, backlog=MAX_CLIENTS)
+        self._listener = bind_unix(folder, CONTROL_SOCKET, backlog=MAX_CLIENTS)
         reactor.watch(self._listener.fileno(), self._accept)
 
     def add(self, name: str, verb: Verb) -> None:

@@ -1,22 +1,20 @@
 """The listening sockets that outlive every Primary: one per loop, and the TLS door.
 
-They belong to the supervisor; each new Primary gets duplicates by fork, so its death refuses no connection. A socket
-path is bound through /proc/self/fd, because sun_path holds only 107 bytes (unix(7)) and folders may be deep.
+They belong to the supervisor; each new Primary gets duplicates by fork, so its death refuses no connection.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import socket
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tlsrt.config.deception import EndpointConfig
 from tlsrt.config.schema import Config, DoorConfig
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.member import PRIMARY
+from tlsrt.supervisor.unix_path import bind_unix
 
 CHANNEL_BACKLOG = 64  # one loop connects, again and again while Primary is down
 DOOR_BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn, listen(2)
@@ -24,33 +22,6 @@ DOOR = "door"
 DECOY = "decoy"
 DECOY_BACKLOG = 16
 DECOY_BUFFER = 4096  # bytes that the kernel keeps of what somebody says there; it doubles them, socket(7)
-
-
-@contextmanager
-def short_path(folder: Path, name: str) -> Generator[str, None, None]:
-    """Give a short path to `folder/name` that is valid inside the block. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{descriptor}/{name}"
-    finally:
-        os.close(descriptor)
-
-
-def bind_unix(folder: Path, name: str, *, backlog: int, uid: int | None = None) -> socket.socket:
-    """Return a listening stream socket at folder/name, mode 0600, replacing what a former life left. Raises OSError."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    with short_path(folder, name) as path:
-        if os.path.lexists(path):
-            os.unlink(path)
-        before = os.umask(0o177)
-        try:
-            listener.bind(path)
-        finally:
-            os.umask(before)
-        if uid is not None and uid != os.geteuid():
-            os.chown(path, uid, uid, follow_symlinks=False)
-    listener.listen(backlog)
-    return listener
 
 
 def channel_listeners(config: Config, uid: Callable[[str], int]) -> dict[str, int]:

@@ -9,7 +9,7 @@ from tlsrt.errors import EX_UNAVAILABLE, EX_USAGE
 from tlsrt.supervisor.console import printable
 from tlsrt.supervisor.say import say
 from tlsrt.supervisor.session_words import ROWS_MAX, Code
-from tlsrt.supervisor.status import duration
+from tlsrt.supervisor.status_table import duration
 
 Document = dict[str, Any]
 ID_SHOWN = 8  # hex digits of an id

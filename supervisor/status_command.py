@@ -16,7 +16,7 @@ from typing import Any
 
 from tlsrt.config.schema import Config
 from tlsrt.supervisor.control_client import ControlClient
-from tlsrt.supervisor.status import table
+from tlsrt.supervisor.status_table import table
 from tlsrt.supervisor.top_table import screen, top_lines
 
 _HIDE_CURSOR, _SHOW_CURSOR, _CLEAR = "\x1b[?25l", "\x1b[?25h", "\x1b[2J"

@@ -1,8 +1,8 @@
-"""What `status` says about supervision: a document of plain values, and lines for people. Pure."""
+"""What `status` says about supervision: a document of plain values. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tlsrt.channels.life import LoopState
@@ -42,16 +42,3 @@ def _state(regime: Regime, loops: Sequence[str]) -> Document:
         return {"state": "degraded", "down": down, "why": "; ".join(failure.sentence for failure in failures)}
     is_pending = any(regime.is_pending(loop) for loop in loops)
     return {"state": "restarting" if is_pending else "healthy", "down": [], "why": None}
-
-
-def supervision_lines(document: Mapping[str, Any]) -> list[str]:
-    """Return a line for every group that is degraded, and for every loop that waits; none where all is well."""
-    found = []
-    for group in document["groups"]:
-        if group["state"] == "degraded":
-            of = "" if group["loops"] == group["down"] == [group["name"]] else f" of group {group['name']}"
-            again = f"`tlsrt-supervisor restart {group['down'][0]}` tries again"
-            found.append(f"degraded: {', '.join(group['down'])}{of} stays down: {group['why']}; {again}")
-    for loop, others in document["waiting"].items():
-        found.append(f"{loop} waits for {', '.join(others) or 'what it depends on'}")
-    return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tlsrt.supervisor.console import printable
-from tlsrt.supervisor.status import Document, duration, header, remarks
+from tlsrt.supervisor.status_table import Document, duration, header, remarks
 
 _COLUMNS = (
     "PROCESS", "STATE", "PID", "UP", "RESTARTS", "CPU", "MEMORY", "WOKEN/S", "IN/S", "OUT/S", "LATE", "QUEUE",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tlsrt.supervisor.console import printable
-from tlsrt.supervisor.status import duration
+from tlsrt.supervisor.status_table import duration
 
 Document = dict[str, Any]
 _FIELDS = {

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tlsrt.supervisor.control_client import ControlClient
-from tlsrt.supervisor.listeners import short_path
+from tlsrt.supervisor.unix_path import short_path
 
 PROGRAM = Path(__file__).resolve().parents[1] / "integration" / "scripted_supervisor.py"
 PATIENCE_S = 15.0

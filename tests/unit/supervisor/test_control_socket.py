@@ -26,8 +26,8 @@ from tlsrt.supervisor.control_socket import (
     parse_request_untrusted,
 )
 from tlsrt.supervisor.control_stream import QUEUE_BYTES, STALL_S, Follower, encode
-from tlsrt.supervisor.listeners import short_path
 from tlsrt.supervisor.reactor import Reactor
+from tlsrt.supervisor.unix_path import short_path
 
 
 class Host:

@@ -15,8 +15,8 @@ from tlsrt.supervisor.control_socket import ControlSocket
 from tlsrt.supervisor.control_stream import STALL_S
 from tlsrt.supervisor.event_bus import RING_EVENTS, EventBus
 from tlsrt.supervisor.event_feed import ROOM_BYTES, EventFeed
-from tlsrt.supervisor.listeners import short_path
 from tlsrt.supervisor.reactor import Reactor
+from tlsrt.supervisor.unix_path import short_path
 
 
 class Host:

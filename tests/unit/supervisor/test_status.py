@@ -25,7 +25,8 @@ from tlsrt.supervisor.office import Office
 from tlsrt.supervisor.parts import Common, Parts, Sandbox
 from tlsrt.supervisor.reactor import Reactor
 from tlsrt.supervisor.spawn import Child
-from tlsrt.supervisor.status import Document, View, document, duration, table
+from tlsrt.supervisor.status import Document, View, document
+from tlsrt.supervisor.status_table import duration, table
 from tlsrt.supervisor.stuck import Stuck
 from tlsrt.supervisor.violations import Record
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.control_socket import ControlSocket
-from tlsrt.supervisor.listeners import short_path
 from tlsrt.supervisor.reactor import Reactor
 from tlsrt.supervisor.status_stream import StatusStream, interval_untrusted
 from tlsrt.supervisor.top_table import screen
+from tlsrt.supervisor.unix_path import short_path
 from tlsrt.supervisor.usage import Sample, Usage, look, parse, rates
 
 STAT = "7 (a) b (evil)) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 3 0 12345 1000 200"
