@@ -1,7 +1,8 @@
 """Sharing the suite among several pytest processes (tests/run.py): whole files, the slow ones first.
 
 A file stays in one process, so that what its tests share is made once. Who takes the next one is decided by a number
-in a file under a lock.
+in a file under a lock. The many small files of `unit` are dealt out beforehand, as to collect them takes as long as to
+run them; each process begins with its own.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from hypothesis import settings
 
-_SLOW_FIRST = ("chaos", "attacks", "integration", "property", "unit")
+_SLOW_FIRST = ("chaos", "attacks", "integration", "property")
 _ROOT = Path(__file__).parent
 
 
@@ -26,12 +28,23 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a shell that runs th
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--share", metavar="FILE", help="run only files that no other process with the same FILE runs")
+    parser.addoption(
+        "--hand", metavar="N/M", default="1/1", help="which of how many processes that share files this is"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Draw the same examples in every run, so that a change is judged by what it changed; others with a seed."""
     settings.register_profile("same", derandomize=config.getoption("--hypothesis-seed") is None)
     settings.load_profile("same")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what is in another process's hand."""
+    number, hands = map(int, config.getoption("--hand").split("/"))
+    if hands == 1 or not _is_dealt(collection_path):
+        return None
+    return True if crc32(collection_path.name.encode()) % hands != number - 1 else None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -50,9 +63,11 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     if shared is None or session.testsfailed or session.config.option.collectonly:
         return None
     files = [list(group) for _, group in itertools.groupby(session.items, key=lambda item: item.path)]
-    files.sort(key=lambda items: (_rank(items[0].path), -len(items)))  # the same in every process
-    for index in _turns(Path(shared), len(files)):
-        items = files[index]
+    own = [items for items in files if _is_dealt(items[0].path)]
+    common = [items for items in files if not _is_dealt(items[0].path)]
+    common.sort(key=lambda items: (_rank(items[0].path), -len(items)))  # the same in every process
+    turns = (common[index] for index in _turns(Path(shared), len(common)))
+    for items in itertools.chain(own, turns):
         for item, following in zip(items, [*items[1:], None], strict=True):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if session.shouldfail:
@@ -73,6 +88,10 @@ def _turns(shared: Path, end: int) -> Iterator[int]:
         if index >= end:
             return
         yield index
+
+
+def _is_dealt(path: Path) -> bool:
+    return path.suffix == ".py" and path.is_relative_to(_ROOT / "unit") and path.name.startswith("test_")
 
 
 def _rank(path: Path) -> int:

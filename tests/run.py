@@ -1,7 +1,8 @@
 """Run the suite in several processes that share its files: `run.py WORKERS [pytest arguments]`.
 
 Not pytest-xdist, whose workers have a second thread from birth on: what is tested here forks, and refuses to do that
-beside a thread. Every worker collects all tests and takes the next file that nobody has (tests/conftest.py).
+beside a thread. Every worker runs its part of the small files, and then the next large one that nobody has
+(tests/conftest.py).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ def main(workers: int, arguments: list[str]) -> int:
     began = time.monotonic()
     with tempfile.NamedTemporaryFile(prefix="tlsrt-shared.") as shared:
         command = [sys.executable, "-m", "pytest", "-q", "--durations=20", f"--share={shared.name}", *arguments]
-        running = [subprocess.Popen(command) for _ in range(workers)]
+        hands = [f"--hand={number}/{workers}" for number in range(1, workers + 1)]
+        running = [subprocess.Popen([*command, hand]) for hand in hands]
         codes = [process.wait() for process in running]
     print(f"{workers} workers: {time.monotonic() - began:.0f} s, {'failed' if any(codes) else 'all passed'}")
     return next((code for code in codes if code), 0)

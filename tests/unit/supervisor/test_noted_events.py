@@ -86,21 +86,26 @@ class Source:
         return found
 
 
-SOURCES = [Source(path.read_text(), path.name) for path in sorted(ROOM.rglob("*.py"))]
-FOUND = [(source.name, line, names) for source in SOURCES for line, names in source.noted()]
+Found = list[tuple[str, int, set[str]]]  # file, line, names
 
 
-def test_every_event_that_the_authority_notes_is_taken_from_it() -> None:
-    unread = [f"{file}:{line}" for file, line, names in FOUND if not names]
+@pytest.fixture(scope="module")
+def found() -> Found:
+    sources = [Source(path.read_text(), path.name) for path in sorted(ROOM.rglob("*.py"))]
+    return [(source.name, line, names) for source in sources for line, names in source.noted()]
+
+
+def test_every_event_that_the_authority_notes_is_taken_from_it(found: Found) -> None:
+    unread = [f"{file}:{line}" for file, line, names in found if not names]
     assert not unread, "which event that is cannot be read: name it, or say it in TOLD"
-    unknown = {f"{file}:{line} {name}" for file, line, names in FOUND for name in names - (OF_AUTHORITY & set(EVENTS))}
+    unknown = {f"{file}:{line} {name}" for file, line, names in found for name in names - (OF_AUTHORITY & set(EVENTS))}
     assert not unknown
 
 
-def test_the_reading_finds_what_is_there() -> None:
-    names = set().union(*(names for _, _, names in FOUND))
+def test_the_reading_finds_what_is_there(found: Found) -> None:
+    names = set().union(*(names for _, _, names in found))
     assert {"detected", "client_added", "client_renewed", "lock_refused", "unlock_refused", "unlocked"} <= names
-    assert len(FOUND) > 20
+    assert len(found) > 20
 
 
 @pytest.mark.parametrize(("text", "names"), [
@@ -111,5 +116,5 @@ def test_the_reading_finds_what_is_there() -> None:
     ("def f(notes, a): notes.note(a, 'x')", set()),
 ])  # fmt: skip
 def test_a_name_that_is_missing_or_cannot_be_read_is_found(text: str, names: set[str]) -> None:
-    assert [found for _, found in Source(text, "some.py").noted()] == [names]
+    assert [each for _, each in Source(text, "some.py").noted()] == [names]
     assert not names <= OF_AUTHORITY or not names
