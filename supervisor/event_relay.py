@@ -19,6 +19,7 @@ EVERY_S = 0.05
 PAGE_BYTES = 40 * 1024  # a page and its largest event are below the cap of a packet
 PAGE_EVENTS = 128
 TOLD_AGAIN = 256  # as many as Primary keeps
+BORN = "spawned"
 
 Send = Callable[[Sequence[bytes]], bool]
 
@@ -43,10 +44,12 @@ class EventRelay:
             self._tell_later()
 
     def lost(self) -> None:
-        """The authority is gone."""
+        """The authority is gone, or Primary."""
         self._is_open = False
 
     def _note(self, event: HostEvent) -> None:
+        if event.subject == PRIMARY and event.name.name == BORN:
+            self.lost()  # what a new one heard before its history would make it pass that over
         if self._is_open:
             self._tell_later()
 

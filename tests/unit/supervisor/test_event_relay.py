@@ -70,6 +70,20 @@ def test_it_goes_on_behind_an_authority_that_was_away(host: Host) -> None:
     assert host.later(3) == [1, 2, 3, 4, 5]
 
 
+def test_a_new_primary_hears_nothing_before_the_last_events_and_those_in_order(host: Host) -> None:
+    """It has its keys a moment before we hear of that, and takes the first number for the begin of what there is."""
+    host.relay.joined("primary")
+    host.happens(3)
+    assert host.later() == [1, 2, 3]
+    host.bus.emit("spawned", "primary")
+    host.happens(2)
+    assert host.later(3) == []
+    host.relay.joined("primary")
+    assert host.later(3) == [1, 2, 3, 4, 5, 6]
+    host.bus.emit("spawned", "third")
+    assert host.later(3) == [7], "nobody else's birth changes anything"
+
+
 def test_an_authority_that_has_no_room_is_told_later(host: Host) -> None:
     host.relay.joined("primary")
     host.takes = False
