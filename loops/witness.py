@@ -7,11 +7,11 @@ ended, a mailbox or epoch of before, an answer to a session of before. asyncio.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from tlsrt.channels.frame import parse_frame_untrusted, parse_header_untrusted
 from tlsrt.errors import PeerError
+from tlsrt.loops.paced import Paced
 
 ROWS = 32  # of one message; what does not fit is not told, as one row would do
 REPORT_S = 0.05  # between two messages
@@ -29,8 +29,7 @@ class Witness:
     def __init__(self, send: Callable[[list[Row]], None]) -> None:
         self._send = send
         self._counts: dict[tuple[bytes, str], int] = {}
-        self._not_before = 0.0  # the loop's time
-        self._timer: asyncio.TimerHandle | None = None
+        self._paced = Paced(REPORT_S, self._report)
 
     def saw_untrusted(self, data: bytes, reason: str) -> None:
         """Note a frame that a component here has refused, with the reason."""
@@ -43,16 +42,9 @@ class Witness:
         key = (session, reason)
         if key in self._counts or len(self._counts) < ROWS:
             self._counts[key] = self._counts.get(key, 0) + 1
-        if self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(max(loop.time(), self._not_before), self._report)
+        self._paced.soon()
 
     def _report(self) -> None:
-        self._timer = None
-        self._not_before = asyncio.get_running_loop().time() + REPORT_S
         rows: list[Row] = [[*key, count] for key, count in self._counts.items()]
         self._counts.clear()
-        try:
-            self._send(rows)
-        except PeerError:
-            return  # an authority that is busy or away misses it; whether it is there at all is found out elsewhere
+        self._send(rows)
