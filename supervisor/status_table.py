@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from tlsrt.supervisor.audit.standing import audit_lines
@@ -23,8 +23,7 @@ def table(status: Document) -> str:
     nothing: Document = {"sessions": None, "frames": {"in": None, "out": None, "refused": None}}
     rows = [_COLUMNS, _row("authority", {**authority, **nothing})]
     rows += [_row(loop["name"], loop) for loop in status["loops"]]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    return "\n".join([header(status), "", *(_aligned(row, widths) for row in rows), "", *remarks(status)])
+    return "\n".join([header(status), "", *aligned(rows, _LEFT), "", *remarks(status)])
 
 
 def remarks(status: Document) -> list[str]:
@@ -121,32 +120,38 @@ def _row(name: str, entry: Document) -> tuple[str, ...]:
     return (
         name,
         entry["state"],
-        _cell(entry["pid"]),
+        cell(entry["pid"]),
         duration(entry["uptime_s"]) if entry["uptime_s"] is not None else "-",
-        _cell(entry["restarts"]),
-        _cell(entry["sessions"]),
-        _cell(frames["in"]),
-        _cell(frames["out"]),
-        _cell(frames["refused"]),
+        cell(entry["restarts"]),
+        cell(entry["sessions"]),
+        cell(frames["in"]),
+        cell(frames["out"]),
+        cell(frames["refused"]),
         f"{late:.1f} ms" if late is not None else "-",
         f"{entry['phi']:.1f}" if entry["phi"] is not None else "-",
         f"{memory / 1024:.1f} MiB" if memory is not None else "-",
         layers,
         sandbox["profile"][:_DIGEST_SHOWN] or "-",
-        _cell(entry["epoch"]),
+        cell(entry["epoch"]),
     )
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """Return what stands in a cell for a value; a dash for what is not known."""
     return "-" if value is None else str(value)
 
 
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = (
-        cell.ljust(width) if title in _LEFT else cell.rjust(width)
-        for cell, width, title in zip(row, widths, _COLUMNS, strict=True)
-    )
-    return "  ".join(cells).rstrip()
+def aligned(rows: Sequence[Sequence[str]], left: Collection[str]) -> list[str]:
+    """Return the lines of a table: the first row has the titles, and those of `left` are aligned at the left."""
+    titles = rows[0]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(titles))]
+    return [
+        "  ".join(
+            text.ljust(width) if title in left else text.rjust(width)
+            for text, width, title in zip(row, widths, titles, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def duration(seconds: float) -> str:

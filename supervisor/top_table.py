@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tlsrt.supervisor.console import printable
-from tlsrt.supervisor.status_table import Document, duration, header, remarks
+from tlsrt.supervisor.status_table import Document, aligned, cell, duration, header, remarks
 
 _COLUMNS = (
     "PROCESS", "STATE", "PID", "UP", "RESTARTS", "CPU", "MEMORY", "WOKEN/S", "IN/S", "OUT/S", "LATE", "QUEUE",
@@ -20,8 +20,7 @@ def top_lines(status: Document) -> list[str]:
     supervisor = {**status["supervisor"], "state": "stopping" if status["supervisor"]["stopping"] else "active"}
     rows = [_COLUMNS, _row("supervisor", supervisor), _row("authority", status["authority"])]
     rows += [_row(loop["name"], loop) for loop in status["loops"]]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    lines = [header(status), "", *(_aligned(row, widths) for row in rows), "", *remarks(status)]
+    lines = [header(status), "", *aligned(rows, _LEFT), "", *remarks(status)]
     return [printable(line) for line in lines]
 
 
@@ -38,32 +37,20 @@ def _row(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         name,
         str(entry["state"]),
-        _cell(entry["pid"]),
+        cell(entry["pid"]),
         duration(entry["uptime_s"]) if entry["uptime_s"] is not None else "-",
-        _cell(entry.get("restarts")),
+        cell(entry.get("restarts")),
         f"{usage['cpu_percent']:.1f} %" if usage else "-",
         f"{memory / 1024:.1f} MiB" if memory is not None else "-",
         _rate(usage.get("woken_s")),
         _rate(usage.get("frames_in_s") if has_frames else None),
         _rate(usage.get("frames_out_s") if has_frames else None),
         f"{late:.1f} ms" if late is not None else "-",
-        _cell(entry.get("queue")),
-        _cell(entry.get("sessions")),
-        _cell(entry.get("health")),
+        cell(entry.get("queue")),
+        cell(entry.get("sessions")),
+        cell(entry.get("health")),
     )
 
 
 def _rate(value: float | None) -> str:
     return "-" if value is None else f"{value:.0f}"
-
-
-def _cell(value: object) -> str:
-    return "-" if value is None else str(value)
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = (
-        cell.ljust(width) if title in _LEFT else cell.rjust(width)
-        for cell, width, title in zip(row, widths, _COLUMNS, strict=True)
-    )
-    return "  ".join(cells).rstrip()
