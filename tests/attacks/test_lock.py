@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from support.memory import found_in
 from support.running import RunningHost, running
+from support.telling import tells_keys
 from support.tls_peer import TlsPeer, open_session, request
 
 from tlsrt import Client
@@ -29,18 +30,7 @@ from tlsrt.supervisor.control_client import ControlClient
 LOOPS = ("secondary", "third", "forth", "external")
 REASON = "somebody was at the door"
 # The authority tells in its log every key that it gives to anybody.
-TELLS_KEYS = """
-import sys
-from tlsrt.config import keys
-def _telling(name, real):
-    def derive(*arguments):
-        key = real(*arguments)
-        print("KEY", name, bytes(key).hex(), file=sys.stderr, flush=True)
-        return key
-    return derive
-for _name in ("token_key", "mailbox_root", "gate_root", "proof_key", "request_key"):
-    setattr(keys, _name, _telling(_name, getattr(keys, _name)))
-"""
+TELLS_KEYS = tells_keys("token_key", "mailbox_root", "gate_root", "proof_key", "request_key")
 CALLERS = 8
 
 

@@ -25,6 +25,7 @@ from support.attack import request_body, seal
 from support.running import RunningHost
 from support.sealed_host import ADMIN, INSTALL, MASTER, NONCE, Client, SealedHost, make_config
 from support.stopped_thread import stopped, thread_of
+from support.telling import tells_keys
 from support.tls_peer import open_session
 
 from tlsrt import Client as TlsClient
@@ -42,18 +43,7 @@ from tlsrt.supervisor.control_client import ControlClient
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs a disk of its own, and threads of others to stop")
 REFUSED_S = 0.25
 # The authority tells in its log every key that it derives.
-TELLS_KEYS = """
-import sys
-from tlsrt.config import keys
-def _telling(name, real):
-    def derive(*arguments):
-        key = real(*arguments)
-        print("KEY", name, bytes(key).hex(), file=sys.stderr, flush=True)
-        return key
-    return derive
-for _name in ("expand", "extract", "token_key", "mailbox_root", "gate_root", "proof_key", "request_key"):
-    setattr(keys, _name, _telling(_name, getattr(keys, _name)))
-"""
+TELLS_KEYS = tells_keys("expand", "extract", "token_key", "mailbox_root", "gate_root", "proof_key", "request_key")
 LOAD_S = 1.0  # how much later a loaded machine may show it
 
 

@@ -1,0 +1,21 @@
+"""The start of a host whose processes tell in their logs every key that they derive: `prelude=tells_keys(...)`."""
+
+from __future__ import annotations
+
+_PRELUDE = """
+import sys
+from tlsrt.config import keys
+def _telling(name, real):
+    def derive(*arguments):
+        key = real(*arguments)
+        print("KEY", name, bytes(key).hex(), file=sys.stderr, flush=True)
+        return key
+    return derive
+for _name in {names!r}:
+    setattr(keys, _name, _telling(_name, getattr(keys, _name)))
+"""
+
+
+def tells_keys(*names: str) -> str:
+    """Return the prelude that prints a line `KEY NAME HEX` for each key that one of these functions of keys gives."""
+    return _PRELUDE.format(names=names)
