@@ -16,9 +16,9 @@ from itertools import count
 from pathlib import Path
 
 from bench.row import Case, CaseMissing, Sample, Subject
-from tlsrt.config import keys
-from tlsrt.supervisor.audit.entry import Record
-from tlsrt.supervisor.audit.opening import AuditKeys, file_key_of, open_log, public_of
+from tlsrt.config import key_schedule
+from tlsrt.supervisor.audit.open import AuditKeys, file_key_of, open_log, public_of
+from tlsrt.supervisor.audit.record import Record
 from tlsrt.supervisor.audit.text import plain_detail
 from tlsrt.supervisor.audit.verify import verify
 from tlsrt.supervisor.audit.writer import Work, Writer
@@ -29,7 +29,7 @@ _DETAIL = {"session": "8359c564588b936f1e6a389822e6cf28", "certificate": "40" * 
 
 
 def _root() -> bytes:
-    return keys.audit_root(keys.extract(INSTALL, b"k" * 32))
+    return key_schedule.audit_root(key_schedule.extract(INSTALL, b"k" * 32))
 
 
 def _writer(folder: Path) -> Writer:

@@ -20,12 +20,12 @@ from bench.programs import c_program, environment, need_modules, program
 from bench.row import Case, Sample
 from bench.tls import ANSWER_S, GROUP, Files, Load, Place, load_client, make_files
 from bench.tls_peers import FOREVER_S, Processes, uvicorn_command
-from tlsrt.channels.body import decode_value_untrusted, encode_request
 from tlsrt.channels.clock import boottime_ms
-from tlsrt.channels.endpoint import Endpoint
-from tlsrt.channels.frame import Kind, parse_frame_untrusted, parse_header_untrusted
-from tlsrt.channels.opening import Identity, Opening, identity_of
-from tlsrt.channels.stream import PROTOCOL, encode_control, parse_control_untrusted
+from tlsrt.channels.frames.body import decode_value_untrusted, encode_request
+from tlsrt.channels.frames.frame import Kind, parse_frame_untrusted, parse_header_untrusted
+from tlsrt.channels.session.endpoint import Endpoint
+from tlsrt.channels.session.opening import Identity, Opening, identity_of
+from tlsrt.channels.tls.message_stream import PROTOCOL, encode_control, parse_control_untrusted
 from tlsrt.config.bundle import Bundle, read_bundle
 
 TARGET, METHOD = "secondary/echo", "echo"

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from bench.naive_gate import NaiveGate
 from bench.row import Case, Sample
-from tlsrt.channels.frame import correlation
-from tlsrt.loops.gate_state import Origin, Verdict
+from tlsrt.channels.frames.frame import correlation
+from tlsrt.loops.gate.state import Origin, Verdict
 
 if TYPE_CHECKING:
     from support.world import World

@@ -13,7 +13,7 @@ from bench.host import LOOPS, Host
 from bench.programs import c_program
 from bench.row import Case, CaseMissing, Sample
 from bench.tls import load_client
-from tlsrt.channels.stream import PROTOCOL
+from tlsrt.channels.tls.message_stream import PROTOCOL
 from tlsrt.config.bundle import read_bundle
 
 

@@ -29,8 +29,8 @@ WAIT_S = 20.0
 _AT_ONCE = {"supervision": {"restart": {"first_s": 0.001, "cap_s": 0.01, "deaths": 1000, "window_s": 1}}}
 _TIMED = """
 import os, time
-from tlsrt.sandbox.enter import Confinement
-from tlsrt.supervisor import spawn as spawning
+from tlsrt.sandbox.apply.enter import Confinement
+from tlsrt.supervisor.process import spawn as spawning
 taken, forked, fork = [0.0, 0.0], [0.0], spawning._fork
 world, drop, seal = Confinement._world, Confinement.drop, Confinement.seal
 def timed_fork(*args, **how):
@@ -57,7 +57,7 @@ spawning._fork, Confinement._world = timed_fork, timed(world)
 Confinement.drop, Confinement.seal = timed_drop, timed_seal
 """
 _UNSEALED = """
-from tlsrt.sandbox import profile
+from tlsrt.sandbox.profile import profile
 whole = profile._layers
 profile._layers = lambda **how: tuple(n for n in whole(**how) if not n.startswith(("landlock", "seccomp")))
 """

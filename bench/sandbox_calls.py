@@ -17,8 +17,9 @@ from pathlib import Path
 
 from bench.row import Case, PeerMissing, Sample
 from tlsrt.errors import SandboxError
-from tlsrt.sandbox import seccomp, syscalls
-from tlsrt.sandbox.policy_files import filters_for, policy_of
+from tlsrt.sandbox import syscalls
+from tlsrt.sandbox.profile.policy_files import filters_for, policy_of
+from tlsrt.sandbox.seccomp import install
 
 LOOP = "third"
 TIMES = 20_000
@@ -43,8 +44,8 @@ def _child(sealed: bool, orders: int, answers: int) -> None:
     if sealed:
         filters = filters_for(policy_of(LOOP, network=False), watched=False, pid=os.getpid())
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-        seccomp.install(filters.importing)
-        seccomp.install_at(filters.seal.address)
+        install.install(filters.importing)
+        install.install_at(filters.seal.address)
     while order := os.read(orders, 100):
         work = works[order.decode()]
         begin = time.process_time_ns()

@@ -14,7 +14,7 @@ from bench.processes import memory_kib, tree, wait_until
 from bench.programs import c_program
 from bench.row import Case, Sample
 from bench.tls import Place, Start, listens, load_client, make_files
-from tlsrt.channels.stream import PROTOCOL
+from tlsrt.channels.tls.message_stream import PROTOCOL
 from tlsrt.config.bundle import read_bundle
 
 CONNECTIONS = 500

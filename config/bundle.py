@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tlsrt.config.files import open_regular, owner_of, replace, told, write_new
-from tlsrt.config.succession import VERSION_MAX, Pin
+from tlsrt.config.issuer_chain import VERSION_MAX, Pin
 from tlsrt.errors import ConfigError
 
 VERSION = 1

@@ -2,8 +2,8 @@
 
 They are derived from master_key, so that no list of them has to be kept; the authority derives their hashes when it
 boots, and only these go to Primary, which meets them. Each has a number, which tells an operator what was found where.
-A token looks like any other (channels/token.py). A client key is ECDSA P-256, and is known by its point, which stands
-in a certificate as it is (SEC 1, section 2.3.3; RFC 5480).
+A token looks like any other (channels/session/token.py). A client key is ECDSA P-256, and is known by its point, which
+stands in a certificate as it is (SEC 1, section 2.3.3; RFC 5480).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tlsrt.config import keys
+from tlsrt.config import key_schedule
 
 NUMBERS = 16
 TOKEN_BYTES = 391  # as many as one for a client with a few policy lines has
@@ -61,7 +61,7 @@ def hash_of(secret: bytes) -> bytes:
 
 def canary_token(root: bytes, number: int) -> bytes:
     """Return a token that opens nothing; `root` is keys.canary_root."""
-    made = hashlib.shake_256(keys.expand(root, "canary-token", number)).digest(TOKEN_BYTES - 13)
+    made = hashlib.shake_256(key_schedule.expand(root, "canary-token", number)).digest(TOKEN_BYTES - 13)
     return b"\x01" + (1).to_bytes(4, "big") + (2 + made[0] % 64).to_bytes(8, "big") + made
 
 
@@ -72,7 +72,9 @@ def text_of(token: bytes) -> str:
 
 def canary_client(root: bytes, number: int) -> ec.EllipticCurvePrivateKey:
     """Return the key of a client that there is not."""
-    seed = keys.expand(root, "canary-client", number) + keys.expand(root, "canary-client", number + NUMBERS)
+    seed = key_schedule.expand(root, "canary-client", number) + key_schedule.expand(
+        root, "canary-client", number + NUMBERS
+    )
     return ec.derive_private_key(int.from_bytes(seed, "big") % (_ORDER - 1) + 1, ec.SECP256R1())
 
 

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from ipaddress import ip_address
 from typing import Any
 
-from tlsrt.config.check import Checker, nearest
 from tlsrt.config.deception import EndpointConfig
 from tlsrt.config.field import NAME, Field, count, defaults_of, path
+from tlsrt.config.validation import Checker, nearest
 
 _ENDPOINT = defaults_of(EndpointConfig)
 _ADDRESS = rf"{NAME}/{NAME}"

@@ -1,7 +1,8 @@
 """What is watched for and what follows: the detectors as data, and the part `detection` of a file. Pure.
 
 Points and kinds are those of the design: a trigger is nothing that anybody does by accident, a bucket fills by what may
-be one and empties by half in a minute. What follows from which score is in supervisor/response/ladder.py.
+be one and empties by half in a minute. What follows from which score is in
+supervisor/authority/detection/escalation.py.
 """
 
 from __future__ import annotations

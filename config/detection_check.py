@@ -6,9 +6,9 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tlsrt.config.check import Checker, nearest
 from tlsrt.config.detection import ALLOWED, DETECTORS, Mode
 from tlsrt.config.field import NAME, NAME_SAYS, Field
+from tlsrt.config.validation import Checker, nearest
 
 _MODES = tuple(map(str, Mode))
 DETECTION = Field(

@@ -1,6 +1,6 @@
 """The one table of what a configuration file may say.
 
-`check.py` reads it to judge a file, `json_schema.py` to tell editors the same. Defaults come from `schema.py`, so
+`validation.py` reads it to judge a file, `json_schema.py` to tell editors the same. Defaults come from `schema.py`, so
 that each is written once.
 """
 

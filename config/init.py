@@ -16,19 +16,19 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from tlsrt.config import keys
-from tlsrt.config.boot import MAX_TOKEN_BYTES, BootToken, make_boot_token, parse_boot_token_untrusted
+from tlsrt.config import key_schedule
+from tlsrt.config.boot_token import MAX_TOKEN_BYTES, BootToken, make_boot_token, parse_boot_token_untrusted
 from tlsrt.config.bundle import VERSION, Bundle, encode_bundle
 from tlsrt.config.bytecode import write_bytecode
 from tlsrt.config.fields import DOOR
 from tlsrt.config.files import owner_of, read_bounded, replace, sync_folder, told, write_new
+from tlsrt.config.issuer_chain import NOTHING_KNOWN, Chain, Known
 from tlsrt.config.json_schema import json_schema
+from tlsrt.config.key_providers import check_master_key, newest_version, open_master_key, read_master_key
+from tlsrt.config.key_rotation import only_one
 from tlsrt.config.load import load_config
 from tlsrt.config.measure import is_checkout, measure
-from tlsrt.config.providers import check_master_key, newest_version, open_master_key, read_master_key
-from tlsrt.config.rotate import only_one
 from tlsrt.config.schema import Config
-from tlsrt.config.succession import NOTHING_KNOWN, Chain, Known
 from tlsrt.config.template import NOTHING_LACKING, Lacking, config_text
 from tlsrt.errors import ConfigError
 
@@ -185,7 +185,7 @@ def _contents(host: str, port: int, now: datetime, lacking: Lacking) -> dict[str
 def _issuer_public(install_id: bytes, master_key: bytes) -> bytes:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    seed = keys.issuer_seed(keys.extract(install_id, master_key), 1)
+    seed = key_schedule.issuer_seed(key_schedule.extract(install_id, master_key), 1)
     return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
 
 
@@ -197,7 +197,7 @@ def key_in_force(config: Config) -> tuple[bytes, int]:
 
 
 def _boot_key(config: Config, master_key: bytes) -> bytes:
-    return keys.boot_mac_key(keys.extract(config.install_id, master_key))
+    return key_schedule.boot_mac_key(key_schedule.extract(config.install_id, master_key))
 
 
 def _master_key(config: Config, version: int = 1) -> bytes:

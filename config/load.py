@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tlsrt.config import defaults, fields
-from tlsrt.config.check import BAD, Checker, nearest
 from tlsrt.config.deception import DeceptionConfig, read_deception
 from tlsrt.config.deception_check import check_deception
 from tlsrt.config.detection import read_detection
 from tlsrt.config.detection_check import check_detection
-from tlsrt.config.document import Problems, read_document
 from tlsrt.config.egress import parse_egress
 from tlsrt.config.files import read_bounded
 from tlsrt.config.packages import has_http
@@ -40,6 +38,8 @@ from tlsrt.config.schema import (
 )
 from tlsrt.config.supervision import read_supervision
 from tlsrt.config.supervision_check import check_supervision
+from tlsrt.config.validation import BAD, Checker, nearest
+from tlsrt.config.yaml_nodes import Problems, read_document
 from tlsrt.errors import ConfigError
 
 _MORE = ("memory_mb", "open_files", "file_size_mb", "processes")

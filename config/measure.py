@@ -12,7 +12,7 @@ import os
 import stat
 from pathlib import Path
 
-from tlsrt.config.access import unreadable_for_others, writable_by
+from tlsrt.config.code_permissions import unreadable_for_others, writable_by
 from tlsrt.config.files import read_bounded, told
 from tlsrt.config.packages import Root, code_roots, component_roots, is_checkout, roots, walk
 from tlsrt.config.schema import Config

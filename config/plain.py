@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tlsrt.config.document import Node, Problems, read_document
+from tlsrt.config.yaml_nodes import Node, Problems, read_document
 
 _INTEGERS = {"0x": 16, "0o": 8}
 

@@ -67,7 +67,8 @@ class WriteConfig:
 
 @dataclass(frozen=True, slots=True)
 class CallsConfig:
-    """More system calls, perhaps only with some arguments (see `sandbox/policy.py`), and the operator's reason."""
+    """More system calls, perhaps only with some arguments (see `sandbox/profile/policy.py`), and the operator's
+    reason."""
 
     calls: tuple[str, ...]
     why: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tlsrt.config.check import Checker, nearest
 from tlsrt.config.field import NAME, NAME_SAYS, Field, count, defaults_of, seconds
 from tlsrt.config.supervision import (
     PRIMARY,
@@ -16,6 +15,7 @@ from tlsrt.config.supervision import (
     edges_of,
     find_cycle,
 )
+from tlsrt.config.validation import Checker, nearest
 
 _RESTART = defaults_of(RestartConfig)
 _LOOP = Field(kind="text", about="A loop.", pattern=NAME, says=NAME_SAYS)

@@ -14,48 +14,55 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from tlsrt.config.keys import boot_id
+from tlsrt.config.key_schedule import boot_id
 from tlsrt.config.schema import Config
 from tlsrt.errors import EX_UNAVAILABLE, ConfigError, SandboxError, TlsrtError
-from tlsrt.supervisor import status
-from tlsrt.supervisor.announcer import Announcer
-from tlsrt.supervisor.audit.anchors import Anchors
-from tlsrt.supervisor.causes import cause_of_word
-from tlsrt.supervisor.console import Console
-from tlsrt.supervisor.control_socket import ControlSocket, Request
-from tlsrt.supervisor.deception.files import FileWatch
-from tlsrt.supervisor.deception.report import DecoyReport
-from tlsrt.supervisor.door_watch import DoorWatch
-from tlsrt.supervisor.enrolment.requests import EnrolmentRequests
-from tlsrt.supervisor.event_desk import EventDesk
-from tlsrt.supervisor.fleet import Fleet
-from tlsrt.supervisor.folders import last_line, make_folder, make_folders, open_log
-from tlsrt.supervisor.gauges import memory_kib
-from tlsrt.supervisor.heartbeat import HeartbeatMonitor, HeartbeatPolicy
-from tlsrt.supervisor.kin import is_kin
-from tlsrt.supervisor.lifecycle import Event
-from tlsrt.supervisor.listeners import DECOY, DOOR, channel_listeners, decoy_listener, door_listener, remove_sockets
-from tlsrt.supervisor.lock import WAIT_S, host_pid, take_lock
-from tlsrt.supervisor.locking.lock_verbs import LockVerbs
-from tlsrt.supervisor.locking.lock_watch import LockWatch
-from tlsrt.supervisor.member import PRIMARY, Member
-from tlsrt.supervisor.office import NAME as AUTHORITY
-from tlsrt.supervisor.office import Office
-from tlsrt.supervisor.parts import Common, Parts, Renewal
-from tlsrt.supervisor.reactor import Reactor
-from tlsrt.supervisor.regime import Regime
-from tlsrt.supervisor.reload import Reload
-from tlsrt.supervisor.response.requests import ResponseRequests
-from tlsrt.supervisor.restart_verb import RestartVerb
-from tlsrt.supervisor.restarts import Restarts
-from tlsrt.supervisor.rotation import Rotation
-from tlsrt.supervisor.rounds import Rounds
-from tlsrt.supervisor.sealed_memory import sealed_memory
-from tlsrt.supervisor.session_requests import SessionRequests
-from tlsrt.supervisor.shutdown import Shutdown
-from tlsrt.supervisor.spawn import reap_strangers
-from tlsrt.supervisor.status_stream import StatusStream
-from tlsrt.supervisor.supervision_status import supervision_document
+from tlsrt.supervisor.control import status
+from tlsrt.supervisor.control.audit_heads import Anchors
+from tlsrt.supervisor.control.canary_files import FileWatch
+from tlsrt.supervisor.control.client_requests import EnrolmentRequests
+from tlsrt.supervisor.control.decoys import DecoyReport
+from tlsrt.supervisor.control.detection_requests import ResponseRequests
+from tlsrt.supervisor.control.lock import LockWatch
+from tlsrt.supervisor.control.lock_verbs import LockVerbs
+from tlsrt.supervisor.control.peer_credentials import is_kin
+from tlsrt.supervisor.control.restart import RestartVerb
+from tlsrt.supervisor.control.server import ControlSocket, Request
+from tlsrt.supervisor.control.session_requests import SessionRequests
+from tlsrt.supervisor.control.status_stream import StatusStream
+from tlsrt.supervisor.control.supervision_status import supervision_document
+from tlsrt.supervisor.events.readers import EventDesk
+from tlsrt.supervisor.launch.folders import last_line, make_folder, make_folders, open_log
+from tlsrt.supervisor.launch.instance_lock import WAIT_S, host_pid, take_lock
+from tlsrt.supervisor.process.children import Common, Parts, Renewal
+from tlsrt.supervisor.process.console import Console
+from tlsrt.supervisor.process.event_loop import Reactor
+from tlsrt.supervisor.process.exit_reason import cause_of_word
+from tlsrt.supervisor.process.listeners import (
+    DECOY,
+    DOOR,
+    channel_listeners,
+    decoy_listener,
+    door_listener,
+    remove_sockets,
+)
+from tlsrt.supervisor.process.memfd import sealed_memory
+from tlsrt.supervisor.process.proc import memory_kib
+from tlsrt.supervisor.process.spawn import reap_strangers
+from tlsrt.supervisor.reload.file_watcher import DoorWatch
+from tlsrt.supervisor.reload.key_rotation import Rotation
+from tlsrt.supervisor.reload.reload import Reload
+from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
+from tlsrt.supervisor.supervision.authority_process import Office
+from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor, HeartbeatPolicy
+from tlsrt.supervisor.supervision.loop import PRIMARY, Member
+from tlsrt.supervisor.supervision.loops import Fleet
+from tlsrt.supervisor.supervision.restart_policy import Regime
+from tlsrt.supervisor.supervision.restarter import Restarts
+from tlsrt.supervisor.supervision.shutdown import Shutdown
+from tlsrt.supervisor.supervision.startup_report import Announcer
+from tlsrt.supervisor.supervision.states import Event
+from tlsrt.supervisor.supervision.watchdog import Rounds
 
 FATAL_EVENTS = ("offence", "unprepared", "unattested", "anomaly")  # of the authority about a loop
 

@@ -26,8 +26,8 @@ from typing import Any
 
 from support.running import RunningHost
 
-from tlsrt.loops.tls_engine import server_context
-from tlsrt.loops.tls_server import TlsServer
+from tlsrt.loops.door.server_context import server_context
+from tlsrt.loops.door.tls_server import TlsServer
 
 TOOLS = {"sslscan": "sslscan", "testssl": "testssl.sh"}  # program -> Debian's package
 TOOL_S = 1200.0

@@ -32,19 +32,19 @@ from tlsrt.errors import (
 )
 
 if TYPE_CHECKING:
-    from tlsrt.channels.client import AsyncClient, Client
-    from tlsrt.loops.component import Component, handler
-    from tlsrt.loops.validate import Length, Range
+    from tlsrt.channels.client.clients import AsyncClient, Client
+    from tlsrt.loops.component.component import Component, handler
+    from tlsrt.loops.component.validate import Length, Range
 
 __version__ = "0.1.0"
 
 _LAZY = {
-    "AsyncClient": "tlsrt.channels.client",
-    "Client": "tlsrt.channels.client",
-    "Component": "tlsrt.loops.component",
-    "Length": "tlsrt.loops.validate",
-    "Range": "tlsrt.loops.validate",
-    "handler": "tlsrt.loops.component",
+    "AsyncClient": "tlsrt.channels.client.clients",
+    "Client": "tlsrt.channels.client.clients",
+    "Component": "tlsrt.loops.component.component",
+    "Length": "tlsrt.loops.component.validate",
+    "Range": "tlsrt.loops.component.validate",
+    "handler": "tlsrt.loops.component.component",
 }
 
 __all__ = [

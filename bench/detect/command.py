@@ -18,8 +18,8 @@ from bench.detect.attacks import ATTACKS
 from bench.detect.measure import Ordinary, Tally, measure_attacks, measure_ordinary, middle_s
 from bench.detect.river_model import RiverModel, is_there
 from bench.detect.scenario import REPORTING, TUNING, attacked, ordinary
-from tlsrt.channels.telemetry import WINDOW_MS, Window
-from tlsrt.supervisor.learning.model import Model
+from tlsrt.channels.control.telemetry import WINDOW_MS, Window
+from tlsrt.supervisor.authority.detection.anomaly_model import Model
 
 RULES, LEARNED, LIBRARY = "rules", "rules + learned", "rules + river"
 
@@ -108,10 +108,11 @@ def cost_table(arms: dict[str, Ordinary], *, library: bool) -> str:
         if name == LIBRARY and not library:
             continue
         arm = arms[name]
+        imported = module or "tlsrt.supervisor.authority.detection.anomaly_model"
         label = f"river {version('river')}" if module else "ours"
         lines.append(
             f"{label:<18} {arm.seconds / max(1, arm.windows) * 1e6:>9.0f} us {memory(make) / 1000:>12.1f} KB "
-            f"{import_ms(module or 'tlsrt.supervisor.learning.model'):>6.0f} ms {installed_mb(module):>7.1f} MB"
+            f"{import_ms(imported):>6.0f} ms {installed_mb(module):>7.1f} MB"
         )
     return "\n".join(lines) + "\n"
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from math import exp
 from typing import NamedTuple
 
-from tlsrt.supervisor.seams import ChargeKind
+from tlsrt.supervisor.authority.model.services import ChargeKind
 
 TICK_MS = 500
 PER_S = 2  # ticks

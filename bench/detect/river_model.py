@@ -9,9 +9,9 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from tlsrt.channels.telemetry import Window
-from tlsrt.supervisor.learning.features import FEATURES, LEVELS, Sums, level
-from tlsrt.supervisor.learning.model import WARM_UP, Model, Opinion
+from tlsrt.channels.control.telemetry import Window
+from tlsrt.supervisor.authority.detection.anomaly_model import WARM_UP, Model, Opinion
+from tlsrt.supervisor.authority.detection.features import FEATURES, LEVELS, Sums, level
 
 LEAST = 0.667  # tuned on the seeds for tuning: with less it has many times as many false events as our own model
 IN_A_ROW = 1  # windows above it

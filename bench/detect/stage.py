@@ -16,21 +16,21 @@ from typing import NamedTuple
 
 from bench.detect.deeds import CHARGED, NOTHING, PER_S, TICK_MS, Actor, Deeds, Who
 from bench.detect.scenario import Scenario
-from tlsrt.channels.telemetry import bit_of, pack_rows
+from tlsrt.channels.control.telemetry import bit_of, pack_rows
 from tlsrt.config.detection import DetectionConfig
-from tlsrt.loops.gate_state import Origin
-from tlsrt.loops.gate_state import Session as GateSession
+from tlsrt.loops.gate.state import Origin
+from tlsrt.loops.gate.state import Session as GateSession
 from tlsrt.loops.primary.telemetry import Telemetry
-from tlsrt.supervisor.learning.desk import LearningDesk
-from tlsrt.supervisor.learning.model import Model
-from tlsrt.supervisor.response.judge import Judge
-from tlsrt.supervisor.response.reports import detector_for
-from tlsrt.supervisor.seams import Charge, ChargeKind, Detail
-from tlsrt.supervisor.session_manager import Session, SessionManager
+from tlsrt.supervisor.authority.detection.anomaly_detector import LearningDesk
+from tlsrt.supervisor.authority.detection.anomaly_model import Model
+from tlsrt.supervisor.authority.detection.gate_reports import detector_for
+from tlsrt.supervisor.authority.detection.scoring import Judge
+from tlsrt.supervisor.authority.model.services import Charge, ChargeKind, Detail
+from tlsrt.supervisor.authority.sessions.manager import Session, SessionManager
 
 LOOPS = ("primary", "secondary", "third", "forth", "external")
 PAUSE_TICKS = {"epoch": 1, "reload": 3, "respawn": 3}  # in which nobody gets through
-EVENT_EVERY_MS = 10_000  # supervisor/response/service.py: one of a kind by one
+EVENT_EVERY_MS = 10_000  # supervisor/authority/detection/service.py: one of a kind by one
 
 
 BEGIN_MS = 1_000_000  # BOOTTIME when a scenario begins

@@ -11,10 +11,10 @@ import socket
 import sys
 from typing import NoReturn
 
-import tlsrt.loops.runtime
+import tlsrt.loops.runtime.entry
 import tlsrt.loops.third.io  # a component
 
-assert tlsrt.loops.runtime
+assert tlsrt.loops.runtime.entry
 assert tlsrt.loops.third.io
 
 

@@ -14,9 +14,9 @@ import ssl
 import sys
 from typing import NoReturn, cast
 
-from tlsrt.channels.tls_connection import ConnectionLimits, TlsConnection
-from tlsrt.loops.admission import AdmissionLimits
-from tlsrt.loops.tls_server import Connected, ServerLimits, TlsServer
+from tlsrt.channels.tls.connection import ConnectionLimits, TlsConnection
+from tlsrt.loops.door.admission import AdmissionLimits
+from tlsrt.loops.door.tls_server import Connected, ServerLimits, TlsServer
 
 PROTOCOL = "tlsrt/1"
 BODY_MAX = 65536
@@ -100,7 +100,7 @@ class Transported(asyncio.Protocol):
 
 
 def make_context(certificate: str, key: str, client_ca: str | None) -> ssl.SSLContext:
-    """The door's own settings (loops/tls_engine.py), from files."""
+    """The door's own settings (loops/door/server_context.py), from files."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_cert_chain(certificate, key)

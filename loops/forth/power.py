@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from tlsrt.loops.component import Component, handler
-from tlsrt.loops.facts import Interval, clocks, names, read_int, read_text, scaled
+from tlsrt.loops.component.component import Component, handler
+from tlsrt.loops.procfs import Interval, clocks, names, read_int, read_text, scaled
 
 _MAINS = ("Mains", "USB", "Wireless")  # Documentation/ABI/testing/sysfs-class-power: types that bring power in
 

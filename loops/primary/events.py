@@ -13,9 +13,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Annotated, Any, ClassVar
 
-from tlsrt.loops.component import Component, handler
-from tlsrt.loops.events import Hub, LossyMailbox
-from tlsrt.loops.validate import Range
+from tlsrt.loops.component.component import Component, handler
+from tlsrt.loops.component.pubsub import Hub, LossyMailbox
+from tlsrt.loops.component.validate import Range
 
 KEPT = 256
 KINDS = ("lifecycle", "session", "security", "health")

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tlsrt.loops.component import Component, handler
-from tlsrt.loops.facts import clocks, names, read_int, read_numbers, read_text, scaled
+from tlsrt.loops.component.component import Component, handler
+from tlsrt.loops.procfs import clocks, names, read_int, read_numbers, read_text, scaled
 
 _CPUINFO_BYTES = 4 << 20  # 256 processors at 4 KiB each leave room
 _SECTOR = 512  # /sys/block/*/size counts these, whatever the device (Documentation/block/stat.rst)

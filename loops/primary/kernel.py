@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from tlsrt.errors import Denied, InvalidArgument, NotFound
-from tlsrt.loops.component import Component, handler
-from tlsrt.loops.facts import Interval, clocks, names, read_int, read_numbers, read_text
-from tlsrt.loops.validate import Length
+from tlsrt.loops.component.component import Component, handler
+from tlsrt.loops.component.validate import Length
+from tlsrt.loops.procfs import Interval, clocks, names, read_int, read_numbers, read_text
 
 _STAT_BYTES = 1 << 20  # one long line of interrupts: 4096 of them fit
 _SEGMENT = re.compile(r"[a-z0-9][a-z0-9_-]*")

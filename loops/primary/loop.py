@@ -16,31 +16,31 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tlsrt.channels.channel import PrimaryChannel
 from tlsrt.channels.clock import boottime_ms
-from tlsrt.channels.gate_link import GateLink
-from tlsrt.channels.grant import parse_grant_untrusted
-from tlsrt.channels.life import LoopState
-from tlsrt.channels.telemetry import pack_rows
+from tlsrt.channels.control.life import LoopState
+from tlsrt.channels.control.telemetry import pack_rows
+from tlsrt.channels.links.channel import PrimaryChannel
+from tlsrt.channels.links.gate_link import GateLink
+from tlsrt.channels.session.grant import parse_grant_untrusted
 from tlsrt.errors import Busy, PeerError
-from tlsrt.loops.decoys import Decoys
-from tlsrt.loops.door import HTTP, Door, ServeHttp, door_limits
-from tlsrt.loops.enrol_desk import EnrolDesk
-from tlsrt.loops.frame_rate import FrameRate, FrameRates
-from tlsrt.loops.gate import Gate, refusal_word
-from tlsrt.loops.gate_state import Origin, Verdict
-from tlsrt.loops.health import HealthChecks
-from tlsrt.loops.locked_door import LockedDoor
-from tlsrt.loops.primary.door_contexts import DoorContexts
+from tlsrt.loops.door.closed_connections import TurnedAway
+from tlsrt.loops.door.door import HTTP, Door, ServeHttp, door_limits
+from tlsrt.loops.door.enrolment import EnrolDesk
+from tlsrt.loops.door.locked_door import LockedDoor
+from tlsrt.loops.door.server_context import PROTOCOLS
+from tlsrt.loops.door.tarpit import Tarpit, TarpitLimits
+from tlsrt.loops.door.tls_contexts import DoorContexts
+from tlsrt.loops.gate.decoys import Decoys
+from tlsrt.loops.gate.frame_rate import FrameRate, FrameRates
+from tlsrt.loops.gate.gate import Gate, refusal_word
+from tlsrt.loops.gate.refusals import ADDRESS
+from tlsrt.loops.gate.reporter import Reporter
+from tlsrt.loops.gate.state import Origin, Verdict
+from tlsrt.loops.primary.decoy_reports import DecoyWatch
 from tlsrt.loops.primary.events import Events
-from tlsrt.loops.primary.reporter import Reporter
-from tlsrt.loops.primary.tarpit import Tarpit, TarpitLimits
 from tlsrt.loops.primary.telemetry import Telemetry
-from tlsrt.loops.primary.watch import DecoyWatch
-from tlsrt.loops.process import LoopProcess
-from tlsrt.loops.refusals import ADDRESS
-from tlsrt.loops.tls_engine import PROTOCOLS
-from tlsrt.loops.turned_away import TurnedAway
+from tlsrt.loops.runtime.health import HealthChecks
+from tlsrt.loops.runtime.process import LoopProcess
 
 DOOR = "door"
 DECOY = "decoy"
@@ -98,8 +98,8 @@ class PrimaryLoop(LoopProcess):
         """Load what serves HTTP, if the configuration says so: now, as a sealed process imports nothing."""
         if not self.config.serves_http:
             return None
-        from tlsrt.loops.heavy import Heavy
-        from tlsrt.loops.http_link import HttpLink
+        from tlsrt.loops.http.connection import HttpLink
+        from tlsrt.loops.http.fair_scheduler import Heavy
 
         heavy = Heavy()
         return lambda connection, number, note: HttpLink(connection, number, self, note, heavy)

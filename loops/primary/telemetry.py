@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tlsrt.channels.telemetry import LOOKS, NUMBER_MAX, ROWS_MAX, UNKNOWN, Row, Window
-from tlsrt.loops.gate_state import Session
+from tlsrt.channels.control.telemetry import LOOKS, NUMBER_MAX, ROWS_MAX, UNKNOWN, Row, Window
+from tlsrt.loops.gate.state import Session
 
 TRACKED_MAX = 2048  # sessions; those beyond are not looked at until others have gone
 BytesMoved = Callable[[int], tuple[int, int] | None]  # of a connection: to us, from us

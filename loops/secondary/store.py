@@ -13,12 +13,12 @@ from typing import Annotated, Any, cast
 import msgpack
 
 from tlsrt.errors import InvalidArgument, NotFound
-from tlsrt.loops.component import Component, handler
-from tlsrt.loops.events import Hub
-from tlsrt.loops.options import choice_option, known_options, whole_option
-from tlsrt.loops.room import trouble_of_folder
-from tlsrt.loops.secondary.table import Entry, Table
-from tlsrt.loops.validate import Length, Range
+from tlsrt.loops.component.component import Component, handler
+from tlsrt.loops.component.options import choice_option, known_options, whole_option
+from tlsrt.loops.component.pubsub import Hub
+from tlsrt.loops.component.validate import Length, Range
+from tlsrt.loops.disk_space import trouble_of_folder
+from tlsrt.loops.secondary.sqlite_table import Entry, Table
 
 VALUE_BYTES = 256 * 1024  # encoded
 _MIB = 1 << 20

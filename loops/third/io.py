@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 from tlsrt.errors import Busy, InvalidArgument
-from tlsrt.loops.component import Component, handler
-from tlsrt.loops.options import known_options, whole_option
-from tlsrt.loops.room import trouble_of_folder
+from tlsrt.loops.component.component import Component, handler
+from tlsrt.loops.component.options import known_options, whole_option
+from tlsrt.loops.component.validate import Length, Range
+from tlsrt.loops.disk_space import trouble_of_folder
 from tlsrt.loops.third.digests import Digests
 from tlsrt.loops.third.folder import Folder, Quota
 from tlsrt.loops.third.uploads import Uploads
-from tlsrt.loops.validate import Length, Range
 
 READ_BYTES = 256 * 1024  # in one answer; more goes as a stream
 CHUNK_BYTES = 32 * 1024

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tlsrt.errors import PeerError
-from tlsrt.supervisor.audit.entry import BODY_MAX, HASH, RECORD, Entry, Header, Record, read_entry_untrusted
-from tlsrt.supervisor.audit.folder import AuditFolder, number_of
-from tlsrt.supervisor.audit.gone import HEADS, KIND, MARK, SUBJECT, Gone, gone_by, headers_in, heads_before
-from tlsrt.supervisor.audit.recover import ending_of
+from tlsrt.supervisor.audit.files import AuditFolder, number_of
+from tlsrt.supervisor.audit.record import BODY_MAX, HASH, RECORD, Entry, Header, Record, read_entry_untrusted
+from tlsrt.supervisor.audit.recovery import ending_of
+from tlsrt.supervisor.audit.removal import HEADS, KIND, MARK, SUBJECT, Gone, gone_by, headers_in, heads_before
 from tlsrt.supervisor.audit.text import plain_detail
 
 FILES_MAX = 64  # in one plan

@@ -17,9 +17,11 @@ from dataclasses import dataclass, field
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from tlsrt.config import keys
+from tlsrt.config import key_schedule
 from tlsrt.errors import PeerError
-from tlsrt.supervisor.audit.entry import (
+from tlsrt.supervisor.audit.files import name_of
+from tlsrt.supervisor.audit.merkle import Peaks, grown, leaf_hash, root_of
+from tlsrt.supervisor.audit.record import (
     CUT,
     FINAL,
     LEAF_BYTES,
@@ -30,10 +32,8 @@ from tlsrt.supervisor.audit.entry import (
     read_entry_untrusted,
     to_sign,
 )
-from tlsrt.supervisor.audit.folder import name_of
-from tlsrt.supervisor.audit.gone import Gone, gone_by, key_from
-from tlsrt.supervisor.audit.sealer import Link
-from tlsrt.supervisor.audit.tree import Peaks, grown, leaf_hash, root_of
+from tlsrt.supervisor.audit.removal import Gone, gone_by, key_from
+from tlsrt.supervisor.audit.signer import Link
 
 FileKey = Callable[[Header], bytes | None]  # the key of a file, None if it is not known
 _NAME = re.compile(r"audit-(\d{8,})\.log")
@@ -269,7 +269,7 @@ class _Body:
         self._walk = walk
         self._file = header.file
         file_key = walk.file_key(header)
-        self._mac_key = keys.audit_mac_key(file_key) if file_key is not None else None
+        self._mac_key = key_schedule.audit_mac_key(file_key) if file_key is not None else None
         self._sequence = entry.sequence - 1
         self._chain = header.before_chain
         self._size = 0
@@ -310,7 +310,7 @@ class _Body:
         if self._mac_key is not None:
             if not hmac.compare_digest(hmac.digest(self._mac_key, self._chain, "sha256"), entry.mac):
                 raise walk.wrong(expected, "its MAC is not the one of this place: it was written by somebody else")
-            self._mac_key = keys.audit_next_mac_key(self._mac_key)
+            self._mac_key = key_schedule.audit_next_mac_key(self._mac_key)
         if isinstance(entry.value, Checkpoint):
             self._checkpoint(entry, entry.value, before)
         elif isinstance(entry.value, Header):

@@ -10,11 +10,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tlsrt.supervisor.audit.entry import OPEN, ROTATED, Record
-from tlsrt.supervisor.audit.folder import AuditFolder, write_all
+from tlsrt.supervisor.audit.files import AuditFolder, write_all
+from tlsrt.supervisor.audit.record import OPEN, ROTATED, Record
 from tlsrt.supervisor.audit.retention import Plan, Retention
-from tlsrt.supervisor.audit.sealer import Sealer, next_file
-from tlsrt.supervisor.secret_page import wipe
+from tlsrt.supervisor.audit.signer import Sealer, next_file
+from tlsrt.supervisor.authority.keys.secret_memory import wipe
 
 FILE_MAX = 4 << 20  # bytes; the last file is read at each start, in 0.15 s at most
 CHECKPOINT_MS = 5_000

@@ -23,11 +23,11 @@ from support.tls_peer import TlsPeer, open_session, request
 
 from tlsrt import Client
 from tlsrt.channels.clock import boottime_ms
-from tlsrt.channels.frame import pack_frame, parse_frame_untrusted
-from tlsrt.channels.telemetry import WINDOW_MS
+from tlsrt.channels.control.telemetry import WINDOW_MS
+from tlsrt.channels.frames.frame import pack_frame, parse_frame_untrusted
 from tlsrt.errors import TlsrtError
-from tlsrt.supervisor.control_client import ControlClient
-from tlsrt.supervisor.learning.model import WARM_UP
+from tlsrt.supervisor.authority.detection.anomaly_model import WARM_UP
+from tlsrt.supervisor.control.client import ControlClient
 
 STORE = "secondary/store"
 STRANGER = "127.0.0.9"  # an address of this machine that nobody else uses here

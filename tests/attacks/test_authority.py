@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from support.running import RunningHost
 
-from tlsrt.sandbox.cgroup import own_place
+from tlsrt.sandbox.cgroup.cgroup import own_place
 
 TOLD = """
-from tlsrt.supervisor.office import Office
+from tlsrt.supervisor.supervision.authority_process import Office
 _hand_over = Office._hand_over
 def told(self):
     print("keys leave", flush=True)
@@ -25,11 +25,11 @@ Office._hand_over = told
 # In the authority's process only: what it enters is not what the supervisor knows of it.
 LOOSER = """
 from dataclasses import replace
-from tlsrt.supervisor import loops_start
-_authority_body = loops_start._authority_body
+from tlsrt.supervisor.launch import child_programs
+_authority_body = child_programs._authority_body
 def looser(start, profile, root):
     return _authority_body(start, {}, root)
-loops_start._authority_body = looser
+child_programs._authority_body = looser
 """
 UNSEALED = 'replace(profile, layers=tuple(one for one in profile.layers if one != "seccomp_sealed"))'
 WITHOUT_LIMITS = "replace(profile, limits={})"

@@ -15,8 +15,8 @@ from support.stage import MODES
 from support.touching import events, watching
 
 from tlsrt.channels.clock import boottime_ms
-from tlsrt.sandbox.root import CANARY, CANARY_BYTES
-from tlsrt.supervisor.deception.files import STATE_CANARY
+from tlsrt.sandbox.apply.root_filesystem import CANARY, CANARY_BYTES
+from tlsrt.supervisor.control.canary_files import STATE_CANARY
 
 
 @pytest.fixture(scope="module", params=MODES)

@@ -21,10 +21,11 @@ from support.attack import IN_PRIMARY, STAGE, THIEF, VICTIM, Arena, header_of, r
 from support.running import RunningHost, running
 from support.tls_peer import TlsPeer, open_session, request
 
-from tlsrt.channels.enroll import enroll
-from tlsrt.channels.enrolment import Answer, JoinCode, encode_answer, parse_code
-from tlsrt.channels.frame import Frame, Header, Kind, pack_frame, pack_header, parse_frame_untrusted
-from tlsrt.channels.grant import (
+from tlsrt.channels.client.enroll import enroll
+from tlsrt.channels.client.sync_client import Client
+from tlsrt.channels.frames.frame import Frame, Header, Kind, pack_frame, pack_header, parse_frame_untrusted
+from tlsrt.channels.session.enrolment import Answer, JoinCode, encode_answer, parse_code
+from tlsrt.channels.session.grant import (
     Open,
     encode_open,
     open_digest,
@@ -33,13 +34,12 @@ from tlsrt.channels.grant import (
     seal_grant,
     sign_open,
 )
-from tlsrt.channels.opening import identity_of
-from tlsrt.channels.stream import Control, encode_control
-from tlsrt.channels.sync_client import Client
-from tlsrt.config import keys, pki
+from tlsrt.channels.session.opening import identity_of
+from tlsrt.channels.tls.message_stream import Control, encode_control
+from tlsrt.config import key_schedule, pki
 from tlsrt.config.bundle import Bundle
 from tlsrt.errors import EX_UNAVAILABLE, ConfigError, OutcomeUnknown, PeerError, Rejected
-from tlsrt.supervisor.control_client import ControlClient
+from tlsrt.supervisor.control.client import ControlClient
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def stolen(arena: Arena) -> list[bytes]:
     loot = arena.client.call(IN_PRIMARY, "loot")
     roots = [*loot["gate_roots"].values(), *(held[-1]["mailbox_root"] for held in loot["sessions"].values())]
     session = arena.third.session()["session"]
-    return [*loot["aes_keys"], *roots, *(keys.request_key(root, session) for root in roots)]
+    return [*loot["aes_keys"], *roots, *(key_schedule.request_key(root, session) for root in roots)]
 
 
 # -- reading ---------------------------------------------------------------------------------------------------

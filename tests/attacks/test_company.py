@@ -18,12 +18,13 @@ from tlsrt.errors import CallError
 PARENT = "third/parent"
 WITHOUT_FILTERS = """
 import errno, os, sys
-from tlsrt.sandbox import seccomp, syscalls
-from tlsrt.sandbox.bpf import ALLOW, Rule, assemble, errno_action
-from tlsrt.sandbox.numbers import NUMBERS
+from tlsrt.sandbox.seccomp import install
+from tlsrt.sandbox import syscalls
+from tlsrt.sandbox.seccomp.bpf import ALLOW, Rule, assemble, errno_action
+from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
 machine = os.uname().machine
 syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-seccomp.install(assemble(machine, {NUMBERS[machine]["seccomp"]: Rule((), errno_action(errno.ENOSYS))}, ALLOW))
+install.install(assemble(machine, {NUMBERS[machine]["seccomp"]: Rule((), errno_action(errno.ENOSYS))}, ALLOW))
 os.execv(sys.argv[1], sys.argv[1:])
 """
 WAIVED = dict.fromkeys(("seccomp", "seccomp_sealed", "seccomp_reports"), "a test of what is seen without it")

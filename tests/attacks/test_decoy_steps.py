@@ -17,13 +17,13 @@ from support.script import SCRIPTS
 from support.tls_peer import TlsPeer, open_session
 from support.touching import Watch, watching
 
+from tlsrt.channels.client.connection import client_context
 from tlsrt.channels.clock import boottime_ms
-from tlsrt.channels.tls_client import client_context
 from tlsrt.config.bundle import read_bundle
 from tlsrt.errors import CallError
-from tlsrt.loops.primary.tarpit import HEAD
-from tlsrt.sandbox.root import CANARY
-from tlsrt.supervisor.cli import main
+from tlsrt.loops.door.tarpit import HEAD
+from tlsrt.sandbox.apply.root_filesystem import CANARY
+from tlsrt.supervisor.cli.main import main
 
 PORT = free_port()
 SCANNER, THIEF = "127.0.0.9", "127.0.0.10"  # addresses of this machine that nobody else here uses

@@ -16,7 +16,7 @@ from support.tls_peer import TlsPeer, open_session
 from support.touching import events, watching
 
 from tlsrt.channels.clock import boottime_ms
-from tlsrt.channels.frame import parse_frame_untrusted
+from tlsrt.channels.frames.frame import parse_frame_untrusted
 from tlsrt.config.deception import COMPONENTS, METHODS
 from tlsrt.errors import CallError, Denied
 
@@ -96,7 +96,7 @@ def test_a_thief_of_a_bundle_with_our_own_library_and_command(host: RunningHost)
         with pytest.raises(Denied) as told_of_nothing:
             client.call("secondary/cellars", "list")
         assert str(told.value).replace("backup", "cellars") == str(told_of_nothing.value)
-        command = [sys.executable, "-m", "tlsrt.channels.command", "--bundle", str(host.folder / "admin.tlsrt")]
+        command = [sys.executable, "-m", "tlsrt.channels.cli.main", "--bundle", str(host.folder / "admin.tlsrt")]
         subprocess.run([*command, "call", "third/shell", "run"], capture_output=True, timeout=60, check=False)
         assert watch.next("decoy_touched")["fields"]["decoy"] == "third/shell"
 

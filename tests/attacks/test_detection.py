@@ -30,10 +30,10 @@ from support.running import RunningHost, running
 from support.tls_peer import TlsPeer, open_session, request
 
 from tlsrt.channels.clock import boottime_ms
-from tlsrt.channels.frame import Kind, pack_frame, parse_frame_untrusted
-from tlsrt.channels.stream import encode_control
+from tlsrt.channels.frames.frame import Kind, pack_frame, parse_frame_untrusted
+from tlsrt.channels.tls.message_stream import encode_control
 from tlsrt.errors import CallError
-from tlsrt.supervisor.control_client import ControlClient
+from tlsrt.supervisor.control.client import ControlClient
 
 STEP_MS = 200
 STRANGER = "127.0.0.9"  # an address of this machine that nobody else of this test uses

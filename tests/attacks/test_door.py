@@ -16,11 +16,11 @@ from support.attack import STAGE, THIEF, VICTIM, Arena, header_of, request_body,
 from support.running import RunningHost, running
 from support.tls_peer import TlsPeer, open_session, request
 
-from tlsrt.channels.frame import FRAME_MAX, Kind, pack_frame, parse_frame_untrusted
-from tlsrt.channels.grant import Open, encode_open, parse_open_untrusted, sign_open
-from tlsrt.channels.opening import identity_of
-from tlsrt.channels.stream import Control, encode_control
-from tlsrt.channels.tls_client import client_context
+from tlsrt.channels.client.connection import client_context
+from tlsrt.channels.frames.frame import FRAME_MAX, Kind, pack_frame, parse_frame_untrusted
+from tlsrt.channels.session.grant import Open, encode_open, parse_open_untrusted, sign_open
+from tlsrt.channels.session.opening import identity_of
+from tlsrt.channels.tls.message_stream import Control, encode_control
 
 REJECTED, END = Control("refused", ("rejected",)), Control("", ())
 DISMISSED = Control("goodbye", ("rejected",))

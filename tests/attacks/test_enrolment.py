@@ -19,8 +19,8 @@ import pytest
 from support.running import RunningHost, running
 from support.tls_host import memory_file
 
-from tlsrt.channels.enroll import enroll
-from tlsrt.channels.enrolment import (
+from tlsrt.channels.client.enroll import enroll
+from tlsrt.channels.session.enrolment import (
     PROTOCOL,
     JoinCode,
     encode_message,
@@ -29,10 +29,10 @@ from tlsrt.channels.enrolment import (
     pin_of,
     request_mac,
 )
-from tlsrt.channels.stream import StreamReader, encode_control, wrap
+from tlsrt.channels.tls.message_stream import StreamReader, encode_control, wrap
 from tlsrt.config import pki
 from tlsrt.errors import ConfigError, Rejected, TlsrtError
-from tlsrt.loops.enrol_link import BURST, STRANGERS_PER_ADDRESS
+from tlsrt.loops.door.enrolment_connection import BURST, STRANGERS_PER_ADDRESS
 
 PATIENCE_S = 10.0
 REFUSED = ("refused", ["rejected"])

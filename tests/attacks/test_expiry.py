@@ -15,17 +15,18 @@ from support.tls_peer import open_session, request
 
 TTL_MS = 2_000
 SHORT_LIVES = f"""
-from tlsrt.supervisor import session_manager
-session_manager.COMPONENT_TTL_MS = session_manager.CLIENT_TTL_MS = {TTL_MS}
+from tlsrt.supervisor.authority.sessions import manager
+manager.COMPONENT_TTL_MS = manager.CLIENT_TTL_MS = {TTL_MS}
 """
 EPOCH_MS, GRACE_MS = 1_500, 300
 SHORT_EPOCHS = f"""
-from tlsrt.supervisor import epoch_changes, trust_service
-def _init(self, *arguments, real=trust_service.TrustService.__init__):
+from tlsrt.supervisor.authority import epoch_change
+from tlsrt.supervisor.authority import service
+def _init(self, *arguments, real=service.TrustService.__init__):
     real(self, *arguments)
     self.changes.epoch_ms = {EPOCH_MS}
-trust_service.TrustService.__init__ = _init
-epoch_changes.GRACE_MS = {GRACE_MS}
+service.TrustService.__init__ = _init
+epoch_change.GRACE_MS = {GRACE_MS}
 """
 
 

@@ -17,7 +17,7 @@ from support.attack import STAGE, THIEF, VICTIM, request_body
 from support.running import RunningHost, running
 
 from tlsrt import Client
-from tlsrt.channels.verifier import FEED_SILENCE_MS
+from tlsrt.channels.session.verifier import FEED_SILENCE_MS
 from tlsrt.errors import CallError
 
 SILENCE_S = FEED_SILENCE_MS / 1000

@@ -12,7 +12,7 @@ from support.attack import header_of, request_body
 from support.running import RunningHost, running
 from support.tls_peer import TlsPeer, open_session, request
 
-from tlsrt.channels.frame import Kind, parse_frame_untrusted
+from tlsrt.channels.frames.frame import Kind, parse_frame_untrusted
 
 TARGET = "primary/kernel"
 PER_S, EACH, CONNECTIONS = 100, 40, 16

@@ -20,7 +20,7 @@ from support.memory import found_in
 from support.running import RunningHost, running
 from support.tls_peer import open_session, request
 
-from tlsrt.config import keys
+from tlsrt.config import key_schedule
 
 LOOPS = ("primary", "secondary", "third", "forth", "external")
 OPERATORS_SECRET = b"7d1c6f-secret-of-a-shell"
@@ -52,10 +52,10 @@ def loot(spied: RunningHost) -> dict[str, dict[str, Any]]:
 def masters(host: RunningHost) -> dict[str, bytes]:
     """Return the keys above all others, raw and as text."""
     master = (host.folder / "master.key").read_bytes()
-    prk = keys.extract(host.config.install_id, master)
+    prk = key_schedule.extract(host.config.install_id, master)
     raw = {
-        "master key": master, "root key": prk, "issuer seed": keys.issuer_seed(prk, 1),
-        "boot key": keys.boot_mac_key(prk),
+        "master key": master, "root key": prk, "issuer seed": key_schedule.issuer_seed(prk, 1),
+        "boot key": key_schedule.boot_mac_key(prk),
     }  # fmt: skip
     texts = {f"{name}, base64": base64.b64encode(value)[:40] for name, value in raw.items()}
     return raw | texts | {f"{name}, hex": value.hex().encode() for name, value in raw.items()}
@@ -69,7 +69,7 @@ def enrolling(host: RunningHost) -> dict[str, bytes]:
     number = key.private_numbers().private_value.to_bytes(32, "big")
     return {
         "CA key": number, "CA key in OpenSSL": number[::-1], "CA key, PEM": pem.splitlines()[1],
-        "join key": keys.join_key(masters(host)["issuer seed"]),
+        "join key": key_schedule.join_key(masters(host)["issuer seed"]),
     }  # fmt: skip
 
 
@@ -153,7 +153,7 @@ if os.geteuid() == 0:
     ) -> None:
         request = loot["third"]["rights"][THIEF][VICTIM]["key"]
         replier = newest(loot["secondary"], VICTIM)["session"]
-        pair = {"request key": request, "reply key": keys.reply_key(request, replier)}
+        pair = {"request key": request, "reply key": key_schedule.reply_key(request, replier)}
         pids = spied.pids()
         for loop in LOOPS:
             assert found_in(pids[loop], pair) == (set(pair) if loop in ("secondary", "third") else set()), loop

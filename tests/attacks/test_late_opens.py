@@ -25,7 +25,7 @@ from support.witness import Seen, Witness
 
 from tlsrt import Client, Failed
 from tlsrt.config.schema import DEFAULT_LOOPS
-from tlsrt.sandbox.profile import Profile, profile_for_authority, profile_for_loop
+from tlsrt.sandbox.profile.profile import Profile, profile_for_authority, profile_for_loop
 
 TABLE: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("late_opens.yaml").read_text())
 EVERYDAY = {loop: f"{loop}/everyday" for loop in DEFAULT_LOOPS}

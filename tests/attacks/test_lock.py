@@ -22,10 +22,10 @@ from support.telling import tells_keys
 from support.tls_peer import TlsPeer, open_session, request
 
 from tlsrt import Client
-from tlsrt.channels.stream import encode_control
-from tlsrt.channels.tls_client import client_context
+from tlsrt.channels.client.connection import client_context
+from tlsrt.channels.tls.message_stream import encode_control
 from tlsrt.errors import CallError, ServerLocked
-from tlsrt.supervisor.control_client import ControlClient
+from tlsrt.supervisor.control.client import ControlClient
 
 LOOPS = ("secondary", "third", "forth", "external")
 REASON = "somebody was at the door"
@@ -44,8 +44,8 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let clients of this process come again at once: how long they wait is tested elsewhere."""
-    monkeypatch.setattr("tlsrt.channels.client_session.PAUSE_REFUSED_S", 0.05)
-    monkeypatch.setattr("tlsrt.channels.client_session.PAUSE_MAX_S", 0.2)
+    monkeypatch.setattr("tlsrt.channels.client.session.PAUSE_REFUSED_S", 0.05)
+    monkeypatch.setattr("tlsrt.channels.client.session.PAUSE_MAX_S", 0.2)
 
 
 @pytest.fixture

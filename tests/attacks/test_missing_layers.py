@@ -14,9 +14,10 @@ import pytest
 from support.running import RunningHost
 from support.stage import MODES, become_nobody
 
-from tlsrt.sandbox import seccomp, syscalls
-from tlsrt.sandbox.bpf import ALLOW, Rule, assemble, errno_action
-from tlsrt.sandbox.numbers import NUMBERS
+from tlsrt.sandbox import syscalls
+from tlsrt.sandbox.seccomp import install
+from tlsrt.sandbox.seccomp.bpf import ALLOW, Rule, assemble, errno_action
+from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
 
 MACHINE = os.uname().machine
 TIMEOUT_S = 30.0
@@ -62,7 +63,7 @@ def without(call: str, number: int, mode: str) -> Callable[[], None]:
         if mode == "rootless" and os.geteuid() == 0:
             become_nobody()
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-        seccomp.install(program)
+        install.install(program)
 
     return lose
 
@@ -73,7 +74,7 @@ def test_a_start_without_a_call_is_refused_by_the_layers_name(
 ) -> None:
     host = hosts[mode]
     done = subprocess.run(
-        [str(host.python), "-I", "-B", "-m", "tlsrt.supervisor.cli", "start", "--config", str(host.config_path)],
+        [str(host.python), "-I", "-B", "-m", "tlsrt.supervisor.cli.main", "start", "--config", str(host.config_path)],
         capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL, cwd=host.base,
         preexec_fn=without(call, answer, mode),
     )  # fmt: skip

@@ -23,8 +23,8 @@ from support.running import RunningHost, running
 from support.tls_peer import TlsPeer
 
 from tlsrt import Client
-from tlsrt.channels.grant import Open, encode_open
-from tlsrt.channels.stream import Control, encode_control
+from tlsrt.channels.session.grant import Open, encode_open
+from tlsrt.channels.tls.message_stream import Control, encode_control
 from tlsrt.config import pki
 from tlsrt.config.bundle import Bundle, write_bundle
 from tlsrt.errors import CallError

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.attack import IN_PRIMARY, VICTIM, Arena, request_body
 
-from tlsrt.channels.frame import FLAG_STREAM, SEQ_MAX
+from tlsrt.channels.frames.frame import FLAG_STREAM, SEQ_MAX
 
 STORE = "secondary/store"
 # What is changed in the header of a request that would pass; the reason in the log; the word that the peer is told.

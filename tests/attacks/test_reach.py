@@ -20,7 +20,7 @@ from support.script import SCRIPTS, decoys, scripted, world
 from support.stage import MODES
 
 from tlsrt import Client, OutcomeUnknown, Unavailable
-from tlsrt.supervisor.lock import AlreadyRunning, take_lock
+from tlsrt.supervisor.launch.instance_lock import AlreadyRunning, take_lock
 
 TABLE: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("reach.yaml").read_text())
 ENDS = {"primary": "process_vm_readv", "secondary": "pidfd_getfd", "third": "ptrace", "forth": "kcmp",

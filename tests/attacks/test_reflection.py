@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from support.attack import FOREIGN, THIEF, VICTIM, Arena, header_of
 
-from tlsrt.channels.frame import Kind
+from tlsrt.channels.frames.frame import Kind
 
 
 def test_a_request_sent_back_by_its_recipient_is_refused(arena: Arena) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgpack
 from support.attack import THIEF, Arena, header_of
 
-from tlsrt.channels.frame import Kind
+from tlsrt.channels.frames.frame import Kind
 
 
 def execute(arena: Arena) -> bytes:

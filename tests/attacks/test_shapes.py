@@ -6,7 +6,7 @@ import msgpack
 import pytest
 from support.attack import Arena, header_of
 
-from tlsrt.channels.frame import (
+from tlsrt.channels.frames.frame import (
     BODY_MAX,
     FRAME_MAX,
     HEADER_MAX,

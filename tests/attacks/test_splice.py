@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from support.attack import CONSOLE, VICTIM, Arena, changed, header_of, request_body, seal
 
-from tlsrt.channels.frame import Frame, nonce, pack_frame, parse_frame_untrusted, proof_data
+from tlsrt.channels.frames.frame import Frame, nonce, pack_frame, parse_frame_untrusted, proof_data
 
 PARTS = Frame._fields
 MIXTURES = [choice for choice in product((0, 1), repeat=4) if len(set(choice)) == 2]

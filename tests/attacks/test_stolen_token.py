@@ -6,7 +6,7 @@ import pytest
 from support.attack import CONSOLE, FOREIGN, THIEF, VICTIM, Arena, changed, request_body
 from support.tls_peer import open_session
 
-from tlsrt.channels.frame import pack_frame, parse_frame_untrusted
+from tlsrt.channels.frames.frame import pack_frame, parse_frame_untrusted
 
 
 def test_another_loops_token_under_ones_own_session(arena: Arena) -> None:
@@ -73,7 +73,7 @@ def test_a_token_that_was_wrapped_anew_is_still_the_others(arena: Arena) -> None
     """Every loop holds the key that wraps tokens: it unwraps what it is shown, and can wrap it again. So what."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    from tlsrt.channels.token import DOMAIN, PREFIX_BYTES
+    from tlsrt.channels.session.token import DOMAIN, PREFIX_BYTES
 
     loot, token = arena.third.loot, arena.external.token
     key = AESGCM(loot["token_keys"][str(loot["epoch"])])

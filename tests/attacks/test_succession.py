@@ -20,12 +20,12 @@ from support.running import RunningHost
 from support.tls_peer import TlsPeer
 
 from tlsrt import Client
-from tlsrt.channels.stream import encode_control
-from tlsrt.config import keys
-from tlsrt.config.boot import parse_boot_token_untrusted
+from tlsrt.channels.tls.message_stream import encode_control
+from tlsrt.config import key_schedule
+from tlsrt.config.boot_token import parse_boot_token_untrusted
 from tlsrt.config.bundle import read_bundle
-from tlsrt.config.providers import key_path
-from tlsrt.config.succession import Pin, Statement, encode_chain, state_successor
+from tlsrt.config.issuer_chain import Pin, Statement, encode_chain, state_successor
+from tlsrt.config.key_providers import key_path
 from tlsrt.errors import ConfigError, OutcomeUnknown
 
 IMPOSTOR = Ed25519PrivateKey.from_private_bytes(b"e" * 32)
@@ -52,8 +52,8 @@ def true_chain(host: RunningHost) -> tuple[Statement, ...]:
 
 def issuer_of(host: RunningHost, key: bytes, version: int) -> Ed25519PrivateKey:
     """Return the issuer key of a master_key, as whoever has stolen it makes it."""
-    prk = keys.extract(host.config.install_id, key)
-    return Ed25519PrivateKey.from_private_bytes(keys.issuer_seed(prk, version))
+    prk = key_schedule.extract(host.config.install_id, key)
+    return Ed25519PrivateKey.from_private_bytes(key_schedule.issuer_seed(prk, version))
 
 
 def forgeries(host: RunningHost) -> dict[str, bytes]:
@@ -135,9 +135,10 @@ if os.geteuid() == 0:
         secrets: dict[str, bytes] = {}
         for version in (before, before + 1):
             key = key_path(host.config.master_key, version).read_bytes()
-            prk = keys.extract(host.config.install_id, key)
+            prk = key_schedule.extract(host.config.install_id, key)
             raw = {
-                "master": key, "root": prk, "issuer": keys.issuer_seed(prk, version), "boot": keys.boot_mac_key(prk),
+                "master": key, "root": prk, "issuer": key_schedule.issuer_seed(prk, version),
+                "boot": key_schedule.boot_mac_key(prk),
             }  # fmt: skip
             secrets |= {f"{name} {version - before}": value for name, value in raw.items()}
             if version == before:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from support.attack import FOREIGN, IN_PRIMARY, THIEF, VICTIM, Arena, answer_to, header_of, request_body
 
-from tlsrt.channels.frame import FLAG_FINAL, Header, Kind
+from tlsrt.channels.frames.frame import FLAG_FINAL, Header, Kind
 
 
 @contextmanager

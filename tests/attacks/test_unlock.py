@@ -13,12 +13,12 @@ import pytest
 from support.running import RunningHost, running
 from support.tls_peer import TlsPeer
 
-from tlsrt.channels import command
-from tlsrt.channels.backoff import Backoff
-from tlsrt.channels.stream import Control, encode_control
-from tlsrt.channels.unlocking import lock_statement, sign_statement, unlock_statement
+from tlsrt.backoff import Backoff
+from tlsrt.channels.cli import main
+from tlsrt.channels.session.lock_statement import lock_statement, sign_statement, unlock_statement
+from tlsrt.channels.tls.message_stream import Control, encode_control
 from tlsrt.errors import EX_LOCKED, EX_NOPERM, EX_USAGE
-from tlsrt.supervisor.control_client import ControlClient
+from tlsrt.supervisor.control.client import ControlClient
 
 REASON = "seen at the gate"
 MAY = {"ops": ["lock", "unlock"], "guard": ["lock"]}
@@ -33,8 +33,8 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let clients of this process come again at once: how long they wait is tested elsewhere."""
-    monkeypatch.setattr("tlsrt.channels.client_session.PAUSE_REFUSED_S", 0.05)
-    monkeypatch.setattr("tlsrt.channels.client_session.PAUSE_MAX_S", 0.2)
+    monkeypatch.setattr("tlsrt.channels.client.session.PAUSE_REFUSED_S", 0.05)
+    monkeypatch.setattr("tlsrt.channels.client.session.PAUSE_MAX_S", 0.2)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def locked(host: RunningHost) -> RunningHost:
 
 def tlsrt(host: RunningHost, name: str, *words: str) -> int:
     """Run `tlsrt` with the bundle of a client; return its exit code."""
-    return command.main(["--bundle", str(host.folder / f"{name}.tlsrt"), *words])
+    return main.main(["--bundle", str(host.folder / f"{name}.tlsrt"), *words])
 
 
 class Asker(TlsPeer):

@@ -10,7 +10,7 @@ from support.attack import CONSOLE, STAGE
 from support.running import RunningHost, running
 
 from tlsrt.errors import CallError
-from tlsrt.supervisor.control_client import ControlClient
+from tlsrt.supervisor.control.client import ControlClient
 
 AF_INET, SOCK_STREAM = 2, 1
 POINTER = 4096

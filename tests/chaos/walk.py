@@ -26,7 +26,7 @@ from chaos.trap import Blind, repetitions
 from tlsrt import Client, NotFound
 from tlsrt.config import pki
 from tlsrt.errors import TlsrtError
-from tlsrt.supervisor.control_client import ControlClient
+from tlsrt.supervisor.control.client import ControlClient
 
 RECOVERED_S = 30.0  # generous: a loaded machine is no finding
 GONE_S = 1.0

@@ -16,16 +16,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tlsrt.channels.control import ControlChannel
-from tlsrt.channels.life import LIFE, FailCode, LoopState
-from tlsrt.channels.trust import OFFICE
+from tlsrt.channels.control.life import LIFE, FailCode, LoopState
+from tlsrt.channels.control.seqpacket import ControlChannel
+from tlsrt.channels.control.trust import OFFICE
 from tlsrt.config.schema import Config, DoorConfig, KeySource, LimitsConfig, LoopConfig
 from tlsrt.config.supervision import read_supervision
 from tlsrt.errors import PeerError, SandboxError
-from tlsrt.supervisor.cli import folded
-from tlsrt.supervisor.console import standard_console
-from tlsrt.supervisor.parts import AuthorityStart, LoopStart, Parts, Sandbox
-from tlsrt.supervisor.spawn import freeze, reap, spawn
+from tlsrt.supervisor.cli.main import folded
+from tlsrt.supervisor.process.children import AuthorityStart, LoopStart, Parts, Sandbox
+from tlsrt.supervisor.process.console import standard_console
+from tlsrt.supervisor.process.spawn import freeze, reap, spawn
 from tlsrt.supervisor.supervisor import Supervisor
 
 LOOPS = ("primary", "secondary", "third")

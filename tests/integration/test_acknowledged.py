@@ -12,7 +12,7 @@ from pathlib import Path
 from support.sealed_host import SealedHost, make_config
 
 from tlsrt.errors import PeerError
-from tlsrt.supervisor.session_words import Code
+from tlsrt.supervisor.messages.result_codes import Code
 
 LIVES = 40
 REQUESTS = 4  # of a life, at the most

@@ -29,16 +29,16 @@ from support.telling import tells_keys
 from support.tls_peer import open_session
 
 from tlsrt import Client as TlsClient
-from tlsrt.channels.command import main as command
-from tlsrt.config import keys
+from tlsrt.channels.cli.main import main as command
+from tlsrt.config import key_schedule
 from tlsrt.config.bundle import read_bundle
 from tlsrt.errors import PeerError, TlsrtError
-from tlsrt.supervisor.audit.entry import Record, read_entry_untrusted
-from tlsrt.supervisor.audit.opening import AuditKeys, file_key_of, open_log, public_of
+from tlsrt.supervisor.audit.open import AuditKeys, file_key_of, open_log, public_of
+from tlsrt.supervisor.audit.record import Record, read_entry_untrusted
 from tlsrt.supervisor.audit.verify import Report, verify
 from tlsrt.supervisor.audit.writer import Work
-from tlsrt.supervisor.cli import main
-from tlsrt.supervisor.control_client import ControlClient
+from tlsrt.supervisor.cli.main import main
+from tlsrt.supervisor.control.client import ControlClient
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs a disk of its own, and threads of others to stop")
 REFUSED_S = 0.25
@@ -72,7 +72,7 @@ def verified(folder: Path, root: bytes, *, must_be_closed: bool = False) -> Repo
 
 # An authority, killed at any point
 
-ROOT = keys.audit_root(keys.extract(INSTALL, MASTER))
+ROOT = key_schedule.audit_root(key_schedule.extract(INSTALL, MASTER))
 
 
 class Killed:
@@ -96,7 +96,7 @@ class Killed:
         self.host.attest("primary")
         self.host.office.wait("joined", lambda fields: fields[0] == "primary")
         count = self.chance.randrange(4)
-        boot = keys.boot_id(self.host.nonce)
+        boot = key_schedule.boot_id(self.host.nonce)
         for connection in range(1, 2 + count):
             primary.send("challenge", connection)
             heard = primary.wait("challenged", lambda fields, connection=connection: fields[0] == connection)  # type: ignore[misc]
@@ -172,7 +172,7 @@ class AuditHost(RunningHost):
     def root(self) -> bytes:
         master = self.config.master_key.path
         assert master is not None
-        return keys.audit_root(keys.extract(self.config.install_id, master.read_bytes()))
+        return key_schedule.audit_root(key_schedule.extract(self.config.install_id, master.read_bytes()))
 
     def ask(self, verb: str, **fields: Any) -> dict[str, Any]:
         with ControlClient(self.config.run_dir) as client:
@@ -400,7 +400,7 @@ def test_a_confined_authority_removes_the_oldest_files(tmp_path: Path) -> None:
         assert host.stop() == 0
         master = host.config.master_key.path
         assert master is not None
-        root = keys.audit_root(keys.extract(host.config.install_id, master.read_bytes()))
+        root = key_schedule.audit_root(key_schedule.extract(host.config.install_id, master.read_bytes()))
         folder = host.config.state_dir / "authority"
         owner = (folder / "audit").stat()
         state = os.open(folder, os.O_RDONLY)

@@ -21,13 +21,13 @@ import pytest
 from support.running import RunningHost
 
 from tlsrt import Client
-from tlsrt.config import keys
+from tlsrt.config import key_schedule
 from tlsrt.errors import TlsrtError
-from tlsrt.supervisor.audit.entry import Record, read_entry_untrusted
-from tlsrt.supervisor.audit.gone import HEADS
-from tlsrt.supervisor.audit.opening import file_key_of, public_of
+from tlsrt.supervisor.audit.open import file_key_of, public_of
+from tlsrt.supervisor.audit.record import Record, read_entry_untrusted
+from tlsrt.supervisor.audit.removal import HEADS
 from tlsrt.supervisor.audit.verify import Report, verify
-from tlsrt.supervisor.control_client import ControlClient
+from tlsrt.supervisor.control.client import ControlClient
 
 ROUNDS_S = 600  # then it ends, however many there were
 SMALL = """
@@ -122,7 +122,7 @@ class Rounds:
         self.folder = host.config.state_dir / "authority" / "audit"
         master = host.config.master_key.path
         assert master is not None
-        self.root = keys.audit_root(keys.extract(host.config.install_id, master.read_bytes()))
+        self.root = key_schedule.audit_root(key_schedule.extract(host.config.install_id, master.read_bytes()))
         self.acknowledged = 0
         self.killed: dict[str, int] = {}
         self.report = Report()

@@ -23,12 +23,12 @@ from support.sealed_host import (
     make_config,
 )
 
-from tlsrt.channels.token import TokenVerifier
-from tlsrt.config import keys, pki
-from tlsrt.config.boot import make_boot_token
-from tlsrt.supervisor.authority_state import STATE_NAME, decode_state
+from tlsrt.channels.session.token import TokenVerifier
+from tlsrt.config import key_schedule, pki
+from tlsrt.config.boot_token import make_boot_token
+from tlsrt.supervisor.authority.model.state import STATE_NAME, decode_state
 
-RUN = keys.run_key(keys.extract(INSTALL, MASTER), NONCE)
+RUN = key_schedule.run_key(key_schedule.extract(INSTALL, MASTER), NONCE)
 LOOPS = ("primary", "secondary", "third")
 
 
@@ -111,12 +111,12 @@ def test_keys_are_those_of_the_schedule(host: SealedHost) -> None:
     host.join(*LOOPS)
     console = host.loops["third"].all("session")[-1]
     host.loops["third"].wait("feed")
-    assert console[4] == keys.mailbox_root(RUN, "third/console", epoch, 3)
+    assert console[4] == key_schedule.mailbox_root(RUN, "third/console", epoch, 3)
     assert console[5] == 1
-    assert console[6] == keys.proof_key(keys.gate_root(RUN, epoch, 1), console[2])
+    assert console[6] == key_schedule.proof_key(key_schedule.gate_root(RUN, epoch, 1), console[2])
     rights = {entry[0]: entry[1:] for page in host.loops["third"].all("rights") for entry in page[2]}
-    store = keys.mailbox_root(RUN, "secondary/store", epoch, 2)
-    assert rights["secondary/store"] == [2, keys.request_key(store, console[2]), ["describe", "get", "put"]]
+    store = key_schedule.mailbox_root(RUN, "secondary/store", epoch, 2)
+    assert rights["secondary/store"] == [2, key_schedule.request_key(store, console[2]), ["describe", "get", "put"]]
     assert rights.keys() == {"secondary/store", "primary/kernel"}
     assert host.loops["secondary"].all("rights") == []  # it may call nobody, and has a session all the same
     assert host.loops["secondary"].all("session")[0][1] == "secondary/store"
@@ -127,9 +127,9 @@ def test_only_primary_has_the_gate_root(host: SealedHost) -> None:
     host.join(*LOOPS)
     assert host.loops["primary"].all("epoch")[0] == [
         epoch,
-        keys.token_key(RUN, epoch),
+        key_schedule.token_key(RUN, epoch),
         1,
-        keys.gate_root(RUN, epoch, 1),
+        key_schedule.gate_root(RUN, epoch, 1),
         1,
     ]
     assert {fields[3] for loop in ("secondary", "third") for fields in host.loops[loop].all("epoch")} == {b""}
@@ -141,9 +141,9 @@ def test_the_token_verifies_and_says_the_policy(host: SealedHost) -> None:
     session = host.loops["third"].all("session")[0]
     verifier = TokenVerifier()
     verifier.set_issuer(1, issuer_of(host))
-    verifier.set_key(epoch, keys.token_key(RUN, epoch))
+    verifier.set_key(epoch, key_schedule.token_key(RUN, epoch))
     claims = verifier.verify_untrusted(session[7])
-    assert (claims.subject, claims.session, claims.boot) == ("third/console", session[2], keys.boot_id(NONCE))
+    assert (claims.subject, claims.session, claims.boot) == ("third/console", session[2], key_schedule.boot_id(NONCE))
     assert claims.expires - claims.issued == 60_000
     assert claims.allows("secondary/store", "put")
     assert not claims.allows("secondary/store", "drop")
@@ -183,21 +183,21 @@ def test_primary_learns_members_and_gets_a_sealed_door(host: SealedHost) -> None
 
 
 def test_a_changed_file_is_named_and_refused(host: SealedHost) -> None:
-    host.measured["tlsrt/loops/gate.py"] = b"x" * 32
+    host.measured["tlsrt/loops/gate/gate.py"] = b"x" * 32
     host.fork()
     host.boot()
     sentences = host.office.wait("refused")[0]
-    assert "tlsrt/loops/gate.py" in sentences[0]
+    assert "tlsrt/loops/gate/gate.py" in sentences[0]
     assert host.exit_code() == 78
     assert not (host.config.state_dir / STATE_NAME).exists()
 
 
 def test_a_changed_file_is_a_warning_where_the_operator_said_so(make_host: Factory) -> None:
     host = make_host(measure="warn")
-    host.measured["tlsrt/loops/gate.py"] = b"x" * 32
+    host.measured["tlsrt/loops/gate/gate.py"] = b"x" * 32
     host.fork()
     host.boot()
-    assert "tlsrt/loops/gate.py" in host.office.wait("booted")[1][0]
+    assert "tlsrt/loops/gate/gate.py" in host.office.wait("booted")[1][0]
 
 
 @pytest.mark.parametrize("measure", ["strict", "warn"])
@@ -236,12 +236,12 @@ def test_files_that_do_not_fit_are_refused(
 
 
 def test_a_rolled_back_seal_is_refused_even_when_measuring_warns(tmp_path: Path, make_host: Factory) -> None:
-    from tlsrt.config.boot import make_boot_token
+    from tlsrt.config.boot_token import make_boot_token
 
     host = make_host(measure="warn")
     host.start()
     host.kill()
-    key = keys.boot_mac_key(keys.extract(INSTALL, MASTER))
+    key = key_schedule.boot_mac_key(key_schedule.extract(INSTALL, MASTER))
     (tmp_path / "boot.token").write_bytes(make_boot_token(key, 2, host.measured).encode())
     host.fork()
     host.boot()
@@ -285,7 +285,7 @@ def test_a_respawned_loop_is_introduced_and_its_old_session_revoked(host: Sealed
     assert number == host.loops["third"].all("revoked")[-1][0]
     host.join("secondary")
     page = host.loops["third"].wait("rights", lambda fields: fields[2][0][1] == 12)
-    key = keys.request_key(keys.mailbox_root(RUN, "secondary/store", epoch, 12), caller)
+    key = key_schedule.request_key(key_schedule.mailbox_root(RUN, "secondary/store", epoch, 12), caller)
     assert page == [epoch, "third/console", [["secondary/store", 12, key, ["describe", "get", "put"]]]]
     assert host.loops["secondary"].all("session")[0][2] != old
     snapshot = host.loops["secondary"].all("snapshot")[-1]
@@ -301,7 +301,7 @@ def test_a_respawned_primary_is_a_new_gate_for_all(host: SealedHost) -> None:
     assert host.loops["third"].wait("epoch")[2] == 20
     after = host.loops["third"].wait("session")
     assert after[2] == before[2]
-    assert after[5:7] == [20, keys.proof_key(keys.gate_root(RUN, epoch, 20), before[2])]
+    assert after[5:7] == [20, key_schedule.proof_key(key_schedule.gate_root(RUN, epoch, 20), before[2])]
 
 
 def test_an_authority_that_comes_again_resumes_with_the_next_epoch(host: SealedHost) -> None:
@@ -330,7 +330,7 @@ def test_another_nonce_is_another_boot(host: SealedHost) -> None:
     host.nonce = b"m" * 32
     assert host.start() == epoch + 1
     host.join("third")
-    assert host.loops["third"].all("welcome")[0][1] == keys.boot_id(b"m" * 32)
+    assert host.loops["third"].all("welcome")[0][1] == key_schedule.boot_id(b"m" * 32)
 
 
 def test_state_is_whole_after_every_kill(make_host: Factory) -> None:
@@ -357,7 +357,7 @@ def test_state_is_whole_after_every_kill(make_host: Factory) -> None:
 def rotated(host: SealedHost, version: int, seal: int) -> None:
     """Put another master key and its token in force on the disk, as a rotation does."""
     master = bytes([version]) + os.urandom(31)
-    mac_key = keys.boot_mac_key(keys.extract(INSTALL, master))
+    mac_key = key_schedule.boot_mac_key(key_schedule.extract(INSTALL, master))
     assert host.config.master_key.path is not None
     host.config.master_key.path.write_bytes(master)
     host.config.boot_token.write_bytes(make_boot_token(mac_key, seal, MEASURED, version).encode())
@@ -380,7 +380,7 @@ def test_a_boot_with_a_later_key_version_is_kept_and_an_older_one_is_a_roll_back
     for loop in LOOPS:  # the same boot: they are told the new issuer, and its epoch, without any new join
         host.attest(loop)
         welcome = host.loops[loop].wait("welcome", lambda fields: fields[3] == 3)
-        assert welcome[1] == keys.boot_id(NONCE)
+        assert welcome[1] == key_schedule.boot_id(NONCE)
         assert host.loops[loop].wait("epoch", lambda fields: fields[0] == epoch + 1)[4] == 3
     host.kill()
     for path, data in zip(files, old, strict=True):
@@ -507,8 +507,10 @@ def test_a_client_gets_a_grant_that_only_it_can_read(host: SealedHost) -> None:
     assert granted[5:] == ["client/admin", content.token]
     assert {right.target for right in content.rights} == {"primary/kernel", "secondary/store", "third/console"}
     store = next(right for right in content.rights if right.target == "secondary/store")
-    assert store.key == keys.request_key(keys.mailbox_root(RUN, "secondary/store", epoch, 2), content.session)
-    assert content.proof_key == keys.proof_key(keys.gate_root(RUN, epoch, 1), content.session)
+    assert store.key == key_schedule.request_key(
+        key_schedule.mailbox_root(RUN, "secondary/store", epoch, 2), content.session
+    )
+    assert content.proof_key == key_schedule.proof_key(key_schedule.gate_root(RUN, epoch, 1), content.session)
     for secret in (content.proof_key, store.key):
         assert all(secret not in part for part in granted if isinstance(part, bytes))
     host.office.wait("beat")

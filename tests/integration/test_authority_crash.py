@@ -20,9 +20,9 @@ from support.running import RunningHost, running
 from support.tls_peer import TlsPeer, open_session
 
 from tlsrt import Client
-from tlsrt.channels.verifier import FEED_SILENCE_MS
+from tlsrt.channels.session.verifier import FEED_SILENCE_MS
 from tlsrt.errors import CallError
-from tlsrt.supervisor.authority_state import STATE_NAME
+from tlsrt.supervisor.authority.model.state import STATE_NAME
 
 PACKAGE = Path(asking.__file__).parent
 ASKER, LEDGER = "third/asker", asking.LEDGER
@@ -34,11 +34,11 @@ TYPED = frozenset({"ok", "busy", "unavailable", "away", "stale", "outcome_unknow
 # Every loop says in its log when it seals with a new epoch.
 WATCHES = """
 import sys, time
-from tlsrt.loops import trustee
-def _commit(self, epoch, *rest, real=trustee.Trustee._commit):
+from tlsrt.loops.runtime import authority_client
+def _commit(self, epoch, *rest, real=authority_client.Trustee._commit):
     real(self, epoch, *rest)
     print("COMMIT", epoch, time.monotonic_ns(), file=sys.stderr, flush=True)
-trustee.Trustee._commit = _commit
+authority_client.Trustee._commit = _commit
 """
 
 

@@ -13,7 +13,7 @@ from support.running import RunningHost, running
 
 # A loop whose memory ends where none of its components could notice: every second one that comes after the start.
 PRELUDE = """
-from tlsrt.loops import process
+from tlsrt.loops.runtime import process
 def _assert(self, real=process.LoopProcess._assert_one_task):
     if self.name == "forth" and self.incarnation > 5 and self.incarnation % 2 == 0:
         raise MemoryError

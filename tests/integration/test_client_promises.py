@@ -14,7 +14,7 @@ from support.running import RunningHost, running
 
 from tlsrt import AsyncClient, Client
 from tlsrt.errors import DeadlineExceeded, OutcomeUnknown, Unavailable
-from tlsrt.supervisor.control_client import ControlClient
+from tlsrt.supervisor.control.client import ControlClient
 
 PATIENT = "secondary/patient"
 

@@ -20,11 +20,11 @@ NAMESPACE = ELSEWHERE if os.geteuid() == 0 else [*ELSEWHERE, "--user", "--map-cu
 # The wall clock of the authority jumps, again and again, as far as the certificates are good.
 STEPPED = """
 import itertools
-from tlsrt.supervisor import authority
+from tlsrt.supervisor.authority import main
 steps = itertools.cycle((0, 300 * 86_400_000, -240_000))
-def _wall(real=authority.wall_ms):
+def _wall(real=main.wall_ms):
     return real() + next(steps)
-authority.wall_ms = authority.authority_main.__kwdefaults__["wall"] = _wall
+main.wall_ms = main.authority_main.__kwdefaults__["wall"] = _wall
 """
 
 

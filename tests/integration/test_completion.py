@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tlsrt.channels import command
-from tlsrt.channels.completion import SCRIPTS, script_of
-from tlsrt.channels.completion.tree import Node, node_of, nodes
-from tlsrt.supervisor import cli
+from tlsrt.channels.cli import main as command
+from tlsrt.channels.cli.completion import SCRIPTS, script_of
+from tlsrt.channels.cli.completion.tree import Node, node_of, nodes
+from tlsrt.supervisor.cli import main as cli
 
 TREES = {"tlsrt": command.completion_tree(), "tlsrt-supervisor": node_of(cli.parser(), ("tlsrt-supervisor",))}
 _ASK = """
@@ -145,7 +145,7 @@ def read_until(descriptor: int, wanted: bytes) -> None:
 
 
 @pytest.mark.parametrize("shell", SCRIPTS)
-@pytest.mark.parametrize("module", ["tlsrt.channels.command", "tlsrt.supervisor.cli"])
+@pytest.mark.parametrize("module", ["tlsrt.channels.cli.main", "tlsrt.supervisor.cli.main"])
 def test_the_commands_print_a_script_that_the_shell_can_read(shell: str, module: str) -> None:
     done = subprocess.run([sys.executable, "-m", module, "completion", shell], capture_output=True, timeout=30)
     assert (done.returncode, done.stderr) == (0, b"")
@@ -155,6 +155,6 @@ def test_the_commands_print_a_script_that_the_shell_can_read(shell: str, module:
 
 def test_a_shell_that_is_not_known_is_a_sentence() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tlsrt.channels.command", "completion", "csh"], capture_output=True, timeout=30
+        [sys.executable, "-m", "tlsrt.channels.cli.main", "completion", "csh"], capture_output=True, timeout=30
     )
     assert done.returncode == 64 and b"csh" in done.stderr

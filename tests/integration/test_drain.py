@@ -20,9 +20,9 @@ from support.reloading import PROBED
 from support.running import RunningHost, running
 
 from tlsrt import Client
-from tlsrt.channels.tls_client import client_context
+from tlsrt.channels.client.connection import client_context
 from tlsrt.errors import CallError
-from tlsrt.supervisor.control_client import ControlClient
+from tlsrt.supervisor.control.client import ControlClient
 
 STOP_S = 3.0  # half of it for draining
 LONG_S = 60.0

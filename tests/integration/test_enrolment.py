@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from support.running import RunningHost, running
 
-from tlsrt.channels.command import main as command
-from tlsrt.channels.sync_client import Client
+from tlsrt.channels.cli.main import main as command
+from tlsrt.channels.client.sync_client import Client
 from tlsrt.config.bundle import read_bundle
 from tlsrt.errors import EX_UNAVAILABLE, TlsrtError
-from tlsrt.supervisor.cli import main
+from tlsrt.supervisor.cli.main import main
 
 STORE = "secondary/store"
 TRIES = 5
@@ -159,9 +159,9 @@ def test_a_certificate_is_renewed_by_itself_when_most_of_its_life_has_passed(
 ) -> None:
     path = bundle(host, "self", "--ttl", "12h")
     before = read_bundle(path).certificate_pem
-    monkeypatch.setattr("tlsrt.channels.certificate_keeper.FIRST_LOOK_S", 0.0)
-    monkeypatch.setattr("tlsrt.channels.renewal.SHARE", 0.0)
-    monkeypatch.setattr("tlsrt.channels.renewal.JITTER", 0.0)
+    monkeypatch.setattr("tlsrt.channels.client.certificate_renewal.FIRST_LOOK_S", 0.0)
+    monkeypatch.setattr("tlsrt.channels.session.certificate_renewal.SHARE", 0.0)
+    monkeypatch.setattr("tlsrt.channels.session.certificate_renewal.JITTER", 0.0)
     with Client(path) as client_:
         host.until(lambda _: read_bundle(path).certificate_pem != before, "the renewal")
         assert client_.describe(STORE)

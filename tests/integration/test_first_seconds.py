@@ -12,15 +12,15 @@ from support.running import RunningHost, running
 
 from tlsrt import Client
 from tlsrt.errors import TlsrtError
-from tlsrt.supervisor.control_client import ControlClient
+from tlsrt.supervisor.control.client import ControlClient
 
 CLIENTS = ["early", "middle", "late"]
 # The supervisor writes down each step: in which turn of its loop, and how many modules came
 PRELUDE = """
 import json, sys
 from pathlib import Path
-from tlsrt.supervisor.preloading import Preloading
-from tlsrt.supervisor.reactor import Reactor
+from tlsrt.supervisor.process.preload import Preloading
+from tlsrt.supervisor.process.event_loop import Reactor
 
 turn, rows, is_told = [0], [], []
 run, step = Reactor.run_once, Preloading.step

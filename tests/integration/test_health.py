@@ -15,7 +15,7 @@ import pytest
 from support.attack import PACKAGE
 from support.running import RunningHost, running
 
-from tlsrt.sandbox.cgroup import own_place
+from tlsrt.sandbox.cgroup.cgroup import own_place
 
 SHOWN, RESTARTED, BLUNT, READER = "third/ailing", "external/ailing", "forth/blunt", "secondary/reader"
 OFTEN = {"every_s": 0.5, "timeout_s": 0.5, "fails": 2}

@@ -17,13 +17,13 @@ from support.tls_peer import open_session
 from support.touching import events, watching
 
 from tlsrt import Client
+from tlsrt.channels.client.connection import client_context
 from tlsrt.channels.clock import boottime_ms
-from tlsrt.channels.tls_client import client_context
 from tlsrt.config.bundle import read_bundle
 from tlsrt.config.deception import COMPONENTS, PATHS
 from tlsrt.errors import CallError
-from tlsrt.loops.primary.tarpit import HEAD
-from tlsrt.supervisor.cli import main
+from tlsrt.loops.door.tarpit import HEAD
+from tlsrt.supervisor.cli.main import main
 
 STORE = "secondary/store"
 PORT = free_port()

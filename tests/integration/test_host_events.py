@@ -123,7 +123,7 @@ def test_a_client_may_subscribe_to_sessions(host: RunningHost, client: Client) -
 
 
 def tlsrt(host: RunningHost, *arguments: str) -> list[str]:
-    return [str(host.python), "-I", "-B", "-m", "tlsrt.channels.command", "--bundle", str(host.base / "c"), *arguments]
+    return [str(host.python), "-I", "-B", "-m", "tlsrt.channels.cli.main", "--bundle", str(host.base / "c"), *arguments]
 
 
 def test_the_command_of_a_client_follows_over_the_death_of_primary(host: RunningHost) -> None:

@@ -20,7 +20,7 @@ from support.attack import PACKAGE, VICTIM
 from support.running import RunningHost, running
 
 from tlsrt import Client
-from tlsrt.channels.tls_client import client_context
+from tlsrt.channels.client.connection import client_context
 from tlsrt.config.bundle import write_bundle
 
 Browser = Callable[..., http.client.HTTPSConnection]
@@ -212,7 +212,7 @@ def test_another_site_gets_nothing(host: RunningHost, browser: Browser) -> None:
 def test_curl_calls_by_the_line_that_export_prints(host: RunningHost, tmp_path: Path) -> None:
     assert shutil.which("curl") is not None, "this test needs curl: install it"
     write_bundle(tmp_path / "web.tlsrt", host.bundle("web"))
-    command = [sys.executable, "-m", "tlsrt.channels.command", "export", "--bundle", str(tmp_path / "web.tlsrt")]
+    command = [sys.executable, "-m", "tlsrt.channels.cli.main", "export", "--bundle", str(tmp_path / "web.tlsrt")]
     done = subprocess.run([*command, str(tmp_path / "pem")], capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr) == (0, "")
     line = shlex.split(done.stdout.splitlines()[-1])

@@ -17,14 +17,14 @@ import pytest
 from support.stage import MODES, Stage, make_stage
 
 from tlsrt.sandbox import syscalls
-from tlsrt.supervisor.launcher import passed_on
+from tlsrt.supervisor.launch.launcher import passed_on
 
 CAP_SYS_ADMIN = 21
 # A host that gives no namespace at all: every unshare is refused.
 REFUSING = """
 import sys, errno
 from tlsrt.sandbox import syscalls
-from tlsrt.supervisor.launcher import launch
+from tlsrt.supervisor.launch.launcher import launch
 def refuse(flags): raise OSError(errno.EPERM, "unshare: Operation not permitted")
 syscalls.unshare = refuse
 sys.exit(launch(sys.argv[1:], program={program!r}))
@@ -129,7 +129,7 @@ def test_the_supervisor_without_namespace_still_dies_with_the_launcher(stage: St
 
 def test_it_starts_light() -> None:
     """What the launcher imports is paid at every start, before the supervisor's own imports."""
-    program = "import sys; import tlsrt.supervisor.launcher; print(*sorted(sys.modules))"
+    program = "import sys; import tlsrt.supervisor.launch.launcher; print(*sorted(sys.modules))"
     names = subprocess.run([sys.executable, "-I", "-B", "-c", program], capture_output=True, text=True, check=True)
     loaded = set(names.stdout.split())
     heavy = {"asyncio", "cryptography", "yaml", "zmq", "msgpack", "psutil", "subprocess", "threading", "hashlib"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.sealed_host import ADMIN, Client, SealedHost, make_config
 
-from tlsrt.channels.telemetry import LOOKS, Window, pack_rows
+from tlsrt.channels.control.telemetry import LOOKS, Window, pack_rows
 
 USUAL = Window(40, 12_000, 16_000, 0, 0, 0, 2, LOOKS, 8)
 WILD = USUAL._replace(bytes_out=160_000_000, methods=511, open_calls=300)

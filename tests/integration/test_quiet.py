@@ -15,7 +15,7 @@ from support.attack import PACKAGE, VICTIM
 from support.running import RunningHost, running
 
 from tlsrt import AsyncClient, CallError
-from tlsrt.supervisor.control_client import ControlClient
+from tlsrt.supervisor.control.client import ControlClient
 
 EVENTS = "primary/events"
 ABREAST = 32  # calls under way at once

@@ -16,26 +16,26 @@ from support.running import RunningHost, running
 from support.tls_peer import TlsPeer, open_session
 
 from tlsrt import Client
-from tlsrt.channels.stream import encode_control
+from tlsrt.channels.tls.message_stream import encode_control
 from tlsrt.errors import CallError, Unavailable
-from tlsrt.supervisor.control_client import ControlClient
+from tlsrt.supervisor.control.client import ControlClient
 
 LOOPS = ("primary", "secondary", "third", "forth", "external")
 # Every verifier says in its log when it has learned what it refuses from then on, and the authority when it decides.
 WATCHES = """
 import sys, time
-from tlsrt.channels import verifier
-from tlsrt.supervisor import session_desk
+from tlsrt.channels.session import verifier
+from tlsrt.supervisor.authority.sessions import admin
 def say(*words):
     print("MARK", *words, time.monotonic_ns(), file=sys.stderr, flush=True)
 def _learn(self, number, kind, value, now, real=verifier.Verifier.revoke):
     real(self, number, kind, value, now)
     say(value.hex())
-def _decide(self, fields, *times, real=session_desk.SessionDesk._revoke):
+def _decide(self, fields, *times, real=admin.SessionDesk._revoke):
     say(fields[2])
     real(self, fields, *times)
 verifier.Verifier.revoke = _learn
-session_desk.SessionDesk._revoke = _decide
+admin.SessionDesk._revoke = _decide
 """
 PROMISE_MS = 100
 MEASURED = 15

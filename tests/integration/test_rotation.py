@@ -19,11 +19,11 @@ from support.rows import rows
 from support.running import RunningHost, running
 
 from tlsrt import Client
-from tlsrt.channels.tls_client import client_context
-from tlsrt.config import rotate
+from tlsrt.channels.client.connection import client_context
+from tlsrt.config import key_rotation
 from tlsrt.config.bundle import read_bundle
-from tlsrt.config.succession import Known
-from tlsrt.supervisor.control_client import ControlClient
+from tlsrt.config.issuer_chain import Known
+from tlsrt.supervisor.control.client import ControlClient
 
 JSON = {"Content-Type": "application/json"}
 UNAME = ("primary/kernel", "uname")
@@ -263,7 +263,7 @@ def test_after_a_restart_the_new_key_is_in_force_and_the_old_one_is_a_roll_back(
 def test_a_stopped_host_is_rotated_too_and_cannot_start_meanwhile(host: RunningHost) -> None:
     old = copy(host.folder / "admin.tlsrt", host.base / "before.tlsrt")
     host.stop()
-    version = rotate.version_in_force(host.config)
+    version = key_rotation.version_in_force(host.config)
     for number in (1, 2):
         done = host.cli("rotate", "--master")
         assert done.returncode == 0, done.stderr
@@ -298,18 +298,18 @@ def test_a_bundle_that_cannot_be_written_works_and_says_so_once(
 # -- whatever dies ---------------------------------------------------------------------------------------------
 
 AT = {
-    "the supervisor before the switch": ("supervisor.rotation", "switch", "before", 1),
-    "the supervisor after the switch": ("supervisor.rotation", "switch", "after", 2),
+    "the supervisor before the switch": ("supervisor.reload.key_rotation", "switch", "before", 1),
+    "the supervisor after the switch": ("supervisor.reload.key_rotation", "switch", "after", 2),
     "the supervisor once the epoch is asked for": (
-        "supervisor.office.Office", "rotate", "after", 2,
+        "supervisor.supervision.authority_process.Office", "rotate", "after", 2,
     ),
-    "the authority before it has checked": ("supervisor.rekeying.Rekeying", "check", "before", 1),
-    "the authority after it has checked": ("supervisor.rekeying.Rekeying", "check", "after", 1),
+    "the authority before it has checked": ("supervisor.authority.master_key_rotation.Rekeying", "check", "before", 1),
+    "the authority after it has checked": ("supervisor.authority.master_key_rotation.Rekeying", "check", "after", 1),
     "the authority before its state is written": (
-        "supervisor.epoch_changes.EpochChanges", "_persist_rotation", "before", 2,
+        "supervisor.authority.epoch_change.EpochChanges", "_persist_rotation", "before", 2,
     ),
     "the authority after its state is written": (
-        "supervisor.epoch_changes.EpochChanges", "_persist_rotation", "after", 2,
+        "supervisor.authority.epoch_change.EpochChanges", "_persist_rotation", "after", 2,
     ),
 }  # fmt: skip
 
@@ -362,7 +362,7 @@ def test_whoever_is_killed_the_host_has_the_old_key_or_the_new_one(point: str) -
         else:
             assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
-        assert rotate.version_in_force(host.config) == expected
+        assert key_rotation.version_in_force(host.config) == expected
         host.until(lambda document: document["authority"]["state"] == "active", "an authority that serves")
         assert host.status()["keys"]["key_version"] == expected
         with Client(old) as client:
@@ -377,13 +377,13 @@ def test_whoever_is_killed_the_host_has_the_old_key_or_the_new_one(point: str) -
 def test_a_command_that_is_killed_leaves_a_rotation_that_goes_on_or_one_that_never_began(host: RunningHost) -> None:
     one_version(host)
     version = host.status()["keys"]["key_version"]
-    rotate.stage(host.config, Known())  # killed before it has asked
+    key_rotation.stage(host.config, Known())  # killed before it has asked
     assert change_epoch(host)["key_version"] == version
-    staged = rotate.stage(host.config, Known())
+    staged = key_rotation.stage(host.config, Known())
     with host._as_operator(), ControlClient(host.config.run_dir) as client:
         client._socket.sendall(b'{"verb": "rotate", "master": true}\n')  # killed when it has asked
     host.until(lambda document: document["keys"]["key_version"] == staged.version, "the new key")
-    assert rotate.version_in_force(host.config) == version + 1
+    assert key_rotation.version_in_force(host.config) == version + 1
     assert (host.folder / f"master.key.{version}").exists(), "nobody was there to remove it"
     host.restart()
     assert host.status()["keys"]["key_version"] == version + 1
@@ -393,7 +393,7 @@ def test_a_request_without_files_is_refused(host: RunningHost) -> None:
     with host._as_operator(), ControlClient(host.config.run_dir) as client:
         answer = client.ask("rotate", master=True)
     assert "boot.token.next" in answer["refused"][0]
-    foreign = rotate.next_token(host.config)
+    foreign = key_rotation.next_token(host.config)
     foreign.write_bytes(host.config.boot_token.read_bytes())
     with host._as_operator(), ControlClient(host.config.run_dir) as client:
         [sentence] = client.ask("rotate", master=True)["refused"]

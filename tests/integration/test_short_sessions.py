@@ -16,9 +16,9 @@ from support.running import RunningHost, running
 PACKAGE = Path(asking.__file__).parent
 ASKER, LEDGER = "third/asker", asking.LEDGER
 SHORT = """
-from tlsrt.supervisor import session_manager
-session_manager.COMPONENT_TTL_MS = session_manager.CLIENT_TTL_MS = 1_000
-session_manager.MAXIMUM_LIFE_MS = 2_500
+from tlsrt.supervisor.authority.sessions import manager
+manager.COMPONENT_TTL_MS = manager.CLIENT_TTL_MS = 1_000
+manager.MAXIMUM_LIFE_MS = 2_500
 """
 SUCCESSIONS = 2
 ENDS = {

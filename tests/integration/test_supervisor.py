@@ -17,7 +17,7 @@ from support.descriptors import descriptors_of
 from support.scripted import PATIENCE_S, Running, Start, pids_of, starting, wait_until_gone, word_of
 
 from tlsrt.errors import EX_UNAVAILABLE
-from tlsrt.supervisor.control_client import ControlClient
+from tlsrt.supervisor.control.client import ControlClient
 
 LOAD_S = 2.0  # how late a busy machine may be beside what is promised
 

@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from tlsrt.sandbox.cgroup import own_place, parse_own_group
-from tlsrt.supervisor.coverage_pipe import VARIABLE, collect
+from tlsrt.sandbox.cgroup.cgroup import own_place, parse_own_group
+from tlsrt.supervisor.process.coverage_pipe import VARIABLE, collect
 
 PATIENCE_S = 20.0
-COMMAND = [sys.executable, "-I", "-B", "-m", "tlsrt.supervisor.cli"]
+COMMAND = [sys.executable, "-I", "-B", "-m", "tlsrt.supervisor.cli.main"]
 LOOPS = ["primary", "secondary", "third", "forth", "external"]
 
 
@@ -233,7 +233,7 @@ def test_sealed_processes_send_their_coverage_at_the_end(tmp_path: Path) -> None
         data.loads(dump)
         seen |= {path.rpartition("/")[2] for path in data.measured_files()}
         data.close(force=True)
-    assert {"authority.py", "process.py", "admission.py", "enter.py"} <= seen
+    assert {"service.py", "process.py", "admission.py", "enter.py"} <= seen
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,10 @@ from tlsrt import (
     ServerLocked,
     Unavailable,
 )
-from tlsrt.channels import frame as framing
-from tlsrt.channels.frame import Kind
-from tlsrt.channels.grant import Right
-from tlsrt.config import keys, pki
+from tlsrt.channels.frames import frame as framing
+from tlsrt.channels.frames.frame import Kind
+from tlsrt.channels.session.grant import Right
+from tlsrt.config import key_schedule, pki
 from tlsrt.errors import CallError, InvalidArgument
 
 
@@ -78,7 +78,7 @@ async def test_pushed_grants_are_applied(site: Site) -> None:
     host = FakeHost(site)
     async with AsyncClient(site.bundle) as client:
         await client.call(STORE, "echo")
-        key = keys.request_key(host.mailbox_root, host.sessions[1])
+        key = key_schedule.request_key(host.mailbox_root, host.sessions[1])
         host.push(1, rights=(Right(STORE, 1, key, ("echo",)), Right("third/io", 1, b"k" * 32, ("read",))))
         await client.call(STORE, "echo")  # its answer comes after the push
         assert client.rights == {STORE: ("echo",), "third/io": ("read",)}
@@ -335,7 +335,7 @@ def test_the_synchronous_client_leaves_nothing_after_a_failure(site: Site) -> No
 
 
 def test_addresses(site: Site) -> None:
-    from tlsrt.channels.address import parse_address
+    from tlsrt.channels.client.address import parse_address
 
     assert parse_address("localhost:1") == ("localhost", 1)
     assert parse_address("[::1]:443") == ("::1", 443)

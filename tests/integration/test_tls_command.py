@@ -16,7 +16,7 @@ from support.tls_host import GRANTED, STORE, FakeHost, Site, in_a_thread
 
 from tlsrt.config.bundle import write_bundle
 
-COMMAND = (sys.executable, "-m", "tlsrt.channels.command")
+COMMAND = (sys.executable, "-m", "tlsrt.channels.cli.main")
 
 
 @pytest.fixture(scope="module")

@@ -15,19 +15,19 @@ import pytest
 from support.tls_host import BOOT, INSTALL, STORE, FakeHost, Site, run
 
 from tlsrt import AsyncClient
-from tlsrt.channels import stream
-from tlsrt.channels.client_hello import X25519MLKEM768
-from tlsrt.channels.frame import pack_frame
-from tlsrt.channels.opening import Opening, identity_of
-from tlsrt.channels.stream import Control, StreamReader, encode_control
-from tlsrt.channels.tls_client import client_context
-from tlsrt.channels.tls_connection import ConnectionLimits
-from tlsrt.channels.tls_engine import State, TlsEngine
+from tlsrt.channels.client.connection import client_context
+from tlsrt.channels.frames.frame import pack_frame
+from tlsrt.channels.session.opening import Opening, identity_of
+from tlsrt.channels.tls import message_stream
+from tlsrt.channels.tls.client_hello import X25519MLKEM768
+from tlsrt.channels.tls.connection import ConnectionLimits
+from tlsrt.channels.tls.engine import State, TlsEngine
+from tlsrt.channels.tls.message_stream import Control, StreamReader, encode_control
 from tlsrt.config import pki
-from tlsrt.loops.admission import AdmissionLimits
-from tlsrt.loops.door import DoorLimits
-from tlsrt.loops.proxy_header import SIGNATURE
-from tlsrt.loops.tls_engine import PROTOCOLS
+from tlsrt.loops.door.admission import AdmissionLimits
+from tlsrt.loops.door.door import DoorLimits
+from tlsrt.loops.door.proxy_protocol import SIGNATURE
+from tlsrt.loops.door.server_context import PROTOCOLS
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +75,11 @@ class Attacker:
         self.engine = engine or TlsEngine(
             client_context(site.bundle), server_side=False, protocols=PROTOCOLS, server_name="localhost"
         )
-        self.reader = StreamReader(stream.PAYLOAD_MAX)
+        self.reader = StreamReader(message_stream.PAYLOAD_MAX)
         self.payloads: list[bytes] = []
 
     async def send(self, *payloads: bytes) -> None:
-        await self.send_bytes(b"".join(map(stream.wrap, payloads)))
+        await self.send_bytes(b"".join(map(message_stream.wrap, payloads)))
 
     async def send_bytes(self, data: bytes) -> None:
         self.engine.write(data)
@@ -98,14 +98,14 @@ class Attacker:
         while not self.payloads:
             assert self.engine.state in (State.HANDSHAKE, State.OPEN), self.engine.failure
             await self.step()
-        return stream.parse_control_untrusted(self.payloads.pop(0), "server")
+        return message_stream.parse_control_untrusted(self.payloads.pop(0), "server")
 
     async def end(self) -> str:
         """The last word, once the server has closed in good order."""
         while self.engine.state in (State.HANDSHAKE, State.OPEN):
             await self.step()
         assert self.engine.peer_closed, self.engine.failure
-        return str(stream.parse_control_untrusted(self.payloads[-1], "server").fields[0])
+        return str(message_stream.parse_control_untrusted(self.payloads[-1], "server").fields[0])
 
     async def opened(self) -> bytes:
         """Answer the challenge; return what was said, as a payload."""
@@ -234,7 +234,7 @@ async def test_what_may_not_come_before_the_grant(site: Site, payloads: list[byt
     assert (not host.opens and not host.received.is_set()) or host.closed_connections == [1]
 
 
-@pytest.mark.parametrize("length", [0, stream.OPENING_MAX + 1, 0xFFFFFFFF])
+@pytest.mark.parametrize("length", [0, message_stream.OPENING_MAX + 1, 0xFFFFFFFF])
 @run
 async def test_lengths_are_bounded_before_the_grant(site: Site, length: int) -> None:
     host = FakeHost(site)

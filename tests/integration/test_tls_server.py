@@ -12,11 +12,11 @@ from contextlib import asynccontextmanager
 import pytest
 from support.tls_host import Site, run
 
-from tlsrt.channels.tls_client import client_context
-from tlsrt.channels.tls_connection import ConnectionLimits, Handler, TlsConnection
+from tlsrt.channels.client.connection import client_context
+from tlsrt.channels.tls.connection import ConnectionLimits, Handler, TlsConnection
 from tlsrt.errors import PeerError
-from tlsrt.loops.admission import AdmissionLimits
-from tlsrt.loops.tls_server import Connected, ServerLimits, TlsServer
+from tlsrt.loops.door.admission import AdmissionLimits
+from tlsrt.loops.door.tls_server import Connected, ServerLimits, TlsServer
 
 LENGTH = 300_000
 

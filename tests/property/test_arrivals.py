@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from support.world import World
 
 from tlsrt import Component
-from tlsrt.channels.endpoint import Opened
-from tlsrt.channels.frame import Kind, correlation, names_of, parse_frame_untrusted, parse_header_untrusted
-from tlsrt.config import keys
+from tlsrt.channels.frames.frame import Kind, correlation, names_of, parse_frame_untrusted, parse_header_untrusted
+from tlsrt.channels.session.endpoint import Opened
+from tlsrt.config import key_schedule
 from tlsrt.config.schema import ComponentConfig
 from tlsrt.errors import PeerError
-from tlsrt.loops.arrivals import Arrivals
-from tlsrt.loops.host import Host
+from tlsrt.loops.dispatch.fast_path import Arrivals
+from tlsrt.loops.runtime.component_host import Host
 
 CONSOLE, NETWORK, STORE, ADMIN = "third/console", "external/network", "secondary/store", "client/admin"
 ASKERS = (CONSOLE, NETWORK, ADMIN)
@@ -148,7 +148,7 @@ class Twins:
                 world.verifier.revoke(0, "session", world.session(ASKERS[number % 2]), self.now)
             elif what == "right" and number % 3 == 0:
                 world.endpoints[CONSOLE].apply_right(7, STORE, 2 + number % 2, bytes(32) if number % 2 else
-                    keys.request_key(world.mailbox(STORE), world.session(CONSOLE)), ("*",))  # fmt: skip
+                    key_schedule.request_key(world.mailbox(STORE), world.session(CONSOLE)), ("*",))  # fmt: skip
             elif what in ("mailbox", "session") and number % 4 == 0:
                 held = world.endpoints[STORE]._epochs[7]
                 session = world.session(STORE) if what == "mailbox" else bytes(16)
@@ -158,7 +158,7 @@ class Twins:
             elif what == "epoch" and number % 7 == 0:
                 world.verifier.drop_epoch(7)
                 if number % 2:
-                    world.verifier.add_epoch(7, keys.token_key(world.run, 7))
+                    world.verifier.add_epoch(7, key_schedule.token_key(world.run, 7))
             elif what == "retire":
                 world.endpoints[STORE].retire(self.now)
         if what == "renew":

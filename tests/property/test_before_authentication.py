@@ -28,32 +28,28 @@ from support.fuzzing import CUTS, STEPS, Connected, are_records, brief, changed,
 from support.raw_tls import ALERT, CCS, DATA, HANDSHAKE, RawTls, record
 from support.tls_host import memory_file
 
-from tlsrt.channels import (
-    client_hello,
-    enrolment,
-    grant,
-    message_link,
-    stream,
-    tls_connection,
-    tls_engine,
-    unlocking,
-)
-from tlsrt.channels.client_hello import HelloReader, Offer, Verdict
-from tlsrt.channels.frame import pack_frame
-from tlsrt.channels.stream import OPENING_MAX, StreamReader, encode_control, parse_control_untrusted, wrap
-from tlsrt.channels.tls_engine import State, TlsEngine
+from tlsrt.channels.frames.frame import pack_frame
+from tlsrt.channels.session import enrolment, grant, lock_statement
+from tlsrt.channels.tls import client_hello, message_link, message_stream
+from tlsrt.channels.tls import connection as tls_connection
+from tlsrt.channels.tls import engine as tls_engine
+from tlsrt.channels.tls.client_hello import HelloReader, Offer, Verdict
+from tlsrt.channels.tls.engine import State, TlsEngine
+from tlsrt.channels.tls.message_stream import OPENING_MAX, StreamReader, encode_control, parse_control_untrusted, wrap
 from tlsrt.config import pki
 from tlsrt.errors import PeerError
-from tlsrt.loops import client_link, enrol_link, http_link, http_request, locked_door, preface, proxy_header
-from tlsrt.loops.client_link import ClientLink
-from tlsrt.loops.enrol_link import EnrolLink
-from tlsrt.loops.heavy import Heavy
-from tlsrt.loops.http_link import HttpLink
-from tlsrt.loops.http_problem import Problem
-from tlsrt.loops.locked_door import LockedLink
-from tlsrt.loops.proxy_header import LENGTH_MAX, SIGNATURE, ProxyReader
-from tlsrt.loops.tls_engine import server_context
-from tlsrt.loops.tls_server import ServerLimits, TlsServer
+from tlsrt.loops.door import client_connection, enrolment_connection, locked_door, proxy_connection, proxy_protocol
+from tlsrt.loops.door.client_connection import ClientLink
+from tlsrt.loops.door.enrolment_connection import EnrolLink
+from tlsrt.loops.door.locked_door import LockedLink
+from tlsrt.loops.door.proxy_protocol import LENGTH_MAX, SIGNATURE, ProxyReader
+from tlsrt.loops.door.server_context import server_context
+from tlsrt.loops.door.tls_server import ServerLimits, TlsServer
+from tlsrt.loops.http import connection as http_link
+from tlsrt.loops.http import request as http_request
+from tlsrt.loops.http.connection import HttpLink
+from tlsrt.loops.http.fair_scheduler import Heavy
+from tlsrt.loops.http.problem import Problem
 
 # Where a stranger's bytes go, from the socket on, and the property that looks at each function.
 PARSERS: dict[str, str] = {
@@ -81,8 +77,9 @@ PARSERS: dict[str, str] = {
     "wish_untrusted": "test_http_without_a_session_is_a_problem_and_reaches_nobody",
 }
 MODULES = (
-    client_hello, tls_engine, tls_connection, message_link, stream, grant, client_link, proxy_header, preface,
-    http_link, http_request, locked_door, unlocking, enrolment, enrol_link,
+    client_hello, tls_engine, tls_connection, message_link, message_stream, grant, client_connection,
+    proxy_protocol, proxy_connection,
+    http_link, http_request, locked_door, lock_statement, enrolment, enrolment_connection,
 )  # fmt: skip
 AFTERWARDS = {  # a client's own, or of somebody whose session is granted
     "parse_grant_untrusted", "_right_untrusted", "_array_untrusted", "open_grant_untrusted",
@@ -490,11 +487,11 @@ def test_who_has_no_certificate_says_one_thing_at_the_most(payloads: list[bytes]
 @example([], [], [])
 @brief(25)
 def test_no_statement_but_the_signed_one_is_believed(of_certificate: Any, of_statement: Any, of_signature: Any) -> None:
-    statement = unlocking.unlock_statement(INSTALL, BOOT, b"l" * 16, CHALLENGE)
-    signature = unlocking.sign_statement(load_pem_private_key(CLIENT.key_pem, None), statement)
+    statement = lock_statement.unlock_statement(INSTALL, BOOT, b"l" * 16, CHALLENGE)
+    signature = lock_statement.sign_statement(load_pem_private_key(CLIENT.key_pem, None), statement)
     given_ = changed(CLIENT_DER, of_certificate), changed(statement, of_statement), changed(signature, of_signature)
     try:
-        unlocking.verify_statement_untrusted(*given_)
+        lock_statement.verify_statement_untrusted(*given_)
     except PeerError:
         assert given_ != (CLIENT_DER, statement, signature)
     else:

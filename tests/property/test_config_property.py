@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlsrt.config import pki
-from tlsrt.config.boot import check_boot_token, make_boot_token, parse_boot_token_untrusted
+from tlsrt.config.boot_token import check_boot_token, make_boot_token, parse_boot_token_untrusted
 from tlsrt.config.bundle import Bundle, encode_bundle, parse_bundle_untrusted
 from tlsrt.config.field import Field
 from tlsrt.config.fields import FILE
+from tlsrt.config.key_providers import check_master_key
 from tlsrt.config.load import parse_config
-from tlsrt.config.providers import check_master_key
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, PeerError
 

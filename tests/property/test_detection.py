@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsrt.config.detection import DETECTORS, DetectionConfig, Mode
-from tlsrt.supervisor.response.judge import Judge
-from tlsrt.supervisor.response.ladder import LASTING, SHUT_CAP_MS, Step
-from tlsrt.supervisor.seams import Charge, ChargeKind
+from tlsrt.supervisor.authority.detection.escalation import LASTING, SHUT_CAP_MS, Step
+from tlsrt.supervisor.authority.detection.scoring import Judge
+from tlsrt.supervisor.authority.model.services import Charge, ChargeKind
 
 LOOPS = ("primary", "secondary", "third")
 VICTIM = "client/victim"

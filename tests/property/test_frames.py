@@ -8,8 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.world import World, parts
 
-from tlsrt.channels import frame as frames
-from tlsrt.channels.body import (
+from tlsrt.channels.control.life import LIFE, LoopState
+from tlsrt.channels.control.seqpacket import Table
+from tlsrt.channels.control.trust import OFFICE, TRUST
+from tlsrt.channels.frames import frame as frames
+from tlsrt.channels.frames.body import (
     decode_count_untrusted,
     decode_error_untrusted,
     decode_request_untrusted,
@@ -17,11 +20,15 @@ from tlsrt.channels.body import (
     encode_request,
     encode_value,
 )
-from tlsrt.channels.control import Table
-from tlsrt.channels.frame import Header, Kind, pack_frame, pack_header, parse_frame_untrusted, parse_header_untrusted
-from tlsrt.channels.life import LIFE, LoopState
-from tlsrt.channels.token import parse_claims_untrusted
-from tlsrt.channels.trust import OFFICE, TRUST
+from tlsrt.channels.frames.frame import (
+    Header,
+    Kind,
+    pack_frame,
+    pack_header,
+    parse_frame_untrusted,
+    parse_header_untrusted,
+)
+from tlsrt.channels.session.token import parse_claims_untrusted
 from tlsrt.errors import PeerError
 
 U32 = st.integers(0, (1 << 32) - 1)

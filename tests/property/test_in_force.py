@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.supervisor.response.in_force import InForce, Key
-from tlsrt.supervisor.response.ladder import LASTING, Step, Taken
-from tlsrt.supervisor.seams import Charge, ChargeKind
+from tlsrt.supervisor.authority.detection.active_measures import InForce, Key
+from tlsrt.supervisor.authority.detection.escalation import LASTING, Step, Taken
+from tlsrt.supervisor.authority.model.services import Charge, ChargeKind
 
 MOST = 5
 WHO = [Charge(ChargeKind.ADDRESS, str(number)) for number in range(8)]

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.world import World
 
-from tlsrt.channels.frame import Kind, correlation, names_of
-from tlsrt.loops.gate_state import Verdict
+from tlsrt.channels.frames.frame import Kind, correlation, names_of
+from tlsrt.loops.gate.state import Verdict
 
 CONSOLE, NETWORK, STORE, ADMIN = "third/console", "external/network", "secondary/store", "client/admin"
 ASKERS = (CONSOLE, NETWORK, ADMIN)

@@ -17,7 +17,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support.service_stage import Stage
 
-from tlsrt.supervisor.authority_state import StateFile
+from tlsrt.supervisor.authority.model.state import StateFile
 
 KEYS = frozenset({"welcome", "epoch", "session", "rights", "granted", "lent"})
 STORES = "os.fsync"

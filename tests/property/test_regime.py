@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tlsrt.channels.life import LoopState
+from tlsrt.channels.control.life import LoopState
 from tlsrt.config.supervision import (
     Escalation,
     GroupConfig,
@@ -19,8 +19,8 @@ from tlsrt.config.supervision import (
     edges_of,
     find_cycle,
 )
-from tlsrt.supervisor.lifecycle import LIVING
-from tlsrt.supervisor.regime import Do, Failure, Regime, Seen, Step
+from tlsrt.supervisor.supervision.restart_policy import Do, Failure, Regime, Seen, Step
+from tlsrt.supervisor.supervision.states import LIVING
 
 LOOPS = ("primary", "a", "b", "c", "d", "e")
 PATIENT = RestartConfig(deaths=1000)

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlsrt.errors import InternalError
-from tlsrt.supervisor.session_manager import JITTER, MAXIMUM_LIFE_MS, Session, SessionManager
-from tlsrt.supervisor.session_table import ENDED, SessionState
-from tlsrt.supervisor.timers import Timers
+from tlsrt.supervisor.authority.sessions.manager import JITTER, MAXIMUM_LIFE_MS, Session, SessionManager
+from tlsrt.supervisor.authority.sessions.states import ENDED, SessionState
+from tlsrt.supervisor.process.timers import Timers
 
 SUBJECTS = ("third/console", "secondary/store", "client/admin")
 STEPS = st.lists(

@@ -8,9 +8,9 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlsrt.channels import stream
-from tlsrt.channels.client_hello import HelloReader, Offer, Verdict
-from tlsrt.channels.grant import parse_grant_untrusted, parse_open_untrusted
+from tlsrt.channels.session.grant import parse_grant_untrusted, parse_open_untrusted
+from tlsrt.channels.tls import message_stream
+from tlsrt.channels.tls.client_hello import HelloReader, Offer, Verdict
 from tlsrt.errors import PeerError
 
 OFFER = Offer((b"tlsrt/1",))
@@ -18,7 +18,7 @@ OFFER = Offer((b"tlsrt/1",))
 
 def feed_all(pieces: list[bytes], cap: int) -> tuple[list[bytes], bool]:
     """Return all payloads and whether the reader refused."""
-    reader, payloads = stream.StreamReader(cap), []
+    reader, payloads = message_stream.StreamReader(cap), []
     try:
         for piece in pieces:
             for payload in reader.feed_untrusted(piece):
@@ -35,7 +35,7 @@ def test_reader_one_chunk_is_byte_by_byte(data: bytes, cap: int) -> None:
 
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=8), st.lists(st.integers(0, 2500), max_size=6))
 def test_reader_returns_what_was_wrapped(payloads: list[bytes], cuts: list[int]) -> None:
-    data = b"".join(stream.wrap(payload) for payload in payloads)
+    data = b"".join(message_stream.wrap(payload) for payload in payloads)
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     pieces = [data[start:end] for start, end in pairwise(edges)]
     assert feed_all(pieces, 300) == (payloads, False)
@@ -44,14 +44,15 @@ def test_reader_returns_what_was_wrapped(payloads: list[bytes], cuts: list[int])
 @given(st.binary(max_size=400))
 def test_every_byte_string_parses_or_raises_the_one_error(data: bytes) -> None:
     for parse in (
-        parse_open_untrusted, parse_grant_untrusted, lambda data: stream.parse_control_untrusted(data, "client"),
-        lambda data: stream.parse_control_untrusted(data, "server"),
+        parse_open_untrusted, parse_grant_untrusted,
+        lambda data: message_stream.parse_control_untrusted(data, "client"),
+        lambda data: message_stream.parse_control_untrusted(data, "server"),
     ):  # fmt: skip
         try:
             parse(data)
         except PeerError:
             pass
-    stream.is_frame(data)
+    message_stream.is_frame(data)
 
 
 def hello_of(alpn: list[str]) -> bytes:

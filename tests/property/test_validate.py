@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsrt.errors import InvalidArgument
-from tlsrt.loops.component import Component, handler
-from tlsrt.loops.shape import Mismatch, Shape, to_plain
-from tlsrt.loops.validate import Length, Range, compile_shape
+from tlsrt.loops.component.component import Component, handler
+from tlsrt.loops.component.types import Mismatch, Shape, to_plain
+from tlsrt.loops.component.validate import Length, Range, compile_shape
 
 
 @dataclass(frozen=True)

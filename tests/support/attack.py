@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from support.running import RunningHost
 from tlsrt import Client
-from tlsrt.channels.frame import (
+from tlsrt.channels.frames.frame import (
     Header,
     Kind,
     correlation,
@@ -34,7 +34,7 @@ from tlsrt.channels.frame import (
     parse_header_untrusted,
     proof_data,
 )
-from tlsrt.config import keys
+from tlsrt.config import key_schedule
 
 PACKAGE = Path(__file__).parent / "captured_package" / "captured"
 VICTIM, CONSOLE, THIEF, FOREIGN_CONSOLE, FOREIGN = (
@@ -143,7 +143,7 @@ class Attacker:
     def reply_key(self, header: Header, subject: str = "") -> bytes:
         """Return the key for an answer of ours to a request."""
         held = self.session(subject)
-        return keys.reply_key(keys.request_key(held["mailbox_root"], header.session), held["session"])
+        return key_schedule.reply_key(key_schedule.request_key(held["mailbox_root"], header.session), held["session"])
 
     # -- what it does and sees ---------------------------------------------------------------------------------
 

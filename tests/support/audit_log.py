@@ -8,19 +8,19 @@ from itertools import count
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tlsrt.config import keys
-from tlsrt.supervisor.audit.entry import ROTATED, STOPPED, Entry, Header, Record, read_entry_untrusted
-from tlsrt.supervisor.audit.gone import KIND, SUBJECT, Gone
-from tlsrt.supervisor.audit.sealer import Life, Link, Sealer, begin_file, next_file
+from tlsrt.config import key_schedule
+from tlsrt.supervisor.audit.record import ROTATED, STOPPED, Entry, Header, Record, read_entry_untrusted
+from tlsrt.supervisor.audit.removal import KIND, SUBJECT, Gone
+from tlsrt.supervisor.audit.signer import Life, Link, Sealer, begin_file, next_file
 from tlsrt.supervisor.audit.text import plain_detail
 
 INSTALL = bytes(range(0x10, 0x20))
-ROOT = keys.audit_root(keys.extract(INSTALL, bytes(range(32))))
+ROOT = key_schedule.audit_root(key_schedule.extract(INSTALL, bytes(range(32))))
 Files = list[tuple[str, bytes]]
 
 
 def signer(root: bytes = ROOT) -> Ed25519PrivateKey:
-    return Ed25519PrivateKey.from_private_bytes(keys.audit_seed(root))
+    return Ed25519PrivateKey.from_private_bytes(key_schedule.audit_seed(root))
 
 
 def public(root: bytes = ROOT) -> bytes:
@@ -32,9 +32,9 @@ TRUSTED = (public(),)
 
 def file_key(header: Header, root: bytes = ROOT) -> bytes:
     """What somebody who has master_key knows."""
-    key = keys.audit_file_key(root, header.life)
+    key = key_schedule.audit_file_key(root, header.life)
     for _ in range(header.file_in_life):
-        key = keys.audit_next_file_key(key)
+        key = key_schedule.audit_next_file_key(key)
     return key
 
 
@@ -61,7 +61,7 @@ class AuditLog:
         before = before or (self.sealer.link() if self.files else Link())
         life = Life(INSTALL, self.lives, bytes(16), public(root))
         self.sealer, header = begin_file(
-            life, before, keys.audit_file_key(root, self.lives), signer(root), 1, 2, self.randomness
+            life, before, key_schedule.audit_file_key(root, self.lives), signer(root), 1, 2, self.randomness
         )
         self.files.append(bytearray(header))
         return self

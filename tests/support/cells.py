@@ -19,8 +19,8 @@ from pathlib import Path
 from tlsrt.config.defaults import COMPONENTS
 from tlsrt.config.schema import DEFAULT_LOOPS, Config, DoorConfig, EgressConfig, KeySource, LoopConfig
 from tlsrt.sandbox import syscalls
-from tlsrt.sandbox.enter import Confinement, enter_world
-from tlsrt.sandbox.profile import (
+from tlsrt.sandbox.apply.enter import Confinement, enter_world
+from tlsrt.sandbox.profile.profile import (
     STAGE_1_LAYERS,
     STAGE_2_LAYERS,
     Profile,
@@ -28,7 +28,7 @@ from tlsrt.sandbox.profile import (
     profile_for_authority,
     profile_for_loop,
 )
-from tlsrt.supervisor.spawn import reap, spawn
+from tlsrt.supervisor.process.spawn import reap, spawn
 
 UID = 771001
 LOOPS = (*DEFAULT_LOOPS, "reports", "proxy")  # two that an operator declared, the last with a network

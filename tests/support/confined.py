@@ -25,10 +25,10 @@ from support.cells import ROOTLESS, SEALING_LAYERS, Cell, Facts, attempt, make_p
 from tlsrt.config.schema import DEFAULT_LOOPS
 from tlsrt.errors import SandboxError, TlsrtError
 from tlsrt.sandbox import syscalls
-from tlsrt.sandbox.attest import attest, own_namespaces
-from tlsrt.sandbox.enter import Confinement, enter_world
-from tlsrt.sandbox.profile import Profile
-from tlsrt.supervisor.spawn import freeze, reap, reap_strangers, spawn
+from tlsrt.sandbox.apply.enter import Confinement, enter_world
+from tlsrt.sandbox.profile.profile import Profile
+from tlsrt.sandbox.verify.attest import attest, own_namespaces
+from tlsrt.supervisor.process.spawn import freeze, reap, reap_strangers, spawn
 
 
 def full(base: Path) -> Facts:
@@ -117,7 +117,7 @@ def tampered(base: Path) -> Facts:
 
 
 def _ordered(profile: Profile) -> tuple[str, ...]:
-    from tlsrt.sandbox.profile import ALL_LAYERS
+    from tlsrt.sandbox.profile.profile import ALL_LAYERS
 
     return tuple(name for name in ALL_LAYERS if name in profile.layers)
 

@@ -29,8 +29,10 @@ CONTAINER = {
 
 _TEXT = """
 import json, os, sys
-from tlsrt.sandbox import bpf, seccomp, syscalls
-from tlsrt.sandbox.numbers import NUMBERS
+from tlsrt.sandbox.seccomp import bpf
+from tlsrt.sandbox.seccomp import install
+from tlsrt.sandbox import syscalls
+from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
 what = json.loads(sys.argv[1])
 if what["ids"]:  # a container's root: a helper that is still outside gives us a range of ids
     ready, say = os.pipe()
@@ -66,7 +68,7 @@ if what["deny"]:
         for name, number in what["deny"].items()
     }
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-    seccomp.install(bpf.assemble(os.uname().machine, rules, bpf.ALLOW))
+    install.install(bpf.assemble(os.uname().machine, rules, bpf.ALLOW))
 os.execv(sys.argv[2], sys.argv[2:])
 """
 

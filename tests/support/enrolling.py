@@ -8,7 +8,7 @@ from typing import Any
 from support.sealed_host import Client
 from support.service_stage import PRIMARY, SECONDARY, THIRD, Stage
 from tlsrt.config import pki
-from tlsrt.supervisor.session_words import Code
+from tlsrt.supervisor.messages.result_codes import Code
 
 DAY = 86_400_000
 STORE = [["secondary/store", ["get"]]]

@@ -19,11 +19,11 @@ from support.probes import call
 from support.watching import Watched
 from tlsrt.config.egress import parse_egress
 from tlsrt.config.schema import EgressConfig
-from tlsrt.sandbox.effective import Effective, effective
-from tlsrt.sandbox.enter import enter_world
-from tlsrt.sandbox.explain import Finding, explain
-from tlsrt.sandbox.numbers import NUMBERS
-from tlsrt.sandbox.profile import Profile, code_paths
+from tlsrt.sandbox.apply.enter import enter_world
+from tlsrt.sandbox.profile.profile import Profile, code_paths
+from tlsrt.sandbox.report.effective import Effective, effective
+from tlsrt.sandbox.report.explain import Finding, explain
+from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
 
 PROCESSES = ("authority", "primary", "secondary", "third", "forth", "external", "reports", "proxy")
 _text = ctypes.create_string_buffer(b"x")

@@ -13,8 +13,8 @@ from itertools import pairwise
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from tlsrt.channels.tls_connection import ConnectionLimits, Handler, TlsConnection
-from tlsrt.channels.tls_engine import TlsEngine
+from tlsrt.channels.tls.connection import ConnectionLimits, Handler, TlsConnection
+from tlsrt.channels.tls.engine import TlsEngine
 
 FACTOR = int(os.environ.get("FUZZ", "1"))
 _OPERATIONS = ("set", "insert", "delete", "double", "cut")

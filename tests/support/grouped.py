@@ -14,12 +14,12 @@ from pathlib import Path
 
 from support.cells import Cell, Facts, attempt, make_profile
 from tlsrt.errors import SandboxError
-from tlsrt.sandbox.attest import attest, own_namespaces
-from tlsrt.sandbox.cgroup import Group, Place, own_place, parse_own_group, write
-from tlsrt.sandbox.cgroup_tree import Tree, limits_of, make_tree
-from tlsrt.sandbox.profile import with_group
-from tlsrt.supervisor.groups import Groups
-from tlsrt.supervisor.spawn import Child, reap, spawn
+from tlsrt.sandbox.cgroup.cgroup import Group, Place, own_place, parse_own_group, write
+from tlsrt.sandbox.cgroup.tree import Tree, limits_of, make_tree
+from tlsrt.sandbox.profile.profile import with_group
+from tlsrt.sandbox.verify.attest import attest, own_namespaces
+from tlsrt.supervisor.process.cgroups import Groups
+from tlsrt.supervisor.process.spawn import Child, reap, spawn
 
 TAG = "test"
 
@@ -237,7 +237,7 @@ def escape(base: Path) -> Facts:
 
 def randomness(base: Path) -> Facts:
     """What children of a supervisor that has imported everything draw: born in a group, and by the C library's fork."""
-    from tlsrt.supervisor.loops_start import _preload
+    from tlsrt.supervisor.launch.child_programs import _preload
 
     _preload("libzmq")
     tree = _tree(base)

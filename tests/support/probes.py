@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tlsrt.sandbox.numbers import NUMBERS
+from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
 
 HIGH = 1 << 32
 CLONE_NEWUSER = 0x10000000

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from support.running import RunningHost
-from tlsrt.supervisor.control_client import ControlClient
+from tlsrt.supervisor.control.client import ControlClient
 
 PACKAGE = Path(__file__).parent / "probed_package" / "probed"
 PROBES = ("primary/probed", "secondary/probed", "third/probed", "external/probed")

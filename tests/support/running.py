@@ -49,7 +49,7 @@ from tlsrt.config.bundle import Bundle, read_bundle, write_bundle
 from tlsrt.config.init import initialise, seal
 from tlsrt.config.load import load_config
 from tlsrt.config.schema import Config
-from tlsrt.supervisor.control_client import ControlClient
+from tlsrt.supervisor.control.client import ControlClient
 
 MARK = "TLSRT_TEST_HOST"
 COVERAGE = "TLSRT_COVERAGE_PIPE"
@@ -57,11 +57,11 @@ READY_S = 30.0
 _LAUNCH = """
 import signal, sys
 from tlsrt.sandbox import syscalls
-from tlsrt.supervisor.launcher import launch
+from tlsrt.supervisor.launch.launcher import launch
 syscalls.die_with_parent(signal.SIGKILL)  # a test run that is killed leaves no host behind
 sys.exit(launch(sys.argv[2:], program=sys.argv[1]))
 """
-_INNER = "from tlsrt.supervisor.launcher import inner; inner()"
+_INNER = "from tlsrt.supervisor.launch.launcher import inner; inner()"
 
 
 def free_port() -> int:
@@ -314,7 +314,7 @@ class RunningHost:
     def command(self, *arguments: str, config: Path | None = None) -> list[str]:
         """Return the command line of `tlsrt-supervisor` with these arguments for this host."""
         named = ["--config", str(config or self.config_path)]
-        return [str(self.python), "-I", "-B", "-m", "tlsrt.supervisor.cli", *arguments, *named]
+        return [str(self.python), "-I", "-B", "-m", "tlsrt.supervisor.cli.main", *arguments, *named]
 
     def cli(self, *arguments: str, config: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run `tlsrt-supervisor` with these arguments and this host's configuration, or another one."""

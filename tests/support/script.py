@@ -25,8 +25,8 @@ POLICY = {f"client/admin -> {address}": "*" for address in COMPONENTS}
 
 # Otherwise the first few tries would be the last ones.
 PATIENT = """
-from tlsrt.supervisor import sentry
-sentry.REFUSED_BURST = sentry.BROKERED_BURST = 1e9
+from tlsrt.supervisor.process import syscall_monitor
+syscall_monitor.REFUSED_BURST = syscall_monitor.BROKERED_BURST = 1e9
 """
 
 

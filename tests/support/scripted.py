@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tlsrt.supervisor.control_client import ControlClient
-from tlsrt.supervisor.unix_path import short_path
+from tlsrt.supervisor.control.client import ControlClient
+from tlsrt.supervisor.process.unix_path import short_path
 
 PROGRAM = Path(__file__).resolve().parents[1] / "integration" / "scripted_supervisor.py"
 PATIENCE_S = 15.0
@@ -87,10 +87,10 @@ class Running:
         """Run a verb of `tlsrt-supervisor`, of which this has no configuration file."""
         program = (
             "import sys; from pathlib import Path; from types import SimpleNamespace\n"
-            "from tlsrt.supervisor import cli, host_verbs\n"
+            "from tlsrt.supervisor.cli import main\nfrom tlsrt.supervisor.cli import verbs\n"
             "from tlsrt.config import load\n"
             "load.load_config = lambda path: SimpleNamespace(run_dir=Path(sys.argv[1]) / 'run', loops=())\n"
-            "sys.exit(cli.main(sys.argv[2:]))"
+            "sys.exit(main.main(sys.argv[2:]))"
         )
         named = ["--config", str(self.folder / "tlsrt.yaml")]
         return subprocess.run(

@@ -23,14 +23,15 @@ from support.echo import echo_servers
 from support.watching import Watched
 from tlsrt.config.egress import parse_egress
 from tlsrt.errors import SandboxError
-from tlsrt.sandbox import landlock, seccomp
-from tlsrt.sandbox.attest import attest, own_namespaces
-from tlsrt.sandbox.bpf import ALLOW, Case, Check, Rule, assemble, errno_action
-from tlsrt.sandbox.enter import enter_world
-from tlsrt.sandbox.numbers import NUMBERS
-from tlsrt.sandbox.policy_files import filters_for
-from tlsrt.sandbox.profile import Profile
-from tlsrt.supervisor.spawn import reap, spawn
+from tlsrt.sandbox.apply import landlock
+from tlsrt.sandbox.apply.enter import enter_world
+from tlsrt.sandbox.profile.policy_files import filters_for
+from tlsrt.sandbox.profile.profile import Profile
+from tlsrt.sandbox.seccomp import install
+from tlsrt.sandbox.seccomp.bpf import ALLOW, Case, Check, Rule, assemble, errno_action
+from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
+from tlsrt.sandbox.verify.attest import attest, own_namespaces
+from tlsrt.supervisor.process.spawn import reap, spawn
 
 PROCESSES = ("authority", "primary", "secondary", "third", "forth", "external", "reports", "proxy")
 MACHINE = os.uname().machine
@@ -100,7 +101,7 @@ def all_probes(base: Path) -> Facts:
 def _outer(call: str, answer: int, *, argument: int | None = None) -> None:
     """A filter around everything, as a container's: one call, perhaps with one first argument, gets this answer."""
     case = Case((Check(0, (argument,)),), answer) if argument is not None else Case((Check(0, (0,), 0),), answer)
-    seccomp.install(assemble(MACHINE, {NUMBERS[MACHINE][call]: Rule((case,), ALLOW)}, ALLOW))
+    install.install(assemble(MACHINE, {NUMBERS[MACHINE][call]: Rule((case,), ALLOW)}, ALLOW))
 
 
 HIDDEN = {
@@ -158,7 +159,7 @@ def forged_seal(base: Path) -> Facts:
         confinement = enter_world(profile, {writer, go})
         confinement.drop()
         forged = assemble(MACHINE, {NUMBERS[MACHINE]["seccomp"]: Rule((), 0x00050000)}, ALLOW)
-        seccomp.install(forged)  # from here on every filter would seem to be installed
+        install.install(forged)  # from here on every filter would seem to be installed
         confinement.assert_one_task()
         confinement.seal()
         os.write(writer, b"sealed")
@@ -193,8 +194,8 @@ def _older_thread() -> Facts:
     thread = threading.Thread(target=wait)
     thread.start()
     _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    seccomp.install(_refuse_getppid())
-    modes = seccomp.task_modes(seccomp.TASKS)
+    install.install(_refuse_getppid())
+    modes = install.task_modes(install.TASKS)
     asked.set()
     thread.join()
     return {**answer, "main": _ask_getppid(), "modes": sorted((modes or {}).values())}
@@ -218,7 +219,7 @@ def _diverged_thread() -> Facts:
     thread.start()
     filtered.wait()
     try:
-        seccomp.install(_refuse_getppid())
+        install.install(_refuse_getppid())
         outcome = "installed"
     except SandboxError as error:
         outcome = error.reason
@@ -230,7 +231,7 @@ def _diverged_thread() -> Facts:
 
 def _without_no_new_privs() -> Facts:
     try:
-        seccomp.install(_refuse_getppid())
+        install.install(_refuse_getppid())
     except SandboxError as error:
         return {"outcome": error.reason, "main": _ask_getppid()}
     return {"outcome": "installed"}
@@ -316,7 +317,7 @@ def costs(base: Path) -> Facts:
 
 
 def _costs(profile: Profile) -> Facts:
-    from tlsrt.sandbox.layers import landlock_rules
+    from tlsrt.sandbox.apply.layers import landlock_rules
 
     _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     rules = [landlock_rules(profile, (), sealed=sealed) for sealed in (False, True)]
@@ -324,11 +325,11 @@ def _costs(profile: Profile) -> Facts:
     began = time.perf_counter()
     landlock.apply_rules(rules[0])
     first = time.perf_counter()
-    seccomp.install(filters.importing)
+    install.install(filters.importing)
     second = time.perf_counter()
     landlock.apply_rules(rules[1])
     third = time.perf_counter()
-    seccomp.install_at(filters.seal.address)
+    install.install_at(filters.seal.address)
     fourth = time.perf_counter()
     return {
         "landlock": (first - began + third - second) * 1e3,

@@ -20,11 +20,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.x509 import load_pem_x509_certificate
 
-from tlsrt.channels.control import ControlChannel, Table, control_pair
-from tlsrt.channels.grant import GrantContent, Open, encode_open, open_digest, open_grant_untrusted, sign_open
-from tlsrt.channels.trust import OFFICE, TRUST
-from tlsrt.config import keys, pki
-from tlsrt.config.boot import make_boot_token
+from tlsrt.channels.control.seqpacket import ControlChannel, Table, control_pair
+from tlsrt.channels.control.trust import OFFICE, TRUST
+from tlsrt.channels.session.grant import GrantContent, Open, encode_open, open_digest, open_grant_untrusted, sign_open
+from tlsrt.config import key_schedule, pki
+from tlsrt.config.boot_token import make_boot_token
 from tlsrt.config.schema import (
     ClientConfig,
     ComponentConfig,
@@ -35,12 +35,12 @@ from tlsrt.config.schema import (
     LoopConfig,
     PolicyRule,
 )
-from tlsrt.supervisor.authority import authority_main
+from tlsrt.supervisor.authority.main import authority_main
 
 INSTALL = bytes(range(16))
 MASTER = bytes(range(100, 132))
 NONCE = b"n" * 32
-MEASURED = {"tlsrt/loops/gate.py": b"g" * 32, "config": b"c" * 32}
+MEASURED = {"tlsrt/loops/gate/gate.py": b"g" * 32, "config": b"c" * 32}
 NOW = datetime.now(UTC)
 PATIENCE_S = 20.0
 COMPONENTS = ("primary/kernel", "secondary/store", "third/console")
@@ -58,7 +58,7 @@ def make_config(folder: Path, *, measure: Any = "strict", epoch_s: float = 900.0
     """Write the files of a host below `folder` and return its configuration."""
     state = folder / "state"
     state.mkdir(mode=0o700)
-    key = keys.boot_mac_key(keys.extract(INSTALL, MASTER))
+    key = key_schedule.boot_mac_key(key_schedule.extract(INSTALL, MASTER))
     files = {
         "master.key": MASTER,
         "boot.token": make_boot_token(key, 3, MEASURED).encode(),
@@ -297,7 +297,7 @@ class Client:
         certificate = load_pem_x509_certificate(self.issued.certificate_pem)
         wish = Open(
             install,
-            keys.boot_id(NONCE) if boot is None else boot,
+            key_schedule.boot_id(NONCE) if boot is None else boot,
             challenge,
             certificate.public_bytes(serialization.Encoding.DER),
             self.ephemeral.public_key().public_bytes_raw(),

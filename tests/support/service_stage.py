@@ -12,13 +12,13 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificates
 
 from support.sealed_host import CA, NONCE, SERVER, Client, make_config
-from tlsrt.config import keys
-from tlsrt.supervisor.authority_parts import make_service
-from tlsrt.supervisor.authority_state import AuthorityState, StateFile
-from tlsrt.supervisor.boot_check import Booted
-from tlsrt.supervisor.door_files import DoorFiles
-from tlsrt.supervisor.enrolment.client_ca import CaKey
-from tlsrt.supervisor.roster import Roster
+from tlsrt.config import key_schedule
+from tlsrt.supervisor.authority.boot import Booted
+from tlsrt.supervisor.authority.clients.ca import CaKey
+from tlsrt.supervisor.authority.door.files import DoorFiles
+from tlsrt.supervisor.authority.model.loop_table import Roster
+from tlsrt.supervisor.authority.model.state import AuthorityState, StateFile
+from tlsrt.supervisor.authority.wiring import make_service
 
 Said = tuple[str, str, tuple[Any, ...]]
 PRIMARY, SECONDARY, THIRD = ("primary", 1), ("secondary", 2), ("third", 3)
@@ -42,7 +42,7 @@ class Stage:
         door = DoorFiles(10, 11, 12, 13, tuple(load_pem_x509_certificates(CA.certificate_pem)), own=own)
         ca_key = CaKey(load_pem_private_key(CA.key_pem, None))  # type: ignore[arg-type]
         run = bytes(bytearray(b"r" * 32))  # a copy of its own: it is wiped when it is replaced
-        booted = Booted(run, b"s" * 32, keys.boot_id(NONCE), self.state, door, (), resumed, ca_key=ca_key)
+        booted = Booted(run, b"s" * 32, key_schedule.boot_id(NONCE), self.state, door, (), resumed, ca_key=ca_key)
         roster = Roster(
             (loop.name, tuple(item.address for item in self.config.components_of(loop.name)))
             for loop in self.config.loops

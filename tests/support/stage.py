@@ -15,18 +15,18 @@ from typing import Any
 
 import tlsrt
 from tlsrt.sandbox import syscalls
-from tlsrt.sandbox.profile import code_paths
+from tlsrt.sandbox.profile.profile import code_paths
 
 HERE = Path(__file__).parent
 NOBODY = 65534
 MODES = ("root", "rootless") if os.geteuid() == 0 else ("rootless",)
 LAUNCH = """
 import sys
-from tlsrt.supervisor.launcher import launch
+from tlsrt.supervisor.launch.launcher import launch
 sys.exit(launch(sys.argv[1:], program={program!r}))
 """
 PROGRAM = f"import sys; sys.path.insert(0, {str(HERE.parent)!r}); from support import confined; " + (
-    "from tlsrt.supervisor.launcher import inner; inner(confined.supervise)"
+    "from tlsrt.supervisor.launch.launcher import inner; inner(confined.supervise)"
 )
 
 

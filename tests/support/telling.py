@@ -4,7 +4,7 @@ from __future__ import annotations
 
 _PRELUDE = """
 import sys
-from tlsrt.config import keys
+from tlsrt.config import key_schedule
 def _telling(name, real):
     def derive(*arguments):
         key = real(*arguments)

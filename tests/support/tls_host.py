@@ -21,16 +21,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tlsrt.channels import frame as framing
-from tlsrt.channels import grant
+from tlsrt.channels.calls.flow_control import WINDOW
 from tlsrt.channels.clock import boottime_ms
-from tlsrt.channels.flow import WINDOW
-from tlsrt.channels.frame import Header, Kind
-from tlsrt.channels.grant import GrantContent, Right
-from tlsrt.config import keys, pki
+from tlsrt.channels.frames import frame as framing
+from tlsrt.channels.frames.frame import Header, Kind
+from tlsrt.channels.session import grant
+from tlsrt.channels.session.grant import GrantContent, Right
+from tlsrt.config import key_schedule, pki
 from tlsrt.config.bundle import Bundle
-from tlsrt.loops.door import Door, DoorLimits
-from tlsrt.loops.tls_engine import server_context
+from tlsrt.loops.door.door import Door, DoorLimits
+from tlsrt.loops.door.server_context import server_context
 
 INSTALL, BOOT = b"i" * 16, b"b" * 16
 STORE = "secondary/store"
@@ -146,7 +146,7 @@ class FakeHost:
         content = GrantContent(
             now, INSTALL, BOOT, 1, 5_000, session, "client/admin", b"opaque", now + 300_000, now + 3_600_000, 1,
             b"p" * 32,
-            (Right(STORE, 1, keys.request_key(self.mailbox_root, session), GRANTED),),
+            (Right(STORE, 1, key_schedule.request_key(self.mailbox_root, session), GRANTED),),
         )  # fmt: skip
         content = dataclasses.replace(self.change(content), **changes)
         self.numbers += 1
@@ -159,10 +159,10 @@ class FakeHost:
     def frame(self, connection: int, frame: bytes) -> str:
         parts = framing.parse_frame_untrusted(frame)
         header = framing.parse_header_untrusted(parts.header)
-        key = keys.request_key(self.mailbox_root, header.session)
+        key = key_schedule.request_key(self.mailbox_root, header.session)
         body = AESGCM(key).decrypt(framing.nonce(header.seq), parts.body, parts.header)
         if header.kind == Kind.REQUEST:
-            self.answer(connection, header, AESGCM(keys.reply_key(key, self.session_id)), msgpack.unpackb(body))
+            self.answer(connection, header, AESGCM(key_schedule.reply_key(key, self.session_id)), msgpack.unpackb(body))
         elif header.kind == Kind.CREDIT and header.correlation in self.streams:
             self.go_on(header.correlation, msgpack.unpackb(body))
         self.received.set()

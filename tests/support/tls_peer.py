@@ -11,10 +11,11 @@ from typing import Any, Self
 
 from support.attack import seal
 from support.running import RunningHost
-from tlsrt.channels.frame import Header, Kind
-from tlsrt.channels.grant import GrantContent, Right, parse_open_untrusted
-from tlsrt.channels.opening import Opening, identity_of
-from tlsrt.channels.stream import (
+from tlsrt.channels.client.connection import client_context
+from tlsrt.channels.frames.frame import Header, Kind
+from tlsrt.channels.session.grant import GrantContent, Right, parse_open_untrusted
+from tlsrt.channels.session.opening import Opening, identity_of
+from tlsrt.channels.tls.message_stream import (
     PAYLOAD_MAX,
     Control,
     StreamReader,
@@ -23,7 +24,6 @@ from tlsrt.channels.stream import (
     parse_control_untrusted,
     wrap,
 )
-from tlsrt.channels.tls_client import client_context
 from tlsrt.config.bundle import Bundle
 
 PATIENCE_S = 10.0

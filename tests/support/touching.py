@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from support.running import RunningHost
-from tlsrt.supervisor.control_client import ControlClient
+from tlsrt.supervisor.control.client import ControlClient
 
 IN_TIME_MS = 200
 PATIENCE_S = 20.0

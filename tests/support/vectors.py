@@ -14,10 +14,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from tlsrt.channels import body as bodies
-from tlsrt.channels import enrolment, grant, renewal, stream, unlocking
-from tlsrt.channels.endpoint import Endpoint
-from tlsrt.channels.frame import (
+from tlsrt.channels.frames import body as bodies
+from tlsrt.channels.frames.frame import (
     Header,
     join_messages,
     pack_header,
@@ -25,14 +23,17 @@ from tlsrt.channels.frame import (
     parse_header_untrusted,
     split_message_untrusted,
 )
-from tlsrt.channels.opening import Identity, Opening
-from tlsrt.channels.token import Claims, check_claims
-from tlsrt.channels.verifier import Verifier
-from tlsrt.config import keys
-from tlsrt.config.succession import Pin, follow_untrusted, parse_chain_untrusted
+from tlsrt.channels.session import certificate_renewal, enrolment, grant, lock_statement
+from tlsrt.channels.session.endpoint import Endpoint
+from tlsrt.channels.session.opening import Identity, Opening
+from tlsrt.channels.session.token import Claims, check_claims
+from tlsrt.channels.session.verifier import Verifier
+from tlsrt.channels.tls import message_stream
+from tlsrt.config import key_schedule
+from tlsrt.config.issuer_chain import Pin, follow_untrusted, parse_chain_untrusted
 from tlsrt.errors import PeerError
-from tlsrt.loops.gate import Gate
-from tlsrt.loops.gate_state import Origin
+from tlsrt.loops.gate.gate import Gate
+from tlsrt.loops.gate.state import Origin
 from tlsrt.supervisor.audit.verify import verify
 
 FOLDER = Path(__file__).resolve().parent.parent / "vectors"
@@ -95,7 +96,7 @@ def _key(given: Values) -> Values:
     arguments = [unhex(item) if isinstance(item, str) else item for item in given["arguments"]]
     if given["function"] == "mailbox_root":
         arguments[1] = arguments[1].decode()
-    derive: Callable[..., bytes] = getattr(keys, given["function"])
+    derive: Callable[..., bytes] = getattr(key_schedule, given["function"])
     return {"key": derive(*arguments).hex()}
 
 
@@ -141,15 +142,15 @@ def _header(given: Values) -> Values:
 
 
 def _stream(given: Values) -> Values:
-    reader = stream.StreamReader(given["cap"])
+    reader = message_stream.StreamReader(given["cap"])
     payloads = [payload.hex() for chunk in given["chunks"] for payload in reader.feed_untrusted(unhex(chunk))]
     return {"payloads": payloads}
 
 
 def _control(given: Values) -> Values:
     payload = unhex(given["payload"])
-    assert not stream.is_frame(payload)
-    name, fields = stream.parse_control_untrusted(payload, given["sender"])
+    assert not message_stream.is_frame(payload)
+    name, fields = message_stream.parse_control_untrusted(payload, given["sender"])
     return {"name": name, "fields": plain(fields)}
 
 
@@ -187,10 +188,10 @@ def _open(given: Values) -> Values:
 def _unlock(given: Values) -> Values:
     install, boot, challenge = (unhex(given[name]) for name in ("install", "boot", "challenge"))
     if "lock_reason" in given:
-        statement = unlocking.lock_statement(install, boot, challenge, given["lock_reason"])
+        statement = lock_statement.lock_statement(install, boot, challenge, given["lock_reason"])
     else:
-        statement = unlocking.unlock_statement(install, boot, unhex(given["lock"]), challenge)
-    unlocking.verify_statement_untrusted(unhex(given["certificate"]), statement, unhex(given["signature"]))
+        statement = lock_statement.unlock_statement(install, boot, unhex(given["lock"]), challenge)
+    lock_statement.verify_statement_untrusted(unhex(given["certificate"]), statement, unhex(given["signature"]))
     return {"statement": statement.hex()}
 
 
@@ -330,9 +331,11 @@ def _enrolment(given: Values) -> Values:
 
 
 def _renewal(given: Values) -> Values:
-    statement = renewal.renew_statement(*(unhex(given[name]) for name in ("install", "boot", "session", "request")))
+    statement = certificate_renewal.renew_statement(
+        *(unhex(given[name]) for name in ("install", "boot", "session", "request"))
+    )
     issuer, certificate, signature = (unhex(given[name]) for name in ("issuer", "certificate", "signature"))
-    renewal.check_renewed_untrusted(issuer, statement, certificate, signature)
+    certificate_renewal.check_renewed_untrusted(issuer, statement, certificate, signature)
     return {"statement": statement.hex()}
 
 

@@ -7,11 +7,11 @@ import select
 import signal
 from collections.abc import Callable
 
-from tlsrt.sandbox.profile import Profile
-from tlsrt.supervisor.parts import CallRules
-from tlsrt.supervisor.reactor import Reactor
-from tlsrt.supervisor.sentry import Sentry, Violation
-from tlsrt.supervisor.spawn import reap, spawn
+from tlsrt.sandbox.profile.profile import Profile
+from tlsrt.supervisor.process.children import CallRules
+from tlsrt.supervisor.process.event_loop import Reactor
+from tlsrt.supervisor.process.spawn import reap, spawn
+from tlsrt.supervisor.process.syscall_monitor import Sentry, Violation
 
 
 def call_rules(profile: Profile) -> CallRules:

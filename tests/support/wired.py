@@ -11,12 +11,12 @@ from typing import Any
 
 from support.world import World
 from tlsrt import Component, handler
-from tlsrt.channels.frame import Kind, parse_frame_untrusted, parse_header_untrusted
-from tlsrt.channels.turn import Turn
-from tlsrt.config import keys
+from tlsrt.channels.frames.frame import Kind, parse_frame_untrusted, parse_header_untrusted
+from tlsrt.channels.links.write_batch import Turn
+from tlsrt.config import key_schedule as keys
 from tlsrt.config.schema import ComponentConfig
 from tlsrt.errors import Busy, NotFound, PeerError, Unavailable
-from tlsrt.loops.host import Host
+from tlsrt.loops.runtime.component_host import Host
 
 CONSOLE, STORE = "third/console", "secondary/store"
 POLICY = {STORE: {CONSOLE: ("*",)}, CONSOLE: {STORE: ("*",)}}

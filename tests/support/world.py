@@ -1,7 +1,7 @@
 """A host without processes: an issuer, a key schedule, a policy, a gate, and endpoints with real keys.
 
-It plays the authority exactly as config/keys.py says, so that frames made here are the frames of a running host.
-Randomness and time are arguments: two worlds with the same seed make the same bytes.
+It plays the authority exactly as config/key_schedule.py says, so that frames made here are the frames of a running
+host. Randomness and time are arguments: two worlds with the same seed make the same bytes.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from tlsrt.channels.endpoint import Endpoint
-from tlsrt.channels.frame import (
+from tlsrt.channels.frames.frame import (
     Frame,
     Header,
     Kind,
@@ -25,11 +24,12 @@ from tlsrt.channels.frame import (
     parse_header_untrusted,
     proof_data,
 )
-from tlsrt.channels.token import Claims, mint_token
-from tlsrt.channels.verifier import Verifier
-from tlsrt.config import keys
-from tlsrt.loops.gate import Gate
-from tlsrt.loops.gate_state import Origin
+from tlsrt.channels.session.endpoint import Endpoint
+from tlsrt.channels.session.token import Claims, mint_token
+from tlsrt.channels.session.verifier import Verifier
+from tlsrt.config import key_schedule
+from tlsrt.loops.gate.gate import Gate
+from tlsrt.loops.gate.state import Origin
 
 Policy = Mapping[str, Mapping[str, tuple[str, ...]]]
 
@@ -56,11 +56,11 @@ class World:
         self.policy = policy
         self.ending = ending  # of all session ids
         self.install = self.random("install", 16)
-        self.prk = keys.extract(self.install, self.random("master", 32))
+        self.prk = key_schedule.extract(self.install, self.random("master", 32))
         self.boot_nonce = self.random("boot", 32)
-        self.boot = keys.boot_id(self.boot_nonce)
-        self.run = keys.run_key(self.prk, self.boot_nonce)
-        self.issuer = Ed25519PrivateKey.from_private_bytes(keys.issuer_seed(self.prk, 1))
+        self.boot = key_schedule.boot_id(self.boot_nonce)
+        self.run = key_schedule.run_key(self.prk, self.boot_nonce)
+        self.issuer = Ed25519PrivateKey.from_private_bytes(key_schedule.issuer_seed(self.prk, 1))
         self.incarnations = dict(INCARNATIONS)
         self.confirmation = self.random("certificate", 32)
         self.verifier = self.make_verifier()
@@ -80,7 +80,7 @@ class World:
     def make_verifier(self) -> Verifier:
         verifier = Verifier()
         verifier.welcome(self.install, self.boot, self.issuer.public_key().public_bytes_raw(), 1)
-        verifier.add_epoch(self.epoch, keys.token_key(self.run, self.epoch))
+        verifier.add_epoch(self.epoch, key_schedule.token_key(self.run, self.epoch))
         verifier.snapshot(1, 0, 1, 0, self.now, [], self.now)
         return verifier
 
@@ -92,11 +92,11 @@ class World:
         return gate
 
     def gate_root(self, epoch: int) -> bytes:
-        return keys.gate_root(self.run, epoch, self.incarnations["primary"])
+        return key_schedule.gate_root(self.run, epoch, self.incarnations["primary"])
 
     def mailbox(self, component: str, epoch: int | None = None) -> bytes:
         incarnation = self.incarnations.get(component.partition("/")[0], 0)
-        return keys.mailbox_root(self.run, component, self.epoch if epoch is None else epoch, incarnation)
+        return key_schedule.mailbox_root(self.run, component, self.epoch if epoch is None else epoch, incarnation)
 
     def claims(self, subject: str, **changes: object) -> Claims:
         """Return the claims that the authority would sign for a subject, with changes for attacks."""
@@ -119,7 +119,7 @@ class World:
 
     def token(self, subject: str, *, token_key: bytes | None = None, **changes: object) -> bytes:
         claims = self.claims(subject, **changes)
-        wrap = token_key if token_key is not None else keys.token_key(self.run, claims.epoch)
+        wrap = token_key if token_key is not None else key_schedule.token_key(self.run, claims.epoch)
         return mint_token(claims, self.issuer.sign, wrap, self.random(f"nonce {subject} {changes}", 12), 1)
 
     def make_endpoint(self, subject: str) -> Endpoint:
@@ -130,12 +130,12 @@ class World:
         endpoint.apply_session(
             self.epoch, session, self.incarnations.get(subject.partition("/")[0], 0),
             b"" if client else self.mailbox(subject), self.incarnations["primary"],
-            keys.proof_key(self.gate_root(self.epoch), session), self.token(subject), self.now + 60_000,
+            key_schedule.proof_key(self.gate_root(self.epoch), session), self.token(subject), self.now + 60_000,
             self.now + 8 * 3_600_000,
         )  # fmt: skip
         for target, methods in self.policy[subject].items():
             incarnation = self.incarnations[target.partition("/")[0]]
-            key = keys.request_key(self.mailbox(target), session)
+            key = key_schedule.request_key(self.mailbox(target), session)
             endpoint.apply_right(self.epoch, target, incarnation, key, methods)
         return endpoint
 
@@ -157,8 +157,14 @@ class World:
               request_key: bytes | None = None, proof_key: bytes | None = None) -> bytes:  # fmt: skip
         """Return a frame sealed by hand: what an attacker who holds these keys would send."""
         packed = pack_header(header)
-        key = request_key if request_key is not None else keys.request_key(self.mailbox(header.dst), header.session)
-        proof = proof_key if proof_key is not None else keys.proof_key(self.gate_root(header.epoch), header.session)
+        key = (
+            request_key
+            if request_key is not None
+            else key_schedule.request_key(self.mailbox(header.dst), header.session)
+        )
+        proof = (
+            proof_key if proof_key is not None else key_schedule.proof_key(self.gate_root(header.epoch), header.session)
+        )
         number = nonce(header.seq)
         sealed = AESGCM(key).encrypt(number, body, packed)
         carried = self.token(subject) if token is None else token
@@ -174,8 +180,10 @@ class World:
         )[variant % 3]  # fmt: skip
         header, number, token = begin + bytes((mark,)) + packed[22:], nonce(mark), self.token("third/console")
         session = self.session("third/console")
-        sealed = AESGCM(keys.request_key(self.mailbox("secondary/store"), session)).encrypt(number, b"x", header)
-        proof = AESGCM(keys.proof_key(self.gate_root(self.epoch), session)).encrypt(
+        sealed = AESGCM(key_schedule.request_key(self.mailbox("secondary/store"), session)).encrypt(
+            number, b"x", header
+        )
+        proof = AESGCM(key_schedule.proof_key(self.gate_root(self.epoch), session)).encrypt(
             number, b"", proof_data(header, token, sealed)
         )
         return pack_frame(header, token, sealed, proof)

@@ -16,10 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from tlsrt.sandbox import syscalls
-from tlsrt.sandbox.cgroup import Limits, own_place, write
-from tlsrt.supervisor.causes import cause_of_death
-from tlsrt.supervisor.groups import Groups
-from tlsrt.supervisor.spawn import Child, freeze, reap, spawn
+from tlsrt.sandbox.cgroup.cgroup import Limits, own_place, write
+from tlsrt.supervisor.process.cgroups import Groups
+from tlsrt.supervisor.process.exit_reason import cause_of_death
+from tlsrt.supervisor.process.spawn import Child, freeze, reap, spawn
 
 _POWER_OFF = 0x4321FEDC  # reboot(2), LINUX_REBOOT_CMD_POWER_OFF
 _MIB = 1 << 20

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tlsrt import errors
-from tlsrt.channels import command
+from tlsrt.channels.cli import main as command
 from tlsrt.errors import EXIT_CODES, TlsrtError
-from tlsrt.supervisor import cli
+from tlsrt.supervisor.cli import main as cli
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("config", "sandbox", "channels", "supervisor", "tlsrt")
@@ -27,7 +27,7 @@ def kinds_of(kind: type[TlsrtError]) -> set[type[TlsrtError]]:
 
 
 def test_every_error_ends_with_a_code_of_the_table() -> None:
-    for module in ("lock", "control_client"):  # where the supervisor has errors of its own
+    for module in ("launch.instance_lock", "control.client"):  # where the supervisor has errors of its own
         import_module(f"tlsrt.supervisor.{module}")
     used = {kind.exit_code for kind in kinds_of(TlsrtError)}
     assert used < set(EXIT_CODES)

@@ -16,7 +16,7 @@ import pytest
 from support.installed import CHECKOUT, build_wheel, copy_tracked, installed, run, scratch, tracked, wheel
 
 ROOMS = ("config", "sandbox", "channels", "loops", "supervisor")
-NEEDS_AN_EXTRA = "tlsrt.loops.http_link"  # h11, which tlsrt[http] brings
+NEEDS_AN_EXTRA = "tlsrt.loops.http.connection"  # h11, which tlsrt[http] brings
 
 
 @cache
@@ -75,8 +75,8 @@ def test_the_wheel_says_what_it_needs() -> None:
     needed = {word.split(">")[0] for word in about.get_all("Requires-Dist", []) if "extra ==" not in word}
     assert needed == {"cryptography", "PyYAML", "pyzmq", "msgpack", "psutil"}
     assert set(commands.split("\n")) >= {
-        "tlsrt = tlsrt.channels.command:main",
-        "tlsrt-supervisor = tlsrt.supervisor.cli:main",
+        "tlsrt = tlsrt.channels.cli.main:main",
+        "tlsrt-supervisor = tlsrt.supervisor.cli.main:main",
     }
 
 

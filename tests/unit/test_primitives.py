@@ -27,8 +27,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.channels import grant
-from tlsrt.config import keys
+from tlsrt.channels.session import grant
+from tlsrt.config import key_schedule
 from tlsrt.errors import PeerError
 
 P256_PRIME = 2**256 - 2**224 + 2**192 + 2**96 - 1
@@ -86,8 +86,8 @@ def test_hkdf_extract_and_expand() -> None:
     for case in found:
         salt, secret, info = (bytes.fromhex(case[name]) for name in ("salt", "IKM", "info"))
         prk, output = bytes.fromhex(case["PRK"]), bytes.fromhex(case["OKM"])
-        assert keys.extract(salt, secret) == prk
-        assert keys.extract(salt, memoryview(secret)) == prk
+        assert key_schedule.extract(salt, secret) == prk
+        assert key_schedule.extract(salt, memoryview(secret)) == prk
         assert HKDFExpand(hashes.SHA256(), len(output), info).derive(prk) == output
 
 
@@ -112,13 +112,13 @@ def test_our_expand_is_hkdf_expand(key: bytes, context: list[bytes | int | str])
         else:
             data = field.encode() if isinstance(field, str) else field
             info += len(data).to_bytes(2, "big") + data
-    assert keys.expand(key, "use", *context) == HKDFExpand(hashes.SHA256(), 32, info).derive(key)
+    assert key_schedule.expand(key, "use", *context) == HKDFExpand(hashes.SHA256(), 32, info).derive(key)
 
 
 def test_expand_keeps_fields_apart() -> None:
     key = bytes(32)
-    assert keys.expand(key, "use", b"ab", b"c") != keys.expand(key, "use", b"a", b"bc")
-    assert keys.expand(key, "use", b"") != keys.expand(key, "use")
+    assert key_schedule.expand(key, "use", b"ab", b"c") != key_schedule.expand(key, "use", b"a", b"bc")
+    assert key_schedule.expand(key, "use", b"") != key_schedule.expand(key, "use")
 
 
 def test_ed25519() -> None:

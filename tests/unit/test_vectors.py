@@ -17,11 +17,15 @@ from support.vectors import FOLDER, cases, files, load, run, unhex
 from vectors import generate
 
 from tlsrt import channels, config, loops
-from tlsrt.channels import body, endpoint, flow, frame, grant, session_keys, stream
-from tlsrt.config import succession
+from tlsrt.channels.calls import flow_control
+from tlsrt.channels.frames import body, frame
+from tlsrt.channels.session import endpoint, grant, keys
+from tlsrt.channels.tls import message_stream
+from tlsrt.config import issuer_chain
+from tlsrt.config.issuer_chain import Pin, encode_chain, state_successor
 from tlsrt.config.schema import LimitsConfig
-from tlsrt.config.succession import Pin, encode_chain, state_successor
-from tlsrt.loops import gate, under_way
+from tlsrt.loops.dispatch import in_flight
+from tlsrt.loops.gate import gate
 
 CASES = [
     pytest.param(operation, given, case["expect"], passes, id=f"{name}: {case['name']}")
@@ -64,14 +68,14 @@ def test_every_reason_of_the_code_is_in_a_vector() -> None:
         for passes, _, case, _ in cases(name)
         if not passes
     }
-    rooms = {Path(room.__path__[0]) for room in (config, channels, loops)}
     known: set[str] = set()
-    for room in rooms:
-        for module in ("frame", "token", "verifier", "endpoint", "session_keys", "grant", "opening", "stream", "body",
-                       "gate", "succession", "enrolment", "renewal"):  # fmt: skip
-            path = room / f"{module}.py"
-            if path.exists():
-                known |= set(_reasons(ast.parse(path.read_text())))
+    for room, module in (
+        (channels, "frames/frame"), (channels, "frames/body"), (channels, "session/token"), (channels, "session/keys"),
+        (channels, "session/verifier"), (channels, "session/endpoint"), (channels, "session/grant"),
+        (channels, "session/opening"), (channels, "session/enrolment"), (channels, "session/certificate_renewal"),
+        (channels, "tls/message_stream"), (config, "issuer_chain"), (loops, "gate/gate"),
+    ):  # fmt: skip
+        known |= set(_reasons(ast.parse((Path(room.__path__[0]) / f"{module}.py").read_text())))
     assert len(known) > 40
     assert known - told <= UNREACHED
     assert told <= known
@@ -164,8 +168,8 @@ def _session() -> tuple[dict[str, Any], dict[str, bytes]]:
 DOCUMENT = FOLDER.parent.parent / "PROTOCOL.md"
 LIMITS = {
     "payload and frame": frame.FRAME_MAX,
-    "payload before the grant, at the server": stream.OPENING_MAX,
-    "control message": stream._CONTROL_MAX,
+    "payload before the grant, at the server": message_stream.OPENING_MAX,
+    "control message": message_stream._CONTROL_MAX,
     "header": frame.HEADER_MAX,
     "token": frame.TOKEN_MAX,
     "plaintext of a body": frame.BODY_MAX,
@@ -177,13 +181,13 @@ LIMITS = {
     "deadline ahead, ms": frame.DEADLINE_MAX_MS,
     "slack for clocks, ms": endpoint.SLACK_MS,
     "seq": frame.SEQ_MAX,
-    "statements in a chain": succession.CHAIN_MAX,
-    "window of a stream": flow.WINDOW,
+    "statements in a chain": issuer_chain.CHAIN_MAX,
+    "window of a stream": flow_control.WINDOW,
     "credit in one frame": body.CREDIT_MAX,
     "open calls of a session, default": LimitsConfig().calls_per_session,
     "frames a second of a client, default": LimitsConfig().frames_per_s,
-    "requests under way at a component": under_way.RUNNING_MAX,
-    "sessions that a recipient remembers": session_keys.REMOTE_SESSIONS_MAX,
+    "requests under way at a component": in_flight.RUNNING_MAX,
+    "sessions that a recipient remembers": keys.REMOTE_SESSIONS_MAX,
 }
 
 
@@ -210,9 +214,11 @@ def test_the_document_lists_every_kind_and_control_message() -> None:
     }  # fmt: skip
     assert kinds == expected
     rows = re.findall(r"^\| `(\w+)` \| (server|client) \| (.*) \|$", text, re.M)
-    assert {name: sender for name, sender, _ in rows} == {name: rule.sender for name, rule in stream.TABLE.items()}
+    assert {name: sender for name, sender, _ in rows} == {
+        name: rule.sender for name, rule in message_stream.TABLE.items()
+    }
     for name, _, fields in rows:
-        assert len(re.findall(r"\*(?:bin|str|int)\*", fields)) == len(stream.TABLE[name].fields)
+        assert len(re.findall(r"\*(?:bin|str|int)\*", fields)) == len(message_stream.TABLE[name].fields)
 
 
 def test_the_document_shows_the_recorded_session() -> None:

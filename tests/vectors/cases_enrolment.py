@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from vectors.cases_keys import BOOT_NONCE, INSTALL
 from vectors.writer import VectorFile
 
-from tlsrt.channels.enrolment import (
+from tlsrt.channels.session.certificate_renewal import RENEWED_DOMAIN, renew_statement, renewed_statement
+from tlsrt.channels.session.enrolment import (
     ANSWER_MAX,
     Answer,
     JoinCode,
@@ -19,10 +20,9 @@ from tlsrt.channels.enrolment import (
     pin_of,
     request_mac,
 )
-from tlsrt.channels.renewal import RENEWED_DOMAIN, renew_statement, renewed_statement
-from tlsrt.config import keys
+from tlsrt.config import key_schedule
 
-BOOT = keys.boot_id(BOOT_NONCE)
+BOOT = key_schedule.boot_id(BOOT_NONCE)
 CA, OTHER_CA = b"the CA certificate, DER", b"another certificate"
 REQUEST = b"a certificate signing request, DER"
 CODE = JoinCode(bytes(range(5)), bytes(range(16)), pin_of(CA))

@@ -9,7 +9,7 @@ from support.world import World
 from vectors.cases_keys import verifier, wrap
 from vectors.writer import VectorFile
 
-from tlsrt.channels.frame import (
+from tlsrt.channels.frames.frame import (
     FLAG_FINAL,
     FLAG_STREAM,
     Frame,
@@ -19,7 +19,7 @@ from tlsrt.channels.frame import (
     pack_frame,
     parse_frame_untrusted,
 )
-from tlsrt.channels.token import encode_claims
+from tlsrt.channels.session.token import encode_claims
 
 STORE, CONSOLE, ADMIN, KERNEL = "secondary/store", "third/console", "client/admin", "primary/kernel"
 

@@ -11,8 +11,8 @@ from support.vectors import named
 from support.world import World
 from vectors.writer import VectorFile
 
-from tlsrt.channels.token import DOMAIN, Claims, encode_claims, mint_token
-from tlsrt.config import keys
+from tlsrt.channels.session.token import DOMAIN, Claims, encode_claims, mint_token
+from tlsrt.config import key_schedule as keys
 
 MASTER = bytes(range(32))
 INSTALL = bytes(range(0x10, 0x20))

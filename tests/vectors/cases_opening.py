@@ -27,7 +27,7 @@ from vectors.cases_keys import BOOT_NONCE, INSTALL
 from vectors.cases_succession import ISSUERS, pin, statement
 from vectors.writer import Stored, VectorFile
 
-from tlsrt.channels.grant import (
+from tlsrt.channels.session.grant import (
     GRANT_DOMAIN,
     GrantContent,
     Open,
@@ -37,8 +37,8 @@ from tlsrt.channels.grant import (
     open_digest,
     sign_open,
 )
-from tlsrt.config import keys
-from tlsrt.config.succession import encode_chain
+from tlsrt.config import key_schedule
+from tlsrt.config.issuer_chain import encode_chain
 
 Key = ec.EllipticCurvePrivateKey | Ed25519PrivateKey | rsa.RSAPrivateKey
 CHALLENGE = bytes(range(0x40, 0x60))
@@ -92,7 +92,7 @@ def signed(stored: Stored, name: str, key: ec.EllipticCurvePrivateKey, data: byt
 
 def wish(client_certificate: bytes, **changes: Any) -> Open:
     fields: dict[str, Any] = {
-        "install": INSTALL, "boot": keys.boot_id(BOOT_NONCE), "challenge": CHALLENGE,
+        "install": INSTALL, "boot": key_schedule.boot_id(BOOT_NONCE), "challenge": CHALLENGE,
         "certificate": client_certificate, "ephemeral_public": PUBLIC, **changes,
     }  # fmt: skip
     return Open(**fields)
@@ -165,12 +165,12 @@ def content() -> GrantContent:
     """The grant of the vectors: two recipients."""
     world = World(b"vectors")
     session = world.session("client/admin")
-    key = keys.request_key(world.mailbox("secondary/store"), session)
+    key = key_schedule.request_key(world.mailbox("secondary/store"), session)
     return GrantContent(
         now=world.now, install=world.install, boot=world.boot, epoch=world.epoch, grace_ms=5000, session=session,
         subject="client/admin", token=world.token("client/admin"), token_expires=world.now + 300_000,
         session_ends=world.now + 8 * 3_600_000, gate=1,
-        proof_key=keys.proof_key(world.gate_root(world.epoch), session),
+        proof_key=key_schedule.proof_key(world.gate_root(world.epoch), session),
         rights=(Right("secondary/store", 2, key, ("get", "put")), Right("third/console", 3, bytes(32), ("*",))),
     )  # fmt: skip
 

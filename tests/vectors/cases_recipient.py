@@ -10,8 +10,8 @@ from vectors.cases_gate import ADMIN, CONSOLE, STORE
 from vectors.cases_keys import verifier
 from vectors.writer import VectorFile
 
-from tlsrt.channels.frame import Header, Kind, correlation, nonce, pack_frame, pack_header, parse_frame_untrusted
-from tlsrt.config import keys
+from tlsrt.channels.frames.frame import Header, Kind, correlation, nonce, pack_frame, pack_header, parse_frame_untrusted
+from tlsrt.config import key_schedule
 
 
 def component(world: World) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def component(world: World) -> dict[str, Any]:
 
 def client(world: World) -> dict[str, Any]:
     """The admin: no mailbox, and tokens are opaque to it."""
-    key = keys.request_key(world.mailbox(STORE), world.session(ADMIN))
+    key = key_schedule.request_key(world.mailbox(STORE), world.session(ADMIN))
     held = {"epoch": world.epoch, "mailbox": 0, "mailbox_root": "", "rights": [[STORE, 2, key.hex(), ["*"]]]}
     return {"now": world.now, "subject": ADMIN, "session": world.session(ADMIN).hex(), "epochs": [held], "before": []}
 
@@ -42,7 +42,7 @@ def _component() -> VectorFile:
     def frame(subject: str = CONSOLE, token: bytes | None = None, key: bytes | None = None, **changes: Any) -> str:
         header = world.plain_header(subject, STORE, **changes)
         if key is None:
-            key = keys.request_key(world.mailbox(STORE), header.session)
+            key = key_schedule.request_key(world.mailbox(STORE), header.session)
         return world.forge(subject, header, b"body", token=token, request_key=key).hex()
 
     good = frame()
@@ -103,10 +103,10 @@ def _client() -> VectorFile:
     file = VectorFile("recipient", "Frames as the external client client/admin checks and opens them.", **given)
     session, replier = world.session(ADMIN), world.session(STORE)
     about = correlation(session, 1)
-    request = keys.request_key(world.mailbox(STORE), session)
+    request = key_schedule.request_key(world.mailbox(STORE), session)
     token = world.token(STORE)
 
-    def frame(key: bytes = keys.reply_key(request, replier), **changes: Any) -> str:
+    def frame(key: bytes = key_schedule.reply_key(request, replier), **changes: Any) -> str:
         header = Header(
             1, Kind.REPLY, replier, 1, 0, STORE, ADMIN, 2, 1, "get", world.epoch, world.now + 30_000, about, 0
         )._replace(**changes)  # fmt: skip

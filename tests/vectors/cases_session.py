@@ -12,10 +12,10 @@ from vectors.cases_keys import BOOT_NONCE, INSTALL, MASTER
 from vectors.cases_opening import CHALLENGE, EPHEMERAL, certificate, client_key, seal, signed, wish
 from vectors.writer import Stored
 
-from tlsrt.channels.body import encode_request, encode_value
-from tlsrt.channels.endpoint import Endpoint
-from tlsrt.channels.frame import Frame, Kind, correlation, parse_frame_untrusted, parse_header_untrusted
-from tlsrt.channels.grant import (
+from tlsrt.channels.frames.body import encode_request, encode_value
+from tlsrt.channels.frames.frame import Frame, Kind, correlation, parse_frame_untrusted, parse_header_untrusted
+from tlsrt.channels.session.endpoint import Endpoint
+from tlsrt.channels.session.grant import (
     GRANT_DOMAIN,
     GrantContent,
     Right,
@@ -23,12 +23,12 @@ from tlsrt.channels.grant import (
     encode_open,
     open_digest,
 )
-from tlsrt.channels.stream import encode_control, wrap
-from tlsrt.channels.token import Claims, mint_token
-from tlsrt.channels.verifier import Verifier
-from tlsrt.config import keys
-from tlsrt.loops.gate import Gate
-from tlsrt.loops.gate_state import Origin
+from tlsrt.channels.session.token import Claims, mint_token
+from tlsrt.channels.session.verifier import Verifier
+from tlsrt.channels.tls.message_stream import encode_control, wrap
+from tlsrt.config import key_schedule
+from tlsrt.loops.gate.gate import Gate
+from tlsrt.loops.gate.state import Origin
 
 NOW, EPOCH, GATE, MAILBOX, NUMBER = 1_000_000, 7, 1, 2, (3 << 40) + 1
 SESSION, REPLIER = bytes([0xAA]) * 16, bytes([0xBB]) * 16
@@ -48,10 +48,10 @@ def session(stored: Stored) -> str:
     """Return the text of session.json. Every value was used by the code: gate, component and client agree."""
     story = _Story()
     tell = story.tell
-    boot = keys.boot_id(BOOT_NONCE)
-    prk = tell("prk", "HMAC-SHA256(key = install, data = master_key)", keys.extract(INSTALL, MASTER))
+    boot = key_schedule.boot_id(BOOT_NONCE)
+    prk = tell("prk", "HMAC-SHA256(key = install, data = master_key)", key_schedule.extract(INSTALL, MASTER))
     issuer = Ed25519PrivateKey.from_private_bytes(
-        tell("issuer_seed", "Expand(prk, 'issuer', 1)", keys.issuer_seed(prk, 1))
+        tell("issuer_seed", "Expand(prk, 'issuer', 1)", key_schedule.issuer_seed(prk, 1))
     )
     public = tell(
         "issuer_public",
@@ -59,17 +59,17 @@ def session(stored: Stored) -> str:
         issuer.public_key().public_bytes_raw(),
     )
     tell("boot", "SHA-256('tlsrt/boot-id/v1' | 00 | boot_nonce)[:16]", boot)
-    run = tell("run_key", "Expand(prk, 'run', boot_nonce)", keys.run_key(prk, BOOT_NONCE))
-    token_key = tell("token_key", "Expand(run_key, 'token', 7)", keys.token_key(run, EPOCH))
+    run = tell("run_key", "Expand(prk, 'run', boot_nonce)", key_schedule.run_key(prk, BOOT_NONCE))
+    token_key = tell("token_key", "Expand(run_key, 'token', 7)", key_schedule.token_key(run, EPOCH))
     root = tell(
         "mailbox_root",
         "Expand(run_key, 'mailbox', 'secondary/store', 7, 2)",
-        keys.mailbox_root(run, STORE, EPOCH, MAILBOX),
+        key_schedule.mailbox_root(run, STORE, EPOCH, MAILBOX),
     )
-    gate_root = tell("gate_root", "Expand(run_key, 'gate', 7, 1)", keys.gate_root(run, EPOCH, GATE))
-    request_key = tell("request_key", "Expand(mailbox_root, 'pair', session)", keys.request_key(root, SESSION))
-    tell("reply_key", "Expand(request_key, 'reply', replier_session)", keys.reply_key(request_key, REPLIER))
-    proof_key = tell("proof_key", "Expand(gate_root, 'proof', session)", keys.proof_key(gate_root, SESSION))
+    gate_root = tell("gate_root", "Expand(run_key, 'gate', 7, 1)", key_schedule.gate_root(run, EPOCH, GATE))
+    request_key = tell("request_key", "Expand(mailbox_root, 'pair', session)", key_schedule.request_key(root, SESSION))
+    tell("reply_key", "Expand(request_key, 'reply', replier_session)", key_schedule.reply_key(request_key, REPLIER))
+    proof_key = tell("proof_key", "Expand(gate_root, 'proof', session)", key_schedule.proof_key(gate_root, SESSION))
 
     key = client_key(stored)
     certified = certificate(stored, "P-256", key)
@@ -155,7 +155,7 @@ def _parties(
     client, store, gate = Endpoint(""), Endpoint(STORE, verifier), Gate(verifier)
     client.apply_grant(content, NOW)
     token = _token(STORE, REPLIER, b"", (), boot, issuer, token_key, b"s")
-    proof = keys.proof_key(gate_root, REPLIER)
+    proof = key_schedule.proof_key(gate_root, REPLIER)
     store.apply_session(EPOCH, REPLIER, MAILBOX, root, GATE, proof, token, NOW + 60_000, NOW + 28_800_000)
     gate.set_root(EPOCH, GATE, gate_root)
     gate.set_member("secondary", MAILBOX, EPOCH)

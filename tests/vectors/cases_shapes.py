@@ -8,8 +8,8 @@ import msgpack
 from support.vectors import named
 from vectors.writer import VectorFile
 
-from tlsrt.channels.frame import Header, Kind, correlation, pack_frame, pack_header
-from tlsrt.channels.stream import OPENING_MAX, PAYLOAD_MAX, wrap
+from tlsrt.channels.frames.frame import Header, Kind, correlation, pack_frame, pack_header
+from tlsrt.channels.tls.message_stream import OPENING_MAX, PAYLOAD_MAX, wrap
 
 SESSION = bytes([0xAA]) * 16
 HEADER = Header(

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from vectors.cases_keys import INSTALL
 from vectors.writer import VectorFile
 
-from tlsrt.config.succession import CHAIN_MAX, DOMAIN, Pin, Statement, encode_chain, state_successor
+from tlsrt.config.issuer_chain import CHAIN_MAX, DOMAIN, Pin, Statement, encode_chain, state_successor
 
 ISSUERS = {version: Ed25519PrivateKey.from_private_bytes(bytes([0xA0 + version]) * 32) for version in range(1, 21)}
 

@@ -9,11 +9,11 @@ from vectors.cases_keys import BOOT_NONCE, INSTALL
 from vectors.cases_opening import CHALLENGE, certificate, client_key
 from vectors.writer import Stored, VectorFile
 
-from tlsrt.channels.grant import OPEN_DOMAIN
-from tlsrt.channels.unlocking import UNLOCK_DOMAIN, lock_statement, sign_statement, unlock_statement
-from tlsrt.config import keys
+from tlsrt.channels.session.grant import OPEN_DOMAIN
+from tlsrt.channels.session.lock_statement import UNLOCK_DOMAIN, lock_statement, sign_statement, unlock_statement
+from tlsrt.config import key_schedule
 
-BOOT = keys.boot_id(BOOT_NONCE)
+BOOT = key_schedule.boot_id(BOOT_NONCE)
 LOCK = bytes(range(0xC0, 0xD0))
 REASON = "seen at the gate"
 

@@ -80,7 +80,7 @@ def test_a_component_that_a_loop_cannot_read_is_named(closed: InstalledHost, nam
 
 def test_code_that_a_loop_could_change_is_named(closed: InstalledHost) -> None:
     """A wheel unpacked by everybody's hand: what a loop may write, it may one day become."""
-    path = closed.environment.site / "tlsrt" / "loops" / "gate.py"
+    path = closed.environment.site / "tlsrt" / "loops" / "gate" / "gate.py"
     mode = stat.S_IMODE(path.stat().st_mode)
     try:
         path.chmod(0o666)

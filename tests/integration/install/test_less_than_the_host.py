@@ -22,7 +22,7 @@ from support.installed_host import NOBODY, InstalledHost
 from support.rows import rows
 
 from tlsrt.config.load import load_config
-from tlsrt.sandbox.cgroup import own_place
+from tlsrt.sandbox.cgroup.cgroup import own_place
 
 IS_ROOT = os.geteuid() == 0
 NAMESPACES = {f"{name}_namespace" for name in ("pid", "net", "ipc", "uts", "mount")}

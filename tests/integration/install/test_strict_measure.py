@@ -109,17 +109,17 @@ def test_the_evil_bytecode_of_these_tests_is_what_python_would_run(environment: 
 
 
 CODE: dict[str, tuple[str, str, Callable[[Path], object]]] = {
-    "a module of tlsrt": ("tlsrt/loops/gate.py", "changed tlsrt/loops/gate.py", changed),
+    "a module of tlsrt": ("tlsrt/loops/gate/gate.py", "changed tlsrt/loops/gate/gate.py", changed),
     "a module of a component": ("tlsrt/loops/secondary/store.py", "changed tlsrt/loops/secondary/store.py", changed),
     "a dependency in Python": ("zmq/_future.py", "changed dep/zmq/_future.py", changed),
     "a compiled dependency": ("cryptography/hazmat/bindings/_rust.abi3.so", "changed dep/cryptography/", changed),
-    "evil bytecode": ("tlsrt/loops/gate.py", "changed tlsrt/loops/__pycache__/gate.cpython-", _evil_pyc),
+    "evil bytecode": ("tlsrt/loops/gate/gate.py", "changed tlsrt/loops/__pycache__/gate.cpython-", _evil_pyc),
     "a new module": ("tlsrt/loops/new.py", "new tlsrt/loops/new.py", Path.touch),
     "a new module in a dependency": ("yaml/new.py", "new dep/yaml/new.py", Path.touch),
     "a new library that shadows a module": (
         "tlsrt/channels/command.abi3.so", "new tlsrt/channels/command.abi3.so", Path.touch,
     ),
-    "a removed module": ("tlsrt/channels/command.py", "gone tlsrt/channels/command.py", Path.unlink),
+    "a removed module": ("tlsrt/channels/cli/main.py", "gone tlsrt/channels/cli/main.py", Path.unlink),
 }  # fmt: skip
 
 

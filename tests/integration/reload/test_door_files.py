@@ -20,7 +20,7 @@ from support.reloading import EX_CONFIG, edit, reload, seal_host, set_loop
 from support.running import RunningHost, running
 
 from tlsrt import Client, Rejected
-from tlsrt.channels.tls_client import client_context
+from tlsrt.channels.client.connection import client_context
 from tlsrt.config import pki
 from tlsrt.config.pki import Issued
 from tlsrt.errors import CallError
@@ -243,7 +243,7 @@ def test_a_hundred_reloads_under_load(host: RunningHost) -> None:
     under_load(host, 100)
 
 
-QUICK = "from tlsrt.supervisor import door_watch; door_watch.DoorWatch.look_s = 0.2\n"
+QUICK = "from tlsrt.supervisor.reload import file_watcher; file_watcher.DoorWatch.look_s = 0.2\n"
 
 
 def test_files_that_change_are_taken_by_themselves(request: pytest.FixtureRequest) -> None:

@@ -27,28 +27,28 @@ from support.reloading import (
 from support.running import RunningHost, running
 
 from tlsrt.errors import CallError
-from tlsrt.supervisor.control_client import ControlClient
+from tlsrt.supervisor.control.client import ControlClient
 
 # A profile with this file in it cannot be entered, as on a host that refuses a mount.
 CLOSED = "closed"
 CANNOT_ENTER = f"""
 from tlsrt.errors import SandboxError
-from tlsrt.supervisor import loops_start
-def _enter(profile, *arguments, real=loops_start.enter_world, **options):
+from tlsrt.supervisor.launch import child_programs
+def _enter(profile, *arguments, real=child_programs.enter_world, **options):
     if any(path.name == {CLOSED!r} for path in profile.read):
         raise SandboxError("mount_namespace", "mount: Operation not permitted")
     return real(profile, *arguments, **options)
-loops_start.enter_world = _enter
+child_programs.enter_world = _enter
 """
 # A configuration with this file in it meets a bug of ours.
 UNFORESEEN = "unforeseen"
 BUG = f"""
-from tlsrt.supervisor import reload_plan
-def _keys(old, new, real=reload_plan.fixed_keys):
+from tlsrt.supervisor.reload import plan
+def _keys(old, new, real=plan.fixed_keys):
     if any(path.name == {UNFORESEEN!r} for loop in new.loops for path in loop.read):
         raise ValueError("nobody thought of that")
     return real(old, new)
-reload_plan.fixed_keys = _keys
+plan.fixed_keys = _keys
 """
 ACKNOWLEDGE_S = 5.0
 

@@ -14,7 +14,7 @@ from support.reloading import PROBED, assert_one_boundary, entry_of, outcomes, r
 from support.running import RunningHost, running
 
 from tlsrt import CallError
-from tlsrt.supervisor.control_client import ControlClient
+from tlsrt.supervisor.control.client import ControlClient
 
 SUPERVISION = {
     "restart": {"first_s": 0.01, "deaths": 3, "window_s": 3600},

@@ -276,8 +276,8 @@ def test_the_lines_for_people(host: RunningHost) -> None:
 
 def test_no_host_no_reload(tmp_path: Path) -> None:
     initialise(tmp_path / "other", host="127.0.0.1", port=7443, now=datetime.now(UTC))
+    command = [sys.executable, "-m", "tlsrt.supervisor.cli.main", "reload"]
     done = subprocess.run(
-        [sys.executable, "-m", "tlsrt.supervisor.cli", "reload", "--config", str(tmp_path / "other" / "tlsrt.yaml")],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [*command, "--config", str(tmp_path / "other" / "tlsrt.yaml")], capture_output=True, text=True
+    )
     assert done.returncode == 3 and "is not running" in done.stderr

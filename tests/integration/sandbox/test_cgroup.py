@@ -11,7 +11,7 @@ import pytest
 from support.stage import MODES, NOBODY, Stage, become_nobody, make_stage
 
 from tlsrt.errors import SandboxError
-from tlsrt.sandbox.cgroup import Place, own_place, remove, write
+from tlsrt.sandbox.cgroup.cgroup import Place, own_place, remove, write
 
 Facts = dict[str, Any]
 
@@ -122,7 +122,7 @@ def test_no_two_children_draw_the_same_random_numbers(stage: GroupStage) -> None
 
 
 def test_a_group_that_belongs_to_somebody_else_is_not_used(tmp_path: Path) -> None:
-    from tlsrt.sandbox.cgroup_tree import make_tree
+    from tlsrt.sandbox.cgroup.tree import make_tree
 
     (tmp_path / "cgroup.procs").touch(0o444)
     if os.geteuid() == 0:  # whom no mode stops

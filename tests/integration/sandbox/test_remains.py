@@ -13,7 +13,7 @@ import pytest
 from support.running import RunningHost
 from support.stage import MODES
 
-from tlsrt.sandbox.remains import Remains, left_behind, mark_of
+from tlsrt.sandbox.cgroup.orphans import Remains, left_behind, mark_of
 
 # A process with a namespace of its own; its grandchild has a session of its own, and ignores what can be ignored.
 _PARENT = """

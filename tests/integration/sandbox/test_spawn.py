@@ -12,8 +12,8 @@ from contextlib import suppress
 import pytest
 from support.stage import Stage
 
-from tlsrt.supervisor.causes import ExitReason
-from tlsrt.supervisor.spawn import parse_fdinfo_pid
+from tlsrt.supervisor.process.exit_reason import ExitReason
+from tlsrt.supervisor.process.spawn import parse_fdinfo_pid
 
 ALL_GONE_S = 1.0
 

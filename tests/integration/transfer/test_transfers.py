@@ -19,9 +19,9 @@ from support.cutting import cutting
 from support.running import RunningHost, running
 
 from tlsrt import AsyncClient, Failed
-from tlsrt.channels.transfer.place import Place
+from tlsrt.channels.client.files.remote_path import Place
 
-COMMAND = (sys.executable, "-m", "tlsrt.channels.command")
+COMMAND = (sys.executable, "-m", "tlsrt.channels.cli.main")
 MIB = 1 << 20
 SIZE = 3 * MIB + 17
 CUT = MIB + MIB // 2

@@ -19,7 +19,7 @@ from tlsrt.config.bundle import (
     read_bundle,
     write_bundle,
 )
-from tlsrt.config.succession import Pin
+from tlsrt.config.issuer_chain import Pin
 from tlsrt.errors import ConfigError
 
 BUNDLE = Bundle(1, bytes(range(16)), "admin", "127.0.0.1", 7443, "localhost", b"CA", b"CERT", b"SECRET", b"i" * 32)

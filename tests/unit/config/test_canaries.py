@@ -9,7 +9,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.channels.token import PREFIX_BYTES, TOKEN_VERSION
+from tlsrt.channels.session.token import PREFIX_BYTES, TOKEN_VERSION
 from tlsrt.config import pki
 from tlsrt.config.canaries import NUMBERS, TOKEN_BYTES, canary_client, canary_hashes, canary_token, hash_of, text_of
 

@@ -10,14 +10,14 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tlsrt.config import init, keys, pki
-from tlsrt.config.boot import check_boot_token, parse_boot_token_untrusted
+from tlsrt.config import init, key_schedule, pki
+from tlsrt.config.boot_token import check_boot_token, parse_boot_token_untrusted
 from tlsrt.config.bundle import read_bundle
 from tlsrt.config.init import FILES, FOLDERS, initialise, seal
+from tlsrt.config.issuer_chain import Known
 from tlsrt.config.load import load_config
 from tlsrt.config.measure import measure
 from tlsrt.config.schema import Config
-from tlsrt.config.succession import Known
 from tlsrt.errors import ConfigError
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -35,9 +35,9 @@ def refused(folder: Path, host: str = "127.0.0.1", port: int = 7443) -> str:
 
 
 def check(config: Config, minimum: int = 0) -> None:
-    prk = keys.extract(config.install_id, (config.path.parent / "master.key").read_bytes())
+    prk = key_schedule.extract(config.install_id, (config.path.parent / "master.key").read_bytes())
     token = parse_boot_token_untrusted(config.boot_token.read_bytes())
-    check_boot_token(keys.boot_mac_key(prk), token, measure(config), minimum)
+    check_boot_token(key_schedule.boot_mac_key(prk), token, measure(config), minimum)
 
 
 def test_what_is_there_and_who_may_read_it(made: Path) -> None:
@@ -72,8 +72,8 @@ def test_the_bundle_fits_the_host(made: Path, config: Config) -> None:
     assert (bundle.host, bundle.port, bundle.server_name) == ("127.0.0.1", 7443, "127.0.0.1")
     assert bundle.ca_pem == config.door.client_ca.read_bytes()
     assert pki.fingerprint(bundle.certificate_pem) == config.clients[0].fingerprint
-    prk = keys.extract(config.install_id, (made / "master.key").read_bytes())
-    issuer = Ed25519PrivateKey.from_private_bytes(keys.issuer_seed(prk, 1)).public_key()
+    prk = key_schedule.extract(config.install_id, (made / "master.key").read_bytes())
+    issuer = Ed25519PrivateKey.from_private_bytes(key_schedule.issuer_seed(prk, 1)).public_key()
     assert bundle.issuer_public == issuer.public_bytes_raw()
     server = x509.load_pem_x509_certificate(config.door.certificate.read_bytes())
     server.verify_directly_issued_by(x509.load_pem_x509_certificate(bundle.ca_pem))

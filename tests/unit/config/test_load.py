@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tlsrt.config import document
+from tlsrt.config import yaml_nodes
 from tlsrt.config.egress import parse_egress
 from tlsrt.config.load import MAX_FILE_BYTES, load_config, parse_config
 from tlsrt.config.schema import (
@@ -36,7 +36,7 @@ ADMIN = 'clients: {admin: {fingerprint: "' + "ab" * 32 + '"}}\n'
 def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both YAML parsers: the C one, and the one of hosts without libyaml."""
     loader = getattr(yaml, "CSafeLoader") if request.param == "C" else yaml.SafeLoader  # noqa: B009
-    monkeypatch.setattr(document, "_LOADER", loader)
+    monkeypatch.setattr(yaml_nodes, "_LOADER", loader)
 
 
 def problems(text: str | bytes) -> list[str]:

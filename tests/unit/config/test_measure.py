@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tlsrt.config import packages, pki
-from tlsrt.config.boot import make_boot_token, parse_boot_token_untrusted
+from tlsrt.config.boot_token import make_boot_token, parse_boot_token_untrusted
 from tlsrt.config.measure import measure, measured_paths
 from tlsrt.config.packages import Root, package_folder
 from tlsrt.config.schema import ComponentConfig, Config

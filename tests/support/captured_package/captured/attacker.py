@@ -23,11 +23,11 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from captured import recorder  # type: ignore[import-not-found]  # as the host's loops import it
 from tlsrt import Component, handler
 from tlsrt.channels.clock import boottime_ms
-from tlsrt.channels.frame import Kind, nonce, parse_frame_untrusted, parse_header_untrusted
-from tlsrt.channels.grant import Open, encode_open, parse_open_untrusted, sign_open
-from tlsrt.channels.zmq_link import ZmqLink
-from tlsrt.loops.process import LoopProcess
-from tlsrt.sandbox.numbers import NUMBERS
+from tlsrt.channels.frames.frame import Kind, nonce, parse_frame_untrusted, parse_header_untrusted
+from tlsrt.channels.links.zmq_link import ZmqLink
+from tlsrt.channels.session.grant import Open, encode_open, parse_open_untrusted, sign_open
+from tlsrt.loops.runtime.process import LoopProcess
+from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(52, b"\0")  # ZMTP 3.0, RFC 23
 READY = b"\x04\x1c\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tlsrt import Component, handler
-from tlsrt.channels.pulse import pulse_name
+from tlsrt.channels.control.heartbeat_name import pulse_name
 from tlsrt.errors import PeerError
-from tlsrt.loops.process import LoopProcess
+from tlsrt.loops.runtime.process import LoopProcess
 from tlsrt.sandbox.syscalls import name_thread
 
 _reading, _writing = os.pipe()  # nobody writes; no pipe can be made after the seal

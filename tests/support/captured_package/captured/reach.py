@@ -17,7 +17,7 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-from tlsrt.sandbox.numbers import NUMBERS
+from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
 
 World = dict[str, Any]
 CALLS = NUMBERS[os.uname().machine]

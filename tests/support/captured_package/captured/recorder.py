@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from tlsrt.channels import endpoint, sealing, session_keys, token
-from tlsrt.channels.verifier import Verifier
-from tlsrt.loops import gate
+from tlsrt.channels.session import endpoint, keys, sealing, token
+from tlsrt.channels.session.verifier import Verifier
+from tlsrt.loops.gate import gate
 from tlsrt.loops.primary.loop import PrimaryLoop
-from tlsrt.loops.process import LoopProcess
+from tlsrt.loops.runtime.process import LoopProcess
 
 FRAMES_MAX = 2048
 
@@ -38,7 +38,7 @@ def install() -> None:
     PrimaryLoop.forward = _forward(PrimaryLoop.forward)  # type: ignore[method-assign]
     LoopProcess.take = _frames(LoopProcess.take, heard)  # type: ignore[method-assign]
     LoopProcess.send = _frames(LoopProcess.send, said)  # type: ignore[method-assign]
-    for module in (endpoint, sealing, session_keys, token, gate):
+    for module in (endpoint, sealing, keys, token, gate):
         module.AESGCM = _aes(module.AESGCM)  # type: ignore[attr-defined]
 
 

@@ -8,7 +8,7 @@ import os
 import socket
 
 from tlsrt import Component, handler
-from tlsrt.sandbox.numbers import NUMBERS
+from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long

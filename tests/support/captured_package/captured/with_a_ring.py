@@ -9,7 +9,7 @@ import os
 import uvloop
 
 from tlsrt import Component, handler
-from tlsrt.sandbox.numbers import NUMBERS
+from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _page = ctypes.create_string_buffer(4096)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tlsrt import Component, handler
-from tlsrt.loops.process import LoopProcess
+from tlsrt.loops.runtime.process import LoopProcess
 
 
 class Probed(Component):

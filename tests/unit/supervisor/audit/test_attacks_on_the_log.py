@@ -8,11 +8,11 @@ from collections.abc import Callable
 import pytest
 from support.audit_log import ROOT, TRUSTED, AuditLog, Files, entries, file_key, public, raw, record
 
-from tlsrt.config import keys
-from tlsrt.supervisor.audit.entry import Entry, chain_after, encode_record, join
+from tlsrt.config import key_schedule
+from tlsrt.supervisor.audit.record import Entry, chain_after, encode_record, join
 from tlsrt.supervisor.audit.verify import Anchor, Fault, Report, verify
 
-OTHER = keys.audit_root(bytes(32))
+OTHER = key_schedule.audit_root(bytes(32))
 
 
 def log() -> AuditLog:
@@ -48,7 +48,7 @@ def rebuilt(data: bytes, change: Callable[[list[Entry]], list[bytes]], key: byte
     for body in change(found):
         chain = chain_after(chain, body)
         made += join(body, chain, hmac.digest(key, chain, "sha256"))
-        key = keys.audit_next_mac_key(key)
+        key = key_schedule.audit_next_mac_key(key)
     return made
 
 
@@ -116,9 +116,9 @@ def _deleted(found: list[Entry]) -> list[bytes]:
 def test_who_knows_the_format_is_named_too(good: Files, change: Callable[[list[Entry]], list[bytes]]) -> None:
     """Chain and numbers made anew, MACs by the key that a captured authority has now."""
     name, data = good[0]
-    present = keys.audit_mac_key(keys.audit_file_key(ROOT, 1))
+    present = key_schedule.audit_mac_key(key_schedule.audit_file_key(ROOT, 1))
     for _ in range(300):
-        present = keys.audit_next_mac_key(present)
+        present = key_schedule.audit_next_mac_key(present)
     forged = swapped(good, 0, rebuilt(data, change, present))
     assert faulty(forged) == Fault(name, 51, "this is not what the checkpoint after it has signed")
     master = with_master(forged).fault

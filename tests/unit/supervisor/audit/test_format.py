@@ -9,13 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.audit_log import ROOT, TRUSTED, AuditLog, entries, file_key, public, record
 
-from tlsrt.config import keys
+from tlsrt.config import key_schedule
 from tlsrt.errors import PeerError
-from tlsrt.supervisor.audit.entry import BODY_MAX, CUT, FINAL, Record, encode_record, parse_body_untrusted
-from tlsrt.supervisor.audit.proof import Proof, check_proof_untrusted, make_proof
-from tlsrt.supervisor.audit.recover import ending_of
-from tlsrt.supervisor.audit.text import INTEGER_MAX, VALUE_MAX, escaped, is_plain, plain_detail
-from tlsrt.supervisor.audit.tree import (
+from tlsrt.supervisor.audit.inclusion_proof import Proof, check_proof_untrusted, make_proof
+from tlsrt.supervisor.audit.merkle import (
     Peaks,
     grown,
     inclusion_proof,
@@ -25,6 +22,9 @@ from tlsrt.supervisor.audit.tree import (
     root_of,
     root_of_leaves,
 )
+from tlsrt.supervisor.audit.record import BODY_MAX, CUT, FINAL, Record, encode_record, parse_body_untrusted
+from tlsrt.supervisor.audit.recovery import ending_of
+from tlsrt.supervisor.audit.text import INTEGER_MAX, VALUE_MAX, escaped, is_plain, plain_detail
 from tlsrt.supervisor.audit.verify import verify
 
 # Text
@@ -149,7 +149,7 @@ def test_a_record_is_proved_over_a_rotation_with_the_public_key_alone() -> None:
         proof = make_proof(files, sequence)
         assert check_proof_untrusted(proof, TRUSTED) == (sequence, record(sequence))
         with pytest.raises(PeerError, match="signature"):
-            check_proof_untrusted(proof, [public(keys.audit_root(bytes(32)))])
+            check_proof_untrusted(proof, [public(key_schedule.audit_root(bytes(32)))])
         with pytest.raises(PeerError, match="path"):
             check_proof_untrusted(
                 Proof(proof.steps, encode_record(sequence, record(7)), proof.index, proof.path), TRUSTED
@@ -193,4 +193,4 @@ def test_an_entry_that_somebody_wrote_behind_the_end_is_not_taken_for_ours() -> 
     log.add(1)
     ending = ending_of(bytes(log.files[0]), file_key)
     assert ending is not None and ending.link.size == len(good) and "somebody else" in ending.problem
-    assert ending_of(bytes(log.files[0]), lambda header: keys.audit_file_key(ROOT, 9)) is not None
+    assert ending_of(bytes(log.files[0]), lambda header: key_schedule.audit_file_key(ROOT, 9)) is not None

@@ -22,11 +22,11 @@ from support.audit_log import (
 )
 
 from tlsrt.errors import PeerError
-from tlsrt.supervisor.audit.entry import HASH, Record, chain_after, encode_record, join
-from tlsrt.supervisor.audit.folder import AuditFolder, name_of
-from tlsrt.supervisor.audit.gone import HEADS, gone_by
-from tlsrt.supervisor.audit.opening import AuditKeys, open_log
-from tlsrt.supervisor.audit.proof import check_proof_untrusted, make_proof
+from tlsrt.supervisor.audit.files import AuditFolder, name_of
+from tlsrt.supervisor.audit.inclusion_proof import check_proof_untrusted, make_proof
+from tlsrt.supervisor.audit.open import AuditKeys, open_log
+from tlsrt.supervisor.audit.record import HASH, Record, chain_after, encode_record, join
+from tlsrt.supervisor.audit.removal import HEADS, gone_by
 from tlsrt.supervisor.audit.retention import Retention
 from tlsrt.supervisor.audit.verify import Fault, Report, verify
 from tlsrt.supervisor.audit.writer import Work, Writer

@@ -1,0 +1,1 @@
+"""Calls: requests and their answers, batching, streams, retries."""

@@ -1,0 +1,261 @@
+"""Making calls: the asking side of an endpoint, for components and external clients alike. asyncio.
+
+How calls end is in `pending_calls.py`, which of them are sealed again in `retry.py`. Nothing is acknowledged before
+the recipient's reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+
+from tlsrt.channels.calls.batching import Outbox
+from tlsrt.channels.calls.denied_probes import Probes
+from tlsrt.channels.calls.flow_control import Credit, Inbox
+from tlsrt.channels.calls.pending_calls import OpenCall, OpenCalls
+from tlsrt.channels.calls.retry import Repetition
+from tlsrt.channels.frames.body import encode_request, encode_value
+from tlsrt.channels.frames.frame import (
+    BATCH_FRAME_MAX,
+    DEADLINE_MAX_MS,
+    FLAG_FINAL,
+    FLAG_STREAM,
+    FLAG_UPLOAD,
+    Kind,
+    correlation,
+)
+from tlsrt.channels.session.endpoint import Endpoint
+from tlsrt.errors import Busy, CallError, InvalidArgument, Unavailable
+
+RENEW_STREAM_S = 60.0  # a consumer renews its stream so often ...
+STREAM_LIFE_MS = 180_000  # ... and it ends if that is not heard for so long
+UPLOAD_PART_MAX = 128 * 1024
+CALLS_MAX = 1024  # open at a time; more would be refused by most gates, at the cost of everybody
+TOO_MANY = f"{CALLS_MAX} calls are under way already; the request was not sent"
+
+
+class Caller(OpenCalls):
+    """Makes calls over an endpoint. `send` hands one sealed frame to the channel; `clock` is the host's BOOTTIME, ms.
+
+    While the channel is down, new calls wait unsealed, at most `waiting_max` of them; see `set_up`.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, send: Callable[[bytes], None], clock: Callable[[], int], *,
+        waiting_max: int = 1024, outbox: Outbox | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(endpoint, clock, outbox)
+        self._send = send
+        self._up = asyncio.Event()
+        self._up.set()
+        self._waiting = 0
+        self._waiting_max = waiting_max
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.probes = Probes(endpoint, send, clock, self._up.is_set)
+        endpoint.on_denied = lambda target: self.probes.show(target, "describe")
+
+    def set_up(self, up: bool) -> None:
+        """Tell whether the channel can carry frames; calls made meanwhile wait."""
+        if up:
+            self._up.set()
+        else:
+            self._up.clear()
+
+    async def _wait_until_up(self, deadline: int) -> None:
+        if self._up.is_set():
+            return
+        if self._waiting >= self._waiting_max:
+            raise Busy("the channel is down and its queue is full")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(max(0, deadline - self._clock()) / 1000):
+                await self._up.wait()
+        except TimeoutError as error:
+            raise Unavailable("the channel stayed down until the deadline; the request was not sent") from error
+        finally:
+            self._waiting -= 1
+
+    # -- calls ------------------------------------------------------------------------------------------------
+
+    async def call(
+        self, target: str, method: str, args: Sequence[object] = (), kwargs: Mapping[str, object] | None = None, *,
+        timeout_s: float = 30.0, idempotency_key: str | None = None,
+    ) -> Any:  # fmt: skip
+        """Call a method and return its result; raises a CallError. `timeout_s` is at most 300 s.
+
+        With an idempotency key the recipient runs it once however often it arrives, so it is repeated here after a
+        lost answer, until the deadline. Without one it waits a moment for a recipient that does not run, and fails.
+        """
+        body = encode_request(args, kwargs or {}, idempotency_key)
+        deadline = self._deadline(timeout_s)
+        repetition: Repetition | None = None  # most calls need none
+        while True:
+            seq, call, life = 0, None, self.life
+            try:
+                if not self._up.is_set():
+                    await self._wait_until_up(deadline)
+                    life = self.life  # the channel may have come up to another host
+                if repetition is not None:
+                    body = encode_request(args, kwargs or {}, repetition.key(life))
+                seq, call, future = self._begin(target, method, body, deadline)
+                frame = call.frame
+                if frame and self._outbox is not None and len(self._calls) == 1:
+                    self._outbox.send_now(frame)
+                elif frame:
+                    self._send(frame)
+                return await future
+            except asyncio.CancelledError:
+                if self._close(seq, call):
+                    self._cancel(target, method, seq)
+                raise
+            except CallError as error:
+                failed = error
+                repetition = repetition or Repetition(idempotency_key)
+                may_follow = repetition.may_follow(error, call.frame if call is not None else b"", life)
+                if not may_follow or self._clock() + 5 >= deadline:
+                    raise repetition.verdict(error) from None
+            finally:
+                self._close(seq, call)
+            await asyncio.sleep(repetition.pause_s)
+            if self._clock() >= deadline:  # it was a long moment
+                raise repetition.verdict(failed)
+            repetition.wait()
+
+    def _begin(self, target: str, method: str, body: bytes, deadline: int) -> tuple[int, OpenCall, asyncio.Future[Any]]:
+        """Open a call. The only one has its frame at once; more of a turn leave together, through the outbox."""
+        if len(self._calls) >= CALLS_MAX:
+            raise Busy(TOO_MANY)
+        outbox = self._outbox
+        if outbox is None or not self._calls or len(body) > BATCH_FRAME_MAX:
+            seq, frame = self.endpoint.seal_request(Kind.REQUEST, target, method, body, deadline)
+        else:
+            seq, frame = outbox.request(target, method, body, deadline), b""
+        call = self._calls[seq] = OpenCall(target, frame, deadline)
+        loop = self._loop or asyncio.get_running_loop()
+        self._loop = loop  # asking for it is a system call
+        future = call.future = loop.create_future()
+        if not self._alarm_at or deadline < self._alarm_at:
+            self._set_alarm(deadline)
+        return seq, call, future
+
+    # -- streams -----------------------------------------------------------------------------------------------
+
+    def stream(
+        self, target: str, method: str, args: Sequence[object] = (), kwargs: Mapping[str, object] | None = None, *,
+        timeout_s: float = 30.0,
+    ) -> AsyncIterator[Any]:  # fmt: skip
+        """Call a streaming method; iterate its items. `timeout_s` bounds the sending of the request only."""
+        return self._stream(target, method, encode_request(args, kwargs or {}, None), timeout_s)
+
+    async def _stream(self, target: str, method: str, body: bytes, timeout_s: float) -> AsyncIterator[Any]:
+        await self._wait_until_up(self._deadline(timeout_s))
+        if len(self._calls) >= CALLS_MAX:
+            raise Busy(TOO_MANY)
+        deadline = self._clock() + STREAM_LIFE_MS
+        seq, frame = self.endpoint.seal_request(Kind.REQUEST, target, method, body, deadline, flags=FLAG_STREAM)
+        call = self._calls[seq] = OpenCall(target, frame)
+        inbox = call.inbox = Inbox()
+        renewal = asyncio.get_running_loop().create_task(self._renew(target, method, seq, call))
+        try:
+            self._send(frame)
+            while True:
+                item = await inbox.get()
+                due = inbox.credit_due()
+                if due and self._calls.get(seq) is call:
+                    self._send_credit(target, method, seq, due)
+                yield item
+        except StopAsyncIteration:
+            return
+        finally:
+            renewal.cancel()
+            if self._close(seq, call) and not inbox.ended:
+                self._cancel(target, method, seq)
+
+    async def _renew(self, target: str, method: str, seq: int, call: OpenCall) -> None:
+        while True:
+            await asyncio.sleep(RENEW_STREAM_S)
+            if self._calls.get(seq) is not call:
+                return
+            self._send_credit(target, method, seq, 0)
+
+    async def upload(
+        self, target: str, method: str, parts: AsyncIterator[bytes], args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None, *, timeout_s: float = 300.0,
+    ) -> Any:  # fmt: skip
+        """Call a method that takes a stream of bytes; parts of at most 128 KiB each."""
+        deadline = self._deadline(timeout_s)
+        await self._wait_until_up(deadline)
+        if len(self._calls) >= CALLS_MAX:
+            raise Busy(TOO_MANY)
+        body = encode_request(args, kwargs or {}, None)
+        seq, frame = self.endpoint.seal_request(Kind.REQUEST, target, method, body, deadline, flags=FLAG_UPLOAD)
+        call = self._calls[seq] = OpenCall(target, frame, deadline)
+        call.credit = Credit()
+        loop = asyncio.get_running_loop()
+        future = call.future = loop.create_future()
+        if not self._alarm_at or deadline < self._alarm_at:
+            self._set_alarm(deadline)
+        feeding = loop.create_task(self._feed(call, target, method, seq, parts, deadline))
+        try:
+            self._send(frame)
+            await asyncio.wait((future, feeding), return_when=asyncio.FIRST_COMPLETED)
+            if not future.done() and feeding.exception() is not None:
+                if self._close(seq, call):
+                    self._cancel(target, method, seq)
+                await feeding
+            return await future
+        except asyncio.CancelledError:
+            if self._close(seq, call):
+                self._cancel(target, method, seq)
+            raise
+        finally:
+            feeding.cancel()
+            self._close(seq, call)
+
+    async def _feed(
+        self, call: OpenCall, target: str, method: str, seq: int, parts: AsyncIterator[bytes], deadline: int
+    ) -> None:
+        assert call.credit is not None
+        name = correlation(self.endpoint.session, seq)
+        number = 0
+        async for part in parts:
+            if len(part) > UPLOAD_PART_MAX:
+                raise InvalidArgument(f"a part of an upload has at most {UPLOAD_PART_MAX} bytes, not {len(part)}")
+            await call.credit.take()
+            self._send(
+                self.endpoint.seal_request(
+                    Kind.PART, target, method, encode_value(part), deadline, part=number, correlation=name
+                )[1]
+            )
+            number += 1
+        self._send(
+            self.endpoint.seal_request(
+                Kind.PART, target, method, b"", deadline, part=number, correlation=name, flags=FLAG_FINAL
+            )[1]
+        )
+
+    def _deadline(self, timeout_s: float) -> int:
+        if not 0 < timeout_s <= DEADLINE_MAX_MS / 1000:
+            raise InvalidArgument(f"a timeout is more than 0 and at most {DEADLINE_MAX_MS // 1000} s, not {timeout_s}")
+        return self._clock() + int(timeout_s * 1000)
+
+    def _send_credit(self, target: str, method: str, seq: int, count: int) -> None:
+        self._send_about(Kind.CREDIT, target, method, seq, encode_value(count), self._clock() + STREAM_LIFE_MS)
+
+    def _cancel(self, target: str, method: str, seq: int) -> None:
+        self._send_about(Kind.CANCEL, target, method, seq, b"", self._clock() + 10_000)
+
+    def _send_about(self, kind: Kind, target: str, method: str, seq: int, body: bytes, deadline: int) -> None:
+        """Send a frame about an open call; if that is impossible the call has ended anyway."""
+        try:
+            name = correlation(self.endpoint.session, seq)
+            self._send(self.endpoint.seal_request(kind, target, method, body, deadline, correlation=name)[1])
+        except CallError:
+            pass
+
+
+def new_idempotency_key() -> str:
+    """Return a fresh key for one logical call."""
+    return os.urandom(16).hex()

@@ -1,0 +1,60 @@
+"""Whether one logical call may be sealed again after it failed, and what its caller is told in the end. Pure.
+
+A call is repeated by itself in two cases. One that certainly did not run (its frame was never written, or its recipient
+says that it has not looked at it) is, for a moment. One with an idempotency key is, until its deadline: its recipient
+runs it once, and remembers. But a recipient that was started anew remembers nothing; so from the first attempt that
+may have run on, every repetition names the incarnation that it was sent to, and another one runs it only if the method
+may run twice, or if it wrote down what it ran. Else it answers `outcome_unknown`.
+
+A refusal of the gate is not sealed and proves nothing, so an attempt that it ended may have run.
+"""
+
+from __future__ import annotations
+
+from tlsrt.channels.frames.frame import parse_frame_untrusted, parse_header_untrusted
+from tlsrt.errors import Away, CallError, DeadlineExceeded, OutcomeUnknown, Rejected, Stale, Unavailable
+
+AWAY_S = 5.0  # so long a call that was never sent waits for a recipient that is being restarted
+PAUSE_S, PAUSE_MAX_S = 0.005, 0.1  # a restarted peer serves again after about the first
+
+
+class Repetition:
+    """The attempts of one call. `life` counts the hosts that the caller has known: incarnations belong to one."""
+
+    __slots__ = ("_key", "_tried", "_waited_s", "pause_s")
+
+    def __init__(self, key: str | None) -> None:
+        self._key = key
+        self._tried: tuple[int, int] | None = None  # life and incarnation of the first attempt that may have run
+        self._waited_s = 0.0
+        self.pause_s = PAUSE_S
+
+    def key(self, life: int) -> str | tuple[str, int] | None:
+        """Return what the next request carries: a key, and the incarnation that may have run it (0: another host's)."""
+        if self._key is None or self._tried is None:
+            return self._key
+        return self._key, self._tried[1] if self._tried[0] == life else 0
+
+    def may_follow(self, error: CallError, frame: bytes, life: int) -> bool:
+        """Take note of an attempt that failed; `frame` is what was sealed for it, if anything."""
+        if isinstance(error, Away) or (isinstance(error, Unavailable) and not error.is_told):
+            return self._key is not None or self._waited_s < AWAY_S
+        is_lost = not error.is_told and isinstance(error, (OutcomeUnknown, Stale))
+        is_refused = error.from_gate and isinstance(error, (Unavailable, Rejected, Stale))
+        if self._key is None or not (is_lost or is_refused):
+            return False
+        if frame and self._tried is None:
+            self._tried = life, parse_header_untrusted(parse_frame_untrusted(frame).header).mailbox
+        return True
+
+    def wait(self) -> None:
+        """A pause has passed; the next one is longer."""
+        self._waited_s += self.pause_s
+        self.pause_s = min(self.pause_s * 1.5, PAUSE_MAX_S)
+
+    def verdict(self, error: CallError) -> CallError:
+        """Return what the caller is told: no sentence that nothing ran, if an attempt before may have run."""
+        from_recipient = error.is_told and not error.from_gate
+        if self._tried is None or from_recipient or isinstance(error, (OutcomeUnknown, DeadlineExceeded)):
+            return error
+        return OutcomeUnknown(f"the request may have run before it was repeated: {error.message}")

@@ -1,0 +1,79 @@
+"""What `tlsrt put` and `tlsrt get` do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from tlsrt.channels.cli.progress import Bar, size_text
+from tlsrt.channels.cli.verbs import Options
+from tlsrt.channels.client.files.remote_path import parse_place
+from tlsrt.channels.client.files.transfer import Told, Transferred
+from tlsrt.errors import (
+    Busy,
+    CallError,
+    DeadlineExceeded,
+    InvalidArgument,
+    OutcomeUnknown,
+    StreamBroken,
+    Unavailable,
+)
+from tlsrt.output import clean, to_json
+
+
+async def put(options: Options, file: str, places: Sequence[str]) -> None:
+    """Send a file to one place or several."""
+    if file == "-":
+        raise InvalidArgument("a pipe cannot be resumed: `tlsrt call TARGET write_stream NAME` takes one")
+    targets = [parse_place(place, Path(file).name) for place in places]
+    async with options.client() as client:
+        for place in targets:
+            send = partial(client.put, file, str(place), patience_s=options.timeout_s)
+            await _transfer(options, file, send)
+
+
+async def get(options: Options, words: Sequence[str]) -> None:
+    """Fetch one file, or several into a folder; the last of several words says where to."""
+    places, file = (words[:-1], words[-1]) if len(words) > 1 else (words, ".")
+    if file == "-":
+        raise InvalidArgument("a pipe cannot be resumed: `tlsrt call TARGET read_stream NAME` gives one")
+    sources = [parse_place(place) for place in places]
+    destination = Path(file)
+    is_folder = destination.is_dir()
+    if len(sources) > 1 and not is_folder:
+        raise InvalidArgument(f"{destination} is no folder, and {len(sources)} files do not fit into one file")
+    async with options.client() as client:
+        for place in sources:
+            path = destination / place.name if is_folder else destination
+            fetch = partial(client.get, str(place), path, patience_s=options.timeout_s)
+            await _transfer(options, str(path), fetch)
+
+
+class _Work(Protocol):
+    def __call__(self, *, on_progress: Told) -> Awaitable[Transferred]: ...
+
+
+async def _transfer(options: Options, file: str, work: _Work) -> None:
+    try:
+        with Bar(Path(file).name, is_wanted=not options.json) as bar:
+            done = await work(on_progress=bar.told)
+    except CallError as error:
+        if isinstance(error, (Unavailable, OutcomeUnknown, DeadlineExceeded, StreamBroken, Busy)):
+            error.message += "; the same command goes on where this one ended"
+        raise
+    if options.json:
+        print(to_json(done._asdict()), flush=True)
+    elif sys.stdout.isatty():
+        print(_told(done), flush=True)
+
+
+def _told(done: Transferred) -> str:
+    moved = done.size_bytes - done.resumed_bytes
+    rate = f" ({size_text(moved / done.seconds)}/s)" if moved and done.seconds >= 0.1 else ""
+    before = f", {size_text(done.resumed_bytes)} were there" if done.resumed_bytes else ""
+    return clean(
+        f"{done.place}  {size_text(done.size_bytes)} in {done.seconds:.1f} s{rate}{before}  SHA-256 {done.sha256}"
+    )

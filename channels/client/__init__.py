@@ -1,0 +1,1 @@
+"""The client library: connection, session, calls, enrolment, lock."""

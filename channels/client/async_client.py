@@ -1,0 +1,124 @@
+"""The asyncio client of a running host: what people call. How its session is kept is in `session.py`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from contextlib import aclosing
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tlsrt.channels.calls.caller import new_idempotency_key
+from tlsrt.channels.calls.chunks import parts_of
+from tlsrt.channels.client.describe import described
+from tlsrt.channels.client.files.remote_path import parse_place
+from tlsrt.channels.client.files.transfer import PATIENCE_S, Told, Transferred, get_file, put_file
+from tlsrt.channels.client.session import CONNECT_TIMEOUT_S, ClientSession
+
+__all__ = ["CONNECT_TIMEOUT_S", "AsyncClient"]
+
+
+class AsyncClient(ClientSession):
+    """A client of one host, under one session at a time. Use it as an async context manager.
+
+    `bundle` is a Bundle, the path of one, or None to find one by convention; `address` "HOST:PORT" replaces the
+    bundle's. When another issuer key follows the bundle's, its file is renewed; a Bundle is only this object's.
+    Entering raises ConfigError, Unavailable, Rejected or ServerLocked if there is no session to be had. While the
+    server is locked it is asked again for `wait_locked` seconds (math.inf: for ever), and calls wait for the unlock,
+    their own time not counting meanwhile; 0: ServerLocked at once.
+    """
+
+    async def __aenter__(self) -> AsyncClient:
+        try:
+            await self.connect()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def call(
+        self, target: str, method: str, /, *args: object, timeout_s: float = 30.0, idempotent: bool = False,
+        **kwargs: object,
+    ) -> Any:  # fmt: skip
+        """Call a method and return its result; raises a CallError. `timeout_s` is at most 300 s.
+
+        With `idempotent=True` it is repeated after a lost answer, and the recipient runs it once.
+        """
+        left = await self._ready(timeout_s)
+        key = new_idempotency_key() if idempotent else None
+        return await self._caller.call(target, method, args, kwargs, timeout_s=left, idempotency_key=key)
+
+    async def stream(
+        self, target: str, method: str, /, *args: object, timeout_s: float = 30.0, **kwargs: object
+    ) -> AsyncGenerator[Any, None]:
+        """Iterate the items of a streaming method; `timeout_s` bounds the sending of the request only."""
+        left = await self._ready(timeout_s)
+        items = self._caller.stream(target, method, args, kwargs, timeout_s=left)
+        async with aclosing(items) as closing:  # type: ignore[type-var] # it is an async generator
+            async for item in closing:
+                yield item
+
+    async def upload(
+        self, target: str, method: str, data: bytes | Iterable[bytes] | AsyncIterable[bytes], /, *args: object,
+        timeout_s: float = 300.0, **kwargs: object,
+    ) -> Any:  # fmt: skip
+        """Call a method that takes a stream of bytes as its last parameter; `data` may be a file or an iterable."""
+        left = await self._ready(timeout_s)
+        return await self._caller.upload(target, method, parts_of(data), args, kwargs, timeout_s=left)
+
+    async def describe(self, target: str | None = None, *, timeout_s: float = 30.0) -> dict[str, Any]:
+        """Return what this client may use: {target: description}, methods without a right left out.
+
+        A target that does not answer has an `error` instead of methods. With `target`, only that one, and its error
+        is raised.
+        """
+        await self._ready(timeout_s)
+        return await described(self, target, self.rights, timeout_s)
+
+    def show_attempt(self, target: str, method: str) -> None:
+        """Let the host see a call that was asked for and is not made, as it cannot succeed: see `denied_probes.py`."""
+        self._caller.probes.show(target, method)
+
+    async def put(
+        self, file: Path | str, place: str, *, patience_s: float = PATIENCE_S, on_progress: Told | None = None
+    ) -> Transferred:
+        """Send a file to `LOOP/COMPONENT/NAME`; returns when it is on the host's disk, whole and checked.
+
+        A connection that breaks is taken up again where it was, here and in a later call; a CallError comes when no
+        byte has moved for `patience_s`. `on_progress` hears (bytes done, bytes in all).
+        """
+        path = Path(file)
+        return await put_file(self, path, parse_place(place, path.name), patience_s, on_progress)
+
+    async def get(
+        self, place: str, file: Path | str, *, patience_s: float = PATIENCE_S, on_progress: Told | None = None
+    ) -> Transferred:
+        """Fetch `LOOP/COMPONENT/NAME` into a file, replaced in one step when all of it is here; as `put` otherwise."""
+        return await get_file(self, parse_place(place), Path(file), patience_s, on_progress)
+
+    @property
+    def rights(self) -> dict[str, tuple[str, ...]]:
+        """What this session may call: target -> methods, `*` for all."""
+        return self._endpoint.rights
+
+    @property
+    def subject(self) -> str:
+        """Who this client is to the host: "client/NAME"; empty before the first session."""
+        return self._endpoint.subject
+
+    @property
+    def session_info(self) -> dict[str, Any]:
+        """The session in plain values: times in ms from now."""
+        now = self._clock.now()
+        endpoint = self._endpoint
+        return {
+            "subject": endpoint.subject,
+            "session": endpoint.session.hex(),
+            "epoch": endpoint.epoch,
+            "session_ends_in_ms": max(0, endpoint.session_ends - now),
+        }

@@ -1,0 +1,1 @@
+"""Control channels: the life and trust protocols between supervisor, authority and loops."""

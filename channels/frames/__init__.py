@@ -1,0 +1,1 @@
+"""Frames: what one message looks like on every channel. Pure."""

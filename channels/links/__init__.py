@@ -1,0 +1,1 @@
+"""Links: the ZeroMQ channels between the loops and the gate."""

@@ -1,0 +1,1 @@
+"""Sessions: tokens, keys, sealing and opening of frames, and the signed statements of clients. Pure."""

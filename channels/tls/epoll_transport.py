@@ -1,0 +1,263 @@
+"""Many sockets on one epoll: what asyncio's transports do for the door's connections, with less between.
+
+Theory of operation. An epoll descriptor is readable while one of its sockets is ready, so the event loop watches only
+that one, and one callback serves those that are ready, in one `Turn`: what they caused elsewhere leaves together. Every
+socket is read once a callback, and those of one group (an address, then a client) only until they have brought so much
+together; what is left makes the descriptor readable again (level-triggered), and comes first then. So nobody starves
+the others, however many sockets he has, nor his own by those that ask again at once. Writing tries the socket at once
+and keeps the rest; asyncio's own transports cost three times the TLS of a small request (measured), and a task for each
+connection accepted.
+
+A `Wire` keeps the rules of an asyncio transport with a buffered protocol, as far as `TlsConnection` needs them: after
+the peer's end it closes once all is written, `connection_lost` comes once and never from within a call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+from struct import Struct
+from struct import error as StructError
+
+from tlsrt.channels.links.write_batch import Turn
+
+EVENTS_MAX = 1024  # asked for in a callback: everybody is looked at
+GROUP_BYTES = 32 * 1024  # read of one group in a callback
+READ_COST = 1024  # bytes that a read counts as at least, ...
+STRANGER_COST = 16 * 1024  # ... and one of a connection that nobody answers for yet: a handshake takes about a ms
+_IN, _OUT = select.EPOLLIN, select.EPOLLOUT
+_TCP_INFO = Struct("=120xQQ")  # up to tcpi_bytes_acked and tcpi_bytes_received (linux/tcp.h, since Linux 4.1)
+
+
+class Wires:
+    """The sockets of one event loop."""
+
+    def __init__(self, turn: Turn) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._turn = turn
+        self._epoll = select.epoll()
+        self._wires: dict[int, Wire] = {}
+        self._reads = 0
+        self._is_crowded = False  # the last callback left somebody out
+        self.loop.add_reader(self._epoll.fileno(), self._ready)
+
+    def add(
+        self, accepted: socket.socket, protocol: asyncio.BufferedProtocol, group: str = "", least: int = READ_COST
+    ) -> Wire:  # fmt: skip
+        """Take a connected stream socket and make it the protocol's transport; raises OSError if it has gone."""
+        accepted.setblocking(False)
+        if accepted.family != socket.AF_UNIX:
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._epoll.register(accepted.fileno(), _IN)
+        wire = self._wires[accepted.fileno()] = Wire(self, accepted, protocol, group, least)
+        wire.served = self._reads
+        protocol.connection_made(wire)
+        return wire
+
+    def watch(self, wire: Wire, events: int) -> None:
+        """Wait for other events from now on."""
+        self._epoll.modify(wire.descriptor, events)
+
+    def remove(self, wire: Wire) -> None:
+        """Serve it no more."""
+        self._epoll.unregister(wire.descriptor)
+        del self._wires[wire.descriptor]
+
+    def close(self) -> None:
+        """Serve nobody; to be called when all wires are gone."""
+        if not self._epoll.closed:
+            self.loop.remove_reader(self._epoll.fileno())
+            self._epoll.close()
+
+    def _ready(self) -> None:
+        self._turn.begin()
+        spent: dict[str, int] = {}
+        ready = self._epoll.poll(0, EVENTS_MAX)
+        if self._is_crowded:  # the kernel would tell the same ones first again: the longest not served come first
+            ready.sort(key=self._served)
+            self._is_crowded = False
+        try:
+            for descriptor, events in ready:
+                wire = self._wires.get(descriptor)
+                if wire is None:  # it went in this very turn
+                    continue
+                before = spent.get(wire.group, 0)
+                if before < GROUP_BYTES:
+                    least = wire.least
+                    self._reads += 1
+                    wire.served = self._reads
+                    spent[wire.group] = before + max(least, wire.serve(events))
+                else:
+                    self._is_crowded = True
+        finally:
+            self._turn.end()
+
+    def _served(self, ready: tuple[int, int]) -> int:
+        wire = self._wires.get(ready[0])
+        return wire.served if wire is not None else 0
+
+
+class Wire(asyncio.Transport):
+    """One socket."""
+
+    def __init__(
+        self, wires: Wires, accepted: socket.socket, protocol: asyncio.BufferedProtocol, group: str, least: int
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.group = group  # who is charged for it ...
+        self.least = least  # ... and with how many bytes a read at least
+        self.descriptor = accepted.fileno()
+        self.served = 0  # when, counted in reads of all
+        self._wires = wires
+        self._socket = accepted
+        self._protocol = protocol
+        self._rest = bytearray()  # what the socket has not taken
+        self._closing = False  # nothing more is read; it goes when all is written
+        self._ending = False  # our side is to be shut when all is written
+        self._lost = False
+        self._reading = _IN  # nothing while it rests
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Let another protocol have what comes from now on."""
+        assert isinstance(protocol, asyncio.BufferedProtocol)
+        self._protocol = protocol
+
+    def charge_to(self, group: str) -> None:
+        """Charge it to somebody who has proved who he is."""
+        self.group, self.least = group, READ_COST
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send now what the socket takes, the rest when it can; without effect once closing."""
+        if self._closing or self._ending:
+            return
+        if not self._rest:
+            try:
+                sent = self._socket.send(data)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError as error:
+                self._lose(error)
+                return
+            if sent == len(data):
+                return
+            data = memoryview(data)[sent:]
+            self._wires.watch(self, self._reading | _OUT)
+        self._rest += data
+
+    def write_eof(self) -> None:
+        """Shut our side when all is written."""
+        if not self._ending and not self._closing:
+            self._ending = True
+            if not self._rest:
+                self._shut()
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """Read no more, and close when all is written."""
+        if not self._closing:
+            self._closing = True
+            if self._rest:
+                self._wires.watch(self, _OUT)
+            else:
+                self._lose(None)
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._lose(None)
+
+    def rest(self, for_s: float) -> None:
+        """Read nothing for so long: what the peer sends waits in the kernel, and then with the peer."""
+        if self._reading and not self._closing:
+            self._read_only(0)
+            self._wires.loop.call_later(for_s, self._wake)
+
+    def _wake(self) -> None:
+        if not self._closing:
+            self._read_only(_IN)
+
+    def _read_only(self, events: int) -> None:
+        self._reading = events
+        self._wires.watch(self, events | (_OUT if self._rest else 0))
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def get_write_buffer_size(self) -> int:
+        return len(self._rest)
+
+    def bytes_moved(self) -> tuple[int, int] | None:
+        """Return how many bytes came, and how many of ours have arrived, as the kernel counts; None if it does not."""
+        try:
+            counts = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+            acknowledged, received = _TCP_INFO.unpack(counts)
+        except (OSError, StructError):  # a unix socket, an old kernel, or it is closed
+            return None
+        return received, acknowledged
+
+    def serve(self, events: int) -> int:
+        """Do what these events allow and return how much was read; a mistake of the protocol ends this one only."""
+        try:
+            if events & _OUT:
+                self._flush()
+            if events & ~_OUT and not self._closing:
+                return self._read()
+            elif events & ~_OUT & ~_IN and not self._lost:
+                self._lose(None)  # broken while the rest was being written
+        except OSError as error:
+            self._lose(error)
+        except Exception as error:
+            self._wires.loop.call_exception_handler(
+                {"message": "a connection's protocol failed", "exception": error, "transport": self}
+            )
+            self._lose(error)
+        return 0
+
+    def _read(self) -> int:
+        try:
+            count = self._socket.recv_into(self._protocol.get_buffer(-1))
+        except (BlockingIOError, InterruptedError):
+            return 0
+        if count:
+            self._protocol.buffer_updated(count)
+        else:
+            self._protocol.eof_received()
+            self.close()
+        return count
+
+    def _flush(self) -> None:
+        try:
+            sent = self._socket.send(self._rest)
+        except (BlockingIOError, InterruptedError):
+            return
+        del self._rest[:sent]
+        if self._rest:
+            return
+        if self._closing:
+            self._lose(None)
+            return
+        self._wires.watch(self, self._reading)
+        if self._ending:
+            self._shut()
+
+    def _shut(self) -> None:
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the peer has gone, which the next read tells
+
+    def _lose(self, error: Exception | None) -> None:
+        if self._lost:
+            return
+        self._lost = self._closing = True
+        self._rest.clear()
+        self._wires.remove(self)
+        self._wires.loop.call_soon(self._gone, error)
+
+    def _gone(self, error: Exception | None) -> None:
+        try:
+            self._protocol.connection_lost(error)
+        finally:
+            self._socket.close()

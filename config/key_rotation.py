@@ -1,0 +1,193 @@
+"""`rotate --master`, the part that works on files: the next master_key, and the boot token that puts it in force.
+
+Theory of operation. The boot token names the version of the key that it was made with, so one rename puts both in
+force. Before it, the next token lies beside the present one as `boot.token.next`, and the next key as `master.key.N`;
+neither means anything to a start. The token is written first: so a key that lies there without a token that fits it is
+not a rotation that was broken off, but somebody's file, and is not touched. What was sealed stays sealed, and nothing
+more: the next token has the entries of the present one.
+
+The old key signs that the new issuer key follows its own, which is what clients go by.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tlsrt.config import key_schedule
+from tlsrt.config.boot_token import (
+    HEAD_BYTES,
+    MAX_TOKEN_BYTES,
+    BootToken,
+    check_boot_token,
+    check_key_version,
+    key_version_of,
+    make_boot_token,
+    parse_boot_token_untrusted,
+)
+from tlsrt.config.files import move, owner_of, read_bounded, replace, told, write_new
+from tlsrt.config.issuer_chain import Known, Pin, lengthen, state_successor
+from tlsrt.config.key_providers import check_master_key, key_path, key_paths, open_master_key, read_master_key
+from tlsrt.config.schema import Config
+from tlsrt.errors import ConfigError
+
+MASTER_KEY_BYTES = 32
+_CREDENTIAL = (
+    "master_key is the systemd credential {name}, which tlsrt cannot replace: put another key there, run "
+    "`tlsrt-supervisor seal`, restart tlsrt, and give every client a new bundle"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A rotation that is ready to be put in force."""
+
+    version: int
+    key: Path
+    token: Path
+
+
+def next_token(config: Config) -> Path:
+    """Return where the boot token of a rotation lies until it is in force."""
+    return config.boot_token.with_name(config.boot_token.name + ".next")
+
+
+@contextmanager
+def only_one(config: Config) -> Generator[None]:
+    """Keep others out that put a boot token in force: `seal`, another rotation. Raises ConfigError if there is one."""
+    folder = config.boot_token.parent
+    with told("open", folder):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise ConfigError(f"`seal` or `rotate` works in {folder} now: wait for its end") from None
+    finally:
+        os.close(descriptor)
+
+
+def stage(config: Config, known: Known) -> Staged:
+    """Write the next master_key and its boot token beside those in force, to the disk. Raises ConfigError.
+
+    Nothing that is in force is changed. A rotation that was broken off before is replaced.
+    """
+    if config.master_key.provider != "file":
+        raise ConfigError(_CREDENTIAL.format(name=config.master_key.name))
+    token = parse_boot_token_untrusted(read_bounded(config.boot_token, MAX_TOKEN_BYTES, "the boot token"))
+    check_key_version(token, known.key_version)
+    present = _read_key(config, token.key_version)
+    prk = key_schedule.extract(config.install_id, present)
+    check_boot_token(key_schedule.boot_mac_key(prk), token, token.entries, known.seal)
+    staged = Staged(token.key_version + 1, key_path(config.master_key, token.key_version + 1), next_token(config))
+    if not withdraw(config, staged) and os.path.lexists(staged.key):
+        raise _not_ours(staged)
+    _write(config, staged, _issuer(prk, token.key_version), token, known)
+    return staged
+
+
+def switch(staged: Staged, boot_token: Path) -> None:
+    """Put a staged rotation in force, to last: from here on a start takes the new key. Raises ConfigError."""
+    move(staged.token, boot_token)
+
+
+def withdraw(config: Config, staged: Staged) -> bool:
+    """Remove a rotation before it is in force; return False, and touch nothing, if it has been put in force by now.
+
+    The token is put away first, by a rename: from then on nobody can put it in force. Raises ConfigError for a key that
+    does not belong to it.
+    """
+    was_there = os.path.lexists(staged.token)
+    if was_there:
+        try:
+            os.rename(staged.token, _withdrawn(staged))
+        except FileNotFoundError:
+            was_there = False
+        except OSError as error:
+            raise ConfigError(f"cannot remove {staged.token}: {error.strerror}") from None
+    if not was_there and not os.path.lexists(_withdrawn(staged)):
+        return False
+    if os.path.lexists(staged.key):
+        if not _belong_together(config, staged):
+            raise _not_ours(staged)
+        with told("remove", staged.key):
+            staged.key.unlink()
+    with told("remove", _withdrawn(staged)):
+        _withdrawn(staged).unlink()
+    return True
+
+
+def remove_older(config: Config, version: int) -> list[Path]:
+    """Remove the keys of versions before this one, and return their places. Raises ConfigError."""
+    present = key_path(config.master_key, version)
+    removed: list[Path] = []
+    for path in key_paths(config.master_key):
+        if path == present:
+            break
+        if os.path.lexists(path):
+            with told("remove", path):
+                path.unlink()
+            removed.append(path)
+    return removed
+
+
+def version_in_force(config: Config) -> int:
+    """Return the version of master_key that a start would take. Raises ConfigError."""
+    return key_version_of(read_bounded(config.boot_token, MAX_TOKEN_BYTES, "the boot token")[:HEAD_BYTES])
+
+
+def _write(config: Config, staged: Staged, old: Ed25519PrivateKey, token: BootToken, known: Known) -> None:
+    new = secrets.token_bytes(MASTER_KEY_BYTES)
+    prk = key_schedule.extract(config.install_id, new)
+    public = _issuer(prk, staged.version).public_key().public_bytes_raw()
+    statement = state_successor(config.install_id, token.key_version, Pin(staged.version, public), old.sign)
+    before = token.succession or (known.succession if known.key_version == token.key_version else ())
+    made = make_boot_token(
+        key_schedule.boot_mac_key(prk), max(token.seal, known.seal) + 1, token.entries, staged.version,
+        lengthen(before, statement),
+    )  # fmt: skip
+    text = made.encode()
+    check_master_key(new, text)
+    replace(staged.token, text, 0o600, owner_of(config.boot_token))
+    write_new(staged.key, new, 0o600, owner_of(key_path(config.master_key, token.key_version)))
+
+
+def _withdrawn(staged: Staged) -> Path:
+    return staged.token.with_name(staged.token.name + ".off")
+
+
+def _not_ours(staged: Staged) -> ConfigError:
+    return ConfigError(
+        f"{staged.key} exists, and no rotation that was broken off left it there: move it away, or remove it"
+    )
+
+
+def _belong_together(config: Config, staged: Staged) -> bool:
+    try:
+        key = _read_key(config, staged.version)
+        token = parse_boot_token_untrusted(read_bounded(_withdrawn(staged), MAX_TOKEN_BYTES, "the boot token"))
+        check_boot_token(
+            key_schedule.boot_mac_key(key_schedule.extract(config.install_id, key)), token, token.entries, 0
+        )
+    except ConfigError:
+        return False
+    return token.key_version == staged.version
+
+
+def _issuer(prk: bytes, version: int) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(key_schedule.issuer_seed(prk, version))
+
+
+def _read_key(config: Config, version: int) -> bytes:
+    descriptor = open_master_key(config.master_key, {0, os.geteuid()}, version)
+    try:
+        return read_master_key(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,295 @@
+"""The component SDK: what a user writes (Component, handler) and what the runtime calls (attach, find_method, invoke).
+
+A component is a class with `@handler` methods. Its handlers are compiled to MethodSpecs when the class is made, so a
+handler that the wire could not carry is a MisuseError at import. The runtime makes the object without arguments,
+attaches its surroundings, awaits `start`, invokes its methods, awaits `stop` and detaches it. All of it happens in
+the one thread of the loop's event loop.
+
+Rules for handlers: never block, start no thread and no process (the sandbox forbids them), import everything at the
+top of the module (a sealed loop cannot open code any more), raise an error of `tlsrt.errors.CallError` to tell the
+caller something; any other exception reaches the caller as "failed" without a word more.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar, cast, overload
+
+from tlsrt.errors import InternalError, InvalidArgument, MisuseError, NotFound
+from tlsrt.loops.component.describe import describe as describe_component
+from tlsrt.loops.component.method import MARK, MethodSpec, compile_method, nearest
+from tlsrt.loops.component.pubsub import Hub
+from tlsrt.loops.component.types import shown, to_plain, type_name
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_caller: contextvars.ContextVar[str] = contextvars.ContextVar("tlsrt_caller", default="")
+
+
+class Port(Protocol):
+    """The way out of a component: the runtime's channel to the gate. Raises CallErrors."""
+
+    def call(
+        self,
+        target: str,
+        method: str,
+        args: Sequence[object],
+        kwargs: Mapping[str, object],
+        *,
+        timeout_s: float,
+        idempotency_key: str | None,
+    ) -> Coroutine[Any, Any, Any]: ...
+
+    def stream(
+        self, target: str, method: str, args: Sequence[object], kwargs: Mapping[str, object], *, timeout_s: float
+    ) -> AsyncIterator[Any]: ...
+
+
+@overload
+def handler(function: Function) -> Function: ...
+@overload
+def handler(*, idempotent: bool = False) -> Callable[[Function], Function]: ...
+def handler(function: Any = None, *, idempotent: bool = False) -> Any:
+    """Make an async method callable from other components and clients, as `@handler` or `@handler(idempotent=True)`.
+
+    Say idempotent only of a method that may run twice without harm: a caller whose answer got lost then repeats it.
+    """
+
+    def mark(function: Any) -> Any:
+        try:
+            setattr(function, MARK, idempotent)
+        except AttributeError:
+            raise MisuseError(
+                f"@handler must be the outermost decorator of a plain method, not of {function!r}"
+            ) from None
+        return function
+
+    return mark if function is None else mark(function)
+
+
+class Component:
+    """Base of every component. Subclass it, mark methods with @handler, and name the class in the YAML."""
+
+    __tlsrt_methods__: ClassVar[Mapping[str, MethodSpec]] = {}
+    topics: ClassVar[Mapping[str, str]] = {}  # topic: what it tells; if not empty, there are no others
+
+    address: str  # "secondary/notes"
+    options: Mapping[str, object]  # as in the YAML
+    state: Path  # a folder of its own that it may write, and that outlives it
+    log: logging.Logger
+    port: Port
+    _hub: Hub
+
+    def __new__(cls) -> Component:
+        """Make the hub here, so that a subclass may have an __init__ that does not call super."""
+        self = super().__new__(cls)
+        self._hub = Hub()
+        return self
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__tlsrt_methods__ = _collect(cls)
+
+    async def start(self) -> None:
+        """Called once before the first request; an exception keeps the loop from becoming active."""
+
+    async def stop(self) -> None:
+        """Called once after the last request."""
+
+    def check(self) -> Awaitable[str | bool | None] | str | bool | None:
+        """Asked now and then whether the component is well (`health` in the YAML); a coroutine or not.
+
+        Return None if it is, or a sentence that says what is wrong, for the log; an exception says it too. A component
+        that does not override this is not asked.
+        """
+        return None
+
+    @property
+    def caller(self) -> str:
+        """Who sent the request that runs now, such as "client/admin"; empty outside of a request."""
+        return _caller.get()
+
+    def call(
+        self,
+        target: str,
+        method: str,
+        *args: object,
+        timeout_s: float = 30.0,
+        idempotency_key: str | None = None,
+        **kwargs: object,
+    ) -> Coroutine[Any, Any, Any]:
+        """Call a method of another component and return its result; raises CallErrors (`tlsrt.errors`).
+
+        With an idempotency key the recipient runs the call once, and an answer that got lost is asked for again.
+        """
+        return self.port.call(target, method, args, kwargs, timeout_s=timeout_s, idempotency_key=idempotency_key)
+
+    def stream(
+        self, target: str, method: str, *args: object, timeout_s: float = 300.0, **kwargs: object
+    ) -> AsyncIterator[Any]:
+        """Call a streaming method of another component; it ends by itself, by a CallError or at its deadline."""
+        return self.port.stream(target, method, args, kwargs, timeout_s=timeout_s)
+
+    def subscribe(self, target: str, topic: str, *, timeout_s: float = 300.0) -> AsyncIterator[Any]:
+        """Return the events that `target` publishes on `topic` from now on; Busy ends it if we fall behind."""
+        return self.port.stream(target, "subscribe", [topic], {}, timeout_s=timeout_s)
+
+    def publish(self, topic: str, value: object) -> None:
+        """Give `value` to everyone who subscribed to `topic`. Never waits; do not change `value` afterwards."""
+        if self.topics and topic not in self.topics:
+            raise MisuseError(f"{type(self).__name__} publishes {topic!r}, which its `topics` do not declare")
+        self._hub.publish(topic, to_plain(value))
+
+    async def _describe(self) -> dict[str, Any]:
+        """What this component offers: methods, parameters, types, topics."""
+        return describe_component(self)
+
+    async def _subscribe(self, topic: str) -> AsyncIterator[Any]:
+        """The events of a topic from now on."""
+        if self.topics and topic not in self.topics:
+            guess = nearest(topic, list(self.topics))
+            raise NotFound(f"no topic {shown(topic)}" + (f", did you mean {guess!r}?" if guess else ""))
+        subscription = self._hub.subscribe(topic)
+        try:
+            async for value in subscription:
+                yield value
+        finally:
+            subscription.close()
+
+
+_RESERVED = frozenset(name for name in (*vars(Component), *Component.__annotations__)) | {"describe"}
+BUILTIN: Mapping[str, MethodSpec] = {
+    "describe": compile_method("Component", "describe", Component._describe, idempotent=True),
+    "subscribe": compile_method("Component", "subscribe", Component._subscribe, idempotent=False),
+}
+
+
+def _collect(cls: type[Component]) -> Mapping[str, MethodSpec]:
+    """Compile the handlers of a class and join them with those it inherits."""
+    methods: dict[str, MethodSpec] = {}
+    for base in reversed(cls.__mro__[1:]):
+        methods.update(base.__dict__.get("__tlsrt_methods__", {}))
+    for name, value in vars(cls).items():
+        idempotent = getattr(value, MARK, None)
+        if idempotent is None:
+            if name in methods:
+                raise MisuseError(f"{cls.__name__}.{name} overrides a handler: mark it with @handler too")
+            continue
+        if name in _RESERVED:
+            raise MisuseError(f"{cls.__name__}.{name}: the name is reserved for the runtime")
+        if name.startswith("_"):
+            raise MisuseError(f"{cls.__name__}.{name}: a handler's name does not start with an underscore")
+        methods[name] = compile_method(cls.__name__, name, value, idempotent=idempotent)
+    return methods
+
+
+def attach(
+    component: Component, *, address: str, options: Mapping[str, object], state: Path, log: logging.Logger, port: Port
+) -> None:
+    """Give a new component its surroundings; the runtime does this before `start`."""
+    component.address = address
+    component.options = options
+    component.state = state
+    component.log = log
+    component.port = port
+
+
+def detach(component: Component) -> None:
+    """End all subscriptions to the component, each after what it has queued; the runtime does this after `stop`."""
+    component._hub.close()
+
+
+def find_method(component: Component, method: str) -> MethodSpec:
+    """Return the spec of a method, built in or not; NotFound says the nearest name."""
+    spec = type(component).__tlsrt_methods__.get(method) or BUILTIN.get(method)
+    if spec is None:
+        guess = nearest(method, [*type(component).__tlsrt_methods__, *BUILTIN])
+        raise NotFound(f"no method {shown(method)}" + (f", did you mean {guess!r}?" if guess else ""))
+    return spec
+
+
+def invoke(
+    component: Component,
+    method: str,
+    args: Sequence[object],
+    kwargs: Mapping[str, object],
+    *,
+    subject: str,
+    upload: AsyncIterator[bytes] | None = None,
+) -> Awaitable[object] | AsyncIterator[object]:
+    """Check a request and return what to await, or, for a streaming method, what to iterate.
+
+    Raises InvalidArgument or NotFound at once; nothing of the component has run then. Close (`aclose`) a stream that
+    is not iterated to its end. What the handler raises comes out as it is.
+    """
+    spec = find_method(component, method)
+    bound = spec.bind(args, kwargs)
+    if spec.upload_name is not None:
+        if upload is None:
+            raise InvalidArgument(f"missing parameter: {spec.upload_name} (a stream of bytes)")
+        bound[spec.upload_name] = _checked_upload(spec.upload_name, upload)
+    elif upload is not None:
+        raise InvalidArgument(f"{method} takes no upload stream")
+    if spec.stream:
+        return _stream(spec, spec.function(component, **bound), subject)
+    return _result(spec, component, bound, subject)
+
+
+def begin_as(subject: str) -> contextvars.Token[str]:
+    """Say who calls what `run_at_once` runs; give what this returns to `end_as` afterwards."""
+    return _caller.set(subject)
+
+
+def end_as(token: contextvars.Token[str]) -> None:
+    _caller.reset(token)
+
+
+def run_at_once(component: Component, spec: MethodSpec, args: Sequence[object], kwargs: Mapping[str, object]) -> object:
+    """Run a handler that awaits nothing here and now, and return its result: a task would cost more than most do.
+
+    Raises InvalidArgument before anything has run; what the handler raises comes out as it is.
+    """
+    work = spec.function(component, **spec.bind(args, kwargs))
+    try:
+        work.send(None)
+    except StopIteration as end:
+        return to_plain(end.value) if spec.returns.structured else end.value
+    work.close()
+    raise InternalError(f"{spec.name} awaits, but was taken for a method that does not")
+
+
+async def _result(spec: MethodSpec, component: Component, bound: Mapping[str, Any], subject: str) -> object:
+    token = _caller.set(subject)
+    try:
+        result: object = await spec.function(component, **bound)
+    finally:
+        _caller.reset(token)
+    return to_plain(result) if spec.returns.structured else result
+
+
+async def _stream(spec: MethodSpec, items: AsyncGenerator[object], subject: str) -> AsyncIterator[object]:
+    """Run the generator step by step: its context is that of whoever iterates, so the caller is set for each step."""
+    try:
+        while True:
+            token = _caller.set(subject)
+            try:
+                item = await anext(items)
+            except StopAsyncIteration:
+                return
+            finally:
+                _caller.reset(token)
+            yield to_plain(item) if spec.returns.structured else item
+    finally:
+        await items.aclose()
+
+
+async def _checked_upload(name: str, upload: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    index = 0
+    async for chunk in cast("AsyncIterator[object]", upload):
+        if type(chunk) is not bytes:
+            raise InvalidArgument(f"{name}[{index}]: expected bytes, got {type_name(chunk)}")
+        yield chunk
+        index += 1

@@ -1,0 +1,208 @@
+"""One handler method as data: what it takes, what it gives, and how a call's arguments are bound to it.
+
+The spec is compiled once, when the component's class is made, so wrong use shows at import and a call costs one pass
+over its parameters. Binding raises InvalidArgument and nothing else, whatever the wire brings.
+"""
+
+from __future__ import annotations
+
+import difflib
+import dis
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, get_args, get_origin, get_type_hints
+
+from tlsrt.errors import InvalidArgument, MisuseError
+from tlsrt.loops.component.types import Mismatch, Shape, shown
+from tlsrt.loops.component.validate import compile_shape
+
+MARK = "__tlsrt_handler__"  # set by @handler on a function: whether it is idempotent
+_ASYNC: tuple[object, ...] = (AsyncIterator, AsyncGenerator, AsyncIterable)
+_SUSPENDING = frozenset({"SEND", "GET_AWAITABLE", "GET_ANEXT", "BEFORE_ASYNC_WITH", "YIELD_FROM"})
+_MISSING = inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a handler; `default` counts only where `required` is false."""
+
+    name: str
+    shape: Shape
+    required: bool
+    default: object
+    keyword_only: bool = False
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """One handler. An upload method takes a stream of bytes as its last parameter, named `upload_name`."""
+
+    name: str
+    doc: str
+    function: Callable[..., Any]
+    parameters: tuple[Parameter, ...]
+    returns: Shape
+    stream: bool
+    idempotent: bool
+    upload_name: str | None = None
+    immediate: bool = False  # its body awaits nothing, so it can run without a task of its own
+
+    @cached_property
+    def _plain(self) -> int:
+        """How many positional arguments give every parameter; -1 if some can only be given by name."""
+        by_name = any(parameter.keyword_only for parameter in self.parameters)
+        return -1 if by_name else len(self.parameters)
+
+    @property
+    def upload(self) -> bool:
+        return self.upload_name is not None
+
+    def bind(self, args: Sequence[object], kwargs: Mapping[Any, object]) -> dict[str, Any]:
+        """Return checked arguments by parameter name; InvalidArgument names the parameter that is wrong."""
+        bound: dict[str, Any] = {}
+        if not kwargs and len(args) == self._plain:  # every parameter, by position
+            for parameter, value in zip(self.parameters, args, strict=True):
+                try:
+                    bound[parameter.name] = parameter.shape.check(value)
+                except Mismatch as error:
+                    raise InvalidArgument(f"{parameter.name}{error.path}: {error.reason}") from None
+            return bound
+        given = _by_name(self, args, kwargs)
+        for parameter in self.parameters:
+            name = parameter.name
+            if name in given:
+                try:
+                    bound[name] = parameter.shape.check(given[name])
+                except Mismatch as error:
+                    raise InvalidArgument(f"{name}{error.path}: {error.reason}") from None
+            elif parameter.required:
+                raise InvalidArgument(f"missing parameter: {name}")
+            else:
+                bound[name] = _fresh(parameter.default)
+        return bound
+
+
+def _fresh(default: object) -> object:
+    """A default list or map is copied, so that one call cannot change it for the next."""
+    return default.copy() if isinstance(default, (list, dict)) else default
+
+
+def nearest(word: object, known: Sequence[str]) -> str | None:
+    """Return the known name that is closest to `word`, if one is close."""
+    if not isinstance(word, str) or len(word) > 64:
+        return None
+    found = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def _by_name(spec: MethodSpec, args: Sequence[object], kwargs: Mapping[Any, object]) -> dict[str, object]:
+    positional = [parameter.name for parameter in spec.parameters if not parameter.keyword_only]
+    if len(args) > len(positional):
+        raise InvalidArgument(f"too many arguments: takes {len(positional)}, got {len(args)}")
+    given = dict(zip(positional, args, strict=False))
+    names = [parameter.name for parameter in spec.parameters]
+    for name, value in kwargs.items():
+        if name not in names:
+            guess = nearest(name, names)
+            raise InvalidArgument(
+                f"unknown parameter: {name if isinstance(name, str) and name.isidentifier() else shown(name)}"
+                + (f" (did you mean {guess}?)" if guess else "")
+            )
+        if name in given:
+            raise InvalidArgument(f"{name}: given twice, by position and by name")
+        given[name] = value
+    return given
+
+
+def _resolve(function: Callable[..., Any], where: str) -> dict[str, Any]:
+    try:
+        return get_type_hints(function, include_extras=True)
+    except Exception as error:
+        raise MisuseError(f"{where}: cannot resolve its annotations at run time: {error}") from None
+
+
+def _shape(annotation: object, where: str) -> Shape:
+    try:
+        return compile_shape(annotation)
+    except MisuseError as error:
+        raise MisuseError(f"{where}: {error}") from None
+
+
+def _is_upload(annotation: object, where: str) -> bool:
+    if get_origin(annotation) not in _ASYNC and annotation not in _ASYNC:
+        return False
+    if get_args(annotation)[:1] != (bytes,):
+        raise MisuseError(f"{where}: an upload is a stream of bytes, annotate it as AsyncIterator[bytes]")
+    return True
+
+
+def _parameter(parameter: inspect.Parameter, annotation: object, where: str) -> Parameter:
+    if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+        raise MisuseError(f"{where}: *args and **kwargs are not supported, a handler names its parameters")
+    if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+        raise MisuseError(f"{where}: positional-only parameters are not supported")
+    if annotation is _MISSING:
+        raise MisuseError(f"{where}: has no annotation")
+    shape = _shape(annotation, where)
+    required = parameter.default is _MISSING
+    if not required and not (shape.structured or _fits(shape, parameter.default)):
+        raise MisuseError(f"{where}: its default is not a {shape.text}")
+    keyword_only = parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    return Parameter(parameter.name, shape, required, None if required else parameter.default, keyword_only)
+
+
+def _fits(shape: Shape, value: object) -> bool:
+    try:
+        shape.check(value)
+    except Mismatch:
+        return False
+    return True
+
+
+def _returns(function: Callable[..., Any], annotation: object, where: str) -> tuple[bool, Shape]:
+    """Whether it streams, and the shape of its result or of one item."""
+    if annotation is _MISSING:
+        raise MisuseError(f"{where}: has no return annotation")
+    iterates = get_origin(annotation) in _ASYNC or annotation in _ASYNC
+    if inspect.isasyncgenfunction(function):
+        if not iterates:
+            raise MisuseError(f"{where}: yields, so it returns AsyncIterator[...]")
+        item = get_args(annotation)[:1]
+        return True, _shape(item[0] if item else Any, f"{where} (return)")
+    if not inspect.iscoroutinefunction(function):
+        raise MisuseError(f"{where}: a handler must be `async def`")
+    if iterates:
+        raise MisuseError(f"{where}: returns an AsyncIterator, so it must yield its items")
+    return False, _shape(annotation, f"{where} (return)")
+
+
+def compile_method(owner: str, name: str, function: Callable[..., Any], *, idempotent: bool) -> MethodSpec:
+    """Return the spec of one handler; MisuseError names class, method and parameter."""
+    where = f"{owner}.{name}"
+    if not callable(function) or isinstance(function, (staticmethod, classmethod)):
+        raise MisuseError(f"{where}: a handler is a plain method")
+    hints = _resolve(function, where)
+    stream, returns = _returns(function, hints.get("return", _MISSING), where)
+    parameters: list[Parameter] = []
+    upload: str | None = None
+    for parameter in list(inspect.signature(function).parameters.values())[1:]:
+        place = f"{where}, parameter {parameter.name}"
+        if upload is not None:
+            raise MisuseError(f"{where}, parameter {upload}: an upload must be the last parameter, and there is one")
+        annotation = hints.get(parameter.name, _MISSING)
+        if _is_upload(annotation, place):
+            upload = parameter.name
+        else:
+            parameters.append(_parameter(parameter, annotation, place))
+    doc = inspect.cleandoc(function.__doc__ or "")
+    immediate = not stream and upload is None and not _awaits(function)
+    return MethodSpec(name, doc, function, tuple(parameters), returns, stream, idempotent, upload, immediate)
+
+
+def _awaits(function: Callable[..., Any]) -> bool:
+    """Whether the body of a coroutine function can suspend: it has an await, an async for or an async with."""
+    if getattr(function, "__wrapped__", None) is not None:
+        return True  # a decorator's body is not the handler's
+    return any(instruction.opname in _SUSPENDING for instruction in dis.get_instructions(function))

@@ -1,0 +1,1 @@
+"""Dispatch: received frames are opened, checked and handed to handlers; answers leave."""

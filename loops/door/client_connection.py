@@ -1,0 +1,143 @@
+"""One external client at the door: challenge, open, granted, frames. The server's end of `tlsrt/1`.
+
+What may come when is one table. The door decides nothing about sessions: it carries the bytes of `open` and of grants
+between the client and the authority, and frames between the client and the gate, through the Hub.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Protocol
+
+from tlsrt.channels.tls.connection import TlsConnection
+from tlsrt.channels.tls.message_link import MessageLink
+from tlsrt.channels.tls.message_stream import OPENING_MAX, PAYLOAD_MAX, is_frame, parse_control_untrusted
+from tlsrt.errors import PeerError
+
+REFUSED_MAX = 256  # frames of one read that are refused, for whatever reason; so many genuine ones do not fit a read
+
+
+class Hub(Protocol):
+    """What stands behind the door; connections are known to it by number."""
+
+    def challenge(self, connection: int) -> None:
+        """A client has finished its handshake: answer with `Door.challenged` or `Door.refused`."""
+
+    def open(self, connection: int, open_data: bytes, signature: bytes) -> None:
+        """A client wants a session: answer with `Door.granted` or `Door.refused`. The bytes are unchecked."""
+
+    def lock(self, connection: int, certificate: bytes, reason: str, signature: bytes) -> None:
+        """A client wants the host to be locked: answered by `Door.refused` alone. The bytes are unchecked."""
+
+    def renew(self, connection: int, request: bytes, signature: bytes) -> None:
+        """A client wants another certificate: answer with `Door.renewed`. The bytes are unchecked."""
+
+    def frame(self, connection: int, frame: bytes) -> str:
+        """A client with a session sends a frame, unchecked; raise PeerError to end the connection.
+
+        Return the word of its refusal, or nothing if it passed or came too late, which is no offence.
+        """
+
+    def closed(self, connection: int) -> None:
+        """A connection that asked for a challenge has ended."""
+
+
+class Stage(Enum):
+    """How far a client has come."""
+
+    ARRIVED = "arrived"  # the challenge is under way
+    CHALLENGED = "challenged"  # the client's turn
+    OPENING = "opening"  # the authority's turn
+    LOCKING = "locking"  # the authority's turn, and the last
+    GRANTED = "granted"
+
+
+STAGES: dict[tuple[Stage, str], Stage] = {
+    (Stage.ARRIVED, "challenged"): Stage.CHALLENGED,
+    (Stage.CHALLENGED, "open"): Stage.OPENING,
+    (Stage.CHALLENGED, "lock"): Stage.LOCKING,
+    (Stage.OPENING, "granted"): Stage.GRANTED,
+    (Stage.GRANTED, "granted"): Stage.GRANTED,  # a push: renewal, epoch, respawned recipient
+    (Stage.GRANTED, "frame"): Stage.GRANTED,
+    (Stage.GRANTED, "renew"): Stage.GRANTED,
+}
+
+
+class ClientLink(MessageLink):
+    """The client's state, and its messages."""
+
+    def __init__(
+        self, connection: TlsConnection, number: int, hub: Hub, opening_s: float,
+        want: Callable[[Callable[[], None]], object] | None = None, is_offence_too_many: Callable[[], bool] = bool,
+    ) -> None:  # fmt: skip
+        super().__init__(connection, OPENING_MAX, want)
+        self.stage = Stage.ARRIVED
+        self._number = number
+        self._hub = hub
+        self._refused = 0  # in this read
+        self._has_renewed = False
+        self._is_offence_too_many = is_offence_too_many
+        self._timer = self._loop.call_later(opening_s, self.refuse, "timeout", "opening_timeout")
+
+    def step(self, event: str) -> None:
+        """Take one step of the table; raise PeerError for one that it does not list."""
+        following = STAGES.get((self.stage, event))
+        if following is None:
+            raise PeerError(f"{event}_while_{self.stage.value}")
+        self.stage = following
+        if following is Stage.GRANTED:
+            self._timer.cancel()
+            self.reader.cap = PAYLOAD_MAX
+
+    def payload_untrusted(self, payload: bytes) -> None:
+        try:
+            if is_frame(payload):
+                if self.stage is not Stage.GRANTED:  # where a frame is one more; the table is for everything else
+                    self.step("frame")
+                word = self._hub.frame(self._number, payload)
+                if word:
+                    self._refused += 1
+                    if self._refused > REFUSED_MAX or (word == "rejected" and self._is_offence_too_many()):
+                        raise PeerError("too_many_refused")
+            else:
+                message = parse_control_untrusted(payload, "client")
+                self.step(message.name)
+                if message.name == "renew":
+                    self._renew(*message.fields)
+                else:
+                    send = self._hub.lock if message.name == "lock" else self._hub.open
+                    send(self._number, *message.fields)
+        except PeerError as error:
+            self.dismiss("rejected", error.reason)
+
+    def _renew(self, request: bytes, signature: bytes) -> None:
+        if self._has_renewed:
+            raise PeerError("renew_twice")
+        self._has_renewed = True
+        self._hub.renew(self._number, request, signature)
+
+    def received_untrusted(self, data: bytes) -> None:
+        self._refused = 0
+        try:
+            super().received_untrusted(data)
+        except PeerError as error:
+            self.dismiss("rejected", error.reason)
+
+    def refuse(self, word: str, reason: str) -> None:
+        """Tell the client that it gets no session, and end."""
+        if not self.connection.ended:
+            self.say("refused", word)
+            self.flush()
+            self.connection.fail(reason)
+
+    def dismiss(self, word: str, reason: str) -> None:
+        """Tell the client one word, and end."""
+        if not self.connection.ended:
+            self.say("goodbye", word)
+            self.flush()
+            self.connection.fail(reason)
+
+    def lost(self, reason: str) -> None:
+        self._timer.cancel()
+        self._hub.closed(self._number)

@@ -1,0 +1,226 @@
+"""The TLS door: the protocols of tlsrt on a TLS server (`tls_server.py`), and each client by a number. asyncio.
+
+It decides nothing about sessions: what a client asks for goes to the hub behind it, and the hub's answers come back.
+What the door refuses goes to `note` as (address, word): the client gets an alert, a close_notify or one generic word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tlsrt.channels.links.write_batch import Turn
+from tlsrt.channels.session.grant import GrantContent
+from tlsrt.channels.tls.client_hello import GROUPS, X25519MLKEM768
+from tlsrt.channels.tls.connection import ConnectionLimits, Handler, TlsConnection
+from tlsrt.channels.tls.epoll_transport import Wire
+from tlsrt.channels.tls.message_stream import PROTOCOL
+from tlsrt.config.schema import DoorConfig
+from tlsrt.loops.door.admission import AdmissionLimits, plain_address
+from tlsrt.loops.door.client_connection import ClientLink, Hub, Stage
+from tlsrt.loops.door.tls_server import Connected, ServerLimits, Strangers, TlsServer
+from tlsrt.loops.gate.offence_count import Offences
+
+if TYPE_CHECKING:  # only a host with HTTP clients loads it
+    from tlsrt.loops.http.connection import HttpLink
+
+ServeHttp = Callable[[TlsConnection, int, Callable[[str], None]], "HttpLink"]
+HTTP = "http/1.1"
+
+
+@dataclass(frozen=True, slots=True)
+class DoorLimits(ServerLimits):
+    """All bounds of the door. `opening_s` is the time from the handshake to the grant; a challenge lives 10 s."""
+
+    opening_s: float = 10.0
+    waiting_total: int = 128 * 1024 * 1024  # bytes waiting for clients, all together
+
+
+def door_limits(config: DoorConfig) -> DoorLimits:
+    """Return the limits that a configuration asks for."""
+    return DoorLimits(
+        AdmissionLimits(
+            config.max_connections,
+            config.max_unauthenticated,
+            config.max_unauthenticated_per_address,
+            config.connections_per_address_s,
+            10 * config.connections_per_address_s,
+        ),
+        ConnectionLimits(handshake_s=config.handshake_timeout_s),
+        groups=(X25519MLKEM768,) if config.require_post_quantum else GROUPS,
+        proxies=frozenset(plain_address(address) for address in config.proxies),
+    )
+
+
+@dataclass(slots=True)
+class _Client(Connected):
+    """A connection and what speaks on it."""
+
+    link: ClientLink | None = None
+    http: HttpLink | None = None
+
+
+class Door(TlsServer):
+    """The door. All methods belong to the event loop's thread; a number that is gone is ignored everywhere."""
+
+    def __init__(
+        self, hub: Hub, context: ssl.SSLContext, limits: DoorLimits | None = None,
+        note: Callable[[str, str], None] = lambda address, word: None, turn: Turn | None = None,
+        serve_http: ServeHttp | None = None, strangers: Strangers | None = None,
+    ) -> None:  # fmt: skip
+        self._hub = hub
+        self._limits = limits or DoorLimits()
+        self.succession = b""  # which issuer keys follow which, for clients that have missed it
+        self._offences = Offences()
+        self._clients: dict[int, _Client] = {}
+        handlers: dict[str, Callable[[Connected], Handler]] = {
+            PROTOCOL: lambda connected: self._welcome(self._clients[connected.number])
+        }
+        if serve_http is not None:
+            handlers[HTTP] = lambda connected: self._welcome_http(self._clients[connected.number], serve_http)
+        super().__init__(context, handlers, self._limits, note, turn, strangers=strangers)
+
+    # -- connections -------------------------------------------------------------------------------------------
+
+    def _new_client(self, number: int, key: str, address: str, connection: TlsConnection) -> Connected:
+        client = self._clients[number] = _Client(number, key, address, connection, self._loop.time())
+        return client
+
+    def _gone(self, number: int) -> None:
+        del self._clients[number]
+        super()._gone(number)
+
+    def _welcome(self, client: _Client) -> Handler:
+        client.link = ClientLink(
+            client.connection, client.number, self._hub, self._limits.opening_s, self._turn.want,
+            lambda: self._offences.note(client.subject or client.key, self._loop.time()),
+        )  # fmt: skip
+        self._hub.challenge(client.number)
+        return client.link
+
+    def _welcome_http(self, client: _Client, serve: ServeHttp) -> Handler:
+        client.http = serve(client.connection, client.number, lambda word: self._note(client.address, word))
+        return client.http
+
+    def _may_be_silent(self, client: Connected) -> bool:
+        return self._clients[client.number].http is not None
+
+    def _dismiss(self, client: Connected, word: str) -> None:
+        link = self._clients[client.number].link
+        if link is not None:
+            link.dismiss(word, word)
+        else:
+            super()._dismiss(client, word)
+
+    def _link(self, number: int) -> ClientLink | None:
+        client = self._clients.get(number)
+        return None if client is None or client.connection.ended else client.link
+
+    # -- what the hub does -------------------------------------------------------------------------------------
+
+    def certificate_hash(self, connection: int) -> bytes:
+        """Return SHA-256 of the client's certificate, to compare with a token's confirmation; empty if it is gone."""
+        client = self._clients.get(connection)
+        certificate = client.connection.engine.certificate if client else b""
+        return hashlib.sha256(certificate).digest() if certificate else b""
+
+    def certificate(self, connection: int) -> bytes:
+        """Return the client's certificate, DER; empty if it is gone."""
+        client = self._clients.get(connection)
+        return client.connection.engine.certificate if client else b""
+
+    def address(self, connection: int) -> str:
+        """Return the address that a connection came from; empty if it is gone."""
+        client = self._clients.get(connection)
+        return client.address if client else ""
+
+    def bytes_moved(self, connection: int) -> tuple[int, int] | None:
+        """Return how many bytes came from a client and went to it, as its kernel counts them; None if nobody does."""
+        client = self._clients.get(connection)
+        wire = None if client is None else client.connection.transport
+        return wire.bytes_moved() if isinstance(wire, Wire) else None
+
+    def challenged(self, connection: int, challenge: bytes, install: bytes, boot: bytes, now: int) -> None:
+        """Pass the authority's challenge on; `now` is the host's BOOTTIME in ms."""
+        link = self._link(connection)
+        if link is not None and link.stage is Stage.ARRIVED:
+            link.step("challenged")
+            link.say("challenge", install, boot, challenge, now)
+            if self.succession:
+                link.say("succession", self.succession)
+
+    def announce_succession(self, chain: bytes) -> None:
+        """Tell every client, and those to come, which issuer keys follow which."""
+        self.succession = chain
+        for client in list(self._clients.values()):
+            link = self._link(client.number)
+            if link is not None and link.stage is not Stage.ARRIVED:
+                link.say("succession", chain)
+
+    def granted(
+        self, connection: int, number: int, ciphertext: bytes, signature: bytes, session: bytes = b"", subject: str = ""
+    ) -> None:
+        """Pass a grant on: the first one opens the way for frames, later ones are pushes."""
+        client, link = self._clients.get(connection), self._link(connection)
+        if client is None or link is None or link.stage not in (Stage.OPENING, Stage.GRANTED):
+            return
+        link.step("granted")
+        self.authenticate(client, subject)
+        link.say("granted", number, ciphertext, signature)
+
+    def refused(self, connection: int, word: str) -> None:
+        """Tell a client one generic word why it gets no session, and end its connection."""
+        client = self._clients.get(connection)
+        if client is not None and client.http is not None:
+            client.http.refuse(word)
+            return
+        link = self._link(connection)
+        if link is not None:
+            link.refuse(word, "refused_" + word)
+
+    def renewed(self, connection: int, certificate: bytes, signature: bytes) -> None:
+        """Pass another certificate on, or one word if there is none."""
+        link = self._link(connection)
+        if link is not None and link.stage is Stage.GRANTED:
+            link.say("renewed", certificate, signature) if certificate else link.say("not_renewed", "rejected")
+
+    def lent(self, connection: int, content: GrantContent) -> None:
+        """Give an HTTP client's connection its session, or a new grant of it."""
+        client = self._clients.get(connection)
+        if client is None or client.http is None:
+            return
+        self.authenticate(client, content.subject)
+        client.http.session.lend(content)
+
+    def send_frame(self, connection: int, frame: bytes) -> None:
+        """Send a frame; all frames of one turn leave in one TLS write."""
+        client = self._clients.get(connection)
+        link = None if client is None else client.http or self._link(connection)
+        if client is None or link is None or not client.authenticated:
+            return
+        link.send(frame)
+        if client.connection.waiting > self._limits.connection.waiting_max // 16:
+            self._relieve()
+
+    def _relieve(self) -> None:
+        """Cut off the client that reads least, if too much waits for all of them together."""
+        waiting = {number: client.connection.waiting for number, client in self._clients.items()}
+        if sum(waiting.values()) > self._limits.waiting_total:
+            self._clients[max(waiting, key=lambda number: waiting[number])].connection.abort("slow_reader")
+
+    def rest(self, connection: int, for_s: float) -> None:
+        """Read nothing from a connection for so long; nothing is lost."""
+        client = self._clients.get(connection)
+        wire = None if client is None else client.connection.transport
+        if isinstance(wire, Wire):
+            wire.rest(for_s)
+
+    def close(self, connection: int, word: str) -> None:
+        """End a connection with one word."""
+        client = self._clients.get(connection)
+        link = None if client is None else client.http or self._link(connection)
+        if link is not None:
+            link.dismiss(word, "closed_" + word)

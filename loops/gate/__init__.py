@@ -1,0 +1,1 @@
+"""The gate: the reference monitor in the Primary loop. Pure."""

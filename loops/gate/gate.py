@@ -1,0 +1,345 @@
+"""The gate: the reference monitor of the host. Pure: frame, origin and time in, verdict out.
+
+Every message, from loops and from external clients alike, is checked here in one order: length, shape and version,
+the session that this socket may carry, token, attested sandbox, incarnation and epoch, proof, sequence (moved only
+by authentic frames), policy, quota. Bodies are never opened. The recipient checks again.
+
+Policy for answers is the open call: a frame that comes back is forwarded only if its correlation names a request
+which this gate let through from that destination to this source, and which has not ended. So no loop can speak to
+anybody without a policy line, not even unasked replies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from tlsrt.channels.control.telemetry import bit_of
+from tlsrt.channels.frames.frame import (
+    BUNDLES,
+    DEADLINE_MAX_MS,
+    FLAG_FINAL,
+    FLAG_STREAM,
+    FRAME_MAX,
+    FROM_REPLIER,
+    TAG_BYTES,
+    Frame,
+    Header,
+    Kind,
+    correlation,
+    names_of,
+    nonce,
+    pack_frame,
+    pack_header,
+    parse_frame_untrusted,
+    parse_header_untrusted,
+    proof_data,
+)
+from tlsrt.channels.session.token import Claims
+from tlsrt.channels.session.verifier import Verifier, check_deadline
+from tlsrt.config import key_schedule
+from tlsrt.errors import PeerError
+from tlsrt.loops.gate.block_list import SHARE, ShutOut
+from tlsrt.loops.gate.decoys import Decoys
+from tlsrt.loops.gate.fast_path import Lane
+from tlsrt.loops.gate.state import Flow, Member, Origin, Session, Verdict
+
+SLACK_MS = 5_000
+SESSIONS_MAX = 16_384
+SIGNATURES_MAX = 256.0  # a loop with 256 components may renew all their tokens at once
+SIGNATURES_PER_S = 16.0
+CLIENT = "client"
+_ASKING = frozenset({Kind.REQUEST, Kind.REQUESTS})
+_REMEMBERED = _ASKING | {Kind.REPLY, Kind.REPLIES}  # what the fast lane knows
+
+
+class Gate(Lane):
+    """One incarnation of the reference monitor. `check_untrusted`, its way in, is the fast lane's."""
+
+    def __init__(self, verifier: Verifier, *, calls_per_session: int = 1024) -> None:
+        super().__init__(verifier, calls_per_session)
+        self._members: dict[str, Member] = {}
+        self._roots: dict[int, bytes] = {}
+        self.incarnation = 0
+        self.refused = 0
+        self.decoys = Decoys()
+        self._limited = ShutOut()
+
+    # -- what the authority says ------------------------------------------------------------------------------
+
+    def set_root(self, epoch: int, incarnation: int, root: bytes) -> None:
+        """Take K_gate of an epoch; another incarnation than ours would be a mistake of the authority."""
+        self.incarnation = incarnation
+        self._roots[epoch] = root
+        self.end_flows()
+
+    def drop_epoch(self, epoch: int) -> None:
+        self._roots.pop(epoch, None)
+        self.end_flows()
+        for session in self._sessions.values():
+            session.proofs.pop(epoch, None)
+
+    def set_member(self, loop: str, incarnation: int, attested: int) -> None:
+        """Note a loop's incarnation; 0 means that it is gone. A new one starts without sessions and calls."""
+        self.end_flows()
+        before = self._members.get(loop)
+        if before is None or before.incarnation != incarnation:
+            self._forget(lambda origin: origin.loop == loop)
+            for name in [name for name, call in self._calls.items() if call[0].dst.partition("/")[0] == loop]:
+                self._end_call(name)
+        if incarnation:
+            self._members[loop] = Member(incarnation, attested)
+        else:
+            self._members.pop(loop, None)
+
+    def limit(self, kind: str, value: str, until: int) -> None:
+        """Give one session, or those of a loop or subject, a quarter of the open calls, until then (ms; 0: no more)."""
+        if until:
+            self._limited.limit(value, until)
+        else:
+            self._limited.free(value)
+        for name, session in self._sessions.items():
+            session.calls_most = self._calls_of(name, session, 0)
+
+    def _calls_of(self, name: bytes, session: Session, now: int) -> int:
+        names = (name.hex(), session.subject, session.origin.loop)
+        is_limited = any(self._limited.is_limited(each, now) for each in names)
+        return max(1, self._calls_per_session // SHARE) if is_limited else self._calls_per_session
+
+    def end_connection(self, connection: int) -> None:
+        """Forget the session of a TLS connection that has closed."""
+        self._forget(lambda origin: not origin.loop and origin.connection == connection)
+
+    def _forget(self, gone: Callable[[Origin], bool]) -> None:
+        self._sessions = {name: session for name, session in self._sessions.items() if not gone(session.origin)}
+        self.end_flows()
+        self._calls = {name: call for name, call in self._calls.items() if not gone(call[0].session.origin)}
+
+    def sweep(self, now: int) -> None:
+        """Forget calls past their deadline and sessions past their last token; once a second is enough.
+
+        A session with open calls stays: forgotten, it would come back with a quota that these calls have not used.
+        """
+        for name in [name for name, call in self._calls.items() if call[1] <= now]:
+            self._end_call(name)
+        for name in [
+            name for name, session in self._sessions.items() if session.expires <= now and not session.open_calls
+        ]:
+            del self._sessions[name]
+            self.end_flows()
+        for name, session in self._sessions.items():
+            if session.calls_most < self._calls_per_session:
+                session.calls_most = self._calls_of(name, session, now)
+
+    @property
+    def sessions(self) -> int:
+        return len(self._sessions)
+
+    @property
+    def each_session(self) -> Mapping[bytes, Session]:
+        """The sessions that it knows, by their ids."""
+        return self._sessions
+
+    def under_way(self, among: Collection[bytes] | None = None) -> frozenset[bytes]:
+        """Return the names of the open calls, all or those among some; streams, which need no end, are left out."""
+        names = self._calls if among is None else among
+        return frozenset(name for name in names if (call := self._calls.get(name)) and not call[0].streams)
+
+    # -- the check --------------------------------------------------------------------------------------------
+
+    def check_in_order_untrusted(self, data: bytes, origin: Origin, now: int) -> Verdict:
+        """Return what to do with a frame. Cannot fail: every defect is a refusal with its reason for the log."""
+        header = proved = frame = None
+        try:
+            if len(data) > FRAME_MAX:
+                raise PeerError("oversize")
+            frame = parse_frame_untrusted(data)
+            header = parse_header_untrusted(frame.header)
+            if header.kind in BUNDLES and not origin.loop:
+                raise PeerError("unknown_kind")  # they are the loops' own
+            claims, session = self._session_untrusted(frame, header, origin, now)
+            proof = self._authentic_untrusted(frame, header, session)
+            proved = session
+            session.last = header.seq
+            session.expires = max(session.expires, claims.expires)
+            flow = Flow(session, header.src, header.dst, Verdict(header.dst.partition("/")[0]), _longest(origin))
+            flow.streams = bool(header.flags & FLAG_STREAM)
+            verdict = self._route_untrusted(header, claims, flow)
+            if header.kind in _REMEMBERED:
+                self.remember(flow, data, header, frame.token, claims, proof)
+            return verdict
+        except PeerError as error:
+            if frame is not None and proved is None:
+                self.decoys.look_at_token(frame.token, origin)
+            if error.reason == "no_open_call":
+                self.late += 1
+            else:
+                self.refused += 1
+                (proved or origin).refused += 1
+            if header is None or proved is None:  # nobody vouches for what it says
+                return Verdict(reason=error.reason, answer=_refusal(header, error.reason))
+            about = f"{header.dst} {header.method}"
+            return Verdict("", 0, error.reason, _refusal(header, error.reason), header.session, about)
+
+    def undeliverable(self, data: bytes, word: str) -> bytes:
+        """Return the answer for a frame that passed but whose way on is blocked; its call, if any, has ended."""
+        header = parse_header_untrusted(parse_frame_untrusted(data).header)
+        if header.kind in _ASKING:
+            for name in names_of(header):
+                if name in self._calls:
+                    self._end_call(name)
+        self.refused += 1
+        return _refusal(header, word)
+
+    def turn_away_untrusted(self, data: bytes) -> bytes:
+        """Return `busy` for a request that is not looked at at all; nothing for any other frame."""
+        try:
+            header = parse_header_untrusted(parse_frame_untrusted(data).header)
+        except PeerError:
+            return b""
+        answer = _refusal(header, "busy")
+        self.refused += bool(answer)
+        return answer
+
+    def _session_untrusted(self, frame: Frame, header: Header, origin: Origin, now: int) -> tuple[Claims, Session]:
+        session = self._sessions.get(header.session)
+        if session is not None and session.origin is not origin:
+            raise PeerError("session_elsewhere")
+        if not origin.loop and header.session != origin.session:
+            raise PeerError("session_not_granted")
+        claims = self._claims_untrusted(frame, header, origin, now)
+        if claims.confirmation != origin.confirmation:
+            raise PeerError("wrong_certificate")
+        if session is None:
+            loop = claims.subject.partition("/")[0]
+            if loop != (origin.loop or CLIENT):
+                raise PeerError("foreign_session")
+            if len(self._sessions) >= SESSIONS_MAX:
+                raise PeerError("busy")
+            session = Session(origin, subject=claims.subject)
+            session.calls_most = self._calls_of(header.session, session, now)
+        if origin.loop:
+            member = self._members.get(origin.loop)
+            if member is None or member.attested < header.epoch:
+                raise PeerError("not_attested")
+        check_deadline(header, now, _longest(origin))
+        return claims, session
+
+    def _claims_untrusted(self, frame: Frame, header: Header, origin: Origin, now: int) -> Claims:
+        """Check the token. A signature costs as much as twelve whole messages, so each is charged to its socket.
+
+        Only a loop can cause one, for it takes the token key to wrap a token; an honest one needs two a minute.
+        """
+        tokens = self._verifier.tokens
+        if tokens.knows(frame.token):
+            return self._verifier.check_untrusted(header, frame.token, now)
+        origin.signatures = min(SIGNATURES_MAX, origin.signatures + (now - origin.refilled) * SIGNATURES_PER_S / 1000)
+        origin.refilled = now
+        if origin.signatures < 1:
+            raise PeerError("too_many_signatures")
+        before = tokens.signatures_verified
+        try:
+            return self._verifier.check_untrusted(header, frame.token, now)
+        finally:
+            origin.signatures -= tokens.signatures_verified - before
+
+    def _authentic_untrusted(self, frame: Frame, header: Header, session: Session) -> AESGCM:
+        if header.gate != self.incarnation:
+            raise PeerError("stale_gate")
+        if len(frame.proof) != TAG_BYTES:  # the cipher would take one with something in it
+            raise PeerError("proof_forged")
+        proof = session.proofs.get(header.epoch)
+        if proof is None:
+            root = self._roots.get(header.epoch)
+            if root is None:
+                raise PeerError("stale_epoch")
+            proof = AESGCM(key_schedule.proof_key(root, header.session))
+        try:
+            proof.decrypt(nonce(header.seq), frame.proof, proof_data(frame.header, frame.token, frame.body))
+        except InvalidTag as error:
+            raise PeerError("proof_forged") from error
+        if header.seq - (header.part - 1 if header.kind == Kind.REQUESTS else 0) <= session.last:
+            raise PeerError("replay")
+        session.proofs[header.epoch] = proof
+        self._sessions[header.session] = session
+        return proof
+
+    def _route_untrusted(self, header: Header, claims: Claims, flow: Flow) -> Verdict:
+        kind = header.kind
+        if kind in _ASKING:
+            return self._request_untrusted(header, claims, flow)
+        if kind in (Kind.REPLY, Kind.REPLIES):
+            verdict = self._answered(flow, header.correlation, header.part if kind == Kind.REPLIES else 1)
+            if verdict is None:
+                raise PeerError("no_open_call")
+            return verdict
+        call = self._calls.get(header.correlation)
+        if call is None:
+            raise PeerError("no_open_call")
+        asked = call[0]
+        if kind in FROM_REPLIER:
+            if asked.dst != header.src or asked.src != header.dst:
+                raise PeerError("no_open_call")
+            if kind == Kind.ERROR or (kind == Kind.ITEM and header.flags & FLAG_FINAL):
+                self._end_call(header.correlation)
+            return asked.answers
+        if kind == Kind.REFUSAL or header.correlation[:16] != header.session or asked.dst != header.dst:
+            raise PeerError("no_open_call")
+        if kind == Kind.CREDIT:
+            self._calls[header.correlation] = (asked, header.deadline)
+        elif kind == Kind.CANCEL:
+            self._end_call(header.correlation)
+        return self._deliver_untrusted(header, flow)
+
+    def _request_untrusted(self, header: Header, claims: Claims, flow: Flow) -> Verdict:
+        if header.correlation:
+            raise PeerError("correlated_request")
+        is_allowed = claims.allows(header.dst, header.method)
+        self.decoys.look(header.session, header.dst, header.method)  # whatever it finds, the answer is the same
+        if not is_allowed:
+            raise PeerError("not_allowed")
+        flow.session.methods |= bit_of(f"{header.dst}.{header.method}")
+        flow.session.targets |= bit_of(header.dst)
+        self._deliver_untrusted(header, flow)
+        count = header.part if header.kind == Kind.REQUESTS else 1
+        verdict = self._asked(flow, header.session, header.seq, count, header.deadline)
+        if verdict is None:
+            raise PeerError("busy")
+        return verdict
+
+    def _deliver_untrusted(self, header: Header, flow: Flow) -> Verdict:
+        member = self._members.get(flow.verdict.loop)
+        if member is None:
+            raise PeerError("unavailable")
+        if member.incarnation != header.mailbox:
+            raise PeerError("stale_mailbox")
+        return flow.verdict
+
+    def _end_call(self, name: bytes) -> None:
+        self._calls.pop(name)[0].session.open_calls -= 1
+
+
+def _longest(origin: Origin) -> int:
+    """Return how far ahead a deadline may lie, in ms: a client knows our clock to a round trip only."""
+    return DEADLINE_MAX_MS + (0 if origin.loop else SLACK_MS)
+
+
+def refusal_word(reason: str) -> str:
+    """Return the word that a peer is told: generic, but for what is no offence."""
+    if reason.startswith("stale"):
+        return "stale"
+    return reason if reason in ("busy", "unavailable") else "rejected"
+
+
+def _refusal(header: Header | None, reason: str) -> bytes:
+    """Return the gate's answer to a refused request; other kinds are dropped silently."""
+    if header is None or header.kind not in _ASKING:
+        return b""
+    count = header.part if header.kind == Kind.REQUESTS else 0
+    answer = Header(
+        1, Kind.REFUSAL, bytes(16), 0, count, "gate", header.src, 0, 0, "", header.epoch, header.deadline,
+        correlation(header.session, header.seq), 0,
+    )  # fmt: skip
+    return pack_frame(pack_header(answer), b"", refusal_word(reason).encode(), b"")

@@ -1,0 +1,98 @@
+"""What the gate remembers: origins, members, sessions, open calls, and flows that have passed before. Data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from tlsrt.loops.gate.frame_rate import FrameRate
+
+
+@dataclass(slots=True)
+class Origin:
+    """Where a frame came from, known by the socket: a loop, or one TLS connection with its certificate."""
+
+    loop: str  # "" for a connection
+    connection: int = 0
+    session: bytes = b""  # the one session that a connection may carry, once granted
+    confirmation: bytes = b""  # SHA-256 of the connection's client certificate
+    signatures: float = 256.0  # how many more unknown tokens may be verified for it now
+    refilled: int = 0  # BOOTTIME, ms
+    charge: str = ""  # who pays for its place in queues: the loop, or the client with all of its connections
+    refused: int = 0  # frames that came from here and proved nothing
+    rate: FrameRate | None = None  # of a client, with all of its connections; loops have none
+
+
+@dataclass(slots=True)
+class Member:
+    """A loop that may take part: its incarnation, and the epoch for which its sandbox was attested."""
+
+    incarnation: int
+    attested: int
+
+
+class Verdict(NamedTuple):
+    """Forward to a loop or a connection, or do not; `answer` is what to send back to the origin instead."""
+
+    loop: str = ""
+    connection: int = 0
+    reason: str = ""
+    answer: bytes = b""
+    session: bytes = b""  # of a refused frame that is authentic
+    about: str = ""  # what it wanted
+
+    @property
+    def passed(self) -> bool:
+        return not self.reason
+
+
+@dataclass(slots=True)
+class Session:
+    """What the gate keeps of one session."""
+
+    origin: Origin
+    last: int = 0  # highest sequence accepted
+    expires: int = 0  # of its last token
+    open_calls: int = 0
+    calls_most: int = 0  # open at once
+    subject: str = ""
+    proofs: dict[int, AESGCM] = field(default_factory=dict[int, AESGCM], repr=False)
+    refused: int = 0  # frames that it has proved to be its own
+    methods: int = (
+        0  # a bit for each pair of component and method that it has called: see channels/control/telemetry.py
+    )
+    targets: int = 0  # and for each component
+
+
+class Flow:
+    """Frames of one session that are alike: source, destination, incarnations, method, epoch, and the way they go.
+
+    One is noted when a frame of it has passed every check, and holds what these checks gave: see `fast_path.py`.
+    """
+
+    __slots__ = (
+        "answered", "answers", "before", "count", "dst", "end", "longest", "proof", "session", "since", "src",
+        "streams", "token", "until", "verdict",
+    )  # fmt: skip
+
+    def __init__(self, session: Session, src: str, dst: str, verdict: Verdict, longest: int) -> None:
+        self.session = session
+        self.src = src
+        self.dst = dst
+        self.verdict = verdict  # where requests go
+        self.answers = Verdict(session.origin.loop, session.origin.connection)
+        self.answered: Flow | None = None  # what the last answer came by: between the same two
+        self.longest = longest  # how far ahead a deadline may lie, ms
+        self.streams = False  # its calls may last as long as somebody listens
+        self.end = b""  # of the header, and the token as it stands behind it
+        self.token = b""  # and as it is authenticated: length u32 | token
+        self.since = 0  # what the token says, ms
+        self.until = 0
+        self.count = 1  # of the requests or replies in one frame
+        self.before = 0  # how many requests of a frame have lower numbers than its own
+        self.proof: AESGCM
+
+
+Call = tuple[Flow, int]  # an open call: who asked whom, and until when answers may come (ms)

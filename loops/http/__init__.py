@@ -1,0 +1,1 @@
+"""The HTTP gateway at the door."""

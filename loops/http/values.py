@@ -1,0 +1,118 @@
+"""JSON in, values of a call out, and back. Pure.
+
+JSON has no bytes: where a method takes or gives bytes, its description says base64, and so it travels. It has no NaN
+and no infinity either; they become null.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tlsrt.errors import InvalidArgument
+from tlsrt.output import plain
+
+DEPTH_MAX = 64
+
+
+def arguments_untrusted(body: bytes, method: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Return (args, kwargs) from a body: an object gives arguments by name, an array by position, nothing gives none.
+
+    `method` is the method's description. Raises InvalidArgument; the recipient checks the types once more.
+    """
+    given = _load_untrusted(body) if body.strip() else {}
+    parameters = {str(parameter["name"]): parameter for parameter in method.get("parameters", ())}
+    if isinstance(given, dict):
+        for name in given:
+            if name not in parameters:
+                known = ", ".join(parameters) or "none"
+                raise InvalidArgument(f"there is no parameter {name[:80]!r}; the method has: {known}")
+        return [], {name: _decoded(value, parameters[name].get("schema", {}), name) for name, value in given.items()}
+    if isinstance(given, list):
+        if len(given) > len(parameters):
+            raise InvalidArgument(f"too many arguments: the method takes {len(parameters)}")
+        pairs = zip(given, parameters.items(), strict=False)
+        return [_decoded(value, parameter.get("schema", {}), name) for value, (name, parameter) in pairs], {}
+    raise InvalidArgument("the body must be a JSON object (arguments by name) or array (by position)")
+
+
+def encode_value(value: object) -> bytes:
+    """Return a result as JSON."""
+    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+
+
+def _load_untrusted(body: bytes) -> Any:
+    try:
+        return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+        raise InvalidArgument(f"the body is not JSON: {error}") from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return made
+
+
+def _decoded(value: Any, schema: Mapping[str, Any], where: str, depth: int = 0) -> Any:
+    """Return the value with its base64 texts decoded, as far as the schema says where they are."""
+    if depth > DEPTH_MAX:
+        raise InvalidArgument(f"{where}: nested too deeply")
+    if not _has_bytes(schema):
+        return value  # looking at every part of it would be most of the work
+    if "anyOf" in schema:
+        return _one_of(value, schema["anyOf"], where, depth)
+    if schema.get("contentEncoding") == "base64":
+        return _bytes(value, where)
+    if isinstance(value, list):
+        fixed: Sequence[Mapping[str, Any]] = schema.get("prefixItems", ())
+        rest = schema.get("items", {}) if isinstance(schema.get("items", {}), Mapping) else {}
+        shapes = [*fixed, *[rest] * len(value)]
+        return [_decoded(item, shapes[at], f"{where}[{at}]", depth + 1) for at, item in enumerate(value)]
+    if isinstance(value, dict):
+        named = schema.get("properties", {})
+        others = schema.get("additionalProperties", {})
+        rest = others if isinstance(others, Mapping) else {}
+        return {
+            key: _decoded(item, named.get(key, rest), f"{where}.{key[:40]}", depth + 1) for key, item in value.items()
+        }
+    return value
+
+
+def _has_bytes(schema: object) -> bool:
+    """Tell whether a schema says of any part that it is bytes."""
+    if isinstance(schema, Mapping):
+        return schema.get("contentEncoding") == "base64" or any(_has_bytes(part) for part in schema.values())
+    return isinstance(schema, (list, tuple)) and any(_has_bytes(part) for part in schema)
+
+
+def _one_of(value: Any, schemas: Sequence[Mapping[str, Any]], where: str, depth: int) -> Any:
+    """A text is bytes only if no alternative takes a text as it is."""
+    is_text = isinstance(value, str)
+    for schema in schemas:
+        plain = schema.get("contentEncoding") is None
+        if is_text and plain and (schema.get("type") in ("string", None) or value in schema.get("enum", ())):
+            return value
+    for schema in schemas:
+        if is_text == (schema.get("contentEncoding") == "base64"):
+            kind = {"array": list, "object": dict}.get(str(schema.get("type")))
+            if is_text or kind is None or isinstance(value, kind):
+                return _decoded(value, schema, where, depth)
+    return value
+
+
+def _bytes(value: Any, where: str) -> bytes:
+    if not isinstance(value, str):
+        raise InvalidArgument(f"{where}: expected base64 text")
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidArgument(f"{where}: not base64") from None

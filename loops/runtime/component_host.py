@@ -1,0 +1,67 @@
+"""One component in its loop: its object, its endpoint, its calls and its answers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tlsrt.channels.calls.batching import Outbox
+from tlsrt.channels.calls.caller import Caller
+from tlsrt.channels.frames.frame import FROM_REQUESTER, Frame, Header
+from tlsrt.channels.links.write_batch import Turn
+from tlsrt.channels.session.endpoint import Endpoint, Opened
+from tlsrt.channels.session.verifier import Verifier
+from tlsrt.config.schema import ComponentConfig
+from tlsrt.loops.component.component import Component, attach, detach
+from tlsrt.loops.dispatch.responder import Responder
+
+
+class Host:
+    """Runs one component. It is also the component's Port: its way out."""
+
+    def __init__(
+        self, config: ComponentConfig, component: Component, verifier: Verifier, send: Callable[[bytes], None],
+        clock: Callable[[], int], state: Path, *, waiting_max: int, turn: Callable[[], Turn] | None = None,
+    ) -> None:  # fmt: skip
+        self.config = config
+        self.component = component
+        self.endpoint = Endpoint(config.address, verifier)
+        outbox = Outbox(self.endpoint, send, clock, turn) if turn else None
+        self.caller = Caller(self.endpoint, send, clock, waiting_max=waiting_max, outbox=outbox)
+        log = logging.getLogger(config.address)
+        self.responder = Responder(component, self.endpoint, send, clock, log, outbox)
+        attach(component, address=config.address, options=config.options, state=state, log=log, port=self)
+
+    def on_frame_untrusted(self, frame: Frame, header: Header, now: int) -> None:
+        """Take a frame whose header names this component; raise PeerError if it is not authentic."""
+        self.on_opened_untrusted(self.endpoint.open_untrusted(frame, header, now))
+
+    def on_opened_untrusted(self, opened: Opened) -> None:
+        """Take an authentic frame; raise PeerError if it makes no sense."""
+        if opened.header.kind in FROM_REQUESTER:
+            self.responder.on_opened_untrusted(opened)
+        else:
+            self.caller.on_opened_untrusted(opened)
+
+    async def start(self) -> None:
+        await self.component.start()
+        self.responder.is_starting = False
+
+    async def stop(self, timeout_s: float) -> None:
+        """End what is under way, then the component."""
+        await self.responder.close(timeout_s)
+        detach(self.component)
+        await self.component.stop()
+
+    def call(
+        self, target: str, method: str, args: Sequence[object], kwargs: Mapping[str, object], *, timeout_s: float,
+        idempotency_key: str | None,
+    ) -> Coroutine[Any, Any, Any]:  # fmt: skip
+        return self.caller.call(target, method, args, kwargs, timeout_s=timeout_s, idempotency_key=idempotency_key)
+
+    def stream(
+        self, target: str, method: str, args: Sequence[object], kwargs: Mapping[str, object], *, timeout_s: float
+    ) -> AsyncIterator[Any]:
+        return self.caller.stream(target, method, args, kwargs, timeout_s=timeout_s)

@@ -1,0 +1,41 @@
+"""Where the supervisor enters a loop: it starts `run_loop` by name, in the forked child.
+
+Importing this module imports everything a loop needs, built-in components included: the supervisor does it once,
+before it forks, so that a loop starts in milliseconds and shares the memory.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Mapping
+
+from tlsrt.config.defaults import COMPONENTS
+from tlsrt.config.schema import Config
+from tlsrt.loops.primary.loop import PrimaryLoop
+from tlsrt.loops.runtime.process import LoopProcess
+from tlsrt.sandbox.apply.enter import Confinement
+
+for _component in COMPONENTS:
+    importlib.import_module(_component.class_path.partition(":")[0])
+
+
+def run_loop(
+    config: Config, loop: str, incarnation: int, life: int, trust: int, listeners: Mapping[str, int],
+    confinement: Confinement,
+) -> int:  # fmt: skip
+    """Run a loop to its end and return the exit code. `listeners` holds Primary's listening descriptors by name."""
+    set_up_logging()
+    kind = PrimaryLoop if loop == "primary" else LoopProcess
+    return kind(config, loop, incarnation, life, trust, listeners, confinement).run()
+
+
+def set_up_logging() -> None:
+    """Log to stderr, which the supervisor has made this loop's own log file."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    logging.captureWarnings(True)
+    os.umask(0o077)

@@ -1,0 +1,63 @@
+"""The beat of an event loop: when it comes, how late, under which name, and the records that leave with it.
+
+It comes from a callback of this very event loop and from nothing else, so whatever holds the event loop up holds the
+beat up. The authority's feed wakes every loop twice a second, and each wake-up of a host at rest costs: so a beat that
+is almost due goes along with it, and a loop beats by itself only where the feed is late or missing. The supervisor
+wakes up once for a beat and what is sent with it, and its rounds keep the same time (`Reactor.call_next`), so that it
+finds the beats of all loops waiting when it has looked at some.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import Callable
+
+from tlsrt.channels.control.heartbeat_name import pulse_name
+from tlsrt.channels.control.seqpacket import ControlChannel
+from tlsrt.sandbox.syscalls import name_thread
+
+BEAT_S = 0.5
+LATEST_S = BEAT_S + 0.02  # without a feed
+EARLY_S = 0.1  # so much before its time a beat goes along, at most
+REPORTS_PER_BEAT = 8  # of components; the supervisor takes 50 records a second of a loop
+
+
+class Heart:
+    """Calls `each` with the event loop's time at every beat; that calls `send` when there is a beat to be sent."""
+
+    def __init__(self, loop: str, life: ControlChannel, each: Callable[[float], None]) -> None:
+        self._loop = loop
+        self._life = life
+        self._each = each
+        self._next = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._late_us = 0
+        self.beats = 0
+
+    def start(self) -> None:
+        """Begin, on the running event loop."""
+        loop = asyncio.get_running_loop()
+        self._next = loop.time() + LATEST_S
+        self._timer = loop.call_at(self._next, self._wake)
+
+    def _wake(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._late_us = max(0, int((now - self._next) * 1e6))
+        self.start()
+        self._each(now)
+
+    def go_along(self) -> None:
+        """The process is awake anyway: beat if it is almost time."""
+        if self._timer is not None and asyncio.get_running_loop().time() > self._next - EARLY_S:
+            self._timer.cancel()
+            self._wake()
+
+    def send(self, reports: dict[int, tuple[int, int, int]], depth: int, *figures: int) -> None:
+        """Send some reports about components, then a beat with its figures; raises PeerError as the channel does."""
+        self.beats += 1
+        name_thread(pulse_name(self._loop, self.beats))
+        for index in list(reports)[:REPORTS_PER_BEAT]:
+            self._life.send("health", *reports.pop(index))
+        memory_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self._life.send("beat", self.beats, self._late_us, depth, memory_kib, *figures)

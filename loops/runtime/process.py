@@ -1,0 +1,390 @@
+"""A loop process, from the sandbox's first step to its last beat. The shell around hosts, channel and trustee.
+
+Theory of operation. The supervisor forks; the process is already in its own world (sandbox step 1) when `run` starts.
+Then, in this order: privileges go (step 2) and are reported; the operator's components are imported and nobody may
+have started a thread (step 3); event loop and channel come up and the sandbox is sealed (step 4). Only then, and only
+if the supervisor finds from outside that all of it is true (step 5), does the authority answer `join` with keys. The
+loop is ready with its first committed epoch, and active when its components have started.
+
+Two control channels: life (fixed-size records, to the supervisor) and trust (keys, from the authority). The beat
+comes from this event loop itself, with its measured lateness, and its number is the name of this thread by then
+(channels/control/heartbeat_name.py), so that a loop which hangs cannot look alive, whatever its other threads say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tlsrt.channels.clock import boottime_ms
+from tlsrt.channels.control.life import LIFE, FailCode, LoopState
+from tlsrt.channels.control.seqpacket import ControlChannel
+from tlsrt.channels.control.trust import TRUST
+from tlsrt.channels.links.channel import LINK_CHANNELS, Channel, DeclaredChannel, LinkChannel, MakeLink
+from tlsrt.channels.links.link import Link
+from tlsrt.channels.links.write_batch import Turn
+from tlsrt.channels.session.verifier import Verifier
+from tlsrt.config.schema import ComponentConfig, Config
+from tlsrt.errors import PeerError, SandboxError
+from tlsrt.loops.component.component import Component
+from tlsrt.loops.dispatch.fast_path import Arrivals
+from tlsrt.loops.dispatch.recipient_reports import Witness
+from tlsrt.loops.runtime.authority_client import Monitor, Trustee
+from tlsrt.loops.runtime.component_host import Host
+from tlsrt.loops.runtime.health import HealthChecks
+from tlsrt.loops.runtime.heartbeat import Heart
+from tlsrt.loops.runtime.imports import LoopFailure, check_decoys, import_components
+from tlsrt.loops.runtime.resolver import prepare_outbound
+from tlsrt.sandbox.apply.enter import Confinement, Report
+from tlsrt.sandbox.apply.imports import end_imports
+
+JOIN_RETRY_S = 0.5
+LOGGED_PER_BEAT = 5
+FINISH_S = 0.5  # for the kernel to take the last answers
+SETTLE_S = 0.05  # for the last answers to pass the gate and their readers, before the end of our sessions is told
+
+
+class LoopProcess:
+    """Any loop but Primary; Primary adds the gate and the door."""
+
+    monitor: Monitor | None = None
+    is_locked = False  # Primary of a locked host, which has no keys
+
+    def __init__(
+        self, config: Config, name: str, incarnation: int, life: int, trust: int, listeners: Mapping[str, int],
+        confinement: Confinement,
+    ) -> None:  # fmt: skip
+        self.config = config
+        self.name = name
+        self.incarnation = incarnation
+        self.listeners = listeners
+        self.confinement = confinement
+        self.log = logging.getLogger(name)
+        self.verifier = Verifier()
+        self.arrivals = Arrivals(self.verifier)
+        self.hosts: dict[str, Host] = {}
+        self.channel: Channel
+        self.frames_in = 0
+        self.frames_out = 0
+        self.refused = 0
+        self._life = ControlChannel(life, LIFE)
+        self._trust = ControlChannel(trust, TRUST)
+        self._witness = Witness(lambda rows: self._trust.send("witnessed", rows))
+        self._state = LoopState.SPAWNED
+        self._primary = 0
+        self._up = False
+        self._exit_code = 0
+        self._heart = Heart(name, self._life, self._beat)
+        self._logged = 0
+        self._was_busy = False  # when it was drained
+
+    # -- steps 2 to 4 of the sandbox, then the event loop -----------------------------------------------------
+
+    def run(self) -> int:
+        """Return the exit code of the process."""
+        try:
+            if self.confinement.profile.network:
+                prepare_outbound(self.confinement.profile.egress)
+            report = self._drop()
+            self._life.send("confined", self.confinement.profile.digest(), _digest(report))
+            components = import_components(self.config.components_of(self.name), self.log)
+            check_decoys(components, self.config.deception)
+            self._assert_one_task()
+            loop = asyncio.new_event_loop()
+            for config, component in components:
+                self._add_host(config, component)
+            loop.run_until_complete(self._open_channel())
+            self.confinement.seal()
+            end_imports()
+            self._life.send("sealed")
+            loop.run_until_complete(self._main())
+            return self._exit_code
+        except LoopFailure as failure:
+            self.log.error("%s", failure)
+            self._fail(failure.code, failure.index)
+        except SandboxError as error:
+            self.log.error("%s", error)
+            self._fail(FailCode.SANDBOX, 0)
+        except PeerError as error:
+            self.log.error("control channel: %s", error.reason)
+        except MemoryError:
+            self.log.error("out of memory: its limit is memory_mb in the configuration")
+            self._fail(FailCode.MEMORY, 0)
+        except Exception:
+            self.log.exception("internal error")
+            self._fail(FailCode.INTERNAL, 0)
+        return 70
+
+    def _drop(self) -> Report:
+        return self.confinement.drop()
+
+    def _assert_one_task(self) -> None:
+        try:
+            self.confinement.assert_one_task()
+        except SandboxError as error:
+            raise LoopFailure(FailCode.THREADS, 0, f"a component's import started a thread: {error}") from error
+
+    def _fail(self, code: FailCode, index: int) -> None:
+        try:
+            self._life.send("failed", int(code), index)
+        except PeerError:
+            return  # nobody is there to be told
+
+    def _add_host(self, config: ComponentConfig, component: Component) -> None:
+        state = Path(self.confinement.path("/state")) / config.name
+        state.mkdir(mode=0o700, exist_ok=True)
+        host = self.hosts[config.address] = Host(
+            config, component, self.verifier, self.send, boottime_ms, state,
+            waiting_max=self.config.limits.queue_frames, turn=lambda: self.turn,
+        )  # fmt: skip
+        host.responder.is_starting = True
+        self.arrivals.add(host)
+
+    # -- the event loop ---------------------------------------------------------------------------------------
+
+    async def _open_channel(self) -> None:
+        self.turn = Turn()
+        await self.open_channel()
+
+    async def open_channel(self) -> None:
+        """Make the channel. Runs before the seal, so whatever needs new kinds of sockets is made here."""
+        kind = LINK_CHANNELS.get(self.name, DeclaredChannel)
+        self.channel = kind(
+            self._link_maker(), self.turn, self.confinement.path("/channel"), self.on_frame, self.note_refused,
+            queue_max=self.config.limits.queue_frames,
+        )  # fmt: skip
+
+    def _link_maker(self) -> MakeLink:
+        """Start what links to Primary are made by. libzmq is imported only where it is used; the supervisor has."""
+        if self.config.channels.engine == "native":
+            return Link
+        from tlsrt.channels.links.zmq_link import Libzmq
+
+        return Libzmq().link
+
+    async def _main(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        self.trustee = Trustee(self.verifier, {name: host.endpoint for name, host in self.hosts.items()}, self.monitor)
+        self.health = HealthChecks(self.hosts.values())
+        self._set_up(False)
+        loop.add_signal_handler(signal.SIGTERM, self._stop)  # PID 1 of a namespace gets only signals it handles
+        loop.add_reader(self._life.fileno(), self._on_life)
+        loop.add_reader(self._trust.fileno(), self._on_trust)
+        self._state = LoopState.SEALED
+        self._join()
+        self._heart.start()
+        await self._ended.wait()
+        if self._exit_code == 0:
+            await self.channel.finish(FINISH_S)
+            if self._was_busy:
+                await asyncio.sleep(SETTLE_S)
+
+    def _join(self) -> None:
+        """Ask for keys until they come: the authority answers once we are attested, and may itself be restarting."""
+        if self._state in (LoopState.SEALED, LoopState.ATTESTED):
+            self._say_join()
+            asyncio.get_running_loop().call_later(JOIN_RETRY_S, self._join)
+
+    def _on_trust(self) -> None:
+        try:
+            while (
+                message := self._trust.receive("authority", "new", descriptors=self.monitor is not None)
+            ) is not None:
+                now = boottime_ms()
+                self.trustee.on_message(*message, now)
+                if self.trustee.prepared:
+                    self._trust.send("prepared", self.trustee.prepared)
+                    self.trustee.prepared = 0
+                if self.trustee.stale_before:
+                    for host in self.hosts.values():
+                        host.caller.end_before(self.trustee.stale_before)
+                    self.trustee.stale_before = 0
+                if self.trustee.retiring:
+                    delay = max(0, self.trustee.retiring[-1][1] - now) / 1000 + 0.01
+                    asyncio.get_running_loop().call_later(delay, lambda: self.trustee.retire(boottime_ms()))
+            if self.verifier.wants_snapshot:  # the authority says everything anew; each beat asks again
+                self.verifier.wants_snapshot = False
+                self._say_join()
+            if self.trustee.committed and self._state == LoopState.SEALED:
+                self._state = LoopState.READY
+                self._life.send("ready")
+            self._update_up()
+            self._heart.go_along()
+        except PeerError as error:
+            self._end(70, f"trust channel: {error.reason}")
+
+    def _say_join(self) -> None:
+        try:
+            self._trust.send("join")
+        except PeerError as error:
+            if error.reason != "hung":  # the authority may be restarting
+                raise
+
+    def _on_life(self) -> None:
+        try:
+            while (message := self._life.receive("supervisor", self._state)) is not None:
+                name, fields, _ = message
+                if name == "activate":
+                    self._spawn(self._activate())
+                elif name == "drain":
+                    self._spawn(self._drain(fields[0] / 1000))
+                elif name == "stop":
+                    self._stop()
+                elif name == "primary_up":
+                    self._primary = fields[0]
+                    self._update_up()
+                elif name == "primary_down":
+                    self._primary = 0
+                    self._update_up()
+        except PeerError as error:
+            self._end(70, f"life channel: {error.reason}")
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._task = task  # a task that nobody holds may be collected
+
+    async def _activate(self) -> None:
+        for index, host in enumerate(self.hosts.values()):
+            try:
+                await host.start()
+            except Exception:
+                self.log.exception("component %s does not start", host.config.address)
+                self._fail(FailCode.COMPONENT_START, index)
+                self._end(70, f"component {host.config.address} does not start")
+                return
+        self._state = LoopState.ACTIVE
+        self._life.send("active")
+        self.on_active()
+
+    def on_active(self) -> None:
+        """Primary opens its door here."""
+
+    async def _drain(self, timeout_s: float) -> None:
+        self._state = LoopState.DRAINING
+        self._was_busy = any(host.responder.running for host in self.hosts.values())
+        await self.before_drain(timeout_s)
+        for host in reversed(self.hosts.values()):
+            try:
+                await host.stop(timeout_s)
+            except Exception:
+                self.log.exception("component %s does not stop", host.config.address)
+        try:
+            self._life.send("drained")
+        except PeerError as error:
+            self._end(70, f"life channel: {error.reason}")
+
+    async def before_drain(self, timeout_s: float) -> None:
+        """Primary closes its door here."""
+
+    def _stop(self) -> None:
+        self._end(0, "stopped")
+
+    def _end(self, code: int, why: str) -> None:
+        self.log.info("%s", why)
+        self._exit_code = code
+        self._ended.set()
+
+    def _beat(self, now: float) -> None:
+        self._logged = 0
+        now_ms = boottime_ms()
+        self.each_beat(now_ms)
+        if self._state in (LoopState.READY, LoopState.ACTIVE, LoopState.DRAINING):
+            if not self.is_locked and not self.verifier.is_synchronised(now_ms):
+                self.verifier.wants_snapshot = True
+                self._on_trust()
+            try:
+                self._heart.send(
+                    self.health.reports, self.channel.depth, self.frames_in, self.frames_out, self.refused,
+                    self.sessions, self.trustee.committed,
+                )  # fmt: skip
+            except PeerError as error:
+                if error.reason != "hung":
+                    self._end(70, f"life channel: {error.reason}")
+        if self._state is LoopState.ACTIVE:
+            self.health.each_beat(now)
+
+    def each_beat(self, now: int) -> None:
+        """What has to be done now and then; `now` is BOOTTIME in ms."""
+        for host in self.hosts.values():
+            host.endpoint.retire(now)
+
+    @property
+    def sessions(self) -> int:
+        return len(self.hosts)
+
+    # -- the channel ------------------------------------------------------------------------------------------
+
+    def _update_up(self) -> None:
+        """The channel carries frames when Primary is up and we hold proof keys for exactly that incarnation of it."""
+        up = bool(self._primary) and all(
+            host.endpoint.gate == self._primary for host in self.hosts.values() if self._has_session(host)
+        )
+        if up != self._up:
+            self._set_up(up)
+
+    def _has_session(self, host: Host) -> bool:
+        """Whether a component may take part: one that is revoked gets no keys, and holds up nobody."""
+        endpoint = host.endpoint
+        return bool(endpoint.session) and not self.verifier.revoked.has(endpoint.session, b"", endpoint.subject)
+
+    def _set_up(self, up: bool) -> None:
+        self._up = up
+        assert isinstance(self.channel, LinkChannel)
+        unsent: list[bytes] = []
+        if up:
+            self.channel.open()
+        else:
+            unsent = self.channel.close()
+        for host in self.hosts.values():
+            host.caller.set_up(up)
+            if not up:
+                host.caller.fail_all(unsent=unsent)
+                host.responder.cancel_streams()
+
+    def send(self, frame: bytes) -> None:
+        """Send a sealed frame of one of our components."""
+        self.channel.send(frame)
+        self.frames_out += 1
+
+    def on_frame(self, data: bytes) -> None:
+        """Take a frame from the channel."""
+        self.frames_in += 1
+        self.take(data)
+
+    def take(self, data: bytes) -> None:
+        """Take a frame that the gate forwarded; the recipient checks again."""
+        try:
+            host, opened = self.arrivals.open_untrusted(data, boottime_ms())
+            host.on_opened_untrusted(opened)
+        except PeerError as error:
+            self.note_refused(error.reason)
+            self.testify(data, error.reason)
+
+    def testify(self, data: bytes, reason: str) -> None:
+        """Tell the authority of a frame that the gate should not have let through. Primary does not judge itself."""
+        self._witness.saw_untrusted(data, reason)
+
+    def note_refused(self, reason: str) -> None:
+        """Count a refused frame, and say why."""
+        self.refused += 1
+        self.note_once_in_a_while(f"refused a frame: {reason}")
+
+    def note_once_in_a_while(self, sentence: str) -> None:
+        """Log what a peer can cause: the first few of each beat, so that a flood cannot fill the log."""
+        if self._logged < LOGGED_PER_BEAT:
+            self._logged += 1
+            self.log.warning("%s", sentence)
+
+
+def _digest(report: Report) -> bytes:
+    """One digest over all filters that were applied, for the record of step 2."""
+    digest = hashlib.sha256()
+    for layer, value in report.digests:
+        digest.update(layer.encode() + b"\0" + value)
+    return digest.digest()

@@ -1,0 +1,1 @@
+"""Entering the sandbox: layers, root file system, Landlock, rlimits."""

@@ -1,0 +1,273 @@
+"""The layers of confinement: one row each, in the order of application. A new layer is a new row.
+
+A row names its step and the function that applies it; the function raises OSError or SandboxError if it cannot, and
+returns the digest of what it installed (a filter, a rule set) or nothing. `profile.py` lists the same names, and a
+test compares them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import select
+import signal
+import stat
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from tlsrt.config.egress import EgressRule
+from tlsrt.errors import SandboxError
+from tlsrt.sandbox import syscalls
+from tlsrt.sandbox.apply import landlock
+from tlsrt.sandbox.apply.root_filesystem import CANARY, Plan, build_root
+from tlsrt.sandbox.cgroup.cgroup import PROCS, parse_own_group, write
+from tlsrt.sandbox.profile.policy_files import Filters, filter_digests, filters_for
+from tlsrt.sandbox.profile.profile import Profile
+from tlsrt.sandbox.seccomp import install
+from tlsrt.sandbox.seccomp.notify import REPORTS, close_taken_listener, offer_listener
+
+
+class Step(IntEnum):
+    """When a layer is applied; the numbers only order them."""
+
+    WORLD = 1  # before our imports: what the process can see
+    DROP = 2  # after our imports: what the process can do
+    SEAL_STAGE_1 = 3  # right after DROP, before foreign code: Landlock A, first filter
+    SEAL_STAGE_2 = 4  # after foreign imports, event loop and sockets: Landlock B, last filter
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a layer may need beside the profile: descriptors to keep, one that hangs up when the parent ends, ..."""
+
+    keep: frozenset[int]
+    death_pipe: int | None
+    reports: int | None = None  # a socket over which the supervisor hears of the first filter's listener
+    plan: Plan | None = None  # of the root, if it was made before the fork
+    applied: list[str] = field(default_factory=list[str])  # names of the layers before
+    listeners: list[int] = field(default_factory=list[int])  # the listener, until it has been taken
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One row: `apply` returns the digest of what it installed, or None."""
+
+    name: str
+    step: Step
+    apply: Callable[[Profile, Context], bytes | None]
+
+
+# capabilities(7): NOROOT, NO_SETUID_FIXUP and NO_CAP_AMBIENT_RAISE on, KEEP_CAPS off, all four locked.
+SECUREBITS = 0b11101111
+_LAST_POSSIBLE_CAPABILITY = 63
+
+
+def _cgroup(profile: Profile, context: Context) -> None:
+    if profile.group is None:
+        raise SandboxError("cgroup", "this process was given no group")
+    with open("/proc/self/cgroup", encoding="ascii", errors="surrogateescape") as file:
+        if parse_own_group(file.read()) == profile.group.name:
+            return  # born in it
+    write(profile.group.folder / PROCS, "0")
+
+
+def _session(profile: Profile, context: Context) -> None:
+    os.setsid()
+    try:  # the kernel should rather end a loop than the supervisor; raising needs no privilege
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write("500")
+    except OSError:
+        return  # a wish, not a protection
+
+
+def _descriptors(profile: Profile, context: Context) -> None:
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    os.dup2(null, 0, inheritable=False)
+    kept = context.keep | {0, 1, 2} | {one for one in (context.death_pipe, context.reports) if one is not None}
+    syscalls.close_all_but(kept)
+    for descriptor in kept:
+        try:
+            mode = os.fstat(descriptor).st_mode
+        except OSError as error:
+            if error.errno == errno.EBADF and descriptor < 3:
+                os.dup2(0, descriptor, inheritable=False)  # a closed stderr would become the next socket
+                continue
+            raise
+        if stat.S_ISDIR(mode):  # "..", taken from an open folder, leaves any new root
+            raise SandboxError("descriptors", f"descriptor {descriptor} is a folder of the host")
+
+
+def _pid_namespace(profile: Profile, context: Context) -> None:
+    if os.getpid() != 1:  # the namespace begins with the fork, so the supervisor makes it
+        raise SandboxError("pid_namespace", "this process is not the first of a pid namespace of its own")
+
+
+def _net_namespace(profile: Profile, context: Context) -> None:
+    syscalls.unshare(syscalls.CLONE_NEWNET)
+
+
+def _ipc_namespace(profile: Profile, context: Context) -> None:
+    syscalls.unshare(syscalls.CLONE_NEWIPC)
+
+
+def _uts_namespace(profile: Profile, context: Context) -> None:
+    syscalls.unshare(syscalls.CLONE_NEWUTS)
+
+
+def _mount_namespace(profile: Profile, context: Context) -> None:
+    build_root(profile, context.plan)
+
+
+def _limits(profile: Profile, context: Context) -> None:
+    os.umask(0o077)
+    for name, value in profile.limits.items():
+        kind = getattr(resource, f"RLIMIT_{name.upper()}", None)
+        if kind is None:
+            raise SandboxError("limits", f"there is no limit {name!r}")
+        _, hard = resource.getrlimit(kind)
+        wanted = value if hard == resource.RLIM_INFINITY else min(value, hard)  # only a privileged process may raise
+        resource.setrlimit(kind, (wanted, wanted))
+
+
+def _bounding_set(profile: Profile, context: Context) -> None:
+    for capability in range(_LAST_POSSIBLE_CAPABILITY + 1):
+        try:
+            syscalls.prctl(syscalls.PR_CAPBSET_DROP, capability)
+        except OSError as error:
+            if error.errno == errno.EINVAL and capability > 0:
+                return  # above the last capability of this kernel
+            raise
+
+
+def _ambient_set(profile: Profile, context: Context) -> None:
+    syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_CLEAR_ALL)
+
+
+def _securebits(profile: Profile, context: Context) -> None:
+    syscalls.prctl(syscalls.PR_SET_SECUREBITS, SECUREBITS)
+
+
+def _uid(profile: Profile, context: Context) -> None:
+    if profile.uid == 0 or profile.gid == 0:
+        raise SandboxError("uid", "a process of its own uid cannot be uid 0")
+    os.setgroups([])
+    os.setresgid(profile.gid, profile.gid, profile.gid)
+    os.setresuid(profile.uid, profile.uid, profile.uid)
+
+
+def _capabilities(profile: Profile, context: Context) -> None:
+    syscalls.capset_none()  # securebits keep a uid change from doing it for us
+
+
+def _no_new_privs(profile: Profile, context: Context) -> None:
+    syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _not_dumpable(profile: Profile, context: Context) -> None:
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+
+
+def _parent_death(profile: Profile, context: Context) -> None:
+    syscalls.die_with_parent(signal.SIGKILL)  # again: the uid change has cleared it
+    if context.death_pipe is None:
+        return
+    poll = select.poll()
+    poll.register(context.death_pipe, 0)  # only hang-up and error
+    if poll.poll(0):  # getppid() is 0 in here, so only the pipe tells what happened before the line above
+        raise SandboxError("parent_death", "the supervisor has ended")
+
+
+def _landlock(profile: Profile, context: Context) -> bytes:
+    return landlock.apply_rules(landlock_rules(profile, context.applied, sealed=False))
+
+
+def _landlock_sealed(profile: Profile, context: Context) -> bytes:
+    return landlock.apply_rules(landlock_rules(profile, context.applied, sealed=True))
+
+
+_MOST_PORTS = 64  # one rule each; a wider range is left to the egress rules alone
+
+
+def connect_ports(egress: Iterable[EgressRule]) -> frozenset[int] | None:
+    """Return the TCP ports that egress rules name, whatever the address; None if they are too many to list."""
+    ports: set[int] = set()
+    for rule in egress:
+        if rule.protocol == "tcp":
+            if rule.last_port - rule.first_port >= _MOST_PORTS:
+                return None
+            ports.update(range(rule.first_port, rule.last_port + 1))
+    return frozenset(ports) if len(ports) <= _MOST_PORTS else None
+
+
+def landlock_rules(profile: Profile, applied: Collection[str], *, sealed: bool) -> landlock.Rules:
+    """Return what a process may open, before the seal its code too; `applied` tells if it has a root of its own."""
+    has_root = "mount_namespace" in applied
+    readable = profile.kept if sealed else profile.read
+    paths = [(os.fspath(path), landlock.READ) for path in readable]
+    paths += [(name, landlock.READ) for name, wanted in (("/proc", profile.proc), ("/sys", profile.sys)) if wanted]
+    paths += [("/dev/null", landlock.DEVICE)]
+    if has_root and not sealed:
+        paths.append(("/", landlock.LIST))  # of a root that holds nothing but the profile's paths
+    if has_root:
+        paths.append((CANARY, landlock.READ_FILE))  # or an attempt would fail before anybody heard of it
+    for host, inside in profile.write:
+        rights = landlock.CHANNEL if inside == "/channel" else landlock.STATE
+        paths.append((inside if has_root else os.fspath(host), rights))
+    return landlock.Rules(tuple(paths), frozenset(), connect_ports(profile.egress))
+
+
+def _seccomp_reports(profile: Profile, context: Context) -> None:
+    if not profile.is_watched:
+        raise SandboxError(REPORTS, "waived: a filter that notified all the same would be another one")
+    if context.reports is None:
+        raise SandboxError(REPORTS, "nobody is there to take the reports")
+    install.check_notifications()
+
+
+def _seccomp(profile: Profile, context: Context) -> bytes:
+    program = _filters(profile).importing
+    if profile.is_watched and context.reports is not None:
+        context.listeners.append(offer_listener(context.reports, install.install_watched(program)))
+    else:
+        install.install(program)
+    return filter_digests(profile.policy, watched=profile.is_watched)[0]
+
+
+def _seccomp_sealed(profile: Profile, context: Context) -> bytes:
+    for listener in context.listeners:
+        close_taken_listener(context.reports, listener)
+    install.install_at(_filters(profile).seal.address)
+    return filter_digests(profile.policy, watched=profile.is_watched)[1]
+
+
+def _filters(profile: Profile) -> Filters:
+    return filters_for(profile.policy, watched=profile.is_watched, pid=os.getpid())
+
+
+LAYERS: tuple[Layer, ...] = (
+    Layer("cgroup", Step.WORLD, _cgroup),
+    Layer("session", Step.WORLD, _session),
+    Layer("descriptors", Step.WORLD, _descriptors),
+    Layer("pid_namespace", Step.WORLD, _pid_namespace),
+    Layer("net_namespace", Step.WORLD, _net_namespace),
+    Layer("ipc_namespace", Step.WORLD, _ipc_namespace),
+    Layer("uts_namespace", Step.WORLD, _uts_namespace),
+    Layer("mount_namespace", Step.WORLD, _mount_namespace),
+    # Before the uid change: afterwards the supervisor could not raise a limit again without CAP_SYS_RESOURCE.
+    Layer("limits", Step.WORLD, _limits),
+    Layer("bounding_set", Step.DROP, _bounding_set),
+    Layer("ambient_set", Step.DROP, _ambient_set),
+    Layer("securebits", Step.DROP, _securebits),
+    Layer("uid", Step.DROP, _uid),
+    Layer("capabilities", Step.DROP, _capabilities),
+    Layer("no_new_privs", Step.DROP, _no_new_privs),
+    Layer("not_dumpable", Step.DROP, _not_dumpable),
+    Layer("parent_death", Step.DROP, _parent_death),
+    Layer("landlock", Step.SEAL_STAGE_1, _landlock),
+    Layer("seccomp_reports", Step.SEAL_STAGE_1, _seccomp_reports),
+    Layer("seccomp", Step.SEAL_STAGE_1, _seccomp),
+    Layer("landlock_sealed", Step.SEAL_STAGE_2, _landlock_sealed),
+    Layer("seccomp_sealed", Step.SEAL_STAGE_2, _seccomp_sealed),
+)

@@ -1,0 +1,220 @@
+"""The minimal read-only root of one process, built from detached copies of mounts.
+
+Every folder that the profile names is opened first, as a detached copy that is already read-only, so nothing is ever
+visible with more rights than it ends with. Then an empty tmpfs takes them at their usual paths, with parents that
+anyone may pass (so an interpreter below a 0700 home works for a foreign uid) and with the host's symbolic links
+(/lib -> usr/lib) reproduced. pivot_root makes it the root, the old one is detached, and the tmpfs becomes read-only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from tlsrt.errors import SandboxError
+from tlsrt.sandbox import syscalls
+from tlsrt.sandbox.profile.profile import Profile
+
+# Any folder that is always there: only this mount namespace sees what happens on it, and only until the pivot.
+STAGE = "/proc"
+_TMPFS_OPTIONS = "size=256k,nr_inodes=4k,mode=755"
+# A file that nobody has a reason to open, in every root: it looks like a key and is 32 random bytes.
+CANARY = "/etc/tlsrt/master.key.bak"
+CANARY_BYTES = 32
+_MAX_LINKS = 40  # as the kernel's own limit, path_resolution(7)
+
+_READ = syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
+_DATA = _READ | syscalls.MOUNT_ATTR_NOEXEC
+_DEVICE = syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NOEXEC
+_WRITE = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT_ATTR_NOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to create: links as (path, text), and real paths to bind, parents first, none below another."""
+
+    links: tuple[tuple[str, str], ...]
+    binds: tuple[str, ...]
+
+
+def _covers(folders: set[str], path: str) -> bool:
+    """Say whether `path` is one of the folders or below one; plain strings, since this runs in every start."""
+    while path:
+        if path in folders:
+            return True
+        path = path.rpartition("/")[0]
+    return False
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def _walk(path: str, readlink: Callable[[str], str | None], links: dict[str, str], plain: set[str]) -> str:
+    """Resolve `path`, noting every symbolic link on the way; the kernel's own algorithm, path_resolution(7).
+
+    `plain` remembers what is no link, for the next path.
+    """
+    rest = _parts(path)
+    at = ""
+    followed = 0
+    while rest:
+        part = rest.pop(0)
+        if part == "..":
+            at = at.rpartition("/")[0]
+            continue
+        step = f"{at}/{part}"
+        text = None if step in plain else links.get(step) or readlink(step)
+        if text is None:
+            plain.add(step)
+            at = step
+            continue
+        followed += 1
+        if followed > _MAX_LINKS:
+            raise SandboxError("mount_namespace", f"{path}: too many symbolic links")
+        links[step] = text
+        rest = _parts(text) + rest
+        at = "" if text.startswith("/") else at
+    return at
+
+
+def resolve(path: str, readlink: Callable[[str], str | None]) -> str:
+    """Return where the links of an absolute path lead, "" for the root. Raises SandboxError for a circle of links."""
+    return _walk(path, readlink, {}, set())
+
+
+def plan_root(paths: Iterable[str], readlink: Callable[[str], str | None]) -> Plan:
+    """Return the links and binds that make every path work inside as it does outside.
+
+    `readlink` returns a link's text, or None for what is no link. Links inside a bound folder come with it. Raises
+    SandboxError for a circle of links, and for a path that is the whole host.
+    """
+    links: dict[str, str] = {}
+    plain: set[str] = set()
+    binds: list[str] = []
+    folders: set[str] = set()
+    for real in sorted({_walk(path, readlink, links, plain) for path in paths}):  # a parent sorts before its children
+        if not real:
+            raise SandboxError("mount_namespace", "a profile cannot hold the whole root of the host")
+        if not _covers(folders, real):
+            binds.append(real)
+            folders.add(real)
+    outside = [(path, text) for path, text in links.items() if not _covers(folders, path)]
+    return Plan(tuple(sorted(outside)), tuple(binds))
+
+
+def read_link(path: str) -> str | None:
+    """Return the text of a symbolic link, or None if `path` is none."""
+    try:
+        return os.readlink(path)
+    except OSError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    descriptor: int
+    target: str
+    is_folder: bool
+
+
+def _open(source: str, target: str, attributes: int, *, recursive: bool = True) -> _Tree:
+    try:
+        descriptor = syscalls.open_tree(source, recursive=recursive)
+        syscalls.mount_setattr(descriptor, attributes, recursive=recursive)
+        return _Tree(descriptor, target, os.path.isdir(source))
+    except OSError as error:
+        raise SandboxError("mount_namespace", f"cannot bind {source}: {error.strerror}") from error
+
+
+def _open_sys() -> _Tree:
+    """Take /sys without what is mounted below it (debugfs, cgroups); in a user namespace one must take all."""
+    try:
+        return _open("/sys", "/sys", _DATA, recursive=False)
+    except SandboxError:
+        return _open("/sys", "/sys", _DATA)
+
+
+def _open_all(profile: Profile, plan: Plan) -> list[_Tree]:
+    trees = [_open(path, path, _READ) for path in plan.binds]
+    if profile.sys:
+        trees.append(_open_sys())
+    trees.append(_open("/dev/null", "/dev/null", _DEVICE))
+    trees += [_open(str(host), inside, _WRITE) for host, inside in profile.write]
+    return trees
+
+
+def _place(tree: _Tree) -> None:
+    target = STAGE + tree.target
+    if tree.is_folder:
+        os.makedirs(target, 0o755, exist_ok=True)
+    else:
+        os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+    syscalls.move_mount(tree.descriptor, target)
+    os.close(tree.descriptor)
+
+
+def _fill(profile: Profile, plan: Plan, trees: Iterable[_Tree]) -> None:
+    for path, text in plan.links:
+        os.makedirs(os.path.dirname(STAGE + path), 0o755, exist_ok=True)
+        os.symlink(text, STAGE + path)
+    for tree in trees:
+        _place(tree)
+    if profile.proc:
+        os.mkdir(STAGE + "/proc", 0o755)
+        flags = syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+        syscalls.mount("proc", STAGE + "/proc", "proc", flags)
+
+
+def _plant_canary() -> None:
+    """Put the canary into the root itself, if nothing of the profile's lies in its way."""
+    try:
+        os.makedirs(os.path.dirname(STAGE + CANARY), 0o755, exist_ok=True)
+        descriptor = os.open(STAGE + CANARY, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
+    except OSError:
+        return  # the supervisor will not find it, and says so
+    os.write(descriptor, os.urandom(CANARY_BYTES))
+    os.close(descriptor)
+
+
+def _pivot() -> None:
+    os.chdir(STAGE)
+    syscalls.pivot_root(".", ".")  # the old root lies on top of the new one, where "." still is
+    syscalls.umount2(".", syscalls.MNT_DETACH)
+    os.chdir("/")
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    syscalls.mount_setattr(root, _DATA, recursive=False)
+    os.close(root)
+
+
+def build_root(profile: Profile, plan: Plan | None = None) -> None:
+    """Leave the host's mount namespace for one that holds only what the profile names, planned before or now.
+
+    Raises OSError or SandboxError; then the process is in a namespace of its own that still shows the host's files.
+    """
+    plan = plan or plan_root([str(path) for path in profile.read], read_link)
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
+    trees = _open_all(profile, plan)
+    umask = os.umask(0o022)
+    syscalls.mount("tmpfs", STAGE, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, _TMPFS_OPTIONS)
+    try:
+        _fill(profile, plan, trees)
+        _plant_canary()
+        _pivot()
+    except OSError:
+        _uncover()
+        raise
+    finally:
+        os.umask(umask)
+
+
+def _uncover() -> None:
+    """Take the half-built root away again, so that a process whose operator waived this layer can go on."""
+    try:
+        os.chdir("/")
+        syscalls.umount2(STAGE, syscalls.MNT_DETACH)
+    except OSError:
+        return

@@ -1,0 +1,34 @@
+"""What one life of a process is to see of the host's files, fixed before its fork.
+
+The child builds its root by it, and every look from outside compares with it. Were the host asked again in each round,
+a link or a mount that an administrator changes there (/etc/localtime, say) would make every healthy process differ
+from its profile; so they get it when they are born again.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from tlsrt.sandbox.apply.mounts import Expected
+from tlsrt.sandbox.apply.root_filesystem import Plan, plan_root, read_link
+from tlsrt.sandbox.profile.profile import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRoot:
+    """Links and binds to make, the mounts to find in the process, and the mountinfo text of the reader then."""
+
+    plan: Plan
+    expected: Expected
+    outside: str
+
+
+def planned_root(profile: Profile, proc: Path = Path("/proc")) -> PlannedRoot:
+    """Plan by the host as it is now. Raises SandboxError as `plan_root` does, OSError for an unreadable mount table."""
+    plan = plan_root([str(path) for path in profile.read], read_link)
+    write = tuple((os.path.realpath(host), inside) for host, inside in profile.write)
+    with open(f"{proc}/self/mountinfo", "rb") as file:
+        outside = os.fsdecode(file.read())
+    return PlannedRoot(plan, Expected(plan.binds, write, profile.proc, profile.sys), outside)

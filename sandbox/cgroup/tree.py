@@ -1,0 +1,178 @@
+"""The groups of one life: one below the supervisor's own group, and in it one for each process of the runtime.
+
+    the supervisor's own group (or its parent, if it is called `supervisor`, as systemd's DelegateSubgroup= makes it)
+     └─ tlsrt-TAG            TAG belongs to the state folder; a life holds a lock on this folder until its end
+         ├─ authority
+         └─ primary, ...
+
+Groups are used for kill, freeze and the proof that nobody is left wherever they can be had. Limits are set by the
+controllers that the host has delegated to that place; what no controller holds, rlimits hold. A controller can only
+be handed down by a group that holds no process itself (cgroups(7), the root of the hierarchy apart).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tlsrt.errors import SandboxError
+from tlsrt.sandbox.cgroup.cgroup import CONTROLLERS, KILL, LAYER, PROCS, Group, Limits, Place, remove, write
+from tlsrt.sandbox.profile.profile import Profile
+
+SUBGROUP = "supervisor"
+_PREFIX = "tlsrt-"
+_HANDED_DOWN = "cgroup.subtree_control"
+_TYPE = "cgroup.type"
+_LOCKED_FILE = "cgroup.max.depth"
+_PAUSE_S = 0.01
+
+
+def _pause() -> None:
+    time.sleep(_PAUSE_S)
+
+
+@dataclass(slots=True)
+class Tree:
+    """The groups of one life, and what they limit."""
+
+    base: Place
+    lock: int = -1  # holds the base; whoever gets it knows that nobody lives here any more
+    groups: dict[str, Group] = field(default_factory=dict[str, Group])
+    controllers: frozenset[str] = frozenset()
+    missing: str = ""  # why some controllers are not used
+
+    def group(self, name: str) -> Group:
+        return self.groups[name]
+
+    def close(self) -> None:
+        """Give the descriptors back; the groups stay."""
+        for group in self.groups.values():
+            group.close()
+        if self.lock >= 0:
+            os.close(self.lock)
+            self.lock = -1
+
+    def remove(self) -> bool:
+        """Kill whoever is left and remove every group; return whether all are gone."""
+        gone = remove(self.base, pause=_pause)
+        self.close()
+        return gone
+
+
+def tag_of(state_dir: Path) -> str:
+    """Return the part of a group's name that belongs to a state folder."""
+    return hashlib.sha256(os.fsencode(os.path.realpath(state_dir))).hexdigest()[:12]
+
+
+def home(own: Place) -> Place:
+    """Return the group below which a life has its own."""
+    return own.parent if own.folder.name == SUBGROUP else own
+
+
+def limits_of(profile: Profile, tasks: int) -> Limits:
+    """Return what the group of a process holds it to: memory as its rlimit of data, and its own tasks.
+
+    Those cannot be taken from the rlimit, which without root counts all processes of the user.
+    """
+    return Limits(profile.limits["data"], tasks)
+
+
+def make_tree(own: Place, tag: str, limits: Mapping[str, Limits]) -> Tree:
+    """Make the groups of a life, after removing those of lives that were killed.
+
+    `limits` has an entry for every process of the runtime. Raises SandboxError when the host gives no group.
+    """
+    place = home(own)
+    tree = Tree(place.child(_PREFIX + tag))
+    try:
+        if not os.access(place.folder / PROCS, os.W_OK):  # whoever goes from here to below must be let go
+            raise SandboxError(LAYER, f"the group {place.name} belongs to somebody else")
+        remove_leftovers(place)
+        _fill(tree, place, limits)
+    except (OSError, SandboxError) as error:
+        if tree.lock >= 0:  # else it is not ours
+            with suppress(OSError):
+                tree.remove()
+        if isinstance(error, SandboxError):
+            raise
+        raise SandboxError(LAYER, f"cannot make a group below {place.name}: {error.strerror}") from error
+    return tree
+
+
+def _fill(tree: Tree, place: Place, limits: Mapping[str, Limits]) -> None:
+    os.mkdir(tree.base.folder, 0o755)
+    tree.lock = _locked(tree.base.folder)
+    if not (tree.base.folder / KILL).exists():
+        raise SandboxError(LAYER, "this kernel has no cgroup.kill (Linux 5.14)")
+    kind = (tree.base.folder / _TYPE).read_text().strip()
+    if kind != "domain":  # somebody has made the group above one for threads: no process can live below
+        raise SandboxError(LAYER, f"groups below {place.name} cannot hold processes: they are `{kind}`")
+    tree.controllers, tree.missing = _hand_down(place, tree.base)
+    for name, wanted in limits.items():
+        tree.groups[name] = Group(tree.base.child(name), wanted)
+        tree.controllers &= tree.groups[name].controllers
+
+
+def remove_leftovers(place: Place) -> None:
+    """Remove the groups below `place` that belong to no life any more, and who is still in one."""
+    for name in os.listdir(place.folder):
+        if name.startswith(_PREFIX):
+            with suppress(OSError):  # somebody lives there, or it is another user's
+                lock = _locked(place.folder / name)
+                try:
+                    remove(place.child(name), pause=_pause)
+                finally:
+                    os.close(lock)
+
+
+def _locked(folder: Path) -> int:
+    """Return a descriptor that holds the lock of a group; raises OSError when another process does.
+
+    A record lock, fcntl(2), which no forked child shares, on a file of the group that is used for nothing else.
+    """
+    descriptor = os.open(folder / _LOCKED_FILE, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _hand_down(place: Place, base: Place) -> tuple[frozenset[str], str]:
+    """Hand the controllers down to the processes' groups; return those that are there, and why others are not."""
+    offered = (place.folder / "cgroup.controllers").read_text().split()
+    absent = [name for name in CONTROLLERS if name not in offered]
+    reasons = [f"{_listed(absent)} not delegated to {place.name}"] if absent else []
+    # Pids and cpu can be handed down by a group that holds processes, but then the groups below are for threads only,
+    # and no process can enter them. The root of the hierarchy, which has no type, is free of that.
+    if (
+        len(absent) < len(CONTROLLERS)
+        and (place.folder / _TYPE).exists()
+        and (place.folder / PROCS).read_text().strip()
+    ):
+        why = f"{place.name} holds processes itself: start tlsrt in a group called `{SUBGROUP}` below it"
+        return frozenset(), "; ".join([*reasons, why])
+    handed: list[str] = []
+    refused: dict[str, list[str]] = {}
+    for name in CONTROLLERS:
+        if name in offered:
+            try:
+                for folder in (place.folder, base.folder):
+                    write(folder / _HANDED_DOWN, f"+{name}")
+                handed.append(name)
+            except OSError as error:
+                refused.setdefault(f"{place.name} hands nothing down: {error.strerror}", []).append(name)
+    reasons += [f"{_listed(names)}: {why}" for why, names in refused.items()]
+    return frozenset(handed), "; ".join(reasons)
+
+
+def _listed(names: Iterable[str]) -> str:
+    found = list(names)
+    return found[0] if len(found) == 1 else f"{', '.join(found[:-1])} and {found[-1]}"

@@ -1,0 +1,77 @@
+"""What nobody can ask for: system calls that no configuration may allow, whatever reason it gives. Pure.
+
+A part lists them under `never`. With `when`, only calls whose arguments fit all conditions are meant, so an entry that
+allows the call must contradict one of them; with `unless`, an entry must keep to all of these conditions; with neither
+the call is refused whole. What a part kills, brokers or answers as absent cannot be asked for either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from tlsrt.sandbox.profile.entries import wrong
+from tlsrt.sandbox.profile.policy import Entry, Never, Part, parse_entry
+from tlsrt.sandbox.seccomp.bpf import Check
+
+
+def parse_never(part: str, value: Any) -> Never:
+    """Return an entry of `never`. Raises SandboxError naming the part."""
+    if not isinstance(value, dict) or ("when" in value and "unless" in value):
+        raise wrong(part, "it must be a map with `when` or `unless`, not both")
+    conditions = value.get("unless", value.get("when", []))
+    if unknown := sorted(set(value) - {"calls", "when", "unless", "why"}):
+        raise wrong(part, f"{unknown[0]} has no meaning")
+    plain = {name: one for name, one in value.items() if name in ("calls", "why")}
+    return Never(parse_entry(part, "never", {**plain, "when": conditions}), "unless" in value)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A call that cannot be had, and why; `unless` are conditions with which it can."""
+
+    call: str
+    why: str
+    unless: tuple[str, ...] = ()
+
+
+def refusal_of(entry: Entry, parts: Iterable[Part]) -> Refusal | None:
+    """Return the first call that this entry may not allow beside these parts; None if it may allow all of its calls."""
+    for part in parts:
+        for kind in ("kill", "broker", "enosys"):
+            for refused in part.lists[kind]:
+                for call in entry.calls:
+                    if call in refused.calls:
+                        return Refusal(call, refused.why)
+        for never in part.never:
+            for call in entry.calls:
+                if call in never.entry.calls and not _is_clear_of(entry, never):
+                    return Refusal(call, never.entry.why, never.entry.when if never.is_unless else ())
+    return None
+
+
+def _is_clear_of(entry: Entry, never: Never) -> bool:
+    if never.is_unless:
+        return all(any(_implies(own, wanted) for own in entry.checks) for wanted in never.entry.checks)
+    return any(_contradict(own, bad) for own in entry.checks for bad in never.entry.checks)
+
+
+def _implies(own: Check, wanted: Check) -> bool:
+    """Say whether every argument that passes `own` passes `wanted` too."""
+    if own.argument != wanted.argument or not (_is_plain(own) and _is_plain(wanted)):
+        return own == wanted
+    return wanted.mask & ~own.mask == 0 and all(value & wanted.mask in wanted.values for value in own.values)
+
+
+def _contradict(one: Check, other: Check) -> bool:
+    """Say whether no argument passes both."""
+    if one.argument != other.argument or not (_is_plain(one) and _is_plain(other)):
+        return False
+    both = one.mask & other.mask
+    return all((a ^ b) & both for a in one.values for b in other.values)
+
+
+def _is_plain(check: Check) -> bool:
+    """Say whether a check compares bits that are known now: no address, and not the number of this process."""
+    return not check.wide and min(check.values) >= 0

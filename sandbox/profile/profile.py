@@ -1,0 +1,284 @@
+"""What one process may see and use, as a frozen value with a digest; nothing here acts.
+
+A profile is composed from parts (`profiles/*.yaml`): a base, what the process of that name needs, one for each of its
+built-in components, and what the configuration asks for (`requested.py`). The supervisor makes it before the fork; the
+child applies exactly it; attestation compares exactly it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tlsrt.config.egress import EgressRule
+from tlsrt.config.schema import Config, LoopConfig
+from tlsrt.errors import ConfigError, SandboxError
+from tlsrt.sandbox.cgroup.cgroup import Place
+from tlsrt.sandbox.profile.entries import CHANNEL, CODE, STATE, Line
+from tlsrt.sandbox.profile.policy import EMPTY_POLICY, Part, Policy, Stage
+from tlsrt.sandbox.profile.policy_files import (
+    NETWORK,
+    filter_digests,
+    filters_for,
+    names_for,
+    part_of_component,
+    parts_named,
+    policy_from,
+)
+from tlsrt.sandbox.profile.requested import asked_parts, check_reads, check_writes, overlap, secrets, settings_of
+
+AUTHORITY = "authority"
+_UNCOUNTED_MB = 4096  # address space beside the data: code, reserves of malloc, and what costs page tables only
+_LIBZMQ_TASKS = 2  # one for input and output, one that ends sockets
+_IN_FLIGHT = 512  # descriptors that one sender can have under way beyond its own limit
+# The order is the order of application; `layers.py` holds the code of each.
+WORLD_LAYERS = (
+    "cgroup", "session", "descriptors", "pid_namespace", "net_namespace", "ipc_namespace", "uts_namespace",
+    "mount_namespace", "limits",
+)  # fmt: skip
+DROP_LAYERS = (
+    "bounding_set", "ambient_set", "securebits", "uid", "capabilities", "no_new_privs", "not_dumpable", "parent_death",
+)  # fmt: skip
+STAGE_1_LAYERS = ("landlock", "seccomp_reports", "seccomp")
+STAGE_2_LAYERS = ("landlock_sealed", "seccomp_sealed")
+ALL_LAYERS = WORLD_LAYERS + DROP_LAYERS + STAGE_1_LAYERS + STAGE_2_LAYERS
+ATTESTATION = "attestation"  # no layer of the process, but what only a look from outside can tell: may be waived too
+WAIVABLE = (*ALL_LAYERS, ATTESTATION)
+FILTER_LAYERS = frozenset(
+    {"seccomp", "seccomp_sealed"}
+)  # those that add one seccomp filter each, which attestation counts
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The confinement of one process; all paths absolute, limits in the units of setrlimit(2)."""
+
+    name: str
+    uid: int
+    gid: int
+    rootless: bool = False  # no uid of its own: it keeps the supervisor's, which is 0 in the user namespace
+    network: bool = False  # keep the host's network namespace
+    egress: tuple[EgressRule, ...] = ()  # what it may reach over that network; nothing else
+    proc: bool = False  # a fresh read-only /proc of its own pid namespace
+    sys: bool = False  # the host's /sys, read-only
+    read: tuple[Path, ...] = ()  # folders and files bound read-only at the same path
+    kept: tuple[Path, ...] = ()  # those of them that are still readable after the seal: data, not code
+    write: tuple[tuple[Path, str], ...] = ()  # (folder of the host, path inside)
+    limits: Mapping[str, int] = field(default_factory=dict[str, int])  # "nofile" -> soft and hard limit
+    layers: tuple[str, ...] = ALL_LAYERS
+    waived: frozenset[str] = frozenset()
+    policy: Policy = EMPTY_POLICY  # its system calls
+    group: Place | None = None  # its control group, where the host has any
+
+    def digest(self) -> bytes:
+        """Return the SHA-256 (32 bytes) of the canonical msgpack form: equal profiles, equal digests.
+
+        Without the control group, whose name is another one in each life, and which is there or not by the host's grace
+        and not by what the profile says: so a profile has one digest, here, in status and in `sandbox show`.
+        """
+        import msgpack
+
+        form = [
+            "tlsrt/profile/v1", self.name, self.uid, self.gid, self.rootless, self.network,
+            sorted(str(rule) for rule in self.egress), self.proc, self.sys,
+            sorted(os.fsencode(path) for path in self.read), sorted(os.fsencode(path) for path in self.kept),
+            sorted([os.fsencode(host), inside] for host, inside in self.write),
+            sorted([name, value] for name, value in self.limits.items()),
+            [layer for layer in self.layers if layer != "cgroup"], sorted(self.waived),
+            *filter_digests(self.policy, watched=self.is_watched),
+        ]  # fmt: skip
+        return hashlib.sha256(msgpack.packb(form, use_bin_type=True)).digest()
+
+    @property
+    def is_watched(self) -> bool:
+        """Say whether its first filter notifies the supervisor."""
+        return self.expects("seccomp_reports")
+
+    @property
+    def max_tasks(self) -> int | None:
+        """Return how many tasks it can have after the seal: None if its policy still lets it make threads then.
+
+        The authority makes two, for its state and its audit log. Else one task; or with those of libzmq, the only part
+        that lets threads be made before the seal.
+        """
+        importing, sealed = (
+            any("clone" in entry.calls for entry in self.policy.allowed(stage))
+            for stage in (Stage.IMPORTING, Stage.SEALED)
+        )
+        if not self.expects("seccomp_sealed") or (sealed and self.name != AUTHORITY):
+            return None
+        if sealed:
+            return 3
+        return 1 + _LIBZMQ_TASKS if importing else 1
+
+    def expects(self, layer: str) -> bool:
+        """Say whether this layer must be found by attestation: wanted, and not waived by the operator."""
+        return (layer in self.layers or layer == ATTESTATION) and layer not in self.waived
+
+
+def with_group(profile: Profile, place: Place) -> Profile:
+    """Return the profile of a process that lives in a control group."""
+    return replace(profile, group=place, layers=("cgroup", *profile.layers))
+
+
+def _layers(*, rootless: bool, network: bool) -> tuple[str, ...]:
+    left_out = {"cgroup", "uid"} if rootless else {"cgroup"}  # a group is not everywhere: see `with_group`
+    if network:
+        left_out.add("net_namespace")
+    return tuple(name for name in ALL_LAYERS if name not in left_out)
+
+
+def _waived(config: Config) -> frozenset[str]:
+    unknown = sorted(set(config.sandbox.waive) - set(WAIVABLE))
+    if unknown:
+        known = ", ".join(WAIVABLE)
+        raise ConfigError([f"sandbox.waive: there is no layer {name!r}; the layers are {known}" for name in unknown])
+    return frozenset(config.sandbox.waive)
+
+
+def _checked_read(name: str, paths: Sequence[Path], config: Config) -> tuple[Path, ...]:
+    """Refuse folders that hold secrets: rootless, where all have one uid, nothing else would hide them."""
+    hidden = [Path(os.path.realpath(secret)) for secret in secrets(config)]
+    for path in paths:
+        if not path.is_absolute():
+            raise SandboxError("mount_namespace", f"{name} cannot read {path}: the path must be absolute")
+        real = Path(os.path.realpath(path))
+        for secret in hidden:
+            if overlap(real, secret):
+                raise SandboxError(
+                    "mount_namespace",
+                    f"{name} would read {secret} below {path}: keep code and secrets in folders apart",
+                )
+    return tuple(dict.fromkeys(paths))
+
+
+def _connections(config: Config) -> int:
+    """Return how many descriptors Primary may need: for all clients, and all connections of other loops.
+
+    What cannot be accepted stays readable and is asked for again and again, so no loop may use up Primary's.
+    """
+    door = config.door
+    others = sum(settings_of(config, other)["open_files"] for other in config.loops)
+    endpoint = config.deception.endpoint
+    decoy = endpoint.max_connections if endpoint is not None else 0
+    return door.max_connections + door.max_unauthenticated + decoy + 128 + others
+
+
+def parts_of(config: Config, process: str) -> tuple[Part, ...]:
+    """Return the parts of a loop or of the authority: those that come with tlsrt, then what the configuration asks.
+
+    Raises ConfigError for what nobody can ask for, SandboxError for a part that is wrong.
+    """
+    if process == AUTHORITY:
+        return parts_named(names_for(process, network=False))
+    return _parts_of_loop(config, config.loop(process))
+
+
+def _parts_of_loop(config: Config, loop: LoopConfig) -> tuple[Part, ...]:
+    built_in = [component.address for component in config.components_of(loop.name) if component.builtin]
+    asked = asked_parts(config, loop)
+    own = parts_named(part_of_component(address) for address in built_in)
+    wishes = loop.network is not False and any(part.lines["network"] or part.egress for part in (*own, *asked))
+    names = names_for(
+        loop.name, network=bool(loop.network) or wishes, components=built_in, engine=config.channels.engine
+    )
+    shipped = parts_named(names)
+    return (*shipped, *asked)
+
+
+def profile_for_loop(config: Config, loop: LoopConfig, uid: int, *, rootless: bool, code: Sequence[Path]) -> Profile:
+    """Return the profile of a loop that runs as `uid` and imports from `code` (see `code_paths`).
+
+    Its filters are made too, so that a forked child finds them. Raises ConfigError for an unknown waived layer and for
+    what nobody can ask for, SandboxError for a folder that cannot be bound or a filter that cannot be made.
+    """
+    settings = settings_of(config, loop) | ({"connections": _connections(config)} if loop.name == "primary" else {})
+    settings["address_mb"] = settings["memory_mb"] + _UNCOUNTED_MB
+    return _profile(config, loop.name, uid, _parts_of_loop(config, loop), settings, rootless=rootless, code=code)
+
+
+def profile_for_authority(config: Config, uid: int, *, rootless: bool, code: Sequence[Path]) -> Profile:
+    """Return the profile of the authority: no network, no /proc, one writable folder."""
+    settings = {"above_loops": _connections(config) + _IN_FLIGHT}
+    return _profile(config, AUTHORITY, uid, parts_of(config, AUTHORITY), settings, rootless=rootless, code=code)
+
+
+def _profile(
+    config: Config, name: str, uid: int, parts: tuple[Part, ...], settings: Mapping[str, int], *, rootless: bool,
+    code: Sequence[Path],
+) -> Profile:  # fmt: skip
+    def lines(section: str) -> list[Line]:
+        return [line for part in parts for line in part.lines[section]]
+
+    def paths(section: str) -> list[Path]:
+        return [path for line in lines(section) for path in expand(line, code)]
+
+    network = any(part.name == NETWORK for part in parts)
+    mounts = {path for line in lines("mounts") for path in line.paths}
+    read = _checked_read(name, [*paths("code"), *paths("data")], config)
+    check_reads(parts)
+    check_writes(config, name, read)
+    policy = policy_from(name, parts)
+    profile = Profile(
+        name=name,
+        uid=uid,
+        gid=uid,
+        rootless=rootless,
+        network=network,
+        egress=tuple(dict.fromkeys(rule for part in parts for line in part.egress for rule in line.rules)),
+        proc="/proc" in mounts,
+        sys="/sys" in mounts,
+        read=read,
+        kept=tuple(dict.fromkeys(paths("data"))),
+        write=tuple(dict.fromkeys(_folder(config, name, path) for line in lines("write") for path in line.paths)),
+        limits=_limits(parts, settings, rootless=rootless),
+        layers=_layers(rootless=rootless, network=network),
+        waived=_waived(config),
+        policy=policy,
+    )
+    filters_for(policy, watched=profile.is_watched, pid=1)  # as the child will ask: what is kept is kept by arguments
+    filter_digests(policy, watched=profile.is_watched)
+    return profile
+
+
+def expand(line: Line, code: Sequence[Path]) -> list[Path]:
+    """Return the paths of a line of `code` or `data`: `$code` is what we import from.
+
+    What comes with tlsrt names files that a host may not have; they are left out. What an operator names must be there.
+    """
+    found: list[Path] = []
+    for path in line.paths:
+        if path == CODE:
+            found += code
+        elif line.must_exist or os.path.exists(path):
+            found.append(Path(path))
+    return found
+
+
+def _folder(config: Config, name: str, path: str) -> tuple[Path, str]:
+    """Return (folder of the host, path inside) of a line of `write`."""
+    own = {STATE: config.state_dir / name, CHANNEL: config.run_dir / "channel" / name}
+    return own.get(path, Path(path)), path
+
+
+def _limits(parts: Iterable[Part], settings: Mapping[str, int], *, rootless: bool) -> dict[str, int]:
+    last = {line.limit: line for part in parts for line in part.limits}
+    return {name: line.amount(settings, rootless=rootless) for name, line in sorted(last.items())}
+
+
+def code_paths(packages: Sequence[Path] = ()) -> tuple[Path, ...]:
+    """Return what the running interpreter imports from: standard library, site-packages, tlsrt, and `packages`.
+
+    Entries of sys.path that are not there (the zip file) or not absolute (the current folder) are left out.
+    """
+    import sys
+
+    import tlsrt
+
+    own = Path(next(iter(tlsrt.__path__)))
+    rooms = [Path(os.path.realpath(entry)) for entry in own.iterdir() if entry.is_symlink()]  # a checkout links them
+    entries = [Path(entry) for entry in sys.path if os.path.isabs(entry) and os.path.exists(entry)]
+    return tuple(dict.fromkeys([*entries, own, *rooms, *packages]))

@@ -1,0 +1,190 @@
+"""What the configuration asks for, as parts: one for the loop, one for each component with `needs`.
+
+An operator's part is parsed by the same code as those that come with tlsrt, and then judged: what is killed, what is
+answered as absent and what stands under `never` (base.yaml) cannot be had for any reason; nor can a writable folder
+that holds secrets, or code, or that another loop has.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tlsrt.config.key_providers import key_paths
+from tlsrt.config.schema import CallsConfig, ComponentConfig, Config, LoopConfig, WriteConfig
+from tlsrt.errors import ConfigError, SandboxError
+from tlsrt.sandbox.profile.cache import cache
+from tlsrt.sandbox.profile.entries import CHANNEL, LINE_SECTIONS, STATE, EgressLine, Line
+from tlsrt.sandbox.profile.forbidden import refusal_of
+from tlsrt.sandbox.profile.policy import LISTS, Entry, Part, parse_entry
+from tlsrt.sandbox.profile.policy_files import parts_named
+
+_KERNEL = {"/proc": "ask with `proc: true`", "/sys": "ask with `sys: true`", "/dev": "no loop gets a device"}
+_RUN = Path("/run")
+_HOST = ("/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/run", "/sbin", "/usr")
+
+
+def settings_of(config: Config, loop: LoopConfig) -> dict[str, int]:
+    """Return the settings that limits are made of: those of the loop, with what its components need."""
+    needs = [component.needs for component in config.components_of(loop.name)]
+    return {
+        "memory_mb": loop.memory_mb + sum(one.memory_mb for one in needs),
+        "open_files": loop.open_files + sum(one.open_files for one in needs),
+        "file_size_mb": max(loop.file_size_mb, *(one.file_size_mb for one in needs), 0),
+        "processes": loop.processes + sum(one.processes for one in needs),
+    }
+
+
+def asked_parts(config: Config, loop: LoopConfig) -> tuple[Part, ...]:
+    """Return the parts of a loop that the configuration makes. Raises ConfigError for what cannot be had."""
+    name = f"loops.{loop.name}"
+    read = _lines(loop.read, f"listed under loops.{loop.name}.read", name)
+    egress = tuple(EgressLine(one.to, one.why, name) for one in loop.egress)
+    parts = [_part(name, "what the configuration says of this loop", data=read, egress=egress)]
+    parts += [_component(config, component) for component in config.components_of(loop.name)]
+    return tuple(part for part in parts if part.egress or any(part.lines.values()) or part.lists["allow"])
+
+
+def _component(config: Config, component: ComponentConfig) -> Part:
+    name, needs = f"components.{component.address}", component.needs
+    mounts = tuple(path for path, wanted in (("/proc", needs.proc), ("/sys", needs.sys)) if wanted)
+    return _part(
+        name,
+        f"what {component.address} needs",
+        data=_lines(needs.read, f"{component.address} reads it", name),
+        mounts=(Line(mounts, f"{component.address} reads it", name),) if mounts else (),
+        write=tuple(_write(config, component, one, name) for one in needs.write),
+        egress=tuple(EgressLine(one.to, one.why, name) for one in needs.egress),
+        allow=tuple(_calls(one, name) for one in needs.calls),
+    )
+
+
+@cache
+def _part(
+    name: str, about: str, *, data: tuple[Line, ...] = (), mounts: tuple[Line, ...] = (),
+    write: tuple[Line, ...] = (), egress: tuple[EgressLine, ...] = (), allow: tuple[Entry, ...] = (),
+) -> Part:  # fmt: skip
+    """Return the same part for the same wishes, so that a reload which changes none of them makes no new filters."""
+    lines: dict[str, tuple[Line, ...]] = dict.fromkeys(LINE_SECTIONS, ())
+    lines |= {"data": data, "mounts": mounts, "write": write}
+    return Part(name, about, (), dict.fromkeys(LISTS, ()) | {"allow": allow}, lines, egress)
+
+
+def _lines(paths: Sequence[Path], why: str, part: str) -> tuple[Line, ...]:
+    for path in paths:
+        if reason := _unfit(path, write=False):
+            raise ConfigError(f"{part}: cannot read {path}: {reason}")
+    return (Line(tuple(os.fspath(path) for path in paths), why, part, must_exist=True),) if paths else ()
+
+
+def _calls(asked: CallsConfig, part: str) -> Entry:
+    try:
+        entry = parse_entry(part, "allow", {"calls": [*asked.calls], "when": [*asked.when], "why": asked.why})
+    except SandboxError as error:
+        raise ConfigError(f"{asked.where}: {error.reason}") from None
+    refusal = refusal_of(entry, parts_named(("base",)))
+    if refusal is not None:
+        conditions = " with these arguments" if entry.when else ""
+        way = f"; it may be had with `when: [{', '.join(refusal.unless)}]`" if refusal.unless else ""
+        who = part.partition(".")[2]
+        raise ConfigError(f"{asked.where}: {who} cannot have {refusal.call}{conditions}: {refusal.why}{way}")
+    return entry
+
+
+def _write(config: Config, component: ComponentConfig, asked: WriteConfig, part: str) -> Line:
+    path = asked.path
+    reason = _unfit(path, write=True)
+    real = path if reason else Path(os.path.realpath(path))
+    if real != path:
+        reason = f"it is {real}: name it so"
+    elif not reason and not is_there(path, stat.S_ISDIR):
+        reason = "there is no such folder: make it, and give it to the uid of this loop"
+    for other, what in _taken(config, component.loop):
+        if not reason and overlap(real, Path(os.path.realpath(other))):
+            reason = f"{other} is {what}"
+    if reason:
+        raise ConfigError(f"{asked.where}: {component.address} cannot write {path}: {reason}")
+    return Line((os.fspath(path),), asked.why, part, must_exist=True)
+
+
+def check_writes(config: Config, loop: str, read: Sequence[Path]) -> None:
+    """Refuse a writable folder that this loop reads: what it imports must not be its to change. Raises ConfigError."""
+    seen = [Path(os.path.realpath(path)) for path in read]
+    for component in config.components_of(loop):
+        for one in component.needs.write:
+            if found := next((path for path in seen if overlap(one.path, path)), None):
+                reason = f"{found} is code or data that it reads"
+                raise ConfigError(f"{one.where}: {component.address} cannot write {one.path}: {reason}")
+
+
+def _unfit(path: Path, *, write: bool) -> str:
+    """Return why a path of the host can be shown to nobody; "" if it can."""
+    named = Path(os.path.normpath(path))
+    if Path("/") == named:
+        return "that is the whole host"
+    for own in (STATE, CHANNEL):
+        if overlap(named, Path(own)):
+            return f"{own} is the name of its loop's own folder"
+    kernels = [(Path(folder), instead) for folder, instead in _KERNEL.items()]
+    for folder, instead in kernels:  # by its name first: links in /proc cannot always be read
+        if overlap(named, folder):
+            return f"{folder} is the kernel's: {instead}"
+    real = Path(os.path.realpath(path))
+    for folder, instead in kernels:
+        if overlap(real, folder):
+            return f"{folder} is the kernel's: {instead}"
+    if not write and overlap(real, _RUN) and is_there(real, stat.S_ISDIR):
+        return f"{_RUN} holds sockets of other programs: name the files that it needs"
+    if write and (host := next((one for one in _HOST if overlap(real, Path(one))), None)):
+        return f"{host} is the host's own"
+    is_plain = is_there(real, lambda mode: stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+    return "" if is_plain or not is_there(real) else "it is a socket, a device or a pipe"
+
+
+def _taken(config: Config, loop: str) -> list[tuple[Path, str]]:
+    """Return (path, what it is) of all that no component may write."""
+    taken = [(path, "a secret of the host") for path in secrets(config)]
+    taken += [(config.path, "the configuration")]
+    taken += [(path, f"read by {other.name}") for other in config.loops for path in other.read]
+    for component in config.components:
+        taken += [(path, f"read by {component.address}") for path in component.needs.read]
+        if component.loop != loop:
+            taken += [(one.path, f"written by {component.address}") for one in component.needs.write]
+    return taken
+
+
+def is_there(path: Path, kind: Callable[[int], bool] = lambda mode: True) -> bool:
+    """Say whether there is such a path, as far as we may look: whoever asks need not be root."""
+    try:
+        return kind(path.stat().st_mode)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+
+
+def check_reads(parts: Sequence[Part]) -> None:
+    """Refuse a path that an operator named and that is not there. Raises ConfigError."""
+    for part in parts:
+        for line in part.lines["data"]:
+            for path in line.paths:
+                if line.must_exist and not is_there(Path(path)):
+                    raise ConfigError(f"{part.name}: there is no {path} to read: make it, or take it out")
+
+
+def overlap(one: Path, other: Path) -> bool:
+    """Say whether two real paths are the same, or one lies below the other."""
+    first, second = f"{os.fspath(one).rstrip('/')}/", f"{os.fspath(other).rstrip('/')}/"
+    return first.startswith(second) or second.startswith(first)
+
+
+def secrets(config: Config) -> list[Path]:
+    """Return what no process but the supervisor and the authority may see, and the folders that are bound writable."""
+    keys = [
+        path
+        for path in (*key_paths(config.master_key), config.boot_token, config.door.key, config.door.client_ca_key)
+        if path is not None
+    ]
+    return [*keys, config.state_dir, config.run_dir, config.log_dir]

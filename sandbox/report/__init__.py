@@ -1,0 +1,1 @@
+"""What this host can enforce, and what a profile means, for people."""

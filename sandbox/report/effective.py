@@ -1,0 +1,144 @@
+"""The effective profile of one process as plain values, each with the line that it comes from: what `show` prints."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tlsrt.config.schema import Config
+from tlsrt.sandbox.apply.layers import LAYERS, connect_ports
+from tlsrt.sandbox.profile.entries import CODE, PATH_SECTIONS, Line
+from tlsrt.sandbox.profile.policy import LISTS, Part
+from tlsrt.sandbox.profile.policy_files import part_of_process
+from tlsrt.sandbox.profile.profile import ALL_LAYERS, Profile, expand, parts_of
+
+_LEFT_OUT = {
+    "uid": "all processes have the one uid of the user",
+    "net_namespace": "it keeps the host's network",
+    "cgroup": "the start makes a control group for it where the host has any, see `sandbox check`",
+}
+NAMESPACES = ("pid", "net", "ipc", "uts", "mount")
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """One process: its profile, the parts that it was composed from, and what it imports from."""
+
+    config: Config
+    profile: Profile
+    parts: tuple[Part, ...]
+    code: tuple[Path, ...]
+
+    def lines(self, section: str) -> list[Line]:
+        """Return the lines of a section of paths, base first."""
+        return [line for part in self.parts for line in part.lines[section]]
+
+    def line_for(self, real: str, sections: Sequence[str]) -> Line | None:
+        """Return the line whose path, without links, is nearest above a path; None if these sections have none."""
+        nearest: tuple[int, Line | None] = (0, None)
+        for section in sections:
+            for line in self.lines(section):
+                for path in self.paths(section, line):
+                    place = os.path.realpath(path) if section in ("code", "data") else path
+                    if (real == place or real.startswith(f"{place}/")) and len(place) >= nearest[0]:
+                        nearest = (len(place), line)
+        return nearest[1]
+
+    def paths(self, section: str, line: Line) -> list[str]:
+        """Return the paths of a line, with what `$code` stands for, and without those that this host lacks."""
+        return [os.fspath(path) for path in expand(line, self.code)] if section in ("code", "data") else [*line.paths]
+
+
+def effective(config: Config, profile: Profile, code: Sequence[Path]) -> Effective:
+    """Return what `show` and `explain` need of a process whose profile has been made. Raises as the making does."""
+    return Effective(config, profile, parts_of(config, profile.name), tuple(code))
+
+
+def document(one: Effective) -> dict[str, Any]:
+    """Return everything that is enforced, as plain values for json.dumps."""
+    profile = one.profile
+    return {
+        "process": profile.name,
+        "about": next(part.about for part in one.parts if part.name == part_of_process(profile.name)),
+        "digest": profile.digest().hex(),
+        "identity": {"uid": profile.uid, "gid": profile.gid, "rootless": profile.rootless},
+        "parts": [{"name": part.name, "about": part.about} for part in one.parts],
+        "namespaces": {name: _namespace(profile, name) for name in NAMESPACES},
+        "layers": [_layer(profile, one.config.sandbox.waive, name) for name in ALL_LAYERS],
+        "scheduling": _scheduling(one),
+        "files": _files(one),
+        "network": [{"why": line.why, "part": line.part} for line in one.lines("network")] if profile.network else [],
+        "egress": [
+            {"rule": str(rule), "why": line.why, "part": line.part}
+            for part in one.parts for line in part.egress for rule in line.rules
+        ],
+        "tcp_connect_ports": _ports(profile),
+        "limits": _limits(one),
+        "calls": {kind: _calls(one, kind) for kind in LISTS},
+    }  # fmt: skip
+
+
+def _namespace(profile: Profile, name: str) -> str:
+    layer = f"{name}_namespace"
+    if layer not in profile.layers:
+        return "the host's"
+    return "its own" if profile.expects(layer) else "waived"
+
+
+def _layer(profile: Profile, waive: Mapping[str, str], name: str) -> dict[str, Any]:
+    step = next(layer.step.name.lower() for layer in LAYERS if layer.name == name)
+    state, why = "applied", ""
+    if name not in profile.layers:
+        state, why = ("at start", _LEFT_OUT[name]) if name == "cgroup" else ("left out", _LEFT_OUT[name])
+    elif name in profile.waived:
+        state, why = "waived", waive.get(name, "")
+    return {"layer": name, "step": step, "state": state, "why": why}
+
+
+def _scheduling(one: Effective) -> dict[str, Any]:
+    """Return what the configuration gives the process before it is confined; it can change neither afterwards."""
+    wanted, name = one.config.scheduling, one.profile.name
+    return {
+        "cpus": [*wanted.cpus.get(name, ())] or None,
+        "real_time_priority": wanted.priority if name in wanted.real_time else None,
+    }
+
+
+def _files(one: Effective) -> list[dict[str, Any]]:
+    hosts = {inside: os.fspath(host) for host, inside in one.profile.write}
+    found: list[dict[str, Any]] = []
+    for section in PATH_SECTIONS:
+        for line in one.lines(section):
+            shown = one.paths(section, line)
+            absent = [path for path in line.paths if path not in shown and path != CODE]
+            for path in (*shown, *absent):
+                entry: dict[str, Any] = {"kind": section, "path": path, "why": line.why, "part": line.part}
+                if hosts.get(path, path) != path:
+                    entry["host"] = hosts[path]
+                if path in absent:
+                    entry["absent"] = True  # on this host
+                found.append(entry)
+    return found
+
+
+def _ports(profile: Profile) -> list[int] | None:
+    ports = connect_ports(profile.egress)
+    return None if ports is None else sorted(ports)
+
+
+def _limits(one: Effective) -> list[dict[str, Any]]:
+    last = {line.limit: line for part in one.parts for line in part.limits}
+    return [
+        {"limit": name, "value": one.profile.limits[name], "why": last[name].why, "part": last[name].part}
+        for name in sorted(last)
+    ]
+
+
+def _calls(one: Effective, kind: str) -> list[dict[str, Any]]:
+    return [
+        {"calls": list(entry.calls), "when": list(entry.when), "why": entry.why, "part": entry.part}
+        for entry in one.profile.policy.lists[kind]
+    ]

@@ -1,0 +1,173 @@
+"""Whether a process may make a call, open a path or reach a host; how it is refused, by which layer and by which line.
+
+The answers come from what confines the process: its filters are run, its root is planned, its Landlock rules and
+egress rules are asked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tlsrt.config.egress import EgressRule, egress_rule_for, parse_egress
+from tlsrt.config.validation import nearest
+from tlsrt.sandbox.apply.layers import landlock_rules
+from tlsrt.sandbox.apply.root_filesystem import CANARY
+from tlsrt.sandbox.profile.policy import Stage
+from tlsrt.sandbox.profile.profile import ALL_LAYERS
+from tlsrt.sandbox.report.effective import Effective
+from tlsrt.sandbox.report.syscall_verdict import ARGUMENTS, Verdict, verdict_of, verdicts_of
+from tlsrt.sandbox.report.visible_files import View
+from tlsrt.sandbox.seccomp.constants import CONSTANTS
+from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
+
+STAGES = {Stage.IMPORTING: "before the seal", Stage.SEALED: "after the seal"}
+ALWAYS = "always"
+_LAYERS = {Stage.IMPORTING: "seccomp", Stage.SEALED: "seccomp_sealed"}
+_NO_LINE = "no line allows it"
+_PASSAGE = "on the way to what is shown"
+_BESIDE = {CANARY: "a decoy: opening it is told"}  # what no line shows and is there
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One answer: when, to what, how, by which layer, and by which line of which part."""
+
+    stage: str
+    action: str
+    is_allowed: bool
+    how: str
+    layer: str
+    why: str
+    part: str = ""
+    when: str = ""  # conditions on the arguments
+
+
+def explain(one: Effective, what: Sequence[str]) -> list[Finding]:
+    """Return the answers about a path, a host (ADDRESS:PORT[/udp]), or a call and perhaps its arguments.
+
+    Raises ValueError with a sentence for what cannot be asked.
+    """
+    if what[0].startswith("/") or ":" in what[0]:
+        if len(what) > 1:
+            raise ValueError(f"{what[1]}: nothing can follow a path or a host")
+        return about_path(one, what[0]) if what[0].startswith("/") else about_host(one, what[0])
+    return about_call(one, what[0], what[1:])
+
+
+def is_allowed(findings: Sequence[Finding]) -> bool:
+    """Say whether something of it is allowed in the steady state, after the seal."""
+    return any(finding.is_allowed for finding in findings if finding.stage != STAGES[Stage.IMPORTING])
+
+
+def about_call(one: Effective, call: str, words: Sequence[str]) -> list[Finding]:
+    """Return the answers about a call, without arguments one for every line that allows it. Raises ValueError."""
+    machine = os.uname().machine
+    if call not in NUMBERS[machine]:
+        hint = nearest(call, NUMBERS[machine])
+        raise ValueError(f"{call} is no system call of {machine}, no path (/...) and no host (ADDRESS:PORT){hint}")
+    if len(words) > ARGUMENTS:
+        raise ValueError(f"a system call has {ARGUMENTS} arguments at most, not {len(words)}")
+    arguments = [_argument(word) for word in words]
+    found: list[Finding] = []
+    for stage in Stage:
+        known = [verdict_of(one.profile, stage, call, arguments)] if words else verdicts_of(one.profile, stage, call)
+        found += [_of_verdict(one, stage, call, verdict) for verdict in known]
+    return _merged(found)
+
+
+def _argument(word: str) -> int:
+    """Return the value of an argument: a number, a name of a constant, several joined by |."""
+    value = 0
+    for name in word.split("|"):
+        if name in CONSTANTS:
+            value |= CONSTANTS[name]
+            continue
+        try:
+            value |= int(name, 0)
+        except ValueError:
+            raise ValueError(f"{name} is neither a number nor a constant{nearest(name, CONSTANTS)}") from None
+    if not 0 <= value < 1 << 64:
+        raise ValueError(f"{word} does not fit into a register")
+    return value
+
+
+def _of_verdict(one: Effective, stage: Stage, call: str, verdict: Verdict, action: str = "") -> Finding:
+    layer, action = _LAYERS[stage], action or call
+    if not one.profile.expects(layer):
+        why = f"layer {layer} is waived: {one.config.sandbox.waive.get(layer, '')}"
+        return Finding(STAGES[stage], action, verdict.is_allowed, verdict.how, layer, why)
+    entry = verdict.entry
+    if entry is None:
+        others = "no line allows it with other arguments" if one.profile.policy.about(call, stage) else _NO_LINE
+        return Finding(STAGES[stage], action, verdict.is_allowed, verdict.how, layer, others)
+    when = ", ".join(entry.when)
+    return Finding(STAGES[stage], action, verdict.is_allowed, verdict.how, layer, entry.why, entry.part, when)
+
+
+def about_path(one: Effective, path: str) -> list[Finding]:
+    """Return the answers about reading and writing an absolute path. Raises SandboxError for a circle of links."""
+    found: list[Finding] = []
+    for write in (False, True):
+        for stage in Stage:
+            access = View(one.profile, sealed=stage is Stage.SEALED).access(os.path.normpath(path), write=write)
+            sections = ["write"] if write else ["code", "data", "write", "mounts"]
+            if access.is_allowed and stage is Stage.SEALED:
+                sections = [section for section in sections if section != "code"]
+            line = one.line_for(access.real, ["mounts"] if access.real == "/dev/null" else sections)
+            how = "allowed" if access.is_allowed else "refused"
+            why = access.reason if not access.is_allowed else line.why if line else _BESIDE.get(access.real, _PASSAGE)
+            part = line.part if line and access.is_allowed else ""
+            verb = "write" if write else "read"
+            found.append(Finding(STAGES[stage], verb, access.is_allowed, how, access.layer, why, part))
+    return _merged(found)
+
+
+def about_host(one: Effective, text: str) -> list[Finding]:
+    """Return the answers about reaching ADDRESS:PORT[/udp]. Raises ValueError for anything but one host and port."""
+    rule = parse_egress(text)
+    if rule.network is None or rule.network.num_addresses != 1 or rule.first_port != rule.last_port:
+        raise ValueError(f"{text}: ask about one address and one port, such as 192.0.2.7:443 or [2001:db8::7]:53/udp")
+    return _merged([_reach(one, rule, stage) for stage in Stage])
+
+
+def _reach(one: Effective, wanted: EgressRule, stage: Stage) -> Finding:
+    assert wanted.network is not None
+    profile, when, action = one.profile, STAGES[stage], f"reach {wanted}"
+    family = CONSTANTS["AF_INET6" if wanted.network.version == 6 else "AF_INET"]
+    kind = CONSTANTS["SOCK_DGRAM" if wanted.protocol == "udp" else "SOCK_STREAM"]
+    for call, arguments in (("socket", (family, kind, 0)), ("connect", (3, 0, 28))):
+        verdict = verdict_of(profile, stage, call, arguments)
+        if not verdict.is_allowed:
+            return _of_verdict(one, stage, call, verdict, f"{action}: {call}")
+    if profile.expects("net_namespace"):
+        return Finding(when, action, False, "refused", "net_namespace", "its network namespace holds no host")
+    address = wanted.network.network_address.packed
+    found = egress_rule_for(profile.egress, wanted.protocol, address, wanted.first_port)
+    line = next((line for part in one.parts for line in part.egress if found in line.rules), None)
+    if verdict.how == "asked":  # the supervisor connects, if a rule lists the host
+        if line is None:
+            return Finding(when, action, False, "refused", "egress", "no egress rule lists it")
+        return Finding(when, action, True, "allowed", "egress", line.why, line.part, str(found))
+    layer = "landlock_sealed" if stage is Stage.SEALED else "landlock"
+    applied = [name for name in ALL_LAYERS if profile.expects(name)]
+    ports = landlock_rules(profile, applied, sealed=stage is Stage.SEALED).connect_ports
+    if wanted.protocol == "tcp" and ports is not None and wanted.first_port not in ports and profile.expects(layer):
+        return Finding(when, action, False, "EACCES", layer, "no egress rule lists its port")
+    return Finding(when, action, True, "allowed", "", "seccomp_reports is waived, so nobody looks at the address")
+
+
+def _merged(findings: Sequence[Finding]) -> list[Finding]:
+    """Say once what is the same before and after the seal, and keep what is said about one action together."""
+    stages: dict[Finding, set[str]] = {}
+    for finding in findings:
+        stages.setdefault(replace(finding, stage="", layer=finding.layer.removesuffix("_sealed")), set()).add(
+            finding.stage
+        )
+    said = [
+        replace(finding, stage=ALWAYS if len(when) == len(STAGES) else next(iter(when)))
+        for finding, when in stages.items()
+    ]
+    actions = list(dict.fromkeys(finding.action for finding in findings))
+    return sorted(said, key=lambda finding: actions.index(finding.action))

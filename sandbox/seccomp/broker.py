@@ -1,0 +1,250 @@
+"""The few calls of a process with a network that the supervisor carries out: connect, bind, and a question to netlink.
+
+Theory of operation. A filter sees registers, not the address behind a pointer, and what is looked at in another
+process may change before the kernel looks again. So nothing is allowed after a look: the broker copies the address
+(at most 128 bytes, of fixed layout), takes a duplicate of the socket, pidfd_getfd(2), and makes the call itself, with
+the copy. The duplicate is the same open socket, so the process finds it connected. A blocking connect is begun without
+blocking, and answered when the socket says how it went. The process shares the socket's flags and may change them just
+then, so the socket has a time limit for sending too (SO_SNDTIMEO, which counts for connect(2)): it may not set that
+itself, nor SO_LINGER, which would make our closing wait. So a lost race costs the supervisor one tick of the clock.
+
+    connect   an address that an egress rule of the profile lists; or the process's own channel to Primary
+    bind      a netlink socket without groups; nothing of the network, since that would be a second door
+    sendto    dump requests for links, addresses and routes, to the kernel, as getifaddrs(3) and getaddrinfo(3) make
+              them (what is said over netlink without an address goes there too, and changes need a capability)
+
+The reader of another process needs CAP_SYS_PTRACE over it, which the supervisor has (root, or of its user namespace).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tlsrt.config.egress import EgressRule, egress_rule_for
+from tlsrt.sandbox.seccomp.notify import Notification, take_descriptor
+from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
+
+_NAME = b"primary.sock"
+CHANNEL = b"/channel/" + _NAME  # where a loop finds Primary, inside its root; by its own path if it has none
+_NAME_CACHE = b"/var/run/nscd/socket"
+_LONGEST_ADDRESS = 128  # struct sockaddr_storage
+_LONGEST_QUESTION = 64
+_RTM_GET = frozenset({18, 22, 26})  # RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE
+_DUMP_REQUEST = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
+_NETLINK = struct.Struct("=HHII")  # struct sockaddr_nl: family, padding, pid, groups
+_NLMSGHDR = struct.Struct("=IHHII")  # length, type, flags, sequence, pid
+_SO_PROTOCOL, _SO_DOMAIN = 38, 39
+_ONE_TICK, _NO_LIMIT = struct.pack("@ll", 0, 1), struct.pack("@ll", 0, 0)  # struct timeval
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a call ends: its value, or an errno. `refused` says in words what the rules did not allow."""
+
+    value: int = 0
+    error: int = 0
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Connecting:
+    """A blocking connect under way: answered with `finish` once the socket (owned from here on) is writable."""
+
+    socket: socket.socket
+
+    def finish(self) -> Answer:
+        """Return how it went, and close our duplicate."""
+        with self.socket:
+            return Answer(error=self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Carries out the calls of one process. `channel` is the folder on the host of its /channel, if it has one."""
+
+    pid: int  # as numbered in our pid namespace
+    pidfd: int
+    egress: tuple[EgressRule, ...]
+    channel: Path | None
+
+    def carry_out(self, call: Notification, is_valid: Callable[[], bool]) -> Answer | Connecting:
+        """Look, and make the call if the rules allow it; `is_valid` tells whether the task still waits for it."""
+        try:
+            address = self._read(call, 4 if call.call == "sendto" else 1)
+            message = self._read_message(call) if call.call == "sendto" else b""
+            duplicate = self._duplicate(call.arguments[0] & 0xFFFFFFFF)
+        except OSError as error:
+            return Answer(error=error.errno or errno.EPERM)
+        with duplicate:
+            if not is_valid():  # another task may have its number by now
+                return Answer(error=errno.EINTR)
+            try:
+                if call.call == "connect":
+                    return self._connect(duplicate, address)
+                if call.call == "bind":
+                    return _bind(duplicate, address)
+                return _ask_netlink(duplicate, address, message, call.arguments[3])
+            except OSError as error:
+                return Answer(error=error.errno or errno.EPERM)
+
+    def _duplicate(self, number: int) -> socket.socket:
+        """Return the same open socket; raise OSError for what is none, and keep nothing of it."""
+        descriptor = take_descriptor(self.pidfd, number)
+        try:
+            return socket.socket(fileno=descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
+
+    def _read(self, call: Notification, at: int) -> bytes:
+        length = call.arguments[at + 1] & 0xFFFFFFFF
+        if not 2 <= length <= _LONGEST_ADDRESS:
+            raise OSError(errno.EINVAL, "no such address")
+        return _read_memory(self.pid, call.arguments[at], length)
+
+    def _read_message(self, call: Notification) -> bytes:
+        length = call.arguments[2]
+        if not _NLMSGHDR.size < length <= _LONGEST_QUESTION:
+            raise OSError(errno.EACCES, "too long for a question")
+        return _read_memory(self.pid, call.arguments[1], length)
+
+    def _connect(self, duplicate: socket.socket, address: bytes) -> Answer | Connecting:
+        (family,) = struct.unpack_from("=H", address)
+        domain = duplicate.getsockopt(socket.SOL_SOCKET, _SO_DOMAIN)
+        if domain == socket.AF_UNIX:
+            return self._connect_channel(duplicate, address)
+        if domain not in (socket.AF_INET, socket.AF_INET6):
+            return _refused(f"connect a socket of family {domain}")
+        if family == socket.AF_UNSPEC:  # ends an association, and reaches nobody
+            return _begin(duplicate, address)
+        target = _target(family, address)
+        if target is None:
+            return Answer(error=errno.EAFNOSUPPORT)
+        kinds = {int(socket.SOCK_STREAM): "tcp", int(socket.SOCK_DGRAM): "udp"}
+        protocol = kinds.get(duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE), "")
+        if egress_rule_for(self.egress, protocol, *target) is None:
+            if protocol == "udp":  # getaddrinfo(3) tries every address so, and sends nothing: no offence
+                return Answer(error=errno.EACCES)
+            return _refused(f"connect to {_place(family, *target)}/{protocol or 'unknown'}: no egress rule lists it")
+        return _begin(duplicate, address)
+
+    def _connect_channel(self, duplicate: socket.socket, address: bytes) -> Answer | Connecting:
+        path = address[2:].partition(b"\0")[0]
+        if path == _NAME_CACHE:  # the C library looks for nscd(8) before it resolves a name; it is not in this root
+            return Answer(error=errno.ENOENT)
+        known = CHANNEL, b"" if self.channel is None else os.fsencode(self.channel / os.fsdecode(_NAME))
+        if self.channel is None or path not in known or struct.unpack_from("=H", address)[0] != socket.AF_UNIX:
+            return _refused("connect to a UNIX socket other than its channel")
+        folder = os.open(self.channel, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            host_path = f"/proc/self/fd/{folder}/".encode() + _NAME
+            return _begin(duplicate, struct.pack("=H", socket.AF_UNIX) + host_path + b"\0")
+        finally:
+            os.close(folder)
+
+
+def _begin(duplicate: socket.socket, address: bytes) -> Answer | Connecting:
+    """connect(2) without waiting, whatever the socket's own mode is; the socket keeps its mode."""
+    flags = fcntl.fcntl(duplicate, fcntl.F_GETFL)
+    is_blocking = not flags & os.O_NONBLOCK
+    duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _ONE_TICK)
+    if is_blocking:
+        fcntl.fcntl(duplicate, fcntl.F_SETFL, flags | os.O_NONBLOCK)
+    try:
+        error = _connect(duplicate.fileno(), address)
+    finally:
+        if is_blocking:
+            fcntl.fcntl(duplicate, fcntl.F_SETFL, flags)
+        duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _NO_LIMIT)
+    if error == errno.EINPROGRESS and is_blocking:
+        return Connecting(socket.socket(fileno=duplicate.detach()))
+    return Answer(error=error)
+
+
+def _bind(duplicate: socket.socket, address: bytes) -> Answer:
+    if not _is_netlink(duplicate):
+        return _refused("bind a socket of the network")
+    if len(address) < _NETLINK.size or _NETLINK.unpack_from(address)[::3] != (socket.AF_NETLINK, 0):
+        return _refused("bind a netlink socket to groups")
+    duplicate.bind((0, 0))
+    return Answer()
+
+
+def _ask_netlink(duplicate: socket.socket, address: bytes, message: bytes, flags: int) -> Answer:
+    if not _is_netlink(duplicate):
+        return _refused("send to an address of its own choice: connect the socket first")
+    length, kind, how, _, _ = _NLMSGHDR.unpack_from(message)
+    is_question = length == len(message) and kind in _RTM_GET and how & _DUMP_REQUEST == _DUMP_REQUEST
+    to_kernel = len(address) >= _NETLINK.size and _NETLINK.unpack_from(address)[2:] == (0, 0)
+    if not (is_question and to_kernel and flags & ~socket.MSG_DONTWAIT == 0):
+        return _refused("say something over netlink that is no question for links, addresses or routes")
+    return Answer(duplicate.sendto(message, socket.MSG_DONTWAIT, (0, 0)))
+
+
+def _is_netlink(duplicate: socket.socket) -> bool:
+    domain, protocol = (duplicate.getsockopt(socket.SOL_SOCKET, option) for option in (_SO_DOMAIN, _SO_PROTOCOL))
+    return (domain, protocol) == (socket.AF_NETLINK, 0)  # NETLINK_ROUTE
+
+
+def _target(family: int, address: bytes) -> tuple[bytes, int] | None:
+    """Return address and port of a sockaddr_in or sockaddr_in6."""
+    size = {int(socket.AF_INET): (16, 4), int(socket.AF_INET6): (28, 8)}.get(family)
+    if size is None or len(address) < size[0]:
+        return None
+    (port,) = struct.unpack_from("!H", address, 2)
+    return address[size[1] : size[1] + (4 if family == socket.AF_INET else 16)], port
+
+
+def _place(family: int, host: bytes, port: int) -> str:
+    text = socket.inet_ntop(family, host)
+    return f"[{text}]:{port}" if family == socket.AF_INET6 else f"{text}:{port}"
+
+
+def _refused(what: str) -> Answer:
+    return Answer(error=errno.EACCES, refused=what)
+
+
+# System calls
+
+
+@cache
+def _libc() -> Any:
+    library = ctypes.CDLL(None, use_errno=True)
+    library.syscall.restype = ctypes.c_long
+    return library
+
+
+def _call(name: str, *registers: object) -> int:
+    result = int(_libc().syscall(ctypes.c_long(NUMBERS[os.uname().machine][name]), *registers))
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+    return result
+
+
+def _read_memory(pid: int, address: int, length: int) -> bytes:
+    """process_vm_readv(2): copy from another process. Raises OSError, EFAULT for less than `length` bytes."""
+    buffer = ctypes.create_string_buffer(length)
+    local = struct.pack("=QQ", ctypes.addressof(buffer), length)
+    remote = struct.pack("=QQ", address, length)
+    one = ctypes.c_ulong(1)
+    read = _call("process_vm_readv", ctypes.c_int(pid), local, one, remote, one, ctypes.c_ulong(0))
+    if read != length:
+        raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
+    return buffer.raw
+
+
+def _connect(descriptor: int, address: bytes) -> int:
+    """connect(2) with the address as it is in memory; return 0 or an errno."""
+    result = _libc().connect(ctypes.c_int(descriptor), address, ctypes.c_uint32(len(address)))
+    return 0 if result == 0 else ctypes.get_errno()

@@ -1,0 +1,200 @@
+"""Installing a filter for good, seccomp(2), and reading back that it is there.
+
+A filter concerns the calling task, so it is always synchronised to all tasks of the process; where that cannot be, the
+kernel answers with the number of the task that stands in the way (not with -1: read as success, nothing would be
+filtered), or with ESRCH where it knows SECCOMP_FILTER_FLAG_TSYNC_ESRCH (Linux 5.7). Whatever is not 0 is an error.
+
+The last filter is made before foreign code is imported, but installed after: that code could install one of its own,
+which answers for the last one as if it had been installed, and the number of filters would be right. So the last one is
+put into memory that nobody can change any more, mseal(2) of Linux 6.10, and the first filter allows no other than the
+one at that address. Then the number of filters, read from outside, proves that both are ours. Without mseal(2) the
+memory is read-only, which foreign code could undo.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+import struct
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tlsrt.errors import SandboxError
+from tlsrt.sandbox.seccomp.bpf import MAX_INSTRUCTIONS, USER_NOTIF
+from tlsrt.sandbox.seccomp.notify import REPORTS
+from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
+
+LAYER = "seccomp"
+TASKS = Path("/proc/self/task")
+MODE_FILTER = 2
+_SET_MODE_FILTER = 1
+_GET_ACTION_AVAILABLE = 2
+_TSYNC, _NEW_LISTENER, _TSYNC_ESRCH = 1 << 0, 1 << 3, 1 << 4
+_PR_GET_SECCOMP, _PR_GET_NO_NEW_PRIVS = 21, 39
+_INSTRUCTION_BYTES = 8
+_HEADER = struct.Struct("<HxxxxxxQ")
+_MAP_FAILED = (1 << 64) - 1
+
+
+@cache
+def _libc() -> Any:
+    library = ctypes.CDLL(None, use_errno=True)
+    library.syscall.restype = ctypes.c_long
+    return library
+
+
+@cache
+def _mmap() -> Any:
+    function = _libc().mmap
+    function.restype = ctypes.c_void_p
+    function.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *(ctypes.c_int,) * 3, ctypes.c_long)
+    return function
+
+
+def install(program: bytes) -> None:
+    """Put a program of `bpf.assemble` upon every task of this process; there is no way back.
+
+    Raises SandboxError when the kernel refuses, a task cannot be synchronised, or the filter is not there afterwards.
+    """
+    with _placed(program) as address:
+        install_at(address)
+
+
+def install_watched(program: bytes) -> int:
+    """Do the same, and return the descriptor (close-on-exec) at which the filter's notifications arrive.
+
+    Needs SECCOMP_FILTER_FLAG_NEW_LISTENER together with TSYNC_ESRCH (Linux 5.7). Raises as `install` does.
+    """
+    with _placed(program) as address:
+        return _install(address, _NEW_LISTENER)
+
+
+def check_notifications() -> None:
+    """Raise SandboxError when this kernel cannot notify of calls: SECCOMP_RET_USER_NOTIF is of Linux 5.0."""
+    action = ctypes.c_uint32(USER_NOTIF)
+    number = ctypes.c_long(_number("seccomp"))
+    result = _libc().syscall(number, ctypes.c_ulong(_GET_ACTION_AVAILABLE), ctypes.c_ulong(0), ctypes.byref(action))
+    if result != 0:
+        raise SandboxError(
+            REPORTS, f"this kernel does not notify of system calls: {_reason(result, ctypes.get_errno())}"
+        )
+
+
+@contextmanager
+def _placed(program: bytes) -> Generator[int, None, None]:
+    """Give the address of a struct sock_fprog that lives as long as the block, until the kernel has copied it."""
+    code = ctypes.create_string_buffer(program, len(program))
+    header = ctypes.create_string_buffer(_header(program, ctypes.addressof(code)))
+    yield ctypes.addressof(header)
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """A filter in memory that stays as it is: the address of its struct sock_fprog, and whether mseal(2) holds it.
+
+    A forked child has it at the same address, held as firmly.
+    """
+
+    address: int
+    is_sealed: bool
+
+
+def pin(program: bytes) -> Pinned:
+    """Put a filter into memory of its own for `install_at`, read-only and if possible sealed; it is never freed.
+
+    Raises SandboxError when the kernel gives no memory.
+    """
+    length = -(-(_HEADER.size + len(program)) // mmap.PAGESIZE) * mmap.PAGESIZE
+    anonymous = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    address = _mmap()(None, length, mmap.PROT_READ | mmap.PROT_WRITE, anonymous, -1, 0)
+    if address in (None, _MAP_FAILED):
+        raise SandboxError(LAYER, "there is no memory for a filter")
+    content = _header(program, address + _HEADER.size) + program
+    ctypes.memmove(address, content, len(content))
+    if _libc().mprotect(ctypes.c_void_p(address), ctypes.c_size_t(length), mmap.PROT_READ) != 0:
+        raise SandboxError(LAYER, f"cannot protect the memory of a filter: {os.strerror(ctypes.get_errno())}")
+    sealed = _libc().syscall(
+        ctypes.c_long(_number("mseal")), ctypes.c_void_p(address), ctypes.c_size_t(length), ctypes.c_ulong(0)
+    )
+    return Pinned(address, sealed == 0)
+
+
+def install_at(address: int) -> None:
+    """Put the filter whose struct sock_fprog is at this address upon every task; raises as `install` does."""
+    _install(address, 0)
+
+
+def _install(address: int, flags: int) -> int:
+    if _libc().prctl(_PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1:
+        raise SandboxError(LAYER, "no_new_privs is not set")
+    result = _libc().syscall(
+        ctypes.c_long(_number("seccomp")), ctypes.c_ulong(_SET_MODE_FILTER),
+        ctypes.c_ulong(_TSYNC | _TSYNC_ESRCH | flags), ctypes.c_void_p(address),
+    )  # fmt: skip
+    if result < 0 or (result != 0 and not flags):  # with a listener a number is its descriptor, else a task in the way
+        raise SandboxError(LAYER, _reason(result, ctypes.get_errno()))
+    check_installed()
+    return int(result)
+
+
+def _header(program: bytes, address: int) -> bytes:
+    """Return the struct sock_fprog of a program at an address."""
+    count, rest = divmod(len(program), _INSTRUCTION_BYTES)
+    if rest or not 0 < count <= MAX_INSTRUCTIONS:
+        raise SandboxError(LAYER, f"a filter of {len(program)} bytes cannot be")
+    return _HEADER.pack(count, address)
+
+
+def _number(name: str) -> int:
+    numbers = NUMBERS.get(os.uname().machine)
+    if numbers is None:
+        raise SandboxError(LAYER, f"{os.uname().machine} is not supported: only 64-bit x86_64 and aarch64 are")
+    return numbers[name]
+
+
+def check_installed() -> None:
+    """Read back that every task is filtered: from /proc where there is one, else by the word of this task.
+
+    Raises SandboxError for a task that is not.
+    """
+    modes = task_modes(TASKS)
+    if modes is None:
+        modes = {os.getpid(): _libc().prctl(_PR_GET_SECCOMP, 0, 0, 0, 0)}
+    for task, mode in modes.items():
+        if mode != MODE_FILTER:
+            raise SandboxError(LAYER, f"task {task} is not filtered: its mode is {mode}")
+
+
+def task_modes(tasks: Path) -> dict[int, int] | None:
+    """Return the seccomp mode of each task of a process, from /proc/PID/task; None if that cannot be read."""
+    try:
+        names = os.listdir(tasks)
+    except OSError:
+        return None
+    modes: dict[int, int] = {}
+    for name in names:
+        try:
+            text = (tasks / name / "status").read_text(encoding="ascii", errors="replace")
+        except OSError:
+            continue  # it has ended
+        lines = [line.split() for line in text.splitlines() if line.startswith("Seccomp:")]
+        modes[int(name)] = int(lines[0][1]) if lines else 0
+    return modes
+
+
+def _reason(result: int, number: int) -> str:
+    if result > 0:
+        return f"task {result} cannot be synchronised: it has a filter of its own"
+    if number == errno.EBUSY:
+        return "something around this process has taken the one listener that a process can have"
+    if number == errno.ESRCH:
+        return "a task cannot be synchronised: it has a filter of its own"
+    if number == errno.ENOSYS:
+        return "this kernel has no seccomp filters, or something outside hides them: it needs CONFIG_SECCOMP_FILTER"
+    return f"the kernel refuses the filter: {os.strerror(number)}"

@@ -1,0 +1,1 @@
+"""Attestation: whether a living process is confined as its profile says."""

@@ -1,0 +1,230 @@
+"""What waits for the log, and who waits for it: the Recorder of seams.py. Pure but for the Hand.
+
+Theory of operation. Records are handed over together, whenever the hand is free (group commit): at once if somebody
+waits for one, else after a moment. Somebody who waits is answered once: `then` when the record is on the disk,
+`otherwise` when that has failed or has taken 250 ms. A record that arrives on the disk after its `otherwise` cannot be
+taken back, so another one says that it was not done. Ordinary records wait in a bounded queue; those for which there
+is no room are counted, and the next record that is written says how many. Nobody is ever waited for here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tlsrt.rate_limit import Allowance
+from tlsrt.supervisor.audit.record import Record
+from tlsrt.supervisor.audit.text import KIND_MAX, SUBJECT_MAX, Detail, escaped, plain_detail
+from tlsrt.supervisor.audit.writer import CHECKPOINT_MS, Done, Head, Work
+from tlsrt.supervisor.audit.writer_thread import Hand
+from tlsrt.supervisor.authority.model.log import one_line
+from tlsrt.supervisor.authority.model.services import Otherwise, Then
+
+WAIT_MS = 250  # for a record that somebody waits for
+NOTE_MS = 50  # how long ordinary records wait for others
+RETRY_MS = 1_000  # ordinary records that could not be written
+NOTES_MAX = 4_096
+NOTES_PER_S = 50  # in the long run, so that nobody fills the disk: 1 GB a day
+WAITERS_MAX = 1_024
+BATCH_MAX = 512
+STALLED = f"the audit log did not take the record within {WAIT_MS} ms: its disk stalls"
+FULL = f"{WAITERS_MAX} records that must be written first wait for the audit log: its disk is too slow"
+
+
+@dataclass(slots=True)
+class _Waiter:
+    """Somebody who waits for a record. `then` and `otherwise` are gone once he was answered."""
+
+    record: Record
+    until: int | None  # known with the next tick: who asks may have an old clock
+    answer: tuple[Then, Otherwise] | None
+
+
+class AuditRecorder:
+    """The queue of one life. It is a Part of the authority. Times are BOOTTIME in ms, but for `wall`."""
+
+    def __init__(self, hand: Hand, now: int, log: Callable[[str], None]) -> None:
+        self._hand = hand
+        self._log = log
+        self._notes: deque[tuple[int, Record]] = deque()  # when it came
+        self._waiters: deque[_Waiter] = deque()
+        self._busy: list[_Waiter | tuple[int, Record]] = []  # with the hand
+        self._began: int | None = None  # when it got that
+        self._is_stalled = False  # the hand has not come back in time
+        self._allowance = Allowance(NOTES_MAX, NOTES_PER_S, now / 1000)
+        self._dropped = 0
+        self._told_dropped = 0  # of them, in the batch that is with the hand
+        self._retry_at = 0
+        self._unsigned_since: int | None = None
+        self._root_key = b""  # to be named
+        self._given_key = b""  # with the hand
+        self._problem = ""
+        self.on_head: Callable[[Head], None] = lambda head: None
+        self.dropped = 0  # in this life, whether the log says so already or not
+        self.on_done: Callable[[Done], None] = lambda done: None  # after the others
+        self.on_problem: Callable[[str], None] = lambda sentence: None  # empty: it is over
+
+    def note(self, kind: str, subject: str, detail: Detail, now: int, wall: int) -> None:
+        """Write an ordinary record soon."""
+        if len(self._notes) >= NOTES_MAX or not self._allowance.take(now / 1000):
+            self._dropped += 1
+            self.dropped += 1
+            return
+        self._notes.append((now, _record(kind, subject, detail, now, wall)))
+
+    def before(
+        self, kind: str, subject: str, detail: Detail, now: int, wall: int, then: Then, otherwise: Otherwise
+    ) -> None:
+        """Write a record durably, then call `then`; call `otherwise` if that was not possible within 250 ms."""
+        if self._is_stalled:
+            self._answer(otherwise, STALLED)
+        elif len(self._waiters) >= WAITERS_MAX:
+            self._answer(otherwise, FULL)
+        else:
+            record = _record(kind, subject, detail, now, wall)
+            self._waiters.append(_Waiter(record, None, (then, otherwise)))
+
+    def name_root_key(self, public: bytes) -> None:
+        """Name the root key that signs the next life, with a checkpoint."""
+        self._root_key = public
+
+    @property
+    def problem(self) -> str:
+        """Return why nothing can be written now, empty if it can."""
+        return self._problem
+
+    # Part
+
+    def next_due(self) -> int | None:
+        """Return when `tick` has something to do, but for what the hand gives back."""
+        waits = [waiter.until or 0 for waiter in (*self._waiters, *self._waiting_in_hand())]
+        if self._began is None:
+            if self._waiters or self._root_key:
+                return 0
+            if self._notes:
+                waits.append(max(self._notes[0][0] + NOTE_MS, self._retry_at))
+            if self._unsigned_since is not None:
+                waits.append(max(self._unsigned_since + CHECKPOINT_MS, self._retry_at))
+        return min(waits, default=None)
+
+    def tick(self, now: int, wall: int) -> None:
+        """Answer those whose record is written or whose time is over, and hand over what waits."""
+        self._take(now, wall)
+        self._expire(now)
+        if self._began is None and self._is_due(now):
+            self._give(now, wall)
+
+    def rest(self, now: int, wall: int, end: str) -> Work:
+        """Return all that waits, for the end of this life; nobody who waits hears that his record is written."""
+        waiting = [*self._waiting_in_hand(), *self._waiters]
+        work = Work(self._batch(now, wall, NOTES_MAX + WAITERS_MAX), now, wall, end)
+        for waiter in waiting:
+            answer, waiter.answer = waiter.answer, None
+            if answer is not None:
+                self._answer(answer[1], "the authority ends")
+        return work
+
+    def _waiting_in_hand(self) -> list[_Waiter]:
+        return [item for item in self._busy if isinstance(item, _Waiter) and item.answer is not None]
+
+    def _is_due(self, now: int) -> bool:
+        due = self.next_due()
+        return due is not None and due <= now
+
+    def _batch(self, now: int, wall: int, most: int) -> list[Record]:
+        """Take the first records that wait, in the order in which they came."""
+        records: list[Record] = []
+        self._busy = []
+        if self._dropped:
+            detail = {"records": self._dropped}
+            records.append(_record("dropped", "audit", detail, now, wall))
+            self._told_dropped = self._dropped
+        while len(records) < most and (self._notes or self._waiters):
+            if not self._waiters or (self._notes and self._notes[0][1].boottime < self._waiters[0].record.boottime):
+                note = self._notes.popleft()
+                self._busy.append(note)
+                records.append(note[1])
+            else:
+                waiter = self._waiters.popleft()
+                self._busy.append(waiter)
+                records.append(waiter.record)
+        return records
+
+    def _give(self, now: int, wall: int) -> None:
+        records = self._batch(now, wall, BATCH_MAX)
+        self._began = now
+        self._given_key, self._root_key = self._root_key, b""
+        self._hand.give(Work(records, now, wall, root_key=self._given_key))
+
+    def _take(self, now: int, wall: int) -> None:
+        if self._began is None or (done := self._hand.take()) is None:
+            return
+        busy, self._busy, self._began = self._busy, [], None
+        if done.problem:
+            self._notes.extendleft(reversed([item for item in busy if not isinstance(item, _Waiter)]))
+            self._retry_at = now + RETRY_MS
+            self._root_key = self._root_key or self._given_key
+            if self._unsigned_since is not None:
+                self._unsigned_since = now  # so that this is not tried without a pause
+        else:
+            self._dropped -= self._told_dropped
+            self._unsigned_since = now if busy and self._unsigned_since is None else self._unsigned_since
+        self._told_dropped = 0
+        if done.head is not None:
+            self._unsigned_since = None
+            self.on_head(done.head)
+        self._note_problem(done.problem)
+        if done.notice:
+            self._log(done.notice)
+        self.on_done(done)
+        for item in busy:
+            if isinstance(item, _Waiter):
+                self._written(item, done.problem, now, wall)
+
+    def _written(self, waiter: _Waiter, problem: str, now: int, wall: int) -> None:
+        answer, waiter.answer = waiter.answer, None
+        if answer is None:
+            if not problem:
+                detail = {"kind": waiter.record.kind, "why": "it was written too late"}
+                self.note("not_done", waiter.record.subject, detail, now, wall)
+        elif problem:
+            self._answer(answer[1], problem)
+        else:
+            self._guarded(answer[0])
+
+    def _expire(self, now: int) -> None:
+        for waiter in reversed(self._waiters):
+            if waiter.until is not None:
+                break
+            waiter.until = now + WAIT_MS
+        self._is_stalled = self._began is not None and now - self._began >= WAIT_MS
+        while self._waiters and (self._waiters[0].until or 0) <= now:
+            answer = self._waiters.popleft().answer
+            if answer is not None:
+                self._note_problem(STALLED)
+                self._answer(answer[1], STALLED)
+        for waiter in self._waiting_in_hand():
+            if (waiter.until or 0) <= now:
+                assert waiter.answer is not None
+                otherwise, waiter.answer = waiter.answer[1], None
+                self._note_problem(STALLED)
+                self._answer(otherwise, STALLED)
+
+    def _note_problem(self, problem: str) -> None:
+        if problem != self._problem:
+            self._problem = problem
+            self.on_problem(problem)
+
+    def _answer(self, otherwise: Otherwise, sentence: str) -> None:
+        self._guarded(lambda: otherwise(sentence))
+
+    def _guarded(self, call: Then) -> None:
+        try:
+            call()
+        except Exception as error:  # a bug of ours in what follows one record must not end all others
+            self._log(f"what follows a record could not be done: {one_line(error)}")
+
+
+def _record(kind: str, subject: str, detail: Detail, now: int, wall: int) -> Record:
+    return Record(now, wall, escaped(kind, KIND_MAX), escaped(subject, SUBJECT_MAX), plain_detail(detail))

@@ -1,0 +1,96 @@
+"""What retention has removed from the log: the record that says so, and who vouches for what is left. Pure.
+
+A record of kind `pruned` says which file is the last that went, where it ended, and how many records went with it and
+those before. It is believed when a checkpoint has signed it. Of files of a life that goes on the headers stay, one
+after the other in `audit.heads`: each is signed by a key that the one before names, the first by the root key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+
+from tlsrt.errors import PeerError
+from tlsrt.supervisor.audit.record import HASH, Entry, Header, Record, join, read_entry_untrusted
+from tlsrt.supervisor.audit.text import Detail
+
+HEADS = "audit.heads"
+KIND = "pruned"
+SUBJECT = "audit"
+MARK = b"\xa6pruned\xa5audit"  # as it stands in a body
+
+Signed = Callable[[Entry, bytes], bool]  # whether an entry is signed by this public key
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """All that went until now."""
+
+    file: int = 0  # the last one that retention has removed
+    sequence: int = 0  # of its last entry
+    chain: bytes = bytes(HASH)
+    records: int = 0  # in all files that retention has removed
+    lost: int = 0  # the first file that somebody else has removed, as retention noticed; 0: none
+
+    def detail(self, first_file: int) -> Detail:
+        """Return what the record says, when the files from `first_file` on go."""
+        detail: dict[str, str | int] = {
+            "first_file": first_file, "file": self.file, "sequence": self.sequence, "chain": self.chain.hex(),
+            "records": self.records,
+        }  # fmt: skip
+        return {**detail, "lost_file": self.lost} if self.lost else detail
+
+
+def gone_by(record: Record) -> Gone | None:
+    """Return what a record says of this, None if it is about something else."""
+    if (record.kind, record.subject) != (KIND, SUBJECT):
+        return None
+    said = dict(record.detail)
+    numbers = [said.get(name, 0) for name in ("file", "sequence", "records", "lost_file")]
+    try:
+        chain = bytes.fromhex(str(said.get("chain")))
+    except ValueError:
+        return None
+    if len(chain) != HASH or any(type(number) is not int or number < 0 for number in numbers):
+        return None
+    file, sequence, records, lost = map(int, numbers)
+    return Gone(file, sequence, chain, records, lost)
+
+
+def headers_in(heads: bytes) -> list[tuple[Entry, Header]]:
+    """Return the headers that stay, up to what is none."""
+    found: list[tuple[Entry, Header]] = []
+    at = 0
+    try:
+        while (entry := read_entry_untrusted(heads, at)) is not None and isinstance(entry.value, Header):
+            found.append((entry, entry.value))
+            at = entry.end
+    except PeerError:
+        pass
+    return found
+
+
+def heads_before(first: Entry, headers: Iterable[Entry]) -> bytes:
+    """Return what stays of headers when `first` is that of the first file that is left."""
+    life = _life(first)
+    return b"".join(join(entry.body, entry.chain, entry.mac) for entry in headers if life and _life(entry) == life)
+
+
+def _life(entry: Entry) -> int:
+    return entry.value.life if isinstance(entry.value, Header) else 0
+
+
+def key_from(heads: bytes, first: Header, trusted: Collection[bytes], is_signed: Signed) -> bytes | None:
+    """Return the key that must have signed the header of the first file that is left, None if nothing leads to it."""
+    key: bytes | None = None
+    before: Header | None = None
+    for entry, header in (*headers_in(heads), (None, first)):
+        if before is not None and (header.file, header.file_in_life) != (before.file + 1, before.file_in_life + 1):
+            return None
+        if entry is None:
+            break
+        keys = trusted if before is None and not header.file_in_life else (key,) if key is not None else ()
+        if not any(is_signed(entry, each) for each in keys):
+            return None
+        before, key = header, header.header_key
+    return key

@@ -1,0 +1,222 @@
+"""The authority's boot: read the master key, prove that the host is what was sealed, derive, and forget the key.
+
+The MAC of the boot token is checked before anything else is derived. Nothing is written until everything has passed;
+then epoch and boot count go up and are on the disk before they are used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgpack
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tlsrt.config import key_schedule
+from tlsrt.config.boot_token import (
+    MAX_TOKEN_BYTES,
+    BootToken,
+    check_boot_token,
+    check_key_version,
+    parse_boot_token_untrusted,
+)
+from tlsrt.config.canaries import CanaryHashes, canary_hashes
+from tlsrt.config.issuer_chain import Pin
+from tlsrt.config.key_providers import check_master_key
+from tlsrt.config.schema import Config
+from tlsrt.errors import ConfigError
+from tlsrt.supervisor.authority.clients.ca import CaKey, read_ca_key
+from tlsrt.supervisor.authority.door.files import DoorFiles, read_door_files, read_file
+from tlsrt.supervisor.authority.keys.secret_memory import SecretPage, wipe
+from tlsrt.supervisor.authority.model.state import AuthorityState, StateFile, Store
+
+NONCE_BYTES = 32
+MEASUREMENT_MAX = 16 << 20
+_ORDINARY_MEMORY = "this host gave no memfd_secret page: master_key was in ordinary memory while it booted"
+_NO_SUCCESSION = (
+    "no statement says that the issuer key of this master_key follows an older one: clients that pin an older one need "
+    "a new bundle"
+)
+NO_CANARIES = CanaryHashes()
+_BOOT_HASH = b"tlsrt/boot-hash/v1\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Booted:
+    """What a good boot leaves behind."""
+
+    run: bytes = field(repr=False)
+    issuer_seed: bytes = field(repr=False)
+    boot: bytes  # boot id
+    state: AuthorityState
+    door: DoorFiles
+    warnings: tuple[str, ...]
+    is_resumed: bool  # another authority served this boot before
+    mac_key: bytes = field(default=b"", repr=False)  # of boot tokens: a reload is checked as the boot was
+    key_version: int = 1  # of master_key
+    ca_key: CaKey | None = None  # that clients are enrolled with
+    audit_root: bytes = field(default=b"", repr=False)  # of the audit log's keys: wiped when that is open
+    canaries: CanaryHashes = NO_CANARIES
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What is made from one master_key, whose boot token has been checked."""
+
+    run: bytes = field(repr=False)
+    issuer_seed: bytes = field(repr=False)
+    mac_key: bytes = field(repr=False)
+    audit_root: bytes = field(repr=False)
+    token: BootToken
+    warnings: tuple[str, ...]
+    canaries: CanaryHashes
+
+
+def boot(config: Config, nonce: bytes, descriptors: Sequence[int], store: StateFile, wall: int) -> Booted:
+    """Check everything and derive the keys of this boot; raise ConfigError. Closes the descriptors.
+
+    `descriptors`: master key, boot token, measurement, state folder, certificate, key, client CA, revocation lists, the
+    client CA's key.
+    """
+    master, token_file, measurement_file, _, *door_files, ca_key_file = descriptors
+    try:
+        if len(nonce) != NONCE_BYTES:
+            raise ConfigError(
+                f"the boot nonce has {len(nonce)} bytes instead of {NONCE_BYTES}: start with our launcher"
+            )
+        token_bytes = read_file(token_file, "the boot token", MAX_TOKEN_BYTES)
+        entries = measurement_of(read_file(measurement_file, "the measurement", MEASUREMENT_MAX))
+        state = store.load()
+        derived = derive(config, nonce, master, token_bytes, entries, state)
+        door = read_door_files(*door_files)
+        ca_key = read_ca_key(ca_key_file, door.authorities)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+    boot_hash = hashlib.sha256(_BOOT_HASH + nonce).digest()
+    is_resumed = hmac.compare_digest(boot_hash, state.boot_hash)
+    _advance(state, derived.token, boot_hash, is_resumed=is_resumed, wall=wall)
+    warnings = (*derived.warnings, *_keep_succession(state, derived), *door.warnings(wall))
+    save(store, state)
+    return Booted(
+        derived.run, derived.issuer_seed, key_schedule.boot_id(nonce), state, door, warnings, is_resumed,
+        derived.mac_key,
+        derived.token.key_version, ca_key, derived.audit_root, derived.canaries,
+    )  # fmt: skip
+
+
+def check_reload(
+    config: Config, mac_key: bytes, descriptors: Sequence[int], state: AuthorityState
+) -> tuple[int, tuple[str, ...]]:
+    """Check a boot token and a measurement as a boot would; return the seal number and the warnings.
+
+    `descriptors`: boot token, measurement; they are closed. Raises ConfigError.
+    """
+    token_file, measurement_file = descriptors
+    try:
+        token = parse_boot_token_untrusted(read_file(token_file, "the boot token", MAX_TOKEN_BYTES))
+        entries = measurement_of(read_file(measurement_file, "the measurement", MEASUREMENT_MAX))
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+    check_key_version(token, state.key_version)
+    if token.key_version > state.key_version:
+        raise ConfigError(
+            f"the boot token belongs to master_key version {token.key_version}, and this host runs version "
+            f"{state.key_version}: restart it to take the new key"
+        )
+    return token.seal, _check(config, mac_key, token, entries, state.seal)
+
+
+def save(store: Store, state: AuthorityState) -> None:
+    """Write the state; raise ConfigError with a sentence for people."""
+    try:
+        store.save(state)
+    except OSError as error:
+        raise ConfigError(f"cannot write the authority's state: {error.strerror}") from None
+
+
+def issuer_public(seed: bytes) -> bytes:
+    """Return the public half of keys.issuer_seed."""
+    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+
+
+def _advance(state: AuthorityState, token: BootToken, boot_hash: bytes, *, is_resumed: bool, wall: int) -> None:
+    state.epoch += 1
+    state.boots += 1
+    state.seal = max(state.seal, token.seal)
+    state.key_version = token.key_version
+    state.boot_hash = boot_hash
+    if not is_resumed:  # sessions and tokens of another boot are refused by their boot id
+        last = state.revocation
+        state.revocations = [item for item in state.revocations if item.kind == "subject" or item.number == last]
+    state.prune(wall)
+
+
+def _keep_succession(state: AuthorityState, derived: Derived) -> list[str]:
+    """Keep the statements that lead to the issuer key of this boot: the token has them, or the state. Else say so."""
+    now = Pin(state.key_version, issuer_public(derived.issuer_seed))
+    for chain in (derived.token.succession, state.succession):
+        if chain and chain[-1].new == now:
+            state.succession = chain
+            return []
+    state.succession = ()
+    return [_NO_SUCCESSION] if now.version > 1 else []
+
+
+def derive(
+    config: Config,
+    nonce: bytes,
+    master: int,
+    token_bytes: bytes,
+    entries: Mapping[str, bytes],
+    state: AuthorityState,
+) -> Derived:
+    """Check a key, its boot token and the host, and return what is made from the key. Raises ConfigError."""
+    token = parse_boot_token_untrusted(token_bytes)
+    check_key_version(token, state.key_version)
+    with SecretPage() as page, page.read_from(master) as key:
+        check_master_key(key, token_bytes)
+        prk = key_schedule.extract(config.install_id, key)
+        is_secret = page.is_secret
+    try:
+        mac_key = key_schedule.boot_mac_key(prk)
+        warnings = _check(config, mac_key, token, entries, state.seal)
+        if not is_secret:
+            warnings = (*warnings, _ORDINARY_MEMORY)
+        seed = key_schedule.issuer_seed(prk, token.key_version)
+        root = key_schedule.canary_root(prk)
+        canaries = canary_hashes(root)
+        wipe(root)
+        return Derived(
+            key_schedule.run_key(prk, nonce), seed, mac_key, key_schedule.audit_root(prk), token, warnings, canaries
+        )  # fmt: skip
+    finally:
+        wipe(prk)
+
+
+def _check(
+    config: Config, mac_key: bytes, token: BootToken, entries: Mapping[str, bytes], minimum_seal: int
+) -> tuple[str, ...]:
+    # Against itself first: this leaves only the MAC and the seal number to be refused, which no mode forgives.
+    check_boot_token(mac_key, token, token.entries, minimum_seal)
+    try:
+        check_boot_token(mac_key, token, entries, minimum_seal)
+    except ConfigError as error:
+        if config.measure != "warn":
+            raise
+        return error.problems
+    return ()
+
+
+def measurement_of(data: bytes) -> dict[str, bytes]:
+    try:
+        entries = msgpack.unpackb(data, raw=False, strict_map_key=True)
+    except Exception as error:  # msgpack raises half a dozen classes
+        raise ConfigError("the measurement of this host does not read: start again") from error
+    if not isinstance(entries, dict) or not all(type(k) is str and type(v) is bytes for k, v in entries.items()):
+        raise ConfigError("the measurement of this host does not read: start again")
+    return entries

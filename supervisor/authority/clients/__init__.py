@@ -1,0 +1,1 @@
+"""External clients: certificates, challenges, enrolment, renewal, rights."""

@@ -1,0 +1,281 @@
+"""External sessions: challenge, open, grant, and every later push. Primary carries the bytes and cannot take part.
+
+What is refused is answered with one generic word; the reason goes to the log. Pushes are asked for by session and
+made in small rounds, so that a thousand clients never hold up revocations and the feed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import Certificate, load_der_x509_certificate
+
+from tlsrt.channels.session.grant import (
+    CERTIFICATE_MAX,
+    encode_grant,
+    open_digest,
+    parse_open_untrusted,
+    seal_grant,
+    verify_open,
+)
+from tlsrt.errors import MisuseError, PeerError
+from tlsrt.supervisor.authority.clients.certificates import ClientCertificates
+from tlsrt.supervisor.authority.clients.challenges import Challenges
+from tlsrt.supervisor.authority.keys.epochs import Epochs
+from tlsrt.supervisor.authority.keys.key_ring import KeyRing
+from tlsrt.supervisor.authority.model.loop_table import GATE
+from tlsrt.supervisor.authority.model.ports import Outlet
+from tlsrt.supervisor.authority.model.services import NoRecorder, Recorder
+from tlsrt.supervisor.authority.model.state import AuthorityState
+from tlsrt.supervisor.authority.sessions.key_messages import Briefing
+from tlsrt.supervisor.authority.sessions.manager import Session, SessionManager
+
+REJECTED = "rejected"  # the one word that a peer gets
+PUSHES_PER_ROUND = 32  # about 10 ms: an HPKE encryption and a signature each
+NUMBER_BITS = 40  # grants per life of the authority, below the count of its lives
+
+
+@dataclass(slots=True)
+class _Client:
+    """What ties a session to its open."""
+
+    session: Session
+    connection: int
+    digest: bytes = b""
+    ephemeral: bytes = field(default=b"", repr=False)
+    is_lent: bool = False  # to Primary: its client cannot seal
+    certificate: Certificate | None = None
+    is_admitted: bool = False  # its opening is recorded: it may have grants
+
+
+class ClientService:
+    """All external sessions."""
+
+    def __init__(
+        self,
+        ring: KeyRing,
+        briefing: Briefing,
+        certificates: ClientCertificates,
+        challenges: Challenges,
+        manager: SessionManager,
+        epochs: Epochs,
+        state: AuthorityState,
+        outlet: Outlet,
+        limit: int,
+    ) -> None:
+        self._ring = ring
+        self._briefing = briefing
+        self._certificates = certificates
+        self._challenges = challenges
+        self._manager = manager
+        self._epochs = epochs
+        self._state = state
+        self._outlet = outlet
+        self._limit = limit
+        self._clients: dict[bytes, _Client] = {}
+        self._by_connection: dict[int, bytes] = {}
+        self._wanted: dict[bytes, None] = {}  # sessions that are owed a grant, the oldest first
+        self._number = state.boots << NUMBER_BITS
+        self.on_refused: Callable[[str], None] = lambda reason: None
+        self.on_opened: Callable[[Session, int, int], None] = lambda session, now, wall: None
+        self.on_admitted: Callable[[str, int, int], None] = lambda subject, now, wall: None
+        self.audit: Callable[[], Recorder] = NoRecorder
+
+    def challenge(self, connection: int, now: int) -> None:
+        """Answer a connection with a challenge."""
+        self._outlet.send(GATE, "challenged", connection, self._challenges.make(connection, now))
+
+    def open(self, connection: int, data: bytes, signature: bytes, now: int, wall: int) -> None:
+        """Answer with a grant, once it is recorded, or a refusal."""
+        try:
+            client = self._open_untrusted(connection, data, signature, now, wall)
+        except PeerError as error:
+            self._refuse(connection, error.reason)
+            return
+        self._record(client, now, wall)
+
+    def lend(self, connection: int, certificate: bytes, now: int, wall: int) -> None:
+        """Give Primary the session of a client that was enrolled for HTTP, once it is recorded.
+
+        That the client's TLS has shown this certificate is Primary's word alone: a captured one can act as any such
+        client, and as no other.
+        """
+        try:
+            shown = _certificate_untrusted(certificate)
+            subject, fingerprint = self._certificates.check_untrusted(shown, wall)
+            if not self._certificates.may_use_http(subject):
+                raise PeerError("not_enrolled_for_http")
+            client = self._new_client(connection, subject, fingerprint, now)
+            client.is_lent, client.certificate = True, shown
+        except PeerError as error:
+            self._refuse(connection, error.reason)
+            return
+        self._record(client, now, wall)
+
+    def _record(self, client: _Client, now: int, wall: int) -> None:
+        """Have the opening written down; a session whose record is not on the disk has no grant and no effect."""
+        session = client.session
+        detail: dict[str, str | int] = {
+            "session": session.session_id.hex(), "certificate": session.confirmation.hex(), "http": int(client.is_lent)
+        }  # fmt: skip
+        self.audit().before(
+            "session_opened", session.subject, detail, now, wall, lambda: self._admit(client, now, wall),
+            lambda sentence: self._turn_away(client, sentence),
+        )  # fmt: skip
+
+    def _admit(self, client: _Client, now: int, wall: int) -> None:
+        if self._clients.get(client.session.session_id) is not client:
+            return  # it ended meanwhile: its connection closed, or it was revoked
+        client.is_admitted = True
+        try:
+            self._grant(client, now)
+        except PeerError as error:
+            self._refuse(client.connection, error.reason)
+            return
+        self._manager.opened(client.session)
+        self.on_opened(client.session, now, wall)
+        self.on_admitted(client.session.subject, now, wall)
+
+    def _turn_away(self, client: _Client, sentence: str) -> None:
+        if self._clients.get(client.session.session_id) is client:
+            self.close(client.session.session_id)
+            self._outlet.log(sentence)
+            self._refuse(client.connection, "unrecorded")
+
+    def on_connection(self, connection: int) -> tuple[Session, bytes]:
+        """Return the session that a connection carries for a client, and its certificate, DER. Raises PeerError."""
+        client = self._clients.get(self._by_connection.get(connection, b""))
+        if client is None or client.is_lent or client.certificate is None:
+            raise PeerError("no_session_there")
+        return client.session, client.certificate.public_bytes(Encoding.DER)
+
+    def close(self, session_id: bytes) -> None:
+        """End a session whose connection ended; one that is unknown has ended already."""
+        client = self._forget(session_id)
+        if client is not None:
+            self._manager.close(client.session)
+
+    def close_all(self) -> None:
+        """End all sessions: Primary died, and their connections with it."""
+        for session_id in list(self._clients):
+            self.close(session_id)
+        self._challenges.clear()
+
+    def ended(self, session: Session) -> None:
+        """Let the connection of a session that the manager ended be closed."""
+        if self._forget(session.session_id) is not None:
+            self._outlet.send(GATE, "ended", session.session_id)
+
+    def push(self, session: Session) -> None:
+        """Owe a session a grant."""
+        client = self._clients.get(session.session_id)
+        if client is not None and client.is_admitted:
+            self._wanted[session.session_id] = None
+
+    def push_all(self, components: tuple[str, ...] | None = None) -> None:
+        """Owe a grant to all, or to those that may talk to one of these components."""
+        for client in self._clients.values():
+            if not client.is_admitted:
+                continue
+            if components is None or self._briefing.concerns(client.session.subject, components):
+                self._wanted[client.session.session_id] = None
+
+    def unwelcome(self, wall: int) -> list[Session]:
+        """Return the sessions of clients that would not be let in now, by their certificates."""
+        found: list[Session] = []
+        for client in self._clients.values():
+            try:
+                if client.certificate is not None:
+                    self._certificates.check_untrusted(client.certificate, wall)
+            except PeerError as error:
+                self._outlet.log(
+                    f"session {client.session.session_id.hex()} of {client.session.subject}: {error.reason}"
+                )
+                found.append(client.session)
+        return found
+
+    @property
+    def has_work(self) -> bool:
+        """Tell whether `work` would do something now."""
+        return bool(self._wanted) and not self._outlet.is_blocked(GATE)
+
+    def work(self, now: int) -> None:
+        """Make a round of owed grants."""
+        for session_id in list(self._wanted)[:PUSHES_PER_ROUND]:
+            if self._outlet.is_blocked(GATE):
+                return
+            del self._wanted[session_id]
+            try:
+                self._grant(self._clients[session_id], now)
+            except PeerError as error:
+                self._outlet.log(f"session {session_id.hex()} cannot be granted anew: {error.reason}")
+                self._outlet.send(GATE, "ended", session_id)
+
+    def _open_untrusted(self, connection: int, data: bytes, signature: bytes, now: int, wall: int) -> _Client:
+        wish = parse_open_untrusted(data)
+        self._challenges.use(connection, wish.challenge, now)
+        issuer = self._ring.newest.issuer
+        if wish.install != issuer.install:
+            raise PeerError("open_install")
+        if wish.boot != issuer.boot:
+            raise PeerError("open_boot")
+        certificate = verify_open(wish, data, signature)
+        subject, fingerprint = self._certificates.check_untrusted(certificate, wall)
+        client = self._new_client(connection, subject, fingerprint, now)
+        client.digest, client.ephemeral, client.certificate = open_digest(data), wish.ephemeral_public, certificate
+        return client
+
+    def _new_client(self, connection: int, subject: str, fingerprint: bytes, now: int) -> _Client:
+        if self._state.is_revoked("subject", subject.encode()):
+            raise PeerError("revoked")
+        previous = self._by_connection.get(connection)
+        if previous is not None:  # a session sits on one connection, and a connection carries one session
+            self.close(previous)
+        if len(self._clients) >= self._limit:
+            raise PeerError("too_many_sessions")
+        session = self._manager.open_client(subject, fingerprint, now)
+        client = _Client(session, connection)
+        self._clients[session.session_id] = client
+        self._by_connection[connection] = session.session_id
+        return client
+
+    def _grant(self, client: _Client, now: int) -> None:
+        session = client.session
+        try:
+            epoch = self._epochs.serving
+            content = self._briefing.grant(session, epoch, now, grace_ms=self._epochs.grace_ms)
+            if client.is_lent:
+                self._outlet.send(GATE, "lent", client.connection, encode_grant(content))
+                return
+            self._number += 1
+            sign = self._ring.of(epoch).issuer.sign
+            sealed = seal_grant(encode_grant(content), client.digest, client.ephemeral, self._number, sign)
+        except (PeerError, MisuseError) as error:
+            self.close(session.session_id)
+            raise PeerError(error.reason if isinstance(error, PeerError) else "grant_too_large") from error
+        self._outlet.send(
+            GATE, "granted", client.connection, self._number, *sealed, session.session_id, session.subject,
+            content.token,
+        )  # fmt: skip
+
+    def _refuse(self, connection: int, reason: str) -> None:
+        self._outlet.log(f"client on connection {connection} was refused: {reason}")
+        self.on_refused(reason)
+        self._outlet.send(GATE, "refused", connection, REJECTED)
+
+    def _forget(self, session_id: bytes) -> _Client | None:
+        client = self._clients.pop(session_id, None)
+        if client is not None:
+            self._wanted.pop(session_id, None)
+            if self._by_connection.get(client.connection) == session_id:
+                del self._by_connection[client.connection]
+        return client
+
+
+def _certificate_untrusted(data: bytes) -> Certificate:
+    try:
+        return load_der_x509_certificate(data[: CERTIFICATE_MAX + 1])
+    except Exception as error:  # of many kinds, and all of them mean the same
+        raise PeerError("certificate_shape") from error

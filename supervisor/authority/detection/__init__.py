@@ -1,0 +1,1 @@
+"""Detection and response: signals, scores, escalation, actions, the learned anomaly detector."""

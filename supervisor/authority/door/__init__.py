@@ -1,0 +1,1 @@
+"""The files that the TLS door serves with, and their change."""

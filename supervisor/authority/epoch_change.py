@@ -1,0 +1,265 @@
+"""What changes the epoch, and how: time, the operator, a change of profiles, or the end of all sessions. Pure.
+
+Every change is the two phases of `epochs.py`. The timed one and the operator's leave a grace; when the operator has
+brought another master_key, it lasts until the tokens of the older version have expired. A change of profiles leaves
+none: the supervisor has the seal checked first (`hold`), ends what cannot live on under its new profile, and then asks
+for the move. From the check to the commit nobody new gets keys, so that a loop under a new profile never holds one of
+the old epoch. Whoever is late for an epoch is not told to use it, and its sessions are to be revoked: `late`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tlsrt.supervisor.authority.clients.sessions import ClientService
+from tlsrt.supervisor.authority.keys.epochs import GRACE_MS, MOVE_PREPARE_MS, PREPARE_MS, Epochs
+from tlsrt.supervisor.authority.keys.key_ring import KeyRing
+from tlsrt.supervisor.authority.master_key_rotation import NewKeys
+from tlsrt.supervisor.authority.model.loop_table import GATE, Roster
+from tlsrt.supervisor.authority.model.ports import Outlet
+from tlsrt.supervisor.authority.model.state import AuthorityState
+from tlsrt.supervisor.authority.sessions.key_distribution import Herald
+from tlsrt.supervisor.authority.sessions.key_messages import Briefing
+from tlsrt.supervisor.authority.sessions.manager import SessionManager
+from tlsrt.supervisor.authority.sessions.policy import RightsTable
+from tlsrt.supervisor.process.timers import Timers
+
+BLOCKED_MS = 5  # to look again whether the gate has read what it was told
+RETRY_MS = 10_000  # after an epoch that could not be written
+_CANNOT_WRITE = "the authority's state cannot be written, so nothing was changed: make room on its disk"
+
+
+@dataclass(slots=True)
+class Rotation:
+    """What the operator has asked for: `epoch` is 0 until it has begun, at `began`."""
+
+    number: int  # of the supervisor's request
+    keys: NewKeys | None
+    epoch: int = 0
+    began: int = 0
+
+
+class EpochChanges:
+    """Begins and commits epochs. Times are BOOTTIME in ms.
+
+    `timers` has "epoch", "move", "rotate" and "commit" for it.
+    """
+
+    def __init__(
+        self,
+        roster: Roster,
+        ring: KeyRing,
+        briefing: Briefing,
+        epochs: Epochs,
+        manager: SessionManager,
+        clients: ClientService,
+        state: AuthorityState,
+        persist: Callable[[], bool],
+        outlet: Outlet,
+        herald: Herald,
+        timers: Timers[str],
+        epoch_ms: int,
+    ) -> None:
+        self._roster = roster
+        self._ring = ring
+        self._briefing = briefing
+        self._epochs = epochs
+        self._manager = manager
+        self._clients = clients
+        self._state = state
+        self._persist = persist
+        self._outlet = outlet
+        self._herald = herald
+        self._timers = timers
+        self.epoch_ms = epoch_ms
+        self.late: set[str] = set()  # for an epoch that was committed without them
+        self.is_held = False  # nobody new gets keys: they belong to the epoch of a move that is to come
+        self.on_moved: Callable[[int], None] = lambda now: None
+        self._seal = 0  # of the token that was checked for a move
+        self._rights: RightsTable | None = None  # by the policy of that state
+        self._number = 0  # of the supervisor's request to move; 0: none
+        self._move_epoch = 0  # the one that is being prepared for it; 0: not begun
+        self._held_epoch = 0  # the one that `hold` made room for
+        self._leaving: list[Callable[[int], None]] = []  # who is told when an epoch of before has been left for good
+        self._rotation: Rotation | None = None
+        self._overlap_until = 0  # when the last token of the key version before has expired
+
+    def hold(self, seal: int, rights: RightsTable | None = None) -> bool:
+        """Make room for a move, from whose epoch on these rights hold.
+
+        That epoch is on the disk now, and until it is committed nobody new gets keys. False when the disk refuses;
+        nothing has changed then. The seal number is written with the epoch, once the supervisor has taken the new
+        state: before, an authority that comes again is shown the old token.
+        """
+        self._state.epoch += 1
+        if not self._persist():
+            self._state.epoch -= 1
+            return False
+        self.is_held, self._seal, self._rights = True, seal, rights
+        self._held_epoch = self._state.epoch
+        return True
+
+    def move(self, number: int, now: int) -> None:
+        """Change to an epoch that leaves no grace; `moved` with this number says when it is done."""
+        self._number = number
+        if self._epochs.pending is None:
+            self.begin_move(now)
+
+    def leave(self, now: int, done: Callable[[int], None]) -> None:
+        """Change to an epoch that leaves no grace, because all sessions were revoked; `done` is told which one."""
+        self._leaving.append(done)
+        if self._epochs.pending is None and not self.is_held:
+            self.begin_move(now)
+
+    def begin_timed(self, now: int) -> None:
+        """Change the epoch because its time is over."""
+        if self._epochs.pending is not None or self.is_held:
+            self._timers.set("epoch", max(self._epochs.deadline, now + PREPARE_MS) + 1)
+            return
+        self._state.epoch += 1
+        if not self._persist():
+            self._state.epoch -= 1
+            self._timers.set("epoch", now + RETRY_MS)
+            return
+        self._timers.set("epoch", now + self.epoch_ms)
+        self._begin(now, GRACE_MS, PREPARE_MS)
+
+    def rotate(self, number: int, keys: NewKeys | None, now: int) -> None:
+        """Change the epoch as soon as no other change is under way; `rotated` with this number says when it is done.
+
+        `keys` are those of another master_key, which is in force from this epoch on.
+        """
+        self._rotation = Rotation(number, keys)
+        self.begin_rotation(now)
+
+    def begin_rotation(self, now: int) -> None:
+        """Begin the rotation that was asked for, if there is one and its turn has come.
+
+        When the disk refuses, one that brings keys is tried again later: there is no way back from those.
+        """
+        rotation = self._rotation
+        if rotation is None or rotation.epoch or self._epochs.pending is not None or self.is_held:
+            return
+        if not self._persist_rotation(rotation.keys):
+            if rotation.keys is not None:
+                self._timers.set("rotate", now + RETRY_MS)
+                return
+            self._rotation = None
+            self._outlet.tell("rotated", rotation.number, 0, 0, [], [_CANNOT_WRITE])
+            return
+        rotation.epoch, rotation.began = self._state.epoch, now
+        if rotation.keys is not None:
+            self._ring.take(rotation.epoch, rotation.keys.keys)
+        self._timers.set("epoch", now + self.epoch_ms)
+        self._begin(now, GRACE_MS, PREPARE_MS)
+        self.commit_if_ready(now)
+
+    def overlap_ms(self, now: int) -> int:
+        """Return for how long tokens of the key version before still verify."""
+        return max(0, self._overlap_until - now)
+
+    def tell_keys(self, now: int) -> None:
+        """Tell the supervisor, for people, which version of master_key is in force."""
+        self._outlet.tell("keys", self._ring.newest.issuer.key_version, self.overlap_ms(now))
+
+    def _persist_rotation(self, keys: NewKeys | None) -> bool:
+        state = self._state
+        before = (state.epoch, state.key_version, state.seal, state.succession)
+        state.epoch += 1
+        if keys is not None:
+            state.key_version = keys.keys.issuer.key_version
+            state.seal, state.succession = max(state.seal, keys.seal), keys.succession
+        if self._persist():
+            return True
+        state.epoch, state.key_version, state.seal, state.succession = before
+        return False
+
+    def begin_move(self, now: int) -> None:
+        """Begin the move that was asked for; when the disk refuses, again later: without its epoch nothing goes on."""
+        if self._state.epoch <= self._epochs.target:  # an authority that came again has none on the disk for it
+            self._state.epoch += 1
+        self._state.seal = max(self._state.seal, self._seal)
+        if not self._persist():
+            self._timers.set("move", now + RETRY_MS)
+            return
+        self.is_held, self._move_epoch = True, self._state.epoch
+        if self._rights is not None:
+            self._briefing.take(self._move_epoch, self._rights)
+            self._rights = None
+        self._begin(now, 0, MOVE_PREPARE_MS)
+        self.commit_if_ready(now)
+
+    def _begin(self, now: int, grace_ms: int, prepare_ms: int) -> None:
+        epoch, joined = self._state.epoch, self._roster.joined
+        loops = [member.loop for member in joined]
+        self._epochs.begin(epoch, loops, now, grace_ms=grace_ms, prepare_ms=prepare_ms)
+        for member in joined:
+            self._herald.say_epoch(member, epoch)
+            self._outlet.send(member.loop, "prepare", epoch)
+        # A risen epoch asks the supervisor to look at every loop again.
+        self._outlet.tell("beat", 0, epoch, self._manager.counts())
+
+    def commit_if_ready(self, now: int) -> None:
+        """Commit the pending epoch, if there is one and all have answered or are late."""
+        if self._epochs.pending is not None:
+            self._timers.set("commit", self._epochs.deadline)
+        if not self._epochs.is_ready(now):
+            return
+        if self._outlet.is_blocked(GATE) and now < self._epochs.deadline:
+            # Who was looked at must be on its way to the gate before anybody uses the epoch.
+            self._timers.set("commit", now + BLOCKED_MS)
+            return
+        target = self._epochs.target
+        is_rekeyed = self._briefing.key_version(target) != self._briefing.key_version(self._epochs.serving)
+        done = self._epochs.commit(self._longest_lease(now) if is_rekeyed else None)
+        self._timers.cancel("commit")
+        for word, loops in (("unprepared", done.unprepared), ("unattested", done.unattested)):
+            for loop in loops:
+                self._outlet.tell("event", word, f"{loop}: not ready for epoch {done.epoch} in time")
+        self.late.update(done.unprepared, done.unattested)
+        for session in self._manager:
+            for epoch in [epoch for epoch in session.tokens if epoch < done.epoch]:
+                del session.tokens[epoch]
+        for member in self._roster.joined:
+            if member.loop not in self.late:
+                self._outlet.send(member.loop, "commit", done.epoch, self._epochs.grace_ms)
+        self._ring.forget_before(done.epoch)
+        if is_rekeyed:
+            self._herald.say_succession(self._state.key_version)
+        self._clients.push_all()
+        self._end_overlap(now, is_rekeyed=is_rekeyed)
+        if self._rotation is not None and self._rotation.epoch == done.epoch:
+            late = sorted({*done.unprepared, *done.unattested})
+            self._outlet.tell("rotated", self._rotation.number, done.epoch, now - self._rotation.began, late, [])
+            self._rotation = None
+        if self._number or self._leaving:
+            self._go_on(done.epoch, now)
+        self.begin_rotation(now)
+
+    def _longest_lease(self, now: int) -> int:
+        """Return in how many ms the last token has expired that was issued until now."""
+        return max(GRACE_MS, *(session.expires - now for session in self._manager), 0)
+
+    def _end_overlap(self, now: int, *, is_rekeyed: bool) -> None:
+        until = now + self._epochs.grace_ms
+        if is_rekeyed or self._overlap_until > until:
+            self._overlap_until = until
+            self.tell_keys(now)
+
+    def _go_on(self, epoch: int, now: int) -> None:
+        if epoch != self._move_epoch:  # that was another change, which was under way
+            self.begin_move(now)
+            return
+        leaving, self._leaving = self._leaving, []
+        for tell in leaving:
+            tell(epoch)
+        if self._held_epoch > epoch:  # a change of profiles was checked meanwhile: its epoch is to come
+            self._move_epoch = 0
+            if self._number:
+                self.begin_move(now)
+            return
+        if self._number:
+            self._outlet.tell("moved", self._number, epoch)
+        self.is_held, self._seal, self._number, self._move_epoch = False, 0, 0, 0
+        self.on_moved(now)

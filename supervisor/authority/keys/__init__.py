@@ -1,0 +1,1 @@
+"""Epochs, key ring, issuer, and the memory that holds master_key."""

@@ -1,0 +1,1 @@
+"""Sessions: table, policy, revocation, and the distribution of keys and rights."""

@@ -1,0 +1,238 @@
+"""`tlsrt-supervisor audit`: read the log, verify it, hand it on. It reads files only; no host has to run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from tlsrt.config import key_schedule
+from tlsrt.config.boot_token import HEAD_BYTES, key_version_of
+from tlsrt.config.files import open_regular
+from tlsrt.config.key_providers import open_master_key, read_master_key
+from tlsrt.config.load import load_config
+from tlsrt.config.schema import Config
+from tlsrt.errors import EX_FAILED, EX_USAGE, ConfigError, PeerError
+from tlsrt.supervisor.audit import reader
+from tlsrt.supervisor.audit.files import FOLDER
+from tlsrt.supervisor.audit.inclusion_proof import check_proof_untrusted, make_proof
+from tlsrt.supervisor.audit.open import file_key_of, public_of
+from tlsrt.supervisor.audit.record import Entry, Header, Record
+from tlsrt.supervisor.audit.verify import Report, verify
+from tlsrt.supervisor.cli.output import say
+from tlsrt.supervisor.control.audit_heads import anchors_in
+from tlsrt.supervisor.launch.instance_lock import is_held
+from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
+
+_LOOK_S = 0.2  # for what was written meanwhile
+_PROOF = {
+    "not_here": "no file that is here has this sequence: older ones may be gone by retention, or were moved away",
+    "not_a_record": "this is a header or a checkpoint, which are signed themselves: ask for a record",
+    "not_signed_yet": "no checkpoint has signed this record yet: ask again in 5 s",
+}
+
+
+def run(arguments: argparse.Namespace, config_path: Callable[[], Path]) -> int:
+    """Run one of the verbs; the configuration is read only if that is needed."""
+    return _Command(arguments, config_path).run()
+
+
+class _Command:
+    def __init__(self, arguments: argparse.Namespace, config_path: Callable[[], Path]) -> None:
+        self._arguments = arguments
+        self._config_path = config_path
+        self._loaded: Config | None = None
+
+    def run(self) -> int:
+        verbs = {
+            "tail": self._tail, "show": self._show, "verify": self._verify, "export": self._export, "key": self._key
+        }  # fmt: skip
+        return verbs[self._arguments.audit_verb]()
+
+    @property
+    def _config(self) -> Config:
+        self._loaded = self._loaded or load_config(self._config_path())
+        return self._loaded
+
+    @property
+    def _folder(self) -> Path:
+        folder: Path | None = self._arguments.folder
+        return folder if folder is not None else self._config.state_dir / AUTHORITY / FOLDER
+
+    # Reading
+
+    def _tail(self) -> int:
+        at: tuple[Path, int] | None = None  # up to where what is there was read
+        for path, entry in reader.last_records(self._folder, self._arguments.count):
+            self._print(path, entry)
+            at = path, entry.end
+        if self._arguments.follow:
+            self._follow(at or self._end())
+        return 0
+
+    def _end(self) -> tuple[Path, int] | None:
+        paths = reader.files_in(self._folder)
+        return (paths[-1], paths[-1].stat().st_size) if paths else None
+
+    def _follow(self, at: tuple[Path, int] | None) -> None:
+        while True:
+            for path in reader.files_in(self._folder):
+                if at is not None and path.name < at[0].name:
+                    continue
+                start = at[1] if at is not None and path == at[0] else 0
+                at = path, start
+                for entry in reader.entries_in(reader.read(path, start), path.name):
+                    if isinstance(entry.value, Record):
+                        self._print(path, entry)
+                    at = path, start + entry.end
+            time.sleep(_LOOK_S)
+
+    def _print(self, file: Path, entry: Entry) -> None:
+        assert isinstance(entry.value, Record)
+        shown = (
+            json.dumps(reader.document_of(file.name, entry))
+            if self._arguments.json
+            else reader.line_of(entry.sequence, entry.value)
+        )
+        print(shown, flush=bool(self._arguments.follow))
+
+    def _show(self) -> int:
+        for path in reversed(reader.files_in(self._folder)):
+            for entry in reader.entries_in(reader.read(path), path.name):
+                if entry.sequence == self._arguments.sequence:
+                    print("\n".join(reader.show_lines(path.name, entry)))
+                    return 0
+                if entry.sequence > self._arguments.sequence:
+                    break
+        say(_PROOF["not_here"])
+        return EX_USAGE
+
+    # Verifying
+
+    def _verify(self) -> int:
+        if self._arguments.proof is not None:
+            return self._check_proof()
+        root = None if self._arguments.key is not None else self._master_root()
+        trusted = public_of(root) if root is not None else _public_key(self._arguments.key)
+        anchors = self._arguments.anchors
+        is_here = self._arguments.folder is None
+        is_stopped = self._arguments.closed or (is_here and not is_held(self._config.state_dir / "lock"))
+        paths = reader.files_in(self._folder)
+        report = verify(
+            ((path.name, reader.read(path)) for path in paths), [trusted],
+            file_key=_known(root, trusted) if root is not None else lambda header: None, must_be_closed=is_stopped,
+            anchors=anchors_in(_text(anchors).splitlines()) if anchors is not None else (),
+            heads=reader.heads_in(self._folder), may_begin_late=self._arguments.moved_away,
+        )  # fmt: skip
+        if self._arguments.json:
+            document = {**asdict(report), "is_whole": report.fault is None, "macs": root is not None}
+            print(json.dumps(document, indent=2))
+        else:
+            print("\n".join(_lines(report, with_macs=root is not None)))
+        if report.fault is not None:
+            say(f"the audit log is not whole: {report.fault}")
+            return EX_FAILED
+        return 0
+
+    def _check_proof(self) -> int:
+        trusted = (
+            _public_key(self._arguments.key) if self._arguments.key is not None else public_of(self._master_root())
+        )
+        try:
+            proof = reader.parse_proof_untrusted(_text(self._arguments.proof))
+            sequence, record = check_proof_untrusted(proof, [trusted])
+        except PeerError as error:
+            say(f"this proves nothing ({error.reason}): it is not of the log of this key, or it was changed")
+            return EX_FAILED
+        print(f"proved: {reader.line_of(sequence, record)}")
+        return 0
+
+    def _export(self) -> int:
+        paths = reader.files_in(self._folder)
+        if self._arguments.proof is not None:
+            try:
+                proof = make_proof(
+                    [reader.read(path) for path in paths], self._arguments.proof, reader.heads_in(self._folder)
+                )
+            except PeerError as error:
+                say(_PROOF.get(error.reason, "the log does not read: run `audit verify`"))
+                return EX_USAGE
+            print(reader.proof_text(proof))
+            return 0
+        for path in paths:
+            for entry in reader.entries_in(reader.read(path), path.name):
+                print(json.dumps(reader.document_of(path.name, entry)))
+        return 0
+
+    def _key(self) -> int:
+        print(public_of(self._master_root()).hex())
+        return 0
+
+    def _master_root(self) -> bytes:
+        """Return the root of the log's keys, from master_key: whoever runs this may read it."""
+        config = self._config
+        token = open_regular(config.boot_token, "the boot token")
+        try:
+            version = key_version_of(os.pread(token, HEAD_BYTES, 0))
+        finally:
+            os.close(token)
+        master = open_master_key(config.master_key, {0, os.geteuid()}, version)
+        try:
+            return key_schedule.audit_root(key_schedule.extract(config.install_id, read_master_key(master)))
+        finally:
+            os.close(master)
+
+
+def _known(root: bytes, public: bytes) -> Callable[[Header], bytes | None]:
+    """Return the keys of files that this master_key wrote: MACs under another one cannot be checked."""
+    key = file_key_of(root)
+    return lambda header: key(header) if header.root == public else None
+
+
+def _public_key(path: Path) -> bytes:
+    text = _text(path).strip()
+    try:
+        if text.startswith("-----BEGIN"):
+            key = load_pem_public_key(text.encode())
+            if isinstance(key, Ed25519PublicKey):
+                return key.public_bytes_raw()
+        elif len(raw := bytes.fromhex(text)) == 32:
+            return raw
+    except ValueError:
+        pass
+    raise ConfigError(f"{path} is no public key of an audit log: make it with `tlsrt-supervisor audit key > FILE`")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise ConfigError(f"cannot read {path}: {why}") from None
+
+
+def _lines(report: Report, *, with_macs: bool) -> list[str]:
+    what = "signatures, chain and MACs" if with_macs else "signatures and chain, with the public key alone"
+    lines = [
+        f"looked at {what}: {report.files} whole files, sequence {report.first} to {report.last}, "
+        f"{report.records} records, {report.checkpoints} signed heads"
+    ]
+    if report.missing_files:
+        lines.append(f"{report.missing_files} files before these are not here, with sequence 1 to {report.first - 1}")
+    if report.gone_records and report.fault is None:
+        lines.append(f"{report.gone_records} records are gone by retention (audit.keep_mb), as a signed record says")
+    if report.unsigned and report.fault is None:
+        shown = "their MACs are good" if with_macs else "only their MACs protect them, which need master_key"
+        lines.append(f"{report.unsigned} entries behind the last signed head: {shown}")
+    if report.torn and report.fault is None:
+        lines.append(f"{report.torn} bytes of an entry that is being written, or was when the host was killed")
+    if report.fault is None:
+        lines.append("whole, and ended by FINAL" if report.is_closed else "whole, and goes on")
+    return lines

@@ -1,0 +1,177 @@
+"""`tlsrt-supervisor honeypot`: list the decoys of a host, plant canaries, and prove that a touch is heard."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tlsrt.config.canaries import NUMBERS, canary_client, canary_token, text_of
+from tlsrt.config.files import read_bounded, write_new
+from tlsrt.config.schema import Config
+from tlsrt.errors import EX_UNAVAILABLE, EX_USAGE, ConfigError, NotFound
+from tlsrt.sandbox.apply.root_filesystem import CANARY, CANARY_BYTES
+from tlsrt.supervisor.cli.output import say
+from tlsrt.supervisor.control.canary_files import STATE_CANARY
+from tlsrt.supervisor.control.client import ControlClient
+
+TEST_S = 15.0  # the supervisor answers in six
+CA_FILE_MAX = 1 << 16
+NAME = "operator"  # of the canary client, if none is given: worth stealing
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+
+Document = dict[str, Any]
+
+
+def run(arguments: argparse.Namespace, config: Config) -> int:
+    """Do what was asked, and print how it went."""
+    problem = _problem(arguments)
+    if problem:
+        say(problem)
+        return EX_USAGE
+    actions = {"list": _list, "plant": _plant, "test": _test}
+    return actions[arguments.action](arguments, config)
+
+
+def _problem(arguments: argparse.Namespace) -> str:
+    if arguments.action == "plant":
+        if arguments.kind is None or arguments.path is None:
+            return "say what and where: honeypot plant token|client|file FILE"
+        if not 0 <= arguments.number < NUMBERS:
+            return f"--number is from 0 to {NUMBERS - 1}, not {arguments.number}"
+        return ""
+    return f"honeypot {arguments.action} takes no kind and no file" if arguments.kind is not None else ""
+
+
+def _list(arguments: argparse.Namespace, config: Config) -> int:
+    decoys = config.deception
+    document: Document = {
+        "components": list(decoys.components),
+        "methods": [f"{address} {method}" for address, method in decoys.methods],
+        "paths": list(decoys.paths),
+        "files": [CANARY, str(config.state_dir / STATE_CANARY), *map(str, decoys.files)] if decoys.watch_files else [],
+        "endpoint": f"{decoys.endpoint.host} port {decoys.endpoint.port}" if decoys.endpoint else None,
+        "tokens": NUMBERS,
+        "clients": NUMBERS,
+    }
+    if arguments.json:
+        print(json.dumps(document, indent=2))
+        return 0
+    numbers = f"0 to {NUMBERS - 1}: `honeypot plant"
+    rows = [*(("component", name) for name in decoys.components), *(("method", name) for name in document["methods"])]
+    rows += [("path", path) for path in decoys.paths]
+    rows += [("file", path) for path in document["files"]]
+    rows += [("endpoint", document["endpoint"])] if document["endpoint"] else []
+    rows += [("token", f"{numbers} token FILE` writes one"), ("client", f"{numbers} client FILE` writes a bundle")]
+    print("\n".join(f"{kind:<10} {name}" for kind, name in rows))
+    return 0
+
+
+def _plant(arguments: argparse.Namespace, config: Config) -> int:
+    path: Path = arguments.path
+    if os.path.lexists(path):
+        raise ConfigError(f"{path} exists, and a canary never overwrites: name another file")
+    if not path.parent.is_dir():
+        raise ConfigError(f"there is no folder {path.parent}: make it, or name another file")
+    if arguments.kind == "file":
+        write_new(path, os.urandom(CANARY_BYTES), 0o600)
+    elif arguments.kind == "token":
+        root, _ = _root(config)
+        write_new(path, f"TLSRT_TOKEN={text_of(canary_token(root, arguments.number))}\n".encode(), 0o600)
+    else:
+        _plant_client(path, arguments.name, arguments.number, config)
+    if arguments.json:
+        print(json.dumps({"kind": arguments.kind, "number": arguments.number, "file": str(path)}, indent=2))
+    elif arguments.kind == "file":
+        print(
+            f"wrote {path}: it looks like a key; put it into `deception: files` of the configuration, seal, and start"
+        )
+        print("whoever opens it then, a backup too, is told as `decoy_touched`")
+    else:
+        print(f"wrote {path}: canary {arguments.kind} {arguments.number}; note the number, no list of them is kept")
+        print("move it to where a thief would look; whoever uses it is told as `decoy_touched`")
+    return 0
+
+
+def _root(config: Config) -> tuple[bytes, bytes]:
+    """Return the root of the canaries, and the public issuer key, which a bundle names."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from tlsrt.config import key_schedule
+    from tlsrt.config.init import key_in_force
+
+    master, version = key_in_force(config)
+    prk = key_schedule.extract(config.install_id, master)
+    issuer = Ed25519PrivateKey.from_private_bytes(key_schedule.issuer_seed(prk, version))
+    return key_schedule.canary_root(prk), issuer.public_key().public_bytes_raw() + version.to_bytes(4, "big")
+
+
+def _plant_client(path: Path, name: str, number: int, config: Config) -> None:
+    """Write the bundle of a client that there is not: its certificate is good, so the door hears it out."""
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+    from cryptography.x509 import load_pem_x509_certificate, load_pem_x509_certificates
+
+    from tlsrt.config import pki
+    from tlsrt.config.bundle import VERSION, Bundle, write_bundle
+    from tlsrt.supervisor.authority.clients.ca import issuer_of, read_ca_key
+
+    _check_name(name, config)
+    source = config.door.client_ca_key
+    if source is None:
+        raise ConfigError("a canary client needs a certificate: name door.client_ca_key in the configuration, and seal")
+    authorities = load_pem_x509_certificates(read_bounded(config.door.client_ca, CA_FILE_MAX, "door.client_ca"))
+    descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        ca = read_ca_key(descriptor, authorities)
+    finally:
+        os.close(descriptor)
+    if ca is None:
+        raise ConfigError(f"{source} is empty: name the CA's key as door.client_ca_key")
+    root, issuer = _root(config)
+    key = canary_client(root, number)
+    authority = ca.certificate_of(authorities)
+    now = datetime.now(UTC)
+    ends = min(now + pki.LEAF_LIFE, authority.not_valid_after_utc)
+    certificate = pki.sign_client(authority, ca.key, config.install_id, name, key.public_key(), now, ends)
+    own = load_pem_x509_certificate(read_bounded(config.door.certificate, CA_FILE_MAX, "door.certificate"))
+    try:
+        trusted = issuer_of(own, authorities)
+    except NotFound as error:
+        raise ConfigError(error.message) from None
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    reach = _EVERYWHERE.get(config.door.host, config.door.host)
+    write_bundle(
+        path,
+        Bundle(
+            VERSION, config.install_id, name, reach, config.door.port, reach, trusted.public_bytes(Encoding.PEM),
+            certificate.public_bytes(Encoding.PEM), secret, issuer[:32], int.from_bytes(issuer[32:], "big"),
+        ),
+    )  # fmt: skip
+
+
+def _check_name(name: str, config: Config) -> None:
+    import re
+
+    from tlsrt.config.field import NAME as PATTERN
+    from tlsrt.config.field import NAME_SAYS
+
+    if not re.fullmatch(PATTERN, name):
+        raise ConfigError(f"{name!r} is no client name: it must be {NAME_SAYS}")
+    if any(client.name == name for client in config.clients):
+        raise ConfigError(f"{name} is a client of this host: give the canary another --name")
+
+
+def _test(arguments: argparse.Namespace, config: Config) -> int:
+    with ControlClient(config.run_dir) as client:
+        answer = client.ask("honeypot_test", timeout_s=TEST_S)
+    if arguments.json:
+        print(json.dumps(answer, indent=2))
+    elif answer["heard"]:
+        print(f"heard after {answer['took_ms']} ms: a decoy and a canary file were touched for a trial, and noticed")
+    if not answer["heard"]:
+        say(str(answer["problem"]))
+        return EX_UNAVAILABLE
+    return 0

@@ -1,0 +1,84 @@
+"""What the supervisor does with the audit log: it hands each signed head to journald, says when nothing is written, and
+keeps for `status` how the log stands.
+
+An anchor is worth something because another program keeps it, as another user. It is one line, which `audit verify
+--anchors` reads again: `tlsrt-audit file=N size=N sequence=N tree=HEX`. journald is never waited for (its native
+protocol over a datagram socket, systemd-journald.service(8)); where it is not, there are no anchors.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from tlsrt.supervisor.audit.verify import Anchor
+from tlsrt.supervisor.control.audit_report import Document
+from tlsrt.supervisor.process.children import Common
+from tlsrt.supervisor.supervision.authority_process import NAME, Office
+
+JOURNAL = "/run/systemd/journal/socket"
+IDENTIFIER = "tlsrt-audit"
+_LINE = re.compile(rf"{IDENTIFIER} file=(\d{{1,18}}) size=(\d{{1,18}}) sequence=\d{{1,18}} tree=([0-9a-f]{{64}})")
+
+
+def line_of(file: int, size: int, sequence: int, root: bytes) -> str:
+    """Return an anchor as people and journald keep it."""
+    return f"{IDENTIFIER} file={file} size={size} sequence={sequence} tree={root.hex()}"
+
+
+def anchors_in(lines: Iterable[str]) -> list[Anchor]:
+    """Return the anchors among lines of any kind, such as a journal."""
+    found = (_LINE.search(line) for line in lines)
+    return [Anchor(int(match[1]), int(match[2]), bytes.fromhex(match[3])) for match in found if match is not None]
+
+
+class Anchors:
+    """The supervisor's ear for the log."""
+
+    def __init__(self, common: Common, office: Office, journal: str = JOURNAL) -> None:
+        self._common = common
+        self._journal = journal
+        self._install = common.config.install_id.hex()
+        self._head: tuple[int, float] | None = None  # sequence, and when it was heard of
+        self._stands: list[Any] | None = None  # as the authority said it last
+        self._problem = ""
+        office.on_said["audited"] = self._audited
+        office.on_said["checkpointed"] = self._checkpointed
+        office.on_said["unrecorded"] = self._unrecorded
+
+    def document(self) -> Document | None:
+        """Return how the log stands; None if no authority has said it yet."""
+        if self._stands is None:
+            return None
+        file, sequence, size, dropped, _ = self._stands
+        head: Document | None = None
+        if self._head is not None:
+            head = {"sequence": self._head[0], "age_s": round(self._common.reactor.now - self._head[1], 3)}
+        return {
+            "file": file, "sequence": sequence, "head": head, "dropped": dropped, "problem": self._problem,
+            "bytes": size, "keep_bytes": self._common.config.audit.keep_mb << 20,
+        }  # fmt: skip
+
+    def _audited(self, fields: list[Any]) -> None:
+        self._stands = fields
+        self._problem = fields[-1]
+
+    def _checkpointed(self, fields: list[Any]) -> None:
+        file, size, root, sequence = fields
+        self._head = sequence, self._common.reactor.now
+        message = line_of(file, size, sequence, root)
+        entry = f"MESSAGE={message}\nPRIORITY=5\nSYSLOG_IDENTIFIER={IDENTIFIER}\nTLSRT_INSTALL={self._install}\n"
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as way:
+            way.connect(self._journal)
+            way.send(entry.encode())
+
+    def _unrecorded(self, fields: list[Any]) -> None:
+        problem = self._problem = str(fields[0])
+        self._common.events.emit("reported", NAME, problem or "the audit log is written again")
+        if problem:
+            self._common.console.bad(NAME, "audit", f"{problem}; until then nobody is let in, no reload is taken")
+        else:
+            self._common.console.good(NAME, "audit", "is written again")

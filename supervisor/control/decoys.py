@@ -1,0 +1,71 @@
+"""What the operator sees of the decoys: a line at the start, a warning while nobody would hear of a touch, and a trial
+when one is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tlsrt.supervisor.control.canary_files import FileWatch
+from tlsrt.supervisor.control.server import Request
+from tlsrt.supervisor.process.children import Common
+from tlsrt.supervisor.process.event_loop import Timer
+from tlsrt.supervisor.supervision.authority_process import Office
+
+NAME = "decoys"
+TRIAL_S = 6.0  # the authority gives up after 5
+_AWAY = "the authority does not answer: see its log"
+
+Reply = Callable[[dict[str, Any]], None]
+
+
+class DecoyReport:
+    """Hears what the authority says of its trials."""
+
+    def __init__(self, common: Common, office: Office, files: FileWatch) -> None:
+        self._files = files
+        self._console = common.console
+        self._common = common
+        self._office = office
+        self._said: str | None = None
+        self._asked: list[tuple[Reply, float]] = []
+        self._timer: Timer | None = None
+        office.on_said[NAME] = self._hear
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return (self._said,) if self._said else ()
+
+    def ask(self, request: Request, reply: Reply) -> None:
+        """Have a decoy touched for a trial now."""
+        decoys = self._common.config.deception
+        self._asked.append((reply, self._common.reactor.now))
+        if not decoys.components and not decoys.methods:
+            self._answer("there are no decoys: `deception` in the configuration switches them off")
+        elif not self._office.ask("try_decoys"):
+            self._answer(_AWAY)
+        elif len(self._asked) == 1:
+            self._timer = self._common.reactor.call_later(TRIAL_S, lambda: self._answer(_AWAY))
+
+    def _answer(self, problem: str) -> None:
+        if self._asked:
+            problem = problem or self._files.prove()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for reply, began in self._asked:
+            took_ms = round((self._common.reactor.now - began) * 1000)
+            reply({"heard": not problem, "took_ms": took_ms, "problem": problem})
+        self._asked.clear()
+
+    def _hear(self, fields: list[Any]) -> None:
+        problem = str(fields[0])
+        self._answer(problem)
+        if problem == self._said:  # a later life of Primary, or of the authority
+            return
+        self._said = problem
+        if problem:
+            self._console.warning(NAME, problem)
+        else:
+            self._console.good(NAME, "proved", "one was touched for a trial, and the authority was told")

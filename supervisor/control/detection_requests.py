@@ -1,0 +1,41 @@
+"""The supervisor's part of `anomalies` and `quarantine`: it carries words to the authority, and the answer back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tlsrt.supervisor.control.detection_report import anomalies_of
+from tlsrt.supervisor.control.session_report import report_of
+from tlsrt.supervisor.control.session_requests import NAME_MAX, SessionRequests
+from tlsrt.supervisor.supervision.authority_process import Office
+
+Reply = Callable[[dict[str, object]], None]
+
+
+class ResponseRequests:
+    """What is asked, and who is in quarantine, as the authority last said."""
+
+    def __init__(self, requests: SessionRequests, office: Office) -> None:
+        self._requests = requests
+        self.quarantined: list[str] = []
+        office.on_said["quarantine"] = self._quarantine
+
+    def anomalies(self, request: Mapping[str, object], reply: Reply) -> None:
+        """Ask for scores, steps and detectors."""
+        self._requests.ask(reply, lambda code, rows: anomalies_of(rows), "anomalies")
+
+    def release(self, request: Mapping[str, object], reply: Reply) -> None:
+        """Ask for the end of what is done about somebody: `name`."""
+        name = request.get("name")
+        if not isinstance(name, str) or not 0 < len(name) <= NAME_MAX:
+            reply({"error": "bad_request"})
+            return
+        self._requests.ask(reply, report_of, "release", name)
+
+    def lost(self) -> None:
+        """The authority has died; the next one says anew who is in quarantine."""
+        self.quarantined = []
+
+    def _quarantine(self, fields: list[Any]) -> None:
+        self.quarantined = [str(name) for name in fields[0]]

@@ -1,0 +1,112 @@
+"""The verbs `lock` and `unlock` of the control socket.
+
+A lock is in force here before the authority has heard of it: Primary is killed first. The answer says whether it is on
+the disk. An unlock is answered when the door serves again, or is not going to for a while.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from tlsrt.channels.control.life import LoopState
+from tlsrt.supervisor.control.lock import LockWatch
+from tlsrt.supervisor.control.lock_report import Document
+from tlsrt.supervisor.control.session_requests import SessionRequests
+from tlsrt.supervisor.messages.lock_record import LOCK_BYTES, new_record
+from tlsrt.supervisor.messages.result_codes import Code
+from tlsrt.supervisor.process.children import Common
+from tlsrt.supervisor.process.event_loop import Timer
+from tlsrt.supervisor.supervision.authority_process import Office
+from tlsrt.supervisor.supervision.loops import Fleet
+
+OPERATOR = "operator"
+SERVES_S = 30.0  # for the fresh Primary to serve
+TEXT_MAX = 4096
+_AWAY = "the authority is not running now; it is told when it comes again, and writes it then"
+
+Reply = Callable[[dict[str, object]], None]
+
+
+class LockVerbs:
+    """All requests of one life."""
+
+    def __init__(
+        self, common: Common, fleet: Fleet, office: Office, watch: LockWatch, requests: SessionRequests
+    ) -> None:
+        self._common = common
+        self._fleet = fleet
+        self._office = office
+        self._watch = watch
+        self._requests = requests
+        self._waiting: list[tuple[int, Reply, Timer]] = []  # incarnation of Primary before
+
+    def lock(self, request: Mapping[str, object], reply: Reply) -> None:
+        """Lock; `reason` is text."""
+        reason = request.get("reason", "")
+        if not isinstance(reason, str) or len(reason) > TEXT_MAX:
+            reply({"error": "bad_request"})
+            return
+        if self._watch.record is not None:
+            reply({"lock": self._watch.document(), "already": True})
+            return
+        record = new_record(secrets.token_bytes(LOCK_BYTES), reason, OPERATOR, time.time_ns() // 1_000_000)
+        self._watch.lock(record)
+
+        def answered(answer: Document) -> None:
+            note = answer.get("unavailable", [])
+            reply({"lock": self._watch.document(), "already": False, "notes": note})
+
+        if self._office.is_booted:
+            self._requests.lock(record, answered, lambda code, rows: {})
+        else:
+            answered({"unavailable": [_AWAY]})
+
+    def unlock(self, request: Mapping[str, object], reply: Reply) -> None:
+        """Unlock."""
+        began = self._common.reactor.now
+        incarnation = self._fleet.members[0].incarnation
+        self._requests.unlock(OPERATOR, partial(self._unlocked, reply, incarnation, began), _outcome)
+
+    def look(self) -> None:
+        """Answer whoever needs to wait no longer."""
+        primary = self._fleet.members[0]
+        if primary.state is LoopState.ACTIVE and not self._fleet.is_locked:
+            self._end(lambda incarnation: primary.incarnation > incarnation, serves=True)
+
+    def cancel(self) -> None:
+        """The host ends."""
+        self._end(lambda incarnation: True, serves=False)
+
+    def _unlocked(self, reply: Reply, incarnation: int, began: float, answer: Document) -> None:
+        if "unlocked" not in answer:
+            reply(answer)
+            return
+
+        def done(document: dict[str, object]) -> None:
+            took_ms = round((self._common.reactor.now - began) * 1000)
+            reply({**answer, **document, "epoch": self._office.epoch, "took_ms": took_ms})
+
+        timer = self._common.reactor.call_later(
+            SERVES_S, lambda: self._end(lambda number: number == incarnation, serves=False)
+        )
+        self._waiting.append((incarnation, done, timer))
+        self.look()
+
+    def _end(self, chosen: Callable[[int], bool], *, serves: bool) -> None:
+        waiting, self._waiting = self._waiting, []
+        for entry in waiting:
+            if not chosen(entry[0]):
+                self._waiting.append(entry)
+                continue
+            entry[2].cancel()
+            entry[1]({"serves": serves})
+
+
+def _outcome(code: int, rows: list[Any]) -> Document:
+    if code == Code.DONE:
+        return {"unlocked": True}
+    return {"refused" if code == Code.REFUSED else "unavailable": [str(row) for row in rows]}

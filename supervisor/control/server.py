@@ -1,0 +1,243 @@
+"""The control socket: how the command line talks to a running supervisor.
+
+A stream socket with mode 0600; whoever connects is asked of the kernel (SO_PEERCRED), and everyone but root and our
+own uid is closed with one word, and so is every process of the runtime, which may have our uid. A request is one line
+of JSON, the answer is one line of JSON, or a stream of them. Everything a client may use is bounded: bytes, time, and
+the number of clients; a slow one waits for itself alone.
+
+A verb lives in the module of what it is about, and is added by one line in `Supervisor._add_verbs`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tlsrt.errors import PeerError
+from tlsrt.supervisor.control.stream import Follower, encode
+from tlsrt.supervisor.process.event_loop import READ, WRITE, Reactor, Timer
+from tlsrt.supervisor.process.unix_path import CONTROL_SOCKET, bind_unix
+
+MAX_REQUEST_BYTES = 64 * 1024
+MAX_CLIENTS = 16
+MAX_FOLLOWERS = 8
+CLIENT_S = 5.0  # to ask and to take the answer
+_ACCEPTS_PER_ROUND = 64
+_PIECE = 16 * 1024
+
+Request = Mapping[str, object]
+Answer = dict[str, object]
+Verb = Callable[[Request], Answer]
+LaterVerb = Callable[[Request, Callable[[Answer], None]], None]  # it answers when it is done
+StreamVerb = Callable[[Request, Follower], None]
+
+
+def parse_request_untrusted(line: bytes) -> dict[str, object]:
+    """Return the request in one line of JSON. Raises PeerError for everything else."""
+    if len(line) > MAX_REQUEST_BYTES:
+        raise PeerError("too_long")
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, or an integer of 5000 digits
+        raise PeerError("not_json") from error
+    if not isinstance(value, dict) or not isinstance(value.get("verb"), str):
+        raise PeerError("not_a_request")
+    return value
+
+
+class ControlSocket:
+    """Serves the verbs that are added to it.
+
+    `is_kin` tells of a pid, as numbered in our pid namespace, whether it is a process of the runtime.
+    """
+
+    def __init__(self, reactor: Reactor, folder: Path, is_kin: Callable[[int], bool] = lambda pid: False) -> None:
+        self._reactor = reactor
+        self._path = folder / CONTROL_SOCKET
+        self._is_kin = is_kin
+        self._verbs: dict[str, Callable[[Request, _Client], None]] = {}
+        self.on_bug: Callable[[str], None] = lambda sentence: None
+        self._clients: set[_Client] = set()
+        self._followers: set[Follower] = set()
+        self._listener = bind_unix(folder, CONTROL_SOCKET, backlog=MAX_CLIENTS)
+        reactor.watch(self._listener.fileno(), self._accept)
+
+    def add(self, name: str, verb: Verb) -> None:
+        """Serve a verb that is answered at once."""
+        self._verbs[name] = lambda request, client: client.say(verb(request))
+
+    def add_held(self, name: str, verb: Verb) -> None:
+        """Serve a verb that is answered at once; the connection stays open until the supervisor ends."""
+        self._verbs[name] = lambda request, client: client.say(verb(request), stays=True)
+
+    def add_later(self, name: str, verb: LaterVerb) -> None:
+        """Serve a verb that is answered when it is done; its client waits for as long as it likes, and may leave."""
+        self._verbs[name] = lambda request, client: verb(request, client.say)
+
+    def add_stream(self, name: str, verb: StreamVerb) -> None:
+        """Serve a verb that is answered by line after line, to a few followers at a time."""
+
+        def follow(request: Request, client: _Client) -> None:
+            if len(self._followers) >= MAX_FOLLOWERS:
+                client.say({"error": "busy"})
+                return
+            follower = Follower(self._reactor, client.hand_over())
+            self._followers.add(follower)
+            follower.on_closed.append(lambda: self._followers.discard(follower))
+            verb(request, follower)
+
+        self._verbs[name] = follow
+
+    def close(self) -> None:
+        """Close everything; clients that were held learn by it that the supervisor has ended."""
+        for client in tuple(self._clients):
+            client.close()
+        for follower in tuple(self._followers):
+            follower.last_words()
+        self._reactor.forget(self._listener.fileno())
+        self._listener.close()
+        try:
+            self._path.unlink()
+        except OSError:
+            return
+
+    def serve(self, line: bytes, client: _Client) -> None:
+        """Have one request line answered."""
+        try:
+            request = parse_request_untrusted(line)
+        except PeerError as error:
+            client.say({"error": error.reason})
+            return
+        name = str(request["verb"])
+        verb = self._verbs.get(name)
+        if verb is None:
+            client.say({"error": "unknown_verb"})
+            return
+        try:
+            verb(request, client)
+        except Exception as error:  # a bug of ours in a verb must not end a host that runs
+            self.on_bug(f"{name}: {type(error).__name__}: {error}")
+            client.say({"error": "internal"})
+
+    def drop(self, client: _Client) -> None:
+        """Forget a client that has closed."""
+        self._clients.discard(client)
+
+    def _accept(self, events: int) -> None:
+        for _ in range(_ACCEPTS_PER_ROUND):
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            word = self._refusal(connection)
+            if word:
+                _say_and_close(connection, word)
+            else:
+                self._clients.add(_Client(self, self._reactor, connection))
+
+    def _refusal(self, connection: socket.socket) -> str:
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        pid, uid, _ = struct.unpack("3i", credentials)
+        if uid not in (0, os.geteuid()) or self._is_kin(pid):
+            return "denied"
+        return "busy" if len(self._clients) >= MAX_CLIENTS else ""
+
+
+def _say_and_close(connection: socket.socket, word: str) -> None:
+    try:
+        connection.setblocking(False)
+        connection.send(encode({"error": word}), socket.MSG_NOSIGNAL)
+    except OSError:
+        pass
+    connection.close()
+
+
+class _Client:
+    """One connection: a request comes in, an answer goes out."""
+
+    def __init__(self, owner: ControlSocket, reactor: Reactor, connection: socket.socket) -> None:
+        self._owner = owner
+        self._reactor = reactor
+        self._connection = connection
+        self._incoming = bytearray()
+        self._outgoing = b""
+        self._stays = False
+        self._heard = False
+        connection.setblocking(False)
+        self._timer: Timer = reactor.call_later(CLIENT_S, self.close)
+        reactor.watch(connection.fileno(), self._ready)
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._connection.fileno() < 0:
+            return
+        self._timer.cancel()
+        self._reactor.forget(self._connection.fileno())
+        self._connection.close()
+        self._owner.drop(self)
+
+    def say(self, answer: Answer, *, stays: bool = False) -> None:
+        """Send the answer, if the client is still there to take it."""
+        if self._connection.fileno() < 0:
+            return
+        self._stays = stays
+        self._timer.cancel()
+        self._timer = self._reactor.call_later(CLIENT_S, self.close)
+        self._outgoing = encode(answer)
+        try:
+            self._write()
+        except OSError:
+            self.close()
+
+    def hand_over(self) -> socket.socket:
+        """Give the connection away, for an answer that is a stream."""
+        self._timer.cancel()
+        self._reactor.forget(self._connection.fileno())
+        self._owner.drop(self)
+        return self._connection
+
+    def _ready(self, events: int) -> None:
+        try:
+            if self._heard:
+                self._write() if self._outgoing else self._listen()
+            else:
+                self._read()
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+
+    def _listen(self) -> None:
+        """A held client has nothing more to say; it can only leave."""
+        if not self._connection.recv(_PIECE):
+            self.close()
+
+    def _read(self) -> None:
+        piece = self._connection.recv(_PIECE)
+        self._incoming += piece
+        line, newline, _ = self._incoming.partition(b"\n")
+        if newline or len(self._incoming) > MAX_REQUEST_BYTES:
+            self._incoming.clear()
+            self._heard = True
+            self._timer.cancel()
+            self._owner.serve(bytes(line), self)
+        elif not piece:
+            self.close()
+
+    def _write(self) -> None:
+        try:
+            sent = self._connection.send(self._outgoing, socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            sent = 0
+        self._outgoing = self._outgoing[sent:]
+        if self._outgoing:
+            self._reactor.change(self._connection.fileno(), WRITE)
+        elif self._stays:
+            self._timer.cancel()
+            self._reactor.change(self._connection.fileno(), READ)
+        else:
+            self.close()

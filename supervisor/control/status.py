@@ -1,0 +1,208 @@
+"""Status: values of the supervisor in, one JSON-like document out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from tlsrt.channels.control.health import Outcome
+from tlsrt.config.schema import ComponentConfig, Config
+from tlsrt.supervisor.process.children import Parts, Sandbox
+from tlsrt.supervisor.process.exit_reason import Death
+from tlsrt.supervisor.process.unkillable import Stuck
+from tlsrt.supervisor.supervision.authority_process import Office
+from tlsrt.supervisor.supervision.heartbeat import Pulse
+from tlsrt.supervisor.supervision.loop import Checked, Member
+from tlsrt.supervisor.supervision.violations import Record
+
+Document = dict[str, Any]
+_PHI_MAX = 99.0
+_OUTCOMES = {Outcome.GOOD: "good", Outcome.FAILED: "failing", Outcome.TIMED_OUT: "silent"}
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the supervisor knows about itself at one moment; times in seconds of the reactor's clock."""
+
+    now: float
+    started_at: float
+    pid: int
+    rootless: bool
+    boot_id: str
+    stopping: bool
+    warnings: Sequence[str]
+    limits: str = ""  # which limits are enforced by what
+    changing: bool = False  # a reload is being carried out
+    parts: Parts | None = None  # in force
+    stuck: Callable[[str], Stuck | None] = lambda name: None
+    supervision: Document = field(default_factory=Document)  # see `supervision_status.py`
+    lock: Document | None = None  # of the whole host, see `locking/lock_watch.py`
+    quarantined: Sequence[str] = ()
+    audit: Document | None = None  # how the audit log stands, see `audit/anchors.py`
+
+
+def document(
+    view: View,
+    config: Config,
+    office: Office,
+    members: Sequence[Member],
+    sandboxes: Mapping[str, Sandbox],
+    memory: Mapping[str, int | None],
+    pulses: Mapping[str, Pulse | None],
+    violations: Mapping[str, Record],
+) -> Document:
+    """Return the whole status as plain values for json.dumps."""
+    return {
+        "supervisor": {
+            "pid": view.pid,
+            "uptime_s": _rounded(view.now - view.started_at),
+            "rootless": view.rootless,
+            "boot": view.boot_id,
+            "stopping": view.stopping,
+        },
+        "authority": _authority(view, office, sandboxes, memory, pulses.get("authority")),
+        "loops": [
+            _loop(view, config, office, member, sandboxes, memory, pulses, violations.get(member.name, Record()))
+            for member in members
+        ],
+        "boundary": _boundary_of(view, office, members),
+        "keys": office.keys(view.now),
+        "door": {"host": config.door.host, "port": config.door.port, "locked": view.lock is not None},
+        "lock": view.lock,
+        "supervision": view.supervision,
+        "limits": view.limits,
+        "quarantined": list(view.quarantined),
+        "audit": view.audit,
+        "warnings": [*view.warnings, *office.warnings],
+    }
+
+
+def _boundary_of(view: View, office: Office, members: Sequence[Member]) -> Document:
+    """Return whether all that lives is in one epoch and under the profiles in force."""
+    living = [member for member in members if member.is_living]
+    behind = [member.name for member in living if _epoch(member) != office.epoch or member.parts is not view.parts]
+    return {"epoch": office.epoch, "equal": not behind, "behind": behind, "changing": view.changing}
+
+
+def _epoch(member: Member) -> int | None:
+    return member.beat.epoch if member.beat else member.attested_epoch
+
+
+def _authority(
+    view: View,
+    office: Office,
+    sandboxes: Mapping[str, Sandbox],
+    memory: Mapping[str, int | None],
+    pulse: Pulse | None,
+) -> Document:
+    child = office.child
+    return {
+        "pid": child.host_pid if child is not None else None,
+        "state": office.state,
+        "uptime_s": _rounded(view.now - office.spawned_at) if child is not None else None,
+        "restarts": office.restarts,
+        "lateness_ms": round(office.lateness_us / 1000, 1),
+        **_pulse(pulse),
+        "memory_kib": memory.get("authority"),
+        "sandbox": _sandbox(sandboxes.get("authority", Sandbox())),
+        "epoch": office.epoch,
+        "unwritten": office.unwritten,
+        "stuck": _stuck(view, "authority"),
+        "last_death": _death(office.last_death),
+    }
+
+
+def _loop(
+    view: View,
+    config: Config,
+    office: Office,
+    member: Member,
+    sandboxes: Mapping[str, Sandbox],
+    memory: Mapping[str, int | None],
+    pulses: Mapping[str, Pulse | None],
+    violations: Record,
+) -> Document:
+    beat = member.beat
+    child = member.child
+    return {
+        "name": member.name,
+        "state": str(member.state),
+        "pid": child.host_pid if child is not None else None,
+        "incarnation": member.incarnation,
+        "uptime_s": _rounded(view.now - member.spawned_at) if child is not None else None,
+        "restarts": member.restarts,
+        "sessions": office.sessions.get(member.name, beat.sessions if beat else 0),
+        "frames": {
+            "in": beat.frames_in if beat else 0,
+            "out": beat.frames_out if beat else 0,
+            "refused": beat.refused if beat else 0,
+        },
+        "lateness_ms": round(beat.lateness_us / 1000, 1) if beat else None,
+        "queue": beat.queue_depth if beat else 0,
+        **_pulse(pulses.get(member.name)),
+        "components": [
+            _component(view, member.checked.get(index), component)
+            for index, component in enumerate(config.components_of(member.name))
+        ],
+        "memory_kib": memory.get(member.name),
+        "sandbox": _sandbox(sandboxes.get(member.name, Sandbox())),
+        "epoch": _epoch(member),
+        "stuck": _stuck(view, member.name),
+        "last_death": _death(member.last_death),
+        "violations": violations.count,
+        "last_violation": violations.last,
+        "anomaly": office.score(member.name),
+    }
+
+
+def _pulse(pulse: Pulse | None) -> Document:
+    """The suspicion has an end here: JSON knows no infinite number."""
+    if pulse is None:
+        return {"health": None, "phi": None}
+    return {"health": str(pulse.health), "phi": round(min(pulse.phi, _PHI_MAX), 2)}
+
+
+def _stuck(view: View, name: str) -> Document | None:
+    stuck = view.stuck(name)
+    return {"where": stuck.where, "for_s": _rounded(view.now - stuck.since)} if stuck is not None else None
+
+
+def _component(view: View, checked: Checked | None, component: ComponentConfig) -> Document:
+    """Return what is known of a component; one without a check, or not asked yet, is `unchecked`."""
+    return {
+        "name": component.name,
+        "health": _OUTCOMES[checked.outcome] if checked is not None else "unchecked",
+        "fails": checked.fails if checked is not None else 0,
+        "checked_s": _rounded(view.now - checked.at) if checked is not None else None,
+        "then": component.health.then,
+        "after": component.health.fails,
+    }
+
+
+def _death(death: Death | None) -> Document | None:
+    if death is None:
+        return None
+    end = {"code": death.code} if death.signal is None else {"signal": death.signal}
+    return {
+        "cause": str(death.cause),
+        "sentence": death.sentence,
+        **end,
+        "at": datetime.fromtimestamp(death.at, UTC).isoformat(timespec="milliseconds"),
+        "incarnation": death.incarnation,
+    }
+
+
+def _sandbox(sandbox: Sandbox) -> Document:
+    return {
+        "layers": list(sandbox.layers),
+        "waived": dict(sandbox.waived),
+        "cgroup": sandbox.group,
+        "profile": sandbox.digest.hex(),
+        "limits": dict(sandbox.limits),
+    }
+
+
+def _rounded(seconds: float) -> float:
+    return round(max(0.0, seconds), 3)

@@ -1,0 +1,128 @@
+"""A client of the control socket that follows: one answer a line, for as long as both sides like.
+
+The supervisor never waits for it. Lines are queued up to a bound and leave when the socket takes them, many at once; a
+follower that is too slow reads `{"dropped": n}` where lines are missing, and one that takes nothing at all for STALL_S
+while something waits is closed.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+
+from tlsrt.supervisor.control.line_queue import LineQueue
+from tlsrt.supervisor.process.event_loop import READ, WRITE, Reactor, Timer
+
+QUEUE_BYTES = 256 * 1024
+STALL_S = 30.0
+_PIECE = 64 * 1024
+
+
+def encode(value: object) -> bytes:
+    """Return one line of JSON."""
+    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+
+
+class Follower:
+    """One connection after its request; `send` never blocks and never raises."""
+
+    def __init__(self, reactor: Reactor, connection: socket.socket, *, limit: int = QUEUE_BYTES) -> None:
+        self._reactor = reactor
+        self._connection = connection
+        self._queue = LineQueue(limit, lambda count: encode({"dropped": count}))
+        self._is_ending = False
+        self._waits_to_write = False
+        self._progress_at = reactor.now
+        self._timer: Timer | None = None
+        self.on_closed: list[Callable[[], None]] = []
+        self.on_room: Callable[[], None] = lambda: None  # everything has left, and more may come
+        connection.setblocking(False)
+        reactor.watch(connection.fileno(), self._ready)
+
+    def send(self, line: bytes) -> None:
+        """Queue one encoded line; it leaves in the next round of the reactor."""
+        if self.is_closed or self._is_ending:
+            return
+        if not self._queue.size:
+            self._progress_at = self._reactor.now
+        self._queue.push(line)
+        self._write_later()
+
+    def end(self) -> None:
+        """Close the connection when everything has left."""
+        self._is_ending = True
+        if not self._queue.size:
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection at once."""
+        if self.is_closed:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._reactor.forget(self._connection.fileno())
+        self._connection.close()
+        for callback in self.on_closed:
+            callback()
+
+    @property
+    def is_closed(self) -> bool:
+        return self._connection.fileno() < 0
+
+    @property
+    def waiting(self) -> int:
+        """Return how many bytes wait for the reader."""
+        return self._queue.size
+
+    def last_words(self) -> None:
+        """Send what the socket takes at once, and close."""
+        try:
+            while self._queue.size and not self.is_closed:
+                self._queue.sent(self._connection.send(self._queue.piece(_PIECE), socket.MSG_NOSIGNAL))
+        except OSError:
+            pass  # BlockingIOError too: nobody waits for a reader at the end
+        self.close()
+
+    def _write_later(self) -> None:
+        if not self._waits_to_write:
+            self._waits_to_write = True
+            self._reactor.change(self._connection.fileno(), READ | WRITE)
+        if self._timer is None:
+            self._timer = self._reactor.call_later(STALL_S, self._look)
+
+    def _ready(self, events: int) -> None:
+        try:
+            if events & ~WRITE and not self._connection.recv(_PIECE):  # it has nothing to say; it can only leave
+                self.close()
+            elif self._waits_to_write:
+                self._write()
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+
+    def _write(self) -> None:
+        count = self._connection.send(self._queue.piece(_PIECE), socket.MSG_NOSIGNAL)
+        self._progress_at = self._reactor.now
+        self._queue.sent(count)
+        if not self._queue.size and not self._is_ending:
+            self.on_room()
+        if self._queue.size or self.is_closed:
+            return
+        if self._is_ending:
+            self.close()
+            return
+        self._waits_to_write = False
+        self._reactor.change(self._connection.fileno(), READ)
+
+    def _look(self) -> None:
+        """One timer for as long as something waits; a new one for each line would fill the reactor's heap."""
+        self._timer = None
+        if not self._queue.size:
+            return
+        left_s = self._progress_at + STALL_S - self._reactor.now
+        if left_s <= 0:
+            self.close()
+        else:
+            self._timer = self._reactor.call_later(left_s, self._look)

@@ -1,1 +1,0 @@
-"""Deception: what the authority does when a decoy is touched, and how it knows that it would be told."""

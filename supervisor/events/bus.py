@@ -1,0 +1,63 @@
+"""Where every event of the host passes: numbered, kept in a ring, and given to whoever listens.
+
+`emit` returns when every listener has been called, in the order in which they came. So a listener that must have
+written an event before its effect can, if the event is emitted before the effect; the others only take note that there
+is something and look into the ring later. A listener must not block, raise, or emit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from tlsrt.channels.clock import boottime_ms
+from tlsrt.supervisor.events.catalog import EVENTS
+from tlsrt.supervisor.events.event import SUBJECT_MAX, WORDS_MAX, HostEvent, harmless, harmless_fields
+
+RING_EVENTS = 1024
+
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class EventBus:
+    """The events of one life of a host. It outlives every process but the supervisor, and so do their numbers."""
+
+    def __init__(
+        self,
+        capacity: int = RING_EVENTS,
+        *,
+        wall: Callable[[], int] = wall_ms,
+        boottime: Callable[[], int] = boottime_ms,
+    ) -> None:
+        self._ring: deque[HostEvent] = deque(maxlen=capacity)
+        self._wall = wall
+        self._boottime = boottime
+        self.boot = ""  # the boot id, as status shows it
+        self.last = 0  # number of the newest event
+        self.listeners: list[Callable[[HostEvent], None]] = []
+
+    @property
+    def first(self) -> int:
+        """Return the number of the oldest event that is kept; one more than `last` if there is none."""
+        return self.last - len(self._ring) + 1
+
+    def emit(self, name: str, subject: str, words: str = "", /, **fields: object) -> HostEvent:
+        """Note that something happened; `name` is one of event_kinds.py. KeyError for another is a bug of ours."""
+        kind = EVENTS[name]
+        self.last += 1
+        event = HostEvent(
+            self.last, self._wall(), self._boottime(), self.boot, kind, harmless(subject, SUBJECT_MAX),
+            harmless(words, WORDS_MAX), harmless_fields(fields),
+        )  # fmt: skip
+        self._ring.append(event)
+        for listener in self.listeners:
+            listener(event)
+        return event
+
+    def after(self, seq: int) -> Iterator[HostEvent]:
+        """Return the kept events with a number above `seq`, oldest first."""
+        missing = max(0, seq - self.first + 1)
+        return (self._ring[index] for index in range(missing, len(self._ring)))

@@ -1,0 +1,81 @@
+"""The verb `events` of the control socket: the kept events, and then, for those who follow, whatever comes.
+
+A follower has no queue but a cursor in the ring and what its socket did not take yet: it is given more when there is
+room. So it costs nothing while it sleeps, and is told how many events were overwritten in the meantime.
+"""
+
+from __future__ import annotations
+
+from tlsrt.errors import PeerError
+from tlsrt.supervisor.control.server import Request
+from tlsrt.supervisor.control.stream import Follower, encode
+from tlsrt.supervisor.events.bus import EventBus
+from tlsrt.supervisor.events.catalog import Kind
+from tlsrt.supervisor.events.cursor import EventCursor
+from tlsrt.supervisor.events.event import HostEvent
+from tlsrt.supervisor.process.event_loop import Reactor
+
+ROOM_BYTES = 64 * 1024  # no more is queued for a follower than this and one page
+_PAGE = 64
+
+
+def wish_untrusted(request: Request) -> tuple[int, bool, frozenset[Kind]]:
+    """Return (number to go on after, whether to follow, kinds); raises PeerError for what is no such wish."""
+    since, follow, kinds = request.get("since", 0), request.get("follow", False), request.get("kinds", [])
+    if type(since) is not int or since < 0 or type(follow) is not bool or not isinstance(kinds, list):
+        raise PeerError("bad_request")
+    try:
+        return since, follow, frozenset(Kind(kind) for kind in kinds)
+    except ValueError as error:
+        raise PeerError("unknown_kind") from error
+
+
+class EventFeed:
+    """All who read events over the control socket."""
+
+    def __init__(self, reactor: Reactor, bus: EventBus) -> None:
+        self._reactor = reactor
+        self._bus = bus
+        self._cursors: dict[Follower, EventCursor] = {}
+        self._is_due = False
+        bus.listeners.append(self._note)
+
+    def serve(self, request: Request, follower: Follower) -> None:
+        """Begin to answer one request."""
+        try:
+            since, follow, kinds = wish_untrusted(request)
+        except PeerError as error:
+            follower.send(encode({"error": error.reason}))
+            follower.end()
+            return
+        is_ours = 0 < since <= self._bus.last  # else of a life before: its reader has seen nothing of this one
+        cursor = EventCursor(self._bus, since if is_ours else self._bus.first - 1, kinds)
+        if follow:
+            self._cursors[follower] = cursor
+            follower.on_closed.append(lambda: self._forget(follower))
+        follower.on_room = lambda: self._give(follower, cursor, is_last=not follow)
+        follower.on_room()
+
+    def flush(self) -> None:
+        """Give everybody what there is now."""
+        self._is_due = False
+        for follower, cursor in tuple(self._cursors.items()):
+            self._give(follower, cursor, is_last=False)
+
+    def _forget(self, follower: Follower) -> None:
+        self._cursors.pop(follower, None)
+
+    def _note(self, event: HostEvent) -> None:
+        """However many events come in one round of the reactor, they are given out once."""
+        if self._cursors and not self._is_due:
+            self._is_due = True
+            self._reactor.call_later(0, self.flush)
+
+    def _give(self, follower: Follower, cursor: EventCursor, *, is_last: bool) -> None:
+        while follower.waiting < ROOM_BYTES and not cursor.is_at_end:
+            if lost := cursor.lost():
+                follower.send(encode({"dropped": lost}))
+            for event in cursor.take(_PAGE):
+                follower.send(event.line)
+        if is_last and cursor.is_at_end:
+            follower.end()

@@ -1,0 +1,51 @@
+"""The events of a host, put together: where they come from, and who reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tlsrt.supervisor.control.server import ControlSocket
+from tlsrt.supervisor.events.feed import EventFeed
+from tlsrt.supervisor.events.relay import EventRelay
+from tlsrt.supervisor.events.sources import EventSources
+from tlsrt.supervisor.process.children import Common
+from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
+from tlsrt.supervisor.supervision.authority_process import Office
+from tlsrt.supervisor.supervision.loop import Member
+
+SUPERVISOR = "supervisor"
+
+
+class EventDesk:
+    """Connects the bus; made once in the life of a supervisor, before anything is forked."""
+
+    def __init__(self, common: Common, members: Sequence[Member], office: Office, boot: str) -> None:
+        self._bus = common.events
+        self._bus.boot = boot
+        self.sources = EventSources(self._bus, members, lambda: common.reactor.now)
+        self.feed = EventFeed(common.reactor, self._bus)
+        self.relay = EventRelay(common.reactor, self._bus, office.tell_events)
+        office.on_joined = self.relay.joined
+        office.on_beat = lambda lateness_us: self.sources.beat(AUTHORITY, lateness_us)
+        office.on_noted = self.sources.noted
+        self._bus.emit("starting", SUPERVISOR, loops=len(members))
+
+    def add_verbs(self, control: ControlSocket) -> None:
+        control.add_stream("events", self.feed.serve)
+
+    def beat(self, member: Member) -> None:
+        """A loop beat."""
+        if member.beat is not None:
+            self.sources.beat(member.name, member.beat.lateness_us)
+
+    def refused(self, sentence: str) -> None:
+        """The host does not start, or ends because it cannot go on."""
+        self._bus.emit("start_refused", SUPERVISOR, sentence)
+
+    def stopping(self) -> None:
+        self._bus.emit("stopping", SUPERVISOR)
+
+    def stopped(self, code: int) -> None:
+        """The last event: whoever follows is given it before the control socket closes."""
+        self._bus.emit("stopped", SUPERVISOR, exit_code=code)
+        self.feed.flush()

@@ -1,0 +1,107 @@
+"""What in the supervisor becomes an event: steps of the loops' lives, beats, and the words of the authority."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from tlsrt.channels.control.life import LoopState
+from tlsrt.supervisor.events.bus import EventBus
+from tlsrt.supervisor.events.catalog import EVENTS, Kind
+from tlsrt.supervisor.events.exit import death_event
+from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
+from tlsrt.supervisor.supervision.loop import Member
+from tlsrt.supervisor.supervision.states import LIVING, Event
+
+SLOW_US = 250_000  # half of the interval of beats: calls wait that long, too
+_IN_TIME_US = 50_000
+_KILLED = (Event.REFUSED, Event.VIOLATED, Event.FAILED, Event.DEADLINE, Event.HUNG)
+_STEPS: Mapping[Event, str] = {
+    Event.ATTESTED: "attested",
+    Event.ACTIVE: "active",
+    Event.DRAIN: "draining",
+    Event.WAIT: "waiting",
+    Event.GIVE_UP: "given_up",
+    **dict.fromkeys(_KILLED, "condemned"),
+}
+# What the authority may say that happened. A name that is not here is still told, as what it reported.
+OF_AUTHORITY = frozenset(
+    name for name, entry in EVENTS.items() if entry.kind is Kind.SESSION
+) | {"offence", "anomaly", "unprepared", "unattested", "revocation", "restored", "unlocked", "lock_refused",
+    "unlock_refused", "notes_lost", "decoy_touched", "decoys_proved", "decoys_blind",
+    "detected", "response", "response_ended", "would_respond", "unusual", "reported",
+    "client_added", "client_changed", "client_enrolled", "client_renewed"}  # fmt: skip
+
+
+class EventSources:
+    """Watches the loops, and knows which of them were slow."""
+
+    def __init__(self, bus: EventBus, members: Sequence[Member], now: Callable[[], float]) -> None:
+        self._bus = bus
+        self._now = now
+        self._slow: set[str] = set()
+        self._pids: dict[str, int] = {}  # of the living; at the event of a death the child is no more
+        for member in members:
+            member.on_moved = self.moved
+
+    def moved(self, member: Member, before: LoopState, event: Event) -> None:
+        """A loop took a step of its life; whatever follows from it comes later."""
+        facts: dict[str, object] = {"incarnation": member.incarnation}
+        if member.child is not None:
+            self._pids[member.name] = member.child.host_pid
+        if member.name in self._pids:
+            facts["pid"] = self._pids[member.name]
+        if event is Event.HUNG:
+            self._bus.emit("hung", member.name, **facts)
+        if event is Event.EXITED:
+            self._exited(member, before, facts)
+        elif event is Event.STOP:
+            if before in LIVING:
+                self._bus.emit("ending", member.name, **facts)
+        elif (name := _STEPS.get(event)) is not None:
+            if event is Event.ACTIVE:
+                facts["took_ms"] = round((self._now() - member.spawned_at) * 1000)
+            self._bus.emit(name, member.name, _words(member, event), **facts)
+
+    def _exited(self, member: Member, before: LoopState, facts: dict[str, object]) -> None:
+        self._slow.discard(member.name)
+        self._pids.pop(member.name, None)
+        served_s = self._now() - member.active_at if member.active_at is not None else 0.0
+        if member.last_death is not None:
+            is_wanted = before is LoopState.STOPPING
+            death_event(self._bus, member.name, member.last_death, served_s, is_wanted=is_wanted, **facts)
+
+    def beat(self, name: str, lateness_us: int) -> None:
+        """A process beat, this late by its own clock; what it says is a claim."""
+        if lateness_us >= SLOW_US and name not in self._slow:
+            self._slow.add(name)
+            self._bus.emit("slow", name, f"{lateness_us / 1000:.0f} ms", lateness_ms=round(lateness_us / 1000))
+        elif lateness_us < _IN_TIME_US and name in self._slow:
+            self._slow.discard(name)
+            self._bus.emit("in_time", name)
+
+    def suspected(self, name: str, is_late: bool) -> None:
+        """The monitor suspects a process of hanging, or no longer does."""
+        self._bus.emit("suspect" if is_late else "recovered", name)
+
+    def reported(self, word: str, sentence: str) -> None:
+        """The authority said something in words: about a loop, if they begin with its name."""
+        subject, colon, rest = sentence.partition(": ")
+        if word in OF_AUTHORITY and colon:
+            self._bus.emit(word, subject, rest)
+        else:
+            self._bus.emit("reported", AUTHORITY, f"{word}: {sentence}")
+
+    def noted(self, notes: Sequence[object]) -> None:
+        """The authority noted what happened: [name, subject, words, fields] each."""
+        for note in notes:
+            match note:
+                case [str(name), str(subject), str(words), dict(fields)] if name in OF_AUTHORITY:
+                    self._bus.emit(name, subject, words, **{str(key): value for key, value in fields.items()})
+                case _:
+                    self._bus.emit("reported", AUTHORITY, "a note that nobody understands")
+
+
+def _words(member: Member, event: Event) -> str:
+    if event in _KILLED:
+        return member.verdict.sentence if member.verdict is not None else str(event)
+    return str(member.last_death) if event is Event.GIVE_UP else ""

@@ -1,0 +1,69 @@
+"""Measures the host's files again, beside the supervisor's loop, which goes on judging heartbeats meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+
+from tlsrt.errors import ConfigError
+from tlsrt.sandbox import syscalls
+from tlsrt.supervisor.launch.measurement import LIMIT, measured, unpacked, write_all
+from tlsrt.supervisor.process.event_loop import Reactor
+from tlsrt.supervisor.process.spawn import spawn
+
+
+class BackgroundMeasurer:
+    """One measurement while the supervisor lives; `on_done` gets it as msgpack, or a ConfigError. Closes itself."""
+
+    def __init__(
+        self, reactor: Reactor, measure: Callable[[], dict[str, bytes]], on_done: Callable[[bytes | ConfigError], None]
+    ) -> None:
+        """Fork. Raises OSError."""
+        self._reactor = reactor
+        self._on_done = on_done
+        self._answer = bytearray()
+        self._reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            self._child = spawn(lambda: _in_child(writer, measure), own_pid_namespace=False)
+        except BaseException:
+            os.close(self._reader)
+            raise
+        finally:
+            os.close(writer)
+        reactor.watch(self._reader, lambda events: self._read())
+
+    def cancel(self) -> None:
+        """End it without a word."""
+        self._on_done = lambda result: None
+        self._end()
+
+    def _read(self) -> None:
+        try:
+            piece = os.read(self._reader, 1 << 16)
+        except BlockingIOError:
+            return
+        self._answer += piece
+        if not piece or len(self._answer) > LIMIT:
+            self._end()
+            try:
+                result: bytes | ConfigError = unpacked(bytes(self._answer))
+            except ConfigError as error:
+                result = error
+            self._on_done(result)
+
+    def _end(self) -> None:
+        self._reactor.forget(self._reader)
+        os.close(self._reader)
+        with suppress(ChildProcessError, ProcessLookupError):  # collected with the orphans already
+            signal.pidfd_send_signal(self._child.pidfd, signal.SIGKILL)
+            os.waitid(os.P_PIDFD, self._child.pidfd, os.WEXITED)
+        os.close(self._child.pidfd)
+
+
+def _in_child(writer: int, measure: Callable[[], dict[str, bytes]]) -> int:
+    syscalls.close_all_but(frozenset({0, 1, 2, writer}))  # it needs nothing of what the supervisor holds
+    os.set_blocking(writer, True)
+    write_all(writer, measured(measure))
+    return 0

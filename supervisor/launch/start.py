@@ -1,0 +1,115 @@
+"""`start`, inside the pid namespace: from a path to a running supervisor."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tlsrt.config.code_permissions import impassable_for_others
+from tlsrt.config.issuer_chain import NOTHING_KNOWN, Known
+from tlsrt.config.load import load_config, parse_config, read_config
+from tlsrt.config.measure import measure
+from tlsrt.config.schema import Config
+from tlsrt.errors import ConfigError, InternalError, SandboxError
+from tlsrt.supervisor.launch.measurement import Measurer
+
+if TYPE_CHECKING:
+    from tlsrt.supervisor.process.children import Parts, Renewal
+    from tlsrt.supervisor.process.uids import Identity
+
+
+def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> int:
+    """Load the configuration and live; return the exit code. Raises ConfigError, SandboxError, AlreadyRunning."""
+    config = load_config(path)
+    measurer = Measurer(lambda: measure(config))
+    # Imported only now: the measurement runs meanwhile.
+    from tlsrt.supervisor.launch.child_programs import check_code, make_parts
+    from tlsrt.supervisor.launch.host_check import needless_waivers
+    from tlsrt.supervisor.launch.required_calls import check_calls
+    from tlsrt.supervisor.process.console import standard_console
+    from tlsrt.supervisor.process.proc import age_s, parent_host_pid
+    from tlsrt.supervisor.process.scheduling import check_scheduling
+    from tlsrt.supervisor.process.uids import own_identity
+    from tlsrt.supervisor.supervisor import Supervisor
+
+    check_scheduling(config.scheduling)
+    identity = own_identity(config)
+    if no_pid_namespace is not None and "pid_namespace" not in config.sandbox.waive:
+        raise SandboxError(
+            "pid_namespace",
+            f"this host gives no pid namespace ({no_pid_namespace}); to go without, waive it in sandbox.waive",
+        )
+    check_calls(own_pid_namespace="pid_namespace" not in config.sandbox.waive)
+    warnings = _warnings(config, identity, check_code(config, identity))
+    parts = make_parts(config, identity, measurer.result)
+    supervisor = Supervisor(
+        config,
+        parts,
+        standard_console(),
+        rootless=identity.rootless,
+        warnings=[*needless_waivers(config, no_pid_namespace), *warnings, *_gaps(parts)],
+        death_pipe=death_pipe,
+        age_s=age_s(parent_host_pid()) if death_pipe is not None else 0.0,
+        renew=lambda common: renewed(path, common.config, common.parts, identity),
+    )
+    return supervisor.run()
+
+
+def _warnings(config: Config, identity: Identity, problems: list[str]) -> list[str]:
+    """Return what every start says; `problems` are those of the code. Raises ConfigError where they are not allowed."""
+    has_root = identity.rootless or "mount_namespace" not in config.sandbox.waive
+    if not has_root and (closed := impassable_for_others([config.state_dir, config.run_dir])):
+        raise ConfigError(closed)
+    warnings = [f"sandbox layer {layer} is waived: {reason}" for layer, reason in config.sandbox.waive.items()]
+    if identity.rootless and "uid" not in config.sandbox.waive:
+        warnings.append("without root all processes have one uid: only namespaces and Landlock keep them apart")
+    if config.measure == "warn":
+        return [*warnings, "measure is `warn`: a changed file is reported, not refused", *problems]
+    if problems:
+        raise ConfigError(problems)
+    return warnings
+
+
+def _gaps(parts: Parts) -> list[str]:
+    """Return what this host leaves open in the layers that it has; all processes have the same waivers."""
+    from tlsrt.sandbox.report.host_features import gaps
+    from tlsrt.supervisor.launch.child_programs import AUTHORITY
+
+    return gaps(parts.profiles[AUTHORITY])
+
+
+def renewed(path: Path, present: Config, parts: Parts, identity: Identity) -> Renewal:
+    """Read the configuration anew, and make profiles and filters beside those in force.
+
+    `present` and `parts` are in force. Raises ConfigError, also for what a reload does not take, and SandboxError.
+    """
+    from tlsrt.supervisor.launch.child_programs import check_code
+    from tlsrt.supervisor.process.children import Renewal
+    from tlsrt.supervisor.reload.plan import fixed_keys, refusal
+
+    data = read_config(path)
+    config = parse_config(data, path)
+    if keys := fixed_keys(present, config):
+        raise ConfigError(refusal(keys))
+    if parts.renewed is None:
+        raise InternalError("these parts cannot be made anew")
+    new = parts.renewed(config)
+    warnings = (*_warnings(config, identity, check_code(config, identity)), *_gaps(new))
+    return Renewal(config, new, lambda: measure(config), warnings, hashlib.sha256(data).digest())
+
+
+def known_of(config: Config) -> Known:
+    """Return what the authority's state says of seal and keys: nothing if there is none or we may not read it."""
+    from tlsrt.supervisor.authority.model.state import StateFile
+
+    try:
+        folder = os.open(config.state_dir / "authority", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return NOTHING_KNOWN
+    try:
+        state = StateFile(folder).load()
+    finally:
+        os.close(folder)
+    return Known(state.seal, state.key_version, state.succession)

@@ -1,0 +1,1 @@
+"""Values that supervisor and authority both know. No code of either."""

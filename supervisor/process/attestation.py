@@ -1,0 +1,34 @@
+"""A look from outside at a living process: whether it is what its profile says, and is watched."""
+
+from __future__ import annotations
+
+import select
+
+from tlsrt.supervisor.process.children import Child, Parts
+from tlsrt.supervisor.process.syscall_monitor import Sentry
+
+DYING_MS = 20  # nothing else is done meanwhile; whoever differs is killed anyway
+
+
+def differences_of(name: str, child: Child, parts: Parts, sentry: Sentry | None) -> list[str] | None:
+    """Return a sentence for each difference; None for a process that has ended, whose pidfd tells the reason.
+
+    `parts` are those that it was born with, or has taken over live.
+    """
+    found = parts.attest(name, child.host_pid)
+    if sentry is not None and not sentry.is_watching:
+        if sentry.take_desertion():  # a task drops its filters before its end shows; one that lives is here again
+            return None
+        found = [*found, "the listener of its first filter has not come"]
+    return None if _has_ended(child, DYING_MS if found else 0) else found
+
+
+def _has_ended(child: Child, patience_ms: int) -> bool:
+    """Tell whether it is dead, reaped or not: a pidfd is readable from then on. pidfd_open(2).
+
+    One that was killed has lost its namespaces and descriptors a moment before that, and so differs without being to
+    blame.
+    """
+    poll = select.poll()
+    poll.register(child.pidfd, select.POLLIN)
+    return bool(poll.poll(patience_ms))

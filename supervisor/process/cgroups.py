@@ -1,0 +1,146 @@
+"""The control groups of a life as the supervisor uses them, whether the host has any or not.
+
+Nothing here refuses a start: what no group holds is held by the pid namespace and by rlimits, and `sentence` says
+which is which.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from tlsrt.errors import SandboxError
+from tlsrt.sandbox.cgroup.cgroup import Limits, Place, own_place
+from tlsrt.sandbox.cgroup.orphans import Remains
+from tlsrt.sandbox.cgroup.tree import Tree, make_tree, tag_of
+
+_KINDS = {"memory": "memory", "pids": "tasks", "cpu": "CPU share"}  # controller -> what it limits, in words
+
+
+class Groups:
+    """Made before the lock is ours, claimed after it: only then do groups of an earlier life belong to nobody."""
+
+    def __init__(self, state_dir: Path, waived: str | None) -> None:
+        self._state_dir = state_dir
+        self._reason = f"waived: {waived}" if waived is not None else "not made yet"
+        self._is_waived = waived is not None
+        self._tree: Tree | None = None
+        self._remains = Remains()  # only where there is no tree
+
+    def claim(self, limits: Mapping[str, Limits]) -> None:
+        """Make a group for each process, where the host gives any."""
+        if self._is_waived:
+            return
+        try:
+            self._tree = make_tree(own_place(), tag_of(self._state_dir), limits)
+        except SandboxError as error:
+            self._reason = error.reason
+
+    def limit(self, name: str, limits: Limits) -> str:
+        """Set other limits for a process; return a sentence if that is not possible."""
+        if self._tree is None:
+            return ""
+        try:
+            self._tree.group(name).limit(limits)
+        except OSError as error:
+            return f"cannot set the limits of its control group: {error.strerror}"
+        return ""
+
+    @property
+    def reason(self) -> str:
+        """Return why there are no groups."""
+        return self._reason
+
+    def place(self, name: str) -> Place | None:
+        """Return the group of a process, None where there are none."""
+        return self._tree.group(name).place if self._tree is not None else None
+
+    def descriptor(self, name: str) -> int:
+        """Return what a child is born into, -1 for no group of its own."""
+        return self._tree.group(name).folder if self._tree is not None else -1
+
+    def born(self, name: str) -> None:
+        """Expect the next process of that name."""
+        self._remains.forget(name)
+
+    def looked_at(self, name: str, pid: int) -> None:
+        """Remember how descendants of this process would be known, `pid` as numbered in /proc."""
+        if self._tree is None:
+            self._remains.note(name, pid)
+
+    def freeze(self, name: str) -> None:
+        """Let nobody in a group go on, until it is cleared; where there are no groups the kill alone has to do."""
+        if self._tree is not None:
+            with suppress(OSError):  # somebody has removed it, and the kill follows at once
+                self._tree.group(name).freeze()
+
+    def clear(self, name: str) -> bool:
+        """Kill whatever is in a group; return whether nothing is, and the group is ready for the next process.
+
+        Without groups, whoever shares a namespace with the dead process counts.
+        """
+        if self._tree is None:
+            return self._remains.clear(name)
+        group = self._tree.group(name)
+        try:
+            if not group.is_empty:
+                group.kill()
+                return False
+            group.renew()
+        except OSError as error:
+            return error.errno != errno.EBUSY  # where somebody has removed the group, the next process says so
+        return True
+
+    def oom_kills(self, name: str) -> int:
+        """Return how many processes of a group the kernel has killed for want of memory; 0 where nobody counts."""
+        if self._tree is None:
+            return 0
+        try:
+            return self._tree.group(name).oom_kills
+        except (OSError, ValueError):
+            return 0
+
+    def refused(self, name: str) -> tuple[int, int]:
+        """Return how often a group has refused a task, and had no memory left; 0 where nobody counts."""
+        if self._tree is None or not self._tree.controllers & {"memory", "pids"}:
+            return 0, 0
+        try:
+            return self._tree.group(name).refused
+        except (OSError, ValueError):
+            return 0, 0
+
+    def release(self) -> None:
+        """Remove every group, and whoever is left in one."""
+        tree, self._tree = self._tree, None
+        if tree is not None:
+            try:
+                tree.remove()
+            except OSError:
+                return  # the next start removes them
+
+    def enforced(self) -> dict[str, str]:
+        """Return what holds each kind of limit: "cgroup", another word, or "" for nothing."""
+        controllers = self._tree.controllers if self._tree is not None else frozenset[str]()
+        return {
+            "kill": "pidfd" if self._tree is None else "cgroup",
+            "freeze": "" if self._tree is None else "cgroup",
+            "memory": "cgroup" if "memory" in controllers else "rlimit",
+            "tasks": "cgroup" if "pids" in controllers else "rlimit",
+            "cpu": "cgroup" if "cpu" in controllers else "",
+        }
+
+    def sentence(self) -> str:
+        """Return one line for people: what is limited by what, and why not by more."""
+        if self._tree is None:
+            return f"memory and tasks by rlimits, CPU unlimited, no freeze; no cgroup ({self._reason})"
+        held = [words for name, words in _KINDS.items() if name in self._tree.controllers]
+        by_rlimits = [_KINDS[name] for name in ("memory", "pids") if name not in self._tree.controllers]
+        parts = [f"{', '.join(['kill', 'freeze', *held])} by cgroup {self._tree.base.name}"]
+        if by_rlimits:
+            parts.append(f"{' and '.join(by_rlimits)} by rlimits")
+        if "cpu" not in self._tree.controllers:
+            parts.append("CPU unlimited")
+        missing = f" ({self._tree.missing})" if self._tree.missing else ""
+        return f"{', '.join(parts)}{missing}"

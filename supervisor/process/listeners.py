@@ -1,0 +1,94 @@
+"""The listening sockets that outlive every Primary: one per loop, and the TLS door.
+
+They belong to the supervisor; each new Primary gets duplicates by fork, so its death refuses no connection.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from tlsrt.config.deception import EndpointConfig
+from tlsrt.config.schema import Config, DoorConfig
+from tlsrt.errors import ConfigError
+from tlsrt.supervisor.process.unix_path import bind_unix
+from tlsrt.supervisor.supervision.loop import PRIMARY
+
+CHANNEL_BACKLOG = 64  # one loop connects, again and again while Primary is down
+DOOR_BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn, listen(2)
+DOOR = "door"
+DECOY = "decoy"
+DECOY_BACKLOG = 16
+DECOY_BUFFER = 4096  # bytes that the kernel keeps of what somebody says there; it doubles them, socket(7)
+
+
+def channel_listeners(config: Config, uid: Callable[[str], int]) -> dict[str, int]:
+    """Return loop name -> listening descriptor, for every loop but Primary. Raises ConfigError."""
+    found: dict[str, int] = {}
+    for loop in config.loops:
+        if loop.name == PRIMARY:
+            continue
+        folder = config.run_dir / "channel" / loop.name
+        try:
+            listener = bind_unix(folder, "primary.sock", backlog=CHANNEL_BACKLOG, uid=uid(loop.name))
+        except OSError as error:
+            raise ConfigError(f"cannot listen in {folder}: {error.strerror}") from None
+        found[loop.name] = listener.detach()
+    return found
+
+
+def door_listener(door: DoorConfig) -> int:
+    """Return the listening descriptor of the TLS door. Raises ConfigError with the sentence for the operator."""
+    return _tcp_listener(door.host, door.port, DOOR, DOOR_BACKLOG)
+
+
+def decoy_listener(endpoint: EndpointConfig) -> int:
+    """Return the listening descriptor of the decoy endpoint, with small buffers. Raises ConfigError."""
+    return _tcp_listener(endpoint.host, endpoint.port, "deception.endpoint", DECOY_BACKLOG, DECOY_BUFFER)
+
+
+def _tcp_listener(host: str, port: int, name: str, backlog: int, buffer: int = 0) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    place = f"{host}:{port}" if family is socket.AF_INET else f"[{host}]:{port}"
+    try:
+        socket.inet_pton(family, host)  # a name would ask a resolver, which leaves threads and sockets behind
+    except OSError:
+        raise ConfigError(f"{name}.host is {host!r}, which is not an IP address") from None
+    listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family is socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF) if buffer else ():
+            listener.setsockopt(socket.SOL_SOCKET, option, buffer)  # those that it accepts inherit them
+        listener.bind((host, port))
+        listener.listen(backlog)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(_sentence(place, name, error)) from None
+    return listener.detach()
+
+
+def _sentence(place: str, name: str, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"another program already listens on {place}: stop it, or choose another {name}.port"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"this host has no address for {place}: choose another {name}.host"
+    if error.errno == errno.EACCES:
+        return f"listening on {place} is not permitted: choose a {name}.port above 1023, or start as root"
+    return f"cannot listen on {place}: {error.strerror}"
+
+
+def remove_sockets(config: Config) -> None:
+    """Remove the names of the channel sockets at the end of a life."""
+    for path in _socket_paths(config):
+        try:
+            path.unlink()
+        except OSError:
+            continue
+
+
+def _socket_paths(config: Config) -> Iterable[Path]:
+    return (config.run_dir / "channel" / loop.name / "primary.sock" for loop in config.loops if loop.name != PRIMARY)

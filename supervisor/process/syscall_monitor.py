@@ -1,0 +1,192 @@
+"""The supervisor's watch over the system calls of one process: it takes the reports of the process's first filter.
+
+The listener is offered over a socket pair that is made before the fork, before foreign code runs, and is taken as soon
+as we come to it; until then its calls wait, and the process can neither seal itself nor pass attestation. From then on
+every call that the policy kills, brokers or does not allow waits here for its answer: killed processes are killed, with
+the call as the reason; brokered calls are carried out (`sandbox/seccomp/broker.py`); the others fail with EPERM. A
+process that keeps trying is killed as well, and one that asks the broker too fast waits. Only structs that the kernel
+filled are read here, and addresses of fixed layout; nothing that the process wrote is parsed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from tlsrt.rate_limit import Allowance
+from tlsrt.sandbox.seccomp.broker import Broker, Connecting
+from tlsrt.sandbox.seccomp.notify import (
+    Notification,
+    answer_notification,
+    receive_notification,
+    still_waits,
+    take_listener,
+)
+from tlsrt.supervisor.process.children import CallRules, Child
+from tlsrt.supervisor.process.event_loop import Reactor
+
+PER_WAKEUP = 16  # so that a process that floods does not hold up the others
+REFUSED_BURST, REFUSED_PER_S = 64, 1.0  # more refused calls than this, and it is killed
+BROKERED_BURST, BROKERED_PER_S = 128, 64.0  # more than this, and it waits
+CONNECTING_MOST = 64
+WAIT_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A call that was not allowed; `ends` says that the process is to be killed for it."""
+
+    call: str
+    sentence: str
+    ends: bool
+
+
+class Sentry:
+    """One process's reports, from before its fork to its end."""
+
+    def __init__(self, reactor: Reactor, rules: CallRules, on_violation: Callable[[Violation], None]) -> None:
+        self._reactor = reactor
+        self._rules = rules
+        self._on_violation = on_violation
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        ours.setblocking(False)
+        self._pair: socket.socket | None = ours
+        self.child_end = theirs.detach()
+        self._listener = -1
+        self._broker: Broker | None = None
+        self._connecting: dict[int, tuple[Notification, Connecting]] = {}
+        self._refused = Allowance(REFUSED_BURST, REFUSED_PER_S, reactor.now)
+        self._brokered = Allowance(BROKERED_BURST, BROKERED_PER_S, reactor.now)
+        self._is_paused = False
+        self._is_deserted = False
+
+    @property
+    def is_watching(self) -> bool:
+        """Tell whether the listener has come."""
+        if self._listener < 0:
+            self._take()
+        return self._listener >= 0
+
+    def take_desertion(self) -> bool:
+        """Tell, once, that the listener has hung up: no task is left under the filter, all have ended or soon will."""
+        is_deserted, self._is_deserted = self._is_deserted, False
+        return is_deserted
+
+    def forked(self, child: Child | None) -> None:
+        """Begin, after the fork; None says that there was none."""
+        os.close(self.child_end)
+        if child is None or self._pair is None:
+            self.close()
+            return
+        self._broker = Broker(child.pid, child.pidfd, self._rules.egress, self._rules.channel)
+        self._reactor.watch(self._pair.fileno(), lambda events: self._take())
+
+    def follow(self, rules: CallRules) -> None:
+        """Go by other rules from the next call on."""
+        self._rules = rules
+        if self._broker is not None:
+            self._broker = replace(self._broker, egress=rules.egress)
+
+    def close(self) -> None:
+        """End: calls that still wait fail with ENOSYS."""
+        self._close_pair()
+        for _, connecting in self._connecting.values():
+            self._reactor.forget(connecting.socket.fileno())
+            connecting.socket.close()
+        self._connecting.clear()
+        if self._listener >= 0:
+            if not self._is_paused:
+                self._reactor.forget(self._listener)
+            os.close(self._listener)
+            self._listener = -1
+
+    def _close_pair(self) -> None:
+        if self._pair is not None:
+            self._reactor.forget(self._pair.fileno())
+            self._pair.close()
+            self._pair = None
+
+    def _take(self) -> None:
+        """Take the listener. Without one, the process will not pass attestation."""
+        if self._pair is None or self._broker is None:
+            return
+        listener = take_listener(self._pair.fileno(), self._broker.pidfd)
+        if listener is None:
+            return
+        self._close_pair()
+        if listener >= 0:
+            self._listener = listener
+            self._reactor.watch(listener, self._hear)
+
+    def _hear(self, events: int) -> None:
+        if not events & select.EPOLLIN:  # nobody is left who could call
+            self._is_deserted = True
+            self.close()
+            return
+        for _ in range(PER_WAKEUP):
+            if not _is_readable(self._listener):  # to receive would wait for the next call
+                return
+            call = receive_notification(self._listener)
+            if call is not None:
+                self._judge(call)
+            if self._listener < 0 or self._is_paused:
+                return
+
+    def _judge(self, call: Notification) -> None:
+        if call.call in self._rules.brokered and self._broker is not None:
+            self._carry_out(call, self._broker)
+        elif call.call in self._rules.killed:
+            self._on_violation(Violation(call.call, f"{call}: nobody may call that", ends=True))
+        else:
+            self._refuse(call, str(call), errno.EPERM)
+
+    def _refuse(self, call: Notification, what: str, error: int) -> None:
+        answer_notification(self._listener, call, error=error)
+        is_enough = not self._refused.take(self._reactor.now)
+        suffix = f"; that was one of more than {REFUSED_BURST} refused calls" if is_enough else ""
+        self._on_violation(Violation(call.call, what + suffix, ends=is_enough))
+
+    def _carry_out(self, call: Notification, broker: Broker) -> None:
+        if not self._brokered.take(self._reactor.now):
+            self._pause()
+        if len(self._connecting) >= CONNECTING_MOST:
+            answer_notification(self._listener, call, error=errno.EAGAIN)
+            return
+        outcome = broker.carry_out(call, lambda: still_waits(self._listener, call))
+        if isinstance(outcome, Connecting):
+            self._wait_for(call, outcome)
+        elif outcome.refused:
+            self._refuse(call, outcome.refused, outcome.error)
+        else:
+            answer_notification(self._listener, call, value=outcome.value, error=outcome.error)
+
+    def _wait_for(self, call: Notification, connecting: Connecting) -> None:
+        descriptor = connecting.socket.fileno()
+        self._connecting[descriptor] = (call, connecting)
+        self._reactor.watch(descriptor, lambda events: self._connected(descriptor), select.EPOLLOUT)
+
+    def _connected(self, descriptor: int) -> None:
+        call, connecting = self._connecting.pop(descriptor)
+        self._reactor.forget(descriptor)
+        outcome = connecting.finish()
+        answer_notification(self._listener, call, error=outcome.error)
+
+    def _pause(self) -> None:
+        self._is_paused = True
+        self._reactor.forget(self._listener)
+        self._reactor.call_later(WAIT_S, self._resume)
+
+    def _resume(self) -> None:
+        if self._listener >= 0 and self._is_paused:
+            self._is_paused = False
+            self._reactor.watch(self._listener, self._hear)
+
+
+def _is_readable(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return any(events & select.POLLIN for _, events in poll.poll(0))

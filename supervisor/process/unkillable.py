@@ -1,0 +1,92 @@
+"""Who was killed and does not end: a process that waits in the kernel where no signal reaches it (D, proc_pid_stat(5)).
+
+A disk or a network file system that does not answer does that, and nothing but its answer ends it. So the supervisor
+waits for the pidfd as for every death, starts no second copy meanwhile, and says what it waits for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tlsrt.supervisor.process.children import Child
+
+PATIENCE_S = 1.0  # a large process takes a while to give its memory back
+
+
+class Condemned(NamedTuple):
+    """A process that was killed, and has not ended yet."""
+
+    name: str
+    child: Child
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """Since when a process should be dead, in seconds of the reactor's clock, and where it waits."""
+
+    since: float
+    where: str
+
+
+class StuckProcesses:
+    """Looks again and again at those who were killed; `say` is called once for each that stays, with where it waits."""
+
+    def __init__(self, say: Callable[[str, str], None], where: Callable[[int], str] | None = None) -> None:
+        self._say = say
+        self._where = where or waits_in
+        self._since: dict[str, tuple[Child, float]] = {}
+        self._stuck: dict[str, Stuck] = {}
+
+    def look(self, condemned: Iterable[Condemned], now: float) -> None:
+        """Take all who were killed and are there still."""
+        before, self._since = self._since, {}
+        for name, child in condemned:
+            known = before.get(name)
+            if known is None or known[0] is not child:
+                known = (child, now)
+                self._stuck.pop(name, None)
+            self._since[name], since = known, known[1]
+            if now - since < PATIENCE_S:
+                continue
+            where = self._where(child.host_pid)
+            if name not in self._stuck:
+                self._say(name, where)
+            self._stuck[name] = Stuck(since, where)
+        self._stuck = {name: one for name, one in self._stuck.items() if name in self._since}
+
+    def of(self, name: str) -> Stuck | None:
+        """Return since when, and where, a process is stuck."""
+        return self._stuck.get(name)
+
+
+def waits_in(host_pid: int) -> str:
+    """Return the state of the thread that keeps a process, as `D` or `D in folio_wait_bit`, "?" if nobody can tell."""
+    found = "?"
+    try:
+        tasks = os.listdir(f"/proc/{host_pid}/task")
+    except OSError:
+        return found
+    for task in tasks:
+        state = _state(f"/proc/{host_pid}/task/{task}")
+        if state.startswith("D"):
+            return state
+        if found == "?" or found.startswith("Z"):
+            found = state
+    return found
+
+
+def _state(folder: str) -> str:
+    try:
+        with open(f"{folder}/stat", encoding="ascii", errors="replace") as file:
+            letter = file.read().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return "?"
+    try:
+        with open(f"{folder}/wchan", encoding="ascii", errors="replace") as file:
+            where = file.read()
+    except OSError:
+        return letter
+    return f"{letter} in {where}" if where not in ("", "0") else letter

@@ -1,0 +1,225 @@
+"""`rotate`: a new epoch because the operator asks, and with `--master` another master_key, while the host runs.
+
+An epoch needs nobody but the authority. Another master_key is a transaction: the command has written the next key and
+its boot token beside those in force (config/key_rotation.py); the authority checks both exactly as at a boot; then the
+boot token is put in its place, which is the one moment before which everything is as it was and after which only the
+new state exists, for an authority that comes again as for the next start; then the authority moves the epoch. The key's
+bytes are read by the command that makes them and by the authority, never here.
+
+One rotation at a time, in the order in which they were asked for. Each is over when every loop says that it works in
+the new epoch. Loops that are late are ended by the authority's word, as for every epoch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from tlsrt.config.boot_token import HEAD_BYTES, key_version_of
+from tlsrt.config.files import open_regular
+from tlsrt.config.key_providers import key_path, open_master_key
+from tlsrt.config.key_rotation import Staged, next_token, switch
+from tlsrt.errors import ConfigError
+from tlsrt.supervisor.process.children import Common
+from tlsrt.supervisor.process.event_loop import Timer
+from tlsrt.supervisor.supervision.authority_process import Office
+from tlsrt.supervisor.supervision.loop import Member
+from tlsrt.supervisor.supervision.loops import Fleet
+
+NAME = "rotate"
+CHECK_S = 30.0  # for the authority to look at another master_key, and for every loop to work in the new epoch
+
+Answer = dict[str, object]
+Reply = Callable[[Answer], None]
+
+
+class Rotation:
+    """All rotations of one life. `is_reloading` tells of a reload, which also replaces what is in force."""
+
+    def __init__(self, common: Common, fleet: Fleet, office: Office, is_reloading: Callable[[], bool]) -> None:
+        self._common = common
+        self._fleet = fleet
+        self._office = office
+        self._is_reloading = is_reloading
+        self._waiting: deque[tuple[bool, Reply]] = deque()
+        self._reply: Reply | None = None
+        self._has_ended = False
+        self._number = 0
+        self._is_master = False
+        self._staged: Staged | None = None  # under check
+        self._token = -1  # of it
+        self._began = 0.0
+        self._done: Answer | None = None  # committed, and not yet in every loop
+        self._epoch = 0
+        self._timer: Timer | None = None
+
+    def ask(self, reply: Reply, *, master: bool) -> None:
+        """Rotate, now or after those that were asked for before.
+
+        `reply` gets the report, or `refused` with sentences, or `failed` with sentences for one that may yet come.
+        """
+        if self._has_ended:
+            reply({"error": "stopping"})
+            return
+        self._waiting.append((master, reply))
+        self._next()
+
+    @property
+    def is_replacing(self) -> bool:
+        """Tell whether another master_key is under check: until that is over nothing else may change files in force."""
+        return self._staged is not None
+
+    def cancel(self) -> None:
+        """The host ends: say so to all who wait."""
+        self._has_ended = True
+        waiting, self._waiting = self._waiting, deque()
+        self._end({"error": "stopping"})
+        for _, reply in waiting:
+            reply({"error": "stopping"})
+
+    def _next(self) -> None:
+        if self._reply is not None or not self._waiting:
+            return
+        self._is_master, self._reply = self._waiting.popleft()
+        self._number += 1
+        self._began = self._common.reactor.now
+        self._timer = self._common.reactor.call_later(CHECK_S, self._too_slow)
+        if not self._office.is_booted:
+            self._refuse(["the authority is not serving now: try again when `status` says that it is active"])
+        elif not self._is_master:
+            self._office.rotate(self._number, with_keys=False)
+        elif self._is_reloading():
+            self._refuse(["a reload is under way, so nothing was changed: rotate again when it is done"])
+        else:
+            self._check()
+
+    # Another master_key: before anything changes
+
+    def _check(self) -> None:
+        key = -1
+        try:
+            config = self._common.config
+            self._token = open_regular(next_token(config), "the next boot token")
+            version = key_version_of(os.pread(self._token, HEAD_BYTES, 0))
+            key = open_master_key(config.master_key, {0, os.geteuid()}, version)
+            self._staged = Staged(version, key_path(config.master_key, version), next_token(config))
+            sent = self._office.rekey(self._number, key, self._token)
+        except ConfigError as error:
+            self._refuse(error.problems)
+        except OSError as error:
+            self._refuse([f"cannot read the next boot token: {error.strerror}"])
+        else:
+            if not sent:
+                self.authority_lost()
+        finally:
+            if key >= 0:
+                os.close(key)
+
+    def checked(self, number: int, is_good: bool, sentences: Sequence[str]) -> None:
+        """The authority has compared key, boot token and host."""
+        if number != self._number or self._staged is None:
+            return  # it came too late; the authority forgets the key with the next request
+        if not is_good:
+            self._refuse(sentences)
+            return
+        try:
+            if not os.path.samestat(os.fstat(self._token), os.stat(self._staged.token)):
+                raise ConfigError(f"{self._staged.token} was changed while it was checked: rotate again")
+            switch(self._staged, self._common.config.boot_token)
+        except ConfigError as error:
+            if not self._is_in_place():
+                self._refuse([*error.problems, "so nothing was changed; stop tlsrt, rotate, and start it again"])
+                return
+            self._common.console.bad(NAME, "unsure", "; ".join(error.problems))  # only its lasting was in doubt
+        except OSError as error:
+            self._refuse([f"cannot look at {self._staged.token}: {error.strerror}"])
+            return
+        for sentence in sentences:
+            self._common.console.bad(NAME, "warning", sentence)
+        self._office.files.take(self._token)
+        self._token, self._staged = -1, None
+        self._office.rotate(self._number, with_keys=True)
+
+    def _is_in_place(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._token), os.stat(self._common.config.boot_token))
+        except OSError:
+            return False
+
+    # From here on only forward
+
+    def rotated(
+        self, number: int, epoch: int, committed_ms: int, late: Sequence[str], sentences: Sequence[str]
+    ) -> None:
+        """The authority has committed the epoch, or could not begin one."""
+        if number != self._number or self._reply is None or self._staged is not None:
+            return
+        if not epoch:
+            self._refuse(sentences)
+            return
+        self._epoch = epoch
+        self._done = {"epoch": epoch, "committed_ms": committed_ms, "late": list(late)}
+        self.look()
+
+    def look(self) -> None:
+        """Something is said of a loop: perhaps the last one works in the new epoch now."""
+        if self._done is None or self._behind():
+            return
+        now = self._common.reactor.now
+        answer = {**self._done, "took_ms": round((now - self._began) * 1000, 1), **self._office.keys(now)}
+        self._say(answer)
+        self._end(answer)
+
+    def authority_lost(self) -> None:
+        """The authority has died. Before it has said yes to another master_key that is the end of its rotation."""
+        if self._staged is not None:
+            self._refuse(["the authority ended while it checked the new key, so nothing was changed: rotate again"])
+
+    def authority_booted(self) -> None:
+        """It has come again, with the key in force, and may have forgotten what it was asked."""
+        if self._reply is not None and self._staged is None and self._done is None:
+            self._office.rotate(self._number, with_keys=False)
+
+    def _behind(self) -> list[str]:
+        return [member.name for member in self._fleet.members if member.is_trusted and not self._has_it(member)]
+
+    def _has_it(self, member: Member) -> bool:
+        return member.beat is not None and member.beat.epoch >= self._epoch
+
+    # The end
+
+    def _too_slow(self) -> None:
+        if self._staged is not None:
+            self._refuse([f"the authority has not checked the new key in {CHECK_S:g} s, so nothing was changed"])
+            return
+        behind = ", ".join(self._behind()) if self._done is not None else "the authority"
+        self._fail(f"not every loop works in a new epoch after {CHECK_S:g} s, `status` shows it: {behind}")
+
+    def _fail(self, sentence: str) -> None:
+        self._common.console.bad(NAME, "failed", sentence)
+        self._end({"failed": [sentence], "is_in_force": self._is_master})
+
+    def _refuse(self, sentences: Sequence[str]) -> None:
+        for sentence in sentences:
+            self._common.console.bad(NAME, "refused", sentence)
+            if self._is_master:
+                self._common.events.emit("rotate_refused", "supervisor", sentence)
+        self._end({"refused": list(sentences)})
+
+    def _say(self, answer: Answer) -> None:
+        key = f", master_key version {answer['key_version']}" if self._is_master else ""
+        if self._is_master:
+            self._common.events.emit("rotated", "supervisor", epoch=self._epoch, key_version=answer["key_version"])
+        self._common.console.plain(NAME, "done", f"epoch {self._epoch} in every loop{key}")
+
+    def _end(self, answer: Answer) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._token >= 0:
+            os.close(self._token)
+        self._timer, self._token, self._staged, self._done = None, -1, None, None
+        reply, self._reply = self._reply, None
+        if reply is not None:
+            reply(answer)
+        self._common.reactor.call_later(0, self._next)

@@ -1,1 +1,0 @@
-"""What follows from offences: scores, and the steps that are taken."""

@@ -1,0 +1,400 @@
+"""The supervisor's side of the authority: its birth, its boot, its death and its return.
+
+The authority is the only process that holds keys. It gets the key files as descriptors that were opened but never
+read, once it has sealed itself and was looked at from outside; one that is not what its profile says, then or in a
+later round, is killed. It has the trust ends of all loops by fork; those stay open here, so that an authority that
+comes again finds what was said meanwhile, and no loop notices. An authority that is gone stops nothing at once: the
+loops refuse by themselves when its feed is silent.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from tlsrt.channels.control.seqpacket import ControlChannel, control_pair
+from tlsrt.channels.control.trust import OFFICE
+from tlsrt.errors import EX_UNAVAILABLE, ConfigError, PeerError, TlsrtError
+from tlsrt.supervisor.authority.detection.scores import faded
+from tlsrt.supervisor.events.exit import death_event
+from tlsrt.supervisor.launch.folders import last_line
+from tlsrt.supervisor.launch.instance_lock import shared_lock
+from tlsrt.supervisor.process.attestation import differences_of
+from tlsrt.supervisor.process.children import AuthorityStart, Child, Common
+from tlsrt.supervisor.process.event_loop import Timer
+from tlsrt.supervisor.process.exit_reason import Cause, Death, Verdict, cause_of_death
+from tlsrt.supervisor.process.signals import LINGER_S, send_signal
+from tlsrt.supervisor.process.syscall_monitor import Sentry, Violation
+from tlsrt.supervisor.supervision.authority_client import OfficeWords
+from tlsrt.supervisor.supervision.authority_hooks import OfficeHooks
+from tlsrt.supervisor.supervision.backoff import Backoff, Intensity
+from tlsrt.supervisor.supervision.boot_files import BootFiles
+from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor
+
+NAME = "authority"
+
+
+class Office(OfficeHooks, OfficeWords):
+    """The one authority, over all its incarnations."""
+
+    def __init__(self, common: Common, boot_nonce: bytes, log: int, monitor: HeartbeatMonitor, log_path: str) -> None:
+        super().__init__()
+        self._common = common
+        self._boot_nonce = boot_nonce
+        self._log = log
+        self._log_path = log_path
+        self._monitor = monitor
+        self._channel: ControlChannel | None = None
+        self._deadline: Timer | None = None
+        policy = common.config.supervision.restart
+        self._backoff = Backoff(policy, common.chance)
+        self._intensity = Intensity(policy)
+        self._booted_at: float | None = None
+        self._verdict: Verdict | None = None
+        self._beaten = False
+        self._is_leaving = False  # it makes room for one under a new profile
+        self._ever_booted = False
+        self._is_wanted = False  # `boot` was asked for, and has not left
+        self._is_unlike = False  # it was not what its profile says
+        self.is_attested = False  # this incarnation has sealed itself, and was what its profile says
+        self.parts = common.parts  # that its process was born with, or has taken over live: its profile
+        self.child: Child | None = None
+        self.files = BootFiles()
+        self.spawned_at = 0.0
+        self.epoch = 0
+        self.lateness_us = 0
+        self.restarts = 0
+        self.last_death: Death | None = None
+        self.sessions: Mapping[str, int] = {}
+        self.warnings: list[str] = []
+        self._keys = (0, 0.0)  # version of master_key, and until when the one before verifies
+        self._scores: dict[str, tuple[int, float]] = {}
+        self._sentry: Sentry | None = None
+        self.stopping = False
+        self.given_up = False
+        self.trust_ends: Callable[[], Mapping[str, int]] = dict
+        self.unwritten = ""  # why its state is not on the disk as it should be
+
+    @property
+    def is_booted(self) -> bool:
+        return self._booted_at is not None
+
+    @property
+    def is_condemned(self) -> bool:
+        """Tell whether it was killed, and is there still."""
+        return self._verdict is not None
+
+    @property
+    def state(self) -> str:
+        """Return one word for status."""
+        if self.child is None:
+            return "failed" if self.given_up else "down"
+        if self.stopping:
+            return "stopping"
+        return "active" if self.is_booted else "booting"
+
+    def score(self, loop: str) -> int:
+        """Return the anomaly score of a loop, as the authority last said it, less what has faded since."""
+        score, at = self._scores.get(loop, (0, 0.0))
+        return round(faded(score, (self._common.reactor.now - at) * 1000))
+
+    # Birth
+
+    def spawn(self) -> None:
+        """Fork the authority; it seals itself, says so, and waits for `boot`."""
+        ours, theirs = control_pair()
+        self.parts = self._common.parts
+        config = self._common.config
+        rules = self._common.parts.call_rules(NAME)
+        self._sentry = Sentry(self._common.reactor, rules, self._violated) if rules is not None else None
+        start = AuthorityStart(
+            config, theirs, dict(self.trust_ends()), config.state_dir / NAME, self._log, (self._common.lock,),
+            self._sentry.child_end if self._sentry is not None else None,
+        )  # fmt: skip
+        self.spawned_at = self._common.reactor.now
+        self._channel = ControlChannel(ours, OFFICE)
+        problem = ""
+        try:
+            with shared_lock(self._common.lock) as share:
+                body = partial(self._common.parts.authority_body, replace(start, keep=(share,)))
+                self.child = self._common.parts.spawn(body, NAME)
+        except (OSError, TlsrtError) as error:
+            problem = f"cannot be forked: {error}"
+        os.close(theirs)
+        if self._sentry is not None:
+            self._sentry.forked(self.child)
+        if self.child is None:
+            self._bury(Death(Cause.FORK, problem, at=time.time()))
+            return
+        self._common.events.emit("spawned", NAME, pid=self.child.host_pid, restarts=self.restarts)
+        self._common.reactor.watch(ours, lambda events: self._hear())
+        self._common.reactor.watch(self.child.pidfd, lambda events: self._died())
+        seconds = self._common.config.limits.ready_timeout_s
+        self._deadline = self._common.reactor.call_later(
+            seconds, partial(self.condemn, f"not booted in {seconds:g} s", Cause.DEADLINE)
+        )
+
+    def boot(self) -> None:
+        """Hand over the boot nonce and the files, as soon as it is attested; `booted` or `refused` is the answer."""
+        self._is_wanted = True
+        self._boot_if_attested()
+
+    def _boot_if_attested(self) -> None:
+        if not (self._is_wanted and self.is_attested):
+            return
+        self._is_wanted = False
+        try:
+            self._hand_over()
+        except ConfigError as error:  # a file that was there at the start has gone
+            self._refuse(list(error.problems))
+        except OSError as error:
+            self._refuse([f"cannot open {error.filename}: {error.strerror}"])
+
+    def _hand_over(self) -> None:
+        with self.files.handed(self._common.parts) as handed:
+            self._send("boot", self._boot_nonce, descriptors=handed)
+
+    def attest(self) -> bool:
+        """Look at the authority from outside; end it if it is not what its profile says."""
+        if self.child is None or self._verdict is not None:
+            return False
+        differences = differences_of(NAME, self.child, self.parts, self._sentry)
+        if differences:
+            self._is_unlike = True
+            self._common.events.emit("difference", NAME, differences[0])
+            self.condemn(f"attestation: {'; '.join(differences)}", Cause.ATTESTATION)
+        return differences == []
+
+    # What we say
+
+    def tell_events(self, lines: Sequence[bytes]) -> bool:
+        """Hand on events for components; False if it cannot be done now, for which nobody is to blame."""
+        if self._channel is None or not self.is_booted:
+            return False
+        try:
+            self._channel.send("events", list(lines))
+        except PeerError:
+            return False
+        return True
+
+    def keys(self, now: float) -> dict[str, object]:
+        """Return the version of master_key in force, and for how many seconds the one before still verifies."""
+        version, until = self._keys
+        return {"key_version": version, "previous_verifies_s": round(max(0.0, until - now), 1)}
+
+    def replace(self) -> None:
+        """Let the authority end, and come again at once under its new profile."""
+        self._is_leaving = True
+        self._monitor.forget(NAME)
+        self._send("stop")
+        seconds = self._common.config.limits.stop_timeout_s
+        self._cancel_deadline()
+        self._deadline = self._common.reactor.call_later(seconds, partial(self.condemn, "did not stop", Cause.DEADLINE))
+
+    def stop(self) -> None:
+        """Ask the authority to end."""
+        self.stopping = True
+        self._monitor.forget(NAME)
+        self._cancel_deadline()
+        self._send("stop")
+
+    def _send(self, name: str, *fields: object, descriptors: Sequence[int] = ()) -> bool:
+        if self._channel is None:
+            return False
+        try:
+            self._channel.send(name, *fields, descriptors=descriptors)
+        except PeerError as error:
+            if error.reason == "hung":
+                self.condemn("does not read its office channel")
+            return False
+        return True
+
+    def _violated(self, violation: Violation) -> None:
+        """The authority runs our code only: any call that it may not make is a bug or an attack, and ends it."""
+        self._common.console.bad(NAME, "killed", violation.sentence)
+        self._common.events.emit("violation", NAME, violation.sentence, call=violation.call, ends=True)
+        self.condemn(f"violation: {violation.sentence}", Cause.POLICY)
+
+    def condemn(self, reason: str, cause: Cause = Cause.PROTOCOL) -> None:
+        """Kill the authority; it comes again with the same boot nonce."""
+        if self.child is None:
+            return
+        self._common.events.emit("condemned", NAME, reason, cause=str(cause))
+        self._verdict = self._verdict or Verdict(cause, reason)
+        self._monitor.forget(NAME)
+        self._close_channel()
+        send_signal(self.child, signal.SIGKILL)
+        self._common.parts.clear(NAME)
+
+    # What it says
+
+    def _hear(self) -> None:
+        while self._channel is not None:
+            try:
+                state = "booted" if self.is_booted else "attested" if self.is_attested else "new"
+                received = self._channel.receive(NAME, state, descriptors=True)
+                if received is None:
+                    return
+                name, fields, descriptors = received
+                if name == "kept":
+                    self.files.keep_door(descriptors)
+                else:
+                    self._handle(name, fields)
+            except PeerError as error:
+                if error.reason == "closed":
+                    self._close_channel()  # its pidfd says the rest; a living one is ended by its silence
+                else:
+                    self.condemn(f"office protocol: {error.reason}")
+                return
+
+    def _handle(self, name: str, fields: list[Any]) -> None:
+        if name == "sealed":
+            self.is_attested = self.attest()
+            if self.is_attested:
+                self._common.events.emit("attested", NAME)
+            self._boot_if_attested()
+        elif name == "booted":
+            self._booted(fields[0], fields[1])
+        elif name == "refused":
+            self._refuse([str(sentence) for sentence in fields[0]])
+        elif name == "beat":
+            self._beat(fields[0], fields[1], fields[2])
+        elif name == "storage":
+            self._storage(fields[0])
+        elif name == "keys":
+            self._keys = (fields[0], self._common.reactor.now + fields[1] / 1000)
+        elif name == "score":
+            self._scores[fields[0]] = (fields[1], self._common.reactor.now)
+        else:
+            self.pass_on(name, fields)
+
+    def _storage(self, problem: str) -> None:
+        self.unwritten = problem
+        if problem:
+            self._common.events.emit("reported", NAME, problem)
+            self._common.console.bad(NAME, "state", problem)
+        else:
+            self._common.console.good(NAME, "state", "is on the disk again")
+
+    def _refuse(self, sentences: list[str]) -> None:
+        """It does not boot. At the start that ends everything; later the next one may: a disk that was full has room.
+
+        Meanwhile every verifier refuses by itself, 3 s after the last beat of the feed.
+        """
+        if self._ever_booted:
+            self.condemn(f"did not boot again: {'; '.join(sentences)}", Cause.BOOT)
+        else:
+            self.on_refused(sentences)
+
+    def _booted(self, epoch: int, warnings: list[object]) -> None:
+        if self._ever_booted and epoch <= self.epoch:
+            self._refuse([f"its state is older than the host: epoch {epoch} after epoch {self.epoch}; a roll-back"])
+            return
+        now = self._common.reactor.now
+        if epoch != self.epoch:
+            self._common.events.emit("epoch", NAME, epoch=epoch)
+        self.epoch = epoch
+        self.warnings = [str(warning) for warning in warnings]
+        self._cancel_deadline()
+        self._booted_at = now
+        self._ever_booted = True
+        self._monitor.watch(NAME, now)
+        took_ms = round((now - self.spawned_at) * 1000)
+        self._common.events.emit("active", NAME, pid=self.child.host_pid if self.child else None, took_ms=took_ms)
+        self.on_booted()
+
+    def _beat(self, lateness_us: int, epoch: int, sessions: dict[object, object]) -> None:
+        now = self._common.reactor.now
+        self._monitor.beat(NAME, now)
+        if not self._beaten:
+            self._monitor.settle(NAME, now)
+        self._beaten = True
+        self.lateness_us = lateness_us
+        self.on_beat(lateness_us)
+        self.sessions = {name: count for name, count in sessions.items() if type(name) is str and type(count) is int}
+        if epoch != self.epoch:
+            self._common.events.emit("epoch", NAME, epoch=epoch)
+            self.epoch = epoch
+            self.on_epoch()
+
+    # Death
+
+    def _died(self) -> None:
+        reason = self._common.parts.reap(self.child) if self.child is not None else None
+        if self.child is None or reason is None:
+            return
+        self._hear()  # its last words, perhaps `refused`, may lie in the channel
+        self._common.reactor.forget(self.child.pidfd)
+        os.close(self.child.pidfd)
+        self.child = None
+        kills = self._common.parts.oom_kills(NAME)
+        self._bury_last(cause_of_death(reason, self._verdict, oom_kills=kills, at=time.time()))
+
+    def _bury_last(self, death: Death) -> None:
+        if self._common.parts.clear(NAME):
+            self._bury(death)
+        else:
+            self._common.reactor.call_later(LINGER_S, partial(self._bury_last, death))
+
+    def _bury(self, death: Death) -> None:
+        now = self._common.reactor.now
+        served_s = now - self._booted_at if self._booted_at is not None else 0.0
+        self.last_death = death
+        is_unlike, self._is_unlike = self._is_unlike, False
+        self._verdict, self._booted_at, self._beaten = None, None, False
+        self.unwritten = ""  # what the next one reads is on the disk
+        self.is_attested = self._is_wanted = False
+        self._monitor.forget(NAME)
+        self._cancel_deadline()
+        self._close_channel()
+        if self._sentry is not None:
+            self._sentry.close()
+            self._sentry = None
+        death_event(self._common.events, NAME, death, served_s, is_wanted=self._is_leaving or self.stopping)
+        if self.stopping:
+            self.on_dead()
+            return
+        self.on_lost()
+        if self._is_leaving:
+            self._is_leaving = False
+            self._respawn()
+            return
+        if not self._ever_booted and (is_unlike or death.code == EX_UNAVAILABLE):
+            why = str(death) if is_unlike else last_line(self._log_path) or str(death)
+            self.on_unconfined(why)  # its sandbox failed: the next one would, too
+            return
+        delay_s = self._backoff.died(served_s)
+        if self._intensity.died(now):
+            self.given_up = True
+            self._common.events.emit("given_up", NAME, str(death))
+            self._common.console.bad(NAME, "failed", f"{self.last_death}; died too often")
+            self.on_given_up()
+            return
+        self._common.events.emit("backoff", NAME, delay_s=delay_s)
+        when = f"again in {delay_s:.3g} s" if delay_s else "again at once"
+        self._common.console.bad(NAME, "died", f"{self.last_death}; {when}")
+        self._deadline = self._common.reactor.call_later(delay_s, self._respawn)
+
+    def _respawn(self) -> None:
+        if self.stopping:
+            return
+        self.restarts += 1
+        self.spawn()
+        if self.child is not None:
+            self.boot()
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _close_channel(self) -> None:
+        if self._channel is not None:
+            self._common.reactor.forget(self._channel.fileno())
+            self._channel.close()
+            self._channel = None

@@ -1,0 +1,57 @@
+"""The supervisor's end of one life channel: the table of channels/control/life.py, and a bound on how much is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tlsrt.channels.control.life import LIFE, LoopState
+from tlsrt.channels.control.seqpacket import ControlChannel
+from tlsrt.errors import PeerError
+
+MAX_RECORDS_PER_S = 50  # an honest loop sends two beats; the bound keeps one loop from taking the supervisor's time
+_CROSSING = (LoopState.DRAINING, LoopState.STOPPING)
+
+
+class LifeLine:
+    """Owns the descriptor of one incarnation's life channel."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._channel = ControlChannel(descriptor, LIFE)
+        self._records = 0
+        self._since = 0.0
+
+    def fileno(self) -> int:
+        return self._channel.fileno()
+
+    def close(self) -> None:
+        """End the channel."""
+        self._channel.close()
+
+    def send(self, name: str, *fields: int) -> None:
+        """Send one record. Raises PeerError, "hung" when the loop does not read."""
+        self._channel.send(name, *fields)
+
+    def receive(self, state: LoopState, now: float) -> tuple[str, list[Any]] | None:
+        """Return (name, fields), or None when nothing waits. Raises PeerError, also "flood" and "closed".
+
+        What was said before our word to stop arrived, and is out of place after it, is dropped.
+        """
+        while True:
+            try:
+                received = self._channel.receive("loop", state)
+            except PeerError as error:
+                if error.reason != "wrong_state" or state not in _CROSSING:
+                    raise
+                self._count(now)
+                continue
+            if received is None:
+                return None
+            self._count(now)
+            return received[0], received[1]
+
+    def _count(self, now: float) -> None:
+        if now - self._since >= 1.0:
+            self._since, self._records = now, 0
+        self._records += 1
+        if self._records > MAX_RECORDS_PER_S:
+            raise PeerError("flood")

@@ -1,0 +1,159 @@
+"""What follows a death: `restart_policy.py` decides, and this carries it out and says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tlsrt.channels.control.life import LoopState
+from tlsrt.config.supervision import Escalation
+from tlsrt.errors import EX_UNAVAILABLE
+from tlsrt.supervisor.process.children import Common
+from tlsrt.supervisor.process.event_loop import Timer
+from tlsrt.supervisor.process.exit_reason import Cause
+from tlsrt.supervisor.supervision.graceful_stop import Farewell
+from tlsrt.supervisor.supervision.loop import Hopeless, Member
+from tlsrt.supervisor.supervision.loops import Fleet
+from tlsrt.supervisor.supervision.restart_policy import Do, Failure, Seen, Step, Verdict, Why
+from tlsrt.supervisor.supervision.states import Event
+
+LOCKED_S = 1.0  # for the Primary of a locked host to say goodbye: it is not trusted with more
+_WHY = {
+    Why.GROUP: (Cause.GROUP, "ended, since {of} of its group has ended"),
+    Why.DEPENDENCY: (Cause.DEPENDENCY, "ended, since {of} is not there, which it depends on"),
+    Why.ASKED: (Cause.RESTART, "restarted, as the operator asked"),
+    Why.LOCK: (Cause.LOCK, "replaced, since the host was unlocked"),
+}
+
+
+class Restarts:
+    """Carries out the steps of the regime; `look` is called after every change of a loop."""
+
+    def __init__(self, common: Common, fleet: Fleet) -> None:
+        self._common = common
+        self._fleet = fleet
+        self._regime = fleet.regime
+        self._timer: Timer | None = None
+        self._is_looking = False
+        self._has_changed = False
+        self.on_failed: Callable[[Member], None] = lambda member: None
+        self.on_unconfined: Callable[[Member], None] = lambda member: None
+        self.on_exit: Callable[[], None] = lambda: None
+
+    def down(self, member: Member, active_s: float, hopeless: Hopeless | None) -> None:
+        """Decide for a loop that died, though nobody wanted it to, after `active_s` of service.
+
+        What never served under its present profile is given up without hope; no other profile is tried.
+        """
+        is_hopeless = hopeless is not None and not member.is_proven
+        if is_hopeless and hopeless is Hopeless.SANDBOX and not member.was_active:
+            member.move(Event.GIVE_UP)
+            self.on_unconfined(member)
+            return
+        if self._regime.failure_of(member.name) is None and not self._regime.is_pending(member.name):
+            sentence = str(member.last_death)
+            if is_hopeless:
+                verdict = self._regime.hopeless(member.name, sentence)
+            else:
+                verdict = self._regime.died(member.name, self._common.reactor.now, active_s, sentence)
+            self._say(member, verdict)
+            if verdict.failure is not None and verdict.failure.escalation is Escalation.EXIT:
+                self._escalate(verdict.failure)
+        self.look()
+
+    def unwell(self, member: Member, sentence: str) -> None:
+        """End a loop in order, since a component of it is not well: calls under way finish. It counts as a death."""
+        active_s = self._common.reactor.now - member.active_at if member.active_at is not None else 0.0
+        member.judge(Cause.HEALTH, sentence)
+        Farewell(self._common, self._fleet, member, lambda dead: self.down(dead, active_s, None)).begin(sentence)
+
+    def left(self, member: Member) -> None:
+        """Go on: a loop has ended that was asked to."""
+        self.look()
+
+    def look(self) -> None:
+        """Do what is to be done now; what that changes is looked at before this returns."""
+        self._has_changed = True
+        if self._is_looking:
+            return
+        self._is_looking = True
+        try:
+            while self._has_changed and not self._fleet.stopping:
+                self._has_changed = False
+                for step in self._regime.steps(self._common.reactor.now, self._seen()):
+                    self._do(step)
+        finally:
+            self._is_looking = False
+        self._set_timer()
+
+    def _seen(self) -> dict[str, Seen]:
+        members = self._fleet.members
+        return {one.name: Seen(one.state, one.is_leaving, one.incarnation > 0) for one in members}
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        wait_s = self._regime.wake_at - self._common.reactor.now
+        is_waiting = wait_s < float("inf") and not self._fleet.stopping
+        self._timer = self._common.reactor.call_later(max(0.0, wait_s), self.look) if is_waiting else None
+
+    def _do(self, step: Step) -> None:
+        member = self._fleet.member(step.loop)
+        if step.do is Do.END:
+            self._end(member, step)
+        elif step.do is Do.HOLD:
+            member.move(Event.RETRY)
+        elif step.do is Do.START:
+            _put_down(member)
+            member.restarts += 1
+            self._fleet.respawn(member)
+        elif step.do is Do.WAIT:
+            _put_down(member)
+            member.move(Event.WAIT)
+            if others := self._regime.waits_for(member.name):
+                text = f"for {', '.join(others)}, and comes back with {'it' if len(others) == 1 else 'them'}"
+                self._common.console.bad(member.name, "waiting", text)
+            self._fleet.activate_next()
+            self.on_failed(member)
+        else:
+            _put_down(member)
+            member.move(Event.GIVE_UP)
+            self._fleet.activate_next()
+            self.on_failed(member)
+        self._has_changed = True
+
+    def _end(self, member: Member, step: Step) -> None:
+        cause, words = _WHY[step.why]
+        member.judge(cause, words.format(of=step.of))
+        longest_s = LOCKED_S if step.why is Why.LOCK else float("inf")
+        Farewell(self._common, self._fleet, member, self.left, longest_s).begin(words.format(of=step.of))
+
+    # What people read
+
+    def _say(self, member: Member, verdict: Verdict) -> None:
+        console = self._common.console
+        if verdict.failure is not None:
+            console.bad(member.name, "failed", f"{member.last_death}; given up{_with(verdict.failure)}")
+            return
+        when = f"again in {verdict.delay_s:.3g} s" if verdict.delay_s else "again at once"
+        self._common.events.emit("backoff", member.name, when, delay_s=round(verdict.delay_s or 0.0, 3))
+        along = f", with {', '.join(verdict.companions)}" if verdict.companions else ""
+        console.bad(member.name, "died", f"{member.last_death}; {when}{along}")
+
+    def _escalate(self, failure: Failure) -> None:
+        text = f"{failure.sentence}; the host stops with exit code {EX_UNAVAILABLE}, as escalate: exit says"
+        self._common.console.bad(failure.group.name, "failed", text)
+        self._common.events.emit("escalated", failure.group.name, failure.sentence)
+        self.on_exit()
+
+
+def _with(failure: Failure) -> str:
+    others = sorted(failure.loops - {failure.leader})
+    return f" with {', '.join(others)}" if others else ""
+
+
+def _put_down(member: Member) -> None:
+    """Take a loop that is not living out of whatever it waits in."""
+    if member.state is LoopState.BACKOFF:
+        member.move(Event.BACKOFF_OVER)
+    elif member.state is not LoopState.DOWN:
+        member.move(Event.STOP)

@@ -1,0 +1,127 @@
+"""The orderly end: loops in reverse order, one after another as `graceful_stop.py` says, the authority last.
+
+`hurry` kills everything now.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from functools import partial
+
+from tlsrt.channels.control.life import LoopState
+from tlsrt.supervisor.process.children import Child, Common
+from tlsrt.supervisor.process.event_loop import Timer
+from tlsrt.supervisor.process.signals import send_signal
+from tlsrt.supervisor.supervision.authority_process import NAME, Office
+from tlsrt.supervisor.supervision.graceful_stop import Farewell
+from tlsrt.supervisor.supervision.loop import Member
+from tlsrt.supervisor.supervision.loops import Fleet
+from tlsrt.supervisor.supervision.states import DOWN_FOR_GOOD, Event
+
+
+class Shutdown:
+    """One end of one life; `on_done` is called when the last process is gone."""
+
+    def __init__(self, common: Common, fleet: Fleet, office: Office, on_done: Callable[[], None]) -> None:
+        self._common = common
+        self._fleet = fleet
+        self._office = office
+        self._on_done = on_done
+        self._current: Member | None = None
+        self._farewell: Farewell | None = None
+        self._began = 0.0
+        self._timers: list[Timer] = []
+        self._hurrying = False
+        self._killed = False
+        self.is_running = False
+        self.on_begin: Callable[[], None] = lambda: None
+        self.quiet = False  # print no line per process
+
+    def begin(self) -> None:
+        """Start it; beginning again changes nothing."""
+        if self.is_running:
+            return
+        self.is_running = True
+        self.on_begin()
+        self._fleet.stopping = True
+        self._office.stopping = True
+        self._fleet.on_dead = self._dead
+        self._office.on_dead = self._authority_dead
+        for member in self._fleet.members:
+            if member.state in (LoopState.BACKOFF, *DOWN_FOR_GOOD):
+                member.move(Event.STOP)
+                member.set_deadline(None)
+        self._next()
+
+    def hurry(self) -> None:
+        """Kill everything at once."""
+        self._hurrying = True
+        self.begin()
+        for member in self._fleet.living():
+            self._kill(member.child)
+            member.is_killed = True
+        self._kill(self._office.child)
+
+    def _next(self) -> None:
+        self._clear()
+        member = next((member for member in reversed(self._fleet.members) if member.is_living), None)
+        if member is None:
+            self._end_authority()
+            return
+        self._current = member
+        self._began = self._common.reactor.now
+        if member.is_leaving and not self._hurrying:
+            return  # somebody has asked it before
+        self._farewell = Farewell(self._common, self._fleet, member, self._dead)
+        self._farewell.begin("stopped while it started", hurry=self._hurrying)
+
+    def _kill(self, child: Child | None) -> None:
+        self._killed = True
+        if child is not None:
+            send_signal(child, signal.SIGKILL)
+
+    def _dead(self, member: Member) -> None:
+        self._report(member.name, str(member.last_death or ""))
+        if member is self._current or self._hurrying:
+            self._next()
+
+    def _report(self, name: str, how: str) -> None:
+        if self.quiet:
+            return
+        elapsed_ms = (self._common.reactor.now - self._began) * 1000
+        if self._killed or (self._farewell is not None and self._farewell.killed):
+            self._common.console.bad(name, "killed", f"after {elapsed_ms:.0f} ms")
+        else:
+            text = f"{elapsed_ms:.0f} ms" if how == "exit code 0" else f"{elapsed_ms:.0f} ms, {how}"
+            self._common.console.plain(name, "stopped", text)
+
+    def _end_authority(self) -> None:
+        self._current = None
+        self._began = self._common.reactor.now
+        child = self._office.child
+        if child is None:
+            self._on_done()
+            return
+        seconds = self._common.config.limits.stop_timeout_s
+        if self._hurrying:
+            self._kill(child)
+        self._office.stop()
+        self._later(seconds * 3 / 4, partial(send_signal, child, signal.SIGTERM))
+        self._later(seconds, partial(self._kill, child))
+
+    def _authority_dead(self) -> None:
+        if self._current is None:
+            self._clear()
+            self._report(NAME, str(self._office.last_death or ""))
+            self._on_done()
+
+    def _later(self, seconds: float, callback: Callable[[], None]) -> None:
+        self._timers.append(self._common.reactor.call_later(seconds, callback))
+
+    def _clear(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        self._farewell = None
+        self._killed = self._hurrying

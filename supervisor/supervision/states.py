@@ -1,0 +1,84 @@
+"""The life of one supervised process as a pure table.
+
+Whoever wants to know what may follow what reads `TRANSITIONS`. What is not listed raises and changes nothing. Every
+death leads to DOWN; from there `restart_policy.py` decides: RETRY (to be spawned again, later or with others), WAIT
+(for what it depends on), GIVE_UP, or nothing at all when the death was wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from tlsrt.channels.control.life import LoopState
+from tlsrt.errors import InternalError
+
+
+class Event(StrEnum):
+    """What can happen to a supervised process."""
+
+    SPAWN = "spawn"  # it was forked
+    CONFINED = "confined"  # it says: privileges are gone
+    SEALED = "sealed"  # it says: look at me
+    ATTESTED = "attested"  # we looked, and it is what its profile says
+    READY = "ready"  # it says: I have keys and sockets
+    ACTIVE = "active"  # it says: I serve
+    DRAIN = "drain"  # we ask it to finish its work
+    STOP = "stop"  # we ask it to end
+    REFUSED = "refused"  # attestation found a difference: killed
+    VIOLATED = "violated"  # it broke a protocol: killed
+    FAILED = "failed"  # it says that it cannot go on
+    DEADLINE = "deadline"  # it was too slow: killed
+    HUNG = "hung"  # its heart stopped: killed
+    EXITED = "exited"  # the kernel says that it is gone
+    RETRY = "retry"  # dead, to be spawned again after a while
+    BACKOFF_OVER = "backoff_over"  # that while is over
+    WAIT = "wait"  # dead, until what it depends on is there
+    GIVE_UP = "give_up"  # dead too often
+
+
+BOOTING = (LoopState.SPAWNED, LoopState.CONFINED, LoopState.SEALED, LoopState.ATTESTED, LoopState.READY)
+LIVING = (*BOOTING, LoopState.ACTIVE, LoopState.DRAINING, LoopState.STOPPING)
+TRUSTED = (LoopState.ATTESTED, LoopState.READY, LoopState.ACTIVE, LoopState.DRAINING)  # may hold keys
+SETTLED = (LoopState.ACTIVE, LoopState.FAILED, LoopState.WAITING)  # nothing more will happen by itself
+DOWN_FOR_GOOD = (LoopState.FAILED, LoopState.WAITING)
+BEATING = (LoopState.READY, LoopState.ACTIVE, LoopState.DRAINING)
+
+_FORWARD = {
+    (LoopState.DOWN, Event.SPAWN): LoopState.SPAWNED,
+    (LoopState.SPAWNED, Event.CONFINED): LoopState.CONFINED,
+    (LoopState.CONFINED, Event.SEALED): LoopState.SEALED,
+    (LoopState.SEALED, Event.ATTESTED): LoopState.ATTESTED,
+    (LoopState.SEALED, Event.REFUSED): LoopState.STOPPING,
+    (LoopState.ATTESTED, Event.READY): LoopState.READY,
+    (LoopState.READY, Event.ACTIVE): LoopState.ACTIVE,
+    (LoopState.READY, Event.DRAIN): LoopState.DRAINING,
+    (LoopState.ACTIVE, Event.DRAIN): LoopState.DRAINING,
+    (LoopState.DOWN, Event.RETRY): LoopState.BACKOFF,
+    (LoopState.DOWN, Event.WAIT): LoopState.WAITING,
+    (LoopState.DOWN, Event.GIVE_UP): LoopState.FAILED,
+    (LoopState.BACKOFF, Event.BACKOFF_OVER): LoopState.DOWN,
+    (LoopState.BACKOFF, Event.STOP): LoopState.DOWN,
+    (LoopState.WAITING, Event.STOP): LoopState.DOWN,
+    (LoopState.FAILED, Event.STOP): LoopState.DOWN,
+}  # fmt: skip
+
+TRANSITIONS: Mapping[tuple[LoopState, Event], LoopState] = {
+    **_FORWARD,
+    **{(state, Event.EXITED): LoopState.DOWN for state in LIVING},
+    **{
+        (state, event): LoopState.STOPPING
+        for state in LIVING
+        for event in (Event.STOP, Event.VIOLATED, Event.FAILED, Event.DEADLINE)
+    },
+    **{(state, Event.HUNG): LoopState.STOPPING for state in BEATING},
+    **{(state, Event.REFUSED): LoopState.STOPPING for state in TRUSTED},
+}
+
+
+def advance(state: LoopState, event: Event) -> LoopState:
+    """Return the state that follows. Raises InternalError for a pair that the table does not list."""
+    try:
+        return TRANSITIONS[state, event]
+    except KeyError:
+        raise InternalError(f"lifecycle: {event} cannot happen to a loop that is {state}") from None

@@ -1,0 +1,90 @@
+"""What processes tried and may not: counted, said once in a while, and charged to the anomaly score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tlsrt.supervisor.authority.model.loop_table import GATE
+from tlsrt.supervisor.process.children import Common
+from tlsrt.supervisor.process.syscall_monitor import Violation
+from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
+from tlsrt.supervisor.supervision.authority_process import Office
+
+REFUSED, KILLED, DIFFERENCE, LIMIT = "seccomp_refused", "seccomp_kill", "attestation", "limit"  # detectors
+_SAID_FIRST = 3  # of one process; then only the 10th, 100th, ...
+_GATHER_S = 0.1  # a process that tries without end must not fill the authority's channel
+
+
+@dataclass(slots=True)
+class Record:
+    """What is known of one process, over all its incarnations."""
+
+    count: int = 0
+    last: str | None = None
+    # What was not charged yet: by whom and which offence; how often, and what the last one was.
+    gathered: dict[tuple[int, str], tuple[int, str]] = field(default_factory=dict[tuple[int, str], tuple[int, str]])
+    is_gathering: bool = False
+
+
+class Violations:
+    """Takes note; who has to die for it is not decided here."""
+
+    def __init__(self, common: Common, office: Office) -> None:
+        self._common = common
+        self._office = office
+        self._records: dict[str, Record] = {}
+
+    def of(self, name: str) -> Record:
+        """Return the record of a process."""
+        return self._records.setdefault(name, Record())
+
+    def note(self, name: str, incarnation: int, pid: int, violation: Violation) -> None:
+        """Note a call that a process (`pid` as the host sees it) was not allowed to make."""
+        record = self.of(name)
+        record.count += 1
+        record.last = violation.sentence
+        if violation.ends or record.count <= _SAID_FIRST or record.count == 10 ** (len(str(record.count)) - 1):
+            word = "killed" if violation.ends else "refused"
+            self._common.console.bad(name, word, f"{violation.sentence} (pid {pid}, violation {record.count})")
+        self._common.events.emit(
+            "violation", name, violation.sentence, pid=pid, incarnation=incarnation, call=violation.call,
+            ends=violation.ends, count=record.count,
+        )  # fmt: skip
+        self._charge(name, incarnation, KILLED if violation.ends else REFUSED, 1, violation.call)
+
+    def differs(self, name: str, incarnation: int, difference: str) -> None:
+        """Note a process that is not what its profile says."""
+        record = self.of(name)
+        record.count += 1
+        record.last = f"attestation: {difference}"
+        self._common.events.emit("difference", name, difference, incarnation=incarnation, count=record.count)
+        self._charge(name, incarnation, DIFFERENCE, 1, "attestation")
+
+    def limit_reached(self, name: str, incarnation: int, kind: str, sentence: str) -> None:
+        """Note a process that has used up a limit. Whom clients can bring to his limits is not charged for it."""
+        self._common.console.bad(name, "limit", sentence)
+        self._common.events.emit("limit_reached", name, sentence, incarnation=incarnation, limit=kind)
+        if name not in (GATE, AUTHORITY):
+            self._charge(name, incarnation, LIMIT, 1, kind)
+
+    def _charge(self, name: str, incarnation: int, detector: str, count: int, what: str) -> None:
+        """Charge at once what comes first, and together what comes within a tenth of a second after that.
+
+        Each incarnation is charged with its own: what is put on one that is dead counts little.
+        """
+        record = self.of(name)
+        before, _ = record.gathered.get((incarnation, detector), (0, what))
+        record.gathered[incarnation, detector] = (before + count, what)
+        if not record.is_gathering:
+            self._tell(name)
+
+    def _tell(self, name: str) -> None:
+        """Tell the authority what was gathered. One that is away hears of it when it is back."""
+        record = self.of(name)
+        gathered, record.gathered = record.gathered, {}
+        record.is_gathering = bool(gathered)
+        for (incarnation, detector), (count, what) in gathered.items():
+            if not self._office.charge(name, incarnation, detector, count, what):
+                record.gathered[incarnation, detector] = (count, what)
+        if gathered:
+            self._common.reactor.call_later(_GATHER_S, lambda: self._tell(name))

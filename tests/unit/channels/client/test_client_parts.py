@@ -1,0 +1,140 @@
+"""Small pure parts of the client: the host's clock, and the opening that answers once."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from tlsrt.channels.calls.chunks import PART_BYTES, parts_of
+from tlsrt.channels.client.async_client import AsyncClient
+from tlsrt.channels.client.connection import ServerLink
+from tlsrt.channels.client.host_clock import HostClock
+from tlsrt.channels.session import grant
+from tlsrt.channels.session.opening import Opening, identity_of
+from tlsrt.config import pki
+from tlsrt.config.bundle import Bundle
+from tlsrt.errors import ConfigError, InvalidArgument, PeerError, Rejected, ServerLocked, TlsrtError, Unavailable
+
+INSTALL, BOOT = b"i" * 16, b"b" * 16
+
+
+def test_the_hosts_clock_takes_the_latest_estimate() -> None:
+    ours = 1_000
+    clock = HostClock(lambda: ours)
+    clock.learn(5_000, first=True)
+    assert clock.now() == 5_000
+    ours += 100
+    clock.learn(5_050, first=False)  # this grant took 50 ms to arrive: the first one knew better
+    assert clock.now() == 5_100
+    clock.learn(5_180, first=False)
+    assert clock.now() == 5_180
+    assert not clock.jumped(5_150) and not clock.jumped(60_000)
+    assert clock.jumped(90_000) and clock.jumped(-60_000)
+    clock.learn(20, first=True)
+    assert clock.now() == 20
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    now = datetime.now(UTC)
+    ca = pki.make_ca(INSTALL, now)
+    client = pki.issue_client(ca, INSTALL, "admin", now)
+    issuer = ed25519.Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return Bundle(
+        1, INSTALL, "admin", "localhost", 1, "localhost", ca.certificate_pem, client.certificate_pem, client.key_pem,
+        issuer,
+    )  # fmt: skip
+
+
+def test_an_opening_answers_one_challenge_of_its_install(bundle: Bundle) -> None:
+    opening = Opening(identity_of(bundle))
+    with pytest.raises(PeerError, match="grant_before_open"):
+        opening.accept_untrusted(1, b"x" * 100, b"s" * 64)
+    with pytest.raises(PeerError, match="other_install"):
+        opening.answer_untrusted(b"x" * 16, BOOT, b"c" * 32)
+    data, signature = opening.answer_untrusted(INSTALL, BOOT, b"c" * 32)
+    wish = grant.parse_open_untrusted(data)
+    grant.verify_open(wish, data, signature)
+    assert (wish.install, wish.boot, wish.challenge) == (INSTALL, BOOT, b"c" * 32)
+    with pytest.raises(PeerError, match="second_challenge"):
+        opening.answer_untrusted(INSTALL, BOOT, b"d" * 32)
+    with pytest.raises(PeerError, match="grant_signature"):
+        opening.accept_untrusted(1, b"x" * 100, b"s" * 64)
+
+
+def test_every_opening_has_its_own_key(bundle: Bundle) -> None:
+    keys = set()
+    for _ in range(3):
+        data, _ = Opening(identity_of(bundle)).answer_untrusted(INSTALL, BOOT, b"c" * 32)
+        keys.add(grant.parse_open_untrusted(data).ephemeral_public)
+    assert len(keys) == 3
+
+
+@pytest.mark.parametrize("change", [{"certificate_pem": b"nothing"}, {"key_pem": b"nothing"}])
+def test_a_damaged_bundle_is_a_sentence(bundle: Bundle, change: dict[str, Any]) -> None:
+    import dataclasses
+
+    with pytest.raises(ConfigError, match="damaged"):
+        identity_of(dataclasses.replace(bundle, **change))
+
+
+async def collect(data: object) -> list[bytes]:
+    return [part async for part in parts_of(data)]
+
+
+def test_uploads_are_cut_into_parts() -> None:
+    async def several() -> AsyncIterator[bytes]:
+        yield b"one"
+        yield b"two"
+
+    large = bytes(range(256)) * 600
+    for data in (large, memoryview(large), io.BytesIO(large), [large[:100_000], large[100_000:]]):
+        parts = asyncio.run(collect(data))
+        assert b"".join(parts) == large and max(map(len, parts)) <= PART_BYTES
+    assert asyncio.run(collect(several())) == [b"one", b"two"]
+    assert asyncio.run(collect(b"")) == []
+    for wrong in ("text", 7, ["text"], [7]):
+        with pytest.raises(InvalidArgument):
+            asyncio.run(collect(wrong))
+
+
+class Door(AsyncClient):
+    """A client of a server that answers each attempt with the next error."""
+
+    def __init__(self, bundle: Bundle, answers: Sequence[TlsrtError], wait_locked: float) -> None:
+        super().__init__(bundle, wait_locked=wait_locked)
+        self.answers = list(answers)
+
+    async def _dial(self) -> ServerLink:
+        raise self.answers.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("answers", "wait_locked", "left"),
+    [
+        ((ServerLocked("locked"), Unavailable("cut"), Unavailable("cut"), Rejected("the end")), 60, 0),
+        ((Unavailable("cut"), Rejected("the end")), 60, 1),  # it has not heard of a lock: nobody is there
+        ((ServerLocked("locked"), Rejected("the end")), 0, 1),
+        ((ServerLocked("locked"), Rejected("no"), Unavailable("cut")), 60, 1),  # it is not locked any more
+    ],
+)
+def test_who_waits_for_the_unlock_is_not_ended_by_a_connection_that_it_cuts(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, answers: Sequence[TlsrtError], wait_locked: float, left: int
+) -> None:
+    monkeypatch.setattr("tlsrt.channels.client.session.PAUSE_REFUSED_S", 0.0)
+    monkeypatch.setattr("tlsrt.channels.client.session.PAUSE_FIRST_S", 0.001)
+
+    async def connect() -> None:
+        client = Door(bundle, answers, wait_locked)
+        with pytest.raises(TlsrtError) as ended:
+            await client.connect()
+        assert ended.value is answers[len(answers) - left - 1] and len(client.answers) == left
+
+    asyncio.run(connect())

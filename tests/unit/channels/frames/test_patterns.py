@@ -1,0 +1,81 @@
+"""Shapes: what a sender chooses cannot make a gate or a recipient remember without end."""
+
+from __future__ import annotations
+
+import pytest
+from support.world import World
+
+from tlsrt.channels.frames import patterns
+from tlsrt.channels.frames.frame import Kind, correlation, pack_header, parse_header_untrusted
+from tlsrt.errors import PeerError
+
+ADMIN, STORE = "client/admin", "secondary/store"
+
+
+def flows(world: World) -> list[object]:
+    return [flow for known in world.gate._shapes.known.values() for flow in known.flows.values()]
+
+
+def ask(world: World, method: str, *, end: bool = True) -> None:
+    endpoint = world.endpoints[ADMIN]
+    data = endpoint.seal_request(Kind.REQUEST, STORE, method, b"", world.now + 10_000)[1]
+    verdict = world.gate.check_untrusted(data, world.origin(ADMIN), world.now)
+    assert verdict.passed, verdict
+    if end:
+        world.gate._end_call(correlation(endpoint.session, endpoint._seq))
+
+
+def world_with_numbers() -> World:
+    world = World()
+    world.endpoints[ADMIN]._seq = 300  # numbers that a shape knows
+    return world
+
+
+def test_all_flows_together_have_one_bound() -> None:
+    world = world_with_numbers()
+    most = 0
+    for length in range(3, 40):
+        for number in range(200):
+            ask(world, "m" * (length - 3) + f"{number:03x}")
+            most = max(most, world.gate._shapes.flows)
+    assert most == patterns.FLOWS_MAX
+    assert len(flows(world)) == world.gate._shapes.flows < patterns.FLOWS_MAX
+
+
+def test_flows_of_one_shape_have_a_bound_and_are_counted() -> None:
+    world = world_with_numbers()
+    for number in range(2 * patterns.SHAPE_FLOWS_MAX + 9):
+        ask(world, f"{number:04x}")
+    assert len(flows(world)) == world.gate._shapes.flows == 9
+
+
+def test_flows_share_their_token() -> None:
+    world = world_with_numbers()
+    for number in range(20):
+        ask(world, f"{number:04x}")
+    assert len(flows(world)) == 20
+    assert len({id(flow.end) for flow in flows(world)}) == 1  # type: ignore[attr-defined]
+    assert len({id(flow.token) for flow in flows(world)}) == 1  # type: ignore[attr-defined]
+
+
+def test_tokens_have_a_bound_and_an_open_call_keeps_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patterns, "TOKEN_BYTES_MAX", 5000)
+    world = world_with_numbers()
+    for number in range(40):
+        token = world.token(ADMIN, token_id=number.to_bytes(16, "big"))
+        world.endpoints[ADMIN]._epochs[7].token = token
+        ask(world, f"{number:04x}", end=False)
+    assert world.gate._shapes._token_bytes < 5000 + 3 * len(token)
+    held = [call[0] for call in world.gate._calls.values()]
+    assert len(held) == 40
+    assert sum(len(flow.token) for flow in held) <= 5000
+    world.gate.end_flows()
+    assert not any(flow.token or flow.end for flow in held)
+
+
+@pytest.mark.parametrize("kind", [Kind.REQUEST, Kind.REPLY, Kind.ERROR, Kind.CANCEL, Kind.CREDIT, Kind.ALLOW])
+def test_kinds_without_parts_have_part_0(kind: Kind) -> None:
+    header = World().plain_header(kind=kind, part=1)
+    with pytest.raises(PeerError, match="out_of_range"):
+        parse_header_untrusted(pack_header(header))
+    assert parse_header_untrusted(pack_header(header._replace(part=0))).kind == kind

@@ -1,0 +1,424 @@
+"""The two ends of a channel: what a loop connects with, libzmq or our own engine, and what Primary listens with."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+from support.world import World
+
+from tlsrt.channels.frames.frame import BODY_MAX, join_messages
+from tlsrt.channels.links.channel import DeclaredChannel, LoopLink, MakeLink
+from tlsrt.channels.links.link import SOCKET_NAME, Link
+from tlsrt.channels.links.write_batch import Turn
+from tlsrt.channels.links.zmq_link import HIGH_WATER, Libzmq, ZmqLink
+from tlsrt.errors import Busy, Unavailable
+
+PATIENCE_S = 30
+
+
+def listening(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path / SOCKET_NAME))
+    listener.listen(64)
+    return listener
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[socket.socket]:
+    with listening(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(params=["libzmq", "native"])
+def make(request: pytest.FixtureRequest) -> Iterator[MakeLink]:
+    if request.param == "native":
+        yield Link
+        return
+    libzmq = Libzmq()
+    yield libzmq.link
+    libzmq.end()
+
+
+@pytest.fixture
+def libzmq() -> Iterator[Libzmq]:
+    libzmq = Libzmq()
+    yield libzmq
+    libzmq.end()
+
+
+class Heard:
+    """Frames in order, and an event when there are so many of them."""
+
+    def __init__(self, count: int) -> None:
+        self.frames: list[bytes] = []
+        self.enough = asyncio.Event()
+        self._count = count
+
+    def __call__(self, frame: bytes) -> None:
+        self.frames.append(frame)
+        if len(self.frames) == self._count:
+            self.enough.set()
+
+
+def unexpected(what: object) -> None:
+    pytest.fail(f"unexpected: {what!r}")
+
+
+def frames_of(sizes: list[int]) -> list[bytes]:
+    world = World()
+    return [world.request(body=os.urandom(size)) for size in sizes]
+
+
+def run(main: Any) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            await main()
+
+    asyncio.run(bounded())
+
+
+SIZES = {
+    "one": [10], "small ones that share a message": [20] * 400, "large ones": [BODY_MAX] * 6,
+    "all kinds, in order": [number * 911 % 50_000 for number in range(300)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
+def test_frames_come_whole_and_in_order_both_ways(
+    tmp_path: Path, listener: socket.socket, make: MakeLink, sizes: list[int]
+) -> None:
+    frames = frames_of(sizes)
+
+    async def main() -> None:
+        at_primary, at_loop = Heard(len(frames)), Heard(len(frames))
+        primary = Link(Turn(), at_primary, unexpected)
+        primary.listen(listener.fileno())
+        loop = make(Turn(), at_loop, unexpected, queue_max=1024)
+        loop.connect(str(tmp_path))
+        for frame in frames:  # before there is a connection
+            loop.send(frame)
+        await at_primary.enough.wait()
+        for frame in frames:
+            primary.send(frame)
+        await at_loop.enough.wait()
+        assert at_primary.frames == at_loop.frames == frames
+        assert loop.depth == primary.depth == 0
+        assert loop.close() == [] and primary.close() == []
+
+    run(main)
+
+
+def test_one_frame_waits_for_nothing_and_a_turns_frames_share_messages(
+    tmp_path: Path, listener: socket.socket, libzmq: Libzmq
+) -> None:
+    """Seen as ZeroMQ messages by a peer that is libzmq too."""
+    frames = frames_of([20] * 5)
+    listener.close()
+    (tmp_path / SOCKET_NAME).unlink()
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    peer = context.socket(zmq.DEALER)
+    peer.setsockopt(zmq.RCVTIMEO, PATIENCE_S * 1000)
+    peer.bind(f"ipc://{tmp_path}/{SOCKET_NAME}")
+
+    async def main() -> None:
+        hear = asyncio.get_running_loop().run_in_executor
+        loop = libzmq.link(Turn(), unexpected, unexpected)
+        loop.connect(str(tmp_path))
+        loop.send(frames[0])
+        assert await hear(None, peer.recv) == frames[0]
+        for frame in frames:
+            loop.send(frame)
+        assert await hear(None, peer.recv) == join_messages(frames)[0]
+        loop.close()
+
+    run(main)
+    peer.close(0)
+    context.term()
+
+
+def test_a_full_queue_is_busy_and_close_returns_what_was_never_handed_on(tmp_path: Path, make: MakeLink) -> None:
+    async def main() -> None:
+        loop = make(Turn(), unexpected, unexpected, queue_max=40)
+        loop.connect(str(tmp_path))  # there is nobody
+        frames = frames_of([100] * 40)
+        for frame in frames:
+            loop.send(frame)
+        with pytest.raises(Busy):
+            loop.send(frames[0])
+        await asyncio.sleep(0)
+        assert loop.depth == 40
+        assert loop.close() == frames
+        assert loop.close() == []
+
+    run(main)
+
+
+def test_a_peer_that_does_not_read_fills_the_queue_and_no_more(
+    tmp_path: Path, listener: socket.socket, make: MakeLink
+) -> None:
+    """What is under way (the sockets, and libzmq's HIGH_WATER messages) comes; the rest is told as unsent, in order."""
+    frames = frames_of([200_000] * (4 * HIGH_WATER))
+
+    async def main() -> None:
+        heard = Heard(1)
+        primary = Link(Turn(), heard, unexpected)
+        primary.listen(listener.fileno())
+        loop = make(Turn(), unexpected, unexpected, queue_max=20)
+        loop.connect(str(tmp_path))
+        loop.send(frames[0])
+        await heard.enough.wait()
+        connection = primary._connections[0]
+        asyncio.get_running_loop().remove_reader(connection.socket.fileno())
+        sent = 1
+        with suppress(Busy):
+            for frame in frames[1:]:
+                loop.send(frame)
+                sent += 1
+                await asyncio.sleep(0)
+        assert sent < len(frames)
+        unsent = loop.close()
+        assert len(unsent) == 20 and unsent == frames[sent - 20 : sent]
+        primary.close()
+
+    run(main)
+
+
+def test_a_link_finds_the_next_primary_within_moments(tmp_path: Path, listener: socket.socket, make: MakeLink) -> None:
+    """Primary is replaced on the same listener, and then the listener itself is."""
+    frames = frames_of([100] * 60)
+
+    async def main() -> None:
+        turn = Turn()
+        loop = make(turn, unexpected, unexpected, queue_max=1024)
+        loop.connect(str(tmp_path))
+        here = listener
+        for round_ in range(20):
+            heard: asyncio.Queue[bytes] = asyncio.Queue()
+            primary = Link(turn, heard.put_nowait, unexpected)
+            primary.listen(here.fileno())
+            frame = frames[round_]
+            got = None
+            while got != frame:  # one that was under way to the Primary before is lost, as its caller is told
+                loop.send(frame)
+                try:
+                    async with asyncio.timeout(0.02):
+                        got = await heard.get()
+                except TimeoutError:
+                    continue
+            primary.close()
+            if round_ % 2:
+                here.close()
+                (tmp_path / SOCKET_NAME).unlink()
+                here = listening(tmp_path)
+        loop.close()
+        here.close()
+
+    run(main)
+
+
+def test_under_pressure_both_ways_nothing_is_lost_and_nobody_stalls(
+    tmp_path: Path, listener: socket.socket, make: MakeLink
+) -> None:
+    """Both queues full again and again: an edge of the descriptor that is lost once would stop a link for good."""
+    count = 20_000
+    frame = World().request(body=b"x" * 1200)
+
+    async def feed(link: LoopLink | Link) -> None:
+        sent = 0
+        while sent < count:
+            try:
+                link.send(frame)
+                sent += 1
+            except Busy:
+                await asyncio.sleep(0)
+
+    async def main() -> None:
+        at_primary, at_loop = Heard(count), Heard(count)
+        primary = Link(Turn(), at_primary, unexpected, queue_max=500)
+        primary.listen(listener.fileno())
+        loop = make(Turn(), at_loop, unexpected, queue_max=500)
+        loop.connect(str(tmp_path))
+        await asyncio.gather(feed(primary), feed(loop), at_primary.enough.wait(), at_loop.enough.wait())
+        assert set(at_primary.frames) == set(at_loop.frames) == {frame}
+        assert len(at_primary.frames) == len(at_loop.frames) == count
+        loop.close()
+        primary.close()
+
+    run(main)
+
+
+def test_a_message_that_comes_while_we_send_is_seen(tmp_path: Path, listener: socket.socket, make: MakeLink) -> None:
+    """Sending swallows the edge: every answer comes while something else is being sent, and nothing comes after."""
+    rounds = 3000
+    frame = World().request(body=b"x" * 20)
+
+    async def main() -> None:
+        turn = Turn()
+        primary: Link
+        answers: asyncio.Queue[bytes] = asyncio.Queue()
+
+        def answer(data: bytes) -> None:
+            primary.send(data)
+
+        primary = Link(turn, answer, unexpected)
+        primary.listen(listener.fileno())
+        loop = make(turn, answers.put_nowait, unexpected, queue_max=1024)
+        loop.connect(str(tmp_path))
+        for _ in range(rounds):
+            loop.send(frame)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            loop.send(frame)
+            await answers.get()
+            await answers.get()
+        assert answers.empty()
+        loop.close()
+        primary.close()
+
+    run(main)
+
+
+MESSAGES: dict[str, Callable[[zmq.Socket[bytes]], object]] = {
+    "multipart": lambda peer: peer.send_multipart([b"\x94", b"\x94", b"\x94"]),
+    "not_a_message": lambda peer: peer.send(b"\x91\x02"),
+}
+
+
+@pytest.mark.parametrize("reason", MESSAGES)
+def test_a_message_that_is_no_frame_is_refused_and_the_next_one_taken(
+    tmp_path: Path, listener: socket.socket, make: MakeLink, reason: str
+) -> None:
+    listener.close()
+    (tmp_path / SOCKET_NAME).unlink()
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    peer = context.socket(zmq.DEALER)
+    peer.bind(f"ipc://{tmp_path}/{SOCKET_NAME}")
+    frame = frames_of([5])[0]
+
+    async def main() -> None:
+        heard, refused = Heard(1), list[str]()
+        loop = make(Turn(), heard, refused.append, queue_max=4)
+        loop.connect(str(tmp_path))
+        MESSAGES[reason](peer)
+        peer.send(frame)
+        await heard.enough.wait()
+        assert refused == [reason] and heard.frames == [frame]
+        loop.close()
+
+    run(main)
+    peer.close(0)
+    context.term()
+
+
+def test_a_channel_is_down_until_it_is_opened_and_may_be_opened_often(
+    tmp_path: Path, listener: socket.socket, make: MakeLink
+) -> None:
+    frame = frames_of([5])[0]
+
+    async def main() -> None:
+        turn = Turn()
+        heard: asyncio.Queue[bytes] = asyncio.Queue()
+        primary = Link(turn, heard.put_nowait, unexpected)
+        primary.listen(listener.fileno())
+        channel = DeclaredChannel(make, turn, str(tmp_path), unexpected, unexpected, queue_max=4)
+        for _ in range(30):
+            with pytest.raises(Unavailable):
+                channel.send(frame)
+            channel.open()
+            channel.send(frame)
+            assert await heard.get() == frame
+            assert channel.close() == [] and channel.depth == 0
+        primary.close()
+
+    run(main)
+
+
+def let_sends_swallow_edges(link: ZmqLink, before_again: Callable[[], object]) -> None:
+    """Let every send swallow the edges of the descriptor, as it may at any time."""
+    real = link._send
+
+    def send(message: bytes, flags: int) -> None:
+        try:
+            real(message, flags)
+        except zmq.Again:
+            before_again()
+            raise
+        finally:
+            link._events()
+
+    link._send = send
+
+
+def is_readable(descriptor: int, timeout_s: float) -> bool:
+    return bool(select.select([descriptor], [], [], timeout_s)[0])
+
+
+def test_a_message_whose_edge_is_swallowed_by_a_send_is_received(
+    tmp_path: Path, listener: socket.socket, libzmq: Libzmq
+) -> None:
+    frame = frames_of([5])[0]
+
+    async def main() -> None:
+        at_primary, at_loop = Heard(1), Heard(1)
+        primary = Link(Turn(), at_primary, unexpected)
+        primary.listen(listener.fileno())
+        loop = libzmq.link(Turn(), at_loop, unexpected)
+        loop.connect(str(tmp_path))
+        loop.send(frame)
+        await at_primary.enough.wait()
+        let_sends_swallow_edges(loop, lambda: None)
+        primary.send(frame)
+        primary.flush()
+        assert is_readable(loop._descriptor(), PATIENCE_S)
+        loop.send(frame)
+        loop.flush()
+        assert not is_readable(loop._descriptor(), 0)
+        await at_loop.enough.wait()
+        loop.close()
+        primary.close()
+
+    run(main)
+
+
+def test_room_whose_edge_is_swallowed_by_a_send_is_used(
+    tmp_path: Path, listener: socket.socket, libzmq: Libzmq
+) -> None:
+    """Seen once: a link that was full, and had been told of room before it asked, stalled for good."""
+    frames = frames_of([60_000] * (4 * HIGH_WATER))
+
+    async def main() -> None:
+        at_primary = Heard(1)
+        primary = Link(Turn(), at_primary, unexpected)
+        primary.listen(listener.fileno())
+        loop = libzmq.link(Turn(), unexpected, unexpected)
+        loop.connect(str(tmp_path))
+        loop.send(frames[0])
+        await at_primary.enough.wait()
+        wire = primary._connections[0].socket
+        asyncio.get_running_loop().remove_reader(wire.fileno())
+        depths: list[int] = []
+
+        def make_room() -> None:
+            depths.append(loop.depth)
+            while len(depths) == 1 and not is_readable(loop._descriptor(), 0):
+                if is_readable(wire.fileno(), 0.01):
+                    wire.recv(1 << 20)
+
+        let_sends_swallow_edges(loop, make_room)
+        for frame in frames:
+            loop.send(frame)
+        loop.flush()
+        assert len(depths) == 2 and loop._full  # it found the room of the first time
+        loop.close()
+        primary.close()
+
+    run(main)

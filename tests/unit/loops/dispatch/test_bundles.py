@@ -1,0 +1,207 @@
+"""Bundles: calls of one turn that are sealed together are calls of their own in everything else."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from support.wired import CONSOLE, STORE, Wired, run
+
+from tlsrt.channels.calls.batching import Outbox
+from tlsrt.channels.frames.frame import BUNDLE_MAX, Kind, parse_frame_untrusted, parse_header_untrusted
+from tlsrt.errors import Busy, CallError, InvalidArgument, NotFound, OutcomeUnknown, PeerError, Rejected, Unavailable
+
+KEYS = tuple(f"key {number}" for number in range(60))
+
+
+def test_the_first_call_leaves_alone_and_what_follows_it_in_bundles() -> None:
+    async def test(wired: Wired) -> None:
+        assert await wired.calls("get", *KEYS) == [f"{key} for {CONSOLE}" for key in KEYS]
+        assert set(wired.store.calls.values()) == {1}
+        sent = sorted(zip(wired.kinds, wired.counts, strict=True))
+        bundles = [(kind, count) for kind in (Kind.REQUESTS, Kind.REPLIES) for count in (27, BUNDLE_MAX)]
+        assert sent == [(Kind.REQUEST, 1), (Kind.REPLY, 1), *bundles]
+
+    assert not run(test).refused
+
+
+def test_each_call_of_a_bundle_has_its_own_end() -> None:
+    async def test(wired: Wired) -> None:
+        results = await asyncio.gather(
+            wired.call("get", "first"), wired.call("get", "a"), wired.call("get", "nothing"), wired.call("get", 7),
+            wired.call("get"), wired.call("get", "b"), return_exceptions=True,
+        )  # fmt: skip
+        assert [type(result) for result in results] == [str, str, NotFound, InvalidArgument, InvalidArgument, str]
+        errors = [Kind.ERROR] * 3
+        assert sorted(wired.kinds) == [Kind.REQUEST, Kind.REPLY, *errors, Kind.REQUESTS, Kind.REPLIES]
+
+    run(test)
+
+
+def test_other_methods_and_deadlines_are_not_sealed_together_and_order_is_kept() -> None:
+    async def test(wired: Wired) -> None:
+        wired.store.release.set()
+        await asyncio.gather(
+            wired.call("get", "1"), wired.call("get", "2"), wired.call("wait", "3"), wired.call("get", "4"),
+            wired.call("get", "5"), wired.call("get", "6", timeout_s=7),
+        )  # fmt: skip
+        asked = [kind for kind in wired.kinds if kind in (Kind.REQUEST, Kind.REQUESTS)]
+        assert asked == [Kind.REQUEST, Kind.REQUEST, Kind.REQUEST, Kind.REQUESTS, Kind.REQUEST]
+        assert set(wired.store.calls.values()) == {1}
+
+    assert not run(test).refused
+
+
+def test_one_call_of_a_bundle_is_cancelled_and_the_others_are_answered() -> None:
+    async def test(wired: Wired) -> None:
+        calls = [asyncio.ensure_future(wired.call("wait", key)) for key in KEYS[:6]]
+        while sum(wired.store.calls.values()) < 6:
+            await asyncio.sleep(0)
+        calls[3].cancel()
+        await asyncio.sleep(0)
+        wired.store.release.set()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert [result for result in results if isinstance(result, str)] == [*KEYS[:3], *KEYS[4:6]]
+        assert isinstance(results[3], asyncio.CancelledError)
+
+    run(test)
+
+
+def test_calls_both_ways_at_once() -> None:
+    """A component that answers and asks in one turn takes its numbers in the order in which its frames leave."""
+
+    async def test(wired: Wired) -> None:
+        assert await wired.calls("back", *KEYS) == [f"{key} for {STORE}" for key in KEYS]
+
+    assert not run(test).refused
+
+
+def test_a_full_queue_ends_the_requests_of_a_bundle_and_is_waited_out_by_replies() -> None:
+    async def test(wired: Wired) -> None:
+        wired.full = {CONSOLE}
+        results = await wired.calls("get", *KEYS[:9])
+        assert {type(result) for result in results} == {Busy}
+        wired.full = {STORE}
+        calls = asyncio.ensure_future(wired.calls("get", *KEYS[:9]))
+        while wired.store.calls.total() < 9:
+            await asyncio.sleep(0)
+        wired.full = set()
+        assert await calls == [f"{key} for {CONSOLE}" for key in KEYS[:9]]
+        assert set(wired.store.calls.values()) == {1}
+
+    run(test)
+
+
+def test_a_channel_that_goes_down_before_the_turn_ends_has_sent_nothing() -> None:
+    """Of four calls the first was written, so nobody knows; the others are sealed anew when the channel is up."""
+
+    async def test(wired: Wired) -> None:
+        caller = wired.hosts[CONSOLE].caller
+        calls = [asyncio.ensure_future(wired.call("wait", key)) for key in KEYS[:4]]
+        await asyncio.sleep(0)
+        assert len(caller._calls) == 4
+        caller.set_up(False)
+        caller.fail_all()
+        wired.store.release.set()
+        await asyncio.sleep(0)
+        caller.set_up(True)
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert isinstance(results[0], OutcomeUnknown)
+        assert results[1:] == list(KEYS[1:4])
+
+    run(test)
+
+
+def test_a_refused_bundle_ends_all_its_calls() -> None:
+    async def test(wired: Wired) -> None:
+        wired.change = lambda frame: frame[:-1] + bytes((frame[-1] ^ 1,))
+        results = await wired.calls("get", *KEYS[:9])
+        assert {type(result) for result in results} == {Rejected}
+        assert wired.kinds == [Kind.REQUEST, Kind.REQUESTS]
+
+    run(test)
+
+
+def test_an_idempotent_call_in_a_bundle_runs_once() -> None:
+    async def test(wired: Wired) -> None:
+        results = await asyncio.gather(*(wired.call("get", "same", idempotency_key="k") for _ in range(5)))
+        assert set(results) == {f"same for {CONSOLE}"}
+        assert wired.store.calls["same"] == 1
+
+    run(test)
+
+
+@pytest.mark.parametrize("body", [b"", b"\xc0", b"\x91\xc0", b"\x93\xc0\xc0\xc0", b"\x92\xc1"])
+def test_a_hostile_bundle_gives_each_of_its_calls_an_error_at_most(body: bytes) -> None:
+    async def test(wired: Wired) -> None:
+        endpoint = wired.world.endpoints[CONSOLE]
+        held = endpoint._epochs[endpoint.epoch]
+        header = wired.world.plain_header(kind=Kind.REQUESTS, seq=2, part=2, method="get")
+        wired.send(CONSOLE, endpoint._seal(held, header, held.rights[STORE].seal, body))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert wired.kinds[1:] == [Kind.ERROR, Kind.ERROR]
+
+    assert not run(test).store.calls
+
+
+def test_a_bundle_that_is_replayed_in_part_or_whole_runs_nothing() -> None:
+    async def test(wired: Wired) -> None:
+        heard: list[bytes] = []
+        wired.change = lambda frame: heard.append(frame) or frame  # type: ignore[func-returns-value]
+        await wired.calls("get", *KEYS[:9])
+        assert len(heard) == 4
+        for data in heard:
+            frame = parse_frame_untrusted(data)
+            header = parse_header_untrusted(frame.header)
+            if header.src == STORE:
+                continue
+            assert wired.world.gate.check_untrusted(data, wired.world.origin(CONSOLE), 1_000_000).reason == "replay"
+            with pytest.raises(PeerError, match="replay"):
+                wired.hosts[STORE].endpoint.open_untrusted(frame, header, wired.world.now)
+        assert set(wired.store.calls.values()) == {1}
+
+    run(test)
+
+
+def test_replies_of_a_bundle_to_calls_of_another_component_end_nothing() -> None:
+    """A captured recipient answers calls that it was not asked."""
+
+    async def test(wired: Wired) -> None:
+        caller = wired.hosts[CONSOLE].caller
+        call = asyncio.ensure_future(wired.call("wait", "x"))
+        await asyncio.sleep(0)
+        next(iter(caller._calls.values())).target = "primary/kernel"
+        (seq,) = caller._calls
+        store = wired.hosts[STORE].endpoint
+        asked = wired.world.plain_header(seq=seq)
+        names = [asked.session + number.to_bytes(8, "big") for number in (seq, seq + 1)]
+        data = store.seal_replies(asked, names, [b"\x01", b"\x02"], wired.world.now + 1000)
+        frame = parse_frame_untrusted(data)
+        with pytest.raises(PeerError, match="wrong_replier"):
+            wired.hosts[CONSOLE].on_frame_untrusted(frame, parse_header_untrusted(frame.header), wired.world.now)
+        call.cancel()
+        with pytest.raises((asyncio.CancelledError, CallError)):
+            await call
+        wired.world.gate.sweep(wired.world.now + 60_000)
+
+    run(test)
+
+
+def test_requests_to_a_recipient_that_goes_away_before_the_turn_ends_are_not_sealed() -> None:
+    async def test(wired: Wired) -> None:
+        endpoint = wired.hosts[CONSOLE].endpoint
+        outbox = Outbox(endpoint, lambda frame: wired.send(CONSOLE, frame), lambda: 0, lambda: wired.turn)
+        unsent: list[tuple[range, CallError]] = []
+        outbox.on_unsent = lambda numbers, error: unsent.append((numbers, error))
+        first = outbox.request(STORE, "get", b"a", wired.world.now + 1000)
+        assert outbox.request(STORE, "get", b"b", wired.world.now + 1000) == first + 1
+        endpoint.apply_right(endpoint.epoch, STORE, 0, bytes(32), ("*",))
+        outbox.release()
+        ((numbers, error),) = unsent
+        assert (numbers, type(error)) == (range(first, first + 2), Unavailable)
+        with pytest.raises(Unavailable):
+            outbox.request(STORE, "get", b"c", wired.world.now + 1000)
+        assert wired.kinds == []
+
+    run(test)

@@ -1,0 +1,102 @@
+"""An epoch that leaves no grace: from its commit on nothing of the one before is sent, taken or waited for."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from support.world import World, parts
+
+from tlsrt.channels.calls.caller import Caller
+from tlsrt.channels.frames.frame import Kind
+from tlsrt.config import key_schedule
+from tlsrt.errors import PeerError, Stale
+from tlsrt.loops.runtime.authority_client import Trustee
+
+NEXT = 8
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def trustee_of(world: World, *subjects: str) -> Trustee:
+    return Trustee(world.verifier, {subject: world.endpoints[subject] for subject in subjects}, None)
+
+
+def prepare(world: World, trustee: Trustee, subject: str) -> None:
+    """Tell a loop the keys of the next epoch."""
+    session, incarnation = world.session(subject), world.incarnations[subject.partition("/")[0]]
+    root = key_schedule.gate_root(world.run, NEXT, world.incarnations["primary"])
+    trustee.on_message("epoch", [NEXT, key_schedule.token_key(world.run, NEXT), 1, b"", 1], [], world.now)
+    trustee.on_message(
+        "session",
+        [NEXT, subject, session, incarnation, world.mailbox(subject, NEXT), 1, key_schedule.proof_key(root, session),
+         world.token(subject, epoch=NEXT), world.now + 60_000, world.now + 8 * 3_600_000],
+        [], world.now,
+    )  # fmt: skip
+
+
+def test_a_recipient_takes_nothing_of_the_epoch_before(world: World) -> None:
+    store = world.endpoints["secondary/store"]
+    trustee = trustee_of(world, "secondary/store")
+    frames = [world.request() for _ in range(2)]
+    prepare(world, trustee, "secondary/store")
+    store.open_untrusted(parts(frames[0]), world.header(frames[0]), world.now)
+    trustee.on_message("commit", [NEXT, 0], [], world.now)
+    with pytest.raises(PeerError, match="stale_epoch"):
+        store.open_untrusted(parts(frames[1]), world.header(frames[1]), world.now)
+    assert world.verifier.epochs == {NEXT}
+    assert world.gate.check_untrusted(frames[1], world.origins["third"], world.now).reason == "stale_epoch"
+
+
+def test_a_grace_that_runs_is_cut_short(world: World) -> None:
+    store = world.endpoints["secondary/store"]
+    trustee = trustee_of(world, "secondary/store")
+    frame = world.request()
+    prepare(world, trustee, "secondary/store")
+    trustee.on_message("commit", [NEXT, 5_000], [], world.now)
+    assert world.verifier.epochs == {world.epoch, NEXT}
+    trustee.on_message("commit", [NEXT, 0], [], world.now)
+    with pytest.raises(PeerError, match="stale_epoch"):
+        store.open_untrusted(parts(frame), world.header(frame), world.now)
+
+
+def test_calls_under_way_end_as_stale_and_idempotent_ones_are_sealed_anew(world: World) -> None:
+    asyncio.run(_calls_under_way(world))
+
+
+async def _calls_under_way(world: World) -> None:
+    sent: list[bytes] = []
+    console = world.endpoints["third/console"]
+    caller = Caller(console, sent.append, lambda: world.now)
+    trustee = trustee_of(world, "third/console")
+    plain = asyncio.create_task(caller.call("secondary/store", "get"))
+    keyed = asyncio.create_task(caller.call("secondary/store", "put", idempotency_key="one"))
+    while len(sent) < 2:
+        await asyncio.sleep(0)
+    prepare(world, trustee, "third/console")
+    key = key_schedule.request_key(world.mailbox("secondary/store", NEXT), world.session("third/console"))
+    trustee.on_message("rights", [NEXT, "third/console", [["secondary/store", 2, key, ["get", "put"]]]], [], world.now)
+    trustee.on_message("commit", [NEXT, 0], [], world.now)
+    assert trustee.stale_before == NEXT
+    caller.end_before(trustee.stale_before)
+    with pytest.raises(Stale):
+        await plain
+    while len(sent) < 3:
+        await asyncio.sleep(0.001)
+    again = world.header(sent[2])
+    assert (again.kind, again.epoch, again.method) == (Kind.REQUEST, NEXT, "put")
+    caller.end_before(NEXT)
+    assert not keyed.done(), "a call of the epoch that begins goes on"
+    keyed.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await keyed
+
+
+def test_after_a_timed_change_calls_go_on(world: World) -> None:
+    trustee = trustee_of(world, "third/console")
+    prepare(world, trustee, "third/console")
+    trustee.on_message("commit", [NEXT, 5_000], [], world.now)
+    assert trustee.stale_before == 0

@@ -1,0 +1,132 @@
+"""Decoys at the gate: seen once each, bounded, and not to be told from what is merely not allowed."""
+
+from __future__ import annotations
+
+import asyncio
+from statistics import median
+from time import perf_counter_ns
+
+from hypothesis import given
+from hypothesis import strategies as st
+from support.world import World
+
+from tlsrt.channels.frames.frame import Kind, parse_frame_untrusted
+from tlsrt.config.deception import COMPONENTS, METHODS, DeceptionConfig
+from tlsrt.config.defaults import COMPONENTS as BUILTIN
+from tlsrt.loops.gate.decoys import WAITING_MAX, Decoys, Touch
+from tlsrt.loops.gate.state import Verdict
+from tlsrt.loops.primary.decoy_reports import TELL_AFTER_S, DecoyWatch
+from tlsrt.loops.runtime.imports import import_components
+
+CONSOLE = "third/console"
+DECOY, NOTHING = "secondary/vault", "secondary/fault"
+
+
+def world_with(*components: str, methods: tuple[tuple[str, str], ...] = ()) -> World:
+    world = World()
+    world.gate.decoys = Decoys(DeceptionConfig(components, methods))
+    return world
+
+
+def ask(world: World, target: str, method: str, seq: int, subject: str = CONSOLE) -> Verdict:
+    header = world.plain_header(subject, seq=seq)._replace(dst=target, method=method)
+    return world.gate.check_untrusted(world.forge(subject, header, b""), world.origin(subject), world.now)
+
+
+def test_a_touch_is_seen_once_and_refused_as_anything_else() -> None:
+    world = world_with(DECOY)
+    verdicts = [ask(world, name, "get", seq) for seq, name in enumerate((NOTHING, DECOY, DECOY, NOTHING), 1)]
+    assert {verdict.reason for verdict in verdicts} == {"not_allowed"}
+    assert world.gate.decoys.take() == [Touch(world.session(CONSOLE), DECOY, "get")]
+    bodies = {parse_frame_untrusted(verdict.answer).body for verdict in verdicts}
+    assert bodies == {b"rejected"} and len({len(verdict.answer) for verdict in verdicts}) == 1
+
+
+def test_a_decoy_method_that_everything_is_allowed_of_passes_as_any_other_and_is_seen() -> None:
+    world = world_with(methods=(("secondary/store", "dump"),))
+    data = world.request("client/admin", method="dump")
+    assert world.gate.check_untrusted(data, world.origins["client"], world.now).passed
+    assert ask(world, "secondary/store", "dump", 9).reason == "not_allowed"
+    assert [touch[1:] for touch in world.gate.decoys.take()] == [("secondary/store", "dump")] * 2
+
+
+def test_who_proves_nothing_touches_nothing() -> None:
+    """Else anybody could have a victim's session charged."""
+    world = world_with(DECOY)
+    header = world.plain_header()._replace(dst=DECOY)
+    frame = world.forge(CONSOLE, header, b"", proof_key=bytes(32))
+    assert world.gate.check_untrusted(frame, world.origin(CONSOLE), world.now).reason == "proof_forged"
+    frame = world.forge(CONSOLE, header, b"")
+    assert world.gate.check_untrusted(frame, world.origin("external/network"), world.now).reason == "foreign_session"
+    assert world.gate.decoys.take() == []
+
+
+@given(st.lists(st.tuples(st.binary(min_size=1, max_size=1), st.sampled_from(("a/b", "c/d", "e/f"))), max_size=300))
+def test_what_waits_is_bounded_and_nobody_is_told_of_twice(touches: list[tuple[bytes, str]]) -> None:
+    decoys = Decoys(DeceptionConfig(("a/b", "c/d")))
+    for session, target in touches:
+        decoys.look(session, target, "get")
+    found = decoys.take()
+    assert len(found) <= WAITING_MAX and len(set(found)) == len(found)
+    wanted = {(session, target) for session, target in touches if target != "e/f"}
+    assert len(found) == min(WAITING_MAX, len(wanted))
+    assert {touch[:2] for touch in found} <= wanted
+
+
+def test_a_decoy_takes_the_gate_as_long_as_anything_else() -> None:
+    """Pairs in turns, and medians: a busy machine slows both. What a touch leads to begins after the answer."""
+    for _ in range(5):
+        if 0.9 < _ratio() < 1.1:
+            return
+    raise AssertionError("a decoy and what is none take different times")
+
+
+def _ratio() -> float:
+    world = world_with(DECOY)
+    world.gate.decoys.on_touch = lambda: None
+    times: dict[str, list[int]] = {DECOY: [], NOTHING: []}
+    origin = world.origin(CONSOLE)
+    for seq in range(1, 801):
+        target = (DECOY, NOTHING)[(seq * 7 // 3) % 2]
+        header = world.plain_header(seq=seq)._replace(dst=target)
+        frame = world.forge(CONSOLE, header, b"")
+        world.gate.decoys = Decoys(DeceptionConfig((DECOY,)))  # or only the first touch were one
+        begin = perf_counter_ns()
+        world.gate.check_untrusted(frame, origin, world.now)
+        times[target].append(perf_counter_ns() - begin)
+    return median(times[DECOY]) / median(times[NOTHING])
+
+
+def test_primary_tells_after_the_answer_has_left_and_again_if_nobody_listened() -> None:
+    async def scene() -> None:
+        world = world_with(DECOY)
+        said: list[tuple[object, ...]] = []
+        watch = DecoyWatch(world.gate, world.origin(CONSOLE), {}, lambda *words: said.append(words))
+        ask(world, DECOY, "get", 1)
+        assert said == []
+        await asyncio.sleep(5 * TELL_AFTER_S)
+        assert said == [("touched", world.session(CONSOLE), DECOY, "get")]
+        watch.tell()
+        assert len(said) == 1
+
+    asyncio.run(scene())
+
+
+def test_no_decoy_of_ours_is_real() -> None:
+    assert not set(COMPONENTS) & {component.address for component in BUILTIN}
+    real = {
+        (config.address, name)
+        for config in BUILTIN
+        for _, component in import_components([config], __import__("logging").getLogger("test"))
+        for name in component.__tlsrt_methods__
+    }
+    assert real and not set(METHODS) & real
+
+
+def test_a_probe_is_a_request_that_opens_nothing() -> None:
+    world = world_with()
+    endpoint = world.endpoints[CONSOLE]
+    frame = endpoint.seal_probe(DECOY, "describe", b"", world.now + 1000)
+    verdict = world.gate.check_untrusted(frame, world.origin(CONSOLE), world.now)
+    assert verdict.reason == "not_allowed"
+    assert world.header(frame).kind == Kind.REQUEST and world.gate.under_way() == frozenset()

@@ -1,0 +1,86 @@
+"""The document is valid OpenAPI 3.1, whatever a component offers."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from tlsrt import Component, handler
+from tlsrt.loops.component.describe import describe
+from tlsrt.loops.component.validate import Range
+from tlsrt.loops.http.openapi import is_sound, openapi
+from tlsrt.loops.secondary.store import Store
+from tlsrt.loops.third.io import InputOutput
+
+
+class Everything(Component):
+    """One of each."""
+
+    topics = {"moved": "it moved"}  # noqa: RUF012
+
+    @handler
+    async def turn(self, angle: Annotated[float, Range(0, 360)], how: Literal["fast", "slow"] = "slow") -> bytes:
+        """Turn it.
+
+        More about that.
+        """
+        return b""
+
+    @handler
+    async def count(self, to: int) -> list[dict[str, int | None]]:
+        return []
+
+
+def described(kind: type[Component], address: str) -> dict[str, Any]:
+    component = kind.__new__(kind)
+    component.address = address
+    return describe(component)
+
+
+def document() -> dict[str, Any]:
+    found = {
+        address: described(kind, address)
+        for address, kind in (("third/everything", Everything), ("secondary/store", Store), ("third/io", InputOutput))
+    }
+    return openapi(found, "1.2.3", "kitchen.example:7443")
+
+
+def test_it_is_valid() -> None:
+    made = json.loads(json.dumps(document()))
+    assert list(OpenAPIV31SpecValidator(made).iter_errors()) == []
+
+
+def test_it_says_what_a_method_takes_and_gives() -> None:
+    operation = document()["paths"]["/v1/call/third/everything/turn"]["post"]
+    body = operation["requestBody"]["content"]["application/json"]["schema"]
+    assert operation["summary"] == "Turn it." and body["required"] == ["angle"]
+    assert body["properties"]["how"] == {"enum": ["fast", "slow"], "default": "slow"}
+    result = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    assert result == {"type": "string", "contentEncoding": "base64"}
+
+
+def test_it_lists_topics_and_leaves_uploads_out() -> None:
+    paths = document()["paths"]
+    assert "/v1/events/third/everything/moved" in paths
+    uploads = [name for name, method in described(InputOutput, "third/io")["methods"].items() if method["upload"]]
+    assert uploads and not any(f"/v1/call/third/io/{name}" in paths for name in uploads)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        None, [], {}, {"methods": []}, {"methods": {"a": {"parameters": [1]}}}, {"methods": {"a": {"returns": 5}}},
+        {"methods": {}, "topics": []}, {"methods": {"a": {"returns": {"schema": {"x": b"1"}}}}},
+        {"methods": {1: {}, "a": {}}},
+    ],
+)  # fmt: skip
+def test_what_a_captured_loop_says_of_itself_is_looked_at_first(description: object) -> None:
+    """Else it would take the document of all other targets from everybody."""
+    assert not is_sound(description)
+
+
+def test_a_description_without_surprises_is_sound() -> None:
+    assert is_sound({"methods": {}}) and is_sound({"doc": "", "methods": {"a": {"doc": "", "parameters": []}}})

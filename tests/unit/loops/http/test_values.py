@@ -1,0 +1,90 @@
+"""JSON to arguments and back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tlsrt.errors import InvalidArgument
+from tlsrt.loops.http.values import arguments_untrusted, encode_value
+
+BYTES = {"type": "string", "contentEncoding": "base64"}
+TEXT = {"type": "string"}
+
+
+def method(**schemas: Any) -> dict[str, Any]:
+    return {"parameters": [{"name": name, "schema": schema, "required": True} for name, schema in schemas.items()]}
+
+
+def test_by_name_by_position_and_none() -> None:
+    described = method(key=TEXT, value={})
+    assert arguments_untrusted(b'{"value": [1, 2.5, null], "key": "k"}', described) == (
+        [],
+        {"value": [1, 2.5, None], "key": "k"},
+    )
+    assert arguments_untrusted(b'["k", true]', described) == (["k", True], {})
+    assert arguments_untrusted(b" \n", described) == ([], {})
+
+
+def test_bytes_are_base64_wherever_the_schema_says_so() -> None:
+    described = method(
+        one=BYTES, many={"type": "array", "items": BYTES}, named={"type": "object", "properties": {"raw": BYTES}},
+        table={"type": "object", "additionalProperties": BYTES}, perhaps={"anyOf": [BYTES, {"type": "null"}]},
+        either={"anyOf": [BYTES, TEXT]}, pair={"type": "array", "prefixItems": [TEXT, BYTES]},
+    )  # fmt: skip
+    body = {
+        "one": "AAE=", "many": ["", "/w=="], "named": {"raw": "AA==", "x": "AA=="}, "table": {"k": "AQ=="},
+        "perhaps": "AA==", "either": "AA==", "pair": ["AA==", "AA=="],
+    }  # fmt: skip
+    assert arguments_untrusted(json.dumps(body).encode(), described)[1] == {
+        "one": b"\0\1", "many": [b"", b"\xff"], "named": {"raw": b"\0", "x": "AA=="}, "table": {"k": b"\1"},
+        "perhaps": b"\0", "either": "AA==", "pair": ["AA==", b"\0"],
+    }  # fmt: skip
+    assert arguments_untrusted(b'{"perhaps": null}', described)[1] == {"perhaps": None}
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"{", "not JSON"),
+        (b"\xff", "not JSON"),
+        (b"[NaN]", "NaN is not JSON"),
+        (b'{"key": 1, "key": 2}', "twice"),
+        (b"[" * 100_000, "not JSON"),
+        (b"7", "object"),
+        (b'{"other": 1}', "no parameter 'other'; the method has: key"),
+        (b'["a", "b"]', "takes 1"),
+        (b'{"key": "?"}', "key: not base64"),
+        (b'{"key": 5}', "key: expected base64"),
+    ],
+)
+def test_what_is_no_argument_is_said_by_name(body: bytes, says: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        arguments_untrusted(body, method(key=BYTES))
+    assert says in refused.value.message
+
+
+def test_results_hold_what_json_can() -> None:
+    value = {"raw": b"\0\1", 7: [float("nan"), float("inf"), 1.5], "text": "ü\ud800"}
+    assert json.loads(encode_value(value)) == {"raw": "AAE=", "7": [None, None, 1.5], "text": "ü?"}
+
+
+@given(st.binary(max_size=200) | st.text(max_size=60).map(lambda text: json.dumps(text).encode()))
+def test_any_body_gives_arguments_or_the_one_error(body: bytes) -> None:
+    try:
+        arguments_untrusted(body, method(key=BYTES, value={}))
+    except InvalidArgument:
+        return
+
+
+def test_what_holds_no_bytes_is_passed_on_as_it_was_read() -> None:
+    """Looking at every part of 256 KiB took 84 ms of the event loop that serves everybody."""
+    described = method(value={}, table={"type": "object", "properties": {"raw": BYTES}})
+    body = {"value": {"raw": "AA==", "deep": [[["AA=="]]]}, "table": {"raw": "AA=="}}
+    assert arguments_untrusted(json.dumps(body).encode(), described)[1] == {
+        "value": {"raw": "AA==", "deep": [[["AA=="]]]}, "table": {"raw": b"\0"},
+    }  # fmt: skip

@@ -1,0 +1,98 @@
+"""primary/events: what it makes of the authority's lines, and what a slow subscriber gets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+
+from tlsrt.loops.component.component import invoke
+from tlsrt.loops.component.pubsub import QUEUE_ITEMS
+from tlsrt.loops.primary.events import KEPT, KINDS, Events
+
+
+def line(seq: int, kind: str = "lifecycle", boot: str = "ab") -> bytes:
+    return json.dumps({"seq": seq, "boot": boot, "kind": kind, "name": "died"}).encode() + b"\n"
+
+
+def stream(component: Events, *words: str) -> AsyncIterator[Any]:
+    method, *args = words
+    return cast("AsyncIterator[Any]", invoke(component, method, args, {}, subject="third/notes"))
+
+
+def recent(component: Events, since: int = 0) -> list[int]:
+    found: Any = asyncio.run(cast("Any", invoke(component, "recent", [since], {}, subject="third/notes")))
+    return [event["seq"] for event in found]
+
+
+def test_what_is_told_again_is_passed_over() -> None:
+    component = Events()
+    component.take([line(1), line(2)])
+    component.take([line(1), line(2), line(3)])
+    assert recent(component) == [1, 2, 3]
+    assert recent(component, 2) == [3]
+    component.take([line(1, boot="cd")])
+    assert recent(component) == [1, 2, 3, 1]
+
+
+def test_it_keeps_the_last_ones() -> None:
+    component = Events()
+    component.take([line(seq) for seq in range(1, KEPT + 101)])
+    assert recent(component) == list(range(101, KEPT + 101))
+
+
+def test_a_stream_begins_where_it_says_and_has_one_kind() -> None:
+    async def scene() -> list[Any]:
+        component = Events()
+        component.take([line(1), line(2)])
+        streams = {kind: stream(component, kind) for kind in KINDS}
+        streams["all"] = stream(component, "subscribe", "host.health")
+        first = asyncio.ensure_future(anext(streams["all"]))
+        heard = [await anext(streams[kind]) for kind in KINDS]
+        await asyncio.sleep(0)
+        component.take([line(3, "health"), line(4, "session"), line(5, "security"), line(6)])
+        heard += [(await anext(streams[kind]))["seq"] for kind in KINDS]
+        return [*heard, (await first)["seq"]]
+
+    assert asyncio.run(scene()) == [*[{"after": 2}] * 4, 6, 4, 5, 3, 3]
+
+
+def test_a_gap_in_the_numbers_is_told_to_everybody() -> None:
+    async def scene() -> list[Any]:
+        component = Events()
+        component.take([line(1)])
+        health, life = stream(component, "health"), stream(component, "lifecycle")
+        heard = [await anext(health), await anext(life)]
+        component.take([line(9)])
+        return [*heard, await anext(health), await anext(life), (await anext(life))["seq"]]
+
+    assert asyncio.run(scene()) == [{"after": 1}, {"after": 1}, {"dropped": 7}, {"dropped": 7}, 9]
+
+
+@pytest.mark.parametrize("flood", [QUEUE_ITEMS, QUEUE_ITEMS + 1, 10_000])
+def test_a_slow_subscriber_is_told_how_many_it_lost_and_goes_on(flood: int) -> None:
+    async def scene() -> int:
+        component = Events()
+        slow = stream(component, "lifecycle")
+        await anext(slow)
+        component.take([line(seq) for seq in range(1, flood + 1)])
+        await anext(slow)
+        for _ in range(QUEUE_ITEMS // 2):
+            await anext(slow)
+        component.take([line(flood + 1)])
+        expected, last = QUEUE_ITEMS // 2 + 2, 0
+        while last < flood + 1:
+            event = await anext(slow)
+            expected += event.get("dropped", 0)
+            if "seq" in event:
+                last = event["seq"]
+                assert last == expected
+                expected += 1
+        assert len(component._hub) == 1
+        await cast("Any", slow).aclose()
+        return len(component._hub)
+
+    assert asyncio.run(scene()) == 0

@@ -1,0 +1,79 @@
+"""Whose session Primary may hold: of clients that were enrolled for HTTP, and of nobody else, whatever it claims."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import pytest
+from support.sealed_host import ADMIN
+from support.service_stage import PRIMARY, SECONDARY, Stage
+
+from tlsrt.channels.session.grant import parse_grant_untrusted
+from tlsrt.config import pki
+from tlsrt.config.schema import ClientConfig
+from tlsrt.errors import PeerError
+
+
+def stage_of(folder: Path, store: int, *, http: bool) -> Stage:
+    stage = Stage(folder, store, clients=(ClientConfig("admin", pki.fingerprint(ADMIN.certificate_pem), http),))
+    stage.join(PRIMARY, SECONDARY)
+    stage.said.clear()
+    return stage
+
+
+def certificate() -> bytes:
+    return ssl.PEM_cert_to_DER_cert(ADMIN.certificate_pem.decode())
+
+
+def lend(stage: Stage, data: bytes, loop: str = "primary") -> None:
+    stage.service.heard(loop, "lend", [7, data], stage.now, stage.wall)
+
+
+def test_a_client_that_was_enrolled_for_http_is_lent(tmp_path: Path, store: int) -> None:
+    stage = stage_of(tmp_path, store, http=True)
+    lend(stage, certificate())
+    [(connection, data)] = stage.of("primary", "lent")
+    content = parse_grant_untrusted(data)
+    assert (connection, content.subject) == (7, "client/admin") and content.rights
+    assert stage.state.first_opens["client/admin"] == stage.wall
+
+
+def test_every_later_grant_is_lent_too(tmp_path: Path, store: int) -> None:
+    stage = stage_of(tmp_path, store, http=True)
+    lend(stage, certificate())
+    stage.pass_time(200_000)  # more than half of a token's life
+    first, second = (parse_grant_untrusted(data) for _, data in stage.of("primary", "lent")[:2])
+    assert second.session == first.session and second.token_expires > first.token_expires
+    assert not stage.of("primary", "granted")
+
+
+def test_one_that_was_not_is_refused_and_nothing_is_said_of_its_keys(tmp_path: Path, store: int) -> None:
+    stage = stage_of(tmp_path, store, http=False)
+    lend(stage, certificate())
+    assert stage.said == [("primary", "refused", (7, "rejected"))]
+    assert "not_enrolled_for_http" in stage.lines[-1]
+
+
+@pytest.mark.parametrize("data", [b"", b"\x30\x03", b"\x30" * 100_000])
+def test_what_is_no_certificate_is_refused(tmp_path: Path, store: int, data: bytes) -> None:
+    stage = stage_of(tmp_path, store, http=True)
+    lend(stage, data)
+    assert stage.of("primary", "refused") == [(7, "rejected")]
+
+
+def test_a_revoked_client_is_lent_no_more(tmp_path: Path, store: int) -> None:
+    stage = stage_of(tmp_path, store, http=True)
+    stage.service.revoking.revoke_subjects(["client/admin"], 0, stage.now, stage.wall)
+    lend(stage, certificate())
+    assert not stage.of("primary", "lent") and stage.of("primary", "refused")
+
+
+def test_only_primary_may_ask(tmp_path: Path, store: int) -> None:
+    stage = stage_of(tmp_path, store, http=True)
+    with pytest.raises(PeerError, match="not_primary"):
+        lend(stage, certificate(), loop="secondary")
+
+
+def test_the_configuration_says_no_unless_it_says_yes() -> None:
+    assert ClientConfig("web", bytes(32)).http is False

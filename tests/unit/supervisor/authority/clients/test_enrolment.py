@@ -1,0 +1,228 @@
+"""What the authority does with join codes: once, for ten minutes, for the key that the MAC names, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.enrolling import DAY, STORE, add, ask, is_let_in, ready
+from support.sealed_host import Client
+from support.service_stage import PRIMARY, SECONDARY, THIRD, Stage
+
+from tlsrt.channels.session.enrolment import JoinCode, check_answer_untrusted, parse_code, request_mac
+from tlsrt.config import pki
+from tlsrt.errors import PeerError
+from tlsrt.supervisor.authority.model.join_codes import LIFE_MS, TRIES_MAX, Code, decode_codes, encode_codes
+from tlsrt.supervisor.authority.model.services import Charge
+from tlsrt.supervisor.authority.model.state import StateFile
+from tlsrt.supervisor.messages.result_codes import Code as Outcome
+
+Said = tuple[bytes, bytes, bytes]  # id, request, MAC
+
+
+def code_for(stage: Stage, name: str) -> JoinCode:
+    """Return the code that the operator is shown."""
+    code, rows = ask(stage, "client_add", name, STORE, DAY, 0, b"")
+    assert code == Outcome.DONE and rows[0][0] == "code" and rows[0][2] == stage.wall + LIFE_MS
+    return parse_code(rows[0][1])
+
+
+def asking(code: JoinCode) -> tuple[Said, bytes]:
+    """Return what a client says, and its key."""
+    request, key = pki.make_request()
+    return (code.code_id, request, request_mac(code.code_id, code.secret, request)), key
+
+
+def say(stage: Stage, said: Said, connection: int = 9) -> tuple[Any, ...] | None:
+    """Let Primary pass it on; return answer and MAC, or None for a refusal."""
+    before = len(stage.said)
+    stage.service.heard("primary", "enrol", [connection, "192.0.2.7", *said], stage.now, stage.wall)
+    answers = [(name, fields) for _, name, fields in stage.said[before:] if name in ("enrolled", "not_enrolled")]
+    assert len(answers) == 1 and answers[0][1][0] == connection
+    return answers[0][1][1:] if answers[0][0] == "enrolled" else None
+
+
+def join(stage: Stage, code: JoinCode) -> Client:
+    said, key = asking(code)
+    answered = say(stage, said)
+    assert answered is not None, stage.lines
+    answer = check_answer_untrusted(code, said[1], *answered)
+    assert answer.issuer == stage.service.ring.newest.issuer.public
+    return Client(pki.Issued(pki.pem_of(answer.certificate), key))
+
+
+def test_a_code_enrols_one_client_once(stage: Stage) -> None:
+    code = code_for(stage, "phone")
+    said, key = asking(code)
+    answered = say(stage, said)
+    assert answered is not None
+    phone = Client(pki.Issued(pki.pem_of(check_answer_untrusted(code, said[1], *answered).certificate), key))
+    assert is_let_in(stage, 1, phone)
+    assert say(stage, said) is None, "the very same bytes again"
+    assert say(stage, asking(code)[0]) is None, "and another key"
+    assert stage.lines[-1].endswith("join_code_unknown") and len(stage.state.enrolled["phone"].certificates) == 1
+
+
+def test_a_code_ends_after_ten_minutes_and_with_the_client(stage: Stage) -> None:
+    late, gone = code_for(stage, "late"), code_for(stage, "gone")
+    assert ask(stage, "client_revoke", "gone")[0] == Outcome.DONE
+    assert say(stage, asking(gone)[0]) is None
+    stage.wall += LIFE_MS
+    assert say(stage, asking(late)[0]) is None
+    stage.wall -= 2 * LIFE_MS  # a clock that is set back makes no code young again
+    assert say(stage, asking(late)[0]) is None
+    assert not any(client.certificates for client in stage.state.enrolled.values())
+
+
+def test_wrong_guesses_end_a_code(stage: Stage) -> None:
+    code = code_for(stage, "phone")
+    wrong = JoinCode(code.code_id, bytes(16), code.pin)
+    for _ in range(TRIES_MAX - 1):
+        assert say(stage, asking(wrong)[0]) is None
+    assert stage.state.join_codes[code.code_id].tries == TRIES_MAX - 1, "which a restart does not forget"
+    assert say(stage, asking(wrong)[0]) is None
+    assert say(stage, asking(code)[0]) is None, "the right one comes too late"
+    assert stage.lines[-1].endswith("join_code_used_up"), "and the log is not filled"
+    code, rows = ask(stage, "client_renew", "phone", 0, b"")  # type: ignore[assignment]
+    assert is_let_in(stage, 1, join(stage, parse_code(rows[0][1]))), "a new code is a new chance"
+
+
+def test_a_captured_mac_is_good_for_its_own_request_only(stage: Stage) -> None:
+    code = code_for(stage, "phone")
+    (code_id, request, mac), _ = asking(code)
+    assert say(stage, (code_id, pki.make_request()[0], mac)) is None
+    other = code_for(stage, "other")
+    assert say(stage, (other.code_id, request, mac)) is None, "nor for another id"
+    assert say(stage, (code_id, request, mac)) is not None
+
+
+def test_offences_are_charged_to_the_address_alone(stage: Stage) -> None:
+    charges: list[tuple[Charge, int]] = []
+
+    class Weighing:
+        def trip(self, *arguments: object) -> None:
+            raise AssertionError("nothing here is beyond accident")
+
+        def add(self, detector: str, charge: Charge, points: int, *rest: object) -> None:
+            charges.append((charge, points))
+
+    stage.service.response = Weighing()
+    code = code_for(stage, "phone")
+    say(stage, asking(JoinCode(bytes(5), code.secret, code.pin))[0])
+    say(stage, asking(JoinCode(code.code_id, bytes(16), code.pin))[0])
+    join(stage, code)
+    assert [charge.value for charge, _ in charges] == ["192.0.2.7"] * 2 and charges[0][1] < charges[1][1]
+
+
+def test_a_code_that_was_printed_outlives_the_authority(stage: Stage, folder: int, tmp_path: Path) -> None:
+    code = code_for(stage, "phone")
+    (tmp_path / "other").mkdir()
+    again = Stage(tmp_path / "other", folder, state=StateFile(folder).load())
+    again.wall = stage.wall
+    again.join(PRIMARY, SECONDARY, THIRD)
+    assert is_let_in(again, 1, join(again, code))
+    assert b"phone" in (tmp_path / "authority.state").read_bytes()
+    assert code.secret not in (tmp_path / "authority.state").read_bytes(), "no secret is on the disk"
+
+
+def test_what_the_disk_refuses_uses_no_code_up(stage: Stage, folder: int) -> None:
+    code = code_for(stage, "phone")
+    os.mkdir("authority.state.new", dir_fd=folder)
+    assert say(stage, asking(code)[0]) is None
+    assert ask(stage, "client_add", "other", STORE, DAY, 0, b"")[0] == Outcome.UNCHANGED
+    os.rmdir("authority.state.new", dir_fd=folder)
+    assert "other" not in stage.state.enrolled
+    assert is_let_in(stage, 1, join(stage, code))
+
+
+def test_a_record_that_cannot_be_written_lets_nobody_in(stage: Stage) -> None:
+    class Deaf:
+        def note(self, *arguments: object) -> None:
+            return
+
+        def before(
+            self, kind: str, subject: str, detail: object, now: int, wall: int, then: Any, otherwise: Any
+        ) -> None:
+            otherwise("the record cannot be written")
+
+    code = code_for(stage, "phone")
+    stage.service.audit = Deaf()
+    assert say(stage, asking(code)[0]) is None
+    assert ask(stage, "client_add", "other", STORE, DAY, 0, b"") == (
+        Outcome.UNCHANGED,
+        ["the record cannot be written"],
+    )
+    assert not stage.state.enrolled["phone"].certificates and "other" not in stage.state.enrolled
+
+
+def test_a_locked_host_lets_nobody_in(stage: Stage) -> None:
+    class Locked:
+        is_locked = True
+
+        def engage(self, reason: str, by: str, now: int, wall: int) -> None:
+            return
+
+    code = code_for(stage, "phone")
+    stage.service.lock = Locked()
+    assert say(stage, asking(code)[0]) is None
+    assert ask(stage, "client_add", "other", STORE, DAY, 0, b"")[0] == Outcome.REFUSED
+    assert ask(stage, "client_revoke", "phone")[0] == Outcome.DONE, "who is shut out is shut out"
+
+
+def test_a_new_code_or_bundle_ends_the_code_before(stage: Stage) -> None:
+    first = code_for(stage, "phone")
+    second = parse_code(ask(stage, "client_renew", "phone", 0, b"")[1][0][1])
+    assert say(stage, asking(first)[0]) is None
+    request, _ = pki.make_request()
+    assert ask(stage, "client_renew", "phone", 0, request)[0] == Outcome.DONE
+    assert say(stage, asking(second)[0]) is None
+
+
+def test_a_client_renewed_by_code_keeps_its_old_certificate_until_then(stage: Stage) -> None:
+    old = add(stage, "phone")
+    code = parse_code(ask(stage, "client_renew", "phone", 0, b"")[1][0][1])
+    assert is_let_in(stage, 1, old)
+    new = join(stage, code)
+    assert is_let_in(stage, 2, Client(old.issued)) and is_let_in(stage, 3, new)
+    assert not is_let_in(stage, 4, Client(old.issued))
+
+
+def test_only_primary_may_bring_clients(stage: Stage) -> None:
+    said, _ = asking(code_for(stage, "phone"))
+    with pytest.raises(PeerError, match="not_primary"):
+        stage.service.heard("secondary", "enrol", [1, "", *said], stage.now, stage.wall)
+
+
+@given(st.binary(max_size=8), st.binary(max_size=300), st.binary(max_size=40))
+def test_whatever_a_captured_primary_says_is_refused(code_id: bytes, request: bytes, mac: bytes) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = os.open(name, os.O_RDONLY)
+        try:
+            stage = _shared(Path(name), folder)
+            assert say(stage, (code_id, request, mac)) is None
+        finally:
+            os.close(folder)
+
+
+_STAGES: list[Stage] = []
+
+
+def _shared(folder: Path, descriptor: int) -> Stage:
+    """One stage for all examples: what is refused changes nothing."""
+    if not _STAGES:
+        _STAGES.append(ready(Stage(folder, descriptor)))
+    return _STAGES[0]
+
+
+CODES = st.builds(Code, st.binary(min_size=5, max_size=5), st.text(max_size=5), *[st.integers(0, 1 << 50)] * 3)
+
+
+@given(st.lists(CODES, max_size=4, unique_by=lambda code: code.code_id))
+def test_codes_survive_their_encoding(codes: list[Code]) -> None:
+    known = {code.code_id: code for code in codes}
+    assert decode_codes(encode_codes(known)) == known

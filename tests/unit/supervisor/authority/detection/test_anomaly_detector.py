@@ -1,0 +1,177 @@
+"""The learned detector advises: its points alone never end a session, and a change of the host is charged to nobody."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tlsrt.channels.control.telemetry import LOOKS, WINDOW_MS, Window, pack_rows
+from tlsrt.config.detection import DetectionConfig
+from tlsrt.errors import PeerError
+from tlsrt.supervisor.authority.detection.anomaly_detector import (
+    DETECTOR,
+    MANY,
+    MUCH,
+    MUCH_EVERY_MS,
+    MUCH_POINTS,
+    POINTS,
+    POINTS_EVERY_MS,
+    ROWS,
+    LearningDesk,
+)
+from tlsrt.supervisor.authority.detection.anomaly_model import Model, Opinion
+from tlsrt.supervisor.authority.detection.escalation import LADDER, Step
+from tlsrt.supervisor.authority.detection.scores import faded
+from tlsrt.supervisor.authority.detection.scoring import Judge
+from tlsrt.supervisor.authority.model.services import Charge, ChargeKind, Detail
+from tlsrt.supervisor.authority.sessions.manager import SessionManager
+from tlsrt.supervisor.events.catalog import EVENTS
+from tlsrt.supervisor.events.sources import OF_AUTHORITY
+
+USUAL = Window(40, 12_000, 16_000, 0, 0, 0, 2, LOOKS, 8)
+WILD = Window(4000, 1_200_000, 160_000_000, (1 << 20) - 1, 31, 90, 900, LOOKS, 800)
+ENDS_A_SESSION = 50  # points: supervisor/authority/detection/escalation.py
+
+
+class Convinced(Model):
+    """Thinks that everything is unusual, by so many bits in turn."""
+
+    def __init__(self, bits: Sequence[float] = (90.0,)) -> None:
+        super().__init__()
+        self._bits = itertools.cycle(bits)
+
+    def observe(self, name: str, kind: str, window: Window, now: int) -> Opinion:
+        super().observe(name, kind, window, now)
+        return Opinion(True, next(self._bits), 80.0, 1.0, ())
+
+
+class Office:
+    """A desk, its sessions, and what it says."""
+
+    def __init__(self, clients: int = 6, model: Model | None = None) -> None:
+        manager = SessionManager(random.Random(1).randbytes)
+        self.sessions = [manager.open_client(f"client/c{number}", b"f" * 32, 0) for number in range(clients)]
+        self.sessions.append(manager.open_component("third/console", "third", 0))
+        self.points: list[tuple[int, Charge, int, Detail]] = []
+        self.events: list[tuple[str, str, str]] = []
+        self.now = 0
+        self.desk = LearningDesk(
+            manager.find,
+            lambda name, charge, points, detail, now, wall: self.points.append((now, charge, points, detail)),
+            lambda *event: self.events.append(event),
+            model,
+        )
+
+    def window(self, *windows: Window, elapsed: int = WINDOW_MS) -> None:
+        self.now += elapsed
+        rows = [(session.session_id, window) for session, window in zip(self.sessions, windows, strict=False)]
+        self.desk.heard([pack_rows(rows)], self.now, self.now)
+
+    def teach(self) -> None:
+        for _ in range(70):
+            self.window(*[USUAL] * len(self.sessions))
+        assert not self.points and not self.events
+
+
+def test_one_session_is_unusual() -> None:
+    office = Office()
+    office.teach()
+    office.window(WILD, *[USUAL] * 6)
+    [(_, charge, points, detail)] = office.points
+    assert charge == Charge(ChargeKind.SESSION, office.sessions[0].session_id.hex())
+    assert points == MUCH_POINTS
+    assert detail["subject"] == "client/c0"
+    [(name, subject, words)] = office.events
+    assert (name, subject) == ("unusual", "client/c0")
+    assert name in EVENTS and name in OF_AUTHORITY
+    assert "usually" in words and words == detail["why"]
+
+
+def test_one_window_that_is_much_limits_and_little_has_to_go_on() -> None:
+    for bits, points, every_ms in ((MUCH, MUCH_POINTS, MUCH_EVERY_MS), (MUCH - 1, POINTS, POINTS_EVERY_MS)):
+        office = Office(1, Convinced([bits]))
+        for elapsed in (1, every_ms - 1, 1):
+            office.window(WILD, elapsed=elapsed)
+        assert [(now, worth) for now, _, worth, _ in office.points] == [(1, points), (every_ms + 1, points)]
+    assert LADDER[ChargeKind.SESSION][0] == (MUCH_POINTS, Step.LIMIT)
+
+
+@given(
+    st.lists(st.integers(0, 3 * POINTS_EVERY_MS), min_size=1, max_size=200),
+    st.lists(st.sampled_from([MUCH, MUCH - 1]), min_size=1, max_size=20),
+)
+@settings(deadline=None, max_examples=40)
+def test_its_points_alone_never_end_a_session(pauses: list[int], bits: list[float]) -> None:
+    office = Office(1, Convinced(bits))
+    score, before = 0.0, 0
+    for pause in pauses:
+        office.window(WILD, elapsed=pause)
+        for now, _, points, _ in office.points:
+            score = faded(score, now - before) + points
+            before = now
+            assert score < ENDS_A_SESSION * 0.7
+        office.points.clear()
+
+
+def test_convinced_for_an_hour_of_every_session_it_limits_them_and_locks_nothing() -> None:
+    """The judge of production hears all of it, of fewer sessions than would be the host's own change."""
+    office = Office(MANY - 2, Convinced())
+    judge = Judge(DetectionConfig(), ("primary", "third"), random.Random(1).random)
+    steps: Counter[Step] = Counter()
+    for _ in range(3_600_000 // WINDOW_MS):
+        office.window(*[WILD] * len(office.sessions))
+        for now, charge, points, _ in office.points:
+            steps.update(taken.step for taken in judge.charge(DETECTOR, charge, now, points=points))
+        office.points.clear()
+        judge.due(office.now)
+    assert set(steps) == {Step.LIMIT}
+
+
+def test_a_session_that_follows_another_starts_no_new_count() -> None:
+    """The cap is one subject's: whoever opens sessions without end is not charged faster."""
+    office = Office(1, Convinced())
+    office.sessions = [office.sessions[0]] * 2
+    office.window(WILD, WILD)
+    assert len(office.points) == 1
+
+
+def test_a_change_of_the_whole_host_is_charged_to_nobody() -> None:
+    office = Office()
+    office.teach()
+    office.window(*[WILD] * len(office.sessions))
+    assert not office.points
+    assert office.events == [("unusual", "host", "7 of 7 sessions at once")]
+    office = Office()
+    office.teach()
+    office.window(*[WILD] * (MANY - 1), *[USUAL] * 4)
+    assert len(office.points) == MANY - 1
+
+
+def test_a_session_that_has_ended_is_nobodys() -> None:
+    office = Office(1)
+    office.desk.heard([pack_rows([(bytes(16), WILD)])], 1, 1)
+    assert not len(office.desk._model)
+
+
+def test_a_flood_of_rows_costs_no_more_than_an_honest_primary() -> None:
+    office = Office(1)
+    seen = 0
+    office.desk._find = lambda session: None
+    for _ in range(1000):
+        before = office.desk._rows._left
+        office.desk.heard([pack_rows([(office.sessions[0].session_id, USUAL)] * 100)], 1, 1)
+        seen += office.desk._rows._left < before
+    assert seen == ROWS // 100
+
+
+@pytest.mark.parametrize("content", [[[]], [[bytes(16), 1]], [None], [pack_rows([(bytes(15), USUAL)])[0]]])
+def test_what_is_no_telemetry_is_an_offence(content: list[Any]) -> None:
+    with pytest.raises(PeerError):
+        Office(1).desk.heard([content], 1, 1)

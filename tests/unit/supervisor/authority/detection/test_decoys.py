@@ -1,0 +1,134 @@
+"""The authority hears of touched decoys: whom it charges, how many it takes, and that it would hear at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.sealed_host import ADMIN, Client
+from support.service_stage import PRIMARY, THIRD, Stage
+
+from tlsrt.config.deception import DeceptionConfig
+from tlsrt.config.detection import DETECTORS
+from tlsrt.errors import PeerError
+from tlsrt.supervisor.authority.detection.decoys import BLIND_AFTER_MS, TOUCHES, TRY_EVERY_MS
+from tlsrt.supervisor.authority.model.services import Charge, ChargeKind, Detail, NoResponse
+from tlsrt.supervisor.authority.sessions.event_notes import EventNotes
+
+DECOY = ["secondary/vault", "get"]
+WANTED = {
+    DECOY[0]: "decoy_component", "secondary/store": "decoy_method", "token 3": "canary_token",
+    "path /.env": "decoy_path", "client 1": "canary_client", "endpoint": "decoy_endpoint", "file /x": "decoy_file",
+}  # fmt: skip
+
+
+class Tripped(NoResponse):
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.charges: list[Charge] = []
+
+    def trip(self, detector: str, charge: Charge, detail: Detail, now: int, wall: int) -> None:
+        assert detector == WANTED[str(detail["decoy"])]
+        self.charges.append(charge)
+
+
+def test_each_decoy_has_a_detector_that_the_configuration_knows() -> None:
+    assert set(WANTED.values()) <= set(DETECTORS)
+
+
+@pytest.fixture
+def stage(tmp_path: Path, store: int) -> Stage:
+    stage = Stage(tmp_path, store, deception=DeceptionConfig((DECOY[0],)))
+    stage.service.response = Tripped()
+    stage.join(PRIMARY, THIRD)
+    return stage
+
+
+def touch(stage: Stage, session: bytes, *words: str, loop: str = "primary") -> list[Charge]:
+    stage.service.heard(loop, "touched", [session, *(words or DECOY)], stage.now, stage.wall)
+    response: Any = stage.service.response
+    charges: list[Charge] = response.charges
+    return charges
+
+
+def session_of(stage: Stage, owner: str) -> bytes:
+    return next(session.session_id for session in stage.service.desk._manager if session.owner == owner)
+
+
+def test_a_client_is_charged_by_its_session_and_a_component_by_its_process(stage: Stage) -> None:
+    stage.open(1, Client(ADMIN))
+    client = session_of(stage, "client")
+    assert touch(stage, client) == [Charge(ChargeKind.SESSION, client.hex())]
+    assert touch(stage, session_of(stage, "third"))[1:] == [Charge(ChargeKind.PROCESS, "third")]
+    assert len(touch(stage, bytes(16))) == 2  # nobody: there is no such session
+
+
+def test_what_is_used_is_charged_to_whoever_is_known_best(stage: Stage) -> None:
+    stage.open(1, Client(ADMIN))
+    client = session_of(stage, "client")
+
+    def use(what: str, loop: str = "", session: bytes = b"", address: str = "") -> Charge | None:
+        before = len(touch(stage, client, "secondary/store", "dump"))
+        stage.service.heard("primary", "canary", [what, loop, session, address], stage.now, stage.wall)
+        charges: list[Charge] = stage.service.response.charges  # type: ignore[attr-defined]
+        return charges[before] if len(charges) > before else None
+
+    assert use("token 3", "", client, "") == Charge(ChargeKind.SESSION, client.hex())
+    assert use("token 3", "third") == Charge(ChargeKind.PROCESS, "third")
+    assert use("client 1", "", b"", "192.0.2.1") == Charge(ChargeKind.ADDRESS, "192.0.2.1")
+    assert use("endpoint", "", b"", "192.0.2.1") == Charge(ChargeKind.ADDRESS, "192.0.2.1")
+    assert use("path /.env", "", bytes(16), "") is None  # of a session that there is not
+    for words in (["anything", "", b"", ""], ["token 3", "nowhere", b"", ""]):
+        with pytest.raises(PeerError):
+            stage.service.heard("primary", "canary", words, stage.now, stage.wall)
+
+
+def test_the_supervisor_tells_of_files(stage: Stage) -> None:
+    stage.service.office_handlers["file_touched"](["third", "/x"], stage.now, stage.wall)
+    assert stage.service.response.charges == [Charge(ChargeKind.PROCESS, "third")]  # type: ignore[attr-defined]
+
+
+def test_only_primary_tells_and_not_too_often(stage: Stage) -> None:
+    with pytest.raises(PeerError, match="not_primary"):
+        touch(stage, bytes(16), loop="third")
+    notes = EventNotes()
+    stage.service.tell_of_sessions(notes)
+    for _ in range(1000):
+        touch(stage, session_of(stage, "third"))
+    assert len([note for note in notes.page(stage.now) if note[0] == "decoy_touched"]) == TOUCHES
+
+
+def secrets(stage: Stage) -> list[str]:
+    return [fields[0] for fields in stage.of("primary", "try_decoy")]
+
+
+def test_each_primary_is_tried_with_a_decoy_of_its_own_until_it_tells(stage: Stage) -> None:
+    stage.pass_time(TRY_EVERY_MS * 2)
+    first = secrets(stage)
+    assert len(first) >= 2 and len(set(first)) == 1
+    assert touch(stage, session_of(stage, "primary"), first[0], "describe") == []  # a trial charges nobody
+    assert stage.told[-1] == ("decoys", "")
+    stage.pass_time(TRY_EVERY_MS * 4)
+    assert len(secrets(stage)) == len(first)
+    stage.service.gone("primary", 1, stage.now, stage.wall)
+    stage.service.spawned("primary", 7, stage.now, stage.wall)
+    stage.join(("primary", 7))
+    stage.pass_time(TRY_EVERY_MS * 2)
+    assert len(set(secrets(stage))) == 2
+
+
+def test_a_primary_that_does_not_tell_is_said_to_the_operator(stage: Stage) -> None:
+    stage.pass_time(BLIND_AFTER_MS + TRY_EVERY_MS * 2)
+    blind = [item for item in stage.told if item[0] == "decoys"]
+    assert len(blind) == 1 and "Primary does not tell" in blind[0][1]
+    touch(stage, bytes(16), secrets(stage)[-1], "describe")
+    assert stage.told[-1] == ("decoys", "")
+
+
+def test_without_decoys_nobody_is_tried(tmp_path: Path, store: int) -> None:
+    stage = Stage(tmp_path, store, deception=DeceptionConfig())
+    stage.join(PRIMARY)
+    stage.pass_time(BLIND_AFTER_MS * 2)
+    assert secrets(stage) == [] and not [item for item in stage.told if item[0] == "decoys"]

@@ -1,0 +1,235 @@
+"""The response in the authority: what Primary reports, what follows, and that no victim pays. No process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.sealed_host import ADMIN, Client
+from support.service_stage import PRIMARY, SECONDARY, THIRD, Stage
+
+from tlsrt.channels.tls.engine import _REFUSALS
+from tlsrt.config.detection import DetectionConfig
+from tlsrt.errors import PeerError
+from tlsrt.supervisor.authority.detection.gate_reports import ROWS_MAX, detector_for, reports_untrusted
+from tlsrt.supervisor.authority.detection.scoring import GRACE_MS
+from tlsrt.supervisor.authority.detection.service import ResponseService
+from tlsrt.supervisor.authority.model.services import Charge, ChargeKind, Detail, Otherwise, Then
+from tlsrt.supervisor.authority.sessions.event_notes import EventNotes
+
+STRANGER = "192.0.2.7"
+
+
+class Book:
+    """A recorder that writes nothing down, and refuses if told so."""
+
+    def __init__(self, *, is_full: bool = False) -> None:
+        self.kinds: list[tuple[str, str]] = []
+        self.is_full = is_full
+
+    def note(self, kind: str, subject: str, detail: Detail, now: int, wall: int) -> None:
+        self.kinds.append((kind, subject))
+
+    def before(
+        self, kind: str, subject: str, detail: Detail, now: int, wall: int, then: Then, otherwise: Otherwise
+    ) -> None:
+        self.kinds.append((kind, subject))
+        if self.is_full:
+            otherwise("no space left")
+        else:
+            then()
+
+
+class Bolt:
+    """A lock that only notes."""
+
+    is_locked = False
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def engage(self, reason: str, by: str, now: int, wall: int) -> None:
+        self.reasons.append(reason)
+
+
+@pytest.fixture
+def stage(tmp_path: Path, store: int) -> Stage:
+    stage = Stage(tmp_path, store)
+    stage.join(PRIMARY, SECONDARY, THIRD)
+    stage.pass_time(GRACE_MS + 1000)
+    stage.said.clear()
+    stage.told.clear()
+    stage.service.audit, stage.service.lock = Book(), Bolt()
+    return stage
+
+
+def response(stage: Stage) -> ResponseService:
+    found = stage.service.response
+    assert isinstance(found, ResponseService)
+    return found
+
+
+def report(stage: Stage, *rows: list[Any]) -> None:
+    stage.service.heard("primary", "offences", [list(rows)], stage.now, stage.wall)
+
+
+def session_of(stage: Stage, subject: str) -> str:
+    return next(each.session_id.hex() for each in stage.service.manager if each.subject == subject)
+
+
+def test_a_forged_frame_ends_the_session_that_it_came_over_and_the_next_one_is_there(stage: Stage) -> None:
+    old = session_of(stage, "third/console")
+    report(stage, ["session", old, "not_allowed", 1, "secondary/store a"])
+    assert session_of(stage, "third/console") == old, "once is no attack"
+    report(stage, ["channel", "third", "proof_forged", 1, ""])
+    assert session_of(stage, "third/console") != old
+    assert ("session", bytes.fromhex(old)) in [fields[1:] for fields in stage.of("secondary", "revoked")]
+
+
+def test_a_scan_ends_a_session_and_who_goes_on_is_shut_out_for_a_time(stage: Stage) -> None:
+    assert stage.open(1, Client(ADMIN))[0][1] == "granted"
+    for number in range(2, 9):
+        session = session_of(stage, "client/admin")
+        report(stage, *(["session", session, "not_allowed", 1, f"secondary/store m{number}.{n}"] for n in range(10)))
+        assert stage.of("primary", "ended")[-1] == (bytes.fromhex(session),)
+        if "client/admin" in stage.service.revoking.subjects():
+            break
+        assert stage.open(number, Client(ADMIN))[0][1] == "granted"
+    assert 2 < number < 6
+    assert stage.open(9, Client(ADMIN))[0][1:] == ("refused", (9, "rejected"))
+    assert list(response(stage).actions.quarantined) == ["client/admin"]
+    stage.pass_time(75_000)
+    assert stage.open(10, Client(ADMIN))[0][1] == "granted", "it ends by itself"
+    assert response(stage).actions.quarantined == {}
+
+
+def test_a_trigger_at_a_component_takes_its_keys_and_rights_and_they_come_back(stage: Stage) -> None:
+    charge = Charge(ChargeKind.CHANNEL, "third/console")
+    stage.service.response.trip("decoy_method", charge, {"method": "admin_dump"}, stage.now, stage.wall)
+    assert "third/console" in stage.service.roster.barred
+    assert not [each for each in stage.service.manager if each.subject == "third/console"]
+    assert stage.service.audit.kinds == [("charge", "third/console"), ("quarantine", "third/console")]  # type: ignore[attr-defined]
+    stage.pass_time(75_000)
+    assert "third/console" not in stage.service.roster.barred
+    assert session_of(stage, "third/console")
+
+
+def test_a_loop_that_holds_anothers_token_is_replaced_and_only_that_process(stage: Stage) -> None:
+    report(stage, ["channel", "third", "foreign_session", 1, ""])
+    assert ("respawn", "third", 3, "score 100, last for foreign_session") in stage.told
+    stage.told.clear()
+    for incarnation in (1, 2):  # the one before the living one, of which the news comes late, and that
+        stage.service.office_handlers["charge"](
+            ["secondary", incarnation, "attestation", 1, "m"], stage.now, stage.wall
+        )
+    assert [entry[1:3] for entry in stage.told if entry[0] == "respawn"] == [("secondary", 2)]
+
+
+def test_a_new_process_inherits_less_than_ends_a_session(stage: Stage) -> None:
+    charge = Charge(ChargeKind.PROCESS, "third")
+    stage.service.office_handlers["charge"](["third", 3, "seccomp_refused", 49, "socket"], stage.now, stage.wall)
+    assert response(stage).actions.quarantined
+    stage.service.spawned("third", 4, stage.now, stage.wall)
+    stage.join(("third", 4))
+    stage.pass_time(1000)
+    assert 35 < response(stage).judge.score(charge, stage.now) <= 40
+    assert not response(stage).actions.quarantined and session_of(stage, "third/console"), "the deserver is gone"
+
+
+def test_two_loops_at_the_top_lock_the_host_and_so_does_a_trigger_at_primary(stage: Stage) -> None:
+    lock = stage.service.lock
+    assert isinstance(lock, Bolt)
+    report(stage, ["channel", "third", "foreign_session", 1, ""])
+    assert lock.reasons == []
+    report(stage, ["channel", "secondary", "proof_forged", 2, ""])
+    assert lock.reasons == ["bad_tag at secondary: proof_forged"]
+    stage.service.response.trip("decoy_file", Charge(ChargeKind.PROCESS, "primary"), {}, stage.now, stage.wall)
+    assert len(lock.reasons) == 2
+
+
+def test_an_address_is_limited_and_blocked_by_primary_and_one_that_comes_again_is_told(stage: Stage) -> None:
+    report(stage, ["address", STRANGER, "tls_wrong_version_number", 10, ""])
+    report(stage, ["address", STRANGER, "handshake_timeout", 40, ""])
+    told = stage.of("primary", "shut_out")
+    assert [fields[:3] for fields in told] == [("limit", "address", STRANGER), ("block", "address", STRANGER)]
+    assert 48_000 <= told[1][3] <= 72_000
+    stage.service.spawned("primary", 9, stage.now, stage.wall)
+    stage.said.clear()
+    stage.join(("primary", 9))
+    assert [fields[:3] for fields in stage.of("primary", "shut_out")] == [fields[:3] for fields in told]
+    report(stage, ["address", "127.0.0.1", "tls_wrong_version_number", 999, ""])
+    assert len(stage.of("primary", "shut_out")) == 2, "who works on this host is on the usual list"
+
+
+def test_a_session_that_ended_and_a_name_that_is_none_are_charged_to_nobody(stage: Stage) -> None:
+    report(stage, ["session", "ff" * 16, "proof_forged", 99, ""], ["session", "client/admin", "proof_forged", 99, ""])
+    assert list(response(stage).judge.scores(stage.now)) == []
+
+
+def test_offences_in_a_victims_name_leave_its_score_at_nothing(stage: Stage) -> None:
+    """The offender's frames name the victim as sender; what they came over is the offender's."""
+    rows = [
+        ["channel", "third", reason, 50, "secondary/store get"] for reason in ("wrong_source", "replay", "oversize")
+    ]
+    report(stage, *rows)
+    for kind in ChargeKind:
+        for victim in ("secondary", "secondary/store", "primary/kernel", session_of(stage, "secondary/store")):
+            assert response(stage).judge.score(Charge(kind, victim), stage.now) == 0
+    assert {charge.value for charge, _ in response(stage).judge.scores(stage.now)} == {"third"}
+
+
+def test_what_an_operator_has_revoked_stays_as_he_said(stage: Stage) -> None:
+    stage.service.revoking.revoke_subjects(["third/console"], 0, stage.now, stage.wall)
+    charge = Charge(ChargeKind.CHANNEL, "third/console")
+    stage.service.response.trip("decoy_method", charge, {}, stage.now, stage.wall)
+    stage.pass_time(4_000_000)
+    assert stage.service.revoking.subjects() == {"third/console": 0}
+
+
+def test_somebody_is_shut_out_even_if_that_cannot_be_recorded_and_it_is_said(stage: Stage) -> None:
+    notes = EventNotes()
+    stage.service.tell_of_sessions(notes)
+    stage.service.audit = Book(is_full=True)
+    stage.service.response.trip("decoy_method", Charge(ChargeKind.CHANNEL, "third/console"), {}, stage.now, stage.wall)
+    assert "third/console" in stage.service.roster.barred
+    names = [(note[0], note[1]) for note in notes.page(stage.now)]
+    assert names[:3] == [("detected", "third/console"), ("response", "third/console"), ("reported", "third/console")]
+
+
+def test_only_primary_may_report_and_only_so_much(stage: Stage) -> None:
+    row = ["channel", "third", "replay", 1, ""]
+    with pytest.raises(PeerError, match="not_primary"):
+        stage.service.heard("third", "offences", [[row]], stage.now, stage.wall)
+    for rows in ([row] * (ROWS_MAX + 1), [["process", *row[1:]]], [[*row[:3], 0, ""]], [[*row[:4], "x" * 129]], [7]):
+        with pytest.raises(PeerError, match="bad_offences"):
+            report(stage, *rows)
+    for _ in range(1000):
+        report(stage, ["address", STRANGER, "bad_length", 1, ""])
+    assert response(stage).judge.tallies["door_protocol"].found <= 100
+
+
+def test_what_is_nobodys_fault_is_no_offence() -> None:
+    for word in ("busy", "unavailable", "no_open_call", "stale_mailbox", "stale_gate", "deadline", "blocked"):
+        assert detector_for(ChargeKind.CHANNEL, word) == ""
+    assert reports_untrusted([["channel", "third", "busy", 1000, ""]]) == []
+    for word in ("enrolled", "too_many_strangers", "draining", "whatever_comes_later", "refused_busy"):
+        assert detector_for(ChargeKind.ADDRESS, word) == "", "a connection ends for many reasons"
+    assert detector_for(ChargeKind.ADDRESS, "frame_while_challenged") == "door_protocol"
+    assert detector_for(ChargeKind.ADDRESS, "not_enrolled") == "enrolment"
+    assert all(detector_for(ChargeKind.ADDRESS, reason) == "tls_garbage" for reason, _ in _REFUSALS.values())
+    assert detector_for(ChargeKind.SESSION, "too_many_refused") == "flood"
+    assert detector_for(ChargeKind.SESSION, "http_body") == "", "a request that is wrong is answered so"
+
+
+def test_a_host_that_only_observes_says_what_it_would_do(tmp_path: Path, store: int) -> None:
+    stage = Stage(tmp_path, store, detection=DetectionConfig(mode="observe"))  # type: ignore[arg-type]
+    stage.join(PRIMARY, THIRD)
+    notes = EventNotes()
+    stage.service.tell_of_sessions(notes)
+    stage.pass_time(GRACE_MS + 1000)
+    before = session_of(stage, "third/console")
+    report(stage, ["channel", "third", "foreign_session", 1, ""])
+    assert session_of(stage, "third/console") == before
+    assert [note[0] for note in notes.page(stage.now)][:2] == ["detected", "would_respond"]
+    assert not [entry for entry in stage.told if entry[0] == "respawn"]

@@ -1,0 +1,278 @@
+"""The lock of the host in the authority, with time in the hand of the test and no process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.sealed_host import ADMIN, Client
+from support.service_stage import PRIMARY, SECONDARY, THIRD, Stage
+
+from tlsrt.channels.control.trust import TRUST
+from tlsrt.supervisor.authority.model.services import NoRecorder
+from tlsrt.supervisor.authority.model.state import AuthorityState, StateFile
+from tlsrt.supervisor.messages.lock_record import REASON_MAX, LockRecord, new_record, record_of
+from tlsrt.supervisor.messages.result_codes import Code
+
+KEYS = {"welcome", "epoch", "session", "rights", "granted", "lent"}
+LOCK = b"L" * 16
+
+
+@pytest.fixture
+def stage(tmp_path: Path, store: int) -> Stage:
+    return Stage(tmp_path, store)
+
+
+class Refusing(NoRecorder):
+    """A recorder whose disk refuses."""
+
+    def before(self, *said: Any) -> None:
+        said[-1]("nothing can be recorded")
+
+
+def refuse_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+
+
+def ask(stage: Stage, verb: str, *fields: object) -> tuple[Any, ...]:
+    """Ask as the supervisor does; return the code and rows of the answer."""
+    stage.service.office_handlers[verb]([9, *fields], stage.now, stage.wall)
+    answers = [said for said in stage.told if said[:2] == ("answer", 9)]
+    return answers[-1][2], answers[-1][4]
+
+
+def lock(stage: Stage) -> tuple[Any, ...]:
+    return ask(stage, "lock", LOCK, "a test", "operator", 7)
+
+
+def be_born(stage: Stage, incarnation: int, epoch: int = 6) -> None:
+    """Let the supervisor bring the next Primary."""
+    stage.service.spawned("primary", incarnation, stage.now, stage.wall)
+    stage.service.heard("primary", "join", [], stage.now, stage.wall)
+    stage.service.attested("primary", incarnation, epoch, stage.now)
+
+
+def commit(stage: Stage, *loops: tuple[str, int]) -> int:
+    """Let these loops acknowledge the epoch that is under way, and return its number."""
+    epoch = int(stage.state.epoch)
+    for loop, incarnation in loops:
+        stage.service.attested(loop, incarnation, epoch, stage.now)
+        stage.service.heard(loop, "prepared", [epoch], stage.now, stage.wall)
+    stage.service.tick(stage.now, stage.wall)
+    return epoch
+
+
+def names(stage: Stage, loop: str) -> list[str]:
+    return [name for at, name, _ in stage.said if at == loop]
+
+
+def test_a_lock_ends_all_sessions_and_the_epoch_and_is_on_the_disk(stage: Stage, store: int) -> None:
+    stage.join(PRIMARY, SECONDARY, THIRD)
+    stage.open(1, Client(ADMIN))
+    sessions = {fields[2] for loop in ("primary", "secondary", "third") for fields in stage.of(loop, "session")}
+    sessions.add(stage.of("primary", "granted")[0][4])
+    stage.said.clear()
+    assert lock(stage) == (Code.DONE, [])
+    assert StateFile(store).load().lock == LockRecord(LOCK, "a test", "operator", 7)
+    assert ("lock_state", LOCK, "a test", "operator", 7) in stage.told
+    for loop in ("secondary", "third"):
+        assert {fields[2] for fields in stage.of(loop, "revoked")} == sessions
+    assert commit(stage, SECONDARY, THIRD) == 6
+    assert stage.of("third", "commit") == [(6, 0)], "no grace"
+    assert not {"session", "rights"} & {*names(stage, "secondary"), *names(stage, "third")}
+    assert not KEYS & {*names(stage, "primary")}
+    assert {fields[2] for fields in stage.of("third", "epoch")} == {0}, "there is no gate"
+
+
+def test_it_is_told_before_the_disk_is_asked(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.join(PRIMARY, THIRD)
+    told: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: told.extend(said[0] for said in stage.told))
+    lock(stage)
+    assert "lock_state" in told
+
+
+def test_the_primary_of_a_locked_host_gets_the_certificate_and_no_key(stage: Stage) -> None:
+    stage.join(PRIMARY, THIRD)
+    lock(stage)
+    commit(stage, THIRD)
+    stage.said.clear()
+    be_born(stage, 9)
+    assert names(stage, "primary") == ["locked", "door", "serve"]
+    assert stage.service.state_of("primary") == "locked"
+    assert stage.of("primary", "locked")[0][2:] == (LOCK, 6)
+    stage.pass_time(600_000)
+    assert not KEYS & {*names(stage, "primary")}
+
+
+def test_the_process_of_before_is_not_heard_and_gets_nothing(stage: Stage) -> None:
+    """Neither the one that had keys, once the host is locked, nor that of the locked door, once it is not."""
+    stage.join(PRIMARY, THIRD)
+    lock(stage)
+    assert not stage.service.may_read("primary")
+    stage.said.clear()
+    stage.service.heard("primary", "join", [], stage.now, stage.wall)
+    stage.service.attested("primary", 1, 6, stage.now)
+    assert names(stage, "primary") == []
+    be_born(stage, 9)
+    assert stage.service.may_read("primary")
+    assert ask(stage, "unlock", "operator") == (Code.DONE, [])
+    assert not stage.service.may_read("primary")
+    stage.said.clear()
+    stage.service.heard("primary", "join", [], stage.now, stage.wall)
+    stage.service.attested("primary", 9, 7, stage.now)
+    commit(stage, THIRD)
+    stage.pass_time(60_000)
+    assert names(stage, "primary") == []
+
+
+def test_unlock_gives_everybody_sessions_of_a_new_epoch(stage: Stage, store: int) -> None:
+    stage.join(PRIMARY, THIRD)
+    before = stage.of("third", "session")[0]
+    lock(stage)
+    commit(stage, THIRD)
+    be_born(stage, 9)
+    stage.said.clear()
+    assert ask(stage, "unlock", "operator") == (Code.DONE, [])
+    assert StateFile(store).load().lock is None
+    assert stage.told[-2][0] != "lock_state" and ("lock_state", b"", "", "", 0) in stage.told
+    epoch = commit(stage, THIRD)
+    be_born(stage, 10, epoch)
+    assert {"welcome", "epoch", "session", "serve"} <= {*names(stage, "primary")}
+    session = stage.of("third", "session")[-1]
+    assert session[0] == epoch == 7 and session[2] != before[2] and session[5] == 10
+    assert stage.open(1, Client(ADMIN))[0][1] == "granted"
+
+
+def test_a_loop_that_comes_while_the_host_is_locked_has_no_session_before_the_unlock(stage: Stage) -> None:
+    stage.join(PRIMARY)
+    lock(stage)
+    commit(stage)
+    stage.join(THIRD)
+    assert stage.of("third", "session") == [] and stage.of("third", "commit")
+    ask(stage, "unlock", "operator")
+    assert [fields[0] for fields in stage.of("third", "session")] == [7]
+
+
+def test_a_disk_that_refuses_does_not_keep_it_from_locking_but_from_unlocking(
+    stage: Stage, store: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.join(PRIMARY, THIRD)
+    with monkeypatch.context() as patch:
+        refuse_disk(patch)
+        assert lock(stage) == (Code.UNWRITTEN, [])
+        assert stage.service.lock.is_locked
+        code, [sentence] = ask(stage, "unlock", "operator")
+        assert code == Code.UNCHANGED and "stays locked" in sentence and stage.service.lock.is_locked
+    stage.pass_time(1000)
+    assert StateFile(store).load().lock is not None, "written later"
+    assert ask(stage, "unlock", "operator") == (Code.DONE, [])
+
+
+def test_what_cannot_be_recorded_does_not_keep_it_from_locking_but_from_unlocking(stage: Stage) -> None:
+    stage.service.audit = Refusing()
+    assert lock(stage) == (Code.DONE, [])
+    assert ask(stage, "unlock", "operator") == (Code.UNCHANGED, ["nothing can be recorded"])
+    assert stage.service.lock.is_locked
+    stage.service.audit = NoRecorder()
+    assert ask(stage, "unlock", "operator") == (Code.DONE, [])
+
+
+def test_a_second_lock_changes_nothing(stage: Stage) -> None:
+    stage.join(PRIMARY, THIRD)
+    stage.service.lock.engage("the first", "a detector", stage.now, stage.wall)
+    first = stage.state.lock
+    epoch = stage.state.epoch
+    stage.service.lock.engage("the second", "another", stage.now, stage.wall)
+    assert lock(stage) == (Code.DONE, [])
+    assert stage.state.lock == first and stage.state.epoch == epoch
+    assert first is not None and (first.reason, first.by) == ("the first", "a detector")
+
+
+def test_nobody_unlocks_another_lock_than_he_names(stage: Stage) -> None:
+    said: list[str] = []
+    host_lock = stage.service.host_lock
+    host_lock.unlock(b"", "operator", stage.now, stage.wall, said.append)
+    lock(stage)
+    host_lock.unlock(b"M" * 16, "operator", stage.now, stage.wall, said.append)
+    assert all(said) and len(said) == 2 and host_lock.is_locked
+    host_lock.unlock(LOCK, "operator", stage.now, stage.wall, said.append)
+    assert said[-1] == "" and not host_lock.is_locked
+
+
+def test_an_unlock_that_is_recorded_late_does_not_hit_the_next_lock(stage: Stage) -> None:
+    waiting: list[Callable[[], None]] = []
+
+    class Slow(NoRecorder):
+        def before(self, *said: Any) -> None:
+            waiting.append(said[-2])
+
+    said: list[str] = []
+    lock(stage)
+    stage.service.audit = Slow()
+    for _ in range(2):
+        stage.service.host_lock.unlock(LOCK, "operator", stage.now, stage.wall, said.append)
+    first, second = waiting
+    first()
+    stage.service.lock.engage("again", "a detector", stage.now, stage.wall)
+    second()
+    assert said[0] == "" and said[1] and stage.service.lock.is_locked
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_an_authority_that_comes_again_is_locked(tmp_path: Path, store: int, resumed: bool) -> None:
+    state = AuthorityState(epoch=5, boots=2, lock=LockRecord(LOCK, "a test", "operator", 7))
+    stage = Stage(tmp_path, store, resumed=resumed, state=state)
+    stage.join(PRIMARY, SECONDARY, THIRD)
+    commit(stage, SECONDARY, THIRD)
+    assert names(stage, "primary")[:3] == ["locked", "door", "serve"]
+    assert not KEYS & {*names(stage, "primary")}
+    for loop in ("secondary", "third"):
+        assert stage.of(loop, "commit") and stage.of(loop, "session") == []
+    assert {grace for _, grace in stage.of("third", "commit")} == {0} or not resumed
+    assert ask(stage, "unlock", "operator") == (Code.DONE, [])
+    commit(stage, SECONDARY, THIRD)
+    assert stage.of("third", "session")
+
+
+def test_epochs_go_on_and_the_locked_primary_hears_of_them(stage: Stage) -> None:
+    stage.join(PRIMARY, THIRD)
+    lock(stage)
+    commit(stage, THIRD)
+    be_born(stage, 9)
+    stage.service.changes.begin_timed(stage.now)
+    assert commit(stage, THIRD) == 7
+    assert [fields[3] for fields in stage.of("primary", "locked")] == [6, 7]
+
+
+def test_a_locked_primary_is_not_answered_more_often_than_others(stage: Stage) -> None:
+    lock(stage)
+    be_born(stage, 9)
+    for _ in range(50):
+        stage.service.heard("primary", "join", [], stage.now, stage.wall)
+    assert len(stage.of("primary", "door")) == 1
+
+
+def test_words_of_a_lock_fit_into_a_line() -> None:
+    record = new_record(LOCK, "a\nb\x1b[2J" + "c" * 500, "d" * 500, 7)
+    assert record.reason.isprintable() and len(record.reason) <= REASON_MAX and len(record.by) <= 128
+    assert new_record(LOCK, " \n", "x", 7).reason
+    assert record_of([*record]) == record and record_of([]) is None and record_of([b"", "", "", 0]) is None
+
+
+@pytest.mark.parametrize("fields", [[b"short", "", "", 0], [LOCK, "", "", True], [LOCK, "", ""], ["x", "", "", 0]])
+def test_what_is_no_lock_is_refused(fields: list[Any]) -> None:
+    with pytest.raises(ValueError, match="no lock"):
+        record_of(fields)
+
+
+def test_only_some_words_are_allowed_to_a_locked_primary() -> None:
+    allowed = {message.name for message in TRUST.messages if message.sender == "loop" and "locked" in message.states}
+    assert {"open", "lend", "prepared", "close", "came_from", "took_events"}.isdisjoint(allowed)
+    assert {"join", "tried"} <= allowed

@@ -1,0 +1,187 @@
+"""What lets somebody in is refused without a record; what shuts somebody out is done all the same, and says so."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from support.sealed_host import ADMIN, Client
+from support.service_stage import PRIMARY, SECONDARY, THIRD, Stage
+
+from tlsrt.supervisor.audit.verify import Anchor
+from tlsrt.supervisor.authority.model.services import Detail, Otherwise, Then
+from tlsrt.supervisor.control.audit_heads import Anchors, anchors_in, line_of
+from tlsrt.supervisor.control.audit_report import audit_lines
+
+SENTENCE = "the audit log cannot be written (No space left on device)"
+
+
+class Disk:
+    """A recorder whose disk answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.kinds: list[str] = []
+        self.noted: list[tuple[str, str]] = []
+        self.waiting: list[tuple[Then, Otherwise]] = []
+        self.is_full = False
+
+    def note(self, kind: str, subject: str, detail: Detail, now: int, wall: int) -> None:
+        self.noted.append((kind, subject))
+
+    def before(
+        self, kind: str, subject: str, detail: Detail, now: int, wall: int, then: Then, otherwise: Otherwise
+    ) -> None:
+        self.kinds.append(kind)
+        if self.is_full:
+            otherwise(SENTENCE)
+        else:
+            self.waiting.append((then, otherwise))
+
+    def write(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for then, _ in waiting:
+            then()
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    store = os.open(tmp_path, os.O_RDONLY)
+    stage = Stage(tmp_path, store)
+    stage.join(PRIMARY, SECONDARY, THIRD)
+    yield stage
+    os.close(store)
+
+
+@pytest.fixture
+def disk(stage: Stage) -> Disk:
+    disk = Disk()
+    stage.service.record_with(disk, lambda: (stage.now, stage.wall))
+    return disk
+
+
+def asked(stage: Stage, name: str, *fields: Any) -> list[tuple[Any, ...]]:
+    before = len(stage.told)
+    stage.service.office_handlers[name]([7, *fields], stage.now, stage.wall)
+    return stage.told[before:]
+
+
+def answers(stage: Stage) -> list[tuple[Any, ...]]:
+    return [told for told in stage.told if told[0] == "answer"]
+
+
+def test_a_client_gets_nothing_before_its_record_is_written(stage: Stage, disk: Disk) -> None:
+    assert stage.open(1, Client(ADMIN)) == [] and disk.kinds == ["session_opened"]
+    stage.service._clients.push_all()  # an epoch, a respawn: whoever is not in yet gets no grant by that either
+    stage.service.tick(stage.now, stage.wall)
+    assert stage.of("primary", "granted") == []
+    disk.write()
+    assert len(stage.of("primary", "granted")) == 1
+    stage.service._clients.push_all()
+    stage.service.tick(stage.now, stage.wall)
+    assert len(stage.of("primary", "granted")) == 2
+
+
+def test_without_a_record_a_client_is_refused_like_any_other(stage: Stage, disk: Disk) -> None:
+    disk.is_full = True
+    assert [(name, fields) for _, name, fields in stage.open(1, Client(ADMIN))] == [("refused", (1, "rejected"))]
+    assert SENTENCE in stage.lines and stage.service._manager.counts().get("client", 0) == 0
+
+
+@pytest.mark.parametrize("what", ["closed", "revoked"])
+def test_who_has_gone_while_the_disk_wrote_gets_nothing(stage: Stage, disk: Disk, what: str) -> None:
+    stage.open(1, Client(ADMIN))
+    session = next(each for each in stage.service._manager if each.owner == "client")
+    if what == "closed":
+        stage.service.heard("primary", "close", [session.session_id], stage.now, stage.wall)
+    else:
+        stage.service.revoking.revoke_session(session.session_id, stage.now, stage.wall)
+    disk.write()
+    assert stage.of("primary", "granted") == []
+
+
+def test_a_revocation_is_done_without_a_record_and_says_so(stage: Stage, disk: Disk) -> None:
+    assert asked(stage, "revoke", "component", "secondary/store", 0) == []
+    assert not stage.service.revoking.subjects()
+    disk.write()
+    assert stage.service.revoking.subjects() and answers(stage)[-1][2] == 0
+    disk.is_full = True
+    asked(stage, "revoke", "component", "third/console", 0)
+    assert "third/console" in stage.service.revoking.subjects()
+    assert ["unrecorded", SENTENCE] in answers(stage)[-1][4]
+    asked(stage, "revoke", "all", "", 0)
+    stage.pass_time(6000)
+    assert ["unrecorded", SENTENCE] in answers(stage)[-1][4]
+
+
+def test_nobody_is_restored_without_a_record(stage: Stage, disk: Disk) -> None:
+    asked(stage, "revoke", "component", "secondary/store", 0)
+    disk.write()
+    disk.is_full = True
+    asked(stage, "restore", "component", "secondary/store")
+    assert "secondary/store" in stage.service.revoking.subjects()
+    assert answers(stage)[-1][2:] == (3, 0, [f"{SENTENCE}, so nothing has changed"])
+    disk.is_full = False
+    asked(stage, "restore", "component", "secondary/store")
+    disk.write()
+    assert not stage.service.revoking.subjects()
+
+
+def test_what_becomes_of_sessions_is_noted(stage: Stage, disk: Disk) -> None:
+    stage.service.gone("third", 3, stage.now, stage.wall)
+    stage.join(("third", 4))
+    assert ("session_revoked", "third/console") in disk.noted
+    assert ("session_opened", "third/console") in disk.noted and ("keys_given", "third") in disk.noted
+
+
+# Anchors
+
+
+def test_heads_go_to_journald_and_are_read_again(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal")
+    said: dict[str, Any] = {}
+    common: Any = SimpleNamespace(config=SimpleNamespace(install_id=bytes(16)), reactor=SimpleNamespace(now=5.0))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        Anchors(common, SimpleNamespace(on_said=said), path)  # type: ignore[arg-type]
+        said["checkpointed"]([3, 40, b"\1" * 32, 99])  # nobody listens: nothing happens
+        journal.bind(path)
+        said["checkpointed"]([3, 41, b"\2" * 32, 100])
+        lines = journal.recv(4096).decode().splitlines()
+    assert "SYSLOG_IDENTIFIER=tlsrt-audit" in lines
+    assert anchors_in(["noise", *lines]) == [Anchor(3, 41, b"\2" * 32)]
+    assert anchors_in([line_of(1, 2, 3, bytes(32))]) == [Anchor(1, 2, bytes(32))]
+
+
+def test_status_says_in_one_line_how_the_log_stands_and_in_more_what_is_wrong() -> None:
+    said: dict[str, Any] = {}
+    reactor = SimpleNamespace(now=5.0)
+    console = SimpleNamespace(bad=lambda *words: None, good=lambda *words: None)
+    config = SimpleNamespace(install_id=bytes(16), audit=SimpleNamespace(keep_mb=16))
+    common: Any = SimpleNamespace(
+        config=config, reactor=reactor, console=console, events=SimpleNamespace(emit=lambda *words: None)
+    )
+    anchors = Anchors(common, SimpleNamespace(on_said=said), "/nobody/listens")  # type: ignore[arg-type]
+    assert anchors.document() is None and audit_lines(None) == []
+    said["audited"]([3, 100, 3 << 19, 0, ""])
+    assert audit_lines(anchors.document()) == ["audit log: file 3, sequence 100, no signed head yet, 1.5 of 16 MiB"]
+    said["checkpointed"]([3, 41, bytes(32), 101])
+    said["audited"]([3, 101, 3 << 19, 0, ""])
+    reactor.now = 9.0
+    assert audit_lines(anchors.document()) == [
+        "audit log: file 3, sequence 101, signed up to 101 4 s ago, 1.5 of 16 MiB"
+    ]
+    said["unrecorded"](["its disk stalls"])
+    said["audited"]([3, 101, 3 << 19, 17, "its disk stalls"])
+    assert audit_lines(anchors.document())[1:] == [
+        "17 records were dropped, for which there was no room: the log says how many",
+        "its disk stalls; until then nobody is let in, no reload is taken",
+    ]
+    said["audited"]([4, 5, 1 << 19, 0, ""])  # of another authority, which has recorded its boot
+    assert anchors.document() == {
+        "file": 4, "sequence": 5, "head": {"sequence": 101, "age_s": 4.0}, "dropped": 0, "problem": "",
+        "bytes": 1 << 19, "keep_bytes": 16 << 20,
+    }  # fmt: skip

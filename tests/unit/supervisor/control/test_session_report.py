@@ -1,0 +1,192 @@
+"""What people and programs read of sessions and revocations, and what they may ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from tlsrt.supervisor.cli.main import main
+from tlsrt.supervisor.cli.revoke import parse_duration
+from tlsrt.supervisor.control.session_report import (
+    failure,
+    report_of,
+    restored_lines,
+    revoked_lines,
+    sessions_of,
+    table,
+)
+from tlsrt.supervisor.control.session_requests import SessionRequests
+from tlsrt.supervisor.messages.result_codes import ROWS_MAX, Code
+from tlsrt.supervisor.process.children import Common
+from tlsrt.supervisor.process.event_loop import Reactor
+from tlsrt.supervisor.supervision.authority_process import Office
+
+CLIENT = [
+    "session",
+    "ab" * 16,
+    "client/admin",
+    "client",
+    "active",
+    5_000,
+    295_000,
+    28_795_000,
+    5_000,
+    0,
+    "cd" * 16,
+    "",
+    "192.0.2.7",
+]
+CONSOLE = [
+    "session",
+    "ef" * 16,
+    "third/console",
+    "third",
+    "active",
+    90_000,
+    55_000,
+    28_710_000,
+    4_000,
+    3,
+    "01" * 16,
+    "",
+    "",
+]
+SHUT = [["revoked", "client/eve", 0, 1], ["revoked", "third/io", 61_000, 0]]
+
+
+def test_the_table_of_sessions() -> None:
+    document = sessions_of([CLIENT, CONSOLE, *SHUT], "cannot write the authority's state: No space left on device")
+    assert table(document).splitlines() == [
+        "SESSION   SUBJECT        HELD BY    STATE          AGE  TOKEN ENDS IN     ENDS IN    RENEWED  TIMES",
+        "efefefef  third/console  third      active  1 min 30 s         55.0 s  7 h 58 min  4.0 s ago      3",
+        "abababab  client/admin   192.0.2.7  active       5.0 s     4 min 55 s  7 h 59 min          -      0",
+        "revoked: client/eve, until it is restored",
+        "revoked: third/io, for 1 min 1 s",
+        "not on the disk: cannot write the authority's state: No space left on device",
+    ]
+    assert document["sessions"][0]["token_id"] == "01" * 16
+    assert document["revoked"] == [
+        {"subject": "client/eve", "for_ms": None},
+        {"subject": "third/io", "for_ms": 61_000},
+    ]
+
+
+def test_what_a_revocation_says() -> None:
+    rows: list[Any] = [["subject", "client/admin", 0], ["count", 1], CLIENT[:4]]
+    assert revoked_lines(report_of(Code.DONE, rows)) == [
+        "revoked client/admin, until it is restored", "ended session abababab of client/admin", "it is on the disk",
+    ]  # fmt: skip
+    assert revoked_lines(report_of(Code.UNWRITTEN, [["count", 0]])) == ["no session was open"]
+    many: list[Any] = [["epoch", 9], ["count", ROWS_MAX + 7], *[CLIENT[:4]] * ROWS_MAX]
+    assert revoked_lines(report_of(Code.DONE, many))[-3:] == ["ended 7 more sessions", "epoch 9", "it is on the disk"]
+    assert restored_lines(report_of(Code.DONE, [["subject", "third/io", 0]])) == [
+        "restored third/io", "it is on the disk",
+    ]  # fmt: skip
+
+
+def test_a_failure_is_said_and_has_its_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert failure(report_of(Code.REFUSED, ["no such thing"])) == 64
+    assert failure(report_of(Code.UNCHANGED, ["no room"])) == 69
+    assert failure(report_of(Code.DONE, [])) == 0
+    assert capsys.readouterr().err == "tlsrt-supervisor: no such thing\ntlsrt-supervisor: no room\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "milliseconds"),
+    [("90s", 90_000), ("15m", 900_000), ("2h", 7_200_000), ("7d", 604_800_000), ("0s", None), ("", None), ("5", None),
+     ("-5s", None), ("5 s", None), ("1.5h", None), ("99999d", None), ("٣s", None), ("9999999999s", None)],
+)  # fmt: skip
+def test_durations(text: str, milliseconds: int | None) -> None:
+    assert parse_duration(text) == milliseconds
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ((), "say what to revoke"),
+        (("client",), "say what to revoke"),
+        (("client", "admin", "--for", "soon"), '"soon" is no time'),
+        (("session", "abcd", "--for", "1h"), "a session ends for good"),
+        (("--all", "--for", "1h"), "revoke --all takes nothing else"),
+        (("client", "admin", "--all"), "revoke --all takes nothing else"),
+    ],
+)
+def test_wrong_words_are_one_sentence_and_ask_nobody(
+    words: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tlsrt.config.load.load_config", lambda path: None)
+    assert main(["revoke", *words, "--config", "/dev/null"]) == 64
+    said = capsys.readouterr()
+    assert said.err.startswith(f"tlsrt-supervisor: {sentence}") and said.err.count("\n") == 1
+    assert said.out == ""
+
+
+# The supervisor's part
+
+
+class Booth:
+    """An office that takes down what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[object, ...]] = []
+        self.is_there = True
+        self.unwritten = ""
+        self.on_answer: Callable[[int, int, bool, list[Any]], None] = lambda number, code, more, rows: None
+
+    def ask(self, name: str, *fields: object) -> bool:
+        self.asked.append((name, *fields))
+        return self.is_there
+
+
+@pytest.fixture
+def booth() -> Booth:
+    return Booth()
+
+
+@pytest.fixture
+def requests(booth: Booth) -> SessionRequests:
+    common = Common(None, None, Reactor(), None, -1, None)  # type: ignore[arg-type]
+    return SessionRequests(common, cast("Office", booth))
+
+
+def test_pages_are_asked_for_one_after_the_other(booth: Booth, requests: SessionRequests) -> None:
+    answers: list[dict[str, Any]] = []
+    requests.sessions({}, answers.append)
+    assert booth.asked == [("sessions", 1, b"")]
+    booth.on_answer(1, 0, True, [CLIENT])
+    assert booth.asked[1:] == [("sessions", 1, b"\xab" * 16)] and answers == []
+    booth.on_answer(1, 0, False, [CONSOLE])
+    assert [session["subject"] for session in answers[0]["sessions"]] == ["third/console", "client/admin"]
+    booth.on_answer(1, 0, False, [CONSOLE])  # said twice is said once
+    assert len(answers) == 1
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [{}, {"kind": "planet", "what": "x"}, {"kind": "client", "what": 5}, {"kind": "client", "what": "x" * 300},
+     {"kind": "client", "what": "x", "for_ms": -1}, {"kind": "client", "what": "x", "for_ms": True},
+     {"kind": "client", "what": "x", "for_ms": 1 << 60}],
+)  # fmt: skip
+def test_what_is_no_request_reaches_nobody(
+    booth: Booth, requests: SessionRequests, request_: dict[str, object]
+) -> None:
+    answers: list[dict[str, Any]] = []
+    requests.revoke(request_, answers.append)
+    requests.restore({**request_, "kind": "session"}, answers.append)
+    assert answers == [{"error": "bad_request"}] * 2 and booth.asked == []
+
+
+def test_without_an_authority_it_is_said_what_that_means(booth: Booth, requests: SessionRequests) -> None:
+    answers: list[dict[str, Any]] = []
+    requests.revoke({"kind": "all"}, answers.append)
+    requests.lost()
+    booth.is_there = False
+    requests.restore({"kind": "client", "what": "admin"}, answers.append)
+    assert "died before it answered" in answers[0]["unavailable"][0]
+    assert "not running now" in answers[1]["unavailable"][0]
+    booth.is_there = True
+    requests.sessions({}, answers.append)
+    requests.cancel()
+    assert answers[2] == {"error": "stopping"}

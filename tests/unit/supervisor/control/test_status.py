@@ -1,0 +1,251 @@
+"""Status: the document, its table, and the console's lines. All pure but for the gauges."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tlsrt.channels.control.health import Outcome
+from tlsrt.channels.control.life import LoopState
+from tlsrt.config.schema import ComponentConfig, Config, DoorConfig, HealthConfig, KeySource, LoopConfig
+from tlsrt.supervisor.cli.status_text import duration, table
+from tlsrt.supervisor.control.status import Document, View, document
+from tlsrt.supervisor.launch.instance_lock import host_pid
+from tlsrt.supervisor.process.children import Common, Parts, Sandbox
+from tlsrt.supervisor.process.console import Console, printable
+from tlsrt.supervisor.process.event_loop import Reactor
+from tlsrt.supervisor.process.exit_reason import Cause, Death
+from tlsrt.supervisor.process.proc import age_s, memory_kib, parent_host_pid
+from tlsrt.supervisor.process.spawn import Child
+from tlsrt.supervisor.process.unkillable import Stuck
+from tlsrt.supervisor.supervision.authority_process import Office
+from tlsrt.supervisor.supervision.heartbeat import Health, HeartbeatMonitor, Pulse
+from tlsrt.supervisor.supervision.loop import Beat, Checked, Member
+from tlsrt.supervisor.supervision.violations import Record
+
+NOTHING = Path("/nonexistent")
+DIGEST = bytes.fromhex("0123456789abcdef" * 4)
+CONFIG = Config(
+    path=NOTHING,
+    install_id=bytes(16),
+    master_key=KeySource("file", NOTHING),
+    boot_token=NOTHING,
+    measure="strict",
+    state_dir=NOTHING,
+    run_dir=NOTHING,
+    log_dir=NOTHING,
+    door=DoorConfig("::1", 7443, NOTHING, NOTHING, NOTHING),
+    loops=(LoopConfig("primary"), LoopConfig("third")),
+    components=(),
+    policy=(),
+    clients=(),
+)
+
+
+def make_office() -> Office:
+    def never(*arguments: object) -> object:
+        raise AssertionError("status must not act")
+
+    parts = Parts(*[never] * 12)  # type: ignore[arg-type]
+    reactor = Reactor()
+    office = Office(Common(CONFIG, parts, reactor, Console(io.StringIO()), -1), bytes(32), -1, HeartbeatMonitor(), "")
+    reactor.close()
+    office.child = Child(2, -1, 1002)
+    office.spawned_at = 90.0
+    office.epoch = 5
+    office.sessions = {"third": 4}
+    office.warnings = ["from the authority"]
+    return office
+
+
+def make_document(**changes: Any) -> Document:
+    primary = Member(CONFIG.loops[0], 0, -1, "primary.log", state=LoopState.ACTIVE, incarnation=1, spawned_at=90.0)
+    primary.child = Child(3, -1, 1003)
+    primary.beat = Beat(1, 2500, 2, 999, 10, 20, 3, 2, 5)
+    third = Member(CONFIG.loops[1], 1, -1, "third.log", state=LoopState.BACKOFF, incarnation=7, restarts=6)
+    third.last_death = Death(Cause.SIGNAL, "signal SIGKILL", 6, 1700000000.25, signal="SIGKILL")
+    for name, value in changes.pop("primary", {}).items():
+        setattr(primary, name, value)
+    components, pulses = changes.pop("components", ()), changes.pop("pulses", None)
+    config = replace(CONFIG, components=components)
+    view = View(100.0, 40.0, 1001, True, "ab" * 16, False, ["a waived layer"], "memory by rlimits", **changes)
+    sandbox = Sandbox(
+        ("uid", "no_new_privs"), {"net_namespace": "no netns here"}, digest=DIGEST, group="/tlsrt-1/x",
+        limits={"memory": "rlimit"},
+    )  # fmt: skip
+    return document(
+        view,
+        config,
+        make_office(),
+        [primary, third],
+        dict.fromkeys(("authority", "primary", "third"), sandbox),
+        {"primary": 20480, "authority": None},
+        pulses or {"primary": Pulse(Health.SUSPECT, 5.432), "third": None},
+        {"third": Record(2, "execve(1): nobody may call that")},
+    )
+
+
+def test_the_document_has_what_is_promised() -> None:
+    found = make_document()
+    assert found["supervisor"] == {
+        "pid": 1001, "uptime_s": 60.0, "rootless": True, "boot": "ab" * 16, "stopping": False,
+    }  # fmt: skip
+    assert found["authority"]["pid"] == 1002
+    assert found["authority"]["state"] == "booting"
+    assert found["door"] == {"host": "::1", "port": 7443, "locked": False}
+    assert found["warnings"] == ["a waived layer", "from the authority"]
+    primary, third = found["loops"]
+    assert primary == {
+        "name": "primary", "state": "active", "pid": 1003, "incarnation": 1, "uptime_s": 10.0, "restarts": 0,
+        "sessions": 2, "frames": {"in": 10, "out": 20, "refused": 3}, "lateness_ms": 2.5, "queue": 2,
+        "health": "suspect", "phi": 5.43, "memory_kib": 20480, "components": [],
+        "sandbox": {
+            "layers": ["uid", "no_new_privs"], "waived": {"net_namespace": "no netns here"}, "cgroup": "/tlsrt-1/x",
+            "profile": DIGEST.hex(), "limits": {"memory": "rlimit"},
+        },
+        "epoch": 5, "stuck": None, "last_death": None, "violations": 0, "last_violation": None, "anomaly": 0,
+    }  # fmt: skip
+    assert third["pid"] is None
+    assert third["uptime_s"] is None
+    assert third["sessions"] == 4  # the authority's word, not the loop's
+    assert third["last_death"] == {
+        "cause": "signal", "sentence": "signal SIGKILL", "signal": "SIGKILL", "at": "2023-11-14T22:13:20.250+00:00",
+        "incarnation": 6,
+    }  # fmt: skip
+    assert (third["violations"], third["last_violation"], third["anomaly"]) == (2, "execve(1): nobody may call that", 0)
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_the_table_shows_the_same_in_columns() -> None:
+    lines = table(make_document()).splitlines()
+    assert lines[0] == "tlsrt  pid 1001, up 1 min 0 s, door tls://[::1]:7443, rootless"
+    header, authority, primary, third = (line.split() for line in lines[2:6])
+    assert header[:6] == ["LOOP", "STATE", "PID", "UPTIME", "RESTARTS", "SESSIONS"]
+    assert authority[:3] == ["authority", "booting", "1002"]
+    assert primary[:5] == ["primary", "active", "1003", "10.0", "s"]
+    assert "20.0 MiB" in lines[4]
+    assert "2 layers, 1 waived" in lines[4]
+    assert third[:4] == ["third", "backoff", "-", "-"]
+    assert [header[-2:], primary[-2:]] == [["PROFILE", "EPOCH"], ["01234567", "5"]]
+    assert lines[7:] == [
+        "epoch 5 in every loop, under the profiles of the configuration", "limits: memory by rlimits", "",
+        "2 violations of third, anomaly score 0, the last: execve(1): nobody may call that", "",
+        "last death of third: signal SIGKILL", "", "warning: a waived layer", "warning: from the authority",
+    ]  # fmt: skip
+    assert len({line.index("STATE") for line in lines[2:3]} | {line.index("active") for line in lines[4:5]}) == 1
+
+
+def test_it_says_whether_all_are_in_one_epoch_under_one_configuration() -> None:
+    assert make_document()["boundary"] == {"epoch": 5, "equal": True, "behind": [], "changing": False}
+    late = make_document(primary={"beat": Beat(1, 0, 0, 0, 0, 0, 0, 0, 4)})
+    assert late["boundary"] == {"epoch": 5, "equal": False, "behind": ["primary"], "changing": False}
+    assert "epoch 5, not yet in every loop: primary" in table(late)
+    old = make_document(parts=object())
+    assert old["boundary"]["behind"] == ["primary"], "it lives under a profile that is not in force any more"
+    assert "epoch 5: a change of profiles is under way" in table(make_document(changing=True))
+
+
+def test_components_are_shown_with_their_health_and_those_that_are_not_well_in_lines() -> None:
+    shown = HealthConfig(then="none")
+    components = (
+        ComponentConfig("primary", "kernel", "a:B", health=shown),
+        ComponentConfig("primary", "notes", "a:B"),
+        ComponentConfig("primary", "new", "a:B"),
+    )
+    checked = {0: Checked(Outcome.TIMED_OUT, 2, 97.5), 1: Checked(Outcome.FAILED, 1, 99.0)}
+    found = make_document(primary={"checked": checked}, components=components)
+    assert found["loops"][0]["components"] == [
+        {"name": "kernel", "health": "silent", "fails": 2, "checked_s": 2.5, "then": "none", "after": 3},
+        {"name": "notes", "health": "failing", "fails": 1, "checked_s": 1.0, "then": "restart", "after": 3},
+        {"name": "new", "health": "unchecked", "fails": 0, "checked_s": None, "then": "restart", "after": 3},
+    ]
+    lines = table(found).splitlines()
+    assert "primary/kernel is silent: 2 checks in a row failed, see the log of primary" in lines
+    assert (
+        "primary/notes is failing: 1 check in a row failed, after 3 its loop is started again, see the log of primary"
+        in lines
+    )
+
+
+def test_who_is_stuck_in_the_kernel_is_said() -> None:
+    found = make_document(stuck=lambda name: Stuck(88.0, "D in folio_wait_bit") if name == "third" else None)
+    assert [entry["stuck"] for entry in found["loops"]] == [None, {"where": "D in folio_wait_bit", "for_s": 12.0}]
+    line = "third is stuck in the kernel (D in folio_wait_bit): killed 12.0 s ago, started again as soon as it is gone"
+    assert line in table(found).splitlines()
+
+
+def test_a_suspicion_without_end_is_a_number_all_the_same() -> None:
+    found = make_document(pulses={"primary": Pulse(Health.DEAD, math.inf)})
+    assert (found["loops"][0]["health"], found["loops"][0]["phi"]) == ("dead", 99.0)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0.0 s"), (59.94, "59.9 s"), (60, "1 min 0 s"), (3661, "1 h 1 min"), (90000, "1 d 1 h"), (1e7, "115 d 17 h")],
+)
+def test_a_duration_has_at_most_two_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "environment", "coloured"),
+    [
+        (Terminal(), {}, True),
+        (Terminal(), {"NO_COLOR": "1"}, False),
+        (Terminal(), {"TERM": "dumb"}, False),
+        (io.StringIO(), {}, False),
+    ],
+)
+def test_colours_are_for_people_only(stream: io.StringIO, environment: dict[str, str], coloured: bool) -> None:
+    console = Console(stream, environment)
+    console.good("primary", "active", "pid 1")
+    console.bad("third", "died", "signal")
+    console.warning("supervisor", "careful")
+    assert ("\x1b[" in stream.getvalue()) is coloured
+    assert len(stream.getvalue().splitlines()) == 3
+
+
+def test_a_line_cannot_steer_a_terminal() -> None:
+    assert printable("a\x1b[2Jb\r\x07c\nd") == "a?[2Jb??c; d"
+
+
+def test_a_console_whose_reader_is_gone_or_stuck_stops_nobody() -> None:
+    reading, writing = os.pipe()
+    with open(writing, "w") as stream:
+        console = Console(stream, {})
+        for _ in range(200):
+            console.plain("third", "died", "x" * 900)  # far more than a pipe takes
+        taken = os.read(reading, 1 << 20)
+        assert 30_000 < len(taken) < 180_000
+        console.plain("third", "active")
+        assert os.read(reading, 1 << 20) == b"third      active\n"
+        os.close(reading)
+        console.plain("third", "died", "to nobody")
+
+
+def test_gauges_read_this_process() -> None:
+    memory = memory_kib(host_pid())
+    assert memory is not None
+    assert 1000 < memory < 10_000_000
+    assert 0 < age_s(host_pid()) < 3600 * 24
+    assert parent_host_pid() == os.getppid()
+
+
+def test_gauges_of_nobody_are_unknown() -> None:
+    assert memory_kib(0) is None
+    assert age_s(0) == 0.0

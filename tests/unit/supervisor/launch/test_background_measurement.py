@@ -1,0 +1,69 @@
+"""Measuring beside the supervisor's loop: whole, or a sentence, and nothing is left of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import msgpack
+import pytest
+
+from tlsrt.errors import ConfigError
+from tlsrt.supervisor.launch.background_measurement import BackgroundMeasurer
+from tlsrt.supervisor.process.event_loop import Reactor
+
+
+@pytest.fixture
+def reactor() -> Iterator[Reactor]:
+    reactor = Reactor()
+    yield reactor
+    reactor.close()
+
+
+def measured(reactor: Reactor, measure: Callable[[], dict[str, bytes]]) -> bytes | ConfigError:
+    results: list[bytes | ConfigError] = []
+    before = len(os.listdir("/proc/self/fd"))
+    BackgroundMeasurer(reactor, measure, results.append)
+    while not results:
+        reactor.run_once()
+    assert len(os.listdir("/proc/self/fd")) == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+    return results[0]
+
+
+def test_the_result_crosses_the_pipe_whole(reactor: Reactor) -> None:
+    entries = {f"file {number}": os.urandom(32) for number in range(5_000)}
+    result = measured(reactor, lambda: entries)
+    assert isinstance(result, bytes) and msgpack.unpackb(result) == entries
+
+
+def test_what_cannot_be_measured_is_said(reactor: Reactor) -> None:
+    def fail() -> dict[str, bytes]:
+        raise ConfigError(["package x is not installed", "y neither"])
+
+    result = measured(reactor, fail)
+    assert isinstance(result, ConfigError) and result.problems == ("package x is not installed", "y neither")
+
+
+def test_one_that_dies_is_no_measurement(reactor: Reactor) -> None:
+    result = measured(reactor, lambda: os._exit(0))
+    assert isinstance(result, ConfigError) and "could not be measured" in str(result)
+
+
+def test_it_holds_nothing_of_the_supervisor(reactor: Reactor) -> None:
+    result = measured(reactor, lambda: dict.fromkeys(os.listdir("/proc/self/fd"), b""))
+    assert isinstance(result, bytes)
+    assert len(msgpack.unpackb(result)) <= 5, "standard streams, the pipe, and the listing itself"
+
+
+def test_it_is_ended_without_a_word(reactor: Reactor) -> None:
+    heard: list[object] = []
+    reading, writing = os.pipe()
+    measurer = BackgroundMeasurer(reactor, lambda: {"never": os.read(reading, 1)}, heard.append)
+    measurer.cancel()
+    os.close(reading)
+    os.close(writing)
+    reactor.call_later(0, lambda: heard.append("a round later"))
+    reactor.run_once()
+    assert heard == ["a round later"]

@@ -1,0 +1,68 @@
+"""The look from outside tells a process that is just ending from one that has lost its watch."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+
+from tlsrt.supervisor.process import syscall_monitor as sentry_module
+from tlsrt.supervisor.process.attestation import differences_of
+from tlsrt.supervisor.process.children import CallRules, Parts
+from tlsrt.supervisor.process.event_loop import Reactor
+from tlsrt.supervisor.process.spawn import Child
+from tlsrt.supervisor.process.syscall_monitor import Sentry
+
+NEVER_CAME = "the listener of its first filter has not come"
+
+
+class _Parts:
+    """A sandbox in which nothing else differs."""
+
+    def attest(self, name: str, pid: int) -> list[str]:
+        return []
+
+
+@pytest.fixture
+def child() -> Iterator[Child]:
+    """A process that lives: this one."""
+    pidfd = os.pidfd_open(os.getpid())
+    yield Child(os.getpid(), pidfd, os.getpid())
+    os.close(pidfd)
+
+
+@pytest.fixture
+def sentry(child: Child) -> Iterator[Sentry]:
+    reactor = Reactor()
+    made = Sentry(reactor, CallRules(frozenset(), frozenset(), (), None), lambda violation: None)
+    made.forked(child)
+    yield made
+    made.close()
+    reactor.close()
+
+
+def differences(child: Child, sentry: Sentry) -> list[str] | None:
+    return differences_of("third", child, cast("Parts", _Parts()), sentry)
+
+
+def test_a_process_whose_listener_never_came_differs(child: Child, sentry: Sentry) -> None:
+    assert differences(child, sentry) == [NEVER_CAME]
+
+
+def test_a_process_whose_tasks_have_all_left_the_filter_is_ending_and_is_looked_at_once_more(
+    child: Child, sentry: Sentry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = os.pipe()
+
+    def come(*_: Any) -> int:
+        return reader
+
+    monkeypatch.setattr(sentry_module, "take_listener", come)
+    assert differences(child, sentry) == []
+    os.close(writer)
+    sentry._hear(select.EPOLLHUP)
+    assert differences(child, sentry) is None
+    assert differences(child, sentry) == [NEVER_CAME]

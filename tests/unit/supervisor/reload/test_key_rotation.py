@@ -1,0 +1,301 @@
+"""What the supervisor makes of requests to rotate, with an authority and loops that say what the test wants."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tlsrt.config import key_rotation as rotate
+from tlsrt.config.init import initialise
+from tlsrt.config.issuer_chain import Known
+from tlsrt.config.load import load_config
+from tlsrt.errors import ConfigError
+from tlsrt.supervisor.process.console import Console
+from tlsrt.supervisor.process.event_loop import Reactor
+from tlsrt.supervisor.reload import key_rotation as rotation
+from tlsrt.supervisor.reload.key_rotation import Rotation
+
+Answer = dict[str, Any]
+
+
+class Office:
+    """An authority that is asked, and answers by the test."""
+
+    def __init__(self) -> None:
+        self.is_booted = True
+        self.is_there = True
+        self.asked: list[tuple[Any, ...]] = []
+        self.files = SimpleNamespace(token=-1, take=self.take)
+
+    def take(self, token: int) -> None:
+        self.files.token = token
+
+    def rotate(self, number: int, *, with_keys: bool) -> bool:
+        self.asked.append(("rotate", number, with_keys))
+        return self.is_there
+
+    def rekey(self, number: int, master_key: int, boot_token: int) -> bool:
+        self.asked.append(("rekey", number))
+        return self.is_there
+
+    def keys(self, now: float) -> Answer:
+        return {"key_version": 2, "previous_verifies_s": 60.0}
+
+
+class Desk:
+    """A rotation with everything around it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.config = load_config(folder / "tlsrt.yaml")
+        self.reactor = Reactor()
+        self.office = Office()
+        self.members = [
+            SimpleNamespace(name=name, is_trusted=True, beat=SimpleNamespace(epoch=5)) for name in ("primary", "third")
+        ]
+        self.events: list[str] = []
+        self.reloading = False
+        events = SimpleNamespace(emit=lambda name, *words, **fields: self.events.append(name))
+        common = SimpleNamespace(
+            config=self.config, reactor=self.reactor, console=Console(io.StringIO()), events=events
+        )
+        fleet = SimpleNamespace(members=self.members)
+        self.rotation = Rotation(common, fleet, self.office, lambda: self.reloading)  # type: ignore[arg-type]
+        self.answers: list[Answer] = []
+
+    def ask(self, *, master: bool = False) -> None:
+        self.rotation.ask(self.answers.append, master=master)
+
+    def beat(self, *epochs: int) -> None:
+        for member, epoch in zip(self.members, epochs, strict=True):
+            member.beat.epoch = epoch
+            self.rotation.look()
+
+    def stage(self) -> None:
+        rotate.stage(self.config, Known())
+
+    @property
+    def version(self) -> int:
+        return rotate.version_in_force(self.config)
+
+    def turn(self) -> None:
+        """Let the reactor do what it was given."""
+        self.reactor.call_later(0, lambda: None)
+        self.reactor.run_once()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    folder = tmp_path / "var"
+    initialise(folder, host="127.0.0.1", port=7443, now=datetime.now(UTC))
+    made = Desk(folder)
+    yield made
+    made.rotation.cancel()
+    made.reactor.close()
+
+
+def test_it_is_over_when_every_loop_says_that_it_has_it(desk: Desk) -> None:
+    desk.ask()
+    assert desk.office.asked == [("rotate", 1, False)]
+    desk.rotation.rotated(1, 6, 12, ["forth"], [])
+    desk.beat(6, 5)
+    assert desk.answers == []
+    desk.beat(6, 6)
+    [answer] = desk.answers
+    assert (answer["epoch"], answer["committed_ms"], answer["late"]) == (6, 12, ["forth"])
+    assert answer["took_ms"] >= 0
+    desk.beat(7, 7)
+    assert len(desk.answers) == 1
+    assert desk.events == []
+
+
+def test_a_loop_that_died_meanwhile_holds_up_nobody(desk: Desk) -> None:
+    desk.ask()
+    desk.rotation.rotated(1, 6, 12, ["third"], [])
+    desk.members[1].is_trusted = False
+    desk.beat(6, 5)
+    assert desk.answers[0]["late"] == ["third"]
+
+
+def test_one_after_the_other(desk: Desk) -> None:
+    desk.ask()
+    desk.ask()
+    desk.rotation.rotated(1, 6, 1, [], [])
+    assert len(desk.office.asked) == 1
+    desk.beat(6, 6)
+    desk.turn()
+    assert desk.office.asked[1:] == [("rotate", 2, False)]
+    desk.rotation.rotated(1, 6, 1, [], [])  # said again, and of the one before
+    assert len(desk.answers) == 1
+    desk.rotation.rotated(2, 7, 1, [], [])
+    desk.beat(7, 7)
+    assert [answer["epoch"] for answer in desk.answers] == [6, 7]
+
+
+def test_the_end_of_the_host_is_said_to_all_who_wait(desk: Desk) -> None:
+    desk.ask()
+    desk.ask()
+    desk.rotation.cancel()
+    desk.ask()
+    assert desk.answers == [{"error": "stopping"}] * 3
+    assert len(desk.office.asked) == 1
+
+
+def test_an_authority_that_comes_again_is_asked_again(desk: Desk) -> None:
+    desk.ask()
+    desk.rotation.authority_lost()
+    assert desk.answers == []
+    desk.rotation.authority_booted()
+    assert desk.office.asked == [("rotate", 1, False)] * 2
+    desk.rotation.rotated(1, 8, 1, [], [])
+    desk.rotation.authority_booted()  # it was committed: the loops' word is awaited only
+    assert len(desk.office.asked) == 2
+    desk.beat(8, 8)
+    assert desk.answers[0]["epoch"] == 8
+
+
+@pytest.mark.parametrize("master", [False, True])
+def test_a_host_that_has_not_started(desk: Desk, master: bool) -> None:
+    desk.office.is_booted = False
+    desk.ask(master=master)
+    assert "the authority is not serving now" in desk.answers[0]["refused"][0]
+
+
+def test_a_disk_that_refuses(desk: Desk) -> None:
+    desk.ask()
+    desk.rotation.rotated(1, 0, 0, [], ["make room"])
+    assert desk.answers == [{"refused": ["make room"]}]
+
+
+def test_one_that_takes_too_long_says_who_is_behind(desk: Desk) -> None:
+    desk.ask()
+    desk.rotation.rotated(1, 6, 1, [], [])
+    desk.beat(6, 5)
+    desk.rotation._too_slow()
+    assert desk.answers[0]["failed"] == ["not every loop works in a new epoch after 30 s, `status` shows it: third"]
+    desk.turn()
+    desk.ask()
+    desk.rotation._too_slow()
+    assert desk.answers[1]["failed"][0].endswith("the authority")
+
+
+def test_another_master_key_is_put_in_force_when_it_was_checked(desk: Desk) -> None:
+    desk.stage()
+    desk.ask(master=True)
+    assert desk.office.asked == [("rekey", 1)]
+    assert desk.rotation.is_replacing
+    assert desk.version == 1
+    desk.rotation.rotated(1, 6, 1, [], [])  # nobody has asked for that yet
+    desk.rotation.checked(1, True, ["a warning"])
+    assert desk.version == 2
+    assert not desk.rotation.is_replacing
+    assert desk.office.files.token >= 0
+    assert desk.office.asked == [("rekey", 1), ("rotate", 1, True)]
+    desk.rotation.rotated(1, 6, 1, [], [])
+    desk.beat(6, 6)
+    assert desk.answers[0]["key_version"] == 2
+    assert desk.events == ["rotated"]
+
+
+def refused(desk: Desk) -> str:
+    """Return why a rotation was refused, which has changed nothing."""
+    [answer] = desk.answers
+    assert desk.version == 1
+    assert desk.office.files.token == -1
+    assert ("rotate", 1, True) not in desk.office.asked
+    assert not desk.rotation.is_replacing
+    assert set(desk.events) == {"rotate_refused"}
+    sentences: list[str] = answer["refused"]
+    return "; ".join(sentences)
+
+
+def test_what_the_authority_refuses(desk: Desk) -> None:
+    desk.stage()
+    desk.ask(master=True)
+    desk.rotation.checked(1, False, ["another", "and one more"])
+    assert refused(desk) == "another; and one more"
+    desk.rotation.checked(1, True, [])  # and says yes later
+    assert desk.version == 1
+
+
+def test_an_authority_that_dies_while_it_checks(desk: Desk) -> None:
+    desk.stage()
+    desk.ask(master=True)
+    desk.rotation.authority_lost()
+    assert "ended while it checked the new key, so nothing was changed" in refused(desk)
+
+
+def test_an_authority_that_cannot_be_asked(desk: Desk) -> None:
+    desk.stage()
+    desk.office.is_there = False
+    desk.ask(master=True)
+    assert "ended while it checked" in refused(desk)
+
+
+def test_an_authority_that_does_not_answer(desk: Desk) -> None:
+    desk.stage()
+    desk.ask(master=True)
+    desk.rotation._too_slow()
+    assert "has not checked the new key in 30 s, so nothing was changed" in refused(desk)
+
+
+def test_nothing_staged(desk: Desk) -> None:
+    desk.ask(master=True)
+    assert "boot.token.next: No such file" in refused(desk)
+
+
+def test_a_reload_under_way(desk: Desk) -> None:
+    desk.stage()
+    desk.reloading = True
+    desk.ask(master=True)
+    assert refused(desk).startswith("a reload is under way")
+
+
+def test_files_that_were_changed_after_the_check(desk: Desk) -> None:
+    desk.stage()
+    desk.ask(master=True)
+    token = rotate.next_token(desk.config)
+    data = token.read_bytes()
+    token.unlink()
+    token.write_bytes(data)
+    desk.rotation.checked(1, True, [])
+    assert "was changed while it was checked" in refused(desk)
+
+
+def test_files_that_were_withdrawn_after_the_check(desk: Desk) -> None:
+    desk.stage()
+    desk.ask(master=True)
+    rotate.next_token(desk.config).unlink()
+    desk.rotation.checked(1, True, [])
+    assert "No such file" in refused(desk)
+
+
+def test_a_folder_that_the_supervisor_may_not_write(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*files: object) -> None:
+        raise ConfigError("cannot replace boot.token: Read-only file system")
+
+    monkeypatch.setattr(rotation, "switch", fails)
+    desk.stage()
+    desk.ask(master=True)
+    desk.rotation.checked(1, True, [])
+    assert "Read-only file system; so nothing was changed; stop tlsrt, rotate, and start it again" in refused(desk)
+
+
+def test_a_switch_whose_lasting_is_in_doubt_goes_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = rotate.switch
+
+    def doubtful(*files: Any) -> None:
+        real(*files)
+        raise ConfigError("cannot write the folder: Input/output error")
+
+    monkeypatch.setattr(rotation, "switch", doubtful)
+    desk.stage()
+    desk.ask(master=True)
+    desk.rotation.checked(1, True, [])
+    assert desk.version == 2
+    assert desk.office.asked[-1] == ("rotate", 1, True)

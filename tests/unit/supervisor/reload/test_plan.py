@@ -1,0 +1,147 @@
+"""What a reload decides, and what it says: pure functions of configurations, profiles and measurements."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.sealed_host import make_config
+
+from tlsrt.config.egress import parse_egress
+from tlsrt.config.schema import LoopConfig, NeedsConfig
+from tlsrt.sandbox.profile.profile import Profile
+from tlsrt.supervisor.reload.plan import Way, files_sentence, fixed_files, fixed_keys, needs_move, refusal, step_for
+from tlsrt.supervisor.reload.report import LoopReport, document, lines
+
+OLD = Profile("third", 3, 3, read=(Path("/usr/lib"),), limits={"nofile": 256, "data": 1 << 29}, network=True)
+
+
+def step(**changes: Any) -> Any:
+    return step_for("third", OLD, replace(OLD, **changes), same_digest=False)
+
+
+def test_the_same_digest_is_no_change() -> None:
+    assert step_for("third", OLD, OLD, same_digest=True).way is Way.UNCHANGED
+
+
+def test_tighter_limits_come_live_and_only_those_that_changed() -> None:
+    found = step(limits={"nofile": 100, "data": 1 << 29})
+    assert (found.way, found.changed, found.limits) == (Way.LIVE, ("limits",), {"nofile": 100})
+    assert step(limits={**OLD.limits, "fsize": 1 << 20}).way is Way.LIVE, "a limit where there was none"
+
+
+def test_whom_it_may_reach_is_asked_at_every_call() -> None:
+    found = step(egress=(parse_egress("192.0.2.7:443"),))
+    assert (found.way, found.changed, found.is_live) == (Way.WIDER, ("egress",), True)
+    wide = replace(OLD, egress=(parse_egress("192.0.2.7:443"), parse_egress("*:123/udp")))
+    narrow = replace(wide, egress=wide.egress[:1])
+    assert step_for("third", wide, narrow, same_digest=False).way is Way.RESTART, "its connections would stay"
+    unwatched = frozenset({"seccomp_reports"})
+    assert step_for(
+        "third", replace(narrow, waived=unwatched), replace(wide, waived=unwatched), same_digest=False
+    ).way is Way.RESTART, "nobody but the process itself would know of the new rules"  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"limits": {"nofile": 300, "data": 1 << 29}},
+        {"limits": {"nofile": 256}},
+        {"read": ()},
+        {"read": (Path("/usr/lib"), Path("/opt"))},
+        {"network": False},
+        {"proc": True},
+        {"waived": frozenset({"landlock"})},
+        {"uid": 4},
+        {"limits": {"nofile": 100, "data": 1 << 29}, "read": ()},
+    ],
+    ids=str,
+)
+def test_everything_else_takes_a_new_process(changes: dict[str, Any]) -> None:
+    found = step(**changes)
+    assert found.way is Way.RESTART and set(found.changed) == set(changes)
+
+
+def test_what_cannot_be_compared_takes_a_new_process() -> None:
+    assert step_for("third", None, None, same_digest=False).way is Way.RESTART
+
+
+def test_only_a_changed_profile_moves_the_epoch() -> None:
+    same = step_for("third", OLD, OLD, same_digest=True)
+    assert not needs_move([same, same])
+    assert needs_move([same, step(read=())])
+
+
+def test_what_makes_up_profiles_may_change(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    loops = tuple(replace(loop, memory_mb=99, read=(Path("/opt"),), network=True) for loop in config.loops)
+    components = tuple(replace(one, needs=NeedsConfig(proc=True)) for one in config.components)
+    sandbox = replace(config.sandbox, waive={"landlock": "no such kernel"})
+    assert fixed_keys(config, replace(config, loops=loops, components=components, sandbox=sandbox, policy=())) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "keys"),
+    [
+        ({"install_id": b"x" * 16}, ["install"]),
+        ({"measure": "warn"}, ["measure"]),
+        ({"state_dir": Path("/elsewhere")}, ["state_dir"]),
+        ({"clients": ()}, ["clients.admin"]),
+        ({"components": ()}, None),
+        ({"loops": (LoopConfig("primary"),)}, ["loops"]),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_everything_else_is_named(tmp_path: Path, changes: dict[str, Any], keys: list[str] | None) -> None:
+    config = make_config(tmp_path)
+    found = fixed_keys(config, replace(config, **changes))
+    assert found and (keys is None or found == keys)
+    sentence = refusal(found)
+    assert found[0] in sentence and "stop tlsrt and start it again" in sentence
+
+
+def test_a_long_list_is_cut() -> None:
+    assert "a9 and 5 more cannot change" in refusal([f"a{number}" for number in range(15)])
+    assert files_sentence([f"f{number}" for number in range(12)]).endswith("f9 and 2 more")
+
+
+def test_code_is_not_taken_and_profiles_and_certificates_are() -> None:
+    old = {
+        "config": b"1",
+        "tlsrt/loops/gate/gate.py": b"1",
+        "client-ca": b"1",
+        "tlsrt/sandbox/profiles/base.yaml": b"1",
+    }
+    new = {**old, "config": b"2", "tlsrt/sandbox/profiles/base.yaml": b"2", "tlsrt/sandbox/profiles/more.yaml": b"1"}
+    assert fixed_files(old, new) == []
+    assert fixed_files(old, {**new, "tlsrt/loops/gate/gate.py": b"2", "component/x.py": b"1"}) == [
+        "component/x.py", "tlsrt/loops/gate/gate.py",
+    ]  # fmt: skip
+    assert fixed_files(old, {}) == ["tlsrt/loops/gate/gate.py"]
+
+
+def test_the_report() -> None:
+    loops = [
+        LoopReport("primary", "unchanged", "ab" * 32),
+        LoopReport("third", "restarted", "cd" * 32, ("read", "kept"), 46),
+        LoopReport("forth", "failed", "ef" * 32, ("read",), reason="its sandbox could not be built"),
+    ]
+    answer = document(7, True, True, "", loops, ["measure is `warn`"])
+    assert (answer["epoch"], answer["moved"], answer["failed"]) == (7, True, True)
+    assert answer["loops"][1] == {
+        "name": "third", "outcome": "restarted", "profile": "cd" * 32, "changed": ["read", "kept"], "took_ms": 46,
+        "reason": "",
+    }  # fmt: skip
+    assert lines(answer) == [
+        "primary  unchanged  profile abababababab",
+        "third    restarted in 46 ms  (read, kept)  profile cdcdcdcdcdcd",
+        "forth    failed  (read; its sandbox could not be built)  profile efefefefefef",
+        "policy   changed",
+        "warning: measure is `warn`",
+        "epoch 7",
+    ]
+    assert not document(7, False, False, "", loops[:1], [])["failed"]
+    assert lines(document(7, False, False, "", loops[:1], []))[-1] == "epoch 7, as before: nothing has changed"
+    assert lines(document(0, True, False, "", loops, []))[-1] == "the epoch was not committed"

@@ -1,0 +1,94 @@
+"""What a loop says of its components: what is taken, what follows, and how much of it reaches the console."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tlsrt.channels.control.health import Outcome
+from tlsrt.config.schema import ComponentConfig, HealthConfig, LoopConfig
+from tlsrt.errors import PeerError
+from tlsrt.supervisor.process.console import Console
+from tlsrt.supervisor.supervision.component_health import LINES, ComponentHealth, read_untrusted
+from tlsrt.supervisor.supervision.loop import Member
+
+NOTES = ComponentConfig("third", "notes", "notes:Notes", health=HealthConfig(fails=2))
+SHOWN = replace(NOTES, name="shown", health=HealthConfig(fails=2, then="none"))
+GOOD, FAILED, TIMED_OUT = (int(outcome) for outcome in Outcome)
+
+
+class Stage:
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+        self.stream = io.StringIO()
+        self.reactor = SimpleNamespace(now=100.0)
+        config = SimpleNamespace(components_of=lambda loop: (NOTES, SHOWN))
+        self.events: list[tuple[object, ...]] = []
+        events = SimpleNamespace(emit=lambda *words, **fields: self.events.append((*words, fields)))
+        common: Any = SimpleNamespace(config=config, reactor=self.reactor, console=Console(self.stream), events=events)
+        self.health = ComponentHealth(common, lambda member, sentence: self.ended.append(sentence))
+        self.member = Member(LoopConfig("third"), 0, -1, "third.log")
+
+    def hear(self, *records: tuple[int, int, int]) -> list[str]:
+        """Take records; return the lines of the console, with single blanks."""
+        for record in records:
+            self.health.heard_untrusted(self.member, record)
+        return [" ".join(line.split()) for line in self.stream.getvalue().splitlines()]
+
+
+def test_enough_failures_in_a_row_end_the_loop_with_the_component_as_the_reason() -> None:
+    stage = Stage()
+    stage.hear((0, FAILED, 1))
+    assert not stage.ended
+    stage.hear((0, FAILED, 2))
+    assert stage.ended == ["health: 2 checks in a row of third/notes failed, see third.log"]
+
+
+def test_so_does_silence() -> None:
+    stage = Stage()
+    stage.hear((0, TIMED_OUT, 2))
+    assert stage.ended == ["health: 2 checks in a row of third/notes were not answered in time, see third.log"]
+
+
+def test_one_that_is_only_shown_is_told_once_and_once_when_it_is_well_again() -> None:
+    stage = Stage()
+    lines = stage.hear((1, FAILED, 1), (1, FAILED, 2), (1, FAILED, 3), (1, GOOD, 0), (1, GOOD, 0))
+    assert lines == ["third unwell 2 checks in a row of third/shown failed, see third.log", "third well third/shown"]
+    assert not stage.ended
+    assert stage.events == [
+        ("component_health", "third/shown", "2 checks in a row of third/shown failed, see third.log",
+         {"health": "unwell"}),
+        ("component_health", "third/shown", "third/shown", {"health": "well"}),
+    ]  # fmt: skip
+    assert stage.member.checked[1].outcome is Outcome.GOOD and stage.member.checked[1].at == 100.0
+
+
+def test_a_loop_that_changes_its_mind_for_ever_does_not_fill_the_console() -> None:
+    stage = Stage()
+    lines = stage.hear(*[(1, FAILED, 2), (1, GOOD, 0)] * 1000)
+    assert len(lines) == LINES
+    stage.reactor.now += 5.0
+    assert len(stage.hear((1, FAILED, 2))) == LINES + 1
+
+
+@pytest.mark.parametrize("record", [(2, GOOD, 0), (0, 0, 0), (0, 9, 1), (0, GOOD, 1), (0, FAILED, 0), (1 << 63, 1, 0)])
+def test_what_makes_no_sense_breaks_the_protocol(record: tuple[int, int, int]) -> None:
+    stage = Stage()
+    with pytest.raises(PeerError, match="bad_health"):
+        stage.hear(record)
+    assert not stage.member.checked
+
+
+@given(st.tuples(*[st.integers(0, (1 << 64) - 1)] * 3))
+def test_any_three_numbers_are_a_check_or_the_one_error(record: tuple[int, int, int]) -> None:
+    try:
+        index, checked = read_untrusted((NOTES, SHOWN), record, 1.0)
+    except PeerError:
+        return
+    assert index < 2 and (checked.fails == 0) == (checked.outcome is Outcome.GOOD)

@@ -1,0 +1,206 @@
+"""The heartbeat monitor: numbers of phi, times of detection, and what must not look like a death."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tlsrt.supervisor.supervision.heartbeat import Health, HeartbeatMonitor, HeartbeatPolicy, phi
+
+POLICY = HeartbeatPolicy()
+
+
+def settled(beats: list[float], name: str = "third") -> HeartbeatMonitor:
+    monitor = HeartbeatMonitor()
+    monitor.watch(name, beats[0])
+    monitor.settle(name, beats[0])
+    for at in beats[1:]:
+        monitor.beat(name, at)
+    return monitor
+
+
+def regular(count: int, interval: float = 0.5) -> list[float]:
+    return [interval * number for number in range(count)]
+
+
+def detected_after(monitor: HeartbeatMonitor, last: float, name: str = "third") -> float:
+    """Return how long after the last beat the rounds find the process dead."""
+    now = last
+    monitor.judge(now)
+    while now < last + 60:
+        now += POLICY.round_s
+        if name in monitor.judge(now):
+            return now - last
+    raise AssertionError("never detected")
+
+
+@pytest.mark.parametrize(
+    ("z", "expected"), [(0.0, 0.30103), (1.0, 0.79955), (3.0, 2.86970), (5.0, 6.54264), (6.0, 9.00586)]
+)
+def test_phi_is_the_logarithm_of_the_normal_tail(z: float, expected: float) -> None:
+    assert phi(0.5 + 0.5 + z * 0.1, 0.5, 0.1, 0.5) == pytest.approx(expected, abs=1e-4)
+
+
+def test_no_suspicion_is_no_negative_zero() -> None:
+    assert str(phi(0.0, 0.5, 0.001, 0.5)) == "0.0"
+
+
+def test_phi_beyond_every_float_is_infinite() -> None:
+    assert phi(100.0, 0.5, 0.1, 0.5) == math.inf
+
+
+@given(st.floats(0, 50), st.floats(0, 50))
+def test_phi_never_falls_while_the_silence_lasts(first: float, second: float) -> None:
+    early, late = sorted((first, second))
+    assert phi(early, 0.5, 0.1, 0.5) <= phi(late, 0.5, 0.1, 0.5)
+
+
+def test_a_regular_process_is_good_then_suspect_then_dead() -> None:
+    monitor = settled(regular(20))
+    last = 9.5
+    assert monitor.health("third", last + 1.0) is Health.GOOD
+    assert monitor.health("third", last + 1.45) is Health.SUSPECT
+    assert monitor.health("third", last + 1.6) is Health.DEAD
+
+
+@pytest.mark.parametrize("beats", [regular(3), regular(20), regular(500), regular(20, 0.55), [0.0]])
+def test_a_hang_is_detected_in_less_than_two_seconds(beats: list[float]) -> None:
+    assert 1.4 < detected_after(settled(beats), beats[-1]) < 2.0
+
+
+@pytest.mark.parametrize("pattern", [[0.01, 1.4], [0.001], [1.49], [0.2, 0.9, 0.5]])
+def test_an_irregular_process_cannot_buy_much_time(pattern: list[float]) -> None:
+    beats = [0.0]
+    for number in range(200):
+        beats.append(beats[-1] + pattern[number % len(pattern)])
+    assert detected_after(settled(beats), beats[-1]) < 2.0
+
+
+def test_thirty_thousand_beats_with_pauses_are_no_death_and_the_first_hang_is_one() -> None:
+    """The simulation that the policy comes from: 20 ms jitter, one pause of up to 0.6 s in 1,000 beats."""
+    random = Random(5)
+    monitor = settled([0.0])
+    last = round_at = 0.0
+    for _ in range(30_000):
+        pause = random.uniform(0, 0.6) if random.random() < 0.001 else 0.0
+        arrives = last + max(0.0, random.gauss(0.5, 0.02)) + pause
+        while round_at + POLICY.round_s < arrives:
+            round_at += POLICY.round_s
+            assert monitor.judge(round_at) == []
+        last = arrives
+        monitor.beat("third", last)
+    assert detected_after(monitor, last) <= 1.9
+
+
+def test_a_hiccup_is_no_death() -> None:
+    for beats in (regular(20), regular(500), [0.0]):
+        monitor = settled(beats)
+        assert monitor.health("third", beats[-1] + 0.5 + 0.6) is not Health.DEAD
+
+
+def test_a_starting_process_has_its_grace_and_no_more() -> None:
+    monitor = HeartbeatMonitor()
+    monitor.watch("third", 100.0)
+    assert monitor.health("third", 104.9) is Health.STARTING
+    assert monitor.health("third", 105.1) is Health.DEAD
+
+
+def test_the_grace_is_over_as_soon_as_the_start_is() -> None:
+    monitor = HeartbeatMonitor()
+    monitor.watch("third", 100.0)
+    monitor.settle("third", 101.0)
+    assert monitor.health("third", 102.7) is Health.DEAD
+
+
+def test_a_late_round_judges_nobody_and_forgives_what_it_missed() -> None:
+    monitor = settled(regular(20))
+    monitor.judge(9.6)
+    assert monitor.judge(19.6) == []  # ten seconds in which the monitor did not run
+    assert monitor.judge(19.8) == []
+    assert monitor.judge(20.0) == []
+    assert detected_after(monitor, 20.0) < 1.7
+
+
+def test_the_first_round_judges_nobody_as_it_may_be_late_itself() -> None:
+    """A supervisor that is stopped between its start and its first round has seen no beat for as long."""
+    monitor = settled(regular(3))
+    assert monitor.judge(1.0 + 8.0) == []
+    assert monitor.judge(1.0 + 8.0 + POLICY.round_s) == []
+    assert detected_after(monitor, 9.0 + POLICY.round_s) < 2.0
+
+
+def test_a_round_in_time_after_a_late_one_still_finds_the_dead() -> None:
+    monitor = settled(regular(20))
+    now = 9.5
+    found: list[str] = []
+    for number in range(40):
+        now += 0.6 if number % 2 else 0.2  # every second round is late by 0.4 s
+        found = found or monitor.judge(now)
+    assert found == ["third"]
+
+
+@pytest.mark.parametrize("late_s", [0.3, 1.0, 10.0])
+def test_a_monitor_that_is_always_late_finds_the_dead_too_and_only_them(late_s: float) -> None:
+    monitor = settled(regular(20))
+    monitor.watch("forth", 9.5)
+    monitor.settle("forth", 9.5)
+    now, found = 9.5, []
+    monitor.judge(now)
+    for _ in range(40):
+        now += POLICY.round_s + late_s
+        monitor.beat("forth", now - 0.01)  # whoever beats is heard before it is judged
+        found += monitor.judge(now)
+    assert set(found) == {"third"}
+
+
+def test_a_stopped_host_is_no_rhythm() -> None:
+    monitor = settled(regular(20))
+    monitor.beat("third", 9.5 + 3600)
+    assert monitor.health("third", 9.5 + 3600 + 1.0) is Health.GOOD
+    assert monitor.health("third", 9.5 + 3600 + 1.7) is Health.DEAD
+
+
+def test_only_the_silent_one_dies() -> None:
+    monitor = HeartbeatMonitor()
+    for name in ("primary", "third"):
+        monitor.watch(name, 0.0)
+        monitor.settle(name, 0.0)
+    dead: list[str] = []
+    for number in range(1, 30):
+        now = number * 0.2
+        monitor.beat("primary", now)
+        dead += monitor.judge(now)
+    assert set(dead) == {"third"}
+
+
+def test_who_is_forgotten_is_not_judged_and_may_beat() -> None:
+    monitor = settled(regular(3))
+    monitor.forget("third")
+    monitor.forget("third")
+    monitor.beat("third", 1.5)
+    assert monitor.judge(1.0) == []
+    assert monitor.judge(1.2) == []
+    assert not monitor.is_watched("third")
+
+
+def test_watching_anew_forgets_the_old_rhythm() -> None:
+    monitor = settled(regular(50, 1.0))
+    monitor.watch("third", 100.0)
+    monitor.settle("third", 100.0)
+    assert monitor.health("third", 101.6) is Health.DEAD
+
+
+@given(st.lists(st.floats(0.3, 0.75), min_size=1, max_size=150))
+def test_an_honest_process_under_load_is_never_called_dead(intervals: list[float]) -> None:
+    monitor = HeartbeatMonitor()
+    monitor.watch("third", 0.0)
+    monitor.settle("third", 0.0)
+    now = 0.0
+    for interval in intervals:
+        now += interval
+        assert monitor.health("third", now) is Health.GOOD
+        monitor.beat("third", now)

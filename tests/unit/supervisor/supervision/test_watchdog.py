@@ -1,0 +1,128 @@
+"""The rounds: every loop and the authority are looked at in each, spread over it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tlsrt.supervisor.process.unkillable import PATIENCE_S
+from tlsrt.supervisor.supervision.heartbeat import HeartbeatPolicy
+from tlsrt.supervisor.supervision.watchdog import ATTEST_ROUND_S, TURNS, Rounds
+
+LOOPS = ("primary", "secondary", "third", "forth", "external")
+
+
+@dataclass
+class Stage:
+    """A reactor without a clock, five loops and an office that only remember who was looked at."""
+
+    looked_at: list[str] = field(default_factory=list)
+    timers: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
+    trusted: set[str] = field(default_factory=lambda: {*LOOPS, "authority"})
+    loops: tuple[str, ...] = LOOPS
+    dead: list[str] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    judged: int = 0
+    reactor: Any = None
+    fleet: Any = None
+
+    def begin(self) -> None:
+        members = [
+            SimpleNamespace(name=name, is_trusted=name in self.trusted, is_killed=False, child=None)
+            for name in self.loops
+        ]
+        monitor = SimpleNamespace(judge=self._judge, silence=lambda name, now: 1.625)
+        self.fleet = SimpleNamespace(
+            members=members, stopping=False, monitor=monitor, attest=lambda member: self.looked_at.append(member.name),
+            violations=SimpleNamespace(limit_reached=lambda *words: self.said.append(" ".join(map(str, words)))),
+            member=lambda name: name, hung=lambda name, reason: self.ended.append(f"{name} {reason}"),
+        )  # fmt: skip
+        office: Any = SimpleNamespace(
+            is_attested="authority" in self.trusted, attest=lambda: self.looked_at.append("authority"),
+            is_condemned=False, child=None, condemn=lambda reason, cause: self.ended.append(f"authority {reason}"),
+        )  # fmt: skip
+        self.reactor = SimpleNamespace(
+            now=7.0, call_next=lambda period, callback: self.timers.append((period, callback))
+        )
+        common: Any = SimpleNamespace(
+            reactor=self.reactor,
+            console=SimpleNamespace(bad=lambda *words: self.said.append(" ".join(words))),
+            events=SimpleNamespace(emit=lambda *words: None),
+        )  # fmt: skip
+        Rounds(common, self.fleet, office).begin()
+
+    def _judge(self, now: float) -> list[str]:
+        self.judged += 1
+        dead, self.dead = self.dead, []
+        return dead
+
+    def pass_turns(self, count: int) -> float:
+        """Let that many turns be due; return how long they take."""
+        elapsed = 0.0
+        for _ in range(count):
+            delay, callback = self.timers.pop()
+            elapsed += delay
+            callback()
+        return elapsed
+
+
+def test_every_loop_and_the_authority_are_looked_at_in_every_round() -> None:
+    stage = Stage()
+    stage.begin()
+    for number in (1, 2, 3):
+        assert stage.pass_turns(TURNS) == pytest.approx(ATTEST_ROUND_S)
+        assert stage.looked_at == [*LOOPS, "authority"] * number
+
+
+@pytest.mark.parametrize("count", [1, 4, 7, 25])
+def test_so_it_is_with_any_number_of_loops_and_no_two_looks_are_more_than_a_round_apart(count: int) -> None:
+    loops = tuple(f"loop{number}" for number in range(count))
+    stage = Stage(loops=loops, trusted={*loops, "authority"})
+    stage.begin()
+    turns: list[set[str]] = []
+    for _ in range(10 * TURNS):
+        before = len(stage.looked_at)
+        stage.pass_turns(1)
+        turns.append(set(stage.looked_at[before:]))
+    for start in range(len(turns) - TURNS):
+        assert set().union(*turns[start : start + TURNS]) == {*loops, "authority"}
+
+
+def test_silence_is_judged_in_every_turn_as_often_as_the_monitor_expects() -> None:
+    stage = Stage(dead=["third", "authority"])
+    stage.begin()
+    assert stage.pass_turns(2) / 2 == pytest.approx(HeartbeatPolicy().round_s)
+    assert stage.judged == 2
+    assert stage.ended == [f"{name} heartbeat: no beat for 1.62 s" for name in ("third", "authority")]
+
+
+@pytest.mark.parametrize("name", [*LOOPS, "authority"])
+def test_who_is_not_yet_attested_is_left_out(name: str) -> None:
+    stage = Stage()
+    stage.trusted.discard(name)
+    stage.begin()
+    stage.pass_turns(TURNS)
+    assert stage.looked_at == [one for one in (*LOOPS, "authority") if one != name]
+
+
+def test_after_a_stop_nobody_is_judged_or_looked_at_and_who_does_not_end_is_told() -> None:
+    stage = Stage()
+    stage.begin()
+    stage.fleet.stopping = True
+    drains, stuck = stage.fleet.members[1:3]
+    drains.child = stuck.child = SimpleNamespace(host_pid=1 << 30)
+    stuck.is_killed = True
+    stage.pass_turns(1)
+    stage.reactor.now += PATIENCE_S - 0.1
+    stage.pass_turns(1)
+    assert not stage.looked_at and not stage.judged and not stage.said
+    stage.reactor.now += 0.2
+    stage.pass_turns(2)
+    assert stage.said == [
+        "third stuck killed, but it waits in the kernel (?), where no signal reaches it; the end waits for it"
+    ]
