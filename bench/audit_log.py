@@ -18,10 +18,10 @@ from pathlib import Path
 from bench.row import Case, CaseMissing, Sample, Subject
 from tlsrt.config import key_schedule
 from tlsrt.supervisor.audit.open import AuditKeys, file_key_of, open_log, public_of
-from tlsrt.supervisor.audit.record import Record
+from tlsrt.supervisor.audit.record import LogRecord
 from tlsrt.supervisor.audit.text import plain_detail
 from tlsrt.supervisor.audit.verify import verify
-from tlsrt.supervisor.audit.writer import Work, Writer
+from tlsrt.supervisor.audit.writer import LogWriter, Work
 
 INSTALL = bytes(16)
 VERIFIED = 10_000  # records in the log that is verified
@@ -32,7 +32,7 @@ def _root() -> bytes:
     return key_schedule.audit_root(key_schedule.extract(INSTALL, b"k" * 32))
 
 
-def _writer(folder: Path) -> Writer:
+def _writer(folder: Path) -> LogWriter:
     state = os.open(folder, os.O_RDONLY)
     try:
         given = AuditKeys(_root(), INSTALL, bytes(16), 1)
@@ -41,8 +41,8 @@ def _writer(folder: Path) -> Writer:
         os.close(state)
 
 
-def _record(number: int) -> Record:
-    return Record(number, number, "session_opened", "client/admin", plain_detail(_DETAIL))
+def _record(number: int) -> LogRecord:
+    return LogRecord(number, number, "session_opened", "client/admin", plain_detail(_DETAIL))
 
 
 def _plain(number: int) -> str:

@@ -22,9 +22,9 @@ from bench.tls import ANSWER_S, GROUP, Files, Load, Place, load_client, make_fil
 from bench.tls_peers import FOREVER_S, Processes, uvicorn_command
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.frames.body import decode_value_untrusted, encode_request
-from tlsrt.channels.frames.frame import Kind, parse_frame_untrusted, parse_header_untrusted
+from tlsrt.channels.frames.frame import FrameKind, parse_frame_untrusted, parse_header_untrusted
 from tlsrt.channels.session.endpoint import Endpoint
-from tlsrt.channels.session.opening import Identity, Opening, identity_of
+from tlsrt.channels.session.opening import ClientIdentity, Opening, identity_of
 from tlsrt.channels.tls.message_stream import PROTOCOL, encode_control, parse_control_untrusted
 from tlsrt.config.bundle import Bundle, read_bundle
 
@@ -38,7 +38,7 @@ LENGTH_SLACK = 32
 class Session:
     """One connection of the load client, opened as a session."""
 
-    def __init__(self, load: Load, number: int, identity: Identity) -> None:
+    def __init__(self, load: Load, number: int, identity: ClientIdentity) -> None:
         self._load = load
         self._number = number
         opening = Opening(identity)
@@ -61,7 +61,9 @@ class Session:
 
     def _seal(self, body: bytes) -> bytes:
         deadline = boottime_ms() + DEADLINE_MS
-        return self._endpoint.seal_request(Kind.REQUEST, TARGET, METHOD, encode_request([body], {}, None), deadline)[1]
+        return self._endpoint.seal_request(
+            FrameKind.REQUEST, TARGET, METHOD, encode_request([body], {}, None), deadline
+        )[1]
 
     def prepare(self, body: bytes, count: int) -> None:
         """Hand the load client so many sealed requests."""
@@ -75,7 +77,7 @@ class Session:
         answer = self._hear()
         frame = parse_frame_untrusted(answer)
         opened = self._endpoint.open_untrusted(frame, parse_header_untrusted(frame.header), boottime_ms())
-        if opened.header.kind != Kind.REPLY or decode_value_untrusted(opened.body) != body:
+        if opened.header.kind != FrameKind.REPLY or decode_value_untrusted(opened.body) != body:
             raise RuntimeError(f"a wrong answer: {opened.header.kind}")
         return len(answer)
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from bench.naive_gate import NaiveGate
 from bench.row import Case, Sample
 from tlsrt.channels.frames.frame import correlation
-from tlsrt.loops.gate.state import Origin, Verdict
+from tlsrt.loops.gate.state import GateVerdict, Origin
 
 if TYPE_CHECKING:
     from support.world import World
@@ -89,7 +89,7 @@ class OurGate(Timed):
     def passing(self, work: list[Work]) -> Callable[[], None]:
         """Return what passes these frames."""
         check = self._world.gate.check_untrusted
-        refused: list[Verdict] = []
+        refused: list[GateVerdict] = []
 
         def run() -> None:
             for frame, origin in work:

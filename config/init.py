@@ -22,14 +22,14 @@ from tlsrt.config.bundle import VERSION, Bundle, encode_bundle
 from tlsrt.config.bytecode import write_bytecode
 from tlsrt.config.fields import DOOR
 from tlsrt.config.files import owner_of, read_bounded, replace, sync_folder, told, write_new
-from tlsrt.config.issuer_chain import NOTHING_KNOWN, Chain, Known
+from tlsrt.config.issuer_chain import NOTHING_KNOWN, Chain, KnownIssuers
 from tlsrt.config.json_schema import json_schema
 from tlsrt.config.key_providers import check_master_key, newest_version, open_master_key, read_master_key
 from tlsrt.config.key_rotation import only_one
 from tlsrt.config.load import load_config
 from tlsrt.config.measure import is_checkout, measure
 from tlsrt.config.schema import Config
-from tlsrt.config.template import NOTHING_LACKING, Lacking, config_text
+from tlsrt.config.template import NOTHING_LACKING, MissingLayer, config_text
 from tlsrt.errors import ConfigError
 
 MOUNT_LAYER = "mount_namespace"
@@ -49,7 +49,7 @@ _PUBLIC = ("tlsrt.yaml", "tlsrt.schema.json", "ca.crt", "server.crt")
 
 
 def initialise(
-    directory: Path, *, host: str, port: int, now: datetime, lacking: Lacking = NOTHING_LACKING
+    directory: Path, *, host: str, port: int, now: datetime, lacking: MissingLayer = NOTHING_LACKING
 ) -> list[str]:
     """Make a new installation in `directory` and return the lines to print; never overwrites. Raises ConfigError.
 
@@ -66,7 +66,7 @@ def initialise(
     return _report(directory, lacking)
 
 
-def seal(config: Config, known: Known = NOTHING_KNOWN) -> int:
+def seal(config: Config, known: KnownIssuers = NOTHING_KNOWN) -> int:
     """Renew the boot token for the host as it is now and return the new seal number. Raises ConfigError.
 
     The number is one above that of the present token and above the one that is `known` from the authority's state,
@@ -76,7 +76,7 @@ def seal(config: Config, known: Known = NOTHING_KNOWN) -> int:
         return _seal(config, known)
 
 
-def _seal(config: Config, known: Known) -> int:
+def _seal(config: Config, known: KnownIssuers) -> int:
     present = _present_token(config.boot_token)
     version, chain = _version(config, present, known)
     key = _master_key(config, version)
@@ -101,7 +101,7 @@ def _refuse_existing(directory: Path) -> None:
             raise ConfigError(f"{directory / name} exists, and init never overwrites: nothing was written")
 
 
-def _make_whole(directory: Path, host: str, port: int, now: datetime, lacking: Lacking) -> None:
+def _make_whole(directory: Path, host: str, port: int, now: datetime, lacking: MissingLayer) -> None:
     with told("make the folder", directory.parent):
         directory.parent.mkdir(parents=True, exist_ok=True)
     with told("write", directory):
@@ -116,7 +116,7 @@ def _make_whole(directory: Path, host: str, port: int, now: datetime, lacking: L
     sync_folder(directory.parent)
 
 
-def _fill(directory: Path, host: str, port: int, now: datetime, lacking: Lacking) -> None:
+def _fill(directory: Path, host: str, port: int, now: datetime, lacking: MissingLayer) -> None:
     made: list[Path] = []
     try:
         for name in FOLDERS:
@@ -141,7 +141,7 @@ def _fill(directory: Path, host: str, port: int, now: datetime, lacking: Lacking
         raise
 
 
-def _contents(host: str, port: int, now: datetime, lacking: Lacking) -> dict[str, bytes]:
+def _contents(host: str, port: int, now: datetime, lacking: MissingLayer) -> dict[str, bytes]:
     from tlsrt.config import pki  # x509 is slow to import, and seal does without
 
     install_id, master_key = secrets.token_bytes(16), secrets.token_bytes(32)
@@ -217,7 +217,7 @@ def _present_token(path: Path) -> BootToken | None:
         return None  # damaged, which seal mends
 
 
-def _version(config: Config, present: BootToken | None, known: Known) -> tuple[int, Chain]:
+def _version(config: Config, present: BootToken | None, known: KnownIssuers) -> tuple[int, Chain]:
     """Return the version of master_key to seal with, and the chain of issuer keys that leads to it."""
     chains = [known.succession, present.succession if present else ()]
     version = max(known.key_version, present.key_version if present else 0)
@@ -228,7 +228,7 @@ def _version(config: Config, present: BootToken | None, known: Known) -> tuple[i
     return version, next((chain for chain in chains if chain and chain[-1].new.version == version), ())
 
 
-def _report(directory: Path, lacking: Lacking) -> list[str]:
+def _report(directory: Path, lacking: MissingLayer) -> list[str]:
     lines = [f"wrote {directory / name}: {what}" for name, what in FILES.items()]
     lines.append(f"made {directory}/state, run and log")
     command = "" if directory == Path("var") else f" --config {directory / 'tlsrt.yaml'}"

@@ -53,7 +53,7 @@ Chain = tuple[Statement, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownIssuers:
     """What a host's state says of its keys, as far as whoever asks may read it."""
 
     seal: int = 0
@@ -61,7 +61,7 @@ class Known:
     succession: Chain = ()
 
 
-NOTHING_KNOWN = Known()
+NOTHING_KNOWN = KnownIssuers()
 
 
 def state_successor(install: bytes, old: int, new: Pin, sign: Sign) -> Statement:

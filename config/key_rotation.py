@@ -33,7 +33,7 @@ from tlsrt.config.boot_token import (
     parse_boot_token_untrusted,
 )
 from tlsrt.config.files import move, owner_of, read_bounded, replace, told, write_new
-from tlsrt.config.issuer_chain import Known, Pin, lengthen, state_successor
+from tlsrt.config.issuer_chain import KnownIssuers, Pin, lengthen, state_successor
 from tlsrt.config.key_providers import check_master_key, key_path, key_paths, open_master_key, read_master_key
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
@@ -74,7 +74,7 @@ def only_one(config: Config) -> Generator[None]:
         os.close(descriptor)
 
 
-def stage(config: Config, known: Known) -> Staged:
+def stage(config: Config, known: KnownIssuers) -> Staged:
     """Write the next master_key and its boot token beside those in force, to the disk. Raises ConfigError.
 
     Nothing that is in force is changed. A rotation that was broken off before is replaced.
@@ -143,7 +143,7 @@ def version_in_force(config: Config) -> int:
     return key_version_of(read_bounded(config.boot_token, MAX_TOKEN_BYTES, "the boot token")[:HEAD_BYTES])
 
 
-def _write(config: Config, staged: Staged, old: Ed25519PrivateKey, token: BootToken, known: Known) -> None:
+def _write(config: Config, staged: Staged, old: Ed25519PrivateKey, token: BootToken, known: KnownIssuers) -> None:
     new = secrets.token_bytes(MASTER_KEY_BYTES)
     prk = key_schedule.extract(config.install_id, new)
     public = _issuer(prk, staged.version).public_key().public_bytes_raw()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tlsrt.config.yaml_nodes import Node, Problems, read_document
+from tlsrt.config.yaml_nodes import Problems, YamlNode, read_document
 
 _INTEGERS = {"0x": 16, "0o": 8}
 
@@ -25,7 +25,7 @@ def read_plain(text: str, file: str) -> Any:
     return value
 
 
-def _value(node: Node, problems: Problems) -> Any:
+def _value(node: YamlNode, problems: Problems) -> Any:
     if node.items is not None:
         return [_value(item, problems) for item in node.items]
     if node.pairs is not None:
@@ -39,7 +39,7 @@ def _value(node: Node, problems: Problems) -> Any:
     return node.text
 
 
-def _map(pairs: list[tuple[Node, Node]], problems: Problems) -> dict[str, Any]:
+def _map(pairs: list[tuple[YamlNode, YamlNode]], problems: Problems) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key.tag != "str":

@@ -127,18 +127,18 @@ class Waiver:
 
 
 @dataclass(frozen=True, slots=True)
-class Lacking:
+class MissingLayer:
     """What the host cannot give: layers, and the usual uids, instead of which `uid_base` is the first to use."""
 
     waivers: tuple[Waiver, ...] = ()
     uid_base: int | None = None
 
 
-NOTHING_LACKING = Lacking()
+NOTHING_LACKING = MissingLayer()
 
 
 def config_text(
-    *, install: str, host: str, port: int, fingerprint: str, checkout: bool, lacking: Lacking = NOTHING_LACKING
+    *, install: str, host: str, port: int, fingerprint: str, checkout: bool, lacking: MissingLayer = NOTHING_LACKING
 ) -> str:
     """Return the text of tlsrt.yaml for a new installation; `install` and `fingerprint` are hex."""
     measure = _WARN if checkout else _STRICT

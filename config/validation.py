@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from tlsrt.config.field import Field
-from tlsrt.config.yaml_nodes import Node, Problems
+from tlsrt.config.yaml_nodes import Problems, YamlNode
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?(?:[eE][-+]?[0-9]{1,2})?")
@@ -21,11 +21,11 @@ _WANTED = {
 }  # fmt: skip
 
 
-class Bad:
+class Invalid:
     """Stands for a value that was wrong; its problem has been added."""
 
 
-BAD: Final = Bad()
+BAD: Final = Invalid()
 Where = tuple[str, ...]
 
 
@@ -52,7 +52,7 @@ class Checker:
         self.problems = problems
         self.marks: dict[Where, tuple[int, int]] = {}
 
-    def check(self, node: Node, field: Field, where: Where = ()) -> object:
+    def check(self, node: YamlNode, field: Field, where: Where = ()) -> object:
         """Return the plain value of `node`, or BAD; in a map or table only what is wrong is BAD or missing."""
         name = where[-1] if where else "the file"
         if node.tag == "alias":
@@ -69,11 +69,11 @@ class Checker:
             return self._list(node, field, where, name)
         return self._scalar(node, field, name)
 
-    def _bad(self, node: Node, sentence: str) -> Bad:
+    def _bad(self, node: YamlNode, sentence: str) -> Invalid:
         self.problems.add(node.line, node.column, sentence)
         return BAD
 
-    def _wrong_kind(self, node: Node, field: Field, name: str) -> Bad:
+    def _wrong_kind(self, node: YamlNode, field: Field, name: str) -> Invalid:
         is_what = {"list": "a list", "map": "a table"}.get(node.kind) or _WORDS.get(node.tag, "text")
         quote = "; put it in quotes" if field.kind in ("text", "path") and node.kind == "scalar" else ""
         if node.kind == "scalar" and field.kind in ("integer", "number"):
@@ -84,7 +84,7 @@ class Checker:
             quote = ""
         return self._bad(node, f"{name} must be {_WANTED[field.kind]}, not {is_what}{quote}")
 
-    def _scalar(self, node: Node, field: Field, name: str) -> object:
+    def _scalar(self, node: YamlNode, field: Field, name: str) -> object:
         tags = {"integer": ("int",), "number": ("int", "float"), "boolean": ("bool",)}.get(field.kind, ("str",))
         if node.kind != "scalar" or node.tag not in tags:
             return self._wrong_kind(node, field, name)
@@ -100,12 +100,12 @@ class Checker:
             return self._bad(node, f"{name} must be {' or '.join(map(str, field.choices))}, not {node.text}")
         return value if self._within(node, field, value, name, "") else BAD
 
-    def _boolean(self, node: Node, name: str) -> object:
+    def _boolean(self, node: YamlNode, name: str) -> object:
         if node.text not in ("true", "false"):
             return self._bad(node, f"{name} must be true or false, not {node.text}")
         return node.text == "true"
 
-    def _text(self, node: Node, field: Field, name: str) -> object:
+    def _text(self, node: YamlNode, field: Field, name: str) -> object:
         if _CONTROL.search(node.text) or (field.kind == "path" and "\n" in node.text):
             return self._bad(node, f"{name} holds a control character")
         if field.choices and node.text not in field.choices:
@@ -122,7 +122,7 @@ class Checker:
             return self._bad(node, str(error))
         return node.text
 
-    def _within(self, node: Node, field: Field, size: float, name: str, unit: str) -> bool:
+    def _within(self, node: YamlNode, field: Field, size: float, name: str, unit: str) -> bool:
         least, most = field.least, field.most
         if (least is None or size >= least) and (most is None or size <= most):
             return True
@@ -132,7 +132,7 @@ class Checker:
         self._bad(node, f"{name} must be {limits}{unit}, not {size:.16g}")
         return False
 
-    def _list(self, node: Node, field: Field, where: Where, name: str) -> object:
+    def _list(self, node: YamlNode, field: Field, where: Where, name: str) -> object:
         if field.word and node.kind == "scalar" and node.tag == "str" and node.text == field.word:
             return [field.word]
         if node.items is None or field.item is None:
@@ -144,7 +144,7 @@ class Checker:
         values = [self.check(item, field.item, (*where[:-1], f"{_ENTRY}{name}")) for item in node.items]
         return values if self._within(node, field, len(values), name, " entries") else BAD
 
-    def _map(self, node: Node, field: Field, where: Where, name: str) -> object:
+    def _map(self, node: YamlNode, field: Field, where: Where, name: str) -> object:
         if node.pairs is None or field.item is None:
             return self._wrong_kind(node, field, name)
         values: dict[str, object] = {}
@@ -155,7 +155,7 @@ class Checker:
         self._within(node, field, len(values), name, " entries")
         return values
 
-    def _table(self, node: Node, field: Field, where: Where, name: str) -> object:
+    def _table(self, node: YamlNode, field: Field, where: Where, name: str) -> object:
         if node.pairs is None:
             return self._wrong_kind(node, field, name)
         values: dict[str, object] = {}
@@ -170,7 +170,7 @@ class Checker:
         self._switched(node, field, where, values)
         return {key: value for key, value in values.items() if value is not BAD}
 
-    def _missing(self, node: Node, field: Field, where: Where, values: dict[str, object]) -> None:
+    def _missing(self, node: YamlNode, field: Field, where: Where, values: dict[str, object]) -> None:
         for key, known in field.fields.items():
             if known.required and key not in values:
                 name = ".".join((*where, key))
@@ -178,7 +178,7 @@ class Checker:
                     name = f"{where[-1]}: {key}"
                 self._bad(node, known.absent or f"{name} is missing: {known.about}")
 
-    def _switched(self, node: Node, field: Field, where: Where, values: dict[str, object]) -> None:
+    def _switched(self, node: YamlNode, field: Field, where: Where, values: dict[str, object]) -> None:
         chosen = values.get(field.switch)
         if not isinstance(chosen, str):
             return
@@ -191,7 +191,7 @@ class Checker:
                 line, column = self.marks[(*where, other)]
                 self.problems.add(line, column, f"{name}.{other} does not go with {field.switch} {chosen}: remove it")
 
-    def _keys(self, node: Node, where: Where) -> Iterable[tuple[Node, Node]]:
+    def _keys(self, node: YamlNode, where: Where) -> Iterable[tuple[YamlNode, YamlNode]]:
         """Give the pairs whose key is text and new; add a problem for the others."""
         seen: dict[str, int] = {}
         for key, child in node.pairs or ():
@@ -207,7 +207,7 @@ class Checker:
             self.marks[(*where, key.text)] = (key.line, key.column)
             yield key, child
 
-    def _free(self, node: Node, name: str) -> object:
+    def _free(self, node: YamlNode, name: str) -> object:
         """An option of a component: any plain value."""
         if node.items is not None:
             return [self._free(item, name) for item in node.items]

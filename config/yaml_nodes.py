@@ -20,7 +20,7 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is mis
 
 
 @dataclass(slots=True)
-class Node:
+class YamlNode:
     """One value of the file; line and column count from 1."""
 
     kind: Literal["scalar", "list", "map"]
@@ -28,8 +28,8 @@ class Node:
     column: int
     tag: str = ""  # of a scalar: str, int, float, bool, null, timestamp ...
     text: str = ""
-    items: list[Node] | None = None  # of a list
-    pairs: list[tuple[Node, Node]] | None = None  # of a map, doubles included
+    items: list[YamlNode] | None = None  # of a list
+    pairs: list[tuple[YamlNode, YamlNode]] | None = None  # of a map, doubles included
 
 
 class Problems:
@@ -57,7 +57,7 @@ class _TooDeep(Exception):
     pass
 
 
-def read_document(text: str, problems: Problems) -> Node | None:
+def read_document(text: str, problems: Problems) -> YamlNode | None:
     """Return the one document of `text`, or None after adding a problem. Raises nothing for any text."""
     loader = None
     try:
@@ -82,7 +82,7 @@ class _Composer:
         self._loader = loader
         self._problems = problems
 
-    def document(self) -> Node | None:
+    def document(self) -> YamlNode | None:
         self._loader.get_event()  # StreamStart
         if self._loader.check_event(yaml.StreamEndEvent):
             self._problems.add(1, 1, "the file is empty")
@@ -94,7 +94,7 @@ class _Composer:
             self._refuse(self._loader.get_event(), "a second document starts here, and only one is allowed")
         return root
 
-    def _node(self, depth: int) -> Node:
+    def _node(self, depth: int) -> YamlNode:
         event = self._loader.get_event()
         if depth > MAX_DEPTH:
             self._refuse(event, f"values are nested deeper than {MAX_DEPTH} levels")
@@ -102,23 +102,23 @@ class _Composer:
         self._refuse_marks(event)
         line, column = event.start_mark.line + 1, event.start_mark.column + 1
         if isinstance(event, yaml.SequenceStartEvent):
-            return Node("list", line, column, items=self._items(depth))
+            return YamlNode("list", line, column, items=self._items(depth))
         if isinstance(event, yaml.MappingStartEvent):
-            return Node("map", line, column, pairs=self._pairs(depth))
+            return YamlNode("map", line, column, pairs=self._pairs(depth))
         if isinstance(event, yaml.AliasEvent):
-            return Node("scalar", line, column, tag="alias")
+            return YamlNode("scalar", line, column, tag="alias")
         tag = self._loader.resolve(yaml.ScalarNode, event.value, event.implicit)
-        return Node("scalar", line, column, tag=str(tag).removeprefix(_CORE), text=event.value)
+        return YamlNode("scalar", line, column, tag=str(tag).removeprefix(_CORE), text=event.value)
 
-    def _items(self, depth: int) -> list[Node]:
-        items: list[Node] = []
+    def _items(self, depth: int) -> list[YamlNode]:
+        items: list[YamlNode] = []
         while not self._loader.check_event(yaml.SequenceEndEvent):
             items.append(self._node(depth + 1))
         self._loader.get_event()
         return items
 
-    def _pairs(self, depth: int) -> list[tuple[Node, Node]]:
-        pairs: list[tuple[Node, Node]] = []
+    def _pairs(self, depth: int) -> list[tuple[YamlNode, YamlNode]]:
+        pairs: list[tuple[YamlNode, YamlNode]] = []
         while not self._loader.check_event(yaml.MappingEndEvent):
             key = self._node(depth + 1)
             pairs.append((key, self._node(depth + 1)))

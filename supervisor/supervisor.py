@@ -18,25 +18,25 @@ from tlsrt.config.key_schedule import boot_id
 from tlsrt.config.schema import Config
 from tlsrt.errors import EX_UNAVAILABLE, ConfigError, SandboxError, TlsrtError
 from tlsrt.supervisor.control import status
-from tlsrt.supervisor.control.audit_heads import Anchors
-from tlsrt.supervisor.control.canary_files import FileWatch
-from tlsrt.supervisor.control.client_requests import EnrolmentRequests
+from tlsrt.supervisor.control.audit_heads import AuditHeads
+from tlsrt.supervisor.control.canary_files import CanaryFiles
+from tlsrt.supervisor.control.client_requests import ClientRequests
 from tlsrt.supervisor.control.decoys import DecoyReport
-from tlsrt.supervisor.control.detection_requests import ResponseRequests
+from tlsrt.supervisor.control.detection_requests import DetectionRequests
 from tlsrt.supervisor.control.lock import LockWatch
 from tlsrt.supervisor.control.lock_verbs import LockVerbs
 from tlsrt.supervisor.control.peer_credentials import is_kin
-from tlsrt.supervisor.control.restart import RestartVerb
+from tlsrt.supervisor.control.restart import RestartRequest
 from tlsrt.supervisor.control.server import ControlSocket, Request
 from tlsrt.supervisor.control.session_requests import SessionRequests
 from tlsrt.supervisor.control.status_stream import StatusStream
 from tlsrt.supervisor.control.supervision_status import supervision_document
-from tlsrt.supervisor.events.readers import EventDesk
+from tlsrt.supervisor.events.readers import HostEvents
 from tlsrt.supervisor.launch.folders import last_line, make_folder, make_folders, open_log
 from tlsrt.supervisor.launch.instance_lock import WAIT_S, host_pid, take_lock
 from tlsrt.supervisor.process.children import Common, Parts, Renewal
 from tlsrt.supervisor.process.console import Console
-from tlsrt.supervisor.process.event_loop import Reactor
+from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.exit_reason import cause_of_word
 from tlsrt.supervisor.process.listeners import (
     DECOY,
@@ -49,20 +49,20 @@ from tlsrt.supervisor.process.listeners import (
 from tlsrt.supervisor.process.memfd import sealed_memory
 from tlsrt.supervisor.process.proc import memory_kib
 from tlsrt.supervisor.process.spawn import reap_strangers
-from tlsrt.supervisor.reload.file_watcher import DoorWatch
-from tlsrt.supervisor.reload.key_rotation import Rotation
+from tlsrt.supervisor.reload.file_watcher import FileWatcher
+from tlsrt.supervisor.reload.key_rotation import KeyRotation
 from tlsrt.supervisor.reload.reload import Reload
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
-from tlsrt.supervisor.supervision.authority_process import Office
+from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor, HeartbeatPolicy
-from tlsrt.supervisor.supervision.loop import PRIMARY, Member
-from tlsrt.supervisor.supervision.loops import Fleet
-from tlsrt.supervisor.supervision.restart_policy import Regime
-from tlsrt.supervisor.supervision.restarter import Restarts
+from tlsrt.supervisor.supervision.loop import PRIMARY, Loop
+from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.restart_policy import RestartPolicy
+from tlsrt.supervisor.supervision.restarter import Restarter
 from tlsrt.supervisor.supervision.shutdown import Shutdown
-from tlsrt.supervisor.supervision.startup_report import Announcer
-from tlsrt.supervisor.supervision.states import Event
-from tlsrt.supervisor.supervision.watchdog import Rounds
+from tlsrt.supervisor.supervision.startup_report import StartupReport
+from tlsrt.supervisor.supervision.states import LoopEvent
+from tlsrt.supervisor.supervision.watchdog import Watchdog
 
 FATAL_EVENTS = ("offence", "unprepared", "unattested", "anomaly")  # of the authority about a loop
 
@@ -106,7 +106,7 @@ class Supervisor:
         Raises AlreadyRunning and ConfigError before anything runs; ConfigError when the authority refuses to boot and
         SandboxError when this host cannot confine a process, after everything was stopped again.
         """
-        reactor = Reactor()
+        reactor = EventLoop()
         self._started_at = reactor.now
         try:
             self._begin(reactor)
@@ -121,7 +121,7 @@ class Supervisor:
 
     # Start
 
-    def _begin(self, reactor: Reactor) -> None:
+    def _begin(self, reactor: EventLoop) -> None:
         config = self._config
         make_folder(config.state_dir)
         lock = take_lock(config.state_dir / "lock", wait_s=self._lock_wait_s)
@@ -148,36 +148,36 @@ class Supervisor:
         self._boot_nonce = secrets.token_bytes(32)
         monitor = HeartbeatMonitor(self._heartbeat)
         self._monitor = monitor
-        regime = Regime(config.supervision, [loop.name for loop in config.loops], common.chance)
+        regime = RestartPolicy(config.supervision, [loop.name for loop in config.loops], common.chance)
         members = [
-            Member(config.loop(name), index, open_log(config, name), str(config.log_dir / f"{name}.log"))
+            Loop(config.loop(name), index, open_log(config, name), str(config.log_dir / f"{name}.log"))
             for index, name in enumerate(regime.order)
         ]
-        self._office = Office(
+        self._office = AuthorityProcess(
             common, self._boot_nonce, open_log(config, AUTHORITY), monitor, str(config.log_dir / "authority.log")
         )
-        self._fleet = Fleet(common, self._office, members, listeners, monitor, regime)
-        self._restarts = Restarts(common, self._fleet)
+        self._fleet = Loops(common, self._office, members, listeners, monitor, regime)
+        self._restarts = Restarter(common, self._fleet)
         began_at = self._started_at - self._age_s
-        self._announcer = Announcer(common, members, self._office, began_at)
-        self._rounds = Rounds(common, self._fleet, self._office)
+        self._announcer = StartupReport(common, members, self._office, began_at)
+        self._rounds = Watchdog(common, self._fleet, self._office)
         self._shutdown = Shutdown(common, self._fleet, self._office, self._end)
         self._reload = Reload(common, self._fleet, self._office, self._renew, self._taken)
-        self._door_watch = DoorWatch(common.reactor, lambda: common.config.door, self._reload.ask_door)
+        self._door_watch = FileWatcher(common.reactor, lambda: common.config.door, self._reload.ask_door)
         if config.door.watch:
             self._door_watch.begin()
         self._sessions = SessionRequests(common, self._office)
-        self._response = ResponseRequests(self._sessions, self._office)
+        self._response = DetectionRequests(self._sessions, self._office)
         self._reload.is_blocked = lambda: self._rotation.is_replacing
-        self._anchors = Anchors(common, self._office)
-        self._restart = RestartVerb(common, self._fleet, lambda: self._reload.move is not None)
+        self._anchors = AuditHeads(common, self._office)
+        self._restart = RestartRequest(common, self._fleet, lambda: self._reload.move is not None)
         self._lock = LockWatch(common, self._fleet, self._office)
         self._announcer.is_locked = lambda: self._lock.record is not None
         self._lock_verbs = LockVerbs(common, self._fleet, self._office, self._lock, self._sessions)
-        self._events = EventDesk(common, members, self._office, boot_id(self._boot_nonce).hex())
-        self._files = FileWatch(common, self._office)
+        self._events = HostEvents(common, members, self._office, boot_id(self._boot_nonce).hex())
+        self._files = CanaryFiles(common, self._office)
         self._decoys = DecoyReport(common, self._office, self._files)
-        self._rotation = Rotation(common, self._fleet, self._office, lambda: self._reload.is_running)
+        self._rotation = KeyRotation(common, self._fleet, self._office, lambda: self._reload.is_running)
         monitor.on_suspect = self._events.sources.suspected
         self._shutdown.on_begin = self._stopping
         self._office.trust_ends = lambda: {m.name: m.authority_end for m in members if m.authority_end >= 0}
@@ -205,7 +205,7 @@ class Supervisor:
         self._control.on_bug = partial(self._console.bad, "supervisor", "bug")
         self._add_verbs(self._control)
 
-    def _take_signals(self, reactor: Reactor) -> None:
+    def _take_signals(self, reactor: EventLoop) -> None:
         reactor.take_signals(
             {
                 signal.SIGTERM: self._shutdown.begin,
@@ -268,7 +268,7 @@ class Supervisor:
     def _unconfined(self, reason: str) -> None:
         self._refuse(SandboxError(AUTHORITY, reason))
 
-    def _hopeless(self, member: Member) -> None:
+    def _hopeless(self, member: Loop) -> None:
         self._refuse(SandboxError(member.name, last_line(member.log_path) or str(member.last_death or "unknown")))
 
     def _refuse(self, error: TlsrtError) -> None:
@@ -299,7 +299,7 @@ class Supervisor:
         for member in self._fleet.members:
             if word in FATAL_EVENTS and member.name == name:
                 reason = f"{word}: {sentence.partition(': ')[2]}"
-                self._fleet.condemn(member, Event.VIOLATED, reason, cause_of_word(word))
+                self._fleet.condemn(member, LoopEvent.VIOLATED, reason, cause_of_word(word))
 
     def _respawn(self, fields: list[Any]) -> None:
         """The authority has a loop replaced for what it did; one that was replaced meanwhile is innocent."""
@@ -308,7 +308,7 @@ class Supervisor:
         self._events.sources.reported("anomaly", f"{loop}: {sentence}")
         for member in self._fleet.members:
             if member.name == loop and member.incarnation == incarnation:
-                self._fleet.condemn(member, Event.VIOLATED, f"anomaly: {sentence}", cause_of_word("anomaly"))
+                self._fleet.condemn(member, LoopEvent.VIOLATED, f"anomaly: {sentence}", cause_of_word("anomaly"))
 
     # A reload
 
@@ -319,19 +319,19 @@ class Supervisor:
         if self._reload.move is not None:
             self._reload.move.moved(number, epoch)
 
-    def _active(self, member: Member) -> None:
+    def _active(self, member: Loop) -> None:
         self._announcer.loop_active(member)
         self._look(member)
 
-    def _given_up(self, member: Member) -> None:
+    def _given_up(self, member: Loop) -> None:
         self._announcer.settled()
         self._look(member)
 
-    def _beat(self, member: Member) -> None:
+    def _beat(self, member: Loop) -> None:
         self._events.beat(member)
         self._look(member)
 
-    def _look(self, member: Member) -> None:
+    def _look(self, member: Loop) -> None:
         self._rotation.look()
         self._restart.look()
         self._lock_verbs.look()
@@ -350,7 +350,7 @@ class Supervisor:
         control.add_later("sessions", self._sessions.sessions)
         control.add_later("revoke", self._sessions.revoke)
         control.add_later("restore", self._sessions.restore)
-        clients = EnrolmentRequests(self._sessions)
+        clients = ClientRequests(self._sessions)
         control.add_later("client_add", clients.add)
         control.add_later("client_list", clients.list)
         control.add_later("client_renew", clients.renew)
@@ -389,7 +389,7 @@ class Supervisor:
         children = {member.name: member.child for member in self._fleet.members}
         children[AUTHORITY] = self._office.child
         parts_of = {member.name: member.parts for member in self._fleet.members}
-        view = status.View(
+        view = status.StatusInput(
             now, self._started_at, host_pid(), self._rootless, boot_id(self._boot_nonce).hex(),
             self._shutdown.is_running, (*self._warnings, *self._decoys.warnings, *self._files.warnings),
             self._parts.limits(), self._reload.move is not None, self._parts, self._rounds.stuck.of,
@@ -429,7 +429,7 @@ class Supervisor:
 
     def _abandon(self) -> None:
         """Whatever went wrong here: leave no process behind."""
-        fleet: Fleet | None = getattr(self, "_fleet", None)
+        fleet: Loops | None = getattr(self, "_fleet", None)
         children = [*(member.child for member in fleet.members), self._office.child] if fleet is not None else []
         for child in children:
             if child is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Allowance:
+class Bucket:
     """A token bucket. It is full at the beginning."""
 
     def __init__(self, burst: float, per_s: float, now: float) -> None:

@@ -19,14 +19,14 @@ from bench.detect.measure import Ordinary, Tally, measure_attacks, measure_ordin
 from bench.detect.river_model import RiverModel, is_there
 from bench.detect.scenario import REPORTING, TUNING, attacked, ordinary
 from tlsrt.channels.control.telemetry import WINDOW_MS, Window
-from tlsrt.supervisor.authority.detection.anomaly_model import Model
+from tlsrt.supervisor.authority.detection.anomaly_model import AnomalyModel
 
 RULES, LEARNED, LIBRARY = "rules", "rules + learned", "rules + river"
 
 
-def models(*, library: bool) -> dict[str, Model | None]:
+def models(*, library: bool) -> dict[str, AnomalyModel | None]:
     """Return the arms of a run, with fresh models."""
-    arms: dict[str, Model | None] = {RULES: None, LEARNED: Model()}
+    arms: dict[str, AnomalyModel | None] = {RULES: None, LEARNED: AnomalyModel()}
     if library:
         arms[LIBRARY] = RiverModel()
     return arms
@@ -104,7 +104,7 @@ def ordinary_table(arms: dict[str, Ordinary]) -> str:
 def cost_table(arms: dict[str, Ordinary], *, library: bool) -> str:
     """Return what a model costs: CPU a window, memory a subject, its import, and what is installed for it."""
     lines = [f"{'model':<18} {'CPU/window':>12} {'memory/subject':>15} {'import':>9} {'installed':>10}"]
-    for name, make, module in ((LEARNED, Model, ""), (LIBRARY, RiverModel, "river.anomaly")):
+    for name, make, module in ((LEARNED, AnomalyModel, ""), (LIBRARY, RiverModel, "river.anomaly")):
         if name == LIBRARY and not library:
             continue
         arm = arms[name]
@@ -117,7 +117,7 @@ def cost_table(arms: dict[str, Ordinary], *, library: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def memory(make: type[Model], subjects: int = 40, windows: int = 200) -> float:
+def memory(make: type[AnomalyModel], subjects: int = 40, windows: int = 200) -> float:
     """Return the bytes that a subject takes when it is known."""
     chance = random.Random(1)
     tracemalloc.start()

@@ -10,7 +10,7 @@ import importlib
 from typing import Any
 
 from tlsrt.channels.control.telemetry import Window
-from tlsrt.supervisor.authority.detection.anomaly_model import WARM_UP, Model, Opinion
+from tlsrt.supervisor.authority.detection.anomaly_model import WARM_UP, AnomalyModel, Opinion
 from tlsrt.supervisor.authority.detection.features import FEATURES, LEVELS, Sums, level
 
 LEAST = 0.667  # tuned on the seeds for tuning: with less it has many times as many false events as our own model
@@ -27,8 +27,8 @@ def is_there() -> bool:
     return True
 
 
-class RiverModel(Model):
-    """As `Model`, by half-space trees."""
+class RiverModel(AnomalyModel):
+    """As `AnomalyModel`, by half-space trees."""
 
     def __init__(self) -> None:
         super().__init__()

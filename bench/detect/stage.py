@@ -1,7 +1,7 @@
 """A host without frames: deeds move what the gate keeps, and from there on everything is the code of production.
 
-Deeds set the numbers of `gate_state.Session` as the gate does; `Telemetry` makes windows of them, `LearningDesk` and
-its model weigh these; refusals go through `detector_for` to the `Judge`. Several arms (rules alone, rules and a
+Deeds set the numbers of `gate_state.Session` as the gate does; `Telemetry` makes windows of them, `AnomalyDetector` and
+its model weigh these; refusals go through `detector_for` to the `Scoring`. Several arms (rules alone, rules and a
 model) see the same traffic. Nobody is stopped by an answer, so every arm sees all of it.
 """
 
@@ -18,13 +18,13 @@ from bench.detect.deeds import CHARGED, NOTHING, PER_S, TICK_MS, Actor, Deeds, W
 from bench.detect.scenario import Scenario
 from tlsrt.channels.control.telemetry import bit_of, pack_rows
 from tlsrt.config.detection import DetectionConfig
+from tlsrt.loops.gate.state import GateSession as GateSession
 from tlsrt.loops.gate.state import Origin
-from tlsrt.loops.gate.state import Session as GateSession
 from tlsrt.loops.primary.telemetry import Telemetry
-from tlsrt.supervisor.authority.detection.anomaly_detector import LearningDesk
-from tlsrt.supervisor.authority.detection.anomaly_model import Model
+from tlsrt.supervisor.authority.detection.anomaly_detector import AnomalyDetector
+from tlsrt.supervisor.authority.detection.anomaly_model import AnomalyModel
 from tlsrt.supervisor.authority.detection.gate_reports import detector_for
-from tlsrt.supervisor.authority.detection.scoring import Judge
+from tlsrt.supervisor.authority.detection.scoring import Scoring
 from tlsrt.supervisor.authority.model.services import Charge, ChargeKind, Detail
 from tlsrt.supervisor.authority.sessions.manager import Session, SessionManager
 
@@ -58,14 +58,14 @@ class Findings:
 class Arm:
     """Rules, with a model or without."""
 
-    def __init__(self, name: str, find: object, seed: int, model: Model | None) -> None:
+    def __init__(self, name: str, find: object, seed: int, model: AnomalyModel | None) -> None:
         self.name = name
         self.findings = Findings()
-        self._judge = Judge(DetectionConfig(), LOOPS, random.Random(seed).random)
+        self._judge = Scoring(DetectionConfig(), LOOPS, random.Random(seed).random)
         self._subjects: dict[str, str] = {}
         self._told: dict[tuple[str, Charge], int] = {}
         self._now = 0
-        self._desk = None if model is None else LearningDesk(find, self._add, self._note, model)  # type: ignore[arg-type]
+        self._desk = None if model is None else AnomalyDetector(find, self._add, self._note, model)  # type: ignore[arg-type]
 
     def grace(self, now: int) -> None:
         self._judge.begin_grace(now)
@@ -73,7 +73,7 @@ class Arm:
     def charge(
         self, detector: str, charge: Charge, subject: str, count: int, what: str, now: int, *, is_attack: bool
     ) -> None:  # fmt: skip
-        """An offence, as ResponseService takes it: an event once in a while, and the judge's steps."""
+        """An offence, as DetectionService takes it: an event once in a while, and the judge's steps."""
         key = (detector, charge)
         if now - self._told.get(key, -EVENT_EVERY_MS) >= EVENT_EVERY_MS:
             self._told[key] = now
@@ -105,7 +105,7 @@ class Arm:
 class Stage:
     """One run of a scenario."""
 
-    def __init__(self, scenario: Scenario, models: dict[str, Model | None]) -> None:
+    def __init__(self, scenario: Scenario, models: dict[str, AnomalyModel | None]) -> None:
         self._scenario = scenario
         self._chance = random.Random(f"stage {scenario.seed}")
         self._manager = SessionManager(self._chance.randbytes)

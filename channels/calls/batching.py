@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tlsrt.channels.frames.frame import BATCH_FRAME_MAX, BUNDLE_BYTES_MAX, BUNDLE_MAX, Header
-from tlsrt.channels.links.write_batch import Turn
+from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.endpoint import Endpoint
 from tlsrt.errors import CallError
 
@@ -45,11 +45,15 @@ class _Bundle:
         self.size += len(body)
 
 
-class Outbox:
+class Batcher:
     """Bundles of one endpoint. `send` hands a sealed frame to the channel and raises CallErrors."""
 
     def __init__(
-        self, endpoint: Endpoint, send: Callable[[bytes], None], clock: Callable[[], int], turn: Callable[[], Turn]
+        self,
+        endpoint: Endpoint,
+        send: Callable[[bytes], None],
+        clock: Callable[[], int],
+        turn: Callable[[], WriteBatch],
     ) -> None:
         self._endpoint = endpoint
         self._send = send

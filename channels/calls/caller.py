@@ -11,11 +11,11 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
-from tlsrt.channels.calls.batching import Outbox
-from tlsrt.channels.calls.denied_probes import Probes
+from tlsrt.channels.calls.batching import Batcher
+from tlsrt.channels.calls.denied_probes import DeniedProbes
 from tlsrt.channels.calls.flow_control import Credit, Inbox
-from tlsrt.channels.calls.pending_calls import OpenCall, OpenCalls
-from tlsrt.channels.calls.retry import Repetition
+from tlsrt.channels.calls.pending_calls import PendingCall, PendingCalls
+from tlsrt.channels.calls.retry import Retry
 from tlsrt.channels.frames.body import encode_request, encode_value
 from tlsrt.channels.frames.frame import (
     BATCH_FRAME_MAX,
@@ -23,7 +23,7 @@ from tlsrt.channels.frames.frame import (
     FLAG_FINAL,
     FLAG_STREAM,
     FLAG_UPLOAD,
-    Kind,
+    FrameKind,
     correlation,
 )
 from tlsrt.channels.session.endpoint import Endpoint
@@ -36,7 +36,7 @@ CALLS_MAX = 1024  # open at a time; more would be refused by most gates, at the 
 TOO_MANY = f"{CALLS_MAX} calls are under way already; the request was not sent"
 
 
-class Caller(OpenCalls):
+class Caller(PendingCalls):
     """Makes calls over an endpoint. `send` hands one sealed frame to the channel; `clock` is the host's BOOTTIME, ms.
 
     While the channel is down, new calls wait unsealed, at most `waiting_max` of them; see `set_up`.
@@ -44,7 +44,7 @@ class Caller(OpenCalls):
 
     def __init__(
         self, endpoint: Endpoint, send: Callable[[bytes], None], clock: Callable[[], int], *,
-        waiting_max: int = 1024, outbox: Outbox | None = None,
+        waiting_max: int = 1024, outbox: Batcher | None = None,
     ) -> None:  # fmt: skip
         super().__init__(endpoint, clock, outbox)
         self._send = send
@@ -53,7 +53,7 @@ class Caller(OpenCalls):
         self._waiting = 0
         self._waiting_max = waiting_max
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.probes = Probes(endpoint, send, clock, self._up.is_set)
+        self.probes = DeniedProbes(endpoint, send, clock, self._up.is_set)
         endpoint.on_denied = lambda target: self.probes.show(target, "describe")
 
     def set_up(self, up: bool) -> None:
@@ -90,7 +90,7 @@ class Caller(OpenCalls):
         """
         body = encode_request(args, kwargs or {}, idempotency_key)
         deadline = self._deadline(timeout_s)
-        repetition: Repetition | None = None  # most calls need none
+        repetition: Retry | None = None  # most calls need none
         while True:
             seq, call, life = 0, None, self.life
             try:
@@ -112,7 +112,7 @@ class Caller(OpenCalls):
                 raise
             except CallError as error:
                 failed = error
-                repetition = repetition or Repetition(idempotency_key)
+                repetition = repetition or Retry(idempotency_key)
                 may_follow = repetition.may_follow(error, call.frame if call is not None else b"", life)
                 if not may_follow or self._clock() + 5 >= deadline:
                     raise repetition.verdict(error) from None
@@ -123,16 +123,18 @@ class Caller(OpenCalls):
                 raise repetition.verdict(failed)
             repetition.wait()
 
-    def _begin(self, target: str, method: str, body: bytes, deadline: int) -> tuple[int, OpenCall, asyncio.Future[Any]]:
+    def _begin(
+        self, target: str, method: str, body: bytes, deadline: int
+    ) -> tuple[int, PendingCall, asyncio.Future[Any]]:
         """Open a call. The only one has its frame at once; more of a turn leave together, through the outbox."""
         if len(self._calls) >= CALLS_MAX:
             raise Busy(TOO_MANY)
         outbox = self._outbox
         if outbox is None or not self._calls or len(body) > BATCH_FRAME_MAX:
-            seq, frame = self.endpoint.seal_request(Kind.REQUEST, target, method, body, deadline)
+            seq, frame = self.endpoint.seal_request(FrameKind.REQUEST, target, method, body, deadline)
         else:
             seq, frame = outbox.request(target, method, body, deadline), b""
-        call = self._calls[seq] = OpenCall(target, frame, deadline)
+        call = self._calls[seq] = PendingCall(target, frame, deadline)
         loop = self._loop or asyncio.get_running_loop()
         self._loop = loop  # asking for it is a system call
         future = call.future = loop.create_future()
@@ -154,8 +156,8 @@ class Caller(OpenCalls):
         if len(self._calls) >= CALLS_MAX:
             raise Busy(TOO_MANY)
         deadline = self._clock() + STREAM_LIFE_MS
-        seq, frame = self.endpoint.seal_request(Kind.REQUEST, target, method, body, deadline, flags=FLAG_STREAM)
-        call = self._calls[seq] = OpenCall(target, frame)
+        seq, frame = self.endpoint.seal_request(FrameKind.REQUEST, target, method, body, deadline, flags=FLAG_STREAM)
+        call = self._calls[seq] = PendingCall(target, frame)
         inbox = call.inbox = Inbox()
         renewal = asyncio.get_running_loop().create_task(self._renew(target, method, seq, call))
         try:
@@ -173,7 +175,7 @@ class Caller(OpenCalls):
             if self._close(seq, call) and not inbox.ended:
                 self._cancel(target, method, seq)
 
-    async def _renew(self, target: str, method: str, seq: int, call: OpenCall) -> None:
+    async def _renew(self, target: str, method: str, seq: int, call: PendingCall) -> None:
         while True:
             await asyncio.sleep(RENEW_STREAM_S)
             if self._calls.get(seq) is not call:
@@ -190,8 +192,8 @@ class Caller(OpenCalls):
         if len(self._calls) >= CALLS_MAX:
             raise Busy(TOO_MANY)
         body = encode_request(args, kwargs or {}, None)
-        seq, frame = self.endpoint.seal_request(Kind.REQUEST, target, method, body, deadline, flags=FLAG_UPLOAD)
-        call = self._calls[seq] = OpenCall(target, frame, deadline)
+        seq, frame = self.endpoint.seal_request(FrameKind.REQUEST, target, method, body, deadline, flags=FLAG_UPLOAD)
+        call = self._calls[seq] = PendingCall(target, frame, deadline)
         call.credit = Credit()
         loop = asyncio.get_running_loop()
         future = call.future = loop.create_future()
@@ -215,7 +217,7 @@ class Caller(OpenCalls):
             self._close(seq, call)
 
     async def _feed(
-        self, call: OpenCall, target: str, method: str, seq: int, parts: AsyncIterator[bytes], deadline: int
+        self, call: PendingCall, target: str, method: str, seq: int, parts: AsyncIterator[bytes], deadline: int
     ) -> None:
         assert call.credit is not None
         name = correlation(self.endpoint.session, seq)
@@ -226,13 +228,13 @@ class Caller(OpenCalls):
             await call.credit.take()
             self._send(
                 self.endpoint.seal_request(
-                    Kind.PART, target, method, encode_value(part), deadline, part=number, correlation=name
+                    FrameKind.PART, target, method, encode_value(part), deadline, part=number, correlation=name
                 )[1]
             )
             number += 1
         self._send(
             self.endpoint.seal_request(
-                Kind.PART, target, method, b"", deadline, part=number, correlation=name, flags=FLAG_FINAL
+                FrameKind.PART, target, method, b"", deadline, part=number, correlation=name, flags=FLAG_FINAL
             )[1]
         )
 
@@ -242,12 +244,12 @@ class Caller(OpenCalls):
         return self._clock() + int(timeout_s * 1000)
 
     def _send_credit(self, target: str, method: str, seq: int, count: int) -> None:
-        self._send_about(Kind.CREDIT, target, method, seq, encode_value(count), self._clock() + STREAM_LIFE_MS)
+        self._send_about(FrameKind.CREDIT, target, method, seq, encode_value(count), self._clock() + STREAM_LIFE_MS)
 
     def _cancel(self, target: str, method: str, seq: int) -> None:
-        self._send_about(Kind.CANCEL, target, method, seq, b"", self._clock() + 10_000)
+        self._send_about(FrameKind.CANCEL, target, method, seq, b"", self._clock() + 10_000)
 
-    def _send_about(self, kind: Kind, target: str, method: str, seq: int, body: bytes, deadline: int) -> None:
+    def _send_about(self, kind: FrameKind, target: str, method: str, seq: int, body: bytes, deadline: int) -> None:
         """Send a frame about an open call; if that is impossible the call has ended anyway."""
         try:
             name = correlation(self.endpoint.session, seq)

@@ -18,7 +18,7 @@ PROBES_MAX = 8
 DEADLINE_MS = 10_000
 
 
-class Probes:
+class DeniedProbes:
     """The probes of one caller."""
 
     def __init__(

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tlsrt.channels.calls.batching import Outbox
+from tlsrt.channels.calls.batching import Batcher
 from tlsrt.channels.calls.flow_control import Credit, Inbox
 from tlsrt.channels.frames.body import (
     decode_bundle_untrusted,
@@ -22,12 +22,12 @@ from tlsrt.channels.frames.body import (
 from tlsrt.channels.frames.frame import (
     BUNDLE_MAX,
     FLAG_FINAL,
+    FrameKind,
     Header,
-    Kind,
     parse_frame_untrusted,
     parse_header_untrusted,
 )
-from tlsrt.channels.session.endpoint import Endpoint, Opened
+from tlsrt.channels.session.endpoint import Endpoint, OpenedFrame
 from tlsrt.errors import CallError, DeadlineExceeded, OutcomeUnknown, PeerError, Stale, Unavailable, call_error
 
 _REFUSALS = frozenset({"rejected", "stale", "busy", "unavailable", "locked"})
@@ -35,7 +35,7 @@ _REFUSALS = frozenset({"rejected", "stale", "busy", "unavailable", "locked"})
 LOOK_S = 0.2  # between two looks at the clock, while any call is open
 
 
-class OpenCall:
+class PendingCall:
     """One open call."""
 
     __slots__ = ("credit", "deadline", "frame", "future", "inbox", "target")
@@ -55,14 +55,14 @@ class OpenCall:
             self.inbox.fail(error)
 
 
-class OpenCalls:
+class PendingCalls:
     """The open calls of an endpoint, by number; `clock` is the host's BOOTTIME, ms."""
 
-    def __init__(self, endpoint: Endpoint, clock: Callable[[], int], outbox: Outbox | None) -> None:
+    def __init__(self, endpoint: Endpoint, clock: Callable[[], int], outbox: Batcher | None) -> None:
         self.endpoint = endpoint
         self._clock = clock
         self.life = 0  # of hosts; incarnations of recipients belong to one
-        self._calls: dict[int, OpenCall] = {}
+        self._calls: dict[int, PendingCall] = {}
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0
         endpoint.on_new_mailbox = self._recipient_restarted
@@ -108,7 +108,7 @@ class OpenCalls:
                 call.fail(Unavailable("the session ended before the request was sent"))
         self._calls.clear()
 
-    def _close(self, seq: int, call: OpenCall | None) -> bool:
+    def _close(self, seq: int, call: PendingCall | None) -> bool:
         """Forget a call; False if its session has ended, for then its number may be another call's."""
         if call is None or self._calls.get(seq) is not call:
             return False
@@ -159,16 +159,16 @@ class OpenCalls:
         header = parse_header_untrusted(frame.header)
         self.on_opened_untrusted(self.endpoint.open_untrusted(frame, header, self._clock()))
 
-    def on_opened_untrusted(self, opened: Opened) -> None:
+    def on_opened_untrusted(self, opened: OpenedFrame) -> None:
         """Take an authentic answer; one to a call that has ended is dropped, a wrong source raises PeerError."""
         header, body, _ = opened
-        if header.kind == Kind.REPLIES:
+        if header.kind == FrameKind.REPLIES:
             self._replies_untrusted(header, body)
             return
         if len(header.correlation) != 24:
             raise PeerError("no_correlation")
         seq = int.from_bytes(header.correlation[16:], "big")
-        if header.kind == Kind.REFUSAL:
+        if header.kind == FrameKind.REFUSAL:
             self._refused(seq, max(1, header.part), body)
             return
         call = self._calls.get(seq)
@@ -176,20 +176,20 @@ class OpenCalls:
             return
         if header.src != call.target:
             raise PeerError("wrong_replier")
-        if header.kind == Kind.REPLY and call.future is not None:
+        if header.kind == FrameKind.REPLY and call.future is not None:
             value = decode_value_untrusted(body)
             if not call.future.done():
                 call.future.set_result(value)
-        elif header.kind == Kind.ERROR:
+        elif header.kind == FrameKind.ERROR:
             error = decode_error_untrusted(body)
             error.is_told = True
             call.fail(error)
-        elif header.kind == Kind.ITEM and call.inbox is not None:
+        elif header.kind == FrameKind.ITEM and call.inbox is not None:
             if header.flags & FLAG_FINAL:
                 call.inbox.finish(header.part)
             else:
                 call.inbox.put(header.part, decode_value_untrusted(body))
-        elif header.kind == Kind.ALLOW and call.credit is not None:
+        elif header.kind == FrameKind.ALLOW and call.credit is not None:
             call.credit.add(decode_count_untrusted(body))
         else:
             raise PeerError("wrong_kind")

@@ -18,7 +18,7 @@ AWAY_S = 5.0  # so long a call that was never sent waits for a recipient that is
 PAUSE_S, PAUSE_MAX_S = 0.005, 0.1  # a restarted peer serves again after about the first
 
 
-class Repetition:
+class Retry:
     """The attempts of one call. `life` counts the hosts that the caller has known: incarnations belong to one."""
 
     __slots__ = ("_key", "_tried", "_waited_s", "pause_s")

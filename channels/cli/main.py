@@ -24,7 +24,7 @@ from tlsrt.errors import (
 )
 
 if TYPE_CHECKING:
-    from tlsrt.channels.cli.completion.tree import Node
+    from tlsrt.channels.cli.completion.tree import CommandNode
     from tlsrt.channels.cli.verbs import Options
 
 _KINDS = ("lifecycle", "session", "security", "health")
@@ -164,7 +164,7 @@ def _verb_parser(verb: str) -> _Parser:
     return parser
 
 
-def completion_tree() -> Node:
+def completion_tree() -> CommandNode:
     """Return this command as data, for completion."""
     from tlsrt.channels.cli.completion.tree import node_of
 

@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tlsrt.channels.client.connection import ServerLink
-from tlsrt.channels.session.opening import Identity
+from tlsrt.channels.client.connection import ServerConnection
+from tlsrt.channels.session.opening import ClientIdentity
 from tlsrt.config.bundle import Bundle, can_follow, follow_certificate, read_bundle
 from tlsrt.errors import ConfigError, Denied, PeerError, TlsrtError, Unavailable
 
@@ -27,7 +27,7 @@ RENEW_S = 10.0  # for an answer
 Renew = Callable[[], Awaitable[None]]  # on the session of then
 
 
-class CertificateKeeper:
+class CertificateRenewal:
     """For one client. `take` makes it use another bundle from the next connection on."""
 
     def __init__(self, path: Path | None, take: Callable[[Bundle], None]) -> None:
@@ -63,7 +63,9 @@ class CertificateKeeper:
                 _log.warning("the client's certificate could not be renewed, and this is tried again: %s", error)
             await asyncio.sleep(min(retry_in_s(certificate, datetime.now(UTC)), LOOK_S))
 
-    async def renew(self, link: ServerLink, identity: Identity, bundle: Bundle, boot: bytes, session: bytes) -> None:
+    async def renew(
+        self, link: ServerConnection, identity: ClientIdentity, bundle: Bundle, boot: bytes, session: bytes
+    ) -> None:
         """Get another certificate over a session, and put it into the file. Raises Denied, Unavailable, ConfigError."""
         from tlsrt.channels.session.certificate_renewal import Renewing
 

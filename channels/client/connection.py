@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tlsrt.channels.session.grant import GrantContent
-from tlsrt.channels.session.opening import Identity, Opening
+from tlsrt.channels.session.opening import ClientIdentity, Opening
 from tlsrt.channels.tls.connection import ConnectionLimits, TlsConnection
 from tlsrt.channels.tls.engine import TlsEngine
 from tlsrt.channels.tls.message_link import MessageLink
@@ -70,7 +70,7 @@ class Endings:
     succeeded: Callable[[Pin], None] = lambda issuer: None  # another issuer key from now on
 
 
-class ServerLink(MessageLink):
+class ServerConnection(MessageLink):
     """The client's end of `tlsrt/1`."""
 
     def __init__(self, connection: TlsConnection, opening: Opening, owner: Endings) -> None:
@@ -116,16 +116,16 @@ class ServerLink(MessageLink):
 
 
 async def dial(
-    host: str, port: int, server_name: str, context: ssl.SSLContext, identity: Identity, owner: Endings,
+    host: str, port: int, server_name: str, context: ssl.SSLContext, identity: ClientIdentity, owner: Endings,
     gone: Callable[[], None], timeout_s: float,
-) -> ServerLink:  # fmt: skip
+) -> ServerConnection:  # fmt: skip
     """Return a link with a granted session; raise a CallError or ConfigError. `gone` comes once its socket is closed.
 
     `owner.granted` has been called when this returns; after an error `owner` hears nothing more.
     """
     loop = asyncio.get_running_loop()
-    first: asyncio.Future[ServerLink] = loop.create_future()
-    links: list[ServerLink] = []
+    first: asyncio.Future[ServerConnection] = loop.create_future()
+    links: list[ServerConnection] = []
     closed: list[bool] = []
     engine = TlsEngine(context, server_side=False, protocols=(PROTOCOL,), server_name=server_name)
     where = f"{host}:{port}"
@@ -143,9 +143,9 @@ async def dial(
         elif not first.cancelled() and first.exception() is None:
             owner.ended(links[0].word or reason)
 
-    def choose(connection: TlsConnection) -> ServerLink:
+    def choose(connection: TlsConnection) -> ServerConnection:
         endings = Endings(granted, owner.frame, lambda reason: None, owner.succeeded)
-        links.append(ServerLink(connection, Opening(identity), endings))
+        links.append(ServerConnection(connection, Opening(identity), endings))
         return links[0]
 
     def gone_once() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from tlsrt.channels.session.enrolment import (
     ANSWERING_MAX,
     PROTOCOL,
-    Answer,
+    EnrolmentAnswer,
     JoinCode,
     check_answer_untrusted,
     encode_message,
@@ -94,7 +94,7 @@ def ends_of(bundle: Bundle) -> str:
     return f"{load_pem_x509_certificate(bundle.certificate_pem).not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
 
 
-def _bundle(answer: Answer, key: bytes, host: str, port: int, server_name: str) -> Bundle:
+def _bundle(answer: EnrolmentAnswer, key: bytes, host: str, port: int, server_name: str) -> Bundle:
     return Bundle(
         VERSION, answer.install, answer.name, host, port, server_name, pki.pem_of(answer.ca),
         pki.pem_of(answer.certificate), key, answer.issuer, answer.issuer_version,

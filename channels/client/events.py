@@ -23,7 +23,7 @@ QUEUED = 256
 Event = Mapping[str, Any]
 
 
-class Source(Protocol):
+class EventSource(Protocol):
     """What is needed of an AsyncClient."""
 
     @property
@@ -83,7 +83,7 @@ def is_count(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 63
 
 
-def may_hear(source: Source, kinds: Sequence[str], *, live: bool) -> tuple[str, ...]:
+def may_hear(source: EventSource, kinds: Sequence[str], *, live: bool) -> tuple[str, ...]:
     """Return the kinds to hear: those asked for, or all that are allowed. Raises Denied with what to do."""
     methods = source.rights.get(TARGET, ())
     allowed = KINDS if "*" in methods else tuple(kind for kind in KINDS if kind in methods)
@@ -99,11 +99,11 @@ def may_hear(source: Source, kinds: Sequence[str], *, live: bool) -> tuple[str, 
     return tuple(kinds) or (allowed if live else KINDS)
 
 
-def may_look_back(source: Source) -> bool:
+def may_look_back(source: EventSource) -> bool:
     return not {"recent", "*"}.isdisjoint(source.rights.get(TARGET, ()))
 
 
-async def look_back(source: Source, journal: Journal, timeout_s: float) -> list[Event]:
+async def look_back(source: EventSource, journal: Journal, timeout_s: float) -> list[Event]:
     """Return what is kept and was not told yet, with {"dropped": n} in front if some are missing."""
     kept = await source.call(TARGET, "recent", timeout_s=timeout_s, idempotent=True)
     events = kept if isinstance(kept, list) else []
@@ -113,7 +113,7 @@ async def look_back(source: Source, journal: Journal, timeout_s: float) -> list[
 
 
 async def follow(
-    source: Source, kinds: Sequence[str], journal: Journal, patience_s: float
+    source: EventSource, kinds: Sequence[str], journal: Journal, patience_s: float
 ) -> AsyncGenerator[Event, None]:
     """Yield events as they happen, first those that are kept, also over breaks and new lives of the host.
 
@@ -143,7 +143,7 @@ async def follow(
 
 
 async def _opened(
-    source: Source, kinds: Sequence[str], journal: Journal, timeout_s: float
+    source: EventSource, kinds: Sequence[str], journal: Journal, timeout_s: float
 ) -> AsyncGenerator[Event, None]:
     """Open the stream of each kind; yield {} when all are open, then what was before, then what comes."""
     queue: asyncio.Queue[object] = asyncio.Queue(QUEUED)
@@ -188,7 +188,7 @@ def _raised(item: object) -> object:
     return item
 
 
-async def _feed(source: Source, kind: str, queue: asyncio.Queue[object], timeout_s: float) -> None:
+async def _feed(source: EventSource, kind: str, queue: asyncio.Queue[object], timeout_s: float) -> None:
     """Put the items of one stream into the queue, and at last why it ended."""
     end: BaseException = StreamBroken(f"the stream of {kind} events has ended")
     try:

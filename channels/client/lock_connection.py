@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from tlsrt.channels.client.connection import error_of
 from tlsrt.channels.session.lock_statement import lock_statement, sign_statement, unlock_statement
-from tlsrt.channels.session.opening import Identity
+from tlsrt.channels.session.opening import ClientIdentity
 from tlsrt.channels.tls.connection import ConnectionLimits, TlsConnection
 from tlsrt.channels.tls.engine import TlsEngine
 from tlsrt.channels.tls.message_link import MessageLink
@@ -22,11 +22,11 @@ from tlsrt.errors import PeerError, TlsrtError, Unavailable
 NOT_LOCKED, LOCKED, LOST = "not_locked", "locked", "lost"  # words of ours, beside the server's
 
 
-class LockLink(MessageLink):
+class LockConnection(MessageLink):
     """One try. `reason` None unlocks, a text locks. `told` gets the word, once."""
 
     def __init__(
-        self, connection: TlsConnection, identity: Identity, reason: str | None, told: Callable[[str], None]
+        self, connection: TlsConnection, identity: ClientIdentity, reason: str | None, told: Callable[[str], None]
     ) -> None:
         super().__init__(connection, PAYLOAD_MAX)
         self._identity = identity
@@ -69,7 +69,7 @@ class LockLink(MessageLink):
 
 
 async def try_lock(
-    host: str, port: int, server_name: str, context: ssl.SSLContext, identity: Identity, reason: str | None,
+    host: str, port: int, server_name: str, context: ssl.SSLContext, identity: ClientIdentity, reason: str | None,
     timeout_s: float,
 ) -> str:  # fmt: skip
     """Unlock the host, or lock it for a reason; return the word that came of it. Raises a CallError or ConfigError.
@@ -78,7 +78,7 @@ async def try_lock(
     """
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[str] = loop.create_future()
-    links: list[LockLink] = []
+    links: list[LockConnection] = []
     engine = TlsEngine(context, server_side=False, protocols=(PROTOCOL,), server_name=server_name)
     where = f"{host}:{port}"
 
@@ -94,8 +94,8 @@ async def try_lock(
         else:
             outcome.set_exception(error_of("", reason, engine.detail, where))
 
-    def choose(connection: TlsConnection) -> LockLink:
-        links.append(LockLink(connection, identity, reason, told))
+    def choose(connection: TlsConnection) -> LockConnection:
+        links.append(LockConnection(connection, identity, reason, told))
         return links[0]
 
     connection = TlsConnection(

@@ -18,8 +18,8 @@ from pathlib import Path
 from tlsrt.backoff import Backoff
 from tlsrt.channels.calls.caller import Caller
 from tlsrt.channels.client.address import parse_address
-from tlsrt.channels.client.certificate_renewal import CertificateKeeper
-from tlsrt.channels.client.connection import Endings, ServerLink, client_context, dial
+from tlsrt.channels.client.certificate_renewal import CertificateRenewal
+from tlsrt.channels.client.connection import Endings, ServerConnection, client_context, dial
 from tlsrt.channels.client.host_clock import HostClock
 from tlsrt.channels.session.endpoint import Endpoint
 from tlsrt.channels.session.grant import GrantContent
@@ -71,7 +71,7 @@ class ClientSession:
         self._clock = HostClock()
         self._boot = b""
         self._endpoint, self._caller = self._new_caller()
-        self._link: ServerLink | None = None
+        self._link: ServerConnection | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._lost: asyncio.Future[str] | None = None
         self._wanted = asyncio.Event()
@@ -80,7 +80,7 @@ class ClientSession:
         self._sockets_closed = asyncio.Event()
         self._timers: list[asyncio.TimerHandle] = []
         self._closed = False
-        self._certificates = CertificateKeeper(self._bundle_path, self._take_bundle)
+        self._certificates = CertificateRenewal(self._bundle_path, self._take_bundle)
 
     def _new_caller(self) -> tuple[Endpoint, Caller]:
         endpoint = Endpoint("")
@@ -170,7 +170,7 @@ class ClientSession:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def _dial(self) -> ServerLink:
+    async def _dial(self) -> ServerConnection:
         return await dial(
             self.host, self.port, self.bundle.server_name, self._context, self._identity,
             Endings(self._granted, self._frame, self._ended, self._succeeded), self._gone, self._connect_timeout_s,

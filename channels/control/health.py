@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 
-class Outcome(IntEnum):
+class HealthOutcome(IntEnum):
     """Of one check; what was wrong, in words, is in the log of the loop."""
 
     GOOD = 1

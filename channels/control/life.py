@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import IntEnum, StrEnum
 
-from tlsrt.channels.control.seqpacket import Message, Table
+from tlsrt.channels.control.seqpacket import Message, MessageTable
 
 LIFE_CAP = 256
 
@@ -50,7 +50,7 @@ _BOOTING = (LoopState.SPAWNED, LoopState.CONFINED, LoopState.SEALED, LoopState.A
 _RUNNING = (LoopState.ACTIVE, LoopState.DRAINING, LoopState.STOPPING)
 _LIVING = (*_BOOTING, *_RUNNING)
 
-LIFE = Table(
+LIFE = MessageTable(
     "life",
     LIFE_CAP,
     (

@@ -4,8 +4,8 @@ Rules (each learned from a measured accident): a packet is at most its table's c
 the peer (an empty one reads like end of file); a send never blocks, and a full socket means that the peer hangs;
 an ancillary buffer exists only where descriptors are expected; who is at the other end is known by the descriptor.
 
-Pure half: `Table` says which message may come from whom in which state with which fields; `Table.decode_untrusted`
-is the only reader. Shell half: `ControlChannel`.
+Pure half: `MessageTable` says which message may come from whom in which state with which fields;
+`Table.decode_untrusted` is the only reader. Shell half: `ControlChannel`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Message:
     descriptors: int = 0
 
 
-class Table:
+class MessageTable:
     """A protocol: all its messages, and the cap in bytes of one packet."""
 
     def __init__(self, name: str, cap: int, messages: Iterable[Message]) -> None:
@@ -96,7 +96,7 @@ def _fits(message: Message, fields: Sequence[object]) -> bool:
 class ControlChannel:
     """One end of a SEQPACKET pair. Owns its descriptor; non-blocking."""
 
-    def __init__(self, descriptor: int, table: Table) -> None:
+    def __init__(self, descriptor: int, table: MessageTable) -> None:
         self._socket = socket.socket(fileno=descriptor)
         self._socket.setblocking(False)
         self.table = table

@@ -9,7 +9,7 @@ State of a conversation: "new" until the loop has joined, then "joined"; "locked
 
 from __future__ import annotations
 
-from tlsrt.channels.control.seqpacket import Message, Table
+from tlsrt.channels.control.seqpacket import Message, MessageTable
 
 TRUST_CAP = 64 * 1024
 RIGHTS_PER_PAGE = 64
@@ -21,7 +21,7 @@ _ALWAYS = frozenset({"new", "joined", "locked"})
 _AT_THE_DOOR = frozenset({"joined", "locked"})
 _LOCKED = frozenset({"locked"})
 
-TRUST = Table(
+TRUST = MessageTable(
     "trust",
     TRUST_CAP,
     (
@@ -110,7 +110,7 @@ OFFICE_CAP = 64 * 1024
 _OFFICE = frozenset({"new", "booted"})
 _LOOKED_AT = frozenset({"attested", "booted"})
 
-OFFICE = Table(
+OFFICE = MessageTable(
     "office",
     OFFICE_CAP,
     (

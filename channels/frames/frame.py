@@ -42,7 +42,7 @@ FLAG_UPLOAD = 2  # a request whose body goes on in PART frames
 FLAG_STREAM = 4  # a request that expects items
 
 
-class Kind(IntEnum):
+class FrameKind(IntEnum):
     """What a frame is. Bodies are sealed with the request key going out and with the reply key coming back."""
 
     REQUEST = 1  # request key
@@ -58,12 +58,12 @@ class Kind(IntEnum):
     REPLIES = 17  # between loops: as many replies, their correlation is `session 16 | (seq u64) ...`
 
 
-FROM_REQUESTER = frozenset({Kind.REQUEST, Kind.REQUESTS, Kind.CANCEL, Kind.CREDIT, Kind.PART})
-FROM_REPLIER = frozenset({Kind.REPLY, Kind.REPLIES, Kind.ITEM, Kind.ERROR, Kind.ALLOW})
-_REQUESTS, _REPLIES = int(Kind.REQUESTS), int(Kind.REPLIES)
-BUNDLES = frozenset({Kind.REQUESTS, Kind.REPLIES})
-_NUMBERED = frozenset({Kind.ITEM, Kind.PART, Kind.REFUSAL}) | BUNDLES  # the others have part 0
-_KINDS = {int(kind): kind for kind in Kind}
+FROM_REQUESTER = frozenset({FrameKind.REQUEST, FrameKind.REQUESTS, FrameKind.CANCEL, FrameKind.CREDIT, FrameKind.PART})
+FROM_REPLIER = frozenset({FrameKind.REPLY, FrameKind.REPLIES, FrameKind.ITEM, FrameKind.ERROR, FrameKind.ALLOW})
+_REQUESTS, _REPLIES = int(FrameKind.REQUESTS), int(FrameKind.REPLIES)
+BUNDLES = frozenset({FrameKind.REQUESTS, FrameKind.REPLIES})
+_NUMBERED = frozenset({FrameKind.ITEM, FrameKind.PART, FrameKind.REFUSAL}) | BUNDLES  # the others have part 0
+_KINDS = {int(kind): kind for kind in FrameKind}
 
 
 class Header(NamedTuple):

@@ -24,7 +24,7 @@ from typing import Generic, Protocol, TypeVar
 
 import msgpack
 
-from tlsrt.channels.frames.frame import BODY_MAX, BUNDLES, SESSION_BYTES, TAG_BYTES, Header, Kind
+from tlsrt.channels.frames.frame import BODY_MAX, BUNDLES, SESSION_BYTES, TAG_BYTES, FrameKind, Header
 
 
 class Noted(Protocol):
@@ -43,13 +43,13 @@ BEGIN, LONG_BEGIN = 25, 26  # bytes with the number's mark; one more where the h
 FIRST_BEGIN = 24  # of the first 127 frames of a session, whose numbers have no mark
 PROOF_MARK = b"\xc4\x10"
 ROOM_MAX = BODY_MAX + TAG_BYTES + 3  # what `size` may be at most: see `size_untrusted`
-RECOGNISED = frozenset({int(Kind.REQUEST), int(Kind.REPLY), int(Kind.REQUESTS), int(Kind.REPLIES)})
+RECOGNISED = frozenset({int(FrameKind.REQUEST), int(FrameKind.REPLY), int(FrameKind.REQUESTS), int(FrameKind.REPLIES)})
 _NUMBERS = {0xCC: "B", 0xCD: "H", 0xCE: "I"}  # the mark of an integer: what follows it
 _u16, _u32 = Struct(">H").unpack_from, Struct(">I").unpack_from
 _pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 
 
-class Shape(Generic[Flow]):
+class FramePattern(Generic[Flow]):
     """The layout of frames of one session and kind whose headers are equally long."""
 
     __slots__ = ("at", "body", "cut", "end", "flows", "kind", "layout", "length", "name", "other", "size")
@@ -67,11 +67,11 @@ class Shape(Generic[Flow]):
         self.flows: dict[bytes, Flow] = {}
 
 
-class Shapes(Generic[Flow]):
+class FramePatterns(Generic[Flow]):
     """The shapes that are known. `known` is looked at directly by those for whom a call is too much."""
 
     def __init__(self) -> None:
-        self.known: dict[bytes, Shape[Flow]] = {}
+        self.known: dict[bytes, FramePattern[Flow]] = {}
         self.flows = 0  # of all shapes
         self._tokens: dict[bytes, tuple[bytes, bytes]] = {}  # to `end` and `token` of its flows, which share them
         self._token_bytes = 0
@@ -126,7 +126,7 @@ class Shapes(Generic[Flow]):
             if known is not None:
                 self.flows -= len(known.flows)
                 _release(known.flows)
-            known = self.known[data[:begin]] = Shape(header, layout, (at, end), marks)
+            known = self.known[data[:begin]] = FramePattern(header, layout, (at, end), marks)
         before = known.flows.get(middle)
         if before is None:
             self.flows += 1

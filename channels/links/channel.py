@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Protocol
 
-from tlsrt.channels.links.write_batch import Turn
+from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.errors import Unavailable
 
 LOOK_S = 0.002  # between two looks at a queue that is to be empty
@@ -39,7 +39,7 @@ class MakeLink(Protocol):
     """Makes a link, not connected yet."""
 
     def __call__(
-        self, turn: Turn, on_frame: Callable[[bytes], None], on_refused: Callable[[str], None], *, queue_max: int
+        self, turn: WriteBatch, on_frame: Callable[[bytes], None], on_refused: Callable[[str], None], *, queue_max: int
     ) -> LoopLink: ...
 
 
@@ -81,7 +81,7 @@ class LinkChannel(Channel):
     """The channel of every other loop: a ZeroMQ link to Primary."""
 
     def __init__(
-        self, make_link: MakeLink, turn: Turn, directory: str, on_frame: Callable[[bytes], None],
+        self, make_link: MakeLink, turn: WriteBatch, directory: str, on_frame: Callable[[bytes], None],
         on_refused: Callable[[str], None], *, queue_max: int,
     ) -> None:  # fmt: skip
         self._make_link = make_link

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 
-from tlsrt.channels.links.write_batch import Turn
+from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.errors import Busy
 
 EARLY_FRAMES = 16  # a turn that makes more sends them in pieces, so that the next process works meanwhile
@@ -21,7 +21,7 @@ BYTES_MAX = 16 * 1024 * 1024
 class FrameQueue(ABC):
     """A bounded queue of sealed frames. Children write from `_queue` in `flush`."""
 
-    def __init__(self, turn: Turn, queue_max: int) -> None:
+    def __init__(self, turn: WriteBatch, queue_max: int) -> None:
         self._turn = turn
         self._queue: deque[bytes] = deque()
         self._queue_max = queue_max

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tlsrt.channels.links.fair_queue import FairQueue
 from tlsrt.channels.links.frame_queue import EARLY_FRAMES
 from tlsrt.channels.links.link import Link
-from tlsrt.channels.links.write_batch import Turn
+from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.errors import Busy
 
 BYTES_MAX = 16 * 1024 * 1024  # that wait for one recipient
@@ -17,7 +17,7 @@ class GateLink(Link):
     """A link to one loop, whose frames come from many."""
 
     def __init__(
-        self, turn: Turn, on_frame: Callable[[bytes], object], on_refused: Callable[[str], None], *,
+        self, turn: WriteBatch, on_frame: Callable[[bytes], object], on_refused: Callable[[str], None], *,
         queue_max: int = 1024,
     ) -> None:  # fmt: skip
         super().__init__(turn, on_frame, on_refused, queue_max=queue_max)

@@ -20,7 +20,7 @@ from itertools import islice
 
 from tlsrt.channels.frames.frame import FRAME_MAX, MESSAGE_MAX, first_message, split_message_untrusted
 from tlsrt.channels.links.frame_queue import EARLY_FRAMES, FrameQueue
-from tlsrt.channels.links.write_batch import Turn
+from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.links.zmtp import GREETING, READY, ZmtpReader, message_head
 from tlsrt.errors import PeerError
 
@@ -55,7 +55,7 @@ class Link(FrameQueue):
     """One end. `on_frame` gets every frame received; `on_refused` the reason of a message that is not frames."""
 
     def __init__(
-        self, turn: Turn, on_frame: Callable[[bytes], object], on_refused: Callable[[str], None], *,
+        self, turn: WriteBatch, on_frame: Callable[[bytes], object], on_refused: Callable[[str], None], *,
         queue_max: int = 1024,
     ) -> None:  # fmt: skip
         super().__init__(turn, queue_max)

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 
 
-class Turn:
+class WriteBatch:
     """Who has something to write at the end of this turn."""
 
     def __init__(self) -> None:

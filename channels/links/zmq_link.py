@@ -23,7 +23,7 @@ from zmq.backend import Socket as BackendSocket
 from tlsrt.channels.frames.frame import MESSAGE_MAX, first_message, split_message_untrusted
 from tlsrt.channels.links.frame_queue import EARLY_FRAMES, FrameQueue
 from tlsrt.channels.links.link import RECONNECT_MAX_S, RECONNECT_S, SOCKET_NAME
-from tlsrt.channels.links.write_batch import Turn
+from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.errors import PeerError
 
 TURN_BUDGET = 256  # frames a turn, so that a busy link does not starve the components
@@ -48,7 +48,7 @@ class Libzmq:
         _contexts.append(self._context)
 
     def link(
-        self, turn: Turn, on_frame: Callable[[bytes], None], on_refused: Callable[[str], None], *,
+        self, turn: WriteBatch, on_frame: Callable[[bytes], None], on_refused: Callable[[str], None], *,
         queue_max: int = 1024,
     ) -> ZmqLink:  # fmt: skip
         return ZmqLink(self._context, turn, on_frame, on_refused, queue_max=queue_max)
@@ -63,7 +63,7 @@ class ZmqLink(FrameQueue):
     """The end of a loop. `on_frame` gets every frame received; `on_refused` the reason of what is not frames."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], turn: Turn, on_frame: Callable[[bytes], None],
+        self, context: zmq.Context[zmq.Socket[bytes]], turn: WriteBatch, on_frame: Callable[[bytes], None],
         on_refused: Callable[[str], None], *, queue_max: int,
     ) -> None:  # fmt: skip
         super().__init__(turn, queue_max)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from tlsrt.channels.frames.frame import BUNDLES, DEADLINE_MAX_MS, FROM_REQUESTER, Frame, Header, Kind, nonce
+from tlsrt.channels.frames.frame import BUNDLES, DEADLINE_MAX_MS, FROM_REQUESTER, Frame, FrameKind, Header, nonce
 from tlsrt.channels.session.keys import REMOTE_SESSIONS_MAX, EpochKeys
 from tlsrt.channels.session.sealing import Sealing
 from tlsrt.channels.session.token import Claims
@@ -23,7 +23,7 @@ from tlsrt.errors import PeerError
 SLACK_MS = 5_000  # an external client's clock offset is known only to a round trip
 
 
-class Opened(NamedTuple):
+class OpenedFrame(NamedTuple):
     """One authentic frame."""
 
     header: Header
@@ -38,9 +38,9 @@ class Endpoint(Sealing):
         super().__init__(subject)
         self._verifier = verifier
 
-    def open_untrusted(self, frame: Frame, header: Header, now: int) -> Opened:
+    def open_untrusted(self, frame: Frame, header: Header, now: int) -> OpenedFrame:
         """Return an authentic frame that is meant for us; raise PeerError with the reason otherwise."""
-        if header.kind == Kind.REFUSAL:
+        if header.kind == FrameKind.REFUSAL:
             return self._refusal_untrusted(frame, header)
         if self._verifier is None and header.kind in BUNDLES:
             raise PeerError("unknown_kind")  # they are the loops' own
@@ -54,7 +54,7 @@ class Endpoint(Sealing):
         except InvalidTag as error:
             raise PeerError("body_forged") from error
         self._advance_untrusted(header, claims.expires if claims else now + DEADLINE_MAX_MS + SLACK_MS)
-        return Opened(header, body, claims)
+        return OpenedFrame(header, body, claims)
 
     def opening_key_untrusted(self, header: Header, claims: Claims | None) -> AESGCM:
         """Return the key that opens the body of a frame to us; raise PeerError if it may not be here."""
@@ -65,11 +65,11 @@ class Endpoint(Sealing):
             return self._request_key_untrusted(header, held, claims)
         return self._reply_key_untrusted(header, held)
 
-    def _refusal_untrusted(self, frame: Frame, header: Header) -> Opened:
+    def _refusal_untrusted(self, frame: Frame, header: Header) -> OpenedFrame:
         """A refusal is the gate's unsealed word: it can end one of our calls and nothing else."""
         if header.dst != self.subject or header.correlation[:16] != self.session or len(frame.body) > 32:
             raise PeerError("bad_refusal")
-        return Opened(header, frame.body, None)
+        return OpenedFrame(header, frame.body, None)
 
     def _request_key_untrusted(self, header: Header, held: EpochKeys, claims: Claims | None) -> AESGCM:
         if claims is None:
@@ -100,7 +100,7 @@ class Endpoint(Sealing):
     def _advance_untrusted(self, header: Header, until: int) -> None:
         """Accept a sequence number once; what is kept of a session lasts as long as its last token."""
         last = self.heard.get(header.session)
-        first = header.seq - header.part + 1 if header.kind == Kind.REQUESTS else header.seq
+        first = header.seq - header.part + 1 if header.kind == FrameKind.REQUESTS else header.seq
         if last is not None and first <= last[0]:
             raise PeerError("replay")
         if last is None and len(self.heard) >= REMOTE_SESSIONS_MAX:

@@ -88,7 +88,7 @@ def answer_mac(code_id: bytes, secret: bytes, request: bytes, answer: bytes) -> 
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class EnrolmentAnswer:
     """What a bundle is made of. Certificates are DER, `issuer` is the Ed25519 key of tokens and grants."""
 
     install: bytes
@@ -99,7 +99,7 @@ class Answer:
     ca: bytes
 
 
-def encode_answer(answer: Answer) -> bytes:
+def encode_answer(answer: EnrolmentAnswer) -> bytes:
     """Return the bytes of an answer."""
     packed: bytes = msgpack.packb(
         [
@@ -110,19 +110,19 @@ def encode_answer(answer: Answer) -> bytes:
     return packed
 
 
-def parse_answer_untrusted(data: bytes) -> Answer:
+def parse_answer_untrusted(data: bytes) -> EnrolmentAnswer:
     """Return an answer; raise PeerError for anything that `encode_answer` does not make."""
     items = _array_untrusted(data, ANSWER_MAX)
     if list(map(type, items)) != [int, bytes, str, bytes, bytes, int, bytes] or items[0] != _ANSWER_VERSION:
         raise PeerError("enrol_answer")
-    answer = Answer(*items[1:])
+    answer = EnrolmentAnswer(*items[1:])
     fits = len(answer.install) == 16 and len(answer.issuer) == 32 and 0 < answer.issuer_version <= VERSION_MAX
     if not fits or not 0 < len(answer.name) <= NAME_MAX or not _are_certificates([answer.certificate, answer.ca]):
         raise PeerError("enrol_answer")
     return answer
 
 
-def check_answer_untrusted(code: JoinCode, request: bytes, answer: bytes, mac: bytes) -> Answer:
+def check_answer_untrusted(code: JoinCode, request: bytes, answer: bytes, mac: bytes) -> EnrolmentAnswer:
     """Return the answer to our request, which the authority alone can have made; raise PeerError for any other."""
     if not hmac.compare_digest(answer_mac(code.code_id, code.secret, request, answer), mac):
         raise PeerError("enrol_mac")

@@ -23,7 +23,7 @@ from tlsrt.errors import ConfigError, PeerError
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ClientIdentity:
     """Who the client is and whom it trusts, from its bundle."""
 
     install: bytes
@@ -32,21 +32,21 @@ class Identity:
     private_key: object = field(repr=False)
 
 
-def identity_of(bundle: Bundle) -> Identity:
+def identity_of(bundle: Bundle) -> ClientIdentity:
     """Return the identity in a bundle; raise ConfigError if its certificate or key is damaged."""
     try:
         certificate = ssl.PEM_cert_to_DER_cert(bundle.certificate_pem.decode("ascii"))
         key = load_pem_private_key(bundle.key_pem, None)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"the bundle of {bundle.name} is damaged: get a new one from the host") from error
-    return Identity(bundle.install_id, bundle.issuer, certificate, key)
+    return ClientIdentity(bundle.install_id, bundle.issuer, certificate, key)
 
 
 class Opening:
     """One session being opened and kept."""
 
     def __init__(
-        self, identity: Identity, make_key: Callable[[], X25519PrivateKey] = X25519PrivateKey.generate
+        self, identity: ClientIdentity, make_key: Callable[[], X25519PrivateKey] = X25519PrivateKey.generate
     ) -> None:
         self._identity = identity
         self.issuer = identity.issuer  # whose grants are accepted now

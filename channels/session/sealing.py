@@ -16,8 +16,8 @@ from tlsrt.channels.frames.body import join_bodies
 from tlsrt.channels.frames.frame import (
     SEQ_MAX,
     SESSION_BYTES,
+    FrameKind,
     Header,
-    Kind,
     nonce,
     pack_frame,
     pack_header,
@@ -31,7 +31,7 @@ class Sealing(SessionKeys):
     """Seals what a session says."""
 
     def seal_request(
-        self, kind: Kind, target: str, method: str, body: bytes, deadline: int, *,
+        self, kind: FrameKind, target: str, method: str, body: bytes, deadline: int, *,
         part: int = 0, correlation: bytes = b"", flags: int = 0,
     ) -> tuple[int, bytes]:  # fmt: skip
         """Return (seq, frame); raise Denied without a right to the target, Unavailable without a session."""
@@ -51,13 +51,13 @@ class Sealing(SessionKeys):
         right = held.rights.get(target)
         mailbox, seal = (right.mailbox, right.seal) if right else (0, AESGCM(os.urandom(32)))
         header = Header(
-            1, Kind.REQUEST, self.session, self.take_number(), 0, self.subject, target, mailbox, held.gate, method,
+            1, FrameKind.REQUEST, self.session, self.take_number(), 0, self.subject, target, mailbox, held.gate, method,
             self.epoch, deadline, b"", 0,
         )  # fmt: skip
         return self._seal(held, header, seal, body)
 
     def seal_reply(
-        self, kind: Kind, request: Header, body: bytes, deadline: int, *, correlation: bytes, part: int = 0,
+        self, kind: FrameKind, request: Header, body: bytes, deadline: int, *, correlation: bytes, part: int = 0,
         flags: int = 0,
     ) -> bytes:  # fmt: skip
         """Return a frame back to the sender of a request; raise Unavailable if its keys are gone.
@@ -90,7 +90,9 @@ class Sealing(SessionKeys):
         right = held.rights.get(target) if held else None
         if held is None or right is None or not right.mailbox:
             raise Unavailable(f"the right to call {target} has just ended, or it is being restarted")
-        kind, part, body = (Kind.REQUEST, 0, bodies[0]) if len(bodies) == 1 else (Kind.REQUESTS, *join_bodies(bodies))
+        kind, part, body = (
+            (FrameKind.REQUEST, 0, bodies[0]) if len(bodies) == 1 else (FrameKind.REQUESTS, *join_bodies(bodies))
+        )
         header = Header(
             1, kind, self.session, numbers[-1], part, self.subject, target, right.mailbox, held.gate, method, epoch,
             deadline, b"", 0,
@@ -100,10 +102,10 @@ class Sealing(SessionKeys):
     def seal_replies(self, request: Header, names: Sequence[bytes], bodies: Sequence[bytes], deadline: int) -> bytes:
         """Return one frame with the replies to requests of one session; raise Unavailable if its keys are gone."""
         if len(bodies) == 1:
-            return self.seal_reply(Kind.REPLY, request, bodies[0], deadline, correlation=names[0])
+            return self.seal_reply(FrameKind.REPLY, request, bodies[0], deadline, correlation=names[0])
         part, body = join_bodies(bodies)
         correlation = request.session + b"".join([name[SESSION_BYTES:] for name in names])
-        return self.seal_reply(Kind.REPLIES, request, body, deadline, correlation=correlation, part=part)
+        return self.seal_reply(FrameKind.REPLIES, request, body, deadline, correlation=correlation, part=part)
 
     def check_right(self, target: str) -> None:
         """Raise Denied without a right to the target, Unavailable without a session."""

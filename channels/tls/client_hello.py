@@ -26,7 +26,7 @@ _RECORD_MAX = 16384
 HELLO_MAX = 16 * 1024  # with post-quantum shares a hello has about 1.8 KiB; a larger one is not held back
 
 
-class Verdict(Enum):
+class HelloVerdict(Enum):
     """What to do with the bytes so far."""
 
     WAIT = "the hello is not whole yet"
@@ -60,40 +60,40 @@ class HelloReader:
         self._hello = bytearray()
         self.held = bytearray()
 
-    def feed_untrusted(self, data: bytes) -> Verdict:
+    def feed_untrusted(self, data: bytes) -> HelloVerdict:
         """Take more bytes; cannot fail. After a verdict other than WAIT, `held` is everything received."""
         held = self.held
         held += data
         while True:
             if not _looks_like_hello(held, self._next):
-                return Verdict.NO_TLS if held[0] != _HANDSHAKE and held[0] < _SSL2 else Verdict.PASS
+                return HelloVerdict.NO_TLS if held[0] != _HANDSHAKE and held[0] < _SSL2 else HelloVerdict.PASS
             if len(held) < self._next + 5:
-                return Verdict.WAIT
+                return HelloVerdict.WAIT
             length = int.from_bytes(held[self._next + 3 : self._next + 5], "big")
             if not length:
-                return Verdict.EMPTY_RECORD
+                return HelloVerdict.EMPTY_RECORD
             if length > _RECORD_MAX or self._next + 5 + length > 2 * HELLO_MAX:
-                return Verdict.PASS
+                return HelloVerdict.PASS
             end = self._next + 5 + length
             if len(held) < end:
-                return Verdict.WAIT
+                return HelloVerdict.WAIT
             self._hello += held[self._next + 5 : end]
             self._next = end
             verdict = self._judge()
-            if verdict is not Verdict.WAIT:
+            if verdict is not HelloVerdict.WAIT:
                 return verdict
 
-    def _judge(self) -> Verdict:
+    def _judge(self) -> HelloVerdict:
         hello = self._hello
         if hello[0] != _CLIENT_HELLO:
-            return Verdict.PASS
+            return HelloVerdict.PASS
         if len(hello) < 4:
-            return Verdict.WAIT
+            return HelloVerdict.WAIT
         length = int.from_bytes(hello[1:4], "big")
         if length > HELLO_MAX:
-            return Verdict.PASS
+            return HelloVerdict.PASS
         if len(hello) < 4 + length:
-            return Verdict.WAIT
+            return HelloVerdict.WAIT
         return _judge_body(bytes(hello[4 : 4 + length]), self._offer)
 
 
@@ -102,35 +102,35 @@ def _looks_like_hello(held: bytearray, start: int) -> bool:
     return b"\x16\x03".startswith(held[start : start + 2])
 
 
-def _judge_body(body: bytes, offer: Offer) -> Verdict:
+def _judge_body(body: bytes, offer: Offer) -> HelloVerdict:
     """Judge a whole hello; what is malformed passes, as OpenSSL answers it with the right alert."""
     if int.from_bytes(body[:2], "big") <= _SSL3 and len(body) >= 2:
-        return Verdict.OLD_VERSION
+        return HelloVerdict.OLD_VERSION
     try:
         suites, extensions = _offered(body)
         versions = extensions.get(_SUPPORTED_VERSIONS)
         if versions is None:
-            return Verdict.PASS  # OpenSSL answers protocol_version
+            return HelloVerdict.PASS  # OpenSSL answers protocol_version
     except (IndexError, ValueError):
-        return Verdict.PASS
+        return HelloVerdict.PASS
     try:
         if _TLS13 not in _numbers(versions, 1):
-            return Verdict.PASS
+            return HelloVerdict.PASS
     except (IndexError, ValueError):
-        return Verdict.BAD_VERSIONS  # to which OpenSSL answers protocol_version
+        return HelloVerdict.BAD_VERSIONS  # to which OpenSSL answers protocol_version
     try:
         protocols = _names(extensions[_ALPN]) if _ALPN in extensions else set()
         groups = _numbers(extensions[_SUPPORTED_GROUPS], 2) if _SUPPORTED_GROUPS in extensions else None
     except (IndexError, ValueError):
-        return Verdict.PASS
+        return HelloVerdict.PASS
     is_stranger = bool(offer.stranger) and protocols == {offer.stranger}
     if offer.protocols and not is_stranger and not protocols.intersection(offer.protocols):
-        return Verdict.NO_PROTOCOL
+        return HelloVerdict.NO_PROTOCOL
     if suites and not suites.intersection(offer.suites):
-        return Verdict.NO_SUITE
+        return HelloVerdict.NO_SUITE
     if groups is not None and not groups.intersection(offer.groups):
-        return Verdict.NO_GROUP
-    return Verdict.STRANGER if is_stranger else Verdict.PASS
+        return HelloVerdict.NO_GROUP
+    return HelloVerdict.STRANGER if is_stranger else HelloVerdict.PASS
 
 
 def _offered(body: bytes) -> tuple[set[int], dict[int, bytes]]:

@@ -19,7 +19,7 @@ import ssl
 from collections.abc import Collection, Sequence
 from enum import Enum
 
-from tlsrt.channels.tls.client_hello import GROUPS, SUITES, HelloReader, Offer, Verdict
+from tlsrt.channels.tls.client_hello import GROUPS, SUITES, HelloReader, HelloVerdict, Offer
 from tlsrt.channels.tls.server_hello import Choice, read_choice
 
 RECORD_BYTES = 16384  # the most plaintext that one read returns (RFC 8446, section 5.1)
@@ -29,13 +29,13 @@ _CLOSE_NOTIFY, _UNEXPECTED_MESSAGE, _HANDSHAKE_FAILURE, _DECODE_ERROR = 0, 10, 4
 _PROTOCOL_VERSION, _NO_PROTOCOL = 70, 120
 _WARNING, _FATAL = 1, 2
 _REFUSALS = {
-    Verdict.NO_PROTOCOL: ("no_protocol", _NO_PROTOCOL),
-    Verdict.NO_GROUP: ("no_group", _HANDSHAKE_FAILURE),
-    Verdict.NO_SUITE: ("no_suite", _HANDSHAKE_FAILURE),
-    Verdict.OLD_VERSION: ("old_version", _PROTOCOL_VERSION),
-    Verdict.BAD_VERSIONS: ("bad_versions", _DECODE_ERROR),
-    Verdict.NO_TLS: ("no_tls", _UNEXPECTED_MESSAGE),
-    Verdict.EMPTY_RECORD: ("empty_record", _UNEXPECTED_MESSAGE),
+    HelloVerdict.NO_PROTOCOL: ("no_protocol", _NO_PROTOCOL),
+    HelloVerdict.NO_GROUP: ("no_group", _HANDSHAKE_FAILURE),
+    HelloVerdict.NO_SUITE: ("no_suite", _HANDSHAKE_FAILURE),
+    HelloVerdict.OLD_VERSION: ("old_version", _PROTOCOL_VERSION),
+    HelloVerdict.BAD_VERSIONS: ("bad_versions", _DECODE_ERROR),
+    HelloVerdict.NO_TLS: ("no_tls", _UNEXPECTED_MESSAGE),
+    HelloVerdict.EMPTY_RECORD: ("empty_record", _UNEXPECTED_MESSAGE),
 }
 # A record that is too long, and enough to fill up one that has begun: OpenSSL answers it with an alert.
 _TOO_MUCH = b"\x17\x03\x03\xff\xff" + bytes(RECORD_BYTES + 512)
@@ -193,13 +193,13 @@ class TlsEngine:
     def _screen_untrusted(self, hello: HelloReader, data: bytes) -> bytes:
         """Hold the hello back until it is whole; return what may be given to TLS."""
         verdict = hello.feed_untrusted(data)
-        if verdict is Verdict.WAIT:
+        if verdict is HelloVerdict.WAIT:
             return b""
         if verdict in _REFUSALS:
             self._refuse(*_REFUSALS[verdict])
             return b""
         self._hello = None
-        if verdict is Verdict.STRANGER and self._strangers is not None:
+        if verdict is HelloVerdict.STRANGER and self._strangers is not None:
             name, self._context = self._strangers
             self._protocols, self.is_stranger = (name,), True
         self._begin(server_side=True)

@@ -1,15 +1,15 @@
 """Many sockets on one epoll: what asyncio's transports do for the door's connections, with less between.
 
 Theory of operation. An epoll descriptor is readable while one of its sockets is ready, so the event loop watches only
-that one, and one callback serves those that are ready, in one `Turn`: what they caused elsewhere leaves together. Every
-socket is read once a callback, and those of one group (an address, then a client) only until they have brought so much
-together; what is left makes the descriptor readable again (level-triggered), and comes first then. So nobody starves
-the others, however many sockets he has, nor his own by those that ask again at once. Writing tries the socket at once
-and keeps the rest; asyncio's own transports cost three times the TLS of a small request (measured), and a task for each
-connection accepted.
+that one, and one callback serves those that are ready, in one `WriteBatch`: what they caused elsewhere leaves
+together. Every socket is read once a callback, and those of one group (an address, then a client) only until they have
+brought so much together; what is left makes the descriptor readable again (level-triggered), and comes first then. So
+nobody starves the others, however many sockets he has, nor his own by those that ask again at once. Writing tries the
+socket at once and keeps the rest; asyncio's own transports cost three times the TLS of a small request (measured), and
+a task for each connection accepted.
 
-A `Wire` keeps the rules of an asyncio transport with a buffered protocol, as far as `TlsConnection` needs them: after
-the peer's end it closes once all is written, `connection_lost` comes once and never from within a call.
+A `EpollTransport` keeps the rules of an asyncio transport with a buffered protocol, as far as `TlsConnection` needs
+them: after the peer's end it closes once all is written, `connection_lost` comes once and never from within a call.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import socket
 from struct import Struct
 from struct import error as StructError
 
-from tlsrt.channels.links.write_batch import Turn
+from tlsrt.channels.links.write_batch import WriteBatch
 
 EVENTS_MAX = 1024  # asked for in a callback: everybody is looked at
 GROUP_BYTES = 32 * 1024  # read of one group in a callback
@@ -30,36 +30,36 @@ _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 _TCP_INFO = Struct("=120xQQ")  # up to tcpi_bytes_acked and tcpi_bytes_received (linux/tcp.h, since Linux 4.1)
 
 
-class Wires:
+class EpollLoop:
     """The sockets of one event loop."""
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: WriteBatch) -> None:
         self.loop = asyncio.get_running_loop()
         self._turn = turn
         self._epoll = select.epoll()
-        self._wires: dict[int, Wire] = {}
+        self._wires: dict[int, EpollTransport] = {}
         self._reads = 0
         self._is_crowded = False  # the last callback left somebody out
         self.loop.add_reader(self._epoll.fileno(), self._ready)
 
     def add(
         self, accepted: socket.socket, protocol: asyncio.BufferedProtocol, group: str = "", least: int = READ_COST
-    ) -> Wire:  # fmt: skip
+    ) -> EpollTransport:  # fmt: skip
         """Take a connected stream socket and make it the protocol's transport; raises OSError if it has gone."""
         accepted.setblocking(False)
         if accepted.family != socket.AF_UNIX:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._epoll.register(accepted.fileno(), _IN)
-        wire = self._wires[accepted.fileno()] = Wire(self, accepted, protocol, group, least)
+        wire = self._wires[accepted.fileno()] = EpollTransport(self, accepted, protocol, group, least)
         wire.served = self._reads
         protocol.connection_made(wire)
         return wire
 
-    def watch(self, wire: Wire, events: int) -> None:
+    def watch(self, wire: EpollTransport, events: int) -> None:
         """Wait for other events from now on."""
         self._epoll.modify(wire.descriptor, events)
 
-    def remove(self, wire: Wire) -> None:
+    def remove(self, wire: EpollTransport) -> None:
         """Serve it no more."""
         self._epoll.unregister(wire.descriptor)
         del self._wires[wire.descriptor]
@@ -98,11 +98,11 @@ class Wires:
         return wire.served if wire is not None else 0
 
 
-class Wire(asyncio.Transport):
+class EpollTransport(asyncio.Transport):
     """One socket."""
 
     def __init__(
-        self, wires: Wires, accepted: socket.socket, protocol: asyncio.BufferedProtocol, group: str, least: int
+        self, wires: EpollLoop, accepted: socket.socket, protocol: asyncio.BufferedProtocol, group: str, least: int
     ) -> None:  # fmt: skip
         super().__init__()
         self.group = group  # who is charged for it ...

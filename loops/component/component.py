@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast, overload
 from tlsrt.errors import InternalError, InvalidArgument, MisuseError, NotFound
 from tlsrt.loops.component.describe import describe as describe_component
 from tlsrt.loops.component.method import MARK, MethodSpec, compile_method, nearest
-from tlsrt.loops.component.pubsub import Hub
+from tlsrt.loops.component.pubsub import PubSub
 from tlsrt.loops.component.types import shown, to_plain, type_name
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -81,12 +81,12 @@ class Component:
     state: Path  # a folder of its own that it may write, and that outlives it
     log: logging.Logger
     port: Port
-    _hub: Hub
+    _hub: PubSub
 
     def __new__(cls) -> Component:
         """Make the hub here, so that a subclass may have an __init__ that does not call super."""
         self = super().__new__(cls)
-        self._hub = Hub()
+        self._hub = PubSub()
         return self
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

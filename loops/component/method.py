@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, get_args, get_origin, get_type_hints
 
 from tlsrt.errors import InvalidArgument, MisuseError
-from tlsrt.loops.component.types import Mismatch, Shape, shown
+from tlsrt.loops.component.types import Mismatch, ParameterType, shown
 from tlsrt.loops.component.validate import compile_shape
 
 MARK = "__tlsrt_handler__"  # set by @handler on a function: whether it is idempotent
@@ -29,7 +29,7 @@ class Parameter:
     """One parameter of a handler; `default` counts only where `required` is false."""
 
     name: str
-    shape: Shape
+    shape: ParameterType
     required: bool
     default: object
     keyword_only: bool = False
@@ -43,7 +43,7 @@ class MethodSpec:
     doc: str
     function: Callable[..., Any]
     parameters: tuple[Parameter, ...]
-    returns: Shape
+    returns: ParameterType
     stream: bool
     idempotent: bool
     upload_name: str | None = None
@@ -123,7 +123,7 @@ def _resolve(function: Callable[..., Any], where: str) -> dict[str, Any]:
         raise MisuseError(f"{where}: cannot resolve its annotations at run time: {error}") from None
 
 
-def _shape(annotation: object, where: str) -> Shape:
+def _shape(annotation: object, where: str) -> ParameterType:
     try:
         return compile_shape(annotation)
     except MisuseError as error:
@@ -153,7 +153,7 @@ def _parameter(parameter: inspect.Parameter, annotation: object, where: str) -> 
     return Parameter(parameter.name, shape, required, None if required else parameter.default, keyword_only)
 
 
-def _fits(shape: Shape, value: object) -> bool:
+def _fits(shape: ParameterType, value: object) -> bool:
     try:
         shape.check(value)
     except Mismatch:
@@ -161,7 +161,7 @@ def _fits(shape: Shape, value: object) -> bool:
     return True
 
 
-def _returns(function: Callable[..., Any], annotation: object, where: str) -> tuple[bool, Shape]:
+def _returns(function: Callable[..., Any], annotation: object, where: str) -> tuple[bool, ParameterType]:
     """Whether it streams, and the shape of its result or of one item."""
     if annotation is _MISSING:
         raise MisuseError(f"{where}: has no return annotation")

@@ -78,7 +78,7 @@ class LossyMailbox(Mailbox):
 class Subscription:
     """The values of one topic from now on, as an async iterator; Busy ends it if it fell behind."""
 
-    def __init__(self, hub: Hub, topic: str, mailbox: Mailbox) -> None:
+    def __init__(self, hub: PubSub, topic: str, mailbox: Mailbox) -> None:
         self._hub = hub
         self.topic = topic
         self._mailbox = mailbox
@@ -112,7 +112,7 @@ class Subscription:
         return self._mailbox.take()
 
 
-class Hub:
+class PubSub:
     """The subscribers of one publisher, by topic."""
 
     def __init__(

@@ -32,7 +32,7 @@ class Mismatch(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
-class Shape:
+class ParameterType:
     """What an annotation means: its checker, its short text, its JSON Schema, and whether it holds a dataclass."""
 
     check: Check
@@ -48,7 +48,7 @@ class Range:
     low: float | None = None
     high: float | None = None
 
-    def apply(self, shape: Shape) -> Shape:
+    def apply(self, shape: ParameterType) -> ParameterType:
         low, high = self.low, self.high
         inner = shape.check
         text = f"{'' if low is None else low}..{'' if high is None else high}"
@@ -61,7 +61,7 @@ class Range:
 
         limits = {"minimum": low, "maximum": high}
         schema = {**shape.schema, **{key: limit for key, limit in limits.items() if limit is not None}}
-        return Shape(check, f"{shape.text} in {text}", schema)
+        return ParameterType(check, f"{shape.text} in {text}", schema)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Length:
     high: int
     low: int = 0
 
-    def apply(self, shape: Shape) -> Shape:
+    def apply(self, shape: ParameterType) -> ParameterType:
         low, high, inner = self.low, self.high, shape.check
         words = {"string": ("minLength", "maxLength"), "object": ("minProperties", "maxProperties")}
         least, most = words.get(str(shape.schema.get("type")), ("minItems", "maxItems"))
@@ -83,7 +83,7 @@ class Length:
             return sized
 
         text = f"{shape.text} of length {low}..{high}"
-        return Shape(check, text, {**shape.schema, least: low, most: high}, shape.structured)
+        return ParameterType(check, text, {**shape.schema, least: low, most: high}, shape.structured)
 
 
 def type_name(value: object) -> str:

@@ -1,7 +1,7 @@
 """The validator of handler parameters: from a type annotation to a checker, a short text and a JSON Schema.
 
-Theory of operation: `compile_shape` walks an annotation once, at class creation, and returns a `Shape`. Its `check`
-takes a value as it came off the wire (what msgpack can hold) and returns the value for the handler, or raises
+Theory of operation: `compile_shape` walks an annotation once, at class creation, and returns a `ParameterType`. Its
+`check` takes a value as it came off the wire (what msgpack can hold) and returns the value for the handler, or raises
 Mismatch, which carries the path to the wrong place; the path is put together only while the exception travels
 outwards, so a good value pays nothing for it. No annotation may recurse, so no value can make a checker recurse
 deeper than the annotation is written.
@@ -31,7 +31,7 @@ from typing import (
 )
 
 from tlsrt.errors import MisuseError
-from tlsrt.loops.component.types import Check, Length, Mismatch, Range, Shape, shown, type_name
+from tlsrt.loops.component.types import Check, Length, Mismatch, ParameterType, Range, shown, type_name
 
 __all__ = ["Length", "Range", "compile_shape"]
 
@@ -67,17 +67,17 @@ def _exact(kind: type) -> Check:
     return check
 
 
-_ANY = Shape(_check_any, "any", {})
-_PLAIN: dict[object, Shape] = {
+_ANY = ParameterType(_check_any, "any", {})
+_PLAIN: dict[object, ParameterType] = {
     Any: _ANY,
     object: _ANY,
-    None: Shape(_exact(type(None)), "null", {"type": "null"}),
-    type(None): Shape(_exact(type(None)), "null", {"type": "null"}),
-    bool: Shape(_exact(bool), "bool", {"type": "boolean"}),
-    int: Shape(_exact(int), "int", {"type": "integer"}),
-    float: Shape(_check_float, "float", {"type": "number"}),
-    str: Shape(_exact(str), "str", {"type": "string"}),
-    bytes: Shape(_exact(bytes), "bytes", {"type": "string", "contentEncoding": "base64"}),
+    None: ParameterType(_exact(type(None)), "null", {"type": "null"}),
+    type(None): ParameterType(_exact(type(None)), "null", {"type": "null"}),
+    bool: ParameterType(_exact(bool), "bool", {"type": "boolean"}),
+    int: ParameterType(_exact(int), "int", {"type": "integer"}),
+    float: ParameterType(_check_float, "float", {"type": "number"}),
+    str: ParameterType(_exact(str), "str", {"type": "string"}),
+    bytes: ParameterType(_exact(bytes), "bytes", {"type": "string", "contentEncoding": "base64"}),
 }
 
 
@@ -93,17 +93,17 @@ def _items(value: object, check: Check) -> list[Any]:
     return result
 
 
-def _list_shape(item: Shape) -> Shape:
+def _list_shape(item: ParameterType) -> ParameterType:
     check = item.check
     schema = {"type": "array", "items": item.schema}
-    return Shape(lambda value: _items(value, check), f"list[{item.text}]", schema, item.structured)
+    return ParameterType(lambda value: _items(value, check), f"list[{item.text}]", schema, item.structured)
 
 
-def _tuple_shape(arguments: Sequence[object], seen: tuple[object, ...]) -> Shape:
+def _tuple_shape(arguments: Sequence[object], seen: tuple[object, ...]) -> ParameterType:
     if len(arguments) == 2 and arguments[1] is ...:
         same = _list_shape(compile_shape(arguments[0], seen))
         inner = same.check
-        return Shape(lambda value: tuple(inner(value)), same.text, same.schema, same.structured)
+        return ParameterType(lambda value: tuple(inner(value)), same.text, same.schema, same.structured)
     shapes = [compile_shape(argument, seen) for argument in arguments]
 
     def check(value: object) -> tuple[Any, ...]:
@@ -121,7 +121,7 @@ def _tuple_shape(arguments: Sequence[object], seen: tuple[object, ...]) -> Shape
     members = [shape.schema for shape in shapes]
     schema = {"type": "array", "prefixItems": members, "items": False, "minItems": len(shapes)}
     text = f"tuple[{', '.join(shape.text for shape in shapes)}]"
-    return Shape(check, text, schema, any(shape.structured for shape in shapes))
+    return ParameterType(check, text, schema, any(shape.structured for shape in shapes))
 
 
 def _keyed(value: object, expected: str) -> Mapping[str, object]:
@@ -133,7 +133,7 @@ def _keyed(value: object, expected: str) -> Mapping[str, object]:
     return value
 
 
-def _dict_shape(arguments: Sequence[object], seen: tuple[object, ...]) -> Shape:
+def _dict_shape(arguments: Sequence[object], seen: tuple[object, ...]) -> ParameterType:
     if arguments[0] is not str:
         raise MisuseError("only dict[str, ...] is supported: keys on the wire are str")
     item = compile_shape(arguments[1], seen)
@@ -149,10 +149,10 @@ def _dict_shape(arguments: Sequence[object], seen: tuple[object, ...]) -> Shape:
         return result
 
     schema = {"type": "object", "additionalProperties": item.schema}
-    return Shape(check, f"dict[str, {item.text}]", schema, item.structured)
+    return ParameterType(check, f"dict[str, {item.text}]", schema, item.structured)
 
 
-def _literal_shape(choices: Sequence[object]) -> Shape:
+def _literal_shape(choices: Sequence[object]) -> ParameterType:
     allowed = {(type(choice), choice) for choice in choices}
     if any(kind not in (str, int, bool, type(None)) for kind, _ in allowed):
         raise MisuseError("Literal may hold str, int, bool and None")
@@ -164,10 +164,10 @@ def _literal_shape(choices: Sequence[object]) -> Shape:
             raise Mismatch(f"expected {text}, got {shown(value)}")
         return value
 
-    return Shape(check, text, {"enum": list(choices)})
+    return ParameterType(check, text, {"enum": list(choices)})
 
 
-def _union_shape(arguments: Sequence[object], seen: tuple[object, ...]) -> Shape:
+def _union_shape(arguments: Sequence[object], seen: tuple[object, ...]) -> ParameterType:
     shapes = [compile_shape(argument, seen) for argument in arguments]
     text = " | ".join(shape.text for shape in shapes)
 
@@ -182,12 +182,12 @@ def _union_shape(arguments: Sequence[object], seen: tuple[object, ...]) -> Shape
         raise best or _mismatch(text, value)
 
     schema = {"anyOf": [shape.schema for shape in shapes]}
-    return Shape(check, text, schema, any(shape.structured for shape in shapes))
+    return ParameterType(check, text, schema, any(shape.structured for shape in shapes))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Field:
-    shape: Shape
+    shape: ParameterType
     required: bool
 
 
@@ -224,7 +224,7 @@ def _hints(kind: type) -> dict[str, object]:
         raise MisuseError(f"cannot resolve the annotations of {kind.__name__}: {error}") from None
 
 
-def _dataclass_shape(kind: Any, seen: tuple[object, ...]) -> Shape:
+def _dataclass_shape(kind: Any, seen: tuple[object, ...]) -> ParameterType:
     if not kind.__dataclass_params__.frozen:
         raise MisuseError(f"dataclass {kind.__name__} must be frozen: @dataclass(frozen=True)")
     hints = _hints(kind)
@@ -244,10 +244,10 @@ def _dataclass_shape(kind: Any, seen: tuple[object, ...]) -> Shape:
         except (ValueError, TypeError, ArithmeticError, LookupError) as error:  # what __post_init__ refuses
             raise Mismatch(str(error) or f"not a valid {kind.__name__}") from None
 
-    return Shape(check, kind.__name__, _fields_schema(fields), structured=True)
+    return ParameterType(check, kind.__name__, _fields_schema(fields), structured=True)
 
 
-def _typed_dict_shape(kind: Any, seen: tuple[object, ...]) -> Shape:
+def _typed_dict_shape(kind: Any, seen: tuple[object, ...]) -> ParameterType:
     required: frozenset[str] = kind.__required_keys__
     fields: dict[str, _Field] = {}
     for name, hint in _hints(kind).items():
@@ -257,10 +257,10 @@ def _typed_dict_shape(kind: Any, seen: tuple[object, ...]) -> Shape:
             hint = get_args(hint)[0]
         fields[name] = _Field(compile_shape(hint, seen), needed)
     structured = any(field.shape.structured for field in fields.values())
-    return Shape(lambda value: _fields(value, fields, "map"), kind.__name__, _fields_schema(fields), structured)
+    return ParameterType(lambda value: _fields(value, fields, "map"), kind.__name__, _fields_schema(fields), structured)
 
 
-def _annotated_shape(arguments: Sequence[object], seen: tuple[object, ...]) -> Shape:
+def _annotated_shape(arguments: Sequence[object], seen: tuple[object, ...]) -> ParameterType:
     shape = compile_shape(arguments[0], seen)
     for extra in arguments[1:]:
         if isinstance(extra, Range):
@@ -274,7 +274,7 @@ def _annotated_shape(arguments: Sequence[object], seen: tuple[object, ...]) -> S
     return shape
 
 
-def compile_shape(annotation: Any, seen: tuple[object, ...] = ()) -> Shape:
+def compile_shape(annotation: Any, seen: tuple[object, ...] = ()) -> ParameterType:
     """Return the Shape of an annotation; MisuseError if the wire cannot carry the type."""
     try:
         if annotation in _PLAIN:

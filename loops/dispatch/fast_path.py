@@ -19,17 +19,25 @@ from tlsrt.channels.frames.frame import (
     DEADLINE_MAX_MS,
     SESSION_BYTES,
     TAG_BYTES,
+    FrameKind,
     Header,
-    Kind,
     parse_frame_untrusted,
     parse_header_untrusted,
 )
-from tlsrt.channels.frames.patterns import BEGIN, FIRST_BEGIN, LONG_BEGIN, PROOF_MARK, ROOM_MAX, Shapes, size_untrusted
-from tlsrt.channels.session.endpoint import SLACK_MS, Opened
+from tlsrt.channels.frames.patterns import (
+    BEGIN,
+    FIRST_BEGIN,
+    LONG_BEGIN,
+    PROOF_MARK,
+    ROOM_MAX,
+    FramePatterns,
+    size_untrusted,
+)
+from tlsrt.channels.session.endpoint import SLACK_MS, OpenedFrame
 from tlsrt.channels.session.token import Claims
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.errors import PeerError
-from tlsrt.loops.runtime.component_host import Host
+from tlsrt.loops.runtime.component_host import ComponentHost
 
 _AHEAD_MS = DEADLINE_MAX_MS + SLACK_MS
 _COPIED = 8 * 1024  # measured: a slice of so much costs less than a view of it
@@ -42,31 +50,31 @@ class Arrival:
 
     __slots__ = ("before", "claims", "end", "host", "key", "middle", "token")
 
-    def __init__(self, host: Host, header: Header, claims: Claims, key: AESGCM) -> None:
+    def __init__(self, host: ComponentHost, header: Header, claims: Claims, key: AESGCM) -> None:
         self.host = host
         self.claims = claims
         self.key = key
         self.middle = header[4:11]
-        self.before = header.part - 1 if header.kind == Kind.REQUESTS else 0  # requests with lower numbers
+        self.before = header.part - 1 if header.kind == FrameKind.REQUESTS else 0  # requests with lower numbers
         self.end = self.token = b""
 
 
-class Arrivals:
+class ReceiveFastPath:
     """The frames that the components of this process have opened before."""
 
     def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier
-        self._hosts: dict[str, Host] = {}
-        self._shapes = Shapes[Arrival]()
+        self._hosts: dict[str, ComponentHost] = {}
+        self._shapes = FramePatterns[Arrival]()
         self._known = self._shapes.known
         verifier.on_change.append(self._shapes.forget)
 
-    def add(self, host: Host) -> None:
+    def add(self, host: ComponentHost) -> None:
         """Open what is for this component; its flows end when its keys or rights change."""
         self._hosts[host.endpoint.subject] = host
         host.endpoint.on_change = self._shapes.forget
 
-    def open_untrusted(self, data: bytes, now: int) -> tuple[Host, Opened]:
+    def open_untrusted(self, data: bytes, now: int) -> tuple[ComponentHost, OpenedFrame]:
         """Return an authentic frame and whom it is for; raise PeerError with the reason otherwise."""
         known = self.recognise_untrusted(data, now)
         if known is not None:
@@ -83,7 +91,7 @@ class Arrivals:
             self._shapes.learn(data, header, frame.token, flow)
         return host, opened
 
-    def recognise_untrusted(self, data: bytes, now: int) -> tuple[Host, Opened] | None:
+    def recognise_untrusted(self, data: bytes, now: int) -> tuple[ComponentHost, OpenedFrame] | None:
         """Return the same for a frame like one before; None, and nothing moved, for one to be asked everything."""
         known = self._known
         shape = known.get(data[:BEGIN]) or known.get(data[:LONG_BEGIN]) or known.get(data[:FIRST_BEGIN])
@@ -114,7 +122,7 @@ class Arrivals:
                 body = flow.key.decrypt(seq.to_bytes(12, "big"), sealed, data[shape.at : shape.end])
                 endpoint.heard[shape.name] = (seq, until)
                 header = _new(Header, (1, shape.kind, shape.name, seq, *flow.middle, deadline, correlation, 0))
-                return flow.host, Opened(header, body, claims)
+                return flow.host, OpenedFrame(header, body, claims)
         except (KeyError, InvalidTag, StructError):  # an unknown flow, another key's or other bytes, too short
             pass
         return None

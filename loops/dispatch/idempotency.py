@@ -13,7 +13,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from tlsrt.channels.frames.body import encode_error
-from tlsrt.channels.frames.frame import Kind
+from tlsrt.channels.frames.frame import FrameKind
 from tlsrt.errors import Busy, OutcomeUnknown
 
 KEYS_MAX = 65_536
@@ -25,7 +25,7 @@ SLACK_MS = 5_000
 SWEEP_MS = 100  # not sooner again: to sweep is to look at all
 
 Key = tuple[str, str, str]  # subject, method, idempotency key
-Answer = tuple[Kind, bytes]
+Answer = tuple[FrameKind, bytes]
 
 
 class _Promise:
@@ -39,7 +39,7 @@ class _Promise:
         self.size = 0
 
 
-class Answers:
+class IdempotentAnswers:
     """The answers of one component, oldest first; `clock` is BOOTTIME in ms."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
@@ -86,7 +86,7 @@ class Answers:
         if self._total + size > BYTES_MAX or self._bytes[subject] + size > BYTES_PER_SUBJECT:
             lost = OutcomeUnknown("it ran, and its answer was too large to be kept for a repetition")
             promise.answer = asyncio.get_running_loop().create_future()
-            promise.answer.set_result((Kind.ERROR, encode_error(lost)))
+            promise.answer.set_result((FrameKind.ERROR, encode_error(lost)))
             return
         promise.size = size
         self._bytes[subject] += size

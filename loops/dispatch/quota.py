@@ -7,7 +7,7 @@ and whoever comes later always finds some.
 from __future__ import annotations
 
 
-class Shares:
+class Quotas:
     """What is taken, in all and by each subject."""
 
     def __init__(self, count_max: int, bytes_max: int) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from tlsrt.channels.frames.frame import parse_frame_untrusted, parse_header_untrusted
 from tlsrt.errors import PeerError
-from tlsrt.loops.runtime.throttle import Paced
+from tlsrt.loops.runtime.throttle import Throttle
 
 ROWS = 32  # of one message; what does not fit is not told, as one row would do
 REPORT_S = 0.05  # between two messages
@@ -23,13 +23,13 @@ TOLD = frozenset({
 Row = list[bytes | str | int]  # session, word, how often
 
 
-class Witness:
+class RecipientReports:
     """Counts between two messages. `send` may raise PeerError; then that message is lost."""
 
     def __init__(self, send: Callable[[list[Row]], None]) -> None:
         self._send = send
         self._counts: dict[tuple[bytes, str], int] = {}
-        self._paced = Paced(REPORT_S, self._report)
+        self._paced = Throttle(REPORT_S, self._report)
 
     def saw_untrusted(self, data: bytes, reason: str) -> None:
         """Note a frame that a component here has refused, with the reason."""

@@ -13,7 +13,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from tlsrt.channels.calls.batching import Outbox
+from tlsrt.channels.calls.batching import Batcher
 from tlsrt.channels.calls.flow_control import WINDOW, Credit, Inbox
 from tlsrt.channels.frames.body import (
     decode_bundle_untrusted,
@@ -29,12 +29,12 @@ from tlsrt.channels.frames.frame import (
     FLAG_FINAL,
     FLAG_STREAM,
     FLAG_UPLOAD,
+    FrameKind,
     Header,
-    Kind,
     correlation,
     names_of,
 )
-from tlsrt.channels.session.endpoint import Endpoint, Opened
+from tlsrt.channels.session.endpoint import Endpoint, OpenedFrame
 from tlsrt.errors import (
     Away,
     Busy,
@@ -48,15 +48,15 @@ from tlsrt.errors import (
 from tlsrt.loops.component.component import Component, begin_as, end_as, find_method, invoke, run_at_once
 from tlsrt.loops.component.method import MethodSpec
 from tlsrt.loops.dispatch.idempotency import Answer
-from tlsrt.loops.dispatch.in_flight import Running, UnderWay
+from tlsrt.loops.dispatch.in_flight import InFlight, RunningCall
 
 
-class Responder(UnderWay):
+class Responder(InFlight):
     """Answers requests for one component over one endpoint."""
 
     def __init__(
         self, component: Component, endpoint: Endpoint, send: Callable[[bytes], None], clock: Callable[[], int],
-        log: logging.Logger, outbox: Outbox | None = None,
+        log: logging.Logger, outbox: Batcher | None = None,
     ) -> None:  # fmt: skip
         super().__init__(endpoint, send, clock, outbox)
         self._component = component
@@ -64,13 +64,13 @@ class Responder(UnderWay):
         self._closing = False
         self.is_starting = False  # its keys are here, but its component has not started: whoever asks asks again
 
-    def on_opened_untrusted(self, opened: Opened) -> None:
+    def on_opened_untrusted(self, opened: OpenedFrame) -> None:
         """Take an authentic frame of an asker; raise PeerError if it makes no sense."""
         header, body, _ = opened
-        if header.kind == Kind.REQUEST:
-            self._start(Running(correlation(header.session, header.seq), header), body)
+        if header.kind == FrameKind.REQUEST:
+            self._start(RunningCall(correlation(header.session, header.seq), header), body)
             return
-        if header.kind == Kind.REQUESTS:
+        if header.kind == FrameKind.REQUESTS:
             self._start_all(header, body)
             return
         request = self._running.get(header.correlation)
@@ -78,12 +78,12 @@ class Responder(UnderWay):
             return  # it has just ended; no offence
         if header.correlation[:16] != header.session:
             raise PeerError("foreign_request")
-        if header.kind == Kind.CANCEL:
+        if header.kind == FrameKind.CANCEL:
             self._stop(request)
-        elif header.kind == Kind.CREDIT and request.credit is not None:
+        elif header.kind == FrameKind.CREDIT and request.credit is not None:
             request.credit.add(decode_count_untrusted(body))
             self._set_deadline(request, header.deadline)
-        elif header.kind == Kind.PART and request.upload is not None:
+        elif header.kind == FrameKind.PART and request.upload is not None:
             if header.flags & FLAG_FINAL:
                 request.upload.finish(header.part)
                 return
@@ -108,7 +108,7 @@ class Responder(UnderWay):
         spec = self._component.__tlsrt_methods__.get(header.method)
         if spec is None or not spec.immediate or self._outbox is None or self._closing or self.is_starting:
             for name, value in zip(names, values, strict=True):
-                self._start(Running(name, header), value)
+                self._start(RunningCall(name, header), value)
             return
         token = begin_as(header.src)
         try:
@@ -124,19 +124,19 @@ class Responder(UnderWay):
         except PeerError:
             key = ""
         if key is not None:
-            self._start(Running(name, header), value)
+            self._start(RunningCall(name, header), value)
             return
         try:
             body = encode_value(run_at_once(self._component, spec, args, kwargs))
         except Exception as error:
-            self._answer_now(Running(name, header), Kind.ERROR, self._error(header, error))
+            self._answer_now(RunningCall(name, header), FrameKind.ERROR, self._error(header, error))
             return
         if self._outbox is not None and len(body) <= BATCH_FRAME_MAX:
             self._outbox.reply(header, name, body)
         else:
-            self._send_reply(Running(name, header), Kind.REPLY, body)
+            self._send_reply(RunningCall(name, header), FrameKind.REPLY, body)
 
-    def _start(self, request: Running, body: Any) -> None:
+    def _start(self, request: RunningCall, body: Any) -> None:
         """Answer a request; its body is sealed bytes that were opened or, out of a bundle, what they decoded to."""
         header = request.header
         try:
@@ -144,7 +144,7 @@ class Responder(UnderWay):
                 raise Away(f"{self._endpoint.subject} is {'stopping' if self._closing else 'starting'}")
             try:
                 args, kwargs, key, tried = (
-                    decode_request_untrusted(body) if header.kind == Kind.REQUEST else request_untrusted(body)
+                    decode_request_untrusted(body) if header.kind == FrameKind.REQUEST else request_untrusted(body)
                 )
             except PeerError as error:
                 raise InvalidArgument("cannot read the arguments") from error
@@ -160,7 +160,7 @@ class Responder(UnderWay):
             if spec.immediate and key is None and upload is None:
                 self._answer_at_once(request, spec, args, kwargs)
                 return
-            size = len(body) if header.kind == Kind.REQUEST else BATCH_FRAME_MAX
+            size = len(body) if header.kind == FrameKind.REQUEST else BATCH_FRAME_MAX
             if not self._shares.take(header.src, 1, size):
                 raise Busy(f"{self._endpoint.subject} has too many requests of {header.src} under way")
             request.size = size
@@ -171,7 +171,7 @@ class Responder(UnderWay):
             )  # fmt: skip
         except CallError as error:
             self._leave(request)
-            self._answer_now(request, Kind.ERROR, encode_error(error))
+            self._answer_now(request, FrameKind.ERROR, encode_error(error))
             return
         if spec.stream:
             request.credit = Credit(WINDOW)
@@ -183,14 +183,14 @@ class Responder(UnderWay):
         self._spawn(request, run, work)
 
     def _answer_at_once(
-        self, request: Running, spec: MethodSpec, args: Sequence[Any], kwargs: Mapping[str, Any]
+        self, request: RunningCall, spec: MethodSpec, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> None:
         """Run a handler that awaits nothing and answer; raise the CallError that it or its arguments gave."""
         token = begin_as(request.header.src)
         try:
-            kind, body = Kind.REPLY, encode_value(run_at_once(self._component, spec, args, kwargs))
+            kind, body = FrameKind.REPLY, encode_value(run_at_once(self._component, spec, args, kwargs))
         except Exception as error:
-            kind, body = Kind.ERROR, self._error(request.header, error)
+            kind, body = FrameKind.ERROR, self._error(request.header, error)
         finally:
             end_as(token)
         if not self._bundled(request, kind, body):
@@ -202,18 +202,18 @@ class Responder(UnderWay):
 
     # -- running ----------------------------------------------------------------------------------------------
 
-    async def _run_call(self, request: Running, work: Any) -> None:
+    async def _run_call(self, request: RunningCall, work: Any) -> None:
         kind, body = await self._result(request, work)
         if request.key is not None:
             self._answers.keep(request.key, (kind, body))
         await self._answer(request, kind, body)
 
-    async def _run_known(self, request: Running, answer: Awaitable[Answer]) -> None:
+    async def _run_known(self, request: RunningCall, answer: Awaitable[Answer]) -> None:
         kind, body = await answer
         await self._answer(request, kind, body)
 
     def _remembered(
-        self, request: Running, spec: MethodSpec, idempotency_key: str, tried: int | None
+        self, request: RunningCall, spec: MethodSpec, idempotency_key: str, tried: int | None
     ) -> asyncio.Future[Answer] | None:
         """Return the answer of a key that has come before; else have repetitions wait for this one's.
 
@@ -230,29 +230,31 @@ class Responder(UnderWay):
         request.key = key
         return None
 
-    async def _result(self, request: Running, work: Any) -> Answer:
+    async def _result(self, request: RunningCall, work: Any) -> Answer:
         try:
-            return Kind.REPLY, encode_value(await work)
+            return FrameKind.REPLY, encode_value(await work)
         except Exception as error:
-            return Kind.ERROR, self._error(request.header, error)
+            return FrameKind.ERROR, self._error(request.header, error)
 
-    async def _run_stream(self, request: Running, items: Any) -> None:
+    async def _run_stream(self, request: RunningCall, items: Any) -> None:
         assert request.credit is not None
         part = 0
         try:
             async for item in items:
                 await request.credit.take()
-                await self._answer(request, Kind.ITEM, encode_value(item), part=part)
+                await self._answer(request, FrameKind.ITEM, encode_value(item), part=part)
                 part += 1
-            await self._answer(request, Kind.ITEM, b"", part=part, flags=FLAG_FINAL)
+            await self._answer(request, FrameKind.ITEM, b"", part=part, flags=FLAG_FINAL)
         except CallError as error:
-            await self._answer(request, Kind.ERROR, encode_error(error))
+            await self._answer(request, FrameKind.ERROR, encode_error(error))
         except asyncio.CancelledError:
             if self._closing:
-                self._answer_now(request, Kind.ERROR, encode_error(Cancelled(f"{self._endpoint.subject} is stopping")))
+                self._answer_now(
+                    request, FrameKind.ERROR, encode_error(Cancelled(f"{self._endpoint.subject} is stopping"))
+                )
             raise
         except Exception as error:
-            await self._answer(request, Kind.ERROR, encode_error(self._fold(request.header, error)))
+            await self._answer(request, FrameKind.ERROR, encode_error(self._fold(request.header, error)))
         finally:
             await items.aclose()
 
@@ -260,7 +262,7 @@ class Responder(UnderWay):
         self._log.error("%s %s failed", self._endpoint.subject, header.method, exc_info=error)
         return Failed(f"{self._endpoint.subject} {header.method} failed; the reason is in its log")
 
-    async def _parts(self, request: Running) -> AsyncIterator[bytes]:
+    async def _parts(self, request: RunningCall) -> AsyncIterator[bytes]:
         """The upload of a request, giving credit as it is consumed."""
         assert request.upload is not None
         while True:
@@ -273,7 +275,7 @@ class Responder(UnderWay):
                 request.size -= len(part)
             due = request.upload.credit_due()
             if due:
-                await self._answer(request, Kind.ALLOW, encode_value(due))
+                await self._answer(request, FrameKind.ALLOW, encode_value(due))
             yield part
 
     # -- ending -----------------------------------------------------------------------------------------------

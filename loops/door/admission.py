@@ -10,7 +10,7 @@ import ipaddress
 from collections import Counter
 from dataclasses import dataclass
 
-from tlsrt.loops.gate.rate_limits import Rates
+from tlsrt.loops.gate.rate_limits import RateLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Admission:
     def __init__(self, limits: AdmissionLimits) -> None:
         self._limits = limits
         self._addresses: Counter[str] = Counter()
-        self._rates = Rates(limits.rate, limits.burst)
+        self._rates = RateLimits(limits.rate, limits.burst)
         self.connections = 0
         self.unauthenticated = 0
 

@@ -18,7 +18,7 @@ from tlsrt.errors import PeerError
 REFUSED_MAX = 256  # frames of one read that are refused, for whatever reason; so many genuine ones do not fit a read
 
 
-class Hub(Protocol):
+class ClientBackend(Protocol):
     """What stands behind the door; connections are known to it by number."""
 
     def challenge(self, connection: int) -> None:
@@ -43,7 +43,7 @@ class Hub(Protocol):
         """A connection that asked for a challenge has ended."""
 
 
-class Stage(Enum):
+class ConnectionStage(Enum):
     """How far a client has come."""
 
     ARRIVED = "arrived"  # the challenge is under way
@@ -53,26 +53,26 @@ class Stage(Enum):
     GRANTED = "granted"
 
 
-STAGES: dict[tuple[Stage, str], Stage] = {
-    (Stage.ARRIVED, "challenged"): Stage.CHALLENGED,
-    (Stage.CHALLENGED, "open"): Stage.OPENING,
-    (Stage.CHALLENGED, "lock"): Stage.LOCKING,
-    (Stage.OPENING, "granted"): Stage.GRANTED,
-    (Stage.GRANTED, "granted"): Stage.GRANTED,  # a push: renewal, epoch, respawned recipient
-    (Stage.GRANTED, "frame"): Stage.GRANTED,
-    (Stage.GRANTED, "renew"): Stage.GRANTED,
+STAGES: dict[tuple[ConnectionStage, str], ConnectionStage] = {
+    (ConnectionStage.ARRIVED, "challenged"): ConnectionStage.CHALLENGED,
+    (ConnectionStage.CHALLENGED, "open"): ConnectionStage.OPENING,
+    (ConnectionStage.CHALLENGED, "lock"): ConnectionStage.LOCKING,
+    (ConnectionStage.OPENING, "granted"): ConnectionStage.GRANTED,
+    (ConnectionStage.GRANTED, "granted"): ConnectionStage.GRANTED,  # a push: renewal, epoch, respawned recipient
+    (ConnectionStage.GRANTED, "frame"): ConnectionStage.GRANTED,
+    (ConnectionStage.GRANTED, "renew"): ConnectionStage.GRANTED,
 }
 
 
-class ClientLink(MessageLink):
+class ClientConnection(MessageLink):
     """The client's state, and its messages."""
 
     def __init__(
-        self, connection: TlsConnection, number: int, hub: Hub, opening_s: float,
+        self, connection: TlsConnection, number: int, hub: ClientBackend, opening_s: float,
         want: Callable[[Callable[[], None]], object] | None = None, is_offence_too_many: Callable[[], bool] = bool,
     ) -> None:  # fmt: skip
         super().__init__(connection, OPENING_MAX, want)
-        self.stage = Stage.ARRIVED
+        self.stage = ConnectionStage.ARRIVED
         self._number = number
         self._hub = hub
         self._refused = 0  # in this read
@@ -86,14 +86,16 @@ class ClientLink(MessageLink):
         if following is None:
             raise PeerError(f"{event}_while_{self.stage.value}")
         self.stage = following
-        if following is Stage.GRANTED:
+        if following is ConnectionStage.GRANTED:
             self._timer.cancel()
             self.reader.cap = PAYLOAD_MAX
 
     def payload_untrusted(self, payload: bytes) -> None:
         try:
             if is_frame(payload):
-                if self.stage is not Stage.GRANTED:  # where a frame is one more; the table is for everything else
+                if (
+                    self.stage is not ConnectionStage.GRANTED
+                ):  # where a frame is one more; the table is for everything else
                     self.step("frame")
                 word = self._hub.frame(self._number, payload)
                 if word:

@@ -6,7 +6,7 @@ REASONS = 8  # between two beats; of others nobody is told but the log
 WORD_MAX = 64
 
 
-class TurnedAway:
+class ClosedConnections:
     """Counts between two beats."""
 
     def __init__(self) -> None:

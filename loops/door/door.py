@@ -12,22 +12,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tlsrt.channels.links.write_batch import Turn
+from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.grant import GrantContent
 from tlsrt.channels.tls.client_hello import GROUPS, X25519MLKEM768
 from tlsrt.channels.tls.connection import ConnectionLimits, Handler, TlsConnection
-from tlsrt.channels.tls.epoll_transport import Wire
+from tlsrt.channels.tls.epoll_transport import EpollTransport
 from tlsrt.channels.tls.message_stream import PROTOCOL
 from tlsrt.config.schema import DoorConfig
 from tlsrt.loops.door.admission import AdmissionLimits, plain_address
-from tlsrt.loops.door.client_connection import ClientLink, Hub, Stage
-from tlsrt.loops.door.tls_server import Connected, ServerLimits, Strangers, TlsServer
-from tlsrt.loops.gate.offence_count import Offences
+from tlsrt.loops.door.client_connection import ClientBackend, ClientConnection, ConnectionStage
+from tlsrt.loops.door.tls_server import Connected, ServerLimits, TlsServer, UnauthenticatedHandlers
+from tlsrt.loops.gate.offence_count import OffenceCount
 
 if TYPE_CHECKING:  # only a host with HTTP clients loads it
-    from tlsrt.loops.http.connection import HttpLink
+    from tlsrt.loops.http.connection import HttpConnection
 
-ServeHttp = Callable[[TlsConnection, int, Callable[[str], None]], "HttpLink"]
+ServeHttp = Callable[[TlsConnection, int, Callable[[str], None]], "HttpConnection"]
 HTTP = "http/1.1"
 
 
@@ -59,22 +59,22 @@ def door_limits(config: DoorConfig) -> DoorLimits:
 class _Client(Connected):
     """A connection and what speaks on it."""
 
-    link: ClientLink | None = None
-    http: HttpLink | None = None
+    link: ClientConnection | None = None
+    http: HttpConnection | None = None
 
 
 class Door(TlsServer):
     """The door. All methods belong to the event loop's thread; a number that is gone is ignored everywhere."""
 
     def __init__(
-        self, hub: Hub, context: ssl.SSLContext, limits: DoorLimits | None = None,
-        note: Callable[[str, str], None] = lambda address, word: None, turn: Turn | None = None,
-        serve_http: ServeHttp | None = None, strangers: Strangers | None = None,
+        self, hub: ClientBackend, context: ssl.SSLContext, limits: DoorLimits | None = None,
+        note: Callable[[str, str], None] = lambda address, word: None, turn: WriteBatch | None = None,
+        serve_http: ServeHttp | None = None, strangers: UnauthenticatedHandlers | None = None,
     ) -> None:  # fmt: skip
         self._hub = hub
         self._limits = limits or DoorLimits()
         self.succession = b""  # which issuer keys follow which, for clients that have missed it
-        self._offences = Offences()
+        self._offences = OffenceCount()
         self._clients: dict[int, _Client] = {}
         handlers: dict[str, Callable[[Connected], Handler]] = {
             PROTOCOL: lambda connected: self._welcome(self._clients[connected.number])
@@ -94,7 +94,7 @@ class Door(TlsServer):
         super()._gone(number)
 
     def _welcome(self, client: _Client) -> Handler:
-        client.link = ClientLink(
+        client.link = ClientConnection(
             client.connection, client.number, self._hub, self._limits.opening_s, self._turn.want,
             lambda: self._offences.note(client.subject or client.key, self._loop.time()),
         )  # fmt: skip
@@ -115,7 +115,7 @@ class Door(TlsServer):
         else:
             super()._dismiss(client, word)
 
-    def _link(self, number: int) -> ClientLink | None:
+    def _link(self, number: int) -> ClientConnection | None:
         client = self._clients.get(number)
         return None if client is None or client.connection.ended else client.link
 
@@ -141,12 +141,12 @@ class Door(TlsServer):
         """Return how many bytes came from a client and went to it, as its kernel counts them; None if nobody does."""
         client = self._clients.get(connection)
         wire = None if client is None else client.connection.transport
-        return wire.bytes_moved() if isinstance(wire, Wire) else None
+        return wire.bytes_moved() if isinstance(wire, EpollTransport) else None
 
     def challenged(self, connection: int, challenge: bytes, install: bytes, boot: bytes, now: int) -> None:
         """Pass the authority's challenge on; `now` is the host's BOOTTIME in ms."""
         link = self._link(connection)
-        if link is not None and link.stage is Stage.ARRIVED:
+        if link is not None and link.stage is ConnectionStage.ARRIVED:
             link.step("challenged")
             link.say("challenge", install, boot, challenge, now)
             if self.succession:
@@ -157,7 +157,7 @@ class Door(TlsServer):
         self.succession = chain
         for client in list(self._clients.values()):
             link = self._link(client.number)
-            if link is not None and link.stage is not Stage.ARRIVED:
+            if link is not None and link.stage is not ConnectionStage.ARRIVED:
                 link.say("succession", chain)
 
     def granted(
@@ -165,7 +165,7 @@ class Door(TlsServer):
     ) -> None:
         """Pass a grant on: the first one opens the way for frames, later ones are pushes."""
         client, link = self._clients.get(connection), self._link(connection)
-        if client is None or link is None or link.stage not in (Stage.OPENING, Stage.GRANTED):
+        if client is None or link is None or link.stage not in (ConnectionStage.OPENING, ConnectionStage.GRANTED):
             return
         link.step("granted")
         self.authenticate(client, subject)
@@ -184,7 +184,7 @@ class Door(TlsServer):
     def renewed(self, connection: int, certificate: bytes, signature: bytes) -> None:
         """Pass another certificate on, or one word if there is none."""
         link = self._link(connection)
-        if link is not None and link.stage is Stage.GRANTED:
+        if link is not None and link.stage is ConnectionStage.GRANTED:
             link.say("renewed", certificate, signature) if certificate else link.say("not_renewed", "rejected")
 
     def lent(self, connection: int, content: GrantContent) -> None:
@@ -215,7 +215,7 @@ class Door(TlsServer):
         """Read nothing from a connection for so long; nothing is lost."""
         client = self._clients.get(connection)
         wire = None if client is None else client.connection.transport
-        if isinstance(wire, Wire):
+        if isinstance(wire, EpollTransport):
             wire.rest(for_s)
 
     def close(self, connection: int, word: str) -> None:

@@ -9,26 +9,32 @@ from collections.abc import Callable, Sequence
 
 from tlsrt.channels.session.enrolment import PROTOCOL
 from tlsrt.channels.tls.connection import Handler
-from tlsrt.loops.door.enrolment_connection import BURST, RATE_S, STRANGERS_MAX, STRANGERS_PER_ADDRESS, EnrolLink
-from tlsrt.loops.door.tls_server import Connected, Strangers
-from tlsrt.loops.gate.rate_limits import Rates
+from tlsrt.loops.door.enrolment_connection import (
+    BURST,
+    RATE_S,
+    STRANGERS_MAX,
+    STRANGERS_PER_ADDRESS,
+    EnrolmentConnection,
+)
+from tlsrt.loops.door.tls_server import Connected, UnauthenticatedHandlers
+from tlsrt.loops.gate.rate_limits import RateLimits
 
 Ask = Callable[[int, str, bytes, bytes, bytes], None]  # connection, its address, id, signing request, MAC
 
 
-class EnrolDesk:
+class EnrolmentConnections:
     """Welcomes strangers and brings them their answers. `ask` hands on what one said; PeerError ends it."""
 
     def __init__(self, ask: Ask) -> None:
         self.authorities: Sequence[bytes] = ()  # the door's CAs, DER
         self._ask = ask
-        self._links: dict[int, EnrolLink] = {}
+        self._links: dict[int, EnrolmentConnection] = {}
         self._addresses: Counter[str] = Counter()
-        self._rates = Rates(RATE_S, BURST)
+        self._rates = RateLimits(RATE_S, BURST)
 
-    def strangers(self, context: ssl.SSLContext) -> Strangers:
+    def strangers(self, context: ssl.SSLContext) -> UnauthenticatedHandlers:
         """Return what a server needs to know."""
-        return Strangers(PROTOCOL, context, self._welcome)
+        return UnauthenticatedHandlers(PROTOCOL, context, self._welcome)
 
     def enrolled(self, number: int, answer: bytes, mac: bytes) -> None:
         """Pass an answer on; one that has gone is ignored."""
@@ -46,7 +52,7 @@ class EnrolDesk:
         is_room = len(self._links) < STRANGERS_MAX and self._addresses[key] < STRANGERS_PER_ADDRESS
         has_turn = self._rates.take(key, now)
         self._addresses[key] += 1
-        link = self._links[number] = EnrolLink(
+        link = self._links[number] = EnrolmentConnection(
             client.connection, self.authorities,
             lambda code_id, request, mac: self._ask(number, client.address, code_id, request, mac),
             lambda: self._over(number, key),

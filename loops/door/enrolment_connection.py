@@ -29,7 +29,7 @@ RATE_S, BURST = 1.0, 20.0  # of one address
 Ask = Callable[[bytes, bytes, bytes], None]
 
 
-class EnrolLink(MessageLink):
+class EnrolmentConnection(MessageLink):
     """One such client. `ask` hands its message on, `over` hears that it has gone."""
 
     def __init__(

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
-from tlsrt.channels.links.write_batch import Turn
+from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.tls.connection import Handler, TlsConnection
 from tlsrt.channels.tls.message_link import MessageLink
 from tlsrt.channels.tls.message_stream import OPENING_MAX, PROTOCOL, parse_control_untrusted
@@ -23,7 +23,7 @@ from tlsrt.loops.door.tls_server import Connected, TlsServer
 LOCKED_S = 10.0  # to read that the host is locked, and to go
 
 
-class Stage(Enum):
+class LockedStage(Enum):
     """How far a client has come."""
 
     TOLD = "told"  # that the host is locked
@@ -32,14 +32,14 @@ class Stage(Enum):
     UNLOCKING = "unlocking"  # the authority's turn, and the last
 
 
-STAGES: dict[tuple[Stage, str], Stage] = {
-    (Stage.TOLD, "ask_unlock"): Stage.ASKING,
-    (Stage.ASKING, "challenge"): Stage.CHALLENGED,
-    (Stage.CHALLENGED, "unlock"): Stage.UNLOCKING,
+STAGES: dict[tuple[LockedStage, str], LockedStage] = {
+    (LockedStage.TOLD, "ask_unlock"): LockedStage.ASKING,
+    (LockedStage.ASKING, "challenge"): LockedStage.CHALLENGED,
+    (LockedStage.CHALLENGED, "unlock"): LockedStage.UNLOCKING,
 }
 
 
-class LockedHub(Protocol):
+class LockedBackend(Protocol):
     """What stands behind the door of a locked host; connections are known to it by number."""
 
     def challenge(self, connection: int) -> None:
@@ -52,17 +52,17 @@ class LockedHub(Protocol):
 LockedAs = Callable[[], tuple[bytes, bytes, bytes]]  # install id, boot id, lock id
 
 
-class LockedLink(MessageLink):
+class LockedConnection(MessageLink):
     """One client of a locked host."""
 
     def __init__(
-        self, connection: TlsConnection, number: int, hub: LockedHub, locked_as: LockedAs,
+        self, connection: TlsConnection, number: int, hub: LockedBackend, locked_as: LockedAs,
         want: Callable[[Callable[[], None]], object],
     ) -> None:  # fmt: skip
         super().__init__(connection, OPENING_MAX, want)
         self._number = number
         self._hub = hub
-        self._stage = Stage.TOLD
+        self._stage = LockedStage.TOLD
         self._timer = self._loop.call_later(LOCKED_S, self.refuse, "locked", "closed_locked")
         self.say("locked", *locked_as())
 
@@ -114,19 +114,19 @@ class LockedDoor(TlsServer):
     """The server. All methods belong to the event loop's thread."""
 
     def __init__(
-        self, hub: LockedHub, context: ssl.SSLContext, locked_as: LockedAs, limits: DoorLimits,
-        note: Callable[[str, str], None], turn: Turn, serve_http: ServeHttp | None,
+        self, hub: LockedBackend, context: ssl.SSLContext, locked_as: LockedAs, limits: DoorLimits,
+        note: Callable[[str, str], None], turn: WriteBatch, serve_http: ServeHttp | None,
     ) -> None:  # fmt: skip
         self._hub = hub
         self._locked_as = locked_as
-        self._links: dict[int, LockedLink] = {}
+        self._links: dict[int, LockedConnection] = {}
         handlers: dict[str, Callable[[Connected], Handler]] = {PROTOCOL: self._welcome}
         if serve_http is not None:
             handlers[HTTP] = lambda client: self._welcome_http(client, serve_http)
         super().__init__(context, handlers, limits, note, turn)
 
     def _welcome(self, client: Connected) -> Handler:
-        link = LockedLink(client.connection, client.number, self._hub, self._locked_as, self._turn.want)
+        link = LockedConnection(client.connection, client.number, self._hub, self._locked_as, self._turn.want)
         self._links[client.number] = link
         return link
 

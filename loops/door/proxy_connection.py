@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from tlsrt.channels.tls.epoll_transport import Wire
+from tlsrt.channels.tls.epoll_transport import EpollTransport
 from tlsrt.errors import PeerError
 from tlsrt.loops.door.proxy_protocol import ProxyReader
 
@@ -15,7 +15,7 @@ READ_BYTES = 2048  # a header, and perhaps the ClientHello
 Admit = Callable[[str], asyncio.BufferedProtocol | None]
 
 
-class Preface(asyncio.BufferedProtocol):
+class ProxyConnection(asyncio.BufferedProtocol):
     """Reads one header in `timeout_s`; `note` hears why there was none, `gone` that this stage is over."""
 
     def __init__(
@@ -26,11 +26,11 @@ class Preface(asyncio.BufferedProtocol):
         self._gone = gone
         self._reader = ProxyReader()
         self._buffer = bytearray(READ_BYTES)
-        self._wire: Wire | None = None
+        self._wire: EpollTransport | None = None
         self._timer = asyncio.get_running_loop().call_later(timeout_s, self.end, "proxy_timeout")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, Wire)
+        assert isinstance(transport, EpollTransport)
         self._wire = transport
 
     def get_buffer(self, sizehint: int) -> bytearray:

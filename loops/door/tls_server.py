@@ -24,14 +24,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from tlsrt.channels.links.write_batch import Turn
+from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.tls.client_hello import GROUPS
 from tlsrt.channels.tls.connection import ConnectionLimits, Handler, TlsConnection
 from tlsrt.channels.tls.engine import TlsEngine
-from tlsrt.channels.tls.epoll_transport import STRANGER_COST, Wire, Wires
+from tlsrt.channels.tls.epoll_transport import STRANGER_COST, EpollLoop, EpollTransport
 from tlsrt.loops.door.admission import Admission, AdmissionLimits, address_key, plain_address
-from tlsrt.loops.door.proxy_connection import Preface
-from tlsrt.loops.gate.block_list import SHARE, ShutOut
+from tlsrt.loops.door.proxy_connection import ProxyConnection
+from tlsrt.loops.gate.block_list import SHARE, BlockList
 
 ACCEPTS_PER_TURN = 32  # so that a flood of connections does not starve those who are here
 READ_BYTES = 17 * 1024  # one TLS record, or so many frames that the others do not wait for long
@@ -73,7 +73,7 @@ Handlers = Mapping[str, Callable[[Connected], Handler]]  # by ALPN name; with ""
 
 
 @dataclass(frozen=True, slots=True)
-class Strangers:
+class UnauthenticatedHandlers:
     """How clients without a certificate come in: by this ALPN name, the only one of that context, to this handler."""
 
     protocol: str
@@ -91,8 +91,8 @@ class TlsServer:
 
     def __init__(
         self, context: ssl.SSLContext, handlers: Handlers, limits: ServerLimits | None = None,
-        note: Callable[[str, str], None] = lambda address, word: None, turn: Turn | None = None, *,
-        anonymous: bool = False, strangers: Strangers | None = None,
+        note: Callable[[str, str], None] = lambda address, word: None, turn: WriteBatch | None = None, *,
+        anonymous: bool = False, strangers: UnauthenticatedHandlers | None = None,
     ) -> None:  # fmt: skip
         self.counters: Counter[str] = Counter()
         self._context = context
@@ -102,16 +102,16 @@ class TlsServer:
         self._note = note
         self._anonymous = anonymous
         self._strangers = strangers
-        self.shut = ShutOut()
+        self.shut = BlockList()
         self._admission = Admission(self._server_limits.admission)
         # Somebody did wrong: what he is counted as, the number of his connection if he had proved who he is, the word
         self.on_offence: Callable[[str, int, str], None] = lambda key, number, word: None
         self._connected: dict[int, Connected] = {}
         self._listeners: dict[int, socket.socket] = {}
-        self._turn = turn or Turn()
-        self._wires = Wires(self._turn)
+        self._turn = turn or WriteBatch()
+        self._wires = EpollLoop(self._turn)
         self._numbers = 0
-        self._prefaces: set[Preface] = set()  # of proxies that have not said yet for whom they speak
+        self._prefaces: set[ProxyConnection] = set()  # of proxies that have not said yet for whom they speak
         self._buffer = bytearray(READ_BYTES)
         self._loop = asyncio.get_running_loop()
         self._empty = asyncio.Event()
@@ -192,7 +192,7 @@ class TlsServer:
             accepted.close()
             self._note_end(address, "too_many_unauthenticated")
             return
-        preface = Preface(
+        preface = ProxyConnection(
             lambda behind: self._new_connection(behind or address), lambda reason: self._note_end(address, reason),
             lambda: self._prefaces.discard(preface), self._server_limits.connection.handshake_s,
         )  # fmt: skip
@@ -266,7 +266,7 @@ class TlsServer:
             return
         client.authenticated, client.subject = True, subject
         self._admission.authenticate(client.key)
-        if isinstance(client.connection.transport, Wire):
+        if isinstance(client.connection.transport, EpollTransport):
             client.connection.transport.charge_to(subject or client.key)
 
     def _ended(self, number: int, address: str, key: str, reason: str) -> None:

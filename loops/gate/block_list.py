@@ -6,7 +6,7 @@ MOST = 4096  # of each kind; the one that would end first makes room
 SHARE = 4  # a limited one has a quarter of what others have
 
 
-class ShutOut:
+class BlockList:
     """Names, and until when; times are of one clock, whichever."""
 
     def __init__(self, most: int = MOST) -> None:

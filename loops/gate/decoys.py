@@ -18,7 +18,7 @@ WAITING_MAX = 64
 SEEN_MAX = 1024
 
 
-class Touch(NamedTuple):
+class DecoyAccess(NamedTuple):
     """Somebody's proven session asked for a decoy."""
 
     session: bytes
@@ -45,8 +45,8 @@ class Decoys:
         self._paths = frozenset(config.paths)
         self.canaries = CanaryHashes()
         self._trial = ""
-        self._seen: set[Touch | Use] = set()
-        self._waiting: list[Touch | Use] = []
+        self._seen: set[DecoyAccess | Use] = set()
+        self._waiting: list[DecoyAccess | Use] = []
         self.on_touch: Callable[[], None] = lambda: None  # the first of those that wait
 
     def try_with(self, target: str) -> None:
@@ -56,7 +56,7 @@ class Decoys:
     def look(self, session: bytes, target: str, method: str) -> None:
         """See who asks for what, after the proof that it is this session."""
         if target in self._components or (target, method) in self._methods or target == self._trial:
-            self._note(Touch(session, target, method))
+            self._note(DecoyAccess(session, target, method))
 
     def look_at_token(self, token: bytes, origin: Origin) -> None:
         """See a token that was refused; whoever brings it is known by the socket."""
@@ -83,7 +83,7 @@ class Decoys:
         if number is not None:
             self._note(Use(f"token {number}", "", session, "" if session else address))
 
-    def _note(self, touch: Touch | Use) -> None:
+    def _note(self, touch: DecoyAccess | Use) -> None:
         if touch in self._seen or len(self._waiting) >= WAITING_MAX:
             return
         if len(self._seen) >= SEEN_MAX:
@@ -93,13 +93,13 @@ class Decoys:
         if len(self._waiting) == 1:
             self.on_touch()
 
-    def take(self) -> list[Touch | Use]:
+    def take(self) -> list[DecoyAccess | Use]:
         """Return the touches that wait, and forget that they do."""
         found, self._waiting = self._waiting, []
-        if any(isinstance(touch, Touch) and touch.target == self._trial for touch in found):
+        if any(isinstance(touch, DecoyAccess) and touch.target == self._trial for touch in found):
             self._trial = ""
         return found
 
-    def put_back(self, touches: list[Touch | Use]) -> None:
+    def put_back(self, touches: list[DecoyAccess | Use]) -> None:
         """They could not be told now."""
         self._waiting = (touches + self._waiting)[:WAITING_MAX]

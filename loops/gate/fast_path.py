@@ -20,37 +20,45 @@ from struct import error as StructError
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from tlsrt.channels.frames.frame import BUNDLES, TAG_BYTES, Header, Kind, names_in
-from tlsrt.channels.frames.patterns import BEGIN, FIRST_BEGIN, LONG_BEGIN, PROOF_MARK, ROOM_MAX, Shapes, size_untrusted
+from tlsrt.channels.frames.frame import BUNDLES, TAG_BYTES, FrameKind, Header, names_in
+from tlsrt.channels.frames.patterns import (
+    BEGIN,
+    FIRST_BEGIN,
+    LONG_BEGIN,
+    PROOF_MARK,
+    ROOM_MAX,
+    FramePatterns,
+    size_untrusted,
+)
 from tlsrt.channels.session.token import Claims
 from tlsrt.channels.session.verifier import Verifier
-from tlsrt.loops.gate.state import Call, Flow, Origin, Session, Verdict
+from tlsrt.loops.gate.state import Call, Flow, GateSession, GateVerdict, Origin
 
-_REQUEST, _REPLY, _REQUESTS = int(Kind.REQUEST), int(Kind.REPLY), int(Kind.REQUESTS)
+_REQUEST, _REPLY, _REQUESTS = int(FrameKind.REQUEST), int(FrameKind.REPLY), int(FrameKind.REQUESTS)
 CALLS_MAX = 65_536  # open calls of all sessions, about 16 MiB; nobody takes more than an eighth of what is left
 _proof_of = Struct(">16s2s16s").unpack_from  # the body's tag, and the proof with its mark
 
 
-class Lane(ABC):
+class FastPath(ABC):
     """What the fast lane shares with the full check, which is its child."""
 
     def __init__(self, verifier: Verifier, calls_per_session: int) -> None:
         self._verifier = verifier
         self._calls_per_session = calls_per_session
         self._calls_easy = CALLS_MAX - 8 * (calls_per_session + 1)  # below, every session may have all of its own
-        self._sessions: dict[bytes, Session] = {}
+        self._sessions: dict[bytes, GateSession] = {}
         self._calls: dict[bytes, Call] = {}
-        self._shapes = Shapes[Flow]()
+        self._shapes = FramePatterns[Flow]()
         self._known = self._shapes.known
         self.frames = 0
         self.late = 0  # answers, credits and cancels that crossed the end of their call: dropped, no offence
         verifier.on_change.append(self.end_flows)
 
     @abstractmethod
-    def check_in_order_untrusted(self, data: bytes, origin: Origin, now: int) -> Verdict:
+    def check_in_order_untrusted(self, data: bytes, origin: Origin, now: int) -> GateVerdict:
         """Return what to do with a frame; the full check."""
 
-    def check_untrusted(self, data: bytes, origin: Origin, now: int) -> Verdict:
+    def check_untrusted(self, data: bytes, origin: Origin, now: int) -> GateVerdict:
         """Return what to do with a frame. Cannot fail: every defect is a refusal with its reason for the log."""
         self.frames += 1
         known = self._known
@@ -107,7 +115,7 @@ class Lane(ABC):
             pass
         return self.check_in_order_untrusted(data, origin, now)
 
-    def _asked(self, flow: Flow, name: bytes, last: int, count: int, deadline: int) -> Verdict | None:
+    def _asked(self, flow: Flow, name: bytes, last: int, count: int, deadline: int) -> GateVerdict | None:
         """Open the calls of a request, or of a bundle of them that ends with `last`; None over the quota."""
         session = flow.session
         if session.open_calls + count > min(session.calls_most, (CALLS_MAX - len(self._calls)) // 8):
@@ -118,7 +126,7 @@ class Lane(ABC):
             self._calls[name + seq.to_bytes(8, "big")] = call
         return flow.verdict
 
-    def _answered(self, flow: Flow, correlation: bytes, count: int) -> Verdict | None:
+    def _answered(self, flow: Flow, correlation: bytes, count: int) -> GateVerdict | None:
         """End the calls that are answered; None unless one is open, and all that are were made between the same two.
 
         Answers of a bundle whose call has ended meanwhile are late, no offence; the asker drops them. Only loops get
@@ -145,7 +153,7 @@ class Lane(ABC):
         asked.session.open_calls -= count
         return asked.answers
 
-    def _answered_in_part(self, flow: Flow, found: dict[bytes, Call | None], count: int) -> Verdict | None:
+    def _answered_in_part(self, flow: Flow, found: dict[bytes, Call | None], count: int) -> GateVerdict | None:
         """The same for answers to calls that were made in several frames, or of which some have ended."""
         still = {name: call for name, call in found.items() if call is not None}
         for asked, _ in still.values():
@@ -172,5 +180,5 @@ class Lane(ABC):
         flow.proof = proof
         if header.kind in BUNDLES:
             flow.count = header.part
-            flow.before = header.part - 1 if header.kind == Kind.REQUESTS else 0
+            flow.before = header.part - 1 if header.kind == FrameKind.REQUESTS else 0
         self._shapes.learn(data, header, token, flow)

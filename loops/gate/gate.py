@@ -26,8 +26,8 @@ from tlsrt.channels.frames.frame import (
     FROM_REPLIER,
     TAG_BYTES,
     Frame,
+    FrameKind,
     Header,
-    Kind,
     correlation,
     names_of,
     nonce,
@@ -41,31 +41,31 @@ from tlsrt.channels.session.token import Claims
 from tlsrt.channels.session.verifier import Verifier, check_deadline
 from tlsrt.config import key_schedule
 from tlsrt.errors import PeerError
-from tlsrt.loops.gate.block_list import SHARE, ShutOut
+from tlsrt.loops.gate.block_list import SHARE, BlockList
 from tlsrt.loops.gate.decoys import Decoys
-from tlsrt.loops.gate.fast_path import Lane
-from tlsrt.loops.gate.state import Flow, Member, Origin, Session, Verdict
+from tlsrt.loops.gate.fast_path import FastPath
+from tlsrt.loops.gate.state import Flow, GateLoop, GateSession, GateVerdict, Origin
 
 SLACK_MS = 5_000
 SESSIONS_MAX = 16_384
 SIGNATURES_MAX = 256.0  # a loop with 256 components may renew all their tokens at once
 SIGNATURES_PER_S = 16.0
 CLIENT = "client"
-_ASKING = frozenset({Kind.REQUEST, Kind.REQUESTS})
-_REMEMBERED = _ASKING | {Kind.REPLY, Kind.REPLIES}  # what the fast lane knows
+_ASKING = frozenset({FrameKind.REQUEST, FrameKind.REQUESTS})
+_REMEMBERED = _ASKING | {FrameKind.REPLY, FrameKind.REPLIES}  # what the fast lane knows
 
 
-class Gate(Lane):
+class Gate(FastPath):
     """One incarnation of the reference monitor. `check_untrusted`, its way in, is the fast lane's."""
 
     def __init__(self, verifier: Verifier, *, calls_per_session: int = 1024) -> None:
         super().__init__(verifier, calls_per_session)
-        self._members: dict[str, Member] = {}
+        self._members: dict[str, GateLoop] = {}
         self._roots: dict[int, bytes] = {}
         self.incarnation = 0
         self.refused = 0
         self.decoys = Decoys()
-        self._limited = ShutOut()
+        self._limited = BlockList()
 
     # -- what the authority says ------------------------------------------------------------------------------
 
@@ -90,7 +90,7 @@ class Gate(Lane):
             for name in [name for name, call in self._calls.items() if call[0].dst.partition("/")[0] == loop]:
                 self._end_call(name)
         if incarnation:
-            self._members[loop] = Member(incarnation, attested)
+            self._members[loop] = GateLoop(incarnation, attested)
         else:
             self._members.pop(loop, None)
 
@@ -103,7 +103,7 @@ class Gate(Lane):
         for name, session in self._sessions.items():
             session.calls_most = self._calls_of(name, session, 0)
 
-    def _calls_of(self, name: bytes, session: Session, now: int) -> int:
+    def _calls_of(self, name: bytes, session: GateSession, now: int) -> int:
         names = (name.hex(), session.subject, session.origin.loop)
         is_limited = any(self._limited.is_limited(each, now) for each in names)
         return max(1, self._calls_per_session // SHARE) if is_limited else self._calls_per_session
@@ -138,7 +138,7 @@ class Gate(Lane):
         return len(self._sessions)
 
     @property
-    def each_session(self) -> Mapping[bytes, Session]:
+    def each_session(self) -> Mapping[bytes, GateSession]:
         """The sessions that it knows, by their ids."""
         return self._sessions
 
@@ -149,7 +149,7 @@ class Gate(Lane):
 
     # -- the check --------------------------------------------------------------------------------------------
 
-    def check_in_order_untrusted(self, data: bytes, origin: Origin, now: int) -> Verdict:
+    def check_in_order_untrusted(self, data: bytes, origin: Origin, now: int) -> GateVerdict:
         """Return what to do with a frame. Cannot fail: every defect is a refusal with its reason for the log."""
         header = proved = frame = None
         try:
@@ -164,7 +164,7 @@ class Gate(Lane):
             proved = session
             session.last = header.seq
             session.expires = max(session.expires, claims.expires)
-            flow = Flow(session, header.src, header.dst, Verdict(header.dst.partition("/")[0]), _longest(origin))
+            flow = Flow(session, header.src, header.dst, GateVerdict(header.dst.partition("/")[0]), _longest(origin))
             flow.streams = bool(header.flags & FLAG_STREAM)
             verdict = self._route_untrusted(header, claims, flow)
             if header.kind in _REMEMBERED:
@@ -179,9 +179,9 @@ class Gate(Lane):
                 self.refused += 1
                 (proved or origin).refused += 1
             if header is None or proved is None:  # nobody vouches for what it says
-                return Verdict(reason=error.reason, answer=_refusal(header, error.reason))
+                return GateVerdict(reason=error.reason, answer=_refusal(header, error.reason))
             about = f"{header.dst} {header.method}"
-            return Verdict("", 0, error.reason, _refusal(header, error.reason), header.session, about)
+            return GateVerdict("", 0, error.reason, _refusal(header, error.reason), header.session, about)
 
     def undeliverable(self, data: bytes, word: str) -> bytes:
         """Return the answer for a frame that passed but whose way on is blocked; its call, if any, has ended."""
@@ -203,7 +203,7 @@ class Gate(Lane):
         self.refused += bool(answer)
         return answer
 
-    def _session_untrusted(self, frame: Frame, header: Header, origin: Origin, now: int) -> tuple[Claims, Session]:
+    def _session_untrusted(self, frame: Frame, header: Header, origin: Origin, now: int) -> tuple[Claims, GateSession]:
         session = self._sessions.get(header.session)
         if session is not None and session.origin is not origin:
             raise PeerError("session_elsewhere")
@@ -218,7 +218,7 @@ class Gate(Lane):
                 raise PeerError("foreign_session")
             if len(self._sessions) >= SESSIONS_MAX:
                 raise PeerError("busy")
-            session = Session(origin, subject=claims.subject)
+            session = GateSession(origin, subject=claims.subject)
             session.calls_most = self._calls_of(header.session, session, now)
         if origin.loop:
             member = self._members.get(origin.loop)
@@ -245,7 +245,7 @@ class Gate(Lane):
         finally:
             origin.signatures -= tokens.signatures_verified - before
 
-    def _authentic_untrusted(self, frame: Frame, header: Header, session: Session) -> AESGCM:
+    def _authentic_untrusted(self, frame: Frame, header: Header, session: GateSession) -> AESGCM:
         if header.gate != self.incarnation:
             raise PeerError("stale_gate")
         if len(frame.proof) != TAG_BYTES:  # the cipher would take one with something in it
@@ -260,18 +260,18 @@ class Gate(Lane):
             proof.decrypt(nonce(header.seq), frame.proof, proof_data(frame.header, frame.token, frame.body))
         except InvalidTag as error:
             raise PeerError("proof_forged") from error
-        if header.seq - (header.part - 1 if header.kind == Kind.REQUESTS else 0) <= session.last:
+        if header.seq - (header.part - 1 if header.kind == FrameKind.REQUESTS else 0) <= session.last:
             raise PeerError("replay")
         session.proofs[header.epoch] = proof
         self._sessions[header.session] = session
         return proof
 
-    def _route_untrusted(self, header: Header, claims: Claims, flow: Flow) -> Verdict:
+    def _route_untrusted(self, header: Header, claims: Claims, flow: Flow) -> GateVerdict:
         kind = header.kind
         if kind in _ASKING:
             return self._request_untrusted(header, claims, flow)
-        if kind in (Kind.REPLY, Kind.REPLIES):
-            verdict = self._answered(flow, header.correlation, header.part if kind == Kind.REPLIES else 1)
+        if kind in (FrameKind.REPLY, FrameKind.REPLIES):
+            verdict = self._answered(flow, header.correlation, header.part if kind == FrameKind.REPLIES else 1)
             if verdict is None:
                 raise PeerError("no_open_call")
             return verdict
@@ -282,18 +282,18 @@ class Gate(Lane):
         if kind in FROM_REPLIER:
             if asked.dst != header.src or asked.src != header.dst:
                 raise PeerError("no_open_call")
-            if kind == Kind.ERROR or (kind == Kind.ITEM and header.flags & FLAG_FINAL):
+            if kind == FrameKind.ERROR or (kind == FrameKind.ITEM and header.flags & FLAG_FINAL):
                 self._end_call(header.correlation)
             return asked.answers
-        if kind == Kind.REFUSAL or header.correlation[:16] != header.session or asked.dst != header.dst:
+        if kind == FrameKind.REFUSAL or header.correlation[:16] != header.session or asked.dst != header.dst:
             raise PeerError("no_open_call")
-        if kind == Kind.CREDIT:
+        if kind == FrameKind.CREDIT:
             self._calls[header.correlation] = (asked, header.deadline)
-        elif kind == Kind.CANCEL:
+        elif kind == FrameKind.CANCEL:
             self._end_call(header.correlation)
         return self._deliver_untrusted(header, flow)
 
-    def _request_untrusted(self, header: Header, claims: Claims, flow: Flow) -> Verdict:
+    def _request_untrusted(self, header: Header, claims: Claims, flow: Flow) -> GateVerdict:
         if header.correlation:
             raise PeerError("correlated_request")
         is_allowed = claims.allows(header.dst, header.method)
@@ -303,13 +303,13 @@ class Gate(Lane):
         flow.session.methods |= bit_of(f"{header.dst}.{header.method}")
         flow.session.targets |= bit_of(header.dst)
         self._deliver_untrusted(header, flow)
-        count = header.part if header.kind == Kind.REQUESTS else 1
+        count = header.part if header.kind == FrameKind.REQUESTS else 1
         verdict = self._asked(flow, header.session, header.seq, count, header.deadline)
         if verdict is None:
             raise PeerError("busy")
         return verdict
 
-    def _deliver_untrusted(self, header: Header, flow: Flow) -> Verdict:
+    def _deliver_untrusted(self, header: Header, flow: Flow) -> GateVerdict:
         member = self._members.get(flow.verdict.loop)
         if member is None:
             raise PeerError("unavailable")
@@ -337,9 +337,9 @@ def _refusal(header: Header | None, reason: str) -> bytes:
     """Return the gate's answer to a refused request; other kinds are dropped silently."""
     if header is None or header.kind not in _ASKING:
         return b""
-    count = header.part if header.kind == Kind.REQUESTS else 0
+    count = header.part if header.kind == FrameKind.REQUESTS else 0
     answer = Header(
-        1, Kind.REFUSAL, bytes(16), 0, count, "gate", header.src, 0, 0, "", header.epoch, header.deadline,
+        1, FrameKind.REFUSAL, bytes(16), 0, count, "gate", header.src, 0, 0, "", header.epoch, header.deadline,
         correlation(header.session, header.seq), 0,
     )  # fmt: skip
     return pack_frame(pack_header(answer), b"", refusal_word(reason).encode(), b"")

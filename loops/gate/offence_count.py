@@ -6,7 +6,7 @@ BURST = 64.0  # an honest client has none
 PER_S = 4.0
 
 
-class Offences:
+class OffenceCount:
     """A leaky bucket for each client. Only granted sessions send frames, so there are as many as clients."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from collections import OrderedDict
 KEYS_MAX = 4096
 
 
-class Rates:
+class RateLimits:
     """Buckets by key: `rate` tokens a second, `burst` at most. Time is seconds of any monotonic clock."""
 
     def __init__(self, rate: float, burst: float, keys_max: int = KEYS_MAX) -> None:

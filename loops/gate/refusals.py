@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tlsrt.loops.gate.state import Origin, Verdict
+from tlsrt.loops.gate.state import GateVerdict, Origin
 
 ROWS = 64  # of one report; what does not fit is counted with the last that did
 TEXT_MAX = 128
@@ -18,7 +18,7 @@ _INNOCENT = frozenset({
 Row = list[str | int]  # kind, value, word, how often, about
 
 
-class Refusals:
+class RefusalCounts:
     """Counts between two reports."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Refusals:
     def __bool__(self) -> bool:
         return bool(self._counts)
 
-    def frame(self, origin: Origin, verdict: Verdict) -> bool:
+    def frame(self, origin: Origin, verdict: GateVerdict) -> bool:
         """Note a frame that the gate refused; tell whether that is to be reported.
 
         It is charged to what it came over: the session that a connection carries, else the loop's channel. Only a

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tlsrt.loops.gate.refusals import ADDRESS, CHANNEL, REPORT_S, SESSION, Refusals, Row
-from tlsrt.loops.gate.state import Origin, Verdict
-from tlsrt.loops.runtime.throttle import Paced
+from tlsrt.loops.gate.refusals import ADDRESS, CHANNEL, REPORT_S, SESSION, RefusalCounts, Row
+from tlsrt.loops.gate.state import GateVerdict, Origin
+from tlsrt.loops.runtime.throttle import Throttle
 
 
-class Reporter:
+class RefusalReporter:
     """The counts, and the time of the next report. `send` may raise PeerError; then that report is lost."""
 
     def __init__(self, send: Callable[[list[Row]], None]) -> None:
         self._send = send
-        self._refusals = Refusals()
-        self._paced = Paced(REPORT_S, lambda: self._send(self._refusals.take()))
+        self._refusals = RefusalCounts()
+        self._paced = Throttle(REPORT_S, lambda: self._send(self._refusals.take()))
 
-    def frame(self, origin: Origin, verdict: Verdict) -> None:
+    def frame(self, origin: Origin, verdict: GateVerdict) -> None:
         """The gate refused a frame."""
         if self._refusals.frame(origin, verdict):
             self._paced.soon()

@@ -26,14 +26,14 @@ class Origin:
 
 
 @dataclass(slots=True)
-class Member:
+class GateLoop:
     """A loop that may take part: its incarnation, and the epoch for which its sandbox was attested."""
 
     incarnation: int
     attested: int
 
 
-class Verdict(NamedTuple):
+class GateVerdict(NamedTuple):
     """Forward to a loop or a connection, or do not; `answer` is what to send back to the origin instead."""
 
     loop: str = ""
@@ -49,7 +49,7 @@ class Verdict(NamedTuple):
 
 
 @dataclass(slots=True)
-class Session:
+class GateSession:
     """What the gate keeps of one session."""
 
     origin: Origin
@@ -77,12 +77,12 @@ class Flow:
         "streams", "token", "until", "verdict",
     )  # fmt: skip
 
-    def __init__(self, session: Session, src: str, dst: str, verdict: Verdict, longest: int) -> None:
+    def __init__(self, session: GateSession, src: str, dst: str, verdict: GateVerdict, longest: int) -> None:
         self.session = session
         self.src = src
         self.dst = dst
         self.verdict = verdict  # where requests go
-        self.answers = Verdict(session.origin.loop, session.origin.connection)
+        self.answers = GateVerdict(session.origin.loop, session.origin.connection)
         self.answered: Flow | None = None  # what the last answer came by: between the same two
         self.longest = longest  # how far ahead a deadline may lie, ms
         self.streams = False  # its calls may last as long as somebody listens

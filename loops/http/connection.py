@@ -19,12 +19,12 @@ import h11
 
 from tlsrt.channels.tls.connection import TlsConnection
 from tlsrt.errors import CallError, NotFound, PeerError, Unavailable
-from tlsrt.loops.http.fair_scheduler import SMALL_BYTES, Heavy, is_small
+from tlsrt.loops.http.fair_scheduler import SMALL_BYTES, FairScheduler, is_small
 from tlsrt.loops.http.openapi import openapi
 from tlsrt.loops.http.problem import Problem, problem_of
-from tlsrt.loops.http.request import EVENTS, JSON, Act, Wish, wish_untrusted
-from tlsrt.loops.http.response import Answer, answer, event, problem_answer, stream_headers
-from tlsrt.loops.http.session import LentSession
+from tlsrt.loops.http.request import EVENTS, JSON, Act, HttpCall, wish_untrusted
+from tlsrt.loops.http.response import HttpResponse, answer, event, problem_answer, stream_headers
+from tlsrt.loops.http.session import DelegatedSession
 from tlsrt.loops.http.values import arguments_untrusted, encode_value
 
 PROTOCOL = "http/1.1"
@@ -39,7 +39,7 @@ SESSION_S = 10.0  # for the authority to lend the session, as at the door
 PING_S = 15.0  # a comment in a quiet stream, so that a dead client is noticed
 
 
-class HttpHub(Protocol):
+class HttpBackend(Protocol):
     """What stands behind the door for HTTP clients."""
 
     def lend(self, connection: int, certificate: bytes) -> None:
@@ -55,11 +55,12 @@ class HttpHub(Protocol):
         """The connection has ended."""
 
 
-class HttpLink:
+class HttpConnection:
     """The handler of one connection."""
 
     def __init__(
-        self, connection: TlsConnection, number: int, hub: HttpHub, note: Callable[[str], None], heavy: Heavy
+        self, connection: TlsConnection, number: int, hub: HttpBackend, note: Callable[[str], None],
+        heavy: FairScheduler,
     ) -> None:  # fmt: skip
         self.connection = connection
         self._heavy = heavy
@@ -71,7 +72,7 @@ class HttpLink:
         self._body = bytearray()
         self._ahead = 0
         self._task: asyncio.Task[None] | None = None
-        self.session = LentSession(self._send_frame, note)
+        self.session = DelegatedSession(self._send_frame, note)
         self._timer = self._loop.call_later(REQUEST_S, self._too_slow)
         self._log = logging.getLogger("primary.http")
         hub.lend(number, connection.engine.certificate)
@@ -205,7 +206,7 @@ class HttpLink:
         except TimeoutError:  # of the session: an authority that ended meanwhile has forgotten that it was asked
             self._finish(problem_of(Unavailable("no session can be had now")), "http_no_session")
 
-    async def _method(self, wish: Wish) -> Any:
+    async def _method(self, wish: HttpCall) -> Any:
         description = await self.session.describe(wish.target)
         method = description["methods"].get(wish.method)
         if method is None:
@@ -215,7 +216,7 @@ class HttpLink:
             raise Problem(501, "invalid_argument", "uploads are not to be had over HTTP; use tlsrt")
         return method
 
-    async def _call(self, wish: Wish) -> Answer:
+    async def _call(self, wish: HttpCall) -> HttpResponse:
         method = await self._method(wish)
         if method.get("stream"):
             raise Problem(406, "invalid_argument", f"this method gives a stream: send Accept: {EVENTS}")
@@ -232,7 +233,7 @@ class HttpLink:
     async def _encoded(self, value: object) -> bytes:
         return await self._heavy.do(lambda: encode_value(value), is_small=is_small(value))
 
-    async def _document(self, wish: Wish, host: str) -> Answer:
+    async def _document(self, wish: HttpCall, host: str) -> HttpResponse:
         if wish.act is Act.TARGETS:
             return answer(
                 200, JSON, encode_value({target: list(names) for target, names in self.session.rights.items()})
@@ -245,7 +246,7 @@ class HttpLink:
                 continue
         return answer(200, JSON, json.dumps(openapi(found, VERSION, host)).encode())
 
-    async def _stream(self, wish: Wish) -> None:
+    async def _stream(self, wish: HttpCall) -> None:
         if wish.topic is not None:
             args: list[Any] = [wish.topic]
             kwargs: dict[str, Any] = {}
@@ -300,7 +301,7 @@ class HttpLink:
             if patience <= 0:
                 self.connection.abort("slow_reader")
 
-    def _answer(self, whole: Answer, *, last: bool = False) -> None:
+    def _answer(self, whole: HttpResponse, *, last: bool = False) -> None:
         headers = [*whole.headers, ("Connection", "close")] if last else whole.headers
         head = h11.Response(status_code=whole.status, reason=HTTPStatus(whole.status).phrase, headers=headers)
         is_head = self._request is not None and self._request.method == b"HEAD"  # answered without a body (RFC 9110)

@@ -16,7 +16,7 @@ SMALL_PARTS = 256
 T = TypeVar("T")
 
 
-class Heavy:
+class FairScheduler:
     """The line; one for an event loop."""
 
     def __init__(self) -> None:

@@ -32,7 +32,7 @@ class Act(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class HttpCall:
     """One request, understood. `timeout_s` bounds a call, and of a stream the sending of its request."""
 
     act: Act
@@ -43,7 +43,7 @@ class Wish:
     idempotency_key: str | None = None
 
 
-def wish_untrusted(method: str, target: str, headers: Iterable[tuple[str, str]]) -> Wish:
+def wish_untrusted(method: str, target: str, headers: Iterable[tuple[str, str]]) -> HttpCall:
     """Return what a request asks for; names of `headers` are lower case. Raises Problem."""
     fields = _fields(headers)
     _refuse_other_sites(fields)
@@ -52,19 +52,19 @@ def wish_untrusted(method: str, target: str, headers: Iterable[tuple[str, str]])
     if path in (PREFIX, f"{PREFIX}/", f"{PREFIX}/openapi.json"):
         _require(method, "GET")
         _no_query(query)
-        return Wish(Act.OPENAPI if path.endswith(".json") else Act.TARGETS)
+        return HttpCall(Act.OPENAPI if path.endswith(".json") else Act.TARGETS)
     if len(parts) != 6 or parts[0] or parts[1] != PREFIX[1:] or parts[2] not in ("call", "events"):
         raise Problem(404, "not_found", f"no such resource; {PREFIX}/openapi.json lists what there is")
     loop, component, name = (_name(part) for part in parts[3:])
     if parts[2] == "events":
         _require(method, "GET")
         _no_query(query)
-        return Wish(Act.STREAM, f"{loop}/{component}", "subscribe", topic=name)
+        return HttpCall(Act.STREAM, f"{loop}/{component}", "subscribe", topic=name)
     _require(method, "POST")
     if fields.get("content-type", "").partition(";")[0].strip().lower() != JSON:
         raise Problem(415, "invalid_argument", f"send the arguments as {JSON}", {"Accept-Post": JSON})
     act = Act.STREAM if EVENTS in fields.get("accept", "") else Act.CALL
-    return Wish(act, f"{loop}/{component}", name, None, _timeout(query), _key(fields.get("idempotency-key")))
+    return HttpCall(act, f"{loop}/{component}", name, None, _timeout(query), _key(fields.get("idempotency-key")))
 
 
 def _fields(headers: Iterable[tuple[str, str]]) -> Mapping[str, str]:

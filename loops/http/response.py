@@ -23,7 +23,7 @@ Headers = list[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """One whole answer."""
 
     status: int
@@ -31,13 +31,13 @@ class Answer:
     body: bytes
 
 
-def answer(status: int, media_type: str, body: bytes, more: Mapping[str, str] | None = None) -> Answer:
+def answer(status: int, media_type: str, body: bytes, more: Mapping[str, str] | None = None) -> HttpResponse:
     """Return an answer with the strict headers."""
     own = {"Content-Type": media_type, "Content-Length": str(len(body)), **(more or {})}
-    return Answer(status, [*own.items(), *STRICT.items()], body)
+    return HttpResponse(status, [*own.items(), *STRICT.items()], body)
 
 
-def problem_answer(problem: Problem) -> Answer:
+def problem_answer(problem: Problem) -> HttpResponse:
     """Return the answer that says what went wrong."""
     return answer(problem.status, MEDIA_TYPE, problem.encode(), problem.headers)
 

@@ -22,7 +22,7 @@ REFUSED = "this client may not use HTTP: it is unknown, revoked, or was not enro
 _WORDS = {"rejected": ("denied", REFUSED), "locked": ("locked", "the host is locked")}
 
 
-class LentSession:
+class DelegatedSession:
     """Keys, calls and descriptions of one client on one connection. `send` carries a frame to the gate."""
 
     def __init__(self, send: Callable[[bytes], None], note: Callable[[str], None]) -> None:

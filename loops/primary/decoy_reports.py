@@ -10,19 +10,19 @@ from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.frames.body import encode_request
 from tlsrt.config.canaries import CanaryHashes
 from tlsrt.errors import PeerError
-from tlsrt.loops.gate.decoys import Touch
+from tlsrt.loops.gate.decoys import DecoyAccess
 from tlsrt.loops.gate.gate import Gate
 from tlsrt.loops.gate.state import Origin
-from tlsrt.loops.runtime.component_host import Host
+from tlsrt.loops.runtime.component_host import ComponentHost
 
 TELL_AFTER_S = 0.01  # so that the answer has left, and is no later for a decoy than for anything else
 TRIAL_DEADLINE_MS = 5_000
 
 
-class DecoyWatch:
+class DecoyReports:
     """Between the gate and the trust channel; `send` is the channel's."""
 
-    def __init__(self, gate: Gate, own: Origin, hosts: Mapping[str, Host], send: Callable[..., None]) -> None:
+    def __init__(self, gate: Gate, own: Origin, hosts: Mapping[str, ComponentHost], send: Callable[..., None]) -> None:
         self._gate = gate
         self._own = own
         self._hosts = hosts
@@ -37,7 +37,7 @@ class DecoyWatch:
         touches = self._gate.decoys.take()
         for at, touch in enumerate(touches):
             try:
-                self._send("touched" if isinstance(touch, Touch) else "canary", *touch)
+                self._send("touched" if isinstance(touch, DecoyAccess) else "canary", *touch)
             except PeerError:
                 self._gate.decoys.put_back(touches[at:])
                 return

@@ -14,7 +14,7 @@ from contextlib import aclosing
 from typing import Annotated, Any, ClassVar
 
 from tlsrt.loops.component.component import Component, handler
-from tlsrt.loops.component.pubsub import Hub, LossyMailbox
+from tlsrt.loops.component.pubsub import LossyMailbox, PubSub
 from tlsrt.loops.component.validate import Range
 
 KEPT = 256
@@ -33,7 +33,7 @@ class Events(Component):
     topics: ClassVar[Mapping[str, str]] = {f"host.{kind}": f"the events of kind {kind}" for kind in KINDS}
 
     def __init__(self) -> None:
-        self._hub = Hub(mailbox=LossyMailbox)
+        self._hub = PubSub(mailbox=LossyMailbox)
         self._kept: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self._boot = ""
         self._last = 0

@@ -23,9 +23,9 @@ from tlsrt.channels.links.channel import PrimaryChannel
 from tlsrt.channels.links.gate_link import GateLink
 from tlsrt.channels.session.grant import parse_grant_untrusted
 from tlsrt.errors import Busy, PeerError
-from tlsrt.loops.door.closed_connections import TurnedAway
+from tlsrt.loops.door.closed_connections import ClosedConnections
 from tlsrt.loops.door.door import HTTP, Door, ServeHttp, door_limits
-from tlsrt.loops.door.enrolment import EnrolDesk
+from tlsrt.loops.door.enrolment import EnrolmentConnections
 from tlsrt.loops.door.locked_door import LockedDoor
 from tlsrt.loops.door.server_context import PROTOCOLS
 from tlsrt.loops.door.tarpit import Tarpit, TarpitLimits
@@ -34,9 +34,9 @@ from tlsrt.loops.gate.decoys import Decoys
 from tlsrt.loops.gate.frame_rate import FrameRate, FrameRates
 from tlsrt.loops.gate.gate import Gate, refusal_word
 from tlsrt.loops.gate.refusals import ADDRESS
-from tlsrt.loops.gate.reporter import Reporter
-from tlsrt.loops.gate.state import Origin, Verdict
-from tlsrt.loops.primary.decoy_reports import DecoyWatch
+from tlsrt.loops.gate.reporter import RefusalReporter
+from tlsrt.loops.gate.state import GateVerdict, Origin
+from tlsrt.loops.primary.decoy_reports import DecoyReports
 from tlsrt.loops.primary.events import Events
 from tlsrt.loops.primary.telemetry import Telemetry
 from tlsrt.loops.runtime.health import HealthChecks
@@ -74,19 +74,19 @@ class PrimaryLoop(LoopProcess):
         for loop, descriptor in self.listeners.items():
             if loop not in (DOOR, DECOY):
                 self._links[loop] = self._listen(loop, descriptor)
-        self._turned_away = TurnedAway()
+        self._turned_away = ClosedConnections()
         self._telemetry = Telemetry(self._bytes_moved)
-        self.decoy_watch = DecoyWatch(self.gate, self._own, self.hosts, self._trust.send)
+        self.decoy_watch = DecoyReports(self.gate, self._own, self.hosts, self._trust.send)
         self.on_said["try_decoy"] = self.decoy_watch.on_try
         self.on_said["canaries"] = self.decoy_watch.on_canaries
         endpoint = self.config.deception.endpoint
         limits = TarpitLimits(endpoint.max_connections, endpoint.max_per_address) if endpoint else None
         self._tarpit = Tarpit(self.gate.decoys.look_at_stranger, limits) if limits else None
-        self.reporter = Reporter(lambda rows: self._trust.send("offences", rows))
+        self.reporter = RefusalReporter(lambda rows: self._trust.send("offences", rows))
         self.door: Door | None = None  # made when its certificate has come
         self.locked_door: LockedDoor | None = None  # of a locked host, instead
         self._succession = b""
-        self._enrol = EnrolDesk(lambda *asked: self._trust.send("enrol", *asked))
+        self._enrol = EnrolmentConnections(lambda *asked: self._trust.send("enrol", *asked))
         self.on_said["enrolled"] = lambda fields, descriptors: self._enrol.enrolled(*fields)
         self.on_said["not_enrolled"] = lambda fields, descriptors: self._enrol.refused(*fields)
         self._serve_http = self._http_server()
@@ -98,11 +98,11 @@ class PrimaryLoop(LoopProcess):
         """Load what serves HTTP, if the configuration says so: now, as a sealed process imports nothing."""
         if not self.config.serves_http:
             return None
-        from tlsrt.loops.http.connection import HttpLink
-        from tlsrt.loops.http.fair_scheduler import Heavy
+        from tlsrt.loops.http.connection import HttpConnection
+        from tlsrt.loops.http.fair_scheduler import FairScheduler
 
-        heavy = Heavy()
-        return lambda connection, number, note: HttpLink(connection, number, self, note, heavy)
+        heavy = FairScheduler()
+        return lambda connection, number, note: HttpConnection(connection, number, self, note, heavy)
 
     def _listen(self, loop: str, descriptor: int) -> GateLink:
         origin = Origin(loop, charge=loop)
@@ -353,7 +353,7 @@ class PrimaryLoop(LoopProcess):
             rate.give_back()
             self.frames_in += 1
             self.note_refused(f"busy: {origin.charge} sends more than {rate.per_s} frames a second")
-            self._deliver(answer, Verdict(origin.loop, origin.connection), GATE)
+            self._deliver(answer, GateVerdict(origin.loop, origin.connection), GATE)
             return "busy"
         if self.door is not None:
             self.door.rest(origin.connection, rate.owe())
@@ -385,7 +385,7 @@ class PrimaryLoop(LoopProcess):
                 answer = self.gate.undeliverable(data, "busy")
                 self.note_refused(f"queue to {verdict.loop} is full")
                 if answer:
-                    self._deliver(answer, Verdict(origin.loop, origin.connection), GATE)
+                    self._deliver(answer, GateVerdict(origin.loop, origin.connection), GATE)
                 return "busy"
             self.frames_out += 1
             return ""
@@ -393,10 +393,10 @@ class PrimaryLoop(LoopProcess):
             self.note_refused(f"{verdict.reason} from {origin.loop or f'connection {origin.connection}'}")
             self.reporter.frame(origin, verdict)
         if verdict.answer:
-            self._deliver(verdict.answer, Verdict(origin.loop, origin.connection), GATE)
+            self._deliver(verdict.answer, GateVerdict(origin.loop, origin.connection), GATE)
         return "" if verdict.reason == "no_open_call" else refusal_word(verdict.reason)
 
-    def _deliver(self, data: bytes, verdict: Verdict, source: str) -> bool:
+    def _deliver(self, data: bytes, verdict: GateVerdict, source: str) -> bool:
         """Send a frame where it belongs; False if the share of its source in that queue is full."""
         if not verdict.loop:
             if self.door is not None:

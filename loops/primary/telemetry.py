@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tlsrt.channels.control.telemetry import LOOKS, NUMBER_MAX, ROWS_MAX, UNKNOWN, Row, Window
-from tlsrt.loops.gate.state import Session
+from tlsrt.loops.gate.state import GateSession
 
 TRACKED_MAX = 2048  # sessions; those beyond are not looked at until others have gone
 BytesMoved = Callable[[int], tuple[int, int] | None]  # of a connection: to us, from us
@@ -21,7 +21,7 @@ class _Seen:
 
     __slots__ = ("busy", "frames", "last", "moved", "open_calls", "peak", "refused", "session")
 
-    def __init__(self, session: Session, moved: tuple[int, int] | None) -> None:
+    def __init__(self, session: GateSession, moved: tuple[int, int] | None) -> None:
         self.session = session
         self.last = session.last
         self.refused = _refused(session)
@@ -73,7 +73,7 @@ class Telemetry:
         self._looks = 0
         self._waiting: list[Row] = []
 
-    def look(self, sessions: Mapping[bytes, Session]) -> list[Row]:
+    def look(self, sessions: Mapping[bytes, GateSession]) -> list[Row]:
         """Look at all sessions; return the rows to be sent now, at most ROWS_MAX."""
         self._looks += 1
         for name, session in sessions.items():
@@ -89,7 +89,7 @@ class Telemetry:
         rows, self._waiting = self._waiting[:ROWS_MAX], self._waiting[ROWS_MAX:]
         return rows
 
-    def _end_window(self, sessions: Mapping[bytes, Session]) -> None:
+    def _end_window(self, sessions: Mapping[bytes, GateSession]) -> None:
         self._looks = 0
         self._waiting.clear()  # of the window before: it is late, and nobody waits for it
         for name, seen in list(self._seen.items()):
@@ -100,11 +100,11 @@ class Telemetry:
                 self._waiting.append((name, window))
 
 
-def _moved(session: Session, bytes_moved: BytesMoved) -> tuple[int, int] | None:
+def _moved(session: GateSession, bytes_moved: BytesMoved) -> tuple[int, int] | None:
     return None if session.origin.loop else bytes_moved(session.origin.connection)
 
 
-def _refused(session: Session) -> int:
+def _refused(session: GateSession) -> int:
     """Return how many of its frames were refused; a connection has one session, so what proved nothing is its too."""
     return session.refused + (0 if session.origin.loop else session.origin.refused)
 

@@ -23,7 +23,7 @@ class Monitor(Protocol):
     def on_message(self, name: str, fields: list[Any], descriptors: list[int]) -> None: ...
 
 
-class Trustee:
+class AuthorityClient:
     """Applies trust messages. `committed` is the epoch that seals; 0 until the loop has its first keys."""
 
     def __init__(self, verifier: Verifier, endpoints: Mapping[str, Endpoint], monitor: Monitor | None) -> None:

@@ -7,28 +7,28 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from pathlib import Path
 from typing import Any
 
-from tlsrt.channels.calls.batching import Outbox
+from tlsrt.channels.calls.batching import Batcher
 from tlsrt.channels.calls.caller import Caller
 from tlsrt.channels.frames.frame import FROM_REQUESTER, Frame, Header
-from tlsrt.channels.links.write_batch import Turn
-from tlsrt.channels.session.endpoint import Endpoint, Opened
+from tlsrt.channels.links.write_batch import WriteBatch
+from tlsrt.channels.session.endpoint import Endpoint, OpenedFrame
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.config.schema import ComponentConfig
 from tlsrt.loops.component.component import Component, attach, detach
 from tlsrt.loops.dispatch.responder import Responder
 
 
-class Host:
+class ComponentHost:
     """Runs one component. It is also the component's Port: its way out."""
 
     def __init__(
         self, config: ComponentConfig, component: Component, verifier: Verifier, send: Callable[[bytes], None],
-        clock: Callable[[], int], state: Path, *, waiting_max: int, turn: Callable[[], Turn] | None = None,
+        clock: Callable[[], int], state: Path, *, waiting_max: int, turn: Callable[[], WriteBatch] | None = None,
     ) -> None:  # fmt: skip
         self.config = config
         self.component = component
         self.endpoint = Endpoint(config.address, verifier)
-        outbox = Outbox(self.endpoint, send, clock, turn) if turn else None
+        outbox = Batcher(self.endpoint, send, clock, turn) if turn else None
         self.caller = Caller(self.endpoint, send, clock, waiting_max=waiting_max, outbox=outbox)
         log = logging.getLogger(config.address)
         self.responder = Responder(component, self.endpoint, send, clock, log, outbox)
@@ -38,7 +38,7 @@ class Host:
         """Take a frame whose header names this component; raise PeerError if it is not authentic."""
         self.on_opened_untrusted(self.endpoint.open_untrusted(frame, header, now))
 
-    def on_opened_untrusted(self, opened: Opened) -> None:
+    def on_opened_untrusted(self, opened: OpenedFrame) -> None:
         """Take an authentic frame; raise PeerError if it makes no sense."""
         if opened.header.kind in FROM_REQUESTER:
             self.responder.on_opened_untrusted(opened)

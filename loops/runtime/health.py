@@ -13,10 +13,10 @@ import inspect
 from collections.abc import Awaitable, Iterable
 from typing import Any
 
-from tlsrt.channels.control.health import Outcome
+from tlsrt.channels.control.health import HealthOutcome
 from tlsrt.config.schema import HealthConfig
 from tlsrt.loops.component.component import Component
-from tlsrt.loops.runtime.component_host import Host
+from tlsrt.loops.runtime.component_host import ComponentHost
 
 _WORDS_MAX = 300
 
@@ -65,7 +65,7 @@ class Schedule:
 class _Patient:
     """One component that has a `check` of its own."""
 
-    def __init__(self, index: int, host: Host) -> None:
+    def __init__(self, index: int, host: ComponentHost) -> None:
         self.index = index
         self.component = host.component
         self.schedule = Schedule(host.config.health)
@@ -78,7 +78,7 @@ class HealthChecks:
     `reports` holds the last (index, outcome, fails in a row) of each that has not been sent, the oldest first.
     """
 
-    def __init__(self, hosts: Iterable[Host]) -> None:
+    def __init__(self, hosts: Iterable[ComponentHost]) -> None:
         self._patients = [
             _Patient(index, host)
             for index, host in enumerate(hosts)
@@ -92,7 +92,7 @@ class HealthChecks:
             if patient.schedule.is_late(now):
                 if patient.task is not None:
                     patient.task.cancel()
-                self._note(patient, Outcome.TIMED_OUT, "it said nothing in time")
+                self._note(patient, HealthOutcome.TIMED_OUT, "it said nothing in time")
             elif patient.schedule.begins(now):
                 self._ask(patient)
 
@@ -123,9 +123,9 @@ class HealthChecks:
             return
         if not trouble and before:
             patient.component.log.info("check: well again after %d failures", before)
-        self._note(patient, Outcome.FAILED if trouble else Outcome.GOOD, trouble)
+        self._note(patient, HealthOutcome.FAILED if trouble else HealthOutcome.GOOD, trouble)
 
-    def _note(self, patient: _Patient, outcome: Outcome, trouble: str) -> None:
+    def _note(self, patient: _Patient, outcome: HealthOutcome, trouble: str) -> None:
         fails = patient.schedule.fails
         if trouble:
             patient.component.log.warning("check failed (%d in a row): %s", fails, trouble)

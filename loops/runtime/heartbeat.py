@@ -3,7 +3,7 @@
 It comes from a callback of this very event loop and from nothing else, so whatever holds the event loop up holds the
 beat up. The authority's feed wakes every loop twice a second, and each wake-up of a host at rest costs: so a beat that
 is almost due goes along with it, and a loop beats by itself only where the feed is late or missing. The supervisor
-wakes up once for a beat and what is sent with it, and its rounds keep the same time (`Reactor.call_next`), so that it
+wakes up once for a beat and what is sent with it, and its rounds keep the same time (`EventLoop.call_next`), so that it
 finds the beats of all loops waiting when it has looked at some.
 """
 
@@ -23,7 +23,7 @@ EARLY_S = 0.1  # so much before its time a beat goes along, at most
 REPORTS_PER_BEAT = 8  # of components; the supervisor takes 50 records a second of a loop
 
 
-class Heart:
+class Heartbeat:
     """Calls `each` with the event loop's time at every beat; that calls `send` when there is a beat to be sent."""
 
     def __init__(self, loop: str, life: ControlChannel, each: Callable[[float], None]) -> None:

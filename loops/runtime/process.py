@@ -27,20 +27,20 @@ from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.channels.control.trust import TRUST
 from tlsrt.channels.links.channel import LINK_CHANNELS, Channel, DeclaredChannel, LinkChannel, MakeLink
 from tlsrt.channels.links.link import Link
-from tlsrt.channels.links.write_batch import Turn
+from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.config.schema import ComponentConfig, Config
 from tlsrt.errors import PeerError, SandboxError
 from tlsrt.loops.component.component import Component
-from tlsrt.loops.dispatch.fast_path import Arrivals
-from tlsrt.loops.dispatch.recipient_reports import Witness
-from tlsrt.loops.runtime.authority_client import Monitor, Trustee
-from tlsrt.loops.runtime.component_host import Host
+from tlsrt.loops.dispatch.fast_path import ReceiveFastPath
+from tlsrt.loops.dispatch.recipient_reports import RecipientReports
+from tlsrt.loops.runtime.authority_client import AuthorityClient, Monitor
+from tlsrt.loops.runtime.component_host import ComponentHost
 from tlsrt.loops.runtime.health import HealthChecks
-from tlsrt.loops.runtime.heartbeat import Heart
+from tlsrt.loops.runtime.heartbeat import Heartbeat
 from tlsrt.loops.runtime.imports import LoopFailure, check_decoys, import_components
 from tlsrt.loops.runtime.resolver import prepare_outbound
-from tlsrt.sandbox.apply.enter import Confinement, Report
+from tlsrt.sandbox.apply.enter import Confinement, ConfinementReport
 from tlsrt.sandbox.apply.imports import end_imports
 
 JOIN_RETRY_S = 0.5
@@ -66,20 +66,20 @@ class LoopProcess:
         self.confinement = confinement
         self.log = logging.getLogger(name)
         self.verifier = Verifier()
-        self.arrivals = Arrivals(self.verifier)
-        self.hosts: dict[str, Host] = {}
+        self.arrivals = ReceiveFastPath(self.verifier)
+        self.hosts: dict[str, ComponentHost] = {}
         self.channel: Channel
         self.frames_in = 0
         self.frames_out = 0
         self.refused = 0
         self._life = ControlChannel(life, LIFE)
         self._trust = ControlChannel(trust, TRUST)
-        self._witness = Witness(lambda rows: self._trust.send("witnessed", rows))
+        self._witness = RecipientReports(lambda rows: self._trust.send("witnessed", rows))
         self._state = LoopState.SPAWNED
         self._primary = 0
         self._up = False
         self._exit_code = 0
-        self._heart = Heart(name, self._life, self._beat)
+        self._heart = Heartbeat(name, self._life, self._beat)
         self._logged = 0
         self._was_busy = False  # when it was drained
 
@@ -120,7 +120,7 @@ class LoopProcess:
             self._fail(FailCode.INTERNAL, 0)
         return 70
 
-    def _drop(self) -> Report:
+    def _drop(self) -> ConfinementReport:
         return self.confinement.drop()
 
     def _assert_one_task(self) -> None:
@@ -138,7 +138,7 @@ class LoopProcess:
     def _add_host(self, config: ComponentConfig, component: Component) -> None:
         state = Path(self.confinement.path("/state")) / config.name
         state.mkdir(mode=0o700, exist_ok=True)
-        host = self.hosts[config.address] = Host(
+        host = self.hosts[config.address] = ComponentHost(
             config, component, self.verifier, self.send, boottime_ms, state,
             waiting_max=self.config.limits.queue_frames, turn=lambda: self.turn,
         )  # fmt: skip
@@ -148,7 +148,7 @@ class LoopProcess:
     # -- the event loop ---------------------------------------------------------------------------------------
 
     async def _open_channel(self) -> None:
-        self.turn = Turn()
+        self.turn = WriteBatch()
         await self.open_channel()
 
     async def open_channel(self) -> None:
@@ -170,7 +170,9 @@ class LoopProcess:
     async def _main(self) -> None:
         loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
-        self.trustee = Trustee(self.verifier, {name: host.endpoint for name, host in self.hosts.items()}, self.monitor)
+        self.trustee = AuthorityClient(
+            self.verifier, {name: host.endpoint for name, host in self.hosts.items()}, self.monitor
+        )
         self.health = HealthChecks(self.hosts.values())
         self._set_up(False)
         loop.add_signal_handler(signal.SIGTERM, self._stop)  # PID 1 of a namespace gets only signals it handles
@@ -328,7 +330,7 @@ class LoopProcess:
         if up != self._up:
             self._set_up(up)
 
-    def _has_session(self, host: Host) -> bool:
+    def _has_session(self, host: ComponentHost) -> bool:
         """Whether a component may take part: one that is revoked gets no keys, and holds up nobody."""
         endpoint = host.endpoint
         return bool(endpoint.session) and not self.verifier.revoked.has(endpoint.session, b"", endpoint.subject)
@@ -382,7 +384,7 @@ class LoopProcess:
             self.log.warning("%s", sentence)
 
 
-def _digest(report: Report) -> bytes:
+def _digest(report: ConfinementReport) -> bytes:
     """One digest over all filters that were applied, for the record of step 2."""
     digest = hashlib.sha256()
     for layer, value in report.digests:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tlsrt.errors import PeerError
 
 
-class Paced:
+class Throttle:
     """Calls `tell` when it is due; a PeerError of it means that this one is lost."""
 
     def __init__(self, every_s: float, tell: Callable[[], None]) -> None:

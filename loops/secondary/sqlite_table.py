@@ -32,7 +32,7 @@ _LIVE = "(expires_ms IS NULL OR expires_ms > ?)"
 
 
 @dataclass(frozen=True)
-class Entry:
+class TableRow:
     """One value with its revision, and when it expires (wall ms), if ever."""
 
     value: bytes
@@ -40,7 +40,7 @@ class Entry:
     expires_ms: int | None
 
 
-class Table:
+class SqliteTable:
     """Entries by (namespace, key). Every method takes the wall time in ms; failures are CallErrors."""
 
     def __init__(self, path: Path, max_bytes: int) -> None:
@@ -92,14 +92,14 @@ class Table:
         with self._change() as connection:
             connection.execute("SELECT revision FROM counter").fetchone()
 
-    def get(self, namespace: str, key: str, now_ms: int) -> Entry | None:
+    def get(self, namespace: str, key: str, now_ms: int) -> TableRow | None:
         """Return the live entry of a key, or None."""
         query = f"SELECT value, revision, expires_ms FROM entries WHERE namespace = ? AND key = ? AND {_LIVE}"  # noqa: S608
         try:
             row = self._connection.execute(query, (namespace, key, now_ms)).fetchone()
         except sqlite3.Error as error:
             raise Failed(f"the store cannot read ({error})") from None
-        return Entry(*row) if row else None
+        return TableRow(*row) if row else None
 
     def keys(self, namespace: str, prefix: str, after: str, limit: int, now_ms: int) -> list[str]:
         """Return up to `limit` live keys that start with `prefix`, sorted, those behind `after` only."""

@@ -15,10 +15,10 @@ import msgpack
 from tlsrt.errors import InvalidArgument, NotFound
 from tlsrt.loops.component.component import Component, handler
 from tlsrt.loops.component.options import choice_option, known_options, whole_option
-from tlsrt.loops.component.pubsub import Hub
+from tlsrt.loops.component.pubsub import PubSub
 from tlsrt.loops.component.validate import Length, Range
 from tlsrt.loops.disk_space import trouble_of_folder
-from tlsrt.loops.secondary.sqlite_table import Entry, Table
+from tlsrt.loops.secondary.sqlite_table import SqliteTable, TableRow
 
 VALUE_BYTES = 256 * 1024  # encoded
 _MIB = 1 << 20
@@ -41,8 +41,8 @@ class Store(Component):
         known_options(self.address, self.options, ("max_bytes", "namespace"))
         size = whole_option(self.address, self.options, "max_bytes", 128 * _MIB, _MIB // 16, 1 << 40)
         self._shared = choice_option(self.address, self.options, "namespace", ("shared", "per_subject")) == "shared"
-        self._table = Table(self.state / "store.sqlite", size)
-        self._changes = Hub()
+        self._table = SqliteTable(self.state / "store.sqlite", size)
+        self._changes = PubSub()
 
     async def stop(self) -> None:
         self._changes.close()
@@ -83,7 +83,7 @@ class Store(Component):
         left = None if entry.expires_ms is None else (entry.expires_ms - self.wall_ms()) / 1000
         return {"value": _decode(entry.value), "revision": entry.revision, "expires_in_s": left}
 
-    def _entry(self, key: str) -> Entry:
+    def _entry(self, key: str) -> TableRow:
         _printable("key", key)
         entry = self._table.get(self._namespace(), key, self.wall_ms())
         if entry is None:

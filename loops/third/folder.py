@@ -70,7 +70,7 @@ class Folder:
         self.quota = quota
         self._sizes: dict[str, int] = {}
         self.kept: dict[str, int] = {}  # bytes of each unfinished upload
-        self._writers: set[Writer] = set()
+        self._writers: set[FileWriter] = set()
         self._number = 0
         self._load()
 
@@ -168,7 +168,7 @@ class Folder:
         if len({name, *self._sizes, *(writer.name for writer in self._writers)}) > self.quota.files:
             raise Failed(f"the folder is full: {self.quota.files} files is the limit")
 
-    def writer(self, name: str) -> Writer:
+    def writer(self, name: str) -> FileWriter:
         """Begin to write a new content for a name; Busy if too many are being written."""
         check_name(name)
         if len(self._writers) >= WRITERS:
@@ -178,7 +178,7 @@ class Folder:
         with told(name):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS
             descriptor = os.open(part, flags, 0o600, dir_fd=self._descriptor)
-        writer = Writer(self, name, part, descriptor)
+        writer = FileWriter(self, name, part, descriptor)
         self._writers.add(writer)
         return writer
 
@@ -215,7 +215,7 @@ class Folder:
             writer.write(data)
             return writer.commit()
 
-    def settle(self, writer: Writer, *, commit: bool) -> None:
+    def settle(self, writer: FileWriter, *, commit: bool) -> None:
         """End a writer: its bytes become the file, or are gone."""
         self._writers.discard(writer)
         if not commit:
@@ -227,7 +227,7 @@ class Folder:
         os.fsync(self._descriptor)
 
 
-class Writer:
+class FileWriter:
     """New content for one file. Leaving its `with` block before `commit` leaves the old content."""
 
     def __init__(self, folder: Folder, name: str, part: str, descriptor: int) -> None:
@@ -238,7 +238,7 @@ class Writer:
         self._open = True
         self.size = 0
 
-    def __enter__(self) -> Writer:
+    def __enter__(self) -> FileWriter:
         return self
 
     def __exit__(self, *reason: object) -> None:

@@ -20,15 +20,15 @@ from pathlib import Path
 
 from tlsrt.errors import MisuseError, SandboxError
 from tlsrt.sandbox import syscalls
-from tlsrt.sandbox.apply.layers import LAYERS, Context, Step
-from tlsrt.sandbox.apply.root_filesystem import Plan
+from tlsrt.sandbox.apply.layers import LAYERS, Context, LayerStep
+from tlsrt.sandbox.apply.root_filesystem import RootPlan
 from tlsrt.sandbox.profile.profile import Profile
 
 _ENDING_TASK_S = 0.1  # a joined Python thread is still a task for a moment
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ConfinementReport:
     """What was applied: layer names in order, (layer, reason) of waived ones, (layer, digest) of filters."""
 
     layers: tuple[str, ...]
@@ -57,7 +57,7 @@ class Confinement:
     def _end(self) -> None:
         self._next = self._following
 
-    def _apply(self, step: Step) -> None:
+    def _apply(self, step: LayerStep) -> None:
         for layer in LAYERS:
             if layer.step is not step or layer.name not in self.profile.layers:
                 continue
@@ -79,20 +79,20 @@ class Confinement:
         for name in self.profile.layers:
             if name not in known:
                 raise SandboxError(name, "there is no such layer")
-        self._apply(Step.WORLD)
+        self._apply(LayerStep.WORLD)
         with suppress(OSError):  # without /proc and unshare, `assert_one_task` says so
             self._status = syscalls.task_status()
         self._end()
 
-    def drop(self) -> Report:
+    def drop(self) -> ConfinementReport:
         """Give up uid, groups, capabilities and every way to new ones; then seal stage 1.
 
         Raises SandboxError for a layer that fails, and for a folder of the profile that the uid cannot read.
         """
         self._begin("drop", "assert_one_task")
-        self._apply(Step.DROP)
+        self._apply(LayerStep.DROP)
         self._check_readable()
-        self._apply(Step.SEAL_STAGE_1)
+        self._apply(LayerStep.SEAL_STAGE_1)
         if self._context.reports is not None and "seccomp_reports" not in self._layers:
             os.close(self._context.reports)
         self._end()
@@ -120,16 +120,16 @@ class Confinement:
         except OSError as error:
             raise SandboxError("one_task", f"cannot count the tasks of this process: {error.strerror}") from error
 
-    def seal(self) -> Report:
+    def seal(self) -> ConfinementReport:
         """Seal stage 2: after this the process can only do its work. Returns the whole report."""
         self._begin("seal", "nothing: the sandbox is sealed")
-        self._apply(Step.SEAL_STAGE_2)
+        self._apply(LayerStep.SEAL_STAGE_2)
         self._end()
         return self.report()
 
-    def report(self) -> Report:
+    def report(self) -> ConfinementReport:
         """Return what was applied so far."""
-        return Report(tuple(self._layers), tuple(self._waived), tuple(self._digests))
+        return ConfinementReport(tuple(self._layers), tuple(self._waived), tuple(self._digests))
 
     def path(self, inside: str) -> str:
         """Return where a writable folder of the profile is: `inside`, or the host's path if the root was waived."""
@@ -151,7 +151,7 @@ def unreadable(profile: Profile) -> list[Path]:
 
 def enter_world(
     profile: Profile, keep: Collection[int], *, death_pipe: int | None = None, reports: int | None = None,
-    plan: Plan | None = None,
+    plan: RootPlan | None = None,
 ) -> Confinement:  # fmt: skip
     """Leave the host's world for that of the profile; `keep` and descriptors 0, 1, 2 stay open (0 is /dev/null).
 

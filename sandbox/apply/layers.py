@@ -21,7 +21,7 @@ from tlsrt.config.egress import EgressRule
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.apply import landlock
-from tlsrt.sandbox.apply.root_filesystem import CANARY, Plan, build_root
+from tlsrt.sandbox.apply.root_filesystem import CANARY, RootPlan, build_root
 from tlsrt.sandbox.cgroup.cgroup import PROCS, parse_own_group, write
 from tlsrt.sandbox.profile.policy_files import Filters, filter_digests, filters_for
 from tlsrt.sandbox.profile.profile import Profile
@@ -29,7 +29,7 @@ from tlsrt.sandbox.seccomp import install
 from tlsrt.sandbox.seccomp.notify import REPORTS, close_taken_listener, offer_listener
 
 
-class Step(IntEnum):
+class LayerStep(IntEnum):
     """When a layer is applied; the numbers only order them."""
 
     WORLD = 1  # before our imports: what the process can see
@@ -45,7 +45,7 @@ class Context:
     keep: frozenset[int]
     death_pipe: int | None
     reports: int | None = None  # a socket over which the supervisor hears of the first filter's listener
-    plan: Plan | None = None  # of the root, if it was made before the fork
+    plan: RootPlan | None = None  # of the root, if it was made before the fork
     applied: list[str] = field(default_factory=list[str])  # names of the layers before
     listeners: list[int] = field(default_factory=list[int])  # the listener, until it has been taken
 
@@ -55,7 +55,7 @@ class Layer:
     """One row: `apply` returns the digest of what it installed, or None."""
 
     name: str
-    step: Step
+    step: LayerStep
     apply: Callable[[Profile, Context], bytes | None]
 
 
@@ -247,27 +247,27 @@ def _filters(profile: Profile) -> Filters:
 
 
 LAYERS: tuple[Layer, ...] = (
-    Layer("cgroup", Step.WORLD, _cgroup),
-    Layer("session", Step.WORLD, _session),
-    Layer("descriptors", Step.WORLD, _descriptors),
-    Layer("pid_namespace", Step.WORLD, _pid_namespace),
-    Layer("net_namespace", Step.WORLD, _net_namespace),
-    Layer("ipc_namespace", Step.WORLD, _ipc_namespace),
-    Layer("uts_namespace", Step.WORLD, _uts_namespace),
-    Layer("mount_namespace", Step.WORLD, _mount_namespace),
+    Layer("cgroup", LayerStep.WORLD, _cgroup),
+    Layer("session", LayerStep.WORLD, _session),
+    Layer("descriptors", LayerStep.WORLD, _descriptors),
+    Layer("pid_namespace", LayerStep.WORLD, _pid_namespace),
+    Layer("net_namespace", LayerStep.WORLD, _net_namespace),
+    Layer("ipc_namespace", LayerStep.WORLD, _ipc_namespace),
+    Layer("uts_namespace", LayerStep.WORLD, _uts_namespace),
+    Layer("mount_namespace", LayerStep.WORLD, _mount_namespace),
     # Before the uid change: afterwards the supervisor could not raise a limit again without CAP_SYS_RESOURCE.
-    Layer("limits", Step.WORLD, _limits),
-    Layer("bounding_set", Step.DROP, _bounding_set),
-    Layer("ambient_set", Step.DROP, _ambient_set),
-    Layer("securebits", Step.DROP, _securebits),
-    Layer("uid", Step.DROP, _uid),
-    Layer("capabilities", Step.DROP, _capabilities),
-    Layer("no_new_privs", Step.DROP, _no_new_privs),
-    Layer("not_dumpable", Step.DROP, _not_dumpable),
-    Layer("parent_death", Step.DROP, _parent_death),
-    Layer("landlock", Step.SEAL_STAGE_1, _landlock),
-    Layer("seccomp_reports", Step.SEAL_STAGE_1, _seccomp_reports),
-    Layer("seccomp", Step.SEAL_STAGE_1, _seccomp),
-    Layer("landlock_sealed", Step.SEAL_STAGE_2, _landlock_sealed),
-    Layer("seccomp_sealed", Step.SEAL_STAGE_2, _seccomp_sealed),
+    Layer("limits", LayerStep.WORLD, _limits),
+    Layer("bounding_set", LayerStep.DROP, _bounding_set),
+    Layer("ambient_set", LayerStep.DROP, _ambient_set),
+    Layer("securebits", LayerStep.DROP, _securebits),
+    Layer("uid", LayerStep.DROP, _uid),
+    Layer("capabilities", LayerStep.DROP, _capabilities),
+    Layer("no_new_privs", LayerStep.DROP, _no_new_privs),
+    Layer("not_dumpable", LayerStep.DROP, _not_dumpable),
+    Layer("parent_death", LayerStep.DROP, _parent_death),
+    Layer("landlock", LayerStep.SEAL_STAGE_1, _landlock),
+    Layer("seccomp_reports", LayerStep.SEAL_STAGE_1, _seccomp_reports),
+    Layer("seccomp", LayerStep.SEAL_STAGE_1, _seccomp),
+    Layer("landlock_sealed", LayerStep.SEAL_STAGE_2, _landlock_sealed),
+    Layer("seccomp_sealed", LayerStep.SEAL_STAGE_2, _seccomp_sealed),
 )

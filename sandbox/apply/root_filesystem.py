@@ -31,7 +31,7 @@ _WRITE = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RootPlan:
     """What to create: links as (path, text), and real paths to bind, parents first, none below another."""
 
     links: tuple[tuple[str, str], ...]
@@ -84,7 +84,7 @@ def resolve(path: str, readlink: Callable[[str], str | None]) -> str:
     return _walk(path, readlink, {}, set())
 
 
-def plan_root(paths: Iterable[str], readlink: Callable[[str], str | None]) -> Plan:
+def plan_root(paths: Iterable[str], readlink: Callable[[str], str | None]) -> RootPlan:
     """Return the links and binds that make every path work inside as it does outside.
 
     `readlink` returns a link's text, or None for what is no link. Links inside a bound folder come with it. Raises
@@ -101,7 +101,7 @@ def plan_root(paths: Iterable[str], readlink: Callable[[str], str | None]) -> Pl
             binds.append(real)
             folders.add(real)
     outside = [(path, text) for path, text in links.items() if not _covers(folders, path)]
-    return Plan(tuple(sorted(outside)), tuple(binds))
+    return RootPlan(tuple(sorted(outside)), tuple(binds))
 
 
 def read_link(path: str) -> str | None:
@@ -136,7 +136,7 @@ def _open_sys() -> _Tree:
         return _open("/sys", "/sys", _DATA)
 
 
-def _open_all(profile: Profile, plan: Plan) -> list[_Tree]:
+def _open_all(profile: Profile, plan: RootPlan) -> list[_Tree]:
     trees = [_open(path, path, _READ) for path in plan.binds]
     if profile.sys:
         trees.append(_open_sys())
@@ -156,7 +156,7 @@ def _place(tree: _Tree) -> None:
     os.close(tree.descriptor)
 
 
-def _fill(profile: Profile, plan: Plan, trees: Iterable[_Tree]) -> None:
+def _fill(profile: Profile, plan: RootPlan, trees: Iterable[_Tree]) -> None:
     for path, text in plan.links:
         os.makedirs(os.path.dirname(STAGE + path), 0o755, exist_ok=True)
         os.symlink(text, STAGE + path)
@@ -189,7 +189,7 @@ def _pivot() -> None:
     os.close(root)
 
 
-def build_root(profile: Profile, plan: Plan | None = None) -> None:
+def build_root(profile: Profile, plan: RootPlan | None = None) -> None:
     """Leave the host's mount namespace for one that holds only what the profile names, planned before or now.
 
     Raises OSError or SandboxError; then the process is in a namespace of its own that still shows the host's files.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlsrt.sandbox.apply.mounts import Expected
-from tlsrt.sandbox.apply.root_filesystem import Plan, plan_root, read_link
+from tlsrt.sandbox.apply.root_filesystem import RootPlan, plan_root, read_link
 from tlsrt.sandbox.profile.profile import Profile
 
 
@@ -20,7 +20,7 @@ from tlsrt.sandbox.profile.profile import Profile
 class PlannedRoot:
     """Links and binds to make, the mounts to find in the process, and the mountinfo text of the reader then."""
 
-    plan: Plan
+    plan: RootPlan
     expected: Expected
     outside: str
 

@@ -26,19 +26,19 @@ _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class GroupPath:
     """A group as a folder of this host, and as /proc/PID/cgroup names it."""
 
     folder: Path
     name: str  # "/", "/system.slice/tlsrt.service"
 
-    def child(self, name: str) -> Place:
+    def child(self, name: str) -> GroupPath:
         """Return the place of a group right below this one."""
-        return Place(self.folder / name, f"{self.name.rstrip('/')}/{name}")
+        return GroupPath(self.folder / name, f"{self.name.rstrip('/')}/{name}")
 
     @property
-    def parent(self) -> Place:
-        return Place(self.folder.parent, self.name.rpartition("/")[0] or "/")
+    def parent(self) -> GroupPath:
+        return GroupPath(self.folder.parent, self.name.rpartition("/")[0] or "/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +80,16 @@ def parse_oom_kills(text: str) -> int:
     raise ValueError("not a text of memory.events")
 
 
-def locate(own: str, mounts: Sequence[tuple[str, str]]) -> Place | None:
+def locate(own: str, mounts: Sequence[tuple[str, str]]) -> GroupPath | None:
     """Return where the group `own` can be seen, or None; of several mounts the last counts, as it covers the others."""
     for root, point in reversed(mounts):
         below = root.rstrip("/")
         if own == root or own.startswith(f"{below}/"):
-            return Place(Path(point, own.removeprefix(below).strip("/")), own)
+            return GroupPath(Path(point, own.removeprefix(below).strip("/")), own)
     return None
 
 
-def own_place(proc: Path = Path("/proc")) -> Place:
+def own_place(proc: Path = Path("/proc")) -> GroupPath:
     """Return the group of this process. Raises SandboxError when it can see no hierarchy of version 2."""
     try:
         own = parse_own_group((proc / "self" / "cgroup").read_text())
@@ -104,7 +104,7 @@ def own_place(proc: Path = Path("/proc")) -> Place:
 class Group:
     """One group, made here. Methods raise OSError when the kernel refuses."""
 
-    def __init__(self, place: Place, limits: Limits | None = None) -> None:
+    def __init__(self, place: GroupPath, limits: Limits | None = None) -> None:
         self.place = place
         self._limits = limits or Limits()
         self.folder = -1  # a descriptor for clone3(2)
@@ -227,7 +227,7 @@ def write(path: Path, text: str) -> None:
         os.close(descriptor)
 
 
-def remove(place: Place, *, pause: Callable[[], None], patience: int = 200) -> bool:
+def remove(place: GroupPath, *, pause: Callable[[], None], patience: int = 200) -> bool:
     """Kill what is in a group and below, and remove it with all below; return whether it is gone.
 
     `pause` waits a moment between `patience` looks whether the last process has ended.

@@ -85,7 +85,7 @@ def _numbers(pid: str, proc: Path) -> list[int]:
     raise ValueError("no NSpid")
 
 
-class Remains:
+class Orphans:
     """The marks of a life's processes, by name. A process that was never looked at has run only our own code."""
 
     def __init__(self) -> None:

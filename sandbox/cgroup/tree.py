@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlsrt.errors import SandboxError
-from tlsrt.sandbox.cgroup.cgroup import CONTROLLERS, KILL, LAYER, PROCS, Group, Limits, Place, remove, write
+from tlsrt.sandbox.cgroup.cgroup import CONTROLLERS, KILL, LAYER, PROCS, Group, GroupPath, Limits, remove, write
 from tlsrt.sandbox.profile.profile import Profile
 
 SUBGROUP = "supervisor"
@@ -38,10 +38,10 @@ def _pause() -> None:
 
 
 @dataclass(slots=True)
-class Tree:
+class GroupTree:
     """The groups of one life, and what they limit."""
 
-    base: Place
+    base: GroupPath
     lock: int = -1  # holds the base; whoever gets it knows that nobody lives here any more
     groups: dict[str, Group] = field(default_factory=dict[str, Group])
     controllers: frozenset[str] = frozenset()
@@ -70,7 +70,7 @@ def tag_of(state_dir: Path) -> str:
     return hashlib.sha256(os.fsencode(os.path.realpath(state_dir))).hexdigest()[:12]
 
 
-def home(own: Place) -> Place:
+def home(own: GroupPath) -> GroupPath:
     """Return the group below which a life has its own."""
     return own.parent if own.folder.name == SUBGROUP else own
 
@@ -83,13 +83,13 @@ def limits_of(profile: Profile, tasks: int) -> Limits:
     return Limits(profile.limits["data"], tasks)
 
 
-def make_tree(own: Place, tag: str, limits: Mapping[str, Limits]) -> Tree:
+def make_tree(own: GroupPath, tag: str, limits: Mapping[str, Limits]) -> GroupTree:
     """Make the groups of a life, after removing those of lives that were killed.
 
     `limits` has an entry for every process of the runtime. Raises SandboxError when the host gives no group.
     """
     place = home(own)
-    tree = Tree(place.child(_PREFIX + tag))
+    tree = GroupTree(place.child(_PREFIX + tag))
     try:
         if not os.access(place.folder / PROCS, os.W_OK):  # whoever goes from here to below must be let go
             raise SandboxError(LAYER, f"the group {place.name} belongs to somebody else")
@@ -105,7 +105,7 @@ def make_tree(own: Place, tag: str, limits: Mapping[str, Limits]) -> Tree:
     return tree
 
 
-def _fill(tree: Tree, place: Place, limits: Mapping[str, Limits]) -> None:
+def _fill(tree: GroupTree, place: GroupPath, limits: Mapping[str, Limits]) -> None:
     os.mkdir(tree.base.folder, 0o755)
     tree.lock = _locked(tree.base.folder)
     if not (tree.base.folder / KILL).exists():
@@ -119,7 +119,7 @@ def _fill(tree: Tree, place: Place, limits: Mapping[str, Limits]) -> None:
         tree.controllers &= tree.groups[name].controllers
 
 
-def remove_leftovers(place: Place) -> None:
+def remove_leftovers(place: GroupPath) -> None:
     """Remove the groups below `place` that belong to no life any more, and who is still in one."""
     for name in os.listdir(place.folder):
         if name.startswith(_PREFIX):
@@ -145,7 +145,7 @@ def _locked(folder: Path) -> int:
     return descriptor
 
 
-def _hand_down(place: Place, base: Place) -> tuple[frozenset[str], str]:
+def _hand_down(place: GroupPath, base: GroupPath) -> tuple[frozenset[str], str]:
     """Hand the controllers down to the processes' groups; return those that are there, and why others are not."""
     offered = (place.folder / "cgroup.controllers").read_text().split()
     absent = [name for name in CONTROLLERS if name not in offered]

@@ -18,7 +18,7 @@ Arguments = ParamSpec("Arguments")
 Made = TypeVar("Made")
 
 
-class Shelf:
+class ProfileCache:
     """Results by the function and arguments that made them; `fingerprint` says of which files (empty: not asked)."""
 
     def __init__(self, fingerprint: bytes = b"") -> None:
@@ -26,22 +26,22 @@ class Shelf:
         self.made: dict[tuple[Any, ...], Any] = {}
 
 
-_current = Shelf()
+_current = ProfileCache()
 
 
-def current() -> Shelf:
+def current() -> ProfileCache:
     """Return the shelf in force."""
     return _current
 
 
-def use(shelf: Shelf) -> None:
+def use(shelf: ProfileCache) -> None:
     """Put another shelf in force."""
     global _current
     _current = shelf
 
 
 @contextmanager
-def using(shelf: Shelf) -> Generator[None, None, None]:
+def using(shelf: ProfileCache) -> Generator[None, None, None]:
     """Put another shelf in force inside the block."""
     before = current()
     use(shelf)

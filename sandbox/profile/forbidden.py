@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tlsrt.sandbox.profile.entries import wrong
-from tlsrt.sandbox.profile.policy import Entry, Never, Part, parse_entry
+from tlsrt.sandbox.profile.policy import NeverRule, PolicyEntry, PolicyFragment, parse_entry
 from tlsrt.sandbox.seccomp.bpf import Check
 
 
-def parse_never(part: str, value: Any) -> Never:
+def parse_never(part: str, value: Any) -> NeverRule:
     """Return an entry of `never`. Raises SandboxError naming the part."""
     if not isinstance(value, dict) or ("when" in value and "unless" in value):
         raise wrong(part, "it must be a map with `when` or `unless`, not both")
@@ -24,7 +24,7 @@ def parse_never(part: str, value: Any) -> Never:
     if unknown := sorted(set(value) - {"calls", "when", "unless", "why"}):
         raise wrong(part, f"{unknown[0]} has no meaning")
     plain = {name: one for name, one in value.items() if name in ("calls", "why")}
-    return Never(parse_entry(part, "never", {**plain, "when": conditions}), "unless" in value)
+    return NeverRule(parse_entry(part, "never", {**plain, "when": conditions}), "unless" in value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Refusal:
     unless: tuple[str, ...] = ()
 
 
-def refusal_of(entry: Entry, parts: Iterable[Part]) -> Refusal | None:
+def refusal_of(entry: PolicyEntry, parts: Iterable[PolicyFragment]) -> Refusal | None:
     """Return the first call that this entry may not allow beside these parts; None if it may allow all of its calls."""
     for part in parts:
         for kind in ("kill", "broker", "enosys"):
@@ -51,7 +51,7 @@ def refusal_of(entry: Entry, parts: Iterable[Part]) -> Refusal | None:
     return None
 
 
-def _is_clear_of(entry: Entry, never: Never) -> bool:
+def _is_clear_of(entry: PolicyEntry, never: NeverRule) -> bool:
     if never.is_unless:
         return all(any(_implies(own, wanted) for own in entry.checks) for wanted in never.entry.checks)
     return any(_contradict(own, bad) for own in entry.checks for bad in never.entry.checks)

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.profile.entries import LINE_SECTIONS, SECTIONS, parse_limit, parse_paths, parse_rules, wrong
 from tlsrt.sandbox.profile.forbidden import parse_never
-from tlsrt.sandbox.profile.policy import LISTS, Part, parse_entry
+from tlsrt.sandbox.profile.policy import LISTS, PolicyFragment, parse_entry
 
 Parsed = TypeVar("Parsed")
 
 
-def parse_part(name: str, document: Any) -> Part:
+def parse_part(name: str, document: Any) -> PolicyFragment:
     """Return the part in a document as YAML gives it. Raises SandboxError naming part, section and entry."""
     if not isinstance(document, dict) or not isinstance(document.get("about"), str):
         raise wrong(name, "it must be a map with the text `about`")
@@ -28,7 +28,7 @@ def parse_part(name: str, document: Any) -> Part:
     extends = document.get("extends", [])
     if not all(isinstance(one, str) for one in extends):
         raise wrong(name, "`extends` must be a list of names")
-    return Part(
+    return PolicyFragment(
         name,
         " ".join(document["about"].split()),
         tuple(extends),

@@ -60,7 +60,7 @@ LISTS = ("allow", "import", "broker", "enosys", "kill")
 _CONDITION = re.compile(r"arg([0-5])(?: & (\w+))? (in|lacks|has|is) (\w+(?: \w+)*)")
 
 
-class Stage(Enum):
+class FilterStage(Enum):
     """Which of the two filters."""
 
     IMPORTING = "importing"
@@ -68,7 +68,7 @@ class Stage(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PolicyEntry:
     """Some calls, the conditions as they are written and as checks, the reason, and the part it stands in."""
 
     calls: tuple[str, ...]
@@ -79,15 +79,15 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Never:
+class NeverRule:
     """Calls that nobody can ask for: those that fit the entry's conditions, or all that do not keep to them."""
 
-    entry: Entry
+    entry: PolicyEntry
     is_unless: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class PolicyFragment:
     """One file: the entries of each list of calls, its other lines by section, and the parts it extends.
 
     Compared by identity, since a file is read once: composed policies are remembered by their parts.
@@ -96,11 +96,11 @@ class Part:
     name: str
     about: str
     extends: tuple[str, ...]
-    lists: Mapping[str, tuple[Entry, ...]]
+    lists: Mapping[str, tuple[PolicyEntry, ...]]
     lines: Mapping[str, tuple[Line, ...]]
     egress: tuple[EgressLine, ...] = ()
     limits: tuple[LimitLine, ...] = ()
-    never: tuple[Never, ...] = ()
+    never: tuple[NeverRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,11 +108,11 @@ class Policy:
     """A composed policy: every entry of every part, base first. Compared by identity, as filters are remembered."""
 
     name: str
-    lists: Mapping[str, tuple[Entry, ...]]
+    lists: Mapping[str, tuple[PolicyEntry, ...]]
 
-    def allowed(self, stage: Stage) -> tuple[Entry, ...]:
+    def allowed(self, stage: FilterStage) -> tuple[PolicyEntry, ...]:
         """Return the entries that allow something in this stage."""
-        return self.lists["allow"] + (self.lists["import"] if stage is Stage.IMPORTING else ())
+        return self.lists["allow"] + (self.lists["import"] if stage is FilterStage.IMPORTING else ())
 
     def named(self, kind: str) -> frozenset[str]:
         """Return the calls of one list."""
@@ -123,7 +123,7 @@ class Policy:
         """Return every call that the policy says something about."""
         return frozenset().union(*(self.named(kind) for kind in self.lists))
 
-    def about(self, call: str, stage: Stage) -> list[tuple[str, Entry]]:
+    def about(self, call: str, stage: FilterStage) -> list[tuple[str, PolicyEntry]]:
         """Return (list, entry) of all that is said about a call, in the order in which it counts."""
         found = [("allow", entry) for entry in self.allowed(stage) if call in entry.calls]
         return found + [
@@ -134,14 +134,14 @@ class Policy:
 EMPTY_POLICY = Policy("", dict.fromkeys(LISTS, ()))
 
 
-def compose(name: str, parts: Sequence[Part]) -> Policy:
+def compose(name: str, parts: Sequence[PolicyFragment]) -> Policy:
     """Return the policy of these parts, a part after those it extends. Raises SandboxError for a contradiction."""
     policy = Policy(name, {kind: tuple(entry for part in parts for entry in part.lists[kind]) for kind in LISTS})
     refused = [(call, kind) for kind in ("broker", "enosys", "kill") for call in sorted(policy.named(kind))]
     for call, kind in refused:
         if others := [other for name, other in refused if name == call and other != kind]:
             raise _wrong(name, f"{call} is in `{kind}` and in `{others[0]}`")
-    for entry in policy.allowed(Stage.IMPORTING):
+    for entry in policy.allowed(FilterStage.IMPORTING):
         for call in entry.calls:
             if not entry.checks and call in dict(refused):
                 raise _wrong(entry.part, f"{call} is allowed without a condition, and refused elsewhere")
@@ -149,7 +149,7 @@ def compose(name: str, parts: Sequence[Part]) -> Policy:
 
 
 def rules_of(
-    policy: Policy, stage: Stage, machine: str, pid: int, seal: int = 0, *, watched: bool = False
+    policy: Policy, stage: FilterStage, machine: str, pid: int, seal: int = 0, *, watched: bool = False
 ) -> dict[int, Rule]:
     """Return the rule of every call that the policy names and the machine has.
 
@@ -165,12 +165,14 @@ def rules_of(
         for call in entry.calls:
             first[call].append(Case(checks, ALLOW))
             last[call].append(Case(checks, ALLOW if is_kept else _after_import(answers[call])))
-    cases = first if stage is Stage.IMPORTING else last
+    cases = first if stage is FilterStage.IMPORTING else last
     otherwise = {call: _heard(answer, stage) if watched else _unheard(answer) for call, answer in answers.items()}
     return {numbers[call]: _rule(cases[call], otherwise[call]) for call in answers if call in numbers}
 
 
-def program_of(policy: Policy, stage: Stage, machine: str, pid: int, seal: int = 0, *, watched: bool = False) -> bytes:
+def program_of(
+    policy: Policy, stage: FilterStage, machine: str, pid: int, seal: int = 0, *, watched: bool = False
+) -> bytes:
     """Return the filter of a stage. Raises SandboxError for a machine that is not supported."""
     if machine not in NUMBERS:
         raise SandboxError("machine", f"{machine} is not supported: only 64-bit x86_64 and aarch64 are")
@@ -191,10 +193,10 @@ def _after_import(answer: int) -> int:
     return REFUSED if answer == BROKERED else answer
 
 
-def _heard(answer: int, stage: Stage) -> int:
+def _heard(answer: int, stage: FilterStage) -> int:
     if answer == ABSENT:
         return ABSENT
-    return USER_NOTIF if stage is Stage.IMPORTING else TRACE
+    return USER_NOTIF if stage is FilterStage.IMPORTING else TRACE
 
 
 def _unheard(answer: int) -> int:
@@ -218,7 +220,7 @@ def _resolved(check: Check, pid: int, seal: int) -> Check:
     return Check(check.argument, (seal,), wide=True) if check.values == (SEAL,) else check
 
 
-def parse_entry(part: str, kind: str, value: Any) -> Entry:
+def parse_entry(part: str, kind: str, value: Any) -> PolicyEntry:
     """Return one entry of a list of calls. Raises SandboxError naming the part."""
     if not isinstance(value, dict) or set(value) - {"calls", "when", "why"}:
         raise _wrong(part, f"an entry of {kind} must be a map of calls, why and perhaps when: {value}")
@@ -232,7 +234,9 @@ def parse_entry(part: str, kind: str, value: Any) -> Entry:
             raise _wrong(part, f"there is no system call {call}{nearest(str(call), CALLS)}")
     if when and kind in ("broker", "enosys", "kill"):
         raise _wrong(part, f"{calls[0]}: a refusal has no conditions")
-    return Entry(tuple(calls), tuple(when), tuple(_check(part, text) for text in when), " ".join(why.split()), part)
+    return PolicyEntry(
+        tuple(calls), tuple(when), tuple(_check(part, text) for text in when), " ".join(why.split()), part
+    )
 
 
 def _check(part: str, text: Any) -> Check:

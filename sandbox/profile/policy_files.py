@@ -13,7 +13,7 @@ from tlsrt.config.schema import Engine
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.profile.cache import cache
 from tlsrt.sandbox.profile.fragments import parse_part
-from tlsrt.sandbox.profile.policy import Part, Policy, Stage, compose, program_of
+from tlsrt.sandbox.profile.policy import FilterStage, Policy, PolicyFragment, compose, program_of
 from tlsrt.sandbox.seccomp.bpf import digest
 from tlsrt.sandbox.seccomp.install import Pinned, pin
 
@@ -52,9 +52,9 @@ def part_of_component(address: str) -> str:
     return f"components/{address.replace('/', '_')}"
 
 
-def parts_named(names: Iterable[str]) -> tuple[Part, ...]:
+def parts_named(names: Iterable[str]) -> tuple[PolicyFragment, ...]:
     """Return these parts with all that they extend, each once and behind what it extends. Raises SandboxError."""
-    order: dict[str, Part] = {}
+    order: dict[str, PolicyFragment] = {}
     for name in names:
         _collect(name, order, ())
     return tuple(order.values())
@@ -66,7 +66,7 @@ def policy_of(process: str, *, network: bool, engine: Engine = "libzmq") -> Poli
 
 
 @cache
-def policy_from(process: str, parts: tuple[Part, ...]) -> Policy:
+def policy_from(process: str, parts: tuple[PolicyFragment, ...]) -> Policy:
     """Return the policy of these parts, the same object for the same parts. Raises SandboxError."""
     return compose(process, parts)
 
@@ -86,12 +86,12 @@ def filters_for(policy: Policy, *, watched: bool, pid: int = 1) -> Filters:
     `watched` says that the first one will have a listener. The supervisor asks before it forks, so that a child finds
     them made. Raises SandboxError.
     """
-    seal = pin(program_for(policy, Stage.SEALED, watched=watched, pid=pid))
-    return Filters(program_for(policy, Stage.IMPORTING, watched=watched, pid=pid, seal=seal.address), seal)
+    seal = pin(program_for(policy, FilterStage.SEALED, watched=watched, pid=pid))
+    return Filters(program_for(policy, FilterStage.IMPORTING, watched=watched, pid=pid, seal=seal.address), seal)
 
 
 @cache
-def program_for(policy: Policy, stage: Stage, *, watched: bool, pid: int = 1, seal: int = 0) -> bytes:
+def program_for(policy: Policy, stage: FilterStage, *, watched: bool, pid: int = 1, seal: int = 0) -> bytes:
     """Return one filter; `seal` is the address of the last one. Raises SandboxError."""
     return program_of(policy, stage, os.uname().machine, pid, seal, watched=watched)
 
@@ -101,11 +101,11 @@ def filter_digests(policy: Policy, *, watched: bool) -> tuple[bytes, bytes]:
 
     Raises SandboxError.
     """
-    first, second = (digest(program_for(policy, stage, watched=watched)) for stage in Stage)
+    first, second = (digest(program_for(policy, stage, watched=watched)) for stage in FilterStage)
     return first, second
 
 
-def _collect(name: str, order: dict[str, Part], path: tuple[str, ...]) -> None:
+def _collect(name: str, order: dict[str, PolicyFragment], path: tuple[str, ...]) -> None:
     if name in path:
         raise SandboxError("profile", f"profile {name} extends itself: {' > '.join((*path, name))}")
     if name in order:
@@ -117,7 +117,7 @@ def _collect(name: str, order: dict[str, Part], path: tuple[str, ...]) -> None:
 
 
 @cache
-def read_part(name: str) -> Part:
+def read_part(name: str) -> PolicyFragment:
     """Return one part. Raises SandboxError when there is no such file, ConfigError when it is not YAML."""
     file = FOLDER / f"{name}.yaml"
     try:

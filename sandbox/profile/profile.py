@@ -16,9 +16,9 @@ from pathlib import Path
 from tlsrt.config.egress import EgressRule
 from tlsrt.config.schema import Config, LoopConfig
 from tlsrt.errors import ConfigError, SandboxError
-from tlsrt.sandbox.cgroup.cgroup import Place
+from tlsrt.sandbox.cgroup.cgroup import GroupPath
 from tlsrt.sandbox.profile.entries import CHANNEL, CODE, STATE, Line
-from tlsrt.sandbox.profile.policy import EMPTY_POLICY, Part, Policy, Stage
+from tlsrt.sandbox.profile.policy import EMPTY_POLICY, FilterStage, Policy, PolicyFragment
 from tlsrt.sandbox.profile.policy_files import (
     NETWORK,
     filter_digests,
@@ -71,7 +71,7 @@ class Profile:
     layers: tuple[str, ...] = ALL_LAYERS
     waived: frozenset[str] = frozenset()
     policy: Policy = EMPTY_POLICY  # its system calls
-    group: Place | None = None  # its control group, where the host has any
+    group: GroupPath | None = None  # its control group, where the host has any
 
     def digest(self) -> bytes:
         """Return the SHA-256 (32 bytes) of the canonical msgpack form: equal profiles, equal digests.
@@ -106,7 +106,7 @@ class Profile:
         """
         importing, sealed = (
             any("clone" in entry.calls for entry in self.policy.allowed(stage))
-            for stage in (Stage.IMPORTING, Stage.SEALED)
+            for stage in (FilterStage.IMPORTING, FilterStage.SEALED)
         )
         if not self.expects("seccomp_sealed") or (sealed and self.name != AUTHORITY):
             return None
@@ -119,7 +119,7 @@ class Profile:
         return (layer in self.layers or layer == ATTESTATION) and layer not in self.waived
 
 
-def with_group(profile: Profile, place: Place) -> Profile:
+def with_group(profile: Profile, place: GroupPath) -> Profile:
     """Return the profile of a process that lives in a control group."""
     return replace(profile, group=place, layers=("cgroup", *profile.layers))
 
@@ -167,7 +167,7 @@ def _connections(config: Config) -> int:
     return door.max_connections + door.max_unauthenticated + decoy + 128 + others
 
 
-def parts_of(config: Config, process: str) -> tuple[Part, ...]:
+def parts_of(config: Config, process: str) -> tuple[PolicyFragment, ...]:
     """Return the parts of a loop or of the authority: those that come with tlsrt, then what the configuration asks.
 
     Raises ConfigError for what nobody can ask for, SandboxError for a part that is wrong.
@@ -177,7 +177,7 @@ def parts_of(config: Config, process: str) -> tuple[Part, ...]:
     return _parts_of_loop(config, config.loop(process))
 
 
-def _parts_of_loop(config: Config, loop: LoopConfig) -> tuple[Part, ...]:
+def _parts_of_loop(config: Config, loop: LoopConfig) -> tuple[PolicyFragment, ...]:
     built_in = [component.address for component in config.components_of(loop.name) if component.builtin]
     asked = asked_parts(config, loop)
     own = parts_named(part_of_component(address) for address in built_in)
@@ -207,8 +207,8 @@ def profile_for_authority(config: Config, uid: int, *, rootless: bool, code: Seq
 
 
 def _profile(
-    config: Config, name: str, uid: int, parts: tuple[Part, ...], settings: Mapping[str, int], *, rootless: bool,
-    code: Sequence[Path],
+    config: Config, name: str, uid: int, parts: tuple[PolicyFragment, ...], settings: Mapping[str, int],
+    *, rootless: bool, code: Sequence[Path],
 ) -> Profile:  # fmt: skip
     def lines(section: str) -> list[Line]:
         return [line for part in parts for line in part.lines[section]]
@@ -264,7 +264,7 @@ def _folder(config: Config, name: str, path: str) -> tuple[Path, str]:
     return own.get(path, Path(path)), path
 
 
-def _limits(parts: Iterable[Part], settings: Mapping[str, int], *, rootless: bool) -> dict[str, int]:
+def _limits(parts: Iterable[PolicyFragment], settings: Mapping[str, int], *, rootless: bool) -> dict[str, int]:
     last = {line.limit: line for part in parts for line in part.limits}
     return {name: line.amount(settings, rootless=rootless) for name, line in sorted(last.items())}
 

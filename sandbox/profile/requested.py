@@ -18,7 +18,7 @@ from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox.profile.cache import cache
 from tlsrt.sandbox.profile.entries import CHANNEL, LINE_SECTIONS, STATE, EgressLine, Line
 from tlsrt.sandbox.profile.forbidden import refusal_of
-from tlsrt.sandbox.profile.policy import LISTS, Entry, Part, parse_entry
+from tlsrt.sandbox.profile.policy import LISTS, PolicyEntry, PolicyFragment, parse_entry
 from tlsrt.sandbox.profile.policy_files import parts_named
 
 _KERNEL = {"/proc": "ask with `proc: true`", "/sys": "ask with `sys: true`", "/dev": "no loop gets a device"}
@@ -37,7 +37,7 @@ def settings_of(config: Config, loop: LoopConfig) -> dict[str, int]:
     }
 
 
-def asked_parts(config: Config, loop: LoopConfig) -> tuple[Part, ...]:
+def asked_parts(config: Config, loop: LoopConfig) -> tuple[PolicyFragment, ...]:
     """Return the parts of a loop that the configuration makes. Raises ConfigError for what cannot be had."""
     name = f"loops.{loop.name}"
     read = _lines(loop.read, f"listed under loops.{loop.name}.read", name)
@@ -47,7 +47,7 @@ def asked_parts(config: Config, loop: LoopConfig) -> tuple[Part, ...]:
     return tuple(part for part in parts if part.egress or any(part.lines.values()) or part.lists["allow"])
 
 
-def _component(config: Config, component: ComponentConfig) -> Part:
+def _component(config: Config, component: ComponentConfig) -> PolicyFragment:
     name, needs = f"components.{component.address}", component.needs
     mounts = tuple(path for path, wanted in (("/proc", needs.proc), ("/sys", needs.sys)) if wanted)
     return _part(
@@ -64,12 +64,12 @@ def _component(config: Config, component: ComponentConfig) -> Part:
 @cache
 def _part(
     name: str, about: str, *, data: tuple[Line, ...] = (), mounts: tuple[Line, ...] = (),
-    write: tuple[Line, ...] = (), egress: tuple[EgressLine, ...] = (), allow: tuple[Entry, ...] = (),
-) -> Part:  # fmt: skip
+    write: tuple[Line, ...] = (), egress: tuple[EgressLine, ...] = (), allow: tuple[PolicyEntry, ...] = (),
+) -> PolicyFragment:  # fmt: skip
     """Return the same part for the same wishes, so that a reload which changes none of them makes no new filters."""
     lines: dict[str, tuple[Line, ...]] = dict.fromkeys(LINE_SECTIONS, ())
     lines |= {"data": data, "mounts": mounts, "write": write}
-    return Part(name, about, (), dict.fromkeys(LISTS, ()) | {"allow": allow}, lines, egress)
+    return PolicyFragment(name, about, (), dict.fromkeys(LISTS, ()) | {"allow": allow}, lines, egress)
 
 
 def _lines(paths: Sequence[Path], why: str, part: str) -> tuple[Line, ...]:
@@ -79,7 +79,7 @@ def _lines(paths: Sequence[Path], why: str, part: str) -> tuple[Line, ...]:
     return (Line(tuple(os.fspath(path) for path in paths), why, part, must_exist=True),) if paths else ()
 
 
-def _calls(asked: CallsConfig, part: str) -> Entry:
+def _calls(asked: CallsConfig, part: str) -> PolicyEntry:
     try:
         entry = parse_entry(part, "allow", {"calls": [*asked.calls], "when": [*asked.when], "why": asked.why})
     except SandboxError as error:
@@ -165,7 +165,7 @@ def is_there(path: Path, kind: Callable[[int], bool] = lambda mode: True) -> boo
         return False
 
 
-def check_reads(parts: Sequence[Part]) -> None:
+def check_reads(parts: Sequence[PolicyFragment]) -> None:
     """Refuse a path that an operator named and that is not there. Raises ConfigError."""
     for part in parts:
         for line in part.lines["data"]:

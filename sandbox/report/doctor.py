@@ -21,17 +21,17 @@ from typing import Protocol
 
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.apply.enter import unreadable
-from tlsrt.sandbox.apply.layers import LAYERS, Context, Step
+from tlsrt.sandbox.apply.layers import LAYERS, Context, LayerStep
 from tlsrt.sandbox.profile.profile import ATTESTATION, Profile
 from tlsrt.sandbox.seccomp.notify import REPORTS, take_listener
 from tlsrt.sandbox.verify.attest import NamespaceSet, attest
 
 _PATIENCE_S = 10.0
-_FIRST_SEAL = next(layer for layer in LAYERS if layer.step is Step.SEAL_STAGE_1)
+_FIRST_SEAL = next(layer for layer in LAYERS if layer.step is LayerStep.SEAL_STAGE_1)
 CODE = "code"  # not a layer: whether the uid of a loop can read what it runs
 
 
-class Child(Protocol):
+class ProbeChild(Protocol):
     """What `spawn` of the supervisor gives."""
 
     @property
@@ -40,7 +40,7 @@ class Child(Protocol):
     def host_pid(self) -> int: ...
 
 
-Spawn = Callable[[Callable[[], int], bool], Child]  # body, with a pid namespace of its own
+Spawn = Callable[[Callable[[], int], bool], ProbeChild]  # body, with a pid namespace of its own
 
 
 @dataclass(slots=True)
@@ -101,7 +101,7 @@ def _try(profile: Profile, spawn: Spawn, own: NamespaceSet, known: Mapping[str, 
     return trial, culprit
 
 
-def _spawned(spawn: Spawn, body: Callable[[], int], profile: Profile) -> tuple[Child, str]:
+def _spawned(spawn: Spawn, body: Callable[[], int], profile: Profile) -> tuple[ProbeChild, str]:
     if "pid_namespace" in profile.layers:
         try:
             return spawn(body, True), ""
@@ -215,7 +215,7 @@ def _listen(reader: int, watcher: Watcher, trial: Trial) -> str | None:
             return begun
 
 
-def _look(child: Child, profile: Profile, own: NamespaceSet, trial: Trial) -> None:
+def _look(child: ProbeChild, profile: Profile, own: NamespaceSet, trial: Trial) -> None:
     """Attest the child, as the supervisor attests a loop of the same profile with the same waivers."""
     waived = frozenset(trial.failed) - {CODE}
     differences = attest(child.host_pid, replace(profile, waived=waived), own, max_tasks=1)
@@ -225,7 +225,7 @@ def _look(child: Child, profile: Profile, own: NamespaceSet, trial: Trial) -> No
         trial.held.append(ATTESTATION)
 
 
-def _end(child: Child, begun: str | None, trial: Trial) -> str | None:
+def _end(child: ProbeChild, begun: str | None, trial: Trial) -> str | None:
     """Wait for the end of the child; returns the layer to blame if it was killed."""
     if not select.select([child.pidfd], [], [], _PATIENCE_S)[0]:
         with suppress(OSError):

@@ -11,7 +11,7 @@ from typing import Any
 from tlsrt.config.schema import Config
 from tlsrt.sandbox.apply.layers import LAYERS, connect_ports
 from tlsrt.sandbox.profile.entries import CODE, PATH_SECTIONS, Line
-from tlsrt.sandbox.profile.policy import LISTS, Part
+from tlsrt.sandbox.profile.policy import LISTS, PolicyFragment
 from tlsrt.sandbox.profile.policy_files import part_of_process
 from tlsrt.sandbox.profile.profile import ALL_LAYERS, Profile, expand, parts_of
 
@@ -29,7 +29,7 @@ class Effective:
 
     config: Config
     profile: Profile
-    parts: tuple[Part, ...]
+    parts: tuple[PolicyFragment, ...]
     code: tuple[Path, ...]
 
     def lines(self, section: str) -> list[Line]:

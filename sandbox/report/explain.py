@@ -14,24 +14,24 @@ from tlsrt.config.egress import EgressRule, egress_rule_for, parse_egress
 from tlsrt.config.validation import nearest
 from tlsrt.sandbox.apply.layers import landlock_rules
 from tlsrt.sandbox.apply.root_filesystem import CANARY
-from tlsrt.sandbox.profile.policy import Stage
+from tlsrt.sandbox.profile.policy import FilterStage
 from tlsrt.sandbox.profile.profile import ALL_LAYERS
 from tlsrt.sandbox.report.effective import Effective
-from tlsrt.sandbox.report.syscall_verdict import ARGUMENTS, Verdict, verdict_of, verdicts_of
-from tlsrt.sandbox.report.visible_files import View
+from tlsrt.sandbox.report.syscall_verdict import ARGUMENTS, SyscallVerdict, verdict_of, verdicts_of
+from tlsrt.sandbox.report.visible_files import VisibleFiles
 from tlsrt.sandbox.seccomp.constants import CONSTANTS
 from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
 
-STAGES = {Stage.IMPORTING: "before the seal", Stage.SEALED: "after the seal"}
+STAGES = {FilterStage.IMPORTING: "before the seal", FilterStage.SEALED: "after the seal"}
 ALWAYS = "always"
-_LAYERS = {Stage.IMPORTING: "seccomp", Stage.SEALED: "seccomp_sealed"}
+_LAYERS = {FilterStage.IMPORTING: "seccomp", FilterStage.SEALED: "seccomp_sealed"}
 _NO_LINE = "no line allows it"
 _PASSAGE = "on the way to what is shown"
 _BESIDE = {CANARY: "a decoy: opening it is told"}  # what no line shows and is there
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Explanation:
     """One answer: when, to what, how, by which layer, and by which line of which part."""
 
     stage: str
@@ -44,7 +44,7 @@ class Finding:
     when: str = ""  # conditions on the arguments
 
 
-def explain(one: Effective, what: Sequence[str]) -> list[Finding]:
+def explain(one: Effective, what: Sequence[str]) -> list[Explanation]:
     """Return the answers about a path, a host (ADDRESS:PORT[/udp]), or a call and perhaps its arguments.
 
     Raises ValueError with a sentence for what cannot be asked.
@@ -56,12 +56,12 @@ def explain(one: Effective, what: Sequence[str]) -> list[Finding]:
     return about_call(one, what[0], what[1:])
 
 
-def is_allowed(findings: Sequence[Finding]) -> bool:
+def is_allowed(findings: Sequence[Explanation]) -> bool:
     """Say whether something of it is allowed in the steady state, after the seal."""
-    return any(finding.is_allowed for finding in findings if finding.stage != STAGES[Stage.IMPORTING])
+    return any(finding.is_allowed for finding in findings if finding.stage != STAGES[FilterStage.IMPORTING])
 
 
-def about_call(one: Effective, call: str, words: Sequence[str]) -> list[Finding]:
+def about_call(one: Effective, call: str, words: Sequence[str]) -> list[Explanation]:
     """Return the answers about a call, without arguments one for every line that allows it. Raises ValueError."""
     machine = os.uname().machine
     if call not in NUMBERS[machine]:
@@ -70,8 +70,8 @@ def about_call(one: Effective, call: str, words: Sequence[str]) -> list[Finding]
     if len(words) > ARGUMENTS:
         raise ValueError(f"a system call has {ARGUMENTS} arguments at most, not {len(words)}")
     arguments = [_argument(word) for word in words]
-    found: list[Finding] = []
-    for stage in Stage:
+    found: list[Explanation] = []
+    for stage in FilterStage:
         known = [verdict_of(one.profile, stage, call, arguments)] if words else verdicts_of(one.profile, stage, call)
         found += [_of_verdict(one, stage, call, verdict) for verdict in known]
     return _merged(found)
@@ -93,46 +93,50 @@ def _argument(word: str) -> int:
     return value
 
 
-def _of_verdict(one: Effective, stage: Stage, call: str, verdict: Verdict, action: str = "") -> Finding:
+def _of_verdict(
+    one: Effective, stage: FilterStage, call: str, verdict: SyscallVerdict, action: str = ""
+) -> Explanation:
     layer, action = _LAYERS[stage], action or call
     if not one.profile.expects(layer):
         why = f"layer {layer} is waived: {one.config.sandbox.waive.get(layer, '')}"
-        return Finding(STAGES[stage], action, verdict.is_allowed, verdict.how, layer, why)
+        return Explanation(STAGES[stage], action, verdict.is_allowed, verdict.how, layer, why)
     entry = verdict.entry
     if entry is None:
         others = "no line allows it with other arguments" if one.profile.policy.about(call, stage) else _NO_LINE
-        return Finding(STAGES[stage], action, verdict.is_allowed, verdict.how, layer, others)
+        return Explanation(STAGES[stage], action, verdict.is_allowed, verdict.how, layer, others)
     when = ", ".join(entry.when)
-    return Finding(STAGES[stage], action, verdict.is_allowed, verdict.how, layer, entry.why, entry.part, when)
+    return Explanation(STAGES[stage], action, verdict.is_allowed, verdict.how, layer, entry.why, entry.part, when)
 
 
-def about_path(one: Effective, path: str) -> list[Finding]:
+def about_path(one: Effective, path: str) -> list[Explanation]:
     """Return the answers about reading and writing an absolute path. Raises SandboxError for a circle of links."""
-    found: list[Finding] = []
+    found: list[Explanation] = []
     for write in (False, True):
-        for stage in Stage:
-            access = View(one.profile, sealed=stage is Stage.SEALED).access(os.path.normpath(path), write=write)
+        for stage in FilterStage:
+            access = VisibleFiles(one.profile, sealed=stage is FilterStage.SEALED).access(
+                os.path.normpath(path), write=write
+            )
             sections = ["write"] if write else ["code", "data", "write", "mounts"]
-            if access.is_allowed and stage is Stage.SEALED:
+            if access.is_allowed and stage is FilterStage.SEALED:
                 sections = [section for section in sections if section != "code"]
             line = one.line_for(access.real, ["mounts"] if access.real == "/dev/null" else sections)
             how = "allowed" if access.is_allowed else "refused"
             why = access.reason if not access.is_allowed else line.why if line else _BESIDE.get(access.real, _PASSAGE)
             part = line.part if line and access.is_allowed else ""
             verb = "write" if write else "read"
-            found.append(Finding(STAGES[stage], verb, access.is_allowed, how, access.layer, why, part))
+            found.append(Explanation(STAGES[stage], verb, access.is_allowed, how, access.layer, why, part))
     return _merged(found)
 
 
-def about_host(one: Effective, text: str) -> list[Finding]:
+def about_host(one: Effective, text: str) -> list[Explanation]:
     """Return the answers about reaching ADDRESS:PORT[/udp]. Raises ValueError for anything but one host and port."""
     rule = parse_egress(text)
     if rule.network is None or rule.network.num_addresses != 1 or rule.first_port != rule.last_port:
         raise ValueError(f"{text}: ask about one address and one port, such as 192.0.2.7:443 or [2001:db8::7]:53/udp")
-    return _merged([_reach(one, rule, stage) for stage in Stage])
+    return _merged([_reach(one, rule, stage) for stage in FilterStage])
 
 
-def _reach(one: Effective, wanted: EgressRule, stage: Stage) -> Finding:
+def _reach(one: Effective, wanted: EgressRule, stage: FilterStage) -> Explanation:
     assert wanted.network is not None
     profile, when, action = one.profile, STAGES[stage], f"reach {wanted}"
     family = CONSTANTS["AF_INET6" if wanted.network.version == 6 else "AF_INET"]
@@ -142,25 +146,25 @@ def _reach(one: Effective, wanted: EgressRule, stage: Stage) -> Finding:
         if not verdict.is_allowed:
             return _of_verdict(one, stage, call, verdict, f"{action}: {call}")
     if profile.expects("net_namespace"):
-        return Finding(when, action, False, "refused", "net_namespace", "its network namespace holds no host")
+        return Explanation(when, action, False, "refused", "net_namespace", "its network namespace holds no host")
     address = wanted.network.network_address.packed
     found = egress_rule_for(profile.egress, wanted.protocol, address, wanted.first_port)
     line = next((line for part in one.parts for line in part.egress if found in line.rules), None)
     if verdict.how == "asked":  # the supervisor connects, if a rule lists the host
         if line is None:
-            return Finding(when, action, False, "refused", "egress", "no egress rule lists it")
-        return Finding(when, action, True, "allowed", "egress", line.why, line.part, str(found))
-    layer = "landlock_sealed" if stage is Stage.SEALED else "landlock"
+            return Explanation(when, action, False, "refused", "egress", "no egress rule lists it")
+        return Explanation(when, action, True, "allowed", "egress", line.why, line.part, str(found))
+    layer = "landlock_sealed" if stage is FilterStage.SEALED else "landlock"
     applied = [name for name in ALL_LAYERS if profile.expects(name)]
-    ports = landlock_rules(profile, applied, sealed=stage is Stage.SEALED).connect_ports
+    ports = landlock_rules(profile, applied, sealed=stage is FilterStage.SEALED).connect_ports
     if wanted.protocol == "tcp" and ports is not None and wanted.first_port not in ports and profile.expects(layer):
-        return Finding(when, action, False, "EACCES", layer, "no egress rule lists its port")
-    return Finding(when, action, True, "allowed", "", "seccomp_reports is waived, so nobody looks at the address")
+        return Explanation(when, action, False, "EACCES", layer, "no egress rule lists its port")
+    return Explanation(when, action, True, "allowed", "", "seccomp_reports is waived, so nobody looks at the address")
 
 
-def _merged(findings: Sequence[Finding]) -> list[Finding]:
+def _merged(findings: Sequence[Explanation]) -> list[Explanation]:
     """Say once what is the same before and after the seal, and keep what is said about one action together."""
-    stages: dict[Finding, set[str]] = {}
+    stages: dict[Explanation, set[str]] = {}
     for finding in findings:
         stages.setdefault(replace(finding, stage="", layer=finding.layer.removesuffix("_sealed")), set()).add(
             finding.stage

@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tlsrt.sandbox.profile.policy import SEAL, SELF, Entry, Stage
+from tlsrt.sandbox.profile.policy import SEAL, SELF, FilterStage, PolicyEntry
 from tlsrt.sandbox.profile.policy_files import program_for
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.seccomp.bpf import ALLOW, ARCHITECTURES, KILL_PROCESS, LOW_32, Check
@@ -24,7 +24,7 @@ _FILLS = (0, LOW_32, 0x5A5A5A5A, 0xA5A5A5A5)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class SyscallVerdict:
     """The answer to one call: `how` is "allowed", "killed", the name of an errno, or "asked" (the supervisor decides).
 
     `kind` and `entry` are the list and the entry that speak of it; None when no line does.
@@ -32,20 +32,22 @@ class Verdict:
 
     how: str
     kind: str = ""
-    entry: Entry | None = None
+    entry: PolicyEntry | None = None
 
     @property
     def is_allowed(self) -> bool:
         return self.how in ("allowed", "asked")
 
 
-def action_of(profile: Profile, stage: Stage, call: str, arguments: Sequence[int]) -> int:
+def action_of(profile: Profile, stage: FilterStage, call: str, arguments: Sequence[int]) -> int:
     """Return the action, SECCOMP_RET_*, for a call in a stage; a layer that is waived asks nobody.
 
     Raises SandboxError for a machine without filters.
     """
     machine = os.uname().machine
-    layers = {Stage.IMPORTING: "seccomp"} | ({} if stage is Stage.IMPORTING else {Stage.SEALED: "seccomp_sealed"})
+    layers = {FilterStage.IMPORTING: "seccomp"} | (
+        {} if stage is FilterStage.IMPORTING else {FilterStage.SEALED: "seccomp_sealed"}
+    )
     watched = profile.is_watched
     programs = [
         program_for(profile.policy, one, watched=watched, pid=_PID)
@@ -55,17 +57,17 @@ def action_of(profile: Profile, stage: Stage, call: str, arguments: Sequence[int
     return run_all(programs[::-1], ARCHITECTURES[machine], NUMBERS[machine][call], arguments)
 
 
-def verdict_of(profile: Profile, stage: Stage, call: str, arguments: Sequence[int]) -> Verdict:
+def verdict_of(profile: Profile, stage: FilterStage, call: str, arguments: Sequence[int]) -> SyscallVerdict:
     """Return the answer to a call with these arguments (those that are missing are 0)."""
     values = (*arguments, *(0,) * ARGUMENTS)[:ARGUMENTS]
     action = action_of(profile, stage, call, values)
     for kind, entry in profile.policy.about(call, stage):
         if all(_holds(check, values) for check in entry.checks):
-            return Verdict(_word(action, kind), kind, entry)
-    return Verdict(_word(action, ""))
+            return SyscallVerdict(_word(action, kind), kind, entry)
+    return SyscallVerdict(_word(action, ""))
 
 
-def verdicts_of(profile: Profile, stage: Stage, call: str) -> list[Verdict]:
+def verdicts_of(profile: Profile, stage: FilterStage, call: str) -> list[SyscallVerdict]:
     """Return the answers to a call whose arguments are not known: one for every entry that allows it, then the rest."""
     entries = [entry for _, entry in profile.policy.about(call, stage) if entry in profile.policy.allowed(stage)]
     found = [_verdict_by(profile, stage, call, entry) for entry in entries]
@@ -74,7 +76,7 @@ def verdicts_of(profile: Profile, stage: Stage, call: str) -> list[Verdict]:
     return [*found, verdict_of(profile, stage, call, _outside(entries))]
 
 
-def _verdict_by(profile: Profile, stage: Stage, call: str, entry: Entry) -> Verdict:
+def _verdict_by(profile: Profile, stage: FilterStage, call: str, entry: PolicyEntry) -> SyscallVerdict:
     """Return the answer to arguments that this entry speaks of, if possible as the first one."""
     tried = [verdict_of(profile, stage, call, _example(entry.checks, fill)) for fill in _FILLS]
     return next((verdict for verdict in tried if verdict.entry is entry), tried[0])
@@ -111,7 +113,7 @@ def _example(checks: Sequence[Check], fill: int) -> tuple[int, ...]:
     return tuple(arguments)
 
 
-def _outside(entries: Sequence[Entry]) -> tuple[int, ...]:
+def _outside(entries: Sequence[PolicyEntry]) -> tuple[int, ...]:
     """Return arguments that none of these entries speaks of."""
     for fill in _FILLS:
         values = (fill,) * ARGUMENTS

@@ -34,7 +34,7 @@ class Access:
     reason: str = ""
 
 
-class View:
+class VisibleFiles:
     """The files of one process, before the seal or after it."""
 
     def __init__(self, profile: Profile, *, sealed: bool) -> None:

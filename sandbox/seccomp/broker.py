@@ -48,7 +48,7 @@ _ONE_TICK, _NO_LIMIT = struct.pack("@ll", 0, 1), struct.pack("@ll", 0, 0)  # str
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class BrokerReply:
     """How a call ends: its value, or an errno. `refused` says in words what the rules did not allow."""
 
     value: int = 0
@@ -62,10 +62,10 @@ class Connecting:
 
     socket: socket.socket
 
-    def finish(self) -> Answer:
+    def finish(self) -> BrokerReply:
         """Return how it went, and close our duplicate."""
         with self.socket:
-            return Answer(error=self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+            return BrokerReply(error=self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +77,17 @@ class Broker:
     egress: tuple[EgressRule, ...]
     channel: Path | None
 
-    def carry_out(self, call: Notification, is_valid: Callable[[], bool]) -> Answer | Connecting:
+    def carry_out(self, call: Notification, is_valid: Callable[[], bool]) -> BrokerReply | Connecting:
         """Look, and make the call if the rules allow it; `is_valid` tells whether the task still waits for it."""
         try:
             address = self._read(call, 4 if call.call == "sendto" else 1)
             message = self._read_message(call) if call.call == "sendto" else b""
             duplicate = self._duplicate(call.arguments[0] & 0xFFFFFFFF)
         except OSError as error:
-            return Answer(error=error.errno or errno.EPERM)
+            return BrokerReply(error=error.errno or errno.EPERM)
         with duplicate:
             if not is_valid():  # another task may have its number by now
-                return Answer(error=errno.EINTR)
+                return BrokerReply(error=errno.EINTR)
             try:
                 if call.call == "connect":
                     return self._connect(duplicate, address)
@@ -95,7 +95,7 @@ class Broker:
                     return _bind(duplicate, address)
                 return _ask_netlink(duplicate, address, message, call.arguments[3])
             except OSError as error:
-                return Answer(error=error.errno or errno.EPERM)
+                return BrokerReply(error=error.errno or errno.EPERM)
 
     def _duplicate(self, number: int) -> socket.socket:
         """Return the same open socket; raise OSError for what is none, and keep nothing of it."""
@@ -118,7 +118,7 @@ class Broker:
             raise OSError(errno.EACCES, "too long for a question")
         return _read_memory(self.pid, call.arguments[1], length)
 
-    def _connect(self, duplicate: socket.socket, address: bytes) -> Answer | Connecting:
+    def _connect(self, duplicate: socket.socket, address: bytes) -> BrokerReply | Connecting:
         (family,) = struct.unpack_from("=H", address)
         domain = duplicate.getsockopt(socket.SOL_SOCKET, _SO_DOMAIN)
         if domain == socket.AF_UNIX:
@@ -129,19 +129,19 @@ class Broker:
             return _begin(duplicate, address)
         target = _target(family, address)
         if target is None:
-            return Answer(error=errno.EAFNOSUPPORT)
+            return BrokerReply(error=errno.EAFNOSUPPORT)
         kinds = {int(socket.SOCK_STREAM): "tcp", int(socket.SOCK_DGRAM): "udp"}
         protocol = kinds.get(duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE), "")
         if egress_rule_for(self.egress, protocol, *target) is None:
             if protocol == "udp":  # getaddrinfo(3) tries every address so, and sends nothing: no offence
-                return Answer(error=errno.EACCES)
+                return BrokerReply(error=errno.EACCES)
             return _refused(f"connect to {_place(family, *target)}/{protocol or 'unknown'}: no egress rule lists it")
         return _begin(duplicate, address)
 
-    def _connect_channel(self, duplicate: socket.socket, address: bytes) -> Answer | Connecting:
+    def _connect_channel(self, duplicate: socket.socket, address: bytes) -> BrokerReply | Connecting:
         path = address[2:].partition(b"\0")[0]
         if path == _NAME_CACHE:  # the C library looks for nscd(8) before it resolves a name; it is not in this root
-            return Answer(error=errno.ENOENT)
+            return BrokerReply(error=errno.ENOENT)
         known = CHANNEL, b"" if self.channel is None else os.fsencode(self.channel / os.fsdecode(_NAME))
         if self.channel is None or path not in known or struct.unpack_from("=H", address)[0] != socket.AF_UNIX:
             return _refused("connect to a UNIX socket other than its channel")
@@ -153,7 +153,7 @@ class Broker:
             os.close(folder)
 
 
-def _begin(duplicate: socket.socket, address: bytes) -> Answer | Connecting:
+def _begin(duplicate: socket.socket, address: bytes) -> BrokerReply | Connecting:
     """connect(2) without waiting, whatever the socket's own mode is; the socket keeps its mode."""
     flags = fcntl.fcntl(duplicate, fcntl.F_GETFL)
     is_blocking = not flags & os.O_NONBLOCK
@@ -168,19 +168,19 @@ def _begin(duplicate: socket.socket, address: bytes) -> Answer | Connecting:
         duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _NO_LIMIT)
     if error == errno.EINPROGRESS and is_blocking:
         return Connecting(socket.socket(fileno=duplicate.detach()))
-    return Answer(error=error)
+    return BrokerReply(error=error)
 
 
-def _bind(duplicate: socket.socket, address: bytes) -> Answer:
+def _bind(duplicate: socket.socket, address: bytes) -> BrokerReply:
     if not _is_netlink(duplicate):
         return _refused("bind a socket of the network")
     if len(address) < _NETLINK.size or _NETLINK.unpack_from(address)[::3] != (socket.AF_NETLINK, 0):
         return _refused("bind a netlink socket to groups")
     duplicate.bind((0, 0))
-    return Answer()
+    return BrokerReply()
 
 
-def _ask_netlink(duplicate: socket.socket, address: bytes, message: bytes, flags: int) -> Answer:
+def _ask_netlink(duplicate: socket.socket, address: bytes, message: bytes, flags: int) -> BrokerReply:
     if not _is_netlink(duplicate):
         return _refused("send to an address of its own choice: connect the socket first")
     length, kind, how, _, _ = _NLMSGHDR.unpack_from(message)
@@ -188,7 +188,7 @@ def _ask_netlink(duplicate: socket.socket, address: bytes, message: bytes, flags
     to_kernel = len(address) >= _NETLINK.size and _NETLINK.unpack_from(address)[2:] == (0, 0)
     if not (is_question and to_kernel and flags & ~socket.MSG_DONTWAIT == 0):
         return _refused("say something over netlink that is no question for links, addresses or routes")
-    return Answer(duplicate.sendto(message, socket.MSG_DONTWAIT, (0, 0)))
+    return BrokerReply(duplicate.sendto(message, socket.MSG_DONTWAIT, (0, 0)))
 
 
 def _is_netlink(duplicate: socket.socket) -> bool:
@@ -210,8 +210,8 @@ def _place(family: int, host: bytes, port: int) -> str:
     return f"[{text}]:{port}" if family == socket.AF_INET6 else f"{text}:{port}"
 
 
-def _refused(what: str) -> Answer:
-    return Answer(error=errno.EACCES, refused=what)
+def _refused(what: str) -> BrokerReply:
+    return BrokerReply(error=errno.EACCES, refused=what)
 
 
 # System calls

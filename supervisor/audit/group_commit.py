@@ -13,11 +13,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tlsrt.rate_limit import Allowance
-from tlsrt.supervisor.audit.record import Record
+from tlsrt.rate_limit import Bucket
+from tlsrt.supervisor.audit.record import LogRecord
 from tlsrt.supervisor.audit.text import KIND_MAX, SUBJECT_MAX, Detail, escaped, plain_detail
 from tlsrt.supervisor.audit.writer import CHECKPOINT_MS, Done, Head, Work
-from tlsrt.supervisor.audit.writer_thread import Hand
+from tlsrt.supervisor.audit.writer_thread import LogThread
 from tlsrt.supervisor.authority.model.log import one_line
 from tlsrt.supervisor.authority.model.services import Otherwise, Then
 
@@ -36,23 +36,23 @@ FULL = f"{WAITERS_MAX} records that must be written first wait for the audit log
 class _Waiter:
     """Somebody who waits for a record. `then` and `otherwise` are gone once he was answered."""
 
-    record: Record
+    record: LogRecord
     until: int | None  # known with the next tick: who asks may have an old clock
     answer: tuple[Then, Otherwise] | None
 
 
-class AuditRecorder:
+class GroupCommit:
     """The queue of one life. It is a Part of the authority. Times are BOOTTIME in ms, but for `wall`."""
 
-    def __init__(self, hand: Hand, now: int, log: Callable[[str], None]) -> None:
+    def __init__(self, hand: LogThread, now: int, log: Callable[[str], None]) -> None:
         self._hand = hand
         self._log = log
-        self._notes: deque[tuple[int, Record]] = deque()  # when it came
+        self._notes: deque[tuple[int, LogRecord]] = deque()  # when it came
         self._waiters: deque[_Waiter] = deque()
-        self._busy: list[_Waiter | tuple[int, Record]] = []  # with the hand
+        self._busy: list[_Waiter | tuple[int, LogRecord]] = []  # with the hand
         self._began: int | None = None  # when it got that
         self._is_stalled = False  # the hand has not come back in time
-        self._allowance = Allowance(NOTES_MAX, NOTES_PER_S, now / 1000)
+        self._allowance = Bucket(NOTES_MAX, NOTES_PER_S, now / 1000)
         self._dropped = 0
         self._told_dropped = 0  # of them, in the batch that is with the hand
         self._retry_at = 0
@@ -132,9 +132,9 @@ class AuditRecorder:
         due = self.next_due()
         return due is not None and due <= now
 
-    def _batch(self, now: int, wall: int, most: int) -> list[Record]:
+    def _batch(self, now: int, wall: int, most: int) -> list[LogRecord]:
         """Take the first records that wait, in the order in which they came."""
-        records: list[Record] = []
+        records: list[LogRecord] = []
         self._busy = []
         if self._dropped:
             detail = {"records": self._dropped}
@@ -226,5 +226,5 @@ class AuditRecorder:
             self._log(f"what follows a record could not be done: {one_line(error)}")
 
 
-def _record(kind: str, subject: str, detail: Detail, now: int, wall: int) -> Record:
-    return Record(now, wall, escaped(kind, KIND_MAX), escaped(subject, SUBJECT_MAX), plain_detail(detail))
+def _record(kind: str, subject: str, detail: Detail, now: int, wall: int) -> LogRecord:
+    return LogRecord(now, wall, escaped(kind, KIND_MAX), escaped(subject, SUBJECT_MAX), plain_detail(detail))

@@ -14,8 +14,8 @@ from tlsrt.errors import PeerError
 from tlsrt.supervisor.audit.merkle import inclusion_proof, leaf_hash, root_by_proof
 from tlsrt.supervisor.audit.record import (
     Checkpoint,
-    Header,
-    Record,
+    LogHeader,
+    LogRecord,
     parse_body_untrusted,
     parse_checkpoint_untrusted,
     parse_header_untrusted,
@@ -48,7 +48,7 @@ def make_proof(files: Sequence[bytes], sequence: int, heads: bytes = b"") -> Pro
         at, index, found, body = 0, 0, -1, b""
         leaves: list[bytes] = []
         while (entry := read_entry_untrusted(data, at)) is not None:
-            if isinstance(entry.value, Header):
+            if isinstance(entry.value, LogHeader):
                 headers = headers + 1 if entry.value.file_in_life else 1
                 del steps[headers - 1 :]
             if entry.signature:
@@ -66,17 +66,17 @@ def make_proof(files: Sequence[bytes], sequence: int, heads: bytes = b"") -> Pro
     raise PeerError("not_here")
 
 
-def check_proof_untrusted(proof: Proof, trusted: Collection[bytes]) -> tuple[int, Record]:
+def check_proof_untrusted(proof: Proof, trusted: Collection[bytes]) -> tuple[int, LogRecord]:
     """Return the sequence and the record that a proof proves; raise PeerError with a word if it proves none."""
     sequence, _, _, _, record = parse_body_untrusted(proof.body)
-    if not isinstance(record, Record):
+    if not isinstance(record, LogRecord):
         raise PeerError("not_a_record")
     keys = tuple(trusted)
     point: Checkpoint | None = None
-    header: Header | None = None
+    header: LogHeader | None = None
     for at, content, signature in proof.steps:
         value = _header_or_point(content)
-        if isinstance(value, Header):
+        if isinstance(value, LogHeader):
             if point is not None or bool(value.file_in_life) != (header is not None):
                 raise PeerError("steps")
             signers, header, point = keys if header is None else (header.header_key,), value, None
@@ -93,7 +93,7 @@ def check_proof_untrusted(proof: Proof, trusted: Collection[bytes]) -> tuple[int
     return sequence, record
 
 
-def _header_or_point(content: bytes) -> Header | Checkpoint:
+def _header_or_point(content: bytes) -> LogHeader | Checkpoint:
     try:
         return parse_header_untrusted(content)
     except PeerError:

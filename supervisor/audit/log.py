@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from tlsrt.config.schema import Config
-from tlsrt.supervisor.audit.group_commit import AuditRecorder
-from tlsrt.supervisor.audit.open import AuditKeys, Opened, open_log
+from tlsrt.supervisor.audit.group_commit import GroupCommit
+from tlsrt.supervisor.audit.open import AuditKeys, OpenedLog, open_log
 from tlsrt.supervisor.audit.record import STOPPED
 from tlsrt.supervisor.audit.signer import Randomness
 from tlsrt.supervisor.audit.writer import Done, Head
 from tlsrt.supervisor.audit.writer_thread import WriterThread
 from tlsrt.supervisor.authority.boot import Booted
-from tlsrt.supervisor.authority.model.ports import Outlet
+from tlsrt.supervisor.authority.model.ports import Outgoing
 from tlsrt.supervisor.authority.model.state import AuthorityState
 
 FINISH_S = 2.0  # for the disk to take FINAL; without it the next life says that the log was cut
@@ -19,12 +19,12 @@ FINISH_S = 2.0  # for the disk to take FINAL; without it the next life says that
 class AuditLog:
     """One life's log. Its thread is started here, so this comes after the seal."""
 
-    def __init__(self, opened: Opened, state: AuthorityState, outlet: Outlet, now: int) -> None:
+    def __init__(self, opened: OpenedLog, state: AuthorityState, outlet: Outgoing, now: int) -> None:
         self._outlet = outlet
         self._state = state
         state.audit = opened.sequence  # for whoever looks at the log after the state was written next
         self._thread = WriterThread(opened.writer)
-        self.recorder = AuditRecorder(self._thread, now, outlet.log)
+        self.recorder = GroupCommit(self._thread, now, outlet.log)
         self.recorder.on_head = self._told_head
         self.recorder.on_problem = self._told_problem
         self.recorder.on_done = self._told_done
@@ -66,7 +66,7 @@ class AuditLog:
 
 def open_audit(
     state: int, booted: Booted, config: Config, kind: str, now: int, wall: int, randomness: Randomness
-) -> Opened:
+) -> OpenedLog:
     """Open the log of a boot that was checked, with a record of it; raise ConfigError if it cannot be written."""
     found = booted.state
     given = AuditKeys(

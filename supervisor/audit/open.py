@@ -15,12 +15,12 @@ from tlsrt.config import key_schedule
 from tlsrt.config.schema import KEEP_MB
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.audit.files import AuditFolder, number_of
-from tlsrt.supervisor.audit.record import CUT, Header, Record
+from tlsrt.supervisor.audit.record import CUT, LogHeader, LogRecord
 from tlsrt.supervisor.audit.recovery import Ending, ending_of
 from tlsrt.supervisor.audit.retention import Retention
-from tlsrt.supervisor.audit.signer import Life, Link, Randomness, begin_file
+from tlsrt.supervisor.audit.signer import ChainLink, LogLife, Randomness, begin_file
 from tlsrt.supervisor.audit.text import Detail, plain_detail
-from tlsrt.supervisor.audit.writer import Done, Work, Writer
+from tlsrt.supervisor.audit.writer import Done, LogWriter, Work
 from tlsrt.supervisor.authority.keys.secret_memory import wipe
 
 
@@ -37,10 +37,10 @@ class AuditKeys:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedLog:
     """A log that is open, with its first record on the disk."""
 
-    writer: Writer
+    writer: LogWriter
     sequence: int  # of an entry that is on the disk
     warnings: tuple[str, ...]
     written: Done  # that record
@@ -51,10 +51,10 @@ def public_of(root: bytes) -> bytes:
     return Ed25519PrivateKey.from_private_bytes(key_schedule.audit_seed(root)).public_key().public_bytes_raw()
 
 
-def file_key_of(root: bytes) -> Callable[[Header], bytes]:
+def file_key_of(root: bytes) -> Callable[[LogHeader], bytes]:
     """Return what gives the key of any file, to somebody who has the root of the log's keys."""
 
-    def key(header: Header) -> bytes:
+    def key(header: LogHeader) -> bytes:
         file_key = key_schedule.audit_file_key(root, header.life)
         for _ in range(header.file_in_life):
             file_key = key_schedule.audit_next_file_key(file_key)
@@ -65,7 +65,7 @@ def file_key_of(root: bytes) -> Callable[[Header], bytes]:
 
 def open_log(
     state: int, given: AuditKeys, kind: str, detail: Detail, now: int, wall: int, randomness: Randomness
-) -> Opened:
+) -> OpenedLog:
     """Begin a file in the authority's folder, with a record of this kind as its first.
 
     Raises ConfigError if it cannot be written.
@@ -76,22 +76,22 @@ def open_log(
         if ending.link.sequence < given.known and not ending.problem:
             ending = replace(ending, problem=f"there was a sequence {given.known} once")
         signer = Ed25519PrivateKey.from_private_bytes(key_schedule.audit_seed(given.root))
-        life = Life(given.install, given.life, given.boot, signer.public_key().public_bytes_raw())
+        life = LogLife(given.install, given.life, given.boot, signer.public_key().public_bytes_raw())
         file_key = key_schedule.audit_file_key(given.root, given.life)
         sealer, header = begin_file(life, ending.link, file_key, signer, now, wall, randomness)
         wipe(file_key)
         wipe(given.root)
-        writer = Writer(folder, sealer, header, Retention(folder, given.keep_bytes))
+        writer = LogWriter(folder, sealer, header, Retention(folder, given.keep_bytes))
     except OSError as error:
         raise ConfigError(f"cannot write the audit log: {error.strerror}: make room on its disk, or mend it") from None
-    records = [Record(now, wall, kind, "authority", plain_detail(detail))]
+    records = [LogRecord(now, wall, kind, "authority", plain_detail(detail))]
     if ending.link.end == CUT or ending.problem:
         found: Detail = {"file": ending.link.file, "after": ending.link.sequence, "bytes_left": ending.left}
-        records.append(Record(now, wall, "log_cut", "audit", plain_detail({**found, "problem": ending.problem})))
+        records.append(LogRecord(now, wall, "log_cut", "audit", plain_detail({**found, "problem": ending.problem})))
     done = writer.write(Work(records, now, wall))
     if done.problem:
         raise ConfigError(done.problem)
-    return Opened(writer, sealer.sequence, _warnings(ending), done)
+    return OpenedLog(writer, sealer.sequence, _warnings(ending), done)
 
 
 def _warnings(ending: Ending) -> tuple[str, ...]:
@@ -115,11 +115,11 @@ def _last_ending(folder: AuditFolder, root: bytes) -> Ending:
         if not problem:
             return ending
         link = ending.link  # the numbers go on behind the file that cannot be read
-        return Ending(Link(number_of(names[-1]), 0, link.sequence, link.chain, CUT), 0, problem)
-    return Ending(Link(number_of(names[-1]) if names else 0, end=CUT if names else "none"), 0, problem)
+        return Ending(ChainLink(number_of(names[-1]), 0, link.sequence, link.chain, CUT), 0, problem)
+    return Ending(ChainLink(number_of(names[-1]) if names else 0, end=CUT if names else "none"), 0, problem)
 
 
-def _known(root: bytes) -> Callable[[Header], bytes | None]:
+def _known(root: bytes) -> Callable[[LogHeader], bytes | None]:
     """Return the keys of files that this master_key wrote; those of another one cannot be checked."""
     public, key = public_of(root), file_key_of(root)
     return lambda header: key(header) if header.root == public else None

@@ -11,7 +11,7 @@ from typing import Any
 from tlsrt.errors import ConfigError, PeerError
 from tlsrt.supervisor.audit.files import number_of
 from tlsrt.supervisor.audit.inclusion_proof import Proof
-from tlsrt.supervisor.audit.record import Entry, Header, Record, read_entry_untrusted
+from tlsrt.supervisor.audit.record import LogEntry, LogHeader, LogRecord, read_entry_untrusted
 from tlsrt.supervisor.audit.removal import HEADS
 
 Document = dict[str, Any]
@@ -43,7 +43,7 @@ def heads_in(folder: Path) -> bytes:
     return read(path) if path.is_file() else b""
 
 
-def entries_in(data: bytes, name: str) -> Iterator[Entry]:
+def entries_in(data: bytes, name: str) -> Iterator[LogEntry]:
     """Yield entries up to one that is not whole; raise ConfigError for what is none."""
     at = 0
     while True:
@@ -57,25 +57,25 @@ def entries_in(data: bytes, name: str) -> Iterator[Entry]:
         at = entry.end
 
 
-def last_records(folder: Path, count: int) -> list[tuple[Path, Entry]]:
+def last_records(folder: Path, count: int) -> list[tuple[Path, LogEntry]]:
     """Return the newest records."""
-    found: list[tuple[Path, Entry]] = []
+    found: list[tuple[Path, LogEntry]] = []
     for path in reversed(files_in(folder)):
-        here = [(path, entry) for entry in entries_in(read(path), path.name) if isinstance(entry.value, Record)]
+        here = [(path, entry) for entry in entries_in(read(path), path.name) if isinstance(entry.value, LogRecord)]
         found = here + found
         if len(found) >= count:
             break
     return found[max(0, len(found) - count) :] if count else []
 
 
-def document_of(name: str, entry: Entry) -> Document:
+def document_of(name: str, entry: LogEntry) -> Document:
     """Return an entry as JSON has it; times are ms."""
     value = entry.value
     document: Document = {"file": name, "sequence": entry.sequence}
-    if isinstance(value, Record):
+    if isinstance(value, LogRecord):
         document |= {"type": "record", "boottime": value.boottime, "wall": value.wall, "kind": value.kind}
         document |= {"subject": value.subject, "detail": dict(value.detail)}
-    elif isinstance(value, Header):
+    elif isinstance(value, LogHeader):
         document |= {"type": "header", "life": value.life, "boottime": value.boottime, "wall": value.wall}
         document |= {"boot": value.boot.hex(), "before": value.before_end, "after_sequence": value.before_sequence}
     else:
@@ -84,7 +84,7 @@ def document_of(name: str, entry: Entry) -> Document:
     return document
 
 
-def line_of(sequence: int, value: Record) -> str:
+def line_of(sequence: int, value: LogRecord) -> str:
     """Return a record as one line; its strings are printable already."""
     detail = " ".join(f"{name}={_shown(said)}" for name, said in value.detail)
     return f"{when(value.wall)}  {sequence:>6}  {value.kind:<16}  {value.subject}  {detail}".rstrip()
@@ -99,7 +99,7 @@ def when(wall: int) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}.{wall % 1000:03d}Z"
 
 
-def show_lines(name: str, entry: Entry) -> list[str]:
+def show_lines(name: str, entry: LogEntry) -> list[str]:
     """Return all that is known of one entry."""
     document = document_of(name, entry)
     detail: dict[str, object] = document.pop("detail", {})

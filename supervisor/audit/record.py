@@ -37,7 +37,7 @@ _CHECKPOINT_DOMAIN: Final = b"tlsrt/audit/checkpoint/v1\0"
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class LogHeader:
     """The first entry of a file. Times are ms."""
 
     version: int
@@ -59,7 +59,7 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class LogRecord:
     """One thing that happened. Times are ms."""
 
     boottime: int
@@ -85,7 +85,7 @@ class Checkpoint:
     end: str
 
 
-class Entry(NamedTuple):
+class LogEntry(NamedTuple):
     """One entry as it was read: where it begins and ends, what it says, and what protects it."""
 
     start: int
@@ -97,7 +97,7 @@ class Entry(NamedTuple):
     content: bytes  # of a header or a checkpoint
     signature: bytes
     leaves: bytes  # of a checkpoint
-    value: Header | Record | Checkpoint
+    value: LogHeader | LogRecord | Checkpoint
 
 
 def chain_after(chain: bytes, body: bytes) -> bytes:
@@ -105,26 +105,28 @@ def chain_after(chain: bytes, body: bytes) -> bytes:
     return hashlib.sha256(b"\x02" + chain + body).digest()
 
 
-def encode_record(sequence: int, record: Record) -> bytes:
+def encode_record(sequence: int, record: LogRecord) -> bytes:
     """Return the body of a record, whose strings are plain (see `text.py`)."""
     flat = [part for pair in record.detail for part in pair]
     return _pack([RECORD, sequence, record.boottime, record.wall, record.kind, record.subject, flat])
 
 
-def encode_content(value: Header | Checkpoint) -> bytes:
+def encode_content(value: LogHeader | Checkpoint) -> bytes:
     """Return what is signed of a header or a checkpoint, after the domain and the sequence."""
     return _pack(list(astuple(value)))
 
 
-def to_sign(value: Header | Checkpoint, sequence: int, content: bytes) -> bytes:
+def to_sign(value: LogHeader | Checkpoint, sequence: int, content: bytes) -> bytes:
     """Return the bytes under a signature."""
-    domain = _HEADER_DOMAIN if isinstance(value, Header) else _CHECKPOINT_DOMAIN
+    domain = _HEADER_DOMAIN if isinstance(value, LogHeader) else _CHECKPOINT_DOMAIN
     return domain + sequence.to_bytes(8, "big") + content
 
 
-def encode_signed(sequence: int, value: Header | Checkpoint, content: bytes, signature: bytes, leaves: bytes) -> bytes:
+def encode_signed(
+    sequence: int, value: LogHeader | Checkpoint, content: bytes, signature: bytes, leaves: bytes
+) -> bytes:
     """Return the body of a header or a checkpoint."""
-    return _pack([HEADER if isinstance(value, Header) else CHECKPOINT, sequence, content, signature, leaves])
+    return _pack([HEADER if isinstance(value, LogHeader) else CHECKPOINT, sequence, content, signature, leaves])
 
 
 def join(body: bytes, chain: bytes, mac: bytes) -> bytes:
@@ -132,7 +134,7 @@ def join(body: bytes, chain: bytes, mac: bytes) -> bytes:
     return _LENGTH.pack(len(body)) + body + chain + mac
 
 
-def read_entry_untrusted(data: bytes | memoryview, start: int) -> Entry | None:
+def read_entry_untrusted(data: bytes | memoryview, start: int) -> LogEntry | None:
     """Return the entry at `start`, None if the data end before it does; raise PeerError for what is none."""
     if start + _LENGTH.size > len(data):
         return None
@@ -144,12 +146,12 @@ def read_entry_untrusted(data: bytes | memoryview, start: int) -> Entry | None:
     if end > len(data):
         return None
     body = bytes(data[start + _LENGTH.size : at])
-    return Entry(
+    return LogEntry(
         start, end, body, bytes(data[at : at + HASH]), bytes(data[at + HASH : end]), *parse_body_untrusted(body)
     )
 
 
-def parse_body_untrusted(body: bytes) -> tuple[int, bytes, bytes, bytes, Header | Record | Checkpoint]:
+def parse_body_untrusted(body: bytes) -> tuple[int, bytes, bytes, bytes, LogHeader | LogRecord | Checkpoint]:
     """Return sequence, content, signature, leaves and value of a body; raise PeerError for what is none."""
     array = _unpack(body, "body")
     if len(array) < 5 or type(array[0]) is not int or type(array[1]) is not int or not 0 < array[1] < _SEQUENCE_MAX:
@@ -172,7 +174,7 @@ def parse_body_untrusted(body: bytes) -> tuple[int, bytes, bytes, bytes, Header 
     return sequence, content, signature, leaves, point
 
 
-def _record(array: list[Any]) -> Record:
+def _record(array: list[Any]) -> LogRecord:
     if len(array) != 7:
         raise PeerError("shape")
     _, _, boottime, wall, kind, subject, flat = array
@@ -183,13 +185,13 @@ def _record(array: list[Any]) -> Record:
     names, values = flat[::2], flat[1::2]
     if not all(_is_plain(name, text.NAME_MAX) for name in names) or not all(map(_is_value, values)):
         raise PeerError("text")
-    return Record(boottime, wall, kind, subject, tuple(zip(names, values, strict=True)))
+    return LogRecord(boottime, wall, kind, subject, tuple(zip(names, values, strict=True)))
 
 
-def parse_header_untrusted(content: bytes) -> Header:
+def parse_header_untrusted(content: bytes) -> LogHeader:
     """Return the header in the content of its entry; raise PeerError for what is none."""
-    values = _typed(content, Header)
-    header = Header(*values)
+    values = _typed(content, LogHeader)
+    header = LogHeader(*values)
     if header.version != VERSION:
         raise PeerError("version")
     hashes = (header.root, header.next_key, header.header_key, header.before_chain)
@@ -215,7 +217,7 @@ def parse_checkpoint_untrusted(content: bytes) -> Checkpoint:
 _TYPES: Final = {"int": int, "bytes": bytes, "str": str}
 
 
-def _typed(content: bytes, kind: type[Header] | type[Checkpoint]) -> list[Any]:
+def _typed(content: bytes, kind: type[LogHeader] | type[Checkpoint]) -> list[Any]:
     values = _unpack(content, "content")
     expected = [_TYPES[str(field.type)] for field in fields(kind)]
     if list(map(type, values)) != expected or any(value < 0 for value in values if type(value) is int):

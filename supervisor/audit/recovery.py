@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from tlsrt.config import key_schedule
 from tlsrt.errors import PeerError
-from tlsrt.supervisor.audit.record import CUT, FINAL, HASH, Checkpoint, Header, chain_after, read_entry_untrusted
-from tlsrt.supervisor.audit.signer import Link
+from tlsrt.supervisor.audit.record import CUT, FINAL, HASH, Checkpoint, LogHeader, chain_after, read_entry_untrusted
+from tlsrt.supervisor.audit.signer import ChainLink
 from tlsrt.supervisor.audit.verify import FileKey
 
 
@@ -20,7 +20,7 @@ from tlsrt.supervisor.audit.verify import FileKey
 class Ending:
     """How a file ended."""
 
-    link: Link
+    link: ChainLink
     left: int = 0  # bytes behind the last good entry
     problem: str = ""  # why those are no entry that was being written; empty: they may be
 
@@ -34,7 +34,7 @@ def ending_of(data: bytes, file_key: FileKey = lambda header: None) -> Ending | 
         first = read_entry_untrusted(data, 0)
     except PeerError:
         return None
-    if first is None or not isinstance(first.value, Header):
+    if first is None or not isinstance(first.value, LogHeader):
         return None
     header = first.value
     key = file_key(header)
@@ -55,7 +55,7 @@ def ending_of(data: bytes, file_key: FileKey = lambda header: None) -> Ending | 
                 break
             mac_key = key_schedule.audit_next_mac_key(mac_key)
         chain, sequence, last, at = following, sequence + 1, at, end
-    return Ending(Link(header.file, at, sequence, chain, _end(data, last)), len(data) - at, problem)
+    return Ending(ChainLink(header.file, at, sequence, chain, _end(data, last)), len(data) - at, problem)
 
 
 def _end(data: bytes, last: int) -> str:

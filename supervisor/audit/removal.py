@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from tlsrt.errors import PeerError
-from tlsrt.supervisor.audit.record import HASH, Entry, Header, Record, join, read_entry_untrusted
+from tlsrt.supervisor.audit.record import HASH, LogEntry, LogHeader, LogRecord, join, read_entry_untrusted
 from tlsrt.supervisor.audit.text import Detail
 
 HEADS = "audit.heads"
@@ -19,11 +19,11 @@ KIND = "pruned"
 SUBJECT = "audit"
 MARK = b"\xa6pruned\xa5audit"  # as it stands in a body
 
-Signed = Callable[[Entry, bytes], bool]  # whether an entry is signed by this public key
+Signed = Callable[[LogEntry, bytes], bool]  # whether an entry is signed by this public key
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class RemovedFiles:
     """All that went until now."""
 
     file: int = 0  # the last one that retention has removed
@@ -41,7 +41,7 @@ class Gone:
         return {**detail, "lost_file": self.lost} if self.lost else detail
 
 
-def gone_by(record: Record) -> Gone | None:
+def gone_by(record: LogRecord) -> RemovedFiles | None:
     """Return what a record says of this, None if it is about something else."""
     if (record.kind, record.subject) != (KIND, SUBJECT):
         return None
@@ -54,15 +54,15 @@ def gone_by(record: Record) -> Gone | None:
     if len(chain) != HASH or any(type(number) is not int or number < 0 for number in numbers):
         return None
     file, sequence, records, lost = map(int, numbers)
-    return Gone(file, sequence, chain, records, lost)
+    return RemovedFiles(file, sequence, chain, records, lost)
 
 
-def headers_in(heads: bytes) -> list[tuple[Entry, Header]]:
+def headers_in(heads: bytes) -> list[tuple[LogEntry, LogHeader]]:
     """Return the headers that stay, up to what is none."""
-    found: list[tuple[Entry, Header]] = []
+    found: list[tuple[LogEntry, LogHeader]] = []
     at = 0
     try:
-        while (entry := read_entry_untrusted(heads, at)) is not None and isinstance(entry.value, Header):
+        while (entry := read_entry_untrusted(heads, at)) is not None and isinstance(entry.value, LogHeader):
             found.append((entry, entry.value))
             at = entry.end
     except PeerError:
@@ -70,20 +70,20 @@ def headers_in(heads: bytes) -> list[tuple[Entry, Header]]:
     return found
 
 
-def heads_before(first: Entry, headers: Iterable[Entry]) -> bytes:
+def heads_before(first: LogEntry, headers: Iterable[LogEntry]) -> bytes:
     """Return what stays of headers when `first` is that of the first file that is left."""
     life = _life(first)
     return b"".join(join(entry.body, entry.chain, entry.mac) for entry in headers if life and _life(entry) == life)
 
 
-def _life(entry: Entry) -> int:
-    return entry.value.life if isinstance(entry.value, Header) else 0
+def _life(entry: LogEntry) -> int:
+    return entry.value.life if isinstance(entry.value, LogHeader) else 0
 
 
-def key_from(heads: bytes, first: Header, trusted: Collection[bytes], is_signed: Signed) -> bytes | None:
+def key_from(heads: bytes, first: LogHeader, trusted: Collection[bytes], is_signed: Signed) -> bytes | None:
     """Return the key that must have signed the header of the first file that is left, None if nothing leads to it."""
     key: bytes | None = None
-    before: Header | None = None
+    before: LogHeader | None = None
     for entry, header in (*headers_in(heads), (None, first)):
         if before is not None and (header.file, header.file_in_life) != (before.file + 1, before.file_in_life + 1):
             return None

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.audit.files import AuditFolder, number_of
-from tlsrt.supervisor.audit.record import BODY_MAX, HASH, RECORD, Entry, Header, Record, read_entry_untrusted
+from tlsrt.supervisor.audit.record import BODY_MAX, HASH, RECORD, LogEntry, LogHeader, LogRecord, read_entry_untrusted
 from tlsrt.supervisor.audit.recovery import ending_of
-from tlsrt.supervisor.audit.removal import HEADS, KIND, MARK, SUBJECT, Gone, gone_by, headers_in, heads_before
+from tlsrt.supervisor.audit.removal import HEADS, KIND, MARK, SUBJECT, RemovedFiles, gone_by, headers_in, heads_before
 from tlsrt.supervisor.audit.text import plain_detail
 
 FILES_MAX = 64  # in one plan
@@ -27,20 +27,20 @@ _HEADER_MAX = 4 + BODY_MAX + 2 * HASH
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RetentionPlan:
     """Files that are to go, and what the log says of that before."""
 
     names: Sequence[str]
-    gone: Gone
+    gone: RemovedFiles
     heads: bytes
     first_file: int  # 0: all of it was announced already
     bytes: int  # that the files take
     problem: str = ""  # why no more can go
 
-    def records(self, boottime: int, wall: int) -> list[Record]:
+    def records(self, boottime: int, wall: int) -> list[LogRecord]:
         """Return what is to be written and signed before."""
-        found = [Record(boottime, wall, KIND, SUBJECT, plain_detail(self.gone.detail(self.first_file)))]
-        problem = Record(boottime, wall, "not_pruned", SUBJECT, plain_detail({"problem": self.problem}))
+        found = [LogRecord(boottime, wall, KIND, SUBJECT, plain_detail(self.gone.detail(self.first_file)))]
+        problem = LogRecord(boottime, wall, "not_pruned", SUBJECT, plain_detail({"problem": self.problem}))
         return [*(found if self.first_file else ()), *([problem] if self.problem else ())]
 
 
@@ -54,7 +54,7 @@ class Retention:
         self.older = sum(map(folder.size, folder.names()))  # bytes that files before the present one take
         self._problem = ""
 
-    def plan(self) -> Plan | None:
+    def plan(self) -> RetentionPlan | None:
         """Return what is to go now, None for nothing."""
         names = self._folder.names()
         sizes = [self._folder.size(name) for name in names]
@@ -92,9 +92,11 @@ class Retention:
         first = self._header(kept[0]) if kept else None
         heads = heads_before(first, headers.values()) if first is not None else b""
         room = sum(size for name, size in zip(names, sizes, strict=True) if name not in kept)
-        return Plan((*left, *going), gone, heads, number_of(going[0]) if going else 0, room, problem if is_new else "")
+        return RetentionPlan(
+            (*left, *going), gone, heads, number_of(going[0]) if going else 0, room, problem if is_new else ""
+        )
 
-    def carry_out(self, plan: Plan) -> None:
+    def carry_out(self, plan: RetentionPlan) -> None:
         """Let the files of a plan go; its record is on the disk, and signed."""
         self._gone = plan.gone
         if plan.names:
@@ -102,40 +104,40 @@ class Retention:
             self._folder.remove(plan.names)
             self.older -= plan.bytes
 
-    def _header(self, name: str) -> Entry | None:
+    def _header(self, name: str) -> LogEntry | None:
         try:
             return read_entry_untrusted(self._folder.read(name, _HEADER_MAX), 0)
         except PeerError:
             return None
 
 
-def last_gone(folder: AuditFolder) -> Gone:
+def last_gone(folder: AuditFolder) -> RemovedFiles:
     """Return what the newest record of this says; it is in one of the last files, unless nothing was ever removed."""
     names = folder.names()
     if not names or number_of(names[0]) == 1:
-        return Gone()
+        return RemovedFiles()
     for name in reversed(names):
         data = folder.read(name)
         if MARK in data and (found := _last_gone_in(data)) is not None:
             return found
-    return Gone()
+    return RemovedFiles()
 
 
-def _last_gone_in(data: bytes) -> Gone | None:
+def _last_gone_in(data: bytes) -> RemovedFiles | None:
     found, at = None, 0
     try:
         while (entry := read_entry_untrusted(data, at)) is not None:
-            gone = gone_by(entry.value) if isinstance(entry.value, Record) else None
+            gone = gone_by(entry.value) if isinstance(entry.value, LogRecord) else None
             found, at = gone or found, entry.end
     except PeerError:
         pass
     return found
 
 
-def _closed(data: bytes, following: Entry | None) -> tuple[Entry, int, bytes] | None:
+def _closed(data: bytes, following: LogEntry | None) -> tuple[LogEntry, int, bytes] | None:
     """Return a file's header, last sequence and chain, if it ends where the header behind it says."""
     ending = ending_of(data)
-    if ending is None or following is None or not isinstance(following.value, Header):
+    if ending is None or following is None or not isinstance(following.value, LogHeader):
         return None
     link, said = ending.link, following.value
     if (link.file, link.size, link.sequence, link.chain) != (

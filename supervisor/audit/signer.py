@@ -27,8 +27,8 @@ from tlsrt.supervisor.audit.record import (
     SEGMENT_MAX,
     VERSION,
     Checkpoint,
-    Header,
-    Record,
+    LogHeader,
+    LogRecord,
     chain_after,
     encode_content,
     encode_record,
@@ -41,7 +41,7 @@ Randomness = Callable[[int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class ChainLink:
     """Where a file ended, for the header of the one after it."""
 
     file: int = 0
@@ -52,7 +52,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
+class LogLife:
     """What is the same for all files of one life of the authority."""
 
     install: bytes
@@ -62,10 +62,10 @@ class Life:
 
 
 @dataclass(slots=True)
-class Sealer:
+class LogSigner:
     """The head of one file. Times are ms; `randomness` gives the seeds of checkpoint keys."""
 
-    life: Life
+    life: LogLife
     randomness: Randomness
     file: int
     file_in_life: int
@@ -84,7 +84,7 @@ class Sealer:
     head: tuple[int, int, bytes, int] | None = None  # of the last checkpoint: file, size, root, sequence
     spent: list[bytes] = field(default_factory=list[bytes], repr=False)  # MAC keys that were used: to be wiped
 
-    def copy(self) -> Sealer:
+    def copy(self) -> LogSigner:
         """Return another one that stands at the same place."""
         return replace(self, spent=[])
 
@@ -93,7 +93,7 @@ class Sealer:
         """Return the root of the tree over all entries."""
         return root_of(self.peaks)
 
-    def record(self, record: Record) -> bytes:
+    def record(self, record: LogRecord) -> bytes:
         """Return a record's bytes, after a checkpoint if one is due."""
         before = self.checkpoint(record.boottime, record.wall) if len(self.leaves) >= SEGMENT_MAX * LEAF_BYTES else b""
         return before + self._append(encode_record(self.sequence + 1, record))
@@ -110,11 +110,11 @@ class Sealer:
         self.head = (point.file, point.size, point.root, self.sequence)
         return data
 
-    def link(self) -> Link:
+    def link(self) -> ChainLink:
         """Return what the header of the file after says of this one."""
-        return Link(self.file, self.length, self.sequence, self.chain, FINAL if self.end else CUT)
+        return ChainLink(self.file, self.length, self.sequence, self.chain, FINAL if self.end else CUT)
 
-    def _signed(self, value: Header | Checkpoint, key: Ed25519PrivateKey, leaves: bytes = b"") -> bytes:
+    def _signed(self, value: LogHeader | Checkpoint, key: Ed25519PrivateKey, leaves: bytes = b"") -> bytes:
         content = encode_content(value)
         signature = key.sign(to_sign(value, self.sequence + 1, content))
         return self._append(encode_signed(self.sequence + 1, value, content, signature, leaves))
@@ -132,20 +132,20 @@ class Sealer:
 
 
 def begin_file(
-    life: Life, before: Link, file_key: bytes, signer: Ed25519PrivateKey, boottime: int, wall: int,
+    life: LogLife, before: ChainLink, file_key: bytes, signer: Ed25519PrivateKey, boottime: int, wall: int,
     randomness: Randomness, *, file_in_life: int = 0, root_key: bytes = b"",
-) -> tuple[Sealer, bytes]:  # fmt: skip
+) -> tuple[LogSigner, bytes]:  # fmt: skip
     """Return the head of a new file, and its header.
 
     `signer` is the root key for the first file of a life, then the key that the header before named; `root_key` is
     the public root key of the next life, if it is another one.
     """
     signing, heading = (Ed25519PrivateKey.from_private_bytes(randomness(32)) for _ in range(2))
-    sealer = Sealer(
+    sealer = LogSigner(
         life, randomness, before.file + 1, file_in_life, key_schedule.audit_next_file_key(file_key),
         key_schedule.audit_mac_key(file_key), signing, heading, root_key or life.root, before.sequence, before.chain,
     )  # fmt: skip
-    header = Header(
+    header = LogHeader(
         VERSION, life.install, sealer.file, life.number, file_in_life, life.boot, boottime, wall, life.root,
         signing.public_key().public_bytes_raw(), heading.public_key().public_bytes_raw(),
         before.file, before.size, before.sequence, before.chain, before.end,
@@ -153,7 +153,7 @@ def begin_file(
     return sealer, sealer._signed(header, signer)
 
 
-def next_file(sealer: Sealer, boottime: int, wall: int) -> tuple[Sealer, bytes]:
+def next_file(sealer: LogSigner, boottime: int, wall: int) -> tuple[LogSigner, bytes]:
     """Return the head and the header of the file that follows one which was ended by a rotation."""
     return begin_file(
         sealer.life, sealer.link(), sealer.file_key, sealer.heading, boottime, wall, sealer.randomness,

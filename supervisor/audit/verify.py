@@ -26,16 +26,16 @@ from tlsrt.supervisor.audit.record import (
     FINAL,
     LEAF_BYTES,
     Checkpoint,
-    Entry,
-    Header,
+    LogEntry,
+    LogHeader,
     chain_after,
     read_entry_untrusted,
     to_sign,
 )
-from tlsrt.supervisor.audit.removal import Gone, gone_by, key_from
-from tlsrt.supervisor.audit.signer import Link
+from tlsrt.supervisor.audit.removal import RemovedFiles, gone_by, key_from
+from tlsrt.supervisor.audit.signer import ChainLink
 
-FileKey = Callable[[Header], bytes | None]  # the key of a file, None if it is not known
+FileKey = Callable[[LogHeader], bytes | None]  # the key of a file, None if it is not known
 _NAME = re.compile(r"audit-(\d{8,})\.log")
 
 
@@ -65,7 +65,7 @@ class Anchor:
 
 
 @dataclass(slots=True)
-class Report:
+class VerifyReport:
     """What was found. Without a fault, everything that is here is what was written."""
 
     files: int = 0
@@ -92,7 +92,7 @@ class _Stop(Exception):
 def verify(
     files: Iterable[tuple[str, bytes]], trusted: Collection[bytes], *, file_key: FileKey = lambda header: None,
     must_be_closed: bool = False, anchors: Collection[Anchor] = (), heads: bytes = b"", may_begin_late: bool = False,
-) -> Report:  # fmt: skip
+) -> VerifyReport:  # fmt: skip
     """Verify files, given by name and content, in their order. `trusted` are public keys of audit logs.
 
     `heads` are the headers that retention has kept. With `may_begin_late`, files before the first one are elsewhere;
@@ -119,16 +119,18 @@ class _Walk:
     anchors: Collection[Anchor]
     heads: bytes
     may_begin_late: bool
-    report: Report = field(default_factory=Report)
+    report: VerifyReport = field(default_factory=VerifyReport)
     name: str = ""
-    link: Link | None = None  # of the file before
+    link: ChainLink | None = None  # of the file before
     key: bytes | None = None  # that signs the next checkpoint
     header_key: bytes | None = None  # that signs the next header of this life
     unpinned: Fault | None = None  # a header of unknown origin, unless a trusted one follows it
     roots: dict[tuple[int, int], bytes] = field(default_factory=dict[tuple[int, int], bytes])
     ends: dict[int, tuple[int, bytes]] = field(default_factory=dict[int, tuple[int, bytes]])  # of files: last entry
     held: dict[int, int] = field(default_factory=dict[int, int])  # records of each file that is here
-    gone: list[tuple[str, int, Gone]] = field(default_factory=list[tuple[str, int, Gone]])  # as signed records say
+    gone: list[tuple[str, int, RemovedFiles]] = field(
+        default_factory=list[tuple[str, int, RemovedFiles]]
+    )  # as signed records say
 
     def file(self, name: str, data: bytes) -> None:
         before, self.name = self.name, name
@@ -171,16 +173,16 @@ class _Walk:
     def wrong(self, sequence: int, sentence: str, *, file: str = "") -> _Stop:
         return _Stop(Fault(file or self.name, sequence, sentence))
 
-    def _header(self, data: bytes) -> tuple[Entry, Header]:
+    def _header(self, data: bytes) -> tuple[LogEntry, LogHeader]:
         try:
             entry = read_entry_untrusted(data, 0)
         except PeerError as error:
             raise self.wrong(0, f"its header does not read ({error.reason})") from None
-        if entry is None or not isinstance(entry.value, Header):
+        if entry is None or not isinstance(entry.value, LogHeader):
             raise self.wrong(0, "it does not begin with a whole header")
         return entry, entry.value
 
-    def _follows(self, before: str, entry: Entry, header: Header) -> None:
+    def _follows(self, before: str, entry: LogEntry, header: LogHeader) -> None:
         link = self.link
         if link is not None and header.file != link.file + 1 and entry.sequence <= link.sequence:
             raise self.wrong(entry.sequence, f"{before} has this sequence too: one of them is not of this log")
@@ -202,7 +204,7 @@ class _Walk:
         if chain_after(header.before_chain, entry.body) != entry.chain:
             raise self.wrong(entry.sequence, "its header was changed")
 
-    def _ends(self, before: str, link: Link, header: Header) -> None:
+    def _ends(self, before: str, link: ChainLink, header: LogHeader) -> None:
         """Compare the end of the file before with what was there when this one was begun."""
         said = header.before_sequence
         if said == link.sequence + 1 and header.before_end == FINAL and link.end != FINAL:
@@ -218,7 +220,7 @@ class _Walk:
         if header.before_chain != link.chain or header.before_bytes != link.size or header.before_end != link.end:
             raise self.wrong(link.sequence, f"this is not the entry after which {self.name} was begun", file=before)
 
-    def _signed_header(self, entry: Entry, header: Header) -> None:
+    def _signed_header(self, entry: LogEntry, header: LogHeader) -> None:
         def is_by(key: bytes) -> bool:
             return _is_signed(entry, key)
 
@@ -239,14 +241,14 @@ class _Walk:
             self.trusted.add(header.root)
         self.key, self.header_key = header.next_key, header.header_key
 
-    def _unpin(self, entry: Entry) -> None:
+    def _unpin(self, entry: LogEntry) -> None:
         self.unpinned = self.unpinned or Fault(
             self.name,
             entry.sequence,
             "its header is signed by a key that nobody has vouched for: is this the right key?",
         )
 
-    def checked(self, entry: Entry, point: Checkpoint) -> None:
+    def checked(self, entry: LogEntry, point: Checkpoint) -> None:
         """Follow the keys through a checkpoint."""
         if self.key is None or not _is_signed(entry, self.key):
             raise self.wrong(entry.sequence, "this checkpoint is not signed by the key that was named for it")
@@ -254,7 +256,7 @@ class _Walk:
         if self.unpinned is None:
             self.trusted.add(point.root_key)
 
-    def _anchored(self, anchor: Anchor, link: Link) -> None:
+    def _anchored(self, anchor: Anchor, link: ChainLink) -> None:
         first = link.file - self.report.files + 1
         if anchor.file >= first and self.roots.get((anchor.file, anchor.size)) != anchor.root:
             raise self.wrong(
@@ -265,7 +267,7 @@ class _Walk:
 class _Body:
     """The entries of one file."""
 
-    def __init__(self, walk: _Walk, entry: Entry, header: Header) -> None:
+    def __init__(self, walk: _Walk, entry: LogEntry, header: LogHeader) -> None:
         self._walk = walk
         self._file = header.file
         file_key = walk.file_key(header)
@@ -276,9 +278,9 @@ class _Body:
         self._peaks: Peaks = ()
         self._leaves = b""
         self._end = ""
-        self._gone: list[tuple[str, int, Gone]] = []  # that no checkpoint has signed yet
+        self._gone: list[tuple[str, int, RemovedFiles]] = []  # that no checkpoint has signed yet
 
-    def read(self, data: bytes) -> Link:
+    def read(self, data: bytes) -> ChainLink:
         """Check every entry; return how the file ends."""
         walk, at = self._walk, 0
         while at < len(data):
@@ -294,9 +296,9 @@ class _Body:
         walk.report.unsigned = len(self._leaves) // LEAF_BYTES - bool(walk.report.checkpoints)
         if self._end and at < len(data):
             raise walk.wrong(self._sequence + 1, "something follows FINAL")
-        return Link(self._file, at, self._sequence, self._chain, FINAL if self._end else CUT)
+        return ChainLink(self._file, at, self._sequence, self._chain, FINAL if self._end else CUT)
 
-    def _entry(self, entry: Entry) -> None:
+    def _entry(self, entry: LogEntry) -> None:
         walk, expected = self._walk, self._sequence + 1
         if self._end:
             raise walk.wrong(expected, "something follows FINAL")
@@ -313,7 +315,7 @@ class _Body:
             self._mac_key = key_schedule.audit_next_mac_key(self._mac_key)
         if isinstance(entry.value, Checkpoint):
             self._checkpoint(entry, entry.value, before)
-        elif isinstance(entry.value, Header):
+        elif isinstance(entry.value, LogHeader):
             if self._size:
                 raise walk.wrong(expected, "a header stands within a file")
         else:
@@ -325,7 +327,7 @@ class _Body:
         self._size, self._sequence = self._size + 1, expected
         walk.report.entries, walk.report.last = walk.report.entries + 1, expected
 
-    def _checkpoint(self, entry: Entry, point: Checkpoint, before: bytes) -> None:
+    def _checkpoint(self, entry: LogEntry, point: Checkpoint, before: bytes) -> None:
         walk = self._walk
         walk.checked(entry, point)
         first = entry.sequence - len(self._leaves) // LEAF_BYTES
@@ -342,12 +344,12 @@ class _Body:
         self._gone = []
 
 
-def _is_signed(entry: Entry, key: bytes) -> bool:
-    assert isinstance(entry.value, Header | Checkpoint)
+def _is_signed(entry: LogEntry, key: bytes) -> bool:
+    assert isinstance(entry.value, LogHeader | Checkpoint)
     return is_signed(entry.value, entry.sequence, entry.content, entry.signature, key)
 
 
-def is_signed(value: Header | Checkpoint, sequence: int, content: bytes, signature: bytes, key: bytes) -> bool:
+def is_signed(value: LogHeader | Checkpoint, sequence: int, content: bytes, signature: bytes, key: bytes) -> bool:
     """Tell whether a signature over a header or a checkpoint is by this public key."""
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(signature, to_sign(value, sequence, content))

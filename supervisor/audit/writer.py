@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tlsrt.supervisor.audit.files import AuditFolder, write_all
-from tlsrt.supervisor.audit.record import OPEN, ROTATED, Record
-from tlsrt.supervisor.audit.retention import Plan, Retention
-from tlsrt.supervisor.audit.signer import Sealer, next_file
+from tlsrt.supervisor.audit.record import OPEN, ROTATED, LogRecord
+from tlsrt.supervisor.audit.retention import Retention, RetentionPlan
+from tlsrt.supervisor.audit.signer import LogSigner, next_file
 from tlsrt.supervisor.authority.keys.secret_memory import wipe
 
 FILE_MAX = 4 << 20  # bytes; the last file is read at each start, in 0.15 s at most
@@ -34,7 +34,7 @@ class Head:
 class Work:
     """What is to be written at once. Times are ms."""
 
-    records: Sequence[Record]
+    records: Sequence[LogRecord]
     boottime: int
     wall: int
     end: str = OPEN  # or how the log ends
@@ -53,11 +53,11 @@ class Done:
     bytes: int = 0  # that all files take
 
 
-class Writer:
+class LogWriter:
     """The end of the log. Used by one thread at a time."""
 
     def __init__(
-        self, folder: AuditFolder, sealer: Sealer, header: bytes, retention: Retention | None = None, *,
+        self, folder: AuditFolder, sealer: LogSigner, header: bytes, retention: Retention | None = None, *,
         file_max: int = FILE_MAX,
     ) -> None:  # fmt: skip
         """Begin a file. Raises OSError."""
@@ -69,7 +69,7 @@ class Writer:
         self._signed_at = 0
         self._retention = retention
         self._may_be_full = True  # there is one file more than when that was last looked at
-        self._plan: Plan | None = None
+        self._plan: RetentionPlan | None = None
         self._is_announced = False  # the plan
         self._notice = ""
 
@@ -145,7 +145,7 @@ class Writer:
         self._sealer = sealer
         self._may_be_full = True
 
-    def _put(self, sealer: Sealer, data: bytes) -> None:
+    def _put(self, sealer: LogSigner, data: bytes) -> None:
         try:
             if self._is_torn:
                 os.ftruncate(self._descriptor, self._sealer.length)

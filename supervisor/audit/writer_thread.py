@@ -13,10 +13,10 @@ from queue import SimpleQueue
 from typing import Protocol
 
 from tlsrt.sandbox.syscalls import name_thread
-from tlsrt.supervisor.audit.writer import Done, Work, Writer
+from tlsrt.supervisor.audit.writer import Done, LogWriter, Work
 
 
-class Hand(Protocol):
+class LogThread(Protocol):
     """Who writes."""
 
     def give(self, work: Work) -> None:
@@ -29,7 +29,7 @@ class Hand(Protocol):
 class WriterThread:
     """A Hand. `fileno()` is readable when there is something to take."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: LogWriter) -> None:
         self._writer = writer
         self._work: SimpleQueue[Work | None] = SimpleQueue()
         self._done: SimpleQueue[Done] = SimpleQueue()

@@ -30,8 +30,8 @@ from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.authority.clients.ca import CaKey, read_ca_key
 from tlsrt.supervisor.authority.door.files import DoorFiles, read_door_files, read_file
-from tlsrt.supervisor.authority.keys.secret_memory import SecretPage, wipe
-from tlsrt.supervisor.authority.model.state import AuthorityState, StateFile, Store
+from tlsrt.supervisor.authority.keys.secret_memory import SecretMemory, wipe
+from tlsrt.supervisor.authority.model.state import AuthorityState, StateFile, StateStore
 
 NONCE_BYTES = 32
 MEASUREMENT_MAX = 16 << 20
@@ -131,7 +131,7 @@ def check_reload(
     return token.seal, _check(config, mac_key, token, entries, state.seal)
 
 
-def save(store: Store, state: AuthorityState) -> None:
+def save(store: StateStore, state: AuthorityState) -> None:
     """Write the state; raise ConfigError with a sentence for people."""
     try:
         store.save(state)
@@ -178,7 +178,7 @@ def derive(
     """Check a key, its boot token and the host, and return what is made from the key. Raises ConfigError."""
     token = parse_boot_token_untrusted(token_bytes)
     check_key_version(token, state.key_version)
-    with SecretPage() as page, page.read_from(master) as key:
+    with SecretMemory() as page, page.read_from(master) as key:
         check_master_key(key, token_bytes)
         prk = key_schedule.extract(config.install_id, key)
         is_secret = page.is_secret

@@ -12,15 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tlsrt.supervisor.authority.clients.sessions import ClientService
+from tlsrt.supervisor.authority.clients.sessions import ClientSessions
 from tlsrt.supervisor.authority.keys.epochs import GRACE_MS, MOVE_PREPARE_MS, PREPARE_MS, Epochs
 from tlsrt.supervisor.authority.keys.key_ring import KeyRing
 from tlsrt.supervisor.authority.master_key_rotation import NewKeys
-from tlsrt.supervisor.authority.model.loop_table import GATE, Roster
-from tlsrt.supervisor.authority.model.ports import Outlet
+from tlsrt.supervisor.authority.model.loop_table import GATE, LoopTable
+from tlsrt.supervisor.authority.model.ports import Outgoing
 from tlsrt.supervisor.authority.model.state import AuthorityState
-from tlsrt.supervisor.authority.sessions.key_distribution import Herald
-from tlsrt.supervisor.authority.sessions.key_messages import Briefing
+from tlsrt.supervisor.authority.sessions.key_distribution import KeyDistribution
+from tlsrt.supervisor.authority.sessions.key_messages import KeyMessages
 from tlsrt.supervisor.authority.sessions.manager import SessionManager
 from tlsrt.supervisor.authority.sessions.policy import RightsTable
 from tlsrt.supervisor.process.timers import Timers
@@ -31,7 +31,7 @@ _CANNOT_WRITE = "the authority's state cannot be written, so nothing was changed
 
 
 @dataclass(slots=True)
-class Rotation:
+class PendingRotation:
     """What the operator has asked for: `epoch` is 0 until it has begun, at `began`."""
 
     number: int  # of the supervisor's request
@@ -48,16 +48,16 @@ class EpochChanges:
 
     def __init__(
         self,
-        roster: Roster,
+        roster: LoopTable,
         ring: KeyRing,
-        briefing: Briefing,
+        briefing: KeyMessages,
         epochs: Epochs,
         manager: SessionManager,
-        clients: ClientService,
+        clients: ClientSessions,
         state: AuthorityState,
         persist: Callable[[], bool],
-        outlet: Outlet,
-        herald: Herald,
+        outlet: Outgoing,
+        herald: KeyDistribution,
         timers: Timers[str],
         epoch_ms: int,
     ) -> None:
@@ -82,7 +82,7 @@ class EpochChanges:
         self._move_epoch = 0  # the one that is being prepared for it; 0: not begun
         self._held_epoch = 0  # the one that `hold` made room for
         self._leaving: list[Callable[[int], None]] = []  # who is told when an epoch of before has been left for good
-        self._rotation: Rotation | None = None
+        self._rotation: PendingRotation | None = None
         self._overlap_until = 0  # when the last token of the key version before has expired
 
     def hold(self, seal: int, rights: RightsTable | None = None) -> bool:
@@ -130,7 +130,7 @@ class EpochChanges:
 
         `keys` are those of another master_key, which is in force from this epoch on.
         """
-        self._rotation = Rotation(number, keys)
+        self._rotation = PendingRotation(number, keys)
         self.begin_rotation(now)
 
     def begin_rotation(self, now: int) -> None:

@@ -6,18 +6,18 @@ events fills no channel: a Primary that is merely busy would count as hung there
 
 from __future__ import annotations
 
-from tlsrt.supervisor.authority.model.loop_table import GATE, Roster
-from tlsrt.supervisor.authority.model.ports import Outlet
+from tlsrt.supervisor.authority.model.loop_table import GATE, LoopTable
+from tlsrt.supervisor.authority.model.ports import Outgoing
 
 PAGES = 8  # of at most 56 KiB; whatever comes beyond them is missing, and its numbers say so
 
 Page = list[object]
 
 
-class EventPages:
+class IncomingEvents:
     """The pages that wait."""
 
-    def __init__(self, roster: Roster, outlet: Outlet) -> None:
+    def __init__(self, roster: LoopTable, outlet: Outgoing) -> None:
         self._roster = roster
         self._outlet = outlet
         self._waiting: list[Page] = []

@@ -24,15 +24,15 @@ from tlsrt.errors import EX_CONFIG, EX_SOFTWARE, ConfigError, PeerError
 from tlsrt.supervisor.audit.log import AuditLog, open_audit
 from tlsrt.supervisor.authority.boot import boot
 from tlsrt.supervisor.authority.keys.secret_memory import wipe
-from tlsrt.supervisor.authority.master_key_rotation import Rekeying
+from tlsrt.supervisor.authority.master_key_rotation import MasterKeyRotation
 from tlsrt.supervisor.authority.model.log import log, one_line
-from tlsrt.supervisor.authority.model.loop_table import Roster
+from tlsrt.supervisor.authority.model.loop_table import LoopTable
 from tlsrt.supervisor.authority.model.services import Charge, ChargeKind
 from tlsrt.supervisor.authority.model.state import StateFile
-from tlsrt.supervisor.authority.model.state_thread import StateThread
-from tlsrt.supervisor.authority.reload import HostChanges, told
+from tlsrt.supervisor.authority.model.state_thread import StateWriterThread
+from tlsrt.supervisor.authority.reload import HostReload, told
 from tlsrt.supervisor.authority.sessions.event_notes import EventNotes
-from tlsrt.supervisor.authority.trust_connection import TrustLine
+from tlsrt.supervisor.authority.trust_connection import TrustConnection
 from tlsrt.supervisor.authority.wiring import Service, make_service
 
 MESSAGES_PER_WAKEUP = 16  # from one channel, before the others have their turn
@@ -77,7 +77,7 @@ class Authority:
     ) -> None:
         self._config = config
         self._office = ControlChannel(office, OFFICE)
-        self._lines = {loop: TrustLine(loop, descriptor) for loop, descriptor in trust.items()}
+        self._lines = {loop: TrustConnection(loop, descriptor) for loop, descriptor in trust.items()}
         self._state_dir = state_dir
         self._clock = now
         self._wall = wall
@@ -167,15 +167,15 @@ class Authority:
         self._now = self._clock()
         kind = "resumed" if booted.is_resumed else "boot"
         opened = open_audit(folder, booted, self._config, kind, self._now, wall, secrets.token_bytes)
-        roster = Roster(
+        roster = LoopTable(
             (loop.name, tuple(component.address for component in self._config.components_of(loop.name)))
             for loop in self._config.loops
         )
-        self._keeping = StateThread(store)
+        self._keeping = StateWriterThread(store)
         service = make_service(self._config, booted, roster, self._keeping, self, secrets.token_bytes, self._now)
         wipe(booted.issuer_seed)  # the issuer has a copy of its own, which goes when another follows it
-        rekeying = Rekeying(self._config, nonce, service.ring, booted.state, secrets.token_bytes)
-        self._changes = HostChanges(
+        rekeying = MasterKeyRotation(self._config, nonce, service.ring, booted.state, secrets.token_bytes)
+        self._changes = HostReload(
             self._config, booted.mac_key, booted.state, rekeying, service, self._office, self.tell
         )
         self._changes.on_lost = self._lose
@@ -232,7 +232,7 @@ class Authority:
                 service.beat(lateness)
             self._lost = self._notes.tell(self._office, self._now) or self._lost
 
-    def _attend(self, service: Service, line: TrustLine, mask: int) -> None:
+    def _attend(self, service: Service, line: TrustConnection, mask: int) -> None:
         try:
             line.flush(self._now)
             if mask & ~select.EPOLLOUT and service.may_read(line.loop):
@@ -240,7 +240,7 @@ class Authority:
         except PeerError as error:
             self._broken.setdefault(line.loop, error.reason)
 
-    def _hear_loop(self, service: Service, line: TrustLine) -> None:
+    def _hear_loop(self, service: Service, line: TrustConnection) -> None:
         for _ in range(MESSAGES_PER_WAKEUP):
             if not service.may_read(line.loop):  # what was said before has changed that
                 return
@@ -277,7 +277,7 @@ class Authority:
             loop = fields[0]
             self._close_line(loop)
             self._broken.pop(loop, None)
-            self._lines[loop] = TrustLine(loop, descriptors[0])
+            self._lines[loop] = TrustConnection(loop, descriptors[0])
             service.spawned(loop, fields[1], self._now, self._wall())
         elif name == "events":
             service.events.add(fields[0])

@@ -21,7 +21,7 @@ from tlsrt.supervisor.audit.open import public_of
 from tlsrt.supervisor.authority.boot import MEASUREMENT_MAX, Derived, derive, measurement_of
 from tlsrt.supervisor.authority.door.files import read_file
 from tlsrt.supervisor.authority.keys.issuer import Issuer
-from tlsrt.supervisor.authority.keys.key_ring import EpochKeys, KeyRing
+from tlsrt.supervisor.authority.keys.key_ring import EpochKeySet, KeyRing
 from tlsrt.supervisor.authority.keys.secret_memory import wipe
 from tlsrt.supervisor.authority.model.state import AuthorityState
 
@@ -30,14 +30,14 @@ from tlsrt.supervisor.authority.model.state import AuthorityState
 class NewKeys:
     """What a checked master_key brings into the next epoch, and into the state with it."""
 
-    keys: EpochKeys
+    keys: EpochKeySet
     mac_key: bytes = field(repr=False)
     seal: int
     succession: Chain
     audit_public: bytes  # root key of the audit log from its next life on
 
 
-class Rekeying:
+class MasterKeyRotation:
     """Checks another master_key; the one that was checked last is held under its number."""
 
     def __init__(
@@ -112,4 +112,4 @@ class Rekeying:
             )
         audit_public = public_of(derived.audit_root)
         wipe(derived.audit_root)
-        return NewKeys(EpochKeys(derived.run, issuer), derived.mac_key, token.seal, token.succession, audit_public)
+        return NewKeys(EpochKeySet(derived.run, issuer), derived.mac_key, token.seal, token.succession, audit_public)

@@ -6,24 +6,24 @@ from collections.abc import Callable
 from typing import Any
 
 from tlsrt.errors import PeerError
-from tlsrt.rate_limit import Allowance
-from tlsrt.supervisor.authority.clients.sessions import ClientService
+from tlsrt.rate_limit import Bucket
+from tlsrt.supervisor.authority.clients.sessions import ClientSessions
 from tlsrt.supervisor.authority.door.rollout import DoorChange
-from tlsrt.supervisor.authority.incoming_events import EventPages
-from tlsrt.supervisor.authority.model.loop_table import GATE, Member
+from tlsrt.supervisor.authority.incoming_events import IncomingEvents
+from tlsrt.supervisor.authority.model.loop_table import GATE, LoopEntry
 from tlsrt.supervisor.authority.sessions.manager import SessionManager
 
 TURNED_AWAY = 20  # notes of Primary a second: it may be captured, and must not push out those of others
 WORDS_MAX = 1000
 
-Handler = Callable[[Member, list[Any], int, int], None]
+Handler = Callable[[LoopEntry, list[Any], int, int], None]
 FromGate = Callable[[list[Any], int, int], None]
 
 
 def of_gate(handler: FromGate) -> Handler:
     """Return a handler that takes a message from Primary, and raises PeerError for anybody else's."""
 
-    def heard(member: Member, fields: list[Any], now: int, wall: int) -> None:
+    def heard(member: LoopEntry, fields: list[Any], now: int, wall: int) -> None:
         if member.loop != GATE:
             raise PeerError("not_primary")
         handler(fields, now, wall)
@@ -31,15 +31,15 @@ def of_gate(handler: FromGate) -> Handler:
     return heard
 
 
-class GateWords:
+class PrimaryMessages:
     """The handlers. Times are BOOTTIME in ms, but for `wall`."""
 
     def __init__(
         self,
         manager: SessionManager,
-        clients: ClientService,
+        clients: ClientSessions,
         door: DoorChange,
-        events: EventPages,
+        events: IncomingEvents,
         note_turned_away: Callable[[str, int], None],
     ) -> None:
         self._manager = manager
@@ -47,7 +47,7 @@ class GateWords:
         self._door = door
         self._events = events
         self._note = note_turned_away
-        self._turned_away = Allowance(TURNED_AWAY, TURNED_AWAY, 0.0)
+        self._turned_away = Bucket(TURNED_AWAY, TURNED_AWAY, 0.0)
         handlers: dict[str, FromGate] = {
             "challenge": self._challenge,
             "open": self._open,

@@ -15,7 +15,7 @@ from tlsrt.errors import ConfigError, PeerError
 from tlsrt.supervisor.authority.boot import check_reload
 from tlsrt.supervisor.authority.door.files import DoorFiles, read_door_files, read_file
 from tlsrt.supervisor.authority.keys.secret_memory import wipe
-from tlsrt.supervisor.authority.master_key_rotation import Rekeying
+from tlsrt.supervisor.authority.master_key_rotation import MasterKeyRotation
 from tlsrt.supervisor.authority.model.log import log
 from tlsrt.supervisor.authority.model.state import AuthorityState
 from tlsrt.supervisor.authority.wiring import Service
@@ -30,7 +30,7 @@ def told(sentences: Sequence[str]) -> list[str]:
     return [sentence[:SENTENCE_MAX] for sentence in sentences][:SENTENCES_MAX]
 
 
-class HostChanges:
+class HostReload:
     """The supervisor's requests. Times are BOOTTIME in ms, but for `wall`."""
 
     def __init__(
@@ -38,7 +38,7 @@ class HostChanges:
         config: Config,
         mac_key: bytes,
         state: AuthorityState,
-        rekeying: Rekeying,
+        rekeying: MasterKeyRotation,
         service: Service,
         office: ControlChannel,
         tell: Callable[..., None],

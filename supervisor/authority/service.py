@@ -21,28 +21,28 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from tlsrt.config.schema import Config, PolicyRule
-from tlsrt.supervisor.authority.clients.sessions import ClientService
-from tlsrt.supervisor.authority.detection.anomaly_detector import LearningDesk
+from tlsrt.supervisor.authority.clients.sessions import ClientSessions
+from tlsrt.supervisor.authority.detection.anomaly_detector import AnomalyDetector
 from tlsrt.supervisor.authority.door.rollout import DoorChange
 from tlsrt.supervisor.authority.epoch_change import EpochChanges
-from tlsrt.supervisor.authority.incoming_events import EventPages
+from tlsrt.supervisor.authority.incoming_events import IncomingEvents
 from tlsrt.supervisor.authority.keys.epochs import GRACE_MS, Epochs
 from tlsrt.supervisor.authority.keys.key_ring import KeyRing
-from tlsrt.supervisor.authority.lock.admin import LockDesk
-from tlsrt.supervisor.authority.lock.client_requests import ClientLocks
+from tlsrt.supervisor.authority.lock.admin import LockAdmin
+from tlsrt.supervisor.authority.lock.client_requests import ClientLockRequests
 from tlsrt.supervisor.authority.lock.host_lock import HostLock
-from tlsrt.supervisor.authority.model.loop_table import GATE, Member, Roster
-from tlsrt.supervisor.authority.model.ports import Outlet
+from tlsrt.supervisor.authority.model.loop_table import GATE, LoopEntry, LoopTable
+from tlsrt.supervisor.authority.model.ports import Outgoing
 from tlsrt.supervisor.authority.model.services import Detail, Lock, NoRecorder, NoResponse, Recorder, Response
 from tlsrt.supervisor.authority.model.state import AuthorityState
-from tlsrt.supervisor.authority.primary_messages import GateWords, Handler, of_gate
-from tlsrt.supervisor.authority.sessions.admin import SessionDesk
+from tlsrt.supervisor.authority.primary_messages import Handler, PrimaryMessages, of_gate
+from tlsrt.supervisor.authority.sessions.admin import SessionAdmin
 from tlsrt.supervisor.authority.sessions.event_notes import EVENT_OF_SESSION, EventNotes
-from tlsrt.supervisor.authority.sessions.key_distribution import Herald
-from tlsrt.supervisor.authority.sessions.key_messages import Briefing
+from tlsrt.supervisor.authority.sessions.key_distribution import KeyDistribution
+from tlsrt.supervisor.authority.sessions.key_messages import KeyMessages
 from tlsrt.supervisor.authority.sessions.manager import CLIENT, Session, SessionManager
 from tlsrt.supervisor.authority.sessions.policy import RightsTable
-from tlsrt.supervisor.authority.sessions.revocation import Revoking, entry_of
+from tlsrt.supervisor.authority.sessions.revocation import Revocations, entry_of
 from tlsrt.supervisor.authority.sessions.states import SessionEvent, SessionState
 from tlsrt.supervisor.process.timers import Timers
 
@@ -64,24 +64,24 @@ class Part(Protocol):
         """Do what is due."""
 
 
-class TrustService:
+class AuthorityService:
     """The authority's reactions. Times are CLOCK_BOOTTIME in ms, but for `wall`."""
 
     def __init__(
         self,
         config: Config,
-        roster: Roster,
+        roster: LoopTable,
         ring: KeyRing,
-        briefing: Briefing,
+        briefing: KeyMessages,
         manager: SessionManager,
         epochs: Epochs,
-        clients: ClientService,
+        clients: ClientSessions,
         door: DoorChange,
         state: AuthorityState,
         persist: Persist,
-        outlet: Outlet,
+        outlet: Outgoing,
         lock: HostLock,
-        client_locks: ClientLocks,
+        client_locks: ClientLockRequests,
     ) -> None:
         self.ring = ring
         self._roster = self.roster = roster
@@ -96,8 +96,8 @@ class TrustService:
         self._sessions: dict[str, Session] = {}  # by component
         self.door = door
         self._notes = EventNotes()
-        self.events = EventPages(roster, outlet)
-        self._herald = Herald(roster, briefing, epochs, state, self._sessions, door, outlet)
+        self.events = IncomingEvents(roster, outlet)
+        self._herald = KeyDistribution(roster, briefing, epochs, state, self._sessions, door, outlet)
         # The rights that a policy would give; raises ConfigError for one that does not fit into tokens.
         self.rights_of_policy: Callable[[tuple[PolicyRule, ...]], RightsTable] = lambda policy: briefing.table
         self.changes = EpochChanges(
@@ -105,21 +105,21 @@ class TrustService:
             int(config.limits.epoch_s * 1000),
         )  # fmt: skip
         self.changes.on_moved = self._brief_all
-        self.revoking = Revoking(
+        self.revoking = Revocations(
             roster, manager, self._sessions, clients, state, self._herald, self.keep, persist, self._reopen
         )  # fmt: skip
-        self.desk = SessionDesk(config, manager, self.revoking, self.changes, outlet)
+        self.desk = SessionAdmin(config, manager, self.revoking, self.changes, outlet)
         clients.on_admitted = self._note_first_open
         self.host_lock = lock
         lock.on_locked, lock.on_unlocked = self._lock_down, self._open_up
         lock.audit = self.desk.audit = clients.audit = self.revoking.audit = lambda: self.audit
         self.office_handlers: dict[str, Callable[[list[Any], int, int], None]] = {
-            **self.desk.handlers, **LockDesk(lock, outlet).handlers
+            **self.desk.handlers, **LockAdmin(lock, outlet).handlers
         }  # fmt: skip
         self.handlers: dict[str, Handler] = {
             "join": self._join,
             "prepared": self._prepared,
-            **GateWords(manager, clients, door, self.events, self._note_turned_away).handlers,
+            **PrimaryMessages(manager, clients, door, self.events, self._note_turned_away).handlers,
             **client_locks.handlers,
         }
         self.parts: list[Part] = [lock]  # that have their own times
@@ -128,7 +128,7 @@ class TrustService:
         self._jot: Callable[[str, str, Detail], None] = lambda kind, subject, detail: None  # an ordinary record, now
         self.lock: Lock = lock
         self.response: Response = NoResponse()
-        learning = LearningDesk(
+        learning = AnomalyDetector(
             manager.find,
             lambda *offence: self.response.add(*offence),
             lambda name, subject, words: self._notes.note(name, subject, words),
@@ -246,7 +246,7 @@ class TrustService:
         self._end(member, now, wall)
         member.incarnation = incarnation  # so that only a new incarnation counts as attested
 
-    def _join(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
+    def _join(self, member: LoopEntry, fields: list[Any], now: int, wall: int) -> None:
         member.wants_keys = True
         wait_until = member.briefed + REBRIEF_MS
         if member.has_door and now < wait_until:
@@ -254,7 +254,7 @@ class TrustService:
         else:
             self._brief_if_due(member, now)
 
-    def _prepared(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
+    def _prepared(self, member: LoopEntry, fields: list[Any], now: int, wall: int) -> None:
         self._epochs.prepared(member.loop, fields[0])
         self.changes.commit_if_ready(now)
 
@@ -319,7 +319,7 @@ class TrustService:
 
     # Briefings
 
-    def _brief_if_due(self, member: Member, now: int) -> None:
+    def _brief_if_due(self, member: LoopEntry, now: int) -> None:
         if member.loop == GATE and member.may_get_keys and self._is_gate_settled(member, now):
             return
         if not member.may_get_keys or self.changes.is_held:
@@ -351,7 +351,7 @@ class TrustService:
             for hook in self.on_joined:
                 hook(member.loop, now)
 
-    def _is_gate_settled(self, member: Member, now: int) -> bool:
+    def _is_gate_settled(self, member: LoopEntry, now: int) -> bool:
         """Deal with a Primary that gets no keys: one of before the lock or its end, or that of a locked host."""
         if self.host_lock.is_gate_over:
             return True
@@ -366,7 +366,7 @@ class TrustService:
 
     # Sessions
 
-    def _open_session(self, component: str, member: Member, now: int) -> None:
+    def _open_session(self, component: str, member: LoopEntry, now: int) -> None:
         if component not in self._roster.barred and not self.host_lock.is_locked:
             self._sessions[component] = self._manager.open_component(component, member.loop, now)
 
@@ -413,7 +413,7 @@ class TrustService:
         del self._sessions[session.subject]
         self._reopen(session.subject, now)
 
-    def _end(self, member: Member, now: int, wall: int) -> None:
+    def _end(self, member: LoopEntry, now: int, wall: int) -> None:
         """Revoke all that an incarnation held."""
         if member.loop == GATE:
             self._clients.close_all()
@@ -459,7 +459,7 @@ class TrustService:
 
     def _feed(self, now: int) -> int:
         lateness = max(0, now - self._feed_at) if self._feed_at else 0
-        self._feed_at = now - now % FEED_MS + FEED_MS  # when the supervisor looks too: see Reactor.call_next
+        self._feed_at = now - now % FEED_MS + FEED_MS  # when the supervisor looks too: see EventLoop.call_next
         self._timers.set("feed", self._feed_at)
         for member in self._roster.joined:
             if not self._outlet.is_blocked(member.loop):

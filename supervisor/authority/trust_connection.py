@@ -19,7 +19,7 @@ HUNG_MS = 1_000
 QUEUE_MAX = 4096  # 1024 clients and their grants, and all that a loop with hundreds of components is told
 
 
-class TrustLine:
+class TrustConnection:
     """A channel with its queue. Owns the descriptor."""
 
     def __init__(self, loop: str, descriptor: int) -> None:

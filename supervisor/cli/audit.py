@@ -24,8 +24,8 @@ from tlsrt.supervisor.audit import reader
 from tlsrt.supervisor.audit.files import FOLDER
 from tlsrt.supervisor.audit.inclusion_proof import check_proof_untrusted, make_proof
 from tlsrt.supervisor.audit.open import file_key_of, public_of
-from tlsrt.supervisor.audit.record import Entry, Header, Record
-from tlsrt.supervisor.audit.verify import Report, verify
+from tlsrt.supervisor.audit.record import LogEntry, LogHeader, LogRecord
+from tlsrt.supervisor.audit.verify import VerifyReport, verify
 from tlsrt.supervisor.cli.output import say
 from tlsrt.supervisor.control.audit_heads import anchors_in
 from tlsrt.supervisor.launch.instance_lock import is_held
@@ -89,13 +89,13 @@ class _Command:
                 start = at[1] if at is not None and path == at[0] else 0
                 at = path, start
                 for entry in reader.entries_in(reader.read(path, start), path.name):
-                    if isinstance(entry.value, Record):
+                    if isinstance(entry.value, LogRecord):
                         self._print(path, entry)
                     at = path, start + entry.end
             time.sleep(_LOOK_S)
 
-    def _print(self, file: Path, entry: Entry) -> None:
-        assert isinstance(entry.value, Record)
+    def _print(self, file: Path, entry: LogEntry) -> None:
+        assert isinstance(entry.value, LogRecord)
         shown = (
             json.dumps(reader.document_of(file.name, entry))
             if self._arguments.json
@@ -190,7 +190,7 @@ class _Command:
             os.close(master)
 
 
-def _known(root: bytes, public: bytes) -> Callable[[Header], bytes | None]:
+def _known(root: bytes, public: bytes) -> Callable[[LogHeader], bytes | None]:
     """Return the keys of files that this master_key wrote: MACs under another one cannot be checked."""
     key = file_key_of(root)
     return lambda header: key(header) if header.root == public else None
@@ -218,7 +218,7 @@ def _text(path: Path) -> str:
         raise ConfigError(f"cannot read {path}: {why}") from None
 
 
-def _lines(report: Report, *, with_macs: bool) -> list[str]:
+def _lines(report: VerifyReport, *, with_macs: bool) -> list[str]:
     what = "signatures, chain and MACs" if with_macs else "signatures and chain, with the public key alone"
     lines = [
         f"looked at {what}: {report.files} whole files, sequence {report.first} to {report.last}, "

@@ -186,7 +186,7 @@ def _init(arguments: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
     from tlsrt.config.init import initialise
-    from tlsrt.config.template import Lacking
+    from tlsrt.config.template import MissingLayer
     from tlsrt.supervisor.cli.needed_waivers import needed_waivers
     from tlsrt.supervisor.process.uids import other_uid_base
 
@@ -196,7 +196,7 @@ def _init(arguments: argparse.Namespace) -> int:
         host=arguments.host,
         port=arguments.port,
         now=datetime.now(UTC),
-        lacking=Lacking(() if arguments.strict else tuple(waivers), other_uid_base()),
+        lacking=MissingLayer(() if arguments.strict else tuple(waivers), other_uid_base()),
     )
     print("\n".join(lines))
     if arguments.strict:

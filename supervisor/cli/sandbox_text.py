@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tlsrt.sandbox.report.explain import Finding, is_allowed
+from tlsrt.sandbox.report.explain import Explanation, is_allowed
 
 WIDTH = 118
 _MIB = 1 << 20
@@ -130,7 +130,7 @@ def _calls(document: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def findings_text(process: str, what: str, findings: Sequence[Finding]) -> str:
+def findings_text(process: str, what: str, findings: Sequence[Explanation]) -> str:
     """Return the text of the answers about one question."""
     word = "allowed" if is_allowed(findings) else "refused"
     if word == "allowed" and not all(finding.is_allowed for finding in findings):

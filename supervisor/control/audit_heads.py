@@ -17,7 +17,7 @@ from typing import Any
 from tlsrt.supervisor.audit.verify import Anchor
 from tlsrt.supervisor.control.audit_report import Document
 from tlsrt.supervisor.process.children import Common
-from tlsrt.supervisor.supervision.authority_process import NAME, Office
+from tlsrt.supervisor.supervision.authority_process import NAME, AuthorityProcess
 
 JOURNAL = "/run/systemd/journal/socket"
 IDENTIFIER = "tlsrt-audit"
@@ -35,10 +35,10 @@ def anchors_in(lines: Iterable[str]) -> list[Anchor]:
     return [Anchor(int(match[1]), int(match[2]), bytes.fromhex(match[3])) for match in found if match is not None]
 
 
-class Anchors:
+class AuditHeads:
     """The supervisor's ear for the log."""
 
-    def __init__(self, common: Common, office: Office, journal: str = JOURNAL) -> None:
+    def __init__(self, common: Common, office: AuthorityProcess, journal: str = JOURNAL) -> None:
         self._common = common
         self._journal = journal
         self._install = common.config.install_id.hex()

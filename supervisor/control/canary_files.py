@@ -20,7 +20,7 @@ from tlsrt.sandbox.apply.root_filesystem import CANARY, CANARY_BYTES
 from tlsrt.supervisor.events.event import HostEvent
 from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
-from tlsrt.supervisor.supervision.authority_process import Office
+from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 
 IN_OPEN, IN_IGNORED = 0x20, 0x8000  # <sys/inotify.h>
 HOST = "host"
@@ -36,10 +36,10 @@ class _Watched:
     path: str
 
 
-class FileWatch:
+class CanaryFiles:
     """All watches of one life of a host."""
 
-    def __init__(self, common: Common, office: Office) -> None:
+    def __init__(self, common: Common, office: AuthorityProcess) -> None:
         self._common = common
         self._office = office
         self._descriptor = -1

@@ -8,7 +8,7 @@ from typing import Any
 from tlsrt.config.bundle import MAX_REQUEST_BYTES
 from tlsrt.supervisor.control.session_report import Document, report_of
 from tlsrt.supervisor.control.session_requests import Reply, SessionRequests
-from tlsrt.supervisor.messages.result_codes import Code
+from tlsrt.supervisor.messages.result_codes import ResultCode
 
 NAME_MAX = 64
 RULES_TEXT_MAX = 16 * 1024  # of all rules: a token holds less
@@ -16,7 +16,7 @@ MAY_MAX = 8  # words; there are two
 _TTL_MAX = 1 << 48
 
 
-class EnrolmentRequests:
+class ClientRequests:
     """The verbs of the control socket."""
 
     def __init__(self, requests: SessionRequests) -> None:
@@ -68,8 +68,8 @@ class EnrolmentRequests:
 
 def _document(code: int, rows: list[Any]) -> Document:
     """Return what was answered, with bytes as hex."""
-    if code in (Code.REFUSED, Code.UNCHANGED):
-        return {"refused" if code == Code.REFUSED else "unavailable": [str(sentence) for sentence in rows]}
+    if code in (ResultCode.REFUSED, ResultCode.UNCHANGED):
+        return {"refused" if code == ResultCode.REFUSED else "unavailable": [str(sentence) for sentence in rows]}
     return {"rows": _as_json(rows)}
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tlsrt.supervisor.control.canary_files import FileWatch
+from tlsrt.supervisor.control.canary_files import CanaryFiles
 from tlsrt.supervisor.control.server import Request
 from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.event_loop import Timer
-from tlsrt.supervisor.supervision.authority_process import Office
+from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 
 NAME = "decoys"
 TRIAL_S = 6.0  # the authority gives up after 5
@@ -23,7 +23,7 @@ Reply = Callable[[dict[str, Any]], None]
 class DecoyReport:
     """Hears what the authority says of its trials."""
 
-    def __init__(self, common: Common, office: Office, files: FileWatch) -> None:
+    def __init__(self, common: Common, office: AuthorityProcess, files: CanaryFiles) -> None:
         self._files = files
         self._console = common.console
         self._common = common

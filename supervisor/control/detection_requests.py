@@ -8,15 +8,15 @@ from typing import Any
 from tlsrt.supervisor.control.detection_report import anomalies_of
 from tlsrt.supervisor.control.session_report import report_of
 from tlsrt.supervisor.control.session_requests import NAME_MAX, SessionRequests
-from tlsrt.supervisor.supervision.authority_process import Office
+from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 
 Reply = Callable[[dict[str, object]], None]
 
 
-class ResponseRequests:
+class DetectionRequests:
     """What is asked, and who is in quarantine, as the authority last said."""
 
-    def __init__(self, requests: SessionRequests, office: Office) -> None:
+    def __init__(self, requests: SessionRequests, office: AuthorityProcess) -> None:
         self._requests = requests
         self.quarantined: list[str] = []
         office.on_said["quarantine"] = self._quarantine

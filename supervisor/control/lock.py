@@ -14,9 +14,9 @@ from tlsrt.supervisor.control.lock_report import Document, document_of
 from tlsrt.supervisor.messages.lock_record import LockRecord, record_of
 from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.exit_reason import Cause
-from tlsrt.supervisor.supervision.authority_process import Office
-from tlsrt.supervisor.supervision.loops import Fleet
-from tlsrt.supervisor.supervision.states import Event
+from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.states import LoopEvent
 
 HOST = "host"
 
@@ -24,7 +24,7 @@ HOST = "host"
 class LockWatch:
     """The lock of one life of the supervisor."""
 
-    def __init__(self, common: Common, fleet: Fleet, office: Office) -> None:
+    def __init__(self, common: Common, fleet: Loops, office: AuthorityProcess) -> None:
         self._common = common
         self._fleet = fleet
         self._office = office
@@ -85,7 +85,7 @@ class LockWatch:
         if is_other or not primary.is_primary or not primary.is_living or self._fleet.stopping:
             return
         self._fleet.regime.replace(primary.name, self._common.reactor.now)
-        self._fleet.condemn(primary, Event.STOP, "killed, since the host was locked", Cause.LOCK)
+        self._fleet.condemn(primary, LoopEvent.STOP, "killed, since the host was locked", Cause.LOCK)
 
     def _end(self) -> None:
         self._know(None)

@@ -17,11 +17,11 @@ from tlsrt.supervisor.control.lock import LockWatch
 from tlsrt.supervisor.control.lock_report import Document
 from tlsrt.supervisor.control.session_requests import SessionRequests
 from tlsrt.supervisor.messages.lock_record import LOCK_BYTES, new_record
-from tlsrt.supervisor.messages.result_codes import Code
+from tlsrt.supervisor.messages.result_codes import ResultCode
 from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.event_loop import Timer
-from tlsrt.supervisor.supervision.authority_process import Office
-from tlsrt.supervisor.supervision.loops import Fleet
+from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.loops import Loops
 
 OPERATOR = "operator"
 SERVES_S = 30.0  # for the fresh Primary to serve
@@ -35,7 +35,7 @@ class LockVerbs:
     """All requests of one life."""
 
     def __init__(
-        self, common: Common, fleet: Fleet, office: Office, watch: LockWatch, requests: SessionRequests
+        self, common: Common, fleet: Loops, office: AuthorityProcess, watch: LockWatch, requests: SessionRequests
     ) -> None:
         self._common = common
         self._fleet = fleet
@@ -107,6 +107,6 @@ class LockVerbs:
 
 
 def _outcome(code: int, rows: list[Any]) -> Document:
-    if code == Code.DONE:
+    if code == ResultCode.DONE:
         return {"unlocked": True}
-    return {"refused" if code == Code.REFUSED else "unavailable": [str(row) for row in rows]}
+    return {"refused" if code == ResultCode.REFUSED else "unavailable": [str(row) for row in rows]}

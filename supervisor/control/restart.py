@@ -15,8 +15,8 @@ from tlsrt.channels.control.life import LoopState
 from tlsrt.supervisor.control.server import Request
 from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
-from tlsrt.supervisor.supervision.loop import Member
-from tlsrt.supervisor.supervision.loops import Fleet
+from tlsrt.supervisor.supervision.loop import Loop
+from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.states import SETTLED
 
 Reply = Callable[[dict[str, Any]], None]
@@ -31,10 +31,10 @@ class _Asked:
     reply: Reply
 
 
-class RestartVerb:
+class RestartRequest:
     """All requests of one life. `look` is called after every change of a loop."""
 
-    def __init__(self, common: Common, fleet: Fleet, is_reloading: Callable[[], bool]) -> None:
+    def __init__(self, common: Common, fleet: Loops, is_reloading: Callable[[], bool]) -> None:
         self._common = common
         self._fleet = fleet
         self._is_reloading = is_reloading
@@ -91,16 +91,16 @@ class RestartVerb:
         for one in asked:
             one.reply({"refused": "tlsrt is stopping"})
 
-    def _is_settled(self, member: Member, asked: _Asked) -> bool:
+    def _is_settled(self, member: Loop, asked: _Asked) -> bool:
         if self._fleet.regime.is_pending(member.name) or member.state not in SETTLED:
             return False
         return member.state is not LoopState.ACTIVE or member.incarnation > asked.loops[member.name]
 
-    def _answer(self, members: list[Member], asked: _Asked) -> dict[str, Any]:
+    def _answer(self, members: list[Loop], asked: _Asked) -> dict[str, Any]:
         entries = [self._entry(member, asked) for member in members]
         return {"loops": entries, "failed": any(entry["state"] != LoopState.ACTIVE for entry in entries)}
 
-    def _entry(self, member: Member, asked: _Asked) -> dict[str, Any]:
+    def _entry(self, member: Loop, asked: _Asked) -> dict[str, Any]:
         is_active = member.state is LoopState.ACTIVE and member.active_at is not None
         took_ms = round((member.active_at - asked.began) * 1000) if is_active and member.active_at else None
         pid = member.child.host_pid if member.child is not None else None

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.control.stream import Follower, encode
-from tlsrt.supervisor.process.event_loop import READ, WRITE, Reactor, Timer
+from tlsrt.supervisor.process.event_loop import READ, WRITE, EventLoop, Timer
 from tlsrt.supervisor.process.unix_path import CONTROL_SOCKET, bind_unix
 
 MAX_REQUEST_BYTES = 64 * 1024
@@ -55,7 +55,7 @@ class ControlSocket:
     `is_kin` tells of a pid, as numbered in our pid namespace, whether it is a process of the runtime.
     """
 
-    def __init__(self, reactor: Reactor, folder: Path, is_kin: Callable[[int], bool] = lambda pid: False) -> None:
+    def __init__(self, reactor: EventLoop, folder: Path, is_kin: Callable[[int], bool] = lambda pid: False) -> None:
         self._reactor = reactor
         self._path = folder / CONTROL_SOCKET
         self._is_kin = is_kin
@@ -159,7 +159,7 @@ def _say_and_close(connection: socket.socket, word: str) -> None:
 class _Client:
     """One connection: a request comes in, an answer goes out."""
 
-    def __init__(self, owner: ControlSocket, reactor: Reactor, connection: socket.socket) -> None:
+    def __init__(self, owner: ControlSocket, reactor: EventLoop, connection: socket.socket) -> None:
         self._owner = owner
         self._reactor = reactor
         self._connection = connection

@@ -8,7 +8,7 @@ from typing import Any
 from tlsrt.errors import EX_UNAVAILABLE, EX_USAGE
 from tlsrt.supervisor.cli.output import say
 from tlsrt.supervisor.cli.status_text import duration
-from tlsrt.supervisor.messages.result_codes import ROWS_MAX, Code
+from tlsrt.supervisor.messages.result_codes import ROWS_MAX, ResultCode
 from tlsrt.supervisor.process.console import printable
 
 Document = dict[str, Any]
@@ -42,9 +42,9 @@ def sessions_of(rows: Iterable[Sequence[Any]], unwritten: str) -> Document:
 
 def report_of(code: int, rows: list[Any]) -> Document:
     """Return the document of `revoke` or `restore`."""
-    if code in (Code.REFUSED, Code.UNCHANGED):
-        return {"refused" if code == Code.REFUSED else "unavailable": [str(sentence) for sentence in rows]}
-    document: Document = {"stored": code == Code.DONE, "ended": [], "subjects": [], "count": 0, "epoch": None}
+    if code in (ResultCode.REFUSED, ResultCode.UNCHANGED):
+        return {"refused" if code == ResultCode.REFUSED else "unavailable": [str(sentence) for sentence in rows]}
+    document: Document = {"stored": code == ResultCode.DONE, "ended": [], "subjects": [], "count": 0, "epoch": None}
     for tag, *fields in rows:
         if tag == "session":
             document["ended"].append(dict(zip(_FIELDS, fields, strict=False)))

@@ -14,7 +14,7 @@ from tlsrt.supervisor.messages.lock_record import LockRecord
 from tlsrt.supervisor.messages.result_codes import KINDS, LONGEST_MS, RESTORED_KINDS
 from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.event_loop import Timer
-from tlsrt.supervisor.supervision.authority_process import Office
+from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 
 ANSWER_S = 8.0  # the authority answers in milliseconds, or when an epoch has moved, which takes 5 s at the most
 NAME_MAX = 200
@@ -36,7 +36,7 @@ class _Pending:
 class SessionRequests:
     """What operators are waiting for."""
 
-    def __init__(self, common: Common, office: Office) -> None:
+    def __init__(self, common: Common, office: AuthorityProcess) -> None:
         self._common = common
         self._office = office
         self._number = 0

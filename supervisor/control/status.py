@@ -7,23 +7,23 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from tlsrt.channels.control.health import Outcome
+from tlsrt.channels.control.health import HealthOutcome
 from tlsrt.config.schema import ComponentConfig, Config
 from tlsrt.supervisor.process.children import Parts, Sandbox
 from tlsrt.supervisor.process.exit_reason import Death
-from tlsrt.supervisor.process.unkillable import Stuck
-from tlsrt.supervisor.supervision.authority_process import Office
+from tlsrt.supervisor.process.unkillable import UnkillableProcess
+from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.heartbeat import Pulse
-from tlsrt.supervisor.supervision.loop import Checked, Member
-from tlsrt.supervisor.supervision.violations import Record
+from tlsrt.supervisor.supervision.loop import Checked, Loop
+from tlsrt.supervisor.supervision.violations import ViolationRecord
 
 Document = dict[str, Any]
 _PHI_MAX = 99.0
-_OUTCOMES = {Outcome.GOOD: "good", Outcome.FAILED: "failing", Outcome.TIMED_OUT: "silent"}
+_OUTCOMES = {HealthOutcome.GOOD: "good", HealthOutcome.FAILED: "failing", HealthOutcome.TIMED_OUT: "silent"}
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class StatusInput:
     """What the supervisor knows about itself at one moment; times in seconds of the reactor's clock."""
 
     now: float
@@ -36,7 +36,7 @@ class View:
     limits: str = ""  # which limits are enforced by what
     changing: bool = False  # a reload is being carried out
     parts: Parts | None = None  # in force
-    stuck: Callable[[str], Stuck | None] = lambda name: None
+    stuck: Callable[[str], UnkillableProcess | None] = lambda name: None
     supervision: Document = field(default_factory=Document)  # see `supervision_status.py`
     lock: Document | None = None  # of the whole host, see `locking/lock_watch.py`
     quarantined: Sequence[str] = ()
@@ -44,14 +44,14 @@ class View:
 
 
 def document(
-    view: View,
+    view: StatusInput,
     config: Config,
-    office: Office,
-    members: Sequence[Member],
+    office: AuthorityProcess,
+    members: Sequence[Loop],
     sandboxes: Mapping[str, Sandbox],
     memory: Mapping[str, int | None],
     pulses: Mapping[str, Pulse | None],
-    violations: Mapping[str, Record],
+    violations: Mapping[str, ViolationRecord],
 ) -> Document:
     """Return the whole status as plain values for json.dumps."""
     return {
@@ -64,7 +64,9 @@ def document(
         },
         "authority": _authority(view, office, sandboxes, memory, pulses.get("authority")),
         "loops": [
-            _loop(view, config, office, member, sandboxes, memory, pulses, violations.get(member.name, Record()))
+            _loop(
+                view, config, office, member, sandboxes, memory, pulses, violations.get(member.name, ViolationRecord())
+            )
             for member in members
         ],
         "boundary": _boundary_of(view, office, members),
@@ -79,20 +81,20 @@ def document(
     }
 
 
-def _boundary_of(view: View, office: Office, members: Sequence[Member]) -> Document:
+def _boundary_of(view: StatusInput, office: AuthorityProcess, members: Sequence[Loop]) -> Document:
     """Return whether all that lives is in one epoch and under the profiles in force."""
     living = [member for member in members if member.is_living]
     behind = [member.name for member in living if _epoch(member) != office.epoch or member.parts is not view.parts]
     return {"epoch": office.epoch, "equal": not behind, "behind": behind, "changing": view.changing}
 
 
-def _epoch(member: Member) -> int | None:
+def _epoch(member: Loop) -> int | None:
     return member.beat.epoch if member.beat else member.attested_epoch
 
 
 def _authority(
-    view: View,
-    office: Office,
+    view: StatusInput,
+    office: AuthorityProcess,
     sandboxes: Mapping[str, Sandbox],
     memory: Mapping[str, int | None],
     pulse: Pulse | None,
@@ -115,14 +117,14 @@ def _authority(
 
 
 def _loop(
-    view: View,
+    view: StatusInput,
     config: Config,
-    office: Office,
-    member: Member,
+    office: AuthorityProcess,
+    member: Loop,
     sandboxes: Mapping[str, Sandbox],
     memory: Mapping[str, int | None],
     pulses: Mapping[str, Pulse | None],
-    violations: Record,
+    violations: ViolationRecord,
 ) -> Document:
     beat = member.beat
     child = member.child
@@ -164,12 +166,12 @@ def _pulse(pulse: Pulse | None) -> Document:
     return {"health": str(pulse.health), "phi": round(min(pulse.phi, _PHI_MAX), 2)}
 
 
-def _stuck(view: View, name: str) -> Document | None:
+def _stuck(view: StatusInput, name: str) -> Document | None:
     stuck = view.stuck(name)
     return {"where": stuck.where, "for_s": _rounded(view.now - stuck.since)} if stuck is not None else None
 
 
-def _component(view: View, checked: Checked | None, component: ComponentConfig) -> Document:
+def _component(view: StatusInput, checked: Checked | None, component: ComponentConfig) -> Document:
     """Return what is known of a component; one without a check, or not asked yet, is `unchecked`."""
     return {
         "name": component.name,

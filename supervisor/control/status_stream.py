@@ -13,7 +13,7 @@ from typing import Any
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.control.server import Request
 from tlsrt.supervisor.control.stream import Follower, encode
-from tlsrt.supervisor.process.event_loop import Reactor, Timer
+from tlsrt.supervisor.process.event_loop import EventLoop, Timer
 from tlsrt.supervisor.process.usage import Usage
 
 SHORTEST_S, LONGEST_S = 0.2, 3600.0  # a look at all processes takes some milliseconds of the supervisor
@@ -31,7 +31,7 @@ def interval_untrusted(request: Request) -> float:
 class StatusStream:
     """All who follow the status."""
 
-    def __init__(self, reactor: Reactor, status: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, reactor: EventLoop, status: Callable[[], dict[str, Any]]) -> None:
         self._reactor = reactor
         self._status = status
 
@@ -50,7 +50,7 @@ class _Reader:
     """One follower, its timer and its last look."""
 
     def __init__(
-        self, reactor: Reactor, status: Callable[[], dict[str, Any]], follower: Follower, interval_s: float
+        self, reactor: EventLoop, status: Callable[[], dict[str, Any]], follower: Follower, interval_s: float
     ) -> None:
         self._reactor = reactor
         self._status = status

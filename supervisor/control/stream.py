@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 
 from tlsrt.supervisor.control.line_queue import LineQueue
-from tlsrt.supervisor.process.event_loop import READ, WRITE, Reactor, Timer
+from tlsrt.supervisor.process.event_loop import READ, WRITE, EventLoop, Timer
 
 QUEUE_BYTES = 256 * 1024
 STALL_S = 30.0
@@ -27,7 +27,7 @@ def encode(value: object) -> bytes:
 class Follower:
     """One connection after its request; `send` never blocks and never raises."""
 
-    def __init__(self, reactor: Reactor, connection: socket.socket, *, limit: int = QUEUE_BYTES) -> None:
+    def __init__(self, reactor: EventLoop, connection: socket.socket, *, limit: int = QUEUE_BYTES) -> None:
         self._reactor = reactor
         self._connection = connection
         self._queue = LineQueue(limit, lambda count: encode({"dropped": count}))

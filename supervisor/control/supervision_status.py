@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from tlsrt.channels.control.life import LoopState
-from tlsrt.supervisor.supervision.loop import Member
-from tlsrt.supervisor.supervision.restart_policy import Regime
+from tlsrt.supervisor.supervision.loop import Loop
+from tlsrt.supervisor.supervision.restart_policy import RestartPolicy
 
 Document = dict[str, Any]
 
 
-def supervision_document(regime: Regime, members: Sequence[Member], now: float) -> Document:
+def supervision_document(regime: RestartPolicy, members: Sequence[Loop], now: float) -> Document:
     """Return every group with its deaths that count, why it is degraded, and who waits for whom."""
     groups = {regime.group_of(loop).name: regime.group_of(loop) for loop in regime.order}
     return {
@@ -35,7 +35,7 @@ def supervision_document(regime: Regime, members: Sequence[Member], now: float) 
     }
 
 
-def _state(regime: Regime, loops: Sequence[str]) -> Document:
+def _state(regime: RestartPolicy, loops: Sequence[str]) -> Document:
     failures = [failure for failure in regime.failures if failure.loops & {*loops}]
     if failures:
         down = [loop for loop in loops if any(loop in failure.loops for failure in failures)]

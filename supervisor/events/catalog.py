@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 
-class Kind(StrEnum):
+class EventKind(StrEnum):
     """What an event is about."""
 
     LIFECYCLE = "lifecycle"
@@ -32,7 +32,7 @@ class EventName(NamedTuple):
     """One entry of the table."""
 
     name: str
-    kind: Kind
+    kind: EventKind
     severity: Severity
     sentence: str
 
@@ -114,10 +114,10 @@ _HEALTH = (
 EVENTS: Mapping[str, EventName] = {
     name: EventName(name, kind, severity, sentence)
     for kind, rows in (
-        (Kind.LIFECYCLE, _LIFECYCLE),
-        (Kind.SESSION, _SESSION),
-        (Kind.SECURITY, _SECURITY),
-        (Kind.HEALTH, _HEALTH),
+        (EventKind.LIFECYCLE, _LIFECYCLE),
+        (EventKind.SESSION, _SESSION),
+        (EventKind.SECURITY, _SECURITY),
+        (EventKind.HEALTH, _HEALTH),
     )
     for name, severity, sentence in rows
 }

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from itertools import islice
 
 from tlsrt.supervisor.events.bus import EventBus
-from tlsrt.supervisor.events.catalog import Kind
+from tlsrt.supervisor.events.catalog import EventKind
 from tlsrt.supervisor.events.event import HostEvent
 
 
 class EventCursor:
     """Reads on from `seq`; only events of `kinds`, if there are any."""
 
-    def __init__(self, bus: EventBus, seq: int, kinds: frozenset[Kind] = frozenset()) -> None:
+    def __init__(self, bus: EventBus, seq: int, kinds: frozenset[EventKind] = frozenset()) -> None:
         self._bus = bus
         self._kinds = kinds
         self.seq = seq  # the last one that was read, or passed over

@@ -10,22 +10,22 @@ from tlsrt.errors import PeerError
 from tlsrt.supervisor.control.server import Request
 from tlsrt.supervisor.control.stream import Follower, encode
 from tlsrt.supervisor.events.bus import EventBus
-from tlsrt.supervisor.events.catalog import Kind
+from tlsrt.supervisor.events.catalog import EventKind
 from tlsrt.supervisor.events.cursor import EventCursor
 from tlsrt.supervisor.events.event import HostEvent
-from tlsrt.supervisor.process.event_loop import Reactor
+from tlsrt.supervisor.process.event_loop import EventLoop
 
 ROOM_BYTES = 64 * 1024  # no more is queued for a follower than this and one page
 _PAGE = 64
 
 
-def wish_untrusted(request: Request) -> tuple[int, bool, frozenset[Kind]]:
+def wish_untrusted(request: Request) -> tuple[int, bool, frozenset[EventKind]]:
     """Return (number to go on after, whether to follow, kinds); raises PeerError for what is no such wish."""
     since, follow, kinds = request.get("since", 0), request.get("follow", False), request.get("kinds", [])
     if type(since) is not int or since < 0 or type(follow) is not bool or not isinstance(kinds, list):
         raise PeerError("bad_request")
     try:
-        return since, follow, frozenset(Kind(kind) for kind in kinds)
+        return since, follow, frozenset(EventKind(kind) for kind in kinds)
     except ValueError as error:
         raise PeerError("unknown_kind") from error
 
@@ -33,7 +33,7 @@ def wish_untrusted(request: Request) -> tuple[int, bool, frozenset[Kind]]:
 class EventFeed:
     """All who read events over the control socket."""
 
-    def __init__(self, reactor: Reactor, bus: EventBus) -> None:
+    def __init__(self, reactor: EventLoop, bus: EventBus) -> None:
         self._reactor = reactor
         self._bus = bus
         self._cursors: dict[Follower, EventCursor] = {}

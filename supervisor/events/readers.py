@@ -10,16 +10,16 @@ from tlsrt.supervisor.events.relay import EventRelay
 from tlsrt.supervisor.events.sources import EventSources
 from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
-from tlsrt.supervisor.supervision.authority_process import Office
-from tlsrt.supervisor.supervision.loop import Member
+from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.loop import Loop
 
 SUPERVISOR = "supervisor"
 
 
-class EventDesk:
+class HostEvents:
     """Connects the bus; made once in the life of a supervisor, before anything is forked."""
 
-    def __init__(self, common: Common, members: Sequence[Member], office: Office, boot: str) -> None:
+    def __init__(self, common: Common, members: Sequence[Loop], office: AuthorityProcess, boot: str) -> None:
         self._bus = common.events
         self._bus.boot = boot
         self.sources = EventSources(self._bus, members, lambda: common.reactor.now)
@@ -33,7 +33,7 @@ class EventDesk:
     def add_verbs(self, control: ControlSocket) -> None:
         control.add_stream("events", self.feed.serve)
 
-    def beat(self, member: Member) -> None:
+    def beat(self, member: Loop) -> None:
         """A loop beat."""
         if member.beat is not None:
             self.sources.beat(member.name, member.beat.lateness_us)

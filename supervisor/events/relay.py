@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from tlsrt.supervisor.events.bus import EventBus
 from tlsrt.supervisor.events.cursor import EventCursor
 from tlsrt.supervisor.events.event import HostEvent
-from tlsrt.supervisor.process.event_loop import Reactor
+from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.supervision.loop import PRIMARY
 
 EVERY_S = 0.05
@@ -27,7 +27,7 @@ Send = Callable[[Sequence[bytes]], bool]
 class EventRelay:
     """`send` takes a page, or says no without waiting."""
 
-    def __init__(self, reactor: Reactor, bus: EventBus, send: Send) -> None:
+    def __init__(self, reactor: EventLoop, bus: EventBus, send: Send) -> None:
         self._reactor = reactor
         self._bus = bus
         self._send = send

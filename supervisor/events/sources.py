@@ -6,26 +6,26 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tlsrt.channels.control.life import LoopState
 from tlsrt.supervisor.events.bus import EventBus
-from tlsrt.supervisor.events.catalog import EVENTS, Kind
+from tlsrt.supervisor.events.catalog import EVENTS, EventKind
 from tlsrt.supervisor.events.exit import death_event
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
-from tlsrt.supervisor.supervision.loop import Member
-from tlsrt.supervisor.supervision.states import LIVING, Event
+from tlsrt.supervisor.supervision.loop import Loop
+from tlsrt.supervisor.supervision.states import LIVING, LoopEvent
 
 SLOW_US = 250_000  # half of the interval of beats: calls wait that long, too
 _IN_TIME_US = 50_000
-_KILLED = (Event.REFUSED, Event.VIOLATED, Event.FAILED, Event.DEADLINE, Event.HUNG)
-_STEPS: Mapping[Event, str] = {
-    Event.ATTESTED: "attested",
-    Event.ACTIVE: "active",
-    Event.DRAIN: "draining",
-    Event.WAIT: "waiting",
-    Event.GIVE_UP: "given_up",
+_KILLED = (LoopEvent.REFUSED, LoopEvent.VIOLATED, LoopEvent.FAILED, LoopEvent.DEADLINE, LoopEvent.HUNG)
+_STEPS: Mapping[LoopEvent, str] = {
+    LoopEvent.ATTESTED: "attested",
+    LoopEvent.ACTIVE: "active",
+    LoopEvent.DRAIN: "draining",
+    LoopEvent.WAIT: "waiting",
+    LoopEvent.GIVE_UP: "given_up",
     **dict.fromkeys(_KILLED, "condemned"),
 }
 # What the authority may say that happened. A name that is not here is still told, as what it reported.
 OF_AUTHORITY = frozenset(
-    name for name, entry in EVENTS.items() if entry.kind is Kind.SESSION
+    name for name, entry in EVENTS.items() if entry.kind is EventKind.SESSION
 ) | {"offence", "anomaly", "unprepared", "unattested", "revocation", "restored", "unlocked", "lock_refused",
     "unlock_refused", "notes_lost", "decoy_touched", "decoys_proved", "decoys_blind",
     "detected", "response", "response_ended", "would_respond", "unusual", "reported",
@@ -35,7 +35,7 @@ OF_AUTHORITY = frozenset(
 class EventSources:
     """Watches the loops, and knows which of them were slow."""
 
-    def __init__(self, bus: EventBus, members: Sequence[Member], now: Callable[[], float]) -> None:
+    def __init__(self, bus: EventBus, members: Sequence[Loop], now: Callable[[], float]) -> None:
         self._bus = bus
         self._now = now
         self._slow: set[str] = set()
@@ -43,26 +43,26 @@ class EventSources:
         for member in members:
             member.on_moved = self.moved
 
-    def moved(self, member: Member, before: LoopState, event: Event) -> None:
+    def moved(self, member: Loop, before: LoopState, event: LoopEvent) -> None:
         """A loop took a step of its life; whatever follows from it comes later."""
         facts: dict[str, object] = {"incarnation": member.incarnation}
         if member.child is not None:
             self._pids[member.name] = member.child.host_pid
         if member.name in self._pids:
             facts["pid"] = self._pids[member.name]
-        if event is Event.HUNG:
+        if event is LoopEvent.HUNG:
             self._bus.emit("hung", member.name, **facts)
-        if event is Event.EXITED:
+        if event is LoopEvent.EXITED:
             self._exited(member, before, facts)
-        elif event is Event.STOP:
+        elif event is LoopEvent.STOP:
             if before in LIVING:
                 self._bus.emit("ending", member.name, **facts)
         elif (name := _STEPS.get(event)) is not None:
-            if event is Event.ACTIVE:
+            if event is LoopEvent.ACTIVE:
                 facts["took_ms"] = round((self._now() - member.spawned_at) * 1000)
             self._bus.emit(name, member.name, _words(member, event), **facts)
 
-    def _exited(self, member: Member, before: LoopState, facts: dict[str, object]) -> None:
+    def _exited(self, member: Loop, before: LoopState, facts: dict[str, object]) -> None:
         self._slow.discard(member.name)
         self._pids.pop(member.name, None)
         served_s = self._now() - member.active_at if member.active_at is not None else 0.0
@@ -101,7 +101,7 @@ class EventSources:
                     self._bus.emit("reported", AUTHORITY, "a note that nobody understands")
 
 
-def _words(member: Member, event: Event) -> str:
+def _words(member: Loop, event: LoopEvent) -> str:
     if event in _KILLED:
         return member.verdict.sentence if member.verdict is not None else str(event)
-    return str(member.last_death) if event is Event.GIVE_UP else ""
+    return str(member.last_death) if event is LoopEvent.GIVE_UP else ""

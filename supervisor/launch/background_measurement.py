@@ -10,15 +10,18 @@ from contextlib import suppress
 from tlsrt.errors import ConfigError
 from tlsrt.sandbox import syscalls
 from tlsrt.supervisor.launch.measurement import LIMIT, measured, unpacked, write_all
-from tlsrt.supervisor.process.event_loop import Reactor
+from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.spawn import spawn
 
 
-class BackgroundMeasurer:
+class BackgroundMeasurement:
     """One measurement while the supervisor lives; `on_done` gets it as msgpack, or a ConfigError. Closes itself."""
 
     def __init__(
-        self, reactor: Reactor, measure: Callable[[], dict[str, bytes]], on_done: Callable[[bytes | ConfigError], None]
+        self,
+        reactor: EventLoop,
+        measure: Callable[[], dict[str, bytes]],
+        on_done: Callable[[bytes | ConfigError], None],
     ) -> None:
         """Fork. Raises OSError."""
         self._reactor = reactor

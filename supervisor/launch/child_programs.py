@@ -35,14 +35,14 @@ from tlsrt.sandbox.profile.profile import Profile, profile_for_authority, profil
 from tlsrt.sandbox.profile.requested import settings_of
 from tlsrt.sandbox.verify.attest import attest, own_namespaces
 from tlsrt.supervisor.process import coverage_pipe
-from tlsrt.supervisor.process.cgroups import Groups
+from tlsrt.supervisor.process.cgroups import ControlGroups
 from tlsrt.supervisor.process.children import AuthorityStart, CallRules, Child, LoopStart, Parts, Sandbox
 from tlsrt.supervisor.process.exit_reason import ExitReason
 from tlsrt.supervisor.process.heartbeat_name import made_by_main_thread
-from tlsrt.supervisor.process.preload import AUTHORITY_RUNTIME, Preloading
+from tlsrt.supervisor.process.preload import AUTHORITY_RUNTIME, Preload
 from tlsrt.supervisor.process.scheduling import schedule
 from tlsrt.supervisor.process.spawn import freeze, reap, spawn
-from tlsrt.supervisor.process.uids import Identity
+from tlsrt.supervisor.process.uids import Uids
 
 RUNTIME = "tlsrt.loops.runtime.entry"
 ZMQ_LINK = "tlsrt.channels.links.zmq_link"  # which all loops but Primary import, unless the engine is native
@@ -52,7 +52,7 @@ _SHOWN_NAMESPACES = ("net", "pid", "mount", "ipc", "uts")
 
 
 def make_parts(
-    config: Config, identity: Identity, measured: Callable[[], bytes], groups: Groups | None = None,
+    config: Config, identity: Uids, measured: Callable[[], bytes], groups: ControlGroups | None = None,
     roots: dict[str, PlannedRoot | None] | None = None,
 ) -> Parts:  # fmt: skip
     """Return what a real life needs; `measured` gives the measurement as msgpack.
@@ -73,7 +73,7 @@ def make_parts(
     own = own_namespaces()
     is_first = groups is None
     planned: dict[str, PlannedRoot | None] = roots if roots is not None else {}  # what each living process was built by
-    groups = groups or Groups(config.state_dir, config.sandbox.waive.get("cgroup"))
+    groups = groups or ControlGroups(config.state_dir, config.sandbox.waive.get("cgroup"))
     tasks = {loop.name: settings_of(config, loop)["processes"] for loop in config.loops}
     limits = {name: limits_of(one, tasks.get(name, _AUTHORITY_TASKS)) for name, one in profiles.items()}
     sandboxes: dict[str, Sandbox] = {}
@@ -123,7 +123,7 @@ def make_parts(
         preload=partial(_preload, config.channels.engine),
         call_rules=lambda name: _call_rules(profiles[name]),
         beats=lambda name, pid, number, last: made_by_main_thread(pid, number, last),
-        preload_authority=Preloading(_import_for_sealed).step,
+        preload_authority=Preload(_import_for_sealed).step,
         claim=claim,
         freeze=groups.freeze,
         clear=groups.clear,
@@ -147,7 +147,7 @@ def _planned(profile: Profile) -> PlannedRoot | None:
         return None  # the child will find the same, and go on without
 
 
-def _renewed(config: Config, identity: Identity, groups: Groups, planned: dict[str, PlannedRoot | None]) -> Parts:
+def _renewed(config: Config, identity: Uids, groups: ControlGroups, planned: dict[str, PlannedRoot | None]) -> Parts:
     """Return the parts of a changed configuration; nothing of them is in force until `take`.
 
     The supervisor has its measurement already when it uses these. Raises ConfigError and SandboxError.
@@ -156,16 +156,16 @@ def _renewed(config: Config, identity: Identity, groups: Groups, planned: dict[s
         return make_parts(config, identity, bytes, groups, planned)
 
 
-def _shelf() -> cache.Shelf:
+def _shelf() -> cache.ProfileCache:
     """Return a shelf for the profile files as they are now: the one in force, if they have not changed."""
     try:
         found = cache.fingerprint(PROFILE_FOLDER)
     except OSError as error:
         raise ConfigError(f"cannot read the profile {error.filename}: {error.strerror}") from None
-    return cache.current() if cache.current().fingerprint == found else cache.Shelf(found)
+    return cache.current() if cache.current().fingerprint == found else cache.ProfileCache(found)
 
 
-def check_code(config: Config, identity: Identity) -> list[str]:
+def check_code(config: Config, identity: Uids) -> list[str]:
     """Return the sentences about code that a loop could change or could not read; none in rootless mode.
 
     A loop has read-only mounts, but a uid that owns code, or may write it, is one mistake away from changing it.

@@ -19,20 +19,20 @@ from tlsrt.config.schema import DEFAULT_LOOPS, Config, DoorConfig, KeySource, Lo
 from tlsrt.errors import ConfigError
 from tlsrt.sandbox.cgroup.tree import limits_of
 from tlsrt.sandbox.profile.profile import ALL_LAYERS, ATTESTATION, Profile, profile_for_loop, with_group
-from tlsrt.sandbox.report.doctor import CODE, Child, Trial, examine
+from tlsrt.sandbox.report.doctor import CODE, ProbeChild, Trial, examine
 from tlsrt.sandbox.report.host_features import features
 from tlsrt.sandbox.report.waivers import VOIDS, remedy
 from tlsrt.sandbox.verify.attest import own_namespaces
-from tlsrt.supervisor.process.cgroups import Groups
+from tlsrt.supervisor.process.cgroups import ControlGroups
 from tlsrt.supervisor.process.spawn import spawn
-from tlsrt.supervisor.process.uids import Identity, other_uid_base, own_identity
+from tlsrt.supervisor.process.uids import Uids, other_uid_base, own_identity
 
 LOOP = "primary"
 ENFORCED, CANNOT, WAIVED, GIVEN_UP = "enforced", "cannot", "waived", "given up"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LayerResult:
     """One layer: whether it holds here, why not, what that voids, and what to do about it."""
 
     name: str
@@ -44,18 +44,18 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Checkup:
+class HostCheck:
     """The whole answer. `needless` are waivers of layers that this host can give."""
 
     uid: int
     rootless: bool
-    layers: tuple[Finding, ...]
+    layers: tuple[LayerResult, ...]
     needless: tuple[str, ...]
     features: dict[str, str]
     limits: str
 
     @property
-    def missing(self) -> list[Finding]:
+    def missing(self) -> list[LayerResult]:
         """Return what this host cannot give, waived or not."""
         return [finding for finding in self.layers if finding.state in (CANNOT, WAIVED)]
 
@@ -64,7 +64,7 @@ class Checkup:
         return {**asdict(self), "missing": [finding.name for finding in self.missing]}
 
 
-def check_host(config: Config | None, no_pid_namespace: str | None) -> Checkup:
+def check_host(config: Config | None, no_pid_namespace: str | None) -> HostCheck:
     """Try every layer here and now; `no_pid_namespace` is the launcher's reason, if it could not make one."""
     waived = dict(config.sandbox.waive) if config is not None else {}
     folder = Path(tempfile.mkdtemp(prefix="tlsrt.check."))
@@ -72,7 +72,7 @@ def check_host(config: Config | None, no_pid_namespace: str | None) -> Checkup:
         moved = _in_folder(config, folder)
         identity = own_identity(moved)
         failed = {} if no_pid_namespace is None else {"pid_namespace": no_pid_namespace}
-        groups = Groups(folder, None)
+        groups = ControlGroups(folder, None)
         trial = _tried(moved, identity, groups, folder, failed)
         limits = groups.sentence()
         groups.release()
@@ -80,7 +80,7 @@ def check_host(config: Config | None, no_pid_namespace: str | None) -> Checkup:
         shutil.rmtree(folder, ignore_errors=True)
     rows = tuple(_finding(name, trial, waived, identity) for name in (*ALL_LAYERS, ATTESTATION, CODE))
     held = [row.name for row in rows if row.state == ENFORCED]
-    return Checkup(
+    return HostCheck(
         uid=os.geteuid(),
         rootless=identity.rootless,
         layers=rows,
@@ -115,7 +115,7 @@ def _in_folder(config: Config | None, folder: Path) -> Config:
     return replace(base, state_dir=folder / "state", run_dir=folder / "run", log_dir=folder / "log", sandbox=kept)
 
 
-def _tried(config: Config, identity: Identity, groups: Groups, folder: Path, failed: dict[str, str]) -> Trial:
+def _tried(config: Config, identity: Uids, groups: ControlGroups, folder: Path, failed: dict[str, str]) -> Trial:
     uid = identity.uid(LOOP)
     profile = profile_for_loop(config, config.loop(LOOP), uid, rootless=identity.rootless, code=code_roots(config))
     for host, _ in profile.write:
@@ -128,7 +128,7 @@ def _tried(config: Config, identity: Identity, groups: Groups, folder: Path, fai
     else:
         profile = with_group(profile, place)
 
-    def fork(body: Callable[[], int], own_pid_namespace: bool) -> Child:
+    def fork(body: Callable[[], int], own_pid_namespace: bool) -> ProbeChild:
         return spawn(body, own_pid_namespace=own_pid_namespace, group=groups.descriptor(LOOP))
 
     return examine(_usable(profile, failed), fork, own_namespaces(), failed)
@@ -155,16 +155,16 @@ def _usable(profile: Profile, failed: dict[str, str]) -> Profile:
     return replace(profile, uid=os.geteuid(), gid=os.getegid(), rootless=True)
 
 
-def _finding(name: str, trial: Trial, waived: dict[str, str], identity: Identity) -> Finding:
+def _finding(name: str, trial: Trial, waived: dict[str, str], identity: Uids) -> LayerResult:
     if name in trial.failed:
         state = WAIVED if name in waived else CANNOT
         words = remedy(name, is_root=os.geteuid() == 0 and not identity.rootless)
         if name == CODE:
             words = "make it readable for others (chmod -R go+rX), or install tlsrt below /opt"
-        return Finding(name, state, trial.failed[name], VOIDS.get(name, ""), words, name in trial.fatal)
+        return LayerResult(name, state, trial.failed[name], VOIDS.get(name, ""), words, name in trial.fatal)
     if name in trial.held:
-        return Finding(name, ENFORCED)
-    return Finding(name, GIVEN_UP, "without root there is only one uid", VOIDS.get(name, ""), "start as root")
+        return LayerResult(name, ENFORCED)
+    return LayerResult(name, GIVEN_UP, "without root there is only one uid", VOIDS.get(name, ""), "start as root")
 
 
 def needless_waivers(config: Config, no_pid_namespace: str | None) -> list[str]:
@@ -178,7 +178,7 @@ def needless_waivers(config: Config, no_pid_namespace: str | None) -> list[str]:
     return [f"sandbox layer {name} is waived, but this host can give it: remove the waiver" for name in found.needless]
 
 
-def report(found: Checkup) -> list[str]:
+def report(found: HostCheck) -> list[str]:
     """Return the lines for people."""
     lines = [f"as uid {found.uid}{', without root' if found.rootless else ''}:"]
     width = max(len(row.name) for row in found.layers)

@@ -17,7 +17,7 @@ from tlsrt.errors import ConfigError
 LIMIT = 64 * 1024 * 1024  # a list of a million files
 
 
-class Measurer:
+class Measurement:
     """One measurement under way."""
 
     def __init__(self, measure: Callable[[], dict[str, bytes]]) -> None:

@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlsrt.config.code_permissions import impassable_for_others
-from tlsrt.config.issuer_chain import NOTHING_KNOWN, Known
+from tlsrt.config.issuer_chain import NOTHING_KNOWN, KnownIssuers
 from tlsrt.config.load import load_config, parse_config, read_config
 from tlsrt.config.measure import measure
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, InternalError, SandboxError
-from tlsrt.supervisor.launch.measurement import Measurer
+from tlsrt.supervisor.launch.measurement import Measurement
 
 if TYPE_CHECKING:
     from tlsrt.supervisor.process.children import Parts, Renewal
-    from tlsrt.supervisor.process.uids import Identity
+    from tlsrt.supervisor.process.uids import Uids
 
 
 def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> int:
     """Load the configuration and live; return the exit code. Raises ConfigError, SandboxError, AlreadyRunning."""
     config = load_config(path)
-    measurer = Measurer(lambda: measure(config))
+    measurer = Measurement(lambda: measure(config))
     # Imported only now: the measurement runs meanwhile.
     from tlsrt.supervisor.launch.child_programs import check_code, make_parts
     from tlsrt.supervisor.launch.host_check import needless_waivers
@@ -57,7 +57,7 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> i
     return supervisor.run()
 
 
-def _warnings(config: Config, identity: Identity, problems: list[str]) -> list[str]:
+def _warnings(config: Config, identity: Uids, problems: list[str]) -> list[str]:
     """Return what every start says; `problems` are those of the code. Raises ConfigError where they are not allowed."""
     has_root = identity.rootless or "mount_namespace" not in config.sandbox.waive
     if not has_root and (closed := impassable_for_others([config.state_dir, config.run_dir])):
@@ -80,7 +80,7 @@ def _gaps(parts: Parts) -> list[str]:
     return gaps(parts.profiles[AUTHORITY])
 
 
-def renewed(path: Path, present: Config, parts: Parts, identity: Identity) -> Renewal:
+def renewed(path: Path, present: Config, parts: Parts, identity: Uids) -> Renewal:
     """Read the configuration anew, and make profiles and filters beside those in force.
 
     `present` and `parts` are in force. Raises ConfigError, also for what a reload does not take, and SandboxError.
@@ -100,7 +100,7 @@ def renewed(path: Path, present: Config, parts: Parts, identity: Identity) -> Re
     return Renewal(config, new, lambda: measure(config), warnings, hashlib.sha256(data).digest())
 
 
-def known_of(config: Config) -> Known:
+def known_of(config: Config) -> KnownIssuers:
     """Return what the authority's state says of seal and keys: nothing if there is none or we may not read it."""
     from tlsrt.supervisor.authority.model.state import StateFile
 
@@ -112,4 +112,4 @@ def known_of(config: Config) -> Known:
         state = StateFile(folder).load()
     finally:
         os.close(folder)
-    return Known(state.seal, state.key_version, state.succession)
+    return KnownIssuers(state.seal, state.key_version, state.succession)

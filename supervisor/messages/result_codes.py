@@ -10,7 +10,7 @@ LONGEST_MS = 10 * 366 * 24 * 3_600_000  # that somebody can be shut out for
 ROWS_MAX = 128  # in one answer: with the longest names in a third of a packet
 
 
-class Code(IntEnum):
+class ResultCode(IntEnum):
     """How a request went."""
 
     DONE = 0  # and what it changed is on the disk

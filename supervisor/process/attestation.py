@@ -5,12 +5,12 @@ from __future__ import annotations
 import select
 
 from tlsrt.supervisor.process.children import Child, Parts
-from tlsrt.supervisor.process.syscall_monitor import Sentry
+from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor
 
 DYING_MS = 20  # nothing else is done meanwhile; whoever differs is killed anyway
 
 
-def differences_of(name: str, child: Child, parts: Parts, sentry: Sentry | None) -> list[str] | None:
+def differences_of(name: str, child: Child, parts: Parts, sentry: SyscallMonitor | None) -> list[str] | None:
     """Return a sentence for each difference; None for a process that has ended, whose pidfd tells the reason.
 
     `parts` are those that it was born with, or has taken over live.

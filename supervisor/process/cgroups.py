@@ -12,22 +12,22 @@ from contextlib import suppress
 from pathlib import Path
 
 from tlsrt.errors import SandboxError
-from tlsrt.sandbox.cgroup.cgroup import Limits, Place, own_place
-from tlsrt.sandbox.cgroup.orphans import Remains
-from tlsrt.sandbox.cgroup.tree import Tree, make_tree, tag_of
+from tlsrt.sandbox.cgroup.cgroup import GroupPath, Limits, own_place
+from tlsrt.sandbox.cgroup.orphans import Orphans
+from tlsrt.sandbox.cgroup.tree import GroupTree, make_tree, tag_of
 
 _KINDS = {"memory": "memory", "pids": "tasks", "cpu": "CPU share"}  # controller -> what it limits, in words
 
 
-class Groups:
+class ControlGroups:
     """Made before the lock is ours, claimed after it: only then do groups of an earlier life belong to nobody."""
 
     def __init__(self, state_dir: Path, waived: str | None) -> None:
         self._state_dir = state_dir
         self._reason = f"waived: {waived}" if waived is not None else "not made yet"
         self._is_waived = waived is not None
-        self._tree: Tree | None = None
-        self._remains = Remains()  # only where there is no tree
+        self._tree: GroupTree | None = None
+        self._remains = Orphans()  # only where there is no tree
 
     def claim(self, limits: Mapping[str, Limits]) -> None:
         """Make a group for each process, where the host gives any."""
@@ -53,7 +53,7 @@ class Groups:
         """Return why there are no groups."""
         return self._reason
 
-    def place(self, name: str) -> Place | None:
+    def place(self, name: str) -> GroupPath | None:
         """Return the group of a process, None where there are none."""
         return self._tree.group(name).place if self._tree is not None else None
 

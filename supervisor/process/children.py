@@ -18,7 +18,7 @@ from tlsrt.sandbox.cgroup.limit_usage import Pressure
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.supervisor.events.bus import EventBus
 from tlsrt.supervisor.process.console import Console
-from tlsrt.supervisor.process.event_loop import Reactor
+from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.exit_reason import ExitReason
 
 
@@ -132,7 +132,7 @@ class Common:
 
     config: Config
     parts: Parts
-    reactor: Reactor
+    reactor: EventLoop
     console: Console
     lock: int
     events: EventBus = field(default_factory=EventBus)

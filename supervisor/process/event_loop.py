@@ -42,7 +42,7 @@ class Timer:
         self.cancelled = True
 
 
-class Reactor:
+class EventLoop:
     """Waits for descriptors, times and signals; close it before a new one takes the signals."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

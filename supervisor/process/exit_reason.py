@@ -1,6 +1,6 @@
 """Why a process has ended: one word that programs compare, and one sentence that people read. Pure.
 
-Whoever ends a process leaves a `Verdict`; whoever finds it dead asks `cause_of_death`, which takes the verdict, what
+Whoever ends a process leaves a `KillReason`; whoever finds it dead asks `cause_of_death`, which takes the verdict, what
 wait(2) says, and how often the kernel killed for memory meanwhile. What nobody can know is not claimed: a SIGKILL that
 came from the host's out-of-memory killer, on a host that delegates no memory controller, looks like any other.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tlsrt.channels.control.life import FailCode
-from tlsrt.supervisor.supervision.states import Event
+from tlsrt.supervisor.supervision.states import LoopEvent
 
 
 class Cause(StrEnum):
@@ -48,7 +48,7 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class KillReason:
     """Why a process has to end."""
 
     cause: Cause
@@ -82,22 +82,22 @@ class Death:
 
 
 _FAILURES = {
-    FailCode.SANDBOX: Verdict(Cause.SANDBOX, "its sandbox could not be built"),
-    FailCode.IMPORT: Verdict(Cause.IMPORT, "a component could not be imported"),
-    FailCode.COMPONENT_START: Verdict(Cause.COMPONENT, "a component could not start"),
-    FailCode.THREADS: Verdict(Cause.POLICY, "code started a thread before the sandbox was sealed"),
-    FailCode.JOIN: Verdict(Cause.KEYS, "it got no keys"),
-    FailCode.INTERNAL: Verdict(Cause.INTERNAL, "internal error"),
-    FailCode.MEMORY: Verdict(Cause.MEMORY_LIMIT, "no memory was left below its limit"),
+    FailCode.SANDBOX: KillReason(Cause.SANDBOX, "its sandbox could not be built"),
+    FailCode.IMPORT: KillReason(Cause.IMPORT, "a component could not be imported"),
+    FailCode.COMPONENT_START: KillReason(Cause.COMPONENT, "a component could not start"),
+    FailCode.THREADS: KillReason(Cause.POLICY, "code started a thread before the sandbox was sealed"),
+    FailCode.JOIN: KillReason(Cause.KEYS, "it got no keys"),
+    FailCode.INTERNAL: KillReason(Cause.INTERNAL, "internal error"),
+    FailCode.MEMORY: KillReason(Cause.MEMORY_LIMIT, "no memory was left below its limit"),
 }
 _OF_COMPONENT = (FailCode.IMPORT, FailCode.COMPONENT_START)
 _OF_EVENT = {
-    Event.VIOLATED: Cause.PROTOCOL,
-    Event.REFUSED: Cause.ATTESTATION,
-    Event.DEADLINE: Cause.DEADLINE,
-    Event.HUNG: Cause.HEARTBEAT,
-    Event.STOP: Cause.STOPPED,
-    Event.FAILED: Cause.INTERNAL,
+    LoopEvent.VIOLATED: Cause.PROTOCOL,
+    LoopEvent.REFUSED: Cause.ATTESTATION,
+    LoopEvent.DEADLINE: Cause.DEADLINE,
+    LoopEvent.HUNG: Cause.HEARTBEAT,
+    LoopEvent.STOP: Cause.STOPPED,
+    LoopEvent.FAILED: Cause.INTERNAL,
 }
 _OF_WORD = {  # what the authority says about a loop
     "anomaly": Cause.ANOMALY,
@@ -115,7 +115,7 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def cause_of_event(event: Event) -> Cause:
+def cause_of_event(event: LoopEvent) -> Cause:
     """Return the usual cause of a death that follows an event of the lifecycle."""
     return _OF_EVENT[event]
 
@@ -125,21 +125,21 @@ def cause_of_word(word: str) -> Cause:
     return _OF_WORD.get(word, Cause.PROTOCOL)
 
 
-def verdict_of_failure(code: int, index: int, components: Sequence[str], log_path: str) -> Verdict:
+def verdict_of_failure(code: int, index: int, components: Sequence[str], log_path: str) -> KillReason:
     """Return the verdict for a `failed` record; the words never come from the loop itself."""
     try:
         failure = FailCode(code)
     except ValueError:
-        return Verdict(Cause.PROTOCOL, f"failed: unknown code {code}, see {log_path}")
+        return KillReason(Cause.PROTOCOL, f"failed: unknown code {code}, see {log_path}")
     verdict = _FAILURES[failure]
     words = verdict.sentence
     if failure in _OF_COMPONENT and index < len(components):
         words = words.replace("a component", components[index])
-    return Verdict(verdict.cause, f"failed: {words}, see {log_path}")
+    return KillReason(verdict.cause, f"failed: {words}, see {log_path}")
 
 
 def cause_of_death(
-    reason: ExitReason | None, verdict: Verdict | None, *, oom_kills: int = 0, incarnation: int = 0, at: float = 0.0
+    reason: ExitReason | None, verdict: KillReason | None, *, oom_kills: int = 0, incarnation: int = 0, at: float = 0.0
 ) -> Death:
     """Return the death of a process that ended by `reason` (None: there was no process).
 
@@ -152,17 +152,17 @@ def cause_of_death(
     return Death(found.cause, found.sentence, incarnation, at, reason.code, name)
 
 
-def _read(reason: ExitReason | None, oom_kills: int) -> Verdict:
+def _read(reason: ExitReason | None, oom_kills: int) -> KillReason:
     """Return what the kernel's word means, where nobody of ours has ended the process."""
     if reason is None:
-        return Verdict(Cause.FORK, "cannot be forked")
+        return KillReason(Cause.FORK, "cannot be forked")
     if reason.signal is None:
-        return Verdict(Cause.EXIT, f"exit code {reason.code}")
+        return KillReason(Cause.EXIT, f"exit code {reason.code}")
     words = f"signal {signal_name(reason.signal)}".replace("signal signal", "signal")
     if reason.signal == signal.SIGKILL and oom_kills > 0:
-        return Verdict(Cause.OOM, f"{words}: out of memory, by the limit of its control group")
+        return KillReason(Cause.OOM, f"{words}: out of memory, by the limit of its control group")
     if reason.signal == signal.SIGSYS:
-        return Verdict(Cause.SECCOMP, f"{words}: its filter does not allow a system call that it made")
+        return KillReason(Cause.SECCOMP, f"{words}: its filter does not allow a system call that it made")
     if reason.signal == signal.SIGXCPU:
-        return Verdict(Cause.CPU_LIMIT, f"{words}: it ran in real time without a pause")
-    return Verdict(Cause.SIGNAL, words)
+        return KillReason(Cause.CPU_LIMIT, f"{words}: it ran in real time without a pause")
+    return KillReason(Cause.SIGNAL, words)

@@ -25,7 +25,7 @@ class _Seen:
     told_at: float = -AGAIN_S
 
 
-class LimitWatch:
+class LimitMonitor:
     """What was seen of each process at the last look. `now` is any steady clock, in s."""
 
     def __init__(self, tell: Tell) -> None:

@@ -61,7 +61,7 @@ STEPS = (
 )
 
 
-class Preloading:
+class Preload:
     """The steps that are left. `load` imports one; whatever it raises ends them, and the next authority tells of it."""
 
     def __init__(self, load: Callable[[str], None]) -> None:

@@ -34,7 +34,7 @@ _set_mask: Callable[[int, Collection[int]], object] = getattr(
 
 
 @dataclass(frozen=True, slots=True)
-class Child:
+class SpawnedChild:
     """A forked process: its pid as we see it, a pidfd that is readable when it has ended, its pid in /proc."""
 
     pid: int
@@ -126,7 +126,7 @@ def _fork_into(group: int) -> int:
         return os.fork()  # a container may hide clone3; the layer `cgroup` then moves the child, slowly
 
 
-def spawn(body: Callable[[], int], *, own_pid_namespace: bool = True, group: int = -1) -> Child:
+def spawn(body: Callable[[], int], *, own_pid_namespace: bool = True, group: int = -1) -> SpawnedChild:
     """Fork a child that runs `body` and ends with what it returns; `freeze` should have been called once.
 
     `group` is a descriptor of the folder of the control group to be born in, -1 for ours.
@@ -153,10 +153,10 @@ def spawn(body: Callable[[], int], *, own_pid_namespace: bool = True, group: int
         if own_pid_namespace:
             os.close(home)
     pidfd = os.pidfd_open(pid)
-    return Child(pid, pidfd, _host_pid(pidfd))
+    return SpawnedChild(pid, pidfd, _host_pid(pidfd))
 
 
-def reap(child: Child) -> ExitReason | None:
+def reap(child: SpawnedChild) -> ExitReason | None:
     """Return how the child ended, or None while it runs. Does not close the pidfd: leave the epoll set first.
 
     Raises InternalError if somebody else has reaped it.

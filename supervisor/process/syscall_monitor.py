@@ -17,7 +17,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tlsrt.rate_limit import Allowance
+from tlsrt.rate_limit import Bucket
 from tlsrt.sandbox.seccomp.broker import Broker, Connecting
 from tlsrt.sandbox.seccomp.notify import (
     Notification,
@@ -27,7 +27,7 @@ from tlsrt.sandbox.seccomp.notify import (
     take_listener,
 )
 from tlsrt.supervisor.process.children import CallRules, Child
-from tlsrt.supervisor.process.event_loop import Reactor
+from tlsrt.supervisor.process.event_loop import EventLoop
 
 PER_WAKEUP = 16  # so that a process that floods does not hold up the others
 REFUSED_BURST, REFUSED_PER_S = 64, 1.0  # more refused calls than this, and it is killed
@@ -45,10 +45,10 @@ class Violation:
     ends: bool
 
 
-class Sentry:
+class SyscallMonitor:
     """One process's reports, from before its fork to its end."""
 
-    def __init__(self, reactor: Reactor, rules: CallRules, on_violation: Callable[[Violation], None]) -> None:
+    def __init__(self, reactor: EventLoop, rules: CallRules, on_violation: Callable[[Violation], None]) -> None:
         self._reactor = reactor
         self._rules = rules
         self._on_violation = on_violation
@@ -59,8 +59,8 @@ class Sentry:
         self._listener = -1
         self._broker: Broker | None = None
         self._connecting: dict[int, tuple[Notification, Connecting]] = {}
-        self._refused = Allowance(REFUSED_BURST, REFUSED_PER_S, reactor.now)
-        self._brokered = Allowance(BROKERED_BURST, BROKERED_PER_S, reactor.now)
+        self._refused = Bucket(REFUSED_BURST, REFUSED_PER_S, reactor.now)
+        self._brokered = Bucket(BROKERED_BURST, BROKERED_PER_S, reactor.now)
         self._is_paused = False
         self._is_deserted = False
 

@@ -15,7 +15,7 @@ _LEAST = 1000  # the schema's, below are those of the system
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class Uids:
     """Rootless or not, and the uids that follow from it."""
 
     rootless: bool
@@ -43,12 +43,12 @@ def parse_id_map(text: str) -> list[range]:
     return found
 
 
-def identify(config: Config, own_uid: int, mapped: Sequence[range]) -> Identity:
+def identify(config: Config, own_uid: int, mapped: Sequence[range]) -> Uids:
     """Decide how processes get their uids. Raises ConfigError when uid_base does not exist in this container."""
     loops = tuple(loop.name for loop in config.loops)
     # Where the operator did without own uids, everything is as rootless: the supervisor's uid for all.
     rootless = own_uid != 0 or sum(len(ids) for ids in mapped) == 1 or "uid" in config.sandbox.waive
-    identity = Identity(rootless, own_uid, config.sandbox.uid_base, loops)
+    identity = Uids(rootless, own_uid, config.sandbox.uid_base, loops)
     if not rootless:
         wanted = identity.all_uids()
         if not any(wanted[0] in ids and wanted[-1] in ids for ids in mapped):
@@ -76,7 +76,7 @@ def other_uid_base() -> int | None:
     return None if found == default else found
 
 
-def own_identity(config: Config) -> Identity:
+def own_identity(config: Config) -> Uids:
     """Return the identity for the process that asks."""
     with open("/proc/self/uid_map", encoding="ascii") as file:
         return identify(config, os.geteuid(), parse_id_map(file.read()))

@@ -16,7 +16,7 @@ from tlsrt.supervisor.process.children import Child
 PATIENCE_S = 1.0  # a large process takes a while to give its memory back
 
 
-class Condemned(NamedTuple):
+class KilledProcess(NamedTuple):
     """A process that was killed, and has not ended yet."""
 
     name: str
@@ -24,23 +24,23 @@ class Condemned(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Stuck:
+class UnkillableProcess:
     """Since when a process should be dead, in seconds of the reactor's clock, and where it waits."""
 
     since: float
     where: str
 
 
-class StuckProcesses:
+class UnkillableProcesses:
     """Looks again and again at those who were killed; `say` is called once for each that stays, with where it waits."""
 
     def __init__(self, say: Callable[[str, str], None], where: Callable[[int], str] | None = None) -> None:
         self._say = say
         self._where = where or waits_in
         self._since: dict[str, tuple[Child, float]] = {}
-        self._stuck: dict[str, Stuck] = {}
+        self._stuck: dict[str, UnkillableProcess] = {}
 
-    def look(self, condemned: Iterable[Condemned], now: float) -> None:
+    def look(self, condemned: Iterable[KilledProcess], now: float) -> None:
         """Take all who were killed and are there still."""
         before, self._since = self._since, {}
         for name, child in condemned:
@@ -54,10 +54,10 @@ class StuckProcesses:
             where = self._where(child.host_pid)
             if name not in self._stuck:
                 self._say(name, where)
-            self._stuck[name] = Stuck(since, where)
+            self._stuck[name] = UnkillableProcess(since, where)
         self._stuck = {name: one for name, one in self._stuck.items() if name in self._since}
 
-    def of(self, name: str) -> Stuck | None:
+    def of(self, name: str) -> UnkillableProcess | None:
         """Return since when, and where, a process is stuck."""
         return self._stuck.get(name)
 

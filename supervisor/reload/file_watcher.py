@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tlsrt.config.schema import DoorConfig
-from tlsrt.supervisor.process.event_loop import Reactor, Timer
+from tlsrt.supervisor.process.event_loop import EventLoop, Timer
 
 LOOK_S = 1.0
 AGAIN_FIRST_S, AGAIN_CAP_S = 60.0, 3600.0
@@ -26,7 +26,7 @@ Sign = tuple[tuple[int, ...] | None, ...]  # of each file; None: it cannot be lo
 Ask = Callable[[Callable[[Mapping[str, Any]], None], Sequence[str]], None]
 
 
-class Due(Enum):
+class FileChange(Enum):
     """What is to be done after a look."""
 
     NOTHING = "nothing"
@@ -34,7 +34,7 @@ class Due(Enum):
     AGAIN = "again"  # what was refused is tried once more
 
 
-class Settling:
+class SettlingFiles:
     """When to act on files that change. Pure: what was found, and the time in seconds, come in."""
 
     def __init__(self, found: Sign) -> None:
@@ -43,20 +43,20 @@ class Settling:
         self._pause_s = 0.0
         self._again_at: float | None = None
 
-    def look(self, found: Sign, now: float) -> Due:
+    def look(self, found: Sign, now: float) -> FileChange:
         """Take what was found; tell whether to reload now."""
         is_calm = found == self._last
         self._last = found
         if not is_calm:
-            return Due.NOTHING
+            return FileChange.NOTHING
         if found != self._acted:
             self._acted = found
             self._pause_s, self._again_at = 0.0, None
-            return Due.CHANGE
+            return FileChange.CHANGE
         if self._again_at is not None and now >= self._again_at:
             self._again_at = None
-            return Due.AGAIN
-        return Due.NOTHING
+            return FileChange.AGAIN
+        return FileChange.NOTHING
 
     def taken(self) -> None:
         """The last reload was a success."""
@@ -68,16 +68,16 @@ class Settling:
         self._again_at = now + self._pause_s
 
 
-class DoorWatch:
+class FileWatcher:
     """Looks at the door's files and asks for reloads. `ask` reloads the door alone; see `Reload.ask_door`."""
 
     look_s = LOOK_S
 
-    def __init__(self, reactor: Reactor, door: Callable[[], DoorConfig], ask: Ask) -> None:
+    def __init__(self, reactor: EventLoop, door: Callable[[], DoorConfig], ask: Ask) -> None:
         self._reactor = reactor
         self._door = door
         self._ask = ask
-        self._settling = Settling(sign_of(door()))
+        self._settling = SettlingFiles(sign_of(door()))
         self._said: tuple[str, ...] = ()
         self._is_asked = False
         self._timer: Timer | None = None
@@ -99,9 +99,9 @@ class DoorWatch:
         if self._is_asked:
             return
         due = self._settling.look(sign_of(self._door()), self._reactor.now)
-        if due is not Due.NOTHING:
+        if due is not FileChange.NOTHING:
             self._is_asked = True
-            self._ask(self._answered, self._said if due is Due.AGAIN else ())
+            self._ask(self._answered, self._said if due is FileChange.AGAIN else ())
 
     def _answered(self, answer: Mapping[str, Any]) -> None:
         self._is_asked = False

@@ -23,9 +23,9 @@ from tlsrt.config.key_rotation import Staged, next_token, switch
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.event_loop import Timer
-from tlsrt.supervisor.supervision.authority_process import Office
-from tlsrt.supervisor.supervision.loop import Member
-from tlsrt.supervisor.supervision.loops import Fleet
+from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.loop import Loop
+from tlsrt.supervisor.supervision.loops import Loops
 
 NAME = "rotate"
 CHECK_S = 30.0  # for the authority to look at another master_key, and for every loop to work in the new epoch
@@ -34,10 +34,12 @@ Answer = dict[str, object]
 Reply = Callable[[Answer], None]
 
 
-class Rotation:
+class KeyRotation:
     """All rotations of one life. `is_reloading` tells of a reload, which also replaces what is in force."""
 
-    def __init__(self, common: Common, fleet: Fleet, office: Office, is_reloading: Callable[[], bool]) -> None:
+    def __init__(
+        self, common: Common, fleet: Loops, office: AuthorityProcess, is_reloading: Callable[[], bool]
+    ) -> None:
         self._common = common
         self._fleet = fleet
         self._office = office
@@ -184,7 +186,7 @@ class Rotation:
     def _behind(self) -> list[str]:
         return [member.name for member in self._fleet.members if member.is_trusted and not self._has_it(member)]
 
-    def _has_it(self, member: Member) -> bool:
+    def _has_it(self, member: Loop) -> bool:
         return member.beat is not None and member.beat.epoch >= self._epoch
 
     # The end

@@ -32,7 +32,7 @@ class Way(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ReloadStep:
     """One process: what happens to it, what of its profile has changed, and the limits that it gets from outside."""
 
     name: str
@@ -46,18 +46,18 @@ class Step:
         return self.way in (Way.LIVE, Way.WIDER)
 
 
-def step_for(name: str, old: Profile | None, new: Profile | None, *, same_digest: bool) -> Step:
+def step_for(name: str, old: Profile | None, new: Profile | None, *, same_digest: bool) -> ReloadStep:
     """Return the step of one process; without profiles (in tests) only the digests count."""
     if same_digest:
-        return Step(name, Way.UNCHANGED)
+        return ReloadStep(name, Way.UNCHANGED)
     if old is None or new is None:
-        return Step(name, Way.RESTART, ("profile",))
+        return ReloadStep(name, Way.RESTART, ("profile",))
     is_fixed = dataclasses.replace(new, limits=old.limits, egress=old.egress).digest() != old.digest()
     if is_fixed or not _only_tighter(old.limits, new.limits) or not _can_reach_more(old, new):
-        return Step(name, Way.RESTART, _changed(old, new))
+        return ReloadStep(name, Way.RESTART, _changed(old, new))
     limits = {kind: value for kind, value in new.limits.items() if old.limits.get(kind) != value}
     way = Way.LIVE if new.egress == old.egress else Way.WIDER
-    return Step(name, way, _changed(old, new), limits)
+    return ReloadStep(name, way, _changed(old, new), limits)
 
 
 def _can_reach_more(old: Profile, new: Profile) -> bool:
@@ -130,6 +130,6 @@ def files_sentence(names: Sequence[str]) -> str:
     return f"changed since the start, and taken by a restart only: {', '.join(names[:NAMED_MAX])}{more}"
 
 
-def needs_move(steps: Iterable[Step]) -> bool:
+def needs_move(steps: Iterable[ReloadStep]) -> bool:
     """Tell whether the epoch must move: some profile has changed."""
     return any(step.way is not Way.UNCHANGED for step in steps)

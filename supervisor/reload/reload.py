@@ -18,14 +18,14 @@ import msgpack
 
 from tlsrt.channels.control.life import LoopState
 from tlsrt.errors import ConfigError, TlsrtError
-from tlsrt.supervisor.launch.background_measurement import BackgroundMeasurer
+from tlsrt.supervisor.launch.background_measurement import BackgroundMeasurement
 from tlsrt.supervisor.messages.policy import pack_policy
 from tlsrt.supervisor.process.children import Common, Renewal
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.process.memfd import sealed_memory
 from tlsrt.supervisor.reload import report
 from tlsrt.supervisor.reload.plan import (
-    Step,
+    ReloadStep,
     Way,
     files_sentence,
     fixed_files,
@@ -33,11 +33,11 @@ from tlsrt.supervisor.reload.plan import (
     step_for,
 )
 from tlsrt.supervisor.reload.report import LoopReport
-from tlsrt.supervisor.reload.rollout import ProfileMove, adopt
+from tlsrt.supervisor.reload.rollout import Rollout, adopt
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
-from tlsrt.supervisor.supervision.authority_process import Office
-from tlsrt.supervisor.supervision.loop import Member
-from tlsrt.supervisor.supervision.loops import Fleet
+from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.loop import Loop
+from tlsrt.supervisor.supervision.loops import Loops
 
 NAME = "reload"
 _MORE = (
@@ -54,7 +54,7 @@ class Reload:
     """All reloads of one life. `renew` reads the configuration; `on_taken` is told of a new state in force."""
 
     def __init__(
-        self, common: Common, fleet: Fleet, office: Office, renew: Callable[[Common], Renewal] | None,
+        self, common: Common, fleet: Loops, office: AuthorityProcess, renew: Callable[[Common], Renewal] | None,
         on_taken: Callable[[Renewal], None],
     ) -> None:  # fmt: skip
         self._common = common
@@ -70,17 +70,17 @@ class Reload:
         self._known: tuple[str, ...] = ()  # refusals that were said before
         self._is_running = False
         self._has_ended = False
-        self._steps: tuple[Step, ...] = ()
+        self._steps: tuple[ReloadStep, ...] = ()
         self._new_policy = False
         self._moves = False  # the epoch: for changed profiles or another policy
         self._door = ""  # what changes at the door
         self._warnings: list[str] = []
         self._renewal: Renewal | None = None
-        self._measurer: BackgroundMeasurer | None = None
+        self._measurer: BackgroundMeasurement | None = None
         self._timer: Timer | None = None
         self._held: list[int] = []  # boot token and measurement, until they are taken
         self.is_blocked: Callable[[], bool] = lambda: False  # another master_key is under check
-        self.move: ProfileMove | None = None
+        self.move: Rollout | None = None
 
     def ask(self, reply: Reply) -> None:
         """Reload, now or after the one under way; `reply` gets the report, or `refused` with sentences."""
@@ -153,17 +153,17 @@ class Reload:
         self._new_policy = renewal.config.policy != self._common.config.policy
         self._steps = (self._step(AUTHORITY), *(self._step_of(member) for member in self._fleet.members))
         self._moves = self._new_policy or needs_move(self._steps)
-        self._measurer = BackgroundMeasurer(self._common.reactor, renewal.measure, self._measured)
+        self._measurer = BackgroundMeasurement(self._common.reactor, renewal.measure, self._measured)
         self._timer = self._common.reactor.call_later(CHECK_S, self._too_slow)
 
-    def _step_of(self, member: Member) -> Step:
+    def _step_of(self, member: Loop) -> ReloadStep:
         """Return the step of a loop; one that was given up is tried again, whatever it was given up for."""
         step = self._step(member.name)
         if step.way is not Way.RESTART and member.state is LoopState.FAILED:
-            return Step(member.name, Way.RESTART, ("it was given up before",))
+            return ReloadStep(member.name, Way.RESTART, ("it was given up before",))
         return step
 
-    def _step(self, name: str) -> Step:
+    def _step(self, name: str) -> ReloadStep:
         assert self._renewal is not None
         old, new = self._common.parts, self._renewal.parts
         same = old.sandbox(name).digest == new.sandbox(name).digest
@@ -249,7 +249,7 @@ class Reload:
         self._clear()
         self._on_taken(renewal)
         if self._moves:
-            self.move = ProfileMove(self._common, self._fleet, self._office, self._steps, self._number, self._moved)
+            self.move = Rollout(self._common, self._fleet, self._office, self._steps, self._number, self._moved)
             self.move.begin()
             return
         self._office.parts = renewal.parts
@@ -258,7 +258,7 @@ class Reload:
         reports = [self._unchanged(member) for member in self._fleet.members]
         self._report(self._office.epoch, reports, has_moved=False)
 
-    def _unchanged(self, member: Member) -> LoopReport:
+    def _unchanged(self, member: Loop) -> LoopReport:
         return LoopReport(member.name, "unchanged", self._common.parts.sandbox(member.name).digest.hex())
 
     def _moved(self, epoch: int, reports: list[LoopReport]) -> None:

@@ -19,30 +19,30 @@ from collections.abc import Callable, Mapping, Sequence
 from tlsrt.channels.control.life import LoopState
 from tlsrt.supervisor.process.children import Common, Parts
 from tlsrt.supervisor.process.exit_reason import Cause
-from tlsrt.supervisor.reload.plan import Step, Way
+from tlsrt.supervisor.reload.plan import ReloadStep, Way
 from tlsrt.supervisor.reload.report import DIGEST_SHOWN, LoopReport
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
-from tlsrt.supervisor.supervision.authority_process import Office
-from tlsrt.supervisor.supervision.graceful_stop import Farewell
-from tlsrt.supervisor.supervision.loop import Member
-from tlsrt.supervisor.supervision.loops import Fleet
-from tlsrt.supervisor.supervision.states import DOWN_FOR_GOOD, Event
+from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.graceful_stop import GracefulStop
+from tlsrt.supervisor.supervision.loop import Loop
+from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.states import DOWN_FOR_GOOD, LoopEvent
 
 FAREWELL_S = 5.0  # no process works longer than this under a profile that is not in force any more
 SLACK_S = 10.0  # beyond the time that loops may take to end and to start
 
 
-class ProfileMove:
+class Rollout:
     """One change under way; `on_done` gets the epoch and a report per loop, once."""
 
     def __init__(
-        self, common: Common, fleet: Fleet, office: Office, steps: Sequence[Step], number: int,
+        self, common: Common, fleet: Loops, office: AuthorityProcess, steps: Sequence[ReloadStep], number: int,
         on_done: Callable[[int, list[LoopReport]], None],
     ) -> None:  # fmt: skip
         self._common = common
         self._fleet = fleet
         self._office = office
-        self._steps: Mapping[str, Step] = {step.name: step for step in steps}
+        self._steps: Mapping[str, ReloadStep] = {step.name: step for step in steps}
         self._number = number
         self._on_done = on_done
         self._began = common.reactor.now
@@ -50,7 +50,7 @@ class ProfileMove:
         self._before = {member.name: _digest(member) for member in fleet.members}
         self._incarnations = {member.name: member.incarnation for member in fleet.members}
         self._has_begun = False
-        self._later: list[Member] = []
+        self._later: list[Loop] = []
         self._wants_epoch = False
         self._epoch = 0
         limits = common.config.limits
@@ -73,7 +73,7 @@ class ProfileMove:
 
     # What happens
 
-    def left(self, member: Member) -> None:
+    def left(self, member: Loop) -> None:
         """A loop has made room: fork the one under the new profile."""
         member.is_proven = False
         if not self._fleet.regime.is_pending(member.name):  # or it starts with others of its group
@@ -104,7 +104,7 @@ class ProfileMove:
 
     # Steps
 
-    def _stays(self, member: Member) -> bool:
+    def _stays(self, member: Loop) -> bool:
         """Apply the step of a loop that needs no new process; say whether it is done with that."""
         step = self._steps[member.name]
         if step.way is Way.UNCHANGED:
@@ -120,16 +120,16 @@ class ProfileMove:
             self._common.console.warning(member.name, f"restarted, since {'; '.join(problems)}")
         return False
 
-    def _let_go(self, member: Member) -> None:
+    def _let_go(self, member: Loop) -> None:
         self._left[member.name] = self._common.reactor.now
         if not member.is_living:  # it was given up under its old profile
-            member.move(Event.STOP)
+            member.move(LoopEvent.STOP)
             self._renew(member)
             return
         member.judge(Cause.RELOAD, "replaced, since its profile has changed")
-        Farewell(self._common, self._fleet, member, self.left, FAREWELL_S).begin("its profile has changed")
+        GracefulStop(self._common, self._fleet, member, self.left, FAREWELL_S).begin("its profile has changed")
 
-    def _renew(self, member: Member) -> None:
+    def _renew(self, member: Loop) -> None:
         member.is_proven = False
         self._fleet.regime.forgive(member.name)
         self._fleet.respawn(member)
@@ -163,7 +163,7 @@ class ProfileMove:
 
     # The end
 
-    def _is_settled(self, member: Member) -> bool:
+    def _is_settled(self, member: Loop) -> bool:
         if member.state in DOWN_FOR_GOOD:
             return True
         return member.state is LoopState.ACTIVE and member.beat is not None and member.beat.epoch >= self._epoch
@@ -172,7 +172,7 @@ class ProfileMove:
         self._deadline.cancel()
         self._on_done(self._epoch, [self._report(member) for member in self._fleet.members])
 
-    def _report(self, member: Member) -> LoopReport:
+    def _report(self, member: Loop) -> LoopReport:
         step = self._steps[member.name]
         digest = self._common.parts.sandbox(member.name).digest.hex()
         if not self._epoch or not self._is_settled(member) or member.state in DOWN_FOR_GOOD:
@@ -184,7 +184,7 @@ class ProfileMove:
         reason = "" if member.name in self._left else str(member.last_death or "")
         return LoopReport(member.name, str(Way.RESTART), digest, step.changed, round(elapsed_s * 1000), reason)
 
-    def _why(self, member: Member) -> str:
+    def _why(self, member: Loop) -> str:
         if member.state is LoopState.ACTIVE:
             return "it does not say that it works in the new epoch" if self._epoch else "the epoch was not committed"
         if member.state is LoopState.WAITING:
@@ -196,11 +196,11 @@ class ProfileMove:
         return f"{why}; it stays down, for its profile before, {before}, is not used again: correct it and reload"
 
 
-def _digest(member: Member) -> str:
+def _digest(member: Loop) -> str:
     return member.parts.sandbox(member.name).digest.hex() if member.parts is not None else ""
 
 
-def adopt(member: Member, parts: Parts, limits: Mapping[str, int] | None = None) -> list[str]:
+def adopt(member: Loop, parts: Parts, limits: Mapping[str, int] | None = None) -> list[str]:
     """Let a living loop go on under other parts; return what was not possible, and then it has not changed over."""
     if member.child is not None:
         problems = parts.tighten(member.name, member.child.pid, limits or {})

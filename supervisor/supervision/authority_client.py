@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tlsrt.supervisor.supervision.boot_files import BootFiles
 
 
-class OfficeWords(ABC):
+class AuthorityMessages(ABC):
     """The vocabulary; who speaks it has a channel."""
 
     epoch: int

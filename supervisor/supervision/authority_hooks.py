@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-class OfficeHooks:
+class AuthorityHooks:
     """The callbacks. Those of the first block are called by the office, those of the second for a message."""
 
     def __init__(self) -> None:

@@ -27,19 +27,19 @@ from tlsrt.supervisor.launch.instance_lock import shared_lock
 from tlsrt.supervisor.process.attestation import differences_of
 from tlsrt.supervisor.process.children import AuthorityStart, Child, Common
 from tlsrt.supervisor.process.event_loop import Timer
-from tlsrt.supervisor.process.exit_reason import Cause, Death, Verdict, cause_of_death
+from tlsrt.supervisor.process.exit_reason import Cause, Death, KillReason, cause_of_death
 from tlsrt.supervisor.process.signals import LINGER_S, send_signal
-from tlsrt.supervisor.process.syscall_monitor import Sentry, Violation
-from tlsrt.supervisor.supervision.authority_client import OfficeWords
-from tlsrt.supervisor.supervision.authority_hooks import OfficeHooks
-from tlsrt.supervisor.supervision.backoff import Backoff, Intensity
+from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor, Violation
+from tlsrt.supervisor.supervision.authority_client import AuthorityMessages
+from tlsrt.supervisor.supervision.authority_hooks import AuthorityHooks
+from tlsrt.supervisor.supervision.backoff import RestartBackoff, RestartIntensity
 from tlsrt.supervisor.supervision.boot_files import BootFiles
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor
 
 NAME = "authority"
 
 
-class Office(OfficeHooks, OfficeWords):
+class AuthorityProcess(AuthorityHooks, AuthorityMessages):
     """The one authority, over all its incarnations."""
 
     def __init__(self, common: Common, boot_nonce: bytes, log: int, monitor: HeartbeatMonitor, log_path: str) -> None:
@@ -52,10 +52,10 @@ class Office(OfficeHooks, OfficeWords):
         self._channel: ControlChannel | None = None
         self._deadline: Timer | None = None
         policy = common.config.supervision.restart
-        self._backoff = Backoff(policy, common.chance)
-        self._intensity = Intensity(policy)
+        self._backoff = RestartBackoff(policy, common.chance)
+        self._intensity = RestartIntensity(policy)
         self._booted_at: float | None = None
-        self._verdict: Verdict | None = None
+        self._verdict: KillReason | None = None
         self._beaten = False
         self._is_leaving = False  # it makes room for one under a new profile
         self._ever_booted = False
@@ -74,7 +74,7 @@ class Office(OfficeHooks, OfficeWords):
         self.warnings: list[str] = []
         self._keys = (0, 0.0)  # version of master_key, and until when the one before verifies
         self._scores: dict[str, tuple[int, float]] = {}
-        self._sentry: Sentry | None = None
+        self._sentry: SyscallMonitor | None = None
         self.stopping = False
         self.given_up = False
         self.trust_ends: Callable[[], Mapping[str, int]] = dict
@@ -111,7 +111,7 @@ class Office(OfficeHooks, OfficeWords):
         self.parts = self._common.parts
         config = self._common.config
         rules = self._common.parts.call_rules(NAME)
-        self._sentry = Sentry(self._common.reactor, rules, self._violated) if rules is not None else None
+        self._sentry = SyscallMonitor(self._common.reactor, rules, self._violated) if rules is not None else None
         start = AuthorityStart(
             config, theirs, dict(self.trust_ends()), config.state_dir / NAME, self._log, (self._common.lock,),
             self._sentry.child_end if self._sentry is not None else None,
@@ -225,7 +225,7 @@ class Office(OfficeHooks, OfficeWords):
         if self.child is None:
             return
         self._common.events.emit("condemned", NAME, reason, cause=str(cause))
-        self._verdict = self._verdict or Verdict(cause, reason)
+        self._verdict = self._verdict or KillReason(cause, reason)
         self._monitor.forget(NAME)
         self._close_channel()
         send_signal(self.child, signal.SIGKILL)

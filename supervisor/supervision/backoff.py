@@ -15,7 +15,7 @@ from tlsrt.config.supervision import RestartConfig
 _DOUBLINGS_MOST = 32  # far above any cap; a larger power would overflow a float one day
 
 
-class Backoff:
+class RestartBackoff:
     """The deaths of one process in a row. `chance` returns a number from 0 to 1, a new one each time."""
 
     def __init__(self, policy: RestartConfig, chance: Callable[[], float]) -> None:
@@ -43,7 +43,7 @@ class Backoff:
         self._row = 0
 
 
-class Intensity:
+class RestartIntensity:
     """The deaths of one group within the last `window_s`; `now` is in seconds of any monotonic clock."""
 
     def __init__(self, policy: RestartConfig) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tlsrt.channels.control.health import Outcome
+from tlsrt.channels.control.health import HealthOutcome
 from tlsrt.config.schema import ComponentConfig
 from tlsrt.errors import PeerError
-from tlsrt.rate_limit import Allowance
+from tlsrt.rate_limit import Bucket
 from tlsrt.supervisor.process.children import Common
-from tlsrt.supervisor.supervision.loop import Checked, Member
+from tlsrt.supervisor.supervision.loop import Checked, Loop
 
 LINES, LINES_PER_S = 10, 0.2  # on the console, of one loop: it could change its mind with every record
 
@@ -21,20 +21,20 @@ LINES, LINES_PER_S = 10, 0.2  # on the console, of one loop: it could change its
 def read_untrusted(components: Sequence[ComponentConfig], fields: Sequence[Any], now: float) -> tuple[int, Checked]:
     """Return which component a `health` record is about, and what it says; raise PeerError if that makes no sense."""
     index, code, fails = fields
-    if index >= len(components) or code not in list(Outcome) or (fails == 0) != (code == Outcome.GOOD):
+    if index >= len(components) or code not in list(HealthOutcome) or (fails == 0) != (code == HealthOutcome.GOOD):
         raise PeerError("bad_health")
-    return index, Checked(Outcome(code), fails, now)
+    return index, Checked(HealthOutcome(code), fails, now)
 
 
 class ComponentHealth:
     """Takes the records; `restart` ends a loop, with a sentence."""
 
-    def __init__(self, common: Common, restart: Callable[[Member, str], None]) -> None:
+    def __init__(self, common: Common, restart: Callable[[Loop, str], None]) -> None:
         self._common = common
         self._restart = restart
-        self._allowances: dict[str, Allowance] = {}
+        self._allowances: dict[str, Bucket] = {}
 
-    def heard_untrusted(self, member: Member, fields: Sequence[Any]) -> None:
+    def heard_untrusted(self, member: Loop, fields: Sequence[Any]) -> None:
         """Take one record of a loop; raise PeerError for one that makes no sense."""
         components = self._common.config.components_of(member.name)
         index, checked = read_untrusted(components, fields, self._common.reactor.now)
@@ -42,20 +42,20 @@ class ComponentHealth:
         was_unwell = _is_unwell(component, member.checked.get(index))
         member.checked[index] = checked
         if not _is_unwell(component, checked):
-            if was_unwell and checked.outcome is Outcome.GOOD:
+            if was_unwell and checked.outcome is HealthOutcome.GOOD:
                 self._say(member, "well", component, component.address)
             return
         times = f"{checked.fails} check{'s' if checked.fails > 1 else ''} in a row"
-        how = "were not answered in time" if checked.outcome is Outcome.TIMED_OUT else "failed"
+        how = "were not answered in time" if checked.outcome is HealthOutcome.TIMED_OUT else "failed"
         sentence = f"{times} of {component.address} {how}, see {member.log_path}"
         if not was_unwell:
             self._say(member, "unwell", component, sentence)
         if component.health.then == "restart":
             self._restart(member, f"health: {sentence}")
 
-    def _say(self, member: Member, word: str, component: ComponentConfig, text: str) -> None:
+    def _say(self, member: Loop, word: str, component: ComponentConfig, text: str) -> None:
         now = self._common.reactor.now
-        allowance = self._allowances.setdefault(member.name, Allowance(LINES, LINES_PER_S, now))
+        allowance = self._allowances.setdefault(member.name, Bucket(LINES, LINES_PER_S, now))
         if allowance.take(now):
             say = self._common.console.good if word == "well" else self._common.console.bad
             say(member.name, word, text)

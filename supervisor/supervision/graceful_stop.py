@@ -13,18 +13,18 @@ from tlsrt.channels.control.life import LoopState
 from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.process.signals import send_signal
-from tlsrt.supervisor.supervision.loop import Member
-from tlsrt.supervisor.supervision.loops import Fleet
-from tlsrt.supervisor.supervision.states import Event
+from tlsrt.supervisor.supervision.loop import Loop
+from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.states import LoopEvent
 
 _SERVING = (LoopState.READY, LoopState.ACTIVE)
 
 
-class Farewell:
+class GracefulStop:
     """Ends one incarnation of a loop. The fleet lets it know what the loop says, and calls `then` when it is dead."""
 
     def __init__(
-        self, common: Common, fleet: Fleet, member: Member, then: Callable[[Member], None],
+        self, common: Common, fleet: Loops, member: Loop, then: Callable[[Loop], None],
         longest_s: float = float("inf"),
     ) -> None:  # fmt: skip
         self._common = common
@@ -44,7 +44,7 @@ class Farewell:
         if member.state in _SERVING and not hurry:
             self._drain()
         elif member.state is not LoopState.STOPPING:
-            self._fleet.condemn(member, Event.STOP, reason)
+            self._fleet.condemn(member, LoopEvent.STOP, reason)
         else:
             self._kill()
 
@@ -60,7 +60,7 @@ class Farewell:
 
     def _drain(self) -> None:
         seconds = min(self._common.config.limits.stop_timeout_s, self._longest_s)
-        self._member.move(Event.DRAIN)
+        self._member.move(LoopEvent.DRAIN)
         self._later(seconds / 2, self._stop)
         self._later(seconds * 3 / 4, self._terminate)
         self._later(seconds, self._kill)
@@ -68,7 +68,7 @@ class Farewell:
 
     def _stop(self) -> None:
         if self._member.state is LoopState.DRAINING:
-            self._member.move(Event.STOP)
+            self._member.move(LoopEvent.STOP)
             self._fleet.tell(self._member, "stop")
 
     def _terminate(self) -> None:

@@ -12,7 +12,7 @@ MAX_RECORDS_PER_S = 50  # an honest loop sends two beats; the bound keeps one lo
 _CROSSING = (LoopState.DRAINING, LoopState.STOPPING)
 
 
-class LifeLine:
+class LifeChannel:
     """Owns the descriptor of one incarnation's life channel."""
 
     def __init__(self, descriptor: int) -> None:

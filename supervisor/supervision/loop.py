@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, Protocol
 
-from tlsrt.channels.control.health import Outcome
+from tlsrt.channels.control.health import HealthOutcome
 from tlsrt.channels.control.life import LoopState
 from tlsrt.config.schema import LoopConfig
 from tlsrt.supervisor.process.children import Child, Parts
 from tlsrt.supervisor.process.event_loop import Timer
-from tlsrt.supervisor.process.exit_reason import Cause, Death, Verdict
-from tlsrt.supervisor.process.syscall_monitor import Sentry
-from tlsrt.supervisor.supervision.life_channel import LifeLine
-from tlsrt.supervisor.supervision.states import LIVING, TRUSTED, Event, advance
+from tlsrt.supervisor.process.exit_reason import Cause, Death, KillReason
+from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor
+from tlsrt.supervisor.supervision.life_channel import LifeChannel
+from tlsrt.supervisor.supervision.states import LIVING, TRUSTED, LoopEvent, advance
 
 
-class Hopeless(Enum):
+class PermanentFailure(Enum):
     """Why trying again would end the same way."""
 
     SANDBOX = "this host cannot confine it"
@@ -29,7 +29,7 @@ class Hopeless(Enum):
 class Leave(Protocol):
     """The orderly end of one incarnation, see `graceful_stop.py`."""
 
-    then: Callable[[Member], None]  # called when it is dead, unless the host stops
+    then: Callable[[Loop], None]  # called when it is dead, unless the host stops
 
     def drained(self) -> None: ...
     def cancel(self) -> None: ...
@@ -53,13 +53,13 @@ class Beat(NamedTuple):
 class Checked:
     """The last check of a component, as its loop says: how it ended, how many in a row failed, when it was told."""
 
-    outcome: Outcome
+    outcome: HealthOutcome
     fails: int
     at: float
 
 
 @dataclass(slots=True)
-class Member:
+class Loop:
     """One loop; one object for all its incarnations."""
 
     config: LoopConfig
@@ -71,8 +71,8 @@ class Member:
     parts: Parts | None = None  # that its process was born with, or has taken over live: its profile
     farewell: Leave | None = None  # it is being ended in order
     child: Child | None = None
-    life: LifeLine | None = None
-    sentry: Sentry | None = None
+    life: LifeChannel | None = None
+    sentry: SyscallMonitor | None = None
     authority_end: int = -1  # of the trust pair; kept for an authority that comes again
     loop_end: int = -1  # of the trust pair; only until the fork
     spawned_at: float = 0.0
@@ -82,15 +82,15 @@ class Member:
     activating: bool = False
     restarts: int = 0
     last_death: Death | None = None
-    hopeless: Hopeless | None = None  # why trying again would end the same way
-    verdict: Verdict | None = None  # why it has to end, until it is dead
+    hopeless: PermanentFailure | None = None  # why trying again would end the same way
+    verdict: KillReason | None = None  # why it has to end, until it is dead
     is_killed: bool = False  # by a SIGKILL of ours, until it is dead
     attested_epoch: int | None = None
     beat: Beat | None = None
     false_beats: int = 0  # since the last beat that its event loop made
     checked: dict[int, Checked] = field(default_factory=dict[int, Checked])  # by the index of the component
     deadline: Timer | None = None
-    on_moved: Callable[[Member, LoopState, Event], None] = lambda member, before, event: None
+    on_moved: Callable[[Loop, LoopState, LoopEvent], None] = lambda member, before, event: None
 
     @property
     def name(self) -> str:
@@ -112,7 +112,7 @@ class Member:
     def is_primary(self) -> bool:
         return self.config.name == PRIMARY
 
-    def move(self, event: Event) -> None:
+    def move(self, event: LoopEvent) -> None:
         """Take one step of the table. Raises InternalError and stays where it is if there is none."""
         before = self.state
         self.state = advance(before, event)
@@ -120,7 +120,7 @@ class Member:
 
     def judge(self, cause: Cause, sentence: str) -> None:
         """Note why it has to end; the first reason is the one that counts."""
-        self.verdict = self.verdict or Verdict(cause, sentence)
+        self.verdict = self.verdict or KillReason(cause, sentence)
 
     def set_deadline(self, timer: Timer | None) -> None:
         """Replace the one running deadline of this loop."""

@@ -29,50 +29,50 @@ from tlsrt.supervisor.process.exit_reason import (
 from tlsrt.supervisor.process.limits import MEMORY
 from tlsrt.supervisor.process.signals import LINGER_S, send_signal
 from tlsrt.supervisor.process.syscall_monitor import Violation
-from tlsrt.supervisor.supervision.authority_process import Office
+from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.component_health import ComponentHealth
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor
-from tlsrt.supervisor.supervision.loop import Beat, Hopeless, Member
-from tlsrt.supervisor.supervision.restart_policy import Regime
-from tlsrt.supervisor.supervision.starter import Births
-from tlsrt.supervisor.supervision.states import DOWN_FOR_GOOD, Event
+from tlsrt.supervisor.supervision.loop import Beat, Loop, PermanentFailure
+from tlsrt.supervisor.supervision.restart_policy import RestartPolicy
+from tlsrt.supervisor.supervision.starter import Starter
+from tlsrt.supervisor.supervision.states import DOWN_FOR_GOOD, LoopEvent
 from tlsrt.supervisor.supervision.violations import Violations
 
-_CAPTURED = (Event.VIOLATED, Event.REFUSED)  # whoever does that may be somebody else's by now
+_CAPTURED = (LoopEvent.VIOLATED, LoopEvent.REFUSED)  # whoever does that may be somebody else's by now
 LAST_WORDS_S = 1.0  # for a loop that said it failed, or closed its channel, to end by itself
 
 Fields = Sequence[Any]
 
 
-class Fleet:
+class Loops:
     """All loops, in their order."""
 
     def __init__(
         self,
         common: Common,
-        office: Office,
-        members: Sequence[Member],
+        office: AuthorityProcess,
+        members: Sequence[Loop],
         listeners: Mapping[str, Mapping[str, int]],
         monitor: HeartbeatMonitor,
-        regime: Regime,
+        regime: RestartPolicy,
     ) -> None:
         self._common = common
         self._office = office
-        self.births = Births(common, listeners, self._violated)
+        self.births = Starter(common, listeners, self._violated)
         self.members = tuple(members)
         self.monitor = monitor
         self.regime = regime
         self.stopping = False
         self.is_locked = False  # then nobody is told of Primary: it carries nothing
-        self.on_active: Callable[[Member], None] = lambda member: None
-        self.on_unwell: Callable[[Member, str], None] = lambda member, reason: None
-        self.on_beat: Callable[[Member], None] = lambda member: None
-        self.on_dead: Callable[[Member], None] = lambda member: None  # while stopping
+        self.on_active: Callable[[Loop], None] = lambda member: None
+        self.on_unwell: Callable[[Loop, str], None] = lambda member, reason: None
+        self.on_beat: Callable[[Loop], None] = lambda member: None
+        self.on_dead: Callable[[Loop], None] = lambda member: None  # while stopping
         self.on_changed: Callable[[], None] = lambda: None  # of what the regime sees
-        self.on_down: Callable[[Member, float, Hopeless | None], None] = lambda member, active_s, hopeless: None
+        self.on_down: Callable[[Loop, float, PermanentFailure | None], None] = lambda member, active_s, hopeless: None
         self.violations = Violations(common, office)
         self.health = ComponentHealth(common, self._unwell)
-        self._handlers: Mapping[str, Callable[[Member, Fields], None]] = {
+        self._handlers: Mapping[str, Callable[[Loop, Fields], None]] = {
             "confined": self._confined,
             "sealed": self._sealed,
             "ready": self._ready,
@@ -83,16 +83,16 @@ class Fleet:
             "failed": self._failed,
         }
 
-    def member(self, name: str) -> Member:
+    def member(self, name: str) -> Loop:
         """Return the loop of that name."""
         return next(member for member in self.members if member.name == name)
 
-    def living(self) -> Iterator[Member]:
+    def living(self) -> Iterator[Loop]:
         return (member for member in self.members if member.is_living)
 
     # Birth
 
-    def spawn(self, member: Member) -> None:
+    def spawn(self, member: Loop) -> None:
         """Fork one loop that is down. A fork that fails is a death like any other."""
         problem = self.births.give(member)
         if member.child is None or member.life is None:
@@ -106,23 +106,23 @@ class Fleet:
         if is_up and primary is not member:
             self.tell(member, "primary_up", primary.incarnation)
 
-    def _violated(self, member: Member, incarnation: int, violation: Violation) -> None:
+    def _violated(self, member: Loop, incarnation: int, violation: Violation) -> None:
         if member.incarnation != incarnation:
             return
         pid = member.child.host_pid if member.child is not None else 0
         self.violations.note(member.name, incarnation, pid, violation)
         if violation.ends:
-            self.condemn(member, Event.VIOLATED, f"violation: {violation.sentence}", Cause.POLICY)
+            self.condemn(member, LoopEvent.VIOLATED, f"violation: {violation.sentence}", Cause.POLICY)
 
-    def _set_deadline(self, member: Member, word: str) -> None:
+    def _set_deadline(self, member: Loop, word: str) -> None:
         seconds = self._common.config.limits.ready_timeout_s
         reason = f"not {word} in {seconds:g} s"
-        end = partial(self.condemn, member, Event.DEADLINE, reason)
+        end = partial(self.condemn, member, LoopEvent.DEADLINE, reason)
         member.set_deadline(self._common.reactor.call_later(seconds, end))
 
     # What a loop says
 
-    def tell(self, member: Member, name: str, *fields: int) -> None:
+    def tell(self, member: Loop, name: str, *fields: int) -> None:
         """Send one record; a loop that does not read its records hangs, and is killed."""
         if member.life is None:
             return
@@ -130,9 +130,9 @@ class Fleet:
             member.life.send(name, *fields)
         except PeerError as error:
             if error.reason == "hung":
-                self.condemn(member, Event.VIOLATED, "does not read its life channel")
+                self.condemn(member, LoopEvent.VIOLATED, "does not read its life channel")
 
-    def _hear(self, member: Member) -> None:
+    def _hear(self, member: Loop) -> None:
         while member.life is not None:
             try:
                 received = member.life.receive(member.state, self._common.reactor.now)
@@ -144,9 +144,9 @@ class Fleet:
             name, fields = received
             self._handlers[name](member, fields)
 
-    def _misheard(self, member: Member, reason: str) -> None:
+    def _misheard(self, member: Loop, reason: str) -> None:
         if reason != "closed":
-            self.condemn(member, Event.VIOLATED, f"life protocol: {reason}")
+            self.condemn(member, LoopEvent.VIOLATED, f"life protocol: {reason}")
             return
         self._close_life(member)  # it is ending, and its pidfd will say how; if it is not, it has no business living
         incarnation = member.incarnation
@@ -154,33 +154,33 @@ class Fleet:
             LAST_WORDS_S, lambda: self._end_if_same(member, incarnation, "closed its life channel")
         )
 
-    def _end_if_same(self, member: Member, incarnation: int, reason: str) -> None:
+    def _end_if_same(self, member: Loop, incarnation: int, reason: str) -> None:
         if member.is_living and member.incarnation == incarnation:
-            self.condemn(member, Event.VIOLATED, reason)
+            self.condemn(member, LoopEvent.VIOLATED, reason)
 
-    def _confined(self, member: Member, fields: Fields) -> None:
+    def _confined(self, member: Loop, fields: Fields) -> None:
         expected = self._parts_of(member).sandbox(member.name).digest
         if expected and fields[0] != expected:
             self.condemn(
-                member, Event.VIOLATED, "attestation: it entered a sandbox of another profile", Cause.ATTESTATION
+                member, LoopEvent.VIOLATED, "attestation: it entered a sandbox of another profile", Cause.ATTESTATION
             )
             return
-        member.move(Event.CONFINED)
+        member.move(LoopEvent.CONFINED)
 
-    def _sealed(self, member: Member, fields: Fields) -> None:
-        member.move(Event.SEALED)
+    def _sealed(self, member: Loop, fields: Fields) -> None:
+        member.move(LoopEvent.SEALED)
         if self.attest(member):
-            member.move(Event.ATTESTED)
+            member.move(LoopEvent.ATTESTED)
             self.announce(member)
 
-    def _ready(self, member: Member, fields: Fields) -> None:
-        member.move(Event.READY)
+    def _ready(self, member: Loop, fields: Fields) -> None:
+        member.move(LoopEvent.READY)
         member.set_deadline(None)
         self.monitor.watch(member.name, self._common.reactor.now)
         self.activate_next()
 
-    def _active(self, member: Member, fields: Fields) -> None:
-        member.move(Event.ACTIVE)
+    def _active(self, member: Loop, fields: Fields) -> None:
+        member.move(LoopEvent.ACTIVE)
         now = self._common.reactor.now
         member.set_deadline(None)
         member.active_at, member.was_active, member.is_proven = now, True, True
@@ -193,7 +193,7 @@ class Fleet:
                     self.tell(other, "primary_up", member.incarnation)
         self.activate_next()
 
-    def _beat(self, member: Member, fields: Fields) -> None:
+    def _beat(self, member: Loop, fields: Fields) -> None:
         beat = Beat(*fields)
         last = member.beat.sequence if member.beat is not None else 0
         pid = member.child.host_pid if member.child is not None else 0
@@ -204,57 +204,57 @@ class Fleet:
         self.monitor.beat(member.name, self._common.reactor.now)
         self.on_beat(member)
 
-    def _checked(self, member: Member, fields: Fields) -> None:
+    def _checked(self, member: Loop, fields: Fields) -> None:
         try:
             self.health.heard_untrusted(member, fields)
         except PeerError as error:
-            self.condemn(member, Event.VIOLATED, f"life protocol: {error.reason}")
+            self.condemn(member, LoopEvent.VIOLATED, f"life protocol: {error.reason}")
 
-    def _unwell(self, member: Member, reason: str) -> None:
+    def _unwell(self, member: Loop, reason: str) -> None:
         self._office.charge(member.name, member.incarnation, "health", 1, reason)
         if member.state is LoopState.ACTIVE and not self.stopping:
             self.on_unwell(member, reason)
 
-    def hung(self, member: Member, reason: str) -> None:
+    def hung(self, member: Loop, reason: str) -> None:
         """Its heart stopped, whatever other threads of it say."""
         lies = f", but {member.false_beats} that its event loop did not make" if member.false_beats else ""
-        self.condemn(member, Event.HUNG, reason + lies)
+        self.condemn(member, LoopEvent.HUNG, reason + lies)
 
-    def _drained(self, member: Member, fields: Fields) -> None:
+    def _drained(self, member: Loop, fields: Fields) -> None:
         if member.farewell is not None:
             member.farewell.drained()
 
-    def _failed(self, member: Member, fields: Fields) -> None:
+    def _failed(self, member: Loop, fields: Fields) -> None:
         components = [component.address for component in self._common.config.components_of(member.name)]
         code, index = fields
         if member.state is LoopState.SPAWNED and code == FailCode.SANDBOX:
-            member.hopeless = Hopeless.SANDBOX
+            member.hopeless = PermanentFailure.SANDBOX
         elif code == FailCode.IMPORT:
-            member.hopeless = Hopeless.IMPORT
+            member.hopeless = PermanentFailure.IMPORT
         verdict = verdict_of_failure(code, index, components, member.log_path)
         member.judge(verdict.cause, verdict.sentence)
-        member.move(Event.FAILED)
+        member.move(LoopEvent.FAILED)
         self.monitor.forget(member.name)
         incarnation = member.incarnation
         self._common.reactor.call_later(LAST_WORDS_S, lambda: self._end_if_same(member, incarnation, "failed"))
 
     # What the supervisor does about it
 
-    def attest(self, member: Member) -> bool:
+    def attest(self, member: Loop) -> bool:
         """Look at a loop from outside; end it if it is not what its profile says."""
         if member.child is None:
             return False
         differences = differences_of(member.name, member.child, self._parts_of(member), member.sentry)
         if differences:
             self.violations.differs(member.name, member.incarnation, differences[0])
-            self.condemn(member, Event.REFUSED, f"attestation: {'; '.join(differences)}")
+            self.condemn(member, LoopEvent.REFUSED, f"attestation: {'; '.join(differences)}")
         return differences == []
 
-    def _parts_of(self, member: Member) -> Parts:
+    def _parts_of(self, member: Loop) -> Parts:
         """Return the parts that a living loop is to be looked at with."""
         return member.parts or self._common.parts
 
-    def announce(self, member: Member) -> None:
+    def announce(self, member: Loop) -> None:
         """Tell the authority that this loop may have keys, once there is an epoch to have them for.
 
         One that lives under a profile of before a reload gets none any more.
@@ -276,7 +276,7 @@ class Fleet:
                 self.tell(member, "activate")
             open_so_far = open_so_far and (member.was_active or member.state in DOWN_FOR_GOOD)
 
-    def condemn(self, member: Member, event: Event, reason: str, cause: Cause | None = None) -> None:
+    def condemn(self, member: Loop, event: LoopEvent, reason: str, cause: Cause | None = None) -> None:
         """Kill a living loop; the first reason is the one that status shows. The event tells its usual cause."""
         if not member.is_living:
             return
@@ -292,7 +292,7 @@ class Fleet:
             member.is_killed = True
             self._common.parts.clear(member.name)  # the whole tree, whatever it did to get out of sight
 
-    def _close_life(self, member: Member) -> None:
+    def _close_life(self, member: Loop) -> None:
         if member.life is not None:
             self._common.reactor.forget(member.life.fileno())
             member.life.close()
@@ -300,7 +300,7 @@ class Fleet:
 
     # Death
 
-    def _died(self, member: Member) -> None:
+    def _died(self, member: Loop) -> None:
         child = member.child
         reason = self._common.parts.reap(child) if child is not None else None
         if child is None or reason is None:
@@ -311,24 +311,24 @@ class Fleet:
         member.child = None
         self._bury_last(member, self._death(member, reason))
 
-    def _death(self, member: Member, reason: ExitReason) -> Death:
+    def _death(self, member: Loop, reason: ExitReason) -> Death:
         kills = self._common.parts.oom_kills(member.name)
         if kills:
             self.violations.limit_reached(member.name, member.incarnation, MEMORY, "it was killed for want of memory")
         return cause_of_death(reason, member.verdict, oom_kills=kills, incarnation=member.incarnation, at=time.time())
 
-    def _bury_last(self, member: Member, death: Death) -> None:
+    def _bury_last(self, member: Loop, death: Death) -> None:
         """Bury a loop when nobody of it is left: the next one never meets the last one's descendants."""
         if self._common.parts.clear(member.name):
             self._bury(member, death)
         else:
             self._common.reactor.call_later(LINGER_S, partial(self._bury_last, member, death))
 
-    def _bury(self, member: Member, death: Death) -> None:
+    def _bury(self, member: Loop, death: Death) -> None:
         active_s = self._common.reactor.now - member.active_at if member.active_at is not None else 0.0
         was_up = member.active_at is not None
         member.last_death = death
-        member.move(Event.EXITED)
+        member.move(LoopEvent.EXITED)
         member.verdict, member.active_at, member.activating = None, None, False
         member.is_killed = False
         member.attested_epoch, member.beat, member.false_beats = None, None, 0
@@ -351,7 +351,7 @@ class Fleet:
         else:
             self.on_down(member, active_s, hopeless)
 
-    def respawn(self, member: Member) -> None:
+    def respawn(self, member: Loop) -> None:
         """Fork a loop that is down and bring the authority its trust channel."""
         self.spawn(member)
         if member.is_living:

@@ -33,7 +33,7 @@ from tlsrt.config.supervision import (
     edges_of,
     start_order,
 )
-from tlsrt.supervisor.supervision.backoff import Backoff, Intensity
+from tlsrt.supervisor.supervision.backoff import RestartBackoff, RestartIntensity
 from tlsrt.supervisor.supervision.states import LIVING
 
 
@@ -56,7 +56,7 @@ class Why(StrEnum):
     LOCK = "lock"  # Primary serves a locked host, or one that is not locked any more
 
 
-class Step(NamedTuple):
+class RestartStep(NamedTuple):
     """One thing to be done, and for whose sake."""
 
     do: Do
@@ -99,7 +99,7 @@ class Failure:
 
 
 @dataclass(slots=True)
-class Verdict:
+class RestartVerdict:
     """What follows a death: a round with its delay, or a failure."""
 
     delay_s: float = 0.0
@@ -108,7 +108,7 @@ class Verdict:
 
 
 @dataclass(slots=True)
-class Regime:
+class RestartPolicy:
     """All of it for one life. `chance` returns a number from 0 to 1, a new one each time."""
 
     supervision: SupervisionConfig
@@ -119,8 +119,8 @@ class Regime:
     failures: list[Failure] = field(default_factory=list[Failure])
     wake_at: float = math.inf  # when `steps` has to be asked again, if nothing happens before
     _groups: dict[str, GroupConfig] = field(default_factory=dict[str, GroupConfig])
-    _backoffs: dict[str, Backoff] = field(default_factory=dict[str, Backoff])
-    _intensities: dict[str, Intensity] = field(default_factory=dict[str, Intensity])
+    _backoffs: dict[str, RestartBackoff] = field(default_factory=dict[str, RestartBackoff])
+    _intensities: dict[str, RestartIntensity] = field(default_factory=dict[str, RestartIntensity])
     _before: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     def __post_init__(self) -> None:
@@ -128,8 +128,8 @@ class Regime:
         edges = edges_of(self.supervision.groups, self.supervision.depends)
         for loop in self.order:
             group = self._groups[loop] = self.supervision.group_of(loop)
-            self._backoffs[loop] = Backoff(group.restart, self.chance)
-            self._intensities.setdefault(group.name, Intensity(group.restart))
+            self._backoffs[loop] = RestartBackoff(group.restart, self.chance)
+            self._intensities.setdefault(group.name, RestartIntensity(group.restart))
             self._before[loop] = tuple(dict.fromkeys(edge.before for edge in edges if edge.after == loop))
 
     # What is
@@ -159,7 +159,7 @@ class Regime:
 
     # What happens
 
-    def died(self, loop: str, now: float, active_s: float, sentence: str) -> Verdict:
+    def died(self, loop: str, now: float, active_s: float, sentence: str) -> RestartVerdict:
         """Note a death that nobody wanted, after `active_s` of service."""
         group = self._groups[loop]
         if self._intensities[group.name].died(now):
@@ -167,18 +167,18 @@ class Regime:
             times = f"{policy.deaths} times" if policy.deaths > 1 else "once"
             who = loop if len(group.loops) == 1 else f"a loop of {group.name}"
             words = f"{who} died {times} in {policy.window_s:g} s, the last: {loop}, {sentence}"
-            return Verdict(failure=self._fail(group, loop, group.loops, words, group.escalation))
+            return RestartVerdict(failure=self._fail(group, loop, group.loops, words, group.escalation))
         delay_s = self._backoffs[loop].died(active_s)
         failed = self._failed()
         companions = tuple(name for name in _companions(group, loop) if name not in failed)
         self._begin(Round(loop, frozenset((loop, *companions)), now + delay_s))
-        return Verdict(delay_s, companions)
+        return RestartVerdict(delay_s, companions)
 
-    def hopeless(self, loop: str, sentence: str) -> Verdict:
+    def hopeless(self, loop: str, sentence: str) -> RestartVerdict:
         """Note that another try would end the same way; that never ends a host that runs."""
         group = self._groups[loop]
         loops = (loop, *_companions(group, loop))
-        return Verdict(failure=self._fail(group, loop, loops, sentence, Escalation.DEGRADED))
+        return RestartVerdict(failure=self._fail(group, loop, loops, sentence, Escalation.DEGRADED))
 
     def restart(self, loop: str, now: float) -> frozenset[str]:
         """Restart a loop because the operator asks for it, or start it again; return all loops that this concerns."""
@@ -230,7 +230,7 @@ class Regime:
 
     # What to do
 
-    def steps(self, now: float, loops: Mapping[str, Seen]) -> list[Step]:
+    def steps(self, now: float, loops: Mapping[str, Seen]) -> list[RestartStep]:
         """Return what is to be done now, in this order; ask again after every change, and at `wake_at`."""
         failed = self._failed()
         blocked = self._dependents(failed) - failed
@@ -241,19 +241,19 @@ class Regime:
             if seen.is_living:
                 continue
             if loop in failed:
-                found += [Step(Do.FAIL, loop)] if seen.state is not LoopState.FAILED else []
+                found += [RestartStep(Do.FAIL, loop)] if seen.state is not LoopState.FAILED else []
             elif loop in blocked:
-                found += [Step(Do.WAIT, loop)] if seen.state is not LoopState.WAITING else []
+                found += [RestartStep(Do.WAIT, loop)] if seen.state is not LoopState.WAITING else []
             elif seen.state is LoopState.DOWN and self.is_pending(loop):
-                found.append(Step(Do.HOLD, loop))
+                found.append(RestartStep(Do.HOLD, loop))
             elif seen.state is LoopState.DOWN and seen.was_born:
-                found.append(Step(Do.WAIT, loop))  # the reason to end it has gone before it had
+                found.append(RestartStep(Do.WAIT, loop))  # the reason to end it has gone before it had
         starts = self._returns(loops, blocked | failed)  # before rounds end: who is in one starts with it
         starts += [step for one in tuple(self.rounds) for step in self._starts(now, one, loops, blocked)]
         return [*found, *sorted(starts, key=lambda step: self.order.index(step.loop))]
 
-    def _ends(self, loops: Mapping[str, Seen], failed: frozenset[str], blocked: frozenset[str]) -> list[Step]:
-        found: list[Step] = []
+    def _ends(self, loops: Mapping[str, Seen], failed: frozenset[str], blocked: frozenset[str]) -> list[RestartStep]:
+        found: list[RestartStep] = []
         together = [(one.loops, one.leader, one.why) for one in self.rounds]
         for failure in self.failures:
             after = self._dependents(failure.loops)
@@ -264,23 +264,23 @@ class Regime:
                 continue
             name = living[-1]
             is_dependent = name in blocked and name not in failed
-            found.append(Step(Do.END, name, Why.DEPENDENCY if is_dependent else why, leader))
+            found.append(RestartStep(Do.END, name, Why.DEPENDENCY if is_dependent else why, leader))
         return found
 
-    def _starts(self, now: float, one: Round, loops: Mapping[str, Seen], blocked: frozenset[str]) -> list[Step]:
+    def _starts(self, now: float, one: Round, loops: Mapping[str, Seen], blocked: frozenset[str]) -> list[RestartStep]:
         if any(loops[name].is_living for name in one.loops):
             return []
         if now < one.not_before:
             self.wake_at = min(self.wake_at, one.not_before)
             return []
         self.rounds.remove(one)
-        return [Step(Do.START, name) for name in self.order if name in one.loops and name not in blocked]
+        return [RestartStep(Do.START, name) for name in self.order if name in one.loops and name not in blocked]
 
-    def _returns(self, loops: Mapping[str, Seen], down: frozenset[str]) -> list[Step]:
+    def _returns(self, loops: Mapping[str, Seen], down: frozenset[str]) -> list[RestartStep]:
         """Start those that wait no longer and are not in `down`: all that they depend on is active."""
         states = {name: seen.state for name, seen in loops.items()}
         return [
-            Step(Do.START, name)
+            RestartStep(Do.START, name)
             for name in self.order
             if states[name] is LoopState.WAITING
             and name not in down

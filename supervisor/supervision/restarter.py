@@ -10,11 +10,11 @@ from tlsrt.errors import EX_UNAVAILABLE
 from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.process.exit_reason import Cause
-from tlsrt.supervisor.supervision.graceful_stop import Farewell
-from tlsrt.supervisor.supervision.loop import Hopeless, Member
-from tlsrt.supervisor.supervision.loops import Fleet
-from tlsrt.supervisor.supervision.restart_policy import Do, Failure, Seen, Step, Verdict, Why
-from tlsrt.supervisor.supervision.states import Event
+from tlsrt.supervisor.supervision.graceful_stop import GracefulStop
+from tlsrt.supervisor.supervision.loop import Loop, PermanentFailure
+from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.restart_policy import Do, Failure, RestartStep, RestartVerdict, Seen, Why
+from tlsrt.supervisor.supervision.states import LoopEvent
 
 LOCKED_S = 1.0  # for the Primary of a locked host to say goodbye: it is not trusted with more
 _WHY = {
@@ -25,28 +25,28 @@ _WHY = {
 }
 
 
-class Restarts:
+class Restarter:
     """Carries out the steps of the regime; `look` is called after every change of a loop."""
 
-    def __init__(self, common: Common, fleet: Fleet) -> None:
+    def __init__(self, common: Common, fleet: Loops) -> None:
         self._common = common
         self._fleet = fleet
         self._regime = fleet.regime
         self._timer: Timer | None = None
         self._is_looking = False
         self._has_changed = False
-        self.on_failed: Callable[[Member], None] = lambda member: None
-        self.on_unconfined: Callable[[Member], None] = lambda member: None
+        self.on_failed: Callable[[Loop], None] = lambda member: None
+        self.on_unconfined: Callable[[Loop], None] = lambda member: None
         self.on_exit: Callable[[], None] = lambda: None
 
-    def down(self, member: Member, active_s: float, hopeless: Hopeless | None) -> None:
+    def down(self, member: Loop, active_s: float, hopeless: PermanentFailure | None) -> None:
         """Decide for a loop that died, though nobody wanted it to, after `active_s` of service.
 
         What never served under its present profile is given up without hope; no other profile is tried.
         """
         is_hopeless = hopeless is not None and not member.is_proven
-        if is_hopeless and hopeless is Hopeless.SANDBOX and not member.was_active:
-            member.move(Event.GIVE_UP)
+        if is_hopeless and hopeless is PermanentFailure.SANDBOX and not member.was_active:
+            member.move(LoopEvent.GIVE_UP)
             self.on_unconfined(member)
             return
         if self._regime.failure_of(member.name) is None and not self._regime.is_pending(member.name):
@@ -60,13 +60,13 @@ class Restarts:
                 self._escalate(verdict.failure)
         self.look()
 
-    def unwell(self, member: Member, sentence: str) -> None:
+    def unwell(self, member: Loop, sentence: str) -> None:
         """End a loop in order, since a component of it is not well: calls under way finish. It counts as a death."""
         active_s = self._common.reactor.now - member.active_at if member.active_at is not None else 0.0
         member.judge(Cause.HEALTH, sentence)
-        Farewell(self._common, self._fleet, member, lambda dead: self.down(dead, active_s, None)).begin(sentence)
+        GracefulStop(self._common, self._fleet, member, lambda dead: self.down(dead, active_s, None)).begin(sentence)
 
-    def left(self, member: Member) -> None:
+    def left(self, member: Loop) -> None:
         """Go on: a loop has ended that was asked to."""
         self.look()
 
@@ -96,19 +96,19 @@ class Restarts:
         is_waiting = wait_s < float("inf") and not self._fleet.stopping
         self._timer = self._common.reactor.call_later(max(0.0, wait_s), self.look) if is_waiting else None
 
-    def _do(self, step: Step) -> None:
+    def _do(self, step: RestartStep) -> None:
         member = self._fleet.member(step.loop)
         if step.do is Do.END:
             self._end(member, step)
         elif step.do is Do.HOLD:
-            member.move(Event.RETRY)
+            member.move(LoopEvent.RETRY)
         elif step.do is Do.START:
             _put_down(member)
             member.restarts += 1
             self._fleet.respawn(member)
         elif step.do is Do.WAIT:
             _put_down(member)
-            member.move(Event.WAIT)
+            member.move(LoopEvent.WAIT)
             if others := self._regime.waits_for(member.name):
                 text = f"for {', '.join(others)}, and comes back with {'it' if len(others) == 1 else 'them'}"
                 self._common.console.bad(member.name, "waiting", text)
@@ -116,20 +116,20 @@ class Restarts:
             self.on_failed(member)
         else:
             _put_down(member)
-            member.move(Event.GIVE_UP)
+            member.move(LoopEvent.GIVE_UP)
             self._fleet.activate_next()
             self.on_failed(member)
         self._has_changed = True
 
-    def _end(self, member: Member, step: Step) -> None:
+    def _end(self, member: Loop, step: RestartStep) -> None:
         cause, words = _WHY[step.why]
         member.judge(cause, words.format(of=step.of))
         longest_s = LOCKED_S if step.why is Why.LOCK else float("inf")
-        Farewell(self._common, self._fleet, member, self.left, longest_s).begin(words.format(of=step.of))
+        GracefulStop(self._common, self._fleet, member, self.left, longest_s).begin(words.format(of=step.of))
 
     # What people read
 
-    def _say(self, member: Member, verdict: Verdict) -> None:
+    def _say(self, member: Loop, verdict: RestartVerdict) -> None:
         console = self._common.console
         if verdict.failure is not None:
             console.bad(member.name, "failed", f"{member.last_death}; given up{_with(verdict.failure)}")
@@ -151,9 +151,9 @@ def _with(failure: Failure) -> str:
     return f" with {', '.join(others)}" if others else ""
 
 
-def _put_down(member: Member) -> None:
+def _put_down(member: Loop) -> None:
     """Take a loop that is not living out of whatever it waits in."""
     if member.state is LoopState.BACKOFF:
-        member.move(Event.BACKOFF_OVER)
+        member.move(LoopEvent.BACKOFF_OVER)
     elif member.state is not LoopState.DOWN:
-        member.move(Event.STOP)
+        member.move(LoopEvent.STOP)

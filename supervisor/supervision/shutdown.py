@@ -13,23 +13,23 @@ from tlsrt.channels.control.life import LoopState
 from tlsrt.supervisor.process.children import Child, Common
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.process.signals import send_signal
-from tlsrt.supervisor.supervision.authority_process import NAME, Office
-from tlsrt.supervisor.supervision.graceful_stop import Farewell
-from tlsrt.supervisor.supervision.loop import Member
-from tlsrt.supervisor.supervision.loops import Fleet
-from tlsrt.supervisor.supervision.states import DOWN_FOR_GOOD, Event
+from tlsrt.supervisor.supervision.authority_process import NAME, AuthorityProcess
+from tlsrt.supervisor.supervision.graceful_stop import GracefulStop
+from tlsrt.supervisor.supervision.loop import Loop
+from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.states import DOWN_FOR_GOOD, LoopEvent
 
 
 class Shutdown:
     """One end of one life; `on_done` is called when the last process is gone."""
 
-    def __init__(self, common: Common, fleet: Fleet, office: Office, on_done: Callable[[], None]) -> None:
+    def __init__(self, common: Common, fleet: Loops, office: AuthorityProcess, on_done: Callable[[], None]) -> None:
         self._common = common
         self._fleet = fleet
         self._office = office
         self._on_done = on_done
-        self._current: Member | None = None
-        self._farewell: Farewell | None = None
+        self._current: Loop | None = None
+        self._farewell: GracefulStop | None = None
         self._began = 0.0
         self._timers: list[Timer] = []
         self._hurrying = False
@@ -50,7 +50,7 @@ class Shutdown:
         self._office.on_dead = self._authority_dead
         for member in self._fleet.members:
             if member.state in (LoopState.BACKOFF, *DOWN_FOR_GOOD):
-                member.move(Event.STOP)
+                member.move(LoopEvent.STOP)
                 member.set_deadline(None)
         self._next()
 
@@ -73,7 +73,7 @@ class Shutdown:
         self._began = self._common.reactor.now
         if member.is_leaving and not self._hurrying:
             return  # somebody has asked it before
-        self._farewell = Farewell(self._common, self._fleet, member, self._dead)
+        self._farewell = GracefulStop(self._common, self._fleet, member, self._dead)
         self._farewell.begin("stopped while it started", hurry=self._hurrying)
 
     def _kill(self, child: Child | None) -> None:
@@ -81,7 +81,7 @@ class Shutdown:
         if child is not None:
             send_signal(child, signal.SIGKILL)
 
-    def _dead(self, member: Member) -> None:
+    def _dead(self, member: Loop) -> None:
         self._report(member.name, str(member.last_death or ""))
         if member is self._current or self._hurrying:
             self._next()

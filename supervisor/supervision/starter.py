@@ -13,36 +13,36 @@ from tlsrt.errors import TlsrtError
 from tlsrt.supervisor.launch.folders import roomy_log
 from tlsrt.supervisor.launch.instance_lock import shared_lock
 from tlsrt.supervisor.process.children import Common, LoopStart
-from tlsrt.supervisor.process.syscall_monitor import Sentry, Violation
-from tlsrt.supervisor.supervision.life_channel import LifeLine
-from tlsrt.supervisor.supervision.loop import Member
-from tlsrt.supervisor.supervision.states import Event
+from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor, Violation
+from tlsrt.supervisor.supervision.life_channel import LifeChannel
+from tlsrt.supervisor.supervision.loop import Loop
+from tlsrt.supervisor.supervision.states import LoopEvent
 
 
-class Births:
+class Starter:
     """Forks loops; no two incarnations of a life have the same number, whichever loop they are of."""
 
     def __init__(
         self, common: Common, listeners: Mapping[str, Mapping[str, int]],
-        on_violation: Callable[[Member, int, Violation], None],
+        on_violation: Callable[[Loop, int, Violation], None],
     ) -> None:  # fmt: skip
         self._common = common
         self._listeners = listeners
         self._on_violation = on_violation
         self._incarnations = itertools.count(1)
 
-    def prepare(self, member: Member) -> None:
+    def prepare(self, member: Loop) -> None:
         """Make the trust pair of the next incarnation; an authority forked after this inherits its end."""
         member.authority_end, member.loop_end = control_pair()
 
-    def give(self, member: Member) -> str:
+    def give(self, member: Loop) -> str:
         """Fork a loop that is down, under the profile in force; return why it could not be forked, or an empty text.
 
         Afterwards the loop is SPAWNED, and has a child if it could be forked.
         """
         if member.loop_end < 0:
             self.prepare(member)
-        member.move(Event.SPAWN)
+        member.move(LoopEvent.SPAWN)
         member.incarnation = next(self._incarnations)
         member.parts = self._common.parts
         member.spawned_at = self._common.reactor.now
@@ -59,7 +59,7 @@ class Births:
             log=member.log,
             reports=member.sentry.child_end if member.sentry is not None else None,
         )
-        member.life = LifeLine(ours)
+        member.life = LifeChannel(ours)
         problem = ""
         try:
             with shared_lock(self._common.lock) as share:
@@ -79,8 +79,8 @@ class Births:
             )  # fmt: skip
         return problem
 
-    def _sentry(self, member: Member) -> Sentry | None:
+    def _sentry(self, member: Loop) -> SyscallMonitor | None:
         rules = self._common.parts.call_rules(member.name)
         if rules is None:
             return None
-        return Sentry(self._common.reactor, rules, partial(self._on_violation, member, member.incarnation))
+        return SyscallMonitor(self._common.reactor, rules, partial(self._on_violation, member, member.incarnation))

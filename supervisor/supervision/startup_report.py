@@ -11,17 +11,17 @@ from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.listeners import DOOR
 from tlsrt.supervisor.process.preload import PAUSE_S
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
-from tlsrt.supervisor.supervision.authority_process import Office
-from tlsrt.supervisor.supervision.loop import Member
+from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.states import SETTLED
 
 _QUIET_S = 1.0  # after a start: what a second authority needs is imported then, so that it comes in milliseconds
 
 
-class Announcer:
+class StartupReport:
     """Prints each thing once, when it is true."""
 
-    def __init__(self, common: Common, members: Sequence[Member], office: Office, began_at: float) -> None:
+    def __init__(self, common: Common, members: Sequence[Loop], office: AuthorityProcess, began_at: float) -> None:
         self._common = common
         self._members = members
         self._office = office
@@ -30,7 +30,7 @@ class Announcer:
         self._is_done = False
         self.is_locked: Callable[[], bool] = lambda: False
 
-    def loop_active(self, member: Member) -> None:
+    def loop_active(self, member: Loop) -> None:
         """A loop serves."""
         pid = member.child.host_pid if member.child is not None else 0
         summary = self._common.parts.sandbox(member.name).summary

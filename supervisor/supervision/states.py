@@ -14,7 +14,7 @@ from tlsrt.channels.control.life import LoopState
 from tlsrt.errors import InternalError
 
 
-class Event(StrEnum):
+class LoopEvent(StrEnum):
     """What can happen to a supervised process."""
 
     SPAWN = "spawn"  # it was forked
@@ -45,38 +45,38 @@ DOWN_FOR_GOOD = (LoopState.FAILED, LoopState.WAITING)
 BEATING = (LoopState.READY, LoopState.ACTIVE, LoopState.DRAINING)
 
 _FORWARD = {
-    (LoopState.DOWN, Event.SPAWN): LoopState.SPAWNED,
-    (LoopState.SPAWNED, Event.CONFINED): LoopState.CONFINED,
-    (LoopState.CONFINED, Event.SEALED): LoopState.SEALED,
-    (LoopState.SEALED, Event.ATTESTED): LoopState.ATTESTED,
-    (LoopState.SEALED, Event.REFUSED): LoopState.STOPPING,
-    (LoopState.ATTESTED, Event.READY): LoopState.READY,
-    (LoopState.READY, Event.ACTIVE): LoopState.ACTIVE,
-    (LoopState.READY, Event.DRAIN): LoopState.DRAINING,
-    (LoopState.ACTIVE, Event.DRAIN): LoopState.DRAINING,
-    (LoopState.DOWN, Event.RETRY): LoopState.BACKOFF,
-    (LoopState.DOWN, Event.WAIT): LoopState.WAITING,
-    (LoopState.DOWN, Event.GIVE_UP): LoopState.FAILED,
-    (LoopState.BACKOFF, Event.BACKOFF_OVER): LoopState.DOWN,
-    (LoopState.BACKOFF, Event.STOP): LoopState.DOWN,
-    (LoopState.WAITING, Event.STOP): LoopState.DOWN,
-    (LoopState.FAILED, Event.STOP): LoopState.DOWN,
+    (LoopState.DOWN, LoopEvent.SPAWN): LoopState.SPAWNED,
+    (LoopState.SPAWNED, LoopEvent.CONFINED): LoopState.CONFINED,
+    (LoopState.CONFINED, LoopEvent.SEALED): LoopState.SEALED,
+    (LoopState.SEALED, LoopEvent.ATTESTED): LoopState.ATTESTED,
+    (LoopState.SEALED, LoopEvent.REFUSED): LoopState.STOPPING,
+    (LoopState.ATTESTED, LoopEvent.READY): LoopState.READY,
+    (LoopState.READY, LoopEvent.ACTIVE): LoopState.ACTIVE,
+    (LoopState.READY, LoopEvent.DRAIN): LoopState.DRAINING,
+    (LoopState.ACTIVE, LoopEvent.DRAIN): LoopState.DRAINING,
+    (LoopState.DOWN, LoopEvent.RETRY): LoopState.BACKOFF,
+    (LoopState.DOWN, LoopEvent.WAIT): LoopState.WAITING,
+    (LoopState.DOWN, LoopEvent.GIVE_UP): LoopState.FAILED,
+    (LoopState.BACKOFF, LoopEvent.BACKOFF_OVER): LoopState.DOWN,
+    (LoopState.BACKOFF, LoopEvent.STOP): LoopState.DOWN,
+    (LoopState.WAITING, LoopEvent.STOP): LoopState.DOWN,
+    (LoopState.FAILED, LoopEvent.STOP): LoopState.DOWN,
 }  # fmt: skip
 
-TRANSITIONS: Mapping[tuple[LoopState, Event], LoopState] = {
+TRANSITIONS: Mapping[tuple[LoopState, LoopEvent], LoopState] = {
     **_FORWARD,
-    **{(state, Event.EXITED): LoopState.DOWN for state in LIVING},
+    **{(state, LoopEvent.EXITED): LoopState.DOWN for state in LIVING},
     **{
         (state, event): LoopState.STOPPING
         for state in LIVING
-        for event in (Event.STOP, Event.VIOLATED, Event.FAILED, Event.DEADLINE)
+        for event in (LoopEvent.STOP, LoopEvent.VIOLATED, LoopEvent.FAILED, LoopEvent.DEADLINE)
     },
-    **{(state, Event.HUNG): LoopState.STOPPING for state in BEATING},
-    **{(state, Event.REFUSED): LoopState.STOPPING for state in TRUSTED},
+    **{(state, LoopEvent.HUNG): LoopState.STOPPING for state in BEATING},
+    **{(state, LoopEvent.REFUSED): LoopState.STOPPING for state in TRUSTED},
 }
 
 
-def advance(state: LoopState, event: Event) -> LoopState:
+def advance(state: LoopState, event: LoopEvent) -> LoopState:
     """Return the state that follows. Raises InternalError for a pair that the table does not list."""
     try:
         return TRANSITIONS[state, event]

@@ -8,7 +8,7 @@ from tlsrt.supervisor.authority.model.loop_table import GATE
 from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.syscall_monitor import Violation
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
-from tlsrt.supervisor.supervision.authority_process import Office
+from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 
 REFUSED, KILLED, DIFFERENCE, LIMIT = "seccomp_refused", "seccomp_kill", "attestation", "limit"  # detectors
 _SAID_FIRST = 3  # of one process; then only the 10th, 100th, ...
@@ -16,7 +16,7 @@ _GATHER_S = 0.1  # a process that tries without end must not fill the authority'
 
 
 @dataclass(slots=True)
-class Record:
+class ViolationRecord:
     """What is known of one process, over all its incarnations."""
 
     count: int = 0
@@ -29,14 +29,14 @@ class Record:
 class Violations:
     """Takes note; who has to die for it is not decided here."""
 
-    def __init__(self, common: Common, office: Office) -> None:
+    def __init__(self, common: Common, office: AuthorityProcess) -> None:
         self._common = common
         self._office = office
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, ViolationRecord] = {}
 
-    def of(self, name: str) -> Record:
+    def of(self, name: str) -> ViolationRecord:
         """Return the record of a process."""
-        return self._records.setdefault(name, Record())
+        return self._records.setdefault(name, ViolationRecord())
 
     def note(self, name: str, incarnation: int, pid: int, violation: Violation) -> None:
         """Note a call that a process (`pid` as the host sees it) was not allowed to make."""

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 
 from tlsrt.supervisor.process.children import Child, Common
 from tlsrt.supervisor.process.exit_reason import Cause
-from tlsrt.supervisor.process.limits import LimitWatch
-from tlsrt.supervisor.process.unkillable import Condemned, StuckProcesses
+from tlsrt.supervisor.process.limits import LimitMonitor
+from tlsrt.supervisor.process.unkillable import KilledProcess, UnkillableProcesses
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
-from tlsrt.supervisor.supervision.authority_process import Office
-from tlsrt.supervisor.supervision.loops import Fleet
+from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.loops import Loops
 
 # All loops and the authority, with every heartbeat. A look takes 0.14 ms of CPU for one task and 0.25 for three, a few
 # times that when caches are cold, so six of them at most 1 % of a core; no message or report waits behind all of them.
@@ -24,17 +24,17 @@ ATTEST_ROUND_S = 0.5
 TURNS = 3
 
 
-class Rounds:
+class Watchdog:
     """A timer; from the first word of a stop on it only looks who does not end."""
 
-    def __init__(self, common: Common, fleet: Fleet, office: Office) -> None:
+    def __init__(self, common: Common, fleet: Loops, office: AuthorityProcess) -> None:
         self._common = common
         self._reactor = common.reactor
         self._fleet = fleet
         self._office = office
         self._next = 0
-        self.stuck = StuckProcesses(self._say_stuck)
-        self._limits = LimitWatch(fleet.violations.limit_reached)
+        self.stuck = UnkillableProcesses(self._say_stuck)
+        self._limits = LimitMonitor(fleet.violations.limit_reached)
         self._looks = math.ceil((len(fleet.members) + 1) / TURNS)
 
     def begin(self) -> None:
@@ -55,12 +55,12 @@ class Rounds:
         self.stuck.look(self._condemned(), self._reactor.now)
         self._reactor.call_next(ATTEST_ROUND_S / TURNS, self._turn)
 
-    def _condemned(self) -> Iterator[Condemned]:
+    def _condemned(self) -> Iterator[KilledProcess]:
         for member in self._fleet.members:
             if member.is_killed and member.child is not None:
-                yield Condemned(member.name, member.child)
+                yield KilledProcess(member.name, member.child)
         if self._office.is_condemned and self._office.child is not None:
-            yield Condemned(AUTHORITY, self._office.child)
+            yield KilledProcess(AUTHORITY, self._office.child)
 
     def _say_stuck(self, name: str, where: str) -> None:
         what = "the end waits for it" if self._fleet.stopping else "it is started again when it is gone"

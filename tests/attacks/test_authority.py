@@ -15,12 +15,12 @@ from support.running import RunningHost
 from tlsrt.sandbox.cgroup.cgroup import own_place
 
 TOLD = """
-from tlsrt.supervisor.supervision.authority_process import Office
-_hand_over = Office._hand_over
+from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+_hand_over = AuthorityProcess._hand_over
 def told(self):
     print("keys leave", flush=True)
     _hand_over(self)
-Office._hand_over = told
+AuthorityProcess._hand_over = told
 """
 # In the authority's process only: what it enters is not what the supervisor knows of it.
 LOOSER = """

@@ -23,8 +23,8 @@ from support.tls_peer import TlsPeer, open_session, request
 
 from tlsrt.channels.client.enroll import enroll
 from tlsrt.channels.client.sync_client import Client
-from tlsrt.channels.frames.frame import Frame, Header, Kind, pack_frame, pack_header, parse_frame_untrusted
-from tlsrt.channels.session.enrolment import Answer, JoinCode, encode_answer, parse_code
+from tlsrt.channels.frames.frame import Frame, FrameKind, Header, pack_frame, pack_header, parse_frame_untrusted
+from tlsrt.channels.session.enrolment import EnrolmentAnswer, JoinCode, encode_answer, parse_code
 from tlsrt.channels.session.grant import (
     Open,
     encode_open,
@@ -258,7 +258,7 @@ def test_a_client_takes_no_reply_but_the_recipients(arena: Arena) -> None:
         peer.send(request(peer, VICTIM, "value", 1, request_body()))
         answered = peer.frame()
     header, token = header_of(answered), parse_frame_untrusted(answered).token
-    assert header.kind == Kind.REPLY
+    assert header.kind == FrameKind.REPLY
     forged = [
         seal(header._replace(seq=1 << 20), b"\x07", token=token, body_key=key, proof_key=key)
         for key in stolen(arena)[:16]
@@ -380,7 +380,7 @@ def test_it_is_not_enrolled_in_the_place_of_a_client(arena: Arena) -> None:
 def test_it_gives_a_client_no_other_answer(arena: Arena) -> None:
     code = join_code(arena, "misled")
     certificate = ssl.PEM_cert_to_DER_cert(OWN.certificate_pem.decode())
-    own = encode_answer(Answer(b"m" * 16, "misled", certificate, b"i" * 32, 1, certificate))
+    own = encode_answer(EnrolmentAnswer(b"m" * 16, "misled", certificate, b"i" * 32, 1, certificate))
     arena.client.call(IN_PRIMARY, "swap_in_enrolments", b"", own)
     try:
         with pytest.raises(ConfigError, match="has changed its answer"):

@@ -30,7 +30,7 @@ from support.running import RunningHost, running
 from support.tls_peer import TlsPeer, open_session, request
 
 from tlsrt.channels.clock import boottime_ms
-from tlsrt.channels.frames.frame import Kind, pack_frame, parse_frame_untrusted
+from tlsrt.channels.frames.frame import FrameKind, pack_frame, parse_frame_untrusted
 from tlsrt.channels.tls.message_stream import encode_control
 from tlsrt.errors import CallError
 from tlsrt.supervisor.control.client import ControlClient
@@ -104,7 +104,7 @@ def test_a_scan_of_methods_ends_a_session_and_the_same_call_again_and_again_does
         watch = Watch(host)
         peer.send(*(request(peer, VICTIM, "add", seq, request_body(1)) for seq in range(1, 50)))
         peer.send(request(peer, VICTIM, "value", 50, request_body()))
-        while header_of(peer.frame()).kind != Kind.REPLY:
+        while header_of(peer.frame()).kind != FrameKind.REPLY:
             continue  # refusals
         scan = [request(peer, VICTIM, f"m{seq}", seq, request_body()) for seq in range(60, 70)]
         peer.send(*scan)

@@ -17,7 +17,7 @@ from support.running import RunningHost, running
 from support.tls_peer import TlsPeer, open_session, request
 
 from tlsrt.channels.client.connection import client_context
-from tlsrt.channels.frames.frame import FRAME_MAX, Kind, pack_frame, parse_frame_untrusted
+from tlsrt.channels.frames.frame import FRAME_MAX, FrameKind, pack_frame, parse_frame_untrusted
 from tlsrt.channels.session.grant import Open, encode_open, parse_open_untrusted, sign_open
 from tlsrt.channels.session.opening import identity_of
 from tlsrt.channels.tls.message_stream import Control, encode_control
@@ -38,7 +38,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
 def settled(peer: TlsPeer, seq: int) -> None:
     """Prove that the connection has been heard to here: an honest request on it is answered."""
     peer.send(request(peer, VICTIM, "value", seq, request_body()))
-    while header_of(frame := peer.frame()).kind != Kind.REPLY:
+    while header_of(frame := peer.frame()).kind != FrameKind.REPLY:
         assert frame
 
 
@@ -170,7 +170,7 @@ def test_a_frame_replayed_on_the_same_connection(arena: Arena) -> None:
         frame = request(peer, VICTIM, "add", 1, request_body(1))
         arena.total += 1
         peer.send(frame, frame)
-        assert {header_of(peer.frame()).kind for _ in range(2)} == {Kind.REPLY, Kind.REFUSAL}
+        assert {header_of(peer.frame()).kind for _ in range(2)} == {FrameKind.REPLY, FrameKind.REFUSAL}
     arena.refused("replay")
 
 
@@ -246,7 +246,7 @@ def test_a_client_answers_for_nobody(arena: Arena) -> None:
     """It has no mailbox; an answer of its making to the call of another client goes nowhere."""
     with open_session(arena.host, "guest") as peer, open_session(arena.host, "admin") as admin:
         name = admin.content.session + (1).to_bytes(8, "big")
-        header = peer.header(VICTIM, "value", 1, kind=Kind.REPLY)
+        header = peer.header(VICTIM, "value", 1, kind=FrameKind.REPLY)
         forged = header._replace(dst="client/admin", correlation=name)
         keys = {"body_key": bytes(32), "proof_key": peer.content.proof_key}
         peer.send(seal(forged, b"\x07", token=peer.content.token, **keys))

@@ -22,10 +22,10 @@ EPOCH_MS, GRACE_MS = 1_500, 300
 SHORT_EPOCHS = f"""
 from tlsrt.supervisor.authority import epoch_change
 from tlsrt.supervisor.authority import service
-def _init(self, *arguments, real=service.TrustService.__init__):
+def _init(self, *arguments, real=service.AuthorityService.__init__):
     real(self, *arguments)
     self.changes.epoch_ms = {EPOCH_MS}
-service.TrustService.__init__ = _init
+service.AuthorityService.__init__ = _init
 epoch_change.GRACE_MS = {GRACE_MS}
 """
 

@@ -12,7 +12,7 @@ from support.attack import header_of, request_body
 from support.running import RunningHost, running
 from support.tls_peer import TlsPeer, open_session, request
 
-from tlsrt.channels.frames.frame import Kind, parse_frame_untrusted
+from tlsrt.channels.frames.frame import FrameKind, parse_frame_untrusted
 
 TARGET = "primary/kernel"
 PER_S, EACH, CONNECTIONS = 100, 40, 16
@@ -35,7 +35,7 @@ def answers(peer: TlsPeer, count: int) -> list[str]:
         frame = peer.frame()
         assert frame, "the connection was ended"
         kind = header_of(frame).kind
-        found.append("passed" if kind == Kind.REPLY else parse_frame_untrusted(frame).body.decode())
+        found.append("passed" if kind == FrameKind.REPLY else parse_frame_untrusted(frame).body.decode())
     return found
 
 

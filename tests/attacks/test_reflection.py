@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from support.attack import FOREIGN, THIEF, VICTIM, Arena, header_of
 
-from tlsrt.channels.frames.frame import Kind
+from tlsrt.channels.frames.frame import FrameKind
 
 
 def test_a_request_sent_back_by_its_recipient_is_refused(arena: Arena) -> None:
@@ -21,7 +21,7 @@ def test_a_reply_sent_back_to_its_sender_is_refused(arena: Arena) -> None:
     arena.third.send(arena.third.genuine(VICTIM, "value"))
     arena.unharmed()
     reply = arena.third.heard()[-1]
-    assert header_of(reply).kind == Kind.REPLY
+    assert header_of(reply).kind == FrameKind.REPLY
     arena.mark()
     arena.third.send(reply)
     arena.refused("session_elsewhere", told=[])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgpack
 from support.attack import THIEF, Arena, header_of
 
-from tlsrt.channels.frames.frame import Kind
+from tlsrt.channels.frames.frame import FrameKind
 
 
 def execute(arena: Arena) -> bytes:
@@ -52,9 +52,9 @@ def test_an_exact_replay_of_a_reply_reaches_nobody(arena: Arena) -> None:
     reply = next(
         frame
         for frame in arena.external.do("frames")["said"]
-        if header_of(frame).kind == Kind.REPLY and header_of(frame).dst == THIEF
+        if header_of(frame).kind == FrameKind.REPLY and header_of(frame).dst == THIEF
     )
-    assert [header_of(frame).kind for frame in arena.third.heard()] == [Kind.REPLY]
+    assert [header_of(frame).kind for frame in arena.third.heard()] == [FrameKind.REPLY]
     arena.external.send(reply)
     arena.refused("replay")
     assert arena.third.heard() == []

@@ -12,7 +12,7 @@ from tlsrt.channels.frames.frame import (
     HEADER_MAX,
     MESSAGE_MAX,
     TOKEN_MAX,
-    Kind,
+    FrameKind,
     pack_frame,
 )
 
@@ -113,5 +113,5 @@ BODIES = {
 def test_a_hostile_body_under_good_keys_is_an_error_of_its_call_alone(arena: Arena, body: bytes) -> None:
     arena.third.send(arena.third.forge(arena.third.header(), body))
     arena.unharmed()
-    assert [header_of(frame).kind for frame in arena.third.heard()] == [Kind.ERROR]
+    assert [header_of(frame).kind for frame in arena.third.heard()] == [FrameKind.ERROR]
     arena.refused(told=[])

@@ -12,7 +12,7 @@ from pathlib import Path
 from support.sealed_host import SealedHost, make_config
 
 from tlsrt.errors import PeerError
-from tlsrt.supervisor.messages.result_codes import Code
+from tlsrt.supervisor.messages.result_codes import ResultCode
 
 LIVES = 40
 REQUESTS = 4  # of a life, at the most
@@ -49,7 +49,7 @@ class Ledger:
         for number, code, _, _ in host.office.all("answer"):
             what, revokes = self.asked.pop(number)
             later = any(what == other for other, _ in self.asked.values())
-            if code == Code.DONE and not later:
+            if code == ResultCode.DONE and not later:
                 self.known[what] = revokes
                 self.acknowledged += 1
 

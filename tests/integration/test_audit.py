@@ -34,8 +34,8 @@ from tlsrt.config import key_schedule
 from tlsrt.config.bundle import read_bundle
 from tlsrt.errors import PeerError, TlsrtError
 from tlsrt.supervisor.audit.open import AuditKeys, file_key_of, open_log, public_of
-from tlsrt.supervisor.audit.record import Record, read_entry_untrusted
-from tlsrt.supervisor.audit.verify import Report, verify
+from tlsrt.supervisor.audit.record import LogRecord, read_entry_untrusted
+from tlsrt.supervisor.audit.verify import VerifyReport, verify
 from tlsrt.supervisor.audit.writer import Work
 from tlsrt.supervisor.cli.main import main
 from tlsrt.supervisor.control.client import ControlClient
@@ -51,17 +51,17 @@ def read(folder: Path) -> list[tuple[str, bytes]]:
     return [(path.name, path.read_bytes()) for path in sorted(folder.glob("audit-*.log"))]
 
 
-def records(folder: Path) -> list[Record]:
-    found: list[Record] = []
+def records(folder: Path) -> list[LogRecord]:
+    found: list[LogRecord] = []
     for _, data in read(folder):
         at = 0
         while (entry := read_entry_untrusted(data, at)) is not None:
-            found += [entry.value] if isinstance(entry.value, Record) else []
+            found += [entry.value] if isinstance(entry.value, LogRecord) else []
             at = entry.end
     return found
 
 
-def verified(folder: Path, root: bytes, *, must_be_closed: bool = False) -> Report:
+def verified(folder: Path, root: bytes, *, must_be_closed: bool = False) -> VerifyReport:
     """With master_key, so every MAC as well; and with the public key alone, which must say the same."""
     public, files = [public_of(root)], read(folder)
     report = verify(files, public, file_key=file_key_of(root), must_be_closed=must_be_closed)
@@ -406,7 +406,7 @@ def test_a_confined_authority_removes_the_oldest_files(tmp_path: Path) -> None:
         state = os.open(folder, os.O_RDONLY)
         given = AuditKeys(bytes(bytearray(root)), host.config.install_id, bytes(16), 9999)
         writer = open_log(state, given, "boot", {}, 1, 1, os.urandom).writer
-        many = [Record(1, 1, "offence", "third", (("what", "x" * 200),))] * 512
+        many = [LogRecord(1, 1, "offence", "third", (("what", "x" * 200),))] * 512
         while len(read(folder / "audit")) < 7:
             assert not writer.write(Work(many, 1, 1)).problem
         writer.close()

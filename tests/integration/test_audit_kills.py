@@ -24,9 +24,9 @@ from tlsrt import Client
 from tlsrt.config import key_schedule
 from tlsrt.errors import TlsrtError
 from tlsrt.supervisor.audit.open import file_key_of, public_of
-from tlsrt.supervisor.audit.record import Record, read_entry_untrusted
+from tlsrt.supervisor.audit.record import LogRecord, read_entry_untrusted
 from tlsrt.supervisor.audit.removal import HEADS
-from tlsrt.supervisor.audit.verify import Report, verify
+from tlsrt.supervisor.audit.verify import VerifyReport, verify
 from tlsrt.supervisor.control.client import ControlClient
 
 ROUNDS_S = 600  # then it ends, however many there were
@@ -125,7 +125,7 @@ class Rounds:
         self.root = key_schedule.audit_root(key_schedule.extract(host.config.install_id, master.read_bytes()))
         self.acknowledged = 0
         self.killed: dict[str, int] = {}
-        self.report = Report()
+        self.report = VerifyReport()
 
     def round(self, number: int) -> None:
         chance = random.Random(f"{self.seed}/{number}")
@@ -155,7 +155,7 @@ class Rounds:
         for _, data in files:
             at = 0
             while (entry := read_entry_untrusted(data, at)) is not None:
-                said |= set(entry.value.detail) if isinstance(entry.value, Record) else set()
+                said |= set(entry.value.detail) if isinstance(entry.value, LogRecord) else set()
                 at = entry.end
         missing = [each for each in heard if each not in said]
         assert not missing, f"round {number} of seed {self.seed}: acknowledged, and not in the log: {missing}"

@@ -16,7 +16,7 @@ import pytest
 
 from tlsrt.channels.cli import main as command
 from tlsrt.channels.cli.completion import SCRIPTS, script_of
-from tlsrt.channels.cli.completion.tree import Node, node_of, nodes
+from tlsrt.channels.cli.completion.tree import CommandNode, node_of, nodes
 from tlsrt.supervisor.cli import main as cli
 
 TREES = {"tlsrt": command.completion_tree(), "tlsrt-supervisor": node_of(cli.parser(), ("tlsrt-supervisor",))}
@@ -59,7 +59,7 @@ def in_fish(name: str, lines: list[list[str]], folder: Path) -> list[list[str]]:
     return [[line.split("\t")[0] for line in answer.split("\n") if line] for answer in answers]
 
 
-def words_of(node: Node) -> set[str]:
+def words_of(node: CommandNode) -> set[str]:
     return {word for option in node.options for word in option.words}
 
 

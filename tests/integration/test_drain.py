@@ -33,7 +33,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     yield from running(request, **PROBED, limits={"stop_timeout_s": STOP_S})
 
 
-class UnderWay:
+class InFlight:
     """A call in a thread of its own."""
 
     def __init__(self, client: Client, target: str, seconds: float) -> None:
@@ -56,13 +56,13 @@ class UnderWay:
         return self.outcome
 
 
-def begun(host: RunningHost, target: str, *seconds: float) -> list[UnderWay]:
+def begun(host: RunningHost, target: str, *seconds: float) -> list[InFlight]:
     """Begin calls, and make sure that they have arrived."""
-    calls: list[UnderWay] = []
+    calls: list[InFlight] = []
     for each in seconds:
         client = host.client()
         client.call(target, "add", 0)
-        calls.append(UnderWay(client, target, each))
+        calls.append(InFlight(client, target, each))
     asker = host.client()
     for _ in range(20):
         asker.call(target, "add", 0)  # whoever sent before these is there by now

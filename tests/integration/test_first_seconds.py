@@ -19,11 +19,11 @@ CLIENTS = ["early", "middle", "late"]
 PRELUDE = """
 import json, sys
 from pathlib import Path
-from tlsrt.supervisor.process.preload import Preloading
-from tlsrt.supervisor.process.event_loop import Reactor
+from tlsrt.supervisor.process.preload import Preload
+from tlsrt.supervisor.process.event_loop import EventLoop
 
 turn, rows, is_told = [0], [], []
-run, step = Reactor.run_once, Preloading.step
+run, step = EventLoop.run_once, Preload.step
 
 def counted(self):
     turn[0] += 1
@@ -39,7 +39,7 @@ def noted(self):
         is_told.append(config.with_name("steps").write_text(json.dumps(rows)))
     return has_more
 
-Reactor.run_once, Preloading.step = counted, noted
+EventLoop.run_once, Preload.step = counted, noted
 """
 
 

@@ -31,11 +31,11 @@ def say(*words):
 def _learn(self, number, kind, value, now, real=verifier.Verifier.revoke):
     real(self, number, kind, value, now)
     say(value.hex())
-def _decide(self, fields, *times, real=admin.SessionDesk._revoke):
+def _decide(self, fields, *times, real=admin.SessionAdmin._revoke):
     say(fields[2])
     real(self, fields, *times)
 verifier.Verifier.revoke = _learn
-admin.SessionDesk._revoke = _decide
+admin.SessionAdmin._revoke = _decide
 """
 PROMISE_MS = 100
 MEASURED = 15

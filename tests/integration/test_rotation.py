@@ -22,7 +22,7 @@ from tlsrt import Client
 from tlsrt.channels.client.connection import client_context
 from tlsrt.config import key_rotation
 from tlsrt.config.bundle import read_bundle
-from tlsrt.config.issuer_chain import Known
+from tlsrt.config.issuer_chain import KnownIssuers
 from tlsrt.supervisor.control.client import ControlClient
 
 JSON = {"Content-Type": "application/json"}
@@ -301,10 +301,14 @@ AT = {
     "the supervisor before the switch": ("supervisor.reload.key_rotation", "switch", "before", 1),
     "the supervisor after the switch": ("supervisor.reload.key_rotation", "switch", "after", 2),
     "the supervisor once the epoch is asked for": (
-        "supervisor.supervision.authority_process.Office", "rotate", "after", 2,
+        "supervisor.supervision.authority_process.AuthorityProcess", "rotate", "after", 2,
     ),
-    "the authority before it has checked": ("supervisor.authority.master_key_rotation.Rekeying", "check", "before", 1),
-    "the authority after it has checked": ("supervisor.authority.master_key_rotation.Rekeying", "check", "after", 1),
+    "the authority before it has checked": (
+        "supervisor.authority.master_key_rotation.MasterKeyRotation", "check", "before", 1,
+    ),
+    "the authority after it has checked": (
+        "supervisor.authority.master_key_rotation.MasterKeyRotation", "check", "after", 1,
+    ),
     "the authority before its state is written": (
         "supervisor.authority.epoch_change.EpochChanges", "_persist_rotation", "before", 2,
     ),
@@ -377,9 +381,9 @@ def test_whoever_is_killed_the_host_has_the_old_key_or_the_new_one(point: str) -
 def test_a_command_that_is_killed_leaves_a_rotation_that_goes_on_or_one_that_never_began(host: RunningHost) -> None:
     one_version(host)
     version = host.status()["keys"]["key_version"]
-    key_rotation.stage(host.config, Known())  # killed before it has asked
+    key_rotation.stage(host.config, KnownIssuers())  # killed before it has asked
     assert change_epoch(host)["key_version"] == version
-    staged = key_rotation.stage(host.config, Known())
+    staged = key_rotation.stage(host.config, KnownIssuers())
     with host._as_operator(), ControlClient(host.config.run_dir) as client:
         client._socket.sendall(b'{"verb": "rotate", "master": true}\n')  # killed when it has asked
     host.until(lambda document: document["keys"]["key_version"] == staged.version, "the new key")

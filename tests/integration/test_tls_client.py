@@ -24,7 +24,7 @@ from tlsrt import (
     Unavailable,
 )
 from tlsrt.channels.frames import frame as framing
-from tlsrt.channels.frames.frame import Kind
+from tlsrt.channels.frames.frame import FrameKind
 from tlsrt.channels.session.grant import Right
 from tlsrt.config import key_schedule, pki
 from tlsrt.errors import CallError, InvalidArgument
@@ -282,7 +282,7 @@ async def test_upload_parts_reach_the_host(site: Site) -> None:
     def count(connection: int, frame: bytes) -> None:
         nonlocal parts
         header = framing.parse_header_untrusted(framing.parse_frame_untrusted(frame).header)
-        parts += header.kind == Kind.PART
+        parts += header.kind == FrameKind.PART
         original(connection, frame)
 
     host.frame = count  # type: ignore[method-assign,assignment]

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from support.world import World
 
 from tlsrt import Component
-from tlsrt.channels.frames.frame import Kind, correlation, names_of, parse_frame_untrusted, parse_header_untrusted
-from tlsrt.channels.session.endpoint import Opened
+from tlsrt.channels.frames.frame import FrameKind, correlation, names_of, parse_frame_untrusted, parse_header_untrusted
+from tlsrt.channels.session.endpoint import OpenedFrame
 from tlsrt.config import key_schedule
 from tlsrt.config.schema import ComponentConfig
 from tlsrt.errors import PeerError
-from tlsrt.loops.dispatch.fast_path import Arrivals
-from tlsrt.loops.runtime.component_host import Host
+from tlsrt.loops.dispatch.fast_path import ReceiveFastPath
+from tlsrt.loops.runtime.component_host import ComponentHost
 
 CONSOLE, NETWORK, STORE, ADMIN = "third/console", "external/network", "secondary/store", "client/admin"
 ASKERS = (CONSOLE, NETWORK, ADMIN)
@@ -41,7 +41,7 @@ class Twins:
         self.sealer = World(ending=ending)  # seals everything, so that both recipients keep to receiving
         for endpoint in self.sealer.endpoints.values():
             endpoint._seq = before
-        self.lane = Arrivals(self.one.verifier)
+        self.lane = ReceiveFastPath(self.one.verifier)
         self.hosts = {subject: self.host(subject) for subject in (STORE, CONSOLE, NETWORK)}
         for host in self.hosts.values():
             self.lane.add(host)
@@ -49,9 +49,9 @@ class Twins:
         self.sent: list[tuple[bytes, str]] = []
         self.by_lane = 0
 
-    def host(self, subject: str) -> Host:
+    def host(self, subject: str) -> ComponentHost:
         loop, _, name = subject.partition("/")
-        host = Host(
+        host = ComponentHost(
             ComponentConfig(loop, name, "x:X"), Component(), self.one.verifier, lambda frame: None, lambda: self.now,
             Path("/nowhere"), waiting_max=1,
         )  # fmt: skip
@@ -66,10 +66,10 @@ class Twins:
         for subject in self.hosts:
             assert self.one.endpoints[subject].heard == self.two.endpoints[subject].heard
 
-    def fast(self, data: bytes) -> Opened | str:
+    def fast(self, data: bytes) -> OpenedFrame | str:
         recognise = self.lane.recognise_untrusted
 
-        def counted(data: bytes, now: int) -> tuple[Host, Opened] | None:
+        def counted(data: bytes, now: int) -> tuple[ComponentHost, OpenedFrame] | None:
             known = recognise(data, now)
             self.by_lane += known is not None
             return known
@@ -82,7 +82,7 @@ class Twins:
         finally:
             self.lane.recognise_untrusted = recognise  # type: ignore[method-assign]
 
-    def slow(self, world: World, data: bytes) -> Opened | str:
+    def slow(self, world: World, data: bytes) -> OpenedFrame | str:
         try:
             frame = parse_frame_untrusted(data)
             header = parse_header_untrusted(frame.header)
@@ -98,7 +98,7 @@ class Twins:
         if what in ("ask", "late", "far"):
             body = bytes(number % 70_000 if number % 50 == 0 else number % 300)
             deadline += {"ask": 0, "late": -10_003, "far": 285_000 + number % 20_000}[what]
-            data = endpoint.seal_request(Kind.REQUEST, STORE, "get", body, deadline)[1]
+            data = endpoint.seal_request(FrameKind.REQUEST, STORE, "get", body, deadline)[1]
             self.asked.append(self.one.header(data))
             self.say(data, STORE)
         elif what == "ask_all":
@@ -129,14 +129,14 @@ class Twins:
 
     def answer(self, header: Any, number: int) -> None:
         store = self.sealer.endpoints[STORE]
-        if header.kind == Kind.REQUESTS:
+        if header.kind == FrameKind.REQUESTS:
             names = names_of(header)
             self.say(store.seal_replies(header, names, [b"\xc0"] * len(names), self.now + 1000), header.src)
         else:
             name = correlation(header.session, header.seq)
             if number % 5 == 0:
                 name = bytes(16) + name[16:]
-            self.say(store.seal_reply(Kind.REPLY, header, b"x", self.now + 1000, correlation=name), header.src)
+            self.say(store.seal_reply(FrameKind.REPLY, header, b"x", self.now + 1000, correlation=name), header.src)
 
     def change(self, what: str, number: int, subject: str) -> None:
         if what == "time":
@@ -199,7 +199,7 @@ def test_every_flipped_bit_of_a_frame_that_the_lane_knows_is_refused_or_only_the
     twins = Twins(before=before)
     for _ in range(2):
         twins.step("ask", 60)
-    data = twins.sealer.endpoints[CONSOLE].seal_request(Kind.REQUEST, STORE, "get", b"body", twins.now + 10_000)[1]
+    data = twins.sealer.endpoints[CONSOLE].seal_request(FrameKind.REQUEST, STORE, "get", b"body", twins.now + 10_000)[1]
     for at in range(len(data)):
         for bit in range(8):
             bad = data[:at] + bytes((data[at] ^ (1 << bit),)) + data[at + 1 :]

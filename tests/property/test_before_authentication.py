@@ -33,22 +33,22 @@ from tlsrt.channels.session import enrolment, grant, lock_statement
 from tlsrt.channels.tls import client_hello, message_link, message_stream
 from tlsrt.channels.tls import connection as tls_connection
 from tlsrt.channels.tls import engine as tls_engine
-from tlsrt.channels.tls.client_hello import HelloReader, Offer, Verdict
+from tlsrt.channels.tls.client_hello import HelloReader, HelloVerdict, Offer
 from tlsrt.channels.tls.engine import State, TlsEngine
 from tlsrt.channels.tls.message_stream import OPENING_MAX, StreamReader, encode_control, parse_control_untrusted, wrap
 from tlsrt.config import pki
 from tlsrt.errors import PeerError
 from tlsrt.loops.door import client_connection, enrolment_connection, locked_door, proxy_connection, proxy_protocol
-from tlsrt.loops.door.client_connection import ClientLink
-from tlsrt.loops.door.enrolment_connection import EnrolLink
-from tlsrt.loops.door.locked_door import LockedLink
+from tlsrt.loops.door.client_connection import ClientConnection
+from tlsrt.loops.door.enrolment_connection import EnrolmentConnection
+from tlsrt.loops.door.locked_door import LockedConnection
 from tlsrt.loops.door.proxy_protocol import LENGTH_MAX, SIGNATURE, ProxyReader
 from tlsrt.loops.door.server_context import server_context
 from tlsrt.loops.door.tls_server import ServerLimits, TlsServer
 from tlsrt.loops.http import connection as http_link
 from tlsrt.loops.http import request as http_request
-from tlsrt.loops.http.connection import HttpLink
-from tlsrt.loops.http.fair_scheduler import Heavy
+from tlsrt.loops.http.connection import HttpConnection
+from tlsrt.loops.http.fair_scheduler import FairScheduler
 from tlsrt.loops.http.problem import Problem
 
 # Where a stranger's bytes go, from the socket on, and the property that looks at each function.
@@ -62,18 +62,18 @@ PARSERS: dict[str, str] = {
     "Handler.received_untrusted": "test_what_is_said_before_a_grant_reaches_nobody",
     "MessageLink.received_untrusted": "test_what_is_said_before_a_grant_reaches_nobody",
     "MessageLink.payload_untrusted": "test_what_is_said_before_a_grant_reaches_nobody",
-    "ClientLink.received_untrusted": "test_what_is_said_before_a_grant_reaches_nobody",
-    "ClientLink.payload_untrusted": "test_what_is_said_before_a_grant_reaches_nobody",
+    "ClientConnection.received_untrusted": "test_what_is_said_before_a_grant_reaches_nobody",
+    "ClientConnection.payload_untrusted": "test_what_is_said_before_a_grant_reaches_nobody",
     "StreamReader.feed_untrusted": "test_what_is_said_before_a_grant_reaches_nobody",
     "parse_control_untrusted": "test_what_is_said_before_a_grant_reaches_nobody",
     "parse_open_untrusted": "test_no_open_but_the_signed_one_is_believed",
-    "LockedLink.received_untrusted": "test_what_is_said_to_a_locked_host_is_one_unlock_at_the_most",
-    "LockedLink.payload_untrusted": "test_what_is_said_to_a_locked_host_is_one_unlock_at_the_most",
-    "EnrolLink.received_untrusted": "test_who_has_no_certificate_says_one_thing_at_the_most",
-    "EnrolLink.payload_untrusted": "test_who_has_no_certificate_says_one_thing_at_the_most",
+    "LockedConnection.received_untrusted": "test_what_is_said_to_a_locked_host_is_one_unlock_at_the_most",
+    "LockedConnection.payload_untrusted": "test_what_is_said_to_a_locked_host_is_one_unlock_at_the_most",
+    "EnrolmentConnection.received_untrusted": "test_who_has_no_certificate_says_one_thing_at_the_most",
+    "EnrolmentConnection.payload_untrusted": "test_who_has_no_certificate_says_one_thing_at_the_most",
     "parse_asking_untrusted": "test_who_has_no_certificate_says_one_thing_at_the_most",
     "verify_statement_untrusted": "test_no_statement_but_the_signed_one_is_believed",
-    "HttpLink.received_untrusted": "test_http_without_a_session_is_a_problem_and_reaches_nobody",
+    "HttpConnection.received_untrusted": "test_http_without_a_session_is_a_problem_and_reaches_nobody",
     "wish_untrusted": "test_http_without_a_session_is_a_problem_and_reaches_nobody",
 }
 MODULES = (
@@ -163,9 +163,9 @@ HELLOS = [client_engine().take_outgoing(), RawTls().first(), RawTls(alpn=("h2",)
 OFFER = Offer((b"tlsrt/1",))
 
 
-def judged(pieces: list[bytes]) -> tuple[Verdict, bytes]:
-    reader, verdict, at = HelloReader(OFFER), Verdict.WAIT, 0
-    while at < len(pieces) and verdict is Verdict.WAIT:
+def judged(pieces: list[bytes]) -> tuple[HelloVerdict, bytes]:
+    reader, verdict, at = HelloReader(OFFER), HelloVerdict.WAIT, 0
+    while at < len(pieces) and verdict is HelloVerdict.WAIT:
         verdict = reader.feed_untrusted(pieces[at])
         at += 1
     return verdict, bytes(reader.held) + b"".join(pieces[at:])
@@ -377,10 +377,10 @@ def test_what_is_said_before_a_grant_reaches_nobody(payloads: list[bytes], chall
 
     async def work() -> None:
         hub = Witness()
-        links: list[ClientLink] = []
+        links: list[ClientConnection] = []
 
-        def choose(connection: tls_connection.TlsConnection) -> ClientLink:
-            links.append(ClientLink(connection, 1, hub, 10.0))
+        def choose(connection: tls_connection.TlsConnection) -> ClientConnection:
+            links.append(ClientConnection(connection, 1, hub, 10.0))
             return links[0]
 
         peer = Connected(server_engine(), client_engine(), choose)
@@ -415,11 +415,11 @@ def test_what_is_said_to_a_locked_host_is_one_unlock_at_the_most(
 
     async def work() -> None:
         hub = Witness()
-        links: list[LockedLink] = []
+        links: list[LockedConnection] = []
 
-        def choose(connection: tls_connection.TlsConnection) -> LockedLink:
+        def choose(connection: tls_connection.TlsConnection) -> LockedConnection:
             now = asyncio.get_running_loop().call_soon
-            links.append(LockedLink(connection, 1, hub, lambda: (INSTALL, BOOT, b"l" * 16), now))
+            links.append(LockedConnection(connection, 1, hub, lambda: (INSTALL, BOOT, b"l" * 16), now))
             return links[0]
 
         peer = Connected(server_engine(), client_engine(), choose)
@@ -459,8 +459,8 @@ def test_who_has_no_certificate_says_one_thing_at_the_most(payloads: list[bytes]
         asked: list[tuple[bytes, bytes, bytes]] = []
         gone: list[bool] = []
 
-        def choose(connection: tls_connection.TlsConnection) -> EnrolLink:
-            return EnrolLink(
+        def choose(connection: tls_connection.TlsConnection) -> EnrolmentConnection:
+            return EnrolmentConnection(
                 connection, [CLIENT_DER], lambda *each: asked.append(each), lambda: gone.append(True),
                 asyncio.get_running_loop().call_soon,
             )  # fmt: skip
@@ -521,10 +521,10 @@ def test_http_without_a_session_is_a_problem_and_reaches_nobody(
 
     async def work() -> None:
         hub = Witness()
-        links: list[HttpLink] = []
+        links: list[HttpConnection] = []
 
-        def choose(connection: tls_connection.TlsConnection) -> HttpLink:
-            links.append(HttpLink(connection, 1, hub, lambda word: None, Heavy()))
+        def choose(connection: tls_connection.TlsConnection) -> HttpConnection:
+            links.append(HttpConnection(connection, 1, hub, lambda word: None, FairScheduler()))
             return links[0]
 
         peer = Connected(server_engine(), client_engine("http/1.1"), choose)

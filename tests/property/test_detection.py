@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsrt.config.detection import DETECTORS, DetectionConfig, Mode
-from tlsrt.supervisor.authority.detection.escalation import LASTING, SHUT_CAP_MS, Step
-from tlsrt.supervisor.authority.detection.scoring import Judge
+from tlsrt.supervisor.authority.detection.escalation import LASTING, SHUT_CAP_MS, ResponseStep
+from tlsrt.supervisor.authority.detection.scoring import Scoring
 from tlsrt.supervisor.authority.model.services import Charge, ChargeKind
 
 LOOPS = ("primary", "secondary", "third")
@@ -27,7 +27,7 @@ OFFENCE = st.tuples(
 def test_no_step_without_points_of_ones_own_and_every_step_ends(
     offences: list[tuple[str, Charge, int, int, str, bool]], chance: float
 ) -> None:
-    court, now = Judge(DetectionConfig(), LOOPS, lambda: chance), 0
+    court, now = Scoring(DetectionConfig(), LOOPS, lambda: chance), 0
     earned: dict[Charge, int] = {}
     for name, charge, count, pause, what, is_grace in offences:
         now += pause
@@ -39,8 +39,8 @@ def test_no_step_without_points_of_ones_own_and_every_step_ends(
             if taken.step in LASTING:
                 assert now < taken.until <= now + SHUT_CAP_MS
             if charge.kind is ChargeKind.ADDRESS:
-                assert taken.step in (Step.LIMIT, Step.BLOCK)
-            if taken.step is Step.LOCK:
+                assert taken.step in (ResponseStep.LIMIT, ResponseStep.BLOCK)
+            if taken.step is ResponseStep.LOCK:
                 assert charge.kind in (ChargeKind.PROCESS, ChargeKind.CHANNEL) and charge.value in LOOPS
         earned[charge] = earned.get(charge, 0) + DETECTORS[name].points * count
         court.due(now)
@@ -54,7 +54,7 @@ def test_no_step_without_points_of_ones_own_and_every_step_ends(
 
 @given(st.lists(OFFENCE, max_size=60), st.sampled_from([Mode.OBSERVE, Mode.IGNORE]))
 def test_what_is_not_to_act_does_not(offences: list[tuple[str, Charge, int, int, str, bool]], mode: Mode) -> None:
-    court, now = Judge(DetectionConfig(mode=mode), LOOPS, lambda: 0.5), 0
+    court, now = Scoring(DetectionConfig(mode=mode), LOOPS, lambda: 0.5), 0
     for name, charge, count, pause, what, _ in offences:
         now += pause
         assert all(taken.is_observed for taken in court.charge(name, charge, now, count=count, what=what))
@@ -63,7 +63,7 @@ def test_what_is_not_to_act_does_not(offences: list[tuple[str, Charge, int, int,
 @given(st.lists(OFFENCE, max_size=60))
 def test_who_is_allowed_has_neither_points_nor_steps(offences: list[tuple[str, Charge, int, int, str, bool]]) -> None:
     allow = ("primary", "secondary", "third", "client/offender", "aa" * 16, "192.0.2.0/24")
-    court, now = Judge(DetectionConfig(allow=allow), LOOPS, lambda: 0.5), 0
+    court, now = Scoring(DetectionConfig(allow=allow), LOOPS, lambda: 0.5), 0
     for name, charge, count, pause, what, _ in offences:
         now += pause
         assert court.charge(name, charge, now, count=count, what=what) == []

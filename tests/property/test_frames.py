@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from support.world import World, parts
 
 from tlsrt.channels.control.life import LIFE, LoopState
-from tlsrt.channels.control.seqpacket import Table
+from tlsrt.channels.control.seqpacket import MessageTable
 from tlsrt.channels.control.trust import OFFICE, TRUST
 from tlsrt.channels.frames import frame as frames
 from tlsrt.channels.frames.body import (
@@ -21,8 +21,8 @@ from tlsrt.channels.frames.body import (
     encode_value,
 )
 from tlsrt.channels.frames.frame import (
+    FrameKind,
     Header,
-    Kind,
     pack_frame,
     pack_header,
     parse_frame_untrusted,
@@ -46,7 +46,7 @@ VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4)
 )
 ALMOST = VALUES.map(msgpack.packb) | st.binary(max_size=200)
-SINGLES = [int(kind) for kind in Kind if kind not in frames.BUNDLES]
+SINGLES = [int(kind) for kind in FrameKind if kind not in frames.BUNDLES]
 HEADERS = st.builds(
     Header, st.just(1), st.sampled_from(SINGLES), st.binary(min_size=16, max_size=16), U32, U64,
     NAMES, NAMES, U64, U64, NAMES, U64, U64, st.just(b"") | st.binary(min_size=24, max_size=24), st.integers(0, 7),
@@ -56,7 +56,7 @@ HEADERS = st.builds(
 @given(HEADERS)
 def test_headers_come_back(header: Header) -> None:
     """All of them, but for a part in a kind that has none."""
-    if header.part and header.kind not in (Kind.ITEM, Kind.PART, Kind.REFUSAL):
+    if header.part and header.kind not in (FrameKind.ITEM, FrameKind.PART, FrameKind.REFUSAL):
         with pytest.raises(PeerError, match="out_of_range"):
             parse_header_untrusted(pack_header(header))
         header = header._replace(part=0)
@@ -82,7 +82,7 @@ def test_any_bytes_parse_or_raise_the_one_error(data: bytes) -> None:
 
 
 @given(st.sampled_from([LIFE, TRUST, OFFICE]), ALMOST, st.sampled_from(["loop", "supervisor", "authority"]))
-def test_control_tables_take_any_bytes(table: Table, data: bytes, sender: str) -> None:
+def test_control_tables_take_any_bytes(table: MessageTable, data: bytes, sender: str) -> None:
     try:
         name, fields = table.decode_untrusted(data, sender, LoopState.ACTIVE)
     except PeerError:

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.supervisor.authority.detection.active_measures import InForce, Key
-from tlsrt.supervisor.authority.detection.escalation import LASTING, Step, Taken
+from tlsrt.supervisor.authority.detection.active_measures import ActiveMeasures, Key
+from tlsrt.supervisor.authority.detection.escalation import LASTING, ResponseStep, Taken
 from tlsrt.supervisor.authority.model.services import Charge, ChargeKind
 
 MOST = 5
@@ -39,9 +39,9 @@ class Plain:
 
 @given(st.lists(st.tuples(st.one_of(PUT, PUT, OTHER), st.integers(0, 8)), max_size=80))
 def test_it_behaves_as_a_dictionary_that_is_gone_through(
-    acts: list[tuple[tuple[str, Step, Charge, int], int]],
+    acts: list[tuple[tuple[str, ResponseStep, Charge, int], int]],
 ) -> None:
-    quick, plain, now = InForce(MOST), Plain(), 0
+    quick, plain, now = ActiveMeasures(MOST), Plain(), 0
     for (act, step, who, lasts), pause in acts:
         now += pause
         key, taken = (step, who), Taken(step, who, "x", "", 1.0, now + lasts)
@@ -58,17 +58,17 @@ def test_it_behaves_as_a_dictionary_that_is_gone_through(
 
 
 def test_a_step_that_is_put_again_ends_at_its_new_time_and_takes_no_room() -> None:
-    quick, key = InForce(2), (Step.BLOCK, WHO[0])
+    quick, key = ActiveMeasures(2), (ResponseStep.BLOCK, WHO[0])
     for until in (5, 9):
-        quick.put(key, Taken(Step.BLOCK, WHO[0], "x", "", 1.0, until))
+        quick.put(key, Taken(ResponseStep.BLOCK, WHO[0], "x", "", 1.0, until))
     assert (len(quick), quick.next_due(), quick.due(5)) == (1, 9, [])
 
 
 def test_what_is_kept_beside_the_steps_is_bounded_too() -> None:
-    quick = InForce(64)
+    quick = ActiveMeasures(64)
     for number in range(10_000):
         who = Charge(ChargeKind.ADDRESS, str(number))
-        quick.put((Step.BLOCK, who), Taken(Step.BLOCK, who, "x", "", 1.0, number % 97))
+        quick.put((ResponseStep.BLOCK, who), Taken(ResponseStep.BLOCK, who, "x", "", 1.0, number % 97))
         if number % 3 == 0:
             quick.release(str(number))
     assert len(quick) <= 64 and len(quick._ends._heap) <= 130

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.world import World
 
-from tlsrt.channels.frames.frame import Kind, correlation, names_of
-from tlsrt.loops.gate.state import Verdict
+from tlsrt.channels.frames.frame import FrameKind, correlation, names_of
+from tlsrt.loops.gate.state import GateVerdict
 
 CONSOLE, NETWORK, STORE, ADMIN = "third/console", "external/network", "secondary/store", "client/admin"
 ASKERS = (CONSOLE, NETWORK, ADMIN)
@@ -59,7 +59,7 @@ class Twins:
         if what == "ask":
             body = bytes(number % 70_000 if number % 50 == 0 else number % 300)
             flags = 4 if number % 17 == 0 else 0
-            data = endpoint.seal_request(Kind.REQUEST, STORE, "get", body, deadline, flags=flags)[1]
+            data = endpoint.seal_request(FrameKind.REQUEST, STORE, "get", body, deadline, flags=flags)[1]
             self.asked.append(self.one.header(data))
             self.say(data, subject)
         elif what == "ask_all":
@@ -77,11 +77,11 @@ class Twins:
             self.say(data, subject if what == "again" else (CONSOLE, NETWORK, STORE, ADMIN)[number % 4])
         elif what in ("flip", "tail", "empty"):
             self.broken(
-                what, number, endpoint.seal_request(Kind.REQUEST, STORE, "get", b"x" * 20, deadline)[1], subject
+                what, number, endpoint.seal_request(FrameKind.REQUEST, STORE, "get", b"x" * 20, deadline)[1], subject
             )
         elif what in ("late", "far"):
             deadline = self.now - number % 2 if what == "late" else self.now + 300_000 + number % 6_000
-            self.say(endpoint.seal_request(Kind.REQUEST, STORE, "get", b"", deadline)[1], subject)
+            self.say(endpoint.seal_request(FrameKind.REQUEST, STORE, "get", b"", deadline)[1], subject)
         elif what == "odd":
             self.say(self.one.odd_request(number, number >> 2 & 0xFF), CONSOLE)
         else:
@@ -89,13 +89,13 @@ class Twins:
 
     def answer(self, header: Any, number: int) -> None:
         store = self.one.endpoints[STORE]
-        if header.kind == Kind.REQUESTS:
+        if header.kind == FrameKind.REQUESTS:
             names = names_of(header)[number % 5 :]
             if len(names) > 1:
                 self.say(store.seal_replies(header, names, [b"\xc0"] * len(names), self.now + 1000), STORE)
         else:
             name = correlation(header.session, header.seq)
-            kind = Kind.ERROR if number % 7 == 0 else Kind.REPLY
+            kind = FrameKind.ERROR if number % 7 == 0 else FrameKind.REPLY
             self.say(store.seal_reply(kind, header, bytes(number % 300), self.now + 1000, correlation=name), STORE)
 
     def broken(self, what: str, number: int, data: bytes, subject: str) -> None:
@@ -151,7 +151,7 @@ def test_most_frames_of_a_conversation_take_the_lane(before: int) -> None:
     twins, full = Twins(before=before), []
     check = twins.one.gate.check_in_order_untrusted
 
-    def count(*arguments: Any) -> Verdict:
+    def count(*arguments: Any) -> GateVerdict:
         full.append(arguments)
         return check(*arguments)
 
@@ -172,7 +172,7 @@ def test_every_flipped_bit_of_a_frame_that_the_lane_knows_is_refused_as_by_the_f
     twins = Twins(before=before)
     for _ in range(2):
         twins.step("ask", 60)
-    data = twins.one.endpoints[CONSOLE].seal_request(Kind.REQUEST, STORE, "get", b"body", twins.now + 10_000)[1]
+    data = twins.one.endpoints[CONSOLE].seal_request(FrameKind.REQUEST, STORE, "get", b"body", twins.now + 10_000)[1]
     for at in range(len(data)):
         for bit in range(8):
             bad = data[:at] + bytes((data[at] ^ (1 << bit),)) + data[at + 1 :]

@@ -19,7 +19,7 @@ from tlsrt.config.supervision import (
     edges_of,
     find_cycle,
 )
-from tlsrt.supervisor.supervision.restart_policy import Do, Failure, Regime, Seen, Step
+from tlsrt.supervisor.supervision.restart_policy import Do, Failure, RestartPolicy, RestartStep, Seen
 from tlsrt.supervisor.supervision.states import LIVING
 
 LOOPS = ("primary", "a", "b", "c", "d", "e")
@@ -32,11 +32,11 @@ FAILED, WAITING, BACKOFF = LoopState.FAILED, LoopState.WAITING, LoopState.BACKOF
 class World:
     """Loops as the fleet has them, without processes: a test says what happens, this does what the regime wants."""
 
-    regime: Regime
+    regime: RestartPolicy
     now: float = 0.0
     states: dict[str, LoopState] = field(default_factory=dict[str, LoopState])
     leaving: set[str] = field(default_factory=set[str])
-    done: list[Step] = field(default_factory=list[Step])
+    done: list[RestartStep] = field(default_factory=list[RestartStep])
     breaths: list[list[str]] = field(default_factory=list[list[str]])  # who is started by one answer of the regime
     failures: list[Failure] = field(default_factory=list[Failure])
 
@@ -51,7 +51,7 @@ class World:
             assert len(self.done) < 10_000, "it does not come to rest"
         self.activate()
 
-    def take(self, step: Step) -> None:
+    def take(self, step: RestartStep) -> None:
         self.done.append(step)
         name, state = step.loop, self.states[step.loop]
         if step.do is Do.END:
@@ -111,7 +111,7 @@ def world(
     strategy: Strategy = Strategy.ONE_FOR_ONE, restart: RestartConfig = PATIENT, **depends: tuple[str, ...]
 ) -> World:
     group = GroupConfig("g", ("b", "c", "d"), strategy, restart)
-    return World(Regime(SupervisionConfig(PATIENT, (group,), depends), LOOPS, lambda: 1.0))
+    return World(RestartPolicy(SupervisionConfig(PATIENT, (group,), depends), LOOPS, lambda: 1.0))
 
 
 # Exactly who, in which order
@@ -185,7 +185,7 @@ def test_too_often_is_the_end_of_the_whole_group_and_of_no_other() -> None:
 
 
 def test_the_group_of_primary_ends_the_host() -> None:
-    one = World(Regime(SupervisionConfig(RestartConfig(deaths=1)), LOOPS, lambda: 1.0))
+    one = World(RestartPolicy(SupervisionConfig(RestartConfig(deaths=1)), LOOPS, lambda: 1.0))
     one.die("primary")
     assert one.failures[0].escalation is Escalation.EXIT
     assert one.failures[0].sentence == "primary died once in 60 s, the last: primary, signal SIGKILL"
@@ -276,7 +276,7 @@ def test_whoever_is_due_at_the_same_time_starts_in_order() -> None:
 
 def test_who_waits_and_is_given_up_with_its_group_does_not_start_once_more() -> None:
     group = GroupConfig("g", ("a", "b", "e"), Strategy.ONE_FOR_ONE, RestartConfig(deaths=3, window_s=20))
-    one = World(Regime(SupervisionConfig(PATIENT, (group,), {"e": ("d",)}), LOOPS, lambda: 1.0))
+    one = World(RestartPolicy(SupervisionConfig(PATIENT, (group,), {"e": ("d",)}), LOOPS, lambda: 1.0))
     for _ in range(2):
         one.die("e", active_s=0.0)
     one.regime.hopeless("d", "x")
@@ -318,7 +318,7 @@ ROUND_AROUND_A_WAITER = SupervisionConfig(
 )
 @given(SUPERVISIONS, st.lists(st.tuples(DEEDS, st.sampled_from(LOOPS), st.floats(0, 15)), max_size=60), st.integers())
 def test_a_random_walk(supervision: SupervisionConfig, deeds: list[tuple[str, str, float]], seed: int) -> None:
-    one = World(Regime(supervision, LOOPS, random.Random(seed).random))
+    one = World(RestartPolicy(supervision, LOOPS, random.Random(seed).random))
     edges = edges_of(supervision.groups, supervision.depends)
     for deed, name, number in deeds:
         if deed == "die":

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tlsrt.channels.session.grant import parse_grant_untrusted, parse_open_untrusted
 from tlsrt.channels.tls import message_stream
-from tlsrt.channels.tls.client_hello import HelloReader, Offer, Verdict
+from tlsrt.channels.tls.client_hello import HelloReader, HelloVerdict, Offer
 from tlsrt.errors import PeerError
 
 OFFER = Offer((b"tlsrt/1",))
@@ -71,9 +71,9 @@ def hello_of(alpn: list[str]) -> bytes:
 HELLO, OTHER_HELLO = hello_of(["h2", "tlsrt/1"]), hello_of(["h2"])
 
 
-def judge(pieces: list[bytes]) -> tuple[Verdict, bytes]:
-    reader, verdict, at = HelloReader(OFFER), Verdict.WAIT, 0
-    while at < len(pieces) and verdict is Verdict.WAIT:
+def judge(pieces: list[bytes]) -> tuple[HelloVerdict, bytes]:
+    reader, verdict, at = HelloReader(OFFER), HelloVerdict.WAIT, 0
+    while at < len(pieces) and verdict is HelloVerdict.WAIT:
         verdict = reader.feed_untrusted(pieces[at])
         at += 1
     return verdict, bytes(reader.held) + b"".join(pieces[at:])
@@ -92,11 +92,11 @@ def test_hello_reader_never_fails_and_loses_nothing(hello: bytes, position: int,
 
 
 def test_hello_verdicts() -> None:
-    assert judge([HELLO])[0] is Verdict.PASS
-    assert judge([OTHER_HELLO])[0] is Verdict.NO_PROTOCOL
+    assert judge([HELLO])[0] is HelloVerdict.PASS
+    assert judge([OTHER_HELLO])[0] is HelloVerdict.NO_PROTOCOL
     records = b"".join(b"\x16\x03\x01\x00\x01" + bytes([byte]) for byte in OTHER_HELLO[5:])
-    assert judge([records])[0] is Verdict.NO_PROTOCOL
-    assert judge([HELLO[:-1]])[0] is Verdict.WAIT
+    assert judge([records])[0] is HelloVerdict.NO_PROTOCOL
+    assert judge([HELLO[:-1]])[0] is HelloVerdict.WAIT
 
 
 @given(st.binary(max_size=80).map(lambda data: b"\x16\x03\x01" + data))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tlsrt.errors import InvalidArgument
 from tlsrt.loops.component.component import Component, handler
-from tlsrt.loops.component.types import Mismatch, Shape, to_plain
+from tlsrt.loops.component.types import Mismatch, ParameterType, to_plain
 from tlsrt.loops.component.validate import Length, Range, compile_shape
 
 
@@ -116,7 +116,7 @@ def test_a_value_fits_or_is_a_mismatch(annotation: Any, value: object) -> None:
 
 @given(hints)
 def test_every_shape_has_a_schema_in_json(annotation: Any) -> None:
-    shape: Shape = compile_shape(annotation)
+    shape: ParameterType = compile_shape(annotation)
     assert shape.text
     json.dumps(shape.schema)
 

@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from support.running import RunningHost
 from tlsrt import Client
 from tlsrt.channels.frames.frame import (
+    FrameKind,
     Header,
-    Kind,
     correlation,
     nonce,
     pack_frame,
@@ -122,7 +122,7 @@ class Attacker:
         """Return the header of a request that would pass, with changes, and a sequence number of its own."""
         held, entry = self.session(), self.loot["rights"][self.thief].get(target, {"mailbox": 1})
         header = Header(
-            1, Kind.REQUEST, held["session"], self.do("take_seq", self.thief), 0, self.thief, target,
+            1, FrameKind.REQUEST, held["session"], self.do("take_seq", self.thief), 0, self.thief, target,
             entry["mailbox"], held["gate"], method, held["epoch"], self.loot["now"] + 60_000, b"", 0,
         )  # fmt: skip
         return changed(header, **changes)
@@ -160,7 +160,7 @@ class Attacker:
         return [
             parse_frame_untrusted(frame).body.decode()
             for frame in self.heard()
-            if header_of(frame).kind == Kind.REFUSAL
+            if header_of(frame).kind == FrameKind.REFUSAL
         ]
 
 

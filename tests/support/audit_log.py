@@ -9,9 +9,9 @@ from itertools import count
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tlsrt.config import key_schedule
-from tlsrt.supervisor.audit.record import ROTATED, STOPPED, Entry, Header, Record, read_entry_untrusted
-from tlsrt.supervisor.audit.removal import KIND, SUBJECT, Gone
-from tlsrt.supervisor.audit.signer import Life, Link, Sealer, begin_file, next_file
+from tlsrt.supervisor.audit.record import ROTATED, STOPPED, LogEntry, LogHeader, LogRecord, read_entry_untrusted
+from tlsrt.supervisor.audit.removal import KIND, SUBJECT, RemovedFiles
+from tlsrt.supervisor.audit.signer import ChainLink, LogLife, LogSigner, begin_file, next_file
 from tlsrt.supervisor.audit.text import plain_detail
 
 INSTALL = bytes(range(0x10, 0x20))
@@ -30,7 +30,7 @@ def public(root: bytes = ROOT) -> bytes:
 TRUSTED = (public(),)
 
 
-def file_key(header: Header, root: bytes = ROOT) -> bytes:
+def file_key(header: LogHeader, root: bytes = ROOT) -> bytes:
     """What somebody who has master_key knows."""
     key = key_schedule.audit_file_key(root, header.life)
     for _ in range(header.file_in_life):
@@ -43,8 +43,8 @@ def seeds() -> Callable[[int], bytes]:
     return lambda size: hashlib.sha256(b"seed %d" % next(numbers)).digest()[:size]
 
 
-def record(number: int, **detail: str | int) -> Record:
-    return Record(1000 + number, 2000 + number, "offence", f"third/{number}", plain_detail({"n": number, **detail}))
+def record(number: int, **detail: str | int) -> LogRecord:
+    return LogRecord(1000 + number, 2000 + number, "offence", f"third/{number}", plain_detail({"n": number, **detail}))
 
 
 class AuditLog:
@@ -54,12 +54,12 @@ class AuditLog:
         self.files: list[bytearray] = []
         self.randomness = seeds()
         self.lives = 0
-        self.sealer: Sealer
+        self.sealer: LogSigner
 
-    def life(self, before: Link | None = None, root: bytes = ROOT) -> AuditLog:
+    def life(self, before: ChainLink | None = None, root: bytes = ROOT) -> AuditLog:
         self.lives += 1
-        before = before or (self.sealer.link() if self.files else Link())
-        life = Life(INSTALL, self.lives, bytes(16), public(root))
+        before = before or (self.sealer.link() if self.files else ChainLink())
+        life = LogLife(INSTALL, self.lives, bytes(16), public(root))
         self.sealer, header = begin_file(
             life, before, key_schedule.audit_file_key(root, self.lives), signer(root), 1, 2, self.randomness
         )
@@ -84,15 +84,17 @@ class AuditLog:
         self.files.append(bytearray(header))
         return self
 
-    def gone(self, last: int) -> Gone:
+    def gone(self, last: int) -> RemovedFiles:
         """What is true when the files up to this one have gone."""
         found = [entry for data in self.files[:last] for entry in entries(bytes(data))]
-        return Gone(last, found[-1].sequence, found[-1].chain, sum(isinstance(each.value, Record) for each in found))
+        return RemovedFiles(
+            last, found[-1].sequence, found[-1].chain, sum(isinstance(each.value, LogRecord) for each in found)
+        )
 
-    def announce(self, last: int, gone: Gone | None = None) -> AuditLog:
+    def announce(self, last: int, gone: RemovedFiles | None = None) -> AuditLog:
         """Say that retention removes the files up to this one."""
         detail = plain_detail((gone or self.gone(last)).detail(1))
-        self.files[-1] += self.sealer.record(Record(7, 8, KIND, SUBJECT, detail))
+        self.files[-1] += self.sealer.record(LogRecord(7, 8, KIND, SUBJECT, detail))
         return self
 
     def heads(self, last: int) -> bytes:
@@ -103,8 +105,8 @@ class AuditLog:
         return [(f"audit-{number:08d}.log", bytes(data)) for number, data in enumerate(self.files, 1)]
 
 
-def entries(data: bytes) -> list[Entry]:
-    found: list[Entry] = []
+def entries(data: bytes) -> list[LogEntry]:
+    found: list[LogEntry] = []
     at = 0
     while (entry := read_entry_untrusted(data, at)) is not None:
         found.append(entry)
@@ -112,5 +114,5 @@ def entries(data: bytes) -> list[Entry]:
     return found
 
 
-def raw(data: bytes, entry: Entry) -> bytes:
+def raw(data: bytes, entry: LogEntry) -> bytes:
     return data[entry.start : entry.end]

@@ -8,7 +8,7 @@ from typing import Any
 from support.sealed_host import Client
 from support.service_stage import PRIMARY, SECONDARY, THIRD, Stage
 from tlsrt.config import pki
-from tlsrt.supervisor.messages.result_codes import Code
+from tlsrt.supervisor.messages.result_codes import ResultCode
 
 DAY = 86_400_000
 STORE = [["secondary/store", ["get"]]]
@@ -32,14 +32,14 @@ def ask(stage: Stage, name: str, *fields: object) -> tuple[int, list[Any]]:
 def add(stage: Stage, name: str, http: bool = False, ttl_ms: int = DAY, rules: object = STORE) -> Client:
     request, key = pki.make_request()
     code, rows = ask(stage, "client_add", name, rules, ttl_ms, int(http), request)
-    assert code == Code.DONE, rows
+    assert code == ResultCode.DONE, rows
     return Client(pki.Issued(pki.pem_of(rows[0][1]), key))
 
 
 def renew(stage: Stage, name: str) -> Client:
     request, key = pki.make_request()
     code, rows = ask(stage, "client_renew", name, 0, request)
-    assert code == Code.DONE, rows
+    assert code == ResultCode.DONE, rows
     return Client(pki.Issued(pki.pem_of(rows[0][1]), key))
 
 

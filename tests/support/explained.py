@@ -22,7 +22,7 @@ from tlsrt.config.schema import EgressConfig
 from tlsrt.sandbox.apply.enter import enter_world
 from tlsrt.sandbox.profile.profile import Profile, code_paths
 from tlsrt.sandbox.report.effective import Effective, effective
-from tlsrt.sandbox.report.explain import Finding, explain
+from tlsrt.sandbox.report.explain import Explanation, explain
 from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
 
 PROCESSES = ("authority", "primary", "secondary", "third", "forth", "external", "reports", "proxy")
@@ -139,7 +139,7 @@ def _said(one: Effective, what: list[str]) -> list[list[object]]:
     return [[finding.stage, finding.action, _how(finding)] for finding in explain(one, what)]
 
 
-def _how(finding: Finding) -> str:
+def _how(finding: Explanation) -> str:
     return "allowed" if finding.is_allowed else finding.how
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from support.cells import Cell, Facts, attempt, make_profile
 from tlsrt.errors import SandboxError
-from tlsrt.sandbox.cgroup.cgroup import Group, Place, own_place, parse_own_group, write
-from tlsrt.sandbox.cgroup.tree import Tree, limits_of, make_tree
+from tlsrt.sandbox.cgroup.cgroup import Group, GroupPath, own_place, parse_own_group, write
+from tlsrt.sandbox.cgroup.tree import GroupTree, limits_of, make_tree
 from tlsrt.sandbox.profile.profile import with_group
 from tlsrt.sandbox.verify.attest import attest, own_namespaces
-from tlsrt.supervisor.process.cgroups import Groups
-from tlsrt.supervisor.process.spawn import Child, reap, spawn
+from tlsrt.supervisor.process.cgroups import ControlGroups
+from tlsrt.supervisor.process.spawn import SpawnedChild, reap, spawn
 
 TAG = "test"
 
@@ -70,7 +70,7 @@ class Again:
     folder: int
 
 
-def _start(group: Group | Again) -> tuple[Child, Facts]:
+def _start(group: Group | Again) -> tuple[SpawnedChild, Facts]:
     reader, writer = os.pipe()
     child = spawn(_with_orphan(writer), own_pid_namespace=False, group=group.folder)
     os.close(writer)
@@ -78,7 +78,7 @@ def _start(group: Group | Again) -> tuple[Child, Facts]:
         return child, json.loads(stream.readline())
 
 
-def _end(child: Child) -> str:
+def _end(child: SpawnedChild) -> str:
     select.select([child.pidfd], [], [])
     reason = str(reap(child))
     os.close(child.pidfd)
@@ -91,7 +91,7 @@ def _exists(pid: object) -> bool:
     return False
 
 
-def _tree(base: Path, names: Iterable[str] = ("third", "secondary")) -> Tree:
+def _tree(base: Path, names: Iterable[str] = ("third", "secondary")) -> GroupTree:
     profile = make_profile(base)
     return make_tree(own_place(), TAG, dict.fromkeys(names, limits_of(profile, 64)))
 
@@ -161,7 +161,7 @@ def leftovers(base: Path) -> Facts:
 def cleared(base: Path) -> Facts:
     """What the supervisor does after a death: kill what is left, and know when nothing is."""
     profile = make_profile(base)
-    life = Groups(base / "state", None)
+    life = ControlGroups(base / "state", None)
     life.claim({"third": limits_of(profile, 64)})
     place = life.place("third")
     assert place is not None
@@ -191,7 +191,7 @@ def attested_group(base: Path) -> Facts:
     tree = _tree(base)
     profile = with_group(make_profile(base, sealing=True), tree.group("third").place)
     elsewhere = replace(profile, group=tree.group("secondary").place)
-    nowhere = replace(profile, group=Place(tree.base.folder / "nobody", "/nobody"))
+    nowhere = replace(profile, group=GroupPath(tree.base.folder / "nobody", "/nobody"))
     facts: Facts = {}
     for name, wanted, descriptor in (
         ("born", profile, tree.group("third").folder),

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.x509 import load_pem_x509_certificate
 
-from tlsrt.channels.control.seqpacket import ControlChannel, Table, control_pair
+from tlsrt.channels.control.seqpacket import ControlChannel, MessageTable, control_pair
 from tlsrt.channels.control.trust import OFFICE, TRUST
 from tlsrt.channels.session.grant import GrantContent, Open, encode_open, open_digest, open_grant_untrusted, sign_open
 from tlsrt.config import key_schedule, pki
@@ -90,7 +90,7 @@ def make_config(folder: Path, *, measure: Any = "strict", epoch_s: float = 900.0
 class Peer:
     """One end of a control channel in the hand of a test; it remembers what it has heard."""
 
-    def __init__(self, descriptor: int, table: Table, sender: str) -> None:
+    def __init__(self, descriptor: int, table: MessageTable, sender: str) -> None:
         self.channel = ControlChannel(descriptor, table)
         self._sender = sender
         self._state = "new"  # of the office; until the authority is sealed

@@ -16,7 +16,7 @@ from tlsrt.config import key_schedule
 from tlsrt.supervisor.authority.boot import Booted
 from tlsrt.supervisor.authority.clients.ca import CaKey
 from tlsrt.supervisor.authority.door.files import DoorFiles
-from tlsrt.supervisor.authority.model.loop_table import Roster
+from tlsrt.supervisor.authority.model.loop_table import LoopTable
 from tlsrt.supervisor.authority.model.state import AuthorityState, StateFile
 from tlsrt.supervisor.authority.wiring import make_service
 
@@ -43,7 +43,7 @@ class Stage:
         ca_key = CaKey(load_pem_private_key(CA.key_pem, None))  # type: ignore[arg-type]
         run = bytes(bytearray(b"r" * 32))  # a copy of its own: it is wiped when it is replaced
         booted = Booted(run, b"s" * 32, key_schedule.boot_id(NONCE), self.state, door, (), resumed, ca_key=ca_key)
-        roster = Roster(
+        roster = LoopTable(
             (loop.name, tuple(item.address for item in self.config.components_of(loop.name)))
             for loop in self.config.loops
         )

@@ -12,7 +12,7 @@ def _telling(name, real):
         return key
     return derive
 for _name in {names!r}:
-    setattr(keys, _name, _telling(_name, getattr(keys, _name)))
+    setattr(key_schedule, _name, _telling(_name, getattr(key_schedule, _name)))
 """
 
 

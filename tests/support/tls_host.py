@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tlsrt.channels.calls.flow_control import WINDOW
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.frames import frame as framing
-from tlsrt.channels.frames.frame import Header, Kind
+from tlsrt.channels.frames.frame import FrameKind, Header
 from tlsrt.channels.session import grant
 from tlsrt.channels.session.grant import GrantContent, Right
 from tlsrt.config import key_schedule, pki
@@ -161,9 +161,9 @@ class FakeHost:
         header = framing.parse_header_untrusted(parts.header)
         key = key_schedule.request_key(self.mailbox_root, header.session)
         body = AESGCM(key).decrypt(framing.nonce(header.seq), parts.body, parts.header)
-        if header.kind == Kind.REQUEST:
+        if header.kind == FrameKind.REQUEST:
             self.answer(connection, header, AESGCM(key_schedule.reply_key(key, self.session_id)), msgpack.unpackb(body))
-        elif header.kind == Kind.CREDIT and header.correlation in self.streams:
+        elif header.kind == FrameKind.CREDIT and header.correlation in self.streams:
             self.go_on(header.correlation, msgpack.unpackb(body))
         self.received.set()
         return ""
@@ -185,25 +185,32 @@ class FakeHost:
             self.streams[name] = (connection, header, key, iter(range(args[0])), args[0])
             self.go_on(name, WINDOW)
         elif header.method == "blob":
-            self.reply(connection, header, key, Kind.REPLY, bytes(range(256)) * args[0])
+            self.reply(connection, header, key, FrameKind.REPLY, bytes(range(256)) * args[0])
         elif header.method == "describe":
-            self.reply(connection, header, key, Kind.REPLY, DESCRIPTION)
+            self.reply(connection, header, key, FrameKind.REPLY, DESCRIPTION)
         elif header.method == "get":
-            self.reply(connection, header, key, Kind.ERROR, ["not_found", f"no key {args[0]}"])
+            self.reply(connection, header, key, FrameKind.ERROR, ["not_found", f"no key {args[0]}"])
         else:
-            self.reply(connection, header, key, Kind.REPLY, args)
+            self.reply(connection, header, key, FrameKind.REPLY, args)
 
     def go_on(self, name: bytes, credit: int) -> None:
         """Send as many items of a stream as the client allows."""
         connection, header, key, numbers, total = self.streams[name]
         for number in islice(numbers, credit):
-            self.reply(connection, header, key, Kind.ITEM, number, part=number)
+            self.reply(connection, header, key, FrameKind.ITEM, number, part=number)
             if number == total - 1:
-                self.reply(connection, header, key, Kind.ITEM, None, part=total, flags=framing.FLAG_FINAL)
+                self.reply(connection, header, key, FrameKind.ITEM, None, part=total, flags=framing.FLAG_FINAL)
                 del self.streams[name]
 
     def reply(
-        self, connection: int, header: Header, key: AESGCM, kind: Kind, value: object, part: int = 0, flags: int = 0
+        self,
+        connection: int,
+        header: Header,
+        key: AESGCM,
+        kind: FrameKind,
+        value: object,
+        part: int = 0,
+        flags: int = 0,
     ) -> None:
         self.sequence += 1
         answer = framing.pack_header(

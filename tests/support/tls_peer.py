@@ -12,7 +12,7 @@ from typing import Any, Self
 from support.attack import seal
 from support.running import RunningHost
 from tlsrt.channels.client.connection import client_context
-from tlsrt.channels.frames.frame import Header, Kind
+from tlsrt.channels.frames.frame import FrameKind, Header
 from tlsrt.channels.session.grant import GrantContent, Right, parse_open_untrusted
 from tlsrt.channels.session.opening import Opening, identity_of
 from tlsrt.channels.tls.message_stream import (
@@ -143,7 +143,7 @@ class TlsPeer:
     def right(self, target: str) -> Right:
         return next(right for right in self.content.rights if right.target == target)
 
-    def header(self, target: str, method: str, seq: int, *, kind: int = Kind.REQUEST) -> Header:
+    def header(self, target: str, method: str, seq: int, *, kind: int = FrameKind.REQUEST) -> Header:
         """Return the header of an honest request."""
         content = self.content
         return Header(

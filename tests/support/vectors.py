@@ -25,7 +25,7 @@ from tlsrt.channels.frames.frame import (
 )
 from tlsrt.channels.session import certificate_renewal, enrolment, grant, lock_statement
 from tlsrt.channels.session.endpoint import Endpoint
-from tlsrt.channels.session.opening import Identity, Opening
+from tlsrt.channels.session.opening import ClientIdentity, Opening
 from tlsrt.channels.session.token import Claims, check_claims
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.channels.tls import message_stream
@@ -219,7 +219,7 @@ def _opening(given: Values) -> Values:
     """One client's side of the opening: every step but the last must pass."""
     key = Ed25519PrivateKey.from_private_bytes(unhex(given["private_key"]))
     ephemeral = X25519PrivateKey.from_private_bytes(unhex(given["ephemeral_private"]))
-    identity = Identity(
+    identity = ClientIdentity(
         unhex(given["install"]),
         Pin(given.get("issuer_version", 1), unhex(given["issuer"])),
         unhex(given["certificate"]),

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.supervisor.process.children import CallRules
-from tlsrt.supervisor.process.event_loop import Reactor
+from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.spawn import reap, spawn
-from tlsrt.supervisor.process.syscall_monitor import Sentry, Violation
+from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor, Violation
 
 
 def call_rules(profile: Profile) -> CallRules:
@@ -27,8 +27,8 @@ class Watched:
     def __init__(self, profile: Profile, body: Callable[[int, int], int]) -> None:
         self.text = b""
         self.violations: list[Violation] = []
-        reactor = Reactor()
-        sentry = Sentry(reactor, call_rules(profile), self._violated)
+        reactor = EventLoop()
+        sentry = SyscallMonitor(reactor, call_rules(profile), self._violated)
         reader, writer = os.pipe()
         self.child = spawn(lambda: body(writer, sentry.child_end))
         os.close(writer)

@@ -11,12 +11,12 @@ from typing import Any
 
 from support.world import World
 from tlsrt import Component, handler
-from tlsrt.channels.frames.frame import Kind, parse_frame_untrusted, parse_header_untrusted
-from tlsrt.channels.links.write_batch import Turn
+from tlsrt.channels.frames.frame import FrameKind, parse_frame_untrusted, parse_header_untrusted
+from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.config import key_schedule as keys
 from tlsrt.config.schema import ComponentConfig
 from tlsrt.errors import Busy, NotFound, PeerError, Unavailable
-from tlsrt.loops.runtime.component_host import Host
+from tlsrt.loops.runtime.component_host import ComponentHost
 
 CONSOLE, STORE = "third/console", "secondary/store"
 POLICY = {STORE: {CONSOLE: ("*",)}, CONSOLE: {STORE: ("*",)}}
@@ -76,19 +76,19 @@ class Wired:
 
     def __init__(self) -> None:
         self.world = World(policy=POLICY)
-        self.turn = Turn()
-        self.kinds: list[Kind] = []
+        self.turn = WriteBatch()
+        self.kinds: list[FrameKind] = []
         self.counts: list[int] = []
         self.full: set[str] = set()
         self.change: Callable[[bytes], bytes] = lambda frame: frame
         self.refused: list[str] = []
         self.hosts = {subject: self._host(subject) for subject in (STORE, CONSOLE)}
 
-    def _host(self, subject: str) -> Host:
+    def _host(self, subject: str) -> ComponentHost:
         loop, _, name = subject.partition("/")
         store = Store()
         world = self.world
-        host = Host(
+        host = ComponentHost(
             ComponentConfig(loop, name, "x:Store"), store, world.verifier, lambda frame: self.send(subject, frame),
             lambda: world.now, Path("/nowhere"), waiting_max=9, turn=lambda: self.turn,
         )  # fmt: skip
@@ -130,8 +130,8 @@ class Wired:
             raise Busy("full")
         frame = self.change(frame)
         header = parse_header_untrusted(parse_frame_untrusted(frame).header)
-        self.kinds.append(Kind(header.kind))
-        self.counts.append(header.part if header.kind in (Kind.REQUESTS, Kind.REPLIES) else 1)
+        self.kinds.append(FrameKind(header.kind))
+        self.counts.append(header.part if header.kind in (FrameKind.REQUESTS, FrameKind.REPLIES) else 1)
         verdict = self.world.gate.check_untrusted(frame, self.world.origin(subject), self.world.now)
         if verdict.passed:
             self.deliver(STORE if verdict.loop == "secondary" else CONSOLE, frame)

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tlsrt.channels.frames.frame import (
     Frame,
+    FrameKind,
     Header,
-    Kind,
     nonce,
     pack_frame,
     pack_header,
@@ -145,7 +145,7 @@ class World:
     ) -> bytes:  # fmt: skip
         """Return a sealed request frame of a subject."""
         deadline = self.now + 10_000
-        return self.endpoints[subject].seal_request(Kind.REQUEST, target, method, body, deadline, **options)[1]  # type: ignore[arg-type]
+        return self.endpoints[subject].seal_request(FrameKind.REQUEST, target, method, body, deadline, **options)[1]  # type: ignore[arg-type]
 
     def origin(self, subject: str) -> Origin:
         return self.origins[subject.partition("/")[0]]
@@ -191,7 +191,7 @@ class World:
     def plain_header(self, subject: str = "third/console", target: str = "secondary/store", **changes: Any) -> Header:
         """Return the header of an ordinary request, with changes for attacks."""
         header = Header(
-            1, Kind.REQUEST, self.session(subject), 1, 0, subject, target,
+            1, FrameKind.REQUEST, self.session(subject), 1, 0, subject, target,
             self.incarnations[target.partition("/")[0]], self.incarnations["primary"], "get", self.epoch,
             self.now + 10_000, b"", 0,
         )  # fmt: skip

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.cgroup.cgroup import Limits, own_place, write
-from tlsrt.supervisor.process.cgroups import Groups
+from tlsrt.supervisor.process.cgroups import ControlGroups
 from tlsrt.supervisor.process.exit_reason import cause_of_death
-from tlsrt.supervisor.process.spawn import Child, freeze, reap, spawn
+from tlsrt.supervisor.process.spawn import SpawnedChild, freeze, reap, spawn
 
 _POWER_OFF = 0x4321FEDC  # reboot(2), LINUX_REBOOT_CMD_POWER_OFF
 _MIB = 1 << 20
@@ -71,7 +71,7 @@ def burn() -> int:
 class Calm:
     """The process that lives beside the bombs."""
 
-    def __init__(self, groups: Groups) -> None:
+    def __init__(self, groups: ControlGroups) -> None:
         asked, self._ask = os.pipe()
         self._answer, answers = os.pipe()
 
@@ -90,19 +90,19 @@ class Calm:
         return good
 
 
-def end_of(child: Child) -> str:
+def end_of(child: SpawnedChild) -> str:
     select.select([child.pidfd], [], [], 30)
     return str(reap(child))
 
 
-def events(groups: Groups, name: str, file: str) -> dict[str, int]:
+def events(groups: ControlGroups, name: str, file: str) -> dict[str, int]:
     place = groups.place(name)
     assert place is not None
     lines = (place.folder / file).read_text().splitlines()
     return {line.split()[0]: int(line.split()[1]) for line in lines}
 
 
-def until_empty(groups: Groups, name: str) -> bool:
+def until_empty(groups: ControlGroups, name: str) -> bool:
     limit = time.monotonic() + 10
     while not groups.clear(name):
         if time.monotonic() > limit:
@@ -111,7 +111,7 @@ def until_empty(groups: Groups, name: str) -> bool:
     return True
 
 
-def cpu_shares(groups: Groups) -> list[int]:
+def cpu_shares(groups: ControlGroups) -> list[int]:
     """One burner against three in another group: with shares both groups get half."""
     children = [spawn(burn, group=groups.descriptor("burner"))]
     children += [spawn(burn, group=groups.descriptor("other_burner")) for _ in range(3)]
@@ -127,7 +127,7 @@ def cpu_shares(groups: Groups) -> list[int]:
 def try_all(say: Callable[[str, object], None]) -> None:
     say("kernel", os.uname().release)
     say("offered", (own_place().folder / "cgroup.controllers").read_text().split())
-    groups = Groups(Path("/tmp"), None)
+    groups = ControlGroups(Path("/tmp"), None)
     groups.claim(LIMITS)
     say("sentence", groups.sentence())
     say("enforced", groups.enforced())
@@ -165,7 +165,7 @@ def as_a_service() -> list[str]:
     for place in (service, service.child("supervisor")):
         os.mkdir(place.folder)
         write(place.folder / "cgroup.procs", "0")
-        groups = Groups(Path("/tmp"), None)
+        groups = ControlGroups(Path("/tmp"), None)
         groups.claim(LIMITS)
         said.append(groups.sentence())
         groups.release()

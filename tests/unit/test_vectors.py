@@ -210,7 +210,7 @@ def test_the_document_lists_every_kind_and_control_message() -> None:
             ("requester", "request") if kind in frame.FROM_REQUESTER
             else ("replier", "reply") if kind in frame.FROM_REPLIER else ("gate", "none")
         )
-        for kind in frame.Kind
+        for kind in frame.FrameKind
     }  # fmt: skip
     assert kinds == expected
     rows = re.findall(r"^\| `(\w+)` \| (server|client) \| (.*) \|$", text, re.M)

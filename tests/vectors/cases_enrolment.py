@@ -12,7 +12,7 @@ from vectors.writer import VectorFile
 from tlsrt.channels.session.certificate_renewal import RENEWED_DOMAIN, renew_statement, renewed_statement
 from tlsrt.channels.session.enrolment import (
     ANSWER_MAX,
-    Answer,
+    EnrolmentAnswer,
     JoinCode,
     answer_mac,
     encode_answer,
@@ -26,7 +26,7 @@ BOOT = key_schedule.boot_id(BOOT_NONCE)
 CA, OTHER_CA = b"the CA certificate, DER", b"another certificate"
 REQUEST = b"a certificate signing request, DER"
 CODE = JoinCode(bytes(range(5)), bytes(range(16)), pin_of(CA))
-ANSWER = Answer(INSTALL, "phone", b"a certificate, DER", b"i" * 32, 1, CA)
+ANSWER = EnrolmentAnswer(INSTALL, "phone", b"a certificate, DER", b"i" * 32, 1, CA)
 
 
 def answers() -> VectorFile:
@@ -54,7 +54,7 @@ def answers() -> VectorFile:
     file.fails("by another secret", "the secret is the key", "enrol_mac", code=other.text())
     moved = JoinCode(bytes(5), CODE.secret, CODE.pin)
     file.fails("of another id", "the id is the salt", "enrol_mac", code=moved.text())
-    wrong_ca = encode_answer(Answer(INSTALL, "phone", ANSWER.certificate, ANSWER.issuer, 1, OTHER_CA))
+    wrong_ca = encode_answer(EnrolmentAnswer(INSTALL, "phone", ANSWER.certificate, ANSWER.issuer, 1, OTHER_CA))
     file.fails("another CA", "the code pins it", "enrol_pin", said=wrong_ca.hex(), mac=mac(wrong_ca).hex())
     items = msgpack.unpackb(good)
     for name, why, changes in (

@@ -13,8 +13,8 @@ from tlsrt.channels.frames.frame import (
     FLAG_FINAL,
     FLAG_STREAM,
     Frame,
+    FrameKind,
     Header,
-    Kind,
     correlation,
     pack_frame,
     parse_frame_untrusted,
@@ -59,7 +59,7 @@ class _Maker:
     def reply(self, subject: str = STORE, **changes: Any) -> bytes:
         """Return a reply to the console's request with seq 1."""
         fields = {
-            "kind": Kind.REPLY, "mailbox": self.world.incarnations[subject.partition("/")[0]],
+            "kind": FrameKind.REPLY, "mailbox": self.world.incarnations[subject.partition("/")[0]],
             "correlation": self.world.session(CONSOLE) + (1).to_bytes(8, "big"), "dst": CONSOLE, **changes,
         }  # fmt: skip
         return self.frame(subject, **fields)
@@ -98,28 +98,28 @@ def _passing(file: VectorFile, make: _Maker, first: bytes, asked: list[list[str]
     answer = make.reply(dst=ADMIN, correlation=correlation(make.world.session(ADMIN), 4))
     file.passes("a reply to a client", "it goes to the connection that asked", {"connection": 1}, origin="secondary",
                 before=[["client", own.hex()]], frame=answer.hex())  # fmt: skip
-    item = make.reply(kind=Kind.ITEM)
+    item = make.reply(kind=FrameKind.ITEM)
     file.passes("the second item of a stream", "a stream stays open until FINAL", to_console, origin="secondary",
                 before=[*asked, ["secondary", item.hex()]],
-                frame=make.reply(kind=Kind.ITEM, seq=2, part=1, flags=FLAG_FINAL).hex())  # fmt: skip
+                frame=make.reply(kind=FrameKind.ITEM, seq=2, part=1, flags=FLAG_FINAL).hex())  # fmt: skip
     about = correlation(make.world.session(CONSOLE), 1)
     file.passes("credit", "it belongs to an open call of the sender", to_store, before=asked,
-                frame=make.frame(kind=Kind.CREDIT, seq=2, correlation=about).hex())  # fmt: skip
+                frame=make.frame(kind=FrameKind.CREDIT, seq=2, correlation=about).hex())  # fmt: skip
     file.passes("cancel", "the same", to_store, before=asked,
-                frame=make.frame(kind=Kind.CANCEL, seq=2, correlation=about).hex())  # fmt: skip
+                frame=make.frame(kind=FrameKind.CANCEL, seq=2, correlation=about).hex())  # fmt: skip
     file.passes("a stream request", "flags are the recipient's concern", to_store,
                 frame=make.frame(flags=FLAG_STREAM).hex())  # fmt: skip
     far = make.frame(ADMIN, deadline=make.world.now + 305_000)
-    two = make.frame(kind=Kind.REQUESTS, seq=2, part=2)
+    two = make.frame(kind=FrameKind.REQUESTS, seq=2, part=2)
     file.passes("a bundle of requests", "two calls, two numbers", to_store, frame=two.hex())
     both = correlation(make.world.session(CONSOLE), 1) + (2).to_bytes(8, "big")
     file.passes("a bundle of replies", "both are open", to_console, before=[["third", two.hex()]], origin="secondary",
-                frame=make.reply(kind=Kind.REPLIES, part=2, correlation=both).hex())  # fmt: skip
+                frame=make.reply(kind=FrameKind.REPLIES, part=2, correlation=both).hex())  # fmt: skip
     file.passes("a reply to one of a bundle", "each is a call of its own", to_console, before=[["third", two.hex()]],
                 origin="secondary", frame=make.reply().hex())  # fmt: skip
     file.passes("a bundle of replies of which one is open", "the other has ended, its asker drops it", to_console,
                 before=[["third", two.hex()], ["secondary", make.reply().hex()]], origin="secondary",
-                frame=make.reply(kind=Kind.REPLIES, seq=2, part=2, correlation=both).hex())  # fmt: skip
+                frame=make.reply(kind=FrameKind.REPLIES, seq=2, part=2, correlation=both).hex())  # fmt: skip
     file.passes("a client's deadline", "5 s more than a loop's, for a clock known only to a round trip", to_store,
                 origin="client", frame=far.hex())  # fmt: skip
 
@@ -135,7 +135,7 @@ def _identity(file: VectorFile, make: _Maker, first: bytes) -> None:
                "session_not_granted", answer="rejected", origin="client with another session",
                frame=client.hex())  # fmt: skip
     file.fails("a client's bundle", "bundles are the loops' own", "unknown_kind", answer="rejected", origin="client",
-               frame=make.frame(ADMIN, kind=Kind.REQUESTS, seq=2, part=2).hex())  # fmt: skip
+               frame=make.frame(ADMIN, kind=FrameKind.REQUESTS, seq=2, part=2).hex())  # fmt: skip
     file.fails("a stolen token", "another certificate", "wrong_certificate", answer="rejected",
                origin="client with another certificate", frame=client.hex())  # fmt: skip
     file.fails("a client's frame from a loop", "a loop has no certificate", "wrong_certificate", answer="rejected",
@@ -300,11 +300,11 @@ def _ways(file: VectorFile, make: _Maker, first: bytes, asked: list[list[str]]) 
                frame=first.hex())  # fmt: skip
     file.fails("an older frame later", "order is kept", "replay", answer="rejected",
                before=[["third", make.frame(seq=5).hex()]], frame=make.frame(seq=4).hex())  # fmt: skip
-    bundle = make.frame(kind=Kind.REQUESTS, seq=2, part=2)
+    bundle = make.frame(kind=FrameKind.REQUESTS, seq=2, part=2)
     file.fails("a bundle that begins with a number of before", "each of its numbers counts", "replay",
                answer="rejected", before=asked, frame=bundle.hex())  # fmt: skip
     file.fails("a bundle of too many open calls", "2 here, so none of the 3 is opened", "busy", answer="busy",
-               frame=make.frame(kind=Kind.REQUESTS, seq=3, part=3).hex())  # fmt: skip
+               frame=make.frame(kind=FrameKind.REQUESTS, seq=3, part=3).hex())  # fmt: skip
     file.fails("a request out of a bundle again", "its number was taken", "replay", answer="rejected",
                before=[["third", bundle.hex()]], frame=make.frame(seq=1).hex())  # fmt: skip
     two = [*asked, ["third", make.frame(seq=2).hex()]]
@@ -323,14 +323,14 @@ def _answers(file: VectorFile, make: _Maker, asked: list[list[str]], about: byte
             "none of its calls is open",
             "secondary",
             replied,
-            make.reply(kind=Kind.REPLIES, seq=2, part=2, correlation=about + (2).to_bytes(8, "big")),
+            make.reply(kind=FrameKind.REPLIES, seq=2, part=2, correlation=about + (2).to_bytes(8, "big")),
         ),
         (
             "a bundle of replies from a third",
             "the call is to the store",
             "primary",
             asked,
-            make.reply(KERNEL, kind=Kind.REPLIES, part=2, correlation=about + (2).to_bytes(8, "big")),
+            make.reply(KERNEL, kind=FrameKind.REPLIES, part=2, correlation=about + (2).to_bytes(8, "big")),
         ),
         ("a reply from a third", "the call is to the store", "primary", asked, make.reply(KERNEL)),
         ("a reply to a third", "the call is the console's", "secondary", asked, make.reply(dst=KERNEL)),
@@ -340,23 +340,23 @@ def _answers(file: VectorFile, make: _Maker, asked: list[list[str]], about: byte
             "the call has ended",
             "third",
             replied,
-            make.frame(kind=Kind.CREDIT, seq=2, correlation=about),
+            make.frame(kind=FrameKind.CREDIT, seq=2, correlation=about),
         ),
         (
             "credit for another's call",
             "its correlation names the console's",
             "external",
             asked,
-            make.frame("external/network", kind=Kind.CREDIT, correlation=about),
+            make.frame("external/network", kind=FrameKind.CREDIT, correlation=about),
         ),
         (
             "a cancel for another target",
             "the call is to the store",
             "third",
             asked,
-            make.frame(kind=Kind.CANCEL, seq=2, target=KERNEL, correlation=about),
+            make.frame(kind=FrameKind.CANCEL, seq=2, target=KERNEL, correlation=about),
         ),
-        ("a part without a request", "no correlation", "third", asked, make.frame(kind=Kind.PART, seq=2)),
-        ("a refusal by a loop", "only the gate refuses", "secondary", asked, make.reply(kind=Kind.REFUSAL)),
+        ("a part without a request", "no correlation", "third", asked, make.frame(kind=FrameKind.PART, seq=2)),
+        ("a refusal by a loop", "only the gate refuses", "secondary", asked, make.reply(kind=FrameKind.REFUSAL)),
     ):
         file.fails(name, why, "no_open_call", answer=None, origin=origin, before=before, frame=frame.hex())

@@ -10,7 +10,15 @@ from vectors.cases_gate import ADMIN, CONSOLE, STORE
 from vectors.cases_keys import verifier
 from vectors.writer import VectorFile
 
-from tlsrt.channels.frames.frame import Header, Kind, correlation, nonce, pack_frame, pack_header, parse_frame_untrusted
+from tlsrt.channels.frames.frame import (
+    FrameKind,
+    Header,
+    correlation,
+    nonce,
+    pack_frame,
+    pack_header,
+    parse_frame_untrusted,
+)
 from tlsrt.config import key_schedule
 
 
@@ -91,7 +99,7 @@ def _component() -> VectorFile:
         ("a silent feed", "3 s without the authority", "unsynchronised", good, {"feed_heard": world.now - 3000}),
         ("the same frame again", "its sequence is not higher", "replay", good, {"before": [good]}),
         ("an older frame later", "order is kept end to end", "replay", frame(seq=3), {"before": [frame(seq=4)]}),
-        ("a reply that was not asked for", "no right to the console", "unasked_reply", frame(kind=Kind.REPLY), {}),
+        ("a reply that was not asked for", "no right to the console", "unasked_reply", frame(kind=FrameKind.REPLY), {}),
     ):
         file.fails(name, why, reason, frame=data, **options)
     return file
@@ -108,22 +116,22 @@ def _client() -> VectorFile:
 
     def frame(key: bytes = key_schedule.reply_key(request, replier), **changes: Any) -> str:
         header = Header(
-            1, Kind.REPLY, replier, 1, 0, STORE, ADMIN, 2, 1, "get", world.epoch, world.now + 30_000, about, 0
+            1, FrameKind.REPLY, replier, 1, 0, STORE, ADMIN, 2, 1, "get", world.epoch, world.now + 30_000, about, 0
         )._replace(**changes)  # fmt: skip
         packed = pack_header(header)
         return pack_frame(packed, token, AESGCM(key).encrypt(nonce(header.seq), b"body", packed), bytes(16)).hex()
 
     def refusal(word: bytes, **changes: Any) -> str:
         header = Header(
-            1, Kind.REFUSAL, bytes(16), 0, 0, "gate", ADMIN, 0, 0, "", world.epoch, world.now + 10_000, about, 0
+            1, FrameKind.REFUSAL, bytes(16), 0, 0, "gate", ADMIN, 0, 0, "", world.epoch, world.now + 10_000, about, 0
         )._replace(**changes)  # fmt: skip
         return pack_frame(pack_header(header), b"", word, b"").hex()
 
     good = frame()
     told = {"kind": 2, "src": STORE, "body": b"body".hex()}
     file.passes("a reply", "opened with the reply key of the replier's session", told, frame=good)
-    file.passes("an error", "the same key", {**told, "kind": 4}, frame=frame(kind=Kind.ERROR))
-    file.passes("an item", "the same key", {**told, "kind": 3}, frame=frame(kind=Kind.ITEM))
+    file.passes("an error", "the same key", {**told, "kind": 4}, frame=frame(kind=FrameKind.ERROR))
+    file.passes("an item", "the same key", {**told, "kind": 3}, frame=frame(kind=FrameKind.ITEM))
     file.passes("a refusal", "unsealed; it proves nothing", {"kind": 8, "src": "gate", "body": b"stale".hex()},
                 frame=refusal(b"stale"))  # fmt: skip
     for name, why, reason, data, options in (
@@ -164,12 +172,12 @@ def _client() -> VectorFile:
             frame(seq=3),
             {"before": [frame(seq=4)]},
         ),
-        ("a request", "clients have no mailbox", "request_to_client", frame(kind=Kind.REQUEST), {}),
+        ("a request", "clients have no mailbox", "request_to_client", frame(kind=FrameKind.REQUEST), {}),
         (
             "a bundle of replies",
             "bundles are the loops' own",
             "unknown_kind",
-            frame(kind=Kind.REPLIES, part=2, correlation=about + bytes(8)),
+            frame(kind=FrameKind.REPLIES, part=2, correlation=about + bytes(8)),
             {},
         ),
         (

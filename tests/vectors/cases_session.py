@@ -13,7 +13,7 @@ from vectors.cases_opening import CHALLENGE, EPHEMERAL, certificate, client_key,
 from vectors.writer import Stored
 
 from tlsrt.channels.frames.body import encode_request, encode_value
-from tlsrt.channels.frames.frame import Frame, Kind, correlation, parse_frame_untrusted, parse_header_untrusted
+from tlsrt.channels.frames.frame import Frame, FrameKind, correlation, parse_frame_untrusted, parse_header_untrusted
 from tlsrt.channels.session.endpoint import Endpoint
 from tlsrt.channels.session.grant import (
     GRANT_DOMAIN,
@@ -111,13 +111,13 @@ def session(stored: Stored) -> str:
 
     client, store, gate, connection = _parties(content, root, gate_root, token_key, public, boot, issuer, confirmation)
     body = tell("request_body", "[['a'], {}, nil]", encode_request(["a"], {}, None))
-    seq, request = client.seal_request(Kind.REQUEST, STORE, "get", body, NOW + 30_000)
+    seq, request = client.seal_request(FrameKind.REQUEST, STORE, "get", body, NOW + 30_000)
     _frame(story, "request", request)
     assert gate.check_untrusted(request, connection, NOW).loop == "secondary"
     asked = store.open_untrusted(*_split(request), NOW)
     assert asked.body == body
     answer = tell("reply_body", "'value of a'", encode_value("value of a"))
-    reply = store.seal_reply(Kind.REPLY, asked.header, answer, NOW + 30_000, correlation=correlation(SESSION, seq))
+    reply = store.seal_reply(FrameKind.REPLY, asked.header, answer, NOW + 30_000, correlation=correlation(SESSION, seq))
     _frame(story, "reply", reply)
     assert gate.check_untrusted(reply, Origin("secondary"), NOW).connection == 1
     assert client.open_untrusted(*_split(reply), NOW).body == answer

@@ -8,14 +8,16 @@ import msgpack
 from support.vectors import named
 from vectors.writer import VectorFile
 
-from tlsrt.channels.frames.frame import Header, Kind, correlation, pack_frame, pack_header
+from tlsrt.channels.frames.frame import FrameKind, Header, correlation, pack_frame, pack_header
 from tlsrt.channels.tls.message_stream import OPENING_MAX, PAYLOAD_MAX, wrap
 
 SESSION = bytes([0xAA]) * 16
 HEADER = Header(
-    1, Kind.REQUEST, SESSION, 1, 0, "client/admin", "secondary/store", 2, 1, "get", 7, 1_010_000, b"", 0
+    1, FrameKind.REQUEST, SESSION, 1, 0, "client/admin", "secondary/store", 2, 1, "get", 7, 1_010_000, b"", 0
 )  # fmt: skip
-REPLY = HEADER._replace(kind=Kind.REPLY, correlation=correlation(SESSION, 1), src="secondary/store", dst="client/admin")
+REPLY = HEADER._replace(
+    kind=FrameKind.REPLY, correlation=correlation(SESSION, 1), src="secondary/store", dst="client/admin"
+)
 _PARTS = ("header", "token", "body", "proof")
 
 
@@ -71,10 +73,10 @@ def headers() -> VectorFile:
         "a version in long form", "any valid encoding is read; the bytes as received are what is authenticated",
         shown(HEADER), header=long_form.hex(), is_long_form=True,
     )  # fmt: skip
-    many = HEADER._replace(kind=Kind.REQUESTS, src="third/console", seq=32, part=32)
+    many = HEADER._replace(kind=FrameKind.REQUESTS, src="third/console", seq=32, part=32)
     file.passes("a bundle of 32 requests", "between loops", shown(many), header=pack_header(many).hex())
     answers = REPLY._replace(
-        kind=Kind.REPLIES, dst="third/console", part=2, correlation=correlation(SESSION, 1) + bytes(7) + b"\x02"
+        kind=FrameKind.REPLIES, dst="third/console", part=2, correlation=correlation(SESSION, 1) + bytes(7) + b"\x02"
     )
     file.passes("a bundle of 2 replies", "one session, two numbers", shown(answers), header=pack_header(answers).hex())
     fields = list(HEADER)

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 
 from tlsrt.channels.cli.completion.bash import bash_script
 from tlsrt.channels.cli.completion.fish import fish_script
-from tlsrt.channels.cli.completion.tree import Node
+from tlsrt.channels.cli.completion.tree import CommandNode
 from tlsrt.channels.cli.completion.zsh import zsh_script
 
-SCRIPTS: Mapping[str, Callable[[Node], str]] = {"bash": bash_script, "zsh": zsh_script, "fish": fish_script}
+SCRIPTS: Mapping[str, Callable[[CommandNode], str]] = {"bash": bash_script, "zsh": zsh_script, "fish": fish_script}
 
 
-def script_of(shell: str, tree: Node) -> str:
+def script_of(shell: str, tree: CommandNode) -> str:
     """Return the script that teaches a shell of SCRIPTS this command."""
     return SCRIPTS[shell](tree)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tlsrt.channels.cli.completion.tree import Node, Value, nodes
+from tlsrt.channels.cli.completion.tree import CommandNode, Value, nodes
 
 _SCRIPT = """\
 # bash completion for {command}; made by `{command} completion bash`
@@ -54,7 +54,7 @@ complete -F {function} {command}
 """
 
 
-def bash_script(tree: Node) -> str:
+def bash_script(tree: CommandNode) -> str:
     """Return the script for a command."""
     every = list(nodes(tree))
     takers = [
@@ -78,15 +78,15 @@ def bash_script(tree: Node) -> str:
     )
 
 
-def _path(node: Node) -> str:
+def _path(node: CommandNode) -> str:
     return " ".join(node.path)
 
 
-def _option_words(node: Node) -> list[str]:
+def _option_words(node: CommandNode) -> list[str]:
     return [word for option in node.options for word in option.words]
 
 
-def _value_cases(node: Node) -> list[tuple[str, str]]:
+def _value_cases(node: CommandNode) -> list[tuple[str, str]]:
     if node.verbs:
         return [(f'"{_path(node)} 0"', _words(below.name for below in node.verbs))]
     return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tlsrt.channels.cli.completion.tree import Node, Option, Value, nodes
+from tlsrt.channels.cli.completion.tree import CommandNode, CompletionOption, Value, nodes
 
 _HEAD = """\
 # fish completion for {command}; made by `{command} completion fish`
@@ -34,7 +34,7 @@ complete -c {command} -f
 """
 
 
-def fish_script(tree: Node) -> str:
+def fish_script(tree: CommandNode) -> str:
     """Return the script for a command."""
     function = "__" + tree.name.replace("-", "_") + "_at"
     every = list(nodes(tree))
@@ -54,7 +54,7 @@ def fish_script(tree: Node) -> str:
     return head + "\n".join(lines) + "\n"
 
 
-def _of(node: Node, function: str) -> list[str]:
+def _of(node: CommandNode, function: str) -> list[str]:
     at = f'{function} "{" ".join(node.path)}"'
     lines = [f"-n {_quoted(at + ' 0')} -a {below.name} -d {_quoted(below.text)}" for below in node.verbs]
     lines += [f"-n {_quoted(at)} {_option(option)}" for option in node.options]
@@ -65,7 +65,7 @@ def _of(node: Node, function: str) -> list[str]:
     return lines
 
 
-def _option(option: Option) -> str:
+def _option(option: CompletionOption) -> str:
     words = " ".join(f"-l {word[2:]}" if word.startswith("--") else f"-s {word[1:]}" for word in option.words)
     takes = "" if option.value is None else f" {'-r' if option.value.kind else '-x'} {_offer(option.value)}".rstrip()
     return f"{words}{takes} -d {_quoted(option.text)}"

@@ -20,7 +20,7 @@ class Value(NamedTuple):
     is_repeated: bool = False
 
 
-class Option(NamedTuple):
+class CompletionOption(NamedTuple):
     """One option: its words such as ("-f", "--follow"), its help, and what it takes, if anything."""
 
     words: tuple[str, ...]
@@ -28,25 +28,25 @@ class Option(NamedTuple):
     value: Value | None
 
 
-class Node(NamedTuple):
+class CommandNode(NamedTuple):
     """A command or a verb of it; `path` has the words that lead here."""
 
     path: tuple[str, ...]
     text: str
-    options: tuple[Option, ...]
+    options: tuple[CompletionOption, ...]
     values: tuple[Value, ...]
-    verbs: tuple[Node, ...]
+    verbs: tuple[CommandNode, ...]
 
     @property
     def name(self) -> str:
         return self.path[-1]
 
 
-def node_of(parser: argparse.ArgumentParser, path: tuple[str, ...], text: str = "") -> Node:
+def node_of(parser: argparse.ArgumentParser, path: tuple[str, ...], text: str = "") -> CommandNode:
     """Return what a parser takes, with the verbs of its subparsers below it. What its help hides is left out."""
-    options: list[Option] = []
+    options: list[CompletionOption] = []
     values: list[Value] = []
-    verbs: list[Node] = []
+    verbs: list[CommandNode] = []
     for action in parser._actions:  # argparse gives no other way, and has kept it for as long as there is argparse
         if isinstance(action, argparse._SubParsersAction):
             texts = {choice.dest: choice.help or "" for choice in action._choices_actions}
@@ -55,13 +55,13 @@ def node_of(parser: argparse.ArgumentParser, path: tuple[str, ...], text: str = 
             continue
         elif action.option_strings:
             value = None if action.nargs == 0 else _value(action)
-            options.append(Option(tuple(action.option_strings), _text(action), value))
+            options.append(CompletionOption(tuple(action.option_strings), _text(action), value))
         else:
             values.append(_value(action))
-    return Node(path, text, tuple(options), tuple(values), tuple(verbs))
+    return CommandNode(path, text, tuple(options), tuple(values), tuple(verbs))
 
 
-def nodes(node: Node) -> Iterator[Node]:
+def nodes(node: CommandNode) -> Iterator[CommandNode]:
     """Yield a node and all below it."""
     yield node
     for below in node.verbs:

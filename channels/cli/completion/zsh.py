@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tlsrt.channels.cli.completion.tree import Node, Option, Value, nodes
+from tlsrt.channels.cli.completion.tree import CommandNode, CompletionOption, Value, nodes
 
 _HEAD = """\
 #compdef {command}
@@ -44,7 +44,7 @@ fi
 _KINDS = {"file": "_files", "folder": "_files -/", "": "()"}
 
 
-def zsh_script(tree: Node) -> str:
+def zsh_script(tree: CommandNode) -> str:
     """Return the script for a command."""
     text = _HEAD.format(command=tree.name)
     for node in nodes(tree):
@@ -62,15 +62,15 @@ def zsh_script(tree: Node) -> str:
     return text + _TAIL.format(function=_function(tree), command=tree.name)
 
 
-def _function(node: Node) -> str:
+def _function(node: CommandNode) -> str:
     return "_" + "_".join(node.path).replace("-", "_")
 
 
-def _described(node: Node) -> str:
+def _described(node: CommandNode) -> str:
     return f"{node.name}:{node.text}"  # only the first colon counts
 
 
-def _option(option: Option) -> str:
+def _option(option: CompletionOption) -> str:
     text = option.text.replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]").replace(":", "\\:")
     rest = f"[{text}]" + (_action(option.value) if option.value else "")
     words = [word + (("=" if word.startswith("--") else "+") if option.value else "") for word in option.words]

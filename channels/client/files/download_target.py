@@ -24,7 +24,7 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | o
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class Destination:
+class DownloadTarget:
     """One file to be. Raises Failed with a sentence, and Busy if another run fetches the same."""
 
     def __init__(self, path: Path, size: int, sha256: str) -> None:
@@ -75,7 +75,7 @@ class Destination:
                 finally:
                     os.close(descriptor)
 
-    def __enter__(self) -> Destination:
+    def __enter__(self) -> DownloadTarget:
         return self
 
     def __exit__(

@@ -11,7 +11,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,126}")
 _WANTED = "letters, digits, dot, dash and underscore, not starting with a dot or dash, at most 127"
 
 
-class Place(NamedTuple):
+class RemotePath(NamedTuple):
     """A file of a component."""
 
     target: str
@@ -21,7 +21,7 @@ class Place(NamedTuple):
         return f"{self.target}/{self.name}"
 
 
-def parse_place(text: str, own_name: str = "") -> Place:
+def parse_place(text: str, own_name: str = "") -> RemotePath:
     """Return the place that is meant by `LOOP/COMPONENT/NAME`, or by `LOOP/COMPONENT` for a file of that own name.
 
     InvalidArgument says what is wrong. No name leads anywhere: neither folders nor links are part of one.
@@ -32,12 +32,12 @@ def parse_place(text: str, own_name: str = "") -> Place:
         raise InvalidArgument(f"a place is LOOP/COMPONENT/NAME, such as third/io/photo.jpg, not {text!r}")
     target = f"{loop}/{component}"
     if name:
-        return Place(target, check_name(name))
+        return RemotePath(target, check_name(name))
     if not own_name:
         raise InvalidArgument(f"say which file of {target}: {target}/NAME")
     if not _NAME.fullmatch(own_name):
         raise InvalidArgument(f"{own_name!r} cannot be a name there ({_WANTED}): say one, as {target}/NAME")
-    return Place(target, own_name)
+    return RemotePath(target, own_name)
 
 
 def check_name(name: str) -> str:

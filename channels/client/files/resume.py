@@ -26,7 +26,7 @@ LOOK_S = 0.5
 _PASSING = (Unavailable, Away, Busy, Cancelled, DeadlineExceeded, OutcomeUnknown, Stale, StreamBroken)
 
 
-class Progress:
+class ResumeProgress:
     """How far a transfer is. `told` hears (bytes done, bytes in all) whenever that changes."""
 
     def __init__(self, told: Callable[[int, int], None] | None) -> None:
@@ -44,7 +44,7 @@ class Progress:
 
 
 async def steadily(
-    step: Callable[[], Awaitable[Result]], progress: Progress, patience_s: float, is_excused: Callable[[], bool]
+    step: Callable[[], Awaitable[Result]], progress: ResumeProgress, patience_s: float, is_excused: Callable[[], bool]
 ) -> Result:
     """Run the step until it ends with a result or an error that will not pass.
 
@@ -72,7 +72,7 @@ def passes(error: CallError) -> bool:
 
 
 async def _watched(
-    step: Callable[[], Awaitable[Result]], progress: Progress, patience_s: float, is_excused: Callable[[], bool]
+    step: Callable[[], Awaitable[Result]], progress: ResumeProgress, patience_s: float, is_excused: Callable[[], bool]
 ) -> Result:
     loop = asyncio.get_running_loop()
     work = asyncio.ensure_future(step())

@@ -13,10 +13,10 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from tlsrt.channels.client.files.download_target import Destination
-from tlsrt.channels.client.files.remote_path import Place
-from tlsrt.channels.client.files.resume import Progress, steadily
-from tlsrt.channels.client.files.upload_source import Source
+from tlsrt.channels.client.files.download_target import DownloadTarget
+from tlsrt.channels.client.files.remote_path import RemotePath
+from tlsrt.channels.client.files.resume import ResumeProgress, steadily
+from tlsrt.channels.client.files.upload_source import UploadSource
 from tlsrt.errors import Conflict, Failed
 
 SEGMENT_BYTES = 8 * 1024 * 1024  # of one call; a call has to end within 300 s
@@ -60,13 +60,13 @@ class Calls(Protocol):
     ) -> Any: ...  # fmt: skip
 
 
-async def put_file(client: Calls, path: Path, place: Place, patience_s: float, told: Told | None) -> Transferred:
+async def put_file(client: Calls, path: Path, place: RemotePath, patience_s: float, told: Told | None) -> Transferred:
     """Send a file; returns when it is on the host's disk under its name. Raises a CallError."""
     began = time.monotonic()
-    with Source(path) as source:
+    with UploadSource(path) as source:
         sha256 = await source.digest()
         about = (place.name, source.size, sha256)
-        progress = Progress(told)
+        progress = ResumeProgress(told)
         ask_s = min(patience_s, ASK_S)
         resumed: list[int] = []
 
@@ -109,7 +109,7 @@ def _digest(answer: dict[str, Any]) -> str:
     return value
 
 
-async def _counted(parts: AsyncIterator[bytes], offset: int, progress: Progress) -> AsyncIterator[bytes]:
+async def _counted(parts: AsyncIterator[bytes], offset: int, progress: ResumeProgress) -> AsyncIterator[bytes]:
     """Pass parts on; one counts when the next is asked for, for then it has been sent."""
     async for part in parts:
         yield part
@@ -117,10 +117,10 @@ async def _counted(parts: AsyncIterator[bytes], offset: int, progress: Progress)
         progress.set(offset, progress.total)
 
 
-async def get_file(client: Calls, place: Place, path: Path, patience_s: float, told: Told | None) -> Transferred:
+async def get_file(client: Calls, place: RemotePath, path: Path, patience_s: float, told: Told | None) -> Transferred:
     """Fetch a file; returns when it is on this machine's disk under its name. Raises a CallError."""
     began = time.monotonic()
-    progress = Progress(told)
+    progress = ResumeProgress(told)
     resumed: list[int] = []
 
     async def step() -> Transferred | None:
@@ -128,7 +128,7 @@ async def get_file(client: Calls, place: Place, path: Path, patience_s: float, t
             place.target, "stat", place.name, timeout_s=min(patience_s, ASK_S), idempotent=True
         )  # fmt: skip
         size, sha256 = _whole(there, "size_bytes"), _digest(there)
-        with Destination(path, size, sha256) as destination:
+        with DownloadTarget(path, size, sha256) as destination:
             offset = await destination.resume()
             resumed.append(offset)
             destination.check_room()

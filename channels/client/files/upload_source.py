@@ -16,7 +16,7 @@ READ_BYTES = 1 << 20
 PART_BYTES = 64 * 1024
 
 
-class Source:
+class UploadSource:
     """One regular file, open for reading. Raises Failed, with a sentence."""
 
     def __init__(self, path: Path) -> None:
@@ -31,7 +31,7 @@ class Source:
             raise Failed(f"{path} is no file: only regular files can be sent")
         self.size = self._status.st_size
 
-    def __enter__(self) -> Source:
+    def __enter__(self) -> UploadSource:
         return self
 
     def __exit__(

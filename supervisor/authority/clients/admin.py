@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from tlsrt.channels.session.enrolment import JoinCode, pin_of
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, NotFound, PeerError
-from tlsrt.supervisor.authority.clients.issuing import LOCKED, Certifier
+from tlsrt.supervisor.authority.clients.issuing import LOCKED, CertificateIssuer
 from tlsrt.supervisor.authority.model.client_registry import (
     CLIENTS_MAX,
     TTL_LEAST_MS,
@@ -29,11 +29,11 @@ from tlsrt.supervisor.authority.model.client_registry import (
     with_certificate,
 )
 from tlsrt.supervisor.authority.model.join_codes import CODES_MAX, JoinCodes
-from tlsrt.supervisor.authority.model.ports import Outlet
+from tlsrt.supervisor.authority.model.ports import Outgoing
 from tlsrt.supervisor.authority.model.state import AuthorityState
-from tlsrt.supervisor.authority.service import TrustService
+from tlsrt.supervisor.authority.service import AuthorityService
 from tlsrt.supervisor.authority.sessions.manager import Session, SessionManager
-from tlsrt.supervisor.messages.result_codes import Code
+from tlsrt.supervisor.messages.result_codes import ResultCode
 
 PAGE_BYTES = 24 * 1024  # of rows in one answer, so that with the last one it is below the cap of a packet
 NOT_WRITTEN = "the authority's state cannot be written, so nothing has changed: make room on its disk"
@@ -42,7 +42,7 @@ NO_HTTP = "this host serves no HTTP: say `http: true` under door in the configur
 Row = list[object]
 
 
-class EnrolmentDesk:
+class ClientAdmin:
     """Answers the operator. Times are BOOTTIME in ms, but for `wall`.
 
     `prove` returns why a client's rights do not fit into a token, or nothing.
@@ -53,13 +53,13 @@ class EnrolmentDesk:
         config: Config,
         registry: Registry,
         codes: JoinCodes,
-        certifier: Certifier,
-        service: TrustService,
+        certifier: CertificateIssuer,
+        service: AuthorityService,
         manager: SessionManager,
         state: AuthorityState,
         persist: Callable[[], bool],
         prove: Callable[[Enrolled], str],
-        outlet: Outlet,
+        outlet: Outgoing,
     ) -> None:
         self._config = config
         self._registry = registry
@@ -245,7 +245,7 @@ class EnrolmentDesk:
         detail |= {"serial": certified.serial} if certified is not None else {"by": "join code"}
         self._service.audit.before(
             kind, client.subject, detail, now, wall, then,
-            lambda sentence: self._refuse(number, sentence, Code.UNCHANGED),
+            lambda sentence: self._refuse(number, sentence, ResultCode.UNCHANGED),
         )  # fmt: skip
 
     def _keep(self, number: int, client: Enrolled, bundle: Row | None, event: str, wall: int) -> None:
@@ -256,11 +256,11 @@ class EnrolmentDesk:
             row = bundle if bundle is not None else self._code(client.name, wall)
             if bundle is not None:
                 self._codes.drop(client.name)
-            code = Code.DONE if self._persist() else Code.UNCHANGED
+            code = ResultCode.DONE if self._persist() else ResultCode.UNCHANGED
             problem = NOT_WRITTEN
         except NotFound as error:
-            code, problem, row = Code.REFUSED, str(error), []
-        if code is Code.DONE:
+            code, problem, row = ResultCode.REFUSED, str(error), []
+        if code is ResultCode.DONE:
             self._service.revoking.notes.note(event, client.subject, "", ttl_ms=client.ttl_ms)
             self._answer(number, [row])
             return
@@ -283,9 +283,9 @@ class EnrolmentDesk:
         return ["code", JoinCode(code.code_id, secret, pin_of(pinned.public_bytes(Encoding.DER))).text(), code.ends]
 
     def _answer(self, number: int, rows: list[Row]) -> None:
-        self._outlet.tell("answer", number, int(Code.DONE), 0, rows)
+        self._outlet.tell("answer", number, int(ResultCode.DONE), 0, rows)
 
-    def _refuse(self, number: int, sentence: str, code: Code = Code.REFUSED) -> None:
+    def _refuse(self, number: int, sentence: str, code: ResultCode = ResultCode.REFUSED) -> None:
         self._outlet.tell("answer", number, int(code), 0, [sentence])
 
 

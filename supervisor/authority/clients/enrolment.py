@@ -12,14 +12,14 @@ from typing import Any
 
 from tlsrt.channels.session.enrolment import answer_mac, encode_answer, request_mac
 from tlsrt.errors import NotFound, PeerError
-from tlsrt.rate_limit import Allowance
-from tlsrt.supervisor.authority.clients.issuing import Certifier
+from tlsrt.rate_limit import Bucket
+from tlsrt.supervisor.authority.clients.issuing import CertificateIssuer
 from tlsrt.supervisor.authority.model.client_registry import Certified, Registry, with_certificate
-from tlsrt.supervisor.authority.model.join_codes import Code, JoinCodes
+from tlsrt.supervisor.authority.model.join_codes import JoinCodes, PendingCode
 from tlsrt.supervisor.authority.model.loop_table import GATE
-from tlsrt.supervisor.authority.model.ports import Outlet
+from tlsrt.supervisor.authority.model.ports import Outgoing
 from tlsrt.supervisor.authority.model.services import Charge, ChargeKind
-from tlsrt.supervisor.authority.service import TrustService
+from tlsrt.supervisor.authority.service import AuthorityService
 
 DETECTOR = "enrolment"
 USED_UP = "join_code_used_up"  # always told: once for each code that the operator made
@@ -28,12 +28,12 @@ NOTES = 5  # of refusals a second: Primary may be captured, and must not push ou
 ADDRESS_MAX = 64
 
 
-class Joining:
+class Enrolment:
     """Answers `enrol`. Times are BOOTTIME in ms, but for `wall`."""
 
     def __init__(
-        self, registry: Registry, codes: JoinCodes, certifier: Certifier, service: TrustService,
-        persist: Callable[[], bool], outlet: Outlet,
+        self, registry: Registry, codes: JoinCodes, certifier: CertificateIssuer, service: AuthorityService,
+        persist: Callable[[], bool], outlet: Outgoing,
     ) -> None:  # fmt: skip
         self._registry = registry
         self._codes = codes
@@ -41,7 +41,7 @@ class Joining:
         self._service = service
         self._persist = persist
         self._outlet = outlet
-        self._notes = Allowance(NOTES, NOTES, 0.0)
+        self._notes = Bucket(NOTES, NOTES, 0.0)
 
     def enrol(self, fields: list[Any], now: int, wall: int) -> None:
         """Answer a client with its certificate, or refuse it with a word that says nothing."""
@@ -78,7 +78,7 @@ class Joining:
             wall, then, lambda sentence: self._refuse(connection, address, sentence, 0, now, wall),
         )  # fmt: skip
 
-    def _use(self, code: Code, certified: Certified, wall: int) -> bool:
+    def _use(self, code: PendingCode, certified: Certified, wall: int) -> bool:
         """Use a code up and keep the certificate, in one write; False, and nothing has changed, if that fails."""
         present = self._codes.get(code.code_id, code.key_version, wall)  # another connection may have been faster
         client = self._registry.living(f"client/{code.name}")

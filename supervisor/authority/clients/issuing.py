@@ -5,20 +5,20 @@ from __future__ import annotations
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import Certificate
 
-from tlsrt.channels.session.enrolment import Answer
+from tlsrt.channels.session.enrolment import EnrolmentAnswer
 from tlsrt.config import pki
 from tlsrt.errors import NotFound
 from tlsrt.supervisor.authority.clients.ca import ClientCA, issuer_of
 from tlsrt.supervisor.authority.model.client_registry import Certified, Enrolled
-from tlsrt.supervisor.authority.service import TrustService
+from tlsrt.supervisor.authority.service import AuthorityService
 
 LOCKED = "the host is locked, so nobody is let in: unlock it first"
 
 
-class Certifier:
+class CertificateIssuer:
     """Signs for clients. `wall` is ms."""
 
-    def __init__(self, ca: ClientCA, service: TrustService) -> None:
+    def __init__(self, ca: ClientCA, service: AuthorityService) -> None:
         self._ca = ca
         self._service = service
 
@@ -32,14 +32,14 @@ class Certifier:
             raise NotFound("the door has no certificate")
         return issuer_of(files.own, files.authorities)
 
-    def certify(self, client: Enrolled, request: bytes, wall: int) -> tuple[Answer, Certified]:
+    def certify(self, client: Enrolled, request: bytes, wall: int) -> tuple[EnrolmentAnswer, Certified]:
         """Return what the client gets, and what the registry keeps of it. Raises NotFound, and PeerError for a request
         that is none."""
         pinned = self.pinned()
         key = pki.key_of_request_untrusted(request)
         issuance = self._ca.issue(self._service.door.files.authorities, client.name, key, client.ttl_ms, wall)
         issuer = self._service.ring.newest.issuer
-        answer = Answer(
+        answer = EnrolmentAnswer(
             issuer.install, client.name, issuance.certificate, issuer.public, issuer.key_version,
             pinned.public_bytes(Encoding.DER),
         )  # fmt: skip

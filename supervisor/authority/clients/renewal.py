@@ -12,22 +12,22 @@ from typing import Any
 from tlsrt.channels.session.certificate_renewal import renew_statement, renewed_statement
 from tlsrt.channels.session.lock_statement import verify_statement_untrusted
 from tlsrt.errors import NotFound, PeerError
-from tlsrt.supervisor.authority.clients.issuing import Certifier
-from tlsrt.supervisor.authority.clients.sessions import ClientService
+from tlsrt.supervisor.authority.clients.issuing import CertificateIssuer
+from tlsrt.supervisor.authority.clients.sessions import ClientSessions
 from tlsrt.supervisor.authority.keys.issuer import Issuer
 from tlsrt.supervisor.authority.model.client_registry import PENDING_MAX, Registry, with_certificate
 from tlsrt.supervisor.authority.model.loop_table import GATE
-from tlsrt.supervisor.authority.model.ports import Outlet
-from tlsrt.supervisor.authority.service import TrustService
+from tlsrt.supervisor.authority.model.ports import Outgoing
+from tlsrt.supervisor.authority.service import AuthorityService
 from tlsrt.supervisor.authority.sessions.manager import SessionManager
 
 
-class RenewalDesk:
+class CertificateRenewals:
     """Answers `renew`. `issuer` returns the one that clients go by now. Times are BOOTTIME in ms, but for `wall`."""
 
     def __init__(
-        self, registry: Registry, certifier: Certifier, clients: ClientService, manager: SessionManager,
-        service: TrustService, issuer: Callable[[], Issuer], persist: Callable[[], bool], outlet: Outlet,
+        self, registry: Registry, certifier: CertificateIssuer, clients: ClientSessions, manager: SessionManager,
+        service: AuthorityService, issuer: Callable[[], Issuer], persist: Callable[[], bool], outlet: Outgoing,
     ) -> None:  # fmt: skip
         self._registry = registry
         self._certifier = certifier

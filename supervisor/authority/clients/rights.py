@@ -15,16 +15,16 @@ from typing import Any
 from tlsrt.errors import ConfigError, NotFound
 from tlsrt.supervisor.authority.clients.issuing import LOCKED
 from tlsrt.supervisor.authority.model.client_registry import MAY, Enrolled, Registry, checked_rules
-from tlsrt.supervisor.authority.service import TrustService
-from tlsrt.supervisor.authority.sessions.revocation import Outcome
-from tlsrt.supervisor.messages.result_codes import Code
+from tlsrt.supervisor.authority.service import AuthorityService
+from tlsrt.supervisor.authority.sessions.revocation import RevocationOutcome
+from tlsrt.supervisor.messages.result_codes import ResultCode
 
 NOT_WRITTEN = "the authority's state cannot be written, so nothing has changed: make room on its disk"
 HTTP_MAY_NOT = "a client that may use HTTP can lock and unlock nothing, as Primary holds its session"
 NO_MAY = "a client may lock, unlock, both, or nothing: --may lock,unlock"
 
 
-class ChangeDesk:
+class ClientRights:
     """Answers the operator. Times are BOOTTIME in ms, but for `wall`.
 
     `living` returns a client or raises NotFound; `prove` returns why rights do not fit into a token, or nothing.
@@ -37,7 +37,7 @@ class ChangeDesk:
         targets: Iterable[str],
         prove: Callable[[Enrolled], str],
         persist: Callable[[], bool],
-        service: TrustService,
+        service: AuthorityService,
     ) -> None:
         self._registry = registry
         self._living = living
@@ -81,7 +81,7 @@ class ChangeDesk:
         detail: dict[str, str | int] = {"allow": allowed_text(client), "may": ", ".join(client.may)}
         self._service.audit.before(
             "client_changed", client.subject, detail, now, wall, then,
-            lambda sentence: self._refuse(number, sentence, Code.UNCHANGED),
+            lambda sentence: self._refuse(number, sentence, ResultCode.UNCHANGED),
         )  # fmt: skip
 
     def _keep(self, number: int, client: Enrolled, now: int, wall: int) -> None:
@@ -89,18 +89,18 @@ class ChangeDesk:
         before = self._registry.get(client.name)
         assert before is not None
         if client == before:
-            self._service.desk.tell(number, Outcome((), True), [])
+            self._service.desk.tell(number, RevocationOutcome((), True), [])
             return
         self._registry.put(client)
         if not self._persist():
             self._registry.put(before)
-            self._refuse(number, NOT_WRITTEN, Code.UNCHANGED)
+            self._refuse(number, NOT_WRITTEN, ResultCode.UNCHANGED)
             return
         self._service.revoking.notes.note("client_changed", client.subject, allowed_text(client))
         sessions = [each for each in self._service.manager if each.subject == client.subject]
         self._service.desk.tell(number, self._service.revoking.end_sessions(sessions, now, wall), [])
 
-    def _refuse(self, number: int, sentence: str, code: Code = Code.REFUSED) -> None:
+    def _refuse(self, number: int, sentence: str, code: ResultCode = ResultCode.REFUSED) -> None:
         self._service.outlet.tell("answer", number, int(code), 0, [sentence])
 
 

@@ -26,10 +26,10 @@ from tlsrt.supervisor.authority.clients.challenges import Challenges
 from tlsrt.supervisor.authority.keys.epochs import Epochs
 from tlsrt.supervisor.authority.keys.key_ring import KeyRing
 from tlsrt.supervisor.authority.model.loop_table import GATE
-from tlsrt.supervisor.authority.model.ports import Outlet
+from tlsrt.supervisor.authority.model.ports import Outgoing
 from tlsrt.supervisor.authority.model.services import NoRecorder, Recorder
 from tlsrt.supervisor.authority.model.state import AuthorityState
-from tlsrt.supervisor.authority.sessions.key_messages import Briefing
+from tlsrt.supervisor.authority.sessions.key_messages import KeyMessages
 from tlsrt.supervisor.authority.sessions.manager import Session, SessionManager
 
 REJECTED = "rejected"  # the one word that a peer gets
@@ -50,19 +50,19 @@ class _Client:
     is_admitted: bool = False  # its opening is recorded: it may have grants
 
 
-class ClientService:
+class ClientSessions:
     """All external sessions."""
 
     def __init__(
         self,
         ring: KeyRing,
-        briefing: Briefing,
+        briefing: KeyMessages,
         certificates: ClientCertificates,
         challenges: Challenges,
         manager: SessionManager,
         epochs: Epochs,
         state: AuthorityState,
-        outlet: Outlet,
+        outlet: Outgoing,
         limit: int,
     ) -> None:
         self._ring = ring

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tlsrt.supervisor.authority.detection.escalation import Step, Taken
+from tlsrt.supervisor.authority.detection.escalation import ResponseStep, Taken
 from tlsrt.supervisor.authority.model.loop_table import GATE
 from tlsrt.supervisor.authority.model.services import Charge, ChargeKind
 
 if TYPE_CHECKING:
-    from tlsrt.supervisor.authority.service import TrustService
+    from tlsrt.supervisor.authority.service import AuthorityService
 
 BY = "detection"
 WHAT_MAX = 160
 
 
 @dataclass(slots=True)
-class Shut:
+class BlockRow:
     """A subject in quarantine, and why."""
 
     taken: Taken
@@ -33,9 +33,9 @@ class Shut:
 class Actions:
     """The hands of the response. Times are BOOTTIME in ms, but for `wall`."""
 
-    def __init__(self, service: TrustService) -> None:
+    def __init__(self, service: AuthorityService) -> None:
         self._service = service
-        self.quarantined: dict[str, Shut] = {}  # by subject
+        self.quarantined: dict[str, BlockRow] = {}  # by subject
         self.on_quarantine: Callable[[int], None] = lambda now: None  # before it is written that somebody is revoked
         self.on_revoked: Callable[[str, str, int, int], None] = lambda subject, what, now, wall: None
         self.to_lift: dict[str, int] = {}  # loop: its incarnation; when that is gone, its quarantine ends
@@ -57,11 +57,11 @@ class Actions:
             return
         service.note("response", who, words, charged=charged, for_ms=for_ms, **fields)
         do = partial(self._do, taken, subject, incarnation, now, wall)
-        if taken.step is Step.LOCK:
+        if taken.step is ResponseStep.LOCK:
             do()  # which writes its own record
             return
         detail: dict[str, str | int] = {**fields, "charged": charged, "what": taken.what[:WHAT_MAX], "for_ms": for_ms}
-        if taken.step is Step.LIMIT:
+        if taken.step is ResponseStep.LIMIT:
             service.audit.note(str(taken.step), who, detail, now, wall)
             do()
         else:
@@ -73,15 +73,15 @@ class Actions:
 
     def _do(self, taken: Taken, subject: str, incarnation: int, now: int, wall: int) -> None:
         match taken.step:
-            case Step.LIMIT | Step.BLOCK:
+            case ResponseStep.LIMIT | ResponseStep.BLOCK:
                 self.tell_gate(taken, now)
-            case Step.REVOKE:
+            case ResponseStep.REVOKE:
                 self._revoke(taken, subject, now, wall)
-            case Step.QUARANTINE:
+            case ResponseStep.QUARANTINE:
                 self._quarantine(taken, subject, incarnation, now, wall)
-            case Step.RESPAWN:
+            case ResponseStep.RESPAWN:
                 self._respawn(taken, incarnation)
-            case Step.LOCK:
+            case ResponseStep.LOCK:
                 reason = f"{taken.detector} at {taken.charge.value}: {taken.what[:WHAT_MAX]}"
                 self._service.lock.engage(reason, BY, now, wall)
 
@@ -120,7 +120,7 @@ class Actions:
             self.to_lift[taken.charge.value] = incarnation
         revoked = self._service.revoking.subjects()
         subjects = [one for one in self.subjects_of(taken.charge, subject) if one not in revoked]
-        self.quarantined |= {one: Shut(taken, one) for one in subjects}
+        self.quarantined |= {one: BlockRow(taken, one) for one in subjects}
         self.on_quarantine(now)
         if subjects:
             self._service.revoking.revoke_subjects(subjects, max(1, taken.until - now), now, wall)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tlsrt.supervisor.authority.detection.escalation import Step, Taken
+from tlsrt.supervisor.authority.detection.escalation import ResponseStep, Taken
 from tlsrt.supervisor.authority.model.services import Charge
 from tlsrt.supervisor.process.timers import Timers
 
-Key = tuple[Step, Charge]
+Key = tuple[ResponseStep, Charge]
 
 
-class InForce:
+class ActiveMeasures:
     """All that are in force. Of those that end at the same time, the one that began first goes first."""
 
     def __init__(self, most: int) -> None:

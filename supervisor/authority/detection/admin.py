@@ -8,22 +8,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tlsrt.config.detection import DETECTORS, detector_of
-from tlsrt.supervisor.authority.detection.escalation import Step
+from tlsrt.supervisor.authority.detection.escalation import ResponseStep
 from tlsrt.supervisor.authority.model.services import Charge, ChargeKind
-from tlsrt.supervisor.messages.result_codes import Code
+from tlsrt.supervisor.messages.result_codes import ResultCode
 
 if TYPE_CHECKING:
-    from tlsrt.supervisor.authority.detection.service import ResponseService
-    from tlsrt.supervisor.authority.service import TrustService
+    from tlsrt.supervisor.authority.detection.service import DetectionService
+    from tlsrt.supervisor.authority.service import AuthorityService
 
 ROWS_MAX = 128  # of scores, and of steps: the highest, and those that last longest
 WHAT_MAX = 80
 
 
-class ResponseDesk:
+class DetectionAdmin:
     """Answers the operator. Times are BOOTTIME in ms, but for `wall`."""
 
-    def __init__(self, service: TrustService, response: ResponseService) -> None:
+    def __init__(self, service: AuthorityService, response: DetectionService) -> None:
         self._service = service
         self._response = response
         service.office_handlers["anomalies"] = self._anomalies
@@ -39,11 +39,11 @@ class ResponseDesk:
         rows += [
             ["step", str(taken.step), str(taken.charge.kind), taken.charge.value, taken.detector,
              taken.what[:WHAT_MAX], max(0, taken.until - now), int(taken.is_observed)]
-            for taken in steps if taken.step is not Step.QUARANTINE or taken.is_observed
+            for taken in steps if taken.step is not ResponseStep.QUARANTINE or taken.is_observed
         ]  # fmt: skip
         rows += [
             [
-                "step", str(Step.QUARANTINE), str(shut.taken.charge.kind), shut.subject, shut.taken.detector,
+                "step", str(ResponseStep.QUARANTINE), str(shut.taken.charge.kind), shut.subject, shut.taken.detector,
                 shut.taken.what[:WHAT_MAX], max(0, shut.taken.until - now), 0,
             ]
             for shut in list(self._response.actions.quarantined.values())[:ROWS_MAX]
@@ -53,7 +53,7 @@ class ResponseDesk:
             if name in DETECTORS or tally.found:
                 mode = str(config.mode_of(detector))
                 rows.append(["detector", name, mode, detector.points, tally.found, tally.counted, detector.about])
-        self._service.outlet.tell("answer", fields[0], int(Code.DONE), 0, rows)
+        self._service.outlet.tell("answer", fields[0], int(ResultCode.DONE), 0, rows)
 
     def _subject(self, charge: Charge) -> str:
         if charge.kind is not ChargeKind.SESSION:
@@ -70,10 +70,10 @@ class ResponseDesk:
         released = self._response.release(name, now, wall)
         if released is None:
             sentence = "the authority's state cannot be written, so nothing has changed: make room on its disk"
-            self._service.outlet.tell("answer", number, int(Code.UNCHANGED), 0, [sentence])
+            self._service.outlet.tell("answer", number, int(ResultCode.UNCHANGED), 0, [sentence])
         elif released:
             rows = [["subject", each, 0] for each in released]
-            self._service.outlet.tell("answer", number, int(Code.DONE), 0, rows)
+            self._service.outlet.tell("answer", number, int(ResultCode.DONE), 0, rows)
         else:
             sentence = f"nothing is done about {name}: `quarantine list` shows about whom"
-            self._service.outlet.tell("answer", number, int(Code.REFUSED), 0, [sentence])
+            self._service.outlet.tell("answer", number, int(ResultCode.REFUSED), 0, [sentence])

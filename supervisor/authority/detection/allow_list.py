@@ -10,7 +10,7 @@ from tlsrt.supervisor.authority.model.services import Charge, ChargeKind
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-class Allowed:
+class AllowList:
     """Networks and names."""
 
     def __init__(self, entries: Iterable[str]) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tlsrt.channels.control.telemetry import ROWS_MAX, WINDOW_MS, Row, parse_rows_untrusted
-from tlsrt.rate_limit import Allowance
-from tlsrt.supervisor.authority.detection.anomaly_model import Model, Opinion
+from tlsrt.rate_limit import Bucket
+from tlsrt.supervisor.authority.detection.anomaly_model import AnomalyModel, Opinion
 from tlsrt.supervisor.authority.model.services import Charge, ChargeKind, Detail
 from tlsrt.supervisor.authority.sessions.manager import CLIENT, Session
 
@@ -30,15 +30,15 @@ Note = Callable[[str, str, str], None]  # name, subject, words
 Found = tuple[Session, Opinion]
 
 
-class LearningDesk:
+class AnomalyDetector:
     """The model, and what follows from what it thinks."""
 
-    def __init__(self, find: Find, add: Add, note: Note, model: Model | None = None) -> None:
+    def __init__(self, find: Find, add: Add, note: Note, model: AnomalyModel | None = None) -> None:
         self._find = find
         self._add = add
         self._note = note
-        self._model = Model() if model is None else model
-        self._rows = Allowance(ROWS, ROWS * 1000 / WINDOW_MS, 0.0)
+        self._model = AnomalyModel() if model is None else model
+        self._rows = Bucket(ROWS, ROWS * 1000 / WINDOW_MS, 0.0)
         self._charged: OrderedDict[str, int] = OrderedDict()  # subject: when; the one charged longest ago first
         self._told: OrderedDict[str, int] = OrderedDict()
 

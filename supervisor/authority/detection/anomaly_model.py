@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from tlsrt.channels.control.telemetry import WINDOW_MS, Window
 from tlsrt.supervisor.authority.detection.features import FEATURES, Sums, level, number_of
-from tlsrt.supervisor.authority.detection.histogram import Profile
+from tlsrt.supervisor.authority.detection.histogram import Histogram
 
 SUBJECTS_MAX = 1024  # about 10 KB each; the one that was seen longest ago is forgotten
 WARM_UP = 60.0  # windows until a subject is known: 5 minutes of activity
@@ -65,19 +65,19 @@ class Subject:
     __slots__ = ("at", "later", "profile", "sum", "sums")
 
     def __init__(self, now: int) -> None:
-        self.profile = Profile()
+        self.profile = Histogram()
         self.sums = Sums(now)
         self.sum = 0.0
         self.at = now
         self.later: deque[bytes] = deque()  # levels, and for how many 255ths they are to be learned
 
 
-class Model:
+class AnomalyModel:
     """All subjects. Bounded by SUBJECTS_MAX and the number of kinds, which the caller fixes."""
 
     def __init__(self, subjects_max: int = SUBJECTS_MAX) -> None:
         self._subjects: OrderedDict[str, Subject] = OrderedDict()  # the one that was seen longest ago first
-        self._kinds: dict[str, Profile] = {}
+        self._kinds: dict[str, Histogram] = {}
         self._subjects_max = subjects_max
 
     def __len__(self) -> int:
@@ -89,7 +89,7 @@ class Model:
         self._subjects[name] = subject
         while len(self._subjects) > self._subjects_max:
             self._subjects.popitem(last=False)
-        of_kind = self._kinds.setdefault(kind, Profile())
+        of_kind = self._kinds.setdefault(kind, Histogram())
         numbers = subject.sums.take(window, now)
         levels = [None if number is None else level(number) for number in numbers]
         warmth = min(1.0, subject.profile.windows / WARM_UP)
@@ -116,7 +116,7 @@ class Model:
         return Opinion(is_unusual, bits, subject.sum, warmth, reasons)
 
 
-def _reasons(beyond: list[float], numbers: list[float | None], profile: Profile) -> tuple[Reason, ...]:
+def _reasons(beyond: list[float], numbers: list[float | None], profile: Histogram) -> tuple[Reason, ...]:
     most = sorted(range(len(beyond)), key=lambda at: -beyond[at])[:REASONS]
     return tuple(
         Reason(FEATURES[at].name, FEATURES[at].words, round(numbers[at] or 0), number_of(profile.usual(at)), beyond[at])

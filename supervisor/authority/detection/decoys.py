@@ -13,11 +13,11 @@ from typing import Any
 from tlsrt.config.canaries import CanaryHashes
 from tlsrt.config.deception import DeceptionConfig
 from tlsrt.errors import PeerError
-from tlsrt.rate_limit import Allowance
+from tlsrt.rate_limit import Bucket
 from tlsrt.supervisor.authority.model.loop_table import GATE
 from tlsrt.supervisor.authority.model.services import Charge, ChargeKind
 from tlsrt.supervisor.authority.primary_messages import of_gate
-from tlsrt.supervisor.authority.service import TrustService
+from tlsrt.supervisor.authority.service import AuthorityService
 from tlsrt.supervisor.authority.sessions.event_notes import short_id
 from tlsrt.supervisor.authority.sessions.manager import CLIENT, Session
 
@@ -33,18 +33,18 @@ UNTOUCHED = "Primary does not tell of touched decoys: nobody would hear of one; 
 Randomness = Callable[[int], bytes]
 
 
-class Touches:
+class DecoyService:
     """The handler of what Primary tells, and the trial."""
 
     def __init__(
-        self, service: TrustService, randomness: Randomness, canaries: CanaryHashes, decoys: DeceptionConfig
+        self, service: AuthorityService, randomness: Randomness, canaries: CanaryHashes, decoys: DeceptionConfig
     ) -> None:
         self._service = service
         self._components = decoys.components
         self._canaries = [list(canaries.tokens), list(canaries.clients)]  # by number
         self._randomness = randomness
         self._is_on = bool(decoys.components or decoys.methods)
-        self._allowance = Allowance(TOUCHES, TOUCHES, 0.0)
+        self._allowance = Bucket(TOUCHES, TOUCHES, 0.0)
         self._told = 0  # the incarnation of Primary that has the hashes
         self._incarnation = 0  # of the Primary that is, or was, tried
         self._secret = ""  # the decoy of the trial that is under way

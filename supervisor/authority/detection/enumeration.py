@@ -17,7 +17,7 @@ MOST = 1024  # subjects of 16 * 8 bytes and a little; whoever asked for somethin
 _MINUTE_MS = 60_000
 
 
-class Guesses:
+class EnumerationDetector:
     """Different things by subject, each with the minute in which it was asked for last."""
 
     def __init__(self, most: int = MOST) -> None:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from tlsrt.supervisor.authority.model.services import Charge, ChargeKind
 
 
-class Step(StrEnum):
+class ResponseStep(StrEnum):
     """What is done."""
 
     LIMIT = "limit"  # an address: a quarter of the connections; sessions: a quarter of the open calls
@@ -33,23 +33,28 @@ RESPAWNS, RESPAWNS_MS = 3, 600_000  # of one loop; after that it is left in quar
 SOURCES, SOURCES_MS = 2, 60_000  # loops at the top at the same time, and the host is locked
 SCORE_AFTER_RESPAWN = 40.0
 
-_IN_HOST = ((20, Step.LIMIT), (50, Step.REVOKE), (80, Step.QUARANTINE), (100, Step.RESPAWN))
-LADDER: Mapping[ChargeKind, tuple[tuple[int, Step], ...]] = {
-    ChargeKind.ADDRESS: ((20, Step.LIMIT), (50, Step.BLOCK)),
+_IN_HOST = (
+    (20, ResponseStep.LIMIT),
+    (50, ResponseStep.REVOKE),
+    (80, ResponseStep.QUARANTINE),
+    (100, ResponseStep.RESPAWN),
+)
+LADDER: Mapping[ChargeKind, tuple[tuple[int, ResponseStep], ...]] = {
+    ChargeKind.ADDRESS: ((20, ResponseStep.LIMIT), (50, ResponseStep.BLOCK)),
     ChargeKind.SESSION: _IN_HOST[:3],  # of the subject whose session it proved to be
     ChargeKind.CHANNEL: _IN_HOST,
     ChargeKind.PROCESS: _IN_HOST,
 }
-LASTING = frozenset({Step.LIMIT, Step.BLOCK, Step.QUARANTINE})
+LASTING = frozenset({ResponseStep.LIMIT, ResponseStep.BLOCK, ResponseStep.QUARANTINE})
 TRUSTED = frozenset({"primary", "authority", "supervisor"})  # a trigger at one of these locks the host
-ADVISED_MOST = Step.REVOKE
+ADVISED_MOST = ResponseStep.REVOKE
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
     """A step that is taken. `until` is 0 for what has no duration."""
 
-    step: Step
+    step: ResponseStep
     charge: Charge
     detector: str
     what: str
@@ -59,15 +64,17 @@ class Taken:
     is_final: bool = False  # another process of the loop does not end it
 
 
-def steps_of(charge: Charge, *, is_loop: bool, is_advised: bool = False) -> tuple[tuple[int, Step], ...]:
+def steps_of(charge: Charge, *, is_loop: bool, is_advised: bool = False) -> tuple[tuple[int, ResponseStep], ...]:
     """Return the steps of one who is charged: only a loop can be respawned."""
     steps = LADDER[charge.kind]
     if is_advised:
         steps = steps[: next((i + 1 for i, (_, step) in enumerate(steps) if step is ADVISED_MOST), len(steps))]
-    return steps if is_loop else tuple(entry for entry in steps if entry[1] is not Step.RESPAWN)
+    return steps if is_loop else tuple(entry for entry in steps if entry[1] is not ResponseStep.RESPAWN)
 
 
-def step_for(steps: tuple[tuple[int, Step], ...], before: float, after: float, *, is_trigger: bool) -> Step | None:
+def step_for(
+    steps: tuple[tuple[int, ResponseStep], ...], before: float, after: float, *, is_trigger: bool
+) -> ResponseStep | None:
     """Return the highest step whose threshold was just passed; for a trigger, whose threshold lies below the score.
 
     What lasts, and has ended while the score was still above, begins again with the next offence.

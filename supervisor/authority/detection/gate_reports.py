@@ -60,7 +60,7 @@ _NOBODYS = frozenset({
 })  # fmt: skip
 
 
-class Report(NamedTuple):
+class GateReport(NamedTuple):
     """One kind of offence of one who is charged, and how often since the last report."""
 
     charge: Charge
@@ -87,11 +87,11 @@ def detector_for(kind: ChargeKind, word: str) -> str:
     return _OF_GATE.get(word) or ("flood" if word == "too_many_refused" else "shape")
 
 
-def reports_untrusted(rows: Sequence[Any]) -> list[Report]:
+def reports_untrusted(rows: Sequence[Any]) -> list[GateReport]:
     """Return the reports in a message of Primary; raise PeerError if it is none."""
     if len(rows) > ROWS_MAX:
         raise PeerError("bad_offences")
-    found: list[Report] = []
+    found: list[GateReport] = []
     for row in rows:
         match row:
             case [str(kind), str(value), str(word), int(count), str(about)] if (
@@ -100,7 +100,7 @@ def reports_untrusted(rows: Sequence[Any]) -> list[Report]:
                 detector = detector_for(_KINDS[kind], word)
                 if detector:
                     what = f"{word} {about}" if about else word
-                    found.append(Report(Charge(_KINDS[kind], value), detector, count, what))
+                    found.append(GateReport(Charge(_KINDS[kind], value), detector, count, what))
             case _:
                 raise PeerError("bad_offences")
     return found

@@ -23,7 +23,7 @@ _RESCALE = 1e6
 _SIDE = 0.25  # of a window's weight goes to each neighbour: a level is a rounded number
 
 
-class Profile:
+class Histogram:
     """Counts by feature and level, in windows. The newest weighs 1; 4.7 KiB whatever happens."""
 
     __slots__ = ("_counts", "_weight", "windows")
@@ -60,7 +60,7 @@ class Profile:
         counts = self._counts[feature * LEVELS : (feature + 1) * LEVELS]
         return counts.index(max(counts))
 
-    def surprise(self, levels: Levels, kind: Profile) -> list[float]:
+    def surprise(self, levels: Levels, kind: Histogram) -> list[float]:
         """Return for each feature how much less likely its level is than the usual one below it, in bits.
 
         It is 0 without knowledge, and for less than usual: who does little does no harm.

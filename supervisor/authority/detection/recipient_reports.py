@@ -37,7 +37,7 @@ class Against(StrEnum):
     GATE = "gate"
 
 
-class Testimony(NamedTuple):
+class RecipientReport(NamedTuple):
     """A recipient refused frames of a session, for one reason."""
 
     session: bytes
@@ -45,7 +45,7 @@ class Testimony(NamedTuple):
     times: int
 
 
-class Witnesses:
+class RecipientReportTable:
     """What was said lately. `gate` is Primary's name; times are BOOTTIME in ms."""
 
     def __init__(self, gate: str) -> None:
@@ -73,17 +73,17 @@ class Witnesses:
         return found
 
 
-def testimonies_untrusted(rows: Sequence[Any]) -> list[Testimony]:
+def testimonies_untrusted(rows: Sequence[Any]) -> list[RecipientReport]:
     """Return what a recipient says; raise PeerError if that is no such message."""
     if len(rows) > ROWS_MAX:
         raise PeerError("bad_testimony")
-    found: list[Testimony] = []
+    found: list[RecipientReport] = []
     for row in rows:
         match row:
             case [bytes(session), str(word), int(times)] if (
                 len(session) == SESSION_BYTES and len(word) <= WORD_MAX and 0 < times < 1 << 32
             ):
-                found.append(Testimony(session, word, times))
+                found.append(RecipientReport(session, word, times))
             case _:
                 raise PeerError("bad_testimony")
     return found

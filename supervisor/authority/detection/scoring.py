@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from tlsrt.config.detection import DETECTORS, DetectionConfig, Detector, Mode, detector_of
-from tlsrt.supervisor.authority.detection.active_measures import InForce
-from tlsrt.supervisor.authority.detection.allow_list import Allowed
-from tlsrt.supervisor.authority.detection.enumeration import Guesses
+from tlsrt.supervisor.authority.detection.active_measures import ActiveMeasures
+from tlsrt.supervisor.authority.detection.allow_list import AllowList
+from tlsrt.supervisor.authority.detection.enumeration import EnumerationDetector
 from tlsrt.supervisor.authority.detection.escalation import (
     AGAIN_MS,
     LASTING,
@@ -26,14 +26,14 @@ from tlsrt.supervisor.authority.detection.escalation import (
     SOURCES,
     SOURCES_MS,
     TRUSTED,
-    Step,
+    ResponseStep,
     Taken,
     step_for,
     steps_of,
 )
 from tlsrt.supervisor.authority.detection.scores import Scores
 from tlsrt.supervisor.authority.detection.windows import Distinct, Grace, Growing, Often
-from tlsrt.supervisor.authority.model.detection_snapshot import Memory
+from tlsrt.supervisor.authority.model.detection_snapshot import DetectionSnapshot
 from tlsrt.supervisor.authority.model.services import Charge, ChargeKind
 
 GRACE_MS = 5_000
@@ -53,23 +53,23 @@ class Tally:
     counted: int = 0
 
 
-class Judge:
+class Scoring:
     """Weighs offences. `loops` are the names of the loops; `chance` gives 0 to 1."""
 
     def __init__(self, config: DetectionConfig, loops: Iterable[str], chance: Callable[[], float]) -> None:
         self._config = config
         self._loops = frozenset(loops)
-        self._allowed = Allowed(config.allow)
+        self._allowed = AllowList(config.allow)
         self._scores: Scores[Charge] = Scores()
         self._distinct: Distinct[tuple[str, Charge]] = Distinct()
-        self._guesses = Guesses()
+        self._guesses = EnumerationDetector()
         self._grace = Grace(GRACE_MS)
         self._revoked = Grace(GRACE_MS)
-        self._lasting: Growing[tuple[Step, str]] = Growing(SHUT_FIRST_MS, SHUT_CAP_MS, SHUT_JITTER, chance)
+        self._lasting: Growing[tuple[ResponseStep, str]] = Growing(SHUT_FIRST_MS, SHUT_CAP_MS, SHUT_JITTER, chance)
         self._respawns = {loop: Often(RESPAWNS_MS, RESPAWNS + 1) for loop in self._loops}
         self._top: dict[str, int] = {}  # loop: when it was at the top
-        self._in_force = InForce(STEPS_MAX)
-        self._done: dict[tuple[Step, Charge], int] = {}  # steps without a duration: not again until
+        self._in_force = ActiveMeasures(STEPS_MAX)
+        self._done: dict[tuple[ResponseStep, Charge], int] = {}  # steps without a duration: not again until
         self.tallies = {name: Tally() for name in DETECTORS}
 
     def begin_grace(self, now: int) -> None:
@@ -117,7 +117,7 @@ class Judge:
         if is_over:
             self.replaced(charge.value, now)
             is_at_trusted = detector.is_trigger and charge.value in TRUSTED
-            return self._take(Step.LOCK, detector, charge, after, what, now) if is_at_trusted else []
+            return self._take(ResponseStep.LOCK, detector, charge, after, what, now) if is_at_trusted else []
         taken = self._answer(detector, charge, before, after, what, now)
         if detector.name == POLICY and self._guesses.is_search(subject or charge.value, what, now):
             taken += self.charge(GUESSING, charge, now, subject=subject, what=SEARCH)
@@ -137,15 +137,15 @@ class Judge:
         is_loop = is_inside and charge.value in self._loops
         taken: list[Taken] = []
         if is_inside and detector.is_trigger and charge.value in TRUSTED:
-            taken += self._take(Step.LOCK, detector, charge, after, what, now)
+            taken += self._take(ResponseStep.LOCK, detector, charge, after, what, now)
         steps = steps_of(charge, is_loop=is_loop, is_advised=detector.is_advisory)
         step = step_for(steps, before, after, is_trigger=detector.is_trigger)
         if step is None:
             return taken
-        if step is Step.RESPAWN:
+        if step is ResponseStep.RESPAWN:
             taken += self._lock_for_many(detector, charge, after, what, now)
             if not self._may_respawn(charge.value, now):
-                left = self._take(Step.QUARANTINE, detector, charge, after, what, now)
+                left = self._take(ResponseStep.QUARANTINE, detector, charge, after, what, now)
                 return taken + [replace(each, is_final=True) for each in left]
         return taken + self._take(step, detector, charge, after, what, now)
 
@@ -154,29 +154,31 @@ class Judge:
         self._top[charge.value] = now
         if sum(1 for at in self._top.values() if now - at < SOURCES_MS) < SOURCES:
             return []
-        return self._take(Step.LOCK, detector, charge, score, what, now)
+        return self._take(ResponseStep.LOCK, detector, charge, score, what, now)
 
     def _may_respawn(self, loop: str, now: int) -> bool:
-        is_under_way = now < self._done.get((Step.RESPAWN, Charge(ChargeKind.PROCESS, loop)), now)
+        is_under_way = now < self._done.get((ResponseStep.RESPAWN, Charge(ChargeKind.PROCESS, loop)), now)
         return is_under_way or self._respawns[loop].count(now) < RESPAWNS
 
-    def _take(self, step: Step, detector: Detector, charge: Charge, score: float, what: str, now: int) -> list[Taken]:
-        key = (step, Charge(ChargeKind.PROCESS, charge.value) if step is Step.RESPAWN else charge)
+    def _take(
+        self, step: ResponseStep, detector: Detector, charge: Charge, score: float, what: str, now: int
+    ) -> list[Taken]:
+        key = (step, Charge(ChargeKind.PROCESS, charge.value) if step is ResponseStep.RESPAWN else charge)
         if key in self._in_force or now < self._done.get(key, now):
             return []
         is_observed = self._config.mode is not Mode.ACT
         taken = Taken(step, charge, detector.name, what, score, 0, is_observed)
         if step in LASTING:
-            lasts = LIMIT_MS if step is Step.LIMIT else self._lasting.next((step, charge.value), now)
+            lasts = LIMIT_MS if step is ResponseStep.LIMIT else self._lasting.next((step, charge.value), now)
             taken = replace(taken, until=now + lasts)
             self._in_force.put(key, taken)
         else:
             self._done = {each: until for each, until in self._done.items() if until > now}
             self._done[key] = now + AGAIN_MS
-        if step is Step.RESPAWN:
+        if step is ResponseStep.RESPAWN:
             self._respawns[charge.value].note(now)
             self._scores.set(charge, SCORE_AFTER_RESPAWN, now)
-        elif step is Step.REVOKE and charge.kind is ChargeKind.SESSION:
+        elif step is ResponseStep.REVOKE and charge.kind is ChargeKind.SESSION:
             self._scores.set(charge, 0, now)  # it is no more
         return [taken]
 
@@ -187,9 +189,9 @@ class Judge:
 
     # What outlives the authority
 
-    def remember(self, now: int) -> Memory:
+    def remember(self, now: int) -> DetectionSnapshot:
         """Return what another judge is to know. Whose session a session is, and who is shut out, others add."""
-        return Memory(
+        return DetectionSnapshot(
             now,
             tuple((charge, score, "") for charge, score in self._scores.all(now)),
             self.in_force,
@@ -198,7 +200,7 @@ class Judge:
             tuple(self._top.items()),
         )
 
-    def recall(self, memory: Memory) -> None:
+    def recall(self, memory: DetectionSnapshot) -> None:
         """Go on from there. Sessions of that time are no more, so neither their scores nor their limits are taken."""
         for charge, score, _ in memory.scores:
             if charge.kind is not ChargeKind.SESSION:

@@ -11,22 +11,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tlsrt.config.detection import DetectionConfig, Mode, detector_of
-from tlsrt.rate_limit import Allowance
-from tlsrt.supervisor.authority.detection.actions import Actions, Shut
-from tlsrt.supervisor.authority.detection.admin import ResponseDesk
-from tlsrt.supervisor.authority.detection.escalation import LASTING, Step, Taken
+from tlsrt.rate_limit import Bucket
+from tlsrt.supervisor.authority.detection.actions import Actions, BlockRow
+from tlsrt.supervisor.authority.detection.admin import DetectionAdmin
+from tlsrt.supervisor.authority.detection.escalation import LASTING, ResponseStep, Taken
 from tlsrt.supervisor.authority.detection.gate_reports import reports_untrusted
-from tlsrt.supervisor.authority.detection.recipient_reports import Against, Witnesses, testimonies_untrusted
-from tlsrt.supervisor.authority.detection.scoring import Judge
-from tlsrt.supervisor.authority.model.detection_snapshot import Memory
-from tlsrt.supervisor.authority.model.loop_table import GATE, Member
+from tlsrt.supervisor.authority.detection.recipient_reports import Against, RecipientReportTable, testimonies_untrusted
+from tlsrt.supervisor.authority.detection.scoring import Scoring
+from tlsrt.supervisor.authority.model.detection_snapshot import DetectionSnapshot
+from tlsrt.supervisor.authority.model.loop_table import GATE, LoopEntry
 from tlsrt.supervisor.authority.model.services import Charge, ChargeKind, Detail
 from tlsrt.supervisor.authority.model.state import AuthorityState
 from tlsrt.supervisor.authority.primary_messages import of_gate
 from tlsrt.supervisor.authority.sessions.manager import CLIENT
 
 if TYPE_CHECKING:
-    from tlsrt.supervisor.authority.service import TrustService
+    from tlsrt.supervisor.authority.service import AuthorityService
 
 REPORTS_PER_S = 40  # of one loop, which sends 20
 TOLD_MS = 10_000  # an offence of one kind by one is an event once in this time
@@ -37,22 +37,22 @@ WRITE_MS = 1_000
 REVOKED_POINTS = 30  # for whoever's session was ended: who goes on with another one climbs all the same
 
 
-class ResponseService:
+class DetectionService:
     """The Response of `services.py`, and a Part of the authority."""
 
     def __init__(
-        self, service: TrustService, config: DetectionConfig, loops: list[str], chance: Callable[[], float],
+        self, service: AuthorityService, config: DetectionConfig, loops: list[str], chance: Callable[[], float],
         state: AuthorityState, persist: Callable[[], bool],
     ) -> None:  # fmt: skip
         self._service = service
         self.config = config
-        self.judge = Judge(config, loops, chance)
+        self.judge = Scoring(config, loops, chance)
         self.actions = Actions(service)
         self.actions.on_revoked = self._session_revoked
         self._loops = frozenset(loops)
-        self._reports = Allowance(REPORTS_PER_S, REPORTS_PER_S, 0.0)
-        self._witnesses = Witnesses(GATE)
-        self._testimonies = {loop: Allowance(REPORTS_PER_S, REPORTS_PER_S, 0.0) for loop in loops}
+        self._reports = Bucket(REPORTS_PER_S, REPORTS_PER_S, 0.0)
+        self._witnesses = RecipientReportTable(GATE)
+        self._testimonies = {loop: Bucket(REPORTS_PER_S, REPORTS_PER_S, 0.0) for loop in loops}
         self._told: dict[tuple[str, Charge], int] = {}
         self._generation: object = None
         self._names_told: list[str] = []
@@ -70,11 +70,11 @@ class ResponseService:
         service.handlers["witnessed"] = self._witnessed
         service.office_handlers["charge"] = self._charged
         service.on_joined.append(self._joined)
-        ResponseDesk(service, self)
+        DetectionAdmin(service, self)
 
     # What outlives the authority
 
-    def recall(self, memory: Memory, now: int, *, is_resumed: bool) -> None:
+    def recall(self, memory: DetectionSnapshot, now: int, *, is_resumed: bool) -> None:
         """Go on from what an authority before this one knew. If not `is_resumed`, every loop is another process."""
         if now < memory.at:
             memory = memory.moved(now)
@@ -84,7 +84,7 @@ class ResponseService:
                 self._inherited[subject] = max((score, memory.at), self._inherited.get(subject, (0.0, 0)))
         in_force = {(taken.step, taken.charge): taken for taken in self.judge.in_force}
         for subject, taken in memory.quarantined:
-            self.actions.quarantined[subject] = Shut(in_force.get((taken.step, taken.charge), taken), subject)
+            self.actions.quarantined[subject] = BlockRow(in_force.get((taken.step, taken.charge), taken), subject)
         self.actions.to_lift |= {loop: at if is_resumed else -1 for loop, at in memory.lifting if loop in self._loops}
         if is_resumed:
             self._living = {loop: incarnation for loop, incarnation in memory.living if loop in self._loops}
@@ -135,7 +135,7 @@ class ResponseService:
         for report in reports:
             self._weigh(report.detector, report.charge, report.times, report.what, now, wall)
 
-    def _witnessed(self, member: Member, fields: list[Any], now: int, wall: int) -> None:
+    def _witnessed(self, member: LoopEntry, fields: list[Any], now: int, wall: int) -> None:
         """A recipient says what it refused although the gate had let it through."""
         testimonies = testimonies_untrusted(fields[0])
         if member.loop == GATE or not self._testimonies[member.loop].take(now / 1000):
@@ -187,7 +187,7 @@ class ResponseService:
             self._tell(name, charge, subject, count, what, now, wall)
         # Strangers cause no write before they are blocked.
         is_counted = self.judge.counted(name) > before and charge.kind is not ChargeKind.ADDRESS
-        self._is_changed |= is_counted or any(each.step is not Step.LIMIT for each in taken)
+        self._is_changed |= is_counted or any(each.step is not ResponseStep.LIMIT for each in taken)
         if charge.value in self._loops:
             self._service.outlet.tell("score", charge.value, round(self.judge.score_of_loop(charge.value, now)))
             incarnation = self._service.roster[charge.value].incarnation
@@ -227,7 +227,7 @@ class ResponseService:
     def _joined(self, loop: str, now: int) -> None:
         if loop == GATE:
             for taken in self.judge.in_force:
-                if taken.step in (Step.LIMIT, Step.BLOCK) and not taken.is_observed:
+                if taken.step in (ResponseStep.LIMIT, ResponseStep.BLOCK) and not taken.is_observed:
                     self.actions.tell_gate(taken, now)
 
     def release(self, name: str, now: int, wall: int) -> list[str] | None:
@@ -244,10 +244,10 @@ class ResponseService:
             return None
         for value in {name, client, *shut}:
             for taken in self.judge.release(value):
-                if taken.step in (Step.LIMIT, Step.BLOCK):
+                if taken.step in (ResponseStep.LIMIT, ResponseStep.BLOCK):
                     self.actions.tell_gate(replace(taken, until=now), now)
         for taken in self.judge.in_force:
-            if taken.step is Step.QUARANTINE and self.actions.shut_by(taken) == 0:
+            if taken.step is ResponseStep.QUARANTINE and self.actions.shut_by(taken) == 0:
                 self.judge.release(taken.charge.value)
         self._is_changed = True
         freed = sorted({*shut, *(taken.charge.value for taken in steps)})

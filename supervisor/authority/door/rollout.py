@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tlsrt.supervisor.authority.door.files import DoorFiles
-from tlsrt.supervisor.authority.model.loop_table import GATE, Roster
-from tlsrt.supervisor.authority.model.ports import Outlet
+from tlsrt.supervisor.authority.model.loop_table import GATE, LoopTable
+from tlsrt.supervisor.authority.model.ports import Outgoing
 
 TRY_MS = 5_000  # for Primary to make a context and try it
 _GENERATIONS = 20  # bits below the count of the authority's lives
@@ -33,7 +33,7 @@ class _Proposal:
 class DoorChange:
     """What the door serves with now, and what it may serve with next."""
 
-    def __init__(self, files: DoorFiles, lives: int, roster: Roster, outlet: Outlet) -> None:
+    def __init__(self, files: DoorFiles, lives: int, roster: LoopTable, outlet: Outgoing) -> None:
         self.files = files
         self.on_taken: Callable[[], None] = lambda: None
         self._generation = lives << _GENERATIONS

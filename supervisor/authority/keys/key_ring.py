@@ -15,7 +15,7 @@ from tlsrt.supervisor.authority.keys.secret_memory import wipe
 
 
 @dataclass(frozen=True, slots=True)
-class EpochKeys:
+class EpochKeySet:
     """What is derived from one version of master_key. `run` is keys.run_key."""
 
     run: bytes = field(repr=False)
@@ -25,18 +25,18 @@ class EpochKeys:
 class KeyRing:
     """The keys of the epochs that this authority hands out."""
 
-    def __init__(self, first: EpochKeys) -> None:
+    def __init__(self, first: EpochKeySet) -> None:
         self._since = {0: first}
 
-    def of(self, epoch: int) -> EpochKeys:
+    def of(self, epoch: int) -> EpochKeySet:
         """Return the keys of an epoch."""
         return self._since[max(first for first in self._since if first <= epoch)]
 
     @property
-    def newest(self) -> EpochKeys:
+    def newest(self) -> EpochKeySet:
         return self._since[max(self._since)]
 
-    def take(self, epoch: int, keys: EpochKeys) -> None:
+    def take(self, epoch: int, keys: EpochKeySet) -> None:
         """Go by other keys from this epoch on."""
         self._since[epoch] = keys
 

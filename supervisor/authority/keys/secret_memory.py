@@ -19,7 +19,7 @@ _MEMFD_SECRET = 447  # the same number on x86_64, aarch64 and riscv64
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class SecretPage:
+class SecretMemory:
     """Use as a context manager: it wipes and unmaps at the end."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class SecretPage:
         if isinstance(self._memory, mmap.mmap):
             self._memory.close()
 
-    def __enter__(self) -> SecretPage:
+    def __enter__(self) -> SecretMemory:
         return self
 
     def __exit__(

@@ -15,13 +15,13 @@ from typing import Any
 from tlsrt.channels.session.lock_statement import lock_statement, unlock_statement, verify_statement_untrusted
 from tlsrt.channels.tls.message_stream import REASON_MAX
 from tlsrt.errors import PeerError
-from tlsrt.rate_limit import Allowance
+from tlsrt.rate_limit import Bucket
 from tlsrt.supervisor.authority.clients.certificates import ClientCertificates
 from tlsrt.supervisor.authority.clients.challenges import Challenges
 from tlsrt.supervisor.authority.keys.key_ring import KeyRing
 from tlsrt.supervisor.authority.lock.host_lock import HostLock
 from tlsrt.supervisor.authority.model.loop_table import GATE
-from tlsrt.supervisor.authority.model.ports import Outlet
+from tlsrt.supervisor.authority.model.ports import Outgoing
 from tlsrt.supervisor.authority.model.state import AuthorityState
 from tlsrt.supervisor.authority.primary_messages import Handler, of_gate
 
@@ -30,12 +30,12 @@ TRIES_S = 20.0  # and a second, at 0.2 ms each: few for the authority, many for 
 REJECTED, BUSY, UNLOCKED, UNCHANGED = "rejected", "busy", "unlocked", "unchanged"
 
 
-class ClientLocks:
+class ClientLockRequests:
     """The handlers of Primary's messages. Times are BOOTTIME in ms, but for `wall`."""
 
     def __init__(
         self, lock: HostLock, ring: KeyRing, certificates: ClientCertificates, challenges: Challenges,
-        state: AuthorityState, outlet: Outlet,
+        state: AuthorityState, outlet: Outgoing,
     ) -> None:  # fmt: skip
         self._lock = lock
         self._ring = ring
@@ -43,7 +43,7 @@ class ClientLocks:
         self._challenges = challenges
         self._state = state
         self._outlet = outlet
-        self._allowance = Allowance(TRIES, TRIES_S, 0.0)
+        self._allowance = Bucket(TRIES, TRIES_S, 0.0)
         self.handlers: dict[str, Handler] = {"unlock": of_gate(self._on_unlock), "lock": of_gate(self._on_lock)}
 
     def _on_unlock(self, fields: list[Any], now: int, wall: int) -> None:

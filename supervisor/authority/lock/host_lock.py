@@ -21,8 +21,8 @@ from collections.abc import Callable
 from tlsrt.supervisor.authority.door.rollout import DoorChange
 from tlsrt.supervisor.authority.keys.epochs import Epochs
 from tlsrt.supervisor.authority.keys.key_ring import KeyRing
-from tlsrt.supervisor.authority.model.loop_table import GATE, Member, Roster
-from tlsrt.supervisor.authority.model.ports import Outlet
+from tlsrt.supervisor.authority.model.loop_table import GATE, LoopEntry, LoopTable
+from tlsrt.supervisor.authority.model.ports import Outgoing
 from tlsrt.supervisor.authority.model.services import NoRecorder, Recorder
 from tlsrt.supervisor.authority.model.state import AuthorityState
 from tlsrt.supervisor.authority.sessions.event_notes import EventNotes
@@ -42,8 +42,8 @@ class HostLock:
     """
 
     def __init__(
-        self, roster: Roster, ring: KeyRing, epochs: Epochs, door: DoorChange, state: AuthorityState,
-        persist: Callable[[], bool], outlet: Outlet, randomness: Callable[[int], bytes],
+        self, roster: LoopTable, ring: KeyRing, epochs: Epochs, door: DoorChange, state: AuthorityState,
+        persist: Callable[[], bool], outlet: Outgoing, randomness: Callable[[int], bytes],
     ) -> None:  # fmt: skip
         self._roster = roster
         self._ring = ring
@@ -100,7 +100,7 @@ class HostLock:
         """Listen to Primary again: it is a process of the present state."""
         self.is_gate_over = False
 
-    def brief_gate(self, member: Member, now: int) -> None:
+    def brief_gate(self, member: LoopEntry, now: int) -> None:
         """Tell Primary that the host is locked, and what the door serves with; it gets nothing else."""
         member.wants_keys, member.is_shut, member.briefed = False, True, now
         self._say_locked()

@@ -10,18 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tlsrt.supervisor.authority.detection.escalation import Step, Taken
+from tlsrt.supervisor.authority.detection.escalation import ResponseStep, Taken
 from tlsrt.supervisor.authority.model.services import Charge, ChargeKind
 
 MOST = 512  # of each kind: the highest scores, the steps that last longest
 TEXT_MAX = 160
 
 Score = tuple[Charge, float, str]  # at the time of the whole; and whose session was charged
-Lasting = tuple[Step, str, int, int]  # step, whom, how often so far, and until when that counts
+Lasting = tuple[ResponseStep, str, int, int]  # step, whom, how often so far, and until when that counts
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class DetectionSnapshot:
     """All of it, at one moment."""
 
     at: int = 0
@@ -34,7 +34,7 @@ class Memory:
     lifting: tuple[tuple[str, int], ...] = ()  # loop, the incarnation with which its quarantine ends
     living: tuple[tuple[str, int], ...] = ()  # loop, its last incarnation
 
-    def moved(self, now: int) -> Memory:
+    def moved(self, now: int) -> DetectionSnapshot:
         """Return it as it is after a boot of the machine: nothing has faded, and no step is in force."""
         by = now - self.at
         return replace(
@@ -46,7 +46,7 @@ class Memory:
         )  # fmt: skip
 
 
-def encode_memory(memory: Memory) -> list[Any]:
+def encode_memory(memory: DetectionSnapshot) -> list[Any]:
     """Return what is written; of too much the least important is left out."""
     scores = sorted(memory.scores, key=lambda one: -one[1])[:MOST]
     steps = sorted(memory.steps, key=lambda taken: -taken.until)[:MOST]
@@ -61,17 +61,19 @@ def encode_memory(memory: Memory) -> list[Any]:
     ]
 
 
-def decode_memory(rows: Sequence[Any]) -> Memory:
+def decode_memory(rows: Sequence[Any]) -> DetectionSnapshot:
     """Return what was written, nothing for an empty list; raise ValueError for what `encode_memory` did not write."""
     if not rows:
-        return Memory()
+        return DetectionSnapshot()
     try:
         at, scores, steps, lasting, respawns, tops, quarantined, lifting, living = rows
-        return Memory(
+        return DetectionSnapshot(
             _whole(at),
             tuple((_charge(kind, value), _number(score), _text(subject)) for kind, value, score, subject in scores),
             tuple(_taken(row) for row in steps),
-            tuple((Step(step), _text(whom), _whole(times), _whole(until)) for step, whom, times, until in lasting),
+            tuple(
+                (ResponseStep(step), _text(whom), _whole(times), _whole(until)) for step, whom, times, until in lasting
+            ),
             _times(respawns), _times(tops),
             tuple((_text(subject), _taken(row)) for subject, row in quarantined),
             _times(lifting), _times(living),
@@ -90,7 +92,7 @@ def _step(taken: Taken) -> list[Any]:
 def _taken(row: Sequence[Any]) -> Taken:
     step, kind, value, detector, what, score, until, is_observed, is_final = row
     return Taken(
-        Step(step), _charge(kind, value), _text(detector), _text(what), _number(score), _whole(until),
+        ResponseStep(step), _charge(kind, value), _text(detector), _text(what), _number(score), _whole(until),
         is_observed=_flag(is_observed), is_final=_flag(is_final),
     )  # fmt: skip
 

@@ -21,7 +21,7 @@ Randomness = Callable[[int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class PendingCode:
     """Whom a code enrols, until when (wall time, ms), for which version of master_key, and how often it was missed."""
 
     code_id: bytes
@@ -34,32 +34,32 @@ class Code:
 class JoinCodes:
     """All of them, over the map that the state keeps. Times are wall time in ms."""
 
-    def __init__(self, codes: dict[bytes, Code], randomness: Randomness) -> None:
+    def __init__(self, codes: dict[bytes, PendingCode], randomness: Randomness) -> None:
         self._codes = codes
         self._randomness = randomness
 
-    def make(self, name: str, key_version: int, wall: int) -> Code | None:
+    def make(self, name: str, key_version: int, wall: int) -> PendingCode | None:
         """Return a new code for a client, in place of an earlier one; None if too many are waiting."""
         self.drop(name)
         self.prune(wall)
         if len(self._codes) >= CODES_MAX:
             return None
-        code = Code(self._randomness(ID_BYTES), name, wall + LIFE_MS, key_version)
+        code = PendingCode(self._randomness(ID_BYTES), name, wall + LIFE_MS, key_version)
         self._codes[code.code_id] = code
         return code
 
-    def get(self, code_id: bytes, key_version: int, wall: int) -> Code | None:
+    def get(self, code_id: bytes, key_version: int, wall: int) -> PendingCode | None:
         """Return a code that may be used now. One that was made after now is none: the clock was set back."""
         code = self._codes.get(code_id)
         if code is None or code.key_version != key_version or not wall < code.ends <= wall + LIFE_MS:
             return None
         return code
 
-    def use(self, code: Code) -> None:
+    def use(self, code: PendingCode) -> None:
         """End a code."""
         self._codes.pop(code.code_id, None)
 
-    def miss(self, code: Code) -> bool:
+    def miss(self, code: PendingCode) -> bool:
         """Count a wrong MAC; tell whether that was one too many, and the code has ended."""
         if code.tries + 1 >= TRIES_MAX:
             self.use(code)
@@ -67,11 +67,11 @@ class JoinCodes:
         self._codes[code.code_id] = replace(code, tries=code.tries + 1)
         return False
 
-    def put(self, code: Code) -> None:
+    def put(self, code: PendingCode) -> None:
         """Take a code back that was used for nothing."""
         self._codes[code.code_id] = code
 
-    def of(self, name: str) -> Code | None:
+    def of(self, name: str) -> PendingCode | None:
         """Return the code of a client."""
         return next((code for code in self._codes.values() if code.name == name), None)
 
@@ -89,17 +89,17 @@ class JoinCodes:
         return len(self._codes)
 
 
-def encode_codes(codes: Mapping[bytes, Code]) -> list[list[object]]:
+def encode_codes(codes: Mapping[bytes, PendingCode]) -> list[list[object]]:
     """Return the codes as msgpack takes them."""
     return [[each.code_id, each.name, each.ends, each.key_version, each.tries] for each in codes.values()]
 
 
-def decode_codes(items: Any) -> dict[bytes, Code]:
+def decode_codes(items: Any) -> dict[bytes, PendingCode]:
     """Return the codes in what was unpacked; raise ConfigError for anything that `encode_codes` does not make."""
-    found: dict[bytes, Code] = {}
+    found: dict[bytes, PendingCode] = {}
     for item in items:
         if not isinstance(item, list) or list(map(type, item)) != [bytes, str, int, int, int]:
             raise ConfigError("not a join code")
-        code = Code(*item)
+        code = PendingCode(*item)
         found[code.code_id] = code
     return found

@@ -15,7 +15,7 @@ GATE = "primary"
 
 
 @dataclass(slots=True)
-class Member:
+class LoopEntry:
     """One loop. `incarnation` is 0 until the supervisor named it; `attested` is an epoch, or None."""
 
     loop: str
@@ -45,25 +45,25 @@ class Member:
         self.is_shut = False
 
 
-class Roster:
+class LoopTable:
     """All loops by name."""
 
     def __init__(self, loops: Iterable[tuple[str, tuple[str, ...]]]) -> None:
-        self._members = {loop: Member(loop, components) for loop, components in loops}
+        self._members = {loop: LoopEntry(loop, components) for loop, components in loops}
         self._loop_of = {component: member for member in self for component in member.components}
         self.barred: set[str] = set()  # subjects that are revoked: nobody is given keys to them, nor they to anybody
 
-    def __getitem__(self, loop: str) -> Member:
+    def __getitem__(self, loop: str) -> LoopEntry:
         """Return a loop; raise PeerError for a name that the configuration does not have."""
         member = self._members.get(loop)
         if member is None:
             raise PeerError("unknown_loop")
         return member
 
-    def __iter__(self) -> Iterator[Member]:
+    def __iter__(self) -> Iterator[LoopEntry]:
         return iter(self._members.values())
 
-    def of(self, component: str) -> Member:
+    def of(self, component: str) -> LoopEntry:
         """Return the loop of a component."""
         return self._loop_of[component]
 
@@ -72,7 +72,7 @@ class Roster:
         return subject in self._loop_of
 
     @property
-    def joined(self) -> tuple[Member, ...]:
+    def joined(self) -> tuple[LoopEntry, ...]:
         return tuple(member for member in self if member.is_joined)
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 
-class Outlet(Protocol):
+class Outgoing(Protocol):
     """Never raises for what a peer did; a loop that cannot be told anything is dealt with after the handler."""
 
     def send(self, loop: str, name: str, *fields: object, descriptors: Sequence[int] = ()) -> None:

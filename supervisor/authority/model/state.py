@@ -24,8 +24,8 @@ import msgpack
 from tlsrt.config.issuer_chain import Chain, encode_chain, parse_chain_untrusted
 from tlsrt.errors import ConfigError, PeerError
 from tlsrt.supervisor.authority.model.client_registry import Enrolled, decode_registry, encode_registry
-from tlsrt.supervisor.authority.model.detection_snapshot import Memory, decode_memory, encode_memory
-from tlsrt.supervisor.authority.model.join_codes import Code, decode_codes, encode_codes
+from tlsrt.supervisor.authority.model.detection_snapshot import DetectionSnapshot, decode_memory, encode_memory
+from tlsrt.supervisor.authority.model.join_codes import PendingCode, decode_codes, encode_codes
 from tlsrt.supervisor.messages.lock_record import LockRecord, record_of
 
 STATE_NAME = "authority.state"
@@ -68,10 +68,12 @@ class AuthorityState:
     first_opens: dict[str, int] = field(default_factory=dict[str, int])  # subject: wall time, ms
     key_version: int = 0  # of master_key; an older one is a roll-back. 0: of a host that never ran
     succession: Chain = ()  # of issuer keys, for clients that missed a rotation
-    join_codes: dict[bytes, Code] = field(default_factory=dict[bytes, Code])  # that were printed, by id
+    join_codes: dict[bytes, PendingCode] = field(default_factory=dict[bytes, PendingCode])  # that were printed, by id
     enrolled: dict[str, Enrolled] = field(default_factory=dict[str, Enrolled])  # while the host ran, by name
     lock: LockRecord | None = None  # the host is locked
-    response: Memory = field(default_factory=Memory)  # who has points, what is done about whom, and why
+    response: DetectionSnapshot = field(
+        default_factory=DetectionSnapshot
+    )  # who has points, what is done about whom, and why
     audit: int = 0  # sequence of the audit log that was on the disk when this was written: a shorter log was cut off
 
     def revoke(self, kind: str, value: bytes, until: int) -> Revocation:
@@ -100,7 +102,7 @@ class AuthorityState:
         return any(item.kind == kind and item.value == value for item in self.revocations)
 
 
-class Store(Protocol):
+class StateStore(Protocol):
     """Where the state is written."""
 
     def save(self, state: AuthorityState) -> None:

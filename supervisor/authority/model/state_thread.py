@@ -35,7 +35,7 @@ class _Job:
         self.error: OSError | None = None
 
 
-class StateThread:
+class StateWriterThread:
     """A Store, and a Part. `fileno()` is readable when a write that was given up is over."""
 
     def __init__(self, file: StateFile, wait_s: float = WAIT_S) -> None:

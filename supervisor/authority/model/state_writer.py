@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.authority.boot import save
-from tlsrt.supervisor.authority.model.ports import Outlet
-from tlsrt.supervisor.authority.model.state import AuthorityState, Store
+from tlsrt.supervisor.authority.model.ports import Outgoing
+from tlsrt.supervisor.authority.model.state import AuthorityState, StateStore
 
 
-class Keeper:
+class StateWriter:
     """The way to the disk. What cannot be written is told once, and once more when it is written after all."""
 
-    def __init__(self, store: Store, state: AuthorityState, outlet: Outlet) -> None:
+    def __init__(self, store: StateStore, state: AuthorityState, outlet: Outgoing) -> None:
         self._store = store
         self._state = state
         self._outlet = outlet

@@ -13,11 +13,11 @@ from typing import Any
 from tlsrt.config.schema import Config
 from tlsrt.errors import NotFound
 from tlsrt.supervisor.authority.epoch_change import EpochChanges
-from tlsrt.supervisor.authority.model.ports import Outlet
+from tlsrt.supervisor.authority.model.ports import Outgoing
 from tlsrt.supervisor.authority.model.services import NoRecorder, Recorder
 from tlsrt.supervisor.authority.sessions.manager import CLIENT, ID_BYTES, Session, SessionManager
-from tlsrt.supervisor.authority.sessions.revocation import Outcome, Revoking
-from tlsrt.supervisor.messages.result_codes import ROWS_MAX, Code
+from tlsrt.supervisor.authority.sessions.revocation import RevocationOutcome, Revocations
+from tlsrt.supervisor.messages.result_codes import ROWS_MAX, ResultCode
 
 ID_LEAST = 4  # hex digits of an id
 NAMES_SHOWN = 20
@@ -27,11 +27,11 @@ Row = list[object]
 Revoke = Callable[[int, list[Row], int, int], None]  # request, rows that come first, now, wall
 
 
-class SessionDesk:
+class SessionAdmin:
     """Answers the operator. Times are BOOTTIME in ms, but for `wall`."""
 
     def __init__(
-        self, config: Config, manager: SessionManager, revoking: Revoking, changes: EpochChanges, outlet: Outlet
+        self, config: Config, manager: SessionManager, revoking: Revocations, changes: EpochChanges, outlet: Outgoing
     ) -> None:
         self._manager = manager
         self._revoking = revoking
@@ -57,7 +57,7 @@ class SessionDesk:
         if not more:
             shut = sorted(self._revoking.subjects().items())[: ROWS_MAX * 4]
             rows += [["revoked", subject, max(0, when - wall) if when else 0, int(not when)] for subject, when in shut]
-        self._outlet.tell("answer", number, int(Code.DONE), int(more), rows)
+        self._outlet.tell("answer", number, int(ResultCode.DONE), int(more), rows)
 
     def _revoke(self, fields: list[Any], now: int, wall: int) -> None:
         """Record it, revoke, and answer with who was hit. What cannot be recorded is done all the same, and said."""
@@ -85,15 +85,15 @@ class SessionDesk:
         self.audit().before(
             "restore", f"{kind} {what}", {"subjects": len(subjects)}, now, wall,
             lambda: self._restored(number, subjects, now),
-            lambda sentence: self._refuse(number, f"{sentence}, so nothing has changed", Code.UNCHANGED),
+            lambda sentence: self._refuse(number, f"{sentence}, so nothing has changed", ResultCode.UNCHANGED),
         )  # fmt: skip
 
     def _restored(self, number: int, subjects: Sequence[str], now: int) -> None:
         if self._revoking.restore(subjects, now):
-            self._outlet.tell("answer", number, int(Code.DONE), 0, [["subject", name, 0] for name in subjects])
+            self._outlet.tell("answer", number, int(ResultCode.DONE), 0, [["subject", name, 0] for name in subjects])
         else:
             sentence = "the authority's state cannot be written, so nothing has changed: make room on its disk"
-            self._refuse(number, sentence, Code.UNCHANGED)
+            self._refuse(number, sentence, ResultCode.UNCHANGED)
 
     def _plan(self, kind: str, what: str, for_ms: int) -> tuple[str, Revoke]:
         """Return what is to be revoked, for the record, and what does it. Raises NotFound."""
@@ -143,14 +143,16 @@ class SessionDesk:
             return [address for address in self._components if address.partition("/")[0] == loop]
         raise NotFound(f"the authority knows no {kind} that can be revoked")
 
-    def tell(self, number: int, outcome: Outcome, rows: list[Row]) -> None:
+    def tell(self, number: int, outcome: RevocationOutcome, rows: list[Row]) -> None:
         """Answer with what has ended."""
         ended = outcome.ended
         rows += [["count", len(ended)]]
         rows += [["session", each.session_id.hex(), each.subject, each.owner] for each in ended[:ROWS_MAX]]
-        self._outlet.tell("answer", number, int(Code.DONE if outcome.is_stored else Code.UNWRITTEN), 0, rows)
+        self._outlet.tell(
+            "answer", number, int(ResultCode.DONE if outcome.is_stored else ResultCode.UNWRITTEN), 0, rows
+        )
 
-    def _refuse(self, number: int, sentence: str, code: Code = Code.REFUSED) -> None:
+    def _refuse(self, number: int, sentence: str, code: ResultCode = ResultCode.REFUSED) -> None:
         self._outlet.tell("answer", number, int(code), 0, [sentence])
 
 

@@ -8,28 +8,28 @@ from tlsrt.channels.control.trust import REVOKED_PER_PAGE
 from tlsrt.config.issuer_chain import encode_chain
 from tlsrt.supervisor.authority.door.rollout import DoorChange
 from tlsrt.supervisor.authority.keys.epochs import Epochs
-from tlsrt.supervisor.authority.model.loop_table import GATE, Member, Roster
-from tlsrt.supervisor.authority.model.ports import Outlet
+from tlsrt.supervisor.authority.model.loop_table import GATE, LoopEntry, LoopTable
+from tlsrt.supervisor.authority.model.ports import Outgoing
 from tlsrt.supervisor.authority.model.state import AuthorityState, Revocation
-from tlsrt.supervisor.authority.sessions.key_messages import Briefing, Letter
+from tlsrt.supervisor.authority.sessions.key_messages import KeyMessages, Letter
 from tlsrt.supervisor.authority.sessions.manager import Session
 
 SINGLE_MAX = 64  # revocations that are said one by one
 SERIALS = 32  # bits: snapshots of one life of the authority, below the count of its lives
 
 
-class Herald:
+class KeyDistribution:
     """Speaks to the loops. `sessions` are the components', owned by the service and looked at here."""
 
     def __init__(
         self,
-        roster: Roster,
-        briefing: Briefing,
+        roster: LoopTable,
+        briefing: KeyMessages,
         epochs: Epochs,
         state: AuthorityState,
         sessions: Mapping[str, Session],
         door: DoorChange,
-        outlet: Outlet,
+        outlet: Outgoing,
     ) -> None:
         self._roster = roster
         self._briefing = briefing
@@ -40,12 +40,12 @@ class Herald:
         self._outlet = outlet
         self._snapshots = state.boots << SERIALS  # so that pages of two lives are never put together
 
-    def sessions_of(self, member: Member) -> list[Session]:
+    def sessions_of(self, member: LoopEntry) -> list[Session]:
         """Return the present sessions of a loop's components."""
         found = (self._sessions.get(component) for component in member.components)
         return [session for session in found if session is not None]
 
-    def brief(self, member: Member, now: int) -> None:
+    def brief(self, member: LoopEntry, now: int) -> None:
         """Say everything to one loop."""
         self._say(member, self._briefing.welcome(self._epochs.serving))
         for epoch in self._epochs.issued:
@@ -63,7 +63,7 @@ class Herald:
         if member.loop == GATE:
             self._door.brief()
 
-    def say_epoch(self, member: Member, epoch: int) -> None:
+    def say_epoch(self, member: LoopEntry, epoch: int) -> None:
         """Say all keys and rights of one epoch to one loop."""
         if self._briefing.key_version(epoch) != self._briefing.key_version(self._epochs.serving):
             self._say(member, self._briefing.welcome(epoch))  # its tokens have another issuer key
@@ -77,7 +77,7 @@ class Herald:
         if chain and self._roster.gate:
             self._outlet.send(GATE, "succession", encode_chain(chain))
 
-    def introduce(self, newcomer: Member) -> None:
+    def introduce(self, newcomer: LoopEntry) -> None:
         """Tell the others of the new mailboxes, and of the new gate if it is Primary."""
         for member in self._roster.joined:
             if member is not newcomer:
@@ -117,7 +117,7 @@ class Herald:
         for member in self._roster.joined:
             self._outlet.send(member.loop, "restored", number, subject)
 
-    def say_snapshot(self, member: Member, now: int) -> None:
+    def say_snapshot(self, member: LoopEntry, now: int) -> None:
         """Say to one loop all that is revoked."""
         entries = [[item.kind, item.value] for item in self._state.revocations]
         pages = max(1, -(-len(entries) // REVOKED_PER_PAGE))
@@ -128,16 +128,16 @@ class Herald:
                 member.loop, "snapshot", self._snapshots, page, pages, self._state.revocation, now, part
             )  # fmt: skip
 
-    def say_feed(self, member: Member, now: int) -> None:
+    def say_feed(self, member: LoopEntry, now: int) -> None:
         """Say to one loop that the authority lives, and how many revocations there are."""
         self._outlet.send(member.loop, "feed", self._state.revocation, self._epochs.current, now)
 
-    def tell_gate_of(self, member: Member) -> None:
+    def tell_gate_of(self, member: LoopEntry) -> None:
         """Tell the gate, if there is one, what is known of a loop."""
         if self._roster.gate:
             self._outlet.send(GATE, "member", member.loop, member.incarnation, member.attested or 0)
 
-    def _introduce(self, member: Member, newcomer: Member, epoch: int) -> None:
+    def _introduce(self, member: LoopEntry, newcomer: LoopEntry, epoch: int) -> None:
         if newcomer.loop == GATE:
             self._say(member, self._briefing.epoch(member, epoch))
         for session in self.sessions_of(member):
@@ -146,11 +146,11 @@ class Herald:
             for page in self._briefing.right_pages(session, epoch, newcomer.components):
                 self._say(member, page)
 
-    def _say_session(self, member: Member, session: Session, epoch: int) -> None:
+    def _say_session(self, member: LoopEntry, session: Session, epoch: int) -> None:
         self._say(member, self._briefing.session(session, epoch))
         for page in self._briefing.right_pages(session, epoch):
             self._say(member, page)
 
-    def _say(self, member: Member, letter: Letter) -> None:
+    def _say(self, member: LoopEntry, letter: Letter) -> None:
         name, fields = letter
         self._outlet.send(member.loop, name, *fields)

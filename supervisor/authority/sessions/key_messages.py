@@ -15,7 +15,7 @@ from tlsrt.config import key_schedule
 from tlsrt.config.schema import Config
 from tlsrt.supervisor.authority.keys.epochs import GRACE_MS
 from tlsrt.supervisor.authority.keys.key_ring import KeyRing
-from tlsrt.supervisor.authority.model.loop_table import GATE, Member, Roster
+from tlsrt.supervisor.authority.model.loop_table import GATE, LoopEntry, LoopTable
 from tlsrt.supervisor.authority.sessions.manager import Session
 from tlsrt.supervisor.authority.sessions.policy import Policy, Rights, RightsTable, Rulebook
 
@@ -24,11 +24,11 @@ PAGE_BYTES = 48 * 1024  # below the cap of a packet, with room for the other fie
 Letter = tuple[str, tuple[object, ...]]  # name and fields of a message
 
 
-class Briefing:
+class KeyMessages:
     """Composes messages. `own` returns the policy lines that a client was enrolled with."""
 
     def __init__(
-        self, config: Config, ring: KeyRing, roster: Roster, own: Callable[[str], Policy] = lambda subject: ()
+        self, config: Config, ring: KeyRing, roster: LoopTable, own: Callable[[str], Policy] = lambda subject: ()
     ) -> None:
         self._ring = ring
         self._roster = roster
@@ -62,7 +62,7 @@ class Briefing:
         """Return the version of master_key that an epoch belongs to."""
         return self._ring.of(epoch).issuer.key_version
 
-    def epoch(self, member: Member, epoch: int) -> Letter:
+    def epoch(self, member: LoopEntry, epoch: int) -> Letter:
         """Return the keys that a loop shares with all others; Primary's has the root of the gate."""
         gate = self._roster.gate
         run = self._ring.of(epoch).run

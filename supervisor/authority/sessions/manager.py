@@ -57,7 +57,7 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class RenewalDue:
     """What a tick found: sessions with a new lease to deliver, and sessions that ended."""
 
     renewing: tuple[Session, ...]
@@ -85,7 +85,7 @@ class SessionManager:
         """Note that the holder has the keys."""
         self._step(session, SessionEvent.OPEN)
 
-    def tick(self, now: int) -> Due:
+    def tick(self, now: int) -> RenewalDue:
         """Begin what is due: give new leases, end what is over. Answer each renewing session with `renewed`."""
         renewing: list[Session] = []
         expired: list[Session] = []
@@ -99,7 +99,7 @@ class SessionManager:
                 self._lease(session, now)
                 session.renewals += 1
                 renewing.append(session)
-        return Due(tuple(renewing), tuple(expired))
+        return RenewalDue(tuple(renewing), tuple(expired))
 
     def renewed(self, session: Session) -> None:
         """Note that the new lease was delivered."""

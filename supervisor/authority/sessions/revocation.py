@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple
 
-from tlsrt.supervisor.authority.clients.sessions import ClientService
-from tlsrt.supervisor.authority.model.loop_table import Roster
+from tlsrt.supervisor.authority.clients.sessions import ClientSessions
+from tlsrt.supervisor.authority.model.loop_table import LoopTable
 from tlsrt.supervisor.authority.model.services import NoRecorder, Recorder
 from tlsrt.supervisor.authority.model.state import AuthorityState
 from tlsrt.supervisor.authority.sessions.event_notes import EventNotes, short_id
-from tlsrt.supervisor.authority.sessions.key_distribution import Herald
+from tlsrt.supervisor.authority.sessions.key_distribution import KeyDistribution
 from tlsrt.supervisor.authority.sessions.manager import CLIENT_TTL_MS, Session, SessionManager
 
 CLOCK_STEP_MS = 3_600_000  # room for a wall clock that is set back
@@ -28,14 +28,14 @@ CLOCK_STEP_MS = 3_600_000  # room for a wall clock that is set back
 Entry = tuple[str, bytes, int]  # kind, value, until
 
 
-class Outcome(NamedTuple):
+class RevocationOutcome(NamedTuple):
     """What a revocation did: the sessions that ended, and whether all of it is on the disk."""
 
     ended: tuple[Session, ...]
     is_stored: bool
 
 
-class Revoking:
+class Revocations:
     """Carries out revocations. Times are BOOTTIME in ms, but for `wall`.
 
     `sessions` are the components'. `keep` writes the state and goes on trying if it cannot; `reopen` gives a component
@@ -43,8 +43,8 @@ class Revoking:
     """
 
     def __init__(
-        self, roster: Roster, manager: SessionManager, sessions: dict[str, Session], clients: ClientService,
-        state: AuthorityState, herald: Herald, keep: Callable[[int], bool], persist: Callable[[], bool],
+        self, roster: LoopTable, manager: SessionManager, sessions: dict[str, Session], clients: ClientSessions,
+        state: AuthorityState, herald: KeyDistribution, keep: Callable[[int], bool], persist: Callable[[], bool],
         reopen: Callable[[str, int], None],
     ) -> None:  # fmt: skip
         self._roster = roster
@@ -65,28 +65,28 @@ class Revoking:
         """Return the revoked subjects, and until when, in wall time; 0 is for ever."""
         return {item.value.decode(): item.until for item in self._state.revocations if item.kind == "subject"}
 
-    def revoke_session(self, session_id: bytes, now: int, wall: int) -> Outcome:
+    def revoke_session(self, session_id: bytes, now: int, wall: int) -> RevocationOutcome:
         """End a session."""
         self.notes.note("revocation", f"session {short_id(session_id)}")
         return self._end(self._manager.revoke_session(session_id), [], now, wall)
 
-    def end_subject(self, subject: str, now: int, wall: int) -> Outcome:
+    def end_subject(self, subject: str, now: int, wall: int) -> RevocationOutcome:
         """End all sessions of a client that is known no more, and write whatever else has changed."""
         self.notes.note("revocation", subject, "is no client any more")
         return self._end(self._manager.revoke_subject(subject), [], now, wall)
 
-    def end_sessions(self, sessions: Iterable[Session], now: int, wall: int) -> Outcome:
+    def end_sessions(self, sessions: Iterable[Session], now: int, wall: int) -> RevocationOutcome:
         """End these sessions, and write whatever else has changed."""
         ended = [one for session in sessions for one in self._manager.revoke_session(session.session_id)]
         return self._end(ended, [], now, wall)
 
-    def revoke_token(self, token_id: bytes, now: int, wall: int) -> Outcome:
+    def revoke_token(self, token_id: bytes, now: int, wall: int) -> RevocationOutcome:
         """Refuse a token, and end the session that holds it."""
         self.notes.note("revocation", f"token {short_id(token_id)}")
         ended = self._manager.revoke_token(token_id)
         return self._end(ended, [("token", token_id, until(now, wall, ended))], now, wall)
 
-    def revoke_subjects(self, subjects: Iterable[str], for_ms: int, now: int, wall: int) -> Outcome:
+    def revoke_subjects(self, subjects: Iterable[str], for_ms: int, now: int, wall: int) -> RevocationOutcome:
         """Shut subjects out, for a time or, with 0, until they are restored."""
         ended: list[Session] = []
         entries: list[Entry] = []
@@ -102,7 +102,7 @@ class Revoking:
         self._say_mailboxes(shut)
         return outcome
 
-    def revoke_all(self, now: int, wall: int) -> Outcome:
+    def revoke_all(self, now: int, wall: int) -> RevocationOutcome:
         """End every session. The epoch moves apart from this."""
         self.notes.note("revocation", "all sessions")
         ended = [session for held in self._manager for session in self._manager.revoke_session(held.session_id)]
@@ -153,14 +153,14 @@ class Revoking:
         self._state.prune(wall)
         self._herald.say_revoked([self._state.revoke(*entry) for entry in entries], now)
 
-    def _end(self, ended: list[Session], entries: list[Entry], now: int, wall: int) -> Outcome:
+    def _end(self, ended: list[Session], entries: list[Entry], now: int, wall: int) -> RevocationOutcome:
         self._tell([*entries, *map(partial(entry_of, now, wall), ended)], now, wall)
         for session in ended:
             self._clients.ended(session)
             if self._sessions.get(session.subject) is session:
                 del self._sessions[session.subject]
                 self._reopen(session.subject, now)
-        return Outcome(tuple(ended), self._keep(now))
+        return RevocationOutcome(tuple(ended), self._keep(now))
 
     def _say_mailboxes(self, subjects: Iterable[str]) -> None:
         """Tell everybody whom these concern whether they can be spoken to now."""

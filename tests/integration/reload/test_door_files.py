@@ -243,7 +243,7 @@ def test_a_hundred_reloads_under_load(host: RunningHost) -> None:
     under_load(host, 100)
 
 
-QUICK = "from tlsrt.supervisor.reload import file_watcher; file_watcher.DoorWatch.look_s = 0.2\n"
+QUICK = "from tlsrt.supervisor.reload import file_watcher; file_watcher.FileWatcher.look_s = 0.2\n"
 
 
 def test_files_that_change_are_taken_by_themselves(request: pytest.FixtureRequest) -> None:

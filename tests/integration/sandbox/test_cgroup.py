@@ -11,7 +11,7 @@ import pytest
 from support.stage import MODES, NOBODY, Stage, become_nobody, make_stage
 
 from tlsrt.errors import SandboxError
-from tlsrt.sandbox.cgroup.cgroup import Place, own_place, remove, write
+from tlsrt.sandbox.cgroup.cgroup import GroupPath, own_place, remove, write
 
 Facts = dict[str, Any]
 
@@ -30,7 +30,7 @@ def below(stage: GroupStage) -> GroupStage:
 class GroupStage(Stage):
     """A stage whose processes begin in a group of the test's own, which belongs to whoever they run as."""
 
-    def __init__(self, stage: Stage, place: Place) -> None:
+    def __init__(self, stage: Stage, place: GroupPath) -> None:
         super().__init__(stage.mode, stage.base)
         self.place = place
 
@@ -128,4 +128,4 @@ def test_a_group_that_belongs_to_somebody_else_is_not_used(tmp_path: Path) -> No
     if os.geteuid() == 0:  # whom no mode stops
         (tmp_path / "cgroup.procs").unlink()
     with pytest.raises(SandboxError, match="belongs to somebody else"):
-        make_tree(Place(tmp_path, "/x"), "1", {})
+        make_tree(GroupPath(tmp_path, "/x"), "1", {})

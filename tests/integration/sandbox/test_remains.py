@@ -13,7 +13,7 @@ import pytest
 from support.running import RunningHost
 from support.stage import MODES
 
-from tlsrt.sandbox.cgroup.orphans import Remains, left_behind, mark_of
+from tlsrt.sandbox.cgroup.orphans import Orphans, left_behind, mark_of
 
 # A process with a namespace of its own; its grandchild has a session of its own, and ignores what can be ignored.
 _PARENT = """
@@ -47,7 +47,7 @@ def test_a_grandchild_that_hides_is_found_by_the_namespace_and_killed(
     process, grandchild = parent
     mark = mark_of(process.pid)
     assert mark is not None and mark.kind == "uts"
-    remains = Remains()
+    remains = Orphans()
     remains.note("third", process.pid)
     assert {*left_behind(mark)} == {process.pid, grandchild}
     process.kill()
@@ -64,7 +64,7 @@ def test_a_grandchild_that_hides_is_found_by_the_namespace_and_killed(
 
 def test_a_process_like_us_has_no_mark_and_nobody_is_killed_for_it() -> None:
     with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"]) as process:
-        remains = Remains()
+        remains = Orphans()
         remains.note("third", process.pid)
         assert mark_of(process.pid) is None
         assert remains.clear("third") and process.poll() is None

@@ -19,7 +19,7 @@ from support.cutting import cutting
 from support.running import RunningHost, running
 
 from tlsrt import AsyncClient, Failed
-from tlsrt.channels.client.files.remote_path import Place
+from tlsrt.channels.client.files.remote_path import RemotePath
 
 COMMAND = (sys.executable, "-m", "tlsrt.channels.cli.main")
 MIB = 1 << 20
@@ -179,7 +179,7 @@ def test_a_file_that_changes_while_it_is_sent(host: RunningHost, file: Path, tmp
 
 
 def test_a_wrong_byte_is_refused(host: RunningHost, file: Path, tmp_path: Path) -> None:
-    place = Place("third/io", f"{tmp_path.name}-wrong")
+    place = RemotePath("third/io", f"{tmp_path.name}-wrong")
     client = host.client()
     about = (place.name, SIZE, hashlib.sha256(b"another file").hexdigest())
     assert client.call(place.target, "begin_put", *about) == {"offset": 0, "done": False}

@@ -11,12 +11,12 @@ if str(ROOT) not in sys.path:
 
 from bench.detect.scenario import REPORTING, TUNING, attacked  # noqa: E402
 from bench.detect.stage import Finding, Stage  # noqa: E402
-from tlsrt.supervisor.authority.detection.anomaly_model import Model  # noqa: E402
+from tlsrt.supervisor.authority.detection.anomaly_model import AnomalyModel  # noqa: E402
 
 
 def small(kind: str, seed: int) -> dict[str, list[Finding]]:
     scenario = attacked(kind, seed, clients=1, warm_min=6, minutes=2)
-    found = Stage(scenario, {"rules": None, "learned": Model()}).run()
+    found = Stage(scenario, {"rules": None, "learned": AnomalyModel()}).run()
     return {arm: [one for one in each.found if one.is_attack] for arm, each in found.items()}
 
 

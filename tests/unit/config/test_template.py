@@ -7,14 +7,19 @@ from pathlib import Path
 import pytest
 
 from tlsrt.config.load import load_config
-from tlsrt.config.template import Lacking, Waiver, config_text
+from tlsrt.config.template import MissingLayer, Waiver, config_text
 
 
 def written(folder: Path, *waivers: Waiver) -> Path:
     path = folder / "tlsrt.yaml"
     path.write_text(
         config_text(
-            install="ab" * 16, host="::1", port=7443, fingerprint="cd" * 32, checkout=False, lacking=Lacking(waivers)
+            install="ab" * 16,
+            host="::1",
+            port=7443,
+            fingerprint="cd" * 32,
+            checkout=False,
+            lacking=MissingLayer(waivers),
         )
     )
     return path
@@ -42,7 +47,7 @@ def test_other_uids_where_the_usual_ones_do_not_exist(tmp_path: Path, waivers: t
     path = tmp_path / "tlsrt.yaml"
     text = config_text(
         install="ab" * 16, host="::1", port=7443, fingerprint="cd" * 32, checkout=False,
-        lacking=Lacking(waivers, 64512),
+        lacking=MissingLayer(waivers, 64512),
     )  # fmt: skip
     path.write_text(text)
     sandbox = load_config(path).sandbox

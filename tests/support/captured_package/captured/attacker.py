@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from captured import recorder  # type: ignore[import-not-found]  # as the host's loops import it
 from tlsrt import Component, handler
 from tlsrt.channels.clock import boottime_ms
-from tlsrt.channels.frames.frame import Kind, nonce, parse_frame_untrusted, parse_header_untrusted
+from tlsrt.channels.frames.frame import FrameKind, nonce, parse_frame_untrusted, parse_header_untrusted
 from tlsrt.channels.links.zmq_link import ZmqLink
 from tlsrt.channels.session.grant import Open, encode_open, parse_open_untrusted, sign_open
 from tlsrt.loops.runtime.process import LoopProcess
@@ -89,7 +89,7 @@ class Captured(Component):
     async def seal(self, subject: str, target: str, method: str, body: bytes) -> bytes:
         """A genuine request of a component of this process, not sent."""
         endpoint = self.process.hosts[subject].endpoint
-        frame: bytes = endpoint.seal_request(Kind.REQUEST, target, method, body, boottime_ms() + 30_000)[1]
+        frame: bytes = endpoint.seal_request(FrameKind.REQUEST, target, method, body, boottime_ms() + 30_000)[1]
         return frame
 
     @handler
@@ -272,7 +272,7 @@ class Captured(Component):
         async def send() -> None:
             while True:
                 endpoint.epoch = max(endpoint._epochs)
-                frame = endpoint.seal_request(Kind.REQUEST, target, method, body, boottime_ms() + 30_000)[1]
+                frame = endpoint.seal_request(FrameKind.REQUEST, target, method, body, boottime_ms() + 30_000)[1]
                 await self._put(frame, 0)
                 await asyncio.sleep(0.05)
 

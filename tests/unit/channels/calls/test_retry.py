@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tlsrt.channels.calls.retry import AWAY_S, Repetition
-from tlsrt.channels.frames.frame import Header, Kind, pack_frame, pack_header
+from tlsrt.channels.calls.retry import AWAY_S, Retry
+from tlsrt.channels.frames.frame import FrameKind, Header, pack_frame, pack_header
 from tlsrt.errors import (
     Away,
     Busy,
@@ -22,7 +22,7 @@ from tlsrt.errors import (
 
 
 def frame(mailbox: int) -> bytes:
-    header = Header(1, Kind.REQUEST, bytes(16), 1, 0, "client/a", "x/y", mailbox, 1, "m", 1, 1, b"", 0)
+    header = Header(1, FrameKind.REQUEST, bytes(16), 1, 0, "client/a", "x/y", mailbox, 1, "m", 1, 1, b"", 0)
     return pack_frame(pack_header(header), b"token", bytes(16), bytes(16))
 
 
@@ -46,8 +46,8 @@ def words(errors: list[CallError]) -> list[str]:
 
 @pytest.mark.parametrize("error", LOST, ids=words(LOST))
 def test_what_may_have_run_is_repeated_with_a_key_only_and_names_where(error: CallError) -> None:
-    assert not Repetition(None).may_follow(error, frame(7), 1)
-    repetition = Repetition("k")
+    assert not Retry(None).may_follow(error, frame(7), 1)
+    repetition = Retry("k")
     assert repetition.may_follow(error, frame(7), 1)
     assert repetition.key(1) == ("k", 7)
     assert repetition.may_follow(error, frame(8), 1)
@@ -57,7 +57,7 @@ def test_what_may_have_run_is_repeated_with_a_key_only_and_names_where(error: Ca
 
 @pytest.mark.parametrize("error", UNTOUCHED, ids=words(UNTOUCHED))
 def test_what_did_not_run_is_repeated_for_a_moment_and_says_nothing_of_before(error: CallError) -> None:
-    keyed, plain = Repetition("k"), Repetition(None)
+    keyed, plain = Retry("k"), Retry(None)
     waited_s = 0.0
     while waited_s < AWAY_S:
         assert plain.may_follow(error, frame(7), 1)
@@ -73,13 +73,13 @@ def test_what_did_not_run_is_repeated_for_a_moment_and_says_nothing_of_before(er
 
 @pytest.mark.parametrize("error", FINAL, ids=words(FINAL))
 def test_what_was_answered_is_not_repeated(error: CallError) -> None:
-    assert not Repetition("k").may_follow(error, frame(7), 1)
-    assert not Repetition(None).may_follow(error, frame(7), 1)
+    assert not Retry("k").may_follow(error, frame(7), 1)
+    assert not Retry(None).may_follow(error, frame(7), 1)
 
 
 @pytest.mark.parametrize("error", [Unavailable(), told(Away()), Busy(), Denied(), *GATE], ids=lambda error: error.code)
 def test_after_one_that_may_have_run_nothing_says_that_none_did(error: CallError) -> None:
-    repetition = Repetition("k")
+    repetition = Retry("k")
     assert repetition.may_follow(OutcomeUnknown(), frame(7), 1)
     verdict = repetition.verdict(error)
     if error.is_told and not error.from_gate:
@@ -89,6 +89,6 @@ def test_after_one_that_may_have_run_nothing_says_that_none_did(error: CallError
 
 
 def test_an_attempt_that_was_never_sealed_may_not_have_run() -> None:
-    repetition = Repetition("k")
+    repetition = Retry("k")
     assert repetition.may_follow(OutcomeUnknown(), b"", 1)
     assert repetition.key(1) == "k"

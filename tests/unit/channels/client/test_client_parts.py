@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tlsrt.channels.calls.chunks import PART_BYTES, parts_of
 from tlsrt.channels.client.async_client import AsyncClient
-from tlsrt.channels.client.connection import ServerLink
+from tlsrt.channels.client.connection import ServerConnection
 from tlsrt.channels.client.host_clock import HostClock
 from tlsrt.channels.session import grant
 from tlsrt.channels.session.opening import Opening, identity_of
@@ -112,7 +112,7 @@ class Door(AsyncClient):
         super().__init__(bundle, wait_locked=wait_locked)
         self.answers = list(answers)
 
-    async def _dial(self) -> ServerLink:
+    async def _dial(self) -> ServerConnection:
         raise self.answers.pop(0)
 
 

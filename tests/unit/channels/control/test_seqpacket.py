@@ -11,15 +11,15 @@ import msgpack
 import pytest
 
 from tlsrt.channels.control.life import LIFE, LoopState
-from tlsrt.channels.control.seqpacket import ControlChannel, Message, Table, control_pair
+from tlsrt.channels.control.seqpacket import ControlChannel, Message, MessageTable, control_pair
 from tlsrt.channels.control.trust import TRUST
 from tlsrt.errors import MisuseError, PeerError
 
-TABLE = Table("test", 256, (Message(1, "hello", "a", (int, bytes), frozenset({"x"})),
+TABLE = MessageTable("test", 256, (Message(1, "hello", "a", (int, bytes), frozenset({"x"})),
                             Message(2, "gift", "a", (), frozenset({"x"}), descriptors=1)))  # fmt: skip
 
 
-def pair(table: Table = TABLE) -> tuple[ControlChannel, socket.socket]:
+def pair(table: MessageTable = TABLE) -> tuple[ControlChannel, socket.socket]:
     ours, theirs = control_pair()
     return ControlChannel(ours, table), socket.socket(fileno=theirs)
 

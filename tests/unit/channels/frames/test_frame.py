@@ -11,8 +11,8 @@ from tlsrt.channels.frames.frame import (
     BATCH_FRAME_MAX,
     BODY_MAX,
     Frame,
+    FrameKind,
     Header,
-    Kind,
     join_messages,
     pack_frame,
     pack_header,
@@ -137,4 +137,4 @@ def test_not_a_message(message: bytes) -> None:
 
 def test_header_has_the_documented_fourteen_fields() -> None:
     assert len(Header._fields) == 14
-    assert [kind.value for kind in Kind] == [*range(1, 10), 16, 17]
+    assert [kind.value for kind in FrameKind] == [*range(1, 10), 16, 17]

@@ -6,7 +6,7 @@ import pytest
 from support.world import World
 
 from tlsrt.channels.frames import patterns
-from tlsrt.channels.frames.frame import Kind, correlation, pack_header, parse_header_untrusted
+from tlsrt.channels.frames.frame import FrameKind, correlation, pack_header, parse_header_untrusted
 from tlsrt.errors import PeerError
 
 ADMIN, STORE = "client/admin", "secondary/store"
@@ -18,7 +18,7 @@ def flows(world: World) -> list[object]:
 
 def ask(world: World, method: str, *, end: bool = True) -> None:
     endpoint = world.endpoints[ADMIN]
-    data = endpoint.seal_request(Kind.REQUEST, STORE, method, b"", world.now + 10_000)[1]
+    data = endpoint.seal_request(FrameKind.REQUEST, STORE, method, b"", world.now + 10_000)[1]
     verdict = world.gate.check_untrusted(data, world.origin(ADMIN), world.now)
     assert verdict.passed, verdict
     if end:
@@ -73,8 +73,10 @@ def test_tokens_have_a_bound_and_an_open_call_keeps_none(monkeypatch: pytest.Mon
     assert not any(flow.token or flow.end for flow in held)
 
 
-@pytest.mark.parametrize("kind", [Kind.REQUEST, Kind.REPLY, Kind.ERROR, Kind.CANCEL, Kind.CREDIT, Kind.ALLOW])
-def test_kinds_without_parts_have_part_0(kind: Kind) -> None:
+@pytest.mark.parametrize(
+    "kind", [FrameKind.REQUEST, FrameKind.REPLY, FrameKind.ERROR, FrameKind.CANCEL, FrameKind.CREDIT, FrameKind.ALLOW]
+)
+def test_kinds_without_parts_have_part_0(kind: FrameKind) -> None:
     header = World().plain_header(kind=kind, part=1)
     with pytest.raises(PeerError, match="out_of_range"):
         parse_header_untrusted(pack_header(header))

@@ -11,7 +11,7 @@ import pytest
 
 from tlsrt.channels.links.gate_link import GateLink
 from tlsrt.channels.links.link import SOCKET_NAME, TURN_BUDGET, Link
-from tlsrt.channels.links.write_batch import Turn
+from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.errors import Busy
 
 QUEUE = 256
@@ -32,9 +32,9 @@ def run(tmp_path: Path, test: Callable[[GateLink, Link, list[bytes]], Awaitable[
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(tmp_path / SOCKET_NAME))
             listener.listen(8)
-            primary = GateLink(Turn(), lambda data: None, print, queue_max=QUEUE)
+            primary = GateLink(WriteBatch(), lambda data: None, print, queue_max=QUEUE)
             primary.listen(listener.fileno())
-            loop = Link(Turn(), heard.append, print)
+            loop = Link(WriteBatch(), heard.append, print)
             loop.connect(str(tmp_path))
             while primary._ready is None:
                 await asyncio.sleep(0)
@@ -101,7 +101,7 @@ def test_a_link_that_brings_much_leaves_the_turn_to_another(tmp_path: Path) -> N
 
     async def main() -> None:
         order: list[str] = []
-        turn = Turn()
+        turn = WriteBatch()
         ends: list[Link] = []
         loops: list[Link] = []
         listeners = []
@@ -114,7 +114,7 @@ def test_a_link_that_brings_much_leaves_the_turn_to_another(tmp_path: Path) -> N
             listeners.append(listener)
             ends.append(GateLink(turn, lambda data, who=who: order.append(who), print))  # type: ignore[misc]
             ends[-1].listen(listener.fileno())
-            loops.append(Link(Turn(), print, print, queue_max=5000))
+            loops.append(Link(WriteBatch(), print, print, queue_max=5000))
             loops[-1].connect(str(folder))
         while not all(end._ready for end in (*ends, *loops)):
             await asyncio.sleep(0)

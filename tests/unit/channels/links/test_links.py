@@ -18,7 +18,7 @@ from support.world import World
 from tlsrt.channels.frames.frame import BODY_MAX, join_messages
 from tlsrt.channels.links.channel import DeclaredChannel, LoopLink, MakeLink
 from tlsrt.channels.links.link import SOCKET_NAME, Link
-from tlsrt.channels.links.write_batch import Turn
+from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.links.zmq_link import HIGH_WATER, Libzmq, ZmqLink
 from tlsrt.errors import Busy, Unavailable
 
@@ -100,9 +100,9 @@ def test_frames_come_whole_and_in_order_both_ways(
 
     async def main() -> None:
         at_primary, at_loop = Heard(len(frames)), Heard(len(frames))
-        primary = Link(Turn(), at_primary, unexpected)
+        primary = Link(WriteBatch(), at_primary, unexpected)
         primary.listen(listener.fileno())
-        loop = make(Turn(), at_loop, unexpected, queue_max=1024)
+        loop = make(WriteBatch(), at_loop, unexpected, queue_max=1024)
         loop.connect(str(tmp_path))
         for frame in frames:  # before there is a connection
             loop.send(frame)
@@ -131,7 +131,7 @@ def test_one_frame_waits_for_nothing_and_a_turns_frames_share_messages(
 
     async def main() -> None:
         hear = asyncio.get_running_loop().run_in_executor
-        loop = libzmq.link(Turn(), unexpected, unexpected)
+        loop = libzmq.link(WriteBatch(), unexpected, unexpected)
         loop.connect(str(tmp_path))
         loop.send(frames[0])
         assert await hear(None, peer.recv) == frames[0]
@@ -147,7 +147,7 @@ def test_one_frame_waits_for_nothing_and_a_turns_frames_share_messages(
 
 def test_a_full_queue_is_busy_and_close_returns_what_was_never_handed_on(tmp_path: Path, make: MakeLink) -> None:
     async def main() -> None:
-        loop = make(Turn(), unexpected, unexpected, queue_max=40)
+        loop = make(WriteBatch(), unexpected, unexpected, queue_max=40)
         loop.connect(str(tmp_path))  # there is nobody
         frames = frames_of([100] * 40)
         for frame in frames:
@@ -170,9 +170,9 @@ def test_a_peer_that_does_not_read_fills_the_queue_and_no_more(
 
     async def main() -> None:
         heard = Heard(1)
-        primary = Link(Turn(), heard, unexpected)
+        primary = Link(WriteBatch(), heard, unexpected)
         primary.listen(listener.fileno())
-        loop = make(Turn(), unexpected, unexpected, queue_max=20)
+        loop = make(WriteBatch(), unexpected, unexpected, queue_max=20)
         loop.connect(str(tmp_path))
         loop.send(frames[0])
         await heard.enough.wait()
@@ -197,7 +197,7 @@ def test_a_link_finds_the_next_primary_within_moments(tmp_path: Path, listener: 
     frames = frames_of([100] * 60)
 
     async def main() -> None:
-        turn = Turn()
+        turn = WriteBatch()
         loop = make(turn, unexpected, unexpected, queue_max=1024)
         loop.connect(str(tmp_path))
         here = listener
@@ -243,9 +243,9 @@ def test_under_pressure_both_ways_nothing_is_lost_and_nobody_stalls(
 
     async def main() -> None:
         at_primary, at_loop = Heard(count), Heard(count)
-        primary = Link(Turn(), at_primary, unexpected, queue_max=500)
+        primary = Link(WriteBatch(), at_primary, unexpected, queue_max=500)
         primary.listen(listener.fileno())
-        loop = make(Turn(), at_loop, unexpected, queue_max=500)
+        loop = make(WriteBatch(), at_loop, unexpected, queue_max=500)
         loop.connect(str(tmp_path))
         await asyncio.gather(feed(primary), feed(loop), at_primary.enough.wait(), at_loop.enough.wait())
         assert set(at_primary.frames) == set(at_loop.frames) == {frame}
@@ -262,7 +262,7 @@ def test_a_message_that_comes_while_we_send_is_seen(tmp_path: Path, listener: so
     frame = World().request(body=b"x" * 20)
 
     async def main() -> None:
-        turn = Turn()
+        turn = WriteBatch()
         primary: Link
         answers: asyncio.Queue[bytes] = asyncio.Queue()
 
@@ -306,7 +306,7 @@ def test_a_message_that_is_no_frame_is_refused_and_the_next_one_taken(
 
     async def main() -> None:
         heard, refused = Heard(1), list[str]()
-        loop = make(Turn(), heard, refused.append, queue_max=4)
+        loop = make(WriteBatch(), heard, refused.append, queue_max=4)
         loop.connect(str(tmp_path))
         MESSAGES[reason](peer)
         peer.send(frame)
@@ -325,7 +325,7 @@ def test_a_channel_is_down_until_it_is_opened_and_may_be_opened_often(
     frame = frames_of([5])[0]
 
     async def main() -> None:
-        turn = Turn()
+        turn = WriteBatch()
         heard: asyncio.Queue[bytes] = asyncio.Queue()
         primary = Link(turn, heard.put_nowait, unexpected)
         primary.listen(listener.fileno())
@@ -369,9 +369,9 @@ def test_a_message_whose_edge_is_swallowed_by_a_send_is_received(
 
     async def main() -> None:
         at_primary, at_loop = Heard(1), Heard(1)
-        primary = Link(Turn(), at_primary, unexpected)
+        primary = Link(WriteBatch(), at_primary, unexpected)
         primary.listen(listener.fileno())
-        loop = libzmq.link(Turn(), at_loop, unexpected)
+        loop = libzmq.link(WriteBatch(), at_loop, unexpected)
         loop.connect(str(tmp_path))
         loop.send(frame)
         await at_primary.enough.wait()
@@ -397,9 +397,9 @@ def test_room_whose_edge_is_swallowed_by_a_send_is_used(
 
     async def main() -> None:
         at_primary = Heard(1)
-        primary = Link(Turn(), at_primary, unexpected)
+        primary = Link(WriteBatch(), at_primary, unexpected)
         primary.listen(listener.fileno())
-        loop = libzmq.link(Turn(), unexpected, unexpected)
+        loop = libzmq.link(WriteBatch(), unexpected, unexpected)
         loop.connect(str(tmp_path))
         loop.send(frames[0])
         await at_primary.enough.wait()

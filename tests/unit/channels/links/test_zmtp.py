@@ -15,7 +15,7 @@ from support.world import World
 
 from tlsrt.channels.frames.frame import MESSAGE_MAX, join_messages, split_message_untrusted
 from tlsrt.channels.links.link import CONNECTIONS_MAX, SOCKET_NAME, Link
-from tlsrt.channels.links.write_batch import Turn
+from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.links.zmtp import COMMAND_MAX, GREETING, READY, ZmtpReader, message_head
 from tlsrt.errors import PeerError
 
@@ -121,7 +121,7 @@ def test_libzmq_finds_no_difference(tmp_path: Path, ours: str, listener: socket.
             if len(got) == len(frames):
                 whole.set()
 
-        link = Link(Turn(), on_frame, pytest.fail)
+        link = Link(WriteBatch(), on_frame, pytest.fail)
         if ours == "listens":
             link.listen(listener.fileno())
             peer.connect(f"ipc://{tmp_path}/{SOCKET_NAME}")
@@ -151,7 +151,7 @@ def test_a_lost_connection_is_made_anew_and_one_too_many_costs_the_oldest(
     tmp_path: Path, listener: socket.socket
 ) -> None:
     async def main() -> None:
-        turn, came, refused = Turn(), asyncio.Queue[bytes](), list[str]()
+        turn, came, refused = WriteBatch(), asyncio.Queue[bytes](), list[str]()
         primary = Link(turn, came.put_nowait, refused.append)
         primary.listen(listener.fileno())
         loop = Link(turn, lambda frame: None, refused.append)

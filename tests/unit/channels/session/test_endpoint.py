@@ -10,8 +10,8 @@ from support.world import POLICY, World, parts
 from tlsrt.channels.frames.frame import (
     SEQ_MAX,
     Frame,
+    FrameKind,
     Header,
-    Kind,
     correlation,
     pack_frame,
     pack_header,
@@ -34,7 +34,7 @@ def refuses(world: World, data: bytes, subject: str = STORE, *, now: int | None 
     return caught.value.reason
 
 
-def reply_to(world: World, data: bytes, kind: Kind = Kind.REPLY, body: bytes = b"answer") -> bytes:
+def reply_to(world: World, data: bytes, kind: FrameKind = FrameKind.REPLY, body: bytes = b"answer") -> bytes:
     header = world.header(data)
     return world.endpoints[header.dst].seal_reply(
         kind, header, body, world.now + 1000, correlation=correlation(header.session, header.seq)
@@ -56,7 +56,7 @@ def test_no_policy_line_no_key_no_talk() -> None:
 
 def test_before_the_session_is_open() -> None:
     with pytest.raises(Unavailable):
-        Endpoint(CONSOLE).seal_request(Kind.REQUEST, STORE, "get", b"", 1)
+        Endpoint(CONSOLE).seal_request(FrameKind.REQUEST, STORE, "get", b"", 1)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_before_the_session_is_open() -> None:
         ({"session": bytes(16)}, "wrong_session"),
         ({"deadline": 1_000_000}, "deadline"),
         ({"deadline": 1_400_000}, "deadline_too_far"),
-        ({"kind": Kind.REPLY}, "unasked_reply"),
+        ({"kind": FrameKind.REPLY}, "unasked_reply"),
     ],
 )
 def test_a_captured_primary_cannot_change_a_header(changes: dict[str, Any], wanted: str) -> None:
@@ -125,32 +125,34 @@ def test_whoever_waits_for_a_restarted_recipient_is_told() -> None:
 
 def test_a_client_gets_no_requests() -> None:
     world = World()
-    header = Header(1, Kind.REQUEST, world.session(CONSOLE), 1, 0, CONSOLE, ADMIN, 0, 1, "x", 7, world.now + 9, b"", 0)
+    header = Header(
+        1, FrameKind.REQUEST, world.session(CONSOLE), 1, 0, CONSOLE, ADMIN, 0, 1, "x", 7, world.now + 9, b"", 0
+    )
     assert refuses(world, world.forge(CONSOLE, header, b"", request_key=bytes(32)), ADMIN) == "request_to_client"
 
 
 def test_the_counter_never_starts_again_within_a_session_and_ends_before_it_wraps() -> None:
     world = World()
     endpoint = world.endpoints[CONSOLE]
-    seqs = [endpoint.seal_request(Kind.REQUEST, STORE, "get", b"", world.now + 9)[0] for _ in range(5)]
+    seqs = [endpoint.seal_request(FrameKind.REQUEST, STORE, "get", b"", world.now + 9)[0] for _ in range(5)]
     endpoint.apply_session(
         world.epoch, endpoint.session, 3, bytes(32), 1, bytes(32), b"token", world.now + 9, world.now + 9
     )
-    seqs.append(endpoint.seal_request(Kind.REQUEST, STORE, "get", b"", world.now + 9)[0])
+    seqs.append(endpoint.seal_request(FrameKind.REQUEST, STORE, "get", b"", world.now + 9)[0])
     assert seqs == [1, 2, 3, 4, 5, 6]
     endpoint._seq = SEQ_MAX
     with pytest.raises(Unavailable, match="used up"):
-        endpoint.seal_request(Kind.REQUEST, STORE, "get", b"", world.now + 9)
+        endpoint.seal_request(FrameKind.REQUEST, STORE, "get", b"", world.now + 9)
 
 
 def test_a_new_session_starts_anew_with_new_keys() -> None:
     world = World()
     endpoint = world.endpoints[CONSOLE]
-    endpoint.seal_request(Kind.REQUEST, STORE, "get", b"", world.now + 9)
+    endpoint.seal_request(FrameKind.REQUEST, STORE, "get", b"", world.now + 9)
     endpoint.apply_session(world.epoch, bytes(16), 3, bytes(32), 1, bytes(32), b"token", world.now + 9, world.now + 9)
     endpoint.commit(world.epoch, 0, world.now)
     with pytest.raises(Denied):
-        endpoint.seal_request(Kind.REQUEST, STORE, "get", b"", world.now + 9)
+        endpoint.seal_request(FrameKind.REQUEST, STORE, "get", b"", world.now + 9)
 
 
 def test_between_a_new_session_and_its_rights_nobody_is_told_that_no_policy_line_allows_it() -> None:
@@ -160,11 +162,11 @@ def test_between_a_new_session_and_its_rights_nobody_is_told_that_no_policy_line
     for session in (bytes(16), bytes(15) + b"1"):  # the second comes before the rights of the first
         endpoint.apply_session(world.epoch, session, 3, bytes(32), 1, bytes(32), b"token", world.now + 9, world.now + 9)
         with pytest.raises(Unavailable, match="has just begun"):
-            endpoint.seal_request(Kind.REQUEST, STORE, "get", b"", world.now + 9)
+            endpoint.seal_request(FrameKind.REQUEST, STORE, "get", b"", world.now + 9)
         with pytest.raises(Denied):
-            endpoint.seal_request(Kind.REQUEST, "forth/power", "status", b"", world.now + 9)
+            endpoint.seal_request(FrameKind.REQUEST, "forth/power", "status", b"", world.now + 9)
     endpoint.apply_right(world.epoch, STORE, 2, bytes(32), ("get",))
-    assert endpoint.seal_request(Kind.REQUEST, STORE, "get", b"", world.now + 9)[0] == 1
+    assert endpoint.seal_request(FrameKind.REQUEST, STORE, "get", b"", world.now + 9)[0] == 1
 
 
 def _prepare(world: World, epoch: int) -> None:
@@ -226,7 +228,7 @@ def test_after_the_grace_the_old_epoch_is_gone() -> None:
 def test_refusals_end_only_our_own_calls() -> None:
     world = World()
     header = Header(
-        1, Kind.REFUSAL, bytes(16), 0, 0, "gate", CONSOLE, 0, 0, "", 7, world.now + 9,
+        1, FrameKind.REFUSAL, bytes(16), 0, 0, "gate", CONSOLE, 0, 0, "", 7, world.now + 9,
         correlation(world.session(CONSOLE), 1), 0,
     )  # fmt: skip
     data = pack_frame(pack_header(header), b"", b"busy", b"")

@@ -12,7 +12,7 @@ from tlsrt.channels.session.enrolment import (
     ASKING_MAX,
     AUTHORITIES_MAX,
     CERTIFICATE_MAX,
-    Answer,
+    EnrolmentAnswer,
     JoinCode,
     check_answer_untrusted,
     encode_answer,
@@ -75,14 +75,14 @@ def test_a_changed_message_is_another_one_or_refused(data: st.DataObject) -> Non
 
 @given(CODES, st.binary(min_size=1, max_size=60), st.binary(min_size=32, max_size=32))
 def test_no_other_mac_is_taken(code: JoinCode, request: bytes, mac: bytes) -> None:
-    answer = encode_answer(Answer(bytes(16), "a", b"c", bytes(32), 1, b"ca"))
+    answer = encode_answer(EnrolmentAnswer(bytes(16), "a", b"c", bytes(32), 1, b"ca"))
     with pytest.raises(PeerError, match="enrol_mac"):
         check_answer_untrusted(code, request, answer, mac)
 
 
 def test_the_largest_messages_fit_their_bounds() -> None:
     certificate = bytes(CERTIFICATE_MAX)
-    answer = encode_answer(Answer(bytes(16), "a" * 31, certificate, bytes(32), 1, certificate))
+    answer = encode_answer(EnrolmentAnswer(bytes(16), "a" * 31, certificate, bytes(32), 1, certificate))
     assert len(answer) <= ANSWER_MAX
     said = encode_message("enrolled", answer, bytes(32))
     assert len(said) <= ANSWERING_MAX and parse_answering_untrusted(said) == ("enrolled", [answer, bytes(32)])

@@ -10,11 +10,11 @@ import msgpack
 import pytest
 
 from tlsrt.channels.links.link import TURN_BUDGET, Link, _Connection
-from tlsrt.channels.links.write_batch import Turn
+from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.links.zmtp import CRUMBS_MAX, GREETING, READY, ZmtpReader, message_head
 from tlsrt.errors import PeerError
-from tlsrt.loops.door.client_connection import REFUSED_MAX, ClientLink, Stage
-from tlsrt.loops.gate.offence_count import BURST, PER_S, Offences
+from tlsrt.loops.door.client_connection import REFUSED_MAX, ClientConnection, ConnectionStage
+from tlsrt.loops.gate.offence_count import BURST, PER_S, OffenceCount
 
 
 def test_frames_of_batches_are_counted_not_their_messages() -> None:
@@ -26,7 +26,7 @@ def test_frames_of_batches_are_counted_not_their_messages() -> None:
     async def main() -> None:
         got: list[bytes] = []
         reasons: list[str] = []
-        link = Link(Turn(), got.append, reasons.append)
+        link = Link(WriteBatch(), got.append, reasons.append)
         ours, theirs = socket.socketpair()
         connection = _Connection(ours)
         link._connections.append(connection)
@@ -88,9 +88,9 @@ def test_a_client_whose_frames_of_one_read_are_refused_is_dismissed(word: str, m
 
     async def main() -> None:
         fake: Any = _Connected(word)
-        offences = Offences()
-        link = ClientLink(fake, 1, fake, 60.0, None, lambda: offences.note("client/a", 1.0))
-        link.stage = Stage.GRANTED
+        offences = OffenceCount()
+        link = ClientConnection(fake, 1, fake, 60.0, None, lambda: offences.note("client/a", 1.0))
+        link.stage = ConnectionStage.GRANTED
         if word != "rejected":
             for _ in range(3):
                 link.received_untrusted(one * min(most, 30))
@@ -105,7 +105,7 @@ def test_a_client_whose_frames_of_one_read_are_refused_is_dismissed(word: str, m
 
 
 def test_offences_are_charged_to_a_client_with_all_of_its_connections_and_forgiven_slowly() -> None:
-    offences = Offences()
+    offences = OffenceCount()
     assert not any(offences.note("client/a", 5.0) for _ in range(int(BURST)))
     assert offences.note("client/a", 5.0)
     assert not offences.note("client/b", 5.0)

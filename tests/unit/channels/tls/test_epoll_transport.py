@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tlsrt.channels.links.write_batch import Turn
-from tlsrt.channels.tls.epoll_transport import GROUP_BYTES, READ_COST, Wire, Wires
+from tlsrt.channels.links.write_batch import WriteBatch
+from tlsrt.channels.tls.epoll_transport import GROUP_BYTES, READ_COST, EpollLoop, EpollTransport
 
 LARGE = bytes(range(256)) * 40_000  # more than a socket takes at once
 
@@ -19,7 +19,7 @@ LARGE = bytes(range(256)) * 40_000  # more than a socket takes at once
 class Recorder(asyncio.BufferedProtocol):
     """Notes what it is told; `on_data` is what it does with bytes."""
 
-    def __init__(self, on_data: Callable[[Wire, bytes], None] = lambda wire, data: None) -> None:
+    def __init__(self, on_data: Callable[[EpollTransport, bytes], None] = lambda wire, data: None) -> None:
         self.buffer = bytearray(4096)
         self.got = b""
         self.ends = 0
@@ -28,7 +28,7 @@ class Recorder(asyncio.BufferedProtocol):
         self._on_data = on_data
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, Wire)
+        assert isinstance(transport, EpollTransport)
         self.wire = transport
 
     def get_buffer(self, sizehint: int) -> bytearray:
@@ -53,7 +53,7 @@ class Ends:
 
     def __init__(self, protocol: Recorder) -> None:
         self.protocol = protocol
-        self.wires = Wires(Turn())
+        self.wires = EpollLoop(WriteBatch())
         accepted, self.peer = socket.socketpair()
         self.peer.setblocking(False)
         self.wire = self.wires.add(accepted, protocol)
@@ -108,8 +108,8 @@ async def test_what_the_socket_does_not_take_waits_and_arrives_in_order() -> Non
     await ends.gone()
 
 
-@pytest.mark.parametrize("end", [Wire.close, Wire.write_eof])
-def test_an_end_comes_after_all_that_was_written(end: Callable[[Wire], None]) -> None:
+@pytest.mark.parametrize("end", [EpollTransport.close, EpollTransport.write_eof])
+def test_an_end_comes_after_all_that_was_written(end: Callable[[EpollTransport], None]) -> None:
     @run
     async def test() -> None:
         ends = Ends(Recorder())
@@ -161,8 +161,8 @@ async def test_who_rests_is_not_read_and_is_written_to_and_nothing_is_lost() -> 
     await ends.gone()
 
 
-@pytest.mark.parametrize("end", [Wire.close, Wire.abort])
-def test_an_end_while_it_rests_is_an_end(end: Callable[[Wire], None]) -> None:
+@pytest.mark.parametrize("end", [EpollTransport.close, EpollTransport.abort])
+def test_an_end_while_it_rests_is_an_end(end: Callable[[EpollTransport], None]) -> None:
     @run
     async def test() -> None:
         ends = Ends(Recorder())
@@ -198,7 +198,7 @@ async def test_a_peer_that_has_gone_is_told_as_an_error() -> None:
 async def test_a_protocol_that_fails_ends_its_own_connection_only() -> None:
     told: list[dict[str, Any]] = []
 
-    def fail(wire: Wire, data: bytes) -> None:
+    def fail(wire: EpollTransport, data: bytes) -> None:
         raise ZeroDivisionError
 
     ends = Ends(Recorder(fail))
@@ -219,12 +219,12 @@ async def test_a_protocol_that_fails_ends_its_own_connection_only() -> None:
 
 @run
 async def test_answers_of_one_callback_leave_with_its_turn() -> None:
-    turn = Turn()
-    wires = Wires(turn)
+    turn = WriteBatch()
+    wires = EpollLoop(turn)
     left: list[str] = []
     pairs = [socket.socketpair() for _ in range(3)]
 
-    def note(wire: Wire, data: bytes) -> None:
+    def note(wire: EpollTransport, data: bytes) -> None:
         left.append("read")
         turn.want(lambda: left.append("left"))
 
@@ -244,11 +244,11 @@ async def test_answers_of_one_callback_leave_with_its_turn() -> None:
 @run
 async def test_many_sockets_of_one_group_do_not_keep_another_waiting() -> None:
     """200 sockets of one client are ready; one of another, which came last, is served in the same callback."""
-    turn = Turn()
-    wires = Wires(turn)
+    turn = WriteBatch()
+    wires = EpollLoop(turn)
     order: list[str] = []
 
-    def note(group: str) -> Callable[[Wire, bytes], None]:
+    def note(group: str) -> Callable[[EpollTransport, bytes], None]:
         return lambda wire, data: order.append(group)
 
     pairs = [socket.socketpair() for _ in range(201)]
@@ -271,13 +271,13 @@ async def test_many_sockets_of_one_group_do_not_keep_another_waiting() -> None:
 @run
 async def test_sockets_of_one_group_that_ask_again_at_once_do_not_keep_its_others_waiting() -> None:
     """100 clients behind one address, each asks again when it is answered: all of them come equally often."""
-    wires = Wires(Turn())
+    wires = EpollLoop(WriteBatch())
     pairs = [socket.socketpair() for _ in range(100)]
     served = [0] * len(pairs)
     done = asyncio.Event()
 
-    def again(number: int) -> Callable[[Wire, bytes], None]:
-        def ask(wire: Wire, data: bytes) -> None:
+    def again(number: int) -> Callable[[EpollTransport, bytes], None]:
+        def ask(wire: EpollTransport, data: bytes) -> None:
             served[number] += 1
             pairs[number][1].send(b"x")
             if sum(served) >= 3000:

@@ -10,7 +10,7 @@ import pytest
 
 from tlsrt.errors import Busy
 from tlsrt.loops.component.component import Component, invoke
-from tlsrt.loops.component.pubsub import QUEUE_ITEMS, Hub, Mailbox
+from tlsrt.loops.component.pubsub import QUEUE_ITEMS, Mailbox, PubSub
 
 
 def test_mailbox_gives_what_came_before_the_overflow_then_ends() -> None:
@@ -30,7 +30,7 @@ async def _collect(stream: AsyncIterator[Any]) -> list[Any]:
 
 def test_every_subscriber_gets_its_topic_in_order() -> None:
     async def scene() -> list[list[Any]]:
-        hub = Hub()
+        hub = PubSub()
         streams = [hub.subscribe("a"), hub.subscribe("a"), hub.subscribe("b")]
         assert hub.publish("a", 1) == 2
         assert hub.publish("b", 2) == 1
@@ -45,7 +45,7 @@ def test_every_subscriber_gets_its_topic_in_order() -> None:
 
 def test_a_slow_subscriber_ends_with_busy_and_harms_nobody() -> None:
     async def scene() -> None:
-        hub = Hub(capacity=3)
+        hub = PubSub(capacity=3)
         slow = hub.subscribe("a")
         fast = hub.subscribe("a")
         for number in range(5):
@@ -63,7 +63,7 @@ def test_a_slow_subscriber_ends_with_busy_and_harms_nobody() -> None:
 
 def test_a_waiting_subscriber_wakes_for_news_and_for_the_end() -> None:
     async def scene() -> None:
-        hub = Hub()
+        hub = PubSub()
         subscription = hub.subscribe("a")
         waiting = asyncio.ensure_future(anext(subscription))
         await asyncio.sleep(0)
@@ -80,7 +80,7 @@ def test_a_waiting_subscriber_wakes_for_news_and_for_the_end() -> None:
 
 
 def test_subscribers_are_bounded() -> None:
-    hub = Hub(subscribers=2)
+    hub = PubSub(subscribers=2)
     first = hub.subscribe("a")
     hub.subscribe("b")
     with pytest.raises(Busy, match="too many subscribers: 2"):

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from support.wired import CONSOLE, STORE, Wired, run
 
-from tlsrt.channels.calls.batching import Outbox
-from tlsrt.channels.frames.frame import BUNDLE_MAX, Kind, parse_frame_untrusted, parse_header_untrusted
+from tlsrt.channels.calls.batching import Batcher
+from tlsrt.channels.frames.frame import BUNDLE_MAX, FrameKind, parse_frame_untrusted, parse_header_untrusted
 from tlsrt.errors import Busy, CallError, InvalidArgument, NotFound, OutcomeUnknown, PeerError, Rejected, Unavailable
 
 KEYS = tuple(f"key {number}" for number in range(60))
@@ -19,8 +19,8 @@ def test_the_first_call_leaves_alone_and_what_follows_it_in_bundles() -> None:
         assert await wired.calls("get", *KEYS) == [f"{key} for {CONSOLE}" for key in KEYS]
         assert set(wired.store.calls.values()) == {1}
         sent = sorted(zip(wired.kinds, wired.counts, strict=True))
-        bundles = [(kind, count) for kind in (Kind.REQUESTS, Kind.REPLIES) for count in (27, BUNDLE_MAX)]
-        assert sent == [(Kind.REQUEST, 1), (Kind.REPLY, 1), *bundles]
+        bundles = [(kind, count) for kind in (FrameKind.REQUESTS, FrameKind.REPLIES) for count in (27, BUNDLE_MAX)]
+        assert sent == [(FrameKind.REQUEST, 1), (FrameKind.REPLY, 1), *bundles]
 
     assert not run(test).refused
 
@@ -32,8 +32,14 @@ def test_each_call_of_a_bundle_has_its_own_end() -> None:
             wired.call("get"), wired.call("get", "b"), return_exceptions=True,
         )  # fmt: skip
         assert [type(result) for result in results] == [str, str, NotFound, InvalidArgument, InvalidArgument, str]
-        errors = [Kind.ERROR] * 3
-        assert sorted(wired.kinds) == [Kind.REQUEST, Kind.REPLY, *errors, Kind.REQUESTS, Kind.REPLIES]
+        errors = [FrameKind.ERROR] * 3
+        assert sorted(wired.kinds) == [
+            FrameKind.REQUEST,
+            FrameKind.REPLY,
+            *errors,
+            FrameKind.REQUESTS,
+            FrameKind.REPLIES,
+        ]
 
     run(test)
 
@@ -45,8 +51,8 @@ def test_other_methods_and_deadlines_are_not_sealed_together_and_order_is_kept()
             wired.call("get", "1"), wired.call("get", "2"), wired.call("wait", "3"), wired.call("get", "4"),
             wired.call("get", "5"), wired.call("get", "6", timeout_s=7),
         )  # fmt: skip
-        asked = [kind for kind in wired.kinds if kind in (Kind.REQUEST, Kind.REQUESTS)]
-        assert asked == [Kind.REQUEST, Kind.REQUEST, Kind.REQUEST, Kind.REQUESTS, Kind.REQUEST]
+        asked = [kind for kind in wired.kinds if kind in (FrameKind.REQUEST, FrameKind.REQUESTS)]
+        assert asked == [FrameKind.REQUEST, FrameKind.REQUEST, FrameKind.REQUEST, FrameKind.REQUESTS, FrameKind.REQUEST]
         assert set(wired.store.calls.values()) == {1}
 
     assert not run(test).refused
@@ -117,7 +123,7 @@ def test_a_refused_bundle_ends_all_its_calls() -> None:
         wired.change = lambda frame: frame[:-1] + bytes((frame[-1] ^ 1,))
         results = await wired.calls("get", *KEYS[:9])
         assert {type(result) for result in results} == {Rejected}
-        assert wired.kinds == [Kind.REQUEST, Kind.REQUESTS]
+        assert wired.kinds == [FrameKind.REQUEST, FrameKind.REQUESTS]
 
     run(test)
 
@@ -136,11 +142,11 @@ def test_a_hostile_bundle_gives_each_of_its_calls_an_error_at_most(body: bytes) 
     async def test(wired: Wired) -> None:
         endpoint = wired.world.endpoints[CONSOLE]
         held = endpoint._epochs[endpoint.epoch]
-        header = wired.world.plain_header(kind=Kind.REQUESTS, seq=2, part=2, method="get")
+        header = wired.world.plain_header(kind=FrameKind.REQUESTS, seq=2, part=2, method="get")
         wired.send(CONSOLE, endpoint._seal(held, header, held.rights[STORE].seal, body))
         for _ in range(5):
             await asyncio.sleep(0)
-        assert wired.kinds[1:] == [Kind.ERROR, Kind.ERROR]
+        assert wired.kinds[1:] == [FrameKind.ERROR, FrameKind.ERROR]
 
     assert not run(test).store.calls
 
@@ -191,7 +197,7 @@ def test_replies_of_a_bundle_to_calls_of_another_component_end_nothing() -> None
 def test_requests_to_a_recipient_that_goes_away_before_the_turn_ends_are_not_sealed() -> None:
     async def test(wired: Wired) -> None:
         endpoint = wired.hosts[CONSOLE].endpoint
-        outbox = Outbox(endpoint, lambda frame: wired.send(CONSOLE, frame), lambda: 0, lambda: wired.turn)
+        outbox = Batcher(endpoint, lambda frame: wired.send(CONSOLE, frame), lambda: 0, lambda: wired.turn)
         unsent: list[tuple[range, CallError]] = []
         outbox.on_unsent = lambda numbers, error: unsent.append((numbers, error))
         first = outbox.request(STORE, "get", b"a", wired.world.now + 1000)

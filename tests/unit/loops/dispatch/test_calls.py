@@ -14,7 +14,7 @@ from support.world import World
 
 from tlsrt import Component, handler
 from tlsrt.channels.calls.caller import Caller
-from tlsrt.channels.frames.frame import Kind, parse_frame_untrusted, parse_header_untrusted
+from tlsrt.channels.frames.frame import FrameKind, parse_frame_untrusted, parse_header_untrusted
 from tlsrt.config.schema import ComponentConfig
 from tlsrt.errors import (
     Busy,
@@ -31,7 +31,7 @@ from tlsrt.errors import (
     StreamBroken,
     Unavailable,
 )
-from tlsrt.loops.runtime.component_host import Host
+from tlsrt.loops.runtime.component_host import ComponentHost
 
 CONSOLE, STORE = "third/console", "secondary/store"
 
@@ -84,12 +84,12 @@ class Wired:
     def __init__(self) -> None:
         self.world = World(policy=POLICY)
         self.sent: list[bytes] = []
-        self.lost: set[Kind] = set()
+        self.lost: set[FrameKind] = set()
         self.full = False
         self.started = time.monotonic()
         config = ComponentConfig("secondary", "store", "x:Store")
         self.store = Store()
-        self.host = Host(
+        self.host = ComponentHost(
             config, self.store, self.world.verifier, self.to_console, self.clock, Path("/nowhere"), waiting_max=2
         )
         self.host.endpoint = self.world.endpoints[STORE]
@@ -174,7 +174,7 @@ def test_a_call_after_a_suspension_does_not_wait_for_a_timer_of_before() -> None
     """BOOTTIME has gone on while timers stood still."""
 
     async def test(wired: Wired) -> None:
-        wired.lost = {Kind.REQUEST}
+        wired.lost = {FrameKind.REQUEST}
         before = asyncio.ensure_future(wired.call("get", "a", timeout_s=2))
         await asyncio.sleep(0)
         wired.started -= 2.5  # seconds of sleep
@@ -203,7 +203,7 @@ def test_deadline_and_cancellation_stop_the_handler() -> None:
 
 def test_an_idempotency_key_runs_once_however_often_the_answer_is_lost() -> None:
     async def test(wired: Wired) -> None:
-        wired.lost = {Kind.REPLY}
+        wired.lost = {FrameKind.REPLY}
         task = asyncio.ensure_future(wired.call("put", "x", idempotency_key="one"))
         for _ in range(5):
             await asyncio.sleep(0)
@@ -219,7 +219,7 @@ def test_an_idempotency_key_runs_once_however_often_the_answer_is_lost() -> None
 
 def test_without_a_key_a_lost_answer_is_an_unknown_outcome_and_is_not_repeated() -> None:
     async def test(wired: Wired) -> None:
-        wired.lost = {Kind.REPLY}
+        wired.lost = {FrameKind.REPLY}
         task = asyncio.ensure_future(wired.call("put", "x"))
         for _ in range(5):
             await asyncio.sleep(0)
@@ -232,7 +232,7 @@ def test_without_a_key_a_lost_answer_is_an_unknown_outcome_and_is_not_repeated()
 
 def test_a_frame_that_was_never_written_is_sent_again() -> None:
     async def test(wired: Wired) -> None:
-        wired.lost = {Kind.REQUEST}
+        wired.lost = {FrameKind.REQUEST}
         task = asyncio.ensure_future(wired.call("put", "x"))
         await asyncio.sleep(0)
         wired.lost = set()
@@ -247,7 +247,7 @@ def test_a_lying_gate_cannot_make_a_call_run_twice() -> None:
     """A captured Primary forwards the request and also says that it did not."""
 
     async def test(wired: Wired) -> None:
-        wired.lost = {Kind.REPLY}
+        wired.lost = {FrameKind.REPLY}
         task = asyncio.ensure_future(wired.call("put", "x"))
         for _ in range(5):
             await asyncio.sleep(0)
@@ -402,7 +402,7 @@ def test_answers_of_strangers_are_not_taken() -> None:
         await asyncio.sleep(0)
         header = wired.world.header(wired.sent[0])
         name = header.session + header.seq.to_bytes(8, "big")
-        lie = wired.world.plain_header("forth/power", CONSOLE, kind=Kind.REPLY, correlation=name)
+        lie = wired.world.plain_header("forth/power", CONSOLE, kind=FrameKind.REPLY, correlation=name)
         with pytest.raises(PeerError):
             wired.caller.on_frame_untrusted(wired.world.forge("forth/power", lie, b"\x01"))
         assert not task.done()

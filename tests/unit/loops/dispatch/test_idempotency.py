@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tlsrt.channels.frames.frame import Kind
+from tlsrt.channels.frames.frame import FrameKind
 from tlsrt.errors import Busy
 from tlsrt.loops.dispatch import idempotency
-from tlsrt.loops.dispatch.idempotency import KEPT, SLACK_MS, Answers, Key
+from tlsrt.loops.dispatch.idempotency import KEPT, SLACK_MS, IdempotentAnswers, Key
 
 
 class Clock:
@@ -24,21 +24,21 @@ def key(number: int, subject: str = "third/a") -> Key:
     return subject, "m", str(number)
 
 
-def run(test: Callable[[Answers, Clock], Awaitable[None]]) -> None:
+def run(test: Callable[[IdempotentAnswers, Clock], Awaitable[None]]) -> None:
     async def main() -> None:
         clock = Clock()
-        await test(Answers(clock), clock)
+        await test(IdempotentAnswers(clock), clock)
 
     asyncio.run(main())
 
 
-def give(table: Answers, name: Key, deadline: int, body: bytes = b"\xc0") -> None:
+def give(table: IdempotentAnswers, name: Key, deadline: int, body: bytes = b"\xc0") -> None:
     table.promise(name, deadline)
-    table.keep(name, (Kind.REPLY, body))
+    table.keep(name, (FrameKind.REPLY, body))
 
 
 def test_an_answer_stays_to_the_last_deadline_of_those_who_asked_whatever_comes_after_it() -> None:
-    async def test(table: Answers, clock: Clock) -> None:
+    async def test(table: IdempotentAnswers, clock: Clock) -> None:
         give(table, key(0), clock.now + 100)
         assert table.known(key(0), clock.now + 200_000) is not None
         clock.now += 190_000
@@ -55,7 +55,7 @@ def test_an_answer_stays_to_the_last_deadline_of_those_who_asked_whatever_comes_
 
 
 def test_one_subject_that_fills_its_share_is_refused_before_anything_runs_and_nobody_else() -> None:
-    async def test(table: Answers, clock: Clock) -> None:
+    async def test(table: IdempotentAnswers, clock: Clock) -> None:
         for number in range(idempotency.KEYS_PER_SUBJECT):
             give(table, key(number), clock.now + 30_000)
         with pytest.raises(Busy):
@@ -69,7 +69,7 @@ def test_one_subject_that_fills_its_share_is_refused_before_anything_runs_and_no
 
 
 def test_bytes_are_bounded_and_an_answer_without_room_is_told_to_have_run() -> None:
-    async def test(table: Answers, clock: Clock) -> None:
+    async def test(table: IdempotentAnswers, clock: Clock) -> None:
         large = bytes(256 * 1024)
         count = idempotency.BYTES_PER_SUBJECT // len(large)
         for number in range(count):
@@ -81,17 +81,17 @@ def test_bytes_are_bounded_and_an_answer_without_room_is_told_to_have_run() -> N
             give(table, key(number, "third/b"), clock.now + 30_000, large)
         give(table, key(-1, "third/b"), clock.now + 30_000, b"x")
         first = table.known(key(0, "third/b"), 0)
-        table.keep(key(0, "third/b"), (Kind.REPLY, large))
+        table.keep(key(0, "third/b"), (FrameKind.REPLY, large))
         again = table.known(key(0, "third/b"), 0)
-        assert first is not None and first.result() == (Kind.REPLY, large), "who waits already gets it"
-        assert again is not None and again.result()[0] == Kind.ERROR
+        assert first is not None and first.result() == (FrameKind.REPLY, large), "who waits already gets it"
+        assert again is not None and again.result()[0] == FrameKind.ERROR
         assert b"outcome_unknown" in again.result()[1]
 
     run(test)
 
 
 def test_a_promise_that_is_broken_leaves_nothing() -> None:
-    async def test(table: Answers, clock: Clock) -> None:
+    async def test(table: IdempotentAnswers, clock: Clock) -> None:
         waiting = table.promise(key(0), clock.now + 1)
         table.break_promise(key(0))
         assert waiting.cancelled() and not len(table)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from support.wired import CONSOLE, STORE, Wired, run
 
-from tlsrt.channels.frames.frame import Kind
+from tlsrt.channels.frames.frame import FrameKind
 from tlsrt.errors import OutcomeUnknown, Unavailable
 
 
@@ -173,7 +173,7 @@ def test_a_component_that_starts_is_asked_again() -> None:
         responder = wired.hosts[STORE].responder
         responder.is_starting = True
         call = asyncio.ensure_future(wired.call("get", "same"))
-        while Kind.ERROR not in wired.kinds:
+        while FrameKind.ERROR not in wired.kinds:
             await asyncio.sleep(0)
         responder.is_starting = False
         assert await call == f"same for {CONSOLE}"

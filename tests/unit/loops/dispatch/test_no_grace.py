@@ -8,10 +8,10 @@ import pytest
 from support.world import World, parts
 
 from tlsrt.channels.calls.caller import Caller
-from tlsrt.channels.frames.frame import Kind
+from tlsrt.channels.frames.frame import FrameKind
 from tlsrt.config import key_schedule
 from tlsrt.errors import PeerError, Stale
-from tlsrt.loops.runtime.authority_client import Trustee
+from tlsrt.loops.runtime.authority_client import AuthorityClient
 
 NEXT = 8
 
@@ -21,11 +21,11 @@ def world() -> World:
     return World()
 
 
-def trustee_of(world: World, *subjects: str) -> Trustee:
-    return Trustee(world.verifier, {subject: world.endpoints[subject] for subject in subjects}, None)
+def trustee_of(world: World, *subjects: str) -> AuthorityClient:
+    return AuthorityClient(world.verifier, {subject: world.endpoints[subject] for subject in subjects}, None)
 
 
-def prepare(world: World, trustee: Trustee, subject: str) -> None:
+def prepare(world: World, trustee: AuthorityClient, subject: str) -> None:
     """Tell a loop the keys of the next epoch."""
     session, incarnation = world.session(subject), world.incarnations[subject.partition("/")[0]]
     root = key_schedule.gate_root(world.run, NEXT, world.incarnations["primary"])
@@ -87,7 +87,7 @@ async def _calls_under_way(world: World) -> None:
     while len(sent) < 3:
         await asyncio.sleep(0.001)
     again = world.header(sent[2])
-    assert (again.kind, again.epoch, again.method) == (Kind.REQUEST, NEXT, "put")
+    assert (again.kind, again.epoch, again.method) == (FrameKind.REQUEST, NEXT, "put")
     caller.end_before(NEXT)
     assert not keyed.done(), "a call of the epoch that begins goes on"
     keyed.cancel()

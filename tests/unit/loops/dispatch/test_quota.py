@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.loops.dispatch.quota import Shares
+from tlsrt.loops.dispatch.quota import Quotas
 
 
-def fill(room: Shares, subject: str, size: int = 1) -> int:
+def fill(room: Quotas, subject: str, size: int = 1) -> int:
     count = 0
     while room.take(subject, 1, size):
         count += 1
@@ -16,7 +16,7 @@ def fill(room: Shares, subject: str, size: int = 1) -> int:
 
 
 def test_one_alone_gets_half_two_a_third_and_whoever_comes_later_something() -> None:
-    room = Shares(1024, 1 << 40)
+    room = Quotas(1024, 1 << 40)
     assert fill(room, "a") == 512
     assert fill(room, "b") == 256
     assert fill(room, "c") == 128
@@ -27,7 +27,7 @@ def test_one_alone_gets_half_two_a_third_and_whoever_comes_later_something() -> 
 
 
 def test_bytes_are_shared_likewise() -> None:
-    room = Shares(1024, 1000)
+    room = Quotas(1024, 1000)
     assert fill(room, "a", 100) == 5
     assert fill(room, "b", 100) == 3, "200 are left"
     assert not room.take("c", 0, 201)
@@ -36,7 +36,7 @@ def test_bytes_are_shared_likewise() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2), st.integers(0, 300)), max_size=60))
 def test_never_more_is_taken_than_there_is_and_all_of_it_comes_back(steps: list[tuple[str, int, int]]) -> None:
-    room = Shares(16, 1000)
+    room = Quotas(16, 1000)
     held: list[tuple[str, int, int]] = []
     for step in steps:
         if room.take(*step):

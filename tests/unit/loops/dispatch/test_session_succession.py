@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from support.wired import CONSOLE, STORE, Wired, run
 
-from tlsrt.channels.frames.frame import Kind, parse_frame_untrusted, parse_header_untrusted
+from tlsrt.channels.frames.frame import FrameKind, parse_frame_untrusted, parse_header_untrusted
 from tlsrt.errors import OutcomeUnknown, Unavailable
 
 
@@ -91,7 +91,7 @@ def test_a_stream_of_the_session_before_ends_with_an_error_and_cancels_nobody() 
             await old
         wired.store.release.set()
         assert await new == "new"
-        assert Kind.CANCEL not in wired.kinds
+        assert FrameKind.CANCEL not in wired.kinds
         wired.hosts[STORE].responder.cancel_streams()
         wired.world.gate.sweep(wired.world.now + 300_000)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsrt.loops.door.admission import Admission, AdmissionLimits, address_key
-from tlsrt.loops.door.client_connection import STAGES, Stage
+from tlsrt.loops.door.client_connection import STAGES, ConnectionStage
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_counters_never_drift(steps: list[tuple[str, str]]) -> None:
 
 
 def test_stages_lead_only_forwards() -> None:
-    order = list(Stage)
+    order = list(ConnectionStage)
     for (stage, event), following in STAGES.items():
         assert order.index(following) >= order.index(stage)
-        assert event != "frame" or stage is Stage.GRANTED
+        assert event != "frame" or stage is ConnectionStage.GRANTED

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from tlsrt.channels.control.trust import TRUST
-from tlsrt.loops.door.closed_connections import REASONS, WORD_MAX, TurnedAway
+from tlsrt.loops.door.closed_connections import REASONS, WORD_MAX, ClosedConnections
 
 
 def test_it_counts_by_reason_and_forgets() -> None:
-    counts = TurnedAway()
+    counts = ClosedConnections()
     for address in ("192.0.2.1", "192.0.2.2"):
         counts.note(address, "handshake")
     counts.note("192.0.2.3", "too_many")
@@ -16,7 +16,7 @@ def test_it_counts_by_reason_and_forgets() -> None:
 
 
 def test_a_flood_of_reasons_and_long_words_is_bounded() -> None:
-    counts = TurnedAway()
+    counts = ClosedConnections()
     for number in range(1000):
         counts.note("a" * 1000, f"{number} " + "x" * 1000)
     counts.note("192.0.2.1", "one more")

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.world import World
 
-from tlsrt.channels.frames.frame import Kind, parse_frame_untrusted
+from tlsrt.channels.frames.frame import FrameKind, parse_frame_untrusted
 from tlsrt.config.deception import COMPONENTS, METHODS, DeceptionConfig
 from tlsrt.config.defaults import COMPONENTS as BUILTIN
-from tlsrt.loops.gate.decoys import WAITING_MAX, Decoys, Touch
-from tlsrt.loops.gate.state import Verdict
-from tlsrt.loops.primary.decoy_reports import TELL_AFTER_S, DecoyWatch
+from tlsrt.loops.gate.decoys import WAITING_MAX, DecoyAccess, Decoys
+from tlsrt.loops.gate.state import GateVerdict
+from tlsrt.loops.primary.decoy_reports import TELL_AFTER_S, DecoyReports
 from tlsrt.loops.runtime.imports import import_components
 
 CONSOLE = "third/console"
@@ -28,7 +28,7 @@ def world_with(*components: str, methods: tuple[tuple[str, str], ...] = ()) -> W
     return world
 
 
-def ask(world: World, target: str, method: str, seq: int, subject: str = CONSOLE) -> Verdict:
+def ask(world: World, target: str, method: str, seq: int, subject: str = CONSOLE) -> GateVerdict:
     header = world.plain_header(subject, seq=seq)._replace(dst=target, method=method)
     return world.gate.check_untrusted(world.forge(subject, header, b""), world.origin(subject), world.now)
 
@@ -37,7 +37,7 @@ def test_a_touch_is_seen_once_and_refused_as_anything_else() -> None:
     world = world_with(DECOY)
     verdicts = [ask(world, name, "get", seq) for seq, name in enumerate((NOTHING, DECOY, DECOY, NOTHING), 1)]
     assert {verdict.reason for verdict in verdicts} == {"not_allowed"}
-    assert world.gate.decoys.take() == [Touch(world.session(CONSOLE), DECOY, "get")]
+    assert world.gate.decoys.take() == [DecoyAccess(world.session(CONSOLE), DECOY, "get")]
     bodies = {parse_frame_untrusted(verdict.answer).body for verdict in verdicts}
     assert bodies == {b"rejected"} and len({len(verdict.answer) for verdict in verdicts}) == 1
 
@@ -101,7 +101,7 @@ def test_primary_tells_after_the_answer_has_left_and_again_if_nobody_listened() 
     async def scene() -> None:
         world = world_with(DECOY)
         said: list[tuple[object, ...]] = []
-        watch = DecoyWatch(world.gate, world.origin(CONSOLE), {}, lambda *words: said.append(words))
+        watch = DecoyReports(world.gate, world.origin(CONSOLE), {}, lambda *words: said.append(words))
         ask(world, DECOY, "get", 1)
         assert said == []
         await asyncio.sleep(5 * TELL_AFTER_S)
@@ -129,4 +129,4 @@ def test_a_probe_is_a_request_that_opens_nothing() -> None:
     frame = endpoint.seal_probe(DECOY, "describe", b"", world.now + 1000)
     verdict = world.gate.check_untrusted(frame, world.origin(CONSOLE), world.now)
     assert verdict.reason == "not_allowed"
-    assert world.header(frame).kind == Kind.REQUEST and world.gate.under_way() == frozenset()
+    assert world.header(frame).kind == FrameKind.REQUEST and world.gate.under_way() == frozenset()

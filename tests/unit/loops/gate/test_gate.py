@@ -11,7 +11,7 @@ from support.world import POLICY, World, parts
 from tlsrt.channels.frames.frame import (
     FLAG_FINAL,
     FRAME_MAX,
-    Kind,
+    FrameKind,
     correlation,
     nonce,
     pack_frame,
@@ -40,7 +40,7 @@ def test_a_request_and_its_reply_pass() -> None:
     assert world.gate.check_untrusted(data, world.origin(CONSOLE), world.now).loop == "secondary"
     header = world.header(data)
     reply = world.endpoints[STORE].seal_reply(
-        Kind.REPLY, header, b"answer", world.now + 1000, correlation=correlation(header.session, header.seq)
+        FrameKind.REPLY, header, b"answer", world.now + 1000, correlation=correlation(header.session, header.seq)
     )
     assert world.gate.check_untrusted(reply, world.origin(STORE), world.now).loop == "third"
     assert world.endpoints[CONSOLE].open_untrusted(parts(reply), world.header(reply), world.now).body == b"answer"
@@ -109,10 +109,10 @@ def test_a_stolen_token_without_the_sessions_key() -> None:
         ({"method": "subscribe"}, "not_allowed"),
         ({"dst": "nowhere/x"}, "not_allowed"),
         ({"correlation": bytes(24)}, "correlated_request"),
-        ({"kind": Kind.REPLY}, "no_open_call"),
-        ({"kind": Kind.REPLY, "correlation": bytes(24)}, "no_open_call"),
-        ({"kind": Kind.CREDIT, "correlation": bytes(24)}, "no_open_call"),
-        ({"kind": Kind.REFUSAL, "correlation": bytes(24)}, "no_open_call"),
+        ({"kind": FrameKind.REPLY}, "no_open_call"),
+        ({"kind": FrameKind.REPLY, "correlation": bytes(24)}, "no_open_call"),
+        ({"kind": FrameKind.CREDIT, "correlation": bytes(24)}, "no_open_call"),
+        ({"kind": FrameKind.REFUSAL, "correlation": bytes(24)}, "no_open_call"),
     ],
 )
 def test_a_captured_loop_with_its_own_keys(changes: dict[str, Any], wanted: str) -> None:
@@ -160,13 +160,13 @@ def test_an_unasked_reply_reaches_nobody() -> None:
     header = world.header(data)
     store, origin = world.endpoints[STORE], world.origin(STORE)
     name = correlation(header.session, header.seq)
-    early = store.seal_reply(Kind.REPLY, header, b"", world.now + 1000, correlation=name)
+    early = store.seal_reply(FrameKind.REPLY, header, b"", world.now + 1000, correlation=name)
     assert refuse(world, early, origin) == "no_open_call"
     world.gate.check_untrusted(data, world.origin(CONSOLE), world.now)
     assert world.gate.check_untrusted(
-        store.seal_reply(Kind.REPLY, header, b"", world.now + 1000, correlation=name), origin, world.now
+        store.seal_reply(FrameKind.REPLY, header, b"", world.now + 1000, correlation=name), origin, world.now
     ).passed
-    again = store.seal_reply(Kind.REPLY, header, b"", world.now + 1000, correlation=name)
+    again = store.seal_reply(FrameKind.REPLY, header, b"", world.now + 1000, correlation=name)
     assert refuse(world, again, origin) == "no_open_call"
 
 
@@ -176,7 +176,7 @@ def test_a_third_party_cannot_answer_somebody_elses_call() -> None:
     header = world.header(data)
     world.gate.check_untrusted(data, world.origin(CONSOLE), world.now)
     forged = world.plain_header(
-        "external/network", CONSOLE, kind=Kind.REPLY, correlation=correlation(header.session, header.seq)
+        "external/network", CONSOLE, kind=FrameKind.REPLY, correlation=correlation(header.session, header.seq)
     )
     assert (
         refuse(world, world.forge("external/network", forged, b""), world.origin("external/network")) == "no_open_call"
@@ -202,15 +202,15 @@ def test_streams_stay_open_until_final_and_are_renewed_by_credit() -> None:
     world.now += 9_000
     credit = world.request(body=b"\x01", correlation=name)
     credit = world.endpoints[CONSOLE].seal_request(
-        Kind.CREDIT, STORE, "get", b"\x01", world.now + 20_000, correlation=name
+        FrameKind.CREDIT, STORE, "get", b"\x01", world.now + 20_000, correlation=name
     )[1]
     assert world.gate.check_untrusted(credit, world.origin(CONSOLE), world.now).passed
     world.gate.sweep(world.now + 10_000)
     store, origin = world.endpoints[STORE], world.origin(STORE)
     for part, flags in ((0, 0), (1, FLAG_FINAL)):
-        item = store.seal_reply(Kind.ITEM, header, b"", world.now + 1000, correlation=name, part=part, flags=flags)
+        item = store.seal_reply(FrameKind.ITEM, header, b"", world.now + 1000, correlation=name, part=part, flags=flags)
         assert world.gate.check_untrusted(item, origin, world.now).passed
-    item = store.seal_reply(Kind.ITEM, header, b"", world.now + 1000, correlation=name, part=2)
+    item = store.seal_reply(FrameKind.ITEM, header, b"", world.now + 1000, correlation=name, part=2)
     assert refuse(world, item, origin) == "no_open_call"
 
 
@@ -221,7 +221,7 @@ def test_calls_past_their_deadline_are_forgotten_and_no_longer_answered() -> Non
     world.gate.sweep(world.now + 10_000)
     header = world.header(data)
     reply = world.endpoints[STORE].seal_reply(
-        Kind.REPLY, header, b"", world.now + 1000, correlation=correlation(header.session, header.seq)
+        FrameKind.REPLY, header, b"", world.now + 1000, correlation=correlation(header.session, header.seq)
     )
     assert refuse(world, reply, world.origin(STORE)) == "no_open_call"
 
@@ -233,7 +233,7 @@ def test_quota_of_open_calls_and_its_way_back() -> None:
     assert [verdict.reason for verdict in verdicts] == [""] * 64 + ["busy"]
     answer = parts(verdicts[-1].answer)
     assert answer.body == b"busy"
-    assert parse_header_untrusted(answer.header).kind == Kind.REFUSAL
+    assert parse_header_untrusted(answer.header).kind == FrameKind.REFUSAL
     world.gate.sweep(world.now + 10_000)
     assert world.gate.check_untrusted(world.request(), world.origin(CONSOLE), world.now).passed
 
@@ -379,7 +379,7 @@ def test_a_session_that_is_swept_and_comes_back_has_no_new_quota() -> None:
             CONSOLE, token_id=bytes([renewal]) * 16, issued=now, not_before=now, expires=now + 1000
         )
         for _ in range(70):
-            data = endpoint.seal_request(Kind.REQUEST, STORE, "get", b"", now + 250_000)[1]
+            data = endpoint.seal_request(FrameKind.REQUEST, STORE, "get", b"", now + 250_000)[1]
             passed += gate.check_untrusted(data, world.origin(CONSOLE), now).passed
         assert gate._sessions[endpoint.session].open_calls == len(gate._calls) == passed == 64
         now += 1000

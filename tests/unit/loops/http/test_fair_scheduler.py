@@ -7,12 +7,12 @@ from functools import partial
 
 import pytest
 
-from tlsrt.loops.http.fair_scheduler import SMALL_BYTES, SMALL_PARTS, Heavy, is_small
+from tlsrt.loops.http.fair_scheduler import SMALL_BYTES, SMALL_PARTS, FairScheduler, is_small
 
 
 def test_others_have_a_turn_between_two_pieces() -> None:
     async def main() -> list[str]:
-        heavy, done = Heavy(), list[str]()
+        heavy, done = FairScheduler(), list[str]()
         loop = asyncio.get_running_loop()
 
         def work(name: str) -> None:
@@ -27,7 +27,7 @@ def test_others_have_a_turn_between_two_pieces() -> None:
 
 def test_small_work_passes_the_line() -> None:
     async def main() -> list[str]:
-        heavy, done = Heavy(), list[str]()
+        heavy, done = FairScheduler(), list[str]()
         first = asyncio.ensure_future(heavy.do(lambda: done.append("heavy"), is_small=False))
         second = asyncio.ensure_future(heavy.do(lambda: done.append("behind"), is_small=False))
         await asyncio.sleep(0)
@@ -40,7 +40,7 @@ def test_small_work_passes_the_line() -> None:
 
 def test_a_failure_and_a_cancelled_piece_hold_up_nobody() -> None:
     async def main() -> int:
-        heavy = Heavy()
+        heavy = FairScheduler()
         with pytest.raises(ZeroDivisionError):
             await heavy.do(lambda: 1 // 0, is_small=False)
         gone = asyncio.ensure_future(heavy.do(lambda: 1, is_small=False))

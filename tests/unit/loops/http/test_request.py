@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsrt.loops.http.problem import Problem
-from tlsrt.loops.http.request import Act, Wish, wish_untrusted
+from tlsrt.loops.http.request import Act, HttpCall, wish_untrusted
 
 HOST = ("host", "kitchen.example:7443")
 JSON = ("content-type", "application/json")
@@ -15,7 +15,7 @@ JSON = ("content-type", "application/json")
 
 def test_a_call() -> None:
     wish = wish_untrusted("POST", "/v1/call/secondary/store/get", [HOST, JSON])
-    assert wish == Wish(Act.CALL, "secondary/store", "get")
+    assert wish == HttpCall(Act.CALL, "secondary/store", "get")
 
 
 def test_a_call_with_a_time_and_a_key() -> None:

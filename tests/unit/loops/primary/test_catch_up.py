@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from support.world import World
 
-from tlsrt.loops.gate.reporter import Reporter
-from tlsrt.loops.gate.state import Verdict
+from tlsrt.loops.gate.reporter import RefusalReporter
+from tlsrt.loops.gate.state import GateVerdict
 from tlsrt.loops.primary import loop
 from tlsrt.loops.primary.loop import PrimaryLoop
 
@@ -26,11 +26,11 @@ class Primary(PrimaryLoop):
     def __init__(self, world: World) -> None:
         self.gate = world.gate
         self.said: list[tuple[str, int, int]] = []  # by the authority, and not yet read
-        self.delivered: list[Verdict] = []
+        self.delivered: list[GateVerdict] = []
         self.refusals: list[str] = []
         self.frames_in = self.frames_out = 0
         self._is_hearing = False
-        self.reporter = Reporter(lambda rows: None)
+        self.reporter = RefusalReporter(lambda rows: None)
 
     def _on_trust(self) -> None:
         while self.said:
@@ -39,7 +39,7 @@ class Primary(PrimaryLoop):
     def note_refused(self, reason: str) -> None:
         self.refusals.append(reason)
 
-    def _deliver(self, data: bytes, verdict: Verdict, source: str) -> bool:
+    def _deliver(self, data: bytes, verdict: GateVerdict, source: str) -> bool:
         self.delivered.append(verdict)
         return True
 

@@ -18,8 +18,8 @@ from tlsrt.channels.control.telemetry import (
     pack_rows,
     parse_rows_untrusted,
 )
-from tlsrt.channels.tls.epoll_transport import Wire
-from tlsrt.loops.gate.state import Origin, Session
+from tlsrt.channels.tls.epoll_transport import EpollTransport
+from tlsrt.loops.gate.state import GateSession, Origin
 from tlsrt.loops.primary.telemetry import TRACKED_MAX, Telemetry
 
 ADMIN, CONSOLE = "client/admin", "third/console"
@@ -90,8 +90,8 @@ def test_refusals_count_for_whom_they_came_over(watched: Watched) -> None:
     assert watched.world.origin(CONSOLE).refused == 1
 
 
-def many(count: int) -> dict[bytes, Session]:
-    return {number.to_bytes(16, "big"): Session(Origin("", number)) for number in range(count)}
+def many(count: int) -> dict[bytes, GateSession]:
+    return {number.to_bytes(16, "big"): GateSession(Origin("", number)) for number in range(count)}
 
 
 def test_many_sessions_have_bounded_rows_and_messages() -> None:
@@ -125,7 +125,7 @@ def test_the_kernel_counts_the_bytes_of_a_connection(family: socket.AddressFamil
         ours.connect(listener.getsockname())
         theirs, _ = listener.accept()
         with theirs:
-            wire = Wire.__new__(Wire)
+            wire = EpollTransport.__new__(EpollTransport)
             wire._socket = ours
             before = wire.bytes_moved()
             if family == socket.AF_UNIX:

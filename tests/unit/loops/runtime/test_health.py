@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.channels.control.health import Outcome
+from tlsrt.channels.control.health import HealthOutcome
 from tlsrt.config.schema import HealthConfig
 from tlsrt.loops.component.component import Component
 from tlsrt.loops.runtime.health import HealthChecks, Schedule
@@ -146,7 +146,7 @@ def test_what_a_check_may_return(
         await asyncio.sleep(0.01)
         return list(asked.reports.values())
 
-    outcome = Outcome.FAILED if words else Outcome.GOOD
+    outcome = HealthOutcome.FAILED if words else HealthOutcome.GOOD
     assert asyncio.run(once()) == [(1, outcome, 1 if words else 0)]
     assert [record.getMessage() for record in caplog.records] == (
         [f"check failed (1 in a row): {words}"] if words else []
@@ -170,7 +170,7 @@ def test_a_check_that_says_nothing_is_cancelled_and_the_others_are_asked_all_the
         await asyncio.sleep(0)
         return list(asked.reports.values())
 
-    assert asyncio.run(once()) == [(2, Outcome.GOOD, 0), (1, Outcome.TIMED_OUT, 1)]
+    assert asyncio.run(once()) == [(2, HealthOutcome.GOOD, 0), (1, HealthOutcome.TIMED_OUT, 1)]
     assert ended == ["cancelled"]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tlsrt.channels.control.life import LIFE, LoopState
 from tlsrt.channels.control.seqpacket import ControlChannel, control_pair
-from tlsrt.loops.runtime.heartbeat import REPORTS_PER_BEAT, Heart
+from tlsrt.loops.runtime.heartbeat import REPORTS_PER_BEAT, Heartbeat
 from tlsrt.sandbox.syscalls import name_thread
 from tlsrt.supervisor.process.heartbeat_name import made_by_main_thread
 
@@ -27,7 +27,7 @@ def named() -> Iterator[None]:
 def test_a_beat_carries_a_few_reports_and_the_thread_its_number() -> None:
     ours, theirs = control_pair()
     supervisor, loop = ControlChannel(ours, LIFE), ControlChannel(theirs, LIFE)
-    heart = Heart("secondary", loop, lambda now: None)
+    heart = Heartbeat("secondary", loop, lambda now: None)
     reports = {index: (index, 1, 0) for index in range(REPORTS_PER_BEAT + 3)}
     said: list[str] = []
     for number in (1, 2, 3):

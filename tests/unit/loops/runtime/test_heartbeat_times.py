@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tlsrt.loops.runtime.heartbeat import BEAT_S, EARLY_S, LATEST_S, Heart
+from tlsrt.loops.runtime.heartbeat import BEAT_S, EARLY_S, LATEST_S, Heartbeat
 
 
 @dataclass
@@ -51,13 +51,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def make(clock: Clock) -> Heart:
+def make(clock: Clock) -> Heartbeat:
     life: Any = None
 
     def each(now: float) -> None:
         clock.beats.append((now, heart._late_us))
 
-    heart = Heart("third", life, each)
+    heart = Heartbeat("third", life, each)
     heart.start()
     return heart
 

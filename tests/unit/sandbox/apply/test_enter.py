@@ -11,8 +11,8 @@ import pytest
 from tlsrt.errors import MisuseError, SandboxError
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.apply import enter
-from tlsrt.sandbox.apply.enter import Confinement, Report, enter_world
-from tlsrt.sandbox.apply.layers import Context, Layer, Step
+from tlsrt.sandbox.apply.enter import Confinement, ConfinementReport, enter_world
+from tlsrt.sandbox.apply.layers import Context, Layer, LayerStep
 from tlsrt.sandbox.profile.profile import Profile
 
 NAMES = ("first", "second", "filter", "last")
@@ -32,9 +32,9 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return apply
 
-    steps = (Step.WORLD, Step.DROP, Step.SEAL_STAGE_1, Step.SEAL_STAGE_2)
+    steps = (LayerStep.WORLD, LayerStep.DROP, LayerStep.SEAL_STAGE_1, LayerStep.SEAL_STAGE_2)
     rows = [Layer(name, step, row(name, None)) for name, step in zip(NAMES, steps, strict=True)]
-    rows[2] = Layer("filter", Step.SEAL_STAGE_1, row("filter", b"digest"))
+    rows[2] = Layer("filter", LayerStep.SEAL_STAGE_1, row("filter", b"digest"))
     monkeypatch.setattr(enter, "LAYERS", tuple(rows))
     monkeypatch.setattr(syscalls, "is_single_task", lambda status: True)
     return ran
@@ -45,7 +45,7 @@ def profile(*, failing: str = "", waived: str = "", layers: tuple[str, ...] = NA
     return Profile("x", 1, 1, layers=layers, limits=limits, waived=frozenset({waived} - {""}))
 
 
-def walk(confinement: Confinement) -> Report:
+def walk(confinement: Confinement) -> ConfinementReport:
     confinement.drop()
     confinement.assert_one_task()
     return confinement.seal()
@@ -54,7 +54,7 @@ def walk(confinement: Confinement) -> Report:
 def test_all_steps_in_order(log: list[str]) -> None:
     confinement = enter_world(profile(), ())
     assert log == ["first"]
-    assert confinement.drop() == Report(("first", "second", "filter"), (), (("filter", b"digest"),))
+    assert confinement.drop() == ConfinementReport(("first", "second", "filter"), (), (("filter", b"digest"),))
     confinement.assert_one_task()
     assert confinement.seal().layers == NAMES
     assert log == list(NAMES)
@@ -108,7 +108,7 @@ def test_a_waiver_of_another_layer_does_not_help(log: list[str]) -> None:
 
 
 def test_a_waived_layer_that_works_counts_as_applied(log: list[str]) -> None:
-    assert walk(enter_world(profile(waived="first"), ())) == Report(NAMES, (), (("filter", b"digest"),))
+    assert walk(enter_world(profile(waived="first"), ())) == ConfinementReport(NAMES, (), (("filter", b"digest"),))
 
 
 def test_an_unknown_layer_is_refused(log: list[str]) -> None:

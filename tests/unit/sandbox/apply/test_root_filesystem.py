@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from tlsrt.errors import SandboxError
-from tlsrt.sandbox.apply.root_filesystem import Plan, plan_root
+from tlsrt.sandbox.apply.root_filesystem import RootPlan, plan_root
 
 HOST = {
     "/lib": "usr/lib",
@@ -17,17 +17,17 @@ HOST = {
 }
 
 
-def plan(paths: list[str], links: Mapping[str, str] = HOST) -> Plan:
+def plan(paths: list[str], links: Mapping[str, str] = HOST) -> RootPlan:
     return plan_root(paths, links.get)
 
 
 def test_a_link_is_reproduced_and_its_target_bound() -> None:
-    assert plan(["/lib"]) == Plan((("/lib", "usr/lib"),), ("/usr/lib",))
+    assert plan(["/lib"]) == RootPlan((("/lib", "usr/lib"),), ("/usr/lib",))
 
 
 def test_chains_of_links_absolute_and_upwards() -> None:
     expected = (("/opt/python/current", "../p3.13"), ("/usr/python", "/opt/python/current"))
-    assert plan(["/usr/python/bin"]) == Plan(expected, ("/opt/p3.13/bin",))
+    assert plan(["/usr/python/bin"]) == RootPlan(expected, ("/opt/p3.13/bin",))
 
 
 def test_a_path_below_another_is_covered() -> None:
@@ -42,7 +42,7 @@ def test_names_that_only_begin_alike_are_not_covered() -> None:
 
 def test_links_inside_a_bound_folder_come_with_it() -> None:
     links = {"/code/rooms": "../other"}
-    assert plan(["/code", "/code/rooms"], links) == Plan((), ("/code", "/other"))
+    assert plan(["/code", "/code/rooms"], links) == RootPlan((), ("/code", "/other"))
 
 
 def test_blank_parts_and_dots_do_not_matter() -> None:
@@ -50,7 +50,7 @@ def test_blank_parts_and_dots_do_not_matter() -> None:
 
 
 def test_the_same_path_twice_is_bound_once() -> None:
-    assert plan(["/lib/a", "/usr/lib/a", "/lib/a"]) == Plan((("/lib", "usr/lib"),), ("/usr/lib/a",))
+    assert plan(["/lib/a", "/usr/lib/a", "/lib/a"]) == RootPlan((("/lib", "usr/lib"),), ("/usr/lib/a",))
 
 
 @pytest.mark.parametrize("links", [{"/a": "/b", "/b": "/a"}, {"/a": "a"}])

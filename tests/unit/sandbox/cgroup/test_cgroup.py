@@ -11,8 +11,8 @@ from tlsrt.errors import SandboxError
 from tlsrt.sandbox.cgroup import tree as cgroup_tree
 from tlsrt.sandbox.cgroup.cgroup import (
     Group,
+    GroupPath,
     Limits,
-    Place,
     locate,
     own_place,
     parse_mounts,
@@ -68,7 +68,7 @@ def test_only_hierarchies_of_version_2_count() -> None:
     ],
 )
 def test_where_a_group_can_be_seen(own: str, mounts: list[tuple[str, str]], folder: str | None) -> None:
-    assert locate(own, mounts) == (None if folder is None else Place(Path(folder), own))
+    assert locate(own, mounts) == (None if folder is None else GroupPath(Path(folder), own))
 
 
 def fake_own(tmp_path: Path, *, mounts: str = "41 31 0:38 / {folder} rw - cgroup2 cgroup2 rw\n") -> Path:
@@ -83,18 +83,18 @@ def test_the_place_of_this_process(tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match="where this process could see its group /a"):
         own_place(proc)
     (tmp_path / "cg/a").mkdir(parents=True)
-    assert own_place(proc) == Place(tmp_path / "cg/a", "/a")
+    assert own_place(proc) == GroupPath(tmp_path / "cg/a", "/a")
     (tmp_path / "self/cgroup").write_text("1:memory:/\n")
     with pytest.raises(SandboxError, match="no cgroups of version 2"):
         own_place(proc)
 
 
 def test_a_subgroup_for_the_supervisor_makes_room_beside_it() -> None:
-    place = Place(Path("/cg/tlsrt.service/supervisor"), "/tlsrt.service/supervisor")
-    assert home(place) == Place(Path("/cg/tlsrt.service"), "/tlsrt.service")
+    place = GroupPath(Path("/cg/tlsrt.service/supervisor"), "/tlsrt.service/supervisor")
+    assert home(place) == GroupPath(Path("/cg/tlsrt.service"), "/tlsrt.service")
     assert home(home(place)) == home(place)
-    assert Place(Path("/cg/a"), "/a").parent == Place(Path("/cg"), "/")
-    assert Place(Path("/cg"), "/").child("x").name == "/x"
+    assert GroupPath(Path("/cg/a"), "/a").parent == GroupPath(Path("/cg"), "/")
+    assert GroupPath(Path("/cg"), "/").child("x").name == "/x"
 
 
 def test_each_state_folder_has_a_tag_of_its_own(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ class FakeKernel:
         self, root: Path, controllers: str, monkeypatch: pytest.MonkeyPatch, *, without: str = "", kind: str = "domain"
     ) -> None:
         self.root, self.without, self.kind = root, without, kind
-        self.place = Place(root, "/own")
+        self.place = GroupPath(root, "/own")
         self._fill(root, controllers)
         make = os.mkdir
 
@@ -156,7 +156,7 @@ def test_delegated_controllers_are_handed_down_and_set(tmp_path: Path, monkeypat
     tree = make_tree(kernel.place, "1", LIMITS)
     assert tree.controllers == {"memory", "pids", "cpu"} and tree.missing == ""
     third = tree.group("third").place
-    assert third == Place(tmp_path / "tlsrt-1/third", "/own/tlsrt-1/third")
+    assert third == GroupPath(tmp_path / "tlsrt-1/third", "/own/tlsrt-1/third")
     values = {name: (third.folder / name).read_text() for name in ("memory.max", "memory.oom.group", "pids.max")}
     assert values == {"memory.max": str(32 << 20), "memory.oom.group": "1ax", "pids.max": "8ax"}  # a real one truncates
     assert (third.folder / "memory.swap.max").read_text() == "0ax"
@@ -238,7 +238,7 @@ def test_a_group_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyP
     [("populated 0\nfrozen 0\n", True, False), ("populated 1\nfrozen 1\n", False, True)],
 )
 def test_events(tmp_path: Path, events: str, is_empty: bool, is_frozen: bool) -> None:
-    group = Group(Place(tmp_path / "x", "/x"))
+    group = Group(GroupPath(tmp_path / "x", "/x"))
     (tmp_path / "x/cgroup.events").write_text(events)
     assert (group.is_empty, group.is_frozen) == (is_empty, is_frozen)
     group.close()
@@ -249,7 +249,7 @@ EVENTS_OF_MEMORY = "low 0\nhigh 0\nmax 7\noom 2\noom_kill {}\noom_group_kill 1\n
 
 
 def test_deaths_for_want_of_memory_are_counted_for_the_process_that_is_in_it(tmp_path: Path) -> None:
-    group = Group(Place(tmp_path / "x", "/x"))
+    group = Group(GroupPath(tmp_path / "x", "/x"))
     assert group.oom_kills == 0, "without the controller there is no file"
     counted = tmp_path / "x" / "memory.events"
     counted.write_text(EVENTS_OF_MEMORY.format(3))

@@ -12,7 +12,7 @@ from tlsrt.sandbox.profile import cache
 
 @pytest.fixture(autouse=True)
 def own_shelf() -> Iterator[None]:
-    with cache.using(cache.Shelf()):
+    with cache.using(cache.ProfileCache()):
         yield
 
 
@@ -28,7 +28,7 @@ def test_made_once_per_shelf_and_kept_on_each() -> None:
     assert [made("a"), made("a"), made("a", loud=True)] == ["old a", "old a", "old a!"]
     assert made_for == ["a", "a"]
     source[0] = "new"
-    other = cache.Shelf()
+    other = cache.ProfileCache()
     with cache.using(other):
         assert made("a") == "new a"
     assert made("a") == "old a", "a reload that is not in force changes nothing"
@@ -45,7 +45,7 @@ def test_an_error_is_not_kept_and_leaves_the_old_shelf_in_force() -> None:
     def made() -> None:
         raise ValueError("a wrong file")
 
-    with pytest.raises(ValueError, match="a wrong file"), cache.using(cache.Shelf()):
+    with pytest.raises(ValueError, match="a wrong file"), cache.using(cache.ProfileCache()):
         made()
     assert cache.current() is before and not before.made
 

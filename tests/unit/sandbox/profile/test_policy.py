@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.profile import policy_files
 from tlsrt.sandbox.profile.fragments import parse_part
-from tlsrt.sandbox.profile.policy import ABSENT, BROKERED, REFUSED, Part, Policy, Stage, compose, program_of
+from tlsrt.sandbox.profile.policy import (
+    ABSENT,
+    BROKERED,
+    REFUSED,
+    FilterStage,
+    Policy,
+    PolicyFragment,
+    compose,
+    program_of,
+)
 from tlsrt.sandbox.profile.policy_files import (
     FOLDER,
     filter_digests,
@@ -59,7 +68,7 @@ def policies() -> Iterator[Any]:
         yield pytest.param(policy_of(process, network=network), id=f"{process}{'+network' if network else ''}")
 
 
-def means(policy: Policy, stage: Stage, call: str, arguments: tuple[int, ...]) -> int:
+def means(policy: Policy, stage: FilterStage, call: str, arguments: tuple[int, ...]) -> int:
     """What the text of a policy says about a call, read without the code that makes filters."""
     answer = REFUSED
     for kind, entry in policy.about(call, stage):
@@ -74,12 +83,12 @@ def unwatched(answer: int) -> int:
     return ALLOW if answer == BROKERED else answer
 
 
-def heard(policy: Policy, stage: Stage, call: str, arguments: tuple[int, ...]) -> int:
+def heard(policy: Policy, stage: FilterStage, call: str, arguments: tuple[int, ...]) -> int:
     """What becomes of it in a watched process: one of the filters decides, or the supervisor is asked."""
     answer = means(policy, stage, call, arguments)
     if answer in (ALLOW, ABSENT):
         return answer
-    may_before = means(policy, Stage.IMPORTING, call, arguments) == ALLOW
+    may_before = means(policy, FilterStage.IMPORTING, call, arguments) == ALLOW
     return answer if may_before else USER_NOTIF  # the first filter lets it pass in silence, so the last one is alone
 
 
@@ -103,8 +112,8 @@ def holds(text: str, arguments: tuple[int, ...]) -> bool:
 
 @pytest.mark.parametrize("policy", list(policies()))
 @pytest.mark.parametrize("machine", MACHINES)
-@pytest.mark.parametrize("stage", list(Stage))
-def test_the_filter_is_the_policy_for_every_number(policy: Policy, machine: str, stage: Stage) -> None:
+@pytest.mark.parametrize("stage", list(FilterStage))
+def test_the_filter_is_the_policy_for_every_number(policy: Policy, machine: str, stage: FilterStage) -> None:
     program = program_of(policy, stage, machine, PID, SEAL)
     names = {number: name for name, number in NUMBERS[machine].items()}
     samples = ((0,) * 6, (1, 2, 3, 4, 5, 6), (PID, 1, 0, 0x22, 0, 0), (LOW_32,) * 6, ((1 << 64) - 1,) * 6,
@@ -120,12 +129,12 @@ def test_the_filter_is_the_policy_for_every_number(policy: Policy, machine: str,
 
 @pytest.mark.parametrize("policy", list(policies()))
 @pytest.mark.parametrize("machine", MACHINES)
-@pytest.mark.parametrize("stage", list(Stage))
+@pytest.mark.parametrize("stage", list(FilterStage))
 def test_of_a_watched_process_the_supervisor_hears_whatever_is_not_allowed(
-    policy: Policy, machine: str, stage: Stage
+    policy: Policy, machine: str, stage: FilterStage
 ) -> None:
-    first, last = (program_of(policy, one, machine, PID, SEAL, watched=True) for one in Stage)
-    programs = [first] if stage is Stage.IMPORTING else [last, first]
+    first, last = (program_of(policy, one, machine, PID, SEAL, watched=True) for one in FilterStage)
+    programs = [first] if stage is FilterStage.IMPORTING else [last, first]
     names = {number: name for name, number in NUMBERS[machine].items()}
     samples = ((0,) * 6, (1, 2, 3, 4, 5, 6), (PID, 1, 0, 0x22, 0, 0), (LOW_32,) * 6, ((1 << 64) - 1,) * 6,
                (1, 17, SEAL, 0, 0, 0), (0x10900,) * 6)  # fmt: skip
@@ -145,7 +154,7 @@ def test_of_a_watched_process_the_supervisor_hears_whatever_is_not_allowed(
 
 
 def test_only_the_filter_at_the_one_address_can_be_installed() -> None:
-    program = program_of(policy_of("third", network=False), Stage.IMPORTING, "x86_64", PID, SEAL)
+    program = program_of(policy_of("third", network=False), FilterStage.IMPORTING, "x86_64", PID, SEAL)
     for operation, address, answer in (
         (1, SEAL, ALLOW), (0, SEAL, KILL_PROCESS), (2, SEAL, KILL_PROCESS), (1, SEAL + 16, KILL_PROCESS),
         (1, SEAL | 1 << 47, KILL_PROCESS), (1, SEAL & LOW_32, KILL_PROCESS), (1, 0, KILL_PROCESS),
@@ -158,7 +167,8 @@ def test_only_the_filter_at_the_one_address_can_be_installed() -> None:
 
 
 CONDITIONAL = sorted(
-    {call for process, network in PROCESSES for entry in policy_of(process, network=network).allowed(Stage.IMPORTING)
+    {call for process, network in PROCESSES for entry in policy_of(process, network=network).allowed(
+        FilterStage.IMPORTING)
      for call in entry.calls if entry.when}
 )  # fmt: skip
 LOW_HALVES = st.sampled_from([0, PID, *CONSTANTS.values()]) | st.integers(0, LOW_32)
@@ -168,16 +178,16 @@ ARGUMENTS = st.tuples(
 
 
 @settings(max_examples=300)
-@given(st.sampled_from(PROCESSES), st.sampled_from(list(Stage)), st.sampled_from(CONDITIONAL), ARGUMENTS)
+@given(st.sampled_from(PROCESSES), st.sampled_from(list(FilterStage)), st.sampled_from(CONDITIONAL), ARGUMENTS)
 def test_arguments_are_judged_as_written(
-    process: tuple[str, bool], stage: Stage, call: str, arguments: tuple[int, ...]
+    process: tuple[str, bool], stage: FilterStage, call: str, arguments: tuple[int, ...]
 ) -> None:
     policy = policy_of(process[0], network=process[1])
     program = program_of(policy, stage, "x86_64", PID, SEAL)
     answer = run(program, ARCHITECTURES["x86_64"], NUMBERS["x86_64"][call], arguments)
     assert answer == unwatched(means(policy, stage, call, arguments))
-    watching = [program_of(policy, one, "x86_64", PID, SEAL, watched=True) for one in Stage]
-    programs = watching[:1] if stage is Stage.IMPORTING else watching[::-1]
+    watching = [program_of(policy, one, "x86_64", PID, SEAL, watched=True) for one in FilterStage]
+    programs = watching[:1] if stage is FilterStage.IMPORTING else watching[::-1]
     answer = run_all(programs, ARCHITECTURES["x86_64"], NUMBERS["x86_64"][call], arguments)
     assert answer == heard(policy, stage, call, arguments)
 
@@ -187,9 +197,9 @@ def test_arguments_are_judged_as_written(
 def test_the_seal_only_takes_away(process: tuple[str, bool], number: int, arguments: tuple[int, ...]) -> None:
     policy = policy_of(process[0], network=process[1])
     for watched in (False, True):
-        first, last = (program_for(policy, stage, watched=watched, pid=PID) for stage in Stage)
+        first, last = (program_for(policy, stage, watched=watched, pid=PID) for stage in FilterStage)
         architecture = next(one for name, one in ARCHITECTURES.items() if first == program_of(
-            policy, Stage.IMPORTING, name, PID, watched=watched))  # fmt: skip
+            policy, FilterStage.IMPORTING, name, PID, watched=watched))  # fmt: skip
         if run(last, architecture, number, arguments) == ALLOW:
             assert run(first, architecture, number, arguments) == ALLOW
 
@@ -197,7 +207,7 @@ def test_the_seal_only_takes_away(process: tuple[str, bool], number: int, argume
 @pytest.mark.parametrize("policy", list(policies()))
 @pytest.mark.parametrize("machine", MACHINES)
 def test_what_nobody_may_try_is_killed_and_never_allowed(policy: Policy, machine: str) -> None:
-    sealed = program_of(policy, Stage.SEALED, machine, PID)
+    sealed = program_of(policy, FilterStage.SEALED, machine, PID)
     for call in NEVER:
         if call in NUMBERS[machine]:
             for arguments in ((0,) * 6, (1,) * 6, (0x10900,) * 6):
@@ -210,7 +220,7 @@ def test_what_nobody_may_try_is_killed_and_never_allowed(policy: Policy, machine
 
 def sealed(process: str, call: str, *arguments: int, network: bool = False) -> int:
     policy = policy_of(process, network=network)
-    programs = [program_of(policy, stage, "x86_64", PID, watched=True) for stage in Stage]
+    programs = [program_of(policy, stage, "x86_64", PID, watched=True) for stage in FilterStage]
     return run_all(programs[::-1], ARCHITECTURES["x86_64"], NUMBERS["x86_64"][call], arguments)
 
 
@@ -258,9 +268,9 @@ def test_what_only_libzmq_needs_is_for_loops_that_speak_through_it() -> None:
             policy = policy_of(process, network=network, engine=engine)
             has = engine == "libzmq" and process not in ("primary", "authority")
             for call, stage, arguments in (
-                ("clone", Stage.IMPORTING, thread), ("eventfd2", Stage.SEALED, (0,)),
-                ("sched_getparam", Stage.SEALED, (0,)), ("sched_setscheduler", Stage.SEALED, (0, 0)),
-                ("set_robust_list", Stage.SEALED, (0,)), ("rseq", Stage.SEALED, (0,)),
+                ("clone", FilterStage.IMPORTING, thread), ("eventfd2", FilterStage.SEALED, (0,)),
+                ("sched_getparam", FilterStage.SEALED, (0,)), ("sched_setscheduler", FilterStage.SEALED, (0, 0)),
+                ("set_robust_list", FilterStage.SEALED, (0,)), ("rseq", FilterStage.SEALED, (0,)),
             ):  # fmt: skip
                 for_resolver = network and call in ("clone", "set_robust_list", "rseq")
                 for_log = process == "authority" and call in ("clone", "set_robust_list", "rseq", "eventfd2")
@@ -287,7 +297,7 @@ def test_only_primary_takes_connections_and_only_the_authority_makes_memory_file
         assert (sealed(process, "fcntl", 3, 6) == ALLOW) is (process == "secondary")
 
 
-def all_parts() -> list[Part]:
+def all_parts() -> list[PolicyFragment]:
     return [read_part(str(file.relative_to(FOLDER).with_suffix(""))) for file in sorted(FOLDER.rglob("*.yaml"))]
 
 
@@ -315,7 +325,7 @@ def test_digests_tell_policies_apart() -> None:
     assert len(set(found.values())) == 5
     assert all(first != last for first, last in found.values())
     third = policy_of("third", network=False)
-    sealed_third = partial(program_for, third, Stage.SEALED)
+    sealed_third = partial(program_for, third, FilterStage.SEALED)
     assert digest(sealed_third(watched=True)) == found["third"][1] != digest(sealed_third(watched=False))
     assert sealed_third(watched=True, pid=PID) != sealed_third(watched=True)
 
@@ -367,7 +377,7 @@ def test_one_call_cannot_be_killed_and_absent() -> None:
 
 def test_an_unknown_machine_is_refused() -> None:
     with pytest.raises(SandboxError, match="riscv64"):
-        program_of(policy_of("third", network=False), Stage.SEALED, "riscv64", 1)
+        program_of(policy_of("third", network=False), FilterStage.SEALED, "riscv64", 1)
 
 
 def test_a_circle_and_a_missing_file_are_refused(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

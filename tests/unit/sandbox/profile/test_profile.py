@@ -16,8 +16,8 @@ from tlsrt.config.egress import parse_egress
 from tlsrt.config.schema import ChannelsConfig, Config, DoorConfig, KeySource, LoopConfig, SandboxConfig
 from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox.apply import layers
-from tlsrt.sandbox.apply.layers import LAYERS, Step
-from tlsrt.sandbox.cgroup.cgroup import Place
+from tlsrt.sandbox.apply.layers import LAYERS, LayerStep
+from tlsrt.sandbox.cgroup.cgroup import GroupPath
 from tlsrt.sandbox.profile import cache
 from tlsrt.sandbox.profile.profile import (
     ALL_LAYERS,
@@ -50,8 +50,8 @@ def make(name: str, **options: object) -> Profile:
 
 def test_the_table_of_layers_is_the_list_of_names() -> None:
     assert tuple(layer.name for layer in LAYERS) == ALL_LAYERS
-    steps = {Step.WORLD: WORLD_LAYERS, Step.DROP: DROP_LAYERS, Step.SEAL_STAGE_1: STAGE_1_LAYERS,
-             Step.SEAL_STAGE_2: STAGE_2_LAYERS}  # fmt: skip
+    steps = {LayerStep.WORLD: WORLD_LAYERS, LayerStep.DROP: DROP_LAYERS, LayerStep.SEAL_STAGE_1: STAGE_1_LAYERS,
+             LayerStep.SEAL_STAGE_2: STAGE_2_LAYERS}  # fmt: skip
     for step, names in steps.items():
         assert tuple(layer.name for layer in LAYERS if layer.step is step) == names
     assert [layer.step for layer in LAYERS] == sorted(layer.step for layer in LAYERS)
@@ -65,7 +65,7 @@ def test_an_ordinary_loop_has_state_and_channel_and_nothing_of_the_host() -> Non
     assert set(CODE) <= set(profile.read)
     assert not {Path("/etc/hosts"), Path("/etc/ssl"), Path("/etc")} & set(profile.read)
     assert ("cgroup", *profile.layers) == ALL_LAYERS
-    inside = with_group(profile, Place(BASE, "/tlsrt-1/third"))
+    inside = with_group(profile, GroupPath(BASE, "/tlsrt-1/third"))
     assert inside.layers == ALL_LAYERS and inside.expects("cgroup") and not profile.expects("cgroup")
     assert inside.digest() == profile.digest()  # the host may give a group or not; the profile is the same
 

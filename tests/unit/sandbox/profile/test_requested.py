@@ -16,7 +16,7 @@ from tlsrt.config.load import parse_config
 from tlsrt.config.schema import ComponentConfig, Config
 from tlsrt.errors import ConfigError
 from tlsrt.sandbox.profile.forbidden import refusal_of
-from tlsrt.sandbox.profile.policy import CALLS, Entry, Stage, compose, parse_entry, program_of
+from tlsrt.sandbox.profile.policy import CALLS, FilterStage, PolicyEntry, compose, parse_entry, program_of
 from tlsrt.sandbox.profile.policy_files import parts_named
 from tlsrt.sandbox.profile.profile import Profile, profile_for_loop
 from tlsrt.sandbox.seccomp.bpf import ALLOW, ARCHITECTURES, LOW_32
@@ -232,7 +232,7 @@ def test_folders_that_nobody_may_write(tmp_path: Path, path: str, sentence: str)
     assert sentence.format(base=tmp_path) in problem
 
 
-def entry_of(names: tuple[str, ...], when: tuple[str, ...]) -> Entry:
+def entry_of(names: tuple[str, ...], when: tuple[str, ...]) -> PolicyEntry:
     return parse_entry("mine", "allow", {"calls": list(names), "when": list(when), "why": "I want it"})
 
 
@@ -265,7 +265,7 @@ def test_no_entry_that_is_let_through_allows_what_nobody_may(call: str, when: li
     if refusal_of(entry, BASE) is not None:
         return
     asked = replace(BASE[-1], name="asked", lists={**BASE[-1].lists, "allow": (*BASE[-1].lists["allow"], entry)})
-    program = program_of(compose("mine", (*BASE[:-1], asked)), Stage.SEALED, "x86_64", 1)
+    program = program_of(compose("mine", (*BASE[:-1], asked)), FilterStage.SEALED, "x86_64", 1)
     for high in (0, 1 << 32):
         arguments = [value | high for value in FORBIDDEN[call]]
         assert run(program, ARCHITECTURES["x86_64"], NUMBERS["x86_64"][call], arguments) != ALLOW
@@ -281,8 +281,8 @@ def test_what_the_base_refuses_stays_refused_unless_it_is_asked_for(
     if refusal_of(entry, BASE) is not None or call not in NUMBERS["x86_64"]:
         return
     asked = replace(BASE[-1], name="asked", lists={**BASE[-1].lists, "allow": (*BASE[-1].lists["allow"], entry)})
-    plain = program_of(compose("mine", BASE), Stage.SEALED, "x86_64", 1)
-    more = program_of(compose("mine", (*BASE[:-1], asked)), Stage.SEALED, "x86_64", 1)
+    plain = program_of(compose("mine", BASE), FilterStage.SEALED, "x86_64", 1)
+    more = program_of(compose("mine", (*BASE[:-1], asked)), FilterStage.SEALED, "x86_64", 1)
     for other, number in NUMBERS["x86_64"].items():
         if other != call:
             assert run(plain, ARCHITECTURES["x86_64"], number, arguments) == run(

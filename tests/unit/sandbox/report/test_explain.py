@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from tlsrt.config.defaults import COMPONENTS
 from tlsrt.config.egress import parse_egress
 from tlsrt.config.schema import DEFAULT_LOOPS, Config, DoorConfig, EgressConfig, KeySource, LoopConfig, SandboxConfig
-from tlsrt.sandbox.profile.policy import Entry, Stage
+from tlsrt.sandbox.profile.policy import FilterStage, PolicyEntry
 from tlsrt.sandbox.profile.profile import profile_for_authority, profile_for_loop
 from tlsrt.sandbox.report.effective import Effective, document, effective
-from tlsrt.sandbox.report.explain import STAGES, Finding, explain, is_allowed
+from tlsrt.sandbox.report.explain import STAGES, Explanation, explain, is_allowed
 from tlsrt.sandbox.report.syscall_verdict import action_of, verdict_of, verdicts_of
-from tlsrt.sandbox.report.visible_files import View
+from tlsrt.sandbox.report.visible_files import VisibleFiles
 from tlsrt.sandbox.seccomp.bpf import ALLOW, LOW_32
 from tlsrt.sandbox.seccomp.constants import CONSTANTS
 from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
@@ -51,9 +51,9 @@ CALLS = st.sampled_from(sorted(NUMBERS[MACHINE]))
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.sampled_from(sorted(PROCESSES)), st.sampled_from(list(Stage)), CALLS, ARGUMENTS)
+@given(st.sampled_from(sorted(PROCESSES)), st.sampled_from(list(FilterStage)), CALLS, ARGUMENTS)
 def test_no_call_is_allowed_that_is_not_explained(
-    process: str, stage: Stage, call: str, arguments: tuple[int, ...]
+    process: str, stage: FilterStage, call: str, arguments: tuple[int, ...]
 ) -> None:
     profile = PROCESSES[process].profile
     allowed = action_of(profile, stage, call, arguments) == ALLOW
@@ -64,7 +64,7 @@ def test_no_call_is_allowed_that_is_not_explained(
         assert any(one.entry is verdict.entry and one.is_allowed for one in verdicts_of(profile, stage, call))
     findings = explain(PROCESSES[process], [call, *map(str, arguments)])
     assert [one.is_allowed for one in findings if one.stage in ("always", STAGES[stage])] == [verdict.is_allowed]
-    if allowed and stage is Stage.SEALED:
+    if allowed and stage is FilterStage.SEALED:
         assert is_allowed(explain(PROCESSES[process], [call]))
 
 
@@ -72,8 +72,8 @@ def test_no_call_is_allowed_that_is_not_explained(
 def test_every_entry_is_explained_by_itself(process: str) -> None:
     """Arguments are found that only this line allows, unless an earlier line allows all of them."""
     profile = PROCESSES[process].profile
-    for stage in Stage:
-        seen: dict[str, list[Entry]] = {}
+    for stage in FilterStage:
+        seen: dict[str, list[PolicyEntry]] = {}
         for entry in profile.policy.allowed(stage):
             for call in set(entry.calls) & set(NUMBERS[MACHINE]):
                 before = seen.setdefault(call, [])
@@ -84,7 +84,7 @@ def test_every_entry_is_explained_by_itself(process: str) -> None:
                 before.append(entry)
 
 
-def only(findings: list[Finding], action: str, stage: str = "after the seal") -> Finding:
+def only(findings: list[Explanation], action: str, stage: str = "after the seal") -> Explanation:
     (found,) = [one for one in findings if one.action.startswith(action) and one.stage in ("always", stage)]
     return found
 
@@ -129,7 +129,7 @@ def test_a_declared_loop_is_about_what_declared_says_whatever_its_name(name: str
 
 
 def test_a_circle_of_links_and_what_is_not_there(tmp_path: Path) -> None:
-    view = View(PROCESSES["third"].profile, sealed=True)
+    view = VisibleFiles(PROCESSES["third"].profile, sealed=True)
     assert view.access("/usr/lib/absent-of-this-host", write=False).reason == "there is no such file on this host"
     assert view.access("/state/absent", write=True).is_allowed
     assert not view.access("/statement", write=False).is_allowed  # a prefix is no folder

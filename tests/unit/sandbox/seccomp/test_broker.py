@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tlsrt.sandbox.seccomp import broker
-from tlsrt.sandbox.seccomp.broker import Answer, Broker, Connecting
+from tlsrt.sandbox.seccomp.broker import Broker, BrokerReply, Connecting
 from tlsrt.sandbox.seccomp.notify import Notification
 
 LONGEST_S = 1.0  # a connect that waits would wait for ever
@@ -61,10 +61,10 @@ def test_a_lost_race_for_the_sockets_flags_costs_a_moment(full: Path, monkeypatc
             b"\0"
         )
     assert time.monotonic() - began < LONGEST_S
-    assert outcome == Answer(error=errno.EAGAIN)
+    assert outcome == BrokerReply(error=errno.EAGAIN)
 
 
-def call_of(memory: bytes, tmp_path: Path) -> Answer | Connecting:
+def call_of(memory: bytes, tmp_path: Path) -> BrokerReply | Connecting:
     buffer = ctypes.create_string_buffer(memory, len(memory))
     with socket.socket(socket.AF_UNIX) as client:
         arguments = (client.fileno(), ctypes.addressof(buffer), len(memory), 0, 0, 0)
@@ -85,9 +85,9 @@ def test_a_loop_reaches_its_channel_and_no_other_socket_that_it_sees(tmp_path: P
             one.bind(str(path))
             one.listen()
         name = str(channel) if own_path else "/channel/primary.sock"
-        assert call_of(unix_address(name), tmp_path) == Answer()
+        assert call_of(unix_address(name), tmp_path) == BrokerReply()
         refused = call_of(unix_address(str(other)), tmp_path)
-        assert isinstance(refused, Answer) and refused.error == errno.EACCES and refused.refused
+        assert isinstance(refused, BrokerReply) and refused.error == errno.EACCES and refused.refused
         abstract = struct.pack("=H", socket.AF_UNIX) + b"\0" + b"tlsrt"
         refused = call_of(abstract, tmp_path)
-        assert isinstance(refused, Answer) and refused.error == errno.EACCES
+        assert isinstance(refused, BrokerReply) and refused.error == errno.EACCES

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tlsrt.sandbox.apply.root_plan import planned_root
-from tlsrt.sandbox.cgroup.cgroup import Place
+from tlsrt.sandbox.cgroup.cgroup import GroupPath
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.verify.attest import (
     NamespaceSet,
@@ -38,7 +38,7 @@ Seccomp_filters:\t2
 NAMES = ("mnt", "ipc", "uts", "pid", "net", "user")
 OWN = NamespaceSet({name: f"{name}:[1]" for name in NAMES})
 CHILD = {name: f"{name}:[2]" for name in NAMES} | {"user": "user:[1]"}
-PLACE = Place(Path("/sys/fs/cgroup/tlsrt-1/third"), "/tlsrt-1/third")
+PLACE = GroupPath(Path("/sys/fs/cgroup/tlsrt-1/third"), "/tlsrt-1/third")
 PROFILE = Profile("third", 771001, 771001, limits={"nofile": 256, "core": 0}, group=PLACE)
 LIMITS = """\
 Limit                     Soft Limit           Hard Limit           Units     
@@ -221,7 +221,7 @@ def test_another_control_group_is_found(tmp_path: Path) -> None:
 
 
 def test_a_process_that_was_made_is_found_as_a_child_of_any_task_or_in_the_group(tmp_path: Path) -> None:
-    proc, group = fake_proc(tmp_path / "proc", (7, 8)), Place(tmp_path / "third", PLACE.name)
+    proc, group = fake_proc(tmp_path / "proc", (7, 8)), GroupPath(tmp_path / "third", PLACE.name)
     profile = replace(PROFILE, group=group)
     for task in (7, 8):
         (proc / f"7/task/{task}/children").write_text("")

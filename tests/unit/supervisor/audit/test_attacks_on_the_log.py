@@ -9,8 +9,8 @@ import pytest
 from support.audit_log import ROOT, TRUSTED, AuditLog, Files, entries, file_key, public, raw, record
 
 from tlsrt.config import key_schedule
-from tlsrt.supervisor.audit.record import Entry, chain_after, encode_record, join
-from tlsrt.supervisor.audit.verify import Anchor, Fault, Report, verify
+from tlsrt.supervisor.audit.record import LogEntry, chain_after, encode_record, join
+from tlsrt.supervisor.audit.verify import Anchor, Fault, VerifyReport, verify
 
 OTHER = key_schedule.audit_root(bytes(32))
 
@@ -32,7 +32,7 @@ def faulty(files: Files, **options: object) -> Fault:
     return fault
 
 
-def with_master(files: Files) -> Report:
+def with_master(files: Files) -> VerifyReport:
     return verify(files, TRUSTED, file_key=file_key)
 
 
@@ -40,7 +40,7 @@ def swapped(files: Files, index: int, data: bytes) -> Files:
     return [(name, data if at == index else old) for at, (name, old) in enumerate(files)]
 
 
-def rebuilt(data: bytes, change: Callable[[list[Entry]], list[bytes]], key: bytes = bytes(32)) -> bytes:
+def rebuilt(data: bytes, change: Callable[[list[LogEntry]], list[bytes]], key: bytes = bytes(32)) -> bytes:
     """Return a file whose bodies somebody changed who knows the format: chain anew, MACs by any key he has."""
     found = entries(data)
     chain = found[0].value.before_chain  # type: ignore[union-attr]
@@ -102,18 +102,18 @@ def test_entries_in_another_order_are_named(good: Files) -> None:
     assert (fault.file, fault.sequence) == (name, one.sequence)
 
 
-def _changed(found: list[Entry]) -> list[bytes]:
+def _changed(found: list[LogEntry]) -> list[bytes]:
     return [encode_record(51, record(7)) if each.sequence == 51 else each.body for each in found]
 
 
-def _deleted(found: list[Entry]) -> list[bytes]:
+def _deleted(found: list[LogEntry]) -> list[bytes]:
     renumbered = [encode_record(each.sequence - 1, each.value) for each in found[51:256]]  # type: ignore[arg-type]
     filler = encode_record(256, record(256))  # since the checkpoint's number is signed
     return [*(each.body for each in found[:50]), *renumbered, filler, *(each.body for each in found[256:])]
 
 
 @pytest.mark.parametrize("change", [_changed, _deleted])
-def test_who_knows_the_format_is_named_too(good: Files, change: Callable[[list[Entry]], list[bytes]]) -> None:
+def test_who_knows_the_format_is_named_too(good: Files, change: Callable[[list[LogEntry]], list[bytes]]) -> None:
     """Chain and numbers made anew, MACs by the key that a captured authority has now."""
     name, data = good[0]
     present = key_schedule.audit_mac_key(key_schedule.audit_file_key(ROOT, 1))

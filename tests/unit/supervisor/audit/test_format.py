@@ -22,7 +22,7 @@ from tlsrt.supervisor.audit.merkle import (
     root_of,
     root_of_leaves,
 )
-from tlsrt.supervisor.audit.record import BODY_MAX, CUT, FINAL, Record, encode_record, parse_body_untrusted
+from tlsrt.supervisor.audit.record import BODY_MAX, CUT, FINAL, LogRecord, encode_record, parse_body_untrusted
 from tlsrt.supervisor.audit.recovery import ending_of
 from tlsrt.supervisor.audit.text import INTEGER_MAX, VALUE_MAX, escaped, is_plain, plain_detail
 from tlsrt.supervisor.audit.verify import verify
@@ -49,7 +49,7 @@ def test_every_text_becomes_plain(text: str, limit: int) -> None:
 
 @given(st.dictionaries(st.text(max_size=80), st.text(max_size=400) | st.integers(), max_size=40), st.text(max_size=400))
 def test_every_record_fits_and_comes_back(detail: dict[str, str | int], said: str) -> None:
-    written = Record(1, 2, escaped(said, 48), escaped(said, 160), plain_detail(detail))
+    written = LogRecord(1, 2, escaped(said, 48), escaped(said, 160), plain_detail(detail))
     body = encode_record(9, written)
     assert len(body) < BODY_MAX // 2
     assert parse_body_untrusted(body) == (9, b"", b"", b"", written)

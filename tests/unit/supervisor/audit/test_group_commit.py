@@ -14,10 +14,10 @@ from support.audit_log import INSTALL, ROOT, TRUSTED, file_key, public, seeds
 
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.audit import group_commit as recorders
-from tlsrt.supervisor.audit.group_commit import NOTES_MAX, WAIT_MS, AuditRecorder
-from tlsrt.supervisor.audit.open import AuditKeys, Opened, open_log, public_of
-from tlsrt.supervisor.audit.record import Record, read_entry_untrusted
-from tlsrt.supervisor.audit.verify import Report, verify
+from tlsrt.supervisor.audit.group_commit import NOTES_MAX, WAIT_MS, GroupCommit
+from tlsrt.supervisor.audit.open import AuditKeys, OpenedLog, open_log, public_of
+from tlsrt.supervisor.audit.record import LogRecord, read_entry_untrusted
+from tlsrt.supervisor.audit.verify import VerifyReport, verify
 from tlsrt.supervisor.audit.writer import CHECKPOINT_MS, Done, Head, Work
 from tlsrt.supervisor.audit.writer_thread import WriterThread
 
@@ -40,13 +40,13 @@ class Hand:
 
 
 class Asked:
-    def __init__(self, recorder: AuditRecorder, now: int, kind: str = "grant") -> None:
+    def __init__(self, recorder: GroupCommit, now: int, kind: str = "grant") -> None:
         self.said: list[str] = []
         recorder.before(kind, "client/a", {}, now, 0, lambda: self.said.append("then"), self.said.append)
 
 
-def recorder_of(hand: Hand) -> AuditRecorder:
-    return AuditRecorder(hand, 0, lambda line: pytest.fail(line))
+def recorder_of(hand: Hand) -> GroupCommit:
+    return GroupCommit(hand, 0, lambda line: pytest.fail(line))
 
 
 def kinds(work: Work) -> list[str]:
@@ -147,7 +147,7 @@ def test_those_who_wait_are_bounded() -> None:
 
 def test_a_bug_in_what_follows_one_record_ends_nothing() -> None:
     hand, lines = Hand(), list[str]()
-    recorder = AuditRecorder(hand, 0, lines.append)
+    recorder = GroupCommit(hand, 0, lines.append)
     recorder.before("grant", "a", {}, 0, 0, lambda: 1 // 0, lambda sentence: None)  # type: ignore[arg-type]
     asked = Asked(recorder, 0)
     recorder.tick(0, 0)
@@ -195,26 +195,26 @@ def state(tmp_path: Path) -> Iterator[int]:
     os.close(descriptor)
 
 
-def opened(state: int, life: int, known: int = 0) -> Opened:
+def opened(state: int, life: int, known: int = 0) -> OpenedLog:
     given = AuditKeys(bytes(bytearray(ROOT)), INSTALL, bytes(16), life, known)
     return open_log(state, given, "boot", {"epoch": life}, life, 0, seeds())
 
 
-def verified(tmp_path: Path, *, must_be_closed: bool = False) -> Report:
+def verified(tmp_path: Path, *, must_be_closed: bool = False) -> VerifyReport:
     files = [(path.name, path.read_bytes()) for path in sorted((tmp_path / "audit").glob("audit-*.log"))]
     return verify(files, TRUSTED, file_key=file_key, must_be_closed=must_be_closed)
 
 
-def records(path: Path) -> list[Record]:
-    data, found, at = path.read_bytes(), list[Record](), 0
+def records(path: Path) -> list[LogRecord]:
+    data, found, at = path.read_bytes(), list[LogRecord](), 0
     while (entry := read_entry_untrusted(data, at)) is not None:
-        found += [entry.value] if isinstance(entry.value, Record) else []
+        found += [entry.value] if isinstance(entry.value, LogRecord) else []
         at = entry.end
     return found
 
 
-def some(number: int, start: int = 0) -> list[Record]:
-    return [Record(start + at, 0, "offence", "third", (("n", at),)) for at in range(number)]
+def some(number: int, start: int = 0) -> list[LogRecord]:
+    return [LogRecord(start + at, 0, "offence", "third", (("n", at),)) for at in range(number)]
 
 
 def test_lives_follow_each_other_over_kills_and_stops(tmp_path: Path, state: int) -> None:
@@ -310,7 +310,7 @@ def test_a_folder_that_cannot_be_written_is_refused_in_one_sentence(tmp_path: Pa
 def test_the_thread_writes_and_ends(tmp_path: Path, state: int) -> None:
     log = opened(state, 1)
     thread = WriterThread(log.writer)
-    recorder = AuditRecorder(thread, 0, lambda line: pytest.fail(line))
+    recorder = GroupCommit(thread, 0, lambda line: pytest.fail(line))
     asked = Asked(recorder, 0)
     recorder.tick(0, 0)
     assert select.select([thread], [], [], 10)[0]

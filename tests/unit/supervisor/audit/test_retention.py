@@ -25,11 +25,11 @@ from tlsrt.errors import PeerError
 from tlsrt.supervisor.audit.files import AuditFolder, name_of
 from tlsrt.supervisor.audit.inclusion_proof import check_proof_untrusted, make_proof
 from tlsrt.supervisor.audit.open import AuditKeys, open_log
-from tlsrt.supervisor.audit.record import HASH, Record, chain_after, encode_record, join
+from tlsrt.supervisor.audit.record import HASH, LogRecord, chain_after, encode_record, join
 from tlsrt.supervisor.audit.removal import HEADS, gone_by
 from tlsrt.supervisor.audit.retention import Retention
-from tlsrt.supervisor.audit.verify import Fault, Report, verify
-from tlsrt.supervisor.audit.writer import Work, Writer
+from tlsrt.supervisor.audit.verify import Fault, VerifyReport, verify
+from tlsrt.supervisor.audit.writer import LogWriter, Work
 
 FILE_MAX = 4_000
 KEEP = 3 * 8192
@@ -72,7 +72,7 @@ def test_a_record_of_removal_that_no_head_has_signed_counts_for_nothing(log: Aud
     """Somebody without a key writes one behind the last head; the chain needs no key."""
     name, data = log.named()[-1]
     last = entries(data)[-1]
-    gone = Record(7, 8, "pruned", "audit", tuple(sorted(log.gone(3).detail(3).items())))
+    gone = LogRecord(7, 8, "pruned", "audit", tuple(sorted(log.gone(3).detail(3).items())))
     body = encode_record(last.sequence + 1, gone)
     forged = data + join(body, chain_after(last.chain, body), bytes(HASH))
     files = [*log.named()[3:-1], (name, forged)]
@@ -86,7 +86,7 @@ def test_a_record_of_removal_that_somebody_changed_is_named(log: AuditLog) -> No
     name, data = log.named()[-1]
     found = entries(data)
     at = next(index for index, entry in enumerate(found) if b"pruned" in entry.body)
-    changed = Record(7, 8, "pruned", "audit", tuple(sorted(log.gone(3).detail(1).items())))
+    changed = LogRecord(7, 8, "pruned", "audit", tuple(sorted(log.gone(3).detail(1).items())))
     chain, forged = found[at - 1].chain, data[: found[at].start]
     for entry in found[at:]:
         body = encode_record(entry.sequence, changed) if entry is found[at] else entry.body
@@ -146,7 +146,7 @@ def state(tmp_path: Path) -> Iterator[int]:
     os.close(descriptor)
 
 
-def opened(state: int, life: int) -> Writer:
+def opened(state: int, life: int) -> LogWriter:
     given = AuditKeys(bytes(bytearray(ROOT)), INSTALL, bytes(16), life, keep_bytes=KEEP)
     writer = open_log(state, given, "boot", {}, life, 0, seeds()).writer
     writer._file_max = FILE_MAX
@@ -154,7 +154,7 @@ def opened(state: int, life: int) -> Writer:
     return writer
 
 
-def write(writer: Writer, batches: int) -> None:
+def write(writer: LogWriter, batches: int) -> None:
     for number in range(batches):
         assert writer.write(Work([record(at) for at in range(10)], 20 * number, 0)).problem == ""
         writer.tidy()
@@ -164,7 +164,7 @@ def names(tmp_path: Path) -> list[str]:
     return sorted(path.name for path in (tmp_path / "audit").glob("audit-*.log"))
 
 
-def checked(tmp_path: Path) -> Report:
+def checked(tmp_path: Path) -> VerifyReport:
     folder = tmp_path / "audit"
     files = [(name, (folder / name).read_bytes()) for name in names(tmp_path)]
     heads = (folder / HEADS).read_bytes() if (folder / HEADS).exists() else b""
@@ -188,7 +188,7 @@ def test_the_oldest_files_go_and_the_log_is_whole_over_lives(tmp_path: Path, sta
         gone.records
         for name in names(tmp_path)
         for entry in entries((tmp_path / "audit" / name).read_bytes())
-        if isinstance(entry.value, Record) and (gone := gone_by(entry.value))
+        if isinstance(entry.value, LogRecord) and (gone := gone_by(entry.value))
     ]
     assert report.gone_records == told[-1] and report.missing_files > 10
     extra = 3 + 2  # boots, and two ends of killed lives; and one record for each time that retention removed files

@@ -15,8 +15,8 @@ from tlsrt.config.boot_token import BootToken, make_boot_token
 from tlsrt.config.issuer_chain import Chain, Pin, state_successor
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.authority.keys.issuer import Issuer
-from tlsrt.supervisor.authority.keys.key_ring import EpochKeys, KeyRing
-from tlsrt.supervisor.authority.master_key_rotation import Rekeying
+from tlsrt.supervisor.authority.keys.key_ring import EpochKeySet, KeyRing
+from tlsrt.supervisor.authority.master_key_rotation import MasterKeyRotation
 from tlsrt.supervisor.authority.model.state import AuthorityState
 
 NEXT = bytes(range(50, 82))
@@ -49,9 +49,9 @@ class Bench:
 
     def __init__(self, folder: Path, measure: str = "strict") -> None:
         self.state = AuthorityState(epoch=5, boots=1, seal=3, key_version=1)
-        self.ring = KeyRing(EpochKeys(key_schedule.run_key(PRK, NONCE), issuer(PRK, 1)))
+        self.ring = KeyRing(EpochKeySet(key_schedule.run_key(PRK, NONCE), issuer(PRK, 1)))
         config = make_config(folder, measure=measure)
-        self.rekeying = Rekeying(config, NONCE, self.ring, self.state, random.Random(4).randbytes)
+        self.rekeying = MasterKeyRotation(config, NONCE, self.ring, self.state, random.Random(4).randbytes)
 
     def check(
         self, number: int = 1, *, master: bytes = NEXT, boot_token: BootToken | bytes | None = None,

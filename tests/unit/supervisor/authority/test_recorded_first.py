@@ -15,7 +15,7 @@ from support.service_stage import PRIMARY, SECONDARY, THIRD, Stage
 
 from tlsrt.supervisor.audit.verify import Anchor
 from tlsrt.supervisor.authority.model.services import Detail, Otherwise, Then
-from tlsrt.supervisor.control.audit_heads import Anchors, anchors_in, line_of
+from tlsrt.supervisor.control.audit_heads import AuditHeads, anchors_in, line_of
 from tlsrt.supervisor.control.audit_report import audit_lines
 
 SENTENCE = "the audit log cannot be written (No space left on device)"
@@ -146,7 +146,7 @@ def test_heads_go_to_journald_and_are_read_again(tmp_path: Path) -> None:
     said: dict[str, Any] = {}
     common: Any = SimpleNamespace(config=SimpleNamespace(install_id=bytes(16)), reactor=SimpleNamespace(now=5.0))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
-        Anchors(common, SimpleNamespace(on_said=said), path)  # type: ignore[arg-type]
+        AuditHeads(common, SimpleNamespace(on_said=said), path)  # type: ignore[arg-type]
         said["checkpointed"]([3, 40, b"\1" * 32, 99])  # nobody listens: nothing happens
         journal.bind(path)
         said["checkpointed"]([3, 41, b"\2" * 32, 100])
@@ -164,7 +164,7 @@ def test_status_says_in_one_line_how_the_log_stands_and_in_more_what_is_wrong() 
     common: Any = SimpleNamespace(
         config=config, reactor=reactor, console=console, events=SimpleNamespace(emit=lambda *words: None)
     )
-    anchors = Anchors(common, SimpleNamespace(on_said=said), "/nobody/listens")  # type: ignore[arg-type]
+    anchors = AuditHeads(common, SimpleNamespace(on_said=said), "/nobody/listens")  # type: ignore[arg-type]
     assert anchors.document() is None and audit_lines(None) == []
     said["audited"]([3, 100, 3 << 19, 0, ""])
     assert audit_lines(anchors.document()) == ["audit log: file 3, sequence 100, no signed head yet, 1.5 of 16 MiB"]

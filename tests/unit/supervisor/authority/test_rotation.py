@@ -19,7 +19,7 @@ from tlsrt.errors import PeerError
 from tlsrt.supervisor.authority.epoch_change import RETRY_MS
 from tlsrt.supervisor.authority.keys.epochs import GRACE_MS
 from tlsrt.supervisor.authority.keys.issuer import Issuer
-from tlsrt.supervisor.authority.keys.key_ring import EpochKeys, KeyRing
+from tlsrt.supervisor.authority.keys.key_ring import EpochKeySet, KeyRing
 from tlsrt.supervisor.authority.master_key_rotation import NewKeys
 from tlsrt.supervisor.authority.model.state import StateFile
 
@@ -37,7 +37,7 @@ def new_keys(stage: Stage) -> NewKeys:
     issuer = Issuer(bytes([version]) * 32, version, present.install, present.boot, random.Random(7).randbytes)
     statement = state_successor(INSTALL, present.key_version, Pin(version, issuer.public), present.sign)
     return NewKeys(
-        EpochKeys(bytes([version + 10]) * 32, issuer), b"m" * 32, 9, (*stage.state.succession, statement), bytes(32)
+        EpochKeySet(bytes([version + 10]) * 32, issuer), b"m" * 32, 9, (*stage.state.succession, statement), bytes(32)
     )
 
 
@@ -246,7 +246,7 @@ def test_a_newcomer_after_a_rotation_gets_the_new_version_only(stage: Stage) -> 
 def test_the_ring_forgets_what_only_earlier_epochs_had() -> None:
     randomness = random.Random(1).randbytes
     first, second = (
-        EpochKeys(bytes([version]) * 32, Issuer(bytes([version]) * 32, version, b"i" * 16, b"b" * 16, randomness))
+        EpochKeySet(bytes([version]) * 32, Issuer(bytes([version]) * 32, version, b"i" * 16, b"b" * 16, randomness))
         for version in (1, 2)
     )
     ring = KeyRing(first)

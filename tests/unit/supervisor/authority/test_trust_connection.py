@@ -8,21 +8,21 @@ import pytest
 from tlsrt.channels.control.seqpacket import ControlChannel, control_pair
 from tlsrt.channels.control.trust import TRUST
 from tlsrt.errors import PeerError
-from tlsrt.supervisor.authority.trust_connection import HUNG_MS, QUEUE_MAX, TrustLine
+from tlsrt.supervisor.authority.trust_connection import HUNG_MS, QUEUE_MAX, TrustConnection
 
-Ends = tuple[TrustLine, ControlChannel]
+Ends = tuple[TrustConnection, ControlChannel]
 
 
 @pytest.fixture
 def ends() -> Iterator[Ends]:
     ours, theirs = control_pair()
-    line, peer = TrustLine("third", ours), ControlChannel(theirs, TRUST)
+    line, peer = TrustConnection("third", ours), ControlChannel(theirs, TRUST)
     yield line, peer
     line.close()
     peer.close()
 
 
-def fill(line: TrustLine, now: int = 0) -> int:
+def fill(line: TrustConnection, now: int = 0) -> int:
     count = 0
     while not line.is_blocked:
         line.send(now, "feed", count, 1, 1)

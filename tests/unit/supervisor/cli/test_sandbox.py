@@ -18,7 +18,7 @@ from tlsrt.errors import EX_USAGE
 from tlsrt.supervisor.cli import main, sandbox
 from tlsrt.supervisor.cli.sandbox import effective_of
 from tlsrt.supervisor.process import uids
-from tlsrt.supervisor.process.uids import Identity
+from tlsrt.supervisor.process.uids import Uids
 
 PROCESSES = (*DEFAULT_LOOPS, "authority", "reports")
 ONE_HOST = "ask about one address and one port, such as 192.0.2.7:443 or [2001:db8::7]:53/udp"
@@ -212,7 +212,7 @@ def test_the_examples_of_the_readme_are_what_is_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As root; what depends on the host is left out there."""
-    monkeypatch.setattr(uids, "own_identity", lambda config: Identity(False, 0, 771000, DEFAULT_LOOPS))
+    monkeypatch.setattr(uids, "own_identity", lambda config: Uids(False, 0, 771000, DEFAULT_LOOPS))
     monkeypatch.setattr(sandbox, "own_identity", uids.own_identity)
     initialise(tmp_path / "var", host="127.0.0.1", port=7443, now=datetime(2026, 1, 2, tzinfo=UTC))
     readme = (Path(__file__).parents[4] / "README.md").read_text()

@@ -26,7 +26,7 @@ from tlsrt.supervisor.control.server import (
     parse_request_untrusted,
 )
 from tlsrt.supervisor.control.stream import QUEUE_BYTES, STALL_S, Follower, encode
-from tlsrt.supervisor.process.event_loop import Reactor
+from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.unix_path import short_path
 
 
@@ -36,7 +36,7 @@ class Host:
     def __init__(self, folder: Path) -> None:
         self.now = 100.0
         self.folder = folder
-        self.reactor = Reactor(lambda: self.now)
+        self.reactor = EventLoop(lambda: self.now)
         self.control = ControlSocket(self.reactor, folder)
         self.control.add("status", self.status)
         self.control.add_held("stop", self.stop)

@@ -18,10 +18,9 @@ from tlsrt.supervisor.control.session_report import (
     table,
 )
 from tlsrt.supervisor.control.session_requests import SessionRequests
-from tlsrt.supervisor.messages.result_codes import ROWS_MAX, Code
+from tlsrt.supervisor.messages.result_codes import ROWS_MAX, ResultCode
 from tlsrt.supervisor.process.children import Common
-from tlsrt.supervisor.process.event_loop import Reactor
-from tlsrt.supervisor.supervision.authority_process import Office
+from tlsrt.supervisor.process.event_loop import EventLoop
 
 CLIENT = [
     "session",
@@ -75,21 +74,25 @@ def test_the_table_of_sessions() -> None:
 
 def test_what_a_revocation_says() -> None:
     rows: list[Any] = [["subject", "client/admin", 0], ["count", 1], CLIENT[:4]]
-    assert revoked_lines(report_of(Code.DONE, rows)) == [
+    assert revoked_lines(report_of(ResultCode.DONE, rows)) == [
         "revoked client/admin, until it is restored", "ended session abababab of client/admin", "it is on the disk",
     ]  # fmt: skip
-    assert revoked_lines(report_of(Code.UNWRITTEN, [["count", 0]])) == ["no session was open"]
+    assert revoked_lines(report_of(ResultCode.UNWRITTEN, [["count", 0]])) == ["no session was open"]
     many: list[Any] = [["epoch", 9], ["count", ROWS_MAX + 7], *[CLIENT[:4]] * ROWS_MAX]
-    assert revoked_lines(report_of(Code.DONE, many))[-3:] == ["ended 7 more sessions", "epoch 9", "it is on the disk"]
-    assert restored_lines(report_of(Code.DONE, [["subject", "third/io", 0]])) == [
+    assert revoked_lines(report_of(ResultCode.DONE, many))[-3:] == [
+        "ended 7 more sessions",
+        "epoch 9",
+        "it is on the disk",
+    ]
+    assert restored_lines(report_of(ResultCode.DONE, [["subject", "third/io", 0]])) == [
         "restored third/io", "it is on the disk",
     ]  # fmt: skip
 
 
 def test_a_failure_is_said_and_has_its_code(capsys: pytest.CaptureFixture[str]) -> None:
-    assert failure(report_of(Code.REFUSED, ["no such thing"])) == 64
-    assert failure(report_of(Code.UNCHANGED, ["no room"])) == 69
-    assert failure(report_of(Code.DONE, [])) == 0
+    assert failure(report_of(ResultCode.REFUSED, ["no such thing"])) == 64
+    assert failure(report_of(ResultCode.UNCHANGED, ["no room"])) == 69
+    assert failure(report_of(ResultCode.DONE, [])) == 0
     assert capsys.readouterr().err == "tlsrt-supervisor: no such thing\ntlsrt-supervisor: no room\n"
 
 
@@ -147,8 +150,8 @@ def booth() -> Booth:
 
 @pytest.fixture
 def requests(booth: Booth) -> SessionRequests:
-    common = Common(None, None, Reactor(), None, -1, None)  # type: ignore[arg-type]
-    return SessionRequests(common, cast("Office", booth))
+    common = Common(None, None, EventLoop(), None, -1, None)  # type: ignore[arg-type]
+    return SessionRequests(common, cast("Any", booth))
 
 
 def test_pages_are_asked_for_one_after_the_other(booth: Booth, requests: SessionRequests) -> None:

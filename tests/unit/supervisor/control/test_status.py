@@ -12,23 +12,23 @@ from typing import Any
 
 import pytest
 
-from tlsrt.channels.control.health import Outcome
+from tlsrt.channels.control.health import HealthOutcome
 from tlsrt.channels.control.life import LoopState
 from tlsrt.config.schema import ComponentConfig, Config, DoorConfig, HealthConfig, KeySource, LoopConfig
 from tlsrt.supervisor.cli.status_text import duration, table
-from tlsrt.supervisor.control.status import Document, View, document
+from tlsrt.supervisor.control.status import Document, StatusInput, document
 from tlsrt.supervisor.launch.instance_lock import host_pid
 from tlsrt.supervisor.process.children import Common, Parts, Sandbox
 from tlsrt.supervisor.process.console import Console, printable
-from tlsrt.supervisor.process.event_loop import Reactor
+from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.exit_reason import Cause, Death
 from tlsrt.supervisor.process.proc import age_s, memory_kib, parent_host_pid
-from tlsrt.supervisor.process.spawn import Child
-from tlsrt.supervisor.process.unkillable import Stuck
-from tlsrt.supervisor.supervision.authority_process import Office
+from tlsrt.supervisor.process.spawn import SpawnedChild
+from tlsrt.supervisor.process.unkillable import UnkillableProcess
+from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.heartbeat import Health, HeartbeatMonitor, Pulse
-from tlsrt.supervisor.supervision.loop import Beat, Checked, Member
-from tlsrt.supervisor.supervision.violations import Record
+from tlsrt.supervisor.supervision.loop import Beat, Checked, Loop
+from tlsrt.supervisor.supervision.violations import ViolationRecord
 
 NOTHING = Path("/nonexistent")
 DIGEST = bytes.fromhex("0123456789abcdef" * 4)
@@ -49,15 +49,17 @@ CONFIG = Config(
 )
 
 
-def make_office() -> Office:
+def make_office() -> AuthorityProcess:
     def never(*arguments: object) -> object:
         raise AssertionError("status must not act")
 
     parts = Parts(*[never] * 12)  # type: ignore[arg-type]
-    reactor = Reactor()
-    office = Office(Common(CONFIG, parts, reactor, Console(io.StringIO()), -1), bytes(32), -1, HeartbeatMonitor(), "")
+    reactor = EventLoop()
+    office = AuthorityProcess(
+        Common(CONFIG, parts, reactor, Console(io.StringIO()), -1), bytes(32), -1, HeartbeatMonitor(), ""
+    )
     reactor.close()
-    office.child = Child(2, -1, 1002)
+    office.child = SpawnedChild(2, -1, 1002)
     office.spawned_at = 90.0
     office.epoch = 5
     office.sessions = {"third": 4}
@@ -66,16 +68,16 @@ def make_office() -> Office:
 
 
 def make_document(**changes: Any) -> Document:
-    primary = Member(CONFIG.loops[0], 0, -1, "primary.log", state=LoopState.ACTIVE, incarnation=1, spawned_at=90.0)
-    primary.child = Child(3, -1, 1003)
+    primary = Loop(CONFIG.loops[0], 0, -1, "primary.log", state=LoopState.ACTIVE, incarnation=1, spawned_at=90.0)
+    primary.child = SpawnedChild(3, -1, 1003)
     primary.beat = Beat(1, 2500, 2, 999, 10, 20, 3, 2, 5)
-    third = Member(CONFIG.loops[1], 1, -1, "third.log", state=LoopState.BACKOFF, incarnation=7, restarts=6)
+    third = Loop(CONFIG.loops[1], 1, -1, "third.log", state=LoopState.BACKOFF, incarnation=7, restarts=6)
     third.last_death = Death(Cause.SIGNAL, "signal SIGKILL", 6, 1700000000.25, signal="SIGKILL")
     for name, value in changes.pop("primary", {}).items():
         setattr(primary, name, value)
     components, pulses = changes.pop("components", ()), changes.pop("pulses", None)
     config = replace(CONFIG, components=components)
-    view = View(100.0, 40.0, 1001, True, "ab" * 16, False, ["a waived layer"], "memory by rlimits", **changes)
+    view = StatusInput(100.0, 40.0, 1001, True, "ab" * 16, False, ["a waived layer"], "memory by rlimits", **changes)
     sandbox = Sandbox(
         ("uid", "no_new_privs"), {"net_namespace": "no netns here"}, digest=DIGEST, group="/tlsrt-1/x",
         limits={"memory": "rlimit"},
@@ -88,7 +90,7 @@ def make_document(**changes: Any) -> Document:
         dict.fromkeys(("authority", "primary", "third"), sandbox),
         {"primary": 20480, "authority": None},
         pulses or {"primary": Pulse(Health.SUSPECT, 5.432), "third": None},
-        {"third": Record(2, "execve(1): nobody may call that")},
+        {"third": ViolationRecord(2, "execve(1): nobody may call that")},
     )
 
 
@@ -159,7 +161,7 @@ def test_components_are_shown_with_their_health_and_those_that_are_not_well_in_l
         ComponentConfig("primary", "notes", "a:B"),
         ComponentConfig("primary", "new", "a:B"),
     )
-    checked = {0: Checked(Outcome.TIMED_OUT, 2, 97.5), 1: Checked(Outcome.FAILED, 1, 99.0)}
+    checked = {0: Checked(HealthOutcome.TIMED_OUT, 2, 97.5), 1: Checked(HealthOutcome.FAILED, 1, 99.0)}
     found = make_document(primary={"checked": checked}, components=components)
     assert found["loops"][0]["components"] == [
         {"name": "kernel", "health": "silent", "fails": 2, "checked_s": 2.5, "then": "none", "after": 3},
@@ -175,7 +177,9 @@ def test_components_are_shown_with_their_health_and_those_that_are_not_well_in_l
 
 
 def test_who_is_stuck_in_the_kernel_is_said() -> None:
-    found = make_document(stuck=lambda name: Stuck(88.0, "D in folio_wait_bit") if name == "third" else None)
+    found = make_document(
+        stuck=lambda name: UnkillableProcess(88.0, "D in folio_wait_bit") if name == "third" else None
+    )
     assert [entry["stuck"] for entry in found["loops"]] == [None, {"where": "D in folio_wait_bit", "for_s": 12.0}]
     line = "third is stuck in the kernel (D in folio_wait_bit): killed 12.0 s ago, started again as soon as it is gone"
     assert line in table(found).splitlines()

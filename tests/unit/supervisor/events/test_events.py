@@ -15,14 +15,14 @@ from tlsrt.channels.control.life import LoopState
 from tlsrt.config.schema import LoopConfig
 from tlsrt.supervisor.cli.events import kinds_lines
 from tlsrt.supervisor.events.bus import RING_EVENTS, EventBus
-from tlsrt.supervisor.events.catalog import EVENTS, Kind
+from tlsrt.supervisor.events.catalog import EVENTS, EventKind
 from tlsrt.supervisor.events.cursor import EventCursor
 from tlsrt.supervisor.events.event import LINE_MAX, wall_text
 from tlsrt.supervisor.events.sources import OF_AUTHORITY, SLOW_US, EventSources
-from tlsrt.supervisor.process.exit_reason import Cause, Death, Verdict
+from tlsrt.supervisor.process.exit_reason import Cause, Death, KillReason
 from tlsrt.supervisor.supervision.heartbeat import Health, HeartbeatMonitor
-from tlsrt.supervisor.supervision.loop import Member
-from tlsrt.supervisor.supervision.states import Event
+from tlsrt.supervisor.supervision.loop import Loop
+from tlsrt.supervisor.supervision.states import LoopEvent
 
 HOSTILE = "evil\x1b[2J\x1b]0;owned\x07\n\r\x9b31m\u202etxt.exe\x00"
 WALL = 1_795_000_000_123
@@ -120,7 +120,7 @@ def test_a_cursor_keeps_to_its_kinds() -> None:
     bus = make_bus()
     for name in ("died", "epoch", "suspect", "session_opened"):
         bus.emit(name, "x")
-    cursor = EventCursor(bus, 0, frozenset({Kind.HEALTH, Kind.SESSION}))
+    cursor = EventCursor(bus, 0, frozenset({EventKind.HEALTH, EventKind.SESSION}))
     assert [event.name.name for event in cursor.take(100)] == ["suspect", "session_opened"]
     assert cursor.is_at_end
     assert EventCursor(bus, 10**9).is_at_end
@@ -152,9 +152,9 @@ SEGFAULT = Death(Cause.SIGNAL, "signal SIGSEGV", signal="SIGSEGV")
 HANGED = Death(Cause.HEARTBEAT, "heartbeat", signal="SIGKILL")
 
 
-def a_life(*events: Event, verdict: Verdict | None = None, death: Death = CLEAN) -> list[str]:
+def a_life(*events: LoopEvent, verdict: KillReason | None = None, death: Death = CLEAN) -> list[str]:
     bus = make_bus()
-    member = Member(LoopConfig("third"), 0, -1, "")
+    member = Loop(LoopConfig("third"), 0, -1, "")
     EventSources(bus, [member], lambda: 12.0)
     for event in events:
         member.verdict = verdict
@@ -163,30 +163,30 @@ def a_life(*events: Event, verdict: Verdict | None = None, death: Death = CLEAN)
     return [f"{event.name.name} {event.words}".strip() for event in bus.after(0)]
 
 
-BIRTH = (Event.SPAWN, Event.CONFINED, Event.SEALED, Event.ATTESTED, Event.READY, Event.ACTIVE)
+BIRTH = (LoopEvent.SPAWN, LoopEvent.CONFINED, LoopEvent.SEALED, LoopEvent.ATTESTED, LoopEvent.READY, LoopEvent.ACTIVE)
 
 
 def test_the_steps_of_a_life() -> None:
     born = ["attested", "active"]
-    assert a_life(*BIRTH, Event.DRAIN, Event.STOP, Event.EXITED) == [*born, "draining", "ending", "ended"]
-    assert a_life(*BIRTH, Event.EXITED, Event.RETRY, Event.BACKOFF_OVER, death=SEGFAULT) == [
+    assert a_life(*BIRTH, LoopEvent.DRAIN, LoopEvent.STOP, LoopEvent.EXITED) == [*born, "draining", "ending", "ended"]
+    assert a_life(*BIRTH, LoopEvent.EXITED, LoopEvent.RETRY, LoopEvent.BACKOFF_OVER, death=SEGFAULT) == [
         *born, "died signal SIGSEGV",
     ]  # fmt: skip
-    hung = Verdict(Cause.HEARTBEAT, "heartbeat")
-    assert a_life(*BIRTH, Event.HUNG, Event.EXITED, Event.GIVE_UP, verdict=hung, death=HANGED) == [
+    hung = KillReason(Cause.HEARTBEAT, "heartbeat")
+    assert a_life(*BIRTH, LoopEvent.HUNG, LoopEvent.EXITED, LoopEvent.GIVE_UP, verdict=hung, death=HANGED) == [
         *born, "hung", "condemned heartbeat", "died heartbeat", "given_up heartbeat",
     ]  # fmt: skip
-    assert a_life(*BIRTH, Event.STOP, Event.EXITED, death=SEGFAULT)[-1] == "died signal SIGSEGV"
-    assert a_life(Event.SPAWN, Event.EXITED, Event.GIVE_UP, Event.STOP)[-1] == "given_up exit code 0"
+    assert a_life(*BIRTH, LoopEvent.STOP, LoopEvent.EXITED, death=SEGFAULT)[-1] == "died signal SIGSEGV"
+    assert a_life(LoopEvent.SPAWN, LoopEvent.EXITED, LoopEvent.GIVE_UP, LoopEvent.STOP)[-1] == "given_up exit code 0"
 
 
 def test_a_kill_is_told_before_it_happens() -> None:
     bus = make_bus()
-    member = Member(LoopConfig("third"), 0, -1, "", state=LoopState.ACTIVE)
+    member = Loop(LoopConfig("third"), 0, -1, "", state=LoopState.ACTIVE)
     EventSources(bus, [member], lambda: 0.0)
     bus.listeners.append(lambda event: seen.append((event.name.name, member.is_living)))
     seen: list[tuple[str, bool]] = []
-    member.move(Event.VIOLATED)
+    member.move(LoopEvent.VIOLATED)
     assert seen == [("condemned", True)]
 
 

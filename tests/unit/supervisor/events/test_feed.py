@@ -15,7 +15,7 @@ from tlsrt.supervisor.control.server import ControlSocket
 from tlsrt.supervisor.control.stream import STALL_S
 from tlsrt.supervisor.events.bus import RING_EVENTS, EventBus
 from tlsrt.supervisor.events.feed import ROOM_BYTES, EventFeed
-from tlsrt.supervisor.process.event_loop import Reactor
+from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.unix_path import short_path
 
 
@@ -25,7 +25,7 @@ class Host:
     def __init__(self, folder: Path) -> None:
         self.now = 100.0
         self.folder = folder
-        self.reactor = Reactor(lambda: self.now)
+        self.reactor = EventLoop(lambda: self.now)
         self.bus = EventBus()
         self.feed = EventFeed(self.reactor, self.bus)
         self.control = ControlSocket(self.reactor, folder)

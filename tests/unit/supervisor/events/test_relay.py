@@ -10,7 +10,7 @@ import pytest
 from tlsrt.channels.control.trust import OFFICE, TRUST
 from tlsrt.supervisor.events.bus import EventBus
 from tlsrt.supervisor.events.relay import EVERY_S, TOLD_AGAIN, EventRelay
-from tlsrt.supervisor.process.event_loop import Reactor
+from tlsrt.supervisor.process.event_loop import EventLoop
 
 
 class Host:
@@ -18,7 +18,7 @@ class Host:
 
     def __init__(self) -> None:
         self.now = 10.0
-        self.reactor = Reactor(lambda: self.now)
+        self.reactor = EventLoop(lambda: self.now)
         self.bus = EventBus()
         self.takes = True
         self.pages: list[list[bytes]] = []

@@ -9,21 +9,21 @@ import msgpack
 import pytest
 
 from tlsrt.errors import ConfigError
-from tlsrt.supervisor.launch.background_measurement import BackgroundMeasurer
-from tlsrt.supervisor.process.event_loop import Reactor
+from tlsrt.supervisor.launch.background_measurement import BackgroundMeasurement
+from tlsrt.supervisor.process.event_loop import EventLoop
 
 
 @pytest.fixture
-def reactor() -> Iterator[Reactor]:
-    reactor = Reactor()
+def reactor() -> Iterator[EventLoop]:
+    reactor = EventLoop()
     yield reactor
     reactor.close()
 
 
-def measured(reactor: Reactor, measure: Callable[[], dict[str, bytes]]) -> bytes | ConfigError:
+def measured(reactor: EventLoop, measure: Callable[[], dict[str, bytes]]) -> bytes | ConfigError:
     results: list[bytes | ConfigError] = []
     before = len(os.listdir("/proc/self/fd"))
-    BackgroundMeasurer(reactor, measure, results.append)
+    BackgroundMeasurement(reactor, measure, results.append)
     while not results:
         reactor.run_once()
     assert len(os.listdir("/proc/self/fd")) == before
@@ -32,13 +32,13 @@ def measured(reactor: Reactor, measure: Callable[[], dict[str, bytes]]) -> bytes
     return results[0]
 
 
-def test_the_result_crosses_the_pipe_whole(reactor: Reactor) -> None:
+def test_the_result_crosses_the_pipe_whole(reactor: EventLoop) -> None:
     entries = {f"file {number}": os.urandom(32) for number in range(5_000)}
     result = measured(reactor, lambda: entries)
     assert isinstance(result, bytes) and msgpack.unpackb(result) == entries
 
 
-def test_what_cannot_be_measured_is_said(reactor: Reactor) -> None:
+def test_what_cannot_be_measured_is_said(reactor: EventLoop) -> None:
     def fail() -> dict[str, bytes]:
         raise ConfigError(["package x is not installed", "y neither"])
 
@@ -46,21 +46,21 @@ def test_what_cannot_be_measured_is_said(reactor: Reactor) -> None:
     assert isinstance(result, ConfigError) and result.problems == ("package x is not installed", "y neither")
 
 
-def test_one_that_dies_is_no_measurement(reactor: Reactor) -> None:
+def test_one_that_dies_is_no_measurement(reactor: EventLoop) -> None:
     result = measured(reactor, lambda: os._exit(0))
     assert isinstance(result, ConfigError) and "could not be measured" in str(result)
 
 
-def test_it_holds_nothing_of_the_supervisor(reactor: Reactor) -> None:
+def test_it_holds_nothing_of_the_supervisor(reactor: EventLoop) -> None:
     result = measured(reactor, lambda: dict.fromkeys(os.listdir("/proc/self/fd"), b""))
     assert isinstance(result, bytes)
     assert len(msgpack.unpackb(result)) <= 5, "standard streams, the pipe, and the listing itself"
 
 
-def test_it_is_ended_without_a_word(reactor: Reactor) -> None:
+def test_it_is_ended_without_a_word(reactor: EventLoop) -> None:
     heard: list[object] = []
     reading, writing = os.pipe()
-    measurer = BackgroundMeasurer(reactor, lambda: {"never": os.read(reading, 1)}, heard.append)
+    measurer = BackgroundMeasurement(reactor, lambda: {"never": os.read(reading, 1)}, heard.append)
     measurer.cancel()
     os.close(reading)
     os.close(writing)

@@ -19,7 +19,7 @@ from tlsrt.errors import ConfigError
 from tlsrt.supervisor.launch.folders import last_line, make_folders, open_log, roomy_log
 from tlsrt.supervisor.launch.instance_lock import AlreadyRunning, host_pid, shared_lock, take_lock
 from tlsrt.supervisor.process.listeners import channel_listeners, door_listener, remove_sockets
-from tlsrt.supervisor.process.uids import Identity, fitting_uid_base, identify, parse_id_map
+from tlsrt.supervisor.process.uids import Uids, fitting_uid_base, identify, parse_id_map
 
 
 def own_uid(name: str) -> int:
@@ -264,7 +264,7 @@ def test_as_root_everyone_has_a_uid_of_its_own(config: Config) -> None:
 @pytest.mark.parametrize(("uid", "mapped"), [(1000, ROOT), (0, [range(1)]), (1000, [range(1000, 1001)])])
 def test_without_root_everyone_has_ours(config: Config, uid: int, mapped: list[range]) -> None:
     identity = identify(config, uid, mapped)
-    assert identity == Identity(True, uid, 771000, ("primary", "third"))
+    assert identity == Uids(True, uid, 771000, ("primary", "third"))
     assert {identity.uid(name) for name in ("authority", "primary", "third")} == {uid}
 
 

@@ -8,19 +8,21 @@ from __future__ import annotations
 import json
 
 from tlsrt.supervisor.cli.needed_waivers import _sorted
-from tlsrt.supervisor.launch.host_check import CANNOT, ENFORCED, GIVEN_UP, WAIVED, Checkup, Finding, report
+from tlsrt.supervisor.launch.host_check import CANNOT, ENFORCED, GIVEN_UP, WAIVED, HostCheck, LayerResult, report
 
-HELD = Finding("session", ENFORCED)
-REFUSED = Finding("net_namespace", CANNOT, "unshare: Operation not permitted", "the host's network is shared", "ask")
-FATAL = Finding("landlock", CANNOT, "ended (SIGSYS)", "files", "allow it", fatal=True)
-CLOSED = Finding("code", CANNOT, "uid 771001 cannot read /home/x", "", "make it readable")
-NO_GROUP = Finding("cgroup", CANNOT, "read-only", "no freeze", "mount it")
-ACCEPTED = Finding("uts_namespace", WAIVED, "unshare: Operation not permitted", "names", "ask")
-NATURE = Finding("uid", GIVEN_UP, "without root there is only one uid", "one uid", "start as root")
+HELD = LayerResult("session", ENFORCED)
+REFUSED = LayerResult(
+    "net_namespace", CANNOT, "unshare: Operation not permitted", "the host's network is shared", "ask"
+)
+FATAL = LayerResult("landlock", CANNOT, "ended (SIGSYS)", "files", "allow it", fatal=True)
+CLOSED = LayerResult("code", CANNOT, "uid 771001 cannot read /home/x", "", "make it readable")
+NO_GROUP = LayerResult("cgroup", CANNOT, "read-only", "no freeze", "mount it")
+ACCEPTED = LayerResult("uts_namespace", WAIVED, "unshare: Operation not permitted", "names", "ask")
+NATURE = LayerResult("uid", GIVEN_UP, "without root there is only one uid", "one uid", "start as root")
 
 
-def checkup(*rows: Finding, needless: tuple[str, ...] = ()) -> Checkup:
-    return Checkup(1000, True, rows, needless, {"mseal": "yes"}, "memory by rlimits")
+def checkup(*rows: LayerResult, needless: tuple[str, ...] = ()) -> HostCheck:
+    return HostCheck(1000, True, rows, needless, {"mseal": "yes"}, "memory by rlimits")
 
 
 def test_nothing_is_missing() -> None:

@@ -8,12 +8,12 @@ import msgpack
 import pytest
 
 from tlsrt.errors import ConfigError
-from tlsrt.supervisor.launch.measurement import Measurer
+from tlsrt.supervisor.launch.measurement import Measurement
 
 
 def test_the_result_crosses_the_pipe_whole() -> None:
     entries = {f"file {number}": os.urandom(32) for number in range(5_000)}
-    assert msgpack.unpackb(Measurer(lambda: entries).result()) == entries
+    assert msgpack.unpackb(Measurement(lambda: entries).result()) == entries
 
 
 def test_what_cannot_be_measured_is_said() -> None:
@@ -21,10 +21,10 @@ def test_what_cannot_be_measured_is_said() -> None:
         raise ConfigError(["package x is not installed", "y neither"])
 
     with pytest.raises(ConfigError) as caught:
-        Measurer(fail).result()
+        Measurement(fail).result()
     assert caught.value.problems == ("package x is not installed", "y neither")
 
 
 def test_a_measurer_that_dies_is_no_measurement() -> None:
     with pytest.raises(ConfigError, match="could not be measured"):
-        Measurer(lambda: os._exit(0)).result()
+        Measurement(lambda: os._exit(0)).result()

@@ -12,9 +12,9 @@ import pytest
 from tlsrt.supervisor.process import syscall_monitor as sentry_module
 from tlsrt.supervisor.process.attestation import differences_of
 from tlsrt.supervisor.process.children import CallRules, Parts
-from tlsrt.supervisor.process.event_loop import Reactor
-from tlsrt.supervisor.process.spawn import Child
-from tlsrt.supervisor.process.syscall_monitor import Sentry
+from tlsrt.supervisor.process.event_loop import EventLoop
+from tlsrt.supervisor.process.spawn import SpawnedChild
+from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor
 
 NEVER_CAME = "the listener of its first filter has not come"
 
@@ -27,33 +27,33 @@ class _Parts:
 
 
 @pytest.fixture
-def child() -> Iterator[Child]:
+def child() -> Iterator[SpawnedChild]:
     """A process that lives: this one."""
     pidfd = os.pidfd_open(os.getpid())
-    yield Child(os.getpid(), pidfd, os.getpid())
+    yield SpawnedChild(os.getpid(), pidfd, os.getpid())
     os.close(pidfd)
 
 
 @pytest.fixture
-def sentry(child: Child) -> Iterator[Sentry]:
-    reactor = Reactor()
-    made = Sentry(reactor, CallRules(frozenset(), frozenset(), (), None), lambda violation: None)
+def sentry(child: SpawnedChild) -> Iterator[SyscallMonitor]:
+    reactor = EventLoop()
+    made = SyscallMonitor(reactor, CallRules(frozenset(), frozenset(), (), None), lambda violation: None)
     made.forked(child)
     yield made
     made.close()
     reactor.close()
 
 
-def differences(child: Child, sentry: Sentry) -> list[str] | None:
+def differences(child: SpawnedChild, sentry: SyscallMonitor) -> list[str] | None:
     return differences_of("third", child, cast("Parts", _Parts()), sentry)
 
 
-def test_a_process_whose_listener_never_came_differs(child: Child, sentry: Sentry) -> None:
+def test_a_process_whose_listener_never_came_differs(child: SpawnedChild, sentry: SyscallMonitor) -> None:
     assert differences(child, sentry) == [NEVER_CAME]
 
 
 def test_a_process_whose_tasks_have_all_left_the_filter_is_ending_and_is_looked_at_once_more(
-    child: Child, sentry: Sentry, monkeypatch: pytest.MonkeyPatch
+    child: SpawnedChild, sentry: SyscallMonitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader, writer = os.pipe()
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tlsrt.supervisor.process.event_loop import Reactor
+from tlsrt.supervisor.process.event_loop import EventLoop
 
 
 class Clock:
@@ -28,8 +28,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def reactor(clock: Clock) -> Iterator[Reactor]:
-    made = Reactor(clock)
+def reactor(clock: Clock) -> Iterator[EventLoop]:
+    made = EventLoop(clock)
     yield made
     made.close()
 
@@ -38,7 +38,7 @@ def pipe() -> tuple[int, int]:
     return os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
 
-def test_what_was_said_is_heard_before_a_timer_judges(reactor: Reactor, clock: Clock) -> None:
+def test_what_was_said_is_heard_before_a_timer_judges(reactor: EventLoop, clock: Clock) -> None:
     order: list[str] = []
     reading, writing = pipe()
     reactor.watch(reading, lambda events: order.append("heard"))
@@ -51,7 +51,7 @@ def test_what_was_said_is_heard_before_a_timer_judges(reactor: Reactor, clock: C
     os.close(writing)
 
 
-def test_an_event_of_a_descriptor_that_was_given_out_again_is_dropped(reactor: Reactor) -> None:
+def test_an_event_of_a_descriptor_that_was_given_out_again_is_dropped(reactor: EventLoop) -> None:
     first, second = pipe(), pipe()
     wrong: list[int] = []
     seen: list[int] = []
@@ -74,7 +74,7 @@ def test_an_event_of_a_descriptor_that_was_given_out_again_is_dropped(reactor: R
         os.close(descriptor)
 
 
-def test_timers_run_in_order_once_and_not_when_cancelled(reactor: Reactor, clock: Clock) -> None:
+def test_timers_run_in_order_once_and_not_when_cancelled(reactor: EventLoop, clock: Clock) -> None:
     order: list[str] = []
     reactor.call_later(2.0, lambda: order.append("second"))
     reactor.call_later(1.0, lambda: order.append("first"))
@@ -91,7 +91,7 @@ def test_timers_run_in_order_once_and_not_when_cancelled(reactor: Reactor, clock
 
 @pytest.mark.parametrize(("passed", "delay"), [(0.0, 0.5), (0.1, 0.4), (0.374, 0.126), (0.499, 0.501)])
 def test_a_period_ends_when_it_does_for_every_process_of_the_host(
-    reactor: Reactor, clock: Clock, monkeypatch: pytest.MonkeyPatch, passed: float, delay: float
+    reactor: EventLoop, clock: Clock, monkeypatch: pytest.MonkeyPatch, passed: float, delay: float
 ) -> None:
     """And one that is about to end is not taken for two, when a timer was a moment early."""
     monkeypatch.setattr(time, "clock_gettime", lambda which: 7000.0 + passed)
@@ -99,7 +99,7 @@ def test_a_period_ends_when_it_does_for_every_process_of_the_host(
     assert timer.when == pytest.approx(clock.now + delay)
 
 
-def test_timers_of_one_moment_keep_their_order(reactor: Reactor, clock: Clock) -> None:
+def test_timers_of_one_moment_keep_their_order(reactor: EventLoop, clock: Clock) -> None:
     order: list[int] = []
     for number in range(5):
         reactor.call_later(1.0, lambda number=number: order.append(number))  # type: ignore[misc]
@@ -109,7 +109,7 @@ def test_timers_of_one_moment_keep_their_order(reactor: Reactor, clock: Clock) -
 
 
 def test_a_signal_becomes_a_call_and_its_handler_is_given_back() -> None:
-    reactor = Reactor()
+    reactor = EventLoop()
     seen: list[str] = []
     reactor.take_signals({signal.SIGUSR1: lambda: seen.append("usr1")})
     os.kill(os.getpid(), signal.SIGUSR1)
@@ -122,5 +122,5 @@ def test_a_signal_becomes_a_call_and_its_handler_is_given_back() -> None:
     assert signal.set_wakeup_fd(-1) == -1
 
 
-def test_forgetting_what_is_not_watched_is_fine(reactor: Reactor) -> None:
+def test_forgetting_what_is_not_watched_is_fine(reactor: EventLoop) -> None:
     reactor.forget(12345)

@@ -13,16 +13,16 @@ from tlsrt.supervisor.process.exit_reason import (
     Cause,
     Death,
     ExitReason,
-    Verdict,
+    KillReason,
     cause_of_death,
     cause_of_event,
     cause_of_word,
     verdict_of_failure,
 )
-from tlsrt.supervisor.supervision.states import TRANSITIONS, Event
+from tlsrt.supervisor.supervision.states import TRANSITIONS, LoopEvent
 from tlsrt.supervisor.supervisor import FATAL_EVENTS
 
-HEARTBEAT = Verdict(Cause.HEARTBEAT, "heartbeat")
+HEARTBEAT = KillReason(Cause.HEARTBEAT, "heartbeat")
 KILLED = ExitReason(None, signal.SIGKILL)
 TIRELESS = ExitReason(None, signal.SIGXCPU)
 SIGNALS = st.builds(lambda number: ExitReason(None, number), st.integers(1, 64))
@@ -36,7 +36,7 @@ SIGNALS = st.builds(lambda number: ExitReason(None, number), st.integers(1, 64))
         (KILLED, None, 0, Cause.SIGNAL, "signal SIGKILL"),
         (KILLED, None, 1, Cause.OOM, "signal SIGKILL: out of memory, by the limit of its control group"),
         (KILLED, HEARTBEAT, 1, Cause.HEARTBEAT, "heartbeat"),
-        (ExitReason(0, None), Verdict(Cause.RELOAD, "replaced"), 0, Cause.RELOAD, "replaced"),
+        (ExitReason(0, None), KillReason(Cause.RELOAD, "replaced"), 0, Cause.RELOAD, "replaced"),
         (ExitReason(None, signal.SIGSEGV), None, 1, Cause.SIGNAL, "signal SIGSEGV"),
         (TIRELESS, None, 0, Cause.CPU_LIMIT, "signal SIGXCPU: it ran in real time without a pause"),
         (ExitReason(None, 40), None, 0, Cause.SIGNAL, "signal 40"),
@@ -44,7 +44,7 @@ SIGNALS = st.builds(lambda number: ExitReason(None, number), st.integers(1, 64))
     ],
 )  # fmt: skip
 def test_what_is_known_decides(
-    reason: ExitReason | None, verdict: Verdict | None, kills: int, cause: Cause, sentence: str
+    reason: ExitReason | None, verdict: KillReason | None, kills: int, cause: Cause, sentence: str
 ) -> None:
     death = cause_of_death(reason, verdict, oom_kills=kills, incarnation=3, at=9.5)
     assert (death.cause, str(death), death.incarnation, death.at) == (cause, sentence, 3, 9.5)
@@ -58,11 +58,11 @@ def test_a_forbidden_call_is_named_as_what_it_is() -> None:
 
 @given(
     st.one_of(st.none(), st.builds(lambda code: ExitReason(code, None), st.integers(0, 255)), SIGNALS),
-    st.one_of(st.none(), st.builds(Verdict, st.sampled_from(Cause), st.text())),
+    st.one_of(st.none(), st.builds(KillReason, st.sampled_from(Cause), st.text())),
     st.integers(0, 9),
 )  # fmt: skip
 def test_every_death_has_a_cause_and_what_the_kernel_said(
-    reason: ExitReason | None, verdict: Verdict | None, kills: int
+    reason: ExitReason | None, verdict: KillReason | None, kills: int
 ) -> None:
     death = cause_of_death(reason, verdict, oom_kills=kills)
     assert death.cause in Cause
@@ -87,7 +87,7 @@ def test_a_failure_of_any_numbers_has_a_verdict(code: int, index: int) -> None:
 def test_every_event_that_ends_a_loop_has_a_usual_cause() -> None:
     ending = {event for (_, event), after in TRANSITIONS.items() if after is LoopState.STOPPING}
     assert {cause_of_event(event) for event in ending} <= set(Cause)
-    assert cause_of_event(Event.HUNG) is Cause.HEARTBEAT
+    assert cause_of_event(LoopEvent.HUNG) is Cause.HEARTBEAT
 
 
 def test_every_word_of_the_authority_that_ends_a_loop_has_a_cause() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tlsrt.sandbox.cgroup.cgroup import Group, Place
+from tlsrt.sandbox.cgroup.cgroup import Group, GroupPath
 from tlsrt.sandbox.cgroup.limit_usage import Pressure, open_descriptors, parse_count
-from tlsrt.supervisor.process.limits import AGAIN_S, LimitWatch
+from tlsrt.supervisor.process.limits import AGAIN_S, LimitMonitor
 
 MOST = 100
 
@@ -19,7 +19,7 @@ class Court:
 
     def __init__(self) -> None:
         self.told: list[str] = []
-        self.watch = LimitWatch(lambda name, incarnation, kind, sentence: self.told.append(kind))
+        self.watch = LimitMonitor(lambda name, incarnation, kind, sentence: self.told.append(kind))
         self.now = 0.0
 
     def look(self, descriptors: int = 0, tasks: int = 0, memory: int = 0, incarnation: int = 1) -> list[str]:
@@ -58,7 +58,7 @@ def test_counters_are_read_as_the_kernel_writes_them(tmp_path: Path) -> None:
     assert parse_count("low 0\nhigh 0\nmax 12\noom 3\noom_kill 1\n", "oom") == 3
     with pytest.raises(ValueError, match="no oom"):
         parse_count("max 12\n", "oom")
-    group = Group(Place(tmp_path / "third", "/third"))
+    group = Group(GroupPath(tmp_path / "third", "/third"))
     assert group.refused == (0, 0), "without controllers nobody counts"
     (tmp_path / "third" / "pids.events").write_text("max 4\n")
     (tmp_path / "third" / "memory.events").write_text("low 0\nhigh 0\nmax 9\noom 2\noom_kill 1\n")

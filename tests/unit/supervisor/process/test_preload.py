@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from tlsrt.supervisor.process.preload import STEPS, Preloading
+from tlsrt.supervisor.process.preload import STEPS, Preload
 
 MOST = 14  # modules of one step; cryptography.x509 brings nine, and cannot be had in parts
 
@@ -16,10 +16,10 @@ from tlsrt.supervisor.cli import main
 from tlsrt.supervisor.launch import launcher
 from tlsrt.supervisor.launch import child_programs
 from tlsrt.supervisor import supervisor
-from tlsrt.supervisor.process.preload import AUTHORITY_RUNTIME, STEPS, Preloading
+from tlsrt.supervisor.process.preload import AUTHORITY_RUNTIME, STEPS, Preload
 
 child_programs._preload("libzmq")
-steps = Preloading(child_programs._import_for_sealed)
+steps = Preload(child_programs._import_for_sealed)
 rows = []
 while True:
     before = len(sys.modules)
@@ -50,7 +50,7 @@ def test_code_that_does_not_import_ends_it() -> None:
         if len(asked) == 3:
             raise ImportError(name)
 
-    steps = Preloading(load)
+    steps = Preload(load)
     assert [steps.step() for _ in range(5)] == [True, True, True, False, False]
     assert asked == list(STEPS[:3])
 
@@ -63,7 +63,7 @@ def test_what_a_library_does_not_have_in_this_version_is_left_out() -> None:
         if not name.startswith("tlsrt."):
             raise ModuleNotFoundError(name=name)
 
-    steps = Preloading(load)
+    steps = Preload(load)
     while steps.step():
         continue
     assert asked == list(STEPS)

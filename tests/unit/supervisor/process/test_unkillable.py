@@ -4,35 +4,41 @@ from __future__ import annotations
 
 import os
 
-from tlsrt.supervisor.process.spawn import Child
-from tlsrt.supervisor.process.unkillable import PATIENCE_S, Condemned, Stuck, StuckProcesses, waits_in
+from tlsrt.supervisor.process.spawn import SpawnedChild
+from tlsrt.supervisor.process.unkillable import (
+    PATIENCE_S,
+    KilledProcess,
+    UnkillableProcess,
+    UnkillableProcesses,
+    waits_in,
+)
 
-OLD, NEW = Child(2, 11, 1002), Child(3, 12, 1003)
+OLD, NEW = SpawnedChild(2, 11, 1002), SpawnedChild(3, 12, 1003)
 
 
 def test_one_that_stays_is_told_once_and_shown_until_it_is_gone() -> None:
     said: list[str] = []
-    stuck = StuckProcesses(lambda name, sentence: said.append(f"{name} {sentence}"), lambda pid: f"D of {pid}")
-    stuck.look([Condemned("third", OLD)], 10.0)
-    stuck.look([Condemned("third", OLD)], 10.0 + PATIENCE_S / 2)
+    stuck = UnkillableProcesses(lambda name, sentence: said.append(f"{name} {sentence}"), lambda pid: f"D of {pid}")
+    stuck.look([KilledProcess("third", OLD)], 10.0)
+    stuck.look([KilledProcess("third", OLD)], 10.0 + PATIENCE_S / 2)
     assert not said and stuck.of("third") is None
     for number in range(5):
-        stuck.look([Condemned("third", OLD)], 10.0 + PATIENCE_S + number)
+        stuck.look([KilledProcess("third", OLD)], 10.0 + PATIENCE_S + number)
     assert said == ["third D of 1002"]
-    assert stuck.of("third") == Stuck(10.0, "D of 1002")
+    assert stuck.of("third") == UnkillableProcess(10.0, "D of 1002")
     stuck.look([], 20.0)
     assert stuck.of("third") is None
 
 
 def test_the_next_process_of_that_name_begins_anew() -> None:
     said: list[str] = []
-    stuck = StuckProcesses(lambda name, sentence: said.append(name), lambda pid: "D")
-    stuck.look([Condemned("third", OLD)], 0.0)
-    stuck.look([Condemned("third", OLD)], PATIENCE_S)
-    stuck.look([Condemned("third", NEW)], PATIENCE_S + 0.1)
+    stuck = UnkillableProcesses(lambda name, sentence: said.append(name), lambda pid: "D")
+    stuck.look([KilledProcess("third", OLD)], 0.0)
+    stuck.look([KilledProcess("third", OLD)], PATIENCE_S)
+    stuck.look([KilledProcess("third", NEW)], PATIENCE_S + 0.1)
     assert said == ["third"] and stuck.of("third") is None
-    stuck.look([Condemned("third", NEW)], 2 * PATIENCE_S + 0.1)
-    assert said == ["third", "third"] and stuck.of("third") == Stuck(PATIENCE_S + 0.1, "D")
+    stuck.look([KilledProcess("third", NEW)], 2 * PATIENCE_S + 0.1)
+    assert said == ["third", "third"] and stuck.of("third") == UnkillableProcess(PATIENCE_S + 0.1, "D")
 
 
 def test_where_a_process_waits() -> None:

@@ -17,7 +17,7 @@ from tlsrt.errors import PeerError
 from tlsrt.supervisor.cli.top_text import screen
 from tlsrt.supervisor.control.server import ControlSocket
 from tlsrt.supervisor.control.status_stream import StatusStream, interval_untrusted
-from tlsrt.supervisor.process.event_loop import Reactor
+from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.unix_path import short_path
 from tlsrt.supervisor.process.usage import Sample, Usage, look, parse, rates
 
@@ -94,7 +94,7 @@ class Host:
         self.folder = folder
         self.looks = 0
         self.padding = ""
-        self.reactor = Reactor(lambda: self.now)
+        self.reactor = EventLoop(lambda: self.now)
         self.control = ControlSocket(self.reactor, folder)
         self.control.add_stream("follow_status", StatusStream(self.reactor, self.status).serve)
 

@@ -13,34 +13,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsrt.config.schema import DoorConfig
-from tlsrt.supervisor.process.event_loop import Reactor
-from tlsrt.supervisor.reload.file_watcher import AGAIN_CAP_S, DoorWatch, Due, Settling, sign_of
+from tlsrt.supervisor.process.event_loop import EventLoop
+from tlsrt.supervisor.reload.file_watcher import AGAIN_CAP_S, FileChange, FileWatcher, SettlingFiles, sign_of
 
 
 @given(st.lists(st.integers(0, 3), max_size=40))
 def test_every_state_that_comes_to_rest_is_acted_on_once(states: list[int]) -> None:
-    settling = Settling(((0,),))
+    settling = SettlingFiles(((0,),))
     acted, last = 0, 0
     for state in states:
         due = settling.look(((state,),), 0.0)
-        assert (due is Due.CHANGE) == (state == last != acted)
-        acted = state if due is Due.CHANGE else acted
+        assert (due is FileChange.CHANGE) == (state == last != acted)
+        acted = state if due is FileChange.CHANGE else acted
         last = state
         settling.taken()
 
 
 def test_what_was_refused_is_tried_again_ever_more_seldom_until_it_is_taken() -> None:
-    settling = Settling(((0,),))
+    settling = SettlingFiles(((0,),))
     times: list[float] = []
     for now in range(20_000):
         due = settling.look(((1,),), now)
-        if due is not Due.NOTHING:
+        if due is not FileChange.NOTHING:
             times.append(now)
             settling.refused(now)
     gaps = [later - before for before, later in pairwise(times)]
     assert gaps[:4] == [60, 120, 240, 480] and max(gaps) == AGAIN_CAP_S
     settling.taken()
-    assert all(settling.look(((1,),), now) is Due.NOTHING for now in range(30_000, 60_000, 100))
+    assert all(settling.look(((1,),), now) is FileChange.NOTHING for now in range(30_000, 60_000, 100))
 
 
 @pytest.fixture
@@ -99,13 +99,13 @@ def test_every_way_to_change_a_file_is_seen(door: DoorConfig, change: Callable[[
 
 def test_the_watch_asks_once_and_tells_what_was_said(door: DoorConfig) -> None:
     asked: list[tuple[str, ...]] = []
-    reactor = Reactor()
+    reactor = EventLoop()
 
     def ask(reply: Callable[[Mapping[str, Any]], None], known: Sequence[str]) -> None:
         asked.append(tuple(known))
         reply({"refused": ["half a pair"]})
 
-    watch = DoorWatch(reactor, lambda: door, ask)
+    watch = FileWatcher(reactor, lambda: door, ask)
     watch.look_s = 0.01
     write_over(door.certificate.parent)  # between this and the first look
     watch.begin()

@@ -13,13 +13,13 @@ import pytest
 
 from tlsrt.config import key_rotation as rotate
 from tlsrt.config.init import initialise
-from tlsrt.config.issuer_chain import Known
+from tlsrt.config.issuer_chain import KnownIssuers
 from tlsrt.config.load import load_config
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.process.console import Console
-from tlsrt.supervisor.process.event_loop import Reactor
+from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.reload import key_rotation as rotation
-from tlsrt.supervisor.reload.key_rotation import Rotation
+from tlsrt.supervisor.reload.key_rotation import KeyRotation
 
 Answer = dict[str, Any]
 
@@ -53,7 +53,7 @@ class Desk:
 
     def __init__(self, folder: Path) -> None:
         self.config = load_config(folder / "tlsrt.yaml")
-        self.reactor = Reactor()
+        self.reactor = EventLoop()
         self.office = Office()
         self.members = [
             SimpleNamespace(name=name, is_trusted=True, beat=SimpleNamespace(epoch=5)) for name in ("primary", "third")
@@ -65,7 +65,7 @@ class Desk:
             config=self.config, reactor=self.reactor, console=Console(io.StringIO()), events=events
         )
         fleet = SimpleNamespace(members=self.members)
-        self.rotation = Rotation(common, fleet, self.office, lambda: self.reloading)  # type: ignore[arg-type]
+        self.rotation = KeyRotation(common, fleet, self.office, lambda: self.reloading)  # type: ignore[arg-type]
         self.answers: list[Answer] = []
 
     def ask(self, *, master: bool = False) -> None:
@@ -77,7 +77,7 @@ class Desk:
             self.rotation.look()
 
     def stage(self) -> None:
-        rotate.stage(self.config, Known())
+        rotate.stage(self.config, KnownIssuers())
 
     @property
     def version(self) -> int:

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.channels.control.health import Outcome
+from tlsrt.channels.control.health import HealthOutcome
 from tlsrt.config.schema import ComponentConfig, HealthConfig, LoopConfig
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.process.console import Console
 from tlsrt.supervisor.supervision.component_health import LINES, ComponentHealth, read_untrusted
-from tlsrt.supervisor.supervision.loop import Member
+from tlsrt.supervisor.supervision.loop import Loop
 
 NOTES = ComponentConfig("third", "notes", "notes:Notes", health=HealthConfig(fails=2))
 SHOWN = replace(NOTES, name="shown", health=HealthConfig(fails=2, then="none"))
-GOOD, FAILED, TIMED_OUT = (int(outcome) for outcome in Outcome)
+GOOD, FAILED, TIMED_OUT = (int(outcome) for outcome in HealthOutcome)
 
 
 class Stage:
@@ -33,7 +33,7 @@ class Stage:
         events = SimpleNamespace(emit=lambda *words, **fields: self.events.append((*words, fields)))
         common: Any = SimpleNamespace(config=config, reactor=self.reactor, console=Console(self.stream), events=events)
         self.health = ComponentHealth(common, lambda member, sentence: self.ended.append(sentence))
-        self.member = Member(LoopConfig("third"), 0, -1, "third.log")
+        self.member = Loop(LoopConfig("third"), 0, -1, "third.log")
 
     def hear(self, *records: tuple[int, int, int]) -> list[str]:
         """Take records; return the lines of the console, with single blanks."""
@@ -66,7 +66,7 @@ def test_one_that_is_only_shown_is_told_once_and_once_when_it_is_well_again() ->
          {"health": "unwell"}),
         ("component_health", "third/shown", "third/shown", {"health": "well"}),
     ]  # fmt: skip
-    assert stage.member.checked[1].outcome is Outcome.GOOD and stage.member.checked[1].at == 100.0
+    assert stage.member.checked[1].outcome is HealthOutcome.GOOD and stage.member.checked[1].at == 100.0
 
 
 def test_a_loop_that_changes_its_mind_for_ever_does_not_fill_the_console() -> None:
@@ -91,4 +91,4 @@ def test_any_three_numbers_are_a_check_or_the_one_error(record: tuple[int, int, 
         index, checked = read_untrusted((NOTES, SHOWN), record, 1.0)
     except PeerError:
         return
-    assert index < 2 and (checked.fails == 0) == (checked.outcome is Outcome.GOOD)
+    assert index < 2 and (checked.fails == 0) == (checked.outcome is HealthOutcome.GOOD)

@@ -11,7 +11,7 @@ import pytest
 
 from tlsrt.supervisor.process.unkillable import PATIENCE_S
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatPolicy
-from tlsrt.supervisor.supervision.watchdog import ATTEST_ROUND_S, TURNS, Rounds
+from tlsrt.supervisor.supervision.watchdog import ATTEST_ROUND_S, TURNS, Watchdog
 
 LOOPS = ("primary", "secondary", "third", "forth", "external")
 
@@ -54,7 +54,7 @@ class Stage:
             console=SimpleNamespace(bad=lambda *words: self.said.append(" ".join(words))),
             events=SimpleNamespace(emit=lambda *words: None),
         )  # fmt: skip
-        Rounds(common, self.fleet, office).begin()
+        Watchdog(common, self.fleet, office).begin()
 
     def _judge(self, now: float) -> list[str]:
         self.judged += 1

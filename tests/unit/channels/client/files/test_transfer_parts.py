@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from tlsrt.backoff import Backoff
 from tlsrt.channels.cli.progress import Rate, line, size_text, time_text
-from tlsrt.channels.client.files.download_target import Destination
-from tlsrt.channels.client.files.remote_path import Place, parse_place
-from tlsrt.channels.client.files.resume import Progress, steadily
-from tlsrt.channels.client.files.upload_source import Source
+from tlsrt.channels.client.files.download_target import DownloadTarget
+from tlsrt.channels.client.files.remote_path import RemotePath, parse_place
+from tlsrt.channels.client.files.resume import ResumeProgress, steadily
+from tlsrt.channels.client.files.upload_source import UploadSource
 from tlsrt.errors import Busy, Conflict, Denied, Failed, InvalidArgument, Unavailable
 
 DATA = os.urandom(3000)
@@ -26,12 +26,12 @@ SHA256 = hashlib.sha256(DATA).hexdigest()
 @pytest.mark.parametrize(
     ("text", "own", "place"),
     [
-        ("third/io/a.b", "", Place("third/io", "a.b")),
-        ("third/io", "photo.jpg", Place("third/io", "photo.jpg")),
-        ("third/io/", "photo.jpg", Place("third/io", "photo.jpg")),
+        ("third/io/a.b", "", RemotePath("third/io", "a.b")),
+        ("third/io", "photo.jpg", RemotePath("third/io", "photo.jpg")),
+        ("third/io/", "photo.jpg", RemotePath("third/io", "photo.jpg")),
     ],
 )
-def test_places(text: str, own: str, place: Place) -> None:
+def test_places(text: str, own: str, place: RemotePath) -> None:
     assert parse_place(text, own) == place
 
 
@@ -101,7 +101,7 @@ def test_a_thousand_clients_come_back_spread() -> None:
 
 def run_steadily(outcomes: list[Exception | str], patience_s: float = 5.0, *, moves: bool = True) -> str:
     async def run() -> str:
-        progress = Progress(None)
+        progress = ResumeProgress(None)
 
         async def step() -> str:
             outcome = outcomes.pop(0)
@@ -129,7 +129,7 @@ def test_without_progress_it_ends() -> None:
 
 def test_a_step_that_hangs_is_ended() -> None:
     async def run() -> None:
-        await steadily(asyncio.Event().wait, Progress(None), 0.2, lambda: False)
+        await steadily(asyncio.Event().wait, ResumeProgress(None), 0.2, lambda: False)
 
     with pytest.raises(Unavailable, match="no byte has moved"):
         asyncio.run(run())
@@ -140,7 +140,7 @@ def test_a_source(tmp_path: Path) -> None:
     path.write_bytes(DATA)
 
     async def use() -> None:
-        with Source(path) as source:
+        with UploadSource(path) as source:
             assert (await source.digest(), source.size) == (SHA256, 3000)
             assert b"".join([part async for part in source.parts(100, 50)]) == DATA[100:150]
             path.write_bytes(DATA + b"!")
@@ -151,12 +151,12 @@ def test_a_source(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name, sentence in (("pipe", "no file"), (".", "no file"), ("none", "no such file")):
         with pytest.raises(Failed, match=sentence):
-            Source(tmp_path / name)
+            UploadSource(tmp_path / name)
 
 
 def fetched(path: Path, data: bytes, *, size: int = 3000, sha256: str = SHA256) -> tuple[int, bool]:
     async def use() -> tuple[int, bool]:
-        with Destination(path, size, sha256) as destination:
+        with DownloadTarget(path, size, sha256) as destination:
             offset = await destination.resume()
             destination.write(data[offset:])
             return offset, destination.finish() if len(data) == size else False
@@ -205,7 +205,7 @@ def test_more_than_was_announced_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_disk_without_room_is_told_at_once(tmp_path: Path) -> None:
-    with Destination(tmp_path / "a", 1 << 60, SHA256) as destination, pytest.raises(Failed, match="the disk has"):
+    with DownloadTarget(tmp_path / "a", 1 << 60, SHA256) as destination, pytest.raises(Failed, match="the disk has"):
         destination.check_room()
     with pytest.raises(Failed, match="is a folder"):
-        Destination(tmp_path, 1, SHA256)
+        DownloadTarget(tmp_path, 1, SHA256)

@@ -16,7 +16,7 @@ from tlsrt.config import pki
 from tlsrt.config.schema import DoorConfig
 from tlsrt.supervisor.authority.clients.admin import NO_HTTP
 from tlsrt.supervisor.authority.model.state import StateFile
-from tlsrt.supervisor.messages.result_codes import Code
+from tlsrt.supervisor.messages.result_codes import ResultCode
 
 
 def rights(stage: Stage, connection: int, client: Client) -> dict[str, tuple[str, ...]]:
@@ -53,7 +53,7 @@ def test_what_the_disk_refuses_has_not_happened(stage: Stage, folder: int, tmp_p
     os.mkdir("authority.state.new", dir_fd=folder)  # so that nothing can be written there
     request, _ = pki.make_request()
     code, rows = ask(stage, "client_add", "phone", STORE, DAY, 0, request)
-    assert code == Code.UNCHANGED and "nothing has changed" in rows[0]
+    assert code == ResultCode.UNCHANGED and "nothing has changed" in rows[0]
     os.rmdir("authority.state.new", dir_fd=folder)
     assert is_let_in(stage, 1, add(stage, "phone"))
 
@@ -63,7 +63,7 @@ def test_revoked_is_out_at_once_and_for_good(stage: Stage) -> None:
     assert is_let_in(stage, 1, phone)
     session = stage.of("primary", "granted")[-1][4]
     code, rows = ask(stage, "client_revoke", "phone")
-    assert code == Code.DONE and ["count", 1] in rows
+    assert code == ResultCode.DONE and ["count", 1] in rows
     assert ("primary", "ended", (session,)) in stage.said
     told = [fields[2] for _, name, fields in stage.said if name == "revoked"]
     assert session in told, "every verifier refuses the session"
@@ -71,7 +71,7 @@ def test_revoked_is_out_at_once_and_for_good(stage: Stage) -> None:
     assert not is_let_in(stage, 3, Client(phone.issued)), "and stays out"
     assert is_let_in(stage, 4, add(stage, "phone")), "the name may be given to another key"
     assert not is_let_in(stage, 5, Client(phone.issued))
-    assert ask(stage, "client_revoke", "nobody")[0] == Code.REFUSED
+    assert ask(stage, "client_revoke", "nobody")[0] == ResultCode.REFUSED
 
 
 def test_the_old_certificate_ends_when_the_new_one_is_used(stage: Stage) -> None:
@@ -109,7 +109,7 @@ def test_a_certificate_is_of_no_use_after_its_end(stage: Stage) -> None:
 )
 def test_what_makes_no_client_is_refused_in_one_sentence(stage: Stage, fields: tuple[Any, ...], sentence: str) -> None:
     code, rows = ask(stage, "client_add", *fields, pki.make_request()[0])
-    assert code == Code.REFUSED and sentence in rows[0]
+    assert code == ResultCode.REFUSED and sentence in rows[0]
     assert not stage.state.enrolled
 
 
@@ -117,12 +117,12 @@ def test_a_request_without_its_key_is_refused(stage: Stage) -> None:
     request = pki.make_request()[0]
     broken = request[:-1] + bytes([request[-1] ^ 1])
     for bad in (broken, request[:40], b"\x30" * 3000):
-        assert ask(stage, "client_add", "phone", STORE, DAY, 0, bad)[0] == Code.REFUSED
+        assert ask(stage, "client_add", "phone", STORE, DAY, 0, bad)[0] == ResultCode.REFUSED
 
 
 def test_a_host_without_http_enrols_nobody_for_it(stage: Stage) -> None:
     code, rows = ask(stage, "client_add", "browser", STORE, DAY, 1, pki.make_request()[0])
-    assert code == Code.REFUSED and rows == [NO_HTTP]
+    assert code == ResultCode.REFUSED and rows == [NO_HTTP]
 
 
 def test_who_may_use_http_is_said_once_and_kept(tmp_path: Path, folder: int) -> None:
@@ -140,7 +140,7 @@ def test_pages_are_bounded_and_the_list_is_whole(stage: Stage) -> None:
     request, _ = pki.make_request()
     rules = [["secondary/store", [f"m{n:050}" for n in range(60)]]]
     for number in range(12):
-        assert ask(stage, "client_add", f"c{number:02}", rules, DAY, 0, request)[0] == Code.DONE
+        assert ask(stage, "client_add", f"c{number:02}", rules, DAY, 0, request)[0] == ResultCode.DONE
     found: list[str] = []
     pages = 0
     while True:

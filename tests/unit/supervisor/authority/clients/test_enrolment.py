@@ -17,10 +17,10 @@ from support.service_stage import PRIMARY, SECONDARY, THIRD, Stage
 from tlsrt.channels.session.enrolment import JoinCode, check_answer_untrusted, parse_code, request_mac
 from tlsrt.config import pki
 from tlsrt.errors import PeerError
-from tlsrt.supervisor.authority.model.join_codes import LIFE_MS, TRIES_MAX, Code, decode_codes, encode_codes
+from tlsrt.supervisor.authority.model.join_codes import LIFE_MS, TRIES_MAX, PendingCode, decode_codes, encode_codes
 from tlsrt.supervisor.authority.model.services import Charge
 from tlsrt.supervisor.authority.model.state import StateFile
-from tlsrt.supervisor.messages.result_codes import Code as Outcome
+from tlsrt.supervisor.messages.result_codes import ResultCode as Outcome
 
 Said = tuple[bytes, bytes, bytes]  # id, request, MAC
 
@@ -219,10 +219,10 @@ def _shared(folder: Path, descriptor: int) -> Stage:
     return _STAGES[0]
 
 
-CODES = st.builds(Code, st.binary(min_size=5, max_size=5), st.text(max_size=5), *[st.integers(0, 1 << 50)] * 3)
+CODES = st.builds(PendingCode, st.binary(min_size=5, max_size=5), st.text(max_size=5), *[st.integers(0, 1 << 50)] * 3)
 
 
 @given(st.lists(CODES, max_size=4, unique_by=lambda code: code.code_id))
-def test_codes_survive_their_encoding(codes: list[Code]) -> None:
+def test_codes_survive_their_encoding(codes: list[PendingCode]) -> None:
     known = {code.code_id: code for code in codes}
     assert decode_codes(encode_codes(known)) == known

@@ -18,7 +18,7 @@ from support.service_stage import Stage
 from tlsrt.channels.session.certificate_renewal import Renewing, due_in_s, retry_in_s
 from tlsrt.config import key_schedule, pki
 from tlsrt.errors import PeerError
-from tlsrt.supervisor.messages.result_codes import Code
+from tlsrt.supervisor.messages.result_codes import ResultCode
 
 BOOT = key_schedule.boot_id(NONCE)
 
@@ -100,7 +100,7 @@ def test_who_is_not_enrolled_gets_none(stage: Stage) -> None:
     phone = add(stage, "phone")
     assert is_let_in(stage, 2, phone)
     one = renewing(stage, phone)
-    assert ask(stage, "client_revoke", "phone")[0] == Code.DONE
+    assert ask(stage, "client_revoke", "phone")[0] == ResultCode.DONE
     assert say(stage, one, connection=2) == (b"", b"")
 
 

@@ -18,7 +18,7 @@ from tlsrt.supervisor.authority.clients.rights import HTTP_MAY_NOT, NO_MAY
 from tlsrt.supervisor.authority.model.client_registry import Registry, decode_registry, encode_registry
 from tlsrt.supervisor.authority.model.services import Detail, NoRecorder, Otherwise, Then
 from tlsrt.supervisor.authority.model.state import StateFile
-from tlsrt.supervisor.messages.result_codes import Code
+from tlsrt.supervisor.messages.result_codes import ResultCode
 
 BOTH = ["lock", "unlock"]
 IO = [["third/console", ["notify", "list"]]]
@@ -51,7 +51,7 @@ def test_it_comes_again_and_may_do_what_was_said_and_nothing_else(stage: Stage) 
     assert rights(stage, 1, phone) == {"secondary/store": ("describe", "get")}
     session = stage.of("primary", "granted")[-1][4]
     code, rows = ask(stage, "client_set", "phone", IO, 0, [])
-    assert code == Code.DONE and ["count", 1] in rows
+    assert code == ResultCode.DONE and ["count", 1] in rows
     assert ("primary", "ended", (session,)) in stage.said
     told = [fields[2] for _, name, fields in stage.said if name == "revoked"]
     assert session in told, "every verifier refuses the session that might do other things"
@@ -63,7 +63,7 @@ def test_what_is_said_already_ends_nobody(stage: Stage) -> None:
     assert is_let_in(stage, 1, add(stage, "phone"))
     for _ in range(2):
         code, rows = ask(stage, "client_set", "phone", STORE, 1, [])
-        assert code == Code.DONE and ["count", 0] in rows
+        assert code == ResultCode.DONE and ["count", 0] in rows
 
 
 def test_it_is_on_the_disk_before_it_is_answered_and_outlives_authority_and_certificate(
@@ -71,7 +71,7 @@ def test_it_is_on_the_disk_before_it_is_answered_and_outlives_authority_and_cert
 ) -> None:
     phone = add(stage, "phone")
     assert is_let_in(stage, 1, phone)
-    assert ask(stage, "client_set", "phone", IO, 1, BOTH)[0] == Code.DONE
+    assert ask(stage, "client_set", "phone", IO, 1, BOTH)[0] == ResultCode.DONE
     new = renew(stage, "phone")
     assert is_let_in(stage, 2, new)
     kept = StateFile(folder).load()
@@ -96,7 +96,7 @@ def test_nothing_happens_before_it_is_recorded_and_nothing_if_it_cannot_be(stage
     ((kind, detail, then, otherwise),) = recorder.waiting
     assert (kind, detail) == ("client_changed", {"allow": "third/console: list, notify", "may": "lock, unlock"})
     otherwise("it cannot be written")
-    assert stage.told[-1] == ("answer", 7, Code.UNCHANGED, 0, ["it cannot be written"])
+    assert stage.told[-1] == ("answer", 7, ResultCode.UNCHANGED, 0, ["it cannot be written"])
     assert stage.state.enrolled["phone"].rules == (("secondary/store", ("get",)),)
     assert not [name for _, name, _ in stage.said if name == "ended"]
     then()  # what the recorder never does: both
@@ -108,9 +108,9 @@ def test_who_is_revoked_meanwhile_gets_no_rights(stage: Stage) -> None:
     recorder, stage.service.audit = stage.service.audit, Recorder()
     stage.service.office_handlers["client_set"]([7, "phone", IO, 1, BOTH], stage.now, stage.wall)
     waiting, stage.service.audit = stage.service.audit.waiting, recorder
-    assert ask(stage, "client_revoke", "phone")[0] == Code.DONE
+    assert ask(stage, "client_revoke", "phone")[0] == ResultCode.DONE
     waiting[0][2]()
-    assert stage.told[-1][2] == Code.REFUSED and stage.state.enrolled["phone"].may == ()
+    assert stage.told[-1][2] == ResultCode.REFUSED and stage.state.enrolled["phone"].may == ()
 
 
 def test_what_the_disk_refuses_has_not_happened(stage: Stage, folder: int) -> None:
@@ -118,7 +118,7 @@ def test_what_the_disk_refuses_has_not_happened(stage: Stage, folder: int) -> No
     assert is_let_in(stage, 1, phone)
     os.mkdir("authority.state.new", dir_fd=folder)  # so that nothing can be written there
     code, rows = ask(stage, "client_set", "phone", IO, 1, BOTH)
-    assert code == Code.UNCHANGED and "nothing has changed" in rows[0]
+    assert code == ResultCode.UNCHANGED and "nothing has changed" in rows[0]
     os.rmdir("authority.state.new", dir_fd=folder)
     assert not [name for _, name, _ in stage.said if name == "ended"]
     assert row(stage, "phone")[5] == [["secondary/store", ["get"]]] and row(stage, "phone")[-1] == []
@@ -143,7 +143,7 @@ def test_what_cannot_be_is_refused_in_one_sentence(stage: Stage, fields: tuple[A
     ask(stage, "client_revoke", "gone")
     before = dict(stage.state.enrolled)
     code, rows = ask(stage, "client_set", *fields)
-    assert code == Code.REFUSED and sentence in rows[0]
+    assert code == ResultCode.REFUSED and sentence in rows[0]
     assert stage.state.enrolled == before
 
 
@@ -151,8 +151,8 @@ def test_who_may_use_http_may_lock_nothing(tmp_path: Path, folder: int) -> None:
     door = DoorConfig("127.0.0.1", 0, Path("c"), Path("k"), Path("a"), http=True)
     stage = ready(Stage(tmp_path, folder, door=door))
     add(stage, "browser", http=True)
-    assert ask(stage, "client_set", "browser", [], 1, ["unlock"]) == (Code.REFUSED, [HTTP_MAY_NOT])
-    assert ask(stage, "client_set", "browser", IO, 1, [])[0] == Code.DONE
+    assert ask(stage, "client_set", "browser", [], 1, ["unlock"]) == (ResultCode.REFUSED, [HTTP_MAY_NOT])
+    assert ask(stage, "client_set", "browser", IO, 1, [])[0] == ResultCode.DONE
 
 
 def test_no_loop_has_a_word_for_it(stage: Stage) -> None:
@@ -165,7 +165,7 @@ def test_no_loop_has_a_word_for_it(stage: Stage) -> None:
 
 def test_a_state_of_before_is_read_and_a_bad_one_is_not(stage: Stage) -> None:
     add(stage, "phone")
-    assert ask(stage, "client_set", "phone", [], 1, BOTH)[0] == Code.DONE
+    assert ask(stage, "client_set", "phone", [], 1, BOTH)[0] == ResultCode.DONE
     (item,) = encode_registry(stage.state.enrolled)
     assert decode_registry([item]) == stage.state.enrolled
     assert decode_registry([item[:7]])["phone"].may == ()

@@ -24,12 +24,12 @@ from tlsrt.supervisor.authority.detection.anomaly_detector import (
     POINTS,
     POINTS_EVERY_MS,
     ROWS,
-    LearningDesk,
+    AnomalyDetector,
 )
-from tlsrt.supervisor.authority.detection.anomaly_model import Model, Opinion
-from tlsrt.supervisor.authority.detection.escalation import LADDER, Step
+from tlsrt.supervisor.authority.detection.anomaly_model import AnomalyModel, Opinion
+from tlsrt.supervisor.authority.detection.escalation import LADDER, ResponseStep
 from tlsrt.supervisor.authority.detection.scores import faded
-from tlsrt.supervisor.authority.detection.scoring import Judge
+from tlsrt.supervisor.authority.detection.scoring import Scoring
 from tlsrt.supervisor.authority.model.services import Charge, ChargeKind, Detail
 from tlsrt.supervisor.authority.sessions.manager import SessionManager
 from tlsrt.supervisor.events.catalog import EVENTS
@@ -40,7 +40,7 @@ WILD = Window(4000, 1_200_000, 160_000_000, (1 << 20) - 1, 31, 90, 900, LOOKS, 8
 ENDS_A_SESSION = 50  # points: supervisor/authority/detection/escalation.py
 
 
-class Convinced(Model):
+class Convinced(AnomalyModel):
     """Thinks that everything is unusual, by so many bits in turn."""
 
     def __init__(self, bits: Sequence[float] = (90.0,)) -> None:
@@ -55,14 +55,14 @@ class Convinced(Model):
 class Office:
     """A desk, its sessions, and what it says."""
 
-    def __init__(self, clients: int = 6, model: Model | None = None) -> None:
+    def __init__(self, clients: int = 6, model: AnomalyModel | None = None) -> None:
         manager = SessionManager(random.Random(1).randbytes)
         self.sessions = [manager.open_client(f"client/c{number}", b"f" * 32, 0) for number in range(clients)]
         self.sessions.append(manager.open_component("third/console", "third", 0))
         self.points: list[tuple[int, Charge, int, Detail]] = []
         self.events: list[tuple[str, str, str]] = []
         self.now = 0
-        self.desk = LearningDesk(
+        self.desk = AnomalyDetector(
             manager.find,
             lambda name, charge, points, detail, now, wall: self.points.append((now, charge, points, detail)),
             lambda *event: self.events.append(event),
@@ -100,7 +100,7 @@ def test_one_window_that_is_much_limits_and_little_has_to_go_on() -> None:
         for elapsed in (1, every_ms - 1, 1):
             office.window(WILD, elapsed=elapsed)
         assert [(now, worth) for now, _, worth, _ in office.points] == [(1, points), (every_ms + 1, points)]
-    assert LADDER[ChargeKind.SESSION][0] == (MUCH_POINTS, Step.LIMIT)
+    assert LADDER[ChargeKind.SESSION][0] == (MUCH_POINTS, ResponseStep.LIMIT)
 
 
 @given(
@@ -123,15 +123,15 @@ def test_its_points_alone_never_end_a_session(pauses: list[int], bits: list[floa
 def test_convinced_for_an_hour_of_every_session_it_limits_them_and_locks_nothing() -> None:
     """The judge of production hears all of it, of fewer sessions than would be the host's own change."""
     office = Office(MANY - 2, Convinced())
-    judge = Judge(DetectionConfig(), ("primary", "third"), random.Random(1).random)
-    steps: Counter[Step] = Counter()
+    judge = Scoring(DetectionConfig(), ("primary", "third"), random.Random(1).random)
+    steps: Counter[ResponseStep] = Counter()
     for _ in range(3_600_000 // WINDOW_MS):
         office.window(*[WILD] * len(office.sessions))
         for now, charge, points, _ in office.points:
             steps.update(taken.step for taken in judge.charge(DETECTOR, charge, now, points=points))
         office.points.clear()
         judge.due(office.now)
-    assert set(steps) == {Step.LIMIT}
+    assert set(steps) == {ResponseStep.LIMIT}
 
 
 def test_a_session_that_follows_another_starts_no_new_count() -> None:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tlsrt.channels.control.telemetry import LOOKS, NUMBER_MAX, UNKNOWN, WINDOW_MS, Window
 from tlsrt.supervisor.authority.detection import histogram as profiles
-from tlsrt.supervisor.authority.detection.anomaly_model import BITS_MAX, SUM_MAX, WARM_UP, Model, Opinion
+from tlsrt.supervisor.authority.detection.anomaly_model import BITS_MAX, SUM_MAX, WARM_UP, AnomalyModel, Opinion
 from tlsrt.supervisor.authority.detection.features import FEATURES, LEVELS, level, number_of
-from tlsrt.supervisor.authority.detection.histogram import Profile
+from tlsrt.supervisor.authority.detection.histogram import Histogram
 
 COUNT = st.integers(0, NUMBER_MAX - 1)
 SETS = st.integers(0, (1 << 64) - 1)
@@ -29,16 +29,16 @@ def ordinary(chance: random.Random, size_out: int = 400) -> Window:
     return Window(frames, frames * 300, frames * size_out, 0, 0, 0, chance.randint(1, 3), LOOKS, frames // 5)
 
 
-def taught(windows: int = 400, seed: int = 1) -> tuple[Model, int]:
-    model, now, chance = Model(), 0, random.Random(seed)
+def taught(windows: int = 400, seed: int = 1) -> tuple[AnomalyModel, int]:
+    model, now, chance = AnomalyModel(), 0, random.Random(seed)
     for _ in range(windows):
         now += WINDOW_MS
         model.observe("client/alice", "client", ordinary(chance), now)
     return model, now
 
 
-def run(steps: list[tuple[str, Window, int]], subjects_max: int = 4) -> tuple[list[Opinion], Model]:
-    model, now, opinions = Model(subjects_max), 0, []
+def run(steps: list[tuple[str, Window, int]], subjects_max: int = 4) -> tuple[list[Opinion], AnomalyModel]:
+    model, now, opinions = AnomalyModel(subjects_max), 0, []
     for name, window, elapsed in steps:
         now += elapsed
         opinions.append(model.observe(name, "client", window, now))
@@ -70,7 +70,7 @@ def test_warmth_only_grows_while_a_subject_is_known(windows: list[Window]) -> No
 @given(st.integers(0, LEVELS - 6), st.integers(1, 300))
 @settings(deadline=None, max_examples=30)
 def test_what_was_never_seen_surprises_more_the_more_is_known(usual: int, windows: int) -> None:
-    profile, kind = Profile(), Profile()
+    profile, kind = Histogram(), Histogram()
     never = [usual + 5] * len(FEATURES)
     before = 0.0
     for _ in range(windows):
@@ -91,7 +91,7 @@ def test_a_number_lies_within_its_level(number: float) -> None:
 
 def test_memory_stays_when_windows_go_on_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profiles, "_GROWTH", 2 ** (1 / 500))
-    profile = Profile()
+    profile = Histogram()
     before = len(profile._counts)
     assert sys.getsizeof(profile._counts) < 4800
     for _ in range(25 * 500):  # so the counts are scaled down once at least
@@ -102,7 +102,7 @@ def test_memory_stays_when_windows_go_on_for_long(monkeypatch: pytest.MonkeyPatc
 
 
 def test_it_forgets_the_subject_that_was_seen_longest_ago() -> None:
-    model = Model(2)
+    model = AnomalyModel(2)
     quiet = Window(1, 1, 1, 0, 0, 0, 0, 1, 1)
     for at, name in enumerate(["a", "b", "a", "c", "a"]):
         opinion = model.observe(name, "client", quiet, at * WINDOW_MS)
@@ -173,7 +173,7 @@ def calling(methods: int) -> Window:
 
 
 def test_what_is_called_first_of_all_is_not_new_and_what_is_called_later_is() -> None:
-    model, now = Model(), 0
+    model, now = AnomalyModel(), 0
     for at in range(200):
         now += WINDOW_MS
         opinion = model.observe("client/alice", "client", calling((1 << min(at, 20)) - 1), now)
@@ -189,7 +189,7 @@ def test_what_is_called_first_of_all_is_not_new_and_what_is_called_later_is() ->
 
 def test_who_is_there_seldom_and_then_all_the_time_is_unusual() -> None:
     """Each window alone is as usual: it is the hours that are not."""
-    model, now, window = Model(), 0, calling(1)
+    model, now, window = AnomalyModel(), 0, calling(1)
     for _ in range(200):
         now += 12 * WINDOW_MS
         assert not model.observe("client/alice", "client", window, now).is_unusual

@@ -14,7 +14,7 @@ from tlsrt.config.detection import DetectionConfig
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.authority.detection.gate_reports import ROWS_MAX, detector_for, reports_untrusted
 from tlsrt.supervisor.authority.detection.scoring import GRACE_MS
-from tlsrt.supervisor.authority.detection.service import ResponseService
+from tlsrt.supervisor.authority.detection.service import DetectionService
 from tlsrt.supervisor.authority.model.services import Charge, ChargeKind, Detail, Otherwise, Then
 from tlsrt.supervisor.authority.sessions.event_notes import EventNotes
 
@@ -64,9 +64,9 @@ def stage(tmp_path: Path, store: int) -> Stage:
     return stage
 
 
-def response(stage: Stage) -> ResponseService:
+def response(stage: Stage) -> DetectionService:
     found = stage.service.response
-    assert isinstance(found, ResponseService)
+    assert isinstance(found, DetectionService)
     return found
 
 

@@ -14,10 +14,16 @@ from hypothesis import strategies as st
 from support.sealed_host import ADMIN, Client
 from support.service_stage import PRIMARY, SECONDARY, THIRD, Stage
 
-from tlsrt.supervisor.authority.detection.escalation import SHUT_FIRST_MS, Step, Taken
+from tlsrt.supervisor.authority.detection.escalation import SHUT_FIRST_MS, ResponseStep, Taken
 from tlsrt.supervisor.authority.detection.scoring import GRACE_MS
-from tlsrt.supervisor.authority.detection.service import WRITE_MS, ResponseService
-from tlsrt.supervisor.authority.model.detection_snapshot import MOST, TEXT_MAX, Memory, decode_memory, encode_memory
+from tlsrt.supervisor.authority.detection.service import WRITE_MS, DetectionService
+from tlsrt.supervisor.authority.model.detection_snapshot import (
+    MOST,
+    TEXT_MAX,
+    DetectionSnapshot,
+    decode_memory,
+    encode_memory,
+)
 from tlsrt.supervisor.authority.model.services import Charge, ChargeKind
 from tlsrt.supervisor.authority.model.state import AuthorityState, StateFile, decode_state, encode_state
 
@@ -26,7 +32,7 @@ OF_THIRD, OF_CONSOLE = Charge(ChargeKind.CHANNEL, "third"), Charge(ChargeKind.CH
 TEXT, WHEN = st.text(max_size=TEXT_MAX), st.integers(0, 1 << 40)
 CHARGE = st.builds(Charge, st.sampled_from(ChargeKind), TEXT)
 POINTS, FLAG = st.floats(0, 1e6), st.booleans()
-TAKEN = st.builds(Taken, st.sampled_from(Step), CHARGE, TEXT, TEXT, POINTS, WHEN, FLAG, FLAG)
+TAKEN = st.builds(Taken, st.sampled_from(ResponseStep), CHARGE, TEXT, TEXT, POINTS, WHEN, FLAG, FLAG)
 
 
 def some(row: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -39,20 +45,23 @@ def ordered(rows: st.SearchStrategy[Any], key: Callable[[Any], float]) -> st.Sea
 
 
 MEMORY = st.builds(
-    Memory, WHEN, ordered(st.tuples(CHARGE, POINTS, TEXT), lambda row: -row[1]),
+    DetectionSnapshot, WHEN, ordered(st.tuples(CHARGE, POINTS, TEXT), lambda row: -row[1]),
     ordered(TAKEN, lambda taken: -taken.until),
-    some(st.tuples(st.sampled_from(Step), TEXT, WHEN, WHEN)), some(st.tuples(TEXT, WHEN)), some(st.tuples(TEXT, WHEN)),
+    some(st.tuples(st.sampled_from(ResponseStep), TEXT, WHEN, WHEN)), some(st.tuples(TEXT, WHEN)),
+    some(st.tuples(TEXT, WHEN)),
     some(st.tuples(TEXT, TAKEN)), some(st.tuples(TEXT, WHEN)), some(st.tuples(TEXT, st.integers(-1, 9))),
 )  # fmt: skip
-ONE = encode_memory(Memory(
-    5, ((OF_THIRD, 9.0, ""),), (Taken(Step.LIMIT, OF_THIRD, "policy", "x", 20.0, 7),), ((Step.BLOCK, STRANGER, 1, 2),),
-    (("third", 1),), (("third", 2),), (("third/console", Taken(Step.QUARANTINE, OF_CONSOLE, "policy", "x", 100.0, 9)),),
+ONE = encode_memory(DetectionSnapshot(
+    5, ((OF_THIRD, 9.0, ""),), (Taken(ResponseStep.LIMIT, OF_THIRD, "policy", "x", 20.0, 7),),
+    ((ResponseStep.BLOCK, STRANGER, 1, 2),),
+    (("third", 1),), (("third", 2),),
+    (("third/console", Taken(ResponseStep.QUARANTINE, OF_CONSOLE, "policy", "x", 100.0, 9)),),
     (("third", 3),), (("third", 4),),
 ))  # fmt: skip
 
 
 @given(MEMORY)
-def test_what_is_written_is_what_is_read(memory: Memory) -> None:
+def test_what_is_written_is_what_is_read(memory: DetectionSnapshot) -> None:
     state = AuthorityState(3, response=memory)
     assert decode_state(encode_state(state)) == state
 
@@ -90,17 +99,17 @@ def test_anything_else_is_refused(other: Any) -> None:
 
 def test_what_is_written_is_bounded_and_the_lowest_is_left_out() -> None:
     scores = tuple((Charge(ChargeKind.ADDRESS, str(n)), float(n), "") for n in range(2 * MOST))
-    steps = tuple(Taken(Step.BLOCK, charge, "x", "y" * 999, 1.0, int(score)) for charge, score, _ in scores)
-    kept = decode_memory(encode_memory(Memory(1, scores, steps)))
+    steps = tuple(Taken(ResponseStep.BLOCK, charge, "x", "y" * 999, 1.0, int(score)) for charge, score, _ in scores)
+    kept = decode_memory(encode_memory(DetectionSnapshot(1, scores, steps)))
     assert len(kept.scores) == len(kept.steps) == MOST
     assert min(score for _, score, _ in kept.scores) == MOST == min(taken.until for taken in kept.steps)
-    assert len(encode_state(AuthorityState(response=Memory(1, scores, steps)))) < 1 << 18
+    assert len(encode_state(AuthorityState(response=DetectionSnapshot(1, scores, steps)))) < 1 << 18
 
 
 def test_a_state_from_before_there_was_any_is_read() -> None:
     fields = msgpack.unpackb(encode_state(AuthorityState(7))[len(b"tlsrt-authority-state 2\n") + 32 :])
-    assert fields.pop("response") == encode_memory(Memory())
-    assert decode_memory([]) == Memory()
+    assert fields.pop("response") == encode_memory(DetectionSnapshot())
+    assert decode_memory([]) == DetectionSnapshot()
 
 
 # With a service: one authority dies, and the next one is asked
@@ -117,9 +126,9 @@ def settled(stage: Stage) -> Stage:
     return stage
 
 
-def response(stage: Stage) -> ResponseService:
+def response(stage: Stage) -> DetectionService:
     found = stage.service.response
-    assert isinstance(found, ResponseService)
+    assert isinstance(found, DetectionService)
     return found
 
 
@@ -179,10 +188,10 @@ def test_a_block_goes_on_growing_and_primary_is_told_of_it_when_it_comes_again(
     charge(stage, "tls_garbage", stranger, 60)
     after = settled(killed(stage, store, tmp_path))
     assert [fields[0] for fields in after.of("primary", "shut_out")] == ["block"]
-    (block,) = [taken for taken in response(after).judge.in_force if taken.step is Step.BLOCK]
+    (block,) = [taken for taken in response(after).judge.in_force if taken.step is ResponseStep.BLOCK]
     after.pass_time(block.until - after.now)
     charge(after, "tls_garbage", stranger, 60)
-    (block,) = [taken for taken in response(after).judge.in_force if taken.step is Step.BLOCK]
+    (block,) = [taken for taken in response(after).judge.in_force if taken.step is ResponseStep.BLOCK]
     assert block.until - after.now > 1.5 * SHUT_FIRST_MS
 
 

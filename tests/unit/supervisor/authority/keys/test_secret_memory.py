@@ -9,16 +9,16 @@ import pytest
 from tlsrt.config import key_schedule
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.authority.keys import secret_memory
-from tlsrt.supervisor.authority.keys.secret_memory import PAGE_BYTES, SecretPage, wipe
+from tlsrt.supervisor.authority.keys.secret_memory import PAGE_BYTES, SecretMemory, wipe
 
 KEY = bytes(range(32))
 
 
 @pytest.fixture(params=[True, False], ids=["secret", "ordinary"])
-def page(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> SecretPage:
+def page(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> SecretMemory:
     if not request.param:
         monkeypatch.setattr(secret_memory, "_secret_memory", lambda: None)
-    return SecretPage()
+    return SecretMemory()
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def descriptor(tmp_path: Path) -> Iterator[int]:
     os.close(descriptor)
 
 
-def test_keys_are_derived_from_the_page(page: SecretPage, descriptor: int) -> None:
+def test_keys_are_derived_from_the_page(page: SecretMemory, descriptor: int) -> None:
     os.lseek(descriptor, 20, os.SEEK_SET)  # the offset is shared, and must not matter
     with page, page.read_from(descriptor) as view:
         assert key_schedule.extract(b"i" * 16, view) == key_schedule.extract(b"i" * 16, KEY)
@@ -37,7 +37,7 @@ def test_keys_are_derived_from_the_page(page: SecretPage, descriptor: int) -> No
 
 
 def test_nobody_else_reads_a_secret_page(descriptor: int) -> None:
-    with SecretPage() as page, page.read_from(descriptor) as view:
+    with SecretMemory() as page, page.read_from(descriptor) as view:
         if not page.is_secret:
             assert bytes(view) == KEY  # a kernel without memfd_secret: ordinary memory holds the same
             return
@@ -47,19 +47,19 @@ def test_nobody_else_reads_a_secret_page(descriptor: int) -> None:
 
 def test_the_page_is_wiped(monkeypatch: pytest.MonkeyPatch, descriptor: int) -> None:
     monkeypatch.setattr(secret_memory, "_secret_memory", lambda: None)
-    page = SecretPage()
+    page = SecretMemory()
     with page, page.read_from(descriptor):
         pass
     assert bytes(page._memory) == bytes(PAGE_BYTES)
 
 
-def test_too_long_a_key_is_refused(page: SecretPage, descriptor: int) -> None:
+def test_too_long_a_key_is_refused(page: SecretMemory, descriptor: int) -> None:
     os.pwrite(descriptor, b"x", PAGE_BYTES)
     with page, pytest.raises(ConfigError, match="more than 4096"):
         page.read_from(descriptor)
 
 
-def test_a_key_that_cannot_be_read_is_a_sentence(page: SecretPage, tmp_path: Path) -> None:
+def test_a_key_that_cannot_be_read_is_a_sentence(page: SecretMemory, tmp_path: Path) -> None:
     folder = os.open(tmp_path, os.O_RDONLY)
     try:
         with page, pytest.raises(ConfigError, match="cannot read master_key"):

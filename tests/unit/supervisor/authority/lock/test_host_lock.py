@@ -15,7 +15,7 @@ from tlsrt.channels.control.trust import TRUST
 from tlsrt.supervisor.authority.model.services import NoRecorder
 from tlsrt.supervisor.authority.model.state import AuthorityState, StateFile
 from tlsrt.supervisor.messages.lock_record import REASON_MAX, LockRecord, new_record, record_of
-from tlsrt.supervisor.messages.result_codes import Code
+from tlsrt.supervisor.messages.result_codes import ResultCode
 
 KEYS = {"welcome", "epoch", "session", "rights", "granted", "lent"}
 LOCK = b"L" * 16
@@ -78,7 +78,7 @@ def test_a_lock_ends_all_sessions_and_the_epoch_and_is_on_the_disk(stage: Stage,
     sessions = {fields[2] for loop in ("primary", "secondary", "third") for fields in stage.of(loop, "session")}
     sessions.add(stage.of("primary", "granted")[0][4])
     stage.said.clear()
-    assert lock(stage) == (Code.DONE, [])
+    assert lock(stage) == (ResultCode.DONE, [])
     assert StateFile(store).load().lock == LockRecord(LOCK, "a test", "operator", 7)
     assert ("lock_state", LOCK, "a test", "operator", 7) in stage.told
     for loop in ("secondary", "third"):
@@ -122,7 +122,7 @@ def test_the_process_of_before_is_not_heard_and_gets_nothing(stage: Stage) -> No
     assert names(stage, "primary") == []
     be_born(stage, 9)
     assert stage.service.may_read("primary")
-    assert ask(stage, "unlock", "operator") == (Code.DONE, [])
+    assert ask(stage, "unlock", "operator") == (ResultCode.DONE, [])
     assert not stage.service.may_read("primary")
     stage.said.clear()
     stage.service.heard("primary", "join", [], stage.now, stage.wall)
@@ -139,7 +139,7 @@ def test_unlock_gives_everybody_sessions_of_a_new_epoch(stage: Stage, store: int
     commit(stage, THIRD)
     be_born(stage, 9)
     stage.said.clear()
-    assert ask(stage, "unlock", "operator") == (Code.DONE, [])
+    assert ask(stage, "unlock", "operator") == (ResultCode.DONE, [])
     assert StateFile(store).load().lock is None
     assert stage.told[-2][0] != "lock_state" and ("lock_state", b"", "", "", 0) in stage.told
     epoch = commit(stage, THIRD)
@@ -166,22 +166,22 @@ def test_a_disk_that_refuses_does_not_keep_it_from_locking_but_from_unlocking(
     stage.join(PRIMARY, THIRD)
     with monkeypatch.context() as patch:
         refuse_disk(patch)
-        assert lock(stage) == (Code.UNWRITTEN, [])
+        assert lock(stage) == (ResultCode.UNWRITTEN, [])
         assert stage.service.lock.is_locked
         code, [sentence] = ask(stage, "unlock", "operator")
-        assert code == Code.UNCHANGED and "stays locked" in sentence and stage.service.lock.is_locked
+        assert code == ResultCode.UNCHANGED and "stays locked" in sentence and stage.service.lock.is_locked
     stage.pass_time(1000)
     assert StateFile(store).load().lock is not None, "written later"
-    assert ask(stage, "unlock", "operator") == (Code.DONE, [])
+    assert ask(stage, "unlock", "operator") == (ResultCode.DONE, [])
 
 
 def test_what_cannot_be_recorded_does_not_keep_it_from_locking_but_from_unlocking(stage: Stage) -> None:
     stage.service.audit = Refusing()
-    assert lock(stage) == (Code.DONE, [])
-    assert ask(stage, "unlock", "operator") == (Code.UNCHANGED, ["nothing can be recorded"])
+    assert lock(stage) == (ResultCode.DONE, [])
+    assert ask(stage, "unlock", "operator") == (ResultCode.UNCHANGED, ["nothing can be recorded"])
     assert stage.service.lock.is_locked
     stage.service.audit = NoRecorder()
-    assert ask(stage, "unlock", "operator") == (Code.DONE, [])
+    assert ask(stage, "unlock", "operator") == (ResultCode.DONE, [])
 
 
 def test_a_second_lock_changes_nothing(stage: Stage) -> None:
@@ -190,7 +190,7 @@ def test_a_second_lock_changes_nothing(stage: Stage) -> None:
     first = stage.state.lock
     epoch = stage.state.epoch
     stage.service.lock.engage("the second", "another", stage.now, stage.wall)
-    assert lock(stage) == (Code.DONE, [])
+    assert lock(stage) == (ResultCode.DONE, [])
     assert stage.state.lock == first and stage.state.epoch == epoch
     assert first is not None and (first.reason, first.by) == ("the first", "a detector")
 
@@ -236,7 +236,7 @@ def test_an_authority_that_comes_again_is_locked(tmp_path: Path, store: int, res
     for loop in ("secondary", "third"):
         assert stage.of(loop, "commit") and stage.of(loop, "session") == []
     assert {grace for _, grace in stage.of("third", "commit")} == {0} or not resumed
-    assert ask(stage, "unlock", "operator") == (Code.DONE, [])
+    assert ask(stage, "unlock", "operator") == (ResultCode.DONE, [])
     commit(stage, SECONDARY, THIRD)
     assert stage.of("third", "session")
 

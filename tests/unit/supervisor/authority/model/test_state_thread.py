@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tlsrt.supervisor.authority.model.state import AuthorityState, StateFile
-from tlsrt.supervisor.authority.model.state_thread import StateThread
+from tlsrt.supervisor.authority.model.state_thread import StateWriterThread
 
 
 class Disk(StateFile):
@@ -41,7 +41,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 def test_what_was_saved_is_on_the_disk(disk: Disk) -> None:
-    thread = StateThread(disk, 30)
+    thread = StateWriterThread(disk, 30)
     for epoch in range(3):
         thread.save(AuthorityState(epoch=epoch))
         assert disk.load().epoch == epoch
@@ -50,7 +50,7 @@ def test_what_was_saved_is_on_the_disk(disk: Disk) -> None:
 
 def test_what_the_disk_refuses_is_said(disk: Disk) -> None:
     disk.error = OSError(errno.ENOSPC, "No space left on device")
-    thread = StateThread(disk, 30)
+    thread = StateWriterThread(disk, 30)
     with pytest.raises(OSError, match="No space left"):
         thread.save(AuthorityState(epoch=1))
     disk.error = None
@@ -61,10 +61,10 @@ def test_what_the_disk_refuses_is_said(disk: Disk) -> None:
 @pytest.mark.parametrize("is_replaced", [False, True])
 def test_a_disk_that_hangs_holds_nobody_and_takes_at_last_what_is_true_then(disk: Disk, is_replaced: bool) -> None:
     """It hangs before the new file is written, or when it is in its place and only the folder is to be synced."""
-    StateThread(disk, 30).save(AuthorityState(epoch=1))
+    StateWriterThread(disk, 30).save(AuthorityState(epoch=1))
     gate = disk.may_return if is_replaced else disk.may_write
     gate.clear()
-    thread = StateThread(disk, 0.05)
+    thread = StateWriterThread(disk, 0.05)
     true = AuthorityState(epoch=2)
     thread.write_again = lambda now: thread.save(true)
     for _ in range(3):  # the first waits, the others do not
@@ -82,7 +82,7 @@ def test_a_disk_that_hangs_holds_nobody_and_takes_at_last_what_is_true_then(disk
 
 
 def test_a_bug_of_ours_is_an_answer_too(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
-    thread = StateThread(disk, 30)
+    thread = StateWriterThread(disk, 30)
     monkeypatch.setattr(disk, "replace", lambda data, is_wanted: 1 // 0)
     with pytest.raises(OSError, match="ZeroDivisionError"):
         thread.save(AuthorityState())

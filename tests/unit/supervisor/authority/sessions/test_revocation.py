@@ -13,7 +13,7 @@ from support.service_stage import PRIMARY, SECONDARY, THIRD, Stage
 
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.authority.model.state import StateFile
-from tlsrt.supervisor.messages.result_codes import ROWS_MAX, Code
+from tlsrt.supervisor.messages.result_codes import ROWS_MAX, ResultCode
 
 FULL = "cannot write the authority's state: No space left on device"
 
@@ -36,18 +36,18 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
         yield patched
 
 
-def ask(stage: Stage, name: str, *fields: object) -> tuple[Code, int, list[Any]]:
+def ask(stage: Stage, name: str, *fields: object) -> tuple[ResultCode, int, list[Any]]:
     """Return code, whether more follows, and rows of the answer."""
     stage.told.clear()
     stage.service.desk.handlers[name]([77, *fields], stage.now, stage.wall)
     [(number, code, more, rows)] = [item[1:] for item in stage.told if item[0] == "answer"]
     assert number == 77
-    return Code(code), more, rows
+    return ResultCode(code), more, rows
 
 
 def sessions(stage: Stage) -> list[list[Any]]:
     code, more, rows = ask(stage, "sessions", b"")
-    assert (code, more) == (Code.DONE, 0)
+    assert (code, more) == (ResultCode.DONE, 0)
     return rows
 
 
@@ -87,7 +87,7 @@ def test_a_long_list_comes_in_pages(stage: Stage) -> None:
     after, more = b"", 1
     while more:
         code, more, rows = ask(stage, "sessions", after)
-        assert code is Code.DONE and len(rows) <= ROWS_MAX
+        assert code is ResultCode.DONE and len(rows) <= ROWS_MAX
         found += [row[1] for row in rows]
         after = bytes.fromhex(found[-1])
     assert len(found) == len(set(found)) == 303
@@ -97,7 +97,7 @@ def test_a_long_list_comes_in_pages(stage: Stage) -> None:
 def test_an_unambiguous_begin_of_an_id_is_enough(stage: Stage) -> None:
     session = stage.of("third", "session")[-1][2]
     code, _, rows = ask(stage, "revoke", "session", session.hex()[:6], 0)
-    assert code is Code.DONE
+    assert code is ResultCode.DONE
     assert rows == [["count", 1], ["session", session.hex(), "third/console", "third"]]
 
 
@@ -122,7 +122,7 @@ def test_what_is_not_there_is_one_sentence_and_changes_nothing(
 ) -> None:
     before = sessions(stage)
     code, _, rows = ask(stage, "revoke", kind, what, 0)
-    assert code is Code.REFUSED
+    assert code is ResultCode.REFUSED
     assert sentence in rows[0] and len(rows) == 1
     assert sessions(stage) == before
     assert stage.state.revocations == []
@@ -135,7 +135,7 @@ def test_an_ambiguous_begin_is_refused(tmp_path: Path, store: int) -> None:
     manager._randomness = lambda count: b"\xab\xcd" + next(numbers).to_bytes(count - 2, "big") if count > 2 else b"xx"
     stage.join(PRIMARY, THIRD)
     code, _, rows = ask(stage, "revoke", "session", "abcd", 0)
-    assert code is Code.REFUSED
+    assert code is ResultCode.REFUSED
     assert rows == ['the ids of 2 sessions begin with "abcd": give more digits']
 
 
@@ -144,7 +144,7 @@ def test_a_token_ends_its_session_and_one_of_before_is_refused_all_the_same(stag
     old_token, session = row[10], row[1]
     stage.pass_time(40_000)
     code, _, rows = ask(stage, "revoke", "token", old_token, 0)  # it was renewed, and is good for a while yet
-    assert (code, rows) == (Code.DONE, [["count", 0]])
+    assert (code, rows) == (ResultCode.DONE, [["count", 0]])
     assert ("token", bytes.fromhex(old_token)) in [fields[1:] for fields in stage.of("secondary", "revoked")]
     [row] = [row for row in sessions(stage) if row[2] == "third/console"]
     assert row[1] == session
@@ -158,7 +158,7 @@ def test_a_revoked_component_is_shut_out_until_it_is_restored(stage: Stage) -> N
     assert mailbox(stage, "third", "secondary/store") == 2
     stage.said.clear()
     code, _, rows = ask(stage, "revoke", "component", "secondary/store", 0)
-    assert code is Code.DONE
+    assert code is ResultCode.DONE
     assert rows[0] == ["subject", "secondary/store", 0] and rows[1] == ["count", 1]
     assert stage.of("secondary", "session") == []
     assert mailbox(stage, "third", "secondary/store") == 0, "whoever may call it knows that it is not there"
@@ -166,11 +166,11 @@ def test_a_revoked_component_is_shut_out_until_it_is_restored(stage: Stage) -> N
     stage.pass_time(9 * 3_600_000)
     assert stage.of("secondary", "session") == []
     code, _, rows = ask(stage, "restore", "component", "secondary/store")
-    assert (code, rows) == (Code.DONE, [["subject", "secondary/store", 0]])
+    assert (code, rows) == (ResultCode.DONE, [["subject", "secondary/store", 0]])
     assert stage.of("third", "restored") == [(stage.state.revocation, b"secondary/store")]
     assert stage.of("secondary", "session")[-1][1] == "secondary/store"
     assert mailbox(stage, "third", "secondary/store") == 2
-    assert ask(stage, "restore", "component", "secondary/store")[0] is Code.REFUSED
+    assert ask(stage, "restore", "component", "secondary/store")[0] is ResultCode.REFUSED
 
 
 def test_a_revoked_client_is_cut_off_and_opens_again_when_it_is_restored(stage: Stage) -> None:
@@ -184,7 +184,7 @@ def test_a_revoked_client_is_cut_off_and_opens_again_when_it_is_restored(stage: 
 
 def test_a_loop_stands_for_its_components(stage: Stage) -> None:
     code, _, rows = ask(stage, "revoke", "loop", "third", 60_000)
-    assert (code, rows[0]) == (Code.DONE, ["subject", "third/console", 60_000])
+    assert (code, rows[0]) == (ResultCode.DONE, ["subject", "third/console", 60_000])
     assert ask(stage, "restore", "loop", "third")[2] == [["subject", "third/console", 0]]
 
 
@@ -254,7 +254,7 @@ def test_all_ends_every_session_and_moves_the_epoch_without_grace(stage: Stage) 
     acknowledge(stage, PRIMARY, SECONDARY, THIRD, epoch=6)
     assert stage.of("third", "commit")[-1] == (6, 0)
     [answer] = [item for item in stage.told if item[0] == "answer"]
-    assert answer[1:4] == (7, int(Code.DONE), 0)
+    assert answer[1:4] == (7, int(ResultCode.DONE), 0)
     assert answer[4][:2] == [["epoch", 6], ["count", 4]]
     assert {fields[2].hex() for fields in stage.of("third", "session") if fields[0] == 6} <= new
     assert stage.open(2, Client(ADMIN))[0][1] == "granted", "and nobody is shut out"
@@ -326,7 +326,7 @@ def test_verifiers_are_told_before_the_disk_is_asked(stage: Stage, monkeypatch: 
 
 def test_a_full_disk_is_said_and_tried_again(stage: Stage, store: int, full_disk: pytest.MonkeyPatch) -> None:
     code, _, rows = ask(stage, "revoke", "client", "admin", 0)
-    assert code is Code.UNWRITTEN
+    assert code is ResultCode.UNWRITTEN
     assert rows[0] == ["subject", "client/admin", 0]
     assert ("subject", b"client/admin") in [fields[1:] for fields in stage.of("third", "revoked")]
     assert ("storage", FULL) in stage.told
@@ -348,7 +348,7 @@ def test_on_a_full_disk_nobody_is_restored(stage: Stage, store: int, monkeypatch
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", refuse)
         code, _, rows = ask(stage, "restore", "component", "third/console")
-        assert code is Code.UNCHANGED and "nothing has changed" in rows[0]
+        assert code is ResultCode.UNCHANGED and "nothing has changed" in rows[0]
         stage.pass_time(70_000)  # nor does time, until it can be written
         assert stage.of("third", "restored") == []
         assert sessions(stage)[-1][:2] == ["revoked", "third/console"]
@@ -361,7 +361,7 @@ def test_all_on_a_full_disk_ends_all_sessions_and_the_epoch_follows(
     stage: Stage, full_disk: pytest.MonkeyPatch
 ) -> None:
     code, _, rows = ask(stage, "revoke", "all", "", 0)
-    assert code is Code.UNWRITTEN and rows[0] == ["count", 3]
+    assert code is ResultCode.UNWRITTEN and rows[0] == ["count", 3]
     full_disk.undo()
     stage.pass_time(11_000)
     acknowledge(stage, PRIMARY, SECONDARY, THIRD, epoch=6)
