@@ -26,13 +26,13 @@ start: $(BIN)/tlsrt-supervisor ## install, configure ./var if there is nothing y
 	@exec $(BIN)/tlsrt-supervisor start --config $(DIR)/tlsrt.yaml
 
 test: $(VENV)/.dev ## run every test, on all processors and one more, as many tests wait (WORKERS=1: one after the other)
-	@$(BIN)/python tests/run.py $(WORKERS)
+	@$(BIN)/python tests/tools/run.py $(WORKERS)
 
 unit: $(VENV)/.dev ## run the tests that need no processes
 	@$(BIN)/python -m pytest -q tests/unit tests/property
 
 test-cgroup: $(VENV)/.dev ## limits by control groups, in a user-mode kernel (Debian: user-mode-linux)
-	@$(BIN)/python -m pytest -q tests/uml/limits_by_cgroup.py
+	@$(BIN)/python -m pytest -q tests/tools/user_mode_kernel/limits_by_cgroup.py
 
 stress: $(VENV)/.dev ## what the suite does a few times, for minutes
 	@$(BIN)/python -m pytest -q -m stress
@@ -44,10 +44,10 @@ attacks: $(VENV)/.dev ## run the attacks on a running system
 	@$(BIN)/python -m pytest -q tests/attacks
 
 tls-scan: $(VENV)/.dev ## let sslscan and testssl.sh (Debian) look at a running host; any finding but the test CA fails
-	@PYTHONPATH=tests $(BIN)/python -m tls_scan
+	@PYTHONPATH=tests $(BIN)/python -m tools.tls_scan
 
 fuzz: $(VENV)/.dev ## give the parsers that a stranger reaches other bytes for minutes (MINUTES=10, SEED=)
-	@$(BIN)/python tests/fuzz.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python tests/tools/fuzz.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 lint: $(VENV)/.dev ## ruff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -86,7 +86,7 @@ callgrind: $(VENV)/.dev ## count the instructions of the gate under valgrind and
 	@$(BIN)/python bench/run_callgrind.py $(if $(RENEW),--renew)
 
 clean-clone: ## what a stranger does first, on a fresh clone (needs PyPI and port 7443)
-	@tests/clean_clone.sh PYTHON=$(PYTHON)
+	@tests/tools/clean_clone.sh PYTHON=$(PYTHON)
 
 clean: ## remove what make made (not ./var)
 	rm -rf $(VENV) bench/.peers build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -17,7 +17,7 @@ SIZE, WARM, JOINED = 64, 400, 16
 
 def main(singles: int, groups: int) -> None:
     sys.path.append(str(TESTS))
-    from support.world import World
+    from fakes.memory_host import World
 
     gate = OurGate(World(now=NOW))
     gate.prepare(SIZE, WARM, 1)()

@@ -23,7 +23,7 @@ from tlsrt.channels.frames.frame import correlation
 from tlsrt.loops.gate.state import GateVerdict, Origin
 
 if TYPE_CHECKING:
-    from support.world import World
+    from fakes.memory_host import World
 
 TESTS = Path(__file__).resolve().parent.parent / "tests"
 CONSOLE, STORE = "third/console", "secondary/store"
@@ -57,7 +57,7 @@ class Timed(ABC):
 
 
 class OurGate(Timed):
-    """The gate of tests/support/world.py: an authority, keys and endpoints without processes."""
+    """The gate of tests/fakes/memory_host.py: an authority, keys and endpoints without processes."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -141,7 +141,7 @@ class Naive(Timed):
 def open_gate(folder: Path) -> Iterator[OurGate]:
     if str(TESTS) not in sys.path:
         sys.path.append(str(TESTS))
-    from support.world import World
+    from fakes.memory_host import World
 
     world = World(now=NOW)
     yield OurGate(world)

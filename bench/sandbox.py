@@ -1,6 +1,6 @@
 """The rows about the sandbox: what it costs a loop's start, and what Landlock and the filters cost each message.
 
-The hosts are those of the tests (`tests/support/running.py`), which can run as root and as a user without rights. A
+The hosts are those of the tests (`tests/hosts/running_host.py`), which can run as root and as a user without rights. A
 prelude in the supervisor takes the times: of all layers together, which is what a loop without a sandbox would not pay;
 from just before the fork to the report that privileges are gone, the fork and our own imports included; and of the
 seal. Restarts are not delayed, so that many can be measured.
@@ -69,7 +69,7 @@ def _host(**options: Any) -> Any:
     """Return a host of the tests; they are no package of ours, so their folder is looked into only here."""
     if str(TESTS) not in sys.path:
         sys.path.append(str(TESTS))
-    from support.running import RunningHost
+    from hosts.running_host import RunningHost
 
     host = RunningHost(**options)
     host.print_logs = lambda: print(host._transcript(), file=sys.stderr)  # the bench reads what goes to stdout

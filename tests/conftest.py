@@ -1,4 +1,4 @@
-"""Sharing the suite among several pytest processes (tests/run.py): whole files, the slow ones first.
+"""Sharing the suite among several pytest processes (tests/tools/run.py): whole files, the slow ones first.
 
 A file stays in one process, so that what its tests share is made once. Who takes the next one is decided by a number
 in a file under a lock. The many small files of `unit` are dealt out beforehand, as to collect them takes as long as to

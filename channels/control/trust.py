@@ -34,8 +34,9 @@ TRUST = MessageTable(
         Message(5, "close", "loop", (bytes,), _JOINED),  # session id of a connection that ended
         Message(32, "came_from", "loop", (bytes, str), _JOINED),  # session id of a client, its address: for a list
         Message(40, "lend", "loop", (int, bytes), _JOINED),  # connection, certificate (DER) of an HTTP client
-        # what gate and door refused: [kind, value, word, how often, about] each, see
-        # supervisor/authority/detection/gate_reports.py Message(53, "offences", "loop", (list,), _ALWAYS),
+        # what gate and door refused: [kind, value, word, how often, about] each; read by the authority's
+        # detection/gate_reports.py
+        Message(53, "offences", "loop", (list,), _ALWAYS),
         # from any loop but Primary: frames that the gate let through and it refused: [session id, word, how often] each
         Message(55, "witnessed", "loop", (list,), _ALWAYS),
         # generation, 1 if the door can serve with it, else 0 and why

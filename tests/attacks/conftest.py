@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.attack import STAGE, Arena
-from support.running import RunningHost, running
+from attackers.arena import STAGE, Arena
+from hosts.running_host import RunningHost, running
 
 
 @pytest.fixture(scope="module")

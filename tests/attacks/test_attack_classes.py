@@ -17,9 +17,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from support.attack import STAGE, VICTIM, Arena, request_body, seal
-from support.running import RunningHost, running
-from support.tls_peer import TlsPeer, open_session, request
+from attackers.arena import STAGE, VICTIM, Arena, request_body, seal
+from attackers.tls_peer import TlsPeer, open_session, request
+from hosts.running_host import RunningHost, running
 
 from tlsrt import Client
 from tlsrt.channels.clock import boottime_ms

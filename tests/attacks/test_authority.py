@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support.running import RunningHost
+from hosts.running_host import RunningHost
 
 from tlsrt.sandbox.cgroup.cgroup import own_place
 

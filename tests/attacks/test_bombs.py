@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.attack import VICTIM
-from support.running import RunningHost
-from support.script import SCRIPTS, scripted
-from support.stage import MODES
+from attackers.arena import VICTIM
+from attackers.loop_scripts import SCRIPTS, scripted
+from hosts.running_host import RunningHost
+from probes.sandbox_runner import MODES
 
 from tlsrt import Client, OutcomeUnknown
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import psutil
 import pytest
-from support.flow_package.flowing import asker as asking
-from support.running import RunningHost, running
+from hosts.flow_package.flowing import asker as asking
+from hosts.running_host import RunningHost, running
 
 from tlsrt import AsyncClient, CallError
 

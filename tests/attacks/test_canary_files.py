@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.running import RunningHost
-from support.script import SCRIPTS, scripted
-from support.stage import MODES
-from support.touching import events, watching
+from attackers.loop_scripts import SCRIPTS, scripted
+from hosts.decoy_events import events, watching
+from hosts.running_host import RunningHost
+from probes.sandbox_runner import MODES
 
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.sandbox.apply.root_filesystem import CANARY, CANARY_BYTES

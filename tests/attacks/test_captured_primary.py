@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
+from attackers.arena import IN_PRIMARY, STAGE, THIEF, VICTIM, Arena, header_of, request_body, seal
+from attackers.tls_peer import TlsPeer, open_session, request
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from support.attack import IN_PRIMARY, STAGE, THIEF, VICTIM, Arena, header_of, request_body, seal
-from support.running import RunningHost, running
-from support.tls_peer import TlsPeer, open_session, request
+from hosts.running_host import RunningHost, running
 
 from tlsrt.channels.client.enroll import enroll
 from tlsrt.channels.client.sync_client import Client

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from support.attack import PACKAGE
-from support.running import RunningHost, running
+from attackers.arena import PACKAGE
+from hosts.running_host import RunningHost, running
 
 from tlsrt.errors import CallError
 

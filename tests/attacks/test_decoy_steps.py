@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from support.attack import PACKAGE, VICTIM, request_body, seal
-from support.running import RunningHost, free_port, running
-from support.script import SCRIPTS
-from support.tls_peer import TlsPeer, open_session
-from support.touching import Watch, watching
+from attackers.arena import PACKAGE, VICTIM, request_body, seal
+from attackers.loop_scripts import SCRIPTS
+from attackers.tls_peer import TlsPeer, open_session
+from hosts.decoy_events import Watch, watching
+from hosts.running_host import RunningHost, free_port, running
 
 from tlsrt.channels.client.connection import client_context
 from tlsrt.channels.clock import boottime_ms

@@ -10,10 +10,10 @@ import subprocess
 import sys
 
 import pytest
-from support.attack import FOREIGN, THIEF, VICTIM, Arena, header_of, request_body, seal
-from support.running import RunningHost
-from support.tls_peer import TlsPeer, open_session
-from support.touching import events, watching
+from attackers.arena import FOREIGN, THIEF, VICTIM, Arena, header_of, request_body, seal
+from attackers.tls_peer import TlsPeer, open_session
+from hosts.decoy_events import events, watching
+from hosts.running_host import RunningHost
 
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.frames.frame import parse_frame_untrusted

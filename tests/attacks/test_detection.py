@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from support.attack import (
+from attackers.arena import (
     FOREIGN,
     FOREIGN_CONSOLE,
     IN_PRIMARY,
@@ -26,8 +26,8 @@ from support.attack import (
     request_body,
     seal,
 )
-from support.running import RunningHost, running
-from support.tls_peer import TlsPeer, open_session, request
+from attackers.tls_peer import TlsPeer, open_session, request
+from hosts.running_host import RunningHost, running
 
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.frames.frame import FrameKind, pack_frame, parse_frame_untrusted

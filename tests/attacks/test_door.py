@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 
 import msgpack
 import pytest
-from support.attack import STAGE, THIEF, VICTIM, Arena, header_of, request_body, seal
-from support.running import RunningHost, running
-from support.tls_peer import TlsPeer, open_session, request
+from attackers.arena import STAGE, THIEF, VICTIM, Arena, header_of, request_body, seal
+from attackers.tls_peer import TlsPeer, open_session, request
+from hosts.running_host import RunningHost, running
 
 from tlsrt.channels.client.connection import client_context
 from tlsrt.channels.frames.frame import FRAME_MAX, FrameKind, pack_frame, parse_frame_untrusted

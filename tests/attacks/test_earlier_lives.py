@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.attack import STAGE, Arena, request_body
-from support.running import RunningHost, running
+from attackers.arena import STAGE, Arena, request_body
+from hosts.running_host import RunningHost, running
 
 
 @pytest.fixture(scope="module")

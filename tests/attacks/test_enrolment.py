@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from support.running import RunningHost, running
-from support.tls_host import memory_file
+from hosts.door_host import memory_file
+from hosts.running_host import RunningHost, running
 
 from tlsrt.channels.client.enroll import enroll
 from tlsrt.channels.session.enrolment import (

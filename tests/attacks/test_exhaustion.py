@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from support.attack import VICTIM, Arena
+from attackers.arena import VICTIM, Arena
 
 
 def state(arena: Arena) -> tuple[int, object]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.attack import IN_PRIMARY, STAGE, VICTIM, Arena, request_body
-from support.running import RunningHost, running
-from support.tls_peer import open_session, request
+from attackers.arena import IN_PRIMARY, STAGE, VICTIM, Arena, request_body
+from attackers.tls_peer import open_session, request
+from hosts.running_host import RunningHost, running
 
 TTL_MS = 2_000
 SHORT_LIVES = f"""

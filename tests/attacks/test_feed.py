@@ -13,8 +13,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from support.attack import STAGE, THIEF, VICTIM, request_body
-from support.running import RunningHost, running
+from attackers.arena import STAGE, THIEF, VICTIM, request_body
+from hosts.running_host import RunningHost, running
 
 from tlsrt import Client
 from tlsrt.channels.session.verifier import FEED_SILENCE_MS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from support.attack import VICTIM, Arena
+from attackers.arena import VICTIM, Arena
 
 MESSAGES = 10_000
 P99_S = 0.25  # alone it is about 2 ms; the bound is for a busy machine of two processors

@@ -9,10 +9,10 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from support.attack import PACKAGE
-from support.descriptors import descriptors_of
-from support.running import RunningHost
-from support.stage import MODES
+from attackers.arena import PACKAGE
+from hosts.running_host import RunningHost
+from probes.descriptors import descriptors_of
+from probes.sandbox_runner import MODES
 
 LOOPS = ("threaded", "filtered", "ringed")
 COMPONENTS = {

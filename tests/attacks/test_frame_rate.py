@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from support.attack import header_of, request_body
-from support.running import RunningHost, running
-from support.tls_peer import TlsPeer, open_session, request
+from attackers.arena import header_of, request_body
+from attackers.tls_peer import TlsPeer, open_session, request
+from hosts.running_host import RunningHost, running
 
 from tlsrt.channels.frames.frame import FrameKind, parse_frame_untrusted
 

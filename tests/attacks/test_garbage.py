@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
-from support.attack import VICTIM, Arena
-from support.raw_tls import ALERT, DATA, HANDSHAKE, RawTls, message, record
-from support.running import RunningHost
+from attackers.arena import VICTIM, Arena
+from attackers.raw_tls import ALERT, DATA, HANDSHAKE, RawTls, message, record
+from hosts.running_host import RunningHost
 
 from tlsrt.channels.client.connection import client_context
 from tlsrt.channels.session.opening import Opening, identity_of

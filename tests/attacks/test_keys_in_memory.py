@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attackers.arena import ATTACKER, COMPONENTS, POLICY, STAGE, THIEF, VICTIM, Arena, Attacker, request_body
+from attackers.tls_peer import open_session, request
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from support.attack import ATTACKER, COMPONENTS, POLICY, STAGE, THIEF, VICTIM, Arena, Attacker, request_body
-from support.memory import found_in
-from support.running import RunningHost, running
-from support.tls_peer import open_session, request
+from hosts.running_host import RunningHost, running
+from probes.process_memory import found_in
 
 from tlsrt.config import key_schedule
 

@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 import yaml
-from support.attack import PACKAGE
-from support.running import RunningHost
-from support.witness import Seen, Witness
+from attackers.arena import PACKAGE
+from hosts.running_host import RunningHost
+from probes.strace import Seen, Witness
 
 from tlsrt import Client, Failed
 from tlsrt.config.schema import DEFAULT_LOOPS

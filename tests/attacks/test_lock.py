@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.memory import found_in
-from support.running import RunningHost, running
-from support.telling import tells_keys
-from support.tls_peer import TlsPeer, open_session, request
+from attackers.tls_peer import TlsPeer, open_session, request
+from hosts.key_log import tells_keys
+from hosts.running_host import RunningHost, running
+from probes.process_memory import found_in
 
 from tlsrt import Client
 from tlsrt.channels.client.connection import client_context

@@ -11,8 +11,8 @@ import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
-from support.running import RunningHost
-from support.stage import MODES, become_nobody
+from hosts.running_host import RunningHost
+from probes.sandbox_runner import MODES, become_nobody
 
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.seccomp import install

@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from attackers.arena import STAGE, VICTIM, Arena
+from attackers.tls_peer import TlsPeer
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from support.attack import STAGE, VICTIM, Arena
-from support.crl import make_crl
-from support.reloading import edit, reload
-from support.running import RunningHost, running
-from support.tls_peer import TlsPeer
+from fakes.revocation_lists import make_crl
+from hosts.reloading_host import edit, reload
+from hosts.running_host import RunningHost, running
 
 from tlsrt import Client
 from tlsrt.channels.session.grant import Open, encode_open

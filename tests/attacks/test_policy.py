@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.attack import IN_PRIMARY, VICTIM, Arena, request_body
+from attackers.arena import IN_PRIMARY, VICTIM, Arena, request_body
 
 from tlsrt.channels.frames.frame import FLAG_STREAM, SEQ_MAX
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 import yaml
-from support.running import RunningHost
-from support.script import SCRIPTS, decoys, scripted, world
-from support.stage import MODES
+from attackers.loop_scripts import SCRIPTS, decoys, scripted, world
+from hosts.running_host import RunningHost
+from probes.sandbox_runner import MODES
 
 from tlsrt import Client, OutcomeUnknown, Unavailable
 from tlsrt.supervisor.launch.instance_lock import AlreadyRunning, take_lock

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.attack import FOREIGN, THIEF, VICTIM, Arena, header_of
+from attackers.arena import FOREIGN, THIEF, VICTIM, Arena, header_of
 
 from tlsrt.channels.frames.frame import FrameKind
 

@@ -10,9 +10,9 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from support.attack import IN_PRIMARY, STAGE, THIEF, VICTIM, Arena, request_body
-from support.reloading import PROBED, edit, entry_of, outcomes, reload, set_loop
-from support.running import RunningHost, running
+from attackers.arena import IN_PRIMARY, STAGE, THIEF, VICTIM, Arena, request_body
+from hosts.reloading_host import PROBED, edit, entry_of, outcomes, reload, set_loop
+from hosts.running_host import RunningHost, running
 
 # The host lets a loop live that was late for an epoch: the refusals are to be seen without its death.
 MERCIFUL = """

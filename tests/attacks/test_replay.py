@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgpack
-from support.attack import THIEF, Arena, header_of
+from attackers.arena import THIEF, Arena, header_of
 
 from tlsrt.channels.frames.frame import FrameKind
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgpack
 import pytest
-from support.attack import Arena, header_of
+from attackers.arena import Arena, header_of
 
 from tlsrt.channels.frames.frame import (
     BODY_MAX,

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 
 import psutil
 import pytest
-from support.attack import VICTIM, Arena
+from attackers.arena import VICTIM, Arena
 
 HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"  # as it begins
 TOTAL, PER_ADDRESS, DEADLINE_S = 256, 16, 5.0

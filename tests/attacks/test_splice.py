@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
+from attackers.arena import CONSOLE, VICTIM, Arena, changed, header_of, request_body, seal
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from support.attack import CONSOLE, VICTIM, Arena, changed, header_of, request_body, seal
 
 from tlsrt.channels.frames.frame import Frame, nonce, pack_frame, parse_frame_untrusted, proof_data
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support.attack import CONSOLE, FOREIGN, THIEF, VICTIM, Arena, changed, request_body
-from support.tls_peer import open_session
+from attackers.arena import CONSOLE, FOREIGN, THIEF, VICTIM, Arena, changed, request_body
+from attackers.tls_peer import open_session
 
 from tlsrt.channels.frames.frame import pack_frame, parse_frame_untrusted
 

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from attackers.arena import IN_PRIMARY, VICTIM
+from attackers.tls_peer import TlsPeer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from support.attack import IN_PRIMARY, VICTIM
-from support.memory import found_in
-from support.running import RunningHost
-from support.tls_peer import TlsPeer
+from hosts.running_host import RunningHost
+from probes.process_memory import found_in
 
 from tlsrt import Client
 from tlsrt.channels.tls.message_stream import encode_control

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from support.attack import FOREIGN, IN_PRIMARY, THIEF, VICTIM, Arena, answer_to, header_of, request_body
+from attackers.arena import FOREIGN, IN_PRIMARY, THIEF, VICTIM, Arena, answer_to, header_of, request_body
 
 from tlsrt.channels.frames.frame import FLAG_FINAL, FrameKind, Header
 

@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from support.running import RunningHost, running
-from support.tls_peer import TlsPeer
+from attackers.tls_peer import TlsPeer
+from hosts.running_host import RunningHost, running
 
 from tlsrt.backoff import Backoff
 from tlsrt.channels.cli import main

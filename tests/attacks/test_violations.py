@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 import pytest
-from support.attack import CONSOLE, STAGE
-from support.running import RunningHost, running
+from attackers.arena import CONSOLE, STAGE
+from hosts.running_host import RunningHost, running
 
 from tlsrt.errors import CallError
 from tlsrt.supervisor.control.client import ControlClient

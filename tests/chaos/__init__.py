@@ -4,4 +4,4 @@ import sys
 from pathlib import Path
 
 # The components of a host under chaos are a package of its own: a host gets a copy, and the clients use parts of it.
-sys.path.append(str(Path(__file__).parent.parent / "support" / "chaos_package"))
+sys.path.append(str(Path(__file__).parent.parent / "hosts" / "chaos_package"))

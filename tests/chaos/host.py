@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from support.running import RunningHost
+from hosts.running_host import RunningHost
 
 from chaos.clock import Clock, clock_prelude
 from chaos.outside import JOURNALS, STORE
@@ -29,7 +29,7 @@ from chaos.plan import LOOPS
 from chaos.trap import prelude
 
 HERE = Path(__file__).parent
-PACKAGE_PARENT = HERE.parent / "support" / "chaos_package"
+PACKAGE_PARENT = HERE.parent / "hosts" / "chaos_package"
 UID_BASE = 771000  # of the authority; the loops follow
 CALLERS = ("third", "external")
 CLIENTS = ("one", "two", "three")

@@ -9,8 +9,8 @@ from collections import Counter
 from pathlib import Path
 
 import psutil
-from support.descriptors import descriptors_of
-from support.running import _mark_of
+from hosts.running_host import _mark_of
+from probes.descriptors import descriptors_of
 
 from chaos.host import UID_BASE, ChaosHost
 from chaos.plan import LOOPS

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from chaotic.notes import Notes, monotonic_ms  # type: ignore[import-not-found]
-from support.reloading import edit
+from hosts.reloading_host import edit
 
 from chaos.checker import check, figures
 from chaos.host import ChaosHost

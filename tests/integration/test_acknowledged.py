@@ -9,7 +9,7 @@ import signal
 import time
 from pathlib import Path
 
-from support.sealed_host import SealedHost, make_config
+from hosts.authority_host import SealedHost, make_config
 
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.messages.result_codes import ResultCode

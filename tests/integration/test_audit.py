@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attackers.arena import request_body, seal
+from attackers.stopped_thread import stopped, thread_of
+from attackers.tls_peer import open_session
 from chaos.host import Cradle
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from support.attack import request_body, seal
-from support.running import RunningHost
-from support.sealed_host import ADMIN, INSTALL, MASTER, NONCE, Client, SealedHost, make_config
-from support.stopped_thread import stopped, thread_of
-from support.telling import tells_keys
-from support.tls_peer import open_session
+from hosts.authority_host import ADMIN, INSTALL, MASTER, NONCE, Client, SealedHost, make_config
+from hosts.key_log import tells_keys
+from hosts.running_host import RunningHost
 
 from tlsrt import Client as TlsClient
 from tlsrt.channels.cli.main import main as command

@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 import pytest
-from support.running import RunningHost
+from hosts.running_host import RunningHost
 
 from tlsrt import Client
 from tlsrt.config import key_schedule

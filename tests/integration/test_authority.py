@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.sealed_host import (
+from hosts.authority_host import (
     ADMIN,
     CA,
     INSTALL,

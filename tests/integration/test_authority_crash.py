@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.flow_package.flowing import asker as asking
-from support.running import RunningHost, running
-from support.tls_peer import TlsPeer, open_session
+from attackers.tls_peer import TlsPeer, open_session
+from hosts.flow_package.flowing import asker as asking
+from hosts.running_host import RunningHost, running
 
 from tlsrt import Client
 from tlsrt.channels.session.verifier import FEED_SILENCE_MS

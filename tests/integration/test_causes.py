@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from support.running import RunningHost, running
+from hosts.running_host import RunningHost, running
 
 # A loop whose memory ends where none of its components could notice: every second one that comes after the start.
 PRELUDE = """
@@ -69,7 +69,7 @@ def test_a_hang(host: RunningHost) -> None:
 
 
 def test_memory_that_ends_below_the_limit(host: RunningHost) -> None:
-    """The kernel's own killer is in `tests/uml`: only a delegated memory controller counts for one loop."""
+    """The kernel's own killer is in `tests/tools/user_mode_kernel`: only a delegated controller counts for one loop."""
     before = len(host.console)
     for _ in range(2):
         host.respawn("forth")

@@ -9,8 +9,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
-from support.attack import PACKAGE
-from support.running import RunningHost, running
+from attackers.arena import PACKAGE
+from hosts.running_host import RunningHost, running
 
 from tlsrt import AsyncClient, Client
 from tlsrt.errors import DeadlineExceeded, OutcomeUnknown, Unavailable

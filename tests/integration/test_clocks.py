@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.running import RunningHost, running
-from support.tls_peer import open_session
+from attackers.tls_peer import open_session
+from hosts.running_host import RunningHost, running
 
 from tlsrt.channels.clock import boottime_ms
 

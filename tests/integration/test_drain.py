@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.reloading import PROBED
-from support.running import RunningHost, running
+from hosts.reloading_host import PROBED
+from hosts.running_host import RunningHost, running
 
 from tlsrt import Client
 from tlsrt.channels.client.connection import client_context

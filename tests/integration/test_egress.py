@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.echo import echo_servers
-from support.running import RunningHost, running
+from fakes.echo_server import echo_servers
+from hosts.running_host import RunningHost, running
 
-PACKAGE = Path(__file__).parents[1] / "support" / "fetching_package" / "fetching"
+PACKAGE = Path(__file__).parents[1] / "hosts" / "fetching_package" / "fetching"
 CLASS = {"class": "fetching:Fetcher"}
 
 

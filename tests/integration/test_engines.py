@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from support.attack import PACKAGE
-from support.running import RunningHost, running
-from support.stage import MODES
+from attackers.arena import PACKAGE
+from hosts.running_host import RunningHost, running
+from probes.sandbox_runner import MODES
 
 from tlsrt.config.schema import DEFAULT_LOOPS
 

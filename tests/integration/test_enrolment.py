@@ -12,7 +12,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
-from support.running import RunningHost, running
+from hosts.running_host import RunningHost, running
 
 from tlsrt.channels.cli.main import main as command
 from tlsrt.channels.client.sync_client import Client

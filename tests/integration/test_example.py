@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.installed import CHECKOUT, Environment, build_wheel, copy_tracked, installed, make_environment, scratch
-from support.installed_host import InstalledHost
+from hosts.installation import CHECKOUT, Environment, build_wheel, copy_tracked, installed, make_environment, scratch
+from hosts.installed_host import InstalledHost
 
 from tlsrt import Client, Denied, InvalidArgument
 

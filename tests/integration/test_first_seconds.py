@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.running import RunningHost, running
+from hosts.running_host import RunningHost, running
 
 from tlsrt import Client
 from tlsrt.errors import TlsrtError

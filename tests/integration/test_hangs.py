@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pytest
-from support.attack import PACKAGE
-from support.running import RunningHost, running
+from attackers.arena import PACKAGE
+from hosts.running_host import RunningHost, running
 
 from tlsrt.errors import CallError
 

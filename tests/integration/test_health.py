@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.attack import PACKAGE
-from support.running import RunningHost, running
+from attackers.arena import PACKAGE
+from hosts.running_host import RunningHost, running
 
 from tlsrt.sandbox.cgroup.cgroup import own_place
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.attack import request_body, seal
-from support.running import RunningHost, free_port, running
-from support.tls_peer import open_session
-from support.touching import events, watching
+from attackers.arena import request_body, seal
+from attackers.tls_peer import open_session
+from hosts.decoy_events import events, watching
+from hosts.running_host import RunningHost, free_port, running
 
 from tlsrt import Client
 from tlsrt.channels.client.connection import client_context

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.attack import PACKAGE, VICTIM
-from support.running import RunningHost, running
+from attackers.arena import PACKAGE, VICTIM
+from hosts.running_host import RunningHost, running
 
 from tlsrt import Client
 from tlsrt.channels.client.connection import client_context

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.stage import MODES, Stage, make_stage
+from probes.sandbox_runner import MODES, Stage, make_stage
 
 from tlsrt.sandbox import syscalls
 from tlsrt.supervisor.launch.launcher import passed_on

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.sealed_host import ADMIN, Client, SealedHost, make_config
+from hosts.authority_host import ADMIN, Client, SealedHost, make_config
 
 from tlsrt.channels.control.telemetry import LOOKS, Window, pack_rows
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.attack import PACKAGE
-from support.running import RunningHost, running
-from support.stage import MODES, NOBODY
+from attackers.arena import PACKAGE
+from hosts.running_host import RunningHost, running
+from probes.sandbox_runner import MODES, NOBODY
 
 from tlsrt import Client
 

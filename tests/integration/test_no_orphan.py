@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from support.running import RunningHost, _mark_of, running
+from hosts.running_host import RunningHost, _mark_of, running
 
 GONE_S = 1.0  # what is promised; it takes about a tenth of that
 PATIENT = {"restart": {"first_s": 0.001, "cap_s": 0.01, "deaths": 1000}}

@@ -11,10 +11,10 @@ from typing import Any
 
 import msgpack
 import pytest
+from attackers.arena import PACKAGE, VICTIM
+from hosts.running_host import RunningHost, running
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.attack import PACKAGE, VICTIM
-from support.running import RunningHost, running
 
 from tlsrt.config.bundle import read_bundle
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
-from support.attack import PACKAGE, VICTIM
-from support.running import RunningHost, running
+from attackers.arena import PACKAGE, VICTIM
+from hosts.running_host import RunningHost, running
 
 from tlsrt import AsyncClient, CallError
 from tlsrt.supervisor.control.client import ControlClient

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from support.running import RunningHost, running
-from support.tls_peer import TlsPeer, open_session
+from attackers.tls_peer import TlsPeer, open_session
+from hosts.running_host import RunningHost, running
 
 from tlsrt import Client
 from tlsrt.channels.tls.message_stream import encode_control

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.askers import ASKER, CALLED, CLIENT_KINDS, COMPONENT_KINDS, LEDGER, Askers
-from support.rows import rows
-from support.running import RunningHost, running
+from hosts.call_load import ASKER, CALLED, CLIENT_KINDS, COMPONENT_KINDS, LEDGER, Askers
+from hosts.row_sampling import rows
+from hosts.running_host import RunningHost, running
 
 from tlsrt import Client
 from tlsrt.channels.client.connection import client_context

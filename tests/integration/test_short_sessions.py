@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.flow_package.flowing import asker as asking
-from support.running import RunningHost, running
+from hosts.flow_package.flowing import asker as asking
+from hosts.running_host import RunningHost, running
 
 PACKAGE = Path(asking.__file__).parent
 ASKER, LEDGER = "third/asker", asking.LEDGER

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.attack import PACKAGE
-from support.running import RunningHost
-from support.unkillable import can_freeze, frozen_disk, zombie_in
+from attackers.arena import PACKAGE
+from attackers.unkillable import can_freeze, frozen_disk, zombie_in
+from hosts.running_host import RunningHost
 
 from tlsrt.errors import CallError
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.scripted import Running, Start, pids_of, starting, wait_until_gone, word_of
+from hosts.scripted_host import Running, Start, pids_of, starting, wait_until_gone, word_of
 
 LOOPS = {"secondary": "crash_if", "third": "crash_if", "forth": "crash_if", "fifth": "crash_if"}
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.scripted import PATIENCE_S, Running, Start, pids_of, starting
+from hosts.scripted_host import PATIENCE_S, Running, Start, pids_of, starting
 
 from tlsrt.errors import TlsrtError
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.descriptors import descriptors_of
-from support.scripted import PATIENCE_S, Running, Start, pids_of, starting, wait_until_gone, word_of
+from hosts.scripted_host import PATIENCE_S, Running, Start, pids_of, starting, wait_until_gone, word_of
+from probes.descriptors import descriptors_of
 
 from tlsrt.errors import EX_UNAVAILABLE
 from tlsrt.supervisor.control.client import ControlClient

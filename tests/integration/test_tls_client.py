@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from support.tls_host import DESCRIPTION, GRANTED, INSTALL, STORE, FakeHost, Site, in_a_thread, run
+from hosts.door_host import DESCRIPTION, GRANTED, INSTALL, STORE, FakeHost, Site, in_a_thread, run
 
 from tlsrt import (
     AsyncClient,

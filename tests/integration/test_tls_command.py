@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.tls_host import GRANTED, STORE, FakeHost, Site, in_a_thread
+from hosts.door_host import GRANTED, STORE, FakeHost, Site, in_a_thread
 
 from tlsrt.config.bundle import write_bundle
 

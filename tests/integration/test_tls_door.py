@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from support.tls_host import BOOT, INSTALL, STORE, FakeHost, Site, run
+from hosts.door_host import BOOT, INSTALL, STORE, FakeHost, Site, run
 
 from tlsrt import AsyncClient
 from tlsrt.channels.client.connection import client_context

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
-from support.tls_host import Site, run
+from hosts.door_host import Site, run
 
 from tlsrt.channels.client.connection import client_context
 from tlsrt.channels.tls.connection import ConnectionLimits, Handler, TlsConnection

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.askers import ASKER, CALLED, CLIENT_KINDS, COMPONENT_KINDS, LEDGER, Askers
-from support.flow_package.flowing import asker as asking
-from support.running import RunningHost, running
+from hosts.call_load import ASKER, CALLED, CLIENT_KINDS, COMPONENT_KINDS, LEDGER, Askers
+from hosts.flow_package.flowing import asker as asking
+from hosts.running_host import RunningHost, running
 
 KILLS = 3
 SAFE = frozenset({"ok", "busy", "unavailable", "away"})  # of these all but ok mean that nothing ran

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.memory_host import World
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.world import World
 
 from tlsrt import Component
 from tlsrt.channels.frames.frame import FrameKind, correlation, names_of, parse_frame_untrusted, parse_header_untrusted

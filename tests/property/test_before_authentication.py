@@ -19,14 +19,14 @@ from typing import Any, NamedTuple
 
 import h11
 import pytest
+from attackers.fuzzing import CUTS, STEPS, Connected, are_records, brief, changed, pieces_of
+from attackers.raw_tls import ALERT, CCS, DATA, HANDSHAKE, RawTls, record
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificate
+from hosts.door_host import memory_file
 from hypothesis import example, given
 from hypothesis import strategies as st
-from support.fuzzing import CUTS, STEPS, Connected, are_records, brief, changed, pieces_of
-from support.raw_tls import ALERT, CCS, DATA, HANDSHAKE, RawTls, record
-from support.tls_host import memory_file
 
 from tlsrt.channels.frames.frame import pack_frame
 from tlsrt.channels.session import enrolment, grant, lock_statement

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgpack
 import pytest
+from fakes.memory_host import World, parts
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.world import World, parts
 
 from tlsrt.channels.control.life import LIFE, LoopState
 from tlsrt.channels.control.seqpacket import MessageTable

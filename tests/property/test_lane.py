@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fakes.memory_host import World
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.world import World
 
 from tlsrt.channels.frames.frame import FrameKind, correlation, names_of
 from tlsrt.loops.gate.state import GateVerdict

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from fakes.authority_service import Stage
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from support.service_stage import Stage
 
 from tlsrt.supervisor.authority.model.state import StateFile
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.installed import CHECKOUT, build_wheel, copy_tracked, installed, run, scratch, tracked, wheel
+from hosts.installation import CHECKOUT, build_wheel, copy_tracked, installed, run, scratch, tracked, wheel
 
 ROOMS = ("config", "sandbox", "channels", "loops", "supervisor")
 NEEDS_AN_EXTRA = "tlsrt.loops.http.connection"  # h11, which tlsrt[http] brings

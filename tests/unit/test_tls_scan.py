@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tls_scan import findings_of_sslscan, findings_of_testssl
+from tools.tls_scan import findings_of_sslscan, findings_of_testssl
 
 OPEN = """<?xml version="1.0" encoding="UTF-8"?>
 <document title="SSLScan Results" version="2.1.5" web="http://github.com/rbsec/sslscan">

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from support import stranger
-from support.vectors import FOLDER, cases, files, load, run, unhex
+from hosts import independent_client as stranger
 from vectors import generate
+from vectors.runner import FOLDER, cases, files, load, run, unhex
 
 from tlsrt import channels, config, loops
 from tlsrt.channels.calls import flow_control

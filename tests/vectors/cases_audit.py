@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.audit_log import AuditLog, Files, entries, public, raw
+from fakes.audit_log import AuditLog, Files, entries, public, raw
 from vectors.writer import VectorFile
 
 ONE, TWO = "audit-00000001.log", "audit-00000002.log"

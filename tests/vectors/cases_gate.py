@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from support.world import World
+from fakes.memory_host import World
 from vectors.cases_keys import verifier, wrap
 from vectors.writer import VectorFile
 

@@ -7,8 +7,8 @@ from typing import Any
 import msgpack
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from support.vectors import named
-from support.world import World
+from fakes.memory_host import World
+from vectors.runner import named
 from vectors.writer import VectorFile
 
 from tlsrt.channels.session.token import DOMAIN, Claims, encode_claims, mint_token

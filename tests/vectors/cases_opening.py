@@ -21,10 +21,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 from cryptography.x509.oid import NameOID
-from support.vectors import named
-from support.world import World
+from fakes.memory_host import World
 from vectors.cases_keys import BOOT_NONCE, INSTALL
 from vectors.cases_succession import ISSUERS, pin, statement
+from vectors.runner import named
 from vectors.writer import Stored, VectorFile
 
 from tlsrt.channels.session.grant import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from support.world import World
+from fakes.memory_host import World
 from vectors.cases_gate import ADMIN, CONSOLE, STORE
 from vectors.cases_keys import verifier
 from vectors.writer import VectorFile

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgpack
-from support.vectors import named
+from vectors.runner import named
 from vectors.writer import VectorFile
 
 from tlsrt.channels.frames.frame import FrameKind, Header, correlation, pack_frame, pack_header

@@ -12,7 +12,6 @@ if __name__ == "__main__":
     here = Path(__file__).resolve().parent
     sys.path[0] = str(here.parent)
 
-from support.vectors import FOLDER
 from vectors import (
     cases_audit,
     cases_enrolment,
@@ -25,6 +24,7 @@ from vectors import (
     cases_succession,
     cases_unlock,
 )
+from vectors.runner import FOLDER
 from vectors.writer import STORED, Stored
 
 

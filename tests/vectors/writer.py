@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from support.vectors import FOLDER, Values, run
+from vectors.runner import FOLDER, Values, run
 
 STORED = FOLDER / "stored.json"
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.installed import build_wheel, copy_interpreter, copy_tracked, make_environment, portable, scratch
-from support.installed_host import NOBODY, InstalledHost
+from hosts.installation import build_wheel, copy_interpreter, copy_tracked, make_environment, portable, scratch
+from hosts.installed_host import NOBODY, InstalledHost
 
 IS_ROOT = os.geteuid() == 0
 

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 import yaml
-from support.deprived import CONTAINER, deprived
-from support.installed import portable, scratch
-from support.installed_host import NOBODY, InstalledHost
-from support.rows import rows
+from hosts.installation import portable, scratch
+from hosts.installed_host import NOBODY, InstalledHost
+from hosts.restricted_command import CONTAINER, deprived
+from hosts.row_sampling import rows
 
 from tlsrt.config.load import load_config
 from tlsrt.sandbox.cgroup.cgroup import own_place
@@ -303,7 +303,7 @@ def test_code_that_a_loops_uid_cannot_read_is_named_with_what_to_do(tmp_path: Pa
     """Without a mount namespace of its own a loop meets the closed home in which everything lies."""
     if not IS_ROOT:
         return  # one uid: the loop is the owner
-    from support.installed import copy_interpreter, make_environment
+    from hosts.installation import copy_interpreter, make_environment
 
     home = scratch() / "closed-less"
     home.mkdir()

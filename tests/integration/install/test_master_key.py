@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.installed import installed, scratch
-from support.installed_host import InstalledHost
-from support.rows import rows
+from hosts.installation import installed, scratch
+from hosts.installed_host import InstalledHost
+from hosts.row_sampling import rows
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.installed import installed, listed, portable, scratch
-from support.installed_host import LIMIT_S, NOBODY, InstalledHost
+from hosts.installation import installed, listed, portable, scratch
+from hosts.installed_host import LIMIT_S, NOBODY, InstalledHost
 
 IS_ROOT = os.geteuid() == 0
 NUMBER = iter(range(1000))

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.installed import installed, scratch
-from support.installed_host import InstalledHost
+from hosts.installation import installed, scratch
+from hosts.installed_host import InstalledHost
 
 ADDED = "\nallow:\n- calls: [sync]\n  why: for this test\n"
 

@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from support.installed import Environment, installed, listed, make_environment, run, scratch
-from support.installed_host import InstalledHost
-from support.rows import rows
+from hosts.installation import Environment, installed, listed, make_environment, run, scratch
+from hosts.installed_host import InstalledHost
+from hosts.row_sampling import rows
 
 from tlsrt.config import pki
 

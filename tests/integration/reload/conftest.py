@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.reloading import PROBED
-from support.running import RunningHost, running
-from support.stage import MODES
+from hosts.reloading_host import PROBED
+from hosts.running_host import RunningHost, running
+from probes.sandbox_runner import MODES
 
 
 @pytest.fixture(scope="module", params=MODES)

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.attack import PACKAGE, VICTIM
-from support.crl import make_crl
-from support.reloading import EX_CONFIG, edit, reload, seal_host, set_loop
-from support.running import RunningHost, running
+from attackers.arena import PACKAGE, VICTIM
+from fakes.revocation_lists import make_crl
+from hosts.reloading_host import EX_CONFIG, edit, reload, seal_host, set_loop
+from hosts.running_host import RunningHost, running
 
 from tlsrt import Client, Rejected
 from tlsrt.channels.client.connection import client_context

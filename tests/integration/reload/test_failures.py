@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from support.reloading import (
+from hosts.reloading_host import (
     EX_CONFIG,
     EX_UNAVAILABLE,
     PROBED,
@@ -24,7 +24,7 @@ from support.reloading import (
     set_loop,
     state,
 )
-from support.running import RunningHost, running
+from hosts.running_host import RunningHost, running
 
 from tlsrt.errors import CallError
 from tlsrt.supervisor.control.client import ControlClient

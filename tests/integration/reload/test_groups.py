@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.reloading import PROBED, assert_one_boundary, entry_of, outcomes, reload, set_loop
-from support.running import RunningHost, running
+from hosts.reloading_host import PROBED, assert_one_boundary, entry_of, outcomes, reload, set_loop
+from hosts.running_host import RunningHost, running
 
 from tlsrt import CallError
 from tlsrt.supervisor.control.client import ControlClient

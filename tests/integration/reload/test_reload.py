@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.reloading import (
+from hosts.reloading_host import (
     EX_CONFIG,
     assert_one_boundary,
     edit,
@@ -22,7 +22,7 @@ from support.reloading import (
     set_loop,
     state,
 )
-from support.running import RunningHost
+from hosts.running_host import RunningHost
 
 from tlsrt.config.init import initialise
 from tlsrt.errors import CallError, Denied

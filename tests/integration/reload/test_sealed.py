@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from support.reloading import EX_CONFIG, PROBED, outcomes, reload, seal_host, set_loop, state
-from support.running import RunningHost, running
+from hosts.reloading_host import EX_CONFIG, PROBED, outcomes, reload, seal_host, set_loop, state
+from hosts.running_host import RunningHost, running
 
 
 @pytest.fixture

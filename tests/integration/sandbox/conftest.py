@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.stage import MODES, Stage, make_stage
+from probes.sandbox_runner import MODES, Stage, make_stage
 
 
 @pytest.fixture(params=MODES)

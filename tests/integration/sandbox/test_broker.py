@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.stage import Stage
+from probes.sandbox_runner import Stage
 
 EXPECTED = {
     "blocking": "allowed", "not blocking": "allowed", "mapped": "allowed", "asyncio": "allowed", "udp": "allowed",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.stage import MODES, NOBODY, Stage, become_nobody, make_stage
+from probes.sandbox_runner import MODES, NOBODY, Stage, become_nobody, make_stage
 
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.cgroup.cgroup import GroupPath, own_place, remove, write

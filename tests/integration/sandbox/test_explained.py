@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.explained import PROCESSES
-from support.stage import Stage
+from probes.explain_scenarios import PROCESSES
+from probes.sandbox_runner import Stage
 
 STAGES = ("before the seal", "after the seal")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.stage import Stage
+from probes.sandbox_runner import Stage
 
 EXPECTED = {
     "read_in": "allowed", "write_in": "allowed", "rename_in": "allowed", "remove_in": "allowed", "null": "allowed",

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from support.probes import names
-from support.stage import Stage
+from probes.sandbox_runner import Stage
+from probes.sealed_probes import names
 
 from tlsrt.sandbox.profile.policy_files import LOOPS
 

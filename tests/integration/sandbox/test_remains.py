@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from support.running import RunningHost
-from support.stage import MODES
+from hosts.running_host import RunningHost
+from probes.sandbox_runner import MODES
 
 from tlsrt.sandbox.cgroup.orphans import Orphans, left_behind, mark_of
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.stage import Stage
+from probes.sandbox_runner import Stage
 
 
 def test_an_older_thread_is_filtered_and_a_diverged_one_stops_the_seal(stage: Stage) -> None:

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from support.stage import Stage
+from probes.sandbox_runner import Stage
 
 from tlsrt.supervisor.process.exit_reason import ExitReason
 from tlsrt.supervisor.process.spawn import parse_fdinfo_pid

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cutting import cutting
-from support.running import RunningHost, running
+from fakes.cutting_proxy import cutting
+from hosts.running_host import RunningHost, running
 
 from tlsrt import AsyncClient, Failed
 from tlsrt.channels.client.files.remote_path import RemotePath

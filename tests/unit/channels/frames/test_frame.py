@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgpack
 import pytest
-from support.world import World
+from fakes.memory_host import World
 
 from tlsrt.channels.frames import frame as frames
 from tlsrt.channels.frames.frame import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.world import World
+from fakes.memory_host import World
 
 from tlsrt.channels.frames import patterns
 from tlsrt.channels.frames.frame import FrameKind, correlation, pack_header, parse_header_untrusted

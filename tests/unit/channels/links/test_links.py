@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import zmq
-from support.world import World
+from fakes.memory_host import World
 
 from tlsrt.channels.frames.frame import BODY_MAX, join_messages
 from tlsrt.channels.links.channel import DeclaredChannel, LoopLink, MakeLink

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import zmq
+from fakes.memory_host import World
 from hypothesis import given
 from hypothesis import strategies as st
-from support.world import World
 
 from tlsrt.channels.frames.frame import MESSAGE_MAX, join_messages, split_message_untrusted
 from tlsrt.channels.links.link import CONNECTIONS_MAX, SOCKET_NAME, Link

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.world import POLICY, World, parts
+from fakes.memory_host import POLICY, World, parts
 
 from tlsrt.channels.frames.frame import (
     SEQ_MAX,

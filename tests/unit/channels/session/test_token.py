@@ -6,7 +6,7 @@ import msgpack
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from support.world import World
+from fakes.memory_host import World
 
 from tlsrt.channels.session import token as token_module
 from tlsrt.channels.session.token import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support.wired import CONSOLE, STORE, Wired, run
+from fakes.linked_components import CONSOLE, STORE, Wired, run
 
 from tlsrt.channels.calls.batching import Batcher
 from tlsrt.channels.frames.frame import BUNDLE_MAX, FrameKind, parse_frame_untrusted, parse_header_untrusted

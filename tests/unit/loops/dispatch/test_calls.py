@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.world import World
+from fakes.memory_host import World
 
 from tlsrt import Component, handler
 from tlsrt.channels.calls.caller import Caller

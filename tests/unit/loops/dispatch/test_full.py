@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from support.wired import CONSOLE, STORE, Wired, run
+from fakes.linked_components import CONSOLE, STORE, Wired, run
 
 from tlsrt.channels.calls import caller as calls
 from tlsrt.errors import Busy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support.world import World, parts
+from fakes.memory_host import World, parts
 
 from tlsrt.channels.calls.caller import Caller
 from tlsrt.channels.frames.frame import FrameKind

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support.raw_tls import (
+from attackers.raw_tls import (
     ALERT,
     ALPN,
     CCS,
@@ -34,7 +34,7 @@ from support.raw_tls import (
     record,
     vector,
 )
-from support.tls_host import memory_file
+from hosts.door_host import memory_file
 
 from tlsrt.channels.tls.client_hello import X25519MLKEM768
 from tlsrt.channels.tls.engine import HANDSHAKE_MAX, State, TlsEngine

@@ -6,9 +6,9 @@ import asyncio
 from statistics import median
 from time import perf_counter_ns
 
+from fakes.memory_host import World
 from hypothesis import given
 from hypothesis import strategies as st
-from support.world import World
 
 from tlsrt.channels.frames.frame import FrameKind, parse_frame_untrusted
 from tlsrt.config.deception import COMPONENTS, METHODS, DeceptionConfig

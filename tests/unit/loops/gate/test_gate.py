@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from support.world import POLICY, World, parts
+from fakes.memory_host import POLICY, World, parts
 
 from tlsrt.channels.frames.frame import (
     FLAG_FINAL,

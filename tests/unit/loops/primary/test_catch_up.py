@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.world import World
+from fakes.memory_host import World
 
 from tlsrt.loops.gate.reporter import RefusalReporter
 from tlsrt.loops.gate.state import GateVerdict

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from support.world import World
+from fakes.memory_host import World
 
 from tlsrt.channels.control.telemetry import (
     LOOKS,

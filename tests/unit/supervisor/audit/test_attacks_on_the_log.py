@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Callable
 
 import pytest
-from support.audit_log import ROOT, TRUSTED, AuditLog, Files, entries, file_key, public, raw, record
+from fakes.audit_log import ROOT, TRUSTED, AuditLog, Files, entries, file_key, public, raw, record
 
 from tlsrt.config import key_schedule
 from tlsrt.supervisor.audit.record import LogEntry, chain_after, encode_record, join

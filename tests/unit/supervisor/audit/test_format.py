@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from fakes.audit_log import ROOT, TRUSTED, AuditLog, entries, file_key, public, record
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.audit_log import ROOT, TRUSTED, AuditLog, entries, file_key, public, record
 
 from tlsrt.config import key_schedule
 from tlsrt.errors import PeerError

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.audit_log import INSTALL, ROOT, TRUSTED, file_key, public, seeds
+from fakes.audit_log import INSTALL, ROOT, TRUSTED, file_key, public, seeds
 
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.audit import group_commit as recorders

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.audit_log import (
+from fakes.audit_log import (
     INSTALL,
     ROOT,
     TRUSTED,

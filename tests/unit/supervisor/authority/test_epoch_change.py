@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.sealed_host import ADMIN, Client
-from support.service_stage import PRIMARY, SECONDARY, THIRD, Stage
+from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from hosts.authority_host import ADMIN, Client
 
 from tlsrt.supervisor.authority.keys.epochs import MOVE_PREPARE_MS
 from tlsrt.supervisor.authority.model.state import StateFile

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgpack
 import pytest
-from support.sealed_host import INSTALL, MASTER, MEASURED, NONCE, make_config
+from hosts.authority_host import INSTALL, MASTER, MEASURED, NONCE, make_config
 
 from tlsrt.config import key_schedule
 from tlsrt.config.boot_token import BootToken, make_boot_token

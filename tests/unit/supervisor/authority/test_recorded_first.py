@@ -10,8 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support.sealed_host import ADMIN, Client
-from support.service_stage import PRIMARY, SECONDARY, THIRD, Stage
+from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from hosts.authority_host import ADMIN, Client
 
 from tlsrt.supervisor.audit.verify import Anchor
 from tlsrt.supervisor.authority.model.services import Detail, Otherwise, Then

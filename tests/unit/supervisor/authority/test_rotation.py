@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from support.sealed_host import ADMIN, INSTALL, Client
-from support.service_stage import PRIMARY, SECONDARY, THIRD, Stage
+from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from hosts.authority_host import ADMIN, INSTALL, Client
 
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.config import key_schedule

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-from support.sealed_host import ADMIN, Client
-from support.service_stage import PRIMARY, SECONDARY, THIRD, Stage
+from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from hosts.authority_host import ADMIN, Client
 
 from tlsrt.config import key_schedule
 from tlsrt.config.schema import DoorConfig, PolicyRule

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from fakes.audit_log import AuditLog, entries, public, signer
 from hypothesis import given
 from hypothesis import strategies as st
-from support.audit_log import AuditLog, entries, public, signer
 
 from tlsrt.errors import EX_CONFIG, EX_FAILED, EX_USAGE, PeerError
 from tlsrt.supervisor.audit.reader import parse_proof_untrusted

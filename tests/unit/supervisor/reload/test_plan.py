@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.sealed_host import make_config
+from hosts.authority_host import make_config
 
 from tlsrt.config.egress import parse_egress
 from tlsrt.config.schema import LoopConfig, NeedsConfig

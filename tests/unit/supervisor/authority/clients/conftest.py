@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.enrolling import ready
-from support.service_stage import Stage
+from fakes.authority_service import Stage
+from hosts.enrolment import ready
 
 
 @pytest.fixture

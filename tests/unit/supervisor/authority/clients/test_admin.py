@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.enrolling import DAY, STORE, add, ask, is_let_in, ready, renew
-from support.sealed_host import INSTALL, Client
-from support.service_stage import PRIMARY, SECONDARY, THIRD, Stage
+from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from hosts.authority_host import INSTALL, Client
+from hosts.enrolment import DAY, STORE, add, ask, is_let_in, ready, renew
 
 from tlsrt.config import pki
 from tlsrt.config.schema import DoorConfig

@@ -7,7 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
-from support.sealed_host import ADMIN, CA, INSTALL, NOW, SERVER
+from hosts.authority_host import ADMIN, CA, INSTALL, NOW, SERVER
 
 from tlsrt.config import pki
 from tlsrt.config.schema import ClientConfig

@@ -6,8 +6,8 @@ import ssl
 from pathlib import Path
 
 import pytest
-from support.sealed_host import ADMIN
-from support.service_stage import PRIMARY, SECONDARY, Stage
+from fakes.authority_service import PRIMARY, SECONDARY, Stage
+from hosts.authority_host import ADMIN
 
 from tlsrt.channels.session.grant import parse_grant_untrusted
 from tlsrt.config import pki

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from hosts.authority_host import Client
+from hosts.enrolment import DAY, STORE, add, ask, is_let_in, ready
 from hypothesis import given
 from hypothesis import strategies as st
-from support.enrolling import DAY, STORE, add, ask, is_let_in, ready
-from support.sealed_host import Client
-from support.service_stage import PRIMARY, SECONDARY, THIRD, Stage
 
 from tlsrt.channels.session.enrolment import JoinCode, check_answer_untrusted, parse_code, request_mac
 from tlsrt.config import pki

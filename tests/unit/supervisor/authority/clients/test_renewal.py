@@ -11,9 +11,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificate
-from support.enrolling import STORE, add, ask, is_let_in, ready
-from support.sealed_host import ADMIN, INSTALL, NONCE, Client
-from support.service_stage import Stage
+from fakes.authority_service import Stage
+from hosts.authority_host import ADMIN, INSTALL, NONCE, Client
+from hosts.enrolment import STORE, add, ask, is_let_in, ready
 
 from tlsrt.channels.session.certificate_renewal import Renewing, due_in_s, retry_in_s
 from tlsrt.config import key_schedule, pki

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.enrolling import STORE, add, ask, is_let_in, ready, renew
-from support.sealed_host import Client
-from support.service_stage import PRIMARY, SECONDARY, THIRD, Stage
+from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from hosts.authority_host import Client
+from hosts.enrolment import STORE, add, ask, is_let_in, ready, renew
 
 from tlsrt.channels.control.trust import OFFICE, TRUST
 from tlsrt.config.schema import DoorConfig

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.sealed_host import ADMIN, Client
-from support.service_stage import PRIMARY, THIRD, Stage
+from fakes.authority_service import PRIMARY, THIRD, Stage
+from hosts.authority_host import ADMIN, Client
 
 from tlsrt.config.deception import DeceptionConfig
 from tlsrt.config.detection import DETECTORS

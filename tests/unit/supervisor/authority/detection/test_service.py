@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.sealed_host import ADMIN, Client
-from support.service_stage import PRIMARY, SECONDARY, THIRD, Stage
+from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from hosts.authority_host import ADMIN, Client
 
 from tlsrt.channels.tls.engine import _REFUSALS
 from tlsrt.config.detection import DetectionConfig

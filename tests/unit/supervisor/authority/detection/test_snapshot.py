@@ -9,10 +9,10 @@ from typing import Any
 
 import msgpack
 import pytest
+from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from hosts.authority_host import ADMIN, Client
 from hypothesis import given
 from hypothesis import strategies as st
-from support.sealed_host import ADMIN, Client
-from support.service_stage import PRIMARY, SECONDARY, THIRD, Stage
 
 from tlsrt.supervisor.authority.detection.escalation import SHUT_FIRST_MS, ResponseStep, Taken
 from tlsrt.supervisor.authority.detection.scoring import GRACE_MS

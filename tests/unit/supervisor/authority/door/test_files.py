@@ -4,7 +4,7 @@ import fcntl
 import os
 
 import pytest
-from support.sealed_host import CA, SERVER
+from hosts.authority_host import CA, SERVER
 
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.authority.door.files import FILE_MAX, read_door_files, read_file, seal_copy

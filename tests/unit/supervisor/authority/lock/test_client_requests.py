@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from support.sealed_host import ADMIN, INSTALL, NONCE
-from support.service_stage import PRIMARY, THIRD, Stage
+from fakes.authority_service import PRIMARY, THIRD, Stage
+from hosts.authority_host import ADMIN, INSTALL, NONCE
 
 from tlsrt.channels.session.lock_statement import lock_statement, sign_statement, unlock_statement
 from tlsrt.config import key_schedule, pki

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.x509 import load_pem_x509_certificate
+from fakes.revocation_lists import make_crl
 from hypothesis import given
 from hypothesis import strategies as st
-from support.crl import make_crl
 
 from tlsrt.config import pki
 from tlsrt.errors import ConfigError, PeerError

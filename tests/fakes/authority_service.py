@@ -10,8 +10,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificates
+from hosts.authority_host import CA, NONCE, SERVER, Client, make_config
 
-from support.sealed_host import CA, NONCE, SERVER, Client, make_config
 from tlsrt.config import key_schedule
 from tlsrt.supervisor.authority.boot import Booted
 from tlsrt.supervisor.authority.clients.ca import CaKey

@@ -12,7 +12,7 @@ import errno
 import json
 from collections.abc import Iterable, Mapping
 
-from support.installed import Environment
+from hosts.installation import Environment
 
 # linux/capability.h
 CAPABILITIES = {

@@ -22,8 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from support.installed import Environment
-from support.running import free_port
+from hosts.installation import Environment
+from hosts.running_host import free_port
 
 PROGRAM = "tlsrt-supervisor"
 LIMIT_S = 30.0

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from support.sealed_host import Client
-from support.service_stage import PRIMARY, SECONDARY, THIRD, Stage
+from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+
+from hosts.authority_host import Client
 from tlsrt.config import pki
 from tlsrt.supervisor.messages.result_codes import ResultCode
 

@@ -40,9 +40,9 @@ from typing import Any, Self
 import psutil
 import pytest
 import yaml
+from probes.sandbox_runner import MODES, NOBODY, become_nobody
 
-from support.environment import make_environment
-from support.stage import MODES, NOBODY, become_nobody
+from hosts.environment import make_environment
 from tlsrt import Client
 from tlsrt.config import pki
 from tlsrt.config.bundle import Bundle, read_bundle, write_bundle
@@ -84,8 +84,8 @@ class RunningHost:
     `clients` are names besides admin that get a certificate and a bundle, those in `http` may use HTTP, and those
     in `may` lock or unlock the host; `packages`
     are folders of Python packages that components come from; `extra` is any more YAML. `mode` is one of
-    support.stage.MODES: as root, or as a user without rights, to whom all files are given then. `witness` is a command
-    that runs the host, as `strace -D` does.
+    probes.sandbox_runner.MODES: as root, or as a user without rights, to whom all files are given then. `witness` is a
+    command that runs the host, as `strace -D` does.
     `prelude` is Python text that runs in the supervisor before anything else, to make a constant smaller: use it only
     where the configuration has no setting.
     """

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.installed import portable
+from hosts.installation import portable
 
 KERNEL = "linux.uml"
 GUEST = Path(__file__).with_name("guest.py")

@@ -1,4 +1,4 @@
-"""Scenarios of sealed processes: probes for every profile, missing layers, threads. Run by support.confined."""
+"""Scenarios of sealed processes: probes for every profile, missing layers, threads. Run by probes.sandbox_scenarios."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from support import probes
-from support.cells import Facts, attempt, make_profile
-from support.echo import echo_servers
-from support.watching import Watched
+from fakes.echo_server import echo_servers
+
+from probes import sealed_probes as probes
+from probes.confined_child import Facts, attempt, make_profile
+from probes.watched_child import Watched
 from tlsrt.config.egress import parse_egress
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.apply import landlock

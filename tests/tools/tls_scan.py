@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from support.running import RunningHost
+from hosts.running_host import RunningHost
 
 from tlsrt.loops.door.server_context import server_context
 from tlsrt.loops.door.tls_server import TlsServer

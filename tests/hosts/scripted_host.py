@@ -1,4 +1,4 @@
-"""Scripted supervisors (`integration/scripted_supervisor.py`), started, watched and asked by tests."""
+"""Scripted supervisors (`hosts/scripted_supervisor.py`), started, watched and asked by tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Any
 from tlsrt.supervisor.control.client import ControlClient
 from tlsrt.supervisor.process.unix_path import short_path
 
-PROGRAM = Path(__file__).resolve().parents[1] / "integration" / "scripted_supervisor.py"
+PROGRAM = Path(__file__).resolve().with_name("scripted_supervisor.py")
 PATIENCE_S = 15.0
 
 

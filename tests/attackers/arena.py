@@ -20,8 +20,8 @@ from typing import Any
 
 import msgpack
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from hosts.running_host import RunningHost
 
-from support.running import RunningHost
 from tlsrt import Client
 from tlsrt.channels.frames.frame import (
     FrameKind,

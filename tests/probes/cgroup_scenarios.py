@@ -1,4 +1,4 @@
-"""Scenarios of control groups on the host's real hierarchy. Run by support.confined."""
+"""Scenarios of control groups on the host's real hierarchy. Run by probes.sandbox_scenarios."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from support.cells import Cell, Facts, attempt, make_profile
+from probes.confined_child import Cell, Facts, attempt, make_profile
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.cgroup.cgroup import Group, GroupPath, own_place, parse_own_group, write
 from tlsrt.sandbox.cgroup.tree import GroupTree, limits_of, make_tree

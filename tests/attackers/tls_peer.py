@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from support.attack import seal
-from support.running import RunningHost
+from hosts.running_host import RunningHost
+
+from attackers.arena import seal
 from tlsrt.channels.client.connection import client_context
 from tlsrt.channels.frames.frame import FrameKind, Header
 from tlsrt.channels.session.grant import GrantContent, Right, parse_open_untrusted

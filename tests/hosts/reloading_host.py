@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from support.running import RunningHost
+from hosts.running_host import RunningHost
 from tlsrt.supervisor.control.client import ControlClient
 
 PACKAGE = Path(__file__).parent / "probed_package" / "probed"

@@ -10,9 +10,9 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
+from hosts.running_host import RunningHost, running
 
-from support.attack import PACKAGE, VICTIM
-from support.running import RunningHost, running
+from attackers.arena import PACKAGE, VICTIM
 from tlsrt.config.schema import DEFAULT_LOOPS
 
 SCRIPTS = {loop: f"{loop}/script" for loop in DEFAULT_LOOPS}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from support.running import RunningHost
+from hosts.running_host import RunningHost
 from tlsrt.supervisor.control.client import ControlClient
 
 IN_TIME_MS = 200

@@ -27,5 +27,5 @@ def main(workers: int, arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    os.chdir(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     sys.exit(main(max(1, int(sys.argv[1])), sys.argv[2:]))

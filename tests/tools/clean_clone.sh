@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # A stranger's first minutes: clone, `make start`, every command of the README in a second terminal, Ctrl-C.
-# Needs PyPI, and port 7443. Usage: tests/clean_clone.sh [MAKE-VARIABLE=VALUE...], such as PYTHON=python3.13
+# Needs PyPI, and port 7443. Usage: tests/tools/clean_clone.sh [MAKE-VARIABLE=VALUE...], such as PYTHON=python3.13
 set -euo pipefail
 set -m # background jobs get a process group of their own, and do not ignore Ctrl-C
 
-repository=$(cd "$(dirname "$0")/.." && pwd)
+repository=$(cd "$(dirname "$0")/../.." && pwd)
 folder=$(mktemp -d "${TMPDIR:-/tmp}/tlsrt-clean-clone.XXXXXX")
 chmod 0755 "$folder"
 console=$folder/console

@@ -1,4 +1,4 @@
-"""What runs inside: a small supervisor, and the children that it confines and asks. Run by support.stage.
+"""What runs inside: a small supervisor, and the children that it confines and asks. Run by probes.sandbox_runner.
 
 Each scenario is a function of the base folder that returns facts as a dictionary, printed as one JSON line; the tests
 in pytest's own process judge them.
@@ -20,8 +20,10 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from support import explained, grouped, sealed
-from support.cells import ROOTLESS, SEALING_LAYERS, Cell, Facts, attempt, make_profile, open_port, probe
+from probes import cgroup_scenarios as grouped
+from probes import explain_scenarios as explained
+from probes import sealed_scenarios as sealed
+from probes.confined_child import ROOTLESS, SEALING_LAYERS, Cell, Facts, attempt, make_profile, open_port, probe
 from tlsrt.config.schema import DEFAULT_LOOPS
 from tlsrt.errors import SandboxError, TlsrtError
 from tlsrt.sandbox import syscalls

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from support.flow_package.flowing import asker as asking
-from support.running import RunningHost
+from hosts.flow_package.flowing import asker as asking
+from hosts.running_host import RunningHost
 from tlsrt import AsyncClient
 
 ASKER, LEDGER = "third/asker", asking.LEDGER

@@ -1,4 +1,4 @@
-"""What `sandbox explain` says of a process, beside what that process meets. Run by support.confined.
+"""What `sandbox explain` says of a process, beside what that process meets. Run by probes.sandbox_scenarios.
 
 Every question is asked before the seal and after it, of the explanation and of a real confined process.
 """
@@ -13,10 +13,11 @@ import socket
 from functools import partial
 from pathlib import Path
 
-from support.cells import Facts, make_config, make_profile
-from support.echo import echo_servers
-from support.probes import call
-from support.watching import Watched
+from fakes.echo_server import echo_servers
+
+from probes.confined_child import Facts, make_config, make_profile
+from probes.sealed_probes import call
+from probes.watched_child import Watched
 from tlsrt.config.egress import parse_egress
 from tlsrt.config.schema import EgressConfig
 from tlsrt.sandbox.apply.enter import enter_world

@@ -1,4 +1,4 @@
-"""Runs scenarios of support.confined under the real launcher, as root and as a user without rights."""
+"""Runs scenarios of probes.sandbox_scenarios under the real launcher, as root and as a user without rights."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ import sys
 from tlsrt.supervisor.launch.launcher import launch
 sys.exit(launch(sys.argv[1:], program={program!r}))
 """
-PROGRAM = f"import sys; sys.path.insert(0, {str(HERE.parent)!r}); from support import confined; " + (
-    "from tlsrt.supervisor.launch.launcher import inner; inner(confined.supervise)"
+PROGRAM = (
+    f"import sys; sys.path.insert(0, {str(HERE.parent)!r}); from probes import sandbox_scenarios; "
+    "from tlsrt.supervisor.launch.launcher import inner; inner(sandbox_scenarios.supervise)"
 )
 
 

@@ -1,0 +1,1 @@
+"""Attackers: captured loops and components, hostile TLS peers, faults that are injected."""

@@ -1,0 +1,1 @@
+"""Stand-ins without processes: a host in memory, linked components, logs, proxies."""

@@ -1,0 +1,1 @@
+"""Programs that developers run: the suite in several processes, fuzzing, TLS scanners, a user-mode kernel."""
