@@ -1,7 +1,7 @@
 """The supervisor: privileged, keyless, one epoll loop.
 
 It takes the lock, makes folders and sockets, imports everything once, forks the authority and the loops, and from
-then on only listens: to life channels, to the office, to pidfds, to the control socket, to signals and to the clock.
+then on only listens: to life channels, to the authority, to pidfds, to the control socket, to signals and to the clock.
 It reads no key byte, parses nothing that a loop wrote beyond fixed-size records, and starts no thread.
 """
 
@@ -106,22 +106,22 @@ class Supervisor:
         Raises AlreadyRunning and ConfigError before anything runs; ConfigError when the authority refuses to boot and
         SandboxError when this host cannot confine a process, after everything was stopped again.
         """
-        reactor = EventLoop()
-        self._started_at = reactor.now
+        event_loop = EventLoop()
+        self._started_at = event_loop.now
         try:
-            self._begin(reactor)
+            self._begin(event_loop)
             while self._exit_code is None:
-                reactor.run_once()
+                event_loop.run_once()
             if self._refusal is not None:
                 raise self._refusal
             return self._exit_code
         finally:
             self._abandon()
-            reactor.close()
+            event_loop.close()
 
     # Start
 
-    def _begin(self, reactor: EventLoop) -> None:
+    def _begin(self, event_loop: EventLoop) -> None:
         config = self._config
         make_folder(config.state_dir)
         lock = take_lock(config.state_dir / "lock", wait_s=self._lock_wait_s)
@@ -135,10 +135,10 @@ class Supervisor:
         boot_files = [*self._parts.open_boot_files(-1), *self._parts.open_door_files(), self._parts.open_ca_key()]
         for descriptor in boot_files:
             os.close(descriptor)  # this was only the check: what is missing is said before anything runs
-        self._common = Common(config, self._parts, reactor, self._console, lock)
+        self._common = Common(config, self._parts, event_loop, self._console, lock)
         self._common.chance = self._chance or self._common.chance
         self._build(listeners)
-        self._take_signals(reactor)
+        self._take_signals(event_loop)
         self._say_warnings()
         self._files.start()
         self._fork_all()
@@ -148,65 +148,65 @@ class Supervisor:
         self._boot_nonce = secrets.token_bytes(32)
         monitor = HeartbeatMonitor(self._heartbeat)
         self._monitor = monitor
-        regime = RestartPolicy(config.supervision, [loop.name for loop in config.loops], common.chance)
-        members = [
+        restart_policy = RestartPolicy(config.supervision, [loop.name for loop in config.loops], common.chance)
+        loops = [
             Loop(config.loop(name), index, open_log(config, name), str(config.log_dir / f"{name}.log"))
-            for index, name in enumerate(regime.order)
+            for index, name in enumerate(restart_policy.order)
         ]
-        self._office = AuthorityProcess(
+        self._authority = AuthorityProcess(
             common, self._boot_nonce, open_log(config, AUTHORITY), monitor, str(config.log_dir / "authority.log")
         )
-        self._fleet = Loops(common, self._office, members, listeners, monitor, regime)
-        self._restarts = Restarter(common, self._fleet)
+        self._loops = Loops(common, self._authority, loops, listeners, monitor, restart_policy)
+        self._restarts = Restarter(common, self._loops)
         began_at = self._started_at - self._age_s
-        self._announcer = StartupReport(common, members, self._office, began_at)
-        self._rounds = Watchdog(common, self._fleet, self._office)
-        self._shutdown = Shutdown(common, self._fleet, self._office, self._end)
-        self._reload = Reload(common, self._fleet, self._office, self._renew, self._taken)
-        self._door_watch = FileWatcher(common.reactor, lambda: common.config.door, self._reload.ask_door)
+        self._announcer = StartupReport(common, loops, self._authority, began_at)
+        self._rounds = Watchdog(common, self._loops, self._authority)
+        self._shutdown = Shutdown(common, self._loops, self._authority, self._end)
+        self._reload = Reload(common, self._loops, self._authority, self._renew, self._taken)
+        self._door_watch = FileWatcher(common.event_loop, lambda: common.config.door, self._reload.ask_door)
         if config.door.watch:
             self._door_watch.begin()
-        self._sessions = SessionRequests(common, self._office)
-        self._response = DetectionRequests(self._sessions, self._office)
+        self._sessions = SessionRequests(common, self._authority)
+        self._response = DetectionRequests(self._sessions, self._authority)
         self._reload.is_blocked = lambda: self._rotation.is_replacing
-        self._anchors = AuditHeads(common, self._office)
-        self._restart = RestartRequest(common, self._fleet, lambda: self._reload.move is not None)
-        self._lock = LockWatch(common, self._fleet, self._office)
+        self._anchors = AuditHeads(common, self._authority)
+        self._restart = RestartRequest(common, self._loops, lambda: self._reload.move is not None)
+        self._lock = LockWatch(common, self._loops, self._authority)
         self._announcer.is_locked = lambda: self._lock.record is not None
-        self._lock_verbs = LockVerbs(common, self._fleet, self._office, self._lock, self._sessions)
-        self._events = HostEvents(common, members, self._office, boot_id(self._boot_nonce).hex())
-        self._files = CanaryFiles(common, self._office)
-        self._decoys = DecoyReport(common, self._office, self._files)
-        self._rotation = KeyRotation(common, self._fleet, self._office, lambda: self._reload.is_running)
+        self._lock_verbs = LockVerbs(common, self._loops, self._authority, self._lock, self._sessions)
+        self._events = HostEvents(common, loops, self._authority, boot_id(self._boot_nonce).hex())
+        self._files = CanaryFiles(common, self._authority)
+        self._decoys = DecoyReport(common, self._authority, self._files)
+        self._rotation = KeyRotation(common, self._loops, self._authority, lambda: self._reload.is_running)
         monitor.on_suspect = self._events.sources.suspected
         self._shutdown.on_begin = self._stopping
-        self._office.trust_ends = lambda: {m.name: m.authority_end for m in members if m.authority_end >= 0}
-        self._office.on_booted = self._booted
-        self._office.on_epoch = self._rounds.attest_all
-        self._office.on_event = self._event
-        self._office.on_said["respawn"] = self._respawn
-        self._office.on_refused = self._refused
-        self._office.on_unconfined = self._unconfined
-        self._office.on_given_up = partial(self._fail, EX_UNAVAILABLE)
-        self._office.on_checked = self._reload.checked
-        self._office.on_lost = self._authority_lost
-        self._office.on_rekeyed = self._rotation.checked
-        self._office.on_rotated = self._rotation.rotated
-        self._office.on_moved = self._moved
-        self._fleet.on_active = self._active
-        self._fleet.on_down = self._restarts.down
-        self._fleet.on_unwell = self._restarts.unwell
-        self._fleet.on_changed = self._restarts.look
-        self._fleet.on_beat = self._beat
+        self._authority.trust_ends = lambda: {m.name: m.authority_end for m in loops if m.authority_end >= 0}
+        self._authority.on_booted = self._booted
+        self._authority.on_epoch = self._rounds.attest_all
+        self._authority.on_event = self._event
+        self._authority.on_said["respawn"] = self._respawn
+        self._authority.on_refused = self._refused
+        self._authority.on_unconfined = self._unconfined
+        self._authority.on_given_up = partial(self._fail, EX_UNAVAILABLE)
+        self._authority.on_checked = self._reload.checked
+        self._authority.on_lost = self._authority_lost
+        self._authority.on_rekeyed = self._rotation.checked
+        self._authority.on_rotated = self._rotation.rotated
+        self._authority.on_moved = self._moved
+        self._loops.on_active = self._active
+        self._loops.on_down = self._restarts.down
+        self._loops.on_unwell = self._restarts.unwell
+        self._loops.on_changed = self._restarts.look
+        self._loops.on_beat = self._beat
         self._restarts.on_failed = self._given_up
         self._restarts.on_unconfined = self._hopeless
         self._restarts.on_exit = partial(self._fail, EX_UNAVAILABLE)
-        self._control = ControlSocket(common.reactor, config.run_dir, lambda pid: is_kin(pid, self._kin()))
+        self._control = ControlSocket(common.event_loop, config.run_dir, lambda pid: is_kin(pid, self._kin()))
         self._control.on_bug = partial(self._console.bad, "supervisor", "bug")
         self._add_verbs(self._control)
 
-    def _take_signals(self, reactor: EventLoop) -> None:
-        reactor.take_signals(
+    def _take_signals(self, event_loop: EventLoop) -> None:
+        event_loop.take_signals(
             {
                 signal.SIGTERM: self._shutdown.begin,
                 signal.SIGINT: self._interrupt,
@@ -216,26 +216,26 @@ class Supervisor:
             ignored=(signal.SIGPIPE,),
         )
         if self._death_pipe is not None:
-            reactor.watch(self._death_pipe, self._launcher_gone, 0)  # only its hang-up
+            event_loop.watch(self._death_pipe, self._launcher_gone, 0)  # only its hang-up
 
     def _launcher_gone(self, events: int) -> None:
         if self._death_pipe is not None:
-            self._common.reactor.forget(self._death_pipe)
+            self._common.event_loop.forget(self._death_pipe)
             self._death_pipe = None
         self._shutdown.begin()
 
     def _fork_all(self) -> None:
-        for member in self._fleet.members:
-            self._fleet.births.prepare(member)
-        self._office.spawn()
+        for loop in self._loops.all:
+            self._loops.starter.prepare(loop)
+        self._authority.spawn()
         self._parts.preload()  # while the authority imports what it needs
-        for member in self._fleet.members:
-            self._fleet.spawn(member)
-        self._office.files.measurement = sealed_memory(
+        for loop in self._loops.all:
+            self._loops.spawn(loop)
+        self._authority.files.measurement = sealed_memory(
             self._parts.measure()
         )  # while the children build their sandboxes
-        if self._office.child is not None:
-            self._office.boot()
+        if self._authority.child is not None:
+            self._authority.boot()
         self._rounds.begin()
 
     def _say_warnings(self) -> None:
@@ -247,9 +247,9 @@ class Supervisor:
     def _booted(self) -> None:
         self._announcer.authority_booted()
         self._lock.authority_booted()
-        for member in self._fleet.members:
-            if member.is_trusted:
-                self._fleet.announce(member)
+        for loop in self._loops.all:
+            if loop.is_trusted:
+                self._loops.announce(loop)
         if self._reload.move is not None:
             self._reload.move.authority_booted()
         self._rotation.authority_booted()
@@ -268,14 +268,14 @@ class Supervisor:
     def _unconfined(self, reason: str) -> None:
         self._refuse(SandboxError(AUTHORITY, reason))
 
-    def _hopeless(self, member: Loop) -> None:
-        self._refuse(SandboxError(member.name, last_line(member.log_path) or str(member.last_death or "unknown")))
+    def _hopeless(self, loop: Loop) -> None:
+        self._refuse(SandboxError(loop.name, last_line(loop.log_path) or str(loop.last_death or "unknown")))
 
     def _refuse(self, error: TlsrtError) -> None:
         """End because of an error that the command line will say; what has not served yet is killed without words."""
         self._events.refused(str(error))
         self._refusal = self._refusal or error
-        if any(member.was_active for member in self._fleet.members):
+        if any(loop.was_active for loop in self._loops.all):
             self._shutdown.begin()
         else:
             self._shutdown.quiet = True
@@ -296,19 +296,19 @@ class Supervisor:
         self._console.bad(AUTHORITY, word, sentence)
         self._events.sources.reported(word, sentence)
         name = sentence.partition(":")[0]
-        for member in self._fleet.members:
-            if word in FATAL_EVENTS and member.name == name:
+        for loop in self._loops.all:
+            if word in FATAL_EVENTS and loop.name == name:
                 reason = f"{word}: {sentence.partition(': ')[2]}"
-                self._fleet.condemn(member, LoopEvent.VIOLATED, reason, cause_of_word(word))
+                self._loops.kill(loop, LoopEvent.VIOLATED, reason, cause_of_word(word))
 
     def _respawn(self, fields: list[Any]) -> None:
         """The authority has a loop replaced for what it did; one that was replaced meanwhile is innocent."""
-        loop, incarnation, sentence = fields
-        self._console.bad(AUTHORITY, "anomaly", f"{loop}: {sentence}")
-        self._events.sources.reported("anomaly", f"{loop}: {sentence}")
-        for member in self._fleet.members:
-            if member.name == loop and member.incarnation == incarnation:
-                self._fleet.condemn(member, LoopEvent.VIOLATED, f"anomaly: {sentence}", cause_of_word("anomaly"))
+        name, incarnation, sentence = fields
+        self._console.bad(AUTHORITY, "anomaly", f"{name}: {sentence}")
+        self._events.sources.reported("anomaly", f"{name}: {sentence}")
+        for loop in self._loops.all:
+            if loop.name == name and loop.incarnation == incarnation:
+                self._loops.kill(loop, LoopEvent.VIOLATED, f"anomaly: {sentence}", cause_of_word("anomaly"))
 
     # A reload
 
@@ -319,19 +319,19 @@ class Supervisor:
         if self._reload.move is not None:
             self._reload.move.moved(number, epoch)
 
-    def _active(self, member: Loop) -> None:
-        self._announcer.loop_active(member)
-        self._look(member)
+    def _active(self, loop: Loop) -> None:
+        self._announcer.loop_active(loop)
+        self._look(loop)
 
-    def _given_up(self, member: Loop) -> None:
+    def _given_up(self, loop: Loop) -> None:
         self._announcer.settled()
-        self._look(member)
+        self._look(loop)
 
-    def _beat(self, member: Loop) -> None:
-        self._events.beat(member)
-        self._look(member)
+    def _beat(self, loop: Loop) -> None:
+        self._events.beat(loop)
+        self._look(loop)
 
-    def _look(self, member: Loop) -> None:
+    def _look(self, loop: Loop) -> None:
         self._rotation.look()
         self._restart.look()
         self._lock_verbs.look()
@@ -343,7 +343,7 @@ class Supervisor:
     def _add_verbs(self, control: ControlSocket) -> None:
         """Say who answers which verb; what a verb does lives in the module of what it is about."""
         control.add("status", self._status_verb)
-        control.add_stream("follow_status", StatusStream(self._common.reactor, self.status).serve)
+        control.add_stream("follow_status", StatusStream(self._common.event_loop, self.status).serve)
         control.add_held("stop", self._stop_verb)
         control.add_later("restart", self._restart.ask)
         control.add_later("reload", lambda request, reply: self._reload.ask(reply))
@@ -370,7 +370,7 @@ class Supervisor:
         return self.status()
 
     def _stop_verb(self, request: Request) -> dict[str, object]:
-        self._common.reactor.call_later(0, self._shutdown.begin)  # the answer leaves first
+        self._common.event_loop.call_later(0, self._shutdown.begin)  # the answer leaves first
         return {"stopping": True, "pid": host_pid()}
 
     def _reap_strangers(self) -> None:
@@ -378,33 +378,33 @@ class Supervisor:
         reap_strangers(self._kin())
 
     def _kin(self) -> list[int]:
-        children = [*(member.child for member in self._fleet.members), self._office.child]
+        children = [*(loop.child for loop in self._loops.all), self._authority.child]
         return [child.pid for child in children if child is not None]
 
     # Status and end
 
     def status(self) -> status.Document:
         """Return the status document."""
-        now = self._common.reactor.now
-        children = {member.name: member.child for member in self._fleet.members}
-        children[AUTHORITY] = self._office.child
-        parts_of = {member.name: member.parts for member in self._fleet.members}
+        now = self._common.event_loop.now
+        children = {loop.name: loop.child for loop in self._loops.all}
+        children[AUTHORITY] = self._authority.child
+        parts_of = {loop.name: loop.parts for loop in self._loops.all}
         view = status.StatusInput(
             now, self._started_at, host_pid(), self._rootless, boot_id(self._boot_nonce).hex(),
             self._shutdown.is_running, (*self._warnings, *self._decoys.warnings, *self._files.warnings),
             self._parts.limits(), self._reload.move is not None, self._parts, self._rounds.stuck.of,
-            supervision_document(self._fleet.regime, self._fleet.members, now), self._lock.document(),
+            supervision_document(self._loops.restart_policy, self._loops.all, now), self._lock.document(),
             self._response.quarantined, self._anchors.document(),
         )  # fmt: skip
         return status.document(
             view,
             self._config,
-            self._office,
-            self._fleet.members,
+            self._authority,
+            self._loops.all,
             {name: (parts_of.get(name) or self._parts).sandbox(name) for name in children},
             {name: memory_kib(child.host_pid) for name, child in children.items() if child is not None},
             {name: self._monitor.pulse(name, now) for name in children},
-            {name: self._fleet.violations.of(name) for name in children},
+            {name: self._loops.violations.of(name) for name in children},
         )
 
     def _stopping(self) -> None:
@@ -429,8 +429,8 @@ class Supervisor:
 
     def _abandon(self) -> None:
         """Whatever went wrong here: leave no process behind."""
-        fleet: Loops | None = getattr(self, "_fleet", None)
-        children = [*(member.child for member in fleet.members), self._office.child] if fleet is not None else []
+        loops: Loops | None = getattr(self, "_fleet", None)
+        children = [*(loop.child for loop in loops.all), self._authority.child] if loops is not None else []
         for child in children:
             if child is not None:
                 try:

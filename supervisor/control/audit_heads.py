@@ -38,16 +38,16 @@ def anchors_in(lines: Iterable[str]) -> list[Anchor]:
 class AuditHeads:
     """The supervisor's ear for the log."""
 
-    def __init__(self, common: Common, office: AuthorityProcess, journal: str = JOURNAL) -> None:
+    def __init__(self, common: Common, authority: AuthorityProcess, journal: str = JOURNAL) -> None:
         self._common = common
         self._journal = journal
         self._install = common.config.install_id.hex()
         self._head: tuple[int, float] | None = None  # sequence, and when it was heard of
         self._stands: list[Any] | None = None  # as the authority said it last
         self._problem = ""
-        office.on_said["audited"] = self._audited
-        office.on_said["checkpointed"] = self._checkpointed
-        office.on_said["unrecorded"] = self._unrecorded
+        authority.on_said["audited"] = self._audited
+        authority.on_said["checkpointed"] = self._checkpointed
+        authority.on_said["unrecorded"] = self._unrecorded
 
     def document(self) -> Document | None:
         """Return how the log stands; None if no authority has said it yet."""
@@ -56,7 +56,7 @@ class AuditHeads:
         file, sequence, size, dropped, _ = self._stands
         head: Document | None = None
         if self._head is not None:
-            head = {"sequence": self._head[0], "age_s": round(self._common.reactor.now - self._head[1], 3)}
+            head = {"sequence": self._head[0], "age_s": round(self._common.event_loop.now - self._head[1], 3)}
         return {
             "file": file, "sequence": sequence, "head": head, "dropped": dropped, "problem": self._problem,
             "bytes": size, "keep_bytes": self._common.config.audit.keep_mb << 20,
@@ -68,7 +68,7 @@ class AuditHeads:
 
     def _checkpointed(self, fields: list[Any]) -> None:
         file, size, root, sequence = fields
-        self._head = sequence, self._common.reactor.now
+        self._head = sequence, self._common.event_loop.now
         message = line_of(file, size, sequence, root)
         entry = f"MESSAGE={message}\nPRIORITY=5\nSYSLOG_IDENTIFIER={IDENTIFIER}\nTLSRT_INSTALL={self._install}\n"
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as way:

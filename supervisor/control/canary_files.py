@@ -39,9 +39,9 @@ class _Watched:
 class CanaryFiles:
     """All watches of one life of a host."""
 
-    def __init__(self, common: Common, office: AuthorityProcess) -> None:
+    def __init__(self, common: Common, authority: AuthorityProcess) -> None:
         self._common = common
-        self._office = office
+        self._authority = authority
         self._descriptor = -1
         self._watched: dict[int, _Watched] = {}
         self.warnings: list[str] = []
@@ -62,7 +62,7 @@ class CanaryFiles:
             self._add(str(path), HOST, str(path))
         if problem := self.prove():
             self._say(problem)
-        self._common.reactor.watch(self._descriptor, lambda events: self._read())
+        self._common.event_loop.watch(self._descriptor, lambda events: self._read())
         self._common.events.listeners.append(self._on_event)
 
     def _plant(self, path: Path) -> None:
@@ -106,7 +106,7 @@ class CanaryFiles:
         """A process was looked at and is what its profile says: from now on its canary is watched."""
         if event.name.name != "attested":
             return
-        child = self._office.child
+        child = self._authority.child
         pid = event.fields.get("pid") if event.subject != AUTHORITY else child.host_pid if child is not None else None
         if isinstance(pid, int):
             self._add_root(event.subject, pid)
@@ -152,7 +152,7 @@ class CanaryFiles:
                 "decoy_touched", watched.subject, f"file {watched.path}", decoy=f"file {watched.path}"
             )
             if watched.subject != HOST:
-                self._office.ask("file_touched", watched.subject, watched.path)
+                self._authority.ask("file_touched", watched.subject, watched.path)
 
     def _say(self, sentence: str) -> None:
         if sentence not in self.warnings:
@@ -162,6 +162,6 @@ class CanaryFiles:
     def close(self) -> None:
         """End all watches."""
         if self._descriptor >= 0:
-            self._common.reactor.forget(self._descriptor)
+            self._common.event_loop.forget(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1

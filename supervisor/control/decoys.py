@@ -23,15 +23,15 @@ Reply = Callable[[dict[str, Any]], None]
 class DecoyReport:
     """Hears what the authority says of its trials."""
 
-    def __init__(self, common: Common, office: AuthorityProcess, files: CanaryFiles) -> None:
+    def __init__(self, common: Common, authority: AuthorityProcess, files: CanaryFiles) -> None:
         self._files = files
         self._console = common.console
         self._common = common
-        self._office = office
+        self._authority = authority
         self._said: str | None = None
         self._asked: list[tuple[Reply, float]] = []
         self._timer: Timer | None = None
-        office.on_said[NAME] = self._hear
+        authority.on_said[NAME] = self._hear
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -40,13 +40,13 @@ class DecoyReport:
     def ask(self, request: Request, reply: Reply) -> None:
         """Have a decoy touched for a trial now."""
         decoys = self._common.config.deception
-        self._asked.append((reply, self._common.reactor.now))
+        self._asked.append((reply, self._common.event_loop.now))
         if not decoys.components and not decoys.methods:
             self._answer("there are no decoys: `deception` in the configuration switches them off")
-        elif not self._office.ask("try_decoys"):
+        elif not self._authority.ask("try_decoys"):
             self._answer(_AWAY)
         elif len(self._asked) == 1:
-            self._timer = self._common.reactor.call_later(TRIAL_S, lambda: self._answer(_AWAY))
+            self._timer = self._common.event_loop.call_later(TRIAL_S, lambda: self._answer(_AWAY))
 
     def _answer(self, problem: str) -> None:
         if self._asked:
@@ -55,7 +55,7 @@ class DecoyReport:
             self._timer.cancel()
             self._timer = None
         for reply, began in self._asked:
-            took_ms = round((self._common.reactor.now - began) * 1000)
+            took_ms = round((self._common.event_loop.now - began) * 1000)
             reply({"heard": not problem, "took_ms": took_ms, "problem": problem})
         self._asked.clear()
 

@@ -16,10 +16,10 @@ Reply = Callable[[dict[str, object]], None]
 class DetectionRequests:
     """What is asked, and who is in quarantine, as the authority last said."""
 
-    def __init__(self, requests: SessionRequests, office: AuthorityProcess) -> None:
+    def __init__(self, requests: SessionRequests, authority: AuthorityProcess) -> None:
         self._requests = requests
         self.quarantined: list[str] = []
-        office.on_said["quarantine"] = self._quarantine
+        authority.on_said["quarantine"] = self._quarantine
 
     def anomalies(self, request: Mapping[str, object], reply: Reply) -> None:
         """Ask for scores, steps and detectors."""

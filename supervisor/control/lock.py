@@ -24,15 +24,15 @@ HOST = "host"
 class LockWatch:
     """The lock of one life of the supervisor."""
 
-    def __init__(self, common: Common, fleet: Loops, office: AuthorityProcess) -> None:
+    def __init__(self, common: Common, loops: Loops, authority: AuthorityProcess) -> None:
         self._common = common
-        self._fleet = fleet
-        self._office = office
+        self._loops = loops
+        self._authority = authority
         self._asked = b""  # the id of a lock of ours that the authority has not confirmed
         self._told: LockRecord | None = None  # by the authority that boots
         self._has_booted = False  # an authority of this life
         self.record: LockRecord | None = None
-        office.on_said["lock_state"] = self._heard
+        authority.on_said["lock_state"] = self._heard
 
     def lock(self, record: LockRecord) -> None:
         """Lock the host now; the authority is told by whoever calls this, or when it is there."""
@@ -43,7 +43,7 @@ class LockWatch:
         """Tell an authority of a lock that it does not know, before it hears of any loop."""
         if self.record is not None and self._told is None:
             self._asked = self.record.lock
-            self._office.lock(*self.record)
+            self._authority.lock(*self.record)
         self._has_booted, self._told = True, None
 
     def authority_lost(self) -> None:
@@ -53,13 +53,13 @@ class LockWatch:
         """Return the lock for status."""
         if self.record is None:
             return None
-        return document_of(self.record, is_stored=not (self._office.unwritten or self._asked))
+        return document_of(self.record, is_stored=not (self._authority.unwritten or self._asked))
 
     def _heard(self, fields: Sequence[Any]) -> None:
         record = record_of(fields)
         if record is not None:
             self._asked = b""
-        if not self._office.is_booted:
+        if not self._authority.is_booted:
             self._told = record
             if record is not None and not self._has_booted:  # Primary has got nothing yet from anybody
                 self._know(record)
@@ -73,7 +73,7 @@ class LockWatch:
 
     def _know(self, record: LockRecord | None) -> None:
         self.record = record
-        self._fleet.is_locked = record is not None
+        self._loops.is_locked = record is not None
         if record is not None:
             self._common.events.emit("locked", HOST, f"by {record.by}: {record.reason}", lock=record.lock.hex())
             self._common.console.bad(HOST, "locked", f"by {record.by}: {record.reason}")
@@ -81,16 +81,16 @@ class LockWatch:
     def _begin(self, record: LockRecord) -> None:
         is_other = self.record is not None
         self._know(record)
-        primary = self._fleet.members[0]
-        if is_other or not primary.is_primary or not primary.is_living or self._fleet.stopping:
+        primary = self._loops.all[0]
+        if is_other or not primary.is_primary or not primary.is_living or self._loops.stopping:
             return
-        self._fleet.regime.replace(primary.name, self._common.reactor.now)
-        self._fleet.condemn(primary, LoopEvent.STOP, "killed, since the host was locked", Cause.LOCK)
+        self._loops.restart_policy.replace(primary.name, self._common.event_loop.now)
+        self._loops.kill(primary, LoopEvent.STOP, "killed, since the host was locked", Cause.LOCK)
 
     def _end(self) -> None:
         self._know(None)
         self._common.console.good(HOST, "unlocked", "Primary is replaced; clients come back by themselves")
-        primary = self._fleet.members[0]
-        if primary.is_primary and primary.is_living and not self._fleet.stopping:
-            self._fleet.regime.replace(primary.name, self._common.reactor.now)
-            self._fleet.on_changed()
+        primary = self._loops.all[0]
+        if primary.is_primary and primary.is_living and not self._loops.stopping:
+            self._loops.restart_policy.replace(primary.name, self._common.event_loop.now)
+            self._loops.on_changed()

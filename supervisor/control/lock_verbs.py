@@ -35,11 +35,11 @@ class LockVerbs:
     """All requests of one life."""
 
     def __init__(
-        self, common: Common, fleet: Loops, office: AuthorityProcess, watch: LockWatch, requests: SessionRequests
+        self, common: Common, loops: Loops, authority: AuthorityProcess, watch: LockWatch, requests: SessionRequests
     ) -> None:
         self._common = common
-        self._fleet = fleet
-        self._office = office
+        self._loops = loops
+        self._authority = authority
         self._watch = watch
         self._requests = requests
         self._waiting: list[tuple[int, Reply, Timer]] = []  # incarnation of Primary before
@@ -60,21 +60,21 @@ class LockVerbs:
             note = answer.get("unavailable", [])
             reply({"lock": self._watch.document(), "already": False, "notes": note})
 
-        if self._office.is_booted:
+        if self._authority.is_booted:
             self._requests.lock(record, answered, lambda code, rows: {})
         else:
             answered({"unavailable": [_AWAY]})
 
     def unlock(self, request: Mapping[str, object], reply: Reply) -> None:
         """Unlock."""
-        began = self._common.reactor.now
-        incarnation = self._fleet.members[0].incarnation
+        began = self._common.event_loop.now
+        incarnation = self._loops.all[0].incarnation
         self._requests.unlock(OPERATOR, partial(self._unlocked, reply, incarnation, began), _outcome)
 
     def look(self) -> None:
         """Answer whoever needs to wait no longer."""
-        primary = self._fleet.members[0]
-        if primary.state is LoopState.ACTIVE and not self._fleet.is_locked:
+        primary = self._loops.all[0]
+        if primary.state is LoopState.ACTIVE and not self._loops.is_locked:
             self._end(lambda incarnation: primary.incarnation > incarnation, serves=True)
 
     def cancel(self) -> None:
@@ -87,10 +87,10 @@ class LockVerbs:
             return
 
         def done(document: dict[str, object]) -> None:
-            took_ms = round((self._common.reactor.now - began) * 1000)
-            reply({**answer, **document, "epoch": self._office.epoch, "took_ms": took_ms})
+            took_ms = round((self._common.event_loop.now - began) * 1000)
+            reply({**answer, **document, "epoch": self._authority.epoch, "took_ms": took_ms})
 
-        timer = self._common.reactor.call_later(
+        timer = self._common.event_loop.call_later(
             SERVES_S, lambda: self._end(lambda number: number == incarnation, serves=False)
         )
         self._waiting.append((incarnation, done, timer))

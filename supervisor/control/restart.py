@@ -34,9 +34,9 @@ class _Asked:
 class RestartRequest:
     """All requests of one life. `look` is called after every change of a loop."""
 
-    def __init__(self, common: Common, fleet: Loops, is_reloading: Callable[[], bool]) -> None:
+    def __init__(self, common: Common, loops: Loops, is_reloading: Callable[[], bool]) -> None:
         self._common = common
-        self._fleet = fleet
+        self._loops = loops
         self._is_reloading = is_reloading
         self._asked: list[_Asked] = []
 
@@ -47,17 +47,17 @@ class RestartRequest:
         if sentence:
             reply({"refused": sentence})
             return
-        now = self._common.reactor.now
-        loops = self._fleet.regime.restart(str(name), now)
-        before = {member.name: member.incarnation for member in self._fleet.members if member.name in loops}
+        now = self._common.event_loop.now
+        loops = self._loops.restart_policy.restart(str(name), now)
+        before = {loop.name: loop.incarnation for loop in self._loops.all if loop.name in loops}
         self._common.console.plain(str(name), "restart", f"asked for{_with(loops - {str(name)})}")
         self._asked.append(_Asked(before, now, reply))
-        self._fleet.on_changed()
+        self._loops.on_changed()
 
     def _refusal(self, name: str) -> str:
         """Return why a loop cannot be restarted now; an empty text if it can."""
-        names = [member.name for member in self._fleet.members]
-        if self._fleet.stopping:
+        names = [loop.name for loop in self._loops.all]
+        if self._loops.stopping:
             return "tlsrt is stopping"
         if name == AUTHORITY:
             return "the authority cannot be restarted by hand: it comes again by itself, and a reload replaces it"
@@ -67,23 +67,23 @@ class RestartRequest:
             return f"there is no loop {name[:60]!r}{hint}"
         if self._is_reloading():
             return "a reload is being carried out: try again when it is done"
-        member = self._fleet.member(name)
-        if member.state is LoopState.WAITING:
-            others = self._fleet.regime.waits_for(name)
+        loop = self._loops.by_name(name)
+        if loop.state is LoopState.WAITING:
+            others = self._loops.restart_policy.waits_for(name)
             if not others:
                 return f"{name} comes back by itself as soon as what it depends on is active"
             return f"{name} waits for {', '.join(others)} and comes back by itself: restart {others[0]}"
-        if member.is_leaving or any(name in asked.loops for asked in self._asked):
+        if loop.is_ending or any(name in asked.loops for asked in self._asked):
             return f"{name} is being restarted already"
         return ""
 
     def look(self) -> None:
         """Answer whoever needs to wait no longer."""
         for asked in tuple(self._asked):
-            members = [self._fleet.member(name) for name in asked.loops]
-            if all(self._is_settled(member, asked) for member in members):
+            loops = [self._loops.by_name(name) for name in asked.loops]
+            if all(self._is_settled(loop, asked) for loop in loops):
                 self._asked.remove(asked)
-                asked.reply(self._answer(members, asked))
+                asked.reply(self._answer(loops, asked))
 
     def cancel(self) -> None:
         """The host ends: say so to all who wait."""
@@ -91,21 +91,21 @@ class RestartRequest:
         for one in asked:
             one.reply({"refused": "tlsrt is stopping"})
 
-    def _is_settled(self, member: Loop, asked: _Asked) -> bool:
-        if self._fleet.regime.is_pending(member.name) or member.state not in SETTLED:
+    def _is_settled(self, loop: Loop, asked: _Asked) -> bool:
+        if self._loops.restart_policy.is_pending(loop.name) or loop.state not in SETTLED:
             return False
-        return member.state is not LoopState.ACTIVE or member.incarnation > asked.loops[member.name]
+        return loop.state is not LoopState.ACTIVE or loop.incarnation > asked.loops[loop.name]
 
-    def _answer(self, members: list[Loop], asked: _Asked) -> dict[str, Any]:
-        entries = [self._entry(member, asked) for member in members]
+    def _answer(self, loops: list[Loop], asked: _Asked) -> dict[str, Any]:
+        entries = [self._entry(loop, asked) for loop in loops]
         return {"loops": entries, "failed": any(entry["state"] != LoopState.ACTIVE for entry in entries)}
 
-    def _entry(self, member: Loop, asked: _Asked) -> dict[str, Any]:
-        is_active = member.state is LoopState.ACTIVE and member.active_at is not None
-        took_ms = round((member.active_at - asked.began) * 1000) if is_active and member.active_at else None
-        pid = member.child.host_pid if member.child is not None else None
-        why = None if is_active else str(member.last_death)
-        return {"name": member.name, "state": str(member.state), "pid": pid, "took_ms": took_ms, "reason": why}
+    def _entry(self, loop: Loop, asked: _Asked) -> dict[str, Any]:
+        is_active = loop.state is LoopState.ACTIVE and loop.active_at is not None
+        took_ms = round((loop.active_at - asked.began) * 1000) if is_active and loop.active_at else None
+        pid = loop.child.host_pid if loop.child is not None else None
+        why = None if is_active else str(loop.last_death)
+        return {"name": loop.name, "state": str(loop.state), "pid": pid, "took_ms": took_ms, "reason": why}
 
 
 def _with(others: frozenset[str]) -> str:

@@ -55,8 +55,8 @@ class ControlSocket:
     `is_kin` tells of a pid, as numbered in our pid namespace, whether it is a process of the runtime.
     """
 
-    def __init__(self, reactor: EventLoop, folder: Path, is_kin: Callable[[int], bool] = lambda pid: False) -> None:
-        self._reactor = reactor
+    def __init__(self, event_loop: EventLoop, folder: Path, is_kin: Callable[[int], bool] = lambda pid: False) -> None:
+        self._event_loop = event_loop
         self._path = folder / CONTROL_SOCKET
         self._is_kin = is_kin
         self._verbs: dict[str, Callable[[Request, _Client], None]] = {}
@@ -64,7 +64,7 @@ class ControlSocket:
         self._clients: set[_Client] = set()
         self._followers: set[Follower] = set()
         self._listener = bind_unix(folder, CONTROL_SOCKET, backlog=MAX_CLIENTS)
-        reactor.watch(self._listener.fileno(), self._accept)
+        event_loop.watch(self._listener.fileno(), self._accept)
 
     def add(self, name: str, verb: Verb) -> None:
         """Serve a verb that is answered at once."""
@@ -85,7 +85,7 @@ class ControlSocket:
             if len(self._followers) >= MAX_FOLLOWERS:
                 client.say({"error": "busy"})
                 return
-            follower = Follower(self._reactor, client.hand_over())
+            follower = Follower(self._event_loop, client.hand_over())
             self._followers.add(follower)
             follower.on_closed.append(lambda: self._followers.discard(follower))
             verb(request, follower)
@@ -98,7 +98,7 @@ class ControlSocket:
             client.close()
         for follower in tuple(self._followers):
             follower.last_words()
-        self._reactor.forget(self._listener.fileno())
+        self._event_loop.forget(self._listener.fileno())
         self._listener.close()
         try:
             self._path.unlink()
@@ -137,7 +137,7 @@ class ControlSocket:
             if word:
                 _say_and_close(connection, word)
             else:
-                self._clients.add(_Client(self, self._reactor, connection))
+                self._clients.add(_Client(self, self._event_loop, connection))
 
     def _refusal(self, connection: socket.socket) -> str:
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -159,24 +159,24 @@ def _say_and_close(connection: socket.socket, word: str) -> None:
 class _Client:
     """One connection: a request comes in, an answer goes out."""
 
-    def __init__(self, owner: ControlSocket, reactor: EventLoop, connection: socket.socket) -> None:
+    def __init__(self, owner: ControlSocket, event_loop: EventLoop, connection: socket.socket) -> None:
         self._owner = owner
-        self._reactor = reactor
+        self._event_loop = event_loop
         self._connection = connection
         self._incoming = bytearray()
         self._outgoing = b""
         self._stays = False
         self._heard = False
         connection.setblocking(False)
-        self._timer: Timer = reactor.call_later(CLIENT_S, self.close)
-        reactor.watch(connection.fileno(), self._ready)
+        self._timer: Timer = event_loop.call_later(CLIENT_S, self.close)
+        event_loop.watch(connection.fileno(), self._ready)
 
     def close(self) -> None:
         """End the connection."""
         if self._connection.fileno() < 0:
             return
         self._timer.cancel()
-        self._reactor.forget(self._connection.fileno())
+        self._event_loop.forget(self._connection.fileno())
         self._connection.close()
         self._owner.drop(self)
 
@@ -186,7 +186,7 @@ class _Client:
             return
         self._stays = stays
         self._timer.cancel()
-        self._timer = self._reactor.call_later(CLIENT_S, self.close)
+        self._timer = self._event_loop.call_later(CLIENT_S, self.close)
         self._outgoing = encode(answer)
         try:
             self._write()
@@ -196,7 +196,7 @@ class _Client:
     def hand_over(self) -> socket.socket:
         """Give the connection away, for an answer that is a stream."""
         self._timer.cancel()
-        self._reactor.forget(self._connection.fileno())
+        self._event_loop.forget(self._connection.fileno())
         self._owner.drop(self)
         return self._connection
 
@@ -235,9 +235,9 @@ class _Client:
             sent = 0
         self._outgoing = self._outgoing[sent:]
         if self._outgoing:
-            self._reactor.change(self._connection.fileno(), WRITE)
+            self._event_loop.change(self._connection.fileno(), WRITE)
         elif self._stays:
             self._timer.cancel()
-            self._reactor.change(self._connection.fileno(), READ)
+            self._event_loop.change(self._connection.fileno(), READ)
         else:
             self.close()

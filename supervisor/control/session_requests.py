@@ -36,16 +36,16 @@ class _Pending:
 class SessionRequests:
     """What operators are waiting for."""
 
-    def __init__(self, common: Common, office: AuthorityProcess) -> None:
+    def __init__(self, common: Common, authority: AuthorityProcess) -> None:
         self._common = common
-        self._office = office
+        self._authority = authority
         self._number = 0
         self._pending: dict[int, _Pending] = {}
-        office.on_answer = self._answered
+        authority.on_answer = self._answered
 
     def sessions(self, request: Mapping[str, object], reply: Reply) -> None:
         """Ask for all sessions and for all that is revoked."""
-        self.ask(reply, lambda code, rows: sessions_of(rows, self._office.unwritten), "sessions", b"")
+        self.ask(reply, lambda code, rows: sessions_of(rows, self._authority.unwritten), "sessions", b"")
 
     def revoke(self, request: Mapping[str, object], reply: Reply) -> None:
         """Ask for a revocation: `kind`, `what`, `for_ms`."""
@@ -84,13 +84,13 @@ class SessionRequests:
             self._end(number, {"error": "stopping"})
 
     def ask(self, reply: Reply, finish: Callable[[int, list[Any]], Document], name: str, *fields: object) -> None:
-        """Send an office message, with the number of the request before its fields; answer with what `finish` makes."""
+        """Send the authority a message, its number before its fields; answer with what `finish` makes."""
         self._number += 1
         number = self._number
-        if not self._office.ask(name, number, *fields):
+        if not self._authority.ask(name, number, *fields):
             reply({"unavailable": [_AWAY]})
             return
-        timer = self._common.reactor.call_later(
+        timer = self._common.event_loop.call_later(
             ANSWER_S, lambda: self._end(number, {"unavailable": [f"the authority did not answer in {ANSWER_S:g} s"]})
         )
         self._pending[number] = _Pending(reply, finish, timer)
@@ -100,7 +100,7 @@ class SessionRequests:
         if pending is None:
             return  # it came too late
         pending.rows += rows
-        if more and self._office.ask("sessions", number, bytes.fromhex(rows[-1][1])):
+        if more and self._authority.ask("sessions", number, bytes.fromhex(rows[-1][1])):
             return
         self._end(number, pending.finish(code, pending.rows))
 

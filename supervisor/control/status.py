@@ -24,7 +24,7 @@ _OUTCOMES = {HealthOutcome.GOOD: "good", HealthOutcome.FAILED: "failing", Health
 
 @dataclass(frozen=True, slots=True)
 class StatusInput:
-    """What the supervisor knows about itself at one moment; times in seconds of the reactor's clock."""
+    """What the supervisor knows about itself at one moment; times in seconds of the event loop's clock."""
 
     now: float
     started_at: float
@@ -46,8 +46,8 @@ class StatusInput:
 def document(
     view: StatusInput,
     config: Config,
-    office: AuthorityProcess,
-    members: Sequence[Loop],
+    authority: AuthorityProcess,
+    loops: Sequence[Loop],
     sandboxes: Mapping[str, Sandbox],
     memory: Mapping[str, int | None],
     pulses: Mapping[str, Pulse | None],
@@ -62,80 +62,80 @@ def document(
             "boot": view.boot_id,
             "stopping": view.stopping,
         },
-        "authority": _authority(view, office, sandboxes, memory, pulses.get("authority")),
+        "authority": _authority(view, authority, sandboxes, memory, pulses.get("authority")),
         "loops": [
             _loop(
-                view, config, office, member, sandboxes, memory, pulses, violations.get(member.name, ViolationRecord())
+                view, config, authority, loop, sandboxes, memory, pulses, violations.get(loop.name, ViolationRecord())
             )
-            for member in members
+            for loop in loops
         ],
-        "boundary": _boundary_of(view, office, members),
-        "keys": office.keys(view.now),
+        "boundary": _boundary_of(view, authority, loops),
+        "keys": authority.keys(view.now),
         "door": {"host": config.door.host, "port": config.door.port, "locked": view.lock is not None},
         "lock": view.lock,
         "supervision": view.supervision,
         "limits": view.limits,
         "quarantined": list(view.quarantined),
         "audit": view.audit,
-        "warnings": [*view.warnings, *office.warnings],
+        "warnings": [*view.warnings, *authority.warnings],
     }
 
 
-def _boundary_of(view: StatusInput, office: AuthorityProcess, members: Sequence[Loop]) -> Document:
+def _boundary_of(view: StatusInput, authority: AuthorityProcess, loops: Sequence[Loop]) -> Document:
     """Return whether all that lives is in one epoch and under the profiles in force."""
-    living = [member for member in members if member.is_living]
-    behind = [member.name for member in living if _epoch(member) != office.epoch or member.parts is not view.parts]
-    return {"epoch": office.epoch, "equal": not behind, "behind": behind, "changing": view.changing}
+    living = [loop for loop in loops if loop.is_living]
+    behind = [loop.name for loop in living if _epoch(loop) != authority.epoch or loop.parts is not view.parts]
+    return {"epoch": authority.epoch, "equal": not behind, "behind": behind, "changing": view.changing}
 
 
-def _epoch(member: Loop) -> int | None:
-    return member.beat.epoch if member.beat else member.attested_epoch
+def _epoch(loop: Loop) -> int | None:
+    return loop.beat.epoch if loop.beat else loop.attested_epoch
 
 
 def _authority(
     view: StatusInput,
-    office: AuthorityProcess,
+    authority: AuthorityProcess,
     sandboxes: Mapping[str, Sandbox],
     memory: Mapping[str, int | None],
     pulse: Pulse | None,
 ) -> Document:
-    child = office.child
+    child = authority.child
     return {
         "pid": child.host_pid if child is not None else None,
-        "state": office.state,
-        "uptime_s": _rounded(view.now - office.spawned_at) if child is not None else None,
-        "restarts": office.restarts,
-        "lateness_ms": round(office.lateness_us / 1000, 1),
+        "state": authority.state,
+        "uptime_s": _rounded(view.now - authority.spawned_at) if child is not None else None,
+        "restarts": authority.restarts,
+        "lateness_ms": round(authority.lateness_us / 1000, 1),
         **_pulse(pulse),
         "memory_kib": memory.get("authority"),
         "sandbox": _sandbox(sandboxes.get("authority", Sandbox())),
-        "epoch": office.epoch,
-        "unwritten": office.unwritten,
+        "epoch": authority.epoch,
+        "unwritten": authority.unwritten,
         "stuck": _stuck(view, "authority"),
-        "last_death": _death(office.last_death),
+        "last_death": _death(authority.last_death),
     }
 
 
 def _loop(
     view: StatusInput,
     config: Config,
-    office: AuthorityProcess,
-    member: Loop,
+    authority: AuthorityProcess,
+    loop: Loop,
     sandboxes: Mapping[str, Sandbox],
     memory: Mapping[str, int | None],
     pulses: Mapping[str, Pulse | None],
     violations: ViolationRecord,
 ) -> Document:
-    beat = member.beat
-    child = member.child
+    beat = loop.beat
+    child = loop.child
     return {
-        "name": member.name,
-        "state": str(member.state),
+        "name": loop.name,
+        "state": str(loop.state),
         "pid": child.host_pid if child is not None else None,
-        "incarnation": member.incarnation,
-        "uptime_s": _rounded(view.now - member.spawned_at) if child is not None else None,
-        "restarts": member.restarts,
-        "sessions": office.sessions.get(member.name, beat.sessions if beat else 0),
+        "incarnation": loop.incarnation,
+        "uptime_s": _rounded(view.now - loop.spawned_at) if child is not None else None,
+        "restarts": loop.restarts,
+        "sessions": authority.sessions.get(loop.name, beat.sessions if beat else 0),
         "frames": {
             "in": beat.frames_in if beat else 0,
             "out": beat.frames_out if beat else 0,
@@ -143,19 +143,19 @@ def _loop(
         },
         "lateness_ms": round(beat.lateness_us / 1000, 1) if beat else None,
         "queue": beat.queue_depth if beat else 0,
-        **_pulse(pulses.get(member.name)),
+        **_pulse(pulses.get(loop.name)),
         "components": [
-            _component(view, member.checked.get(index), component)
-            for index, component in enumerate(config.components_of(member.name))
+            _component(view, loop.checked.get(index), component)
+            for index, component in enumerate(config.components_of(loop.name))
         ],
-        "memory_kib": memory.get(member.name),
-        "sandbox": _sandbox(sandboxes.get(member.name, Sandbox())),
-        "epoch": _epoch(member),
-        "stuck": _stuck(view, member.name),
-        "last_death": _death(member.last_death),
+        "memory_kib": memory.get(loop.name),
+        "sandbox": _sandbox(sandboxes.get(loop.name, Sandbox())),
+        "epoch": _epoch(loop),
+        "stuck": _stuck(view, loop.name),
+        "last_death": _death(loop.last_death),
         "violations": violations.count,
         "last_violation": violations.last,
-        "anomaly": office.score(member.name),
+        "anomaly": authority.score(loop.name),
     }
 
 

@@ -31,8 +31,8 @@ def interval_untrusted(request: Request) -> float:
 class StatusStream:
     """All who follow the status."""
 
-    def __init__(self, reactor: EventLoop, status: Callable[[], dict[str, Any]]) -> None:
-        self._reactor = reactor
+    def __init__(self, event_loop: EventLoop, status: Callable[[], dict[str, Any]]) -> None:
+        self._event_loop = event_loop
         self._status = status
 
     def serve(self, request: Request, follower: Follower) -> None:
@@ -43,16 +43,16 @@ class StatusStream:
             follower.send(encode({"error": error.reason}))
             follower.end()
             return
-        _Reader(self._reactor, self._status, follower, interval_s)
+        _Reader(self._event_loop, self._status, follower, interval_s)
 
 
 class _Reader:
     """One follower, its timer and its last look."""
 
     def __init__(
-        self, reactor: EventLoop, status: Callable[[], dict[str, Any]], follower: Follower, interval_s: float
+        self, event_loop: EventLoop, status: Callable[[], dict[str, Any]], follower: Follower, interval_s: float
     ) -> None:
-        self._reactor = reactor
+        self._event_loop = event_loop
         self._status = status
         self._follower = follower
         self._interval_s = interval_s
@@ -67,7 +67,7 @@ class _Reader:
             self._timer.cancel()
 
     def _tell(self, next_s: float) -> None:
-        self._timer = self._reactor.call_later(next_s, lambda: self._tell(self._interval_s))
+        self._timer = self._event_loop.call_later(next_s, lambda: self._tell(self._interval_s))
         if self._follower.waiting:
             self._missed += 1
             return
@@ -75,5 +75,5 @@ class _Reader:
             self._follower.send(encode({"dropped": self._missed}))
             self._missed = 0
         document = self._status()
-        self._usage.add_to(document, self._reactor.now)
+        self._usage.add_to(document, self._event_loop.now)
         self._follower.send(encode(document))

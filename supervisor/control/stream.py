@@ -27,25 +27,25 @@ def encode(value: object) -> bytes:
 class Follower:
     """One connection after its request; `send` never blocks and never raises."""
 
-    def __init__(self, reactor: EventLoop, connection: socket.socket, *, limit: int = QUEUE_BYTES) -> None:
-        self._reactor = reactor
+    def __init__(self, event_loop: EventLoop, connection: socket.socket, *, limit: int = QUEUE_BYTES) -> None:
+        self._event_loop = event_loop
         self._connection = connection
         self._queue = LineQueue(limit, lambda count: encode({"dropped": count}))
         self._is_ending = False
         self._waits_to_write = False
-        self._progress_at = reactor.now
+        self._progress_at = event_loop.now
         self._timer: Timer | None = None
         self.on_closed: list[Callable[[], None]] = []
         self.on_room: Callable[[], None] = lambda: None  # everything has left, and more may come
         connection.setblocking(False)
-        reactor.watch(connection.fileno(), self._ready)
+        event_loop.watch(connection.fileno(), self._ready)
 
     def send(self, line: bytes) -> None:
-        """Queue one encoded line; it leaves in the next round of the reactor."""
+        """Queue one encoded line; it leaves in the next round of the event loop."""
         if self.is_closed or self._is_ending:
             return
         if not self._queue.size:
-            self._progress_at = self._reactor.now
+            self._progress_at = self._event_loop.now
         self._queue.push(line)
         self._write_later()
 
@@ -61,7 +61,7 @@ class Follower:
             return
         if self._timer is not None:
             self._timer.cancel()
-        self._reactor.forget(self._connection.fileno())
+        self._event_loop.forget(self._connection.fileno())
         self._connection.close()
         for callback in self.on_closed:
             callback()
@@ -87,9 +87,9 @@ class Follower:
     def _write_later(self) -> None:
         if not self._waits_to_write:
             self._waits_to_write = True
-            self._reactor.change(self._connection.fileno(), READ | WRITE)
+            self._event_loop.change(self._connection.fileno(), READ | WRITE)
         if self._timer is None:
-            self._timer = self._reactor.call_later(STALL_S, self._look)
+            self._timer = self._event_loop.call_later(STALL_S, self._look)
 
     def _ready(self, events: int) -> None:
         try:
@@ -104,7 +104,7 @@ class Follower:
 
     def _write(self) -> None:
         count = self._connection.send(self._queue.piece(_PIECE), socket.MSG_NOSIGNAL)
-        self._progress_at = self._reactor.now
+        self._progress_at = self._event_loop.now
         self._queue.sent(count)
         if not self._queue.size and not self._is_ending:
             self.on_room()
@@ -114,15 +114,15 @@ class Follower:
             self.close()
             return
         self._waits_to_write = False
-        self._reactor.change(self._connection.fileno(), READ)
+        self._event_loop.change(self._connection.fileno(), READ)
 
     def _look(self) -> None:
-        """One timer for as long as something waits; a new one for each line would fill the reactor's heap."""
+        """One timer for as long as something waits; a new one for each line would fill the event loop's heap."""
         self._timer = None
         if not self._queue.size:
             return
-        left_s = self._progress_at + STALL_S - self._reactor.now
+        left_s = self._progress_at + STALL_S - self._event_loop.now
         if left_s <= 0:
             self.close()
         else:
-            self._timer = self._reactor.call_later(left_s, self._look)
+            self._timer = self._event_loop.call_later(left_s, self._look)

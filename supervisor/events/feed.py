@@ -33,8 +33,8 @@ def wish_untrusted(request: Request) -> tuple[int, bool, frozenset[EventKind]]:
 class EventFeed:
     """All who read events over the control socket."""
 
-    def __init__(self, reactor: EventLoop, bus: EventBus) -> None:
-        self._reactor = reactor
+    def __init__(self, event_loop: EventLoop, bus: EventBus) -> None:
+        self._event_loop = event_loop
         self._bus = bus
         self._cursors: dict[Follower, EventCursor] = {}
         self._is_due = False
@@ -66,10 +66,10 @@ class EventFeed:
         self._cursors.pop(follower, None)
 
     def _note(self, event: HostEvent) -> None:
-        """However many events come in one round of the reactor, they are given out once."""
+        """However many events come in one round of the event loop, they are given out once."""
         if self._cursors and not self._is_due:
             self._is_due = True
-            self._reactor.call_later(0, self.flush)
+            self._event_loop.call_later(0, self.flush)
 
     def _give(self, follower: Follower, cursor: EventCursor, *, is_last: bool) -> None:
         while follower.waiting < ROOM_BYTES and not cursor.is_at_end:

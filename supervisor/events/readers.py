@@ -19,24 +19,24 @@ SUPERVISOR = "supervisor"
 class HostEvents:
     """Connects the bus; made once in the life of a supervisor, before anything is forked."""
 
-    def __init__(self, common: Common, members: Sequence[Loop], office: AuthorityProcess, boot: str) -> None:
+    def __init__(self, common: Common, loops: Sequence[Loop], authority: AuthorityProcess, boot: str) -> None:
         self._bus = common.events
         self._bus.boot = boot
-        self.sources = EventSources(self._bus, members, lambda: common.reactor.now)
-        self.feed = EventFeed(common.reactor, self._bus)
-        self.relay = EventRelay(common.reactor, self._bus, office.tell_events)
-        office.on_joined = self.relay.joined
-        office.on_beat = lambda lateness_us: self.sources.beat(AUTHORITY, lateness_us)
-        office.on_noted = self.sources.noted
-        self._bus.emit("starting", SUPERVISOR, loops=len(members))
+        self.sources = EventSources(self._bus, loops, lambda: common.event_loop.now)
+        self.feed = EventFeed(common.event_loop, self._bus)
+        self.relay = EventRelay(common.event_loop, self._bus, authority.tell_events)
+        authority.on_joined = self.relay.joined
+        authority.on_beat = lambda lateness_us: self.sources.beat(AUTHORITY, lateness_us)
+        authority.on_noted = self.sources.noted
+        self._bus.emit("starting", SUPERVISOR, loops=len(loops))
 
     def add_verbs(self, control: ControlSocket) -> None:
         control.add_stream("events", self.feed.serve)
 
-    def beat(self, member: Loop) -> None:
+    def beat(self, loop: Loop) -> None:
         """A loop beat."""
-        if member.beat is not None:
-            self.sources.beat(member.name, member.beat.lateness_us)
+        if loop.beat is not None:
+            self.sources.beat(loop.name, loop.beat.lateness_us)
 
     def refused(self, sentence: str) -> None:
         """The host does not start, or ends because it cannot go on."""

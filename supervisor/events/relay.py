@@ -27,8 +27,8 @@ Send = Callable[[Sequence[bytes]], bool]
 class EventRelay:
     """`send` takes a page, or says no without waiting."""
 
-    def __init__(self, reactor: EventLoop, bus: EventBus, send: Send) -> None:
-        self._reactor = reactor
+    def __init__(self, event_loop: EventLoop, bus: EventBus, send: Send) -> None:
+        self._event_loop = event_loop
         self._bus = bus
         self._send = send
         self._cursor = EventCursor(bus, 0)
@@ -56,7 +56,7 @@ class EventRelay:
     def _tell_later(self) -> None:
         if not self._is_due:
             self._is_due = True
-            self._reactor.call_later(EVERY_S, self._tell)
+            self._event_loop.call_later(EVERY_S, self._tell)
 
     def _tell(self) -> None:
         self._is_due = False

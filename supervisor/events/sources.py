@@ -35,40 +35,40 @@ OF_AUTHORITY = frozenset(
 class EventSources:
     """Watches the loops, and knows which of them were slow."""
 
-    def __init__(self, bus: EventBus, members: Sequence[Loop], now: Callable[[], float]) -> None:
+    def __init__(self, bus: EventBus, loops: Sequence[Loop], now: Callable[[], float]) -> None:
         self._bus = bus
         self._now = now
         self._slow: set[str] = set()
         self._pids: dict[str, int] = {}  # of the living; at the event of a death the child is no more
-        for member in members:
-            member.on_moved = self.moved
+        for loop in loops:
+            loop.on_moved = self.moved
 
-    def moved(self, member: Loop, before: LoopState, event: LoopEvent) -> None:
+    def moved(self, loop: Loop, before: LoopState, event: LoopEvent) -> None:
         """A loop took a step of its life; whatever follows from it comes later."""
-        facts: dict[str, object] = {"incarnation": member.incarnation}
-        if member.child is not None:
-            self._pids[member.name] = member.child.host_pid
-        if member.name in self._pids:
-            facts["pid"] = self._pids[member.name]
+        facts: dict[str, object] = {"incarnation": loop.incarnation}
+        if loop.child is not None:
+            self._pids[loop.name] = loop.child.host_pid
+        if loop.name in self._pids:
+            facts["pid"] = self._pids[loop.name]
         if event is LoopEvent.HUNG:
-            self._bus.emit("hung", member.name, **facts)
+            self._bus.emit("hung", loop.name, **facts)
         if event is LoopEvent.EXITED:
-            self._exited(member, before, facts)
+            self._exited(loop, before, facts)
         elif event is LoopEvent.STOP:
             if before in LIVING:
-                self._bus.emit("ending", member.name, **facts)
+                self._bus.emit("ending", loop.name, **facts)
         elif (name := _STEPS.get(event)) is not None:
             if event is LoopEvent.ACTIVE:
-                facts["took_ms"] = round((self._now() - member.spawned_at) * 1000)
-            self._bus.emit(name, member.name, _words(member, event), **facts)
+                facts["took_ms"] = round((self._now() - loop.spawned_at) * 1000)
+            self._bus.emit(name, loop.name, _words(loop, event), **facts)
 
-    def _exited(self, member: Loop, before: LoopState, facts: dict[str, object]) -> None:
-        self._slow.discard(member.name)
-        self._pids.pop(member.name, None)
-        served_s = self._now() - member.active_at if member.active_at is not None else 0.0
-        if member.last_death is not None:
+    def _exited(self, loop: Loop, before: LoopState, facts: dict[str, object]) -> None:
+        self._slow.discard(loop.name)
+        self._pids.pop(loop.name, None)
+        served_s = self._now() - loop.active_at if loop.active_at is not None else 0.0
+        if loop.last_death is not None:
             is_wanted = before is LoopState.STOPPING
-            death_event(self._bus, member.name, member.last_death, served_s, is_wanted=is_wanted, **facts)
+            death_event(self._bus, loop.name, loop.last_death, served_s, is_wanted=is_wanted, **facts)
 
     def beat(self, name: str, lateness_us: int) -> None:
         """A process beat, this late by its own clock; what it says is a claim."""
@@ -101,7 +101,7 @@ class EventSources:
                     self._bus.emit("reported", AUTHORITY, "a note that nobody understands")
 
 
-def _words(member: Loop, event: LoopEvent) -> str:
+def _words(loop: Loop, event: LoopEvent) -> str:
     if event in _KILLED:
-        return member.verdict.sentence if member.verdict is not None else str(event)
-    return str(member.last_death) if event is LoopEvent.GIVE_UP else ""
+        return loop.verdict.sentence if loop.verdict is not None else str(event)
+    return str(loop.last_death) if event is LoopEvent.GIVE_UP else ""

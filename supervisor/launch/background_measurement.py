@@ -19,12 +19,12 @@ class BackgroundMeasurement:
 
     def __init__(
         self,
-        reactor: EventLoop,
+        event_loop: EventLoop,
         measure: Callable[[], dict[str, bytes]],
         on_done: Callable[[bytes | ConfigError], None],
     ) -> None:
         """Fork. Raises OSError."""
-        self._reactor = reactor
+        self._event_loop = event_loop
         self._on_done = on_done
         self._answer = bytearray()
         self._reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -35,7 +35,7 @@ class BackgroundMeasurement:
             raise
         finally:
             os.close(writer)
-        reactor.watch(self._reader, lambda events: self._read())
+        event_loop.watch(self._reader, lambda events: self._read())
 
     def cancel(self) -> None:
         """End it without a word."""
@@ -57,7 +57,7 @@ class BackgroundMeasurement:
             self._on_done(result)
 
     def _end(self) -> None:
-        self._reactor.forget(self._reader)
+        self._event_loop.forget(self._reader)
         os.close(self._reader)
         with suppress(ChildProcessError, ProcessLookupError):  # collected with the orphans already
             signal.pidfd_send_signal(self._child.pidfd, signal.SIGKILL)

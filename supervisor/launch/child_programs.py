@@ -220,15 +220,15 @@ def _authority_body(start: AuthorityStart, profile: Profile, root: PlannedRoot |
     _preload_authority()
     authority_main = importlib.import_module(AUTHORITY_RUNTIME).authority_main
     with coverage_pipe.measured() as kept:
-        keep = {start.office, *start.trust.values(), *start.keep, *kept}
+        keep = {start.channel, *start.trust.values(), *start.keep, *kept}
         confinement = enter_world(
-            profile, keep, death_pipe=start.office, reports=start.reports, plan=root.plan if root else None
+            profile, keep, death_pipe=start.channel, reports=start.reports, plan=root.plan if root else None
         )
         confinement.drop()
         confinement.assert_one_task()
         confinement.seal()
         end_imports()
-        code: int = authority_main(start.config, start.office, start.trust, Path(confinement.path("/state")))
+        code: int = authority_main(start.config, start.channel, start.trust, Path(confinement.path("/state")))
     return code
 
 

@@ -10,14 +10,16 @@ from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor
 DYING_MS = 20  # nothing else is done meanwhile; whoever differs is killed anyway
 
 
-def differences_of(name: str, child: Child, parts: Parts, sentry: SyscallMonitor | None) -> list[str] | None:
+def differences_of(name: str, child: Child, parts: Parts, syscall_monitor: SyscallMonitor | None) -> list[str] | None:
     """Return a sentence for each difference; None for a process that has ended, whose pidfd tells the reason.
 
     `parts` are those that it was born with, or has taken over live.
     """
     found = parts.attest(name, child.host_pid)
-    if sentry is not None and not sentry.is_watching:
-        if sentry.take_desertion():  # a task drops its filters before its end shows; one that lives is here again
+    if syscall_monitor is not None and not syscall_monitor.is_watching:
+        if (
+            syscall_monitor.take_desertion()
+        ):  # a task drops its filters before its end shows; one that lives is here again
             return None
         found = [*found, "the listener of its first filter has not come"]
     return None if _has_ended(child, DYING_MS if found else 0) else found

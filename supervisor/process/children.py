@@ -53,7 +53,7 @@ class AuthorityStart:
     """What the authority's process begins with."""
 
     config: Config
-    office: int
+    channel: int  # to the supervisor
     trust: Mapping[str, int]  # loop name -> the authority's end
     state_dir: Path
     log: int
@@ -132,7 +132,7 @@ class Common:
 
     config: Config
     parts: Parts
-    reactor: EventLoop
+    event_loop: EventLoop
     console: Console
     lock: int
     events: EventBus = field(default_factory=EventBus)

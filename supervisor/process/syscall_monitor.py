@@ -48,8 +48,8 @@ class Violation:
 class SyscallMonitor:
     """One process's reports, from before its fork to its end."""
 
-    def __init__(self, reactor: EventLoop, rules: CallRules, on_violation: Callable[[Violation], None]) -> None:
-        self._reactor = reactor
+    def __init__(self, event_loop: EventLoop, rules: CallRules, on_violation: Callable[[Violation], None]) -> None:
+        self._event_loop = event_loop
         self._rules = rules
         self._on_violation = on_violation
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
@@ -59,8 +59,8 @@ class SyscallMonitor:
         self._listener = -1
         self._broker: Broker | None = None
         self._connecting: dict[int, tuple[Notification, Connecting]] = {}
-        self._refused = Bucket(REFUSED_BURST, REFUSED_PER_S, reactor.now)
-        self._brokered = Bucket(BROKERED_BURST, BROKERED_PER_S, reactor.now)
+        self._refused = Bucket(REFUSED_BURST, REFUSED_PER_S, event_loop.now)
+        self._brokered = Bucket(BROKERED_BURST, BROKERED_PER_S, event_loop.now)
         self._is_paused = False
         self._is_deserted = False
 
@@ -83,7 +83,7 @@ class SyscallMonitor:
             self.close()
             return
         self._broker = Broker(child.pid, child.pidfd, self._rules.egress, self._rules.channel)
-        self._reactor.watch(self._pair.fileno(), lambda events: self._take())
+        self._event_loop.watch(self._pair.fileno(), lambda events: self._take())
 
     def follow(self, rules: CallRules) -> None:
         """Go by other rules from the next call on."""
@@ -95,18 +95,18 @@ class SyscallMonitor:
         """End: calls that still wait fail with ENOSYS."""
         self._close_pair()
         for _, connecting in self._connecting.values():
-            self._reactor.forget(connecting.socket.fileno())
+            self._event_loop.forget(connecting.socket.fileno())
             connecting.socket.close()
         self._connecting.clear()
         if self._listener >= 0:
             if not self._is_paused:
-                self._reactor.forget(self._listener)
+                self._event_loop.forget(self._listener)
             os.close(self._listener)
             self._listener = -1
 
     def _close_pair(self) -> None:
         if self._pair is not None:
-            self._reactor.forget(self._pair.fileno())
+            self._event_loop.forget(self._pair.fileno())
             self._pair.close()
             self._pair = None
 
@@ -120,7 +120,7 @@ class SyscallMonitor:
         self._close_pair()
         if listener >= 0:
             self._listener = listener
-            self._reactor.watch(listener, self._hear)
+            self._event_loop.watch(listener, self._hear)
 
     def _hear(self, events: int) -> None:
         if not events & select.EPOLLIN:  # nobody is left who could call
@@ -146,12 +146,12 @@ class SyscallMonitor:
 
     def _refuse(self, call: Notification, what: str, error: int) -> None:
         answer_notification(self._listener, call, error=error)
-        is_enough = not self._refused.take(self._reactor.now)
+        is_enough = not self._refused.take(self._event_loop.now)
         suffix = f"; that was one of more than {REFUSED_BURST} refused calls" if is_enough else ""
         self._on_violation(Violation(call.call, what + suffix, ends=is_enough))
 
     def _carry_out(self, call: Notification, broker: Broker) -> None:
-        if not self._brokered.take(self._reactor.now):
+        if not self._brokered.take(self._event_loop.now):
             self._pause()
         if len(self._connecting) >= CONNECTING_MOST:
             answer_notification(self._listener, call, error=errno.EAGAIN)
@@ -167,23 +167,23 @@ class SyscallMonitor:
     def _wait_for(self, call: Notification, connecting: Connecting) -> None:
         descriptor = connecting.socket.fileno()
         self._connecting[descriptor] = (call, connecting)
-        self._reactor.watch(descriptor, lambda events: self._connected(descriptor), select.EPOLLOUT)
+        self._event_loop.watch(descriptor, lambda events: self._connected(descriptor), select.EPOLLOUT)
 
     def _connected(self, descriptor: int) -> None:
         call, connecting = self._connecting.pop(descriptor)
-        self._reactor.forget(descriptor)
+        self._event_loop.forget(descriptor)
         outcome = connecting.finish()
         answer_notification(self._listener, call, error=outcome.error)
 
     def _pause(self) -> None:
         self._is_paused = True
-        self._reactor.forget(self._listener)
-        self._reactor.call_later(WAIT_S, self._resume)
+        self._event_loop.forget(self._listener)
+        self._event_loop.call_later(WAIT_S, self._resume)
 
     def _resume(self) -> None:
         if self._listener >= 0 and self._is_paused:
             self._is_paused = False
-            self._reactor.watch(self._listener, self._hear)
+            self._event_loop.watch(self._listener, self._hear)
 
 
 def _is_readable(descriptor: int) -> bool:

@@ -25,7 +25,7 @@ class KilledProcess(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class UnkillableProcess:
-    """Since when a process should be dead, in seconds of the reactor's clock, and where it waits."""
+    """Since when a process should be dead, in seconds of the event loop's clock, and where it waits."""
 
     since: float
     where: str
@@ -40,10 +40,10 @@ class UnkillableProcesses:
         self._since: dict[str, tuple[Child, float]] = {}
         self._stuck: dict[str, UnkillableProcess] = {}
 
-    def look(self, condemned: Iterable[KilledProcess], now: float) -> None:
+    def look(self, killed: Iterable[KilledProcess], now: float) -> None:
         """Take all who were killed and are there still."""
         before, self._since = self._since, {}
-        for name, child in condemned:
+        for name, child in killed:
             known = before.get(name)
             if known is None or known[0] is not child:
                 known = (child, now)

@@ -73,8 +73,8 @@ class FileWatcher:
 
     look_s = LOOK_S
 
-    def __init__(self, reactor: EventLoop, door: Callable[[], DoorConfig], ask: Ask) -> None:
-        self._reactor = reactor
+    def __init__(self, event_loop: EventLoop, door: Callable[[], DoorConfig], ask: Ask) -> None:
+        self._event_loop = event_loop
         self._door = door
         self._ask = ask
         self._settling = SettlingFiles(sign_of(door()))
@@ -92,13 +92,13 @@ class FileWatcher:
             self._timer.cancel()
 
     def _wait(self) -> None:
-        self._timer = self._reactor.call_later(self.look_s, self._look)
+        self._timer = self._event_loop.call_later(self.look_s, self._look)
 
     def _look(self) -> None:
         self._wait()
         if self._is_asked:
             return
-        due = self._settling.look(sign_of(self._door()), self._reactor.now)
+        due = self._settling.look(sign_of(self._door()), self._event_loop.now)
         if due is not FileChange.NOTHING:
             self._is_asked = True
             self._ask(self._answered, self._said if due is FileChange.AGAIN else ())
@@ -107,7 +107,7 @@ class FileWatcher:
         self._is_asked = False
         self._said = tuple(answer.get("refused", ()))
         if self._said:
-            self._settling.refused(self._reactor.now)
+            self._settling.refused(self._event_loop.now)
         else:
             self._settling.taken()
 

@@ -38,11 +38,11 @@ class KeyRotation:
     """All rotations of one life. `is_reloading` tells of a reload, which also replaces what is in force."""
 
     def __init__(
-        self, common: Common, fleet: Loops, office: AuthorityProcess, is_reloading: Callable[[], bool]
+        self, common: Common, loops: Loops, authority: AuthorityProcess, is_reloading: Callable[[], bool]
     ) -> None:
         self._common = common
-        self._fleet = fleet
-        self._office = office
+        self._loops = loops
+        self._authority = authority
         self._is_reloading = is_reloading
         self._waiting: deque[tuple[bool, Reply]] = deque()
         self._reply: Reply | None = None
@@ -85,12 +85,12 @@ class KeyRotation:
             return
         self._is_master, self._reply = self._waiting.popleft()
         self._number += 1
-        self._began = self._common.reactor.now
-        self._timer = self._common.reactor.call_later(CHECK_S, self._too_slow)
-        if not self._office.is_booted:
+        self._began = self._common.event_loop.now
+        self._timer = self._common.event_loop.call_later(CHECK_S, self._too_slow)
+        if not self._authority.is_booted:
             self._refuse(["the authority is not serving now: try again when `status` says that it is active"])
         elif not self._is_master:
-            self._office.rotate(self._number, with_keys=False)
+            self._authority.rotate(self._number, with_keys=False)
         elif self._is_reloading():
             self._refuse(["a reload is under way, so nothing was changed: rotate again when it is done"])
         else:
@@ -106,7 +106,7 @@ class KeyRotation:
             version = key_version_of(os.pread(self._token, HEAD_BYTES, 0))
             key = open_master_key(config.master_key, {0, os.geteuid()}, version)
             self._staged = Staged(version, key_path(config.master_key, version), next_token(config))
-            sent = self._office.rekey(self._number, key, self._token)
+            sent = self._authority.rekey(self._number, key, self._token)
         except ConfigError as error:
             self._refuse(error.problems)
         except OSError as error:
@@ -139,9 +139,9 @@ class KeyRotation:
             return
         for sentence in sentences:
             self._common.console.bad(NAME, "warning", sentence)
-        self._office.files.take(self._token)
+        self._authority.files.take(self._token)
         self._token, self._staged = -1, None
-        self._office.rotate(self._number, with_keys=True)
+        self._authority.rotate(self._number, with_keys=True)
 
     def _is_in_place(self) -> bool:
         try:
@@ -168,8 +168,8 @@ class KeyRotation:
         """Something is said of a loop: perhaps the last one works in the new epoch now."""
         if self._done is None or self._behind():
             return
-        now = self._common.reactor.now
-        answer = {**self._done, "took_ms": round((now - self._began) * 1000, 1), **self._office.keys(now)}
+        now = self._common.event_loop.now
+        answer = {**self._done, "took_ms": round((now - self._began) * 1000, 1), **self._authority.keys(now)}
         self._say(answer)
         self._end(answer)
 
@@ -181,13 +181,13 @@ class KeyRotation:
     def authority_booted(self) -> None:
         """It has come again, with the key in force, and may have forgotten what it was asked."""
         if self._reply is not None and self._staged is None and self._done is None:
-            self._office.rotate(self._number, with_keys=False)
+            self._authority.rotate(self._number, with_keys=False)
 
     def _behind(self) -> list[str]:
-        return [member.name for member in self._fleet.members if member.is_trusted and not self._has_it(member)]
+        return [loop.name for loop in self._loops.all if loop.is_trusted and not self._has_it(loop)]
 
-    def _has_it(self, member: Loop) -> bool:
-        return member.beat is not None and member.beat.epoch >= self._epoch
+    def _has_it(self, loop: Loop) -> bool:
+        return loop.beat is not None and loop.beat.epoch >= self._epoch
 
     # The end
 
@@ -224,4 +224,4 @@ class KeyRotation:
         reply, self._reply = self._reply, None
         if reply is not None:
             reply(answer)
-        self._common.reactor.call_later(0, self._next)
+        self._common.event_loop.call_later(0, self._next)

@@ -54,12 +54,12 @@ class Reload:
     """All reloads of one life. `renew` reads the configuration; `on_taken` is told of a new state in force."""
 
     def __init__(
-        self, common: Common, fleet: Loops, office: AuthorityProcess, renew: Callable[[Common], Renewal] | None,
+        self, common: Common, loops: Loops, authority: AuthorityProcess, renew: Callable[[Common], Renewal] | None,
         on_taken: Callable[[Renewal], None],
     ) -> None:  # fmt: skip
         self._common = common
-        self._fleet = fleet
-        self._office = office
+        self._loops = loops
+        self._authority = authority
         self._renew = renew
         self._on_taken = on_taken
         self._waiting: list[Reply] = []
@@ -144,23 +144,23 @@ class Reload:
             self._refuse([f"InternalError: {type(error).__name__}: {error} (a bug of tlsrt; nothing was changed)"])
 
     def _read(self) -> None:
-        if self._renew is None or not self._office.is_booted:
+        if self._renew is None or not self._authority.is_booted:
             raise ConfigError("tlsrt has not started yet: try again when it says that it is ready")
         if self.is_blocked():
             raise ConfigError("master_key is being rotated: reload again when that is done")
         renewal = self._renewal = self._renew(self._common)
         self._warnings = list(renewal.warnings)
         self._new_policy = renewal.config.policy != self._common.config.policy
-        self._steps = (self._step(AUTHORITY), *(self._step_of(member) for member in self._fleet.members))
+        self._steps = (self._step(AUTHORITY), *(self._step_of(loop) for loop in self._loops.all))
         self._moves = self._new_policy or needs_move(self._steps)
-        self._measurer = BackgroundMeasurement(self._common.reactor, renewal.measure, self._measured)
-        self._timer = self._common.reactor.call_later(CHECK_S, self._too_slow)
+        self._measurer = BackgroundMeasurement(self._common.event_loop, renewal.measure, self._measured)
+        self._timer = self._common.event_loop.call_later(CHECK_S, self._too_slow)
 
-    def _step_of(self, member: Loop) -> ReloadStep:
+    def _step_of(self, loop: Loop) -> ReloadStep:
         """Return the step of a loop; one that was given up is tried again, whatever it was given up for."""
-        step = self._step(member.name)
-        if step.way is not Way.RESTART and member.state is LoopState.FAILED:
-            return ReloadStep(member.name, Way.RESTART, ("it was given up before",))
+        step = self._step(loop.name)
+        if step.way is not Way.RESTART and loop.state is LoopState.FAILED:
+            return ReloadStep(loop.name, Way.RESTART, ("it was given up before",))
         return step
 
     def _step(self, name: str) -> ReloadStep:
@@ -186,7 +186,7 @@ class Reload:
         entries = _entries(measurement)
         if entries.get("config", self._renewal.config_digest) != self._renewal.config_digest:
             raise ConfigError("the configuration was changed while it was read: reload again")
-        measured = self._office.files.measurement
+        measured = self._authority.files.measurement
         before = _entries(os.pread(measured, os.fstat(measured).st_size, 0))
         if names := fixed_files(before, entries):
             if self._common.config.measure == "strict":
@@ -206,7 +206,7 @@ class Reload:
         token, measured = self._held
         policy = sealed_memory(pack_policy(self._renewal.config.policy))
         try:
-            sent = self._office.check_reload(self._number, token, measured, policy, door, moves=self._moves)
+            sent = self._authority.check_reload(self._number, token, measured, policy, door, moves=self._moves)
         finally:
             for descriptor in (policy, *door):
                 os.close(descriptor)
@@ -222,7 +222,7 @@ class Reload:
         """The authority has compared with the boot token; `door` says what will change there."""
         if number != self._number or not self._held:
             if is_good:
-                self._office.move(number)  # it came too late, and holds back keys until this
+                self._authority.move(number)  # it came too late, and holds back keys until this
         elif is_good:
             self._warnings += sentences
             self._door = door
@@ -243,23 +243,23 @@ class Reload:
         renewal = self._renewal
         renewal.parts.take()
         self._common.config, self._common.parts = renewal.config, renewal.parts
-        self._office.files.take(*self._held)
-        self._office.taken(self._number)
+        self._authority.files.take(*self._held)
+        self._authority.taken(self._number)
         self._held = []
         self._clear()
         self._on_taken(renewal)
         if self._moves:
-            self.move = Rollout(self._common, self._fleet, self._office, self._steps, self._number, self._moved)
+            self.move = Rollout(self._common, self._loops, self._authority, self._steps, self._number, self._moved)
             self.move.begin()
             return
-        self._office.parts = renewal.parts
-        for member in self._fleet.members:
-            adopt(member, renewal.parts)
-        reports = [self._unchanged(member) for member in self._fleet.members]
-        self._report(self._office.epoch, reports, has_moved=False)
+        self._authority.parts = renewal.parts
+        for loop in self._loops.all:
+            adopt(loop, renewal.parts)
+        reports = [self._unchanged(loop) for loop in self._loops.all]
+        self._report(self._authority.epoch, reports, has_moved=False)
 
-    def _unchanged(self, member: Loop) -> LoopReport:
-        return LoopReport(member.name, "unchanged", self._common.parts.sandbox(member.name).digest.hex())
+    def _unchanged(self, loop: Loop) -> LoopReport:
+        return LoopReport(loop.name, "unchanged", self._common.parts.sandbox(loop.name).digest.hex())
 
     def _moved(self, epoch: int, reports: list[LoopReport]) -> None:
         self.move = None
@@ -283,7 +283,7 @@ class Reload:
         replies, self._replies = self._replies, []
         for reply in replies:
             reply(answer)
-        self._common.reactor.call_later(0, self._next)
+        self._common.event_loop.call_later(0, self._next)
 
     def _clear(self) -> None:
         if self._timer is not None:

@@ -36,34 +36,34 @@ class Rollout:
     """One change under way; `on_done` gets the epoch and a report per loop, once."""
 
     def __init__(
-        self, common: Common, fleet: Loops, office: AuthorityProcess, steps: Sequence[ReloadStep], number: int,
+        self, common: Common, loops: Loops, authority: AuthorityProcess, steps: Sequence[ReloadStep], number: int,
         on_done: Callable[[int, list[LoopReport]], None],
     ) -> None:  # fmt: skip
         self._common = common
-        self._fleet = fleet
-        self._office = office
+        self._loops = loops
+        self._authority = authority
         self._steps: Mapping[str, ReloadStep] = {step.name: step for step in steps}
         self._number = number
         self._on_done = on_done
-        self._began = common.reactor.now
+        self._began = common.event_loop.now
         self._left: dict[str, float] = {}  # loop -> when its end began
-        self._before = {member.name: _digest(member) for member in fleet.members}
-        self._incarnations = {member.name: member.incarnation for member in fleet.members}
+        self._before = {loop.name: _digest(loop) for loop in loops.all}
+        self._incarnations = {loop.name: loop.incarnation for loop in loops.all}
         self._has_begun = False
         self._later: list[Loop] = []
         self._wants_epoch = False
         self._epoch = 0
         limits = common.config.limits
         longest_s = 2 * (limits.stop_timeout_s + limits.ready_timeout_s) + SLACK_S
-        self._deadline = common.reactor.call_later(longest_s, self._finish)
+        self._deadline = common.event_loop.call_later(longest_s, self._finish)
 
     def begin(self) -> None:
         """Start with what needs no new process, then let the others end."""
-        leaving = [member for member in self._fleet.members if not self._stays(member)]
-        self._later = [member for member in leaving if member.is_primary]
-        for member in leaving:
-            if not member.is_primary:
-                self._let_go(member)
+        leaving = [loop for loop in self._loops.all if not self._stays(loop)]
+        self._later = [loop for loop in leaving if loop.is_primary]
+        for loop in leaving:
+            if not loop.is_primary:
+                self._let_go(loop)
         self._has_begun = True
         self._go_on()
 
@@ -73,19 +73,19 @@ class Rollout:
 
     # What happens
 
-    def left(self, member: Loop) -> None:
+    def left(self, loop: Loop) -> None:
         """A loop has made room: fork the one under the new profile."""
-        member.is_proven = False
-        if not self._fleet.regime.is_pending(member.name):  # or it starts with others of its group
-            member.restarts += 1
-            self._renew(member)
-        self._fleet.on_changed()
+        loop.is_proven = False
+        if not self._loops.restart_policy.is_pending(loop.name):  # or it starts with others of its group
+            loop.restarts += 1
+            self._renew(loop)
+        self._loops.on_changed()
         self._go_on()
 
     def authority_booted(self) -> None:
         """The authority has come again, for whatever reason: what it was asked before it does not know."""
         if self._wants_epoch:
-            self._office.move(self._number)
+            self._authority.move(self._number)
 
     def moved(self, number: int, epoch: int) -> None:
         """The epoch is committed."""
@@ -99,40 +99,40 @@ class Rollout:
         self._look_at_the_end()
 
     def _look_at_the_end(self) -> None:
-        if self._epoch and all(self._is_settled(member) for member in self._fleet.members):
+        if self._epoch and all(self._is_settled(loop) for loop in self._loops.all):
             self._finish()
 
     # Steps
 
-    def _stays(self, member: Loop) -> bool:
+    def _stays(self, loop: Loop) -> bool:
         """Apply the step of a loop that needs no new process; say whether it is done with that."""
-        step = self._steps[member.name]
+        step = self._steps[loop.name]
         if step.way is Way.UNCHANGED:
-            adopt(member, self._common.parts)
+            adopt(loop, self._common.parts)
             return True
-        if member.is_leaving or member.state in (LoopState.DOWN, LoopState.BACKOFF, LoopState.WAITING):
-            member.is_proven = False  # it will be forked under the new profile
+        if loop.is_ending or loop.state in (LoopState.DOWN, LoopState.BACKOFF, LoopState.WAITING):
+            loop.is_proven = False  # it will be forked under the new profile
             return True
-        if step.is_live and member.is_trusted:
-            problems = adopt(member, self._common.parts, step.limits)
+        if step.is_live and loop.is_trusted:
+            problems = adopt(loop, self._common.parts, step.limits)
             if not problems:
                 return True
-            self._common.console.warning(member.name, f"restarted, since {'; '.join(problems)}")
+            self._common.console.warning(loop.name, f"restarted, since {'; '.join(problems)}")
         return False
 
-    def _let_go(self, member: Loop) -> None:
-        self._left[member.name] = self._common.reactor.now
-        if not member.is_living:  # it was given up under its old profile
-            member.move(LoopEvent.STOP)
-            self._renew(member)
+    def _let_go(self, loop: Loop) -> None:
+        self._left[loop.name] = self._common.event_loop.now
+        if not loop.is_living:  # it was given up under its old profile
+            loop.move(LoopEvent.STOP)
+            self._renew(loop)
             return
-        member.judge(Cause.RELOAD, "replaced, since its profile has changed")
-        GracefulStop(self._common, self._fleet, member, self.left, FAREWELL_S).begin("its profile has changed")
+        loop.judge(Cause.RELOAD, "replaced, since its profile has changed")
+        GracefulStop(self._common, self._loops, loop, self.left, FAREWELL_S).begin("its profile has changed")
 
-    def _renew(self, member: Loop) -> None:
-        member.is_proven = False
-        self._fleet.regime.forgive(member.name)
-        self._fleet.respawn(member)
+    def _renew(self, loop: Loop) -> None:
+        loop.is_proven = False
+        self._loops.restart_policy.forgive(loop.name)
+        self._loops.respawn(loop)
 
     def _go_on(self) -> None:
         if not self._has_begun or self._wants_epoch or self._is_anybody_leaving():
@@ -143,71 +143,71 @@ class Rollout:
                 return
         self._wants_epoch = True
         if not self._authority_stays():
-            self._office.replace()  # `authority_booted` goes on
-        elif self._office.is_booted:
-            self._office.move(self._number)
+            self._authority.replace()  # `authority_booted` goes on
+        elif self._authority.is_booted:
+            self._authority.move(self._number)
         self._look_at_the_end()
 
     def _is_anybody_leaving(self) -> bool:
-        return any(member.is_leaving for member in self._fleet.members)
+        return any(loop.is_ending for loop in self._loops.all)
 
     def _authority_stays(self) -> bool:
-        step, child = self._steps[AUTHORITY], self._office.child
+        step, child = self._steps[AUTHORITY], self._authority.child
         if child is None or step.way is Way.UNCHANGED:
-            self._office.parts = self._common.parts
+            self._authority.parts = self._common.parts
             return True  # or it is on its way back, under its new profile
         if not step.is_live or self._common.parts.tighten(AUTHORITY, child.pid, step.limits):
             return False
-        self._office.parts = self._common.parts
+        self._authority.parts = self._common.parts
         return True
 
     # The end
 
-    def _is_settled(self, member: Loop) -> bool:
-        if member.state in DOWN_FOR_GOOD:
+    def _is_settled(self, loop: Loop) -> bool:
+        if loop.state in DOWN_FOR_GOOD:
             return True
-        return member.state is LoopState.ACTIVE and member.beat is not None and member.beat.epoch >= self._epoch
+        return loop.state is LoopState.ACTIVE and loop.beat is not None and loop.beat.epoch >= self._epoch
 
     def _finish(self) -> None:
         self._deadline.cancel()
-        self._on_done(self._epoch, [self._report(member) for member in self._fleet.members])
+        self._on_done(self._epoch, [self._report(loop) for loop in self._loops.all])
 
-    def _report(self, member: Loop) -> LoopReport:
-        step = self._steps[member.name]
-        digest = self._common.parts.sandbox(member.name).digest.hex()
-        if not self._epoch or not self._is_settled(member) or member.state in DOWN_FOR_GOOD:
-            return LoopReport(member.name, "failed", digest, step.changed, reason=self._why(member))
-        if member.incarnation == self._incarnations[member.name]:
-            return LoopReport(member.name, str(step.way), digest, step.changed)
-        since = self._left.get(member.name, self._began)
-        elapsed_s = (member.active_at or since) - since
-        reason = "" if member.name in self._left else str(member.last_death or "")
-        return LoopReport(member.name, str(Way.RESTART), digest, step.changed, round(elapsed_s * 1000), reason)
+    def _report(self, loop: Loop) -> LoopReport:
+        step = self._steps[loop.name]
+        digest = self._common.parts.sandbox(loop.name).digest.hex()
+        if not self._epoch or not self._is_settled(loop) or loop.state in DOWN_FOR_GOOD:
+            return LoopReport(loop.name, "failed", digest, step.changed, reason=self._why(loop))
+        if loop.incarnation == self._incarnations[loop.name]:
+            return LoopReport(loop.name, str(step.way), digest, step.changed)
+        since = self._left.get(loop.name, self._began)
+        elapsed_s = (loop.active_at or since) - since
+        reason = "" if loop.name in self._left else str(loop.last_death or "")
+        return LoopReport(loop.name, str(Way.RESTART), digest, step.changed, round(elapsed_s * 1000), reason)
 
-    def _why(self, member: Loop) -> str:
-        if member.state is LoopState.ACTIVE:
+    def _why(self, loop: Loop) -> str:
+        if loop.state is LoopState.ACTIVE:
             return "it does not say that it works in the new epoch" if self._epoch else "the epoch was not committed"
-        if member.state is LoopState.WAITING:
-            return f"it waits for {', '.join(self._fleet.regime.waits_for(member.name)) or 'what it depends on'}"
-        why = str(member.last_death or "it does not become active")
-        before = self._before.get(member.name, "")[:DIGEST_SHOWN]
-        if self._steps[member.name].way is Way.UNCHANGED or not before:
+        if loop.state is LoopState.WAITING:
+            return f"it waits for {', '.join(self._loops.restart_policy.waits_for(loop.name)) or 'what it depends on'}"
+        why = str(loop.last_death or "it does not become active")
+        before = self._before.get(loop.name, "")[:DIGEST_SHOWN]
+        if self._steps[loop.name].way is Way.UNCHANGED or not before:
             return why
         return f"{why}; it stays down, for its profile before, {before}, is not used again: correct it and reload"
 
 
-def _digest(member: Loop) -> str:
-    return member.parts.sandbox(member.name).digest.hex() if member.parts is not None else ""
+def _digest(loop: Loop) -> str:
+    return loop.parts.sandbox(loop.name).digest.hex() if loop.parts is not None else ""
 
 
-def adopt(member: Loop, parts: Parts, limits: Mapping[str, int] | None = None) -> list[str]:
+def adopt(loop: Loop, parts: Parts, limits: Mapping[str, int] | None = None) -> list[str]:
     """Let a living loop go on under other parts; return what was not possible, and then it has not changed over."""
-    if member.child is not None:
-        problems = parts.tighten(member.name, member.child.pid, limits or {})
+    if loop.child is not None:
+        problems = parts.tighten(loop.name, loop.child.pid, limits or {})
         if problems:
             return problems
-    member.parts = parts
-    rules = parts.call_rules(member.name)
-    if member.sentry is not None and rules is not None:
-        member.sentry.follow(rules)
+    loop.parts = parts
+    rules = parts.call_rules(loop.name)
+    if loop.syscall_monitor is not None and rules is not None:
+        loop.syscall_monitor.follow(rules)
     return []

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class AuthorityHooks:
-    """The callbacks. Those of the first block are called by the office, those of the second for a message."""
+    """The callbacks. Those of the first block are called by its process, those of the second for a message."""
 
     def __init__(self) -> None:
         self.on_booted: Callable[[], None] = lambda: None

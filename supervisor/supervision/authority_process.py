@@ -57,7 +57,7 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
         self._booted_at: float | None = None
         self._verdict: KillReason | None = None
         self._beaten = False
-        self._is_leaving = False  # it makes room for one under a new profile
+        self._is_being_replaced = False  # it makes room for one under a new profile
         self._ever_booted = False
         self._is_wanted = False  # `boot` was asked for, and has not left
         self._is_unlike = False  # it was not what its profile says
@@ -74,7 +74,7 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
         self.warnings: list[str] = []
         self._keys = (0, 0.0)  # version of master_key, and until when the one before verifies
         self._scores: dict[str, tuple[int, float]] = {}
-        self._sentry: SyscallMonitor | None = None
+        self._syscall_monitor: SyscallMonitor | None = None
         self.stopping = False
         self.given_up = False
         self.trust_ends: Callable[[], Mapping[str, int]] = dict
@@ -85,7 +85,7 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
         return self._booted_at is not None
 
     @property
-    def is_condemned(self) -> bool:
+    def is_killed(self) -> bool:
         """Tell whether it was killed, and is there still."""
         return self._verdict is not None
 
@@ -101,7 +101,7 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
     def score(self, loop: str) -> int:
         """Return the anomaly score of a loop, as the authority last said it, less what has faded since."""
         score, at = self._scores.get(loop, (0, 0.0))
-        return round(faded(score, (self._common.reactor.now - at) * 1000))
+        return round(faded(score, (self._common.event_loop.now - at) * 1000))
 
     # Birth
 
@@ -111,12 +111,14 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
         self.parts = self._common.parts
         config = self._common.config
         rules = self._common.parts.call_rules(NAME)
-        self._sentry = SyscallMonitor(self._common.reactor, rules, self._violated) if rules is not None else None
+        self._syscall_monitor = (
+            SyscallMonitor(self._common.event_loop, rules, self._violated) if rules is not None else None
+        )
         start = AuthorityStart(
             config, theirs, dict(self.trust_ends()), config.state_dir / NAME, self._log, (self._common.lock,),
-            self._sentry.child_end if self._sentry is not None else None,
+            self._syscall_monitor.child_end if self._syscall_monitor is not None else None,
         )  # fmt: skip
-        self.spawned_at = self._common.reactor.now
+        self.spawned_at = self._common.event_loop.now
         self._channel = ControlChannel(ours, OFFICE)
         problem = ""
         try:
@@ -126,17 +128,17 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
         except (OSError, TlsrtError) as error:
             problem = f"cannot be forked: {error}"
         os.close(theirs)
-        if self._sentry is not None:
-            self._sentry.forked(self.child)
+        if self._syscall_monitor is not None:
+            self._syscall_monitor.forked(self.child)
         if self.child is None:
-            self._bury(Death(Cause.FORK, problem, at=time.time()))
+            self._clean_up(Death(Cause.FORK, problem, at=time.time()))
             return
         self._common.events.emit("spawned", NAME, pid=self.child.host_pid, restarts=self.restarts)
-        self._common.reactor.watch(ours, lambda events: self._hear())
-        self._common.reactor.watch(self.child.pidfd, lambda events: self._died())
+        self._common.event_loop.watch(ours, lambda events: self._hear())
+        self._common.event_loop.watch(self.child.pidfd, lambda events: self._died())
         seconds = self._common.config.limits.ready_timeout_s
-        self._deadline = self._common.reactor.call_later(
-            seconds, partial(self.condemn, f"not booted in {seconds:g} s", Cause.DEADLINE)
+        self._deadline = self._common.event_loop.call_later(
+            seconds, partial(self.kill, f"not booted in {seconds:g} s", Cause.DEADLINE)
         )
 
     def boot(self) -> None:
@@ -163,11 +165,11 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
         """Look at the authority from outside; end it if it is not what its profile says."""
         if self.child is None or self._verdict is not None:
             return False
-        differences = differences_of(NAME, self.child, self.parts, self._sentry)
+        differences = differences_of(NAME, self.child, self.parts, self._syscall_monitor)
         if differences:
             self._is_unlike = True
             self._common.events.emit("difference", NAME, differences[0])
-            self.condemn(f"attestation: {'; '.join(differences)}", Cause.ATTESTATION)
+            self.kill(f"attestation: {'; '.join(differences)}", Cause.ATTESTATION)
         return differences == []
 
     # What we say
@@ -189,12 +191,12 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
 
     def replace(self) -> None:
         """Let the authority end, and come again at once under its new profile."""
-        self._is_leaving = True
+        self._is_being_replaced = True
         self._monitor.forget(NAME)
         self._send("stop")
         seconds = self._common.config.limits.stop_timeout_s
         self._cancel_deadline()
-        self._deadline = self._common.reactor.call_later(seconds, partial(self.condemn, "did not stop", Cause.DEADLINE))
+        self._deadline = self._common.event_loop.call_later(seconds, partial(self.kill, "did not stop", Cause.DEADLINE))
 
     def stop(self) -> None:
         """Ask the authority to end."""
@@ -210,7 +212,7 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
             self._channel.send(name, *fields, descriptors=descriptors)
         except PeerError as error:
             if error.reason == "hung":
-                self.condemn("does not read its office channel")
+                self.kill("does not read its authority channel")
             return False
         return True
 
@@ -218,9 +220,9 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
         """The authority runs our code only: any call that it may not make is a bug or an attack, and ends it."""
         self._common.console.bad(NAME, "killed", violation.sentence)
         self._common.events.emit("violation", NAME, violation.sentence, call=violation.call, ends=True)
-        self.condemn(f"violation: {violation.sentence}", Cause.POLICY)
+        self.kill(f"violation: {violation.sentence}", Cause.POLICY)
 
-    def condemn(self, reason: str, cause: Cause = Cause.PROTOCOL) -> None:
+    def kill(self, reason: str, cause: Cause = Cause.PROTOCOL) -> None:
         """Kill the authority; it comes again with the same boot nonce."""
         if self.child is None:
             return
@@ -249,7 +251,7 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
                 if error.reason == "closed":
                     self._close_channel()  # its pidfd says the rest; a living one is ended by its silence
                 else:
-                    self.condemn(f"office protocol: {error.reason}")
+                    self.kill(f"authority protocol: {error.reason}")
                 return
 
     def _handle(self, name: str, fields: list[Any]) -> None:
@@ -267,9 +269,9 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
         elif name == "storage":
             self._storage(fields[0])
         elif name == "keys":
-            self._keys = (fields[0], self._common.reactor.now + fields[1] / 1000)
+            self._keys = (fields[0], self._common.event_loop.now + fields[1] / 1000)
         elif name == "score":
-            self._scores[fields[0]] = (fields[1], self._common.reactor.now)
+            self._scores[fields[0]] = (fields[1], self._common.event_loop.now)
         else:
             self.pass_on(name, fields)
 
@@ -287,7 +289,7 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
         Meanwhile every verifier refuses by itself, 3 s after the last beat of the feed.
         """
         if self._ever_booted:
-            self.condemn(f"did not boot again: {'; '.join(sentences)}", Cause.BOOT)
+            self.kill(f"did not boot again: {'; '.join(sentences)}", Cause.BOOT)
         else:
             self.on_refused(sentences)
 
@@ -295,7 +297,7 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
         if self._ever_booted and epoch <= self.epoch:
             self._refuse([f"its state is older than the host: epoch {epoch} after epoch {self.epoch}; a roll-back"])
             return
-        now = self._common.reactor.now
+        now = self._common.event_loop.now
         if epoch != self.epoch:
             self._common.events.emit("epoch", NAME, epoch=epoch)
         self.epoch = epoch
@@ -309,7 +311,7 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
         self.on_booted()
 
     def _beat(self, lateness_us: int, epoch: int, sessions: dict[object, object]) -> None:
-        now = self._common.reactor.now
+        now = self._common.event_loop.now
         self._monitor.beat(NAME, now)
         if not self._beaten:
             self._monitor.settle(NAME, now)
@@ -329,20 +331,20 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
         if self.child is None or reason is None:
             return
         self._hear()  # its last words, perhaps `refused`, may lie in the channel
-        self._common.reactor.forget(self.child.pidfd)
+        self._common.event_loop.forget(self.child.pidfd)
         os.close(self.child.pidfd)
         self.child = None
         kills = self._common.parts.oom_kills(NAME)
-        self._bury_last(cause_of_death(reason, self._verdict, oom_kills=kills, at=time.time()))
+        self._clean_up_last(cause_of_death(reason, self._verdict, oom_kills=kills, at=time.time()))
 
-    def _bury_last(self, death: Death) -> None:
+    def _clean_up_last(self, death: Death) -> None:
         if self._common.parts.clear(NAME):
-            self._bury(death)
+            self._clean_up(death)
         else:
-            self._common.reactor.call_later(LINGER_S, partial(self._bury_last, death))
+            self._common.event_loop.call_later(LINGER_S, partial(self._clean_up_last, death))
 
-    def _bury(self, death: Death) -> None:
-        now = self._common.reactor.now
+    def _clean_up(self, death: Death) -> None:
+        now = self._common.event_loop.now
         served_s = now - self._booted_at if self._booted_at is not None else 0.0
         self.last_death = death
         is_unlike, self._is_unlike = self._is_unlike, False
@@ -352,16 +354,16 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
         self._monitor.forget(NAME)
         self._cancel_deadline()
         self._close_channel()
-        if self._sentry is not None:
-            self._sentry.close()
-            self._sentry = None
-        death_event(self._common.events, NAME, death, served_s, is_wanted=self._is_leaving or self.stopping)
+        if self._syscall_monitor is not None:
+            self._syscall_monitor.close()
+            self._syscall_monitor = None
+        death_event(self._common.events, NAME, death, served_s, is_wanted=self._is_being_replaced or self.stopping)
         if self.stopping:
             self.on_dead()
             return
         self.on_lost()
-        if self._is_leaving:
-            self._is_leaving = False
+        if self._is_being_replaced:
+            self._is_being_replaced = False
             self._respawn()
             return
         if not self._ever_booted and (is_unlike or death.code == EX_UNAVAILABLE):
@@ -378,7 +380,7 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
         self._common.events.emit("backoff", NAME, delay_s=delay_s)
         when = f"again in {delay_s:.3g} s" if delay_s else "again at once"
         self._common.console.bad(NAME, "died", f"{self.last_death}; {when}")
-        self._deadline = self._common.reactor.call_later(delay_s, self._respawn)
+        self._deadline = self._common.event_loop.call_later(delay_s, self._respawn)
 
     def _respawn(self) -> None:
         if self.stopping:
@@ -395,6 +397,6 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
 
     def _close_channel(self) -> None:
         if self._channel is not None:
-            self._common.reactor.forget(self._channel.fileno())
+            self._common.event_loop.forget(self._channel.fileno())
             self._channel.close()
             self._channel = None

@@ -34,31 +34,31 @@ class ComponentHealth:
         self._restart = restart
         self._allowances: dict[str, Bucket] = {}
 
-    def heard_untrusted(self, member: Loop, fields: Sequence[Any]) -> None:
+    def heard_untrusted(self, loop: Loop, fields: Sequence[Any]) -> None:
         """Take one record of a loop; raise PeerError for one that makes no sense."""
-        components = self._common.config.components_of(member.name)
-        index, checked = read_untrusted(components, fields, self._common.reactor.now)
+        components = self._common.config.components_of(loop.name)
+        index, checked = read_untrusted(components, fields, self._common.event_loop.now)
         component = components[index]
-        was_unwell = _is_unwell(component, member.checked.get(index))
-        member.checked[index] = checked
+        was_unwell = _is_unwell(component, loop.checked.get(index))
+        loop.checked[index] = checked
         if not _is_unwell(component, checked):
             if was_unwell and checked.outcome is HealthOutcome.GOOD:
-                self._say(member, "well", component, component.address)
+                self._say(loop, "well", component, component.address)
             return
         times = f"{checked.fails} check{'s' if checked.fails > 1 else ''} in a row"
         how = "were not answered in time" if checked.outcome is HealthOutcome.TIMED_OUT else "failed"
-        sentence = f"{times} of {component.address} {how}, see {member.log_path}"
+        sentence = f"{times} of {component.address} {how}, see {loop.log_path}"
         if not was_unwell:
-            self._say(member, "unwell", component, sentence)
+            self._say(loop, "unwell", component, sentence)
         if component.health.then == "restart":
-            self._restart(member, f"health: {sentence}")
+            self._restart(loop, f"health: {sentence}")
 
-    def _say(self, member: Loop, word: str, component: ComponentConfig, text: str) -> None:
-        now = self._common.reactor.now
-        allowance = self._allowances.setdefault(member.name, Bucket(LINES, LINES_PER_S, now))
+    def _say(self, loop: Loop, word: str, component: ComponentConfig, text: str) -> None:
+        now = self._common.event_loop.now
+        allowance = self._allowances.setdefault(loop.name, Bucket(LINES, LINES_PER_S, now))
         if allowance.take(now):
             say = self._common.console.good if word == "well" else self._common.console.bad
-            say(member.name, word, text)
+            say(loop.name, word, text)
             self._common.events.emit("component_health", component.address, text, health=word)
 
 

@@ -21,30 +21,30 @@ _SERVING = (LoopState.READY, LoopState.ACTIVE)
 
 
 class GracefulStop:
-    """Ends one incarnation of a loop. The fleet lets it know what the loop says, and calls `then` when it is dead."""
+    """Ends one incarnation of a loop. `Loops` passes on what the loop says, and calls `then` when it is dead."""
 
     def __init__(
-        self, common: Common, fleet: Loops, member: Loop, then: Callable[[Loop], None],
+        self, common: Common, loops: Loops, loop: Loop, then: Callable[[Loop], None],
         longest_s: float = float("inf"),
     ) -> None:  # fmt: skip
         self._common = common
-        self._fleet = fleet
+        self._loops = loops
         self._timers: list[Timer] = []
         self._longest_s = longest_s
-        self._member = member
+        self._loop = loop
         self.then = then
         self.killed = False
 
     def begin(self, reason: str, *, hurry: bool = False) -> None:
         """Start; `reason` is for a loop that is killed at once: it does not serve yet, or there is a hurry."""
-        member = self._member
-        member.farewell = self
-        self._fleet.monitor.forget(member.name)
-        member.set_deadline(None)
-        if member.state in _SERVING and not hurry:
+        loop = self._loop
+        loop.graceful_stop = self
+        self._loops.monitor.forget(loop.name)
+        loop.set_deadline(None)
+        if loop.state in _SERVING and not hurry:
             self._drain()
-        elif member.state is not LoopState.STOPPING:
-            self._fleet.condemn(member, LoopEvent.STOP, reason)
+        elif loop.state is not LoopState.STOPPING:
+            self._loops.kill(loop, LoopEvent.STOP, reason)
         else:
             self._kill()
 
@@ -60,27 +60,27 @@ class GracefulStop:
 
     def _drain(self) -> None:
         seconds = min(self._common.config.limits.stop_timeout_s, self._longest_s)
-        self._member.move(LoopEvent.DRAIN)
+        self._loop.move(LoopEvent.DRAIN)
         self._later(seconds / 2, self._stop)
         self._later(seconds * 3 / 4, self._terminate)
         self._later(seconds, self._kill)
-        self._fleet.tell(self._member, "drain", round(seconds * 500))
+        self._loops.tell(self._loop, "drain", round(seconds * 500))
 
     def _stop(self) -> None:
-        if self._member.state is LoopState.DRAINING:
-            self._member.move(LoopEvent.STOP)
-            self._fleet.tell(self._member, "stop")
+        if self._loop.state is LoopState.DRAINING:
+            self._loop.move(LoopEvent.STOP)
+            self._loops.tell(self._loop, "stop")
 
     def _terminate(self) -> None:
-        if self._member.child is not None:
-            send_signal(self._member.child, signal.SIGTERM)
+        if self._loop.child is not None:
+            send_signal(self._loop.child, signal.SIGTERM)
 
     def _kill(self) -> None:
         self.killed = True
-        if self._member.child is not None:
-            send_signal(self._member.child, signal.SIGKILL)
-            self._member.is_killed = True
-            self._common.parts.clear(self._member.name)  # whatever it has forked, too
+        if self._loop.child is not None:
+            send_signal(self._loop.child, signal.SIGKILL)
+            self._loop.is_killed = True
+            self._common.parts.clear(self._loop.name)  # whatever it has forked, too
 
     def _later(self, seconds: float, callback: Callable[[], None]) -> None:
-        self._timers.append(self._common.reactor.call_later(seconds, callback))
+        self._timers.append(self._common.event_loop.call_later(seconds, callback))

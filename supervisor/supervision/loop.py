@@ -69,10 +69,10 @@ class Loop:
     state: LoopState = LoopState.DOWN
     incarnation: int = 0
     parts: Parts | None = None  # that its process was born with, or has taken over live: its profile
-    farewell: Leave | None = None  # it is being ended in order
+    graceful_stop: Leave | None = None  # it is being ended in order
     child: Child | None = None
     life: LifeChannel | None = None
-    sentry: SyscallMonitor | None = None
+    syscall_monitor: SyscallMonitor | None = None
     authority_end: int = -1  # of the trust pair; kept for an authority that comes again
     loop_end: int = -1  # of the trust pair; only until the fork
     spawned_at: float = 0.0
@@ -90,15 +90,15 @@ class Loop:
     false_beats: int = 0  # since the last beat that its event loop made
     checked: dict[int, Checked] = field(default_factory=dict[int, Checked])  # by the index of the component
     deadline: Timer | None = None
-    on_moved: Callable[[Loop, LoopState, LoopEvent], None] = lambda member, before, event: None
+    on_moved: Callable[[Loop, LoopState, LoopEvent], None] = lambda loop, before, event: None
 
     @property
     def name(self) -> str:
         return self.config.name
 
     @property
-    def is_leaving(self) -> bool:
-        return self.farewell is not None
+    def is_ending(self) -> bool:
+        return self.graceful_stop is not None
 
     @property
     def is_living(self) -> bool:
@@ -130,9 +130,9 @@ class Loop:
 
     def close_channels(self, forget: Callable[[int], None]) -> None:
         """Close what belongs to the incarnation that ended."""
-        if self.sentry is not None:
-            self.sentry.close()
-            self.sentry = None
+        if self.syscall_monitor is not None:
+            self.syscall_monitor.close()
+            self.syscall_monitor = None
         if self.life is not None:
             forget(self.life.fileno())
             self.life.close()

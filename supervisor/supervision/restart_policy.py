@@ -69,7 +69,7 @@ class Seen(NamedTuple):
     """One loop now; one that is leaving has been asked to end."""
 
     state: LoopState
-    is_leaving: bool = False
+    is_ending: bool = False
     was_born: bool = True  # before that, nobody starts it but the start of the host
 
     @property
@@ -260,7 +260,7 @@ class RestartPolicy:
             together.append((frozenset(failure.loops) | after, failure.leader, Why.GROUP))
         for names, leader, why in together:
             living = [name for name in self.order if name in names and loops[name].is_living]
-            if not living or loops[living[-1]].is_leaving or any(step.loop == living[-1] for step in found):
+            if not living or loops[living[-1]].is_ending or any(step.loop == living[-1] for step in found):
                 continue
             name = living[-1]
             is_dependent = name in blocked and name not in failed

@@ -26,47 +26,47 @@ _WHY = {
 
 
 class Restarter:
-    """Carries out the steps of the regime; `look` is called after every change of a loop."""
+    """Carries out the steps of the restart policy; `look` is called after every change of a loop."""
 
-    def __init__(self, common: Common, fleet: Loops) -> None:
+    def __init__(self, common: Common, loops: Loops) -> None:
         self._common = common
-        self._fleet = fleet
-        self._regime = fleet.regime
+        self._loops = loops
+        self._restart_policy = loops.restart_policy
         self._timer: Timer | None = None
         self._is_looking = False
         self._has_changed = False
-        self.on_failed: Callable[[Loop], None] = lambda member: None
-        self.on_unconfined: Callable[[Loop], None] = lambda member: None
+        self.on_failed: Callable[[Loop], None] = lambda loop: None
+        self.on_unconfined: Callable[[Loop], None] = lambda loop: None
         self.on_exit: Callable[[], None] = lambda: None
 
-    def down(self, member: Loop, active_s: float, hopeless: PermanentFailure | None) -> None:
+    def down(self, loop: Loop, active_s: float, hopeless: PermanentFailure | None) -> None:
         """Decide for a loop that died, though nobody wanted it to, after `active_s` of service.
 
         What never served under its present profile is given up without hope; no other profile is tried.
         """
-        is_hopeless = hopeless is not None and not member.is_proven
-        if is_hopeless and hopeless is PermanentFailure.SANDBOX and not member.was_active:
-            member.move(LoopEvent.GIVE_UP)
-            self.on_unconfined(member)
+        is_hopeless = hopeless is not None and not loop.is_proven
+        if is_hopeless and hopeless is PermanentFailure.SANDBOX and not loop.was_active:
+            loop.move(LoopEvent.GIVE_UP)
+            self.on_unconfined(loop)
             return
-        if self._regime.failure_of(member.name) is None and not self._regime.is_pending(member.name):
-            sentence = str(member.last_death)
+        if self._restart_policy.failure_of(loop.name) is None and not self._restart_policy.is_pending(loop.name):
+            sentence = str(loop.last_death)
             if is_hopeless:
-                verdict = self._regime.hopeless(member.name, sentence)
+                verdict = self._restart_policy.hopeless(loop.name, sentence)
             else:
-                verdict = self._regime.died(member.name, self._common.reactor.now, active_s, sentence)
-            self._say(member, verdict)
+                verdict = self._restart_policy.died(loop.name, self._common.event_loop.now, active_s, sentence)
+            self._say(loop, verdict)
             if verdict.failure is not None and verdict.failure.escalation is Escalation.EXIT:
                 self._escalate(verdict.failure)
         self.look()
 
-    def unwell(self, member: Loop, sentence: str) -> None:
+    def unwell(self, loop: Loop, sentence: str) -> None:
         """End a loop in order, since a component of it is not well: calls under way finish. It counts as a death."""
-        active_s = self._common.reactor.now - member.active_at if member.active_at is not None else 0.0
-        member.judge(Cause.HEALTH, sentence)
-        GracefulStop(self._common, self._fleet, member, lambda dead: self.down(dead, active_s, None)).begin(sentence)
+        active_s = self._common.event_loop.now - loop.active_at if loop.active_at is not None else 0.0
+        loop.judge(Cause.HEALTH, sentence)
+        GracefulStop(self._common, self._loops, loop, lambda dead: self.down(dead, active_s, None)).begin(sentence)
 
-    def left(self, member: Loop) -> None:
+    def left(self, loop: Loop) -> None:
         """Go on: a loop has ended that was asked to."""
         self.look()
 
@@ -77,67 +77,67 @@ class Restarter:
             return
         self._is_looking = True
         try:
-            while self._has_changed and not self._fleet.stopping:
+            while self._has_changed and not self._loops.stopping:
                 self._has_changed = False
-                for step in self._regime.steps(self._common.reactor.now, self._seen()):
+                for step in self._restart_policy.steps(self._common.event_loop.now, self._seen()):
                     self._do(step)
         finally:
             self._is_looking = False
         self._set_timer()
 
     def _seen(self) -> dict[str, Seen]:
-        members = self._fleet.members
-        return {one.name: Seen(one.state, one.is_leaving, one.incarnation > 0) for one in members}
+        loops = self._loops.all
+        return {one.name: Seen(one.state, one.is_ending, one.incarnation > 0) for one in loops}
 
     def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        wait_s = self._regime.wake_at - self._common.reactor.now
-        is_waiting = wait_s < float("inf") and not self._fleet.stopping
-        self._timer = self._common.reactor.call_later(max(0.0, wait_s), self.look) if is_waiting else None
+        wait_s = self._restart_policy.wake_at - self._common.event_loop.now
+        is_waiting = wait_s < float("inf") and not self._loops.stopping
+        self._timer = self._common.event_loop.call_later(max(0.0, wait_s), self.look) if is_waiting else None
 
     def _do(self, step: RestartStep) -> None:
-        member = self._fleet.member(step.loop)
+        loop = self._loops.by_name(step.loop)
         if step.do is Do.END:
-            self._end(member, step)
+            self._end(loop, step)
         elif step.do is Do.HOLD:
-            member.move(LoopEvent.RETRY)
+            loop.move(LoopEvent.RETRY)
         elif step.do is Do.START:
-            _put_down(member)
-            member.restarts += 1
-            self._fleet.respawn(member)
+            _put_down(loop)
+            loop.restarts += 1
+            self._loops.respawn(loop)
         elif step.do is Do.WAIT:
-            _put_down(member)
-            member.move(LoopEvent.WAIT)
-            if others := self._regime.waits_for(member.name):
+            _put_down(loop)
+            loop.move(LoopEvent.WAIT)
+            if others := self._restart_policy.waits_for(loop.name):
                 text = f"for {', '.join(others)}, and comes back with {'it' if len(others) == 1 else 'them'}"
-                self._common.console.bad(member.name, "waiting", text)
-            self._fleet.activate_next()
-            self.on_failed(member)
+                self._common.console.bad(loop.name, "waiting", text)
+            self._loops.activate_next()
+            self.on_failed(loop)
         else:
-            _put_down(member)
-            member.move(LoopEvent.GIVE_UP)
-            self._fleet.activate_next()
-            self.on_failed(member)
+            _put_down(loop)
+            loop.move(LoopEvent.GIVE_UP)
+            self._loops.activate_next()
+            self.on_failed(loop)
         self._has_changed = True
 
-    def _end(self, member: Loop, step: RestartStep) -> None:
+    def _end(self, loop: Loop, step: RestartStep) -> None:
         cause, words = _WHY[step.why]
-        member.judge(cause, words.format(of=step.of))
+        loop.judge(cause, words.format(of=step.of))
         longest_s = LOCKED_S if step.why is Why.LOCK else float("inf")
-        GracefulStop(self._common, self._fleet, member, self.left, longest_s).begin(words.format(of=step.of))
+        GracefulStop(self._common, self._loops, loop, self.left, longest_s).begin(words.format(of=step.of))
 
     # What people read
 
-    def _say(self, member: Loop, verdict: RestartVerdict) -> None:
+    def _say(self, loop: Loop, verdict: RestartVerdict) -> None:
         console = self._common.console
         if verdict.failure is not None:
-            console.bad(member.name, "failed", f"{member.last_death}; given up{_with(verdict.failure)}")
+            console.bad(loop.name, "failed", f"{loop.last_death}; given up{_with(verdict.failure)}")
             return
         when = f"again in {verdict.delay_s:.3g} s" if verdict.delay_s else "again at once"
-        self._common.events.emit("backoff", member.name, when, delay_s=round(verdict.delay_s or 0.0, 3))
+        self._common.events.emit("backoff", loop.name, when, delay_s=round(verdict.delay_s or 0.0, 3))
         along = f", with {', '.join(verdict.companions)}" if verdict.companions else ""
-        console.bad(member.name, "died", f"{member.last_death}; {when}{along}")
+        console.bad(loop.name, "died", f"{loop.last_death}; {when}{along}")
 
     def _escalate(self, failure: Failure) -> None:
         text = f"{failure.sentence}; the host stops with exit code {EX_UNAVAILABLE}, as escalate: exit says"
@@ -151,9 +151,9 @@ def _with(failure: Failure) -> str:
     return f" with {', '.join(others)}" if others else ""
 
 
-def _put_down(member: Loop) -> None:
+def _put_down(loop: Loop) -> None:
     """Take a loop that is not living out of whatever it waits in."""
-    if member.state is LoopState.BACKOFF:
-        member.move(LoopEvent.BACKOFF_OVER)
-    elif member.state is not LoopState.DOWN:
-        member.move(LoopEvent.STOP)
+    if loop.state is LoopState.BACKOFF:
+        loop.move(LoopEvent.BACKOFF_OVER)
+    elif loop.state is not LoopState.DOWN:
+        loop.move(LoopEvent.STOP)

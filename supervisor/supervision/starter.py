@@ -31,56 +31,56 @@ class Starter:
         self._on_violation = on_violation
         self._incarnations = itertools.count(1)
 
-    def prepare(self, member: Loop) -> None:
+    def prepare(self, loop: Loop) -> None:
         """Make the trust pair of the next incarnation; an authority forked after this inherits its end."""
-        member.authority_end, member.loop_end = control_pair()
+        loop.authority_end, loop.loop_end = control_pair()
 
-    def give(self, member: Loop) -> str:
+    def give(self, loop: Loop) -> str:
         """Fork a loop that is down, under the profile in force; return why it could not be forked, or an empty text.
 
         Afterwards the loop is SPAWNED, and has a child if it could be forked.
         """
-        if member.loop_end < 0:
-            self.prepare(member)
-        member.move(LoopEvent.SPAWN)
-        member.incarnation = next(self._incarnations)
-        member.parts = self._common.parts
-        member.spawned_at = self._common.reactor.now
-        member.log = roomy_log(self._common.config, member.name, member.log, member.config.file_size_mb << 20)
+        if loop.loop_end < 0:
+            self.prepare(loop)
+        loop.move(LoopEvent.SPAWN)
+        loop.incarnation = next(self._incarnations)
+        loop.parts = self._common.parts
+        loop.spawned_at = self._common.event_loop.now
+        loop.log = roomy_log(self._common.config, loop.name, loop.log, loop.config.file_size_mb << 20)
         ours, theirs = control_pair()
-        member.sentry = self._sentry(member)
+        loop.syscall_monitor = self._syscall_monitor(loop)
         start = LoopStart(
             config=self._common.config,
-            loop=member.name,
-            incarnation=member.incarnation,
+            loop=loop.name,
+            incarnation=loop.incarnation,
             life=theirs,
-            trust=member.loop_end,
-            listeners=self._listeners.get(member.name, {}),
-            log=member.log,
-            reports=member.sentry.child_end if member.sentry is not None else None,
+            trust=loop.loop_end,
+            listeners=self._listeners.get(loop.name, {}),
+            log=loop.log,
+            reports=loop.syscall_monitor.child_end if loop.syscall_monitor is not None else None,
         )
-        member.life = LifeChannel(ours)
+        loop.life = LifeChannel(ours)
         problem = ""
         try:
             with shared_lock(self._common.lock) as share:
                 body = partial(self._common.parts.loop_body, replace(start, keep=(share,)))
-                member.child = self._common.parts.spawn(body, member.name)
+                loop.child = self._common.parts.spawn(body, loop.name)
         except (OSError, TlsrtError) as error:
             problem = f"cannot be forked: {error}"
         os.close(theirs)
-        if member.sentry is not None:
-            member.sentry.forked(member.child)
-        os.close(member.loop_end)
-        member.loop_end = -1
-        if member.child is not None:
+        if loop.syscall_monitor is not None:
+            loop.syscall_monitor.forked(loop.child)
+        os.close(loop.loop_end)
+        loop.loop_end = -1
+        if loop.child is not None:
             self._common.events.emit(
-                "spawned", member.name, pid=member.child.host_pid, incarnation=member.incarnation,
-                restarts=member.restarts,
+                "spawned", loop.name, pid=loop.child.host_pid, incarnation=loop.incarnation,
+                restarts=loop.restarts,
             )  # fmt: skip
         return problem
 
-    def _sentry(self, member: Loop) -> SyscallMonitor | None:
-        rules = self._common.parts.call_rules(member.name)
+    def _syscall_monitor(self, loop: Loop) -> SyscallMonitor | None:
+        rules = self._common.parts.call_rules(loop.name)
         if rules is None:
             return None
-        return SyscallMonitor(self._common.reactor, rules, partial(self._on_violation, member, member.incarnation))
+        return SyscallMonitor(self._common.event_loop, rules, partial(self._on_violation, loop, loop.incarnation))

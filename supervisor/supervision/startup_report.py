@@ -21,63 +21,63 @@ _QUIET_S = 1.0  # after a start: what a second authority needs is imported then,
 class StartupReport:
     """Prints each thing once, when it is true."""
 
-    def __init__(self, common: Common, members: Sequence[Loop], office: AuthorityProcess, began_at: float) -> None:
+    def __init__(self, common: Common, loops: Sequence[Loop], authority: AuthorityProcess, began_at: float) -> None:
         self._common = common
-        self._members = members
-        self._office = office
-        self._began_at = began_at  # of the operator's command, in seconds of the reactor's clock
+        self._loops = loops
+        self._authority = authority
+        self._began_at = began_at  # of the operator's command, in seconds of the event loop's clock
         self._said_warnings: list[str] = []
         self._is_done = False
         self.is_locked: Callable[[], bool] = lambda: False
 
-    def loop_active(self, member: Loop) -> None:
+    def loop_active(self, loop: Loop) -> None:
         """A loop serves."""
-        pid = member.child.host_pid if member.child is not None else 0
-        summary = self._common.parts.sandbox(member.name).summary
-        words = [f"pid {pid}", self._took(member.spawned_at), summary]
-        self._common.console.good(member.name, "active", "  ".join(word for word in words if word))
+        pid = loop.child.host_pid if loop.child is not None else 0
+        summary = self._common.parts.sandbox(loop.name).summary
+        words = [f"pid {pid}", self._took(loop.spawned_at), summary]
+        self._common.console.good(loop.name, "active", "  ".join(word for word in words if word))
         self.settled()
 
     def authority_booted(self) -> None:
         """The authority has keys; at the start that is nothing to tell, later it is."""
-        child = self._office.child
-        if self._office.restarts and child is not None:
-            text = f"pid {child.host_pid}  {self._took(self._office.spawned_at)}"
+        child = self._authority.child
+        if self._authority.restarts and child is not None:
+            text = f"pid {child.host_pid}  {self._took(self._authority.spawned_at)}"
             self._common.console.good(AUTHORITY, "active", text)
-        if self._office.warnings != self._said_warnings:  # one that comes again repeats them
-            self._said_warnings = self._office.warnings
-            for warning in self._office.warnings:
+        if self._authority.warnings != self._said_warnings:  # one that comes again repeats them
+            self._said_warnings = self._authority.warnings
+            for warning in self._authority.warnings:
                 self._common.console.warning(AUTHORITY, warning)
 
     def settled(self) -> None:
         """Print the last lines of a start as soon as no loop is still on its way."""
-        if self._is_done or not all(member.state in SETTLED for member in self._members):
+        if self._is_done or not all(loop.state in SETTLED for loop in self._loops):
             return
         self._is_done = True
         door = self._common.config.door
         host = f"[{door.host}]" if ":" in door.host else door.host
         console = self._common.console
-        count = sum(member.state is LoopState.ACTIVE for member in self._members)
-        if self._members[0].state is LoopState.ACTIVE and self.is_locked():
+        count = sum(loop.state is LoopState.ACTIVE for loop in self._loops)
+        if self._loops[0].state is LoopState.ACTIVE and self.is_locked():
             console.bad(DOOR, "locked", f"tls://{host}:{door.port}; `tlsrt-supervisor unlock` opens it")
-        elif self._members[0].state is LoopState.ACTIVE:
+        elif self._loops[0].state is LoopState.ACTIVE:
             console.good(DOOR, "open", f"tls://{host}:{door.port} (TLS 1.3, mutual)")
         if limits := self._common.parts.limits():
             console.plain("limits", "", limits)
-        elapsed_s = self._common.reactor.now - self._began_at
+        elapsed_s = self._common.event_loop.now - self._began_at
         self._common.events.emit("ready", "supervisor", loops=count, took_ms=round(elapsed_s * 1000))
         call = f"tlsrt {bundle_option(self._common.config.path)}call primary/kernel uname"
         how = "tlsrt-supervisor unlock" if self.is_locked() else call
         console.plain("ready", f"{count} loops", f"in {elapsed_s:.2f} s; try: {how}")
-        self._common.reactor.call_later(_QUIET_S, self._preload)
+        self._common.event_loop.call_later(_QUIET_S, self._preload)
 
     def _preload(self) -> None:
         """Let a second authority start in milliseconds, a little at a time: this loop is the one that revokes."""
         if self._common.parts.preload_authority():
-            self._common.reactor.call_later(PAUSE_S, self._preload)
+            self._common.event_loop.call_later(PAUSE_S, self._preload)
 
     def _took(self, since: float) -> str:
-        return f"{(self._common.reactor.now - since) * 1000:.0f} ms"
+        return f"{(self._common.event_loop.now - since) * 1000:.0f} ms"
 
 
 def bundle_option(config_path: Path) -> str:

@@ -29,9 +29,9 @@ class ViolationRecord:
 class Violations:
     """Takes note; who has to die for it is not decided here."""
 
-    def __init__(self, common: Common, office: AuthorityProcess) -> None:
+    def __init__(self, common: Common, authority: AuthorityProcess) -> None:
         self._common = common
-        self._office = office
+        self._authority = authority
         self._records: dict[str, ViolationRecord] = {}
 
     def of(self, name: str) -> ViolationRecord:
@@ -84,7 +84,7 @@ class Violations:
         gathered, record.gathered = record.gathered, {}
         record.is_gathering = bool(gathered)
         for (incarnation, detector), (count, what) in gathered.items():
-            if not self._office.charge(name, incarnation, detector, count, what):
+            if not self._authority.charge(name, incarnation, detector, count, what):
                 record.gathered[incarnation, detector] = (count, what)
         if gathered:
-            self._common.reactor.call_later(_GATHER_S, lambda: self._tell(name))
+            self._common.event_loop.call_later(_GATHER_S, lambda: self._tell(name))

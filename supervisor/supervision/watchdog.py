@@ -27,65 +27,65 @@ TURNS = 3
 class Watchdog:
     """A timer; from the first word of a stop on it only looks who does not end."""
 
-    def __init__(self, common: Common, fleet: Loops, office: AuthorityProcess) -> None:
+    def __init__(self, common: Common, loops: Loops, authority: AuthorityProcess) -> None:
         self._common = common
-        self._reactor = common.reactor
-        self._fleet = fleet
-        self._office = office
+        self._event_loop = common.event_loop
+        self._loops = loops
+        self._authority = authority
         self._next = 0
         self.stuck = UnkillableProcesses(self._say_stuck)
-        self._limits = LimitMonitor(fleet.violations.limit_reached)
-        self._looks = math.ceil((len(fleet.members) + 1) / TURNS)
+        self._limits = LimitMonitor(loops.violations.limit_reached)
+        self._looks = math.ceil((len(loops.all) + 1) / TURNS)
 
     def begin(self) -> None:
         """Start it."""
-        self._reactor.call_next(ATTEST_ROUND_S / TURNS, self._turn)
+        self._event_loop.call_next(ATTEST_ROUND_S / TURNS, self._turn)
 
     def attest_all(self) -> None:
         """Look at every loop, for an epoch that the authority prepares."""
-        for member in self._fleet.members:
-            if member.is_trusted and not self._fleet.stopping and self._fleet.attest(member):
-                self._fleet.announce(member)
+        for loop in self._loops.all:
+            if loop.is_trusted and not self._loops.stopping and self._loops.attest(loop):
+                self._loops.announce(loop)
 
     def _turn(self) -> None:
-        if not self._fleet.stopping:
+        if not self._loops.stopping:
             self._judge()
             for _ in range(self._looks):
                 self._attest_next()
-        self.stuck.look(self._condemned(), self._reactor.now)
-        self._reactor.call_next(ATTEST_ROUND_S / TURNS, self._turn)
+        self.stuck.look(self._killed(), self._event_loop.now)
+        self._event_loop.call_next(ATTEST_ROUND_S / TURNS, self._turn)
 
-    def _condemned(self) -> Iterator[KilledProcess]:
-        for member in self._fleet.members:
-            if member.is_killed and member.child is not None:
-                yield KilledProcess(member.name, member.child)
-        if self._office.is_condemned and self._office.child is not None:
-            yield KilledProcess(AUTHORITY, self._office.child)
+    def _killed(self) -> Iterator[KilledProcess]:
+        for loop in self._loops.all:
+            if loop.is_killed and loop.child is not None:
+                yield KilledProcess(loop.name, loop.child)
+        if self._authority.is_killed and self._authority.child is not None:
+            yield KilledProcess(AUTHORITY, self._authority.child)
 
     def _say_stuck(self, name: str, where: str) -> None:
-        what = "the end waits for it" if self._fleet.stopping else "it is started again when it is gone"
+        what = "the end waits for it" if self._loops.stopping else "it is started again when it is gone"
         sentence = f"killed, but it waits in the kernel ({where}), where no signal reaches it; {what}"
         self._common.console.bad(name, "stuck", sentence)
         self._common.events.emit("stuck", name, sentence)
 
     def _judge(self) -> None:
-        monitor, now = self._fleet.monitor, self._reactor.now
+        monitor, now = self._loops.monitor, self._event_loop.now
         for name in monitor.judge(now):
             reason = f"heartbeat: no beat for {monitor.silence(name, now):.2f} s"
             if name == AUTHORITY:
-                self._office.condemn(reason, Cause.HEARTBEAT)
+                self._authority.kill(reason, Cause.HEARTBEAT)
             else:
-                self._fleet.hung(self._fleet.member(name), reason)
+                self._loops.hung(self._loops.by_name(name), reason)
 
     def _look_at_limits(self, name: str, child: Child, incarnation: int = 0) -> None:
         pressure = self._common.parts.pressure(name, child.host_pid)
-        self._limits.look(name, incarnation or child.pid, pressure, self._reactor.now)
+        self._limits.look(name, incarnation or child.pid, pressure, self._event_loop.now)
 
     def _attest_next(self) -> None:
-        members = self._fleet.members
-        if self._next == len(members):
-            if self._office.is_attested and self._office.attest() and self._office.child is not None:
-                self._look_at_limits(AUTHORITY, self._office.child)
-        elif (member := members[self._next]).is_trusted and self._fleet.attest(member) and member.child is not None:
-            self._look_at_limits(member.name, member.child, member.incarnation)
-        self._next = (self._next + 1) % (len(members) + 1)
+        loops = self._loops.all
+        if self._next == len(loops):
+            if self._authority.is_attested and self._authority.attest() and self._authority.child is not None:
+                self._look_at_limits(AUTHORITY, self._authority.child)
+        elif (loop := loops[self._next]).is_trusted and self._loops.attest(loop) and loop.child is not None:
+            self._look_at_limits(loop.name, loop.child, loop.incarnation)
+        self._next = (self._next + 1) % (len(loops) + 1)

@@ -246,7 +246,7 @@ def _next_epoch(folder: Path) -> int:
 def authority_body(start: AuthorityStart, script: Script) -> int:
     use_log(start.log)
     deed = script.get("authority", "")
-    channel = ControlChannel(start.office, OFFICE)
+    channel = ControlChannel(start.channel, OFFICE)
     if deed == "silent":
         select.select([], [], [])
     if deed == "no_sandbox":

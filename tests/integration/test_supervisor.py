@@ -324,7 +324,7 @@ def test_an_authority_that_changes_later_is_ended_and_the_next_one_is_looked_at_
 @pytest.mark.parametrize("deed", ["unsealed", "boots_itself"])
 def test_an_authority_that_nobody_has_looked_at_gets_no_key_and_is_not_believed(start: Start, deed: str) -> None:
     running = start(authority=deed, ready_timeout_s="1")
-    reason = "not booted in 1 s" if deed == "unsealed" else "office protocol: wrong_state"
+    reason = "not booted in 1 s" if deed == "unsealed" else "authority protocol: wrong_state"
     running.wait(f"^authority +died +{reason}")
     assert running.stop() == 0
     assert not [line for line in running.log("authority") if line.startswith("boot ")]
@@ -412,7 +412,7 @@ def test_an_authority_that_refuses_ends_the_start_with_its_sentences(start: Star
 
 def test_an_authority_that_breaks_the_office_protocol_is_replaced(start: Start) -> None:
     running = start(authority="garbage")
-    running.wait("authority +died +office protocol: not_msgpack", 2)
+    running.wait("authority +died +authority protocol: not_msgpack", 2)
     assert running.stop() == 0
 
 

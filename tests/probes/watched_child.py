@@ -1,4 +1,4 @@
-"""A confined child whose calls are reported, with the supervisor's own sentry on the other side."""
+"""A confined child whose calls are reported, with the supervisor's own monitor on the other side."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class Watched:
     def __init__(self, profile: Profile, body: Callable[[int, int], int]) -> None:
         self.text = b""
         self.violations: list[Violation] = []
-        reactor = EventLoop()
-        sentry = SyscallMonitor(reactor, call_rules(profile), self._violated)
+        event_loop = EventLoop()
+        syscall_monitor = SyscallMonitor(event_loop, call_rules(profile), self._violated)
         reader, writer = os.pipe()
-        self.child = spawn(lambda: body(writer, sentry.child_end))
+        self.child = spawn(lambda: body(writer, syscall_monitor.child_end))
         os.close(writer)
-        sentry.forked(self.child)
+        syscall_monitor.forked(self.child)
         self._is_over = False
-        reactor.watch(reader, lambda events: self._read(reader))
-        reactor.watch(self.child.pidfd, lambda events: self._end())
+        event_loop.watch(reader, lambda events: self._read(reader))
+        event_loop.watch(self.child.pidfd, lambda events: self._end())
         while not self._is_over:
-            reactor.run_once()
-        sentry.close()
-        reactor.close()
+            event_loop.run_once()
+        syscall_monitor.close()
+        event_loop.close()
         while part := os.read(reader, 65536):
             self.text += part
         os.close(reader)
@@ -48,7 +48,7 @@ class Watched:
 
     @property
     def was_killed(self) -> bool:
-        """Tell whether the sentry ended it."""
+        """Tell whether the monitor ended it."""
         return self.end == "SIGKILL" and bool(self.violations) and self.violations[-1].ends
 
     def _violated(self, violation: Violation) -> None:

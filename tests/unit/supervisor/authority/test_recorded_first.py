@@ -144,7 +144,7 @@ def test_what_becomes_of_sessions_is_noted(stage: Stage, disk: Disk) -> None:
 def test_heads_go_to_journald_and_are_read_again(tmp_path: Path) -> None:
     path = str(tmp_path / "journal")
     said: dict[str, Any] = {}
-    common: Any = SimpleNamespace(config=SimpleNamespace(install_id=bytes(16)), reactor=SimpleNamespace(now=5.0))
+    common: Any = SimpleNamespace(config=SimpleNamespace(install_id=bytes(16)), event_loop=SimpleNamespace(now=5.0))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
         AuditHeads(common, SimpleNamespace(on_said=said), path)  # type: ignore[arg-type]
         said["checkpointed"]([3, 40, b"\1" * 32, 99])  # nobody listens: nothing happens
@@ -158,11 +158,11 @@ def test_heads_go_to_journald_and_are_read_again(tmp_path: Path) -> None:
 
 def test_status_says_in_one_line_how_the_log_stands_and_in_more_what_is_wrong() -> None:
     said: dict[str, Any] = {}
-    reactor = SimpleNamespace(now=5.0)
+    event_loop = SimpleNamespace(now=5.0)
     console = SimpleNamespace(bad=lambda *words: None, good=lambda *words: None)
     config = SimpleNamespace(install_id=bytes(16), audit=SimpleNamespace(keep_mb=16))
     common: Any = SimpleNamespace(
-        config=config, reactor=reactor, console=console, events=SimpleNamespace(emit=lambda *words: None)
+        config=config, event_loop=event_loop, console=console, events=SimpleNamespace(emit=lambda *words: None)
     )
     anchors = AuditHeads(common, SimpleNamespace(on_said=said), "/nobody/listens")  # type: ignore[arg-type]
     assert anchors.document() is None and audit_lines(None) == []
@@ -170,7 +170,7 @@ def test_status_says_in_one_line_how_the_log_stands_and_in_more_what_is_wrong() 
     assert audit_lines(anchors.document()) == ["audit log: file 3, sequence 100, no signed head yet, 1.5 of 16 MiB"]
     said["checkpointed"]([3, 41, bytes(32), 101])
     said["audited"]([3, 101, 3 << 19, 0, ""])
-    reactor.now = 9.0
+    event_loop.now = 9.0
     assert audit_lines(anchors.document()) == [
         "audit log: file 3, sequence 101, signed up to 101 4 s ago, 1.5 of 16 MiB"
     ]

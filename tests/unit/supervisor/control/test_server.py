@@ -36,8 +36,8 @@ class Host:
     def __init__(self, folder: Path) -> None:
         self.now = 100.0
         self.folder = folder
-        self.reactor = EventLoop(lambda: self.now)
-        self.control = ControlSocket(self.reactor, folder)
+        self.event_loop = EventLoop(lambda: self.now)
+        self.control = ControlSocket(self.event_loop, folder)
         self.control.add("status", self.status)
         self.control.add_held("stop", self.stop)
         self.control.add("large", self.large)
@@ -65,10 +65,10 @@ class Host:
         return client
 
     def turn(self, times: int = 10) -> None:
-        """Let the reactor handle what is there, without ever waiting."""
+        """Let the event loop handle what is there, without ever waiting."""
         for _ in range(times):
-            self.reactor.call_later(0, lambda: None)
-            self.reactor.run_once()
+            self.event_loop.call_later(0, lambda: None)
+            self.event_loop.run_once()
 
     def ask(self, data: bytes) -> bytes:
         client = self.connect()
@@ -98,7 +98,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
     made = Host(tmp_path)
     yield made
     made.control.close()
-    made.reactor.close()
+    made.event_loop.close()
 
 
 @given(st.binary(max_size=300))
@@ -288,7 +288,7 @@ def test_another_uid_is_closed_with_one_word(host: Host) -> None:
         finally:
             os._exit(0)
     os.close(writing)
-    host.reactor.run_once()
+    host.event_loop.run_once()
     assert json.loads(os.read(reading, 1000)) == {"error": "denied"}
     os.waitpid(pid, 0)
     os.close(reading)
@@ -311,7 +311,7 @@ def test_a_socket_that_a_dead_supervisor_left_is_replaced(tmp_path: Path) -> Non
     host = Host(tmp_path)
     assert json.loads(host.ask(b'{"verb": "status"}\n')) == {"answer": 42}
     host.control.close()
-    host.reactor.close()
+    host.event_loop.close()
 
 
 def test_a_folder_with_a_name_too_long_for_a_socket_works(tmp_path: Path) -> None:
@@ -327,7 +327,7 @@ def test_a_folder_with_a_name_too_long_for_a_socket_works(tmp_path: Path) -> Non
     serve_until_done(host, threading.Thread(target=ask))
     assert answers == [{"answer": 42}]
     host.control.close()
-    host.reactor.close()
+    host.event_loop.close()
 
 
 def test_the_client_says_that_nothing_runs(tmp_path: Path) -> None:
@@ -441,7 +441,7 @@ def test_a_follower_that_never_reads_costs_its_bound_and_is_closed(host: Host) -
         follower.send(line)
         host.turn(1)
     assert follower._queue.size <= QUEUE_BYTES
-    assert len(host.reactor._timers) < 10
+    assert len(host.event_loop._timers) < 10
     host.now += STALL_S - 1
     host.turn()
     assert not follower.is_closed

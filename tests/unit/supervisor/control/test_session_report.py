@@ -130,7 +130,7 @@ def test_wrong_words_are_one_sentence_and_ask_nobody(
 
 
 class Booth:
-    """An office that takes down what it is asked."""
+    """An authority that takes down what it is asked."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[object, ...]] = []

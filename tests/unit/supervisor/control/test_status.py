@@ -54,17 +54,17 @@ def make_office() -> AuthorityProcess:
         raise AssertionError("status must not act")
 
     parts = Parts(*[never] * 12)  # type: ignore[arg-type]
-    reactor = EventLoop()
-    office = AuthorityProcess(
-        Common(CONFIG, parts, reactor, Console(io.StringIO()), -1), bytes(32), -1, HeartbeatMonitor(), ""
+    event_loop = EventLoop()
+    authority = AuthorityProcess(
+        Common(CONFIG, parts, event_loop, Console(io.StringIO()), -1), bytes(32), -1, HeartbeatMonitor(), ""
     )
-    reactor.close()
-    office.child = SpawnedChild(2, -1, 1002)
-    office.spawned_at = 90.0
-    office.epoch = 5
-    office.sessions = {"third": 4}
-    office.warnings = ["from the authority"]
-    return office
+    event_loop.close()
+    authority.child = SpawnedChild(2, -1, 1002)
+    authority.spawned_at = 90.0
+    authority.epoch = 5
+    authority.sessions = {"third": 4}
+    authority.warnings = ["from the authority"]
+    return authority
 
 
 def make_document(**changes: Any) -> Document:

@@ -154,12 +154,12 @@ HANGED = Death(Cause.HEARTBEAT, "heartbeat", signal="SIGKILL")
 
 def a_life(*events: LoopEvent, verdict: KillReason | None = None, death: Death = CLEAN) -> list[str]:
     bus = make_bus()
-    member = Loop(LoopConfig("third"), 0, -1, "")
-    EventSources(bus, [member], lambda: 12.0)
+    loop = Loop(LoopConfig("third"), 0, -1, "")
+    EventSources(bus, [loop], lambda: 12.0)
     for event in events:
-        member.verdict = verdict
-        member.last_death = death
-        member.move(event)
+        loop.verdict = verdict
+        loop.last_death = death
+        loop.move(event)
     return [f"{event.name.name} {event.words}".strip() for event in bus.after(0)]
 
 
@@ -182,11 +182,11 @@ def test_the_steps_of_a_life() -> None:
 
 def test_a_kill_is_told_before_it_happens() -> None:
     bus = make_bus()
-    member = Loop(LoopConfig("third"), 0, -1, "", state=LoopState.ACTIVE)
-    EventSources(bus, [member], lambda: 0.0)
-    bus.listeners.append(lambda event: seen.append((event.name.name, member.is_living)))
+    loop = Loop(LoopConfig("third"), 0, -1, "", state=LoopState.ACTIVE)
+    EventSources(bus, [loop], lambda: 0.0)
+    bus.listeners.append(lambda event: seen.append((event.name.name, loop.is_living)))
     seen: list[tuple[str, bool]] = []
-    member.move(LoopEvent.VIOLATED)
+    loop.move(LoopEvent.VIOLATED)
     assert seen == [("condemned", True)]
 
 

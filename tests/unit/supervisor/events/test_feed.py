@@ -25,17 +25,17 @@ class Host:
     def __init__(self, folder: Path) -> None:
         self.now = 100.0
         self.folder = folder
-        self.reactor = EventLoop(lambda: self.now)
+        self.event_loop = EventLoop(lambda: self.now)
         self.bus = EventBus()
-        self.feed = EventFeed(self.reactor, self.bus)
-        self.control = ControlSocket(self.reactor, folder)
+        self.feed = EventFeed(self.event_loop, self.bus)
+        self.control = ControlSocket(self.event_loop, folder)
         self.control.add_stream("events", self.feed.serve)
         self.control.add("status", lambda request: {"answer": 42})
 
     def turn(self, times: int = 10) -> None:
         for _ in range(times):
-            self.reactor.call_later(0, lambda: None)
-            self.reactor.run_once()
+            self.event_loop.call_later(0, lambda: None)
+            self.event_loop.run_once()
 
     def ask(self, **wish: object) -> socket.socket:
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -66,7 +66,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
     made = Host(tmp_path)
     yield made
     made.control.close()
-    made.reactor.close()
+    made.event_loop.close()
 
 
 def seqs(events: list[dict[str, Any]]) -> list[int]:
@@ -189,5 +189,5 @@ def test_events_cost_little_when_nobody_follows(host: Host) -> None:
     for _ in range(10_000):
         host.bus.emit("violation", "third", "socket(2, 1, 0)", pid=5, call="socket", ends=False)
     assert time.process_time() - began < 1.0
-    assert not host.reactor._timers
+    assert not host.event_loop._timers
     assert not any(event._lines for event in host.bus.after(0))

@@ -18,11 +18,11 @@ class Host:
 
     def __init__(self) -> None:
         self.now = 10.0
-        self.reactor = EventLoop(lambda: self.now)
+        self.event_loop = EventLoop(lambda: self.now)
         self.bus = EventBus()
         self.takes = True
         self.pages: list[list[bytes]] = []
-        self.relay = EventRelay(self.reactor, self.bus, self.send)
+        self.relay = EventRelay(self.event_loop, self.bus, self.send)
 
     def send(self, lines: Sequence[bytes]) -> bool:
         if self.takes:
@@ -38,8 +38,8 @@ class Host:
         before = len(self.pages)
         for _ in range(rounds):
             self.now += EVERY_S
-            self.reactor.call_later(0, lambda: None)
-            self.reactor.run_once()
+            self.event_loop.call_later(0, lambda: None)
+            self.event_loop.run_once()
         return [json.loads(line)["seq"] for page in self.pages[before:] for line in page]
 
 
@@ -47,14 +47,14 @@ class Host:
 def host() -> Iterator[Host]:
     made = Host()
     yield made
-    made.reactor.close()
+    made.event_loop.close()
 
 
 def test_nothing_is_told_before_primary_has_joined_and_then_the_last_ones(host: Host) -> None:
     host.happens(TOLD_AGAIN + 50)
     host.relay.joined("third")
     assert host.later(10) == []
-    assert not host.reactor._timers
+    assert not host.event_loop._timers
     host.relay.joined("primary")
     assert host.later(10) == list(range(51, TOLD_AGAIN + 51))
 

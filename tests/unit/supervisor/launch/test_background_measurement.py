@@ -14,56 +14,56 @@ from tlsrt.supervisor.process.event_loop import EventLoop
 
 
 @pytest.fixture
-def reactor() -> Iterator[EventLoop]:
-    reactor = EventLoop()
-    yield reactor
-    reactor.close()
+def event_loop() -> Iterator[EventLoop]:
+    event_loop = EventLoop()
+    yield event_loop
+    event_loop.close()
 
 
-def measured(reactor: EventLoop, measure: Callable[[], dict[str, bytes]]) -> bytes | ConfigError:
+def measured(event_loop: EventLoop, measure: Callable[[], dict[str, bytes]]) -> bytes | ConfigError:
     results: list[bytes | ConfigError] = []
     before = len(os.listdir("/proc/self/fd"))
-    BackgroundMeasurement(reactor, measure, results.append)
+    BackgroundMeasurement(event_loop, measure, results.append)
     while not results:
-        reactor.run_once()
+        event_loop.run_once()
     assert len(os.listdir("/proc/self/fd")) == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
     return results[0]
 
 
-def test_the_result_crosses_the_pipe_whole(reactor: EventLoop) -> None:
+def test_the_result_crosses_the_pipe_whole(event_loop: EventLoop) -> None:
     entries = {f"file {number}": os.urandom(32) for number in range(5_000)}
-    result = measured(reactor, lambda: entries)
+    result = measured(event_loop, lambda: entries)
     assert isinstance(result, bytes) and msgpack.unpackb(result) == entries
 
 
-def test_what_cannot_be_measured_is_said(reactor: EventLoop) -> None:
+def test_what_cannot_be_measured_is_said(event_loop: EventLoop) -> None:
     def fail() -> dict[str, bytes]:
         raise ConfigError(["package x is not installed", "y neither"])
 
-    result = measured(reactor, fail)
+    result = measured(event_loop, fail)
     assert isinstance(result, ConfigError) and result.problems == ("package x is not installed", "y neither")
 
 
-def test_one_that_dies_is_no_measurement(reactor: EventLoop) -> None:
-    result = measured(reactor, lambda: os._exit(0))
+def test_one_that_dies_is_no_measurement(event_loop: EventLoop) -> None:
+    result = measured(event_loop, lambda: os._exit(0))
     assert isinstance(result, ConfigError) and "could not be measured" in str(result)
 
 
-def test_it_holds_nothing_of_the_supervisor(reactor: EventLoop) -> None:
-    result = measured(reactor, lambda: dict.fromkeys(os.listdir("/proc/self/fd"), b""))
+def test_it_holds_nothing_of_the_supervisor(event_loop: EventLoop) -> None:
+    result = measured(event_loop, lambda: dict.fromkeys(os.listdir("/proc/self/fd"), b""))
     assert isinstance(result, bytes)
     assert len(msgpack.unpackb(result)) <= 5, "standard streams, the pipe, and the listing itself"
 
 
-def test_it_is_ended_without_a_word(reactor: EventLoop) -> None:
+def test_it_is_ended_without_a_word(event_loop: EventLoop) -> None:
     heard: list[object] = []
     reading, writing = os.pipe()
-    measurer = BackgroundMeasurement(reactor, lambda: {"never": os.read(reading, 1)}, heard.append)
+    measurer = BackgroundMeasurement(event_loop, lambda: {"never": os.read(reading, 1)}, heard.append)
     measurer.cancel()
     os.close(reading)
     os.close(writing)
-    reactor.call_later(0, lambda: heard.append("a round later"))
-    reactor.run_once()
+    event_loop.call_later(0, lambda: heard.append("a round later"))
+    event_loop.run_once()
     assert heard == ["a round later"]

@@ -35,25 +35,25 @@ def child() -> Iterator[SpawnedChild]:
 
 
 @pytest.fixture
-def sentry(child: SpawnedChild) -> Iterator[SyscallMonitor]:
-    reactor = EventLoop()
-    made = SyscallMonitor(reactor, CallRules(frozenset(), frozenset(), (), None), lambda violation: None)
+def syscall_monitor(child: SpawnedChild) -> Iterator[SyscallMonitor]:
+    event_loop = EventLoop()
+    made = SyscallMonitor(event_loop, CallRules(frozenset(), frozenset(), (), None), lambda violation: None)
     made.forked(child)
     yield made
     made.close()
-    reactor.close()
+    event_loop.close()
 
 
-def differences(child: SpawnedChild, sentry: SyscallMonitor) -> list[str] | None:
-    return differences_of("third", child, cast("Parts", _Parts()), sentry)
+def differences(child: SpawnedChild, syscall_monitor: SyscallMonitor) -> list[str] | None:
+    return differences_of("third", child, cast("Parts", _Parts()), syscall_monitor)
 
 
-def test_a_process_whose_listener_never_came_differs(child: SpawnedChild, sentry: SyscallMonitor) -> None:
-    assert differences(child, sentry) == [NEVER_CAME]
+def test_a_process_whose_listener_never_came_differs(child: SpawnedChild, syscall_monitor: SyscallMonitor) -> None:
+    assert differences(child, syscall_monitor) == [NEVER_CAME]
 
 
 def test_a_process_whose_tasks_have_all_left_the_filter_is_ending_and_is_looked_at_once_more(
-    child: SpawnedChild, sentry: SyscallMonitor, monkeypatch: pytest.MonkeyPatch
+    child: SpawnedChild, syscall_monitor: SyscallMonitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader, writer = os.pipe()
 
@@ -61,8 +61,8 @@ def test_a_process_whose_tasks_have_all_left_the_filter_is_ending_and_is_looked_
         return reader
 
     monkeypatch.setattr(sentry_module, "take_listener", come)
-    assert differences(child, sentry) == []
+    assert differences(child, syscall_monitor) == []
     os.close(writer)
-    sentry._hear(select.EPOLLHUP)
-    assert differences(child, sentry) is None
-    assert differences(child, sentry) == [NEVER_CAME]
+    syscall_monitor._hear(select.EPOLLHUP)
+    assert differences(child, syscall_monitor) is None
+    assert differences(child, syscall_monitor) == [NEVER_CAME]

@@ -94,9 +94,9 @@ class Host:
         self.folder = folder
         self.looks = 0
         self.padding = ""
-        self.reactor = EventLoop(lambda: self.now)
-        self.control = ControlSocket(self.reactor, folder)
-        self.control.add_stream("follow_status", StatusStream(self.reactor, self.status).serve)
+        self.event_loop = EventLoop(lambda: self.now)
+        self.control = ControlSocket(self.event_loop, folder)
+        self.control.add_stream("follow_status", StatusStream(self.event_loop, self.status).serve)
 
     def status(self) -> dict[str, Any]:
         self.looks += 1
@@ -106,8 +106,8 @@ class Host:
     def later(self, seconds: float) -> None:
         self.now += seconds
         for _ in range(5):
-            self.reactor.call_later(0, lambda: None)
-            self.reactor.run_once()
+            self.event_loop.call_later(0, lambda: None)
+            self.event_loop.run_once()
 
     def follow(self, **wish: object) -> socket.socket:
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -124,13 +124,13 @@ def host(tmp_path: Path) -> Iterator[Host]:
     made = Host(tmp_path)
     yield made
     made.control.close()
-    made.reactor.close()
+    made.event_loop.close()
 
 
 def test_nothing_is_looked_at_when_nobody_follows(host: Host) -> None:
     host.later(100)
     assert host.looks == 0
-    assert not host.reactor._timers
+    assert not host.event_loop._timers
     client = host.follow(interval_s=2.0)
     for _ in range(5):
         host.later(2.0)

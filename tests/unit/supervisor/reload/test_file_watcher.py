@@ -99,24 +99,24 @@ def test_every_way_to_change_a_file_is_seen(door: DoorConfig, change: Callable[[
 
 def test_the_watch_asks_once_and_tells_what_was_said(door: DoorConfig) -> None:
     asked: list[tuple[str, ...]] = []
-    reactor = EventLoop()
+    event_loop = EventLoop()
 
     def ask(reply: Callable[[Mapping[str, Any]], None], known: Sequence[str]) -> None:
         asked.append(tuple(known))
         reply({"refused": ["half a pair"]})
 
-    watch = FileWatcher(reactor, lambda: door, ask)
+    watch = FileWatcher(event_loop, lambda: door, ask)
     watch.look_s = 0.01
     write_over(door.certificate.parent)  # between this and the first look
     watch.begin()
     while not asked:
-        reactor.run_once()
+        event_loop.run_once()
     rename_over(door.certificate.parent)
     while len(asked) < 2:
-        reactor.run_once()
+        event_loop.run_once()
     assert asked == [(), ()]  # another change is told anew
-    reactor.now += 100
+    event_loop.now += 100
     watch._look()
     assert asked[2:] == [("half a pair",)]
     watch.cancel()
-    reactor.close()
+    event_loop.close()

@@ -53,27 +53,27 @@ class Desk:
 
     def __init__(self, folder: Path) -> None:
         self.config = load_config(folder / "tlsrt.yaml")
-        self.reactor = EventLoop()
-        self.office = Office()
-        self.members = [
+        self.event_loop = EventLoop()
+        self.authority = Office()
+        self.loops = [
             SimpleNamespace(name=name, is_trusted=True, beat=SimpleNamespace(epoch=5)) for name in ("primary", "third")
         ]
         self.events: list[str] = []
         self.reloading = False
         events = SimpleNamespace(emit=lambda name, *words, **fields: self.events.append(name))
         common = SimpleNamespace(
-            config=self.config, reactor=self.reactor, console=Console(io.StringIO()), events=events
+            config=self.config, event_loop=self.event_loop, console=Console(io.StringIO()), events=events
         )
-        fleet = SimpleNamespace(members=self.members)
-        self.rotation = KeyRotation(common, fleet, self.office, lambda: self.reloading)  # type: ignore[arg-type]
+        loops = SimpleNamespace(all=self.loops)
+        self.rotation = KeyRotation(common, loops, self.authority, lambda: self.reloading)  # type: ignore[arg-type]
         self.answers: list[Answer] = []
 
     def ask(self, *, master: bool = False) -> None:
         self.rotation.ask(self.answers.append, master=master)
 
     def beat(self, *epochs: int) -> None:
-        for member, epoch in zip(self.members, epochs, strict=True):
-            member.beat.epoch = epoch
+        for loop, epoch in zip(self.loops, epochs, strict=True):
+            loop.beat.epoch = epoch
             self.rotation.look()
 
     def stage(self) -> None:
@@ -84,9 +84,9 @@ class Desk:
         return rotate.version_in_force(self.config)
 
     def turn(self) -> None:
-        """Let the reactor do what it was given."""
-        self.reactor.call_later(0, lambda: None)
-        self.reactor.run_once()
+        """Let the event loop do what it was given."""
+        self.event_loop.call_later(0, lambda: None)
+        self.event_loop.run_once()
 
 
 @pytest.fixture
@@ -96,12 +96,12 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     made = Desk(folder)
     yield made
     made.rotation.cancel()
-    made.reactor.close()
+    made.event_loop.close()
 
 
 def test_it_is_over_when_every_loop_says_that_it_has_it(desk: Desk) -> None:
     desk.ask()
-    assert desk.office.asked == [("rotate", 1, False)]
+    assert desk.authority.asked == [("rotate", 1, False)]
     desk.rotation.rotated(1, 6, 12, ["forth"], [])
     desk.beat(6, 5)
     assert desk.answers == []
@@ -117,7 +117,7 @@ def test_it_is_over_when_every_loop_says_that_it_has_it(desk: Desk) -> None:
 def test_a_loop_that_died_meanwhile_holds_up_nobody(desk: Desk) -> None:
     desk.ask()
     desk.rotation.rotated(1, 6, 12, ["third"], [])
-    desk.members[1].is_trusted = False
+    desk.loops[1].is_trusted = False
     desk.beat(6, 5)
     assert desk.answers[0]["late"] == ["third"]
 
@@ -126,10 +126,10 @@ def test_one_after_the_other(desk: Desk) -> None:
     desk.ask()
     desk.ask()
     desk.rotation.rotated(1, 6, 1, [], [])
-    assert len(desk.office.asked) == 1
+    assert len(desk.authority.asked) == 1
     desk.beat(6, 6)
     desk.turn()
-    assert desk.office.asked[1:] == [("rotate", 2, False)]
+    assert desk.authority.asked[1:] == [("rotate", 2, False)]
     desk.rotation.rotated(1, 6, 1, [], [])  # said again, and of the one before
     assert len(desk.answers) == 1
     desk.rotation.rotated(2, 7, 1, [], [])
@@ -143,7 +143,7 @@ def test_the_end_of_the_host_is_said_to_all_who_wait(desk: Desk) -> None:
     desk.rotation.cancel()
     desk.ask()
     assert desk.answers == [{"error": "stopping"}] * 3
-    assert len(desk.office.asked) == 1
+    assert len(desk.authority.asked) == 1
 
 
 def test_an_authority_that_comes_again_is_asked_again(desk: Desk) -> None:
@@ -151,17 +151,17 @@ def test_an_authority_that_comes_again_is_asked_again(desk: Desk) -> None:
     desk.rotation.authority_lost()
     assert desk.answers == []
     desk.rotation.authority_booted()
-    assert desk.office.asked == [("rotate", 1, False)] * 2
+    assert desk.authority.asked == [("rotate", 1, False)] * 2
     desk.rotation.rotated(1, 8, 1, [], [])
     desk.rotation.authority_booted()  # it was committed: the loops' word is awaited only
-    assert len(desk.office.asked) == 2
+    assert len(desk.authority.asked) == 2
     desk.beat(8, 8)
     assert desk.answers[0]["epoch"] == 8
 
 
 @pytest.mark.parametrize("master", [False, True])
 def test_a_host_that_has_not_started(desk: Desk, master: bool) -> None:
-    desk.office.is_booted = False
+    desk.authority.is_booted = False
     desk.ask(master=master)
     assert "the authority is not serving now" in desk.answers[0]["refused"][0]
 
@@ -187,15 +187,15 @@ def test_one_that_takes_too_long_says_who_is_behind(desk: Desk) -> None:
 def test_another_master_key_is_put_in_force_when_it_was_checked(desk: Desk) -> None:
     desk.stage()
     desk.ask(master=True)
-    assert desk.office.asked == [("rekey", 1)]
+    assert desk.authority.asked == [("rekey", 1)]
     assert desk.rotation.is_replacing
     assert desk.version == 1
     desk.rotation.rotated(1, 6, 1, [], [])  # nobody has asked for that yet
     desk.rotation.checked(1, True, ["a warning"])
     assert desk.version == 2
     assert not desk.rotation.is_replacing
-    assert desk.office.files.token >= 0
-    assert desk.office.asked == [("rekey", 1), ("rotate", 1, True)]
+    assert desk.authority.files.token >= 0
+    assert desk.authority.asked == [("rekey", 1), ("rotate", 1, True)]
     desk.rotation.rotated(1, 6, 1, [], [])
     desk.beat(6, 6)
     assert desk.answers[0]["key_version"] == 2
@@ -206,8 +206,8 @@ def refused(desk: Desk) -> str:
     """Return why a rotation was refused, which has changed nothing."""
     [answer] = desk.answers
     assert desk.version == 1
-    assert desk.office.files.token == -1
-    assert ("rotate", 1, True) not in desk.office.asked
+    assert desk.authority.files.token == -1
+    assert ("rotate", 1, True) not in desk.authority.asked
     assert not desk.rotation.is_replacing
     assert set(desk.events) == {"rotate_refused"}
     sentences: list[str] = answer["refused"]
@@ -232,7 +232,7 @@ def test_an_authority_that_dies_while_it_checks(desk: Desk) -> None:
 
 def test_an_authority_that_cannot_be_asked(desk: Desk) -> None:
     desk.stage()
-    desk.office.is_there = False
+    desk.authority.is_there = False
     desk.ask(master=True)
     assert "ended while it checked" in refused(desk)
 
@@ -298,4 +298,4 @@ def test_a_switch_whose_lasting_is_in_doubt_goes_on(desk: Desk, monkeypatch: pyt
     desk.ask(master=True)
     desk.rotation.checked(1, True, [])
     assert desk.version == 2
-    assert desk.office.asked[-1] == ("rotate", 1, True)
+    assert desk.authority.asked[-1] == ("rotate", 1, True)

@@ -27,18 +27,20 @@ class Stage:
     def __init__(self) -> None:
         self.ended: list[str] = []
         self.stream = io.StringIO()
-        self.reactor = SimpleNamespace(now=100.0)
+        self.event_loop = SimpleNamespace(now=100.0)
         config = SimpleNamespace(components_of=lambda loop: (NOTES, SHOWN))
         self.events: list[tuple[object, ...]] = []
         events = SimpleNamespace(emit=lambda *words, **fields: self.events.append((*words, fields)))
-        common: Any = SimpleNamespace(config=config, reactor=self.reactor, console=Console(self.stream), events=events)
-        self.health = ComponentHealth(common, lambda member, sentence: self.ended.append(sentence))
-        self.member = Loop(LoopConfig("third"), 0, -1, "third.log")
+        common: Any = SimpleNamespace(
+            config=config, event_loop=self.event_loop, console=Console(self.stream), events=events
+        )
+        self.health = ComponentHealth(common, lambda loop, sentence: self.ended.append(sentence))
+        self.loop = Loop(LoopConfig("third"), 0, -1, "third.log")
 
     def hear(self, *records: tuple[int, int, int]) -> list[str]:
         """Take records; return the lines of the console, with single blanks."""
         for record in records:
-            self.health.heard_untrusted(self.member, record)
+            self.health.heard_untrusted(self.loop, record)
         return [" ".join(line.split()) for line in self.stream.getvalue().splitlines()]
 
 
@@ -66,14 +68,14 @@ def test_one_that_is_only_shown_is_told_once_and_once_when_it_is_well_again() ->
          {"health": "unwell"}),
         ("component_health", "third/shown", "third/shown", {"health": "well"}),
     ]  # fmt: skip
-    assert stage.member.checked[1].outcome is HealthOutcome.GOOD and stage.member.checked[1].at == 100.0
+    assert stage.loop.checked[1].outcome is HealthOutcome.GOOD and stage.loop.checked[1].at == 100.0
 
 
 def test_a_loop_that_changes_its_mind_for_ever_does_not_fill_the_console() -> None:
     stage = Stage()
     lines = stage.hear(*[(1, FAILED, 2), (1, GOOD, 0)] * 1000)
     assert len(lines) == LINES
-    stage.reactor.now += 5.0
+    stage.event_loop.now += 5.0
     assert len(stage.hear((1, FAILED, 2))) == LINES + 1
 
 
@@ -82,7 +84,7 @@ def test_what_makes_no_sense_breaks_the_protocol(record: tuple[int, int, int]) -
     stage = Stage()
     with pytest.raises(PeerError, match="bad_health"):
         stage.hear(record)
-    assert not stage.member.checked
+    assert not stage.loop.checked
 
 
 @given(st.tuples(*[st.integers(0, (1 << 64) - 1)] * 3))

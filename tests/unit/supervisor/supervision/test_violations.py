@@ -22,8 +22,8 @@ class Stage:
         self.is_away = False
         self._due: list[Callable[[], None]] = []
         silent = SimpleNamespace(bad=self.ignore, emit=self.ignore)
-        reactor = SimpleNamespace(call_later=lambda seconds, callback: self._due.append(callback))
-        common = SimpleNamespace(console=silent, events=silent, reactor=reactor)
+        event_loop = SimpleNamespace(call_later=lambda seconds, callback: self._due.append(callback))
+        common = SimpleNamespace(console=silent, events=silent, event_loop=event_loop)
         self.violations = Violations(cast(Any, common), cast(Any, SimpleNamespace(charge=self.charge)))
 
     def ignore(self, *args: object, **fields: object) -> None:

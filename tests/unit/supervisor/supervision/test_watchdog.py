@@ -18,43 +18,43 @@ LOOPS = ("primary", "secondary", "third", "forth", "external")
 
 @dataclass
 class Stage:
-    """A reactor without a clock, five loops and an office that only remember who was looked at."""
+    """An event loop without a clock, five loops and an authority that only remember who was looked at."""
 
     looked_at: list[str] = field(default_factory=list)
     timers: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     trusted: set[str] = field(default_factory=lambda: {*LOOPS, "authority"})
-    loops: tuple[str, ...] = LOOPS
+    names: tuple[str, ...] = LOOPS
     dead: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     judged: int = 0
-    reactor: Any = None
-    fleet: Any = None
+    event_loop: Any = None
+    loops: Any = None
 
     def begin(self) -> None:
-        members = [
+        loops = [
             SimpleNamespace(name=name, is_trusted=name in self.trusted, is_killed=False, child=None)
-            for name in self.loops
+            for name in self.names
         ]
         monitor = SimpleNamespace(judge=self._judge, silence=lambda name, now: 1.625)
-        self.fleet = SimpleNamespace(
-            members=members, stopping=False, monitor=monitor, attest=lambda member: self.looked_at.append(member.name),
+        self.loops = SimpleNamespace(
+            all=loops, stopping=False, monitor=monitor, attest=lambda loop: self.looked_at.append(loop.name),
             violations=SimpleNamespace(limit_reached=lambda *words: self.said.append(" ".join(map(str, words)))),
-            member=lambda name: name, hung=lambda name, reason: self.ended.append(f"{name} {reason}"),
+            by_name=lambda name: name, hung=lambda name, reason: self.ended.append(f"{name} {reason}"),
         )  # fmt: skip
-        office: Any = SimpleNamespace(
+        authority: Any = SimpleNamespace(
             is_attested="authority" in self.trusted, attest=lambda: self.looked_at.append("authority"),
-            is_condemned=False, child=None, condemn=lambda reason, cause: self.ended.append(f"authority {reason}"),
+            is_killed=False, child=None, kill=lambda reason, cause: self.ended.append(f"authority {reason}"),
         )  # fmt: skip
-        self.reactor = SimpleNamespace(
+        self.event_loop = SimpleNamespace(
             now=7.0, call_next=lambda period, callback: self.timers.append((period, callback))
         )
         common: Any = SimpleNamespace(
-            reactor=self.reactor,
+            event_loop=self.event_loop,
             console=SimpleNamespace(bad=lambda *words: self.said.append(" ".join(words))),
             events=SimpleNamespace(emit=lambda *words: None),
         )  # fmt: skip
-        Watchdog(common, self.fleet, office).begin()
+        Watchdog(common, self.loops, authority).begin()
 
     def _judge(self, now: float) -> list[str]:
         self.judged += 1
@@ -82,7 +82,7 @@ def test_every_loop_and_the_authority_are_looked_at_in_every_round() -> None:
 @pytest.mark.parametrize("count", [1, 4, 7, 25])
 def test_so_it_is_with_any_number_of_loops_and_no_two_looks_are_more_than_a_round_apart(count: int) -> None:
     loops = tuple(f"loop{number}" for number in range(count))
-    stage = Stage(loops=loops, trusted={*loops, "authority"})
+    stage = Stage(names=loops, trusted={*loops, "authority"})
     stage.begin()
     turns: list[set[str]] = []
     for _ in range(10 * TURNS):
@@ -113,15 +113,15 @@ def test_who_is_not_yet_attested_is_left_out(name: str) -> None:
 def test_after_a_stop_nobody_is_judged_or_looked_at_and_who_does_not_end_is_told() -> None:
     stage = Stage()
     stage.begin()
-    stage.fleet.stopping = True
-    drains, stuck = stage.fleet.members[1:3]
+    stage.loops.stopping = True
+    drains, stuck = stage.loops.all[1:3]
     drains.child = stuck.child = SimpleNamespace(host_pid=1 << 30)
     stuck.is_killed = True
     stage.pass_turns(1)
-    stage.reactor.now += PATIENCE_S - 0.1
+    stage.event_loop.now += PATIENCE_S - 0.1
     stage.pass_turns(1)
     assert not stage.looked_at and not stage.judged and not stage.said
-    stage.reactor.now += 0.2
+    stage.event_loop.now += 0.2
     stage.pass_turns(2)
     assert stage.said == [
         "third stuck killed, but it waits in the kernel (?), where no signal reaches it; the end waits for it"

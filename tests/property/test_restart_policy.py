@@ -1,4 +1,4 @@
-"""The regime over simulated loops: whatever dies whenever, everything comes back as it should, and nothing else."""
+"""The restart policy over simulated loops: whatever dies whenever, everything comes back as it should."""
 
 from __future__ import annotations
 
@@ -30,21 +30,23 @@ FAILED, WAITING, BACKOFF = LoopState.FAILED, LoopState.WAITING, LoopState.BACKOF
 
 @dataclass
 class World:
-    """Loops as the fleet has them, without processes: a test says what happens, this does what the regime wants."""
+    """Loops as `Loops` has them, without processes: a test says what happens, this does what the policy wants."""
 
-    regime: RestartPolicy
+    restart_policy: RestartPolicy
     now: float = 0.0
     states: dict[str, LoopState] = field(default_factory=dict[str, LoopState])
     leaving: set[str] = field(default_factory=set[str])
     done: list[RestartStep] = field(default_factory=list[RestartStep])
-    breaths: list[list[str]] = field(default_factory=list[list[str]])  # who is started by one answer of the regime
+    breaths: list[list[str]] = field(default_factory=list[list[str]])  # who is started by one answer of the policy
     failures: list[Failure] = field(default_factory=list[Failure])
 
     def __post_init__(self) -> None:
         self.states = dict.fromkeys(LOOPS, ACTIVE)
 
     def look(self) -> None:
-        while steps := self.regime.steps(self.now, {n: Seen(s, n in self.leaving) for n, s in self.states.items()}):
+        while steps := self.restart_policy.steps(
+            self.now, {n: Seen(s, n in self.leaving) for n, s in self.states.items()}
+        ):
             self.breaths.append([step.loop for step in steps if step.do is Do.START])
             for step in steps:
                 self.take(step)
@@ -61,14 +63,14 @@ class World:
             return
         assert state not in LIVING, f"{step.do} of {name}, which lives: a second copy"
         if step.do is Do.START:
-            assert not self.regime.waits_for(name), "nobody starts to be ended again"
-            assert self.regime.failure_of(name) is None, "nobody starts who was given up"
+            assert not self.restart_policy.waits_for(name), "nobody starts to be ended again"
+            assert self.restart_policy.failure_of(name) is None, "nobody starts who was given up"
         self.states[name] = {Do.HOLD: BACKOFF, Do.START: READY, Do.WAIT: WAITING, Do.FAIL: FAILED}[step.do]
 
     def activate(self) -> None:
         """Ready loops become active as soon as they may; that is looked at again."""
-        for name in self.regime.order:
-            if self.states[name] is READY and self.regime.may_activate(name, self.states):
+        for name in self.restart_policy.order:
+            if self.states[name] is READY and self.restart_policy.may_activate(name, self.states):
                 late = [other for other in self.befores(name) if self.states[other] is not ACTIVE]
                 assert not late, f"{name} is active before {late}"
                 self.states[name] = ACTIVE
@@ -76,7 +78,7 @@ class World:
                 return
 
     def befores(self, name: str) -> list[str]:
-        supervision = self.regime.supervision
+        supervision = self.restart_policy.supervision
         return [edge.before for edge in edges_of(supervision.groups, supervision.depends) if edge.after == name]
 
     def die(self, name: str, active_s: float = 100.0) -> None:
@@ -85,8 +87,8 @@ class World:
         self.states[name] = DOWN
         if name in self.leaving:
             self.leaving.discard(name)
-        elif self.regime.failure_of(name) is None and not self.regime.is_pending(name):
-            verdict = self.regime.died(name, self.now, active_s, "signal SIGKILL")
+        elif self.restart_policy.failure_of(name) is None and not self.restart_policy.is_pending(name):
+            verdict = self.restart_policy.died(name, self.now, active_s, "signal SIGKILL")
             if verdict.failure is not None:
                 self.failures.append(verdict.failure)
         self.look()
@@ -96,8 +98,8 @@ class World:
         for _ in range(1000):
             if self.leaving:
                 self.die(min(self.leaving))
-            elif self.regime.wake_at < float("inf"):
-                self.now = max(self.now, self.regime.wake_at)
+            elif self.restart_policy.wake_at < float("inf"):
+                self.now = max(self.now, self.restart_policy.wake_at)
                 self.look()
             else:
                 return
@@ -161,7 +163,7 @@ def test_the_first_restart_is_at_once_and_the_next_ones_wait() -> None:
     one.die("c")
     assert one.states["c"] is ACTIVE, "no time has passed"
     one.die("c", active_s=0.1)
-    assert (one.states["c"], one.regime.wake_at) == (BACKOFF, 0.05)
+    assert (one.states["c"], one.restart_policy.wake_at) == (BACKOFF, 0.05)
     one.die("d", active_s=0.1)
     assert one.states["d"] is ACTIVE, "the delay is of a loop, not of its group"
 
@@ -176,10 +178,10 @@ def test_too_often_is_the_end_of_the_whole_group_and_of_no_other() -> None:
     (failure,) = one.failures
     assert failure.sentence == "a loop of g died 3 times in 30 s, the last: d, signal SIGKILL"
     assert failure.escalation is Escalation.DEGRADED
-    one.regime.restart("c", one.now)
+    one.restart_policy.restart("c", one.now)
     one.look()
     one.rest()
-    assert {*one.states.values()} == {ACTIVE} and not one.regime.failures
+    assert {*one.states.values()} == {ACTIVE} and not one.restart_policy.failures
     one.die("b", active_s=0.0)
     assert one.states["b"] is ACTIVE, "and its past is forgotten"
 
@@ -193,14 +195,14 @@ def test_the_group_of_primary_ends_the_host() -> None:
 
 def test_dependents_of_a_failure_wait_and_come_back_by_themselves() -> None:
     one = world(a=("c",), e=("a",))
-    one.regime.hopeless("c", "its code cannot be imported")
+    one.restart_policy.hopeless("c", "its code cannot be imported")
     one.die("c")
     assert one.did(Do.END) == ["e"], "the last in the order ends first"
     one.rest()
     assert one.did(Do.END) == ["e", "a"]
     assert [one.states[name] for name in "abcde"] == [WAITING, ACTIVE, FAILED, ACTIVE, WAITING]
-    assert one.regime.waits_for("e") == ["c"]
-    one.regime.restart("c", one.now)
+    assert one.restart_policy.waits_for("e") == ["c"]
+    one.restart_policy.restart("c", one.now)
     one.done.clear()
     one.look()
     assert one.did(Do.START) == ["c", "a", "e"], "each when what it depends on is active"
@@ -216,11 +218,11 @@ def test_a_dependent_of_a_loop_that_is_merely_restarted_lives_on() -> None:
 
 def test_whoever_comes_after_a_loop_that_waits_waits_too() -> None:
     one = world(Strategy.REST_FOR_ONE, b=("a",))
-    one.regime.hopeless("a", "x")
+    one.restart_policy.hopeless("a", "x")
     one.die("a")
     one.rest()
     assert [one.states[name] for name in "abcd"] == [FAILED, WAITING, WAITING, WAITING]
-    one.regime.restart("a", one.now)
+    one.restart_policy.restart("a", one.now)
     one.look()
     one.rest()
     assert {*one.states.values()} == {ACTIVE}
@@ -231,16 +233,16 @@ def test_the_operator_restarts_with_the_strategy_and_without_a_delay() -> None:
     one.die("c", active_s=0.0)
     one.rest()
     one.done.clear()
-    assert one.regime.restart("c", one.now) == {"c", "d"}
+    assert one.restart_policy.restart("c", one.now) == {"c", "d"}
     one.look()
     one.rest()
     assert (one.did(Do.END), one.did(Do.START)) == (["d", "c"], ["c", "d"])
-    assert one.regime.deaths("g", one.now) == 0
+    assert one.restart_policy.deaths("g", one.now) == 0
 
 
 def test_what_was_given_up_stays_down_when_a_loop_before_it_restarts() -> None:
     one = world(Strategy.REST_FOR_ONE)
-    one.regime.hopeless("c", "x")
+    one.restart_policy.hopeless("c", "x")
     one.die("c")
     one.rest()
     assert [one.states[name] for name in "bcd"] == [ACTIVE, FAILED, FAILED]
@@ -254,11 +256,11 @@ def test_who_waits_and_is_due_as_well_starts_once() -> None:
     one = world(e=("b",))
     for _ in range(2):
         one.die("e", active_s=0.0)
-    one.regime.hopeless("b", "x")
+    one.restart_policy.hopeless("b", "x")
     one.die("b")
-    assert (one.states["e"], one.regime.is_pending("e")) == (WAITING, True)
+    assert (one.states["e"], one.restart_policy.is_pending("e")) == (WAITING, True)
     one.done.clear()
-    one.regime.restart("b", one.now)
+    one.restart_policy.restart("b", one.now)
     one.look()
     assert (one.states["b"], one.states["e"]) == (ACTIVE, WAITING), "its delay is not over"
     one.rest()
@@ -279,9 +281,9 @@ def test_who_waits_and_is_given_up_with_its_group_does_not_start_once_more() -> 
     one = World(RestartPolicy(SupervisionConfig(PATIENT, (group,), {"e": ("d",)}), LOOPS, lambda: 1.0))
     for _ in range(2):
         one.die("e", active_s=0.0)
-    one.regime.hopeless("d", "x")
+    one.restart_policy.hopeless("d", "x")
     one.die("d")
-    one.regime.restart("d", one.now)
+    one.restart_policy.restart("d", one.now)
     one.look()
     assert (one.states["d"], one.states["e"]) == (ACTIVE, WAITING), "its delay is not over"
     one.done.clear()
@@ -329,16 +331,16 @@ def test_a_random_walk(supervision: SupervisionConfig, deeds: list[tuple[str, st
             one.now += number
             one.look()
         elif deed == "restart" and one.states[name] is not WAITING:
-            one.regime.restart(name, one.now)
+            one.restart_policy.restart(name, one.now)
             one.look()
         elif deed == "hopeless" and one.states[name] in LIVING and name not in one.leaving:
-            if one.regime.failure_of(name) is None and not one.regime.is_pending(name):
-                one.regime.hopeless(name, "its code cannot be imported")
+            if one.restart_policy.failure_of(name) is None and not one.restart_policy.is_pending(name):
+                one.restart_policy.hopeless(name, "its code cannot be imported")
             one.die(name, 0.0)
         _assert_order(one)
     one.rest()
     _assert_order(one)
-    failed = {name for failure in one.regime.failures for name in failure.loops}
+    failed = {name for failure in one.restart_policy.failures for name in failure.loops}
     for name in LOOPS:
         before = {edge.before for edge in edges if edge.after == name}
         if name in failed:
