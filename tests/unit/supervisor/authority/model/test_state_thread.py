@@ -7,12 +7,13 @@ import os
 import select
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tlsrt.supervisor.authority.model.state import AuthorityState, StateFile
-from tlsrt.supervisor.authority.model.state_thread import StateWriterThread
+from tlsrt.supervisor.authority.model.state_thread import StateWriterThread, _Job
 
 
 class Disk(StateFile):
@@ -23,7 +24,8 @@ class Disk(StateFile):
         self.may_write, self.may_return = threading.Event(), threading.Event()
         self.may_write.set()
         self.may_return.set()
-        self.error: OSError | None = None
+        self.error: BaseException | None = None
+        self.writers: list[Writer] = []
 
     def replace(self, data: bytes, is_wanted: Callable[[], bool] = lambda: True) -> None:
         assert self.may_write.wait(30)
@@ -33,15 +35,37 @@ class Disk(StateFile):
         assert self.may_return.wait(30)
 
 
+class Writer(StateWriterThread):
+    """One whose thread ends with the test."""
+
+    def __init__(self, disk: Disk, wait_s: float) -> None:
+        before = threading.enumerate()
+        super().__init__(disk, wait_s)
+        [self._thread] = set(threading.enumerate()) - {*before}
+        disk.writers.append(self)
+
+    def _run(self) -> None:
+        with suppress(SystemExit):
+            super()._run()
+
+    def end(self) -> None:
+        self._jobs.put(_Job(b""))
+        self._thread.join(30)
+
+
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
     descriptor = os.open(tmp_path, os.O_RDONLY)
-    yield Disk(descriptor)
+    made = Disk(descriptor)
+    yield made
+    made.error = SystemExit()  # no thread stays: later tests fork
+    for writer in made.writers:
+        writer.end()
     os.close(descriptor)
 
 
 def test_what_was_saved_is_on_the_disk(disk: Disk) -> None:
-    thread = StateWriterThread(disk, 30)
+    thread = Writer(disk, 30)
     for epoch in range(3):
         thread.save(AuthorityState(epoch=epoch))
         assert disk.load().epoch == epoch
@@ -50,7 +74,7 @@ def test_what_was_saved_is_on_the_disk(disk: Disk) -> None:
 
 def test_what_the_disk_refuses_is_said(disk: Disk) -> None:
     disk.error = OSError(errno.ENOSPC, "No space left on device")
-    thread = StateWriterThread(disk, 30)
+    thread = Writer(disk, 30)
     with pytest.raises(OSError, match="No space left"):
         thread.save(AuthorityState(epoch=1))
     disk.error = None
@@ -61,10 +85,10 @@ def test_what_the_disk_refuses_is_said(disk: Disk) -> None:
 @pytest.mark.parametrize("is_replaced", [False, True])
 def test_a_disk_that_hangs_holds_nobody_and_takes_at_last_what_is_true_then(disk: Disk, is_replaced: bool) -> None:
     """It hangs before the new file is written, or when it is in its place and only the folder is to be synced."""
-    StateWriterThread(disk, 30).save(AuthorityState(epoch=1))
+    Writer(disk, 30).save(AuthorityState(epoch=1))
     gate = disk.may_return if is_replaced else disk.may_write
     gate.clear()
-    thread = StateWriterThread(disk, 0.05)
+    thread = Writer(disk, 0.05)
     true = AuthorityState(epoch=2)
     thread.write_again = lambda now: thread.save(true)
     for _ in range(3):  # the first waits, the others do not
@@ -82,7 +106,7 @@ def test_a_disk_that_hangs_holds_nobody_and_takes_at_last_what_is_true_then(disk
 
 
 def test_a_bug_of_ours_is_an_answer_too(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
-    thread = StateWriterThread(disk, 30)
+    thread = Writer(disk, 30)
     monkeypatch.setattr(disk, "replace", lambda data, is_wanted: 1 // 0)
     with pytest.raises(OSError, match="ZeroDivisionError"):
         thread.save(AuthorityState())
