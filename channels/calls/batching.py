@@ -1,4 +1,4 @@
-"""What a component is about to say this turn: requests that are alike, and replies to the same asker, in bundles.
+"""Batching: requests of one turn that are alike, and replies to the same caller, share a frame.
 
 Theory of operation. Sealing costs the same for one request and for 32 that are sealed together: two AES-GCM calls
 here, one at the gate, one at the recipient, and one header to build and to read. So requests of one turn of the event
@@ -14,6 +14,7 @@ no gap and frames leave in the order of their numbers, so whatever else the endp
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from tlsrt.channels.frames.frame import BATCH_FRAME_MAX, BUNDLE_BYTES_MAX, BUNDLE_MAX, Header
 from tlsrt.channels.links.write_batch import WriteBatch
@@ -24,16 +25,29 @@ ANSWER_DEADLINE_MS = 30_000
 Alike = tuple[str, str, int, int, bytes]
 
 
+class RequestOwner(Protocol):
+    """Whose requests are in a bundle."""
+
+    def on_sealed(self, numbers: range, frame: bytes) -> None:
+        """The requests with these numbers are in this frame."""
+
+    def on_unsent(self, numbers: range, error: CallError) -> None:
+        """These requests could not be sent."""
+
+
+class ReplyOwner(Protocol):
+    """Whose replies are in a bundle."""
+
+    def on_unsent_replies(self, request: Header, names: list[bytes], bodies: list[bytes], error: CallError) -> None:
+        """These replies could not be sent."""
+
+
 class _Bundle:
-    """Bodies that will share one frame; of requests, with the number of the first."""
+    """Bodies that will share one frame."""
 
-    __slots__ = ("alike", "bodies", "first", "header", "names", "size")
+    __slots__ = ("bodies", "size")
 
-    def __init__(self, alike: Alike | None = None, first: int = 0, header: Header | None = None) -> None:
-        self.alike = alike
-        self.first = first
-        self.header = header
-        self.names: list[bytes] = []
+    def __init__(self) -> None:
         self.bodies: list[bytes] = []
         self.size = 0
 
@@ -45,6 +59,30 @@ class _Bundle:
         self.size += len(body)
 
 
+class _Requests(_Bundle):
+    """Requests, with the number of the first."""
+
+    __slots__ = ("alike", "first", "owner")
+
+    def __init__(self, owner: RequestOwner, alike: Alike, first: int) -> None:
+        super().__init__()
+        self.owner = owner
+        self.alike = alike
+        self.first = first
+
+
+class _Replies(_Bundle):
+    """Replies to requests like this one."""
+
+    __slots__ = ("names", "owner", "request")
+
+    def __init__(self, owner: ReplyOwner, request: Header) -> None:
+        super().__init__()
+        self.owner = owner
+        self.request = request
+        self.names: list[bytes] = []
+
+
 class Batcher:
     """Bundles of one endpoint. `send` hands a sealed frame to the channel and raises CallErrors."""
 
@@ -53,39 +91,33 @@ class Batcher:
         endpoint: Endpoint,
         send: Callable[[bytes], None],
         clock: Callable[[], int],
-        turn: Callable[[], WriteBatch],
+        batch: WriteBatch,
     ) -> None:
         self._endpoint = endpoint
         self._send = send
         self._clock = clock
-        self._turn = turn
-        self._requests: _Bundle | None = None
-        self._replies: dict[tuple[bytes, str, int, str], _Bundle] = {}
+        self._batch = batch
+        self._requests: _Requests | None = None
+        self._replies: dict[tuple[bytes, str, int, str], _Replies] = {}
         self._wanted = False
-        self.on_sealed: Callable[[range, bytes], None] = lambda numbers, frame: None
-        self.on_unsent: Callable[[range, CallError], None] = lambda numbers, error: None
-        self.on_unsent_replies: Callable[[Header, list[bytes], list[bytes], CallError], None] = (
-            lambda header, names, bodies, error: None
-        )
-        endpoint.before_seal = self._release_requests
+        endpoint.set_number_holder(self)
 
     def _want(self) -> None:
         if not self._wanted:
             self._wanted = True
-            self._turn().want(self.release)
+            self._batch.want(self.release)
 
     def send_now(self, frame: bytes) -> None:
         """Send a frame and write it, without another trip through the event loop."""
-        turn = self._turn()
-        turn.begin()
+        self._batch.begin()
         try:
             self._send(frame)
         finally:
-            turn.end()
+            self._batch.end()
 
     def write_now(self) -> None:
-        """Do not wait for the end of this turn."""
-        self._turn().end()
+        """Write what is queued without waiting for the end of this turn."""
+        self._batch.end()
 
     def forget(self) -> None:
         """Drop the requests that wait here: their callers are about to be told that they were not sent."""
@@ -94,21 +126,21 @@ class Batcher:
     def release(self) -> None:
         """Seal and send everything."""
         self._wanted = False
-        self._release_requests()
+        self.release_requests()
         replies = self._replies
         while replies:
             self._release_replies(replies.popitem()[1])
 
     # -- requests ---------------------------------------------------------------------------------------------
 
-    def request(self, target: str, method: str, body: bytes, deadline: int) -> int:
+    def request(self, owner: RequestOwner, target: str, method: str, body: bytes, deadline: int) -> int:
         """Take a request and return its number; raise Denied without a right, Unavailable without a session."""
         endpoint = self._endpoint
         alike = (target, method, deadline, endpoint.epoch, endpoint.session)
         bundle = self._requests
         if bundle is None or bundle.alike != alike or not bundle.takes(body):
             endpoint.check_right(target)
-            bundle = _Bundle(alike, endpoint.take_number())  # which releases the one before
+            bundle = _Requests(owner, alike, endpoint.take_number())  # which releases the one before
             self._requests = bundle
             number = bundle.first
             self._want()
@@ -116,33 +148,34 @@ class Batcher:
             number = endpoint.take_next_number()
         bundle.add(body)
         if len(bundle.bodies) == BUNDLE_MAX:
-            self._release_requests()
+            self.release_requests()
             self.write_now()  # so that the next process works while this one makes more
         return number
 
-    def _release_requests(self) -> None:
+    def release_requests(self) -> None:
+        """Seal and send the requests: something else is about to take a number."""
         bundle, self._requests = self._requests, None
-        if bundle is None or bundle.alike is None:
+        if bundle is None:
             return
         target, method, deadline, epoch, session = bundle.alike
         numbers = range(bundle.first, bundle.first + len(bundle.bodies))
         try:
             frame = self._endpoint.seal_requests(numbers, target, method, bundle.bodies, deadline, epoch, session)
-            self.on_sealed(numbers, frame)
+            bundle.owner.on_sealed(numbers, frame)
             self._send(frame)
         except CallError as error:
-            self.on_unsent(numbers, error)
+            bundle.owner.on_unsent(numbers, error)
 
     # -- replies ----------------------------------------------------------------------------------------------
 
-    def reply(self, request: Header, name: bytes, body: bytes) -> None:
+    def reply(self, owner: ReplyOwner, request: Header, name: bytes, body: bytes) -> None:
         """Take a reply to a request that came in a bundle."""
         alike = (request.session, request.src, request.epoch, request.method)
         bundle = self._replies.get(alike)
         if bundle is None or not bundle.takes(body):
             if bundle is not None:
                 self._release_replies(bundle)
-            bundle = self._replies[alike] = _Bundle(header=request)
+            bundle = self._replies[alike] = _Replies(owner, request)
             self._want()
         bundle.names.append(name)
         bundle.add(body)
@@ -150,13 +183,12 @@ class Batcher:
             self._release_replies(self._replies.pop(alike))
             self.write_now()
 
-    def _release_replies(self, bundle: _Bundle) -> None:
-        assert bundle.header is not None
+    def _release_replies(self, bundle: _Replies) -> None:
         try:
             deadline = self._clock() + ANSWER_DEADLINE_MS
-            self._send(self._endpoint.seal_replies(bundle.header, bundle.names, bundle.bodies, deadline))
+            self._send(self._endpoint.seal_replies(bundle.request, bundle.names, bundle.bodies, deadline))
         except CallError as error:
-            self.on_unsent_replies(bundle.header, bundle.names, bundle.bodies, error)
+            bundle.owner.on_unsent_replies(bundle.request, bundle.names, bundle.bodies, error)
 
 
 assert BUNDLE_BYTES_MAX >= BATCH_FRAME_MAX

@@ -1,7 +1,7 @@
-"""Making calls: the asking side of an endpoint, for components and external clients alike. asyncio.
+"""Caller: the requesting side of an endpoint, for components and external clients alike. asyncio.
 
-How calls end is in `pending_calls.py`, which of them are sealed again in `retry.py`. Nothing is acknowledged before
-the recipient's reply.
+How calls end is in `pending_calls.py`, and which of them are sealed again in `retry.py`. Nothing is acknowledged
+before the recipient's reply.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from tlsrt.channels.calls.batching import Batcher
 from tlsrt.channels.calls.denied_probes import DeniedProbes
-from tlsrt.channels.calls.flow_control import Credit, Inbox
+from tlsrt.channels.calls.flow_control import Credit
 from tlsrt.channels.calls.pending_calls import PendingCall, PendingCalls
 from tlsrt.channels.calls.retry import Retry
 from tlsrt.channels.frames.body import encode_request, encode_value
@@ -33,10 +33,10 @@ RENEW_STREAM_S = 60.0  # a consumer renews its stream so often ...
 STREAM_LIFE_MS = 180_000  # ... and it ends if that is not heard for so long
 UPLOAD_PART_MAX = 128 * 1024
 CALLS_MAX = 1024  # open at a time; more would be refused by most gates, at the cost of everybody
-TOO_MANY = f"{CALLS_MAX} calls are under way already; the request was not sent"
+TOO_MANY = f"{CALLS_MAX} calls are in flight already; the request was not sent"
 
 
-class Caller(PendingCalls):
+class Caller:
     """Makes calls over an endpoint. `send` hands one sealed frame to the channel; `clock` is the host's BOOTTIME, ms.
 
     While the channel is down, new calls wait unsealed, at most `waiting_max` of them; see `set_up`.
@@ -44,17 +44,37 @@ class Caller(PendingCalls):
 
     def __init__(
         self, endpoint: Endpoint, send: Callable[[bytes], None], clock: Callable[[], int], *,
-        waiting_max: int = 1024, outbox: Batcher | None = None,
+        waiting_max: int = 1024, batcher: Batcher | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(endpoint, clock, outbox)
+        self.endpoint = endpoint
+        self.pending = PendingCalls(endpoint, clock, batcher)
+        self._calls = self.pending.by_number
         self._send = send
+        self._clock = clock
+        self._batcher = batcher
+        self._host = 0  # how many hosts it has known: incarnations of recipients belong to one
         self._up = asyncio.Event()
         self._up.set()
         self._waiting = 0
         self._waiting_max = waiting_max
-        self._loop: asyncio.AbstractEventLoop | None = None
         self.probes = DeniedProbes(endpoint, send, clock, self._up.is_set)
-        endpoint.on_denied = lambda target: self.probes.show(target, "describe")
+        endpoint.set_observer(self)
+
+    def on_recipient_restarted(self, target: str) -> None:
+        """End the calls to a recipient that was restarted."""
+        self.pending.on_recipient_restarted(target)
+
+    def on_session_ended(self) -> None:
+        """End the calls of a session that has ended."""
+        self.pending.on_session_ended()
+
+    def on_denied(self, target: str) -> None:
+        """Show the gate a call that this session has no right to."""
+        self.probes.show(target, "describe")
+
+    def set_new_host(self) -> None:
+        """Take note that another host answers: its recipients count their incarnations from one again."""
+        self._host += 1
 
     def set_up(self, up: bool) -> None:
         """Tell whether the channel can carry frames; calls made meanwhile wait."""
@@ -90,57 +110,49 @@ class Caller(PendingCalls):
         """
         body = encode_request(args, kwargs or {}, idempotency_key)
         deadline = self._deadline(timeout_s)
-        repetition: Retry | None = None  # most calls need none
+        retry: Retry | None = None  # most calls need none
         while True:
-            seq, call, life = 0, None, self.life
+            seq, call, host = 0, None, self._host
             try:
                 if not self._up.is_set():
                     await self._wait_until_up(deadline)
-                    life = self.life  # the channel may have come up to another host
-                if repetition is not None:
-                    body = encode_request(args, kwargs or {}, repetition.key(life))
-                seq, call, future = self._begin(target, method, body, deadline)
-                frame = call.frame
-                if frame and self._outbox is not None and len(self._calls) == 1:
-                    self._outbox.send_now(frame)
+                    host = self._host  # the channel may have come up to another host
+                if retry is not None:
+                    body = encode_request(args, kwargs or {}, retry.key(host))
+                seq, frame, future = self._begin(target, method, body, deadline)
+                call = self._calls[seq]
+                if frame and self._batcher is not None and len(self._calls) == 1:
+                    self._batcher.send_now(frame)
                 elif frame:
                     self._send(frame)
                 return await future
             except asyncio.CancelledError:
-                if self._close(seq, call):
+                if self.pending.remove(seq, call):
                     self._cancel(target, method, seq)
                 raise
             except CallError as error:
                 failed = error
-                repetition = repetition or Retry(idempotency_key)
-                may_follow = repetition.may_follow(error, call.frame if call is not None else b"", life)
+                retry = retry or Retry(idempotency_key)
+                may_follow = retry.may_follow(error, call.frame if call is not None else b"", host)
                 if not may_follow or self._clock() + 5 >= deadline:
-                    raise repetition.verdict(error) from None
+                    raise retry.verdict(error) from None
             finally:
-                self._close(seq, call)
-            await asyncio.sleep(repetition.pause_s)
+                self.pending.remove(seq, call)
+            await asyncio.sleep(retry.pause_s)
             if self._clock() >= deadline:  # it was a long moment
-                raise repetition.verdict(failed)
-            repetition.wait()
+                raise retry.verdict(failed)
+            retry.wait()
 
-    def _begin(
-        self, target: str, method: str, body: bytes, deadline: int
-    ) -> tuple[int, PendingCall, asyncio.Future[Any]]:
-        """Open a call. The only one has its frame at once; more of a turn leave together, through the outbox."""
+    def _begin(self, target: str, method: str, body: bytes, deadline: int) -> tuple[int, bytes, asyncio.Future[Any]]:
+        """Open a call. The only one has its frame at once; more of a turn leave together, through the batcher."""
         if len(self._calls) >= CALLS_MAX:
             raise Busy(TOO_MANY)
-        outbox = self._outbox
-        if outbox is None or not self._calls or len(body) > BATCH_FRAME_MAX:
+        batcher = self._batcher
+        if batcher is None or not self._calls or len(body) > BATCH_FRAME_MAX:
             seq, frame = self.endpoint.seal_request(FrameKind.REQUEST, target, method, body, deadline)
         else:
-            seq, frame = outbox.request(target, method, body, deadline), b""
-        call = self._calls[seq] = PendingCall(target, frame, deadline)
-        loop = self._loop or asyncio.get_running_loop()
-        self._loop = loop  # asking for it is a system call
-        future = call.future = loop.create_future()
-        if not self._alarm_at or deadline < self._alarm_at:
-            self._set_alarm(deadline)
-        return seq, call, future
+            seq, frame = batcher.request(self.pending, target, method, body, deadline), b""
+        return seq, frame, self.pending.add(seq, target, frame, deadline)
 
     # -- streams -----------------------------------------------------------------------------------------------
 
@@ -157,8 +169,9 @@ class Caller(PendingCalls):
             raise Busy(TOO_MANY)
         deadline = self._clock() + STREAM_LIFE_MS
         seq, frame = self.endpoint.seal_request(FrameKind.REQUEST, target, method, body, deadline, flags=FLAG_STREAM)
-        call = self._calls[seq] = PendingCall(target, frame)
-        inbox = call.inbox = Inbox()
+        call = self.pending.add_stream(seq, target, frame)
+        inbox = call.inbox
+        assert inbox is not None
         renewal = asyncio.get_running_loop().create_task(self._renew(target, method, seq, call))
         try:
             self._send(frame)
@@ -172,7 +185,7 @@ class Caller(PendingCalls):
             return
         finally:
             renewal.cancel()
-            if self._close(seq, call) and not inbox.ended:
+            if self.pending.remove(seq, call) and not inbox.ended:
                 self._cancel(target, method, seq)
 
     async def _renew(self, target: str, method: str, seq: int, call: PendingCall) -> None:
@@ -193,28 +206,25 @@ class Caller(PendingCalls):
             raise Busy(TOO_MANY)
         body = encode_request(args, kwargs or {}, None)
         seq, frame = self.endpoint.seal_request(FrameKind.REQUEST, target, method, body, deadline, flags=FLAG_UPLOAD)
-        call = self._calls[seq] = PendingCall(target, frame, deadline)
+        future = self.pending.add(seq, target, frame, deadline)
+        call = self._calls[seq]
         call.credit = Credit()
-        loop = asyncio.get_running_loop()
-        future = call.future = loop.create_future()
-        if not self._alarm_at or deadline < self._alarm_at:
-            self._set_alarm(deadline)
-        feeding = loop.create_task(self._feed(call, target, method, seq, parts, deadline))
+        feeding = asyncio.get_running_loop().create_task(self._feed(call, target, method, seq, parts, deadline))
         try:
             self._send(frame)
             await asyncio.wait((future, feeding), return_when=asyncio.FIRST_COMPLETED)
             if not future.done() and feeding.exception() is not None:
-                if self._close(seq, call):
+                if self.pending.remove(seq, call):
                     self._cancel(target, method, seq)
                 await feeding
             return await future
         except asyncio.CancelledError:
-            if self._close(seq, call):
+            if self.pending.remove(seq, call):
                 self._cancel(target, method, seq)
             raise
         finally:
             feeding.cancel()
-            self._close(seq, call)
+            self.pending.remove(seq, call)
 
     async def _feed(
         self, call: PendingCall, target: str, method: str, seq: int, parts: AsyncIterator[bytes], deadline: int

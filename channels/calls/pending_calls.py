@@ -1,4 +1,4 @@
-"""The calls of an endpoint that are open, and how each of them ends. asyncio.
+"""Pending calls of an endpoint, and how each of them ends. asyncio.
 
 A call ends exactly once: with a result, a typed error from the other side, or an error of our own (deadline,
 cancelled, unavailable, outcome unknown). A reply is taken only if its source and correlation match an open call. A
@@ -32,7 +32,7 @@ from tlsrt.errors import CallError, DeadlineExceeded, OutcomeUnknown, PeerError,
 
 _REFUSALS = frozenset({"rejected", "stale", "busy", "unavailable", "locked"})
 
-LOOK_S = 0.2  # between two looks at the clock, while any call is open
+ALARM_S = 0.2  # at most, between two readings of the clock while any call is open
 
 
 class PendingCall:
@@ -58,31 +58,50 @@ class PendingCall:
 class PendingCalls:
     """The open calls of an endpoint, by number; `clock` is the host's BOOTTIME, ms."""
 
-    def __init__(self, endpoint: Endpoint, clock: Callable[[], int], outbox: Batcher | None) -> None:
-        self.endpoint = endpoint
+    def __init__(self, endpoint: Endpoint, clock: Callable[[], int], batcher: Batcher | None) -> None:
+        self._endpoint = endpoint
         self._clock = clock
-        self.life = 0  # of hosts; incarnations of recipients belong to one
-        self._calls: dict[int, PendingCall] = {}
+        self._batcher = batcher
+        self.by_number: dict[int, PendingCall] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0
-        endpoint.on_new_mailbox = self._recipient_restarted
-        endpoint.on_new_session = self._session_ended
-        self._outbox = outbox
-        if outbox is not None:
-            outbox.on_sealed, outbox.on_unsent = self._sealed, self._unsent
+
+    def add(self, seq: int, target: str, frame: bytes, deadline: int) -> asyncio.Future[Any]:
+        """Open a call with one answer, and return the future of that."""
+        call = self.by_number[seq] = PendingCall(target, frame, deadline)
+        loop = self._loop or asyncio.get_running_loop()
+        self._loop = loop  # asking for it is a system call
+        future = call.future = loop.create_future()
+        if not self._alarm_at or deadline < self._alarm_at:
+            self._set_alarm(deadline)
+        return future
+
+    def add_stream(self, seq: int, target: str, frame: bytes) -> PendingCall:
+        """Open a call that is answered by items."""
+        call = self.by_number[seq] = PendingCall(target, frame)
+        call.inbox = Inbox()
+        return call
+
+    def remove(self, seq: int, call: PendingCall | None) -> bool:
+        """Forget a call; False if its session has ended, for then its number may be another call's."""
+        if call is None or self.by_number.get(seq) is not call:
+            return False
+        del self.by_number[seq]
+        return True
 
     # -- endings of many --------------------------------------------------------------------------------------
 
     def fail_all(self, error: CallError | None = None, unsent: Sequence[bytes] = ()) -> None:
         """End every call in flight: as unavailable if its frame is among `unsent`, else with the error.
 
-        Unavailable invites to repeat, so what is not sealed leaves the outbox before: the channel may be up again in
+        Unavailable invites to repeat, so what is not sealed leaves the batcher before: the channel may be up again in
         this very turn.
         """
-        if self._outbox is not None:
-            self._outbox.forget()
+        if self._batcher is not None:
+            self._batcher.forget()
         never_written = {id(frame) for frame in unsent}
-        for call in list(self._calls.values()):
+        for call in list(self.by_number.values()):
             if not call.frame or id(call.frame) in never_written:
                 call.fail(Unavailable("the channel went down before the request was sent"))
             else:
@@ -90,42 +109,38 @@ class PendingCalls:
 
     def end_before(self, epoch: int) -> None:
         """End every call that was sealed in an epoch before this one: it left no grace, so no answer can come."""
-        for call in list(self._calls.values()):
+        for call in list(self.by_number.values()):
             if call.frame and parse_header_untrusted(parse_frame_untrusted(call.frame).header).epoch < epoch:
                 call.fail(Stale(f"the epoch ended while a request to {call.target} was under way"))
 
-    def _recipient_restarted(self, target: str) -> None:
-        for call in list(self._calls.values()):
+    def on_recipient_restarted(self, target: str) -> None:
+        """End every call to a recipient: the incarnation that was asked serves no more."""
+        for call in list(self.by_number.values()):
             if call.target == target:
                 call.fail(OutcomeUnknown(f"{target} was restarted while the request was under way"))
 
-    def _session_ended(self) -> None:
+    def on_session_ended(self) -> None:
         """End every call of the session before: its answers could not be opened, and its numbers come again."""
-        for call in list(self._calls.values()):
+        for call in list(self.by_number.values()):
             if call.frame:
                 call.fail(OutcomeUnknown(f"the session ended while a request to {call.target} was under way"))
             else:
                 call.fail(Unavailable("the session ended before the request was sent"))
-        self._calls.clear()
-
-    def _close(self, seq: int, call: PendingCall | None) -> bool:
-        """Forget a call; False if its session has ended, for then its number may be another call's."""
-        if call is None or self._calls.get(seq) is not call:
-            return False
-        del self._calls[seq]
-        return True
+        self.by_number.clear()
 
     # -- numbers and deadlines ---------------------------------------------------------------------------------
 
-    def _sealed(self, numbers: range, frame: bytes) -> None:
+    def on_sealed(self, numbers: range, frame: bytes) -> None:
+        """Note the frame of requests that were batched."""
         for seq in numbers:
-            call = self._calls.get(seq)
+            call = self.by_number.get(seq)
             if call is not None:
                 call.frame = frame
 
-    def _unsent(self, numbers: range, error: CallError) -> None:
+    def on_unsent(self, numbers: range, error: CallError) -> None:
+        """End calls whose requests were batched and could not be sent."""
         for seq in numbers:
-            call = self._calls.get(seq)
+            call = self.by_number.get(seq)
             if call is not None:
                 call.fail(type(error)(error.message))
 
@@ -138,16 +153,16 @@ class PendingCalls:
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm_at = deadline
-        left_s = min(LOOK_S, max(0, deadline - self._clock()) / 1000)
+        left_s = min(ALARM_S, max(0, deadline - self._clock()) / 1000)
         self._alarm = asyncio.get_running_loop().call_later(left_s, self._on_alarm)
 
     def _on_alarm(self) -> None:
         now = self._clock()
         self._alarm, self._alarm_at = None, 0
-        for call in list(self._calls.values()):
+        for call in list(self.by_number.values()):
             if 0 < call.deadline <= now:
                 call.fail(DeadlineExceeded(f"{call.target}: no answer in time"))
-        left = [call.deadline for call in self._calls.values() if call.deadline > now]
+        left = [call.deadline for call in self.by_number.values() if call.deadline > now]
         if left:
             self._set_alarm(min(left))
 
@@ -157,7 +172,7 @@ class PendingCalls:
         """Take one frame from the channel; raise PeerError if it is not an authentic answer to us."""
         frame = parse_frame_untrusted(data)
         header = parse_header_untrusted(frame.header)
-        self.on_opened_untrusted(self.endpoint.open_untrusted(frame, header, self._clock()))
+        self.on_opened_untrusted(self._endpoint.open_untrusted(frame, header, self._clock()))
 
     def on_opened_untrusted(self, opened: OpenedFrame) -> None:
         """Take an authentic answer; one to a call that has ended is dropped, a wrong source raises PeerError."""
@@ -171,7 +186,7 @@ class PendingCalls:
         if header.kind == FrameKind.REFUSAL:
             self._refused(seq, max(1, header.part), body)
             return
-        call = self._calls.get(seq)
+        call = self.by_number.get(seq)
         if call is None:
             return
         if header.src != call.target:
@@ -199,7 +214,7 @@ class PendingCalls:
         values = decode_bundle_untrusted(body, header.part)
         numbers = header.correlation
         for at, value in enumerate(values, 2):
-            call = self._calls.get(int.from_bytes(numbers[8 * at : 8 * at + 8], "big"))
+            call = self.by_number.get(int.from_bytes(numbers[8 * at : 8 * at + 8], "big"))
             if call is None:
                 continue
             if header.src != call.target:
@@ -211,7 +226,7 @@ class PendingCalls:
         """The gate has refused a request, or a bundle of `count` requests that ends with the number `last`."""
         word = body.decode("ascii", "replace")
         for seq in range(last - min(count, BUNDLE_MAX) + 1, last + 1):
-            call = self._calls.get(seq)
+            call = self.by_number.get(seq)
             if call is not None:
                 error = call_error(word if word in _REFUSALS else "rejected", _explain(word, call.target))
                 error.is_told = error.from_gate = True

@@ -209,13 +209,13 @@ class ClientSession:
             self._endpoint, self._caller = self._new_caller()
         if content.boot != self._boot:  # recipients count their lives from one again
             self._boot = content.boot
-            self._caller.life += 1
+            self._caller.set_new_host()
         self._clock.learn(content.now, first=first)
         now = self._clock.now()
         self._endpoint.apply_grant(content, now)
         if content.grace_ms == 0:
             self._endpoint.retire(now)
-            self._caller.end_before(content.epoch)
+            self._caller.pending.end_before(content.epoch)
         for timer in self._timers:
             timer.cancel()
         loop = asyncio.get_running_loop()
@@ -250,7 +250,7 @@ class ClientSession:
 
     def _frame(self, frame: bytes) -> None:
         try:
-            self._caller.on_frame_untrusted(frame)
+            self._caller.pending.on_frame_untrusted(frame)
         except PeerError as error:  # whoever carries our messages may add to them, but it means nothing
             self.refused[error.reason] += 1
 
@@ -273,7 +273,7 @@ class ClientSession:
         for timer in self._timers:
             timer.cancel()
         self._caller.set_up(False)
-        self._caller.fail_all(None, link.unsent if link is not None else ())
+        self._caller.pending.fail_all(None, link.unsent if link is not None else ())
         if error is not None:
             self._fail_waiting(error)
 

@@ -9,12 +9,21 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from typing import ClassVar, Protocol
 
 from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.errors import Unavailable
 
-LOOK_S = 0.002  # between two looks at a queue that is to be empty
+
+class FrameSender(Protocol):
+    """The way out of a component's frames."""
+
+    def send(self, frame: bytes) -> None:
+        """Send one sealed frame; raise Busy when the queue is full and Unavailable when the channel is down."""
+
+    async def wait_for_room(self) -> None:
+        """Return when a full queue may take frames again, or the channel has gone down."""
 
 
 class LoopLink(Protocol):
@@ -25,6 +34,10 @@ class LoopLink(Protocol):
 
     @property
     def is_idle(self) -> bool: ...
+
+    async def wait_for_room(self) -> None: ...
+
+    async def wait_until_idle(self) -> None: ...
 
     def connect(self, directory: str) -> None: ...
 
@@ -44,13 +57,18 @@ class MakeLink(Protocol):
 
 
 class Channel(ABC):
-    """What a loop sends frames through. `send` raises Busy when the queue is full and Unavailable when down."""
+    """A FrameSender: `send` raises Busy when the queue is full and Unavailable when the channel is down."""
 
     loop: ClassVar[str] = ""
+    sent = 0  # frames
 
     @abstractmethod
     def send(self, frame: bytes) -> None:
         """Send one sealed frame."""
+
+    @abstractmethod
+    async def wait_for_room(self) -> None:
+        """Return when a full queue may take frames again, or the channel has gone down."""
 
     @abstractmethod
     async def finish(self, timeout_s: float) -> None:
@@ -72,6 +90,9 @@ class PrimaryChannel(Channel):
 
     def send(self, frame: bytes) -> None:
         self._to_gate(frame)
+
+    async def wait_for_room(self) -> None:
+        """Nothing is queued here."""
 
     async def finish(self, timeout_s: float) -> None:
         """Nothing waits: a frame is at the gate when it is sent."""
@@ -107,8 +128,10 @@ class LinkChannel(Channel):
         """As the base says. With libzmq the event loop stands still at the end, while its thread writes."""
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout_s
-        while self._link is not None and not self._link.is_idle and loop.time() < end:
-            await asyncio.sleep(LOOK_S)
+        if self._link is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(end):
+                    await self._link.wait_until_idle()
         link, self._link = self._link, None
         if link is not None:
             link.finish(max(0.0, end - loop.time()))
@@ -117,6 +140,11 @@ class LinkChannel(Channel):
         if self._link is None:
             raise Unavailable("the primary loop is down")
         self._link.send(frame)
+        self.sent += 1
+
+    async def wait_for_room(self) -> None:
+        if self._link is not None:
+            await self._link.wait_for_room()
 
     @property
     def depth(self) -> int:

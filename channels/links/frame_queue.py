@@ -7,6 +7,7 @@ queue is an explicit `Busy`.
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 
@@ -26,7 +27,9 @@ class FrameQueue(ABC):
         self._queue: deque[bytes] = deque()
         self._queue_max = queue_max
         self._flush_at = EARLY_FRAMES
+        self._is_closed = False
         self._wanted = False  # by the turn
+        self._senders: deque[asyncio.Future[None]] = deque()  # that wait for room, or for the queue to be empty
 
     @property
     def depth(self) -> int:
@@ -63,8 +66,33 @@ class FrameQueue(ABC):
         self._wanted = False
         self.flush()
 
+    async def wait_for_room(self) -> None:
+        """Return when something was taken from the queue, or the link was closed."""
+        if self._queue:
+            await self._progress()
+
+    async def wait_until_idle(self) -> None:
+        """Return when everything was written, or the link was closed."""
+        while not self.is_idle and not self._is_closed:
+            await self._progress()
+
+    def _progress(self) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._senders.append(future)
+        return future
+
+    def _wake_senders(self) -> None:
+        """Wake as many as there is room for; all of them when nothing waits any more."""
+        queue, senders = self._queue, self._senders
+        for _ in range(min(len(senders), self._queue_max - len(queue)) if queue else len(senders)):
+            future = senders.popleft()
+            if not future.done():
+                future.set_result(None)
+
     def _take_unsent(self) -> list[bytes]:
         """Return the frames that were never written, and forget them."""
         unsent = list(self._queue)
         self._queue.clear()
+        self._is_closed = True
+        self._wake_senders()
         return unsent

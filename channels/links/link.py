@@ -119,6 +119,8 @@ class Link(FrameQueue):
         self._loop.remove_reader(connection.socket.fileno())
         self._loop.remove_writer(connection.socket.fileno())
         connection.socket.close()
+        if self._senders:
+            self._wake_senders()
         if self._ready is connection:
             self._ready = next((other for other in reversed(self._connections) if other.reader.ready), None)
             if self._ready is not None:
@@ -235,6 +237,8 @@ class Link(FrameQueue):
                 pieces, counts, size = self._pieces()
             self._write(connection, pieces, counts, size)
         self._flush_at = len(queue) + EARLY_FRAMES
+        if self._senders:
+            self._wake_senders()
 
     def _pieces(self) -> tuple[list[bytes], list[int], int]:
         """Return the messages of one write, each after its head, how many frames each holds, and their size."""
@@ -289,6 +293,8 @@ class Link(FrameQueue):
         self._write_rest(connection)
         if connection is self._ready:
             self.flush()
+        elif self._senders:
+            self._wake_senders()
         if not connection.waits and connection in self._connections:
             connection.watched = False
             self._loop.remove_writer(connection.socket.fileno())

@@ -14,8 +14,8 @@ from collections.abc import Callable
 class WriteBatch:
     """Who has something to write at the end of this turn."""
 
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._loop = loop or asyncio.get_running_loop()
         self._flushes: list[Callable[[], None]] = []
         self._inside = False
         self._scheduled = False

@@ -170,6 +170,8 @@ class ZmqLink(FrameQueue):
                 break
             self._full = False  # room was made between the two
         self._flush_at = len(self._queue) + EARLY_FRAMES
+        if self._senders:
+            self._wake_senders()
 
     def _send_all(self) -> None:
         queue = self._queue

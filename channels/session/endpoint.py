@@ -1,26 +1,48 @@
 """An endpoint: one session and its keys. It seals what the session says and opens what it is told. Pure.
 
-Theory of operation. `keys.py` holds the keys of each epoch, `sealing.py` seals with them, and here is opened.
-Every frame names the epoch whose keys it uses. Opening follows one order: token, addressee, epoch, incarnation, right,
-body, and only then the sequence, which therefore moves only for authentic frames.
+Theory of operation. Keys of several epochs are kept while a change is under way, and `commit` says which one seals;
+every frame names the epoch whose keys it uses. A capability is a key: without it nothing can be said to a recipient.
+
+Sealing. A session holds one sequence counter over everything it ever seals: taken when sealing, never repeated, so
+(key, nonce) is unique under every key it uses. Going out, a body is sealed with the request key of the recipient;
+coming back, with the reply key that both derive from it and from the replier's session id.
+
+Opening follows one order: token, addressee, epoch, incarnation, right, body, and only then the sequence, which
+therefore moves only for authentic frames.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import os
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from tlsrt.channels.frames.frame import BUNDLES, DEADLINE_MAX_MS, FROM_REQUESTER, Frame, FrameKind, Header, nonce
-from tlsrt.channels.session.keys import REMOTE_SESSIONS_MAX, EpochKeys
-from tlsrt.channels.session.sealing import Sealing
+from tlsrt.channels.frames.body import join_bodies
+from tlsrt.channels.frames.frame import (
+    BUNDLES,
+    DEADLINE_MAX_MS,
+    FROM_REQUESTER,
+    SEQ_MAX,
+    SESSION_BYTES,
+    Frame,
+    FrameKind,
+    Header,
+    nonce,
+    pack_frame,
+    pack_header,
+    proof_data,
+)
+from tlsrt.channels.session.keys import Capability, EpochKeys, GrantLike
 from tlsrt.channels.session.token import Claims
 from tlsrt.channels.session.verifier import Verifier, check_deadline
 from tlsrt.config import key_schedule
-from tlsrt.errors import PeerError
+from tlsrt.errors import Denied, PeerError, Unavailable
 
 SLACK_MS = 5_000  # an external client's clock offset is known only to a round trip
+REMOTE_SESSIONS_MAX = 4096
 
 
 class OpenedFrame(NamedTuple):
@@ -31,12 +53,278 @@ class OpenedFrame(NamedTuple):
     claims: Claims | None  # None where tokens are opaque: at external clients
 
 
-class Endpoint(Sealing):
+class SessionObserver(Protocol):
+    """What makes calls over an endpoint: it is told when they cannot be answered."""
+
+    def on_recipient_restarted(self, target: str) -> None:
+        """Another incarnation of a recipient serves now."""
+
+    def on_session_ended(self) -> None:
+        """Another session begins; the calls of the one before have ended with it."""
+
+    def on_denied(self, target: str) -> None:
+        """A call was asked for that this session has no right to."""
+
+
+class NumberHolder(Protocol):
+    """What holds requests whose numbers were taken, and that are not sealed yet."""
+
+    def release_requests(self) -> None:
+        """Seal and send them: frames leave in the order of their numbers."""
+
+
+class Endpoint:
     """One session of one subject. `verifier` is None for external clients, to whom tokens are opaque."""
 
     def __init__(self, subject: str, verifier: Verifier | None = None) -> None:
-        super().__init__(subject)
+        self.subject = subject
         self._verifier = verifier
+        self.session = b""
+        self.session_ends = 0
+        self.epoch = 0
+        self.on_change: list[Callable[[], None]] = []  # called when keys, rights or incarnations are others
+        self._observer: SessionObserver | None = None
+        self._holder: NumberHolder | None = None
+        self._seq = 0
+        self._epochs: dict[int, EpochKeys] = {}
+        self._retiring: dict[int, int] = {}
+        self._request_keys: dict[tuple[bytes, int], tuple[AESGCM, AESGCM]] = {}
+        self._reply_keys: dict[tuple[str, bytes, int, int], AESGCM] = {}
+        # What the session before could reach: those rights are on their way.
+        self._expected: frozenset[str] = frozenset()
+        self.heard: dict[bytes, tuple[int, int]] = {}  # session: its highest number, and how long it may speak (ms)
+
+    def set_observer(self, observer: SessionObserver) -> None:
+        """Tell the one who makes calls what becomes of them."""
+        self._observer = observer
+
+    def set_number_holder(self, holder: NumberHolder) -> None:
+        """Have this holder release its requests before another number is taken."""
+        self._holder = holder
+
+    # -- keys -------------------------------------------------------------------------------------------------
+
+    def apply_session(
+        self, epoch: int, session: bytes, mailbox: int, mailbox_root: bytes, gate: int, proof_key: bytes,
+        token: bytes, token_expires: int, session_ends: int,
+    ) -> None:  # fmt: skip
+        """Take the keys and the token of an epoch; a new session id starts a new counter."""
+        if session != self.session:
+            if self._holder is not None:
+                self._holder.release_requests()  # their numbers belong to the keys of the session that ends
+            if self._observer is not None:
+                self._observer.on_session_ended()
+            self.session = session
+            self._seq = 0
+            self._expected |= {target for held in self._epochs.values() for target in held.rights}
+            self._epochs.clear()
+            self._request_keys.clear()
+            self._reply_keys.clear()
+        self.session_ends = session_ends
+        known = self._epochs.get(epoch)
+        self._epochs[epoch] = EpochKeys(
+            token, token_expires, gate, AESGCM(proof_key), mailbox, mailbox_root, known.rights if known else {}
+        )
+        self.epoch = self.epoch if self.epoch in self._epochs else epoch
+        self._changed()
+
+    def apply_right(self, epoch: int, target: str, mailbox: int, key: bytes, methods: Sequence[str]) -> None:
+        """Take one capability; tell who waits for the recipient if it is another incarnation than before."""
+        held = self._epochs.get(epoch)
+        if held is None:
+            raise PeerError("right_without_session")
+        before = held.rights.get(target)
+        # Without a mailbox there is no key. Nothing is sealed then; if it were, nobody could read it.
+        seal = AESGCM(key if mailbox else os.urandom(len(key)))
+        held.rights[target] = Capability(mailbox, key, tuple(methods), seal)
+        self._changed()
+        if self._observer is not None and before is not None and before.mailbox != mailbox:
+            self._observer.on_recipient_restarted(target)
+
+    def apply_grant(self, grant: GrantLike, now: int = 0) -> None:
+        """Take a whole grant, as external clients get it: it also commits its epoch."""
+        self.subject = grant.subject
+        self.apply_session(
+            grant.epoch, grant.session, 0, b"", grant.gate, grant.proof_key, grant.token, grant.token_expires,
+            grant.session_ends,
+        )  # fmt: skip
+        held = self._epochs[grant.epoch].rights
+        for target in held.keys() - {right.target for right in grant.rights}:
+            del held[target]
+        self._changed()
+        for right in grant.rights:
+            self.apply_right(grant.epoch, right.target, right.mailbox, right.key, right.methods)
+        self.commit(grant.epoch, grant.grace_ms, now)
+
+    def commit(self, epoch: int, grace_ms: int, now: int) -> None:
+        """Seal with this epoch from now on; accept the others for the grace only.
+
+        Without keys for it (a revoked session gets none) nothing can be sealed any more.
+        """
+        self.epoch = epoch
+        self._expected = frozenset()  # all rights came before
+        for other in self._epochs:
+            if other < epoch:
+                until = now + grace_ms
+                self._retiring[other] = min(until, self._retiring.get(other, until))
+
+    def retire(self, now: int) -> None:
+        """Forget the keys of epochs whose grace is over, and sessions that can no longer speak."""
+        for epoch in [epoch for epoch, until in self._retiring.items() if now >= until]:
+            del self._retiring[epoch]
+            self._epochs.pop(epoch, None)
+            self._request_keys = {key: value for key, value in self._request_keys.items() if key[1] != epoch}
+            self._reply_keys = {key: value for key, value in self._reply_keys.items() if key[2] != epoch}
+            self._changed()
+        if len(self.heard) > 64:
+            self.heard = {session: heard for session, heard in self.heard.items() if heard[1] > now}
+
+    @property
+    def gate(self) -> int:
+        """The incarnation of the gate that we hold proof keys for; 0 before the first."""
+        held = self._epochs.get(self.epoch)
+        return held.gate if held else 0
+
+    @property
+    def rights(self) -> dict[str, tuple[str, ...]]:
+        """What this session may call, of all that runs now: target -> methods."""
+        held = self._epochs.get(self.epoch)
+        return {target: right.methods for target, right in held.rights.items() if right.mailbox} if held else {}
+
+    def _changed(self) -> None:
+        for tell in self.on_change:
+            tell()
+
+    def _keys_with(self, session: bytes, epoch: int, held: EpochKeys) -> tuple[AESGCM, AESGCM]:
+        """Return the request key of a session to us, and the reply key of ours to it."""
+        pair = self._request_keys.get((session, epoch))
+        if pair is None:
+            if len(self._request_keys) >= REMOTE_SESSIONS_MAX:
+                self._request_keys.clear()  # derived again at need
+            request = key_schedule.request_key(held.mailbox_root, session)
+            pair = (AESGCM(request), AESGCM(key_schedule.reply_key(request, self.session)))
+            self._request_keys[session, epoch] = pair
+        return pair
+
+    # -- sealing ----------------------------------------------------------------------------------------------
+
+    def seal_request(
+        self, kind: FrameKind, target: str, method: str, body: bytes, deadline: int, *,
+        part: int = 0, correlation: bytes = b"", flags: int = 0,
+    ) -> tuple[int, bytes]:  # fmt: skip
+        """Return (seq, frame); raise Denied without a right to the target, Unavailable without a session."""
+        held, right = self._right(target)
+        seq = self.take_number()
+        header = Header(
+            1, kind, self.session, seq, part, self.subject, target, right.mailbox, held.gate, method,
+            self.epoch, deadline, correlation, flags,
+        )  # fmt: skip
+        return seq, self._seal(held, header, right.seal, body)
+
+    def seal_probe(self, target: str, method: str, body: bytes, deadline: int) -> bytes:
+        """Return a request for the gate to see, whether we have the right or not; empty without a session."""
+        held = self._epochs.get(self.epoch)
+        if held is None:
+            return b""
+        right = held.rights.get(target)
+        mailbox, seal = (right.mailbox, right.seal) if right else (0, AESGCM(os.urandom(32)))
+        header = Header(
+            1, FrameKind.REQUEST, self.session, self.take_number(), 0, self.subject, target, mailbox, held.gate, method,
+            self.epoch, deadline, b"", 0,
+        )  # fmt: skip
+        return self._seal(held, header, seal, body)
+
+    def seal_reply(
+        self, kind: FrameKind, request: Header, body: bytes, deadline: int, *, correlation: bytes, part: int = 0,
+        flags: int = 0,
+    ) -> bytes:  # fmt: skip
+        """Return a frame back to the sender of a request; raise Unavailable if its keys are gone.
+
+        The epoch of the request seals as long as its keys are held: the asker has those for certain, while those of
+        an epoch that has just begun may still be on their way to it.
+        """
+        epoch = request.epoch if request.epoch in self._epochs else self.epoch
+        held = self._epochs.get(epoch)
+        if held is None:
+            raise Unavailable("the session is not open yet")
+        seal = self._keys_with(request.session, epoch, held)[1]
+        header = Header(
+            1, kind, self.session, self.take_number(), part, self.subject, request.src, held.mailbox, held.gate,
+            request.method, epoch, deadline, correlation, flags,
+        )  # fmt: skip
+        return self._seal(held, header, seal, body)
+
+    def seal_requests(
+        self, numbers: range, target: str, method: str, bodies: Sequence[bytes], deadline: int, epoch: int,
+        session: bytes,
+    ) -> bytes:  # fmt: skip
+        """Return one frame for requests whose numbers were taken before; raise Unavailable if its keys are gone.
+
+        `session` is the one whose counter gave the numbers: another session's keys would meet them again.
+        """
+        if session != self.session:
+            raise Unavailable("the session has just ended; the request was not sent")
+        held = self._epochs.get(epoch)
+        right = held.rights.get(target) if held else None
+        if held is None or right is None or not right.mailbox:
+            raise Unavailable(f"the right to call {target} has just ended, or it is being restarted")
+        kind, part, body = (
+            (FrameKind.REQUEST, 0, bodies[0]) if len(bodies) == 1 else (FrameKind.REQUESTS, *join_bodies(bodies))
+        )
+        header = Header(
+            1, kind, self.session, numbers[-1], part, self.subject, target, right.mailbox, held.gate, method, epoch,
+            deadline, b"", 0,
+        )  # fmt: skip
+        return self._seal(held, header, right.seal, body)
+
+    def seal_replies(self, request: Header, names: Sequence[bytes], bodies: Sequence[bytes], deadline: int) -> bytes:
+        """Return one frame with the replies to requests of one session; raise Unavailable if its keys are gone."""
+        if len(bodies) == 1:
+            return self.seal_reply(FrameKind.REPLY, request, bodies[0], deadline, correlation=names[0])
+        part, body = join_bodies(bodies)
+        correlation = request.session + b"".join([name[SESSION_BYTES:] for name in names])
+        return self.seal_reply(FrameKind.REPLIES, request, body, deadline, correlation=correlation, part=part)
+
+    def check_right(self, target: str) -> None:
+        """Raise Denied without a right to the target, Unavailable without a session."""
+        self._right(target)
+
+    def _right(self, target: str) -> tuple[EpochKeys, Capability]:
+        held = self._epochs.get(self.epoch)
+        if held is None:
+            raise Unavailable("the session is not open yet")
+        right = held.rights.get(target)
+        if right is None and target in self._expected:
+            raise Unavailable(f"the session has just begun and the right to {target} has not come; nothing was sent")
+        if right is None:
+            if self._observer is not None:
+                self._observer.on_denied(target)
+            raise Denied(f"{self.subject} may not call {target}: no policy line allows it")
+        if not right.mailbox:
+            raise Unavailable(f"{target} is not running now; the request was not sent")
+        return held, right
+
+    def take_number(self) -> int:
+        """Return the next number of this session, for what is sealed at once, or as the first of a bundle."""
+        if self._holder is not None:
+            self._holder.release_requests()
+        return self.take_next_number()
+
+    def take_next_number(self) -> int:
+        """Return the next number, for one more request of a bundle that is open."""
+        if self._seq >= SEQ_MAX:
+            raise Unavailable("the session has used up its sequence numbers; open a new one")
+        self._seq += 1
+        return self._seq
+
+    def _seal(self, held: EpochKeys, header: Header, seal: AESGCM, body: bytes) -> bytes:
+        packed = pack_header(header)
+        number = nonce(header.seq)
+        sealed = seal.encrypt(number, body, packed)
+        proof = held.proof.encrypt(number, b"", proof_data(packed, held.token, sealed))
+        return pack_frame(packed, held.token, sealed, proof)
+
+    # -- opening ----------------------------------------------------------------------------------------------
 
     def open_untrusted(self, frame: Frame, header: Header, now: int) -> OpenedFrame:
         """Return an authentic frame that is meant for us; raise PeerError with the reason otherwise."""

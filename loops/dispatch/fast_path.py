@@ -72,7 +72,7 @@ class ReceiveFastPath:
     def add(self, host: ComponentHost) -> None:
         """Open what is for this component; its flows end when its keys or rights change."""
         self._hosts[host.endpoint.subject] = host
-        host.endpoint.on_change = self._shapes.forget
+        host.endpoint.on_change.append(self._shapes.forget)
 
     def open_untrusted(self, data: bytes, now: int) -> tuple[ComponentHost, OpenedFrame]:
         """Return an authentic frame and whom it is for; raise PeerError with the reason otherwise."""

@@ -1,9 +1,10 @@
-"""The answering side of one component: runs its handlers and seals what they give. asyncio.
+"""Responder: runs the handlers of one component and seals their results. asyncio.
 
-Every request is answered once: with a result, the items of a stream, or an error; except when the asker has
-cancelled it or its deadline has passed, for then nobody listens. What a handler raises is told to the asker only if
+Every request is answered once: with a result, the items of a stream, or an error; except when the caller has
+cancelled it or its deadline has passed, for then no one waits. What a handler raises is sent to the caller only if
 it is a CallError; anything else is folded into "failed" and its traceback goes to this loop's log. A request with an
-idempotency key runs once per subject, method and key: a repetition gets the answer of the first.
+idempotency key runs once per subject, method and key: a repetition gets the answer of the first. An answer waits for
+room in a full queue; a channel that is down drops it, as the caller has been told.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from tlsrt.channels.calls.batching import Batcher
+from tlsrt.channels.calls.batching import ANSWER_DEADLINE_MS, Batcher
 from tlsrt.channels.calls.flow_control import WINDOW, Credit, Inbox
 from tlsrt.channels.frames.body import (
     decode_bundle_untrusted,
@@ -34,6 +35,7 @@ from tlsrt.channels.frames.frame import (
     correlation,
     names_of,
 )
+from tlsrt.channels.links.channel import FrameSender
 from tlsrt.channels.session.endpoint import Endpoint, OpenedFrame
 from tlsrt.errors import (
     Away,
@@ -44,6 +46,7 @@ from tlsrt.errors import (
     InvalidArgument,
     OutcomeUnknown,
     PeerError,
+    Unavailable,
 )
 from tlsrt.loops.component.component import Component, begin_as, end_as, find_method, invoke, run_at_once
 from tlsrt.loops.component.method import MethodSpec
@@ -51,21 +54,26 @@ from tlsrt.loops.dispatch.idempotency import Answer
 from tlsrt.loops.dispatch.in_flight import InFlight, RunningCall
 
 
-class Responder(InFlight):
+class Responder:
     """Answers requests for one component over one endpoint."""
 
     def __init__(
-        self, component: Component, endpoint: Endpoint, send: Callable[[bytes], None], clock: Callable[[], int],
-        log: logging.Logger, outbox: Batcher | None = None,
+        self, component: Component, endpoint: Endpoint, channel: FrameSender, clock: Callable[[], int],
+        log: logging.Logger, batcher: Batcher | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(endpoint, send, clock, outbox)
         self._component = component
+        self._endpoint = endpoint
+        self._channel = channel
+        self._send = channel.send
+        self._clock = clock
+        self._batcher = batcher
+        self._in_flight = InFlight(clock)
         self._log = log
         self._closing = False
-        self.is_starting = False  # its keys are here, but its component has not started: whoever asks asks again
+        self.is_starting = False  # its keys are here, but its component has not started: callers try again
 
     def on_opened_untrusted(self, opened: OpenedFrame) -> None:
-        """Take an authentic frame of an asker; raise PeerError if it makes no sense."""
+        """Take an authentic frame of a caller; raise PeerError if it makes no sense."""
         header, body, _ = opened
         if header.kind == FrameKind.REQUEST:
             self._start(RunningCall(correlation(header.session, header.seq), header), body)
@@ -73,16 +81,16 @@ class Responder(InFlight):
         if header.kind == FrameKind.REQUESTS:
             self._start_all(header, body)
             return
-        request = self._running.get(header.correlation)
+        request = self._in_flight.by_name.get(header.correlation)
         if request is None:
             return  # it has just ended; no offence
         if header.correlation[:16] != header.session:
             raise PeerError("foreign_request")
         if header.kind == FrameKind.CANCEL:
-            self._stop(request)
+            self._in_flight.stop(request)
         elif header.kind == FrameKind.CREDIT and request.credit is not None:
             request.credit.add(decode_count_untrusted(body))
-            self._set_deadline(request, header.deadline)
+            self._in_flight.set_deadline(request, header.deadline)
         elif header.kind == FrameKind.PART and request.upload is not None:
             if header.flags & FLAG_FINAL:
                 request.upload.finish(header.part)
@@ -90,7 +98,7 @@ class Responder(InFlight):
             part = decode_value_untrusted(body)
             if type(part) is not bytes:
                 raise PeerError("bad_part")
-            if not self._shares.take(header.src, 0, len(part)):
+            if not self._in_flight.quotas.take(header.src, 0, len(part)):
                 request.upload.fail(Busy(f"{self._endpoint.subject} has no room for more data of {header.src}"))
                 return
             request.size += len(part)
@@ -104,9 +112,9 @@ class Responder(InFlight):
         try:
             values = decode_bundle_untrusted(body, header.part)
         except PeerError:
-            values = [None] * header.part  # which is nobody's arguments
+            values = [None] * header.part  # which no method takes as arguments
         spec = self._component.__tlsrt_methods__.get(header.method)
-        if spec is None or not spec.immediate or self._outbox is None or self._closing or self.is_starting:
+        if spec is None or not spec.immediate or self._batcher is None or self._closing or self.is_starting:
             for name, value in zip(names, values, strict=True):
                 self._start(RunningCall(name, header), value)
             return
@@ -131,8 +139,8 @@ class Responder(InFlight):
         except Exception as error:
             self._answer_now(RunningCall(name, header), FrameKind.ERROR, self._error(header, error))
             return
-        if self._outbox is not None and len(body) <= BATCH_FRAME_MAX:
-            self._outbox.reply(header, name, body)
+        if self._batcher is not None and len(body) <= BATCH_FRAME_MAX:
+            self._batcher.reply(self, header, name, body)
         else:
             self._send_reply(RunningCall(name, header), FrameKind.REPLY, body)
 
@@ -161,8 +169,8 @@ class Responder(InFlight):
                 self._answer_at_once(request, spec, args, kwargs)
                 return
             size = len(body) if header.kind == FrameKind.REQUEST else BATCH_FRAME_MAX
-            if not self._shares.take(header.src, 1, size):
-                raise Busy(f"{self._endpoint.subject} has too many requests of {header.src} under way")
+            if not self._in_flight.quotas.take(header.src, 1, size):
+                raise Busy(f"{self._endpoint.subject} has too many requests of {header.src} in flight")
             request.size = size
             known = self._remembered(request, spec, key, tried) if key is not None else None
             work: Any = (
@@ -170,7 +178,7 @@ class Responder(InFlight):
                 else invoke(self._component, header.method, args, kwargs, subject=header.src, upload=upload)
             )  # fmt: skip
         except CallError as error:
-            self._leave(request)
+            self._in_flight.release(request)
             self._answer_now(request, FrameKind.ERROR, encode_error(error))
             return
         if spec.stream:
@@ -180,7 +188,7 @@ class Responder(InFlight):
             run = self._run_known(request, work)
         else:
             run = self._run_call(request, work)
-        self._spawn(request, run, work)
+        self._in_flight.spawn(request, run, work)
 
     def _answer_at_once(
         self, request: RunningCall, spec: MethodSpec, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -197,7 +205,7 @@ class Responder(InFlight):
             self._send_reply(request, kind, body)
 
     def _error(self, header: Header, error: Exception) -> bytes:
-        """Return what an asker is told; a handler's bug must not reach it, nor end the loop."""
+        """Return the error for the caller; a handler's bug must not reach it, nor end the loop."""
         return encode_error(error if isinstance(error, CallError) else self._fold(header, error))
 
     # -- running ----------------------------------------------------------------------------------------------
@@ -205,7 +213,7 @@ class Responder(InFlight):
     async def _run_call(self, request: RunningCall, work: Any) -> None:
         kind, body = await self._result(request, work)
         if request.key is not None:
-            self._answers.keep(request.key, (kind, body))
+            self._in_flight.answers.keep(request.key, (kind, body))
         await self._answer(request, kind, body)
 
     async def _run_known(self, request: RunningCall, answer: Awaitable[Answer]) -> None:
@@ -221,12 +229,12 @@ class Responder(InFlight):
         """
         header = request.header
         key = header.src, header.method, idempotency_key
-        known = self._answers.known(key, header.deadline)
+        known = self._in_flight.answers.known(key, header.deadline)
         if known is not None or spec.stream:
             return known
         if tried is not None and tried != header.mailbox and not spec.idempotent:
             raise OutcomeUnknown(f"{self._endpoint.subject} was started anew and does not know whether it ran before")
-        self._answers.promise(key, header.deadline)
+        self._in_flight.answers.promise(key, header.deadline)
         request.key = key
         return None
 
@@ -271,28 +279,80 @@ class Responder(InFlight):
             except StopAsyncIteration:
                 return
             if request.size >= 0:
-                self._shares.give_back(request.header.src, 0, len(part))
+                self._in_flight.quotas.give_back(request.header.src, 0, len(part))
                 request.size -= len(part)
             due = request.upload.credit_due()
             if due:
                 await self._answer(request, FrameKind.ALLOW, encode_value(due))
             yield part
 
+    # -- answering --------------------------------------------------------------------------------------------
+
+    def _send_reply(self, request: RunningCall, kind: FrameKind, body: bytes) -> None:
+        """Seal and send now; wait for a full queue in a task, as far as the quota of its caller goes."""
+        try:
+            self._send(self._sealed(request, kind, body, 0, 0))
+        except Busy:
+            if self._in_flight.quotas.take(request.header.src, 1, len(body)):  # else: the caller meets its deadline
+                request.size = len(body)
+                self._in_flight.spawn(request, self._answer(request, kind, body), None)
+        except Unavailable:
+            return
+
+    async def _answer(
+        self, request: RunningCall, kind: FrameKind, body: bytes, *, part: int = 0, flags: int = 0
+    ) -> None:
+        """Seal and send; wait while the queue is full; a channel that is down drops it: its caller has been told."""
+        if self._bundled(request, kind, body):
+            return
+        while True:
+            try:
+                self._send(self._sealed(request, kind, body, part, flags))
+                return
+            except Busy:
+                await self._channel.wait_for_room()
+            except Unavailable:
+                return
+
+    def _bundled(self, request: RunningCall, kind: FrameKind, body: bytes) -> bool:
+        """Leave a reply to a request of a bundle to the batcher; it may share a frame with others of this turn."""
+        if self._batcher is None or kind != FrameKind.REPLY or request.header.kind != FrameKind.REQUESTS:
+            return False
+        if len(body) > BATCH_FRAME_MAX:
+            return False
+        self._batcher.reply(self, request.header, request.name, body)
+        return True
+
+    def on_unsent_replies(self, request: Header, names: list[bytes], bodies: list[bytes], error: CallError) -> None:
+        """Send each for itself, once there is room in the queue, as in `_answer`."""
+        if isinstance(error, Busy):
+            for name, body in zip(names, bodies, strict=True):
+                self._send_reply(RunningCall(name, request._replace(kind=FrameKind.REQUEST)), FrameKind.REPLY, body)
+
+    def _answer_now(self, request: RunningCall, kind: FrameKind, body: bytes) -> None:
+        try:
+            self._send(self._sealed(request, kind, body, 0, 0))
+        except CallError:
+            return  # full or down: the caller meets its deadline
+
+    def _sealed(self, request: RunningCall, kind: FrameKind, body: bytes, part: int, flags: int) -> bytes:
+        return self._endpoint.seal_reply(
+            kind, request.header, body, self._clock() + ANSWER_DEADLINE_MS, correlation=request.name, part=part,
+            flags=flags,
+        )  # fmt: skip
+
     # -- ending -----------------------------------------------------------------------------------------------
 
+    @property
+    def running(self) -> int:
+        """How many requests are in flight."""
+        return len(self._in_flight.by_name)
+
     def cancel_streams(self) -> None:
-        """Stop all streams: their consumers have gone with the channel."""
-        for request in list(self._running.values()):
-            if request.credit is not None:
-                self._stop(request)
+        """Cancel all streams: their consumers have gone with the channel."""
+        self._in_flight.cancel_streams()
 
     async def close(self, timeout_s: float) -> None:
         """Take no more requests, end streams with an error, let calls finish for so long, then cancel them."""
         self._closing = True
-        self.cancel_streams()
-        tasks = [request.task for request in self._running.values() if request.task is not None]
-        if tasks:
-            await asyncio.wait(tasks, timeout=timeout_s)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._in_flight.finish(timeout_s)

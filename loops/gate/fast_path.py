@@ -13,14 +13,13 @@ check on one thing, that a frame passes; `tests/property/test_lane.py` compares 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from struct import Struct
 from struct import error as StructError
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from tlsrt.channels.frames.frame import BUNDLES, TAG_BYTES, FrameKind, Header, names_in
+from tlsrt.channels.frames.frame import BUNDLES, TAG_BYTES, FrameKind, Header
 from tlsrt.channels.frames.patterns import (
     BEGIN,
     FIRST_BEGIN,
@@ -32,39 +31,31 @@ from tlsrt.channels.frames.patterns import (
 )
 from tlsrt.channels.session.token import Claims
 from tlsrt.channels.session.verifier import Verifier
-from tlsrt.loops.gate.state import Call, Flow, GateSession, GateVerdict, Origin
+from tlsrt.loops.gate.open_calls import OpenCalls
+from tlsrt.loops.gate.state import Flow, GateVerdict, Origin
 
 _REQUEST, _REPLY, _REQUESTS = int(FrameKind.REQUEST), int(FrameKind.REPLY), int(FrameKind.REQUESTS)
-CALLS_MAX = 65_536  # open calls of all sessions, about 16 MiB; nobody takes more than an eighth of what is left
 _proof_of = Struct(">16s2s16s").unpack_from  # the body's tag, and the proof with its mark
 
 
-class FastPath(ABC):
-    """What the fast lane shares with the full check, which is its child."""
+class FastPath:
+    """Frames that are like one which has passed, and the open calls that they add to or end."""
 
-    def __init__(self, verifier: Verifier, calls_per_session: int) -> None:
+    def __init__(self, verifier: Verifier, calls: OpenCalls) -> None:
         self._verifier = verifier
-        self._calls_per_session = calls_per_session
-        self._calls_easy = CALLS_MAX - 8 * (calls_per_session + 1)  # below, every session may have all of its own
-        self._sessions: dict[bytes, GateSession] = {}
-        self._calls: dict[bytes, Call] = {}
-        self._shapes = FramePatterns[Flow]()
-        self._known = self._shapes.known
-        self.frames = 0
-        self.late = 0  # answers, credits and cancels that crossed the end of their call: dropped, no offence
+        self._calls = calls
+        self._open = calls.by_name
+        self._few = calls.few
+        self._patterns = FramePatterns[Flow]()
+        self._known = self._patterns.known
         verifier.on_change.append(self.end_flows)
 
-    @abstractmethod
-    def check_in_order_untrusted(self, data: bytes, origin: Origin, now: int) -> GateVerdict:
-        """Return what to do with a frame; the full check."""
-
-    def check_untrusted(self, data: bytes, origin: Origin, now: int) -> GateVerdict:
-        """Return what to do with a frame. Cannot fail: every defect is a refusal with its reason for the log."""
-        self.frames += 1
+    def check_untrusted(self, data: bytes, origin: Origin, now: int) -> GateVerdict | None:
+        """Return what to do with a frame that passes; None for one that the full check has to decide. Cannot fail."""
         known = self._known
         shape = known.get(data[:BEGIN]) or known.get(data[:LONG_BEGIN]) or known.get(data[:FIRST_BEGIN])
         if shape is None:
-            return self.check_in_order_untrusted(data, origin, now)
+            return None
         try:
             seq, key, deadline, length, correlation, end, mark, size = shape.cut(data)
             flow = shape.flows[key]
@@ -89,90 +80,37 @@ class FastPath(ABC):
                 flow.proof.decrypt(number, proof, b"".join((shape.size, data[shape.at : shape.end], flow.token, tag)))
                 kind = shape.kind
                 if kind == _REPLY:
-                    call = self._calls[correlation]
+                    call = self._open[correlation]
                     asked = call[0]
                     if asked.answered is flow or (asked.dst == flow.src and asked.src == flow.dst):
                         asked.answered = flow
-                        del self._calls[correlation]
+                        del self._open[correlation]
                         asked.session.open_calls -= 1
                         session.last = seq
                         return asked.answers
                 elif kind == _REQUEST:
-                    if session.open_calls < session.calls_most and len(self._calls) < self._calls_easy:
+                    if session.open_calls < session.calls_most and len(self._open) < self._few:
                         session.open_calls += 1
-                        self._calls[shape.name + number[4:]] = (flow, deadline)
+                        self._open[shape.name + number[4:]] = (flow, deadline)
                         session.last = seq
                         return flow.verdict
                 else:
-                    verdict = (
-                        self._asked(flow, shape.name, seq, flow.count, deadline) if kind == _REQUESTS
-                        else self._answered(flow, correlation, flow.count)
-                    )  # fmt: skip
+                    if kind != _REQUESTS:
+                        verdict = self._calls.answer(flow, correlation, flow.count)
+                    elif self._calls.open(flow, shape.name, seq, flow.count, deadline):
+                        verdict = flow.verdict
+                    else:
+                        verdict = None
                     if verdict is not None:
                         session.last = seq
                         return verdict
         except (KeyError, InvalidTag, StructError):  # an unknown flow or call, a proof of other bytes, too short
             pass
-        return self.check_in_order_untrusted(data, origin, now)
-
-    def _asked(self, flow: Flow, name: bytes, last: int, count: int, deadline: int) -> GateVerdict | None:
-        """Open the calls of a request, or of a bundle of them that ends with `last`; None over the quota."""
-        session = flow.session
-        if session.open_calls + count > min(session.calls_most, (CALLS_MAX - len(self._calls)) // 8):
-            return None
-        session.open_calls += count
-        call = (flow, deadline)
-        for seq in range(last - count + 1, last + 1):
-            self._calls[name + seq.to_bytes(8, "big")] = call
-        return flow.verdict
-
-    def _answered(self, flow: Flow, correlation: bytes, count: int) -> GateVerdict | None:
-        """End the calls that are answered; None unless one is open, and all that are were made between the same two.
-
-        Answers of a bundle whose call has ended meanwhile are late, no offence; the asker drops them. Only loops get
-        bundles.
-        """
-        calls = self._calls
-        if count < 2:
-            call = calls.get(correlation)
-            if call is None or call[0].dst != flow.src or call[0].src != flow.dst:
-                return None
-            del calls[correlation]
-            call[0].session.open_calls -= 1
-            return call[0].answers
-        names = names_in(correlation)
-        found = list(map(calls.get, names))
-        same = found[0]
-        if same is None or found.count(same) < count or len(set(names)) < count:
-            return self._answered_in_part(flow, dict(zip(names, found, strict=True)), count)
-        asked = same[0]
-        if not asked.answers.loop or asked.dst != flow.src or asked.src != flow.dst:
-            return None
-        for one in names:
-            del calls[one]
-        asked.session.open_calls -= count
-        return asked.answers
-
-    def _answered_in_part(self, flow: Flow, found: dict[bytes, Call | None], count: int) -> GateVerdict | None:
-        """The same for answers to calls that were made in several frames, or of which some have ended."""
-        still = {name: call for name, call in found.items() if call is not None}
-        for asked, _ in still.values():
-            if not asked.answers.loop or asked.dst != flow.src or asked.src != flow.dst:
-                return None
-            answers = asked.answers
-        if not still:
-            return None
-        for name, (asked, _) in still.items():
-            del self._calls[name]
-            asked.session.open_calls -= 1
-        self.late += count - len(still)
-        return answers
-
-    # -- flows ------------------------------------------------------------------------------------------------
+        return None
 
     def end_flows(self) -> None:
         """Forget all flows: something that they were checked against has changed, or a session has gone."""
-        self._shapes.forget()
+        self._patterns.forget()
 
     def remember(self, flow: Flow, data: bytes, header: Header, token: bytes, claims: Claims, proof: AESGCM) -> None:
         """Note the flow of a frame that has passed every check, if its encoding is the shortest."""
@@ -181,4 +119,4 @@ class FastPath(ABC):
         if header.kind in BUNDLES:
             flow.count = header.part
             flow.before = header.part - 1 if header.kind == FrameKind.REQUESTS else 0
-        self._shapes.learn(data, header, token, flow)
+        self._patterns.learn(data, header, token, flow)

@@ -11,7 +11,7 @@ anybody without a policy line, not even unasked replies.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -44,6 +44,7 @@ from tlsrt.errors import PeerError
 from tlsrt.loops.gate.block_list import SHARE, BlockList
 from tlsrt.loops.gate.decoys import Decoys
 from tlsrt.loops.gate.fast_path import FastPath
+from tlsrt.loops.gate.open_calls import OpenCalls
 from tlsrt.loops.gate.state import Flow, GateLoop, GateSession, GateVerdict, Origin
 
 SLACK_MS = 5_000
@@ -55,16 +56,20 @@ _ASKING = frozenset({FrameKind.REQUEST, FrameKind.REQUESTS})
 _REMEMBERED = _ASKING | {FrameKind.REPLY, FrameKind.REPLIES}  # what the fast lane knows
 
 
-class Gate(FastPath):
-    """One incarnation of the reference monitor. `check_untrusted`, its way in, is the fast lane's."""
+class Gate:
+    """One incarnation of the reference monitor."""
 
-    def __init__(self, verifier: Verifier, *, calls_per_session: int = 1024) -> None:
-        super().__init__(verifier, calls_per_session)
-        self._members: dict[str, GateLoop] = {}
+    def __init__(self, verifier: Verifier, *, calls_per_session: int = 1024, decoys: Decoys | None = None) -> None:
+        self._verifier = verifier
+        self._calls_per_session = calls_per_session
+        self.calls = OpenCalls(calls_per_session)
+        self._fast = FastPath(verifier, self.calls)
+        self._sessions: dict[bytes, GateSession] = {}
+        self._loops: dict[str, GateLoop] = {}
         self._roots: dict[int, bytes] = {}
         self.incarnation = 0
         self.refused = 0
-        self.decoys = Decoys()
+        self.decoys = decoys or Decoys()
         self._limited = BlockList()
 
     # -- what the authority says ------------------------------------------------------------------------------
@@ -73,26 +78,25 @@ class Gate(FastPath):
         """Take K_gate of an epoch; another incarnation than ours would be a mistake of the authority."""
         self.incarnation = incarnation
         self._roots[epoch] = root
-        self.end_flows()
+        self._fast.end_flows()
 
     def drop_epoch(self, epoch: int) -> None:
         self._roots.pop(epoch, None)
-        self.end_flows()
+        self._fast.end_flows()
         for session in self._sessions.values():
             session.proofs.pop(epoch, None)
 
-    def set_member(self, loop: str, incarnation: int, attested: int) -> None:
+    def set_loop(self, loop: str, incarnation: int, attested: int) -> None:
         """Note a loop's incarnation; 0 means that it is gone. A new one starts without sessions and calls."""
-        self.end_flows()
-        before = self._members.get(loop)
+        self._fast.end_flows()
+        before = self._loops.get(loop)
         if before is None or before.incarnation != incarnation:
             self._forget(lambda origin: origin.loop == loop)
-            for name in [name for name, call in self._calls.items() if call[0].dst.partition("/")[0] == loop]:
-                self._end_call(name)
+            self.calls.end_where(lambda call: call[0].dst.partition("/")[0] == loop)
         if incarnation:
-            self._members[loop] = GateLoop(incarnation, attested)
+            self._loops[loop] = GateLoop(incarnation, attested)
         else:
-            self._members.pop(loop, None)
+            self._loops.pop(loop, None)
 
     def limit(self, kind: str, value: str, until: int) -> None:
         """Give one session, or those of a loop or subject, a quarter of the open calls, until then (ms; 0: no more)."""
@@ -112,23 +116,22 @@ class Gate(FastPath):
         """Forget the session of a TLS connection that has closed."""
         self._forget(lambda origin: not origin.loop and origin.connection == connection)
 
-    def _forget(self, gone: Callable[[Origin], bool]) -> None:
-        self._sessions = {name: session for name, session in self._sessions.items() if not gone(session.origin)}
-        self.end_flows()
-        self._calls = {name: call for name, call in self._calls.items() if not gone(call[0].session.origin)}
+    def _forget(self, ended: Callable[[Origin], bool]) -> None:
+        self._sessions = {name: session for name, session in self._sessions.items() if not ended(session.origin)}
+        self._fast.end_flows()
+        self.calls.end_where(lambda call: ended(call[0].session.origin))
 
     def sweep(self, now: int) -> None:
         """Forget calls past their deadline and sessions past their last token; once a second is enough.
 
         A session with open calls stays: forgotten, it would come back with a quota that these calls have not used.
         """
-        for name in [name for name, call in self._calls.items() if call[1] <= now]:
-            self._end_call(name)
+        self.calls.end_where(lambda call: call[1] <= now)
         for name in [
             name for name, session in self._sessions.items() if session.expires <= now and not session.open_calls
         ]:
             del self._sessions[name]
-            self.end_flows()
+            self._fast.end_flows()
         for name, session in self._sessions.items():
             if session.calls_most < self._calls_per_session:
                 session.calls_most = self._calls_of(name, session, now)
@@ -142,15 +145,15 @@ class Gate(FastPath):
         """The sessions that it knows, by their ids."""
         return self._sessions
 
-    def under_way(self, among: Collection[bytes] | None = None) -> frozenset[bytes]:
-        """Return the names of the open calls, all or those among some; streams, which need no end, are left out."""
-        names = self._calls if among is None else among
-        return frozenset(name for name in names if (call := self._calls.get(name)) and not call[0].streams)
-
     # -- the check --------------------------------------------------------------------------------------------
 
-    def check_in_order_untrusted(self, data: bytes, origin: Origin, now: int) -> GateVerdict:
+    def check_untrusted(self, data: bytes, origin: Origin, now: int) -> GateVerdict:
         """Return what to do with a frame. Cannot fail: every defect is a refusal with its reason for the log."""
+        verdict = self._fast.check_untrusted(data, origin, now)
+        return verdict if verdict is not None else self.check_in_order_untrusted(data, origin, now)
+
+    def check_in_order_untrusted(self, data: bytes, origin: Origin, now: int) -> GateVerdict:
+        """Decide about a frame that the fast path has not let pass. Cannot fail either."""
         header = proved = frame = None
         try:
             if len(data) > FRAME_MAX:
@@ -168,13 +171,13 @@ class Gate(FastPath):
             flow.streams = bool(header.flags & FLAG_STREAM)
             verdict = self._route_untrusted(header, claims, flow)
             if header.kind in _REMEMBERED:
-                self.remember(flow, data, header, frame.token, claims, proof)
+                self._fast.remember(flow, data, header, frame.token, claims, proof)
             return verdict
         except PeerError as error:
             if frame is not None and proved is None:
                 self.decoys.look_at_token(frame.token, origin)
             if error.reason == "no_open_call":
-                self.late += 1
+                self.calls.late += 1
             else:
                 self.refused += 1
                 (proved or origin).refused += 1
@@ -188,8 +191,8 @@ class Gate(FastPath):
         header = parse_header_untrusted(parse_frame_untrusted(data).header)
         if header.kind in _ASKING:
             for name in names_of(header):
-                if name in self._calls:
-                    self._end_call(name)
+                if name in self.calls.by_name:
+                    self.calls.end(name)
         self.refused += 1
         return _refusal(header, word)
 
@@ -221,8 +224,8 @@ class Gate(FastPath):
             session = GateSession(origin, subject=claims.subject)
             session.calls_most = self._calls_of(header.session, session, now)
         if origin.loop:
-            member = self._members.get(origin.loop)
-            if member is None or member.attested < header.epoch:
+            known = self._loops.get(origin.loop)
+            if known is None or known.attested < header.epoch:
                 raise PeerError("not_attested")
         check_deadline(header, now, _longest(origin))
         return claims, session
@@ -271,11 +274,11 @@ class Gate(FastPath):
         if kind in _ASKING:
             return self._request_untrusted(header, claims, flow)
         if kind in (FrameKind.REPLY, FrameKind.REPLIES):
-            verdict = self._answered(flow, header.correlation, header.part if kind == FrameKind.REPLIES else 1)
+            verdict = self.calls.answer(flow, header.correlation, header.part if kind == FrameKind.REPLIES else 1)
             if verdict is None:
                 raise PeerError("no_open_call")
             return verdict
-        call = self._calls.get(header.correlation)
+        call = self.calls.by_name.get(header.correlation)
         if call is None:
             raise PeerError("no_open_call")
         asked = call[0]
@@ -283,14 +286,14 @@ class Gate(FastPath):
             if asked.dst != header.src or asked.src != header.dst:
                 raise PeerError("no_open_call")
             if kind == FrameKind.ERROR or (kind == FrameKind.ITEM and header.flags & FLAG_FINAL):
-                self._end_call(header.correlation)
+                self.calls.end(header.correlation)
             return asked.answers
         if kind == FrameKind.REFUSAL or header.correlation[:16] != header.session or asked.dst != header.dst:
             raise PeerError("no_open_call")
         if kind == FrameKind.CREDIT:
-            self._calls[header.correlation] = (asked, header.deadline)
+            self.calls.by_name[header.correlation] = (asked, header.deadline)
         elif kind == FrameKind.CANCEL:
-            self._end_call(header.correlation)
+            self.calls.end(header.correlation)
         return self._deliver_untrusted(header, flow)
 
     def _request_untrusted(self, header: Header, claims: Claims, flow: Flow) -> GateVerdict:
@@ -304,21 +307,17 @@ class Gate(FastPath):
         flow.session.targets |= bit_of(header.dst)
         self._deliver_untrusted(header, flow)
         count = header.part if header.kind == FrameKind.REQUESTS else 1
-        verdict = self._asked(flow, header.session, header.seq, count, header.deadline)
-        if verdict is None:
+        if not self.calls.open(flow, header.session, header.seq, count, header.deadline):
             raise PeerError("busy")
-        return verdict
-
-    def _deliver_untrusted(self, header: Header, flow: Flow) -> GateVerdict:
-        member = self._members.get(flow.verdict.loop)
-        if member is None:
-            raise PeerError("unavailable")
-        if member.incarnation != header.mailbox:
-            raise PeerError("stale_mailbox")
         return flow.verdict
 
-    def _end_call(self, name: bytes) -> None:
-        self._calls.pop(name)[0].session.open_calls -= 1
+    def _deliver_untrusted(self, header: Header, flow: Flow) -> GateVerdict:
+        known = self._loops.get(flow.verdict.loop)
+        if known is None:
+            raise PeerError("unavailable")
+        if known.incarnation != header.mailbox:
+            raise PeerError("stale_mailbox")
+        return flow.verdict
 
 
 def _longest(origin: Origin) -> int:

@@ -55,7 +55,7 @@ class DelegatedSession:
         self._endpoint.apply_grant(content, now)
         if content.grace_ms == 0:
             self._endpoint.retire(now)
-            self.caller.end_before(content.epoch)
+            self.caller.pending.end_before(content.epoch)
         self._descriptions.clear()  # a recipient may be another one now
         for timer in self._timers:
             timer.cancel()
@@ -78,7 +78,7 @@ class DelegatedSession:
             timer.cancel()
         self.refuse("ended")
         self.caller.set_up(False)
-        self.caller.fail_all(None, ())
+        self.caller.pending.fail_all(None, ())
 
     async def ready(self) -> None:
         """Wait for the session; raises Denied or Unavailable."""
@@ -87,7 +87,7 @@ class DelegatedSession:
     def take_untrusted(self, frame: bytes) -> None:
         """Take a frame that the gate passed on to this connection."""
         try:
-            self.caller.on_frame_untrusted(frame)
+            self.caller.pending.on_frame_untrusted(frame)
         except PeerError as error:
             self._note(error.reason)
 

@@ -64,8 +64,11 @@ class PrimaryLoop(LoopProcess):
     async def open_channel(self) -> None:
         self.monitor = self
         self.on_said = {}
-        self.gate = Gate(self.verifier, calls_per_session=self.config.limits.calls_per_session)
-        self.gate.decoys = Decoys(self.config.deception)
+        self.gate = Gate(
+            self.verifier, calls_per_session=self.config.limits.calls_per_session,
+            decoys=Decoys(self.config.deception),
+        )  # fmt: skip
+        self._forwarded = 0
         self._own = Origin(self.name, charge=self.name)
         self._connections: dict[int, Origin] = {}
         self._rates = FrameRates(self.config.limits.frames_per_s, self.config.limits.frames_per_s_of)
@@ -107,7 +110,7 @@ class PrimaryLoop(LoopProcess):
     def _listen(self, loop: str, descriptor: int) -> GateLink:
         origin = Origin(loop, charge=loop)
         link = GateLink(
-            self.turn, lambda frame: self.forward(frame, origin), partial(self._refused_link, loop),
+            self.batch, lambda frame: self.forward(frame, origin), partial(self._refused_link, loop),
             queue_max=self.config.limits.queue_frames,
         )  # fmt: skip
         link.listen(descriptor)
@@ -154,7 +157,7 @@ class PrimaryLoop(LoopProcess):
         elif self.is_locked:
             self._on_locked_message(name, fields)
         elif name == "member":
-            self.gate.set_member(*fields)
+            self.gate.set_loop(*fields)
         elif name == "succession":
             self._succession = fields[0]
             if self.door is not None:
@@ -276,7 +279,7 @@ class PrimaryLoop(LoopProcess):
             self._serve_locked(context)
             return
         self.door = Door(
-            self, context, door_limits(self.config.door), self._note_door, self.turn, self._serve_http,
+            self, context, door_limits(self.config.door), self._note_door, self.batch, self._serve_http,
             self._enrol.strangers(strangers) if strangers is not None else None,
         )  # fmt: skip
         self.door.succession = self._succession
@@ -286,7 +289,7 @@ class PrimaryLoop(LoopProcess):
 
     def _serve_locked(self, context: ssl.SSLContext) -> None:
         self.locked_door = LockedDoor(
-            self, context, lambda: self.locked_as, door_limits(self.config.door), self._note_door, self.turn,
+            self, context, lambda: self.locked_as, door_limits(self.config.door), self._note_door, self.batch,
             self._serve_http,
         )  # fmt: skip
         if self._state is LoopState.ACTIVE:
@@ -387,7 +390,7 @@ class PrimaryLoop(LoopProcess):
                 if answer:
                     self._deliver(answer, GateVerdict(origin.loop, origin.connection), GATE)
                 return "busy"
-            self.frames_out += 1
+            self._forwarded += 1
             return ""
         if verdict.reason != "no_open_call":
             self.note_refused(f"{verdict.reason} from {origin.loop or f'connection {origin.connection}'}")
@@ -409,9 +412,6 @@ class PrimaryLoop(LoopProcess):
             except Busy:
                 return False
         return True
-
-    def send(self, frame: bytes) -> None:
-        self.channel.send(frame)
 
     def testify(self, data: bytes, reason: str) -> None:
         """Say nothing: our own word about our own gate is worth none."""
@@ -449,8 +449,8 @@ class PrimaryLoop(LoopProcess):
         end = loop.time() + timeout_s
         if self.door is not None:
             self.door.stop_listening()
-        waited_for = self.gate.under_way()
-        while (waited_for := self.gate.under_way(waited_for)) and loop.time() < end - timeout_s * GOODBYE_SHARE:
+        waited_for = self.gate.calls.unanswered()
+        while (waited_for := self.gate.calls.unanswered(waited_for)) and loop.time() < end - timeout_s * GOODBYE_SHARE:
             await asyncio.sleep(DRAIN_LOOK_S)
         if self.door is not None:
             await self.door.drain(max(0.0, end - loop.time()) / 2)
@@ -473,3 +473,7 @@ class PrimaryLoop(LoopProcess):
     @property
     def sessions(self) -> int:
         return self.gate.sessions
+
+    @property
+    def frames_out(self) -> int:
+        return self._forwarded

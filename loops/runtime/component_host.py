@@ -1,4 +1,4 @@
-"""One component in its loop: its object, its endpoint, its calls and its answers."""
+"""Component host: one component in its loop, with its endpoint, caller and responder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from tlsrt.channels.calls.batching import Batcher
 from tlsrt.channels.calls.caller import Caller
 from tlsrt.channels.frames.frame import FROM_REQUESTER, Frame, Header
+from tlsrt.channels.links.channel import FrameSender
 from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.endpoint import Endpoint, OpenedFrame
 from tlsrt.channels.session.verifier import Verifier
@@ -19,19 +20,20 @@ from tlsrt.loops.dispatch.responder import Responder
 
 
 class ComponentHost:
-    """Runs one component. It is also the component's Port: its way out."""
+    """Runs one component. It is also the component's Port, by which it makes calls."""
 
     def __init__(
-        self, config: ComponentConfig, component: Component, verifier: Verifier, send: Callable[[bytes], None],
-        clock: Callable[[], int], state: Path, *, waiting_max: int, turn: Callable[[], WriteBatch] | None = None,
+        self, config: ComponentConfig, component: Component, verifier: Verifier, channel: FrameSender,
+        clock: Callable[[], int], state: Path, *, waiting_max: int, batch: WriteBatch | None = None,
     ) -> None:  # fmt: skip
         self.config = config
         self.component = component
         self.endpoint = Endpoint(config.address, verifier)
-        outbox = Batcher(self.endpoint, send, clock, turn) if turn else None
-        self.caller = Caller(self.endpoint, send, clock, waiting_max=waiting_max, outbox=outbox)
+        batcher = Batcher(self.endpoint, channel.send, clock, batch) if batch is not None else None
+        self.caller = Caller(self.endpoint, channel.send, clock, waiting_max=waiting_max, batcher=batcher)
+        self._pending = self.caller.pending
         log = logging.getLogger(config.address)
-        self.responder = Responder(component, self.endpoint, send, clock, log, outbox)
+        self.responder = Responder(component, self.endpoint, channel, clock, log, batcher)
         attach(component, address=config.address, options=config.options, state=state, log=log, port=self)
 
     def on_frame_untrusted(self, frame: Frame, header: Header, now: int) -> None:
@@ -43,14 +45,14 @@ class ComponentHost:
         if opened.header.kind in FROM_REQUESTER:
             self.responder.on_opened_untrusted(opened)
         else:
-            self.caller.on_opened_untrusted(opened)
+            self._pending.on_opened_untrusted(opened)
 
     async def start(self) -> None:
         await self.component.start()
         self.responder.is_starting = False
 
     async def stop(self, timeout_s: float) -> None:
-        """End what is under way, then the component."""
+        """Finish what is in flight, then stop the component."""
         await self.responder.close(timeout_s)
         detach(self.component)
         await self.component.stop()

@@ -70,7 +70,6 @@ class LoopProcess:
         self.hosts: dict[str, ComponentHost] = {}
         self.channel: Channel
         self.frames_in = 0
-        self.frames_out = 0
         self.refused = 0
         self._life = ControlChannel(life, LIFE)
         self._trust = ControlChannel(trust, TRUST)
@@ -96,9 +95,10 @@ class LoopProcess:
             check_decoys(components, self.config.deception)
             self._assert_one_task()
             loop = asyncio.new_event_loop()
+            self.batch = WriteBatch(loop)
+            loop.run_until_complete(self.open_channel())
             for config, component in components:
                 self._add_host(config, component)
-            loop.run_until_complete(self._open_channel())
             self.confinement.seal()
             end_imports()
             self._life.send("sealed")
@@ -139,23 +139,19 @@ class LoopProcess:
         state = Path(self.confinement.path("/state")) / config.name
         state.mkdir(mode=0o700, exist_ok=True)
         host = self.hosts[config.address] = ComponentHost(
-            config, component, self.verifier, self.send, boottime_ms, state,
-            waiting_max=self.config.limits.queue_frames, turn=lambda: self.turn,
+            config, component, self.verifier, self.channel, boottime_ms, state,
+            waiting_max=self.config.limits.queue_frames, batch=self.batch,
         )  # fmt: skip
         host.responder.is_starting = True
         self.arrivals.add(host)
 
     # -- the event loop ---------------------------------------------------------------------------------------
 
-    async def _open_channel(self) -> None:
-        self.turn = WriteBatch()
-        await self.open_channel()
-
     async def open_channel(self) -> None:
         """Make the channel. Runs before the seal, so whatever needs new kinds of sockets is made here."""
         kind = LINK_CHANNELS.get(self.name, DeclaredChannel)
         self.channel = kind(
-            self._link_maker(), self.turn, self.confinement.path("/channel"), self.on_frame, self.note_refused,
+            self._link_maker(), self.batch, self.confinement.path("/channel"), self.on_frame, self.note_refused,
             queue_max=self.config.limits.queue_frames,
         )  # fmt: skip
 
@@ -205,7 +201,7 @@ class LoopProcess:
                     self.trustee.prepared = 0
                 if self.trustee.stale_before:
                     for host in self.hosts.values():
-                        host.caller.end_before(self.trustee.stale_before)
+                        host.caller.pending.end_before(self.trustee.stale_before)
                     self.trustee.stale_before = 0
                 if self.trustee.retiring:
                     delay = max(0, self.trustee.retiring[-1][1] - now) / 1000 + 0.01
@@ -320,6 +316,10 @@ class LoopProcess:
     def sessions(self) -> int:
         return len(self.hosts)
 
+    @property
+    def frames_out(self) -> int:
+        return self.channel.sent
+
     # -- the channel ------------------------------------------------------------------------------------------
 
     def _update_up(self) -> None:
@@ -346,13 +346,8 @@ class LoopProcess:
         for host in self.hosts.values():
             host.caller.set_up(up)
             if not up:
-                host.caller.fail_all(unsent=unsent)
+                host.caller.pending.fail_all(unsent=unsent)
                 host.responder.cancel_streams()
-
-    def send(self, frame: bytes) -> None:
-        """Send a sealed frame of one of our components."""
-        self.channel.send(frame)
-        self.frames_out += 1
 
     def on_frame(self, data: bytes) -> None:
         """Take a frame from the channel."""

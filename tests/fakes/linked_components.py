@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from fakes.frame_sender import FakeChannel
 from fakes.memory_host import World
 from tlsrt import Component, handler
 from tlsrt.channels.frames.frame import FrameKind, parse_frame_untrusted, parse_header_untrusted
@@ -72,7 +73,7 @@ class Store(Component):
 
 
 class Wired:
-    """Two components with outboxes, joined by a gate; frames wait in `wire` until the turn's end."""
+    """Two components with batchers, joined by a gate; frames wait in `wire` until the turn's end."""
 
     def __init__(self) -> None:
         self.world = World(policy=POLICY)
@@ -89,8 +90,9 @@ class Wired:
         store = Store()
         world = self.world
         host = ComponentHost(
-            ComponentConfig(loop, name, "x:Store"), store, world.verifier, lambda frame: self.send(subject, frame),
-            lambda: world.now, Path("/nowhere"), waiting_max=9, turn=lambda: self.turn,
+            ComponentConfig(loop, name, "x:Store"), store, world.verifier,
+            FakeChannel(lambda frame: self.send(subject, frame)),
+            lambda: world.now, Path("/nowhere"), waiting_max=9, batch=self.turn,
         )  # fmt: skip
         theirs = world.endpoints[subject]
         host.endpoint.session, host.endpoint.epoch = theirs.session, theirs.epoch
@@ -118,7 +120,7 @@ class Wired:
         world = self.world
         calls = self.store.calls
         world.incarnations["secondary"] += 1
-        world.gate.set_member("secondary", world.incarnations["secondary"], world.epoch)
+        world.gate.set_loop("secondary", world.incarnations["secondary"], world.epoch)
         world.endpoints[STORE] = world.make_endpoint(STORE)
         self.hosts[STORE] = self._host(STORE)
         self.store.calls = calls
@@ -161,8 +163,8 @@ def run(test: Callable[[Wired], Awaitable[None]]) -> Wired:
         wired = Wired()
         async with asyncio.timeout(10):
             await test(wired)
-        assert not any(host.caller._calls for host in wired.hosts.values()), "a call stayed open"
-        assert not wired.world.gate._calls
+        assert not any(host.caller.pending.by_number for host in wired.hosts.values()), "a call stayed open"
+        assert not wired.world.gate.calls.by_name
         return wired
 
     return asyncio.run(main())

@@ -88,7 +88,7 @@ class World:
         gate = Gate(self.verifier, calls_per_session=64)
         gate.set_root(self.epoch, self.incarnations["primary"], self.gate_root(self.epoch))
         for loop, incarnation in self.incarnations.items():
-            gate.set_member(loop, incarnation, self.epoch)
+            gate.set_loop(loop, incarnation, self.epoch)
         return gate
 
     def gate_root(self, epoch: int) -> bytes:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.frame_sender import FakeChannel
 from fakes.memory_host import World
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -52,7 +53,8 @@ class Twins:
     def host(self, subject: str) -> ComponentHost:
         loop, _, name = subject.partition("/")
         host = ComponentHost(
-            ComponentConfig(loop, name, "x:X"), Component(), self.one.verifier, lambda frame: None, lambda: self.now,
+            ComponentConfig(loop, name, "x:X"), Component(), self.one.verifier,
+            FakeChannel(lambda frame: None), lambda: self.now,
             Path("/nowhere"), waiting_max=1,
         )  # fmt: skip
         host.endpoint = self.one.endpoints[subject]

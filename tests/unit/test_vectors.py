@@ -19,7 +19,7 @@ from vectors.runner import FOLDER, cases, files, load, run, unhex
 from tlsrt import channels, config, loops
 from tlsrt.channels.calls import flow_control
 from tlsrt.channels.frames import body, frame
-from tlsrt.channels.session import endpoint, grant, keys
+from tlsrt.channels.session import endpoint, grant
 from tlsrt.channels.tls import message_stream
 from tlsrt.config import issuer_chain
 from tlsrt.config.issuer_chain import Pin, encode_chain, state_successor
@@ -187,7 +187,7 @@ LIMITS = {
     "open calls of a session, default": LimitsConfig().calls_per_session,
     "frames a second of a client, default": LimitsConfig().frames_per_s,
     "requests under way at a component": in_flight.RUNNING_MAX,
-    "sessions that a recipient remembers": keys.REMOTE_SESSIONS_MAX,
+    "sessions that a recipient remembers": endpoint.REMOTE_SESSIONS_MAX,
 }
 
 

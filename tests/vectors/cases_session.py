@@ -158,7 +158,7 @@ def _parties(
     proof = key_schedule.proof_key(gate_root, REPLIER)
     store.apply_session(EPOCH, REPLIER, MAILBOX, root, GATE, proof, token, NOW + 60_000, NOW + 28_800_000)
     gate.set_root(EPOCH, GATE, gate_root)
-    gate.set_member("secondary", MAILBOX, EPOCH)
+    gate.set_loop("secondary", MAILBOX, EPOCH)
     return client, store, gate, Origin("", 1, SESSION, confirmation)
 
 

@@ -262,7 +262,7 @@ def make_gate(given: Mapping[str, Any]) -> Gate:
     for epoch, root in given["gate_roots"]:
         gate.set_root(epoch, given["gate_incarnation"], unhex(root))
     for loop, incarnation, attested in given["members"]:
-        gate.set_member(loop, incarnation, attested)
+        gate.set_loop(loop, incarnation, attested)
     return gate
 
 

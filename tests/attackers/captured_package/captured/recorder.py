@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from tlsrt.channels.session import endpoint, keys, sealing, token
+from tlsrt.channels.links.channel import LinkChannel, PrimaryChannel
+from tlsrt.channels.session import endpoint, token
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.loops.gate import gate
 from tlsrt.loops.primary.loop import PrimaryLoop
@@ -37,8 +38,9 @@ def install() -> None:
     PrimaryLoop.set_root = _root(PrimaryLoop.set_root)  # type: ignore[method-assign]
     PrimaryLoop.forward = _forward(PrimaryLoop.forward)  # type: ignore[method-assign]
     LoopProcess.take = _frames(LoopProcess.take, heard)  # type: ignore[method-assign]
-    LoopProcess.send = _frames(LoopProcess.send, said)  # type: ignore[method-assign]
-    for module in (endpoint, sealing, keys, token, gate):
+    for channel in (LinkChannel, PrimaryChannel):
+        channel.send = _frames(channel.send, said)  # type: ignore[method-assign]
+    for module in (endpoint, token, gate):
         module.AESGCM = _aes(module.AESGCM)  # type: ignore[attr-defined]
 
 

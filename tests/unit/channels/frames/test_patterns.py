@@ -13,7 +13,7 @@ ADMIN, STORE = "client/admin", "secondary/store"
 
 
 def flows(world: World) -> list[object]:
-    return [flow for known in world.gate._shapes.known.values() for flow in known.flows.values()]
+    return [flow for known in world.gate._fast._patterns.known.values() for flow in known.flows.values()]
 
 
 def ask(world: World, method: str, *, end: bool = True) -> None:
@@ -22,7 +22,7 @@ def ask(world: World, method: str, *, end: bool = True) -> None:
     verdict = world.gate.check_untrusted(data, world.origin(ADMIN), world.now)
     assert verdict.passed, verdict
     if end:
-        world.gate._end_call(correlation(endpoint.session, endpoint._seq))
+        world.gate.calls.end(correlation(endpoint.session, endpoint._seq))
 
 
 def world_with_numbers() -> World:
@@ -37,16 +37,16 @@ def test_all_flows_together_have_one_bound() -> None:
     for length in range(3, 40):
         for number in range(200):
             ask(world, "m" * (length - 3) + f"{number:03x}")
-            most = max(most, world.gate._shapes.flows)
+            most = max(most, world.gate._fast._patterns.flows)
     assert most == patterns.FLOWS_MAX
-    assert len(flows(world)) == world.gate._shapes.flows < patterns.FLOWS_MAX
+    assert len(flows(world)) == world.gate._fast._patterns.flows < patterns.FLOWS_MAX
 
 
 def test_flows_of_one_shape_have_a_bound_and_are_counted() -> None:
     world = world_with_numbers()
     for number in range(2 * patterns.SHAPE_FLOWS_MAX + 9):
         ask(world, f"{number:04x}")
-    assert len(flows(world)) == world.gate._shapes.flows == 9
+    assert len(flows(world)) == world.gate._fast._patterns.flows == 9
 
 
 def test_flows_share_their_token() -> None:
@@ -65,11 +65,11 @@ def test_tokens_have_a_bound_and_an_open_call_keeps_none(monkeypatch: pytest.Mon
         token = world.token(ADMIN, token_id=number.to_bytes(16, "big"))
         world.endpoints[ADMIN]._epochs[7].token = token
         ask(world, f"{number:04x}", end=False)
-    assert world.gate._shapes._token_bytes < 5000 + 3 * len(token)
-    held = [call[0] for call in world.gate._calls.values()]
+    assert world.gate._fast._patterns._token_bytes < 5000 + 3 * len(token)
+    held = [call[0] for call in world.gate.calls.by_name.values()]
     assert len(held) == 40
     assert sum(len(flow.token) for flow in held) <= 5000
-    world.gate.end_flows()
+    world.gate._fast.end_flows()
     assert not any(flow.token or flow.end for flow in held)
 
 

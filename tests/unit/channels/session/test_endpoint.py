@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from fakes.memory_host import POLICY, World, parts
@@ -116,7 +117,8 @@ def test_whoever_waits_for_a_restarted_recipient_is_told() -> None:
     world = World()
     told: list[str] = []
     endpoint = world.endpoints[CONSOLE]
-    endpoint.on_new_mailbox = told.append
+    observer = Mock(on_recipient_restarted=told.append)
+    endpoint.set_observer(observer)
     endpoint.apply_right(world.epoch, STORE, world.incarnations["secondary"], bytes(32), ("get",))
     assert told == []
     endpoint.apply_right(world.epoch, STORE, 6, bytes(32), ("get",))

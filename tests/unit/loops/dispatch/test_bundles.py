@@ -11,6 +11,20 @@ from tlsrt.channels.calls.batching import Batcher
 from tlsrt.channels.frames.frame import BUNDLE_MAX, FrameKind, parse_frame_untrusted, parse_header_untrusted
 from tlsrt.errors import Busy, CallError, InvalidArgument, NotFound, OutcomeUnknown, PeerError, Rejected, Unavailable
 
+
+class _Owner:
+    """Takes note of the requests that could not be sent."""
+
+    def __init__(self) -> None:
+        self.unsent: list[tuple[range, CallError]] = []
+
+    def on_sealed(self, numbers: range, frame: bytes) -> None:
+        raise AssertionError("nothing is to be sealed")
+
+    def on_unsent(self, numbers: range, error: CallError) -> None:
+        self.unsent.append((numbers, error))
+
+
 KEYS = tuple(f"key {number}" for number in range(60))
 
 
@@ -105,9 +119,9 @@ def test_a_channel_that_goes_down_before_the_turn_ends_has_sent_nothing() -> Non
         caller = wired.hosts[CONSOLE].caller
         calls = [asyncio.ensure_future(wired.call("wait", key)) for key in KEYS[:4]]
         await asyncio.sleep(0)
-        assert len(caller._calls) == 4
+        assert len(caller.pending.by_number) == 4
         caller.set_up(False)
-        caller.fail_all()
+        caller.pending.fail_all()
         wired.store.release.set()
         await asyncio.sleep(0)
         caller.set_up(True)
@@ -177,8 +191,8 @@ def test_replies_of_a_bundle_to_calls_of_another_component_end_nothing() -> None
         caller = wired.hosts[CONSOLE].caller
         call = asyncio.ensure_future(wired.call("wait", "x"))
         await asyncio.sleep(0)
-        next(iter(caller._calls.values())).target = "primary/kernel"
-        (seq,) = caller._calls
+        next(iter(caller.pending.by_number.values())).target = "primary/kernel"
+        (seq,) = caller.pending.by_number
         store = wired.hosts[STORE].endpoint
         asked = wired.world.plain_header(seq=seq)
         names = [asked.session + number.to_bytes(8, "big") for number in (seq, seq + 1)]
@@ -197,17 +211,16 @@ def test_replies_of_a_bundle_to_calls_of_another_component_end_nothing() -> None
 def test_requests_to_a_recipient_that_goes_away_before_the_turn_ends_are_not_sealed() -> None:
     async def test(wired: Wired) -> None:
         endpoint = wired.hosts[CONSOLE].endpoint
-        outbox = Batcher(endpoint, lambda frame: wired.send(CONSOLE, frame), lambda: 0, lambda: wired.turn)
-        unsent: list[tuple[range, CallError]] = []
-        outbox.on_unsent = lambda numbers, error: unsent.append((numbers, error))
-        first = outbox.request(STORE, "get", b"a", wired.world.now + 1000)
-        assert outbox.request(STORE, "get", b"b", wired.world.now + 1000) == first + 1
+        batcher = Batcher(endpoint, lambda frame: wired.send(CONSOLE, frame), lambda: 0, wired.turn)
+        owner = _Owner()
+        first = batcher.request(owner, STORE, "get", b"a", wired.world.now + 1000)
+        assert batcher.request(owner, STORE, "get", b"b", wired.world.now + 1000) == first + 1
         endpoint.apply_right(endpoint.epoch, STORE, 0, bytes(32), ("*",))
-        outbox.release()
-        ((numbers, error),) = unsent
+        batcher.release()
+        ((numbers, error),) = owner.unsent
         assert (numbers, type(error)) == (range(first, first + 2), Unavailable)
         with pytest.raises(Unavailable):
-            outbox.request(STORE, "get", b"c", wired.world.now + 1000)
+            batcher.request(owner, STORE, "get", b"c", wired.world.now + 1000)
         assert wired.kinds == []
 
     run(test)

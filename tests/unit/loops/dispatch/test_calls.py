@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.frame_sender import FakeChannel
 from fakes.memory_host import World
 
 from tlsrt import Component, handler
@@ -90,7 +91,13 @@ class Wired:
         config = ComponentConfig("secondary", "store", "x:Store")
         self.store = Store()
         self.host = ComponentHost(
-            config, self.store, self.world.verifier, self.to_console, self.clock, Path("/nowhere"), waiting_max=2
+            config,
+            self.store,
+            self.world.verifier,
+            FakeChannel(self.to_console),
+            self.clock,
+            Path("/nowhere"),
+            waiting_max=2,
         )
         self.host.endpoint = self.world.endpoints[STORE]
         self.host.responder._endpoint = self.host.endpoint
@@ -108,14 +115,14 @@ class Wired:
         if verdict.passed and header.kind not in self.lost:
             self.host.on_frame_untrusted(parse_frame_untrusted(frame), header, self.world.now)
         elif verdict.answer:
-            self.caller.on_frame_untrusted(verdict.answer)
+            self.caller.pending.on_frame_untrusted(verdict.answer)
 
     def to_console(self, frame: bytes) -> None:
         header = parse_header_untrusted(parse_frame_untrusted(frame).header)
         if header.kind in self.lost:
             return
         if self.world.gate.check_untrusted(frame, self.world.origin(STORE), self.clock()).passed:
-            self.caller.on_frame_untrusted(frame)
+            self.caller.pending.on_frame_untrusted(frame)
 
     async def call(self, method: str, *args: object, **options: Any) -> Any:
         return await self.caller.call(STORE, method, args, **options)
@@ -126,7 +133,7 @@ def run(test: Callable[[Wired], Awaitable[None]]) -> Wired:
         wired = Wired()
         async with asyncio.timeout(10):
             await test(wired)
-        assert not wired.caller._calls, "a call stayed open"
+        assert not wired.caller.pending.by_number, "a call stayed open"
         return wired
 
     return asyncio.run(main())
@@ -207,7 +214,7 @@ def test_an_idempotency_key_runs_once_however_often_the_answer_is_lost() -> None
         task = asyncio.ensure_future(wired.call("put", "x", idempotency_key="one"))
         for _ in range(5):
             await asyncio.sleep(0)
-        wired.caller.fail_all()
+        wired.caller.pending.fail_all()
         wired.lost = set()
         assert await task == 1
         assert wired.store.calls == 1
@@ -223,7 +230,7 @@ def test_without_a_key_a_lost_answer_is_an_unknown_outcome_and_is_not_repeated()
         task = asyncio.ensure_future(wired.call("put", "x"))
         for _ in range(5):
             await asyncio.sleep(0)
-        wired.caller.fail_all()
+        wired.caller.pending.fail_all()
         await fails(OutcomeUnknown, task)
         assert wired.store.calls == 1
 
@@ -236,7 +243,7 @@ def test_a_frame_that_was_never_written_is_sent_again() -> None:
         task = asyncio.ensure_future(wired.call("put", "x"))
         await asyncio.sleep(0)
         wired.lost = set()
-        wired.caller.fail_all(unsent=wired.sent[-1:])
+        wired.caller.pending.fail_all(unsent=wired.sent[-1:])
         assert await task == 1
         assert wired.world.header(wired.sent[0]).seq != wired.world.header(wired.sent[1]).seq
 
@@ -252,7 +259,7 @@ def test_a_lying_gate_cannot_make_a_call_run_twice() -> None:
         for _ in range(5):
             await asyncio.sleep(0)
         for word in ("unavailable",):
-            wired.caller.on_frame_untrusted(_refusal(wired, wired.sent[0], word))
+            wired.caller.pending.on_frame_untrusted(_refusal(wired, wired.sent[0], word))
         await fails(Unavailable, task)
         assert wired.store.calls == 1
 
@@ -297,8 +304,8 @@ def test_a_restarted_recipient_ends_the_calls_to_it() -> None:
         await asyncio.sleep(0)
         wired.caller.endpoint.apply_right(7, STORE, 9, bytes(32), ("*",))
         await fails(OutcomeUnknown, task)
-        for request in list(wired.host.responder._running.values()):
-            wired.host.responder._stop(request)
+        for request in list(wired.host.responder._in_flight.by_name.values()):
+            wired.host.responder._in_flight.stop(request)
 
     run(test)
 
@@ -348,7 +355,7 @@ def test_a_lost_end_is_an_error() -> None:
     async def test(wired: Wired) -> None:
         stream = wired.caller.stream(STORE, "many", (1,))
         assert await anext(stream) == 0
-        wired.caller.fail_all()
+        wired.caller.pending.fail_all()
         with pytest.raises(StopAsyncIteration):  # the end had come already
             await anext(stream)
         with pytest.raises(NotFound):
@@ -404,7 +411,7 @@ def test_answers_of_strangers_are_not_taken() -> None:
         name = header.session + header.seq.to_bytes(8, "big")
         lie = wired.world.plain_header("forth/power", CONSOLE, kind=FrameKind.REPLY, correlation=name)
         with pytest.raises(PeerError):
-            wired.caller.on_frame_untrusted(wired.world.forge("forth/power", lie, b"\x01"))
+            wired.caller.pending.on_frame_untrusted(wired.world.forge("forth/power", lie, b"\x01"))
         assert not task.done()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -28,7 +28,7 @@ def test_requests_of_one_asker_fill_half_of_a_recipient_and_their_room_comes_bac
             calls = asyncio.ensure_future(wired.calls("wait", *"abcdef"))
             while wired.hosts[STORE].responder.running < 4:
                 await asyncio.sleep(0)
-            room = wired.hosts[STORE].responder._shares
+            room = wired.hosts[STORE].responder._in_flight.quotas
             assert room.take("third/other", 1, 1), "somebody else still finds some"
             room.give_back("third/other", 1, 1)
             wired.store.release.set()
@@ -53,10 +53,10 @@ def test_an_upload_that_nobody_reads_is_ended_when_it_has_filled_its_share(monke
         wired.store.release.set()
         with pytest.raises(Busy, match="no room for more data"):
             await upload
-        assert not wired.hosts[STORE].responder._shares._taken
+        assert not wired.hosts[STORE].responder._in_flight.quotas._taken
         wired.store.release.set()
         assert await caller.upload(STORE, "swallow", _parts(1000, 1000)) == 1_000_000, "one that is read has no bound"
-        assert not wired.hosts[STORE].responder._shares._taken
+        assert not wired.hosts[STORE].responder._in_flight.quotas._taken
 
     run(test)
 

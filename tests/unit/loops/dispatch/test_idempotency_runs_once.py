@@ -30,7 +30,7 @@ def test_repetitions_in_frames_of_their_own_run_once(method: str) -> None:
     async def test(wired: Wired) -> None:
         wired.store.release.set()
         caller = wired.hosts[CONSOLE].caller
-        caller._outbox = None
+        caller._batcher = None
         calls = [caller.call(STORE, method, ["same"], idempotency_key="k") for _ in range(4)]
         assert len(set(await asyncio.gather(*calls))) == 1
         assert wired.store.calls["same"] == 1
@@ -45,12 +45,12 @@ def test_one_that_is_cancelled_before_its_first_step_may_be_repeated() -> None:
         call = asyncio.ensure_future(wired.call("wait", "same", idempotency_key="k"))
         while not responder.running:
             await asyncio.sleep(0)
-        assert len(responder._answers) == 1
-        for request in list(responder._running.values()):
-            responder._stop(request)
+        assert len(responder._in_flight.answers) == 1
+        for request in list(responder._in_flight.by_name.values()):
+            responder._in_flight.stop(request)
         while responder.running:
             await asyncio.sleep(0)
-        assert not responder._answers
+        assert not responder._in_flight.answers
         assert not wired.store.calls["same"]
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
@@ -83,9 +83,9 @@ def test_a_channel_that_goes_down_and_up_in_one_turn_repeats_no_call() -> None:
         caller = wired.hosts[CONSOLE].caller
         calls = [asyncio.ensure_future(wired.call("get", key)) for key in "abcd"]
         await asyncio.sleep(0)
-        assert len(caller._calls) == 4
+        assert len(caller.pending.by_number) == 4
         caller.set_up(False)
-        caller.fail_all()
+        caller.pending.fail_all()
         caller.set_up(True)
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert isinstance(results[0], OutcomeUnknown)
@@ -124,14 +124,14 @@ def test_a_repetition_to_a_host_that_was_started_anew_does_not_run_though_incarn
         while not calls["same"]:
             await asyncio.sleep(0)
         caller.set_up(False)
-        caller.fail_all()
+        caller.pending.fail_all()
         while not caller._waiting:
             await asyncio.sleep(0.001)
         wired.hosts[STORE] = wired._host(STORE)  # of the same number, with nothing in its memory
         wired.store.calls = calls
         wired.store.release.set()
-        wired.world.gate._calls.clear()  # the gate is another, too
-        caller.life += 1
+        wired.world.gate.calls.by_name.clear()  # the gate is another, too
+        caller.set_new_host()
         caller.set_up(True)
         with pytest.raises(OutcomeUnknown, match="started anew"):
             await call

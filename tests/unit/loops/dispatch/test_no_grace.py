@@ -81,14 +81,14 @@ async def _calls_under_way(world: World) -> None:
     trustee.on_message("rights", [NEXT, "third/console", [["secondary/store", 2, key, ["get", "put"]]]], [], world.now)
     trustee.on_message("commit", [NEXT, 0], [], world.now)
     assert trustee.stale_before == NEXT
-    caller.end_before(trustee.stale_before)
+    caller.pending.end_before(trustee.stale_before)
     with pytest.raises(Stale):
         await plain
     while len(sent) < 3:
         await asyncio.sleep(0.001)
     again = world.header(sent[2])
     assert (again.kind, again.epoch, again.method) == (FrameKind.REQUEST, NEXT, "put")
-    caller.end_before(NEXT)
+    caller.pending.end_before(NEXT)
     assert not keyed.done(), "a call of the epoch that begins goes on"
     keyed.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -65,7 +65,7 @@ def test_calls_of_the_session_before_end_and_leave_those_with_the_same_number_al
             await asyncio.sleep(0)
         with pytest.raises(OutcomeUnknown, match="the session ended"):
             await old
-        assert list(caller._calls) == [1]
+        assert list(caller.pending.by_number) == [1]
         wired.store.release.set()
         assert await new == "new"
         assert wired.store.calls == {"old": 1, "new": 1}

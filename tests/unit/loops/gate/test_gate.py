@@ -21,7 +21,7 @@ from tlsrt.channels.frames.frame import (
 from tlsrt.channels.session.token import mint_token
 from tlsrt.config import key_schedule
 from tlsrt.errors import PeerError
-from tlsrt.loops.gate import fast_path
+from tlsrt.loops.gate import open_calls
 from tlsrt.loops.gate.gate import refusal_word
 from tlsrt.loops.gate.state import Origin
 
@@ -242,18 +242,18 @@ def test_a_respawned_recipient_makes_old_frames_stale_and_ends_calls_to_it() -> 
     world = World()
     data = world.request()
     world.gate.check_untrusted(data, world.origin(CONSOLE), world.now)
-    world.gate.set_member("secondary", 0, 0)
+    world.gate.set_loop("secondary", 0, 0)
     assert refuse(world, world.request()) == "unavailable"
-    world.gate.set_member("secondary", 6, world.epoch)
+    world.gate.set_loop("secondary", 6, world.epoch)
     assert refuse(world, world.request()) == "stale_mailbox"
 
 
 def test_an_unattested_loop_says_nothing() -> None:
     world = World()
     for attested in (0, world.epoch - 1):  # never, or only for an epoch that has passed
-        world.gate.set_member("third", 3, attested)
+        world.gate.set_loop("third", 3, attested)
         assert refuse(world, world.request()) == "not_attested"
-    world.gate.set_member("third", 0, 0)
+    world.gate.set_loop("third", 0, 0)
     assert refuse(world, world.request()) == "not_attested"
 
 
@@ -381,11 +381,11 @@ def test_a_session_that_is_swept_and_comes_back_has_no_new_quota() -> None:
         for _ in range(70):
             data = endpoint.seal_request(FrameKind.REQUEST, STORE, "get", b"", now + 250_000)[1]
             passed += gate.check_untrusted(data, world.origin(CONSOLE), now).passed
-        assert gate._sessions[endpoint.session].open_calls == len(gate._calls) == passed == 64
+        assert gate._sessions[endpoint.session].open_calls == len(gate.calls.by_name) == passed == 64
         now += 1000
         gate.sweep(now)
     gate.sweep(now + 250_000)
-    assert (gate.sessions, len(gate._calls)) == (0, 0)
+    assert (gate.sessions, len(gate.calls.by_name)) == (0, 0)
 
 
 def test_a_call_that_ends_after_its_session_was_forgotten_counts_for_no_other() -> None:
@@ -393,15 +393,15 @@ def test_a_call_that_ends_after_its_session_was_forgotten_counts_for_no_other() 
     gate, session = world.gate, world.session(CONSOLE)
     assert gate.check_untrusted(world.request(), world.origin(CONSOLE), world.now).passed
     forgotten = gate._sessions.pop(session)
-    gate.end_flows()
+    gate._fast.end_flows()
     assert gate.check_untrusted(world.request(), world.origin(CONSOLE), world.now).passed
-    gate._end_call(next(iter(gate._calls)))
+    gate.calls.end(next(iter(gate.calls.by_name)))
     assert (forgotten.open_calls, gate._sessions[session].open_calls) == (0, 1)
 
 
 def test_open_calls_of_all_sessions_are_bounded_and_nobody_takes_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever comes late still finds some, however many sessions there are."""
-    monkeypatch.setattr(fast_path, "CALLS_MAX", 1024)
+    monkeypatch.setattr(open_calls, "CALLS_MAX", 1024)
     world = World(policy={"secondary/store": {}, **{f"third/{n}": {"secondary/store": ("get",)} for n in range(40)}})
     opened: list[int] = []
     for number in range(40):
@@ -413,4 +413,4 @@ def test_open_calls_of_all_sessions_are_bounded_and_nobody_takes_the_last(monkey
     assert opened[:7] == [64] * 7, "what each may have at a quiet gate"
     assert opened[-1] >= 1
     assert opened == sorted(opened, reverse=True)
-    assert 900 < sum(opened) == len(world.gate._calls) < 1024
+    assert 900 < sum(opened) == len(world.gate.calls.by_name) < 1024

@@ -28,13 +28,13 @@ class Primary(PrimaryLoop):
         self.said: list[tuple[str, int, int]] = []  # by the authority, and not yet read
         self.delivered: list[GateVerdict] = []
         self.refusals: list[str] = []
-        self.frames_in = self.frames_out = 0
+        self.frames_in = self._forwarded = 0
         self._is_hearing = False
         self.reporter = RefusalReporter(lambda rows: None)
 
     def _on_trust(self) -> None:
         while self.said:
-            self.gate.set_member(*self.said.pop(0))
+            self.gate.set_loop(*self.said.pop(0))
 
     def note_refused(self, reason: str) -> None:
         self.refusals.append(reason)
@@ -46,7 +46,7 @@ class Primary(PrimaryLoop):
 
 def primary(world: World, attested: int) -> Any:
     found = Primary(world)
-    world.gate.set_member("third", world.incarnations["third"], attested)
+    world.gate.set_loop("third", world.incarnations["third"], attested)
     return found
 
 
