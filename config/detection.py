@@ -7,10 +7,14 @@ supervisor/authority/detection/escalation.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ipaddress
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from tlsrt.config.setting import choice, listing, mapping, table, text
+from tlsrt.config.validation import Checker, nearest
 
 
 class Mode(StrEnum):
@@ -89,16 +93,48 @@ ALLOWED = ("127.0.0.0/8", "::1")
 
 
 @dataclass(frozen=True, slots=True)
-class DetectionConfig:
-    """The part `detection`. `detectors` has only those whose mode is not the usual one."""
+class DetectorConfig:
+    """Settings of one detector."""
 
-    mode: Mode = Mode.ACT  # of all together
-    detectors: Mapping[str, Mode] = field(default_factory=dict[str, Mode])
-    allow: tuple[str, ...] = ALLOWED
+    mode: Mode = field(
+        metadata=choice("act: it counts; observe: it is told and counts nothing; ignore: it is not told.", Mode)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionConfig:
+    """What follows from attacks: points for their source, which fade, and measures, which end.
+
+    Points fade by half in a minute.
+    """
+
+    mode: Mode = field(  # of all together
+        default=Mode.ACT,
+        metadata=choice("act: measures are taken; observe: they are only told; ignore: nothing is counted.", Mode),
+    )
+    detectors: Mapping[str, DetectorConfig] = field(
+        default_factory=dict[str, DetectorConfig],
+        metadata=mapping(
+            "Detectors by name, whose mode is to be another one.",
+            table(DetectorConfig),
+            len(DETECTORS),
+            example="{replay: {mode: observe}}",
+        ),
+    )
+    allow: tuple[str, ...] = field(
+        default=ALLOWED,
+        metadata=listing(
+            "Sources without consequences: addresses and networks, loops, loop/component or client/name. A proxy in "
+            "front of the door belongs here, and what checks whether the host is alive.",
+            text("An address, a network, or a name.", least=1, most=100),
+            256,
+        ),
+    )
 
     def mode_of(self, detector: Detector) -> Mode:
         """Return what becomes of what a detector finds."""
-        return self.detectors.get(detector.name, detector.mode)
+        config = self.detectors.get(detector.name)
+        return detector.mode if config is None else config.mode
 
 
 def detector_of(name: str) -> Detector:
@@ -106,7 +142,27 @@ def detector_of(name: str) -> Detector:
     return DETECTORS.get(name) or Detector(name, 0, name)
 
 
-def read_detection(tree: Mapping[str, Any]) -> DetectionConfig:
-    """Return the part `detection` of a checked file."""
-    modes = {name: Mode(one["mode"]) for name, one in tree.get("detectors", {}).items() if "mode" in one}
-    return DetectionConfig(Mode(tree.get("mode", Mode.ACT)), modes, tuple(tree.get("allow", ALLOWED)))
+def check_detection(tree: Mapping[str, Any], known: Iterable[str], checker: Checker) -> None:
+    """Add a problem for every detector that does not exist, and for everybody allowed who is nobody.
+
+    `known` are the loops, components and clients.
+    """
+    names = list(known)
+    detectors, allowed = tree.get("detectors"), tree.get("allow")
+    for name in detectors if isinstance(detectors, dict) else ():
+        if name not in DETECTORS:
+            sentence = f"detection: there is no detector {name}{nearest(name, DETECTORS)}"
+            checker.refuse(("detection", "detectors", name), sentence)
+    for index, entry in enumerate(allowed if isinstance(allowed, list) else ()):
+        if not isinstance(entry, str) or entry in names or _is_network(entry):
+            continue
+        sentence = f"detection: {entry} is no address, network, loop, component or client{nearest(entry, names)}"
+        checker.refuse(("detection", "allow", str(index)), sentence)
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True

@@ -20,7 +20,6 @@ from tlsrt.config import key_schedule
 from tlsrt.config.boot_token import MAX_TOKEN_BYTES, BootToken, make_boot_token, parse_boot_token_untrusted
 from tlsrt.config.bundle import VERSION, Bundle, encode_bundle
 from tlsrt.config.bytecode import write_bytecode
-from tlsrt.config.fields import DOOR
 from tlsrt.config.files import owner_of, read_bounded, replace, sync_folder, told, write_new
 from tlsrt.config.issuer_chain import NOTHING_KNOWN, Chain, KnownIssuers
 from tlsrt.config.json_schema import json_schema
@@ -28,7 +27,8 @@ from tlsrt.config.key_providers import check_master_key, newest_version, open_ma
 from tlsrt.config.key_rotation import only_one
 from tlsrt.config.load import load_config
 from tlsrt.config.measure import is_checkout, measure
-from tlsrt.config.schema import Config
+from tlsrt.config.schema import Config, DoorConfig
+from tlsrt.config.setting import keys_of
 from tlsrt.config.template import NOTHING_LACKING, MissingLayer, config_text
 from tlsrt.errors import ConfigError
 
@@ -89,8 +89,9 @@ def _seal(config: Config, known: KnownIssuers) -> int:
 
 
 def _check_door(host: str, port: int) -> None:
-    if not re.fullmatch(DOOR.fields["host"].pattern, host):
-        raise ConfigError(f"the host must be {DOOR.fields['host'].says}, not {host!r}")
+    setting = keys_of(DoorConfig)["host"].setting
+    if not re.fullmatch(setting.pattern, host):
+        raise ConfigError(f"the host must be {setting.says}, not {host!r}")
     if not 1 <= port <= 65535:
         raise ConfigError(f"the port must be from 1 to 65535, not {port}")
 

@@ -1,11 +1,11 @@
-"""The table of fields as a JSON Schema (draft 2020-12), so that editors complete and check a configuration."""
+"""The settings as a JSON Schema (draft 2020-12), so that editors complete and check a configuration."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tlsrt.config.field import Field
-from tlsrt.config.fields import FILE
+from tlsrt.config.schema import FILE
+from tlsrt.config.setting import Setting, keys_of
 
 _TYPES = {"text": "string", "path": "string", "integer": "integer", "number": "number", "boolean": "boolean"}
 
@@ -16,62 +16,64 @@ def json_schema() -> dict[str, object]:
     return {**head, **_schema(FILE)}
 
 
-def _schema(field: Field) -> dict[str, Any]:
-    bare: dict[str, Any] = _bare(field)
-    if field.word:
-        bare = {"anyOf": [{"const": field.word}, bare]}
-    if field.nullable:
+def _schema(setting: Setting, default: object = None) -> dict[str, Any]:
+    bare: dict[str, Any] = _bare(setting)
+    if setting.word:
+        bare = {"anyOf": [{"const": setting.word}, bare]}
+    if setting.nullable:
         bare = {"anyOf": [bare, {"type": "null"}]}
-    if field.default is not None:
-        bare["default"] = field.default
-    return {"description": field.about, **bare}
+    if default is not None:
+        bare["default"] = default
+    return {"description": setting.sentences, **bare}
 
 
-def _bare(field: Field) -> dict[str, Any]:
-    if field.kind == "table":
-        return _table(field)
-    if field.kind == "map":
-        assert field.item is not None
-        keys = {"pattern": f"^(?:{field.pattern})$"}
-        return {"type": "object", "propertyNames": keys, "additionalProperties": _schema(field.item)} | _bounds(
-            field, "minProperties", "maxProperties"
+def _bare(setting: Setting) -> dict[str, Any]:
+    if setting.kind == "table":
+        return _table(setting)
+    if setting.kind == "map":
+        assert setting.item is not None
+        keys = {"pattern": f"^(?:{setting.pattern})$"}
+        return {"type": "object", "propertyNames": keys, "additionalProperties": _schema(setting.item)} | _bounds(
+            setting, "minProperties", "maxProperties"
         )
-    if field.kind == "list":
-        assert field.item is not None
-        return {"type": "array", "items": _schema(field.item)} | _bounds(field, "minItems", "maxItems")
-    return {} if field.kind == "free" else _scalar(field)
+    if setting.kind == "list":
+        assert setting.item is not None
+        return {"type": "array", "items": _schema(setting.item)} | _bounds(setting, "minItems", "maxItems")
+    return {} if setting.kind == "free" else _scalar(setting)
 
 
-def _scalar(field: Field) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": _TYPES[field.kind]}
-    if field.choices:
-        schema["enum"] = list(field.choices)
-    if field.pattern:
-        schema["pattern"] = f"^(?:{field.pattern})$"
-    names = ("minLength", "maxLength") if field.kind in ("text", "path") else ("minimum", "maximum")
-    return schema | _bounds(field, *names)
+def _scalar(setting: Setting) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": _TYPES[setting.kind]}
+    if setting.choices:
+        schema["enum"] = list(setting.choices)
+    if setting.pattern:
+        schema["pattern"] = f"^(?:{setting.pattern})$"
+    names = ("minLength", "maxLength") if setting.kind in ("text", "path") else ("minimum", "maximum")
+    return schema | _bounds(setting, *names)
 
 
-def _table(field: Field) -> dict[str, Any]:
+def _table(setting: Setting) -> dict[str, Any]:
+    assert setting.table is not None
+    keys = keys_of(setting.table)
     schema: dict[str, Any] = {
         "type": "object",
-        "properties": {name: _schema(child) for name, child in field.fields.items()},
+        "properties": {name: _schema(key.setting, key.default) for name, key in keys.items()},
         "additionalProperties": False,
     }
-    required = [name for name, child in field.fields.items() if child.required]
+    required = [name for name, key in keys.items() if key.required]
     if required:
         schema["required"] = required
-    if field.switch:
+    if setting.switch:
         schema["allOf"] = [
             {
-                "if": {"properties": {field.switch: {"const": chosen}}, "required": [field.switch]},
-                "then": {"required": [wanted], "properties": {o: False for o in field.needs.values() if o != wanted}},
+                "if": {"properties": {setting.switch: {"const": chosen}}, "required": [setting.switch]},
+                "then": {"required": [wanted], "properties": {o: False for o in setting.needs.values() if o != wanted}},
             }
-            for chosen, wanted in field.needs.items()
+            for chosen, wanted in setting.needs.items()
         ]
     return schema
 
 
-def _bounds(field: Field, least: str, most: str) -> dict[str, Any]:
-    both = {least: field.least, most: field.most}
+def _bounds(setting: Setting, least: str, most: str) -> dict[str, Any]:
+    both = {least: setting.least, most: setting.most}
     return {name: limit for name, limit in both.items() if limit is not None}

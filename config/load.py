@@ -3,50 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tlsrt.config import defaults, fields
-from tlsrt.config.deception import DeceptionConfig, read_deception
-from tlsrt.config.deception_check import check_deception
-from tlsrt.config.detection import read_detection
-from tlsrt.config.detection_check import check_detection
-from tlsrt.config.egress import parse_egress
+from tlsrt.config import defaults
+from tlsrt.config.deception import DeceptionConfig, check_deception, read_deception
+from tlsrt.config.detection import check_detection
 from tlsrt.config.files import read_bounded
 from tlsrt.config.packages import has_http
-from tlsrt.config.schema import (
-    DEFAULT_LOOPS,
-    AuditConfig,
-    CallsConfig,
-    ChannelsConfig,
-    ClientConfig,
-    ComponentConfig,
-    Config,
-    DoorConfig,
-    EgressConfig,
-    HealthConfig,
-    KeySource,
-    LimitsConfig,
-    LoopConfig,
-    NeedsConfig,
-    PolicyRule,
-    SandboxConfig,
-    SchedulingConfig,
-    WriteConfig,
-)
-from tlsrt.config.supervision import read_supervision
-from tlsrt.config.supervision_check import check_supervision
+from tlsrt.config.schema import DEFAULT_LOOPS, FILE, ComponentConfig, Config, HealthConfig, PolicyRule
+from tlsrt.config.setting import Builder, Where
+from tlsrt.config.supervision import check_supervision, read_supervision
 from tlsrt.config.validation import BAD, Checker, nearest
 from tlsrt.config.yaml_nodes import Problems, read_document
 from tlsrt.errors import ConfigError
 
-_MORE = ("memory_mb", "open_files", "file_size_mb", "processes")
 MAX_FILE_BYTES = 1 << 20
 Tree = Mapping[str, Any]
-Marks = Mapping[tuple[str, ...], tuple[int, int]]
-Place = Callable[..., str]  # path of keys -> FILE:LINE:COL
+Marks = Mapping[Where, tuple[int, int]]
 
 
 def load_config(path: Path) -> Config:
@@ -62,7 +38,7 @@ def parse_config(data: bytes, path: Path) -> Config:
         problems.raise_if_any()
         raise ConfigError(f"{path}:1:1: the file is empty")
     checker = Checker(problems)
-    value = checker.check(root, fields.FILE)
+    value = checker.check(root, FILE)
     tree: Tree = value if isinstance(value, dict) else {}
     if isinstance(value, dict):
         _check_names(tree, checker)
@@ -96,7 +72,7 @@ def _check_names(tree: Tree, checker: Checker) -> None:
     loops = [*DEFAULT_LOOPS, *tree.get("loops", ())]
     for name in tree.get("loops", ()):
         if name in defaults.RESERVED_NAMES:
-            checker.problems.add(*checker.marks["loops", name], f"{name} is a name of the runtime: choose another one")
+            checker.refuse(("loops", name), f"{name} is a name of the runtime: choose another one")
     addresses = {component.address for component in defaults.COMPONENTS}
     for address, value in tree.get("components", {}).items():
         _check_component(address, value, loops, addresses, checker)
@@ -109,7 +85,7 @@ def _check_names(tree: Tree, checker: Checker) -> None:
             continue
         _check_rule(line, addresses, clients, loops, checker)
         if seen.setdefault(_sides(line), line) != line:
-            checker.problems.add(*checker.marks["policy", line], f"{line}: this policy line is here twice")
+            checker.refuse(("policy", line), f"{line}: this policy line is here twice")
     _check_fingerprints(tree, checker)
     _check_http(tree, checker)
     _check_networks(tree, checker)
@@ -130,7 +106,7 @@ def _check_scheduling(tree: Tree, loops: Iterable[str], checker: Checker) -> Non
     ]
     for where, loop in named:
         if loop not in loops:
-            checker.problems.add(*checker.marks[where], f"scheduling: there is no loop {loop}{nearest(loop, loops)}")
+            checker.refuse(where, f"scheduling: there is no loop {loop}{nearest(loop, loops)}")
 
 
 def _good(value: Any, otherwise: Any) -> Any:
@@ -149,40 +125,38 @@ def _check_networks(tree: Tree, checker: Checker) -> None:
     for where, loop, wish in wishes:
         if wish.get("egress"):
             sentence = f"egress needs a network: remove `network: false` of loop {loop}, or these rules"
-            checker.problems.add(*checker.marks[(*where, "egress")], sentence)
+            checker.refuse((*where, "egress"), sentence)
 
 
 def _check_component(
     address: str, value: object, loops: Iterable[str], builtin: Iterable[str], checker: Checker
 ) -> None:
-    mark = checker.marks["components", address]
+    where = ("components", address)
     loop = address.partition("/")[0]
     if "/" in address and loop not in loops:
-        checker.problems.add(*mark, f"{address}: there is no loop {loop}{nearest(loop, loops)}")
+        checker.refuse(where, f"{address}: there is no loop {loop}{nearest(loop, loops)}")
     if address in builtin:
         return
     if value is None:
-        checker.problems.add(
-            *mark, f"{address} is not built in, so null switches nothing off{nearest(address, builtin)}"
-        )
+        checker.refuse(where, f"{address} is not built in, so null switches nothing off{nearest(address, builtin)}")
     elif isinstance(value, dict) and "class" not in value and ("components", address, "class") not in checker.marks:
-        checker.problems.add(*mark, f"{address} has no class: name it as package.module:Class")
+        checker.refuse(where, f"{address} has no class: name it as package.module:Class")
 
 
 def _check_rule(
     line: str, addresses: Iterable[str], clients: list[str], loops: Iterable[str], checker: Checker
 ) -> None:
-    mark = checker.marks["policy", line]
+    where = ("policy", line)
     source, target = _sides(line)
     if source.startswith("*/"):
-        checker.problems.add(*mark, f"{line}: the left side must name a loop or client, {source} would let everyone in")
+        checker.refuse(where, f"{line}: the left side must name a loop or client, {source} would let everyone in")
     elif not _exists(source, [*addresses, *clients, "client/"], loops):
         hint = nearest(source, [*addresses, *clients])
-        checker.problems.add(*mark, f"{line}: there is no {source} that could call{hint}")
+        checker.refuse(where, f"{line}: there is no {source} that could call{hint}")
     if target.startswith("client/"):
-        checker.problems.add(*mark, f"{line}: a client cannot be called")
+        checker.refuse(where, f"{line}: a client cannot be called")
     elif not _exists(target, addresses, loops):
-        checker.problems.add(*mark, f"{line}: there is no {target} to call{nearest(target, addresses)}")
+        checker.refuse(where, f"{line}: there is no {target} to call{nearest(target, addresses)}")
 
 
 def _exists(side: str, addresses: Iterable[str], loops: Iterable[str]) -> bool:
@@ -206,25 +180,25 @@ def _check_fingerprints(tree: Tree, checker: Checker) -> None:
             continue
         first = seen.setdefault(client["fingerprint"].replace(":", "").lower(), name)
         if first != name:
-            mark = checker.marks["clients", name, "fingerprint"]
-            checker.problems.add(*mark, f"client {name} has the fingerprint of {first}: each client needs its own key")
+            where = ("clients", name, "fingerprint")
+            checker.refuse(where, f"client {name} has the fingerprint of {first}: each client needs its own key")
 
 
 def _check_http(tree: Tree, checker: Checker) -> None:
     door = tree.get("door")
     if isinstance(door, dict) and door.get("http") is True and not has_http():
         sentence = "the door is to serve HTTP, which needs the package h11: pip install 'tlsrt[http]'"
-        checker.problems.add(*checker.marks["door", "http"], sentence)
+        checker.refuse(("door", "http"), sentence)
     for name, client in tree.get("clients", {}).items():
         if isinstance(client, dict) and client.get("http") is True and not has_http():
             sentence = f"client {name} is to use HTTP, which needs the package h11: pip install 'tlsrt[http]'"
-            checker.problems.add(*checker.marks["clients", name, "http"], sentence)
+            checker.refuse(("clients", name, "http"), sentence)
         if isinstance(client, dict) and client.get("http") is True and client.get("may"):
             sentence = (
                 f"client {name} may use HTTP, so Primary holds its keys, and it can never be one that may lock or "
                 "unlock the host: give that to another client"
             )
-            checker.problems.add(*checker.marks["clients", name, "may"], sentence)
+            checker.refuse(("clients", name, "may"), sentence)
 
 
 def _check_boot_token(tree: Tree, path: Path, checker: Checker) -> None:
@@ -236,132 +210,50 @@ def _check_boot_token(tree: Tree, path: Path, checker: Checker) -> None:
     for name, other in others.items():
         if token and other and os.path.normpath(path.parent / token) == os.path.normpath(path.parent / str(other)):
             sentence = f"boot_token is {name} too, and `seal` would overwrite it: give it a file of its own"
-            checker.problems.add(*checker.marks[("boot_token",)], sentence)
+            checker.refuse(("boot_token",), sentence)
 
 
 # The tree to values
 
 
 def _config(tree: Tree, path: Path, marks: Marks) -> Config:
-    folder = path.parent
-    return Config(
-        path=path,
-        install_id=bytes.fromhex(tree["install"]),
-        master_key=_key_source(tree["master_key"], folder),
-        boot_token=folder / tree["boot_token"],
-        measure=tree.get("measure", "strict"),
-        state_dir=folder / tree.get("state_dir", "state"),
-        run_dir=folder / tree.get("run_dir", "run"),
-        log_dir=folder / tree.get("log_dir", "log"),
-        door=_door(tree["door"], folder),
-        loops=_loops(tree.get("loops", {}), folder),
-        components=_components(tree.get("components", {}), folder, lambda *where: _place(path, marks, where)),
-        policy=defaults.POLICY
-        + tuple(PolicyRule(*_sides(line), tuple(m)) for line, m in tree.get("policy", {}).items()),
-        clients=tuple(
-            ClientConfig(
-                name,
-                bytes.fromhex(client["fingerprint"].replace(":", "")),
-                client.get("http", False),
-                tuple(client.get("may", ())),
-            )
-            for name, client in tree.get("clients", {}).items()
-        ),
-        sandbox=SandboxConfig(**tree.get("sandbox", {})),
-        channels=ChannelsConfig(**tree.get("channels", {})),
-        limits=LimitsConfig(**tree.get("limits", {})),
-        scheduling=_scheduling(tree.get("scheduling", {})),
-        supervision=read_supervision(tree.get("supervision", {})),
-        detection=read_detection(tree.get("detection", {})),
-        deception=_deception(tree, folder),
-        audit=AuditConfig(**tree.get("audit", {})),
-    )
+    builder = Builder(path.parent, lambda where: f"{path}:{':'.join(map(str, marks[where]))}")
+    loops = {name: {} for name in DEFAULT_LOOPS} | tree.get("loops", {})
+    composed = {  # of more than what the key itself says
+        "components": _components(tree.get("components", {}), builder),
+        "policy": _policy(tree),
+        "supervision": read_supervision(tree.get("supervision", {})),
+        "deception": _deception(tree, builder),
+    }
+    others = {name: value for name, value in tree.items() if name not in composed}
+    return Config(path=path, **(builder.values(Config, {**others, "loops": loops}) | composed))
 
 
-def _deception(tree: Tree, folder: Path) -> DeceptionConfig:
+def _policy(tree: Tree) -> tuple[PolicyRule, ...]:
+    named = tree.get("policy", {})
+    return defaults.POLICY + tuple(PolicyRule(*_sides(line), tuple(methods)) for line, methods in named.items())
+
+
+def _deception(tree: Tree, builder: Builder) -> DeceptionConfig:
     changed = tree.get("components", {})
     builtin = {component.address for component in defaults.COMPONENTS}
     real = {address for address in builtin | changed.keys() if changed.get(address, {}) is not None}
     ours = {address for address in builtin & real if "class" not in changed.get(address, {})}
-    return read_deception(tree.get("deception", {}), real, ours, folder)
+    return read_deception(tree.get("deception", {}), real, ours, builder)
 
 
-def _scheduling(tree: Tree) -> SchedulingConfig:
-    cpus = {loop: tuple(numbers) for loop, numbers in tree.get("cpus", {}).items()}
-    settings: dict[str, Any] = {**tree, "cpus": cpus, "real_time": tuple(tree.get("real_time", ()))}
-    return SchedulingConfig(**settings)
-
-
-def _key_source(tree: Tree, folder: Path) -> KeySource:
-    if tree["provider"] == "file":
-        return KeySource("file", path=folder / tree["path"])
-    return KeySource("credential", name=tree["name"])
-
-
-def _door(tree: Tree, folder: Path) -> DoorConfig:
-    paths = {name: folder / tree[name] for name in ("certificate", "key", "client_ca")}
-    paths |= {name: folder / tree[name] for name in ("crl", "client_ca_key") if tree.get(name)}
-    proxies = tuple(tree.get("proxies", ()))
-    settings: dict[str, Any] = {"host": "127.0.0.1", "port": 7443, **tree, **paths, "proxies": proxies}
-    return DoorConfig(**settings)
-
-
-def _loops(tree: Tree, folder: Path) -> tuple[LoopConfig, ...]:
-    names = [*DEFAULT_LOOPS, *(name for name in tree if name not in DEFAULT_LOOPS)]
-    return tuple(_loop(name, tree.get(name) or {}, folder) for name in names)
-
-
-def _loop(name: str, tree: Tree, folder: Path) -> LoopConfig:
-    read = tuple(folder / path for path in tree.get("read", ()))
-    settings: dict[str, Any] = {"name": name, **tree, "read": read, "egress": _egress(tree)}
-    return LoopConfig(**settings)
-
-
-def _egress(tree: Tree) -> tuple[EgressConfig, ...]:
-    entries = tree.get("egress", ())
-    return tuple(EgressConfig(tuple(parse_egress(text) for text in one["to"]), one["why"]) for one in entries)
-
-
-def _components(tree: Tree, folder: Path, place: Place) -> tuple[ComponentConfig, ...]:
+def _components(tree: Tree, builder: Builder) -> tuple[ComponentConfig, ...]:
     builtin = {component.address: component for component in defaults.COMPONENTS}
-    names = [*builtin, *(address for address in tree if address not in builtin)]
-    made = (_component(address, tree.get(address, {}), builtin.get(address), folder, place) for address in names)
-    return tuple(component for component in made if component is not None)
-
-
-def _component(
-    address: str, tree: Tree | None, builtin: ComponentConfig | None, folder: Path, place: Place
-) -> ComponentConfig | None:
-    if tree is None:
-        return None
-    loop, name = address.split("/")
-    needs = _needs(tree.get("needs", {}), folder, lambda *where: place("components", address, "needs", *where))
-    options = tree.get("options", {})
-    is_builtin = builtin is not None and "class" not in tree
-    usual = builtin.health if builtin is not None and is_builtin else HealthConfig()
-    health = replace(usual, **tree.get("health", {}))
-    if builtin is not None and is_builtin:
-        return replace(builtin, options=options, needs=needs, health=health)
-    return ComponentConfig(loop, name, tree["class"], options, needs=needs, health=health)
-
-
-def _needs(tree: Tree, folder: Path, place: Place) -> NeedsConfig:
-    plain = {name: tree[name] for name in ("proc", "sys", *_MORE) if name in tree}
-    return NeedsConfig(
-        **plain,
-        read=tuple(folder / path for path in tree.get("read", ())),
-        write=tuple(
-            WriteConfig(Path(one["path"]), one["why"], place("write", str(index)))
-            for index, one in enumerate(tree.get("write", ()))
-        ),
-        egress=_egress(tree),
-        calls=tuple(
-            CallsConfig(tuple(one["calls"]), one["why"], tuple(one.get("when", ())), place("calls", str(index)))
-            for index, one in enumerate(tree.get("calls", ()))
-        ),
+    trees = {address: {} for address in builtin} | {**tree}  # null switches one off
+    return tuple(
+        _component(address, one, builtin.get(address), builder) for address, one in trees.items() if one is not None
     )
 
 
-def _place(path: Path, marks: Marks, where: tuple[str, ...]) -> str:
-    line, column = marks[where]
-    return f"{path}:{line}:{column}"
+def _component(address: str, tree: Tree, builtin: ComponentConfig | None, builder: Builder) -> ComponentConfig:
+    values = builder.values(ComponentConfig, tree, ("components", address))
+    if builtin is None or "class" in tree:
+        loop, name = address.split("/")
+        return ComponentConfig(loop, name, **values)
+    health = replace(builtin.health, **builder.values(HealthConfig, tree.get("health", {})))
+    return replace(builtin, **values | {"health": health})

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tlsrt.config.bundle import MAX_REQUEST_BYTES
-from tlsrt.config.field import NAME
+from tlsrt.config.setting import NAME
 from tlsrt.errors import ConfigError, PeerError
 
 CA_LIFE = timedelta(days=3652)

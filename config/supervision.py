@@ -1,18 +1,35 @@
-"""Who restarts with whom, how often, in which order: the part `supervision` of a configuration, as frozen values. Pure.
+"""The part `supervision`: who restarts with whom, how often, in which order; its values and its checks. Pure.
 
 The words are those of Erlang's supervisors: a group has a strategy and a limit on how often its loops may die. A loop
-that is in no group is one by itself. `depends` orders loops across groups: whoever depends on a loop is started after
-it, stopped before it, waits while it is given up, and comes back when it does.
+that is in no group is one by itself. `depends` orders loops across groups: a loop that depends on others is started
+after them, stopped before them, waits while one of them is given up, and comes back when that does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from tlsrt.config.setting import (
+    NAME,
+    NAME_SAYS,
+    Builder,
+    Where,
+    choice,
+    count,
+    keys_of,
+    listing,
+    mapping,
+    seconds,
+    table,
+    text,
+)
+from tlsrt.config.validation import Checker, nearest
+
 PRIMARY = "primary"
+_LOOP = text("A loop.", pattern=NAME, says=NAME_SAYS)
 
 
 class Strategy(StrEnum):
@@ -32,24 +49,44 @@ class Escalation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RestartConfig:
-    """How fast dead loops are started again, and when that ends; all times in seconds."""
+    """How fast dead loops are started again, and when that ends."""
 
-    first_s: float = 0.05  # the longest delay before the second restart in a row; the first one comes at once
-    cap_s: float = 5.0  # and of any restart: the longest delay doubles until then
-    healthy_s: float = 10.0  # one that was active this long begins anew
-    deaths: int = 10  # this many deaths of a group ...
-    window_s: float = 60.0  # ... within this time are too many
-    escalate: Escalation | None = None  # None: exit for the group of Primary, degraded for others
+    first_s: float = field(default=0.05, metadata=seconds("Longest delay of the second restart in a row.", 0.001, 60))
+    cap_s: float = field(default=5.0, metadata=seconds("Longest delay of any: it doubles until then.", 0.01, 3600))
+    healthy_s: float = field(
+        default=10.0, metadata=seconds("A loop that was active this long begins anew.", 0.1, 86400)
+    )
+    deaths: int = field(
+        default=10, metadata=count("This many deaths of a group within window_s are too many.", 1, 1000)
+    )
+    window_s: float = field(default=60.0, metadata=seconds("The time in which deaths are counted.", 1, 86400))
+    escalate: Escalation | None = field(
+        default=None,
+        metadata=choice(
+            "What happens then. degraded: the group stays down and the host goes on; exit: the host stops with "
+            "exit code 69.",
+            Escalation,
+            default_says="exit for the group of primary, degraded for others",
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class GroupConfig:
-    """Loops that are supervised together, in the order in which they start."""
+    """Loops that are supervised together."""
 
     name: str
-    loops: tuple[str, ...]
-    strategy: Strategy = Strategy.ONE_FOR_ONE
-    restart: RestartConfig = RestartConfig()
+    loops: tuple[str, ...] = field(
+        metadata=listing("Its loops, in the order of their start.", _LOOP, 32, least=1, example="[third, forth]")
+    )
+    strategy: Strategy = field(
+        default=Strategy.ONE_FOR_ONE,
+        metadata=choice(
+            "When one dies: one_for_one restarts that one, rest_for_one those after it too, one_for_all all of them.",
+            Strategy,
+        ),
+    )
+    restart: RestartConfig = field(default=RestartConfig(), metadata=table(RestartConfig))
 
     @property
     def escalation(self) -> Escalation:
@@ -59,11 +96,29 @@ class GroupConfig:
 
 @dataclass(frozen=True, slots=True)
 class SupervisionConfig:
-    """The whole of it."""
+    """Who restarts with whom, how often, and in which order."""
 
-    restart: RestartConfig = RestartConfig()  # of loops that are in no group
-    groups: tuple[GroupConfig, ...] = ()
-    depends: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])  # loop: those before it
+    restart: RestartConfig = field(default=RestartConfig(), metadata=table(RestartConfig))  # of loops in no group
+    groups: tuple[GroupConfig, ...] = field(
+        default=(),
+        metadata=mapping(
+            "Loops that are supervised together, by the name of the group.",
+            table(GroupConfig, named_by="name"),
+            32,
+            default={},
+            example="{ui: {loops: [third, forth], strategy: rest_for_one}}",
+        ),
+    )
+    depends: Mapping[str, tuple[str, ...]] = field(  # loop: those before it
+        default_factory=dict[str, tuple[str, ...]],
+        metadata=mapping(
+            "Loops, and those that they depend on: started after them, stopped before them, and down while one "
+            "of them is given up.",
+            listing("Loops that it depends on.", _LOOP, 31, least=1),
+            32,
+            example="{external: [secondary]}",
+        ),
+    )
 
     def group_of(self, loop: str) -> GroupConfig:
         """Return the group that a loop is in; one of its own, if it is in none."""
@@ -72,25 +127,14 @@ class SupervisionConfig:
 
 
 def read_supervision(tree: Mapping[str, Any]) -> SupervisionConfig:
-    """Return the values of a part that was checked."""
+    """Return the values of a part that was checked; what a group does not say of restarts holds for all."""
     common = tree.get("restart", {})
-    groups = tuple(
-        GroupConfig(
-            name,
-            tuple(group["loops"]),
-            Strategy(group.get("strategy", Strategy.ONE_FOR_ONE)),
-            _restart({**common, **group.get("restart", {})}),
-        )
+    groups = {
+        name: {**group, "restart": {**common, **group.get("restart", {})}}
         for name, group in tree.get("groups", {}).items()
-    )
-    depends = {loop: tuple(before) for loop, before in tree.get("depends", {}).items()}
-    return SupervisionConfig(_restart(common), groups, depends)
-
-
-def _restart(tree: Mapping[str, Any]) -> RestartConfig:
-    escalate = tree.get("escalate")
-    settings = {**tree, "escalate": Escalation(escalate) if escalate is not None else None}
-    return RestartConfig(**settings)
+    }
+    made: SupervisionConfig = Builder().make(SupervisionConfig, {**tree, "groups": groups})
+    return made
 
 
 # Order
@@ -172,3 +216,112 @@ def dependents_of(names: Iterable[str], depends: Mapping[str, Sequence[str]]) ->
         found |= more
         waiting |= more
     return frozenset(found)
+
+
+# Checks
+
+
+def check_supervision(tree: Mapping[str, Any], loops: Sequence[str], checker: Checker) -> None:
+    """Add a problem for everything that cannot be meant; `tree` is the part, whose values may be missing or BAD."""
+
+    is_bad = False
+
+    def bad(where: Where, sentence: str) -> None:
+        nonlocal is_bad
+        is_bad = True
+        checker.refuse(("supervision", *where), f"supervision: {sentence}")
+
+    named = [*_named(tree)]
+    for where, loop, _ in named:
+        if loop not in loops:
+            bad(where, f"there is no loop {loop}{nearest(loop, loops)}")
+    seen: dict[str, str] = {}
+    for where, loop, name in named:
+        if name and seen.setdefault(loop, name) != name:
+            bad(where, f"{loop} is in group {seen[loop]} already: a loop is in one group at most")
+    groups = [*_groups(tree)]
+    for group in groups:
+        _check_group(group, bad)
+    for loop, others in _depends(tree).items():
+        if loop == PRIMARY:
+            bad(("depends", loop), "primary cannot depend on a loop: every loop reaches the others through it")
+        for index, other in enumerate(others):
+            where = ("depends", loop, str(index))
+            if other == loop:
+                bad(where, f"{loop} cannot depend on itself")
+            elif other in others[:index]:
+                bad(where, f"{other} is here twice")
+    for where, restart in _restarts(tree):
+        _check_restart(where, restart, tree, bad)
+    if is_bad:
+        return
+    circle = find_cycle(edges_of(groups, _depends(tree)))
+    if circle:
+        bad((), f"this order cannot be kept: {', and '.join(edge.why for edge in circle)}")
+
+
+def _check_group(group: GroupConfig, bad: Any) -> None:
+    where = ("groups", group.name)
+    for index, loop in enumerate(group.loops):
+        if loop in group.loops[:index]:
+            bad((*where, "loops", str(index)), f"{loop} is here twice")
+    if PRIMARY in group.loops[1:]:
+        bad((*where, "loops"), "primary starts before every other loop, so it comes first in its group")
+    if len(group.loops) == 1 and group.strategy is not Strategy.ONE_FOR_ONE:
+        bad(
+            (*where, "strategy"),
+            f"group {group.name} has one loop, for which {group.strategy} means nothing: leave strategy out, or add "
+            "the loops that restart with it",
+        )
+
+
+def _check_restart(where: Where, restart: Mapping[str, Any], tree: Mapping[str, Any], bad: Any) -> None:
+    common = tree.get("restart", {}) if len(where) > 1 else {}
+    both = {
+        **{name: key.default for name, key in keys_of(RestartConfig).items()},
+        **(common if isinstance(common, dict) else {}),
+        **restart,
+    }
+    first_s, cap_s = both["first_s"], both["cap_s"]
+    if first_s > cap_s:
+        bad(where, f"first_s ({first_s:g}) must not be above cap_s ({cap_s:g})")
+
+
+def _restarts(tree: Mapping[str, Any]) -> Iterator[tuple[Where, Mapping[str, Any]]]:
+    if isinstance(tree.get("restart"), dict):
+        yield ("restart",), tree["restart"]
+    for name, group in _table(tree, "groups").items():
+        if isinstance(group, dict) and isinstance(group.get("restart"), dict):
+            yield ("groups", name, "restart"), group["restart"]
+
+
+def _groups(tree: Mapping[str, Any]) -> Iterator[GroupConfig]:
+    for name, group in _table(tree, "groups").items():
+        if isinstance(group, dict) and isinstance(group.get("loops"), list):
+            strategy = group.get("strategy", Strategy.ONE_FOR_ONE)
+            loops = tuple(loop for loop in group["loops"] if isinstance(loop, str))
+            yield GroupConfig(name, loops, Strategy(strategy))
+
+
+def _depends(tree: Mapping[str, Any]) -> dict[str, list[str]]:
+    return {
+        loop: [other for other in others if isinstance(other, str)]
+        for loop, others in _table(tree, "depends").items()
+        if isinstance(others, list)
+    }
+
+
+def _named(tree: Mapping[str, Any]) -> Iterator[tuple[Where, str, str]]:
+    """Give every loop that is named, where, and in which group (empty: in none)."""
+    for group in _groups(tree):
+        for index, loop in enumerate(group.loops):
+            yield ("groups", group.name, "loops", str(index)), loop, group.name
+    for loop, others in _depends(tree).items():
+        yield ("depends", loop), loop, ""
+        for index, other in enumerate(others):
+            yield ("depends", loop, str(index)), other, ""
+
+
+def _table(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = tree.get(name)
+    return value if isinstance(value, dict) else {}

@@ -1,13 +1,15 @@
-"""Nodes of a file against the table of fields: every wrong value becomes a problem, the rest plain values. Pure."""
+"""Checks the nodes of a file by its settings: a wrong value becomes a problem, the rest plain values. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Final
 
-from tlsrt.config.field import Field
-from tlsrt.config.yaml_nodes import Problems, YamlNode
+from tlsrt.config.setting import Setting, TableKey, Where, keys_of
+
+if TYPE_CHECKING:  # else everybody who imports a value of the configuration would import YAML
+    from tlsrt.config.yaml_nodes import Problems, YamlNode
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?(?:[eE][-+]?[0-9]{1,2})?")
@@ -26,7 +28,6 @@ class Invalid:
 
 
 BAD: Final = Invalid()
-Where = tuple[str, ...]
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -43,87 +44,88 @@ def shown(text: str) -> str:
 
 
 class Checker:
-    """Judges one file. `marks` tells where each key of the result stands: path of keys -> (line, column).
-
-    An entry of a list has its index as key.
-    """
+    """Checks one file. `marks` tells where each key of the result stands, as (line, column)."""
 
     def __init__(self, problems: Problems) -> None:
         self.problems = problems
         self.marks: dict[Where, tuple[int, int]] = {}
 
-    def check(self, node: YamlNode, field: Field, where: Where = ()) -> object:
+    def check(self, node: YamlNode, setting: Setting, where: Where = ()) -> object:
         """Return the plain value of `node`, or BAD; in a map or table only what is wrong is BAD or missing."""
         name = where[-1] if where else "the file"
         if node.tag == "alias":
             return BAD
-        if node.tag == "null" and field.nullable:
+        if node.tag == "null" and setting.nullable:
             return None
-        if field.kind == "free":
+        if setting.kind == "free":
             return self._free(node, name)
-        if field.kind == "table":
-            return self._table(node, field, where, name)
-        if field.kind == "map":
-            return self._map(node, field, where, name)
-        if field.kind == "list":
-            return self._list(node, field, where, name)
-        return self._scalar(node, field, name)
+        if setting.kind == "table":
+            return self._table(node, setting, where, name)
+        if setting.kind == "map":
+            return self._map(node, setting, where, name)
+        if setting.kind == "list":
+            return self._list(node, setting, where, name)
+        return self._scalar(node, setting, name)
+
+    def refuse(self, where: Where, sentence: str) -> None:
+        """Add a problem with the key that stands there."""
+        self.problems.add(*self.marks[where], sentence)
 
     def _bad(self, node: YamlNode, sentence: str) -> Invalid:
         self.problems.add(node.line, node.column, sentence)
         return BAD
 
-    def _wrong_kind(self, node: YamlNode, field: Field, name: str) -> Invalid:
+    def _wrong_kind(self, node: YamlNode, setting: Setting, name: str) -> Invalid:
         is_what = {"list": "a list", "map": "a table"}.get(node.kind) or _WORDS.get(node.tag, "text")
-        quote = "; put it in quotes" if field.kind in ("text", "path") and node.kind == "scalar" else ""
-        if node.kind == "scalar" and field.kind in ("integer", "number"):
+        quote = "; put it in quotes" if setting.kind in ("text", "path") and node.kind == "scalar" else ""
+        if node.kind == "scalar" and setting.kind in ("integer", "number"):
             is_what = shown(node.text)
         if node.tag == "null":
-            if field.absent:
-                return self._bad(node, field.absent)
+            if setting.absent:
+                return self._bad(node, setting.absent)
             quote = ""
-        return self._bad(node, f"{name} must be {_WANTED[field.kind]}, not {is_what}{quote}")
+        return self._bad(node, f"{name} must be {_WANTED[setting.kind]}, not {is_what}{quote}")
 
-    def _scalar(self, node: YamlNode, field: Field, name: str) -> object:
-        tags = {"integer": ("int",), "number": ("int", "float"), "boolean": ("bool",)}.get(field.kind, ("str",))
+    def _scalar(self, node: YamlNode, setting: Setting, name: str) -> object:
+        tags = {"integer": ("int",), "number": ("int", "float"), "boolean": ("bool",)}.get(setting.kind, ("str",))
         if node.kind != "scalar" or node.tag not in tags:
-            return self._wrong_kind(node, field, name)
-        if field.kind == "boolean":
+            return self._wrong_kind(node, setting, name)
+        if setting.kind == "boolean":
             return self._boolean(node, name)
-        if field.kind in ("text", "path"):
-            return self._text(node, field, name)
-        pattern = _INTEGER if field.kind == "integer" else _NUMBER
+        if setting.kind in ("text", "path"):
+            return self._text(node, setting, name)
+        pattern = _INTEGER if setting.kind == "integer" else _NUMBER
         if not pattern.fullmatch(node.text):
-            return self._bad(node, f"{name} must be {_WANTED[field.kind]} in plain decimal, not {shown(node.text)}")
-        value: int | float = int(node.text) if field.kind == "integer" else float(node.text)
-        if field.choices and value not in field.choices:
-            return self._bad(node, f"{name} must be {' or '.join(map(str, field.choices))}, not {node.text}")
-        return value if self._within(node, field, value, name, "") else BAD
+            return self._bad(node, f"{name} must be {_WANTED[setting.kind]} in plain decimal, not {shown(node.text)}")
+        value: int | float = int(node.text) if setting.kind == "integer" else float(node.text)
+        if setting.choices and value not in setting.choices:
+            return self._bad(node, f"{name} must be {' or '.join(map(str, setting.choices))}, not {node.text}")
+        return value if self._within(node, setting, value, name, "") else BAD
 
     def _boolean(self, node: YamlNode, name: str) -> object:
         if node.text not in ("true", "false"):
             return self._bad(node, f"{name} must be true or false, not {node.text}")
         return node.text == "true"
 
-    def _text(self, node: YamlNode, field: Field, name: str) -> object:
-        if _CONTROL.search(node.text) or (field.kind == "path" and "\n" in node.text):
+    def _text(self, node: YamlNode, setting: Setting, name: str) -> object:
+        if _CONTROL.search(node.text) or (setting.kind == "path" and "\n" in node.text):
             return self._bad(node, f"{name} holds a control character")
-        if field.choices and node.text not in field.choices:
-            wanted = " or ".join(map(str, field.choices))
+        if setting.choices and node.text not in setting.choices:
+            wanted = " or ".join(map(str, setting.choices))
             return self._bad(node, f"{name} must be {wanted}, not {shown(node.text)}")
-        if not self._within(node, field, len(node.text), name, " characters"):
+        if not self._within(node, setting, len(node.text), name, " characters"):
             return BAD
-        if field.pattern and not re.fullmatch(field.pattern, node.text):
-            return self._bad(node, f"{name} must be {field.says}, not {shown(node.text)}")
+        if setting.pattern and not re.fullmatch(setting.pattern, node.text):
+            return self._bad(node, f"{name} must be {setting.says}, not {shown(node.text)}")
         try:
-            if field.parse is not None:
-                field.parse(node.text)
+            if setting.parse is not None:
+                setting.parse(node.text)
         except ValueError as error:
             return self._bad(node, str(error))
         return node.text
 
-    def _within(self, node: YamlNode, field: Field, size: float, name: str, unit: str) -> bool:
-        least, most = field.least, field.most
+    def _within(self, node: YamlNode, setting: Setting, size: float, name: str, unit: str) -> bool:
+        least, most = setting.least, setting.most
         if (least is None or size >= least) and (most is None or size <= most):
             return True
         limits = f"at least {least:.16g}" if most is None else f"at most {most:.16g}"
@@ -132,64 +134,63 @@ class Checker:
         self._bad(node, f"{name} must be {limits}{unit}, not {size:.16g}")
         return False
 
-    def _list(self, node: YamlNode, field: Field, where: Where, name: str) -> object:
-        if field.word and node.kind == "scalar" and node.tag == "str" and node.text == field.word:
-            return [field.word]
-        if node.items is None or field.item is None:
-            if field.word:
-                return self._bad(node, f'{name} must have a list of methods, or "{field.word}" for all')
-            return self._wrong_kind(node, field, name)
+    def _list(self, node: YamlNode, setting: Setting, where: Where, name: str) -> object:
+        if setting.word and node.kind == "scalar" and node.tag == "str" and node.text == setting.word:
+            return [setting.word]
+        if node.items is None or setting.item is None:
+            if setting.word:
+                return self._bad(node, f'{name} must have a list of methods, or "{setting.word}" for all')
+            return self._wrong_kind(node, setting, name)
         for index, item in enumerate(node.items):
             self.marks[(*where, str(index))] = (item.line, item.column)
-        values = [self.check(item, field.item, (*where[:-1], f"{_ENTRY}{name}")) for item in node.items]
-        return values if self._within(node, field, len(values), name, " entries") else BAD
+        values = [self.check(item, setting.item, (*where[:-1], f"{_ENTRY}{name}")) for item in node.items]
+        return values if self._within(node, setting, len(values), name, " entries") else BAD
 
-    def _map(self, node: YamlNode, field: Field, where: Where, name: str) -> object:
-        if node.pairs is None or field.item is None:
-            return self._wrong_kind(node, field, name)
+    def _map(self, node: YamlNode, setting: Setting, where: Where, name: str) -> object:
+        if node.pairs is None or setting.item is None:
+            return self._wrong_kind(node, setting, name)
         values: dict[str, object] = {}
         for key, child in self._keys(node, where):
-            values[key.text] = self.check(child, field.item, (*where, key.text))
-            if not re.fullmatch(field.pattern, key.text):
-                values[key.text] = self._bad(key, f"{name}: a key here is {field.says}, not {shown(key.text)}")
-        self._within(node, field, len(values), name, " entries")
+            values[key.text] = self.check(child, setting.item, (*where, key.text))
+            if not re.fullmatch(setting.pattern, key.text):
+                values[key.text] = self._bad(key, f"{name}: a key here is {setting.says}, not {shown(key.text)}")
+        self._within(node, setting, len(values), name, " entries")
         return values
 
-    def _table(self, node: YamlNode, field: Field, where: Where, name: str) -> object:
+    def _table(self, node: YamlNode, setting: Setting, where: Where, name: str) -> object:
         if node.pairs is None:
-            return self._wrong_kind(node, field, name)
-        values: dict[str, object] = {}
+            return self._wrong_kind(node, setting, name)
+        assert setting.table is not None
+        known, values = keys_of(setting.table), dict[str, object]()
         for key, child in self._keys(node, where):
-            known = field.fields.get(key.text)
-            if known is None:
-                hint = nearest(key.text, field.fields)
+            if key.text not in known:
+                hint = nearest(key.text, known)
                 self._bad(key, f"unknown key {shown(key.text)}{f' in {name}' if where else ''}{hint}")
                 continue
-            values[key.text] = self.check(child, known, (*where, key.text))
-        self._missing(node, field, where, values)
-        self._switched(node, field, where, values)
+            values[key.text] = self.check(child, known[key.text].setting, (*where, key.text))
+        self._missing(node, known, where, values)
+        self._switched(node, setting, where, values)
         return {key: value for key, value in values.items() if value is not BAD}
 
-    def _missing(self, node: YamlNode, field: Field, where: Where, values: dict[str, object]) -> None:
-        for key, known in field.fields.items():
-            if known.required and key not in values:
-                name = ".".join((*where, key))
-                if where and where[-1].startswith(_ENTRY):
-                    name = f"{where[-1]}: {key}"
-                self._bad(node, known.absent or f"{name} is missing: {known.about}")
+    def _missing(
+        self, node: YamlNode, known: Mapping[str, TableKey], where: Where, values: Mapping[str, object]
+    ) -> None:
+        for name, key in known.items():
+            if key.required and name not in values:
+                full = f"{where[-1]}: {name}" if where and where[-1].startswith(_ENTRY) else ".".join((*where, name))
+                self._bad(node, key.setting.absent or f"{full} is missing: {key.setting.about}")
 
-    def _switched(self, node: YamlNode, field: Field, where: Where, values: dict[str, object]) -> None:
-        chosen = values.get(field.switch)
+    def _switched(self, node: YamlNode, setting: Setting, where: Where, values: dict[str, object]) -> None:
+        chosen = values.get(setting.switch)
         if not isinstance(chosen, str):
             return
-        wanted = field.needs[chosen]
+        wanted = setting.needs[chosen]
         name = ".".join(where)
         if wanted not in values:
-            self._bad(node, f"{name}.{wanted} is missing: {field.switch} {chosen} needs it")
-        for other in field.needs.values():
+            self._bad(node, f"{name}.{wanted} is missing: {setting.switch} {chosen} needs it")
+        for other in setting.needs.values():
             if other != wanted and other in values:
-                line, column = self.marks[(*where, other)]
-                self.problems.add(line, column, f"{name}.{other} does not go with {field.switch} {chosen}: remove it")
+                self.refuse((*where, other), f"{name}.{other} does not go with {setting.switch} {chosen}: remove it")
 
     def _keys(self, node: YamlNode, where: Where) -> Iterable[tuple[YamlNode, YamlNode]]:
         """Give the pairs whose key is text and new; add a problem for the others."""
@@ -222,9 +223,4 @@ class Checker:
         return self._scalar(node, _FREE[kind], name)
 
 
-_FREE = {
-    "integer": Field(kind="integer", about=""),
-    "number": Field(kind="number", about=""),
-    "boolean": Field(kind="boolean", about=""),
-    "text": Field(kind="text", about=""),
-}
+_FREE = {kind: Setting(kind=kind, about="") for kind in ("integer", "number", "boolean", "text")}

@@ -1,4 +1,4 @@
-"""YAML text to nodes that know their line and column. Pure.
+"""YAML text to nodes that know their line and column, or to plain values. Pure.
 
 Built on the parser's events instead of yaml.compose, because only events show an unused anchor, an explicit tag, or
 nesting before it becomes recursion. Aliases, anchors and tags are refused, so the text says all there is to say.
@@ -16,6 +16,7 @@ from tlsrt.errors import ConfigError
 MAX_DEPTH = 16
 MAX_PROBLEMS = 100
 _CORE = "tag:yaml.org,2002:"
+_INTEGERS = {"0x": 16, "0o": 8}
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is missing where libyaml is
 
 
@@ -135,3 +136,47 @@ class _Composer:
 
     def _refuse(self, event: Any, sentence: str) -> None:
         self._problems.add(event.start_mark.line + 1, event.start_mark.column + 1, sentence)
+
+
+# Plain values
+
+
+def read_plain(text: str, file: str) -> Any:
+    """Return the one document of a data file of ours: maps with text keys, lists, texts, integers, booleans, None.
+
+    As strict as a configuration: no anchors, no aliases, no tags, no key twice.
+    Raises ConfigError naming `file`, line and column.
+    """
+    problems = Problems(file)
+    node = read_document(text, problems)
+    problems.raise_if_any()
+    assert node is not None
+    value = _plain_value(node, problems)
+    problems.raise_if_any()
+    return value
+
+
+def _plain_value(node: YamlNode, problems: Problems) -> Any:
+    if node.items is not None:
+        return [_plain_value(item, problems) for item in node.items]
+    if node.pairs is not None:
+        return _plain_map(node.pairs, problems)
+    if node.tag == "int":
+        return int(node.text, _INTEGERS.get(node.text[:2], 10))
+    if node.tag in ("bool", "null"):
+        return None if node.tag == "null" else node.text.lower() in ("true", "yes", "on")
+    if node.tag != "str":
+        problems.add(node.line, node.column, f"a {node.tag} has no meaning here: put {node.text} in quotes")
+    return node.text
+
+
+def _plain_map(pairs: list[tuple[YamlNode, YamlNode]], problems: Problems) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key.tag != "str":
+            problems.add(key.line, key.column, "a key must be text")
+        elif key.text in found:
+            problems.add(key.line, key.column, f"{key.text} stands here for the second time")
+        else:
+            found[key.text] = _plain_value(value, problems)
+    return found

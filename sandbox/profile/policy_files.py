@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlsrt.config.defaults import COMPONENTS
-from tlsrt.config.plain import read_plain
 from tlsrt.config.schema import Engine
+from tlsrt.config.yaml_nodes import read_plain
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.profile.cache import cache
 from tlsrt.sandbox.profile.fragments import parse_part

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tlsrt.config import key_schedule
-from tlsrt.config.schema import KEEP_MB
+from tlsrt.config.schema import AuditConfig
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.audit.files import AuditFolder, number_of
 from tlsrt.supervisor.audit.record import CUT, LogHeader, LogRecord
@@ -33,7 +33,7 @@ class AuditKeys:
     boot: bytes  # boot id
     life: int  # of the authority, never the same again
     known: int = 0  # a sequence that was in the log once, as the authority's state remembers it
-    keep_bytes: int = KEEP_MB << 20  # of all files together; the oldest go
+    keep_bytes: int = AuditConfig().keep_mb << 20  # of all files together; the oldest go
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,8 +155,8 @@ def _plant_client(path: Path, name: str, number: int, config: Config) -> None:
 def _check_name(name: str, config: Config) -> None:
     import re
 
-    from tlsrt.config.field import NAME as PATTERN
-    from tlsrt.config.field import NAME_SAYS
+    from tlsrt.config.setting import NAME as PATTERN
+    from tlsrt.config.setting import NAME_SAYS
 
     if not re.fullmatch(PATTERN, name):
         raise ConfigError(f"{name!r} is no client name: it must be {NAME_SAYS}")

@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from tlsrt.config import pki
 from tlsrt.config.boot_token import check_boot_token, make_boot_token, parse_boot_token_untrusted
 from tlsrt.config.bundle import Bundle, encode_bundle, parse_bundle_untrusted
-from tlsrt.config.field import Field
-from tlsrt.config.fields import FILE
 from tlsrt.config.key_providers import check_master_key
 from tlsrt.config.load import parse_config
-from tlsrt.config.schema import Config
+from tlsrt.config.schema import FILE, Config
+from tlsrt.config.setting import Setting, keys_of
 from tlsrt.errors import ConfigError, PeerError
 
 PATH = Path("/x/tlsrt.yaml")
@@ -70,16 +69,17 @@ plain = st.recursive(
 )
 
 
-def shaped(field: Field) -> st.SearchStrategy[object]:
-    """Values that nearly fit a field, so that the checks behind the first one are reached."""
-    if field.kind == "table":
-        return st.fixed_dictionaries({}, optional={key: shaped(child) for key, child in field.fields.items()}) | plain
-    if field.kind == "map" and field.item:
+def shaped(setting: Setting) -> st.SearchStrategy[object]:
+    """Values that nearly fit a setting, so that the checks behind the first one are reached."""
+    if setting.table:
+        optional = {name: shaped(key.setting) for name, key in keys_of(setting.table).items()}
+        return st.fixed_dictionaries({}, optional=optional) | plain
+    if setting.kind == "map" and setting.item:
         keys = st.sampled_from(["third", "ape", "third/io", "ape/x", "client/a -> third/io", "a"]) | names
-        return st.dictionaries(keys, shaped(field.item), max_size=3)
-    if field.kind == "list" and field.item:
-        return st.lists(shaped(field.item), max_size=3) | st.just("*")
-    return plain | st.sampled_from([*field.choices, "a:B", "127.0.0.1", 100, "warn", "ab" * 32])
+        return st.dictionaries(keys, shaped(setting.item), max_size=3)
+    if setting.kind == "list" and setting.item:
+        return st.lists(shaped(setting.item), max_size=3) | st.just("*")
+    return plain | st.sampled_from([*setting.choices, "a:B", "127.0.0.1", 100, "warn", "ab" * 32])
 
 
 @settings(max_examples=300)

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tlsrt.config.field import NAME
 from tlsrt.config.schema import PolicyRule
+from tlsrt.config.setting import NAME
 from tlsrt.errors import ConfigError
 
 CLIENT = "client"

@@ -55,7 +55,7 @@ def test_an_endpoint_and_files_only_if_they_are_named() -> None:
     ("line", "sentence"),
     [
         ("components: [secondary/store]", "secondary/store is a real component, so it cannot be a decoy"),
-        ("components: [client/root]", "client/root is a client, and nobody calls those"),
+        ("components: [client/root]", "client/root is a client, which cannot be called"),
         ("components: [vault]", "must be a component address"),
         ("methods: {secondary/stores: [dump]}", "there is no component secondary/stores, did you mean secondary/store"),
         ("methods: {secondary/store: []}", "secondary/store must be from 1 to 64 entries"),

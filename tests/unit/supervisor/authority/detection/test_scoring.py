@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tlsrt.config.detection import DETECTORS, DetectionConfig, Mode
+from tlsrt.config.detection import DETECTORS, DetectionConfig, DetectorConfig, Mode
 from tlsrt.supervisor.authority.detection.enumeration import FREE, KEPT, WINDOW_MS, EnumerationDetector
 from tlsrt.supervisor.authority.detection.escalation import (
     AGAIN_MS,
@@ -187,7 +187,7 @@ def test_grace_forgives_only_what_the_innocent_do_for_a_moment() -> None:
 
 
 def test_an_observed_detector_is_counted_and_does_nothing_and_one_that_is_off_is_not_counted() -> None:
-    court = judge(detectors={"bad_tag": Mode.OBSERVE, "replay": Mode.IGNORE})
+    court = judge(detectors={"bad_tag": DetectorConfig(Mode.OBSERVE), "replay": DetectorConfig(Mode.IGNORE)})
     assert court.charge("bad_tag", THIRD, 0, count=50) == court.charge("replay", THIRD, 0, count=50) == []
     assert court.score(THIRD, 0) == 0
     assert (court.tallies["bad_tag"].found, court.tallies["bad_tag"].counted) == (50, 0)
