@@ -113,7 +113,7 @@ CODE: dict[str, tuple[str, str, Callable[[Path], object]]] = {
     "a module of a component": ("tlsrt/loops/secondary/store.py", "changed tlsrt/loops/secondary/store.py", changed),
     "a dependency in Python": ("zmq/_future.py", "changed dep/zmq/_future.py", changed),
     "a compiled dependency": ("cryptography/hazmat/bindings/_rust.abi3.so", "changed dep/cryptography/", changed),
-    "evil bytecode": ("tlsrt/loops/gate/gate.py", "changed tlsrt/loops/__pycache__/gate.cpython-", _evil_pyc),
+    "evil bytecode": ("tlsrt/loops/gate/gate.py", "changed tlsrt/loops/gate/__pycache__/gate.cpython-", _evil_pyc),
     "a new module": ("tlsrt/loops/new.py", "new tlsrt/loops/new.py", Path.touch),
     "a new module in a dependency": ("yaml/new.py", "new dep/yaml/new.py", Path.touch),
     "a new library that shadows a module": (
