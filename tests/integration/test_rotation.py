@@ -298,30 +298,29 @@ def test_a_bundle_that_cannot_be_written_works_and_says_so_once(
 # -- whatever dies ---------------------------------------------------------------------------------------------
 
 AT = {
-    "the supervisor before the switch": ("supervisor.reload.key_rotation", "switch", "before", 1),
-    "the supervisor after the switch": ("supervisor.reload.key_rotation", "switch", "after", 2),
+    "the supervisor before the switch": ("tlsrt.supervisor.reload.key_rotation", "switch", "before", 1),
+    "the supervisor after the switch": ("tlsrt.supervisor.reload.key_rotation", "switch", "after", 2),
     "the supervisor once the epoch is asked for": (
-        "supervisor.supervision.authority_process.AuthorityProcess", "rotate", "after", 2,
+        "tlsrt.supervisor.supervision.authority_process:AuthorityProcess", "rotate", "after", 2,
     ),
     "the authority before it has checked": (
-        "supervisor.authority.master_key_rotation.MasterKeyRotation", "check", "before", 1,
+        "tlsrt.supervisor.authority.master_key_rotation:MasterKeyRotation", "check", "before", 1,
     ),
     "the authority after it has checked": (
-        "supervisor.authority.master_key_rotation.MasterKeyRotation", "check", "after", 1,
+        "tlsrt.supervisor.authority.master_key_rotation:MasterKeyRotation", "check", "after", 1,
     ),
     "the authority before its state is written": (
-        "supervisor.authority.epoch_change.EpochChanges", "_persist_rotation", "before", 2,
+        "tlsrt.supervisor.authority.epoch_change:EpochChanges", "_persist_rotation", "before", 2,
     ),
     "the authority after its state is written": (
-        "supervisor.authority.epoch_change.EpochChanges", "_persist_rotation", "after", 2,
+        "tlsrt.supervisor.authority.epoch_change:EpochChanges", "_persist_rotation", "after", 2,
     ),
 }  # fmt: skip
 
 
 def prelude(owner: str, name: str, when: str) -> str:
     """Return code that kills a process once, in this function, of all that are forked from here."""
-    module, _, kind = owner.partition(".")[2].partition(".")
-    where = f"tlsrt.supervisor.{module}"
+    where, _, kind = owner.partition(":")
     holder = f"module.{kind}" if kind else "module"
     return f"""
 import importlib, mmap, os
