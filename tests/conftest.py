@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import itertools
+import json
 import signal
 import sys
 from collections.abc import Generator, Iterator
@@ -31,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--hand", metavar="N/M", default="1/1", help="which of how many processes that share files this is"
     )
+    parser.addoption("--results", metavar="FILE", help="append a line of JSON for each phase of each test")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -49,8 +51,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Name what failed at once: the reports of all processes come minutes later."""
+    """Name what failed at once: the reports of all processes come minutes later. And write it down for the runner."""
     report = yield
+    if (path := item.config.getoption("--results")) is not None:
+        reason = report.longrepr[2].removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else ""
+        row = {"id": report.nodeid, "when": report.when, "outcome": report.outcome, "seconds": report.duration}
+        with open(path, "a") as file:  # one short write: several processes append
+            file.write(json.dumps({**row, "reason": reason}) + "\n")
     if report.failed and item.config.getoption("--share") is not None:
         print(f"\nfailed: {report.nodeid} ({report.when})", file=sys.__stderr__, flush=True)
     return report

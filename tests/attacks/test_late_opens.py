@@ -7,7 +7,6 @@ strace(1) looks from outside. What a library does otherwise after an upgrade sho
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import ssl
 import time
@@ -22,6 +21,7 @@ import yaml
 from attackers.arena import PACKAGE
 from hosts.running_host import RunningHost
 from probes.strace import Seen, Witness
+from tools.programs import need
 
 from tlsrt import Client, Failed
 from tlsrt.config.schema import DEFAULT_LOOPS
@@ -111,7 +111,7 @@ if os.geteuid() == 0:  # nobody else may look into processes that are not dumpab
     @pytest.fixture(scope="module", params=["root", pytest.param("rootless", marks=pytest.mark.stress)])
     def life(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Life:
         """A host seen from its first call to its last; without root, from the seal until shortly before the end."""
-        assert shutil.which("strace"), "these tests need strace(1): install it"
+        need("strace")
         whole = request.param == "root"
         components = {address: {"class": "captured.everyday:Everyday"} for address in EVERYDAY.values()}
         policy = {f"client/admin -> {address}": "*" for address in components}

@@ -6,13 +6,13 @@ import os
 import pty
 import select
 import shlex
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from tools.programs import need
 
 from tlsrt.channels.cli import main as command
 from tlsrt.channels.cli.completion import SCRIPTS, script_of
@@ -27,12 +27,6 @@ ask() {{
     printf '%s\\n' "${{COMPREPLY[@]}}" "--end--"
 }}
 """
-
-
-def need(shell: str) -> str:
-    path = shutil.which(shell)
-    assert path is not None, f"these tests need {shell}: install it"
-    return path
 
 
 def in_bash(name: str, lines: list[list[str]], folder: Path) -> list[list[str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import shlex
-import shutil
 import socket
 import ssl
 import subprocess
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 from attackers.arena import PACKAGE, VICTIM
 from hosts.running_host import RunningHost, running
+from tools.programs import need
 
 from tlsrt import Client
 from tlsrt.channels.client.connection import client_context
@@ -210,7 +210,7 @@ def test_another_site_gets_nothing(host: RunningHost, browser: Browser) -> None:
 
 
 def test_curl_calls_by_the_line_that_export_prints(host: RunningHost, tmp_path: Path) -> None:
-    assert shutil.which("curl") is not None, "this test needs curl: install it"
+    need("curl")
     write_bundle(tmp_path / "web.tlsrt", host.bundle("web"))
     command = [sys.executable, "-m", "tlsrt.channels.cli.main", "export", "--bundle", str(tmp_path / "web.tlsrt")]
     done = subprocess.run([*command, str(tmp_path / "pem")], capture_output=True, text=True, timeout=30)

@@ -15,6 +15,7 @@ from attackers.arena import PACKAGE, VICTIM
 from hosts.running_host import RunningHost, running
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tools.programs import need
 
 from tlsrt.config.bundle import read_bundle
 
@@ -36,9 +37,7 @@ for await (const line of readline.createInterface({{ input: process.stdin }})) {
 
 
 def node() -> str:
-    found = shutil.which("node")
-    assert found, "these tests need Node.js 20 or newer: install it (Debian: nodejs)"
-    return found
+    return need("node")
 
 
 @pytest.fixture(scope="module")

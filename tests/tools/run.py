@@ -2,30 +2,112 @@
 
 Not pytest-xdist, whose workers have a second thread from birth on: what is tested here forks, and refuses to do that
 beside a thread. Every worker runs its part of the small files, and then the next large one that nobody has
-(tests/conftest.py).
+(tests/conftest.py). In CI a test with real processes that failed is run once more, alone: one that passes then is
+flaky, which is printed, and a fault to mend; more than FLAKY_MAX of them fail the run.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from tools import programs  # noqa: E402 - found by the line above
+
+FLAKY_MAX = 3
+AGAIN_MAX = 20  # more failures than this are no accident
+REAL = ("tests/attacks/", "tests/chaos/", "tests/integration/")
+DEAREST = 10
+
+
+class Results:
+    """What the workers have written, a line of JSON for each phase of each test."""
+
+    def __init__(self, path: Path) -> None:
+        self.outcomes: dict[str, str] = {}
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.left_out: dict[str, int] = defaultdict(int)
+        for line in path.read_text().splitlines():
+            report = json.loads(line)
+            name = report["id"]
+            self.seconds[name.partition("::")[0]] += report["seconds"]
+            if self.outcomes.get(name) != "failed" and (report["when"] == "call" or report["outcome"] != "passed"):
+                self.outcomes[name] = report["outcome"]
+            if report["reason"].startswith(programs.LEFT_OUT):
+                self.left_out[report["reason"].removeprefix(programs.LEFT_OUT)] += 1
+
+    def count(self, outcome: str) -> int:
+        """Return how many tests ended so."""
+        return sum(each == outcome for each in self.outcomes.values())
+
+    @property
+    def failed(self) -> list[str]:
+        """Return the tests that failed in any phase."""
+        return [name for name, outcome in self.outcomes.items() if outcome == "failed"]
+
+    def dearest(self) -> list[str]:
+        """Return a line for each of the files that took longest."""
+        first = sorted(self.seconds.items(), key=lambda item: -item[1])[:DEAREST]
+        return [f"  {seconds:6.1f} s  {name}" for name, seconds in first]
 
 
 def main(workers: int, arguments: list[str]) -> int:
     """Return 0 if every worker's tests passed, else the exit code of one that failed."""
+    if not os.environ.get("CI"):
+        programs.fetch()
     began = time.monotonic()
-    with tempfile.NamedTemporaryFile(prefix="tlsrt-shared.") as shared:
-        command = [sys.executable, "-m", "pytest", "-q", "--durations=20", f"--share={shared.name}", *arguments]
+    with tempfile.TemporaryDirectory(prefix="tlsrt-shared.") as folder:
+        shared, written = Path(folder, "next"), Path(folder, "results")
+        shared.touch()
+        written.touch()
+        command = _pytest(f"--share={shared}", f"--results={written}", *arguments)
         hands = [f"--hand={number}/{workers}" for number in range(1, workers + 1)]
         running = [subprocess.Popen([*command, hand]) for hand in hands]
         codes = [process.wait() for process in running]
-    print(f"{workers} workers: {time.monotonic() - began:.0f} s, {'failed' if any(codes) else 'all passed'}")
-    return next((code for code in codes if code), 0)
+        results = Results(written)
+    print(f"the {DEAREST} dearest files:", *results.dearest(), sep="\n")
+    for reason, count in results.left_out.items():
+        program, _, remedy = reason.partition(": ")
+        print(f"left out {count} tests: {program} is missing, `{remedy}` brings it")
+    code = next((code for code in codes if code), 0)
+    failed = len(results.failed)
+    if code and os.environ.get("CI"):
+        code, failed = _once_more(code, codes, results.failed)
+    print(f"{workers} workers: {time.monotonic() - began:.0f} s, {'failed' if code else 'all passed'}")
+    print(f"{results.count('passed') + len(results.failed) - failed} passed, {failed} failed")
+    return code
+
+
+def _once_more(code: int, codes: list[int], failed: list[str]) -> tuple[int, int]:
+    """Run what failed once more, alone; return the exit code of it all, and how many tests failed for good."""
+    again = [name for name in failed if name.startswith(REAL)]
+    if {*codes} - {0, 1} or len(again) < len(failed) or not 0 < len(again) <= AGAIN_MAX:
+        return code, len(failed)
+    print(f"once more, alone: {' '.join(again)}", flush=True)
+    with tempfile.NamedTemporaryFile(prefix="tlsrt-again.") as written:
+        done = subprocess.run(_pytest(f"--results={written.name}", *again), check=False)
+        still = Results(Path(written.name)).failed
+    flaky = sorted({*again} - {*still}) if done.returncode in (0, 1) else []
+    for name in flaky:
+        print(f"flaky: {name} failed, and passed alone")
+    if len(flaky) > FLAKY_MAX:
+        print(f"{len(flaky)} tests are flaky, at most {FLAKY_MAX} may be")
+        return code, len(failed)
+    return (0 if done.returncode == 0 else code), len(failed) - len(flaky)
+
+
+def _pytest(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "pytest", "-q", *arguments]
 
 
 if __name__ == "__main__":
-    os.chdir(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    os.chdir(ROOT)
     sys.exit(main(max(1, int(sys.argv[1])), sys.argv[2:]))

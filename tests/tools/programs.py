@@ -1,0 +1,68 @@
+"""Programs that tests call and that are no Python packages, with the Debian package of each.
+
+`need` is for tests: where a program is missing it leaves the test out, and in CI (`CI=true`) it fails it. `fetch` is
+for the runner: as root on Debian it installs what is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PACKAGES = {
+    "bash": "bash",
+    "cc": "gcc",
+    "curl": "curl",
+    "fish": "fish",
+    "git": "git",
+    "mke2fs": "e2fsprogs",
+    "node": "nodejs",
+    "strace": "strace",
+    "unshare": "util-linux",
+    "zsh": "zsh",
+}
+_HEADERS = "linux-libc-dev"  # which gcc only recommends
+LEFT_OUT = "left out: needs "
+
+
+def missing() -> list[str]:
+    """Return the programs that are not on this machine."""
+    absent = [program for program in PACKAGES if shutil.which(program) is None]
+    return absent if Path("/usr/include/linux/unistd.h").exists() or "cc" in absent else [*absent, "cc"]
+
+
+def packages(programs: list[str]) -> list[str]:
+    """Return the Debian packages that hold these programs."""
+    found = [PACKAGES[program] for program in programs]
+    return [*found, _HEADERS] if "cc" in programs else found
+
+
+def fetch() -> None:
+    """Install the programs that are missing, as root where there is apt-get; say what cannot be had."""
+    absent = missing()
+    if not absent or os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return
+    names = packages(absent)
+    print(f"installing what the tests need: {' '.join(names)}", flush=True)
+    apt = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"]
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in ([*apt, "update"], [*apt, "install", "-y", "--no-install-recommends", *names]):
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        if done.returncode:
+            print(f"cannot install {' '.join(names)}: {done.stderr.strip().splitlines()[-1:] or 'apt-get failed'}")
+            return
+
+
+def need(program: str) -> str:
+    """Return the path of a program; leave the running test out where it is missing, and fail it in CI."""
+    path = shutil.which(program)
+    if path is not None and program not in missing():
+        return path
+    names = " ".join(packages([program]))
+    if os.environ.get("CI"):
+        pytest.fail(f"needs {program}: apt-get install {names}")
+    pytest.skip(f"{LEFT_OUT}{program}: apt-get install {names}")

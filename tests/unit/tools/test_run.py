@@ -1,0 +1,87 @@
+"""The runner of the suite: what failed is run once more in CI only, and what is missing is named."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parents[2]
+FLAKY = """
+import pathlib, pytest
+@pytest.mark.parametrize("number", range({count}))
+def test_once(number):
+    seen = pathlib.Path(__file__).with_name(f"seen-{{number}}")
+    was_there = seen.exists()
+    seen.touch()
+    assert was_there
+"""
+BROKEN = "def test_always():\n    assert False\n"
+PASSES = "def test_it():\n    pass\n"
+NEEDY = "from tools.programs import need\ndef test_shell():\n    need('zsh')\n"
+
+
+def run(folder: Path, files: dict[str, str], *, ci: bool, path: str | None = None) -> tuple[int, str]:
+    """Run a suite of these files with the runner; return its exit code and what it printed."""
+    tests = folder / "tests"
+    shutil.copytree(TESTS / "tools", tests / "tools", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(TESTS / "conftest.py", tests)
+    (folder / "pytest.ini").write_text("[pytest]\npythonpath = tests\naddopts = --import-mode=importlib\n")
+    for name, text in files.items():
+        (tests / name).parent.mkdir(parents=True, exist_ok=True)
+        (tests / name).write_text(text)
+    environment = {name: value for name, value in os.environ.items() if name != "CI"}
+    environment |= {"CI": "true"} if ci else {}
+    environment |= {"PATH": path} if path is not None else {}
+    command = [
+        sys.executable,
+        str(tests / "tools" / "run.py"),
+        "2",
+        "-p",
+        "no:cacheprovider",
+        *(f"tests/{name}" for name in files),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=110)
+    return done.returncode, done.stdout
+
+
+def test_what_passes_alone_is_named_as_flaky(tmp_path: Path) -> None:
+    code, out = run(tmp_path, {"integration/test_a.py": FLAKY.format(count=2), "unit/test_b.py": PASSES}, ci=True)
+    assert code == 0
+    assert out.count("flaky: tests/integration/test_a.py::test_once") == 2
+    assert out.endswith("3 passed, 0 failed\n")
+
+
+def test_more_than_three_flaky_tests_fail(tmp_path: Path) -> None:
+    code, out = run(tmp_path, {"integration/test_a.py": FLAKY.format(count=4)}, ci=True)
+    assert code == 1 and "4 tests are flaky, at most 3 may be" in out
+
+
+@pytest.mark.parametrize("name", ["integration/test_a.py", "unit/test_a.py"])
+def test_what_fails_alone_or_has_no_processes_fails(name: str, tmp_path: Path) -> None:
+    code, out = run(tmp_path, {name: BROKEN}, ci=True)
+    assert code == 1 and out.endswith("0 passed, 1 failed\n")
+    assert ("once more, alone" in out) == name.startswith("integration")
+
+
+def test_a_failure_on_the_desk_is_a_failure(tmp_path: Path) -> None:
+    code, out = run(tmp_path, {"integration/test_a.py": FLAKY.format(count=1)}, ci=False)
+    assert code == 1 and "once more" not in out
+
+
+@pytest.mark.parametrize("ci", [False, True])
+def test_a_missing_program_leaves_a_test_out_and_fails_in_ci(ci: bool, tmp_path: Path) -> None:
+    code, out = run(tmp_path, {"integration/test_a.py": NEEDY}, ci=ci, path=str(tmp_path))
+    if ci:
+        assert code == 1 and "needs zsh: apt-get install zsh" in out
+    else:
+        assert code == 0 and "left out 1 tests: zsh is missing, `apt-get install zsh` brings it" in out
+
+
+def test_the_dearest_files_are_named(tmp_path: Path) -> None:
+    _, out = run(tmp_path, {"integration/test_a.py": PASSES, "unit/test_b.py": PASSES}, ci=False)
+    assert "the 10 dearest files:" in out and " s  tests/integration/test_a.py" in out
