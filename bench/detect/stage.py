@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench.detect.deeds import CHARGED, NOTHING, PER_S, TICK_MS, Actor, Deeds, Who
 from bench.detect.scenario import Scenario
@@ -81,14 +81,14 @@ class Arm:
         for taken in self._judge.charge(detector, charge, now, count=count, what=what, subject=subject):
             self.findings.found.append(Finding(now, subject, detector, str(taken.step), is_attack))
 
-    def telemetry(self, fields: list[object], subjects: dict[str, str], now: int) -> None:
+    def telemetry(self, fields: list[Any], subjects: dict[str, str], now: int) -> None:
         if self._desk is None:
             return
         self._subjects, self._now = subjects, now
         begin = time.thread_time()
-        self._desk.heard(fields, now, now)
+        self._desk.heard(fields[0], now, now)
         self.findings.seconds += time.thread_time() - begin
-        self.findings.windows += len(fields[0])  # type: ignore[arg-type]
+        self.findings.windows += len(fields[0])
 
     def tick(self, now: int) -> None:
         self._judge.due(now)

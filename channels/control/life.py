@@ -7,6 +7,7 @@ loop has to say in words goes to its own log file.
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 from tlsrt.channels.control.seqpacket import Message, MessageTable
 
@@ -50,26 +51,75 @@ _BOOTING = (LoopState.SPAWNED, LoopState.CONFINED, LoopState.SEALED, LoopState.A
 _RUNNING = (LoopState.ACTIVE, LoopState.DRAINING, LoopState.STOPPING)
 _LIVING = (*_BOOTING, *_RUNNING)
 
+
+class ConfinedMessage(NamedTuple):
+    """The loop has given up its privileges."""
+
+    profile: bytes  # digest
+    filters: bytes  # digest
+
+
+class HeartbeatMessage(NamedTuple):
+    """The heartbeat of a loop. The last seven fields are for status."""
+
+    sequence: int
+    lateness_us: int
+    queue: int  # depth
+    resident_kib: int
+    frames_in: int
+    frames_out: int
+    refused: int
+    sessions: int
+    epoch: int
+
+
+class FailedMessage(NamedTuple):
+    """The loop cannot go on."""
+
+    code: int  # a FailCode
+    component: int  # its index, or 0
+
+
+class HealthMessage(NamedTuple):
+    """The result of a component's health check."""
+
+    component: int  # its index
+    outcome: int  # channels.control.health.Outcome
+    fails: int  # in a row
+
+
+class DrainMessage(NamedTuple):
+    """Finish what is in flight."""
+
+    deadline_ms: int
+
+
+class PrimaryUpMessage(NamedTuple):
+    """Primary is there, as this incarnation."""
+
+    incarnation: int
+
+
+_LOOP = frozenset({"loop"})
+_SUPERVISOR = frozenset({"supervisor"})
+
 LIFE = MessageTable(
     "life",
     LIFE_CAP,
     (
-        # from the loop
-        Message(1, "confined", "loop", (bytes, bytes), _in(LoopState.SPAWNED)),  # profile digest, filter digest
-        Message(2, "sealed", "loop", (), _in(LoopState.CONFINED)),
-        Message(3, "ready", "loop", (), _in(LoopState.ATTESTED)),
-        Message(4, "active", "loop", (), _in(LoopState.READY)),
-        # sequence, lateness us, queue depth, resident KiB, frames in, out, refused, sessions, epoch
-        Message(5, "beat", "loop", (int,) * 9, _in(LoopState.READY, *_RUNNING)),
-        Message(6, "drained", "loop", (), _in(LoopState.DRAINING, LoopState.STOPPING)),
-        Message(7, "failed", "loop", (int, int), _in(*_LIVING)),  # FailCode, index of the component or 0
-        # index of the component, channels.health.Outcome, fails in a row
-        Message(9, "health", "loop", (int, int, int), _in(*_RUNNING)),
-        # from the supervisor
-        Message(16, "activate", "supervisor", (), _in(*_LIVING)),
-        Message(17, "drain", "supervisor", (int,), _in(*_LIVING)),  # deadline, ms
-        Message(18, "stop", "supervisor", (), _in(*_LIVING)),
-        Message(19, "primary_up", "supervisor", (int,), _in(*_LIVING)),  # incarnation
-        Message(20, "primary_down", "supervisor", (), _in(*_LIVING)),
+        # number, name, who may send it, in which states, its fields
+        Message(1, "confined", _LOOP, _in(LoopState.SPAWNED), ConfinedMessage),
+        Message(2, "sealed", _LOOP, _in(LoopState.CONFINED)),
+        Message(3, "ready", _LOOP, _in(LoopState.ATTESTED)),
+        Message(4, "active", _LOOP, _in(LoopState.READY)),
+        Message(5, "beat", _LOOP, _in(LoopState.READY, *_RUNNING), HeartbeatMessage),
+        Message(6, "drained", _LOOP, _in(LoopState.DRAINING, LoopState.STOPPING)),
+        Message(7, "failed", _LOOP, _in(*_LIVING), FailedMessage),
+        Message(9, "health", _LOOP, _in(*_RUNNING), HealthMessage),
+        Message(16, "activate", _SUPERVISOR, _in(*_LIVING)),
+        Message(17, "drain", _SUPERVISOR, _in(*_LIVING), DrainMessage),
+        Message(18, "stop", _SUPERVISOR, _in(*_LIVING)),
+        Message(19, "primary_up", _SUPERVISOR, _in(*_LIVING), PrimaryUpMessage),
+        Message(20, "primary_down", _SUPERVISOR, _in(*_LIVING)),
     ),
 )

@@ -1,13 +1,26 @@
-"""What a loop does with the authority's words. Pure: messages in, state of verifier, endpoints and gate changed.
+"""A loop's side of the trust channel: messages of the authority in, verifier, endpoints and gate changed. Pure.
 
-All of them are upserts; saying them again changes nothing. Primary's extra messages go to its `Monitor`.
+All of them are upserts: the same message again changes nothing. Messages to Primary only go to its `Monitor`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from tlsrt.channels.control.trust import (
+    TRUST,
+    CommitMessage,
+    EpochMessage,
+    EpochNumberMessage,
+    FeedMessage,
+    RestoredMessage,
+    RevokedMessage,
+    RightsMessage,
+    SessionMessage,
+    SnapshotMessage,
+    WelcomeMessage,
+)
 from tlsrt.channels.session.endpoint import Endpoint
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.errors import PeerError
@@ -16,11 +29,11 @@ _KEYS = frozenset({"welcome", "epoch", "session", "rights", "prepare", "commit"}
 
 
 class Monitor(Protocol):
-    """What Primary adds: the gate and the door."""
+    """The gate and the door, which Primary has."""
 
     def set_root(self, epoch: int, incarnation: int, root: bytes) -> None: ...
     def drop_epoch(self, epoch: int) -> None: ...
-    def on_message(self, name: str, fields: list[Any], descriptors: list[int]) -> None: ...
+    def on_message(self, name: str, fields: Any, descriptors: list[int]) -> None: ...
 
 
 class AuthorityClient:
@@ -36,60 +49,55 @@ class AuthorityClient:
         self.retiring: list[tuple[int, int]] = []  # (epoch, when), for the shell's timer
         self.is_locked = False  # for ever: a process that serves a locked door takes no keys
         self.stale_before = 0  # an epoch that left no grace to those below it: the shell ends their calls
+        self._handlers: dict[str, Callable[[Any, int], None]] = {
+            "welcome": self._welcome,
+            "epoch": self._epoch,
+            "session": self._session,
+            "rights": self._rights,
+            "prepare": self._prepare,
+            "commit": self._commit,
+            "revoked": self._revoked,
+            "restored": self._restored,
+            "snapshot": self._snapshot,
+            "feed": self._feed,
+        }
 
-    def on_message(self, name: str, fields: list[Any], descriptors: list[int], now: int) -> None:
-        """Apply one message; raise PeerError if it contradicts what was said before."""
+    def on_message(self, name: str, message: Any, descriptors: list[int], now: int) -> None:
+        """Apply one message; raise PeerError if it contradicts an earlier one."""
         if self.is_locked and name in _KEYS:
             raise PeerError("keys_while_locked")
-        if name == "welcome":
-            self._verifier.welcome(*fields)
-        elif name == "epoch":
-            self._epoch(*fields)
-        elif name == "session":
-            epoch, component, *rest = fields
-            self._endpoint(component).apply_session(epoch, *rest)
-        elif name == "rights":
-            self._rights(*fields)
-        elif name == "prepare":
-            self.prepared = fields[0]
-        elif name == "commit":
-            self._commit(fields[0], fields[1], now)
-        elif name == "revoked":
-            number, kind, value = fields
-            self._verifier.revoke(number, kind, value, now)
-        elif name == "restored":
-            self._verifier.restore(*fields)
-        elif name == "snapshot":
-            serial, page, pages, number, when, entries = fields
-            self._verifier.snapshot(serial, page, pages, number, when, entries, now)
-        elif name == "feed":
-            number, _, when = fields
-            self._verifier.feed(number, when, now)
-        elif self._monitor is not None:
-            self._monitor.on_message(name, fields, descriptors)
+        if TRUST.by_name[name].to:
+            if self._monitor is None:
+                raise PeerError("not_for_this_loop")
+            self._monitor.on_message(name, message, descriptors)
         else:
-            raise PeerError("not_for_this_loop")
+            self._handlers[name](message, now)
 
-    def _endpoint(self, component: str) -> Endpoint:
-        endpoint = self._endpoints.get(component)
-        if endpoint is None:
-            raise PeerError("unknown_component")
-        return endpoint
+    def _welcome(self, message: WelcomeMessage, now: int) -> None:
+        self._verifier.welcome(message.install, message.boot, message.issuer, message.key_version)
 
-    def _epoch(self, epoch: int, token_key: bytes, gate: int, root: bytes, key_version: int) -> None:
-        self._verifier.add_epoch(epoch, token_key, key_version)
-        self.gate = gate
-        if self._monitor is not None and root:
-            self._monitor.set_root(epoch, gate, root)
+    def _epoch(self, message: EpochMessage, now: int) -> None:
+        self._verifier.add_epoch(message.epoch, message.token_key, message.key_version)
+        self.gate = message.gate
+        if self._monitor is not None and message.gate_root:
+            self._monitor.set_root(message.epoch, message.gate, message.gate_root)
 
-    def _rights(self, epoch: int, component: str, entries: list[Any]) -> None:
-        endpoint = self._endpoint(component)
-        for entry in entries:
+    def _session(self, message: SessionMessage, now: int) -> None:
+        endpoint = self._endpoint(message.component)
+        endpoint.apply_session(message.epoch, *message[2:])
+
+    def _rights(self, message: RightsMessage, now: int) -> None:
+        endpoint = self._endpoint(message.component)
+        for entry in message.rights:
             if not (isinstance(entry, list) and tuple(map(type, entry)) == (str, int, bytes, list)):
                 raise PeerError("bad_right")
-            endpoint.apply_right(epoch, *entry)
+            endpoint.apply_right(message.epoch, *entry)
 
-    def _commit(self, epoch: int, grace_ms: int, now: int) -> None:
+    def _prepare(self, message: EpochNumberMessage, now: int) -> None:
+        self.prepared = message.epoch
+
+    def _commit(self, message: CommitMessage, now: int) -> None:
+        epoch, grace_ms = message
         for endpoint in self._endpoints.values():
             endpoint.commit(epoch, grace_ms, now)
         self.committed = epoch
@@ -100,8 +108,26 @@ class AuthorityClient:
             self.stale_before = epoch
             self.retire(now)
 
+    def _revoked(self, message: RevokedMessage, now: int) -> None:
+        self._verifier.revoke(message.number, message.kind, message.value, now)
+
+    def _restored(self, message: RestoredMessage, now: int) -> None:
+        self._verifier.restore(message.number, message.subject)
+
+    def _snapshot(self, message: SnapshotMessage, now: int) -> None:
+        self._verifier.snapshot(*message, now)
+
+    def _feed(self, message: FeedMessage, now: int) -> None:
+        self._verifier.feed(message.revocation, message.now, now)
+
+    def _endpoint(self, component: str) -> Endpoint:
+        endpoint = self._endpoints.get(component)
+        if endpoint is None:
+            raise PeerError("unknown_component")
+        return endpoint
+
     def retire(self, now: int) -> None:
-        """Forget epochs whose grace is over."""
+        """Drop epochs whose grace is over."""
         for epoch, when in list(self.retiring):
             if when <= now:
                 self.retiring.remove((epoch, when))

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from tlsrt.channels.clock import boottime_ms
+from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
 from tlsrt.channels.control.seqpacket import ControlChannel
-from tlsrt.channels.control.trust import OFFICE
 from tlsrt.config.schema import Config
 from tlsrt.errors import EX_CONFIG, EX_SOFTWARE, ConfigError, PeerError
 from tlsrt.supervisor.audit.log import AuditLog, open_audit
@@ -38,7 +38,7 @@ from tlsrt.supervisor.authority.wiring import Service, make_service
 MESSAGES_PER_WAKEUP = 16  # from one channel, before the others have their turn
 
 Clock = Callable[[], int]
-Early = tuple[str, list[Any], list[int]]
+Early = tuple[str, Any, list[int]]
 
 
 def wall_ms() -> int:
@@ -76,7 +76,7 @@ class Authority:
         self, config: Config, office: int, trust: Mapping[str, int], state_dir: Path | None, now: Clock, wall: Clock
     ) -> None:
         self._config = config
-        self._office = ControlChannel(office, OFFICE)
+        self._office = ControlChannel(office, AUTHORITY_CHANNEL)
         self._lines = {loop: TrustConnection(loop, descriptor) for loop, descriptor in trust.items()}
         self._state_dir = state_dir
         self._clock = now
@@ -93,11 +93,11 @@ class Authority:
         """Say that the sandbox is sealed, boot, then serve until the supervisor says stop."""
         self._office.send("sealed")  # the supervisor looks from outside, and sends `boot` only then
         early: list[Early] = []
-        fields, descriptors = self._wait_for_boot(early)
+        nonce, descriptors = self._wait_for_boot(early)
         if not descriptors:
             return 0
         try:
-            service = self._boot(fields[0], descriptors)
+            service = self._boot(nonce, descriptors)
         except ConfigError as error:
             self.tell("refused", told(error.problems))
             for sentence in error.problems:
@@ -142,21 +142,21 @@ class Authority:
 
     # Boot
 
-    def _wait_for_boot(self, early: list[Early]) -> tuple[list[Any], list[int]]:
-        """Return the fields and descriptors of `boot`, none of them for `stop`."""
+    def _wait_for_boot(self, early: list[Early]) -> tuple[bytes, list[int]]:
+        """Return the nonce and the descriptors of `boot`, none of them for `stop`."""
         waiting = select.poll()
         waiting.register(self._office.fileno(), select.POLLIN)
         while True:
             waiting.poll()
-            message = self._office.receive("supervisor", "new", descriptors=True)
-            if message is None:
+            received = self._office.receive("supervisor", "new", descriptors=True)
+            if received is None:
                 continue
-            name, fields, descriptors = message
+            name, message, descriptors = received
             if name == "stop":
-                return [], []
+                return b"", []
             if name == "boot":
-                return fields, descriptors
-            early.append(message)
+                return message.nonce, descriptors
+            early.append(received)
 
     def _boot(self, nonce: bytes, descriptors: list[int]) -> Service:
         wall = self._wall()
@@ -266,29 +266,29 @@ class Authority:
             self._handle_office(service, *message)
         return False
 
-    def _handle_office(self, service: Service, name: str, fields: list[Any], descriptors: list[int]) -> None:
+    def _handle_office(self, service: Service, name: str, message: Any, descriptors: list[int]) -> None:
         if name == "boot":  # said again: the answer is the same, and another boot needs another process
             for descriptor in descriptors:
                 os.close(descriptor)
-            if fields[0] != self._nonce:
+            if message.nonce != self._nonce:
                 raise PeerError("another_boot")
             self.tell("booted", *self._booted)
         elif name == "spawned":
-            loop = fields[0]
+            loop = message.loop
             self._close_line(loop)
             self._broken.pop(loop, None)
             self._lines[loop] = TrustConnection(loop, descriptors[0])
-            service.spawned(loop, fields[1], self._now, self._wall())
+            service.spawned(loop, message.incarnation, self._now, self._wall())
         elif name == "events":
-            service.events.add(fields[0])
+            service.events.add(message.lines)
         elif name == "attested":
-            service.attested(fields[0], fields[1], fields[2], self._now)
+            service.attested(message.loop, message.incarnation, message.epoch, self._now)
         elif name in self._changes.handlers:
-            self._changes.handlers[name](fields, descriptors, self._now, self._wall())
+            self._changes.handlers[name](message, descriptors, self._now, self._wall())
         elif name in service.office_handlers:
-            service.office_handlers[name](fields, self._now, self._wall())
+            service.office_handlers[name](message, self._now, self._wall())
         else:
-            service.gone(fields[0], fields[1], self._now, self._wall())
+            service.gone(message.loop, message.incarnation, self._now, self._wall())
 
     # Lines
 

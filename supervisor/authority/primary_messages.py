@@ -5,30 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tlsrt.errors import PeerError
+from tlsrt.channels.control.seqpacket import NoFields
+from tlsrt.channels.control.trust import (
+    AddressMessage,
+    ChallengeMessage,
+    CloseMessage,
+    LendMessage,
+    OpenMessage,
+    TriedMessage,
+    TurnedAwayMessage,
+)
 from tlsrt.rate_limit import Bucket
 from tlsrt.supervisor.authority.clients.sessions import ClientSessions
 from tlsrt.supervisor.authority.door.rollout import DoorChange
 from tlsrt.supervisor.authority.incoming_events import IncomingEvents
-from tlsrt.supervisor.authority.model.loop_table import GATE, LoopEntry
+from tlsrt.supervisor.authority.model.loop_table import LoopEntry
 from tlsrt.supervisor.authority.sessions.manager import SessionManager
 
 TURNED_AWAY = 20  # notes of Primary a second: it may be captured, and must not push out those of others
 WORDS_MAX = 1000
 
-Handler = Callable[[LoopEntry, list[Any], int, int], None]
-FromGate = Callable[[list[Any], int, int], None]
-
-
-def of_gate(handler: FromGate) -> Handler:
-    """Return a handler that takes a message from Primary, and raises PeerError for anybody else's."""
-
-    def heard(member: LoopEntry, fields: list[Any], now: int, wall: int) -> None:
-        if member.loop != GATE:
-            raise PeerError("not_primary")
-        handler(fields, now, wall)
-
-    return heard
+Handler = Callable[[LoopEntry, Any, int, int], None]
 
 
 class PrimaryMessages:
@@ -48,7 +45,7 @@ class PrimaryMessages:
         self._events = events
         self._note = note_turned_away
         self._turned_away = Bucket(TURNED_AWAY, TURNED_AWAY, 0.0)
-        handlers: dict[str, FromGate] = {
+        self.handlers: dict[str, Handler] = {
             "challenge": self._challenge,
             "open": self._open,
             "lend": self._lend,
@@ -58,33 +55,29 @@ class PrimaryMessages:
             "turned_away": self._turn_away,
             "took_events": self._took_events,
         }
-        self.handlers: dict[str, Handler] = {name: of_gate(handler) for name, handler in handlers.items()}
 
-    def _challenge(self, fields: list[Any], now: int, wall: int) -> None:
-        self._clients.challenge(fields[0], now)
+    def _challenge(self, primary: LoopEntry, message: ChallengeMessage, now: int, wall: int) -> None:
+        self._clients.challenge(message.connection, now)
 
-    def _open(self, fields: list[Any], now: int, wall: int) -> None:
-        connection, data, signature = fields
-        self._clients.open(connection, data, signature, now, wall)
+    def _open(self, primary: LoopEntry, message: OpenMessage, now: int, wall: int) -> None:
+        self._clients.open(message.connection, message.open, message.signature, now, wall)
 
-    def _lend(self, fields: list[Any], now: int, wall: int) -> None:
-        connection, certificate = fields
-        self._clients.lend(connection, certificate, now, wall)
+    def _lend(self, primary: LoopEntry, message: LendMessage, now: int, wall: int) -> None:
+        self._clients.lend(message.connection, message.certificate, now, wall)
 
-    def _tried(self, fields: list[Any], now: int, wall: int) -> None:
-        generation, is_good, words = fields
-        self._door.tried(generation, bool(is_good), words[:WORDS_MAX])
+    def _tried(self, primary: LoopEntry, message: TriedMessage, now: int, wall: int) -> None:
+        self._door.tried(message.generation, bool(message.is_good), message.sentence[:WORDS_MAX])
 
-    def _close(self, fields: list[Any], now: int, wall: int) -> None:
-        self._clients.close(fields[0])
+    def _close(self, primary: LoopEntry, message: CloseMessage, now: int, wall: int) -> None:
+        self._clients.close(message.session)
 
-    def _came_from(self, fields: list[Any], now: int, wall: int) -> None:
-        self._manager.note_address(*fields)
+    def _came_from(self, primary: LoopEntry, message: AddressMessage, now: int, wall: int) -> None:
+        self._manager.note_address(message.session, message.address)
 
-    def _turn_away(self, fields: list[Any], now: int, wall: int) -> None:
-        address, word, count = fields
+    def _turn_away(self, primary: LoopEntry, message: TurnedAwayMessage, now: int, wall: int) -> None:
         if self._turned_away.take(now / 1000):
-            self._note(f"{word}, {count} times, last from {address}", count)
+            words = f"{message.word}, {message.times} times, last from {message.address}"
+            self._note(words, message.times)
 
-    def _took_events(self, fields: list[Any], now: int, wall: int) -> None:
+    def _took_events(self, primary: LoopEntry, message: NoFields, now: int, wall: int) -> None:
         self._events.taken()

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tlsrt.channels.control.authority_channel import NumberMessage, ReloadMessage, RotateMessage
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, PeerError
@@ -52,10 +53,10 @@ class HostReload:
         self._tell = tell
         self.on_lost: Callable[[str], None] = lambda reason: None  # the supervisor cannot be told anything any more
         self.on_rekeyed: Callable[[bytes], None] = lambda audit_public: None  # another master_key counts from now on
-        self.handlers: dict[str, Callable[[list[Any], list[int], int, int], None]] = {
+        self.handlers: dict[str, Callable[[Any, list[int], int, int], None]] = {
             "reload": self._reload,
             "taken": self._taken,
-            "move": lambda fields, descriptors, now, wall: service.changes.move(fields[0], now),
+            "move": lambda message, descriptors, now, wall: service.changes.move(message.number, now),
             "rekey": self._rekey,
             "rotate": self._rotate,
         }
@@ -67,8 +68,8 @@ class HostReload:
         except PeerError as error:
             self.on_lost(error.reason)
 
-    def _reload(self, fields: list[Any], descriptors: list[int], now: int, wall: int) -> None:
-        number, moves = fields[0], bool(fields[1])
+    def _reload(self, message: ReloadMessage, descriptors: list[int], now: int, wall: int) -> None:
+        number, moves = message.number, bool(message.moves)
         service = self._service
         token, measurement, policy, *door_files = descriptors
         files: DoorFiles | None = None
@@ -112,14 +113,14 @@ class HostReload:
         for sentence in problems:
             log(f"refused to reload: {sentence}")
 
-    def _taken(self, fields: list[Any], descriptors: list[int], now: int, wall: int) -> None:
+    def _taken(self, message: NumberMessage, descriptors: list[int], now: int, wall: int) -> None:
         before = self._service.door.files
-        self._service.taken(fields[0], now, wall)
+        self._service.taken(message.number, now, wall)
         if self._service.door.files is not before:
             self.keep_door()
 
-    def _rekey(self, fields: list[Any], descriptors: list[int], now: int, wall: int) -> None:
-        number = fields[0]
+    def _rekey(self, message: NumberMessage, descriptors: list[int], now: int, wall: int) -> None:
+        number = message.number
         try:
             sentences = self._rekeying.check(number, descriptors, overlap_ms=self._service.changes.overlap_ms(now))
         except ConfigError as error:
@@ -135,9 +136,9 @@ class HostReload:
         for sentence in sentences:
             log(f"refused another master_key: {sentence}")
 
-    def _rotate(self, fields: list[Any], descriptors: list[int], now: int, wall: int) -> None:
+    def _rotate(self, message: RotateMessage, descriptors: list[int], now: int, wall: int) -> None:
         """Change the epoch; with the keys that were checked under this number, if the supervisor says so."""
-        number, with_keys = fields[0], bool(fields[1])
+        number, with_keys = message.number, bool(message.with_keys)
         keys = self._rekeying.take(number)
         if with_keys and keys is None:
             raise PeerError("no_keys")  # it has taken another master_key, so we must boot with it

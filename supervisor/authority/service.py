@@ -20,6 +20,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from tlsrt.channels.control.seqpacket import NoFields
+from tlsrt.channels.control.trust import EpochNumberMessage
 from tlsrt.config.schema import Config, PolicyRule
 from tlsrt.supervisor.authority.clients.sessions import ClientSessions
 from tlsrt.supervisor.authority.detection.anomaly_detector import AnomalyDetector
@@ -35,7 +37,7 @@ from tlsrt.supervisor.authority.model.loop_table import GATE, LoopEntry, LoopTab
 from tlsrt.supervisor.authority.model.ports import Outgoing
 from tlsrt.supervisor.authority.model.services import Detail, Lock, NoRecorder, NoResponse, Recorder, Response
 from tlsrt.supervisor.authority.model.state import AuthorityState
-from tlsrt.supervisor.authority.primary_messages import Handler, PrimaryMessages, of_gate
+from tlsrt.supervisor.authority.primary_messages import Handler, PrimaryMessages
 from tlsrt.supervisor.authority.sessions.admin import SessionAdmin
 from tlsrt.supervisor.authority.sessions.event_notes import EVENT_OF_SESSION, EventNotes
 from tlsrt.supervisor.authority.sessions.key_distribution import KeyDistribution
@@ -113,7 +115,7 @@ class AuthorityService:
         self.host_lock = lock
         lock.on_locked, lock.on_unlocked = self._lock_down, self._open_up
         lock.audit = self.desk.audit = clients.audit = self.revoking.audit = lambda: self.audit
-        self.office_handlers: dict[str, Callable[[list[Any], int, int], None]] = {
+        self.office_handlers: dict[str, Callable[[Any, int, int], None]] = {
             **self.desk.handlers, **LockAdmin(lock, outlet).handlers
         }  # fmt: skip
         self.handlers: dict[str, Handler] = {
@@ -133,7 +135,7 @@ class AuthorityService:
             lambda *offence: self.response.add(*offence),
             lambda name, subject, words: self._notes.note(name, subject, words),
         )
-        self.handlers["telemetry"] = of_gate(learning.heard)
+        self.handlers["telemetry"] = learning.on_telemetry
 
     def start(self, now: int, inherited: Iterable[str], *, is_resumed: bool) -> None:
         """Begin; `inherited` are the loops whose channels were there from birth."""
@@ -235,9 +237,9 @@ class AuthorityService:
 
     # What a loop says
 
-    def heard(self, loop: str, name: str, fields: list[Any], now: int, wall: int) -> None:
-        """Handle one message of a loop; raise PeerError if it may not say that."""
-        self.handlers[name](self._roster[loop], fields, now, wall)
+    def heard(self, loop: str, name: str, message: Any, now: int, wall: int) -> None:
+        """Handle one message of a loop; raise PeerError if it is wrong."""
+        self.handlers[name](self._roster[loop], message, now, wall)
 
     def lost(self, loop: str, now: int, wall: int) -> None:
         """Forget a loop whose channel was closed, by it or for an offence. It stays without keys until respawned."""
@@ -246,7 +248,7 @@ class AuthorityService:
         self._end(member, now, wall)
         member.incarnation = incarnation  # so that only a new incarnation counts as attested
 
-    def _join(self, member: LoopEntry, fields: list[Any], now: int, wall: int) -> None:
+    def _join(self, member: LoopEntry, message: NoFields, now: int, wall: int) -> None:
         member.wants_keys = True
         wait_until = member.briefed + REBRIEF_MS
         if member.has_door and now < wait_until:
@@ -254,8 +256,8 @@ class AuthorityService:
         else:
             self._brief_if_due(member, now)
 
-    def _prepared(self, member: LoopEntry, fields: list[Any], now: int, wall: int) -> None:
-        self._epochs.prepared(member.loop, fields[0])
+    def _prepared(self, member: LoopEntry, message: EpochNumberMessage, now: int, wall: int) -> None:
+        self._epochs.prepared(member.loop, message.epoch)
         self.changes.commit_if_ready(now)
 
     def taken(self, number: int, now: int, wall: int) -> None:

@@ -12,11 +12,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from tlsrt.channels.control.seqpacket import ControlChannel
-from tlsrt.channels.control.trust import TRUST
+from tlsrt.channels.control.trust import PRIMARY, TRUST
 from tlsrt.errors import PeerError
 
 HUNG_MS = 1_000
 QUEUE_MAX = 4096  # 1024 clients and their grants, and all that a loop with hundreds of components is told
+
+
+def sender_of(loop: str) -> str:
+    """Return as which sender of the trust table a loop speaks."""
+    return PRIMARY if loop == PRIMARY else "loop"
 
 
 class TrustConnection:
@@ -24,6 +29,7 @@ class TrustConnection:
 
     def __init__(self, loop: str, descriptor: int) -> None:
         self.loop = loop
+        self._sender = sender_of(loop)
         self._channel = ControlChannel(descriptor, TRUST)
         self._queue: deque[tuple[str, tuple[object, ...], Sequence[int]]] = deque()
         self._moved = 0
@@ -60,10 +66,10 @@ class TrustConnection:
             self._queue.popleft()
             self._moved = now
 
-    def receive(self, state: str) -> tuple[str, list[Any]] | None:
-        """Return one message of the loop or None; raise PeerError."""
-        message = self._channel.receive("loop", state)
-        return None if message is None else message[:2]
+    def receive(self, state: str) -> tuple[str, Any] | None:
+        """Return one message of the loop, by name, or None; raise PeerError."""
+        received = self._channel.receive(self._sender, state)
+        return None if received is None else received[:2]
 
     def _try(self, name: str, fields: tuple[object, ...], descriptors: Sequence[int]) -> bool:
         try:

@@ -32,7 +32,6 @@ from tlsrt.supervisor.authority.model.loop_table import LoopTable
 from tlsrt.supervisor.authority.model.ports import Outgoing
 from tlsrt.supervisor.authority.model.state import StateStore
 from tlsrt.supervisor.authority.model.state_writer import StateWriter
-from tlsrt.supervisor.authority.primary_messages import of_gate
 from tlsrt.supervisor.authority.service import AuthorityService
 from tlsrt.supervisor.authority.sessions.key_messages import KeyMessages
 from tlsrt.supervisor.authority.sessions.manager import Session, SessionManager
@@ -103,11 +102,11 @@ def make_service(
     changes = ClientRights(registry, desk.living, targets, prove, persist, service)
     service.office_handlers["client_set"] = changes.set
     joining = Enrolment(registry, codes, certifier, service, persist, outlet)
-    service.handlers["enrol"] = of_gate(joining.enrol)
+    service.handlers["enrol"] = joining.enrol
     renewals = CertificateRenewals(
         registry, certifier, clients, manager, service, lambda: ring.of(epochs.serving).issuer, persist, outlet
     )
-    service.handlers["renew"] = of_gate(renewals.renew)
+    service.handlers["renew"] = renewals.renew
     service.office_handlers.update(desk.handlers)
     service.desk.enrolled = lambda: [client.subject for client in registry if registry.living(client.subject)]
     clients.on_opened = desk.opened

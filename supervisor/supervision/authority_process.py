@@ -17,8 +17,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
 from tlsrt.channels.control.seqpacket import ControlChannel, control_pair
-from tlsrt.channels.control.trust import OFFICE
 from tlsrt.errors import EX_UNAVAILABLE, ConfigError, PeerError, TlsrtError
 from tlsrt.supervisor.authority.detection.scores import faded
 from tlsrt.supervisor.events.exit import death_event
@@ -119,7 +119,7 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
             self._syscall_monitor.child_end if self._syscall_monitor is not None else None,
         )  # fmt: skip
         self.spawned_at = self._common.event_loop.now
-        self._channel = ControlChannel(ours, OFFICE)
+        self._channel = ControlChannel(ours, AUTHORITY_CHANNEL)
         problem = ""
         try:
             with shared_lock(self._common.lock) as share:

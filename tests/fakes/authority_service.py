@@ -12,12 +12,15 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificates
 from hosts.authority_host import CA, NONCE, SERVER, Client, make_config
 
+from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
+from tlsrt.channels.control.trust import TRUST
 from tlsrt.config import key_schedule
 from tlsrt.supervisor.authority.boot import Booted
 from tlsrt.supervisor.authority.clients.ca import CaKey
 from tlsrt.supervisor.authority.door.files import DoorFiles
 from tlsrt.supervisor.authority.model.loop_table import LoopTable
 from tlsrt.supervisor.authority.model.state import AuthorityState, StateFile
+from tlsrt.supervisor.authority.trust_connection import sender_of
 from tlsrt.supervisor.authority.wiring import make_service
 
 Said = tuple[str, str, tuple[Any, ...]]
@@ -63,9 +66,20 @@ class Stage:
     def log(self, line: str) -> None:
         self.lines.append(line)
 
+    def hear(self, loop: str, name: str, *fields: object) -> None:
+        """Have the service hear a loop, by way of the table, in a state in which this may be said."""
+        (state, *_) = TRUST.by_name[name].states
+        _, message = TRUST.decode_untrusted(TRUST.encode(name, *fields), sender_of(loop), state)
+        self.service.heard(loop, name, message, self.now, self.wall)
+
+    def ask(self, name: str, *fields: object) -> None:
+        """Have the service hear the supervisor, by way of the table."""
+        _, message = AUTHORITY_CHANNEL.decode_untrusted(AUTHORITY_CHANNEL.encode(name, *fields), "supervisor", "booted")
+        self.service.office_handlers[name](message, self.now, self.wall)
+
     def join(self, *loops: tuple[str, int]) -> None:
         for loop, incarnation in loops:
-            self.service.heard(loop, "join", [], self.now, self.wall)
+            self.hear(loop, "join")
             self.service.attested(loop, incarnation, 5, self.now)
 
     def of(self, loop: str, name: str) -> list[tuple[Any, ...]]:
@@ -82,8 +96,8 @@ class Stage:
         self.now = end
 
     def open(self, connection: int, client: Client) -> Any:
-        self.service.heard("primary", "challenge", [connection], self.now, self.wall)
+        self.hear("primary", "challenge", connection)
         data, signature = client.open(self.of("primary", "challenged")[-1][1])
         before = len(self.said)
-        self.service.heard("primary", "open", [connection, data, signature], self.now, self.wall)
+        self.hear("primary", "open", connection, data, signature)
         return self.said[before:]

@@ -20,8 +20,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.x509 import load_pem_x509_certificate
 
+from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
 from tlsrt.channels.control.seqpacket import ControlChannel, MessageTable, control_pair
-from tlsrt.channels.control.trust import OFFICE, TRUST
+from tlsrt.channels.control.trust import TRUST
 from tlsrt.channels.session.grant import GrantContent, Open, encode_open, open_digest, open_grant_untrusted, sign_open
 from tlsrt.config import key_schedule, pki
 from tlsrt.config.boot_token import make_boot_token
@@ -111,8 +112,9 @@ class Peer:
         waiting.register(self.channel.fileno(), select.POLLIN)
         if not waiting.poll(patience_s * 1000):
             return None
-        message = self.channel.receive(self._sender, self._state, descriptors=True)
-        assert message is not None
+        received = self.channel.receive(self._sender, self._state, descriptors=True)
+        assert received is not None
+        message = received[0], list(received[1]), received[2]
         if message[0] == "sealed":
             self._state = "booted"
         self.heard.append(message)
@@ -156,8 +158,9 @@ class TrustPeer(Peer):
         waiting.register(self.channel.fileno(), select.POLLIN)
         if not waiting.poll(patience_s * 1000):
             return None
-        message = self.channel.receive("authority", "new", descriptors=True)
-        assert message is not None
+        received = self.channel.receive("authority", "new", descriptors=True)
+        assert received is not None
+        message = received[0], list(received[1]), received[2]
         self.heard.append(message)
         return message
 
@@ -202,7 +205,7 @@ class SealedHost:
         os.close(theirs)
         if hasattr(self, "office"):
             self.office.close()
-        self.office = Peer(ours, OFFICE, "authority")
+        self.office = Peer(ours, AUTHORITY_CHANNEL, "authority")
 
     def boot(self) -> None:
         """Send `boot` with the files of the configuration."""

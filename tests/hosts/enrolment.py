@@ -24,7 +24,7 @@ def ready(stage: Stage) -> Stage:
 def ask(stage: Stage, name: str, *fields: object) -> tuple[int, list[Any]]:
     """Return the code and the rows of the answer."""
     before = len(stage.told)
-    stage.service.office_handlers[name]([7, *fields], stage.now, stage.wall)
+    stage.ask(name, 7, *fields)
     answers = [told for told in stage.told[before:] if told[0] == "answer"]
     assert len(answers) == 1 and answers[0][1] == 7
     return answers[0][2], answers[0][4]

@@ -16,9 +16,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
 from tlsrt.channels.control.life import LIFE, FailCode, LoopState
 from tlsrt.channels.control.seqpacket import ControlChannel
-from tlsrt.channels.control.trust import OFFICE
 from tlsrt.config.schema import Config, DoorConfig, KeySource, LimitsConfig, LoopConfig
 from tlsrt.config.supervision import read_supervision
 from tlsrt.errors import PeerError, SandboxError
@@ -246,7 +246,7 @@ def _next_epoch(folder: Path) -> int:
 def authority_body(start: AuthorityStart, script: Script) -> int:
     use_log(start.log)
     deed = script.get("authority", "")
-    channel = ControlChannel(start.channel, OFFICE)
+    channel = ControlChannel(start.channel, AUTHORITY_CHANNEL)
     if deed == "silent":
         select.select([], [], [])
     if deed == "no_sandbox":

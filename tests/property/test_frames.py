@@ -8,9 +8,10 @@ from fakes.memory_host import World, parts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
 from tlsrt.channels.control.life import LIFE, LoopState
 from tlsrt.channels.control.seqpacket import MessageTable
-from tlsrt.channels.control.trust import OFFICE, TRUST
+from tlsrt.channels.control.trust import TRUST
 from tlsrt.channels.frames import frame as frames
 from tlsrt.channels.frames.body import (
     decode_count_untrusted,
@@ -81,14 +82,18 @@ def test_any_bytes_parse_or_raise_the_one_error(data: bytes) -> None:
             continue
 
 
-@given(st.sampled_from([LIFE, TRUST, OFFICE]), ALMOST, st.sampled_from(["loop", "supervisor", "authority"]))
+@given(
+    st.sampled_from([LIFE, TRUST, AUTHORITY_CHANNEL]),
+    ALMOST,
+    st.sampled_from(["loop", "primary", "supervisor", "authority"]),
+)
 def test_control_tables_take_any_bytes(table: MessageTable, data: bytes, sender: str) -> None:
     try:
         name, fields = table.decode_untrusted(data, sender, LoopState.ACTIVE)
     except PeerError:
         return
-    assert table.by_name[name].sender == sender
-    assert len(fields) == len(table.by_name[name].fields)
+    assert sender in table.by_name[name].who
+    assert len(fields) == len(table.by_name[name].types)
 
 
 @given(st.binary(max_size=400))

@@ -99,7 +99,7 @@ class Locking(RuleBasedStateMachine):
             self.spawn()
         epoch = self.stage.state.epoch
         if self.stage.service.may_read("primary"):
-            self.do(lambda service, now, wall: service.heard("primary", "join", [], now, wall))
+            self.do(lambda service, now, wall: self.stage.hear("primary", "join"))
         self.do(lambda service, now, wall: service.attested("primary", self.alive, epoch, now))
 
     @rule()
@@ -109,7 +109,7 @@ class Locking(RuleBasedStateMachine):
         def tick(service: Any, now: int, wall: int) -> None:
             epoch = self.stage.state.epoch
             if service.state_of("third") == "joined" and service.may_read("third"):
-                service.heard("third", "prepared", [epoch], now, wall)
+                self.stage.hear("third", "prepared", epoch)
             service.attested("third", 1_000_000, epoch, now)
             self.stage.now, self.stage.wall = now + 5_000, wall + 5_000
             service.tick(self.stage.now, self.stage.wall)
@@ -144,7 +144,7 @@ class Locking(RuleBasedStateMachine):
             self.kill_primary()
         elif found is None and self.remembered:
             fields = [0, self.remembered, "remembered", "operator", 7]
-            self.do(lambda service, now, wall: service.office_handlers["lock"](fields, now, wall))
+            self.do(lambda service, now, wall: self.stage.ask("lock", *fields))
 
     @invariant()
     def no_process_is_on_both_sides(self) -> None:

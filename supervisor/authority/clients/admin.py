@@ -12,6 +12,12 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from tlsrt.channels.control.authority_channel import (
+    ClientAddMessage,
+    ClientListMessage,
+    ClientRenewMessage,
+    ClientRevokeMessage,
+)
 from tlsrt.channels.session.enrolment import JoinCode, pin_of
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, NotFound, PeerError
@@ -72,15 +78,15 @@ class ClientAdmin:
         self._prove = prove
         self._outlet = outlet
         self._targets = [component.address for component in config.components]
-        self.handlers: dict[str, Callable[[list[Any], int, int], None]] = {
+        self.handlers: dict[str, Callable[[Any, int, int], None]] = {
             "client_add": self._add,
             "client_list": self._list,
             "client_renew": self._renew,
             "client_revoke": self._revoke,
         }
 
-    def _add(self, fields: list[Any], now: int, wall: int) -> None:
-        number, name, rules, ttl_ms, http, request = fields
+    def _add(self, message: ClientAddMessage, now: int, wall: int) -> None:
+        number, name, rules, ttl_ms, http, request = message
         try:
             self._check_free(name)
             if http and not self._config.serves_http:
@@ -104,8 +110,8 @@ class ClientAdmin:
 
         self._before("client_added", client, certified, number, now, wall, then)
 
-    def _renew(self, fields: list[Any], now: int, wall: int) -> None:
-        number, name, ttl_ms, request = fields
+    def _renew(self, message: ClientRenewMessage, now: int, wall: int) -> None:
+        number, name, ttl_ms, request = message
         try:
             client = self.living(name)
             if ttl_ms:
@@ -128,8 +134,8 @@ class ClientAdmin:
 
         self._before("client_renewed", client, certified, number, now, wall, then)
 
-    def _revoke(self, fields: list[Any], now: int, wall: int) -> None:
-        number, name = fields
+    def _revoke(self, message: ClientRevokeMessage, now: int, wall: int) -> None:
+        number, name = message
         try:
             client = self.living(name)
         except NotFound as error:
@@ -142,9 +148,9 @@ class ClientAdmin:
         rows: list[Row] = [["subject", client.subject, 0]]
         self._service.desk.tell(number, outcome, rows)
 
-    def _list(self, fields: list[Any], now: int, wall: int) -> None:
+    def _list(self, message: ClientListMessage, now: int, wall: int) -> None:
         """Answer with the clients whose names follow one."""
-        number, after = fields
+        number, after = message
         open_now: dict[str, int] = {}
         for session in self._manager:
             open_now[session.subject] = open_now.get(session.subject, 0) + int(session.is_working)

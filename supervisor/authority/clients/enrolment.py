@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from typing import Any
 
+from tlsrt.channels.control.trust import EnrolMessage
 from tlsrt.channels.session.enrolment import answer_mac, encode_answer, request_mac
 from tlsrt.errors import NotFound, PeerError
 from tlsrt.rate_limit import Bucket
 from tlsrt.supervisor.authority.clients.issuing import CertificateIssuer
 from tlsrt.supervisor.authority.model.client_registry import Certified, Registry, with_certificate
 from tlsrt.supervisor.authority.model.join_codes import JoinCodes, PendingCode
-from tlsrt.supervisor.authority.model.loop_table import GATE
+from tlsrt.supervisor.authority.model.loop_table import GATE, LoopEntry
 from tlsrt.supervisor.authority.model.ports import Outgoing
 from tlsrt.supervisor.authority.model.services import Charge, ChargeKind
 from tlsrt.supervisor.authority.service import AuthorityService
@@ -43,9 +43,9 @@ class Enrolment:
         self._outlet = outlet
         self._notes = Bucket(NOTES, NOTES, 0.0)
 
-    def enrol(self, fields: list[Any], now: int, wall: int) -> None:
+    def enrol(self, primary: LoopEntry, message: EnrolMessage, now: int, wall: int) -> None:
         """Answer a client with its certificate, or refuse it with a word that says nothing."""
-        connection, address, code_id, request, mac = fields
+        connection, address, code_id, request, mac = message
         issuer = self._service.ring.newest.issuer
         secret = issuer.join_secret(code_id)
         is_proved = hmac.compare_digest(request_mac(code_id, secret, request), mac)

@@ -7,8 +7,8 @@ each session renews once, so that what was captured is of no use. The certificat
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from tlsrt.channels.control.trust import RenewMessage
 from tlsrt.channels.session.certificate_renewal import renew_statement, renewed_statement
 from tlsrt.channels.session.lock_statement import verify_statement_untrusted
 from tlsrt.errors import NotFound, PeerError
@@ -16,7 +16,7 @@ from tlsrt.supervisor.authority.clients.issuing import CertificateIssuer
 from tlsrt.supervisor.authority.clients.sessions import ClientSessions
 from tlsrt.supervisor.authority.keys.issuer import Issuer
 from tlsrt.supervisor.authority.model.client_registry import PENDING_MAX, Registry, with_certificate
-from tlsrt.supervisor.authority.model.loop_table import GATE
+from tlsrt.supervisor.authority.model.loop_table import GATE, LoopEntry
 from tlsrt.supervisor.authority.model.ports import Outgoing
 from tlsrt.supervisor.authority.service import AuthorityService
 from tlsrt.supervisor.authority.sessions.manager import SessionManager
@@ -39,9 +39,9 @@ class CertificateRenewals:
         self._outlet = outlet
         self._served: set[bytes] = set()  # sessions that have renewed
 
-    def renew(self, fields: list[Any], now: int, wall: int) -> None:
+    def renew(self, primary: LoopEntry, message: RenewMessage, now: int, wall: int) -> None:
         """Answer with a certificate, or with nothing."""
-        connection, request, signature = fields
+        connection, request, signature = message
         try:
             self._renew(connection, request, signature, now, wall)
         except (PeerError, NotFound) as error:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
 
+from tlsrt.channels.control.authority_channel import ClientSetMessage
 from tlsrt.errors import ConfigError, NotFound
 from tlsrt.supervisor.authority.clients.issuing import LOCKED
 from tlsrt.supervisor.authority.model.client_registry import MAY, Enrolled, Registry, checked_rules
@@ -46,9 +46,9 @@ class ClientRights:
         self._persist = persist
         self._service = service
 
-    def set(self, fields: list[Any], now: int, wall: int) -> None:
+    def set(self, message: ClientSetMessage, now: int, wall: int) -> None:
         """Change rules (none: as before) and, where the fourth field says so, what a client may do to the host."""
-        number, name, rules, has_may, may = fields
+        number, name, rules, has_may, may = message
 
         def changed() -> Enrolled:
             if self._service.lock.is_locked:

@@ -5,8 +5,9 @@ A row is a list that begins with what it is; `detection_report.py` makes documen
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tlsrt.channels.control.authority_channel import NumberMessage, ReleaseMessage
 from tlsrt.config.detection import DETECTORS, detector_of
 from tlsrt.supervisor.authority.detection.escalation import ResponseStep
 from tlsrt.supervisor.authority.model.services import Charge, ChargeKind
@@ -29,7 +30,7 @@ class DetectionAdmin:
         service.office_handlers["anomalies"] = self._anomalies
         service.office_handlers["release"] = self._release
 
-    def _anomalies(self, fields: list[Any], now: int, wall: int) -> None:
+    def _anomalies(self, message: NumberMessage, now: int, wall: int) -> None:
         """Answer with who has points, what is done about whom, and what each detector has found."""
         judge, config = self._response.judge, self._response.config
         rows: list[list[object]] = [["mode", str(config.mode)]]
@@ -53,7 +54,7 @@ class DetectionAdmin:
             if name in DETECTORS or tally.found:
                 mode = str(config.mode_of(detector))
                 rows.append(["detector", name, mode, detector.points, tally.found, tally.counted, detector.about])
-        self._service.outlet.tell("answer", fields[0], int(ResultCode.DONE), 0, rows)
+        self._service.outlet.tell("answer", message.number, int(ResultCode.DONE), 0, rows)
 
     def _subject(self, charge: Charge) -> str:
         if charge.kind is not ChargeKind.SESSION:
@@ -64,9 +65,9 @@ class DetectionAdmin:
         shut = self._response.actions.quarantined.values()  # a session that has ended, by that perhaps
         return next((each.subject for each in shut if each.taken.charge == charge), "")
 
-    def _release(self, fields: list[Any], now: int, wall: int) -> None:
+    def _release(self, message: ReleaseMessage, now: int, wall: int) -> None:
         """End what is done about somebody, by the name of a component, client, loop, or an address."""
-        number, name = fields
+        number, name = message
         released = self._response.release(name, now, wall)
         if released is None:
             sentence = "the authority's state cannot be written, so nothing has changed: make room on its disk"

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from tlsrt.channels.control.telemetry import ROWS_MAX, WINDOW_MS, Row, parse_rows_untrusted
+from tlsrt.channels.control.trust import TelemetryMessage
 from tlsrt.rate_limit import Bucket
 from tlsrt.supervisor.authority.detection.anomaly_model import AnomalyModel, Opinion
+from tlsrt.supervisor.authority.model.loop_table import LoopEntry
 from tlsrt.supervisor.authority.model.services import Charge, ChargeKind, Detail
 from tlsrt.supervisor.authority.sessions.manager import CLIENT, Session
 
@@ -42,9 +44,12 @@ class AnomalyDetector:
         self._charged: OrderedDict[str, int] = OrderedDict()  # subject: when; the one charged longest ago first
         self._told: OrderedDict[str, int] = OrderedDict()
 
-    def heard(self, fields: list[Any], now: int, wall: int) -> None:
-        """Take a message of Primary; raises PeerError if it is none."""
-        rows = parse_rows_untrusted(fields[0])
+    def on_telemetry(self, primary: LoopEntry, message: TelemetryMessage, now: int, wall: int) -> None:
+        self.heard(message.rows, now, wall)
+
+    def heard(self, packed: list[Any], now: int, wall: int) -> None:
+        """Take the rows of one window; raise PeerError if they are none."""
+        rows = parse_rows_untrusted(packed)
         if not self._rows.take(now / 1000, len(rows)):
             return
         found = [

@@ -8,15 +8,16 @@ the loop that holds a component's. No descriptor here. Times are BOOTTIME in ms,
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from tlsrt.channels.control.authority_channel import CanaryFileMessage
+from tlsrt.channels.control.seqpacket import NoFields
+from tlsrt.channels.control.trust import CanaryMessage, DecoyAccessedMessage
 from tlsrt.config.canaries import CanaryHashes
 from tlsrt.config.deception import DeceptionConfig
 from tlsrt.errors import PeerError
 from tlsrt.rate_limit import Bucket
-from tlsrt.supervisor.authority.model.loop_table import GATE
+from tlsrt.supervisor.authority.model.loop_table import GATE, LoopEntry
 from tlsrt.supervisor.authority.model.services import Charge, ChargeKind
-from tlsrt.supervisor.authority.primary_messages import of_gate
 from tlsrt.supervisor.authority.service import AuthorityService
 from tlsrt.supervisor.authority.sessions.event_notes import short_id
 from tlsrt.supervisor.authority.sessions.manager import CLIENT, Session
@@ -51,14 +52,14 @@ class DecoyService:
         self._since = 0
         self._due: int | None = None
         self._is_blind = False
-        service.handlers["touched"] = of_gate(self._touched)
-        service.handlers["canary"] = of_gate(self._used)
+        service.handlers["touched"] = self._touched
+        service.handlers["canary"] = self._used
         service.office_handlers["try_decoys"] = self._asked
         service.office_handlers["file_touched"] = self._file_touched
         service.parts.append(self)
 
-    def _touched(self, fields: list[Any], now: int, wall: int) -> None:
-        session_id, target, method = fields
+    def _touched(self, primary: LoopEntry, message: DecoyAccessedMessage, now: int, wall: int) -> None:
+        session_id, target, method = message
         if self._secret and target == self._secret:
             self._proved(now)
             return
@@ -75,9 +76,9 @@ class DecoyService:
             detector = "decoy_component" if target in self._components else "decoy_method"
             self._service.response.trip(detector, charge_of(session), detail, now, wall)
 
-    def _used(self, fields: list[Any], now: int, wall: int) -> None:
+    def _used(self, primary: LoopEntry, message: CanaryMessage, now: int, wall: int) -> None:
         """A canary, or a path: by a loop, a session, or an address that proved nothing."""
-        what, loop, session_id, address = fields
+        what, loop, session_id, address = message
         detector = DETECTORS.get(what.partition(" ")[0])
         if detector is None:
             raise PeerError("no_canary")
@@ -99,9 +100,9 @@ class DecoyService:
         if charge is not None:
             self._service.response.trip(detector, charge, detail, now, wall)
 
-    def _file_touched(self, fields: list[Any], now: int, wall: int) -> None:
+    def _file_touched(self, message: CanaryFileMessage, now: int, wall: int) -> None:
         """A process has opened a canary file in its root; the supervisor has said so to the operator."""
-        loop, path = fields
+        loop, path = message
         charge = Charge(ChargeKind.PROCESS, self._service.roster[loop].loop)
         self._service.audit.note("decoy_touched", loop, {"decoy": f"file {path}"}, now, wall)
         self._service.response.trip("decoy_file", charge, {"decoy": f"file {path}"}, now, wall)
@@ -129,7 +130,7 @@ class DecoyService:
             self._due = now + TRY_EVERY_MS
             self._service.outlet.send(GATE, "try_decoy", self._secret)
 
-    def _asked(self, fields: list[Any], now: int, wall: int) -> None:
+    def _asked(self, message: NoFields, now: int, wall: int) -> None:
         """The operator wants a trial now."""
         self._incarnation, self._is_blind = 0, False
         self.tick(now, wall)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tlsrt.channels.control.authority_channel import ChargeMessage
+from tlsrt.channels.control.trust import OffencesMessage, RecipientReportsMessage
 from tlsrt.config.detection import DetectionConfig, Mode, detector_of
 from tlsrt.rate_limit import Bucket
 from tlsrt.supervisor.authority.detection.actions import Actions, BlockRow
@@ -22,7 +24,6 @@ from tlsrt.supervisor.authority.model.detection_snapshot import DetectionSnapsho
 from tlsrt.supervisor.authority.model.loop_table import GATE, LoopEntry
 from tlsrt.supervisor.authority.model.services import Charge, ChargeKind, Detail
 from tlsrt.supervisor.authority.model.state import AuthorityState
-from tlsrt.supervisor.authority.primary_messages import of_gate
 from tlsrt.supervisor.authority.sessions.manager import CLIENT
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class DetectionService:
         self.actions.on_quarantine = self._note_memory
         service.response = self
         service.parts.append(self)
-        service.handlers["offences"] = of_gate(self._reported)
+        service.handlers["offences"] = self._reported
         service.handlers["witnessed"] = self._witnessed
         service.office_handlers["charge"] = self._charged
         service.on_joined.append(self._joined)
@@ -127,18 +128,18 @@ class DetectionService:
         """Add points for something that may happen by accident, once. With 0 they are the detector's own."""
         self._weigh(detector, charge, 1, _what(detail), now, wall, points=points or None)
 
-    def _reported(self, fields: list[Any], now: int, wall: int) -> None:
+    def _reported(self, primary: LoopEntry, message: OffencesMessage, now: int, wall: int) -> None:
         """Primary says what the gate and the door refused."""
-        reports = reports_untrusted(fields[0])
+        reports = reports_untrusted(message.reports)
         if not self._reports.take(now / 1000):
             return
         for report in reports:
             self._weigh(report.detector, report.charge, report.times, report.what, now, wall)
 
-    def _witnessed(self, member: LoopEntry, fields: list[Any], now: int, wall: int) -> None:
+    def _witnessed(self, member: LoopEntry, message: RecipientReportsMessage, now: int, wall: int) -> None:
         """A recipient says what it refused although the gate had let it through."""
-        testimonies = testimonies_untrusted(fields[0])
-        if member.loop == GATE or not self._testimonies[member.loop].take(now / 1000):
+        testimonies = testimonies_untrusted(message.reports)
+        if not self._testimonies[member.loop].take(now / 1000):
             return
         for session_id, word, times in testimonies:
             session = self._service.manager.find(session_id)
@@ -154,9 +155,9 @@ class DetectionService:
             if Against.SENDER in against:
                 self._weigh(str(Against.SENDER), of_session, 1, what, now, wall)
 
-    def _charged(self, fields: list[Any], now: int, wall: int) -> None:
+    def _charged(self, message: ChargeMessage, now: int, wall: int) -> None:
         """The supervisor says what a loop did."""
-        loop, incarnation, detector, count, what = fields
+        loop, incarnation, detector, count, what = message
         charge = Charge(ChargeKind.PROCESS, loop)
         self._weigh(detector, charge, count, what, now, wall, incarnation=incarnation)
 

@@ -10,8 +10,8 @@ at, whoever makes them; the others are told to come again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from tlsrt.channels.control.trust import ClientLockMessage, ClientUnlockMessage
 from tlsrt.channels.session.lock_statement import lock_statement, unlock_statement, verify_statement_untrusted
 from tlsrt.channels.tls.message_stream import REASON_MAX
 from tlsrt.errors import PeerError
@@ -20,10 +20,10 @@ from tlsrt.supervisor.authority.clients.certificates import ClientCertificates
 from tlsrt.supervisor.authority.clients.challenges import Challenges
 from tlsrt.supervisor.authority.keys.key_ring import KeyRing
 from tlsrt.supervisor.authority.lock.host_lock import HostLock
-from tlsrt.supervisor.authority.model.loop_table import GATE
+from tlsrt.supervisor.authority.model.loop_table import GATE, LoopEntry
 from tlsrt.supervisor.authority.model.ports import Outgoing
 from tlsrt.supervisor.authority.model.state import AuthorityState
-from tlsrt.supervisor.authority.primary_messages import Handler, of_gate
+from tlsrt.supervisor.authority.primary_messages import Handler
 
 TRIES = 40  # signatures that are looked at, in a burst
 TRIES_S = 20.0  # and a second, at 0.2 ms each: few for the authority, many for whoever comes from one address
@@ -44,10 +44,10 @@ class ClientLockRequests:
         self._state = state
         self._outlet = outlet
         self._allowance = Bucket(TRIES, TRIES_S, 0.0)
-        self.handlers: dict[str, Handler] = {"unlock": of_gate(self._on_unlock), "lock": of_gate(self._on_lock)}
+        self.handlers: dict[str, Handler] = {"unlock": self._on_unlock, "lock": self._on_lock}
 
-    def _on_unlock(self, fields: list[Any], now: int, wall: int) -> None:
-        connection, certificate, signature = fields
+    def _on_unlock(self, primary: LoopEntry, message: ClientUnlockMessage, now: int, wall: int) -> None:
+        connection, certificate, signature = message
         issuer, record = self._ring.newest.issuer, self._lock.record
 
         def statement(challenge: bytes) -> bytes:
@@ -60,8 +60,8 @@ class ClientLockRequests:
             done = self._answer_when_done(connection, subject)
             self._lock.unlock(record.lock, subject, now, wall, done)
 
-    def _on_lock(self, fields: list[Any], now: int, wall: int) -> None:
-        connection, certificate, reason, signature = fields
+    def _on_lock(self, primary: LoopEntry, message: ClientLockMessage, now: int, wall: int) -> None:
+        connection, certificate, reason, signature = message
         issuer = self._ring.newest.issuer
 
         def statement(challenge: bytes) -> bytes:

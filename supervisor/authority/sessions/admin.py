@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from tlsrt.channels.control.authority_channel import RestoreMessage, RevokeMessage, SessionsMessage
 from tlsrt.config.schema import Config
 from tlsrt.errors import NotFound
 from tlsrt.supervisor.authority.epoch_change import EpochChanges
@@ -42,15 +43,15 @@ class SessionAdmin:
         self.audit: Callable[[], Recorder] = NoRecorder
         self.enrolled: Callable[[], list[str]] = list  # the subjects of clients that the configuration does not list
         self._loops = [loop.name for loop in config.loops]
-        self.handlers: dict[str, Callable[[list[Any], int, int], None]] = {
+        self.handlers: dict[str, Callable[[Any, int, int], None]] = {
             "sessions": self._sessions,
             "revoke": self._revoke,
             "restore": self._restore,
         }
 
-    def _sessions(self, fields: list[Any], now: int, wall: int) -> None:
+    def _sessions(self, message: SessionsMessage, now: int, wall: int) -> None:
         """Answer with the sessions whose ids follow one; the last page has the revoked subjects, too."""
-        number, after = fields
+        number, after = message
         following = sorted((s for s in self._manager if s.session_id > after), key=lambda s: s.session_id)
         rows = [_row(session, now) for session in following[:ROWS_MAX]]
         more = len(following) > ROWS_MAX
@@ -59,9 +60,9 @@ class SessionAdmin:
             rows += [["revoked", subject, max(0, when - wall) if when else 0, int(not when)] for subject, when in shut]
         self._outlet.tell("answer", number, int(ResultCode.DONE), int(more), rows)
 
-    def _revoke(self, fields: list[Any], now: int, wall: int) -> None:
+    def _revoke(self, message: RevokeMessage, now: int, wall: int) -> None:
         """Record it, revoke, and answer with who was hit. What cannot be recorded is done all the same, and said."""
-        number, kind, what, for_ms = fields
+        number, kind, what, for_ms = message
         try:
             subject, revoke = self._plan(kind, what, for_ms)
         except NotFound as error:
@@ -72,9 +73,9 @@ class SessionAdmin:
             lambda sentence: revoke(number, [["unrecorded", sentence]], now, wall),
         )  # fmt: skip
 
-    def _restore(self, fields: list[Any], now: int, wall: int) -> None:
+    def _restore(self, message: RestoreMessage, now: int, wall: int) -> None:
         """Let a component, the components of a loop or a client in again."""
-        number, kind, what = fields
+        number, kind, what = message
         try:
             subjects = [name for name in self._subjects(kind, what) if name in self._revoking.subjects()]
             if not subjects:

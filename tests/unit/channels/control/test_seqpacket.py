@@ -6,6 +6,7 @@ import array
 import os
 import socket
 from pathlib import Path
+from typing import NamedTuple
 
 import msgpack
 import pytest
@@ -15,8 +16,25 @@ from tlsrt.channels.control.seqpacket import ControlChannel, Message, MessageTab
 from tlsrt.channels.control.trust import TRUST
 from tlsrt.errors import MisuseError, PeerError
 
-TABLE = MessageTable("test", 256, (Message(1, "hello", "a", (int, bytes), frozenset({"x"})),
-                            Message(2, "gift", "a", (), frozenset({"x"}), descriptors=1)))  # fmt: skip
+SAMPLES: dict[type, object] = {int: 1, bytes: b"", str: "", list: [], dict: {}}
+
+
+class Hello(NamedTuple):
+    number: int
+    words: bytes
+
+
+A, CHOSEN, X = frozenset({"a", "chosen"}), frozenset({"chosen"}), frozenset({"x"})
+TABLE = MessageTable(
+    "test",
+    256,
+    (
+        Message(1, "hello", A, X, Hello),
+        Message(2, "gift", A, X, descriptors=1),
+        Message(3, "secret", CHOSEN, X),
+        Message(4, "back", frozenset({"b"}), X),
+    ),
+)
 
 
 def pair(table: MessageTable = TABLE) -> tuple[ControlChannel, socket.socket]:
@@ -35,7 +53,7 @@ def test_round_trip_and_nothing_waiting() -> None:
     left, right = ControlChannel(ours, TABLE), ControlChannel(theirs, TABLE)
     assert right.receive("a", "x") is None
     left.send("hello", 1, b"x")
-    assert right.receive("a", "x") == ("hello", [1, b"x"], [])
+    assert right.receive("a", "x") == ("hello", Hello(1, b"x"), [])
     left.close()
     assert reason(right) == "closed"
     right.close()
@@ -48,7 +66,7 @@ def test_last_words_are_heard_from_a_peer_that_has_not_read_ours() -> None:
     right.send("hello", 1, b"unread")
     left.send("hello", 2, b"last")
     left.close()
-    assert right.receive("a", "x") == ("hello", [2, b"last"], [])
+    assert right.receive("a", "x") == ("hello", (2, b"last"), [])
     assert reason(right) == "closed"
     right.close()
 
@@ -85,20 +103,45 @@ def test_direction_and_state() -> None:
         TABLE.decode_untrusted(packet, "b", "x")
     with pytest.raises(PeerError, match="wrong_state"):
         TABLE.decode_untrusted(packet, "a", "y")
+    with pytest.raises(PeerError, match="wrong_direction"):
+        TABLE.decode_untrusted(TABLE.encode("back"), "a", "x")
+
+
+def test_a_message_of_one_peer_is_refused_from_every_other_on_its_side() -> None:
+    packet = TABLE.encode("secret")
+    assert TABLE.decode_untrusted(packet, "chosen", "x") == ("secret", ())
+    with pytest.raises(PeerError, match="not_chosen"):
+        TABLE.decode_untrusted(packet, "a", "x")
+    with pytest.raises(PeerError, match="wrong_direction"):
+        TABLE.decode_untrusted(packet, "b", "x")
+    assert TABLE.sent_by("a") == {"hello", "gift"} and TABLE.sent_by("chosen") == {"hello", "gift", "secret"}
+
+
+def test_a_loop_that_is_not_primary_may_send_three_messages_and_primary_all_but_one() -> None:
+    assert TRUST.sent_by("loop") == {"join", "prepared", "witnessed"}
+    assert TRUST.sent_by("primary") >= {"join", "prepared", "open", "lock", "unlock", "offences", "telemetry"}
+    assert "witnessed" not in TRUST.sent_by("primary")
+    for message in TRUST.messages:
+        sender = next(iter(message.who - {"loop"}), "loop")
+        packet = TRUST.encode(message.name, *(SAMPLES[kind] for kind in message.types))
+        state = next(iter(message.states))
+        for other in {"loop", "primary", "authority"} - message.who:
+            with pytest.raises(PeerError, match=r"not_primary|not_loop|wrong_direction"):
+                TRUST.decode_untrusted(packet, other, state)
+        assert TRUST.decode_untrusted(packet, sender, state)[0] == message.name
 
 
 def test_every_life_message_is_refused_in_every_state_that_the_table_does_not_list() -> None:
-    samples = {int: 1, bytes: b"", str: "", list: [], dict: {}}
     refused = 0
     for message in LIFE.messages:
-        packet = LIFE.encode(message.name, *(samples[kind] for kind in message.fields))
+        packet = LIFE.encode(message.name, *(SAMPLES[kind] for kind in message.types))
         for state in LoopState:
             if state in message.states:
-                assert LIFE.decode_untrusted(packet, message.sender, state)[0] == message.name
+                assert LIFE.decode_untrusted(packet, next(iter(message.who)), state)[0] == message.name
             else:
                 refused += 1
                 with pytest.raises(PeerError, match="wrong_state"):
-                    LIFE.decode_untrusted(packet, message.sender, state)
+                    LIFE.decode_untrusted(packet, next(iter(message.who)), state)
     assert refused > 40
 
 
@@ -137,7 +180,7 @@ def test_descriptors_that_nobody_asked_for_do_not_stay() -> None:
             if descriptors:
                 assert reason(channel, descriptors=True) == "bad_descriptors"
             else:
-                assert channel.receive("a", "x") == ("hello", [1, b""], [])
+                assert channel.receive("a", "x") == ("hello", (1, b""), [])
     assert _open_descriptors() == before
     channel.close()
     peer.close()

@@ -8,6 +8,7 @@ import pytest
 from fakes.memory_host import World, parts
 
 from tlsrt.channels.calls.caller import Caller
+from tlsrt.channels.control.trust import TRUST
 from tlsrt.channels.frames.frame import FrameKind
 from tlsrt.config import key_schedule
 from tlsrt.errors import PeerError, Stale
@@ -25,16 +26,19 @@ def trustee_of(world: World, *subjects: str) -> AuthorityClient:
     return AuthorityClient(world.verifier, {subject: world.endpoints[subject] for subject in subjects}, None)
 
 
+def tell(world: World, trustee: AuthorityClient, name: str, *fields: object) -> None:
+    trustee.on_message(name, TRUST.by_name[name].fields(*fields), [], world.now)
+
+
 def prepare(world: World, trustee: AuthorityClient, subject: str) -> None:
     """Tell a loop the keys of the next epoch."""
     session, incarnation = world.session(subject), world.incarnations[subject.partition("/")[0]]
     root = key_schedule.gate_root(world.run, NEXT, world.incarnations["primary"])
-    trustee.on_message("epoch", [NEXT, key_schedule.token_key(world.run, NEXT), 1, b"", 1], [], world.now)
-    trustee.on_message(
-        "session",
-        [NEXT, subject, session, incarnation, world.mailbox(subject, NEXT), 1, key_schedule.proof_key(root, session),
-         world.token(subject, epoch=NEXT), world.now + 60_000, world.now + 8 * 3_600_000],
-        [], world.now,
+    tell(world, trustee, "epoch", NEXT, key_schedule.token_key(world.run, NEXT), 1, b"", 1)
+    tell(
+        world, trustee, "session", NEXT, subject, session, incarnation, world.mailbox(subject, NEXT), 1,
+        key_schedule.proof_key(root, session), world.token(subject, epoch=NEXT), world.now + 60_000,
+        world.now + 8 * 3_600_000
     )  # fmt: skip
 
 
@@ -44,7 +48,7 @@ def test_a_recipient_takes_nothing_of_the_epoch_before(world: World) -> None:
     frames = [world.request() for _ in range(2)]
     prepare(world, trustee, "secondary/store")
     store.open_untrusted(parts(frames[0]), world.header(frames[0]), world.now)
-    trustee.on_message("commit", [NEXT, 0], [], world.now)
+    tell(world, trustee, "commit", NEXT, 0)
     with pytest.raises(PeerError, match="stale_epoch"):
         store.open_untrusted(parts(frames[1]), world.header(frames[1]), world.now)
     assert world.verifier.epochs == {NEXT}
@@ -56,9 +60,9 @@ def test_a_grace_that_runs_is_cut_short(world: World) -> None:
     trustee = trustee_of(world, "secondary/store")
     frame = world.request()
     prepare(world, trustee, "secondary/store")
-    trustee.on_message("commit", [NEXT, 5_000], [], world.now)
+    tell(world, trustee, "commit", NEXT, 5_000)
     assert world.verifier.epochs == {world.epoch, NEXT}
-    trustee.on_message("commit", [NEXT, 0], [], world.now)
+    tell(world, trustee, "commit", NEXT, 0)
     with pytest.raises(PeerError, match="stale_epoch"):
         store.open_untrusted(parts(frame), world.header(frame), world.now)
 
@@ -78,8 +82,8 @@ async def _calls_under_way(world: World) -> None:
         await asyncio.sleep(0)
     prepare(world, trustee, "third/console")
     key = key_schedule.request_key(world.mailbox("secondary/store", NEXT), world.session("third/console"))
-    trustee.on_message("rights", [NEXT, "third/console", [["secondary/store", 2, key, ["get", "put"]]]], [], world.now)
-    trustee.on_message("commit", [NEXT, 0], [], world.now)
+    tell(world, trustee, "rights", NEXT, "third/console", [["secondary/store", 2, key, ["get", "put"]]])
+    tell(world, trustee, "commit", NEXT, 0)
     assert trustee.stale_before == NEXT
     caller.pending.end_before(trustee.stale_before)
     with pytest.raises(Stale):
@@ -98,5 +102,5 @@ async def _calls_under_way(world: World) -> None:
 def test_after_a_timed_change_calls_go_on(world: World) -> None:
     trustee = trustee_of(world, "third/console")
     prepare(world, trustee, "third/console")
-    trustee.on_message("commit", [NEXT, 5_000], [], world.now)
+    tell(world, trustee, "commit", NEXT, 5_000)
     assert trustee.stale_before == 0

@@ -21,7 +21,7 @@ def stage(tmp_path: Path, store: int) -> Stage:
 
 def acknowledge(stage: Stage, *loops: tuple[str, int], epoch: int) -> None:
     for loop, incarnation in loops:
-        stage.service.heard(loop, "prepared", [epoch], stage.now, stage.wall)
+        stage.hear(loop, "prepared", epoch)
         stage.service.attested(loop, incarnation, epoch, stage.now)
 
 
@@ -112,7 +112,7 @@ def test_a_resumed_authority_finishes_a_move(tmp_path: Path, store: int) -> None
     stage.service.changes.move(4, stage.now)
     for loop in (PRIMARY, SECONDARY, THIRD):
         stage.service.attested(*loop, 5, stage.now)
-        stage.service.heard(loop[0], "prepared", [5], stage.now, stage.wall)
+        stage.hear(loop[0], "prepared", 5)
     acknowledge(stage, PRIMARY, SECONDARY, THIRD, epoch=6)
     assert stage.of("third", "commit") == [(5, 5000), (6, 0)]
     assert moved(stage) == [(4, 6)]

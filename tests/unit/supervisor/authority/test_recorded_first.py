@@ -66,7 +66,7 @@ def disk(stage: Stage) -> Disk:
 
 def asked(stage: Stage, name: str, *fields: Any) -> list[tuple[Any, ...]]:
     before = len(stage.told)
-    stage.service.office_handlers[name]([7, *fields], stage.now, stage.wall)
+    stage.ask(name, 7, *fields)
     return stage.told[before:]
 
 
@@ -97,7 +97,7 @@ def test_who_has_gone_while_the_disk_wrote_gets_nothing(stage: Stage, disk: Disk
     stage.open(1, Client(ADMIN))
     session = next(each for each in stage.service._manager if each.owner == "client")
     if what == "closed":
-        stage.service.heard("primary", "close", [session.session_id], stage.now, stage.wall)
+        stage.hear("primary", "close", session.session_id)
     else:
         stage.service.revoking.revoke_session(session.session_id, stage.now, stage.wall)
     disk.write()

@@ -44,7 +44,7 @@ def new_keys(stage: Stage) -> NewKeys:
 def answer(stage: Stage, epoch: int, *loops: tuple[str, int]) -> None:
     for loop, incarnation in loops:
         stage.service.attested(loop, incarnation, epoch, stage.now)
-        stage.service.heard(loop, "prepared", [epoch], stage.now, stage.wall)
+        stage.hear(loop, "prepared", epoch)
 
 
 def told(stage: Stage, name: str) -> list[tuple[Any, ...]]:
@@ -223,7 +223,7 @@ def test_a_primary_that_comes_during_a_rotation_names_no_key_that_does_not_sign_
     stage.service.changes.rotate(1, new_keys(stage), stage.now)
     stage.service.spawned("primary", 4, stage.now, stage.wall)
     stage.said.clear()
-    stage.service.heard("primary", "join", [], stage.now, stage.wall)
+    stage.hear("primary", "join")
     stage.service.attested("primary", 4, 6, stage.now)
     versions = [fields[3] for fields in stage.of("primary", "welcome")]
     assert versions == [1, 2]
@@ -237,7 +237,7 @@ def test_a_newcomer_after_a_rotation_gets_the_new_version_only(stage: Stage) -> 
     stage.join(PRIMARY, SECONDARY)
     stage.service.changes.rotate(1, new_keys(stage), stage.now)
     answer(stage, 6, PRIMARY, SECONDARY)
-    stage.service.heard("third", "join", [], stage.now, stage.wall)
+    stage.hear("third", "join")
     stage.service.attested("third", 3, 6, stage.now)
     assert [fields[3] for fields in stage.of("third", "welcome")] == [2]
     assert [(fields[0], fields[4]) for fields in stage.of("third", "epoch")] == [(6, 2)]

@@ -127,7 +127,7 @@ def test_an_epoch_that_cannot_be_written_is_not_used(
 def test_a_flood_of_joins_is_answered_slowly_but_surely(stage: Stage) -> None:
     stage.join(THIRD)
     for _ in range(50):
-        stage.service.heard("third", "join", [], stage.now, stage.wall)
+        stage.hear("third", "join")
     assert len(stage.of("third", "welcome")) == 1
     stage.pass_time(1000)
     assert len(stage.of("third", "welcome")) == 2
@@ -154,7 +154,7 @@ def test_a_resumed_authority_does_not_listen_before_it_has_spoken(tmp_path: Path
     assert stage.service.may_read("third")
     assert [name for loop, name, _ in stage.said if loop == "third"][-2:] == ["prepare", "feed"]
     stage.service.attested("primary", 1, 5, stage.now)
-    stage.service.heard("primary", "prepared", [5], stage.now, stage.wall)
+    stage.hear("primary", "prepared", 5)
     stage.pass_time(1999)
     assert stage.of("primary", "commit") == []
     session = stage.of("third", "session")[0][2]
@@ -236,9 +236,9 @@ def test_primary_alone_says_who_was_turned_away_and_not_too_often(stage: Stage) 
     stage.service.tell_of_sessions(notes)
     words = ["192.0.2.1", "handshake", 3]
     with pytest.raises(PeerError, match="not_primary"):
-        stage.service.heard("third", "turned_away", words, stage.now, stage.wall)
+        stage.hear("third", "turned_away", *words)
     for _ in range(1000):
-        stage.service.heard("primary", "turned_away", words, stage.now, stage.wall)
+        stage.hear("primary", "turned_away", *words)
     page = notes.page(stage.now)
     assert page[0] == ["turned_away", "door", "handshake, 3 times, last from 192.0.2.1", {"count": 3}]
     assert len(page) == TURNED_AWAY
@@ -254,10 +254,10 @@ def test_events_wait_for_primary_in_a_bounded_number_and_end_with_it(stage: Stag
     stage.service.tick(stage.now, stage.wall)
     for number in range(PAGES):
         assert len(stage.of("primary", "events")) == number + 1  # one at a time: a busy Primary is no hung one
-        stage.service.heard("primary", "took_events", [], stage.now, stage.wall)
+        stage.hear("primary", "took_events")
     assert stage.of("primary", "events") == [([b"%d" % number],) for number in range(PAGES)]
     with pytest.raises(PeerError, match="not_primary"):
-        stage.service.heard("third", "took_events", [], stage.now, stage.wall)
+        stage.hear("third", "took_events")
     stage.service.gone("primary", PRIMARY[1], stage.now, stage.wall)
     stage.service.events.add([b"to nobody"])
     assert len(stage.of("primary", "events")) == PAGES

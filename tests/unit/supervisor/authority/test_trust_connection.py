@@ -38,7 +38,7 @@ def test_what_does_not_fit_waits_and_keeps_its_order(ends: Ends) -> None:
         line.flush(2)
         message = peer.receive("authority", "new")
         assert message is not None
-        assert message[1] == [number, 1, 1]
+        assert message[1] == (number, 1, 1)
     assert not line.is_blocked
 
 
@@ -78,7 +78,7 @@ def test_descriptors_of_a_loop_are_not_taken(ends: Ends) -> None:
     reading, writing = os.pipe()
     peer.send("join", descriptors=(reading,))
     os.close(reading)
-    assert line.receive("new") == ("join", [])
+    assert line.receive("new") == ("join", ())
     with pytest.raises(BrokenPipeError):
         os.write(writing, b"x")  # nobody kept the other end
     os.close(writing)

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from tlsrt.channels.control.trust import OFFICE, TRUST
+from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
+from tlsrt.channels.control.trust import TRUST
 from tlsrt.supervisor.events.bus import EventBus
 from tlsrt.supervisor.events.relay import EVERY_S, TOLD_AGAIN, EventRelay
 from tlsrt.supervisor.process.event_loop import EventLoop
@@ -101,7 +102,7 @@ def test_a_flood_is_one_page_at_a_time_and_each_fits_into_a_packet(host: Host) -
         told += host.later()
     assert len(host.pages) <= 20
     for page in host.pages:
-        assert len(OFFICE.encode("events", page)) <= OFFICE.cap
+        assert len(AUTHORITY_CHANNEL.encode("events", page)) <= AUTHORITY_CHANNEL.cap
         assert len(TRUST.encode("events", page)) <= TRUST.cap
     assert told == sorted(set(told))
     assert host.later(500)[-1] == 10_000

@@ -132,7 +132,7 @@ def test_who_may_use_http_is_said_once_and_kept(tmp_path: Path, folder: int) -> 
     for connection, client, word in ((1, browser, "lent"), (2, phone, "refused")):
         der = ssl.PEM_cert_to_DER_cert(client.issued.certificate_pem.decode())
         before = len(stage.said)
-        stage.service.heard("primary", "lend", [connection, der], stage.now, stage.wall)
+        stage.hear("primary", "lend", connection, der)
         assert word in [name for _, name, _ in stage.said[before:]]
 
 

@@ -41,7 +41,7 @@ def asking(code: JoinCode) -> tuple[Said, bytes]:
 def say(stage: Stage, said: Said, connection: int = 9) -> tuple[Any, ...] | None:
     """Let Primary pass it on; return answer and MAC, or None for a refusal."""
     before = len(stage.said)
-    stage.service.heard("primary", "enrol", [connection, "192.0.2.7", *said], stage.now, stage.wall)
+    stage.hear("primary", "enrol", connection, "192.0.2.7", *said)
     answers = [(name, fields) for _, name, fields in stage.said[before:] if name in ("enrolled", "not_enrolled")]
     assert len(answers) == 1 and answers[0][1][0] == connection
     return answers[0][1][1:] if answers[0][0] == "enrolled" else None
@@ -195,7 +195,7 @@ def test_a_client_renewed_by_code_keeps_its_old_certificate_until_then(stage: St
 def test_only_primary_may_bring_clients(stage: Stage) -> None:
     said, _ = asking(code_for(stage, "phone"))
     with pytest.raises(PeerError, match="not_primary"):
-        stage.service.heard("secondary", "enrol", [1, "", *said], stage.now, stage.wall)
+        stage.hear("secondary", "enrol", 1, "", *said)
 
 
 @given(st.binary(max_size=8), st.binary(max_size=300), st.binary(max_size=40))

@@ -43,9 +43,7 @@ def renewing(stage: Stage, client: Client, session: bytes = b"", key: object = N
 
 def say(stage: Stage, one: Renewing, connection: int = 1, request: bytes = b"") -> tuple[bytes, bytes]:
     """Let Primary pass it on; return certificate and signature, empty for a refusal."""
-    stage.service.heard(
-        "primary", "renew", [connection, request or one.request, one.signature], stage.now, stage.wall
-    )  # fmt: skip
+    stage.hear("primary", "renew", connection, request or one.request, one.signature)  # fmt: skip
     told, certificate, signature = stage.of("primary", "renewed")[-1]
     assert told == connection
     return certificate, signature

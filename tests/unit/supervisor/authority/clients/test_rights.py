@@ -11,7 +11,8 @@ from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
 from hosts.authority_host import Client
 from hosts.enrolment import STORE, add, ask, is_let_in, ready, renew
 
-from tlsrt.channels.control.trust import OFFICE, TRUST
+from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
+from tlsrt.channels.control.trust import TRUST
 from tlsrt.config.schema import DoorConfig
 from tlsrt.errors import ConfigError, PeerError
 from tlsrt.supervisor.authority.clients.rights import HTTP_MAY_NOT, NO_MAY
@@ -91,7 +92,7 @@ def test_nothing_happens_before_it_is_recorded_and_nothing_if_it_cannot_be(stage
     assert is_let_in(stage, 1, phone)
     recorder = stage.service.audit = Recorder()
     told = len(stage.told)
-    stage.service.office_handlers["client_set"]([7, "phone", IO, 1, BOTH], stage.now, stage.wall)
+    stage.ask("client_set", 7, "phone", IO, 1, BOTH)
     assert len(stage.told) == told and stage.state.enrolled["phone"].may == ()
     ((kind, detail, then, otherwise),) = recorder.waiting
     assert (kind, detail) == ("client_changed", {"allow": "third/console: list, notify", "may": "lock, unlock"})
@@ -106,7 +107,7 @@ def test_nothing_happens_before_it_is_recorded_and_nothing_if_it_cannot_be(stage
 def test_who_is_revoked_meanwhile_gets_no_rights(stage: Stage) -> None:
     add(stage, "phone")
     recorder, stage.service.audit = stage.service.audit, Recorder()
-    stage.service.office_handlers["client_set"]([7, "phone", IO, 1, BOTH], stage.now, stage.wall)
+    stage.ask("client_set", 7, "phone", IO, 1, BOTH)
     waiting, stage.service.audit = stage.service.audit.waiting, recorder
     assert ask(stage, "client_revoke", "phone")[0] == ResultCode.DONE
     waiting[0][2]()
@@ -160,7 +161,7 @@ def test_no_loop_has_a_word_for_it(stage: Stage) -> None:
     assert "client_set" not in stage.service.handlers
     assert not {name for name in TRUST.by_name if name.startswith("client_")}
     with pytest.raises(PeerError, match=r"wrong_direction|unknown_message|bad_fields|wrong_state"):
-        TRUST.decode_untrusted(OFFICE.encode("client_set", 7, "phone", IO, 1, BOTH), "loop", "joined")
+        TRUST.decode_untrusted(AUTHORITY_CHANNEL.encode("client_set", 7, "phone", IO, 1, BOTH), "loop", "joined")
 
 
 def test_a_state_of_before_is_read_and_a_bad_one_is_not(stage: Stage) -> None:

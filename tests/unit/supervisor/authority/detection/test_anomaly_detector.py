@@ -72,7 +72,7 @@ class Office:
     def window(self, *windows: Window, elapsed: int = WINDOW_MS) -> None:
         self.now += elapsed
         rows = [(session.session_id, window) for session, window in zip(self.sessions, windows, strict=False)]
-        self.desk.heard([pack_rows(rows)], self.now, self.now)
+        self.desk.heard(pack_rows(rows), self.now, self.now)
 
     def teach(self) -> None:
         for _ in range(70):
@@ -156,7 +156,7 @@ def test_a_change_of_the_whole_host_is_charged_to_nobody() -> None:
 
 def test_a_session_that_has_ended_is_nobodys() -> None:
     office = Office(1)
-    office.desk.heard([pack_rows([(bytes(16), WILD)])], 1, 1)
+    office.desk.heard(pack_rows([(bytes(16), WILD)]), 1, 1)
     assert not len(office.desk._model)
 
 
@@ -166,7 +166,7 @@ def test_a_flood_of_rows_costs_no_more_than_an_honest_primary() -> None:
     office.desk._find = lambda session: None
     for _ in range(1000):
         before = office.desk._rows._left
-        office.desk.heard([pack_rows([(office.sessions[0].session_id, USUAL)] * 100)], 1, 1)
+        office.desk.heard(pack_rows([(office.sessions[0].session_id, USUAL)] * 100), 1, 1)
         seen += office.desk._rows._left < before
     assert seen == ROWS // 100
 
@@ -174,4 +174,4 @@ def test_a_flood_of_rows_costs_no_more_than_an_honest_primary() -> None:
 @pytest.mark.parametrize("content", [[[]], [[bytes(16), 1]], [None], [pack_rows([(bytes(15), USUAL)])[0]]])
 def test_what_is_no_telemetry_is_an_offence(content: list[Any]) -> None:
     with pytest.raises(PeerError):
-        Office(1).desk.heard([content], 1, 1)
+        Office(1).desk.heard(content, 1, 1)

@@ -47,7 +47,7 @@ def stage(tmp_path: Path, store: int) -> Stage:
 
 
 def touch(stage: Stage, session: bytes, *words: str, loop: str = "primary") -> list[Charge]:
-    stage.service.heard(loop, "touched", [session, *(words or DECOY)], stage.now, stage.wall)
+    stage.hear(loop, "touched", session, *(words or DECOY))
     response: Any = stage.service.response
     charges: list[Charge] = response.charges
     return charges
@@ -71,7 +71,7 @@ def test_what_is_used_is_charged_to_whoever_is_known_best(stage: Stage) -> None:
 
     def use(what: str, loop: str = "", session: bytes = b"", address: str = "") -> Charge | None:
         before = len(touch(stage, client, "secondary/store", "dump"))
-        stage.service.heard("primary", "canary", [what, loop, session, address], stage.now, stage.wall)
+        stage.hear("primary", "canary", what, loop, session, address)
         charges: list[Charge] = stage.service.response.charges  # type: ignore[attr-defined]
         return charges[before] if len(charges) > before else None
 
@@ -82,11 +82,11 @@ def test_what_is_used_is_charged_to_whoever_is_known_best(stage: Stage) -> None:
     assert use("path /.env", "", bytes(16), "") is None  # of a session that there is not
     for words in (["anything", "", b"", ""], ["token 3", "nowhere", b"", ""]):
         with pytest.raises(PeerError):
-            stage.service.heard("primary", "canary", words, stage.now, stage.wall)
+            stage.hear("primary", "canary", *words)
 
 
 def test_the_supervisor_tells_of_files(stage: Stage) -> None:
-    stage.service.office_handlers["file_touched"](["third", "/x"], stage.now, stage.wall)
+    stage.ask("file_touched", "third", "/x")
     assert stage.service.response.charges == [Charge(ChargeKind.PROCESS, "third")]  # type: ignore[attr-defined]
 
 

@@ -71,7 +71,7 @@ def response(stage: Stage) -> DetectionService:
 
 
 def report(stage: Stage, *rows: list[Any]) -> None:
-    stage.service.heard("primary", "offences", [list(rows)], stage.now, stage.wall)
+    stage.hear("primary", "offences", list(rows))
 
 
 def session_of(stage: Stage, subject: str) -> str:
@@ -120,15 +120,13 @@ def test_a_loop_that_holds_anothers_token_is_replaced_and_only_that_process(stag
     assert ("respawn", "third", 3, "score 100, last for foreign_session") in stage.told
     stage.told.clear()
     for incarnation in (1, 2):  # the one before the living one, of which the news comes late, and that
-        stage.service.office_handlers["charge"](
-            ["secondary", incarnation, "attestation", 1, "m"], stage.now, stage.wall
-        )
+        stage.ask("charge", "secondary", incarnation, "attestation", 1, "m")
     assert [entry[1:3] for entry in stage.told if entry[0] == "respawn"] == [("secondary", 2)]
 
 
 def test_a_new_process_inherits_less_than_ends_a_session(stage: Stage) -> None:
     charge = Charge(ChargeKind.PROCESS, "third")
-    stage.service.office_handlers["charge"](["third", 3, "seccomp_refused", 49, "socket"], stage.now, stage.wall)
+    stage.ask("charge", "third", 3, "seccomp_refused", 49, "socket")
     assert response(stage).actions.quarantined
     stage.service.spawned("third", 4, stage.now, stage.wall)
     stage.join(("third", 4))
@@ -200,7 +198,7 @@ def test_somebody_is_shut_out_even_if_that_cannot_be_recorded_and_it_is_said(sta
 def test_only_primary_may_report_and_only_so_much(stage: Stage) -> None:
     row = ["channel", "third", "replay", 1, ""]
     with pytest.raises(PeerError, match="not_primary"):
-        stage.service.heard("third", "offences", [[row]], stage.now, stage.wall)
+        stage.hear("third", "offences", [row])
     for rows in ([row] * (ROWS_MAX + 1), [["process", *row[1:]]], [[*row[:3], 0, ""]], [[*row[:4], "x" * 129]], [7]):
         with pytest.raises(PeerError, match="bad_offences"):
             report(stage, *rows)

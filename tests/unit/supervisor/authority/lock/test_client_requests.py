@@ -49,7 +49,7 @@ def lock(stage: Stage) -> Stage:
 
 def bring_primary(stage: Stage, incarnation: int) -> None:
     stage.service.spawned("primary", incarnation, stage.now, stage.wall)
-    stage.service.heard("primary", "join", [], stage.now, stage.wall)
+    stage.hear("primary", "join")
     stage.service.attested("primary", incarnation, stage.state.epoch, stage.now)
 
 
@@ -58,7 +58,7 @@ def der() -> bytes:
 
 
 def challenge(stage: Stage, connection: int = 1) -> bytes:
-    stage.service.heard("primary", "challenge", [connection], stage.now, stage.wall)
+    stage.hear("primary", "challenge", connection)
     found: bytes = stage.of("primary", "challenged")[-1][1]
     return found
 
@@ -70,7 +70,7 @@ def unlock(stage: Stage, given: bytes, connection: int = 1, **changes: bytes) ->
         "install": INSTALL, "boot": BOOT, "lock": record.lock if record else bytes(16), "challenge": given
     } | changes  # fmt: skip
     signature = sign_statement(KEY, unlock_statement(**fields))
-    stage.service.heard("primary", "unlock", [connection, der(), signature], stage.now, stage.wall)
+    stage.hear("primary", "unlock", connection, der(), signature)
     return stage.of("primary", "answered")[-1]
 
 
@@ -78,7 +78,7 @@ def ask_to_lock(stage: Stage, reason: str = "by night", connection: int = 1) -> 
     """Say as Primary what a client has signed; return the signature."""
     statement = lock_statement(INSTALL, BOOT, challenge(stage, connection), reason)
     signature = sign_statement(KEY, statement)
-    stage.service.heard("primary", "lock", [connection, der(), reason, signature], stage.now, stage.wall)
+    stage.hear("primary", "lock", connection, der(), reason, signature)
     return signature
 
 
@@ -160,9 +160,9 @@ def test_a_lock_cannot_be_said_again(stage: Stage) -> None:
     signature = ask_to_lock(stage)
     stage.service.host_lock.unlock(b"", "operator", stage.now, stage.wall, lambda problem: None)
     bring_primary(stage, 10)
-    stage.service.heard("primary", "lock", [1, der(), "by night", signature], stage.now, stage.wall)
+    stage.hear("primary", "lock", 1, der(), "by night", signature)
     challenge(stage, 1)
-    stage.service.heard("primary", "lock", [1, der(), "by night", signature], stage.now, stage.wall)
+    stage.hear("primary", "lock", 1, der(), "by night", signature)
     assert not stage.service.lock.is_locked
     assert [word for _, word in stage.of("primary", "answered")] == ["rejected", "rejected"]
 
@@ -170,14 +170,14 @@ def test_a_lock_cannot_be_said_again(stage: Stage) -> None:
 def test_another_reason_than_was_signed_is_refused(stage: Stage) -> None:
     statement = lock_statement(INSTALL, BOOT, challenge(stage), "by night")
     fields = [1, der(), "for fun", sign_statement(KEY, statement)]
-    stage.service.heard("primary", "lock", fields, stage.now, stage.wall)
+    stage.hear("primary", "lock", *fields)
     assert not stage.service.lock.is_locked
 
 
 def test_only_primary_carries_them(locked: Stage) -> None:
     for name, fields in (("unlock", [1, der(), b"s"]), ("lock", [1, der(), "", b"s"])):
         with pytest.raises(PeerError, match="not_primary"):
-            locked.service.heard("third", name, fields, locked.now, locked.wall)
+            locked.hear("third", name, *fields)
 
 
 def test_so_many_tries_are_looked_at_and_no_more(locked: Stage) -> None:
@@ -201,6 +201,6 @@ def test_garbage_is_refused(locked: Stage) -> None:
     for certificate in (b"", b"x", der()[:-1], der() + b"x"):
         challenge(locked)
         fields = [1, certificate, b"s" * 70]
-        locked.service.heard("primary", "unlock", fields, locked.now, locked.wall)
+        locked.hear("primary", "unlock", *fields)
         assert locked.of("primary", "answered")[-1] == (1, "rejected")
     assert locked.service.lock.is_locked

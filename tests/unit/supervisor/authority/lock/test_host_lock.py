@@ -42,7 +42,7 @@ def refuse_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ask(stage: Stage, verb: str, *fields: object) -> tuple[Any, ...]:
     """Ask as the supervisor does; return the code and rows of the answer."""
-    stage.service.office_handlers[verb]([9, *fields], stage.now, stage.wall)
+    stage.ask(verb, 9, *fields)
     answers = [said for said in stage.told if said[:2] == ("answer", 9)]
     return answers[-1][2], answers[-1][4]
 
@@ -54,7 +54,7 @@ def lock(stage: Stage) -> tuple[Any, ...]:
 def be_born(stage: Stage, incarnation: int, epoch: int = 6) -> None:
     """Let the supervisor bring the next Primary."""
     stage.service.spawned("primary", incarnation, stage.now, stage.wall)
-    stage.service.heard("primary", "join", [], stage.now, stage.wall)
+    stage.hear("primary", "join")
     stage.service.attested("primary", incarnation, epoch, stage.now)
 
 
@@ -63,7 +63,7 @@ def commit(stage: Stage, *loops: tuple[str, int]) -> int:
     epoch = int(stage.state.epoch)
     for loop, incarnation in loops:
         stage.service.attested(loop, incarnation, epoch, stage.now)
-        stage.service.heard(loop, "prepared", [epoch], stage.now, stage.wall)
+        stage.hear(loop, "prepared", epoch)
     stage.service.tick(stage.now, stage.wall)
     return epoch
 
@@ -117,7 +117,7 @@ def test_the_process_of_before_is_not_heard_and_gets_nothing(stage: Stage) -> No
     lock(stage)
     assert not stage.service.may_read("primary")
     stage.said.clear()
-    stage.service.heard("primary", "join", [], stage.now, stage.wall)
+    stage.hear("primary", "join")
     stage.service.attested("primary", 1, 6, stage.now)
     assert names(stage, "primary") == []
     be_born(stage, 9)
@@ -125,7 +125,7 @@ def test_the_process_of_before_is_not_heard_and_gets_nothing(stage: Stage) -> No
     assert ask(stage, "unlock", "operator") == (ResultCode.DONE, [])
     assert not stage.service.may_read("primary")
     stage.said.clear()
-    stage.service.heard("primary", "join", [], stage.now, stage.wall)
+    stage.hear("primary", "join")
     stage.service.attested("primary", 9, 7, stage.now)
     commit(stage, THIRD)
     stage.pass_time(60_000)
@@ -255,7 +255,7 @@ def test_a_locked_primary_is_not_answered_more_often_than_others(stage: Stage) -
     lock(stage)
     be_born(stage, 9)
     for _ in range(50):
-        stage.service.heard("primary", "join", [], stage.now, stage.wall)
+        stage.hear("primary", "join")
     assert len(stage.of("primary", "door")) == 1
 
 
@@ -273,6 +273,6 @@ def test_what_is_no_lock_is_refused(fields: list[Any]) -> None:
 
 
 def test_only_some_words_are_allowed_to_a_locked_primary() -> None:
-    allowed = {message.name for message in TRUST.messages if message.sender == "loop" and "locked" in message.states}
+    allowed = {message.name for message in TRUST.messages if "primary" in message.who and "locked" in message.states}
     assert {"open", "lend", "prepared", "close", "came_from", "took_events"}.isdisjoint(allowed)
     assert {"join", "tried"} <= allowed

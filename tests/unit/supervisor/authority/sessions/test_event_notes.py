@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
 from tlsrt.channels.control.seqpacket import ControlChannel, control_pair
-from tlsrt.channels.control.trust import OFFICE
 from tlsrt.supervisor.authority.sessions.event_notes import EVERY_MS, PAGE, WAITING_MAX, EventNotes
 from tlsrt.supervisor.authority.sessions.manager import SessionManager
 from tlsrt.supervisor.authority.sessions.states import SessionEvent
@@ -50,7 +50,7 @@ def test_the_largest_page_fits_into_a_packet() -> None:
     notes = EventNotes()
     for _ in range(PAGE):
         notes.note("session_quarantined", "ä" * 80, "\U0001f642" * 1000, session="f" * 32, owner="o" * 80)
-    assert len(OFFICE.encode("noted", notes.page(0))) < OFFICE.cap
+    assert len(AUTHORITY_CHANNEL.encode("noted", notes.page(0))) < AUTHORITY_CHANNEL.cap
 
 
 def test_who_cannot_be_told_now_is_told_later() -> None:
@@ -66,7 +66,7 @@ def test_who_cannot_be_told_now_is_told_later() -> None:
 
 
 def test_a_supervisor_that_does_not_read_is_not_waited_for_and_one_that_is_gone_is_said() -> None:
-    ours, theirs = (ControlChannel(end, OFFICE) for end in control_pair())
+    ours, theirs = (ControlChannel(end, AUTHORITY_CHANNEL) for end in control_pair())
     notes = EventNotes()
     now = 0
     while notes.next_due() is None:  # until the channel is full

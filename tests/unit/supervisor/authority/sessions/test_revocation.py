@@ -39,7 +39,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
 def ask(stage: Stage, name: str, *fields: object) -> tuple[ResultCode, int, list[Any]]:
     """Return code, whether more follows, and rows of the answer."""
     stage.told.clear()
-    stage.service.desk.handlers[name]([77, *fields], stage.now, stage.wall)
+    stage.ask(name, 77, *fields)
     [(number, code, more, rows)] = [item[1:] for item in stage.told if item[0] == "answer"]
     assert number == 77
     return ResultCode(code), more, rows
@@ -74,10 +74,10 @@ def test_the_address_of_a_client_is_primarys_word_and_only_about_clients(stage: 
     granted = next(fields for loop, name, fields in stage.open(1, Client(ADMIN)) if name == "granted")
     component = stage.of("third", "session")[-1][2]
     for session, address in ((granted[4], "192.0.2.7"), (component, "192.0.2.8"), (b"x" * 16, "192.0.2.9")):
-        stage.service.heard("primary", "came_from", [session, address], stage.now, stage.wall)
+        stage.hear("primary", "came_from", session, address)
     assert {row[2]: row[12] for row in sessions(stage) if row[12]} == {"client/admin": "192.0.2.7"}
     with pytest.raises(PeerError, match="not_primary"):
-        stage.service.heard("third", "came_from", [granted[4], "192.0.2.10"], stage.now, stage.wall)
+        stage.hear("third", "came_from", granted[4], "192.0.2.10")
 
 
 def test_a_long_list_comes_in_pages(stage: Stage) -> None:
@@ -237,7 +237,7 @@ def test_the_last_word_about_a_subject_counts(stage: Stage) -> None:
 
 def acknowledge(stage: Stage, *loops: tuple[str, int], epoch: int) -> None:
     for loop, incarnation in loops:
-        stage.service.heard(loop, "prepared", [epoch], stage.now, stage.wall)
+        stage.hear(loop, "prepared", epoch)
         stage.service.attested(loop, incarnation, epoch, stage.now)
 
 
@@ -246,7 +246,7 @@ def test_all_ends_every_session_and_moves_the_epoch_without_grace(stage: Stage) 
     before = {row[1] for row in sessions(stage)}
     stage.said.clear()
     stage.told.clear()
-    stage.service.desk.handlers["revoke"]([7, "all", "", 0], stage.now, stage.wall)
+    stage.ask("revoke", 7, "all", "", 0)
     assert {fields[2].hex() for fields in stage.of("secondary", "revoked")} == before
     new = {fields[2].hex() for loop in ("primary", "secondary", "third") for fields in stage.of(loop, "session")}
     assert len(new) == 3 and not new & before, "the loops have new ones at once"
@@ -264,7 +264,7 @@ def test_of_very_many_sessions_the_verifiers_are_told_by_a_snapshot(stage: Stage
     for number in range(100):
         stage.open(number, Client(ADMIN))
     stage.said.clear()
-    stage.service.desk.handlers["revoke"]([7, "all", "", 0], stage.now, stage.wall)
+    stage.ask("revoke", 7, "all", "", 0)
     assert stage.of("third", "revoked") == []
     [snapshot] = stage.of("third", "snapshot")
     assert len(snapshot[5]) == 103 and snapshot[3] == stage.state.revocation
@@ -273,7 +273,7 @@ def test_of_very_many_sessions_the_verifiers_are_told_by_a_snapshot(stage: Stage
 def test_all_during_another_change_of_the_epoch(stage: Stage) -> None:
     stage.service.changes.begin_timed(stage.now)
     stage.told.clear()
-    stage.service.desk.handlers["revoke"]([7, "all", "", 0], stage.now, stage.wall)
+    stage.ask("revoke", 7, "all", "", 0)
     acknowledge(stage, PRIMARY, SECONDARY, THIRD, epoch=6)
     assert [item for item in stage.told if item[0] == "answer"] == []
     acknowledge(stage, PRIMARY, SECONDARY, THIRD, epoch=7)
@@ -287,7 +287,7 @@ def test_all_before_a_reload_moves(stage: Stage) -> None:
     stage.service.changes.hold(9)
     stage.said.clear()
     stage.told.clear()
-    stage.service.desk.handlers["revoke"]([7, "all", "", 0], stage.now, stage.wall)
+    stage.ask("revoke", 7, "all", "", 0)
     assert len(stage.of("third", "revoked")) == 3 and stage.of("third", "session") == []
     stage.service.changes.move(1, stage.now)
     acknowledge(stage, PRIMARY, SECONDARY, THIRD, epoch=6)
@@ -297,7 +297,7 @@ def test_all_before_a_reload_moves(stage: Stage) -> None:
 
 
 def test_a_reload_that_is_checked_while_all_is_revoked_gets_an_epoch_of_its_own(stage: Stage) -> None:
-    stage.service.desk.handlers["revoke"]([7, "all", "", 0], stage.now, stage.wall)
+    stage.ask("revoke", 7, "all", "", 0)
     stage.told.clear()
     assert stage.service.changes.hold(9)
     stage.service.changes.move(1, stage.now)
