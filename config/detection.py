@@ -97,7 +97,7 @@ class DetectorConfig:
     """Settings of one detector."""
 
     mode: Mode = field(
-        metadata=choice("act: it counts; observe: it is told and counts nothing; ignore: it is not told.", Mode)
+        metadata=choice("act: it counts; observe: it is reported and counts nothing; ignore: it is not reported.", Mode)
     )
 
 
@@ -110,12 +110,12 @@ class DetectionConfig:
 
     mode: Mode = field(  # of all together
         default=Mode.ACT,
-        metadata=choice("act: measures are taken; observe: they are only told; ignore: nothing is counted.", Mode),
+        metadata=choice("act: measures are taken; observe: they are only reported; ignore: nothing is counted.", Mode),
     )
     detectors: Mapping[str, DetectorConfig] = field(
         default_factory=dict[str, DetectorConfig],
         metadata=mapping(
-            "Detectors by name, whose mode is to be another one.",
+            "Detectors that get another mode, by name.",
             table(DetectorConfig),
             len(DETECTORS),
             example="{replay: {mode: observe}}",

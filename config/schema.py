@@ -50,7 +50,7 @@ class KeySource:
 
     provider: Literal["file", "credential"] = field(
         metadata=text(
-            "file: a file of mode 0600; credential: a systemd credential ($CREDENTIALS_DIRECTORY).",
+            "The source. file: a file of mode 0600; credential: a systemd credential ($CREDENTIALS_DIRECTORY).",
             choices=("file", "credential"),
         )
     )
@@ -81,13 +81,17 @@ class DoorConfig:
         )
     )
     port: int = field(metadata=count("The TCP port; 0 picks a free one.", 0, 65535, default=7443))
-    certificate: Path = field(metadata=file_path("The server's certificate chain, PEM.", example="server.crt"))
-    key: Path = field(metadata=file_path("The server's private key, PEM.", example="server.key"))
-    client_ca: Path = field(metadata=file_path("The CA that signs the clients' certificates, PEM.", example="ca.crt"))
+    certificate: Path = field(
+        metadata=file_path("The server's certificate chain, PEM.", example="server.crt", on_reload=True)
+    )
+    key: Path = field(metadata=file_path("The server's private key, PEM.", example="server.key", on_reload=True))
+    client_ca: Path = field(
+        metadata=file_path("The CA that signs the clients' certificates, PEM.", example="ca.crt", on_reload=True)
+    )
     crl: Path | None = field(
         default=None,
         metadata=file_path(
-            "Revocation lists of all client CAs, PEM or DER; without it none is read.", example="ca.crl"
+            "Revocation lists of all client CAs, PEM or DER; without it none is read.", example="ca.crl", on_reload=True
         ),
     )
     client_ca_key: Path | None = field(
@@ -106,7 +110,7 @@ class DoorConfig:
         default=256, metadata=count("Connections at a time that have not finished their handshake.", 1, 65536)
     )
     max_unauthenticated_per_address: int = field(default=16, metadata=count("The same for one address.", 1, 65536))
-    handshake_timeout_s: float = field(default=5.0, metadata=seconds("Seconds for a whole handshake.", 0.1, 60))
+    handshake_timeout_s: float = field(default=5.0, metadata=seconds("Time for a whole handshake.", 0.1, 60))
     require_post_quantum: bool = field(
         default=False,
         metadata=boolean(
@@ -189,7 +193,7 @@ class CallsConfig:
 
     calls: tuple[str, ...] = field(
         metadata=listing(
-            "Their names.",
+            "The names of the calls.",
             text("A name.", pattern="[a-z0-9_]{1,40}", says="a system call"),
             64,
             least=1,
@@ -248,13 +252,13 @@ class NeedsConfig:
 class HealthConfig:
     """How a component that has a `check` is asked for its health, and what follows."""
 
-    every_s: float = field(default=10.0, metadata=seconds("Seconds from one check to the next.", 0.5, 86400))
-    timeout_s: float = field(default=2.0, metadata=seconds("Seconds that a check may take.", 0.5, 600))
+    every_s: float = field(default=10.0, metadata=seconds("Time from one check to the next.", 0.5, 86400))
+    timeout_s: float = field(default=2.0, metadata=seconds("Time that a check may take.", 0.5, 600))
     fails: int = field(default=3, metadata=count("Checks in a row that fail before anything follows.", 1, 1000))
     then: Then = field(
         default="restart",
         metadata=text(
-            "restart: its loop is started again; none: it is only shown.",
+            "What follows. restart: its loop is started again; none: it is only shown.",
             choices=("none", "restart"),
             default_says="restart, for a built-in component none",
         ),
@@ -290,7 +294,7 @@ class ComponentConfig:
         ),
     )
     builtin: bool = False
-    needs: NeedsConfig = field(default=NeedsConfig(), metadata=table(NeedsConfig))
+    needs: NeedsConfig = field(default=NeedsConfig(), metadata=table(NeedsConfig, on_reload=True))
     health: HealthConfig = field(default=HealthConfig(), metadata=table(HealthConfig))
 
     @property
@@ -375,6 +379,7 @@ class SandboxConfig:
             text("The reason.", least=3, most=1000),
             32,
             says="the name of a sandbox layer",
+            on_reload=True,
             example="{net_namespace: this container forbids network namespaces}",
         ),
     )
@@ -397,9 +402,9 @@ class ChannelsConfig:
 class LimitsConfig:
     """Life and flow limits."""
 
-    ready_timeout_s: float = field(default=10.0, metadata=seconds("Seconds a loop has to become active.", 0.5, 600))
-    stop_timeout_s: float = field(default=5.0, metadata=seconds("Seconds between TERM and KILL.", 0.1, 600))
-    epoch_s: float = field(default=900.0, metadata=seconds("Seconds until all keys change.", 5, 86400))
+    ready_timeout_s: float = field(default=10.0, metadata=seconds("Time that a loop has to become active.", 0.5, 600))
+    stop_timeout_s: float = field(default=5.0, metadata=seconds("Time between TERM and KILL.", 0.1, 600))
+    epoch_s: float = field(default=900.0, metadata=seconds("Time until all keys change.", 5, 86400))
     queue_frames: int = field(default=1024, metadata=count("Unsent frames per channel before `busy`.", 1, 1048576))
     calls_per_session: int = field(default=1024, metadata=count("Open calls per session before `busy`.", 1, 1048576))
     frames_per_s: int = field(
@@ -497,21 +502,22 @@ class Config:
     )
     measure: Literal["strict", "warn"] = field(
         metadata=text(
-            "strict: what differs from the boot token refuses to start; warn: it starts and says so.",
+            "What follows if files differ from the boot token. strict: no start; warn: a start that says so.",
             default="strict",
             choices=("strict", "warn"),
         )
     )
-    state_dir: Path = field(metadata=file_path("Where state is kept.", default="state"))
-    run_dir: Path = field(metadata=file_path("Where sockets and the lock are.", default="run"))
-    log_dir: Path = field(metadata=file_path("Where logs are written.", default="log"))
+    state_dir: Path = field(metadata=file_path("The folder of the state.", default="state"))
+    run_dir: Path = field(metadata=file_path("The folder of the sockets and the lock.", default="run"))
+    log_dir: Path = field(metadata=file_path("The folder of the logs.", default="log"))
     door: DoorConfig = field(metadata=table(DoorConfig))
     loops: tuple[LoopConfig, ...] = field(
         metadata=mapping(
-            "More loops, or settings of the default five.",
+            "Settings of the five default loops, and more loops.",
             table(LoopConfig, nullable=True, named_by="name"),
             32,
             default={},
+            on_reload=True,
             example="{third: {memory_mb: 256}, reports: {}}",
         )
     )
@@ -534,6 +540,7 @@ class Config:
             rf"{_SIDE} *-> *{_SIDE}",
             'a policy line, "from -> to", each loop/component or client/name, with * for a whole name',
             default={},
+            on_reload=True,
             example='{client/admin -> third/io: "*", third/notes -> secondary/store: [put, get]}',
         )
     )

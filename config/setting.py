@@ -56,6 +56,7 @@ class Setting:
     placed_by: str = ""  # the field of the table that takes its place, FILE:LINE:COL
     switch: str = ""  # a table's text field whose value decides which of `needs` goes with it
     needs: Mapping[str, str] = _NOTHING
+    on_reload: bool = False  # a change is taken while the host runs
     example: str = ""  # YAML in one line
 
     @property
@@ -63,6 +64,16 @@ class Setting:
         """All there is to say where only one text can stand, as in an editor."""
         default = f" By default {self.default_says}." if self.default_says else ""
         return f"{self.about}{default}{f' Unit: {self.unit}.' if self.unit else ''}"
+
+
+def bounds(setting: Setting) -> str:
+    """Return `from 1 to 64`, `at most 64` or `at least 1`; empty if there are none."""
+    least, most = setting.least, setting.most
+    if least is not None and most is not None:
+        return f"from {least:.16g} to {most:.16g}"
+    if most is not None:
+        return f"at most {most:.16g}"
+    return "" if least is None else f"at least {least:.16g}"
 
 
 def _metadata(kind: Kind, about: str, more: Mapping[str, Any]) -> Metadata:

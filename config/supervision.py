@@ -54,16 +54,14 @@ class RestartConfig:
     first_s: float = field(default=0.05, metadata=seconds("Longest delay of the second restart in a row.", 0.001, 60))
     cap_s: float = field(default=5.0, metadata=seconds("Longest delay of any: it doubles until then.", 0.01, 3600))
     healthy_s: float = field(
-        default=10.0, metadata=seconds("A loop that was active this long begins anew.", 0.1, 86400)
+        default=10.0, metadata=seconds("Time that a loop is active before its delays begin anew.", 0.1, 86400)
     )
-    deaths: int = field(
-        default=10, metadata=count("This many deaths of a group within window_s are too many.", 1, 1000)
-    )
+    deaths: int = field(default=10, metadata=count("Deaths of a group within window_s that are too many.", 1, 1000))
     window_s: float = field(default=60.0, metadata=seconds("The time in which deaths are counted.", 1, 86400))
     escalate: Escalation | None = field(
         default=None,
         metadata=choice(
-            "What happens then. degraded: the group stays down and the host goes on; exit: the host stops with "
+            "What follows then. degraded: the group stays down and the host goes on; exit: the host stops with "
             "exit code 69.",
             Escalation,
             default_says="exit for the group of primary, degraded for others",

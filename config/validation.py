@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from tlsrt.config.setting import Setting, TableKey, Where, keys_of
+from tlsrt.config.setting import Setting, TableKey, Where, bounds, keys_of
 
 if TYPE_CHECKING:  # else everybody who imports a value of the configuration would import YAML
     from tlsrt.config.yaml_nodes import Problems, YamlNode
@@ -128,10 +128,7 @@ class Checker:
         least, most = setting.least, setting.most
         if (least is None or size >= least) and (most is None or size <= most):
             return True
-        limits = f"at least {least:.16g}" if most is None else f"at most {most:.16g}"
-        if least is not None and most is not None:
-            limits = f"from {least:.16g} to {most:.16g}"
-        self._bad(node, f"{name} must be {limits}{unit}, not {size:.16g}")
+        self._bad(node, f"{name} must be {bounds(setting)}{unit}, not {size:.16g}")
         return False
 
     def _list(self, node: YamlNode, setting: Setting, where: Where, name: str) -> object:

@@ -8,17 +8,18 @@ everything else (paths, filters, namespaces, looser limits) is fixed for the lif
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from tlsrt.config.schema import Config, NeedsConfig
+from tlsrt.config.setting import keys_of
 from tlsrt.sandbox.profile.profile import Profile
 
 PROFILE_FILES = "tlsrt/sandbox/profiles/"  # as a measurement names them
 NAMED_MAX = 10  # changed files in one sentence
-DOOR_FILES = {"certificate", "key", "client_ca", "crl"}  # of the configuration's door
+_BY_NAME = {"components", "clients"}  # each of them is compared on its own
 _LIVE = {"config", "client-ca", "certificate-names"}  # measured, and taken by a reload
 
 
@@ -99,23 +100,23 @@ def refusal(keys: Sequence[str]) -> str:
 
 def _fixed(config: Config) -> dict[str, Any]:
     """Return what a reload does not take, by the names of the file."""
-    found: dict[str, Any] = {}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if field.name in ("door", "channels", "limits", "sandbox"):
-            names = {one.name for one in dataclasses.fields(value)} - (DOOR_FILES if field.name == "door" else set())
-            found |= {f"{field.name}.{name}": getattr(value, name) for name in names}
-        elif field.name not in ("path", "loops", "components", "policy", "clients", "install_id"):
-            found[field.name] = value
-    found.pop("sandbox.waive")
+    found = dict(_fixed_keys(config))
     # The launcher has made the pid namespace by then, and the groups are those of the whole life.
     found |= {f"sandbox.waive.{layer}": layer in config.sandbox.waive for layer in ("pid_namespace", "cgroup")}
-    found["install"] = config.install_id
     found["loops"] = tuple(loop.name for loop in config.loops)
     for component in config.components:
         found[f"components.{component.address}"] = dataclasses.replace(component, needs=NeedsConfig())
     found |= {f"clients.{client.name}": client for client in config.clients}
     return found
+
+
+def _fixed_keys(table: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, key in keys_of(type(table)).items():
+        full, value = f"{prefix}{name}", getattr(table, key.field)
+        if key.setting.kind == "table" and value is not None:
+            yield from _fixed_keys(value, f"{full}.")
+        elif not key.setting.on_reload and full not in _BY_NAME:
+            yield full, value
 
 
 def fixed_files(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> list[str]:
