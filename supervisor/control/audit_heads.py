@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any
 
+from tlsrt.channels.control.authority_channel import AuditedMessage, CheckpointedMessage, UnrecordedMessage
 from tlsrt.supervisor.audit.verify import Anchor
 from tlsrt.supervisor.control.audit_report import Document
 from tlsrt.supervisor.process.children import Common
-from tlsrt.supervisor.supervision.authority_process import NAME, AuthorityProcess
+from tlsrt.supervisor.supervision.authority_process import NAME
+from tlsrt.supervisor.supervision.feature import Feature, MessageHandler
 
 JOURNAL = "/run/systemd/journal/socket"
 IDENTIFIER = "tlsrt-audit"
@@ -35,48 +36,48 @@ def anchors_in(lines: Iterable[str]) -> list[Anchor]:
     return [Anchor(int(match[1]), int(match[2]), bytes.fromhex(match[3])) for match in found if match is not None]
 
 
-class AuditHeads:
-    """The supervisor's ear for the log."""
+class AuditHeads(Feature):
+    """What the authority says of the log."""
 
-    def __init__(self, common: Common, authority: AuthorityProcess, journal: str = JOURNAL) -> None:
+    def __init__(self, common: Common, journal: str = JOURNAL) -> None:
         self._common = common
         self._journal = journal
         self._install = common.config.install_id.hex()
         self._head: tuple[int, float] | None = None  # sequence, and when it was heard of
-        self._stands: list[Any] | None = None  # as the authority said it last
+        self._stands: AuditedMessage | None = None  # as the authority said it last
         self._problem = ""
-        authority.on_said["audited"] = self._audited
-        authority.on_said["checkpointed"] = self._checkpointed
-        authority.on_said["unrecorded"] = self._unrecorded
+
+    def messages(self) -> Mapping[str, MessageHandler]:
+        return {"audited": self._audited, "checkpointed": self._checkpointed, "unrecorded": self._unrecorded}
 
     def document(self) -> Document | None:
         """Return how the log stands; None if no authority has said it yet."""
         if self._stands is None:
             return None
-        file, sequence, size, dropped, _ = self._stands
+        stands = self._stands
         head: Document | None = None
         if self._head is not None:
             head = {"sequence": self._head[0], "age_s": round(self._common.event_loop.now - self._head[1], 3)}
         return {
-            "file": file, "sequence": sequence, "head": head, "dropped": dropped, "problem": self._problem,
-            "bytes": size, "keep_bytes": self._common.config.audit.keep_mb << 20,
+            "file": stands.file, "sequence": stands.sequence, "head": head, "dropped": stands.dropped,
+            "problem": self._problem, "bytes": stands.size, "keep_bytes": self._common.config.audit.keep_mb << 20,
         }  # fmt: skip
 
-    def _audited(self, fields: list[Any]) -> None:
-        self._stands = fields
-        self._problem = fields[-1]
+    def _audited(self, message: AuditedMessage) -> None:
+        self._stands = message
+        self._problem = message.problem
 
-    def _checkpointed(self, fields: list[Any]) -> None:
-        file, size, root, sequence = fields
+    def _checkpointed(self, message: CheckpointedMessage) -> None:
+        file, size, root, sequence = message
         self._head = sequence, self._common.event_loop.now
-        message = line_of(file, size, sequence, root)
-        entry = f"MESSAGE={message}\nPRIORITY=5\nSYSLOG_IDENTIFIER={IDENTIFIER}\nTLSRT_INSTALL={self._install}\n"
+        line = line_of(file, size, sequence, root)
+        entry = f"MESSAGE={line}\nPRIORITY=5\nSYSLOG_IDENTIFIER={IDENTIFIER}\nTLSRT_INSTALL={self._install}\n"
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as way:
             way.connect(self._journal)
             way.send(entry.encode())
 
-    def _unrecorded(self, fields: list[Any]) -> None:
-        problem = self._problem = str(fields[0])
+    def _unrecorded(self, message: UnrecordedMessage) -> None:
+        problem = self._problem = message.problem
         self._common.events.emit("reported", NAME, problem or "the audit log is written again")
         if problem:
             self._common.console.bad(NAME, "audit", f"{problem}; until then nobody is let in, no reload is taken")

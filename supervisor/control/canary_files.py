@@ -21,6 +21,7 @@ from tlsrt.supervisor.events.event import HostEvent
 from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.feature import Feature
 
 IN_OPEN, IN_IGNORED = 0x20, 0x8000  # <sys/inotify.h>
 HOST = "host"
@@ -36,7 +37,7 @@ class _Watched:
     path: str
 
 
-class CanaryFiles:
+class CanaryFiles(Feature):
     """All watches of one life of a host."""
 
     def __init__(self, common: Common, authority: AuthorityProcess) -> None:
@@ -152,15 +153,14 @@ class CanaryFiles:
                 "decoy_touched", watched.subject, f"file {watched.path}", decoy=f"file {watched.path}"
             )
             if watched.subject != HOST:
-                self._authority.ask("file_touched", watched.subject, watched.path)
+                self._authority.client.ask("file_touched", watched.subject, watched.path)
 
     def _say(self, sentence: str) -> None:
         if sentence not in self.warnings:
             self.warnings.append(sentence)
             self._common.console.warning("decoys", sentence)
 
-    def close(self) -> None:
-        """End all watches."""
+    def stopped(self, exit_code: int) -> None:
         if self._descriptor >= 0:
             self._common.event_loop.forget(self._descriptor)
             os.close(self._descriptor)

@@ -7,8 +7,9 @@ from typing import Any
 
 from tlsrt.config.bundle import MAX_REQUEST_BYTES
 from tlsrt.supervisor.control.session_report import Document, report_of
-from tlsrt.supervisor.control.session_requests import Reply, SessionRequests
+from tlsrt.supervisor.control.session_requests import SessionRequests
 from tlsrt.supervisor.messages.result_codes import ResultCode
+from tlsrt.supervisor.supervision.feature import Feature, Reply, Verb
 
 NAME_MAX = 64
 RULES_TEXT_MAX = 16 * 1024  # of all rules: a token holds less
@@ -16,11 +17,20 @@ MAY_MAX = 8  # words; there are two
 _TTL_MAX = 1 << 48
 
 
-class ClientRequests:
+class ClientRequests(Feature):
     """The verbs of the control socket."""
 
     def __init__(self, requests: SessionRequests) -> None:
         self._requests = requests
+
+    def verbs(self) -> Mapping[str, Verb]:
+        return {
+            "client_add": Verb(self.add),
+            "client_list": Verb(self.list),
+            "client_renew": Verb(self.renew),
+            "client_revoke": Verb(self.revoke),
+            "client_set": Verb(self.set),
+        }
 
     def add(self, request: Mapping[str, object], reply: Reply) -> None:
         """Ask for a new client: `name`, `rules`, `ttl_ms`, `http`, `request` (hex of a signing request, or empty)."""

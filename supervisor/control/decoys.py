@@ -4,23 +4,21 @@ when one is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping
 
+from tlsrt.channels.control.authority_channel import DecoysMessage
 from tlsrt.supervisor.control.canary_files import CanaryFiles
-from tlsrt.supervisor.control.server import Request
 from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.feature import Feature, MessageHandler, Reply, Request, Verb
 
 NAME = "decoys"
 TRIAL_S = 6.0  # the authority gives up after 5
 _AWAY = "the authority does not answer: see its log"
 
-Reply = Callable[[dict[str, Any]], None]
 
-
-class DecoyReport:
+class DecoyReport(Feature):
     """Hears what the authority says of its trials."""
 
     def __init__(self, common: Common, authority: AuthorityProcess, files: CanaryFiles) -> None:
@@ -31,7 +29,12 @@ class DecoyReport:
         self._said: str | None = None
         self._asked: list[tuple[Reply, float]] = []
         self._timer: Timer | None = None
-        authority.on_said[NAME] = self._hear
+
+    def messages(self) -> Mapping[str, MessageHandler]:
+        return {NAME: self._hear}
+
+    def verbs(self) -> Mapping[str, Verb]:
+        return {"honeypot_test": Verb(self.ask)}
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -43,7 +46,7 @@ class DecoyReport:
         self._asked.append((reply, self._common.event_loop.now))
         if not decoys.components and not decoys.methods:
             self._answer("there are no decoys: `deception` in the configuration switches them off")
-        elif not self._authority.ask("try_decoys"):
+        elif not self._authority.client.ask("try_decoys"):
             self._answer(_AWAY)
         elif len(self._asked) == 1:
             self._timer = self._common.event_loop.call_later(TRIAL_S, lambda: self._answer(_AWAY))
@@ -59,8 +62,8 @@ class DecoyReport:
             reply({"heard": not problem, "took_ms": took_ms, "problem": problem})
         self._asked.clear()
 
-    def _hear(self, fields: list[Any]) -> None:
-        problem = str(fields[0])
+    def _hear(self, message: DecoysMessage) -> None:
+        problem = message.problem
         self._answer(problem)
         if problem == self._said:  # a later life of Primary, or of the authority
             return

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
+from tlsrt.channels.control.authority_channel import QuarantineMessage
 from tlsrt.supervisor.control.detection_report import anomalies_of
 from tlsrt.supervisor.control.session_report import report_of
 from tlsrt.supervisor.control.session_requests import NAME_MAX, SessionRequests
-from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
-
-Reply = Callable[[dict[str, object]], None]
+from tlsrt.supervisor.supervision.feature import Feature, MessageHandler, Reply, Verb
 
 
-class DetectionRequests:
+class DetectionRequests(Feature):
     """What is asked, and who is in quarantine, as the authority last said."""
 
-    def __init__(self, requests: SessionRequests, authority: AuthorityProcess) -> None:
+    def __init__(self, requests: SessionRequests) -> None:
         self._requests = requests
         self.quarantined: list[str] = []
-        authority.on_said["quarantine"] = self._quarantine
+
+    def messages(self) -> Mapping[str, MessageHandler]:
+        return {"quarantine": self._quarantine}
+
+    def verbs(self) -> Mapping[str, Verb]:
+        return {"anomalies": Verb(self.anomalies), "release": Verb(self.release)}
 
     def anomalies(self, request: Mapping[str, object], reply: Reply) -> None:
         """Ask for scores, steps and detectors."""
@@ -33,9 +36,9 @@ class DetectionRequests:
             return
         self._requests.ask(reply, report_of, "release", name)
 
-    def lost(self) -> None:
+    def authority_lost(self) -> None:
         """The authority has died; the next one says anew who is in quarantine."""
         self.quarantined = []
 
-    def _quarantine(self, fields: list[Any]) -> None:
-        self.quarantined = [str(name) for name in fields[0]]
+    def _quarantine(self, message: QuarantineMessage) -> None:
+        self.quarantined = [str(name) for name in message.names]

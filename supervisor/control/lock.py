@@ -7,7 +7,7 @@ followed by a fresh process: killed at once for a lock, since it may be the reas
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tlsrt.supervisor.control.lock_report import Document, document_of
@@ -15,24 +15,29 @@ from tlsrt.supervisor.messages.lock_record import LockRecord, record_of
 from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.exit_reason import Cause
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.feature import Feature, MessageHandler
 from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.restarter import Restarter
 from tlsrt.supervisor.supervision.states import LoopEvent
 
 HOST = "host"
 
 
-class LockWatch:
+class LockWatch(Feature):
     """The lock of one life of the supervisor."""
 
-    def __init__(self, common: Common, loops: Loops, authority: AuthorityProcess) -> None:
+    def __init__(self, common: Common, loops: Loops, restarter: Restarter, authority: AuthorityProcess) -> None:
         self._common = common
         self._loops = loops
+        self._restarter = restarter
         self._authority = authority
         self._asked = b""  # the id of a lock of ours that the authority has not confirmed
         self._told: LockRecord | None = None  # by the authority that boots
         self._has_booted = False  # an authority of this life
         self.record: LockRecord | None = None
-        authority.on_said["lock_state"] = self._heard
+
+    def messages(self) -> Mapping[str, MessageHandler]:
+        return {"lock_state": self._heard}
 
     def lock(self, record: LockRecord) -> None:
         """Lock the host now; the authority is told by whoever calls this, or when it is there."""
@@ -43,7 +48,7 @@ class LockWatch:
         """Tell an authority of a lock that it does not know, before it hears of any loop."""
         if self.record is not None and self._told is None:
             self._asked = self.record.lock
-            self._authority.lock(*self.record)
+            self._authority.client.lock(*self.record)
         self._has_booted, self._told = True, None
 
     def authority_lost(self) -> None:
@@ -73,7 +78,7 @@ class LockWatch:
 
     def _know(self, record: LockRecord | None) -> None:
         self.record = record
-        self._loops.is_locked = record is not None
+        self._loops.set_locked(record is not None)
         if record is not None:
             self._common.events.emit("locked", HOST, f"by {record.by}: {record.reason}", lock=record.lock.hex())
             self._common.console.bad(HOST, "locked", f"by {record.by}: {record.reason}")
@@ -82,7 +87,7 @@ class LockWatch:
         is_other = self.record is not None
         self._know(record)
         primary = self._loops.all[0]
-        if is_other or not primary.is_primary or not primary.is_living or self._loops.stopping:
+        if is_other or not primary.is_primary or not primary.is_living or self._loops.is_stopping:
             return
         self._loops.restart_policy.replace(primary.name, self._common.event_loop.now)
         self._loops.kill(primary, LoopEvent.STOP, "killed, since the host was locked", Cause.LOCK)
@@ -91,6 +96,6 @@ class LockWatch:
         self._know(None)
         self._common.console.good(HOST, "unlocked", "Primary is replaced; clients come back by themselves")
         primary = self._loops.all[0]
-        if primary.is_primary and primary.is_living and not self._loops.stopping:
+        if primary.is_primary and primary.is_living and not self._loops.is_stopping:
             self._loops.restart_policy.replace(primary.name, self._common.event_loop.now)
-            self._loops.on_changed()
+            self._restarter.look()

@@ -21,6 +21,8 @@ from tlsrt.supervisor.messages.result_codes import ResultCode
 from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.feature import Feature, Reply, Verb
+from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 
 OPERATOR = "operator"
@@ -28,10 +30,8 @@ SERVES_S = 30.0  # for the fresh Primary to serve
 TEXT_MAX = 4096
 _AWAY = "the authority is not running now; it is told when it comes again, and writes it then"
 
-Reply = Callable[[dict[str, object]], None]
 
-
-class LockVerbs:
+class LockVerbs(Feature):
     """All requests of one life."""
 
     def __init__(
@@ -43,6 +43,9 @@ class LockVerbs:
         self._watch = watch
         self._requests = requests
         self._waiting: list[tuple[int, Reply, Timer]] = []  # incarnation of Primary before
+
+    def verbs(self) -> Mapping[str, Verb]:
+        return {"lock": Verb(self.lock), "unlock": Verb(self.unlock)}
 
     def lock(self, request: Mapping[str, object], reply: Reply) -> None:
         """Lock; `reason` is text."""
@@ -71,14 +74,16 @@ class LockVerbs:
         incarnation = self._loops.all[0].incarnation
         self._requests.unlock(OPERATOR, partial(self._unlocked, reply, incarnation, began), _outcome)
 
-    def look(self) -> None:
-        """Answer whoever needs to wait no longer."""
+    def loop_changed(self, loop: Loop) -> None:
+        self._look()
+
+    def _look(self) -> None:
+        """Answer the unlocks whose door serves again."""
         primary = self._loops.all[0]
         if primary.state is LoopState.ACTIVE and not self._loops.is_locked:
             self._end(lambda incarnation: primary.incarnation > incarnation, serves=True)
 
-    def cancel(self) -> None:
-        """The host ends."""
+    def stopping(self) -> None:
         self._end(lambda incarnation: True, serves=False)
 
     def _unlocked(self, reply: Reply, incarnation: int, began: float, answer: Document) -> None:
@@ -94,7 +99,7 @@ class LockVerbs:
             SERVES_S, lambda: self._end(lambda number: number == incarnation, serves=False)
         )
         self._waiting.append((incarnation, done, timer))
-        self.look()
+        self._look()
 
     def _end(self, chosen: Callable[[int], bool], *, serves: bool) -> None:
         waiting, self._waiting = self._waiting, []

@@ -7,19 +7,19 @@ to be; whoever asked may leave before.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tlsrt.channels.control.life import LoopState
-from tlsrt.supervisor.control.server import Request
 from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
+from tlsrt.supervisor.supervision.feature import Feature, Reply, Request, Verb
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.restarter import Restarter
+from tlsrt.supervisor.supervision.running_changes import RunningChanges
 from tlsrt.supervisor.supervision.states import SETTLED
-
-Reply = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,18 @@ class _Asked:
     reply: Reply
 
 
-class RestartRequest:
-    """All requests of one life. `look` is called after every change of a loop."""
+class RestartRequest(Feature):
+    """All requests of one life."""
 
-    def __init__(self, common: Common, loops: Loops, is_reloading: Callable[[], bool]) -> None:
+    def __init__(self, common: Common, loops: Loops, restarter: Restarter, changes: RunningChanges) -> None:
         self._common = common
         self._loops = loops
-        self._is_reloading = is_reloading
+        self._restarter = restarter
+        self._changes = changes
         self._asked: list[_Asked] = []
+
+    def verbs(self) -> Mapping[str, Verb]:
+        return {"restart": Verb(self.ask)}
 
     def ask(self, request: Request, reply: Reply) -> None:
         """Restart the loop that the request names; `reply` gets a document, or `refused` with a sentence."""
@@ -52,12 +56,12 @@ class RestartRequest:
         before = {loop.name: loop.incarnation for loop in self._loops.all if loop.name in loops}
         self._common.console.plain(str(name), "restart", f"asked for{_with(loops - {str(name)})}")
         self._asked.append(_Asked(before, now, reply))
-        self._loops.on_changed()
+        self._restarter.look()
 
     def _refusal(self, name: str) -> str:
         """Return why a loop cannot be restarted now; an empty text if it can."""
         names = [loop.name for loop in self._loops.all]
-        if self._loops.stopping:
+        if self._loops.is_stopping:
             return "tlsrt is stopping"
         if name == AUTHORITY:
             return "the authority cannot be restarted by hand: it comes again by itself, and a reload replaces it"
@@ -65,7 +69,7 @@ class RestartRequest:
             near = difflib.get_close_matches(name[:200], names, n=1, cutoff=0.5)
             hint = f", did you mean {near[0]}?" if near else f": there are {', '.join(names)}"
             return f"there is no loop {name[:60]!r}{hint}"
-        if self._is_reloading():
+        if self._changes.is_rolling_out:
             return "a reload is being carried out: try again when it is done"
         loop = self._loops.by_name(name)
         if loop.state is LoopState.WAITING:
@@ -77,16 +81,15 @@ class RestartRequest:
             return f"{name} is being restarted already"
         return ""
 
-    def look(self) -> None:
-        """Answer whoever needs to wait no longer."""
+    def loop_changed(self, loop: Loop) -> None:
+        """Answer the requests whose loops have settled."""
         for asked in tuple(self._asked):
             loops = [self._loops.by_name(name) for name in asked.loops]
             if all(self._is_settled(loop, asked) for loop in loops):
                 self._asked.remove(asked)
                 asked.reply(self._answer(loops, asked))
 
-    def cancel(self) -> None:
-        """The host ends: say so to all who wait."""
+    def stopping(self) -> None:
         asked, self._asked = self._asked, []
         for one in asked:
             one.reply({"refused": "tlsrt is stopping"})

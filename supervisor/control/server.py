@@ -5,7 +5,7 @@ own uid is closed with one word, and so is every process of the runtime, which m
 of JSON, the answer is one line of JSON, or a stream of them. Everything a client may use is bounded: bytes, time, and
 the number of clients; a slow one waits for itself alone.
 
-A verb lives in the module of what it is about, and is added by one line in `Supervisor._add_verbs`.
+A verb lives in the module of what it is about: every feature names its own.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.control.stream import Follower, encode
 from tlsrt.supervisor.process.event_loop import READ, WRITE, EventLoop, Timer
 from tlsrt.supervisor.process.unix_path import CONTROL_SOCKET, bind_unix
+from tlsrt.supervisor.supervision.feature import Answer, Request, StreamVerb, Verb
 
 MAX_REQUEST_BYTES = 64 * 1024
 MAX_CLIENTS = 16
@@ -28,12 +30,6 @@ MAX_FOLLOWERS = 8
 CLIENT_S = 5.0  # to ask and to take the answer
 _ACCEPTS_PER_ROUND = 64
 _PIECE = 16 * 1024
-
-Request = Mapping[str, object]
-Answer = dict[str, object]
-Verb = Callable[[Request], Answer]
-LaterVerb = Callable[[Request, Callable[[Answer], None]], None]  # it answers when it is done
-StreamVerb = Callable[[Request, Follower], None]
 
 
 def parse_request_untrusted(line: bytes) -> dict[str, object]:
@@ -50,47 +46,25 @@ def parse_request_untrusted(line: bytes) -> dict[str, object]:
 
 
 class ControlSocket:
-    """Serves the verbs that are added to it.
+    """Serves the verbs of a table.
 
-    `is_kin` tells of a pid, as numbered in our pid namespace, whether it is a process of the runtime.
+    `is_kin` tells of a pid, as numbered in our pid namespace, whether it is a process of the runtime; `on_bug` is told
+    of an exception of a verb, which must not end a host that runs.
     """
 
-    def __init__(self, event_loop: EventLoop, folder: Path, is_kin: Callable[[int], bool] = lambda pid: False) -> None:
+    def __init__(
+        self, event_loop: EventLoop, folder: Path, verbs: Mapping[str, Verb | StreamVerb], *,
+        is_kin: Callable[[int], bool] = lambda pid: False, on_bug: Callable[[str], None] = lambda sentence: None,
+    ) -> None:  # fmt: skip
         self._event_loop = event_loop
         self._path = folder / CONTROL_SOCKET
         self._is_kin = is_kin
-        self._verbs: dict[str, Callable[[Request, _Client], None]] = {}
-        self.on_bug: Callable[[str], None] = lambda sentence: None
+        self._verbs = verbs
+        self._on_bug = on_bug
         self._clients: set[_Client] = set()
         self._followers: set[Follower] = set()
         self._listener = bind_unix(folder, CONTROL_SOCKET, backlog=MAX_CLIENTS)
         event_loop.watch(self._listener.fileno(), self._accept)
-
-    def add(self, name: str, verb: Verb) -> None:
-        """Serve a verb that is answered at once."""
-        self._verbs[name] = lambda request, client: client.say(verb(request))
-
-    def add_held(self, name: str, verb: Verb) -> None:
-        """Serve a verb that is answered at once; the connection stays open until the supervisor ends."""
-        self._verbs[name] = lambda request, client: client.say(verb(request), stays=True)
-
-    def add_later(self, name: str, verb: LaterVerb) -> None:
-        """Serve a verb that is answered when it is done; its client waits for as long as it likes, and may leave."""
-        self._verbs[name] = lambda request, client: verb(request, client.say)
-
-    def add_stream(self, name: str, verb: StreamVerb) -> None:
-        """Serve a verb that is answered by line after line, to a few followers at a time."""
-
-        def follow(request: Request, client: _Client) -> None:
-            if len(self._followers) >= MAX_FOLLOWERS:
-                client.say({"error": "busy"})
-                return
-            follower = Follower(self._event_loop, client.hand_over())
-            self._followers.add(follower)
-            follower.on_closed.append(lambda: self._followers.discard(follower))
-            verb(request, follower)
-
-        self._verbs[name] = follow
 
     def close(self) -> None:
         """Close everything; clients that were held learn by it that the supervisor has ended."""
@@ -118,10 +92,23 @@ class ControlSocket:
             client.say({"error": "unknown_verb"})
             return
         try:
-            verb(request, client)
-        except Exception as error:  # a bug of ours in a verb must not end a host that runs
-            self.on_bug(f"{name}: {type(error).__name__}: {error}")
+            if isinstance(verb, StreamVerb):
+                self._follow(verb, request, client)
+            else:
+                verb.answer(request, partial(client.say, stays=verb.is_held))
+        except Exception as error:
+            self._on_bug(f"{name}: {type(error).__name__}: {error}")
             client.say({"error": "internal"})
+
+    def _follow(self, verb: StreamVerb, request: Request, client: _Client) -> None:
+        """Answer by line after line, to a few followers at a time."""
+        if len(self._followers) >= MAX_FOLLOWERS:
+            client.say({"error": "busy"})
+            return
+        follower = Follower(self._event_loop, client.hand_over())
+        self._followers.add(follower)
+        follower.on_closed.append(lambda: self._followers.discard(follower))
+        verb.follow(request, follower)
 
     def drop(self, client: _Client) -> None:
         """Forget a client that has closed."""

@@ -9,20 +9,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tlsrt.channels.control.authority_channel import AnswerMessage
 from tlsrt.supervisor.control.session_report import Document, report_of, sessions_of
 from tlsrt.supervisor.messages.lock_record import LockRecord
 from tlsrt.supervisor.messages.result_codes import KINDS, LONGEST_MS, RESTORED_KINDS
 from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.feature import Feature, MessageHandler, Reply, Verb
 
 ANSWER_S = 8.0  # the authority answers in milliseconds, or when an epoch has moved, which takes 5 s at the most
 NAME_MAX = 200
 _AWAY = (
     "the authority is not running now: while it is away no session is opened, and after 3 s every message is refused"
 )
-
-Reply = Callable[[dict[str, object]], None]
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class _Pending:
     rows: list[Any] = field(default_factory=list[Any])
 
 
-class SessionRequests:
+class SessionRequests(Feature):
     """What operators are waiting for."""
 
     def __init__(self, common: Common, authority: AuthorityProcess) -> None:
@@ -41,7 +41,12 @@ class SessionRequests:
         self._authority = authority
         self._number = 0
         self._pending: dict[int, _Pending] = {}
-        authority.on_answer = self._answered
+
+    def messages(self) -> Mapping[str, MessageHandler]:
+        return {"answer": self._answered}
+
+    def verbs(self) -> Mapping[str, Verb]:
+        return {"sessions": Verb(self.sessions), "revoke": Verb(self.revoke), "restore": Verb(self.restore)}
 
     def sessions(self, request: Mapping[str, object], reply: Reply) -> None:
         """Ask for all sessions and for all that is revoked."""
@@ -71,23 +76,22 @@ class SessionRequests:
         """Ask for the end of the lock."""
         self.ask(reply, finish, "unlock", by)
 
-    def lost(self) -> None:
-        """The authority has died: nobody will answer what it was asked, and nobody knows how much it did."""
+    def authority_lost(self) -> None:
+        """Answer all: what the authority was asked has no answer, and how much of it was done is unknown."""
         for number in list(self._pending):
             self._end(
                 number, {"unavailable": ["the authority died before it answered: look with `sessions`, and ask again"]}
             )
 
-    def cancel(self) -> None:
-        """The host ends."""
+    def stopping(self) -> None:
         for number in list(self._pending):
             self._end(number, {"error": "stopping"})
 
     def ask(self, reply: Reply, finish: Callable[[int, list[Any]], Document], name: str, *fields: object) -> None:
-        """Send the authority a message, its number before its fields; answer with what `finish` makes."""
+        """Send a message, with the number of the request before its fields; answer with what `finish` makes."""
         self._number += 1
         number = self._number
-        if not self._authority.ask(name, number, *fields):
+        if not self._authority.client.ask(name, number, *fields):
             reply({"unavailable": [_AWAY]})
             return
         timer = self._common.event_loop.call_later(
@@ -95,12 +99,13 @@ class SessionRequests:
         )
         self._pending[number] = _Pending(reply, finish, timer)
 
-    def _answered(self, number: int, code: int, more: bool, rows: list[Any]) -> None:
+    def _answered(self, message: AnswerMessage) -> None:
+        number, code, more, rows = message
         pending = self._pending.get(number)
         if pending is None:
             return  # it came too late
         pending.rows += rows
-        if more and self._authority.ask("sessions", number, bytes.fromhex(rows[-1][1])):
+        if more and self._authority.client.ask("sessions", number, bytes.fromhex(rows[-1][1])):
             return
         self._end(number, pending.finish(code, pending.rows))
 

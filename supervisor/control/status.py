@@ -1,4 +1,4 @@
-"""Status: values of the supervisor in, one JSON-like document out. Pure."""
+"""The verbs `status` and `follow_status`: all that the supervisor knows, as one document of plain values."""
 
 from __future__ import annotations
 
@@ -9,17 +9,103 @@ from typing import Any
 
 from tlsrt.channels.control.health import HealthOutcome
 from tlsrt.config.schema import ComponentConfig, Config
-from tlsrt.supervisor.process.children import Parts, Sandbox
+from tlsrt.supervisor.control.audit_heads import AuditHeads
+from tlsrt.supervisor.control.canary_files import CanaryFiles
+from tlsrt.supervisor.control.decoys import DecoyReport
+from tlsrt.supervisor.control.detection_requests import DetectionRequests
+from tlsrt.supervisor.control.lock import LockWatch
+from tlsrt.supervisor.control.status_stream import StatusStream
+from tlsrt.supervisor.control.supervision_status import supervision_document
+from tlsrt.supervisor.launch.instance_lock import host_pid
+from tlsrt.supervisor.process.children import Common, Parts, Sandbox
 from tlsrt.supervisor.process.exit_reason import Death
+from tlsrt.supervisor.process.proc import memory_kib
 from tlsrt.supervisor.process.unkillable import UnkillableProcess
+from tlsrt.supervisor.reload.reload import Reload
+from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
-from tlsrt.supervisor.supervision.heartbeat import Pulse
+from tlsrt.supervisor.supervision.feature import Feature, StreamVerb, Verb
+from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor, Pulse
 from tlsrt.supervisor.supervision.loop import Checked, Loop
+from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.running_changes import RunningChanges
+from tlsrt.supervisor.supervision.shutdown import Shutdown
 from tlsrt.supervisor.supervision.violations import ViolationRecord
+from tlsrt.supervisor.supervision.watchdog import Watchdog
 
 Document = dict[str, Any]
 _PHI_MAX = 99.0
 _OUTCOMES = {HealthOutcome.GOOD: "good", HealthOutcome.FAILED: "failing", HealthOutcome.TIMED_OUT: "silent"}
+
+
+@dataclass(frozen=True, slots=True)
+class StartFacts:
+    """What the start of this life has fixed."""
+
+    started_at: float  # in seconds of the event loop's clock
+    rootless: bool
+    boot: str  # id, in hex
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The features that have something to say in a status."""
+
+    lock: LockWatch
+    reload: Reload
+    detection: DetectionRequests
+    audit: AuditHeads
+    canaries: CanaryFiles
+    decoys: DecoyReport
+
+
+class Status(Feature):
+    """Serves `status` and `follow_status`."""
+
+    def __init__(
+        self, common: Common, loops: Loops, authority: AuthorityProcess, monitor: HeartbeatMonitor,
+        watchdog: Watchdog, shutdown: Shutdown, changes: RunningChanges, standing: Standing, start: StartFacts,
+    ) -> None:  # fmt: skip
+        self._common = common
+        self._loops = loops
+        self._authority = authority
+        self._monitor = monitor
+        self._watchdog = watchdog
+        self._shutdown = shutdown
+        self._changes = changes
+        self._standing = standing
+        self._start = start
+
+    def verbs(self) -> Mapping[str, Verb | StreamVerb]:
+        return {
+            "status": Verb(lambda request, reply: reply(self.document())),
+            "follow_status": StreamVerb(StatusStream(self._common.event_loop, self.document).serve),
+        }
+
+    def document(self) -> Document:
+        """Return the status as it is now."""
+        now, parts, loops = self._common.event_loop.now, self._common.parts, self._loops.all
+        standing, start = self._standing, self._start
+        children = {loop.name: loop.child for loop in loops}
+        children[AUTHORITY] = self._authority.child
+        parts_of = {loop.name: loop.parts for loop in loops}
+        view = StatusInput(
+            now, start.started_at, host_pid(), start.rootless, start.boot, self._shutdown.is_running,
+            (*standing.reload.start_warnings, *standing.decoys.warnings, *standing.canaries.warnings),
+            parts.limits(), self._changes.is_rolling_out, parts, self._watchdog.stuck.of,
+            supervision_document(self._loops.restart_policy, loops, now), standing.lock.document(),
+            standing.detection.quarantined, standing.audit.document(),
+        )  # fmt: skip
+        return document(
+            view,
+            self._common.config,
+            self._authority,
+            loops,
+            {name: (parts_of.get(name) or parts).sandbox(name) for name in children},
+            {name: memory_kib(child.host_pid) for name, child in children.items() if child is not None},
+            {name: self._monitor.pulse(name, now) for name in children},
+            {name: self._loops.violations.of(name) for name in children},
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from tlsrt.errors import PeerError
-from tlsrt.supervisor.control.server import Request
 from tlsrt.supervisor.control.stream import Follower, encode
 from tlsrt.supervisor.process.event_loop import EventLoop, Timer
 from tlsrt.supervisor.process.usage import Usage
+from tlsrt.supervisor.supervision.feature import Request
 
 SHORTEST_S, LONGEST_S = 0.2, 3600.0  # a look at all processes takes some milliseconds of the supervisor
 FIRST_S = 0.2  # between the first two, so that the second one has rates soon

@@ -7,13 +7,13 @@ room. So it costs nothing while it sleeps, and is told how many events were over
 from __future__ import annotations
 
 from tlsrt.errors import PeerError
-from tlsrt.supervisor.control.server import Request
 from tlsrt.supervisor.control.stream import Follower, encode
 from tlsrt.supervisor.events.bus import EventBus
 from tlsrt.supervisor.events.catalog import EventKind
 from tlsrt.supervisor.events.cursor import EventCursor
 from tlsrt.supervisor.events.event import HostEvent
 from tlsrt.supervisor.process.event_loop import EventLoop
+from tlsrt.supervisor.supervision.feature import Request
 
 ROOM_BYTES = 64 * 1024  # no more is queued for a follower than this and one page
 _PAGE = 64

@@ -2,50 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-from tlsrt.supervisor.control.server import ControlSocket
+from tlsrt.channels.control.life import LoopState
+from tlsrt.errors import TlsrtError
 from tlsrt.supervisor.events.feed import EventFeed
 from tlsrt.supervisor.events.relay import EventRelay
 from tlsrt.supervisor.events.sources import EventSources
 from tlsrt.supervisor.process.children import Common
-from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
-from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.authority_client import AuthorityClient
+from tlsrt.supervisor.supervision.feature import Feature, MessageHandler, StreamVerb
 from tlsrt.supervisor.supervision.loop import Loop
+from tlsrt.supervisor.supervision.states import LoopEvent
 
 SUPERVISOR = "supervisor"
 
 
-class HostEvents:
-    """Connects the bus; made once in the life of a supervisor, before anything is forked."""
+class HostEvents(Feature):
+    """Emits what features hear, and serves the verb `events`; made before anything is forked."""
 
-    def __init__(self, common: Common, loops: Sequence[Loop], authority: AuthorityProcess, boot: str) -> None:
+    def __init__(self, common: Common, client: AuthorityClient, boot: str, loops: int) -> None:
         self._bus = common.events
         self._bus.boot = boot
-        self.sources = EventSources(self._bus, loops, lambda: common.event_loop.now)
-        self.feed = EventFeed(common.event_loop, self._bus)
-        self.relay = EventRelay(common.event_loop, self._bus, authority.tell_events)
-        authority.on_joined = self.relay.joined
-        authority.on_beat = lambda lateness_us: self.sources.beat(AUTHORITY, lateness_us)
-        authority.on_noted = self.sources.noted
-        self._bus.emit("starting", SUPERVISOR, loops=len(loops))
+        self._sources = EventSources(self._bus, lambda: common.event_loop.now)
+        self._feed = EventFeed(common.event_loop, self._bus)
+        self._relay = EventRelay(common.event_loop, self._bus, client.events)
+        self._bus.emit("starting", SUPERVISOR, loops=loops)
 
-    def add_verbs(self, control: ControlSocket) -> None:
-        control.add_stream("events", self.feed.serve)
+    def messages(self) -> Mapping[str, MessageHandler]:
+        return {
+            "joined": lambda message: self._relay.joined(message.loop),
+            "noted": lambda message: self._sources.noted(message.notes),
+        }
 
-    def beat(self, loop: Loop) -> None:
-        """A loop beat."""
-        if loop.beat is not None:
-            self.sources.beat(loop.name, loop.beat.lateness_us)
+    def verbs(self) -> Mapping[str, StreamVerb]:
+        return {"events": StreamVerb(self._feed.serve)}
 
-    def refused(self, sentence: str) -> None:
-        """The host does not start, or ends because it cannot go on."""
-        self._bus.emit("start_refused", SUPERVISOR, sentence)
+    def reported(self, word: str, sentence: str) -> None:
+        """Emit what the authority said in words: about a loop, if they begin with its name."""
+        self._sources.reported(word, sentence)
+
+    def authority_lost(self) -> None:
+        self._relay.lost()
+
+    def beat(self, name: str, lateness_us: int) -> None:
+        self._sources.beat(name, lateness_us)
+
+    def heartbeat_suspected(self, name: str, is_late: bool) -> None:
+        self._sources.suspected(name, is_late)
+
+    def loop_moved(self, loop: Loop, before: LoopState, event: LoopEvent) -> None:
+        self._sources.moved(loop, before, event)
+
+    def refused(self, error: TlsrtError) -> None:
+        self._bus.emit("start_refused", SUPERVISOR, str(error))
 
     def stopping(self) -> None:
         self._bus.emit("stopping", SUPERVISOR)
 
-    def stopped(self, code: int) -> None:
-        """The last event: whoever follows is given it before the control socket closes."""
-        self._bus.emit("stopped", SUPERVISOR, exit_code=code)
-        self.feed.flush()
+    def stopped(self, exit_code: int) -> None:
+        """Emit the last event, and give it to followers before the control socket closes."""
+        self._bus.emit("stopped", SUPERVISOR, exit_code=exit_code)
+        self._feed.flush()

@@ -35,13 +35,11 @@ OF_AUTHORITY = frozenset(
 class EventSources:
     """Watches the loops, and knows which of them were slow."""
 
-    def __init__(self, bus: EventBus, loops: Sequence[Loop], now: Callable[[], float]) -> None:
+    def __init__(self, bus: EventBus, now: Callable[[], float]) -> None:
         self._bus = bus
         self._now = now
         self._slow: set[str] = set()
         self._pids: dict[str, int] = {}  # of the living; at the event of a death the child is no more
-        for loop in loops:
-            loop.on_moved = self.moved
 
     def moved(self, loop: Loop, before: LoopState, event: LoopEvent) -> None:
         """A loop took a step of its life; whatever follows from it comes later."""

@@ -19,6 +19,7 @@ from typing import Any
 
 from tlsrt.config.schema import DoorConfig
 from tlsrt.supervisor.process.event_loop import EventLoop, Timer
+from tlsrt.supervisor.supervision.feature import Feature
 
 LOOK_S = 1.0
 AGAIN_FIRST_S, AGAIN_CAP_S = 60.0, 3600.0
@@ -68,7 +69,7 @@ class SettlingFiles:
         self._again_at = now + self._pause_s
 
 
-class FileWatcher:
+class FileWatcher(Feature):
     """Looks at the door's files and asks for reloads. `ask` reloads the door alone; see `Reload.ask_door`."""
 
     look_s = LOOK_S
@@ -86,8 +87,7 @@ class FileWatcher:
         """Look from now on; what was there when this was made is in force."""
         self._wait()
 
-    def cancel(self) -> None:
-        """The host ends."""
+    def stopping(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 

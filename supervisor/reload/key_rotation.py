@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
+from tlsrt.channels.control.authority_channel import RekeyedMessage, RotatedMessage
 from tlsrt.config.boot_token import HEAD_BYTES, key_version_of
 from tlsrt.config.files import open_regular
 from tlsrt.config.key_providers import key_path, open_master_key
@@ -24,26 +25,23 @@ from tlsrt.errors import ConfigError
 from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.feature import Answer, Feature, MessageHandler, Reply, Verb
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.running_changes import RunningChanges
 
 NAME = "rotate"
 CHECK_S = 30.0  # for the authority to look at another master_key, and for every loop to work in the new epoch
 
-Answer = dict[str, object]
-Reply = Callable[[Answer], None]
 
+class KeyRotation(Feature):
+    """All rotations of one life."""
 
-class KeyRotation:
-    """All rotations of one life. `is_reloading` tells of a reload, which also replaces what is in force."""
-
-    def __init__(
-        self, common: Common, loops: Loops, authority: AuthorityProcess, is_reloading: Callable[[], bool]
-    ) -> None:
+    def __init__(self, common: Common, loops: Loops, authority: AuthorityProcess, changes: RunningChanges) -> None:
         self._common = common
         self._loops = loops
         self._authority = authority
-        self._is_reloading = is_reloading
+        self._changes = changes
         self._waiting: deque[tuple[bool, Reply]] = deque()
         self._reply: Reply | None = None
         self._has_ended = False
@@ -56,6 +54,12 @@ class KeyRotation:
         self._epoch = 0
         self._timer: Timer | None = None
 
+    def messages(self) -> Mapping[str, MessageHandler]:
+        return {"rekeyed": self._checked, "rotated": self._rotated}
+
+    def verbs(self) -> Mapping[str, Verb]:
+        return {"rotate": Verb(lambda request, reply: self.ask(reply, master=bool(request.get("master"))))}
+
     def ask(self, reply: Reply, *, master: bool) -> None:
         """Rotate, now or after those that were asked for before.
 
@@ -67,13 +71,10 @@ class KeyRotation:
         self._waiting.append((master, reply))
         self._next()
 
-    @property
-    def is_replacing(self) -> bool:
-        """Tell whether another master_key is under check: until that is over nothing else may change files in force."""
-        return self._staged is not None
+    def loop_changed(self, loop: Loop) -> None:
+        self._look()
 
-    def cancel(self) -> None:
-        """The host ends: say so to all who wait."""
+    def stopping(self) -> None:
         self._has_ended = True
         waiting, self._waiting = self._waiting, deque()
         self._end({"error": "stopping"})
@@ -90,8 +91,8 @@ class KeyRotation:
         if not self._authority.is_booted:
             self._refuse(["the authority is not serving now: try again when `status` says that it is active"])
         elif not self._is_master:
-            self._authority.rotate(self._number, with_keys=False)
-        elif self._is_reloading():
+            self._authority.client.rotate(self._number, with_keys=False)
+        elif self._changes.is_reloading:
             self._refuse(["a reload is under way, so nothing was changed: rotate again when it is done"])
         else:
             self._check()
@@ -105,8 +106,8 @@ class KeyRotation:
             self._token = open_regular(next_token(config), "the next boot token")
             version = key_version_of(os.pread(self._token, HEAD_BYTES, 0))
             key = open_master_key(config.master_key, {0, os.geteuid()}, version)
-            self._staged = Staged(version, key_path(config.master_key, version), next_token(config))
-            sent = self._authority.rekey(self._number, key, self._token)
+            self._stage(Staged(version, key_path(config.master_key, version), next_token(config)))
+            sent = self._authority.client.rekey(self._number, key, self._token, self._authority.files.measurement)
         except ConfigError as error:
             self._refuse(error.problems)
         except OSError as error:
@@ -118,8 +119,14 @@ class KeyRotation:
             if key >= 0:
                 os.close(key)
 
-    def checked(self, number: int, is_good: bool, sentences: Sequence[str]) -> None:
-        """The authority has compared key, boot token and host."""
+    def _stage(self, staged: Staged | None) -> None:
+        self._staged = staged
+        self._changes.is_rekeying = staged is not None
+
+    def _checked(self, message: RekeyedMessage) -> None:
+        """Go on: the authority has compared key, boot token and host."""
+        number, is_good, said = message
+        sentences = [str(sentence) for sentence in said]
         if number != self._number or self._staged is None:
             return  # it came too late; the authority forgets the key with the next request
         if not is_good:
@@ -140,8 +147,9 @@ class KeyRotation:
         for sentence in sentences:
             self._common.console.bad(NAME, "warning", sentence)
         self._authority.files.take(self._token)
-        self._token, self._staged = -1, None
-        self._authority.rotate(self._number, with_keys=True)
+        self._token = -1
+        self._stage(None)
+        self._authority.client.rotate(self._number, with_keys=True)
 
     def _is_in_place(self) -> bool:
         try:
@@ -151,21 +159,20 @@ class KeyRotation:
 
     # From here on only forward
 
-    def rotated(
-        self, number: int, epoch: int, committed_ms: int, late: Sequence[str], sentences: Sequence[str]
-    ) -> None:
-        """The authority has committed the epoch, or could not begin one."""
+    def _rotated(self, message: RotatedMessage) -> None:
+        """Go on: the authority has committed the epoch, or could not begin one."""
+        number, epoch, committed_ms, late, said = message
         if number != self._number or self._reply is None or self._staged is not None:
             return
         if not epoch:
-            self._refuse(sentences)
+            self._refuse([str(sentence) for sentence in said])
             return
         self._epoch = epoch
         self._done = {"epoch": epoch, "committed_ms": committed_ms, "late": list(late)}
-        self.look()
+        self._look()
 
-    def look(self) -> None:
-        """Something is said of a loop: perhaps the last one works in the new epoch now."""
+    def _look(self) -> None:
+        """End if the last loop works in the new epoch now."""
         if self._done is None or self._behind():
             return
         now = self._common.event_loop.now
@@ -174,14 +181,14 @@ class KeyRotation:
         self._end(answer)
 
     def authority_lost(self) -> None:
-        """The authority has died. Before it has said yes to another master_key that is the end of its rotation."""
+        """Refuse another master_key that the authority had not checked yet."""
         if self._staged is not None:
             self._refuse(["the authority ended while it checked the new key, so nothing was changed: rotate again"])
 
     def authority_booted(self) -> None:
-        """It has come again, with the key in force, and may have forgotten what it was asked."""
+        """Ask again: an authority that came again, with the key in force, may have forgotten."""
         if self._reply is not None and self._staged is None and self._done is None:
-            self._authority.rotate(self._number, with_keys=False)
+            self._authority.client.rotate(self._number, with_keys=False)
 
     def _behind(self) -> list[str]:
         return [loop.name for loop in self._loops.all if loop.is_trusted and not self._has_it(loop)]
@@ -220,7 +227,8 @@ class KeyRotation:
             self._timer.cancel()
         if self._token >= 0:
             os.close(self._token)
-        self._timer, self._token, self._staged, self._done = None, -1, None, None
+        self._timer, self._token, self._done = None, -1, None
+        self._stage(None)
         reply, self._reply = self._reply, None
         if reply is not None:
             reply(answer)

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgpack
 
+from tlsrt.channels.control.authority_channel import CheckedMessage, MovedMessage
 from tlsrt.channels.control.life import LoopState
 from tlsrt.errors import ConfigError, TlsrtError
 from tlsrt.supervisor.launch.background_measurement import BackgroundMeasurement
@@ -36,8 +37,11 @@ from tlsrt.supervisor.reload.report import LoopReport
 from tlsrt.supervisor.reload.rollout import Rollout, adopt
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.feature import Answer, Feature, MessageHandler, Reply, Verb
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.restarter import Restarter
+from tlsrt.supervisor.supervision.running_changes import RunningChanges
 
 NAME = "reload"
 _MORE = (
@@ -46,29 +50,27 @@ _MORE = (
 )
 CHECK_S = 60.0  # to measure and to check; a file system that hangs must not hold up the next reload for ever
 
-Answer = dict[str, object]
-Reply = Callable[[Answer], None]
 
-
-class Reload:
-    """All reloads of one life. `renew` reads the configuration; `on_taken` is told of a new state in force."""
+class Reload(Feature):
+    """All reloads of one life. `renew` reads the configuration; `start_warnings` are those of the state in force."""
 
     def __init__(
-        self, common: Common, loops: Loops, authority: AuthorityProcess, renew: Callable[[Common], Renewal] | None,
-        on_taken: Callable[[Renewal], None],
+        self, common: Common, loops: Loops, restarter: Restarter, authority: AuthorityProcess, changes: RunningChanges,
+        renew: Callable[[Common], Renewal] | None, start_warnings: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self._common = common
         self._loops = loops
+        self._restarter = restarter
         self._authority = authority
+        self._changes = changes
         self._renew = renew
-        self._on_taken = on_taken
+        self.start_warnings = tuple(start_warnings)
         self._waiting: list[Reply] = []
         self._replies: list[Reply] = []
         self._number = 0
         self._wants_all = False  # somebody who waits does
         self._door_only = False  # nobody asked for more than the files of the door
         self._known: tuple[str, ...] = ()  # refusals that were said before
-        self._is_running = False
         self._has_ended = False
         self._steps: tuple[ReloadStep, ...] = ()
         self._new_policy = False
@@ -79,8 +81,13 @@ class Reload:
         self._measurer: BackgroundMeasurement | None = None
         self._timer: Timer | None = None
         self._held: list[int] = []  # boot token and measurement, until they are taken
-        self.is_blocked: Callable[[], bool] = lambda: False  # another master_key is under check
-        self.move: Rollout | None = None
+        self._rollout: Rollout | None = None
+
+    def messages(self) -> Mapping[str, MessageHandler]:
+        return {"checked": self._checked, "moved": self._epoch_moved}
+
+    def verbs(self) -> Mapping[str, Verb]:
+        return {"reload": Verb(lambda request, reply: self.ask(reply))}
 
     def ask(self, reply: Reply) -> None:
         """Reload, now or after the one under way; `reply` gets the report, or `refused` with sentences."""
@@ -94,17 +101,20 @@ class Reload:
         self._known = tuple(known)
         self._next()
 
-    @property
-    def is_running(self) -> bool:
-        return self._is_running
+    def authority_booted(self) -> None:
+        if self._rollout is not None:
+            self._rollout.authority_booted()
 
-    def cancel(self) -> None:
-        """The host ends: say so to all who wait."""
+    def loop_changed(self, loop: Loop) -> None:
+        if self._rollout is not None:
+            self._rollout.look()
+
+    def stopping(self) -> None:
         self._has_ended = True
         if self._measurer is not None:
             self._measurer.cancel()
-        if self.move is not None:
-            self.move.cancel()
+        if self._rollout is not None:
+            self._rollout.cancel()
         self._clear()
         replies, self._replies, self._waiting = [*self._replies, *self._waiting], [], []
         for reply in replies:
@@ -112,12 +122,12 @@ class Reload:
 
     def _next(self) -> None:
         if self._has_ended:
-            self.cancel()
-        if self._is_running or not self._waiting:
+            self.stopping()
+        if self._changes.is_reloading or not self._waiting:
             return
         self._replies, self._waiting = self._waiting, []
         self._door_only, self._wants_all = not self._wants_all, False
-        self._is_running = True
+        self._changes.is_reloading = True
         self._number += 1
         if not self._is_again:
             self._common.events.emit("reloading", "supervisor")
@@ -146,7 +156,7 @@ class Reload:
     def _read(self) -> None:
         if self._renew is None or not self._authority.is_booted:
             raise ConfigError("tlsrt has not started yet: try again when it says that it is ready")
-        if self.is_blocked():
+        if self._changes.is_rekeying:
             raise ConfigError("master_key is being rotated: reload again when that is done")
         renewal = self._renewal = self._renew(self._common)
         self._warnings = list(renewal.warnings)
@@ -206,7 +216,7 @@ class Reload:
         token, measured = self._held
         policy = sealed_memory(pack_policy(self._renewal.config.policy))
         try:
-            sent = self._authority.check_reload(self._number, token, measured, policy, door, moves=self._moves)
+            sent = self._authority.client.check_reload(self._number, token, measured, policy, door, moves=self._moves)
         finally:
             for descriptor in (policy, *door):
                 os.close(descriptor)
@@ -214,15 +224,17 @@ class Reload:
             self.authority_lost()
 
     def authority_lost(self) -> None:
-        """The authority has died. Before it has said yes that is the end of a reload, later it changes nothing."""
-        if self._is_running and self._held:
+        """Refuse what the authority had not checked yet; later its death changes nothing."""
+        if self._changes.is_reloading and self._held:
             self._refuse(["the authority ended while it checked the new state, so nothing was changed: reload again"])
 
-    def checked(self, number: int, is_good: bool, sentences: Sequence[str], door: str) -> None:
-        """The authority has compared with the boot token; `door` says what will change there."""
+    def _checked(self, message: CheckedMessage) -> None:
+        """Go on: the authority has compared with the boot token; `door` says what will change there."""
+        number, is_good, said, door = message
+        sentences = [str(sentence) for sentence in said]
         if number != self._number or not self._held:
             if is_good:
-                self._authority.move(number)  # it came too late, and holds back keys until this
+                self._authority.client.move(number)  # it came too late, and holds back keys until this
         elif is_good:
             self._warnings += sentences
             self._door = door
@@ -244,13 +256,16 @@ class Reload:
         renewal.parts.take()
         self._common.config, self._common.parts = renewal.config, renewal.parts
         self._authority.files.take(*self._held)
-        self._authority.taken(self._number)
+        self._authority.client.taken(self._number)
         self._held = []
         self._clear()
-        self._on_taken(renewal)
+        self.start_warnings = renewal.warnings
         if self._moves:
-            self.move = Rollout(self._common, self._loops, self._authority, self._steps, self._number, self._moved)
-            self.move.begin()
+            self._changes.is_rolling_out = True
+            self._rollout = Rollout(
+                self._common, self._loops, self._restarter, self._authority, self._steps, self._number, self._rolled_out
+            )
+            self._rollout.begin()
             return
         self._authority.parts = renewal.parts
         for loop in self._loops.all:
@@ -261,8 +276,13 @@ class Reload:
     def _unchanged(self, loop: Loop) -> LoopReport:
         return LoopReport(loop.name, "unchanged", self._common.parts.sandbox(loop.name).digest.hex())
 
-    def _moved(self, epoch: int, reports: list[LoopReport]) -> None:
-        self.move = None
+    def _epoch_moved(self, message: MovedMessage) -> None:
+        if self._rollout is not None:
+            self._rollout.moved(message.number, message.epoch)
+
+    def _rolled_out(self, epoch: int, reports: list[LoopReport]) -> None:
+        self._rollout = None
+        self._changes.is_rolling_out = False
         self._report(epoch, reports, has_moved=True)
 
     def _report(self, epoch: int, reports: list[LoopReport], *, has_moved: bool) -> None:
@@ -279,7 +299,7 @@ class Reload:
 
     def _end(self, answer: Answer) -> None:
         self._clear()
-        self._is_running = False
+        self._changes.is_reloading = False
         replies, self._replies = self._replies, []
         for reply in replies:
             reply(answer)

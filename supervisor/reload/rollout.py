@@ -26,6 +26,7 @@ from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.graceful_stop import GracefulStop
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.restarter import Restarter
 from tlsrt.supervisor.supervision.states import DOWN_FOR_GOOD, LoopEvent
 
 FAREWELL_S = 5.0  # no process works longer than this under a profile that is not in force any more
@@ -36,11 +37,12 @@ class Rollout:
     """One change under way; `on_done` gets the epoch and a report per loop, once."""
 
     def __init__(
-        self, common: Common, loops: Loops, authority: AuthorityProcess, steps: Sequence[ReloadStep], number: int,
-        on_done: Callable[[int, list[LoopReport]], None],
+        self, common: Common, loops: Loops, restarter: Restarter, authority: AuthorityProcess,
+        steps: Sequence[ReloadStep], number: int, on_done: Callable[[int, list[LoopReport]], None],
     ) -> None:  # fmt: skip
         self._common = common
         self._loops = loops
+        self._restarter = restarter
         self._authority = authority
         self._steps: Mapping[str, ReloadStep] = {step.name: step for step in steps}
         self._number = number
@@ -79,13 +81,13 @@ class Rollout:
         if not self._loops.restart_policy.is_pending(loop.name):  # or it starts with others of its group
             loop.restarts += 1
             self._renew(loop)
-        self._loops.on_changed()
+        self._restarter.look()
         self._go_on()
 
     def authority_booted(self) -> None:
         """The authority has come again, for whatever reason: what it was asked before it does not know."""
         if self._wants_epoch:
-            self._authority.move(self._number)
+            self._authority.client.move(self._number)
 
     def moved(self, number: int, epoch: int) -> None:
         """The epoch is committed."""
@@ -145,7 +147,7 @@ class Rollout:
         if not self._authority_stays():
             self._authority.replace()  # `authority_booted` goes on
         elif self._authority.is_booted:
-            self._authority.move(self._number)
+            self._authority.client.move(self._number)
         self._look_at_the_end()
 
     def _is_anybody_leaving(self) -> bool:

@@ -12,14 +12,20 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
-from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
-from tlsrt.channels.control.seqpacket import ControlChannel, control_pair
-from tlsrt.errors import EX_UNAVAILABLE, ConfigError, PeerError, TlsrtError
+from tlsrt.channels.control.authority_channel import (
+    AUTHORITY_CHANNEL,
+    AuthorityBeatMessage,
+    BootedMessage,
+    KeysMessage,
+    ScoreMessage,
+    StorageMessage,
+)
+from tlsrt.channels.control.seqpacket import NoFields, control_pair
+from tlsrt.errors import EX_UNAVAILABLE, ConfigError, PeerError, SandboxError, TlsrtError
 from tlsrt.supervisor.authority.detection.scores import faded
 from tlsrt.supervisor.events.exit import death_event
 from tlsrt.supervisor.launch.folders import last_line
@@ -30,26 +36,46 @@ from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.process.exit_reason import Cause, Death, KillReason, cause_of_death
 from tlsrt.supervisor.process.signals import LINGER_S, send_signal
 from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor, Violation
-from tlsrt.supervisor.supervision.authority_client import AuthorityMessages
-from tlsrt.supervisor.supervision.authority_hooks import AuthorityHooks
+from tlsrt.supervisor.supervision.authority_client import AuthorityClient
 from tlsrt.supervisor.supervision.backoff import RestartBackoff, RestartIntensity
 from tlsrt.supervisor.supervision.boot_files import BootFiles
+from tlsrt.supervisor.supervision.feature import Feature, Features, MessageHandler
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor
+from tlsrt.supervisor.supervision.loop import Loop
 
 NAME = "authority"
+_OWN = {"sealed", "booted", "refused", "beat", "storage", "keys", "score", "kept"}  # about the process itself
+MESSAGES = AUTHORITY_CHANNEL.sent_by(NAME) - _OWN  # that features take
 
 
-class AuthorityProcess(AuthorityHooks, AuthorityMessages):
-    """The one authority, over all its incarnations."""
+class AuthorityProcess(Feature):
+    """The one authority, over all its incarnations.
 
-    def __init__(self, common: Common, boot_nonce: bytes, log: int, monitor: HeartbeatMonitor, log_path: str) -> None:
-        super().__init__()
+    It inherits the trust ends of the loops. `features` are told of its life, and take the messages that are not about
+    the process itself.
+    """
+
+    def __init__(
+        self, common: Common, boot_nonce: bytes, log: int, monitor: HeartbeatMonitor, log_path: str,
+        loops: Sequence[Loop], features: Features,
+    ) -> None:  # fmt: skip
         self._common = common
+        self._loops = loops
+        self._features = features
+        self.client = AuthorityClient(NAME, lambda: self.kill("does not read its authority channel"))
+        self._handlers: Mapping[str, MessageHandler] = {
+            "sealed": self._sealed,
+            "booted": self._booted,
+            "refused": lambda message: self._refuse([str(sentence) for sentence in message.sentences]),
+            "beat": self._beat,
+            "storage": self._storage,
+            "keys": self._keys_changed,
+            "score": self._scored,
+        }
         self._boot_nonce = boot_nonce
         self._log = log
         self._log_path = log_path
         self._monitor = monitor
-        self._channel: ControlChannel | None = None
         self._deadline: Timer | None = None
         policy = common.config.supervision.restart
         self._backoff = RestartBackoff(policy, common.chance)
@@ -75,9 +101,8 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
         self._keys = (0, 0.0)  # version of master_key, and until when the one before verifies
         self._scores: dict[str, tuple[int, float]] = {}
         self._syscall_monitor: SyscallMonitor | None = None
-        self.stopping = False
+        self.is_stopping = False
         self.given_up = False
-        self.trust_ends: Callable[[], Mapping[str, int]] = dict
         self.unwritten = ""  # why its state is not on the disk as it should be
 
     @property
@@ -94,9 +119,12 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
         """Return one word for status."""
         if self.child is None:
             return "failed" if self.given_up else "down"
-        if self.stopping:
+        if self.is_stopping:
             return "stopping"
         return "active" if self.is_booted else "booting"
+
+    def stopping(self) -> None:
+        self.is_stopping = True
 
     def score(self, loop: str) -> int:
         """Return the anomaly score of a loop, as the authority last said it, less what has faded since."""
@@ -115,11 +143,11 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
             SyscallMonitor(self._common.event_loop, rules, self._violated) if rules is not None else None
         )
         start = AuthorityStart(
-            config, theirs, dict(self.trust_ends()), config.state_dir / NAME, self._log, (self._common.lock,),
+            config, theirs, self._trust_ends(), config.state_dir / NAME, self._log, (self._common.lock,),
             self._syscall_monitor.child_end if self._syscall_monitor is not None else None,
         )  # fmt: skip
         self.spawned_at = self._common.event_loop.now
-        self._channel = ControlChannel(ours, AUTHORITY_CHANNEL)
+        self.client.open(ours)
         problem = ""
         try:
             with shared_lock(self._common.lock) as share:
@@ -141,6 +169,9 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
             seconds, partial(self.kill, f"not booted in {seconds:g} s", Cause.DEADLINE)
         )
 
+    def _trust_ends(self) -> dict[str, int]:
+        return {loop.name: loop.authority_end for loop in self._loops if loop.authority_end >= 0}
+
     def boot(self) -> None:
         """Hand over the boot nonce and the files, as soon as it is attested; `booted` or `refused` is the answer."""
         self._is_wanted = True
@@ -159,7 +190,7 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
 
     def _hand_over(self) -> None:
         with self.files.handed(self._common.parts) as handed:
-            self._send("boot", self._boot_nonce, descriptors=handed)
+            self.client.boot(self._boot_nonce, handed)
 
     def attest(self) -> bool:
         """Look at the authority from outside; end it if it is not what its profile says."""
@@ -174,16 +205,6 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
 
     # What we say
 
-    def tell_events(self, lines: Sequence[bytes]) -> bool:
-        """Hand on events for components; False if it cannot be done now, for which nobody is to blame."""
-        if self._channel is None or not self.is_booted:
-            return False
-        try:
-            self._channel.send("events", list(lines))
-        except PeerError:
-            return False
-        return True
-
     def keys(self, now: float) -> dict[str, object]:
         """Return the version of master_key in force, and for how many seconds the one before still verifies."""
         version, until = self._keys
@@ -193,28 +214,17 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
         """Let the authority end, and come again at once under its new profile."""
         self._is_being_replaced = True
         self._monitor.forget(NAME)
-        self._send("stop")
+        self.client.stop()
         seconds = self._common.config.limits.stop_timeout_s
         self._cancel_deadline()
         self._deadline = self._common.event_loop.call_later(seconds, partial(self.kill, "did not stop", Cause.DEADLINE))
 
     def stop(self) -> None:
         """Ask the authority to end."""
-        self.stopping = True
+        self.is_stopping = True
         self._monitor.forget(NAME)
         self._cancel_deadline()
-        self._send("stop")
-
-    def _send(self, name: str, *fields: object, descriptors: Sequence[int] = ()) -> bool:
-        if self._channel is None:
-            return False
-        try:
-            self._channel.send(name, *fields, descriptors=descriptors)
-        except PeerError as error:
-            if error.reason == "hung":
-                self.kill("does not read its authority channel")
-            return False
-        return True
+        self.client.stop()
 
     def _violated(self, violation: Violation) -> None:
         """The authority runs our code only: any call that it may not make is a bug or an attack, and ends it."""
@@ -236,47 +246,36 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
     # What it says
 
     def _hear(self) -> None:
-        while self._channel is not None:
-            try:
-                state = "booted" if self.is_booted else "attested" if self.is_attested else "new"
-                received = self._channel.receive(NAME, state, descriptors=True)
-                if received is None:
-                    return
-                name, fields, descriptors = received
+        try:
+            while (received := self.client.receive()) is not None:
+                name, message, descriptors = received
                 if name == "kept":
                     self.files.keep_door(descriptors)
+                elif (handler := self._handlers.get(name)) is not None:
+                    handler(message)
                 else:
-                    self._handle(name, fields)
-            except PeerError as error:
-                if error.reason == "closed":
-                    self._close_channel()  # its pidfd says the rest; a living one is ended by its silence
-                else:
-                    self.kill(f"authority protocol: {error.reason}")
-                return
+                    self._features.take(name, message)
+        except PeerError as error:
+            if error.reason == "closed":
+                self._close_channel()  # its pidfd says the rest; a living one is ended by its silence
+            else:
+                self.kill(f"authority protocol: {error.reason}")
 
-    def _handle(self, name: str, fields: list[Any]) -> None:
-        if name == "sealed":
-            self.is_attested = self.attest()
-            if self.is_attested:
-                self._common.events.emit("attested", NAME)
-            self._boot_if_attested()
-        elif name == "booted":
-            self._booted(fields[0], fields[1])
-        elif name == "refused":
-            self._refuse([str(sentence) for sentence in fields[0]])
-        elif name == "beat":
-            self._beat(fields[0], fields[1], fields[2])
-        elif name == "storage":
-            self._storage(fields[0])
-        elif name == "keys":
-            self._keys = (fields[0], self._common.event_loop.now + fields[1] / 1000)
-        elif name == "score":
-            self._scores[fields[0]] = (fields[1], self._common.event_loop.now)
-        else:
-            self.pass_on(name, fields)
+    def _sealed(self, message: NoFields) -> None:
+        self.is_attested = self.attest()
+        if self.is_attested:
+            self.client.state = "attested"
+            self._common.events.emit("attested", NAME)
+        self._boot_if_attested()
 
-    def _storage(self, problem: str) -> None:
-        self.unwritten = problem
+    def _keys_changed(self, message: KeysMessage) -> None:
+        self._keys = (message.key_version, self._common.event_loop.now + message.overlap_ms / 1000)
+
+    def _scored(self, message: ScoreMessage) -> None:
+        self._scores[message.loop] = (message.score, self._common.event_loop.now)
+
+    def _storage(self, message: StorageMessage) -> None:
+        problem = self.unwritten = message.problem
         if problem:
             self._common.events.emit("reported", NAME, problem)
             self._common.console.bad(NAME, "state", problem)
@@ -291,9 +290,10 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
         if self._ever_booted:
             self.kill(f"did not boot again: {'; '.join(sentences)}", Cause.BOOT)
         else:
-            self.on_refused(sentences)
+            self._features.refused(ConfigError(sentences))
 
-    def _booted(self, epoch: int, warnings: list[object]) -> None:
+    def _booted(self, message: BootedMessage) -> None:
+        epoch, warnings = message
         if self._ever_booted and epoch <= self.epoch:
             self._refuse([f"its state is older than the host: epoch {epoch} after epoch {self.epoch}; a roll-back"])
             return
@@ -304,25 +304,27 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
         self.warnings = [str(warning) for warning in warnings]
         self._cancel_deadline()
         self._booted_at = now
+        self.client.state = "booted"
         self._ever_booted = True
         self._monitor.watch(NAME, now)
         took_ms = round((now - self.spawned_at) * 1000)
         self._common.events.emit("active", NAME, pid=self.child.host_pid if self.child else None, took_ms=took_ms)
-        self.on_booted()
+        self._features.authority_booted()
 
-    def _beat(self, lateness_us: int, epoch: int, sessions: dict[object, object]) -> None:
+    def _beat(self, message: AuthorityBeatMessage) -> None:
+        lateness_us, epoch, sessions = message
         now = self._common.event_loop.now
         self._monitor.beat(NAME, now)
         if not self._beaten:
             self._monitor.settle(NAME, now)
         self._beaten = True
         self.lateness_us = lateness_us
-        self.on_beat(lateness_us)
+        self._features.beat(NAME, lateness_us)
         self.sessions = {name: count for name, count in sessions.items() if type(name) is str and type(count) is int}
         if epoch != self.epoch:
             self._common.events.emit("epoch", NAME, epoch=epoch)
             self.epoch = epoch
-            self.on_epoch()
+            self._features.epoch_begun()
 
     # Death
 
@@ -357,25 +359,25 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
         if self._syscall_monitor is not None:
             self._syscall_monitor.close()
             self._syscall_monitor = None
-        death_event(self._common.events, NAME, death, served_s, is_wanted=self._is_being_replaced or self.stopping)
-        if self.stopping:
-            self.on_dead()
+        death_event(self._common.events, NAME, death, served_s, is_wanted=self._is_being_replaced or self.is_stopping)
+        if self.is_stopping:
+            self._features.authority_ended()
             return
-        self.on_lost()
+        self._features.authority_lost()
         if self._is_being_replaced:
             self._is_being_replaced = False
             self._respawn()
             return
         if not self._ever_booted and (is_unlike or death.code == EX_UNAVAILABLE):
             why = str(death) if is_unlike else last_line(self._log_path) or str(death)
-            self.on_unconfined(why)  # its sandbox failed: the next one would, too
+            self._features.refused(SandboxError(NAME, why))  # its sandbox failed: the next one would, too
             return
         delay_s = self._backoff.died(served_s)
         if self._intensity.died(now):
             self.given_up = True
             self._common.events.emit("given_up", NAME, str(death))
             self._common.console.bad(NAME, "failed", f"{self.last_death}; died too often")
-            self.on_given_up()
+            self._features.failed(EX_UNAVAILABLE)
             return
         self._common.events.emit("backoff", NAME, delay_s=delay_s)
         when = f"again in {delay_s:.3g} s" if delay_s else "again at once"
@@ -383,7 +385,7 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
         self._deadline = self._common.event_loop.call_later(delay_s, self._respawn)
 
     def _respawn(self) -> None:
-        if self.stopping:
+        if self.is_stopping:
             return
         self.restarts += 1
         self.spawn()
@@ -396,7 +398,4 @@ class AuthorityProcess(AuthorityHooks, AuthorityMessages):
             self._deadline = None
 
     def _close_channel(self) -> None:
-        if self._channel is not None:
-            self._common.event_loop.forget(self._channel.fileno())
-            self._channel.close()
-            self._channel = None
+        self.client.close(self._common.event_loop.forget)

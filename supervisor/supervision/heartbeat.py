@@ -72,11 +72,14 @@ def phi(elapsed_s: float, mean_s: float, deviation_s: float, allowance_s: float)
 class HeartbeatMonitor:
     """Watches any number of processes by name."""
 
-    def __init__(self, policy: HeartbeatPolicy | None = None) -> None:
+    def __init__(
+        self, policy: HeartbeatPolicy | None = None,
+        on_suspect: Callable[[str, bool], None] = lambda name, is_late: None,
+    ) -> None:  # fmt: skip
         self.policy = policy or HeartbeatPolicy()
         self._patients: dict[str, _Patient] = {}
         self._suspects: set[str] = set()
-        self.on_suspect: Callable[[str, bool], None] = lambda name, is_late: None  # at a round in which that changes
+        self._on_suspect = on_suspect  # called at a round in which that changes
         self._last_round: float | None = None
         self._late_rounds = 0  # in a row
 
@@ -168,7 +171,7 @@ class HeartbeatMonitor:
             is_late = health in (Health.SUSPECT, Health.DEAD)
             if is_late != (name in self._suspects):
                 (self._suspects.add if is_late else self._suspects.discard)(name)
-                self.on_suspect(name, is_late)
+                self._on_suspect(name, is_late)
 
     def _rhythm(self, intervals: deque[float]) -> tuple[float, float]:
         policy = self.policy

@@ -31,6 +31,7 @@ from tlsrt.supervisor.process.signals import LINGER_S, send_signal
 from tlsrt.supervisor.process.syscall_monitor import Violation
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.component_health import ComponentHealth
+from tlsrt.supervisor.supervision.feature import Feature, Features
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor
 from tlsrt.supervisor.supervision.loop import Beat, Loop, PermanentFailure
 from tlsrt.supervisor.supervision.restart_policy import RestartPolicy
@@ -44,7 +45,7 @@ LAST_WORDS_S = 1.0  # for a loop that said it failed, or closed its channel, to 
 Fields = Sequence[Any]
 
 
-class Loops:
+class Loops(Feature):
     """All loops, in their order."""
 
     def __init__(
@@ -55,21 +56,17 @@ class Loops:
         listeners: Mapping[str, Mapping[str, int]],
         monitor: HeartbeatMonitor,
         restart_policy: RestartPolicy,
+        features: Features,
     ) -> None:
         self._common = common
+        self._features = features
         self._authority = authority
         self.starter = Starter(common, listeners, self._violated)
         self.all = tuple(loops)
         self.monitor = monitor
         self.restart_policy = restart_policy
-        self.stopping = False
+        self.is_stopping = False
         self.is_locked = False  # then nobody is told of Primary: it carries nothing
-        self.on_active: Callable[[Loop], None] = lambda loop: None
-        self.on_unwell: Callable[[Loop, str], None] = lambda loop, reason: None
-        self.on_beat: Callable[[Loop], None] = lambda loop: None
-        self.on_dead: Callable[[Loop], None] = lambda loop: None  # while stopping
-        self.on_changed: Callable[[], None] = lambda: None  # of what the restart policy sees
-        self.on_down: Callable[[Loop, float, PermanentFailure | None], None] = lambda loop, active_s, hopeless: None
         self.violations = Violations(common, authority)
         self.health = ComponentHealth(common, self._unwell)
         self._handlers: Mapping[str, Callable[[Loop, Fields], None]] = {
@@ -86,6 +83,18 @@ class Loops:
     def by_name(self, name: str) -> Loop:
         """Return the loop of that name."""
         return next(loop for loop in self.all if loop.name == name)
+
+    def set_locked(self, is_locked: bool) -> None:
+        """Take note that the host is locked, or is not any more."""
+        self.is_locked = is_locked
+
+    def authority_booted(self) -> None:
+        for loop in self.all:
+            if loop.is_trusted:
+                self.announce(loop)
+
+    def stopping(self) -> None:
+        self.is_stopping = True
 
     def living(self) -> Iterator[Loop]:
         return (loop for loop in self.all if loop.is_living)
@@ -185,8 +194,8 @@ class Loops:
         loop.set_deadline(None)
         loop.active_at, loop.was_active, loop.is_proven = now, True, True
         self.monitor.settle(loop.name, now)
-        self.on_changed()
-        self.on_active(loop)
+        self._features.loop_active(loop)
+        self._features.loop_changed(loop)
         if loop.is_primary and not self.is_locked:
             for other in self.living():
                 if other is not loop:
@@ -195,14 +204,16 @@ class Loops:
 
     def _beat(self, loop: Loop, fields: Fields) -> None:
         beat = Beat(*fields)
-        last = loop.beat.sequence if loop.beat is not None else 0
+        last, epoch = (loop.beat.sequence, loop.beat.epoch) if loop.beat is not None else (0, None)
         pid = loop.child.host_pid if loop.child is not None else 0
         if not self._parts_of(loop).beats(loop.name, pid, beat.sequence, last):
             loop.false_beats += 1  # and so it is silent
             return
         loop.beat, loop.false_beats = beat, 0
         self.monitor.beat(loop.name, self._common.event_loop.now)
-        self.on_beat(loop)
+        self._features.beat(loop.name, beat.lateness_us)
+        if beat.epoch != epoch:
+            self._features.loop_changed(loop)
 
     def _checked(self, loop: Loop, fields: Fields) -> None:
         try:
@@ -211,9 +222,9 @@ class Loops:
             self.kill(loop, LoopEvent.VIOLATED, f"life protocol: {error.reason}")
 
     def _unwell(self, loop: Loop, reason: str) -> None:
-        self._authority.charge(loop.name, loop.incarnation, "health", 1, reason)
-        if loop.state is LoopState.ACTIVE and not self.stopping:
-            self.on_unwell(loop, reason)
+        self._authority.client.charge(loop.name, loop.incarnation, "health", 1, reason)
+        if loop.state is LoopState.ACTIVE and not self.is_stopping:
+            self._features.loop_unwell(loop, reason)
 
     def hung(self, loop: Loop, reason: str) -> None:
         """Its heart stopped, whatever other threads of it say."""
@@ -261,7 +272,9 @@ class Loops:
         """
         if loop.parts is not self._common.parts:
             return
-        if self._authority.is_booted and self._authority.attested(loop.name, loop.incarnation):
+        if self._authority.is_booted and self._authority.client.attested(
+            loop.name, loop.incarnation, self._authority.epoch
+        ):
             loop.attested_epoch = self._authority.epoch
 
     def activate_next(self) -> None:
@@ -270,7 +283,7 @@ class Loops:
         states = {loop.name: loop.state for loop in self.all}
         for loop in self.all:
             may = (open_so_far or loop.was_active) and self.restart_policy.may_activate(loop.name, states)
-            if loop.state is LoopState.READY and not loop.activating and may and not self.stopping:
+            if loop.state is LoopState.READY and not loop.activating and may and not self.is_stopping:
                 loop.activating = True
                 self._set_deadline(loop, "active")
                 self.tell(loop, "activate")
@@ -336,7 +349,7 @@ class Loops:
         loop.set_deadline(None)
         loop.close_channels(self._common.event_loop.forget)
         self.monitor.forget(loop.name)
-        self._authority.gone(loop.name, loop.incarnation)
+        self._authority.client.gone(loop.name, loop.incarnation)
         hopeless, loop.hopeless = loop.hopeless, None
         graceful_stop, loop.graceful_stop = loop.graceful_stop, None
         if graceful_stop is not None:
@@ -344,15 +357,17 @@ class Loops:
         if loop.is_primary and was_up:
             for other in self.living():
                 self.tell(other, "primary_down")
-        if self.stopping:
-            self.on_dead(loop)
-        elif graceful_stop is not None:
+        if self.is_stopping:
+            self._features.loop_ended(loop)
+            return
+        if graceful_stop is not None:
             graceful_stop.then(loop)
         else:
-            self.on_down(loop, active_s, hopeless)
+            self._features.loop_died(loop, active_s, hopeless)
+        self._features.loop_changed(loop)
 
     def respawn(self, loop: Loop) -> None:
         """Fork a loop that is down and bring the authority its trust channel."""
         self.spawn(loop)
         if loop.is_living:
-            self._authority.spawned(loop.name, loop.incarnation, loop.authority_end)
+            self._authority.client.spawned(loop.name, loop.incarnation, loop.authority_end)

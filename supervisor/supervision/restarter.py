@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from tlsrt.channels.control.life import LoopState
 from tlsrt.config.supervision import Escalation
-from tlsrt.errors import EX_UNAVAILABLE
+from tlsrt.errors import EX_UNAVAILABLE, SandboxError
+from tlsrt.supervisor.launch.folders import last_line
 from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.process.exit_reason import Cause
+from tlsrt.supervisor.supervision.feature import Feature, Features
 from tlsrt.supervisor.supervision.graceful_stop import GracefulStop
 from tlsrt.supervisor.supervision.loop import Loop, PermanentFailure
 from tlsrt.supervisor.supervision.loops import Loops
@@ -25,21 +25,22 @@ _WHY = {
 }
 
 
-class Restarter:
-    """Carries out the steps of the restart policy; `look` is called after every change of a loop."""
+class Restarter(Feature):
+    """Carries out the steps of the restart policy; `look` is called after every change that it sees."""
 
-    def __init__(self, common: Common, loops: Loops) -> None:
+    def __init__(self, common: Common, loops: Loops, features: Features) -> None:
         self._common = common
+        self._features = features
         self._loops = loops
         self._restart_policy = loops.restart_policy
         self._timer: Timer | None = None
         self._is_looking = False
         self._has_changed = False
-        self.on_failed: Callable[[Loop], None] = lambda loop: None
-        self.on_unconfined: Callable[[Loop], None] = lambda loop: None
-        self.on_exit: Callable[[], None] = lambda: None
 
-    def down(self, loop: Loop, active_s: float, hopeless: PermanentFailure | None) -> None:
+    def loop_active(self, loop: Loop) -> None:
+        self.look()
+
+    def loop_died(self, loop: Loop, active_s: float, hopeless: PermanentFailure | None) -> None:
         """Decide for a loop that died, though nobody wanted it to, after `active_s` of service.
 
         What never served under its present profile is given up without hope; no other profile is tried.
@@ -47,7 +48,8 @@ class Restarter:
         is_hopeless = hopeless is not None and not loop.is_proven
         if is_hopeless and hopeless is PermanentFailure.SANDBOX and not loop.was_active:
             loop.move(LoopEvent.GIVE_UP)
-            self.on_unconfined(loop)
+            why = last_line(loop.log_path) or str(loop.last_death or "unknown")
+            self._features.refused(SandboxError(loop.name, why))
             return
         if self._restart_policy.failure_of(loop.name) is None and not self._restart_policy.is_pending(loop.name):
             sentence = str(loop.last_death)
@@ -60,11 +62,11 @@ class Restarter:
                 self._escalate(verdict.failure)
         self.look()
 
-    def unwell(self, loop: Loop, sentence: str) -> None:
+    def loop_unwell(self, loop: Loop, sentence: str) -> None:
         """End a loop in order, since a component of it is not well: calls under way finish. It counts as a death."""
         active_s = self._common.event_loop.now - loop.active_at if loop.active_at is not None else 0.0
         loop.judge(Cause.HEALTH, sentence)
-        GracefulStop(self._common, self._loops, loop, lambda dead: self.down(dead, active_s, None)).begin(sentence)
+        GracefulStop(self._common, self._loops, loop, lambda dead: self.loop_died(dead, active_s, None)).begin(sentence)
 
     def left(self, loop: Loop) -> None:
         """Go on: a loop has ended that was asked to."""
@@ -77,7 +79,7 @@ class Restarter:
             return
         self._is_looking = True
         try:
-            while self._has_changed and not self._loops.stopping:
+            while self._has_changed and not self._loops.is_stopping:
                 self._has_changed = False
                 for step in self._restart_policy.steps(self._common.event_loop.now, self._seen()):
                     self._do(step)
@@ -93,7 +95,7 @@ class Restarter:
         if self._timer is not None:
             self._timer.cancel()
         wait_s = self._restart_policy.wake_at - self._common.event_loop.now
-        is_waiting = wait_s < float("inf") and not self._loops.stopping
+        is_waiting = wait_s < float("inf") and not self._loops.is_stopping
         self._timer = self._common.event_loop.call_later(max(0.0, wait_s), self.look) if is_waiting else None
 
     def _do(self, step: RestartStep) -> None:
@@ -113,12 +115,12 @@ class Restarter:
                 text = f"for {', '.join(others)}, and comes back with {'it' if len(others) == 1 else 'them'}"
                 self._common.console.bad(loop.name, "waiting", text)
             self._loops.activate_next()
-            self.on_failed(loop)
+            self._features.loop_changed(loop)
         else:
             _put_down(loop)
             loop.move(LoopEvent.GIVE_UP)
             self._loops.activate_next()
-            self.on_failed(loop)
+            self._features.loop_changed(loop)
         self._has_changed = True
 
     def _end(self, loop: Loop, step: RestartStep) -> None:
@@ -143,7 +145,7 @@ class Restarter:
         text = f"{failure.sentence}; the host stops with exit code {EX_UNAVAILABLE}, as escalate: exit says"
         self._common.console.bad(failure.group.name, "failed", text)
         self._common.events.emit("escalated", failure.group.name, failure.sentence)
-        self.on_exit()
+        self._features.failed(EX_UNAVAILABLE)
 
 
 def _with(failure: Failure) -> str:

@@ -6,53 +6,81 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from tlsrt.channels.control.life import LoopState
+from tlsrt.errors import TlsrtError
+from tlsrt.supervisor.launch.instance_lock import host_pid
 from tlsrt.supervisor.process.children import Child, Common
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.process.signals import send_signal
 from tlsrt.supervisor.supervision.authority_process import NAME, AuthorityProcess
+from tlsrt.supervisor.supervision.feature import Feature, Features, Reply, Request, Verb
 from tlsrt.supervisor.supervision.graceful_stop import GracefulStop
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.states import DOWN_FOR_GOOD, LoopEvent
 
 
-class Shutdown:
-    """One end of one life; `on_done` is called when the last process is gone."""
+class Shutdown(Feature):
+    """The one end of one life: why it came, the exit code, and the order in which processes end."""
 
-    def __init__(self, common: Common, loops: Loops, authority: AuthorityProcess, on_done: Callable[[], None]) -> None:
+    def __init__(self, common: Common, loops: Loops, authority: AuthorityProcess, features: Features) -> None:
         self._common = common
         self._loops = loops
         self._authority = authority
-        self._on_done = on_done
+        self._features = features
         self._current: Loop | None = None
         self._graceful_stop: GracefulStop | None = None
         self._began = 0.0
         self._timers: list[Timer] = []
         self._hurrying = False
         self._killed = False
-        self.is_running = False
-        self.on_begin: Callable[[], None] = lambda: None
         self.quiet = False  # print no line per process
+        self.is_running = False
+        self.is_done = False
+        self.exit_code = 0
+        self.error: TlsrtError | None = None  # because of which the host does not start, or cannot go on
 
     def begin(self) -> None:
         """Start it; beginning again changes nothing."""
         if self.is_running:
             return
         self.is_running = True
-        self.on_begin()
-        self._loops.stopping = True
-        self._authority.stopping = True
-        self._loops.on_dead = self._dead
-        self._authority.on_dead = self._authority_dead
+        self._features.stopping()
         for loop in self._loops.all:
             if loop.state in (LoopState.BACKOFF, *DOWN_FOR_GOOD):
                 loop.move(LoopEvent.STOP)
                 loop.set_deadline(None)
         self._next()
+
+    def interrupt(self) -> None:
+        """Stop in order; asked again, kill what is still there."""
+        if self.is_running:
+            self.hurry()
+        else:
+            self.begin()
+
+    def refused(self, error: TlsrtError) -> None:
+        """Stop because of an error that the command line prints; what has not served yet is killed in silence."""
+        self.error = self.error or error
+        if any(loop.was_active for loop in self._loops.all):
+            self.begin()
+        else:
+            self.quiet = True
+            self.hurry()
+
+    def failed(self, exit_code: int) -> None:
+        self.exit_code = self.exit_code or exit_code
+        self.begin()
+
+    def verbs(self) -> Mapping[str, Verb]:
+        return {"stop": Verb(self._stop_verb, is_held=True)}
+
+    def _stop_verb(self, request: Request, reply: Reply) -> None:
+        reply({"stopping": True, "pid": host_pid()})
+        self._common.event_loop.call_later(0, self.begin)  # the answer leaves first
 
     def hurry(self) -> None:
         """Kill everything at once."""
@@ -73,7 +101,7 @@ class Shutdown:
         self._began = self._common.event_loop.now
         if loop.is_ending and not self._hurrying:
             return  # somebody has asked it before
-        self._graceful_stop = GracefulStop(self._common, self._loops, loop, self._dead)
+        self._graceful_stop = GracefulStop(self._common, self._loops, loop, self.loop_ended)
         self._graceful_stop.begin("stopped while it started", hurry=self._hurrying)
 
     def _kill(self, child: Child | None) -> None:
@@ -81,7 +109,7 @@ class Shutdown:
         if child is not None:
             send_signal(child, signal.SIGKILL)
 
-    def _dead(self, loop: Loop) -> None:
+    def loop_ended(self, loop: Loop) -> None:
         self._report(loop.name, str(loop.last_death or ""))
         if loop is self._current or self._hurrying:
             self._next()
@@ -101,7 +129,7 @@ class Shutdown:
         self._began = self._common.event_loop.now
         child = self._authority.child
         if child is None:
-            self._on_done()
+            self._done()
             return
         seconds = self._common.config.limits.stop_timeout_s
         if self._hurrying:
@@ -110,11 +138,15 @@ class Shutdown:
         self._later(seconds * 3 / 4, partial(send_signal, child, signal.SIGTERM))
         self._later(seconds, partial(self._kill, child))
 
-    def _authority_dead(self) -> None:
+    def authority_ended(self) -> None:
         if self._current is None:
             self._clear()
             self._report(NAME, str(self._authority.last_death or ""))
-            self._on_done()
+            self._done()
+
+    def _done(self) -> None:
+        self._features.stopped(self.exit_code)
+        self.is_done = True
 
     def _later(self, seconds: float, callback: Callable[[], None]) -> None:
         self._timers.append(self._common.event_loop.call_later(seconds, callback))

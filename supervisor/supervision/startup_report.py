@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tlsrt.channels.control.life import LoopState
@@ -12,23 +11,24 @@ from tlsrt.supervisor.process.listeners import DOOR
 from tlsrt.supervisor.process.preload import PAUSE_S
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.feature import Feature
 from tlsrt.supervisor.supervision.loop import Loop
+from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.states import SETTLED
 
 _QUIET_S = 1.0  # after a start: what a second authority needs is imported then, so that it comes in milliseconds
 
 
-class StartupReport:
+class StartupReport(Feature):
     """Prints each thing once, when it is true."""
 
-    def __init__(self, common: Common, loops: Sequence[Loop], authority: AuthorityProcess, began_at: float) -> None:
+    def __init__(self, common: Common, loops: Loops, authority: AuthorityProcess, began_at: float) -> None:
         self._common = common
         self._loops = loops
         self._authority = authority
         self._began_at = began_at  # of the operator's command, in seconds of the event loop's clock
         self._said_warnings: list[str] = []
         self._is_done = False
-        self.is_locked: Callable[[], bool] = lambda: False
 
     def loop_active(self, loop: Loop) -> None:
         """A loop serves."""
@@ -36,7 +36,6 @@ class StartupReport:
         summary = self._common.parts.sandbox(loop.name).summary
         words = [f"pid {pid}", self._took(loop.spawned_at), summary]
         self._common.console.good(loop.name, "active", "  ".join(word for word in words if word))
-        self.settled()
 
     def authority_booted(self) -> None:
         """The authority has keys; at the start that is nothing to tell, later it is."""
@@ -49,25 +48,25 @@ class StartupReport:
             for warning in self._authority.warnings:
                 self._common.console.warning(AUTHORITY, warning)
 
-    def settled(self) -> None:
+    def loop_changed(self, loop: Loop) -> None:
         """Print the last lines of a start as soon as no loop is still on its way."""
-        if self._is_done or not all(loop.state in SETTLED for loop in self._loops):
+        if self._is_done or not all(loop.state in SETTLED for loop in self._loops.all):
             return
         self._is_done = True
         door = self._common.config.door
         host = f"[{door.host}]" if ":" in door.host else door.host
         console = self._common.console
-        count = sum(loop.state is LoopState.ACTIVE for loop in self._loops)
-        if self._loops[0].state is LoopState.ACTIVE and self.is_locked():
+        count = sum(loop.state is LoopState.ACTIVE for loop in self._loops.all)
+        if self._loops.all[0].state is LoopState.ACTIVE and self._loops.is_locked:
             console.bad(DOOR, "locked", f"tls://{host}:{door.port}; `tlsrt-supervisor unlock` opens it")
-        elif self._loops[0].state is LoopState.ACTIVE:
+        elif self._loops.all[0].state is LoopState.ACTIVE:
             console.good(DOOR, "open", f"tls://{host}:{door.port} (TLS 1.3, mutual)")
         if limits := self._common.parts.limits():
             console.plain("limits", "", limits)
         elapsed_s = self._common.event_loop.now - self._began_at
         self._common.events.emit("ready", "supervisor", loops=count, took_ms=round(elapsed_s * 1000))
         call = f"tlsrt {bundle_option(self._common.config.path)}call primary/kernel uname"
-        how = "tlsrt-supervisor unlock" if self.is_locked() else call
+        how = "tlsrt-supervisor unlock" if self._loops.is_locked else call
         console.plain("ready", f"{count} loops", f"in {elapsed_s:.2f} s; try: {how}")
         self._common.event_loop.call_later(_QUIET_S, self._preload)
 

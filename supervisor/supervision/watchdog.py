@@ -16,6 +16,7 @@ from tlsrt.supervisor.process.limits import LimitMonitor
 from tlsrt.supervisor.process.unkillable import KilledProcess, UnkillableProcesses
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.feature import Feature
 from tlsrt.supervisor.supervision.loops import Loops
 
 # All loops and the authority, with every heartbeat. A look takes 0.14 ms of CPU for one task and 0.25 for three, a few
@@ -24,7 +25,7 @@ ATTEST_ROUND_S = 0.5
 TURNS = 3
 
 
-class Watchdog:
+class Watchdog(Feature):
     """A timer; from the first word of a stop on it only looks who does not end."""
 
     def __init__(self, common: Common, loops: Loops, authority: AuthorityProcess) -> None:
@@ -41,14 +42,14 @@ class Watchdog:
         """Start it."""
         self._event_loop.call_next(ATTEST_ROUND_S / TURNS, self._turn)
 
-    def attest_all(self) -> None:
-        """Look at every loop, for an epoch that the authority prepares."""
+    def epoch_begun(self) -> None:
+        """Attest every loop for the new epoch."""
         for loop in self._loops.all:
-            if loop.is_trusted and not self._loops.stopping and self._loops.attest(loop):
+            if loop.is_trusted and not self._loops.is_stopping and self._loops.attest(loop):
                 self._loops.announce(loop)
 
     def _turn(self) -> None:
-        if not self._loops.stopping:
+        if not self._loops.is_stopping:
             self._judge()
             for _ in range(self._looks):
                 self._attest_next()
@@ -63,7 +64,7 @@ class Watchdog:
             yield KilledProcess(AUTHORITY, self._authority.child)
 
     def _say_stuck(self, name: str, where: str) -> None:
-        what = "the end waits for it" if self._loops.stopping else "it is started again when it is gone"
+        what = "the end waits for it" if self._loops.is_stopping else "it is started again when it is gone"
         sentence = f"killed, but it waits in the kernel ({where}), where no signal reaches it; {what}"
         self._common.console.bad(name, "stuck", sentence)
         self._common.events.emit("stuck", name, sentence)

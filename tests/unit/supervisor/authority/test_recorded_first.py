@@ -13,6 +13,7 @@ import pytest
 from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
 from hosts.authority_host import ADMIN, Client
 
+from tlsrt.channels.control.authority_channel import AuditedMessage, CheckpointedMessage, UnrecordedMessage
 from tlsrt.supervisor.audit.verify import Anchor
 from tlsrt.supervisor.authority.model.services import Detail, Otherwise, Then
 from tlsrt.supervisor.control.audit_heads import AuditHeads, anchors_in, line_of
@@ -143,13 +144,12 @@ def test_what_becomes_of_sessions_is_noted(stage: Stage, disk: Disk) -> None:
 
 def test_heads_go_to_journald_and_are_read_again(tmp_path: Path) -> None:
     path = str(tmp_path / "journal")
-    said: dict[str, Any] = {}
     common: Any = SimpleNamespace(config=SimpleNamespace(install_id=bytes(16)), event_loop=SimpleNamespace(now=5.0))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
-        AuditHeads(common, SimpleNamespace(on_said=said), path)  # type: ignore[arg-type]
-        said["checkpointed"]([3, 40, b"\1" * 32, 99])  # nobody listens: nothing happens
+        said = AuditHeads(common, path).messages()
+        said["checkpointed"](CheckpointedMessage(3, 40, b"\1" * 32, 99))  # nobody listens: nothing happens
         journal.bind(path)
-        said["checkpointed"]([3, 41, b"\2" * 32, 100])
+        said["checkpointed"](CheckpointedMessage(3, 41, b"\2" * 32, 100))
         lines = journal.recv(4096).decode().splitlines()
     assert "SYSLOG_IDENTIFIER=tlsrt-audit" in lines
     assert anchors_in(["noise", *lines]) == [Anchor(3, 41, b"\2" * 32)]
@@ -157,30 +157,30 @@ def test_heads_go_to_journald_and_are_read_again(tmp_path: Path) -> None:
 
 
 def test_status_says_in_one_line_how_the_log_stands_and_in_more_what_is_wrong() -> None:
-    said: dict[str, Any] = {}
     event_loop = SimpleNamespace(now=5.0)
     console = SimpleNamespace(bad=lambda *words: None, good=lambda *words: None)
     config = SimpleNamespace(install_id=bytes(16), audit=SimpleNamespace(keep_mb=16))
     common: Any = SimpleNamespace(
         config=config, event_loop=event_loop, console=console, events=SimpleNamespace(emit=lambda *words: None)
     )
-    anchors = AuditHeads(common, SimpleNamespace(on_said=said), "/nobody/listens")  # type: ignore[arg-type]
+    anchors = AuditHeads(common, "/nobody/listens")
+    said = anchors.messages()
     assert anchors.document() is None and audit_lines(None) == []
-    said["audited"]([3, 100, 3 << 19, 0, ""])
+    said["audited"](AuditedMessage(3, 100, 3 << 19, 0, ""))
     assert audit_lines(anchors.document()) == ["audit log: file 3, sequence 100, no signed head yet, 1.5 of 16 MiB"]
-    said["checkpointed"]([3, 41, bytes(32), 101])
-    said["audited"]([3, 101, 3 << 19, 0, ""])
+    said["checkpointed"](CheckpointedMessage(3, 41, bytes(32), 101))
+    said["audited"](AuditedMessage(3, 101, 3 << 19, 0, ""))
     event_loop.now = 9.0
     assert audit_lines(anchors.document()) == [
         "audit log: file 3, sequence 101, signed up to 101 4 s ago, 1.5 of 16 MiB"
     ]
-    said["unrecorded"](["its disk stalls"])
-    said["audited"]([3, 101, 3 << 19, 17, "its disk stalls"])
+    said["unrecorded"](UnrecordedMessage("its disk stalls"))
+    said["audited"](AuditedMessage(3, 101, 3 << 19, 17, "its disk stalls"))
     assert audit_lines(anchors.document())[1:] == [
         "17 records were dropped, for which there was no room: the log says how many",
         "its disk stalls; until then nobody is let in, no reload is taken",
     ]
-    said["audited"]([4, 5, 1 << 19, 0, ""])  # of another authority, which has recorded its boot
+    said["audited"](AuditedMessage(4, 5, 1 << 19, 0, ""))  # of another authority, which has recorded its boot
     assert anchors.document() == {
         "file": 4, "sequence": 5, "head": {"sequence": 101, "age_s": 4.0}, "dropped": 0, "problem": "",
         "bytes": 1 << 19, "keep_bytes": 16 << 20,

@@ -22,12 +22,12 @@ from tlsrt.supervisor.control.server import (
     MAX_FOLLOWERS,
     MAX_REQUEST_BYTES,
     ControlSocket,
-    Request,
     parse_request_untrusted,
 )
 from tlsrt.supervisor.control.stream import QUEUE_BYTES, STALL_S, Follower, encode
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.unix_path import short_path
+from tlsrt.supervisor.supervision.feature import Request, StreamVerb, Verb
 
 
 class Host:
@@ -37,12 +37,15 @@ class Host:
         self.now = 100.0
         self.folder = folder
         self.event_loop = EventLoop(lambda: self.now)
-        self.control = ControlSocket(self.event_loop, folder)
-        self.control.add("status", self.status)
-        self.control.add_held("stop", self.stop)
-        self.control.add("large", self.large)
-        self.control.add_later("slow", lambda request, reply: self.waiting.append(reply))
-        self.control.add_stream("follow", lambda request, follower: self.followers.append(follower))
+        self.verbs: dict[str, Verb | StreamVerb] = {
+            "status": Verb(lambda request, reply: reply(self.status(request))),
+            "stop": Verb(lambda request, reply: reply({"stopping": True}), is_held=True),
+            "large": Verb(lambda request, reply: reply({"answer": "x" * 8_000_000})),
+            "slow": Verb(lambda request, reply: self.waiting.append(reply)),
+            "follow": StreamVerb(lambda request, follower: self.followers.append(follower)),
+        }
+        self.bugs: list[str] = []
+        self.control = ControlSocket(self.event_loop, folder, self.verbs, on_bug=self.bugs.append)
         self.followers: list[Follower] = []
         self.asked: list[Request] = []
         self.waiting: list[Callable[[dict[str, object]], None]] = []
@@ -50,12 +53,6 @@ class Host:
     def status(self, request: Request) -> dict[str, object]:
         self.asked.append(request)
         return {"answer": 42}
-
-    def stop(self, request: Request) -> dict[str, object]:
-        return {"stopping": True}
-
-    def large(self, request: Request) -> dict[str, object]:
-        return {"answer": "x" * 8_000_000}
 
     def connect(self) -> socket.socket:
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -141,11 +138,9 @@ def test_an_unknown_verb_is_refused(host: Host) -> None:
 
 
 def test_a_bug_in_a_verb_ends_the_request_and_nothing_else(host: Host) -> None:
-    bugs: list[str] = []
-    host.control.on_bug = bugs.append
-    host.control.add("buggy", lambda request: dict[str, dict[str, object]]()[str(request["verb"])])
+    host.verbs["buggy"] = Verb(lambda request, reply: reply(dict[str, dict[str, object]]()[str(request["verb"])]))
     assert json.loads(host.ask(b'{"verb": "buggy"}\n')) == {"error": "internal"}
-    assert bugs == ["buggy: KeyError: 'buggy'"]
+    assert host.bugs == ["buggy: KeyError: 'buggy'"]
     assert json.loads(host.ask(b'{"verb": "status"}\n')) == {"answer": 42}
 
 
@@ -500,6 +495,6 @@ def test_the_client_follows_until_the_end(host: Host) -> None:
             follower.send(encode({"number": number}))
         follower.end()
 
-    host.control.add_stream("follow", lambda request, follower: serve(follower))
+    host.verbs["follow"] = StreamVerb(lambda request, follower: serve(follower))
     serve_until_done(host, threading.Thread(target=listen))
     assert heard == [{"number": 0}, {"number": 1}, {"number": 2}]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -136,7 +135,7 @@ class Booth:
         self.asked: list[tuple[object, ...]] = []
         self.is_there = True
         self.unwritten = ""
-        self.on_answer: Callable[[int, int, bool, list[Any]], None] = lambda number, code, more, rows: None
+        self.client = self
 
     def ask(self, name: str, *fields: object) -> bool:
         self.asked.append((name, *fields))
@@ -156,13 +155,14 @@ def requests(booth: Booth) -> SessionRequests:
 
 def test_pages_are_asked_for_one_after_the_other(booth: Booth, requests: SessionRequests) -> None:
     answers: list[dict[str, Any]] = []
+    answer = requests.messages()["answer"]
     requests.sessions({}, answers.append)
     assert booth.asked == [("sessions", 1, b"")]
-    booth.on_answer(1, 0, True, [CLIENT])
+    answer([1, 0, 1, [CLIENT]])
     assert booth.asked[1:] == [("sessions", 1, b"\xab" * 16)] and answers == []
-    booth.on_answer(1, 0, False, [CONSOLE])
+    answer([1, 0, 0, [CONSOLE]])
     assert [session["subject"] for session in answers[0]["sessions"]] == ["third/console", "client/admin"]
-    booth.on_answer(1, 0, False, [CONSOLE])  # said twice is said once
+    answer([1, 0, 0, [CONSOLE]])  # said twice is said once
     assert len(answers) == 1
 
 
@@ -184,12 +184,12 @@ def test_what_is_no_request_reaches_nobody(
 def test_without_an_authority_it_is_said_what_that_means(booth: Booth, requests: SessionRequests) -> None:
     answers: list[dict[str, Any]] = []
     requests.revoke({"kind": "all"}, answers.append)
-    requests.lost()
+    requests.authority_lost()
     booth.is_there = False
     requests.restore({"kind": "client", "what": "admin"}, answers.append)
     assert "died before it answered" in answers[0]["unavailable"][0]
     assert "not running now" in answers[1]["unavailable"][0]
     booth.is_there = True
     requests.sessions({}, answers.append)
-    requests.cancel()
+    requests.stopping()
     assert answers[2] == {"error": "stopping"}

@@ -26,6 +26,7 @@ from tlsrt.supervisor.process.proc import age_s, memory_kib, parent_host_pid
 from tlsrt.supervisor.process.spawn import SpawnedChild
 from tlsrt.supervisor.process.unkillable import UnkillableProcess
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.feature import Features
 from tlsrt.supervisor.supervision.heartbeat import Health, HeartbeatMonitor, Pulse
 from tlsrt.supervisor.supervision.loop import Beat, Checked, Loop
 from tlsrt.supervisor.supervision.violations import ViolationRecord
@@ -55,9 +56,8 @@ def make_office() -> AuthorityProcess:
 
     parts = Parts(*[never] * 12)  # type: ignore[arg-type]
     event_loop = EventLoop()
-    authority = AuthorityProcess(
-        Common(CONFIG, parts, event_loop, Console(io.StringIO()), -1), bytes(32), -1, HeartbeatMonitor(), ""
-    )
+    common = Common(CONFIG, parts, event_loop, Console(io.StringIO()), -1)
+    authority = AuthorityProcess(common, bytes(32), -1, HeartbeatMonitor(), "", (), Features())
     event_loop.close()
     authority.child = SpawnedChild(2, -1, 1002)
     authority.spawned_at = 90.0

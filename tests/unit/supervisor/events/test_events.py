@@ -154,8 +154,7 @@ HANGED = Death(Cause.HEARTBEAT, "heartbeat", signal="SIGKILL")
 
 def a_life(*events: LoopEvent, verdict: KillReason | None = None, death: Death = CLEAN) -> list[str]:
     bus = make_bus()
-    loop = Loop(LoopConfig("third"), 0, -1, "")
-    EventSources(bus, [loop], lambda: 12.0)
+    loop = Loop(LoopConfig("third"), 0, -1, "", on_moved=EventSources(bus, lambda: 12.0).moved)
     for event in events:
         loop.verdict = verdict
         loop.last_death = death
@@ -182,8 +181,8 @@ def test_the_steps_of_a_life() -> None:
 
 def test_a_kill_is_told_before_it_happens() -> None:
     bus = make_bus()
-    loop = Loop(LoopConfig("third"), 0, -1, "", state=LoopState.ACTIVE)
-    EventSources(bus, [loop], lambda: 0.0)
+    moved = EventSources(bus, lambda: 0.0).moved
+    loop = Loop(LoopConfig("third"), 0, -1, "", state=LoopState.ACTIVE, on_moved=moved)
     bus.listeners.append(lambda event: seen.append((event.name.name, loop.is_living)))
     seen: list[tuple[str, bool]] = []
     loop.move(LoopEvent.VIOLATED)
@@ -192,7 +191,7 @@ def test_a_kill_is_told_before_it_happens() -> None:
 
 def test_slow_and_in_time_again_are_told_once_each() -> None:
     bus = make_bus()
-    sources = EventSources(bus, [], lambda: 0.0)
+    sources = EventSources(bus, lambda: 0.0)
     for lateness in (0, SLOW_US - 1, SLOW_US, SLOW_US * 5, SLOW_US // 2, 0, 0, SLOW_US):
         sources.beat("third", lateness)
     assert names(bus) == ["slow", "in_time", "slow"]
@@ -200,7 +199,7 @@ def test_slow_and_in_time_again_are_told_once_each() -> None:
 
 def test_the_words_of_the_authority() -> None:
     bus = make_bus()
-    sources = EventSources(bus, [], lambda: 0.0)
+    sources = EventSources(bus, lambda: 0.0)
     sources.reported("offence", "third: not_a_message")
     sources.reported("state", "cannot write the state: no space")
     sources.reported("offence", "nobody")
@@ -217,15 +216,14 @@ def test_the_words_of_the_authority() -> None:
 )
 def test_a_note_that_nobody_understands_is_told_as_one(note: object) -> None:
     bus = make_bus()
-    EventSources(bus, [], lambda: 0.0).noted([note, ["session_opened", "client/admin", "", {"session": "ab", 3: 4}]])
+    EventSources(bus, lambda: 0.0).noted([note, ["session_opened", "client/admin", "", {"session": "ab", 3: 4}]])
     assert names(bus) == ["reported", "session_opened"]
     assert next(iter(bus.after(1))).fields == {"session": "ab", "3": 4}
 
 
 def test_suspects_are_told_when_that_changes() -> None:
     bus = make_bus()
-    monitor = HeartbeatMonitor()
-    monitor.on_suspect = EventSources(bus, [], lambda: 0.0).suspected
+    monitor = HeartbeatMonitor(None, EventSources(bus, lambda: 0.0).suspected)
     monitor.watch("third", 0.0)
     monitor.settle("third", 0.0)
     for tenth in range(1, 40):

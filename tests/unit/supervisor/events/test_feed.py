@@ -17,6 +17,7 @@ from tlsrt.supervisor.events.bus import RING_EVENTS, EventBus
 from tlsrt.supervisor.events.feed import ROOM_BYTES, EventFeed
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.unix_path import short_path
+from tlsrt.supervisor.supervision.feature import StreamVerb, Verb
 
 
 class Host:
@@ -28,9 +29,9 @@ class Host:
         self.event_loop = EventLoop(lambda: self.now)
         self.bus = EventBus()
         self.feed = EventFeed(self.event_loop, self.bus)
-        self.control = ControlSocket(self.event_loop, folder)
-        self.control.add_stream("events", self.feed.serve)
-        self.control.add("status", lambda request: {"answer": 42})
+        status = Verb(lambda request, reply: reply({"answer": 42}))
+        verbs: dict[str, Verb | StreamVerb] = {"events": StreamVerb(self.feed.serve), "status": status}
+        self.control = ControlSocket(self.event_loop, folder, verbs)
 
     def turn(self, times: int = 10) -> None:
         for _ in range(times):

@@ -19,8 +19,8 @@ from tlsrt.supervisor.process.exit_reason import (
     cause_of_word,
     verdict_of_failure,
 )
+from tlsrt.supervisor.supervision.findings import FATAL
 from tlsrt.supervisor.supervision.states import TRANSITIONS, LoopEvent
-from tlsrt.supervisor.supervisor import FATAL_EVENTS
 
 HEARTBEAT = KillReason(Cause.HEARTBEAT, "heartbeat")
 KILLED = ExitReason(None, signal.SIGKILL)
@@ -91,7 +91,7 @@ def test_every_event_that_ends_a_loop_has_a_usual_cause() -> None:
 
 
 def test_every_word_of_the_authority_that_ends_a_loop_has_a_cause() -> None:
-    assert {word: str(cause_of_word(word)) for word in FATAL_EVENTS} == {
+    assert {word: str(cause_of_word(word)) for word in FATAL} == {
         "anomaly": "anomaly", "offence": "protocol", "unattested": "attestation", "unprepared": "deadline",
     }  # fmt: skip
 

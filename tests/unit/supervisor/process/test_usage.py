@@ -20,6 +20,7 @@ from tlsrt.supervisor.control.status_stream import StatusStream, interval_untrus
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.unix_path import short_path
 from tlsrt.supervisor.process.usage import Sample, Usage, look, parse, rates
+from tlsrt.supervisor.supervision.feature import StreamVerb
 
 STAT = "7 (a) b (evil)) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 3 0 12345 1000 200"
 STATUS = "Name:\tx\nvoluntary_ctxt_switches:\t40\nnonvoluntary_ctxt_switches:\t2\n"
@@ -95,8 +96,8 @@ class Host:
         self.looks = 0
         self.padding = ""
         self.event_loop = EventLoop(lambda: self.now)
-        self.control = ControlSocket(self.event_loop, folder)
-        self.control.add_stream("follow_status", StatusStream(self.event_loop, self.status).serve)
+        verbs = {"follow_status": StreamVerb(StatusStream(self.event_loop, self.status).serve)}
+        self.control = ControlSocket(self.event_loop, folder, verbs)
 
     def status(self) -> dict[str, Any]:
         self.looks += 1

@@ -118,5 +118,5 @@ def test_the_watch_asks_once_and_tells_what_was_said(door: DoorConfig) -> None:
     event_loop.now += 100
     watch._look()
     assert asked[2:] == [("half a pair",)]
-    watch.cancel()
+    watch.stopping()
     event_loop.close()

@@ -20,6 +20,7 @@ from tlsrt.supervisor.process.console import Console
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.reload import key_rotation as rotation
 from tlsrt.supervisor.reload.key_rotation import KeyRotation
+from tlsrt.supervisor.supervision.running_changes import RunningChanges
 
 Answer = dict[str, Any]
 
@@ -31,7 +32,8 @@ class Office:
         self.is_booted = True
         self.is_there = True
         self.asked: list[tuple[Any, ...]] = []
-        self.files = SimpleNamespace(token=-1, take=self.take)
+        self.files = SimpleNamespace(token=-1, measurement=-1, take=self.take)
+        self.client = self
 
     def take(self, token: int) -> None:
         self.files.token = token
@@ -40,7 +42,7 @@ class Office:
         self.asked.append(("rotate", number, with_keys))
         return self.is_there
 
-    def rekey(self, number: int, master_key: int, boot_token: int) -> bool:
+    def rekey(self, number: int, master_key: int, boot_token: int, measurement: int) -> bool:
         self.asked.append(("rekey", number))
         return self.is_there
 
@@ -59,13 +61,13 @@ class Desk:
             SimpleNamespace(name=name, is_trusted=True, beat=SimpleNamespace(epoch=5)) for name in ("primary", "third")
         ]
         self.events: list[str] = []
-        self.reloading = False
+        self.changes = RunningChanges()
         events = SimpleNamespace(emit=lambda name, *words, **fields: self.events.append(name))
         common = SimpleNamespace(
             config=self.config, event_loop=self.event_loop, console=Console(io.StringIO()), events=events
         )
         loops = SimpleNamespace(all=self.loops)
-        self.rotation = KeyRotation(common, loops, self.authority, lambda: self.reloading)  # type: ignore[arg-type]
+        self.rotation = KeyRotation(common, loops, self.authority, self.changes)  # type: ignore[arg-type]
         self.answers: list[Answer] = []
 
     def ask(self, *, master: bool = False) -> None:
@@ -74,7 +76,13 @@ class Desk:
     def beat(self, *epochs: int) -> None:
         for loop, epoch in zip(self.loops, epochs, strict=True):
             loop.beat.epoch = epoch
-            self.rotation.look()
+            self.rotation.loop_changed(loop)  # type: ignore[arg-type]
+
+    def checked(self, *fields: Any) -> None:
+        self.rotation.messages()["rekeyed"](fields)
+
+    def rotated(self, *fields: Any) -> None:
+        self.rotation.messages()["rotated"](fields)
 
     def stage(self) -> None:
         rotate.stage(self.config, KnownIssuers())
@@ -95,14 +103,14 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     initialise(folder, host="127.0.0.1", port=7443, now=datetime.now(UTC))
     made = Desk(folder)
     yield made
-    made.rotation.cancel()
+    made.rotation.stopping()
     made.event_loop.close()
 
 
 def test_it_is_over_when_every_loop_says_that_it_has_it(desk: Desk) -> None:
     desk.ask()
     assert desk.authority.asked == [("rotate", 1, False)]
-    desk.rotation.rotated(1, 6, 12, ["forth"], [])
+    desk.rotated(1, 6, 12, ["forth"], [])
     desk.beat(6, 5)
     assert desk.answers == []
     desk.beat(6, 6)
@@ -116,7 +124,7 @@ def test_it_is_over_when_every_loop_says_that_it_has_it(desk: Desk) -> None:
 
 def test_a_loop_that_died_meanwhile_holds_up_nobody(desk: Desk) -> None:
     desk.ask()
-    desk.rotation.rotated(1, 6, 12, ["third"], [])
+    desk.rotated(1, 6, 12, ["third"], [])
     desk.loops[1].is_trusted = False
     desk.beat(6, 5)
     assert desk.answers[0]["late"] == ["third"]
@@ -125,14 +133,14 @@ def test_a_loop_that_died_meanwhile_holds_up_nobody(desk: Desk) -> None:
 def test_one_after_the_other(desk: Desk) -> None:
     desk.ask()
     desk.ask()
-    desk.rotation.rotated(1, 6, 1, [], [])
+    desk.rotated(1, 6, 1, [], [])
     assert len(desk.authority.asked) == 1
     desk.beat(6, 6)
     desk.turn()
     assert desk.authority.asked[1:] == [("rotate", 2, False)]
-    desk.rotation.rotated(1, 6, 1, [], [])  # said again, and of the one before
+    desk.rotated(1, 6, 1, [], [])  # said again, and of the one before
     assert len(desk.answers) == 1
-    desk.rotation.rotated(2, 7, 1, [], [])
+    desk.rotated(2, 7, 1, [], [])
     desk.beat(7, 7)
     assert [answer["epoch"] for answer in desk.answers] == [6, 7]
 
@@ -140,7 +148,7 @@ def test_one_after_the_other(desk: Desk) -> None:
 def test_the_end_of_the_host_is_said_to_all_who_wait(desk: Desk) -> None:
     desk.ask()
     desk.ask()
-    desk.rotation.cancel()
+    desk.rotation.stopping()
     desk.ask()
     assert desk.answers == [{"error": "stopping"}] * 3
     assert len(desk.authority.asked) == 1
@@ -152,7 +160,7 @@ def test_an_authority_that_comes_again_is_asked_again(desk: Desk) -> None:
     assert desk.answers == []
     desk.rotation.authority_booted()
     assert desk.authority.asked == [("rotate", 1, False)] * 2
-    desk.rotation.rotated(1, 8, 1, [], [])
+    desk.rotated(1, 8, 1, [], [])
     desk.rotation.authority_booted()  # it was committed: the loops' word is awaited only
     assert len(desk.authority.asked) == 2
     desk.beat(8, 8)
@@ -168,13 +176,13 @@ def test_a_host_that_has_not_started(desk: Desk, master: bool) -> None:
 
 def test_a_disk_that_refuses(desk: Desk) -> None:
     desk.ask()
-    desk.rotation.rotated(1, 0, 0, [], ["make room"])
+    desk.rotated(1, 0, 0, [], ["make room"])
     assert desk.answers == [{"refused": ["make room"]}]
 
 
 def test_one_that_takes_too_long_says_who_is_behind(desk: Desk) -> None:
     desk.ask()
-    desk.rotation.rotated(1, 6, 1, [], [])
+    desk.rotated(1, 6, 1, [], [])
     desk.beat(6, 5)
     desk.rotation._too_slow()
     assert desk.answers[0]["failed"] == ["not every loop works in a new epoch after 30 s, `status` shows it: third"]
@@ -188,15 +196,15 @@ def test_another_master_key_is_put_in_force_when_it_was_checked(desk: Desk) -> N
     desk.stage()
     desk.ask(master=True)
     assert desk.authority.asked == [("rekey", 1)]
-    assert desk.rotation.is_replacing
+    assert desk.changes.is_rekeying
     assert desk.version == 1
-    desk.rotation.rotated(1, 6, 1, [], [])  # nobody has asked for that yet
-    desk.rotation.checked(1, True, ["a warning"])
+    desk.rotated(1, 6, 1, [], [])  # nobody has asked for that yet
+    desk.checked(1, True, ["a warning"])
     assert desk.version == 2
-    assert not desk.rotation.is_replacing
+    assert not desk.changes.is_rekeying
     assert desk.authority.files.token >= 0
     assert desk.authority.asked == [("rekey", 1), ("rotate", 1, True)]
-    desk.rotation.rotated(1, 6, 1, [], [])
+    desk.rotated(1, 6, 1, [], [])
     desk.beat(6, 6)
     assert desk.answers[0]["key_version"] == 2
     assert desk.events == ["rotated"]
@@ -208,7 +216,7 @@ def refused(desk: Desk) -> str:
     assert desk.version == 1
     assert desk.authority.files.token == -1
     assert ("rotate", 1, True) not in desk.authority.asked
-    assert not desk.rotation.is_replacing
+    assert not desk.changes.is_rekeying
     assert set(desk.events) == {"rotate_refused"}
     sentences: list[str] = answer["refused"]
     return "; ".join(sentences)
@@ -217,9 +225,9 @@ def refused(desk: Desk) -> str:
 def test_what_the_authority_refuses(desk: Desk) -> None:
     desk.stage()
     desk.ask(master=True)
-    desk.rotation.checked(1, False, ["another", "and one more"])
+    desk.checked(1, False, ["another", "and one more"])
     assert refused(desk) == "another; and one more"
-    desk.rotation.checked(1, True, [])  # and says yes later
+    desk.checked(1, True, [])  # and says yes later
     assert desk.version == 1
 
 
@@ -251,7 +259,7 @@ def test_nothing_staged(desk: Desk) -> None:
 
 def test_a_reload_under_way(desk: Desk) -> None:
     desk.stage()
-    desk.reloading = True
+    desk.changes.is_reloading = True
     desk.ask(master=True)
     assert refused(desk).startswith("a reload is under way")
 
@@ -263,7 +271,7 @@ def test_files_that_were_changed_after_the_check(desk: Desk) -> None:
     data = token.read_bytes()
     token.unlink()
     token.write_bytes(data)
-    desk.rotation.checked(1, True, [])
+    desk.checked(1, True, [])
     assert "was changed while it was checked" in refused(desk)
 
 
@@ -271,7 +279,7 @@ def test_files_that_were_withdrawn_after_the_check(desk: Desk) -> None:
     desk.stage()
     desk.ask(master=True)
     rotate.next_token(desk.config).unlink()
-    desk.rotation.checked(1, True, [])
+    desk.checked(1, True, [])
     assert "No such file" in refused(desk)
 
 
@@ -282,7 +290,7 @@ def test_a_folder_that_the_supervisor_may_not_write(desk: Desk, monkeypatch: pyt
     monkeypatch.setattr(rotation, "switch", fails)
     desk.stage()
     desk.ask(master=True)
-    desk.rotation.checked(1, True, [])
+    desk.checked(1, True, [])
     assert "Read-only file system; so nothing was changed; stop tlsrt, rotate, and start it again" in refused(desk)
 
 
@@ -296,6 +304,6 @@ def test_a_switch_whose_lasting_is_in_doubt_goes_on(desk: Desk, monkeypatch: pyt
     monkeypatch.setattr(rotation, "switch", doubtful)
     desk.stage()
     desk.ask(master=True)
-    desk.rotation.checked(1, True, [])
+    desk.checked(1, True, [])
     assert desk.version == 2
     assert desk.authority.asked[-1] == ("rotate", 1, True)

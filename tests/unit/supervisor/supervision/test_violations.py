@@ -24,7 +24,9 @@ class Stage:
         silent = SimpleNamespace(bad=self.ignore, emit=self.ignore)
         event_loop = SimpleNamespace(call_later=lambda seconds, callback: self._due.append(callback))
         common = SimpleNamespace(console=silent, events=silent, event_loop=event_loop)
-        self.violations = Violations(cast(Any, common), cast(Any, SimpleNamespace(charge=self.charge)))
+        self.violations = Violations(
+            cast(Any, common), cast(Any, SimpleNamespace(client=SimpleNamespace(charge=self.charge)))
+        )
 
     def ignore(self, *args: object, **fields: object) -> None:
         pass

@@ -38,7 +38,7 @@ class Stage:
         ]
         monitor = SimpleNamespace(judge=self._judge, silence=lambda name, now: 1.625)
         self.loops = SimpleNamespace(
-            all=loops, stopping=False, monitor=monitor, attest=lambda loop: self.looked_at.append(loop.name),
+            all=loops, is_stopping=False, monitor=monitor, attest=lambda loop: self.looked_at.append(loop.name),
             violations=SimpleNamespace(limit_reached=lambda *words: self.said.append(" ".join(map(str, words)))),
             by_name=lambda name: name, hung=lambda name, reason: self.ended.append(f"{name} {reason}"),
         )  # fmt: skip
@@ -113,7 +113,7 @@ def test_who_is_not_yet_attested_is_left_out(name: str) -> None:
 def test_after_a_stop_nobody_is_judged_or_looked_at_and_who_does_not_end_is_told() -> None:
     stage = Stage()
     stage.begin()
-    stage.loops.stopping = True
+    stage.loops.is_stopping = True
     drains, stuck = stage.loops.all[1:3]
     drains.child = stuck.child = SimpleNamespace(host_pid=1 << 30)
     stuck.is_killed = True

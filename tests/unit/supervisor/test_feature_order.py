@@ -1,0 +1,84 @@
+"""The order in which features hear of what happens: a contract, since one acts on what another did."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hosts.scripted_supervisor import make_config
+
+from tlsrt.supervisor.process.children import Common, Parts
+from tlsrt.supervisor.process.console import Console
+from tlsrt.supervisor.process.event_loop import EventLoop
+from tlsrt.supervisor.supervision.feature import Feature
+from tlsrt.supervisor.supervisor import Supervisor
+
+
+class Host:
+    """A supervisor without processes."""
+
+    def __init__(self, folder: Path) -> None:
+        config = make_config(folder, {})
+        for made in (config.run_dir, config.log_dir):
+            made.mkdir()
+        self.event_loop = EventLoop()
+        never: Any = None
+        parts = Parts(*[never] * 12)
+        self.supervisor: Any = Supervisor(config, parts, Console(io.StringIO()))
+        self.supervisor._started_at = self.event_loop.now
+        self.supervisor._common = Common(config, parts, self.event_loop, Console(io.StringIO()), -1)
+        self.supervisor._build({})
+
+    def order(self, notification: str) -> list[str]:
+        """Return the classes that a notification concerns, in the order in which they hear it."""
+        kinds = [type(feature) for feature in self.supervisor._features.all]
+        return [kind.__name__ for kind in kinds if getattr(kind, notification) is not getattr(Feature, notification)]
+
+    def close(self) -> None:
+        self.supervisor._control.close()
+        for descriptor in (self.supervisor._authority._log, *(loop.log for loop in self.supervisor._loops.all)):
+            os.close(descriptor)
+        self.event_loop.close()
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    made = Host(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("notification", "order"),
+    [
+        ("authority_booted", ["StartupReport", "LockWatch", "Loops", "Reload", "KeyRotation"]),
+        (
+            "authority_lost",
+            ["HostEvents", "LockWatch", "Reload", "KeyRotation", "SessionRequests", "DetectionRequests"],
+        ),
+        ("authority_ended", ["Shutdown"]),
+        ("epoch_begun", ["Watchdog"]),
+        ("beat", ["HostEvents"]),
+        ("heartbeat_suspected", ["HostEvents"]),
+        ("loop_moved", ["HostEvents"]),
+        ("loop_active", ["Restarter", "StartupReport"]),
+        ("loop_changed", ["StartupReport", "RestartRequest", "Reload", "KeyRotation", "LockVerbs"]),
+        ("loop_unwell", ["Restarter"]),
+        ("loop_died", ["Restarter"]),
+        ("loop_ended", ["Shutdown"]),
+        ("refused", ["HostEvents", "Shutdown"]),
+        ("failed", ["Shutdown"]),
+        (
+            "stopping",
+            ["HostEvents", "AuthorityProcess", "Loops", "RestartRequest", "FileWatcher", "Reload", "KeyRotation",
+             "SessionRequests", "LockVerbs"],
+        ),
+        ("stopped", ["HostEvents", "CanaryFiles"]),
+    ],
+)  # fmt: skip
+def test_order(host: Host, notification: str, order: list[str]) -> None:
+    assert host.order(notification) == order
