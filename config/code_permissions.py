@@ -17,7 +17,7 @@ def writable_by(paths: Iterable[Path], uids: Container[int]) -> list[str]:
     """Return the files and folders at, below and around `paths` that one of `uids` (gids alike) could write."""
     found: dict[str, None] = {}
     for path in paths:
-        with told("look at", path):
+        with told("check", path):
             above = [(str(folder), os.stat(folder)) for folder in path.parents]
             for name, status in (*above, *_below(str(path), ())):
                 if _writable(status, uids):
@@ -33,7 +33,7 @@ def unreadable_for_others(roots: Iterable[Path]) -> list[str]:
     """
     found: list[str] = []
     for root in roots:
-        with told("look at", root):
+        with told("check", root):
             below = _below(str(root), _CACHE, _readable)
             found += [_sentence(name, status) for name, status in below if not _readable(status)]
     if len(found) > MAX_SENTENCES:
@@ -46,7 +46,7 @@ def impassable_for_others(paths: Iterable[Path]) -> list[str]:
     above = dict.fromkeys(parent for path in paths for parent in reversed(Path(os.path.abspath(path)).parents))
     found: list[str] = []
     for folder in above:
-        with told("look at", folder):
+        with told("check", folder):
             if not os.stat(folder).st_mode & stat.S_IXOTH:
                 found.append(
                     f"no loop can pass {folder}, and without the layer mount_namespace it must: "

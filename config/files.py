@@ -1,6 +1,17 @@
-"""Files of the operator, written and read so that a mistake or a full disk leaves one clear sentence.
+"""Files, written and read so that a mistake, a full disk or a power cut leaves one clear state and one clear sentence.
 
-Every OSError becomes a ConfigError that names the file.
+Files by path are the operator's. Their functions raise ConfigError, `cannot VERB PATH: reason`, for every OSError:
+
+    told                    the same for a block of one's own
+    write_new, replace      a whole file on the disk, as a new one or in place of another
+    move, sync_folder       a name that lasts
+    read_bounded            a regular file of at most so many bytes
+    open_regular, owner_of
+
+Files in an open folder are ours. Their functions, and those of a descriptor, raise OSError:
+
+    open_folder, create_in, rename_in      create and rename are together what `replace` is
+    write_all, read_up_to
 """
 
 from __future__ import annotations
@@ -8,10 +19,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tlsrt.errors import ConfigError
+
+Owner = tuple[int, int]  # uid and gid
+
+_CREATE = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextmanager
@@ -23,7 +38,7 @@ def told(verb: str, path: Path) -> Generator[None]:
         raise ConfigError(f"cannot {verb} {path}: {error.strerror or error}") from None
 
 
-Owner = tuple[int, int]  # uid and gid
+# By path
 
 
 def write_new(path: Path, data: bytes, mode: int, owner: Owner | None = None) -> None:
@@ -32,10 +47,9 @@ def write_new(path: Path, data: bytes, mode: int, owner: Owner | None = None) ->
     With `owner` it belongs to them, which takes root unless it is us.
     """
     with told("write", path):
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o600)
+        descriptor = os.open(path, os.O_WRONLY | _CREATE, 0o600)
         try:
-            _write_all(descriptor, data)
+            write_all(descriptor, data)
             if owner is not None and owner != _owner(os.fstat(descriptor)):
                 os.fchown(descriptor, *owner)
             os.fchmod(descriptor, mode)  # exactly, whatever the umask
@@ -48,7 +62,7 @@ def write_new(path: Path, data: bytes, mode: int, owner: Owner | None = None) ->
 
 
 def replace(path: Path, data: bytes, mode: int, owner: Owner | None = None) -> None:
-    """Replace a file at once: whoever looks, also after a crash, finds the old content or the new one."""
+    """Replace a file at once: a reader, also after a crash, finds the old content or the new one."""
     beside = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.new")
     write_new(beside, data, mode, owner)
     try:
@@ -59,15 +73,25 @@ def replace(path: Path, data: bytes, mode: int, owner: Owner | None = None) -> N
 
 
 def move(path: Path, target: Path) -> None:
-    """Put a file in the place of another, to last: whoever looks finds the one or the other (rename(2))."""
+    """Put a file in the place of another, to last: a reader finds the one or the other (rename(2))."""
     with told("replace", target):
         os.rename(path, target)
     sync_folder(target.parent)
 
 
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder last (fsync(2) of a file does not promise its name)."""
+    with told("write", folder):
+        descriptor = open_folder(folder)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def owner_of(path: Path) -> Owner:
-    """Return who owns a file."""
-    with told("look at", path):
+    """Return the uid and gid of a file."""
+    with told("check", path):
         return _owner(os.stat(path))
 
 
@@ -75,22 +99,12 @@ def _owner(status: os.stat_result) -> Owner:
     return status.st_uid, status.st_gid
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder last (fsync(2) of a file does not promise its name)."""
-    with told("write", folder):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 def read_bounded(path: Path, limit: int, what: str) -> bytes:
     """Return the bytes of a regular file of at most `limit` bytes; never waits on a fifo or device."""
     descriptor = open_regular(path, what)
     try:
         with told("read", path):
-            data = _read_up_to(descriptor, limit + 1)
+            data = read_up_to(descriptor, limit + 1)
     finally:
         os.close(descriptor)
     if len(data) > limit:
@@ -109,13 +123,43 @@ def open_regular(path: Path, what: str, *, follow: bool = True) -> int:
     return descriptor
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+# In an open folder, and by descriptor
+
+
+def open_folder(path: Path | str, *, follow: bool = True) -> int:
+    """Return a descriptor of a folder. Raises OSError, also if it is something else."""
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
+
+
+def create_in(folder: int, name: str, data: bytes, flags: int = 0) -> int:
+    """Return a descriptor of a new file of mode 0600, its bytes on the disk, in place of an unfinished one."""
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
+    descriptor = os.open(name, os.O_WRONLY | _CREATE | flags, 0o600, dir_fd=folder)
+    try:
+        write_all(descriptor, data)
+        os.fsync(descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def rename_in(folder: int, name: str, target: str) -> None:
+    """Put a file in the place of another in the same folder, to last (rename(2))."""
+    os.rename(name, target, src_dir_fd=folder, dst_dir_fd=folder)
+    os.fsync(folder)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of `data` to a blocking descriptor: write(2) may take less, as on a full disk."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
 
 
-def _read_up_to(descriptor: int, limit: int) -> bytes:
+def read_up_to(descriptor: int, limit: int) -> bytes:
+    """Return the first bytes of a file, at most `limit` of them."""
     data = bytearray()
     while len(data) < limit and (piece := os.pread(descriptor, limit - len(data), len(data))):
         data += piece

@@ -392,7 +392,7 @@ class ChannelsConfig:
     engine: Engine = field(
         default="libzmq",
         metadata=text(
-            "libzmq: through pyzmq; native: our own engine, faster, and without threads in a loop.",
+            "The engine of their links. libzmq: through pyzmq; native: our own, faster, and without threads in a loop.",
             choices=("libzmq", "native"),
         ),
     )
@@ -457,7 +457,7 @@ class AuditConfig:
     keep_mb: int = field(
         default=2048,
         metadata=count(
-            "What its files may take together; the oldest are removed, after a signed record of that.",
+            "Size of all files of the audit log; the oldest are removed, after a signed record of that.",
             16,
             1048576,
             unit="MiB",

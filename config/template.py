@@ -1,13 +1,25 @@
-"""The text of a new tlsrt.yaml: small, whole, and with a comment where a reader would ask."""
+"""The text of a new tlsrt.yaml: small, whole, and with a comment where a reader would ask.
+
+Where a comment is only what a setting says of itself, `_about` takes it from there.
+"""
 
 from __future__ import annotations
 
 import json
+import textwrap
 from dataclasses import dataclass
 
-from tlsrt.config.schema import SandboxConfig
+from tlsrt.config.schema import AuditConfig, ChannelsConfig, Config, SandboxConfig
+from tlsrt.config.setting import Setting, keys_of
 
 _MAX_REASON = 500
+_SETTINGS = {
+    "install": keys_of(Config)["install"].setting,
+    "measure": keys_of(Config)["measure"].setting,
+    "deception": keys_of(Config)["deception"].setting,
+    "audit": keys_of(AuditConfig)["keep_mb"].setting,
+    "channels": keys_of(ChannelsConfig)["engine"].setting,
+}
 
 _TEXT = """\
 # yaml-language-server: $schema=tlsrt.schema.json
@@ -18,8 +30,7 @@ _TEXT = """\
 
 version: 1
 
-# The id of this installation. Never change it: every key is derived from it and from master_key.
-install: "{install}"
+{about_install}install: "{install}"
 
 # The root of every key. Keep a copy in a safe place, and this one at mode 0600.
 # Under systemd it can be a credential instead: {{provider: credential, name: tlsrt-master-key}}
@@ -69,26 +80,23 @@ policy:
 #   external/network: null          # switches a built-in one off
 
 # Settings of the five loops (primary, secondary, third, forth, external), or more loops of your own.
-# loops:
 # Without an egress rule a loop reaches nothing outside; `tlsrt-supervisor sandbox show LOOP` says what it may, and why.
+# loops:
 #   third: {{memory_mb: 256, read: [/srv/pictures]}}
 #   reports: {{egress: [{{to: ["192.0.2.7:443"], why: the archive}}]}}
 
 # A layer of the sandbox that this host cannot give stops the start, unless you waive it by name and say why.
 # `tlsrt-supervisor sandbox check` tells which layers this host can give.
 {sandbox}
-# What nobody has a reason to touch; whoever does is told and answered. There are decoys without a word here:
-# `tlsrt-supervisor honeypot list` shows them, `honeypot plant` writes canaries for places where a thief would look.
+{about_deception}# There are decoys by default: `tlsrt-supervisor honeypot list` shows them, `plant` writes canaries.
 # deception:
 #   components: [secondary/vault, third/shell]          # other names instead of the usual ones
 #   methods: {{secondary/store: [dump, export_keys]}}
-#   endpoint: {{host: 0.0.0.0, port: 8443}}               # looks like TLS, and lets nobody go soon
+#   endpoint: {{host: 0.0.0.0, port: 8443}}               # looks like TLS, and holds connections open
 
-# What the log of security events may take, MiB; its oldest files go, after a signed record of that.
-# audit: {{keep_mb: 2048}}
+{about_audit}# audit: {{keep_mb: 2048}}
 
-# What the loops speak to Primary through: libzmq (pyzmq), or native, our own engine: faster, and no threads in a loop.
-# channels: {{engine: native}}
+{about_channels}# channels: {{engine: native}}
 """
 
 _UID_BASE = """\
@@ -107,12 +115,10 @@ _WAIVED = """\
 """
 
 _STRICT = """
-# strict: a file that differs from what was sealed stops the start. warn: it starts, and says so every time.
-measure: strict
+{about_measure}measure: strict
 """
 _WARN = """
-# warn, because this is a development checkout, whose code changes all the time: it starts, and says what differs.
-# On a real host write strict: then a file that differs from what was sealed stops the start.
+{about_measure}# Here warn: this is a development checkout, whose code changes all the time. Elsewhere write strict.
 measure: warn
 """
 
@@ -141,14 +147,20 @@ def config_text(
     *, install: str, host: str, port: int, fingerprint: str, checkout: bool, lacking: MissingLayer = NOTHING_LACKING
 ) -> str:
     """Return the text of tlsrt.yaml for a new installation; `install` and `fingerprint` are hex."""
-    measure = _WARN if checkout else _STRICT
+    about = {f"about_{name}": _about(setting) for name, setting in _SETTINGS.items()}
+    measure = (_WARN if checkout else _STRICT).format(**about)
     waived = _WAIVED + "".join(map(_waiver_text, lacking.waivers)) if lacking.waivers else ""
     usual = SandboxConfig().uid_base
     uids = "" if lacking.uid_base is None else _UID_BASE.format(usual=usual, uid_base=lacking.uid_base)
     sandbox = f"sandbox:\n{uids}{waived}" if uids or waived else _NOTHING_WAIVED
     return _TEXT.format(
-        install=install, host=host, port=port, fingerprint=fingerprint, measure=measure, sandbox=sandbox
+        install=install, host=host, port=port, fingerprint=fingerprint, measure=measure, sandbox=sandbox, **about
     )
+
+
+def _about(setting: Setting) -> str:
+    """Return what a setting says of itself, as lines of a comment."""
+    return "".join(f"{line}\n" for line in textwrap.wrap(f"# {setting.sentences}", 119, subsequent_indent="# "))
 
 
 def _waiver_text(waiver: Waiver) -> str:

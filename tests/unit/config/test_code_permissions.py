@@ -96,7 +96,7 @@ def test_at_most_ten_sentences(code: Path) -> None:
 
 def test_a_missing_root(tmp_path: Path) -> None:
     for look in (unreadable_for_others, lambda paths: writable_by(paths, LOOPS)):
-        with pytest.raises(ConfigError, match=r"cannot look at .*/no: No such file or directory"):
+        with pytest.raises(ConfigError, match=r"cannot check .*/no: No such file or directory"):
             look([tmp_path / "no"])
 
 
