@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DIR ?= var
 WORKERS ?= $(shell expr $$(nproc) + 1)
 
-.PHONY: help start test stress soak test-cgroup check lint types contract unit attacks tls-scan fuzz bench bench-peers bench-smoke bench-detect bench-detect-real profile callgrind clean-clone clean
+.PHONY: help start test stress soak test-cgroup check lint types contract docs docs-reference unit attacks tls-scan fuzz bench bench-peers bench-smoke bench-detect bench-detect-real profile callgrind clean-clone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -57,6 +57,17 @@ types: $(VENV)/.dev ## mypy, strict
 
 contract: $(VENV)/.dev ## the street of imports
 	@$(BIN)/lint-imports
+
+docs-reference: $(VENV)/.dev ## write the generated pages of docs/reference
+	@PYTHONPATH=tests $(BIN)/python -m tools.reference
+
+$(VENV)/.docs: pyproject.toml $(VENV)/.dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.docs ## check the documents (links, stale pages, long lines, commands on a real host), build the site in build/site
+	@$(BIN)/python -m pytest -q tests/unit/test_documents.py tests/integration/test_documents.py
+	@PYTHONPATH=tests $(BIN)/mkdocs build --strict --quiet
 
 check: lint types contract test ## what .ci/run runs
 

@@ -2,7 +2,7 @@
 
 Real processes, real frames, real time: clients do their ordinary work for as long as the learned detector takes to
 know them, then one attack follows the other. Time is saved only by bold attackers. The table that is printed is that
-of ARCHITECTURE.md, by the host's own clock: `make bench-detect-real`.
+of decision 013, by the host's own clock: `make bench-detect-real`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""A process is killed under calls of every kind, from a component and from a client: each call ends as ARCHITECTURE.md
-says, before its deadline; what is said to have run has run, what is said not to has not, and nothing runs twice."""
+"""A process is killed under calls of every kind, from a component and from a client: each call ends as the table of
+supervision says, before its deadline; what is said to have run has run, what is said not to has not, and nothing runs
+twice."""
 
 from __future__ import annotations
 

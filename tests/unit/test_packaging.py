@@ -72,6 +72,7 @@ def test_the_wheel_says_what_it_needs() -> None:
         commands = archive.read(names["entry_points.txt"]).decode()
     assert (about["Name"], about["Version"]) == ("tlsrt", project()["project"]["version"])
     assert about["Requires-Python"] == ">=3.11"
+    assert about["License-Expression"] == "Apache-2.0" and "LICENSE" in names
     needed = {word.split(">")[0] for word in about.get_all("Requires-Dist", []) if "extra ==" not in word}
     assert needed == {"cryptography", "PyYAML", "pyzmq", "msgpack", "psutil"}
     assert set(commands.split("\n")) >= {
@@ -100,7 +101,7 @@ def test_every_module_of_the_wheel_imports_there() -> None:
     assert run(installed().program("python"), "-I", "-W", "error", "-B", "-c", program, *names) == ""
 
 
-def test_the_sdist_holds_what_the_wheel_needs_and_the_tests() -> None:
+def test_the_sdist_holds_what_the_wheel_needs_the_tests_and_the_documents() -> None:
     source = copy_tracked(scratch() / "sdist")
     program = "import sys; from setuptools import build_meta; print(build_meta.build_sdist(sys.argv[1]))"
     made = scratch() / run(sys.executable, "-c", program, scratch(), cwd=source).splitlines()[-1]
@@ -109,8 +110,9 @@ def test_the_sdist_holds_what_the_wheel_needs_and_the_tests() -> None:
     [unpacked] = (scratch() / "unpacked").iterdir()
     inside = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
     links = {f"tlsrt/{room}" for room in ROOMS}
-    wanted = {name for name in tracked() if name.split("/")[0] in (*ROOMS, "tlsrt", "tests")} - links
-    assert wanted <= inside
+    folders = (*ROOMS, "tlsrt", "tests", "docs", "examples")
+    wanted = {name for name in tracked() if name.split("/")[0] in folders or name.endswith(".md")} - links
+    assert wanted | {"LICENSE", "Makefile", "mkdocs.yml"} <= inside
     assert {name for name in inside if name.endswith(".py")} <= wanted
     assert contents(build_wheel(unpacked, scratch() / "wheel-of-sdist")) == code()
 

@@ -20,6 +20,7 @@ from tlsrt.supervisor.cli.sandbox import effective_of
 from tlsrt.supervisor.process import uids
 from tlsrt.supervisor.process.uids import Uids
 
+GUIDE = Path(__file__).parents[4] / "docs" / "guide" / "sandbox.md"
 PROCESSES = (*DEFAULT_LOOPS, "authority", "reports")
 ONE_HOST = "ask about one address and one port, such as 192.0.2.7:443 or [2001:db8::7]:53/udp"
 MORE = """
@@ -208,15 +209,14 @@ def test_what_cannot_be_confined_is_not_sealed(tmp_path: Path, capsys: pytest.Ca
     assert main.main(["seal", "--config", str(path)]) == 0 and token.read_bytes() != before
 
 
-def test_the_examples_of_the_readme_are_what_is_printed(
+def test_the_examples_of_the_guide_are_what_is_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As root; what depends on the host is left out there."""
     monkeypatch.setattr(uids, "own_identity", lambda config: Uids(False, 0, 771000, DEFAULT_LOOPS))
     monkeypatch.setattr(sandbox, "own_identity", uids.own_identity)
     initialise(tmp_path / "var", host="127.0.0.1", port=7443, now=datetime(2026, 1, 2, tzinfo=UTC))
-    readme = (Path(__file__).parents[4] / "README.md").read_text()
-    examples = re.findall(r"^\$ tlsrt-supervisor (sandbox .*)\n((?:(?![$`]).*\n)+)", readme, re.M)
+    examples = re.findall(r"^\$ tlsrt-supervisor (sandbox .*)\n((?:(?![$`]).*\n)+)", GUIDE.read_text(), re.M)
     assert len(examples) == 3
     for command, expected in examples:
         main.main([*command.split(), "--config", str(tmp_path / "var" / "tlsrt.yaml")])
@@ -226,10 +226,9 @@ def test_the_examples_of_the_readme_are_what_is_printed(
             rest = rest[rest.index(piece) + len(piece) :]
 
 
-def test_the_wishes_of_the_readme_are_a_configuration(file: str, tmp_path: Path) -> None:
-    readme = (Path(__file__).parents[4] / "README.md").read_text()
-    (example,) = re.findall(r"^loops:\n.*?(?=^```)", readme, re.M | re.S)
-    path = Path(file).with_name("readme.yaml")
+def test_the_needs_of_the_guide_are_a_configuration(file: str, tmp_path: Path) -> None:
+    (example,) = re.findall(r"^loops:\n.*?(?=^```)", GUIDE.read_text(), re.M | re.S)
+    path = Path(file).with_name("guide.yaml")
     path.write_text(Path(file).read_text().partition("\nscheduling:")[0] + "\n" + example)
     config = load_config(path)
     assert [str(rule) for one in config.loop("external").egress for rule in one.to] == ["192.0.2.7:443"]

@@ -1,0 +1,48 @@
+"""The documents against the code: generated pages are fresh, and every `sh` block of README, tutorial and guides runs.
+
+A page's commands run in a folder of their own where `var` is the host's folder, as in a checkout. Blocks that call make
+are the newcomer's first minutes, which tests/tools/clean_clone.sh goes through.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hosts.running_host import RunningHost, running
+from tools.documents import ROOT, Block, blocks
+from tools.reference import pages
+
+PAGES = [ROOT / "README.md", ROOT / "docs" / "tutorial.md", *sorted((ROOT / "docs" / "guide").glob("*.md"))]
+
+
+def runnable(page: Path) -> list[Block]:
+    return [block for block in blocks(page, "sh") if not block.text.startswith("make ")]
+
+
+@pytest.mark.parametrize("name", pages.PAGES)
+def test_a_generated_page_is_what_the_code_says(name: str) -> None:
+    path = pages.path_of(name)
+    is_fresh = path.exists() and path.read_text() == pages.document(name)
+    assert is_fresh, f"docs/reference/{name}.md is stale: run `make docs-reference` and commit what it writes"
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
+    yield from running(request)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)], ids=lambda page: page.stem)
+def test_the_commands_of_a_page_run(page: Path, host: RunningHost, tmp_path: Path) -> None:
+    (tmp_path / "var").symlink_to(host.folder)
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for block in runnable(page):
+        ran = subprocess.run(
+            ["bash", "-euxo", "pipefail", "-c", block.text],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert ran.returncode == 0, f"{page.name}:{block.line} ended with {ran.returncode}\n{ran.stdout}{ran.stderr}"

@@ -1,0 +1,1 @@
+"""Generator of docs/reference: pages that are made from the code's own tables."""
