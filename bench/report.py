@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.figures import Figure, Judged, Outcome, Round, figure, judge, ratios, values
 from bench.row import Contender, Metric, Row
+from tlsrt import text
 
 LEGEND = (
     "Cells: median of the rounds, +- half the distance of the quartiles; x = ours / this peer, median over the rounds.",
@@ -31,7 +32,7 @@ def table(row: Row, outcome: Outcome) -> str:
         for peer in peers:
             if outcome.absent.get(case.name, {}).get(peer.name) != "":  # no reason to tell: it has nothing to do here
                 cells.append(["", peer.name, *(_cell(rounds, peer, metric, ours) for metric in row.metrics)])
-    lines += [f"  {line}" for line in _aligned(cells)]
+    lines += [f"  {line}" for line in text.table(cells, right={metric.title for metric in row.metrics})]
     lines += [f"  {goal_line(judge(row, goal, outcome))}" for goal in row.goals if goal.case in outcome.rounds]
     lines += [f"  missing {name}: {why}" for name, why in outcome.skipped.items()]
     lines += [f"  missing {name}: {why}" for whys in outcome.absent.values() for name, why in whys.items() if why]
@@ -64,17 +65,6 @@ def goal_line(judged: Judged) -> str:
 
 def _ratio(ratio: Figure) -> str:
     return f"x{ratio.median:.3f}" if ratio.median < 0.1 else f"x{ratio.median:.2f}"
-
-
-def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if column < 2 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in cells
-    ]
 
 
 def document(row: Row, outcome: Outcome) -> dict[str, Any]:

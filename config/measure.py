@@ -17,6 +17,7 @@ from tlsrt.config.files import read_bounded, told
 from tlsrt.config.packages import Root, code_roots, component_roots, is_checkout, roots, walk
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
+from tlsrt.text import ascii_only
 
 __all__ = [
     "code_roots", "component_roots", "is_checkout", "measure", "measured_paths", "unreadable_for_others", "writable_by",
@@ -47,11 +48,11 @@ def measured_paths(config: Config) -> list[Path]:
 
 def _measure_root(root: Root, found: dict[str, bytes]) -> None:
     if not root.path.is_dir():
-        found[_printable(root.name)] = _digest(str(root.path))
+        found[ascii_only(root.name)] = _digest(str(root.path))
         return
     buffer = bytearray(_PIECE)
     for name, entry in walk(root):
-        found[_printable(name)] = _digest(entry.path, buffer)
+        found[ascii_only(name)] = _digest(entry.path, buffer)
 
 
 def _digest(path: str, buffer: bytearray | None = None) -> bytes:
@@ -75,12 +76,6 @@ def _digest_descriptor(descriptor: int, buffer: bytearray) -> bytes:
     while count := os.readv(descriptor, [buffer]):
         digest.update(view[:count])
     return digest.digest()
-
-
-def _printable(name: str) -> str:
-    """Return a name of printable ASCII, and never the same for two files."""
-    plain = name.isascii() and name.isprintable() and "\\" not in name
-    return name if plain else name.encode("unicode_escape").decode("ascii")
 
 
 def _digest_of(path: Path, what: str) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from tlsrt.config.setting import Setting, TableKey, Where, bounds, keys_of
+from tlsrt.text import quoted
 
 if TYPE_CHECKING:  # else everybody who imports a value of the configuration would import YAML
     from tlsrt.config.yaml_nodes import Problems, YamlNode
@@ -15,7 +16,6 @@ _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?(?:[eE][-+]?[0-9]{1,2})?")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _ENTRY = "an entry of "
-_SHOWN = 60  # characters of a wrong value that a sentence repeats
 _WORDS = {"int": "a number", "float": "a number", "bool": "true or false", "null": "nothing", "timestamp": "a date"}
 _WANTED = {
     "text": "text", "path": "a path", "integer": "a whole number", "number": "a number", "boolean": "true or false",
@@ -36,11 +36,6 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
     found = difflib.get_close_matches(word[:200], list(known), n=1, cutoff=0.5)
     return f", did you mean {found[0]}?" if found else ""
-
-
-def shown(text: str) -> str:
-    """Return `text` short and printable, in quotes."""
-    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")
 
 
 class Checker:
@@ -79,7 +74,7 @@ class Checker:
         is_what = {"list": "a list", "map": "a table"}.get(node.kind) or _WORDS.get(node.tag, "text")
         quote = "; put it in quotes" if setting.kind in ("text", "path") and node.kind == "scalar" else ""
         if node.kind == "scalar" and setting.kind in ("integer", "number"):
-            is_what = shown(node.text)
+            is_what = quoted(node.text)
         if node.tag == "null":
             if setting.absent:
                 return self._bad(node, setting.absent)
@@ -96,7 +91,7 @@ class Checker:
             return self._text(node, setting, name)
         pattern = _INTEGER if setting.kind == "integer" else _NUMBER
         if not pattern.fullmatch(node.text):
-            return self._bad(node, f"{name} must be {_WANTED[setting.kind]} in plain decimal, not {shown(node.text)}")
+            return self._bad(node, f"{name} must be {_WANTED[setting.kind]} in plain decimal, not {quoted(node.text)}")
         value: int | float = int(node.text) if setting.kind == "integer" else float(node.text)
         if setting.choices and value not in setting.choices:
             return self._bad(node, f"{name} must be {' or '.join(map(str, setting.choices))}, not {node.text}")
@@ -112,11 +107,11 @@ class Checker:
             return self._bad(node, f"{name} holds a control character")
         if setting.choices and node.text not in setting.choices:
             wanted = " or ".join(map(str, setting.choices))
-            return self._bad(node, f"{name} must be {wanted}, not {shown(node.text)}")
+            return self._bad(node, f"{name} must be {wanted}, not {quoted(node.text)}")
         if not self._within(node, setting, len(node.text), name, " characters"):
             return BAD
         if setting.pattern and not re.fullmatch(setting.pattern, node.text):
-            return self._bad(node, f"{name} must be {setting.says}, not {shown(node.text)}")
+            return self._bad(node, f"{name} must be {setting.says}, not {quoted(node.text)}")
         try:
             if setting.parse is not None:
                 setting.parse(node.text)
@@ -150,7 +145,7 @@ class Checker:
         for key, child in self._keys(node, where):
             values[key.text] = self.check(child, setting.item, (*where, key.text))
             if not re.fullmatch(setting.pattern, key.text):
-                values[key.text] = self._bad(key, f"{name}: a key here is {setting.says}, not {shown(key.text)}")
+                values[key.text] = self._bad(key, f"{name}: a key here is {setting.says}, not {quoted(key.text)}")
         self._within(node, setting, len(values), name, " entries")
         return values
 
@@ -162,7 +157,7 @@ class Checker:
         for key, child in self._keys(node, where):
             if key.text not in known:
                 hint = nearest(key.text, known)
-                self._bad(key, f"unknown key {shown(key.text)}{f' in {name}' if where else ''}{hint}")
+                self._bad(key, f"unknown key {quoted(key.text)}{f' in {name}' if where else ''}{hint}")
                 continue
             values[key.text] = self.check(child, known[key.text].setting, (*where, key.text))
         self._missing(node, known, where, values)
@@ -199,7 +194,7 @@ class Checker:
                 self._bad(key, f"a key must be text{'; put it in quotes' if key.kind == 'scalar' else ''}")
                 continue
             if key.text in seen:
-                self._bad(key, f"the key {shown(key.text)} is here twice (first in line {seen[key.text]})")
+                self._bad(key, f"the key {quoted(key.text)} is here twice (first in line {seen[key.text]})")
                 continue
             seen[key.text] = key.line
             self.marks[(*where, key.text)] = (key.line, key.column)

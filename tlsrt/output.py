@@ -1,4 +1,4 @@
-"""Results as text: for people (aligned, tables) and as JSON. Pure.
+"""Results of calls, for people and as JSON. Pure.
 
 What a host sends may hold any characters; what could drive a terminal is shown as an escape.
 """
@@ -10,6 +10,8 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from tlsrt.text import printable, table
 
 INDENT = "  "
 WIDE = 60  # characters of a cell in a table
@@ -36,27 +38,13 @@ def plain(value: object) -> object:
 def to_text(value: object) -> str:
     """Return a result for people, without a newline at its end."""
     if isinstance(value, str):
-        return clean(value, lines=True)
+        return printable(value, keep="\n\t")
     return "\n".join(_lines(value))
 
 
 def to_line(value: object) -> str:
     """Return one item of a stream as one line."""
-    return clean(value) if isinstance(value, str) else clean(to_json(value))
-
-
-def clean(text: str, *, lines: bool = False) -> str:
-    """Return text with control and other unprintable characters escaped; newlines and tabs stay if `lines`."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() or (lines and character in "\n\t") else _escape(character)
-        for character in text
-    )
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape", "backslashreplace").decode("ascii")
+    return printable(value) if isinstance(value, str) else printable(to_json(value))
 
 
 def _lines(value: Any) -> list[str]:
@@ -64,16 +52,16 @@ def _lines(value: Any) -> list[str]:
         return _pairs(value)
     if isinstance(value, (list, tuple)):
         if value and all(isinstance(item, Mapping) for item in value):
-            return table(value)
+            return records(value)
         return [line for item in value for line in ([_cell(item)] if _is_small(item) else _lines(item))]
     return [_cell(value)]
 
 
 def _pairs(pairs: Mapping[Any, Any]) -> list[str]:
-    width = max((len(clean(str(key))) for key, value in pairs.items() if _is_small(value)), default=0)
+    width = max((len(printable(str(key))) for key, value in pairs.items() if _is_small(value)), default=0)
     lines: list[str] = []
     for key, value in pairs.items():
-        name = clean(str(key)) + ":"
+        name = printable(str(key)) + ":"
         if _is_small(value):
             lines.append(f"{name:<{width + 1}} {_cell(value)}".rstrip())
         else:
@@ -82,20 +70,12 @@ def _pairs(pairs: Mapping[Any, Any]) -> list[str]:
     return lines
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return rows as aligned columns under their names; numbers stand right."""
+def records(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return maps as aligned columns under their keys; numbers stand right."""
     names = list(dict.fromkeys(key for row in rows for key in row))
     cells = [[_short(_cell(row[name])) if name in row else "" for name in names] for row in rows]
-    heads = [clean(str(name)) for name in names]
-    widths = [max(len(head), *(len(row[at]) for row in cells)) for at, head in enumerate(heads)]
-    right = [all(_is_number(row.get(name)) for row in rows) for name in names]
-    return [
-        INDENT.join(
-            f"{cell:>{width}}" if is_right else f"{cell:<{width}}"
-            for cell, width, is_right in zip(line, widths, right, strict=True)
-        ).rstrip()
-        for line in (heads, *cells)
-    ]
+    right = {str(name) for name in names if all(_is_number(row.get(name)) for row in rows)}
+    return table([[str(name) for name in names], *cells], right)
 
 
 def _is_small(value: object) -> bool:
@@ -124,5 +104,5 @@ def _cell(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(_cell(item) for item in value) or "-"
     if isinstance(value, Mapping):
-        return "-" if not value else clean(to_json(value))
-    return clean(str(value))
+        return "-" if not value else printable(to_json(value))
+    return printable(str(value))

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from tlsrt.channels.cli.progress import Bar, size_text
+from tlsrt.channels.cli.progress import Bar
 from tlsrt.channels.cli.verbs import Options
 from tlsrt.channels.client.files.remote_path import parse_place
 from tlsrt.channels.client.files.transfer import Told, Transferred
@@ -21,7 +21,8 @@ from tlsrt.errors import (
     StreamBroken,
     Unavailable,
 )
-from tlsrt.output import clean, to_json
+from tlsrt.output import to_json
+from tlsrt.text import printable, size
 
 
 async def put(options: Options, file: str, places: Sequence[str]) -> None:
@@ -72,8 +73,8 @@ async def _transfer(options: Options, file: str, work: _Work) -> None:
 
 def _told(done: Transferred) -> str:
     moved = done.size_bytes - done.resumed_bytes
-    rate = f" ({size_text(moved / done.seconds)}/s)" if moved and done.seconds >= 0.1 else ""
-    before = f", {size_text(done.resumed_bytes)} were there" if done.resumed_bytes else ""
-    return clean(
-        f"{done.place}  {size_text(done.size_bytes)} in {done.seconds:.1f} s{rate}{before}  SHA-256 {done.sha256}"
+    rate = f" ({size(moved / done.seconds)}/s)" if moved and done.seconds >= 0.1 else ""
+    before = f", {size(done.resumed_bytes)} were there" if done.resumed_bytes else ""
+    return printable(
+        f"{done.place}  {size(done.size_bytes)} in {done.seconds:.1f} s{rate}{before}  SHA-256 {done.sha256}"
     )

@@ -22,6 +22,7 @@ from tlsrt.errors import (
     TlsrtError,
     exit_codes_text,
 )
+from tlsrt.text import parse_duration
 
 if TYPE_CHECKING:
     from tlsrt.channels.cli.completion.tree import CommandNode
@@ -74,26 +75,23 @@ def _add_options(parser: argparse.ArgumentParser, *, again: bool) -> None:
     parser.add_argument("--bundle", metavar="FILE", default=default, help="the client bundle")
     parser.add_argument("--address", metavar="HOST:PORT", default=default, help="the host, instead of the bundle's")
     parser.add_argument(
-        "--timeout", metavar="S", type=_seconds, default=argparse.SUPPRESS if again else 30.0,
+        "--timeout", metavar="S", type=_timeout, default=argparse.SUPPRESS if again else 30.0,
         help="seconds until an answer must be there, or of a transfer the next byte (30; at most 300)",
     )  # fmt: skip
     parser.add_argument(
         "--json", action="store_true", default=argparse.SUPPRESS if again else False, help="print JSON; bytes as base64"
     )
     parser.add_argument(
-        "--wait-locked", metavar="S", type=_patience, default=argparse.SUPPRESS if again else 0.0,
+        "--wait-locked", metavar="S", type=_longest_wait, default=argparse.SUPPRESS if again else 0.0,
         help="if the host is locked, wait so many seconds for its unlock (inf: for ever)",
     )  # fmt: skip
 
 
-def _seconds(text: str) -> float:
+def _timeout(text: str) -> float:
     try:
-        value = float(text)
-    except ValueError:
-        value = 0
-    if not 0 < value <= 300:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, more than 0 and at most 300")
-    return value
+        return parse_duration(text, most_s=300.0, has_default_unit=True)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _number(text: str) -> int:
@@ -102,14 +100,11 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _patience(text: str) -> float:
+def _longest_wait(text: str) -> float:
     try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not value >= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
-    return value
+        return math.inf if text == "inf" else parse_duration(text, least_s=0.0, has_default_unit=True)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _top_parser() -> _Parser:
@@ -279,7 +274,7 @@ def _export(asked: argparse.Namespace) -> int:
     from tlsrt.channels.client.pem_export import curl_line, export_pem
     from tlsrt.config.bundle import read_bundle
     from tlsrt.config.search_path import find_bundle
-    from tlsrt.output import clean
+    from tlsrt.text import printable
 
     bundle = read_bundle(find_bundle(asked.bundle))
     host, port = parse_address(asked.address) if asked.address else (bundle.host, bundle.port)
@@ -288,17 +283,17 @@ def _export(asked: argparse.Namespace) -> int:
     if asked.json:
         print(json.dumps({"client": bundle.name, **{name: str(path) for name, path in files._asdict().items()}}))
     else:
-        print(f"{files.key} is the key of client {clean(bundle.name)}: whoever has it is this client")
-        print(f"if the host serves HTTP to it:\n\n  {clean(line)}")
+        print(f"{files.key} is the key of client {printable(bundle.name)}: whoever has it is this client")
+        print(f"if the host serves HTTP to it:\n\n  {printable(line)}")
     return 0
 
 
 def _tell(error: TlsrtError) -> int:
-    from tlsrt.output import clean
+    from tlsrt.text import printable
 
     text = error.message if isinstance(error, CallError) else str(error)
     for line in text.splitlines() or [type(error).__name__]:
-        print(f"tlsrt: {clean(line)}", file=sys.stderr)
+        print(f"tlsrt: {printable(line)}", file=sys.stderr)
     return error.exit_code
 
 

@@ -7,39 +7,20 @@ import sys
 import time
 from collections import deque
 
-from tlsrt.output import clean
+from tlsrt.text import duration, printable, size
 
 SHOW_AFTER_S = 1.0  # what is done sooner needs no bar
 DRAW_EVERY_S = 0.1
 WINDOW_S = 5.0  # the rate is that of the last seconds
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-
-
-def size_text(count: float) -> str:
-    """Return a number of bytes for people."""
-    unit = 0
-    while count >= 1024 and unit < len(_UNITS) - 1:
-        count /= 1024
-        unit += 1
-    return f"{count:.0f} {_UNITS[unit]}" if unit == 0 or count >= 100 else f"{count:.1f} {_UNITS[unit]}"
-
-
-def time_text(seconds: float) -> str:
-    """Return a time for people: 0:07, 12:34 or 1:02:03."""
-    whole = int(seconds + 0.5)
-    hours, minutes = whole // 3600, whole // 60 % 60
-    if hours > 99:
-        return "days"
-    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
 def line(name: str, done: int, total: int, rate: float, columns: int) -> str:
     """Return name, bar, share, bytes, rate and time left of a transfer; `rate` in bytes a second, 0: nothing moves."""
     share = done / total if total else 1.0
-    left = f"{time_text((total - done) / rate)} left" if rate >= 1 else "waiting"
-    facts = f"{int(share * 100):>3} %  {size_text(done)} of {size_text(total)}  {size_text(rate)}/s  {left}"
+    left = f"{duration((total - done) / rate)} left" if rate >= 1 else "waiting"
+    facts = f"{int(share * 100):>3} %  {size(done)} of {size(total)}  {size(rate)}/s  {left}"
     room = columns - 1 - len(facts) - 5
-    shown = clean(name)
+    shown = printable(name)
     bar = min(30, room - min(len(shown), 24))
     if bar < 5:
         return facts[: max(0, columns - 1)]

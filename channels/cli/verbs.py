@@ -14,7 +14,8 @@ from tlsrt.channels.client.event_line import event_line, is_coloured
 from tlsrt.channels.client.events import Event, Journal, follow, look_back, may_hear
 from tlsrt.channels.client.lock import lock_host, unlock_host
 from tlsrt.errors import Denied, NotFound
-from tlsrt.output import INDENT, clean, table, to_json, to_line, to_text
+from tlsrt.output import INDENT, records, to_json, to_line, to_text
+from tlsrt.text import printable
 
 
 class Options(NamedTuple):
@@ -80,7 +81,7 @@ def _may(client: AsyncClient, target: str, method: str) -> bool:
 
 
 def _instead(methods: Mapping[str, Any]) -> str:
-    return f"; there is {', '.join(map(clean, methods))}" if methods else ""
+    return f"; there is {', '.join(map(printable, methods))}" if methods else ""
 
 
 async def describe(options: Options, target: str | None) -> None:
@@ -95,13 +96,13 @@ async def describe(options: Options, target: str | None) -> None:
 
 def _described(name: str, component: Mapping[str, Any]) -> list[str]:
     if "error" in component:
-        return [f"{clean(name)}  (no answer: {clean(str(component['error']))})"]
-    lines = [f"{clean(name)}  {clean(_first_line(component))}".rstrip()]
+        return [f"{printable(name)}  (no answer: {printable(str(component['error']))})"]
+    lines = [f"{printable(name)}  {printable(_first_line(component))}".rstrip()]
     for method, spec in component.get("methods", {}).items():
-        lines.append(INDENT + clean(method + signature(spec)))
-        lines += [INDENT * 3 + clean(line) for line in str(spec.get("doc", "")).splitlines() if line.strip()]
+        lines.append(INDENT + printable(method + signature(spec)))
+        lines += [INDENT * 3 + printable(line) for line in str(spec.get("doc", "")).splitlines() if line.strip()]
     for topic, text in component.get("topics", {}).items():
-        lines.append(INDENT + clean(f"topic {topic}: {text}"))
+        lines.append(INDENT + printable(f"topic {topic}: {text}"))
     return lines
 
 
@@ -139,7 +140,7 @@ async def whoami(options: Options) -> None:
     ends = info.pop("session_ends_in_ms") // 60_000
     print(to_text({**info, "session ends in": f"{ends} min"}))
     rows = [{"target": target, "methods": " ".join(methods)} for target, methods in sorted(rights.items())]
-    print("\n".join(("", *table(rows))) if rows else "no rights: no policy line names this client")
+    print("\n".join(("", *records(rows))) if rows else "no rights: no policy line names this client")
 
 
 def _print(value: object, options: Options) -> None:

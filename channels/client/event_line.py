@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tlsrt.output import clean
+from tlsrt.text import printable, sentence
 
 _COLOURS = {"warning": "\x1b[33m", "alarm": "\x1b[31m"}
 _END = "\x1b[0m"
@@ -24,14 +24,14 @@ def is_coloured(is_terminal: bool, environment: Mapping[str, str]) -> bool:
 def event_line(event: Mapping[str, Any], *, colour: bool) -> str:
     """Return one event, or a gap."""
     if "dropped" in event:
-        count = clean(str(event["dropped"]))
+        count = printable(str(event["dropped"]))
         return f"... {count} events are missing here: they came faster than they were read, or long ago"
     name = _text(event, "name").ljust(_NAME_WIDTH)
     paint = _COLOURS.get(_text(event, "severity"), "") if colour else ""
     given = event.get("fields")
     pairs = given.items() if isinstance(given, Mapping) else ()
     fields = ", ".join(f"{field} {value}" for field, value in pairs if value is not None)
-    said = clean(f"{event.get('sentence', '')}{f' ({fields})' if fields else ''}".replace("\n", "; "))
+    said = sentence(f"{event.get('sentence', '')}{f' ({fields})' if fields else ''}")
     return (
         f"{_text(event, 'at')} {_text(event, 'seq'):>5} {_text(event, 'kind'):<9} {paint}{name}"
         f"{_END if paint else ''} {_text(event, 'subject'):<10} {said}"
@@ -39,4 +39,4 @@ def event_line(event: Mapping[str, Any], *, colour: bool) -> str:
 
 
 def _text(event: Mapping[str, Any], field: str) -> str:
-    return clean(str(event.get(field, "-")).replace("\n", "; "))
+    return sentence(str(event.get(field, "-")))

@@ -7,6 +7,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tlsrt.text import printable, quoted
+
 Check = Callable[[object], Any]
 _NAMES: dict[type, str] = {kind: kind.__name__ for kind in (bool, int, float, str, bytes)} | {
     type(None): "null",
@@ -93,8 +95,9 @@ def type_name(value: object) -> str:
 
 def shown(value: object) -> str:
     """Return a short form of a wrong value that is safe in one line of an error."""
-    text = ascii(value) if isinstance(value, (str, int, bytes, float, type(None))) else type_name(value)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+    if isinstance(value, str):
+        return quoted(value, _SHOWN)
+    return printable(repr(value) if isinstance(value, (int, bytes, float, type(None))) else type_name(value), _SHOWN)
 
 
 def to_plain(value: object) -> object:

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 
 from tlsrt.rate_limit import Bucket
 from tlsrt.supervisor.audit.record import LogRecord
-from tlsrt.supervisor.audit.text import KIND_MAX, SUBJECT_MAX, Detail, escaped, plain_detail
+from tlsrt.supervisor.audit.text import KIND_MAX, SUBJECT_MAX, Detail, plain_detail
 from tlsrt.supervisor.audit.writer import CHECKPOINT_MS, Done, Head, Work
 from tlsrt.supervisor.audit.writer_thread import LogThread
 from tlsrt.supervisor.authority.model.log import one_line
 from tlsrt.supervisor.authority.model.services import Otherwise, Then
+from tlsrt.text import ascii_only
 
 WAIT_MS = 250  # for a record that somebody waits for
 NOTE_MS = 50  # how long ordinary records wait for others
@@ -227,4 +228,4 @@ class GroupCommit:
 
 
 def _record(kind: str, subject: str, detail: Detail, now: int, wall: int) -> LogRecord:
-    return LogRecord(now, wall, escaped(kind, KIND_MAX), escaped(subject, SUBJECT_MAX), plain_detail(detail))
+    return LogRecord(now, wall, ascii_only(kind, KIND_MAX), ascii_only(subject, SUBJECT_MAX), plain_detail(detail))

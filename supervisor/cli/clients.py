@@ -14,10 +14,10 @@ from tlsrt.config.schema import Config
 from tlsrt.errors import EX_UNAVAILABLE, EX_USAGE, ConfigError, TlsrtError
 from tlsrt.supervisor.cli.allow_lines import parse_allow
 from tlsrt.supervisor.cli.output import say
-from tlsrt.supervisor.cli.revoke import parse_duration
+from tlsrt.supervisor.cli.revoke import milliseconds
 from tlsrt.supervisor.control.client import ControlClient
 from tlsrt.supervisor.control.session_report import failure, revoked_lines
-from tlsrt.supervisor.process.console import printable
+from tlsrt.text import table
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 _COLUMNS = ("CLIENT", "STATE", "SESSIONS", "HTTP", "CERTIFICATE ENDS", "MAY CALL")
@@ -50,8 +50,11 @@ def _problem(arguments: argparse.Namespace) -> str:
         return _set_problem(arguments)
     if arguments.action != "add" and (arguments.allow or arguments.http):
         return "--allow and --http belong to client add; `client set NAME --allow RULE` changes what a client may call"
-    if arguments.ttl is not None and parse_duration(arguments.ttl) is None:
-        return f'"{arguments.ttl}" is no time: write 15m, 12h or 90d'
+    try:
+        if arguments.ttl is not None:
+            milliseconds(arguments.ttl)
+    except ValueError as error:
+        return str(error)
     return ""
 
 
@@ -65,13 +68,13 @@ def _set_problem(arguments: argparse.Namespace) -> str:
 
 def _add(arguments: argparse.Namespace, config: Config) -> int:
     rules = [[target, list(methods)] for target, methods in map(parse_allow, arguments.allow)]
-    ttl_ms = parse_duration(arguments.ttl or "90d")
+    ttl_ms = milliseconds(arguments.ttl or "90d")
     fields: Document = {"name": arguments.name, "rules": rules, "ttl_ms": ttl_ms, "http": arguments.http}
     return _let_in(arguments, config, "client_add", fields)
 
 
 def _renew(arguments: argparse.Namespace, config: Config) -> int:
-    ttl_ms = parse_duration(arguments.ttl) if arguments.ttl else 0
+    ttl_ms = milliseconds(arguments.ttl) if arguments.ttl else 0
     return _let_in(arguments, config, "client_renew", {"name": arguments.name, "ttl_ms": ttl_ms})
 
 
@@ -211,13 +214,12 @@ def _client(row: list[Any]) -> Document:
 def client_table(clients: list[Document], now: int) -> str:
     """Return the clients as people read them, without a last newline; `now` is wall time in ms."""
     rows = [_COLUMNS, *(_row(client, now) for client in clients)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return "\n".join(table(rows))
 
 
 def _row(client: Document, now: int) -> tuple[str, ...]:
     http = "yes" if client["http"] else "no"
-    name, sessions = printable(client["name"]), str(client["sessions"])
+    name, sessions = client["name"], str(client["sessions"])
     if client["is_listed"]:
         return name, "listed", sessions, http, "-", "see policy"
     ends = max((each["ends_ms"] for each in client["certificates"]), default=0)
@@ -226,4 +228,4 @@ def _row(client: Document, now: int) -> tuple[str, ...]:
     if client["may"]:
         allow += f"; the host: {', '.join(client['may'])}"
     date = f"{datetime.fromtimestamp(ends / 1000, UTC):%Y-%m-%d %H:%M}" if ends else "-"
-    return name, state, sessions, http, date, printable(allow)
+    return name, state, sessions, http, date, allow

@@ -7,7 +7,7 @@ import json
 
 from tlsrt.config.schema import Config
 from tlsrt.supervisor.control.client import ControlClient
-from tlsrt.supervisor.control.session_report import failure, table
+from tlsrt.supervisor.control.session_report import failure, sessions_text
 
 
 def run(arguments: argparse.Namespace, config: Config) -> int:
@@ -16,5 +16,5 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
         answer = client.ask("sessions")
     if code := failure(answer):
         return code
-    print(json.dumps(answer, indent=2) if arguments.json else table(answer))
+    print(json.dumps(answer, indent=2) if arguments.json else sessions_text(answer))
     return 0

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tlsrt.config.schema import Config
-from tlsrt.supervisor.cli.status_text import table
+from tlsrt.supervisor.cli.status_text import status_text
 from tlsrt.supervisor.cli.top_text import screen, top_lines
 from tlsrt.supervisor.control.client import ControlClient
 
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
         return follow(arguments, config)
     with ControlClient(config.run_dir) as client:
         document = client.ask("status")
-    print(json.dumps(document, indent=2) if arguments.json else table(document))
+    print(json.dumps(document, indent=2) if arguments.json else status_text(document))
     return 0
 
 

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tlsrt.supervisor.control.audit_report import audit_lines
 from tlsrt.supervisor.control.lock_report import lock_lines
+from tlsrt.text import duration, size, table
 
 Document = dict[str, Any]
 _COLUMNS = (
     "LOOP", "STATE", "PID", "UPTIME", "RESTARTS", "SESSIONS", "IN", "OUT", "REFUSED", "LATE", "PHI", "MEMORY",
     "SANDBOX", "PROFILE", "EPOCH",
 )  # fmt: skip
-_LEFT = frozenset({"LOOP", "STATE", "SANDBOX", "PROFILE"})
+_RIGHT = frozenset(_COLUMNS) - {"LOOP", "STATE", "SANDBOX", "PROFILE"}
 _DIGEST_SHOWN = 8  # hex digits
 
 
-def table(status: Document) -> str:
+def status_text(status: Document) -> str:
     """Return the status as people read it, without a last newline."""
     authority = status["authority"]
     nothing: Document = {"sessions": None, "frames": {"in": None, "out": None, "refused": None}}
     rows = [_COLUMNS, _row("authority", {**authority, **nothing})]
     rows += [_row(loop["name"], loop) for loop in status["loops"]]
-    return "\n".join([header(status), "", *aligned(rows, _LEFT), "", *remarks(status)])
+    return "\n".join([header(status), "", *table(rows, _RIGHT), "", *remarks(status)])
 
 
 def remarks(status: Document) -> list[str]:
@@ -129,7 +130,7 @@ def _row(name: str, entry: Document) -> tuple[str, ...]:
         cell(frames["refused"]),
         f"{late:.1f} ms" if late is not None else "-",
         f"{entry['phi']:.1f}" if entry["phi"] is not None else "-",
-        f"{memory / 1024:.1f} MiB" if memory is not None else "-",
+        size(memory * 1024) if memory is not None else "-",
         layers,
         sandbox["profile"][:_DIGEST_SHOWN] or "-",
         cell(entry["epoch"]),
@@ -139,34 +140,6 @@ def _row(name: str, entry: Document) -> tuple[str, ...]:
 def cell(value: object) -> str:
     """Return what stands in a cell for a value; a dash for what is not known."""
     return "-" if value is None else str(value)
-
-
-def aligned(rows: Sequence[Sequence[str]], left: Collection[str]) -> list[str]:
-    """Return the lines of a table: the first row has the titles, and those of `left` are aligned at the left."""
-    titles = rows[0]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(titles))]
-    return [
-        "  ".join(
-            text.ljust(width) if title in left else text.rjust(width)
-            for text, width, title in zip(row, widths, titles, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
-
-
-def duration(seconds: float) -> str:
-    """Return a span of time in at most two units, as `3 d 4 h`, `2 min 5 s` or `1.2 s`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    whole = int(seconds)
-    for size, unit, smaller_size, smaller in (
-        (86400, "d", 3600, "h"),
-        (3600, "h", 60, "min"),
-        (60, "min", 1, "s"),
-    ):
-        if whole >= size:
-            return f"{whole // size} {unit} {whole % size // smaller_size} {smaller}"
-    return f"{whole} s"
 
 
 def supervision_lines(document: Mapping[str, Any]) -> list[str]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tlsrt.supervisor.cli.status_text import Document, aligned, cell, duration, header, remarks
-from tlsrt.supervisor.process.console import printable
+from tlsrt.supervisor.cli.status_text import Document, cell, header, remarks
+from tlsrt.text import duration, printable, size, table
 
 _COLUMNS = (
     "PROCESS", "STATE", "PID", "UP", "RESTARTS", "CPU", "MEMORY", "WOKEN/S", "IN/S", "OUT/S", "LATE", "QUEUE",
     "SESSIONS", "HEALTH",
 )  # fmt: skip
-_LEFT = frozenset({"PROCESS", "STATE", "HEALTH"})
+_RIGHT = frozenset(_COLUMNS) - {"PROCESS", "STATE", "HEALTH"}
 
 
 def top_lines(status: Document) -> list[str]:
@@ -20,8 +20,7 @@ def top_lines(status: Document) -> list[str]:
     supervisor = {**status["supervisor"], "state": "stopping" if status["supervisor"]["stopping"] else "active"}
     rows = [_COLUMNS, _row("supervisor", supervisor), _row("authority", status["authority"])]
     rows += [_row(loop["name"], loop) for loop in status["loops"]]
-    lines = [header(status), "", *aligned(rows, _LEFT), "", *remarks(status)]
-    return [printable(line) for line in lines]
+    return [printable(line) for line in (header(status), "", *table(rows, _RIGHT), "", *remarks(status))]
 
 
 def screen(lines: Sequence[str], columns: int, rows: int) -> str:
@@ -41,7 +40,7 @@ def _row(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
         duration(entry["uptime_s"]) if entry["uptime_s"] is not None else "-",
         cell(entry.get("restarts")),
         f"{usage['cpu_percent']:.1f} %" if usage else "-",
-        f"{memory / 1024:.1f} MiB" if memory is not None else "-",
+        size(memory * 1024) if memory is not None else "-",
         _rate(usage.get("woken_s")),
         _rate(usage.get("frames_in_s") if has_frames else None),
         _rate(usage.get("frames_out_s") if has_frames else None),

@@ -12,6 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple  # dataclasses would cost `start` ten milliseconds
 
+from tlsrt.text import parse_duration
+
 Add = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 
 
@@ -49,12 +51,9 @@ def whole_number(text: str) -> int:
 def interval(text: str) -> float:
     """Return a number of seconds in an argument, for argparse."""
     try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.2 <= value <= 3600:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.2 to 3600")
-    return value
+        return parse_duration(text, least_s=0.2, most_s=3600.0, has_default_unit=True)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 _INTERVAL = option(

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from tlsrt.supervisor.process.console import printable
+from tlsrt.text import printable, size
 
 Document = dict[str, Any]
-_MIB = 1 << 20
 
 
 def audit_lines(audit: Document | None) -> list[str]:
     """Return what `status` says of it: one line if all is well, nothing if no authority has said it yet."""
     if audit is None:
         return []
-    used = f"{audit['bytes'] / _MIB:.1f} of {audit['keep_bytes'] // _MIB} MiB"
+    used = f"{size(audit['bytes'])} of {size(audit['keep_bytes'])}"
     head = audit["head"]
     signed = f"signed up to {head['sequence']} {head['age_s']:.0f} s ago" if head else "no signed head yet"
     lines = [f"audit log: file {audit['file']}, sequence {audit['sequence']}, {signed}, {used}"]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tlsrt.supervisor.cli.status_text import duration
-from tlsrt.supervisor.process.console import printable
+from tlsrt.text import duration, printable, table
 
 Document = dict[str, Any]
 _FIELDS = {
@@ -14,6 +13,7 @@ _FIELDS = {
     "step": ("step", "kind", "value", "detector", "what", "left_ms", "observed"),
     "detector": ("name", "mode", "points", "found", "counted", "about"),
 }
+_COLUMNS = ("DETECTOR", "FOUND", "COUNTED", "POINTS", "WHAT")
 ID_SHOWN = 8
 
 
@@ -32,20 +32,21 @@ def anomaly_lines(document: Document) -> list[str]:
     """Return what people read: who has points, what is done, and what was found."""
     lines = [] if document["mode"] == "act" else [f"mode {document['mode']}: nothing is done", ""]
     if document["scores"]:
-        lines += ["SCORE  CHARGED", *(f"{one['score']:5.0f}  {_who(one)}" for one in document["scores"])]
+        scores = [(f"{one['score']:.0f}", _who(one)) for one in document["scores"]]
+        lines += table([("SCORE", "CHARGED"), *scores], right={"SCORE"})
     else:
         lines.append("nobody has points")
     if document["steps"]:
         lines += ["", *step_lines(document["steps"])]
     found = [one for one in document["detectors"] if one["found"]]
     if found:
-        lines += ["", f"{'DETECTOR':<17} {'FOUND':>7} {'COUNTED':>7}  POINTS  WHAT"]
-        lines += [
-            f"{one['name']:<17} {one['found']:>7} {one['counted']:>7}  {one['points']:>6}  {one['about']}"
-            f"{'' if one['mode'] == 'act' else ' (' + one['mode'] + ')'}"
-            for one in found
-        ]
+        lines += ["", *table([_COLUMNS, *map(_detector_row, found)], right={"FOUND", "COUNTED", "POINTS"})]
     return lines
+
+
+def _detector_row(one: Document) -> tuple[str, ...]:
+    mode = "" if one["mode"] == "act" else f" ({one['mode']})"
+    return one["name"], str(one["found"]), str(one["counted"]), str(one["points"]), f"{one['about']}{mode}"
 
 
 def step_lines(steps: Iterable[Document]) -> list[str]:

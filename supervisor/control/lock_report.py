@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tlsrt.supervisor.messages.lock_record import LockRecord
-from tlsrt.supervisor.process.console import printable
+from tlsrt.text import printable
 
 Document = dict[str, Any]
 _NOT_STORED = "it is not on the disk yet, so it would not survive a restart of this machine: make room there"

@@ -7,9 +7,8 @@ from typing import Any
 
 from tlsrt.errors import EX_UNAVAILABLE, EX_USAGE
 from tlsrt.supervisor.cli.output import say
-from tlsrt.supervisor.cli.status_text import duration
 from tlsrt.supervisor.messages.result_codes import ROWS_MAX, ResultCode
-from tlsrt.supervisor.process.console import printable
+from tlsrt.text import duration, printable, table
 
 Document = dict[str, Any]
 ID_SHOWN = 8  # hex digits of an id
@@ -18,7 +17,7 @@ _FIELDS = (
     "token_id", "certificate", "address",
 )  # fmt: skip
 _COLUMNS = ("SESSION", "SUBJECT", "HELD BY", "STATE", "AGE", "TOKEN ENDS IN", "ENDS IN", "RENEWED", "TIMES")
-_LEFT = 4  # columns
+_RIGHT = frozenset(_COLUMNS[4:])
 
 
 def failure(answer: Document) -> int:
@@ -55,11 +54,10 @@ def report_of(code: int, rows: list[Any]) -> Document:
     return document
 
 
-def table(document: Document) -> str:
+def sessions_text(document: Document) -> str:
     """Return the sessions as people read them, without a last newline."""
     rows = [_COLUMNS, *(_row(session) for session in document["sessions"])]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    lines = ["  ".join(_padded(row, widths)).rstrip() for row in rows]
+    lines = table(rows, _RIGHT)
     for entry in document["revoked"]:
         lines += [f"revoked: {printable(entry['subject'])}, {_how_long(entry['for_ms'])}"]
     if document["unwritten"]:
@@ -92,18 +90,11 @@ def restored_lines(report: Document) -> list[str]:
 
 def _row(session: Document) -> tuple[str, ...]:
     return (
-        session["id"][:ID_SHOWN], printable(session["subject"]), printable(session["address"] or session["holder"]),
+        session["id"][:ID_SHOWN], session["subject"], session["address"] or session["holder"],
         session["state"],
         _span(session["age_ms"]), _span(session["token_expires_in_ms"]), _span(session["ends_in_ms"]),
         f"{_span(session['renewed_ms_ago'])} ago" if session["renewals"] else "-", str(session["renewals"]),
     )  # fmt: skip
-
-
-def _padded(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    return [
-        cell.ljust(width) if column < _LEFT else cell.rjust(width)
-        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ]
 
 
 def _span(milliseconds: int) -> str:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.supervisor.events.catalog import EVENTS
-from tlsrt.supervisor.events.event import SUBJECT_MAX, WORDS_MAX, HostEvent, harmless, harmless_fields
+from tlsrt.supervisor.events.event import SUBJECT_MAX, WORDS_MAX, HostEvent, printable_fields
+from tlsrt.text import sentence
 
 RING_EVENTS = 1024
 
@@ -49,8 +50,8 @@ class EventBus:
         kind = EVENTS[name]
         self.last += 1
         event = HostEvent(
-            self.last, self._wall(), self._boottime(), self.boot, kind, harmless(subject, SUBJECT_MAX),
-            harmless(words, WORDS_MAX), harmless_fields(fields),
+            self.last, self._wall(), self._boottime(), self.boot, kind, sentence(subject, SUBJECT_MAX),
+            sentence(words, WORDS_MAX), printable_fields(fields),
         )  # fmt: skip
         self._ring.append(event)
         for listener in self.listeners:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from tlsrt.supervisor.events.catalog import EventName
-from tlsrt.supervisor.process.console import printable
+from tlsrt.text import sentence
 
 SUBJECT_MAX = 80  # characters, as of a subject in PROTOCOL.md
 WORDS_MAX = 512
@@ -69,15 +69,9 @@ class HostEvent:
         }
 
 
-def harmless(text: str, limit: int) -> str:
-    """Return `text` as one line of at most `limit` characters that cannot steer a terminal."""
-    text = text if len(text) <= limit else text[: limit - 1] + "…"
-    return text if text.isprintable() else printable(text)
-
-
-def harmless_fields(fields: Mapping[str, object]) -> dict[str, Field]:
-    """Return the first fields, with their strings made harmless, and what is no plain value as words."""
-    return {harmless(name, SUBJECT_MAX): _plain(fields[name]) for name in list(fields)[:FIELDS_MAX]}
+def printable_fields(fields: Mapping[str, object]) -> dict[str, Field]:
+    """Return the first fields, with their strings printable, and what is no plain value as words."""
+    return {sentence(name, SUBJECT_MAX): _plain(fields[name]) for name in list(fields)[:FIELDS_MAX]}
 
 
 def _plain(value: object) -> Field:
@@ -85,7 +79,7 @@ def _plain(value: object) -> Field:
         return value
     if isinstance(value, int):
         return value if abs(value) < 1 << 64 else None
-    return harmless(value if isinstance(value, str) else str(value), FIELD_MAX)
+    return sentence(value if isinstance(value, str) else str(value), FIELD_MAX)
 
 
 def wall_text(wall_ms: int) -> str:

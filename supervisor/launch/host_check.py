@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from tlsrt.sandbox.verify.attest import own_namespaces
 from tlsrt.supervisor.process.cgroups import ControlGroups
 from tlsrt.supervisor.process.spawn import spawn
 from tlsrt.supervisor.process.uids import Uids, other_uid_base, own_identity
+from tlsrt.text import table
 
 LOOP = "primary"
 ENFORCED, CANNOT, WAIVED, GIVEN_UP = "enforced", "cannot", "waived", "given up"
@@ -181,14 +182,10 @@ def needless_waivers(config: Config, no_pid_namespace: str | None) -> list[str]:
 def report(found: HostCheck) -> list[str]:
     """Return the lines for people."""
     lines = [f"as uid {found.uid}{', without root' if found.rootless else ''}:"]
-    width = max(len(row.name) for row in found.layers)
-    for row in found.layers:
-        words = f"  {row.reason}" if row.reason else ""
-        if row.name in found.needless:
-            words = "  waived, but this host can give it: remove the waiver"
-        lines.append(f"  {row.name.ljust(width)}  {row.state}{words}".rstrip())
-    lines += ["", *(f"  {name.ljust(width)}  {words}" for name, words in found.features.items())]
-    lines += [f"  {'limits'.ljust(width)}  {found.limits}", ""]
+    layers = [(row.name, f"{row.state}  {_remark(row, found.needless)}") for row in found.layers]
+    rows = table([*layers, *found.features.items(), ("limits", found.limits)])
+    lines += [f"  {row}" for row in rows[: len(layers)]]
+    lines += ["", *(f"  {row}" for row in rows[len(layers) :]), ""]
     for row in found.missing:
         advice = f" To have it: {row.remedy}." if row.remedy else ""
         lines.append(f"without {row.name}: {row.voids or row.reason}.{advice}")
@@ -199,3 +196,7 @@ def report(found: HostCheck) -> list[str]:
             "a start refuses until these are there, or are waived in sandbox.waive (`init` writes the waivers)"
         )
     return lines
+
+
+def _remark(row: LayerResult, needless: Collection[str]) -> str:
+    return "waived, but this host can give it: remove the waiver" if row.name in needless else row.reason

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from tlsrt.text import printable
+
 LOCK_BYTES = 16
 REASON_MAX = 200  # characters
 BY_MAX = 128
@@ -35,4 +37,4 @@ def record_of(fields: Sequence[Any]) -> LockRecord | None:
 
 
 def _line(text: str, longest: int) -> str:
-    return "".join(one if one.isprintable() else " " for one in text[:longest]).strip()
+    return printable(" ".join(text.split()), longest)

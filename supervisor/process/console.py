@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
+from tlsrt.text import sentence
+
 _GREEN, _YELLOW, _RED, _END = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
 _NAME_WIDTH = 10
 _WORD_WIDTH = 7
@@ -38,7 +40,7 @@ class Console:
         padded = word.ljust(_WORD_WIDTH)
         if self._colour and colour:
             padded = f"{colour}{padded}{_END}"
-        line = f"{name.ljust(_NAME_WIDTH)} {padded} {printable(text)}".rstrip()
+        line = f"{name.ljust(_NAME_WIDTH)} {padded} {sentence(text)}".rstrip()
         self._write(line[:_LINE_BYTES] + "\n")
 
     def _write(self, line: str) -> None:
@@ -55,11 +57,6 @@ class Console:
                 os.write(descriptor, line.encode("utf-8", "backslashreplace"))
             except OSError:
                 return
-
-
-def printable(text: str) -> str:
-    """Return `text` as one line that cannot steer a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text.replace("\n", "; "))
 
 
 def standard_console() -> Console:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tlsrt.text import table
+
 DIGEST_SHOWN = 12  # hex digits of a profile digest
 
 
@@ -53,12 +55,12 @@ def document(
 
 def lines(answer: Mapping[str, Any]) -> list[str]:
     """Return the answer as people read it."""
-    width = max(len(name) for name in ("policy", *(loop["name"] for loop in answer["loops"])))
-    found = [f"{loop['name'].ljust(width)}  {_outcome(loop)}" for loop in answer["loops"]]
+    rows = [(loop["name"], _outcome(loop)) for loop in answer["loops"]]
     if answer["policy"] != "unchanged":
-        found.append(f"{'policy'.ljust(width)}  changed")
+        rows.append(("policy", "changed"))
     if answer["door"] != "unchanged":
-        found.append(f"{'door'.ljust(width)}  changed  ({answer['door']})")
+        rows.append(("door", f"changed  ({answer['door']})"))
+    found = table(rows)
     found += [f"warning: {warning}" for warning in answer["warnings"]]
     word = f"epoch {answer['epoch']}" if answer["epoch"] else "the epoch was not committed"
     if answer["moved"]:

@@ -6,12 +6,13 @@ import os
 import sys
 
 from tlsrt.errors import MisuseError, PeerError
+from tlsrt.text import sentence
 
 
 def log(line: str) -> None:
     """Write one line."""
     try:
-        print(f"authority: {line}", file=sys.stderr, flush=True)
+        print(f"authority: {sentence(line)}", file=sys.stderr, flush=True)
     except OSError:  # a full disk under the log stops nothing
         return
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tlsrt.channels.cli import main
 from tlsrt.channels.cli.arguments import arguments_of, signature
 from tlsrt.errors import InvalidArgument
-from tlsrt.output import clean, table, to_json, to_line, to_text
+from tlsrt.output import records, to_json, to_line, to_text
+from tlsrt.text import printable
 
 STR: dict[str, Any] = {"type": "string"}
 INT: dict[str, Any] = {"type": "integer"}
@@ -93,7 +94,7 @@ def test_text_for_people() -> None:
     assert to_text("two\nlines") == "two\nlines"
     assert to_text([1, "x", [1, 2]]) == "1\nx\n1, 2"
     assert to_text(b"\x00\x01") == "2 bytes: 0001"
-    assert table([{"n": 5}, {"n": 50}]) == [" n", " 5", "50"]
+    assert records([{"n": 5}, {"n": 50}]) == [" n", " 5", "50"]
 
 
 def test_json_and_lines() -> None:
@@ -106,7 +107,7 @@ def test_nothing_drives_the_terminal() -> None:
     evil = "\x1b]0;title\x07\x9b2J\u202e\r"
     for text in (to_text(evil), to_text({evil: evil}), to_text([{evil: evil}]), to_line(evil), to_line([evil])):
         assert all(character.isprintable() or character == "\n" for character in text)
-    assert clean("a\tb\n", lines=True) == "a\tb\n"
+    assert printable("a\tb\n", keep="\n\t") == "a\tb\n"
 
 
 VALUES = st.recursive(
@@ -127,7 +128,7 @@ def test_every_value_has_a_text_and_a_line(value: object) -> None:
     ("arguments", "sentence"),
     [
         ([], "say what to do"), (["fly"], "there is no verb 'fly'"), (["call"], "TARGET"), (["call", "a/b"], "METHOD"),
-        (["whoami", "--timeout", "0"], "not a number of seconds"), (["whoami", "x"], "unrecognized arguments"),
+        (["whoami", "--timeout", "0"], "invalid duration"), (["whoami", "x"], "unrecognized arguments"),
         (["--bun", "x", "whoami"], "--bun"),
     ],
 )  # fmt: skip

@@ -24,8 +24,9 @@ from tlsrt.supervisor.audit.merkle import (
 )
 from tlsrt.supervisor.audit.record import BODY_MAX, CUT, FINAL, LogRecord, encode_record, parse_body_untrusted
 from tlsrt.supervisor.audit.recovery import ending_of
-from tlsrt.supervisor.audit.text import INTEGER_MAX, VALUE_MAX, escaped, is_plain, plain_detail
+from tlsrt.supervisor.audit.text import INTEGER_MAX, VALUE_MAX, is_plain, plain_detail
 from tlsrt.supervisor.audit.verify import verify
+from tlsrt.text import ascii_only
 
 # Text
 
@@ -39,17 +40,17 @@ from tlsrt.supervisor.audit.verify import verify
     ],
 )  # fmt: skip
 def test_what_people_say_cannot_reach_a_terminal(text: str, expected: str) -> None:
-    assert escaped(text, 32) == expected
+    assert ascii_only(text, 32) == expected
 
 
 @given(st.text(max_size=400), st.integers(8, 300))
 def test_every_text_becomes_plain(text: str, limit: int) -> None:
-    assert is_plain(escaped(text, limit), limit)
+    assert is_plain(ascii_only(text, limit), limit)
 
 
 @given(st.dictionaries(st.text(max_size=80), st.text(max_size=400) | st.integers(), max_size=40), st.text(max_size=400))
 def test_every_record_fits_and_comes_back(detail: dict[str, str | int], said: str) -> None:
-    written = LogRecord(1, 2, escaped(said, 48), escaped(said, 160), plain_detail(detail))
+    written = LogRecord(1, 2, ascii_only(said, 48), ascii_only(said, 160), plain_detail(detail))
     body = encode_record(9, written)
     assert len(body) < BODY_MAX // 2
     assert parse_body_untrusted(body) == (9, b"", b"", b"", written)

@@ -167,12 +167,13 @@ def test_status_says_in_one_line_how_the_log_stands_and_in_more_what_is_wrong() 
     said = anchors.messages()
     assert anchors.document() is None and audit_lines(None) == []
     said["audited"](AuditedMessage(3, 100, 3 << 19, 0, ""))
-    assert audit_lines(anchors.document()) == ["audit log: file 3, sequence 100, no signed head yet, 1.5 of 16 MiB"]
+    unsigned = "audit log: file 3, sequence 100, no signed head yet, 1.5 MiB of 16.0 MiB"
+    assert audit_lines(anchors.document()) == [unsigned]
     said["checkpointed"](CheckpointedMessage(3, 41, bytes(32), 101))
     said["audited"](AuditedMessage(3, 101, 3 << 19, 0, ""))
     event_loop.now = 9.0
     assert audit_lines(anchors.document()) == [
-        "audit log: file 3, sequence 101, signed up to 101 4 s ago, 1.5 of 16 MiB"
+        "audit log: file 3, sequence 101, signed up to 101 4 s ago, 1.5 MiB of 16.0 MiB"
     ]
     said["unrecorded"](UnrecordedMessage("its disk stalls"))
     said["audited"](AuditedMessage(3, 101, 3 << 19, 17, "its disk stalls"))

@@ -15,11 +15,11 @@ import pytest
 from tlsrt.channels.control.health import HealthOutcome
 from tlsrt.channels.control.life import LoopState
 from tlsrt.config.schema import ComponentConfig, Config, DoorConfig, HealthConfig, KeySource, LoopConfig
-from tlsrt.supervisor.cli.status_text import duration, table
+from tlsrt.supervisor.cli.status_text import status_text
 from tlsrt.supervisor.control.status import Document, StatusInput, document
 from tlsrt.supervisor.launch.instance_lock import host_pid
 from tlsrt.supervisor.process.children import Common, Parts, Sandbox
-from tlsrt.supervisor.process.console import Console, printable
+from tlsrt.supervisor.process.console import Console
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.exit_reason import Cause, Death
 from tlsrt.supervisor.process.proc import age_s, memory_kib, parent_host_pid
@@ -30,6 +30,7 @@ from tlsrt.supervisor.supervision.feature import Features
 from tlsrt.supervisor.supervision.heartbeat import Health, HeartbeatMonitor, Pulse
 from tlsrt.supervisor.supervision.loop import Beat, Checked, Loop
 from tlsrt.supervisor.supervision.violations import ViolationRecord
+from tlsrt.text import duration, sentence
 
 NOTHING = Path("/nonexistent")
 DIGEST = bytes.fromhex("0123456789abcdef" * 4)
@@ -126,7 +127,7 @@ def test_the_document_has_what_is_promised() -> None:
 
 
 def test_the_table_shows_the_same_in_columns() -> None:
-    lines = table(make_document()).splitlines()
+    lines = status_text(make_document()).splitlines()
     assert lines[0] == "tlsrt  pid 1001, up 1 min 0 s, door tls://[::1]:7443, rootless"
     header, authority, primary, third = (line.split() for line in lines[2:6])
     assert header[:6] == ["LOOP", "STATE", "PID", "UPTIME", "RESTARTS", "SESSIONS"]
@@ -148,10 +149,10 @@ def test_it_says_whether_all_are_in_one_epoch_under_one_configuration() -> None:
     assert make_document()["boundary"] == {"epoch": 5, "equal": True, "behind": [], "changing": False}
     late = make_document(primary={"beat": Beat(1, 0, 0, 0, 0, 0, 0, 0, 4)})
     assert late["boundary"] == {"epoch": 5, "equal": False, "behind": ["primary"], "changing": False}
-    assert "epoch 5, not yet in every loop: primary" in table(late)
+    assert "epoch 5, not yet in every loop: primary" in status_text(late)
     old = make_document(parts=object())
     assert old["boundary"]["behind"] == ["primary"], "it lives under a profile that is not in force any more"
-    assert "epoch 5: a change of profiles is under way" in table(make_document(changing=True))
+    assert "epoch 5: a change of profiles is under way" in status_text(make_document(changing=True))
 
 
 def test_components_are_shown_with_their_health_and_those_that_are_not_well_in_lines() -> None:
@@ -168,7 +169,7 @@ def test_components_are_shown_with_their_health_and_those_that_are_not_well_in_l
         {"name": "notes", "health": "failing", "fails": 1, "checked_s": 1.0, "then": "restart", "after": 3},
         {"name": "new", "health": "unchecked", "fails": 0, "checked_s": None, "then": "restart", "after": 3},
     ]
-    lines = table(found).splitlines()
+    lines = status_text(found).splitlines()
     assert "primary/kernel is silent: 2 checks in a row failed, see the log of primary" in lines
     assert (
         "primary/notes is failing: 1 check in a row failed, after 3 its loop is started again, see the log of primary"
@@ -182,7 +183,7 @@ def test_who_is_stuck_in_the_kernel_is_said() -> None:
     )
     assert [entry["stuck"] for entry in found["loops"]] == [None, {"where": "D in folio_wait_bit", "for_s": 12.0}]
     line = "third is stuck in the kernel (D in folio_wait_bit): killed 12.0 s ago, started again as soon as it is gone"
-    assert line in table(found).splitlines()
+    assert line in status_text(found).splitlines()
 
 
 def test_a_suspicion_without_end_is_a_number_all_the_same() -> None:
@@ -225,7 +226,7 @@ def test_colours_are_for_people_only(stream: io.StringIO, environment: dict[str,
 
 
 def test_a_line_cannot_steer_a_terminal() -> None:
-    assert printable("a\x1b[2Jb\r\x07c\nd") == "a?[2Jb??c; d"
+    assert sentence("a\x1b[2Jb\r\x07c\nd") == r"a\x1b[2Jb\r\x07c; d"
 
 
 def test_a_console_whose_reader_is_gone_or_stuck_stops_nobody() -> None:

@@ -62,7 +62,7 @@ def test_without_the_variable_nothing_happens(monkeypatch: pytest.MonkeyPatch) -
 def test_a_forked_child_that_ends_with_os_exit_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     import coverage
 
-    from tlsrt.supervisor.cli.status_text import duration
+    from tlsrt.text import duration
 
     reading, writing = os.pipe()
     monkeypatch.setenv(coverage_pipe.VARIABLE, str(writing))
@@ -84,6 +84,6 @@ def test_a_forked_child_that_ends_with_os_exit_is_measured(monkeypatch: pytest.M
     (dump,) = coverage_pipe.collect(received)
     data = coverage.CoverageData(no_disk=True)
     data.loads(dump)
-    (path,) = [name for name in data.measured_files() if name.endswith("supervisor/cli/status_text.py")]
+    (path,) = [name for name in data.measured_files() if name.endswith("tlsrt/text.py")]
     assert data.lines(path)
     data.close(force=True)
