@@ -4,7 +4,7 @@
     seal N
     key V                   from version 2 of master_key on: the token names the key that it was made with
     mac HEX
-    successor HEX           one line per statement of succession.py, the oldest first
+    successor HEX           one line per statement of issuer_chain.py, the oldest first
     HEXDIGEST NAME          one line per measured thing, sorted by name
 
 The MAC is HMAC-SHA256 under the boot key over `tlsrt/boot/v1\\0` and every line but its own, so the key proves the
@@ -39,7 +39,7 @@ _ENTRY = re.compile(rb"([0-9a-f]{64}) ([!-~][ -~]{0,65535})")
 
 @dataclass(frozen=True, slots=True)
 class BootToken:
-    """What was sealed: the seal number, the MAC (32 bytes), each name with its SHA-256, and with which master_key."""
+    """What was sealed: seal number, MAC, each name with its SHA-256, version of master_key."""
 
     seal: int
     mac: bytes
@@ -55,9 +55,9 @@ class BootToken:
 def make_boot_token(
     mac_key: bytes, seal: int, entries: Mapping[str, bytes], key_version: int = 1, succession: Chain = ()
 ) -> BootToken:
-    """Return the token for a measurement; `mac_key` is keys.boot_mac_key of that version of master_key.
+    """Return the token for a measurement. Raises ConfigError past MAX_SEAL.
 
-    Raises ConfigError past MAX_SEAL.
+    `mac_key` is key_schedule.boot_mac_key of that version of master_key.
     """
     if not 1 <= seal <= MAX_SEAL:
         raise ConfigError(f"the seal number {seal} is out of range: restore the boot token from your backup")
@@ -68,7 +68,7 @@ def make_boot_token(
 def key_version_of(head: bytes) -> int:
     """Return the version of master_key that a token belongs to; `head` is how its file begins.
 
-    1 also for what is no token: whoever reads it whole says so.
+    1 also for what is no token, which is refused when it is read whole.
     """
     lines = head.split(b"\n", 3)
     found = _KEY.fullmatch(lines[2]) if len(lines) > 3 and lines[0] + b"\n" == _HEAD else None
@@ -131,8 +131,8 @@ def check_key_version(token: BootToken, minimum: int) -> None:
 def _differences(sealed: Mapping[str, bytes], found: Mapping[str, bytes]) -> list[str]:
     changed = [f"changed {n}" for n in sorted(sealed.keys() & found.keys()) if not _same(sealed[n], found[n])]
     new = [f"new {name}" for name in sorted(found.keys() - sealed.keys())]
-    gone = [f"gone {name}" for name in sorted(sealed.keys() - found.keys())]
-    return changed + new + gone
+    missing = [f"missing {name}" for name in sorted(sealed.keys() - found.keys())]
+    return changed + new + missing
 
 
 def _same(one: bytes, other: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""The client bundle: one file of mode 0600 with all that a client needs to reach a host and to prove who it is."""
+"""The client bundle: one file (0600) with all that a client needs to reach a host."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tlsrt.config.files import open_regular, owner_of, replace, told, write_new
-from tlsrt.config.issuer_chain import VERSION_MAX, Pin
+from tlsrt.config.files import as_config_error, open_regular, owner_of, replace, write_new
+from tlsrt.config.issuer_chain import VERSION_MAX, PinnedIssuer
 from tlsrt.errors import ConfigError
 
 VERSION = 1
@@ -25,8 +25,9 @@ _VERSION_KEY = "issuer_version"  # left out for 1
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """`install_id` is 16 bytes, `issuer_public` the raw Ed25519 key (32 bytes) that signs tokens and grants.
+    """What a client needs: where the host is, its own certificate and key, the trusted issuer.
 
+    `install_id` is 16 bytes, `issuer_public` the raw Ed25519 key (32 bytes) that signs tokens and grants.
     `issuer_version` is the version of that key; a client that follows a rotation of it renews both.
     """
 
@@ -43,8 +44,8 @@ class Bundle:
     issuer_version: int = 1
 
     @property
-    def issuer(self) -> Pin:
-        return Pin(self.issuer_version, self.issuer_public)
+    def issuer(self) -> PinnedIssuer:
+        return PinnedIssuer(self.issuer_version, self.issuer_public)
 
 
 def write_bundle(path: Path, bundle: Bundle) -> None:
@@ -53,13 +54,13 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
 
 
 def read_bundle(path: Path) -> Bundle:
-    """Return the bundle in `path`. Raises ConfigError, also when group or others may touch the file."""
+    """Return the bundle in `path`. Raises ConfigError, also when group or others may read or write it."""
     if not os.path.lexists(path):
         raise ConfigError(f"there is no client bundle at {path}: `tlsrt-supervisor init` writes one, copy it there")
     descriptor = open_regular(path, "the client bundle")
     try:
         status = os.fstat(descriptor)
-        with told("read", path):
+        with as_config_error("read", path):
             data = os.pread(descriptor, MAX_BUNDLE_BYTES + 1, 0)
     finally:
         os.close(descriptor)
@@ -71,8 +72,8 @@ def read_bundle(path: Path) -> Bundle:
     return parse_bundle_untrusted(data, str(path))
 
 
-def follow_issuer(path: Path, install_id: bytes, issuer: Pin) -> None:
-    """Make a bundle's file trust the issuer key that follows the one it has; to last, and at once.
+def follow_issuer(path: Path, install_id: bytes, issuer: PinnedIssuer) -> None:
+    """Replace the issuer key in a bundle's file by the one that follows it, to last and at once.
 
     A file that has this one or a later one already, or is of another install by now, is left alone. Who owns it does
     not change. Raises ConfigError, also when the file or its folder may not be written.
@@ -95,7 +96,7 @@ def can_follow(path: Path) -> bool:
 
 
 def follow_certificate(path: Path, old: bytes, certificate_pem: bytes, key_pem: bytes) -> bool:
-    """Put another certificate and its key into a bundle's file, to last and at once; False if it has not the old one.
+    """Replace certificate and key in a bundle's file, to last; False if it has others than the old.
 
     Raises ConfigError, also when the file or its folder may not be written.
     """

@@ -1,4 +1,4 @@
-"""Bytecode, written once before a host is sealed, so that nobody writes any later.
+"""Bytecode, written once before a host is sealed, so that no process writes any later.
 
 Some installers leave none (`uv pip install`). Then the first import of a module by a command, or by a client's script
 that may write here, would add a file that was not sealed, and the next start would be refused for it; and every start
@@ -14,7 +14,7 @@ from tlsrt.config.schema import Config
 
 
 def write_bytecode(config: Config) -> None:
-    """Compile what is measured and has no fresh bytecode; where we may not write, nobody like us will either.
+    """Compile what is measured and has no fresh bytecode, where we may write.
 
     Not in a checkout, where bytecode is not measured. Raises ConfigError for a package that is not installed.
     """

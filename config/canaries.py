@@ -1,9 +1,9 @@
-"""Canaries: tokens and client keys that are planted where thieves look, and that nobody uses who behaves. Pure.
+"""Canaries: planted tokens and client keys whose use proves a theft. Pure.
 
 They are derived from master_key, so that no list of them has to be kept; the authority derives their hashes when it
-boots, and only these go to Primary, which meets them. Each has a number, which tells an operator what was found where.
-A token looks like any other (channels/session/token.py). A client key is ECDSA P-256, and is known by its point, which
-stands in a certificate as it is (SEC 1, section 2.3.3; RFC 5480).
+boots, and only these go to Primary, which recognises them. Each has a number, which tells an operator what was found
+where. A token has the form of any other (channels/session/token.py). A client key is ECDSA P-256, and is known by its
+point, which stands in a certificate as it is (SEC 1, section 2.3.3; RFC 5480).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who may write, or cannot read, the code that loops run: by the mode bits of the files."""
+"""Permissions of the code that loops run: which files they could write, or cannot read."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import stat
 from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 
-from tlsrt.config.files import told
+from tlsrt.config.files import as_config_error
 
 MAX_SENTENCES = 10
 _CACHE = ("__pycache__",)  # Python does without
 
 
 def writable_by(paths: Iterable[Path], uids: Container[int]) -> list[str]:
-    """Return the files and folders at, below and around `paths` that one of `uids` (gids alike) could write."""
+    """Return the files and folders at, below and around `paths` that these ids could write."""
     found: dict[str, None] = {}
     for path in paths:
-        with told("check", path):
+        with as_config_error("check", path):
             above = [(str(folder), os.stat(folder)) for folder in path.parents]
             for name, status in (*above, *_below(str(path), ())):
                 if _writable(status, uids):
@@ -26,14 +26,14 @@ def writable_by(paths: Iterable[Path], uids: Container[int]) -> list[str]:
 
 
 def unreadable_for_others(roots: Iterable[Path]) -> list[str]:
-    """Return a sentence for each file or folder at and below `roots` that only its owner or group can read.
+    """Return a sentence for each file or folder in `roots` that only its owner or group can read.
 
     The folders above do not matter: a root is bound into the loop's own tree. What lies in a folder that is named is
     not named again. At most 10 sentences.
     """
     found: list[str] = []
     for root in roots:
-        with told("check", root):
+        with as_config_error("check", root):
             below = _below(str(root), _CACHE, _readable)
             found += [_sentence(name, status) for name, status in below if not _readable(status)]
     if len(found) > MAX_SENTENCES:
@@ -46,7 +46,7 @@ def impassable_for_others(paths: Iterable[Path]) -> list[str]:
     above = dict.fromkeys(parent for path in paths for parent in reversed(Path(os.path.abspath(path)).parents))
     found: list[str] = []
     for folder in above:
-        with told("check", folder):
+        with as_config_error("check", folder):
             if not os.stat(folder).st_mode & stat.S_IXOTH:
                 found.append(
                     f"no loop can pass {folder}, and without the layer mount_namespace it must: "
@@ -68,7 +68,7 @@ def _below(
 
 
 def _leads_away(entry: os.DirEntry[str]) -> bool:
-    """Tell whether an entry is a link to a folder, which is judged as a root of its own, or to nowhere."""
+    """Tell whether an entry is a link to nowhere, or to a folder, which is a root of its own."""
     return entry.is_symlink() and not entry.is_file()
 
 

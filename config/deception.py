@@ -1,4 +1,4 @@
-"""The part `deception`: decoy components, methods, paths and files; its values and its checks. Pure.
+"""The part `deception`: decoys, their values and their checks. Pure.
 
 The names are plausible and nothing is behind them. A name that the operator gives to something real is no decoy: of
 the usual ones it is left out in silence, of those in the file it is a mistake.
@@ -133,7 +133,7 @@ def read_deception(
 
 
 def check_deception(tree: Mapping[str, Any], real: Collection[str], checker: Checker) -> None:
-    """Add a problem for a decoy that something real has the name of, and for a method of nothing."""
+    """Add a problem for a decoy with the name of something real, and for a method of nothing."""
     components = tree.get("components")
     for index, name in enumerate(components if isinstance(components, list) else ()):
         where = ("deception", "components", str(index))

@@ -1,8 +1,7 @@
-"""What is watched for and what follows: the detectors as data, and the part `detection` of a file. Pure.
+"""The part `detection`: the detectors as data, its values and its checks. Pure.
 
-Points and kinds are those of the design: a trigger is nothing that anybody does by accident, a bucket fills by what may
-be one and empties by half in a minute. What follows from which score is in
-supervisor/authority/detection/escalation.py.
+A trigger cannot happen by accident; what may be an accident adds points, which fade by half in a minute. The actions
+that follow from a score are in supervisor/authority/detection/escalation.py.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from tlsrt.config.validation import Checker, nearest
 
 
 class Mode(StrEnum):
-    """What becomes of what a detector finds."""
+    """What follows from the findings of a detector."""
 
-    ACT = "act"  # it counts, and has consequences
-    OBSERVE = "observe"  # it is counted and told, and nothing follows
-    IGNORE = "ignore"  # it is not even told
+    ACT = "act"  # it counts, and actions follow
+    OBSERVE = "observe"  # it is reported, and nothing follows
+    IGNORE = "ignore"  # it is not even reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Detector:
     about: str
     is_trigger: bool = False
     is_distinct: bool = False  # the same thing again within a minute counts nothing
-    has_grace: bool = False  # it may happen to the innocent for a moment after an epoch, a respawn, a reload
+    has_grace: bool = False  # it may happen by chance shortly after an epoch, a restart, a reload
     is_advisory: bool = False  # it may end a session, and never does more by itself
     mode: Mode = Mode.ACT
 
@@ -46,20 +45,20 @@ def _trigger(name: str, points: int, about: str) -> Detector:
 DETECTORS: Mapping[str, Detector] = {
     detector.name: detector
     for detector in (
-        _trigger("canary_token", 100, "a token was presented that nobody was ever given"),
-        _trigger("canary_client", 100, "a client certificate was used that nobody was ever given"),
+        _trigger("canary_token", 100, "a token was presented that was never issued"),
+        _trigger("canary_client", 100, "a client certificate was used that was never issued"),
         _trigger("decoy_component", 100, "a component was called that does not exist and is nowhere described"),
         _trigger("decoy_method", 100, "a method was called that does not exist and is nowhere described"),
-        _trigger("decoy_file", 100, "a file was opened that nobody has a reason to open"),
-        _trigger("decoy_endpoint", 100, "a handshake was finished at a port that nobody has a reason to use"),
+        _trigger("decoy_file", 100, "a decoy file was opened"),
+        _trigger("decoy_endpoint", 100, "a handshake was finished at a decoy port"),
         _trigger("decoy_path", 100, "a path was asked for over HTTP that is nowhere described"),
-        _trigger("foreign_token", 100, "a token or session of somebody else was presented"),
+        _trigger("foreign_token", 100, "a token or session of another holder was presented"),
         _trigger("forged_signature", 100, "a token was wrapped rightly and signed wrongly"),
-        _trigger("attestation", 100, "looked at from outside, a process is not what its profile says"),
+        _trigger("attestation", 100, "a process is not confined as its profile says"),
         _trigger(
             "gate", 100, "loops refused frames that Primary let through, and no one loop can be behind all of them"
         ),
-        _trigger("seccomp_kill", 60, "a process made a system call that nobody may make"),
+        _trigger("seccomp_kill", 60, "a process made a system call that no process may make"),
         Detector("bad_tag", 50, "a frame or token whose authenticator is wrong"),
         Detector("recipients", 50, "two loops refused frames of one sender that Primary let through"),
         Detector("recipient", 0, "a loop refused a frame that Primary let through", mode=Mode.OBSERVE),
@@ -68,7 +67,7 @@ DETECTORS: Mapping[str, Detector] = {
         Detector("control_protocol", 25, "a loop broke the protocol of its control channel"),
         Detector("shape", 10, "something that is no frame, or none that may come from there"),
         Detector("oversize", 10, "a frame above the cap"),
-        Detector("token_grinding", 10, "more unknown tokens than anybody needs"),
+        Detector("token_grinding", 10, "too many unknown tokens"),
         Detector("unlock", 10, "an answer to the lock's challenge that is wrong"),
         Detector("enrolment", 5, "a join code that is wrong"),
         Detector("policy", 5, "a call that no policy line allows", is_distinct=True),
@@ -88,7 +87,7 @@ DETECTORS: Mapping[str, Detector] = {
         Detector("learned", 0, "unlike what this session usually does", is_advisory=True),
     )
 }
-# A local address is everybody's who works on this host, and that of a proxy in front.
+# A local address is that of all users of this host, and of a proxy in front.
 ALLOWED = ("127.0.0.0/8", "::1")
 
 
@@ -132,18 +131,18 @@ class DetectionConfig:
     )
 
     def mode_of(self, detector: Detector) -> Mode:
-        """Return what becomes of what a detector finds."""
+        """Return what follows from the findings of a detector."""
         config = self.detectors.get(detector.name)
         return detector.mode if config is None else config.mode
 
 
 def detector_of(name: str) -> Detector:
-    """Return a detector; one that is not in the table counts what it is told to count."""
+    """Return a detector; one that is not in the table has no points of its own."""
     return DETECTORS.get(name) or Detector(name, 0, name)
 
 
 def check_detection(tree: Mapping[str, Any], known: Iterable[str], checker: Checker) -> None:
-    """Add a problem for every detector that does not exist, and for everybody allowed who is nobody.
+    """Add a problem for every detector and every allowed source that does not exist.
 
     `known` are the loops, components and clients.
     """

@@ -1,7 +1,7 @@
-"""Which hosts and ports of the network a loop may reach: `ADDRESS[/PREFIX]:PORT[-PORT][/udp]`. Pure.
+"""Egress rules, what a loop may reach: `ADDRESS[/PREFIX]:PORT[-PORT][/udp]`. Pure.
 
-Addresses and not names: what a name means is decided by whoever answers the resolver, so a rule of names would be no
-rule. `*` stands for any address or any port; an IPv6 address is written in brackets, as in `[2001:db8::]/32:443`.
+Addresses and not names: what a name means is decided by the server that answers the resolver, so a rule of names would
+be no rule. `*` stands for any address or any port; an IPv6 address is written in brackets, as in `[2001:db8::]/32:443`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LAST_PORT = 65535
 
 @dataclass(frozen=True, slots=True)
 class EgressRule:
-    """One rule: a protocol, an address range (None: any address) and an inclusive range of ports."""
+    """One rule: a protocol, an address range (None: any) and an inclusive range of ports."""
 
     protocol: Protocol
     network: Network | None
@@ -86,7 +86,5 @@ def _host(network: Network | None) -> str:
 
 def _bad_host(text: str, four: str | None, error: ValueError) -> str:
     if four is not None and not re.fullmatch(r"[0-9.]+", four):
-        return (
-            f"{text!r}: {four} is a name; write its address, since whoever answers the resolver decides what a name is"
-        )
+        return f"{text!r}: {four} is a name; write its address, since the resolver decides what a name is"
     return f"{text!r}: {error}"

@@ -1,8 +1,8 @@
-"""Files, written and read so that a mistake, a full disk or a power cut leaves one clear state and one clear sentence.
+"""Files, read and written so that an error leaves a clear state and a clear sentence.
 
 Files by path are the operator's. Their functions raise ConfigError, `cannot VERB PATH: reason`, for every OSError:
 
-    told                    the same for a block of one's own
+    as_config_error         the same for a block of statements
     write_new, replace      a whole file on the disk, as a new one or in place of another
     move, sync_folder       a name that lasts
     read_bounded            a regular file of at most so many bytes
@@ -30,7 +30,7 @@ _CREATE = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextmanager
-def told(verb: str, path: Path) -> Generator[None]:
+def as_config_error(verb: str, path: Path) -> Generator[None]:
     """Turn an OSError of the block into `cannot VERB PATH: reason`."""
     try:
         yield
@@ -42,11 +42,11 @@ def told(verb: str, path: Path) -> Generator[None]:
 
 
 def write_new(path: Path, data: bytes, mode: int, owner: Owner | None = None) -> None:
-    """Write a file that must not exist yet, to the disk; what could not be written whole is removed again.
+    """Write a file that must not exist yet, to the disk; what is not whole is removed again.
 
     With `owner` it belongs to them, which takes root unless it is us.
     """
-    with told("write", path):
+    with as_config_error("write", path):
         descriptor = os.open(path, os.O_WRONLY | _CREATE, 0o600)
         try:
             write_all(descriptor, data)
@@ -62,7 +62,7 @@ def write_new(path: Path, data: bytes, mode: int, owner: Owner | None = None) ->
 
 
 def replace(path: Path, data: bytes, mode: int, owner: Owner | None = None) -> None:
-    """Replace a file at once: a reader, also after a crash, finds the old content or the new one."""
+    """Replace a file at once: a reader finds the old content or the new one, also after a crash."""
     beside = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.new")
     write_new(beside, data, mode, owner)
     try:
@@ -73,15 +73,15 @@ def replace(path: Path, data: bytes, mode: int, owner: Owner | None = None) -> N
 
 
 def move(path: Path, target: Path) -> None:
-    """Put a file in the place of another, to last: a reader finds the one or the other (rename(2))."""
-    with told("replace", target):
+    """Put a file in the place of another, to last: a reader finds one or the other (rename(2))."""
+    with as_config_error("replace", target):
         os.rename(path, target)
     sync_folder(target.parent)
 
 
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder last (fsync(2) of a file does not promise its name)."""
-    with told("write", folder):
+    with as_config_error("write", folder):
         descriptor = open_folder(folder)
         try:
             os.fsync(descriptor)
@@ -91,7 +91,7 @@ def sync_folder(folder: Path) -> None:
 
 def owner_of(path: Path) -> Owner:
     """Return the uid and gid of a file."""
-    with told("check", path):
+    with as_config_error("check", path):
         return _owner(os.stat(path))
 
 
@@ -100,10 +100,10 @@ def _owner(status: os.stat_result) -> Owner:
 
 
 def read_bounded(path: Path, limit: int, what: str) -> bytes:
-    """Return the bytes of a regular file of at most `limit` bytes; never waits on a fifo or device."""
+    """Return the bytes of a regular file, at most `limit`; never waits on a fifo or device."""
     descriptor = open_regular(path, what)
     try:
-        with told("read", path):
+        with as_config_error("read", path):
             data = read_up_to(descriptor, limit + 1)
     finally:
         os.close(descriptor)
@@ -115,7 +115,7 @@ def read_bounded(path: Path, limit: int, what: str) -> bytes:
 def open_regular(path: Path, what: str, *, follow: bool = True) -> int:
     """Return a read-only descriptor of a regular file; never waits on a fifo or device."""
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | (0 if follow else os.O_NOFOLLOW)
-    with told("read", path):
+    with as_config_error("read", path):
         descriptor = os.open(path, flags)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -132,7 +132,7 @@ def open_folder(path: Path | str, *, follow: bool = True) -> int:
 
 
 def create_in(folder: int, name: str, data: bytes, flags: int = 0) -> int:
-    """Return a descriptor of a new file of mode 0600, its bytes on the disk, in place of an unfinished one."""
+    """Return a new file (0600) with its bytes on the disk; an unfinished one of before is removed."""
     with suppress(FileNotFoundError):
         os.unlink(name, dir_fd=folder)
     descriptor = os.open(name, os.O_WRONLY | _CREATE | flags, 0o600, dir_fd=folder)

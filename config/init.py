@@ -20,8 +20,8 @@ from tlsrt.config import key_schedule
 from tlsrt.config.boot_token import MAX_TOKEN_BYTES, BootToken, make_boot_token, parse_boot_token_untrusted
 from tlsrt.config.bundle import VERSION, Bundle, encode_bundle
 from tlsrt.config.bytecode import write_bytecode
-from tlsrt.config.files import owner_of, read_bounded, replace, sync_folder, told, write_new
-from tlsrt.config.issuer_chain import NOTHING_KNOWN, Chain, KnownIssuers
+from tlsrt.config.files import as_config_error, owner_of, read_bounded, replace, sync_folder, write_new
+from tlsrt.config.issuer_chain import NO_SEAL_RECORD, Chain, SealRecord
 from tlsrt.config.json_schema import json_schema
 from tlsrt.config.key_providers import check_master_key, newest_version, open_master_key, read_master_key
 from tlsrt.config.key_rotation import only_one
@@ -37,13 +37,13 @@ FOLDERS = ("state", "run", "log")
 FILES = {
     "tlsrt.yaml": "the configuration, with comments",
     "tlsrt.schema.json": "its schema, for editors",
-    "master.key": "the root of every key: keep a copy in a safe place, nobody can make it again",
+    "master.key": "the root of every key: keep a copy in a safe place, it cannot be made again",
     "boot.token": "what was sealed: code, configuration and certificate names",
     "ca.key": "the key of the development CA: the authority enrols clients with it; keep a copy in a safe place",
     "ca.crt": "the development CA",
     "server.key": "the server's key",
     "server.crt": "the server's certificate",
-    "admin.tlsrt": "the bundle of the client admin: whoever has it is admin",
+    "admin.tlsrt": "the bundle of the client admin: keep it secret",
 }
 _PUBLIC = ("tlsrt.yaml", "tlsrt.schema.json", "ca.crt", "server.crt")
 
@@ -53,7 +53,7 @@ def initialise(
 ) -> list[str]:
     """Make a new installation in `directory` and return the lines to print; never overwrites. Raises ConfigError.
 
-    `lacking` says what this host cannot give: the caller has looked, the operator may disagree.
+    `lacking` says what this host cannot give: the caller has found out, the operator may disagree.
     """
     _check_door(host, port)
     if os.path.lexists(directory):
@@ -66,7 +66,7 @@ def initialise(
     return _report(directory, lacking)
 
 
-def seal(config: Config, known: KnownIssuers = NOTHING_KNOWN) -> int:
+def seal(config: Config, known: SealRecord = NO_SEAL_RECORD) -> int:
     """Renew the boot token for the host as it is now and return the new seal number. Raises ConfigError.
 
     The number is one above that of the present token and above the one that is `known` from the authority's state,
@@ -76,7 +76,7 @@ def seal(config: Config, known: KnownIssuers = NOTHING_KNOWN) -> int:
         return _seal(config, known)
 
 
-def _seal(config: Config, known: KnownIssuers) -> int:
+def _seal(config: Config, known: SealRecord) -> int:
     present = _present_token(config.boot_token)
     version, chain = _version(config, present, known)
     key = _master_key(config, version)
@@ -103,13 +103,13 @@ def _refuse_existing(directory: Path) -> None:
 
 
 def _make_whole(directory: Path, host: str, port: int, now: datetime, lacking: MissingLayer) -> None:
-    with told("make the folder", directory.parent):
+    with as_config_error("make the folder", directory.parent):
         directory.parent.mkdir(parents=True, exist_ok=True)
-    with told("write", directory):
+    with as_config_error("write", directory):
         folder = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
         _fill(folder, host, port, now, lacking)
-        with told("write", directory):
+        with as_config_error("write", directory):
             os.rename(folder, directory)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -121,7 +121,7 @@ def _fill(directory: Path, host: str, port: int, now: datetime, lacking: Missing
     made: list[Path] = []
     try:
         for name in FOLDERS:
-            with told("write", directory / name):
+            with as_config_error("write", directory / name):
                 os.mkdir(directory / name, 0o700)
             made.append(directory / name)
         for name, data in _contents(host, port, now, lacking).items():
@@ -137,7 +137,7 @@ def _fill(directory: Path, host: str, port: int, now: datetime, lacking: Missing
         sync_folder(directory)
     except BaseException:
         for path in reversed(made):
-            with suppress(OSError):  # the first error is the one to tell
+            with suppress(OSError):  # the first error is the one to report
                 os.rmdir(path) if path.name in FOLDERS else os.unlink(path)
         raise
 
@@ -218,8 +218,8 @@ def _present_token(path: Path) -> BootToken | None:
         return None  # damaged, which seal mends
 
 
-def _version(config: Config, present: BootToken | None, known: KnownIssuers) -> tuple[int, Chain]:
-    """Return the version of master_key to seal with, and the chain of issuer keys that leads to it."""
+def _version(config: Config, present: BootToken | None, known: SealRecord) -> tuple[int, Chain]:
+    """Return the version of master_key to seal with, and the issuer chain that leads to it."""
     chains = [known.succession, present.succession if present else ()]
     version = max(known.key_version, present.key_version if present else 0)
     if config.master_key.provider != "file":

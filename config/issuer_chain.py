@@ -1,10 +1,10 @@
-"""Which issuer key follows which: statements about a new key, each signed by the key before it. Pure.
+"""The chain of issuer keys: statements about a new key, each signed by the key before it. Pure.
 
-A client pins the issuer's public key. When master_key is rotated the issuer's key is another one, and whoever holds
+A client pins the issuer's public key. When master_key is rotated the issuer's key is another one, and the holder of
 the old one says so: `old version u32 | new version u32 | new key 32 | signature 64`, the signature being Ed25519 of the
 old key over `tlsrt/succession/v1\\0` | install id 16 | the first three. A chain is such statements one after the other,
-each for the version that follows. Who pins a key of it follows from there on; versions only rise, so that an old
-statement leads nobody back.
+each for the version that follows. A client that pins a key of it follows from there on; versions only rise, so that an
+old statement leads no client back.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DOMAIN = b"tlsrt/succession/v1\0"
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 STATEMENT_BYTES = 4 + 4 + KEY_BYTES + SIGNATURE_BYTES
-CHAIN_MAX = 16  # statements; who missed more rotations needs a new bundle
+CHAIN_MAX = 16  # statements; a client that missed more rotations needs a new bundle
 CHAIN_BYTES_MAX = CHAIN_MAX * STATEMENT_BYTES
 VERSION_MAX = (1 << 32) - 1  # a token has room for no more
 
@@ -29,8 +29,8 @@ Sign = Callable[[bytes], bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Pin:
-    """The issuer key that somebody trusts, and its version."""
+class PinnedIssuer:
+    """The issuer key that a client trusts, and its version."""
 
     version: int
     key: bytes
@@ -41,7 +41,7 @@ class Statement:
     """One key follows another: the version that signed it, and what it says."""
 
     old: int
-    new: Pin
+    new: PinnedIssuer
     signature: bytes
 
     def encode(self) -> bytes:
@@ -53,18 +53,18 @@ Chain = tuple[Statement, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class KnownIssuers:
-    """What a host's state says of its keys, as far as whoever asks may read it."""
+class SealRecord:
+    """The newest seal, master_key and issuer chain in a host's state, if the caller may read it."""
 
     seal: int = 0
     key_version: int = 0
     succession: Chain = ()
 
 
-NOTHING_KNOWN = KnownIssuers()
+NO_SEAL_RECORD = SealRecord()
 
 
-def state_successor(install: bytes, old: int, new: Pin, sign: Sign) -> Statement:
+def state_successor(install: bytes, old: int, new: PinnedIssuer, sign: Sign) -> Statement:
     """Return the statement that `new` follows the key of version `old`, whose Ed25519 is `sign`. Raises MisuseError."""
     if new.version != old + 1 or not 0 < old < VERSION_MAX or len(new.key) != KEY_BYTES:
         raise MisuseError(f"an issuer key of version {new.version} cannot follow version {old}")
@@ -81,7 +81,7 @@ def encode_chain(chain: Iterable[Statement]) -> bytes:
 
 
 def parse_chain_untrusted(data: bytes) -> Chain:
-    """Return the statements in `data`, whose signatures are not looked at; raise PeerError for anything else."""
+    """Return the statements in `data`, signatures not yet checked; PeerError for anything else."""
     if len(data) > CHAIN_BYTES_MAX or len(data) % STATEMENT_BYTES:
         raise PeerError("bad_succession")
     pieces = [data[start : start + STATEMENT_BYTES] for start in range(0, len(data), STATEMENT_BYTES)]
@@ -93,8 +93,8 @@ def parse_chain_untrusted(data: bytes) -> Chain:
     return chain
 
 
-def follow_untrusted(install: bytes, pin: Pin, chain: Chain) -> Pin:
-    """Return the pin that a chain leads to: the same one if it says nothing about what follows it.
+def follow_untrusted(install: bytes, pin: PinnedIssuer, chain: Chain) -> PinnedIssuer:
+    """Return the issuer that a chain leads to: the same one if it does not say what follows.
 
     Raises PeerError if a statement about the pinned key's successor is not signed by it.
     """
@@ -109,10 +109,10 @@ def follow_untrusted(install: bytes, pin: Pin, chain: Chain) -> Pin:
     return pin
 
 
-def _said(old: int, new: Pin) -> bytes:
+def _said(old: int, new: PinnedIssuer) -> bytes:
     return old.to_bytes(4, "big") + new.version.to_bytes(4, "big") + new.key
 
 
 def _statement(data: bytes) -> Statement:
     old, new = int.from_bytes(data[:4], "big"), int.from_bytes(data[4:8], "big")
-    return Statement(old, Pin(new, data[8 : 8 + KEY_BYTES]), data[8 + KEY_BYTES :])
+    return Statement(old, PinnedIssuer(new, data[8 : 8 + KEY_BYTES]), data[8 + KEY_BYTES :])

@@ -1,4 +1,4 @@
-"""The settings as a JSON Schema (draft 2020-12), so that editors complete and check a configuration."""
+"""The settings as a JSON Schema (draft 2020-12), for editors."""
 
 from __future__ import annotations
 

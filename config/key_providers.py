@@ -25,7 +25,7 @@ MIN_DISTINCT_BYTES = 8  # 32 random bytes have fewer with a chance below 2**-120
 
 
 def open_master_key(source: KeySource, allowed_uids: set[int], version: int = 1) -> int:
-    """Return a read-only descriptor of the key, after checking by fstat what was opened; its bytes are not read.
+    """Return a read-only descriptor of the key, after checks by fstat(2); reads no byte.
 
     `version` is the one that the boot token names. Raises ConfigError with one sentence when it is missing, not a
     regular file, a link, owned by a uid that is not in `allowed_uids`, or open to group or others.
@@ -42,7 +42,7 @@ def open_master_key(source: KeySource, allowed_uids: set[int], version: int = 1)
 
 
 def open_ca_key(path: Path, allowed_uids: set[int]) -> int:
-    """Return a read-only descriptor of the client CA's key, with the same checks; its bytes are not read."""
+    """Return a read-only descriptor of the client CA's key, with the same checks; reads no byte."""
     descriptor = open_regular(path, CA_KEY, follow=False)
     try:
         status = os.fstat(descriptor)
@@ -154,7 +154,7 @@ def _check(descriptor: int, path: Path, source: KeySource, allowed_uids: set[int
 
 
 def _granted_by_systemd(descriptor: int, status: os.stat_result) -> bool:
-    """Tell whether 0440 is the mask of an ACL: so systemd lets the one uid of User= read root's file (acl(5))."""
+    """Tell whether 0440 is the mask of an ACL (acl(5)): systemd's, for one uid to read root's file."""
     if stat.S_IMODE(status.st_mode) != 0o440 or status.st_uid != 0 or status.st_gid != 0:
         return False
     try:

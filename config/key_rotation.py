@@ -1,10 +1,10 @@
-"""`rotate --master`, the part that works on files: the next master_key, and the boot token that puts it in force.
+"""The files of `rotate --master`: the next master_key and the boot token for it.
 
 Theory of operation. The boot token names the version of the key that it was made with, so one rename puts both in
 force. Before it, the next token lies beside the present one as `boot.token.next`, and the next key as `master.key.N`;
 neither means anything to a start. The token is written first: so a key that lies there without a token that fits it is
-not a rotation that was broken off, but somebody's file, and is not touched. What was sealed stays sealed, and nothing
-more: the next token has the entries of the present one.
+not a rotation that was broken off, but a file of the operator's, and is left alone. What was sealed stays sealed, and
+nothing more: the next token has the entries of the present one.
 
 The old key signs that the new issuer key follows its own, which is what clients go by.
 """
@@ -32,8 +32,8 @@ from tlsrt.config.boot_token import (
     make_boot_token,
     parse_boot_token_untrusted,
 )
-from tlsrt.config.files import move, owner_of, read_bounded, replace, told, write_new
-from tlsrt.config.issuer_chain import KnownIssuers, Pin, lengthen, state_successor
+from tlsrt.config.files import as_config_error, move, owner_of, read_bounded, replace, write_new
+from tlsrt.config.issuer_chain import PinnedIssuer, SealRecord, lengthen, state_successor
 from tlsrt.config.key_providers import check_master_key, key_path, key_paths, open_master_key, read_master_key
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
@@ -61,9 +61,9 @@ def next_token(config: Config) -> Path:
 
 @contextmanager
 def only_one(config: Config) -> Generator[None]:
-    """Keep others out that put a boot token in force: `seal`, another rotation. Raises ConfigError if there is one."""
+    """Exclude `seal` and another rotation for the time of a block. Raises ConfigError if one runs."""
     folder = config.boot_token.parent
-    with told("open", folder):
+    with as_config_error("open", folder):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,7 +74,7 @@ def only_one(config: Config) -> Generator[None]:
         os.close(descriptor)
 
 
-def stage(config: Config, known: KnownIssuers) -> Staged:
+def stage(config: Config, known: SealRecord) -> Staged:
     """Write the next master_key and its boot token beside those in force, to the disk. Raises ConfigError.
 
     Nothing that is in force is changed. A rotation that was broken off before is replaced.
@@ -99,9 +99,9 @@ def switch(staged: Staged, boot_token: Path) -> None:
 
 
 def withdraw(config: Config, staged: Staged) -> bool:
-    """Remove a rotation before it is in force; return False, and touch nothing, if it has been put in force by now.
+    """Remove a rotation before it is in force; False, and no change, if it is in force by now.
 
-    The token is put away first, by a rename: from then on nobody can put it in force. Raises ConfigError for a key that
+    The token is put away first, by a rename: from then on it cannot be put in force. Raises ConfigError for a key that
     does not belong to it.
     """
     was_there = os.path.lexists(staged.token)
@@ -117,9 +117,9 @@ def withdraw(config: Config, staged: Staged) -> bool:
     if os.path.lexists(staged.key):
         if not _belong_together(config, staged):
             raise _not_ours(staged)
-        with told("remove", staged.key):
+        with as_config_error("remove", staged.key):
             staged.key.unlink()
-    with told("remove", _withdrawn(staged)):
+    with as_config_error("remove", _withdrawn(staged)):
         _withdrawn(staged).unlink()
     return True
 
@@ -132,7 +132,7 @@ def remove_older(config: Config, version: int) -> list[Path]:
         if path == present:
             break
         if os.path.lexists(path):
-            with told("remove", path):
+            with as_config_error("remove", path):
                 path.unlink()
             removed.append(path)
     return removed
@@ -143,11 +143,11 @@ def version_in_force(config: Config) -> int:
     return key_version_of(read_bounded(config.boot_token, MAX_TOKEN_BYTES, "the boot token")[:HEAD_BYTES])
 
 
-def _write(config: Config, staged: Staged, old: Ed25519PrivateKey, token: BootToken, known: KnownIssuers) -> None:
+def _write(config: Config, staged: Staged, old: Ed25519PrivateKey, token: BootToken, known: SealRecord) -> None:
     new = secrets.token_bytes(MASTER_KEY_BYTES)
     prk = key_schedule.extract(config.install_id, new)
     public = _issuer(prk, staged.version).public_key().public_bytes_raw()
-    statement = state_successor(config.install_id, token.key_version, Pin(staged.version, public), old.sign)
+    statement = state_successor(config.install_id, token.key_version, PinnedIssuer(staged.version, public), old.sign)
     before = token.succession or (known.succession if known.key_version == token.key_version else ())
     made = make_boot_token(
         key_schedule.boot_mac_key(prk), max(token.seal, known.seal) + 1, token.entries, staged.version,

@@ -20,7 +20,7 @@ Field = bytes | str | int
 
 
 def extract(install_id: bytes, master_key: bytes | memoryview) -> bytes:
-    """Return PRK, the root of everything, held by the authority only until the keys below are derived.
+    """Return PRK, the root of all keys, held by the authority until the keys below are derived.
 
     The master key may be a memoryview of a secret page: no copy of it is made here.
     """
@@ -63,12 +63,12 @@ def join_key(issuer: bytes) -> bytes:
 
 
 def join_secret(key: bytes, code_id: bytes) -> bytes:
-    """Return the secret of a join code, 16 bytes. Held by the authority and whoever was given the code."""
+    """Return the secret of a join code, 16 bytes. Held by the authority and by the receiver of the code."""
     return expand(key, "join/secret", code_id)[:16]
 
 
 def enrol_key(code_id: bytes, secret: bytes, side: str) -> bytes:
-    """Return the key of what one side, "c" or "s", shows with a join code: HKDF with the id as salt."""
+    """Return the key of the proof of one side, "c" or "s", with a join code: HKDF, salt the id."""
     return expand(extract(code_id, secret), f"enrol/{side}")
 
 

@@ -76,8 +76,8 @@ def _check_names(tree: Tree, checker: Checker) -> None:
     addresses = {component.address for component in defaults.COMPONENTS}
     for address, value in tree.get("components", {}).items():
         _check_component(address, value, loops, addresses, checker)
-    gone = {address for address, value in tree.get("components", {}).items() if value is None}
-    addresses = (addresses | set(tree.get("components", ()))) - gone
+    switched_off = {address for address, value in tree.get("components", {}).items() if value is None}
+    addresses = (addresses | set(tree.get("components", ()))) - switched_off
     clients = [f"client/{name}" for name in tree.get("clients", ())]
     seen: dict[tuple[str, str], str] = {}
     for line, value in tree.get("policy", {}).items():
@@ -114,7 +114,7 @@ def _good(value: Any, otherwise: Any) -> Any:
 
 
 def _check_networks(tree: Tree, checker: Checker) -> None:
-    """Add a problem for every egress rule of a loop that is told to have no network."""
+    """Add a problem for every egress rule of a loop that is to have no network."""
     without = {
         name for name, loop in tree.get("loops", {}).items() if isinstance(loop, dict) and not loop.get("network", True)
     }
@@ -202,7 +202,7 @@ def _check_http(tree: Tree, checker: Checker) -> None:
 
 
 def _check_boot_token(tree: Tree, path: Path, checker: Checker) -> None:
-    """`seal` replaces the boot token, so its file must be no other: a master key that was there is lost for good."""
+    """Refuse a boot token in the place of another file, which `seal` would overwrite."""
     door = tree.get("door", {})
     others: dict[str, object] = {"this file": path, "master_key.path": tree.get("master_key", {}).get("path")}
     others |= {f"door.{name}": door.get(name) for name in ("certificate", "key", "client_ca", "client_ca_key")}

@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 
 from tlsrt.config.code_permissions import unreadable_for_others, writable_by
-from tlsrt.config.files import read_bounded, told
+from tlsrt.config.files import as_config_error, read_bounded
 from tlsrt.config.packages import Root, code_roots, component_roots, is_checkout, roots, walk
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
@@ -31,7 +31,7 @@ def measure(config: Config) -> dict[str, bytes]:
     """Return the SHA-256 of everything measured, by name. Raises ConfigError when something cannot be read."""
     found: dict[str, bytes] = {}
     for root in roots(config):
-        with told("measure", root.path):
+        with as_config_error("measure", root.path):
             _measure_root(root, found)
     found["config"] = _digest_of(config.path, "the configuration")
     found["client-ca"] = _digest_of(config.door.client_ca, "the client CA")
@@ -40,7 +40,7 @@ def measure(config: Config) -> dict[str, bytes]:
 
 
 def measured_paths(config: Config) -> list[Path]:
-    """Return the folders and files of measured code, with the folders that rooms of a checkout link to."""
+    """Return the folders and files of measured code, with those that a checkout links to."""
     paths = [root.path for root in roots(config)]
     package = paths[0]
     return paths + [entry.resolve() for entry in sorted(package.iterdir()) if entry.is_symlink() and entry.is_dir()]

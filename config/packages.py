@@ -1,7 +1,7 @@
 """Where the code of this host lies: tlsrt, its dependencies, the packages of components. Nothing is imported.
 
 find_spec of a top-level name reads no code, so that what is measured has not run yet. In a checkout the rooms are
-links beside the package; there `__pycache__` changes all the time and is not looked at: one more reason why a
+links beside the package; there `__pycache__` changes all the time and is not measured: one more reason why a
 checkout is for development.
 """
 
@@ -42,7 +42,7 @@ def package_folder() -> Path:
 
 
 def is_checkout() -> bool:
-    """Tell whether tlsrt runs from a development checkout: its folder lies beside a pyproject.toml."""
+    """Tell whether tlsrt runs from a development checkout: beside a pyproject.toml."""
     return (package_folder().parent / "pyproject.toml").is_file()
 
 
@@ -82,7 +82,7 @@ def code_roots(config: Config) -> list[Path]:
 
 
 def walk(root: Root) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Give the measured name and entry of everything below a folder that is not a folder, links followed."""
+    """Yield the measured name and entry of each file below a folder, links followed."""
     yield from _walk(str(root.path), root.name, root.only_code, is_checkout(), ())
 
 

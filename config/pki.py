@@ -1,7 +1,7 @@
 """The development CA and its certificates: ECDSA P-256, X.509 v3 (RFC 5280), PEM in and out.
 
 `init` makes one CA that signs the server and the clients. A client is who the one URI in its certificate says,
-`spiffe://tlsrt.INSTALL/client/NAME`, so a certificate of another installation is nobody here.
+`spiffe://tlsrt.INSTALL/client/NAME`, so a certificate of another installation is refused here.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def sign_client(
     authority: x509.Certificate, key: CaPrivateKey, install_id: bytes, name: str, public_key: ClientKey,
     now: datetime, ends: datetime,
 ) -> x509.Certificate:  # fmt: skip
-    """Return a certificate for the key of the client `name`, from a little before `now` until `ends`."""
+    """Return a certificate for the key of the client `name`, valid from shortly before `now`."""
     uri = x509.UniformResourceIdentifier(client_uri(install_id, name))
     builder = _builder(_name(f"tlsrt client {name}"), authority.subject, public_key, now, ends)
     builder = _leaf_extensions(builder, key.public_key(), [uri], ExtendedKeyUsageOID.CLIENT_AUTH)
@@ -136,7 +136,7 @@ def fingerprint(certificate_pem: bytes) -> bytes:
 
 
 def subject_of_client_certificate(certificate_der: bytes, install_id: bytes) -> str:
-    """Return `client/NAME` for a client certificate of this installation; signature and time are not checked here.
+    """Return `client/NAME` for a client certificate of this installation; verifies nothing.
 
     For bytes from a peer: raises PeerError and nothing else.
     """

@@ -1,4 +1,4 @@
-"""The settings as a page of Markdown: every key with its kind, bounds, unit, default, sentence and example."""
+"""The reference page of the configuration, written from its settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PLAIN = {"path": "a path", "boolean": "true or false", "free": "any plain value
 
 
 def reference_markdown() -> str:
-    """Return the reference page of tlsrt.yaml: one section for each table, lines of at most 120 characters."""
+    """Return a page of Markdown: one section a table, lines of at most 120 characters."""
     places: dict[type[Any], str] = {}
     _find_tables(FILE, "", places)
     lines = ["# Configuration", "", FILE.about, ""]

@@ -1,4 +1,4 @@
-"""Everything a configuration file may say, as frozen dataclasses: each setting once, with all that is known of it.
+"""The configuration as frozen dataclasses: each setting once, with all that is known of it.
 
 `load.py` makes the values from YAML; nothing else does. How a setting is written here is told in `setting.py`.
 """

@@ -1,4 +1,4 @@
-"""Where the two commands find their file when nobody says: by convention, in this order."""
+"""The places where the two commands find their file by default, in this order."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ def find_config(argument: str | None) -> Path:
 
 
 def find_bundle(argument: str | None) -> Path:
-    """Return the client bundle's path: the argument, $TLSRT_BUNDLE, ./var/admin.tlsrt, client.tlsrt (which `enroll`
-    writes) or admin.tlsrt in the user's configuration folder (XDG Base Directory Specification). Raises ConfigError.
+    """Return the client bundle's path. Raises ConfigError.
+
+    The argument, $TLSRT_BUNDLE, ./var/admin.tlsrt, client.tlsrt (which `enroll` writes) or admin.tlsrt in the user's
+    configuration folder (XDG Base Directory Specification).
     """
     if argument is not None:
         return Path(argument)
@@ -44,7 +46,7 @@ def find_bundle(argument: str | None) -> Path:
 
 
 def own_bundle() -> Path:
-    """Return where `tlsrt enroll` writes a bundle when nobody says."""
+    """Return where `tlsrt enroll` writes a bundle by default."""
     return _user_folder() / "tlsrt" / "client.tlsrt"
 
 

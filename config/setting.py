@@ -32,7 +32,7 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """One value: `least` and `most` bound a number, the length of a text, or the count of a list or map."""
+    """One value. `least` and `most` bound a number, the length of a text, or the count of entries."""
 
     kind: Kind
     about: str
@@ -119,7 +119,7 @@ def mapping(about: str, item: Metadata, most: int, pattern: str = NAME, says: st
 
 
 def table(kind: type[Any], about: str = "", **more: Any) -> Metadata:
-    """Describe a table whose keys are the fields of a dataclass, by the first sentence of its docstring."""
+    """Describe a table by its dataclass, whose docstring begins with its sentence."""
     return _metadata("table", about or (kind.__doc__ or "").partition("\n")[0], {"table": kind, **more})
 
 
@@ -137,7 +137,7 @@ class TableKey(NamedTuple):
 
 
 def keys_of(kind: type[Any]) -> Mapping[str, TableKey]:
-    """Return the keys that a table may have: the fields of dataclass `kind` that have a `Setting`."""
+    """Return the keys of a table: the fields of dataclass `kind` that have a `Setting`."""
     if kind not in _KEYS:
         _KEYS[kind] = _read_keys(kind)
     return _KEYS[kind]
@@ -177,7 +177,7 @@ def _plain(value: object) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Builder:
-    """Makes values of the dataclasses from a tree that was checked; relative paths start at `folder`."""
+    """Makes dataclasses from a tree that was checked; relative paths start at `folder`."""
 
     folder: Path = Path()
     place: Callable[[Where], str] = ".".join  # of the keys in the file

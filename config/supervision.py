@@ -1,4 +1,4 @@
-"""The part `supervision`: who restarts with whom, how often, in which order; its values and its checks. Pure.
+"""The part `supervision`: restarts of groups of loops, and their order; values and checks. Pure.
 
 The words are those of Erlang's supervisors: a group has a strategy and a limit on how often its loops may die. A loop
 that is in no group is one by itself. `depends` orders loops across groups: a loop that depends on others is started
@@ -33,7 +33,7 @@ _LOOP = text("A loop.", pattern=NAME, says=NAME_SAYS)
 
 
 class Strategy(StrEnum):
-    """Who is restarted when a loop of a group dies."""
+    """Which loops are restarted when one of a group dies."""
 
     ONE_FOR_ONE = "one_for_one"  # that loop
     REST_FOR_ONE = "rest_for_one"  # and those after it
@@ -49,7 +49,7 @@ class Escalation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RestartConfig:
-    """How fast dead loops are started again, and when that ends."""
+    """How fast loops are restarted, and when that ends."""
 
     first_s: float = field(default=0.05, metadata=seconds("Longest delay of the second restart in a row.", 0.001, 60))
     cap_s: float = field(default=5.0, metadata=seconds("Longest delay of any: it doubles until then.", 0.01, 3600))
@@ -88,7 +88,7 @@ class GroupConfig:
 
     @property
     def escalation(self) -> Escalation:
-        """Without Primary nobody can call anybody, so a host that cannot keep it running does not look as if it ran."""
+        """What follows from too many deaths: without Primary there are no calls, so the host exits."""
         return self.restart.escalate or (Escalation.EXIT if PRIMARY in self.loops else Escalation.DEGRADED)
 
 
@@ -125,7 +125,7 @@ class SupervisionConfig:
 
 
 def read_supervision(tree: Mapping[str, Any]) -> SupervisionConfig:
-    """Return the values of a part that was checked; what a group does not say of restarts holds for all."""
+    """Return the values of a checked part; groups inherit what they do not say of restarts."""
     common = tree.get("restart", {})
     groups = {
         name: {**group, "restart": {**common, **group.get("restart", {})}}
@@ -148,7 +148,7 @@ class Edge:
 
 
 def edges_of(groups: Iterable[GroupConfig], depends: Mapping[str, Sequence[str]]) -> list[Edge]:
-    """Return what the order of a start must keep: dependencies, and the order in groups where it decides."""
+    """Return the edges of the start order: dependencies, and groups where the order decides."""
     found = [
         Edge(before, after, f"{after} depends on {before}") for after, named in depends.items() for before in named
     ]
@@ -162,9 +162,9 @@ def edges_of(groups: Iterable[GroupConfig], depends: Mapping[str, Sequence[str]]
 
 
 def start_order(loops: Sequence[str], supervision: SupervisionConfig) -> tuple[str, ...]:
-    """Return the loops in the order of a start: Primary first, the others as in the file where nothing else counts.
+    """Return the loops in the order of a start: Primary first, the others after what they need.
 
-    What cannot be ordered (`find_cycle`) stays as it stands in the file.
+    Where nothing else decides, the order of the file does, as for what cannot be ordered (`find_cycle`).
     """
     edges = edges_of(supervision.groups, supervision.depends)
     waiting = sorted(loops, key=lambda name: name != PRIMARY)  # stable
@@ -205,7 +205,7 @@ def _circle_from(name: str, following: Mapping[str, list[Edge]], done: set[str],
 
 
 def dependents_of(names: Iterable[str], depends: Mapping[str, Sequence[str]]) -> frozenset[str]:
-    """Return who depends on one of these, directly or through others."""
+    """Return the loops that depend on one of these, directly or through others."""
     found: set[str] = set()
     waiting = set(names)
     while waiting:
@@ -220,7 +220,7 @@ def dependents_of(names: Iterable[str], depends: Mapping[str, Sequence[str]]) ->
 
 
 def check_supervision(tree: Mapping[str, Any], loops: Sequence[str], checker: Checker) -> None:
-    """Add a problem for everything that cannot be meant; `tree` is the part, whose values may be missing or BAD."""
+    """Add a problem for every contradiction; values of `tree` may be missing or BAD."""
 
     is_bad = False
 

@@ -125,7 +125,7 @@ measure: warn
 
 @dataclass(frozen=True, slots=True)
 class Waiver:
-    """A layer of the sandbox that the host cannot give: its name, the kernel's reason, and what is lost without it."""
+    """A sandbox layer that the host cannot give, why, and what is lost without it."""
 
     layer: str
     reason: str
@@ -134,7 +134,7 @@ class Waiver:
 
 @dataclass(frozen=True, slots=True)
 class MissingLayer:
-    """What the host cannot give: layers, and the usual uids, instead of which `uid_base` is the first to use."""
+    """What the host cannot give: layers, and the usual uids, for which `uid_base` stands."""
 
     waivers: tuple[Waiver, ...] = ()
     uid_base: int | None = None
@@ -164,5 +164,5 @@ def _about(setting: Setting) -> str:
 
 
 def _waiver_text(waiver: Waiver) -> str:
-    """Return two lines; the reason comes from the kernel or a path, so it is quoted as JSON, which YAML reads."""
+    """Return two lines; the reason is quoted as JSON, since it comes from the kernel or a path."""
     return f"    # without it: {waiver.voids}\n    {waiver.layer}: {json.dumps(waiver.reason[:_MAX_REASON])}\n"

@@ -1,4 +1,4 @@
-"""Checks the nodes of a file by its settings: a wrong value becomes a problem, the rest plain values. Pure."""
+"""Check of a file by its settings: a wrong value becomes a problem, the rest plain values. Pure."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Checker:
         self.marks: dict[Where, tuple[int, int]] = {}
 
     def check(self, node: YamlNode, setting: Setting, where: Where = ()) -> object:
-        """Return the plain value of `node`, or BAD; in a map or table only what is wrong is BAD or missing."""
+        """Return the plain value of `node`, or BAD; what is wrong inside is BAD or missing."""
         name = where[-1] if where else "the file"
         if node.tag == "alias":
             return BAD

@@ -44,7 +44,7 @@ class Problems:
         self._found.append((line, column, sentence))
 
     def raise_if_any(self) -> None:
-        """Raise ConfigError with every problem as `FILE:LINE:COL: sentence`, in the order of the file."""
+        """Raise ConfigError with each problem as `FILE:LINE:COL: sentence`, in their order."""
         if not self._found:
             return
         found = sorted(self._found)
@@ -142,7 +142,7 @@ class _Composer:
 
 
 def read_plain(text: str, file: str) -> Any:
-    """Return the one document of a data file of ours: maps with text keys, lists, texts, integers, booleans, None.
+    """Return the one document of a data file: maps, lists, texts, integers, booleans, None.
 
     As strict as a configuration: no anchors, no aliases, no tags, no key twice.
     Raises ConfigError naming `file`, line and column.

@@ -19,7 +19,7 @@ from tlsrt.channels.tls.engine import TlsEngine
 from tlsrt.channels.tls.message_link import MessageLink
 from tlsrt.channels.tls.message_stream import PAYLOAD_MAX, PROTOCOL, is_frame, parse_control_untrusted
 from tlsrt.config.bundle import Bundle
-from tlsrt.config.issuer_chain import Pin
+from tlsrt.config.issuer_chain import PinnedIssuer
 from tlsrt.errors import ConfigError, PeerError, Rejected, TlsrtError, Unavailable, call_error
 
 _WORDS = {
@@ -67,7 +67,7 @@ class Endings:
     granted: Callable[[GrantContent], None]
     frame: Callable[[bytes], None]
     ended: Callable[[str], None]
-    succeeded: Callable[[Pin], None] = lambda issuer: None  # another issuer key from now on
+    succeeded: Callable[[PinnedIssuer], None] = lambda issuer: None  # another issuer key from now on
 
 
 class ServerConnection(MessageLink):
@@ -107,7 +107,7 @@ class ServerConnection(MessageLink):
             self.connection.close("word_" + self.word)
 
     @property
-    def issuer(self) -> Pin:
+    def issuer(self) -> PinnedIssuer:
         """The issuer key that is gone by now."""
         return self._opening.issuer
 

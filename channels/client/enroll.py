@@ -29,7 +29,7 @@ from tlsrt.channels.session.enrolment import (
 from tlsrt.channels.tls.message_stream import StreamReader, wrap
 from tlsrt.config import pki
 from tlsrt.config.bundle import VERSION, Bundle, write_bundle
-from tlsrt.config.files import told
+from tlsrt.config.files import as_config_error
 from tlsrt.errors import ConfigError, PeerError, Rejected, Unavailable
 
 _PIECE = 16 * 1024
@@ -49,7 +49,7 @@ def check_place(path: Path) -> None:
     """Raise ConfigError if no bundle can be written there: before the code is used up."""
     if os.path.lexists(path):
         raise ConfigError(f"{path} exists, and a bundle never overwrites: name another file with --bundle FILE")
-    with told("make the folder", path.parent):
+    with as_config_error("make the folder", path.parent):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not os.access(path.parent, os.W_OK):
         raise ConfigError(f"cannot write to {path.parent}: name another file with --bundle FILE")

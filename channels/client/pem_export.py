@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tlsrt.config.bundle import Bundle
-from tlsrt.config.files import sync_folder, told, write_new
+from tlsrt.config.files import as_config_error, sync_folder, write_new
 from tlsrt.errors import ConfigError
 
 CA, CERTIFICATE, KEY = "ca.pem", "certificate.pem", "key.pem"
@@ -33,14 +33,14 @@ def export_pem(bundle: Bundle, folder: Path) -> PemFiles:
     if os.path.lexists(folder):
         raise ConfigError(f"there is something at {folder} already: name a folder that does not exist yet")
     beside = folder.with_name(f".{folder.name}.{os.getpid()}-{os.urandom(4).hex()}.new")
-    with told("make", folder):
+    with as_config_error("make", folder):
         os.mkdir(beside, 0o700)
     try:
         write_new(beside / KEY, bundle.key_pem, 0o600)
         write_new(beside / CERTIFICATE, bundle.certificate_pem, 0o644)
         write_new(beside / CA, bundle.ca_pem, 0o644)
         sync_folder(beside)
-        with told("make", folder):
+        with as_config_error("make", folder):
             os.rename(beside, folder)  # if somebody was quicker, it fails, unless theirs is an empty folder
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)

@@ -25,7 +25,7 @@ from tlsrt.channels.session.endpoint import Endpoint
 from tlsrt.channels.session.grant import GrantContent
 from tlsrt.channels.session.opening import identity_of
 from tlsrt.config.bundle import Bundle, follow_issuer, read_bundle
-from tlsrt.config.issuer_chain import Pin
+from tlsrt.config.issuer_chain import PinnedIssuer
 from tlsrt.config.search_path import find_bundle
 from tlsrt.errors import (
     Busy,
@@ -224,7 +224,7 @@ class ClientSession:
             loop.call_later(max(0, content.token_expires - now) / 1000, self._expired),
         ]
 
-    def _succeeded(self, issuer: Pin) -> None:
+    def _succeeded(self, issuer: PinnedIssuer) -> None:
         """Another issuer key follows the one in the bundle, which has signed that: go by it, also the next time."""
         self._identity = replace(self._identity, issuer=issuer)
         self.bundle = replace(self.bundle, issuer_public=issuer.key, issuer_version=issuer.version)

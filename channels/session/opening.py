@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from tlsrt.channels.session.grant import GrantContent, Open, encode_open, open_digest, open_grant_untrusted, sign_open
 from tlsrt.config.bundle import Bundle
-from tlsrt.config.issuer_chain import Pin, follow_untrusted, parse_chain_untrusted
+from tlsrt.config.issuer_chain import PinnedIssuer, follow_untrusted, parse_chain_untrusted
 from tlsrt.errors import ConfigError, PeerError
 
 
@@ -27,7 +27,7 @@ class ClientIdentity:
     """Who the client is and whom it trusts, from its bundle."""
 
     install: bytes
-    issuer: Pin
+    issuer: PinnedIssuer
     certificate: bytes  # DER
     private_key: object = field(repr=False)
 

@@ -24,7 +24,7 @@ from tlsrt.config.boot_token import (
     parse_boot_token_untrusted,
 )
 from tlsrt.config.canaries import CanaryHashes, canary_hashes
-from tlsrt.config.issuer_chain import Pin
+from tlsrt.config.issuer_chain import PinnedIssuer
 from tlsrt.config.key_providers import check_master_key
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
@@ -158,7 +158,7 @@ def _advance(state: AuthorityState, token: BootToken, boot_hash: bytes, *, is_re
 
 def _keep_succession(state: AuthorityState, derived: Derived) -> list[str]:
     """Keep the statements that lead to the issuer key of this boot: the token has them, or the state. Else say so."""
-    now = Pin(state.key_version, issuer_public(derived.issuer_seed))
+    now = PinnedIssuer(state.key_version, issuer_public(derived.issuer_seed))
     for chain in (derived.token.succession, state.succession):
         if chain and chain[-1].new == now:
             state.succession = chain

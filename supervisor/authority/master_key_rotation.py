@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tlsrt.config.boot_token import MAX_TOKEN_BYTES
-from tlsrt.config.issuer_chain import Chain, Pin, follow_untrusted
+from tlsrt.config.issuer_chain import Chain, PinnedIssuer, follow_untrusted
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, PeerError
 from tlsrt.supervisor.audit.open import public_of
@@ -100,9 +100,11 @@ class MasterKeyRotation:
             raise ConfigError("the new master_key is the one in force: make another one")
         issuer = Issuer(derived.issuer_seed, token.key_version, present.install, present.boot, self._randomness)
         wipe(derived.issuer_seed)  # the issuer has a copy of its own, which goes with it
-        pin = Pin(present.key_version, present.public)
+        pin = PinnedIssuer(present.key_version, present.public)
         try:
-            follows = follow_untrusted(present.install, pin, token.succession) == Pin(issuer.key_version, issuer.public)
+            follows = follow_untrusted(present.install, pin, token.succession) == PinnedIssuer(
+                issuer.key_version, issuer.public
+            )
         except PeerError:
             follows = False
         if not follows:

@@ -7,7 +7,7 @@ import json
 import os
 from typing import Any
 
-from tlsrt.config.files import told
+from tlsrt.config.files import as_config_error
 from tlsrt.config.key_rotation import Staged, only_one, remove_older, stage, switch, withdraw
 from tlsrt.config.schema import Config
 from tlsrt.errors import EX_CONFIG, EX_UNAVAILABLE, TlsrtError
@@ -51,7 +51,7 @@ def _rotate_master(arguments: argparse.Namespace, config: Config) -> int:
 
 def _rotate_files(arguments: argparse.Namespace, config: Config) -> int:
     """Rotate a host that does not run, and keep it from starting meanwhile."""
-    with told("make", config.state_dir):
+    with as_config_error("make", config.state_dir):
         config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = take_lock(config.state_dir / "lock", wait_s=0.0)
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlsrt.config.code_permissions import impassable_for_others
-from tlsrt.config.issuer_chain import NOTHING_KNOWN, KnownIssuers
+from tlsrt.config.issuer_chain import NO_SEAL_RECORD, SealRecord
 from tlsrt.config.load import load_config, parse_config, read_config
 from tlsrt.config.measure import measure
 from tlsrt.config.schema import Config
@@ -100,16 +100,16 @@ def renewed(path: Path, present: Config, parts: Parts, identity: Uids) -> Renewa
     return Renewal(config, new, lambda: measure(config), warnings, hashlib.sha256(data).digest())
 
 
-def known_of(config: Config) -> KnownIssuers:
+def known_of(config: Config) -> SealRecord:
     """Return what the authority's state says of seal and keys: nothing if there is none or we may not read it."""
     from tlsrt.supervisor.authority.model.state import StateFile
 
     try:
         folder = os.open(config.state_dir / "authority", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
-        return NOTHING_KNOWN
+        return NO_SEAL_RECORD
     try:
         state = StateFile(folder).load()
     finally:
         os.close(folder)
-    return KnownIssuers(state.seal, state.key_version, state.succession)
+    return SealRecord(state.seal, state.key_version, state.succession)

@@ -24,12 +24,12 @@ from tlsrt.channels.tls.message_stream import encode_control
 from tlsrt.config import key_schedule
 from tlsrt.config.boot_token import parse_boot_token_untrusted
 from tlsrt.config.bundle import read_bundle
-from tlsrt.config.issuer_chain import Pin, Statement, encode_chain, state_successor
+from tlsrt.config.issuer_chain import PinnedIssuer, Statement, encode_chain, state_successor
 from tlsrt.config.key_providers import key_path
 from tlsrt.errors import ConfigError, OutcomeUnknown
 
 IMPOSTOR = Ed25519PrivateKey.from_private_bytes(b"e" * 32)
-THEIRS = Pin(2, IMPOSTOR.public_key().public_bytes_raw())
+THEIRS = PinnedIssuer(2, IMPOSTOR.public_key().public_bytes_raw())
 
 
 @pytest.fixture

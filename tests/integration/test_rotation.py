@@ -22,7 +22,7 @@ from tlsrt import Client
 from tlsrt.channels.client.connection import client_context
 from tlsrt.config import key_rotation
 from tlsrt.config.bundle import read_bundle
-from tlsrt.config.issuer_chain import KnownIssuers
+from tlsrt.config.issuer_chain import SealRecord
 from tlsrt.supervisor.control.client import ControlClient
 
 JSON = {"Content-Type": "application/json"}
@@ -380,9 +380,9 @@ def test_whoever_is_killed_the_host_has_the_old_key_or_the_new_one(point: str) -
 def test_a_command_that_is_killed_leaves_a_rotation_that_goes_on_or_one_that_never_began(host: RunningHost) -> None:
     one_version(host)
     version = host.status()["keys"]["key_version"]
-    key_rotation.stage(host.config, KnownIssuers())  # killed before it has asked
+    key_rotation.stage(host.config, SealRecord())  # killed before it has asked
     assert change_epoch(host)["key_version"] == version
-    staged = key_rotation.stage(host.config, KnownIssuers())
+    staged = key_rotation.stage(host.config, SealRecord())
     with host._as_operator(), ControlClient(host.config.run_dir) as client:
         client._socket.sendall(b'{"verb": "rotate", "master": true}\n')  # killed when it has asked
     host.until(lambda document: document["keys"]["key_version"] == staged.version, "the new key")

@@ -22,7 +22,7 @@ from tlsrt.channels.frames import body, frame
 from tlsrt.channels.session import endpoint, grant
 from tlsrt.channels.tls import message_stream
 from tlsrt.config import issuer_chain
-from tlsrt.config.issuer_chain import Pin, encode_chain, state_successor
+from tlsrt.config.issuer_chain import PinnedIssuer, encode_chain, state_successor
 from tlsrt.config.schema import LimitsConfig
 from tlsrt.loops.dispatch import in_flight
 from tlsrt.loops.gate import gate
@@ -152,7 +152,7 @@ def test_a_stranger_follows_a_rotated_issuer_as_we_do(passes: bool) -> None:
 def test_a_stranger_takes_the_grant_of_an_issuer_that_followed() -> None:
     given, steps = _session()
     old = Ed25519PrivateKey.from_private_bytes(bytes(32))
-    new = Pin(2, steps["issuer_public"])  # the session was granted by this one
+    new = PinnedIssuer(2, steps["issuer_public"])  # the session was granted by this one
     chain = encode_chain([state_successor(bytes.fromhex(given["install"]), 1, new, old.sign)])
     _, key = stranger.follow(bytes.fromhex(given["install"]), 1, old.public_key().public_bytes_raw(), chain)
     assert stranger.take_grant(given, steps, key)[12] == steps["proof_key"]

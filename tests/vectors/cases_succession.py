@@ -8,17 +8,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from vectors.cases_keys import INSTALL
 from vectors.writer import VectorFile
 
-from tlsrt.config.issuer_chain import CHAIN_MAX, DOMAIN, Pin, Statement, encode_chain, state_successor
+from tlsrt.config.issuer_chain import CHAIN_MAX, DOMAIN, PinnedIssuer, Statement, encode_chain, state_successor
 
 ISSUERS = {version: Ed25519PrivateKey.from_private_bytes(bytes([0xA0 + version]) * 32) for version in range(1, 21)}
 
 
-def pin(version: int, issuers: dict[int, Ed25519PrivateKey] = ISSUERS) -> Pin:
-    return Pin(version, issuers[version].public_key().public_bytes_raw())
+def pin(version: int, issuers: dict[int, Ed25519PrivateKey] = ISSUERS) -> PinnedIssuer:
+    return PinnedIssuer(version, issuers[version].public_key().public_bytes_raw())
 
 
 def statement(
-    old: int, *, signer: Ed25519PrivateKey | None = None, new: Pin | None = None, install: bytes = INSTALL,
+    old: int, *, signer: Ed25519PrivateKey | None = None, new: PinnedIssuer | None = None, install: bytes = INSTALL,
     issuers: dict[int, Ed25519PrivateKey] = ISSUERS,
 ) -> Statement:  # fmt: skip
     return state_successor(install, old, new or pin(old + 1, issuers), (signer or issuers[old]).sign)
@@ -56,7 +56,7 @@ def successions() -> VectorFile:
         ("signed by the new key", "nobody vouches for itself", statement(1, signer=ISSUERS[2])),
         ("of another install", "the install id is signed", statement(1, install=bytes(16))),
         ("no signature", "64 zero bytes", Statement(1, pin(2), bytes(64))),
-        ("another new key", "it is signed", Statement(1, Pin(2, pin(3).key), statement(1).signature)),
+        ("another new key", "it is signed", Statement(1, PinnedIssuer(2, pin(3).key), statement(1).signature)),
         ("signed without the domain", "the domain string comes first", Statement(1, pin(2), ISSUERS[1].sign(said))),
         ("signed for a grant", "another domain string", Statement(1, pin(2), ISSUERS[1].sign(as_grant))),
     ):  # fmt: skip

@@ -30,7 +30,7 @@ from tlsrt.channels.session.token import Claims, check_claims
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.channels.tls import message_stream
 from tlsrt.config import key_schedule
-from tlsrt.config.issuer_chain import Pin, follow_untrusted, parse_chain_untrusted
+from tlsrt.config.issuer_chain import PinnedIssuer, follow_untrusted, parse_chain_untrusted
 from tlsrt.errors import PeerError
 from tlsrt.loops.gate.gate import Gate
 from tlsrt.loops.gate.state import Origin
@@ -221,7 +221,7 @@ def _opening(given: Values) -> Values:
     ephemeral = X25519PrivateKey.from_private_bytes(unhex(given["ephemeral_private"]))
     identity = ClientIdentity(
         unhex(given["install"]),
-        Pin(given.get("issuer_version", 1), unhex(given["issuer"])),
+        PinnedIssuer(given.get("issuer_version", 1), unhex(given["issuer"])),
         unhex(given["certificate"]),
         key,
     )
@@ -249,7 +249,7 @@ def _take(opening: Opening, step: list[Any], *, fold: bool = True) -> Values:
 
 
 def _succession(given: Values) -> Values:
-    pin = Pin(given["issuer_version"], unhex(given["issuer"]))
+    pin = PinnedIssuer(given["issuer_version"], unhex(given["issuer"]))
     pin = follow_untrusted(unhex(given["install"]), pin, parse_chain_untrusted(unhex(given["chain"])))
     return {"issuer": pin.key.hex(), "issuer_version": pin.version}
 

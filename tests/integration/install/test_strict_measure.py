@@ -119,7 +119,7 @@ CODE: dict[str, tuple[str, str, Callable[[Path], object]]] = {
     "a new library that shadows a module": (
         "tlsrt/channels/command.abi3.so", "new tlsrt/channels/command.abi3.so", Path.touch,
     ),
-    "a removed module": ("tlsrt/channels/cli/main.py", "gone tlsrt/channels/cli/main.py", Path.unlink),
+    "a removed module": ("tlsrt/channels/cli/main.py", "missing tlsrt/channels/cli/main.py", Path.unlink),
 }  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def test_changed_code_is_refused_by_name(host: InstalledHost, attack: str) -> No
         sentence = host.refused()
     assert f"this host is not what was sealed: {word}" in sentence
     assert "tlsrt-supervisor seal" in sentence
-    assert sentence.count("changed ") + sentence.count("new ") + sentence.count("gone ") == 1, sentence
+    assert sentence.count("changed ") + sentence.count("new ") + sentence.count("missing ") == 1, sentence
 
 
 def _other_ca(host: InstalledHost) -> None:

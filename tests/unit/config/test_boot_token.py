@@ -17,7 +17,7 @@ from tlsrt.config.boot_token import (
     make_boot_token,
     parse_boot_token_untrusted,
 )
-from tlsrt.config.issuer_chain import Pin, Statement
+from tlsrt.config.issuer_chain import PinnedIssuer, Statement
 from tlsrt.errors import ConfigError
 
 KEY = b"K" * 32
@@ -52,7 +52,7 @@ def test_what_changed_is_named() -> None:
     found = {**ENTRIES, "tlsrt/a.py": bytes(32), "tlsrt/x.py": bytes(32)}
     del found["tlsrt/b.py"]
     assert refused(found) == (
-        "this host is not what was sealed: changed tlsrt/a.py, new tlsrt/x.py, gone tlsrt/b.py; "
+        "this host is not what was sealed: changed tlsrt/a.py, new tlsrt/x.py, missing tlsrt/b.py; "
         "if you intended that, run `tlsrt-supervisor seal`, else find out who did it"
     )
 
@@ -136,7 +136,7 @@ def test_every_flipped_bit_is_refused() -> None:
                 check_boot_token(KEY, parse_boot_token_untrusted(bytes(flipped)), ENTRIES, 0)
 
 
-CHAIN = tuple(Statement(old, Pin(old + 1, bytes([old]) * 32), bytes([old]) * 64) for old in (1, 2))
+CHAIN = tuple(Statement(old, PinnedIssuer(old + 1, bytes([old]) * 32), bytes([old]) * 64) for old in (1, 2))
 ROTATED = make_boot_token(KEY, 5, ENTRIES, 3, CHAIN)
 
 

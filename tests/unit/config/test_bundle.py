@@ -19,7 +19,7 @@ from tlsrt.config.bundle import (
     read_bundle,
     write_bundle,
 )
-from tlsrt.config.issuer_chain import Pin
+from tlsrt.config.issuer_chain import PinnedIssuer
 from tlsrt.errors import ConfigError
 
 BUNDLE = Bundle(1, bytes(range(16)), "admin", "127.0.0.1", 7443, "localhost", b"CA", b"CERT", b"SECRET", b"i" * 32)
@@ -140,7 +140,7 @@ def test_a_part_is_missing(key: str) -> None:
         parse_bundle_untrusted(json.dumps({k: v for k, v in TREE.items() if k != key}).encode(), "F")
 
 
-LATER = Pin(3, b"3" * 32)
+LATER = PinnedIssuer(3, b"3" * 32)
 
 
 def test_the_version_of_the_issuer_is_said_from_2_on(tmp_path: Path) -> None:
@@ -171,10 +171,14 @@ def test_a_file_follows_the_issuer_and_stays_what_it_was(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("install", "issuer"),
-    [(BUNDLE.install_id, Pin(2, b"2" * 32)), (BUNDLE.install_id, Pin(3, b"x" * 32)), (b"j" * 16, Pin(9, b"9" * 32))],
+    [
+        (BUNDLE.install_id, PinnedIssuer(2, b"2" * 32)),
+        (BUNDLE.install_id, PinnedIssuer(3, b"x" * 32)),
+        (b"j" * 16, PinnedIssuer(9, b"9" * 32)),
+    ],
     ids=["an earlier one", "the same version", "another install"],
 )
-def test_a_file_that_has_come_further_is_left_alone(tmp_path: Path, install: bytes, issuer: Pin) -> None:
+def test_a_file_that_has_come_further_is_left_alone(tmp_path: Path, install: bytes, issuer: PinnedIssuer) -> None:
     path = tmp_path / "me.tlsrt"
     write_bundle(path, dataclasses.replace(BUNDLE, issuer_public=LATER.key, issuer_version=3))
     before = path.read_bytes()

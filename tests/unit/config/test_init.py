@@ -15,7 +15,7 @@ from tlsrt.config import init, key_schedule, pki
 from tlsrt.config.boot_token import check_boot_token, parse_boot_token_untrusted
 from tlsrt.config.bundle import read_bundle
 from tlsrt.config.init import FILES, FOLDERS, initialise, seal
-from tlsrt.config.issuer_chain import KnownIssuers
+from tlsrt.config.issuer_chain import SealRecord
 from tlsrt.config.load import load_config
 from tlsrt.config.measure import measure
 from tlsrt.config.schema import Config
@@ -179,11 +179,11 @@ def test_seal_after_a_change(config: Config) -> None:
 
 
 def test_seal_goes_on_from_the_number_in_the_state(config: Config) -> None:
-    assert seal(config, KnownIssuers(7)) == 8
+    assert seal(config, SealRecord(7)) == 8
     config.boot_token.unlink()
-    assert seal(config, KnownIssuers(8)) == 9
+    assert seal(config, SealRecord(8)) == 9
     config.boot_token.write_text("damaged")
-    assert seal(config, KnownIssuers(9)) == 10
+    assert seal(config, SealRecord(9)) == 10
     check(config, minimum=10)
 
 

@@ -11,7 +11,7 @@ from tlsrt.config.issuer_chain import (
     CHAIN_MAX,
     STATEMENT_BYTES,
     Chain,
-    Pin,
+    PinnedIssuer,
     encode_chain,
     follow_untrusted,
     lengthen,
@@ -24,8 +24,8 @@ INSTALL = b"i" * 16
 KEYS = [Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32) for n in range(40)]
 
 
-def pin(version: int) -> Pin:
-    return Pin(version, KEYS[version].public_key().public_bytes_raw())
+def pin(version: int) -> PinnedIssuer:
+    return PinnedIssuer(version, KEYS[version].public_key().public_bytes_raw())
 
 
 def chain_of(first: int, last: int, install: bytes = INSTALL) -> Chain:

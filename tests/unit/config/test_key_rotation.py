@@ -15,7 +15,7 @@ from tlsrt.config import key_rotation, key_schedule
 from tlsrt.config.boot_token import BootToken, check_boot_token, parse_boot_token_untrusted
 from tlsrt.config.bundle import read_bundle
 from tlsrt.config.init import seal
-from tlsrt.config.issuer_chain import KnownIssuers, Pin, follow_untrusted
+from tlsrt.config.issuer_chain import PinnedIssuer, SealRecord, follow_untrusted
 from tlsrt.config.key_providers import key_path
 from tlsrt.config.load import load_config
 from tlsrt.config.schema import Config, KeySource
@@ -35,8 +35,8 @@ def issuer(config: Config, version: int) -> bytes:
     return Ed25519PrivateKey.from_private_bytes(key_schedule.issuer_seed(prk, version)).public_key().public_bytes_raw()
 
 
-def rotate_once(config: Config, known: KnownIssuers | None = None) -> int:
-    staged = key_rotation.stage(config, known or KnownIssuers())
+def rotate_once(config: Config, known: SealRecord | None = None) -> int:
+    staged = key_rotation.stage(config, known or SealRecord())
     key_rotation.switch(staged, config.boot_token)
     return staged.version
 
@@ -46,7 +46,7 @@ def test_a_rotation_changes_key_and_token_at_once_and_seals_nothing_new(config: 
     first = (config.path.parent / "master.key").read_bytes()
     with config.path.open("a") as file:
         file.write("# not sealed\n")
-    staged = key_rotation.stage(config, KnownIssuers())
+    staged = key_rotation.stage(config, SealRecord())
     assert booted(config) == before, "nothing is in force yet"
     assert (staged.version, staged.key.name, staged.token.name) == (2, "master.key.2", "boot.token.next")
     key_rotation.switch(staged, config.boot_token)
@@ -63,11 +63,11 @@ def test_a_rotation_changes_key_and_token_at_once_and_seals_nothing_new(config: 
 
 
 def test_clients_follow_from_the_bundle_over_every_rotation(config: Config, made: Path) -> None:
-    pin = Pin(1, read_bundle(made / "admin.tlsrt").issuer_public)
+    pin = PinnedIssuer(1, read_bundle(made / "admin.tlsrt").issuer_public)
     assert pin.key == issuer(config, 1)
     for version in (2, 3, 4):
         assert rotate_once(config) == version
-    assert follow_untrusted(config.install_id, pin, booted(config).succession) == Pin(4, issuer(config, 4))
+    assert follow_untrusted(config.install_id, pin, booted(config).succession) == PinnedIssuer(4, issuer(config, 4))
 
 
 class Killed(BaseException):
@@ -107,7 +107,7 @@ def test_a_rotation_that_stops_anywhere_leaves_the_old_state_or_the_new_and_can_
             shutil.copytree(made, folder)
             config = load_config(folder / "tlsrt.yaml")
             if has_leftovers:
-                key_rotation.stage(config, KnownIssuers())
+                key_rotation.stage(config, SealRecord())
             went_on = stop_at(config, monkeypatch, operation, count)
             version = booted(config).key_version
             cuts.add(version)
@@ -121,12 +121,12 @@ def test_a_rotation_that_stops_anywhere_leaves_the_old_state_or_the_new_and_can_
 
 
 def test_a_rotation_is_withdrawn_as_long_as_it_is_not_in_force(config: Config) -> None:
-    staged = key_rotation.stage(config, KnownIssuers())
+    staged = key_rotation.stage(config, SealRecord())
     assert key_rotation.withdraw(config, staged)
     assert not staged.key.exists()
     assert not staged.token.exists()
     assert booted(config).key_version == 1
-    staged = key_rotation.stage(config, KnownIssuers())
+    staged = key_rotation.stage(config, SealRecord())
     key_rotation.switch(staged, config.boot_token)
     assert not key_rotation.withdraw(config, staged), "somebody has put it in force meanwhile"
     assert booted(config).key_version == 2
@@ -136,7 +136,7 @@ def test_a_key_that_no_rotation_left_there_is_not_touched(config: Config) -> Non
     mine = config.path.parent / "master.key.2"
     mine.write_bytes(b"somebody's own file")
     with pytest.raises(ConfigError, match=r"master\.key\.2 exists, and no rotation that was broken off left it there"):
-        key_rotation.stage(config, KnownIssuers())
+        key_rotation.stage(config, SealRecord())
     assert mine.read_bytes() == b"somebody's own file"
     assert booted(config).key_version == 1
 
@@ -156,21 +156,21 @@ def test_older_keys_go_when_a_newer_one_is_in_force_and_nothing_else_does(config
 def test_a_token_that_the_key_did_not_make_is_not_passed_on(config: Config) -> None:
     (config.path.parent / "master.key").write_bytes(os.urandom(32))
     with pytest.raises(ConfigError, match="was not made with this master_key"):
-        key_rotation.stage(config, KnownIssuers())
+        key_rotation.stage(config, SealRecord())
 
 
 def test_what_the_state_says_counts(config: Config) -> None:
     with pytest.raises(ConfigError, match="has already run version 2"):
-        key_rotation.stage(config, KnownIssuers(key_version=2))
+        key_rotation.stage(config, SealRecord(key_version=2))
     with pytest.raises(ConfigError, match="its seal is 1, and this host has already run seal 7"):
-        key_rotation.stage(config, KnownIssuers(seal=7))
+        key_rotation.stage(config, SealRecord(seal=7))
     assert not key_rotation.next_token(config).exists()
 
 
 def test_a_credential_is_not_ours_to_replace(config: Config) -> None:
     other = replace(config, master_key=KeySource("credential", name="tlsrt"))
     with pytest.raises(ConfigError, match="is the systemd credential tlsrt, which tlsrt cannot replace: put another"):
-        key_rotation.stage(other, KnownIssuers())
+        key_rotation.stage(other, SealRecord())
 
 
 def test_one_rotation_or_seal_at_a_time(config: Config) -> None:
@@ -196,7 +196,7 @@ def test_seal_after_the_token_is_lost(config: Config) -> None:
     rotate_once(config)
     chain = booted(config).succession
     config.boot_token.unlink()
-    assert seal(config, KnownIssuers(2, 2, chain)) == 3
+    assert seal(config, SealRecord(2, 2, chain)) == 3
     assert (booted(config).key_version, booted(config).succession) == (2, chain)
     config.boot_token.unlink()
     key_rotation.remove_older(config, 2)
@@ -209,7 +209,7 @@ def test_seal_mends_a_token_of_a_key_that_was_replaced(config: Config) -> None:
     rotate_once(config)
     chain = booted(config).succession
     config.boot_token.write_bytes(old)
-    assert seal(config, KnownIssuers(2, 2, chain)) == 3
+    assert seal(config, SealRecord(2, 2, chain)) == 3
     assert (booted(config).key_version, booted(config).succession) == (2, chain)
 
 

@@ -12,7 +12,7 @@ from hosts.authority_host import INSTALL, MASTER, MEASURED, NONCE, make_config
 
 from tlsrt.config import key_schedule
 from tlsrt.config.boot_token import BootToken, make_boot_token
-from tlsrt.config.issuer_chain import Chain, Pin, state_successor
+from tlsrt.config.issuer_chain import Chain, PinnedIssuer, state_successor
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.authority.keys.issuer import Issuer
 from tlsrt.supervisor.authority.keys.key_ring import EpochKeySet, KeyRing
@@ -34,9 +34,9 @@ def issuer(prk: bytes, version: int) -> Issuer:
     )
 
 
-def chain(signer: Issuer | None = None, new: Pin | None = None) -> Chain:
+def chain(signer: Issuer | None = None, new: PinnedIssuer | None = None) -> Chain:
     signer = signer or issuer(PRK, 1)
-    return (state_successor(INSTALL, 1, new or Pin(2, issuer(NEXT_PRK, 2).public), signer.sign),)
+    return (state_successor(INSTALL, 1, new or PinnedIssuer(2, issuer(NEXT_PRK, 2).public), signer.sign),)
 
 
 def token(seal: int = 4, version: int = 2, succession: Chain | None = None) -> BootToken:
@@ -135,7 +135,7 @@ def test_a_new_key_that_the_old_one_does_not_name(bench: Bench) -> None:
     for succession in (
         (),
         chain(issuer(NEXT_PRK, 2)),
-        chain(new=Pin(2, bytes(32))),
+        chain(new=PinnedIssuer(2, bytes(32))),
         chain(issuer(key_schedule.extract(bytes(16), MASTER), 1)),
     ):
         assert "has no statement by the present issuer key" in bench.refused(boot_token=token(succession=succession))
@@ -154,6 +154,6 @@ def test_one_older_version_at_most(bench: Bench) -> None:
 
 
 def test_the_key_in_force_is_no_other_one(bench: Bench) -> None:
-    same = (state_successor(INSTALL, 1, Pin(2, issuer(PRK, 2).public), issuer(PRK, 1).sign),)
+    same = (state_successor(INSTALL, 1, PinnedIssuer(2, issuer(PRK, 2).public), issuer(PRK, 1).sign),)
     text = make_boot_token(key_schedule.boot_mac_key(PRK), 4, MEASURED, 2, same)
     assert "the new master_key is the one in force" in bench.refused(master=MASTER, boot_token=text)

@@ -14,7 +14,7 @@ from hosts.authority_host import ADMIN, INSTALL, Client
 
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.config import key_schedule
-from tlsrt.config.issuer_chain import Pin, follow_untrusted, parse_chain_untrusted, state_successor
+from tlsrt.config.issuer_chain import PinnedIssuer, follow_untrusted, parse_chain_untrusted, state_successor
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.authority.epoch_change import RETRY_MS
 from tlsrt.supervisor.authority.keys.epochs import GRACE_MS
@@ -35,7 +35,7 @@ def new_keys(stage: Stage) -> NewKeys:
     present = stage.service.ring.newest.issuer
     version = present.key_version + 1
     issuer = Issuer(bytes([version]) * 32, version, present.install, present.boot, random.Random(7).randbytes)
-    statement = state_successor(INSTALL, present.key_version, Pin(version, issuer.public), present.sign)
+    statement = state_successor(INSTALL, present.key_version, PinnedIssuer(version, issuer.public), present.sign)
     return NewKeys(
         EpochKeySet(bytes([version + 10]) * 32, issuer), b"m" * 32, 9, (*stage.state.succession, statement), bytes(32)
     )
@@ -209,8 +209,8 @@ def test_a_client_hears_of_the_new_key_before_the_first_grant_that_it_signs(stag
     names = [name for name, _ in said_to(stage, "primary")]
     assert names.index("succession") < names.index("granted")
     [[chain]] = stage.of("primary", "succession")
-    pin = follow_untrusted(INSTALL, Pin(1, issuer), parse_chain_untrusted(chain))
-    assert pin == Pin(2, new.keys.issuer.public)
+    pin = follow_untrusted(INSTALL, PinnedIssuer(1, issuer), parse_chain_untrusted(chain))
+    assert pin == PinnedIssuer(2, new.keys.issuer.public)
     granted = {fields[0]: fields for fields in stage.of("primary", "granted")}
     for number, each in ((1, client), (2, other)):
         with pytest.raises(PeerError, match="grant_signature"):

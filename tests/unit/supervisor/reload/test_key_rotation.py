@@ -13,7 +13,7 @@ import pytest
 
 from tlsrt.config import key_rotation as rotate
 from tlsrt.config.init import initialise
-from tlsrt.config.issuer_chain import KnownIssuers
+from tlsrt.config.issuer_chain import SealRecord
 from tlsrt.config.load import load_config
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.process.console import Console
@@ -85,7 +85,7 @@ class Desk:
         self.rotation.messages()["rotated"](fields)
 
     def stage(self) -> None:
-        rotate.stage(self.config, KnownIssuers())
+        rotate.stage(self.config, SealRecord())
 
     @property
     def version(self) -> int:

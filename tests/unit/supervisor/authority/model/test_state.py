@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tlsrt.config.issuer_chain import Pin, Statement
+from tlsrt.config.issuer_chain import PinnedIssuer, Statement
 from tlsrt.errors import ConfigError
 from tlsrt.sandbox import syscalls
 from tlsrt.supervisor.authority.model.client_registry import Certified, Enrolled
@@ -27,7 +27,7 @@ from tlsrt.supervisor.authority.model.state import (
 
 
 def example() -> AuthorityState:
-    chain = (Statement(1, Pin(2, b"2" * 32), b"s" * 64), Statement(2, Pin(3, b"3" * 32), b"t" * 64))
+    chain = (Statement(1, PinnedIssuer(2, b"2" * 32), b"s" * 64), Statement(2, PinnedIssuer(3, b"3" * 32), b"t" * 64))
     state = AuthorityState(7, 3, b"h" * 32, 2, 0, [], {"client/admin": 12345}, 3, chain)
     state.join_codes[b"12345"] = PendingCode(b"12345", "phone", 600_000, 3, 2)
     certificate = Certified(b"f" * 32, "a1", 9_000)
