@@ -25,6 +25,19 @@ LANGUAGES = {"", "sh", "console", "python", "yaml", "ini", "mermaid", "text"}
 DENSE = {"PROTOCOL.md", "CHANGELOG.md", "README.md", "MEASURED.md", "audit-log-format.md", "files.md"}
 EXAMPLES = {"CHANGELOG.md", "tests/README.md"}  # of names of modules: of their day, or of how tests are named
 
+PRIVATE = (
+    "whoever",
+    "somebody",
+    "nobody",
+    "herald",
+    "trustee",
+    "farewell",
+    "condemned",
+    "buried",
+    "shut out",
+    "roster",
+)
+
 
 def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
@@ -109,6 +122,13 @@ def test_lines_and_paragraphs_are_short(path: Path) -> None:
 def test_modules_are_named_on_generated_pages_only(path: Path) -> None:
     named = re.findall(r"\b(?:config|channels|sandbox|loops|supervisor)/[\w/]+\.py\b", path.read_text())
     assert not named, f"{name_of(path)} names {named[0]}, which will go stale"
+
+
+@pytest.mark.parametrize("path", written(), ids=name_of)
+def test_words_are_those_of_the_field(path: Path) -> None:
+    text = "\n".join(re.sub(r"`[^`]*`", "", line.text) for line in prose(path))
+    found = re.findall(rf"\b(?:{'|'.join(PRIVATE)})\b", text, re.I)
+    assert not found, f"{name_of(path)} says {found[0]}: the glossary has a word for it"
 
 
 @pytest.mark.parametrize("path", written(), ids=name_of)
