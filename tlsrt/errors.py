@@ -23,18 +23,18 @@ EX_INTERRUPTED = 130  # 128 and the signal, as a shell says it
 EX_PIPE_CLOSED = 141
 
 EXIT_CODES: Mapping[int, str] = {
-    0: "done",
+    0: "success",
     EX_FAILED: "the component answered with an error; `sandbox explain`: refused; `audit verify`: not whole",
-    EX_NOT_RUNNING: "no supervisor runs here (`tlsrt-supervisor`)",
-    EX_LOCKED: "the host is locked, until somebody unlocks it",
-    EX_USAGE: "wrong usage: an option, argument, id or name is not as it must be",
-    EX_UNAVAILABLE: "unavailable: the host, a loop, a layer of the sandbox, the disk; or the host runs already",
+    EX_NOT_RUNNING: "no supervisor is running (`tlsrt-supervisor`)",
+    EX_LOCKED: "the host is locked: no session until an operator or a client with that right unlocks it",
+    EX_USAGE: "invalid option, argument, id or name",
+    EX_UNAVAILABLE: "unavailable: the host, a loop, a layer of the sandbox or the disk; or the host is already running",
     EX_SOFTWARE: "internal error: please report it",
-    EX_TEMPFAIL: "not now: busy, or no answer in time; the same may work later",
-    EX_NOPERM: "not permitted: by policy, by the host, or by the operating system",
-    EX_CONFIG: "the configuration, a bundle, a key, a certificate or the boot token is wrong; a reload was refused",
-    EX_INTERRUPTED: "ended by Ctrl-C",
-    EX_PIPE_CLOSED: "whoever read the output has left",
+    EX_TEMPFAIL: "temporary failure: busy, or no answer in time; try again later",
+    EX_NOPERM: "permission denied: by policy, by the host, or by the operating system",
+    EX_CONFIG: "invalid configuration, bundle, key, certificate or boot token; or a reload was refused",
+    EX_INTERRUPTED: "interrupted by Ctrl-C",
+    EX_PIPE_CLOSED: "output pipe closed",
 }
 """Every exit code of both commands, `tlsrt` and `tlsrt-supervisor`."""
 
@@ -198,7 +198,7 @@ class Stale(CallError):
 
 
 class ServerLocked(CallError):
-    """The server is locked: nobody has a session until it is unlocked."""
+    """The server is locked: no session is possible until it is unlocked."""
 
     code = "locked"
     exit_code = EX_LOCKED

@@ -1,15 +1,16 @@
-"""What `tlsrt put` and `tlsrt get` do."""
+"""`tlsrt put` and `get`."""
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from tlsrt.channels.cli.client import client_of, hinting
 from tlsrt.channels.cli.progress import Bar
-from tlsrt.channels.cli.verbs import Options
 from tlsrt.channels.client.files.remote_path import parse_place
 from tlsrt.channels.client.files.transfer import Told, Transferred
 from tlsrt.errors import (
@@ -25,19 +26,22 @@ from tlsrt.output import to_json
 from tlsrt.text import printable, size
 
 
-async def put(options: Options, file: str, places: Sequence[str]) -> None:
+async def put(arguments: argparse.Namespace) -> None:
     """Send a file to one place or several."""
+    file = arguments.file
     if file == "-":
         raise InvalidArgument("a pipe cannot be resumed: `tlsrt call TARGET write_stream NAME` takes one")
-    targets = [parse_place(place, Path(file).name) for place in places]
-    async with options.client() as client:
+    targets = [parse_place(place, Path(file).name) for place in arguments.places]
+    async with client_of(arguments) as client:
         for place in targets:
-            send = partial(client.put, file, str(place), patience_s=options.timeout_s)
-            await _transfer(options, file, send)
+            send = partial(client.put, file, str(place), patience_s=arguments.timeout)
+            with hinting(client, place.target):
+                await _transfer(file, send, as_json=arguments.json)
 
 
-async def get(options: Options, words: Sequence[str]) -> None:
+async def get(arguments: argparse.Namespace) -> None:
     """Fetch one file, or several into a folder; the last of several words says where to."""
+    words = [arguments.place, *arguments.words]
     places, file = (words[:-1], words[-1]) if len(words) > 1 else (words, ".")
     if file == "-":
         raise InvalidArgument("a pipe cannot be resumed: `tlsrt call TARGET read_stream NAME` gives one")
@@ -46,26 +50,27 @@ async def get(options: Options, words: Sequence[str]) -> None:
     is_folder = destination.is_dir()
     if len(sources) > 1 and not is_folder:
         raise InvalidArgument(f"{destination} is no folder, and {len(sources)} files do not fit into one file")
-    async with options.client() as client:
+    async with client_of(arguments) as client:
         for place in sources:
             path = destination / place.name if is_folder else destination
-            fetch = partial(client.get, str(place), path, patience_s=options.timeout_s)
-            await _transfer(options, str(path), fetch)
+            fetch = partial(client.get, str(place), path, patience_s=arguments.timeout)
+            with hinting(client, place.target):
+                await _transfer(str(path), fetch, as_json=arguments.json)
 
 
 class _Work(Protocol):
     def __call__(self, *, on_progress: Told) -> Awaitable[Transferred]: ...
 
 
-async def _transfer(options: Options, file: str, work: _Work) -> None:
+async def _transfer(file: str, work: _Work, *, as_json: bool) -> None:
     try:
-        with Bar(Path(file).name, is_wanted=not options.json) as bar:
+        with Bar(Path(file).name, is_wanted=not as_json) as bar:
             done = await work(on_progress=bar.told)
     except CallError as error:
         if isinstance(error, (Unavailable, OutcomeUnknown, DeadlineExceeded, StreamBroken, Busy)):
             error.message += "; the same command goes on where this one ended"
         raise
-    if options.json:
+    if as_json:
         print(to_json(done._asdict()), flush=True)
     elif sys.stdout.isatty():
         print(_told(done), flush=True)

@@ -1,4 +1,4 @@
-"""`tlsrt-supervisor audit`: read the log, verify it, hand it on. It reads files only; no host has to run."""
+"""`tlsrt-supervisor audit`: read, verify and export the log. It reads files only; no host has to run."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ from tlsrt.config import key_schedule
 from tlsrt.config.boot_token import HEAD_BYTES, key_version_of
 from tlsrt.config.files import open_regular
 from tlsrt.config.key_providers import open_master_key, read_master_key
-from tlsrt.config.load import load_config
 from tlsrt.config.schema import Config
-from tlsrt.errors import EX_FAILED, EX_USAGE, ConfigError, PeerError
+from tlsrt.errors import EX_FAILED, ConfigError, InvalidArgument, PeerError
 from tlsrt.supervisor.audit import reader
 from tlsrt.supervisor.audit.files import FOLDER
 from tlsrt.supervisor.audit.inclusion_proof import check_proof_untrusted, make_proof
 from tlsrt.supervisor.audit.open import file_key_of, public_of
 from tlsrt.supervisor.audit.record import LogEntry, LogHeader, LogRecord
 from tlsrt.supervisor.audit.verify import VerifyReport, verify
-from tlsrt.supervisor.cli.output import say
+from tlsrt.supervisor.cli.exchange import config_of, say
 from tlsrt.supervisor.control.audit_heads import anchors_in
 from tlsrt.supervisor.launch.instance_lock import is_held
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
@@ -39,155 +38,141 @@ _PROOF = {
 }
 
 
-def run(arguments: argparse.Namespace, config_path: Callable[[], Path]) -> int:
-    """Run one of the verbs; the configuration is read only if that is needed."""
-    return _Command(arguments, config_path).run()
+def _folder(arguments: argparse.Namespace, config: Config | None = None) -> Path:
+    if arguments.folder is not None:
+        return Path(arguments.folder)
+    return (config or config_of(arguments)).state_dir / AUTHORITY / FOLDER
 
 
-class _Command:
-    def __init__(self, arguments: argparse.Namespace, config_path: Callable[[], Path]) -> None:
-        self._arguments = arguments
-        self._config_path = config_path
-        self._loaded: Config | None = None
+def tail(arguments: argparse.Namespace) -> int:
+    """Print the newest records, and with --follow those that come."""
+    folder = _folder(arguments)
+    at: tuple[Path, int] | None = None  # up to where what is there was read
+    for path, entry in reader.last_records(folder, arguments.count):
+        _print(arguments, path, entry)
+        at = path, entry.end
+    if arguments.follow:
+        _follow(arguments, folder, at or _end(folder))
+    return 0
 
-    def run(self) -> int:
-        verbs = {
-            "tail": self._tail, "show": self._show, "verify": self._verify, "export": self._export, "key": self._key
-        }  # fmt: skip
-        return verbs[self._arguments.audit_verb]()
 
-    @property
-    def _config(self) -> Config:
-        self._loaded = self._loaded or load_config(self._config_path())
-        return self._loaded
+def _end(folder: Path) -> tuple[Path, int] | None:
+    paths = reader.files_in(folder)
+    return (paths[-1], paths[-1].stat().st_size) if paths else None
 
-    @property
-    def _folder(self) -> Path:
-        folder: Path | None = self._arguments.folder
-        return folder if folder is not None else self._config.state_dir / AUTHORITY / FOLDER
 
-    # Reading
+def _follow(arguments: argparse.Namespace, folder: Path, at: tuple[Path, int] | None) -> None:
+    while True:
+        for path in reader.files_in(folder):
+            if at is not None and path.name < at[0].name:
+                continue
+            start = at[1] if at is not None and path == at[0] else 0
+            at = path, start
+            for entry in reader.entries_in(reader.read(path, start), path.name):
+                if isinstance(entry.value, LogRecord):
+                    _print(arguments, path, entry)
+                at = path, start + entry.end
+        time.sleep(_LOOK_S)
 
-    def _tail(self) -> int:
-        at: tuple[Path, int] | None = None  # up to where what is there was read
-        for path, entry in reader.last_records(self._folder, self._arguments.count):
-            self._print(path, entry)
-            at = path, entry.end
-        if self._arguments.follow:
-            self._follow(at or self._end())
-        return 0
 
-    def _end(self) -> tuple[Path, int] | None:
-        paths = reader.files_in(self._folder)
-        return (paths[-1], paths[-1].stat().st_size) if paths else None
+def _print(arguments: argparse.Namespace, file: Path, entry: LogEntry) -> None:
+    assert isinstance(entry.value, LogRecord)
+    shown = (
+        json.dumps(reader.document_of(file.name, entry))
+        if arguments.json
+        else reader.line_of(entry.sequence, entry.value)
+    )
+    print(shown, flush=bool(arguments.follow))
 
-    def _follow(self, at: tuple[Path, int] | None) -> None:
-        while True:
-            for path in reader.files_in(self._folder):
-                if at is not None and path.name < at[0].name:
-                    continue
-                start = at[1] if at is not None and path == at[0] else 0
-                at = path, start
-                for entry in reader.entries_in(reader.read(path, start), path.name):
-                    if isinstance(entry.value, LogRecord):
-                        self._print(path, entry)
-                    at = path, start + entry.end
-            time.sleep(_LOOK_S)
 
-    def _print(self, file: Path, entry: LogEntry) -> None:
-        assert isinstance(entry.value, LogRecord)
-        shown = (
-            json.dumps(reader.document_of(file.name, entry))
-            if self._arguments.json
-            else reader.line_of(entry.sequence, entry.value)
-        )
-        print(shown, flush=bool(self._arguments.follow))
+def show(arguments: argparse.Namespace) -> int:
+    """Print all that is known of one record."""
+    for path in reversed(reader.files_in(_folder(arguments))):
+        for entry in reader.entries_in(reader.read(path), path.name):
+            if entry.sequence == arguments.sequence:
+                print("\n".join(reader.show_lines(path.name, entry)))
+                return 0
+            if entry.sequence > arguments.sequence:
+                break
+    raise InvalidArgument(_PROOF["not_here"])
 
-    def _show(self) -> int:
-        for path in reversed(reader.files_in(self._folder)):
-            for entry in reader.entries_in(reader.read(path), path.name):
-                if entry.sequence == self._arguments.sequence:
-                    print("\n".join(reader.show_lines(path.name, entry)))
-                    return 0
-                if entry.sequence > self._arguments.sequence:
-                    break
-        say(_PROOF["not_here"])
-        return EX_USAGE
 
-    # Verifying
+def verify_log(arguments: argparse.Namespace) -> int:
+    """Verify the log, or a proof; EX_FAILED if it is not whole."""
+    if arguments.proof is not None:
+        return _check_proof(arguments)
+    config = config_of(arguments) if arguments.key is None or arguments.folder is None else None
+    root = _master_root(config) if config is not None and arguments.key is None else None
+    trusted = public_of(root) if root is not None else _public_key(arguments.key)
+    anchors = arguments.anchors
+    folder = _folder(arguments, config)
+    here = config if arguments.folder is None else None  # a copy says nothing of a running host
+    is_stopped = arguments.closed or (here is not None and not is_held(here.state_dir / "lock"))
+    paths = reader.files_in(folder)
+    report = verify(
+        ((path.name, reader.read(path)) for path in paths), [trusted],
+        file_key=_known(root, trusted) if root is not None else lambda header: None, must_be_closed=is_stopped,
+        anchors=anchors_in(_text(anchors).splitlines()) if anchors is not None else (),
+        heads=reader.heads_in(folder), may_begin_late=arguments.moved_away,
+    )  # fmt: skip
+    if arguments.json:
+        document = {**asdict(report), "is_whole": report.fault is None, "macs": root is not None}
+        print(json.dumps(document, indent=2))
+    else:
+        print("\n".join(_lines(report, with_macs=root is not None)))
+    if report.fault is not None:
+        say(f"the audit log is not whole: {report.fault}")
+        return EX_FAILED
+    return 0
 
-    def _verify(self) -> int:
-        if self._arguments.proof is not None:
-            return self._check_proof()
-        root = None if self._arguments.key is not None else self._master_root()
-        trusted = public_of(root) if root is not None else _public_key(self._arguments.key)
-        anchors = self._arguments.anchors
-        is_here = self._arguments.folder is None
-        is_stopped = self._arguments.closed or (is_here and not is_held(self._config.state_dir / "lock"))
-        paths = reader.files_in(self._folder)
-        report = verify(
-            ((path.name, reader.read(path)) for path in paths), [trusted],
-            file_key=_known(root, trusted) if root is not None else lambda header: None, must_be_closed=is_stopped,
-            anchors=anchors_in(_text(anchors).splitlines()) if anchors is not None else (),
-            heads=reader.heads_in(self._folder), may_begin_late=self._arguments.moved_away,
-        )  # fmt: skip
-        if self._arguments.json:
-            document = {**asdict(report), "is_whole": report.fault is None, "macs": root is not None}
-            print(json.dumps(document, indent=2))
-        else:
-            print("\n".join(_lines(report, with_macs=root is not None)))
-        if report.fault is not None:
-            say(f"the audit log is not whole: {report.fault}")
-            return EX_FAILED
-        return 0
 
-    def _check_proof(self) -> int:
-        trusted = (
-            _public_key(self._arguments.key) if self._arguments.key is not None else public_of(self._master_root())
-        )
+def _check_proof(arguments: argparse.Namespace) -> int:
+    trusted = _public_key(arguments.key) if arguments.key is not None else public_of(_master_root(config_of(arguments)))
+    try:
+        proof = reader.parse_proof_untrusted(_text(arguments.proof))
+        sequence, record = check_proof_untrusted(proof, [trusted])
+    except PeerError as error:
+        say(f"invalid proof ({error.reason}): it is not of the log of this key, or it was changed")
+        return EX_FAILED
+    print(f"proved: {reader.line_of(sequence, record)}")
+    return 0
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Print every entry as JSON, or the proof of one."""
+    folder = _folder(arguments)
+    paths = reader.files_in(folder)
+    if arguments.proof is not None:
         try:
-            proof = reader.parse_proof_untrusted(_text(self._arguments.proof))
-            sequence, record = check_proof_untrusted(proof, [trusted])
+            proof = make_proof([reader.read(path) for path in paths], arguments.proof, reader.heads_in(folder))
         except PeerError as error:
-            say(f"this proves nothing ({error.reason}): it is not of the log of this key, or it was changed")
-            return EX_FAILED
-        print(f"proved: {reader.line_of(sequence, record)}")
+            raise InvalidArgument(_PROOF.get(error.reason, "the log does not read: run `audit verify`")) from None
+        print(reader.proof_text(proof))
         return 0
+    for path in paths:
+        for entry in reader.entries_in(reader.read(path), path.name):
+            print(json.dumps(reader.document_of(path.name, entry)))
+    return 0
 
-    def _export(self) -> int:
-        paths = reader.files_in(self._folder)
-        if self._arguments.proof is not None:
-            try:
-                proof = make_proof(
-                    [reader.read(path) for path in paths], self._arguments.proof, reader.heads_in(self._folder)
-                )
-            except PeerError as error:
-                say(_PROOF.get(error.reason, "the log does not read: run `audit verify`"))
-                return EX_USAGE
-            print(reader.proof_text(proof))
-            return 0
-        for path in paths:
-            for entry in reader.entries_in(reader.read(path), path.name):
-                print(json.dumps(reader.document_of(path.name, entry)))
-        return 0
 
-    def _key(self) -> int:
-        print(public_of(self._master_root()).hex())
-        return 0
+def key(arguments: argparse.Namespace) -> int:
+    """Print the public key of the log."""
+    print(public_of(_master_root(config_of(arguments))).hex())
+    return 0
 
-    def _master_root(self) -> bytes:
-        """Return the root of the log's keys, from master_key: whoever runs this may read it."""
-        config = self._config
-        token = open_regular(config.boot_token, "the boot token")
-        try:
-            version = key_version_of(os.pread(token, HEAD_BYTES, 0))
-        finally:
-            os.close(token)
-        master = open_master_key(config.master_key, {0, os.geteuid()}, version)
-        try:
-            return key_schedule.audit_root(key_schedule.extract(config.install_id, read_master_key(master)))
-        finally:
-            os.close(master)
+
+def _master_root(config: Config) -> bytes:
+    """Return the root of the log's keys, from master_key, which only root and its owner may read."""
+    token = open_regular(config.boot_token, "the boot token")
+    try:
+        version = key_version_of(os.pread(token, HEAD_BYTES, 0))
+    finally:
+        os.close(token)
+    master = open_master_key(config.master_key, {0, os.geteuid()}, version)
+    try:
+        return key_schedule.audit_root(key_schedule.extract(config.install_id, read_master_key(master)))
+    finally:
+        os.close(master)
 
 
 def _known(root: bytes, public: bytes) -> Callable[[LogHeader], bytes | None]:
@@ -221,7 +206,7 @@ def _text(path: Path) -> str:
 def _lines(report: VerifyReport, *, with_macs: bool) -> list[str]:
     what = "signatures, chain and MACs" if with_macs else "signatures and chain, with the public key alone"
     lines = [
-        f"looked at {what}: {report.files} whole files, sequence {report.first} to {report.last}, "
+        f"verified {what}: {report.files} whole files, sequence {report.first} to {report.last}, "
         f"{report.records} records, {report.checkpoints} signed heads"
     ]
     if report.missing_files:

@@ -1,4 +1,4 @@
-"""`tlsrt-supervisor events`: what happened on this host, and, with --follow, what happens."""
+"""`tlsrt-supervisor events`: the events of this host, kept ones and new ones."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import os
 import sys
 
 from tlsrt.channels.client.event_line import event_line, is_coloured
-from tlsrt.config.schema import Config
 from tlsrt.errors import EX_UNAVAILABLE
-from tlsrt.supervisor.cli.output import say
+from tlsrt.supervisor.cli.exchange import config_of, say
 from tlsrt.supervisor.control.client import ControlClient
 from tlsrt.supervisor.events.catalog import EVENTS
 
@@ -18,14 +17,14 @@ LAST = "stopped"
 _NAME_WIDTH = max(map(len, EVENTS))
 
 
-def run(arguments: argparse.Namespace, config: Config) -> int:
+def events(arguments: argparse.Namespace) -> int:
     """Print events, one a line."""
     if arguments.kinds:
         print("\n".join(kinds_lines()))
         return 0
     colour = is_coloured(sys.stdout.isatty(), os.environ)
     seq, name = arguments.since, ""
-    with ControlClient(config.run_dir) as client:
+    with ControlClient(config_of(arguments).run_dir) as client:
         kinds = arguments.kind or []
         for event in client.follow("events", follow=arguments.follow, since=arguments.since, kinds=kinds):
             print(json.dumps(event) if arguments.json else event_line(event, colour=colour), flush=arguments.follow)

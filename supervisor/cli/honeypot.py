@@ -1,54 +1,30 @@
-"""`tlsrt-supervisor honeypot`: list the decoys of a host, plant canaries, and prove that a touch is heard."""
+"""`tlsrt-supervisor honeypot`: list the decoys of a host, plant canaries, and test their detection."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+from tlsrt.command_line.table import Document
 from tlsrt.config.canaries import NUMBERS, canary_client, canary_token, text_of
 from tlsrt.config.files import read_bounded, write_new
 from tlsrt.config.schema import Config
-from tlsrt.errors import EX_UNAVAILABLE, EX_USAGE, ConfigError, NotFound
+from tlsrt.errors import ConfigError, InvalidArgument, NotFound
 from tlsrt.sandbox.apply.root_filesystem import CANARY, CANARY_BYTES
-from tlsrt.supervisor.cli.output import say
+from tlsrt.supervisor.cli.exchange import config_of
 from tlsrt.supervisor.control.canary_files import STATE_CANARY
-from tlsrt.supervisor.control.client import ControlClient
 
-TEST_S = 15.0  # the supervisor answers in six
 CA_FILE_MAX = 1 << 16
-NAME = "operator"  # of the canary client, if none is given: worth stealing
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
-Document = dict[str, Any]
 
-
-def run(arguments: argparse.Namespace, config: Config) -> int:
-    """Do what was asked, and print how it went."""
-    problem = _problem(arguments)
-    if problem:
-        say(problem)
-        return EX_USAGE
-    actions = {"list": _list, "plant": _plant, "test": _test}
-    return actions[arguments.action](arguments, config)
-
-
-def _problem(arguments: argparse.Namespace) -> str:
-    if arguments.action == "plant":
-        if arguments.kind is None or arguments.path is None:
-            return "say what and where: honeypot plant token|client|file FILE"
-        if not 0 <= arguments.number < NUMBERS:
-            return f"--number is from 0 to {NUMBERS - 1}, not {arguments.number}"
-        return ""
-    return f"honeypot {arguments.action} takes no kind and no file" if arguments.kind is not None else ""
-
-
-def _list(arguments: argparse.Namespace, config: Config) -> int:
+def decoys(arguments: argparse.Namespace) -> Document:
+    """Return what the configuration lays out as decoys."""
+    config = config_of(arguments)
     decoys = config.deception
-    document: Document = {
+    return {
         "components": list(decoys.components),
         "methods": [f"{address} {method}" for address, method in decoys.methods],
         "paths": list(decoys.paths),
@@ -57,21 +33,22 @@ def _list(arguments: argparse.Namespace, config: Config) -> int:
         "tokens": NUMBERS,
         "clients": NUMBERS,
     }
-    if arguments.json:
-        print(json.dumps(document, indent=2))
-        return 0
+
+
+def decoy_lines(answer: Document) -> list[str]:
     numbers = f"0 to {NUMBERS - 1}: `honeypot plant"
-    rows = [*(("component", name) for name in decoys.components), *(("method", name) for name in document["methods"])]
-    rows += [("path", path) for path in decoys.paths]
-    rows += [("file", path) for path in document["files"]]
-    rows += [("endpoint", document["endpoint"])] if document["endpoint"] else []
+    rows = [(kind, name) for kind in ("component", "method", "path", "file") for name in answer[f"{kind}s"]]
+    rows += [("endpoint", answer["endpoint"])] if answer["endpoint"] else []
     rows += [("token", f"{numbers} token FILE` writes one"), ("client", f"{numbers} client FILE` writes a bundle")]
-    print("\n".join(f"{kind:<10} {name}" for kind, name in rows))
-    return 0
+    return [f"{kind:<10} {name}" for kind, name in rows]
 
 
-def _plant(arguments: argparse.Namespace, config: Config) -> int:
+def plant(arguments: argparse.Namespace) -> Document:
+    """Write a canary into a new file."""
     path: Path = arguments.path
+    if not 0 <= arguments.number < NUMBERS:
+        raise InvalidArgument(f"--number is from 0 to {NUMBERS - 1}, not {arguments.number}")
+    config = config_of(arguments)
     if os.path.lexists(path):
         raise ConfigError(f"{path} exists, and a canary never overwrites: name another file")
     if not path.parent.is_dir():
@@ -83,17 +60,30 @@ def _plant(arguments: argparse.Namespace, config: Config) -> int:
         write_new(path, f"TLSRT_TOKEN={text_of(canary_token(root, arguments.number))}\n".encode(), 0o600)
     else:
         _plant_client(path, arguments.name, arguments.number, config)
-    if arguments.json:
-        print(json.dumps({"kind": arguments.kind, "number": arguments.number, "file": str(path)}, indent=2))
-    elif arguments.kind == "file":
-        print(
-            f"wrote {path}: it looks like a key; put it into `deception: files` of the configuration, seal, and start"
-        )
-        print("whoever opens it then, a backup too, is told as `decoy_touched`")
-    else:
-        print(f"wrote {path}: canary {arguments.kind} {arguments.number}; note the number, no list of them is kept")
-        print("move it to where a thief would look; whoever uses it is told as `decoy_touched`")
-    return 0
+    return {"kind": arguments.kind, "number": arguments.number, "file": str(path)}
+
+
+def plant_lines(answer: Document) -> list[str]:
+    kind, path = answer["kind"], answer["file"]
+    if kind == "file":
+        return [
+            f"wrote {path}, which looks like a key: add it to `deception: files` of the configuration, seal, and start",
+            "from then on every read of it, also by a backup, is reported as event `decoy_touched`",
+        ]
+    return [
+        f"wrote {path}: canary {kind} {answer['number']}; note the number, no list of them is kept",
+        "move it to where an intruder would look; its use is reported as event `decoy_touched`",
+    ]
+
+
+def test_lines(answer: Document) -> list[str]:
+    if not answer["heard"]:
+        return []
+    return [f"detected after {answer['took_ms']} ms: a test access to a decoy and to a canary file"]
+
+
+def test_unmet(answer: Document) -> list[str] | None:
+    return None if answer["heard"] else [str(answer["problem"])]
 
 
 def _root(config: Config) -> tuple[bytes, bytes]:
@@ -110,7 +100,7 @@ def _root(config: Config) -> tuple[bytes, bytes]:
 
 
 def _plant_client(path: Path, name: str, number: int, config: Config) -> None:
-    """Write the bundle of a client that there is not: its certificate is good, so the door hears it out."""
+    """Write the bundle of a client that does not exist; its certificate is valid, so that the door accepts it."""
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
     from cryptography.x509 import load_pem_x509_certificate, load_pem_x509_certificates
 
@@ -162,16 +152,3 @@ def _check_name(name: str, config: Config) -> None:
         raise ConfigError(f"{name!r} is no client name: it must be {NAME_SAYS}")
     if any(client.name == name for client in config.clients):
         raise ConfigError(f"{name} is a client of this host: give the canary another --name")
-
-
-def _test(arguments: argparse.Namespace, config: Config) -> int:
-    with ControlClient(config.run_dir) as client:
-        answer = client.ask("honeypot_test", timeout_s=TEST_S)
-    if arguments.json:
-        print(json.dumps(answer, indent=2))
-    elif answer["heard"]:
-        print(f"heard after {answer['took_ms']} ms: a decoy and a canary file were touched for a trial, and noticed")
-    if not answer["heard"]:
-        say(str(answer["problem"]))
-        return EX_UNAVAILABLE
-    return 0

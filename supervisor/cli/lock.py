@@ -1,31 +1,38 @@
-"""`tlsrt-supervisor lock`: lock the running host."""
+"""`tlsrt-supervisor lock` and `unlock`."""
 
 from __future__ import annotations
 
-import argparse
-import json
+from tlsrt.command_line.table import Document
+from tlsrt.supervisor.cli.exchange import say
+from tlsrt.text import printable
 
-from tlsrt.config.schema import Config
-from tlsrt.errors import EX_UNAVAILABLE
-from tlsrt.supervisor.cli.output import say
-from tlsrt.supervisor.control.client import ControlClient
-from tlsrt.supervisor.control.lock_report import lock_lines
+_NOT_PERSISTED = "not persisted yet, so the lock would not survive a restart of this machine: make room on the disk"
 
 
-def run(arguments: argparse.Namespace, config: Config) -> int:
-    """Lock; exit code 0 if the host is locked and that is on the disk, 69 if it is locked until a restart only."""
-    with ControlClient(config.run_dir) as client:
-        answer = client.ask("lock", reason=arguments.reason)
-    if arguments.json:
-        print(json.dumps(answer, indent=2))
-    else:
-        print("\n".join(lines_of(answer)))
+def state_lines(lock: Document | None) -> list[str]:
+    """Return the lock as `status` shows it; nothing if the host is not locked."""
+    if lock is None:
+        return []
+    lines = [f"LOCKED by {printable(lock['by'])} since {lock['since']}: {printable(lock['reason'])}"]
+    lines.append("no session is possible until `tlsrt-supervisor unlock`")
+    return lines if lock["stored"] else [*lines, _NOT_PERSISTED]
+
+
+def lock_lines(answer: Document) -> list[str]:
+    return [*(["already locked"] if answer["already"] else []), *state_lines(answer["lock"])]
+
+
+def lock_unmet(answer: Document) -> list[str] | None:
+    """Say the notes; what is missing is said by the lines, so that only the exit code tells of it here."""
     say(*answer.get("notes", []))
-    return 0 if answer["lock"]["stored"] else EX_UNAVAILABLE
+    return None if answer["lock"]["stored"] else []
 
 
-def lines_of(answer: dict[str, object]) -> list[str]:
-    """Return the answer as people read it."""
-    lock = answer["lock"]
-    lines = lock_lines(lock if isinstance(lock, dict) else None)
-    return [*(["it was locked already"] if answer["already"] else []), *lines[:-1]]
+def unlock_lines(answer: Document) -> list[str]:
+    if not answer["serves"]:
+        return []
+    return [f"unlocked: epoch {answer['epoch']}, the door is open after {answer['took_ms'] / 1000:.2f} s"]
+
+
+def unlock_unmet(answer: Document) -> list[str] | None:
+    return None if answer["serves"] else ["unlocked, but Primary does not serve yet: see `status`"]

@@ -11,7 +11,7 @@ from tlsrt.config.files import as_config_error
 from tlsrt.config.key_rotation import Staged, only_one, remove_older, stage, switch, withdraw
 from tlsrt.config.schema import Config
 from tlsrt.errors import EX_CONFIG, EX_UNAVAILABLE, TlsrtError
-from tlsrt.supervisor.cli.output import say
+from tlsrt.supervisor.cli.exchange import config_of, say
 from tlsrt.supervisor.control.client import ControlClient, NotRunning
 from tlsrt.supervisor.launch.instance_lock import take_lock
 from tlsrt.supervisor.launch.start import known_of
@@ -19,8 +19,9 @@ from tlsrt.supervisor.launch.start import known_of
 ROTATE_S = 180.0  # the supervisor answers in 30 s, after the rotations that were asked for before
 
 
-def run(arguments: argparse.Namespace, config: Config) -> int:
+def rotate(arguments: argparse.Namespace) -> int:
     """Rotate; return the exit code. Raises ConfigError, NotRunning without `--master`, ControlRefused."""
+    config = config_of(arguments)
     if arguments.master:
         with only_one(config):
             return _rotate_master(arguments, config)
@@ -71,7 +72,7 @@ def _rotate_files(arguments: argparse.Namespace, config: Config) -> int:
 def _kept(config: Config, staged: Staged) -> list[str]:
     """Remove the keys that nothing needs any more; return what the operator must know of files."""
     removed = remove_older(config, staged.version)
-    lines = [f"wrote {staged.key}: keep a copy in a safe place, nobody can make it again"]
+    lines = [f"wrote {staged.key}: keep a copy in a safe place, it cannot be made again"]
     return [*lines, *(f"removed {path}: it is not in force any more" for path in removed)]
 
 

@@ -1,4 +1,4 @@
-"""`tlsrt-supervisor sandbox ...`: one function `run_VERB` for each verb below it, `(arguments, path) -> exit code`.
+"""`tlsrt-supervisor sandbox check`, `show` and `explain`.
 
 They need neither a running supervisor nor root: a profile follows from the configuration and the user who asks.
 """
@@ -8,50 +8,64 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from tlsrt.command_line.run import folded
+from tlsrt.command_line.table import Document
 from tlsrt.config.load import load_config
 from tlsrt.config.packages import code_roots
 from tlsrt.config.schema import Config
 from tlsrt.config.search_path import find_config
 from tlsrt.config.validation import nearest
-from tlsrt.errors import EX_UNAVAILABLE, EX_USAGE, ConfigError
+from tlsrt.errors import EX_FAILED, EX_UNAVAILABLE, ConfigError, InvalidArgument
 from tlsrt.sandbox.profile.profile import profile_for_authority, profile_for_loop
 from tlsrt.sandbox.report.effective import Effective, document, effective
-from tlsrt.sandbox.report.explain import explain, is_allowed
-from tlsrt.supervisor.cli.main import folded
-from tlsrt.supervisor.cli.output import say
-from tlsrt.supervisor.cli.sandbox_text import findings_text, profile_text
+from tlsrt.sandbox.report.explain import Explanation, is_allowed
+from tlsrt.sandbox.report.explain import explain as explained
+from tlsrt.supervisor.cli.exchange import PROGRAM, config_of
 from tlsrt.supervisor.process.uids import AUTHORITY, own_identity
 
 CHECK_PROGRAM = (
     "from tlsrt.supervisor.launch.launcher import inner; from tlsrt.supervisor.cli.sandbox import inside_check; "
     "inner(inside_check)"
 )
+WIDTH = 118
+_MIB = 1 << 20
+_FILES = {
+    "code": "readable until the seal",
+    "data": "readable",
+    "write": "writable",
+    "mounts": "mounted, read-only",
+}
+_CALLS = {
+    "allow": "allowed",
+    "import": "allowed until the seal",
+    "broker": "performed by the supervisor after a check",
+    "enosys": "answered as absent (ENOSYS)",
+    "kill": "killed",
+}
 
 
-def run_show(arguments: argparse.Namespace, path: Path) -> int:
-    """Print the effective profile of one process."""
-    config = load_config(path)
-    if (wrong := unknown_process(config, arguments.process)) is not None:
-        return wrong
-    shown = document(effective_of(config, arguments.process))
-    print(json.dumps(shown, indent=2) if arguments.json else profile_text(shown))
-    return 0
+def show(arguments: argparse.Namespace) -> Document:
+    """Return the effective profile of one process."""
+    config = config_of(arguments)
+    _check_process(config, arguments.process)
+    return document(effective_of(config, arguments.process))
 
 
-def run_explain(arguments: argparse.Namespace, path: Path) -> int:
-    """Print whether a process may do something, and why: 0 if it may once it works, 1 if not, 64 for no question."""
-    config = load_config(path)
-    if (wrong := unknown_process(config, arguments.process)) is not None:
-        return wrong
+def explain(arguments: argparse.Namespace) -> int:
+    """Print whether a process may do something, and why; EX_FAILED if it may not."""
+    config = config_of(arguments)
+    _check_process(config, arguments.process)
     what = " ".join(arguments.what)
     try:
-        findings = explain(effective_of(config, arguments.process), arguments.what)
+        findings = explained(effective_of(config, arguments.process), arguments.what)
     except ValueError as error:
-        say(str(error))
-        return EX_USAGE
+        raise InvalidArgument(str(error)) from None
     allowed = is_allowed(findings)
     if arguments.json:
         answers = [asdict(finding) for finding in findings]
@@ -59,16 +73,16 @@ def run_explain(arguments: argparse.Namespace, path: Path) -> int:
             json.dumps({"process": arguments.process, "what": what, "allowed": allowed, "answers": answers}, indent=2)
         )
     else:
-        print(findings_text(arguments.process, what, findings))
-    return 0 if allowed else 1
+        print("\n".join(finding_lines(arguments.process, what, findings)))
+    return 0 if allowed else EX_FAILED
 
 
-def run_check(arguments: argparse.Namespace, path: str | None) -> int:
+def check(arguments: argparse.Namespace) -> int:
     """Try every layer where the supervisor would run: the launcher brings us there, and `inside_check` answers."""
     from tlsrt.supervisor.launch.launcher import launch
 
     try:
-        found = ["--config", os.path.abspath(find_config(path))]
+        found = ["--config", os.path.abspath(find_config(arguments.config))]
     except ConfigError:  # none is needed
         found = []
     return launch([*found, *(["--json"] if arguments.json else [])], program=CHECK_PROGRAM)
@@ -91,16 +105,14 @@ def inside_check(arguments: list[str]) -> int:
         print(json.dumps(found.document(), indent=2) if asked.json else "\n".join(report(found)))
         return EX_UNAVAILABLE if found.missing else 0
 
-    return folded(run)
+    return folded(PROGRAM, run)
 
 
-def unknown_process(config: Config, process: str) -> int | None:
-    """Say that there is no such process, and return the exit code; None if there is one."""
+def _check_process(config: Config, process: str) -> None:
     known = [*(loop.name for loop in config.loops), AUTHORITY]
-    if process in known:
-        return None
-    say(f"there is no loop {process}{nearest(process, known) or ': the processes are ' + ', '.join(known)}")
-    return EX_USAGE
+    if process not in known:
+        hint = nearest(process, known) or ": the processes are " + ", ".join(known)
+        raise InvalidArgument(f"there is no loop {process}{hint}")
 
 
 def effective_of(config: Config, process: str) -> Effective:
@@ -113,3 +125,123 @@ def effective_of(config: Config, process: str) -> Effective:
     else:
         profile = profile_for_loop(config, config.loop(process), uid, rootless=identity.rootless, code=code)
     return effective(config, profile, code)
+
+
+def profile_lines(document: Mapping[str, Any]) -> list[str]:
+    """Return a document of `sandbox.effective` as people read it."""
+    identity = document["identity"]
+    who = f"uid {identity['uid']}, gid {identity['gid']}, no other groups, no capabilities"
+    if identity["rootless"]:
+        who = f"rootless, uid {identity['uid']} of the user who starts it, no capabilities"
+    namespaces = ", ".join(f"{name} {whose}" for name, whose in document["namespaces"].items())
+    layers = [layer["layer"] for layer in document["layers"] if layer["state"] == "applied"]
+    lines = [
+        f"{document['process']}: {document['about']}",
+        "",
+        *_field("profile", document["digest"]),
+        *_field("parts", " ".join(part["name"] for part in document["parts"])),
+        *_field("identity", who),
+        *_field("namespaces", namespaces),
+        *_field("layers", " ".join(layers)),
+    ]
+    cpus, priority = document["scheduling"]["cpus"], document["scheduling"]["real_time_priority"]
+    if cpus:
+        lines += _field("processors", " ".join(map(str, cpus)))
+    if priority:
+        lines += _field("real time", f"SCHED_RR with priority {priority}, before every ordinary process")
+    for layer in document["layers"]:
+        if layer["state"] != "applied":
+            lines += _field(layer["state"], f"{layer['layer']}: {layer['why']}")
+    return [*lines, *_files(document), *_network(document), *_limits(document), *_calls(document)]
+
+
+def _field(name: str, text: str) -> list[str]:
+    return _wrapped(text, f"{name:<12}", 12)
+
+
+def _wrapped(text: str, first: str, indent: int) -> list[str]:
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _entry(subject: str, why: str, part: str) -> list[str]:
+    """A line for what, and one for why and where it stands."""
+    return [*_wrapped(subject, "  ", 4), *_wrapped(f"{part}: {why}", "      ", 6)]
+
+
+def _joined(entries: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], list[str]]:
+    """Return (part, why) -> the paths of that line."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for entry in entries:
+        path = f"{entry['path']} = {entry['host']} of the host" if "host" in entry else entry["path"]
+        found.setdefault((entry["part"], entry["why"]), []).append(
+            f"{path} (not on this host)" if entry.get("absent") else path
+        )
+    return found
+
+
+def _files(document: Mapping[str, Any]) -> list[str]:
+    lines = ["", "FILES: what the root shows; nothing else is there"]
+    for kind, title in _FILES.items():
+        entries = [entry for entry in document["files"] if entry["kind"] == kind]
+        if entries:
+            lines.append(f" {title}")
+        for (part, why), paths in _joined(entries).items():
+            lines += _entry(" ".join(paths), why, part)
+    return lines
+
+
+def _network(document: Mapping[str, Any]) -> list[str]:
+    if document["namespaces"]["net"] == "its own":
+        return ["", "NETWORK: none; its network namespace is empty"]
+    lines = ["", "NETWORK: the host's network namespace"]
+    for line in document["network"]:
+        lines += _wrapped(f"{line['part']}: {line['why']}", "      ", 6)
+    lines.append(" egress" if document["egress"] else " egress: no rule, so no host can be reached")
+    for rule in document["egress"]:
+        lines += _entry(rule["rule"], rule["why"], rule["part"])
+    ports = document["tcp_connect_ports"]
+    listed = "any: too many to list" if ports is None else " ".join(map(str, ports)) or "none"
+    lines.append(f" TCP ports that Landlock lets it connect to: {listed}; to bind: none")
+    return lines
+
+
+def _limits(document: Mapping[str, Any]) -> list[str]:
+    lines = ["", "LIMITS: setrlimit(2), soft and hard"]
+    for limit in document["limits"]:
+        value = limit["value"]
+        amount = f"{value // _MIB} MiB" if value and value % _MIB == 0 else str(value)
+        lines += _wrapped(f"{limit['part']}: {limit['why']}", f"  {limit['limit']:<9}{amount:<10}", 21)
+    return lines
+
+
+def _calls(document: Mapping[str, Any]) -> list[str]:
+    lines = ["", "SYSTEM CALLS: the first line that fits counts; what no line allows gets EPERM"]
+    for kind, entries in document["calls"].items():
+        if entries:
+            lines.append(f" {_CALLS.get(kind, kind)}")
+        for entry in entries:
+            when = f" when {', '.join(entry['when'])}" if entry["when"] else ""
+            lines += _entry(" ".join(entry["calls"]) + when, entry["why"], entry["part"])
+    return lines
+
+
+def finding_lines(process: str, what: str, findings: Sequence[Explanation]) -> list[str]:
+    """Return the answers about one question as people read them."""
+    word = "allowed" if is_allowed(findings) else "refused"
+    if word == "allowed" and not all(finding.is_allowed for finding in findings):
+        word = "allowed, not always"
+    lines = [f"{process}: {what}: {word}"]
+    for finding in findings:
+        layer = f", layer {finding.layer}" if finding.layer and not finding.is_allowed else ""
+        when = f", when {finding.when}" if finding.when else ""
+        how = {"asked": "performed by the supervisor after a check"}.get(finding.how, finding.how)
+        lines += _wrapped(f"{finding.stage}: {finding.action}: {how}{layer}{when}", "  ", 4)
+        lines += _wrapped(f"{finding.part}: {finding.why}" if finding.part else finding.why, "      ", 6)
+    return lines

@@ -1,4 +1,4 @@
-"""`tlsrt-supervisor status` and `top`: what the supervisor says of itself, once or again and again."""
+"""`tlsrt-supervisor status` and `top`: the status of the host, once or followed, and its text."""
 
 from __future__ import annotations
 
@@ -10,33 +10,40 @@ import shutil
 import sys
 import termios
 import tty
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tlsrt.config.schema import Config
-from tlsrt.supervisor.cli.status_text import status_text
-from tlsrt.supervisor.cli.top_text import screen, top_lines
+from tlsrt.command_line.table import Document
+from tlsrt.supervisor.cli.exchange import ask, config_of
+from tlsrt.supervisor.cli.lock import state_lines
 from tlsrt.supervisor.control.client import ControlClient
+from tlsrt.text import duration, printable, size, table
 
 _HIDE_CURSOR, _SHOW_CURSOR, _CLEAR = "\x1b[?25l", "\x1b[?25h", "\x1b[2J"
 _QUIT = (b"q", b"Q", b"")  # and the end of the keyboard
+_COLUMNS = (
+    "LOOP", "STATE", "PID", "UPTIME", "RESTARTS", "SESSIONS", "IN", "OUT", "REFUSED", "LATE", "PHI", "MEMORY",
+    "SANDBOX", "PROFILE", "EPOCH",
+)  # fmt: skip
+_RIGHT = frozenset(_COLUMNS) - {"LOOP", "STATE", "SANDBOX", "PROFILE"}
+_DIGEST_SHOWN = 8  # hex digits
+_TOP_COLUMNS = (
+    "PROCESS", "STATE", "PID", "UP", "RESTARTS", "CPU", "MEMORY", "WOKEN/S", "IN/S", "OUT/S", "LATE", "QUEUE",
+    "SESSIONS", "HEALTH",
+)  # fmt: skip
+_TOP_RIGHT = frozenset(_TOP_COLUMNS) - {"PROCESS", "STATE", "HEALTH"}
 
 
-def run(arguments: argparse.Namespace, config: Config) -> int:
-    """Print the status, or follow it."""
-    if arguments.follow:
-        return follow(arguments, config)
-    with ControlClient(config.run_dir) as client:
-        document = client.ask("status")
-    print(json.dumps(document, indent=2) if arguments.json else status_text(document))
-    return 0
+def status(arguments: argparse.Namespace) -> Document | int:
+    """Ask for the status, or follow it."""
+    return follow(arguments) if arguments.follow else ask(config_of(arguments), "status")
 
 
-def follow(arguments: argparse.Namespace, config: Config) -> int:
+def follow(arguments: argparse.Namespace) -> int:
     """Follow until Ctrl-C, `q` at a terminal, or the end of the supervisor."""
     is_terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-    with ControlClient(config.run_dir) as client:
+    with ControlClient(config_of(arguments).run_dir) as client:
         documents = client.follow("follow_status", interval_s=arguments.interval)
         if arguments.json:
             for document in documents:
@@ -90,3 +97,197 @@ def _keyboard() -> Iterator[int | None]:
         yield descriptor
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+def status_lines(status: Document) -> list[str]:
+    """Return the status as people read it."""
+    authority = status["authority"]
+    nothing: Document = {"sessions": None, "frames": {"in": None, "out": None, "refused": None}}
+    rows = [_COLUMNS, _row("authority", {**authority, **nothing})]
+    rows += [_row(loop["name"], loop) for loop in status["loops"]]
+    return [header(status), "", *table(rows, _RIGHT), "", *remarks(status)]
+
+
+def remarks(status: Document) -> list[str]:
+    """Return what is to be said below a table: the boundary, deaths, violations, whoever is unwell, warnings."""
+    authority = status["authority"]
+    lock = state_lines(status["lock"])
+    lines = [*lock, *([""] if lock else []), _boundary(status["boundary"])]
+    if authority["unwritten"]:
+        lines += [f"{authority['unwritten']}: what was revoked since then does not survive a restart"]
+    lines += audit_lines(status["audit"])
+    if keys := _keys(status["keys"]):
+        lines.append(keys)
+    if status["supervision"]:
+        lines += supervision_lines(status["supervision"])
+    if status["quarantined"]:
+        lines += [f"in quarantine: {', '.join(status['quarantined'])}; `tlsrt-supervisor quarantine list` says why"]
+    if status["limits"]:
+        lines += [f"limits: {status['limits']}"]
+    deaths = [(entry["name"], entry["last_death"]["sentence"]) for entry in status["loops"] if entry["last_death"]]
+    if authority["last_death"]:
+        deaths.insert(0, ("authority", authority["last_death"]["sentence"]))
+    lines += _stuck_lines([{**authority, "name": "authority"}, *status["loops"]])
+    lines += _unwell(status["loops"])
+    offenders = [entry for entry in status["loops"] if entry["violations"]]
+    if offenders:
+        lines += ["", *(_offence(entry) for entry in offenders)]
+    if deaths:
+        lines += ["", *(f"last death of {name}: {reason}" for name, reason in deaths)]
+    if status["warnings"]:
+        lines += ["", *(f"warning: {warning}" for warning in status["warnings"])]
+    return lines
+
+
+def _stuck_lines(entries: Sequence[Document]) -> list[str]:
+    """Return a line for each process that was killed and is there still."""
+    found = [(entry["name"], entry["stuck"]["where"], entry["stuck"]["for_s"]) for entry in entries if entry["stuck"]]
+    lines = [
+        f"{name} is stuck in the kernel ({where}): killed {duration(for_s)} ago, started again as soon as it is gone"
+        for name, where, for_s in found
+    ]
+    return ["", *lines] if lines else []
+
+
+def _unwell(loops: Sequence[Document]) -> list[str]:
+    """Return a line for each component whose last check was not good."""
+    found = [(loop["name"], one) for loop in loops for one in loop["components"] if one["fails"]]
+    lines = [f"{loop}/{one['name']} is {one['health']}: {_fails(one)}, see the log of {loop}" for loop, one in found]
+    return ["", *lines] if lines else []
+
+
+def _fails(one: Document) -> str:
+    times = f"{one['fails']} check{'s' if one['fails'] > 1 else ''} in a row failed"
+    return times if one["then"] == "none" else f"{times}, after {one['after']} its loop is started again"
+
+
+def _boundary(boundary: Document) -> str:
+    if boundary["changing"]:
+        return f"epoch {boundary['epoch']}: a change of profiles is under way"
+    if not boundary["equal"]:
+        return f"epoch {boundary['epoch']}, not yet in every loop: {', '.join(boundary['behind'])}"
+    return f"epoch {boundary['epoch']} in every loop, under the profiles of the configuration"
+
+
+def _keys(keys: Document) -> str:
+    version, seconds = keys["key_version"], keys["previous_verifies_s"]
+    if not version:
+        return ""
+    before = f"; tokens of version {version - 1} verify for {duration(seconds)} more" if seconds else ""
+    return f"master_key version {version}{before}"
+
+
+def _offence(entry: Document) -> str:
+    times = f"{entry['violations']} violation{'s' if entry['violations'] > 1 else ''}"
+    return f"{times} of {entry['name']}, anomaly score {entry['anomaly']}, the last: {entry['last_violation']}"
+
+
+def header(status: Document) -> str:
+    """Return the line above a table."""
+    supervisor, door = status["supervisor"], status["door"]
+    host = f"[{door['host']}]" if ":" in door["host"] else door["host"]
+    words = [f"tlsrt  pid {supervisor['pid']}", f"up {duration(supervisor['uptime_s'])}"]
+    words.append(f"door tls://{host}:{door['port']}{' (locked)' if door['locked'] else ''}")
+    if supervisor["rootless"]:
+        words.append("rootless")
+    if supervisor["stopping"]:
+        words.append("stopping")
+    return ", ".join(words)
+
+
+def _row(name: str, entry: Document) -> tuple[str, ...]:
+    frames, sandbox = entry["frames"], entry["sandbox"]
+    waived = len(sandbox["waived"])
+    layers = f"{len(sandbox['layers'])} layers" + (f", {waived} waived" if waived else "")
+    late, memory = entry["lateness_ms"], entry["memory_kib"]
+    return (
+        name,
+        entry["state"],
+        cell(entry["pid"]),
+        duration(entry["uptime_s"]) if entry["uptime_s"] is not None else "-",
+        cell(entry["restarts"]),
+        cell(entry["sessions"]),
+        cell(frames["in"]),
+        cell(frames["out"]),
+        cell(frames["refused"]),
+        f"{late:.1f} ms" if late is not None else "-",
+        f"{entry['phi']:.1f}" if entry["phi"] is not None else "-",
+        size(memory * 1024) if memory is not None else "-",
+        layers,
+        sandbox["profile"][:_DIGEST_SHOWN] or "-",
+        cell(entry["epoch"]),
+    )
+
+
+def cell(value: object) -> str:
+    """Return what stands in a cell for a value; a dash for what is not known."""
+    return "-" if value is None else str(value)
+
+
+def supervision_lines(document: Mapping[str, Any]) -> list[str]:
+    """Return a line for every group that is degraded, and for every loop that waits; none where all is well."""
+    found = []
+    for group in document["groups"]:
+        if group["state"] == "degraded":
+            of = "" if group["loops"] == group["down"] == [group["name"]] else f" of group {group['name']}"
+            again = f"`tlsrt-supervisor restart {group['down'][0]}` tries again"
+            found.append(f"degraded: {', '.join(group['down'])}{of} stays down: {group['why']}; {again}")
+    for loop, others in document["waiting"].items():
+        found.append(f"{loop} waits for {', '.join(others) or 'what it depends on'}")
+    return found
+
+
+def audit_lines(audit: Document | None) -> list[str]:
+    """Return what `status` says of it: one line if all is well, nothing if no authority has said it yet."""
+    if audit is None:
+        return []
+    used = f"{size(audit['bytes'])} of {size(audit['keep_bytes'])}"
+    head = audit["head"]
+    signed = f"signed up to {head['sequence']} {head['age_s']:.0f} s ago" if head else "no signed head yet"
+    lines = [f"audit log: file {audit['file']}, sequence {audit['sequence']}, {signed}, {used}"]
+    if audit["dropped"]:
+        lines.append(f"{audit['dropped']} records were dropped, for which there was no room: the log says how many")
+    if audit["problem"]:
+        lines.append(f"{printable(audit['problem'])}; until then nobody is let in, no reload is taken")
+    return lines
+
+
+def top_lines(status: Document) -> list[str]:
+    """Return the whole picture, a line each, without anything that steers a terminal."""
+    supervisor = {**status["supervisor"], "state": "stopping" if status["supervisor"]["stopping"] else "active"}
+    rows = [_TOP_COLUMNS, _top_row("supervisor", supervisor), _top_row("authority", status["authority"])]
+    rows += [_top_row(loop["name"], loop) for loop in status["loops"]]
+    lines = [header(status), "", *table(rows, _TOP_RIGHT), "", *remarks(status)]
+    return [printable(line) for line in lines]
+
+
+def screen(lines: Sequence[str], columns: int, rows: int) -> str:
+    """Return what redraws a terminal of that size from its upper left corner (ECMA-48: CUP, EL, ED)."""
+    shown = [line[: max(1, columns)] for line in lines[: max(1, rows - 1)]]
+    return "\x1b[H" + "".join(f"{line}\x1b[K\r\n" for line in shown) + "\x1b[J"
+
+
+def _top_row(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
+    usage = entry.get("usage") or {}
+    has_frames = "frames" in entry
+    memory, late = entry.get("memory_kib"), entry.get("lateness_ms")
+    return (
+        name,
+        str(entry["state"]),
+        cell(entry["pid"]),
+        duration(entry["uptime_s"]) if entry["uptime_s"] is not None else "-",
+        cell(entry.get("restarts")),
+        f"{usage['cpu_percent']:.1f} %" if usage else "-",
+        size(memory * 1024) if memory is not None else "-",
+        _rate(usage.get("woken_s")),
+        _rate(usage.get("frames_in_s") if has_frames else None),
+        _rate(usage.get("frames_out_s") if has_frames else None),
+        f"{late:.1f} ms" if late is not None else "-",
+        cell(entry.get("queue")),
+        cell(entry.get("sessions")),
+        cell(entry.get("health")),
+    )
+
+
+def _rate(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"

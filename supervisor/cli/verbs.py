@@ -1,252 +1,378 @@
-"""The verbs that talk to a running host, as data: one entry a verb, and what it does in a module of its own.
-
-`module` is imported when the verb runs, and has `run(arguments, config) -> int`, the exit code. It asks the supervisor
-through `ControlClient(config.run_dir)`; who answers there is said in `Supervisor._add_verbs`.
-"""
+"""The verbs of `tlsrt-supervisor`, as data: see tlsrt/command_line/table.py."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple  # dataclasses would cost `start` ten milliseconds
 
-from tlsrt.text import parse_duration
+from tlsrt.command_line.table import (
+    HELP,
+    Argument,
+    Command,
+    Request,
+    Verb,
+    completion_verb,
+    flag,
+    json_flag,
+    seconds,
+    whole_number,
+)
+from tlsrt.errors import EX_CONFIG, EX_UNAVAILABLE, exit_codes_text
 
-Add = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
+# The supervisor answers in time, by the limits of the configuration; these are for one that does not.
+_CHANGE_S = 3600.0
+_UNLOCK_S = 60.0  # twice the time that the door has to serve again
+_TEST_S = 15.0  # the supervisor answers in six
 
+_INTERVAL = Argument(
+    ("--interval",), "seconds between two samples (1)", "S", kind=seconds(0.2, 3600), default=1.0
+)  # fmt: skip
+_FOLLOW_EVENTS = flag("--follow", "-f", text="go on with every new event, until Ctrl-C")
+_REPORT = json_flag("the report as one JSON document")
+_ANSWER = json_flag("the answer as one JSON document")
+_SAME = json_flag("the same as one JSON document")
 
-class Option(NamedTuple):
-    """One argument of a verb: the words and settings of argparse's `add_argument`."""
+_CLIENT = Argument(("name",), "the client", "NAME")
+_ALLOW = Argument(
+    ("--allow",), "a policy line, what it may call: 'secondary/store: [get, put]'; may be repeated", "RULE",
+    is_repeated=True,
+)  # fmt: skip
+_TTL = Argument(("--ttl",), "life of its certificate: 12h, 90d (default), at most 397d", "TIME")
+_BUNDLE = Argument(
+    ("--bundle",), "write a bundle (new file, mode 0600) instead of a join code", "FILE", kind=Path
+)  # fmt: skip
+_CLIENTS = (
+    Verb(
+        "add",
+        "enrol a client: print a join code, or write a bundle",
+        (
+            _CLIENT, _ALLOW, _TTL,
+            flag("--http", text="it may use HTTP; Primary then holds its keys"), _BUNDLE, _ANSWER,
+        ),
+        run="clients.add",
+        lines="clients.added_lines",
+    ),
+    Verb(
+        "list",
+        "list every client: its state, sessions, certificate and rights",
+        (_ANSWER,),
+        run="clients.list_clients",
+        lines="clients.client_lines",
+    ),
+    Verb(
+        "set",
+        "replace the rights of an enrolled client, at once",
+        (
+            _CLIENT, _ALLOW,
+            Argument(
+                ("--may",), "what it may do to the whole host: lock, unlock, lock,unlock or nothing", "WORDS"
+            ),
+            _ANSWER,
+        ),
+        run="clients.set_rights",
+        lines="clients.set_lines",
+        unmet="sessions.not_persisted",
+    ),
+    Verb(
+        "renew",
+        "give a client another certificate, by a join code or a bundle",
+        (_CLIENT, _TTL, _BUNDLE, _ANSWER),
+        run="clients.renew",
+        lines="clients.added_lines",
+    ),
+    Verb(
+        "revoke",
+        "revoke a client and its certificates for good",
+        (_CLIENT, _ANSWER),
+        run="clients.revoke",
+        lines="clients.revoke_lines",
+        unmet="sessions.not_persisted",
+    ),
+)  # fmt: skip
 
-    words: tuple[str, ...]
-    settings: dict[str, Any]
-
-
-class HostVerb(NamedTuple):
-    """One verb: its name, its module in this folder, its help, its arguments."""
-
-    name: str
-    module: str
-    text: str
-    options: tuple[Option, ...] = ()
-
-
-def option(*words: str, **settings: Any) -> Option:
-    return Option(words, settings)
-
-
-def json_option(what: str) -> Option:
-    return option("--json", action="store_true", help=what)
-
-
-def whole_number(text: str) -> int:
-    """Return the number in an argument, for argparse."""
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)
-
-
-def interval(text: str) -> float:
-    """Return a number of seconds in an argument, for argparse."""
-    try:
-        return parse_duration(text, least_s=0.2, most_s=3600.0, has_default_unit=True)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-_INTERVAL = option(
-    "--interval", metavar="S", type=interval, default=1.0, help="seconds between two looks (%(default)g)"
+_HONEYPOT = (
+    Verb("list", "list the decoys of this host", (_ANSWER,), run="honeypot.decoys", lines="honeypot.decoy_lines"),
+    Verb(
+        "plant",
+        "write a canary into a new file",
+        (
+            Argument(("kind",), "what to plant", "KIND", choices=("token", "client", "file")),
+            Argument(("path",), "a new file, of mode 0600", "FILE", kind=Path),
+            Argument(("--number",), "which one of 16 (0)", "N", kind=whole_number, default=0),
+            Argument(("--name",), "the canary client's name (operator)", "NAME", default="operator"),
+            _ANSWER,
+        ),
+        run="honeypot.plant",
+        lines="honeypot.plant_lines",
+    ),
+    Verb(
+        "test",
+        "access a decoy and a canary file, and check that both are detected",
+        (_ANSWER,),
+        request=Request("honeypot_test", timeout_s=_TEST_S),
+        lines="honeypot.test_lines",
+        unmet="honeypot.test_unmet",
+    ),
 )
 
-HOST_VERBS = (
-    HostVerb(
-        "status",
+_QUARANTINE = (
+    Verb("list", "list the responses in force", (_SAME,), run="detection.quarantine"),
+    Verb(
+        "release",
+        "end the responses against a subject before their time",
+        (Argument(("name",), "LOOP/NAME, a client, a loop or an address", "NAME"), _SAME),
+        request=Request("release", ("name",)),
+        lines="detection.released_lines",
+    ),
+)
+
+_PROCESS = Argument(("process",), "a loop, or authority", "LOOP")
+_SANDBOX = (
+    Verb(
+        "check",
+        "try every layer of the sandbox on this host: which hold, which do not, why, and what to do",
+        (_SAME,),
+        run="sandbox.check",
+    ),
+    Verb(
+        "show",
+        "print what one process may see and use, with the reason for every line",
+        (_PROCESS, _SAME),
+        run="sandbox.show",
+        lines="sandbox.profile_lines",
+    ),
+    Verb(
+        "explain",
+        "say whether a process may make a system call, open a path or reach a host, and why",
+        (
+            _PROCESS,
+            Argument(
+                ("what",),
+                "a system call and perhaps its arguments (socket AF_INET SOCK_STREAM), /a/path, or ADDRESS:PORT[/udp]",
+                "WHAT", nargs="+",
+            ),
+            _SAME,
+        ),
+        run="sandbox.explain",
+    ),
+)  # fmt: skip
+
+_FOLDER = Argument(
+    ("--folder",), "a folder with the log's files, such as a copy of one (default: that of the configuration)", "DIR",
+    kind=Path,
+)  # fmt: skip
+_AUDIT = (
+    Verb(
+        "tail",
+        "print the newest records, and with --follow new ones",
+        (
+            _FOLDER,
+            Argument(("-n",), "how many (20)", "N", kind=whole_number, default=20, name="count"),
+            flag("--follow", text="go on until Ctrl-C"),
+            json_flag("one JSON document a line"),
+        ),
+        run="audit.tail",
+    ),
+    Verb(
+        "show",
+        "print all that is known of one record",
+        (_FOLDER, Argument(("sequence",), "its sequence number", "SEQ", kind=whole_number)),
+        run="audit.show",
+    ),
+    Verb(
+        "verify",
+        "say whether the log is whole, and name the first entry that is not",
+        (
+            _FOLDER,
+            Argument(
+                ("--key",),
+                "the public key, as `audit key` prints it (default: master_key, which also checks the MACs)", "FILE",
+                kind=Path,
+            ),
+            Argument(("--anchors",), "heads that journald has kept, as it prints them", "FILE", kind=Path),
+            flag("--closed", text="the last file must end with FINAL"),
+            flag("--moved-away", text="older files are elsewhere: do not ask for a record of their removal"),
+            Argument(("--proof",), "instead: check what `export --proof` has printed", "FILE", kind=Path),
+            _SAME,
+        ),
+        run="audit.verify_log",
+    ),
+    Verb(
+        "export",
+        "print every entry as one line of JSON, or the proof that one is in the log",
+        (
+            _FOLDER,
+            Argument(
+                ("--proof",), "the proof of this record, to be checked with the public key", "SEQ", kind=whole_number
+            ),
+        ),
+        run="audit.export",
+    ),
+    Verb("key", "print the public key that verifies the log elsewhere", (_FOLDER,), run="audit.key"),
+)  # fmt: skip
+
+VERBS = (
+    Verb("start", "run in the foreground until SIGTERM, Ctrl-C or `stop`", run="start.start"),
+    Verb(
         "status",
         "show every loop of the running supervisor",
         (
-            json_option("the same as one JSON document; with --follow, one a line"),
-            option("--follow", "-f", action="store_true", help="again and again, with what every process uses"),
+            json_flag("the same as one JSON document; with --follow, one a line"),
+            flag("--follow", "-f", text="again and again, with what every process uses"),
             _INTERVAL,
         ),
+        run="status.status",
+        lines="status.status_lines",
     ),
-    HostVerb(
-        "top",
+    Verb(
         "top",
         "the same as status --follow, until `q` or Ctrl-C",
-        (json_option("one JSON document a line"), _INTERVAL),
+        (json_flag("one JSON document a line"), _INTERVAL),
+        run="status.follow",
     ),
-    HostVerb(
+    Verb(
         "events",
-        "events",
-        "print what happened on this host, and with --follow what happens",
+        "print the events of this host, and with --follow new ones",
         (
-            option("--follow", "-f", action="store_true", help="go on with every new event, until Ctrl-C"),
-            option(
-                "--since", metavar="SEQ", type=whole_number, default=0, help="only those after the event of that number"
-            ),
-            option(
-                "--kind",
-                action="append",
+            _FOLLOW_EVENTS,
+            Argument(("--since",), "only events after the one of this number", "SEQ", kind=whole_number, default=0),
+            Argument(
+                ("--kind",), "only events of this kind, may be repeated", "KIND", is_repeated=True,
                 choices=("lifecycle", "session", "security", "health"),
-                help="only events of this kind; may be repeated",
             ),
-            json_option("one JSON object a line"),
-            option("--kinds", action="store_true", help="print which events there are, and what they say"),
+            json_flag("one JSON object a line"),
+            flag("--kinds", text="print every event that there is, with its meaning"),
         ),
+        run="events.events",
     ),
-    HostVerb(
+    Verb(
         "reload",
-        "reload",
-        "take changed profiles and policy while tlsrt runs, or nothing",
-        (json_option("the report as one JSON document"),),
+        "apply changed profiles and policy while tlsrt runs: all of them, or none",
+        (_REPORT,),
+        request=Request("reload", timeout_s=_CHANGE_S, refused=EX_CONFIG),
+        lines="lifecycle.reload_lines",
+        unmet="lifecycle.failed",
     ),
-    HostVerb(
+    Verb(
         "sessions",
-        "sessions",
-        "show every session of the running host, and who is revoked",
-        (json_option("everything about them, as one JSON document"),),
+        "show every session of the running host, and what is revoked",
+        (json_flag("everything about them, as one JSON document"),),
+        request=Request("sessions"),
+        lines="sessions.session_lines",
     ),
-    HostVerb(
+    Verb(
         "revoke",
-        "revoke",
-        "end sessions, and shut out components and clients; every verifier refuses them within 100 ms",
+        "end sessions, and block components and clients; every verifier refuses them within 100 ms",
         (
-            option(
-                "kind",
-                nargs="?",
-                choices=("session", "token", "component", "client", "loop"),
-                help="a session or token ends, and its holder may open another session; the others are shut out",
+            Argument(
+                ("kind",),
+                "a session or token ends, and its holder may open another session; the others are blocked",
+                "KIND", choices=("session", "token", "component", "client", "loop"), nargs="?",
             ),
-            option("what", nargs="?", metavar="WHAT", help="the begin of an id of `sessions`, LOOP/NAME, or a name"),
-            option("--all", action="store_true", help="end every session and move to a new epoch; nobody is shut out"),
-            option(
-                "--for", dest="duration", metavar="TIME", help="shut out for 90s, 15m, 2h or 7d, not until `restore`"
-            ),
-            json_option("the report as one JSON document"),
+            Argument(("what",), "the first digits of an id of `sessions`, LOOP/NAME, or a name", "WHAT", nargs="?"),
+            flag("--all", text="end every session and begin a new epoch; no subject is blocked"),
+            Argument(("--for",), "block for 90s, 15m, 2h or 7d, not until `restore`", "TIME", name="duration"),
+            _REPORT,
         ),
+        request=Request("revoke", "sessions.revoke_fields"),
+        lines="sessions.revoked_lines",
+        unmet="sessions.not_persisted",
     ),
-    HostVerb(
+    Verb(
         "restore",
-        "restore",
-        "let a revoked component, client or loop in again",
+        "end the revocation of a component, client or loop",
         (
-            option("kind", choices=("component", "client", "loop"), help="what was revoked"),
-            option("what", metavar="NAME", help="LOOP/NAME, or a name"),
-            json_option("the report as one JSON document"),
+            Argument(("kind",), "what was revoked", "KIND", choices=("component", "client", "loop")),
+            Argument(("what",), "LOOP/NAME, or a name", "NAME"),
+            _REPORT,
         ),
+        request=Request("restore", ("kind", "what")),
+        lines="sessions.restored_lines",
     ),
-    HostVerb(
-        "client",
-        "clients",
-        "enrol a client while tlsrt runs, list clients, change what one may do, renew its certificate, or revoke one",
-        (
-            option("action", choices=("add", "list", "set", "renew", "revoke"), help="what to do"),
-            option("name", nargs="?", metavar="NAME", help="the client"),
-            option(
-                "--allow",
-                metavar="RULE",
-                action="append",
-                help="what it may call: 'secondary/store: [get, put]'; repeat; with set, instead of what it might",
-            ),
-            option(
-                "--may",
-                metavar="WORDS",
-                help="with set, what it may do to the whole host: lock, unlock, lock,unlock or nothing",
-            ),
-            option("--ttl", metavar="TIME", help="life of its certificate: 12h, 90d (default), at most 397d"),
-            option("--http", action="store_true", help="it may use HTTP; Primary then holds its keys"),
-            option("--bundle", metavar="FILE", type=Path, help="write a bundle (new file, mode 0600), not a join code"),
-            json_option("the answer as one JSON document"),
-        ),
-    ),
-    HostVerb(
+    Verb("client", "enrol clients while tlsrt runs, list, change, renew and revoke them", verbs=_CLIENTS),
+    Verb(
         "lock",
-        "lock",
-        "lock the host: nobody has a session, and the door says so, until `unlock`; it survives a restart",
+        "lock the host: no session is possible until `unlock`; the lock survives a restart",
         (
-            option("--reason", metavar="TEXT", default="", help="why, for `status` and events; no client sees it"),
-            json_option("the report as one JSON document"),
+            Argument(("--reason",), "why, for `status` and events; no client sees it", "TEXT", default=""),
+            _REPORT,
         ),
+        request=Request("lock", ("reason",)),
+        lines="lock.lock_lines",
+        unmet="lock.lock_unmet",
     ),
-    HostVerb(
+    Verb(
         "unlock",
-        "unlock",
-        "end the lock: a new epoch, a fresh Primary; clients come back by themselves",
-        (json_option("the report as one JSON document"),),
+        "end the lock, with a new epoch and a fresh Primary; clients reconnect by themselves",
+        (_REPORT,),
+        request=Request("unlock", timeout_s=_UNLOCK_S),
+        lines="lock.unlock_lines",
+        unmet="lock.unlock_unmet",
     ),
-    HostVerb(
-        "honeypot",
-        "honeypot",
-        "list the decoys of this host, plant canaries, or prove that a touch is heard",
-        (
-            option("action", choices=("list", "plant", "test"), help="what to do"),
-            option("kind", nargs="?", choices=("token", "client", "file"), help="what to plant"),
-            option("path", nargs="?", metavar="FILE", type=Path, help="a new file, of mode 0600"),
-            option("--number", metavar="N", type=whole_number, default=0, help="which one of 16 (0)"),
-            option("--name", metavar="NAME", default="operator", help="the canary client's name (%(default)s)"),
-            json_option("the answer as one JSON document"),
-        ),
-    ),
-    HostVerb(
+    Verb("honeypot", "list the decoys of this host, plant canaries, and test their detection", verbs=_HONEYPOT),
+    Verb(
         "anomalies",
-        "anomalies",
-        "show who did what he may not, with which score, and what is done about it",
+        "show anomaly scores, detectors, and the responses in force",
         (
-            json_option("the same as one JSON document; with --follow, one event a line"),
-            option("--follow", "-f", action="store_true", help="offences and steps as they come, until Ctrl-C"),
+            json_flag("the same as one JSON document; with --follow, one event a line"),
+            flag("--follow", "-f", text="detections and responses as they come, until Ctrl-C"),
         ),
+        run="detection.anomalies",
+        lines="detection.anomaly_lines",
     ),
-    HostVerb(
-        "quarantine",
-        "quarantine",
-        "list whom something is done about, or release one before the time is over",
-        (
-            option("what", choices=("list", "release"), help="what to do"),
-            option("name", nargs="?", metavar="NAME", help="LOOP/NAME, a client, a loop or an address"),
-            json_option("the same as one JSON document"),
-        ),
-    ),
-    HostVerb(
+    Verb("quarantine", "list the responses in force, or release a subject before their time", verbs=_QUARANTINE),
+    Verb(
         "rotate",
-        "rotate",
-        "change the epoch now, and with it every key of the loops; with --master also master_key",
+        "begin a new epoch now, with new keys for every loop; with --master also a new master_key",
         (
-            option("--master", action="store_true", help="make another master_key, also for a host that does not run"),
-            json_option("the report as one JSON document"),
+            flag("--master", text="make another master_key, also for a host that does not run"),
+            _REPORT,
         ),
+        run="rotate.rotate",
     ),
-    HostVerb(
-        "restart",
+    Verb(
         "restart",
         "restart one loop, drained, or start one again that was given up",
         (
-            option("loop", metavar="LOOP", help="the loop; its group's strategy says who restarts with it"),
-            json_option("the answer as one JSON document"),
+            Argument(("loop",), "the loop; the strategy of its group decides which others restart with it", "LOOP"),
+            _ANSWER,
         ),
+        request=Request("restart", ("loop",), timeout_s=_CHANGE_S, refused=EX_UNAVAILABLE),
+        lines="lifecycle.restart_lines",
+        unmet="lifecycle.failed",
     ),
-    HostVerb(
-        "stop",
-        "stop",
-        "stop the running supervisor in order, and wait until it has ended",
+    Verb("stop", "stop the running supervisor in order, and wait until it has ended", run="lifecycle.stop"),
+    Verb(
+        "init",
+        "write a configuration, keys, certificates and an admin bundle; never overwrites",
+        (
+            Argument(("directory",), "where to write", "DIR", kind=Path),
+            Argument(("--host",), "address of the door (127.0.0.1)", "HOST", default="127.0.0.1"),
+            Argument(("--port",), "port of the door (7443)", "PORT", kind=whole_number, default=7443),
+            flag("--strict", text="waive no layer of the sandbox, whatever this host cannot give"),
+        ),
+        run="setup.init",
     ),
+    Verb(
+        "seal",
+        "renew the boot token after an intended change of code, configuration or certificate",
+        run="setup.seal",
+    ),
+    Verb("sandbox", "show and explain how a process of this host is confined", verbs=_SANDBOX),
+    Verb("audit", "read, verify and export the audit log of this host", verbs=_AUDIT),
+    Verb("schema", "print the JSON Schema of the configuration, for editors", run="setup.schema"),
+    Verb("version", "print the version", run="setup.version"),
+    completion_verb("tlsrt-supervisor"),
+    HELP,
+)  # fmt: skip
+
+_COMMON = (
+    Argument(("--config",), "the configuration (default: ./var/tlsrt.yaml, then /etc/tlsrt/tlsrt.yaml)", "FILE"),
 )
-
-
-def add_host_verbs(add: Add, config_path: Callable[[argparse.Namespace], Path]) -> None:
-    """Add the parser of every verb; `config_path` finds the configuration that names the run folder."""
-    for verb in HOST_VERBS:
-        parser = add(verb.name, _runner(verb, config_path), verb.text)
-        for each in verb.options:
-            parser.add_argument(*each.words, **each.settings)
-
-
-def _runner(verb: HostVerb, config_path: Callable[[argparse.Namespace], Path]) -> Callable[[argparse.Namespace], int]:
-    def run(arguments: argparse.Namespace) -> int:
-        from tlsrt.config.load import load_config
-
-        module = import_module(f"tlsrt.supervisor.cli.{verb.module}")
-        return int(module.run(arguments, load_config(config_path(arguments))))
-
-    return run
+COMMAND = Command(
+    "tlsrt-supervisor",
+    "tlsrt.supervisor.cli",
+    "Runs the software of this host as sandboxed loops behind one TLS 1.3 door.",
+    _COMMON,
+    VERBS,
+    exit_codes_text(),
+)

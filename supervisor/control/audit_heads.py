@@ -12,14 +12,15 @@ import re
 import socket
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from typing import Any
 
 from tlsrt.channels.control.authority_channel import AuditedMessage, CheckpointedMessage, UnrecordedMessage
 from tlsrt.supervisor.audit.verify import Anchor
-from tlsrt.supervisor.control.audit_report import Document
 from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.supervision.authority_process import NAME
 from tlsrt.supervisor.supervision.feature import Feature, MessageHandler
 
+Document = dict[str, Any]
 JOURNAL = "/run/systemd/journal/socket"
 IDENTIFIER = "tlsrt-audit"
 _LINE = re.compile(rf"{IDENTIFIER} file=(\d{{1,18}}) size=(\d{{1,18}}) sequence=\d{{1,18}} tree=([0-9a-f]{{64}})")

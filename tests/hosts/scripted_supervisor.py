@@ -19,10 +19,10 @@ from pathlib import Path
 from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
 from tlsrt.channels.control.life import LIFE, FailCode, LoopState
 from tlsrt.channels.control.seqpacket import ControlChannel
+from tlsrt.command_line.run import folded
 from tlsrt.config.schema import Config, DoorConfig, KeySource, LimitsConfig, LoopConfig
 from tlsrt.config.supervision import read_supervision
 from tlsrt.errors import PeerError, SandboxError
-from tlsrt.supervisor.cli.main import folded
 from tlsrt.supervisor.process.children import AuthorityStart, LoopStart, Parts, Sandbox
 from tlsrt.supervisor.process.console import standard_console
 from tlsrt.supervisor.process.spawn import freeze, reap, spawn
@@ -314,7 +314,7 @@ def main() -> int:
         lock_wait_s=float(script.get("lock_wait_s", 2.0)),
         chance=lambda: 1.0,  # the longest delays
     )
-    return folded(supervisor.run)
+    return folded("tlsrt-supervisor", supervisor.run)
 
 
 if __name__ == "__main__":

@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 from tools.programs import need
 
-from tlsrt.channels.cli import main as command
-from tlsrt.channels.cli.completion import SCRIPTS, script_of
-from tlsrt.channels.cli.completion.tree import CommandNode, node_of, nodes
-from tlsrt.supervisor.cli import main as cli
+from tlsrt.channels.cli import verbs as client_verbs
+from tlsrt.command_line.completion import SCRIPTS, script_of
+from tlsrt.command_line.tree import CommandNode, node_of, nodes
+from tlsrt.supervisor.cli import verbs as host_verbs
 
-TREES = {"tlsrt": command.completion_tree(), "tlsrt-supervisor": node_of(cli.parser(), ("tlsrt-supervisor",))}
+COMMANDS = {"tlsrt": client_verbs.COMMAND, "tlsrt-supervisor": host_verbs.COMMAND}
+TREES = {name: node_of(command) for name, command in COMMANDS.items()}
 _ASK = """
 ask() {{
     COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
@@ -32,7 +33,7 @@ ask() {{
 def in_bash(name: str, lines: list[list[str]], folder: Path) -> list[list[str]]:
     """Return what bash offers for the last word of each line."""
     asks = "\n".join("ask " + " ".join(map(shlex.quote, line)) for line in lines)
-    script = script_of("bash", TREES[name]) + _ASK.format(function=name.replace("-", "_")) + asks
+    script = script_of("bash", COMMANDS[name]) + _ASK.format(function=name.replace("-", "_")) + asks
     done = subprocess.run([need("bash"), "-uc", script], capture_output=True, text=True, timeout=60, cwd=folder)
     assert done.stderr == ""
     answers = done.stdout.split("--end--\n")[:-1]
@@ -42,7 +43,7 @@ def in_bash(name: str, lines: list[list[str]], folder: Path) -> list[list[str]]:
 def in_fish(name: str, lines: list[list[str]], folder: Path) -> list[list[str]]:
     """Return what fish offers for the last word of each line."""
     asks = "\n".join(f"complete -C '{' '.join(line)}'\necho --end--" for line in lines)
-    script = script_of("fish", TREES[name]) + asks
+    script = script_of("fish", COMMANDS[name]) + asks
     environment = {**os.environ, "HOME": str(folder)}
     done = subprocess.run(
         [need("fish"), "--no-config", "-c", script], capture_output=True, text=True, timeout=60, cwd=folder,
@@ -109,7 +110,7 @@ def test_a_person_presses_tab(shell: str, tmp_path: Path) -> None:
     program = tmp_path / "tlsrt-supervisor"
     program.write_text('#!/bin/sh\nprintf "RAN:%s:\\n" "$*"\n')
     program.chmod(0o755)
-    (tmp_path / "script").write_text(script_of(shell, TREES["tlsrt-supervisor"]))
+    (tmp_path / "script").write_text(script_of(shell, COMMANDS["tlsrt-supervisor"]))
     options = {"bash": ["--norc", "--noprofile", "-i"], "zsh": ["-f", "-i"]}[shell]
     begin = {"bash": "", "zsh": f"autoload -U compinit; compinit -u -d {tmp_path}/dump; "}[shell]
     ours, theirs = pty.openpty()

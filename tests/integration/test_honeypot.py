@@ -166,13 +166,13 @@ def test_the_list(host: RunningHost, capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        (("plant",), 64, "say what and where"),
+        (("plant",), 64, "the following arguments are required: KIND, FILE"),
         (("plant", "token", "{base}/there"), 78, "exists, and a canary never overwrites"),
         (("plant", "token", "{base}/no/where"), 78, "there is no folder"),
         (("plant", "token", "{base}/new", "--number", "16"), 64, "--number is from 0 to 15"),
         (("plant", "client", "{base}/new", "--name", "admin"), 78, "admin is a client of this host"),
         (("plant", "client", "{base}/new", "--name", "Admin"), 78, "'Admin' is no client name"),
-        (("list", "token"), 64, "takes no kind"),
+        (("list", "token"), 64, "too many arguments: token"),
     ],
 )
 def test_what_cannot_be_done(

@@ -15,10 +15,11 @@ import yaml
 from tools.documents import LINK, ROOT, anchors, blocks, commands, documents, prose, written
 from tools.reference.invariants import invariants
 
-from tlsrt.channels.cli.main import parse
+from tlsrt.channels.cli.verbs import COMMAND as CLIENT
+from tlsrt.command_line.parse import parse
 from tlsrt.config.init import initialise
 from tlsrt.config.load import load_config
-from tlsrt.supervisor.cli.main import parser
+from tlsrt.supervisor.cli.verbs import COMMAND as SUPERVISOR
 
 LANGUAGES = {"", "sh", "console", "python", "yaml", "ini", "mermaid", "text"}
 # Where a table row may be long, or a paragraph: a protocol field by field, a change by change, measurements.
@@ -142,7 +143,7 @@ def test_commands_parse(path: Path) -> None:
     """Also those that no test runs: of a transcript, or with a name of the reader's own."""
     for number, words in commands(path):
         try:
-            _ = parse(words[1:]) if words[0] == "tlsrt" else parser().parse_args(words[1:])
+            parse(CLIENT if words[0] == "tlsrt" else SUPERVISOR, words[1:])
         except SystemExit as end:
             if end.code != 0:
                 pytest.fail(f"{name_of(path)}:{number}: {' '.join(words)}")

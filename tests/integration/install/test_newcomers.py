@@ -156,13 +156,13 @@ def test_a_place_where_nothing_may_be_written(work: Path) -> None:
     [
         (("init", "x", "--port", "0"), 78, "the port must be from 1 to 65535, not 0"),
         (("init", "x", "--port", "70000"), 78, "the port must be from 1 to 65535, not 70000"),
-        (("init", "x", "--port", "http"), 64, "invalid int value: 'http'"),
+        (("init", "x", "--port", "http"), 64, '"http" is not a whole number'),
         (("init", "x", "--host", "localhost"), 78, "the host must be an IP address, such as 127.0.0.1"),
         (("init",), 64, "the following arguments are required: DIR"),
         (("init", "/dev/null"), 78, "/dev/null exists and is not a folder: choose another place"),
-        (("strat",), 64, "invalid choice: 'strat'"),
-        ((), 64, "the following arguments are required: VERB"),
-        (("status", "--jsn"), 64, "--jsn"),
+        (("strat",), 64, 'there is no verb "strat", did you mean start?'),
+        ((), 64, "say what to do"),
+        (("status", "--jsn"), 64, "there is no option --jsn, did you mean --json?"),
     ],
 )
 def test_wrong_words(new: InstalledHost, words: tuple[str, ...], code: int, said: str) -> None:

@@ -1,19 +1,19 @@
-"""Both commands as Markdown, from the tree that completion is made of."""
+"""Both commands as Markdown, from their tables of verbs."""
 
 from __future__ import annotations
 
-from tlsrt.channels.cli.completion.tree import CommandNode, CompletionOption, Value, node_of, nodes
-from tlsrt.channels.cli.main import completion_tree
-from tlsrt.supervisor.cli.main import parser
+from tlsrt.channels.cli.verbs import COMMAND as CLIENT
+from tlsrt.command_line.tree import CommandNode, CompletionOption, Value, node_of, nodes
+from tlsrt.supervisor.cli.verbs import COMMAND as SUPERVISOR
 from tools.reference.markdown import code, table
 
 
 def supervisor() -> str:
-    return _command(node_of(parser(), ("tlsrt-supervisor",)))
+    return _command(node_of(SUPERVISOR))
 
 
 def client() -> str:
-    return _command(completion_tree())
+    return _command(node_of(CLIENT))
 
 
 def _command(top: CommandNode) -> str:

@@ -16,8 +16,8 @@ from hosts.authority_host import ADMIN, Client
 from tlsrt.channels.control.authority_channel import AuditedMessage, CheckpointedMessage, UnrecordedMessage
 from tlsrt.supervisor.audit.verify import Anchor
 from tlsrt.supervisor.authority.model.services import Detail, Otherwise, Then
+from tlsrt.supervisor.cli.status import audit_lines
 from tlsrt.supervisor.control.audit_heads import AuditHeads, anchors_in, line_of
-from tlsrt.supervisor.control.audit_report import audit_lines
 
 SENTENCE = "the audit log cannot be written (No space left on device)"
 

@@ -92,7 +92,7 @@ def test_a_proof_is_handed_on_and_checked(audit: Audit, folder: Path) -> None:
     assert code == 0 and said.startswith("proved: ") and "third/70" in said
     (folder / "proof").write_text(out.replace('"index": 69', '"index": 68'))
     code, _, err = audit(*words)
-    assert code == EX_FAILED and "this proves nothing (path)" in err
+    assert code == EX_FAILED and "invalid proof (path)" in err
     code, _, err = audit("export", "--proof", "304")
     assert code == EX_USAGE and "no checkpoint has signed this record yet" in err
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from tlsrt.errors import InvalidArgument, TlsrtError
+from tlsrt.supervisor.cli.exchange import ask
 from tlsrt.supervisor.cli.main import main
-from tlsrt.supervisor.cli.revoke import milliseconds as milliseconds_of
-from tlsrt.supervisor.control.session_report import (
-    failure,
-    report_of,
-    restored_lines,
-    revoked_lines,
-    sessions_of,
-    sessions_text,
-)
+from tlsrt.supervisor.cli.sessions import duration_ms, restored_lines, revoked_lines, session_lines
+from tlsrt.supervisor.control.session_report import report_of, sessions_of
 from tlsrt.supervisor.control.session_requests import SessionRequests
 from tlsrt.supervisor.messages.result_codes import ROWS_MAX, ResultCode
 from tlsrt.supervisor.process.children import Common
@@ -56,13 +53,13 @@ SHUT = [["revoked", "client/eve", 0, 1], ["revoked", "third/io", 61_000, 0]]
 
 def test_the_table_of_sessions() -> None:
     document = sessions_of([CLIENT, CONSOLE, *SHUT], "cannot write the authority's state: No space left on device")
-    assert sessions_text(document).splitlines() == [
+    assert session_lines(document) == [
         "SESSION   SUBJECT        HELD BY    STATE          AGE  TOKEN ENDS IN     ENDS IN    RENEWED  TIMES",
         "efefefef  third/console  third      active  1 min 30 s         55.0 s  7 h 58 min  4.0 s ago      3",
         "abababab  client/admin   192.0.2.7  active       5.0 s     4 min 55 s  7 h 59 min          -      0",
-        "revoked: client/eve, until it is restored",
+        "revoked: client/eve, until restored",
         "revoked: third/io, for 1 min 1 s",
-        "not on the disk: cannot write the authority's state: No space left on device",
+        "not persisted: cannot write the authority's state: No space left on device",
     ]
     assert document["sessions"][0]["token_id"] == "01" * 16
     assert document["revoked"] == [
@@ -74,39 +71,53 @@ def test_the_table_of_sessions() -> None:
 def test_what_a_revocation_says() -> None:
     rows: list[Any] = [["subject", "client/admin", 0], ["count", 1], CLIENT[:4]]
     assert revoked_lines(report_of(ResultCode.DONE, rows)) == [
-        "revoked client/admin, until it is restored", "ended session abababab of client/admin", "it is on the disk",
+        "revoked client/admin, until restored", "session closed: abababab of client/admin", "persisted",
     ]  # fmt: skip
     assert revoked_lines(report_of(ResultCode.UNWRITTEN, [["count", 0]])) == ["no session was open"]
     many: list[Any] = [["epoch", 9], ["count", ROWS_MAX + 7], *[CLIENT[:4]] * ROWS_MAX]
     assert revoked_lines(report_of(ResultCode.DONE, many))[-3:] == [
-        "ended 7 more sessions",
+        "7 more sessions closed",
         "epoch 9",
-        "it is on the disk",
+        "persisted",
     ]
     assert restored_lines(report_of(ResultCode.DONE, [["subject", "third/io", 0]])) == [
-        "restored third/io", "it is on the disk",
+        "restored third/io", "persisted",
     ]  # fmt: skip
 
 
-def test_a_failure_is_said_and_has_its_code(capsys: pytest.CaptureFixture[str]) -> None:
-    assert failure(report_of(ResultCode.REFUSED, ["no such thing"])) == 64
-    assert failure(report_of(ResultCode.UNCHANGED, ["no room"])) == 69
-    assert failure(report_of(ResultCode.DONE, [])) == 0
-    assert capsys.readouterr().err == "tlsrt-supervisor: no such thing\ntlsrt-supervisor: no room\n"
+@pytest.mark.parametrize(
+    ("code", "rows", "exit_code"),
+    [(ResultCode.REFUSED, ["no such thing"], 64), (ResultCode.UNCHANGED, ["no room"], 69)],
+)
+def test_a_failure_is_said_and_has_its_code(
+    code: ResultCode, rows: list[Any], exit_code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Answering:
+        def __init__(self, run_dir: Path) -> None: ...
+        def __enter__(self) -> Answering:
+            return self
+
+        def __exit__(self, *reason: object) -> None: ...
+        def ask(self, verb: str, **fields: object) -> dict[str, Any]:
+            return report_of(code, rows)
+
+    monkeypatch.setattr("tlsrt.supervisor.control.client.ControlClient", Answering)
+    with pytest.raises(TlsrtError, match=rows[0]) as caught:
+        ask(cast("Any", SimpleNamespace(run_dir=Path())), "revoke")
+    assert caught.value.exit_code == exit_code
 
 
 @pytest.mark.parametrize(
     ("text", "milliseconds"),
-    [("90s", 90_000), ("15m", 900_000), ("2h", 7_200_000), ("7d", 604_800_000), ("1.5h", 5_400_000)],
-)
-def test_durations(text: str, milliseconds: int) -> None:
-    assert milliseconds_of(text) == milliseconds
-
-
-@pytest.mark.parametrize("text", ["0s", "", "5", "-5s", "5 s", "99999d", "٣s", "9999999999s"])
-def test_what_is_no_duration_or_too_long(text: str) -> None:
-    with pytest.raises(ValueError, match=f'invalid duration "{text}": use '):
-        milliseconds_of(text)
+    [("90s", 90_000), ("15m", 900_000), ("2h", 7_200_000), ("7d", 604_800_000), ("0s", None), ("", None), ("5", None),
+     ("-5s", None), ("5 s", None), ("1.5h", 5_400_000), ("99999d", None), ("٣s", None), ("9999999999s", None)],
+)  # fmt: skip
+def test_durations(text: str, milliseconds: int | None) -> None:
+    if milliseconds is not None:
+        assert duration_ms(text) == milliseconds
+        return
+    with pytest.raises(InvalidArgument, match="invalid duration"):
+        duration_ms(text)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +125,7 @@ def test_what_is_no_duration_or_too_long(text: str) -> None:
     [
         ((), "say what to revoke"),
         (("client",), "say what to revoke"),
-        (("client", "admin", "--for", "soon"), 'invalid duration "soon": use'),
+        (("client", "admin", "--for", "soon"), 'invalid duration "soon": use 90s, 15m, 2h or 7d'),
         (("session", "abcd", "--for", "1h"), "a session ends for good"),
         (("--all", "--for", "1h"), "revoke --all takes nothing else"),
         (("client", "admin", "--all"), "revoke --all takes nothing else"),

@@ -15,7 +15,7 @@ import pytest
 from tlsrt.channels.control.health import HealthOutcome
 from tlsrt.channels.control.life import LoopState
 from tlsrt.config.schema import ComponentConfig, Config, DoorConfig, HealthConfig, KeySource, LoopConfig
-from tlsrt.supervisor.cli.status_text import status_text
+from tlsrt.supervisor.cli.status import status_lines
 from tlsrt.supervisor.control.status import Document, StatusInput, document
 from tlsrt.supervisor.launch.instance_lock import host_pid
 from tlsrt.supervisor.process.children import Common, Parts, Sandbox
@@ -127,7 +127,7 @@ def test_the_document_has_what_is_promised() -> None:
 
 
 def test_the_table_shows_the_same_in_columns() -> None:
-    lines = status_text(make_document()).splitlines()
+    lines = status_lines(make_document())
     assert lines[0] == "tlsrt  pid 1001, up 1 min 0 s, door tls://[::1]:7443, rootless"
     header, authority, primary, third = (line.split() for line in lines[2:6])
     assert header[:6] == ["LOOP", "STATE", "PID", "UPTIME", "RESTARTS", "SESSIONS"]
@@ -149,10 +149,10 @@ def test_it_says_whether_all_are_in_one_epoch_under_one_configuration() -> None:
     assert make_document()["boundary"] == {"epoch": 5, "equal": True, "behind": [], "changing": False}
     late = make_document(primary={"beat": Beat(1, 0, 0, 0, 0, 0, 0, 0, 4)})
     assert late["boundary"] == {"epoch": 5, "equal": False, "behind": ["primary"], "changing": False}
-    assert "epoch 5, not yet in every loop: primary" in status_text(late)
+    assert "epoch 5, not yet in every loop: primary" in status_lines(late)
     old = make_document(parts=object())
     assert old["boundary"]["behind"] == ["primary"], "it lives under a profile that is not in force any more"
-    assert "epoch 5: a change of profiles is under way" in status_text(make_document(changing=True))
+    assert "epoch 5: a change of profiles is under way" in status_lines(make_document(changing=True))
 
 
 def test_components_are_shown_with_their_health_and_those_that_are_not_well_in_lines() -> None:
@@ -169,7 +169,7 @@ def test_components_are_shown_with_their_health_and_those_that_are_not_well_in_l
         {"name": "notes", "health": "failing", "fails": 1, "checked_s": 1.0, "then": "restart", "after": 3},
         {"name": "new", "health": "unchecked", "fails": 0, "checked_s": None, "then": "restart", "after": 3},
     ]
-    lines = status_text(found).splitlines()
+    lines = status_lines(found)
     assert "primary/kernel is silent: 2 checks in a row failed, see the log of primary" in lines
     assert (
         "primary/notes is failing: 1 check in a row failed, after 3 its loop is started again, see the log of primary"
@@ -183,7 +183,7 @@ def test_who_is_stuck_in_the_kernel_is_said() -> None:
     )
     assert [entry["stuck"] for entry in found["loops"]] == [None, {"where": "D in folio_wait_bit", "for_s": 12.0}]
     line = "third is stuck in the kernel (D in folio_wait_bit): killed 12.0 s ago, started again as soon as it is gone"
-    assert line in status_text(found).splitlines()
+    assert line in status_lines(found)
 
 
 def test_a_suspicion_without_end_is_a_number_all_the_same() -> None:

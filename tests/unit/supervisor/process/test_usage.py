@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsrt.errors import PeerError
-from tlsrt.supervisor.cli.top_text import screen
+from tlsrt.supervisor.cli.status import screen
 from tlsrt.supervisor.control.server import ControlSocket
 from tlsrt.supervisor.control.status_stream import StatusStream, interval_untrusted
 from tlsrt.supervisor.process.event_loop import EventLoop

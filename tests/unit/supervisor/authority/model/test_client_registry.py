@@ -21,7 +21,7 @@ from tlsrt.supervisor.authority.model.client_registry import (
     with_certificate,
 )
 from tlsrt.supervisor.authority.sessions.policy import Rulebook
-from tlsrt.supervisor.cli.allow_lines import parse_allow
+from tlsrt.supervisor.cli.clients import parse_allow
 
 FIRST, SECOND, THIRD = (Certified(bytes([n]) * 32, f"{n}", 1_000 * n) for n in (1, 2, 3))
 PHONE = Enrolled("phone", (("secondary/store", ("get",)),), False, 60_000, 5, (FIRST,))

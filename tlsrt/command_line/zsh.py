@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tlsrt.channels.cli.completion.tree import CommandNode, CompletionOption, Value, nodes
+from tlsrt.command_line.tree import CommandNode, CompletionOption, Value, nodes
 
 _HEAD = """\
 #compdef {command}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tlsrt.channels.cli.completion.tree import CommandNode, Value, nodes
+from tlsrt.command_line.tree import CommandNode, Value, nodes
 
 _SCRIPT = """\
 # bash completion for {command}; made by `{command} completion bash`

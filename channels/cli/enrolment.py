@@ -1,0 +1,64 @@
+"""`tlsrt enroll`, `renew` and `export`: how a client comes by its certificate, and hands it on."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from tlsrt.channels.client.address import parse_address
+from tlsrt.channels.client.enroll import ends_of
+from tlsrt.channels.client.enroll import enroll as enroll_at
+from tlsrt.channels.client.pem_export import curl_line, export_pem
+from tlsrt.channels.session.enrolment import parse_code
+from tlsrt.command_line.table import Document
+from tlsrt.config.bundle import read_bundle
+from tlsrt.config.search_path import find_bundle, own_bundle
+from tlsrt.text import printable
+
+
+def enroll(arguments: argparse.Namespace) -> Document:
+    """Enroll with a join code, and write the bundle."""
+    path = Path(arguments.bundle or os.environ.get("TLSRT_BUNDLE") or own_bundle())
+    code = parse_code(arguments.code)
+    bundle = enroll_at(
+        *parse_address(arguments.where), code, path, server_name=arguments.server_name, timeout_s=arguments.timeout
+    )  # fmt: skip
+    return {"client": bundle.name, "bundle": str(path)}
+
+
+def enroll_lines(answer: Document) -> list[str]:
+    return [printable(f"enrolled as {answer['client']}; bundle written to {answer['bundle']} (keep it secret)")]
+
+
+async def renew(arguments: argparse.Namespace) -> Document:
+    """Renew this client's certificate, and connect once with the new one, which ends the old one."""
+    from tlsrt.channels.cli.client import client_of
+
+    async with client_of(arguments) as client:
+        await client.renew()
+        bundle = client.bundle
+    async with client_of(arguments) as client:
+        return {"client": client.subject, "ends": ends_of(bundle)}
+
+
+def renew_lines(answer: Document) -> list[str]:
+    return [printable(f"certificate of {answer['client']} renewed: valid until {answer['ends']}")]
+
+
+def export(arguments: argparse.Namespace) -> Document:
+    """Write the PEM files of this client's bundle."""
+    bundle = read_bundle(find_bundle(arguments.bundle))
+    host, port = parse_address(arguments.address) if arguments.address else (bundle.host, bundle.port)
+    files = export_pem(bundle, Path(arguments.folder))
+    return {
+        "client": bundle.name, **{name: str(path) for name, path in files._asdict().items()},
+        "curl": curl_line(files, bundle, host, port),
+    }  # fmt: skip
+
+
+def export_lines(answer: Document) -> list[str]:
+    return [
+        printable(f"key of client {answer['client']} written to {answer['key']} (keep it secret)"),
+        f"if the host serves HTTP to it:\n\n  {printable(answer['curl'])}",
+    ]

@@ -1,0 +1,90 @@
+"""`tlsrt-supervisor anomalies` and `quarantine`: scores, detectors, and the responses in force."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable
+
+from tlsrt.channels.client.event_line import event_line, is_coloured
+from tlsrt.command_line.table import Document
+from tlsrt.errors import EX_UNAVAILABLE
+from tlsrt.supervisor.cli.events import LAST
+from tlsrt.supervisor.cli.exchange import ask, config_of, say
+from tlsrt.supervisor.control.client import ControlClient
+from tlsrt.text import duration, printable, table
+
+NAMES = frozenset(
+    {"detected", "response", "response_ended", "would_respond", "anomaly", "violation", "difference", "offence"}
+)
+ID_SHOWN = 8
+_COLUMNS = ("DETECTOR", "FOUND", "COUNTED", "POINTS", "WHAT")
+
+
+def anomalies(arguments: argparse.Namespace) -> Document | int:
+    """Ask for the scores, or follow the events of the detectors."""
+    return _follow(arguments) if arguments.follow else ask(config_of(arguments), "anomalies")
+
+
+def _follow(arguments: argparse.Namespace) -> int:
+    colour = is_coloured(sys.stdout.isatty(), os.environ)
+    name = ""
+    with ControlClient(config_of(arguments).run_dir) as client:
+        for event in client.follow("events", follow=True, since=0, kinds=["security", "lifecycle"]):
+            name = event.get("name", name)
+            if name in NAMES or "dropped" in event:
+                print(json.dumps(event) if arguments.json else event_line(event, colour=colour), flush=True)
+    if name != LAST:
+        say("the stream has ended: tlsrt was killed, or this reader was too slow")
+        return EX_UNAVAILABLE
+    return 0
+
+
+def anomaly_lines(answer: Document) -> list[str]:
+    """Return scores, responses in force, and what the detectors found."""
+    lines = [] if answer["mode"] == "act" else [f"mode {answer['mode']}: no response is applied", ""]
+    if answer["scores"]:
+        scores = [(f"{one['score']:.0f}", _subject(one)) for one in answer["scores"]]
+        lines += table([("SCORE", "CHARGED"), *scores], right={"SCORE"})
+    else:
+        lines.append("no scores")
+    if answer["steps"]:
+        lines += ["", *_step_lines(answer["steps"])]
+    found = [one for one in answer["detectors"] if one["found"]]
+    if found:
+        lines += ["", *table([_COLUMNS, *map(_detector_row, found)], right={"FOUND", "COUNTED", "POINTS"})]
+    return lines
+
+
+def _detector_row(one: Document) -> tuple[str, ...]:
+    mode = "" if one["mode"] == "act" else f" ({one['mode']})"
+    return one["name"], str(one["found"]), str(one["counted"]), str(one["points"]), f"{one['about']}{mode}"
+
+
+def quarantine(arguments: argparse.Namespace) -> int:
+    """Print the responses in force."""
+    steps = ask(config_of(arguments), "anomalies")["steps"]
+    print(json.dumps(steps, indent=2) if arguments.json else "\n".join(_step_lines(steps) or ["no response in force"]))
+    return 0
+
+
+def released_lines(answer: Document) -> list[str]:
+    return [f"released {one['subject']}" for one in answer["subjects"]]
+
+
+def _step_lines(steps: Iterable[Document]) -> list[str]:
+    return [
+        f"{one['step']:<10}  {_subject(one)}: {one['detector']}, {printable(one['what'])}; "
+        f"{duration(one['left_ms'] / 1000)} left{' (observed only)' if one['observed'] else ''}"
+        for one in steps
+    ]
+
+
+def _subject(one: Document) -> str:
+    subject = one.get("subject", "")
+    value = printable(one["value"])
+    if one["kind"] == "session" and len(value) == 32:
+        return f"session {value[:ID_SHOWN]}" + (f" of {subject}" if subject else "")
+    return value if one["kind"] == "session" else f"{one['kind']} {value}"

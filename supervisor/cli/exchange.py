@@ -1,0 +1,90 @@
+"""One exchange with the running supervisor: send a request, say what was refused, show the answer."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tlsrt.command_line import run
+from tlsrt.command_line.table import ANSWER_S, Command, Document, Verb
+from tlsrt.errors import EX_UNAVAILABLE, EX_USAGE, TlsrtError
+
+if TYPE_CHECKING:
+    from tlsrt.config.schema import Config
+
+PROGRAM = "tlsrt-supervisor"
+say = partial(run.say, PROGRAM)
+
+
+class RequestRefused(TlsrtError):
+    """The host did not do what was asked; `sentences` say why."""
+
+    def __init__(self, sentences: Sequence[str], exit_code: int) -> None:
+        super().__init__("\n".join(sentences))
+        self.exit_code = exit_code
+
+
+def config_path(arguments: argparse.Namespace) -> Path:
+    """Return the path of the configuration. Raises ConfigError if there is none."""
+    from tlsrt.config.search_path import find_config
+
+    return Path(os.path.abspath(find_config(arguments.config)))
+
+
+def config_of(arguments: argparse.Namespace) -> Config:
+    """Return the configuration. Raises ConfigError."""
+    from tlsrt.config.load import load_config
+
+    return load_config(config_path(arguments))
+
+
+def ask(
+    config: Config, verb: str, *, timeout_s: float = ANSWER_S, refused: int = EX_USAGE, **fields: object
+) -> Document:
+    """Return the answer of the supervisor. Raises RequestRefused, with exit code `refused` or EX_UNAVAILABLE."""
+    from tlsrt.supervisor.control.client import ControlClient
+
+    with ControlClient(config.run_dir) as client:
+        answer = client.ask(verb, timeout_s=timeout_s, **fields)
+    for key, code in (("refused", refused), ("unavailable", EX_UNAVAILABLE)):
+        if key in answer:
+            found = answer[key]
+            raise RequestRefused([found] if isinstance(found, str) else found, code)
+    return answer
+
+
+def perform(command: Command, verb: Verb, arguments: argparse.Namespace) -> int:
+    """Do what a verb of the table says, and return the exit code."""
+    if verb.request is None:
+        answer = run.function(command, verb.run)(arguments)
+        if isinstance(answer, int):
+            return answer
+    else:
+        answer = _carry_out(command, verb, arguments)
+    run.show(command, verb, answer, json.dumps if arguments.json else None)
+    return _unmet(command, verb, answer)
+
+
+def _carry_out(command: Command, verb: Verb, arguments: argparse.Namespace) -> Document:
+    request = verb.request
+    assert request is not None
+    if isinstance(request.fields, str):
+        fields = run.function(command, request.fields)(arguments)
+    else:
+        fields = {name: getattr(arguments, name) for name in request.fields}
+    return ask(config_of(arguments), request.verb, timeout_s=request.timeout_s, refused=request.refused, **fields)
+
+
+def _unmet(command: Command, verb: Verb, answer: Document) -> int:
+    if not verb.unmet:
+        return 0
+    sentences = run.function(command, verb.unmet)(answer)
+    if sentences is None:
+        return 0
+    say(*sentences)
+    return EX_UNAVAILABLE

@@ -1,0 +1,60 @@
+"""`tlsrt-supervisor init`, `seal`, `schema` and `version`: what an operator does before a start."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import UTC, datetime
+
+from tlsrt.supervisor.cli.exchange import config_of, say
+
+
+def init(arguments: argparse.Namespace) -> int:
+    """Write a configuration that this host can run, with keys, certificates and an admin bundle."""
+    from tlsrt.config.init import initialise
+    from tlsrt.config.template import MissingLayer
+    from tlsrt.supervisor.cli.needed_waivers import needed_waivers
+    from tlsrt.supervisor.process.uids import other_uid_base
+
+    waivers, sentences = needed_waivers()
+    lines = initialise(
+        arguments.directory,
+        host=arguments.host,
+        port=arguments.port,
+        now=datetime.now(UTC),
+        lacking=MissingLayer(() if arguments.strict else tuple(waivers), other_uid_base()),
+    )
+    print("\n".join(lines))
+    if arguments.strict:
+        sentences = [*sentences, *(f"this host cannot give {waiver.layer} ({waiver.reason})" for waiver in waivers)]
+    say(*sentences)
+    return 0
+
+
+def seal(arguments: argparse.Namespace) -> int:
+    """Renew the boot token; refuse what would not start."""
+    from tlsrt.config.init import seal as renew_token
+    from tlsrt.supervisor.cli.sandbox import effective_of
+    from tlsrt.supervisor.launch.start import known_of
+    from tlsrt.supervisor.process.uids import AUTHORITY
+
+    config = config_of(arguments)
+    for process in (AUTHORITY, *(loop.name for loop in config.loops)):
+        effective_of(config, process)
+    number = renew_token(config, known_of(config))
+    print(f"sealed: the boot token has number {number}; the next start accepts the host as it is now")
+    return 0
+
+
+def schema(arguments: argparse.Namespace) -> int:
+    from tlsrt.config.json_schema import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+    return 0
+
+
+def version(arguments: argparse.Namespace) -> int:
+    from tlsrt import __version__
+
+    print(f"tlsrt {__version__}")
+    return 0
