@@ -14,7 +14,7 @@ from tlsrt.config.detection import check_detection
 from tlsrt.config.files import read_bounded
 from tlsrt.config.packages import has_http
 from tlsrt.config.schema import DEFAULT_LOOPS, FILE, ComponentConfig, Config, HealthConfig, PolicyRule
-from tlsrt.config.setting import Builder, Where
+from tlsrt.config.setting import Builder, Where, keys_of
 from tlsrt.config.supervision import check_supervision, read_supervision
 from tlsrt.config.validation import BAD, Checker, nearest
 from tlsrt.config.yaml_nodes import Problems, read_document
@@ -37,6 +37,12 @@ def parse_config(data: bytes, path: Path) -> Config:
     if root is None:
         problems.raise_if_any()
         raise ConfigError(f"{path}:1:1: the file is empty")
+    if root.pairs and not any(
+        key.text in keys_of(Config) for key, _ in root.pairs
+    ):  # another program's: repeat nothing
+        raise ConfigError(
+            f"{path}:1:1: this is not a configuration of tlsrt: it has none of the keys; name another file"
+        )
     checker = Checker(problems)
     value = checker.check(root, FILE)
     tree: Tree = value if isinstance(value, dict) else {}

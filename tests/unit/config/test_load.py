@@ -290,6 +290,14 @@ def test_not_a_table(text: str) -> None:
     assert sentence.startswith("1:1: the file must be a table of keys and values, not ")
 
 
+@pytest.mark.parametrize(
+    "text", ["password: hunter2", "hunter2: 1", "a: *hunter2", "a: &hunter2 x", "{a: 1, a: hunter2}"]
+)
+def test_nothing_of_another_programs_file_is_repeated(text: str) -> None:
+    sentence = "1:1: this is not a configuration of tlsrt: it has none of the keys; name another file"
+    assert problems(text) == [sentence]
+
+
 @pytest.mark.usefixtures("parser")
 @pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "{? "])
 def test_deep_nesting_is_refused_not_recursed(opening: str) -> None:
