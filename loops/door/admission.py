@@ -10,7 +10,7 @@ import ipaddress
 from collections import Counter
 from dataclasses import dataclass
 
-from tlsrt.loops.gate.rate_limits import RateLimits
+from tlsrt.rate_limit import Buckets
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Admission:
     def __init__(self, limits: AdmissionLimits) -> None:
         self._limits = limits
         self._addresses: Counter[str] = Counter()
-        self._rates = RateLimits(limits.rate, limits.burst)
+        self._rates = Buckets(limits.burst, limits.rate)
         self.connections = 0
         self.unauthenticated = 0
 

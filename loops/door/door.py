@@ -22,13 +22,15 @@ from tlsrt.config.schema import DoorConfig
 from tlsrt.loops.door.admission import AdmissionLimits, plain_address
 from tlsrt.loops.door.client_connection import ClientBackend, ClientConnection, ConnectionStage
 from tlsrt.loops.door.tls_server import Connected, ServerLimits, TlsServer, UnauthenticatedHandlers
-from tlsrt.loops.gate.offence_count import OffenceCount
+from tlsrt.rate_limit import Buckets
 
 if TYPE_CHECKING:  # only a host with HTTP clients loads it
     from tlsrt.loops.http.connection import HttpConnection
 
 ServeHttp = Callable[[TlsConnection, int, Callable[[str], None]], "HttpConnection"]
 HTTP = "http/1.1"
+OFFENCES_MAX = 64.0  # at once
+OFFENCES_PER_S = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,14 @@ class DoorLimits(ServerLimits):
 
     opening_s: float = 10.0
     waiting_total: int = 128 * 1024 * 1024  # bytes waiting for clients, all together
+
+
+def offence_buckets() -> Buckets:
+    """Return how many frames that break rules a client may send, with all of its connections; an honest one has none.
+
+    What comes beyond that is owed for too: a flood is refused until it has been over for some time.
+    """
+    return Buckets(OFFENCES_MAX, OFFENCES_PER_S, debt=OFFENCES_MAX)
 
 
 def door_limits(config: DoorConfig) -> DoorLimits:
@@ -74,7 +84,7 @@ class Door(TlsServer):
         self._hub = hub
         self._limits = limits or DoorLimits()
         self.succession = b""  # which issuer keys follow which, for clients that have missed it
-        self._offences = OffenceCount()
+        self._offences = offence_buckets()
         self._clients: dict[int, _Client] = {}
         handlers: dict[str, Callable[[Connected], Handler]] = {
             PROTOCOL: lambda connected: self._welcome(self._clients[connected.number])
@@ -96,7 +106,7 @@ class Door(TlsServer):
     def _welcome(self, client: _Client) -> Handler:
         client.link = ClientConnection(
             client.connection, client.number, self._hub, self._limits.opening_s, self._turn.want,
-            lambda: self._offences.note(client.subject or client.key, self._loop.time()),
+            lambda: self._offences.owe(client.subject or client.key, self._loop.time()) > 0,
         )  # fmt: skip
         self._hub.challenge(client.number)
         return client.link

@@ -17,7 +17,7 @@ from tlsrt.loops.door.enrolment_connection import (
     EnrolmentConnection,
 )
 from tlsrt.loops.door.tls_server import Connected, UnauthenticatedHandlers
-from tlsrt.loops.gate.rate_limits import RateLimits
+from tlsrt.rate_limit import Buckets
 
 Ask = Callable[[int, str, bytes, bytes, bytes], None]  # connection, its address, id, signing request, MAC
 
@@ -30,7 +30,7 @@ class EnrolmentConnections:
         self._ask = ask
         self._links: dict[int, EnrolmentConnection] = {}
         self._addresses: Counter[str] = Counter()
-        self._rates = RateLimits(RATE_S, BURST)
+        self._rates = Buckets(BURST, RATE_S)
 
     def strangers(self, context: ssl.SSLContext) -> UnauthenticatedHandlers:
         """Return what a server needs to know."""

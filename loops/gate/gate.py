@@ -49,8 +49,6 @@ from tlsrt.loops.gate.state import Flow, GateLoop, GateSession, GateVerdict, Ori
 
 SLACK_MS = 5_000
 SESSIONS_MAX = 16_384
-SIGNATURES_MAX = 256.0  # a loop with 256 components may renew all their tokens at once
-SIGNATURES_PER_S = 16.0
 CLIENT = "client"
 _ASKING = frozenset({FrameKind.REQUEST, FrameKind.REQUESTS})
 _REMEMBERED = _ASKING | {FrameKind.REPLY, FrameKind.REPLIES}  # what the fast lane knows
@@ -238,15 +236,13 @@ class Gate:
         tokens = self._verifier.tokens
         if tokens.knows(frame.token):
             return self._verifier.check_untrusted(header, frame.token, now)
-        origin.signatures = min(SIGNATURES_MAX, origin.signatures + (now - origin.refilled) * SIGNATURES_PER_S / 1000)
-        origin.refilled = now
-        if origin.signatures < 1:
+        if origin.signatures.refill(now) < 1:
             raise PeerError("too_many_signatures")
         before = tokens.signatures_verified
         try:
             return self._verifier.check_untrusted(header, frame.token, now)
         finally:
-            origin.signatures -= tokens.signatures_verified - before
+            origin.signatures.left -= tokens.signatures_verified - before
 
     def _authentic_untrusted(self, frame: Frame, header: Header, session: GateSession) -> AESGCM:
         if header.gate != self.incarnation:

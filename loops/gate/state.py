@@ -7,7 +7,14 @@ from typing import NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from tlsrt.loops.gate.frame_rate import FrameRate
+from tlsrt.rate_limit import Bucket
+
+SIGNATURES_MAX = 256  # a loop with 256 components may renew all their tokens at once
+SIGNATURES_PER_S = 16
+
+
+def _signatures() -> Bucket:
+    return Bucket(SIGNATURES_MAX, SIGNATURES_PER_S, clock_hz=1000)
 
 
 @dataclass(slots=True)
@@ -18,11 +25,10 @@ class Origin:
     connection: int = 0
     session: bytes = b""  # the one session that a connection may carry, once granted
     confirmation: bytes = b""  # SHA-256 of the connection's client certificate
-    signatures: float = 256.0  # how many more unknown tokens may be verified for it now
-    refilled: int = 0  # BOOTTIME, ms
+    signatures: Bucket = field(default_factory=_signatures)  # unknown tokens that may be verified for it; BOOTTIME, ms
     charge: str = ""  # who pays for its place in queues: the loop, or the client with all of its connections
     refused: int = 0  # frames that came from here and proved nothing
-    rate: FrameRate | None = None  # of a client, with all of its connections; loops have none
+    rate: Bucket | None = None  # of a client, with all of its connections; loops have none
 
 
 @dataclass(slots=True)

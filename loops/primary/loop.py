@@ -31,7 +31,7 @@ from tlsrt.loops.door.server_context import PROTOCOLS
 from tlsrt.loops.door.tarpit import Tarpit, TarpitLimits
 from tlsrt.loops.door.tls_contexts import DoorContexts
 from tlsrt.loops.gate.decoys import Decoys
-from tlsrt.loops.gate.frame_rate import FrameRate, FrameRates
+from tlsrt.loops.gate.frame_rate import FrameRates
 from tlsrt.loops.gate.gate import Gate, refusal_word
 from tlsrt.loops.gate.refusals import ADDRESS
 from tlsrt.loops.gate.reporter import RefusalReporter
@@ -41,6 +41,7 @@ from tlsrt.loops.primary.events import Events
 from tlsrt.loops.primary.telemetry import Telemetry
 from tlsrt.loops.runtime.health import HealthChecks
 from tlsrt.loops.runtime.process import LoopProcess
+from tlsrt.rate_limit import Bucket
 
 DOOR = "door"
 DECOY = "decoy"
@@ -240,7 +241,7 @@ class PrimaryLoop(LoopProcess):
         """From now on frames of this session come by this connection; the operator's list says from where."""
         if connection in self._connections:
             return
-        rate = self._rates.of(subject, boottime_ms())
+        rate = self._rates.of(subject)
         self._connections[connection] = Origin("", connection, session, certificate, charge=subject, rate=rate)
         try:
             self._trust.send("came_from", session, door.address(connection))
@@ -344,22 +345,22 @@ class PrimaryLoop(LoopProcess):
             raise PeerError("frame_without_session")
         rate = origin.rate
         if rate is not None:
-            rate.left -= 1
-            if rate.left < 0 and not rate.has_more(boottime_ms()):
+            if rate.left >= 1.0:
+                rate.left -= 1.0
+            elif not rate.take(boottime_ms()):
                 return self._too_fast(frame, origin, rate)
         return self.forward(frame, origin)
 
-    def _too_fast(self, frame: bytes, origin: Origin, rate: FrameRate) -> str:
+    def _too_fast(self, frame: bytes, origin: Origin, rate: Bucket) -> str:
         """Answer a request over a client's rate by `busy`; let other frames pass, and read their sender more slowly."""
         answer = self.gate.turn_away_untrusted(frame)
         if answer:
-            rate.give_back()
             self.frames_in += 1
             self.note_refused(f"busy: {origin.charge} sends more than {rate.per_s} frames a second")
             self._deliver(answer, GateVerdict(origin.loop, origin.connection), GATE)
             return "busy"
         if self.door is not None:
-            self.door.rest(origin.connection, rate.owe())
+            self.door.rest(origin.connection, rate.owe(boottime_ms()))
         return self.forward(frame, origin)
 
     def closed(self, connection: int) -> None:

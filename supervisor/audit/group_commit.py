@@ -53,7 +53,7 @@ class GroupCommit:
         self._busy: list[_Waiter | tuple[int, LogRecord]] = []  # with the hand
         self._began: int | None = None  # when it got that
         self._is_stalled = False  # the hand has not come back in time
-        self._allowance = Bucket(NOTES_MAX, NOTES_PER_S, now / 1000)
+        self._allowance = Bucket(NOTES_MAX, NOTES_PER_S)
         self._dropped = 0
         self._told_dropped = 0  # of them, in the batch that is with the hand
         self._retry_at = 0

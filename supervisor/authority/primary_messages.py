@@ -44,7 +44,7 @@ class PrimaryMessages:
         self._door = door
         self._events = events
         self._note = note_turned_away
-        self._turned_away = Bucket(TURNED_AWAY, TURNED_AWAY, 0.0)
+        self._turned_away = Bucket(TURNED_AWAY, TURNED_AWAY)
         self.handlers: dict[str, Handler] = {
             "challenge": self._challenge,
             "open": self._open,

@@ -59,8 +59,8 @@ class SyscallMonitor:
         self._listener = -1
         self._broker: Broker | None = None
         self._connecting: dict[int, tuple[Notification, Connecting]] = {}
-        self._refused = Bucket(REFUSED_BURST, REFUSED_PER_S, event_loop.now)
-        self._brokered = Bucket(BROKERED_BURST, BROKERED_PER_S, event_loop.now)
+        self._refused = Bucket(REFUSED_BURST, REFUSED_PER_S)
+        self._brokered = Bucket(BROKERED_BURST, BROKERED_PER_S)
         self._is_paused = False
         self._is_deserted = False
 

@@ -55,7 +55,7 @@ class ComponentHealth:
 
     def _say(self, loop: Loop, word: str, component: ComponentConfig, text: str) -> None:
         now = self._common.event_loop.now
-        allowance = self._allowances.setdefault(loop.name, Bucket(LINES, LINES_PER_S, now))
+        allowance = self._allowances.setdefault(loop.name, Bucket(LINES, LINES_PER_S))
         if allowance.take(now):
             say = self._common.console.good if word == "well" else self._common.console.bad
             say(loop.name, word, text)

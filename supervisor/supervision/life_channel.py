@@ -7,6 +7,7 @@ from typing import Any
 from tlsrt.channels.control.life import LIFE, LoopState
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.errors import PeerError
+from tlsrt.rate_limit import Bucket
 
 MAX_RECORDS_PER_S = 50  # an honest loop sends two beats; the bound keeps one loop from taking the supervisor's time
 _CROSSING = (LoopState.DRAINING, LoopState.STOPPING)
@@ -17,8 +18,7 @@ class LifeChannel:
 
     def __init__(self, descriptor: int) -> None:
         self._channel = ControlChannel(descriptor, LIFE)
-        self._records = 0
-        self._since = 0.0
+        self._records = Bucket(MAX_RECORDS_PER_S, MAX_RECORDS_PER_S)
 
     def fileno(self) -> int:
         return self._channel.fileno()
@@ -50,8 +50,5 @@ class LifeChannel:
             return received[0], received[1]
 
     def _count(self, now: float) -> None:
-        if now - self._since >= 1.0:
-            self._since, self._records = now, 0
-        self._records += 1
-        if self._records > MAX_RECORDS_PER_S:
+        if not self._records.take(now):
             raise PeerError("flood")

@@ -41,7 +41,7 @@ class Enrolment:
         self._service = service
         self._persist = persist
         self._outlet = outlet
-        self._notes = Bucket(NOTES, NOTES, 0.0)
+        self._notes = Bucket(NOTES, NOTES)
 
     def enrol(self, primary: LoopEntry, message: EnrolMessage, now: int, wall: int) -> None:
         """Answer a client with its certificate, or refuse it with a word that says nothing."""

@@ -40,7 +40,7 @@ class AnomalyDetector:
         self._add = add
         self._note = note
         self._model = AnomalyModel() if model is None else model
-        self._rows = Bucket(ROWS, ROWS * 1000 / WINDOW_MS, 0.0)
+        self._rows = Bucket(ROWS, ROWS * 1000 / WINDOW_MS)
         self._charged: OrderedDict[str, int] = OrderedDict()  # subject: when; the one charged longest ago first
         self._told: OrderedDict[str, int] = OrderedDict()
 

@@ -45,7 +45,7 @@ class DecoyService:
         self._canaries = [list(canaries.tokens), list(canaries.clients)]  # by number
         self._randomness = randomness
         self._is_on = bool(decoys.components or decoys.methods)
-        self._allowance = Bucket(TOUCHES, TOUCHES, 0.0)
+        self._allowance = Bucket(TOUCHES, TOUCHES)
         self._told = 0  # the incarnation of Primary that has the hashes
         self._incarnation = 0  # of the Primary that is, or was, tried
         self._secret = ""  # the decoy of the trial that is under way

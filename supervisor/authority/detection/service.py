@@ -51,9 +51,9 @@ class DetectionService:
         self.actions = Actions(service)
         self.actions.on_revoked = self._session_revoked
         self._loops = frozenset(loops)
-        self._reports = Bucket(REPORTS_PER_S, REPORTS_PER_S, 0.0)
+        self._reports = Bucket(REPORTS_PER_S, REPORTS_PER_S)
         self._witnesses = RecipientReportTable(GATE)
-        self._testimonies = {loop: Bucket(REPORTS_PER_S, REPORTS_PER_S, 0.0) for loop in loops}
+        self._testimonies = {loop: Bucket(REPORTS_PER_S, REPORTS_PER_S) for loop in loops}
         self._told: dict[tuple[str, Charge], int] = {}
         self._generation: object = None
         self._names_told: list[str] = []

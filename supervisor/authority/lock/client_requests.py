@@ -43,7 +43,7 @@ class ClientLockRequests:
         self._challenges = challenges
         self._state = state
         self._outlet = outlet
-        self._allowance = Bucket(TRIES, TRIES_S, 0.0)
+        self._allowance = Bucket(TRIES, TRIES_S)
         self.handlers: dict[str, Handler] = {"unlock": self._on_unlock, "lock": self._on_lock}
 
     def _on_unlock(self, primary: LoopEntry, message: ClientUnlockMessage, now: int, wall: int) -> None:

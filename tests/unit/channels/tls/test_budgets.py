@@ -14,7 +14,7 @@ from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.links.zmtp import CRUMBS_MAX, GREETING, READY, ZmtpReader, message_head
 from tlsrt.errors import PeerError
 from tlsrt.loops.door.client_connection import REFUSED_MAX, ClientConnection, ConnectionStage
-from tlsrt.loops.gate.offence_count import BURST, PER_S, OffenceCount
+from tlsrt.loops.door.door import OFFENCES_MAX, OFFENCES_PER_S, offence_buckets
 
 
 def test_frames_of_batches_are_counted_not_their_messages() -> None:
@@ -80,7 +80,7 @@ class _Connected:
 
 
 @pytest.mark.parametrize(
-    ("word", "most"), [("rejected", int(BURST)), ("busy", REFUSED_MAX), ("stale", REFUSED_MAX), ("", 7281)]
+    ("word", "most"), [("rejected", int(OFFENCES_MAX)), ("busy", REFUSED_MAX), ("stale", REFUSED_MAX), ("", 7281)]
 )
 def test_a_client_whose_frames_of_one_read_are_refused_is_dismissed(word: str, most: int) -> None:
     payload = b"\x94\xc4\0\xc4\0"
@@ -88,8 +88,8 @@ def test_a_client_whose_frames_of_one_read_are_refused_is_dismissed(word: str, m
 
     async def main() -> None:
         fake: Any = _Connected(word)
-        offences = OffenceCount()
-        link = ClientConnection(fake, 1, fake, 60.0, None, lambda: offences.note("client/a", 1.0))
+        offences = offence_buckets()
+        link = ClientConnection(fake, 1, fake, 60.0, None, lambda: offences.owe("client/a", 1.0) > 0)
         link.stage = ConnectionStage.GRANTED
         if word != "rejected":
             for _ in range(3):
@@ -105,12 +105,12 @@ def test_a_client_whose_frames_of_one_read_are_refused_is_dismissed(word: str, m
 
 
 def test_offences_are_charged_to_a_client_with_all_of_its_connections_and_forgiven_slowly() -> None:
-    offences = OffenceCount()
-    assert not any(offences.note("client/a", 5.0) for _ in range(int(BURST)))
-    assert offences.note("client/a", 5.0)
-    assert not offences.note("client/b", 5.0)
-    assert not offences.note("client/a", 5.0 + 2 / PER_S)
-    assert offences.note("client/a", 5.0 + 2 / PER_S)
+    offences = offence_buckets()
+    assert not any(offences.owe("client/a", 5.0) for _ in range(int(OFFENCES_MAX)))
+    assert offences.owe("client/a", 5.0)
+    assert not offences.owe("client/b", 5.0)
+    assert not offences.owe("client/a", 5.0 + 2 / OFFENCES_PER_S)
+    assert offences.owe("client/a", 5.0 + 2 / OFFENCES_PER_S)
     for _ in range(10_000):
-        offences.note("client/a", 6.0)
-    assert not offences.note("client/a", 6.0 + 2 * BURST / PER_S), "a long flood is no life sentence"
+        offences.owe("client/a", 6.0)
+    assert not offences.owe("client/a", 6.0 + 2 * OFFENCES_MAX / OFFENCES_PER_S), "a long flood is no life sentence"

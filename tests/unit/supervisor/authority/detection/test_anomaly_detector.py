@@ -165,9 +165,9 @@ def test_a_flood_of_rows_costs_no_more_than_an_honest_primary() -> None:
     seen = 0
     office.desk._find = lambda session: None
     for _ in range(1000):
-        before = office.desk._rows._left
+        before = office.desk._rows.left
         office.desk.heard(pack_rows([(office.sessions[0].session_id, USUAL)] * 100), 1, 1)
-        seen += office.desk._rows._left < before
+        seen += office.desk._rows.left < before
     assert seen == ROWS // 100
 
 
