@@ -35,7 +35,7 @@ RULES: tuple[tuple[str, str], ...] = (
     (r"runtime/process\.py:.*(take|send|frame|refused)", "dispatch, validate, run the handler"),
     (r"tls/epoll_transport\.py:", "door: sockets"),
     (r"tls/connection\.py:", "door: TLS connection"),
-    (r"(tls/(engine|client_hello|server_hello)|door/server_context)\.py:", "TLS engine"),
+    (r"(tls/(engine|client_hello|server_hello)|door/tls_contexts)\.py:", "TLS engine"),
     (r"(door/\w+|tls/(message_link|message_stream))\.py:", "door: connections, messages"),
     (r"peers/tls_servers\.py:", "plain handler"),
     (r"(asyncio/|selectors\.py:)", "event loop"),

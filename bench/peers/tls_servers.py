@@ -16,7 +16,7 @@ from typing import NoReturn, cast
 
 from tlsrt.channels.tls.connection import ConnectionLimits, TlsConnection
 from tlsrt.loops.door.admission import AdmissionLimits
-from tlsrt.loops.door.tls_server import Connected, ServerLimits, TlsServer
+from tlsrt.loops.door.tls_server import AcceptedConnection, ServerLimits, TlsServer
 
 PROTOCOL = "tlsrt/1"
 BODY_MAX = 65536
@@ -76,7 +76,7 @@ def serve_on_engine(context: ssl.SSLContext, port: int, *, mutual: bool) -> None
     everybody = AdmissionLimits(*[1 << 20] * 3, 1e9, 1e9)
     limits = ServerLimits(everybody, ConnectionLimits(handshake_s=60.0), idle_s=1e9)
 
-    def welcome(client: Connected) -> EngineHandler:
+    def welcome(client: AcceptedConnection) -> EngineHandler:
         server.authenticate(client, f"client {client.number}")  # each on its own account, since no peer has accounts
         return EngineHandler(client.connection)
 
@@ -100,7 +100,7 @@ class Transported(asyncio.Protocol):
 
 
 def make_context(certificate: str, key: str, client_ca: str | None) -> ssl.SSLContext:
-    """The door's own settings (loops/door/server_context.py), from files."""
+    """The door's own settings (loops/door/tls_contexts.py), from files."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_cert_chain(certificate, key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing
 from pathlib import Path
@@ -14,11 +15,12 @@ from tlsrt.channels.client.describe import described
 from tlsrt.channels.client.files.remote_path import parse_place
 from tlsrt.channels.client.files.transfer import PATIENCE_S, Told, Transferred, get_file, put_file
 from tlsrt.channels.client.session import CONNECT_TIMEOUT_S, ClientSession
+from tlsrt.config.bundle import Bundle
 
 __all__ = ["CONNECT_TIMEOUT_S", "AsyncClient"]
 
 
-class AsyncClient(ClientSession):
+class AsyncClient:
     """A client of one host, under one session at a time. Use it as an async context manager.
 
     `bundle` is a Bundle, the path of one, or None to find one by convention; `address` "HOST:PORT" replaces the
@@ -27,6 +29,27 @@ class AsyncClient(ClientSession):
     server is locked it is asked again for `wait_locked` seconds (math.inf: for ever), and calls wait for the unlock,
     their own time not counting meanwhile; 0: ServerLocked at once.
     """
+
+    def __init__(
+        self, bundle: Bundle | Path | str | None = None, address: str | None = None, *,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S, wait_locked: float = 0.0,
+    ) -> None:  # fmt: skip
+        self._session = ClientSession(bundle, address, connect_timeout_s=connect_timeout_s, wait_locked=wait_locked)
+
+    async def connect(self) -> None:
+        """Open a session and keep it open until `close`; raises if the first attempt fails."""
+        await self._session.connect()
+
+    async def close(self) -> None:
+        """End the session; calls in flight end with Unavailable or OutcomeUnknown."""
+        await self._session.close()
+
+    async def renew(self) -> None:
+        """Get another certificate and put it into the bundle's file, as happens by itself after two thirds of its life.
+
+        It is used from the next connection on, and then the old one ends. Raises Denied if the host gives none.
+        """
+        await self._session.renew()
 
     async def __aenter__(self) -> AsyncClient:
         try:
@@ -49,16 +72,16 @@ class AsyncClient(ClientSession):
 
         With `idempotent=True` it is repeated after a lost answer, and the recipient runs it once.
         """
-        left = await self._ready(timeout_s)
+        left = await self._session.ready(timeout_s)
         key = new_idempotency_key() if idempotent else None
-        return await self._caller.call(target, method, args, kwargs, timeout_s=left, idempotency_key=key)
+        return await self._session.caller.call(target, method, args, kwargs, timeout_s=left, idempotency_key=key)
 
     async def stream(
         self, target: str, method: str, /, *args: object, timeout_s: float = 30.0, **kwargs: object
     ) -> AsyncGenerator[Any, None]:
         """Iterate the items of a streaming method; `timeout_s` bounds the sending of the request only."""
-        left = await self._ready(timeout_s)
-        items = self._caller.stream(target, method, args, kwargs, timeout_s=left)
+        left = await self._session.ready(timeout_s)
+        items = self._session.caller.stream(target, method, args, kwargs, timeout_s=left)
         async with aclosing(items) as closing:  # type: ignore[type-var] # it is an async generator
             async for item in closing:
                 yield item
@@ -68,8 +91,8 @@ class AsyncClient(ClientSession):
         timeout_s: float = 300.0, **kwargs: object,
     ) -> Any:  # fmt: skip
         """Call a method that takes a stream of bytes as its last parameter; `data` may be a file or an iterable."""
-        left = await self._ready(timeout_s)
-        return await self._caller.upload(target, method, parts_of(data), args, kwargs, timeout_s=left)
+        left = await self._session.ready(timeout_s)
+        return await self._session.caller.upload(target, method, parts_of(data), args, kwargs, timeout_s=left)
 
     async def describe(self, target: str | None = None, *, timeout_s: float = 30.0) -> dict[str, Any]:
         """Return what this client may use: {target: description}, methods without a right left out.
@@ -77,12 +100,12 @@ class AsyncClient(ClientSession):
         A target that does not answer has an `error` instead of methods. With `target`, only that one, and its error
         is raised.
         """
-        await self._ready(timeout_s)
+        await self._session.ready(timeout_s)
         return await described(self, target, self.rights, timeout_s)
 
     def show_attempt(self, target: str, method: str) -> None:
         """Let the host see a call that was asked for and is not made, as it cannot succeed: see `denied_probes.py`."""
-        self._caller.probes.show(target, method)
+        self._session.caller.probes.show(target, method)
 
     async def put(
         self, file: Path | str, place: str, *, patience_s: float = PATIENCE_S, on_progress: Told | None = None
@@ -102,20 +125,55 @@ class AsyncClient(ClientSession):
         return await get_file(self, parse_place(place), Path(file), patience_s, on_progress)
 
     @property
+    def bundle(self) -> Bundle:
+        """Who this client is, and which host it trusts."""
+        return self._session.bundle
+
+    @property
+    def host(self) -> str:
+        """The host that it connects to."""
+        return self._session.host
+
+    @property
+    def port(self) -> int:
+        """The port that it connects to."""
+        return self._session.port
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a session now; without one, calls wait for the next."""
+        return self._session.connected
+
+    @property
+    def connections(self) -> int:
+        """How many sessions were opened so far."""
+        return self._session.connections
+
+    @property
+    def refused(self) -> Counter[str]:
+        """Frames that were no authentic answers, counted by reason."""
+        return self._session.refused
+
+    @property
+    def waits_for_unlock(self) -> bool:
+        """Whether the server is locked now, and this client still waits for it."""
+        return self._session.waits_for_unlock
+
+    @property
     def rights(self) -> dict[str, tuple[str, ...]]:
         """What this session may call: target -> methods, `*` for all."""
-        return self._endpoint.rights
+        return self._session.endpoint.rights
 
     @property
     def subject(self) -> str:
         """Who this client is to the host: "client/NAME"; empty before the first session."""
-        return self._endpoint.subject
+        return self._session.endpoint.subject
 
     @property
     def session_info(self) -> dict[str, Any]:
         """The session in plain values: times in ms from now."""
-        now = self._clock.now()
-        endpoint = self._endpoint
+        now = self._session.clock.now()
+        endpoint = self._session.endpoint
         return {
             "subject": endpoint.subject,
             "session": endpoint.session.hex(),

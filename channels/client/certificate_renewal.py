@@ -1,4 +1,4 @@
-"""A client's certificate while it runs: renewed in time, or taken from its file if another process was faster. asyncio.
+"""Certificate renewal of a running client: in time, or from its file if another process was faster. asyncio.
 
 It lives in the bundle's file: the new key is on the disk before the old one is given up. A client that was made of a
 Bundle, without a file, keeps what it has. What reads certificates is imported late, as most commands end before.
@@ -20,15 +20,15 @@ from tlsrt.config.bundle import Bundle, can_follow, follow_certificate, read_bun
 from tlsrt.errors import ConfigError, Denied, PeerError, TlsrtError, Unavailable
 
 _log = logging.getLogger("tlsrt.client")
-FIRST_LOOK_S = 5.0  # after the session was opened
-LOOK_S = 86_400.0  # a timer counts no suspended time, so the clock is looked at once a day
+FIRST_CHECK_S = 5.0  # after the session was opened
+CHECK_S = 86_400.0  # a timer counts no suspended time, so the clock is read once a day
 RENEW_S = 10.0  # for an answer
 
 Renew = Callable[[], Awaitable[None]]  # on the session of then
 
 
 class CertificateRenewal:
-    """For one client. `take` makes it use another bundle from the next connection on."""
+    """The certificate of one client. `take` makes it use another bundle from the next connection on."""
 
     def __init__(self, path: Path | None, take: Callable[[Bundle], None]) -> None:
         self._path = path
@@ -48,20 +48,20 @@ class CertificateRenewal:
         self._task = None
 
     async def _watch(self, bundle: Bundle, renew: Renew) -> None:
-        await asyncio.sleep(FIRST_LOOK_S)
+        await asyncio.sleep(FIRST_CHECK_S)
         from tlsrt.channels.session.certificate_renewal import due_in_s, retry_in_s
 
         certificate = ssl.PEM_cert_to_DER_cert(bundle.certificate_pem.decode("ascii"))
         chance = random.random()  # noqa: S311 - no secret
         while (due_s := due_in_s(certificate, datetime.now(UTC), chance)) > 0:
-            await asyncio.sleep(min(due_s, LOOK_S))
+            await asyncio.sleep(min(due_s, CHECK_S))
         while True:
             try:
                 await renew()
                 return
             except TlsrtError as error:
                 _log.warning("the client's certificate could not be renewed, and this is tried again: %s", error)
-            await asyncio.sleep(min(retry_in_s(certificate, datetime.now(UTC)), LOOK_S))
+            await asyncio.sleep(min(retry_in_s(certificate, datetime.now(UTC)), CHECK_S))
 
     async def renew(
         self, link: ServerConnection, identity: ClientIdentity, bundle: Bundle, boot: bytes, session: bytes
@@ -72,16 +72,8 @@ class CertificateRenewal:
         if self._path is None or not can_follow(self._path):
             raise ConfigError(f"the bundle {self._path or 'of this client'} cannot be written, so it cannot be renewed")
         renewing = Renewing(identity.private_key, identity.certificate, identity.install, boot, session)
-        answer: asyncio.Future[tuple[bytes, bytes]] = asyncio.get_running_loop().create_future()
-
-        def renewed(certificate: bytes, signature: bytes) -> None:
-            if not answer.done():
-                answer.set_result((certificate, signature))
-
-        link.on_renewed = renewed
-        link.say("renew", renewing.request, renewing.signature)
         try:
-            certificate, signature = await asyncio.wait_for(answer, RENEW_S)
+            certificate, signature = await asyncio.wait_for(link.renew(renewing.request, renewing.signature), RENEW_S)
         except TimeoutError as error:
             raise Unavailable("the host did not answer in time") from error
         if not certificate:

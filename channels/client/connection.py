@@ -1,7 +1,7 @@
 """One connection of a client to a door: TCP, TLS 1.3 both ways, challenge, open, grant. asyncio.
 
-`dial` returns when the first grant is there, after one round trip above TLS, or raises an error that says what to do.
-From then on the link hands grants and frames to its owner and says once when it is over.
+`dial` returns when the first grant has come, after one round trip above TLS, or raises an error that says what to do.
+From then on the connection hands grants and frames to its owner, and tells it once when it is over.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from tlsrt.channels.session.grant import GrantContent
 from tlsrt.channels.session.opening import ClientIdentity, Opening
@@ -22,6 +21,7 @@ from tlsrt.config.bundle import Bundle
 from tlsrt.config.issuer_chain import PinnedIssuer
 from tlsrt.errors import ConfigError, PeerError, Rejected, TlsrtError, Unavailable, call_error
 
+Outcome = TypeVar("Outcome")
 _WORDS = {
     "locked": "the server is locked",
     "busy": "the server has no room for another session now",
@@ -60,116 +60,129 @@ def client_context(bundle: Bundle) -> ssl.SSLContext:
     return context
 
 
-@dataclass(frozen=True, slots=True)
-class Endings:
-    """What the owner of a link wants to hear; `ended` comes once, with a word of the server or a reason of ours."""
+class SessionOwner(Protocol):
+    """Who keeps a connection to a server."""
 
-    granted: Callable[[GrantContent], None]
-    frame: Callable[[bytes], None]
-    ended: Callable[[str], None]
-    succeeded: Callable[[PinnedIssuer], None] = lambda issuer: None  # another issuer key from now on
+    def on_granted(self, content: GrantContent) -> None:
+        """Take the first grant of the connection, or a later one."""
+
+    def on_frame(self, frame: bytes) -> None:
+        """Take a frame, unchecked."""
+
+    def on_issuer(self, issuer: PinnedIssuer) -> None:
+        """Another issuer key follows the one in the bundle, which has signed that."""
+
+    def on_end(self, reason: str) -> None:
+        """The session is over: a word of the server, or a reason of ours. Comes once, after the first grant only."""
+
+    def on_socket_closed(self) -> None:
+        """The socket of one attempt is closed, or was never opened. Comes once for each."""
 
 
 class ServerConnection(MessageLink):
-    """The client's end of `tlsrt/1`."""
+    """The client's end of `tlsrt/1`. Once `first` has failed, its owner hears only that the socket closed."""
 
-    def __init__(self, connection: TlsConnection, opening: Opening, owner: Endings) -> None:
-        super().__init__(connection, PAYLOAD_MAX)
-        self.is_granted = False
-        self.word = ""  # the server's last word
-        self.on_renewed: Callable[[bytes, bytes], None] | None = None  # certificate, signature; empty: refused
+    def __init__(
+        self, engine: TlsEngine, opening: Opening, owner: SessionOwner, where: str, handshake_s: float
+    ) -> None:
+        super().__init__(TlsConnection(engine, self, ConnectionLimits(handshake_s=handshake_s)), PAYLOAD_MAX)
+        self.first: asyncio.Future[None] = self._loop.create_future()  # done with the first grant
+        self.word = ""  # the server's last
         self._opening = opening
         self._owner = owner
+        self._where = where
+        self._renewal: asyncio.Future[tuple[bytes, bytes]] | None = None
+        self._is_closed = False
+
+    @property
+    def issuer(self) -> PinnedIssuer:
+        """The issuer key that is trusted by now."""
+        return self._opening.issuer
+
+    async def renew(self, request: bytes, signature: bytes) -> tuple[bytes, bytes]:
+        """Ask for another certificate; return it and its signature, both empty if the host gives none."""
+        self._renewal = self._loop.create_future()
+        self.say("renew", request, signature)
+        return await self._renewal
 
     def payload_untrusted(self, payload: bytes) -> None:
         if is_frame(payload):
-            if not self.is_granted:
+            if not self.first.done():
                 raise PeerError("frame_before_grant")
-            self._owner.frame(payload)
+            self._owner.on_frame(payload)
             return
         name, fields = parse_control_untrusted(payload, "server")
         if name == "challenge":
             self.say("open", *self._opening.answer_untrusted(*fields[:3]))
         elif name == "succession":
             if self._opening.follow_untrusted(*fields):
-                self._owner.succeeded(self._opening.issuer)
+                self._owner.on_issuer(self._opening.issuer)
         elif name == "granted":
             content = self._opening.accept_untrusted(*fields)
-            self.is_granted = True
-            self._owner.granted(content)
+            if not self.first.cancelled():
+                self._owner.on_granted(content)
+            if not self.first.done():
+                self.first.set_result(None)
         elif name in ("renewed", "not_renewed"):
-            told, self.on_renewed = self.on_renewed, None
-            if told is None:
+            renewal, self._renewal = self._renewal, None
+            if renewal is None:
                 raise PeerError("renewed_unasked")
-            told(*(fields if name == "renewed" else (b"", b"")))
+            if not renewal.done():
+                renewal.set_result((fields[0], fields[1]) if name == "renewed" else (b"", b""))
         else:  # locked, refused, goodbye
             self.word = fields[0] if name != "locked" else name
             self.connection.close("word_" + self.word)
 
-    @property
-    def issuer(self) -> PinnedIssuer:
-        """The issuer key that is gone by now."""
-        return self._opening.issuer
+    def choose_handler(self) -> ServerConnection:
+        return self
 
-    def lost(self, reason: str) -> None:
-        self._owner.ended(self.word or reason)
+    def on_end(self, reason: str) -> None:
+        if not self.first.done():
+            self.first.set_exception(error_of(self.word, reason, self.connection.engine.detail, self._where))
+        elif not self.first.cancelled() and self.first.exception() is None:
+            self._owner.on_end(self.word or reason)
+
+    def on_socket_closed(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._owner.on_socket_closed()
 
 
 async def dial(
-    host: str, port: int, server_name: str, context: ssl.SSLContext, identity: ClientIdentity, owner: Endings,
-    gone: Callable[[], None], timeout_s: float,
+    host: str, port: int, server_name: str, context: ssl.SSLContext, identity: ClientIdentity, owner: SessionOwner,
+    timeout_s: float,
 ) -> ServerConnection:  # fmt: skip
-    """Return a link with a granted session; raise a CallError or ConfigError. `gone` comes once its socket is closed.
-
-    `owner.granted` has been called when this returns; after an error `owner` hears nothing more.
-    """
-    loop = asyncio.get_running_loop()
-    first: asyncio.Future[ServerConnection] = loop.create_future()
-    links: list[ServerConnection] = []
-    closed: list[bool] = []
+    """Return a connection with a granted session; raise a CallError or ConfigError."""
     engine = TlsEngine(context, server_side=False, protocols=(PROTOCOL,), server_name=server_name)
+    link = ServerConnection(engine, Opening(identity), owner, f"{host}:{port}", timeout_s)
+    try:
+        await connect(link.connection, host, port, link.first, timeout_s)
+    finally:
+        if not link.connection.has_socket:
+            link.on_socket_closed()
+    return link
+
+
+async def connect(
+    connection: TlsConnection, host: str, port: int, outcome: asyncio.Future[Outcome], timeout_s: float
+) -> Outcome:
+    """Connect, and return what comes of it in time; otherwise cut the connection and raise Unavailable."""
+    loop = asyncio.get_running_loop()
     where = f"{host}:{port}"
-
-    def granted(content: GrantContent) -> None:
-        if not first.done():
-            owner.granted(content)
-            first.set_result(links[0])
-        elif not first.cancelled():
-            owner.granted(content)
-
-    def ended(reason: str) -> None:
-        if not first.done():
-            first.set_exception(error_of(links[0].word if links else "", reason, engine.detail, where))
-        elif not first.cancelled() and first.exception() is None:
-            owner.ended(links[0].word or reason)
-
-    def choose(connection: TlsConnection) -> ServerConnection:
-        endings = Endings(granted, owner.frame, lambda reason: None, owner.succeeded)
-        links.append(ServerConnection(connection, Opening(identity), endings))
-        return links[0]
-
-    def gone_once() -> None:
-        if not closed:
-            closed.append(True)
-            gone()
-
-    limits = ConnectionLimits(handshake_s=timeout_s)
-    connection = TlsConnection(engine, choose, gone=gone_once, ended=ended, limits=limits)
     try:
         async with asyncio.timeout(timeout_s):
             await loop.create_connection(lambda: connection, host, port, happy_eyeballs_delay=0.25)
-            return await first
+            return await outcome
     except TimeoutError as error:
+        outcome.cancel()
         connection.abort("timeout")
         raise Unavailable(f"no answer from {where} within {timeout_s:g} s") from error
     except OSError as error:
         raise Unavailable(f"cannot reach {where}: {error.strerror or error}") from error
     except asyncio.CancelledError:
+        outcome.cancel()
         connection.abort("cancelled")
         raise
-    finally:
-        if not connection.has_socket:
-            gone_once()
 
 
 def error_of(word: str, reason: str, detail: str, where: str) -> TlsrtError:

@@ -1,9 +1,10 @@
-"""`unlock_host` and `lock_host`: what a client that may do so does with the whole host. asyncio.
+"""Locking and unlocking the whole host, by a client that may. asyncio.
 
     asyncio.run(unlock_host("var/ops.tlsrt"))
 
-Neither needs a session. That the host is unlocked is believed when there is a session again, and that it is locked when
-its door says so.
+Neither needs a session: one TLS connection, the authority's challenge, and a signature. The answer is a word that comes
+by way of Primary, which may be captured, so it proves nothing. That the host is unlocked is believed when there is a
+session again, which comes from the issuer, and that it is locked when its door says so.
 """
 
 from __future__ import annotations
@@ -13,17 +14,31 @@ from pathlib import Path
 
 from tlsrt.channels.client.address import parse_address
 from tlsrt.channels.client.async_client import CONNECT_TIMEOUT_S, AsyncClient
-from tlsrt.channels.client.connection import client_context
-from tlsrt.channels.client.lock_connection import LOCKED, LOST, NOT_LOCKED, try_lock
-from tlsrt.channels.session.opening import identity_of
-from tlsrt.channels.tls.message_stream import REASON_MAX
+from tlsrt.channels.client.connection import client_context, connect, error_of
+from tlsrt.channels.session.lock_statement import lock_statement, sign_statement, unlock_statement
+from tlsrt.channels.session.opening import ClientIdentity, identity_of
+from tlsrt.channels.tls.connection import ConnectionLimits, TlsConnection
+from tlsrt.channels.tls.engine import TlsEngine
+from tlsrt.channels.tls.message_link import MessageLink
+from tlsrt.channels.tls.message_stream import PAYLOAD_MAX, PROTOCOL, REASON_MAX, parse_control_untrusted
 from tlsrt.config.bundle import Bundle, read_bundle
 from tlsrt.config.search_path import find_bundle
-from tlsrt.errors import Busy, CallError, Conflict, InvalidArgument, OutcomeUnknown, Rejected, ServerLocked, Unavailable
+from tlsrt.errors import (
+    Busy,
+    CallError,
+    Conflict,
+    InvalidArgument,
+    OutcomeUnknown,
+    PeerError,
+    Rejected,
+    ServerLocked,
+    Unavailable,
+)
 
-LOOK_S = 0.1  # between two looks whether the host is locked by now
+RETRY_S = 0.1  # between two attempts to see that the host is locked
 NO_REASON = "no reason was given"
-_GONE = ("unlocked", "draining", LOST)  # the Primary that was asked has ended, or is about to
+NOT_LOCKED, LOCKED, LOST = "not_locked", "locked", "lost"  # words of ours, beside the server's
+_ENDED = ("unlocked", "draining", LOST)  # the Primary that was asked has ended, or is about to
 
 Source = Bundle | Path | str | None
 
@@ -38,7 +53,7 @@ async def unlock_host(bundle: Source = None, address: str | None = None, *, time
     word = await _try(found, address, None, timeout_s)
     if word == NOT_LOCKED:
         raise Conflict("the host is not locked")
-    if word not in _GONE:
+    if word not in _ENDED:
         raise _error_of(word, "unlock")
     left = max(1.0, end - asyncio.get_running_loop().time())
     async with AsyncClient(found, address, wait_locked=left):
@@ -62,7 +77,7 @@ async def lock_host(
     while loop.time() < end:
         try:
             async with AsyncClient(found, address):
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(RETRY_S)
         except ServerLocked:
             return True
     raise OutcomeUnknown("the connection ended before the host had answered, and it is not locked")
@@ -72,19 +87,88 @@ def _bundle_of(source: Source) -> Bundle:
     return source if isinstance(source, Bundle) else read_bundle(find_bundle(None if source is None else str(source)))
 
 
+class LockConnection(MessageLink):
+    """One attempt. `reason` None unlocks, a text locks. `outcome` is the word that came of it."""
+
+    def __init__(
+        self, engine: TlsEngine, identity: ClientIdentity, reason: str | None, where: str, handshake_s: float
+    ) -> None:
+        super().__init__(TlsConnection(engine, self, ConnectionLimits(handshake_s=handshake_s)), PAYLOAD_MAX)
+        self.outcome: asyncio.Future[str] = self._loop.create_future()
+        self._identity = identity
+        self._reason = reason
+        self._where = where
+        self._lock: tuple[bytes, ...] = ()  # install, boot and lock, as the door of a locked host says
+        self._has_signed = False
+
+    def payload_untrusted(self, payload: bytes) -> None:
+        name, fields = parse_control_untrusted(payload, "server")
+        if name in ("locked", "challenge") and fields[0] != self._identity.install:
+            raise PeerError("other_install")
+        if name == "locked" and self._reason is not None:
+            self._end(LOCKED)
+        elif name == "locked" and not self._lock:
+            self._lock = fields
+            self.say("ask_unlock")
+        elif name == "challenge" and self._reason is None and not self._lock:
+            self._end(NOT_LOCKED)
+        elif name == "challenge" and not self._has_signed:
+            self._sign(*fields[:3])
+        elif name in ("refused", "goodbye"):
+            self._end(fields[0])
+        elif name != "succession":
+            raise PeerError(f"{name}_out_of_place")
+
+    def _sign(self, install: bytes, boot: bytes, challenge: bytes) -> None:
+        self._has_signed = True
+        certificate, key = self._identity.certificate, self._identity.private_key
+        if self._reason is None:
+            statement = unlock_statement(install, boot, self._lock[2], challenge)
+            self.say("unlock", certificate, sign_statement(key, statement))
+        else:
+            statement = lock_statement(install, boot, challenge, self._reason)
+            self.say("lock", certificate, self._reason, sign_statement(key, statement))
+
+    def _end(self, word: str) -> None:
+        if not self.outcome.done():
+            self.outcome.set_result(word)
+        self.connection.close("word_" + word)
+
+    def choose_handler(self) -> LockConnection:
+        return self
+
+    def on_end(self, reason: str) -> None:
+        if self.outcome.done():
+            return
+        if self._has_signed:
+            self.outcome.set_result(LOST)
+        else:
+            self.outcome.set_exception(error_of("", reason, self.connection.engine.detail, self._where))
+
+    def on_socket_closed(self) -> None:
+        """The outcome has come before."""
+
+
 async def _try(bundle: Bundle, address: str | None, reason: str | None, timeout_s: float) -> str:
+    """Unlock the host, or lock it for a reason; return the word that came of it. Raises a CallError or ConfigError.
+
+    LOST: the connection ended after the signature had left, which a lock does.
+    """
     host, port = parse_address(address) if address else (bundle.host, bundle.port)
-    return await try_lock(
-        host, port, bundle.server_name, client_context(bundle), identity_of(bundle), reason,
-        min(timeout_s, CONNECT_TIMEOUT_S),
-    )  # fmt: skip
+    timeout_s = min(timeout_s, CONNECT_TIMEOUT_S)
+    engine = TlsEngine(client_context(bundle), server_side=False, protocols=(PROTOCOL,), server_name=bundle.server_name)
+    link = LockConnection(engine, identity_of(bundle), reason, f"{host}:{port}", timeout_s)
+    try:
+        return await connect(link.connection, host, port, link.outcome, timeout_s)
+    finally:
+        link.connection.abort("done")
 
 
 def _error_of(word: str, what: str) -> CallError:
     if word == "unchanged":
         return Unavailable("the host stays locked: it cannot write its state, or record that it is unlocked")
     if word == "busy":
-        return Busy("too many tries to lock or unlock the host now: try again in a second")
+        return Busy("too many attempts to lock or unlock the host: try again in a second")
     return Rejected(
         f"this client may not {what} the host: it needs `may: [{what}]` in the host's configuration, or `client set`"
     )

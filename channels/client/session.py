@@ -1,8 +1,8 @@
 """The session of a client: a connection that is kept, and calls that wait for the next one. asyncio.
 
-Theory of operation. A keeper task holds one connection with one granted session open and dials again when it is lost,
+Theory of operation. A task holds one connection with one granted session open and dials again when it is lost,
 with jittered exponential pauses. Calls go through a `Caller`, which seals them under the session's keys. While there
-is no session, calls wait unsealed within their own deadline; what was under way when the connection broke ends as
+is no session, calls wait unsealed within their own deadline; what was in flight when the connection broke ends as
 `OutcomeUnknown`, unless it was called with `idempotent=True`: then it is sealed anew and repeated, and the recipient
 runs it once. A refusal (`Rejected`, `ServerLocked`, an untrusted server) fails the calls that wait at once.
 """
@@ -19,7 +19,7 @@ from tlsrt.backoff import Backoff
 from tlsrt.channels.calls.caller import Caller
 from tlsrt.channels.client.address import parse_address
 from tlsrt.channels.client.certificate_renewal import CertificateRenewal
-from tlsrt.channels.client.connection import Endings, ServerConnection, client_context, dial
+from tlsrt.channels.client.connection import ServerConnection, client_context, dial
 from tlsrt.channels.client.host_clock import HostClock
 from tlsrt.channels.session.endpoint import Endpoint
 from tlsrt.channels.session.grant import GrantContent
@@ -49,7 +49,7 @@ _log = logging.getLogger("tlsrt.client")
 
 
 class ClientSession:
-    """One session of one client at a time, kept open from `connect` to `close`. AsyncClient is what people use."""
+    """One session of one client at a time, kept open from `connect` to `close`. Its public face is AsyncClient."""
 
     def __init__(
         self, bundle: Bundle | Path | str | None = None, address: str | None = None, *,
@@ -68,11 +68,11 @@ class ClientSession:
         self._connect_timeout_s = connect_timeout_s
         self._wait_locked_s = float(wait_locked)
         self._locked_at: float | None = None  # the loop's time when the server was first found locked
-        self._clock = HostClock()
+        self.clock = HostClock()
         self._boot = b""
-        self._endpoint, self._caller = self._new_caller()
+        self.endpoint, self.caller = self._new_caller()
         self._link: ServerConnection | None = None
-        self._keeper: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
         self._lost: asyncio.Future[str] | None = None
         self._wanted = asyncio.Event()
         self._waiters: set[asyncio.Future[None]] = set()
@@ -80,11 +80,11 @@ class ClientSession:
         self._sockets_closed = asyncio.Event()
         self._timers: list[asyncio.TimerHandle] = []
         self._closed = False
-        self._certificates = CertificateRenewal(self._bundle_path, self._take_bundle)
+        self._renewal = CertificateRenewal(self._bundle_path, self._take_bundle)
 
     def _new_caller(self) -> tuple[Endpoint, Caller]:
         endpoint = Endpoint("")
-        caller = Caller(endpoint, self._send, self._clock.now)
+        caller = Caller(endpoint, self._send, self.clock.now)
         caller.set_up(False)
         return endpoint, caller
 
@@ -92,7 +92,7 @@ class ClientSession:
 
     async def connect(self) -> None:
         """Open a session and keep it open until `close`; raises if the first attempt fails."""
-        if self._keeper is None:
+        if self._keeping is None:
             backoff = self._new_backoff()
             while True:
                 try:
@@ -102,15 +102,15 @@ class ClientSession:
                     if not self.waits_for_unlock:
                         raise
                 await asyncio.sleep(backoff.pause(PAUSE_REFUSED_S))
-            self._keeper = asyncio.get_running_loop().create_task(self._keep())
+            self._keeping = asyncio.get_running_loop().create_task(self._keep())
 
     async def close(self) -> None:
-        """End the session; calls under way end with Unavailable or OutcomeUnknown."""
+        """End the session; calls in flight end with Unavailable or OutcomeUnknown."""
         self._closed = True
-        self._certificates.stop()
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.wait((self._keeper,))
+        self._renewal.stop()
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.wait((self._keeping,))
         if self._link is not None:
             self._link.flush()
             self._link.connection.close()
@@ -124,9 +124,9 @@ class ClientSession:
 
         It is used from the next connection on, and then the old one ends. Raises Denied if the host gives none.
         """
-        await self._ready(CONNECT_TIMEOUT_S)
+        await self.ready(CONNECT_TIMEOUT_S)
         assert self._link is not None
-        await self._certificates.renew(self._link, self._identity, self.bundle, self._boot, self._endpoint.session)
+        await self._renewal.renew(self._link, self._identity, self.bundle, self._boot, self.endpoint.session)
 
     def _take_bundle(self, bundle: Bundle) -> None:
         self._identity, self._context, self.bundle = identity_of(bundle), client_context(bundle), bundle
@@ -151,7 +151,7 @@ class ClientSession:
         try:
             self._link = await self._dial()
         except BaseException as error:
-            if isinstance(error, Rejected) and self._certificates.adopt(self.bundle):
+            if isinstance(error, Rejected) and self._renewal.adopt(self.bundle):
                 await self._open()  # another process has renewed the bundle
                 return
             if isinstance(error, ServerLocked):
@@ -164,8 +164,8 @@ class ClientSession:
             raise
         self.connections += 1
         self._locked_at = None
-        self._certificates.watch(self.bundle, self.renew)
-        self._caller.set_up(True)
+        self._renewal.watch(self.bundle, self.renew)
+        self.caller.set_up(True)
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -173,7 +173,7 @@ class ClientSession:
     async def _dial(self) -> ServerConnection:
         return await dial(
             self.host, self.port, self.bundle.server_name, self._context, self._identity,
-            Endings(self._granted, self._frame, self._ended, self._succeeded), self._gone, self._connect_timeout_s,
+            self, self._connect_timeout_s,
         )  # fmt: skip
 
     async def _keep(self) -> None:
@@ -201,21 +201,21 @@ class ClientSession:
     def _new_backoff(self) -> Backoff:
         return Backoff(PAUSE_FIRST_S, PAUSE_MAX_S)
 
-    def _granted(self, content: GrantContent) -> None:
+    def on_granted(self, content: GrantContent) -> None:
         """Take the first grant of a connection, or a push."""
         first = self._link is None
-        if first and self._clock.jumped(content.now):  # the host was started anew: nothing of before is good
-            self._clock = HostClock()
-            self._endpoint, self._caller = self._new_caller()
+        if first and self.clock.jumped(content.now):  # the host was started anew: nothing of before is good
+            self.clock = HostClock()
+            self.endpoint, self.caller = self._new_caller()
         if content.boot != self._boot:  # recipients count their lives from one again
             self._boot = content.boot
-            self._caller.set_new_host()
-        self._clock.learn(content.now, first=first)
-        now = self._clock.now()
-        self._endpoint.apply_grant(content, now)
+            self.caller.set_new_host()
+        self.clock.learn(content.now, first=first)
+        now = self.clock.now()
+        self.endpoint.apply_grant(content, now)
         if content.grace_ms == 0:
-            self._endpoint.retire(now)
-            self._caller.pending.end_before(content.epoch)
+            self.endpoint.retire(now)
+            self.caller.pending.end_before(content.epoch)
         for timer in self._timers:
             timer.cancel()
         loop = asyncio.get_running_loop()
@@ -224,7 +224,7 @@ class ClientSession:
             loop.call_later(max(0, content.token_expires - now) / 1000, self._expired),
         ]
 
-    def _succeeded(self, issuer: PinnedIssuer) -> None:
+    def on_issuer(self, issuer: PinnedIssuer) -> None:
         """Another issuer key follows the one in the bundle, which has signed that: go by it, also the next time."""
         self._identity = replace(self._identity, issuer=issuer)
         self.bundle = replace(self.bundle, issuer_public=issuer.key, issuer_version=issuer.version)
@@ -241,17 +241,18 @@ class ClientSession:
             self._bundle_path = None  # said once
 
     def _retire(self) -> None:
-        self._endpoint.retire(self._clock.now())
+        self.endpoint.retire(self.clock.now())
 
     def _expired(self) -> None:
-        """No renewal has come in time: start anew."""
+        """Open another session: no renewal has come in time."""
         if self._link is not None:
             self._link.connection.close("expired")
 
-    def _frame(self, frame: bytes) -> None:
+    def on_frame(self, frame: bytes) -> None:
+        """Take a frame from the server."""
         try:
-            self._caller.pending.on_frame_untrusted(frame)
-        except PeerError as error:  # whoever carries our messages may add to them, but it means nothing
+            self.caller.pending.on_frame_untrusted(frame)
+        except PeerError as error:  # what carries our messages may add to them, to no effect
             self.refused[error.reason] += 1
 
     def _send(self, frame: bytes) -> None:
@@ -259,31 +260,33 @@ class ClientSession:
             raise Unavailable("the connection is down")
         self._link.send(frame)
 
-    def _ended(self, reason: str) -> None:
+    def on_end(self, reason: str) -> None:
+        """Have the next connection made."""
         if self._lost is not None and not self._lost.done():
             self._lost.set_result(reason)
 
-    def _gone(self) -> None:
+    def on_socket_closed(self) -> None:
+        """Count the sockets that `close` waits for."""
         self._open_sockets -= 1
         self._sockets_closed.set()
 
     def _went_down(self, error: CallError | None) -> None:
-        """No session any more: what was under way ends now."""
+        """End the calls in flight: the session is over."""
         link, self._link = self._link, None
         for timer in self._timers:
             timer.cancel()
-        self._caller.set_up(False)
-        self._caller.pending.fail_all(None, link.unsent if link is not None else ())
+        self.caller.set_up(False)
+        self.caller.pending.fail_all(None, link.unsent if link is not None else ())
         if error is not None:
             self._fail_waiting(error)
 
     # -- waiting for one ---------------------------------------------------------------------------------------
 
-    async def _ready(self, timeout_s: float) -> float:
+    async def ready(self, timeout_s: float) -> float:
         """Wait for a session; return the seconds that are left."""
         if self.connected:
             return timeout_s
-        if self._closed or self._keeper is None:
+        if self._closed or self._keeping is None:
             raise Unavailable("the client is not connected: use `async with AsyncClient(...)`, or connect()")
         if len(self._waiters) >= WAITING_MAX:
             raise Busy(f"{WAITING_MAX} calls wait for a connection already")

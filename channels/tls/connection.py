@@ -1,17 +1,16 @@
 """A TLS connection on asyncio: the thin shell that moves bytes between a socket and a `TlsEngine`. Both sides use it.
 
-Life: handshake -> open -> ending -> gone. Whatever ends it, the alert or close_notify is written first, then our side
+Life: handshake -> open -> ending -> closed. Whatever ends it, the alert or close_notify is written first, then our side
 is shut (shutdown(2), SHUT_WR) and the rest of the peer's bytes is read and dropped for a moment: a close with unread
 bytes would make the kernel send a reset, and the peer would never see why. A peer that does not read is cut off when
 more than `waiting_max` bytes wait for it.
 
-Who handles the plaintext is chosen when the handshake ends, by `choose`; so any protocol can sit on this.
+Its owner chooses who handles the plaintext when the handshake ends; so any protocol can sit on this.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,6 +30,19 @@ class Handler(Protocol):
     def lost(self, reason: str) -> None: ...
 
 
+class ConnectionOwner(Protocol):
+    """Who made a connection."""
+
+    def choose_handler(self) -> Handler:
+        """The handshake has succeeded: return what takes the plaintext."""
+
+    def on_end(self, reason: str) -> None:
+        """The connection is over; comes once."""
+
+    def on_socket_closed(self) -> None:
+        """Its socket is closed too; comes once, if it ever had one."""
+
+
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
     """How long a handshake may take in all, and how many bytes may wait for a peer that does not read them."""
@@ -44,20 +56,16 @@ class TlsConnection(asyncio.BufferedProtocol):
 
     The peer must have shown a certificate, whatever OpenSSL was told to ask for; unless it may be `anonymous`, or the
     engine took it as a stranger, who can speak one protocol only.
-    `ended` is called once with the reason when the connection is over, `gone` once when its socket is closed too.
     """
 
     def __init__(
-        self, engine: TlsEngine, choose: Callable[[TlsConnection], Handler], *, gone: Callable[[], None],
-        ended: Callable[[str], None], limits: ConnectionLimits, buffer: bytearray | None = None,
+        self, engine: TlsEngine, owner: ConnectionOwner, limits: ConnectionLimits, buffer: bytearray | None = None, *,
         anonymous: bool = False,
     ) -> None:  # fmt: skip
         self.engine = engine
         self.heard = 0.0  # the loop's time of the last bytes
         self.ended = ""  # the reason, once it ends
-        self._choose = choose
-        self._gone = gone
-        self._on_end = ended
+        self._owner = owner
         self._limits = limits
         self._anonymous = anonymous
         self._view = memoryview(buffer if buffer is not None else bytearray(READ_BYTES))
@@ -88,7 +96,7 @@ class TlsConnection(asyncio.BufferedProtocol):
             self._end(reason)
 
     def abort(self, reason: str) -> None:
-        """Cut at once, without a word."""
+        """Cut at once, without an alert."""
         self._note_end(reason)
         if self._transport is not None:
             self._transport.abort()
@@ -153,7 +161,7 @@ class TlsConnection(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
         self._transport = None
-        self._gone()
+        self._owner.on_socket_closed()
 
     # -- inside ------------------------------------------------------------------------------------------------
 
@@ -164,7 +172,7 @@ class TlsConnection(asyncio.BufferedProtocol):
         engine = self.engine
         if (self._anonymous or engine.certificate or engine.is_stranger) and self.engine.state is not State.FAILED:
             self._push()
-            handler = self._handler = self._choose(self)
+            handler = self._handler = self._owner.choose_handler()
             if self.ended:  # while it was chosen
                 handler.lost(self.ended)
         elif self.engine.state is not State.FAILED:
@@ -207,4 +215,4 @@ class TlsConnection(asyncio.BufferedProtocol):
             self.ended = reason
             if self._handler is not None:
                 self._handler.lost(reason)
-            self._on_end(reason)
+            self._owner.on_end(reason)

@@ -1,6 +1,6 @@
-"""The recipient's fast lane, the hot module of every loop but the gate's part of Primary. Pure.
+"""Fast path of a recipient: frames like one that was opened before. The hot module of every loop. Pure.
 
-What the gate forwarded is checked again here. Like the gate's lane (`fast_path.py`) this one recognises a frame like
+What the gate forwarded is checked again here. Like the gate's (`gate/fast_path.py`) this one recognises a frame like
 one that was opened before (`channels/frames/patterns.py`) and asks what can have changed: are the token's bytes those
 that were checked, is it valid now, is the feed alive, does the deadline lie ahead and near, is an answer for our
 session, does the body open under the flow's key, is the number new. Whatever changes what the rest was checked against
@@ -11,6 +11,7 @@ recognised, or fails a question, goes to `Endpoint.open_untrusted`, which asks e
 from __future__ import annotations
 
 from struct import error as StructError
+from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -33,11 +34,10 @@ from tlsrt.channels.frames.patterns import (
     FramePatterns,
     size_untrusted,
 )
-from tlsrt.channels.session.endpoint import SLACK_MS, OpenedFrame
+from tlsrt.channels.session.endpoint import SLACK_MS, Endpoint, OpenedFrame
 from tlsrt.channels.session.token import Claims
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.errors import PeerError
-from tlsrt.loops.runtime.component_host import ComponentHost
 
 _AHEAD_MS = DEADLINE_MAX_MS + SLACK_MS
 _COPIED = 8 * 1024  # measured: a slice of so much costs less than a view of it
@@ -45,12 +45,21 @@ _HEAD = {0xC4: 2, 0xC5: 3, 0xC6: 5}  # the mark of a bin: bytes before its conte
 _new = tuple.__new__
 
 
+class Recipient(Protocol):
+    """A component of this process, with its endpoint."""
+
+    endpoint: Endpoint
+
+    def on_opened_untrusted(self, opened: OpenedFrame) -> None:
+        """Take an authentic frame; raise PeerError if it makes no sense."""
+
+
 class Arrival:
     """Frames of one session to one of our components that are alike; what opening one of them gave."""
 
     __slots__ = ("before", "claims", "end", "host", "key", "middle", "token")
 
-    def __init__(self, host: ComponentHost, header: Header, claims: Claims, key: AESGCM) -> None:
+    def __init__(self, host: Recipient, header: Header, claims: Claims, key: AESGCM) -> None:
         self.host = host
         self.claims = claims
         self.key = key
@@ -64,18 +73,18 @@ class ReceiveFastPath:
 
     def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier
-        self._hosts: dict[str, ComponentHost] = {}
-        self._shapes = FramePatterns[Arrival]()
-        self._known = self._shapes.known
-        verifier.on_change.append(self._shapes.forget)
+        self._hosts: dict[str, Recipient] = {}
+        self._patterns = FramePatterns[Arrival]()
+        self._known = self._patterns.known
+        verifier.on_change.append(self._patterns.forget)
 
-    def add(self, host: ComponentHost) -> None:
+    def add(self, host: Recipient) -> None:
         """Open what is for this component; its flows end when its keys or rights change."""
         self._hosts[host.endpoint.subject] = host
-        host.endpoint.on_change.append(self._shapes.forget)
+        host.endpoint.on_change.append(self._patterns.forget)
 
-    def open_untrusted(self, data: bytes, now: int) -> tuple[ComponentHost, OpenedFrame]:
-        """Return an authentic frame and whom it is for; raise PeerError with the reason otherwise."""
+    def open_untrusted(self, data: bytes, now: int) -> tuple[Recipient, OpenedFrame]:
+        """Return an authentic frame and its recipient; raise PeerError with the reason otherwise."""
         known = self.recognise_untrusted(data, now)
         if known is not None:
             return known
@@ -88,10 +97,10 @@ class ReceiveFastPath:
         if opened.claims is not None:
             key = host.endpoint.opening_key_untrusted(header, opened.claims)
             flow = Arrival(host, header, opened.claims, key)
-            self._shapes.learn(data, header, frame.token, flow)
+            self._patterns.learn(data, header, frame.token, flow)
         return host, opened
 
-    def recognise_untrusted(self, data: bytes, now: int) -> tuple[ComponentHost, OpenedFrame] | None:
+    def recognise_untrusted(self, data: bytes, now: int) -> tuple[Recipient, OpenedFrame] | None:
         """Return the same for a frame like one before; None, and nothing moved, for one to be asked everything."""
         known = self._known
         shape = known.get(data[:BEGIN]) or known.get(data[:LONG_BEGIN]) or known.get(data[:FIRST_BEGIN])

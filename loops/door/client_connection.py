@@ -1,7 +1,7 @@
-"""One external client at the door: challenge, open, granted, frames. The server's end of `tlsrt/1`.
+"""Client connection at the door: challenge, open, granted, frames. The server's end of `tlsrt/1`.
 
 What may come when is one table. The door decides nothing about sessions: it carries the bytes of `open` and of grants
-between the client and the authority, and frames between the client and the gate, through the Hub.
+between the client and the authority, and frames between the client and the gate, through its backend.
 """
 
 from __future__ import annotations
@@ -14,33 +14,16 @@ from tlsrt.channels.tls.connection import TlsConnection
 from tlsrt.channels.tls.message_link import MessageLink
 from tlsrt.channels.tls.message_stream import OPENING_MAX, PAYLOAD_MAX, is_frame, parse_control_untrusted
 from tlsrt.errors import PeerError
+from tlsrt.loops.door.backend import DoorBackend
 
 REFUSED_MAX = 256  # frames of one read that are refused, for whatever reason; so many genuine ones do not fit a read
 
 
-class ClientBackend(Protocol):
-    """What stands behind the door; connections are known to it by number."""
+class OffenceCounter(Protocol):
+    """Who counts the offences of a client, over all of its connections."""
 
-    def challenge(self, connection: int) -> None:
-        """A client has finished its handshake: answer with `Door.challenged` or `Door.refused`."""
-
-    def open(self, connection: int, open_data: bytes, signature: bytes) -> None:
-        """A client wants a session: answer with `Door.granted` or `Door.refused`. The bytes are unchecked."""
-
-    def lock(self, connection: int, certificate: bytes, reason: str, signature: bytes) -> None:
-        """A client wants the host to be locked: answered by `Door.refused` alone. The bytes are unchecked."""
-
-    def renew(self, connection: int, request: bytes, signature: bytes) -> None:
-        """A client wants another certificate: answer with `Door.renewed`. The bytes are unchecked."""
-
-    def frame(self, connection: int, frame: bytes) -> str:
-        """A client with a session sends a frame, unchecked; raise PeerError to end the connection.
-
-        Return the word of its refusal, or nothing if it passed or came too late, which is no offence.
-        """
-
-    def closed(self, connection: int) -> None:
-        """A connection that asked for a challenge has ended."""
+    def is_offence_too_many(self, connection: int) -> bool:
+        """Count one more."""
 
 
 class ConnectionStage(Enum):
@@ -68,16 +51,16 @@ class ClientConnection(MessageLink):
     """The client's state, and its messages."""
 
     def __init__(
-        self, connection: TlsConnection, number: int, hub: ClientBackend, opening_s: float,
-        want: Callable[[Callable[[], None]], object] | None = None, is_offence_too_many: Callable[[], bool] = bool,
+        self, connection: TlsConnection, number: int, backend: DoorBackend, offences: OffenceCounter, opening_s: float,
+        want: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(connection, OPENING_MAX, want)
         self.stage = ConnectionStage.ARRIVED
         self._number = number
-        self._hub = hub
+        self._backend = backend
+        self._offences = offences
         self._refused = 0  # in this read
         self._has_renewed = False
-        self._is_offence_too_many = is_offence_too_many
         self._timer = self._loop.call_later(opening_s, self.refuse, "timeout", "opening_timeout")
 
     def step(self, event: str) -> None:
@@ -97,10 +80,12 @@ class ClientConnection(MessageLink):
                     self.stage is not ConnectionStage.GRANTED
                 ):  # where a frame is one more; the table is for everything else
                     self.step("frame")
-                word = self._hub.frame(self._number, payload)
+                word = self._backend.frame(self._number, payload)
                 if word:
                     self._refused += 1
-                    if self._refused > REFUSED_MAX or (word == "rejected" and self._is_offence_too_many()):
+                    if self._refused > REFUSED_MAX or (
+                        word == "rejected" and self._offences.is_offence_too_many(self._number)
+                    ):
                         raise PeerError("too_many_refused")
             else:
                 message = parse_control_untrusted(payload, "client")
@@ -108,8 +93,7 @@ class ClientConnection(MessageLink):
                 if message.name == "renew":
                     self._renew(*message.fields)
                 else:
-                    send = self._hub.lock if message.name == "lock" else self._hub.open
-                    send(self._number, *message.fields)
+                    self._backend.ask(message.name, self._number, *message.fields)
         except PeerError as error:
             self.dismiss("rejected", error.reason)
 
@@ -117,7 +101,7 @@ class ClientConnection(MessageLink):
         if self._has_renewed:
             raise PeerError("renew_twice")
         self._has_renewed = True
-        self._hub.renew(self._number, request, signature)
+        self._backend.ask("renew", self._number, request, signature)
 
     def received_untrusted(self, data: bytes) -> None:
         self._refused = 0
@@ -142,4 +126,4 @@ class ClientConnection(MessageLink):
 
     def lost(self, reason: str) -> None:
         self._timer.cancel()
-        self._hub.closed(self._number)
+        self._backend.on_closed(self._number)

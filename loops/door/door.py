@@ -1,7 +1,7 @@
 """The TLS door: the protocols of tlsrt on a TLS server (`tls_server.py`), and each client by a number. asyncio.
 
-It decides nothing about sessions: what a client asks for goes to the hub behind it, and the hub's answers come back.
-What the door refuses goes to `note` as (address, word): the client gets an alert, a close_notify or one generic word.
+It decides nothing about sessions: what a client asks for goes to the backend behind it, whose answers come back. A
+client that is refused gets an alert, a close_notify or one generic word.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING
 from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.grant import GrantContent
 from tlsrt.channels.tls.client_hello import GROUPS, X25519MLKEM768
-from tlsrt.channels.tls.connection import ConnectionLimits, Handler, TlsConnection
+from tlsrt.channels.tls.connection import ConnectionLimits, Handler
 from tlsrt.channels.tls.epoll_transport import EpollTransport
 from tlsrt.channels.tls.message_stream import PROTOCOL
 from tlsrt.config.schema import DoorConfig
 from tlsrt.loops.door.admission import AdmissionLimits, plain_address
-from tlsrt.loops.door.client_connection import ClientBackend, ClientConnection, ConnectionStage
-from tlsrt.loops.door.tls_server import Connected, ServerLimits, TlsServer, UnauthenticatedHandlers
+from tlsrt.loops.door.backend import DoorBackend
+from tlsrt.loops.door.client_connection import ClientConnection, ConnectionStage
+from tlsrt.loops.door.tls_server import AcceptedConnection, ServerLimits, TlsServer, UnauthenticatedHandlers
 from tlsrt.rate_limit import Buckets
 
 if TYPE_CHECKING:  # only a host with HTTP clients loads it
-    from tlsrt.loops.http.connection import HttpConnection
+    from tlsrt.loops.http.connection import HttpConnection, HttpServer
 
-ServeHttp = Callable[[TlsConnection, int, Callable[[str], None]], "HttpConnection"]
 HTTP = "http/1.1"
 OFFENCES_MAX = 64.0  # at once
 OFFENCES_PER_S = 4.0
@@ -65,8 +65,7 @@ def door_limits(config: DoorConfig) -> DoorLimits:
     )
 
 
-@dataclass(slots=True)
-class _Client(Connected):
+class DoorClient(AcceptedConnection):
     """A connection and what speaks on it."""
 
     link: ClientConnection | None = None
@@ -74,51 +73,57 @@ class _Client(Connected):
 
 
 class Door(TlsServer):
-    """The door. All methods belong to the event loop's thread; a number that is gone is ignored everywhere."""
+    """The door. All methods belong to the event loop's thread; the number of a closed connection is ignored."""
 
     def __init__(
-        self, hub: ClientBackend, context: ssl.SSLContext, limits: DoorLimits | None = None,
-        note: Callable[[str, str], None] = lambda address, word: None, turn: WriteBatch | None = None,
-        serve_http: ServeHttp | None = None, strangers: UnauthenticatedHandlers | None = None,
+        self, backend: DoorBackend, context: ssl.SSLContext, limits: DoorLimits | None = None,
+        batch: WriteBatch | None = None, *, http: HttpServer | None = None,
+        strangers: UnauthenticatedHandlers | None = None, succession: bytes = b"",
     ) -> None:  # fmt: skip
-        self._hub = hub
+        self._backend = backend
         self._limits = limits or DoorLimits()
-        self.succession = b""  # which issuer keys follow which, for clients that have missed it
+        self._http = http
+        self._succession = succession  # which issuer keys follow which, for clients that have missed it
         self._offences = offence_buckets()
-        self._clients: dict[int, _Client] = {}
-        handlers: dict[str, Callable[[Connected], Handler]] = {
-            PROTOCOL: lambda connected: self._welcome(self._clients[connected.number])
-        }
-        if serve_http is not None:
-            handlers[HTTP] = lambda connected: self._welcome_http(self._clients[connected.number], serve_http)
-        super().__init__(context, handlers, self._limits, note, turn, strangers=strangers)
+        self._clients: dict[int, DoorClient] = {}
+        handlers: dict[str, Callable[[AcceptedConnection], Handler]] = {PROTOCOL: self._welcome}
+        if http is not None:
+            handlers[HTTP] = self._welcome_http
+        super().__init__(context, handlers, self._limits, backend, batch, strangers=strangers)
 
     # -- connections -------------------------------------------------------------------------------------------
 
-    def _new_client(self, number: int, key: str, address: str, connection: TlsConnection) -> Connected:
-        client = self._clients[number] = _Client(number, key, address, connection, self._loop.time())
+    def new_client(self, number: int, address: str) -> AcceptedConnection:
+        client = self._clients[number] = DoorClient(self, number, address, self._loop.time())
         return client
 
-    def _gone(self, number: int) -> None:
-        del self._clients[number]
-        super()._gone(number)
+    def on_socket_closed(self, client: AcceptedConnection) -> None:
+        del self._clients[client.number]
+        super().on_socket_closed(client)
 
-    def _welcome(self, client: _Client) -> Handler:
+    def _welcome(self, accepted: AcceptedConnection) -> Handler:
+        client = self._clients[accepted.number]
         client.link = ClientConnection(
-            client.connection, client.number, self._hub, self._limits.opening_s, self._turn.want,
-            lambda: self._offences.owe(client.subject or client.key, self._loop.time()) > 0,
-        )  # fmt: skip
-        self._hub.challenge(client.number)
+            client.connection, client.number, self._backend, self, self._limits.opening_s, self._batch.want
+        )
+        self._backend.ask("challenge", client.number)
         return client.link
 
-    def _welcome_http(self, client: _Client, serve: ServeHttp) -> Handler:
-        client.http = serve(client.connection, client.number, lambda word: self._note(client.address, word))
+    def _welcome_http(self, accepted: AcceptedConnection) -> Handler:
+        client = self._clients[accepted.number]
+        assert self._http is not None
+        client.http = self._http.serve(client)
         return client.http
 
-    def _may_be_silent(self, client: Connected) -> bool:
+    def is_offence_too_many(self, connection: int) -> bool:
+        """Count an offence of a client, over all of its connections."""
+        client = self._clients[connection]
+        return self._offences.owe(client.subject or client.key, self._loop.time()) > 0
+
+    def _may_be_silent(self, client: AcceptedConnection) -> bool:
         return self._clients[client.number].http is not None
 
-    def _dismiss(self, client: Connected, word: str) -> None:
+    def _dismiss(self, client: AcceptedConnection, word: str) -> None:
         link = self._clients[client.number].link
         if link is not None:
             link.dismiss(word, word)
@@ -132,26 +137,26 @@ class Door(TlsServer):
     # -- what the hub does -------------------------------------------------------------------------------------
 
     def certificate_hash(self, connection: int) -> bytes:
-        """Return SHA-256 of the client's certificate, to compare with a token's confirmation; empty if it is gone."""
+        """Return SHA-256 of the client's certificate, to compare with a token's confirmation; empty if it is closed."""
         client = self._clients.get(connection)
         certificate = client.connection.engine.certificate if client else b""
         return hashlib.sha256(certificate).digest() if certificate else b""
 
     def certificate(self, connection: int) -> bytes:
-        """Return the client's certificate, DER; empty if it is gone."""
+        """Return the client's certificate, DER; empty if it is closed."""
         client = self._clients.get(connection)
         return client.connection.engine.certificate if client else b""
 
     def address(self, connection: int) -> str:
-        """Return the address that a connection came from; empty if it is gone."""
+        """Return the address that a connection came from; empty if it is closed."""
         client = self._clients.get(connection)
         return client.address if client else ""
 
     def bytes_moved(self, connection: int) -> tuple[int, int] | None:
-        """Return how many bytes came from a client and went to it, as its kernel counts them; None if nobody does."""
+        """Return how many bytes came from a client and went to it, as its kernel counts them; None if it does not."""
         client = self._clients.get(connection)
-        wire = None if client is None else client.connection.transport
-        return wire.bytes_moved() if isinstance(wire, EpollTransport) else None
+        socket = None if client is None else client.connection.transport
+        return socket.bytes_moved() if isinstance(socket, EpollTransport) else None
 
     def challenged(self, connection: int, challenge: bytes, install: bytes, boot: bytes, now: int) -> None:
         """Pass the authority's challenge on; `now` is the host's BOOTTIME in ms."""
@@ -159,12 +164,12 @@ class Door(TlsServer):
         if link is not None and link.stage is ConnectionStage.ARRIVED:
             link.step("challenged")
             link.say("challenge", install, boot, challenge, now)
-            if self.succession:
-                link.say("succession", self.succession)
+            if self._succession:
+                link.say("succession", self._succession)
 
     def announce_succession(self, chain: bytes) -> None:
         """Tell every client, and those to come, which issuer keys follow which."""
-        self.succession = chain
+        self._succession = chain
         for client in list(self._clients.values()):
             link = self._link(client.number)
             if link is not None and link.stage is not ConnectionStage.ARRIVED:
@@ -224,9 +229,9 @@ class Door(TlsServer):
     def rest(self, connection: int, for_s: float) -> None:
         """Read nothing from a connection for so long; nothing is lost."""
         client = self._clients.get(connection)
-        wire = None if client is None else client.connection.transport
-        if isinstance(wire, EpollTransport):
-            wire.rest(for_s)
+        socket = None if client is None else client.connection.transport
+        if isinstance(socket, EpollTransport):
+            socket.rest(for_s)
 
     def close(self, connection: int, word: str) -> None:
         """End a connection with one word."""

@@ -1,4 +1,8 @@
-"""The TLS contexts of the door: each generation of its files is tried before anybody is served with it."""
+"""The TLS contexts of the door, from sealed memory files; the engine itself is `tlsrt.channels.tls.engine`.
+
+A context is never changed once it serves: `load_cert_chain` on a live one leaves it without a usable certificate when
+the pair is bad (measured). A new one is made, tried, and used from the next accept on.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,98 @@ import ssl
 from collections.abc import Sequence
 
 from tlsrt.channels.session.enrolment import PROTOCOL as ENROLMENT
+from tlsrt.channels.tls.engine import State, TlsEngine
 from tlsrt.errors import ConfigError
-from tlsrt.loops.door.server_context import server_context, shake_hands, stranger_context
 
+PROTOCOLS = ("tlsrt/1",)
+PEM_MAX = 1 << 20
 Contexts = tuple[ssl.SSLContext, ssl.SSLContext | None]  # for clients with a certificate, for those without
 
 
+def server_context(
+    certificate_fd: int, key_fd: int, ca_fd: int, protocols: Sequence[str] = PROTOCOLS
+) -> ssl.SSLContext:
+    """Return a context: TLS 1.3 only, mutual, no tickets. The descriptors are memfds and stay open and unmoved.
+
+    Raises ConfigError if the certificate, its key and the client CA cannot serve together. OpenSSL reads files by
+    name only: /proc/self/fd/N opens the memfd anew, at position 0, whoever has read it before.
+    """
+    context = _bare_context(protocols)
+    context.verify_mode = ssl.CERT_REQUIRED
+    _load_pair(context, certificate_fd, key_fd)
+    _load_client_ca(context, ca_fd)
+    return context
+
+
+def stranger_context(certificate_fd: int, key_fd: int, protocol: str) -> ssl.SSLContext:
+    """Return a context for clients that have no certificate yet; it speaks this protocol and no other."""
+    context = _bare_context([protocol])
+    context.verify_mode = ssl.CERT_NONE
+    _load_pair(context, certificate_fd, key_fd)
+    return context
+
+
+def shake_hands(context: ssl.SSLContext, protocol: str = PROTOCOLS[0]) -> None:
+    """Prove that a context can serve: a client of our own finishes its side of a handshake, in memory.
+
+    Raises ConfigError. That client shows no certificate, which the server would refuse only after its own part is done.
+    """
+    client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client_context.minimum_version = ssl.TLSVersion.TLSv1_3
+    client_context.check_hostname, client_context.verify_mode = False, ssl.CERT_NONE
+    client_context.set_alpn_protocols([protocol])
+    client = TlsEngine(client_context, server_side=False, protocols=(protocol,))
+    server = TlsEngine(context, server_side=True, protocols=(protocol,))
+    for _ in range(4):
+        server.receive_untrusted(client.take_outgoing())
+        if server.state is State.FAILED or client.state is not State.HANDSHAKE:
+            break
+        client.receive_untrusted(server.take_outgoing())
+    if client.state is not State.OPEN:
+        raise ConfigError(
+            f"no handshake succeeds: {server.detail or server.failure or client.detail or client.failure}"
+        )
+
+
+def _bare_context(protocols: Sequence[str]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.num_tickets = 0  # a resumed session would outlive the revocation of its certificate
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(list(protocols))
+    return context
+
+
+def _load_pair(context: ssl.SSLContext, certificate_fd: int, key_fd: int) -> None:
+    try:
+        context.load_cert_chain(f"/proc/self/fd/{certificate_fd}", f"/proc/self/fd/{key_fd}", password=_no_password)
+    except ssl.SSLError as error:
+        raise ConfigError(_pair_sentence(error)) from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot load the server certificate and its key: {error}") from error
+
+
+def _no_password() -> str:
+    raise ValueError("the key is encrypted: store it without a password, mode 0600")
+
+
+def _pair_sentence(error: ssl.SSLError) -> str:
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return "the server certificate and the server key do not belong together: give the pair that was made together"
+    return f"cannot load the server certificate and its key: {error.reason or error}"
+
+
+def _load_client_ca(context: ssl.SSLContext, descriptor: int) -> None:
+    try:
+        context.load_verify_locations(cadata=os.pread(descriptor, PEM_MAX, 0).decode("ascii"))
+    except (ssl.SSLError, OSError, ValueError) as error:
+        raise ConfigError(f"cannot load the client CA, it must be PEM certificates: {error}") from error
+    if not context.get_ca_certs():
+        raise ConfigError("the client CA holds no CA certificate, so no client could ever connect")
+
+
 class DoorContexts:
-    """Those that were tried and do not serve yet. With `has_strangers` clients without a certificate may enrol."""
+    """Contexts that were tried and do not serve yet. With `has_strangers` clients without a certificate may enrol."""
 
     def __init__(self, protocols: tuple[str, ...], *, has_strangers: bool) -> None:
         self._protocols = protocols
@@ -22,7 +110,7 @@ class DoorContexts:
         self._tried: dict[int, Contexts] = {}  # by generation
 
     def make(self, generation: int, descriptors: Sequence[int]) -> str:
-        """Make the contexts of certificate, key and client CA, and shake hands; return why not, or nothing.
+        """Make the contexts of certificate, key and client CA, and try them; return why they cannot serve, or nothing.
 
         The descriptors are closed.
         """

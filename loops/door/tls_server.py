@@ -4,13 +4,14 @@ handler of the ALPN name that was agreed on. asyncio.
     server = TlsServer(context, {"echo/1": lambda client: Echo(client.connection)})
     server.listen(descriptor)
 
-Any handler can sit on it: it gets plaintext in `received_untrusted`, writes by `connection.write`, and hears `lost`
+Any handler can sit on it: it gets plaintext in `received_untrusted`, writes by `connection.write`, and `lost` is called
 once. With the one name "" ALPN does not matter. The door (`loops/door/door.py`) is one of these, with sessions on it.
 
 The process that runs this can accept connections but make none: it holds a listening descriptor and no right to
 create sockets. Admission comes before any state; a client that stays silent costs a socket and a few KiB, and the
-TLS engine exists only once its hello is whole. A context is chosen at accept, so `swap_context` changes nothing for
-those who are here. What is refused goes to `note` as (address, word): the client gets an alert or a close_notify.
+TLS engine exists only once its hello is whole. A context is chosen at accept, so existing connections
+keep theirs when `swap_context` is called. What is refused is told to the observer: the client gets an alert or a
+close_notify.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import ssl
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.tls.client_hello import GROUPS
@@ -30,22 +32,22 @@ from tlsrt.channels.tls.connection import ConnectionLimits, Handler, TlsConnecti
 from tlsrt.channels.tls.engine import TlsEngine
 from tlsrt.channels.tls.epoll_transport import STRANGER_COST, EpollLoop, EpollTransport
 from tlsrt.loops.door.admission import Admission, AdmissionLimits, address_key, plain_address
-from tlsrt.loops.door.proxy_connection import ProxyConnection
+from tlsrt.loops.door.proxy import ProxyConnection
 from tlsrt.loops.gate.block_list import SHARE, BlockList
 
-ACCEPTS_PER_TURN = 32  # so that a flood of connections does not starve those who are here
+ACCEPTS_PER_TURN = 32  # so that a flood of connections does not starve those that exist
 READ_BYTES = 17 * 1024  # one TLS record, or so many frames that the others do not wait for long
 ACCEPT_PAUSE_S = 0.1  # after running out of descriptors or memory
 LIFETIME_S = 8 * 3600 + 600.0  # a little more than a session lasts
 _ORDERLY = frozenset(
     {"closed", "enrolled", "closed_by_peer", "cut", "reset", "idle", "draining", "ended"}
-)  # nobody's fault
+)  # no one's fault
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """The bounds of a server. Whoever says nothing for `idle_s`, or is here for `lifetime_s`, is dismissed."""
+    """The bounds of a server. A connection is ended after `idle_s` of silence, and after `lifetime_s` in any case."""
 
     admission: AdmissionLimits = field(default_factory=AdmissionLimits)
     connection: ConnectionLimits = field(default_factory=ConnectionLimits)
@@ -55,21 +57,41 @@ class ServerLimits:
     proxies: frozenset[str] = frozenset()  # as `plain_address` writes them
 
 
-@dataclass(slots=True)
-class Connected:
-    """A connection from accept to its end."""
+class AcceptedConnection:
+    """A connection from accept to its end, as its server knows it."""
 
-    number: int
-    key: str  # what admission counts it as
-    address: str
-    connection: TlsConnection
-    since: float  # the loop's time
-    authenticated: bool = False
-    subject: str = ""  # who it has proved to be
-    left: bool = False  # it is no longer counted
+    def __init__(self, server: TlsServer, number: int, address: str, since: float) -> None:
+        self.number = number
+        self.key = address_key(address)  # what admission counts it as
+        self.address = address
+        self.since = since  # the loop's time
+        self.authenticated = False
+        self.subject = ""  # who it has proved to be
+        self.left = False  # it is no longer counted
+        self._server = server
+        self.connection = server.new_tls(self)
+
+    def choose_handler(self) -> Handler:
+        return self._server.choose_handler(self)
+
+    def on_end(self, reason: str) -> None:
+        self._server.on_end(self, reason)
+
+    def on_socket_closed(self) -> None:
+        self._server.on_socket_closed(self)
 
 
-Handlers = Mapping[str, Callable[[Connected], Handler]]  # by ALPN name; with "" alone, whatever it is
+Handlers = Mapping[str, Callable[[AcceptedConnection], Handler]]  # by ALPN name; with "" alone, whatever it is
+
+
+class ServerObserver(Protocol):
+    """Who is told what a server refuses."""
+
+    def on_refused(self, address: str, word: str) -> None:
+        """A connection was refused, or ended in disorder."""
+
+    def on_offence(self, key: str, connection: int, word: str) -> None:
+        """The same as an offence: of this address, or of this connection if it has proved who it is (else 0)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +100,20 @@ class UnauthenticatedHandlers:
 
     protocol: str
     context: ssl.SSLContext
-    handler: Callable[[Connected], Handler]
+    handler: Callable[[AcceptedConnection], Handler]
 
 
 class TlsServer:
-    """The server. All methods belong to the event loop's thread; a number that is gone is ignored everywhere.
+    """The server. All methods belong to the event loop's thread; the number of a closed connection is ignored.
 
     `anonymous` is for contexts that ask for no certificate: every other connection without one is refused, whatever
-    OpenSSL said. A handler that knows who somebody is says so by `authenticate`. `strangers` are clients that have no
+    OpenSSL said. A handler that knows who a client is calls `authenticate`. `strangers` are clients that have no
     certificate yet and say so by the one ALPN name that they offer.
     """
 
     def __init__(
         self, context: ssl.SSLContext, handlers: Handlers, limits: ServerLimits | None = None,
-        note: Callable[[str, str], None] = lambda address, word: None, turn: WriteBatch | None = None, *,
+        observer: ServerObserver | None = None, batch: WriteBatch | None = None, *,
         anonymous: bool = False, strangers: UnauthenticatedHandlers | None = None,
     ) -> None:  # fmt: skip
         self.counters: Counter[str] = Counter()
@@ -99,19 +121,17 @@ class TlsServer:
         self._handlers = handlers
         self._protocols = () if set(handlers) == {""} else tuple(handlers)
         self._server_limits = limits or ServerLimits()
-        self._note = note
+        self._observer = observer
         self._anonymous = anonymous
         self._strangers = strangers
-        self.shut = BlockList()
+        self._blocks = BlockList()
         self._admission = Admission(self._server_limits.admission)
-        # Somebody did wrong: what he is counted as, the number of his connection if he had proved who he is, the word
-        self.on_offence: Callable[[str, int, str], None] = lambda key, number, word: None
-        self._connected: dict[int, Connected] = {}
+        self._connected: dict[int, AcceptedConnection] = {}
         self._listeners: dict[int, socket.socket] = {}
-        self._turn = turn or WriteBatch()
-        self._wires = EpollLoop(self._turn)
+        self._batch = batch or WriteBatch()
+        self._sockets = EpollLoop(self._batch)
         self._numbers = 0
-        self._prefaces: set[ProxyConnection] = set()  # of proxies that have not said yet for whom they speak
+        self._proxied: set[ProxyConnection] = set()  # whose PROXY header has not come yet
         self._buffer = bytearray(READ_BYTES)
         self._loop = asyncio.get_running_loop()
         self._empty = asyncio.Event()
@@ -172,7 +192,7 @@ class TlsServer:
             self._loop.add_reader(listener.fileno(), self._accept, listener)
 
     def _admit(self, accepted: socket.socket, address: str) -> None:
-        """Begin with TLS, or, where a proxy speaks, with its word for whom."""
+        """Begin with TLS, or with the header of a proxy."""
         if plain_address(address) in self._server_limits.proxies:
             self._hear_proxy(accepted, address)
             return
@@ -181,61 +201,70 @@ class TlsServer:
             accepted.close()
             return
         try:
-            self._wires.add(accepted, connection, address_key(address), STRANGER_COST)
-        except OSError:  # it has gone already
+            self._sockets.add(accepted, connection, address_key(address), STRANGER_COST)
+        except OSError:  # it is closed already
             accepted.close()
             connection.connection_lost(None)
 
     def _hear_proxy(self, accepted: socket.socket, address: str) -> None:
         """Read a PROXY header first; so many may be at that as may be unauthenticated."""
-        if len(self._prefaces) >= self._server_limits.admission.unauthenticated:
+        if len(self._proxied) >= self._server_limits.admission.unauthenticated:
             accepted.close()
             self._note_end(address, "too_many_unauthenticated")
             return
-        preface = ProxyConnection(
-            lambda behind: self._new_connection(behind or address), lambda reason: self._note_end(address, reason),
-            lambda: self._prefaces.discard(preface), self._server_limits.connection.handshake_s,
-        )  # fmt: skip
-        self._prefaces.add(preface)
+        proxied = ProxyConnection(self, address, self._server_limits.connection.handshake_s)
+        self._proxied.add(proxied)
         try:
-            self._wires.add(accepted, preface, address_key(address), STRANGER_COST)
+            self._sockets.add(accepted, proxied, address_key(address), STRANGER_COST)
         except OSError:
             accepted.close()
-            preface.connection_lost(None)
+            proxied.connection_lost(None)
+
+    def admit_proxied(self, proxy: str, address: str) -> TlsConnection | None:
+        """Admit a client that a proxy speaks for; without an address the proxy speaks for itself."""
+        return self._new_connection(address or proxy)
+
+    def on_proxy_failed(self, proxy: str, reason: str) -> None:
+        """Count a proxy's connection that ended before its header was whole."""
+        self._note_end(proxy, reason)
+
+    def on_proxy_done(self, connection: ProxyConnection) -> None:
+        """Forget a proxy's connection: its header was read, or it is closed."""
+        self._proxied.discard(connection)
 
     def _new_connection(self, address: str) -> TlsConnection | None:
         """Count a connection and give it a number; None if it is one too many."""
         key = address_key(address)
         now = self._loop.time()
-        if self.shut.is_blocked(key, now):
+        if self._blocks.is_blocked(key, now):
             self._note_end(address, "blocked")
             return None
-        share = SHARE if self.shut.is_limited(key, now) else 1
+        share = SHARE if self._blocks.is_limited(key, now) else 1
         word = self._admission.admit(key, now, share)
         if word == "too_many_unauthenticated" and self._make_room(key):
             word = self._admission.admit(key, now, share)
         if word:
             self._note_end(address, word)
-            self.on_offence(key, 0, word)
+            if self._observer is not None:
+                self._observer.on_offence(key, 0, word)
             return None
         self._numbers += 1
-        number = self._numbers
+        client = self._connected[self._numbers] = self.new_client(self._numbers, address)
+        self._empty.clear()
+        return client.connection
+
+    def new_client(self, number: int, address: str) -> AcceptedConnection:
+        """Return the record of a new connection."""
+        return AcceptedConnection(self, number, address, self._loop.time())
+
+    def new_tls(self, owner: AcceptedConnection) -> TlsConnection:
+        """Return the TLS of a new connection."""
         strangers = self._strangers
         engine = TlsEngine(
             self._context, server_side=True, protocols=self._protocols, groups=self._server_limits.groups,
             strangers=(strangers.protocol, strangers.context) if strangers is not None else None,
         )  # fmt: skip
-        connection = TlsConnection(
-            engine, lambda connection: self._choose(number), gone=lambda: self._gone(number),
-            ended=lambda reason: self._ended(number, address, key, reason), limits=self._server_limits.connection,
-            buffer=self._buffer, anonymous=self._anonymous,
-        )  # fmt: skip
-        self._connected[number] = self._new_client(number, key, address, connection)
-        self._empty.clear()
-        return connection
-
-    def _new_client(self, number: int, key: str, address: str, connection: TlsConnection) -> Connected:
-        return Connected(number, key, address, connection, self._loop.time())
+        return TlsConnection(engine, owner, self._server_limits.connection, self._buffer, anonymous=self._anonymous)
 
     def _make_room(self, key: str) -> bool:
         """Cut the oldest unauthenticated connection of the address that has most of them, if it can spare one."""
@@ -250,8 +279,8 @@ class TlsServer:
 
     # -- connections -------------------------------------------------------------------------------------------
 
-    def _choose(self, number: int) -> Handler:
-        client = self._connected[number]
+    def choose_handler(self, client: AcceptedConnection) -> Handler:
+        """Return the handler of the protocol that was agreed on."""
         self.counters["handshakes"] += 1
         if client.connection.engine.is_stranger:
             assert self._strangers is not None
@@ -260,8 +289,8 @@ class TlsServer:
             return self._handlers[""](client)
         return self._handlers[client.connection.engine.protocol or ""](client)  # the engine insists on one of ours
 
-    def authenticate(self, client: Connected, subject: str) -> None:
-        """Count a connection as somebody's from now on, and charge what it brings to him."""
+    def authenticate(self, client: AcceptedConnection, subject: str) -> None:
+        """Count a connection as this subject's from now on, and charge what it sends to that."""
         if client.authenticated or client.left:
             return
         client.authenticated, client.subject = True, subject
@@ -269,44 +298,44 @@ class TlsServer:
         if isinstance(client.connection.transport, EpollTransport):
             client.connection.transport.charge_to(subject or client.key)
 
-    def _ended(self, number: int, address: str, key: str, reason: str) -> None:
-        """A connection has ended, or ends: count why, and whose fault that is."""
-        self._note_end(address, reason)
-        if reason not in _ORDERLY and not reason.startswith("closed_"):
-            client = self._connected.get(number)
-            self.on_offence(key, number if client is not None and client.authenticated else 0, reason)
+    def on_end(self, client: AcceptedConnection, reason: str) -> None:
+        """Count why a connection ends, and whose fault that is."""
+        self._note_end(client.address, reason)
+        if self._observer is not None and reason not in _ORDERLY and not reason.startswith("closed_"):
+            self._observer.on_offence(client.key, client.number if client.authenticated else 0, reason)
 
-    def shut_out(self, step: str, key: str, for_s: float) -> None:
-        """Give an address a quarter of the connections ("limit") or none ("block") for a time; for 0, free it."""
+    def block(self, step: str, key: str, for_s: float) -> None:
+        """Give an address a quarter of the connections ("limit") or none ("block") for a time; for 0, lift that."""
         until = self._loop.time() + for_s
         if not for_s:
-            self.shut.free(key)
+            self._blocks.free(key)
         elif step == "limit":
-            self.shut.limit(key, until)
+            self._blocks.limit(key, until)
         else:
-            self.shut.block(key, until)
+            self._blocks.block(key, until)
             for client in [each for each in self._connected.values() if each.key == key and not each.authenticated]:
                 client.connection.abort("blocked")
 
     def _note_end(self, address: str, reason: str) -> None:
         self.counters[reason] += 1
-        if reason not in _ORDERLY and not reason.startswith("closed_"):
-            self._note(address, reason)
+        if self._observer is not None and reason not in _ORDERLY and not reason.startswith("closed_"):
+            self._observer.on_refused(address, reason)
 
-    def _gone(self, number: int) -> None:
-        client = self._connected.pop(number)
+    def on_socket_closed(self, client: AcceptedConnection) -> None:
+        """Forget a connection."""
+        del self._connected[client.number]
         self._leave(client)
         if not self._connected:
             self._empty.set()
 
-    def _leave(self, client: Connected) -> None:
+    def _leave(self, client: AcceptedConnection) -> None:
         """Count a connection no longer; it may have been cut already to make room."""
         if not client.left:
             client.left = True
             self._admission.leave(client.key, authenticated=client.authenticated)
 
     def _sweep(self) -> None:
-        """End connections on which nothing was heard for too long, or that are too old."""
+        """End connections that were silent for too long, or that are too old."""
         now = self._loop.time()
         limits = self._server_limits
         for client in list(self._connected.values()):
@@ -316,20 +345,20 @@ class TlsServer:
                 self._dismiss(client, "idle")
         self._sweeper = self._loop.call_later(limits.idle_s / 4, self._sweep)
 
-    def _may_be_silent(self, client: Connected) -> bool:
-        """Say whether somebody may listen for ever; then his protocol has a patience of its own."""
+    def _may_be_silent(self, client: AcceptedConnection) -> bool:
+        """Whether a client may be silent for ever; then its protocol has a timeout of its own."""
         return False
 
-    def _dismiss(self, client: Connected, word: str) -> None:
+    def _dismiss(self, client: AcceptedConnection, word: str) -> None:
         """End a connection in good order; a protocol may have a word for it."""
         client.connection.close(word)
 
     async def drain(self, timeout_s: float, word: str = "draining") -> None:
-        """Accept no more, say goodbye to all, and wait until they are gone; cut off who is not after the time."""
+        """Accept no more, dismiss all clients, and wait until they are closed; cut those that are not in time."""
         self.stop_listening()
         self._sweeper.cancel()
-        for preface in list(self._prefaces):
-            preface.end(word)
+        for proxied in list(self._proxied):
+            proxied.end(word)
         for client in list(self._connected.values()):
             self._dismiss(client, word)
         try:
@@ -341,4 +370,4 @@ class TlsServer:
                 client.connection.abort(word)
             while self._connected:
                 await self._empty.wait()
-        self._wires.close()
+        self._sockets.close()

@@ -1,14 +1,13 @@
-"""Decoys at the gate and the door: who touches what nobody has a reason to touch. Pure and bounded.
+"""Decoys and canaries: accesses to what no honest client has a reason to use. Pure and bounded.
 
 The gate looks here wherever it looks up rights, and answers as it would without looking: what is no decoy and what is
-one cost the same, and what follows from a touch begins after the answer has left. Its fast lane never sees a decoy
+one cost the same, and what follows from an access begins after the answer has left. Its fast path never sees a decoy
 first: what it recognises has passed here before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from tlsrt.config.canaries import CanaryHashes
 from tlsrt.config.deception import DeceptionConfig
@@ -19,15 +18,15 @@ SEEN_MAX = 1024
 
 
 class DecoyAccess(NamedTuple):
-    """Somebody's proven session asked for a decoy."""
+    """A session, proven, asked for a decoy."""
 
     session: bytes
     target: str
     method: str
 
 
-class Use(NamedTuple):
-    """A canary was used, or a decoy of another kind: what, and whom it came from, of which only one is said."""
+class CanaryUse(NamedTuple):
+    """A canary was used, or a decoy of another kind: what, and one of the three that it came from."""
 
     what: str
     loop: str = ""
@@ -35,8 +34,15 @@ class Use(NamedTuple):
     address: str = ""
 
 
+class AccessListener(Protocol):
+    """Who reports accesses."""
+
+    def on_access(self) -> None:
+        """The first of those that wait."""
+
+
 class Decoys:
-    """The names, and the touches that wait to be told. The same touch of the same session is told once."""
+    """The names, and the accesses that wait to be reported. The same access of the same session is reported once."""
 
     def __init__(self, config: DeceptionConfig | None = None) -> None:
         config = config or DeceptionConfig()
@@ -45,61 +51,69 @@ class Decoys:
         self._paths = frozenset(config.paths)
         self.canaries = CanaryHashes()
         self._trial = ""
-        self._seen: set[DecoyAccess | Use] = set()
-        self._waiting: list[DecoyAccess | Use] = []
-        self.on_touch: Callable[[], None] = lambda: None  # the first of those that wait
+        self._seen: set[DecoyAccess | CanaryUse] = set()
+        self._waiting: list[DecoyAccess | CanaryUse] = []
+        self._listener: AccessListener | None = None
 
-    def try_with(self, target: str) -> None:
-        """Take a name as a decoy, once: so the authority sees that it would hear of the others."""
+    def set_listener(self, listener: AccessListener) -> None:
+        """Tell this one of accesses."""
+        self._listener = listener
+
+    def set_canaries(self, canaries: CanaryHashes) -> None:
+        """Know canaries by these hashes."""
+        self.canaries = canaries
+
+    def try_name(self, target: str) -> None:
+        """Take a name as a decoy, once: a proof for the authority that accesses are reported."""
         self._trial = target
 
-    def look(self, session: bytes, target: str, method: str) -> None:
-        """See who asks for what, after the proof that it is this session."""
+    def check(self, session: bytes, target: str, method: str) -> None:
+        """Check what a session asks for, after the proof that it is this session."""
         if target in self._components or (target, method) in self._methods or target == self._trial:
             self._note(DecoyAccess(session, target, method))
 
-    def look_at_token(self, token: bytes, origin: Origin) -> None:
-        """See a token that was refused; whoever brings it is known by the socket."""
+    def check_token(self, token: bytes, origin: Origin) -> None:
+        """Check a token that was refused; its sender is known by the socket."""
         number = self.canaries.token(token)
         if number is not None:
-            self._note(Use(f"token {number}", origin.loop, origin.session))
+            self._note(CanaryUse(f"token {number}", origin.loop, origin.session))
 
-    def look_at_client(self, certificate: bytes, address: str) -> None:
-        """See the certificate (DER) of a client whose handshake is done: it holds the key."""
+    def check_client(self, certificate: bytes, address: str) -> None:
+        """Check the certificate (DER) of a client whose handshake is done: it holds the key."""
         number = self.canaries.client(certificate)
         if number is not None:
-            self._note(Use(f"client {number}", address=address))
+            self._note(CanaryUse(f"client {number}", address=address))
 
-    def look_at_stranger(self, address: str) -> None:
-        """See somebody who has said something to the decoy endpoint."""
-        self._note(Use("endpoint", address=address))
+    def check_stranger(self, address: str) -> None:
+        """Note a client that has sent something to the decoy endpoint."""
+        self._note(CanaryUse("endpoint", address=address))
 
-    def look_at_request(self, target: str, authorization: str, session: bytes, address: str) -> None:
-        """See an HTTP request: its target and the header Authorization; the session may not be open yet."""
+    def check_request(self, target: str, authorization: str, session: bytes, address: str) -> None:
+        """Check an HTTP request: its target and the header Authorization; the session may not be open yet."""
         path = target.partition("?")[0]
         number = self.canaries.token_in(authorization) if authorization else None
         if path in self._paths:
-            self._note(Use(f"path {path}", "", session, "" if session else address))
+            self._note(CanaryUse(f"path {path}", "", session, "" if session else address))
         if number is not None:
-            self._note(Use(f"token {number}", "", session, "" if session else address))
+            self._note(CanaryUse(f"token {number}", "", session, "" if session else address))
 
-    def _note(self, touch: DecoyAccess | Use) -> None:
-        if touch in self._seen or len(self._waiting) >= WAITING_MAX:
+    def _note(self, access: DecoyAccess | CanaryUse) -> None:
+        if access in self._seen or len(self._waiting) >= WAITING_MAX:
             return
         if len(self._seen) >= SEEN_MAX:
             self._seen.clear()
-        self._seen.add(touch)
-        self._waiting.append(touch)
-        if len(self._waiting) == 1:
-            self.on_touch()
+        self._seen.add(access)
+        self._waiting.append(access)
+        if len(self._waiting) == 1 and self._listener is not None:
+            self._listener.on_access()
 
-    def take(self) -> list[DecoyAccess | Use]:
-        """Return the touches that wait, and forget that they do."""
+    def take(self) -> list[DecoyAccess | CanaryUse]:
+        """Return the accesses that wait, and forget them."""
         found, self._waiting = self._waiting, []
-        if any(isinstance(touch, DecoyAccess) and touch.target == self._trial for touch in found):
+        if any(isinstance(access, DecoyAccess) and access.target == self._trial for access in found):
             self._trial = ""
         return found
 
-    def put_back(self, touches: list[DecoyAccess | Use]) -> None:
-        """They could not be told now."""
-        self._waiting = (touches + self._waiting)[:WAITING_MAX]
+    def put_back(self, accesses: list[DecoyAccess | CanaryUse]) -> None:
+        """Keep accesses that could not be reported now."""
+        self._waiting = (accesses + self._waiting)[:WAITING_MAX]

@@ -1,6 +1,6 @@
 """How many frames a client may send a second, with all of its connections together. Pure.
 
-On the way of every frame, in `PrimaryLoop.frame`, there is one comparison and one subtraction; the clock is looked at
+On the way of every frame, in `Router.forward_client`, there is one comparison and one subtraction; the clock is read
 only when the bucket is empty. It holds half a second's worth, so that a second's can be spent at once. What comes over
 the rate is not dropped: a request is answered `busy` and costs nothing, and any other frame passes and is owed for,
 while its sender is read more slowly.

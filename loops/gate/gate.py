@@ -5,8 +5,8 @@ the session that this socket may carry, token, attested sandbox, incarnation and
 by authentic frames), policy, quota. Bodies are never opened. The recipient checks again.
 
 Policy for answers is the open call: a frame that comes back is forwarded only if its correlation names a request
-which this gate let through from that destination to this source, and which has not ended. So no loop can speak to
-anybody without a policy line, not even unasked replies.
+which this gate let through from that destination to this source, and which has not ended. So no loop can send
+anything without a policy line, not even unasked replies.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Gate:
         self.decoys = decoys or Decoys()
         self._limited = BlockList()
 
-    # -- what the authority says ------------------------------------------------------------------------------
+    # -- messages of the authority ---------------------------------------------------------------------------
 
     def set_root(self, epoch: int, incarnation: int, root: bytes) -> None:
         """Take K_gate of an epoch; another incarnation than ours would be a mistake of the authority."""
@@ -85,7 +85,7 @@ class Gate:
             session.proofs.pop(epoch, None)
 
     def set_loop(self, loop: str, incarnation: int, attested: int) -> None:
-        """Note a loop's incarnation; 0 means that it is gone. A new one starts without sessions and calls."""
+        """Note a loop's incarnation; 0: its process has ended. A new one starts without sessions and calls."""
         self._fast.end_flows()
         before = self._loops.get(loop)
         if before is None or before.incarnation != incarnation:
@@ -173,13 +173,13 @@ class Gate:
             return verdict
         except PeerError as error:
             if frame is not None and proved is None:
-                self.decoys.look_at_token(frame.token, origin)
+                self.decoys.check_token(frame.token, origin)
             if error.reason == "no_open_call":
                 self.calls.late += 1
             else:
                 self.refused += 1
                 (proved or origin).refused += 1
-            if header is None or proved is None:  # nobody vouches for what it says
+            if header is None or proved is None:  # nothing vouches for what it says
                 return GateVerdict(reason=error.reason, answer=_refusal(header, error.reason))
             about = f"{header.dst} {header.method}"
             return GateVerdict("", 0, error.reason, _refusal(header, error.reason), header.session, about)
@@ -195,7 +195,7 @@ class Gate:
         return _refusal(header, word)
 
     def turn_away_untrusted(self, data: bytes) -> bytes:
-        """Return `busy` for a request that is not looked at at all; nothing for any other frame."""
+        """Return `busy` for a request that is not checked at all; nothing for any other frame."""
         try:
             header = parse_header_untrusted(parse_frame_untrusted(data).header)
         except PeerError:
@@ -296,7 +296,7 @@ class Gate:
         if header.correlation:
             raise PeerError("correlated_request")
         is_allowed = claims.allows(header.dst, header.method)
-        self.decoys.look(header.session, header.dst, header.method)  # whatever it finds, the answer is the same
+        self.decoys.check(header.session, header.dst, header.method)  # the answer does not depend on it
         if not is_allowed:
             raise PeerError("not_allowed")
         flow.session.methods |= bit_of(f"{header.dst}.{header.method}")
@@ -322,7 +322,7 @@ def _longest(origin: Origin) -> int:
 
 
 def refusal_word(reason: str) -> str:
-    """Return the word that a peer is told: generic, but for what is no offence."""
+    """Return the word for a peer: generic, but for what is no offence."""
     if reason.startswith("stale"):
         return "stale"
     return reason if reason in ("busy", "unavailable") else "rejected"

@@ -1,25 +1,75 @@
-"""What the gate and the door refused, counted by who it came over and why, for the next report. Pure and bounded."""
+"""What was refused, counted and reported: by the gate, at the door, and by recipients of frames that the gate passed.
+
+Counts are bounded; reports leave at once, then every 50 ms as long as there is more. asyncio for the timer only.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from tlsrt.channels.frames.frame import parse_frame_untrusted, parse_header_untrusted
+from tlsrt.errors import PeerError
 from tlsrt.loops.gate.state import GateVerdict, Origin
 
-ROWS = 64  # of one report; what does not fit is counted with the last that did
-TEXT_MAX = 128
 REPORT_S = 0.05  # between two reports
+ROWS = 64  # of one report of gate and door; what does not fit is counted with the last that did
+TEXT_MAX = 128
+RECIPIENT_ROWS = 32  # of one report of a recipient; what does not fit is not reported, as one row would do
+CLOSED_REASONS = 8  # of connections, between two beats; others are only in the log
+WORD_MAX = 64
 
 SESSION, CHANNEL, ADDRESS = "session", "channel", "address"
-# What happens to the innocent, and is not even told.
+# What happens without anybody's fault is not reported.
 _INNOCENT = frozenset({
     "busy", "unavailable", "no_open_call", "not_attested", "unsynchronised", "deadline", "stale_gate", "stale_mailbox",
     "blocked",
 })  # fmt: skip
+# What depends on nothing but the bytes of a frame and keys that both sides hold for certain: it cannot happen by
+# accident. What a revocation, an epoch, a respawn, a full queue or time may cause is not reported by recipients: a
+# token that has ended, a mailbox or epoch of before, an answer to a session of before.
+REPORTED = frozenset({
+    "body_forged", "token_forged", "token_signature", "wrong_epoch", "wrong_session", "wrong_source", "not_allowed",
+    "replay",
+})  # fmt: skip
 
 Row = list[str | int]  # kind, value, word, how often, about
+RecipientRow = list[bytes | str | int]  # session, word, how often
+
+
+class Reports(Protocol):
+    """The trust channel. `send` may raise PeerError; then that report is lost."""
+
+    def send(self, name: str, *fields: object) -> None: ...
+
+
+class Throttle:
+    """Calls `report` at once, then at most every so often as long as there is more."""
+
+    def __init__(self, every_s: float, report: Callable[[], None]) -> None:
+        self._every_s = every_s
+        self._report = report
+        self._not_before = 0.0  # the loop's time
+        self._timer: asyncio.TimerHandle | None = None
+
+    def soon(self) -> None:
+        """There is something to report."""
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(max(loop.time(), self._not_before), self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self._not_before = asyncio.get_running_loop().time() + self._every_s
+        try:
+            self._report()
+        except PeerError:
+            return  # an authority that is busy or restarting misses it; that it has ended is found out elsewhere
 
 
 class RefusalCounts:
-    """Counts between two reports."""
+    """Offences at gate and door between two reports. Pure."""
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str, str, str], int] = {}
@@ -54,3 +104,80 @@ class RefusalCounts:
         rows: list[Row] = [[*key[:3], count, key[3]] for key, count in self._counts.items()]
         self._counts.clear()
         return rows
+
+
+class RefusalReporter:
+    """Reports the offences at gate and door."""
+
+    def __init__(self, trust: Reports) -> None:
+        self._trust = trust
+        self._counts = RefusalCounts()
+        self._throttle = Throttle(REPORT_S, self._report)
+
+    def frame(self, origin: Origin, verdict: GateVerdict) -> None:
+        """The gate refused a frame."""
+        if self._counts.frame(origin, verdict):
+            self._throttle.soon()
+
+    def link(self, loop: str, reason: str) -> None:
+        """Something came over a loop's channel that is no frame at all."""
+        self._counts.note(CHANNEL, loop, reason)
+        self._throttle.soon()
+
+    def door(self, key: str, origin: Origin | None, word: str) -> None:
+        """The door ended a connection: its session is charged, if it carried one, else its address."""
+        if origin is not None:
+            self._counts.note(SESSION, origin.session.hex(), word)
+        else:
+            self._counts.note(ADDRESS, key, word)
+        self._throttle.soon()
+
+    def _report(self) -> None:
+        self._trust.send("offences", self._counts.take())
+
+
+class ClosedConnections:
+    """Connections that the door ended, counted by reason between two beats, for the host's events. Pure."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, tuple[str, int]] = {}
+
+    def note(self, address: str, word: str) -> None:
+        """Note one connection; `word` is why."""
+        word = word[:WORD_MAX]
+        _, count = self._counts.get(word, ("", 0))
+        if count or len(self._counts) < CLOSED_REASONS:
+            self._counts[word] = (address[:WORD_MAX], count + 1)
+
+    def take(self) -> list[tuple[str, str, int]]:
+        """Return (the last address, why, how often) for each reason since the last call."""
+        found = [(address, word, count) for word, (address, count) in self._counts.items()]
+        self._counts.clear()
+        return found
+
+
+class RecipientReports:
+    """Reports frames that the gate let through and that a component here refuses."""
+
+    def __init__(self, trust: Reports) -> None:
+        self._trust = trust
+        self._counts: dict[tuple[bytes, str], int] = {}
+        self._throttle = Throttle(REPORT_S, self._report)
+
+    def note_untrusted(self, data: bytes, reason: str) -> None:
+        """Note a frame that a component here has refused, with the reason."""
+        if reason not in REPORTED:
+            return
+        try:
+            session = parse_header_untrusted(parse_frame_untrusted(data).header).session
+        except PeerError:
+            return
+        key = (session, reason)
+        if key in self._counts or len(self._counts) < RECIPIENT_ROWS:
+            self._counts[key] = self._counts.get(key, 0) + 1
+        self._throttle.soon()
+
+    def _report(self) -> None:
+        rows: list[RecipientRow] = [[*key, count] for key, count in self._counts.items()]
+        self._counts.clear()
+        self._trust.send("witnessed", rows)

@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any
 
 import h11
 
 from tlsrt.channels.tls.connection import TlsConnection
 from tlsrt.errors import CallError, NotFound, PeerError, Unavailable
+from tlsrt.loops.door.backend import DoorBackend
+from tlsrt.loops.door.tls_server import AcceptedConnection
 from tlsrt.loops.http.fair_scheduler import SMALL_BYTES, FairScheduler, is_small
 from tlsrt.loops.http.openapi import openapi
 from tlsrt.loops.http.problem import Problem, problem_of
@@ -39,47 +41,48 @@ SESSION_S = 10.0  # for the authority to lend the session, as at the door
 PING_S = 15.0  # a comment in a quiet stream, so that a dead client is noticed
 
 
-class HttpBackend(Protocol):
-    """What stands behind the door for HTTP clients."""
+class HttpServer:
+    """Makes the handlers of HTTP clients, which share one scheduler."""
 
-    def lend(self, connection: int, certificate: bytes) -> None:
-        """Ask for the session of this client: answered by `Door.lent` or `Door.refused`."""
+    def __init__(self, backend: DoorBackend) -> None:
+        self._backend = backend
+        self._scheduler = FairScheduler()
 
-    def frame(self, connection: int, frame: bytes) -> str:
-        """Pass a frame of the client's session to the gate."""
-
-    def requested(self, connection: int, target: str, authorization: str) -> None:
-        """Somebody asks for this; the hub only looks."""
-
-    def closed(self, connection: int) -> None:
-        """The connection has ended."""
+    def serve(self, client: AcceptedConnection) -> HttpConnection:
+        """Return the handler of one connection."""
+        return HttpConnection(client.connection, client.number, client.address, self._backend, self._scheduler)
 
 
 class HttpConnection:
     """The handler of one connection."""
 
     def __init__(
-        self, connection: TlsConnection, number: int, hub: HttpBackend, note: Callable[[str], None],
-        heavy: FairScheduler,
-    ) -> None:  # fmt: skip
+        self, connection: TlsConnection, number: int, address: str, backend: DoorBackend, scheduler: FairScheduler
+    ) -> None:
         self.connection = connection
-        self._heavy = heavy
+        self._scheduler = scheduler
         self._number = number
-        self._hub = hub
+        self._address = address
+        self._backend = backend
         self._loop = asyncio.get_running_loop()
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_MAX)
         self._request: h11.Request | None = None
         self._body = bytearray()
         self._ahead = 0
         self._task: asyncio.Task[None] | None = None
-        self.session = DelegatedSession(self._send_frame, note)
+        self.session = DelegatedSession(self)
         self._timer = self._loop.call_later(REQUEST_S, self._too_slow)
         self._log = logging.getLogger("primary.http")
-        hub.lend(number, connection.engine.certificate)
+        backend.ask("lend", number, connection.engine.certificate)
 
-    def _send_frame(self, frame: bytes) -> None:
+    def send_frame(self, frame: bytes) -> None:
+        """Send a frame of the session to the gate."""
         if not self.connection.ended:  # else it is the cancelling of a call, which ends with the session anyway
-            self._hub.frame(self._number, frame)  # what it refuses comes back as a REFUSAL
+            self._backend.frame(self._number, frame)  # what it refuses comes back as a REFUSAL
+
+    def on_refused_frame(self, reason: str) -> None:
+        """Count a frame from the gate that is not an authentic answer."""
+        self._backend.on_refused(self._address, reason)
 
     # -- what the door does ------------------------------------------------------------------------------------
 
@@ -112,7 +115,7 @@ class HttpConnection:
         if self._task is not None:
             self._task.cancel()
         self.session.end()
-        self._hub.closed(self._number)
+        self._backend.on_closed(self._number)
 
     # -- requests ----------------------------------------------------------------------------------------------
 
@@ -185,7 +188,7 @@ class HttpConnection:
         assert request is not None
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers]
         target = request.target.decode("latin-1")
-        self._hub.requested(self._number, target, dict(headers).get("authorization", ""))
+        self._backend.on_http_request(self._number, target, dict(headers).get("authorization", ""))
         try:
             wish = wish_untrusted(request.method.decode("ascii"), target, headers)
             async with asyncio.timeout(SESSION_S):
@@ -228,10 +231,10 @@ class HttpConnection:
 
     async def _arguments(self, method: Any) -> tuple[list[Any], dict[str, Any]]:
         body = bytes(self._body)
-        return await self._heavy.do(lambda: arguments_untrusted(body, method), is_small=len(body) <= SMALL_BYTES)
+        return await self._scheduler.do(lambda: arguments_untrusted(body, method), is_small=len(body) <= SMALL_BYTES)
 
     async def _encoded(self, value: object) -> bytes:
-        return await self._heavy.do(lambda: encode_value(value), is_small=is_small(value))
+        return await self._scheduler.do(lambda: encode_value(value), is_small=is_small(value))
 
     async def _document(self, wish: HttpCall, host: str) -> HttpResponse:
         if wish.act is Act.TARGETS:

@@ -8,8 +8,8 @@ a client at any time; that is why clients have to be enrolled for it one by one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from tlsrt.channels.calls.caller import Caller
 from tlsrt.channels.clock import boottime_ms
@@ -22,17 +22,27 @@ REFUSED = "this client may not use HTTP: it is unknown, revoked, or was not enro
 _WORDS = {"rejected": ("denied", REFUSED), "locked": ("locked", "the host is locked")}
 
 
-class DelegatedSession:
-    """Keys, calls and descriptions of one client on one connection. `send` carries a frame to the gate."""
+class FrameCarrier(Protocol):
+    """The connection of such a session."""
 
-    def __init__(self, send: Callable[[bytes], None], note: Callable[[str], None]) -> None:
+    def send_frame(self, frame: bytes) -> None:
+        """Send a frame to the gate."""
+
+    def on_refused_frame(self, reason: str) -> None:
+        """A frame from the gate was no authentic answer."""
+
+
+class DelegatedSession:
+    """Keys, calls and descriptions of one client on one connection."""
+
+    def __init__(self, carrier: FrameCarrier) -> None:
         self._endpoint = Endpoint("")
-        self._note = note
-        self.caller = Caller(self._endpoint, send, boottime_ms)
+        self._carrier = carrier
+        self.caller = Caller(self._endpoint, carrier.send_frame, boottime_ms)
         self.caller.set_up(False)
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
-        self._ready.add_done_callback(_look)
+        self._ready.add_done_callback(_retrieve)
         self._descriptions: dict[str, Mapping[str, Any]] = {}
         self._timers: list[asyncio.TimerHandle] = []
 
@@ -65,7 +75,7 @@ class DelegatedSession:
             self._ready.set_result(None)
 
     def refuse(self, word: str) -> None:
-        """There is no session for this client."""
+        """End the wait for a session: there is none for this client."""
         if not self._ready.done():
             error: CallError = Unavailable("no session can be had now")
             if word in _WORDS:
@@ -73,7 +83,7 @@ class DelegatedSession:
             self._ready.set_exception(error)
 
     def end(self) -> None:
-        """The connection is gone: what is under way ends."""
+        """End the calls in flight: the connection is closed."""
         for timer in self._timers:
             timer.cancel()
         self.refuse("ended")
@@ -89,7 +99,7 @@ class DelegatedSession:
         try:
             self.caller.pending.on_frame_untrusted(frame)
         except PeerError as error:
-            self._note(error.reason)
+            self._carrier.on_refused_frame(error.reason)
 
     async def describe(self, target: str) -> Mapping[str, Any]:
         """Return what this client may call of a target, asked for once; raises a CallError."""
@@ -100,7 +110,7 @@ class DelegatedSession:
         if target not in self._descriptions:
             answer = await self.caller.call(target, "describe")
             if not is_sound(answer):
-                raise Failed(f"{target} describes itself in a way that nobody understands")
+                raise Failed(f"{target} describes itself in a way that cannot be read")
             if "*" not in methods:
                 answer["methods"] = {name: one for name, one in answer["methods"].items() if name in methods}
                 if "subscribe" not in methods:
@@ -112,7 +122,7 @@ class DelegatedSession:
         self._endpoint.retire(boottime_ms())
 
 
-def _look(future: asyncio.Future[None]) -> None:
-    """Nobody may have waited for a refusal; that is no error of ours."""
+def _retrieve(future: asyncio.Future[None]) -> None:
+    """Take note of a refusal that no request has waited for; that is no error of ours."""
     if not future.cancelled():
         future.exception()

@@ -10,13 +10,17 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from tlsrt.config.defaults import COMPONENTS
 from tlsrt.config.schema import Config
 from tlsrt.loops.primary.loop import PrimaryLoop
+from tlsrt.loops.runtime.linked_loop import LinkedLoop
 from tlsrt.loops.runtime.process import LoopProcess
+from tlsrt.loops.runtime.role import LoopRole
 from tlsrt.sandbox.apply.enter import Confinement
+
+ROLES: Mapping[str, Callable[[LoopProcess], LoopRole]] = {"primary": PrimaryLoop}  # of all others: LinkedLoop
 
 for _component in COMPONENTS:
     importlib.import_module(_component.class_path.partition(":")[0])
@@ -28,8 +32,8 @@ def run_loop(
 ) -> int:  # fmt: skip
     """Run a loop to its end and return the exit code. `listeners` holds Primary's listening descriptors by name."""
     set_up_logging()
-    kind = PrimaryLoop if loop == "primary" else LoopProcess
-    return kind(config, loop, incarnation, life, trust, listeners, confinement).run()
+    role = ROLES.get(loop, LinkedLoop)
+    return LoopProcess(config, loop, incarnation, life, trust, listeners, confinement, role).run()
 
 
 def set_up_logging() -> None:

@@ -1,4 +1,4 @@
-"""A loop process, from the sandbox's first step to its last beat. The shell around hosts, channel and trustee.
+"""A loop process, from the sandbox's first step to its last beat: the runtime around components and a role.
 
 Theory of operation. The supervisor forks; the process is already in its own world (sandbox step 1) when `run` starts.
 Then, in this order: privileges go (step 2) and are reported; the operator's components are imported and nobody may
@@ -17,7 +17,7 @@ import asyncio
 import hashlib
 import logging
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +25,19 @@ from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.control.life import LIFE, FailCode, LoopState
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.channels.control.trust import TRUST
-from tlsrt.channels.links.channel import LINK_CHANNELS, Channel, DeclaredChannel, LinkChannel, MakeLink
-from tlsrt.channels.links.link import Link
 from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.config.schema import ComponentConfig, Config
 from tlsrt.errors import PeerError, SandboxError
 from tlsrt.loops.component.component import Component
 from tlsrt.loops.dispatch.fast_path import ReceiveFastPath
-from tlsrt.loops.dispatch.recipient_reports import RecipientReports
-from tlsrt.loops.runtime.authority_client import AuthorityClient, Monitor
+from tlsrt.loops.runtime.authority_client import AuthorityClient
 from tlsrt.loops.runtime.component_host import ComponentHost
 from tlsrt.loops.runtime.health import HealthChecks
 from tlsrt.loops.runtime.heartbeat import Heartbeat
 from tlsrt.loops.runtime.imports import LoopFailure, check_decoys, import_components
 from tlsrt.loops.runtime.resolver import prepare_outbound
+from tlsrt.loops.runtime.role import LoopRole
 from tlsrt.sandbox.apply.enter import Confinement, ConfinementReport
 from tlsrt.sandbox.apply.imports import end_imports
 
@@ -50,14 +48,14 @@ SETTLE_S = 0.05  # for the last answers to pass the gate and their readers, befo
 
 
 class LoopProcess:
-    """Any loop but Primary; Primary adds the gate and the door."""
+    """The process of one loop. `make_role` makes what its kind of loop adds, in the event loop and before the seal."""
 
-    monitor: Monitor | None = None
-    is_locked = False  # Primary of a locked host, which has no keys
+    batch: WriteBatch
+    role: LoopRole
 
     def __init__(
         self, config: Config, name: str, incarnation: int, life: int, trust: int, listeners: Mapping[str, int],
-        confinement: Confinement,
+        confinement: Confinement, make_role: Callable[[LoopProcess], LoopRole],
     ) -> None:  # fmt: skip
         self.config = config
         self.name = name
@@ -68,17 +66,19 @@ class LoopProcess:
         self.verifier = Verifier()
         self.arrivals = ReceiveFastPath(self.verifier)
         self.hosts: dict[str, ComponentHost] = {}
-        self.channel: Channel
-        self.frames_in = 0
         self.refused = 0
+        self.trust = ControlChannel(trust, TRUST)
+        self._make_role = make_role
+        self._is_locked = False
+        self._is_receiving = False  # messages of the authority
         self._life = ControlChannel(life, LIFE)
-        self._trust = ControlChannel(trust, TRUST)
-        self._witness = RecipientReports(lambda rows: self._trust.send("witnessed", rows))
         self._state = LoopState.SPAWNED
         self._primary = 0
         self._up = False
         self._exit_code = 0
-        self._heart = Heartbeat(name, self._life, self._beat)
+        self._ended = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None  # a task that nothing holds may be collected
+        self._heartbeat = Heartbeat(name, self._life, self._beat)
         self._logged = 0
         self._was_busy = False  # when it was drained
 
@@ -96,7 +96,7 @@ class LoopProcess:
             self._assert_one_task()
             loop = asyncio.new_event_loop()
             self.batch = WriteBatch(loop)
-            loop.run_until_complete(self.open_channel())
+            loop.run_until_complete(self._take_role())
             for config, component in components:
                 self._add_host(config, component)
             self.confinement.seal()
@@ -133,13 +133,13 @@ class LoopProcess:
         try:
             self._life.send("failed", int(code), index)
         except PeerError:
-            return  # nobody is there to be told
+            return  # the supervisor has ended
 
     def _add_host(self, config: ComponentConfig, component: Component) -> None:
         state = Path(self.confinement.path("/state")) / config.name
         state.mkdir(mode=0o700, exist_ok=True)
         host = self.hosts[config.address] = ComponentHost(
-            config, component, self.verifier, self.channel, boottime_ms, state,
+            config, component, self.verifier, self.role.channel, boottime_ms, state,
             waiting_max=self.config.limits.queue_frames, batch=self.batch,
         )  # fmt: skip
         host.responder.is_starting = True
@@ -147,79 +147,96 @@ class LoopProcess:
 
     # -- the event loop ---------------------------------------------------------------------------------------
 
-    async def open_channel(self) -> None:
-        """Make the channel. Runs before the seal, so whatever needs new kinds of sockets is made here."""
-        kind = LINK_CHANNELS.get(self.name, DeclaredChannel)
-        self.channel = kind(
-            self._link_maker(), self.batch, self.confinement.path("/channel"), self.on_frame, self.note_refused,
-            queue_max=self.config.limits.queue_frames,
-        )  # fmt: skip
-
-    def _link_maker(self) -> MakeLink:
-        """Start what links to Primary are made by. libzmq is imported only where it is used; the supervisor has."""
-        if self.config.channels.engine == "native":
-            return Link
-        from tlsrt.channels.links.zmq_link import Libzmq
-
-        return Libzmq().link
+    async def _take_role(self) -> None:
+        self.role = self._make_role(self)
 
     async def _main(self) -> None:
         loop = asyncio.get_running_loop()
-        self._ended = asyncio.Event()
-        self.trustee = AuthorityClient(
-            self.verifier, {name: host.endpoint for name, host in self.hosts.items()}, self.monitor
+        self.authority = AuthorityClient(
+            self.verifier, {name: host.endpoint for name, host in self.hosts.items()}, self.role.monitor
         )
         self.health = HealthChecks(self.hosts.values())
-        self._set_up(False)
+        self.role.set_up(False)
         loop.add_signal_handler(signal.SIGTERM, self._stop)  # PID 1 of a namespace gets only signals it handles
         loop.add_reader(self._life.fileno(), self._on_life)
-        loop.add_reader(self._trust.fileno(), self._on_trust)
+        loop.add_reader(self.trust.fileno(), self._on_trust)
         self._state = LoopState.SEALED
         self._join()
-        self._heart.start()
+        self._heartbeat.start()
         await self._ended.wait()
         if self._exit_code == 0:
-            await self.channel.finish(FINISH_S)
+            await self.role.channel.finish(FINISH_S)
             if self._was_busy:
                 await asyncio.sleep(SETTLE_S)
 
     def _join(self) -> None:
         """Ask for keys until they come: the authority answers once we are attested, and may itself be restarting."""
         if self._state in (LoopState.SEALED, LoopState.ATTESTED):
-            self._say_join()
+            self._send_join()
             asyncio.get_running_loop().call_later(JOIN_RETRY_S, self._join)
 
     def _on_trust(self) -> None:
+        self._is_receiving = True
         try:
-            while (
-                message := self._trust.receive("authority", "new", descriptors=self.monitor is not None)
-            ) is not None:
+            while (message := self._next_message()) is not None:
                 now = boottime_ms()
-                self.trustee.on_message(*message, now)
-                if self.trustee.prepared:
-                    self._trust.send("prepared", self.trustee.prepared)
-                    self.trustee.prepared = 0
-                if self.trustee.stale_before:
-                    for host in self.hosts.values():
-                        host.caller.pending.end_before(self.trustee.stale_before)
-                    self.trustee.stale_before = 0
-                if self.trustee.retiring:
-                    delay = max(0, self.trustee.retiring[-1][1] - now) / 1000 + 0.01
-                    asyncio.get_running_loop().call_later(delay, lambda: self.trustee.retire(boottime_ms()))
-            if self.verifier.wants_snapshot:  # the authority says everything anew; each beat asks again
+                self.authority.on_message(*message, now)
+                self._after_message(now)
+            if self.verifier.wants_snapshot:  # the authority sends everything anew; each beat asks again
                 self.verifier.wants_snapshot = False
-                self._say_join()
-            if self.trustee.committed and self._state == LoopState.SEALED:
+                self._send_join()
+            if self.authority.committed and self._state == LoopState.SEALED:
                 self._state = LoopState.READY
                 self._life.send("ready")
             self._update_up()
-            self._heart.go_along()
+            self._heartbeat.go_along()
         except PeerError as error:
             self._end(70, f"trust channel: {error.reason}")
+        finally:
+            self._is_receiving = False
 
-    def _say_join(self) -> None:
+    def _next_message(self) -> tuple[str, Any, list[int]] | None:
+        return self.trust.receive("authority", "new", descriptors=self.role.monitor is not None)
+
+    def _after_message(self, now: int) -> None:
+        """Do what a message of the authority asks of this process."""
+        authority = self.authority
+        if authority.prepared:
+            self.trust.send("prepared", authority.prepared)
+            authority.prepared = 0
+        if authority.stale_before:
+            for host in self.hosts.values():
+                host.caller.pending.end_before(authority.stale_before)
+            authority.stale_before = 0
+        if authority.retiring:
+            delay = max(0, authority.retiring[-1][1] - now) / 1000 + 0.01
+            asyncio.get_running_loop().call_later(delay, self._retire)
+
+    def _retire(self) -> None:
+        self.authority.retire(boottime_ms())
+
+    def catch_up(self) -> bool:
+        """Take what the authority has sent by now; False if that is being done already.
+
+        What others were told after us may reach us before we have read what we were told.
+        """
+        if self._is_receiving:
+            return False
+        self._on_trust()
+        return True
+
+    def lock(self, epoch: int) -> None:
+        """Take no keys and run no component from now on. `epoch` is only what our heartbeats say."""
+        if self.verifier.epochs:
+            raise PeerError("locked_with_keys")
+        self._is_locked = self.authority.is_locked = True
+        self.authority.committed = epoch
+        self.hosts.clear()
+        self.health = HealthChecks(())
+
+    def _send_join(self) -> None:
         try:
-            self._trust.send("join")
+            self.trust.send("join")
         except PeerError as error:
             if error.reason != "hung":  # the authority may be restarting
                 raise
@@ -235,17 +252,14 @@ class LoopProcess:
                 elif name == "stop":
                     self._stop()
                 elif name == "primary_up":
-                    self._primary = fields[0]
-                    self._update_up()
+                    self.set_primary(fields[0])
                 elif name == "primary_down":
-                    self._primary = 0
-                    self._update_up()
+                    self.set_primary(0)
         except PeerError as error:
             self._end(70, f"life channel: {error.reason}")
 
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._task = task  # a task that nobody holds may be collected
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._task = asyncio.get_running_loop().create_task(work)
 
     async def _activate(self) -> None:
         for index, host in enumerate(self.hosts.values()):
@@ -258,15 +272,12 @@ class LoopProcess:
                 return
         self._state = LoopState.ACTIVE
         self._life.send("active")
-        self.on_active()
-
-    def on_active(self) -> None:
-        """Primary opens its door here."""
+        self.role.on_active()
 
     async def _drain(self, timeout_s: float) -> None:
         self._state = LoopState.DRAINING
         self._was_busy = any(host.responder.running for host in self.hosts.values())
-        await self.before_drain(timeout_s)
+        await self.role.before_drain(timeout_s)
         for host in reversed(self.hosts.values()):
             try:
                 await host.stop(timeout_s)
@@ -276,9 +287,6 @@ class LoopProcess:
             self._life.send("drained")
         except PeerError as error:
             self._end(70, f"life channel: {error.reason}")
-
-    async def before_drain(self, timeout_s: float) -> None:
-        """Primary closes its door here."""
 
     def _stop(self) -> None:
         self._end(0, "stopped")
@@ -291,34 +299,23 @@ class LoopProcess:
     def _beat(self, now: float) -> None:
         self._logged = 0
         now_ms = boottime_ms()
-        self.each_beat(now_ms)
+        for host in self.hosts.values():
+            host.endpoint.retire(now_ms)
+        self.role.each_beat(now_ms)
         if self._state in (LoopState.READY, LoopState.ACTIVE, LoopState.DRAINING):
-            if not self.is_locked and not self.verifier.is_synchronised(now_ms):
+            if not self._is_locked and not self.verifier.is_synchronised(now_ms):
                 self.verifier.wants_snapshot = True
                 self._on_trust()
             try:
-                self._heart.send(
-                    self.health.reports, self.channel.depth, self.frames_in, self.frames_out, self.refused,
-                    self.sessions, self.trustee.committed,
+                self._heartbeat.send(
+                    self.health.reports, self.role.channel.depth, self.role.frames_in, self.role.frames_out,
+                    self.refused, self.role.sessions, self.authority.committed,
                 )  # fmt: skip
             except PeerError as error:
                 if error.reason != "hung":
                     self._end(70, f"life channel: {error.reason}")
         if self._state is LoopState.ACTIVE:
             self.health.each_beat(now)
-
-    def each_beat(self, now: int) -> None:
-        """What has to be done now and then; `now` is BOOTTIME in ms."""
-        for host in self.hosts.values():
-            host.endpoint.retire(now)
-
-    @property
-    def sessions(self) -> int:
-        return len(self.hosts)
-
-    @property
-    def frames_out(self) -> int:
-        return self.channel.sent
 
     # -- the channel ------------------------------------------------------------------------------------------
 
@@ -328,31 +325,18 @@ class LoopProcess:
             host.endpoint.gate == self._primary for host in self.hosts.values() if self._has_session(host)
         )
         if up != self._up:
-            self._set_up(up)
+            self._up = up
+            self.role.set_up(up)
+
+    def set_primary(self, incarnation: int) -> None:
+        """Take note which incarnation of Primary is up; 0: none."""
+        self._primary = incarnation
+        self._update_up()
 
     def _has_session(self, host: ComponentHost) -> bool:
         """Whether a component may take part: one that is revoked gets no keys, and holds up nobody."""
         endpoint = host.endpoint
         return bool(endpoint.session) and not self.verifier.revoked.has(endpoint.session, b"", endpoint.subject)
-
-    def _set_up(self, up: bool) -> None:
-        self._up = up
-        assert isinstance(self.channel, LinkChannel)
-        unsent: list[bytes] = []
-        if up:
-            self.channel.open()
-        else:
-            unsent = self.channel.close()
-        for host in self.hosts.values():
-            host.caller.set_up(up)
-            if not up:
-                host.caller.pending.fail_all(unsent=unsent)
-                host.responder.cancel_streams()
-
-    def on_frame(self, data: bytes) -> None:
-        """Take a frame from the channel."""
-        self.frames_in += 1
-        self.take(data)
 
     def take(self, data: bytes) -> None:
         """Take a frame that the gate forwarded; the recipient checks again."""
@@ -361,11 +345,7 @@ class LoopProcess:
             host.on_opened_untrusted(opened)
         except PeerError as error:
             self.note_refused(error.reason)
-            self.testify(data, error.reason)
-
-    def testify(self, data: bytes, reason: str) -> None:
-        """Tell the authority of a frame that the gate should not have let through. Primary does not judge itself."""
-        self._witness.saw_untrusted(data, reason)
+            self.role.on_refused_frame(data, error.reason)
 
     def note_refused(self, reason: str) -> None:
         """Count a refused frame, and say why."""

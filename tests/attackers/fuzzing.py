@@ -105,14 +105,22 @@ class Connected:
         self.plain = b""  # what the client has read
         self.reasons: list[str] = []
         self.transport = MemoryTransport()
-        self.connection = TlsConnection(
-            server, choose, gone=lambda: None, ended=self.reasons.append, limits=ConnectionLimits()
-        )
+        self.choose = choose
+        self.connection = TlsConnection(server, self, ConnectionLimits())
         self.transport.protocol = self.connection
         self.connection.connection_made(self.transport)
         for _ in range(3):
             self.give(client.take_outgoing())
             self.take()
+
+    def choose_handler(self) -> Handler:
+        return self.choose(self.connection)
+
+    def on_end(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+    def on_socket_closed(self) -> None:
+        pass
 
     def give(self, data: bytes) -> None:
         """Give ciphertext to the server."""

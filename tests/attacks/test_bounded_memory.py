@@ -80,7 +80,7 @@ def test_a_client_that_does_not_read_is_cut_off_and_told_by_the_end_of_its_calls
 
     async def main() -> list[Any]:
         async with AsyncClient(host.admin) as client:
-            link: Any = client._link
+            link: Any = client._session._link
             link.connection.transport.pause_reading()
             calls = [asyncio.ensure_future(client.call(LEDGER, "give", 200_000, timeout_s=30)) for _ in range(400)]
             await asyncio.to_thread(wait_for_the_cut, host)

@@ -32,7 +32,7 @@ from tlsrt.channels.session.enrolment import (
 from tlsrt.channels.tls.message_stream import StreamReader, encode_control, wrap
 from tlsrt.config import pki
 from tlsrt.errors import ConfigError, Rejected, TlsrtError
-from tlsrt.loops.door.enrolment_connection import BURST, STRANGERS_PER_ADDRESS
+from tlsrt.loops.door.enrolment import BURST, STRANGERS_PER_ADDRESS
 
 PATIENCE_S = 10.0
 REFUSED = ("refused", ["rejected"])

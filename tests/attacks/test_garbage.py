@@ -17,7 +17,7 @@ from tlsrt.channels.client.connection import client_context
 from tlsrt.channels.session.opening import Opening, identity_of
 from tlsrt.channels.tls.engine import State, TlsEngine
 from tlsrt.channels.tls.message_stream import PAYLOAD_MAX, StreamReader, encode_control, parse_control_untrusted, wrap
-from tlsrt.loops.door.proxy_protocol import SIGNATURE
+from tlsrt.loops.door.proxy import SIGNATURE
 
 ABORTS = 150
 PROXIED = SIGNATURE + b"\x21\x11\x00\x0c" + bytes((192, 0, 2, 7, 127, 0, 0, 1)) + b"\x10\x00\x01\xbb"

@@ -79,7 +79,7 @@ async def _connect(bundle: str, ledger: Path, number: int) -> tuple[Any, Any]:
 
 def _cut(client: Any) -> None:
     """End a connection without a word, as far as its client knows."""
-    transport = client._link.connection._transport if client._link is not None else None
+    transport = client._session._link.connection._transport if client._session._link is not None else None
     if transport is not None:
         with suppress(OSError):
             transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)

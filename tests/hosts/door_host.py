@@ -30,7 +30,7 @@ from tlsrt.channels.session.grant import GrantContent, Right
 from tlsrt.config import key_schedule, pki
 from tlsrt.config.bundle import Bundle
 from tlsrt.loops.door.door import Door, DoorLimits
-from tlsrt.loops.door.server_context import server_context
+from tlsrt.loops.door.tls_contexts import server_context
 
 INSTALL, BOOT = b"i" * 16, b"b" * 16
 STORE = "secondary/store"
@@ -97,7 +97,7 @@ class Site:
 
 
 class FakeHost:
-    """A Hub: grants sessions with real cryptography and answers calls to one component."""
+    """A door's backend: grants sessions with real cryptography and answers calls to one component."""
 
     def __init__(self, site: Site, limits: DoorLimits | None = None) -> None:
         self.site = site
@@ -118,10 +118,17 @@ class FakeHost:
         self.change: Callable[[GrantContent], GrantContent] = lambda content: content
         self.door.listen(site.listener.fileno())
 
-    # the Hub
+    # the backend
 
-    def challenge(self, connection: int) -> None:
-        self.door.challenged(connection, os.urandom(32), INSTALL, BOOT, boottime_ms())
+    def ask(self, name: str, connection: int, *fields: Any) -> None:
+        if name == "challenge":
+            self.door.challenged(connection, os.urandom(32), INSTALL, BOOT, boottime_ms())
+        elif name == "open":
+            self.open(connection, *fields)
+        elif name == "lock":
+            self.door.refused(connection, "rejected")
+        elif name == "renew":
+            self.door.renewed(connection, b"", b"")
 
     def open(self, connection: int, open_data: bytes, signature: bytes) -> None:
         wish = grant.parse_open_untrusted(open_data)
@@ -134,11 +141,14 @@ class FakeHost:
         self.sessions[connection] = os.urandom(16)
         self.push(connection)
 
-    def lock(self, connection: int, certificate: bytes, reason: str, signature: bytes) -> None:
-        self.door.refused(connection, "rejected")
+    def on_http_request(self, connection: int, target: str, authorization: str) -> None:
+        raise AssertionError("it serves no HTTP")
 
-    def renew(self, connection: int, request: bytes, signature: bytes) -> None:
-        self.door.renewed(connection, b"", b"")
+    def on_refused(self, address: str, word: str) -> None:
+        pass
+
+    def on_offence(self, key: str, connection: int, word: str) -> None:
+        pass
 
     def push(self, connection: int, **changes: Any) -> None:
         session = self.sessions[connection]
@@ -168,7 +178,7 @@ class FakeHost:
         self.received.set()
         return ""
 
-    def closed(self, connection: int) -> None:
+    def on_closed(self, connection: int) -> None:
         self.closed_connections.append(connection)
         self.received.set()
 

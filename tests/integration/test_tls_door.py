@@ -26,8 +26,8 @@ from tlsrt.channels.tls.message_stream import Control, StreamReader, encode_cont
 from tlsrt.config import pki
 from tlsrt.loops.door.admission import AdmissionLimits
 from tlsrt.loops.door.door import DoorLimits
-from tlsrt.loops.door.proxy_protocol import SIGNATURE
-from tlsrt.loops.door.server_context import PROTOCOLS
+from tlsrt.loops.door.proxy import SIGNATURE
+from tlsrt.loops.door.tls_contexts import PROTOCOLS
 
 
 @pytest.fixture(scope="module")
@@ -473,7 +473,7 @@ async def test_a_proxy_without_a_header_gets_nothing(site: Site, data: bytes | N
         except ConnectionResetError:
             pass  # what it had sent was not read
     await until(lambda: host.door.counters[word] == 1)
-    assert (host.door.connections, len(host.door._prefaces)) == (0, 0)
+    assert (host.door.connections, len(host.door._proxied)) == (0, 0)
     await host.door.drain(5)
 
 

@@ -16,7 +16,7 @@ from tlsrt.channels.client.connection import client_context
 from tlsrt.channels.tls.connection import ConnectionLimits, Handler, TlsConnection
 from tlsrt.errors import PeerError
 from tlsrt.loops.door.admission import AdmissionLimits
-from tlsrt.loops.door.tls_server import Connected, ServerLimits, TlsServer
+from tlsrt.loops.door.tls_server import AcceptedConnection, ServerLimits, TlsServer
 
 LENGTH = 300_000
 
@@ -61,7 +61,7 @@ class Serving:
         self.server = TlsServer(
             context,
             {"": self.make(Echo)} if anonymous else {"echo/1": self.make(Echo), "greet/1": self.make(Greeting)},
-            limits, lambda address, word: self.noted.append(word), anonymous=anonymous,
+            limits, self, anonymous=anonymous,
         )  # fmt: skip
         self.listeners = [
             socket.create_server(("127.0.0.1", 0)),
@@ -70,13 +70,19 @@ class Serving:
         for listener in self.listeners:
             self.server.listen(listener.fileno())
 
+    def on_refused(self, address: str, word: str) -> None:
+        self.noted.append(word)
+
+    def on_offence(self, key: str, connection: int, word: str) -> None:
+        pass
+
     async def end(self) -> None:
         await self.server.drain(5)
         for listener in self.listeners:
             listener.close()
 
-    def make(self, kind: type[Echo]) -> Callable[[Connected], Handler]:
-        def handler(client: Connected) -> Handler:
+    def make(self, kind: type[Echo]) -> Callable[[AcceptedConnection], Handler]:
+        def handler(client: AcceptedConnection) -> Handler:
             self.made.append(kind(client.connection))
             self.server.authenticate(client, "client/admin")
             return self.made[-1]

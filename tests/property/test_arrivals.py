@@ -17,7 +17,7 @@ from tlsrt.channels.session.endpoint import OpenedFrame
 from tlsrt.config import key_schedule
 from tlsrt.config.schema import ComponentConfig
 from tlsrt.errors import PeerError
-from tlsrt.loops.dispatch.fast_path import ReceiveFastPath
+from tlsrt.loops.dispatch.fast_path import ReceiveFastPath, Recipient
 from tlsrt.loops.runtime.component_host import ComponentHost
 
 CONSOLE, NETWORK, STORE, ADMIN = "third/console", "external/network", "secondary/store", "client/admin"
@@ -71,7 +71,7 @@ class Twins:
     def fast(self, data: bytes) -> OpenedFrame | str:
         recognise = self.lane.recognise_untrusted
 
-        def counted(data: bytes, now: int) -> tuple[ComponentHost, OpenedFrame] | None:
+        def counted(data: bytes, now: int) -> tuple[Recipient, OpenedFrame] | None:
             known = recognise(data, now)
             self.by_lane += known is not None
             return known

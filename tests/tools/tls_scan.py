@@ -26,7 +26,7 @@ from typing import Any
 
 from hosts.running_host import RunningHost
 
-from tlsrt.loops.door.server_context import server_context
+from tlsrt.loops.door.tls_contexts import server_context
 from tlsrt.loops.door.tls_server import TlsServer
 
 TOOLS = {"sslscan": "sslscan", "testssl": "testssl.sh"}  # program -> Debian's package

@@ -59,7 +59,7 @@ class Captured(Component):
             "host": recorder.host,
             "aes_keys": list(recorder.aes_keys),
             "now": boottime_ms(),
-            "epoch": self.process.trustee.committed,
+            "epoch": self.process.authority.committed,
         }
 
     @handler
@@ -140,7 +140,7 @@ class Captured(Component):
 
     async def _put(self, message: bytes, flags: int = 0) -> None:
         """Write one part of a message where the link writes."""
-        link = self.process.channel._link
+        link = self.process.role.channel._link
         if isinstance(link, ZmqLink):
             link.flush()
             while not self._took(link, message, flags):
@@ -262,8 +262,8 @@ class Captured(Component):
     @handler
     async def disobey(self, subject: str, target: str, method: str, body: bytes) -> None:
         """Acknowledge no epoch any more, and go on sending a request with the newest keys that there are, for ever."""
-        trustee, endpoint = self.process.trustee, self.process.hosts[subject].endpoint
-        real = trustee.on_message
+        authority, endpoint = self.process.authority, self.process.hosts[subject].endpoint
+        real = authority.on_message
 
         def deaf(name: str, *rest: Any) -> None:
             if name not in ("prepare", "commit"):
@@ -276,7 +276,7 @@ class Captured(Component):
                 await self._put(frame, 0)
                 await asyncio.sleep(0.05)
 
-        trustee.on_message = deaf
+        authority.on_message = deaf
         self.sending = asyncio.create_task(send())
 
     # -- what only Primary's attacker can do -------------------------------------------------------------------
@@ -285,37 +285,37 @@ class Captured(Component):
     async def deliver(self, loop: str, frames: list[bytes]) -> None:
         """Put frames on another loop's wire, past the gate."""
         for frame in frames:
-            self.process._links[loop].send(frame)
+            self.process.role.router._links[loop].send(frame)
 
     @handler
     async def deliver_to_clients(self, frames: list[bytes]) -> None:
         """Send frames to every client, past the gate."""
-        for connection in list(self.process._connections):
+        for connection in list(self.process.role.router.connections):
             for frame in frames:
-                self.process.door.send_frame(connection, frame)
+                self.process.role.doorway.door.send_frame(connection, frame)
 
     @handler
     async def grant(self, number: int, ciphertext: bytes, signature: bytes) -> None:
         """Send a grant of our own making to every client."""
-        for connection in list(self.process._connections):
-            self.process.door.granted(connection, number, ciphertext, signature)
+        for connection in list(self.process.role.router.connections):
+            self.process.role.doorway.door.granted(connection, number, ciphertext, signature)
 
     @handler
     async def say_to_authority(self, name: str, fields: list[Any]) -> None:
         """Send a message of our own making over the trust channel."""
-        self.process._trust.send(name, *fields)
+        self.process.trust.send(name, *fields)
 
     @handler
     async def borrow(self, connection: int, certificate: bytes) -> None:
         """Ask for the session of a client for HTTP that is not there, and keep it."""
-        self.process._lent = lambda *fields: None
-        self.process._trust.send("lend", connection, certificate)
+        self.process.role.handlers["lent"] = lambda message: None
+        self.process.trust.send("lend", connection, certificate)
 
     @handler
     async def challenge_for(self, connection: int) -> list[bytes]:
         """Ask for a challenge in the name of a connection that there is not; return install, boot, challenge."""
         answer: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
-        door = self.process.door
+        door = self.process.role.doorway.door
         honest = door.challenged
 
         def challenged(number: int, challenge: bytes, install: bytes, boot: bytes, now: int) -> None:
@@ -326,7 +326,7 @@ class Captured(Component):
 
         door.challenged = challenged
         try:
-            self.process._trust.send("challenge", connection)
+            self.process.trust.send("challenge", connection)
             return await asyncio.wait_for(answer, 10)
         finally:
             door.challenged = honest
@@ -334,34 +334,40 @@ class Captured(Component):
     @handler
     async def swap_in_opens(self, changes: list[bytes]) -> None:
         """From now on replace this by that in every open that passes; nothing: pass them on as they are."""
-        honest = type(self.process).open
+        doorway = self.process.role.doorway
+        honest = type(doorway).ask
 
-        def meddle(connection: int, data: bytes, signature: bytes) -> None:
+        def meddle(name: str, connection: int, *fields: Any) -> None:
+            if name != "open":
+                honest(doorway, name, connection, *fields)
+                return
+            data, signature = fields
             wish = parse_open_untrusted(data)
             certificate, public, own = changes[0] or wish.certificate, changes[1] or wish.ephemeral_public, changes[2]
             data = encode_open(Open(wish.install, wish.boot, wish.challenge, certificate, public))
             if own:
                 signature = sign_open(load_pem_private_key(own, None), data)
-            honest(self.process, connection, data, signature)
+            honest(doorway, name, connection, data, signature)
 
-        self.process.open = meddle if changes else honest.__get__(self.process)
+        doorway.ask = meddle if changes else honest.__get__(doorway)
 
     @handler
     async def swap_in_enrolments(self, request: bytes, answer: bytes) -> None:
         """From now on put these in the place of signing requests and answers that pass; nothing: pass them on."""
-        desk, process = self.process._enrol, self.process
+        role, trust = self.process.role, self.process.trust
+        enrolment = role.doorway._enrolment
         self.enrolments = getattr(self, "enrolments", [])
 
-        def ask(connection: int, address: str, code_id: bytes, asked: bytes, mac: bytes) -> None:
+        def ask(number: int, code_id: bytes, asked: bytes, mac: bytes) -> None:
             self.enrolments.append([code_id, asked, mac])
-            process._trust.send("enrol", connection, address, code_id, request or asked, mac)
+            trust.send("enrol", number, enrolment._clients[number].address, code_id, request or asked, mac)
 
-        def enrolled(fields: list[Any], descriptors: list[int]) -> None:
-            self.enrolments.append(fields[1:])
-            desk.enrolled(fields[0], answer or fields[1], fields[2])
+        def enrolled(message: Any) -> None:
+            self.enrolments.append([message.answer, message.mac])
+            enrolment.enrolled(message.connection, answer or message.answer, message.mac)
 
-        desk._ask = ask
-        process.on_said["enrolled"] = enrolled
+        enrolment.ask = ask
+        role.handlers["enrolled"] = enrolled
 
     @handler
     async def seen_enrolments(self) -> list[list[bytes]]:
@@ -371,20 +377,20 @@ class Captured(Component):
     @handler
     async def announce(self, chain: bytes) -> None:
         """Tell every client that is here of a succession of issuer keys of our own making."""
-        told = self.process.door.succession
-        self.process.door.announce_succession(chain)
-        self.process.door.succession = told
+        told = self.process.role.doorway.door._succession
+        self.process.role.doorway.door.announce_succession(chain)
+        self.process.role.doorway.door._succession = told
 
     @handler
     async def announce_always(self, chain: bytes) -> None:
         """Tell every client that comes, before anything else."""
-        self.process.door.succession = chain
+        self.process.role.doorway.door._succession = chain
 
     @handler
     async def withhold(self) -> None:
         """Tell no client any more which issuer keys follow which."""
-        self.process.door.succession = b""
-        self.process.door.announce_succession = lambda chain: None
+        self.process.role.doorway.door._succession = b""
+        self.process.role.doorway.door.announce_succession = lambda chain: None
 
     @handler
     async def try_keys(self, frame: bytes) -> int:

@@ -38,7 +38,7 @@ def wait_for_a_lock() -> None:
 
 def liar(process: Any) -> None:
     """Go on beating for an event loop that is stuck, with the next numbers, under the right name."""
-    beats = process._heart.beats
+    beats = process._heartbeat.beats
     names = ["/proc/self/comm", f"/proc/self/task/{os.getpid()}/comm", f"/proc/{os.getpid()}/comm"]
     while True:
         beats += 1
@@ -50,7 +50,7 @@ def liar(process: Any) -> None:
             except OSError:
                 continue
         try:
-            process._life.send("beat", beats, 100, 0, 1024, 0, 0, 0, 1, process.trustee.committed)
+            process._life.send("beat", beats, 100, 0, 1024, 0, 0, 0, 1, process.authority.committed)
         except PeerError:
             return
         time.sleep(0.25)

@@ -13,7 +13,7 @@ from tlsrt.channels.links.channel import LinkChannel, PrimaryChannel
 from tlsrt.channels.session import endpoint, token
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.loops.gate import gate
-from tlsrt.loops.primary.loop import PrimaryLoop
+from tlsrt.loops.primary.router import Router
 from tlsrt.loops.runtime.process import LoopProcess
 
 FRAMES_MAX = 2048
@@ -35,8 +35,8 @@ def install() -> None:
     endpoint.Endpoint.apply_right = _right(endpoint.Endpoint.apply_right)  # type: ignore[method-assign]
     Verifier.welcome = _welcome(Verifier.welcome)  # type: ignore[method-assign]
     Verifier.add_epoch = _epoch(Verifier.add_epoch)  # type: ignore[method-assign]
-    PrimaryLoop.set_root = _root(PrimaryLoop.set_root)  # type: ignore[method-assign]
-    PrimaryLoop.forward = _forward(PrimaryLoop.forward)  # type: ignore[method-assign]
+    gate.Gate.set_root = _root(gate.Gate.set_root)  # type: ignore[method-assign]
+    Router.forward = _forward(Router.forward)  # type: ignore[method-assign]
     LoopProcess.take = _frames(LoopProcess.take, heard)  # type: ignore[method-assign]
     for channel in (LinkChannel, PrimaryChannel):
         channel.send = _frames(channel.send, said)  # type: ignore[method-assign]

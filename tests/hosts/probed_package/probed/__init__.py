@@ -81,10 +81,10 @@ class Probed(Component):
     async def deafen(self) -> None:
         """Acknowledge no epoch any more, and beat on."""
         process: Any = next(thing for thing in gc.get_objects() if isinstance(thing, LoopProcess))
-        real = process.trustee.on_message
+        real = process.authority.on_message
 
         def deaf(name: str, *rest: Any) -> None:
             if name not in ("prepare", "commit"):
                 real(name, *rest)
 
-        process.trustee.on_message = deaf
+        process.authority.on_message = deaf

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tlsrt.channels.calls.chunks import PART_BYTES, parts_of
-from tlsrt.channels.client.async_client import AsyncClient
 from tlsrt.channels.client.connection import ServerConnection
 from tlsrt.channels.client.host_clock import HostClock
+from tlsrt.channels.client.session import ClientSession
 from tlsrt.channels.session import grant
 from tlsrt.channels.session.opening import Opening, identity_of
 from tlsrt.config import pki
@@ -105,7 +105,7 @@ def test_uploads_are_cut_into_parts() -> None:
             asyncio.run(collect(wrong))
 
 
-class Door(AsyncClient):
+class Door(ClientSession):
     """A client of a server that answers each attempt with the next error."""
 
     def __init__(self, bundle: Bundle, answers: Sequence[TlsrtError], wait_locked: float) -> None:

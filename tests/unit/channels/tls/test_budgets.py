@@ -65,6 +65,7 @@ class _Connected:
 
     def __init__(self, word: str) -> None:
         self.word = word
+        self.offences = offence_buckets()
         self.ended = ""
         self.frames = 0
 
@@ -78,6 +79,9 @@ class _Connected:
         self.frames += 1
         return self.word
 
+    def is_offence_too_many(self, connection: int) -> bool:
+        return self.offences.owe("client/a", 1.0) > 0
+
 
 @pytest.mark.parametrize(
     ("word", "most"), [("rejected", int(OFFENCES_MAX)), ("busy", REFUSED_MAX), ("stale", REFUSED_MAX), ("", 7281)]
@@ -88,8 +92,7 @@ def test_a_client_whose_frames_of_one_read_are_refused_is_dismissed(word: str, m
 
     async def main() -> None:
         fake: Any = _Connected(word)
-        offences = offence_buckets()
-        link = ClientConnection(fake, 1, fake, 60.0, None, lambda: offences.owe("client/a", 1.0) > 0)
+        link = ClientConnection(fake, 1, fake, fake, 60.0)
         link.stage = ConnectionStage.GRANTED
         if word != "rejected":
             for _ in range(3):

@@ -22,21 +22,21 @@ def world() -> World:
     return World()
 
 
-def trustee_of(world: World, *subjects: str) -> AuthorityClient:
+def authority_client(world: World, *subjects: str) -> AuthorityClient:
     return AuthorityClient(world.verifier, {subject: world.endpoints[subject] for subject in subjects}, None)
 
 
-def tell(world: World, trustee: AuthorityClient, name: str, *fields: object) -> None:
-    trustee.on_message(name, TRUST.by_name[name].fields(*fields), [], world.now)
+def tell(world: World, authority: AuthorityClient, name: str, *fields: object) -> None:
+    authority.on_message(name, TRUST.by_name[name].fields(*fields), [], world.now)
 
 
-def prepare(world: World, trustee: AuthorityClient, subject: str) -> None:
+def prepare(world: World, authority: AuthorityClient, subject: str) -> None:
     """Tell a loop the keys of the next epoch."""
     session, incarnation = world.session(subject), world.incarnations[subject.partition("/")[0]]
     root = key_schedule.gate_root(world.run, NEXT, world.incarnations["primary"])
-    tell(world, trustee, "epoch", NEXT, key_schedule.token_key(world.run, NEXT), 1, b"", 1)
+    tell(world, authority, "epoch", NEXT, key_schedule.token_key(world.run, NEXT), 1, b"", 1)
     tell(
-        world, trustee, "session", NEXT, subject, session, incarnation, world.mailbox(subject, NEXT), 1,
+        world, authority, "session", NEXT, subject, session, incarnation, world.mailbox(subject, NEXT), 1,
         key_schedule.proof_key(root, session), world.token(subject, epoch=NEXT), world.now + 60_000,
         world.now + 8 * 3_600_000
     )  # fmt: skip
@@ -44,11 +44,11 @@ def prepare(world: World, trustee: AuthorityClient, subject: str) -> None:
 
 def test_a_recipient_takes_nothing_of_the_epoch_before(world: World) -> None:
     store = world.endpoints["secondary/store"]
-    trustee = trustee_of(world, "secondary/store")
+    authority = authority_client(world, "secondary/store")
     frames = [world.request() for _ in range(2)]
-    prepare(world, trustee, "secondary/store")
+    prepare(world, authority, "secondary/store")
     store.open_untrusted(parts(frames[0]), world.header(frames[0]), world.now)
-    tell(world, trustee, "commit", NEXT, 0)
+    tell(world, authority, "commit", NEXT, 0)
     with pytest.raises(PeerError, match="stale_epoch"):
         store.open_untrusted(parts(frames[1]), world.header(frames[1]), world.now)
     assert world.verifier.epochs == {NEXT}
@@ -57,12 +57,12 @@ def test_a_recipient_takes_nothing_of_the_epoch_before(world: World) -> None:
 
 def test_a_grace_that_runs_is_cut_short(world: World) -> None:
     store = world.endpoints["secondary/store"]
-    trustee = trustee_of(world, "secondary/store")
+    authority = authority_client(world, "secondary/store")
     frame = world.request()
-    prepare(world, trustee, "secondary/store")
-    tell(world, trustee, "commit", NEXT, 5_000)
+    prepare(world, authority, "secondary/store")
+    tell(world, authority, "commit", NEXT, 5_000)
     assert world.verifier.epochs == {world.epoch, NEXT}
-    tell(world, trustee, "commit", NEXT, 0)
+    tell(world, authority, "commit", NEXT, 0)
     with pytest.raises(PeerError, match="stale_epoch"):
         store.open_untrusted(parts(frame), world.header(frame), world.now)
 
@@ -75,17 +75,17 @@ async def _calls_under_way(world: World) -> None:
     sent: list[bytes] = []
     console = world.endpoints["third/console"]
     caller = Caller(console, sent.append, lambda: world.now)
-    trustee = trustee_of(world, "third/console")
+    authority = authority_client(world, "third/console")
     plain = asyncio.create_task(caller.call("secondary/store", "get"))
     keyed = asyncio.create_task(caller.call("secondary/store", "put", idempotency_key="one"))
     while len(sent) < 2:
         await asyncio.sleep(0)
-    prepare(world, trustee, "third/console")
+    prepare(world, authority, "third/console")
     key = key_schedule.request_key(world.mailbox("secondary/store", NEXT), world.session("third/console"))
-    tell(world, trustee, "rights", NEXT, "third/console", [["secondary/store", 2, key, ["get", "put"]]])
-    tell(world, trustee, "commit", NEXT, 0)
-    assert trustee.stale_before == NEXT
-    caller.pending.end_before(trustee.stale_before)
+    tell(world, authority, "rights", NEXT, "third/console", [["secondary/store", 2, key, ["get", "put"]]])
+    tell(world, authority, "commit", NEXT, 0)
+    assert authority.stale_before == NEXT
+    caller.pending.end_before(authority.stale_before)
     with pytest.raises(Stale):
         await plain
     while len(sent) < 3:
@@ -100,7 +100,7 @@ async def _calls_under_way(world: World) -> None:
 
 
 def test_after_a_timed_change_calls_go_on(world: World) -> None:
-    trustee = trustee_of(world, "third/console")
-    prepare(world, trustee, "third/console")
-    tell(world, trustee, "commit", NEXT, 5_000)
-    assert trustee.stale_before == 0
+    authority = authority_client(world, "third/console")
+    prepare(world, authority, "third/console")
+    tell(world, authority, "commit", NEXT, 5_000)
+    assert authority.stale_before == 0

@@ -39,7 +39,7 @@ from hosts.door_host import memory_file
 from tlsrt.channels.tls.client_hello import X25519MLKEM768
 from tlsrt.channels.tls.engine import HANDSHAKE_MAX, State, TlsEngine
 from tlsrt.config import pki
-from tlsrt.loops.door.server_context import PROTOCOLS, server_context
+from tlsrt.loops.door.tls_contexts import PROTOCOLS, server_context
 
 INSTALL = b"i" * 16
 CLOSE_NOTIFY, UNEXPECTED, BAD_MAC, OVERFLOW, FAILURE, BAD_CERTIFICATE, ILLEGAL = 0, 10, 20, 22, 40, 42, 47

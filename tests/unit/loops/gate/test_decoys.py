@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from statistics import median
 from time import perf_counter_ns
+from unittest.mock import Mock
 
 from fakes.memory_host import World
 from hypothesis import given
@@ -15,7 +16,7 @@ from tlsrt.config.deception import COMPONENTS, METHODS, DeceptionConfig
 from tlsrt.config.defaults import COMPONENTS as BUILTIN
 from tlsrt.loops.gate.decoys import WAITING_MAX, DecoyAccess, Decoys
 from tlsrt.loops.gate.state import GateVerdict
-from tlsrt.loops.primary.decoy_reports import TELL_AFTER_S, DecoyReports
+from tlsrt.loops.primary.decoy_reports import REPORT_AFTER_S, DecoyReports
 from tlsrt.loops.runtime.imports import import_components
 
 CONSOLE = "third/console"
@@ -65,7 +66,7 @@ def test_who_proves_nothing_touches_nothing() -> None:
 def test_what_waits_is_bounded_and_nobody_is_told_of_twice(touches: list[tuple[bytes, str]]) -> None:
     decoys = Decoys(DeceptionConfig(("a/b", "c/d")))
     for session, target in touches:
-        decoys.look(session, target, "get")
+        decoys.check(session, target, "get")
     found = decoys.take()
     assert len(found) <= WAITING_MAX and len(set(found)) == len(found)
     wanted = {(session, target) for session, target in touches if target != "e/f"}
@@ -83,7 +84,6 @@ def test_a_decoy_takes_the_gate_as_long_as_anything_else() -> None:
 
 def _ratio() -> float:
     world = world_with(DECOY)
-    world.gate.decoys.on_touch = lambda: None
     times: dict[str, list[int]] = {DECOY: [], NOTHING: []}
     origin = world.origin(CONSOLE)
     for seq in range(1, 801):
@@ -101,12 +101,13 @@ def test_primary_tells_after_the_answer_has_left_and_again_if_nobody_listened() 
     async def scene() -> None:
         world = world_with(DECOY)
         said: list[tuple[object, ...]] = []
-        watch = DecoyReports(world.gate, world.origin(CONSOLE), {}, lambda *words: said.append(words))
+        trust = Mock(send=lambda *words: said.append(words))
+        reports = DecoyReports(world.gate.decoys, Mock(), {}, trust)
         ask(world, DECOY, "get", 1)
         assert said == []
-        await asyncio.sleep(5 * TELL_AFTER_S)
+        await asyncio.sleep(5 * REPORT_AFTER_S)
         assert said == [("touched", world.session(CONSOLE), DECOY, "get")]
-        watch.tell()
+        reports.report()
         assert len(said) == 1
 
     asyncio.run(scene())

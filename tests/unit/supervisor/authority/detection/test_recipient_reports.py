@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsrt.errors import PeerError
-from tlsrt.loops.dispatch.recipient_reports import TOLD
+from tlsrt.loops.gate.refusals import REPORTED
 from tlsrt.supervisor.authority.detection.recipient_reports import (
     ROWS_MAX,
     SESSIONS_MAX,
@@ -101,7 +101,7 @@ def test_only_what_cannot_happen_by_accident_is_told() -> None:
         "token_not_yet", "token_epoch", "token_key_version", "unasked_reply", "too_many_sessions", "not_mine",
         "deadline_too_far", "bad_refusal",
     }  # fmt: skip
-    assert not TOLD & innocent
+    assert not REPORTED & innocent
 
 
 @pytest.mark.parametrize("row", [

@@ -2,49 +2,69 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from fakes.memory_host import World
 
-from tlsrt.loops.gate.reporter import RefusalReporter
+from tlsrt.config.schema import LimitsConfig
+from tlsrt.loops.gate.refusals import RefusalReporter
 from tlsrt.loops.gate.state import GateVerdict
-from tlsrt.loops.primary import loop
-from tlsrt.loops.primary.loop import PrimaryLoop
+from tlsrt.loops.primary import router
+from tlsrt.loops.primary.router import Router
 
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
-    monkeypatch.setattr(loop, "boottime_ms", lambda: world.now)
+    monkeypatch.setattr(router, "boottime_ms", lambda: world.now)
     return world
 
 
-class Primary(PrimaryLoop):
-    """A gate between the authority's channel, which the test fills, and links that only keep what they get."""
+class Reporter(RefusalReporter):
+    """Reports nothing."""
+
+    def __init__(self) -> None:
+        pass
+
+    def frame(self, origin: object, verdict: object) -> None:
+        pass
+
+
+class Primary(Router):
+    """A router between the authority's channel, which the test fills, and links that only keep what they get."""
 
     def __init__(self, world: World) -> None:
+        super().__init__(self, "primary", world.gate, Reporter(), LimitsConfig())
         self.gate = world.gate
         self.said: list[tuple[str, int, int]] = []  # by the authority, and not yet read
         self.delivered: list[GateVerdict] = []
         self.refusals: list[str] = []
-        self.frames_in = self._forwarded = 0
-        self._is_hearing = False
-        self.reporter = RefusalReporter(lambda rows: None)
+        self.is_receiving = False
 
-    def _on_trust(self) -> None:
+    def catch_up(self) -> bool:
+        if self.is_receiving:
+            return False
         while self.said:
             self.gate.set_loop(*self.said.pop(0))
+        return True
 
     def note_refused(self, reason: str) -> None:
         self.refusals.append(reason)
+
+    def take(self, data: bytes) -> None:
+        raise AssertionError("nothing is for Primary")
+
+    def send_to_client(self, connection: int, data: bytes) -> None:
+        raise AssertionError("there are no clients")
+
+    def rest_client(self, connection: int, for_s: float) -> None:
+        raise AssertionError("there are no clients")
 
     def _deliver(self, data: bytes, verdict: GateVerdict, source: str) -> bool:
         self.delivered.append(verdict)
         return True
 
 
-def primary(world: World, attested: int) -> Any:
+def primary(world: World, attested: int) -> Primary:
     found = Primary(world)
     world.gate.set_loop("third", world.incarnations["third"], attested)
     return found
@@ -68,6 +88,6 @@ def test_nothing_is_read_out_of_turn(world: World) -> None:
     """A frame that is sent because of one of the authority's messages waits for no later one."""
     one = primary(world, world.epoch - 1)
     one.said.append(("third", world.incarnations["third"], world.epoch))
-    one._is_hearing = True
+    one.is_receiving = True
     assert one.forward(world.request(), world.origins["third"]) == "rejected"
     assert len(one.said) == 1

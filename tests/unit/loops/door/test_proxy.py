@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsrt.errors import PeerError
-from tlsrt.loops.door.proxy_protocol import LENGTH_MAX, SIGNATURE, Proxied, ProxyReader
+from tlsrt.loops.door.proxy import LENGTH_MAX, SIGNATURE, Proxied, ProxyReader
 
 
 def header(address: str = "192.0.2.7", *, command: int = 0x21, family: int | None = None, extra: bytes = b"") -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tlsrt.channels.control.trust import TRUST
-from tlsrt.loops.door.closed_connections import REASONS, WORD_MAX, ClosedConnections
+from tlsrt.loops.gate.refusals import CLOSED_REASONS, WORD_MAX, ClosedConnections
 
 
 def test_it_counts_by_reason_and_forgets() -> None:
@@ -21,6 +21,6 @@ def test_a_flood_of_reasons_and_long_words_is_bounded() -> None:
         counts.note("a" * 1000, f"{number} " + "x" * 1000)
     counts.note("192.0.2.1", "one more")
     found = counts.take()
-    assert len(found) == REASONS
+    assert len(found) == CLOSED_REASONS
     assert all(len(address) == WORD_MAX and len(word) == WORD_MAX for address, word, _ in found)
     assert all(TRUST.encode("turned_away", *entry) for entry in found)

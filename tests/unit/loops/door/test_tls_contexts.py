@@ -13,7 +13,7 @@ import pytest
 from tlsrt.channels.tls.engine import HANDSHAKE_MAX, State, TlsEngine
 from tlsrt.config import pki
 from tlsrt.errors import ConfigError
-from tlsrt.loops.door.server_context import PROTOCOLS, server_context
+from tlsrt.loops.door.tls_contexts import PROTOCOLS, server_context
 
 INSTALL = b"i" * 16
 

@@ -1,0 +1,30 @@
+"""What stands behind the door: the authority and the gate, as Primary reaches them. A protocol."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from tlsrt.loops.door.tls_server import ServerObserver
+
+
+class DoorBackend(ServerObserver, Protocol):
+    """Connections are known to it by number. What clients say is unchecked."""
+
+    def ask(self, name: str, connection: int, *fields: Any) -> None:
+        """Pass on what a client asks of the authority, under its name in the trust table; the door gets the answer.
+
+        challenge -> challenged; open -> granted; lend -> lent; renew -> renewed; lock, unlock -> answered; enrol ->
+        enrolled or not_enrolled; refused answers any of them. Raises PeerError to end the connection.
+        """
+
+    def frame(self, connection: int, frame: bytes) -> str:
+        """A client with a session sends a frame; raise PeerError to end the connection.
+
+        Return the word of its refusal, or nothing if it passed or came too late, which is no offence.
+        """
+
+    def on_http_request(self, connection: int, target: str, authorization: str) -> None:
+        """An HTTP client asks for something; whatever this finds, the answer is the same."""
+
+    def on_closed(self, connection: int) -> None:
+        """A connection that asked for a challenge or a session has ended."""

@@ -1,0 +1,271 @@
+"""The doorway: the door of this host, open or locked, and what passes between its clients and the authority. asyncio.
+
+The authority's files make its TLS contexts, and each generation is tried before it serves. Challenges, grants and
+answers come from the authority and go to clients; what clients ask goes to the authority, and their frames go to the
+router.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from tlsrt.channels.clock import boottime_ms
+from tlsrt.channels.control.trust import (
+    AnsweredMessage,
+    ChallengedMessage,
+    DoorMessage,
+    EndedMessage,
+    EnrolledMessage,
+    GrantedMessage,
+    LentMessage,
+    NotEnrolledMessage,
+    RefusedMessage,
+    RenewedMessage,
+    ServeMessage,
+    SuccessionMessage,
+)
+from tlsrt.channels.session.grant import parse_grant_untrusted
+from tlsrt.errors import PeerError
+from tlsrt.loops.door.door import HTTP, Door, door_limits
+from tlsrt.loops.door.enrolment import EnrolmentConnections
+from tlsrt.loops.door.locked_door import LockedDoor, LockIds
+from tlsrt.loops.door.tls_contexts import PROTOCOLS, DoorContexts
+from tlsrt.loops.gate.refusals import ClosedConnections, RefusalReporter
+from tlsrt.loops.primary.decoy_reports import DecoyReports
+from tlsrt.loops.primary.router import Router
+from tlsrt.loops.runtime.process import LoopProcess
+
+if TYPE_CHECKING:  # only a host with HTTP clients loads it
+    from tlsrt.loops.http.connection import HttpServer
+
+WORDS_MAX = 500
+
+
+def protocols_of(http: HttpServer | None) -> tuple[str, ...]:
+    """Return the ALPN names of the door: no client for HTTP, no HTTP."""
+    return PROTOCOLS if http is None else (*PROTOCOLS, HTTP)
+
+
+class Doorway:
+    """The door and its backend. `listener` is the door's listening descriptor."""
+
+    def __init__(
+        self, process: LoopProcess, router: Router, decoys: DecoyReports, reporter: RefusalReporter, listener: int
+    ) -> None:
+        self._process = process
+        self._router = router
+        self._decoy_reports = decoys
+        self._decoys = decoys.decoys
+        self._reporter = reporter
+        self._listener = listener
+        self.door: Door | None = None  # made when its certificate has come
+        self.locked_door: LockedDoor | None = None  # of a locked host, instead
+        self._lock: LockIds | None = None
+        self._is_open = False
+        self._succession = b""
+        self._closed_connections = ClosedConnections()
+        self._enrolment = EnrolmentConnections(self)
+        self._http = self._http_server()
+        self._contexts = DoorContexts(
+            protocols_of(self._http), has_strangers=process.config.door.client_ca_key is not None
+        )
+        self.handlers: Mapping[str, Callable[..., None]] = {
+            "door": self._try_files,
+            "serve": self._serve,
+            "challenged": self._challenged,
+            "granted": self._granted,
+            "lent": self._lent,
+            "renewed": self._renewed,
+            "refused": self._refused,
+            "answered": self._refused,
+            "ended": self._ended,
+            "succession": self._succeeded,
+            "enrolled": self._enrolled,
+            "not_enrolled": self._not_enrolled,
+        }
+        self.locked_handlers: Mapping[str, Callable[..., None]] = {
+            "door": self._try_files,
+            "serve": self._serve,
+            "challenged": self._challenged_locked,
+            "answered": self._answered_locked,
+            "refused": self._answered_locked,
+        }
+
+    def _http_server(self) -> HttpServer | None:
+        """Load what serves HTTP, if the configuration says so: now, as a sealed process imports nothing."""
+        if not self._process.config.serves_http:
+            return None
+        from tlsrt.loops.http.connection import HttpServer
+
+        return HttpServer(self)
+
+    # -- its life ---------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Accept from now on, as soon as there is a certificate."""
+        self._is_open = True
+        serving = self.locked_door or self.door
+        if serving is not None:
+            serving.listen(self._listener)
+
+    def lock(self, lock: LockIds) -> None:
+        """Tell every client that the host is locked, from the certificate on that comes next."""
+        self._lock = lock
+
+    def stop_listening(self) -> None:
+        """Accept no more; connections stay."""
+        if self.door is not None:
+            self.door.stop_listening()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Dismiss all clients, and wait until they are disconnected."""
+        serving = self.locked_door or self.door
+        if serving is not None:
+            await serving.drain(timeout_s)
+
+    def report(self) -> None:
+        """Tell the authority of connections that ended in disorder; raises PeerError as the channel does."""
+        for entry in self._closed_connections.take():
+            self._process.trust.send("turned_away", *entry)
+
+    def block(self, step: str, address: str, for_s: float) -> None:
+        """Limit or block an address for a time, or lift that."""
+        if self.door is not None:
+            self.door.block(step, address, for_s)
+
+    def bytes_moved(self, connection: int) -> tuple[int, int] | None:
+        """Return how many bytes came from a client and went to it, if that is known."""
+        return None if self.door is None else self.door.bytes_moved(connection)
+
+    # -- its files --------------------------------------------------------------------------------------------
+
+    def _try_files(self, message: DoorMessage, descriptors: list[int]) -> None:
+        """Make a context, shake hands with it, and tell how that went. It serves no client before `serve`."""
+        problem = self._contexts.make(message.generation, descriptors)
+        if problem:
+            self._process.log.error("%s", problem)
+        self._process.trust.send("tried", message.generation, int(not problem), problem[:WORDS_MAX])
+
+    def _serve(self, message: ServeMessage) -> None:
+        """Accept with a context that was tried; existing connections keep theirs."""
+        contexts = self._contexts.take(message.generation)
+        if contexts is None:
+            return
+        context, strangers = contexts
+        self._enrolment.set_authorities(context.get_ca_certs(binary_form=True))
+        serving = self.locked_door or self.door
+        if serving is not None:
+            serving.swap_context(context, strangers)
+            return
+        limits = door_limits(self._process.config.door)
+        if self._lock is not None:
+            self.locked_door = LockedDoor(self, context, self._lock, limits, self._process.batch, self._http)
+        else:
+            self.door = Door(
+                self, context, limits, self._process.batch, http=self._http, succession=self._succession,
+                strangers=self._enrolment.strangers(strangers) if strangers is not None else None,
+            )  # fmt: skip
+        if self._is_open:
+            self.open()
+
+    # -- from the authority to a client -----------------------------------------------------------------------
+
+    def _challenged(self, message: ChallengedMessage) -> None:
+        if self.door is not None:
+            verifier = self._process.verifier
+            self.door.challenged(*message, verifier.install, verifier.boot, boottime_ms())
+
+    def _granted(self, message: GrantedMessage) -> None:
+        """Let a connection carry its session. The grant itself is for the client alone: we cannot read it."""
+        if self.door is not None and self._carry(message.connection, message.session, message.subject):
+            self.door.granted(*message[:6])
+
+    def _lent(self, message: LentMessage) -> None:
+        """Hold the session of a client that cannot seal. Its frames pass the gate like all others."""
+        if self.door is None:
+            return
+        content = parse_grant_untrusted(message.grant)
+        if self._carry(message.connection, content.session, content.subject):
+            self.door.lent(message.connection, content)
+
+    def _carry(self, connection: int, session: bytes, subject: str) -> bool:
+        """Let frames of this session come by this connection; False if it is closed meanwhile."""
+        assert self.door is not None
+        certificate = self.door.certificate_hash(connection)
+        if not certificate:
+            self._process.trust.send("close", session)
+            return False
+        if self._router.add_client(connection, session, certificate, subject):
+            try:
+                self._process.trust.send("came_from", session, self.door.address(connection))
+            except PeerError:
+                pass  # an authority that is busy or restarting misses it; that it has ended is found out elsewhere
+        return True
+
+    def _renewed(self, message: RenewedMessage) -> None:
+        if self.door is not None:
+            self.door.renewed(*message)
+
+    def _refused(self, message: RefusedMessage | AnsweredMessage) -> None:
+        if self.door is not None:
+            self.door.refused(*message)
+
+    def _ended(self, message: EndedMessage) -> None:
+        if self.door is not None:
+            for connection, origin in list(self._router.connections.items()):
+                if message.session in (origin.session, b""):
+                    self.door.close(connection, "ended")
+
+    def _succeeded(self, message: SuccessionMessage) -> None:
+        self._succession = message.chain
+        if self.door is not None:
+            self.door.announce_succession(message.chain)
+
+    def _enrolled(self, message: EnrolledMessage) -> None:
+        self._enrolment.enrolled(*message)
+
+    def _not_enrolled(self, message: NotEnrolledMessage) -> None:
+        self._enrolment.not_enrolled(message.connection)
+
+    def _challenged_locked(self, message: ChallengedMessage) -> None:
+        if self.locked_door is not None:
+            self.locked_door.challenged(*message, boottime_ms())
+
+    def _answered_locked(self, message: RefusedMessage | AnsweredMessage) -> None:
+        if self.locked_door is not None:
+            self.locked_door.answered(*message)
+
+    # -- from a client ----------------------------------------------------------------------------------------
+
+    def ask(self, name: str, connection: int, *fields: Any) -> None:
+        if self.door is not None:
+            if name == "challenge":
+                self._decoys.check_client(self.door.certificate(connection), self.door.address(connection))
+            elif name == "lend":
+                self._decoys.check_client(fields[0], self.door.address(connection))
+        if name == "lend" and self._lock is not None:
+            return  # the locked door has its answer ready
+        self._process.trust.send(name, connection, *fields)
+
+    def frame(self, connection: int, frame: bytes) -> str:
+        return self._router.forward_client(connection, frame)
+
+    def on_http_request(self, connection: int, target: str, authorization: str) -> None:
+        origin = self._router.connections.get(connection)
+        address = self.door.address(connection) if self.door is not None else ""
+        self._decoys.check_request(target, authorization, origin.session if origin else b"", address)
+
+    def on_closed(self, connection: int) -> None:
+        session = self._router.remove_client(connection)
+        if session:
+            self._decoy_reports.report()  # while the authority knows the session: leaving at once is no escape
+            self._process.trust.send("close", session)
+
+    def on_refused(self, address: str, word: str) -> None:
+        self._closed_connections.note(address, word)
+        self._process.note_once_in_a_while(f"door: {word} from {address}")
+
+    def on_offence(self, key: str, connection: int, word: str) -> None:
+        if self._lock is None:
+            self._reporter.door(key, self._router.connections.get(connection), word)

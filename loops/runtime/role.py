@@ -1,0 +1,50 @@
+"""What a kind of loop adds to its process: its channel to the gate, and what it does when the process changes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from tlsrt.channels.links.channel import Channel
+from tlsrt.loops.runtime.authority_client import Monitor
+
+
+class LoopRole(ABC):
+    """Made in the process's event loop, before the seal: so whatever needs new kinds of sockets is made with it."""
+
+    channel: Channel  # of the components' frames
+    monitor: Monitor | None = None  # what takes the messages for Primary
+
+    @property
+    @abstractmethod
+    def frames_in(self) -> int:
+        """How many frames have come."""
+
+    @property
+    @abstractmethod
+    def frames_out(self) -> int:
+        """How many frames were sent on."""
+
+    @property
+    @abstractmethod
+    def sessions(self) -> int:
+        """How many sessions there are."""
+
+    @abstractmethod
+    def set_up(self, up: bool) -> None:
+        """Have the channel carry frames from now on, or no longer."""
+
+    @abstractmethod
+    def on_refused_frame(self, data: bytes, reason: str) -> None:
+        """A component refused a frame that the gate had let through."""
+
+    @abstractmethod
+    def on_active(self) -> None:
+        """All components have started."""
+
+    @abstractmethod
+    async def before_drain(self, timeout_s: float) -> None:
+        """The components are about to stop."""
+
+    @abstractmethod
+    def each_beat(self, now: int) -> None:
+        """Do what has to be done now and then; `now` is BOOTTIME in ms."""
