@@ -13,6 +13,7 @@ import secrets
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from random import SystemRandom
 
 from tlsrt.config.key_schedule import boot_id
 from tlsrt.config.schema import Config
@@ -31,7 +32,7 @@ from tlsrt.supervisor.control.status import Standing, StartFacts, Status
 from tlsrt.supervisor.events.readers import HostEvents
 from tlsrt.supervisor.launch.folders import make_folder, make_folders, open_log
 from tlsrt.supervisor.launch.instance_lock import WAIT_S, take_lock
-from tlsrt.supervisor.process.children import Common, Parts, Renewal
+from tlsrt.supervisor.process.children import Children
 from tlsrt.supervisor.process.console import Console
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.listeners import (
@@ -49,6 +50,7 @@ from tlsrt.supervisor.reload.key_rotation import KeyRotation
 from tlsrt.supervisor.reload.reload import Reload
 from tlsrt.supervisor.supervision.authority_process import MESSAGES, AuthorityProcess
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
+from tlsrt.supervisor.supervision.context import Context, Reloadable, Renewal
 from tlsrt.supervisor.supervision.feature import Features
 from tlsrt.supervisor.supervision.findings import Findings
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor, HeartbeatPolicy
@@ -68,29 +70,29 @@ class Supervisor:
     def __init__(
         self,
         config: Config,
-        parts: Parts,
+        children: Children,
         console: Console,
         *,
+        measure: Callable[[], bytes],
         rootless: bool = False,
         warnings: Sequence[str] = (),
         death_pipe: int | None = None,
         age_s: float = 0.0,
         heartbeat: HeartbeatPolicy | None = None,
         lock_wait_s: float = WAIT_S,
-        renew: Callable[[Common], Renewal] | None = None,
+        renew: Callable[[Reloadable], Renewal] | None = None,
         chance: Callable[[], float] | None = None,
     ) -> None:
-        self._config = config
-        self._parts = parts
+        self._current = Reloadable(config, children, tuple(warnings))
+        self._measure = measure
         self._console = console
         self._rootless = rootless
         self._death_pipe = death_pipe
-        self._warnings = tuple(warnings)
         self._age_s = age_s  # how long ago the operator's command began
         self._heartbeat = heartbeat or HeartbeatPolicy()
         self._lock_wait_s = lock_wait_s
         self._renew = renew
-        self._chance = chance  # of delays between restarts
+        self._chance = chance or SystemRandom().random  # of delays between restarts
 
     def run(self) -> int:
         """Live until stopped; return the exit code.
@@ -115,21 +117,21 @@ class Supervisor:
     # Start
 
     def _begin(self, event_loop: EventLoop) -> None:
-        config = self._config
+        config, children = self._current.config, self._current.children
         make_folder(config.state_dir)
         lock = take_lock(config.state_dir / "lock", wait_s=self._lock_wait_s)
-        self._parts.claim()
-        make_folders(config, self._parts.uid)
-        sockets = channel_listeners(config, self._parts.uid)
+        children.claim()
+        make_folders(config, children.uid)
+        sockets = channel_listeners(config, children.uid)
         sockets[DOOR] = door_listener(config.door)
         if config.deception.endpoint is not None:
             sockets[DECOY] = decoy_listener(config.deception.endpoint)
         listeners: Mapping[str, Mapping[str, int]] = {PRIMARY: sockets}
-        boot_files = [*self._parts.open_boot_files(-1), *self._parts.open_door_files(), self._parts.open_ca_key()]
+        files = children.files
+        boot_files = [*files.open_boot_files(-1), *files.open_door_files(), files.open_ca_key()]
         for descriptor in boot_files:
             os.close(descriptor)  # this was only the check: what is missing is said before anything runs
-        self._common = Common(config, self._parts, event_loop, self._console, lock)
-        self._common.chance = self._chance or self._common.chance
+        self._context = Context(self._current, event_loop, self._console, lock, chance=self._chance)
         self._build(listeners)
         self._take_signals(event_loop)
         self._say_warnings()
@@ -138,12 +140,12 @@ class Supervisor:
 
     def _build(self, listeners: Mapping[str, Mapping[str, int]]) -> None:
         """Make everything that lives as long as the host, and the one list of features in the order of notification."""
-        config, common = self._config, self._common
+        config, context = self._current.config, self._context
         nonce = secrets.token_bytes(32)
         boot = boot_id(nonce).hex()
         features = Features()
         monitor = HeartbeatMonitor(self._heartbeat, features.heartbeat_suspected)
-        policy = RestartPolicy(config.supervision, [loop.name for loop in config.loops], common.chance)
+        policy = RestartPolicy(config.supervision, [loop.name for loop in config.loops], context.chance)
         each = [
             Loop(
                 config.loop(name), index, open_log(config, name), str(config.log_dir / f"{name}.log"),
@@ -152,50 +154,50 @@ class Supervisor:
             for index, name in enumerate(policy.order)
         ]  # fmt: skip
         authority = self._authority = AuthorityProcess(
-            common, nonce, open_log(config, AUTHORITY), monitor, str(config.log_dir / "authority.log"), each, features
+            context, nonce, open_log(config, AUTHORITY), monitor, str(config.log_dir / "authority.log"), each, features
         )
-        loops = self._loops = Loops(common, authority, each, listeners, monitor, policy, features)
+        loops = self._loops = Loops(context, authority, each, listeners, monitor, policy, features)
         changes = RunningChanges()
-        restarter = Restarter(common, loops, features)
-        events = HostEvents(common, authority.client, boot, len(each))
-        self._watchdog = Watchdog(common, loops, authority)
-        lock = LockWatch(common, loops, restarter, authority)
-        self._reload = Reload(common, loops, restarter, authority, changes, self._renew, self._warnings)
-        requests = SessionRequests(common, authority)
+        restarter = Restarter(context, loops, features)
+        events = HostEvents(context, authority.client, boot, len(each))
+        self._watchdog = Watchdog(context, loops, authority)
+        lock = LockWatch(context, loops, restarter, authority)
+        self._reload = Reload(context, loops, restarter, authority, changes, self._renew)
+        requests = SessionRequests(context, authority)
         detection = DetectionRequests(requests)
-        audit = AuditHeads(common)
-        self._canaries = CanaryFiles(common, authority)
-        decoys = DecoyReport(common, authority, self._canaries)
-        self._shutdown = Shutdown(common, loops, authority, features)
+        audit = AuditHeads(context)
+        self._canaries = CanaryFiles(context, authority)
+        decoys = DecoyReport(context, authority, self._canaries)
+        self._shutdown = Shutdown(context, loops, authority, features)
         status = Status(
-            common, loops, authority, monitor, self._watchdog, self._shutdown, changes,
-            Standing(lock, self._reload, detection, audit, self._canaries, decoys),
+            context, loops, authority, monitor, self._watchdog, self._shutdown, changes,
+            Standing(lock, detection, audit, self._canaries, decoys),
             StartFacts(self._started_at, self._rootless, boot),
         )  # fmt: skip
-        watcher = FileWatcher(common.event_loop, lambda: common.config.door, self._reload.ask_door)
+        watcher = FileWatcher(context.event_loop, lambda: context.current.config.door, self._reload.ask_door)
         if config.door.watch:
             watcher.begin()
         features.register(
             (
                 restarter,  # what a loop's state means for others is decided before anything else hears of it
                 events,
-                StartupReport(common, loops, authority, self._started_at - self._age_s),
+                StartupReport(context, loops, authority, self._started_at - self._age_s),
                 lock,  # the authority hears of a lock before it hears of any loop
                 self._watchdog,
                 authority,
                 loops,
-                RestartRequest(common, loops, restarter, changes),
+                RestartRequest(context, loops, restarter, changes),
                 watcher,
                 self._reload,
-                KeyRotation(common, loops, authority, changes),
+                KeyRotation(context, loops, authority, changes),
                 requests,
                 ClientRequests(requests),
                 detection,
-                LockVerbs(common, loops, authority, lock, requests),
+                LockVerbs(context, loops, authority, lock, requests),
                 audit,
                 self._canaries,
                 decoys,
-                Findings(common, loops, events.reported),
+                Findings(context, loops, events.reported),
                 status,
                 self._shutdown,
             ),
@@ -203,7 +205,7 @@ class Supervisor:
         )
         self._features = features
         self._control = ControlSocket(
-            common.event_loop, config.run_dir, features.verbs(), is_kin=lambda pid: is_kin(pid, self._kin()),
+            context.event_loop, config.run_dir, features.verbs(), is_kin=lambda pid: is_kin(pid, self._kin()),
             on_bug=partial(self._console.bad, "supervisor", "bug"),
         )  # fmt: skip
 
@@ -222,7 +224,7 @@ class Supervisor:
 
     def _launcher_gone(self, events: int) -> None:
         if self._death_pipe is not None:
-            self._common.event_loop.forget(self._death_pipe)
+            self._context.event_loop.forget(self._death_pipe)
             self._death_pipe = None
         self._shutdown.begin()
 
@@ -230,18 +232,16 @@ class Supervisor:
         for loop in self._loops.all:
             self._loops.starter.prepare(loop)
         self._authority.spawn()
-        self._parts.preload()  # while the authority imports what it needs
+        self._current.children.preload()  # while the authority imports what it needs
         for loop in self._loops.all:
             self._loops.spawn(loop)
-        self._authority.files.measurement = sealed_memory(
-            self._parts.measure()
-        )  # while the children build their sandboxes
+        self._authority.files.measurement = sealed_memory(self._measure())  # while the children build their sandboxes
         if self._authority.child is not None:
             self._authority.boot()
         self._watchdog.begin()
 
     def _say_warnings(self) -> None:
-        for warning in self._warnings:
+        for warning in self._current.warnings:
             self._console.warning("supervisor", warning)
 
     def _reap_strangers(self) -> None:
@@ -254,9 +254,9 @@ class Supervisor:
 
     def _finish(self) -> None:
         """Let go of everything, after the last process has ended."""
-        remove_sockets(self._config)
+        remove_sockets(self._current.config)
         self._control.close()
-        self._common.parts.release()
+        self._context.current.children.release()
         if not self._shutdown.quiet:
             code = self._shutdown.exit_code
             self._console.plain("supervisor", "stopped", f"exit code {code}" if code else "")
@@ -272,4 +272,4 @@ class Supervisor:
                     os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED)
                 except (ProcessLookupError, ChildProcessError):
                     continue
-        self._parts.release()
+        self._current.children.release()

@@ -16,8 +16,8 @@ from typing import Any
 
 from tlsrt.channels.control.authority_channel import AuditedMessage, CheckpointedMessage, UnrecordedMessage
 from tlsrt.supervisor.audit.verify import Anchor
-from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.supervision.authority_process import NAME
+from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature, MessageHandler
 
 Document = dict[str, Any]
@@ -40,10 +40,10 @@ def anchors_in(lines: Iterable[str]) -> list[Anchor]:
 class AuditHeads(Feature):
     """What the authority says of the log."""
 
-    def __init__(self, common: Common, journal: str = JOURNAL) -> None:
-        self._common = common
+    def __init__(self, context: Context, journal: str = JOURNAL) -> None:
+        self._context = context
         self._journal = journal
-        self._install = common.config.install_id.hex()
+        self._install = context.current.config.install_id.hex()
         self._head: tuple[int, float] | None = None  # sequence, and when it was heard of
         self._stands: AuditedMessage | None = None  # as the authority said it last
         self._problem = ""
@@ -58,10 +58,11 @@ class AuditHeads(Feature):
         stands = self._stands
         head: Document | None = None
         if self._head is not None:
-            head = {"sequence": self._head[0], "age_s": round(self._common.event_loop.now - self._head[1], 3)}
+            head = {"sequence": self._head[0], "age_s": round(self._context.event_loop.now - self._head[1], 3)}
         return {
             "file": stands.file, "sequence": stands.sequence, "head": head, "dropped": stands.dropped,
-            "problem": self._problem, "bytes": stands.size, "keep_bytes": self._common.config.audit.keep_mb << 20,
+            "problem": self._problem, "bytes": stands.size,
+            "keep_bytes": self._context.current.config.audit.keep_mb << 20,
         }  # fmt: skip
 
     def _audited(self, message: AuditedMessage) -> None:
@@ -70,7 +71,7 @@ class AuditHeads(Feature):
 
     def _checkpointed(self, message: CheckpointedMessage) -> None:
         file, size, root, sequence = message
-        self._head = sequence, self._common.event_loop.now
+        self._head = sequence, self._context.event_loop.now
         line = line_of(file, size, sequence, root)
         entry = f"MESSAGE={line}\nPRIORITY=5\nSYSLOG_IDENTIFIER={IDENTIFIER}\nTLSRT_INSTALL={self._install}\n"
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as way:
@@ -79,8 +80,8 @@ class AuditHeads(Feature):
 
     def _unrecorded(self, message: UnrecordedMessage) -> None:
         problem = self._problem = message.problem
-        self._common.events.emit("reported", NAME, problem or "the audit log is written again")
+        self._context.events.emit("reported", NAME, problem or "the audit log is written again")
         if problem:
-            self._common.console.bad(NAME, "audit", f"{problem}; until then nobody is let in, no reload is taken")
+            self._context.console.bad(NAME, "audit", f"{problem}; until then nobody is let in, no reload is taken")
         else:
-            self._common.console.good(NAME, "audit", "is written again")
+            self._context.console.good(NAME, "audit", "is written again")

@@ -18,9 +18,9 @@ from tlsrt.errors import ConfigError
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.apply.root_filesystem import CANARY, CANARY_BYTES
 from tlsrt.supervisor.events.event import HostEvent
-from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature
 
 IN_OPEN, IN_IGNORED = 0x20, 0x8000  # <sys/inotify.h>
@@ -40,8 +40,8 @@ class _Watched:
 class CanaryFiles(Feature):
     """All watches of one life of a host."""
 
-    def __init__(self, common: Common, authority: AuthorityProcess) -> None:
-        self._common = common
+    def __init__(self, context: Context, authority: AuthorityProcess) -> None:
+        self._context = context
         self._authority = authority
         self._descriptor = -1
         self._watched: dict[int, _Watched] = {}
@@ -49,7 +49,7 @@ class CanaryFiles(Feature):
 
     def start(self) -> None:
         """Begin with the files of the host, prove by one that an open is heard, and go on with each new process."""
-        config = self._common.config
+        config = self._context.current.config
         if not config.deception.watch_files:
             return
         try:
@@ -63,8 +63,8 @@ class CanaryFiles(Feature):
             self._add(str(path), HOST, str(path))
         if problem := self.prove():
             self._say(problem)
-        self._common.event_loop.watch(self._descriptor, lambda events: self._read())
-        self._common.events.listeners.append(self._on_event)
+        self._context.event_loop.watch(self._descriptor, lambda events: self._read())
+        self._context.events.listeners.append(self._on_event)
 
     def _plant(self, path: Path) -> None:
         """Write the canary of the state folder; one that is there stays."""
@@ -92,7 +92,7 @@ class CanaryFiles(Feature):
         """
         if self._descriptor < 0:
             return ""
-        path = self._common.config.state_dir / STATE_CANARY
+        path = self._context.current.config.state_dir / STATE_CANARY
         others = self._opened()
         try:
             os.close(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
@@ -113,7 +113,7 @@ class CanaryFiles(Feature):
             self._add_root(event.subject, pid)
 
     def _add_root(self, subject: str, pid: int) -> None:
-        if "mount_namespace" not in self._common.parts.sandbox(subject).layers:
+        if "mount_namespace" not in self._context.current.children.sandbox(subject).layers:
             return  # it has no root of its own, as its waiver says
         root = f"/proc/{pid}/root"
         try:
@@ -148,8 +148,8 @@ class CanaryFiles(Feature):
 
     def _tell(self, opened: list[_Watched]) -> None:
         for watched in opened:
-            self._common.console.bad(watched.subject, "touched", f"the canary file {watched.path} was opened")
-            self._common.events.emit(
+            self._context.console.bad(watched.subject, "touched", f"the canary file {watched.path} was opened")
+            self._context.events.emit(
                 "decoy_touched", watched.subject, f"file {watched.path}", decoy=f"file {watched.path}"
             )
             if watched.subject != HOST:
@@ -158,10 +158,10 @@ class CanaryFiles(Feature):
     def _say(self, sentence: str) -> None:
         if sentence not in self.warnings:
             self.warnings.append(sentence)
-            self._common.console.warning("decoys", sentence)
+            self._context.console.warning("decoys", sentence)
 
     def stopped(self, exit_code: int) -> None:
         if self._descriptor >= 0:
-            self._common.event_loop.forget(self._descriptor)
+            self._context.event_loop.forget(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1

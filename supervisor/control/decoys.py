@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 from tlsrt.channels.control.authority_channel import DecoysMessage
 from tlsrt.supervisor.control.canary_files import CanaryFiles
-from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature, MessageHandler, Reply, Request, Verb
 
 NAME = "decoys"
@@ -21,10 +21,10 @@ _AWAY = "the authority does not answer: see its log"
 class DecoyReport(Feature):
     """Hears what the authority says of its trials."""
 
-    def __init__(self, common: Common, authority: AuthorityProcess, files: CanaryFiles) -> None:
+    def __init__(self, context: Context, authority: AuthorityProcess, files: CanaryFiles) -> None:
         self._files = files
-        self._console = common.console
-        self._common = common
+        self._console = context.console
+        self._context = context
         self._authority = authority
         self._said: str | None = None
         self._asked: list[tuple[Reply, float]] = []
@@ -42,14 +42,14 @@ class DecoyReport(Feature):
 
     def ask(self, request: Request, reply: Reply) -> None:
         """Have a decoy touched for a trial now."""
-        decoys = self._common.config.deception
-        self._asked.append((reply, self._common.event_loop.now))
+        decoys = self._context.current.config.deception
+        self._asked.append((reply, self._context.event_loop.now))
         if not decoys.components and not decoys.methods:
             self._answer("there are no decoys: `deception` in the configuration switches them off")
         elif not self._authority.client.ask("try_decoys"):
             self._answer(_AWAY)
         elif len(self._asked) == 1:
-            self._timer = self._common.event_loop.call_later(TRIAL_S, lambda: self._answer(_AWAY))
+            self._timer = self._context.event_loop.call_later(TRIAL_S, lambda: self._answer(_AWAY))
 
     def _answer(self, problem: str) -> None:
         if self._asked:
@@ -58,7 +58,7 @@ class DecoyReport(Feature):
             self._timer.cancel()
             self._timer = None
         for reply, began in self._asked:
-            took_ms = round((self._common.event_loop.now - began) * 1000)
+            took_ms = round((self._context.event_loop.now - began) * 1000)
             reply({"heard": not problem, "took_ms": took_ms, "problem": problem})
         self._asked.clear()
 

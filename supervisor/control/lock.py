@@ -12,9 +12,9 @@ from typing import Any
 
 from tlsrt.supervisor.control.lock_report import Document, document_of
 from tlsrt.supervisor.messages.lock_record import LockRecord, record_of
-from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.exit_reason import Cause
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature, MessageHandler
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.restarter import Restarter
@@ -26,8 +26,8 @@ HOST = "host"
 class LockWatch(Feature):
     """The lock of one life of the supervisor."""
 
-    def __init__(self, common: Common, loops: Loops, restarter: Restarter, authority: AuthorityProcess) -> None:
-        self._common = common
+    def __init__(self, context: Context, loops: Loops, restarter: Restarter, authority: AuthorityProcess) -> None:
+        self._context = context
         self._loops = loops
         self._restarter = restarter
         self._authority = authority
@@ -80,8 +80,8 @@ class LockWatch(Feature):
         self.record = record
         self._loops.set_locked(record is not None)
         if record is not None:
-            self._common.events.emit("locked", HOST, f"by {record.by}: {record.reason}", lock=record.lock.hex())
-            self._common.console.bad(HOST, "locked", f"by {record.by}: {record.reason}")
+            self._context.events.emit("locked", HOST, f"by {record.by}: {record.reason}", lock=record.lock.hex())
+            self._context.console.bad(HOST, "locked", f"by {record.by}: {record.reason}")
 
     def _begin(self, record: LockRecord) -> None:
         is_other = self.record is not None
@@ -89,13 +89,13 @@ class LockWatch(Feature):
         primary = self._loops.all[0]
         if is_other or not primary.is_primary or not primary.is_living or self._loops.is_stopping:
             return
-        self._loops.restart_policy.replace(primary.name, self._common.event_loop.now)
+        self._loops.restart_policy.replace(primary.name, self._context.event_loop.now)
         self._loops.kill(primary, LoopEvent.STOP, "killed, since the host was locked", Cause.LOCK)
 
     def _end(self) -> None:
         self._know(None)
-        self._common.console.good(HOST, "unlocked", "Primary is replaced; clients come back by themselves")
+        self._context.console.good(HOST, "unlocked", "Primary is replaced; clients come back by themselves")
         primary = self._loops.all[0]
         if primary.is_primary and primary.is_living and not self._loops.is_stopping:
-            self._loops.restart_policy.replace(primary.name, self._common.event_loop.now)
+            self._loops.restart_policy.replace(primary.name, self._context.event_loop.now)
             self._restarter.look()

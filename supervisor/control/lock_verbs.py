@@ -18,9 +18,9 @@ from tlsrt.supervisor.control.lock_report import Document
 from tlsrt.supervisor.control.session_requests import SessionRequests
 from tlsrt.supervisor.messages.lock_record import LOCK_BYTES, new_record
 from tlsrt.supervisor.messages.result_codes import ResultCode
-from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature, Reply, Verb
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
@@ -35,9 +35,9 @@ class LockVerbs(Feature):
     """All requests of one life."""
 
     def __init__(
-        self, common: Common, loops: Loops, authority: AuthorityProcess, watch: LockWatch, requests: SessionRequests
+        self, context: Context, loops: Loops, authority: AuthorityProcess, watch: LockWatch, requests: SessionRequests
     ) -> None:
-        self._common = common
+        self._context = context
         self._loops = loops
         self._authority = authority
         self._watch = watch
@@ -70,7 +70,7 @@ class LockVerbs(Feature):
 
     def unlock(self, request: Mapping[str, object], reply: Reply) -> None:
         """Unlock."""
-        began = self._common.event_loop.now
+        began = self._context.event_loop.now
         incarnation = self._loops.all[0].incarnation
         self._requests.unlock(OPERATOR, partial(self._unlocked, reply, incarnation, began), _outcome)
 
@@ -92,10 +92,10 @@ class LockVerbs(Feature):
             return
 
         def done(document: dict[str, object]) -> None:
-            took_ms = round((self._common.event_loop.now - began) * 1000)
+            took_ms = round((self._context.event_loop.now - began) * 1000)
             reply({**answer, **document, "epoch": self._authority.epoch, "took_ms": took_ms})
 
-        timer = self._common.event_loop.call_later(
+        timer = self._context.event_loop.call_later(
             SERVES_S, lambda: self._end(lambda number: number == incarnation, serves=False)
         )
         self._waiting.append((incarnation, done, timer))

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tlsrt.channels.control.life import LoopState
-from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
+from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature, Reply, Request, Verb
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
@@ -34,8 +34,8 @@ class _Asked:
 class RestartRequest(Feature):
     """All requests of one life."""
 
-    def __init__(self, common: Common, loops: Loops, restarter: Restarter, changes: RunningChanges) -> None:
-        self._common = common
+    def __init__(self, context: Context, loops: Loops, restarter: Restarter, changes: RunningChanges) -> None:
+        self._context = context
         self._loops = loops
         self._restarter = restarter
         self._changes = changes
@@ -51,10 +51,10 @@ class RestartRequest(Feature):
         if sentence:
             reply({"refused": sentence})
             return
-        now = self._common.event_loop.now
+        now = self._context.event_loop.now
         loops = self._loops.restart_policy.restart(str(name), now)
         before = {loop.name: loop.incarnation for loop in self._loops.all if loop.name in loops}
-        self._common.console.plain(str(name), "restart", f"asked for{_with(loops - {str(name)})}")
+        self._context.console.plain(str(name), "restart", f"asked for{_with(loops - {str(name)})}")
         self._asked.append(_Asked(before, now, reply))
         self._restarter.look()
 

@@ -13,9 +13,9 @@ from tlsrt.channels.control.authority_channel import AnswerMessage
 from tlsrt.supervisor.control.session_report import Document, report_of, sessions_of
 from tlsrt.supervisor.messages.lock_record import LockRecord
 from tlsrt.supervisor.messages.result_codes import KINDS, LONGEST_MS, RESTORED_KINDS
-from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature, MessageHandler, Reply, Verb
 
 ANSWER_S = 8.0  # the authority answers in milliseconds, or when an epoch has moved, which takes 5 s at the most
@@ -36,8 +36,8 @@ class _Pending:
 class SessionRequests(Feature):
     """What operators are waiting for."""
 
-    def __init__(self, common: Common, authority: AuthorityProcess) -> None:
-        self._common = common
+    def __init__(self, context: Context, authority: AuthorityProcess) -> None:
+        self._context = context
         self._authority = authority
         self._number = 0
         self._pending: dict[int, _Pending] = {}
@@ -94,7 +94,7 @@ class SessionRequests(Feature):
         if not self._authority.client.ask(name, number, *fields):
             reply({"unavailable": [_AWAY]})
             return
-        timer = self._common.event_loop.call_later(
+        timer = self._context.event_loop.call_later(
             ANSWER_S, lambda: self._end(number, {"unavailable": [f"the authority did not answer in {ANSWER_S:g} s"]})
         )
         self._pending[number] = _Pending(reply, finish, timer)

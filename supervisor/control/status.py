@@ -17,13 +17,13 @@ from tlsrt.supervisor.control.lock import LockWatch
 from tlsrt.supervisor.control.status_stream import StatusStream
 from tlsrt.supervisor.control.supervision_status import supervision_document
 from tlsrt.supervisor.launch.instance_lock import host_pid
-from tlsrt.supervisor.process.children import Common, Parts, Sandbox
+from tlsrt.supervisor.process.children import Children, Sandbox
 from tlsrt.supervisor.process.exit_reason import Death
 from tlsrt.supervisor.process.proc import memory_kib
 from tlsrt.supervisor.process.unkillable import UnkillableProcess
-from tlsrt.supervisor.reload.reload import Reload
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature, StreamVerb, Verb
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor, Pulse
 from tlsrt.supervisor.supervision.loop import Checked, Loop
@@ -52,7 +52,6 @@ class Standing:
     """The features that have something to say in a status."""
 
     lock: LockWatch
-    reload: Reload
     detection: DetectionRequests
     audit: AuditHeads
     canaries: CanaryFiles
@@ -63,10 +62,10 @@ class Status(Feature):
     """Serves `status` and `follow_status`."""
 
     def __init__(
-        self, common: Common, loops: Loops, authority: AuthorityProcess, monitor: HeartbeatMonitor,
+        self, context: Context, loops: Loops, authority: AuthorityProcess, monitor: HeartbeatMonitor,
         watchdog: Watchdog, shutdown: Shutdown, changes: RunningChanges, standing: Standing, start: StartFacts,
     ) -> None:  # fmt: skip
-        self._common = common
+        self._context = context
         self._loops = loops
         self._authority = authority
         self._monitor = monitor
@@ -79,29 +78,29 @@ class Status(Feature):
     def verbs(self) -> Mapping[str, Verb | StreamVerb]:
         return {
             "status": Verb(lambda request, reply: reply(self.document())),
-            "follow_status": StreamVerb(StatusStream(self._common.event_loop, self.document).serve),
+            "follow_status": StreamVerb(StatusStream(self._context.event_loop, self.document).serve),
         }
 
     def document(self) -> Document:
         """Return the status as it is now."""
-        now, parts, loops = self._common.event_loop.now, self._common.parts, self._loops.all
+        now, current, loops = self._context.event_loop.now, self._context.current, self._loops.all
         standing, start = self._standing, self._start
         children = {loop.name: loop.child for loop in loops}
         children[AUTHORITY] = self._authority.child
-        parts_of = {loop.name: loop.parts for loop in loops}
+        managers = {loop.name: loop.managed_by for loop in loops}
         view = StatusInput(
             now, start.started_at, host_pid(), start.rootless, start.boot, self._shutdown.is_running,
-            (*standing.reload.start_warnings, *standing.decoys.warnings, *standing.canaries.warnings),
-            parts.limits(), self._changes.is_rolling_out, parts, self._watchdog.stuck.of,
+            (*current.warnings, *standing.decoys.warnings, *standing.canaries.warnings),
+            current.children.limits(), self._changes.is_rolling_out, current.children, self._watchdog.stuck.of,
             supervision_document(self._loops.restart_policy, loops, now), standing.lock.document(),
             standing.detection.quarantined, standing.audit.document(),
         )  # fmt: skip
         return document(
             view,
-            self._common.config,
+            self._context.current.config,
             self._authority,
             loops,
-            {name: (parts_of.get(name) or parts).sandbox(name) for name in children},
+            {name: (managers.get(name) or current.children).sandbox(name) for name in children},
             {name: memory_kib(child.host_pid) for name, child in children.items() if child is not None},
             {name: self._monitor.pulse(name, now) for name in children},
             {name: self._loops.violations.of(name) for name in children},
@@ -121,7 +120,7 @@ class StatusInput:
     warnings: Sequence[str]
     limits: str = ""  # which limits are enforced by what
     changing: bool = False  # a reload is being carried out
-    parts: Parts | None = None  # in force
+    children: Children | None = None  # in force
     stuck: Callable[[str], UnkillableProcess | None] = lambda name: None
     supervision: Document = field(default_factory=Document)  # see `supervision_status.py`
     lock: Document | None = None  # of the whole host, see `locking/lock_watch.py`
@@ -170,7 +169,7 @@ def document(
 def _boundary_of(view: StatusInput, authority: AuthorityProcess, loops: Sequence[Loop]) -> Document:
     """Return whether all that lives is in one epoch and under the profiles in force."""
     living = [loop for loop in loops if loop.is_living]
-    behind = [loop.name for loop in living if _epoch(loop) != authority.epoch or loop.parts is not view.parts]
+    behind = [loop.name for loop in living if _epoch(loop) != authority.epoch or loop.managed_by is not view.children]
     return {"epoch": authority.epoch, "equal": not behind, "behind": behind, "changing": view.changing}
 
 

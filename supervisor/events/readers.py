@@ -9,8 +9,8 @@ from tlsrt.errors import TlsrtError
 from tlsrt.supervisor.events.feed import EventFeed
 from tlsrt.supervisor.events.relay import EventRelay
 from tlsrt.supervisor.events.sources import EventSources
-from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.supervision.authority_client import AuthorityClient
+from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature, MessageHandler, StreamVerb
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.states import LoopEvent
@@ -21,12 +21,12 @@ SUPERVISOR = "supervisor"
 class HostEvents(Feature):
     """Emits what features hear, and serves the verb `events`; made before anything is forked."""
 
-    def __init__(self, common: Common, client: AuthorityClient, boot: str, loops: int) -> None:
-        self._bus = common.events
+    def __init__(self, context: Context, client: AuthorityClient, boot: str, loops: int) -> None:
+        self._bus = context.events
         self._bus.boot = boot
-        self._sources = EventSources(self._bus, lambda: common.event_loop.now)
-        self._feed = EventFeed(common.event_loop, self._bus)
-        self._relay = EventRelay(common.event_loop, self._bus, client.events)
+        self._sources = EventSources(self._bus, lambda: context.event_loop.now)
+        self._feed = EventFeed(context.event_loop, self._bus)
+        self._relay = EventRelay(context.event_loop, self._bus, client.events)
         self._bus.emit("starting", SUPERVISOR, loops=loops)
 
     def messages(self) -> Mapping[str, MessageHandler]:

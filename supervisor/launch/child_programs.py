@@ -1,7 +1,7 @@
-"""Production's `Parts`: what really runs in the forked children, how they are confined, and how they are looked at.
+"""`ChildPrograms`: what runs in the forked children of a host, how they are confined, and how they are inspected.
 
-The loops are started by name: no room of the street lets the supervisor import them. Everything they need is imported
-once, here, before the first fork, so that a loop starts in milliseconds and shares the memory.
+The loops are started by name: no import contract lets the supervisor import them. What they need is imported once,
+before the first fork, so that a loop starts in milliseconds and shares the memory.
 """
 
 from __future__ import annotations
@@ -9,15 +9,11 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 
 from tlsrt.channels.control.life import LIFE, FailCode
 from tlsrt.channels.control.seqpacket import ControlChannel
-from tlsrt.config.boot_token import HEAD_BYTES, key_version_of
 from tlsrt.config.code_permissions import unreadable_for_others, writable_by
-from tlsrt.config.files import open_regular
-from tlsrt.config.key_providers import open_ca_key, open_master_key
 from tlsrt.config.measure import measured_paths
 from tlsrt.config.packages import code_roots, component_roots, package_folder
 from tlsrt.config.schema import Config, Engine
@@ -34,9 +30,9 @@ from tlsrt.sandbox.profile.policy_files import FOLDER as PROFILE_FOLDER
 from tlsrt.sandbox.profile.profile import Profile, profile_for_authority, profile_for_loop, with_group
 from tlsrt.sandbox.profile.requested import settings_of
 from tlsrt.sandbox.verify.attest import attest, own_namespaces
-from tlsrt.supervisor.process import coverage_pipe
+from tlsrt.supervisor.launch.host_files import ConfiguredFiles
 from tlsrt.supervisor.process.cgroups import ControlGroups
-from tlsrt.supervisor.process.children import AuthorityStart, CallRules, Child, LoopStart, Parts, Sandbox
+from tlsrt.supervisor.process.children import AuthorityStart, CallRules, Child, LoopStart, Sandbox
 from tlsrt.supervisor.process.exit_reason import ExitReason
 from tlsrt.supervisor.process.heartbeat_name import made_by_main_thread
 from tlsrt.supervisor.process.preload import AUTHORITY_RUNTIME, Preload
@@ -51,91 +47,134 @@ _AUTHORITY_TASKS = 64
 _SHOWN_NAMESPACES = ("net", "pid", "mount", "ipc", "uts")
 
 
-def make_parts(
-    config: Config, identity: Uids, measured: Callable[[], bytes], groups: ControlGroups | None = None,
-    roots: dict[str, PlannedRoot | None] | None = None,
-) -> Parts:  # fmt: skip
-    """Return what a real life needs; `measured` gives the measurement as msgpack.
+class ChildPrograms:
+    """The `Children` of a host: forked by name, confined by the profiles of one configuration."""
 
-    `groups` and `roots` are those of this life, when parts are made anew: a living process may go on under other parts.
-    Raises ConfigError and SandboxError for profiles that cannot be made.
-    """
-    has_namespace = "pid_namespace" not in config.sandbox.waive
-    if not cache.current().fingerprint:
-        cache.use(_shelf())
-    code = code_roots(config)
-    profiles: dict[str, Profile] = {
-        AUTHORITY: profile_for_authority(config, identity.uid(AUTHORITY), rootless=identity.rootless, code=code)
-    }
-    for loop in config.loops:
-        uid = identity.uid(loop.name)
-        profiles[loop.name] = profile_for_loop(config, loop, uid, rootless=identity.rootless, code=code)
-    own = own_namespaces()
-    is_first = groups is None
-    planned: dict[str, PlannedRoot | None] = roots if roots is not None else {}  # what each living process was built by
-    groups = groups or ControlGroups(config.state_dir, config.sandbox.waive.get("cgroup"))
-    tasks = {loop.name: settings_of(config, loop)["processes"] for loop in config.loops}
-    limits = {name: limits_of(one, tasks.get(name, _AUTHORITY_TASKS)) for name, one in profiles.items()}
-    sandboxes: dict[str, Sandbox] = {}
+    def __init__(
+        self, config: Config, identity: Uids, groups: ControlGroups | None = None,
+        roots: dict[str, PlannedRoot | None] | None = None,
+    ) -> None:  # fmt: skip
+        """Make the profiles. Raises ConfigError and SandboxError for those that cannot be made.
 
-    def claim() -> None:
-        groups.claim(limits)
-        put_in_groups()
+        `groups` and `roots` are those of this life, where these children are made for a reload.
+        """
+        if not cache.current().fingerprint:
+            cache.use(_profile_cache())
+        self._cache = cache.current()
+        self._config = config
+        self._identity = identity
+        self.files = ConfiguredFiles(config)
+        code = code_roots(config)
+        self.profiles: dict[str, Profile] = {
+            AUTHORITY: profile_for_authority(config, identity.uid(AUTHORITY), rootless=identity.rootless, code=code)
+        }
+        for loop in config.loops:
+            uid = identity.uid(loop.name)
+            self.profiles[loop.name] = profile_for_loop(config, loop, uid, rootless=identity.rootless, code=code)
+        tasks = {loop.name: settings_of(config, loop)["processes"] for loop in config.loops}
+        self._limits = {name: limits_of(one, tasks.get(name, _AUTHORITY_TASKS)) for name, one in self.profiles.items()}
+        self._sandboxes: dict[str, Sandbox] = {}
+        self._own_namespaces = own_namespaces()
+        self._has_pid_namespace = "pid_namespace" not in config.sandbox.waive
+        self._authority_modules = Preload(import_for_sealed)
+        # What each living process was built by: it may go on under the profiles of a later configuration.
+        self._roots: dict[str, PlannedRoot | None] = roots if roots is not None else {}
+        self._groups = groups or ControlGroups(config.state_dir, config.sandbox.waive.get("cgroup"))
+        if groups is not None:
+            self._put_in_groups()
 
-    def put_in_groups() -> None:
-        for name, profile in profiles.items():
-            place = groups.place(name)
-            profiles[name] = profile if place is None else with_group(profile, place)
-            sandboxes[name] = _sandbox(config, profiles[name], groups.enforced())
+    # One life
 
-    def spawn_in_group(body: Callable[[], int], name: str) -> Child:
-        groups.limit(name, limits[name])  # those of the process before may have been others
-        planned[name] = _planned(profiles[name])
-        groups.born(name)
-        return spawn(body, own_pid_namespace=has_namespace, group=groups.descriptor(name))
+    def claim(self) -> None:
+        self._groups.claim(self._limits)
+        self._put_in_groups()
 
-    def look_at(name: str, pid: int) -> list[str]:
-        groups.looked_at(name, pid)
-        return attest(pid, profiles[name], own, max_tasks=profiles[name].max_tasks, root=planned.get(name))
+    def release(self) -> None:
+        self._groups.release()
 
-    def pressure_on(name: str, pid: int) -> Pressure:
-        return Pressure(open_descriptors(pid), profiles[name].limits.get("nofile", 0), *groups.refused(name))
+    def preload(self) -> None:
+        preload_loops(self._config.channels.engine)
 
-    def tighten_all(name: str, pid: int, lower: Mapping[str, int]) -> list[str]:
-        problem = groups.limit(name, limits[name])
-        found = tighten(pid, lower, uid=profiles[name].uid, gid=profiles[name].gid) if lower else []
+    def preload_authority(self) -> bool:
+        return self._authority_modules.step()
+
+    def limits(self) -> str:
+        return self._groups.sentence()
+
+    def uid(self, name: str) -> int:
+        return self._identity.uid(name)
+
+    def _put_in_groups(self) -> None:
+        for name, profile in self.profiles.items():
+            place = self._groups.place(name)
+            self.profiles[name] = profile if place is None else with_group(profile, place)
+            self._sandboxes[name] = _sandbox(self._config, self.profiles[name], self._groups.enforced())
+
+    # One process
+
+    def spawn_loop(self, start: LoopStart) -> Child:
+        profile, root = self._prepared(start.loop)
+        return self._spawn(start.loop, lambda: run_loop(start, profile, root))
+
+    def spawn_authority(self, start: AuthorityStart) -> Child:
+        profile, root = self._prepared(AUTHORITY)
+        return self._spawn(AUTHORITY, lambda: run_authority(start, profile, root))
+
+    def _prepared(self, name: str) -> tuple[Profile, PlannedRoot | None]:
+        self._groups.limit(name, self._limits[name])  # those of the process before may have been others
+        root = self._roots[name] = _planned(self.profiles[name])
+        return self.profiles[name], root
+
+    def _spawn(self, name: str, body: Callable[[], int]) -> Child:
+        self._groups.born(name)
+        return spawn(body, own_pid_namespace=self._has_pid_namespace, group=self._groups.descriptor(name))
+
+    def reap(self, child: Child) -> ExitReason | None:
+        return reap(child)
+
+    def freeze(self, name: str) -> None:
+        self._groups.freeze(name)
+
+    def clear(self, name: str) -> bool:
+        return self._groups.clear(name)
+
+    def oom_kills(self, name: str) -> int:
+        return self._groups.oom_kills(name)
+
+    # Its sandbox
+
+    def sandbox(self, name: str) -> Sandbox:
+        return self._sandboxes[name]
+
+    def call_rules(self, name: str) -> CallRules | None:
+        return _call_rules(self.profiles[name])
+
+    def attest(self, name: str, pid: int) -> list[str]:
+        self._groups.looked_at(name, pid)
+        profile = self.profiles[name]
+        return attest(pid, profile, self._own_namespaces, max_tasks=profile.max_tasks, root=self._roots.get(name))
+
+    def made_beat(self, name: str, pid: int, number: int, last: int) -> bool:
+        return made_by_main_thread(pid, number, last)
+
+    def pressure(self, name: str, pid: int) -> Pressure:
+        most = self.profiles[name].limits.get("nofile", 0)
+        return Pressure(open_descriptors(pid), most, *self._groups.refused(name))
+
+    def tighten(self, name: str, pid: int, limits: Mapping[str, int]) -> list[str]:
+        problem = self._groups.limit(name, self._limits[name])
+        profile = self.profiles[name]
+        found = tighten(pid, limits, uid=profile.uid, gid=profile.gid) if limits else []
         return [*found, problem] if problem else found
 
-    if not is_first:
-        put_in_groups()
-    return Parts(
-        spawn=spawn_in_group,
-        reap=_reap,
-        loop_body=lambda start: _loop_body(start, profiles[start.loop], planned[start.loop]),
-        authority_body=lambda start: _authority_body(start, profiles[AUTHORITY], planned[AUTHORITY]),
-        attest=look_at,
-        sandbox=lambda name: sandboxes[name],
-        measure=measured,
-        open_boot_files=lambda token: _open_boot_files(config, token),
-        open_door_files=lambda: _open_door_files(config),
-        open_ca_key=lambda: _open_ca_key(config),
-        uid=identity.uid,
-        preload=partial(_preload, config.channels.engine),
-        call_rules=lambda name: _call_rules(profiles[name]),
-        beats=lambda name, pid, number, last: made_by_main_thread(pid, number, last),
-        preload_authority=Preload(_import_for_sealed).step,
-        claim=claim,
-        freeze=groups.freeze,
-        clear=groups.clear,
-        oom_kills=groups.oom_kills,
-        pressure=pressure_on,
-        release=groups.release,
-        limits=groups.sentence,
-        profiles=profiles,
-        tighten=tighten_all,
-        take=partial(cache.use, cache.current()),
-        renewed=lambda changed: _renewed(changed, identity, groups, planned),
-    )
+    # A reload
+
+    def renewed(self, config: Config) -> ChildPrograms:
+        with cache.using(_profile_cache()):
+            return ChildPrograms(config, self._identity, self._groups, self._roots)
+
+    def put_in_force(self) -> None:
+        cache.use(self._cache)
 
 
 def _planned(profile: Profile) -> PlannedRoot | None:
@@ -147,17 +186,8 @@ def _planned(profile: Profile) -> PlannedRoot | None:
         return None  # the child will find the same, and go on without
 
 
-def _renewed(config: Config, identity: Uids, groups: ControlGroups, planned: dict[str, PlannedRoot | None]) -> Parts:
-    """Return the parts of a changed configuration; nothing of them is in force until `take`.
-
-    The supervisor has its measurement already when it uses these. Raises ConfigError and SandboxError.
-    """
-    with cache.using(_shelf()):
-        return make_parts(config, identity, bytes, groups, planned)
-
-
-def _shelf() -> cache.ProfileCache:
-    """Return a shelf for the profile files as they are now: the one in force, if they have not changed."""
+def _profile_cache() -> cache.ProfileCache:
+    """Return the cache for the profile files as they are now: the one in force, if they have not changed."""
     try:
         found = cache.fingerprint(PROFILE_FOLDER)
     except OSError as error:
@@ -177,28 +207,23 @@ def check_code(config: Config, identity: Uids) -> list[str]:
     return [*unreadable, *(f"{path} can be changed by the uid of a loop: chown it to root" for path in writable)]
 
 
-def _reap(child: Child) -> ExitReason | None:
-    return reap(child)  # type: ignore[arg-type]  # it was made by the spawn above
-
-
-def _loop_body(start: LoopStart, profile: Profile, root: PlannedRoot | None) -> int:
+def run_loop(start: LoopStart, profile: Profile, root: PlannedRoot | None) -> int:
     """In the child: enter the sandbox's world, then the runtime, which takes the other steps."""
     _use_log(start.log)
     syscalls.name_thread(start.loop.encode())
     schedule(start.loop, start.config.scheduling)
-    with coverage_pipe.measured() as kept:
-        keep = {start.life, start.trust, *start.listeners.values(), *start.keep, *kept}
-        try:
-            confinement = enter_world(
-                profile, keep, death_pipe=start.life, reports=start.reports, plan=root.plan if root else None
-            )
-        except SandboxError:
-            _say_failed(start.life)
-            raise
-        run_loop = importlib.import_module(RUNTIME).run_loop
-        code: int = run_loop(
-            start.config, start.loop, start.incarnation, start.life, start.trust, start.listeners, confinement
+    keep = {start.life, start.trust, *start.listeners.values(), *start.keep}
+    try:
+        confinement = enter_world(
+            profile, keep, death_pipe=start.life, reports=start.reports, plan=root.plan if root else None
         )
+    except SandboxError:
+        _say_failed(start.life)
+        raise
+    runtime = importlib.import_module(RUNTIME)
+    code: int = runtime.run_loop(
+        start.config, start.loop, start.incarnation, start.life, start.trust, start.listeners, confinement
+    )
     return code
 
 
@@ -209,7 +234,7 @@ def _say_failed(life: int) -> None:
         return  # the exit says it too
 
 
-def _authority_body(start: AuthorityStart, profile: Profile, root: PlannedRoot | None) -> int:
+def run_authority(start: AuthorityStart, profile: Profile, root: PlannedRoot | None) -> int:
     """In the child: all steps of the sandbox, before the first key and the first message.
 
     Its modules are imported here, where the supervisor has not done it yet: at a start this runs beside the imports
@@ -217,18 +242,17 @@ def _authority_body(start: AuthorityStart, profile: Profile, root: PlannedRoot |
     """
     _use_log(start.log)
     syscalls.name_thread(AUTHORITY.encode())
-    _preload_authority()
+    import_for_sealed(AUTHORITY_RUNTIME)
     authority_main = importlib.import_module(AUTHORITY_RUNTIME).authority_main
-    with coverage_pipe.measured() as kept:
-        keep = {start.channel, *start.trust.values(), *start.keep, *kept}
-        confinement = enter_world(
-            profile, keep, death_pipe=start.channel, reports=start.reports, plan=root.plan if root else None
-        )
-        confinement.drop()
-        confinement.assert_one_task()
-        confinement.seal()
-        end_imports()
-        code: int = authority_main(start.config, start.channel, start.trust, Path(confinement.path("/state")))
+    keep = {start.channel, *start.trust.values(), *start.keep}
+    confinement = enter_world(
+        profile, keep, death_pipe=start.channel, reports=start.reports, plan=root.plan if root else None
+    )
+    confinement.drop()
+    confinement.assert_one_task()
+    confinement.seal()
+    end_imports()
+    code: int = authority_main(start.config, start.channel, start.trust, Path(confinement.path("/state")))
     return code
 
 
@@ -237,21 +261,17 @@ def _use_log(log: int) -> None:
     os.dup2(log, 2, inheritable=False)
 
 
-def _preload(engine: Engine) -> None:
+def preload_loops(engine: Engine) -> None:
     """Import what the loops need, before the first fork.
 
     Nothing here may make OpenSSL draw a random number: it tells a forked child from its parent by getpid(2), which is 1
     for both in their pid namespaces, so all children would draw the same ones. A test holds it.
     """
-    _import_for_sealed(RUNTIME, *([ZMQ_LINK] if engine == "libzmq" else []))
+    import_for_sealed(RUNTIME, *([ZMQ_LINK] if engine == "libzmq" else []))
     freeze()
 
 
-def _preload_authority() -> None:
-    _import_for_sealed(AUTHORITY_RUNTIME)
-
-
-def _import_for_sealed(*modules: str) -> None:
+def import_for_sealed(*modules: str) -> None:
     """Import modules of ours, and what their libraries would import lazily: sealed processes cannot.
 
     Raises ConfigError for code that does not import: this comes before the authority could say which file changed.
@@ -265,50 +285,6 @@ def _import_for_sealed(*modules: str) -> None:
             f"the installed code does not import ({error}): a file is gone or changed; reinstall tlsrt"
         ) from error
     remember_sources({"tlsrt"})
-    coverage_pipe.preload()
-
-
-def _open_boot_files(config: Config, token: int) -> list[int]:
-    """Open master key and boot token, and never read the key.
-
-    Only the first lines of the boot token are read, which say the version of the key. `token` is the one of this life,
-    or -1 for the one on the disk.
-    """
-    opened: list[int] = []
-    try:
-        opened.append(open_regular(config.boot_token, "the boot token") if token < 0 else os.dup(token))
-        version = key_version_of(os.pread(opened[0], HEAD_BYTES, 0))
-        opened.insert(0, open_master_key(config.master_key, {0, os.geteuid()}, version))
-    except ConfigError:
-        for descriptor in opened:
-            os.close(descriptor)
-        raise
-    return opened
-
-
-def _open_door_files(config: Config) -> list[int]:
-    """Open, and never read: certificate, key, client CA and revocation lists (or nothing) of the door."""
-    opened: list[int] = []
-    try:
-        opened.append(open_regular(config.door.certificate, "the door's certificate"))
-        opened.append(open_regular(config.door.key, "the door's key"))
-        opened.append(open_regular(config.door.client_ca, "the client CA"))
-        if config.door.crl is not None:
-            opened.append(open_regular(config.door.crl, "the revocation list"))
-        else:
-            opened.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
-    except ConfigError:
-        for descriptor in opened:
-            os.close(descriptor)
-        raise
-    return opened
-
-
-def _open_ca_key(config: Config) -> int:
-    """Open, and never read, the key that clients are enrolled with; nothing if there is none."""
-    if config.door.client_ca_key is None:
-        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    return open_ca_key(config.door.client_ca_key, {0, os.geteuid()})
 
 
 def _call_rules(profile: Profile) -> CallRules | None:

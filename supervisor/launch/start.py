@@ -12,12 +12,13 @@ from tlsrt.config.issuer_chain import NO_SEAL_RECORD, SealRecord
 from tlsrt.config.load import load_config, parse_config, read_config
 from tlsrt.config.measure import measure
 from tlsrt.config.schema import Config
-from tlsrt.errors import ConfigError, InternalError, SandboxError
+from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.supervisor.launch.measurement import Measurement
 
 if TYPE_CHECKING:
-    from tlsrt.supervisor.process.children import Parts, Renewal
+    from tlsrt.supervisor.process.children import Children
     from tlsrt.supervisor.process.uids import Uids
+    from tlsrt.supervisor.supervision.context import Reloadable, Renewal
 
 
 def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> int:
@@ -25,7 +26,7 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> i
     config = load_config(path)
     measurer = Measurement(lambda: measure(config))
     # Imported only now: the measurement runs meanwhile.
-    from tlsrt.supervisor.launch.child_programs import check_code, make_parts
+    from tlsrt.supervisor.launch.child_programs import ChildPrograms, check_code
     from tlsrt.supervisor.launch.host_check import needless_waivers
     from tlsrt.supervisor.launch.required_calls import check_calls
     from tlsrt.supervisor.process.console import standard_console
@@ -43,16 +44,17 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> i
         )
     check_calls(own_pid_namespace="pid_namespace" not in config.sandbox.waive)
     warnings = _warnings(config, identity, check_code(config, identity))
-    parts = make_parts(config, identity, measurer.result)
+    children = ChildPrograms(config, identity)
     supervisor = Supervisor(
         config,
-        parts,
+        children,
         standard_console(),
+        measure=measurer.result,
         rootless=identity.rootless,
-        warnings=[*needless_waivers(config, no_pid_namespace), *warnings, *_gaps(parts)],
+        warnings=[*needless_waivers(config, no_pid_namespace), *warnings, *_gaps(children)],
         death_pipe=death_pipe,
         age_s=age_s(parent_host_pid()) if death_pipe is not None else 0.0,
-        renew=lambda common: renewed(path, common.config, common.parts, identity),
+        renew=lambda current: renewed(path, current, identity),
     )
     return supervisor.run()
 
@@ -72,30 +74,28 @@ def _warnings(config: Config, identity: Uids, problems: list[str]) -> list[str]:
     return warnings
 
 
-def _gaps(parts: Parts) -> list[str]:
+def _gaps(children: Children) -> list[str]:
     """Return what this host leaves open in the layers that it has; all processes have the same waivers."""
     from tlsrt.sandbox.report.host_features import gaps
     from tlsrt.supervisor.launch.child_programs import AUTHORITY
 
-    return gaps(parts.profiles[AUTHORITY])
+    return gaps(children.profiles[AUTHORITY])
 
 
-def renewed(path: Path, present: Config, parts: Parts, identity: Uids) -> Renewal:
+def renewed(path: Path, current: Reloadable, identity: Uids) -> Renewal:
     """Read the configuration anew, and make profiles and filters beside those in force.
 
-    `present` and `parts` are in force. Raises ConfigError, also for what a reload does not take, and SandboxError.
+    Raises ConfigError, also for what a reload does not take, and SandboxError.
     """
     from tlsrt.supervisor.launch.child_programs import check_code
-    from tlsrt.supervisor.process.children import Renewal
     from tlsrt.supervisor.reload.plan import fixed_keys, refusal
+    from tlsrt.supervisor.supervision.context import Renewal
 
     data = read_config(path)
     config = parse_config(data, path)
-    if keys := fixed_keys(present, config):
+    if keys := fixed_keys(current.config, config):
         raise ConfigError(refusal(keys))
-    if parts.renewed is None:
-        raise InternalError("these parts cannot be made anew")
-    new = parts.renewed(config)
+    new = current.children.renewed(config)
     warnings = (*_warnings(config, identity, check_code(config, identity)), *_gaps(new))
     return Renewal(config, new, lambda: measure(config), warnings, hashlib.sha256(data).digest())
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import select
 
-from tlsrt.supervisor.process.children import Child, Parts
+from tlsrt.supervisor.process.children import Child, Children
 from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor
 
 DYING_MS = 20  # nothing else is done meanwhile; whoever differs is killed anyway
 
 
-def differences_of(name: str, child: Child, parts: Parts, syscall_monitor: SyscallMonitor | None) -> list[str] | None:
+def differences_of(
+    name: str, child: Child, children: Children, syscall_monitor: SyscallMonitor | None
+) -> list[str] | None:
     """Return a sentence for each difference; None for a process that has ended, whose pidfd tells the reason.
 
-    `parts` are those that it was born with, or has taken over live.
+    `children` are those that it was spawned by, or that have adopted it.
     """
-    found = parts.attest(name, child.host_pid)
+    found = children.attest(name, child.host_pid)
     if syscall_monitor is not None and not syscall_monitor.is_watching:
         if (
             syscall_monitor.take_desertion()

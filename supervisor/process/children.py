@@ -1,24 +1,20 @@
-"""The seam between the supervisor and what it starts: values that cross the fork, and the operations it is given.
+"""The child processes of one configuration, as the supervisor needs them: the values that cross the fork, `Children`.
 
-`Supervisor` knows processes, channels and time; what runs inside the processes, how they are confined and how they
-are looked at comes in as `Parts`. Production makes them in `child_programs.py`; tests give their own bodies.
+`Supervisor` knows processes, channels and time. What runs inside a process, how it is confined and how it is inspected
+is behind `Children`: `launch/child_programs.py` is what a host runs; tests have one fake.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import SystemRandom
 from typing import Protocol
 
 from tlsrt.config.egress import EgressRule
 from tlsrt.config.schema import Config
 from tlsrt.sandbox.cgroup.limit_usage import Pressure
 from tlsrt.sandbox.profile.profile import Profile
-from tlsrt.supervisor.events.bus import EventBus
-from tlsrt.supervisor.process.console import Console
-from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.exit_reason import ExitReason
 
 
@@ -83,57 +79,91 @@ class Sandbox:
     limits: Mapping[str, str] = field(default_factory=dict[str, str])  # kind of limit -> what holds it
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """Everything that the supervisor does not do itself."""
+class HostFiles(Protocol):
+    """The files that the authority boots with: opened here, and read by the authority only. All raise ConfigError."""
 
-    spawn: Callable[[Callable[[], int], str], Child]  # the body of a process, and its name
-    reap: Callable[[Child], ExitReason | None]  # how it ended; None while it lives
-    loop_body: Callable[[LoopStart], int]
-    authority_body: Callable[[AuthorityStart], int]
-    attest: Callable[[str, int], list[str]]  # loop (or "authority"), host pid -> differences
-    sandbox: Callable[[str], Sandbox]
-    measure: Callable[[], bytes]  # msgpack
-    open_boot_files: Callable[[int], list[int]]  # master key, boot token (the one given, or of the disk: -1)
-    open_door_files: Callable[[], list[int]]  # certificate, key, client CA, CRL
-    open_ca_key: Callable[[], int]  # the client CA's key, or an empty file
-    uid: Callable[[str], int]  # of a loop, or of "authority"
-    preload: Callable[[], None]
-    claim: Callable[[], None] = lambda: None  # with the start lock in hand: make what one life alone may have
-    freeze: Callable[[str], None] = lambda name: None  # stop a process that is about to be killed, with all its threads
-    clear: Callable[[str], bool] = lambda name: True  # kill what a dead process left behind; whether nothing is left
-    oom_kills: Callable[[str], int] = lambda name: 0  # of the process that is dead now, before it is cleared
-    pressure: Callable[[str, int], Pressure] = lambda name, pid: Pressure()  # how near it is to its limits
-    release: Callable[[], None] = lambda: None  # nobody runs any more: undo `claim`
-    limits: Callable[[], str] = lambda: ""  # one line: which limits are enforced by what
-    profiles: Mapping[str, Profile] = field(default_factory=dict[str, Profile])  # for a reload to compare
-    tighten: Callable[[str, int, Mapping[str, int]], list[str]] = lambda name, pid, limits: []  # what was not possible
-    renewed: Callable[[Config], Parts] | None = None  # the parts of a changed configuration
-    take: Callable[[], None] = lambda: None  # put in force what these profiles were made from
-    call_rules: Callable[[str], CallRules | None] = lambda name: None  # None: its calls are not reported
-    beats: Callable[[str, int, int, int], bool] = lambda name, pid, number, last: True  # the event loop made that beat
-    preload_authority: Callable[[], bool] = lambda: False  # once all is up: one step; whether there may be more
+    def open_boot_files(self, token: int) -> list[int]:
+        """Open master key and boot token; `token` is the descriptor of this life's token, -1 for the file's."""
+
+    def open_door_files(self) -> list[int]:
+        """Open certificate, key, client CA and CRL of the door."""
+
+    def open_ca_key(self) -> int:
+        """Open the client CA's key, or an empty file."""
 
 
-@dataclass(frozen=True, slots=True)
-class Renewal:
-    """A configuration read anew, and what was made from it; nothing of it is in force yet."""
+class Children(Protocol):
+    """Starts, confines and inspects the processes of one configuration. `name` is a loop's, or "authority"."""
 
-    config: Config
-    parts: Parts
-    measure: Callable[[], dict[str, bytes]]  # name -> SHA-256 of all that is measured; takes its time
-    warnings: tuple[str, ...]
-    config_digest: bytes  # SHA-256 of the bytes that were read, as a measurement has it
+    @property
+    def profiles(self) -> Mapping[str, Profile]: ...
+    @property
+    def files(self) -> HostFiles: ...
 
+    # One life
 
-@dataclass(slots=True)
-class Common:
-    """What every part of the supervisor works with; a reload replaces configuration and parts."""
+    def claim(self) -> None:
+        """Make what one life alone may have: control groups. The start lock must be held."""
 
-    config: Config
-    parts: Parts
-    event_loop: EventLoop
-    console: Console
-    lock: int
-    events: EventBus = field(default_factory=EventBus)
-    chance: Callable[[], float] = SystemRandom().random  # no child inherits what it will say next
+    def release(self) -> None:
+        """Undo `claim`: no process is left."""
+
+    def preload(self) -> None:
+        """Import what the loops need, before the first fork."""
+
+    def preload_authority(self) -> bool:
+        """Import one more module of the authority; tell whether there may be more."""
+
+    def limits(self) -> str:
+        """Return one line: which limits are enforced by what."""
+
+    def uid(self, name: str) -> int:
+        """Return the uid of a process."""
+
+    # One process
+
+    def spawn_loop(self, start: LoopStart) -> Child:
+        """Fork a loop. Raises OSError and TlsrtError."""
+
+    def spawn_authority(self, start: AuthorityStart) -> Child:
+        """Fork the authority. Raises OSError and TlsrtError."""
+
+    def reap(self, child: Child) -> ExitReason | None:
+        """Return how a child ended; None while it runs."""
+
+    def freeze(self, name: str) -> None:
+        """Stop all threads of a process that is about to be killed."""
+
+    def clear(self, name: str) -> bool:
+        """Kill what a dead process left behind; tell whether nothing is left."""
+
+    def oom_kills(self, name: str) -> int:
+        """Return how often the kernel killed in the group of a dead process, before it is cleared."""
+
+    # Its sandbox
+
+    def sandbox(self, name: str) -> Sandbox:
+        """Return what status says about the confinement of a process."""
+
+    def call_rules(self, name: str) -> CallRules | None:
+        """Return the rules for its reported calls; None when its calls are not reported."""
+
+    def attest(self, name: str, pid: int) -> list[str]:
+        """Return a sentence for each difference between a process (`pid` of the host) and its profile."""
+
+    def made_beat(self, name: str, pid: int, number: int, last: int) -> bool:
+        """Tell whether its event loop made heartbeat `number`, after `last`."""
+
+    def pressure(self, name: str, pid: int) -> Pressure:
+        """Return how near a process is to its limits."""
+
+    def tighten(self, name: str, pid: int, limits: Mapping[str, int]) -> list[str]:
+        """Lower the limits of a living process; return what was not possible."""
+
+    # A reload
+
+    def renewed(self, config: Config) -> Children:
+        """Return the children of a changed configuration, not in force yet. Raises ConfigError and SandboxError."""
+
+    def put_in_force(self) -> None:
+        """Use from now on what these profiles were made from."""

@@ -21,6 +21,7 @@ from typing import NoReturn
 
 from tlsrt.errors import EX_SOFTWARE, InternalError, MisuseError, TlsrtError
 from tlsrt.sandbox import syscalls
+from tlsrt.supervisor.process.children import Child
 from tlsrt.supervisor.process.exit_reason import ExitReason
 
 # As the interpreter itself starts: writing to a closed pipe, or beyond RLIMIT_FSIZE, must be an OSError, not a death.
@@ -156,7 +157,7 @@ def spawn(body: Callable[[], int], *, own_pid_namespace: bool = True, group: int
     return SpawnedChild(pid, pidfd, _host_pid(pidfd))
 
 
-def reap(child: SpawnedChild) -> ExitReason | None:
+def reap(child: Child) -> ExitReason | None:
     """Return how the child ended, or None while it runs. Does not close the pidfd: leave the epoll set first.
 
     Raises InternalError if somebody else has reaped it.

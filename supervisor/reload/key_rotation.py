@@ -22,9 +22,9 @@ from tlsrt.config.files import open_regular
 from tlsrt.config.key_providers import key_path, open_master_key
 from tlsrt.config.key_rotation import Staged, next_token, switch
 from tlsrt.errors import ConfigError
-from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Answer, Feature, MessageHandler, Reply, Verb
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
@@ -37,8 +37,8 @@ CHECK_S = 30.0  # for the authority to look at another master_key, and for every
 class KeyRotation(Feature):
     """All rotations of one life."""
 
-    def __init__(self, common: Common, loops: Loops, authority: AuthorityProcess, changes: RunningChanges) -> None:
-        self._common = common
+    def __init__(self, context: Context, loops: Loops, authority: AuthorityProcess, changes: RunningChanges) -> None:
+        self._context = context
         self._loops = loops
         self._authority = authority
         self._changes = changes
@@ -86,8 +86,8 @@ class KeyRotation(Feature):
             return
         self._is_master, self._reply = self._waiting.popleft()
         self._number += 1
-        self._began = self._common.event_loop.now
-        self._timer = self._common.event_loop.call_later(CHECK_S, self._too_slow)
+        self._began = self._context.event_loop.now
+        self._timer = self._context.event_loop.call_later(CHECK_S, self._too_slow)
         if not self._authority.is_booted:
             self._refuse(["the authority is not serving now: try again when `status` says that it is active"])
         elif not self._is_master:
@@ -102,7 +102,7 @@ class KeyRotation(Feature):
     def _check(self) -> None:
         key = -1
         try:
-            config = self._common.config
+            config = self._context.current.config
             self._token = open_regular(next_token(config), "the next boot token")
             version = key_version_of(os.pread(self._token, HEAD_BYTES, 0))
             key = open_master_key(config.master_key, {0, os.geteuid()}, version)
@@ -135,17 +135,17 @@ class KeyRotation(Feature):
         try:
             if not os.path.samestat(os.fstat(self._token), os.stat(self._staged.token)):
                 raise ConfigError(f"{self._staged.token} was changed while it was checked: rotate again")
-            switch(self._staged, self._common.config.boot_token)
+            switch(self._staged, self._context.current.config.boot_token)
         except ConfigError as error:
             if not self._is_in_place():
                 self._refuse([*error.problems, "so nothing was changed; stop tlsrt, rotate, and start it again"])
                 return
-            self._common.console.bad(NAME, "unsure", "; ".join(error.problems))  # only its lasting was in doubt
+            self._context.console.bad(NAME, "unsure", "; ".join(error.problems))  # only its lasting was in doubt
         except OSError as error:
             self._refuse([f"cannot look at {self._staged.token}: {error.strerror}"])
             return
         for sentence in sentences:
-            self._common.console.bad(NAME, "warning", sentence)
+            self._context.console.bad(NAME, "warning", sentence)
         self._authority.files.take(self._token)
         self._token = -1
         self._stage(None)
@@ -153,7 +153,7 @@ class KeyRotation(Feature):
 
     def _is_in_place(self) -> bool:
         try:
-            return os.path.samestat(os.fstat(self._token), os.stat(self._common.config.boot_token))
+            return os.path.samestat(os.fstat(self._token), os.stat(self._context.current.config.boot_token))
         except OSError:
             return False
 
@@ -175,7 +175,7 @@ class KeyRotation(Feature):
         """End if the last loop works in the new epoch now."""
         if self._done is None or self._behind():
             return
-        now = self._common.event_loop.now
+        now = self._context.event_loop.now
         answer = {**self._done, "took_ms": round((now - self._began) * 1000, 1), **self._authority.keys(now)}
         self._say(answer)
         self._end(answer)
@@ -206,21 +206,21 @@ class KeyRotation(Feature):
         self._fail(f"not every loop works in a new epoch after {CHECK_S:g} s, `status` shows it: {behind}")
 
     def _fail(self, sentence: str) -> None:
-        self._common.console.bad(NAME, "failed", sentence)
+        self._context.console.bad(NAME, "failed", sentence)
         self._end({"failed": [sentence], "is_in_force": self._is_master})
 
     def _refuse(self, sentences: Sequence[str]) -> None:
         for sentence in sentences:
-            self._common.console.bad(NAME, "refused", sentence)
+            self._context.console.bad(NAME, "refused", sentence)
             if self._is_master:
-                self._common.events.emit("rotate_refused", "supervisor", sentence)
+                self._context.events.emit("rotate_refused", "supervisor", sentence)
         self._end({"refused": list(sentences)})
 
     def _say(self, answer: Answer) -> None:
         key = f", master_key version {answer['key_version']}" if self._is_master else ""
         if self._is_master:
-            self._common.events.emit("rotated", "supervisor", epoch=self._epoch, key_version=answer["key_version"])
-        self._common.console.plain(NAME, "done", f"epoch {self._epoch} in every loop{key}")
+            self._context.events.emit("rotated", "supervisor", epoch=self._epoch, key_version=answer["key_version"])
+        self._context.console.plain(NAME, "done", f"epoch {self._epoch} in every loop{key}")
 
     def _end(self, answer: Answer) -> None:
         if self._timer is not None:
@@ -232,4 +232,4 @@ class KeyRotation(Feature):
         reply, self._reply = self._reply, None
         if reply is not None:
             reply(answer)
-        self._common.event_loop.call_later(0, self._next)
+        self._context.event_loop.call_later(0, self._next)

@@ -21,7 +21,6 @@ from tlsrt.channels.control.life import LoopState
 from tlsrt.errors import ConfigError, TlsrtError
 from tlsrt.supervisor.launch.background_measurement import BackgroundMeasurement
 from tlsrt.supervisor.messages.policy import pack_policy
-from tlsrt.supervisor.process.children import Common, Renewal
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.process.memfd import sealed_memory
 from tlsrt.supervisor.reload import report
@@ -37,6 +36,7 @@ from tlsrt.supervisor.reload.report import LoopReport
 from tlsrt.supervisor.reload.rollout import Rollout, adopt
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.context import Context, Reloadable, Renewal
 from tlsrt.supervisor.supervision.feature import Answer, Feature, MessageHandler, Reply, Verb
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
@@ -52,19 +52,18 @@ CHECK_S = 60.0  # to measure and to check; a file system that hangs must not hol
 
 
 class Reload(Feature):
-    """All reloads of one life. `renew` reads the configuration; `start_warnings` are those of the state in force."""
+    """All reloads of one life. `renew` reads the configuration."""
 
     def __init__(
-        self, common: Common, loops: Loops, restarter: Restarter, authority: AuthorityProcess, changes: RunningChanges,
-        renew: Callable[[Common], Renewal] | None, start_warnings: Sequence[str] = (),
+        self, context: Context, loops: Loops, restarter: Restarter, authority: AuthorityProcess,
+        changes: RunningChanges, renew: Callable[[Reloadable], Renewal] | None,
     ) -> None:  # fmt: skip
-        self._common = common
+        self._context = context
         self._loops = loops
         self._restarter = restarter
         self._authority = authority
         self._changes = changes
         self._renew = renew
-        self.start_warnings = tuple(start_warnings)
         self._waiting: list[Reply] = []
         self._replies: list[Reply] = []
         self._number = 0
@@ -130,7 +129,7 @@ class Reload(Feature):
         self._changes.is_reloading = True
         self._number += 1
         if not self._is_again:
-            self._common.events.emit("reloading", "supervisor")
+            self._context.events.emit("reloading", "supervisor")
         self._carefully(self._read)
 
     @property
@@ -158,13 +157,13 @@ class Reload(Feature):
             raise ConfigError("tlsrt has not started yet: try again when it says that it is ready")
         if self._changes.is_rekeying:
             raise ConfigError("master_key is being rotated: reload again when that is done")
-        renewal = self._renewal = self._renew(self._common)
+        renewal = self._renewal = self._renew(self._context.current)
         self._warnings = list(renewal.warnings)
-        self._new_policy = renewal.config.policy != self._common.config.policy
+        self._new_policy = renewal.config.policy != self._context.current.config.policy
         self._steps = (self._step(AUTHORITY), *(self._step_of(loop) for loop in self._loops.all))
         self._moves = self._new_policy or needs_move(self._steps)
-        self._measurer = BackgroundMeasurement(self._common.event_loop, renewal.measure, self._measured)
-        self._timer = self._common.event_loop.call_later(CHECK_S, self._too_slow)
+        self._measurer = BackgroundMeasurement(self._context.event_loop, renewal.measure, self._measured)
+        self._timer = self._context.event_loop.call_later(CHECK_S, self._too_slow)
 
     def _step_of(self, loop: Loop) -> ReloadStep:
         """Return the step of a loop; one that was given up is tried again, whatever it was given up for."""
@@ -175,7 +174,7 @@ class Reload(Feature):
 
     def _step(self, name: str) -> ReloadStep:
         assert self._renewal is not None
-        old, new = self._common.parts, self._renewal.parts
+        old, new = self._context.current.children, self._renewal.children
         same = old.sandbox(name).digest == new.sandbox(name).digest
         return step_for(name, old.profiles.get(name), new.profiles.get(name), same_digest=same)
 
@@ -199,14 +198,14 @@ class Reload(Feature):
         measured = self._authority.files.measurement
         before = _entries(os.pread(measured, os.fstat(measured).st_size, 0))
         if names := fixed_files(before, entries):
-            if self._common.config.measure == "strict":
+            if self._context.current.config.measure == "strict":
                 raise ConfigError(f"{files_sentence(names)}; so nothing was changed: stop tlsrt and start it again")
             self._warnings.append(files_sentence(names))
         if self._door_only and (self._moves or before.get("config") != entries.get("config")):
             raise ConfigError(_MORE)
-        door = self._renewal.parts.open_door_files()
+        door = self._renewal.children.files.open_door_files()
         try:
-            master, boot_token = self._renewal.parts.open_boot_files(-1)
+            master, boot_token = self._renewal.children.files.open_boot_files(-1)
         except ConfigError:
             for descriptor in door:
                 os.close(descriptor)
@@ -244,8 +243,8 @@ class Reload(Feature):
 
     def _refuse(self, sentences: Sequence[str]) -> None:
         for sentence in () if self._is_again and tuple(sentences) == self._known else sentences:
-            self._common.console.bad(NAME, "refused", sentence)
-            self._common.events.emit("reload_refused", "supervisor", sentence)
+            self._context.console.bad(NAME, "refused", sentence)
+            self._context.events.emit("reload_refused", "supervisor", sentence)
         self._end({"refused": list(sentences)})
 
     # From here on only forward
@@ -253,28 +252,32 @@ class Reload(Feature):
     def _take(self) -> None:
         assert self._renewal is not None
         renewal = self._renewal
-        renewal.parts.take()
-        self._common.config, self._common.parts = renewal.config, renewal.parts
+        self._context.current.replace(renewal)
         self._authority.files.take(*self._held)
         self._authority.client.taken(self._number)
         self._held = []
         self._clear()
-        self.start_warnings = renewal.warnings
         if self._moves:
             self._changes.is_rolling_out = True
             self._rollout = Rollout(
-                self._common, self._loops, self._restarter, self._authority, self._steps, self._number, self._rolled_out
+                self._context,
+                self._loops,
+                self._restarter,
+                self._authority,
+                self._steps,
+                self._number,
+                self._rolled_out,
             )
             self._rollout.begin()
             return
-        self._authority.parts = renewal.parts
+        self._authority.managed_by = renewal.children
         for loop in self._loops.all:
-            adopt(loop, renewal.parts)
+            adopt(loop, renewal.children)
         reports = [self._unchanged(loop) for loop in self._loops.all]
         self._report(self._authority.epoch, reports, has_moved=False)
 
     def _unchanged(self, loop: Loop) -> LoopReport:
-        return LoopReport(loop.name, "unchanged", self._common.parts.sandbox(loop.name).digest.hex())
+        return LoopReport(loop.name, "unchanged", self._context.current.children.sandbox(loop.name).digest.hex())
 
     def _epoch_moved(self, message: MovedMessage) -> None:
         if self._rollout is not None:
@@ -289,8 +292,8 @@ class Reload(Feature):
         answer: dict[str, Any] = report.document(
             epoch, has_moved, self._new_policy, self._door, reports, self._warnings
         )
-        self._common.events.emit("reloaded", "supervisor", epoch=epoch, failed=answer["failed"])
-        say = self._common.console.bad if answer["failed"] else self._common.console.plain
+        self._context.events.emit("reloaded", "supervisor", epoch=epoch, failed=answer["failed"])
+        say = self._context.console.bad if answer["failed"] else self._context.console.plain
         for line in report.lines(answer):
             say(NAME, "failed" if answer["failed"] else "done", line)
         self._end(answer)
@@ -303,7 +306,7 @@ class Reload(Feature):
         replies, self._replies = self._replies, []
         for reply in replies:
             reply(answer)
-        self._common.event_loop.call_later(0, self._next)
+        self._context.event_loop.call_later(0, self._next)
 
     def _clear(self) -> None:
         if self._timer is not None:

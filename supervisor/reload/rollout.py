@@ -17,12 +17,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from tlsrt.channels.control.life import LoopState
-from tlsrt.supervisor.process.children import Common, Parts
+from tlsrt.supervisor.process.children import Children
 from tlsrt.supervisor.process.exit_reason import Cause
 from tlsrt.supervisor.reload.plan import ReloadStep, Way
 from tlsrt.supervisor.reload.report import DIGEST_SHOWN, LoopReport
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.graceful_stop import GracefulStop
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
@@ -37,17 +38,17 @@ class Rollout:
     """One change under way; `on_done` gets the epoch and a report per loop, once."""
 
     def __init__(
-        self, common: Common, loops: Loops, restarter: Restarter, authority: AuthorityProcess,
+        self, context: Context, loops: Loops, restarter: Restarter, authority: AuthorityProcess,
         steps: Sequence[ReloadStep], number: int, on_done: Callable[[int, list[LoopReport]], None],
     ) -> None:  # fmt: skip
-        self._common = common
+        self._context = context
         self._loops = loops
         self._restarter = restarter
         self._authority = authority
         self._steps: Mapping[str, ReloadStep] = {step.name: step for step in steps}
         self._number = number
         self._on_done = on_done
-        self._began = common.event_loop.now
+        self._began = context.event_loop.now
         self._left: dict[str, float] = {}  # loop -> when its end began
         self._before = {loop.name: _digest(loop) for loop in loops.all}
         self._incarnations = {loop.name: loop.incarnation for loop in loops.all}
@@ -55,9 +56,9 @@ class Rollout:
         self._later: list[Loop] = []
         self._wants_epoch = False
         self._epoch = 0
-        limits = common.config.limits
+        limits = context.current.config.limits
         longest_s = 2 * (limits.stop_timeout_s + limits.ready_timeout_s) + SLACK_S
-        self._deadline = common.event_loop.call_later(longest_s, self._finish)
+        self._deadline = context.event_loop.call_later(longest_s, self._finish)
 
     def begin(self) -> None:
         """Start with what needs no new process, then let the others end."""
@@ -110,26 +111,26 @@ class Rollout:
         """Apply the step of a loop that needs no new process; say whether it is done with that."""
         step = self._steps[loop.name]
         if step.way is Way.UNCHANGED:
-            adopt(loop, self._common.parts)
+            adopt(loop, self._context.current.children)
             return True
         if loop.is_ending or loop.state in (LoopState.DOWN, LoopState.BACKOFF, LoopState.WAITING):
             loop.is_proven = False  # it will be forked under the new profile
             return True
         if step.is_live and loop.is_trusted:
-            problems = adopt(loop, self._common.parts, step.limits)
+            problems = adopt(loop, self._context.current.children, step.limits)
             if not problems:
                 return True
-            self._common.console.warning(loop.name, f"restarted, since {'; '.join(problems)}")
+            self._context.console.warning(loop.name, f"restarted, since {'; '.join(problems)}")
         return False
 
     def _let_go(self, loop: Loop) -> None:
-        self._left[loop.name] = self._common.event_loop.now
+        self._left[loop.name] = self._context.event_loop.now
         if not loop.is_living:  # it was given up under its old profile
             loop.move(LoopEvent.STOP)
             self._renew(loop)
             return
         loop.judge(Cause.RELOAD, "replaced, since its profile has changed")
-        GracefulStop(self._common, self._loops, loop, self.left, FAREWELL_S).begin("its profile has changed")
+        GracefulStop(self._context, self._loops, loop, self.left, FAREWELL_S).begin("its profile has changed")
 
     def _renew(self, loop: Loop) -> None:
         loop.is_proven = False
@@ -156,11 +157,11 @@ class Rollout:
     def _authority_stays(self) -> bool:
         step, child = self._steps[AUTHORITY], self._authority.child
         if child is None or step.way is Way.UNCHANGED:
-            self._authority.parts = self._common.parts
+            self._authority.managed_by = self._context.current.children
             return True  # or it is on its way back, under its new profile
-        if not step.is_live or self._common.parts.tighten(AUTHORITY, child.pid, step.limits):
+        if not step.is_live or self._context.current.children.tighten(AUTHORITY, child.pid, step.limits):
             return False
-        self._authority.parts = self._common.parts
+        self._authority.managed_by = self._context.current.children
         return True
 
     # The end
@@ -176,7 +177,7 @@ class Rollout:
 
     def _report(self, loop: Loop) -> LoopReport:
         step = self._steps[loop.name]
-        digest = self._common.parts.sandbox(loop.name).digest.hex()
+        digest = self._context.current.children.sandbox(loop.name).digest.hex()
         if not self._epoch or not self._is_settled(loop) or loop.state in DOWN_FOR_GOOD:
             return LoopReport(loop.name, "failed", digest, step.changed, reason=self._why(loop))
         if loop.incarnation == self._incarnations[loop.name]:
@@ -199,17 +200,17 @@ class Rollout:
 
 
 def _digest(loop: Loop) -> str:
-    return loop.parts.sandbox(loop.name).digest.hex() if loop.parts is not None else ""
+    return loop.managed_by.sandbox(loop.name).digest.hex() if loop.managed_by is not None else ""
 
 
-def adopt(loop: Loop, parts: Parts, limits: Mapping[str, int] | None = None) -> list[str]:
-    """Let a living loop go on under other parts; return what was not possible, and then it has not changed over."""
+def adopt(loop: Loop, children: Children, limits: Mapping[str, int] | None = None) -> list[str]:
+    """Let a living loop go on under other profiles; return what was not possible, and then it has not changed over."""
     if loop.child is not None:
-        problems = parts.tighten(loop.name, loop.child.pid, limits or {})
+        problems = children.tighten(loop.name, loop.child.pid, limits or {})
         if problems:
             return problems
-    loop.parts = parts
-    rules = parts.call_rules(loop.name)
+    loop.managed_by = children
+    rules = children.call_rules(loop.name)
     if loop.syscall_monitor is not None and rules is not None:
         loop.syscall_monitor.follow(rules)
     return []

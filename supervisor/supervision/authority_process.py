@@ -31,7 +31,7 @@ from tlsrt.supervisor.events.exit import death_event
 from tlsrt.supervisor.launch.folders import last_line
 from tlsrt.supervisor.launch.instance_lock import shared_lock
 from tlsrt.supervisor.process.attestation import differences_of
-from tlsrt.supervisor.process.children import AuthorityStart, Child, Common
+from tlsrt.supervisor.process.children import AuthorityStart, Child
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.process.exit_reason import Cause, Death, KillReason, cause_of_death
 from tlsrt.supervisor.process.signals import LINGER_S, send_signal
@@ -39,6 +39,7 @@ from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor, Violation
 from tlsrt.supervisor.supervision.authority_client import AuthorityClient
 from tlsrt.supervisor.supervision.backoff import RestartBackoff, RestartIntensity
 from tlsrt.supervisor.supervision.boot_files import BootFiles
+from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature, Features, MessageHandler
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor
 from tlsrt.supervisor.supervision.loop import Loop
@@ -56,10 +57,10 @@ class AuthorityProcess(Feature):
     """
 
     def __init__(
-        self, common: Common, boot_nonce: bytes, log: int, monitor: HeartbeatMonitor, log_path: str,
+        self, context: Context, boot_nonce: bytes, log: int, monitor: HeartbeatMonitor, log_path: str,
         loops: Sequence[Loop], features: Features,
     ) -> None:  # fmt: skip
-        self._common = common
+        self._context = context
         self._loops = loops
         self._features = features
         self.client = AuthorityClient(NAME, lambda: self.kill("does not read its authority channel"))
@@ -77,8 +78,8 @@ class AuthorityProcess(Feature):
         self._log_path = log_path
         self._monitor = monitor
         self._deadline: Timer | None = None
-        policy = common.config.supervision.restart
-        self._backoff = RestartBackoff(policy, common.chance)
+        policy = context.current.config.supervision.restart
+        self._backoff = RestartBackoff(policy, context.chance)
         self._intensity = RestartIntensity(policy)
         self._booted_at: float | None = None
         self._verdict: KillReason | None = None
@@ -88,7 +89,9 @@ class AuthorityProcess(Feature):
         self._is_wanted = False  # `boot` was asked for, and has not left
         self._is_unlike = False  # it was not what its profile says
         self.is_attested = False  # this incarnation has sealed itself, and was what its profile says
-        self.parts = common.parts  # that its process was born with, or has taken over live: its profile
+        self.managed_by = (
+            context.current.children
+        )  # what spawned its process, or has adopted it: its profile: its profile
         self.child: Child | None = None
         self.files = BootFiles()
         self.spawned_at = 0.0
@@ -129,30 +132,29 @@ class AuthorityProcess(Feature):
     def score(self, loop: str) -> int:
         """Return the anomaly score of a loop, as the authority last said it, less what has faded since."""
         score, at = self._scores.get(loop, (0, 0.0))
-        return round(faded(score, (self._common.event_loop.now - at) * 1000))
+        return round(faded(score, (self._context.event_loop.now - at) * 1000))
 
     # Birth
 
     def spawn(self) -> None:
         """Fork the authority; it seals itself, says so, and waits for `boot`."""
         ours, theirs = control_pair()
-        self.parts = self._common.parts
-        config = self._common.config
-        rules = self._common.parts.call_rules(NAME)
+        self.managed_by = self._context.current.children
+        config = self._context.current.config
+        rules = self._context.current.children.call_rules(NAME)
         self._syscall_monitor = (
-            SyscallMonitor(self._common.event_loop, rules, self._violated) if rules is not None else None
+            SyscallMonitor(self._context.event_loop, rules, self._violated) if rules is not None else None
         )
         start = AuthorityStart(
-            config, theirs, self._trust_ends(), config.state_dir / NAME, self._log, (self._common.lock,),
+            config, theirs, self._trust_ends(), config.state_dir / NAME, self._log, (self._context.lock,),
             self._syscall_monitor.child_end if self._syscall_monitor is not None else None,
         )  # fmt: skip
-        self.spawned_at = self._common.event_loop.now
+        self.spawned_at = self._context.event_loop.now
         self.client.open(ours)
         problem = ""
         try:
-            with shared_lock(self._common.lock) as share:
-                body = partial(self._common.parts.authority_body, replace(start, keep=(share,)))
-                self.child = self._common.parts.spawn(body, NAME)
+            with shared_lock(self._context.lock) as share:
+                self.child = self.managed_by.spawn_authority(replace(start, keep=(share,)))
         except (OSError, TlsrtError) as error:
             problem = f"cannot be forked: {error}"
         os.close(theirs)
@@ -161,11 +163,11 @@ class AuthorityProcess(Feature):
         if self.child is None:
             self._clean_up(Death(Cause.FORK, problem, at=time.time()))
             return
-        self._common.events.emit("spawned", NAME, pid=self.child.host_pid, restarts=self.restarts)
-        self._common.event_loop.watch(ours, lambda events: self._hear())
-        self._common.event_loop.watch(self.child.pidfd, lambda events: self._died())
-        seconds = self._common.config.limits.ready_timeout_s
-        self._deadline = self._common.event_loop.call_later(
+        self._context.events.emit("spawned", NAME, pid=self.child.host_pid, restarts=self.restarts)
+        self._context.event_loop.watch(ours, lambda events: self._hear())
+        self._context.event_loop.watch(self.child.pidfd, lambda events: self._died())
+        seconds = self._context.current.config.limits.ready_timeout_s
+        self._deadline = self._context.event_loop.call_later(
             seconds, partial(self.kill, f"not booted in {seconds:g} s", Cause.DEADLINE)
         )
 
@@ -189,17 +191,17 @@ class AuthorityProcess(Feature):
             self._refuse([f"cannot open {error.filename}: {error.strerror}"])
 
     def _hand_over(self) -> None:
-        with self.files.handed(self._common.parts) as handed:
+        with self.files.handed(self._context.current.children.files) as handed:
             self.client.boot(self._boot_nonce, handed)
 
     def attest(self) -> bool:
         """Look at the authority from outside; end it if it is not what its profile says."""
         if self.child is None or self._verdict is not None:
             return False
-        differences = differences_of(NAME, self.child, self.parts, self._syscall_monitor)
+        differences = differences_of(NAME, self.child, self.managed_by, self._syscall_monitor)
         if differences:
             self._is_unlike = True
-            self._common.events.emit("difference", NAME, differences[0])
+            self._context.events.emit("difference", NAME, differences[0])
             self.kill(f"attestation: {'; '.join(differences)}", Cause.ATTESTATION)
         return differences == []
 
@@ -215,9 +217,11 @@ class AuthorityProcess(Feature):
         self._is_being_replaced = True
         self._monitor.forget(NAME)
         self.client.stop()
-        seconds = self._common.config.limits.stop_timeout_s
+        seconds = self._context.current.config.limits.stop_timeout_s
         self._cancel_deadline()
-        self._deadline = self._common.event_loop.call_later(seconds, partial(self.kill, "did not stop", Cause.DEADLINE))
+        self._deadline = self._context.event_loop.call_later(
+            seconds, partial(self.kill, "did not stop", Cause.DEADLINE)
+        )
 
     def stop(self) -> None:
         """Ask the authority to end."""
@@ -228,20 +232,20 @@ class AuthorityProcess(Feature):
 
     def _violated(self, violation: Violation) -> None:
         """The authority runs our code only: any call that it may not make is a bug or an attack, and ends it."""
-        self._common.console.bad(NAME, "killed", violation.sentence)
-        self._common.events.emit("violation", NAME, violation.sentence, call=violation.call, ends=True)
+        self._context.console.bad(NAME, "killed", violation.sentence)
+        self._context.events.emit("violation", NAME, violation.sentence, call=violation.call, ends=True)
         self.kill(f"violation: {violation.sentence}", Cause.POLICY)
 
     def kill(self, reason: str, cause: Cause = Cause.PROTOCOL) -> None:
         """Kill the authority; it comes again with the same boot nonce."""
         if self.child is None:
             return
-        self._common.events.emit("condemned", NAME, reason, cause=str(cause))
+        self._context.events.emit("condemned", NAME, reason, cause=str(cause))
         self._verdict = self._verdict or KillReason(cause, reason)
         self._monitor.forget(NAME)
         self._close_channel()
         send_signal(self.child, signal.SIGKILL)
-        self._common.parts.clear(NAME)
+        self._context.current.children.clear(NAME)
 
     # What it says
 
@@ -265,22 +269,22 @@ class AuthorityProcess(Feature):
         self.is_attested = self.attest()
         if self.is_attested:
             self.client.state = "attested"
-            self._common.events.emit("attested", NAME)
+            self._context.events.emit("attested", NAME)
         self._boot_if_attested()
 
     def _keys_changed(self, message: KeysMessage) -> None:
-        self._keys = (message.key_version, self._common.event_loop.now + message.overlap_ms / 1000)
+        self._keys = (message.key_version, self._context.event_loop.now + message.overlap_ms / 1000)
 
     def _scored(self, message: ScoreMessage) -> None:
-        self._scores[message.loop] = (message.score, self._common.event_loop.now)
+        self._scores[message.loop] = (message.score, self._context.event_loop.now)
 
     def _storage(self, message: StorageMessage) -> None:
         problem = self.unwritten = message.problem
         if problem:
-            self._common.events.emit("reported", NAME, problem)
-            self._common.console.bad(NAME, "state", problem)
+            self._context.events.emit("reported", NAME, problem)
+            self._context.console.bad(NAME, "state", problem)
         else:
-            self._common.console.good(NAME, "state", "is on the disk again")
+            self._context.console.good(NAME, "state", "is on the disk again")
 
     def _refuse(self, sentences: list[str]) -> None:
         """It does not boot. At the start that ends everything; later the next one may: a disk that was full has room.
@@ -297,9 +301,9 @@ class AuthorityProcess(Feature):
         if self._ever_booted and epoch <= self.epoch:
             self._refuse([f"its state is older than the host: epoch {epoch} after epoch {self.epoch}; a roll-back"])
             return
-        now = self._common.event_loop.now
+        now = self._context.event_loop.now
         if epoch != self.epoch:
-            self._common.events.emit("epoch", NAME, epoch=epoch)
+            self._context.events.emit("epoch", NAME, epoch=epoch)
         self.epoch = epoch
         self.warnings = [str(warning) for warning in warnings]
         self._cancel_deadline()
@@ -308,12 +312,12 @@ class AuthorityProcess(Feature):
         self._ever_booted = True
         self._monitor.watch(NAME, now)
         took_ms = round((now - self.spawned_at) * 1000)
-        self._common.events.emit("active", NAME, pid=self.child.host_pid if self.child else None, took_ms=took_ms)
+        self._context.events.emit("active", NAME, pid=self.child.host_pid if self.child else None, took_ms=took_ms)
         self._features.authority_booted()
 
     def _beat(self, message: AuthorityBeatMessage) -> None:
         lateness_us, epoch, sessions = message
-        now = self._common.event_loop.now
+        now = self._context.event_loop.now
         self._monitor.beat(NAME, now)
         if not self._beaten:
             self._monitor.settle(NAME, now)
@@ -322,31 +326,31 @@ class AuthorityProcess(Feature):
         self._features.beat(NAME, lateness_us)
         self.sessions = {name: count for name, count in sessions.items() if type(name) is str and type(count) is int}
         if epoch != self.epoch:
-            self._common.events.emit("epoch", NAME, epoch=epoch)
+            self._context.events.emit("epoch", NAME, epoch=epoch)
             self.epoch = epoch
             self._features.epoch_begun()
 
     # Death
 
     def _died(self) -> None:
-        reason = self._common.parts.reap(self.child) if self.child is not None else None
+        reason = self._context.current.children.reap(self.child) if self.child is not None else None
         if self.child is None or reason is None:
             return
         self._hear()  # its last words, perhaps `refused`, may lie in the channel
-        self._common.event_loop.forget(self.child.pidfd)
+        self._context.event_loop.forget(self.child.pidfd)
         os.close(self.child.pidfd)
         self.child = None
-        kills = self._common.parts.oom_kills(NAME)
+        kills = self._context.current.children.oom_kills(NAME)
         self._clean_up_last(cause_of_death(reason, self._verdict, oom_kills=kills, at=time.time()))
 
     def _clean_up_last(self, death: Death) -> None:
-        if self._common.parts.clear(NAME):
+        if self._context.current.children.clear(NAME):
             self._clean_up(death)
         else:
-            self._common.event_loop.call_later(LINGER_S, partial(self._clean_up_last, death))
+            self._context.event_loop.call_later(LINGER_S, partial(self._clean_up_last, death))
 
     def _clean_up(self, death: Death) -> None:
-        now = self._common.event_loop.now
+        now = self._context.event_loop.now
         served_s = now - self._booted_at if self._booted_at is not None else 0.0
         self.last_death = death
         is_unlike, self._is_unlike = self._is_unlike, False
@@ -359,7 +363,7 @@ class AuthorityProcess(Feature):
         if self._syscall_monitor is not None:
             self._syscall_monitor.close()
             self._syscall_monitor = None
-        death_event(self._common.events, NAME, death, served_s, is_wanted=self._is_being_replaced or self.is_stopping)
+        death_event(self._context.events, NAME, death, served_s, is_wanted=self._is_being_replaced or self.is_stopping)
         if self.is_stopping:
             self._features.authority_ended()
             return
@@ -375,14 +379,14 @@ class AuthorityProcess(Feature):
         delay_s = self._backoff.died(served_s)
         if self._intensity.died(now):
             self.given_up = True
-            self._common.events.emit("given_up", NAME, str(death))
-            self._common.console.bad(NAME, "failed", f"{self.last_death}; died too often")
+            self._context.events.emit("given_up", NAME, str(death))
+            self._context.console.bad(NAME, "failed", f"{self.last_death}; died too often")
             self._features.failed(EX_UNAVAILABLE)
             return
-        self._common.events.emit("backoff", NAME, delay_s=delay_s)
+        self._context.events.emit("backoff", NAME, delay_s=delay_s)
         when = f"again in {delay_s:.3g} s" if delay_s else "again at once"
-        self._common.console.bad(NAME, "died", f"{self.last_death}; {when}")
-        self._deadline = self._common.event_loop.call_later(delay_s, self._respawn)
+        self._context.console.bad(NAME, "died", f"{self.last_death}; {when}")
+        self._deadline = self._context.event_loop.call_later(delay_s, self._respawn)
 
     def _respawn(self) -> None:
         if self.is_stopping:
@@ -398,4 +402,4 @@ class AuthorityProcess(Feature):
             self._deadline = None
 
     def _close_channel(self) -> None:
-        self.client.close(self._common.event_loop.forget)
+        self.client.close(self._context.event_loop.forget)

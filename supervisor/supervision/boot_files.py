@@ -9,22 +9,12 @@ now. Keys are opened for each boot and never read here.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+
+from tlsrt.supervisor.process.children import HostFiles
 
 TOKEN = 1  # among the boot files
-
-
-class Openers(Protocol):
-    """What opens the files of the configuration in force."""
-
-    @property
-    def open_boot_files(self) -> Callable[[int], list[int]]: ...
-    @property
-    def open_door_files(self) -> Callable[[], list[int]]: ...
-    @property
-    def open_ca_key(self) -> Callable[[], int]: ...
 
 
 class BootFiles:
@@ -36,12 +26,12 @@ class BootFiles:
         self._door: tuple[int, ...] = ()  # certificate, key, client CA, revocation lists
 
     @contextmanager
-    def handed(self, openers: Openers) -> Generator[tuple[int, ...]]:
+    def handed(self, files_in_force: HostFiles) -> Generator[tuple[int, ...]]:
         """Open what the authority is handed with `boot`, in its order; raise ConfigError and OSError."""
-        files = openers.open_boot_files(self.token)
+        files = files_in_force.open_boot_files(self.token)
         try:
-            files += [os.dup(kept) for kept in self._door] or openers.open_door_files()
-            files.append(openers.open_ca_key())
+            files += [os.dup(kept) for kept in self._door] or files_in_force.open_door_files()
+            files.append(files_in_force.open_ca_key())
             if self.token < 0:
                 self.token = os.dup(files[TOKEN])
             # The slot of the state folder: the authority opens its own, inside its root. A folder of the host would be

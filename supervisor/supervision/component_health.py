@@ -12,7 +12,7 @@ from tlsrt.channels.control.health import HealthOutcome
 from tlsrt.config.schema import ComponentConfig
 from tlsrt.errors import PeerError
 from tlsrt.rate_limit import Bucket
-from tlsrt.supervisor.process.children import Common
+from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.loop import Checked, Loop
 
 LINES, LINES_PER_S = 10, 0.2  # on the console, of one loop: it could change its mind with every record
@@ -29,15 +29,15 @@ def read_untrusted(components: Sequence[ComponentConfig], fields: Sequence[Any],
 class ComponentHealth:
     """Takes the records; `restart` ends a loop, with a sentence."""
 
-    def __init__(self, common: Common, restart: Callable[[Loop, str], None]) -> None:
-        self._common = common
+    def __init__(self, context: Context, restart: Callable[[Loop, str], None]) -> None:
+        self._context = context
         self._restart = restart
         self._allowances: dict[str, Bucket] = {}
 
     def heard_untrusted(self, loop: Loop, fields: Sequence[Any]) -> None:
         """Take one record of a loop; raise PeerError for one that makes no sense."""
-        components = self._common.config.components_of(loop.name)
-        index, checked = read_untrusted(components, fields, self._common.event_loop.now)
+        components = self._context.current.config.components_of(loop.name)
+        index, checked = read_untrusted(components, fields, self._context.event_loop.now)
         component = components[index]
         was_unwell = _is_unwell(component, loop.checked.get(index))
         loop.checked[index] = checked
@@ -54,12 +54,12 @@ class ComponentHealth:
             self._restart(loop, f"health: {sentence}")
 
     def _say(self, loop: Loop, word: str, component: ComponentConfig, text: str) -> None:
-        now = self._common.event_loop.now
+        now = self._context.event_loop.now
         allowance = self._allowances.setdefault(loop.name, Bucket(LINES, LINES_PER_S))
         if allowance.take(now):
-            say = self._common.console.good if word == "well" else self._common.console.bad
+            say = self._context.console.good if word == "well" else self._context.console.bad
             say(loop.name, word, text)
-            self._common.events.emit("component_health", component.address, text, health=word)
+            self._context.events.emit("component_health", component.address, text, health=word)
 
 
 def _is_unwell(component: ComponentConfig, checked: Checked | None) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tlsrt.channels.control.authority_channel import AuthorityEventMessage, RespawnMessage
-from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.exit_reason import cause_of_word
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
+from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature, MessageHandler
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.states import LoopEvent
@@ -18,8 +18,8 @@ FATAL = ("offence", "unprepared", "unattested", "anomaly")  # words about a loop
 class Findings(Feature):
     """Ends the loops that the authority finds guilty; `report` takes each finding as an event."""
 
-    def __init__(self, common: Common, loops: Loops, report: Callable[[str, str], None]) -> None:
-        self._common = common
+    def __init__(self, context: Context, loops: Loops, report: Callable[[str, str], None]) -> None:
+        self._context = context
         self._loops = loops
         self._report = report
 
@@ -28,7 +28,7 @@ class Findings(Feature):
 
     def _event(self, message: AuthorityEventMessage) -> None:
         word, sentence = message
-        self._common.console.bad(AUTHORITY, word, sentence)
+        self._context.console.bad(AUTHORITY, word, sentence)
         self._report(word, sentence)
         name, _, why = sentence.partition(": ")
         for loop in self._loops.all:
@@ -38,7 +38,7 @@ class Findings(Feature):
     def _respawn(self, message: RespawnMessage) -> None:
         """Replace a loop for what it did; one that was replaced meanwhile is innocent."""
         name, incarnation, sentence = message
-        self._common.console.bad(AUTHORITY, "anomaly", f"{name}: {sentence}")
+        self._context.console.bad(AUTHORITY, "anomaly", f"{name}: {sentence}")
         self._report("anomaly", f"{name}: {sentence}")
         for loop in self._loops.all:
             if loop.name == name and loop.incarnation == incarnation:

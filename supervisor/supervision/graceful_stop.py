@@ -10,9 +10,9 @@ import signal
 from collections.abc import Callable
 
 from tlsrt.channels.control.life import LoopState
-from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.process.signals import send_signal
+from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.states import LoopEvent
@@ -24,10 +24,10 @@ class GracefulStop:
     """Ends one incarnation of a loop. `Loops` passes on what the loop says, and calls `then` when it is dead."""
 
     def __init__(
-        self, common: Common, loops: Loops, loop: Loop, then: Callable[[Loop], None],
+        self, context: Context, loops: Loops, loop: Loop, then: Callable[[Loop], None],
         longest_s: float = float("inf"),
     ) -> None:  # fmt: skip
-        self._common = common
+        self._context = context
         self._loops = loops
         self._timers: list[Timer] = []
         self._longest_s = longest_s
@@ -59,7 +59,7 @@ class GracefulStop:
         self._timers.clear()
 
     def _drain(self) -> None:
-        seconds = min(self._common.config.limits.stop_timeout_s, self._longest_s)
+        seconds = min(self._context.current.config.limits.stop_timeout_s, self._longest_s)
         self._loop.move(LoopEvent.DRAIN)
         self._later(seconds / 2, self._stop)
         self._later(seconds * 3 / 4, self._terminate)
@@ -80,7 +80,7 @@ class GracefulStop:
         if self._loop.child is not None:
             send_signal(self._loop.child, signal.SIGKILL)
             self._loop.is_killed = True
-            self._common.parts.clear(self._loop.name)  # whatever it has forked, too
+            self._context.current.children.clear(self._loop.name)  # whatever it has forked, too
 
     def _later(self, seconds: float, callback: Callable[[], None]) -> None:
-        self._timers.append(self._common.event_loop.call_later(seconds, callback))
+        self._timers.append(self._context.event_loop.call_later(seconds, callback))

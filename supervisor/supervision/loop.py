@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from tlsrt.channels.control.health import HealthOutcome
 from tlsrt.channels.control.life import LoopState
 from tlsrt.config.schema import LoopConfig
-from tlsrt.supervisor.process.children import Child, Parts
+from tlsrt.supervisor.process.children import Child, Children
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.process.exit_reason import Cause, Death, KillReason
 from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor
@@ -68,7 +68,7 @@ class Loop:
     log_path: str
     state: LoopState = LoopState.DOWN
     incarnation: int = 0
-    parts: Parts | None = None  # that its process was born with, or has taken over live: its profile
+    managed_by: Children | None = None  # what spawned its process, or has adopted it: its profile
     graceful_stop: Leave | None = None  # it is being ended in order
     child: Child | None = None
     life: LifeChannel | None = None

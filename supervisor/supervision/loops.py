@@ -17,7 +17,7 @@ from typing import Any
 from tlsrt.channels.control.life import FailCode, LoopState
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.process.attestation import differences_of
-from tlsrt.supervisor.process.children import Common, Parts
+from tlsrt.supervisor.process.children import Children
 from tlsrt.supervisor.process.exit_reason import (
     Cause,
     Death,
@@ -31,6 +31,7 @@ from tlsrt.supervisor.process.signals import LINGER_S, send_signal
 from tlsrt.supervisor.process.syscall_monitor import Violation
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.component_health import ComponentHealth
+from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature, Features
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor
 from tlsrt.supervisor.supervision.loop import Beat, Loop, PermanentFailure
@@ -50,7 +51,7 @@ class Loops(Feature):
 
     def __init__(
         self,
-        common: Common,
+        context: Context,
         authority: AuthorityProcess,
         loops: Sequence[Loop],
         listeners: Mapping[str, Mapping[str, int]],
@@ -58,17 +59,17 @@ class Loops(Feature):
         restart_policy: RestartPolicy,
         features: Features,
     ) -> None:
-        self._common = common
+        self._context = context
         self._features = features
         self._authority = authority
-        self.starter = Starter(common, listeners, self._violated)
+        self.starter = Starter(context, listeners, self._violated)
         self.all = tuple(loops)
         self.monitor = monitor
         self.restart_policy = restart_policy
         self.is_stopping = False
         self.is_locked = False  # then nobody is told of Primary: it carries nothing
-        self.violations = Violations(common, authority)
-        self.health = ComponentHealth(common, self._unwell)
+        self.violations = Violations(context, authority)
+        self.health = ComponentHealth(context, self._unwell)
         self._handlers: Mapping[str, Callable[[Loop, Fields], None]] = {
             "confined": self._confined,
             "sealed": self._sealed,
@@ -107,8 +108,8 @@ class Loops(Feature):
         if loop.child is None or loop.life is None:
             self._clean_up(loop, Death(Cause.FORK, problem, loop.incarnation, time.time()))
             return
-        self._common.event_loop.watch(loop.life.fileno(), lambda events: self._hear(loop))
-        self._common.event_loop.watch(loop.child.pidfd, lambda events: self._died(loop))
+        self._context.event_loop.watch(loop.life.fileno(), lambda events: self._hear(loop))
+        self._context.event_loop.watch(loop.child.pidfd, lambda events: self._died(loop))
         self._set_deadline(loop, "ready")
         primary = self.all[0]
         is_up = primary.is_primary and primary.state is LoopState.ACTIVE and not self.is_locked
@@ -124,10 +125,10 @@ class Loops(Feature):
             self.kill(loop, LoopEvent.VIOLATED, f"violation: {violation.sentence}", Cause.POLICY)
 
     def _set_deadline(self, loop: Loop, word: str) -> None:
-        seconds = self._common.config.limits.ready_timeout_s
+        seconds = self._context.current.config.limits.ready_timeout_s
         reason = f"not {word} in {seconds:g} s"
         end = partial(self.kill, loop, LoopEvent.DEADLINE, reason)
-        loop.set_deadline(self._common.event_loop.call_later(seconds, end))
+        loop.set_deadline(self._context.event_loop.call_later(seconds, end))
 
     # What a loop says
 
@@ -144,7 +145,7 @@ class Loops(Feature):
     def _hear(self, loop: Loop) -> None:
         while loop.life is not None:
             try:
-                received = loop.life.receive(loop.state, self._common.event_loop.now)
+                received = loop.life.receive(loop.state, self._context.event_loop.now)
             except PeerError as error:
                 self._misheard(loop, error.reason)
                 return
@@ -159,7 +160,7 @@ class Loops(Feature):
             return
         self._close_life(loop)  # it is ending, and its pidfd will say how; if it is not, it has no business living
         incarnation = loop.incarnation
-        self._common.event_loop.call_later(
+        self._context.event_loop.call_later(
             LAST_WORDS_S, lambda: self._end_if_same(loop, incarnation, "closed its life channel")
         )
 
@@ -168,7 +169,7 @@ class Loops(Feature):
             self.kill(loop, LoopEvent.VIOLATED, reason)
 
     def _confined(self, loop: Loop, fields: Fields) -> None:
-        expected = self._parts_of(loop).sandbox(loop.name).digest
+        expected = self._manager_of(loop).sandbox(loop.name).digest
         if expected and fields[0] != expected:
             self.kill(
                 loop, LoopEvent.VIOLATED, "attestation: it entered a sandbox of another profile", Cause.ATTESTATION
@@ -185,12 +186,12 @@ class Loops(Feature):
     def _ready(self, loop: Loop, fields: Fields) -> None:
         loop.move(LoopEvent.READY)
         loop.set_deadline(None)
-        self.monitor.watch(loop.name, self._common.event_loop.now)
+        self.monitor.watch(loop.name, self._context.event_loop.now)
         self.activate_next()
 
     def _active(self, loop: Loop, fields: Fields) -> None:
         loop.move(LoopEvent.ACTIVE)
-        now = self._common.event_loop.now
+        now = self._context.event_loop.now
         loop.set_deadline(None)
         loop.active_at, loop.was_active, loop.is_proven = now, True, True
         self.monitor.settle(loop.name, now)
@@ -206,11 +207,11 @@ class Loops(Feature):
         beat = Beat(*fields)
         last, epoch = (loop.beat.sequence, loop.beat.epoch) if loop.beat is not None else (0, None)
         pid = loop.child.host_pid if loop.child is not None else 0
-        if not self._parts_of(loop).beats(loop.name, pid, beat.sequence, last):
+        if not self._manager_of(loop).made_beat(loop.name, pid, beat.sequence, last):
             loop.false_beats += 1  # and so it is silent
             return
         loop.beat, loop.false_beats = beat, 0
-        self.monitor.beat(loop.name, self._common.event_loop.now)
+        self.monitor.beat(loop.name, self._context.event_loop.now)
         self._features.beat(loop.name, beat.lateness_us)
         if beat.epoch != epoch:
             self._features.loop_changed(loop)
@@ -236,7 +237,7 @@ class Loops(Feature):
             loop.graceful_stop.drained()
 
     def _failed(self, loop: Loop, fields: Fields) -> None:
-        components = [component.address for component in self._common.config.components_of(loop.name)]
+        components = [component.address for component in self._context.current.config.components_of(loop.name)]
         code, index = fields
         if loop.state is LoopState.SPAWNED and code == FailCode.SANDBOX:
             loop.hopeless = PermanentFailure.SANDBOX
@@ -247,7 +248,7 @@ class Loops(Feature):
         loop.move(LoopEvent.FAILED)
         self.monitor.forget(loop.name)
         incarnation = loop.incarnation
-        self._common.event_loop.call_later(LAST_WORDS_S, lambda: self._end_if_same(loop, incarnation, "failed"))
+        self._context.event_loop.call_later(LAST_WORDS_S, lambda: self._end_if_same(loop, incarnation, "failed"))
 
     # What the supervisor does about it
 
@@ -255,22 +256,22 @@ class Loops(Feature):
         """Look at a loop from outside; end it if it is not what its profile says."""
         if loop.child is None:
             return False
-        differences = differences_of(loop.name, loop.child, self._parts_of(loop), loop.syscall_monitor)
+        differences = differences_of(loop.name, loop.child, self._manager_of(loop), loop.syscall_monitor)
         if differences:
             self.violations.differs(loop.name, loop.incarnation, differences[0])
             self.kill(loop, LoopEvent.REFUSED, f"attestation: {'; '.join(differences)}")
         return differences == []
 
-    def _parts_of(self, loop: Loop) -> Parts:
-        """Return the parts that a living loop is to be looked at with."""
-        return loop.parts or self._common.parts
+    def _manager_of(self, loop: Loop) -> Children:
+        """Return what a living loop is to be inspected with."""
+        return loop.managed_by or self._context.current.children
 
     def announce(self, loop: Loop) -> None:
         """Tell the authority that this loop may have keys, once there is an epoch to have them for.
 
         One that lives under a profile of before a reload gets none any more.
         """
-        if loop.parts is not self._common.parts:
+        if loop.managed_by is not self._context.current.children:
             return
         if self._authority.is_booted and self._authority.client.attested(
             loop.name, loop.incarnation, self._authority.epoch
@@ -300,14 +301,14 @@ class Loops(Feature):
         self._close_life(loop)
         if loop.child is not None:
             if event in _CAPTURED:
-                self._common.parts.freeze(loop.name)  # its other threads do nothing more meanwhile
+                self._context.current.children.freeze(loop.name)  # its other threads do nothing more meanwhile
             send_signal(loop.child, signal.SIGKILL)
             loop.is_killed = True
-            self._common.parts.clear(loop.name)  # the whole tree, whatever it did to get out of sight
+            self._context.current.children.clear(loop.name)  # the whole tree, whatever it did to get out of sight
 
     def _close_life(self, loop: Loop) -> None:
         if loop.life is not None:
-            self._common.event_loop.forget(loop.life.fileno())
+            self._context.event_loop.forget(loop.life.fileno())
             loop.life.close()
             loop.life = None
 
@@ -315,30 +316,30 @@ class Loops(Feature):
 
     def _died(self, loop: Loop) -> None:
         child = loop.child
-        reason = self._common.parts.reap(child) if child is not None else None
+        reason = self._context.current.children.reap(child) if child is not None else None
         if child is None or reason is None:
             return
         self._hear(loop)  # its last words may lie in the channel
-        self._common.event_loop.forget(child.pidfd)
+        self._context.event_loop.forget(child.pidfd)
         os.close(child.pidfd)
         loop.child = None
         self._clean_up_last(loop, self._death(loop, reason))
 
     def _death(self, loop: Loop, reason: ExitReason) -> Death:
-        kills = self._common.parts.oom_kills(loop.name)
+        kills = self._context.current.children.oom_kills(loop.name)
         if kills:
             self.violations.limit_reached(loop.name, loop.incarnation, MEMORY, "it was killed for want of memory")
         return cause_of_death(reason, loop.verdict, oom_kills=kills, incarnation=loop.incarnation, at=time.time())
 
     def _clean_up_last(self, loop: Loop, death: Death) -> None:
         """Bury a loop when nobody of it is left: the next one never meets the last one's descendants."""
-        if self._common.parts.clear(loop.name):
+        if self._context.current.children.clear(loop.name):
             self._clean_up(loop, death)
         else:
-            self._common.event_loop.call_later(LINGER_S, partial(self._clean_up_last, loop, death))
+            self._context.event_loop.call_later(LINGER_S, partial(self._clean_up_last, loop, death))
 
     def _clean_up(self, loop: Loop, death: Death) -> None:
-        active_s = self._common.event_loop.now - loop.active_at if loop.active_at is not None else 0.0
+        active_s = self._context.event_loop.now - loop.active_at if loop.active_at is not None else 0.0
         was_up = loop.active_at is not None
         loop.last_death = death
         loop.move(LoopEvent.EXITED)
@@ -347,7 +348,7 @@ class Loops(Feature):
         loop.attested_epoch, loop.beat, loop.false_beats = None, None, 0
         loop.checked.clear()
         loop.set_deadline(None)
-        loop.close_channels(self._common.event_loop.forget)
+        loop.close_channels(self._context.event_loop.forget)
         self.monitor.forget(loop.name)
         self._authority.client.gone(loop.name, loop.incarnation)
         hopeless, loop.hopeless = loop.hopeless, None

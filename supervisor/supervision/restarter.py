@@ -6,9 +6,9 @@ from tlsrt.channels.control.life import LoopState
 from tlsrt.config.supervision import Escalation
 from tlsrt.errors import EX_UNAVAILABLE, SandboxError
 from tlsrt.supervisor.launch.folders import last_line
-from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.process.exit_reason import Cause
+from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature, Features
 from tlsrt.supervisor.supervision.graceful_stop import GracefulStop
 from tlsrt.supervisor.supervision.loop import Loop, PermanentFailure
@@ -28,8 +28,8 @@ _WHY = {
 class Restarter(Feature):
     """Carries out the steps of the restart policy; `look` is called after every change that it sees."""
 
-    def __init__(self, common: Common, loops: Loops, features: Features) -> None:
-        self._common = common
+    def __init__(self, context: Context, loops: Loops, features: Features) -> None:
+        self._context = context
         self._features = features
         self._loops = loops
         self._restart_policy = loops.restart_policy
@@ -56,7 +56,7 @@ class Restarter(Feature):
             if is_hopeless:
                 verdict = self._restart_policy.hopeless(loop.name, sentence)
             else:
-                verdict = self._restart_policy.died(loop.name, self._common.event_loop.now, active_s, sentence)
+                verdict = self._restart_policy.died(loop.name, self._context.event_loop.now, active_s, sentence)
             self._say(loop, verdict)
             if verdict.failure is not None and verdict.failure.escalation is Escalation.EXIT:
                 self._escalate(verdict.failure)
@@ -64,9 +64,11 @@ class Restarter(Feature):
 
     def loop_unwell(self, loop: Loop, sentence: str) -> None:
         """End a loop in order, since a component of it is not well: calls under way finish. It counts as a death."""
-        active_s = self._common.event_loop.now - loop.active_at if loop.active_at is not None else 0.0
+        active_s = self._context.event_loop.now - loop.active_at if loop.active_at is not None else 0.0
         loop.judge(Cause.HEALTH, sentence)
-        GracefulStop(self._common, self._loops, loop, lambda dead: self.loop_died(dead, active_s, None)).begin(sentence)
+        GracefulStop(self._context, self._loops, loop, lambda dead: self.loop_died(dead, active_s, None)).begin(
+            sentence
+        )
 
     def left(self, loop: Loop) -> None:
         """Go on: a loop has ended that was asked to."""
@@ -81,7 +83,7 @@ class Restarter(Feature):
         try:
             while self._has_changed and not self._loops.is_stopping:
                 self._has_changed = False
-                for step in self._restart_policy.steps(self._common.event_loop.now, self._seen()):
+                for step in self._restart_policy.steps(self._context.event_loop.now, self._seen()):
                     self._do(step)
         finally:
             self._is_looking = False
@@ -94,9 +96,9 @@ class Restarter(Feature):
     def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        wait_s = self._restart_policy.wake_at - self._common.event_loop.now
+        wait_s = self._restart_policy.wake_at - self._context.event_loop.now
         is_waiting = wait_s < float("inf") and not self._loops.is_stopping
-        self._timer = self._common.event_loop.call_later(max(0.0, wait_s), self.look) if is_waiting else None
+        self._timer = self._context.event_loop.call_later(max(0.0, wait_s), self.look) if is_waiting else None
 
     def _do(self, step: RestartStep) -> None:
         loop = self._loops.by_name(step.loop)
@@ -113,7 +115,7 @@ class Restarter(Feature):
             loop.move(LoopEvent.WAIT)
             if others := self._restart_policy.waits_for(loop.name):
                 text = f"for {', '.join(others)}, and comes back with {'it' if len(others) == 1 else 'them'}"
-                self._common.console.bad(loop.name, "waiting", text)
+                self._context.console.bad(loop.name, "waiting", text)
             self._loops.activate_next()
             self._features.loop_changed(loop)
         else:
@@ -127,24 +129,24 @@ class Restarter(Feature):
         cause, words = _WHY[step.why]
         loop.judge(cause, words.format(of=step.of))
         longest_s = LOCKED_S if step.why is Why.LOCK else float("inf")
-        GracefulStop(self._common, self._loops, loop, self.left, longest_s).begin(words.format(of=step.of))
+        GracefulStop(self._context, self._loops, loop, self.left, longest_s).begin(words.format(of=step.of))
 
     # What people read
 
     def _say(self, loop: Loop, verdict: RestartVerdict) -> None:
-        console = self._common.console
+        console = self._context.console
         if verdict.failure is not None:
             console.bad(loop.name, "failed", f"{loop.last_death}; given up{_with(verdict.failure)}")
             return
         when = f"again in {verdict.delay_s:.3g} s" if verdict.delay_s else "again at once"
-        self._common.events.emit("backoff", loop.name, when, delay_s=round(verdict.delay_s or 0.0, 3))
+        self._context.events.emit("backoff", loop.name, when, delay_s=round(verdict.delay_s or 0.0, 3))
         along = f", with {', '.join(verdict.companions)}" if verdict.companions else ""
         console.bad(loop.name, "died", f"{loop.last_death}; {when}{along}")
 
     def _escalate(self, failure: Failure) -> None:
         text = f"{failure.sentence}; the host stops with exit code {EX_UNAVAILABLE}, as escalate: exit says"
-        self._common.console.bad(failure.group.name, "failed", text)
-        self._common.events.emit("escalated", failure.group.name, failure.sentence)
+        self._context.console.bad(failure.group.name, "failed", text)
+        self._context.events.emit("escalated", failure.group.name, failure.sentence)
         self._features.failed(EX_UNAVAILABLE)
 
 

@@ -12,10 +12,11 @@ from functools import partial
 from tlsrt.channels.control.life import LoopState
 from tlsrt.errors import TlsrtError
 from tlsrt.supervisor.launch.instance_lock import host_pid
-from tlsrt.supervisor.process.children import Child, Common
+from tlsrt.supervisor.process.children import Child
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.process.signals import send_signal
 from tlsrt.supervisor.supervision.authority_process import NAME, AuthorityProcess
+from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature, Features, Reply, Request, Verb
 from tlsrt.supervisor.supervision.graceful_stop import GracefulStop
 from tlsrt.supervisor.supervision.loop import Loop
@@ -26,8 +27,8 @@ from tlsrt.supervisor.supervision.states import DOWN_FOR_GOOD, LoopEvent
 class Shutdown(Feature):
     """The one end of one life: why it came, the exit code, and the order in which processes end."""
 
-    def __init__(self, common: Common, loops: Loops, authority: AuthorityProcess, features: Features) -> None:
-        self._common = common
+    def __init__(self, context: Context, loops: Loops, authority: AuthorityProcess, features: Features) -> None:
+        self._context = context
         self._loops = loops
         self._authority = authority
         self._features = features
@@ -80,7 +81,7 @@ class Shutdown(Feature):
 
     def _stop_verb(self, request: Request, reply: Reply) -> None:
         reply({"stopping": True, "pid": host_pid()})
-        self._common.event_loop.call_later(0, self.begin)  # the answer leaves first
+        self._context.event_loop.call_later(0, self.begin)  # the answer leaves first
 
     def hurry(self) -> None:
         """Kill everything at once."""
@@ -98,10 +99,10 @@ class Shutdown(Feature):
             self._end_authority()
             return
         self._current = loop
-        self._began = self._common.event_loop.now
+        self._began = self._context.event_loop.now
         if loop.is_ending and not self._hurrying:
             return  # somebody has asked it before
-        self._graceful_stop = GracefulStop(self._common, self._loops, loop, self.loop_ended)
+        self._graceful_stop = GracefulStop(self._context, self._loops, loop, self.loop_ended)
         self._graceful_stop.begin("stopped while it started", hurry=self._hurrying)
 
     def _kill(self, child: Child | None) -> None:
@@ -117,21 +118,21 @@ class Shutdown(Feature):
     def _report(self, name: str, how: str) -> None:
         if self.quiet:
             return
-        elapsed_ms = (self._common.event_loop.now - self._began) * 1000
+        elapsed_ms = (self._context.event_loop.now - self._began) * 1000
         if self._killed or (self._graceful_stop is not None and self._graceful_stop.killed):
-            self._common.console.bad(name, "killed", f"after {elapsed_ms:.0f} ms")
+            self._context.console.bad(name, "killed", f"after {elapsed_ms:.0f} ms")
         else:
             text = f"{elapsed_ms:.0f} ms" if how == "exit code 0" else f"{elapsed_ms:.0f} ms, {how}"
-            self._common.console.plain(name, "stopped", text)
+            self._context.console.plain(name, "stopped", text)
 
     def _end_authority(self) -> None:
         self._current = None
-        self._began = self._common.event_loop.now
+        self._began = self._context.event_loop.now
         child = self._authority.child
         if child is None:
             self._done()
             return
-        seconds = self._common.config.limits.stop_timeout_s
+        seconds = self._context.current.config.limits.stop_timeout_s
         if self._hurrying:
             self._kill(child)
         self._authority.stop()
@@ -149,7 +150,7 @@ class Shutdown(Feature):
         self.is_done = True
 
     def _later(self, seconds: float, callback: Callable[[], None]) -> None:
-        self._timers.append(self._common.event_loop.call_later(seconds, callback))
+        self._timers.append(self._context.event_loop.call_later(seconds, callback))
 
     def _clear(self) -> None:
         for timer in self._timers:

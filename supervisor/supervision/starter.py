@@ -12,8 +12,9 @@ from tlsrt.channels.control.seqpacket import control_pair
 from tlsrt.errors import TlsrtError
 from tlsrt.supervisor.launch.folders import roomy_log
 from tlsrt.supervisor.launch.instance_lock import shared_lock
-from tlsrt.supervisor.process.children import Common, LoopStart
+from tlsrt.supervisor.process.children import LoopStart
 from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor, Violation
+from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.life_channel import LifeChannel
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.states import LoopEvent
@@ -23,10 +24,10 @@ class Starter:
     """Forks loops; no two incarnations of a life have the same number, whichever loop they are of."""
 
     def __init__(
-        self, common: Common, listeners: Mapping[str, Mapping[str, int]],
+        self, context: Context, listeners: Mapping[str, Mapping[str, int]],
         on_violation: Callable[[Loop, int, Violation], None],
     ) -> None:  # fmt: skip
-        self._common = common
+        self._context = context
         self._listeners = listeners
         self._on_violation = on_violation
         self._incarnations = itertools.count(1)
@@ -44,13 +45,13 @@ class Starter:
             self.prepare(loop)
         loop.move(LoopEvent.SPAWN)
         loop.incarnation = next(self._incarnations)
-        loop.parts = self._common.parts
-        loop.spawned_at = self._common.event_loop.now
-        loop.log = roomy_log(self._common.config, loop.name, loop.log, loop.config.file_size_mb << 20)
+        loop.managed_by = self._context.current.children
+        loop.spawned_at = self._context.event_loop.now
+        loop.log = roomy_log(self._context.current.config, loop.name, loop.log, loop.config.file_size_mb << 20)
         ours, theirs = control_pair()
         loop.syscall_monitor = self._syscall_monitor(loop)
         start = LoopStart(
-            config=self._common.config,
+            config=self._context.current.config,
             loop=loop.name,
             incarnation=loop.incarnation,
             life=theirs,
@@ -62,9 +63,8 @@ class Starter:
         loop.life = LifeChannel(ours)
         problem = ""
         try:
-            with shared_lock(self._common.lock) as share:
-                body = partial(self._common.parts.loop_body, replace(start, keep=(share,)))
-                loop.child = self._common.parts.spawn(body, loop.name)
+            with shared_lock(self._context.lock) as share:
+                loop.child = self._context.current.children.spawn_loop(replace(start, keep=(share,)))
         except (OSError, TlsrtError) as error:
             problem = f"cannot be forked: {error}"
         os.close(theirs)
@@ -73,14 +73,14 @@ class Starter:
         os.close(loop.loop_end)
         loop.loop_end = -1
         if loop.child is not None:
-            self._common.events.emit(
+            self._context.events.emit(
                 "spawned", loop.name, pid=loop.child.host_pid, incarnation=loop.incarnation,
                 restarts=loop.restarts,
             )  # fmt: skip
         return problem
 
     def _syscall_monitor(self, loop: Loop) -> SyscallMonitor | None:
-        rules = self._common.parts.call_rules(loop.name)
+        rules = self._context.current.children.call_rules(loop.name)
         if rules is None:
             return None
-        return SyscallMonitor(self._common.event_loop, rules, partial(self._on_violation, loop, loop.incarnation))
+        return SyscallMonitor(self._context.event_loop, rules, partial(self._on_violation, loop, loop.incarnation))

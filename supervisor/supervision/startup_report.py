@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 from tlsrt.channels.control.life import LoopState
-from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.listeners import DOOR
 from tlsrt.supervisor.process.preload import PAUSE_S
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
@@ -22,8 +22,8 @@ _QUIET_S = 1.0  # after a start: what a second authority needs is imported then,
 class StartupReport(Feature):
     """Prints each thing once, when it is true."""
 
-    def __init__(self, common: Common, loops: Loops, authority: AuthorityProcess, began_at: float) -> None:
-        self._common = common
+    def __init__(self, context: Context, loops: Loops, authority: AuthorityProcess, began_at: float) -> None:
+        self._context = context
         self._loops = loops
         self._authority = authority
         self._began_at = began_at  # of the operator's command, in seconds of the event loop's clock
@@ -33,50 +33,50 @@ class StartupReport(Feature):
     def loop_active(self, loop: Loop) -> None:
         """A loop serves."""
         pid = loop.child.host_pid if loop.child is not None else 0
-        summary = self._common.parts.sandbox(loop.name).summary
+        summary = self._context.current.children.sandbox(loop.name).summary
         words = [f"pid {pid}", self._took(loop.spawned_at), summary]
-        self._common.console.good(loop.name, "active", "  ".join(word for word in words if word))
+        self._context.console.good(loop.name, "active", "  ".join(word for word in words if word))
 
     def authority_booted(self) -> None:
         """The authority has keys; at the start that is nothing to tell, later it is."""
         child = self._authority.child
         if self._authority.restarts and child is not None:
             text = f"pid {child.host_pid}  {self._took(self._authority.spawned_at)}"
-            self._common.console.good(AUTHORITY, "active", text)
+            self._context.console.good(AUTHORITY, "active", text)
         if self._authority.warnings != self._said_warnings:  # one that comes again repeats them
             self._said_warnings = self._authority.warnings
             for warning in self._authority.warnings:
-                self._common.console.warning(AUTHORITY, warning)
+                self._context.console.warning(AUTHORITY, warning)
 
     def loop_changed(self, loop: Loop) -> None:
         """Print the last lines of a start as soon as no loop is still on its way."""
         if self._is_done or not all(loop.state in SETTLED for loop in self._loops.all):
             return
         self._is_done = True
-        door = self._common.config.door
+        door = self._context.current.config.door
         host = f"[{door.host}]" if ":" in door.host else door.host
-        console = self._common.console
+        console = self._context.console
         count = sum(loop.state is LoopState.ACTIVE for loop in self._loops.all)
         if self._loops.all[0].state is LoopState.ACTIVE and self._loops.is_locked:
             console.bad(DOOR, "locked", f"tls://{host}:{door.port}; `tlsrt-supervisor unlock` opens it")
         elif self._loops.all[0].state is LoopState.ACTIVE:
             console.good(DOOR, "open", f"tls://{host}:{door.port} (TLS 1.3, mutual)")
-        if limits := self._common.parts.limits():
+        if limits := self._context.current.children.limits():
             console.plain("limits", "", limits)
-        elapsed_s = self._common.event_loop.now - self._began_at
-        self._common.events.emit("ready", "supervisor", loops=count, took_ms=round(elapsed_s * 1000))
-        call = f"tlsrt {bundle_option(self._common.config.path)}call primary/kernel uname"
+        elapsed_s = self._context.event_loop.now - self._began_at
+        self._context.events.emit("ready", "supervisor", loops=count, took_ms=round(elapsed_s * 1000))
+        call = f"tlsrt {bundle_option(self._context.current.config.path)}call primary/kernel uname"
         how = "tlsrt-supervisor unlock" if self._loops.is_locked else call
         console.plain("ready", f"{count} loops", f"in {elapsed_s:.2f} s; try: {how}")
-        self._common.event_loop.call_later(_QUIET_S, self._preload)
+        self._context.event_loop.call_later(_QUIET_S, self._preload)
 
     def _preload(self) -> None:
         """Let a second authority start in milliseconds, a little at a time: this loop is the one that revokes."""
-        if self._common.parts.preload_authority():
-            self._common.event_loop.call_later(PAUSE_S, self._preload)
+        if self._context.current.children.preload_authority():
+            self._context.event_loop.call_later(PAUSE_S, self._preload)
 
     def _took(self, since: float) -> str:
-        return f"{(self._common.event_loop.now - since) * 1000:.0f} ms"
+        return f"{(self._context.event_loop.now - since) * 1000:.0f} ms"
 
 
 def bundle_option(config_path: Path) -> str:

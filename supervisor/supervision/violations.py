@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tlsrt.supervisor.authority.model.loop_table import GATE
-from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.syscall_monitor import Violation
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.context import Context
 
 REFUSED, KILLED, DIFFERENCE, LIMIT = "seccomp_refused", "seccomp_kill", "attestation", "limit"  # detectors
 _SAID_FIRST = 3  # of one process; then only the 10th, 100th, ...
@@ -29,8 +29,8 @@ class ViolationRecord:
 class Violations:
     """Takes note; who has to die for it is not decided here."""
 
-    def __init__(self, common: Common, authority: AuthorityProcess) -> None:
-        self._common = common
+    def __init__(self, context: Context, authority: AuthorityProcess) -> None:
+        self._context = context
         self._authority = authority
         self._records: dict[str, ViolationRecord] = {}
 
@@ -45,8 +45,8 @@ class Violations:
         record.last = violation.sentence
         if violation.ends or record.count <= _SAID_FIRST or record.count == 10 ** (len(str(record.count)) - 1):
             word = "killed" if violation.ends else "refused"
-            self._common.console.bad(name, word, f"{violation.sentence} (pid {pid}, violation {record.count})")
-        self._common.events.emit(
+            self._context.console.bad(name, word, f"{violation.sentence} (pid {pid}, violation {record.count})")
+        self._context.events.emit(
             "violation", name, violation.sentence, pid=pid, incarnation=incarnation, call=violation.call,
             ends=violation.ends, count=record.count,
         )  # fmt: skip
@@ -57,13 +57,13 @@ class Violations:
         record = self.of(name)
         record.count += 1
         record.last = f"attestation: {difference}"
-        self._common.events.emit("difference", name, difference, incarnation=incarnation, count=record.count)
+        self._context.events.emit("difference", name, difference, incarnation=incarnation, count=record.count)
         self._charge(name, incarnation, DIFFERENCE, 1, "attestation")
 
     def limit_reached(self, name: str, incarnation: int, kind: str, sentence: str) -> None:
         """Note a process that has used up a limit. Whom clients can bring to his limits is not charged for it."""
-        self._common.console.bad(name, "limit", sentence)
-        self._common.events.emit("limit_reached", name, sentence, incarnation=incarnation, limit=kind)
+        self._context.console.bad(name, "limit", sentence)
+        self._context.events.emit("limit_reached", name, sentence, incarnation=incarnation, limit=kind)
         if name not in (GATE, AUTHORITY):
             self._charge(name, incarnation, LIMIT, 1, kind)
 
@@ -87,4 +87,4 @@ class Violations:
             if not self._authority.client.charge(name, incarnation, detector, count, what):
                 record.gathered[incarnation, detector] = (count, what)
         if gathered:
-            self._common.event_loop.call_later(_GATHER_S, lambda: self._tell(name))
+            self._context.event_loop.call_later(_GATHER_S, lambda: self._tell(name))

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from tlsrt.supervisor.process.children import Child, Common
+from tlsrt.supervisor.process.children import Child
 from tlsrt.supervisor.process.exit_reason import Cause
 from tlsrt.supervisor.process.limits import LimitMonitor
 from tlsrt.supervisor.process.unkillable import KilledProcess, UnkillableProcesses
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature
 from tlsrt.supervisor.supervision.loops import Loops
 
@@ -28,9 +29,9 @@ TURNS = 3
 class Watchdog(Feature):
     """A timer; from the first word of a stop on it only looks who does not end."""
 
-    def __init__(self, common: Common, loops: Loops, authority: AuthorityProcess) -> None:
-        self._common = common
-        self._event_loop = common.event_loop
+    def __init__(self, context: Context, loops: Loops, authority: AuthorityProcess) -> None:
+        self._context = context
+        self._event_loop = context.event_loop
         self._loops = loops
         self._authority = authority
         self._next = 0
@@ -66,8 +67,8 @@ class Watchdog(Feature):
     def _say_stuck(self, name: str, where: str) -> None:
         what = "the end waits for it" if self._loops.is_stopping else "it is started again when it is gone"
         sentence = f"killed, but it waits in the kernel ({where}), where no signal reaches it; {what}"
-        self._common.console.bad(name, "stuck", sentence)
-        self._common.events.emit("stuck", name, sentence)
+        self._context.console.bad(name, "stuck", sentence)
+        self._context.events.emit("stuck", name, sentence)
 
     def _judge(self) -> None:
         monitor, now = self._loops.monitor, self._event_loop.now
@@ -79,7 +80,7 @@ class Watchdog(Feature):
                 self._loops.hung(self._loops.by_name(name), reason)
 
     def _look_at_limits(self, name: str, child: Child, incarnation: int = 0) -> None:
-        pressure = self._common.parts.pressure(name, child.host_pid)
+        pressure = self._context.current.children.pressure(name, child.host_pid)
         self._limits.look(name, incarnation or child.pid, pressure, self._event_loop.now)
 
     def _attest_next(self) -> None:

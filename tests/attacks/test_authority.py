@@ -26,10 +26,10 @@ AuthorityProcess._hand_over = told
 LOOSER = """
 from dataclasses import replace
 from tlsrt.supervisor.launch import child_programs
-_authority_body = child_programs._authority_body
+run_authority = child_programs.run_authority
 def looser(start, profile, root):
-    return _authority_body(start, {}, root)
-child_programs._authority_body = looser
+    return run_authority(start, {}, root)
+child_programs.run_authority = looser
 """
 UNSEALED = 'replace(profile, layers=tuple(one for one in profile.layers if one != "seccomp_sealed"))'
 WITHOUT_LIMITS = "replace(profile, limits={})"

@@ -42,6 +42,7 @@ import pytest
 import yaml
 from probes.sandbox_runner import MODES, NOBODY, become_nobody
 
+from hosts import coverage_pipe
 from hosts.environment import make_environment
 from tlsrt import Client
 from tlsrt.config import pki
@@ -52,16 +53,15 @@ from tlsrt.config.schema import Config
 from tlsrt.supervisor.control.client import ControlClient
 
 MARK = "TLSRT_TEST_HOST"
-COVERAGE = "TLSRT_COVERAGE_PIPE"
 READY_S = 30.0
-_LAUNCH = """
+LAUNCH = """
 import signal, sys
 from tlsrt.sandbox import syscalls
 from tlsrt.supervisor.launch.launcher import launch
 syscalls.die_with_parent(signal.SIGKILL)  # a test run that is killed leaves no host behind
 sys.exit(launch(sys.argv[2:], program=sys.argv[1]))
 """
-_INNER = "from tlsrt.supervisor.launch.launcher import inner; inner()"
+INNER = "from tlsrt.supervisor.launch.launcher import inner; inner()"
 
 
 def free_port() -> int:
@@ -199,11 +199,13 @@ class RunningHost:
     def start(self, until: str = "^ready ") -> None:
         """Start the supervisor and wait for its `ready`, or for another line that a test wants to see."""
         environment = {**os.environ, MARK: self._mark}
-        pipes = [int(environment[COVERAGE])] if COVERAGE in environment else []
+        is_measured = coverage_pipe.VARIABLE in environment
+        pipes = [int(environment[coverage_pipe.VARIABLE])] if is_measured else []
+        prelude = f"{coverage_pipe.PRELUDE}{self.prelude}" if is_measured else self.prelude
         self.console, self._rest = [], b""
         with (self.base / "errors").open("ab") as errors:
             self.process = subprocess.Popen(
-                [*self._witness, str(self.python), "-I", "-B", "-c", _LAUNCH, f"{self.prelude}\n{_INNER}", "--config",
+                [*self._witness, str(self.python), "-I", "-B", "-c", LAUNCH, f"{prelude}\n{INNER}", "--config",
                  str(self.config_path)],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=environment, cwd=self.base,
                 pass_fds=pipes, preexec_fn=become_nobody if self._drops else None,

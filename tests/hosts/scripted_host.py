@@ -19,7 +19,10 @@ from typing import Any
 from tlsrt.supervisor.control.client import ControlClient
 from tlsrt.supervisor.process.unix_path import short_path
 
-PROGRAM = Path(__file__).resolve().with_name("scripted_supervisor.py")
+TESTS = Path(__file__).resolve().parents[1]
+PROGRAM = (
+    f"import sys; sys.path.insert(0, {str(TESTS)!r}); from hosts.scripted_supervisor import main; sys.exit(main())"
+)
 PATIENCE_S = 15.0
 
 
@@ -31,7 +34,7 @@ class Running:
         self.lines: list[str] = []
         self.times: list[float] = []
         self.process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), str(folder), json.dumps(script)],
+            [sys.executable, "-c", PROGRAM, str(folder), json.dumps(script)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

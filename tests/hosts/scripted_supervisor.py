@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from fakes.children import FakeChildren
+
 from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
 from tlsrt.channels.control.life import LIFE, FailCode, LoopState
 from tlsrt.channels.control.seqpacket import ControlChannel
@@ -23,9 +25,9 @@ from tlsrt.command_line.run import folded
 from tlsrt.config.schema import Config, DoorConfig, KeySource, LimitsConfig, LoopConfig
 from tlsrt.config.supervision import read_supervision
 from tlsrt.errors import PeerError, SandboxError
-from tlsrt.supervisor.process.children import AuthorityStart, LoopStart, Parts, Sandbox
+from tlsrt.supervisor.process.children import AuthorityStart, Child, LoopStart, Sandbox
 from tlsrt.supervisor.process.console import standard_console
-from tlsrt.supervisor.process.spawn import freeze, reap, spawn
+from tlsrt.supervisor.process.spawn import freeze, spawn
 from tlsrt.supervisor.supervisor import Supervisor
 
 LOOPS = ("primary", "secondary", "third")
@@ -280,27 +282,35 @@ def authority_body(start: AuthorityStart, script: Script) -> int:
                 channel.send("beat", 1500, epoch, {"third": 3})
 
 
-def make_parts(config: Config, folder: Path, script: Script) -> Parts:
-    def attest(name: str, pid: int) -> list[str]:
-        assert os.path.isdir(f"/proc/{pid}")
-        return ["uids are (0, 0, 0, 0), not all 771003"] if (folder / f"tamper-{name}").exists() else []
+class ScriptedChildren(FakeChildren):
+    """Real processes, whose bodies do what the script says."""
 
-    return Parts(
-        spawn=lambda body, name: spawn(body, own_pid_namespace=False),
-        reap=reap,  # type: ignore[arg-type]  # it was made by the spawn above
-        loop_body=lambda start: loop_body(start, script),
-        authority_body=lambda start: authority_body(start, script),
-        attest=attest,
-        sandbox=lambda name: Sandbox(("uid", "no_new_privs"), {"net_namespace": "a test"}, "as scripted"),
-        measure=lambda: b"\x80",
-        open_ca_key=lambda: os.open(folder / "empty", os.O_RDONLY),
-        open_boot_files=lambda token: [os.open(folder / "empty", os.O_RDONLY) for _ in range(2)],
-        open_door_files=lambda: [os.open(folder / "empty", os.O_RDONLY) for _ in range(4)],
-        uid=lambda name: os.geteuid(),
-        preload=freeze,
-        clear=lambda name: not (folder / f"left-{name}").exists(),
-        limits=lambda: "none, as scripted",
-    )
+    def __init__(self, folder: Path, script: Script) -> None:
+        super().__init__()
+        self._folder = folder
+        self._script = script
+
+    def preload(self) -> None:
+        freeze()
+
+    def limits(self) -> str:
+        return "none, as scripted"
+
+    def spawn_loop(self, start: LoopStart) -> Child:
+        return spawn(lambda: loop_body(start, self._script), own_pid_namespace=False)
+
+    def spawn_authority(self, start: AuthorityStart) -> Child:
+        return spawn(lambda: authority_body(start, self._script), own_pid_namespace=False)
+
+    def clear(self, name: str) -> bool:
+        return not (self._folder / f"left-{name}").exists()
+
+    def sandbox(self, name: str) -> Sandbox:
+        return Sandbox(("uid", "no_new_privs"), {"net_namespace": "a test"}, "as scripted")
+
+    def attest(self, name: str, pid: int) -> list[str]:
+        assert os.path.isdir(f"/proc/{pid}")
+        return ["uids are (0, 0, 0, 0), not all 771003"] if (self._folder / f"tamper-{name}").exists() else []
 
 
 def main() -> int:
@@ -308,8 +318,9 @@ def main() -> int:
     config = make_config(folder, script)
     supervisor = Supervisor(
         config,
-        make_parts(config, folder, script),
+        ScriptedChildren(folder, script),
         standard_console(),
+        measure=lambda: b"\x80",
         warnings=("a waived layer",),
         lock_wait_s=float(script.get("lock_wait_s", 2.0)),
         chance=lambda: 1.0,  # the longest delays

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hosts.coverage_pipe import PRELUDE, VARIABLE, collect
+from hosts.running_host import INNER, LAUNCH
 
 from tlsrt.sandbox.cgroup.cgroup import own_place, parse_own_group
-from tlsrt.supervisor.process.coverage_pipe import VARIABLE, collect
 
 PATIENCE_S = 20.0
 COMMAND = [sys.executable, "-I", "-B", "-m", "tlsrt.supervisor.cli.main"]
@@ -45,9 +46,13 @@ class Host:
         self.lines: list[str] = []
 
     def start(self, coverage_pipe: int | None = None) -> None:
-        environment = {**os.environ} if coverage_pipe is None else {**os.environ, VARIABLE: str(coverage_pipe)}
+        environment, command = {**os.environ}, [*COMMAND, "start"]
+        if coverage_pipe is not None:
+            environment[VARIABLE] = str(coverage_pipe)
+            config = str(self.folder / "var" / "tlsrt.yaml")
+            command = [sys.executable, "-I", "-B", "-c", LAUNCH, f"{PRELUDE}\n{INNER}", "--config", config]
         self.process = subprocess.Popen(
-            [*COMMAND, "start"],
+            command,
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -237,9 +237,9 @@ def escape(base: Path) -> Facts:
 
 def randomness(base: Path) -> Facts:
     """What children of a supervisor that has imported everything draw: born in a group, and by the C library's fork."""
-    from tlsrt.supervisor.launch.child_programs import _preload
+    from tlsrt.supervisor.launch.child_programs import preload_loops
 
-    _preload("libzmq")
+    preload_loops("libzmq")
     tree = _tree(base)
     drawn: list[Facts] = []
     for descriptor in (tree.group("third").folder, tree.group("third").folder, -1, -1):

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.children import FakeChildren
 from hosts.scripted_supervisor import make_config
 
-from tlsrt.supervisor.process.children import Common, Parts
 from tlsrt.supervisor.process.console import Console
 from tlsrt.supervisor.process.event_loop import EventLoop
+from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature
 from tlsrt.supervisor.supervisor import Supervisor
 
@@ -26,11 +27,10 @@ class Host:
         for made in (config.run_dir, config.log_dir):
             made.mkdir()
         self.event_loop = EventLoop()
-        never: Any = None
-        parts = Parts(*[never] * 12)
-        self.supervisor: Any = Supervisor(config, parts, Console(io.StringIO()))
+        console = Console(io.StringIO())
+        self.supervisor: Any = Supervisor(config, FakeChildren(), console, measure=bytes)
         self.supervisor._started_at = self.event_loop.now
-        self.supervisor._common = Common(config, parts, self.event_loop, Console(io.StringIO()), -1)
+        self.supervisor._context = Context(self.supervisor._current, self.event_loop, console, -1)
         self.supervisor._build({})
 
     def order(self, notification: str) -> list[str]:

@@ -144,9 +144,11 @@ def test_what_becomes_of_sessions_is_noted(stage: Stage, disk: Disk) -> None:
 
 def test_heads_go_to_journald_and_are_read_again(tmp_path: Path) -> None:
     path = str(tmp_path / "journal")
-    common: Any = SimpleNamespace(config=SimpleNamespace(install_id=bytes(16)), event_loop=SimpleNamespace(now=5.0))
+    context: Any = SimpleNamespace(
+        current=SimpleNamespace(config=SimpleNamespace(install_id=bytes(16))), event_loop=SimpleNamespace(now=5.0)
+    )
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
-        said = AuditHeads(common, path).messages()
+        said = AuditHeads(context, path).messages()
         said["checkpointed"](CheckpointedMessage(3, 40, b"\1" * 32, 99))  # nobody listens: nothing happens
         journal.bind(path)
         said["checkpointed"](CheckpointedMessage(3, 41, b"\2" * 32, 100))
@@ -160,10 +162,13 @@ def test_status_says_in_one_line_how_the_log_stands_and_in_more_what_is_wrong() 
     event_loop = SimpleNamespace(now=5.0)
     console = SimpleNamespace(bad=lambda *words: None, good=lambda *words: None)
     config = SimpleNamespace(install_id=bytes(16), audit=SimpleNamespace(keep_mb=16))
-    common: Any = SimpleNamespace(
-        config=config, event_loop=event_loop, console=console, events=SimpleNamespace(emit=lambda *words: None)
+    context: Any = SimpleNamespace(
+        current=SimpleNamespace(config=config),
+        event_loop=event_loop,
+        console=console,
+        events=SimpleNamespace(emit=lambda *words: None),
     )
-    anchors = AuditHeads(common, "/nobody/listens")
+    anchors = AuditHeads(context, "/nobody/listens")
     said = anchors.messages()
     assert anchors.document() is None and audit_lines(None) == []
     said["audited"](AuditedMessage(3, 100, 3 << 19, 0, ""))

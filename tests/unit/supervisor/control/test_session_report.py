@@ -15,8 +15,8 @@ from tlsrt.supervisor.cli.sessions import duration_ms, restored_lines, revoked_l
 from tlsrt.supervisor.control.session_report import report_of, sessions_of
 from tlsrt.supervisor.control.session_requests import SessionRequests
 from tlsrt.supervisor.messages.result_codes import ROWS_MAX, ResultCode
-from tlsrt.supervisor.process.children import Common
 from tlsrt.supervisor.process.event_loop import EventLoop
+from tlsrt.supervisor.supervision.context import Context
 
 CLIENT = [
     "session",
@@ -165,8 +165,8 @@ def booth() -> Booth:
 
 @pytest.fixture
 def requests(booth: Booth) -> SessionRequests:
-    common = Common(None, None, EventLoop(), None, -1, None)  # type: ignore[arg-type]
-    return SessionRequests(common, cast("Any", booth))
+    context = Context(None, EventLoop(), None, -1)  # type: ignore[arg-type]
+    return SessionRequests(context, cast("Any", booth))
 
 
 def test_pages_are_asked_for_one_after_the_other(booth: Booth, requests: SessionRequests) -> None:

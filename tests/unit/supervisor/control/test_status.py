@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.children import FakeChildren
 
 from tlsrt.channels.control.health import HealthOutcome
 from tlsrt.channels.control.life import LoopState
@@ -18,7 +19,7 @@ from tlsrt.config.schema import ComponentConfig, Config, DoorConfig, HealthConfi
 from tlsrt.supervisor.cli.status import status_lines
 from tlsrt.supervisor.control.status import Document, StatusInput, document
 from tlsrt.supervisor.launch.instance_lock import host_pid
-from tlsrt.supervisor.process.children import Common, Parts, Sandbox
+from tlsrt.supervisor.process.children import Sandbox
 from tlsrt.supervisor.process.console import Console
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.exit_reason import Cause, Death
@@ -26,6 +27,7 @@ from tlsrt.supervisor.process.proc import age_s, memory_kib, parent_host_pid
 from tlsrt.supervisor.process.spawn import SpawnedChild
 from tlsrt.supervisor.process.unkillable import UnkillableProcess
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
+from tlsrt.supervisor.supervision.context import Context, Reloadable
 from tlsrt.supervisor.supervision.feature import Features
 from tlsrt.supervisor.supervision.heartbeat import Health, HeartbeatMonitor, Pulse
 from tlsrt.supervisor.supervision.loop import Beat, Checked, Loop
@@ -52,13 +54,9 @@ CONFIG = Config(
 
 
 def make_office() -> AuthorityProcess:
-    def never(*arguments: object) -> object:
-        raise AssertionError("status must not act")
-
-    parts = Parts(*[never] * 12)  # type: ignore[arg-type]
     event_loop = EventLoop()
-    common = Common(CONFIG, parts, event_loop, Console(io.StringIO()), -1)
-    authority = AuthorityProcess(common, bytes(32), -1, HeartbeatMonitor(), "", (), Features())
+    context = Context(Reloadable(CONFIG, FakeChildren()), event_loop, Console(io.StringIO()), -1)
+    authority = AuthorityProcess(context, bytes(32), -1, HeartbeatMonitor(), "", (), Features())
     event_loop.close()
     authority.child = SpawnedChild(2, -1, 1002)
     authority.spawned_at = 90.0
@@ -150,7 +148,7 @@ def test_it_says_whether_all_are_in_one_epoch_under_one_configuration() -> None:
     late = make_document(primary={"beat": Beat(1, 0, 0, 0, 0, 0, 0, 0, 4)})
     assert late["boundary"] == {"epoch": 5, "equal": False, "behind": ["primary"], "changing": False}
     assert "epoch 5, not yet in every loop: primary" in status_lines(late)
-    old = make_document(parts=object())
+    old = make_document(children=object())
     assert old["boundary"]["behind"] == ["primary"], "it lives under a profile that is not in force any more"
     assert "epoch 5: a change of profiles is under way" in status_lines(make_document(changing=True))
 

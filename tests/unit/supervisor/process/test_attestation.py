@@ -5,25 +5,19 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import pytest
+from fakes.children import FakeChildren
 
 from tlsrt.supervisor.process import syscall_monitor as sentry_module
 from tlsrt.supervisor.process.attestation import differences_of
-from tlsrt.supervisor.process.children import CallRules, Parts
+from tlsrt.supervisor.process.children import CallRules
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.spawn import SpawnedChild
 from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor
 
 NEVER_CAME = "the listener of its first filter has not come"
-
-
-class _Parts:
-    """A sandbox in which nothing else differs."""
-
-    def attest(self, name: str, pid: int) -> list[str]:
-        return []
 
 
 @pytest.fixture
@@ -45,7 +39,7 @@ def syscall_monitor(child: SpawnedChild) -> Iterator[SyscallMonitor]:
 
 
 def differences(child: SpawnedChild, syscall_monitor: SyscallMonitor) -> list[str] | None:
-    return differences_of("third", child, cast("Parts", _Parts()), syscall_monitor)
+    return differences_of("third", child, FakeChildren(), syscall_monitor)
 
 
 def test_a_process_whose_listener_never_came_differs(child: SpawnedChild, syscall_monitor: SyscallMonitor) -> None:

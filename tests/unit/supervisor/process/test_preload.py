@@ -18,8 +18,8 @@ from tlsrt.supervisor.launch import child_programs
 from tlsrt.supervisor import supervisor
 from tlsrt.supervisor.process.preload import AUTHORITY_RUNTIME, STEPS, Preload
 
-child_programs._preload("libzmq")
-steps = Preload(child_programs._import_for_sealed)
+child_programs.preload_loops("libzmq")
+steps = Preload(child_programs.import_for_sealed)
 rows = []
 while True:
     before = len(sys.modules)
@@ -27,7 +27,7 @@ while True:
         break
     rows.append(len(sys.modules) - before)
 before = set(sys.modules)
-child_programs._import_for_sealed(AUTHORITY_RUNTIME)
+child_programs.import_for_sealed(AUTHORITY_RUNTIME)
 print(json.dumps([rows, sorted(set(sys.modules) - before), [name for name in STEPS if name not in sys.modules]]))
 """
 

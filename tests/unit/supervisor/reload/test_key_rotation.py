@@ -63,11 +63,14 @@ class Desk:
         self.events: list[str] = []
         self.changes = RunningChanges()
         events = SimpleNamespace(emit=lambda name, *words, **fields: self.events.append(name))
-        common = SimpleNamespace(
-            config=self.config, event_loop=self.event_loop, console=Console(io.StringIO()), events=events
+        context = SimpleNamespace(
+            current=SimpleNamespace(config=self.config),
+            event_loop=self.event_loop,
+            console=Console(io.StringIO()),
+            events=events,
         )
         loops = SimpleNamespace(all=self.loops)
-        self.rotation = KeyRotation(common, loops, self.authority, self.changes)  # type: ignore[arg-type]
+        self.rotation = KeyRotation(context, loops, self.authority, self.changes)  # type: ignore[arg-type]
         self.answers: list[Answer] = []
 
     def ask(self, *, master: bool = False) -> None:

@@ -31,10 +31,13 @@ class Stage:
         config = SimpleNamespace(components_of=lambda loop: (NOTES, SHOWN))
         self.events: list[tuple[object, ...]] = []
         events = SimpleNamespace(emit=lambda *words, **fields: self.events.append((*words, fields)))
-        common: Any = SimpleNamespace(
-            config=config, event_loop=self.event_loop, console=Console(self.stream), events=events
+        context: Any = SimpleNamespace(
+            current=SimpleNamespace(config=config),
+            event_loop=self.event_loop,
+            console=Console(self.stream),
+            events=events,
         )
-        self.health = ComponentHealth(common, lambda loop, sentence: self.ended.append(sentence))
+        self.health = ComponentHealth(context, lambda loop, sentence: self.ended.append(sentence))
         self.loop = Loop(LoopConfig("third"), 0, -1, "third.log")
 
     def hear(self, *records: tuple[int, int, int]) -> list[str]:

@@ -23,9 +23,9 @@ class Stage:
         self._due: list[Callable[[], None]] = []
         silent = SimpleNamespace(bad=self.ignore, emit=self.ignore)
         event_loop = SimpleNamespace(call_later=lambda seconds, callback: self._due.append(callback))
-        common = SimpleNamespace(console=silent, events=silent, event_loop=event_loop)
+        context = SimpleNamespace(console=silent, events=silent, event_loop=event_loop)
         self.violations = Violations(
-            cast(Any, common), cast(Any, SimpleNamespace(client=SimpleNamespace(charge=self.charge)))
+            cast(Any, context), cast(Any, SimpleNamespace(client=SimpleNamespace(charge=self.charge)))
         )
 
     def ignore(self, *args: object, **fields: object) -> None:

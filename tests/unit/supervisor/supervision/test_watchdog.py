@@ -49,12 +49,12 @@ class Stage:
         self.event_loop = SimpleNamespace(
             now=7.0, call_next=lambda period, callback: self.timers.append((period, callback))
         )
-        common: Any = SimpleNamespace(
+        context: Any = SimpleNamespace(
             event_loop=self.event_loop,
             console=SimpleNamespace(bad=lambda *words: self.said.append(" ".join(words))),
             events=SimpleNamespace(emit=lambda *words: None),
         )  # fmt: skip
-        Watchdog(common, self.loops, authority).begin()
+        Watchdog(context, self.loops, authority).begin()
 
     def _judge(self, now: float) -> list[str]:
         self.judged += 1

@@ -7,10 +7,9 @@ import random
 import sys
 
 import pytest
+from hosts import coverage_pipe
 from hypothesis import given
 from hypothesis import strategies as st
-
-from tlsrt.supervisor.process import coverage_pipe
 
 
 @given(st.lists(st.binary(max_size=20_000), max_size=5))
@@ -53,7 +52,7 @@ def test_packets_of_several_children_may_interleave_and_a_torn_one_is_left_out()
 def test_without_the_variable_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(coverage_pipe.VARIABLE, raising=False)
     before = set(sys.modules)
-    coverage_pipe.preload()
+    coverage_pipe.install()
     with coverage_pipe.measured() as kept:
         assert kept == ()
     assert {name for name in set(sys.modules) - before if name.startswith("coverage")} == set()
@@ -66,7 +65,6 @@ def test_a_forked_child_that_ends_with_os_exit_is_measured(monkeypatch: pytest.M
 
     reading, writing = os.pipe()
     monkeypatch.setenv(coverage_pipe.VARIABLE, str(writing))
-    coverage_pipe.preload()
     pid = os.fork()
     if pid == 0:
         try:

@@ -1,7 +1,7 @@
-"""Coverage of sandboxed children, for tests only: over an inherited pipe, because they can open no file.
+"""Coverage of sandboxed children: over an inherited pipe, because they can open no file.
 
-Without TLSRT_COVERAGE_PIPE=FD in the environment nothing is imported and nothing happens. With it, every forked child
-measures itself in memory and writes its CoverageData at its end. Children share the pipe, so what they write goes in
+A host that is started with `PRELUDE` and with TLSRT_COVERAGE_PIPE=FD in its environment has every forked child measure
+itself in memory and write its CoverageData at its end. Children share the pipe, so what they write goes in
 packets of at most PIPE_BUF bytes, which the kernel does not interleave (pipe(7)):
 
     stream id 8 random bytes | last u8 | length u16 BE | bytes
@@ -13,19 +13,41 @@ import gc
 import importlib
 import os
 import struct
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 VARIABLE = "TLSRT_COVERAGE_PIPE"
+_TESTS = str(Path(__file__).resolve().parents[1])
+PRELUDE = f"""
+import sys
+sys.path.insert(0, {_TESTS!r})
+from hosts import coverage_pipe
+sys.path.remove({_TESTS!r})
+coverage_pipe.install()
+"""
 _PACKET = 4096
 _HEAD = struct.Struct("!8sBH")
 
 
-def preload() -> None:
-    """Import what a sealed child could not import."""
-    if VARIABLE in os.environ:
-        for module in ("coverage.sqldata", "sqlite3.dump"):
-            importlib.import_module(module)
+def install() -> None:
+    """Have every child of this supervisor measured, if the environment asks for it."""
+    if VARIABLE not in os.environ:
+        return
+    from tlsrt.supervisor.launch import child_programs
+
+    child_programs.run_loop = _in_measured(child_programs.run_loop)
+    child_programs.run_authority = _in_measured(child_programs.run_authority)
+
+
+def _in_measured(body: Callable[..., int]) -> Callable[..., int]:
+    def run(start: Any, *rest: object) -> int:
+        with measured() as kept:
+            return body(replace(start, keep=(*start.keep, *kept)), *rest)
+
+    return run
 
 
 @contextmanager
@@ -37,6 +59,8 @@ def measured() -> Generator[tuple[int, ...], None, None]:
         return
     import coverage
 
+    for module in ("coverage.sqldata", "sqlite3.dump"):  # what a sealed child could not import
+        importlib.import_module(module)
     pipe = int(text)
     inherited = coverage.Coverage.current()
     own = coverage.Coverage(data_file=None, config_file=False, branch=True, source=_sources(), messages=False)
