@@ -25,7 +25,8 @@ from tlsrt.config.setting import (
     table,
     text,
 )
-from tlsrt.config.validation import Checker, nearest
+from tlsrt.config.validation import Checker
+from tlsrt.text import did_you_mean
 
 Methods = tuple[tuple[str, str], ...]  # (component, method)
 
@@ -145,4 +146,4 @@ def check_deception(tree: Mapping[str, Any], real: Collection[str], checker: Che
     for address in methods if isinstance(methods, dict) else ():
         where = ("deception", "methods", address)
         if address not in real and where in checker.marks:
-            checker.refuse(where, f"deception: there is no component {address}{nearest(address, real)}")
+            checker.refuse(where, f"deception: there is no component {address}{did_you_mean(address, real)}")

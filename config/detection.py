@@ -13,7 +13,8 @@ from enum import StrEnum
 from typing import Any
 
 from tlsrt.config.setting import choice, listing, mapping, table, text
-from tlsrt.config.validation import Checker, nearest
+from tlsrt.config.validation import Checker
+from tlsrt.text import did_you_mean
 
 
 class Mode(StrEnum):
@@ -150,12 +151,12 @@ def check_detection(tree: Mapping[str, Any], known: Iterable[str], checker: Chec
     detectors, allowed = tree.get("detectors"), tree.get("allow")
     for name in detectors if isinstance(detectors, dict) else ():
         if name not in DETECTORS:
-            sentence = f"detection: there is no detector {name}{nearest(name, DETECTORS)}"
+            sentence = f"detection: there is no detector {name}{did_you_mean(name, DETECTORS)}"
             checker.refuse(("detection", "detectors", name), sentence)
     for index, entry in enumerate(allowed if isinstance(allowed, list) else ()):
         if not isinstance(entry, str) or entry in names or _is_network(entry):
             continue
-        sentence = f"detection: {entry} is no address, network, loop, component or client{nearest(entry, names)}"
+        sentence = f"detection: {entry} is no address, network, loop, component or client{did_you_mean(entry, names)}"
         checker.refuse(("detection", "allow", str(index)), sentence)
 
 

@@ -16,9 +16,10 @@ from tlsrt.config.packages import has_http
 from tlsrt.config.schema import DEFAULT_LOOPS, FILE, ComponentConfig, Config, HealthConfig, PolicyRule
 from tlsrt.config.setting import Builder, Where, keys_of
 from tlsrt.config.supervision import check_supervision, read_supervision
-from tlsrt.config.validation import BAD, Checker, nearest
+from tlsrt.config.validation import BAD, Checker
 from tlsrt.config.yaml_nodes import Problems, read_document
 from tlsrt.errors import ConfigError
+from tlsrt.text import did_you_mean
 
 MAX_FILE_BYTES = 1 << 20
 Tree = Mapping[str, Any]
@@ -112,7 +113,7 @@ def _check_scheduling(tree: Tree, loops: Iterable[str], checker: Checker) -> Non
     ]
     for where, loop in named:
         if loop not in loops:
-            checker.refuse(where, f"scheduling: there is no loop {loop}{nearest(loop, loops)}")
+            checker.refuse(where, f"scheduling: there is no loop {loop}{did_you_mean(loop, loops)}")
 
 
 def _good(value: Any, otherwise: Any) -> Any:
@@ -140,11 +141,13 @@ def _check_component(
     where = ("components", address)
     loop = address.partition("/")[0]
     if "/" in address and loop not in loops:
-        checker.refuse(where, f"{address}: there is no loop {loop}{nearest(loop, loops)}")
+        checker.refuse(where, f"{address}: there is no loop {loop}{did_you_mean(loop, loops)}")
     if address in builtin:
         return
     if value is None:
-        checker.refuse(where, f"{address} is not built in, so null switches nothing off{nearest(address, builtin)}")
+        checker.refuse(
+            where, f"{address} is not built in, so null switches nothing off{did_you_mean(address, builtin)}"
+        )
     elif isinstance(value, dict) and "class" not in value and ("components", address, "class") not in checker.marks:
         checker.refuse(where, f"{address} has no class: name it as package.module:Class")
 
@@ -157,12 +160,12 @@ def _check_rule(
     if source.startswith("*/"):
         checker.refuse(where, f"{line}: the left side must name a loop or client, {source} would let everyone in")
     elif not _exists(source, [*addresses, *clients, "client/"], loops):
-        hint = nearest(source, [*addresses, *clients])
+        hint = did_you_mean(source, [*addresses, *clients])
         checker.refuse(where, f"{line}: there is no {source} that could call{hint}")
     if target.startswith("client/"):
         checker.refuse(where, f"{line}: a client cannot be called")
     elif not _exists(target, addresses, loops):
-        checker.refuse(where, f"{line}: there is no {target} to call{nearest(target, addresses)}")
+        checker.refuse(where, f"{line}: there is no {target} to call{did_you_mean(target, addresses)}")
 
 
 def _exists(side: str, addresses: Iterable[str], loops: Iterable[str]) -> bool:

@@ -26,7 +26,8 @@ from tlsrt.config.setting import (
     table,
     text,
 )
-from tlsrt.config.validation import Checker, nearest
+from tlsrt.config.validation import Checker
+from tlsrt.text import did_you_mean
 
 PRIMARY = "primary"
 _LOOP = text("A loop.", pattern=NAME, says=NAME_SAYS)
@@ -232,7 +233,7 @@ def check_supervision(tree: Mapping[str, Any], loops: Sequence[str], checker: Ch
     named = [*_named(tree)]
     for where, loop, _ in named:
         if loop not in loops:
-            bad(where, f"there is no loop {loop}{nearest(loop, loops)}")
+            bad(where, f"there is no loop {loop}{did_you_mean(loop, loops)}")
     seen: dict[str, str] = {}
     for where, loop, name in named:
         if name and seen.setdefault(loop, name) != name:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from tlsrt.config.setting import Setting, TableKey, Where, bounds, keys_of
-from tlsrt.text import quoted
+from tlsrt.text import did_you_mean, quoted
 
 if TYPE_CHECKING:  # else everybody who imports a value of the configuration would import YAML
     from tlsrt.config.yaml_nodes import Problems, YamlNode
@@ -28,14 +28,6 @@ class Invalid:
 
 
 BAD: Final = Invalid()
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `, did you mean X?` for the known word nearest to `word`, or an empty text."""
-    import difflib  # only a wrong file pays for it
-
-    found = difflib.get_close_matches(word[:200], list(known), n=1, cutoff=0.5)
-    return f", did you mean {found[0]}?" if found else ""
 
 
 class Checker:
@@ -156,7 +148,7 @@ class Checker:
         known, values = keys_of(setting.table), dict[str, object]()
         for key, child in self._keys(node, where):
             if key.text not in known:
-                hint = nearest(key.text, known)
+                hint = did_you_mean(key.text, known)
                 self._bad(key, f"unknown key {quoted(key.text)}{f' in {name}' if where else ''}{hint}")
                 continue
             values[key.text] = self.check(child, known[key.text].setting, (*where, key.text))

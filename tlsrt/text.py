@@ -7,7 +7,7 @@ line, becomes an escape; and what has a bound is cut with a mark, never within a
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
 GAP: Final = "  "  # between two columns
@@ -52,6 +52,14 @@ def ascii_only(text: str, most: int | None = None) -> str:
         return text
     bounded = text if most is None else text[: most + 1]
     return _joined([_ascii(character) for character in bounded], most, _ASCII_CUT)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `, did you mean X?` for the known word nearest to `word`, or an empty text."""
+    import difflib  # only a mistake pays for it
+
+    found = difflib.get_close_matches(word[:200], list(known), n=1, cutoff=0.5)
+    return f", did you mean {found[0]}?" if found else ""
 
 
 def table(rows: Sequence[Sequence[str]], right: Container[str] = ()) -> list[str]:

@@ -12,10 +12,9 @@ from tlsrt.channels.cli.arguments import arguments_of, signature
 from tlsrt.channels.cli.client import client_of, hinting
 from tlsrt.channels.client.async_client import AsyncClient
 from tlsrt.command_line.table import Document
-from tlsrt.config.validation import nearest
 from tlsrt.errors import Denied, NotFound
 from tlsrt.output import INDENT, records, to_json, to_line, to_text
-from tlsrt.text import printable
+from tlsrt.text import did_you_mean, printable
 
 
 async def call(arguments: argparse.Namespace) -> None:
@@ -57,7 +56,7 @@ def _may(client: AsyncClient, target: str, method: str) -> bool:
 
 
 def _instead(method: str, methods: Mapping[str, Any]) -> str:
-    return nearest(method, methods) or (f"; there is {', '.join(map(printable, methods))}" if methods else "")
+    return did_you_mean(method, methods) or (f"; there is {', '.join(map(printable, methods))}" if methods else "")
 
 
 async def describe(arguments: argparse.Namespace) -> Document:

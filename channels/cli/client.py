@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tlsrt.channels.client.async_client import AsyncClient
-from tlsrt.config.validation import nearest
 from tlsrt.errors import Denied
+from tlsrt.text import did_you_mean
 
 _CONNECT_S = 10.0
 
@@ -30,5 +30,5 @@ def hinting(client: AsyncClient, target: str | None) -> Iterator[None]:
         yield
     except Denied as error:
         if target is not None and target not in client.rights:
-            error.message += nearest(target, client.rights)
+            error.message += did_you_mean(target, client.rights)
         raise

@@ -32,7 +32,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from tlsrt.config.validation import nearest
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.profile.entries import EgressLine, LimitLine, Line
 from tlsrt.sandbox.seccomp.bpf import (
@@ -49,6 +48,7 @@ from tlsrt.sandbox.seccomp.bpf import (
 )
 from tlsrt.sandbox.seccomp.constants import CONSTANTS
 from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
+from tlsrt.text import did_you_mean
 
 REFUSED = errno_action(errno.EPERM)
 ABSENT = errno_action(errno.ENOSYS)
@@ -231,7 +231,7 @@ def parse_entry(part: str, kind: str, value: Any) -> PolicyEntry:
         raise _wrong(part, f"{calls[0]} has no reason: say why")
     for call in calls:
         if not isinstance(call, str) or call not in CALLS:
-            raise _wrong(part, f"there is no system call {call}{nearest(str(call), CALLS)}")
+            raise _wrong(part, f"there is no system call {call}{did_you_mean(str(call), CALLS)}")
     if when and kind in ("broker", "enosys", "kill"):
         raise _wrong(part, f"{calls[0]}: a refusal has no conditions")
     return PolicyEntry(

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tlsrt.config.egress import EgressRule, egress_rule_for, parse_egress
-from tlsrt.config.validation import nearest
 from tlsrt.sandbox.apply.layers import landlock_rules
 from tlsrt.sandbox.apply.root_filesystem import CANARY
 from tlsrt.sandbox.profile.policy import FilterStage
@@ -21,6 +20,7 @@ from tlsrt.sandbox.report.syscall_verdict import ARGUMENTS, SyscallVerdict, verd
 from tlsrt.sandbox.report.visible_files import VisibleFiles
 from tlsrt.sandbox.seccomp.constants import CONSTANTS
 from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
+from tlsrt.text import did_you_mean
 
 STAGES = {FilterStage.IMPORTING: "before the seal", FilterStage.SEALED: "after the seal"}
 ALWAYS = "always"
@@ -65,7 +65,7 @@ def about_call(one: Effective, call: str, words: Sequence[str]) -> list[Explanat
     """Return the answers about a call, without arguments one for every line that allows it. Raises ValueError."""
     machine = os.uname().machine
     if call not in NUMBERS[machine]:
-        hint = nearest(call, NUMBERS[machine])
+        hint = did_you_mean(call, NUMBERS[machine])
         raise ValueError(f"{call} is no system call of {machine}, no path (/...) and no host (ADDRESS:PORT){hint}")
     if len(words) > ARGUMENTS:
         raise ValueError(f"a system call has {ARGUMENTS} arguments at most, not {len(words)}")
@@ -87,7 +87,7 @@ def _argument(word: str) -> int:
         try:
             value |= int(name, 0)
         except ValueError:
-            raise ValueError(f"{name} is neither a number nor a constant{nearest(name, CONSTANTS)}") from None
+            raise ValueError(f"{name} is neither a number nor a constant{did_you_mean(name, CONSTANTS)}") from None
     if not 0 <= value < 1 << 64:
         raise ValueError(f"{word} does not fit into a register")
     return value

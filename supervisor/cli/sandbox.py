@@ -20,7 +20,6 @@ from tlsrt.config.load import load_config
 from tlsrt.config.packages import code_roots
 from tlsrt.config.schema import Config
 from tlsrt.config.search_path import find_config
-from tlsrt.config.validation import nearest
 from tlsrt.errors import EX_FAILED, EX_UNAVAILABLE, ConfigError, InvalidArgument
 from tlsrt.sandbox.profile.profile import profile_for_authority, profile_for_loop
 from tlsrt.sandbox.report.effective import Effective, document, effective
@@ -28,6 +27,7 @@ from tlsrt.sandbox.report.explain import Explanation, is_allowed
 from tlsrt.sandbox.report.explain import explain as explained
 from tlsrt.supervisor.cli.exchange import PROGRAM, config_of
 from tlsrt.supervisor.process.uids import AUTHORITY, own_identity
+from tlsrt.text import did_you_mean
 
 CHECK_PROGRAM = (
     "from tlsrt.supervisor.launch.launcher import inner; from tlsrt.supervisor.cli.sandbox import inside_check; "
@@ -111,7 +111,7 @@ def inside_check(arguments: list[str]) -> int:
 def _check_process(config: Config, process: str) -> None:
     known = [*(loop.name for loop in config.loops), AUTHORITY]
     if process not in known:
-        hint = nearest(process, known) or ": the processes are " + ", ".join(known)
+        hint = did_you_mean(process, known) or ": the processes are " + ", ".join(known)
         raise InvalidArgument(f"there is no loop {process}{hint}")
 
 

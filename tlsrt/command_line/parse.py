@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from tlsrt.command_line.table import HELP, Argument, Command, Verb
 from tlsrt.errors import EX_USAGE
+from tlsrt.text import did_you_mean
 
 
 class _Parser(argparse.ArgumentParser):
@@ -141,6 +142,4 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
 
 
 def _meant(word: str, known: Sequence[str], prefix: str = "") -> str:
-    from tlsrt.config.validation import nearest  # only a mistake pays for it
-
-    return nearest(word, known).replace("mean ", f"mean {prefix}", 1)
+    return did_you_mean(word, known).replace("mean ", f"mean {prefix}", 1)
