@@ -19,15 +19,12 @@ from tlsrt.config.key_schedule import boot_id
 from tlsrt.config.schema import Config
 from tlsrt.supervisor.control.audit_heads import AuditHeads
 from tlsrt.supervisor.control.canary_files import CanaryFiles
-from tlsrt.supervisor.control.client_requests import ClientRequests
 from tlsrt.supervisor.control.decoys import DecoyReport
-from tlsrt.supervisor.control.detection_requests import DetectionRequests
-from tlsrt.supervisor.control.lock import LockWatch
-from tlsrt.supervisor.control.lock_verbs import LockVerbs
+from tlsrt.supervisor.control.lock import LockControl
 from tlsrt.supervisor.control.peer_credentials import is_kin
+from tlsrt.supervisor.control.requests import OperatorRequests
 from tlsrt.supervisor.control.restart import RestartRequest
 from tlsrt.supervisor.control.server import ControlSocket
-from tlsrt.supervisor.control.session_requests import SessionRequests
 from tlsrt.supervisor.control.status import Standing, StartFacts, Status
 from tlsrt.supervisor.events.readers import HostEvents
 from tlsrt.supervisor.launch.folders import make_folder, make_folders, open_log
@@ -161,17 +158,16 @@ class Supervisor:
         restarter = Restarter(context, loops, features)
         events = HostEvents(context, authority.client, boot, len(each))
         self._watchdog = Watchdog(context, loops, authority)
-        lock = LockWatch(context, loops, restarter, authority)
+        requests = OperatorRequests(context, authority)
+        lock = LockControl(context, loops, restarter, authority, requests)
         self._reload = Reload(context, loops, restarter, authority, changes, self._renew)
-        requests = SessionRequests(context, authority)
-        detection = DetectionRequests(requests)
         audit = AuditHeads(context)
         self._canaries = CanaryFiles(context, authority)
         decoys = DecoyReport(context, authority, self._canaries)
         self._shutdown = Shutdown(context, loops, authority, features)
         status = Status(
             context, loops, authority, monitor, self._watchdog, self._shutdown, changes,
-            Standing(lock, detection, audit, self._canaries, decoys),
+            Standing(lock, requests, audit, self._canaries, decoys),
             StartFacts(self._started_at, self._rootless, boot),
         )  # fmt: skip
         watcher = FileWatcher(context.event_loop, lambda: context.current.config.door, self._reload.ask_door)
@@ -191,9 +187,6 @@ class Supervisor:
                 self._reload,
                 KeyRotation(context, loops, authority, changes),
                 requests,
-                ClientRequests(requests),
-                detection,
-                LockVerbs(context, loops, authority, lock, requests),
                 audit,
                 self._canaries,
                 decoys,

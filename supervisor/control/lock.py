@@ -1,36 +1,57 @@
-"""What the supervisor knows of the lock of the host, and the Primary that fits it.
+"""The lock of the host as the supervisor knows it, the Primary that fits it, and the verbs `lock` and `unlock`.
 
 The authority keeps the lock; the supervisor remembers it, so that no authority that comes again forgets one that could
-not be written, and it is in force even while there is no authority. Whenever the host is locked or unlocked, Primary is
-followed by a fresh process: killed at once for a lock, since it may be the reason for it.
+not be persisted, and it is in force even while there is no authority. Whenever the host is locked or unlocked, Primary
+is followed by a fresh process: killed at once for a lock, since it may be the reason for it.
+
+A lock is in force here before the authority has heard of it, and its answer says whether it is persisted. An unlock is
+answered when the door serves again, or is not going to for a while.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import secrets
+import time
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+from tlsrt.channels.control.authority_channel import LockStateMessage
+from tlsrt.channels.control.life import LoopState
 from tlsrt.supervisor.control.lock_report import Document, document_of
-from tlsrt.supervisor.messages.lock_record import LockRecord, record_of
+from tlsrt.supervisor.control.requests import OperatorRequests
+from tlsrt.supervisor.messages.lock_record import LOCK_BYTES, LockRecord, new_record, record_of
+from tlsrt.supervisor.messages.result_codes import ResultCode
 from tlsrt.supervisor.process.exit_reason import Cause
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context
-from tlsrt.supervisor.supervision.feature import Feature, MessageHandler
+from tlsrt.supervisor.supervision.feature import Feature, MessageHandler, Reply, Request, Verb
+from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.pending_answers import PendingAnswers
 from tlsrt.supervisor.supervision.restarter import Restarter
 from tlsrt.supervisor.supervision.states import LoopEvent
 
 HOST = "host"
+OPERATOR = "operator"
+SERVES_S = 30.0  # for the fresh Primary to serve
+TEXT_MAX = 4096  # characters of a reason
+_AWAY = "the authority is not running now; it is told when it comes again, and persists the lock then"
 
 
-class LockWatch(Feature):
+class LockControl(Feature):
     """The lock of one life of the supervisor."""
 
-    def __init__(self, context: Context, loops: Loops, restarter: Restarter, authority: AuthorityProcess) -> None:
+    def __init__(
+        self, context: Context, loops: Loops, restarter: Restarter, authority: AuthorityProcess,
+        requests: OperatorRequests,
+    ) -> None:  # fmt: skip
         self._context = context
         self._loops = loops
         self._restarter = restarter
         self._authority = authority
+        self._requests = requests
+        self._unlocks = PendingAnswers[int](context.event_loop)  # incarnation of Primary before
         self._asked = b""  # the id of a lock of ours that the authority has not confirmed
         self._told: LockRecord | None = None  # by the authority that boots
         self._has_booted = False  # an authority of this life
@@ -39,10 +60,8 @@ class LockWatch(Feature):
     def messages(self) -> Mapping[str, MessageHandler]:
         return {"lock_state": self._heard}
 
-    def lock(self, record: LockRecord) -> None:
-        """Lock the host now; the authority is told by whoever calls this, or when it is there."""
-        self._asked = record.lock
-        self._begin(record)
+    def verbs(self) -> Mapping[str, Verb]:
+        return {"lock": Verb(self._lock), "unlock": Verb(self._unlock)}
 
     def authority_booted(self) -> None:
         """Tell an authority of a lock that it does not know, before it hears of any loop."""
@@ -54,14 +73,66 @@ class LockWatch(Feature):
     def authority_lost(self) -> None:
         self._told = None
 
+    def loop_changed(self, loop: Loop) -> None:
+        """Answer the unlocks whose door serves again."""
+        primary = self._loops.all[0]
+        if primary.state is not LoopState.ACTIVE or self._loops.is_locked:
+            return
+        for number, incarnation in self._unlocks.items():
+            if primary.incarnation > incarnation:
+                self._unlocks.answer(number, {"serves": True})
+
+    def stopping(self) -> None:
+        self._unlocks.answer_all({"serves": False})
+
     def document(self) -> Document | None:
         """Return the lock for status."""
         if self.record is None:
             return None
         return document_of(self.record, is_stored=not (self._authority.unwritten or self._asked))
 
-    def _heard(self, fields: Sequence[Any]) -> None:
-        record = record_of(fields)
+    # The verbs
+
+    def _lock(self, request: Request, reply: Reply) -> None:
+        reason = request.get("reason", "")
+        if not isinstance(reason, str) or len(reason) > TEXT_MAX:
+            reply({"error": "bad_request"})
+            return
+        if self.record is not None:
+            reply({"lock": self.document(), "already": True})
+            return
+        record = new_record(secrets.token_bytes(LOCK_BYTES), reason, OPERATOR, time.time_ns() // 1_000_000)
+        self._asked = record.lock
+        self._begin(record)
+
+        def answered(answer: Document) -> None:
+            reply({"lock": self.document(), "already": False, "notes": answer.get("unavailable", [])})
+
+        if self._authority.is_booted:
+            self._requests.ask(answered, lambda code, rows: {}, "lock", *record)
+        else:
+            answered({"unavailable": [_AWAY]})
+
+    def _unlock(self, request: Request, reply: Reply) -> None:
+        began, incarnation = self._context.event_loop.now, self._loops.all[0].incarnation
+        self._requests.ask(partial(self._unlocked, reply, incarnation, began), _outcome, "unlock", OPERATOR)
+
+    def _unlocked(self, reply: Reply, incarnation: int, began: float, answer: Document) -> None:
+        if "unlocked" not in answer:
+            reply(answer)
+            return
+
+        def done(document: Document) -> None:
+            took_ms = round((self._context.event_loop.now - began) * 1000)
+            reply({**answer, **document, "epoch": self._authority.epoch, "took_ms": took_ms})
+
+        self._unlocks.hold(done, incarnation, longest_s=SERVES_S, late={"serves": False})
+        self.loop_changed(self._loops.all[0])
+
+    # What the authority says
+
+    def _heard(self, message: LockStateMessage) -> None:
+        record = record_of(message)
         if record is not None:
             self._asked = b""
         if not self._authority.is_booted:
@@ -99,3 +170,9 @@ class LockWatch(Feature):
         if primary.is_primary and primary.is_living and not self._loops.is_stopping:
             self._loops.restart_policy.replace(primary.name, self._context.event_loop.now)
             self._restarter.look()
+
+
+def _outcome(code: int, rows: list[Any]) -> Document:
+    if code == ResultCode.DONE:
+        return {"unlocked": True}
+    return {"refused" if code == ResultCode.REFUSED else "unavailable": [str(row) for row in rows]}

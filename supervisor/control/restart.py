@@ -17,6 +17,7 @@ from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature, Reply, Request, Verb
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.pending_answers import PendingAnswers
 from tlsrt.supervisor.supervision.restarter import Restarter
 from tlsrt.supervisor.supervision.running_changes import RunningChanges
 from tlsrt.supervisor.supervision.states import SETTLED
@@ -24,11 +25,10 @@ from tlsrt.supervisor.supervision.states import SETTLED
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """One request under way: its loops with their incarnations before."""
+    """One running request: its loops with their incarnations before."""
 
     loops: dict[str, int]
     began: float
-    reply: Reply
 
 
 class RestartRequest(Feature):
@@ -39,7 +39,7 @@ class RestartRequest(Feature):
         self._loops = loops
         self._restarter = restarter
         self._changes = changes
-        self._asked: list[_Asked] = []
+        self._pending = PendingAnswers[_Asked](context.event_loop)
 
     def verbs(self) -> Mapping[str, Verb]:
         return {"restart": Verb(self.ask)}
@@ -55,7 +55,7 @@ class RestartRequest(Feature):
         loops = self._loops.restart_policy.restart(str(name), now)
         before = {loop.name: loop.incarnation for loop in self._loops.all if loop.name in loops}
         self._context.console.plain(str(name), "restart", f"asked for{_with(loops - {str(name)})}")
-        self._asked.append(_Asked(before, now, reply))
+        self._pending.hold(reply, _Asked(before, now))
         self._restarter.look()
 
     def _refusal(self, name: str) -> str:
@@ -77,22 +77,19 @@ class RestartRequest(Feature):
             if not others:
                 return f"{name} comes back by itself as soon as what it depends on is active"
             return f"{name} waits for {', '.join(others)} and comes back by itself: restart {others[0]}"
-        if loop.is_ending or any(name in asked.loops for asked in self._asked):
+        if loop.is_ending or any(name in asked.loops for _, asked in self._pending.items()):
             return f"{name} is being restarted already"
         return ""
 
     def loop_changed(self, loop: Loop) -> None:
         """Answer the requests whose loops have settled."""
-        for asked in tuple(self._asked):
+        for number, asked in self._pending.items():
             loops = [self._loops.by_name(name) for name in asked.loops]
             if all(self._is_settled(loop, asked) for loop in loops):
-                self._asked.remove(asked)
-                asked.reply(self._answer(loops, asked))
+                self._pending.answer(number, self._answer(loops, asked))
 
     def stopping(self) -> None:
-        asked, self._asked = self._asked, []
-        for one in asked:
-            one.reply({"refused": "tlsrt is stopping"})
+        self._pending.answer_all({"refused": "tlsrt is stopping"})
 
     def _is_settled(self, loop: Loop, asked: _Asked) -> bool:
         if self._loops.restart_policy.is_pending(loop.name) or loop.state not in SETTLED:

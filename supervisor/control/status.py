@@ -12,8 +12,8 @@ from tlsrt.config.schema import ComponentConfig, Config
 from tlsrt.supervisor.control.audit_heads import AuditHeads
 from tlsrt.supervisor.control.canary_files import CanaryFiles
 from tlsrt.supervisor.control.decoys import DecoyReport
-from tlsrt.supervisor.control.detection_requests import DetectionRequests
-from tlsrt.supervisor.control.lock import LockWatch
+from tlsrt.supervisor.control.lock import LockControl
+from tlsrt.supervisor.control.requests import OperatorRequests
 from tlsrt.supervisor.control.status_stream import StatusStream
 from tlsrt.supervisor.control.supervision_status import supervision_document
 from tlsrt.supervisor.launch.instance_lock import host_pid
@@ -51,8 +51,8 @@ class StartFacts:
 class Standing:
     """The features that have something to say in a status."""
 
-    lock: LockWatch
-    detection: DetectionRequests
+    lock: LockControl
+    requests: OperatorRequests
     audit: AuditHeads
     canaries: CanaryFiles
     decoys: DecoyReport
@@ -93,7 +93,7 @@ class Status(Feature):
             (*current.warnings, *standing.decoys.warnings, *standing.canaries.warnings),
             current.children.limits(), self._changes.is_rolling_out, current.children, self._watchdog.stuck.of,
             supervision_document(self._loops.restart_policy, loops, now), standing.lock.document(),
-            standing.detection.quarantined, standing.audit.document(),
+            standing.requests.quarantined, standing.audit.document(),
         )  # fmt: skip
         return document(
             view,

@@ -13,7 +13,6 @@ the new epoch. Loops that are late are ended by the authority's word, as for eve
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Mapping, Sequence
 
 from tlsrt.channels.control.authority_channel import RekeyedMessage, RotatedMessage
@@ -28,6 +27,7 @@ from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Answer, Feature, MessageHandler, Reply, Verb
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.pending_answers import PendingAnswers
 from tlsrt.supervisor.supervision.running_changes import RunningChanges
 
 NAME = "rotate"
@@ -42,10 +42,9 @@ class KeyRotation(Feature):
         self._loops = loops
         self._authority = authority
         self._changes = changes
-        self._waiting: deque[tuple[bool, Reply]] = deque()
-        self._reply: Reply | None = None
+        self._pending = PendingAnswers[bool](context.event_loop)  # whether of master_key; the first one is running
+        self._number = 0  # of the running one; 0: none
         self._has_ended = False
-        self._number = 0
         self._is_master = False
         self._staged: Staged | None = None  # under check
         self._token = -1  # of it
@@ -68,7 +67,7 @@ class KeyRotation(Feature):
         if self._has_ended:
             reply({"error": "stopping"})
             return
-        self._waiting.append((master, reply))
+        self._pending.hold(reply, master)
         self._next()
 
     def loop_changed(self, loop: Loop) -> None:
@@ -76,16 +75,13 @@ class KeyRotation(Feature):
 
     def stopping(self) -> None:
         self._has_ended = True
-        waiting, self._waiting = self._waiting, deque()
         self._end({"error": "stopping"})
-        for _, reply in waiting:
-            reply({"error": "stopping"})
+        self._pending.answer_all({"error": "stopping"})
 
     def _next(self) -> None:
-        if self._reply is not None or not self._waiting:
+        if self._number or not self._pending:
             return
-        self._is_master, self._reply = self._waiting.popleft()
-        self._number += 1
+        self._number, self._is_master = next(self._pending.items())
         self._began = self._context.event_loop.now
         self._timer = self._context.event_loop.call_later(CHECK_S, self._too_slow)
         if not self._authority.is_booted:
@@ -162,7 +158,7 @@ class KeyRotation(Feature):
     def _rotated(self, message: RotatedMessage) -> None:
         """Go on: the authority has committed the epoch, or could not begin one."""
         number, epoch, committed_ms, late, said = message
-        if number != self._number or self._reply is None or self._staged is not None:
+        if number != self._number or self._staged is not None:
             return
         if not epoch:
             self._refuse([str(sentence) for sentence in said])
@@ -187,7 +183,7 @@ class KeyRotation(Feature):
 
     def authority_booted(self) -> None:
         """Ask again: an authority that came again, with the key in force, may have forgotten."""
-        if self._reply is not None and self._staged is None and self._done is None:
+        if self._number and self._staged is None and self._done is None:
             self._authority.client.rotate(self._number, with_keys=False)
 
     def _behind(self) -> list[str]:
@@ -229,7 +225,6 @@ class KeyRotation(Feature):
             os.close(self._token)
         self._timer, self._token, self._done = None, -1, None
         self._stage(None)
-        reply, self._reply = self._reply, None
-        if reply is not None:
-            reply(answer)
+        number, self._number = self._number, 0
+        self._pending.answer(number, answer)
         self._context.event_loop.call_later(0, self._next)

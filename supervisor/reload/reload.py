@@ -40,6 +40,7 @@ from tlsrt.supervisor.supervision.context import Context, Reloadable, Renewal
 from tlsrt.supervisor.supervision.feature import Answer, Feature, MessageHandler, Reply, Verb
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.pending_answers import PendingAnswers
 from tlsrt.supervisor.supervision.restarter import Restarter
 from tlsrt.supervisor.supervision.running_changes import RunningChanges
 
@@ -64,10 +65,9 @@ class Reload(Feature):
         self._authority = authority
         self._changes = changes
         self._renew = renew
-        self._waiting: list[Reply] = []
-        self._replies: list[Reply] = []
+        self._pending = PendingAnswers[bool](context.event_loop)  # whether more is asked for than the files of the door
+        self._running: list[int] = []  # the answers that the running reload owes
         self._number = 0
-        self._wants_all = False  # somebody who waits does
         self._door_only = False  # nobody asked for more than the files of the door
         self._known: tuple[str, ...] = ()  # refusals that were said before
         self._has_ended = False
@@ -90,13 +90,12 @@ class Reload(Feature):
 
     def ask(self, reply: Reply) -> None:
         """Reload, now or after the one under way; `reply` gets the report, or `refused` with sentences."""
-        self._waiting.append(reply)
-        self._wants_all = True
+        self._pending.hold(reply, True)
         self._next()
 
     def ask_door(self, reply: Reply, known: Sequence[str]) -> None:
         """Reload if nothing but files of the door has changed; a refusal that is `known` is not said again."""
-        self._waiting.append(reply)
+        self._pending.hold(reply, False)
         self._known = tuple(known)
         self._next()
 
@@ -115,17 +114,15 @@ class Reload(Feature):
         if self._rollout is not None:
             self._rollout.cancel()
         self._clear()
-        replies, self._replies, self._waiting = [*self._replies, *self._waiting], [], []
-        for reply in replies:
-            reply({"error": "stopping"})
+        self._pending.answer_all({"error": "stopping"})
 
     def _next(self) -> None:
         if self._has_ended:
             self.stopping()
-        if self._changes.is_reloading or not self._waiting:
+        if self._changes.is_reloading or not self._pending:
             return
-        self._replies, self._waiting = self._waiting, []
-        self._door_only, self._wants_all = not self._wants_all, False
+        self._running = [number for number, _ in self._pending.items()]
+        self._door_only = not any(wants_all for _, wants_all in self._pending.items())
         self._changes.is_reloading = True
         self._number += 1
         if not self._is_again:
@@ -303,9 +300,9 @@ class Reload(Feature):
     def _end(self, answer: Answer) -> None:
         self._clear()
         self._changes.is_reloading = False
-        replies, self._replies = self._replies, []
-        for reply in replies:
-            reply(answer)
+        running, self._running = self._running, []
+        for number in running:
+            self._pending.answer(number, answer)
         self._context.event_loop.call_later(0, self._next)
 
     def _clear(self) -> None:

@@ -55,10 +55,10 @@ def host(tmp_path: Path) -> Iterator[Host]:
 @pytest.mark.parametrize(
     ("notification", "order"),
     [
-        ("authority_booted", ["StartupReport", "LockWatch", "Loops", "Reload", "KeyRotation"]),
+        ("authority_booted", ["StartupReport", "LockControl", "Loops", "Reload", "KeyRotation"]),
         (
             "authority_lost",
-            ["HostEvents", "LockWatch", "Reload", "KeyRotation", "SessionRequests", "DetectionRequests"],
+            ["HostEvents", "LockControl", "Reload", "KeyRotation", "OperatorRequests"],
         ),
         ("authority_ended", ["Shutdown"]),
         ("epoch_begun", ["Watchdog"]),
@@ -66,7 +66,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
         ("heartbeat_suspected", ["HostEvents"]),
         ("loop_moved", ["HostEvents"]),
         ("loop_active", ["Restarter", "StartupReport"]),
-        ("loop_changed", ["StartupReport", "RestartRequest", "Reload", "KeyRotation", "LockVerbs"]),
+        ("loop_changed", ["StartupReport", "LockControl", "RestartRequest", "Reload", "KeyRotation"]),
         ("loop_unwell", ["Restarter"]),
         ("loop_died", ["Restarter"]),
         ("loop_ended", ["Shutdown"]),
@@ -74,8 +74,8 @@ def host(tmp_path: Path) -> Iterator[Host]:
         ("failed", ["Shutdown"]),
         (
             "stopping",
-            ["HostEvents", "AuthorityProcess", "Loops", "RestartRequest", "FileWatcher", "Reload", "KeyRotation",
-             "SessionRequests", "LockVerbs"],
+            ["HostEvents", "LockControl", "AuthorityProcess", "Loops", "RestartRequest", "FileWatcher", "Reload",
+             "KeyRotation", "OperatorRequests"],
         ),
         ("stopped", ["HostEvents", "CanaryFiles"]),
     ],

@@ -8,12 +8,13 @@ from typing import Any, cast
 
 import pytest
 
+from tlsrt.channels.control.authority_channel import AnswerMessage
 from tlsrt.errors import InvalidArgument, TlsrtError
 from tlsrt.supervisor.cli.exchange import ask
 from tlsrt.supervisor.cli.main import main
 from tlsrt.supervisor.cli.sessions import duration_ms, restored_lines, revoked_lines, session_lines
+from tlsrt.supervisor.control.requests import OperatorRequests
 from tlsrt.supervisor.control.session_report import report_of, sessions_of
-from tlsrt.supervisor.control.session_requests import SessionRequests
 from tlsrt.supervisor.messages.result_codes import ROWS_MAX, ResultCode
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.supervision.context import Context
@@ -164,21 +165,25 @@ def booth() -> Booth:
 
 
 @pytest.fixture
-def requests(booth: Booth) -> SessionRequests:
+def requests(booth: Booth) -> OperatorRequests:
     context = Context(None, EventLoop(), None, -1)  # type: ignore[arg-type]
-    return SessionRequests(context, cast("Any", booth))
+    return OperatorRequests(context, cast("Any", booth))
 
 
-def test_pages_are_asked_for_one_after_the_other(booth: Booth, requests: SessionRequests) -> None:
+def request(requests: OperatorRequests, verb: str, request: dict[str, object], reply: Any) -> None:
+    requests.verbs()[verb].answer(request, reply)
+
+
+def test_pages_are_asked_for_one_after_the_other(booth: Booth, requests: OperatorRequests) -> None:
     answers: list[dict[str, Any]] = []
     answer = requests.messages()["answer"]
-    requests.sessions({}, answers.append)
+    request(requests, "sessions", {}, answers.append)
     assert booth.asked == [("sessions", 1, b"")]
-    answer([1, 0, 1, [CLIENT]])
+    answer(AnswerMessage(1, 0, 1, [CLIENT]))
     assert booth.asked[1:] == [("sessions", 1, b"\xab" * 16)] and answers == []
-    answer([1, 0, 0, [CONSOLE]])
+    answer(AnswerMessage(1, 0, 0, [CONSOLE]))
     assert [session["subject"] for session in answers[0]["sessions"]] == ["third/console", "client/admin"]
-    answer([1, 0, 0, [CONSOLE]])  # said twice is said once
+    answer(AnswerMessage(1, 0, 0, [CONSOLE]))  # said twice is said once
     assert len(answers) == 1
 
 
@@ -189,23 +194,23 @@ def test_pages_are_asked_for_one_after_the_other(booth: Booth, requests: Session
      {"kind": "client", "what": "x", "for_ms": 1 << 60}],
 )  # fmt: skip
 def test_what_is_no_request_reaches_nobody(
-    booth: Booth, requests: SessionRequests, request_: dict[str, object]
+    booth: Booth, requests: OperatorRequests, request_: dict[str, object]
 ) -> None:
     answers: list[dict[str, Any]] = []
-    requests.revoke(request_, answers.append)
-    requests.restore({**request_, "kind": "session"}, answers.append)
+    request(requests, "revoke", request_, answers.append)
+    request(requests, "restore", {**request_, "kind": "session"}, answers.append)
     assert answers == [{"error": "bad_request"}] * 2 and booth.asked == []
 
 
-def test_without_an_authority_it_is_said_what_that_means(booth: Booth, requests: SessionRequests) -> None:
+def test_without_an_authority_it_is_said_what_that_means(booth: Booth, requests: OperatorRequests) -> None:
     answers: list[dict[str, Any]] = []
-    requests.revoke({"kind": "all"}, answers.append)
+    request(requests, "revoke", {"kind": "all"}, answers.append)
     requests.authority_lost()
     booth.is_there = False
-    requests.restore({"kind": "client", "what": "admin"}, answers.append)
+    request(requests, "restore", {"kind": "client", "what": "admin"}, answers.append)
     assert "died before it answered" in answers[0]["unavailable"][0]
     assert "not running now" in answers[1]["unavailable"][0]
     booth.is_there = True
-    requests.sessions({}, answers.append)
+    request(requests, "sessions", {}, answers.append)
     requests.stopping()
     assert answers[2] == {"error": "stopping"}
