@@ -11,10 +11,10 @@ import socket
 import sys
 from typing import NoReturn
 
-import tlsrt.loops.runtime.entry
+import tlsrt.loops.entry
 import tlsrt.loops.third.io  # a component
 
-assert tlsrt.loops.runtime.entry
+assert tlsrt.loops.entry
 assert tlsrt.loops.third.io
 
 

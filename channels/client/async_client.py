@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from tlsrt.channels.calls.caller import new_idempotency_key
-from tlsrt.channels.calls.chunks import parts_of
+from tlsrt.channels.client.chunks import parts_of
 from tlsrt.channels.client.describe import described
 from tlsrt.channels.client.files.remote_path import parse_place
 from tlsrt.channels.client.files.transfer import PATIENCE_S, Told, Transferred, get_file, put_file

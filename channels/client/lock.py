@@ -15,12 +15,12 @@ from pathlib import Path
 from tlsrt.channels.client.address import parse_address
 from tlsrt.channels.client.async_client import CONNECT_TIMEOUT_S, AsyncClient
 from tlsrt.channels.client.connection import client_context, connect, error_of
-from tlsrt.channels.session.lock_statement import lock_statement, sign_statement, unlock_statement
+from tlsrt.channels.session.lock_statement import REASON_MAX, lock_statement, sign_statement, unlock_statement
 from tlsrt.channels.session.opening import ClientIdentity, identity_of
 from tlsrt.channels.tls.connection import ConnectionLimits, TlsConnection
 from tlsrt.channels.tls.engine import TlsEngine
 from tlsrt.channels.tls.message_link import MessageLink
-from tlsrt.channels.tls.message_stream import PAYLOAD_MAX, PROTOCOL, REASON_MAX, parse_control_untrusted
+from tlsrt.channels.tls.message_stream import PAYLOAD_MAX, PROTOCOL, parse_control_untrusted
 from tlsrt.config.bundle import Bundle, read_bundle
 from tlsrt.config.search_path import find_bundle
 from tlsrt.errors import (

@@ -1,4 +1,4 @@
-"""What a client signs to unlock the host, or to lock it. Pure.
+"""Lock statements: what a client signs to unlock the host, or to lock it. Pure.
 
 A statement is a domain and fields of fixed sizes, the reason of a lock alone excepted, which comes last; so no two
 statements have the same bytes. The challenge is the authority's, for one connection, and good once. An unlock also
@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tlsrt.channels.session.grant import BOOT_BYTES, CHALLENGE_BYTES, INSTALL_BYTES, sign_as, verify_as
-from tlsrt.channels.tls.message_stream import LOCK_BYTES, REASON_MAX
 from tlsrt.errors import MisuseError
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
+LOCK_BYTES = 16  # of the id of a lock
+REASON_MAX = 200  # characters
 UNLOCK_DOMAIN = b"tlsrt/unlock/v1\0"
 LOCK_DOMAIN = b"tlsrt/lock/v1\0"
 

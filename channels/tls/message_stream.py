@@ -22,14 +22,13 @@ from tlsrt.channels.session.grant import (
     OPEN_MAX,
     OPEN_SIGNATURE_MAX,
 )
+from tlsrt.channels.session.lock_statement import LOCK_BYTES, REASON_MAX
 from tlsrt.config.bundle import MAX_REQUEST_BYTES
 from tlsrt.config.issuer_chain import CHAIN_BYTES_MAX, STATEMENT_BYTES
 from tlsrt.errors import MisuseError, PeerError
 
 PROTOCOL = "tlsrt/1"  # the ALPN name
 PAYLOAD_MAX = FRAME_MAX
-LOCK_BYTES = 16
-REASON_MAX = 200  # characters
 OPENING_MAX = OPEN_MAX + OPEN_SIGNATURE_MAX + 32  # all that a client without a session may send
 WORD_MAX = 32
 _CONTROL_MAX = GRANT_MAX + 1024

@@ -23,9 +23,8 @@ from tlsrt.loops.door.backend import DoorBackend
 from tlsrt.loops.door.tls_server import AcceptedConnection
 from tlsrt.loops.http.fair_scheduler import SMALL_BYTES, FairScheduler, is_small
 from tlsrt.loops.http.openapi import openapi
-from tlsrt.loops.http.problem import Problem, problem_of
 from tlsrt.loops.http.request import EVENTS, JSON, Act, HttpCall, wish_untrusted
-from tlsrt.loops.http.response import HttpResponse, answer, event, problem_answer, stream_headers
+from tlsrt.loops.http.response import HttpResponse, Problem, answer, event, problem_answer, problem_of, stream_headers
 from tlsrt.loops.http.session import DelegatedSession
 from tlsrt.loops.http.values import arguments_untrusted, encode_value
 

@@ -9,8 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tlsrt.loops.http.problem import MEDIA_TYPE
 from tlsrt.loops.http.request import EVENTS, JSON, PREFIX, TIMEOUT_MAX_S, TIMEOUT_S
+from tlsrt.loops.http.response import MEDIA_TYPE
 
 Document = dict[str, Any]
 

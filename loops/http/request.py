@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import unquote
 
-from tlsrt.loops.http.problem import Problem
+from tlsrt.loops.http.response import Problem
 
 PREFIX = "/v1"
 TIMEOUT_S = 30.0

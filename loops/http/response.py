@@ -1,15 +1,21 @@
-"""The heads of HTTP answers: strict, the same for all. Pure.
+"""HTTP answers: results, streams, and problem details (RFC 9457) of our own error codes. Pure.
 
 Nothing that this server sends is a page, is to be kept, or is for other sites: that is what the headers say.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 
-from tlsrt.loops.http.problem import MEDIA_TYPE, Problem
+from tlsrt.errors import CallError
 
+MEDIA_TYPE = "application/problem+json"
+TYPE = "urn:tlsrt:error:"
+RETRY_S = 1  # what Retry-After says when nothing was executed
+LOCKED_RETRY_S = 30  # and when the host is locked, until it is unlocked
 STRICT: Mapping[str, str] = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -20,6 +26,51 @@ STRICT: Mapping[str, str] = {
     "X-Frame-Options": "DENY",
 }
 Headers = list[tuple[str, str]]
+_STATUS: Mapping[str, int] = {
+    "invalid_argument": 400,
+    "denied": 403,
+    "rejected": 403,
+    "not_found": 404,
+    "conflict": 409,
+    "stream_broken": 502,
+    "outcome_unknown": 502,
+    "busy": 503,
+    "unavailable": 503,
+    "stale": 503,
+    "locked": 503,
+    "unsynchronised": 503,
+    "deadline": 504,
+    "cancelled": 503,
+}
+_NOT_EXECUTED = frozenset({"busy", "unavailable", "stale", "locked", "unsynchronised"})
+
+
+class Problem(Exception):
+    """The end of a request without a result."""
+
+    def __init__(self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers = headers or {}
+
+    def encode(self) -> bytes:
+        """Return the body of the answer."""
+        document = {
+            "type": TYPE + self.code,
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def problem_of(error: CallError) -> Problem:
+    """Return the problem that a failed call is to an HTTP client. A code that a component defines is its failure."""
+    seconds = LOCKED_RETRY_S if error.code == "locked" else RETRY_S
+    headers = {"Retry-After": str(seconds)} if error.code in _NOT_EXECUTED else {}
+    return Problem(_STATUS.get(error.code, 500), error.code, error.message, headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +89,7 @@ def answer(status: int, media_type: str, body: bytes, more: Mapping[str, str] | 
 
 
 def problem_answer(problem: Problem) -> HttpResponse:
-    """Return the answer that says what went wrong."""
+    """Return the answer for a problem."""
     return answer(problem.status, MEDIA_TYPE, problem.encode(), problem.headers)
 
 

@@ -40,7 +40,7 @@ from tlsrt.supervisor.process.scheduling import schedule
 from tlsrt.supervisor.process.spawn import freeze, reap, spawn
 from tlsrt.supervisor.process.uids import Uids
 
-RUNTIME = "tlsrt.loops.runtime.entry"
+RUNTIME = "tlsrt.loops.entry"
 ZMQ_LINK = "tlsrt.channels.links.zmq_link"  # which all loops but Primary import, unless the engine is native
 AUTHORITY = "authority"
 _AUTHORITY_TASKS = 64

@@ -50,7 +50,7 @@ from tlsrt.loops.http import connection as http_link
 from tlsrt.loops.http import request as http_request
 from tlsrt.loops.http.connection import HttpConnection
 from tlsrt.loops.http.fair_scheduler import FairScheduler
-from tlsrt.loops.http.problem import Problem
+from tlsrt.loops.http.response import Problem
 
 # Where a stranger's bytes go, from the socket on, and the property that looks at each function.
 PARSERS: dict[str, str] = {

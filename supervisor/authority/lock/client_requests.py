@@ -12,8 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tlsrt.channels.control.trust import ClientLockMessage, ClientUnlockMessage
-from tlsrt.channels.session.lock_statement import lock_statement, unlock_statement, verify_statement_untrusted
-from tlsrt.channels.tls.message_stream import REASON_MAX
+from tlsrt.channels.session.lock_statement import (
+    REASON_MAX,
+    lock_statement,
+    unlock_statement,
+    verify_statement_untrusted,
+)
 from tlsrt.errors import PeerError
 from tlsrt.rate_limit import Bucket
 from tlsrt.supervisor.authority.clients.certificates import ClientCertificates

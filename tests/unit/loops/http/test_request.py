@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.loops.http.problem import Problem
 from tlsrt.loops.http.request import Act, HttpCall, wish_untrusted
+from tlsrt.loops.http.response import Problem
 
 HOST = ("host", "kitchen.example:7443")
 JSON = ("content-type", "application/json")
