@@ -22,8 +22,8 @@ $(VENV)/.dev: pyproject.toml $(BIN)/tlsrt-supervisor
 	@touch $@
 
 start: $(BIN)/tlsrt-supervisor ## install, configure ./var if there is nothing yet, and start in the foreground
-	@test -e $(DIR)/tlsrt.yaml || $(BIN)/tlsrt-supervisor init $(DIR)
-	@exec $(BIN)/tlsrt-supervisor start --config $(DIR)/tlsrt.yaml
+	@test -e "$(DIR)/tlsrt.yaml" || { said=$$($(BIN)/tlsrt-supervisor init "$(DIR)") || exit; echo "$$said" | grep -v '^next: '; }
+	@exec $(BIN)/tlsrt-supervisor start --config "$(DIR)/tlsrt.yaml"
 
 test: $(VENV)/.dev ## run every test, on all processors and one more, as many tests wait (WORKERS=1: one after the other)
 	@$(BIN)/python tests/tools/run.py $(WORKERS)

@@ -16,6 +16,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+from tlsrt.command_line.hint import command_line
 from tlsrt.config import key_schedule
 from tlsrt.config.boot_token import MAX_TOKEN_BYTES, BootToken, make_boot_token, parse_boot_token_untrusted
 from tlsrt.config.bundle import VERSION, Bundle, encode_bundle
@@ -232,10 +233,8 @@ def _version(config: Config, present: BootToken | None, known: SealRecord) -> tu
 def _report(directory: Path, lacking: MissingLayer) -> list[str]:
     lines = [f"wrote {directory / name}: {what}" for name, what in FILES.items()]
     lines.append(f"made {directory}/state, run and log")
-    command = "" if directory == Path("var") else f" --config {directory / 'tlsrt.yaml'}"
-    bundle = "" if directory == Path("var") else f" --bundle {directory / 'admin.tlsrt'}"
-    lines.append(f"next: tlsrt-supervisor start{command}")
-    lines.append(f"then, in a second terminal: tlsrt{bundle} call primary/kernel uname")
+    named = [] if directory == Path("var") else ["--config", directory / "tlsrt.yaml"]
+    lines.append(f"next: {command_line('tlsrt-supervisor', 'start', *named)}")
     if is_checkout():
         lines.append("this is a development checkout: measure is warn, so changed code starts and is reported")
     for waiver in lacking.waivers:

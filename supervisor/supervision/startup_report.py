@@ -1,4 +1,4 @@
-"""What a start tells its operator: a line per loop, the door, and how to call it."""
+"""The report of a start on the console: a line per loop, the door, and what to do next."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from tlsrt.channels.control.life import LoopState
+from tlsrt.command_line.hint import command_line
 from tlsrt.supervisor.process.listeners import DOOR
 from tlsrt.supervisor.process.preload import PAUSE_S
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
@@ -65,9 +66,8 @@ class StartupReport(Feature):
             console.plain("limits", "", limits)
         elapsed_s = self._context.event_loop.now - self._began_at
         self._context.events.emit("ready", "supervisor", loops=count, took_ms=round(elapsed_s * 1000))
-        call = f"tlsrt {bundle_option(self._context.current.config.path)}call primary/kernel uname"
-        how = "tlsrt-supervisor unlock" if self._loops.is_locked else call
-        console.plain("ready", f"{count} loops", f"in {elapsed_s:.2f} s; try: {how}")
+        following = _next_step(self._context.current.config.path, is_locked=self._loops.is_locked)
+        console.plain("ready", f"{count} loops", f"in {elapsed_s:.2f} s; next, in a second terminal: {following}")
         self._context.event_loop.call_later(_QUIET_S, self._preload)
 
     def _preload(self) -> None:
@@ -79,9 +79,11 @@ class StartupReport(Feature):
         return f"{(self._context.event_loop.now - since) * 1000:.0f} ms"
 
 
-def bundle_option(config_path: Path) -> str:
-    """Return how to name the admin bundle of this installation; nothing where `tlsrt` finds it by itself."""
-    bundle = config_path.parent / "admin.tlsrt"
-    if not bundle.exists() or bundle == Path(os.getcwd(), "var", "admin.tlsrt"):
-        return ""
-    return f"--bundle {bundle} "
+def _next_step(config: Path, *, is_locked: bool) -> str:
+    """Return a command line to type now; it names no file that the command finds by itself."""
+    is_found = config.parent == Path(os.getcwd(), "var")
+    if is_locked:
+        return command_line("tlsrt-supervisor", "unlock", *([] if is_found else ["--config", config]))
+    bundle = config.parent / "admin.tlsrt"
+    named = ["--bundle", bundle] if bundle.exists() and not is_found else []
+    return command_line("tlsrt", *named, "call", "primary/kernel", "uname")

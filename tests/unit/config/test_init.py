@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -95,14 +96,15 @@ def test_two_installations_share_nothing_secret(made: Path, tmp_path: Path) -> N
 
 def test_the_lines_say_what_and_what_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
     lines = run(Path("var"))
     assert [line.partition(":")[0] for line in lines[:9]] == [f"wrote var/{name}" for name in FILES]
     assert lines[10:] == [
         "next: tlsrt-supervisor start",
-        "then, in a second terminal: tlsrt call primary/kernel uname",
         "this is a development checkout: measure is warn, so changed code starts and is reported",
     ]
     assert "next: tlsrt-supervisor start --config a/b/tlsrt.yaml" in run(Path("a/b"))
+    assert "next: tlsrt-supervisor start --config 'my host/tlsrt.yaml'" in run(Path("my host"))
 
 
 def test_an_existing_empty_folder_is_filled(tmp_path: Path) -> None:
