@@ -1,4 +1,4 @@
-"""The documents against the code: generated pages are fresh, and every `sh` block of README, tutorial and guides runs.
+"""The documents against the code: generated pages are fresh; commands and clients of README, tutorial and guides run.
 
 A page's commands run in a folder of their own where `var` is the host's folder, as in a checkout. Blocks that call make
 are the newcomer's first minutes, which tests/tools/clean_clone.sh goes through.
@@ -21,7 +21,12 @@ PAGES = [ROOT / "README.md", ROOT / "docs" / "tutorial.md", *sorted((ROOT / "doc
 
 
 def runnable(page: Path) -> list[Block]:
-    return [block for block in blocks(page, "sh") if not block.text.startswith("make ")]
+    """Return what is run: shell commands, and Python that calls as a client does."""
+    return [
+        block
+        for block in blocks(page, "sh", "python")
+        if (not block.text.startswith("make ") if block.language == "sh" else "with Client(" in block.text)
+    ]
 
 
 @pytest.mark.parametrize("name", pages.PAGES)
@@ -41,8 +46,9 @@ def test_the_commands_of_a_page_run(page: Path, host: RunningHost, tmp_path: Pat
     (tmp_path / "var").symlink_to(host.folder)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     for block in runnable(page):
+        program = ["bash", "-euxo", "pipefail", "-c"] if block.language == "sh" else [sys.executable, "-c"]
         ran = subprocess.run(
-            ["bash", "-euxo", "pipefail", "-c", block.text],
+            [*program, block.text],
             cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
         assert ran.returncode == 0, f"{page.name}:{block.line} ended with {ran.returncode}\n{ran.stdout}{ran.stderr}"
