@@ -12,10 +12,12 @@ import os
 import signal
 import struct
 import sys
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 from tlsrt.errors import SandboxError
+from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
 
 # clone(2), unshare(2), setns(2)
 CLONE_VM = 0x00000100
@@ -66,20 +68,8 @@ CAPABILITY_VERSION_3 = 0x20080522
 
 _LAST_DESCRIPTOR = 0xFFFFFFFF
 
-# From the kernel headers asm/unistd_64.h (x86_64) and asm-generic/unistd.h (aarch64).
-NUMBERS: dict[str, dict[str, int]] = {
-    "x86_64": {
-        "capset": 126, "pivot_root": 155, "open_tree": 428, "move_mount": 429, "clone3": 435, "close_range": 436,
-        "mount_setattr": 442,
-    },
-    "aarch64": {
-        "capset": 91, "pivot_root": 41, "open_tree": 428, "move_mount": 429, "clone3": 435, "close_range": 436,
-        "mount_setattr": 442,
-    },
-}  # fmt: skip
 
-
-def numbers_of(machine: str, *, wide: bool = True) -> dict[str, int]:
+def numbers_of(machine: str, *, wide: bool = True) -> Mapping[str, int]:
     """Return the system call numbers of a machine (uname -m); `wide` says that this is a 64-bit process.
 
     Raises SandboxError for any other machine: a guessed number would be another call.
@@ -90,19 +80,20 @@ def numbers_of(machine: str, *, wide: bool = True) -> dict[str, int]:
 
 
 @cache
-def _numbers() -> dict[str, int]:
+def _numbers() -> Mapping[str, int]:
     return numbers_of(os.uname().machine, wide=sys.maxsize > 2**32)
 
 
 @cache
-def _libc() -> Any:
+def libc() -> Any:
+    """Return the C library, whose errors `ctypes.get_errno` tells."""
     library = ctypes.CDLL(None, use_errno=True)
     library.syscall.restype = ctypes.c_long
     return library
 
 
 @cache
-def _locked_libc() -> Any:
+def _libc_with_lock() -> Any:
     library = ctypes.PyDLL(None, use_errno=True)  # keeps the interpreter's lock over a fork, as os.fork does
     library.syscall.restype = ctypes.c_long
     return library
@@ -115,23 +106,33 @@ def _checked(result: int, name: str) -> int:
     return result
 
 
-def _call(name: str, *arguments: int | bytes | None) -> int:
-    """syscall(2) by name; integers travel as full registers, bytes as pointers."""
-    registers = [
-        ctypes.c_char_p(value) if isinstance(value, bytes) else ctypes.c_void_p(value) if value else ctypes.c_long(0)
-        for value in arguments
-    ]
-    return _checked(_libc().syscall(ctypes.c_long(_numbers()[name]), *registers), name)
+def call(name: str, *arguments: object) -> int:
+    """Make a system call by name, syscall(2): integers are full registers, bytes pointers, ctypes objects themselves.
+
+    Raises OSError; ENOSYS also for a call that this machine does not have.
+    """
+    number = _numbers().get(name)
+    if number is None:
+        raise OSError(errno.ENOSYS, f"{name}: {os.strerror(errno.ENOSYS)}")
+    return _checked(libc().syscall(ctypes.c_long(number), *map(_register, arguments)), name)
+
+
+def _register(value: object) -> object:
+    if value is None:
+        return ctypes.c_long(0)
+    if isinstance(value, int):
+        return ctypes.c_void_p(value) if value else ctypes.c_long(0)  # a plain int would travel as 32 bits
+    return ctypes.c_char_p(value) if isinstance(value, bytes) else value
 
 
 def unshare(flags: int) -> None:
     """unshare(2): leave the namespaces named by CLONE_NEW* flags."""
-    _checked(_libc().unshare(ctypes.c_int(flags)), "unshare")
+    _checked(libc().unshare(ctypes.c_int(flags)), "unshare")
 
 
 def setns(descriptor: int, kind: int) -> None:
     """setns(2): join the namespace behind a descriptor of /proc/PID/ns."""
-    _checked(_libc().setns(ctypes.c_int(descriptor), ctypes.c_int(kind)), "setns")
+    _checked(libc().setns(ctypes.c_int(descriptor), ctypes.c_int(kind)), "setns")
 
 
 def fork_into(folder: int) -> int:
@@ -148,7 +149,7 @@ def fork_into(folder: int) -> int:
     arguments = ctypes.create_string_buffer(packed, len(packed))
     registers = (ctypes.c_long(number), arguments, ctypes.c_size_t(len(packed)))
     ctypes.pythonapi.PyOS_BeforeFork()
-    pid: int = _locked_libc().syscall(*registers)
+    pid: int = _libc_with_lock().syscall(*registers)
     if pid == 0:
         ctypes.pythonapi.PyOS_AfterFork_Child()
         return 0
@@ -209,18 +210,18 @@ def _read_threads(status: int) -> int:
 def mount(source: str | None, target: str, kind: str | None = None, flags: int = 0, options: str | None = None) -> None:
     """mount(2)."""
     texts = [None if text is None else os.fsencode(text) for text in (source, target, kind, options)]
-    result = _libc().mount(texts[0], texts[1], texts[2], ctypes.c_ulong(flags), texts[3])
+    result = libc().mount(texts[0], texts[1], texts[2], ctypes.c_ulong(flags), texts[3])
     _checked(result, f"mount {target}")
 
 
 def umount2(target: str, flags: int = 0) -> None:
     """umount2(2)."""
-    _checked(_libc().umount2(os.fsencode(target), ctypes.c_int(flags)), f"umount {target}")
+    _checked(libc().umount2(os.fsencode(target), ctypes.c_int(flags)), f"umount {target}")
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
     """pivot_root(2)."""
-    _call("pivot_root", os.fsencode(new_root), os.fsencode(put_old))
+    call("pivot_root", os.fsencode(new_root), os.fsencode(put_old))
 
 
 def open_tree(path: str, *, recursive: bool) -> int:
@@ -229,12 +230,12 @@ def open_tree(path: str, *, recursive: bool) -> int:
     In a user namespace it must be recursive: the kernel refuses to uncover what a mount of the parent covers.
     """
     flags = OPEN_TREE_CLONE | os.O_CLOEXEC | (AT_RECURSIVE if recursive else 0)
-    return _call("open_tree", AT_FDCWD, os.fsencode(path), flags)
+    return call("open_tree", AT_FDCWD, os.fsencode(path), flags)
 
 
 def move_mount(descriptor: int, target: str) -> None:
     """move_mount(2): attach a detached mount at `target`."""
-    _call("move_mount", descriptor, b"", AT_FDCWD, os.fsencode(target), MOVE_MOUNT_F_EMPTY_PATH)
+    call("move_mount", descriptor, b"", AT_FDCWD, os.fsencode(target), MOVE_MOUNT_F_EMPTY_PATH)
 
 
 def mount_setattr(descriptor: int, attributes: int, *, recursive: bool) -> None:
@@ -244,24 +245,24 @@ def mount_setattr(descriptor: int, attributes: int, *, recursive: bool) -> None:
     """
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
     change = struct.pack("=QQQQ", attributes, 0, 0, 0)
-    _call("mount_setattr", descriptor, b"", flags, change, len(change))
+    call("mount_setattr", descriptor, b"", flags, change, len(change))
 
 
 def inotify_init() -> int:
     """inotify_init1(2): a descriptor that does not block and is closed by execve."""
-    return _checked(_libc().inotify_init1(ctypes.c_int(os.O_NONBLOCK | os.O_CLOEXEC)), "inotify_init1")
+    return _checked(libc().inotify_init1(ctypes.c_int(os.O_NONBLOCK | os.O_CLOEXEC)), "inotify_init1")
 
 
 def inotify_add_watch(descriptor: int, path: str, mask: int) -> int:
     """inotify_add_watch(2), for what `path` leads to now, in whatever mount namespace; return the watch."""
-    result = _libc().inotify_add_watch(ctypes.c_int(descriptor), os.fsencode(path), ctypes.c_uint32(mask))
+    result = libc().inotify_add_watch(ctypes.c_int(descriptor), os.fsencode(path), ctypes.c_uint32(mask))
     return _checked(result, f"inotify_add_watch {path}")
 
 
 def prctl(option: int, *arguments: int) -> int:
     """prctl(2); missing arguments are 0."""
     registers = [ctypes.c_ulong(value) for value in (*arguments, 0, 0, 0, 0)[:4]]
-    return _checked(_libc().prctl(ctypes.c_int(option), *registers), f"prctl {option}")
+    return _checked(libc().prctl(ctypes.c_int(option), *registers), f"prctl {option}")
 
 
 def name_thread(name: bytes) -> None:
@@ -272,7 +273,7 @@ def name_thread(name: bytes) -> None:
 
 def capset_none() -> None:
     """capset(2): empty the effective, permitted and inheritable sets of this task."""
-    _call("capset", struct.pack("=Ii", CAPABILITY_VERSION_3, 0), bytes(24))
+    call("capset", struct.pack("=Ii", CAPABILITY_VERSION_3, 0), bytes(24))
 
 
 def close_all_but(keep: frozenset[int]) -> None:
@@ -280,9 +281,9 @@ def close_all_but(keep: frozenset[int]) -> None:
     first = 0
     for descriptor in sorted(keep):
         if descriptor > first:
-            _call("close_range", first, descriptor - 1, 0)
+            call("close_range", first, descriptor - 1, 0)
         first = descriptor + 1
-    _call("close_range", first, _LAST_DESCRIPTOR, 0)
+    call("close_range", first, _LAST_DESCRIPTOR, 0)
 
 
 def die_with_parent(signal_number: int) -> None:

@@ -18,6 +18,7 @@ import socket
 from collections.abc import Callable, Iterator
 from itertools import islice
 
+from tlsrt.backoff import Backoff
 from tlsrt.channels.frames.frame import FRAME_MAX, MESSAGE_MAX, first_message, split_message_untrusted
 from tlsrt.channels.links.frame_queue import EARLY_FRAMES, FrameQueue
 from tlsrt.channels.links.write_batch import WriteBatch
@@ -67,6 +68,7 @@ class Link(FrameQueue):
         self._listener: socket.socket | None = None
         self._address = ""
         self._timer: asyncio.TimerHandle | None = None
+        self._backoff = Backoff(RECONNECT_S, RECONNECT_MAX_S)
 
     @property
     def is_idle(self) -> bool:
@@ -75,9 +77,9 @@ class Link(FrameQueue):
     def connect(self, directory: str) -> None:
         """Connect to Primary through the socket in this directory, and again whenever the connection is lost."""
         self._address = f"{directory}/{SOCKET_NAME}"
-        self._connect(RECONNECT_S)
+        self._connect()
 
-    def _connect(self, pause_s: float) -> None:
+    def _connect(self) -> None:
         self._timer = None
         peer = socket.socket(socket.AF_UNIX)
         peer.setblocking(False)
@@ -85,8 +87,9 @@ class Link(FrameQueue):
             peer.connect(self._address)
         except OSError:  # its queue is full, or it is not there yet
             peer.close()
-            self._timer = self._loop.call_later(pause_s, self._connect, min(2 * pause_s, RECONNECT_MAX_S))
+            self._timer = self._loop.call_later(self._backoff.pause(), self._connect)
         else:
+            self._backoff.reset()
             self._add(peer)
 
     def listen(self, descriptor: int) -> None:
@@ -126,7 +129,7 @@ class Link(FrameQueue):
             if self._ready is not None:
                 self._want()
         if self._address and not self._timer:
-            self._timer = self._loop.call_later(RECONNECT_S, self._connect, RECONNECT_S)
+            self._timer = self._loop.call_later(RECONNECT_S, self._connect)
 
     def close(self) -> list[bytes]:
         """Close at once and return the frames that were never written."""

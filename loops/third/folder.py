@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tlsrt.config.files import write_all
 from tlsrt.errors import Busy, Denied, Failed, InvalidArgument, NotFound
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,126}")
@@ -271,10 +272,3 @@ class FileWriter:
     def _close(self) -> None:
         self._open = False
         os.close(self._descriptor)
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write every byte: write(2) may take only a part of them when the disk is nearly full."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]

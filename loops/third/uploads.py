@@ -16,9 +16,10 @@ import os
 import time
 from contextlib import suppress
 
+from tlsrt.config.files import write_all
 from tlsrt.errors import CallError, Conflict, Failed
 from tlsrt.loops.third.digests import Digests, check_digest, hash_file
-from tlsrt.loops.third.folder import KEPT, Folder, check_name, told, write_all
+from tlsrt.loops.third.folder import KEPT, Folder, check_name, told
 
 UPLOADS_MAX = 32  # unfinished at a time, of all
 IDLE_S = 24 * 3600.0

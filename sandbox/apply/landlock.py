@@ -8,7 +8,6 @@ too. What Landlock does not know, whatever its version here, other layers must s
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import hashlib
 import os
@@ -16,11 +15,9 @@ import stat
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 from tlsrt.errors import SandboxError
-from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
+from tlsrt.sandbox.syscalls import call
 
 LAYER = "landlock"
 OLDEST_ABI = 1
@@ -66,25 +63,6 @@ class Rules:
         return hashlib.sha256(msgpack.packb(form, use_bin_type=True)).digest()
 
 
-@cache
-def _libc() -> Any:
-    library = ctypes.CDLL(None, use_errno=True)
-    library.syscall.restype = ctypes.c_long
-    return library
-
-
-def _call(name: str, *arguments: int | bytes) -> int:
-    number = NUMBERS.get(os.uname().machine, {}).get(name)
-    if number is None:
-        raise SandboxError(LAYER, f"{os.uname().machine} is not supported: only 64-bit x86_64 and aarch64 are")
-    registers = [ctypes.c_char_p(one) if isinstance(one, bytes) else ctypes.c_long(one) for one in arguments]
-    result: int = _libc().syscall(ctypes.c_long(number), *registers)
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, f"{name}: {os.strerror(code)}")
-    return result
-
-
 def handled_rights(abi: int) -> int:
     """Return every right over files that this ABI knows."""
     return (1 << _RIGHTS_BITS[min(max(abi, OLDEST_ABI), NEWEST_ABI)]) - 1
@@ -93,7 +71,7 @@ def handled_rights(abi: int) -> int:
 def landlock_abi() -> int:
     """Return the host's ABI version. Raises SandboxError when the host has no Landlock."""
     try:
-        return min(_call("landlock_create_ruleset", 0, 0, _CREATE_VERSION), NEWEST_ABI)
+        return min(call("landlock_create_ruleset", 0, 0, _CREATE_VERSION), NEWEST_ABI)
     except OSError as error:
         if error.errno == errno.ENOSYS:
             reason = "this kernel has no Landlock (Linux 5.13), or something outside hides it"
@@ -119,7 +97,7 @@ def apply_rules(rules: Rules) -> bytes:
             if abi >= _NETWORK_ABI:
                 _allow_ports(ruleset, rules.bind_ports, _BIND_TCP)
                 _allow_ports(ruleset, rules.connect_ports, _CONNECT_TCP)
-            _call("landlock_restrict_self", ruleset, _RESTRICT_TSYNC if abi >= _TSYNC_ABI else 0)
+            call("landlock_restrict_self", ruleset, _RESTRICT_TSYNC if abi >= _TSYNC_ABI else 0)
         finally:
             os.close(ruleset)
     except OSError as error:
@@ -135,7 +113,7 @@ def _create(rules: Rules, abi: int) -> int:
     if abi >= _SCOPES_ABI:
         attributes.append(_SCOPES)
     packed = struct.pack(f"={len(attributes)}Q", *attributes)
-    return _call("landlock_create_ruleset", packed, len(packed), 0)
+    return call("landlock_create_ruleset", packed, len(packed), 0)
 
 
 def _merged(paths: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
@@ -154,11 +132,11 @@ def _allow_path(ruleset: int, path: str, rights: int) -> None:
         if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
             rights &= _FILE_RIGHTS
         if rights:
-            _call("landlock_add_rule", ruleset, _RULE_PATH, struct.pack("=Qi", rights, descriptor), 0)
+            call("landlock_add_rule", ruleset, _RULE_PATH, struct.pack("=Qi", rights, descriptor), 0)
     finally:
         os.close(descriptor)
 
 
 def _allow_ports(ruleset: int, ports: frozenset[int] | None, right: int) -> None:
     for port in sorted(ports or ()):
-        _call("landlock_add_rule", ruleset, _RULE_PORT, struct.pack("=QQ", right, port), 0)
+        call("landlock_add_rule", ruleset, _RULE_PORT, struct.pack("=QQ", right, port), 0)

@@ -16,7 +16,7 @@ from tlsrt.sandbox.apply.landlock import landlock_abi
 from tlsrt.sandbox.profile.policy_files import filters_for
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.seccomp.notify import REPORTS
-from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
+from tlsrt.sandbox.syscalls import call
 
 _LANDLOCK = {
     1: "files", 2: "renames across folders", 3: "truncation", 4: "TCP ports", 5: "ioctl on devices",
@@ -46,13 +46,12 @@ _SWITCHES = {
 
 def _call(name: str, *arguments: object) -> int:
     """Make a system call by name; return 0 or more, or the negative error number."""
-    numbers = NUMBERS.get(os.uname().machine, {})
-    if name not in numbers:
+    try:
+        return call(name, *arguments)
+    except OSError as error:
+        return -(error.errno or errno.EINVAL)
+    except SandboxError:  # a machine whose numbers are not known
         return -errno.ENOSYS
-    library = ctypes.CDLL(None, use_errno=True)
-    library.syscall.restype = ctypes.c_long
-    result: int = library.syscall(ctypes.c_long(numbers[name]), *arguments)
-    return result if result >= 0 else -ctypes.get_errno()
 
 
 def landlock_words() -> str:
@@ -71,20 +70,20 @@ def seccomp_words() -> str:
     known: list[str] = []
     for name, value in _ACTIONS.items():
         action = ctypes.c_uint32(value)
-        if _call("seccomp", ctypes.c_uint(_GET_ACTION_AVAIL), ctypes.c_uint(0), ctypes.byref(action)) == 0:
+        if _call("seccomp", _GET_ACTION_AVAIL, 0, ctypes.byref(action)) == 0:
             known.append(name)
     if not known:
         return "none"
     lacking = [name for name in _ACTIONS if name not in known]
     # With flags that the kernel knows it looks for the filter, at an address where there is none.
-    probe = _call("seccomp", ctypes.c_uint(_SET_MODE_FILTER), ctypes.c_uint(_TSYNC_ESRCH), None)
+    probe = _call("seccomp", _SET_MODE_FILTER, _TSYNC_ESRCH, None)
     threads = "TSYNC_ESRCH" if probe == -errno.EFAULT else "no TSYNC_ESRCH (Linux 5.7)"
     return f"{', '.join(known)}, {threads}{'; not ' + ', '.join(lacking) if lacking else ''}"
 
 
 def mseal_words() -> str:
     """Return whether memory can be sealed, so that foreign code cannot exchange the last filter."""
-    result = _call("mseal", ctypes.c_void_p(0), ctypes.c_size_t(0), ctypes.c_ulong(0))  # nothing, sealed
+    result = _call("mseal", 0, 0, 0)  # nothing, sealed
     if result == 0:
         return "yes: the last filter cannot be exchanged by code of components"
     return f"no ({os.strerror(-result)}, Linux 6.10): {_EXCHANGEABLE}"
@@ -92,7 +91,7 @@ def mseal_words() -> str:
 
 def memfd_secret_words() -> str:
     """Return whether there is memory that not even root can read from outside."""
-    result = _call("memfd_secret", ctypes.c_uint(os.O_CLOEXEC))
+    result = _call("memfd_secret", os.O_CLOEXEC)
     if result >= 0:
         os.close(result)
         return "yes: master_key lies in a page that root cannot read from outside"

@@ -26,13 +26,11 @@ import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 from tlsrt.config.egress import EgressRule, egress_rule_for
 from tlsrt.sandbox.seccomp.notify import Notification, take_descriptor
-from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
+from tlsrt.sandbox.syscalls import call, libc
 
 _NAME = b"primary.sock"
 CHANNEL = b"/channel/" + _NAME  # where a loop finds Primary, inside its root; by its own path if it has none
@@ -217,28 +215,13 @@ def _refused(what: str) -> BrokerReply:
 # System calls
 
 
-@cache
-def _libc() -> Any:
-    library = ctypes.CDLL(None, use_errno=True)
-    library.syscall.restype = ctypes.c_long
-    return library
-
-
-def _call(name: str, *registers: object) -> int:
-    result = int(_libc().syscall(ctypes.c_long(NUMBERS[os.uname().machine][name]), *registers))
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{name}: {os.strerror(number)}")
-    return result
-
-
 def _read_memory(pid: int, address: int, length: int) -> bytes:
     """process_vm_readv(2): copy from another process. Raises OSError, EFAULT for less than `length` bytes."""
     buffer = ctypes.create_string_buffer(length)
     local = struct.pack("=QQ", ctypes.addressof(buffer), length)
     remote = struct.pack("=QQ", address, length)
     one = ctypes.c_ulong(1)
-    read = _call("process_vm_readv", ctypes.c_int(pid), local, one, remote, one, ctypes.c_ulong(0))
+    read = call("process_vm_readv", ctypes.c_int(pid), local, one, remote, one, ctypes.c_ulong(0))
     if read != length:
         raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
     return buffer.raw
@@ -246,5 +229,5 @@ def _read_memory(pid: int, address: int, length: int) -> bytes:
 
 def _connect(descriptor: int, address: bytes) -> int:
     """connect(2) with the address as it is in memory; return 0 or an errno."""
-    result = _libc().connect(ctypes.c_int(descriptor), address, ctypes.c_uint32(len(address)))
+    result = libc().connect(ctypes.c_int(descriptor), address, ctypes.c_uint32(len(address)))
     return 0 if result == 0 else ctypes.get_errno()

@@ -28,7 +28,7 @@ from typing import Any
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.seccomp.bpf import MAX_INSTRUCTIONS, USER_NOTIF
 from tlsrt.sandbox.seccomp.notify import REPORTS
-from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
+from tlsrt.sandbox.syscalls import call, libc, prctl
 
 LAYER = "seccomp"
 TASKS = Path("/proc/self/task")
@@ -43,15 +43,8 @@ _MAP_FAILED = (1 << 64) - 1
 
 
 @cache
-def _libc() -> Any:
-    library = ctypes.CDLL(None, use_errno=True)
-    library.syscall.restype = ctypes.c_long
-    return library
-
-
-@cache
 def _mmap() -> Any:
-    function = _libc().mmap
+    function = libc().mmap
     function.restype = ctypes.c_void_p
     function.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *(ctypes.c_int,) * 3, ctypes.c_long)
     return function
@@ -78,12 +71,10 @@ def install_watched(program: bytes) -> int:
 def check_notifications() -> None:
     """Raise SandboxError when this kernel cannot notify of calls: SECCOMP_RET_USER_NOTIF is of Linux 5.0."""
     action = ctypes.c_uint32(USER_NOTIF)
-    number = ctypes.c_long(_number("seccomp"))
-    result = _libc().syscall(number, ctypes.c_ulong(_GET_ACTION_AVAILABLE), ctypes.c_ulong(0), ctypes.byref(action))
-    if result != 0:
-        raise SandboxError(
-            REPORTS, f"this kernel does not notify of system calls: {_reason(result, ctypes.get_errno())}"
-        )
+    try:
+        call("seccomp", _GET_ACTION_AVAILABLE, 0, ctypes.byref(action))
+    except OSError as error:
+        raise SandboxError(REPORTS, f"this kernel does not notify of system calls: {_reason(error)}") from None
 
 
 @contextmanager
@@ -117,12 +108,13 @@ def pin(program: bytes) -> Pinned:
         raise SandboxError(LAYER, "there is no memory for a filter")
     content = _header(program, address + _HEADER.size) + program
     ctypes.memmove(address, content, len(content))
-    if _libc().mprotect(ctypes.c_void_p(address), ctypes.c_size_t(length), mmap.PROT_READ) != 0:
+    if libc().mprotect(ctypes.c_void_p(address), ctypes.c_size_t(length), mmap.PROT_READ) != 0:
         raise SandboxError(LAYER, f"cannot protect the memory of a filter: {os.strerror(ctypes.get_errno())}")
-    sealed = _libc().syscall(
-        ctypes.c_long(_number("mseal")), ctypes.c_void_p(address), ctypes.c_size_t(length), ctypes.c_ulong(0)
-    )
-    return Pinned(address, sealed == 0)
+    try:
+        call("mseal", address, length, 0)
+    except OSError:
+        return Pinned(address, is_sealed=False)
+    return Pinned(address, is_sealed=True)
 
 
 def install_at(address: int) -> None:
@@ -131,16 +123,16 @@ def install_at(address: int) -> None:
 
 
 def _install(address: int, flags: int) -> int:
-    if _libc().prctl(_PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1:
+    if _asked(_PR_GET_NO_NEW_PRIVS) != 1:
         raise SandboxError(LAYER, "no_new_privs is not set")
-    result = _libc().syscall(
-        ctypes.c_long(_number("seccomp")), ctypes.c_ulong(_SET_MODE_FILTER),
-        ctypes.c_ulong(_TSYNC | _TSYNC_ESRCH | flags), ctypes.c_void_p(address),
-    )  # fmt: skip
-    if result < 0 or (result != 0 and not flags):  # with a listener a number is its descriptor, else a task in the way
-        raise SandboxError(LAYER, _reason(result, ctypes.get_errno()))
+    try:
+        result = call("seccomp", _SET_MODE_FILTER, _TSYNC | _TSYNC_ESRCH | flags, address)
+    except OSError as error:
+        raise SandboxError(LAYER, _reason(error)) from None
+    if result and not flags:  # with a listener the number is its descriptor
+        raise SandboxError(LAYER, f"task {result} cannot be synchronised: it has a filter of its own")
     check_installed()
-    return int(result)
+    return result
 
 
 def _header(program: bytes, address: int) -> bytes:
@@ -151,13 +143,6 @@ def _header(program: bytes, address: int) -> bytes:
     return _HEADER.pack(count, address)
 
 
-def _number(name: str) -> int:
-    numbers = NUMBERS.get(os.uname().machine)
-    if numbers is None:
-        raise SandboxError(LAYER, f"{os.uname().machine} is not supported: only 64-bit x86_64 and aarch64 are")
-    return numbers[name]
-
-
 def check_installed() -> None:
     """Read back that every task is filtered: from /proc where there is one, else by the word of this task.
 
@@ -165,10 +150,17 @@ def check_installed() -> None:
     """
     modes = task_modes(TASKS)
     if modes is None:
-        modes = {os.getpid(): _libc().prctl(_PR_GET_SECCOMP, 0, 0, 0, 0)}
+        modes = {os.getpid(): _asked(_PR_GET_SECCOMP)}
     for task, mode in modes.items():
         if mode != MODE_FILTER:
             raise SandboxError(LAYER, f"task {task} is not filtered: its mode is {mode}")
+
+
+def _asked(option: int) -> int:
+    try:
+        return prctl(option)
+    except OSError:
+        return -1
 
 
 def task_modes(tasks: Path) -> dict[int, int] | None:
@@ -188,9 +180,8 @@ def task_modes(tasks: Path) -> dict[int, int] | None:
     return modes
 
 
-def _reason(result: int, number: int) -> str:
-    if result > 0:
-        return f"task {result} cannot be synchronised: it has a filter of its own"
+def _reason(error: OSError) -> str:
+    number = error.errno or 0
     if number == errno.EBUSY:
         return "something around this process has taken the one listener that a process can have"
     if number == errno.ESRCH:

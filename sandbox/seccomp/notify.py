@@ -11,17 +11,16 @@ hold it, and can do nothing with it: no filter of ours allows the ioctls that re
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
 import struct
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
+from tlsrt.sandbox.syscalls import call
 
 _NOTIFICATION = struct.Struct("=QIIiIQ6Q")  # struct seccomp_notif: id, pid, flags, then struct seccomp_data
 _ANSWER = struct.Struct("=QqiI")  # struct seccomp_notif_resp: id, value, error, flags
@@ -93,12 +92,7 @@ def take_listener(reports: int, pidfd: int) -> int | None:
 
 def take_descriptor(pidfd: int, number: int) -> int:
     """pidfd_getfd(2), Linux 5.6: return a duplicate, close-on-exec, of another process's descriptor. Raises OSError."""
-    call = ctypes.c_long(NUMBERS[os.uname().machine]["pidfd_getfd"])
-    result = int(_libc().syscall(call, ctypes.c_int(pidfd), ctypes.c_uint(number), ctypes.c_uint(0)))
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, f"pidfd_getfd: {os.strerror(code)}")
-    return result
+    return call("pidfd_getfd", pidfd, number, 0)
 
 
 def receive_notification(listener: int) -> Notification | None:
@@ -130,13 +124,6 @@ def answer_notification(listener: int, notification: Notification, *, value: int
     except OSError as failure:
         if failure.errno not in _GONE:
             raise
-
-
-@cache
-def _libc() -> Any:
-    library = ctypes.CDLL(None, use_errno=True)
-    library.syscall.restype = ctypes.c_long
-    return library
 
 
 @cache

@@ -10,6 +10,8 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 
+from tlsrt.config.files import write_all
+
 FOLDER = "audit"
 _NEW = "new"
 _BLOCK = 4096  # bytes: what a file takes at least
@@ -105,10 +107,3 @@ class AuditFolder:
     def close(self) -> None:
         """Give the folder back."""
         os.close(self._descriptor)
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of it."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]

@@ -10,7 +10,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tlsrt.supervisor.audit.files import AuditFolder, write_all
+from tlsrt.config.files import write_all
+from tlsrt.supervisor.audit.files import AuditFolder
 from tlsrt.supervisor.audit.record import OPEN, ROTATED, LogRecord
 from tlsrt.supervisor.audit.retention import Retention, RetentionPlan
 from tlsrt.supervisor.audit.signer import LogSigner, next_file

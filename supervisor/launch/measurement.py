@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import msgpack
 
+from tlsrt.config.files import write_all
 from tlsrt.errors import ConfigError
 
 LIMIT = 64 * 1024 * 1024  # a list of a million files
@@ -59,10 +60,3 @@ def measured(measure: Callable[[], dict[str, bytes]]) -> bytes:
     except ConfigError as error:
         sentences: bytes = msgpack.packb(list(error.problems))
         return b"-" + sentences
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write to a blocking descriptor."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from tlsrt.backoff import bound_of
 from tlsrt.config.supervision import RestartConfig
-
-_DOUBLINGS_MOST = 32  # far above any cap; a larger power would overflow a float one day
 
 
 class RestartBackoff:
@@ -35,8 +34,7 @@ class RestartBackoff:
         """Return the longest that the last delay may have been."""
         if self._row <= 1:
             return 0.0
-        doubled = min(self._row - 2, _DOUBLINGS_MOST)
-        return float(min(self.policy.cap_s, self.policy.first_s * 2**doubled))
+        return bound_of(self._row - 2, self.policy.first_s, self.policy.cap_s)
 
     def forget(self) -> None:
         """Begin anew."""

@@ -13,10 +13,9 @@ import os
 from types import TracebackType
 
 from tlsrt.errors import ConfigError
+from tlsrt.sandbox.syscalls import call
 
 PAGE_BYTES = 4096
-_MEMFD_SECRET = 447  # the same number on x86_64, aarch64 and riscv64
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class SecretMemory:
@@ -67,8 +66,9 @@ def wipe(secret: bytes) -> None:
 
 
 def _secret_memory() -> mmap.mmap | None:
-    descriptor = _libc.syscall(ctypes.c_long(_MEMFD_SECRET), ctypes.c_uint(os.O_CLOEXEC))
-    if descriptor < 0:
+    try:
+        descriptor = call("memfd_secret", os.O_CLOEXEC)
+    except OSError:
         return None
     try:
         os.ftruncate(descriptor, PAGE_BYTES)

@@ -3,10 +3,10 @@
 from tlsrt import Component
 from tlsrt.sandbox.seccomp import install
 from tlsrt.sandbox.seccomp.bpf import ALLOW, Rule, assemble
-from tlsrt.sandbox.seccomp.install import _number
+from tlsrt.sandbox.syscalls import numbers_of
 
 RETURN_ZERO = 0x00050000
-install.install(assemble("x86_64", {_number("seccomp"): Rule((), RETURN_ZERO)}, ALLOW))
+install.install(assemble("x86_64", {numbers_of("x86_64")["seccomp"]: Rule((), RETURN_ZERO)}, ALLOW))
 
 
 class Guest(Component):

@@ -112,12 +112,12 @@ def test_a_host_without_landlock_is_told_apart(number: int, word: str, monkeypat
     def refuse(name: str, *arguments: object) -> int:
         raise OSError(number, "no")
 
-    monkeypatch.setattr(landlock, "_call", refuse)
+    monkeypatch.setattr(landlock, "call", refuse)
     with pytest.raises(SandboxError, match=word) as caught:
         landlock.apply_rules(RULES)
     assert caught.value.layer == "landlock"
 
 
 def test_a_newer_host_is_used_as_far_as_we_can_name_its_rights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(landlock, "_call", lambda *arguments: 42)
+    monkeypatch.setattr(landlock, "call", lambda *arguments: 42)
     assert landlock.landlock_abi() == landlock.NEWEST_ABI

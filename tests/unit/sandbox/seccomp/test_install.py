@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tlsrt.errors import SandboxError
+from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.seccomp import install
 from tlsrt.sandbox.seccomp.bpf import ALLOW, assemble
 
@@ -28,11 +29,11 @@ def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
         ctypes.set_errno(state.errno)
         return int(state.result)
 
-    def prctl(option: int, *arguments: int) -> int:
-        return int(state.no_new_privs if option == 39 else state.mode)
+    def prctl(option: Any, *arguments: Any) -> int:
+        return int(state.no_new_privs if option.value == 39 else state.mode)
 
     library = SimpleNamespace(syscall=syscall, prctl=prctl)
-    monkeypatch.setattr(install, "_libc", lambda: library)
+    monkeypatch.setattr(syscalls, "libc", lambda: library)
     monkeypatch.setattr(install, "TASKS", tmp_path / "absent")
     return state
 
@@ -98,7 +99,7 @@ def test_every_task_is_read_back(
 
 
 def test_another_machine_is_refused(kernel: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(machine="riscv64"))
+    monkeypatch.setattr(syscalls, "_numbers", lambda: syscalls.numbers_of("riscv64"))
     with pytest.raises(SandboxError, match="riscv64 is not supported"):
         install.install(PROGRAM)
 

@@ -39,11 +39,6 @@ def test_a_table_is_made_as_it_stands_in_the_file() -> None:
     assert all(len(set(numbers.values())) == len(numbers) for numbers in NUMBERS.values())
 
 
-def test_the_hand_written_numbers_agree() -> None:
-    for machine, numbers in syscalls.NUMBERS.items():
-        assert {name: NUMBERS[machine][name] for name in numbers} == numbers
-
-
 def test_defines_are_read_with_their_generic_names() -> None:
     defines = ("__NR3264_fcntl 25", "__NR_fcntl __NR3264_fcntl", "__NR_read 63", "__NR_syscalls 463", "_ASM_H 1")
     assert parse_defines("".join(f"#define {define}\n" for define in defines)) == {"fcntl": 25, "read": 63}
