@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def trouble_of_folder(folder: Path) -> str | None:
-    """Return why nothing more could be written there, or None. Raises OSError if it cannot be looked at; statvfs(3)."""
+    """Return why nothing more could be written there, or None. Raises OSError if it cannot be read; statvfs(3)."""
     there = os.statvfs(folder)
     if there.f_flag & os.ST_RDONLY:  # as a file system becomes that has met an error
         return f"the file system of {folder} is read-only"

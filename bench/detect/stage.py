@@ -137,7 +137,7 @@ class Stage:
                 deeds = next(script)
                 if tick >= paused and deeds is not NOTHING:
                     self._do(actor, deeds)
-            rows = self._telemetry.look(self._of_gate)
+            rows = self._telemetry.sample(self._of_gate)
             for arm in self.arms:
                 if rows:
                     arm.telemetry([pack_rows(rows)], self._subjects, self._now)

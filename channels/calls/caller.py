@@ -32,7 +32,7 @@ from tlsrt.errors import Busy, CallError, InvalidArgument, Unavailable
 RENEW_STREAM_S = 60.0  # a consumer renews its stream so often ...
 STREAM_LIFE_MS = 180_000  # ... and it ends if that is not heard for so long
 UPLOAD_PART_MAX = 128 * 1024
-CALLS_MAX = 1024  # open at a time; more would be refused by most gates, at the cost of everybody
+CALLS_MAX = 1024  # open at a time; more would be refused by most gates, at a cost for all callers
 TOO_MANY = f"{CALLS_MAX} calls are in flight already; the request was not sent"
 
 

@@ -1,8 +1,8 @@
-"""Requests that we have no right to, sent all the same so that the gate knows of them.
+"""Probes: requests that we have no right to, sent all the same so that the gate knows of them.
 
-A call without a right ends here, before anything is sealed, and nobody would hear who tried what: a thief of a client
-bundle, or of a component, who looks around with our own library. So the gate is shown the attempt, and refuses it as
-ever. At most so many of one caller, each once: nobody who behaves needs one, and a mistake floods nobody.
+A call without a right ends here, before anything is sealed, and no one would know who tried what: a thief of a client
+bundle, or of a component, who explores with our own library. So the gate is shown the attempt, and refuses it as
+ever. At most so many of one caller, each once: an honest caller needs none, and a mistake floods no gate.
 """
 
 from __future__ import annotations

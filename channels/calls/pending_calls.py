@@ -105,25 +105,25 @@ class PendingCalls:
             if not call.frame or id(call.frame) in never_written:
                 call.fail(Unavailable("the channel went down before the request was sent"))
             else:
-                call.fail(error or OutcomeUnknown("the channel went down while the request was under way"))
+                call.fail(error or OutcomeUnknown("the channel went down while the request was in flight"))
 
     def end_before(self, epoch: int) -> None:
         """End every call that was sealed in an epoch before this one: it left no grace, so no answer can come."""
         for call in list(self.by_number.values()):
             if call.frame and parse_header_untrusted(parse_frame_untrusted(call.frame).header).epoch < epoch:
-                call.fail(Stale(f"the epoch ended while a request to {call.target} was under way"))
+                call.fail(Stale(f"the epoch ended while a request to {call.target} was in flight"))
 
     def on_recipient_restarted(self, target: str) -> None:
         """End every call to a recipient: the incarnation that was asked serves no more."""
         for call in list(self.by_number.values()):
             if call.target == target:
-                call.fail(OutcomeUnknown(f"{target} was restarted while the request was under way"))
+                call.fail(OutcomeUnknown(f"{target} was restarted while the request was in flight"))
 
     def on_session_ended(self) -> None:
         """End every call of the session before: its answers could not be opened, and its numbers come again."""
         for call in list(self.by_number.values()):
             if call.frame:
-                call.fail(OutcomeUnknown(f"the session ended while a request to {call.target} was under way"))
+                call.fail(OutcomeUnknown(f"the session ended while a request to {call.target} was in flight"))
             else:
                 call.fail(Unavailable("the session ended before the request was sent"))
         self.by_number.clear()

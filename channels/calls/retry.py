@@ -1,7 +1,7 @@
-"""Whether one logical call may be sealed again after it failed, and what its caller is told in the end. Pure.
+"""Retry policy: whether a call that failed may be sealed again, and the error for its caller in the end. Pure.
 
 A call is repeated by itself in two cases. One that certainly did not run (its frame was never written, or its recipient
-says that it has not looked at it) is, for a moment. One with an idempotency key is, until its deadline: its recipient
+says that it has not read it) is, for a moment. One with an idempotency key is, until its deadline: its recipient
 runs it once, and remembers. But a recipient that was started anew remembers nothing; so from the first attempt that
 may have run on, every repetition names the incarnation that it was sent to, and another one runs it only if the method
 may run twice, or if it wrote down what it ran. Else it answers `outcome_unknown`.
@@ -48,12 +48,12 @@ class Retry:
         return True
 
     def wait(self) -> None:
-        """A pause has passed; the next one is longer."""
+        """Count a pause; the next one is longer."""
         self._waited_s += self.pause_s
         self.pause_s = min(self.pause_s * 1.5, PAUSE_MAX_S)
 
     def verdict(self, error: CallError) -> CallError:
-        """Return what the caller is told: no sentence that nothing ran, if an attempt before may have run."""
+        """Return the error for the caller: none that says that nothing ran, if an earlier attempt may have run."""
         from_recipient = error.is_told and not error.from_gate
         if self._tried is None or from_recipient or isinstance(error, (OutcomeUnknown, DeadlineExceeded)):
             return error

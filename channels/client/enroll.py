@@ -1,8 +1,8 @@
 """`tlsrt enroll`: a client's half of enrolment, from a join code to a bundle. Blocking; two short connections.
 
-The first one asks for nothing and believes nobody: it hears which CAs the host has, and takes the one that the code
+The first one asks for nothing and believes nothing: it learns which CAs the host has, and takes the one that the code
 pins. The second one is verified by that CA and the host's name, and shows who has the code. What comes back is believed
-only for its MAC, since whoever holds the host's TLS key is not the authority.
+only for its MAC, since the holder of the host's TLS key is not the authority.
 """
 
 from __future__ import annotations

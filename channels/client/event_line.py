@@ -1,4 +1,4 @@
-"""One event of a host as one line for people. Pure.
+"""One event of a host as one line of text. Pure.
 
 A client hears events from Primary, which may be captured: whatever is not as it should be is shown, escaped, and
 raises nothing.
@@ -17,7 +17,7 @@ _NAME_WIDTH = 19  # most names are not longer
 
 
 def is_coloured(is_terminal: bool, environment: Mapping[str, str]) -> bool:
-    """Whether whoever reads wants colours: a terminal that can, without NO_COLOR (no-color.org)."""
+    """Whether to use colours: on a terminal that can, without NO_COLOR (no-color.org)."""
     return is_terminal and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
 
 

@@ -3,7 +3,7 @@
 Theory of operation. `primary/events` has one stream for each kind, and `recent` for what was before. Both overlap on
 purpose: the streams are open before `recent` is asked, and a `Journal` passes over what was told already. When a
 stream ends (a lost connection, a new Primary, a new host) all are opened again. What comes is a captured Primary's at
-the worst, so no item is believed to be an event before it was looked at.
+the worst, so no item is believed to be an event before it was checked.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class PemFiles(NamedTuple):
 def export_pem(bundle: Bundle, folder: Path) -> PemFiles:
     """Write the three files into a new folder (0700; the key 0600): all of them, or nothing. Raises ConfigError.
 
-    They are written into a folder beside it that then gets the name (rename(2)), so that nobody finds half of them.
+    They are written into a folder beside it that then gets the name (rename(2)), so that half of them are never found.
     """
     folder = Path(os.path.abspath(folder))
     if os.path.lexists(folder):
@@ -41,7 +41,7 @@ def export_pem(bundle: Bundle, folder: Path) -> PemFiles:
         write_new(beside / CA, bundle.ca_pem, 0o644)
         sync_folder(beside)
         with as_config_error("make", folder):
-            os.rename(beside, folder)  # if somebody was quicker, it fails, unless theirs is an empty folder
+            os.rename(beside, folder)  # fails if another process was quicker, unless its folder is empty
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise

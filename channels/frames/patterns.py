@@ -4,7 +4,7 @@ Most frames of a host are like one that has just passed: only number, deadline, 
 *shape* is the layout of one frame that was parsed: its begin up to the mark of the number (which says how long that
 is), and from there fields at fixed places. A later frame with the same begin is cut at these places, which costs a
 third of parsing it. What is known about frames with one middle (source, destination, incarnations, method, epoch)
-is its *flow*, and belongs to whoever keeps the shapes: the gate (`loops/gate/fast_path.py`) and recipients
+is its *flow*, and belongs to the owner of the patterns: the gate (`loops/gate/fast_path.py`) and recipients
 (`loops/dispatch/fast_path.py`).
 
 Why the bytes say what the parser would: msgpack is read from left to right and every field ends itself. The fields in
@@ -68,7 +68,7 @@ class FramePattern(Generic[Flow]):
 
 
 class FramePatterns(Generic[Flow]):
-    """The shapes that are known. `known` is looked at directly by those for whom a call is too much."""
+    """The shapes that are known. `known` is read directly where a call costs too much."""
 
     def __init__(self) -> None:
         self.known: dict[bytes, FramePattern[Flow]] = {}

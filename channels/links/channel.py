@@ -52,7 +52,7 @@ class MakeLink(Protocol):
     """Makes a link, not connected yet."""
 
     def __call__(
-        self, turn: WriteBatch, on_frame: Callable[[bytes], None], on_refused: Callable[[str], None], *, queue_max: int
+        self, batch: WriteBatch, on_frame: Callable[[bytes], None], on_refused: Callable[[str], None], *, queue_max: int
     ) -> LoopLink: ...
 
 
@@ -81,7 +81,7 @@ class Channel(ABC):
 
 
 class PrimaryChannel(Channel):
-    """Primary's own: the gate is in the same process, and checks its frames like everybody's."""
+    """Primary's own: the gate is in the same process, and checks its frames like all others."""
 
     loop = "primary"
 
@@ -102,11 +102,11 @@ class LinkChannel(Channel):
     """The channel of every other loop: a ZeroMQ link to Primary."""
 
     def __init__(
-        self, make_link: MakeLink, turn: WriteBatch, directory: str, on_frame: Callable[[bytes], None],
+        self, make_link: MakeLink, batch: WriteBatch, directory: str, on_frame: Callable[[bytes], None],
         on_refused: Callable[[str], None], *, queue_max: int,
     ) -> None:  # fmt: skip
         self._make_link = make_link
-        self._turn = turn
+        self._batch = batch
         self._directory = directory
         self._on_frame = on_frame
         self._on_refused = on_refused
@@ -116,7 +116,7 @@ class LinkChannel(Channel):
     def open(self) -> None:
         """Connect to the Primary that has come up."""
         self.close()
-        self._link = self._make_link(self._turn, self._on_frame, self._on_refused, queue_max=self._queue_max)
+        self._link = self._make_link(self._batch, self._on_frame, self._on_refused, queue_max=self._queue_max)
         self._link.connect(self._directory)
 
     def close(self) -> list[bytes]:

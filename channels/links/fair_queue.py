@@ -1,9 +1,9 @@
-"""What waits for a recipient that is slower than those who send to it: a queue for each source, served in turn. Pure.
+"""Fair queue: what waits for a slow recipient, a queue for each source, served in turn. Pure.
 
 Theory of operation. Deficit round robin: each source that waits may send QUANTUM bytes in its turn, and what a large
-frame takes too much is missing in its next turns. A source is whoever is charged: a loop, or a client with all of its
+frame takes too much is missing in its next turns. A source is what is charged: a loop, or a client with all of its
 connections. Frames of one source keep their order. Dynamic thresholds: a source may fill as much as is still free, so
-one that floods takes half of the room, two a third each, and whoever comes later always finds some.
+one that floods takes half of the room, two a third each, and a later one always finds some.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ BYTES_MAX = 16 * 1024 * 1024
 class FrameQueue(ABC):
     """A bounded queue of sealed frames. Children write from `_queue` in `flush`."""
 
-    def __init__(self, turn: WriteBatch, queue_max: int) -> None:
-        self._turn = turn
+    def __init__(self, batch: WriteBatch, queue_max: int) -> None:
+        self._batch = batch
         self._queue: deque[bytes] = deque()
         self._queue_max = queue_max
         self._flush_at = EARLY_FRAMES
@@ -49,7 +49,7 @@ class FrameQueue(ABC):
         queue.append(frame)
         if not self._wanted:
             self._wanted = True
-            self._turn.want(self._end_of_turn)
+            self._batch.want(self._end_of_batch)
         elif len(queue) >= self._flush_at:
             self.flush()
 
@@ -60,9 +60,9 @@ class FrameQueue(ABC):
     def _want(self) -> None:
         if not self._wanted:
             self._wanted = True
-            self._turn.want(self._end_of_turn)
+            self._batch.want(self._end_of_batch)
 
-    def _end_of_turn(self) -> None:
+    def _end_of_batch(self) -> None:
         self._wanted = False
         self.flush()
 

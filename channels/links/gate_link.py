@@ -17,10 +17,10 @@ class GateLink(Link):
     """A link to one loop, whose frames come from many."""
 
     def __init__(
-        self, turn: WriteBatch, on_frame: Callable[[bytes], object], on_refused: Callable[[str], None], *,
+        self, batch: WriteBatch, on_frame: Callable[[bytes], object], on_refused: Callable[[str], None], *,
         queue_max: int = 1024,
     ) -> None:  # fmt: skip
-        super().__init__(turn, on_frame, on_refused, queue_max=queue_max)
+        super().__init__(batch, on_frame, on_refused, queue_max=queue_max)
         self._later = FairQueue(queue_max, BYTES_MAX)
 
     @property

@@ -6,7 +6,7 @@ the kernel does not take stay in our bounded queue (`frame_queue.py`).
 
 The loops connect, and connect again when the connection is lost; Primary listens on a descriptor that the supervisor
 owns, so that its restart refuses no connection. Of several connections the newest that has shaken hands is written
-to: whoever can make one more is that loop itself. A connection tells nothing reliable about the peer's life: that
+to: only that loop itself can make one more. A connection tells nothing reliable about the peer's life: that
 comes over the life channel.
 """
 
@@ -56,10 +56,10 @@ class Link(FrameQueue):
     """One end. `on_frame` gets every frame received; `on_refused` the reason of a message that is not frames."""
 
     def __init__(
-        self, turn: WriteBatch, on_frame: Callable[[bytes], object], on_refused: Callable[[str], None], *,
+        self, batch: WriteBatch, on_frame: Callable[[bytes], object], on_refused: Callable[[str], None], *,
         queue_max: int = 1024,
     ) -> None:  # fmt: skip
-        super().__init__(turn, queue_max)
+        super().__init__(batch, queue_max)
         self._loop = asyncio.get_running_loop()
         self._on_frame = on_frame
         self._on_refused = on_refused
@@ -155,7 +155,7 @@ class Link(FrameQueue):
         """Take what is there, hand on its frames, and write everything that this made."""
         if connection not in self._connections:
             return
-        self._turn.begin()
+        self._batch.begin()
         try:
             if connection.frames is None:
                 count = connection.socket.recv_into(_BUFFER)
@@ -177,7 +177,7 @@ class Link(FrameQueue):
         except OSError:
             self._drop(connection)
         finally:
-            self._turn.end()
+            self._batch.end()
 
     def _received(self, connection: _Connection, data: memoryview) -> None:
         reader = connection.reader

@@ -1,4 +1,4 @@
-"""One turn of the event loop: what it queued on any link leaves at its end, in one write per link.
+"""Write batch: what one turn of the event loop queued on any link leaves at its end, in one write per link.
 
 What a link receives is handled to the end within one callback, so the answers and forwarded frames of a whole chunk
 leave together, at once and without another trip through the event loop. What is queued outside of that leaves with the
@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 
 class WriteBatch:
-    """Who has something to write at the end of this turn."""
+    """The links that have something to write at the end of this turn."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._loop = loop or asyncio.get_running_loop()
@@ -21,14 +21,14 @@ class WriteBatch:
         self._scheduled = False
 
     def want(self, flush: Callable[[], None]) -> None:
-        """Call this at the end of the turn; to be said once for each time that it is called."""
+        """Call this at the end of the turn; to be asked for once for each time that it is called."""
         self._flushes.append(flush)
         if not self._inside and not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self.end)
 
     def begin(self) -> None:
-        """A callback that may queue much begins; it has to call `end`."""
+        """Begin a callback that may queue much; it has to call `end`."""
         self._inside = True
 
     def end(self) -> None:

@@ -48,10 +48,10 @@ class Libzmq:
         _contexts.append(self._context)
 
     def link(
-        self, turn: WriteBatch, on_frame: Callable[[bytes], None], on_refused: Callable[[str], None], *,
+        self, batch: WriteBatch, on_frame: Callable[[bytes], None], on_refused: Callable[[str], None], *,
         queue_max: int = 1024,
     ) -> ZmqLink:  # fmt: skip
-        return ZmqLink(self._context, turn, on_frame, on_refused, queue_max=queue_max)
+        return ZmqLink(self._context, batch, on_frame, on_refused, queue_max=queue_max)
 
     def end(self) -> None:
         """End the threads, and every link with them."""
@@ -63,10 +63,10 @@ class ZmqLink(FrameQueue):
     """The end of a loop. `on_frame` gets every frame received; `on_refused` the reason of what is not frames."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], turn: WriteBatch, on_frame: Callable[[bytes], None],
+        self, context: zmq.Context[zmq.Socket[bytes]], batch: WriteBatch, on_frame: Callable[[bytes], None],
         on_refused: Callable[[str], None], *, queue_max: int,
     ) -> None:  # fmt: skip
-        super().__init__(turn, queue_max)
+        super().__init__(batch, queue_max)
         self._loop = asyncio.get_running_loop()
         self._socket = socket = context.socket(zmq.DEALER)
         for option, value in _OPTIONS:
@@ -113,11 +113,11 @@ class ZmqLink(FrameQueue):
     def _readable(self) -> None:
         """Hand on what is there, and send everything that this made."""
         self._scheduled = False
-        self._turn.begin()
+        self._batch.begin()
         try:
             self._receive()
         finally:
-            self._turn.end()
+            self._batch.end()
 
     def _receive(self) -> None:
         """Receive until the answer about events is that there is nothing more, or come back for the rest."""

@@ -1,6 +1,6 @@
 """An endpoint: one session and its keys. It seals what the session says and opens what it is told. Pure.
 
-Theory of operation. Keys of several epochs are kept while a change is under way, and `commit` says which one seals;
+Theory of operation. Keys of several epochs are kept while a change is in flight, and `commit` says which one seals;
 every frame names the epoch whose keys it uses. A capability is a key: without it nothing can be said to a recipient.
 
 Sealing. A session holds one sequence counter over everything it ever seals: taken when sealing, never repeated, so
@@ -134,7 +134,7 @@ class Endpoint:
         if held is None:
             raise PeerError("right_without_session")
         before = held.rights.get(target)
-        # Without a mailbox there is no key. Nothing is sealed then; if it were, nobody could read it.
+        # Without a mailbox there is no key. Nothing is sealed then; if it were, it could not be read.
         seal = AESGCM(key if mailbox else os.urandom(len(key)))
         held.rights[target] = Capability(mailbox, key, tuple(methods), seal)
         self._changed()
@@ -240,7 +240,7 @@ class Endpoint:
     ) -> bytes:  # fmt: skip
         """Return a frame back to the sender of a request; raise Unavailable if its keys are gone.
 
-        The epoch of the request seals as long as its keys are held: the asker has those for certain, while those of
+        The epoch of the request seals as long as its keys are held: the caller has those for certain, while those of
         an epoch that has just begun may still be on their way to it.
         """
         epoch = request.epoch if request.epoch in self._epochs else self.epoch

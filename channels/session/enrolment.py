@@ -1,9 +1,9 @@
 """How a client is enrolled with a join code: `tlsrt-enrol/1`, the protocol of clients without a certificate. Pure.
 
 A join code is `ID-SECRET-PIN`. The id and a signing request travel, and what proves the secret: the secret itself never
-does. The pin says which CA the host's certificate must be issued by. So whoever sits between, a captured Primary too,
-can neither be enrolled in the client's place nor give the client another certificate, issuer or CA: both directions
-have a MAC under a key of their own, derived from the secret, over all that was said.
+does. The pin says which CA the host's certificate must be issued by. So a party between the two, a captured Primary
+too, can neither be enrolled in the client's place nor give the client another certificate, issuer or CA: both
+directions have a MAC under a key of their own, derived from the secret, over all that was said.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Opening an external session: what the client signs, and the grant that only this client can read. Pure.
 
 Primary carries these bytes but cannot take part. `open` names the client's certificate, the authority's challenge and
-a fresh X25519 key, and is signed with the certificate's private key: nobody else can open in the client's place. The
+a fresh X25519 key, and is signed with the certificate's private key: no other can open in the client's place. The
 grant is encrypted to that fresh key by HPKE (RFC 9180, base mode) and signed by the issuer over the digest of this
 very open, so that a grant fits no other open; its number only rises, so that an old one cannot be played again. Every
 later push (epoch, respawned recipient, renewal) is another grant under the same open. PROTOCOL.md has the fields.
@@ -64,7 +64,7 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """One recipient that the session may talk to, with the request key that this takes."""
+    """One recipient that the session may call, with the request key that this takes."""
 
     target: str
     mailbox: int  # incarnation of the recipient that the key belongs to
@@ -253,7 +253,7 @@ def open_grant_untrusted(
 ) -> GrantContent:
     """Return the content of a genuine grant for our open; raise PeerError.
 
-    The signature comes first: nothing of an unsigned grant is decrypted or looked at. `number` must be above the last
+    The signature comes first: nothing of an unsigned grant is decrypted or read. `number` must be above the last
     one that was accepted, so that no earlier grant can be played again.
     """
     if len(ciphertext) > GRANT_MAX or not 0 < number < _U64:

@@ -49,7 +49,7 @@ class GrantLike(Protocol):
 
 @dataclass(slots=True)
 class Capability:
-    """The right to talk to one recipient: a key. Without it there is no talk."""
+    """The right to call one recipient: a key, without which nothing can be sealed for it."""
 
     mailbox: int  # 0: the recipient does not run now, and the key is none
     key: bytes = field(repr=False)

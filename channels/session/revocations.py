@@ -3,7 +3,7 @@
 The authority numbers its revocations without gaps. One message carries one of them; a snapshot, in pages, carries all
 that still matter, and takes the place of whatever was known. A number that is missing, a page that is missing, a kind
 that is unknown: from then on the list is not whole, until a whole snapshot has come. What is on the list stays on it
-all the same, for a list that is not whole is of no use to anybody but those whom it refuses.
+all the same, for a list that is not whole can only refuse.
 
 Sessions and tokens are never forgiven, so a snapshot takes none of them away; they are forgotten when the last token
 that they can hit has expired. Subjects are, so there the snapshot is the truth: an authority that came again may have
@@ -20,7 +20,7 @@ from tlsrt.errors import PeerError
 
 SUBJECT = "subject"
 KINDS = ("session", "token", SUBJECT)
-KEPT_MS = 2 * LIFETIME_MAX_MS  # nobody mints for what is revoked, so the last token has expired long before
+KEPT_MS = 2 * LIFETIME_MAX_MS  # no token is minted for what is revoked, so the last token has expired long before
 SWEEP_AT = 1024  # entries of a kind, before those are looked for that can be forgotten
 
 Entry = tuple[str, bytes]
@@ -90,7 +90,7 @@ class RevokedList:
     def _learn(self, kind: str, value: bytes, now: int) -> None:
         known = self._known.get(kind)
         if known is None:
-            self.is_whole = False  # a newer authority's; who it hits is not known, so nobody may pass
+            self.is_whole = False  # a newer authority's; who it hits is not known, so no frame may pass
             return
         if kind != SUBJECT and len(known) >= SWEEP_AT:
             for old in [old for old, learned in known.items() if learned < now - KEPT_MS]:

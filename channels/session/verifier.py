@@ -18,7 +18,7 @@ from tlsrt.channels.session.revocations import RevokedList
 from tlsrt.channels.session.token import Claims, TokenVerifier, check_claims
 from tlsrt.errors import PeerError
 
-FEED_SILENCE_MS = 3_000  # a verifier that hears nothing for so long refuses everything
+FEED_SILENCE_MS = 3_000  # a verifier without a feed for so long refuses everything
 
 
 class Verifier:
@@ -32,7 +32,7 @@ class Verifier:
         self.revoked = RevokedList()
         self.silent_from = 0  # when the feed has been silent for too long, ms
         self.wants_snapshot = False  # the shell asks for one, and says so here
-        self.on_change: list[Callable[[], None]] = []  # who is told when an answer of before may differ now
+        self.on_change: list[Callable[[], None]] = []  # called when an earlier answer may differ now
 
     def welcome(self, install: bytes, boot: bytes, issuer: bytes, key_version: int) -> None:
         """Learn the identity of this install and boot from the authority."""
@@ -111,7 +111,7 @@ class Verifier:
         if self.revoked.has(claims.session, claims.token_id, claims.subject):
             raise PeerError("revoked")
         if self.revoked.has_subject(header.dst):
-            raise PeerError("unavailable")  # whoever is revoked is not spoken to, either
+            raise PeerError("unavailable")  # what is revoked is not called, either
         return claims
 
 

@@ -31,7 +31,7 @@ class HelloVerdict(Enum):
 
     WAIT = "the hello is not whole yet"
     PASS = "give them to TLS"  # noqa: S105 - not a password
-    STRANGER = "give them to TLS, as somebody who has no certificate yet"
+    STRANGER = "give them to TLS, as a client that has no certificate yet"
     NO_PROTOCOL = "a TLS 1.3 hello that offers none of our protocols"
     NO_GROUP = "a TLS 1.3 hello without a group of ours"
     NO_SUITE = "a TLS 1.3 hello without a suite of ours"

@@ -65,7 +65,7 @@ class TlsEngine:
 
     `protocols` are the ALPN names of which it insists on one; without any, ALPN does not matter. A server takes no
     other `groups` for the key exchange and no other `suites`. With `strangers`, an ALPN name and a context, it uses
-    that context for a client that offers this name and no other; nobody else ever meets it.
+    that context for a client that offers this name and no other; no other ever meets it.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class TlsEngine:
         stranger = strangers[0].encode() if strangers else b""
         self._offer = Offer([name.encode() for name in protocols], groups, suites, stranger)
         self._hello = HelloReader(self._offer) if server_side else None
-        self._is_chosen = not server_side  # what our ServerHello says was looked at
+        self._is_chosen = not server_side  # what our ServerHello says was checked
         self.choice: Choice | None = None  # of a server: group and suite, once there is a ServerHello
         self._plain = b""
         self._quiet = True  # nothing was sent yet
@@ -117,7 +117,7 @@ class TlsEngine:
     # -- bytes -------------------------------------------------------------------------------------------------
 
     def receive_untrusted(self, data: bytes | memoryview) -> bytes:
-        """Take ciphertext, return plaintext. Cannot fail: look at `state`. After the end everything is dropped."""
+        """Take ciphertext, return plaintext. Cannot fail: see `state`. After the end everything is dropped."""
         if self.state is _OPEN:
             self._incoming.write(data)
             return self._read_untrusted()

@@ -1,12 +1,12 @@
 """Many sockets on one epoll: what asyncio's transports do for the door's connections, with less between.
 
 Theory of operation. An epoll descriptor is readable while one of its sockets is ready, so the event loop watches only
-that one, and one callback serves those that are ready, in one `WriteBatch`: what they caused elsewhere leaves
-together. Every socket is read once a callback, and those of one group (an address, then a client) only until they have
-brought so much together; what is left makes the descriptor readable again (level-triggered), and comes first then. So
-nobody starves the others, however many sockets he has, nor his own by those that ask again at once. Writing tries the
-socket at once and keeps the rest; asyncio's own transports cost three times the TLS of a small request (measured), and
-a task for each connection accepted.
+that one, and one callback serves those that are ready, in one `WriteBatch`: what they caused elsewhere leaves together.
+Every socket is read once a callback, and those of one group (an address, then a client) only until they have brought so
+much together; what is left makes the descriptor readable again (level-triggered), and comes first then. So no client
+starves the others, however many sockets it has, nor his own by those that ask again at once. Writing tries the socket
+at once and keeps the rest; asyncio's own transports cost three times the TLS of a small request (measured), and a task
+for each connection accepted.
 
 A `EpollTransport` keeps the rules of an asyncio transport with a buffered protocol, as far as `TlsConnection` needs
 them: after the peer's end it closes once all is written, `connection_lost` comes once and never from within a call.
@@ -22,10 +22,10 @@ from struct import error as StructError
 
 from tlsrt.channels.links.write_batch import WriteBatch
 
-EVENTS_MAX = 1024  # asked for in a callback: everybody is looked at
+EVENTS_MAX = 1024  # asked for in a callback: all are served
 GROUP_BYTES = 32 * 1024  # read of one group in a callback
 READ_COST = 1024  # bytes that a read counts as at least, ...
-STRANGER_COST = 16 * 1024  # ... and one of a connection that nobody answers for yet: a handshake takes about a ms
+STRANGER_COST = 16 * 1024  # ... and one of a connection that has not authenticated yet: a handshake takes about a ms
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 _TCP_INFO = Struct("=120xQQ")  # up to tcpi_bytes_acked and tcpi_bytes_received (linux/tcp.h, since Linux 4.1)
 
@@ -33,45 +33,45 @@ _TCP_INFO = Struct("=120xQQ")  # up to tcpi_bytes_acked and tcpi_bytes_received 
 class EpollLoop:
     """The sockets of one event loop."""
 
-    def __init__(self, turn: WriteBatch) -> None:
+    def __init__(self, batch: WriteBatch) -> None:
         self.loop = asyncio.get_running_loop()
-        self._turn = turn
+        self._batch = batch
         self._epoll = select.epoll()
-        self._wires: dict[int, EpollTransport] = {}
+        self._transports: dict[int, EpollTransport] = {}
         self._reads = 0
-        self._is_crowded = False  # the last callback left somebody out
+        self._is_crowded = False  # the last callback left some out
         self.loop.add_reader(self._epoll.fileno(), self._ready)
 
     def add(
         self, accepted: socket.socket, protocol: asyncio.BufferedProtocol, group: str = "", least: int = READ_COST
     ) -> EpollTransport:  # fmt: skip
-        """Take a connected stream socket and make it the protocol's transport; raises OSError if it has gone."""
+        """Take a connected stream socket and make it the protocol's transport; raises OSError if it is closed."""
         accepted.setblocking(False)
         if accepted.family != socket.AF_UNIX:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._epoll.register(accepted.fileno(), _IN)
-        wire = self._wires[accepted.fileno()] = EpollTransport(self, accepted, protocol, group, least)
-        wire.served = self._reads
-        protocol.connection_made(wire)
-        return wire
+        transport = self._transports[accepted.fileno()] = EpollTransport(self, accepted, protocol, group, least)
+        transport.served = self._reads
+        protocol.connection_made(transport)
+        return transport
 
-    def watch(self, wire: EpollTransport, events: int) -> None:
+    def watch(self, transport: EpollTransport, events: int) -> None:
         """Wait for other events from now on."""
-        self._epoll.modify(wire.descriptor, events)
+        self._epoll.modify(transport.descriptor, events)
 
-    def remove(self, wire: EpollTransport) -> None:
+    def remove(self, transport: EpollTransport) -> None:
         """Serve it no more."""
-        self._epoll.unregister(wire.descriptor)
-        del self._wires[wire.descriptor]
+        self._epoll.unregister(transport.descriptor)
+        del self._transports[transport.descriptor]
 
     def close(self) -> None:
-        """Serve nobody; to be called when all wires are gone."""
+        """End; to be called when all transports are closed."""
         if not self._epoll.closed:
             self.loop.remove_reader(self._epoll.fileno())
             self._epoll.close()
 
     def _ready(self) -> None:
-        self._turn.begin()
+        self._batch.begin()
         spent: dict[str, int] = {}
         ready = self._epoll.poll(0, EVENTS_MAX)
         if self._is_crowded:  # the kernel would tell the same ones first again: the longest not served come first
@@ -79,37 +79,37 @@ class EpollLoop:
             self._is_crowded = False
         try:
             for descriptor, events in ready:
-                wire = self._wires.get(descriptor)
-                if wire is None:  # it went in this very turn
+                transport = self._transports.get(descriptor)
+                if transport is None:  # it was closed in this very turn
                     continue
-                before = spent.get(wire.group, 0)
+                before = spent.get(transport.group, 0)
                 if before < GROUP_BYTES:
-                    least = wire.least
+                    least = transport.least
                     self._reads += 1
-                    wire.served = self._reads
-                    spent[wire.group] = before + max(least, wire.serve(events))
+                    transport.served = self._reads
+                    spent[transport.group] = before + max(least, transport.serve(events))
                 else:
                     self._is_crowded = True
         finally:
-            self._turn.end()
+            self._batch.end()
 
     def _served(self, ready: tuple[int, int]) -> int:
-        wire = self._wires.get(ready[0])
-        return wire.served if wire is not None else 0
+        transport = self._transports.get(ready[0])
+        return transport.served if transport is not None else 0
 
 
 class EpollTransport(asyncio.Transport):
     """One socket."""
 
     def __init__(
-        self, wires: EpollLoop, accepted: socket.socket, protocol: asyncio.BufferedProtocol, group: str, least: int
+        self, epoll_loop: EpollLoop, accepted: socket.socket, protocol: asyncio.BufferedProtocol, group: str, least: int
     ) -> None:  # fmt: skip
         super().__init__()
         self.group = group  # who is charged for it ...
         self.least = least  # ... and with how many bytes a read at least
         self.descriptor = accepted.fileno()
         self.served = 0  # when, counted in reads of all
-        self._wires = wires
+        self._epoll_loop = epoll_loop
         self._socket = accepted
         self._protocol = protocol
         self._rest = bytearray()  # what the socket has not taken
@@ -124,7 +124,7 @@ class EpollTransport(asyncio.Transport):
         self._protocol = protocol
 
     def charge_to(self, group: str) -> None:
-        """Charge it to somebody who has proved who he is."""
+        """Charge it to a subject that has authenticated."""
         self.group, self.least = group, READ_COST
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -142,7 +142,7 @@ class EpollTransport(asyncio.Transport):
             if sent == len(data):
                 return
             data = memoryview(data)[sent:]
-            self._wires.watch(self, self._reading | _OUT)
+            self._epoll_loop.watch(self, self._reading | _OUT)
         self._rest += data
 
     def write_eof(self) -> None:
@@ -160,7 +160,7 @@ class EpollTransport(asyncio.Transport):
         if not self._closing:
             self._closing = True
             if self._rest:
-                self._wires.watch(self, _OUT)
+                self._epoll_loop.watch(self, _OUT)
             else:
                 self._lose(None)
 
@@ -172,7 +172,7 @@ class EpollTransport(asyncio.Transport):
         """Read nothing for so long: what the peer sends waits in the kernel, and then with the peer."""
         if self._reading and not self._closing:
             self._read_only(0)
-            self._wires.loop.call_later(for_s, self._wake)
+            self._epoll_loop.loop.call_later(for_s, self._wake)
 
     def _wake(self) -> None:
         if not self._closing:
@@ -180,7 +180,7 @@ class EpollTransport(asyncio.Transport):
 
     def _read_only(self, events: int) -> None:
         self._reading = events
-        self._wires.watch(self, events | (_OUT if self._rest else 0))
+        self._epoll_loop.watch(self, events | (_OUT if self._rest else 0))
 
     def is_closing(self) -> bool:
         return self._closing
@@ -209,7 +209,7 @@ class EpollTransport(asyncio.Transport):
         except OSError as error:
             self._lose(error)
         except Exception as error:
-            self._wires.loop.call_exception_handler(
+            self._epoll_loop.loop.call_exception_handler(
                 {"message": "a connection's protocol failed", "exception": error, "transport": self}
             )
             self._lose(error)
@@ -238,7 +238,7 @@ class EpollTransport(asyncio.Transport):
         if self._closing:
             self._lose(None)
             return
-        self._wires.watch(self, self._reading)
+        self._epoll_loop.watch(self, self._reading)
         if self._ending:
             self._shut()
 
@@ -246,15 +246,15 @@ class EpollTransport(asyncio.Transport):
         try:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # the peer has gone, which the next read tells
+            pass  # the peer has closed, as the next read finds
 
     def _lose(self, error: Exception | None) -> None:
         if self._lost:
             return
         self._lost = self._closing = True
         self._rest.clear()
-        self._wires.remove(self)
-        self._wires.loop.call_soon(self._gone, error)
+        self._epoll_loop.remove(self)
+        self._epoll_loop.loop.call_soon(self._gone, error)
 
     def _gone(self, error: Exception | None) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The protocol `tlsrt/1` on a TLS connection, the part that both sides share: messages in, messages out.
+"""Message link: the part of `tlsrt/1` on a TLS connection that both sides share, messages in and out.
 
 All messages of one turn of the event loop leave in one TLS write; nothing waits longer than that.
 """

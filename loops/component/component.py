@@ -81,12 +81,12 @@ class Component:
     state: Path  # a folder of its own that it may write, and that outlives it
     log: logging.Logger
     port: Port
-    _hub: PubSub
+    _pubsub: PubSub
 
     def __new__(cls) -> Component:
-        """Make the hub here, so that a subclass may have an __init__ that does not call super."""
+        """Make the PubSub here, so that a subclass may have an __init__ that does not call super."""
         self = super().__new__(cls)
-        self._hub = PubSub()
+        self._pubsub = PubSub()
         return self
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -141,7 +141,7 @@ class Component:
         """Give `value` to everyone who subscribed to `topic`. Never waits; do not change `value` afterwards."""
         if self.topics and topic not in self.topics:
             raise MisuseError(f"{type(self).__name__} publishes {topic!r}, which its `topics` do not declare")
-        self._hub.publish(topic, to_plain(value))
+        self._pubsub.publish(topic, to_plain(value))
 
     async def _describe(self) -> dict[str, Any]:
         """What this component offers: methods, parameters, types, topics."""
@@ -152,7 +152,7 @@ class Component:
         if self.topics and topic not in self.topics:
             guess = nearest(topic, list(self.topics))
             raise NotFound(f"no topic {shown(topic)}" + (f", did you mean {guess!r}?" if guess else ""))
-        subscription = self._hub.subscribe(topic)
+        subscription = self._pubsub.subscribe(topic)
         try:
             async for value in subscription:
                 yield value
@@ -199,7 +199,7 @@ def attach(
 
 def detach(component: Component) -> None:
     """End all subscriptions to the component, each after what it has queued; the runtime does this after `stop`."""
-    component._hub.close()
+    component._pubsub.close()
 
 
 def find_method(component: Component, method: str) -> MethodSpec:
@@ -271,7 +271,7 @@ async def _result(spec: MethodSpec, component: Component, bound: Mapping[str, An
 
 
 async def _stream(spec: MethodSpec, items: AsyncGenerator[object], subject: str) -> AsyncIterator[object]:
-    """Run the generator step by step: its context is that of whoever iterates, so the caller is set for each step."""
+    """Run the generator step by step: its context is that of its consumer, so the caller is set for each step."""
     try:
         while True:
             token = _caller.set(subject)

@@ -1,4 +1,4 @@
-"""The hub behind publish and subscribe: one bounded queue per subscriber, and a publisher that never waits.
+"""Publish and subscribe: one bounded queue per subscriber, and a publisher that never waits.
 
 `Mailbox` is the pure part: what a subscriber still has to get, and whether it missed something. A subscriber that
 falls behind loses nothing silently: it gets what was queued, then Busy, and may subscribe again knowing that there is
@@ -15,7 +15,7 @@ from typing import Any
 from tlsrt.errors import Busy
 
 QUEUE_ITEMS = 256  # per subscriber; values are references, so this bounds what a sleeping subscriber keeps alive
-SUBSCRIBERS = 256  # per hub
+SUBSCRIBERS = 256  # of one component
 
 
 class Mailbox:
@@ -78,8 +78,8 @@ class LossyMailbox(Mailbox):
 class Subscription:
     """The values of one topic from now on, as an async iterator; Busy ends it if it fell behind."""
 
-    def __init__(self, hub: PubSub, topic: str, mailbox: Mailbox) -> None:
-        self._hub = hub
+    def __init__(self, pubsub: PubSub, topic: str, mailbox: Mailbox) -> None:
+        self._pubsub = pubsub
         self.topic = topic
         self._mailbox = mailbox
         self._news = asyncio.Event()
@@ -94,8 +94,8 @@ class Subscription:
         self._news.set()
 
     def close(self) -> None:
-        """Leave the hub; an iteration that waits now ends."""
-        self._hub.remove(self)
+        """End the subscription; an iteration that waits now ends."""
+        self._pubsub.remove(self)
         self.end()
 
     def __aiter__(self) -> AsyncIterator[Any]:
@@ -125,7 +125,7 @@ class PubSub:
         self._count = 0
 
     def subscribe(self, topic: str) -> Subscription:
-        """Start to collect the values of a topic now; raises Busy if the hub has as many subscribers as it may."""
+        """Start to collect the values of a topic now; raises Busy if there are as many subscribers as it may."""
         if self._count >= self._subscribers:
             raise Busy(f"too many subscribers: {self._subscribers}")
         subscription = Subscription(self, topic, self._mailbox(self._capacity))
@@ -153,7 +153,7 @@ class PubSub:
                 del self._topics[subscription.topic]
 
     def close(self) -> None:
-        """End every subscription after what it has queued; the hub can be used again."""
+        """End every subscription after what it has queued; it can be used again."""
         for topic in list(self._topics):
             for subscription in list(self._topics[topic]):
                 subscription.close()

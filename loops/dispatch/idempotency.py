@@ -1,6 +1,6 @@
-"""What idempotency keys gave: a repetition gets the answer of the first. Pure but for the futures.
+"""Idempotency keys: a repetition gets the answer of the first request. Pure but for the futures.
 
-An answer stays at least until the deadline of whoever asked for it (a call is repeated until then), and after it as
+An answer stays at least until the deadline of its caller (a call is repeated until then), and after it as
 long as there is room. Where what has to stay leaves no room, a new key is refused as `busy` before anything runs, and
 that is charged to the subject: the keys of one take no more than a quarter from all others. An answer that is too
 large for the room that is left was given once; a repetition is told that it ran.
@@ -20,9 +20,9 @@ KEYS_MAX = 65_536
 KEYS_PER_SUBJECT = KEYS_MAX // 4
 BYTES_MAX = 16 * 1024 * 1024
 BYTES_PER_SUBJECT = BYTES_MAX // 4
-KEPT = 1024  # so many stay when nobody has to be answered any more
+KEPT = 1024  # so many stay when no repetition has to be answered any more
 SLACK_MS = 5_000
-SWEEP_MS = 100  # not sooner again: to sweep is to look at all
+SWEEP_MS = 100  # not sooner again: a sweep visits all
 
 Key = tuple[str, str, str]  # subject, method, idempotency key
 Answer = tuple[FrameKind, bytes]
@@ -55,7 +55,7 @@ class IdempotentAnswers:
         return len(self._promises)
 
     def known(self, key: Key, deadline: int) -> asyncio.Future[Answer] | None:
-        """Return the answer of a key that has come before, for whoever waits until `deadline`."""
+        """Return the answer of a key that has come before, for a caller that waits until `deadline`."""
         promise = self._promises.get(key)
         if promise is None:
             return None
@@ -77,7 +77,7 @@ class IdempotentAnswers:
         return answer
 
     def keep(self, key: Key, answer: Answer) -> None:
-        """Give the answer to whoever waits for it now or asks again."""
+        """Give the answer to all that wait for it now or repeat the request."""
         promise = self._promises.get(key)
         if promise is None or promise.answer.done():
             return
@@ -93,7 +93,7 @@ class IdempotentAnswers:
         self._total += size
 
     def break_promise(self, key: Key) -> None:
-        """Whatever this key was to run has been cancelled: whoever repeats it may run it again."""
+        """Forget a key whose request was cancelled: a repetition may run it again."""
         promise = self._promises.get(key)
         if promise is not None and not promise.answer.done():
             self._forget(key)
@@ -106,7 +106,7 @@ class IdempotentAnswers:
         )  # fmt: skip
 
     def _sweep(self, kept: int) -> None:
-        """Forget the oldest that nobody may ask for again, down to so many."""
+        """Forget the oldest that may not be repeated any more, down to so many."""
         now = self._clock()
         if now < self._swept + SWEEP_MS:
             return

@@ -12,7 +12,7 @@ from tlsrt.loops.dispatch.idempotency import IdempotentAnswers, Key
 from tlsrt.loops.dispatch.quota import Quotas
 
 RUNNING_MAX = 2048  # requests of one component at a time; one subject alone may have half of them
-RUNNING_BYTES = 64 * 1024 * 1024  # of their arguments, and of uploads that nobody has read yet
+RUNNING_BYTES = 64 * 1024 * 1024  # of their arguments, and of uploads that are not read yet
 
 
 class RunningCall:
@@ -76,7 +76,7 @@ class InFlight:
             request.size = -1
 
     def cancel_streams(self) -> None:
-        """Cancel all streams: their consumers have gone with the channel."""
+        """Cancel all streams: their consumers went down with the channel."""
         for request in list(self.by_name.values()):
             if request.credit is not None:
                 self.stop(request)

@@ -1,7 +1,7 @@
-"""Room that many share: so many things and bytes in all, charged to whoever takes them. Pure.
+"""Quotas: so many things and bytes in all, charged to the subject that takes them. Pure.
 
-Dynamic thresholds: one may hold as much as is still free. So whoever is alone gets half, two that flood a third each,
-and whoever comes later always finds some.
+Dynamic thresholds: one may hold as much as is still free. So a subject alone gets half, two that flood a third each,
+and a later one always finds some.
 """
 
 from __future__ import annotations

@@ -349,7 +349,7 @@ class Responder:
         return len(self._in_flight.by_name)
 
     def cancel_streams(self) -> None:
-        """Cancel all streams: their consumers have gone with the channel."""
+        """Cancel all streams: their consumers went down with the channel."""
         self._in_flight.cancel_streams()
 
     async def close(self, timeout_s: float) -> None:

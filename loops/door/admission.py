@@ -1,4 +1,4 @@
-"""Who may connect: counters over addresses, and how often. Pure.
+"""Admission: how many connections, from where and how often. Pure.
 
 A connection is charged to its address until it has proved who it is: until the authority has granted it a session.
 An IPv6 host owns a /64, so that is what counts as one address there.
@@ -78,20 +78,20 @@ class Admission:
     def crowd(self, key: str) -> str:
         """Return the address that has most unauthenticated connections, if it has two more than this one; else "".
 
-        When there is no room for anybody, one of those makes room: so whoever fills it shuts out himself first.
+        When there is no room left, one of those makes room: so an address that fills it excludes itself first.
         """
         most, count = max(self._addresses.items(), key=lambda item: item[1], default=("", 0))
         return most if count >= self._addresses[key] + 2 else ""
 
     def authenticate(self, key: str) -> None:
-        """The connection has proved who it is: it no longer counts against its address."""
+        """Count a connection no longer against its address: it has proved who it is."""
         self.unauthenticated -= 1
         self._addresses[key] -= 1
         if not self._addresses[key]:
             del self._addresses[key]
 
     def leave(self, key: str, *, authenticated: bool) -> None:
-        """The connection is gone."""
+        """Count a connection no longer: it is closed."""
         self.connections -= 1
         if not authenticated:
             self.authenticate(key)

@@ -29,7 +29,7 @@ class OffenceCounter(Protocol):
 class ConnectionStage(Enum):
     """How far a client has come."""
 
-    ARRIVED = "arrived"  # the challenge is under way
+    ARRIVED = "arrived"  # the challenge is in flight
     CHALLENGED = "challenged"  # the client's turn
     OPENING = "opening"  # the authority's turn
     LOCKING = "locking"  # the authority's turn, and the last

@@ -134,7 +134,7 @@ class Door(TlsServer):
         client = self._clients.get(number)
         return None if client is None or client.connection.ended else client.link
 
-    # -- what the hub does -------------------------------------------------------------------------------------
+    # -- what the backend does ---------------------------------------------------------------------------------
 
     def certificate_hash(self, connection: int) -> bytes:
         """Return SHA-256 of the client's certificate, to compare with a token's confirmation; empty if it is closed."""

@@ -30,7 +30,7 @@ class LockedStage(Enum):
     """How far a client of a locked host has come."""
 
     TOLD = "told"  # that the host is locked
-    ASKING = "asking"  # the challenge is under way
+    ASKING = "asking"  # the challenge is in flight
     CHALLENGED = "challenged"  # the client's turn
     UNLOCKING = "unlocking"  # the authority's turn, and the last
 

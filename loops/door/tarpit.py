@@ -1,10 +1,10 @@
-"""The decoy endpoint: a port that nobody has a reason to connect to, and that lets nobody go soon. asyncio.
+"""Tarpit: a decoy port that holds connections open. asyncio.
 
-It looks like TLS and does none: whoever says anything gets the head of a handshake record that announces 16 KiB, and
-then a byte of it now and then, until his time is over. No key, no certificate, no cryptography, and nothing that was
-said is kept or understood; what it costs is a socket and a small object each. Hard caps hold for connections (in all,
-and of one address), for bytes either way and for time. Whoever is one too many is closed at once, so a flood of the
-decoy is no way to use up what the door needs. As Endlessh does for SSH.
+It looks like TLS and does none: a client that sends anything gets the head of a handshake record that announces 16 KiB,
+and then a byte of it now and then, until its time is over. No key, no certificate, no cryptography, and nothing that
+was said is kept or understood; what it costs is a socket and a small object each. Hard caps hold for connections (in
+all, and of one address), for bytes either way and for time. Whoever is one too many is closed at once, so a flood of
+the decoy is no way to use up what the door needs. As Endlessh does for SSH.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _Stuck:
 
 
 class Tarpit:
-    """The endpoint on one listening socket. `touched` hears the address of whoever has said something."""
+    """The endpoint on one listening socket. `touched` gets the address of a client that has sent something."""
 
     def __init__(self, touched: Callable[[str], None], limits: TarpitLimits | None = None) -> None:
         self._touched = touched
@@ -63,7 +63,7 @@ class Tarpit:
             self._loop.add_reader(self._listener.fileno(), self._accept)
 
     def close(self) -> None:
-        """Let everybody go, and accept no more."""
+        """End all connections, and accept no more."""
         if self._listener is not None:
             self._loop.remove_reader(self._listener.fileno())
             self._listener.close()
@@ -76,7 +76,7 @@ class Tarpit:
         for _ in range(ACCEPTS_PER_TURN):
             try:
                 accepted, name = self._listener.accept()
-            except OSError:  # nobody is left, or there is no descriptor for him now
+            except OSError:  # no client is left, or there is no descriptor for it now
                 return
             address = str(name[0])
             if len(self._stuck) >= self._limits.connections or self._addresses[address] >= self._limits.per_address:
@@ -107,7 +107,7 @@ class Tarpit:
         self._send(stuck, HEAD)
 
     def _tick(self) -> None:
-        """Give everybody a byte, and end whose time is over; one timer for all, and none when nobody is here."""
+        """Send a byte on each connection, and end those whose time is over; one timer for all, none without any."""
         self._timer = None
         for stuck in list(self._stuck.values()):
             stuck.ticks += 1
@@ -122,7 +122,7 @@ class Tarpit:
         try:
             stuck.socket.send(data)
         except (BlockingIOError, InterruptedError):
-            return  # he does not read; his time passes all the same
+            return  # it does not read; its time passes all the same
         except OSError:
             self._end(stuck)
 

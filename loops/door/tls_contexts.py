@@ -25,7 +25,7 @@ def server_context(
     """Return a context: TLS 1.3 only, mutual, no tickets. The descriptors are memfds and stay open and unmoved.
 
     Raises ConfigError if the certificate, its key and the client CA cannot serve together. OpenSSL reads files by
-    name only: /proc/self/fd/N opens the memfd anew, at position 0, whoever has read it before.
+    name only: /proc/self/fd/N opens the memfd anew, at position 0, however it was read before.
     """
     context = _bare_context(protocols)
     context.verify_mode = ssl.CERT_REQUIRED

@@ -1,4 +1,4 @@
-"""Who is limited or shut out for a time, as the authority says: addresses at the door, sessions at the gate. Pure."""
+"""Block list: addresses or sessions that are limited or blocked for a time, by order of the authority. Pure."""
 
 from __future__ import annotations
 

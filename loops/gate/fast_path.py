@@ -1,14 +1,14 @@
-"""The gate's fast lane, the hot module of Primary. Pure.
+"""Fast path of the gate: frames like one that has passed. The hot module of Primary. Pure.
 
-Theory of operation. The lane recognises a frame like one that has passed (`channels/frames/patterns.py`) and asks of
-it whatever can have changed: is the socket the session's, are the token's bytes those that were checked, is it valid
+Theory of operation. The fast path recognises a frame like one that has passed (`channels/frames/patterns.py`) and asks
+of it whatever can have changed: is the socket the session's, are the token's bytes those that were checked, is it valid
 now, is the feed alive, does the deadline lie ahead and near, is the proof good, is the number new, is the call open or
 the quota not used up. The rest (signature, boot, epoch, revocation, attestation, incarnations, caps) was asked of the
 flow when it was noted, and every change to what these answers came from ends all flows (`end_flows`).
 
-The lane only ever lets pass. A frame that it does not recognise, or that fails one of its questions, goes to the full
-check, which asks everything in the documented order and knows the reason. So the lane has to agree with the full
-check on one thing, that a frame passes; `tests/property/test_lane.py` compares the two over random conversations.
+The fast path only ever lets pass. A frame that it does not recognise, or that fails one of its questions, goes to the
+full check, which asks everything in the documented order and knows the reason. So the fast path has to agree with the
+full check on one thing, that a frame passes; a property test compares the two over random conversations.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class FastPath:
         return None
 
     def end_flows(self) -> None:
-        """Forget all flows: something that they were checked against has changed, or a session has gone."""
+        """Forget all flows: something that they were checked against has changed, or a session has ended."""
         self._patterns.forget()
 
     def remember(self, flow: Flow, data: bytes, header: Header, token: bytes, claims: Claims, proof: AESGCM) -> None:

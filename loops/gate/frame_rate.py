@@ -1,4 +1,4 @@
-"""How many frames a client may send a second, with all of its connections together. Pure.
+"""Frame rate: frames that a client may send a second, with all of its connections together. Pure.
 
 On the way of every frame, in `Router.forward_client`, there is one comparison and one subtraction; the clock is read
 only when the bucket is empty. It holds half a second's worth, so that a second's can be spent at once. What comes over
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from tlsrt.rate_limit import Bucket
 
-DEBT_S = 10  # what may be owed, in seconds of the rate: nobody waits for longer
+DEBT_S = 10  # what may be owed, in seconds of the rate: no client waits for longer
 
 
 def frame_rate(per_s: int) -> Bucket:

@@ -51,7 +51,7 @@ SLACK_MS = 5_000
 SESSIONS_MAX = 16_384
 CLIENT = "client"
 _ASKING = frozenset({FrameKind.REQUEST, FrameKind.REQUESTS})
-_REMEMBERED = _ASKING | {FrameKind.REPLY, FrameKind.REPLIES}  # what the fast lane knows
+_REMEMBERED = _ASKING | {FrameKind.REPLY, FrameKind.REPLIES}  # what the fast path knows
 
 
 class Gate:

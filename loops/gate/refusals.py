@@ -21,7 +21,7 @@ CLOSED_REASONS = 8  # of connections, between two beats; others are only in the 
 WORD_MAX = 64
 
 SESSION, CHANNEL, ADDRESS = "session", "channel", "address"
-# What happens without anybody's fault is not reported.
+# What happens without anyone's fault is not reported.
 _INNOCENT = frozenset({
     "busy", "unavailable", "no_open_call", "not_attested", "unsynchronised", "deadline", "stale_gate", "stale_mailbox",
     "blocked",

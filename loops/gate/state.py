@@ -91,7 +91,7 @@ class Flow:
         self.answers = GateVerdict(session.origin.loop, session.origin.connection)
         self.answered: Flow | None = None  # what the last answer came by: between the same two
         self.longest = longest  # how far ahead a deadline may lie, ms
-        self.streams = False  # its calls may last as long as somebody listens
+        self.streams = False  # its calls may last as long as they are consumed
         self.end = b""  # of the header, and the token as it stands behind it
         self.token = b""  # and as it is authenticated: length u32 | token
         self.since = 0  # what the token says, ms

@@ -1,6 +1,6 @@
 """One HTTP client at the door: `http/1.1` on a TLS connection. h11 parses, everything else is below. asyncio.
 
-One request at a time: the next one is looked at when the last was answered, and what comes meanwhile is bounded. A
+One request at a time: the next one is read when the last was answered, and what comes meanwhile is bounded. A
 request has so long to arrive and an answer so long to be read; a stream that the client does not read is ended.
 """
 
@@ -203,7 +203,7 @@ class HttpConnection:
         except CallError as error:
             if self.session.is_granted:
                 self._answer(problem_answer(problem_of(error)))
-            else:  # it would only keep the place of somebody who may come in
+            else:  # it would only keep a place that another client may use
                 self._finish(problem_of(error), "http_no_session")
         except TimeoutError:  # of the session: an authority that ended meanwhile has forgotten that it was asked
             self._finish(problem_of(Unavailable("no session can be had now")), "http_no_session")
@@ -266,7 +266,7 @@ class HttpConnection:
             self._pinger.cancel()
 
     def _ping(self) -> None:
-        """Say something in a quiet stream: a client that is gone is noticed by it, and others see the head at least."""
+        """Send a comment in a quiet stream: so a dead connection is noticed, and others see the head at least."""
         if self._task is not None and not self.connection.ended:
             self._head_of_stream()
             self._write(self._http.send(h11.Data(data=b": \n\n")))

@@ -1,8 +1,8 @@
-"""Heavy work for many clients in one event loop: one piece at a time, and everybody else's turn between two. asyncio.
+"""Fair scheduler: heavy work of many clients in one event loop, a piece at a time, others between two. asyncio.
 
 A body of 256 KiB takes tens of milliseconds of Python to become values, or to be made of them. When many connections
-have one ready at the same moment the event loop would do them all in one turn, without a beat or a frame for anybody;
-that is how a client could have Primary taken for hung. So they stand in a line; what is small passes it.
+have one ready at the same moment the event loop would do them all in one turn, without a heartbeat or a frame for any
+other; that is how a client could have Primary taken for hung. So they stand in a line; what is small passes it.
 """
 
 from __future__ import annotations

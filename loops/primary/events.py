@@ -1,4 +1,4 @@
-"""The events of the host, for whoever a policy line lets subscribe.
+"""The events of the host, for subscribers allowed by policy.
 
 The supervisor sends them by way of the authority, so what is told here went through no other loop. It is Primary that
 tells it: a captured Primary may leave out or invent events for its subscribers, but not for operators, who ask the
@@ -33,7 +33,7 @@ class Events(Component):
     topics: ClassVar[Mapping[str, str]] = {f"host.{kind}": f"the events of kind {kind}" for kind in KINDS}
 
     def __init__(self) -> None:
-        self._hub = PubSub(mailbox=LossyMailbox)
+        self._pubsub = PubSub(mailbox=LossyMailbox)
         self._kept: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self._boot = ""
         self._last = 0
@@ -89,7 +89,7 @@ class Events(Component):
                 yield event
 
     async def _from_now(self, topic: str) -> AsyncGenerator[dict[str, Any], None]:
-        subscription = self._hub.subscribe(topic)
+        subscription = self._pubsub.subscribe(topic)
         try:
             yield {"after": self._last}
             async for event in subscription:

@@ -187,7 +187,7 @@ class PrimaryLoop(LoopRole):
         self._decoy_reports.report()
         try:
             self.doorway.report()
-            if rows := self._telemetry.look(self.gate.each_session):
+            if rows := self._telemetry.sample(self.gate.each_session):
                 self._process.trust.send("telemetry", pack_rows(rows))
         except PeerError:
             return  # an authority that is busy or restarting misses it; that it has ended is found out elsewhere

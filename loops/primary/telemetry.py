@@ -1,8 +1,8 @@
 """What each session did in the last window, from what the gate and the kernel count anyway. Pure but for `bytes_moved`.
 
-A message costs nothing for it. With the beat, every half second, each session is looked at (its last number, its open
-calls); after ten looks those that did something have a row, and rows leave a message a beat. Sessions that live for
-less than a look are not seen.
+A message costs nothing for it. With the beat, every half second, each session is sampled (its last number, its open
+calls); after ten samples those that did something have a row, and rows leave a message a beat. Sessions that live for
+less than a sample are not seen.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from tlsrt.channels.control.telemetry import LOOKS, NUMBER_MAX, ROWS_MAX, UNKNOWN, Row, Window
 from tlsrt.loops.gate.state import GateSession
 
-TRACKED_MAX = 2048  # sessions; those beyond are not looked at until others have gone
+TRACKED_MAX = 2048  # sessions; those beyond are not sampled until others have ended
 BytesMoved = Callable[[int], tuple[int, int] | None]  # of a connection: to us, from us
 
 
 class _Seen:
-    """A session at the last look, and the window so far."""
+    """A session at the last sample, and the window so far."""
 
     __slots__ = ("busy", "frames", "last", "moved", "open_calls", "peak", "refused", "session")
 
@@ -31,7 +31,7 @@ class _Seen:
     def begin(self) -> None:
         self.frames = self.peak = self.busy = self.open_calls = 0
 
-    def look(self) -> None:
+    def sample(self) -> None:
         sent = self.session.last - self.last
         if sent > 0:
             self.last = self.session.last
@@ -70,12 +70,12 @@ class Telemetry:
     def __init__(self, bytes_moved: BytesMoved) -> None:
         self._bytes_moved = bytes_moved
         self._seen: dict[bytes, _Seen] = {}
-        self._looks = 0
+        self._samples = 0
         self._waiting: list[Row] = []
 
-    def look(self, sessions: Mapping[bytes, GateSession]) -> list[Row]:
-        """Look at all sessions; return the rows to be sent now, at most ROWS_MAX."""
-        self._looks += 1
+    def sample(self, sessions: Mapping[bytes, GateSession]) -> list[Row]:
+        """Sample all sessions; return the rows to be sent now, at most ROWS_MAX."""
+        self._samples += 1
         for name, session in sessions.items():
             seen = self._seen.get(name)
             if seen is None or seen.session is not session:
@@ -83,15 +83,15 @@ class Telemetry:
                     continue
                 self._seen[name] = _Seen(session, _moved(session, self._bytes_moved))
             else:
-                seen.look()
-        if self._looks >= LOOKS:
+                seen.sample()
+        if self._samples >= LOOKS:
             self._end_window(sessions)
         rows, self._waiting = self._waiting[:ROWS_MAX], self._waiting[ROWS_MAX:]
         return rows
 
     def _end_window(self, sessions: Mapping[bytes, GateSession]) -> None:
-        self._looks = 0
-        self._waiting.clear()  # of the window before: it is late, and nobody waits for it
+        self._samples = 0
+        self._waiting.clear()  # of the window before: it is late, and not waited for
         for name, seen in list(self._seen.items()):
             window = seen.end(self._bytes_moved)
             if sessions.get(name) is not seen.session:

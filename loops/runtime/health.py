@@ -1,4 +1,4 @@
-"""Asking the components of a loop how they are: `Component.check`, as often as the configuration says.
+"""Health checks of the components of a loop: `Component.check`, as often as the configuration says.
 
 All of it happens on the beat of the event loop, so that an idle loop wakes up no more often for it: a check that is due
 begins there, right after the beat has left, and one that has not ended in time is noticed there, half a second late at
@@ -27,7 +27,7 @@ class Schedule:
     def __init__(self, config: HealthConfig) -> None:
         self._config = config
         self._due = 0.0
-        self._judged = True  # the check that began last; True: there is none under way that still counts
+        self._judged = True  # the check that began last; True: there is none in flight that still counts
         self._began: float | None = None
         self.fails = 0
 
@@ -36,14 +36,14 @@ class Schedule:
         return self._began is not None
 
     def begins(self, now: float) -> bool:
-        """Tell whether a check begins now; then it is under way until `end`."""
+        """Tell whether a check begins now; then it is in flight until `end`."""
         if self._began is not None or now < self._due:
             return False
         self._began, self._judged, self._due = now, False, now + self._config.every_s
         return True
 
     def is_late(self, now: float) -> bool:
-        """Tell whether the check under way has failed by taking too long: once, and again whenever one would be due."""
+        """Tell whether the check in flight has failed by taking too long: once, and again whenever one would be due."""
         if self._began is None or now < (self._due if self._judged else self._began + self._config.timeout_s):
             return False
         if now >= self._due:
@@ -53,7 +53,7 @@ class Schedule:
         return True
 
     def end(self, *, is_good: bool) -> bool:
-        """The check under way is over; tell whether that is news, or it has been late already."""
+        """The check in flight is over; tell whether that is news, or it has been late already."""
         self._began = None
         if self._judged:
             return False
@@ -62,7 +62,7 @@ class Schedule:
         return True
 
 
-class _Patient:
+class _CheckedComponent:
     """One component that has a `check` of its own."""
 
     def __init__(self, index: int, host: ComponentHost) -> None:
@@ -79,8 +79,8 @@ class HealthChecks:
     """
 
     def __init__(self, hosts: Iterable[ComponentHost]) -> None:
-        self._patients = [
-            _Patient(index, host)
+        self._components = [
+            _CheckedComponent(index, host)
             for index, host in enumerate(hosts)
             if type(host.component).check is not Component.check
         ]
@@ -88,48 +88,48 @@ class HealthChecks:
 
     def each_beat(self, now: float) -> None:
         """Begin the checks that are due, and give up those that take too long; `now` is the event loop's time."""
-        for patient in self._patients:
-            if patient.schedule.is_late(now):
-                if patient.task is not None:
-                    patient.task.cancel()
-                self._note(patient, HealthOutcome.TIMED_OUT, "it said nothing in time")
-            elif patient.schedule.begins(now):
-                self._ask(patient)
+        for checked in self._components:
+            if checked.schedule.is_late(now):
+                if checked.task is not None:
+                    checked.task.cancel()
+                self._note(checked, HealthOutcome.TIMED_OUT, "it said nothing in time")
+            elif checked.schedule.begins(now):
+                self._ask(checked)
 
-    def _ask(self, patient: _Patient) -> None:
+    def _ask(self, checked: _CheckedComponent) -> None:
         try:
-            answer = patient.component.check()
+            answer = checked.component.check()
             if inspect.isawaitable(answer):
-                patient.task = asyncio.get_running_loop().create_task(self._wait(patient, answer))
+                checked.task = asyncio.get_running_loop().create_task(self._wait(checked, answer))
                 return
             trouble = _trouble(answer)
         except Exception as error:  # a component may raise anything
             trouble = _words_of(error)
-        self._end(patient, trouble)
+        self._end(checked, trouble)
 
-    async def _wait(self, patient: _Patient, answer: Awaitable[object]) -> None:
+    async def _wait(self, checked: _CheckedComponent, answer: Awaitable[object]) -> None:
         try:
             trouble = _trouble(await answer)
         except Exception as error:
             trouble = _words_of(error)
         except asyncio.CancelledError:
             trouble = "cancelled"
-        patient.task = None
-        self._end(patient, trouble)
+        checked.task = None
+        self._end(checked, trouble)
 
-    def _end(self, patient: _Patient, trouble: str) -> None:
-        before = patient.schedule.fails
-        if not patient.schedule.end(is_good=not trouble):
+    def _end(self, checked: _CheckedComponent, trouble: str) -> None:
+        before = checked.schedule.fails
+        if not checked.schedule.end(is_good=not trouble):
             return
         if not trouble and before:
-            patient.component.log.info("check: well again after %d failures", before)
-        self._note(patient, HealthOutcome.FAILED if trouble else HealthOutcome.GOOD, trouble)
+            checked.component.log.info("check: well again after %d failures", before)
+        self._note(checked, HealthOutcome.FAILED if trouble else HealthOutcome.GOOD, trouble)
 
-    def _note(self, patient: _Patient, outcome: HealthOutcome, trouble: str) -> None:
-        fails = patient.schedule.fails
+    def _note(self, checked: _CheckedComponent, outcome: HealthOutcome, trouble: str) -> None:
+        fails = checked.schedule.fails
         if trouble:
-            patient.component.log.warning("check failed (%d in a row): %s", fails, trouble)
-        self.reports[patient.index] = (patient.index, int(outcome), fails)
+            checked.component.log.warning("check failed (%d in a row): %s", fails, trouble)
+        self.reports[checked.index] = (checked.index, int(outcome), fails)
 
 
 def _trouble(answer: object) -> str:

@@ -4,7 +4,7 @@ It comes from a callback of this very event loop and from nothing else, so whate
 beat up. The authority's feed wakes every loop twice a second, and each wake-up of a host at rest costs: so a beat that
 is almost due goes along with it, and a loop beats by itself only where the feed is late or missing. The supervisor
 wakes up once for a beat and what is sent with it, and its rounds keep the same time (`EventLoop.call_next`), so that it
-finds the beats of all loops waiting when it has looked at some.
+finds the beats of all loops waiting when it has read some.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def import_components(
 
 
 def check_decoys(components: Sequence[tuple[ComponentConfig, Component]], decoys: DeceptionConfig) -> None:
-    """Raise LoopFailure for a method that is real and a decoy: whoever used it would be taken for an attacker."""
+    """Raise LoopFailure for a method that is real and a decoy: its user would be taken for an attacker."""
     for index, (config, component) in enumerate(components):
         for address, method in decoys.methods:
             if address == config.address and method in component.__tlsrt_methods__:

@@ -8,7 +8,7 @@ loop is ready with its first committed epoch, and active when its components hav
 
 Two control channels: life (fixed-size records, to the supervisor) and trust (keys, from the authority). The beat
 comes from this event loop itself, with its measured lateness, and its number is the name of this thread by then
-(channels/control/heartbeat_name.py), so that a loop which hangs cannot look alive, whatever its other threads say.
+(channels/control/heartbeat_name.py), so that a loop which hangs cannot seem alive, whatever its other threads do.
 """
 
 from __future__ import annotations
@@ -334,7 +334,7 @@ class LoopProcess:
         self._update_up()
 
     def _has_session(self, host: ComponentHost) -> bool:
-        """Whether a component may take part: one that is revoked gets no keys, and holds up nobody."""
+        """Whether a component may take part: one that is revoked gets no keys, and holds up no other."""
         endpoint = host.endpoint
         return bool(endpoint.session) and not self.verifier.revoked.has(endpoint.session, b"", endpoint.subject)
 

@@ -5,8 +5,8 @@ before of an upload is the begin of the very same bytes. It lies in a hidden fil
 there is that file's size. Bytes are taken in order only. With the last one the SHA-256 of all is compared, and only
 then the file gets its name, in one rename. A wrong byte, on the way or on the disk, makes the whole upload void.
 
-Whoever goes on with an upload ends an earlier sender of it, who may be a connection that nobody knows to be dead.
-What nobody goes on with is removed after a day, or sooner when its room is needed; unfinished bytes count as files do.
+A sender that goes on with an upload ends an earlier one, whose connection may be dead without being known to be.
+What is not gone on with is removed after a day, or sooner when its room is needed; unfinished bytes count as files do.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Upload:
         self.size = size
         self.sha256 = sha256
         self.turn = 0  # who writes: only the last one that began
-        self.is_written = False  # somebody does
+        self.is_written = False  # a sender does
         self.running: hashlib._Hash | None = None  # of what is there; None in a new life of the loop
         self.unsynced = 0
 
@@ -105,12 +105,12 @@ class Uploads:
                 self.forget(part)
 
     def _idle(self) -> list[str]:
-        """Return the unfinished ones that nobody sends now, the oldest first."""
+        """Return the unfinished ones that are not being sent now, the oldest first."""
         idle = [part for part in self._folder.kept if part not in self._uploads or not self._uploads[part].is_written]
         return sorted(idle, key=self._folder.changed_of)
 
     def _drop_idle(self, but: str) -> bool:
-        """Remove the oldest one that nobody sends now."""
+        """Remove the oldest one that are not being sent now."""
         for part in self._idle():
             if part != but:
                 self.forget(part)

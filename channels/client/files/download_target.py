@@ -1,6 +1,6 @@
 """The file that is fetched, on this machine: hidden until all of it is there and right, then renamed in one step.
 
-Its hidden name holds the SHA-256 of what it will be, so whoever fetches the same file again goes on where an earlier
+Its hidden name holds the SHA-256 of what it will be, so another fetch of the same file goes on where an earlier
 run, also a killed one, has ended; and what was begun of an older content is found and removed.
 """
 
@@ -58,7 +58,7 @@ class DownloadTarget:
             raise Busy(f"another run is fetching {self.path} already") from None
 
     def _drop_older(self) -> None:
-        """Remove what was begun of other contents of this file, unless somebody is at it."""
+        """Remove what was begun of other contents of this file, unless it is in use."""
         ours = re.compile(re.escape(f".{self.path.name[:150]}.") + r"[0-9a-f]{16}\.part")
         for entry in os.scandir(self.path.parent):
             if (

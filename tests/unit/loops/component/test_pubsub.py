@@ -111,10 +111,10 @@ def test_a_cancelled_subscriber_leaves_the_hub() -> None:
         events = cast("AsyncIterator[Any]", invoke(component, "subscribe", ["a"], {}, subject="client/a"))
         waiting = asyncio.ensure_future(anext(events))
         await asyncio.sleep(0)
-        assert len(component._hub) == 1
+        assert len(component._pubsub) == 1
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        assert len(component._hub) == 0
+        assert len(component._pubsub) == 0
 
     asyncio.run(scene())

@@ -281,7 +281,7 @@ def test_power_publishes_a_change_of_source(tmp_path: Path) -> None:
     power = made(Power, tree(tmp_path, BATTERY))
 
     async def scene() -> None:
-        changes = power._hub.subscribe("changed")
+        changes = power._pubsub.subscribe("changed")
         stream = cast("AsyncIterator[Any]", invoke(power, "watch", [0.1], {}, subject="client/a"))
         assert (await anext(stream))["on_mains"] is False
         await anext(stream)

@@ -91,8 +91,8 @@ def test_a_slow_subscriber_is_told_how_many_it_lost_and_goes_on(flood: int) -> N
                 last = event["seq"]
                 assert last == expected
                 expected += 1
-        assert len(component._hub) == 1
+        assert len(component._pubsub) == 1
         await cast("Any", slow).aclose()
-        return len(component._hub)
+        return len(component._pubsub)
 
     assert asyncio.run(scene()) == 0

@@ -38,7 +38,7 @@ class Watched:
         return self.world.gate.check_untrusted(data or self.world.request(subject), origin, self.world.now).reason
 
     def looks(self, count: int = LOOKS) -> list[Row]:
-        return [row for _ in range(count) for row in self.telemetry.look(self.world.gate.each_session)]
+        return [row for _ in range(count) for row in self.telemetry.sample(self.world.gate.each_session)]
 
 
 @pytest.fixture
@@ -96,10 +96,10 @@ def many(count: int) -> dict[bytes, GateSession]:
 
 def test_many_sessions_have_bounded_rows_and_messages() -> None:
     telemetry, sessions = Telemetry(lambda connection: None), many(TRACKED_MAX + 10)
-    telemetry.look(sessions)
+    telemetry.sample(sessions)
     for session in sessions.values():
         session.last = 1 << 63
-    pages = [telemetry.look(sessions) for _ in range(2 * LOOKS)]
+    pages = [telemetry.sample(sessions) for _ in range(2 * LOOKS)]
     assert max(map(len, pages)) == ROWS_MAX
     rows = [row for page in pages for row in page]
     assert len(rows) == len({name for name, _ in rows}) == TRACKED_MAX
@@ -109,10 +109,10 @@ def test_many_sessions_have_bounded_rows_and_messages() -> None:
 def test_who_has_gone_is_forgotten() -> None:
     telemetry, sessions = Telemetry(lambda connection: None), many(50)
     for _ in range(2 * LOOKS):
-        telemetry.look(sessions)
+        telemetry.sample(sessions)
     sessions.clear()
     for _ in range(LOOKS):
-        assert telemetry.look(sessions) == []
+        assert telemetry.sample(sessions) == []
     assert not telemetry._seen
 
 

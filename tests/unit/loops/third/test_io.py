@@ -302,7 +302,7 @@ def test_text_that_is_none_is_refused(bench: Bench) -> None:
 
 
 def test_notices_are_kept_published_and_bounded(bench: Bench) -> None:
-    events = bench.io._hub.subscribe("notice")
+    events = bench.io._pubsub.subscribe("notice")
     assert bench("notify", "warning", "paper low", subject="third/printer") == 1
     notice = bench("notices")[0]
     assert (notice["level"], notice["text"], notice["sender"]) == ("warning", "paper low", "third/printer")
