@@ -20,13 +20,14 @@ from tlsrt.config.schema import Config
 from tlsrt.supervisor.control.audit_heads import AuditHeads
 from tlsrt.supervisor.control.canary_files import CanaryFiles
 from tlsrt.supervisor.control.decoys import DecoyReport
+from tlsrt.supervisor.control.event_feed import EventFeed
 from tlsrt.supervisor.control.lock import LockControl
 from tlsrt.supervisor.control.peer_credentials import is_kin
 from tlsrt.supervisor.control.requests import OperatorRequests
 from tlsrt.supervisor.control.restart import RestartRequest
 from tlsrt.supervisor.control.server import ControlSocket
 from tlsrt.supervisor.control.status import Standing, StartFacts, Status
-from tlsrt.supervisor.events.readers import HostEvents
+from tlsrt.supervisor.events.host_events import HostEvents
 from tlsrt.supervisor.launch.folders import make_folder, make_folders, open_log
 from tlsrt.supervisor.launch.instance_lock import WAIT_S, take_lock
 from tlsrt.supervisor.process.children import Children
@@ -177,6 +178,7 @@ class Supervisor:
             (
                 restarter,  # what a loop's state means for others is decided before anything else hears of it
                 events,
+                EventFeed(context.event_loop, context.events),
                 StartupReport(context, loops, authority, self._started_at - self._age_s),
                 lock,  # the authority hears of a lock before it hears of any loop
                 self._watchdog,

@@ -13,12 +13,13 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from tlsrt.channels.control.authority_channel import LockStateMessage
 from tlsrt.channels.control.life import LoopState
-from tlsrt.supervisor.control.lock_report import Document, document_of
+from tlsrt.supervisor.control.reports import Document
 from tlsrt.supervisor.control.requests import OperatorRequests
 from tlsrt.supervisor.messages.lock_record import LOCK_BYTES, LockRecord, new_record, record_of
 from tlsrt.supervisor.messages.result_codes import ResultCode
@@ -89,7 +90,7 @@ class LockControl(Feature):
         """Return the lock for status."""
         if self.record is None:
             return None
-        return document_of(self.record, is_stored=not (self._authority.unwritten or self._asked))
+        return lock_document(self.record, is_stored=not (self._authority.unwritten or self._asked))
 
     # The verbs
 
@@ -176,3 +177,11 @@ def _outcome(code: int, rows: list[Any]) -> Document:
     if code == ResultCode.DONE:
         return {"unlocked": True}
     return {"refused" if code == ResultCode.REFUSED else "unavailable": [str(row) for row in rows]}
+
+
+def lock_document(record: LockRecord, *, is_stored: bool) -> Document:
+    """Return a lock as plain values."""
+    since = datetime.fromtimestamp(record.since / 1000, UTC).isoformat(timespec="milliseconds")
+    return {
+        "id": record.lock.hex(), "reason": record.reason, "by": record.by, "since": since, "stored": is_stored
+    }  # fmt: skip

@@ -13,9 +13,14 @@ from typing import Any, NamedTuple
 
 from tlsrt.channels.control.authority_channel import AnswerMessage, QuarantineMessage
 from tlsrt.config.bundle import MAX_REQUEST_BYTES
-from tlsrt.supervisor.control.detection_report import anomalies_of
-from tlsrt.supervisor.control.session_report import Document, report_of, sessions_of
-from tlsrt.supervisor.messages.result_codes import KINDS, LONGEST_MS, RESTORED_KINDS, ResultCode
+from tlsrt.supervisor.control.reports import (
+    Document,
+    anomalies_document,
+    change_document,
+    client_document,
+    sessions_document,
+)
+from tlsrt.supervisor.messages.result_codes import KINDS, LONGEST_MS, RESTORED_KINDS
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature, MessageHandler, Reply, Request, Verb
@@ -107,27 +112,16 @@ _client = Field("name", partial(_text, 1, CLIENT_MAX))
 _ttl = partial(_whole, TTL_MAX_MS)
 
 
-def client_document(code: int, rows: list[Any]) -> Document:
-    """Return the answer to a request about clients, with bytes as hex."""
-    if code in (ResultCode.REFUSED, ResultCode.UNCHANGED):
-        return {"refused" if code == ResultCode.REFUSED else "unavailable": [str(sentence) for sentence in rows]}
-    return {"rows": _as_json(rows)}
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.hex()
-    return [_as_json(item) for item in value] if isinstance(value, list) else value
-
-
 REQUESTS: Mapping[str, OperatorRequest] = {
-    "sessions": OperatorRequest((Field("", _first_page),), lambda code, rows: sessions_of(rows, "")),
+    "sessions": OperatorRequest((Field("", _first_page),), lambda code, rows: sessions_document(rows, "")),
     "revoke": OperatorRequest(
         (Field("kind", partial(_word, KINDS)), Field("what", _subject, ""),
          Field("for_ms", partial(_whole, LONGEST_MS), 0)),
-        report_of,
+        change_document,
     ),
-    "restore": OperatorRequest((Field("kind", partial(_word, RESTORED_KINDS)), Field("what", _subject)), report_of),
+    "restore": OperatorRequest(
+        (Field("kind", partial(_word, RESTORED_KINDS)), Field("what", _subject)), change_document
+    ),
     "client_add": OperatorRequest(
         (_client, Field("rules", _rules), Field("ttl_ms", _ttl), Field("http", _flag, False),
          Field("request", _bytes, "")),
@@ -137,10 +131,10 @@ REQUESTS: Mapping[str, OperatorRequest] = {
     "client_renew": OperatorRequest(
         (_client, Field("ttl_ms", _ttl, 0), Field("request", _bytes, "")), client_document
     ),
-    "client_revoke": OperatorRequest((_client,), report_of),
-    "client_set": OperatorRequest((_client, Field("rules", _rules, []), Field("may", _rights)), report_of),
-    "anomalies": OperatorRequest((), lambda code, rows: anomalies_of(rows)),
-    "release": OperatorRequest((Field("name", partial(_text, 1, NAME_MAX)),), report_of),
+    "client_revoke": OperatorRequest((_client,), change_document),
+    "client_set": OperatorRequest((_client, Field("rules", _rules, []), Field("may", _rights)), change_document),
+    "anomalies": OperatorRequest((), lambda code, rows: anomalies_document(rows)),
+    "release": OperatorRequest((Field("name", partial(_text, 1, NAME_MAX)),), change_document),
 }  # fmt: skip
 
 

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from tlsrt.channels.control.health import HealthOutcome
+from tlsrt.channels.control.life import LoopState
 from tlsrt.config.schema import ComponentConfig, Config
+from tlsrt.errors import PeerError
 from tlsrt.supervisor.control.audit_heads import AuditHeads
 from tlsrt.supervisor.control.canary_files import CanaryFiles
 from tlsrt.supervisor.control.decoys import DecoyReport
 from tlsrt.supervisor.control.lock import LockControl
 from tlsrt.supervisor.control.requests import OperatorRequests
-from tlsrt.supervisor.control.status_stream import StatusStream
-from tlsrt.supervisor.control.supervision_status import supervision_document
+from tlsrt.supervisor.control.stream import Follower, encode
 from tlsrt.supervisor.launch.instance_lock import host_pid
 from tlsrt.supervisor.process.children import Children, Sandbox
+from tlsrt.supervisor.process.event_loop import EventLoop, Timer
 from tlsrt.supervisor.process.exit_reason import Death
 from tlsrt.supervisor.process.proc import memory_kib
 from tlsrt.supervisor.process.unkillable import UnkillableProcess
+from tlsrt.supervisor.process.usage import Usage
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context
-from tlsrt.supervisor.supervision.feature import Feature, StreamVerb, Verb
+from tlsrt.supervisor.supervision.feature import Feature, Request, StreamVerb, Verb
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor, Pulse
 from tlsrt.supervisor.supervision.loop import Checked, Loop
 from tlsrt.supervisor.supervision.loops import Loops
+from tlsrt.supervisor.supervision.restart_policy import RestartPolicy
 from tlsrt.supervisor.supervision.running_changes import RunningChanges
 from tlsrt.supervisor.supervision.shutdown import Shutdown
 from tlsrt.supervisor.supervision.violations import ViolationRecord
@@ -293,3 +298,98 @@ def _sandbox(sandbox: Sandbox) -> Document:
 
 def _rounded(seconds: float) -> float:
     return round(max(0.0, seconds), 3)
+
+
+def supervision_document(restart_policy: RestartPolicy, loops: Sequence[Loop], now: float) -> Document:
+    """Return every group with its deaths that count, why it is degraded, and who waits for whom."""
+    groups = {restart_policy.group_of(loop).name: restart_policy.group_of(loop) for loop in restart_policy.order}
+    return {
+        "degraded": bool(restart_policy.failures),
+        "groups": [
+            {
+                "name": group.name,
+                "loops": list(group.loops),
+                "strategy": str(group.strategy),
+                "escalate": str(group.escalation),
+                "deaths": restart_policy.deaths(group.name, now),
+                "limit": {"deaths": group.restart.deaths, "window_s": group.restart.window_s},
+                **_state(restart_policy, group.loops),
+            }
+            for group in groups.values()
+        ],
+        "waiting": {
+            loop.name: restart_policy.waits_for(loop.name) for loop in loops if loop.state is LoopState.WAITING
+        },
+    }
+
+
+def _state(restart_policy: RestartPolicy, loops: Sequence[str]) -> Document:
+    failures = [failure for failure in restart_policy.failures if failure.loops & {*loops}]
+    if failures:
+        down = [loop for loop in loops if any(loop in failure.loops for failure in failures)]
+        return {"state": "degraded", "down": down, "why": "; ".join(failure.sentence for failure in failures)}
+    is_pending = any(restart_policy.is_pending(loop) for loop in loops)
+    return {"state": "restarting" if is_pending else "healthy", "down": [], "why": None}
+
+
+SHORTEST_S, LONGEST_S = 0.2, 3600.0  # a look at all processes takes some milliseconds of the supervisor
+FIRST_S = 0.2  # between the first two, so that the second one has rates soon
+
+
+def interval_untrusted(request: Request) -> float:
+    """Return the seconds between two documents; raises PeerError for what is no such number."""
+    value = request.get("interval_s", 1.0)
+    if type(value) not in (int, float) or not math.isfinite(value) or not SHORTEST_S <= value <= LONGEST_S:  # type: ignore[arg-type,operator]
+        raise PeerError("bad_interval")
+    return float(value)  # type: ignore[arg-type]
+
+
+class StatusStream:
+    """All who follow the status."""
+
+    def __init__(self, event_loop: EventLoop, status: Callable[[], dict[str, Any]]) -> None:
+        self._event_loop = event_loop
+        self._status = status
+
+    def serve(self, request: Request, follower: Follower) -> None:
+        """Begin to answer one request."""
+        try:
+            interval_s = interval_untrusted(request)
+        except PeerError as error:
+            follower.send(encode({"error": error.reason}))
+            follower.end()
+            return
+        _Reader(self._event_loop, self._status, follower, interval_s)
+
+
+class _Reader:
+    """One follower, its timer and its last look."""
+
+    def __init__(
+        self, event_loop: EventLoop, status: Callable[[], dict[str, Any]], follower: Follower, interval_s: float
+    ) -> None:
+        self._event_loop = event_loop
+        self._status = status
+        self._follower = follower
+        self._interval_s = interval_s
+        self._usage = Usage()
+        self._missed = 0
+        self._timer: Timer | None = None
+        follower.on_closed.append(self._closed)
+        self._tell(FIRST_S)
+
+    def _closed(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _tell(self, next_s: float) -> None:
+        self._timer = self._event_loop.call_later(next_s, lambda: self._tell(self._interval_s))
+        if self._follower.waiting:
+            self._missed += 1
+            return
+        if self._missed:
+            self._follower.send(encode({"dropped": self._missed}))
+            self._missed = 0
+        document = self._status()
+        self._usage.add_to(document, self._event_loop.now)
+        self._follower.send(encode(document))

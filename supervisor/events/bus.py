@@ -10,10 +10,12 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 from tlsrt.channels.clock import boottime_ms
-from tlsrt.supervisor.events.catalog import EVENTS
+from tlsrt.supervisor.events.catalog import EVENTS, EventKind
 from tlsrt.supervisor.events.event import SUBJECT_MAX, WORDS_MAX, HostEvent, printable_fields
+from tlsrt.supervisor.process.exit_reason import Death
 from tlsrt.text import sentence
 
 RING_EVENTS = 1024
@@ -62,3 +64,41 @@ class EventBus:
         """Return the kept events with a number above `seq`, oldest first."""
         missing = max(0, seq - self.first + 1)
         return (self._ring[index] for index in range(missing, len(self._ring)))
+
+
+class EventCursor:
+    """Where one reader of the ring stands: reads on from `seq`, and only events of `kinds`, if there are any.
+
+    The ring is its queue: a slow reader costs nothing, and loses what is overwritten.
+    """
+
+    def __init__(self, bus: EventBus, seq: int, kinds: frozenset[EventKind] = frozenset()) -> None:
+        self._bus = bus
+        self._kinds = kinds
+        self.seq = seq  # the last one that was read, or passed over
+
+    @property
+    def is_at_end(self) -> bool:
+        return self.seq >= self._bus.last
+
+    def lost(self) -> int:
+        """Return how many events, of whatever kind, were overwritten before they were read; go on behind them."""
+        count = max(0, self._bus.first - 1 - self.seq)
+        self.seq += count
+        return count
+
+    def take(self, count: int) -> Iterator[HostEvent]:
+        """Read up to `count` events on; call `lost` first."""
+        for event in islice(self._bus.after(self.seq), count):
+            self.seq = event.seq
+            if not self._kinds or event.name.kind in self._kinds:
+                yield event
+
+
+def death_event(bus: EventBus, name: str, death: Death, served_s: float, *, is_wanted: bool, **facts: object) -> None:
+    """Emit it. `is_wanted` says that the process was asked to end; one that was killed for being slow is dead, too."""
+    facts["served_s"] = round(served_s, 3)
+    if is_wanted and death.code == 0:
+        bus.emit("ended", name, cause=str(death.cause), **facts)
+    else:
+        bus.emit("died", name, str(death), cause=str(death.cause), code=death.code, signal=death.signal, **facts)

@@ -1,7 +1,7 @@
-"""All events of a host as data: name, kind, severity, and what it says. `events --kinds` prints this table.
+"""Catalog of events: name, kind, severity and text. `events --kinds` prints this table.
 
-A name belongs to one kind. What happened to whom is said by the event's subject, and what is special about this time
-by the words behind the sentence and by the fields.
+A name belongs to one kind. The subject of an event says to whom it happened; the words behind its text and its fields
+say what is special about this time.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class EventKind(StrEnum):
 
 
 class Severity(StrEnum):
-    """Whether somebody should look."""
+    """Whether an operator should look."""
 
     INFO = "info"
     WARNING = "warning"  # something went wrong and is being dealt with
-    ALARM = "alarm"  # something stays wrong, or somebody tried what he may not
+    ALARM = "alarm"  # something stays wrong, or somebody tried what they may not
 
 
 class EventName(NamedTuple):
@@ -39,76 +39,76 @@ class EventName(NamedTuple):
 
 _INFO, _WARNING, _ALARM = Severity.INFO, Severity.WARNING, Severity.ALARM
 _LIFECYCLE = (
-    ("starting", _INFO, "a host begins its life"),
-    ("spawned", _INFO, "a process was forked, to confine itself"),
-    ("attested", _INFO, "looked at from outside, it is what its profile says, and may get keys"),
-    ("active", _INFO, "it serves"),
+    ("starting", _INFO, "host starting"),
+    ("spawned", _INFO, "process forked; it confines itself next"),
+    ("attested", _INFO, "attestation passed: the process matches its profile and may get keys"),
+    ("active", _INFO, "serving"),
     ("ready", _INFO, "every loop is active or given up"),
-    ("draining", _INFO, "it finishes its work"),
-    ("ending", _INFO, "it is asked to end"),
-    ("condemned", _WARNING, "it is killed"),
-    ("ended", _INFO, "it has ended as it was asked to"),
-    ("died", _WARNING, "it is dead"),
-    ("backoff", _INFO, "it will be started again"),
-    ("waiting", _WARNING, "it stays down until what it depends on is active"),
-    ("given_up", _ALARM, "it will not be started again"),
-    ("escalated", _ALARM, "a group has failed, and the host stops as the configuration says"),
-    ("reloading", _INFO, "changed profiles and policy are being taken"),
-    ("reloaded", _INFO, "changed profiles and policy are in force"),
-    ("reload_refused", _WARNING, "nothing was changed"),
-    ("stopping", _INFO, "the host ends in order"),
-    ("stopped", _INFO, "the host has ended"),
+    ("draining", _INFO, "finishing the calls in flight"),
+    ("ending", _INFO, "asked to stop"),
+    ("killed", _WARNING, "killed by the supervisor"),
+    ("ended", _INFO, "stopped on request"),
+    ("died", _WARNING, "process exited unexpectedly"),
+    ("backoff", _INFO, "restart scheduled"),
+    ("waiting", _WARNING, "down until its dependencies are active"),
+    ("given_up", _ALARM, "given up: no further restart"),
+    ("escalated", _ALARM, "restart group failed; the host stops as configured"),
+    ("reloading", _INFO, "reload started"),
+    ("reloaded", _INFO, "reload applied"),
+    ("reload_refused", _WARNING, "reload refused; nothing was changed"),
+    ("stopping", _INFO, "host stopping"),
+    ("stopped", _INFO, "host stopped"),
 )
 _SESSION = (
-    ("session_opened", _INFO, "a session was opened"),
-    ("session_closed", _INFO, "its holder has left"),
-    ("session_expired", _INFO, "a session has reached its end"),
-    ("session_revoked", _INFO, "a session was ended, and every verifier is told"),
-    ("session_quarantined", _WARNING, "a session was taken out of work"),
-    ("client_refused", _WARNING, "a client got no session from the authority"),
-    ("turned_away", _INFO, "connections ended at the door, as Primary says"),
+    ("session_opened", _INFO, "session opened"),
+    ("session_closed", _INFO, "session closed by client"),
+    ("session_expired", _INFO, "session expired"),
+    ("session_revoked", _INFO, "session revoked"),
+    ("session_quarantined", _WARNING, "session quarantined"),
+    ("client_refused", _WARNING, "session refused to client"),
+    ("turned_away", _INFO, "connections refused at the door"),
 )
 _SECURITY = (
-    ("violation", _ALARM, "a call that it may not make"),
-    ("difference", _ALARM, "looked at from outside, it is not what its profile says"),
-    ("limit_reached", _WARNING, "it has used up a limit of its profile"),
+    ("violation", _ALARM, "forbidden system call"),
+    ("difference", _ALARM, "attestation failed: the process differs from its profile"),
+    ("limit_reached", _WARNING, "profile limit reached"),
     ("offence", _ALARM, "it broke the protocol of its control channel"),
-    ("anomaly", _ALARM, "it did too much of what it may not"),
-    ("unusual", _WARNING, "its traffic is unlike what is usual for it"),
-    ("detected", _WARNING, "an offence was found"),
-    ("response", _ALARM, "a step is taken against it"),
-    ("response_ended", _INFO, "a step against it has ended"),
-    ("would_respond", _WARNING, "a step would be taken against it, but all is observed only"),
-    ("unprepared", _ALARM, "it did not acknowledge a new epoch in time"),
-    ("unattested", _ALARM, "it could not be looked at for a new epoch in time"),
-    ("reported", _WARNING, "the authority says"),
-    ("start_refused", _ALARM, "the host does not start, or does not go on"),
-    ("revocation", _WARNING, "it is revoked, and every verifier is told"),
-    ("restored", _INFO, "it is not revoked any more"),
-    ("client_added", _WARNING, "a client was enrolled"),
-    ("client_enrolled", _WARNING, "a client has come with its join code and got its certificate"),
-    ("client_changed", _WARNING, "what a client may do was changed, and its sessions end"),
-    ("client_renewed", _INFO, "a client got another certificate"),
-    ("locked", _ALARM, "nobody has a session, and the door says so to all who come, until it is unlocked"),
-    ("unlocked", _WARNING, "sessions are given again, in a new epoch"),
-    ("lock_refused", _WARNING, "a client that may not, or proved nothing, wanted to lock the host"),
-    ("unlock_refused", _WARNING, "a client that may not, or proved nothing, wanted to unlock the host"),
-    ("epoch", _INFO, "a new epoch: new keys and tokens for all"),
-    ("rotated", _WARNING, "another master_key is in force"),
-    ("rotate_refused", _WARNING, "master_key was not replaced"),
-    ("decoy_touched", _ALARM, "it asked for what nobody has a reason to touch"),
-    ("decoys_proved", _INFO, "a decoy was touched for a trial, and the authority was told"),
-    ("decoys_blind", _ALARM, "a decoy was touched for a trial, and the authority was not told"),
-    ("notes_lost", _WARNING, "more happened than could be told"),
+    ("anomaly", _ALARM, "anomaly score exceeded threshold"),
+    ("unusual", _WARNING, "traffic differs from the learned baseline"),
+    ("detected", _WARNING, "detector matched"),
+    ("response", _ALARM, "response action applied"),
+    ("response_ended", _INFO, "response action ended"),
+    ("would_respond", _WARNING, "response action due, not applied: observe mode"),
+    ("unprepared", _ALARM, "new epoch not acknowledged in time"),
+    ("unattested", _ALARM, "not attested for the new epoch in time"),
+    ("reported", _WARNING, "authority reports"),
+    ("start_refused", _ALARM, "host cannot start or go on"),
+    ("revocation", _WARNING, "revoked"),
+    ("restored", _INFO, "revocation lifted"),
+    ("client_added", _WARNING, "client enrolled"),
+    ("client_enrolled", _WARNING, "client enrolled with its join code"),
+    ("client_changed", _WARNING, "client rights changed; its sessions end"),
+    ("client_renewed", _INFO, "client certificate renewed"),
+    ("locked", _ALARM, "host locked: no sessions until it is unlocked"),
+    ("unlocked", _WARNING, "host unlocked: sessions are issued again, in a new epoch"),
+    ("lock_refused", _WARNING, "lock request refused"),
+    ("unlock_refused", _WARNING, "unlock request refused"),
+    ("epoch", _INFO, "new epoch: new keys and tokens"),
+    ("rotated", _WARNING, "master key rotated"),
+    ("rotate_refused", _WARNING, "master key rotation refused; the key in force stays"),
+    ("decoy_touched", _ALARM, "decoy accessed"),
+    ("decoys_proved", _INFO, "decoy test passed: the authority was told of the access"),
+    ("decoys_blind", _ALARM, "decoy test failed: the authority was not told of the access"),
+    ("notes_lost", _WARNING, "events lost: more happened than could be recorded"),
 )
 _HEALTH = (
-    ("suspect", _WARNING, "its heartbeat is late"),
-    ("recovered", _INFO, "its heartbeat is in time again"),
-    ("hung", _WARNING, "it does not beat any more"),
-    ("slow", _WARNING, "its event loop is late"),
-    ("in_time", _INFO, "its event loop is in time again"),
-    ("component_health", _WARNING, "a component says how it is"),
-    ("stuck", _ALARM, "it was killed, and the kernel does not let it go"),
+    ("suspect", _WARNING, "heartbeat late"),
+    ("recovered", _INFO, "heartbeat on time again"),
+    ("hung", _WARNING, "heartbeat lost"),
+    ("slow", _WARNING, "event loop late"),
+    ("in_time", _INFO, "event loop on time again"),
+    ("component_health", _WARNING, "component health changed"),
+    ("stuck", _ALARM, "killed, but held in the kernel"),
 )
 
 EVENTS: Mapping[str, EventName] = {

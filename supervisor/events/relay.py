@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tlsrt.supervisor.events.bus import EventBus
-from tlsrt.supervisor.events.cursor import EventCursor
+from tlsrt.supervisor.events.bus import EventBus, EventCursor
 from tlsrt.supervisor.events.event import HostEvent
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.supervision.loop import PRIMARY

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from tlsrt.channels.control.life import LoopState
-from tlsrt.supervisor.events.bus import EventBus
+from tlsrt.supervisor.events.bus import EventBus, death_event
 from tlsrt.supervisor.events.catalog import EVENTS, EventKind
-from tlsrt.supervisor.events.exit import death_event
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.states import LIVING, LoopEvent
@@ -21,7 +20,7 @@ _STEPS: Mapping[LoopEvent, str] = {
     LoopEvent.DRAIN: "draining",
     LoopEvent.WAIT: "waiting",
     LoopEvent.GIVE_UP: "given_up",
-    **dict.fromkeys(_KILLED, "condemned"),
+    **dict.fromkeys(_KILLED, "killed"),
 }
 # What the authority may say that happened. A name that is not here is still told, as what it reported.
 OF_AUTHORITY = frozenset(
@@ -96,7 +95,7 @@ class EventSources:
                 case [str(name), str(subject), str(words), dict(fields)] if name in OF_AUTHORITY:
                     self._bus.emit(name, subject, words, **{str(key): value for key, value in fields.items()})
                 case _:
-                    self._bus.emit("reported", AUTHORITY, "a note that nobody understands")
+                    self._bus.emit("reported", AUTHORITY, "unrecognised event from the authority")
 
 
 def _words(loop: Loop, event: LoopEvent) -> str:

@@ -27,7 +27,7 @@ from tlsrt.channels.control.authority_channel import (
 from tlsrt.channels.control.seqpacket import NoFields, control_pair
 from tlsrt.errors import EX_UNAVAILABLE, ConfigError, PeerError, SandboxError, TlsrtError
 from tlsrt.supervisor.authority.detection.scores import faded
-from tlsrt.supervisor.events.exit import death_event
+from tlsrt.supervisor.events.bus import death_event
 from tlsrt.supervisor.launch.folders import last_line
 from tlsrt.supervisor.launch.instance_lock import shared_lock
 from tlsrt.supervisor.process.attestation import differences_of
@@ -240,7 +240,7 @@ class AuthorityProcess(Feature):
         """Kill the authority; it comes again with the same boot nonce."""
         if self.child is None:
             return
-        self._context.events.emit("condemned", NAME, reason, cause=str(cause))
+        self._context.events.emit("killed", NAME, reason, cause=str(cause))
         self._verdict = self._verdict or KillReason(cause, reason)
         self._monitor.forget(NAME)
         self._close_channel()

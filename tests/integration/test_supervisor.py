@@ -491,7 +491,7 @@ def test_events_tell_every_death_and_go_on_through_it_to_the_end(start: Start) -
     assert steps(events, "authority") == [*birth, *again, *birth, "ended"]
     died = next(event for event in events if event["name"] == "died")
     assert (died["subject"], died["kind"], died["severity"]) == ("secondary", "lifecycle", "warning")
-    assert died["sentence"].startswith("it is dead: ") and "SIGKILL" in died["sentence"]
+    assert died["sentence"].startswith("process exited unexpectedly: ") and "SIGKILL" in died["sentence"]
     assert died["fields"]["pid"] > 0
 
 
@@ -503,8 +503,8 @@ def test_events_of_a_hang_and_of_an_offence_say_why_before_the_kill(start: Start
     assert running.stop() == 0
     events = list(stream)
     for name, words in (("secondary", "heartbeat"), ("third", "life protocol: ")):
-        condemned = next(event for event in events if event["subject"] == name and event["name"] == "condemned")
+        killed = next(event for event in events if event["subject"] == name and event["name"] == "killed")
         died = next(event for event in events if event["subject"] == name and event["name"] == "died")
-        assert words in condemned["sentence"] and words in died["sentence"]
-        assert condemned["seq"] < died["seq"]
+        assert words in killed["sentence"] and words in died["sentence"]
+        assert killed["seq"] < died["seq"]
     assert {event["kind"] for event in events if event["name"] == "hung"} == {"health"}

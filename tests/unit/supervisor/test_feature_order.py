@@ -77,7 +77,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
             ["HostEvents", "LockControl", "AuthorityProcess", "Loops", "RestartRequest", "FileWatcher", "Reload",
              "KeyRotation", "OperatorRequests"],
         ),
-        ("stopped", ["HostEvents", "CanaryFiles"]),
+        ("stopped", ["HostEvents", "EventFeed", "CanaryFiles"]),
     ],
 )  # fmt: skip
 def test_order(host: Host, notification: str, order: list[str]) -> None:

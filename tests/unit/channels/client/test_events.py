@@ -16,7 +16,14 @@ from tlsrt.errors import Denied, Rejected, StreamBroken, Unavailable
 
 
 def event(seq: int, kind: str = "lifecycle", boot: str = "aa") -> dict[str, Any]:
-    return {"seq": seq, "kind": kind, "boot": boot, "name": "died", "subject": "third", "sentence": "it is dead"}
+    return {
+        "seq": seq,
+        "kind": kind,
+        "boot": boot,
+        "name": "died",
+        "subject": "third",
+        "sentence": "process exited unexpectedly",
+    }
 
 
 class Host:

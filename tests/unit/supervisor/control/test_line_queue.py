@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.supervisor.control.line_queue import LineQueue
+from tlsrt.supervisor.control.stream import LineQueue
 
 LIMIT = 200
 

@@ -14,9 +14,8 @@ from tlsrt.channels.client.event_line import event_line
 from tlsrt.channels.control.life import LoopState
 from tlsrt.config.schema import LoopConfig
 from tlsrt.supervisor.cli.events import kinds_lines
-from tlsrt.supervisor.events.bus import RING_EVENTS, EventBus
+from tlsrt.supervisor.events.bus import RING_EVENTS, EventBus, EventCursor
 from tlsrt.supervisor.events.catalog import EVENTS, EventKind
-from tlsrt.supervisor.events.cursor import EventCursor
 from tlsrt.supervisor.events.event import LINE_MAX, wall_text
 from tlsrt.supervisor.events.sources import OF_AUTHORITY, SLOW_US, EventSources
 from tlsrt.supervisor.process.exit_reason import Cause, Death, KillReason
@@ -55,7 +54,8 @@ def test_an_event_is_one_line_of_json() -> None:
     assert event.line.count(b"\n") == 1
     assert json.loads(event.line) == {
         "seq": 1, "at": "2026-11-18T11:06:40.123Z", "boottime_ms": 5000, "boot": "ab" * 16, "kind": "lifecycle",
-        "severity": "warning", "name": "died", "subject": "secondary", "sentence": "it is dead: killed by SIGKILL",
+        "severity": "warning", "name": "died", "subject": "secondary",
+        "sentence": "process exited unexpectedly: killed by SIGKILL",
         "fields": {"pid": 7, "served_s": 1.5, "clean": False, "what": None},
     }  # fmt: skip
 
@@ -91,7 +91,7 @@ def test_a_name_that_is_not_in_the_table_is_a_bug() -> None:
 def test_an_event_for_people() -> None:
     event = json.loads(make_bus().emit("given_up", "third", "heartbeat").line)
     plain, coloured = event_line(event, colour=False), event_line(event, colour=True)
-    assert re.fullmatch(r"\S+Z +1 lifecycle given_up +third +it will not be started again: heartbeat", plain)
+    assert re.fullmatch(r"\S+Z +1 lifecycle given_up +third +given up: no further restart: heartbeat", plain)
     assert "\x1b[31mgiven_up" in coloured
     assert "3 events are missing" in event_line({"dropped": 3}, colour=True)
 
@@ -173,7 +173,7 @@ def test_the_steps_of_a_life() -> None:
     ]  # fmt: skip
     hung = KillReason(Cause.HEARTBEAT, "heartbeat")
     assert a_life(*BIRTH, LoopEvent.HUNG, LoopEvent.EXITED, LoopEvent.GIVE_UP, verdict=hung, death=HANGED) == [
-        *born, "hung", "condemned heartbeat", "died heartbeat", "given_up heartbeat",
+        *born, "hung", "killed heartbeat", "died heartbeat", "given_up heartbeat",
     ]  # fmt: skip
     assert a_life(*BIRTH, LoopEvent.STOP, LoopEvent.EXITED, death=SEGFAULT)[-1] == "died signal SIGSEGV"
     assert a_life(LoopEvent.SPAWN, LoopEvent.EXITED, LoopEvent.GIVE_UP, LoopEvent.STOP)[-1] == "given_up exit code 0"
@@ -186,7 +186,7 @@ def test_a_kill_is_told_before_it_happens() -> None:
     bus.listeners.append(lambda event: seen.append((event.name.name, loop.is_living)))
     seen: list[tuple[str, bool]] = []
     loop.move(LoopEvent.VIOLATED)
-    assert seen == [("condemned", True)]
+    assert seen == [("killed", True)]
 
 
 def test_slow_and_in_time_again_are_told_once_each() -> None:

@@ -1,6 +1,6 @@
 """Every event that the authority notes is one that the supervisor takes from it. Found by reading the source.
 
-A name that is missing in `OF_AUTHORITY` is told as "a note that nobody understands", which no other test would see.
+A name that is missing in `OF_AUTHORITY` is told as "unrecognised event from the authority", which no other test sees.
 """
 
 from __future__ import annotations

@@ -6,14 +6,15 @@ room. So it costs nothing while it sleeps, and is told how many events were over
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.control.stream import Follower, encode
-from tlsrt.supervisor.events.bus import EventBus
+from tlsrt.supervisor.events.bus import EventBus, EventCursor
 from tlsrt.supervisor.events.catalog import EventKind
-from tlsrt.supervisor.events.cursor import EventCursor
 from tlsrt.supervisor.events.event import HostEvent
 from tlsrt.supervisor.process.event_loop import EventLoop
-from tlsrt.supervisor.supervision.feature import Request
+from tlsrt.supervisor.supervision.feature import Feature, Request, StreamVerb
 
 ROOM_BYTES = 64 * 1024  # no more is queued for a follower than this and one page
 _PAGE = 64
@@ -30,8 +31,8 @@ def wish_untrusted(request: Request) -> tuple[int, bool, frozenset[EventKind]]:
         raise PeerError("unknown_kind") from error
 
 
-class EventFeed:
-    """All who read events over the control socket."""
+class EventFeed(Feature):
+    """Serves readers of events over the control socket."""
 
     def __init__(self, event_loop: EventLoop, bus: EventBus) -> None:
         self._event_loop = event_loop
@@ -39,6 +40,13 @@ class EventFeed:
         self._cursors: dict[Follower, EventCursor] = {}
         self._is_due = False
         bus.listeners.append(self._note)
+
+    def verbs(self) -> Mapping[str, StreamVerb]:
+        return {"events": StreamVerb(self.serve)}
+
+    def stopped(self, exit_code: int) -> None:
+        """Give out the last event, before the control socket closes."""
+        self.flush()
 
     def serve(self, request: Request, follower: Follower) -> None:
         """Begin to answer one request."""

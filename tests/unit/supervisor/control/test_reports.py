@@ -13,8 +13,8 @@ from tlsrt.errors import InvalidArgument, TlsrtError
 from tlsrt.supervisor.cli.exchange import ask
 from tlsrt.supervisor.cli.main import main
 from tlsrt.supervisor.cli.sessions import duration_ms, restored_lines, revoked_lines, session_lines
+from tlsrt.supervisor.control.reports import change_document, sessions_document
 from tlsrt.supervisor.control.requests import OperatorRequests
-from tlsrt.supervisor.control.session_report import report_of, sessions_of
 from tlsrt.supervisor.messages.result_codes import ROWS_MAX, ResultCode
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.supervision.context import Context
@@ -53,7 +53,9 @@ SHUT = [["revoked", "client/eve", 0, 1], ["revoked", "third/io", 61_000, 0]]
 
 
 def test_the_table_of_sessions() -> None:
-    document = sessions_of([CLIENT, CONSOLE, *SHUT], "cannot write the authority's state: No space left on device")
+    document = sessions_document(
+        [CLIENT, CONSOLE, *SHUT], "cannot write the authority's state: No space left on device"
+    )
     assert session_lines(document) == [
         "SESSION   SUBJECT        HELD BY    STATE          AGE  TOKEN ENDS IN     ENDS IN    RENEWED  TIMES",
         "efefefef  third/console  third      active  1 min 30 s         55.0 s  7 h 58 min  4.0 s ago      3",
@@ -71,17 +73,17 @@ def test_the_table_of_sessions() -> None:
 
 def test_what_a_revocation_says() -> None:
     rows: list[Any] = [["subject", "client/admin", 0], ["count", 1], CLIENT[:4]]
-    assert revoked_lines(report_of(ResultCode.DONE, rows)) == [
+    assert revoked_lines(change_document(ResultCode.DONE, rows)) == [
         "revoked client/admin, until restored", "session closed: abababab of client/admin", "persisted",
     ]  # fmt: skip
-    assert revoked_lines(report_of(ResultCode.UNWRITTEN, [["count", 0]])) == ["no session was open"]
+    assert revoked_lines(change_document(ResultCode.UNWRITTEN, [["count", 0]])) == ["no session was open"]
     many: list[Any] = [["epoch", 9], ["count", ROWS_MAX + 7], *[CLIENT[:4]] * ROWS_MAX]
-    assert revoked_lines(report_of(ResultCode.DONE, many))[-3:] == [
+    assert revoked_lines(change_document(ResultCode.DONE, many))[-3:] == [
         "7 more sessions closed",
         "epoch 9",
         "persisted",
     ]
-    assert restored_lines(report_of(ResultCode.DONE, [["subject", "third/io", 0]])) == [
+    assert restored_lines(change_document(ResultCode.DONE, [["subject", "third/io", 0]])) == [
         "restored third/io", "persisted",
     ]  # fmt: skip
 
@@ -100,7 +102,7 @@ def test_a_failure_is_said_and_has_its_code(
 
         def __exit__(self, *reason: object) -> None: ...
         def ask(self, verb: str, **fields: object) -> dict[str, Any]:
-            return report_of(code, rows)
+            return change_document(code, rows)
 
     monkeypatch.setattr("tlsrt.supervisor.control.client.ControlClient", Answering)
     with pytest.raises(TlsrtError, match=rows[0]) as caught:

@@ -1,4 +1,4 @@
-"""The events of a host, put together: where they come from, and who reads them."""
+"""The feature that emits events: what the supervisor hears, and what the authority notes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from collections.abc import Mapping
 
 from tlsrt.channels.control.life import LoopState
 from tlsrt.errors import TlsrtError
-from tlsrt.supervisor.events.feed import EventFeed
 from tlsrt.supervisor.events.relay import EventRelay
 from tlsrt.supervisor.events.sources import EventSources
 from tlsrt.supervisor.supervision.authority_client import AuthorityClient
 from tlsrt.supervisor.supervision.context import Context
-from tlsrt.supervisor.supervision.feature import Feature, MessageHandler, StreamVerb
+from tlsrt.supervisor.supervision.feature import Feature, MessageHandler
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.states import LoopEvent
 
@@ -19,13 +18,12 @@ SUPERVISOR = "supervisor"
 
 
 class HostEvents(Feature):
-    """Emits what features hear, and serves the verb `events`; made before anything is forked."""
+    """Emits what features hear, and passes events on to components; made before anything is forked."""
 
     def __init__(self, context: Context, client: AuthorityClient, boot: str, loops: int) -> None:
         self._bus = context.events
         self._bus.boot = boot
         self._sources = EventSources(self._bus, lambda: context.event_loop.now)
-        self._feed = EventFeed(context.event_loop, self._bus)
         self._relay = EventRelay(context.event_loop, self._bus, client.events)
         self._bus.emit("starting", SUPERVISOR, loops=loops)
 
@@ -34,9 +32,6 @@ class HostEvents(Feature):
             "joined": lambda message: self._relay.joined(message.loop),
             "noted": lambda message: self._sources.noted(message.notes),
         }
-
-    def verbs(self) -> Mapping[str, StreamVerb]:
-        return {"events": StreamVerb(self._feed.serve)}
 
     def reported(self, word: str, sentence: str) -> None:
         """Emit what the authority said in words: about a loop, if they begin with its name."""
@@ -61,6 +56,4 @@ class HostEvents(Feature):
         self._bus.emit("stopping", SUPERVISOR)
 
     def stopped(self, exit_code: int) -> None:
-        """Emit the last event, and give it to followers before the control socket closes."""
         self._bus.emit("stopped", SUPERVISOR, exit_code=exit_code)
-        self._feed.flush()

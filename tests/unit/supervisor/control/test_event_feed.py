@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from tlsrt.supervisor.control.event_feed import ROOM_BYTES, EventFeed
 from tlsrt.supervisor.control.server import ControlSocket
 from tlsrt.supervisor.control.stream import STALL_S
 from tlsrt.supervisor.events.bus import RING_EVENTS, EventBus
-from tlsrt.supervisor.events.feed import ROOM_BYTES, EventFeed
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.unix_path import short_path
 from tlsrt.supervisor.supervision.feature import StreamVerb, Verb
