@@ -1,4 +1,4 @@
-"""The short table of a run in Markdown, for a README: ratios to every peer, goals beside them. Pure."""
+"""The short table of a run in Markdown, for bench/MEASURED.md: ratios to every peer, goals beside them. Pure."""
 
 from __future__ import annotations
 
