@@ -67,7 +67,7 @@ $(VENV)/.docs: pyproject.toml $(VENV)/.dev
 
 docs: $(VENV)/.docs ## check the documents (links, stale pages, long lines, commands on a real host), build the site in build/site
 	@$(BIN)/python -m pytest -q tests/unit/test_documents.py tests/integration/test_documents.py
-	@PYTHONPATH=tests $(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 PYTHONPATH=tests $(BIN)/mkdocs build --strict
 
 check: lint types contract test ## what .ci/run runs
 

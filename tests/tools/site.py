@@ -52,7 +52,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
         path = posixpath.normpath(posixpath.join(posixpath.dirname(tree), target))
         if (ROOT / path / "README.md").exists():
             path += "/README.md"
-        if not path.startswith("docs/") and path not in OUTSIDE:
+        if (ROOT / path).exists() and not path.startswith("docs/") and path not in OUTSIDE:
             return f"{text[1:-1]} (`{path}`)"
         return f"{text}({posixpath.relpath(_site(path), posixpath.dirname(own) or '.')}{mark}{anchor})"
 
