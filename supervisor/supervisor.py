@@ -17,6 +17,7 @@ from random import SystemRandom
 
 from tlsrt.config.key_schedule import boot_id
 from tlsrt.config.schema import Config
+from tlsrt.config.supervision import PRIMARY
 from tlsrt.supervisor.control.audit_heads import AuditHeads
 from tlsrt.supervisor.control.canary_files import CanaryFiles
 from tlsrt.supervisor.control.decoys import DecoyReport
@@ -28,11 +29,11 @@ from tlsrt.supervisor.control.restart import RestartRequest
 from tlsrt.supervisor.control.server import ControlSocket
 from tlsrt.supervisor.control.status import Standing, StartFacts, Status
 from tlsrt.supervisor.events.host_events import HostEvents
-from tlsrt.supervisor.launch.folders import make_folder, make_folders, open_log
-from tlsrt.supervisor.launch.instance_lock import WAIT_S, take_lock
+from tlsrt.supervisor.launch.folders import make_folder, make_folders
 from tlsrt.supervisor.process.children import Children
 from tlsrt.supervisor.process.console import Console
 from tlsrt.supervisor.process.event_loop import EventLoop
+from tlsrt.supervisor.process.instance_lock import WAIT_S, take_lock
 from tlsrt.supervisor.process.listeners import (
     DECOY,
     DOOR,
@@ -41,6 +42,7 @@ from tlsrt.supervisor.process.listeners import (
     door_listener,
     remove_sockets,
 )
+from tlsrt.supervisor.process.logs import open_log
 from tlsrt.supervisor.process.memfd import sealed_memory
 from tlsrt.supervisor.process.spawn import reap_strangers
 from tlsrt.supervisor.reload.file_watcher import FileWatcher
@@ -52,7 +54,7 @@ from tlsrt.supervisor.supervision.context import Context, Reloadable, Renewal
 from tlsrt.supervisor.supervision.feature import Features
 from tlsrt.supervisor.supervision.findings import Findings
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor, HeartbeatPolicy
-from tlsrt.supervisor.supervision.loop import PRIMARY, Loop
+from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.restart_policy import RestartPolicy
 from tlsrt.supervisor.supervision.restarter import Restarter

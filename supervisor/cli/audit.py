@@ -27,7 +27,7 @@ from tlsrt.supervisor.audit.record import LogEntry, LogHeader, LogRecord
 from tlsrt.supervisor.audit.verify import VerifyReport, verify
 from tlsrt.supervisor.cli.exchange import config_of, say
 from tlsrt.supervisor.control.audit_heads import anchors_in
-from tlsrt.supervisor.launch.instance_lock import is_held
+from tlsrt.supervisor.process.instance_lock import is_held
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 
 _LOOK_S = 0.2  # for what was written meanwhile

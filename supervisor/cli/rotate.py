@@ -12,9 +12,9 @@ from tlsrt.config.key_rotation import Staged, only_one, remove_older, stage, swi
 from tlsrt.config.schema import Config
 from tlsrt.errors import EX_CONFIG, EX_UNAVAILABLE, TlsrtError
 from tlsrt.supervisor.cli.exchange import config_of, say
+from tlsrt.supervisor.cli.seal_record import seal_record_of
 from tlsrt.supervisor.control.client import ControlClient, NotRunning
-from tlsrt.supervisor.launch.instance_lock import take_lock
-from tlsrt.supervisor.launch.start import known_of
+from tlsrt.supervisor.process.instance_lock import take_lock
 
 ROTATE_S = 180.0  # the supervisor answers in 30 s, after the rotations that were asked for before
 
@@ -36,7 +36,7 @@ def _rotate_master(arguments: argparse.Namespace, config: Config) -> int:
     except NotRunning:
         return _rotate_files(arguments, config)
     with client:
-        staged = stage(config, known_of(config))
+        staged = stage(config, seal_record_of(config))
         try:
             answer = client.ask("rotate", timeout_s=ROTATE_S, master=True)
         except TlsrtError as error:
@@ -56,7 +56,7 @@ def _rotate_files(arguments: argparse.Namespace, config: Config) -> int:
         config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = take_lock(config.state_dir / "lock", wait_s=0.0)
     try:
-        staged = stage(config, known_of(config))
+        staged = stage(config, seal_record_of(config))
         switch(staged, config.boot_token)
         kept = _kept(config, staged)
     finally:

@@ -35,13 +35,13 @@ def seal(arguments: argparse.Namespace) -> int:
     """Renew the boot token; refuse what would not start."""
     from tlsrt.config.init import seal as renew_token
     from tlsrt.supervisor.cli.sandbox import effective_of
-    from tlsrt.supervisor.launch.start import known_of
+    from tlsrt.supervisor.cli.seal_record import seal_record_of
     from tlsrt.supervisor.process.uids import AUTHORITY
 
     config = config_of(arguments)
     for process in (AUTHORITY, *(loop.name for loop in config.loops)):
         effective_of(config, process)
-    number = renew_token(config, known_of(config))
+    number = renew_token(config, seal_record_of(config))
     print(f"sealed: the boot token has number {number}; the next start accepts the host as it is now")
     return 0
 

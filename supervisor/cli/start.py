@@ -1,12 +1,10 @@
-"""`tlsrt-supervisor start`: the launcher, and what it starts inside the pid namespace."""
+"""`tlsrt-supervisor start`."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 
-from tlsrt.command_line.run import folded
 from tlsrt.config.search_path import find_config
 
 
@@ -16,19 +14,3 @@ def start(arguments: argparse.Namespace) -> int:
     from tlsrt.supervisor.launch.launcher import launch
 
     return launch(["--config", os.path.abspath(find_config(arguments.config))], sweep=sweep)
-
-
-def supervise(argv: list[str]) -> int:
-    """Run the supervisor itself, inside its pid namespace; `argv` is what the launcher passes on."""
-    inner = argparse.ArgumentParser(add_help=False)
-    inner.add_argument("--death-pipe", type=int)
-    inner.add_argument("--no-pid-namespace")
-    inner.add_argument("--config", type=Path, required=True)
-    arguments = inner.parse_args(argv)
-
-    def run() -> int:
-        from tlsrt.supervisor.launch.start import start as start_supervisor
-
-        return start_supervisor(arguments.config, arguments.death_pipe, arguments.no_pid_namespace)
-
-    return folded("tlsrt-supervisor", run)

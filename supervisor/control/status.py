@@ -18,13 +18,12 @@ from tlsrt.supervisor.control.decoys import DecoyReport
 from tlsrt.supervisor.control.lock import LockControl
 from tlsrt.supervisor.control.requests import OperatorRequests
 from tlsrt.supervisor.control.stream import Follower, encode
-from tlsrt.supervisor.launch.instance_lock import host_pid
 from tlsrt.supervisor.process.children import Children, Sandbox
 from tlsrt.supervisor.process.event_loop import EventLoop, Timer
 from tlsrt.supervisor.process.exit_reason import Death
-from tlsrt.supervisor.process.proc import memory_kib
+from tlsrt.supervisor.process.instance_lock import host_pid
+from tlsrt.supervisor.process.proc import Usage, memory_kib
 from tlsrt.supervisor.process.unkillable import UnkillableProcess
-from tlsrt.supervisor.process.usage import Usage
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context

@@ -48,7 +48,7 @@ class EventBus:
         return self.last - len(self._ring) + 1
 
     def emit(self, name: str, subject: str, words: str = "", /, **fields: object) -> HostEvent:
-        """Note that something happened; `name` is one of event_kinds.py. KeyError for another is a bug of ours."""
+        """Note that something happened; `name` is one of `catalog.py`. KeyError for another is a bug of ours."""
         kind = EVENTS[name]
         self.last += 1
         event = HostEvent(
@@ -59,6 +59,14 @@ class EventBus:
         for listener in self.listeners:
             listener(event)
         return event
+
+    def emit_death(self, name: str, death: Death, served_s: float, *, is_wanted: bool, **facts: object) -> None:
+        """Emit the end of a process: `ended` if it was asked to and exited with 0, else `died`."""
+        facts["served_s"] = round(served_s, 3)
+        if is_wanted and death.code == 0:
+            self.emit("ended", name, cause=str(death.cause), **facts)
+        else:
+            self.emit("died", name, str(death), cause=str(death.cause), code=death.code, signal=death.signal, **facts)
 
     def after(self, seq: int) -> Iterator[HostEvent]:
         """Return the kept events with a number above `seq`, oldest first."""
@@ -93,12 +101,3 @@ class EventCursor:
             self.seq = event.seq
             if not self._kinds or event.name.kind in self._kinds:
                 yield event
-
-
-def death_event(bus: EventBus, name: str, death: Death, served_s: float, *, is_wanted: bool, **facts: object) -> None:
-    """Emit it. `is_wanted` says that the process was asked to end; one that was killed for being slow is dead, too."""
-    facts["served_s"] = round(served_s, 3)
-    if is_wanted and death.code == 0:
-        bus.emit("ended", name, cause=str(death.cause), **facts)
-    else:
-        bus.emit("died", name, str(death), cause=str(death.cause), code=death.code, signal=death.signal, **facts)

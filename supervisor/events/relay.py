@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from tlsrt.config.supervision import PRIMARY
 from tlsrt.supervisor.events.bus import EventBus, EventCursor
 from tlsrt.supervisor.events.event import HostEvent
 from tlsrt.supervisor.process.event_loop import EventLoop
-from tlsrt.supervisor.supervision.loop import PRIMARY
 
 EVERY_S = 0.05
 PAGE_BYTES = 40 * 1024  # a page and its largest event are below the cap of a packet

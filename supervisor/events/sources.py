@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from tlsrt.channels.control.life import LoopState
-from tlsrt.supervisor.events.bus import EventBus, death_event
+from tlsrt.supervisor.events.bus import EventBus
 from tlsrt.supervisor.events.catalog import EVENTS, EventKind
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.loop import Loop
@@ -65,7 +65,7 @@ class EventSources:
         served_s = self._now() - loop.active_at if loop.active_at is not None else 0.0
         if loop.last_death is not None:
             is_wanted = before is LoopState.STOPPING
-            death_event(self._bus, loop.name, loop.last_death, served_s, is_wanted=is_wanted, **facts)
+            self._bus.emit_death(loop.name, loop.last_death, served_s, is_wanted=is_wanted, **facts)
 
     def beat(self, name: str, lateness_us: int) -> None:
         """A process beat, this late by its own clock; what it says is a claim."""

@@ -191,7 +191,7 @@ def _end_by_signal(number: int, frame: object) -> NoReturn:
 
 
 def _supervise(arguments: list[str]) -> int:
-    from tlsrt.supervisor.cli.start import supervise  # only here: the launcher itself must stay light
+    from tlsrt.supervisor.launch.supervise import supervise  # only here: the launcher itself must stay light
 
     return supervise(arguments)
 

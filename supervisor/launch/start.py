@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlsrt.config.code_permissions import impassable_for_others
-from tlsrt.config.issuer_chain import NO_SEAL_RECORD, SealRecord
+from tlsrt.config.fixed_keys import fixed_keys, fixed_keys_sentence
 from tlsrt.config.load import load_config, parse_config, read_config
 from tlsrt.config.measure import measure
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, SandboxError
-from tlsrt.supervisor.launch.measurement import Measurement
+from tlsrt.supervisor.process.measurement import Measurement
 
 if TYPE_CHECKING:
     from tlsrt.supervisor.process.children import Children
@@ -88,28 +87,12 @@ def renewed(path: Path, current: Reloadable, identity: Uids) -> Renewal:
     Raises ConfigError, also for what a reload does not take, and SandboxError.
     """
     from tlsrt.supervisor.launch.child_programs import check_code
-    from tlsrt.supervisor.reload.plan import fixed_keys, refusal
     from tlsrt.supervisor.supervision.context import Renewal
 
     data = read_config(path)
     config = parse_config(data, path)
     if keys := fixed_keys(current.config, config):
-        raise ConfigError(refusal(keys))
+        raise ConfigError(fixed_keys_sentence(keys))
     new = current.children.renewed(config)
     warnings = (*_warnings(config, identity, check_code(config, identity)), *_gaps(new))
     return Renewal(config, new, lambda: measure(config), warnings, hashlib.sha256(data).digest())
-
-
-def known_of(config: Config) -> SealRecord:
-    """Return what the authority's state says of seal and keys: nothing if there is none or we may not read it."""
-    from tlsrt.supervisor.authority.model.state import StateFile
-
-    try:
-        folder = os.open(config.state_dir / "authority", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return NO_SEAL_RECORD
-    try:
-        state = StateFile(folder).load()
-    finally:
-        os.close(folder)
-    return SealRecord(state.seal, state.key_version, state.succession)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tlsrt.channels.control.life import FailCode
-from tlsrt.supervisor.supervision.states import LoopEvent
 
 
 class Cause(StrEnum):
@@ -91,14 +90,6 @@ _FAILURES = {
     FailCode.MEMORY: KillReason(Cause.MEMORY_LIMIT, "no memory was left below its limit"),
 }
 _OF_COMPONENT = (FailCode.IMPORT, FailCode.COMPONENT_START)
-_OF_EVENT = {
-    LoopEvent.VIOLATED: Cause.PROTOCOL,
-    LoopEvent.REFUSED: Cause.ATTESTATION,
-    LoopEvent.DEADLINE: Cause.DEADLINE,
-    LoopEvent.HUNG: Cause.HEARTBEAT,
-    LoopEvent.STOP: Cause.STOPPED,
-    LoopEvent.FAILED: Cause.INTERNAL,
-}
 _OF_WORD = {  # what the authority says about a loop
     "anomaly": Cause.ANOMALY,
     "offence": Cause.PROTOCOL,
@@ -113,11 +104,6 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def cause_of_event(event: LoopEvent) -> Cause:
-    """Return the usual cause of a death that follows an event of the lifecycle."""
-    return _OF_EVENT[event]
 
 
 def cause_of_word(word: str) -> Cause:

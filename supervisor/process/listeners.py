@@ -12,9 +12,9 @@ from pathlib import Path
 
 from tlsrt.config.deception import EndpointConfig
 from tlsrt.config.schema import Config, DoorConfig
+from tlsrt.config.supervision import PRIMARY
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.process.unix_path import bind_unix
-from tlsrt.supervisor.supervision.loop import PRIMARY
 
 CHANNEL_BACKLOG = 64  # one loop connects, again and again while Primary is down
 DOOR_BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn, listen(2)

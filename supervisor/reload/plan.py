@@ -8,18 +8,14 @@ everything else (paths, filters, namespaces, looser limits) is fixed for the lif
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
-from tlsrt.config.schema import Config, NeedsConfig
-from tlsrt.config.setting import keys_of
 from tlsrt.sandbox.profile.profile import Profile
 
 PROFILE_FILES = "tlsrt/sandbox/profiles/"  # as a measurement names them
 NAMED_MAX = 10  # changed files in one sentence
-_BY_NAME = {"components", "clients"}  # each of them is compared on its own
 _LIVE = {"config", "client-ca", "certificate-names"}  # measured, and taken by a reload
 
 
@@ -81,42 +77,6 @@ def _changed(old: Profile, new: Profile) -> tuple[str, ...]:
 def _only_tighter(old: Mapping[str, int], new: Mapping[str, int]) -> bool:
     """Tell whether no limit is higher, or gone; the sum of all connections moves limits that nobody asked for."""
     return old.keys() <= new.keys() and all(value <= old.get(kind, value) for kind, value in new.items())
-
-
-def fixed_keys(old: Config, new: Config) -> list[str]:
-    """Return the keys of the configuration that differ and cannot change while tlsrt runs."""
-    before, after = _fixed(old), _fixed(new)
-    return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
-
-
-def refusal(keys: Sequence[str]) -> str:
-    """Return the sentence for keys that cannot change."""
-    more = f" and {len(keys) - NAMED_MAX} more" if len(keys) > NAMED_MAX else ""
-    return (
-        f"{', '.join(keys[:NAMED_MAX])}{more} cannot change while tlsrt runs, so nothing was changed: stop tlsrt and "
-        "start it again (a reload takes loops.*, needs of components, policy, sandbox.waive and the door's files)"
-    )
-
-
-def _fixed(config: Config) -> dict[str, Any]:
-    """Return what a reload does not take, by the names of the file."""
-    found = dict(_fixed_keys(config))
-    # The launcher has made the pid namespace by then, and the groups are those of the whole life.
-    found |= {f"sandbox.waive.{layer}": layer in config.sandbox.waive for layer in ("pid_namespace", "cgroup")}
-    found["loops"] = tuple(loop.name for loop in config.loops)
-    for component in config.components:
-        found[f"components.{component.address}"] = dataclasses.replace(component, needs=NeedsConfig())
-    found |= {f"clients.{client.name}": client for client in config.clients}
-    return found
-
-
-def _fixed_keys(table: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, key in keys_of(type(table)).items():
-        full, value = f"{prefix}{name}", getattr(table, key.field)
-        if key.setting.kind == "table" and value is not None:
-            yield from _fixed_keys(value, f"{full}.")
-        elif not key.setting.on_reload and full not in _BY_NAME:
-            yield full, value
 
 
 def fixed_files(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> list[str]:

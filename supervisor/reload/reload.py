@@ -19,11 +19,11 @@ import msgpack
 from tlsrt.channels.control.authority_channel import CheckedMessage, MovedMessage
 from tlsrt.channels.control.life import LoopState
 from tlsrt.errors import ConfigError, TlsrtError
-from tlsrt.supervisor.launch.background_measurement import BackgroundMeasurement
 from tlsrt.supervisor.messages.policy import pack_policy
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.process.memfd import sealed_memory
 from tlsrt.supervisor.reload import report
+from tlsrt.supervisor.reload.background_measurement import BackgroundMeasurement
 from tlsrt.supervisor.reload.plan import (
     ReloadStep,
     Way,

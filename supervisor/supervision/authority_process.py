@@ -26,14 +26,13 @@ from tlsrt.channels.control.authority_channel import (
 )
 from tlsrt.channels.control.seqpacket import NoFields, control_pair
 from tlsrt.errors import EX_UNAVAILABLE, ConfigError, PeerError, SandboxError, TlsrtError
-from tlsrt.supervisor.authority.detection.scores import faded
-from tlsrt.supervisor.events.bus import death_event
-from tlsrt.supervisor.launch.folders import last_line
-from tlsrt.supervisor.launch.instance_lock import shared_lock
+from tlsrt.supervisor.messages.score import faded
 from tlsrt.supervisor.process.attestation import differences_of
 from tlsrt.supervisor.process.children import AuthorityStart, Child
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.process.exit_reason import Cause, Death, KillReason, cause_of_death
+from tlsrt.supervisor.process.instance_lock import shared_lock
+from tlsrt.supervisor.process.logs import last_line
 from tlsrt.supervisor.process.signals import LINGER_S, send_signal
 from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor, Violation
 from tlsrt.supervisor.supervision.authority_client import AuthorityClient
@@ -363,7 +362,7 @@ class AuthorityProcess(Feature):
         if self._syscall_monitor is not None:
             self._syscall_monitor.close()
             self._syscall_monitor = None
-        death_event(self._context.events, NAME, death, served_s, is_wanted=self._is_being_replaced or self.is_stopping)
+        self._context.events.emit_death(NAME, death, served_s, is_wanted=self._is_being_replaced or self.is_stopping)
         if self.is_stopping:
             self._features.authority_ended()
             return

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from tlsrt.channels.control.health import HealthOutcome
 from tlsrt.channels.control.life import LoopState
 from tlsrt.config.schema import LoopConfig
+from tlsrt.config.supervision import PRIMARY
 from tlsrt.supervisor.process.children import Child, Children
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.process.exit_reason import Cause, Death, KillReason
@@ -141,6 +142,3 @@ class Loop:
             if descriptor >= 0:
                 os.close(descriptor)
         self.authority_end = self.loop_end = -1
-
-
-PRIMARY = "primary"

@@ -23,7 +23,6 @@ from tlsrt.supervisor.process.exit_reason import (
     Death,
     ExitReason,
     cause_of_death,
-    cause_of_event,
     verdict_of_failure,
 )
 from tlsrt.supervisor.process.limits import MEMORY
@@ -37,7 +36,7 @@ from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor
 from tlsrt.supervisor.supervision.loop import Beat, Loop, PermanentFailure
 from tlsrt.supervisor.supervision.restart_policy import RestartPolicy
 from tlsrt.supervisor.supervision.starter import Starter
-from tlsrt.supervisor.supervision.states import DOWN_FOR_GOOD, LoopEvent
+from tlsrt.supervisor.supervision.states import DOWN_FOR_GOOD, LoopEvent, cause_of_event
 from tlsrt.supervisor.supervision.violations import Violations
 
 _CAPTURED = (LoopEvent.VIOLATED, LoopEvent.REFUSED)  # whoever does that may be somebody else's by now

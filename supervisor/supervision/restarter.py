@@ -5,9 +5,9 @@ from __future__ import annotations
 from tlsrt.channels.control.life import LoopState
 from tlsrt.config.supervision import Escalation
 from tlsrt.errors import EX_UNAVAILABLE, SandboxError
-from tlsrt.supervisor.launch.folders import last_line
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.process.exit_reason import Cause
+from tlsrt.supervisor.process.logs import last_line
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature, Features
 from tlsrt.supervisor.supervision.graceful_stop import GracefulStop

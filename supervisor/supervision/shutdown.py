@@ -11,9 +11,9 @@ from functools import partial
 
 from tlsrt.channels.control.life import LoopState
 from tlsrt.errors import TlsrtError
-from tlsrt.supervisor.launch.instance_lock import host_pid
 from tlsrt.supervisor.process.children import Child
 from tlsrt.supervisor.process.event_loop import Timer
+from tlsrt.supervisor.process.instance_lock import host_pid
 from tlsrt.supervisor.process.signals import send_signal
 from tlsrt.supervisor.supervision.authority_process import NAME, AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context

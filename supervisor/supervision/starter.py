@@ -10,9 +10,9 @@ from functools import partial
 
 from tlsrt.channels.control.seqpacket import control_pair
 from tlsrt.errors import TlsrtError
-from tlsrt.supervisor.launch.folders import roomy_log
-from tlsrt.supervisor.launch.instance_lock import shared_lock
 from tlsrt.supervisor.process.children import LoopStart
+from tlsrt.supervisor.process.instance_lock import shared_lock
+from tlsrt.supervisor.process.logs import roomy_log
 from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor, Violation
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.life_channel import LifeChannel

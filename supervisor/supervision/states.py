@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from tlsrt.channels.control.life import LoopState
 from tlsrt.errors import InternalError
+from tlsrt.supervisor.process.exit_reason import Cause
 
 
 class LoopEvent(StrEnum):
@@ -75,6 +76,15 @@ TRANSITIONS: Mapping[tuple[LoopState, LoopEvent], LoopState] = {
     **{(state, LoopEvent.REFUSED): LoopState.STOPPING for state in TRUSTED},
 }
 
+_CAUSES = {
+    LoopEvent.VIOLATED: Cause.PROTOCOL,
+    LoopEvent.REFUSED: Cause.ATTESTATION,
+    LoopEvent.DEADLINE: Cause.DEADLINE,
+    LoopEvent.HUNG: Cause.HEARTBEAT,
+    LoopEvent.STOP: Cause.STOPPED,
+    LoopEvent.FAILED: Cause.INTERNAL,
+}
+
 
 def advance(state: LoopState, event: LoopEvent) -> LoopState:
     """Return the state that follows. Raises InternalError for a pair that the table does not list."""
@@ -82,3 +92,8 @@ def advance(state: LoopState, event: LoopEvent) -> LoopState:
         return TRANSITIONS[state, event]
     except KeyError:
         raise InternalError(f"lifecycle: {event} cannot happen to a loop that is {state}") from None
+
+
+def cause_of_event(event: LoopEvent) -> Cause:
+    """Return the usual cause of a death that follows an event of the lifecycle."""
+    return _CAUSES[event]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tlsrt.supervisor.authority.model.loop_table import GATE
+from tlsrt.config.supervision import PRIMARY
 from tlsrt.supervisor.process.syscall_monitor import Violation
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
@@ -64,7 +64,7 @@ class Violations:
         """Note a process that has used up a limit. Whom clients can bring to his limits is not charged for it."""
         self._context.console.bad(name, "limit", sentence)
         self._context.events.emit("limit_reached", name, sentence, incarnation=incarnation, limit=kind)
-        if name not in (GATE, AUTHORITY):
+        if name not in (PRIMARY, AUTHORITY):
             self._charge(name, incarnation, LIMIT, 1, kind)
 
     def _charge(self, name: str, incarnation: int, detector: str, count: int, what: str) -> None:

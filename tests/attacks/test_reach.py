@@ -20,7 +20,7 @@ from hosts.running_host import RunningHost
 from probes.sandbox_runner import MODES
 
 from tlsrt import Client, OutcomeUnknown, Unavailable
-from tlsrt.supervisor.launch.instance_lock import AlreadyRunning, take_lock
+from tlsrt.supervisor.process.instance_lock import AlreadyRunning, take_lock
 
 TABLE: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("reach.yaml").read_text())
 ENDS = {"primary": "process_vm_readv", "secondary": "pidfd_getfd", "third": "ptrace", "forth": "kcmp",

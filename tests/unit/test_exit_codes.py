@@ -27,7 +27,7 @@ def kinds_of(kind: type[TlsrtError]) -> set[type[TlsrtError]]:
 
 
 def test_every_error_ends_with_a_code_of_the_table() -> None:
-    for module in ("launch.instance_lock", "control.client"):  # where the supervisor has errors of its own
+    for module in ("process.instance_lock", "control.client"):  # where the supervisor has errors of its own
         import_module(f"tlsrt.supervisor.{module}")
     used = {kind.exit_code for kind in kinds_of(TlsrtError)}
     assert used < set(EXIT_CODES)

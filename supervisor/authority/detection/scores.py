@@ -9,16 +9,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from typing import Generic, TypeVar
 
-HALF_LIFE_MS = 60_000
+from tlsrt.supervisor.messages.score import faded
+
 SCORES_MAX = 4096
 FORGOTTEN = 0.5  # points: who has less has none
 
 Who = TypeVar("Who", bound=Hashable)
-
-
-def faded(score: float, elapsed_ms: float) -> float:
-    """Return what is left of a score after some time."""
-    return float(score * 0.5 ** (max(0.0, elapsed_ms) / HALF_LIFE_MS))
 
 
 class Scores(Generic[Who]):

@@ -43,12 +43,12 @@ child_programs.enter_world = _enter
 # A configuration with this file in it meets a bug of ours.
 UNFORESEEN = "unforeseen"
 BUG = f"""
-from tlsrt.supervisor.reload import plan
-def _keys(old, new, real=plan.fixed_keys):
+from tlsrt.supervisor.launch import start
+def _keys(old, new, real=start.fixed_keys):
     if any(path.name == {UNFORESEEN!r} for loop in new.loops for path in loop.read):
         raise ValueError("nobody thought of that")
     return real(old, new)
-plan.fixed_keys = _keys
+start.fixed_keys = _keys
 """
 ACKNOWLEDGE_S = 5.0
 

@@ -17,7 +17,7 @@ from tlsrt.errors import EX_SOFTWARE, EX_USAGE, ConfigError, SandboxError
 from tlsrt.supervisor.cli import main
 from tlsrt.supervisor.cli.exchange import PROGRAM
 from tlsrt.supervisor.cli.verbs import COMMAND
-from tlsrt.supervisor.launch.instance_lock import AlreadyRunning
+from tlsrt.supervisor.process.instance_lock import AlreadyRunning
 
 Entry = Callable[[Sequence[str]], int]
 

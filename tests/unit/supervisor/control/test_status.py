@@ -18,11 +18,11 @@ from tlsrt.channels.control.life import LoopState
 from tlsrt.config.schema import ComponentConfig, Config, DoorConfig, HealthConfig, KeySource, LoopConfig
 from tlsrt.supervisor.cli.status import status_lines
 from tlsrt.supervisor.control.status import Document, StatusInput, document
-from tlsrt.supervisor.launch.instance_lock import host_pid
 from tlsrt.supervisor.process.children import Sandbox
 from tlsrt.supervisor.process.console import Console
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.exit_reason import Cause, Death
+from tlsrt.supervisor.process.instance_lock import host_pid
 from tlsrt.supervisor.process.proc import age_s, memory_kib, parent_host_pid
 from tlsrt.supervisor.process.spawn import SpawnedChild
 from tlsrt.supervisor.process.unkillable import UnkillableProcess

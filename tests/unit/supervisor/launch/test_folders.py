@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from tlsrt.config.schema import Config, DoorConfig, KeySource, LoopConfig, SandboxConfig
 from tlsrt.errors import ConfigError
-from tlsrt.supervisor.launch.folders import last_line, make_folders, open_log, roomy_log
-from tlsrt.supervisor.launch.instance_lock import AlreadyRunning, host_pid, shared_lock, take_lock
+from tlsrt.supervisor.launch.folders import make_folders
+from tlsrt.supervisor.process.instance_lock import AlreadyRunning, host_pid, shared_lock, take_lock
 from tlsrt.supervisor.process.listeners import channel_listeners, door_listener, remove_sockets
+from tlsrt.supervisor.process.logs import last_line, open_log, roomy_log
 from tlsrt.supervisor.process.uids import Uids, fitting_uid_base, identify, parse_id_map
 
 

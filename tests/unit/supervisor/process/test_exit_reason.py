@@ -15,12 +15,11 @@ from tlsrt.supervisor.process.exit_reason import (
     ExitReason,
     KillReason,
     cause_of_death,
-    cause_of_event,
     cause_of_word,
     verdict_of_failure,
 )
 from tlsrt.supervisor.supervision.findings import FATAL
-from tlsrt.supervisor.supervision.states import TRANSITIONS, LoopEvent
+from tlsrt.supervisor.supervision.states import TRANSITIONS, LoopEvent, cause_of_event
 
 HEARTBEAT = KillReason(Cause.HEARTBEAT, "heartbeat")
 KILLED = ExitReason(None, signal.SIGKILL)

@@ -10,9 +10,10 @@ import pytest
 from hosts.authority_host import make_config
 
 from tlsrt.config.egress import parse_egress
+from tlsrt.config.fixed_keys import fixed_keys, fixed_keys_sentence
 from tlsrt.config.schema import LoopConfig, NeedsConfig
 from tlsrt.sandbox.profile.profile import Profile
-from tlsrt.supervisor.reload.plan import Way, files_sentence, fixed_files, fixed_keys, needs_move, refusal, step_for
+from tlsrt.supervisor.reload.plan import Way, files_sentence, fixed_files, needs_move, step_for
 from tlsrt.supervisor.reload.report import LoopReport, document, lines
 
 OLD = Profile("third", 3, 3, read=(Path("/usr/lib"),), limits={"nofile": 256, "data": 1 << 29}, network=True)
@@ -98,12 +99,12 @@ def test_everything_else_is_named(tmp_path: Path, changes: dict[str, Any], keys:
     config = make_config(tmp_path)
     found = fixed_keys(config, replace(config, **changes))
     assert found and (keys is None or found == keys)
-    sentence = refusal(found)
+    sentence = fixed_keys_sentence(found)
     assert found[0] in sentence and "stop tlsrt and start it again" in sentence
 
 
 def test_a_long_list_is_cut() -> None:
-    assert "a9 and 5 more cannot change" in refusal([f"a{number}" for number in range(15)])
+    assert "a9 and 5 more cannot change" in fixed_keys_sentence([f"a{number}" for number in range(15)])
     assert files_sentence([f"f{number}" for number in range(12)]).endswith("f9 and 2 more")
 
 

@@ -28,12 +28,12 @@ from tlsrt.supervisor.authority.detection.anomaly_detector import (
 )
 from tlsrt.supervisor.authority.detection.anomaly_model import AnomalyModel, Opinion
 from tlsrt.supervisor.authority.detection.escalation import LADDER, ResponseStep
-from tlsrt.supervisor.authority.detection.scores import faded
 from tlsrt.supervisor.authority.detection.scoring import Scoring
 from tlsrt.supervisor.authority.model.services import Charge, ChargeKind, Detail
 from tlsrt.supervisor.authority.sessions.manager import SessionManager
 from tlsrt.supervisor.events.catalog import EVENTS
 from tlsrt.supervisor.events.sources import OF_AUTHORITY
+from tlsrt.supervisor.messages.score import faded
 
 USUAL = Window(40, 12_000, 16_000, 0, 0, 0, 2, LOOKS, 8)
 WILD = Window(4000, 1_200_000, 160_000_000, (1 << 20) - 1, 31, 90, 900, LOOKS, 800)

@@ -16,10 +16,11 @@ from tlsrt.supervisor.authority.detection.escalation import (
     ResponseStep,
     Taken,
 )
-from tlsrt.supervisor.authority.detection.scores import HALF_LIFE_MS, Scores
+from tlsrt.supervisor.authority.detection.scores import Scores
 from tlsrt.supervisor.authority.detection.scoring import GRACE_MS, STEPS_MAX, Scoring
 from tlsrt.supervisor.authority.detection.windows import Distinct, Growing
 from tlsrt.supervisor.authority.model.services import Charge, ChargeKind
+from tlsrt.supervisor.messages.score import HALF_LIFE_MS
 
 LOOPS = ("primary", "secondary", "third")
 STORE = Charge(ChargeKind.CHANNEL, "secondary/store")

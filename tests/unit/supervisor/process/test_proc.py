@@ -18,8 +18,8 @@ from tlsrt.supervisor.cli.status import screen
 from tlsrt.supervisor.control.server import ControlSocket
 from tlsrt.supervisor.control.status import StatusStream, interval_untrusted
 from tlsrt.supervisor.process.event_loop import EventLoop
+from tlsrt.supervisor.process.proc import Sample, Usage, parse_sample, rates, sample_of
 from tlsrt.supervisor.process.unix_path import short_path
-from tlsrt.supervisor.process.usage import Sample, Usage, look, parse, rates
 from tlsrt.supervisor.supervision.feature import StreamVerb
 
 STAT = "7 (a) b (evil)) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 3 0 12345 1000 200"
@@ -28,13 +28,13 @@ TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
 def test_a_name_may_look_like_the_rest_of_the_line() -> None:
-    assert parse(STAT, STATUS, 1.0, 7, (3, 4)) == Sample(1.0, 7, 300, 3, 40, 2, 3, 4)
+    assert parse_sample(STAT, STATUS, 1.0, 7, (3, 4)) == Sample(1.0, 7, 300, 3, 40, 2, 3, 4)
 
 
 @given(st.text(max_size=200), st.text(max_size=200))
 def test_any_text_parses_or_raises_the_one_error(stat: str, status: str) -> None:
     try:
-        assert parse(stat, status, 0.0, 1, (0, 0)).pid == 1
+        assert parse_sample(stat, status, 0.0, 1, (0, 0)).pid == 1
     except ValueError:
         return
 
@@ -51,8 +51,8 @@ def test_rates_are_those_between_two_looks_at_one_process() -> None:
 
 
 def test_one_that_is_gone_has_no_usage() -> None:
-    assert look(2**22 + 1, 0.0) is None
-    mine = look(os.getpid(), 0.0)
+    assert sample_of(2**22 + 1, 0.0) is None
+    mine = sample_of(os.getpid(), 0.0)
     assert mine is not None and mine.threads >= 1
 
 

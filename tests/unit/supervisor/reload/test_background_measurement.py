@@ -9,8 +9,8 @@ import msgpack
 import pytest
 
 from tlsrt.errors import ConfigError
-from tlsrt.supervisor.launch.background_measurement import BackgroundMeasurement
 from tlsrt.supervisor.process.event_loop import EventLoop
+from tlsrt.supervisor.reload.background_measurement import BackgroundMeasurement
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import msgpack
 import pytest
 
 from tlsrt.errors import ConfigError
-from tlsrt.supervisor.launch.measurement import Measurement
+from tlsrt.supervisor.process.measurement import Measurement
 
 
 def test_the_result_crosses_the_pipe_whole() -> None:

@@ -10,8 +10,8 @@ from contextlib import suppress
 from tlsrt.config.files import write_all
 from tlsrt.errors import ConfigError
 from tlsrt.sandbox import syscalls
-from tlsrt.supervisor.launch.measurement import LIMIT, measured, unpacked
 from tlsrt.supervisor.process.event_loop import EventLoop
+from tlsrt.supervisor.process.measurement import LIMIT, measured, unpacked
 from tlsrt.supervisor.process.spawn import spawn
 
 

@@ -1,0 +1,24 @@
+"""What the launcher starts inside the pid namespace: the arguments it passes on, and the exit code."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tlsrt.command_line.run import folded
+
+
+def supervise(argv: list[str]) -> int:
+    """Run the supervisor itself, inside its pid namespace; `argv` is what the launcher passes on."""
+    inner = argparse.ArgumentParser(add_help=False)
+    inner.add_argument("--death-pipe", type=int)
+    inner.add_argument("--no-pid-namespace")
+    inner.add_argument("--config", type=Path, required=True)
+    arguments = inner.parse_args(argv)
+
+    def run() -> int:
+        from tlsrt.supervisor.launch.start import start as start_supervisor
+
+        return start_supervisor(arguments.config, arguments.death_pipe, arguments.no_pid_namespace)
+
+    return folded("tlsrt-supervisor", run)
