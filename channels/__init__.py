@@ -1,4 +1,4 @@
-"""What travels: frames, tokens, sealing, sequences (pure), ZeroMQ and control channels, the TLS client."""
+"""Frames, sessions, calls, links, control channels, TLS, the client and its command."""
 
 if __name__ != "tlsrt.channels":  # the folder is importable under two names from a checkout; only one is right
     raise ImportError("import tlsrt.channels, not channels: the second copy would have its own classes")

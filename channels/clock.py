@@ -8,5 +8,5 @@ _BOOTTIME = time.CLOCK_BOOTTIME
 
 
 def boottime_ms() -> int:
-    """Return host CLOCK_BOOTTIME in ms (clock_gettime(2)): it counts through suspend and cannot be stepped."""
+    """Return CLOCK_BOOTTIME in ms (clock_gettime(2)). It counts through suspend and cannot be stepped."""
     return time.clock_gettime_ns(_BOOTTIME) // 1_000_000

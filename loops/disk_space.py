@@ -1,4 +1,4 @@
-"""Whether a folder that a component writes to still takes anything, without writing: an idle host's disk may sleep."""
+"""Whether a folder can still be written to, found out without writing to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batching: requests of one turn that are alike, and replies to the same caller, share a frame.
+"""Batching: requests of one turn that are alike share a frame, and so do replies to one caller.
 
 Theory of operation. Sealing costs the same for one request and for 32 that are sealed together: two AES-GCM calls
 here, one at the gate, one at the recipient, and one header to build and to read. So requests of one turn of the event
@@ -134,7 +134,7 @@ class Batcher:
     # -- requests ---------------------------------------------------------------------------------------------
 
     def request(self, owner: RequestOwner, target: str, method: str, body: bytes, deadline: int) -> int:
-        """Take a request and return its number; raise Denied without a right, Unavailable without a session."""
+        """Take a request and return its number. Raise Denied without a right, Unavailable without a session."""
         endpoint = self._endpoint
         alike = (target, method, deadline, endpoint.epoch, endpoint.session)
         bundle = self._requests

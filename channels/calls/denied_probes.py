@@ -1,4 +1,4 @@
-"""Probes: requests that we have no right to, sent all the same so that the gate knows of them.
+"""Probes: requests without a right, sent all the same so that the gate knows of them.
 
 A call without a right ends here, before anything is sealed, and no one would know who tried what: a thief of a client
 bundle, or of a component, who explores with our own library. So the gate is shown the attempt, and refuses it as

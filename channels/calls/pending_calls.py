@@ -108,7 +108,7 @@ class PendingCalls:
                 call.fail(error or OutcomeUnknown("the channel went down while the request was in flight"))
 
     def end_before(self, epoch: int) -> None:
-        """End every call that was sealed in an epoch before this one: it left no grace, so no answer can come."""
+        """End every call that was sealed before this epoch. It left no grace, so no answer can come."""
         for call in list(self.by_number.values()):
             if call.frame and parse_header_untrusted(parse_frame_untrusted(call.frame).header).epoch < epoch:
                 call.fail(Stale(f"the epoch ended while a request to {call.target} was in flight"))
@@ -120,7 +120,7 @@ class PendingCalls:
                 call.fail(OutcomeUnknown(f"{target} was restarted while the request was in flight"))
 
     def on_session_ended(self) -> None:
-        """End every call of the session before: its answers could not be opened, and its numbers come again."""
+        """End every call of the session before. Its answers could not be opened, and its numbers come again."""
         for call in list(self.by_number.values()):
             if call.frame:
                 call.fail(OutcomeUnknown(f"the session ended while a request to {call.target} was in flight"))
@@ -145,7 +145,7 @@ class PendingCalls:
                 call.fail(type(error)(error.message))
 
     def _set_alarm(self, deadline: int) -> None:
-        """Have one timer, at the earliest deadline of all open calls: a timer per call costs more than its call.
+        """Have one timer, at the earliest deadline of all open calls. A timer per call costs more than its call.
 
         Deadlines are BOOTTIME, and timers stand still while the machine is suspended, so the timer looks at the clock
         now and then: a call that is made after a suspension does not wait for the timer of one from before.
@@ -175,7 +175,7 @@ class PendingCalls:
         self.on_opened_untrusted(self._endpoint.open_untrusted(frame, header, self._clock()))
 
     def on_opened_untrusted(self, opened: OpenedFrame) -> None:
-        """Take an authentic answer; one to a call that has ended is dropped, a wrong source raises PeerError."""
+        """Take an authentic answer. One to a call that has ended is dropped, a wrong source raises PeerError."""
         header, body, _ = opened
         if header.kind == FrameKind.REPLIES:
             self._replies_untrusted(header, body)

@@ -1,4 +1,4 @@
-"""Retry policy: whether a call that failed may be sealed again, and the error for its caller in the end. Pure.
+"""Retry policy: whether a failed call may be sealed again, and its final error. Pure.
 
 A call is repeated by itself in two cases. One that certainly did not run (its frame was never written, or its recipient
 says that it has not read it) is, for a moment. One with an idempotency key is, until its deadline: its recipient
@@ -30,7 +30,7 @@ class Retry:
         self.pause_s = PAUSE_S
 
     def key(self, life: int) -> str | tuple[str, int] | None:
-        """Return what the next request carries: a key, and the incarnation that may have run it (0: another host's)."""
+        """Return the key of the next request, with the incarnation that may have run it (0: another host's)."""
         if self._key is None or self._tried is None:
             return self._key
         return self._key, self._tried[1] if self._tried[0] == life else 0
@@ -53,7 +53,7 @@ class Retry:
         self.pause_s = min(self.pause_s * 1.5, PAUSE_MAX_S)
 
     def verdict(self, error: CallError) -> CallError:
-        """Return the error for the caller: none that says that nothing ran, if an earlier attempt may have run."""
+        """Return the error for the caller. None says that nothing ran, if an earlier attempt may have run."""
         from_recipient = error.is_told and not error.from_gate
         if self._tried is None or from_recipient or isinstance(error, (OutcomeUnknown, DeadlineExceeded)):
             return error

@@ -37,12 +37,9 @@ _REFUSED = (
     "the host refused this join code: it was used, is older than 10 minutes, was not copied whole, or too many clients "
     "come from this address now; try once more in a minute, then ask for another code"
 )
-_NOBODY = "the server at {where} enrols nobody now (the host may be locked), or is no tlsrt host"
+_NO_ENROLMENT = "the server at {where} takes no clients (the host may be locked), or is no tlsrt host"
 _NOT_THE_HOST = "the server at {where} is not the host that made this join code: check the address"
-_FORGED = (
-    "somebody between here and the authority of the host has changed its answer: use this bundle for nothing, and tell "
-    "the operator of the host"
-)
+_FORGED = "the answer of the authority was changed on its way, so no bundle was written: tell the operator of the host"
 
 
 def check_place(path: Path) -> None:
@@ -127,7 +124,7 @@ def _exchange(
             plain.settimeout(left())
             with context.wrap_socket(plain, server_hostname=server_name) as tls:
                 if tls.selected_alpn_protocol() != PROTOCOL:
-                    raise Unavailable(_NOBODY.format(where=where))
+                    raise Unavailable(_NO_ENROLMENT.format(where=where))
                 for payload in asking:
                     tls.sendall(wrap(payload))
                 return _hear(tls, 1 + len(asking), left)
@@ -139,7 +136,7 @@ def _exchange(
         ) from error
     except ssl.SSLError as error:
         if "NO_APPLICATION_PROTOCOL" in str(error).upper().replace(" ", "_"):
-            raise Unavailable(_NOBODY.format(where=where)) from error
+            raise Unavailable(_NO_ENROLMENT.format(where=where)) from error
         raise Unavailable(f"the server at {where} ended the connection ({error.reason or error})") from error
     except TimeoutError as error:
         raise Unavailable(f"no answer from {where} in time") from error

@@ -20,7 +20,7 @@ _pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 
 
 def encode_value(value: object) -> bytes:
-    """Return a value as bytes; raise InvalidArgument if it is not data, or too large for one frame."""
+    """Return a value as bytes. Raise InvalidArgument if it is not data, or too large for one frame."""
     try:
         packed: bytes = _pack(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -58,7 +58,7 @@ def decode_bundle_untrusted(body: bytes, count: int) -> list[Any]:
 
 
 def encode_request(args: Sequence[object], kwargs: Mapping[str, object], key: str | tuple[str, int] | None) -> bytes:
-    """Return a request; `key` is its idempotency key, of a repetition with the incarnation that may have run it."""
+    """Return a request. `key` is its idempotency key, of a repetition with the incarnation that may have run it."""
     plain = args if type(args) in (list, tuple) else list(args)
     return encode_value((plain, kwargs if type(kwargs) is dict else dict(kwargs), key))
 

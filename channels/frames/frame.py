@@ -215,7 +215,7 @@ def _unpack_untrusted(data: bytes) -> Any:
 
 
 def split_message_untrusted(data: bytes) -> Sequence[bytes]:
-    """Return the frames of one ZeroMQ message, unparsed; raise PeerError if it is neither a frame nor a batch."""
+    """Return the frames of one ZeroMQ message, unparsed. Raise PeerError if it is neither a frame nor a batch."""
     if data[:1] == b"\x94" and data[1:2] != b"\x01":  # a four-element array that does not start with the integer 1
         return (data,)
     if len(data) > MESSAGE_MAX:
@@ -247,7 +247,7 @@ def first_message(frames: Iterable[bytes]) -> tuple[bytes, int]:
 
 
 def join_messages(frames: Iterable[bytes]) -> list[bytes]:
-    """Return the ZeroMQ messages for frames that go to the same loop, in order; small neighbours share one."""
+    """Return the ZeroMQ messages for frames that go to the same loop, in order. Small neighbours share one."""
     waiting = deque(frames)
     messages: list[bytes] = []
     while waiting:

@@ -86,7 +86,7 @@ class FramePatterns(Generic[Flow]):
         self._token_bytes = 0
 
     def learn(self, data: bytes, header: Header, token: bytes, flow: Flow) -> None:
-        """Note the flow of a frame that was parsed, if its encoding is the shortest, and fill in its `end` and `token`.
+        """Note the flow of a parsed frame of the shortest encoding, and fill in its `end` and `token`.
 
         Compare the end, flags and token as they stand in the frame, for a shape says their length only.
         """

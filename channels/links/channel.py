@@ -20,7 +20,7 @@ class FrameSender(Protocol):
     """The way out of a component's frames."""
 
     def send(self, frame: bytes) -> None:
-        """Send one sealed frame; raise Busy when the queue is full and Unavailable when the channel is down."""
+        """Send one sealed frame. Raise Busy when the queue is full and Unavailable when the channel is down."""
 
     async def wait_for_room(self) -> None:
         """Return when a full queue may take frames again, or the channel has gone down."""
@@ -57,7 +57,7 @@ class MakeLink(Protocol):
 
 
 class Channel(ABC):
-    """A FrameSender: `send` raises Busy when the queue is full and Unavailable when the channel is down."""
+    """A FrameSender, named after its loop."""
 
     loop: ClassVar[str] = ""
     sent = 0  # frames

@@ -229,7 +229,7 @@ class Link(FrameQueue):
     # -- sending ----------------------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Write what waits, as far as the kernel takes it; small neighbours share a message, which is read as one."""
+        """Write what waits, as far as the kernel takes it. Small neighbours share a message, which is read as one."""
         queue = self._queue
         while queue and (connection := self._ready) is not None and not connection.waits:
             if len(queue) == 1:
@@ -257,7 +257,7 @@ class Link(FrameQueue):
         return pieces, counts, size
 
     def _write(self, connection: _Connection, pieces: list[bytes], counts: list[int], size: int) -> None:
-        """Write whole messages, and take those that have begun from the queue; large ones are not joined before."""
+        """Write whole messages, and take those that have begun from the queue. Large ones are not joined before."""
         try:
             if size > JOINED_BYTES:
                 sent = connection.socket.sendmsg(pieces)
@@ -291,7 +291,7 @@ class Link(FrameQueue):
             self._loop.add_writer(connection.socket.fileno(), self._writable, connection)
 
     def _writable(self, connection: _Connection) -> None:
-        """Write on; watch no longer once nothing waits, for a peer that is slower than we fills up again and again."""
+        """Write on. Watch no longer once nothing waits, for a peer that is slower than we fills up again and again."""
         connection.waits = False
         self._write_rest(connection)
         if connection is self._ready:

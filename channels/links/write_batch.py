@@ -1,4 +1,4 @@
-"""Write batch: what one turn of the event loop queued on any link leaves at its end, in one write per link.
+"""Write batch: what a turn of the event loop queued leaves at its end, in one write per link.
 
 What a link receives is handled to the end within one callback, so the answers and forwarded frames of a whole chunk
 leave together, at once and without another trip through the event loop. What is queued outside of that leaves with the

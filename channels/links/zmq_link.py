@@ -80,7 +80,7 @@ class ZmqLink(FrameQueue):
         self._open = False
 
     def connect(self, directory: str) -> None:
-        """Connect to Primary through the socket in this directory; libzmq does so again when the connection is lost."""
+        """Connect to Primary through the socket in this directory. Libzmq does so again when the connection is lost."""
         self._socket.connect(f"ipc://{directory}/{SOCKET_NAME}")
         self._open = True
         self._loop.add_reader(self._descriptor(), self._readable)

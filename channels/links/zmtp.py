@@ -1,4 +1,4 @@
-"""ZMTP 3, the protocol of ZeroMQ on one stream socket, as a DEALER without security mechanism speaks it. Pure.
+"""ZMTP 3, the protocol of ZeroMQ on a stream socket, for a DEALER without security. Pure.
 
 Theory of operation. libzmq moves every message over two threads of its own, one on each side: measured, that is half
 of what a small call costs, and it keeps the parts of a message that never ends without a limit. So the links of the
@@ -41,7 +41,7 @@ class ZmtpReader:
         self.multiparts = 0  # messages of several parts, dropped
 
     def whole_untrusted(self, data: bytearray, count: int) -> bytes:
-        """Return the message if the first `count` bytes are exactly one; else nothing, and `feed` has to read them."""
+        """Return the message if the first `count` bytes are exactly one. Else nothing, and `feed` has to read them."""
         if not self.ready or self._rest or self._parts:
             return b""
         if data[0] == 0:
@@ -51,7 +51,7 @@ class ZmtpReader:
         return b""
 
     def feed_untrusted(self, data: bytes | bytearray | memoryview) -> list[bytes]:
-        """Return whole messages, in order; raise PeerError at what ZMTP does not allow, or at one that is too long."""
+        """Return whole messages, in order. Raise PeerError at what ZMTP does not allow, or at one that is too long."""
         if self._rest:
             self._rest += data
             if len(self._rest) < self._needed:

@@ -1,1 +1,1 @@
-"""Sessions: tokens, keys, sealing and opening of frames, and the signed statements of clients. Pure."""
+"""Sessions: tokens, keys, sealing and opening of frames, signed statements of clients. Pure."""

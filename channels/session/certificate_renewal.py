@@ -62,7 +62,7 @@ class Renewing:
         self.signature = sign_as(private_key, self._statement)
 
     def accept_untrusted(self, issuer: bytes, certificate: bytes, signature: bytes) -> Renewed:
-        """Return the new certificate and key; raise PeerError for any that the issuer did not make for this."""
+        """Return the new certificate and key. Raise PeerError for any that the issuer did not make for this."""
         check_renewed_untrusted(issuer, self._statement, certificate, signature)
         if not pki.belongs_to(certificate, self.request):
             raise PeerError("renewal_key")

@@ -129,7 +129,7 @@ class Endpoint:
         self._changed()
 
     def apply_right(self, epoch: int, target: str, mailbox: int, key: bytes, methods: Sequence[str]) -> None:
-        """Take one capability; tell who waits for the recipient if it is another incarnation than before."""
+        """Take one capability. Tell who waits for the recipient if it is another incarnation than before."""
         held = self._epochs.get(epoch)
         if held is None:
             raise PeerError("right_without_session")
@@ -212,7 +212,7 @@ class Endpoint:
         self, kind: FrameKind, target: str, method: str, body: bytes, deadline: int, *,
         part: int = 0, correlation: bytes = b"", flags: int = 0,
     ) -> tuple[int, bytes]:  # fmt: skip
-        """Return (seq, frame); raise Denied without a right to the target, Unavailable without a session."""
+        """Return (seq, frame). Raise Denied without a right to the target, Unavailable without a session."""
         held, right = self._right(target)
         seq = self.take_number()
         header = Header(
@@ -222,7 +222,7 @@ class Endpoint:
         return seq, self._seal(held, header, right.seal, body)
 
     def seal_probe(self, target: str, method: str, body: bytes, deadline: int) -> bytes:
-        """Return a request for the gate to see, whether we have the right or not; empty without a session."""
+        """Return a request for the gate to see, whether we have the right or not. Empty without a session."""
         held = self._epochs.get(self.epoch)
         if held is None:
             return b""
@@ -258,7 +258,7 @@ class Endpoint:
         self, numbers: range, target: str, method: str, bodies: Sequence[bytes], deadline: int, epoch: int,
         session: bytes,
     ) -> bytes:  # fmt: skip
-        """Return one frame for requests whose numbers were taken before; raise Unavailable if its keys are gone.
+        """Return one frame for requests whose numbers were taken before. Raise Unavailable if its keys are gone.
 
         `session` is the one whose counter gave the numbers: another session's keys would meet them again.
         """
@@ -278,7 +278,7 @@ class Endpoint:
         return self._seal(held, header, right.seal, body)
 
     def seal_replies(self, request: Header, names: Sequence[bytes], bodies: Sequence[bytes], deadline: int) -> bytes:
-        """Return one frame with the replies to requests of one session; raise Unavailable if its keys are gone."""
+        """Return one frame with the replies to requests of one session. Raise Unavailable if its keys are gone."""
         if len(bodies) == 1:
             return self.seal_reply(FrameKind.REPLY, request, bodies[0], deadline, correlation=names[0])
         part, body = join_bodies(bodies)
@@ -345,7 +345,7 @@ class Endpoint:
         return OpenedFrame(header, body, claims)
 
     def opening_key_untrusted(self, header: Header, claims: Claims | None) -> AESGCM:
-        """Return the key that opens the body of a frame to us; raise PeerError if it may not be here."""
+        """Return the key that opens the body of a frame to us. Raise PeerError if it may not be here."""
         held = self._epochs.get(header.epoch)
         if held is None:
             raise PeerError("stale_epoch")

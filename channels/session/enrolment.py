@@ -1,4 +1,4 @@
-"""How a client is enrolled with a join code: `tlsrt-enrol/1`, the protocol of clients without a certificate. Pure.
+"""Enrolment with a join code: `tlsrt-enrol/1`, for clients without a certificate. Pure.
 
 A join code is `ID-SECRET-PIN`. The id and a signing request travel, and what proves the secret: the secret itself never
 does. The pin says which CA the host's certificate must be issued by. So a party between the two, a captured Primary
@@ -51,7 +51,7 @@ class JoinCode:
 
 
 def parse_code(text: str) -> JoinCode:
-    """Return the code in a text, in either case and with spaces around it; raise InvalidArgument for anything else."""
+    """Return the code in a text, in either case and with spaces around it. Raise InvalidArgument for anything else."""
     match = _CODE.fullmatch(text.strip().lower())
     if match is not None:
         code = JoinCode(*(base64.b32decode(part.upper() + "=" * (-len(part) % 8)) for part in match.groups()))
@@ -123,7 +123,7 @@ def parse_answer_untrusted(data: bytes) -> EnrolmentAnswer:
 
 
 def check_answer_untrusted(code: JoinCode, request: bytes, answer: bytes, mac: bytes) -> EnrolmentAnswer:
-    """Return the answer to our request, which the authority alone can have made; raise PeerError for any other."""
+    """Return the answer to our request, which the authority alone can have made. Raise PeerError for any other."""
     if not hmac.compare_digest(answer_mac(code.code_id, code.secret, request, answer), mac):
         raise PeerError("enrol_mac")
     found = parse_answer_untrusted(answer)
@@ -141,7 +141,7 @@ def encode_message(name: str, *fields: object) -> bytes:
 
 
 def parse_asking_untrusted(payload: bytes) -> tuple[bytes, bytes, bytes]:
-    """Return (id, request, MAC) of the one message of a client; raise PeerError for any other bytes."""
+    """Return (id, request, MAC) of the one message of a client. Raise PeerError for any other bytes."""
     items = _array_untrusted(payload, ASKING_MAX)
     if list(map(type, items)) != [str, bytes, bytes, bytes] or items[0] != "enrol":
         raise PeerError("enrol_message")

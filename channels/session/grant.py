@@ -1,4 +1,4 @@
-"""Opening an external session: what the client signs, and the grant that only this client can read. Pure.
+"""Opening an external session: what the client signs, and the grant that only it can read. Pure.
 
 Primary carries these bytes but cannot take part. `open` names the client's certificate, the authority's challenge and
 a fresh X25519 key, and is signed with the certificate's private key: no other can open in the client's place. The
@@ -117,7 +117,7 @@ def open_digest(data: bytes) -> bytes:
 
 
 def sign_as(private_key: object, data: bytes) -> bytes:
-    """Return a client's signature: ECDSA P-256 with SHA-256 (DER), or Ed25519; raise MisuseError for other keys."""
+    """Return a client's signature: ECDSA P-256 with SHA-256 (DER), or Ed25519. Raise MisuseError for other keys."""
     if isinstance(private_key, Ed25519PrivateKey):
         return private_key.sign(data)
     if isinstance(private_key, EllipticCurvePrivateKey) and isinstance(private_key.curve, SECP256R1):
@@ -126,7 +126,7 @@ def sign_as(private_key: object, data: bytes) -> bytes:
 
 
 def sign_open(private_key: object, data: bytes) -> bytes:
-    """Return the client's signature; raise MisuseError for a key of another kind than clients have."""
+    """Return the client's signature. Raise MisuseError for a key of another kind than clients have."""
     return sign_as(private_key, OPEN_DOMAIN + data)
 
 
@@ -213,7 +213,7 @@ def _right_untrusted(item: Any) -> Right:
 
 
 def _array_untrusted(data: bytes, cap: int, word: str) -> tuple[Any, ...]:
-    """Return a versioned positional array without maps and extensions; the caps hold before memory is taken."""
+    """Return a versioned positional array without maps and extensions. The caps hold before memory is taken."""
     if not 0 < len(data) <= cap:
         raise PeerError(word)
     try:

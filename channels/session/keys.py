@@ -1,4 +1,4 @@
-"""What a session holds for one epoch: its token, proof key, mailbox, and a capability for each recipient. Data."""
+"""What a session holds for one epoch: token, proof key, mailbox, capabilities. Data."""
 
 from __future__ import annotations
 

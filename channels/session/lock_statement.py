@@ -39,7 +39,7 @@ def lock_statement(install: bytes, boot: bytes, challenge: bytes, reason: str) -
 
 
 def sign_statement(private_key: object, statement: bytes) -> bytes:
-    """Return the client's signature; raise MisuseError for a key of another kind than clients have."""
+    """Return the client's signature. Raise MisuseError for a key of another kind than clients have."""
     return sign_as(private_key, statement)
 
 

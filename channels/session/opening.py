@@ -1,4 +1,4 @@
-"""How a client opens its session and takes grants: the client's half of `grant.py`, with its memory. Pure.
+"""How a client opens its session and takes grants: the client's half of `grant.py`. Pure.
 
 One `Opening` lives as long as one TLS connection. It answers one challenge, and from then on accepts only grants that
 the issuer in the bundle signed for this very open, each with a number above the last, for this install, boot, session
@@ -57,7 +57,7 @@ class Opening:
         self._first: GrantContent | None = None
 
     def answer_untrusted(self, install: bytes, boot: bytes, challenge: bytes) -> tuple[bytes, bytes]:
-        """Return (open, signature) for a challenge; raise PeerError if it is not for us, or not the first."""
+        """Return (open, signature) for a challenge. Raise PeerError if it is not for us, or not the first."""
         if self._digest:
             raise PeerError("second_challenge")
         if install != self._identity.install:

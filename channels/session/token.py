@@ -1,4 +1,4 @@
-"""Tokens: who a session is and what it may, signed by the authority and wrapped for the loops. Pure.
+"""Tokens: identity and rights of a session, signed by the authority, wrapped for the loops. Pure.
 
 `version u8 | key version u32 | epoch u64 | nonce 12 | AES-256-GCM(Ed25519 signature 64 | claims)`, with the
 associated data `tlsrt/token/v1\\0` | that prefix. Exactly one key is tried, chosen by (key version, epoch); there is
@@ -130,7 +130,7 @@ class TokenVerifier:
         self._issuers[key_version] = Ed25519PublicKey.from_public_bytes(public)
 
     def set_key(self, epoch: int, token_key: bytes, key_version: int | None = None) -> None:
-        """Accept tokens of this epoch; they are signed with that version of the issuer's key, or else the newest."""
+        """Accept tokens of this epoch. They are signed with that version of the issuer's key, or else the newest."""
         version = max(self._issuers, default=0) if key_version is None else key_version
         self._keys[epoch] = AESGCM(token_key), version
 
@@ -196,7 +196,7 @@ class TokenVerifier:
 
 
 class _Memo:
-    """Claims by what they came from; the oldest go when there are too many, or when they came from too many bytes."""
+    """Claims by what they came from. The oldest go when there are too many, or when they came from too many bytes."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity

@@ -77,7 +77,7 @@ class Verifier:
         self._check_whole()
 
     def feed(self, number: int, when: int, now: int) -> None:
-        """Note a beat of the feed, said at `when`; it counts only where nothing is missing and none was too late."""
+        """Note a beat of the feed, said at `when`. It counts only where nothing is missing and none was too late."""
         if not self.is_synchronised(now) or number != self.revoked.number:
             self._desynchronise()
         else:
@@ -95,7 +95,7 @@ class Verifier:
         self.wants_snapshot = True
 
     def check_untrusted(self, header: Header, token: bytes, now: int) -> Claims:
-        """Return the claims of a message's token; raise PeerError with the reason if it may not be processed."""
+        """Return the claims of a message's token. Raise PeerError with the reason if it may not be processed."""
         if not self.is_synchronised(now):
             raise PeerError("unsynchronised")
         if header.epoch not in self.epochs:

@@ -134,7 +134,7 @@ def _judge_body(body: bytes, offer: Offer) -> HelloVerdict:
 
 
 def _offered(body: bytes) -> tuple[set[int], dict[int, bytes]]:
-    """Return suites and extensions; raises IndexError or ValueError for a hello that is not well made."""
+    """Return suites and extensions. Raises IndexError or ValueError for a hello that is not well made."""
     at = 2 + 32
     at += 1 + body[at]  # session id
     suites = _exactly(body, at + 2, int.from_bytes(_exactly(body, at, 2), "big"))

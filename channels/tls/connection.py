@@ -1,4 +1,4 @@
-"""A TLS connection on asyncio: the thin shell that moves bytes between a socket and a `TlsEngine`. Both sides use it.
+"""A TLS connection on asyncio: moves bytes between a socket and a `TlsEngine`. Both sides use it.
 
 Life: handshake -> open -> ending -> closed. Whatever ends it, the alert or close_notify is written first, then our side
 is shut (shutdown(2), SHUT_WR) and the rest of the peer's bytes is read and dropped for a moment: a close with unread
@@ -45,7 +45,7 @@ class ConnectionOwner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """How long a handshake may take in all, and how many bytes may wait for a peer that does not read them."""
+    """The time of a handshake in all, and the bytes that may wait for a peer that does not read."""
 
     handshake_s: float = 5.0
     waiting_max: int = 16 * 1024 * 1024

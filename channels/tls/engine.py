@@ -1,4 +1,4 @@
-"""One end of a TLS 1.3 connection as a machine for bytes: ciphertext in, plaintext and ciphertext out. No sockets.
+"""One end of a TLS 1.3 connection, sans I/O: ciphertext in, plaintext and ciphertext out. No sockets.
 
 Theory of operation. `ssl.SSLObject` over two memory BIOs does the TLS; this class drives it and keeps four promises
 that the TLS transports of asyncio do not: whatever fails, the alert is in `take_outgoing()` afterwards; a close_notify
@@ -159,7 +159,7 @@ class TlsEngine:
                 self._plain = plain_alert(_WARNING, _CLOSE_NOTIFY)
 
     def fail(self, reason: str) -> None:
-        """End for a reason of our own (a deadline, a broken message above TLS); the peer learns that it is over."""
+        """End for a reason of our own (a deadline, a broken message above TLS). The peer learns that it is over."""
         if self.state in (State.HANDSHAKE, State.OPEN):
             self.close()
             self.state, self.failure = State.FAILED, reason

@@ -1,4 +1,4 @@
-"""Many sockets on one epoll: what asyncio's transports do for the door's connections, with less between.
+"""Transports of many sockets on one epoll, with less between than asyncio's.
 
 Theory of operation. An epoll descriptor is readable while one of its sockets is ready, so the event loop watches only
 that one, and one callback serves those that are ready, in one `WriteBatch`: what they caused elsewhere leaves together.
@@ -45,7 +45,7 @@ class EpollLoop:
     def add(
         self, accepted: socket.socket, protocol: asyncio.BufferedProtocol, group: str = "", least: int = READ_COST
     ) -> EpollTransport:  # fmt: skip
-        """Take a connected stream socket and make it the protocol's transport; raises OSError if it is closed."""
+        """Take a connected stream socket and make it the protocol's transport. Raises OSError if it is closed."""
         accepted.setblocking(False)
         if accepted.family != socket.AF_UNIX:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -198,7 +198,7 @@ class EpollTransport(asyncio.Transport):
         return received, acknowledged
 
     def serve(self, events: int) -> int:
-        """Do what these events allow and return how much was read; a mistake of the protocol ends this one only."""
+        """Do what these events allow and return how much was read. A mistake of the protocol ends this one only."""
         try:
             if events & _OUT:
                 self._flush()

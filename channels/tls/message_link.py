@@ -1,4 +1,4 @@
-"""Message link: the part of `tlsrt/1` on a TLS connection that both sides share, messages in and out.
+"""Message link: the part of `tlsrt/1` on a TLS connection that both sides share.
 
 All messages of one turn of the event loop leave in one TLS write; nothing waits longer than that.
 """

@@ -150,7 +150,7 @@ class StreamReader:
         self._buffer = bytearray()
 
     def feed_untrusted(self, data: bytes) -> Iterator[bytes]:
-        """Take bytes, yield the payloads that are whole now; raise PeerError at a length that no peer may send.
+        """Take bytes, yield the payloads that are whole now. Raise PeerError at a length that no peer may send.
 
         Iterate to the end. `cap` is read anew before each payload.
         """

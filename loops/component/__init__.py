@@ -1,1 +1,1 @@
-"""The component SDK: what the author of a component writes, and how it is validated and described."""
+"""The component SDK: what an author writes, and how it is validated and described."""

@@ -1,4 +1,4 @@
-"""What a component offers, as plain data: for `tlsrt describe`, for other languages, and for people."""
+"""What a component offers, as plain data for people and other languages."""
 
 from __future__ import annotations
 

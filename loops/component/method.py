@@ -1,4 +1,4 @@
-"""One handler method as data: what it takes, what it gives, and how a call's arguments are bound to it.
+"""One handler method as data: parameters, result, and how arguments are bound.
 
 The spec is compiled once, when the component's class is made, so wrong use shows at import and a call costs one pass
 over its parameters. Binding raises InvalidArgument and nothing else, whatever the wire brings.

@@ -1,4 +1,4 @@
-"""Reading a component's own options, as they stand in the YAML, with an error that an operator understands."""
+"""A component's own options in the YAML, with errors that an operator understands."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ SUBSCRIBERS = 256  # of one component
 
 
 class Mailbox:
-    """The queue of one subscriber: FIFO until it overflows or closes, then drained, then at its end."""
+    """Queue of one subscriber: FIFO until it overflows or closes, then drained, then ended."""
 
     def __init__(self, capacity: int) -> None:
         self._items: deque[Any] = deque()
@@ -125,7 +125,7 @@ class PubSub:
         self._count = 0
 
     def subscribe(self, topic: str) -> Subscription:
-        """Start to collect the values of a topic now; raises Busy if there are as many subscribers as it may."""
+        """Start to collect the values of a topic now. Raises Busy if there are as many subscribers as it may."""
         if self._count >= self._subscribers:
             raise Busy(f"too many subscribers: {self._subscribers}")
         subscription = Subscription(self, topic, self._mailbox(self._capacity))

@@ -1,4 +1,4 @@
-"""What a parameter's type means at run time: a Shape, its constraints, and the error when a value does not fit."""
+"""Parameter types at run time: a Shape, its constraints, and the error of a wrong value."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Mismatch(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class ParameterType:
-    """What an annotation means: its checker, its short text, its JSON Schema, and whether it holds a dataclass."""
+    """Meaning of an annotation: checker, short text, JSON Schema, whether it holds a dataclass."""
 
     check: Check
     text: str

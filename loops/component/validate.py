@@ -1,4 +1,4 @@
-"""The validator of handler parameters: from a type annotation to a checker, a short text and a JSON Schema.
+"""Validation of handler parameters: checker, short text and JSON Schema of an annotation.
 
 Theory of operation: `compile_shape` walks an annotation once, at class creation, and returns a `ParameterType`. Its
 `check` takes a value as it came off the wire (what msgpack can hold) and returns the value for the handler, or raises

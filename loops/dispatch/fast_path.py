@@ -55,7 +55,7 @@ class Recipient(Protocol):
 
 
 class Arrival:
-    """Frames of one session to one of our components that are alike; what opening one of them gave."""
+    """Frames of one session to one of our components that are alike. What opening one of them gave."""
 
     __slots__ = ("before", "claims", "end", "host", "key", "middle", "token")
 

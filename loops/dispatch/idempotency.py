@@ -63,7 +63,7 @@ class IdempotentAnswers:
         return promise.answer
 
     def promise(self, key: Key, deadline: int) -> asyncio.Future[Answer]:
-        """Have repetitions wait for an answer from this very moment; raise Busy without room for one more key."""
+        """Have repetitions wait for an answer from this very moment. Raise Busy without room for one more key."""
         subject = key[0]
         if len(self._promises) >= self._sweep_at:
             self._sweep(KEPT)

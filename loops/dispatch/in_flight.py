@@ -1,4 +1,4 @@
-"""Requests in flight at one component: their tasks, their deadlines, and what each caller is charged. asyncio."""
+"""Requests in flight at one component: tasks, deadlines, and the quota of each caller. asyncio."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ class Responder:
             self._send_reply(RunningCall(name, header), FrameKind.REPLY, body)
 
     def _start(self, request: RunningCall, body: Any) -> None:
-        """Answer a request; its body is sealed bytes that were opened or, out of a bundle, what they decoded to."""
+        """Answer a request. Its body is sealed bytes that were opened or, out of a bundle, what they decoded to."""
         header = request.header
         try:
             if self._closing or self.is_starting:
@@ -193,7 +193,7 @@ class Responder:
     def _answer_at_once(
         self, request: RunningCall, spec: MethodSpec, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> None:
-        """Run a handler that awaits nothing and answer; raise the CallError that it or its arguments gave."""
+        """Run a handler that awaits nothing and answer. Raise the CallError that it or its arguments gave."""
         token = begin_as(request.header.src)
         try:
             kind, body = FrameKind.REPLY, encode_value(run_at_once(self._component, spec, args, kwargs))
@@ -223,7 +223,7 @@ class Responder:
     def _remembered(
         self, request: RunningCall, spec: MethodSpec, idempotency_key: str, tried: int | None
     ) -> asyncio.Future[Answer] | None:
-        """Return the answer of a key that has come before; else have repetitions wait for this one's.
+        """Return the answer of a key that has come before. Else have repetitions wait for this one's.
 
         Raise OutcomeUnknown for a key that our predecessor may have run, unless the method may run twice.
         """
@@ -289,7 +289,7 @@ class Responder:
     # -- answering --------------------------------------------------------------------------------------------
 
     def _send_reply(self, request: RunningCall, kind: FrameKind, body: bytes) -> None:
-        """Seal and send now; wait for a full queue in a task, as far as the quota of its caller goes."""
+        """Seal and send now. Wait for a full queue in a task, as far as the quota of its caller goes."""
         try:
             self._send(self._sealed(request, kind, body, 0, 0))
         except Busy:
@@ -302,7 +302,7 @@ class Responder:
     async def _answer(
         self, request: RunningCall, kind: FrameKind, body: bytes, *, part: int = 0, flags: int = 0
     ) -> None:
-        """Seal and send; wait while the queue is full; a channel that is down drops it: its caller has been told."""
+        """Seal and send. Wait while the queue is full; a channel that is down drops it: its caller has been told."""
         if self._bundled(request, kind, body):
             return
         while True:
@@ -315,7 +315,7 @@ class Responder:
                 return
 
     def _bundled(self, request: RunningCall, kind: FrameKind, body: bytes) -> bool:
-        """Leave a reply to a request of a bundle to the batcher; it may share a frame with others of this turn."""
+        """Leave a reply to a request of a bundle to the batcher. It may share a frame with others of this turn."""
         if self._batcher is None or kind != FrameKind.REPLY or request.header.kind != FrameKind.REQUESTS:
             return False
         if len(body) > BATCH_FRAME_MAX:

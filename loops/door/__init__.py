@@ -1,1 +1,1 @@
-"""The TLS door in the Primary loop: connections of clients, enrolment, the locked door, the tarpit."""
+"""The TLS door in the Primary loop: clients, enrolment, the locked door, the tarpit."""

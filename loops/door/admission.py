@@ -58,7 +58,7 @@ class Admission:
         self.unauthenticated = 0
 
     def admit(self, key: str, now: float = 0.0, share: int = 1) -> str:
-        """Count a new connection and return "", or the word why it is refused; `now` is seconds, monotonic.
+        """Count a new connection and return "", or the word why it is refused. `now` is seconds, monotonic.
 
         With a `share` of 4 the address has a quarter of what others have.
         """

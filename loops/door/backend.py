@@ -11,7 +11,7 @@ class DoorBackend(ServerObserver, Protocol):
     """Connections are known to it by number. What clients say is unchecked."""
 
     def ask(self, name: str, connection: int, *fields: Any) -> None:
-        """Pass on what a client asks of the authority, under its name in the trust table; the door gets the answer.
+        """Pass on what a client asks of the authority, under its name in the trust table. The door gets the answer.
 
         challenge -> challenged; open -> granted; lend -> lent; renew -> renewed; lock, unlock -> answered; enrol ->
         enrolled or not_enrolled; refused answers any of them. Raises PeerError to end the connection.

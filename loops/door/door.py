@@ -1,4 +1,4 @@
-"""The TLS door: the protocols of tlsrt on a TLS server (`tls_server.py`), and each client by a number. asyncio.
+"""The TLS door: the protocols of tlsrt on a TLS server, and each client by a number. asyncio.
 
 It decides nothing about sessions: what a client asks for goes to the backend behind it, whose answers come back. A
 client that is refused gets an alert, a close_notify or one generic word.
@@ -42,7 +42,7 @@ class DoorLimits(ServerLimits):
 
 
 def offence_buckets() -> Buckets:
-    """Return how many frames that break rules a client may send, with all of its connections; an honest one has none.
+    """Return how many frames that break rules a client may send, with all of its connections. An honest one has none.
 
     What comes beyond that is owed for too: a flood is refused until it has been over for some time.
     """
@@ -137,7 +137,7 @@ class Door(TlsServer):
     # -- what the backend does ---------------------------------------------------------------------------------
 
     def certificate_hash(self, connection: int) -> bytes:
-        """Return SHA-256 of the client's certificate, to compare with a token's confirmation; empty if it is closed."""
+        """Return SHA-256 of the client's certificate, to compare with a token's confirmation. Empty if it is closed."""
         client = self._clients.get(connection)
         certificate = client.connection.engine.certificate if client else b""
         return hashlib.sha256(certificate).digest() if certificate else b""

@@ -1,4 +1,4 @@
-"""The door of a locked host: it tells every client that the host is locked, and passes on an unlock. asyncio.
+"""The door of a locked host: every client is told so, and an unlock is passed on. asyncio.
 
 It holds the TLS certificate. It knows no session and no right, and why the host is locked is not told to it. A client
 that wants to unlock the host asks for a challenge and signs it; both go through here, and the authority decides.

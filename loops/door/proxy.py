@@ -76,7 +76,7 @@ class ProxyOwner(Protocol):
 
 
 class ProxyConnection(asyncio.BufferedProtocol):
-    """A proxy's connection before TLS: a header is read in `timeout_s`, then the client's protocol takes over."""
+    """A proxy's connection before TLS. A header is read in `timeout_s`, then the client's protocol takes over."""
 
     def __init__(self, owner: ProxyOwner, proxy: str, timeout_s: float) -> None:
         self._owner = owner

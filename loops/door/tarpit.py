@@ -91,7 +91,7 @@ class Tarpit:
                 self._timer = self._loop.call_later(self._limits.tick_s, self._tick)
 
     def _read(self, stuck: _Stuck) -> None:
-        """Hear the first words, and never listen again: what comes later fills the kernel's small buffer and waits."""
+        """Read the first bytes, and never again. What comes later fills the kernel's small buffer and waits."""
         try:
             said = stuck.socket.recv(READ_MAX)
         except (BlockingIOError, InterruptedError):
@@ -107,7 +107,7 @@ class Tarpit:
         self._send(stuck, HEAD)
 
     def _tick(self) -> None:
-        """Send a byte on each connection, and end those whose time is over; one timer for all, none without any."""
+        """Send a byte on each connection, and end those whose time is over. One timer for all, none without any."""
         self._timer = None
         for stuck in list(self._stuck.values()):
             stuck.ticks += 1

@@ -1,4 +1,4 @@
-"""The TLS contexts of the door, from sealed memory files; the engine itself is `tlsrt.channels.tls.engine`.
+"""The TLS contexts of the door, from sealed memory files. The engine itself is `tlsrt.channels.tls.engine`.
 
 A context is never changed once it serves: `load_cert_chain` on a live one leaves it without a usable certificate when
 the pair is bad (measured). A new one is made, tried, and used from the next accept on.
@@ -35,7 +35,7 @@ def server_context(
 
 
 def stranger_context(certificate_fd: int, key_fd: int, protocol: str) -> ssl.SSLContext:
-    """Return a context for clients that have no certificate yet; it speaks this protocol and no other."""
+    """Return a context for clients that have no certificate yet. It speaks this protocol and no other."""
     context = _bare_context([protocol])
     context.verify_mode = ssl.CERT_NONE
     _load_pair(context, certificate_fd, key_fd)
@@ -110,7 +110,7 @@ class DoorContexts:
         self._tried: dict[int, Contexts] = {}  # by generation
 
     def make(self, generation: int, descriptors: Sequence[int]) -> str:
-        """Make the contexts of certificate, key and client CA, and try them; return why they cannot serve, or nothing.
+        """Make the contexts of certificate, key and client CA, and try them. Return why they cannot serve, or nothing.
 
         The descriptors are closed.
         """

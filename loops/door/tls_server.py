@@ -1,4 +1,4 @@
-"""A TLS 1.3 server on our engine: it accepts on listening sockets that it is given, and gives each connection to the
+"""TLS 1.3 server on our engine. It accepts on listening sockets that it gets, and gives each connection to the
 handler of the ALPN name that was agreed on. asyncio.
 
     server = TlsServer(context, {"echo/1": lambda client: Echo(client.connection)})
@@ -96,7 +96,7 @@ class ServerObserver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class UnauthenticatedHandlers:
-    """How clients without a certificate come in: by this ALPN name, the only one of that context, to this handler."""
+    """Protocol, context and handler of clients without a certificate."""
 
     protocol: str
     context: ssl.SSLContext
@@ -267,7 +267,7 @@ class TlsServer:
         return TlsConnection(engine, owner, self._server_limits.connection, self._buffer, anonymous=self._anonymous)
 
     def _make_room(self, key: str) -> bool:
-        """Cut the oldest unauthenticated connection of the address that has most of them, if it can spare one."""
+        """Cut the oldest unauthenticated connection of the address with most, if it can spare one."""
         crowd = self._admission.crowd(key)
         victims = (client for client in self._connected.values() if client.key == crowd and not client.authenticated)
         victim = next(victims, None) if crowd else None
@@ -305,7 +305,7 @@ class TlsServer:
             self._observer.on_offence(client.key, client.number if client.authenticated else 0, reason)
 
     def block(self, step: str, key: str, for_s: float) -> None:
-        """Give an address a quarter of the connections ("limit") or none ("block") for a time; for 0, lift that."""
+        """Give an address a quarter of the connections ("limit") or none ("block") for a time. For 0, lift that."""
         until = self._loop.time() + for_s
         if not for_s:
             self._blocks.free(key)
@@ -354,7 +354,7 @@ class TlsServer:
         client.connection.close(word)
 
     async def drain(self, timeout_s: float, word: str = "draining") -> None:
-        """Accept no more, dismiss all clients, and wait until they are closed; cut those that are not in time."""
+        """Accept no more, dismiss all clients, and wait until they are closed. Cut those that are not in time."""
         self.stop_listening()
         self._sweeper.cancel()
         for proxied in list(self._proxied):

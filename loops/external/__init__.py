@@ -1,1 +1,1 @@
-"""Network facts, messaging and calling: the External loop, the only one with outbound network."""
+"""The External loop, the only one with outbound network: facts, messaging and calling."""

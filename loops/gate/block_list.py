@@ -1,4 +1,4 @@
-"""Block list: addresses or sessions that are limited or blocked for a time, by order of the authority. Pure."""
+"""Block list: what is limited or blocked for a time by order of the authority. Pure."""
 
 from __future__ import annotations
 

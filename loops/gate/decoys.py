@@ -89,7 +89,7 @@ class Decoys:
         self._note(CanaryUse("endpoint", address=address))
 
     def check_request(self, target: str, authorization: str, session: bytes, address: str) -> None:
-        """Check an HTTP request: its target and the header Authorization; the session may not be open yet."""
+        """Check an HTTP request: its target and the header Authorization. The session may not be open yet."""
         path = target.partition("?")[0]
         number = self.canaries.token_in(authorization) if authorization else None
         if path in self._paths:

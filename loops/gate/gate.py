@@ -73,7 +73,7 @@ class Gate:
     # -- messages of the authority ---------------------------------------------------------------------------
 
     def set_root(self, epoch: int, incarnation: int, root: bytes) -> None:
-        """Take K_gate of an epoch; another incarnation than ours would be a mistake of the authority."""
+        """Take K_gate of an epoch. Another incarnation than ours would be a mistake of the authority."""
         self.incarnation = incarnation
         self._roots[epoch] = root
         self._fast.end_flows()
@@ -120,7 +120,7 @@ class Gate:
         self.calls.end_where(lambda call: ended(call[0].session.origin))
 
     def sweep(self, now: int) -> None:
-        """Forget calls past their deadline and sessions past their last token; once a second is enough.
+        """Forget calls past their deadline and sessions past their last token. Once a second is enough.
 
         A session with open calls stays: forgotten, it would come back with a quota that these calls have not used.
         """
@@ -185,7 +185,7 @@ class Gate:
             return GateVerdict("", 0, error.reason, _refusal(header, error.reason), header.session, about)
 
     def undeliverable(self, data: bytes, word: str) -> bytes:
-        """Return the answer for a frame that passed but whose way on is blocked; its call, if any, has ended."""
+        """Return the answer for a frame that passed but whose way on is blocked. Its call, if any, has ended."""
         header = parse_header_untrusted(parse_frame_untrusted(data).header)
         if header.kind in _ASKING:
             for name in names_of(header):

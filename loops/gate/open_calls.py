@@ -81,6 +81,6 @@ class OpenCalls:
             self.end(name)
 
     def unanswered(self, among: Collection[bytes] | None = None) -> frozenset[bytes]:
-        """Return the names of open calls, all or those among some; streams, which need no end, are left out."""
+        """Return the names of open calls, all or those among some. Streams, which need no end, are left out."""
         names = self.by_name if among is None else among
         return frozenset(name for name in names if (call := self.by_name.get(name)) and not call[0].streams)

@@ -1,4 +1,4 @@
-"""What was refused, counted and reported: by the gate, at the door, and by recipients of frames that the gate passed.
+"""Refusals of gate, door and recipients, counted and reported to the authority.
 
 Counts are bounded; reports leave at once, then every 50 ms as long as there is more. asyncio for the timer only.
 """
@@ -137,7 +137,7 @@ class RefusalReporter:
 
 
 class ClosedConnections:
-    """Connections that the door ended, counted by reason between two beats, for the host's events. Pure."""
+    """Connections that the door ended, by reason between two heartbeats. Pure."""
 
     def __init__(self) -> None:
         self._counts: dict[str, tuple[str, int]] = {}

@@ -1,4 +1,4 @@
-"""What the gate remembers: origins, members, sessions, open calls, and flows that have passed before. Data."""
+"""State of the gate: origins, loops, sessions, open calls, flows that have passed. Data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _signatures() -> Bucket:
 
 @dataclass(slots=True)
 class Origin:
-    """Where a frame came from, known by the socket: a loop, or one TLS connection with its certificate."""
+    """Where a frame came from, known by the socket: a loop, or one TLS connection."""
 
     loop: str  # "" for a connection
     connection: int = 0
@@ -33,14 +33,14 @@ class Origin:
 
 @dataclass(slots=True)
 class GateLoop:
-    """A loop that may take part: its incarnation, and the epoch for which its sandbox was attested."""
+    """A loop that may take part: its incarnation, and the epoch of its attestation."""
 
     incarnation: int
     attested: int
 
 
 class GateVerdict(NamedTuple):
-    """Forward to a loop or a connection, or do not; `answer` is what to send back to the origin instead."""
+    """Forward to a loop or a connection, or do not. `answer` is what to send back to the origin instead."""
 
     loop: str = ""
     connection: int = 0
@@ -73,7 +73,7 @@ class GateSession:
 
 
 class Flow:
-    """Frames of one session that are alike: source, destination, incarnations, method, epoch, and the way they go.
+    """Frames of one session that are alike in all but number, deadline, correlation and body.
 
     One is noted when a frame of it has passed every check, and holds what these checks gave: see `fast_path.py`.
     """

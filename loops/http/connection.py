@@ -86,7 +86,7 @@ class HttpConnection:
     # -- what the door does ------------------------------------------------------------------------------------
 
     def send(self, frame: bytes) -> None:
-        """Take a frame from the gate; in a later turn, as it may be the answer to one that is being sent now."""
+        """Take a frame from the gate. In a later turn, as it may be the answer to one that is being sent now."""
         self._loop.call_soon(self.session.take_untrusted, frame)
 
     def dismiss(self, word: str, reason: str) -> None:
@@ -273,7 +273,7 @@ class HttpConnection:
             self._pinger = self._loop.call_later(PING_S, self._ping)
 
     async def _pass_on(self, items: AsyncIterator[Any]) -> None:
-        """Send items as events; what goes wrong before the first one is an answer, later it is an event."""
+        """Send items as events. What goes wrong before the first one is an answer, later it is an event."""
         number = 0
         try:
             async for item in items:

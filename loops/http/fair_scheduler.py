@@ -1,4 +1,4 @@
-"""Fair scheduler: heavy work of many clients in one event loop, a piece at a time, others between two. asyncio.
+"""Fair scheduler: heavy work of many clients, a piece at a time, others between two. asyncio.
 
 A body of 256 KiB takes tens of milliseconds of Python to become values, or to be made of them. When many connections
 have one ready at the same moment the event loop would do them all in one turn, without a heartbeat or a frame for any

@@ -25,7 +25,7 @@ def is_sound(description: object) -> bool:
 
 
 def openapi(descriptions: Mapping[str, Mapping[str, Any]], version: str, server: str) -> Document:
-    """Return the document; `descriptions` are by target, and hold only methods that the client may call."""
+    """Return the document. `descriptions` are by target, and hold only methods that the client may call."""
     paths: Document = {}
     for target, description in sorted(descriptions.items()):
         for name, method in sorted(description.get("methods", {}).items()):

@@ -99,6 +99,6 @@ def stream_headers(media_type: str) -> Headers:
 
 
 def event(name: str, data: bytes, number: int | None = None) -> bytes:
-    """Return one server-sent event (HTML standard, 9.2); `data` is JSON and so holds no line end."""
+    """Return one server-sent event (HTML standard, 9.2). `data` is JSON and so holds no line end."""
     head = f"event: {name}\n" if number is None else f"id: {number}\nevent: {name}\n"
     return head.encode() + b"data: " + data + b"\n\n"

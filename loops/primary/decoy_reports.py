@@ -34,7 +34,7 @@ class DecoyReports:
         asyncio.get_running_loop().call_later(REPORT_AFTER_S, self.report)
 
     def report(self) -> None:
-        """Report the accesses that wait; an authority that is busy or restarting gets them with a later heartbeat."""
+        """Report the accesses that wait. An authority that is busy or restarting gets them with a later heartbeat."""
         accesses = self.decoys.take()
         for at, access in enumerate(accesses):
             try:

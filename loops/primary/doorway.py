@@ -1,4 +1,4 @@
-"""The doorway: the door of this host, open or locked, and what passes between its clients and the authority. asyncio.
+"""The doorway: the door, open or locked, and what passes between clients and authority. asyncio.
 
 The authority's files make its TLS contexts, and each generation is tried before it serves. Challenges, grants and
 answers come from the authority and go to clients; what clients ask goes to the authority, and their frames go to the
@@ -125,7 +125,7 @@ class Doorway:
             await serving.drain(timeout_s)
 
     def report(self) -> None:
-        """Tell the authority of connections that ended in disorder; raises PeerError as the channel does."""
+        """Tell the authority of connections that ended in disorder. Raises PeerError as the channel does."""
         for entry in self._closed_connections.take():
             self._process.trust.send("turned_away", *entry)
 

@@ -1,4 +1,4 @@
-"""The role of the Primary loop: the gate, the router and the door, beside the components that every loop has.
+"""The role of the Primary loop: the gate, the router and the door.
 
 Primary holds K_gate and the mailbox roots of its own components, and nothing else. Of a locked host it gets the door's
 certificate and no key: it carries no frame, starts no component, and tells every client that the host is locked. Such a

@@ -1,4 +1,4 @@
-"""The router: every frame of the host passes it, through the gate and on to where the gate says. asyncio.
+"""The router: passes every frame of the host through the gate, and on from there. asyncio.
 
 Frames come from a link (one for each loop, its origin known by the socket), from the door (one origin for each TLS
 connection) or from Primary's own components.
@@ -97,7 +97,7 @@ class Router:
         return True
 
     def remove_client(self, connection: int) -> bytes:
-        """Forget the session of a connection that has closed, and return its id; empty if it had none."""
+        """Forget the session of a connection that has closed, and return its id. Empty if it had none."""
         origin = self.connections.pop(connection, None)
         if origin is None:
             return b""
@@ -118,7 +118,7 @@ class Router:
         return self.forward(frame, origin)
 
     def _too_fast(self, frame: bytes, origin: Origin, rate: Bucket) -> str:
-        """Answer a request over a client's rate by `busy`; let other frames pass, and read their sender more slowly."""
+        """Answer a request over a client's rate by `busy`. Let other frames pass, and read their sender more slowly."""
         answer = self._gate.turn_away_untrusted(frame)
         if answer:
             self.frames_in += 1
@@ -142,7 +142,7 @@ class Router:
         return self._gate.check_untrusted(frame, self._own, boottime_ms()).reason
 
     def forward(self, data: bytes, origin: Origin) -> str:
-        """Pass one frame through the gate, and on; return the word of a refusal that is no late answer."""
+        """Pass one frame through the gate, and on. Return the word of a refusal that is no late answer."""
         if self._is_closed:
             return "locked"
         self.frames_in += 1

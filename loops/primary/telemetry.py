@@ -105,7 +105,7 @@ def _moved(session: GateSession, bytes_moved: BytesMoved) -> tuple[int, int] | N
 
 
 def _refused(session: GateSession) -> int:
-    """Return how many of its frames were refused; a connection has one session, so what proved nothing is its too."""
+    """Return how many of its frames were refused. A connection has one session, so what proved nothing is its too."""
     return session.refused + (0 if session.origin.loop else session.origin.refused)
 
 

@@ -1,1 +1,1 @@
-"""The process of one loop: start in the sandbox, heartbeat, channel to the authority, its components."""
+"""The process of one loop: sandbox, heartbeat, channel to the authority, components."""

@@ -1,4 +1,4 @@
-"""Health checks of the components of a loop: `Component.check`, as often as the configuration says.
+"""Health checks of the components of a loop: `Component.check`, at configured intervals.
 
 All of it happens on the beat of the event loop, so that an idle loop wakes up no more often for it: a check that is due
 begins there, right after the beat has left, and one that has not ended in time is noticed there, half a second late at
@@ -87,7 +87,7 @@ class HealthChecks:
         self.reports: dict[int, tuple[int, int, int]] = {}
 
     def each_beat(self, now: float) -> None:
-        """Begin the checks that are due, and give up those that take too long; `now` is the event loop's time."""
+        """Begin the checks that are due, and give up those that take too long. `now` is the event loop's time."""
         for checked in self._components:
             if checked.schedule.is_late(now):
                 if checked.task is not None:

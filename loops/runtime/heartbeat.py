@@ -1,4 +1,4 @@
-"""The beat of an event loop: when it comes, how late, under which name, and the records that leave with it.
+"""Heartbeat of an event loop: its time, lateness, thread name, and the records with it.
 
 It comes from a callback of this very event loop and from nothing else, so whatever holds the event loop up holds the
 beat up. The authority's feed wakes every loop twice a second, and each wake-up of a host at rest costs: so a beat that
@@ -24,7 +24,7 @@ REPORTS_PER_BEAT = 8  # of components; the supervisor takes 50 records a second 
 
 
 class Heartbeat:
-    """Calls `each` with the event loop's time at every beat; that calls `send` when there is a beat to be sent."""
+    """Calls `each` with the event loop's time at every beat. That calls `send` when there is a beat to be sent."""
 
     def __init__(self, loop: str, life: ControlChannel, each: Callable[[float], None]) -> None:
         self._loop = loop
@@ -54,7 +54,7 @@ class Heartbeat:
             self._wake()
 
     def send(self, reports: dict[int, tuple[int, int, int]], depth: int, *figures: int) -> None:
-        """Send some reports about components, then a beat with its figures; raises PeerError as the channel does."""
+        """Send some reports about components, then a beat with its figures. Raises PeerError as the channel does."""
         self.beats += 1
         name_thread(pulse_name(self._loop, self.beats))
         for index in list(reports)[:REPORTS_PER_BEAT]:

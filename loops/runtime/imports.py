@@ -1,4 +1,4 @@
-"""Importing the components of a loop: the operator's code, which may raise anything, in a half sealed process."""
+"""Import of a loop's components: the operator's code, in a half sealed process."""
 
 from __future__ import annotations
 

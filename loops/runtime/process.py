@@ -1,7 +1,7 @@
-"""A loop process, from the sandbox's first step to its last beat: the runtime around components and a role.
+"""A loop process, from the sandbox's first step to its last heartbeat.
 
 Theory of operation. The supervisor forks; the process is already in its own world (sandbox step 1) when `run` starts.
-Then, in this order: privileges go (step 2) and are reported; the operator's components are imported and nobody may
+Then, in this order: privileges go (step 2) and are reported; the operator's components are imported and none may
 have started a thread (step 3); event loop and channel come up and the sandbox is sealed (step 4). Only then, and only
 if the supervisor finds from outside that all of it is true (step 5), does the authority answer `join` with keys. The
 loop is ready with its first committed epoch, and active when its components have started.
@@ -170,7 +170,7 @@ class LoopProcess:
                 await asyncio.sleep(SETTLE_S)
 
     def _join(self) -> None:
-        """Ask for keys until they come: the authority answers once we are attested, and may itself be restarting."""
+        """Ask for keys until they come. The authority answers once we are attested, and may itself be restarting."""
         if self._state in (LoopState.SEALED, LoopState.ATTESTED):
             self._send_join()
             asyncio.get_running_loop().call_later(JOIN_RETRY_S, self._join)
@@ -320,7 +320,7 @@ class LoopProcess:
     # -- the channel ------------------------------------------------------------------------------------------
 
     def _update_up(self) -> None:
-        """The channel carries frames when Primary is up and we hold proof keys for exactly that incarnation of it."""
+        """Have the channel up when Primary is, and we hold proof keys for exactly its incarnation."""
         up = bool(self._primary) and all(
             host.endpoint.gate == self._primary for host in self.hosts.values() if self._has_session(host)
         )

@@ -1,4 +1,4 @@
-"""What libraries must know in a loop with a network, where the supervisor connects every socket.
+"""Settings of libraries in a loop with a network, where the supervisor connects sockets.
 
 Nothing there may name an address while sending (sandbox/profiles/network.yaml), so two habits have to go: asyncio sends
 what waits with sendmsg(2) since Python 3.12, and the C library's resolver asks for both kinds of address in one

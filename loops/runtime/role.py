@@ -1,4 +1,4 @@
-"""What a kind of loop adds to its process: its channel to the gate, and what it does when the process changes."""
+"""Loop roles: what a kind of loop adds to its process. An interface."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tlsrt.loops.runtime.authority_client import Monitor
 
 
 class LoopRole(ABC):
-    """Made in the process's event loop, before the seal: so whatever needs new kinds of sockets is made with it."""
+    """A role, made in the process's event loop before the seal, and with it all its sockets."""
 
     channel: Channel  # of the components' frames
     monitor: Monitor | None = None  # what takes the messages for Primary

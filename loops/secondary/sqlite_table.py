@@ -1,4 +1,4 @@
-"""The durable table under the store: SQLite with a write-ahead log, one connection, one thread.
+"""Durable table under the store: SQLite with a write-ahead log, one connection, one thread.
 
 What `put` and `delete` return from is on the disk: WAL with synchronous=FULL syncs each commit (measured: 0.3 ms in
 the middle, short enough to do in the event loop, where no thread may be started). Revisions come from one counter

@@ -161,7 +161,7 @@ class Folder:
             raise
 
     def check_room(self, name: str, size: int, more: int) -> None:
-        """Refuse what would break a quota, before a byte is written; `size` is what the new file has so far."""
+        """Refuse what would break a quota, before a byte is written. `size` is what the new file has so far."""
         if size + more > self.quota.file_bytes:
             raise Failed(f"{name} would be larger than {self.quota.file_bytes} bytes, the limit for a file")
         if self.used_bytes + more > self.quota.total_bytes:

@@ -1,4 +1,4 @@
-"""Files that come piece by piece, over as many connections and lives of the loop as it takes.
+"""Uploads: files that come piece by piece, over several connections and lives of the loop.
 
 Theory of operation: an upload is named by who sends it, the file's name, its size and its SHA-256, so whatever came
 before of an upload is the begin of the very same bytes. It lies in a hidden file beside the others; how much of it is

@@ -383,7 +383,7 @@ def test_it_gives_a_client_no_other_answer(arena: Arena) -> None:
     own = encode_answer(EnrolmentAnswer(b"m" * 16, "misled", certificate, b"i" * 32, 1, certificate))
     arena.client.call(IN_PRIMARY, "swap_in_enrolments", b"", own)
     try:
-        with pytest.raises(ConfigError, match="has changed its answer"):
+        with pytest.raises(ConfigError, match="was changed on its way"):
             join(arena, code)
     finally:
         arena.client.call(IN_PRIMARY, "swap_in_enrolments", b"", b"")
