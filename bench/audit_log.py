@@ -18,8 +18,7 @@ from pathlib import Path
 from bench.row import Case, CaseMissing, Sample, Subject
 from tlsrt.config import key_schedule
 from tlsrt.supervisor.audit.open import AuditKeys, file_key_of, open_log, public_of
-from tlsrt.supervisor.audit.record import LogRecord
-from tlsrt.supervisor.audit.text import plain_detail
+from tlsrt.supervisor.audit.record import LogRecord, plain_detail
 from tlsrt.supervisor.audit.verify import verify
 from tlsrt.supervisor.audit.writer import LogWriter, Work
 

@@ -7,6 +7,7 @@ To a peer every refusal is one word; the reason stays in `reason` for the log.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Self
 
@@ -217,3 +218,14 @@ def call_error(code: str, message: str = "") -> CallError:
     """Return the typed error for a code from the wire; an unknown code stays a CallError with that code."""
     kind = _BY_CODE.get(code)
     return kind(message) if kind else CallError(message, code=code)
+
+
+def one_line(error: Exception) -> str:
+    """Return an exception as one line for a log, with its place unless it is one of ours."""
+    if isinstance(error, MisuseError | PeerError):
+        return str(error)
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else ""
+    return f"{type(error).__name__}: {error}{where}"

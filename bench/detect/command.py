@@ -79,11 +79,11 @@ def attack_table(attacks: dict[str, dict[str, Tally]]) -> str:
     """Return what became of each kind of attack: told as an event, answered by a step, and after how long (median)."""
     lines = [f"{'attack':<18} {'':<16} {'told':>6} {'after':>9} {'answered':>9} {'after':>9}"]
     for kind, arms in attacks.items():
-        for at, (arm, tally) in enumerate(arms.items()):
-            told, answered = len(tally.told) / tally.runs, len(tally.answered) / tally.runs
+        for at, (arm, counts) in enumerate(arms.items()):
+            told, answered = len(counts.told) / counts.runs, len(counts.answered) / counts.runs
             lines.append(
-                f"{kind if at == 0 else '':<18} {arm:<16} {told:>6.0%} {middle_s(tally.told):>9} "
-                f"{answered:>9.0%} {middle_s(tally.answered):>9}"
+                f"{kind if at == 0 else '':<18} {arm:<16} {told:>6.0%} {middle_s(counts.told):>9} "
+                f"{answered:>9.0%} {middle_s(counts.answered):>9}"
             )
     return "\n".join(lines) + "\n"
 
@@ -95,7 +95,7 @@ def ordinary_table(arms: dict[str, Ordinary]) -> str:
         unusual = arm.events.get("unusual", 0)
         others = sum(arm.events.values()) - unusual
         lines.append(
-            f"{'':<18} {name:<16} {arm.hours:>6.0f} {arm.steps / arm.hours:>9.3f} "
+            f"{'':<18} {name:<16} {arm.hours:>6.0f} {arm.actions / arm.hours:>9.3f} "
             f"{unusual / arm.hours:>10.3f} {others / arm.hours:>11.2f}"
         )
     return "\n".join(lines) + "\n"

@@ -9,7 +9,7 @@ from enum import StrEnum
 from math import exp
 from typing import NamedTuple
 
-from tlsrt.supervisor.authority.model.services import ChargeKind
+from tlsrt.supervisor.authority.model.ports import SourceKind
 
 TICK_MS = 500
 PER_S = 2  # ticks
@@ -43,7 +43,7 @@ class Who(StrEnum):
     ADDRESS = "address"  # a stranger at the door
 
 
-CHARGED = {Who.CHANNEL: ChargeKind.CHANNEL, Who.ADDRESS: ChargeKind.ADDRESS}
+CHARGED = {Who.CHANNEL: SourceKind.CHANNEL, Who.ADDRESS: SourceKind.ADDRESS}
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ class Ordinary:
 
     hours: float = 0.0
     events: dict[str, int] = field(default_factory=dict[str, int])  # by detector: that somebody is unusual or wrong
-    steps: int = 0  # that were taken against somebody
+    actions: int = 0  # that were taken against somebody
     windows: int = 0
     seconds: float = 0.0  # of CPU, for the model
 
@@ -55,13 +55,13 @@ def _attack(models: MakeModels, kind: str, seed: int) -> dict[str, Findings]:
     return Stage(attacked(kind, seed), models()).run()
 
 
-def _count(tally: Tally, scenario: Scenario, found: list[Finding]) -> None:
+def _count(counts: Tally, scenario: Scenario, found: list[Finding]) -> None:
     attack = scenario.attack
     assert attack is not None
     begin = BEGIN_MS + attack.from_tick * TICK_MS
     mine = [one for one in found if one.subject == attack.name and one.is_attack and one.at >= begin]
-    tally.runs += 1
-    for times, wanted in ((tally.told, mine), (tally.answered, [one for one in mine if one.step])):
+    counts.runs += 1
+    for times, wanted in ((counts.told, mine), (counts.answered, [one for one in mine if one.action])):
         if wanted:
             times.append(wanted[0].at - begin)
 
@@ -80,8 +80,8 @@ def measure_ordinary(
             arm.windows += findings.windows
             arm.seconds += findings.seconds
             for one in findings.found:
-                if one.step:
-                    arm.steps += 1
+                if one.action:
+                    arm.actions += 1
                 else:
                     arm.events[one.detector] = arm.events.get(one.detector, 0) + 1
     return arms

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from bench.detect.deeds import CHARGED, NOTHING, PER_S, TICK_MS, Actor, Deeds, Who
 from bench.detect.scenario import Scenario
+from tlsrt.channels.clock import Moment
 from tlsrt.channels.control.telemetry import bit_of, pack_rows
 from tlsrt.config.detection import DetectionConfig
 from tlsrt.loops.gate.state import GateSession as GateSession
@@ -25,7 +26,7 @@ from tlsrt.supervisor.authority.detection.anomaly_detector import AnomalyDetecto
 from tlsrt.supervisor.authority.detection.anomaly_model import AnomalyModel
 from tlsrt.supervisor.authority.detection.gate_reports import detector_for
 from tlsrt.supervisor.authority.detection.scoring import Scoring
-from tlsrt.supervisor.authority.model.services import Charge, ChargeKind, Detail
+from tlsrt.supervisor.authority.model.ports import Detail, SignalSource, SourceKind
 from tlsrt.supervisor.authority.sessions.manager import Session, SessionManager
 
 LOOPS = ("primary", "secondary", "third", "forth", "external")
@@ -42,7 +43,7 @@ class Finding(NamedTuple):
     at: int  # ms
     subject: str
     detector: str
-    step: str  # "" for an event
+    action: str  # "" for an event
     is_attack: bool
 
 
@@ -58,47 +59,52 @@ class Findings:
 class Arm:
     """Rules, with a model or without."""
 
-    def __init__(self, name: str, find: object, seed: int, model: AnomalyModel | None) -> None:
+    def __init__(self, name: str, sessions: SessionManager, seed: int, model: AnomalyModel | None) -> None:
         self.name = name
         self.findings = Findings()
-        self._judge = Scoring(DetectionConfig(), LOOPS, random.Random(seed).random)
+        self._scoring = Scoring(DetectionConfig(), LOOPS, random.Random(seed).random)
         self._subjects: dict[str, str] = {}
-        self._told: dict[tuple[str, Charge], int] = {}
+        self._told: dict[tuple[str, SignalSource], int] = {}
         self._now = 0
-        self._desk = None if model is None else AnomalyDetector(find, self._add, self._note, model)  # type: ignore[arg-type]
+        self._desk = None if model is None else AnomalyDetector(sessions, self, self, model)
 
     def grace(self, now: int) -> None:
-        self._judge.begin_grace(now)
+        self._scoring.begin_grace(now)
 
-    def charge(
-        self, detector: str, charge: Charge, subject: str, count: int, what: str, now: int, *, is_attack: bool
+    def signal(
+        self, detector: str, source: SignalSource, subject: str, count: int, what: str, now: int, *, is_attack: bool
     ) -> None:  # fmt: skip
         """An offence, as DetectionService takes it: an event once in a while, and the judge's steps."""
-        key = (detector, charge)
+        key = (detector, source)
         if now - self._told.get(key, -EVENT_EVERY_MS) >= EVENT_EVERY_MS:
             self._told[key] = now
             self.findings.found.append(Finding(now, subject, detector, "", is_attack))
-        for taken in self._judge.charge(detector, charge, now, count=count, what=what, subject=subject):
-            self.findings.found.append(Finding(now, subject, detector, str(taken.step), is_attack))
+        for applied in self._scoring.signal(detector, source, now, count=count, what=what, subject=subject):
+            self.findings.found.append(Finding(now, subject, detector, str(applied.action), is_attack))
 
     def telemetry(self, fields: list[Any], subjects: dict[str, str], now: int) -> None:
         if self._desk is None:
             return
         self._subjects, self._now = subjects, now
         begin = time.thread_time()
-        self._desk.heard(fields[0], now, now)
+        self._desk.heard(fields[0], Moment(now, now))
         self.findings.seconds += time.thread_time() - begin
         self.findings.windows += len(fields[0])
 
     def tick(self, now: int) -> None:
-        self._judge.due(now)
+        self._scoring.due(now)
 
-    def _add(self, name: str, charge: Charge, points: int, detail: Detail, now: int, wall: int) -> None:
+    def trigger(self, detector: str, source: SignalSource, detail: Detail, moment: Moment) -> None:
+        raise AssertionError("it is advisory")
+
+    def add(self, detector: str, source: SignalSource, points: int, detail: Detail, moment: Moment) -> None:
         subject = str(detail["subject"])
-        for taken in self._judge.charge(name, charge, now, points=points, what=str(detail["why"]), subject=subject):
-            self.findings.found.append(Finding(now, subject, name, str(taken.step), True))
+        for applied in self._scoring.signal(
+            detector, source, moment.now, points=points, what=str(detail["why"]), subject=subject
+        ):
+            self.findings.found.append(Finding(moment.now, subject, detector, str(applied.action), True))
 
-    def _note(self, name: str, subject: str, words: str) -> None:
+    def note(self, name: str, subject: str, words: str = "", /) -> None:
         self.findings.found.append(Finding(self._now, subject, name, "", True))
 
 
@@ -109,7 +115,7 @@ class Stage:
         self._scenario = scenario
         self._chance = random.Random(f"stage {scenario.seed}")
         self._manager = SessionManager(self._chance.randbytes)
-        self.arms = [Arm(name, self._manager.find, scenario.seed, model) for name, model in models.items()]
+        self.arms = [Arm(name, self._manager, scenario.seed, model) for name, model in models.items()]
         self._now = BEGIN_MS
         self._moved: dict[int, tuple[int, int]] = {}
         self._sessions: dict[str, tuple[Session, GateSession]] = {}
@@ -162,9 +168,9 @@ class Stage:
             self._manager.close(session)
         del self._of_gate[session.session_id]
 
-    def _charge_of(self, name: str) -> tuple[Charge, str]:
+    def _charge_of(self, name: str) -> tuple[SignalSource, str]:
         session = self._sessions[name][0]
-        return Charge(ChargeKind.SESSION, session.session_id.hex()), session.subject
+        return SignalSource(SourceKind.SESSION, session.session_id.hex()), session.subject
 
     def _open(self, actor: Actor, name: str) -> GateSession:
         if actor.who is Who.COMPONENT:
@@ -183,7 +189,7 @@ class Stage:
 
     def _do(self, actor: Actor, deeds: Deeds) -> None:
         if actor.who in CHARGED:
-            self._refuse(Charge(CHARGED[actor.who], actor.name), actor.name, deeds, is_attack=actor.is_attack)
+            self._refuse(SignalSource(CHARGED[actor.who], actor.name), actor.name, deeds, is_attack=actor.is_attack)
             return
         # who has stolen a name has a session of his own, by that name; any other attack is on the victim's
         name = f"{actor.name} {actor.label}" if actor.label == "credential theft" else actor.name
@@ -202,11 +208,11 @@ class Stage:
             of_gate.refused += len(deeds.refusals)
             self._refuse(*self._charge_of(name), deeds, is_attack=actor.is_attack)
 
-    def _refuse(self, charge: Charge, subject: str, deeds: Deeds, *, is_attack: bool) -> None:
+    def _refuse(self, source: SignalSource, subject: str, deeds: Deeds, *, is_attack: bool) -> None:
         for (word, about), count in Counter(deeds.refusals).items():
-            if detector := detector_for(charge.kind, word):
+            if detector := detector_for(source.kind, word):
                 for arm in self.arms:
-                    arm.charge(detector, charge, subject, count, f"{word} {about}", self._now, is_attack=is_attack)
+                    arm.signal(detector, source, subject, count, f"{word} {about}", self._now, is_attack=is_attack)
 
 
 assert PER_S * TICK_MS == 1000

@@ -1,4 +1,4 @@
-"""What came of asking a component how it is: the codes of a `health` record of the life protocol."""
+"""Results of a component's health check, as the life protocol carries them."""
 
 from __future__ import annotations
 

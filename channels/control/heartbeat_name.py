@@ -1,4 +1,4 @@
-"""The name that the thread of an event loop gives itself with each beat, so that the kernel can say whose beat it was.
+"""Heartbeat name: what an event loop's thread calls itself with each beat, for the kernel to tell.
 
 A beat is a record on a descriptor, and any thread of the process may write it. Its number is therefore also put into
 the name of the thread that runs the event loop (`secondary/00042`), before the record is sent. A thread can name only

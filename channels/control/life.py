@@ -1,7 +1,7 @@
-"""The life protocol: supervisor <-> one loop (or the authority). Fixed-size records, nothing that needs parsing.
+"""The life protocol: supervisor <-> one loop. Fixed-size records, nothing that needs parsing.
 
 The supervisor is privileged, so what it reads from a loop is a handful of integers and digests, never text. What a
-loop has to say in words goes to its own log file.
+loop reports in words goes to its own log file.
 """
 
 from __future__ import annotations

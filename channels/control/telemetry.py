@@ -1,4 +1,4 @@
-"""What Primary tells the authority of each session's traffic: a row of whole numbers for each window of some seconds.
+"""Telemetry: each session's traffic as a row of whole numbers per window, from Primary.
 
 Nothing is counted for it on the way of a message. Primary looks at what the gate and the kernel know anyway, with a
 timer, and tells differences. A captured Primary may tell anything, so the reader bounds every number, and what is
@@ -14,7 +14,7 @@ from tlsrt.errors import PeerError
 
 WINDOW_MS = 5_000
 LOOKS = 10  # in a window, so one every half second: with the beat
-ROWS_MAX = 256  # of one message, about 18 KiB: whoever is left out has a turn in the next window
+ROWS_MAX = 256  # of one message, about 18 KiB: those left out have a turn in the next window
 NUMBER_MAX = 1 << 40
 SET_BITS = 64
 UNKNOWN = -1  # of bytes that cannot be told apart by session: components of one loop share a channel

@@ -1,4 +1,4 @@
-"""The folder of the audit log: which files there are, and how a new one comes to be. Descriptors, no format.
+"""Files of the audit log: the folder, its names, and how a file is made. Descriptors, no format.
 
 A file gets its name when its header is on the disk, so that no crash leaves one without.
 """

@@ -1,32 +1,31 @@
-"""What waits for the log, and who waits for it: the Recorder of seams.py. Pure but for the Hand.
+"""Group commit: the queue of records and of their waiters. Pure but for the thread.
 
-Theory of operation. Records are handed over together, whenever the hand is free (group commit): at once if somebody
-waits for one, else after a moment. Somebody who waits is answered once: `then` when the record is on the disk,
-`otherwise` when that has failed or has taken 250 ms. A record that arrives on the disk after its `otherwise` cannot be
+Theory of operation. Records are handed over together, whenever the thread is free (group commit): at once if there is a
+waiter, else after a moment. A waiter is answered once: `then` when the record is on the disk, `otherwise` when that has
+failed or has taken 250 ms. A record that arrives on the disk after its `otherwise` cannot be
 taken back, so another one says that it was not done. Ordinary records wait in a bounded queue; those for which there
-is no room are counted, and the next record that is written says how many. Nobody is ever waited for here.
+is no room are counted, and the next record that is written says how many. Nothing here blocks.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
+from tlsrt.channels.clock import Moment
+from tlsrt.errors import one_line
 from tlsrt.rate_limit import Bucket
-from tlsrt.supervisor.audit.record import LogRecord
-from tlsrt.supervisor.audit.text import KIND_MAX, SUBJECT_MAX, Detail, plain_detail
-from tlsrt.supervisor.audit.writer import CHECKPOINT_MS, Done, Head, Work
-from tlsrt.supervisor.audit.writer_thread import LogThread
-from tlsrt.supervisor.authority.model.log import one_line
-from tlsrt.supervisor.authority.model.services import Otherwise, Then
+from tlsrt.supervisor.audit.record import KIND_MAX, SUBJECT_MAX, Detail, LogRecord, plain_detail
+from tlsrt.supervisor.audit.recorder import Otherwise, Then
+from tlsrt.supervisor.audit.writer import CHECKPOINT_MS, Done, Head, LogThread, Work
 from tlsrt.text import ascii_only
 
-WAIT_MS = 250  # for a record that somebody waits for
+WAIT_MS = 250  # for a record that must be written first
 NOTE_MS = 50  # how long ordinary records wait for others
 RETRY_MS = 1_000  # ordinary records that could not be written
 NOTES_MAX = 4_096
-NOTES_PER_S = 50  # in the long run, so that nobody fills the disk: 1 GB a day
+NOTES_PER_S = 50  # in the long run, so that no flood fills the disk: 1 GB a day
 WAITERS_MAX = 1_024
 BATCH_MAX = 512
 STALLED = f"the audit log did not take the record within {WAIT_MS} ms: its disk stalls"
@@ -35,55 +34,66 @@ FULL = f"{WAITERS_MAX} records that must be written first wait for the audit log
 
 @dataclass(slots=True)
 class _Waiter:
-    """Somebody who waits for a record. `then` and `otherwise` are gone once he was answered."""
+    """A record that must be written first, and its two answers; None once one was given."""
 
     record: LogRecord
     until: int | None  # known with the next tick: who asks may have an old clock
     answer: tuple[Then, Otherwise] | None
 
 
-class GroupCommit:
-    """The queue of one life. It is a Part of the authority. Times are BOOTTIME in ms, but for `wall`."""
+class Observer(Protocol):
+    """What is told of the log."""
 
-    def __init__(self, hand: LogThread, now: int, log: Callable[[str], None]) -> None:
-        self._hand = hand
-        self._log = log
+    def head_signed(self, head: Head) -> None:
+        """A checkpoint was signed."""
+
+    def written(self, done: Done) -> None:
+        """The thread has come back; told after `head_signed` and `problem_changed`."""
+
+    def problem_changed(self, problem: str) -> None:
+        """Nothing can be written, and why; empty: it can again."""
+
+    def log(self, line: str) -> None:
+        """Write one line to the log of the process."""
+
+
+class GroupCommit:
+    """The queue of one life: the Recorder."""
+
+    def __init__(self, thread: LogThread, now: int, observer: Observer) -> None:
+        self._thread = thread
+        self._observer = observer
         self._notes: deque[tuple[int, LogRecord]] = deque()  # when it came
         self._waiters: deque[_Waiter] = deque()
-        self._busy: list[_Waiter | tuple[int, LogRecord]] = []  # with the hand
+        self._busy: list[_Waiter | tuple[int, LogRecord]] = []  # with the thread
         self._began: int | None = None  # when it got that
-        self._is_stalled = False  # the hand has not come back in time
+        self._is_stalled = False  # the thread has not come back in time
         self._allowance = Bucket(NOTES_MAX, NOTES_PER_S)
         self._dropped = 0
-        self._told_dropped = 0  # of them, in the batch that is with the hand
+        self._told_dropped = 0  # of them, in the batch that is with the thread
         self._retry_at = 0
         self._unsigned_since: int | None = None
         self._root_key = b""  # to be named
-        self._given_key = b""  # with the hand
+        self._given_key = b""  # with the thread
         self._problem = ""
-        self.on_head: Callable[[Head], None] = lambda head: None
         self.dropped = 0  # in this life, whether the log says so already or not
-        self.on_done: Callable[[Done], None] = lambda done: None  # after the others
-        self.on_problem: Callable[[str], None] = lambda sentence: None  # empty: it is over
 
-    def note(self, kind: str, subject: str, detail: Detail, now: int, wall: int) -> None:
+    def note(self, kind: str, subject: str, detail: Detail, moment: Moment) -> None:
         """Write an ordinary record soon."""
-        if len(self._notes) >= NOTES_MAX or not self._allowance.take(now / 1000):
+        if len(self._notes) >= NOTES_MAX or not self._allowance.take(moment.now / 1000):
             self._dropped += 1
             self.dropped += 1
             return
-        self._notes.append((now, _record(kind, subject, detail, now, wall)))
+        self._notes.append((moment.now, _record(kind, subject, detail, moment)))
 
-    def before(
-        self, kind: str, subject: str, detail: Detail, now: int, wall: int, then: Then, otherwise: Otherwise
-    ) -> None:
+    def before(self, kind: str, subject: str, detail: Detail, moment: Moment, then: Then, otherwise: Otherwise) -> None:
         """Write a record durably, then call `then`; call `otherwise` if that was not possible within 250 ms."""
         if self._is_stalled:
             self._answer(otherwise, STALLED)
         elif len(self._waiters) >= WAITERS_MAX:
             self._answer(otherwise, FULL)
         else:
-            record = _record(kind, subject, detail, now, wall)
+            record = _record(kind, subject, detail, moment)
             self._waiters.append(_Waiter(record, None, (then, otherwise)))
 
     def name_root_key(self, public: bytes) -> None:
@@ -95,11 +105,11 @@ class GroupCommit:
         """Return why nothing can be written now, empty if it can."""
         return self._problem
 
-    # Part
+    # Turns
 
     def next_due(self) -> int | None:
-        """Return when `tick` has something to do, but for what the hand gives back."""
-        waits = [waiter.until or 0 for waiter in (*self._waiters, *self._waiting_in_hand())]
+        """Return when `tick` has something to do, but for what the thread gives back."""
+        waits = [waiter.until or 0 for waiter in (*self._waiters, *self._waiting_in_thread())]
         if self._began is None:
             if self._waiters or self._root_key:
                 return 0
@@ -109,37 +119,37 @@ class GroupCommit:
                 waits.append(max(self._unsigned_since + CHECKPOINT_MS, self._retry_at))
         return min(waits, default=None)
 
-    def tick(self, now: int, wall: int) -> None:
+    def tick(self, moment: Moment) -> None:
         """Answer those whose record is written or whose time is over, and hand over what waits."""
-        self._take(now, wall)
-        self._expire(now)
-        if self._began is None and self._is_due(now):
-            self._give(now, wall)
+        self._take(moment)
+        self._expire(moment.now)
+        if self._began is None and self._is_due(moment.now):
+            self._give(moment)
 
-    def rest(self, now: int, wall: int, end: str) -> Work:
-        """Return all that waits, for the end of this life; nobody who waits hears that his record is written."""
-        waiting = [*self._waiting_in_hand(), *self._waiters]
-        work = Work(self._batch(now, wall, NOTES_MAX + WAITERS_MAX), now, wall, end)
+    def rest(self, moment: Moment, end: str) -> Work:
+        """Return all that waits, for the end of this life; no waiter is told that its record is written."""
+        waiting = [*self._waiting_in_thread(), *self._waiters]
+        work = Work(self._batch(moment, NOTES_MAX + WAITERS_MAX), *moment, end)
         for waiter in waiting:
             answer, waiter.answer = waiter.answer, None
             if answer is not None:
                 self._answer(answer[1], "the authority ends")
         return work
 
-    def _waiting_in_hand(self) -> list[_Waiter]:
+    def _waiting_in_thread(self) -> list[_Waiter]:
         return [item for item in self._busy if isinstance(item, _Waiter) and item.answer is not None]
 
     def _is_due(self, now: int) -> bool:
         due = self.next_due()
         return due is not None and due <= now
 
-    def _batch(self, now: int, wall: int, most: int) -> list[LogRecord]:
+    def _batch(self, moment: Moment, most: int) -> list[LogRecord]:
         """Take the first records that wait, in the order in which they came."""
         records: list[LogRecord] = []
         self._busy = []
         if self._dropped:
             detail = {"records": self._dropped}
-            records.append(_record("dropped", "audit", detail, now, wall))
+            records.append(_record("dropped", "audit", detail, moment))
             self._told_dropped = self._dropped
         while len(records) < most and (self._notes or self._waiters):
             if not self._waiters or (self._notes and self._notes[0][1].boottime < self._waiters[0].record.boottime):
@@ -152,43 +162,43 @@ class GroupCommit:
                 records.append(waiter.record)
         return records
 
-    def _give(self, now: int, wall: int) -> None:
-        records = self._batch(now, wall, BATCH_MAX)
-        self._began = now
+    def _give(self, moment: Moment) -> None:
+        records = self._batch(moment, BATCH_MAX)
+        self._began = moment.now
         self._given_key, self._root_key = self._root_key, b""
-        self._hand.give(Work(records, now, wall, root_key=self._given_key))
+        self._thread.give(Work(records, *moment, root_key=self._given_key))
 
-    def _take(self, now: int, wall: int) -> None:
-        if self._began is None or (done := self._hand.take()) is None:
+    def _take(self, moment: Moment) -> None:
+        if self._began is None or (done := self._thread.take()) is None:
             return
         busy, self._busy, self._began = self._busy, [], None
         if done.problem:
             self._notes.extendleft(reversed([item for item in busy if not isinstance(item, _Waiter)]))
-            self._retry_at = now + RETRY_MS
+            self._retry_at = moment.now + RETRY_MS
             self._root_key = self._root_key or self._given_key
             if self._unsigned_since is not None:
-                self._unsigned_since = now  # so that this is not tried without a pause
+                self._unsigned_since = moment.now  # so that this is not tried without a pause
         else:
             self._dropped -= self._told_dropped
-            self._unsigned_since = now if busy and self._unsigned_since is None else self._unsigned_since
+            self._unsigned_since = moment.now if busy and self._unsigned_since is None else self._unsigned_since
         self._told_dropped = 0
         if done.head is not None:
             self._unsigned_since = None
-            self.on_head(done.head)
+            self._observer.head_signed(done.head)
         self._note_problem(done.problem)
         if done.notice:
-            self._log(done.notice)
-        self.on_done(done)
+            self._observer.log(done.notice)
+        self._observer.written(done)
         for item in busy:
             if isinstance(item, _Waiter):
-                self._written(item, done.problem, now, wall)
+                self._written(item, done.problem, moment)
 
-    def _written(self, waiter: _Waiter, problem: str, now: int, wall: int) -> None:
+    def _written(self, waiter: _Waiter, problem: str, moment: Moment) -> None:
         answer, waiter.answer = waiter.answer, None
         if answer is None:
             if not problem:
                 detail = {"kind": waiter.record.kind, "why": "it was written too late"}
-                self.note("not_done", waiter.record.subject, detail, now, wall)
+                self.note("not_done", waiter.record.subject, detail, moment)
         elif problem:
             self._answer(answer[1], problem)
         else:
@@ -205,7 +215,7 @@ class GroupCommit:
             if answer is not None:
                 self._note_problem(STALLED)
                 self._answer(answer[1], STALLED)
-        for waiter in self._waiting_in_hand():
+        for waiter in self._waiting_in_thread():
             if (waiter.until or 0) <= now:
                 assert waiter.answer is not None
                 otherwise, waiter.answer = waiter.answer[1], None
@@ -215,7 +225,7 @@ class GroupCommit:
     def _note_problem(self, problem: str) -> None:
         if problem != self._problem:
             self._problem = problem
-            self.on_problem(problem)
+            self._observer.problem_changed(problem)
 
     def _answer(self, otherwise: Otherwise, sentence: str) -> None:
         self._guarded(lambda: otherwise(sentence))
@@ -224,8 +234,8 @@ class GroupCommit:
         try:
             call()
         except Exception as error:  # a bug of ours in what follows one record must not end all others
-            self._log(f"what follows a record could not be done: {one_line(error)}")
+            self._observer.log(f"what follows a record could not be done: {one_line(error)}")
 
 
-def _record(kind: str, subject: str, detail: Detail, now: int, wall: int) -> LogRecord:
-    return LogRecord(now, wall, ascii_only(kind, KIND_MAX), ascii_only(subject, SUBJECT_MAX), plain_detail(detail))
+def _record(kind: str, subject: str, detail: Detail, moment: Moment) -> LogRecord:
+    return LogRecord(*moment, ascii_only(kind, KIND_MAX), ascii_only(subject, SUBJECT_MAX), plain_detail(detail))

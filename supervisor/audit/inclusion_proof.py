@@ -1,4 +1,4 @@
-"""A proof that one record is in the log, for somebody who has only the public key. Pure.
+"""Inclusion proof: shows that one record is in the log, to a verifier with the public key only. Pure.
 
 It holds the record, its path through the tree to the root of the first checkpoint behind it (a tree is of one file),
 and every signature from the public key to that checkpoint: the headers of the life's files up to this one, and this

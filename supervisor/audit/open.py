@@ -1,7 +1,7 @@
-"""Opens the log at the boot of an authority: finds where the life before ended, and begins a file behind it.
+"""Opens the log at the boot of an authority: finds its end, and begins a new file behind it.
 
-Nothing that is there is changed: it is evidence. What a killed life left half written, or what somebody else wrote, is
-told by the first record, and where the good part ends stands in the signed header.
+Nothing that is there is changed: it is evidence. What a killed life left half written, or what was written by another
+program, is told by the first record, and where the good part ends stands in the signed header.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from dataclasses import dataclass, field, replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tlsrt.channels.clock import Moment
 from tlsrt.config import key_schedule
 from tlsrt.config.schema import AuditConfig
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.audit.files import AuditFolder, number_of
-from tlsrt.supervisor.audit.record import CUT, LogHeader, LogRecord
+from tlsrt.supervisor.audit.record import CUT, Detail, LogHeader, LogRecord, plain_detail
 from tlsrt.supervisor.audit.recovery import Ending, ending_of
 from tlsrt.supervisor.audit.retention import Retention
 from tlsrt.supervisor.audit.signer import ChainLink, LogLife, Randomness, begin_file
-from tlsrt.supervisor.audit.text import Detail, plain_detail
 from tlsrt.supervisor.audit.writer import Done, LogWriter, Work
-from tlsrt.supervisor.authority.keys.secret_memory import wipe
+from tlsrt.supervisor.process.secret_memory import wipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def public_of(root: bytes) -> bytes:
 
 
 def file_key_of(root: bytes) -> Callable[[LogHeader], bytes]:
-    """Return what gives the key of any file, to somebody who has the root of the log's keys."""
+    """Return what gives the key of any file, from the root of the log's keys."""
 
     def key(header: LogHeader) -> bytes:
         file_key = key_schedule.audit_file_key(root, header.life)
@@ -64,7 +64,7 @@ def file_key_of(root: bytes) -> Callable[[LogHeader], bytes]:
 
 
 def open_log(
-    state: int, given: AuditKeys, kind: str, detail: Detail, now: int, wall: int, randomness: Randomness
+    state: int, given: AuditKeys, kind: str, detail: Detail, moment: Moment, randomness: Randomness
 ) -> OpenedLog:
     """Begin a file in the authority's folder, with a record of this kind as its first.
 
@@ -78,17 +78,17 @@ def open_log(
         signer = Ed25519PrivateKey.from_private_bytes(key_schedule.audit_seed(given.root))
         life = LogLife(given.install, given.life, given.boot, signer.public_key().public_bytes_raw())
         file_key = key_schedule.audit_file_key(given.root, given.life)
-        sealer, header = begin_file(life, ending.link, file_key, signer, now, wall, randomness)
+        sealer, header = begin_file(life, ending.link, file_key, signer, *moment, randomness)
         wipe(file_key)
         wipe(given.root)
         writer = LogWriter(folder, sealer, header, Retention(folder, given.keep_bytes))
     except OSError as error:
         raise ConfigError(f"cannot write the audit log: {error.strerror}: make room on its disk, or mend it") from None
-    records = [LogRecord(now, wall, kind, "authority", plain_detail(detail))]
+    records = [LogRecord(*moment, kind, "authority", plain_detail(detail))]
     if ending.link.end == CUT or ending.problem:
         found: Detail = {"file": ending.link.file, "after": ending.link.sequence, "bytes_left": ending.left}
-        records.append(LogRecord(now, wall, "log_cut", "audit", plain_detail({**found, "problem": ending.problem})))
-    done = writer.write(Work(records, now, wall))
+        records.append(LogRecord(*moment, "log_cut", "audit", plain_detail({**found, "problem": ending.problem})))
+    done = writer.write(Work(records, *moment))
     if done.problem:
         raise ConfigError(done.problem)
     return OpenedLog(writer, sealer.sequence, _warnings(ending), done)

@@ -1,4 +1,4 @@
-"""The files of an audit log as people read them: from a folder, as lines, as JSON. Nothing here is verified."""
+"""Reader of the audit log: lines and JSON, from a folder. Nothing is verified here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in a file of the audit log: headers, records and checkpoints, and their bytes. Pure.
+"""Records of the audit log: headers, records and checkpoints, and their bytes. Pure.
 
     entry  = u32 BE length of body | body | chain, 32 bytes | MAC, 32 bytes
     chain  = SHA-256(0x02 | chain of the entry before | body)
@@ -14,14 +14,21 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass, fields
 from typing import Any, Final, NamedTuple
 
 import msgpack
 
 from tlsrt.errors import PeerError
-from tlsrt.supervisor.audit import text
+from tlsrt.text import ascii_only
 
+KIND_MAX: Final = 48
+SUBJECT_MAX: Final = 160
+NAME_MAX: Final = 48
+VALUE_MAX: Final = 256
+PAIRS_MAX: Final = 16
+INTEGER_MAX: Final = (1 << 63) - 1
 VERSION: Final = 1
 BODY_MAX: Final = 16 * 1024
 HASH: Final = 32
@@ -34,6 +41,8 @@ _LENGTH: Final = struct.Struct(">I")
 _SEQUENCE_MAX: Final = 1 << 63
 _HEADER_DOMAIN: Final = b"tlsrt/audit/header/v1\0"
 _CHECKPOINT_DOMAIN: Final = b"tlsrt/audit/checkpoint/v1\0"
+
+Detail = Mapping[str, str | int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +115,7 @@ def chain_after(chain: bytes, body: bytes) -> bytes:
 
 
 def encode_record(sequence: int, record: LogRecord) -> bytes:
-    """Return the body of a record, whose strings are plain (see `text.py`)."""
+    """Return the body of a record, whose strings are plain (see `py`)."""
     flat = [part for pair in record.detail for part in pair]
     return _pack([RECORD, sequence, record.boottime, record.wall, record.kind, record.subject, flat])
 
@@ -180,10 +189,10 @@ def _record(array: list[Any]) -> LogRecord:
     _, _, boottime, wall, kind, subject, flat = array
     if not _is_time(boottime) or not _is_time(wall) or type(flat) is not list or len(flat) % 2:
         raise PeerError("shape")
-    if len(flat) > 2 * text.PAIRS_MAX or not _is_plain(kind, text.KIND_MAX) or not _is_plain(subject, text.SUBJECT_MAX):
+    if len(flat) > 2 * PAIRS_MAX or not _is_plain(kind, KIND_MAX) or not _is_plain(subject, SUBJECT_MAX):
         raise PeerError("text")
     names, values = flat[::2], flat[1::2]
-    if not all(_is_plain(name, text.NAME_MAX) for name in names) or not all(map(_is_value, values)):
+    if not all(_is_plain(name, NAME_MAX) for name in names) or not all(map(_is_value, values)):
         raise PeerError("text")
     return LogRecord(boottime, wall, kind, subject, tuple(zip(names, values, strict=True)))
 
@@ -230,13 +239,13 @@ def _is_time(value: Any) -> bool:
 
 
 def _is_plain(value: Any, limit: int) -> bool:
-    return type(value) is str and text.is_plain(value, limit)
+    return type(value) is str and is_plain(value, limit)
 
 
 def _is_value(value: Any) -> bool:
     if type(value) is int:
-        return abs(value) <= text.INTEGER_MAX
-    return _is_plain(value, text.VALUE_MAX)
+        return abs(value) <= INTEGER_MAX
+    return _is_plain(value, VALUE_MAX)
 
 
 def _pack(array: list[Any]) -> bytes:
@@ -253,3 +262,23 @@ def _unpack(data: bytes, what: str) -> list[Any]:
     except Exception as error:  # msgpack raises half a dozen classes
         raise PeerError(what) from error
     raise PeerError(what)
+
+
+# Text in a record: printable ASCII, escaped, and never long
+
+
+def is_plain(text: str, limit: int) -> bool:
+    """Tell whether a text could have come out of `ascii_only`."""
+    return len(text) <= limit and text.isascii() and (text == "" or text.isprintable())
+
+
+def plain_detail(detail: Detail) -> tuple[tuple[str, str | int], ...]:
+    """Return details as they may stand in the log: sorted by name, each escaped and capped, and not too many."""
+    pairs = sorted(detail.items())[:PAIRS_MAX]
+    return tuple((ascii_only(name, NAME_MAX), _plain(value)) for name, value in pairs)
+
+
+def _plain(value: str | int) -> str | int:
+    if isinstance(value, str):
+        return ascii_only(value, VALUE_MAX)
+    return max(-INTEGER_MAX, min(int(value), INTEGER_MAX))

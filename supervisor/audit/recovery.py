@@ -1,4 +1,4 @@
-"""Finds where a file of an earlier life ended, so that the log can go on behind it. Pure.
+"""Recovery: finds where a file of an earlier life ended, to go on behind it. Pure.
 
 A life that was killed leaves a file without FINAL, perhaps with half an entry at its end. Nothing of it is changed:
 the header of the next file says up to where it is good, and is signed.

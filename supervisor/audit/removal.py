@@ -1,4 +1,4 @@
-"""What retention has removed from the log: the record that says so, and who vouches for what is left. Pure.
+"""Removal: the signed record of files that retention has removed. Pure.
 
 A record of kind `pruned` says which file is the last that went, where it ended, and how many records went with it and
 those before. It is believed when a checkpoint has signed it. Of files of a life that goes on the headers stay, one
@@ -11,8 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from tlsrt.errors import PeerError
-from tlsrt.supervisor.audit.record import HASH, LogEntry, LogHeader, LogRecord, join, read_entry_untrusted
-from tlsrt.supervisor.audit.text import Detail
+from tlsrt.supervisor.audit.record import HASH, Detail, LogEntry, LogHeader, LogRecord, join, read_entry_untrusted
 
 HEADS = "audit.heads"
 KIND = "pruned"

@@ -1,11 +1,11 @@
-"""Removes the oldest files of the log when all of them take too much room, and only after a signed record of that.
+"""Retention: removes the oldest files of the log, and only after a signed record of that.
 
 What may go is closed: a header behind it names its end, and its chain leads to just that end. A file of which this is
 not true was changed by somebody: it is evidence, and it and everything behind it stays. The present file and the one
 before it stay too. The order, so that no crash leaves a hole: a plan is made; its record is written and signed; the
 headers that are still needed are kept in `audit.heads`; the files go. What a crash left of a plan goes with the next.
 
-There is no limit of age: whoever can set the clock forward could have the log removed by it.
+There is no limit of age: setting the clock forward could have the log removed by it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,18 @@ from dataclasses import dataclass, replace
 
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.audit.files import AuditFolder, number_of
-from tlsrt.supervisor.audit.record import BODY_MAX, HASH, RECORD, LogEntry, LogHeader, LogRecord, read_entry_untrusted
+from tlsrt.supervisor.audit.record import (
+    BODY_MAX,
+    HASH,
+    RECORD,
+    LogEntry,
+    LogHeader,
+    LogRecord,
+    plain_detail,
+    read_entry_untrusted,
+)
 from tlsrt.supervisor.audit.recovery import ending_of
 from tlsrt.supervisor.audit.removal import HEADS, KIND, MARK, SUBJECT, RemovedFiles, gone_by, headers_in, heads_before
-from tlsrt.supervisor.audit.text import plain_detail
 
 FILES_MAX = 64  # in one plan
 BYTES_MAX = 4 << 20  # that one plan looks at, and the rest of the file with which it is over

@@ -1,10 +1,10 @@
-"""Writes entries: chain, MACs, tree and signed checkpoints. Pure: time, randomness and records come in, bytes go out.
+"""Signer: makes entries with chain, MACs, tree and signed checkpoints. Pure.
 
 Keys go forward only. The MAC key of an entry is the HKDF step of the one before; a checkpoint is signed by a key that
-the checkpoint before it named, and names the next. The header of a life's next file is signed by a key that the header
-before it named, so headers alone lead from the root key to any file when those between have gone (`retention.py`).
-So whoever takes over the authority finds no key that wrote what stands in the log already. Objects of this class are
-values that grow: `copy()` is the way back when a write failed.
+the checkpoint before it named, and names the next. The header of a life's next file is signed by a key that the
+header before it named, so headers alone lead from the root key to any file when those between have gone
+(`retention.py`). So an attacker that takes over the authority finds no key that wrote what stands in the log already.
+Objects of this class are values that grow: `copy()` is the way back when a write failed.
 """
 
 from __future__ import annotations

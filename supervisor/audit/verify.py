@@ -1,10 +1,10 @@
-"""Says whether an audit log is whole, and names the first entry that is not. Pure; nothing of the host is needed.
+"""Verifies an audit log, and names the first entry that is wrong. Pure; needs nothing of the host.
 
 What each check holds up, with the public key alone: the sequence and the stored chain name what was changed by
-somebody who did not know the format; a checkpoint names, by its list of leaves, what was changed by somebody who did;
+somebody who did not know the format; a checkpoint names, by its list of leaves, what was changed by one who did;
 signatures lead from the public key through every header and every checkpoint; a header says where the file before it
 ended. With master_key the MACs say the same of entries that no checkpoint has signed yet. What no check can see: that
-the log was cut off behind its last entry. For that there are anchors, checkpoints that somebody else has kept.
+the log was cut off behind its last entry. For that there are anchors, checkpoints that were kept elsewhere.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """A checkpoint as somebody else has kept it."""
+    """A checkpoint that was kept elsewhere."""
 
     file: int
     size: int

@@ -1,21 +1,29 @@
-"""Puts records on the disk: many at once, whole or not at all. It waits for the disk, so nobody else should.
+"""Writer: puts records on the disk, many at once, whole or not at all; and the thread that waits for it.
 
 A batch is sealed, written and synced. When that fails, the file is cut back to what was good, and sealed state and keys
 are what they were: it is as if the batch had never been.
+
+Why a thread, and no process: what it writes must be sealed where the keys are, and a process more would be one more
+to spawn, confine, attest and reap, with a channel that can be full as the disk can. It is started after the seal, so
+it has filters and Landlock rules by birth; processes stay forbidden. A disk that does not answer holds it alone.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from queue import SimpleQueue
+from typing import Protocol
 
 from tlsrt.config.files import write_all
+from tlsrt.sandbox.syscalls import name_thread
 from tlsrt.supervisor.audit.files import AuditFolder
 from tlsrt.supervisor.audit.record import OPEN, ROTATED, LogRecord
 from tlsrt.supervisor.audit.retention import Retention, RetentionPlan
 from tlsrt.supervisor.audit.signer import LogSigner, next_file
-from tlsrt.supervisor.authority.keys.secret_memory import wipe
+from tlsrt.supervisor.process.secret_memory import wipe
 
 FILE_MAX = 4 << 20  # bytes; the last file is read at each start, in 0.15 s at most
 CHECKPOINT_MS = 5_000
@@ -86,7 +94,7 @@ class LogWriter:
         )  # fmt: skip
 
     def tidy(self) -> None:
-        """Remove old files, or prepare that for the next write: this reads, so nobody should wait for it."""
+        """Remove old files, or prepare that for the next write: this reads, so no caller should wait for it."""
         if self._retention is None:
             return
         try:
@@ -163,3 +171,59 @@ class LogWriter:
         for key in sealer.spent:
             wipe(key)
         self._sealer = sealer
+
+
+class LogThread(Protocol):
+    """What writes to the disk, one piece of work at a time."""
+
+    def give(self, work: Work) -> None:
+        """Write this; never while there is other work."""
+
+    def take(self) -> Done | None:
+        """Return how it went, None while it goes on or if there is no work."""
+
+
+class WriterThread:
+    """A LogThread. `fileno()` is readable when there is something to take."""
+
+    def __init__(self, writer: LogWriter) -> None:
+        self._writer = writer
+        self._work: SimpleQueue[Work | None] = SimpleQueue()
+        self._done: SimpleQueue[Done] = SimpleQueue()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
+        self._thread.start()
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait for."""
+        return self._wake
+
+    def give(self, work: Work) -> None:
+        """Write this."""
+        self._work.put(work)
+
+    def take(self) -> Done | None:
+        """Return how it went, if it is over."""
+        try:
+            os.eventfd_read(self._wake)
+        except BlockingIOError:
+            return None
+        return self._done.get_nowait()
+
+    def finish(self, timeout_s: float) -> bool:
+        """End the thread when it has written what it was given; tell whether it did so in time."""
+        self._work.put(None)
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        name_thread(b"audit")
+        while (work := self._work.get()) is not None:
+            try:
+                done = self._writer.write(work)
+            except Exception as error:  # a bug of ours: what asked for this must still be answered
+                done = Done(f"the audit log cannot be written ({type(error).__name__}: {error})")
+            self._done.put(done)
+            os.eventfd_write(self._wake, 1)
+            self._writer.tidy()
+        self._writer.close()

@@ -1,7 +1,7 @@
-"""The authority's boot: read the master key, prove that the host is what was sealed, derive, and forget the key.
+"""The boot: reads master_key, proves that the host is what was sealed, derives, and forgets the key.
 
 The MAC of the boot token is checked before anything else is derived. Nothing is written until everything has passed;
-then epoch and boot count go up and are on the disk before they are used.
+then epoch and boot count go up and are persisted before they are used.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.authority.clients.ca import CaKey, read_ca_key
 from tlsrt.supervisor.authority.door.files import DoorFiles, read_door_files, read_file
-from tlsrt.supervisor.authority.keys.secret_memory import SecretMemory, wipe
-from tlsrt.supervisor.authority.model.state import AuthorityState, StateFile, StateStore
+from tlsrt.supervisor.authority.model.state import AuthorityState, StateFile, write_state
+from tlsrt.supervisor.process.secret_memory import SecretMemory, wipe
 
 NONCE_BYTES = 32
 MEASUREMENT_MAX = 16 << 20
@@ -100,7 +100,7 @@ def boot(config: Config, nonce: bytes, descriptors: Sequence[int], store: StateF
     is_resumed = hmac.compare_digest(boot_hash, state.boot_hash)
     _advance(state, derived.token, boot_hash, is_resumed=is_resumed, wall=wall)
     warnings = (*derived.warnings, *_keep_succession(state, derived), *door.warnings(wall))
-    save(store, state)
+    write_state(store, state)
     return Booted(
         derived.run, derived.issuer_seed, key_schedule.boot_id(nonce), state, door, warnings, is_resumed,
         derived.mac_key,
@@ -129,14 +129,6 @@ def check_reload(
             f"{state.key_version}: restart it to take the new key"
         )
     return token.seal, _check(config, mac_key, token, entries, state.seal)
-
-
-def save(store: StateStore, state: AuthorityState) -> None:
-    """Write the state; raise ConfigError with a sentence for people."""
-    try:
-        store.save(state)
-    except OSError as error:
-        raise ConfigError(f"cannot write the authority's state: {error.strerror}") from None
 
 
 def issuer_public(seed: bytes) -> bytes:

@@ -1,27 +1,26 @@
-"""What changes the epoch, and how: time, the operator, a change of profiles, or the end of all sessions. Pure.
+"""Epoch changes: by time, by the operator, for a change of profiles, or to end all sessions. Pure.
 
 Every change is the two phases of `epochs.py`. The timed one and the operator's leave a grace; when the operator has
 brought another master_key, it lasts until the tokens of the older version have expired. A change of profiles leaves
-none: the supervisor has the seal checked first (`hold`), ends what cannot live on under its new profile, and then asks
-for the move. From the check to the commit nobody new gets keys, so that a loop under a new profile never holds one of
-the old epoch. Whoever is late for an epoch is not told to use it, and its sessions are to be revoked: `late`.
+none: the supervisor has the seal checked first (`hold`), ends what cannot live on under its new profile, and then
+asks for the move. From the check to the commit no loop that joins gets keys, so that a loop under a new profile never
+holds one of the old epoch. A loop that is late for an epoch is not told to use it, and its sessions are to be
+revoked: `late`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from tlsrt.supervisor.authority.clients.sessions import ClientSessions
-from tlsrt.supervisor.authority.keys.epochs import GRACE_MS, MOVE_PREPARE_MS, PREPARE_MS, Epochs
-from tlsrt.supervisor.authority.keys.key_ring import KeyRing
+from tlsrt.supervisor.authority.keys.epochs import GRACE_MS, MOVE_PREPARE_MS, PREPARE_MS
 from tlsrt.supervisor.authority.master_key_rotation import NewKeys
-from tlsrt.supervisor.authority.model.loop_table import GATE, LoopTable
-from tlsrt.supervisor.authority.model.ports import Outgoing
-from tlsrt.supervisor.authority.model.state import AuthorityState
+from tlsrt.supervisor.authority.model.context import AuthorityContext
+from tlsrt.supervisor.authority.model.loop_table import GATE
 from tlsrt.supervisor.authority.sessions.key_distribution import KeyDistribution
 from tlsrt.supervisor.authority.sessions.key_messages import KeyMessages
-from tlsrt.supervisor.authority.sessions.manager import SessionManager
 from tlsrt.supervisor.authority.sessions.policy import RightsTable
 from tlsrt.supervisor.process.timers import Timers
 
@@ -40,6 +39,12 @@ class PendingRotation:
     began: int = 0
 
 
+class Owner(Protocol):
+    """What goes on once an epoch of before has been left."""
+
+    def provision_all(self, now: int) -> None: ...
+
+
 class EpochChanges:
     """Begins and commits epochs. Times are BOOTTIME in ms.
 
@@ -47,35 +52,24 @@ class EpochChanges:
     """
 
     def __init__(
-        self,
-        roster: LoopTable,
-        ring: KeyRing,
-        briefing: KeyMessages,
-        epochs: Epochs,
-        manager: SessionManager,
-        clients: ClientSessions,
-        state: AuthorityState,
-        persist: Callable[[], bool],
-        outlet: Outgoing,
-        herald: KeyDistribution,
-        timers: Timers[str],
-        epoch_ms: int,
-    ) -> None:
-        self._roster = roster
-        self._ring = ring
-        self._briefing = briefing
-        self._epochs = epochs
-        self._manager = manager
+        self, context: AuthorityContext, messages: KeyMessages, clients: ClientSessions, distribution: KeyDistribution,
+        timers: Timers[str], owner: Owner,
+    ) -> None:  # fmt: skip
+        self._loops = context.loops
+        self._keys = context.keys
+        self._messages = messages
+        self._epochs = context.epochs
+        self._manager = context.sessions
         self._clients = clients
-        self._state = state
-        self._persist = persist
-        self._outlet = outlet
-        self._herald = herald
+        self._state = context.state
+        self._writer = context.writer
+        self._outgoing = context.outgoing
+        self._distribution = distribution
         self._timers = timers
-        self.epoch_ms = epoch_ms
+        self._owner = owner
+        self.epoch_ms = int(context.config.limits.epoch_s * 1000)
         self.late: set[str] = set()  # for an epoch that was committed without them
-        self.is_held = False  # nobody new gets keys: they belong to the epoch of a move that is to come
-        self.on_moved: Callable[[int], None] = lambda now: None
+        self.is_held = False  # a loop that joins gets no keys yet: they belong to the epoch of a move that is to come
         self._seal = 0  # of the token that was checked for a move
         self._rights: RightsTable | None = None  # by the policy of that state
         self._number = 0  # of the supervisor's request to move; 0: none
@@ -88,12 +82,12 @@ class EpochChanges:
     def hold(self, seal: int, rights: RightsTable | None = None) -> bool:
         """Make room for a move, from whose epoch on these rights hold.
 
-        That epoch is on the disk now, and until it is committed nobody new gets keys. False when the disk refuses;
-        nothing has changed then. The seal number is written with the epoch, once the supervisor has taken the new
-        state: before, an authority that comes again is shown the old token.
+        That epoch is persisted now, and until it is committed no loop that joins gets keys. False when the disk
+        refuses; nothing has changed then. The seal number is written with the epoch, once the supervisor has
+        taken the new state: before, an authority that comes again is shown the old token.
         """
         self._state.epoch += 1
-        if not self._persist():
+        if not self._writer.write():
             self._state.epoch -= 1
             return False
         self.is_held, self._seal, self._rights = True, seal, rights
@@ -118,7 +112,7 @@ class EpochChanges:
             self._timers.set("epoch", max(self._epochs.deadline, now + PREPARE_MS) + 1)
             return
         self._state.epoch += 1
-        if not self._persist():
+        if not self._writer.write():
             self._state.epoch -= 1
             self._timers.set("epoch", now + RETRY_MS)
             return
@@ -146,11 +140,11 @@ class EpochChanges:
                 self._timers.set("rotate", now + RETRY_MS)
                 return
             self._rotation = None
-            self._outlet.tell("rotated", rotation.number, 0, 0, [], [_CANNOT_WRITE])
+            self._outgoing.tell("rotated", rotation.number, 0, 0, [], [_CANNOT_WRITE])
             return
         rotation.epoch, rotation.began = self._state.epoch, now
         if rotation.keys is not None:
-            self._ring.take(rotation.epoch, rotation.keys.keys)
+            self._keys.take(rotation.epoch, rotation.keys.keys)
         self._timers.set("epoch", now + self.epoch_ms)
         self._begin(now, GRACE_MS, PREPARE_MS)
         self.commit_if_ready(now)
@@ -161,7 +155,7 @@ class EpochChanges:
 
     def tell_keys(self, now: int) -> None:
         """Tell the supervisor, for people, which version of master_key is in force."""
-        self._outlet.tell("keys", self._ring.newest.issuer.key_version, self.overlap_ms(now))
+        self._outgoing.tell("keys", self._keys.newest.issuer.key_version, self.overlap_ms(now))
 
     def _persist_rotation(self, keys: NewKeys | None) -> bool:
         state = self._state
@@ -170,7 +164,7 @@ class EpochChanges:
         if keys is not None:
             state.key_version = keys.keys.issuer.key_version
             state.seal, state.succession = max(state.seal, keys.seal), keys.succession
-        if self._persist():
+        if self._writer.write():
             return True
         state.epoch, state.key_version, state.seal, state.succession = before
         return False
@@ -180,25 +174,25 @@ class EpochChanges:
         if self._state.epoch <= self._epochs.target:  # an authority that came again has none on the disk for it
             self._state.epoch += 1
         self._state.seal = max(self._state.seal, self._seal)
-        if not self._persist():
+        if not self._writer.write():
             self._timers.set("move", now + RETRY_MS)
             return
         self.is_held, self._move_epoch = True, self._state.epoch
         if self._rights is not None:
-            self._briefing.take(self._move_epoch, self._rights)
+            self._messages.take(self._move_epoch, self._rights)
             self._rights = None
         self._begin(now, 0, MOVE_PREPARE_MS)
         self.commit_if_ready(now)
 
     def _begin(self, now: int, grace_ms: int, prepare_ms: int) -> None:
-        epoch, joined = self._state.epoch, self._roster.joined
-        loops = [member.loop for member in joined]
+        epoch, joined = self._state.epoch, self._loops.joined
+        loops = [entry.loop for entry in joined]
         self._epochs.begin(epoch, loops, now, grace_ms=grace_ms, prepare_ms=prepare_ms)
-        for member in joined:
-            self._herald.say_epoch(member, epoch)
-            self._outlet.send(member.loop, "prepare", epoch)
+        for entry in joined:
+            self._distribution.send_epoch(entry, epoch)
+            self._outgoing.send(entry.loop, "prepare", epoch)
         # A risen epoch asks the supervisor to look at every loop again.
-        self._outlet.tell("beat", 0, epoch, self._manager.counts())
+        self._outgoing.tell("beat", 0, epoch, self._manager.counts())
 
     def commit_if_ready(self, now: int) -> None:
         """Commit the pending epoch, if there is one and all have answered or are late."""
@@ -206,32 +200,32 @@ class EpochChanges:
             self._timers.set("commit", self._epochs.deadline)
         if not self._epochs.is_ready(now):
             return
-        if self._outlet.is_blocked(GATE) and now < self._epochs.deadline:
-            # Who was looked at must be on its way to the gate before anybody uses the epoch.
+        if self._outgoing.is_blocked(GATE) and now < self._epochs.deadline:
+            # Which loops are attested must be on its way to the gate before the epoch is used.
             self._timers.set("commit", now + BLOCKED_MS)
             return
         target = self._epochs.target
-        is_rekeyed = self._briefing.key_version(target) != self._briefing.key_version(self._epochs.serving)
+        is_rekeyed = self._messages.key_version(target) != self._messages.key_version(self._epochs.serving)
         done = self._epochs.commit(self._longest_lease(now) if is_rekeyed else None)
         self._timers.cancel("commit")
         for word, loops in (("unprepared", done.unprepared), ("unattested", done.unattested)):
             for loop in loops:
-                self._outlet.tell("event", word, f"{loop}: not ready for epoch {done.epoch} in time")
+                self._outgoing.tell("event", word, f"{loop}: not ready for epoch {done.epoch} in time")
         self.late.update(done.unprepared, done.unattested)
         for session in self._manager:
             for epoch in [epoch for epoch in session.tokens if epoch < done.epoch]:
                 del session.tokens[epoch]
-        for member in self._roster.joined:
-            if member.loop not in self.late:
-                self._outlet.send(member.loop, "commit", done.epoch, self._epochs.grace_ms)
-        self._ring.forget_before(done.epoch)
+        for entry in self._loops.joined:
+            if entry.loop not in self.late:
+                self._outgoing.send(entry.loop, "commit", done.epoch, self._epochs.grace_ms)
+        self._keys.forget_before(done.epoch)
         if is_rekeyed:
-            self._herald.say_succession(self._state.key_version)
+            self._distribution.send_succession(self._state.key_version)
         self._clients.push_all()
         self._end_overlap(now, is_rekeyed=is_rekeyed)
         if self._rotation is not None and self._rotation.epoch == done.epoch:
             late = sorted({*done.unprepared, *done.unattested})
-            self._outlet.tell("rotated", self._rotation.number, done.epoch, now - self._rotation.began, late, [])
+            self._outgoing.tell("rotated", self._rotation.number, done.epoch, now - self._rotation.began, late, [])
             self._rotation = None
         if self._number or self._leaving:
             self._go_on(done.epoch, now)
@@ -260,6 +254,6 @@ class EpochChanges:
                 self.begin_move(now)
             return
         if self._number:
-            self._outlet.tell("moved", self._number, epoch)
+            self._outgoing.tell("moved", self._number, epoch)
         self.is_held, self._seal, self._number, self._move_epoch = False, 0, 0, 0
-        self.on_moved(now)
+        self._owner.provision_all(now)

@@ -1,9 +1,9 @@
-"""The authority: the unprivileged process that holds master_key for a moment, and issues everything after it.
+"""The authority process: boots with master_key, wipes it, and issues all keys and tokens after it.
 
-This is its shell: one blocking epoll loop over the office channel (to the supervisor) and a trust channel per loop.
-The clock is read once per wake-up. Fairness: a wake-up takes a bounded number of messages from each channel, so a loop
-that floods its channel slows only itself. What a loop does wrong ends its channel, is told to the supervisor as
-`offence`, and ends nothing else. It never forks, opens no file but its state, and imports nothing late.
+This is its shell: one blocking event loop over the channel to the supervisor and a trust channel per loop. The clock is
+read once per wake-up. Fairness: a wake-up takes a bounded number of messages from each channel, so a loop that floods
+its channel slows only itself. What a loop does wrong ends its channel, is told to the supervisor as `offence`, and ends
+nothing else. It never forks, opens no file but its state, and imports nothing late.
 """
 
 from __future__ import annotations
@@ -11,44 +11,35 @@ from __future__ import annotations
 import os
 import secrets
 import select
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tlsrt.channels.clock import boottime_ms
-from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
-from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.config.schema import Config
-from tlsrt.errors import EX_CONFIG, EX_SOFTWARE, ConfigError, PeerError
-from tlsrt.supervisor.audit.log import AuditLog, open_audit
-from tlsrt.supervisor.authority.boot import boot
-from tlsrt.supervisor.authority.keys.secret_memory import wipe
-from tlsrt.supervisor.authority.master_key_rotation import MasterKeyRotation
-from tlsrt.supervisor.authority.model.log import log, one_line
-from tlsrt.supervisor.authority.model.loop_table import LoopTable
-from tlsrt.supervisor.authority.model.services import Charge, ChargeKind
+from tlsrt.errors import EX_CONFIG, EX_SOFTWARE, ConfigError, PeerError, one_line
+from tlsrt.supervisor.authority.audit_log import AuditLog, open_audit
+from tlsrt.supervisor.authority.boot import Booted, boot
+from tlsrt.supervisor.authority.connections import Clock, Connections, WakeUpClock, wall_ms
+from tlsrt.supervisor.authority.model.ports import SignalSource, SourceKind
 from tlsrt.supervisor.authority.model.state import StateFile
-from tlsrt.supervisor.authority.model.state_thread import StateWriterThread
-from tlsrt.supervisor.authority.reload import HostReload, told
+from tlsrt.supervisor.authority.model.state_writer import StateWriterThread
+from tlsrt.supervisor.authority.reload import told
 from tlsrt.supervisor.authority.sessions.event_notes import EventNotes
 from tlsrt.supervisor.authority.trust_connection import TrustConnection
-from tlsrt.supervisor.authority.wiring import Service, make_service
+from tlsrt.supervisor.authority.wiring import Ports, Wired, wire
+from tlsrt.supervisor.process.event_loop import READ, WRITE, EventLoop
+from tlsrt.supervisor.process.secret_memory import wipe
 
 MESSAGES_PER_WAKEUP = 16  # from one channel, before the others have their turn
 
-Clock = Callable[[], int]
 Early = tuple[str, Any, list[int]]
-
-
-def wall_ms() -> int:
-    """Return wall time in ms: for certificates and stored revocations only."""
-    return time.time_ns() // 1_000_000
 
 
 def authority_main(
     config: Config,
-    office: int,
+    channel: int,
     trust: Mapping[str, int],
     state_dir: Path | None,
     *,
@@ -57,279 +48,219 @@ def authority_main(
 ) -> int:
     """Run the body of the forked, confined process; return its exit code.
 
-    `office` is the channel to the supervisor and `trust` the ends of the loops' channels; both are owned from here
-    on. `now` is CLOCK_BOOTTIME and `wall` wall time, in ms. Without `state_dir` the folder handed over is used.
+    `channel` leads to the supervisor, and `trust` are the ends of the loops' channels; both are owned from here on.
+    `now` is CLOCK_BOOTTIME and `wall` wall time, in ms. Without `state_dir` the folder handed over is used.
     """
+    clock = WakeUpClock(now, wall)
+    connections = Connections(channel, trust, clock)
     try:
-        return Authority(config, office, trust, state_dir, now, wall).run()
+        return _run(config, connections, state_dir, clock)
     except PeerError as error:
-        log(f"the supervisor is lost: {error.reason}")
+        connections.log(f"the supervisor is lost: {error.reason}")
     except Exception as error:
-        log(f"cannot go on: {one_line(error)}")
+        connections.log(f"cannot go on: {one_line(error)}")
     return EX_SOFTWARE
 
 
+def _run(config: Config, connections: Connections, state_dir: Path | None, clock: WakeUpClock) -> int:
+    """Say that the sandbox is sealed, boot, then serve until the supervisor says stop."""
+    connections.supervisor.send("sealed")  # the supervisor attests this process, and sends `boot` only then
+    early: list[Early] = []
+    nonce, descriptors = _wait_for_boot(connections, early)
+    if not descriptors:
+        return 0
+    try:
+        folder = _open_folder(state_dir, descriptors[3])
+        file = StateFile(folder)
+        booted = boot(config, nonce, descriptors, file, clock.moment().wall)
+        clock.read()
+        opened = open_audit(folder, booted, config, clock.moment(), secrets.token_bytes)
+        store, notes = StateWriterThread(file), EventNotes()
+        audit = AuditLog(opened, booted.state, connections, clock.now)
+        ports = Ports(store, connections, audit.recorder, notes, secrets.token_bytes, clock.moment)
+        wired = wire(config, booted, nonce, ports, audit)
+    except ConfigError as error:
+        connections.tell("refused", told(error.problems))
+        for sentence in error.problems:
+            connections.log(f"refused to boot: {sentence}")
+        return EX_CONFIG
+    wipe(booted.issuer_seed)  # the issuer has a copy of its own, which goes when another follows it
+    answer = (booted.state.epoch, [*booted.warnings, *opened.warnings])
+    authority = Authority(connections, wired, audit, store, notes, clock, nonce, answer)
+    authority.begin(booted)
+    for name, message, received in early:
+        authority.handle(name, message, received)
+    return authority.serve()
+
+
+def _wait_for_boot(connections: Connections, early: list[Early]) -> tuple[bytes, list[int]]:
+    """Return the nonce and the descriptors of `boot`, none of them for `stop`."""
+    waiting = select.poll()
+    waiting.register(connections.supervisor.fileno(), select.POLLIN)
+    while True:
+        waiting.poll()
+        received = connections.supervisor.receive("supervisor", "new", descriptors=True)
+        if received is None:
+            continue
+        name, message, descriptors = received
+        if name == "stop":
+            return b"", []
+        if name == "boot":
+            return message.nonce, descriptors
+        early.append(received)
+
+
+def _open_folder(state_dir: Path | None, handed: int) -> int:
+    if state_dir is None:
+        return os.dup(handed)
+    try:
+        return os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConfigError(f"cannot open the state folder {state_dir}: {error.strerror}") from None
+
+
 class Authority:
-    """The event loop. It is the Outlet of the services."""
+    """Serves: reads the channels, hands messages to the dispatcher, and gives the services their turn."""
 
     def __init__(
-        self, config: Config, office: int, trust: Mapping[str, int], state_dir: Path | None, now: Clock, wall: Clock
-    ) -> None:
-        self._config = config
-        self._office = ControlChannel(office, AUTHORITY_CHANNEL)
-        self._lines = {loop: TrustConnection(loop, descriptor) for loop, descriptor in trust.items()}
-        self._state_dir = state_dir
-        self._clock = now
-        self._wall = wall
-        self._now = now()
-        self._poll = select.epoll()
-        self._masks: dict[int, int] = {}
-        self._broken: dict[str, str] = {}
-        self._nonce = b""
-        self._notes = EventNotes()
-        self._lost = ""  # why the supervisor cannot be told anything any more
-
-    def run(self) -> int:
-        """Say that the sandbox is sealed, boot, then serve until the supervisor says stop."""
-        self._office.send("sealed")  # the supervisor looks from outside, and sends `boot` only then
-        early: list[Early] = []
-        nonce, descriptors = self._wait_for_boot(early)
-        if not descriptors:
-            return 0
-        try:
-            service = self._boot(nonce, descriptors)
-        except ConfigError as error:
-            self.tell("refused", told(error.problems))
-            for sentence in error.problems:
-                log(f"refused to boot: {sentence}")
-            return EX_CONFIG
-        for message in early:
-            self._handle_office(service, *message)
-        code = self._serve(service)
-        self._audit.finish(self._clock(), self._wall())
-        return code
-
-    # Outlet
-
-    def send(self, loop: str, name: str, *fields: object, descriptors: Sequence[int] = ()) -> None:
-        """Send a trust message; trouble is noted, and dealt with after the handler."""
-        line = self._lines.get(loop)
-        if line is None or loop in self._broken:
-            return
-        try:
-            line.send(self._now, name, *fields, descriptors=descriptors)
-        except PeerError as error:
-            self._broken[loop] = error.reason
-
-    def tell(self, name: str, *fields: object) -> None:
-        """Send an office message; without its supervisor the authority ends, after the handler."""
-        try:
-            self._office.send(name, *fields)
-        except PeerError as error:
-            self._lost = error.reason
-
-    def _lose(self, reason: str) -> None:
-        self._lost = reason
-
-    def is_blocked(self, loop: str) -> bool:
-        """Tell whether messages wait for this loop to read."""
-        line = self._lines.get(loop)
-        return line is not None and line.is_blocked
-
-    def log(self, line: str) -> None:
-        """Write one line to the log."""
-        log(line)
-
-    # Boot
-
-    def _wait_for_boot(self, early: list[Early]) -> tuple[bytes, list[int]]:
-        """Return the nonce and the descriptors of `boot`, none of them for `stop`."""
-        waiting = select.poll()
-        waiting.register(self._office.fileno(), select.POLLIN)
-        while True:
-            waiting.poll()
-            received = self._office.receive("supervisor", "new", descriptors=True)
-            if received is None:
-                continue
-            name, message, descriptors = received
-            if name == "stop":
-                return b"", []
-            if name == "boot":
-                return message.nonce, descriptors
-            early.append(received)
-
-    def _boot(self, nonce: bytes, descriptors: list[int]) -> Service:
-        wall = self._wall()
-        folder = self._open_folder(descriptors[3])
-        store = StateFile(folder)
-        booted = boot(self._config, nonce, descriptors, store, wall)
+        self, connections: Connections, wired: Wired, audit: AuditLog, store: StateWriterThread, notes: EventNotes,
+        clock: WakeUpClock, nonce: bytes, answer: tuple[int, list[str]],
+    ) -> None:  # fmt: skip
+        self._connections = connections
+        self._wired = wired
+        self._dispatcher = wired.dispatcher
+        self._provisioner = wired.provisioner
+        self._audit = audit
+        self._store = store
+        self._notes = notes
+        self._clock = clock
         self._nonce = nonce
-        self._now = self._clock()
-        kind = "resumed" if booted.is_resumed else "boot"
-        opened = open_audit(folder, booted, self._config, kind, self._now, wall, secrets.token_bytes)
-        roster = LoopTable(
-            (loop.name, tuple(component.address for component in self._config.components_of(loop.name)))
-            for loop in self._config.loops
-        )
-        self._keeping = StateWriterThread(store)
-        service = make_service(self._config, booted, roster, self._keeping, self, secrets.token_bytes, self._now)
-        wipe(booted.issuer_seed)  # the issuer has a copy of its own, which goes when another follows it
-        rekeying = MasterKeyRotation(self._config, nonce, service.ring, booted.state, secrets.token_bytes)
-        self._changes = HostReload(
-            self._config, booted.mac_key, booted.state, rekeying, service, self._office, self.tell
-        )
-        self._changes.on_lost = self._lose
-        service.tell_of_sessions(self._notes)
-        self._audit = AuditLog(opened, booted.state, self, self._now)
-        service.record_with(self._audit.recorder, lambda: (self._now, self._wall()))
-        service.parts += [self._audit.recorder, self._keeping]
-        self._keeping.write_again = service.keep
-        self._changes.on_rekeyed = self._audit.recorder.name_root_key
-        self._booted = (booted.state.epoch, [*booted.warnings, *opened.warnings])
+        self._answer = answer  # to `boot`
+        self._events = EventLoop(lambda: clock.read() / 1000)
+        self._masks: dict[int, int] = {}  # of the trust connections that are watched
+        self._is_stopped = False
+
+    def begin(self, booted: Booted) -> None:
+        """Tell the supervisor that the authority has booted, and begin."""
         if booted.state.lock is not None:
-            self.tell("lock_state", *booted.state.lock)
-        self.tell("booted", *self._booted)
+            self._connections.tell("lock_state", *booted.state.lock)
+        self._connections.tell("booted", *self._answer)
         self._audit.begin()
-        self._changes.keep_door()
-        service.start(self._now, tuple(self._lines), is_resumed=booted.is_resumed)
-        return service
+        self._wired.reload.keep_door()
+        self._provisioner.start(self._clock.now, self._connections.loops, is_resumed=booted.is_resumed)
 
-    def _open_folder(self, handed: int) -> int:
-        if self._state_dir is None:
-            return os.dup(handed)
-        try:
-            return os.open(self._state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise ConfigError(f"cannot open the state folder {self._state_dir}: {error.strerror}") from None
-
-    # Serving
-
-    def _serve(self, service: Service) -> int:
-        self._poll.register(self._office.fileno(), select.EPOLLIN)
-        for thread in (self._audit, self._keeping):  # what was written is taken by a tick
-            self._poll.register(thread.fileno(), select.EPOLLIN)
+    def serve(self) -> int:
+        """Serve until the supervisor says stop; return the exit code."""
+        self._events.watch(self._connections.supervisor.fileno(), self._hear_supervisor)
+        for thread in (self._audit, self._store):  # a tick takes what was written
+            self._events.watch(thread.fileno(), lambda events: None)
         while True:
-            self._settle(service)
-            if self._lost:
-                raise PeerError(self._lost)
-            self._register(service)
-            due = service.next_due(self._now)
-            if (notes_due := self._notes.next_due()) is not None:
-                due = min(due, notes_due)
-            timeout_ms = max(0, due - self._clock())
-            ready = self._poll.poll(timeout_ms / 1000)
-            self._now = self._clock()
-            by_descriptor = {line.fileno(): line for line in self._lines.values()}
-            for descriptor, mask in ready:
-                if descriptor == self._office.fileno():
-                    if self._hear_office(service):
-                        return 0
-                elif (line := by_descriptor.get(descriptor)) is not None and self._lines.get(line.loop) is line:
-                    self._attend(service, line, mask)
-            lateness = service.tick(self._now, self._wall())
+            self._settle()
+            self._connections.check_supervisor()
+            self._watch()
+            timer = self._events.call_later(self._wait_s(), lambda: None)
+            self._events.run_once()
+            timer.cancel()
+            if self._is_stopped:
+                self._audit.finish(self._clock.moment())
+                return 0
+            lateness = self._dispatcher.tick(self._clock.moment())
             if lateness is not None:
-                self._flush_all()
-                service.beat(lateness)
-            self._lost = self._notes.tell(self._office, self._now) or self._lost
+                self._connections.flush()
+                self._provisioner.beat(lateness)
+            self._connections.lose(self._notes.tell(self._connections.supervisor, self._clock.now))
 
-    def _attend(self, service: Service, line: TrustConnection, mask: int) -> None:
-        try:
-            line.flush(self._now)
-            if mask & ~select.EPOLLOUT and service.may_read(line.loop):
-                self._hear_loop(service, line)
-        except PeerError as error:
-            self._broken.setdefault(line.loop, error.reason)
+    def _wait_s(self) -> float:
+        due = [when for when in (self._dispatcher.next_due(), self._notes.next_due()) if when is not None]
+        return max(0, min(due) - self._clock.read()) / 1000  # there is always a next feed
 
-    def _hear_loop(self, service: Service, line: TrustConnection) -> None:
+    # The supervisor
+
+    def _hear_supervisor(self, events: int) -> None:
         for _ in range(MESSAGES_PER_WAKEUP):
-            if not service.may_read(line.loop):  # what was said before has changed that
+            received = self._connections.supervisor.receive("supervisor", "booted", descriptors=True)
+            if received is None:
                 return
-            message = line.receive(service.state_of(line.loop))
-            if message is None or line.loop in self._broken:
+            if received[0] == "stop":
+                self._is_stopped = True
                 return
-            try:
-                service.heard(line.loop, *message, self._now, self._wall())
-            except PeerError:
-                raise
-            except Exception as error:  # our bug, but one loop's message must not end all sessions of the host
-                log(f"{message[0]} of {line.loop} could not be handled: {one_line(error)}")
-                raise PeerError("internal") from error
+            self.handle(*received)
 
-    def _hear_office(self, service: Service) -> bool:
-        """Handle what the supervisor says; return True for stop."""
-        for _ in range(MESSAGES_PER_WAKEUP):
-            message = self._office.receive("supervisor", "booted", descriptors=True)
-            if message is None:
-                return False
-            if message[0] == "stop":
-                return True
-            self._handle_office(service, *message)
-        return False
-
-    def _handle_office(self, service: Service, name: str, message: Any, descriptors: list[int]) -> None:
+    def handle(self, name: str, message: Any, descriptors: list[int]) -> None:
+        """Handle a message of the supervisor."""
         if name == "boot":  # said again: the answer is the same, and another boot needs another process
             for descriptor in descriptors:
                 os.close(descriptor)
             if message.nonce != self._nonce:
                 raise PeerError("another_boot")
-            self.tell("booted", *self._booted)
-        elif name == "spawned":
-            loop = message.loop
-            self._close_line(loop)
-            self._broken.pop(loop, None)
-            self._lines[loop] = TrustConnection(loop, descriptors[0])
-            service.spawned(loop, message.incarnation, self._now, self._wall())
-        elif name == "events":
-            service.events.add(message.lines)
-        elif name == "attested":
-            service.attested(message.loop, message.incarnation, message.epoch, self._now)
-        elif name in self._changes.handlers:
-            self._changes.handlers[name](message, descriptors, self._now, self._wall())
-        elif name in service.office_handlers:
-            service.office_handlers[name](message, self._now, self._wall())
-        else:
-            service.gone(message.loop, message.incarnation, self._now, self._wall())
+            self._connections.tell("booted", *self._answer)
+            return
+        if name == "spawned":
+            self._close(message.loop)
+            self._connections.open(message.loop, descriptors.pop())
+        self._dispatcher.asked(name, message, self._clock.moment(), descriptors)
 
-    # Lines
+    # The loops
 
-    def _settle(self, service: Service) -> None:
-        """Close what broke, and tell; that may break others."""
-        while self._broken:
-            loop, reason = self._broken.popitem()
-            self._close_line(loop)
-            if reason != "closed":  # a loop that died is the supervisor's news, not ours
-                self.tell("event", "offence", f"{loop}: {reason}")
-                log(f"offence of {loop}: {reason}")
-                charge = Charge(ChargeKind.PROCESS, loop)
-                service.response.add("control_protocol", charge, 0, {"what": reason}, self._now, self._wall())
-            service.lost(loop, self._now, self._wall())
-
-    def _register(self, service: Service) -> None:
-        for loop, line in self._lines.items():
-            mask = (select.EPOLLIN if service.may_read(loop) else 0) | (select.EPOLLOUT if line.is_blocked else 0)
-            descriptor = line.fileno()
+    def _watch(self) -> None:
+        """Wait for each loop's messages where they may be read, and for room where something waits for it."""
+        for connection in self._connections:
+            mask = (READ if self._provisioner.may_read(connection.loop) else 0) | (
+                WRITE if connection.is_blocked else 0
+            )
+            descriptor = connection.fileno()
             known = self._masks.get(descriptor, 0)
             if mask == known:
                 continue
             if known and mask:
-                self._poll.modify(descriptor, mask)
+                self._events.change(descriptor, mask)
             elif mask:
-                self._poll.register(descriptor, mask)
+                self._events.watch(descriptor, partial(self._attend, connection), mask)
             else:
-                self._poll.unregister(descriptor)
+                self._events.forget(descriptor)
             self._masks[descriptor] = mask
 
-    def _flush_all(self) -> None:
-        for line in self._lines.values():
-            try:
-                line.flush(self._now)
-            except PeerError as error:
-                self._broken.setdefault(line.loop, error.reason)
+    def _attend(self, connection: TrustConnection, events: int) -> None:
+        try:
+            connection.flush(self._clock.now)
+            if events & ~WRITE:
+                self._hear_loop(connection)
+        except PeerError as error:
+            self._connections.break_off(connection.loop, error.reason)
 
-    def _close_line(self, loop: str) -> None:
-        line = self._lines.pop(loop, None)
-        if line is None:
-            return
-        if self._masks.pop(line.fileno(), 0):
-            self._poll.unregister(line.fileno())
-        line.close()
+    def _hear_loop(self, connection: TrustConnection) -> None:
+        loop = connection.loop
+        for _ in range(MESSAGES_PER_WAKEUP):
+            if not self._provisioner.may_read(loop):  # a message before may have changed that
+                return
+            received = connection.receive(self._provisioner.state_of(loop))
+            if received is None or self._connections.is_broken(loop):
+                return
+            name, message = received
+            try:
+                self._dispatcher.heard(loop, name, message, self._clock.moment())
+            except PeerError:
+                raise
+            except Exception as error:  # our bug, but one loop's message must not end all sessions of the host
+                self._connections.log(f"{name} of {loop} could not be handled: {one_line(error)}")
+                raise PeerError("internal") from error
+
+    def _settle(self) -> None:
+        """Close what broke, and tell; that may break others."""
+        while (broken := self._connections.take_broken()) is not None:
+            loop, reason = broken
+            self._close(loop)
+            moment = self._clock.moment()
+            if reason != "closed":  # a loop that died is the supervisor's news, not ours
+                self._connections.tell("event", "offence", f"{loop}: {reason}")
+                self._connections.log(f"offence of {loop}: {reason}")
+                source = SignalSource(SourceKind.PROCESS, loop)
+                self._wired.detection.add("control_protocol", source, 0, {"what": reason}, moment)
+            self._provisioner.lost(loop, moment)
+
+    def _close(self, loop: str) -> None:
+        connection = self._connections.get(loop)
+        if connection is not None:
+            self._masks.pop(connection.fileno(), None)
+            self._events.forget(connection.fileno())
+            self._connections.close(loop)

@@ -1,4 +1,4 @@
-"""Another master_key while the authority works: checked as at a boot, kept until the supervisor says that it counts.
+"""Master key rotation: another master_key, checked as at a boot, and held until it is put in force.
 
 The supervisor hands over the next key, its boot token and the measurement of this boot. What is made from the key
 waits here; nothing else changes, and what was checked before is forgotten. Once the boot token is in its place on the
@@ -22,8 +22,8 @@ from tlsrt.supervisor.authority.boot import MEASUREMENT_MAX, Derived, derive, me
 from tlsrt.supervisor.authority.door.files import read_file
 from tlsrt.supervisor.authority.keys.issuer import Issuer
 from tlsrt.supervisor.authority.keys.key_ring import EpochKeySet, KeyRing
-from tlsrt.supervisor.authority.keys.secret_memory import wipe
 from tlsrt.supervisor.authority.model.state import AuthorityState
+from tlsrt.supervisor.process.secret_memory import wipe
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the authority does when the host changes under it: a reload, another master_key, an epoch that is asked for.
+"""Reload in the authority: another policy, other files, another master_key, epochs on request.
 
 Everything is checked as at a boot before it is taken; what is refused has changed nothing.
 """
@@ -6,21 +6,21 @@ Everything is checked as at a boot before it is taken; what is refused has chang
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
+from tlsrt.channels.clock import Moment
 from tlsrt.channels.control.authority_channel import NumberMessage, ReloadMessage, RotateMessage
-from tlsrt.channels.control.seqpacket import ControlChannel
-from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, PeerError
 from tlsrt.supervisor.authority.boot import check_reload
 from tlsrt.supervisor.authority.door.files import DoorFiles, read_door_files, read_file
-from tlsrt.supervisor.authority.keys.secret_memory import wipe
+from tlsrt.supervisor.authority.door.rollout import DoorChange
 from tlsrt.supervisor.authority.master_key_rotation import MasterKeyRotation
-from tlsrt.supervisor.authority.model.log import log
-from tlsrt.supervisor.authority.model.state import AuthorityState
-from tlsrt.supervisor.authority.wiring import Service
+from tlsrt.supervisor.authority.model.context import AuthorityContext
+from tlsrt.supervisor.authority.model.ports import Service, SupervisorHandler
+from tlsrt.supervisor.authority.provisioning import Provisioner
+from tlsrt.supervisor.authority.sessions.token_sizes import TokenSizes
 from tlsrt.supervisor.messages.policy import POLICY_MAX, unpack_policy
+from tlsrt.supervisor.process.secret_memory import wipe
 
 SENTENCE_MAX = 1000
 SENTENCES_MAX = 32
@@ -31,53 +31,51 @@ def told(sentences: Sequence[str]) -> list[str]:
     return [sentence[:SENTENCE_MAX] for sentence in sentences][:SENTENCES_MAX]
 
 
-class HostReload:
-    """The supervisor's requests. Times are BOOTTIME in ms, but for `wall`."""
+class HostReload(Service):
+    """Handles the supervisor's requests."""
 
     def __init__(
-        self,
-        config: Config,
-        mac_key: bytes,
-        state: AuthorityState,
-        rekeying: MasterKeyRotation,
-        service: Service,
-        office: ControlChannel,
-        tell: Callable[..., None],
-    ) -> None:
-        self._config = config
+        self, context: AuthorityContext, mac_key: bytes, rotation: MasterKeyRotation, provisioner: Provisioner,
+        door: DoorChange, sizes: TokenSizes,
+    ) -> None:  # fmt: skip
+        self._context = context
         self._mac_key = mac_key
-        self._state = state
-        self._rekeying = rekeying
-        self._service = service
-        self._office = office
-        self._tell = tell
-        self.on_lost: Callable[[str], None] = lambda reason: None  # the supervisor cannot be told anything any more
-        self.on_rekeyed: Callable[[bytes], None] = lambda audit_public: None  # another master_key counts from now on
-        self.handlers: dict[str, Callable[[Any, list[int], int, int], None]] = {
+        self._rotation = rotation
+        self._provisioner = provisioner
+        self._changes = provisioner.changes
+        self._door = door
+        self._sizes = sizes
+        self._tell = context.outgoing.tell
+        self._log = context.outgoing.log
+
+    def supervisor_handlers(self) -> Mapping[str, SupervisorHandler]:
+        return {
             "reload": self._reload,
             "taken": self._taken,
-            "move": lambda message, descriptors, now, wall: service.changes.move(message.number, now),
+            "move": self._move,
             "rekey": self._rekey,
             "rotate": self._rotate,
         }
 
     def keep_door(self) -> None:
         """Give the supervisor what the next authority of this life is to boot with: files on the disk may change."""
-        try:
-            self._office.send("kept", descriptors=self._service.door.files.kept)
-        except PeerError as error:
-            self.on_lost(error.reason)
+        self._tell("kept", descriptors=self._door.files.kept)
 
-    def _reload(self, message: ReloadMessage, descriptors: list[int], now: int, wall: int) -> None:
+    def _move(self, message: NumberMessage, moment: Moment) -> None:
+        self._changes.move(message.number, moment.now)
+
+    def _reload(
+        self, message: ReloadMessage, moment: Moment, token: int, measurement: int, policy: int, *door_files: int
+    ) -> None:
         number, moves = message.number, bool(message.moves)
-        service = self._service
-        token, measurement, policy, *door_files = descriptors
         files: DoorFiles | None = None
         try:
-            seal, warnings = check_reload(self._config, self._mac_key, (token, measurement), self._state)
-            rights = service.rights_of_policy(unpack_policy(read_file(policy, "the policy", POLICY_MAX)))
+            seal, warnings = check_reload(
+                self._context.config, self._mac_key, (token, measurement), self._context.state
+            )
+            rights = self._sizes.rights_of(unpack_policy(read_file(policy, "the policy", POLICY_MAX)))
             files = read_door_files(*door_files)
-            files.check_time(wall)
+            files.check_time(moment.wall)
         except ConfigError as error:
             if files is not None:
                 files.close()
@@ -86,74 +84,74 @@ class HostReload:
         finally:
             for descriptor in (policy, *door_files):
                 os.close(descriptor)
-        change = "" if files.digest == service.door.files.digest else f"certificate good until {files.ends:%Y-%m-%d}"
-        sentences = [*warnings, *files.warnings(wall)]
+        change = "" if files.digest == self._door.files.digest else f"certificate good until {files.ends:%Y-%m-%d}"
+        sentences = [*warnings, *files.warnings(moment.wall)]
 
         def tried(problems: Sequence[str]) -> None:
             if problems:
                 self._refuse_reload(number, problems)
                 return
-            service.audit.before(
-                "reload", "host", {"seal": seal, "moves": int(moves), "door": change}, now, wall, recorded,
+            self._context.recorder.before(
+                "reload", "host", {"seal": seal, "moves": int(moves), "door": change}, moment, recorded,
                 lambda sentence: self._refuse_reload(number, [f"{sentence}; nothing was changed, so reload again"]),
             )  # fmt: skip
 
         def recorded() -> None:
-            if moves and not service.changes.hold(seal, rights):
-                self._refuse_reload(
-                    number, ["the authority's state cannot be written: make room on its disk, and reload again"]
-                )
+            if moves and not self._changes.hold(seal, rights):
+                sentence = "the authority's state cannot be written: make room on its disk, and reload again"
+                self._refuse_reload(number, [sentence])
                 return
             self._tell("checked", number, 1, told(sentences), change)
 
-        service.door.propose(number, files, now, tried)
+        self._door.propose(number, files, moment.now, tried)
 
     def _refuse_reload(self, number: int, problems: Sequence[str]) -> None:
         self._tell("checked", number, 0, told(problems), "")
         for sentence in problems:
-            log(f"refused to reload: {sentence}")
+            self._log(f"refused to reload: {sentence}")
 
-    def _taken(self, message: NumberMessage, descriptors: list[int], now: int, wall: int) -> None:
-        before = self._service.door.files
-        self._service.taken(message.number, now, wall)
-        if self._service.door.files is not before:
+    def _taken(self, message: NumberMessage, moment: Moment) -> None:
+        before = self._door.files
+        if self._door.take(message.number):
+            self._provisioner.clients_changed(moment)
+        if self._door.files is not before:
             self.keep_door()
 
-    def _rekey(self, message: NumberMessage, descriptors: list[int], now: int, wall: int) -> None:
+    def _rekey(self, message: NumberMessage, moment: Moment, *descriptors: int) -> None:
         number = message.number
         try:
-            sentences = self._rekeying.check(number, descriptors, overlap_ms=self._service.changes.overlap_ms(now))
+            sentences = self._rotation.check(number, descriptors, overlap_ms=self._changes.overlap_ms(moment.now))
         except ConfigError as error:
             self._refuse_key(number, error.problems)
             return
-        self._service.audit.before(
-            "rekey", "host", {}, now, wall, lambda: self._tell("rekeyed", number, 1, told(sentences)),
+        self._context.recorder.before(
+            "rekey", "host", {}, moment, lambda: self._tell("rekeyed", number, 1, told(sentences)),
             lambda sentence: self._refuse_key(number, [f"{sentence}; nothing was changed, so rotate again"]),
         )  # fmt: skip
 
     def _refuse_key(self, number: int, sentences: Sequence[str]) -> None:
         self._tell("rekeyed", number, 0, told(sentences))
         for sentence in sentences:
-            log(f"refused another master_key: {sentence}")
+            self._log(f"refused another master_key: {sentence}")
 
-    def _rotate(self, message: RotateMessage, descriptors: list[int], now: int, wall: int) -> None:
+    def _rotate(self, message: RotateMessage, moment: Moment) -> None:
         """Change the epoch; with the keys that were checked under this number, if the supervisor says so."""
         number, with_keys = message.number, bool(message.with_keys)
-        keys = self._rekeying.take(number)
+        keys = self._rotation.take(number)
         if with_keys and keys is None:
             raise PeerError("no_keys")  # it has taken another master_key, so we must boot with it
         if with_keys and keys is not None:
             wipe(self._mac_key)
             self._mac_key = keys.mac_key
-            self.on_rekeyed(keys.audit_public)
-        changes, audit, used = self._service.changes, self._service.audit, keys if with_keys else None
+            self._context.recorder.name_root_key(keys.audit_public)
+        changes, audit, used = self._changes, self._context.recorder, keys if with_keys else None
         detail: dict[str, str | int] = {"master_key": used.keys.issuer.key_version} if used is not None else {}
 
         def unrecorded(sentence: str) -> None:
             if used is None:
                 self._tell("rotated", number, 0, 0, [], [f"{sentence}; nothing was changed, so rotate again"])
             else:  # the new key is in its place, and there is no way back
-                log(f"rotating without a record: {sentence}")
-                changes.rotate(number, used, now)
+                self._log(f"rotating without a record: {sentence}")
+                changes.rotate(number, used, moment.now)
 
-        audit.before("rotate", "host", detail, now, wall, lambda: changes.rotate(number, used, now), unrecorded)
+        audit.before("rotate", "host", detail, moment, lambda: changes.rotate(number, used, moment.now), unrecorded)

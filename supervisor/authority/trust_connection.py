@@ -1,4 +1,4 @@
-"""The authority's end of one trust channel: never blocks, and a peer that does not read has a second.
+"""The authority's end of one trust channel: it never blocks, and queues what the peer does not read.
 
 A burst (a join with many components, an epoch with many clients) may exceed the socket's buffer, about 278 small
 packets, while the loop is merely busy. So what does not fit waits in a bounded queue, and the peer counts as hung

@@ -1,1 +1,1 @@
-"""Values that supervisor and authority both know. No code of either."""
+"""Values that supervisor and authority share. No code of either."""

@@ -1,4 +1,4 @@
-"""What is known of a lock: its id, why, by whom, since when. Pure."""
+"""Lock record: the id of a lock, its reason, who locked, and since when. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNLOCKED: tuple[bytes, str, str, int] = (b"", "", "", 0)  # how a message says t
 
 
 class LockRecord(NamedTuple):
-    """One lock. `since` is wall time in ms; whoever unlocks names the id, so that no word about another lock counts."""
+    """One lock. `since` is wall time in ms; an unlock names the id, so that no message about another lock counts."""
 
     lock: bytes
     reason: str

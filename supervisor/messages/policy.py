@@ -1,4 +1,4 @@
-"""The policy on its way to a running authority, which knows that of its start by fork. Pure."""
+"""Encoding of a policy that is sent to a running authority at a reload. Pure."""
 
 from __future__ import annotations
 

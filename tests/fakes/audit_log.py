@@ -9,10 +9,17 @@ from itertools import count
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tlsrt.config import key_schedule
-from tlsrt.supervisor.audit.record import ROTATED, STOPPED, LogEntry, LogHeader, LogRecord, read_entry_untrusted
+from tlsrt.supervisor.audit.record import (
+    ROTATED,
+    STOPPED,
+    LogEntry,
+    LogHeader,
+    LogRecord,
+    plain_detail,
+    read_entry_untrusted,
+)
 from tlsrt.supervisor.audit.removal import KIND, SUBJECT, RemovedFiles
 from tlsrt.supervisor.audit.signer import ChainLink, LogLife, LogSigner, begin_file, next_file
-from tlsrt.supervisor.audit.text import plain_detail
 
 INSTALL = bytes(range(0x10, 0x20))
 ROOT = key_schedule.audit_root(key_schedule.extract(INSTALL, bytes(range(32))))

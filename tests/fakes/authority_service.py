@@ -6,23 +6,26 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificates
 from hosts.authority_host import CA, NONCE, SERVER, Client, make_config
 
+from fakes.ports import PromptStore, SwitchedRecorder
+from tlsrt.channels.clock import Moment
 from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
 from tlsrt.channels.control.trust import TRUST
 from tlsrt.config import key_schedule
 from tlsrt.supervisor.authority.boot import Booted
 from tlsrt.supervisor.authority.clients.ca import CaKey
 from tlsrt.supervisor.authority.door.files import DoorFiles
-from tlsrt.supervisor.authority.model.loop_table import LoopTable
-from tlsrt.supervisor.authority.model.state import AuthorityState, StateFile
+from tlsrt.supervisor.authority.model.state import AuthorityState
+from tlsrt.supervisor.authority.sessions.event_notes import EventNotes
 from tlsrt.supervisor.authority.trust_connection import sender_of
-from tlsrt.supervisor.authority.wiring import make_service
+from tlsrt.supervisor.authority.wiring import Ports, wire
 
+Kind = TypeVar("Kind")
 Said = tuple[str, str, tuple[Any, ...]]
 PRIMARY, SECONDARY, THIRD = ("primary", 1), ("secondary", 2), ("third", 3)
 
@@ -46,18 +49,31 @@ class Stage:
         ca_key = CaKey(load_pem_private_key(CA.key_pem, None))  # type: ignore[arg-type]
         run = bytes(bytearray(b"r" * 32))  # a copy of its own: it is wiped when it is replaced
         booted = Booted(run, b"s" * 32, key_schedule.boot_id(NONCE), self.state, door, (), resumed, ca_key=ca_key)
-        roster = LoopTable(
-            (loop.name, tuple(item.address for item in self.config.components_of(loop.name)))
-            for loop in self.config.loops
-        )
+        self.recorder, self.notes = SwitchedRecorder(), EventNotes()
         randomness = random.Random(5).randbytes
-        self.service = make_service(self.config, booted, roster, StateFile(store), self, randomness, self.now)
-        self.service.start(self.now, ("primary", "secondary", "third"), is_resumed=resumed)
+        ports = Ports(PromptStore(store), self, self.recorder, self.notes, randomness, lambda: self.moment)
+        wired = wire(self.config, booted, NONCE, ports)
+        self.dispatcher, self.context, self.provisioner = wired.dispatcher, wired.context, wired.provisioner
+        self.detection = wired.detection
+        self.lock, self.revocations, self.changes = (
+            wired.provisioner.lock, wired.provisioner.revocations, wired.provisioner.changes
+        )  # fmt: skip
+        self.provisioner.start(self.now, ("primary", "secondary", "third"), is_resumed=resumed)
+
+    def the(self, kind: type[Kind]) -> Kind:
+        """Return the service of a class."""
+        (found,) = (service for service in self.dispatcher.services if isinstance(service, kind))
+        return found
+
+    def new_notes(self) -> EventNotes:
+        """Return the notes, without those of before."""
+        self.notes._waiting.clear()
+        return self.notes
 
     def send(self, loop: str, name: str, *fields: object, descriptors: Sequence[int] = ()) -> None:
         self.said.append((loop, name, fields))
 
-    def tell(self, name: str, *fields: object) -> None:
+    def tell(self, name: str, *fields: object, descriptors: Sequence[int] = ()) -> None:
         self.told.append((name, *fields))
 
     def is_blocked(self, loop: str) -> bool:
@@ -66,21 +82,25 @@ class Stage:
     def log(self, line: str) -> None:
         self.lines.append(line)
 
+    @property
+    def moment(self) -> Moment:
+        return Moment(self.now, self.wall)
+
     def hear(self, loop: str, name: str, *fields: object) -> None:
         """Have the service hear a loop, by way of the table, in a state in which this may be said."""
         (state, *_) = TRUST.by_name[name].states
         _, message = TRUST.decode_untrusted(TRUST.encode(name, *fields), sender_of(loop), state)
-        self.service.heard(loop, name, message, self.now, self.wall)
+        self.dispatcher.heard(loop, name, message, self.moment)
 
     def ask(self, name: str, *fields: object) -> None:
         """Have the service hear the supervisor, by way of the table."""
         _, message = AUTHORITY_CHANNEL.decode_untrusted(AUTHORITY_CHANNEL.encode(name, *fields), "supervisor", "booted")
-        self.service.office_handlers[name](message, self.now, self.wall)
+        self.dispatcher.asked(name, message, self.moment)
 
     def join(self, *loops: tuple[str, int]) -> None:
         for loop, incarnation in loops:
             self.hear(loop, "join")
-            self.service.attested(loop, incarnation, 5, self.now)
+            self.ask("attested", loop, incarnation, 5)
 
     def of(self, loop: str, name: str) -> list[tuple[Any, ...]]:
         return [fields for at, said, fields in self.said if (at, said) == (loop, name)]
@@ -88,10 +108,10 @@ class Stage:
     def pass_time(self, milliseconds: int) -> None:
         """Let time pass as the shell would: wake up whenever something is due."""
         end = self.now + milliseconds
-        while (due := self.service.next_due(self.now)) <= end:
+        while (due := self.dispatcher.next_due()) is not None and due <= end:
             self.wall += max(0, due - self.now)
             self.now = max(self.now, due)
-            self.service.tick(self.now, self.wall)
+            self.dispatcher.tick(self.moment)
         self.wall += end - self.now
         self.now = end
 

@@ -30,6 +30,7 @@ from hosts.running_host import RunningHost
 
 from tlsrt import Client as TlsClient
 from tlsrt.channels.cli.main import main as command
+from tlsrt.channels.clock import Moment
 from tlsrt.config import key_schedule
 from tlsrt.config.bundle import read_bundle
 from tlsrt.errors import PeerError, TlsrtError
@@ -405,7 +406,7 @@ def test_a_confined_authority_removes_the_oldest_files(tmp_path: Path) -> None:
         owner = (folder / "audit").stat()
         state = os.open(folder, os.O_RDONLY)
         given = AuditKeys(bytes(bytearray(root)), host.config.install_id, bytes(16), 9999)
-        writer = open_log(state, given, "boot", {}, 1, 1, os.urandom).writer
+        writer = open_log(state, given, "boot", {}, Moment(1, 1), os.urandom).writer
         many = [LogRecord(1, 1, "offence", "third", (("what", "x" * 200),))] * 512
         while len(read(folder / "audit")) < 7:
             assert not writer.write(Work(many, 1, 1)).problem

@@ -32,7 +32,7 @@ from tlsrt.supervisor.control.client import ControlClient
 ROUNDS_S = 600  # then it ends, however many there were
 SMALL = """
 from tlsrt.supervisor.audit import retention, writer
-writer.Writer.__init__.__kwdefaults__["file_max"] = 6000
+writer.LogWriter.__init__.__kwdefaults__["file_max"] = 6000
 _init = retention.Retention.__init__
 retention.Retention.__init__ = lambda self, folder, keep_bytes: _init(self, folder, 200_000)
 """

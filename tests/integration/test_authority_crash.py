@@ -35,9 +35,9 @@ TYPED = frozenset({"ok", "busy", "unavailable", "away", "stale", "outcome_unknow
 WATCHES = """
 import sys, time
 from tlsrt.loops.runtime import authority_client
-def _commit(self, epoch, *rest, real=authority_client.AuthorityClient._commit):
-    real(self, epoch, *rest)
-    print("COMMIT", epoch, time.monotonic_ns(), file=sys.stderr, flush=True)
+def _commit(self, message, now, real=authority_client.AuthorityClient._commit):
+    real(self, message, now)
+    print("COMMIT", message.epoch, time.monotonic_ns(), file=sys.stderr, flush=True)
 authority_client.AuthorityClient._commit = _commit
 """
 

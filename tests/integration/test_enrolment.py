@@ -159,7 +159,7 @@ def test_a_certificate_is_renewed_by_itself_when_most_of_its_life_has_passed(
 ) -> None:
     path = bundle(host, "self", "--ttl", "12h")
     before = read_bundle(path).certificate_pem
-    monkeypatch.setattr("tlsrt.channels.client.certificate_renewal.FIRST_LOOK_S", 0.0)
+    monkeypatch.setattr("tlsrt.channels.client.certificate_renewal.FIRST_CHECK_S", 0.0)
     monkeypatch.setattr("tlsrt.channels.session.certificate_renewal.SHARE", 0.0)
     monkeypatch.setattr("tlsrt.channels.session.certificate_renewal.JITTER", 0.0)
     with Client(path) as client_:

@@ -17,6 +17,7 @@ from fakes.authority_service import Stage
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tlsrt.channels.clock import Moment
 from tlsrt.supervisor.authority.model.state import StateFile
 
 KEYS = frozenset({"welcome", "epoch", "session", "rights", "granted", "lent"})
@@ -65,7 +66,7 @@ class Locking(RuleBasedStateMachine):
                 raise OSError(28, "No space left on device")
 
         with mock.patch(STORES, fsync):
-            act(self.stage.service, self.stage.now, self.stage.wall)
+            act(self.stage.provisioner, self.stage.moment)
 
     @rule()
     def the_supervisor_hears(self) -> None:
@@ -80,7 +81,7 @@ class Locking(RuleBasedStateMachine):
     def kill_primary(self) -> None:
         if self.alive:
             gone, self.alive = self.alive, 0
-            self.stage.service.gone("primary", gone, self.stage.now, self.stage.wall)
+            self.stage.ask("gone", "primary", gone)
 
     @initialize()
     def others(self) -> None:
@@ -90,7 +91,7 @@ class Locking(RuleBasedStateMachine):
     def spawn(self) -> None:
         self.incarnations += 1
         self.alive = self.incarnations
-        self.do(lambda service, now, wall: service.spawned("primary", self.alive, now, wall))
+        self.do(lambda service, moment: self.stage.ask("spawned", "primary", self.alive))
 
     @rule()
     def primary_asks_for_keys(self) -> None:
@@ -98,31 +99,31 @@ class Locking(RuleBasedStateMachine):
         if not self.alive:
             self.spawn()
         epoch = self.stage.state.epoch
-        if self.stage.service.may_read("primary"):
-            self.do(lambda service, now, wall: self.stage.hear("primary", "join"))
-        self.do(lambda service, now, wall: service.attested("primary", self.alive, epoch, now))
+        if self.stage.provisioner.may_read("primary"):
+            self.do(lambda service, moment: self.stage.hear("primary", "join"))
+        self.do(lambda service, moment: self.stage.ask("attested", "primary", self.alive, epoch))
 
     @rule()
     def time_passes(self) -> None:
         """The other loop acknowledges what there is, and what is due is done."""
 
-        def tick(service: Any, now: int, wall: int) -> None:
+        def tick(service: Any, moment: Moment) -> None:
             epoch = self.stage.state.epoch
             if service.state_of("third") == "joined" and service.may_read("third"):
                 self.stage.hear("third", "prepared", epoch)
-            service.attested("third", 1_000_000, epoch, now)
-            self.stage.now, self.stage.wall = now + 5_000, wall + 5_000
-            service.tick(self.stage.now, self.stage.wall)
+            self.stage.ask("attested", "third", 1_000_000, epoch)
+            self.stage.now, self.stage.wall = moment.now + 5_000, moment.wall + 5_000
+            self.stage.dispatcher.tick(self.stage.moment)
 
         self.do(tick)
 
     @rule()
     def lock(self) -> None:
-        self.do(lambda service, now, wall: service.lock.engage("a walk", "somebody", now, wall))
+        self.do(lambda service, moment: service.lock.engage("a walk", "somebody", moment))
 
     @rule()
     def unlock(self) -> None:
-        self.do(lambda service, now, wall: service.host_lock.unlock(b"", "operator", now, wall, lambda problem: None))
+        self.do(lambda service, moment: service.lock.unlock(b"", "operator", moment, lambda problem: None))
 
     @rule()
     def the_disk_changes_its_mind(self) -> None:
@@ -144,7 +145,7 @@ class Locking(RuleBasedStateMachine):
             self.kill_primary()
         elif found is None and self.remembered:
             fields = [0, self.remembered, "remembered", "operator", 7]
-            self.do(lambda service, now, wall: self.stage.ask("lock", *fields))
+            self.do(lambda service, moment: self.stage.ask("lock", *fields))
 
     @invariant()
     def no_process_is_on_both_sides(self) -> None:

@@ -1,165 +1,232 @@
-"""What an operator asks of the authority about clients: to add, list, renew and revoke them. No descriptor here.
+"""Client administration: the operator's `client add`, `list`, `renew`, `revoke` and `set`. Pure.
 
-What lets somebody in is checked, written to the audit record, then to the disk, and only then answered; when the disk
-refuses, nothing has changed. Whoever is revoked is shut out first, as with every revocation.
+What lets a client in, or changes what it may do, is checked, recorded, persisted, and only then answered; when one of
+these fails, nothing has changed (see AuthorityContext.transact). A revocation is in force first, as every revocation.
+
+Only the operator can ask for this, over the control socket; no message of Primary, a loop or a client means it. After
+`set` the client's sessions end at once, as their tokens hold its old rights; it opens another by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from tlsrt.channels.clock import Moment
 from tlsrt.channels.control.authority_channel import (
     ClientAddMessage,
     ClientListMessage,
     ClientRenewMessage,
     ClientRevokeMessage,
+    ClientSetMessage,
 )
 from tlsrt.channels.session.enrolment import JoinCode, pin_of
-from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, NotFound, PeerError
 from tlsrt.supervisor.authority.clients.issuing import LOCKED, CertificateIssuer
 from tlsrt.supervisor.authority.model.client_registry import (
     CLIENTS_MAX,
+    MAY,
     TTL_LEAST_MS,
     TTL_MOST_MS,
     Certified,
     Enrolled,
     Registry,
     checked_rules,
-    in_use,
     is_client_name,
     with_certificate,
 )
+from tlsrt.supervisor.authority.model.context import AuthorityContext, Undo
 from tlsrt.supervisor.authority.model.join_codes import CODES_MAX, JoinCodes
-from tlsrt.supervisor.authority.model.ports import Outgoing
-from tlsrt.supervisor.authority.model.state import AuthorityState
-from tlsrt.supervisor.authority.service import AuthorityService
-from tlsrt.supervisor.authority.sessions.manager import Session, SessionManager
+from tlsrt.supervisor.authority.model.ports import Detail, Service, SupervisorHandler
+from tlsrt.supervisor.authority.sessions.revocation import RevocationOutcome, Revocations, outcome_rows
+from tlsrt.supervisor.authority.sessions.token_sizes import TokenSizes
 from tlsrt.supervisor.messages.result_codes import ResultCode
 
 PAGE_BYTES = 24 * 1024  # of rows in one answer, so that with the last one it is below the cap of a packet
-NOT_WRITTEN = "the authority's state cannot be written, so nothing has changed: make room on its disk"
 NO_HTTP = "this host serves no HTTP: say `http: true` under door in the configuration, seal, and start again"
+HTTP_MAY_NOT = "a client that may use HTTP can lock and unlock nothing, as Primary holds its session"
+NO_MAY = "a client may lock, unlock, both, or nothing: --may lock,unlock"
 
 Row = list[object]
 
 
-class ClientAdmin:
-    """Answers the operator. Times are BOOTTIME in ms, but for `wall`.
-
-    `prove` returns why a client's rights do not fit into a token, or nothing.
-    """
+class ClientAdmin(Service):
+    """Answers the operator."""
 
     def __init__(
-        self,
-        config: Config,
-        registry: Registry,
-        codes: JoinCodes,
-        certifier: CertificateIssuer,
-        service: AuthorityService,
-        manager: SessionManager,
-        state: AuthorityState,
-        persist: Callable[[], bool],
-        prove: Callable[[Enrolled], str],
-        outlet: Outgoing,
-    ) -> None:
-        self._config = config
+        self, context: AuthorityContext, registry: Registry, codes: JoinCodes, issuer: CertificateIssuer,
+        revocations: Revocations, sizes: TokenSizes,
+    ) -> None:  # fmt: skip
+        self._context = context
+        self._config = context.config
         self._registry = registry
         self._codes = codes
-        self._certifier = certifier
-        self._service = service
-        self._manager = manager
-        self._state = state
-        self._persist = persist
-        self._prove = prove
-        self._outlet = outlet
-        self._targets = [component.address for component in config.components]
-        self.handlers: dict[str, Callable[[Any, int, int], None]] = {
+        self._issuer = issuer
+        self._revocations = revocations
+        self._sizes = sizes
+        self._targets = [component.address for component in context.config.components]
+
+    def supervisor_handlers(self) -> Mapping[str, SupervisorHandler]:
+        return {
             "client_add": self._add,
             "client_list": self._list,
             "client_renew": self._renew,
             "client_revoke": self._revoke,
+            "client_set": self._set,
         }
 
-    def _add(self, message: ClientAddMessage, now: int, wall: int) -> None:
+    def _add(self, message: ClientAddMessage, moment: Moment) -> None:
         number, name, rules, ttl_ms, http, request = message
         try:
             self._check_free(name)
             if http and not self._config.serves_http:
                 raise NotFound(NO_HTTP)
-            client = Enrolled(name, checked_rules(rules, self._targets), bool(http), _ttl(ttl_ms), wall)
-            self._check_size(client)
-            bundle, certified = self._issue(client, request, wall)
+            client = Enrolled(name, checked_rules(rules, self._targets), bool(http), _ttl(ttl_ms), moment.wall)
+            self._sizes.check_client(client)
+            bundle, certified = self._issue(client, request, moment.wall)
         except (NotFound, ConfigError) as error:
-            self._refuse(number, str(error))
+            self._refuse(number, ResultCode.REFUSED, str(error))
             return
         if certified is not None:
             client = with_certificate(client, certified)
 
-        def then() -> None:
-            try:
-                self._check_free(name)  # another request may have been faster
-            except NotFound as error:
-                self._refuse(number, str(error))
-                return
-            self._keep(number, client, bundle, "client_added", wall)
+        def now_free() -> Enrolled:
+            self._check_free(name)  # another request may have been faster
+            return client
 
-        self._before("client_added", client, certified, number, now, wall, then)
+        self._keep("client_added", number, client, now_free, bundle, certified, moment)
 
-    def _renew(self, message: ClientRenewMessage, now: int, wall: int) -> None:
+    def _renew(self, message: ClientRenewMessage, moment: Moment) -> None:
         number, name, ttl_ms, request = message
         try:
-            client = self.living(name)
+            client = self._living(name)
             if ttl_ms:
                 client = replace(client, ttl_ms=_ttl(ttl_ms))
-            bundle, certified = self._issue(client, request, wall)
+            bundle, certified = self._issue(client, request, moment.wall)
         except (NotFound, ConfigError) as error:
-            self._refuse(number, str(error))
+            self._refuse(number, ResultCode.REFUSED, str(error))
             return
 
-        def then() -> None:
+        def renewed() -> Enrolled:
+            present = replace(self._living(name), ttl_ms=client.ttl_ms)
+            return with_certificate(present, certified) if certified is not None else present
+
+        self._keep("client_renewed", number, client, renewed, bundle, certified, moment)
+
+    def _keep(
+        self, kind: str, number: int, client: Enrolled, present: Callable[[], Enrolled], bundle: Row | None,
+        certified: Certified | None, moment: Moment,
+    ) -> None:  # fmt: skip
+        """Keep a client, with a certificate or a join code, in one write; then answer with its bundle or code."""
+        detail: dict[str, str | int] = {"http": int(client.http), "ttl_ms": client.ttl_ms}
+        detail |= {"serial": certified.serial} if certified is not None else {"by": "join code"}
+        rows: list[object] = []
+
+        def change() -> Undo:
+            kept = present()
+            before, code_before = self._registry.get(kept.name), self._codes.of(kept.name)
+
+            def undo() -> None:
+                self._registry.remove(kept.name)
+                self._codes.drop(kept.name)
+                if before is not None:
+                    self._registry.put(before)
+                if code_before is not None:
+                    self._codes.put(code_before)
+
+            self._registry.put(kept)
             try:
-                present = self.living(name)
-            except NotFound as error:
-                self._refuse(number, str(error))
-                return
-            renewed = replace(present, ttl_ms=client.ttl_ms)
-            if certified is not None:
-                renewed = with_certificate(renewed, certified)
-            self._keep(number, renewed, bundle, "client_renewed", wall)
+                rows.append(bundle if bundle is not None else self._code(kept.name, moment.wall))
+            except NotFound:
+                undo()
+                raise
+            if bundle is not None:
+                self._codes.drop(kept.name)
+            return undo
 
-        self._before("client_renewed", client, certified, number, now, wall, then)
+        def done() -> None:
+            self._context.notes.note(kind, client.subject, "", ttl_ms=client.ttl_ms)
+            self._context.answer(number, ResultCode.DONE, rows)
 
-    def _revoke(self, message: ClientRevokeMessage, now: int, wall: int) -> None:
-        number, name = message
+        self._transact(kind, client, detail, number, moment, change, done)
+
+    def _revoke(self, message: ClientRevokeMessage, moment: Moment) -> None:
         try:
-            client = self.living(name)
+            client = self._living(message.name)
         except NotFound as error:
-            self._refuse(number, str(error))
+            self._refuse(message.number, ResultCode.REFUSED, str(error))
             return
-        self._service.audit.note("client_revoked", client.subject, {}, now, wall)
-        self._codes.drop(name)
-        self._registry.put(replace(client, revoked=wall))
-        outcome = self._service.revoking.end_subject(client.subject, now, wall)
-        rows: list[Row] = [["subject", client.subject, 0]]
-        self._service.desk.tell(number, outcome, rows)
+        self._context.recorder.note("client_revoked", client.subject, {}, moment)
+        self._codes.drop(message.name)
+        self._registry.put(replace(client, revoked=moment.wall))
+        outcome = self._revocations.end_subject(client.subject, moment)
+        self._context.answer(message.number, outcome.code, outcome_rows(outcome, [["subject", client.subject, 0]]))
 
-    def _list(self, message: ClientListMessage, now: int, wall: int) -> None:
+    def _set(self, message: ClientSetMessage, moment: Moment) -> None:
+        """Change the rules (none: as before) and, with `has_may`, what a client may do to the host."""
+        number = message.number
+
+        def changed() -> Enrolled:
+            if self._context.state.lock is not None:
+                raise NotFound(LOCKED)
+            client = self._living(message.name)
+            if message.rules:
+                client = replace(client, rules=checked_rules(message.rules, self._targets))
+            if message.has_may:
+                client = replace(client, may=checked_may(message.may))
+            if client.may and client.http:
+                raise NotFound(HTTP_MAY_NOT)
+            self._sizes.check_client(client)
+            return client
+
+        try:
+            client = changed()
+        except (NotFound, ConfigError) as error:
+            self._refuse(number, ResultCode.REFUSED, str(error))
+            return
+
+        def change() -> Undo | None:
+            present = changed()  # another request may have been faster
+            before = self._living(message.name)
+            if present == before:
+                return None
+            self._registry.put(present)
+            ended.append(present)
+            return lambda: self._registry.put(before)
+
+        def done() -> None:
+            outcome = RevocationOutcome((), is_stored=True)
+            for present in ended:
+                self._context.notes.note("client_changed", present.subject, allowed_text(present))
+                sessions = [each for each in self._context.sessions if each.subject == present.subject]
+                outcome = self._revocations.end_sessions(sessions, moment)
+            self._context.answer(number, outcome.code, outcome_rows(outcome, []))
+
+        ended: list[Enrolled] = []
+        detail: dict[str, str | int] = {"allow": allowed_text(client), "may": ", ".join(client.may)}
+        self._transact("client_changed", client, detail, number, moment, change, done)
+
+    def _transact(
+        self, kind: str, client: Enrolled, detail: Detail, number: int, moment: Moment,
+        change: Callable[[], Undo | None], done: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self._context.transact(
+            kind, client.subject, detail, moment, change, done,
+            lambda code, sentence: self._refuse(number, code, sentence),
+        )  # fmt: skip
+
+    def _list(self, message: ClientListMessage, moment: Moment) -> None:
         """Answer with the clients whose names follow one."""
-        number, after = message
         open_now: dict[str, int] = {}
-        for session in self._manager:
+        for session in self._context.sessions:
             open_now[session.subject] = open_now.get(session.subject, 0) + int(session.is_working)
-        rows: list[Row] = []
+        rows: list[object] = []
         size = 0
-        for name in sorted(
-            {*(client.name for client in self._config.clients), *(each.name for each in self._registry)}
-        ):
-            if name <= after:
+        names = {*(client.name for client in self._config.clients), *(each.name for each in self._registry)}
+        for name in sorted(names):
+            if name <= message.after:
                 continue
             if size > PAGE_BYTES:
                 rows.append(["more"])
@@ -167,26 +234,10 @@ class ClientAdmin:
             row = self._row(name, open_now.get(f"client/{name}", 0))
             rows.append(row)
             size += 200 + len(str(row))
-        self._answer(number, rows)
-
-    def opened(self, session: Session, now: int, wall: int) -> None:
-        """A client has come with a certificate: those before it end, and the sessions that were opened with them."""
-        client = self._registry.living(session.subject)
-        if client is None:
-            return
-        present = in_use(client, session.confirmation)
-        if present is client:
-            return
-        self._registry.put(present)
-        self._service.audit.note(
-            "client_certificate_used", client.subject, {"serial": present.certificates[0].serial}, now, wall
-        )
-        kept = {each.fingerprint for each in present.certificates}
-        old = [each for each in self._manager if each.subject == session.subject and each.confirmation not in kept]
-        self._service.revoking.end_sessions(old, now, wall)
+        self._context.answer(message.number, ResultCode.DONE, rows)
 
     def _row(self, name: str, sessions: int) -> Row:
-        first = self._state.first_opens.get(f"client/{name}", 0)
+        first = self._context.state.first_opens.get(f"client/{name}", 0)
         listed = next((client for client in self._config.clients if client.name == name), None)
         if listed is not None:
             return ["listed", name, listed.http, sessions, first, listed.fingerprint]
@@ -199,12 +250,12 @@ class ClientAdmin:
             client.revoked, list(client.may),
         ]  # fmt: skip
 
-    # What is checked
+    # Checks
 
     def _check_free(self, name: str) -> None:
         if not is_client_name(name):
             raise NotFound(f'"{name}" is no client name: use a-z, 0-9 and _, starting with a letter, at most 31')
-        if self._service.lock.is_locked:
+        if self._context.state.lock is not None:
             raise NotFound(LOCKED)
         if self._registry.is_listed(name):
             raise NotFound(f"the configuration lists a client {name} already: choose another name")
@@ -213,7 +264,7 @@ class ClientAdmin:
         if len(self._registry) >= CLIENTS_MAX and self._registry.get(name) is None:
             raise NotFound(f"{CLIENTS_MAX} clients are enrolled or revoked, which is the limit")
 
-    def living(self, name: str) -> Enrolled:
+    def _living(self, name: str) -> Enrolled:
         """Return an enrolled client that is not revoked; raise NotFound with a sentence."""
         client = self._registry.living(f"client/{name}")
         if client is not None:
@@ -225,74 +276,41 @@ class ClientAdmin:
         known = self._registry.get(name)
         raise NotFound(f"there is no client {name}" if known is None else f"the client {name} is revoked already")
 
-    def _check_size(self, client: Enrolled) -> None:
-        problem = self._prove(client)
-        if problem:
-            raise NotFound(problem)
-
     def _issue(self, client: Enrolled, request: bytes, wall: int) -> tuple[Row | None, Certified | None]:
         """Return what a bundle needs, as a row, and what the registry keeps of the certificate; nothing for a code."""
         if not request:
-            self._certifier.pinned()
+            self._issuer.pinned()
             return None, None
         try:
-            answer, certified = self._certifier.certify(client, request, wall)
+            answer, certified = self._issuer.certify(client, request, wall)
         except PeerError as error:
             raise NotFound(f"the certificate signing request is refused: {error.reason}") from error
         return ["bundle", answer.certificate, answer.ca, answer.issuer, answer.issuer_version], certified
 
-    # How it ends
-
-    def _before(
-        self, kind: str, client: Enrolled, certified: Certified | None, number: int, now: int, wall: int,
-        then: Callable[[], None],
-    ) -> None:  # fmt: skip
-        detail: dict[str, str | int] = {"http": int(client.http), "ttl_ms": client.ttl_ms}
-        detail |= {"serial": certified.serial} if certified is not None else {"by": "join code"}
-        self._service.audit.before(
-            kind, client.subject, detail, now, wall, then,
-            lambda sentence: self._refuse(number, sentence, ResultCode.UNCHANGED),
-        )  # fmt: skip
-
-    def _keep(self, number: int, client: Enrolled, bundle: Row | None, event: str, wall: int) -> None:
-        """Keep a client, with a certificate or a join code, in one write; then answer."""
-        before, code_before = self._registry.get(client.name), self._codes.of(client.name)
-        self._registry.put(client)
-        try:
-            row = bundle if bundle is not None else self._code(client.name, wall)
-            if bundle is not None:
-                self._codes.drop(client.name)
-            code = ResultCode.DONE if self._persist() else ResultCode.UNCHANGED
-            problem = NOT_WRITTEN
-        except NotFound as error:
-            code, problem, row = ResultCode.REFUSED, str(error), []
-        if code is ResultCode.DONE:
-            self._service.revoking.notes.note(event, client.subject, "", ttl_ms=client.ttl_ms)
-            self._answer(number, [row])
-            return
-        self._registry.remove(client.name)
-        self._codes.drop(client.name)
-        if before is not None:
-            self._registry.put(before)
-        if code_before is not None:
-            self._codes.put(code_before)
-        self._refuse(number, problem, code)
-
     def _code(self, name: str, wall: int) -> Row:
         """Return a new join code for a client, as a row: the text, and until when it is good."""
-        issuer = self._service.ring.newest.issuer
-        pinned = self._certifier.pinned()
+        issuer = self._context.keys.newest.issuer
+        pinned = self._issuer.pinned()
         code = self._codes.make(name, issuer.key_version, wall)
         if code is None:
             raise NotFound(f"{CODES_MAX} join codes are waiting, which is the limit: try again in some minutes")
         secret = issuer.join_secret(code.code_id)
         return ["code", JoinCode(code.code_id, secret, pin_of(pinned.public_bytes(Encoding.DER))).text(), code.ends]
 
-    def _answer(self, number: int, rows: list[Row]) -> None:
-        self._outlet.tell("answer", number, int(ResultCode.DONE), 0, rows)
+    def _refuse(self, number: int, code: ResultCode, sentence: str) -> None:
+        self._context.answer(number, code, [sentence])
 
-    def _refuse(self, number: int, sentence: str, code: ResultCode = ResultCode.REFUSED) -> None:
-        self._outlet.tell("answer", number, int(code), 0, [sentence])
+
+def checked_may(words: object) -> tuple[str, ...]:
+    """Return what a client may do to the host, as it is kept; raise ConfigError for anything else."""
+    if not isinstance(words, list) or len(words) > len(MAY) or not all(word in MAY for word in words):
+        raise ConfigError(NO_MAY)
+    return tuple(sorted(set(words)))
+
+
+def allowed_text(client: Enrolled) -> str:
+    """Return in one line what a client may call."""
+    return "; ".join(f"{target}: {', '.join(methods)}" for target, methods in client.rules)
 
 
 def _ttl(ttl_ms: int) -> int:

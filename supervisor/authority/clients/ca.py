@@ -1,4 +1,4 @@
-"""The client CA's key, which only the authority ever reads, and what it signs. Pure but for the reading."""
+"""The client CA: its key, which only the authority reads, and the certificates that it signs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tlsrt.config import pki
 from tlsrt.config.key_providers import CA_KEY
 from tlsrt.errors import ConfigError, NotFound
 from tlsrt.supervisor.authority.door.files import read_file
-from tlsrt.supervisor.authority.keys.secret_memory import wipe
 from tlsrt.supervisor.authority.model.client_registry import Certified
+from tlsrt.supervisor.process.secret_memory import wipe
 
 KEY_FILE_MAX = 1 << 16
 _NO_KEY = (

@@ -1,4 +1,4 @@
-"""Whether a certificate is that of a registered client: chain, time, usage, name, fingerprint. Pure.
+"""Client certificates: checks of chain, time, usage, name and fingerprint. Pure.
 
 One step from a configured CA to the client: there are no intermediates to build a path through (RFC 5280, section 6,
 for a path of length one).

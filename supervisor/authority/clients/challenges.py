@@ -1,4 +1,4 @@
-"""The authority's challenges to clients that open sessions: single use, short-lived, bounded. Pure."""
+"""Challenges to clients that open sessions: single use, short-lived, bounded. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tlsrt.errors import PeerError
 
 CHALLENGE_BYTES = 32
 CHALLENGE_MS = 10_000
-CHALLENGES_MAX = 1024  # a Primary that asks for more loses its oldest, and nobody else's memory
+CHALLENGES_MAX = 1024  # a Primary that asks for more loses its oldest, and costs no other memory
 
 
 class Challenges:

@@ -1,4 +1,4 @@
-"""Makes what a client needs out of its signing request: certificate, issuer key and CA, by what is in force now."""
+"""Certificate issuing: a signing request in; certificate, issuer key and CA out."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from tlsrt.channels.session.enrolment import EnrolmentAnswer
 from tlsrt.config import pki
 from tlsrt.errors import NotFound
 from tlsrt.supervisor.authority.clients.ca import ClientCA, issuer_of
+from tlsrt.supervisor.authority.door.rollout import DoorChange
 from tlsrt.supervisor.authority.model.client_registry import Certified, Enrolled
-from tlsrt.supervisor.authority.service import AuthorityService
+from tlsrt.supervisor.authority.model.context import AuthorityContext
 
 LOCKED = "the host is locked, so nobody is let in: unlock it first"
 
@@ -18,14 +19,15 @@ LOCKED = "the host is locked, so nobody is let in: unlock it first"
 class CertificateIssuer:
     """Signs for clients. `wall` is ms."""
 
-    def __init__(self, ca: ClientCA, service: AuthorityService) -> None:
+    def __init__(self, ca: ClientCA, context: AuthorityContext, door: DoorChange) -> None:
         self._ca = ca
-        self._service = service
+        self._context = context
+        self._door = door
 
     def pinned(self) -> Certificate:
-        """Return the CA that clients pin; raise NotFound with a sentence if this host can enrol nobody now."""
-        files = self._service.door.files
-        if self._service.lock.is_locked:
+        """Return the CA that clients pin; raise NotFound with a sentence if this host can enrol no client now."""
+        files = self._door.files
+        if self._context.state.lock is not None:
             raise NotFound(LOCKED)
         self._ca.check(files.authorities)
         if files.own is None:
@@ -37,8 +39,8 @@ class CertificateIssuer:
         that is none."""
         pinned = self.pinned()
         key = pki.key_of_request_untrusted(request)
-        issuance = self._ca.issue(self._service.door.files.authorities, client.name, key, client.ttl_ms, wall)
-        issuer = self._service.ring.newest.issuer
+        issuance = self._ca.issue(self._door.files.authorities, client.name, key, client.ttl_ms, wall)
+        issuer = self._context.keys.newest.issuer
         answer = EnrolmentAnswer(
             issuer.install, client.name, issuance.certificate, issuer.public, issuer.key_version,
             pinned.public_bytes(Encoding.DER),

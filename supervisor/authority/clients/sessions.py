@@ -1,17 +1,18 @@
-"""External sessions: challenge, open, grant, and every later push. Primary carries the bytes and cannot take part.
+"""Client sessions: challenge, open, grant, and every later push. Primary only carries the bytes.
 
-What is refused is answered with one generic word; the reason goes to the log. Pushes are asked for by session and
-made in small rounds, so that a thousand clients never hold up revocations and the feed.
+What is refused is answered with one generic word; the reason goes to the log. Pushes are queued by session and sent in
+small rounds, so that a thousand clients never hold up revocations and the feed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import Certificate, load_der_x509_certificate
 
+from tlsrt.channels.clock import Moment
 from tlsrt.channels.session.grant import (
     CERTIFICATE_MAX,
     encode_grant,
@@ -23,14 +24,11 @@ from tlsrt.channels.session.grant import (
 from tlsrt.errors import MisuseError, PeerError
 from tlsrt.supervisor.authority.clients.certificates import ClientCertificates
 from tlsrt.supervisor.authority.clients.challenges import Challenges
-from tlsrt.supervisor.authority.keys.epochs import Epochs
-from tlsrt.supervisor.authority.keys.key_ring import KeyRing
+from tlsrt.supervisor.authority.model.context import AuthorityContext
 from tlsrt.supervisor.authority.model.loop_table import GATE
-from tlsrt.supervisor.authority.model.ports import Outgoing
-from tlsrt.supervisor.authority.model.services import NoRecorder, Recorder
-from tlsrt.supervisor.authority.model.state import AuthorityState
+from tlsrt.supervisor.authority.model.ports import Service
 from tlsrt.supervisor.authority.sessions.key_messages import KeyMessages
-from tlsrt.supervisor.authority.sessions.manager import Session, SessionManager
+from tlsrt.supervisor.authority.sessions.manager import Session
 
 REJECTED = "rejected"  # the one word that a peer gets
 PUSHES_PER_ROUND = 32  # about 10 ms: an HPKE encryption and a signature each
@@ -50,53 +48,48 @@ class _Client:
     is_admitted: bool = False  # its opening is recorded: it may have grants
 
 
-class ClientSessions:
+class Owner(Protocol):
+    """What has to know that a client has its session."""
+
+    def client_opened(self, session: Session, moment: Moment) -> None: ...
+
+
+class ClientSessions(Service):
     """All external sessions."""
 
     def __init__(
-        self,
-        ring: KeyRing,
-        briefing: KeyMessages,
-        certificates: ClientCertificates,
-        challenges: Challenges,
-        manager: SessionManager,
-        epochs: Epochs,
-        state: AuthorityState,
-        outlet: Outgoing,
-        limit: int,
+        self, context: AuthorityContext, messages: KeyMessages, certificates: ClientCertificates, owner: Owner
     ) -> None:
-        self._ring = ring
-        self._briefing = briefing
+        self._context = context
+        self._keys = context.keys
+        self._messages = messages
         self._certificates = certificates
-        self._challenges = challenges
-        self._manager = manager
-        self._epochs = epochs
-        self._state = state
-        self._outlet = outlet
-        self._limit = limit
+        self.challenges = Challenges(context.randomness)
+        self._manager = context.sessions
+        self._epochs = context.epochs
+        self._state = context.state
+        self._outgoing = context.outgoing
+        self._owner = owner
+        self._limit = context.config.door.max_connections
         self._clients: dict[bytes, _Client] = {}
         self._by_connection: dict[int, bytes] = {}
         self._wanted: dict[bytes, None] = {}  # sessions that are owed a grant, the oldest first
-        self._number = state.boots << NUMBER_BITS
-        self.on_refused: Callable[[str], None] = lambda reason: None
-        self.on_opened: Callable[[Session, int, int], None] = lambda session, now, wall: None
-        self.on_admitted: Callable[[str, int, int], None] = lambda subject, now, wall: None
-        self.audit: Callable[[], Recorder] = NoRecorder
+        self._number = context.state.boots << NUMBER_BITS
 
     def challenge(self, connection: int, now: int) -> None:
         """Answer a connection with a challenge."""
-        self._outlet.send(GATE, "challenged", connection, self._challenges.make(connection, now))
+        self._outgoing.send(GATE, "challenged", connection, self.challenges.make(connection, now))
 
-    def open(self, connection: int, data: bytes, signature: bytes, now: int, wall: int) -> None:
+    def open(self, connection: int, data: bytes, signature: bytes, moment: Moment) -> None:
         """Answer with a grant, once it is recorded, or a refusal."""
         try:
-            client = self._open_untrusted(connection, data, signature, now, wall)
+            client = self._open_untrusted(connection, data, signature, moment)
         except PeerError as error:
-            self._refuse(connection, error.reason)
+            self._refuse(connection, error.reason, moment)
             return
-        self._record(client, now, wall)
+        self._record(client, moment)
 
-    def lend(self, connection: int, certificate: bytes, now: int, wall: int) -> None:
+    def lend(self, connection: int, certificate: bytes, moment: Moment) -> None:
         """Give Primary the session of a client that was enrolled for HTTP, once it is recorded.
 
         That the client's TLS has shown this certificate is Primary's word alone: a captured one can act as any such
@@ -104,45 +97,44 @@ class ClientSessions:
         """
         try:
             shown = _certificate_untrusted(certificate)
-            subject, fingerprint = self._certificates.check_untrusted(shown, wall)
+            subject, fingerprint = self._certificates.check_untrusted(shown, moment.wall)
             if not self._certificates.may_use_http(subject):
                 raise PeerError("not_enrolled_for_http")
-            client = self._new_client(connection, subject, fingerprint, now)
+            client = self._new_client(connection, subject, fingerprint, moment.now)
             client.is_lent, client.certificate = True, shown
         except PeerError as error:
-            self._refuse(connection, error.reason)
+            self._refuse(connection, error.reason, moment)
             return
-        self._record(client, now, wall)
+        self._record(client, moment)
 
-    def _record(self, client: _Client, now: int, wall: int) -> None:
+    def _record(self, client: _Client, moment: Moment) -> None:
         """Have the opening written down; a session whose record is not on the disk has no grant and no effect."""
         session = client.session
         detail: dict[str, str | int] = {
             "session": session.session_id.hex(), "certificate": session.confirmation.hex(), "http": int(client.is_lent)
         }  # fmt: skip
-        self.audit().before(
-            "session_opened", session.subject, detail, now, wall, lambda: self._admit(client, now, wall),
-            lambda sentence: self._turn_away(client, sentence),
+        self._context.recorder.before(
+            "session_opened", session.subject, detail, moment, lambda: self._admit(client, moment),
+            lambda sentence: self._turn_away(client, sentence, moment),
         )  # fmt: skip
 
-    def _admit(self, client: _Client, now: int, wall: int) -> None:
+    def _admit(self, client: _Client, moment: Moment) -> None:
         if self._clients.get(client.session.session_id) is not client:
             return  # it ended meanwhile: its connection closed, or it was revoked
         client.is_admitted = True
         try:
-            self._grant(client, now)
+            self._grant(client, moment.now)
         except PeerError as error:
-            self._refuse(client.connection, error.reason)
+            self._refuse(client.connection, error.reason, moment)
             return
         self._manager.opened(client.session)
-        self.on_opened(client.session, now, wall)
-        self.on_admitted(client.session.subject, now, wall)
+        self._owner.client_opened(client.session, moment)
 
-    def _turn_away(self, client: _Client, sentence: str) -> None:
+    def _turn_away(self, client: _Client, sentence: str, moment: Moment) -> None:
         if self._clients.get(client.session.session_id) is client:
             self.close(client.session.session_id)
-            self._outlet.log(sentence)
-            self._refuse(client.connection, "unrecorded")
+            self._outgoing.log(sentence)
+            self._refuse(client.connection, "unrecorded", moment)
 
     def on_connection(self, connection: int) -> tuple[Session, bytes]:
         """Return the session that a connection carries for a client, and its certificate, DER. Raises PeerError."""
@@ -161,12 +153,12 @@ class ClientSessions:
         """End all sessions: Primary died, and their connections with it."""
         for session_id in list(self._clients):
             self.close(session_id)
-        self._challenges.clear()
+        self.challenges.clear()
 
     def ended(self, session: Session) -> None:
         """Let the connection of a session that the manager ended be closed."""
         if self._forget(session.session_id) is not None:
-            self._outlet.send(GATE, "ended", session.session_id)
+            self._outgoing.send(GATE, "ended", session.session_id)
 
     def push(self, session: Session) -> None:
         """Owe a session a grant."""
@@ -179,7 +171,7 @@ class ClientSessions:
         for client in self._clients.values():
             if not client.is_admitted:
                 continue
-            if components is None or self._briefing.concerns(client.session.subject, components):
+            if components is None or self._messages.concerns(client.session.subject, components):
                 self._wanted[client.session.session_id] = None
 
     def unwelcome(self, wall: int) -> list[Session]:
@@ -190,40 +182,38 @@ class ClientSessions:
                 if client.certificate is not None:
                     self._certificates.check_untrusted(client.certificate, wall)
             except PeerError as error:
-                self._outlet.log(
+                self._outgoing.log(
                     f"session {client.session.session_id.hex()} of {client.session.subject}: {error.reason}"
                 )
                 found.append(client.session)
         return found
 
-    @property
-    def has_work(self) -> bool:
-        """Tell whether `work` would do something now."""
-        return bool(self._wanted) and not self._outlet.is_blocked(GATE)
+    def next_due(self) -> int | None:
+        return 0 if self._wanted and not self._outgoing.is_blocked(GATE) else None
 
-    def work(self, now: int) -> None:
+    def tick(self, moment: Moment) -> None:
         """Make a round of owed grants."""
         for session_id in list(self._wanted)[:PUSHES_PER_ROUND]:
-            if self._outlet.is_blocked(GATE):
+            if self._outgoing.is_blocked(GATE):
                 return
             del self._wanted[session_id]
             try:
-                self._grant(self._clients[session_id], now)
+                self._grant(self._clients[session_id], moment.now)
             except PeerError as error:
-                self._outlet.log(f"session {session_id.hex()} cannot be granted anew: {error.reason}")
-                self._outlet.send(GATE, "ended", session_id)
+                self._outgoing.log(f"session {session_id.hex()} cannot be granted anew: {error.reason}")
+                self._outgoing.send(GATE, "ended", session_id)
 
-    def _open_untrusted(self, connection: int, data: bytes, signature: bytes, now: int, wall: int) -> _Client:
+    def _open_untrusted(self, connection: int, data: bytes, signature: bytes, moment: Moment) -> _Client:
         wish = parse_open_untrusted(data)
-        self._challenges.use(connection, wish.challenge, now)
-        issuer = self._ring.newest.issuer
+        self.challenges.use(connection, wish.challenge, moment.now)
+        issuer = self._keys.newest.issuer
         if wish.install != issuer.install:
             raise PeerError("open_install")
         if wish.boot != issuer.boot:
             raise PeerError("open_boot")
         certificate = verify_open(wish, data, signature)
-        subject, fingerprint = self._certificates.check_untrusted(certificate, wall)
-        client = self._new_client(connection, subject, fingerprint, now)
+        subject, fingerprint = self._certificates.check_untrusted(certificate, moment.wall)
+        client = self._new_client(connection, subject, fingerprint, moment.now)
         client.digest, client.ephemeral, client.certificate = open_digest(data), wish.ephemeral_public, certificate
         return client
 
@@ -245,25 +235,26 @@ class ClientSessions:
         session = client.session
         try:
             epoch = self._epochs.serving
-            content = self._briefing.grant(session, epoch, now, grace_ms=self._epochs.grace_ms)
+            content = self._messages.grant(session, epoch, now, grace_ms=self._epochs.grace_ms)
             if client.is_lent:
-                self._outlet.send(GATE, "lent", client.connection, encode_grant(content))
+                self._outgoing.send(GATE, "lent", client.connection, encode_grant(content))
                 return
             self._number += 1
-            sign = self._ring.of(epoch).issuer.sign
+            sign = self._keys.of(epoch).issuer.sign
             sealed = seal_grant(encode_grant(content), client.digest, client.ephemeral, self._number, sign)
         except (PeerError, MisuseError) as error:
             self.close(session.session_id)
             raise PeerError(error.reason if isinstance(error, PeerError) else "grant_too_large") from error
-        self._outlet.send(
+        self._outgoing.send(
             GATE, "granted", client.connection, self._number, *sealed, session.session_id, session.subject,
             content.token,
         )  # fmt: skip
 
-    def _refuse(self, connection: int, reason: str) -> None:
-        self._outlet.log(f"client on connection {connection} was refused: {reason}")
-        self.on_refused(reason)
-        self._outlet.send(GATE, "refused", connection, REJECTED)
+    def _refuse(self, connection: int, reason: str, moment: Moment) -> None:
+        self._outgoing.log(f"client on connection {connection} was refused: {reason}")
+        self._context.notes.note("client_refused", "door", reason)
+        self._context.recorder.note("client_refused", "door", {"reason": reason}, moment)
+        self._outgoing.send(GATE, "refused", connection, REJECTED)
 
     def _forget(self, session_id: bytes) -> _Client | None:
         client = self._clients.pop(session_id, None)

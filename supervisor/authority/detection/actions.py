@@ -1,159 +1,176 @@
-"""Carries steps out: by Primary, by revocation, by the supervisor, by the lock. No descriptor is touched here.
+"""Actions: limit, block, revoke, quarantine, respawn and lock, each by who can carry it out. Pure.
 
-To shut somebody out is not held up by a record that cannot be written: it is written first where that is possible, and
-done in any case. What lasts is ended by its own time at whoever holds it; a Primary that comes again is told anew.
+An action is not held up by a record that cannot be written: it is recorded first where that is possible, and carried
+out in any case. What lasts is ended by its own time where it is enforced; a new Primary is told again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from tlsrt.supervisor.authority.detection.escalation import ResponseStep, Taken
+from tlsrt.channels.clock import Moment
+from tlsrt.supervisor.authority.detection.escalation import Action, AppliedAction
+from tlsrt.supervisor.authority.model.context import AuthorityContext
 from tlsrt.supervisor.authority.model.loop_table import GATE
-from tlsrt.supervisor.authority.model.services import Charge, ChargeKind
-
-if TYPE_CHECKING:
-    from tlsrt.supervisor.authority.service import AuthorityService
+from tlsrt.supervisor.authority.model.ports import Lock, SignalSource, SourceKind
+from tlsrt.supervisor.authority.sessions.revocation import Revocations
 
 BY = "detection"
 WHAT_MAX = 160
 
 
 @dataclass(slots=True)
-class BlockRow:
+class QuarantineEntry:
     """A subject in quarantine, and why."""
 
-    taken: Taken
+    applied: AppliedAction
     subject: str
 
 
-class Actions:
-    """The hands of the response. Times are BOOTTIME in ms, but for `wall`."""
+class Owner(Protocol):
+    """What has to know of actions that change what it remembers."""
 
-    def __init__(self, service: AuthorityService) -> None:
-        self._service = service
-        self.quarantined: dict[str, BlockRow] = {}  # by subject
-        self.on_quarantine: Callable[[int], None] = lambda now: None  # before it is written that somebody is revoked
-        self.on_revoked: Callable[[str, str, int, int], None] = lambda subject, what, now, wall: None
-        self.to_lift: dict[str, int] = {}  # loop: its incarnation; when that is gone, its quarantine ends
+    def quarantined(self, now: int) -> None:
+        """Remember the quarantine, before it is written that its subjects are revoked."""
 
-    def take(self, taken: Taken, subject: str, incarnation: int, now: int, wall: int) -> None:
-        """Carry one step out. `subject` is whose session was charged, `incarnation` that of the loop at that time."""
-        service = self._service
-        who = subject or taken.charge.value
-        words = f"{taken.step} for {taken.detector}: {taken.what[:WHAT_MAX]}"
+    def session_revoked(self, subject: str, detector: str, moment: Moment) -> None:
+        """Note that sessions of a subject were ended."""
+
+
+class ActionRunner:
+    """Carries out actions."""
+
+    def __init__(self, context: AuthorityContext, revocations: Revocations, lock: Lock, owner: Owner) -> None:
+        self._notes = context.notes
+        self._recorder = context.recorder
+        self._loops = context.loops
+        self._manager = context.sessions
+        self._outgoing = context.outgoing
+        self._revocations = revocations
+        self._lock = lock
+        self._owner = owner
+        self.quarantined: dict[str, QuarantineEntry] = {}  # by subject
+        self.to_lift: dict[str, int] = {}  # loop: its incarnation; when that is replaced, its quarantine ends
+
+    def recall(self, quarantined: Mapping[str, AppliedAction], to_lift: Mapping[str, int]) -> None:
+        """Go on with the quarantine of an authority before this one: subject and action; loop and incarnation."""
+        self.quarantined |= {subject: QuarantineEntry(applied, subject) for subject, applied in quarantined.items()}
+        self.to_lift |= to_lift
+
+    def take(self, applied: AppliedAction, subject: str, incarnation: int, moment: Moment) -> None:
+        """Carry an action out. `subject` is whose session the source is, `incarnation` that of the loop then."""
+        who = subject or applied.source.value
+        words = f"{applied.action} for {applied.detector}: {applied.what[:WHAT_MAX]}"
         fields: dict[str, str | int] = {
-            "step": str(taken.step),
-            "detector": taken.detector,
-            "score": round(taken.score),
+            "step": str(applied.action),
+            "detector": applied.detector,
+            "score": round(applied.score),
         }
-        charged = f"{taken.charge.kind} {taken.charge.value}"
-        for_ms = max(0, taken.until - now)
-        if taken.is_observed:
-            service.note("would_respond", who, words, charged=charged, **fields)
+        charged = f"{applied.source.kind} {applied.source.value}"
+        for_ms = max(0, applied.until - moment.now)
+        if applied.is_observed:
+            self._notes.note("would_respond", who, words, charged=charged, **fields)
             return
-        service.note("response", who, words, charged=charged, for_ms=for_ms, **fields)
-        do = partial(self._do, taken, subject, incarnation, now, wall)
-        if taken.step is ResponseStep.LOCK:
+        self._notes.note("response", who, words, charged=charged, for_ms=for_ms, **fields)
+        do = partial(self._do, applied, subject, incarnation, moment)
+        if applied.action is Action.LOCK:
             do()  # which writes its own record
             return
-        detail: dict[str, str | int] = {**fields, "charged": charged, "what": taken.what[:WHAT_MAX], "for_ms": for_ms}
-        if taken.step is ResponseStep.LIMIT:
-            service.audit.note(str(taken.step), who, detail, now, wall)
+        detail: dict[str, str | int] = {**fields, "charged": charged, "what": applied.what[:WHAT_MAX], "for_ms": for_ms}
+        if applied.action is Action.LIMIT:
+            self._recorder.note(str(applied.action), who, detail, moment)
             do()
         else:
-            service.audit.before(str(taken.step), who, detail, now, wall, do, partial(self._unwritten, who, do))
+            self._recorder.before(str(applied.action), who, detail, moment, do, partial(self._unwritten, who, do))
 
     def _unwritten(self, who: str, do: Callable[[], None], why: str) -> None:
-        self._service.note("reported", who, f"shut out although there is no record of it: {why}"[:WHAT_MAX])
+        self._notes.note("reported", who, f"shut out although there is no record of it: {why}"[:WHAT_MAX])
         do()
 
-    def _do(self, taken: Taken, subject: str, incarnation: int, now: int, wall: int) -> None:
-        match taken.step:
-            case ResponseStep.LIMIT | ResponseStep.BLOCK:
-                self.tell_gate(taken, now)
-            case ResponseStep.REVOKE:
-                self._revoke(taken, subject, now, wall)
-            case ResponseStep.QUARANTINE:
-                self._quarantine(taken, subject, incarnation, now, wall)
-            case ResponseStep.RESPAWN:
-                self._respawn(taken, incarnation)
-            case ResponseStep.LOCK:
-                reason = f"{taken.detector} at {taken.charge.value}: {taken.what[:WHAT_MAX]}"
-                self._service.lock.engage(reason, BY, now, wall)
+    def _do(self, applied: AppliedAction, subject: str, incarnation: int, moment: Moment) -> None:
+        match applied.action:
+            case Action.LIMIT | Action.BLOCK:
+                self.tell_gate(applied, moment.now)
+            case Action.REVOKE:
+                self._revoke(applied, subject, moment)
+            case Action.QUARANTINE:
+                self._quarantine(applied, subject, incarnation, moment)
+            case Action.RESPAWN:
+                self._respawn(applied, incarnation)
+            case Action.LOCK:
+                reason = f"{applied.detector} at {applied.source.value}: {applied.what[:WHAT_MAX]}"
+                self._lock.engage(reason, BY, moment)
 
-    def tell_gate(self, taken: Taken, now: int) -> None:
-        """Have Primary limit or block somebody."""
-        for_ms = max(0, taken.until - now)
-        if self._service.roster.gate:
-            self._service.outlet.send(
-                GATE, "shut_out", str(taken.step), str(taken.charge.kind), taken.charge.value, for_ms
+    def tell_gate(self, applied: AppliedAction, now: int) -> None:
+        """Have Primary limit or block a source."""
+        for_ms = max(0, applied.until - now)
+        if self._loops.gate:
+            self._outgoing.send(
+                GATE, "shut_out", str(applied.action), str(applied.source.kind), applied.source.value, for_ms
             )  # fmt: skip
 
-    def _revoke(self, taken: Taken, subject: str, now: int, wall: int) -> None:
-        for session in self._sessions_of(taken.charge):
-            self._service.revoking.revoke_session(session, now, wall)
+    def _revoke(self, applied: AppliedAction, subject: str, moment: Moment) -> None:
+        for session in self._sessions_of(applied.source):
+            self._revocations.revoke_session(session, moment)
         if subject:
-            self.on_revoked(subject, taken.detector, now, wall)
+            self._owner.session_revoked(subject, applied.detector, moment)
 
-    def _sessions_of(self, charge: Charge) -> list[bytes]:
-        if charge.kind is ChargeKind.SESSION:
-            return [bytes.fromhex(charge.value)]
-        manager = self._service.manager
-        return [each.session_id for each in manager if charge.value in (each.subject, each.owner)]
+    def _sessions_of(self, source: SignalSource) -> list[bytes]:
+        if source.kind is SourceKind.SESSION:
+            return [bytes.fromhex(source.value)]
+        return [each.session_id for each in self._manager if source.value in (each.subject, each.owner)]
 
-    def subjects_of(self, charge: Charge, subject: str) -> list[str]:
-        """Return whom the quarantine of somebody shuts out."""
+    def subjects_of(self, source: SignalSource, subject: str) -> list[str]:
+        """Return the subjects that the quarantine of a source shuts out."""
         if subject:
             return [subject]
-        roster = self._service.roster
-        if charge.value in {member.loop for member in roster}:
-            return list(roster[charge.value].components)
-        return [charge.value] if roster.has(charge.value) or charge.value.startswith("client/") else []
+        if source.value in {entry.loop for entry in self._loops}:
+            return list(self._loops[source.value].components)
+        return [source.value] if self._loops.has(source.value) or source.value.startswith("client/") else []
 
-    def _quarantine(self, taken: Taken, subject: str, incarnation: int, now: int, wall: int) -> None:
-        """Shut out who is not yet: what an operator has revoked stays as he said."""
-        if incarnation and not taken.is_final:
-            self.to_lift[taken.charge.value] = incarnation
-        revoked = self._service.revoking.subjects()
-        subjects = [one for one in self.subjects_of(taken.charge, subject) if one not in revoked]
-        self.quarantined |= {one: BlockRow(taken, one) for one in subjects}
-        self.on_quarantine(now)
+    def _quarantine(self, applied: AppliedAction, subject: str, incarnation: int, moment: Moment) -> None:
+        """Shut out the subjects that are not yet: what an operator has revoked stays as it is."""
+        if incarnation and not applied.is_final:
+            self.to_lift[applied.source.value] = incarnation
+        revoked = self._revocations.subjects()
+        subjects = [one for one in self.subjects_of(applied.source, subject) if one not in revoked]
+        self.quarantined |= {one: QuarantineEntry(applied, one) for one in subjects}
+        self._owner.quarantined(moment.now)
         if subjects:
-            self._service.revoking.revoke_subjects(subjects, max(1, taken.until - now), now, wall)
+            self._revocations.revoke_subjects(subjects, max(1, applied.until - moment.now), moment)
 
-    def _respawn(self, taken: Taken, incarnation: int) -> None:
-        loop = taken.charge.value
-        sentence = f"score {taken.score:.0f}, last for {taken.what[:WHAT_MAX] or taken.detector}"
-        self._service.outlet.tell("respawn", loop, incarnation, sentence)
-        self._service.outlet.log(f"anomaly of {loop}: {sentence}")
+    def _respawn(self, applied: AppliedAction, incarnation: int) -> None:
+        loop = applied.source.value
+        sentence = f"score {applied.score:.0f}, last for {applied.what[:WHAT_MAX] or applied.detector}"
+        self._outgoing.tell("respawn", loop, incarnation, sentence)
+        self._outgoing.log(f"anomaly of {loop}: {sentence}")
 
     def lift_replaced(self, now: int) -> list[str]:
         """End the quarantine of loops whose process has been replaced; return their names."""
-        done = [loop for loop, old in self.to_lift.items() if self._service.roster[loop].incarnation not in (0, old)]
+        done = [loop for loop, old in self.to_lift.items() if self._loops[loop].incarnation not in (0, old)]
         for loop in done:
             del self.to_lift[loop]
-            whole = [name for name, shut in self.quarantined.items() if shut.taken.charge.value == loop]
-            self.release([name for name in whole if not self.quarantined[name].taken.is_final], now)
+            whole = [name for name, shut in self.quarantined.items() if shut.applied.source.value == loop]
+            self.release([name for name in whole if not self.quarantined[name].applied.is_final], now)
         return done
 
-    def shut_by(self, taken: Taken) -> int:
-        """Return how many are in quarantine by one step."""
-        return sum(1 for shut in self.quarantined.values() if shut.taken is taken)
+    def quarantined_by(self, applied: AppliedAction) -> int:
+        """Return how many subjects are in quarantine by one action."""
+        return sum(1 for shut in self.quarantined.values() if shut.applied is applied)
 
     def release(self, subjects: list[str], now: int) -> bool:
         """Let subjects in again; False when that cannot be written, and nothing has changed."""
-        if subjects and not self._service.revoking.restore(subjects, now):
+        if subjects and not self._revocations.restore(subjects, now):
             return False
         for subject in subjects:
             self.quarantined.pop(subject, None)
         return True
 
     def forget_ended(self) -> None:
-        """Forget whoever is let in again, by his time or by an operator's `restore`."""
+        """Forget subjects that are no longer revoked, by time or by an operator's `restore`."""
         if self.quarantined:
-            revoked = self._service.revoking.subjects()
+            revoked = self._revocations.subjects()
             self.quarantined = {name: shut for name, shut in self.quarantined.items() if name in revoked}

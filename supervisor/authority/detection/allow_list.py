@@ -1,11 +1,11 @@
-"""Whom nothing happens to: the allow-list of the configuration. Pure."""
+"""Allow-list: networks and names that are exempt from actions, by the configuration. Pure."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
 
-from tlsrt.supervisor.authority.model.services import Charge, ChargeKind
+from tlsrt.supervisor.authority.model.ports import SignalSource, SourceKind
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -23,11 +23,11 @@ class AllowList:
             else:
                 self._networks.append(network)
 
-    def has(self, charge: Charge, subject: str = "") -> bool:
-        """Tell whether somebody is on the list; `subject` is whose session was charged."""
-        if charge.kind is not ChargeKind.ADDRESS:
-            return bool({charge.value, subject, subject.partition("/")[0]} & self._names)
-        address = _network_of(charge.value)
+    def has(self, source: SignalSource, subject: str = "") -> bool:
+        """Tell whether a source is on the list; `subject` is whose session it is."""
+        if source.kind is not SourceKind.ADDRESS:
+            return bool({source.value, subject, subject.partition("/")[0]} & self._names)
+        address = _network_of(source.value)
         return address is not None and any(_covers(network, address) for network in self._networks)
 
 

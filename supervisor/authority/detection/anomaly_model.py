@@ -1,12 +1,12 @@
-"""The learned detector: tells which windows are unusual for their subject, and by what. Pure; times in ms.
+"""Anomaly model: which windows are unusual for their subject, and by which features. Pure; times in ms.
 
 Theory of operation. Each subject (a client, a component) has a profile, each kind of subject one of all of its
-subjects. A window is weighed before it is learned: the surprise of its features beyond what chance does, together.
-It is unusual if that is much at once, or if it is a little again and again (a cumulative sum: Page, "Continuous
-inspection schemes", Biometrika 41, 1954). Once a subject is known, its windows are learned later, so that what goes on
-is weighed against how it was before, and what surprises is learned for a part only: whoever has stolen a name needs
-long to make his ways usual. Nothing is known at first, and what is known grows with each window: a subject that is new
-surprises nobody. Deterministic: no chance, no clock.
+subjects. A window is weighed before it is learned: the surprise of its features beyond what chance does, together. It
+is unusual if that is much at once, or if it is a little again and again (a cumulative sum: Page, "Continuous
+inspection schemes", Biometrika 41, 1954). Once a subject is known, its windows are learned later, so that what goes
+on is weighed against how it was before, and what surprises is learned for a part only: the thief of a name needs long
+to make other ways usual. Nothing is known at first, and what is known grows with each window: a new subject is no
+surprise. Deterministic: no chance, no clock.
 """
 
 from __future__ import annotations

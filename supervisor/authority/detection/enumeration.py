@@ -1,7 +1,7 @@
-"""Who asks for many different things that he must not have, however slowly: a memory of half a day. Pure and bounded.
+"""Enumeration: many different forbidden requests of one subject within half a day. Pure, bounded.
 
-A program with a mistake asks for the same thing again and again. Whoever looks for what he may do asks for others: a
-few are a mistake, more are a search, and scores that fade within minutes do not see it if it takes hours.
+A program with a mistake asks for the same thing again and again. A search for what is allowed asks for others: a few
+are a mistake, more are a search, and scores that fade within minutes do not see it if it takes hours.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections import OrderedDict
 from zlib import crc32
 
 WINDOW_MS = 12 * 3_600_000
-FREE = 3  # different things that anybody may try
+FREE = 3  # different things that any subject may try
 KEPT = 16  # of one: more are not needed to know that there are many
-MOST = 1024  # subjects of 16 * 8 bytes and a little; whoever asked for something longest ago makes room
+MOST = 1024  # subjects of 16 * 8 bytes and a little; the one that asked longest ago makes room
 _MINUTE_MS = 60_000
 
 
@@ -28,7 +28,7 @@ class EnumerationDetector:
         return len(self._things)
 
     def is_search(self, who: str, what: str, now: int) -> bool:
-        """Note a thing; tell whether it is one more than the few that anybody may try. `now` in ms."""
+        """Note a thing; tell whether it is one more than the few that any subject may try. `now` in ms."""
         minute, name = now // _MINUTE_MS & 0xFFFFFFFF, crc32(what.encode())
         before = self._things.pop(who, array("Q"))
         things = [

@@ -1,8 +1,8 @@
-"""The ladder: which step follows from which score, as data. Pure.
+"""Escalation: which action follows from which score, as data. Pure.
 
-A step ends by itself, but for the lock. Whoever proved nothing (an address) is never more than blocked, so that nobody
-can have a component or the whole host shut by talking to the door; and points of an advisory detector alone never do
-more than end a session.
+An action ends by itself, but for the lock. A source that proved nothing (an address) is never more than blocked, so
+that no stranger can have a component or the whole host shut by talking to the door; and points of an advisory detector
+alone never do more than end a session.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tlsrt.supervisor.authority.model.services import Charge, ChargeKind
+from tlsrt.supervisor.authority.model.ports import SignalSource, SourceKind
 
 
-class ResponseStep(StrEnum):
-    """What is done."""
+class Action(StrEnum):
+    """What is done against a source."""
 
     LIMIT = "limit"  # an address: a quarter of the connections; sessions: a quarter of the open calls
-    REVOKE = "revoke"  # its sessions end, and whoever may opens others
+    REVOKE = "revoke"  # its sessions end; its holder may open others
     BLOCK = "block"  # an address: its connections are closed as they come
-    QUARANTINE = "quarantine"  # shut out: no session, no keys, and nobody has keys to it
-    RESPAWN = "respawn"  # the process is killed, and its loop born again with other keys
+    QUARANTINE = "quarantine"  # shut out: no session, no keys, and no keys to it for others
+    RESPAWN = "respawn"  # the process is killed, and its loop respawned with other keys
     LOCK = "lock"  # the whole host; ended by an operator only
 
 
@@ -34,52 +34,54 @@ SOURCES, SOURCES_MS = 2, 60_000  # loops at the top at the same time, and the ho
 SCORE_AFTER_RESPAWN = 40.0
 
 _IN_HOST = (
-    (20, ResponseStep.LIMIT),
-    (50, ResponseStep.REVOKE),
-    (80, ResponseStep.QUARANTINE),
-    (100, ResponseStep.RESPAWN),
+    (20, Action.LIMIT),
+    (50, Action.REVOKE),
+    (80, Action.QUARANTINE),
+    (100, Action.RESPAWN),
 )
-LADDER: Mapping[ChargeKind, tuple[tuple[int, ResponseStep], ...]] = {
-    ChargeKind.ADDRESS: ((20, ResponseStep.LIMIT), (50, ResponseStep.BLOCK)),
-    ChargeKind.SESSION: _IN_HOST[:3],  # of the subject whose session it proved to be
-    ChargeKind.CHANNEL: _IN_HOST,
-    ChargeKind.PROCESS: _IN_HOST,
+THRESHOLDS: Mapping[SourceKind, tuple[tuple[int, Action], ...]] = {
+    SourceKind.ADDRESS: ((20, Action.LIMIT), (50, Action.BLOCK)),
+    SourceKind.SESSION: _IN_HOST[:3],  # of the subject whose session it proved to be
+    SourceKind.CHANNEL: _IN_HOST,
+    SourceKind.PROCESS: _IN_HOST,
 }
-LASTING = frozenset({ResponseStep.LIMIT, ResponseStep.BLOCK, ResponseStep.QUARANTINE})
+LASTING = frozenset({Action.LIMIT, Action.BLOCK, Action.QUARANTINE})
 TRUSTED = frozenset({"primary", "authority", "supervisor"})  # a trigger at one of these locks the host
-ADVISED_MOST = ResponseStep.REVOKE
+ADVISORY_MOST = Action.REVOKE
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """A step that is taken. `until` is 0 for what has no duration."""
+class AppliedAction:
+    """An action that was taken. `until` is 0 for what has no duration."""
 
-    step: ResponseStep
-    charge: Charge
+    action: Action
+    source: SignalSource
     detector: str
     what: str
     score: float
     until: int = 0
-    is_observed: bool = False  # it is told and not taken
-    is_final: bool = False  # another process of the loop does not end it
+    is_observed: bool = False  # it is reported and not taken
+    is_final: bool = False  # a new process of the loop does not end it
 
 
-def steps_of(charge: Charge, *, is_loop: bool, is_advised: bool = False) -> tuple[tuple[int, ResponseStep], ...]:
-    """Return the steps of one who is charged: only a loop can be respawned."""
-    steps = LADDER[charge.kind]
+def thresholds_of(source: SignalSource, *, is_loop: bool, is_advised: bool = False) -> tuple[tuple[int, Action], ...]:
+    """Return the thresholds of a source: only a loop can be respawned."""
+    actions = THRESHOLDS[source.kind]
     if is_advised:
-        steps = steps[: next((i + 1 for i, (_, step) in enumerate(steps) if step is ADVISED_MOST), len(steps))]
-    return steps if is_loop else tuple(entry for entry in steps if entry[1] is not ResponseStep.RESPAWN)
+        actions = actions[
+            : next((i + 1 for i, (_, action) in enumerate(actions) if action is ADVISORY_MOST), len(actions))
+        ]
+    return actions if is_loop else tuple(entry for entry in actions if entry[1] is not Action.RESPAWN)
 
 
-def step_for(
-    steps: tuple[tuple[int, ResponseStep], ...], before: float, after: float, *, is_trigger: bool
-) -> ResponseStep | None:
-    """Return the highest step whose threshold was just passed; for a trigger, whose threshold lies below the score.
+def action_for(
+    actions: tuple[tuple[int, Action], ...], before: float, after: float, *, is_trigger: bool
+) -> Action | None:
+    """Return the highest action whose threshold was just passed; for a trigger, whose threshold lies below the score.
 
-    What lasts, and has ended while the score was still above, begins again with the next offence.
+    What lasts, and has ended while the score was still above, begins again with the next signal.
     """
     found = [
-        step for least, step in steps if least <= after and (is_trigger or before < least or step in LASTING)
+        action for least, action in actions if least <= after and (is_trigger or before < least or action in LASTING)
     ]  # fmt: skip
     return found[-1] if found else None

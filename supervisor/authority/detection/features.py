@@ -1,10 +1,10 @@
-"""What is looked at in a window: its numbers, ratios of them, and sums that fade slowly. Pure.
+"""Features of a window: its numbers, ratios of them, and sums that fade slowly. Pure.
 
 Everything is a level: the binary logarithm of one more than the number, so a step is a factor of two, for 10 requests
 and for 10 million bytes alike. What grows by little in each window but goes on shows in the sums, which fade by half
-in ten minutes: whoever is slow on purpose has to be slow for that long. A sum counts only while it grows: what comes
-after something large is not large. What a subject calls first of all is not new: only after a while are calls counted
-as such.
+in ten minutes: an attacker that is slow on purpose has to be slow for that long. A sum counts only while it grows:
+what comes after something large is not large. What a subject calls first of all is not new: only after a while are
+calls counted as such.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Which detector finds what Primary reports: the gate's and the door's words, and whom they are charged to. Pure.
+"""Gate reports: which detector each reason of the gate and the door belongs to. Pure.
 
-Primary is believed in this as in everything that only shuts out: one that is captured could cut off anybody anyway.
-What its word can never do is lock the host by the door, or charge anybody whose channel, session or address it was not
+Primary is believed in this as in everything that only shuts out: one that is captured could cut off any peer anyway.
+What its word can never do is lock the host by the door, or name a source whose channel, session or address it was not
 told of; the authority knows whose session is whose.
 """
 
@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tlsrt.errors import PeerError
-from tlsrt.supervisor.authority.model.services import Charge, ChargeKind
+from tlsrt.supervisor.authority.model.ports import SignalSource, SourceKind
 
 ROWS_MAX = 64  # of one report
 TEXT_MAX = 128
-_KINDS = {str(kind): kind for kind in (ChargeKind.SESSION, ChargeKind.CHANNEL, ChargeKind.ADDRESS)}
+_KINDS = {str(kind): kind for kind in (SourceKind.SESSION, SourceKind.CHANNEL, SourceKind.ADDRESS)}
 
 # The gate's refusals. What is not here is the shape of a frame.
 _OF_GATE = {
@@ -52,8 +52,8 @@ _OF_DOOR = {
         "door_protocol",
     ),
 }  # fmt: skip
-# What happens to the innocent: load, restarts, late answers, clocks, a door that is full or shut.
-_NOBODYS = frozenset({
+# What happens to innocent peers: load, restarts, late answers, clocks, a door that is full or shut.
+_INNOCENT = frozenset({
     "busy", "unavailable", "no_open_call", "not_attested", "unsynchronised", "deadline", "deadline_too_far",
     "stale_gate", "stale_mailbox", "blocked", "slow_reader", "crowded_out", "no_descriptors", "too_many_connections",
     "too_many_unauthenticated", "refused_busy", "refused_unavailable", "refused_locked",
@@ -61,33 +61,33 @@ _NOBODYS = frozenset({
 
 
 class GateReport(NamedTuple):
-    """One kind of offence of one who is charged, and how often since the last report."""
+    """The signals of one detector from one source, and how often since the last report."""
 
-    charge: Charge
+    source: SignalSource
     detector: str
     times: int
     what: str
 
 
-def is_offence(word: str) -> bool:
-    """Tell whether a word of the gate or the door is anybody's fault."""
-    return word not in _NOBODYS
+def is_signal(word: str) -> bool:
+    """Tell whether a reason of the gate or the door is a signal, and not load, a restart or a clock."""
+    return word not in _INNOCENT
 
 
-def detector_for(kind: ChargeKind, word: str) -> str:
-    """Return the detector of a word; "" if it is nobody's fault."""
-    if not is_offence(word):
+def detector_for(kind: SourceKind, word: str) -> str:
+    """Return the detector of a reason; "" if it is no signal."""
+    if not is_signal(word):
         return ""
     if word.startswith("tls_"):
         return "bad_certificate" if "certificate" in word else "tls_garbage"
     if "_while_" in word:  # a message that the stage of the connection does not list
         return "door_protocol"
-    if kind is ChargeKind.ADDRESS or word.startswith("http_"):
+    if kind is SourceKind.ADDRESS or word.startswith("http_"):
         return _OF_DOOR.get(word, "")  # connections end for many reasons: only what is known to be an offence is one
     return _OF_GATE.get(word) or ("flood" if word == "too_many_refused" else "shape")
 
 
-def reports_untrusted(rows: Sequence[Any]) -> list[GateReport]:
+def gate_reports_untrusted(rows: Sequence[Any]) -> list[GateReport]:
     """Return the reports in a message of Primary; raise PeerError if it is none."""
     if len(rows) > ROWS_MAX:
         raise PeerError("bad_offences")
@@ -100,7 +100,7 @@ def reports_untrusted(rows: Sequence[Any]) -> list[GateReport]:
                 detector = detector_for(_KINDS[kind], word)
                 if detector:
                     what = f"{word} {about}" if about else word
-                    found.append(GateReport(Charge(_KINDS[kind], value), detector, count, what))
+                    found.append(GateReport(SignalSource(_KINDS[kind], value), detector, count, what))
             case _:
                 raise PeerError("bad_offences")
     return found

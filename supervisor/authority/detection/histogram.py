@@ -1,4 +1,4 @@
-"""What is usual for one subject, or for all of a kind: a histogram of levels for each feature. Pure.
+"""Profiles: a histogram of levels for each feature, of one subject or of all of a kind. Pure.
 
 A streaming form of the histogram-based outlier score (Goldstein, Dengel: "Histogram-based Outlier Score (HBOS)", KI
 2012) with the forgetting of LODA (Pevny: "Loda: Lightweight on-line detector of anomalies", Machine Learning 102,

@@ -1,7 +1,7 @@
-"""Scores: points for what somebody does wrong, which fade with a half-life of a minute. Pure, bounded; times in ms.
+"""Scores: points per source, which fade with a half-life of a minute. Pure, bounded; times in ms.
 
-Whoever fills the table with names (an attacker with many addresses) pushes out the lowest scores first, so that nobody
-loses a high one by it.
+A flood of new names (an attacker with many addresses) pushes out the lowest scores first, so that no high one is lost
+by it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Generic, TypeVar
 from tlsrt.supervisor.messages.score import faded
 
 SCORES_MAX = 4096
-FORGOTTEN = 0.5  # points: who has less has none
+FORGOTTEN = 0.5  # points: less is none
 
 Who = TypeVar("Who", bound=Hashable)
 
 
 class Scores(Generic[Who]):
-    """The scores of everybody; of a loop over all its incarnations: a new process does not undo the old one's deeds."""
+    """The scores of all sources; of a loop over all its incarnations, so a new process does not reset them."""
 
     def __init__(self, most: int = SCORES_MAX) -> None:
         self._most = most
@@ -46,7 +46,7 @@ class Scores(Generic[Who]):
             self._scores.pop(who, None)
 
     def all(self, now: int) -> Iterator[tuple[Who, float]]:
-        """Give everybody who has a score that says something."""
+        """Yield every source with a score that counts."""
         for who in list(self._scores):
             score = self.of(who, now)
             if score >= FORGOTTEN:
@@ -56,7 +56,7 @@ class Scores(Generic[Who]):
         return len(self._scores)
 
     def _make_room(self, now: int) -> None:
-        """Forget who has no points any more, and of the others the lowest quarter: so it is rarely done."""
+        """Forget sources without points, and of the others the lowest quarter: so it is rarely done."""
         ranked = sorted(self._scores, key=lambda who: self.of(who, now))
         low = max(1, self._most // 4)
         for index, who in enumerate(ranked):

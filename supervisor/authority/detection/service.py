@@ -1,292 +1,309 @@
-"""The response: everybody's offences come here, are weighed, and are answered. The authority's part; see `scoring.py`.
+"""Detection service: scores the signals of all detectors, and has actions taken; see scoring.py.
 
-What is charged is what an offence came over. The authority adds what it knows itself: whose session a session is, and
-which incarnation of a loop lives. After an epoch, a respawn, a reload or a revocation there is a moment of grace.
+The source of a signal is what it came over. The authority adds what it knows itself: whose session a session is, and
+which incarnation of a loop lives. After an epoch, a respawn, a reload or a revocation there is a grace period.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from tlsrt.channels.clock import Moment
 from tlsrt.channels.control.authority_channel import ChargeMessage
 from tlsrt.channels.control.trust import OffencesMessage, RecipientReportsMessage
-from tlsrt.config.detection import DetectionConfig, Mode, detector_of
+from tlsrt.config.detection import Mode, detector_of
 from tlsrt.rate_limit import Bucket
-from tlsrt.supervisor.authority.detection.actions import Actions, BlockRow
-from tlsrt.supervisor.authority.detection.admin import DetectionAdmin
-from tlsrt.supervisor.authority.detection.escalation import LASTING, ResponseStep, Taken
-from tlsrt.supervisor.authority.detection.gate_reports import reports_untrusted
-from tlsrt.supervisor.authority.detection.recipient_reports import Against, RecipientReportTable, testimonies_untrusted
+from tlsrt.supervisor.authority.detection.actions import ActionRunner
+from tlsrt.supervisor.authority.detection.escalation import LASTING, Action, AppliedAction
+from tlsrt.supervisor.authority.detection.gate_reports import gate_reports_untrusted
+from tlsrt.supervisor.authority.detection.recipient_reports import (
+    RecipientReportTable,
+    Suspect,
+    recipient_reports_untrusted,
+)
 from tlsrt.supervisor.authority.detection.scoring import Scoring
+from tlsrt.supervisor.authority.model.context import AuthorityContext
 from tlsrt.supervisor.authority.model.detection_snapshot import DetectionSnapshot
 from tlsrt.supervisor.authority.model.loop_table import GATE, LoopEntry
-from tlsrt.supervisor.authority.model.services import Charge, ChargeKind, Detail
-from tlsrt.supervisor.authority.model.state import AuthorityState
+from tlsrt.supervisor.authority.model.ports import (
+    Detail,
+    Lock,
+    LoopHandler,
+    Service,
+    SignalSource,
+    SourceKind,
+    SupervisorHandler,
+)
 from tlsrt.supervisor.authority.sessions.manager import CLIENT
-
-if TYPE_CHECKING:
-    from tlsrt.supervisor.authority.service import AuthorityService
+from tlsrt.supervisor.authority.sessions.revocation import Revocations
 
 REPORTS_PER_S = 40  # of one loop, which sends 20
-TOLD_MS = 10_000  # an offence of one kind by one is an event once in this time
+TOLD_MS = 10_000  # one detector's signals of one source are an event once in this time
 TOLD_MOST = 512
 NAMES_TOLD = 256
 WHAT_MAX = 160
 WRITE_MS = 1_000
-REVOKED_POINTS = 30  # for whoever's session was ended: who goes on with another one climbs all the same
+REVOKED_POINTS = 30  # for the subject whose session was ended: with another session its score goes on
 
 
-class DetectionService:
-    """The Response of `services.py`, and a Part of the authority."""
+class DetectionService(Service):
+    """Scores signals, and has actions taken: the port Detection of the others."""
 
-    def __init__(
-        self, service: AuthorityService, config: DetectionConfig, loops: list[str], chance: Callable[[], float],
-        state: AuthorityState, persist: Callable[[], bool],
-    ) -> None:  # fmt: skip
-        self._service = service
-        self.config = config
-        self.judge = Scoring(config, loops, chance)
-        self.actions = Actions(service)
-        self.actions.on_revoked = self._session_revoked
+    def __init__(self, context: AuthorityContext, revocations: Revocations, lock: Lock) -> None:
+        loops = [loop.name for loop in context.config.loops]
+        self._context = context
+        self._table = context.loops
+        self._manager = context.sessions
+        self._notes = context.notes
+        self._recorder = context.recorder
+        self._outgoing = context.outgoing
+        self._state = context.state
+        self.config = context.config.detection
+        self.scoring = Scoring(self.config, loops, lambda: context.randomness(1)[0] / 255)
+        self.actions = ActionRunner(context, revocations, lock, self)
         self._loops = frozenset(loops)
         self._reports = Bucket(REPORTS_PER_S, REPORTS_PER_S)
-        self._witnesses = RecipientReportTable(GATE)
-        self._testimonies = {loop: Bucket(REPORTS_PER_S, REPORTS_PER_S) for loop in loops}
-        self._told: dict[tuple[str, Charge], int] = {}
-        self._generation: object = None
+        self._recipients = RecipientReportTable(GATE)
+        self._recipient_reports = {loop: Bucket(REPORTS_PER_S, REPORTS_PER_S) for loop in loops}
+        self._told: dict[tuple[str, SignalSource], int] = {}
+        self._generation: tuple[int, ...] = ()
         self._names_told: list[str] = []
         self._living: dict[str, int] = {}  # loop: its last incarnation
-        self._revocations = -1
-        self._state = state
-        self._persist = persist
-        self._inherited: dict[str, tuple[float, int]] = {}  # subject: what a session of it had, and when
+        self._revocation = -1
+        self._inherited: dict[str, tuple[float, int]] = {}  # subject: the score of an earlier session, and when
         self._is_changed = False
         self._write_at = 0  # the next time that what is remembered may be written
-        self.actions.on_quarantine = self._note_memory
-        service.response = self
-        service.parts.append(self)
-        service.handlers["offences"] = self._reported
-        service.handlers["witnessed"] = self._witnessed
-        service.office_handlers["charge"] = self._charged
-        service.on_joined.append(self._joined)
-        DetectionAdmin(service, self)
+
+    def loop_handlers(self) -> Mapping[str, LoopHandler]:
+        return {"offences": self._on_gate_reports, "witnessed": self._on_recipient_reports}
+
+    def supervisor_handlers(self) -> Mapping[str, SupervisorHandler]:
+        return {"charge": self._on_charge}
 
     # What outlives the authority
 
-    def recall(self, memory: DetectionSnapshot, now: int, *, is_resumed: bool) -> None:
+    def quarantined(self, now: int) -> None:
+        """Remember the quarantine, before it is written that its subjects are revoked."""
+        self._remember(now)
+
+    def session_revoked(self, subject: str, detector: str, moment: Moment) -> None:
+        """Add points to whose session was ended: a subject that goes on with another session climbs all the same."""
+        source = SignalSource(SourceKind.CHANNEL, subject)
+        self._signal("sessions_revoked", source, 1, detector, moment, points=REVOKED_POINTS)
+
+    def recall(self, snapshot: DetectionSnapshot, now: int, *, is_resumed: bool) -> None:
         """Go on from what an authority before this one knew. If not `is_resumed`, every loop is another process."""
-        if now < memory.at:
-            memory = memory.moved(now)
-        self.judge.recall(memory)
-        for charge, score, subject in memory.scores:
-            if charge.kind is ChargeKind.SESSION and subject:
-                self._inherited[subject] = max((score, memory.at), self._inherited.get(subject, (0.0, 0)))
-        in_force = {(taken.step, taken.charge): taken for taken in self.judge.in_force}
-        for subject, taken in memory.quarantined:
-            self.actions.quarantined[subject] = BlockRow(in_force.get((taken.step, taken.charge), taken), subject)
-        self.actions.to_lift |= {loop: at if is_resumed else -1 for loop, at in memory.lifting if loop in self._loops}
+        if now < snapshot.at:
+            snapshot = snapshot.moved(now)
+        self.scoring.recall(snapshot)
+        for source, score, subject in snapshot.scores:
+            if source.kind is SourceKind.SESSION and subject:
+                self._inherited[subject] = max((score, snapshot.at), self._inherited.get(subject, (0.0, 0)))
+        active = {(applied.action, applied.source): applied for applied in self.scoring.active}
+        self.actions.recall(
+            {subject: active.get((one.action, one.source), one) for subject, one in snapshot.quarantined},
+            {loop: at if is_resumed else -1 for loop, at in snapshot.lifting if loop in self._loops},
+        )
         if is_resumed:
-            self._living = {loop: incarnation for loop, incarnation in memory.living if loop in self._loops}
+            self._living = {loop: incarnation for loop, incarnation in snapshot.living if loop in self._loops}
             return
         for loop in self._loops:
-            self.judge.replaced(loop, now)
+            self.scoring.replaced(loop, now)
 
-    def _note_memory(self, now: int) -> None:
+    def _remember(self, now: int) -> None:
         """Put what is known now where the next write of the state finds it."""
-        known, subject_of = self.judge.remember(now), self._subject_of
+        known, subject_of = self.scoring.remember(now), self._subject_of
         self._state.response = replace(
             known,
-            scores=tuple((charge, score, subject_of(charge)) for charge, score, _ in known.scores),
-            quarantined=tuple((shut.subject, shut.taken) for shut in self.actions.quarantined.values()),
+            scores=tuple((source, score, subject_of(source)) for source, score, _ in known.scores),
+            quarantined=tuple((shut.subject, shut.applied) for shut in self.actions.quarantined.values()),
             lifting=tuple(self.actions.to_lift.items()),
             living=tuple(self._living.items()),
         )
         self._is_changed = True
 
-    def _subject_of(self, charge: Charge) -> str:
-        if charge.kind is not ChargeKind.SESSION:
+    def _subject_of(self, source: SignalSource) -> str:
+        if source.kind is not SourceKind.SESSION:
             return ""
-        session = self._service.manager.find(_bytes_of(charge.value))
+        session = self._manager.find(_bytes_of(source.value))
         return session.subject if session is not None else ""
 
     def _write(self, now: int) -> None:
-        """Have it on the disk; at once, then once a second, so that who kills the authority gains no more than that."""
+        """Write it; at once, then once a second, so that a crash loses at most one second of scores."""
         if self._is_changed and now >= self._write_at:
             self._write_at = now + WRITE_MS
-            self._note_memory(now)
-            self._is_changed = not self._persist()
+            self._remember(now)
+            self._is_changed = not self._context.writer.write()
 
-    # What others say
+    # Signals
 
-    def trip(self, detector: str, charge: Charge, detail: Detail, now: int, wall: int) -> None:
-        """Answer a trigger: something that nobody does by accident."""
-        self._weigh(detector, charge, 1, _what(detail), now, wall, is_trip=True)
+    def trigger(self, detector: str, source: SignalSource, detail: Detail, moment: Moment) -> None:
+        """Answer a signal that no subject causes by accident."""
+        self._signal(detector, source, 1, _what(detail), moment, is_trigger=True)
 
-    def add(self, detector: str, charge: Charge, points: int, detail: Detail, now: int, wall: int) -> None:
-        """Add points for something that may happen by accident, once. With 0 they are the detector's own."""
-        self._weigh(detector, charge, 1, _what(detail), now, wall, points=points or None)
+    def add(self, detector: str, source: SignalSource, points: int, detail: Detail, moment: Moment) -> None:
+        """Add points for a signal that may have an innocent cause. With 0 they are the detector's own."""
+        self._signal(detector, source, 1, _what(detail), moment, points=points or None)
 
-    def _reported(self, primary: LoopEntry, message: OffencesMessage, now: int, wall: int) -> None:
-        """Primary says what the gate and the door refused."""
-        reports = reports_untrusted(message.reports)
-        if not self._reports.take(now / 1000):
+    def _on_gate_reports(self, primary: LoopEntry, message: OffencesMessage, moment: Moment) -> None:
+        """Score what the gate and the door refused."""
+        reports = gate_reports_untrusted(message.reports)
+        if not self._reports.take(moment.now / 1000):
             return
         for report in reports:
-            self._weigh(report.detector, report.charge, report.times, report.what, now, wall)
+            self._signal(report.detector, report.source, report.times, report.what, moment)
 
-    def _witnessed(self, member: LoopEntry, message: RecipientReportsMessage, now: int, wall: int) -> None:
-        """A recipient says what it refused although the gate had let it through."""
-        testimonies = testimonies_untrusted(message.reports)
-        if not self._testimonies[member.loop].take(now / 1000):
+    def _on_recipient_reports(self, entry: LoopEntry, message: RecipientReportsMessage, moment: Moment) -> None:
+        """Score what a recipient refused although it had passed the gate."""
+        reports = recipient_reports_untrusted(message.reports)
+        if not self._recipient_reports[entry.loop].take(moment.now / 1000):
             return
-        for session_id, word, times in testimonies:
-            session = self._service.manager.find(session_id)
+        for session_id, word, times in reports:
+            session = self._manager.find(session_id)
             if session is None:
-                continue  # nobody can tell any more whose it was
+                continue  # it has ended, and its subject is not known any more
             sender = "" if session.owner == CLIENT else session.owner
-            what = f"{word} at {member.loop}"
-            against = self._witnesses.heard(member.loop, session_id, sender, now)
-            of_session = Charge(ChargeKind.SESSION, session_id.hex())
-            self._weigh(str(Against.NOBODY), of_session, times, what, now, wall)
-            if Against.GATE in against:
-                self._weigh(str(Against.GATE), Charge(ChargeKind.PROCESS, GATE), 1, what, now, wall)
-            if Against.SENDER in against:
-                self._weigh(str(Against.SENDER), of_session, 1, what, now, wall)
+            what = f"{word} at {entry.loop}"
+            against = self._recipients.heard(entry.loop, session_id, sender, moment.now)
+            of_session = SignalSource(SourceKind.SESSION, session_id.hex())
+            self._signal(str(Suspect.NOBODY), of_session, times, what, moment)
+            if Suspect.GATE in against:
+                self._signal(str(Suspect.GATE), SignalSource(SourceKind.PROCESS, GATE), 1, what, moment)
+            if Suspect.SENDER in against:
+                self._signal(str(Suspect.SENDER), of_session, 1, what, moment)
 
-    def _charged(self, message: ChargeMessage, now: int, wall: int) -> None:
-        """The supervisor says what a loop did."""
+    def _on_charge(self, message: ChargeMessage, moment: Moment) -> None:
+        """Score what the supervisor saw a loop do."""
         loop, incarnation, detector, count, what = message
-        charge = Charge(ChargeKind.PROCESS, loop)
-        self._weigh(detector, charge, count, what, now, wall, incarnation=incarnation)
+        source = SignalSource(SourceKind.PROCESS, loop)
+        self._signal(detector, source, count, what, moment, incarnation=incarnation)
 
-    def _session_revoked(self, subject: str, what: str, now: int, wall: int) -> None:
-        self._weigh("sessions_revoked", Charge(ChargeKind.CHANNEL, subject), 1, what, now, wall, points=REVOKED_POINTS)
+    # Scoring
 
-    # What follows
-
-    def _weigh(
-        self, name: str, charge: Charge, count: int, what: str, now: int, wall: int, *, points: int | None = None,
-        incarnation: int | None = None, is_trip: bool = False,
+    def _signal(
+        self, name: str, source: SignalSource, count: int, what: str, moment: Moment, *, points: int | None = None,
+        incarnation: int | None = None, is_trigger: bool = False,
     ) -> None:  # fmt: skip
-        self._look(now)
+        self._look(moment.now)
         subject = ""
-        if charge.kind is ChargeKind.SESSION:
-            session = self._service.manager.find(_bytes_of(charge.value))
+        if source.kind is SourceKind.SESSION:
+            session = self._manager.find(_bytes_of(source.value))
             if session is None:
                 return  # it has ended: who held it has another one by now, or none
             subject = session.subject
             if subject in self._inherited:
-                self.judge.inherit(charge, *self._inherited.pop(subject))
-        before = self.judge.counted(name)
-        is_over = incarnation is not None and incarnation != self._service.roster[charge.value].incarnation
-        taken = self.judge.charge(
-            name, charge, now, points=points, count=count, what=what, subject=subject, is_trip=is_trip, is_over=is_over
+                self.scoring.inherit(source, *self._inherited.pop(subject))
+        before = self.scoring.counted(name)
+        is_over = incarnation is not None and incarnation != self._table[source.value].incarnation
+        applied = self.scoring.signal(
+            name, source, moment.now, points=points, count=count, what=what, subject=subject,
+            is_trigger=is_trigger, is_over=is_over,
         )  # fmt: skip
-        if self.judge.counted(name) > before or self.config.mode_of(detector_of(name)) is Mode.OBSERVE:
-            self._tell(name, charge, subject, count, what, now, wall)
-        # Strangers cause no write before they are blocked.
-        is_counted = self.judge.counted(name) > before and charge.kind is not ChargeKind.ADDRESS
-        self._is_changed |= is_counted or any(each.step is not ResponseStep.LIMIT for each in taken)
-        if charge.value in self._loops:
-            self._service.outlet.tell("score", charge.value, round(self.judge.score_of_loop(charge.value, now)))
-            incarnation = self._service.roster[charge.value].incarnation
-        for each in taken:
-            self.actions.take(each, subject, incarnation or 0, now, wall)
+        if self.scoring.counted(name) > before or self.config.mode_of(detector_of(name)) is Mode.OBSERVE:
+            self._tell(name, source, subject, count, what, moment)
+        # Addresses cause no write before they are blocked.
+        is_counted = self.scoring.counted(name) > before and source.kind is not SourceKind.ADDRESS
+        self._is_changed |= is_counted or any(each.action is not Action.LIMIT for each in applied)
+        if source.value in self._loops:
+            self._outgoing.tell("score", source.value, round(self.scoring.score_of_loop(source.value, moment.now)))
+            incarnation = self._table[source.value].incarnation
+        for each in applied:
+            self.actions.take(each, subject, incarnation or 0, moment)
         self._tell_quarantine()
 
-    def _tell(self, name: str, charge: Charge, subject: str, count: int, what: str, now: int, wall: int) -> None:
+    def _tell(self, name: str, source: SignalSource, subject: str, count: int, what: str, moment: Moment) -> None:
         """Make an event and a record of it, the first time and then once in a while."""
-        key = (name, charge)
-        if now - self._told.get(key, now - TOLD_MS) < TOLD_MS:
+        key = (name, source)
+        if moment.now - self._told.get(key, moment.now - TOLD_MS) < TOLD_MS:
             return
         if len(self._told) >= TOLD_MOST:
-            self._told = {each: at for each, at in self._told.items() if now - at < TOLD_MS}
+            self._told = {each: at for each, at in self._told.items() if moment.now - at < TOLD_MS}
         if len(self._told) < TOLD_MOST:
-            self._told[key] = now
-            who, charged = subject or charge.value, f"{charge.kind} {charge.value}"
+            self._told[key] = moment.now
+            who, charged = subject or source.value, f"{source.kind} {source.value}"
             detail: dict[str, str | int] = {"detector": name, "charged": charged, "count": count}
-            self._service.note("detected", who, f"{name}: {what}", **detail)
-            self._service.audit.note("charge", who, {**detail, "what": what[:WHAT_MAX]}, now, wall)
+            self._notes.note("detected", who, f"{name}: {what}", **detail)
+            self._recorder.note("charge", who, {**detail, "what": what[:WHAT_MAX]}, moment)
 
     def _look(self, now: int) -> None:
-        """Begin a moment of grace after what makes the innocent use what has just ended."""
-        generation, revocations = self._service.generation, self._service.revocations
+        """Begin a grace period after what makes innocent peers use what has just ended."""
+        generation = (self._context.epochs.current, *(entry.incarnation for entry in self._table))
         if generation != self._generation:
             for loop in self._loops:
-                living = self._service.roster[loop].incarnation
+                living = self._table[loop].incarnation
                 if living not in (0, self._living.get(loop, living)):
-                    self.judge.replaced(loop, now)
+                    self.scoring.replaced(loop, now)
                 self._living[loop] = living or self._living.get(loop, 0)
             self._generation = generation
-            self.judge.begin_grace(now)
-        if revocations != self._revocations:
-            self._revocations = revocations
-            self.judge.revoked(now)
+            self.scoring.begin_grace(now)
+        if self._state.revocation != self._revocation:
+            self._revocation = self._state.revocation
+            self.scoring.revoked(now)
 
-    def _joined(self, loop: str, now: int) -> None:
+    def joined(self, loop: str, moment: Moment) -> None:
+        """Tell a new Primary what it has to enforce."""
         if loop == GATE:
-            for taken in self.judge.in_force:
-                if taken.step in (ResponseStep.LIMIT, ResponseStep.BLOCK) and not taken.is_observed:
-                    self.actions.tell_gate(taken, now)
+            for applied in self.scoring.active:
+                if applied.action in (Action.LIMIT, Action.BLOCK) and not applied.is_observed:
+                    self.actions.tell_gate(applied, moment.now)
 
-    def release(self, name: str, now: int, wall: int) -> list[str] | None:
-        """End every step against somebody and forget his scores; return whom that let in, or was freed; None: the disk.
+    def release(self, name: str, moment: Moment) -> list[str] | None:
+        """End every action against a name and forget its scores; return what was released; None: the disk refuses.
 
         `name` is a component, a client, a loop or an address.
         """
         client = f"client/{name}"
         shut = [each for each in self.actions.quarantined if each in (name, client) or each.startswith(f"{name}/")]
-        steps = [taken for taken in self.judge.in_force if taken.charge.value in (name, client)]
-        if not shut and not steps:
+        actions = [applied for applied in self.scoring.active if applied.source.value in (name, client)]
+        if not shut and not actions:
             return []
-        if not self.actions.release(shut, now):
+        if not self.actions.release(shut, moment.now):
             return None
         for value in {name, client, *shut}:
-            for taken in self.judge.release(value):
-                if taken.step in (ResponseStep.LIMIT, ResponseStep.BLOCK):
-                    self.actions.tell_gate(replace(taken, until=now), now)
-        for taken in self.judge.in_force:
-            if taken.step is ResponseStep.QUARANTINE and self.actions.shut_by(taken) == 0:
-                self.judge.release(taken.charge.value)
+            for applied in self.scoring.release(value):
+                if applied.action in (Action.LIMIT, Action.BLOCK):
+                    self.actions.tell_gate(replace(applied, until=moment.now), moment.now)
+        for applied in self.scoring.active:
+            if applied.action is Action.QUARANTINE and self.actions.quarantined_by(applied) == 0:
+                self.scoring.release(applied.source.value)
         self._is_changed = True
-        freed = sorted({*shut, *(taken.charge.value for taken in steps)})
+        freed = sorted({*shut, *(applied.source.value for applied in actions)})
         for each in freed:
-            self._service.audit.note("release", each, {}, now, wall)
-            self._service.note("response_ended", each, "released by an operator", step="release")
+            self._recorder.note("release", each, {}, moment)
+            self._notes.note("response_ended", each, "released by an operator", step="release")
         self._tell_quarantine()
         return freed
 
     def _tell_quarantine(self) -> None:
-        """Tell the supervisor who is in quarantine, for its status."""
+        """Tell the supervisor the subjects in quarantine, for its status."""
         names = sorted(self.actions.quarantined)[:NAMES_TOLD]
         if names != self._names_told:
             self._names_told = names
             self._is_changed = True
-            self._service.outlet.tell("quarantine", names)
+            self._outgoing.tell("quarantine", names)
 
-    # What time says
+    # Time
 
     def next_due(self) -> int | None:
-        due = self.judge.next_due()
+        due = self.scoring.next_due()
         if not self._is_changed:
             return due
         return self._write_at if due is None else min(due, self._write_at)
 
-    def tick(self, now: int, wall: int) -> None:
-        self._look(now)
-        for loop in self.actions.lift_replaced(now):
-            self.judge.release_steps(loop)
-        for taken in self.judge.due(now):
-            self._ended(taken)
+    def tick(self, moment: Moment) -> None:
+        self._look(moment.now)
+        for loop in self.actions.lift_replaced(moment.now):
+            self.scoring.release_actions(loop)
+        for applied in self.scoring.due(moment.now):
+            self._ended(applied)
         self.actions.forget_ended()
         self._tell_quarantine()
-        self._write(now)
+        self._write(moment.now)
 
-    def _ended(self, taken: Taken) -> None:
-        if taken.step in LASTING and not taken.is_observed:
-            self._service.note("response_ended", taken.charge.value, str(taken.step), step=str(taken.step))
+    def _ended(self, applied: AppliedAction) -> None:
+        if applied.action in LASTING and not applied.is_observed:
+            self._notes.note("response_ended", applied.source.value, str(applied.action), step=str(applied.action))
 
 
 def _what(detail: Detail) -> str:

@@ -1,4 +1,4 @@
-"""What happened lately, in bounded memory: different things of somebody, how often something, how long for. Pure."""
+"""Bounded counters over time: distinct things, events in a window, growing durations, grace. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 Key = TypeVar("Key", bound=Hashable)
 
 
-class Distinct(Generic[Key]):
-    """Counts different things only: the same one again within the window is none."""
+class DistinctCounter(Generic[Key]):
+    """Counts distinct things: the same one again within the window is none."""
 
     def __init__(self, window_ms: int = 60_000, most: int = 8192) -> None:
         self._window_ms = window_ms
@@ -18,7 +18,7 @@ class Distinct(Generic[Key]):
         self._seen: OrderedDict[tuple[Key, str], int] = OrderedDict()  # when it was new, the oldest first
 
     def is_new(self, who: Key, what: str, now: int) -> bool:
-        """Note a thing; tell whether it is a new one of this one's."""
+        """Note a thing; tell whether it is new for this key."""
         key = (who, what)
         if now - self._seen.get(key, now - self._window_ms) < self._window_ms:
             return False
@@ -32,8 +32,8 @@ class Distinct(Generic[Key]):
         return len(self._seen)
 
 
-class Often:
-    """Tells how often something happened within a window, as far as that matters."""
+class EventWindow:
+    """Counts events within a window, up to `most`."""
 
     def __init__(self, window_ms: int, most: int) -> None:
         self._window_ms = window_ms
@@ -50,8 +50,8 @@ class Often:
         return sum(1 for at in self._times if now - at < self._window_ms)
 
 
-class Growing(Generic[Key]):
-    """How long something lasts: longer each time, up to a cap, and never quite what the other side expects."""
+class GrowingDuration(Generic[Key]):
+    """Durations that grow each time, up to a cap, with jitter."""
 
     def __init__(
         self, first_ms: int, cap_ms: int, jitter: float, chance: Callable[[], float], most: int = 4096
@@ -78,7 +78,7 @@ class Growing(Generic[Key]):
         self._times.pop(who, None)
 
     def all(self, now: int) -> Iterator[tuple[Key, int, int]]:
-        """Give whatever still counts: who, how often so far, and until when."""
+        """Yield what still counts: key, how often so far, and until when."""
         return ((who, times, until) for who, (times, until) in self._times.items() if now < until)
 
     def put(self, who: Key, times: int, until: int) -> None:
@@ -89,8 +89,8 @@ class Growing(Generic[Key]):
         return len(self._times)
 
 
-class Grace:
-    """Moments in which the innocent use what has just ended: after an epoch, a respawn, a reload, a revocation."""
+class GracePeriod:
+    """A time in which innocent peers use what has just ended: after an epoch, a respawn, a reload, a revocation."""
 
     def __init__(self, lasts_ms: int) -> None:
         self._lasts_ms = lasts_ms

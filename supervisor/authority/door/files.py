@@ -1,4 +1,4 @@
-"""The files of the TLS door: checked here, then handed to Primary as sealed memfds. The supervisor never reads them."""
+"""Files of the TLS door: checked here, then handed to Primary as sealed memfds."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def read_file(descriptor: int, what: str, limit: int = FILE_MAX) -> bytes:
 
 
 def seal_copy(name: str, data: bytes) -> int:
-    """Return a memfd with `data` that nobody can change, memfd_create(2)."""
+    """Return a memfd with `data` that cannot be changed any more, memfd_create(2)."""
     flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
     try:
         descriptor = os.memfd_create(f"tlsrt-{name}", flags | _NOEXEC_SEAL)

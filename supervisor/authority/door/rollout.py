@@ -1,8 +1,8 @@
-"""What the door serves with (certificate, key, client CA, revocation lists) and its change. Pure but for descriptors.
+"""Door rollout: the files that the door serves with, and their change. Pure but for descriptors.
 
 A change is a transaction: the authority has read and checked the new files; Primary makes a context of them and shakes
-hands with itself; only then is anybody told that they are good. From `take` on they are what the door accepts with, and
-what another authority boots with. Connections that are there live on.
+hands with itself; only then is the supervisor told that they are good. From `take` on the door accepts connections with
+them, and another authority boots with them. Existing connections stay.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tlsrt.channels.clock import Moment
+from tlsrt.supervisor.authority.clients.certificates import ClientCertificates
 from tlsrt.supervisor.authority.door.files import DoorFiles
-from tlsrt.supervisor.authority.model.loop_table import GATE, LoopTable
-from tlsrt.supervisor.authority.model.ports import Outgoing
+from tlsrt.supervisor.authority.model.context import AuthorityContext
+from tlsrt.supervisor.authority.model.loop_table import GATE
+from tlsrt.supervisor.authority.model.ports import Service
 
 TRY_MS = 5_000  # for Primary to make a context and try it
 _GENERATIONS = 20  # bits below the count of the authority's lives
@@ -30,22 +33,22 @@ class _Proposal:
     until: int
 
 
-class DoorChange:
+class DoorChange(Service):
     """What the door serves with now, and what it may serve with next."""
 
-    def __init__(self, files: DoorFiles, lives: int, roster: LoopTable, outlet: Outgoing) -> None:
+    def __init__(self, context: AuthorityContext, files: DoorFiles, certificates: ClientCertificates) -> None:
         self.files = files
-        self.on_taken: Callable[[], None] = lambda: None
-        self._generation = lives << _GENERATIONS
+        self._certificates = certificates
+        self._generation = context.state.boots << _GENERATIONS
         self._last = self._generation
-        self._roster = roster
-        self._outlet = outlet
+        self._loops = context.loops
+        self._outgoing = context.outgoing
         self._proposal: _Proposal | None = None
 
-    def brief(self) -> None:
+    def send(self) -> None:
         """Tell Primary what to serve with."""
-        self._outlet.send(GATE, "door", self._generation, descriptors=self.files.descriptors)
-        self._outlet.send(GATE, "serve", self._generation)
+        self._outgoing.send(GATE, "door", self._generation, descriptors=self.files.descriptors)
+        self._outgoing.send(GATE, "serve", self._generation)
 
     def propose(self, number: int, files: DoorFiles, now: int, done: Done) -> None:
         """Have Primary try other files; `done` hears how that went. They are owned from here on."""
@@ -56,9 +59,9 @@ class DoorChange:
             return
         self._last += 1
         self._proposal = _Proposal(number, self._last, files, done, now + TRY_MS)
-        if self._roster[GATE].has_door:
-            self._outlet.send(GATE, "door", self._last, descriptors=files.descriptors)
-        else:  # there is nobody to be kept from serving; the next Primary is told these
+        if self._loops[GATE].has_door:
+            self._outgoing.send(GATE, "door", self._last, descriptors=files.descriptors)
+        else:  # there is no Primary now; the next one is sent these
             self._settle(())
 
     def tried(self, generation: int, is_good: bool, sentence: str) -> None:
@@ -71,10 +74,10 @@ class DoorChange:
         proposal = self._proposal
         return proposal.until if proposal is not None and proposal.done is not None else None
 
-    def tick(self, now: int) -> None:
+    def tick(self, moment: Moment) -> None:
         """Give up a trial that takes too long."""
         due = self.next_due()
-        if due is not None and now >= due:
+        if due is not None and moment.now >= due:
             self._settle((_LATE,))
 
     def take(self, number: int) -> bool:
@@ -85,9 +88,9 @@ class DoorChange:
         self._proposal = None
         old, self.files, self._generation = self.files, proposal.files, proposal.generation
         old.close()
-        if self._roster[GATE].has_door:
-            self.brief()
-        self.on_taken()
+        if self._loops[GATE].has_door:
+            self.send()
+        self._certificates.trust(self.files.authorities, self.files.revoked)
         return True
 
     def _settle(self, sentences: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
 """The epoch: one number for the whole trust boundary, and its two-phase change. Pure.
 
-Phase one: everything of the next epoch is sent, every loop acknowledges (`prepared`) and is looked at again by the
+Phase one: everything of the next epoch is sent, every loop acknowledges (`prepared`) and is attested again by the
 supervisor (`attested`). Phase two: `commit`, and senders use it. A loop that does not answer in time does not hold up
 the others: the change goes on without it, and the supervisor is told who it was.
 """
@@ -84,12 +84,12 @@ class Epochs:
             self._unprepared.discard(loop)
 
     def attested(self, loop: str, epoch: int) -> None:
-        """Note that a loop was looked at for an epoch."""
+        """Note that a loop was attested for an epoch."""
         if self.pending is not None and epoch >= self.pending:
             self._unattested.discard(loop)
 
     def forget(self, loop: str) -> None:
-        """Wait no longer for a loop that is gone."""
+        """Wait no longer for a loop whose process has ended."""
         self._unprepared.discard(loop)
         self._unattested.discard(loop)
 

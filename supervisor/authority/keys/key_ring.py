@@ -1,8 +1,8 @@
-"""Which keys an epoch works with. Pure.
+"""Key ring: the run key and the issuer of each epoch. Pure.
 
 An epoch belongs to one version of master_key: its run key, and the issuer that signs its tokens and grants. While a
 rotation is under way the present epoch has the keys of one version and the next one those of another; once that is
-committed, nobody needs the older ones here any more, and they are wiped. What loops still verify with the older
+committed, the older ones are not needed here any more, and are wiped. What loops still verify with the older
 version they do with keys of their own.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tlsrt.supervisor.authority.keys.issuer import Issuer
-from tlsrt.supervisor.authority.keys.secret_memory import wipe
+from tlsrt.supervisor.process.secret_memory import wipe
 
 
 @dataclass(frozen=True, slots=True)

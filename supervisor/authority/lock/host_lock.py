@@ -1,32 +1,33 @@
-"""The lock of the whole host, as the authority keeps it. No descriptor is touched here.
+"""The lock of the whole host, and the operator's `lock` and `unlock`. Pure.
 
 A lock is in force in the moment in which it is engaged. The supervisor is told first, and replaces Primary by a fresh
 process; all sessions end, at every verifier, and the epoch with them, without grace; then the state is written, and
-only then whoever asked is told. A disk that refuses delays nothing: it is said, and written later. From then on
-nobody gets a session, and Primary gets the door's certificate and no key.
+only then the requester is answered. A disk that refuses delays nothing: it is told, and written later. From then on no
+session is opened, and Primary gets the door's certificate and no key.
 
-To unlock goes the other way round: it is recorded and written first, and whatever is in the way of that leaves the host
-locked. Then the epoch moves, the components get sessions of it, and Primary is replaced again: no process that has
-served a locked door ever gets a key.
+To unlock goes the other way round: it is recorded and written first, and whatever fails there leaves the host locked.
+Then the epoch moves, the components get sessions of it, and Primary is replaced again: no process that has served a
+locked door ever gets a key.
 
 `is_gate_over` is the moment between: the process at the other end of Primary's channel belongs to the state before. It
-is not listened to, and gets nothing, until the supervisor has brought the next one. An authority that is told of a lock
+is not read from, and gets nothing, until the supervisor has brought the next one. An authority that is told of a lock
 as it comes again has no such moment: the supervisor has replaced Primary before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
+from tlsrt.channels.clock import Moment
+from tlsrt.channels.control.authority_channel import LockMessage, UnlockMessage
+from tlsrt.errors import NotFound
 from tlsrt.supervisor.authority.door.rollout import DoorChange
-from tlsrt.supervisor.authority.keys.epochs import Epochs
-from tlsrt.supervisor.authority.keys.key_ring import KeyRing
-from tlsrt.supervisor.authority.model.loop_table import GATE, LoopEntry, LoopTable
-from tlsrt.supervisor.authority.model.ports import Outgoing
-from tlsrt.supervisor.authority.model.services import NoRecorder, Recorder
-from tlsrt.supervisor.authority.model.state import AuthorityState
-from tlsrt.supervisor.authority.sessions.event_notes import EventNotes
+from tlsrt.supervisor.authority.model.context import NOT_WRITTEN, AuthorityContext, Undo
+from tlsrt.supervisor.authority.model.loop_table import GATE, LoopEntry
+from tlsrt.supervisor.authority.model.ports import Service, SupervisorHandler
 from tlsrt.supervisor.messages.lock_record import LOCK_BYTES, UNLOCKED, LockRecord, new_record
+from tlsrt.supervisor.messages.result_codes import ResultCode
 
 NOT_LOCKED = "the host is not locked"
 ANOTHER = "the host is not locked by this lock any more"
@@ -35,30 +36,30 @@ _UNWRITTEN = "the authority's state cannot be written, so the host stays locked:
 Done = Callable[[str], None]  # with a sentence that says why not, or with nothing
 
 
-class HostLock:
-    """The lock. Times are BOOTTIME in ms, but for `wall`.
+class Owner(Protocol):
+    """What ends and begins everything with the lock."""
 
-    `on_locked` ends all sessions and the epoch, and tells whether all is on the disk; `on_unlocked` begins anew.
-    """
+    def lock_down(self, moment: Moment) -> bool:
+        """End all sessions and the epoch; return whether all is persisted."""
+        ...
 
-    def __init__(
-        self, roster: LoopTable, ring: KeyRing, epochs: Epochs, door: DoorChange, state: AuthorityState,
-        persist: Callable[[], bool], outlet: Outgoing, randomness: Callable[[int], bytes],
-    ) -> None:  # fmt: skip
-        self._roster = roster
-        self._ring = ring
-        self._epochs = epochs
+    def open_up(self, moment: Moment) -> None:
+        """Begin anew."""
+
+
+class HostLock(Service):
+    """The lock."""
+
+    def __init__(self, context: AuthorityContext, door: DoorChange, owner: Owner) -> None:
+        self._context = context
+        self._loops = context.loops
+        self._state = context.state
+        self._writer = context.writer
+        self._outgoing = context.outgoing
         self._door = door
-        self._state = state
-        self._persist = persist
-        self._outlet = outlet
-        self._randomness = randomness
+        self._owner = owner
         self._told_epoch = 0
         self.is_gate_over = False
-        self.notes = EventNotes()
-        self.audit: Callable[[], Recorder] = NoRecorder
-        self.on_locked: Callable[[int, int], bool] = lambda now, wall: False
-        self.on_unlocked: Callable[[int, int], None] = lambda now, wall: None
 
     @property
     def record(self) -> LockRecord | None:
@@ -68,81 +69,95 @@ class HostLock:
     def is_locked(self) -> bool:
         return self._state.lock is not None
 
-    def engage(self, reason: str, by: str, now: int, wall: int) -> None:
-        """Lock; nothing if it is locked already."""
-        self.lock(new_record(self._randomness(LOCK_BYTES), reason, by, wall), now, wall)
+    def supervisor_handlers(self) -> Mapping[str, SupervisorHandler]:
+        return {"lock": self._on_lock, "unlock": self._on_unlock}
 
-    def lock(self, record: LockRecord, now: int, wall: int) -> bool:
-        """Lock as this says, or leave the lock that there is; return whether it is on the disk."""
+    def _on_lock(self, message: LockMessage, moment: Moment) -> None:
+        """Lock with the id that the supervisor has chosen; answer whether that is persisted."""
+        record = LockRecord(message.lock, message.reason, message.by, message.since)
+        is_stored = self.lock(record, moment)
+        self._context.answer(message.number, ResultCode.DONE if is_stored else ResultCode.UNWRITTEN, [])
+
+    def _on_unlock(self, message: UnlockMessage, moment: Moment) -> None:
+        def done(problem: str) -> None:
+            code = ResultCode.REFUSED if problem == NOT_LOCKED else ResultCode.UNCHANGED if problem else ResultCode.DONE
+            self._context.answer(message.number, code, [problem] if problem else [])
+
+        self.unlock(b"", message.by, moment, done)
+
+    def engage(self, reason: str, by: str, moment: Moment) -> None:
+        """Lock; nothing if it is locked already."""
+        self.lock(new_record(self._context.randomness(LOCK_BYTES), reason, by, moment.wall), moment)
+
+    def lock(self, record: LockRecord, moment: Moment) -> bool:
+        """Lock as this says, or leave the lock that there is; return whether it is persisted."""
         if self.is_locked:
-            self._say_state()
-            return self._persist()
+            self._tell_state()
+            return self._writer.write()
         self._state.lock = record
-        self._replace_gate(is_over=self.is_gate_over or self._roster[GATE].has_door)  # else it was told nothing
-        self._outlet.log(f"locked by {record.by}: {record.reason}")
-        is_stored = self.on_locked(now, wall)
+        self._replace_gate(is_over=self.is_gate_over or self._loops[GATE].has_door)  # else it was told nothing
+        self._outgoing.log(f"locked by {record.by}: {record.reason}")
+        is_stored = self._owner.lock_down(moment)
         detail: dict[str, str | int] = {"lock": record.lock.hex(), "reason": record.reason, "stored": int(is_stored)}
-        self.audit().before("locked", record.by, detail, now, wall, lambda: None, self._not_recorded)
+        self._context.recorder.before("locked", record.by, detail, moment, lambda: None, self._not_recorded)
         return is_stored
 
-    def unlock(self, lock: bytes, by: str, now: int, wall: int, done: Done) -> None:
-        """End the lock of this id, or whichever it is if none is named; `done` hears when, or why not."""
+    def unlock(self, lock: bytes, by: str, moment: Moment, done: Done) -> None:
+        """End the lock of this id, or any if none is named; `done` is told when, or why not."""
         record = self._state.lock
         if record is None or (lock and lock != record.lock):
             done(NOT_LOCKED if record is None else ANOTHER)
             return
-        detail = {"lock": record.lock.hex()}
-        self.audit().before(
-            "unlocked", by, detail, now, wall, lambda: self._unlock(record, by, now, wall, done), done
+
+        def change() -> Undo:
+            if self._state.lock is not record:
+                raise NotFound(ANOTHER)
+            self._state.lock = None
+            return undo
+
+        def undo() -> None:
+            self._state.lock = record
+            self._writer.write()  # a write that failed may have come half way
+
+        def unlocked() -> None:
+            self._replace_gate(is_over=True)
+            self._outgoing.log(f"unlocked by {by}")
+            self._context.notes.note("unlocked", "host", f"by {by}", lock=record.lock.hex())
+            self._owner.open_up(moment)
+            done("")
+
+        self._context.transact(
+            "unlocked", by, {"lock": record.lock.hex()}, moment, change, unlocked,
+            lambda code, sentence: done(_UNWRITTEN if sentence == NOT_WRITTEN else sentence),
         )  # fmt: skip
 
-    def gate_born(self) -> None:
-        """Listen to Primary again: it is a process of the present state."""
+    def gate_spawned(self) -> None:
+        """Read from Primary again: it is a process of the present state."""
         self.is_gate_over = False
 
-    def brief_gate(self, member: LoopEntry, now: int) -> None:
+    def provision_gate(self, entry: LoopEntry, now: int) -> None:
         """Tell Primary that the host is locked, and what the door serves with; it gets nothing else."""
-        member.wants_keys, member.is_shut, member.briefed = False, True, now
-        self._say_locked()
-        self._door.brief()
+        entry.wants_keys, entry.is_shut, entry.provisioned = False, True, now
+        self._send_locked()
+        self._door.send()
 
-    def next_due(self) -> int | None:
-        """Nothing here has a time of its own."""
-        return None
-
-    def tick(self, now: int, wall: int) -> None:
-        """Tell the locked Primary of an epoch that has come, since the supervisor asks every loop for its epoch."""
-        if self.is_locked and self._roster[GATE].is_shut and self._told_epoch != self._epochs.current:
-            self._say_locked()
-
-    def _unlock(self, record: LockRecord, by: str, now: int, wall: int, done: Done) -> None:
-        if self._state.lock is not record:
-            done(ANOTHER)
-            return
-        self._state.lock = None
-        if not self._persist():
-            self._state.lock = record
-            self._persist()  # a write that failed may have come half way
-            done(_UNWRITTEN)
-            return
-        self._replace_gate(is_over=True)
-        self._outlet.log(f"unlocked by {by}")
-        self.notes.note("unlocked", "host", f"by {by}", lock=record.lock.hex())
-        self.on_unlocked(now, wall)
-        done("")
+    def tick(self, moment: Moment) -> None:
+        """Tell the locked Primary of a new epoch, since the supervisor asks every loop for its epoch."""
+        if self.is_locked and self._loops[GATE].is_shut and self._told_epoch != self._context.epochs.current:
+            self._send_locked()
 
     def _replace_gate(self, *, is_over: bool) -> None:
         self.is_gate_over = is_over
-        self._say_state()
+        self._tell_state()
 
-    def _say_state(self) -> None:
-        self._outlet.tell("lock_state", *(self._state.lock or UNLOCKED))
+    def _tell_state(self) -> None:
+        self._outgoing.tell("lock_state", *(self._state.lock or UNLOCKED))
 
-    def _say_locked(self) -> None:
-        issuer, record = self._ring.newest.issuer, self._state.lock
+    def _send_locked(self) -> None:
+        issuer, record = self._context.keys.newest.issuer, self._state.lock
         if record is not None:
-            self._told_epoch = self._epochs.current
-            self._outlet.send(GATE, "locked", issuer.install, issuer.boot, record.lock, self._told_epoch)
+            self._told_epoch = self._context.epochs.current
+            self._outgoing.send(GATE, "locked", issuer.install, issuer.boot, record.lock, self._told_epoch)
 
     def _not_recorded(self, why: str) -> None:
-        self._outlet.log(f"the lock is in force, but could not be recorded: {why}")
+        self._outgoing.log(f"the lock is in force, but could not be recorded: {why}")

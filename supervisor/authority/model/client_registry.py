@@ -1,7 +1,7 @@
-"""The clients that were enrolled while the host runs: names, rights, certificates. Pure; they lie in the state.
+"""Client registry: names, rights and certificates of enrolled clients. Pure; kept in the state.
 
-A client that the configuration lists is none of these, and wins where both have a name. Who is revoked stays listed,
-and is nobody: none of his certificates is known any more.
+A client that the configuration lists is none of these, and wins where both have a name. A revoked client stays listed,
+and none of its certificates is known any more.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Certified:
 
 @dataclass(frozen=True, slots=True)
 class Enrolled:
-    """One client. The first certificate is the one in use. Times are wall time in ms; `revoked` is 0 if he is not."""
+    """One client. The first certificate is the one in use. Times are wall time in ms; `revoked` is 0 if it is not."""
 
     name: str
     rules: tuple[Rule, ...]
@@ -82,7 +82,7 @@ class Registry:
         return name in self._listed
 
     def living(self, subject: str) -> Enrolled | None:
-        """Return the client that `client/NAME` is, if he is not revoked and the configuration has none of that name."""
+        """Return the client that `client/NAME` is, if it is not revoked and the configuration has none of that name."""
         name = subject.removeprefix(f"{CLIENT}/")
         client = self._clients.get(name) if subject != name and name not in self._listed else None
         return client if client is not None and not client.revoked else None
@@ -146,7 +146,7 @@ def with_certificate(client: Enrolled, certified: Certified, pending: int = 1) -
 
 
 def in_use(client: Enrolled, fingerprint: bytes) -> Enrolled:
-    """Return a client that has used this certificate of his: a newer one ends those before it."""
+    """Return a client that has used this certificate: a newer one ends those before it."""
     place = next((n for n, each in enumerate(client.certificates) if each.fingerprint == fingerprint), 0)
     return replace(client, certificates=client.certificates[place:]) if place else client
 

@@ -1,4 +1,4 @@
-"""Certificate revocation lists of the client CAs (RFC 5280, section 5). Pure: time comes in as an argument.
+"""Certificate revocation lists of the client CAs (RFC 5280, section 5). Pure.
 
 Fails closed: a client whose CA has no list here, or one that is past its nextUpdate, is refused.
 """

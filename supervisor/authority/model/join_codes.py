@@ -1,7 +1,7 @@
-"""The join codes that were printed and not used yet. Pure; they lie in the authority's state, without their secrets.
+"""Join codes that were printed and not used yet. Pure; kept in the state, without their secrets.
 
-A secret is derived from the id by a key that only the authority has, so nothing of it is stored, and an id that nobody
-was given is answered in the same time as one with a wrong MAC. With another master_key the codes of before end.
+A secret is derived from the id by a key that only the authority has, so nothing of it is stored, and an id that was
+never given is answered in the same time as one with a wrong MAC. With another master_key the codes of before end.
 """
 
 from __future__ import annotations

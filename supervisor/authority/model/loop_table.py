@@ -1,4 +1,4 @@
-"""The roster: the loops as the authority knows them. Which incarnation lives, and whether it has keys. Pure.
+"""Loop table: which incarnation of each loop lives, and whether it has keys. Pure.
 
 What is known about a loop comes from the supervisor (spawned, attested, gone) and, for `wants_keys`, from the loop.
 A loop gets keys when it wants them and the supervisor has attested the very incarnation at the other end.
@@ -25,7 +25,7 @@ class LoopEntry:
     wants_keys: bool = False
     is_joined: bool = False
     is_shut: bool = False  # Primary of a locked host: it has the door's files and no keys
-    briefed: int = 0  # when, ms
+    provisioned: int = 0  # when, ms
 
     @property
     def may_get_keys(self) -> bool:
@@ -49,19 +49,19 @@ class LoopTable:
     """All loops by name."""
 
     def __init__(self, loops: Iterable[tuple[str, tuple[str, ...]]]) -> None:
-        self._members = {loop: LoopEntry(loop, components) for loop, components in loops}
-        self._loop_of = {component: member for member in self for component in member.components}
-        self.barred: set[str] = set()  # subjects that are revoked: nobody is given keys to them, nor they to anybody
+        self._entries = {loop: LoopEntry(loop, components) for loop, components in loops}
+        self._loop_of = {component: entry for entry in self for component in entry.components}
+        self.barred: set[str] = set()  # revoked subjects: no loop gets keys to them, and they get none
 
     def __getitem__(self, loop: str) -> LoopEntry:
         """Return a loop; raise PeerError for a name that the configuration does not have."""
-        member = self._members.get(loop)
-        if member is None:
+        entry = self._entries.get(loop)
+        if entry is None:
             raise PeerError("unknown_loop")
-        return member
+        return entry
 
     def __iter__(self) -> Iterator[LoopEntry]:
-        return iter(self._members.values())
+        return iter(self._entries.values())
 
     def of(self, component: str) -> LoopEntry:
         """Return the loop of a component."""
@@ -73,15 +73,15 @@ class LoopTable:
 
     @property
     def joined(self) -> tuple[LoopEntry, ...]:
-        return tuple(member for member in self if member.is_joined)
+        return tuple(entry for entry in self if entry.is_joined)
 
     @property
     def gate(self) -> int:
         """Return the incarnation of the gate that has keys, or 0."""
-        primary = self._members.get(GATE)
+        primary = self._entries.get(GATE)
         return primary.incarnation if primary is not None and primary.is_joined else 0
 
     def mailbox(self, component: str) -> int:
         """Return the incarnation of a component that has its mailbox root and may be spoken to, or 0."""
-        member = self._loop_of[component]
-        return member.incarnation if member.is_joined and component not in self.barred else 0
+        entry = self._loop_of[component]
+        return entry.incarnation if entry.is_joined and component not in self.barred else 0

@@ -1,12 +1,12 @@
-"""What the authority must not forget: epoch, boots, seal number, revocations, first-open times, key version, clients,
-lock, and offences.
+"""The authority's state: all that must survive its process, in one file.
 
-The one file is a magic line with the version of its format, the SHA-256 of the rest, and one msgpack map of named
-fields. It is written beside itself, fsynced and renamed, and the folder is fsynced, so that a reader finds the old
-state or the new one (rename(2), fsync(2)). What is left of a save that was cut off is removed by the next one. A file
-that does not read is never replaced by an empty one: that would forget revocations and allow a roll-back. A field
-that is missing has its first value, so that a later tlsrt may add one; a field that is unknown is refused, because
-only a later one can have written it, and dropping it would forget what it was for.
+These are epoch, boots, seal number, revocations, first-open times, key version, clients, lock and scores. The one
+file is a magic line with the version of its format, the SHA-256 of the rest, and one msgpack map of named fields. It
+is written beside itself, fsynced and renamed, and the folder is fsynced, so that a reader finds the old state or the
+new one (rename(2), fsync(2)). What is left of a save that was cut off is removed by the next one. A file that does
+not read is never replaced by an empty one: that would forget revocations and allow a roll-back. A field that is
+missing has its first value, so that a later tlsrt may add one; a field that is unknown is refused, because only a
+later one can have written it, and dropping it would forget what it was for.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import msgpack
 from tlsrt.config.issuer_chain import Chain, encode_chain, parse_chain_untrusted
 from tlsrt.errors import ConfigError, PeerError
 from tlsrt.supervisor.authority.model.client_registry import Enrolled, decode_registry, encode_registry
-from tlsrt.supervisor.authority.model.detection_snapshot import DetectionSnapshot, decode_memory, encode_memory
+from tlsrt.supervisor.authority.model.detection_snapshot import DetectionSnapshot, decode_snapshot, encode_snapshot
 from tlsrt.supervisor.authority.model.join_codes import PendingCode, decode_codes, encode_codes
 from tlsrt.supervisor.messages.lock_record import LockRecord, record_of
 
@@ -109,6 +109,14 @@ class StateStore(Protocol):
         """Write it, to survive a power cut; raise OSError if it may not."""
 
 
+def write_state(store: StateStore, state: AuthorityState) -> None:
+    """Write the state; raise ConfigError with a sentence for people."""
+    try:
+        store.save(state)
+    except OSError as error:
+        raise ConfigError(f"cannot write the authority's state: {error.strerror}") from None
+
+
 class StateFile:
     """The file in its folder, which is known by descriptor."""
 
@@ -136,7 +144,7 @@ class StateFile:
         self.replace(encode_state(state))
 
     def replace(self, data: bytes, is_wanted: Callable[[], bool] = lambda: True) -> None:
-        """Replace the file by these bytes, unless nobody wants that any more when they are on the disk."""
+        """Replace the file by these bytes, unless that is not wanted any more when they are on the disk."""
         with suppress(FileNotFoundError):
             os.unlink(_NEW_NAME, dir_fd=self._folder)  # of a save that was cut off
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -163,7 +171,7 @@ def encode_state(state: AuthorityState) -> bytes:
         "first_opens": state.first_opens, "key_version": state.key_version,
         "succession": encode_chain(state.succession), "enrolled": encode_registry(state.enrolled),
         "lock": list(state.lock or ()), "audit": state.audit,
-        "join_codes": encode_codes(state.join_codes), "response": encode_memory(state.response),
+        "join_codes": encode_codes(state.join_codes), "response": encode_snapshot(state.response),
     }  # fmt: skip
     body: bytes = msgpack.packb(fields, use_bin_type=True)
     return _MAGIC + hashlib.sha256(body).digest() + body
@@ -199,7 +207,7 @@ def decode_state(data: bytes) -> AuthorityState:
         fields["enrolled"] = decode_registry(fields.get("enrolled", []))
         fields["lock"] = record_of(fields.get("lock", []))
         fields["join_codes"] = decode_codes(fields.get("join_codes", []))
-        fields["response"] = decode_memory(fields.get("response", []))
+        fields["response"] = decode_snapshot(fields.get("response", []))
     except (PeerError, ConfigError, ValueError) as error:
         raise _torn() from error
     return AuthorityState(**fields)

@@ -1,23 +1,24 @@
-"""What an operator asks of the authority: which sessions there are, and to revoke and restore. In words, and pure.
+"""Session administration: the operator's `sessions`, `revoke` and `restore`. Pure.
 
-Every request has a number, and is answered by `answer` with that number, a code and rows. Lists come in pages: whoever
-asks for the next one names the last id of this one, so that nothing has to wait in the channel.
+Every request has a number, and is answered by `answer` with that number, a code and rows. Lists come in pages: the
+request for the next one names the last id of this one, so that nothing has to wait in the channel. What is revoked, and
+in which order it is told and written, is in revocation.py.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from tlsrt.channels.clock import Moment
 from tlsrt.channels.control.authority_channel import RestoreMessage, RevokeMessage, SessionsMessage
-from tlsrt.config.schema import Config
 from tlsrt.errors import NotFound
 from tlsrt.supervisor.authority.epoch_change import EpochChanges
-from tlsrt.supervisor.authority.model.ports import Outgoing
-from tlsrt.supervisor.authority.model.services import NoRecorder, Recorder
-from tlsrt.supervisor.authority.sessions.manager import CLIENT, ID_BYTES, Session, SessionManager
-from tlsrt.supervisor.authority.sessions.revocation import RevocationOutcome, Revocations
+from tlsrt.supervisor.authority.model.client_registry import Registry
+from tlsrt.supervisor.authority.model.context import NOT_WRITTEN, AuthorityContext, Undo
+from tlsrt.supervisor.authority.model.ports import Service, SupervisorHandler
+from tlsrt.supervisor.authority.sessions.manager import CLIENT, ID_BYTES, Session
+from tlsrt.supervisor.authority.sessions.revocation import RevocationOutcome, Revocations, outcome_rows
 from tlsrt.supervisor.messages.result_codes import ROWS_MAX, ResultCode
 
 ID_LEAST = 4  # hex digits of an id
@@ -25,42 +26,41 @@ NAMES_SHOWN = 20
 _ID = re.compile(rf"[0-9a-f]{{{ID_LEAST},{2 * ID_BYTES}}}")
 
 Row = list[object]
-Revoke = Callable[[int, list[Row], int, int], None]  # request, rows that come first, now, wall
+Revoke = Callable[[int, list[Row], Moment], None]  # request, rows that come first, now, wall
 
 
-class SessionAdmin:
-    """Answers the operator. Times are BOOTTIME in ms, but for `wall`."""
+class SessionAdmin(Service):
+    """Answers the operator."""
 
     def __init__(
-        self, config: Config, manager: SessionManager, revoking: Revocations, changes: EpochChanges, outlet: Outgoing
+        self, context: AuthorityContext, registry: Registry, revocations: Revocations, changes: EpochChanges
     ) -> None:
-        self._manager = manager
-        self._revoking = revoking
+        self._context = context
+        self._registry = registry
+        self._manager = context.sessions
+        self._revocations = revocations
         self._changes = changes
-        self._outlet = outlet
-        self._components = [component.address for component in config.components]
-        self._listed = [f"{CLIENT}/{client.name}" for client in config.clients]
-        self.audit: Callable[[], Recorder] = NoRecorder
-        self.enrolled: Callable[[], list[str]] = list  # the subjects of clients that the configuration does not list
-        self._loops = [loop.name for loop in config.loops]
-        self.handlers: dict[str, Callable[[Any, int, int], None]] = {
-            "sessions": self._sessions,
-            "revoke": self._revoke,
-            "restore": self._restore,
-        }
+        self._components = [component.address for component in context.config.components]
+        self._listed = [f"{CLIENT}/{client.name}" for client in context.config.clients]
+        self._loops = [loop.name for loop in context.config.loops]
 
-    def _sessions(self, message: SessionsMessage, now: int, wall: int) -> None:
+    def supervisor_handlers(self) -> Mapping[str, SupervisorHandler]:
+        return {"sessions": self._sessions, "revoke": self._revoke, "restore": self._restore}
+
+    def _sessions(self, message: SessionsMessage, moment: Moment) -> None:
         """Answer with the sessions whose ids follow one; the last page has the revoked subjects, too."""
         number, after = message
         following = sorted((s for s in self._manager if s.session_id > after), key=lambda s: s.session_id)
-        rows = [_row(session, now) for session in following[:ROWS_MAX]]
+        rows = [_row(session, moment.now) for session in following[:ROWS_MAX]]
         more = len(following) > ROWS_MAX
         if not more:
-            shut = sorted(self._revoking.subjects().items())[: ROWS_MAX * 4]
-            rows += [["revoked", subject, max(0, when - wall) if when else 0, int(not when)] for subject, when in shut]
-        self._outlet.tell("answer", number, int(ResultCode.DONE), int(more), rows)
+            shut = sorted(self._revocations.subjects().items())[: ROWS_MAX * 4]
+            rows += [
+                ["revoked", subject, max(0, when - moment.wall) if when else 0, int(not when)] for subject, when in shut
+            ]
+        self._context.answer(number, ResultCode.DONE, rows, more=more)
 
-    def _revoke(self, message: RevokeMessage, now: int, wall: int) -> None:
+    def _revoke(self, message: RevokeMessage, moment: Moment) -> None:
         """Record it, revoke, and answer with who was hit. What cannot be recorded is done all the same, and said."""
         number, kind, what, for_ms = message
         try:
@@ -68,33 +68,35 @@ class SessionAdmin:
         except NotFound as error:
             self._refuse(number, error.message)
             return
-        self.audit().before(
-            "revoke", subject, {"kind": kind, "for_ms": for_ms}, now, wall, lambda: revoke(number, [], now, wall),
-            lambda sentence: revoke(number, [["unrecorded", sentence]], now, wall),
+        self._context.recorder.before(
+            "revoke", subject, {"kind": kind, "for_ms": for_ms}, moment, lambda: revoke(number, [], moment),
+            lambda sentence: revoke(number, [["unrecorded", sentence]], moment),
         )  # fmt: skip
 
-    def _restore(self, message: RestoreMessage, now: int, wall: int) -> None:
+    def _restore(self, message: RestoreMessage, moment: Moment) -> None:
         """Let a component, the components of a loop or a client in again."""
         number, kind, what = message
         try:
-            subjects = [name for name in self._subjects(kind, what) if name in self._revoking.subjects()]
+            subjects = [name for name in self._subjects(kind, what) if name in self._revocations.subjects()]
             if not subjects:
                 raise NotFound(f"{kind} {what} is not revoked")
         except NotFound as error:
             self._refuse(number, error.message)
             return
-        self.audit().before(
-            "restore", f"{kind} {what}", {"subjects": len(subjects)}, now, wall,
-            lambda: self._restored(number, subjects, now),
-            lambda sentence: self._refuse(number, f"{sentence}, so nothing has changed", ResultCode.UNCHANGED),
-        )  # fmt: skip
+        back: dict[str, int] = {}
 
-    def _restored(self, number: int, subjects: Sequence[str], now: int) -> None:
-        if self._revoking.restore(subjects, now):
-            self._outlet.tell("answer", number, int(ResultCode.DONE), 0, [["subject", name, 0] for name in subjects])
-        else:
-            sentence = "the authority's state cannot be written, so nothing has changed: make room on its disk"
-            self._refuse(number, sentence, ResultCode.UNCHANGED)
+        def change() -> Undo:
+            back.update(self._revocations.revoked_of(subjects))
+            return self._revocations.forget(back)
+
+        def done() -> None:
+            self._revocations.restored(back, moment.now)
+            self._context.answer(number, ResultCode.DONE, [["subject", name, 0] for name in subjects])
+
+        def refused(code: ResultCode, sentence: str) -> None:
+            self._refuse(number, sentence if sentence == NOT_WRITTEN else f"{sentence}, so nothing has changed", code)
+
+        self._context.transact("restore", f"{kind} {what}", {"subjects": len(subjects)}, moment, change, done, refused)
 
     def _plan(self, kind: str, what: str, for_ms: int) -> tuple[str, Revoke]:
         """Return what is to be revoked, for the record, and what does it. Raises NotFound."""
@@ -106,23 +108,21 @@ class SessionAdmin:
                 found = bytes.fromhex(what)  # it need not be the newest of its session
             else:
                 found = self._one(kind, what, lambda each: each.session_id if is_session else each.token_id)
-            end = self._revoking.revoke_session if is_session else self._revoking.revoke_token
-            return f"{kind} {found.hex()}", lambda number, rows, now, wall: self.tell(
-                number, end(found, now, wall), rows
-            )
+            end = self._revocations.revoke_session if is_session else self._revocations.revoke_token
+            return f"{kind} {found.hex()}", lambda number, rows, moment: self._answer(number, end(found, moment), rows)
         subjects = self._subjects(kind, what)
         named: list[Row] = [["subject", name, for_ms] for name in subjects]
-        return f"{kind} {what}", lambda number, rows, now, wall: self.tell(
-            number, self._revoking.revoke_subjects(subjects, for_ms, now, wall), [*named, *rows]
+        return f"{kind} {what}", lambda number, rows, moment: self._answer(
+            number, self._revocations.revoke_subjects(subjects, for_ms, moment), [*named, *rows]
         )
 
-    def _revoke_all(self, number: int, rows: list[Row], now: int, wall: int) -> None:
-        outcome = self._revoking.revoke_all(now, wall)
+    def _revoke_all(self, number: int, rows: list[Row], moment: Moment) -> None:
+        outcome = self._revocations.revoke_all(moment)
         if outcome.is_stored:
-            self._changes.leave(now, lambda epoch: self.tell(number, outcome, [["epoch", epoch], *rows]))
+            self._changes.leave(moment.now, lambda epoch: self._answer(number, outcome, [["epoch", epoch], *rows]))
         else:  # the epoch moves when it can be written
-            self._changes.leave(now, lambda epoch: None)
-            self.tell(number, outcome, rows)
+            self._changes.leave(moment.now, lambda epoch: None)
+            self._answer(number, outcome, rows)
 
     def _one(self, kind: str, what: str, id_of: Callable[[Session], bytes]) -> bytes:
         if not _ID.fullmatch(what):
@@ -138,23 +138,20 @@ class SessionAdmin:
         if kind == "component":
             return [_known(what, self._components, kind)]
         if kind == "client":
-            return [_known(f"{CLIENT}/{what}", [*self._listed, *self.enrolled()], kind)]
+            return [_known(f"{CLIENT}/{what}", [*self._listed, *self._enrolled()], kind)]
         if kind == "loop":
             loop = _known(what, self._loops, kind)
             return [address for address in self._components if address.partition("/")[0] == loop]
         raise NotFound(f"the authority knows no {kind} that can be revoked")
 
-    def tell(self, number: int, outcome: RevocationOutcome, rows: list[Row]) -> None:
-        """Answer with what has ended."""
-        ended = outcome.ended
-        rows += [["count", len(ended)]]
-        rows += [["session", each.session_id.hex(), each.subject, each.owner] for each in ended[:ROWS_MAX]]
-        self._outlet.tell(
-            "answer", number, int(ResultCode.DONE if outcome.is_stored else ResultCode.UNWRITTEN), 0, rows
-        )
+    def _enrolled(self) -> list[str]:
+        return [client.subject for client in self._registry if self._registry.living(client.subject)]
+
+    def _answer(self, number: int, outcome: RevocationOutcome, first: list[Row]) -> None:
+        self._context.answer(number, outcome.code, outcome_rows(outcome, first))
 
     def _refuse(self, number: int, sentence: str, code: ResultCode = ResultCode.REFUSED) -> None:
-        self._outlet.tell("answer", number, int(code), 0, [sentence])
+        self._context.answer(number, code, [sentence])
 
 
 def _row(session: Session, now: int) -> Row:

@@ -1,17 +1,20 @@
-"""What the authority has to tell the supervisor of sessions, bounded in number and in rate. Pure but for `tell`.
+"""Event notes: events on their way to the supervisor, bounded in number and rate.
 
-Notes are told after what they are about, in pages, and never at its cost: a flood (a loop with hundreds of sessions
-dies, somebody opens and closes connections without end) fills a bounded list, and what does not fit is counted and
+Notes are sent after what they are about, in pages, and never at its cost: a flood (a loop with hundreds of sessions
+dies, a client opens and closes connections without end) fills a bounded list, and what does not fit is counted and
 told as `notes_lost`. A page that the supervisor's channel does not take now is tried again later.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
+from tlsrt.channels.clock import Moment
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.errors import PeerError
-from tlsrt.supervisor.authority.sessions.manager import Session
+from tlsrt.supervisor.audit.recorder import Recorder
+from tlsrt.supervisor.authority.sessions.manager import CLIENT, Session
 from tlsrt.supervisor.authority.sessions.states import SessionEvent
 
 WAITING_MAX = 512
@@ -39,19 +42,13 @@ class EventNotes:
         self._next = 0
 
     def note(self, name: str, subject: str, words: str = "", /, **fields: str | int) -> None:
-        """Note that something happened; `name` is one of event_kinds.py."""
+        """Note an event; `name` is one of events/catalog.py."""
         if len(self._waiting) >= WAITING_MAX:
             self._lost += 1
             return
         self._waiting.append([name, subject, words[:WORDS_MAX], fields])
 
-    def session(self, session: Session, event: SessionEvent) -> None:
-        """Note a step of a session; a renewal is none that anybody has to know."""
-        name = EVENT_OF_SESSION.get(event)
-        if name is not None:
-            self.note(name, session.subject, session=short_id(session.session_id), owner=session.owner)
-
-    def tell(self, office: ControlChannel, now: int) -> str:
+    def tell(self, channel: ControlChannel, now: int) -> str:
         """Tell the supervisor what is due; return why it cannot be told anything any more, if so.
 
         One that does not read at once is told later, and never waited for.
@@ -60,7 +57,7 @@ class EventNotes:
         if not page:
             return ""
         try:
-            office.send("noted", page)
+            channel.send("noted", page)
             self.told(len(page), now)
         except PeerError as error:
             self.held_up(now)
@@ -83,12 +80,31 @@ class EventNotes:
         self._next = now + EVERY_MS
 
     def held_up(self, now: int) -> None:
-        """Try again later: nobody takes them now."""
+        """Try again later: the channel is full."""
         self._next = now + EVERY_MS
 
     def next_due(self) -> int | None:
         """Return when `page` has something, or None."""
         return self._next if self._waiting else None
+
+
+class SessionLog:
+    """Notes and records each step of a session before it has effects; a renewal is none."""
+
+    def __init__(self, notes: EventNotes, recorder: Recorder, moment: Callable[[], Moment]) -> None:
+        self._notes = notes
+        self._recorder = recorder
+        self._moment = moment
+
+    def stepped(self, session: Session, event: SessionEvent) -> None:
+        """Note one step. That a client has opened a session was recorded before."""
+        name = EVENT_OF_SESSION.get(event)
+        if name is None:
+            return
+        self._notes.note(name, session.subject, session=short_id(session.session_id), owner=session.owner)
+        if event is not SessionEvent.OPEN or session.owner != CLIENT:
+            detail = {"session": session.session_id.hex(), "owner": session.owner}
+            self._recorder.note(name, session.subject, detail, self._moment())
 
 
 def short_id(session_id: bytes) -> str:

@@ -1,8 +1,8 @@
-"""What the authority says to whom: keys, tokens and rights, composed for one receiver and one epoch. Pure.
+"""Key messages: keys, tokens and rights, composed for one receiver and one epoch. Pure.
 
-Every key is derived here when it is said, from the run key, the epoch, and the incarnations in the roster; nothing is
-stored. A right to a recipient that has no mailbox root now is said all the same, with mailbox 0 and no key: whoever
-has it may talk to that recipient, once it has joined.
+Every key is derived here when it is sent, from the run key, the epoch, and the incarnations in the loop table; nothing
+is stored. A right to a recipient that has no mailbox root now is sent all the same, with mailbox 0 and no key: its
+holder may call that recipient, once it has joined.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from tlsrt.supervisor.authority.sessions.policy import Policy, Rights, RightsTab
 
 PAGE_BYTES = 48 * 1024  # below the cap of a packet, with room for the other fields
 
-Letter = tuple[str, tuple[object, ...]]  # name and fields of a message
+KeyMessage = tuple[str, tuple[object, ...]]  # name and fields of a message
 
 
 class KeyMessages:
-    """Composes messages. `own` returns the policy lines that a client was enrolled with."""
+    """Composes the messages. `own` returns the policy lines that a client was enrolled with."""
 
     def __init__(
-        self, config: Config, ring: KeyRing, roster: LoopTable, own: Callable[[str], Policy] = lambda subject: ()
+        self, config: Config, ring: KeyRing, loops: LoopTable, own: Callable[[str], Policy] = lambda subject: ()
     ) -> None:
         self._ring = ring
-        self._roster = roster
+        self._loops = loops
         components = [component.address for component in config.components]
         subjects = components + [f"client/{client.name}" for client in config.clients]
         self._tables: dict[int, RightsTable] = {0: Rulebook(config.policy, components, subjects, own)}
@@ -53,7 +53,7 @@ class KeyMessages:
         """Tell whether a subject may talk to any of these components."""
         return not self.table.get(subject, {}).keys().isdisjoint(components)
 
-    def welcome(self, epoch: int) -> Letter:
+    def welcome(self, epoch: int) -> KeyMessage:
         """Return who the authority is, and the issuer key that tokens of an epoch are signed with."""
         issuer = self._ring.of(epoch).issuer
         return "welcome", (issuer.install, issuer.boot, issuer.public, issuer.key_version)
@@ -62,16 +62,16 @@ class KeyMessages:
         """Return the version of master_key that an epoch belongs to."""
         return self._ring.of(epoch).issuer.key_version
 
-    def epoch(self, member: LoopEntry, epoch: int) -> Letter:
+    def epoch(self, entry: LoopEntry, epoch: int) -> KeyMessage:
         """Return the keys that a loop shares with all others; Primary's has the root of the gate."""
-        gate = self._roster.gate
+        gate = self._loops.gate
         run = self._ring.of(epoch).run
-        root = key_schedule.gate_root(run, epoch, gate) if member.loop == GATE else b""
+        root = key_schedule.gate_root(run, epoch, gate) if entry.loop == GATE else b""
         return "epoch", (epoch, key_schedule.token_key(run, epoch), gate, root, self.key_version(epoch))
 
-    def session(self, session: Session, epoch: int) -> Letter:
+    def session(self, session: Session, epoch: int) -> KeyMessage:
         """Return a component's session with its own mailbox root, proof key and token."""
-        own = self._roster.mailbox(session.subject)
+        own = self._loops.mailbox(session.subject)
         root = key_schedule.mailbox_root(self._ring.of(epoch).run, session.subject, epoch, own)
         gate, proof = self._proof(session, epoch)
         token = self.token(session, epoch)
@@ -79,7 +79,7 @@ class KeyMessages:
             epoch, session.subject, session.session_id, own, root, gate, proof, token, session.expires, session.ends
         )  # fmt: skip
 
-    def right_pages(self, session: Session, epoch: int, only: Sequence[str] | None = None) -> Iterator[Letter]:
+    def right_pages(self, session: Session, epoch: int, only: Sequence[str] | None = None) -> Iterator[KeyMessage]:
         """Yield a component's rights in pages; `only` limits them to these targets. Never an empty page."""
         page: list[list[object]] = []
         size = 0
@@ -125,7 +125,7 @@ class KeyMessages:
 
     def _keyed(self, session: Session, epoch: int, at_least: int = 0) -> Iterator[Right]:
         for target, methods in self.rights(session.subject, epoch).items():
-            mailbox = max(self._roster.mailbox(target), at_least)
+            mailbox = max(self._loops.mailbox(target), at_least)
             key = bytes(key_schedule.KEY_BYTES)
             if mailbox:
                 root = key_schedule.mailbox_root(self._ring.of(epoch).run, target, epoch, mailbox)
@@ -134,6 +134,6 @@ class KeyMessages:
 
     def _proof(self, session: Session, epoch: int) -> tuple[int, bytes]:
         # Before Primary has joined, the key is that of incarnation 0, which no gate ever holds.
-        gate = self._roster.gate
+        gate = self._loops.gate
         root = key_schedule.gate_root(self._ring.of(epoch).run, epoch, gate)
         return gate, key_schedule.proof_key(root, session.session_id)

@@ -1,4 +1,4 @@
-"""SessionManager: every session of the host, its token's lease, and when each must be renewed. Pure.
+"""Session manager: every session of the host, its token's lease, and its renewal. Pure.
 
 Time is CLOCK_BOOTTIME in ms and comes in as an argument; randomness is a callable given once. Tokens are not minted
 here: a session carries the lease (token id, issued, expires) that a token is minted for, once per epoch.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from tlsrt.errors import MisuseError
 from tlsrt.supervisor.authority.sessions.states import ENDED, WORKING, SessionEvent, SessionState, next_state
@@ -64,14 +65,20 @@ class RenewalDue:
     expired: tuple[Session, ...]
 
 
+class StepLog(Protocol):
+    """What notes each step of a session, before it has effects."""
+
+    def stepped(self, session: Session, event: SessionEvent) -> None: ...
+
+
 class SessionManager:
     """Opens, renews, expires, revokes, quarantines and closes sessions."""
 
-    def __init__(self, randomness: Randomness) -> None:
+    def __init__(self, randomness: Randomness, log: StepLog | None = None) -> None:
         self._randomness = randomness
+        self._log = log
         self._sessions: dict[bytes, Session] = {}
         self._timers: Timers[bytes] = Timers()
-        self.on_step: Callable[[Session, SessionEvent], None] = lambda session, event: None  # before it has effects
 
     def open_component(self, subject: str, loop: str, now: int) -> Session:
         """Return a new session of a component, in state opening."""
@@ -110,7 +117,7 @@ class SessionManager:
         return self._timers.next()
 
     def close(self, session: Session) -> None:
-        """End a session whose holder has left."""
+        """End a session that its holder has closed."""
         self._step(session, SessionEvent.CLOSE)
 
     def quarantine(self, session: Session) -> None:
@@ -124,7 +131,7 @@ class SessionManager:
         return self._revoke([session] if session is not None else [])
 
     def revoke_token(self, token_id: bytes) -> list[Session]:
-        """End the session whose present token has this id: who leaked one token would leak the next."""
+        """End the session whose present token has this id: a leaked token would be followed by the next one."""
         return self._revoke([session for session in self if session.token_id == token_id])
 
     def revoke_subject(self, subject: str) -> list[Session]:
@@ -185,7 +192,8 @@ class SessionManager:
 
     def _step(self, session: Session, event: SessionEvent) -> None:
         state = next_state(session.state, event)
-        self.on_step(session, event)
+        if self._log is not None:
+            self._log.stepped(session, event)
         session.state = state
         if session.state in ENDED:
             session.tokens.clear()

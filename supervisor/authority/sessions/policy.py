@@ -1,7 +1,7 @@
-"""What the policy allows to whom. Pure. Default deny: what no line allows, nobody may.
+"""Policy: which methods of which components a subject may call. Pure. Default deny.
 
 A pattern is `owner/name` where `*` stands for a whole owner or a whole name: `client/*`, `third/*`, `*/*`. What several
-lines allow adds up. Whoever may call anything of a target may also call its `describe`, so that it can learn how.
+lines allow adds up. A subject with any right to a target may also call its `describe`, to learn how.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Rulebook:
         self._enrolled: dict[str, tuple[Policy, Rights]] = {}
 
     def get(self, subject: str, default: Rights, /) -> Rights:
-        """Return the rights of a subject, `default` for nobody that is known."""
+        """Return the rights of a subject, `default` for one that is unknown."""
         if subject in self._fixed:
             return self._fixed[subject]
         own = self._own(subject)
@@ -62,7 +62,7 @@ def matches(pattern: str, address: str) -> bool:
 def rights_of(subject: str, policy: Iterable[PolicyRule], components: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return target -> methods for one subject; `("*",)` is all of them.
 
-    Nobody gets a key to itself by a wildcard: only a line that names the same address on both sides gives that.
+    No subject gets a key to itself by a wildcard: only a line that names the same address on both sides gives that.
     `describe` is allowed on every target that the subject holds any right to.
     """
     found: dict[str, set[str]] = {}

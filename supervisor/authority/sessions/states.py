@@ -1,7 +1,7 @@
-"""The life of a session as a table. Pure.
+"""States of a session, and the table of its transitions. Pure.
 
 Every component and every external client works under a session. It starts in `opening`, works while it is `active`
-or `renewing`, and ends in exactly one of the other states, from which nothing leads back: who was revoked needs a new
+or `renewing`, and ends in exactly one of the other states, from which nothing leads back: a revoked holder needs a new
 session, with a new id and new keys.
 """
 

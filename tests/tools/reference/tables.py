@@ -59,8 +59,9 @@ def events() -> str:
 def detectors() -> str:
     rows = [(code(name), str(one.points), _notes(one), one.about) for name, one in DETECTORS.items()]
     found = table(("detector", "points", "notes", "what was found"), rows)
-    ladder = [
-        (str(kind), ", ".join(f"{least}: {step}" for least, step in steps)) for kind, steps in escalation.LADDER.items()
+    thresholds = [
+        (str(kind), ", ".join(f"{least}: {action}" for least, action in actions))
+        for kind, actions in escalation.THRESHOLDS.items()
     ]
     minutes, shortest = escalation.SHUT_CAP_MS // 60000, escalation.SHUT_FIRST_MS // 1000
     measures = (
@@ -72,7 +73,7 @@ def detectors() -> str:
         f"trigger at {', '.join(sorted(escalation.TRUSTED))}.",
     )
     return "\n\n".join(
-        (found, _NOTES, "## Measures", table(("charged to", "score: measure"), ladder), "\n".join(measures))
+        (found, _NOTES, "## Measures", table(("charged to", "score: measure"), thresholds), "\n".join(measures))
     )
 
 

@@ -28,11 +28,11 @@ def test_a_replay_is_answered_by_a_rule_the_same_way_each_time() -> None:
     first = small("replay", 1002)
     assert first == small("replay", 1002)
     assert {one.detector for one in first["rules"]} == {"replay"}
-    assert "revoke" in {one.step for one in first["rules"]}
+    assert "revoke" in {one.action for one in first["rules"]}
 
 
 def test_a_flood_of_frames_in_order_is_what_only_the_model_sees() -> None:
     found = small("flooding", 1002)
     assert found["rules"] == []
     assert [one.detector for one in found["learned"]][:1] == ["learned"] or found["learned"][0].detector == "unusual"
-    assert {one.step for one in found["learned"]} <= {"", "limit"}
+    assert {one.action for one in found["learned"]} <= {"", "limit"}

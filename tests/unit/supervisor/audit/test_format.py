@@ -22,9 +22,19 @@ from tlsrt.supervisor.audit.merkle import (
     root_of,
     root_of_leaves,
 )
-from tlsrt.supervisor.audit.record import BODY_MAX, CUT, FINAL, LogRecord, encode_record, parse_body_untrusted
+from tlsrt.supervisor.audit.record import (
+    BODY_MAX,
+    CUT,
+    FINAL,
+    INTEGER_MAX,
+    VALUE_MAX,
+    LogRecord,
+    encode_record,
+    is_plain,
+    parse_body_untrusted,
+    plain_detail,
+)
 from tlsrt.supervisor.audit.recovery import ending_of
-from tlsrt.supervisor.audit.text import INTEGER_MAX, VALUE_MAX, is_plain, plain_detail
 from tlsrt.supervisor.audit.verify import verify
 from tlsrt.text import ascii_only
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from fakes.audit_log import INSTALL, ROOT, TRUSTED, file_key, public, seeds
 
+from tlsrt.channels.clock import Moment
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.audit import group_commit as recorders
 from tlsrt.supervisor.audit.group_commit import NOTES_MAX, WAIT_MS, GroupCommit
 from tlsrt.supervisor.audit.open import AuditKeys, OpenedLog, open_log, public_of
 from tlsrt.supervisor.audit.record import LogRecord, read_entry_untrusted
 from tlsrt.supervisor.audit.verify import VerifyReport, verify
-from tlsrt.supervisor.audit.writer import CHECKPOINT_MS, Done, Head, Work
-from tlsrt.supervisor.audit.writer_thread import WriterThread
+from tlsrt.supervisor.audit.writer import CHECKPOINT_MS, Done, Head, Work, WriterThread
 
 FULL = "the audit log cannot be written (No space left on device): make room on its disk, or mend it"
 
@@ -42,11 +42,34 @@ class Hand:
 class Asked:
     def __init__(self, recorder: GroupCommit, now: int, kind: str = "grant") -> None:
         self.said: list[str] = []
-        recorder.before(kind, "client/a", {}, now, 0, lambda: self.said.append("then"), self.said.append)
+        recorder.before(kind, "client/a", {}, Moment(now, 0), lambda: self.said.append("then"), self.said.append)
 
 
-def recorder_of(hand: Hand) -> GroupCommit:
-    return GroupCommit(hand, 0, lambda line: pytest.fail(line))
+class Seen:
+    """What the log has told; a line is a failure unless the test waits for it."""
+
+    def __init__(self, *, may_log: bool = False) -> None:
+        self.heads: list[Head] = []
+        self.problems: list[str] = []
+        self.lines: list[str] = []
+        self._may_log = may_log
+
+    def head_signed(self, head: Head) -> None:
+        self.heads.append(head)
+
+    def written(self, done: Done) -> None:
+        pass
+
+    def problem_changed(self, problem: str) -> None:
+        self.problems.append(problem)
+
+    def log(self, line: str) -> None:
+        assert self._may_log, line
+        self.lines.append(line)
+
+
+def recorder_of(hand: Hand, seen: Seen | None = None) -> GroupCommit:
+    return GroupCommit(hand, 0, seen or Seen())
 
 
 def kinds(work: Work) -> list[str]:
@@ -57,26 +80,26 @@ def test_records_that_wait_together_are_written_together_and_then_have_effect() 
     hand = Hand()
     recorder = recorder_of(hand)
     asked = [Asked(recorder, 0)]
-    recorder.tick(0, 0)
+    recorder.tick(Moment(0, 0))
     asked += [Asked(recorder, 1), Asked(recorder, 2)]
-    recorder.tick(2, 0)
+    recorder.tick(Moment(2, 0))
     assert len(hand.works) == 1 and asked[0].said == []
     hand.done = Done()
-    recorder.tick(3, 0)
+    recorder.tick(Moment(3, 0))
     assert asked[0].said == ["then"] and asked[1].said == [] and len(hand.works[1].records) == 2
     hand.done = Done()
-    recorder.tick(4, 0)
+    recorder.tick(Moment(4, 0))
     assert [each.said for each in asked] == [["then"]] * 3
 
 
 def test_ordinary_records_wait_a_moment_for_others() -> None:
     hand = Hand()
     recorder = recorder_of(hand)
-    recorder.note("offence", "third", {}, 0, 0)
-    recorder.tick(recorders.NOTE_MS - 1, 0)
+    recorder.note("offence", "third", {}, Moment(0, 0))
+    recorder.tick(Moment(recorders.NOTE_MS - 1, 0))
     assert hand.works == [] and recorder.next_due() == recorders.NOTE_MS
     Asked(recorder, recorders.NOTE_MS - 1)
-    recorder.tick(recorders.NOTE_MS - 1, 0)
+    recorder.tick(Moment(recorders.NOTE_MS - 1, 0))
     assert kinds(hand.works[0]) == ["offence", "grant"]
 
 
@@ -84,41 +107,40 @@ def test_a_stalled_disk_refuses_in_time_and_says_afterwards_what_was_not_done() 
     hand = Hand()
     recorder = recorder_of(hand)
     first = Asked(recorder, 0)
-    recorder.tick(0, 0)
+    recorder.tick(Moment(0, 0))
     second = Asked(recorder, 60)  # by a clock that it read before
-    recorder.tick(100, 0)
+    recorder.tick(Moment(100, 0))
     assert recorder.next_due() == WAIT_MS
-    recorder.tick(WAIT_MS - 1, 0)
+    recorder.tick(Moment(WAIT_MS - 1, 0))
     assert first.said == []
-    recorder.tick(WAIT_MS, 0)
+    recorder.tick(Moment(WAIT_MS, 0))
     assert first.said == [recorders.STALLED] and second.said == []
     third = Asked(recorder, WAIT_MS)
     assert third.said == [recorders.STALLED]  # known to stall: at once
-    recorder.tick(100 + WAIT_MS, 0)
+    recorder.tick(Moment(100 + WAIT_MS, 0))
     assert second.said == [recorders.STALLED]
     hand.done = Done()
-    recorder.tick(900, 0)
-    recorder.tick(900 + recorders.NOTE_MS, 0)
+    recorder.tick(Moment(900, 0))
+    recorder.tick(Moment(900 + recorders.NOTE_MS, 0))
     assert kinds(hand.works[1]) == ["not_done"]
     assert first.said == second.said == third.said == [recorders.STALLED]
 
 
 def test_a_full_disk_refuses_at_once_and_keeps_ordinary_records() -> None:
     hand = Hand()
-    recorder = recorder_of(hand)
-    problems: list[str] = []
-    recorder.on_problem = problems.append
-    recorder.note("offence", "third", {}, 0, 0)
+    seen = Seen()
+    recorder, problems = recorder_of(hand, seen), seen.problems
+    recorder.note("offence", "third", {}, Moment(0, 0))
     asked = Asked(recorder, 1)
-    recorder.tick(1, 0)
+    recorder.tick(Moment(1, 0))
     hand.done = Done(FULL)
-    recorder.tick(2, 0)
+    recorder.tick(Moment(2, 0))
     assert asked.said == [FULL] and problems == [FULL]
     assert recorder.next_due() == 2 + recorders.RETRY_MS
-    recorder.tick(2 + recorders.RETRY_MS, 0)
+    recorder.tick(Moment(2 + recorders.RETRY_MS, 0))
     assert kinds(hand.works[1]) == ["offence"]
     hand.done = Done()
-    recorder.tick(3000, 0)
+    recorder.tick(Moment(3000, 0))
     assert problems == [FULL, ""]
 
 
@@ -126,15 +148,15 @@ def test_what_does_not_fit_is_counted_once_it_can_be() -> None:
     hand = Hand()
     recorder = recorder_of(hand)
     for _ in range(NOTES_MAX + 7):
-        recorder.note("offence", "third", {}, 0, 0)
-    recorder.tick(100, 0)
+        recorder.note("offence", "third", {}, Moment(0, 0))
+    recorder.tick(Moment(100, 0))
     assert hand.works[0].records[0].kind == "dropped" and hand.works[0].records[0].detail == (("records", 7),)
     hand.done = Done(FULL)
-    recorder.tick(200, 0)
-    recorder.tick(200 + recorders.RETRY_MS, 0)
+    recorder.tick(Moment(200, 0))
+    recorder.tick(Moment(200 + recorders.RETRY_MS, 0))
     assert hand.works[1].records[0].detail == (("records", 7),)  # the first one was not written
     hand.done = Done()
-    recorder.tick(2000, 0)
+    recorder.tick(Moment(2000, 0))
     assert "dropped" not in kinds(hand.works[2])
 
 
@@ -146,13 +168,13 @@ def test_those_who_wait_are_bounded() -> None:
 
 
 def test_a_bug_in_what_follows_one_record_ends_nothing() -> None:
-    hand, lines = Hand(), list[str]()
-    recorder = GroupCommit(hand, 0, lines.append)
-    recorder.before("grant", "a", {}, 0, 0, lambda: 1 // 0, lambda sentence: None)  # type: ignore[arg-type]
+    hand, seen = Hand(), Seen(may_log=True)
+    recorder, lines = recorder_of(hand, seen), seen.lines
+    recorder.before("grant", "a", {}, Moment(0, 0), lambda: 1 // 0, lambda sentence: None)  # type: ignore[arg-type]
     asked = Asked(recorder, 0)
-    recorder.tick(0, 0)
+    recorder.tick(Moment(0, 0))
     hand.done = Done()
-    recorder.tick(1, 0)
+    recorder.tick(Moment(1, 0))
     assert asked.said == ["then"] and "ZeroDivisionError" in lines[0]
 
 
@@ -160,28 +182,27 @@ def test_whoever_waits_at_the_end_is_told() -> None:
     hand = Hand()
     recorder = recorder_of(hand)
     first = Asked(recorder, 0)
-    recorder.tick(0, 0)
+    recorder.tick(Moment(0, 0))
     second = Asked(recorder, 1)
-    recorder.note("stop", "host", {}, 1, 0)
-    work = recorder.rest(2, 0, "stopped")
+    recorder.note("stop", "host", {}, Moment(1, 0))
+    work = recorder.rest(Moment(2, 0), "stopped")
     assert (kinds(work), work.end) == (["grant", "stop"], "stopped")
     assert first.said == second.said == ["the authority ends"]
 
 
 def test_an_unsigned_end_gets_a_checkpoint_in_time() -> None:
     hand = Hand()
-    recorder = recorder_of(hand)
-    heads: list[Head] = []
-    recorder.on_head = heads.append
-    recorder.note("a", "b", {}, 0, 0)
-    recorder.tick(50, 0)
+    seen = Seen()
+    recorder, heads = recorder_of(hand, seen), seen.heads
+    recorder.note("a", "b", {}, Moment(0, 0))
+    recorder.tick(Moment(50, 0))
     hand.done = Done()
-    recorder.tick(60, 0)
+    recorder.tick(Moment(60, 0))
     assert recorder.next_due() == 60 + CHECKPOINT_MS
-    recorder.tick(60 + CHECKPOINT_MS, 0)
+    recorder.tick(Moment(60 + CHECKPOINT_MS, 0))
     assert hand.works[1].records == []
     hand.done = Done(head=Head(1, 2, bytes(32), 3))
-    recorder.tick(6000, 0)
+    recorder.tick(Moment(6000, 0))
     assert len(heads) == 1 and recorder.next_due() is None
 
 
@@ -197,7 +218,7 @@ def state(tmp_path: Path) -> Iterator[int]:
 
 def opened(state: int, life: int, known: int = 0) -> OpenedLog:
     given = AuditKeys(bytes(bytearray(ROOT)), INSTALL, bytes(16), life, known)
-    return open_log(state, given, "boot", {"epoch": life}, life, 0, seeds())
+    return open_log(state, given, "boot", {"epoch": life}, Moment(life, 0), seeds())
 
 
 def verified(tmp_path: Path, *, must_be_closed: bool = False) -> VerifyReport:
@@ -310,13 +331,13 @@ def test_a_folder_that_cannot_be_written_is_refused_in_one_sentence(tmp_path: Pa
 def test_the_thread_writes_and_ends(tmp_path: Path, state: int) -> None:
     log = opened(state, 1)
     thread = WriterThread(log.writer)
-    recorder = GroupCommit(thread, 0, lambda line: pytest.fail(line))
+    recorder = GroupCommit(thread, 0, Seen())
     asked = Asked(recorder, 0)
-    recorder.tick(0, 0)
+    recorder.tick(Moment(0, 0))
     assert select.select([thread], [], [], 10)[0]
-    recorder.tick(1, 0)
+    recorder.tick(Moment(1, 0))
     assert asked.said == ["then"]
-    thread.give(recorder.rest(2, 0, "stopped"))
+    thread.give(recorder.rest(Moment(2, 0), "stopped"))
     assert thread.finish(10)
     report = verified(tmp_path, must_be_closed=True)
     assert report.fault is None and report.records == 2

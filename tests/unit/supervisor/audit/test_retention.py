@@ -21,6 +21,7 @@ from fakes.audit_log import (
     seeds,
 )
 
+from tlsrt.channels.clock import Moment
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.audit.files import AuditFolder, name_of
 from tlsrt.supervisor.audit.inclusion_proof import check_proof_untrusted, make_proof
@@ -148,7 +149,7 @@ def state(tmp_path: Path) -> Iterator[int]:
 
 def opened(state: int, life: int) -> LogWriter:
     given = AuditKeys(bytes(bytearray(ROOT)), INSTALL, bytes(16), life, keep_bytes=KEEP)
-    writer = open_log(state, given, "boot", {}, life, 0, seeds()).writer
+    writer = open_log(state, given, "boot", {}, Moment(life, 0), seeds()).writer
     writer._file_max = FILE_MAX
     writer.tidy()
     return writer

@@ -22,7 +22,7 @@ def stage(tmp_path: Path, store: int) -> Stage:
 def acknowledge(stage: Stage, *loops: tuple[str, int], epoch: int) -> None:
     for loop, incarnation in loops:
         stage.hear(loop, "prepared", epoch)
-        stage.service.attested(loop, incarnation, epoch, stage.now)
+        stage.ask("attested", loop, incarnation, epoch)
 
 
 def moved(stage: Stage) -> list[tuple[Any, ...]]:
@@ -31,8 +31,8 @@ def moved(stage: Stage) -> list[tuple[Any, ...]]:
 
 def test_a_move_leaves_no_grace_and_says_when_it_is_done(stage: Stage) -> None:
     stage.join(PRIMARY, SECONDARY, THIRD)
-    assert stage.service.changes.hold(9)
-    stage.service.changes.move(1, stage.now)
+    assert stage.changes.hold(9)
+    stage.changes.move(1, stage.now)
     assert [item[2] for item in stage.told if item[0] == "beat"][-1] == 6, "the supervisor is asked to look at all"
     acknowledge(stage, PRIMARY, SECONDARY, epoch=6)
     assert moved(stage) == [] and stage.of("third", "commit") == [(5, 5000)]
@@ -46,8 +46,8 @@ def test_a_client_is_told_that_there_is_no_grace(stage: Stage) -> None:
     stage.join(PRIMARY)
     client = Client(ADMIN)
     stage.open(1, client)
-    stage.service.changes.hold(9)
-    stage.service.changes.move(1, stage.now)
+    stage.changes.hold(9)
+    stage.changes.move(1, stage.now)
     acknowledge(stage, PRIMARY, epoch=6)
     stage.pass_time(1)
     issuer = stage.of("primary", "welcome")[0][2]
@@ -57,10 +57,10 @@ def test_a_client_is_told_that_there_is_no_grace(stage: Stage) -> None:
 
 def test_from_the_check_to_the_commit_nobody_new_gets_keys(stage: Stage) -> None:
     stage.join(PRIMARY, THIRD)
-    stage.service.changes.hold(9)
+    stage.changes.hold(9)
     stage.join(SECONDARY)
     assert stage.of("secondary", "welcome") == []
-    stage.service.changes.move(1, stage.now)
+    stage.changes.move(1, stage.now)
     stage.join(SECONDARY)
     assert stage.of("secondary", "welcome") == []
     acknowledge(stage, PRIMARY, THIRD, epoch=6)
@@ -71,8 +71,8 @@ def test_from_the_check_to_the_commit_nobody_new_gets_keys(stage: Stage) -> None
 def test_who_does_not_acknowledge_in_five_seconds_is_refused_everywhere(stage: Stage) -> None:
     stage.join(PRIMARY, SECONDARY, THIRD)
     session = stage.of("third", "session")[0][2]
-    stage.service.changes.hold(9)
-    stage.service.changes.move(1, stage.now)
+    stage.changes.hold(9)
+    stage.changes.move(1, stage.now)
     acknowledge(stage, PRIMARY, SECONDARY, epoch=6)
     stage.pass_time(MOVE_PREPARE_MS - 1)
     assert moved(stage) == []
@@ -87,9 +87,9 @@ def test_who_does_not_acknowledge_in_five_seconds_is_refused_everywhere(stage: S
 
 def test_a_move_waits_for_a_change_that_is_under_way(stage: Stage) -> None:
     stage.join(PRIMARY)
-    stage.service.changes.begin_timed(stage.now)
-    assert stage.service.changes.hold(9)
-    stage.service.changes.move(1, stage.now)
+    stage.changes.begin_timed(stage.now)
+    assert stage.changes.hold(9)
+    stage.changes.move(1, stage.now)
     acknowledge(stage, PRIMARY, epoch=6)
     assert stage.of("primary", "commit")[-1] == (6, 5000) and moved(stage) == []
     acknowledge(stage, PRIMARY, epoch=7)
@@ -98,10 +98,10 @@ def test_a_move_waits_for_a_change_that_is_under_way(stage: Stage) -> None:
 
 def test_the_timed_epoch_waits_for_a_move(stage: Stage) -> None:
     stage.join(PRIMARY)
-    stage.service.changes.hold(9)
-    stage.service.changes.begin_timed(stage.now)
+    stage.changes.hold(9)
+    stage.changes.begin_timed(stage.now)
     assert len(stage.of("primary", "prepare")) == 1
-    stage.service.changes.move(1, stage.now)
+    stage.changes.move(1, stage.now)
     acknowledge(stage, PRIMARY, epoch=6)
     stage.pass_time(2_100)
     assert [fields[0] for fields in stage.of("primary", "prepare")] == [5, 6, 7], "then it comes all the same"
@@ -109,9 +109,9 @@ def test_the_timed_epoch_waits_for_a_move(stage: Stage) -> None:
 
 def test_a_resumed_authority_finishes_a_move(tmp_path: Path, store: int) -> None:
     stage = Stage(tmp_path, store, resumed=True)
-    stage.service.changes.move(4, stage.now)
+    stage.changes.move(4, stage.now)
     for loop in (PRIMARY, SECONDARY, THIRD):
-        stage.service.attested(*loop, 5, stage.now)
+        stage.ask("attested", *loop, 5)
         stage.hear(loop[0], "prepared", 5)
     acknowledge(stage, PRIMARY, SECONDARY, THIRD, epoch=6)
     assert stage.of("third", "commit") == [(5, 5000), (6, 0)]
@@ -120,9 +120,9 @@ def test_a_resumed_authority_finishes_a_move(tmp_path: Path, store: int) -> None
 
 def test_the_seal_is_written_with_the_epoch_and_not_before(stage: Stage, store: int) -> None:
     stage.join(PRIMARY)
-    stage.service.changes.hold(9)
+    stage.changes.hold(9)
     assert (StateFile(store).load().epoch, StateFile(store).load().seal) == (6, 0)
-    stage.service.changes.move(1, stage.now)
+    stage.changes.move(1, stage.now)
     assert (StateFile(store).load().epoch, StateFile(store).load().seal) == (6, 9)
 
 
@@ -134,13 +134,13 @@ def test_a_disk_that_refuses_changes_nothing(stage: Stage, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    assert not stage.service.changes.hold(9)
+    assert not stage.changes.hold(9)
     stage.join(SECONDARY)
     assert stage.of("secondary", "welcome") != []
     monkeypatch.setattr(os, "fsync", real)
-    assert stage.service.changes.hold(9)
+    assert stage.changes.hold(9)
     monkeypatch.setattr(os, "fsync", refuse)
-    stage.service.changes.move(1, stage.now)
+    stage.changes.move(1, stage.now)
     assert len(stage.of("primary", "prepare")) == 1, "an epoch is on the disk before it is used"
     monkeypatch.setattr(os, "fsync", real)
     stage.pass_time(10_000)

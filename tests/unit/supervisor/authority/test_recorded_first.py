@@ -11,18 +11,20 @@ from typing import Any
 
 import pytest
 from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from fakes.ports import NoRecorder
 from hosts.authority_host import ADMIN, Client
 
+from tlsrt.channels.clock import Moment
 from tlsrt.channels.control.authority_channel import AuditedMessage, CheckpointedMessage, UnrecordedMessage
 from tlsrt.supervisor.audit.verify import Anchor
-from tlsrt.supervisor.authority.model.services import Detail, Otherwise, Then
+from tlsrt.supervisor.authority.model.ports import Detail, Otherwise, Then
 from tlsrt.supervisor.cli.status import audit_lines
 from tlsrt.supervisor.control.audit_heads import AuditHeads, anchors_in, line_of
 
 SENTENCE = "the audit log cannot be written (No space left on device)"
 
 
-class Disk:
+class Disk(NoRecorder):
     """A recorder whose disk answers when the test says so."""
 
     def __init__(self) -> None:
@@ -31,12 +33,10 @@ class Disk:
         self.waiting: list[tuple[Then, Otherwise]] = []
         self.is_full = False
 
-    def note(self, kind: str, subject: str, detail: Detail, now: int, wall: int) -> None:
+    def note(self, kind: str, subject: str, detail: Detail, moment: Moment) -> None:
         self.noted.append((kind, subject))
 
-    def before(
-        self, kind: str, subject: str, detail: Detail, now: int, wall: int, then: Then, otherwise: Otherwise
-    ) -> None:
+    def before(self, kind: str, subject: str, detail: Detail, moment: Moment, then: Then, otherwise: Otherwise) -> None:
         self.kinds.append(kind)
         if self.is_full:
             otherwise(SENTENCE)
@@ -61,7 +61,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 @pytest.fixture
 def disk(stage: Stage) -> Disk:
     disk = Disk()
-    stage.service.record_with(disk, lambda: (stage.now, stage.wall))
+    stage.recorder.target = disk
     return disk
 
 
@@ -77,42 +77,42 @@ def answers(stage: Stage) -> list[tuple[Any, ...]]:
 
 def test_a_client_gets_nothing_before_its_record_is_written(stage: Stage, disk: Disk) -> None:
     assert stage.open(1, Client(ADMIN)) == [] and disk.kinds == ["session_opened"]
-    stage.service._clients.push_all()  # an epoch, a respawn: whoever is not in yet gets no grant by that either
-    stage.service.tick(stage.now, stage.wall)
+    stage.provisioner.clients.push_all()  # an epoch, a respawn: whoever is not in yet gets no grant by that either
+    stage.dispatcher.tick(stage.moment)
     assert stage.of("primary", "granted") == []
     disk.write()
     assert len(stage.of("primary", "granted")) == 1
-    stage.service._clients.push_all()
-    stage.service.tick(stage.now, stage.wall)
+    stage.provisioner.clients.push_all()
+    stage.dispatcher.tick(stage.moment)
     assert len(stage.of("primary", "granted")) == 2
 
 
 def test_without_a_record_a_client_is_refused_like_any_other(stage: Stage, disk: Disk) -> None:
     disk.is_full = True
     assert [(name, fields) for _, name, fields in stage.open(1, Client(ADMIN))] == [("refused", (1, "rejected"))]
-    assert SENTENCE in stage.lines and stage.service._manager.counts().get("client", 0) == 0
+    assert SENTENCE in stage.lines and stage.context.sessions.counts().get("client", 0) == 0
 
 
 @pytest.mark.parametrize("what", ["closed", "revoked"])
 def test_who_has_gone_while_the_disk_wrote_gets_nothing(stage: Stage, disk: Disk, what: str) -> None:
     stage.open(1, Client(ADMIN))
-    session = next(each for each in stage.service._manager if each.owner == "client")
+    session = next(each for each in stage.context.sessions if each.owner == "client")
     if what == "closed":
         stage.hear("primary", "close", session.session_id)
     else:
-        stage.service.revoking.revoke_session(session.session_id, stage.now, stage.wall)
+        stage.revocations.revoke_session(session.session_id, stage.moment)
     disk.write()
     assert stage.of("primary", "granted") == []
 
 
 def test_a_revocation_is_done_without_a_record_and_says_so(stage: Stage, disk: Disk) -> None:
     assert asked(stage, "revoke", "component", "secondary/store", 0) == []
-    assert not stage.service.revoking.subjects()
+    assert not stage.revocations.subjects()
     disk.write()
-    assert stage.service.revoking.subjects() and answers(stage)[-1][2] == 0
+    assert stage.revocations.subjects() and answers(stage)[-1][2] == 0
     disk.is_full = True
     asked(stage, "revoke", "component", "third/console", 0)
-    assert "third/console" in stage.service.revoking.subjects()
+    assert "third/console" in stage.revocations.subjects()
     assert ["unrecorded", SENTENCE] in answers(stage)[-1][4]
     asked(stage, "revoke", "all", "", 0)
     stage.pass_time(6000)
@@ -124,16 +124,16 @@ def test_nobody_is_restored_without_a_record(stage: Stage, disk: Disk) -> None:
     disk.write()
     disk.is_full = True
     asked(stage, "restore", "component", "secondary/store")
-    assert "secondary/store" in stage.service.revoking.subjects()
+    assert "secondary/store" in stage.revocations.subjects()
     assert answers(stage)[-1][2:] == (3, 0, [f"{SENTENCE}, so nothing has changed"])
     disk.is_full = False
     asked(stage, "restore", "component", "secondary/store")
     disk.write()
-    assert not stage.service.revoking.subjects()
+    assert not stage.revocations.subjects()
 
 
 def test_what_becomes_of_sessions_is_noted(stage: Stage, disk: Disk) -> None:
-    stage.service.gone("third", 3, stage.now, stage.wall)
+    stage.ask("gone", "third", 3)
     stage.join(("third", 4))
     assert ("session_revoked", "third/console") in disk.noted
     assert ("session_opened", "third/console") in disk.noted and ("keys_given", "third") in disk.noted

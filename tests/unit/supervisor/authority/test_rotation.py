@@ -32,7 +32,7 @@ def stage(tmp_path: Path, store: int) -> Stage:
 
 
 def new_keys(stage: Stage) -> NewKeys:
-    present = stage.service.ring.newest.issuer
+    present = stage.context.keys.newest.issuer
     version = present.key_version + 1
     issuer = Issuer(bytes([version]) * 32, version, present.install, present.boot, random.Random(7).randbytes)
     statement = state_successor(INSTALL, present.key_version, PinnedIssuer(version, issuer.public), present.sign)
@@ -43,7 +43,7 @@ def new_keys(stage: Stage) -> NewKeys:
 
 def answer(stage: Stage, epoch: int, *loops: tuple[str, int]) -> None:
     for loop, incarnation in loops:
-        stage.service.attested(loop, incarnation, epoch, stage.now)
+        stage.ask("attested", loop, incarnation, epoch)
         stage.hear(loop, "prepared", epoch)
 
 
@@ -57,7 +57,7 @@ def said_to(stage: Stage, loop: str) -> list[tuple[str, tuple[Any, ...]]]:
 
 def test_an_epoch_on_request_has_grace_and_is_told_when_all_have_it(stage: Stage, store: int) -> None:
     stage.join(*LOOPS)
-    stage.service.changes.rotate(3, None, stage.now)
+    stage.changes.rotate(3, None, stage.now)
     assert StateFile(store).load().epoch == 6, "on the disk before anybody hears of it"
     assert stage.of("third", "prepare")[-1] == (6,)
     answer(stage, 6, PRIMARY, SECONDARY)
@@ -70,7 +70,7 @@ def test_an_epoch_on_request_has_grace_and_is_told_when_all_have_it(stage: Stage
 
 def test_an_epoch_on_request_does_not_wait_for_who_is_late(stage: Stage) -> None:
     stage.join(*LOOPS)
-    stage.service.changes.rotate(3, None, stage.now)
+    stage.changes.rotate(3, None, stage.now)
     answer(stage, 6, PRIMARY, SECONDARY)
     stage.pass_time(2_500)
     assert told(stage, "rotated") == [(3, 6, 2_000, ["third"], [])]
@@ -79,7 +79,7 @@ def test_an_epoch_on_request_does_not_wait_for_who_is_late(stage: Stage) -> None
 @pytest.mark.parametrize("reads", [True, False])
 def test_nobody_uses_an_epoch_before_the_gate_can_hear_who_was_looked_at(stage: Stage, reads: bool) -> None:
     stage.join(*LOOPS)
-    stage.service.changes.rotate(3, None, stage.now)
+    stage.changes.rotate(3, None, stage.now)
     stage.blocked.add("primary")
     answer(stage, 6, *LOOPS)
     stage.pass_time(1_000)
@@ -95,8 +95,8 @@ def test_nobody_uses_an_epoch_before_the_gate_can_hear_who_was_looked_at(stage: 
 
 def test_requests_wait_for_the_epoch_that_is_under_way(stage: Stage) -> None:
     stage.join(*LOOPS)
-    stage.service.changes.begin_timed(stage.now)
-    stage.service.changes.rotate(1, None, stage.now)
+    stage.changes.begin_timed(stage.now)
+    stage.changes.rotate(1, None, stage.now)
     assert stage.of("third", "prepare")[-1] == (6,)
     answer(stage, 6, *LOOPS)
     assert stage.of("third", "prepare")[-1] == (7,)
@@ -107,10 +107,10 @@ def test_requests_wait_for_the_epoch_that_is_under_way(stage: Stage) -> None:
 
 def test_it_waits_for_the_move_of_a_reload(stage: Stage) -> None:
     stage.join(*LOOPS)
-    assert stage.service.changes.hold(2)
-    stage.service.changes.rotate(1, None, stage.now)
+    assert stage.changes.hold(2)
+    stage.changes.rotate(1, None, stage.now)
     assert stage.of("third", "prepare")[-1] == (5,)
-    stage.service.changes.move(8, stage.now)
+    stage.changes.move(8, stage.now)
     answer(stage, 6, *LOOPS)
     assert told(stage, "moved") == [(8, 6)]
     answer(stage, 7, *LOOPS)
@@ -119,8 +119,8 @@ def test_it_waits_for_the_move_of_a_reload(stage: Stage) -> None:
 
 def test_a_disk_that_refuses_changes_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     stage.join(*LOOPS)
-    monkeypatch.setattr(stage.service.changes, "_persist", lambda: False)
-    stage.service.changes.rotate(1, None, stage.now)
+    monkeypatch.setattr(stage.changes._writer, "write", lambda: False)
+    stage.changes.rotate(1, None, stage.now)
     assert told(stage, "rotated")[0][:4] == (1, 0, 0, [])
     assert "make room on its disk" in told(stage, "rotated")[0][4][0]
     assert (stage.state.epoch, stage.of("third", "prepare")[-1]) == (5, (5,))
@@ -129,10 +129,10 @@ def test_a_disk_that_refuses_changes_nothing(stage: Stage, monkeypatch: pytest.M
 def test_new_keys_are_tried_again_when_the_disk_refuses(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     stage.join(*LOOPS)
     with monkeypatch.context() as full:
-        full.setattr(stage.service.changes, "_persist", lambda: False)
-        stage.service.changes.rotate(1, new_keys(stage), stage.now)
+        full.setattr(stage.changes._writer, "write", lambda: False)
+        stage.changes.rotate(1, new_keys(stage), stage.now)
     assert (stage.state.epoch, stage.state.key_version, stage.state.seal) == (5, 0, 0)
-    assert stage.service.ring.newest.issuer.key_version == 1
+    assert stage.context.keys.newest.issuer.key_version == 1
     stage.pass_time(RETRY_MS + 1)
     assert stage.state.key_version == 2
     answer(stage, 6, *LOOPS)
@@ -143,7 +143,7 @@ def test_new_keys_come_with_their_issuer_and_the_state(stage: Stage, store: int)
     stage.join(*LOOPS)
     stage.said.clear()
     new = new_keys(stage)
-    stage.service.changes.rotate(1, new, stage.now)
+    stage.changes.rotate(1, new, stage.now)
     state = StateFile(store).load()
     assert (state.epoch, state.key_version, state.seal, state.succession) == (6, 2, 9, new.succession)
     heard = said_to(stage, "third")
@@ -159,7 +159,7 @@ def test_both_versions_verify_until_the_last_old_token_has_expired(stage: Stage)
     stage.open(1, Client(ADMIN))
     old = stage.of("third", "session")[-1][7]
     stage.pass_time(10_000)
-    stage.service.changes.rotate(1, new_keys(stage), stage.now)
+    stage.changes.rotate(1, new_keys(stage), stage.now)
     answer(stage, 6, *LOOPS)
     epoch, grace_ms = stage.of("third", "commit")[-1]
     assert (epoch, grace_ms) == (6, 290_000), "a client has one of 300 s"
@@ -182,24 +182,24 @@ def test_both_versions_verify_until_the_last_old_token_has_expired(stage: Stage)
 
 def test_the_next_epoch_leaves_the_older_version_five_seconds(stage: Stage) -> None:
     stage.join(*LOOPS)
-    stage.service.changes.rotate(1, new_keys(stage), stage.now)
+    stage.changes.rotate(1, new_keys(stage), stage.now)
     answer(stage, 6, *LOOPS)
-    assert stage.service.changes.overlap_ms(stage.now) == 60_000
-    stage.service.changes.rotate(2, None, stage.now)
+    assert stage.changes.overlap_ms(stage.now) == 60_000
+    stage.changes.rotate(2, None, stage.now)
     answer(stage, 7, *LOOPS)
     assert stage.of("third", "commit")[-1] == (7, GRACE_MS)
-    assert stage.service.changes.overlap_ms(stage.now) == GRACE_MS
+    assert stage.changes.overlap_ms(stage.now) == GRACE_MS
     assert told(stage, "keys")[-1] == (2, GRACE_MS)
 
 
 def test_a_client_hears_of_the_new_key_before_the_first_grant_that_it_signs(stage: Stage) -> None:
     stage.join(*LOOPS)
     client, other = Client(ADMIN), Client(ADMIN)
-    issuer = stage.service.ring.newest.issuer.public
+    issuer = stage.context.keys.newest.issuer.public
     stage.open(1, client)
     client.read(issuer, list(stage.of("primary", "granted")[-1]))
     new = new_keys(stage)
-    stage.service.changes.rotate(1, new, stage.now)
+    stage.changes.rotate(1, new, stage.now)
     stage.open(2, other)  # while the epoch is prepared: by the old key
     other.read(issuer, list(stage.of("primary", "granted")[-1]))
     assert stage.of("primary", "succession") == []
@@ -220,11 +220,11 @@ def test_a_client_hears_of_the_new_key_before_the_first_grant_that_it_signs(stag
 
 def test_a_primary_that_comes_during_a_rotation_names_no_key_that_does_not_sign_yet(stage: Stage) -> None:
     stage.join(*LOOPS)
-    stage.service.changes.rotate(1, new_keys(stage), stage.now)
-    stage.service.spawned("primary", 4, stage.now, stage.wall)
+    stage.changes.rotate(1, new_keys(stage), stage.now)
+    stage.ask("spawned", "primary", 4)
     stage.said.clear()
     stage.hear("primary", "join")
-    stage.service.attested("primary", 4, 6, stage.now)
+    stage.ask("attested", "primary", 4, 6)
     versions = [fields[3] for fields in stage.of("primary", "welcome")]
     assert versions == [1, 2]
     assert [(fields[0], fields[4]) for fields in stage.of("primary", "epoch")] == [(5, 1), (6, 2)]
@@ -235,10 +235,10 @@ def test_a_primary_that_comes_during_a_rotation_names_no_key_that_does_not_sign_
 
 def test_a_newcomer_after_a_rotation_gets_the_new_version_only(stage: Stage) -> None:
     stage.join(PRIMARY, SECONDARY)
-    stage.service.changes.rotate(1, new_keys(stage), stage.now)
+    stage.changes.rotate(1, new_keys(stage), stage.now)
     answer(stage, 6, PRIMARY, SECONDARY)
     stage.hear("third", "join")
-    stage.service.attested("third", 3, 6, stage.now)
+    stage.ask("attested", "third", 3, 6)
     assert [fields[3] for fields in stage.of("third", "welcome")] == [2]
     assert [(fields[0], fields[4]) for fields in stage.of("third", "epoch")] == [(6, 2)]
 
@@ -261,18 +261,18 @@ def test_the_ring_forgets_what_only_earlier_epochs_had() -> None:
 
 
 def test_the_old_issuer_key_does_not_make_a_token_of_a_new_epoch(stage: Stage) -> None:
-    old = stage.service.ring.newest.issuer
+    old = stage.context.keys.newest.issuer
     stage.join(*LOOPS)
-    stage.service.changes.rotate(1, new_keys(stage), stage.now)
+    stage.changes.rotate(1, new_keys(stage), stage.now)
     answer(stage, 6, *LOOPS)
     verifier = Verifier()
     for fields in stage.of("third", "welcome"):
         verifier.welcome(*fields)
     for number, token_key, _, _, version in stage.of("third", "epoch"):
         verifier.add_epoch(number, token_key, version)
-    session = next(iter(stage.service._manager))
+    session = next(iter(stage.context.sessions))
     session.tokens.clear()
-    held_by_every_loop = key_schedule.token_key(stage.service.ring.of(6).run, 6)
+    held_by_every_loop = key_schedule.token_key(stage.context.keys.of(6).run, 6)
     forged = old.token(session, 6, held_by_every_loop, {})
     with pytest.raises(PeerError, match="token_key_version"):
         verifier.tokens.verify_untrusted(forged)
@@ -280,4 +280,4 @@ def test_the_old_issuer_key_does_not_make_a_token_of_a_new_epoch(stage: Stage) -
     with pytest.raises(PeerError, match="token_forged"):
         verifier.tokens.verify_untrusted(relabelled)
     with pytest.raises(InvalidSignature):
-        Ed25519PublicKey.from_public_bytes(stage.service.ring.newest.issuer.public).verify(old.sign(b"x"), b"x")
+        Ed25519PublicKey.from_public_bytes(stage.context.keys.newest.issuer.public).verify(old.sign(b"x"), b"x")

@@ -21,7 +21,7 @@ from tlsrt.supervisor.messages.result_codes import ResultCode
 
 def rights(stage: Stage, connection: int, client: Client) -> dict[str, tuple[str, ...]]:
     granted = [fields for _, name, fields in stage.open(connection, client) if name == "granted"]
-    content = client.read(stage.service.ring.newest.issuer.public, granted[-1])
+    content = client.read(stage.context.keys.newest.issuer.public, granted[-1])
     assert content.subject.startswith("client/")
     return {right.target: tuple(right.methods) for right in content.rights}
 

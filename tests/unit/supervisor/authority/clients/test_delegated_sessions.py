@@ -64,7 +64,7 @@ def test_what_is_no_certificate_is_refused(tmp_path: Path, store: int, data: byt
 
 def test_a_revoked_client_is_lent_no_more(tmp_path: Path, store: int) -> None:
     stage = stage_of(tmp_path, store, http=True)
-    stage.service.revoking.revoke_subjects(["client/admin"], 0, stage.now, stage.wall)
+    stage.revocations.revoke_subjects(["client/admin"], 0, stage.moment)
     lend(stage, certificate())
     assert not stage.of("primary", "lent") and stage.of("primary", "refused")
 

@@ -9,16 +9,19 @@ from typing import Any
 
 import pytest
 from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from fakes.ports import NoDetection, NoRecorder
 from hosts.authority_host import Client
 from hosts.enrolment import DAY, STORE, add, ask, is_let_in, ready
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tlsrt.channels.clock import Moment
 from tlsrt.channels.session.enrolment import JoinCode, check_answer_untrusted, parse_code, request_mac
 from tlsrt.config import pki
 from tlsrt.errors import PeerError
+from tlsrt.supervisor.authority.clients.enrolment import Enrolment
 from tlsrt.supervisor.authority.model.join_codes import LIFE_MS, TRIES_MAX, PendingCode, decode_codes, encode_codes
-from tlsrt.supervisor.authority.model.services import Charge
+from tlsrt.supervisor.authority.model.ports import SignalSource
 from tlsrt.supervisor.authority.model.state import StateFile
 from tlsrt.supervisor.messages.result_codes import ResultCode as Outcome
 
@@ -52,7 +55,7 @@ def join(stage: Stage, code: JoinCode) -> Client:
     answered = say(stage, said)
     assert answered is not None, stage.lines
     answer = check_answer_untrusted(code, said[1], *answered)
-    assert answer.issuer == stage.service.ring.newest.issuer.public
+    assert answer.issuer == stage.context.keys.newest.issuer.public
     return Client(pki.Issued(pki.pem_of(answer.certificate), key))
 
 
@@ -102,21 +105,21 @@ def test_a_captured_mac_is_good_for_its_own_request_only(stage: Stage) -> None:
 
 
 def test_offences_are_charged_to_the_address_alone(stage: Stage) -> None:
-    charges: list[tuple[Charge, int]] = []
+    sources: list[tuple[SignalSource, int]] = []
 
-    class Weighing:
-        def trip(self, *arguments: object) -> None:
+    class Weighing(NoDetection):
+        def trigger(self, *arguments: Any) -> None:
             raise AssertionError("nothing here is beyond accident")
 
-        def add(self, detector: str, charge: Charge, points: int, *rest: object) -> None:
-            charges.append((charge, points))
+        def add(self, detector: str, source: SignalSource, points: int, *rest: Any) -> None:
+            sources.append((source, points))
 
-    stage.service.response = Weighing()
+    stage.the(Enrolment)._detection = Weighing()
     code = code_for(stage, "phone")
     say(stage, asking(JoinCode(bytes(5), code.secret, code.pin))[0])
     say(stage, asking(JoinCode(code.code_id, bytes(16), code.pin))[0])
     join(stage, code)
-    assert [charge.value for charge, _ in charges] == ["192.0.2.7"] * 2 and charges[0][1] < charges[1][1]
+    assert [source.value for source, _ in sources] == ["192.0.2.7"] * 2 and sources[0][1] < sources[1][1]
 
 
 def test_a_code_that_was_printed_outlives_the_authority(stage: Stage, folder: int, tmp_path: Path) -> None:
@@ -141,17 +144,12 @@ def test_what_the_disk_refuses_uses_no_code_up(stage: Stage, folder: int) -> Non
 
 
 def test_a_record_that_cannot_be_written_lets_nobody_in(stage: Stage) -> None:
-    class Deaf:
-        def note(self, *arguments: object) -> None:
-            return
-
-        def before(
-            self, kind: str, subject: str, detail: object, now: int, wall: int, then: Any, otherwise: Any
-        ) -> None:
+    class Deaf(NoRecorder):
+        def before(self, kind: str, subject: str, detail: object, moment: Moment, then: Any, otherwise: Any) -> None:
             otherwise("the record cannot be written")
 
     code = code_for(stage, "phone")
-    stage.service.audit = Deaf()
+    stage.recorder.target = Deaf()
     assert say(stage, asking(code)[0]) is None
     assert ask(stage, "client_add", "other", STORE, DAY, 0, b"") == (
         Outcome.UNCHANGED,
@@ -161,14 +159,8 @@ def test_a_record_that_cannot_be_written_lets_nobody_in(stage: Stage) -> None:
 
 
 def test_a_locked_host_lets_nobody_in(stage: Stage) -> None:
-    class Locked:
-        is_locked = True
-
-        def engage(self, reason: str, by: str, now: int, wall: int) -> None:
-            return
-
     code = code_for(stage, "phone")
-    stage.service.lock = Locked()
+    stage.lock.engage("a test", "a detector", stage.moment)
     assert say(stage, asking(code)[0]) is None
     assert ask(stage, "client_add", "other", STORE, DAY, 0, b"")[0] == Outcome.REFUSED
     assert ask(stage, "client_revoke", "phone")[0] == Outcome.DONE, "who is shut out is shut out"

@@ -54,13 +54,13 @@ def test_a_client_gets_another_certificate_and_ends_the_old_one_by_using_it(stag
     assert is_let_in(stage, 1, phone)
     one = renewing(stage, phone)
     answer = say(stage, one)
-    issuer = stage.service.ring.newest.issuer.public
+    issuer = stage.context.keys.newest.issuer.public
     new = Client(pki.Issued(*one.accept_untrusted(issuer, *answer)))
     assert is_let_in(stage, 2, Client(phone.issued)), "the old one is good until then"
     assert is_let_in(stage, 3, new)
     assert not is_let_in(stage, 4, Client(phone.issued))
     with pytest.raises(PeerError, match="renewal_signature"):
-        one.accept_untrusted(issuer, answer[0][:-1] + b"x", answer[1])
+        one.accept_untrusted(issuer, answer[0][:-1] + bytes([answer[0][-1] ^ 1]), answer[1])
     other = renewing(stage, phone)
     with pytest.raises(PeerError, match="renewal_signature"):
         other.accept_untrusted(issuer, *answer)
@@ -113,7 +113,7 @@ def test_what_the_disk_refuses_changes_nothing(stage: Stage, tmp_path: Path) -> 
 
 def test_two_processes_may_renew_at_once(stage: Stage) -> None:
     phone = add(stage, "phone", rules=STORE)
-    issuer = stage.service.ring.newest.issuer.public
+    issuer = stage.context.keys.newest.issuer.public
     made: list[Client] = []
     for connection in (1, 2):
         assert is_let_in(stage, connection, Client(phone.issued))

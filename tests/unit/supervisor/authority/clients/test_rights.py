@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from fakes.ports import NoRecorder
 from hosts.authority_host import Client
 from hosts.enrolment import STORE, add, ask, is_let_in, ready, renew
 
+from tlsrt.channels.clock import Moment
 from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
 from tlsrt.channels.control.trust import TRUST
 from tlsrt.config.schema import DoorConfig
 from tlsrt.errors import ConfigError, PeerError
-from tlsrt.supervisor.authority.clients.rights import HTTP_MAY_NOT, NO_MAY
+from tlsrt.supervisor.authority.clients.admin import HTTP_MAY_NOT, NO_MAY
 from tlsrt.supervisor.authority.model.client_registry import Registry, decode_registry, encode_registry
-from tlsrt.supervisor.authority.model.services import Detail, NoRecorder, Otherwise, Then
+from tlsrt.supervisor.authority.model.ports import Detail, Otherwise, Then
 from tlsrt.supervisor.authority.model.state import StateFile
 from tlsrt.supervisor.messages.result_codes import ResultCode
 
@@ -32,14 +34,14 @@ class Recorder(NoRecorder):
         self.waiting: list[tuple[str, Detail, Then, Otherwise]] = []
 
     def before(
-        self, kind: str, subject: str, detail: Detail, now: int, wall: int, then: Then, otherwise: Otherwise
+        self, kind: str, subject: str, detail: Detail, moment: Moment, then: Then, otherwise: Otherwise
     ) -> None:  # fmt: skip
         self.waiting.append((kind, detail, then, otherwise))
 
 
 def rights(stage: Stage, connection: int, client: Client) -> dict[str, tuple[str, ...]]:
     granted = [fields for _, name, fields in stage.open(connection, client) if name == "granted"]
-    content = client.read(stage.service.ring.newest.issuer.public, granted[-1])
+    content = client.read(stage.context.keys.newest.issuer.public, granted[-1])
     return {right.target: tuple(right.methods) for right in content.rights}
 
 
@@ -90,7 +92,7 @@ def test_it_is_on_the_disk_before_it_is_answered_and_outlives_authority_and_cert
 def test_nothing_happens_before_it_is_recorded_and_nothing_if_it_cannot_be(stage: Stage) -> None:
     phone = add(stage, "phone")
     assert is_let_in(stage, 1, phone)
-    recorder = stage.service.audit = Recorder()
+    recorder = stage.recorder.target = Recorder()
     told = len(stage.told)
     stage.ask("client_set", 7, "phone", IO, 1, BOTH)
     assert len(stage.told) == told and stage.state.enrolled["phone"].may == ()
@@ -106,9 +108,9 @@ def test_nothing_happens_before_it_is_recorded_and_nothing_if_it_cannot_be(stage
 
 def test_who_is_revoked_meanwhile_gets_no_rights(stage: Stage) -> None:
     add(stage, "phone")
-    recorder, stage.service.audit = stage.service.audit, Recorder()
+    recorder, stage.recorder.target = stage.recorder.target, Recorder()
     stage.ask("client_set", 7, "phone", IO, 1, BOTH)
-    waiting, stage.service.audit = stage.service.audit.waiting, recorder
+    waiting, stage.recorder.target = stage.recorder.target.waiting, recorder
     assert ask(stage, "client_revoke", "phone")[0] == ResultCode.DONE
     waiting[0][2]()
     assert stage.told[-1][2] == ResultCode.REFUSED and stage.state.enrolled["phone"].may == ()
@@ -158,7 +160,7 @@ def test_who_may_use_http_may_lock_nothing(tmp_path: Path, folder: int) -> None:
 
 def test_no_loop_has_a_word_for_it(stage: Stage) -> None:
     """Primary, captured or not, can neither widen what a client may do nor say that the operator did."""
-    assert "client_set" not in stage.service.handlers
+    assert "client_set" not in stage.dispatcher._of_loops
     assert not {name for name in TRUST.by_name if name.startswith("client_")}
     with pytest.raises(PeerError, match=r"wrong_direction|unknown_message|bad_fields|wrong_state"):
         TRUST.decode_untrusted(AUTHORITY_CHANNEL.encode("client_set", 7, "phone", IO, 1, BOTH), "loop", "joined")

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tlsrt.channels.clock import Moment
 from tlsrt.channels.control.telemetry import LOOKS, WINDOW_MS, Window, pack_rows
 from tlsrt.config.detection import DetectionConfig
 from tlsrt.errors import PeerError
@@ -27,9 +28,9 @@ from tlsrt.supervisor.authority.detection.anomaly_detector import (
     AnomalyDetector,
 )
 from tlsrt.supervisor.authority.detection.anomaly_model import AnomalyModel, Opinion
-from tlsrt.supervisor.authority.detection.escalation import LADDER, ResponseStep
+from tlsrt.supervisor.authority.detection.escalation import THRESHOLDS, Action
 from tlsrt.supervisor.authority.detection.scoring import Scoring
-from tlsrt.supervisor.authority.model.services import Charge, ChargeKind, Detail
+from tlsrt.supervisor.authority.model.ports import Detail, SignalSource, SourceKind
 from tlsrt.supervisor.authority.sessions.manager import SessionManager
 from tlsrt.supervisor.events.catalog import EVENTS
 from tlsrt.supervisor.events.sources import OF_AUTHORITY
@@ -59,20 +60,24 @@ class Office:
         manager = SessionManager(random.Random(1).randbytes)
         self.sessions = [manager.open_client(f"client/c{number}", b"f" * 32, 0) for number in range(clients)]
         self.sessions.append(manager.open_component("third/console", "third", 0))
-        self.points: list[tuple[int, Charge, int, Detail]] = []
+        self.points: list[tuple[int, SignalSource, int, Detail]] = []
         self.events: list[tuple[str, str, str]] = []
         self.now = 0
-        self.desk = AnomalyDetector(
-            manager.find,
-            lambda name, charge, points, detail, now, wall: self.points.append((now, charge, points, detail)),
-            lambda *event: self.events.append(event),
-            model,
-        )
+        self.desk = AnomalyDetector(manager, self, self, model)
+
+    def note(self, name: str, subject: str, words: str = "", /, **fields: str | int) -> None:
+        self.events.append((name, subject, words))
+
+    def trigger(self, detector: str, source: SignalSource, detail: Detail, moment: Moment) -> None:
+        raise AssertionError("it is advisory")
+
+    def add(self, detector: str, source: SignalSource, points: int, detail: Detail, moment: Moment) -> None:
+        self.points.append((moment.now, source, points, detail))
 
     def window(self, *windows: Window, elapsed: int = WINDOW_MS) -> None:
         self.now += elapsed
         rows = [(session.session_id, window) for session, window in zip(self.sessions, windows, strict=False)]
-        self.desk.heard(pack_rows(rows), self.now, self.now)
+        self.desk.heard(pack_rows(rows), Moment(self.now, self.now))
 
     def teach(self) -> None:
         for _ in range(70):
@@ -84,8 +89,8 @@ def test_one_session_is_unusual() -> None:
     office = Office()
     office.teach()
     office.window(WILD, *[USUAL] * 6)
-    [(_, charge, points, detail)] = office.points
-    assert charge == Charge(ChargeKind.SESSION, office.sessions[0].session_id.hex())
+    [(_, source, points, detail)] = office.points
+    assert source == SignalSource(SourceKind.SESSION, office.sessions[0].session_id.hex())
     assert points == MUCH_POINTS
     assert detail["subject"] == "client/c0"
     [(name, subject, words)] = office.events
@@ -100,7 +105,7 @@ def test_one_window_that_is_much_limits_and_little_has_to_go_on() -> None:
         for elapsed in (1, every_ms - 1, 1):
             office.window(WILD, elapsed=elapsed)
         assert [(now, worth) for now, _, worth, _ in office.points] == [(1, points), (every_ms + 1, points)]
-    assert LADDER[ChargeKind.SESSION][0] == (MUCH_POINTS, ResponseStep.LIMIT)
+    assert THRESHOLDS[SourceKind.SESSION][0] == (MUCH_POINTS, Action.LIMIT)
 
 
 @given(
@@ -123,15 +128,15 @@ def test_its_points_alone_never_end_a_session(pauses: list[int], bits: list[floa
 def test_convinced_for_an_hour_of_every_session_it_limits_them_and_locks_nothing() -> None:
     """The judge of production hears all of it, of fewer sessions than would be the host's own change."""
     office = Office(MANY - 2, Convinced())
-    judge = Scoring(DetectionConfig(), ("primary", "third"), random.Random(1).random)
-    steps: Counter[ResponseStep] = Counter()
+    scoring = Scoring(DetectionConfig(), ("primary", "third"), random.Random(1).random)
+    actions: Counter[Action] = Counter()
     for _ in range(3_600_000 // WINDOW_MS):
         office.window(*[WILD] * len(office.sessions))
-        for now, charge, points, _ in office.points:
-            steps.update(taken.step for taken in judge.charge(DETECTOR, charge, now, points=points))
+        for now, source, points, _ in office.points:
+            actions.update(applied.action for applied in scoring.signal(DETECTOR, source, now, points=points))
         office.points.clear()
-        judge.due(office.now)
-    assert set(steps) == {ResponseStep.LIMIT}
+        scoring.due(office.now)
+    assert set(actions) == {Action.LIMIT}
 
 
 def test_a_session_that_follows_another_starts_no_new_count() -> None:
@@ -156,17 +161,17 @@ def test_a_change_of_the_whole_host_is_charged_to_nobody() -> None:
 
 def test_a_session_that_has_ended_is_nobodys() -> None:
     office = Office(1)
-    office.desk.heard(pack_rows([(bytes(16), WILD)]), 1, 1)
+    office.desk.heard(pack_rows([(bytes(16), WILD)]), Moment(1, 1))
     assert not len(office.desk._model)
 
 
 def test_a_flood_of_rows_costs_no_more_than_an_honest_primary() -> None:
     office = Office(1)
     seen = 0
-    office.desk._find = lambda session: None
+    office.desk._sessions = SessionManager(bytes)
     for _ in range(1000):
         before = office.desk._rows.left
-        office.desk.heard(pack_rows([(office.sessions[0].session_id, USUAL)] * 100), 1, 1)
+        office.desk.heard(pack_rows([(office.sessions[0].session_id, USUAL)] * 100), Moment(1, 1))
         seen += office.desk._rows.left < before
     assert seen == ROWS // 100
 
@@ -174,4 +179,4 @@ def test_a_flood_of_rows_costs_no_more_than_an_honest_primary() -> None:
 @pytest.mark.parametrize("content", [[[]], [[bytes(16), 1]], [None], [pack_rows([(bytes(15), USUAL)])[0]]])
 def test_what_is_no_telemetry_is_an_offence(content: list[Any]) -> None:
     with pytest.raises(PeerError):
-        Office(1).desk.heard(content, 1, 1)
+        Office(1).desk.heard(content, Moment(1, 1))

@@ -37,9 +37,9 @@ def taught(windows: int = 400, seed: int = 1) -> tuple[AnomalyModel, int]:
     return model, now
 
 
-def run(steps: list[tuple[str, Window, int]], subjects_max: int = 4) -> tuple[list[Opinion], AnomalyModel]:
+def run(actions: list[tuple[str, Window, int]], subjects_max: int = 4) -> tuple[list[Opinion], AnomalyModel]:
     model, now, opinions = AnomalyModel(subjects_max), 0, []
-    for name, window, elapsed in steps:
+    for name, window, elapsed in actions:
         now += elapsed
         opinions.append(model.observe(name, "client", window, now))
         assert len(model) <= subjects_max
@@ -48,15 +48,15 @@ def run(steps: list[tuple[str, Window, int]], subjects_max: int = 4) -> tuple[li
 
 @given(STEPS)
 @settings(deadline=None)
-def test_any_windows_give_bounded_opinions_and_the_same_ones_again(steps: list[tuple[str, Window, int]]) -> None:
-    opinions, _ = run(steps)
+def test_any_windows_give_bounded_opinions_and_the_same_ones_again(actions: list[tuple[str, Window, int]]) -> None:
+    opinions, _ = run(actions)
     for opinion in opinions:
         assert 0 <= opinion.bits <= BITS_MAX * len(FEATURES)
         assert 0 <= opinion.sum <= SUM_MAX
         assert 0 <= opinion.warmth <= 1
         assert opinion.warmth == 1 or not opinion.is_unusual
         assert bool(opinion.reasons) == opinion.is_unusual
-    assert run(steps)[0] == opinions
+    assert run(actions)[0] == opinions
 
 
 @given(st.lists(WINDOWS, max_size=80))

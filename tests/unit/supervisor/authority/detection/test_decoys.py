@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 from fakes.authority_service import PRIMARY, THIRD, Stage
+from fakes.ports import NoDetection
 from hosts.authority_host import ADMIN, Client
 
+from tlsrt.channels.clock import Moment
 from tlsrt.config.deception import DeceptionConfig
 from tlsrt.config.detection import DETECTORS
 from tlsrt.errors import PeerError
-from tlsrt.supervisor.authority.detection.decoys import BLIND_AFTER_MS, TOUCHES, TRY_EVERY_MS
-from tlsrt.supervisor.authority.model.services import Charge, ChargeKind, Detail, NoResponse
-from tlsrt.supervisor.authority.sessions.event_notes import EventNotes
+from tlsrt.supervisor.authority.detection.decoys import ACCESSES, BLIND_AFTER_MS, TRY_EVERY_MS, DecoyService
+from tlsrt.supervisor.authority.model.ports import Detail, SignalSource, SourceKind
 
 DECOY = ["secondary/vault", "get"]
 WANTED = {
@@ -23,15 +24,15 @@ WANTED = {
 }  # fmt: skip
 
 
-class Tripped(NoResponse):
+class Tripped(NoDetection):
     """Remembers what it was told."""
 
     def __init__(self) -> None:
-        self.charges: list[Charge] = []
+        self.sources: list[SignalSource] = []
 
-    def trip(self, detector: str, charge: Charge, detail: Detail, now: int, wall: int) -> None:
+    def trigger(self, detector: str, source: SignalSource, detail: Detail, moment: Moment) -> None:
         assert detector == WANTED[str(detail["decoy"])]
-        self.charges.append(charge)
+        self.sources.append(source)
 
 
 def test_each_decoy_has_a_detector_that_the_configuration_knows() -> None:
@@ -41,27 +42,27 @@ def test_each_decoy_has_a_detector_that_the_configuration_knows() -> None:
 @pytest.fixture
 def stage(tmp_path: Path, store: int) -> Stage:
     stage = Stage(tmp_path, store, deception=DeceptionConfig((DECOY[0],)))
-    stage.service.response = Tripped()
+    stage.the(DecoyService)._detection = Tripped()
     stage.join(PRIMARY, THIRD)
     return stage
 
 
-def touch(stage: Stage, session: bytes, *words: str, loop: str = "primary") -> list[Charge]:
+def touch(stage: Stage, session: bytes, *words: str, loop: str = "primary") -> list[SignalSource]:
     stage.hear(loop, "touched", session, *(words or DECOY))
-    response: Any = stage.service.response
-    charges: list[Charge] = response.charges
-    return charges
+    response: Any = stage.the(DecoyService)._detection
+    sources: list[SignalSource] = response.sources
+    return sources
 
 
 def session_of(stage: Stage, owner: str) -> bytes:
-    return next(session.session_id for session in stage.service.desk._manager if session.owner == owner)
+    return next(session.session_id for session in stage.context.sessions if session.owner == owner)
 
 
 def test_a_client_is_charged_by_its_session_and_a_component_by_its_process(stage: Stage) -> None:
     stage.open(1, Client(ADMIN))
     client = session_of(stage, "client")
-    assert touch(stage, client) == [Charge(ChargeKind.SESSION, client.hex())]
-    assert touch(stage, session_of(stage, "third"))[1:] == [Charge(ChargeKind.PROCESS, "third")]
+    assert touch(stage, client) == [SignalSource(SourceKind.SESSION, client.hex())]
+    assert touch(stage, session_of(stage, "third"))[1:] == [SignalSource(SourceKind.PROCESS, "third")]
     assert len(touch(stage, bytes(16))) == 2  # nobody: there is no such session
 
 
@@ -69,16 +70,16 @@ def test_what_is_used_is_charged_to_whoever_is_known_best(stage: Stage) -> None:
     stage.open(1, Client(ADMIN))
     client = session_of(stage, "client")
 
-    def use(what: str, loop: str = "", session: bytes = b"", address: str = "") -> Charge | None:
+    def use(what: str, loop: str = "", session: bytes = b"", address: str = "") -> SignalSource | None:
         before = len(touch(stage, client, "secondary/store", "dump"))
         stage.hear("primary", "canary", what, loop, session, address)
-        charges: list[Charge] = stage.service.response.charges  # type: ignore[attr-defined]
-        return charges[before] if len(charges) > before else None
+        sources: list[SignalSource] = stage.the(DecoyService)._detection.sources  # type: ignore[attr-defined]
+        return sources[before] if len(sources) > before else None
 
-    assert use("token 3", "", client, "") == Charge(ChargeKind.SESSION, client.hex())
-    assert use("token 3", "third") == Charge(ChargeKind.PROCESS, "third")
-    assert use("client 1", "", b"", "192.0.2.1") == Charge(ChargeKind.ADDRESS, "192.0.2.1")
-    assert use("endpoint", "", b"", "192.0.2.1") == Charge(ChargeKind.ADDRESS, "192.0.2.1")
+    assert use("token 3", "", client, "") == SignalSource(SourceKind.SESSION, client.hex())
+    assert use("token 3", "third") == SignalSource(SourceKind.PROCESS, "third")
+    assert use("client 1", "", b"", "192.0.2.1") == SignalSource(SourceKind.ADDRESS, "192.0.2.1")
+    assert use("endpoint", "", b"", "192.0.2.1") == SignalSource(SourceKind.ADDRESS, "192.0.2.1")
     assert use("path /.env", "", bytes(16), "") is None  # of a session that there is not
     for words in (["anything", "", b"", ""], ["token 3", "nowhere", b"", ""]):
         with pytest.raises(PeerError):
@@ -87,17 +88,16 @@ def test_what_is_used_is_charged_to_whoever_is_known_best(stage: Stage) -> None:
 
 def test_the_supervisor_tells_of_files(stage: Stage) -> None:
     stage.ask("file_touched", "third", "/x")
-    assert stage.service.response.charges == [Charge(ChargeKind.PROCESS, "third")]  # type: ignore[attr-defined]
+    assert stage.the(DecoyService)._detection.sources == [SignalSource(SourceKind.PROCESS, "third")]  # type: ignore[attr-defined]
 
 
 def test_only_primary_tells_and_not_too_often(stage: Stage) -> None:
     with pytest.raises(PeerError, match="not_primary"):
         touch(stage, bytes(16), loop="third")
-    notes = EventNotes()
-    stage.service.tell_of_sessions(notes)
+    notes = stage.new_notes()
     for _ in range(1000):
         touch(stage, session_of(stage, "third"))
-    assert len([note for note in notes.page(stage.now) if note[0] == "decoy_touched"]) == TOUCHES
+    assert len([note for note in notes.page(stage.now) if note[0] == "decoy_touched"]) == ACCESSES
 
 
 def secrets(stage: Stage) -> list[str]:
@@ -112,8 +112,8 @@ def test_each_primary_is_tried_with_a_decoy_of_its_own_until_it_tells(stage: Sta
     assert stage.told[-1] == ("decoys", "")
     stage.pass_time(TRY_EVERY_MS * 4)
     assert len(secrets(stage)) == len(first)
-    stage.service.gone("primary", 1, stage.now, stage.wall)
-    stage.service.spawned("primary", 7, stage.now, stage.wall)
+    stage.ask("gone", "primary", 1)
+    stage.ask("spawned", "primary", 7)
     stage.join(("primary", 7))
     stage.pass_time(TRY_EVERY_MS * 2)
     assert len(set(secrets(stage))) == 2

@@ -15,10 +15,10 @@ from tlsrt.supervisor.authority.detection.recipient_reports import (
     SESSIONS_MAX,
     WINDOW_MS,
     WORD_MAX,
-    Against,
     RecipientReportTable,
+    Suspect,
 )
-from tlsrt.supervisor.authority.detection.recipient_reports import testimonies_untrusted as parsed
+from tlsrt.supervisor.authority.detection.recipient_reports import recipient_reports_untrusted as parsed
 
 GATE = "primary"
 LOOPS = ("secondary", "third", "forth", "external")
@@ -29,7 +29,7 @@ WORDS = st.lists(
 )
 
 
-def heard(witnesses: RecipientReportTable, recipient: str, session: bytes, now: int = 0) -> set[Against]:
+def heard(witnesses: RecipientReportTable, recipient: str, session: bytes, now: int = 0) -> set[Suspect]:
     return witnesses.heard(recipient, session, SENDER[session], now)
 
 
@@ -42,50 +42,50 @@ def test_a_loop_that_is_a_party_to_all_of_it_accuses_nobody_but_senders(
     for recipient, session, pause in words:
         now += pause
         if captured in (recipient, SENDER[session]):
-            assert Against.GATE not in heard(witnesses, recipient, session, now)
+            assert Suspect.GATE not in heard(witnesses, recipient, session, now)
 
 
 @given(st.sampled_from(LOOPS), st.lists(st.sampled_from(sorted(SENDER)), max_size=40))
 def test_the_word_of_one_recipient_charges_nobody(liar: str, sessions: list[bytes]) -> None:
     witnesses = RecipientReportTable(GATE)
-    assert all(heard(witnesses, liar, session) == {Against.NOBODY} for session in sessions)
+    assert all(heard(witnesses, liar, session) == {Suspect.NOBODY} for session in sessions)
 
 
 @given(WORDS)
 def test_frames_of_clients_never_accuse_primary(words: list[tuple[str, bytes, int]]) -> None:
     witnesses = RecipientReportTable(GATE)
-    assert all(Against.GATE not in heard(witnesses, recipient, OF_CLIENT) for recipient, _, _ in words)
+    assert all(Suspect.GATE not in heard(witnesses, recipient, OF_CLIENT) for recipient, _, _ in words)
 
 
 def test_two_pairs_without_a_loop_in_common_and_a_triangle_speak_against_primary() -> None:
     pairs = RecipientReportTable(GATE)
-    assert heard(pairs, "secondary", OF_THIRD) == {Against.NOBODY}
-    assert heard(pairs, "forth", OF_EXTERNAL) == {Against.NOBODY, Against.GATE}
+    assert heard(pairs, "secondary", OF_THIRD) == {Suspect.NOBODY}
+    assert heard(pairs, "forth", OF_EXTERNAL) == {Suspect.NOBODY, Suspect.GATE}
     triangle = RecipientReportTable(GATE)
-    assert heard(triangle, "secondary", OF_THIRD) == heard(triangle, "external", OF_THIRD) - {Against.SENDER}
-    assert Against.GATE in heard(triangle, "secondary", OF_EXTERNAL)
-    assert Against.GATE not in heard(triangle, "secondary", OF_EXTERNAL), "it was said; one more pair says nothing anew"
+    assert heard(triangle, "secondary", OF_THIRD) == heard(triangle, "external", OF_THIRD) - {Suspect.SENDER}
+    assert Suspect.GATE in heard(triangle, "secondary", OF_EXTERNAL)
+    assert Suspect.GATE not in heard(triangle, "secondary", OF_EXTERNAL), "it was said; one more pair says nothing anew"
 
 
 def test_what_primary_sends_itself_is_the_word_of_its_recipient_alone() -> None:
     witnesses = RecipientReportTable(GATE)
-    assert Against.GATE not in heard(witnesses, "secondary", OF_PRIMARY)
-    assert Against.GATE not in heard(witnesses, "secondary", OF_THIRD)
-    assert Against.GATE in heard(witnesses, "third", OF_PRIMARY)
+    assert Suspect.GATE not in heard(witnesses, "secondary", OF_PRIMARY)
+    assert Suspect.GATE not in heard(witnesses, "secondary", OF_THIRD)
+    assert Suspect.GATE in heard(witnesses, "third", OF_PRIMARY)
 
 
 def test_a_sender_is_charged_by_two_others_within_a_minute_and_not_by_itself() -> None:
     witnesses = RecipientReportTable(GATE)
     heard(witnesses, "third", OF_THIRD)
-    assert heard(witnesses, "secondary", OF_THIRD, 1) == {Against.NOBODY}
-    assert heard(witnesses, "external", OF_THIRD, WINDOW_MS) == {Against.NOBODY, Against.SENDER}
-    assert heard(witnesses, "forth", OF_THIRD, 2 * WINDOW_MS) == {Against.NOBODY}
+    assert heard(witnesses, "secondary", OF_THIRD, 1) == {Suspect.NOBODY}
+    assert heard(witnesses, "external", OF_THIRD, WINDOW_MS) == {Suspect.NOBODY, Suspect.SENDER}
+    assert heard(witnesses, "forth", OF_THIRD, 2 * WINDOW_MS) == {Suspect.NOBODY}
 
 
 def test_a_pair_is_forgotten_after_a_minute() -> None:
     witnesses = RecipientReportTable(GATE)
     heard(witnesses, "secondary", OF_THIRD)
-    assert heard(witnesses, "forth", OF_EXTERNAL, WINDOW_MS) == {Against.NOBODY}
+    assert heard(witnesses, "forth", OF_EXTERNAL, WINDOW_MS) == {Suspect.NOBODY}
 
 
 def test_what_is_kept_is_bounded() -> None:

@@ -7,33 +7,32 @@ from typing import Any
 
 import pytest
 from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from fakes.ports import NoRecorder
 from hosts.authority_host import ADMIN, Client
 
+from tlsrt.channels.clock import Moment
 from tlsrt.channels.tls.engine import _REFUSALS
 from tlsrt.config.detection import DetectionConfig
 from tlsrt.errors import PeerError
-from tlsrt.supervisor.authority.detection.gate_reports import ROWS_MAX, detector_for, reports_untrusted
+from tlsrt.supervisor.authority.detection.gate_reports import ROWS_MAX, detector_for, gate_reports_untrusted
 from tlsrt.supervisor.authority.detection.scoring import GRACE_MS
 from tlsrt.supervisor.authority.detection.service import DetectionService
-from tlsrt.supervisor.authority.model.services import Charge, ChargeKind, Detail, Otherwise, Then
-from tlsrt.supervisor.authority.sessions.event_notes import EventNotes
+from tlsrt.supervisor.authority.model.ports import Detail, Otherwise, SignalSource, SourceKind, Then
 
 STRANGER = "192.0.2.7"
 
 
-class Book:
+class Book(NoRecorder):
     """A recorder that writes nothing down, and refuses if told so."""
 
     def __init__(self, *, is_full: bool = False) -> None:
         self.kinds: list[tuple[str, str]] = []
         self.is_full = is_full
 
-    def note(self, kind: str, subject: str, detail: Detail, now: int, wall: int) -> None:
+    def note(self, kind: str, subject: str, detail: Detail, moment: Moment) -> None:
         self.kinds.append((kind, subject))
 
-    def before(
-        self, kind: str, subject: str, detail: Detail, now: int, wall: int, then: Then, otherwise: Otherwise
-    ) -> None:
+    def before(self, kind: str, subject: str, detail: Detail, moment: Moment, then: Then, otherwise: Otherwise) -> None:
         self.kinds.append((kind, subject))
         if self.is_full:
             otherwise("no space left")
@@ -49,7 +48,7 @@ class Bolt:
     def __init__(self) -> None:
         self.reasons: list[str] = []
 
-    def engage(self, reason: str, by: str, now: int, wall: int) -> None:
+    def engage(self, reason: str, by: str, moment: Moment) -> None:
         self.reasons.append(reason)
 
 
@@ -60,12 +59,13 @@ def stage(tmp_path: Path, store: int) -> Stage:
     stage.pass_time(GRACE_MS + 1000)
     stage.said.clear()
     stage.told.clear()
-    stage.service.audit, stage.service.lock = Book(), Bolt()
+    stage.recorder.target = Book()
+    stage.detection.actions._lock = Bolt()
     return stage
 
 
 def response(stage: Stage) -> DetectionService:
-    found = stage.service.response
+    found = stage.detection
     assert isinstance(found, DetectionService)
     return found
 
@@ -75,7 +75,7 @@ def report(stage: Stage, *rows: list[Any]) -> None:
 
 
 def session_of(stage: Stage, subject: str) -> str:
-    return next(each.session_id.hex() for each in stage.service.manager if each.subject == subject)
+    return next(each.session_id.hex() for each in stage.context.sessions if each.subject == subject)
 
 
 def test_a_forged_frame_ends_the_session_that_it_came_over_and_the_next_one_is_there(stage: Stage) -> None:
@@ -93,7 +93,7 @@ def test_a_scan_ends_a_session_and_who_goes_on_is_shut_out_for_a_time(stage: Sta
         session = session_of(stage, "client/admin")
         report(stage, *(["session", session, "not_allowed", 1, f"secondary/store m{number}.{n}"] for n in range(10)))
         assert stage.of("primary", "ended")[-1] == (bytes.fromhex(session),)
-        if "client/admin" in stage.service.revoking.subjects():
+        if "client/admin" in stage.revocations.subjects():
             break
         assert stage.open(number, Client(ADMIN))[0][1] == "granted"
     assert 2 < number < 6
@@ -105,13 +105,16 @@ def test_a_scan_ends_a_session_and_who_goes_on_is_shut_out_for_a_time(stage: Sta
 
 
 def test_a_trigger_at_a_component_takes_its_keys_and_rights_and_they_come_back(stage: Stage) -> None:
-    charge = Charge(ChargeKind.CHANNEL, "third/console")
-    stage.service.response.trip("decoy_method", charge, {"method": "admin_dump"}, stage.now, stage.wall)
-    assert "third/console" in stage.service.roster.barred
-    assert not [each for each in stage.service.manager if each.subject == "third/console"]
-    assert stage.service.audit.kinds == [("charge", "third/console"), ("quarantine", "third/console")]  # type: ignore[attr-defined]
+    source = SignalSource(SourceKind.CHANNEL, "third/console")
+    stage.detection.trigger("decoy_method", source, {"method": "admin_dump"}, stage.moment)
+    assert "third/console" in stage.context.loops.barred
+    assert not [each for each in stage.context.sessions if each.subject == "third/console"]
+    book = stage.recorder.target
+    assert isinstance(book, Book)
+    recorded = [kind for kind, subject in book.kinds if subject == "third/console"]
+    assert recorded == ["charge", "quarantine", "session_revoked"]
     stage.pass_time(75_000)
-    assert "third/console" not in stage.service.roster.barred
+    assert "third/console" not in stage.context.loops.barred
     assert session_of(stage, "third/console")
 
 
@@ -125,24 +128,24 @@ def test_a_loop_that_holds_anothers_token_is_replaced_and_only_that_process(stag
 
 
 def test_a_new_process_inherits_less_than_ends_a_session(stage: Stage) -> None:
-    charge = Charge(ChargeKind.PROCESS, "third")
+    source = SignalSource(SourceKind.PROCESS, "third")
     stage.ask("charge", "third", 3, "seccomp_refused", 49, "socket")
     assert response(stage).actions.quarantined
-    stage.service.spawned("third", 4, stage.now, stage.wall)
+    stage.ask("spawned", "third", 4)
     stage.join(("third", 4))
     stage.pass_time(1000)
-    assert 35 < response(stage).judge.score(charge, stage.now) <= 40
+    assert 35 < response(stage).scoring.score(source, stage.now) <= 40
     assert not response(stage).actions.quarantined and session_of(stage, "third/console"), "the deserver is gone"
 
 
 def test_two_loops_at_the_top_lock_the_host_and_so_does_a_trigger_at_primary(stage: Stage) -> None:
-    lock = stage.service.lock
+    lock = stage.detection.actions._lock
     assert isinstance(lock, Bolt)
     report(stage, ["channel", "third", "foreign_session", 1, ""])
     assert lock.reasons == []
     report(stage, ["channel", "secondary", "proof_forged", 2, ""])
     assert lock.reasons == ["bad_tag at secondary: proof_forged"]
-    stage.service.response.trip("decoy_file", Charge(ChargeKind.PROCESS, "primary"), {}, stage.now, stage.wall)
+    stage.detection.trigger("decoy_file", SignalSource(SourceKind.PROCESS, "primary"), {}, stage.moment)
     assert len(lock.reasons) == 2
 
 
@@ -152,7 +155,7 @@ def test_an_address_is_limited_and_blocked_by_primary_and_one_that_comes_again_i
     told = stage.of("primary", "shut_out")
     assert [fields[:3] for fields in told] == [("limit", "address", STRANGER), ("block", "address", STRANGER)]
     assert 48_000 <= told[1][3] <= 72_000
-    stage.service.spawned("primary", 9, stage.now, stage.wall)
+    stage.ask("spawned", "primary", 9)
     stage.said.clear()
     stage.join(("primary", 9))
     assert [fields[:3] for fields in stage.of("primary", "shut_out")] == [fields[:3] for fields in told]
@@ -162,7 +165,7 @@ def test_an_address_is_limited_and_blocked_by_primary_and_one_that_comes_again_i
 
 def test_a_session_that_ended_and_a_name_that_is_none_are_charged_to_nobody(stage: Stage) -> None:
     report(stage, ["session", "ff" * 16, "proof_forged", 99, ""], ["session", "client/admin", "proof_forged", 99, ""])
-    assert list(response(stage).judge.scores(stage.now)) == []
+    assert list(response(stage).scoring.scores(stage.now)) == []
 
 
 def test_offences_in_a_victims_name_leave_its_score_at_nothing(stage: Stage) -> None:
@@ -171,26 +174,25 @@ def test_offences_in_a_victims_name_leave_its_score_at_nothing(stage: Stage) -> 
         ["channel", "third", reason, 50, "secondary/store get"] for reason in ("wrong_source", "replay", "oversize")
     ]
     report(stage, *rows)
-    for kind in ChargeKind:
+    for kind in SourceKind:
         for victim in ("secondary", "secondary/store", "primary/kernel", session_of(stage, "secondary/store")):
-            assert response(stage).judge.score(Charge(kind, victim), stage.now) == 0
-    assert {charge.value for charge, _ in response(stage).judge.scores(stage.now)} == {"third"}
+            assert response(stage).scoring.score(SignalSource(kind, victim), stage.now) == 0
+    assert {source.value for source, _ in response(stage).scoring.scores(stage.now)} == {"third"}
 
 
 def test_what_an_operator_has_revoked_stays_as_he_said(stage: Stage) -> None:
-    stage.service.revoking.revoke_subjects(["third/console"], 0, stage.now, stage.wall)
-    charge = Charge(ChargeKind.CHANNEL, "third/console")
-    stage.service.response.trip("decoy_method", charge, {}, stage.now, stage.wall)
+    stage.revocations.revoke_subjects(["third/console"], 0, stage.moment)
+    source = SignalSource(SourceKind.CHANNEL, "third/console")
+    stage.detection.trigger("decoy_method", source, {}, stage.moment)
     stage.pass_time(4_000_000)
-    assert stage.service.revoking.subjects() == {"third/console": 0}
+    assert stage.revocations.subjects() == {"third/console": 0}
 
 
 def test_somebody_is_shut_out_even_if_that_cannot_be_recorded_and_it_is_said(stage: Stage) -> None:
-    notes = EventNotes()
-    stage.service.tell_of_sessions(notes)
-    stage.service.audit = Book(is_full=True)
-    stage.service.response.trip("decoy_method", Charge(ChargeKind.CHANNEL, "third/console"), {}, stage.now, stage.wall)
-    assert "third/console" in stage.service.roster.barred
+    notes = stage.new_notes()
+    stage.recorder.target = Book(is_full=True)
+    stage.detection.trigger("decoy_method", SignalSource(SourceKind.CHANNEL, "third/console"), {}, stage.moment)
+    assert "third/console" in stage.context.loops.barred
     names = [(note[0], note[1]) for note in notes.page(stage.now)]
     assert names[:3] == [("detected", "third/console"), ("response", "third/console"), ("reported", "third/console")]
 
@@ -204,27 +206,26 @@ def test_only_primary_may_report_and_only_so_much(stage: Stage) -> None:
             report(stage, *rows)
     for _ in range(1000):
         report(stage, ["address", STRANGER, "bad_length", 1, ""])
-    assert response(stage).judge.tallies["door_protocol"].found <= 100
+    assert response(stage).scoring.detector_counts["door_protocol"].found <= 100
 
 
 def test_what_is_nobodys_fault_is_no_offence() -> None:
     for word in ("busy", "unavailable", "no_open_call", "stale_mailbox", "stale_gate", "deadline", "blocked"):
-        assert detector_for(ChargeKind.CHANNEL, word) == ""
-    assert reports_untrusted([["channel", "third", "busy", 1000, ""]]) == []
+        assert detector_for(SourceKind.CHANNEL, word) == ""
+    assert gate_reports_untrusted([["channel", "third", "busy", 1000, ""]]) == []
     for word in ("enrolled", "too_many_strangers", "draining", "whatever_comes_later", "refused_busy"):
-        assert detector_for(ChargeKind.ADDRESS, word) == "", "a connection ends for many reasons"
-    assert detector_for(ChargeKind.ADDRESS, "frame_while_challenged") == "door_protocol"
-    assert detector_for(ChargeKind.ADDRESS, "not_enrolled") == "enrolment"
-    assert all(detector_for(ChargeKind.ADDRESS, reason) == "tls_garbage" for reason, _ in _REFUSALS.values())
-    assert detector_for(ChargeKind.SESSION, "too_many_refused") == "flood"
-    assert detector_for(ChargeKind.SESSION, "http_body") == "", "a request that is wrong is answered so"
+        assert detector_for(SourceKind.ADDRESS, word) == "", "a connection ends for many reasons"
+    assert detector_for(SourceKind.ADDRESS, "frame_while_challenged") == "door_protocol"
+    assert detector_for(SourceKind.ADDRESS, "not_enrolled") == "enrolment"
+    assert all(detector_for(SourceKind.ADDRESS, reason) == "tls_garbage" for reason, _ in _REFUSALS.values())
+    assert detector_for(SourceKind.SESSION, "too_many_refused") == "flood"
+    assert detector_for(SourceKind.SESSION, "http_body") == "", "a request that is wrong is answered so"
 
 
 def test_a_host_that_only_observes_says_what_it_would_do(tmp_path: Path, store: int) -> None:
     stage = Stage(tmp_path, store, detection=DetectionConfig(mode="observe"))  # type: ignore[arg-type]
     stage.join(PRIMARY, THIRD)
-    notes = EventNotes()
-    stage.service.tell_of_sessions(notes)
+    notes = stage.new_notes()
     stage.pass_time(GRACE_MS + 1000)
     before = session_of(stage, "third/console")
     report(stage, ["channel", "third", "foreign_session", 1, ""])

@@ -14,25 +14,25 @@ from hosts.authority_host import ADMIN, Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.supervisor.authority.detection.escalation import SHUT_FIRST_MS, ResponseStep, Taken
+from tlsrt.supervisor.authority.detection.escalation import SHUT_FIRST_MS, Action, AppliedAction
 from tlsrt.supervisor.authority.detection.scoring import GRACE_MS
 from tlsrt.supervisor.authority.detection.service import WRITE_MS, DetectionService
 from tlsrt.supervisor.authority.model.detection_snapshot import (
     MOST,
     TEXT_MAX,
     DetectionSnapshot,
-    decode_memory,
-    encode_memory,
+    decode_snapshot,
+    encode_snapshot,
 )
-from tlsrt.supervisor.authority.model.services import Charge, ChargeKind
+from tlsrt.supervisor.authority.model.ports import SignalSource, SourceKind
 from tlsrt.supervisor.authority.model.state import AuthorityState, StateFile, decode_state, encode_state
 
 STRANGER = "192.0.2.7"
-OF_THIRD, OF_CONSOLE = Charge(ChargeKind.CHANNEL, "third"), Charge(ChargeKind.CHANNEL, "third/console")
+OF_THIRD, OF_CONSOLE = SignalSource(SourceKind.CHANNEL, "third"), SignalSource(SourceKind.CHANNEL, "third/console")
 TEXT, WHEN = st.text(max_size=TEXT_MAX), st.integers(0, 1 << 40)
-CHARGE = st.builds(Charge, st.sampled_from(ChargeKind), TEXT)
+CHARGE = st.builds(SignalSource, st.sampled_from(SourceKind), TEXT)
 POINTS, FLAG = st.floats(0, 1e6), st.booleans()
-TAKEN = st.builds(Taken, st.sampled_from(ResponseStep), CHARGE, TEXT, TEXT, POINTS, WHEN, FLAG, FLAG)
+TAKEN = st.builds(AppliedAction, st.sampled_from(Action), CHARGE, TEXT, TEXT, POINTS, WHEN, FLAG, FLAG)
 
 
 def some(row: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -46,23 +46,23 @@ def ordered(rows: st.SearchStrategy[Any], key: Callable[[Any], float]) -> st.Sea
 
 MEMORY = st.builds(
     DetectionSnapshot, WHEN, ordered(st.tuples(CHARGE, POINTS, TEXT), lambda row: -row[1]),
-    ordered(TAKEN, lambda taken: -taken.until),
-    some(st.tuples(st.sampled_from(ResponseStep), TEXT, WHEN, WHEN)), some(st.tuples(TEXT, WHEN)),
+    ordered(TAKEN, lambda applied: -applied.until),
+    some(st.tuples(st.sampled_from(Action), TEXT, WHEN, WHEN)), some(st.tuples(TEXT, WHEN)),
     some(st.tuples(TEXT, WHEN)),
     some(st.tuples(TEXT, TAKEN)), some(st.tuples(TEXT, WHEN)), some(st.tuples(TEXT, st.integers(-1, 9))),
 )  # fmt: skip
-ONE = encode_memory(DetectionSnapshot(
-    5, ((OF_THIRD, 9.0, ""),), (Taken(ResponseStep.LIMIT, OF_THIRD, "policy", "x", 20.0, 7),),
-    ((ResponseStep.BLOCK, STRANGER, 1, 2),),
+ONE = encode_snapshot(DetectionSnapshot(
+    5, ((OF_THIRD, 9.0, ""),), (AppliedAction(Action.LIMIT, OF_THIRD, "policy", "x", 20.0, 7),),
+    ((Action.BLOCK, STRANGER, 1, 2),),
     (("third", 1),), (("third", 2),),
-    (("third/console", Taken(ResponseStep.QUARANTINE, OF_CONSOLE, "policy", "x", 100.0, 9)),),
+    (("third/console", AppliedAction(Action.QUARANTINE, OF_CONSOLE, "policy", "x", 100.0, 9)),),
     (("third", 3),), (("third", 4),),
 ))  # fmt: skip
 
 
 @given(MEMORY)
-def test_what_is_written_is_what_is_read(memory: DetectionSnapshot) -> None:
-    state = AuthorityState(3, response=memory)
+def test_what_is_written_is_what_is_read(snapshot: DetectionSnapshot) -> None:
+    state = AuthorityState(3, response=snapshot)
     assert decode_state(encode_state(state)) == state
 
 
@@ -85,31 +85,31 @@ def replaced(value: Any, place: int, other: Any) -> Any:
 
 @pytest.mark.parametrize("other", [None, b"x", {"a": 1}, [[]], "\U0001f512"])
 def test_anything_else_is_refused(other: Any) -> None:
-    assert decode_memory(msgpack.unpackb(msgpack.packb(ONE))).at == 5
+    assert decode_snapshot(msgpack.unpackb(msgpack.packb(ONE))).at == 5
     for place in range(1, places(ONE)):
         changed = replaced(ONE, place, other)
         try:
-            read = encode_memory(decode_memory(changed))
+            read = encode_snapshot(decode_snapshot(changed))
         except ValueError:
             continue
         assert read == changed, "a text may be another text"
     with pytest.raises(ValueError, match="not enough values"):
-        decode_memory(ONE[:-1])
+        decode_snapshot(ONE[:-1])
 
 
 def test_what_is_written_is_bounded_and_the_lowest_is_left_out() -> None:
-    scores = tuple((Charge(ChargeKind.ADDRESS, str(n)), float(n), "") for n in range(2 * MOST))
-    steps = tuple(Taken(ResponseStep.BLOCK, charge, "x", "y" * 999, 1.0, int(score)) for charge, score, _ in scores)
-    kept = decode_memory(encode_memory(DetectionSnapshot(1, scores, steps)))
-    assert len(kept.scores) == len(kept.steps) == MOST
-    assert min(score for _, score, _ in kept.scores) == MOST == min(taken.until for taken in kept.steps)
-    assert len(encode_state(AuthorityState(response=DetectionSnapshot(1, scores, steps)))) < 1 << 18
+    scores = tuple((SignalSource(SourceKind.ADDRESS, str(n)), float(n), "") for n in range(2 * MOST))
+    actions = tuple(AppliedAction(Action.BLOCK, source, "x", "y" * 999, 1.0, int(score)) for source, score, _ in scores)
+    kept = decode_snapshot(encode_snapshot(DetectionSnapshot(1, scores, actions)))
+    assert len(kept.scores) == len(kept.actions) == MOST
+    assert min(score for _, score, _ in kept.scores) == MOST == min(applied.until for applied in kept.actions)
+    assert len(encode_state(AuthorityState(response=DetectionSnapshot(1, scores, actions)))) < 1 << 18
 
 
 def test_a_state_from_before_there_was_any_is_read() -> None:
     fields = msgpack.unpackb(encode_state(AuthorityState(7))[len(b"tlsrt-authority-state 2\n") + 32 :])
-    assert fields.pop("response") == encode_memory(DetectionSnapshot())
-    assert decode_memory([]) == DetectionSnapshot()
+    assert fields.pop("response") == encode_snapshot(DetectionSnapshot())
+    assert decode_snapshot([]) == DetectionSnapshot()
 
 
 # With a service: one authority dies, and the next one is asked
@@ -127,7 +127,7 @@ def settled(stage: Stage) -> Stage:
 
 
 def response(stage: Stage) -> DetectionService:
-    found = stage.service.response
+    found = stage.detection
     assert isinstance(found, DetectionService)
     return found
 
@@ -139,59 +139,59 @@ def killed(stage: Stage, store: int, tmp_path: Path, *, resumed: bool = True, no
     return Stage(folder, store, resumed=resumed, state=StateFile(store).load(), now=now or stage.now)
 
 
-def charge(stage: Stage, detector: str, whom: Charge, points: int = 0) -> None:
-    stage.service.response.add(detector, whom, points, {"what": f"said of {detector}"}, stage.now, stage.wall)
+def signal(stage: Stage, detector: str, whom: SignalSource, points: int = 0) -> None:
+    stage.detection.add(detector, whom, points, {"what": f"said of {detector}"}, stage.moment)
 
 
 def test_scores_and_why_somebody_is_shut_out_are_known_to_the_next_authority(
     stage: Stage, store: int, tmp_path: Path
 ) -> None:
-    charge(stage, "shape", OF_THIRD, 45)
-    charge(stage, "decoy_method", OF_CONSOLE)
+    signal(stage, "shape", OF_THIRD, 45)
+    signal(stage, "decoy_method", OF_CONSOLE)
     after = killed(stage, store, tmp_path)
     known = response(after)
-    assert known.judge.score(OF_THIRD, after.now) == pytest.approx(response(stage).judge.score(OF_THIRD, stage.now))
-    shut = known.actions.quarantined["third/console"].taken
-    assert (shut.detector, shut.what) == ("decoy_method", "said of decoy_method") and shut in known.judge.in_force
-    assert known.actions.shut_by(shut) == 1
+    assert known.scoring.score(OF_THIRD, after.now) == pytest.approx(response(stage).scoring.score(OF_THIRD, stage.now))
+    shut = known.actions.quarantined["third/console"].applied
+    assert (shut.detector, shut.what) == ("decoy_method", "said of decoy_method") and shut in known.scoring.active
+    assert known.actions.quarantined_by(shut) == 1
     settled(after)
     assert after.told.count(("quarantine", ["third/console"])) == 1
-    assert known.release("third/console", after.now, after.wall) == ["third/console"]
-    assert "third/console" not in after.service.revoking.subjects()
+    assert known.release("third/console", after.moment) == ["third/console"]
+    assert "third/console" not in after.revocations.subjects()
     assert killed(after, store, tmp_path).state.response.quarantined == ()
 
 
 def test_two_halves_of_an_attack_around_a_kill_are_one(stage: Stage, store: int, tmp_path: Path) -> None:
-    charge(stage, "shape", OF_THIRD, 45)
+    signal(stage, "shape", OF_THIRD, 45)
     after = killed(stage, store, tmp_path)
-    charge(after, "shape", OF_THIRD, 10)
-    assert response(after).judge.score(OF_THIRD, after.now) > 50
+    signal(after, "shape", OF_THIRD, 10)
+    assert response(after).scoring.score(OF_THIRD, after.now) > 50
 
 
 def test_a_session_goes_on_with_the_points_of_the_one_that_died_with_the_authority(
     stage: Stage, store: int, tmp_path: Path
 ) -> None:
     assert stage.open(1, Client(ADMIN))[0][1] == "granted"
-    (session,) = [each for each in stage.service.manager if each.subject == "client/admin"]
-    charge(stage, "shape", Charge(ChargeKind.SESSION, session.session_id.hex()), 45)
+    (session,) = [each for each in stage.context.sessions if each.subject == "client/admin"]
+    signal(stage, "shape", SignalSource(SourceKind.SESSION, session.session_id.hex()), 45)
     after = settled(killed(stage, store, tmp_path))
     assert after.open(1, Client(ADMIN))[0][1] == "granted"
-    (session,) = [each for each in after.service.manager if each.subject == "client/admin"]
-    charge(after, "shape", Charge(ChargeKind.SESSION, session.session_id.hex()), 10)
-    assert after.service.manager.find(session.session_id) is None, "45 and 10 end a session"
+    (session,) = [each for each in after.context.sessions if each.subject == "client/admin"]
+    signal(after, "shape", SignalSource(SourceKind.SESSION, session.session_id.hex()), 10)
+    assert after.context.sessions.find(session.session_id) is None, "45 and 10 end a session"
 
 
 def test_a_block_goes_on_growing_and_primary_is_told_of_it_when_it_comes_again(
     stage: Stage, store: int, tmp_path: Path
 ) -> None:
-    stranger = Charge(ChargeKind.ADDRESS, STRANGER)
-    charge(stage, "tls_garbage", stranger, 60)
+    stranger = SignalSource(SourceKind.ADDRESS, STRANGER)
+    signal(stage, "tls_garbage", stranger, 60)
     after = settled(killed(stage, store, tmp_path))
     assert [fields[0] for fields in after.of("primary", "shut_out")] == ["block"]
-    (block,) = [taken for taken in response(after).judge.in_force if taken.step is ResponseStep.BLOCK]
+    (block,) = [applied for applied in response(after).scoring.active if applied.action is Action.BLOCK]
     after.pass_time(block.until - after.now)
-    charge(after, "tls_garbage", stranger, 60)
-    (block,) = [taken for taken in response(after).judge.in_force if taken.step is ResponseStep.BLOCK]
+    signal(after, "tls_garbage", stranger, 60)
+    (block,) = [applied for applied in response(after).scoring.active if applied.action is Action.BLOCK]
     assert block.until - after.now > 1.5 * SHUT_FIRST_MS
 
 
@@ -204,13 +204,13 @@ def test_strangers_cause_no_write_before_they_are_blocked_and_others_one_a_secon
         stage.pass_time(0)
         return path.stat().st_ino
 
-    charge(stage, "shape", OF_THIRD, 5)
+    signal(stage, "shape", OF_THIRD, 5)
     before = written()
-    charge(stage, "tls_garbage", Charge(ChargeKind.ADDRESS, STRANGER), 30)
+    signal(stage, "tls_garbage", SignalSource(SourceKind.ADDRESS, STRANGER), 30)
     assert written() == before
     seen = {written()}
     for _ in range(20):
-        charge(stage, "shape", OF_THIRD, 1)
+        signal(stage, "shape", OF_THIRD, 1)
         stage.pass_time(WRITE_MS // 10)
         seen.add(written())
     assert len(seen) <= 4
@@ -219,10 +219,10 @@ def test_strangers_cause_no_write_before_they_are_blocked_and_others_one_a_secon
 def test_another_host_begins_with_other_processes_and_the_quarantine_of_the_old_ones_ends(
     stage: Stage, store: int, tmp_path: Path
 ) -> None:
-    charge(stage, "shape", Charge(ChargeKind.PROCESS, "third"), 90)
+    signal(stage, "shape", SignalSource(SourceKind.PROCESS, "third"), 90)
     assert "third/console" in response(stage).actions.quarantined
     after = killed(stage, store, tmp_path, resumed=False)
-    assert response(after).judge.score_of_loop("third", after.now) <= 40
+    assert response(after).scoring.score_of_loop("third", after.now) <= 40
     assert "third/console" in response(after).actions.quarantined
     settled(after)
     assert "third/console" not in response(after).actions.quarantined
@@ -231,9 +231,9 @@ def test_another_host_begins_with_other_processes_and_the_quarantine_of_the_old_
 def test_after_a_boot_of_the_machine_nothing_has_faded_and_no_step_is_in_force(
     stage: Stage, store: int, tmp_path: Path
 ) -> None:
-    charge(stage, "bad_tag", Charge(ChargeKind.ADDRESS, STRANGER), 60)
-    charge(stage, "decoy_method", OF_CONSOLE)
+    signal(stage, "bad_tag", SignalSource(SourceKind.ADDRESS, STRANGER), 60)
+    signal(stage, "decoy_method", OF_CONSOLE)
     after = killed(stage, store, tmp_path, resumed=False, now=1000)
-    assert response(after).judge.score(OF_CONSOLE, 1000) == pytest.approx(100)
-    assert response(after).judge.in_force == ()
-    assert 1000 < response(after).actions.quarantined["third/console"].taken.until < 80_000
+    assert response(after).scoring.score(OF_CONSOLE, 1000) == pytest.approx(100)
+    assert response(after).scoring.active == ()
+    assert 1000 < response(after).actions.quarantined["third/console"].applied.until < 80_000

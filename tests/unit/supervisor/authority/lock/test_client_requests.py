@@ -42,15 +42,15 @@ def locked(stage: Stage) -> Stage:
 
 def lock(stage: Stage) -> Stage:
     """Lock, and bring the Primary of the locked door."""
-    stage.service.lock.engage("a test", "a detector", stage.now, stage.wall)
+    stage.lock.engage("a test", "a detector", stage.moment)
     bring_primary(stage, 9)
     return stage
 
 
 def bring_primary(stage: Stage, incarnation: int) -> None:
-    stage.service.spawned("primary", incarnation, stage.now, stage.wall)
+    stage.ask("spawned", "primary", incarnation)
     stage.hear("primary", "join")
-    stage.service.attested("primary", incarnation, stage.state.epoch, stage.now)
+    stage.ask("attested", "primary", incarnation, stage.state.epoch)
 
 
 def der() -> bytes:
@@ -84,8 +84,8 @@ def ask_to_lock(stage: Stage, reason: str = "by night", connection: int = 1) -> 
 
 def test_a_client_that_may_unlocks(locked: Stage, store: int) -> None:
     assert unlock(locked, challenge(locked)) == (1, "unlocked")
-    assert not locked.service.lock.is_locked and StateFile(store).load().lock is None
-    assert not locked.service.may_read("primary"), "the one that has carried it gets nothing any more"
+    assert not locked.lock.is_locked and StateFile(store).load().lock is None
+    assert not locked.provisioner.may_read("primary"), "the one that has carried it gets nothing any more"
 
 
 def test_a_client_that_may_locks(stage: Stage) -> None:
@@ -99,7 +99,7 @@ def test_a_client_that_may_locks(stage: Stage) -> None:
 )
 def test_every_field_counts(locked: Stage, changes: dict[str, bytes]) -> None:
     assert unlock(locked, challenge(locked), 1, **changes) == (1, "rejected")
-    assert locked.service.lock.is_locked
+    assert locked.lock.is_locked
 
 
 def test_a_challenge_is_good_once_for_its_connection_and_for_ten_seconds(locked: Stage) -> None:
@@ -109,7 +109,7 @@ def test_a_challenge_is_good_once_for_its_connection_and_for_ten_seconds(locked:
     locked.now += CHALLENGE_MS
     assert unlock(locked, given) == (1, "rejected")
     assert unlock(locked, given) == (1, "rejected"), "and is gone"
-    assert locked.service.lock.is_locked
+    assert locked.lock.is_locked
     assert "challenge_unknown" in locked.lines[-1] and "challenge_expired" in locked.lines[-2]
 
 
@@ -120,20 +120,20 @@ def test_a_signature_for_a_lock_is_none_for_the_next_one(locked: Stage) -> None:
     bring_primary(locked, 10)
     lock(locked)
     assert unlock(locked, challenge(locked), lock=before.lock) == (1, "rejected")
-    assert locked.service.lock.is_locked
+    assert locked.lock.is_locked
 
 
 @pytest.mark.parametrize("may", [(), ("lock",)])
 def test_a_client_that_may_not(tmp_path: Path, store: int, may: tuple[str, ...]) -> None:
     stage = lock(stage_of(tmp_path, store, *may))
     assert unlock(stage, challenge(stage)) == (1, "rejected")
-    assert "may_not_unlock" in stage.lines[-1] and stage.service.lock.is_locked
+    assert "may_not_unlock" in stage.lines[-1] and stage.lock.is_locked
 
 
 def test_a_client_that_may_not_lock(tmp_path: Path, store: int) -> None:
     stage = stage_of(tmp_path, store, "unlock")
     ask_to_lock(stage)
-    assert stage.of("primary", "answered") == [(1, "rejected")] and not stage.service.lock.is_locked
+    assert stage.of("primary", "answered") == [(1, "rejected")] and not stage.lock.is_locked
 
 
 def test_a_client_for_http_never_may(tmp_path: Path, store: int) -> None:
@@ -143,7 +143,7 @@ def test_a_client_for_http_never_may(tmp_path: Path, store: int) -> None:
 
 
 def test_a_client_that_is_shut_out(locked: Stage) -> None:
-    locked.service.revoking.revoke_subjects(["client/admin"], 0, locked.now, locked.wall)
+    locked.revocations.revoke_subjects(["client/admin"], 0, locked.moment)
     assert unlock(locked, challenge(locked)) == (1, "rejected")
     assert "revoked" in locked.lines[-1]
 
@@ -158,12 +158,12 @@ def test_a_certificate_that_has_ended(locked: Stage) -> None:
 def test_a_lock_cannot_be_said_again(stage: Stage) -> None:
     """A captured Primary that kept what a client has signed has nothing in hand for later."""
     signature = ask_to_lock(stage)
-    stage.service.host_lock.unlock(b"", "operator", stage.now, stage.wall, lambda problem: None)
+    stage.lock.unlock(b"", "operator", stage.moment, lambda problem: None)
     bring_primary(stage, 10)
     stage.hear("primary", "lock", 1, der(), "by night", signature)
     challenge(stage, 1)
     stage.hear("primary", "lock", 1, der(), "by night", signature)
-    assert not stage.service.lock.is_locked
+    assert not stage.lock.is_locked
     assert [word for _, word in stage.of("primary", "answered")] == ["rejected", "rejected"]
 
 
@@ -171,7 +171,7 @@ def test_another_reason_than_was_signed_is_refused(stage: Stage) -> None:
     statement = lock_statement(INSTALL, BOOT, challenge(stage), "by night")
     fields = [1, der(), "for fun", sign_statement(KEY, statement)]
     stage.hear("primary", "lock", *fields)
-    assert not stage.service.lock.is_locked
+    assert not stage.lock.is_locked
 
 
 def test_only_primary_carries_them(locked: Stage) -> None:
@@ -194,7 +194,7 @@ def test_a_disk_that_refuses_is_another_word(locked: Stage, monkeypatch: pytest.
 
     monkeypatch.setattr("os.fsync", refuse)
     assert unlock(locked, challenge(locked)) == (1, "unchanged")
-    assert locked.service.lock.is_locked
+    assert locked.lock.is_locked
 
 
 def test_garbage_is_refused(locked: Stage) -> None:
@@ -203,4 +203,4 @@ def test_garbage_is_refused(locked: Stage) -> None:
         fields = [1, certificate, b"s" * 70]
         locked.hear("primary", "unlock", *fields)
         assert locked.of("primary", "answered")[-1] == (1, "rejected")
-    assert locked.service.lock.is_locked
+    assert locked.lock.is_locked

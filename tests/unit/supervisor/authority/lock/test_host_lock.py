@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from fakes.ports import NoRecorder
 from hosts.authority_host import ADMIN, Client
 
 from tlsrt.channels.control.trust import TRUST
-from tlsrt.supervisor.authority.model.services import NoRecorder
 from tlsrt.supervisor.authority.model.state import AuthorityState, StateFile
 from tlsrt.supervisor.messages.lock_record import REASON_MAX, LockRecord, new_record, record_of
 from tlsrt.supervisor.messages.result_codes import ResultCode
@@ -53,18 +53,18 @@ def lock(stage: Stage) -> tuple[Any, ...]:
 
 def be_born(stage: Stage, incarnation: int, epoch: int = 6) -> None:
     """Let the supervisor bring the next Primary."""
-    stage.service.spawned("primary", incarnation, stage.now, stage.wall)
+    stage.ask("spawned", "primary", incarnation)
     stage.hear("primary", "join")
-    stage.service.attested("primary", incarnation, epoch, stage.now)
+    stage.ask("attested", "primary", incarnation, epoch)
 
 
 def commit(stage: Stage, *loops: tuple[str, int]) -> int:
     """Let these loops acknowledge the epoch that is under way, and return its number."""
     epoch = int(stage.state.epoch)
     for loop, incarnation in loops:
-        stage.service.attested(loop, incarnation, epoch, stage.now)
+        stage.ask("attested", loop, incarnation, epoch)
         stage.hear(loop, "prepared", epoch)
-    stage.service.tick(stage.now, stage.wall)
+    stage.dispatcher.tick(stage.moment)
     return epoch
 
 
@@ -105,7 +105,7 @@ def test_the_primary_of_a_locked_host_gets_the_certificate_and_no_key(stage: Sta
     stage.said.clear()
     be_born(stage, 9)
     assert names(stage, "primary") == ["locked", "door", "serve"]
-    assert stage.service.state_of("primary") == "locked"
+    assert stage.provisioner.state_of("primary") == "locked"
     assert stage.of("primary", "locked")[0][2:] == (LOCK, 6)
     stage.pass_time(600_000)
     assert not KEYS & {*names(stage, "primary")}
@@ -115,18 +115,18 @@ def test_the_process_of_before_is_not_heard_and_gets_nothing(stage: Stage) -> No
     """Neither the one that had keys, once the host is locked, nor that of the locked door, once it is not."""
     stage.join(PRIMARY, THIRD)
     lock(stage)
-    assert not stage.service.may_read("primary")
+    assert not stage.provisioner.may_read("primary")
     stage.said.clear()
     stage.hear("primary", "join")
-    stage.service.attested("primary", 1, 6, stage.now)
+    stage.ask("attested", "primary", 1, 6)
     assert names(stage, "primary") == []
     be_born(stage, 9)
-    assert stage.service.may_read("primary")
+    assert stage.provisioner.may_read("primary")
     assert ask(stage, "unlock", "operator") == (ResultCode.DONE, [])
-    assert not stage.service.may_read("primary")
+    assert not stage.provisioner.may_read("primary")
     stage.said.clear()
     stage.hear("primary", "join")
-    stage.service.attested("primary", 9, 7, stage.now)
+    stage.ask("attested", "primary", 9, 7)
     commit(stage, THIRD)
     stage.pass_time(60_000)
     assert names(stage, "primary") == []
@@ -167,29 +167,29 @@ def test_a_disk_that_refuses_does_not_keep_it_from_locking_but_from_unlocking(
     with monkeypatch.context() as patch:
         refuse_disk(patch)
         assert lock(stage) == (ResultCode.UNWRITTEN, [])
-        assert stage.service.lock.is_locked
+        assert stage.lock.is_locked
         code, [sentence] = ask(stage, "unlock", "operator")
-        assert code == ResultCode.UNCHANGED and "stays locked" in sentence and stage.service.lock.is_locked
+        assert code == ResultCode.UNCHANGED and "stays locked" in sentence and stage.lock.is_locked
     stage.pass_time(1000)
     assert StateFile(store).load().lock is not None, "written later"
     assert ask(stage, "unlock", "operator") == (ResultCode.DONE, [])
 
 
 def test_what_cannot_be_recorded_does_not_keep_it_from_locking_but_from_unlocking(stage: Stage) -> None:
-    stage.service.audit = Refusing()
+    stage.recorder.target = Refusing()
     assert lock(stage) == (ResultCode.DONE, [])
     assert ask(stage, "unlock", "operator") == (ResultCode.UNCHANGED, ["nothing can be recorded"])
-    assert stage.service.lock.is_locked
-    stage.service.audit = NoRecorder()
+    assert stage.lock.is_locked
+    stage.recorder.target = NoRecorder()
     assert ask(stage, "unlock", "operator") == (ResultCode.DONE, [])
 
 
 def test_a_second_lock_changes_nothing(stage: Stage) -> None:
     stage.join(PRIMARY, THIRD)
-    stage.service.lock.engage("the first", "a detector", stage.now, stage.wall)
+    stage.lock.engage("the first", "a detector", stage.moment)
     first = stage.state.lock
     epoch = stage.state.epoch
-    stage.service.lock.engage("the second", "another", stage.now, stage.wall)
+    stage.lock.engage("the second", "another", stage.moment)
     assert lock(stage) == (ResultCode.DONE, [])
     assert stage.state.lock == first and stage.state.epoch == epoch
     assert first is not None and (first.reason, first.by) == ("the first", "a detector")
@@ -197,12 +197,12 @@ def test_a_second_lock_changes_nothing(stage: Stage) -> None:
 
 def test_nobody_unlocks_another_lock_than_he_names(stage: Stage) -> None:
     said: list[str] = []
-    host_lock = stage.service.host_lock
-    host_lock.unlock(b"", "operator", stage.now, stage.wall, said.append)
+    host_lock = stage.lock
+    host_lock.unlock(b"", "operator", stage.moment, said.append)
     lock(stage)
-    host_lock.unlock(b"M" * 16, "operator", stage.now, stage.wall, said.append)
+    host_lock.unlock(b"M" * 16, "operator", stage.moment, said.append)
     assert all(said) and len(said) == 2 and host_lock.is_locked
-    host_lock.unlock(LOCK, "operator", stage.now, stage.wall, said.append)
+    host_lock.unlock(LOCK, "operator", stage.moment, said.append)
     assert said[-1] == "" and not host_lock.is_locked
 
 
@@ -215,14 +215,14 @@ def test_an_unlock_that_is_recorded_late_does_not_hit_the_next_lock(stage: Stage
 
     said: list[str] = []
     lock(stage)
-    stage.service.audit = Slow()
+    stage.recorder.target = Slow()
     for _ in range(2):
-        stage.service.host_lock.unlock(LOCK, "operator", stage.now, stage.wall, said.append)
+        stage.lock.unlock(LOCK, "operator", stage.moment, said.append)
     first, second = waiting
     first()
-    stage.service.lock.engage("again", "a detector", stage.now, stage.wall)
+    stage.lock.engage("again", "a detector", stage.moment)
     second()
-    assert said[0] == "" and said[1] and stage.service.lock.is_locked
+    assert said[0] == "" and said[1] and stage.lock.is_locked
 
 
 @pytest.mark.parametrize("resumed", [False, True])
@@ -246,7 +246,7 @@ def test_epochs_go_on_and_the_locked_primary_hears_of_them(stage: Stage) -> None
     lock(stage)
     commit(stage, THIRD)
     be_born(stage, 9)
-    stage.service.changes.begin_timed(stage.now)
+    stage.changes.begin_timed(stage.now)
     assert commit(stage, THIRD) == 7
     assert [fields[3] for fields in stage.of("primary", "locked")] == [6, 7]
 

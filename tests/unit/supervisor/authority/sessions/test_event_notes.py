@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from fakes.ports import NoRecorder
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tlsrt.channels.clock import Moment
 from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
 from tlsrt.channels.control.seqpacket import ControlChannel, control_pair
-from tlsrt.supervisor.authority.sessions.event_notes import EVERY_MS, PAGE, WAITING_MAX, EventNotes
+from tlsrt.supervisor.authority.sessions.event_notes import EVERY_MS, PAGE, WAITING_MAX, EventNotes, SessionLog
 from tlsrt.supervisor.authority.sessions.manager import SessionManager
 from tlsrt.supervisor.authority.sessions.states import SessionEvent
 from tlsrt.supervisor.events.catalog import EVENTS
@@ -81,9 +83,9 @@ def test_a_supervisor_that_does_not_read_is_not_waited_for_and_one_that_is_gone_
 
 def test_every_step_of_a_session_but_its_renewal_is_noted_before_it_is_taken() -> None:
     numbers = iter(range(1, 100))
-    manager = SessionManager(lambda size: next(numbers).to_bytes(size, "big"))
     notes = EventNotes()
-    manager.on_step = notes.session
+    log = SessionLog(notes, NoRecorder(), lambda: Moment(0, 0))
+    manager = SessionManager(lambda size: next(numbers).to_bytes(size, "big"), log)
     first, second, third = (manager.open_client("client/admin", b"", 0) for _ in range(3))
     for session in (first, second, third):
         manager.opened(session)
@@ -101,10 +103,10 @@ def test_every_step_of_a_session_but_its_renewal_is_noted_before_it_is_taken() -
 
 
 def test_an_expired_session_is_noted() -> None:
-    manager = SessionManager(lambda size: bytes(size))
     notes = EventNotes()
-    manager.on_step = notes.session
+    log = SessionLog(notes, NoRecorder(), lambda: Moment(0, 0))
+    manager = SessionManager(lambda size: bytes(size), log)
     session = manager.open_component("third/io", "third", 0)
-    notes.session(session, SessionEvent.RENEW)
+    log.stepped(session, SessionEvent.RENEW)
     manager.tick(10**9)
     assert [note[0] for note in drained(notes)] == ["session_expired"]

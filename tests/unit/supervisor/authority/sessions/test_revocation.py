@@ -130,7 +130,7 @@ def test_what_is_not_there_is_one_sentence_and_changes_nothing(
 
 def test_an_ambiguous_begin_is_refused(tmp_path: Path, store: int) -> None:
     stage = Stage(tmp_path, store)
-    manager = stage.service._manager
+    manager = stage.context.sessions
     numbers = iter(range(100))
     manager._randomness = lambda count: b"\xab\xcd" + next(numbers).to_bytes(count - 2, "big") if count > 2 else b"xx"
     stage.join(PRIMARY, THIRD)
@@ -238,7 +238,7 @@ def test_the_last_word_about_a_subject_counts(stage: Stage) -> None:
 def acknowledge(stage: Stage, *loops: tuple[str, int], epoch: int) -> None:
     for loop, incarnation in loops:
         stage.hear(loop, "prepared", epoch)
-        stage.service.attested(loop, incarnation, epoch, stage.now)
+        stage.ask("attested", loop, incarnation, epoch)
 
 
 def test_all_ends_every_session_and_moves_the_epoch_without_grace(stage: Stage) -> None:
@@ -271,7 +271,7 @@ def test_of_very_many_sessions_the_verifiers_are_told_by_a_snapshot(stage: Stage
 
 
 def test_all_during_another_change_of_the_epoch(stage: Stage) -> None:
-    stage.service.changes.begin_timed(stage.now)
+    stage.changes.begin_timed(stage.now)
     stage.told.clear()
     stage.ask("revoke", 7, "all", "", 0)
     acknowledge(stage, PRIMARY, SECONDARY, THIRD, epoch=6)
@@ -284,12 +284,12 @@ def test_all_during_another_change_of_the_epoch(stage: Stage) -> None:
 
 def test_all_before_a_reload_moves(stage: Stage) -> None:
     """The new sessions wait for the epoch of the reload, so that nobody under a new profile has keys of the old one."""
-    stage.service.changes.hold(9)
+    stage.changes.hold(9)
     stage.said.clear()
     stage.told.clear()
     stage.ask("revoke", 7, "all", "", 0)
     assert len(stage.of("third", "revoked")) == 3 and stage.of("third", "session") == []
-    stage.service.changes.move(1, stage.now)
+    stage.changes.move(1, stage.now)
     acknowledge(stage, PRIMARY, SECONDARY, THIRD, epoch=6)
     assert [item[1:] for item in stage.told if item[0] == "moved"] == [(1, 6)]
     assert [item[4][0] for item in stage.told if item[0] == "answer"] == [["epoch", 6]]
@@ -299,13 +299,13 @@ def test_all_before_a_reload_moves(stage: Stage) -> None:
 def test_a_reload_that_is_checked_while_all_is_revoked_gets_an_epoch_of_its_own(stage: Stage) -> None:
     stage.ask("revoke", 7, "all", "", 0)
     stage.told.clear()
-    assert stage.service.changes.hold(9)
-    stage.service.changes.move(1, stage.now)
+    assert stage.changes.hold(9)
+    stage.changes.move(1, stage.now)
     acknowledge(stage, PRIMARY, SECONDARY, THIRD, epoch=6)
     assert [item for item in stage.told if item[0] == "moved"] == []
     acknowledge(stage, PRIMARY, SECONDARY, THIRD, epoch=7)
     assert [item[1:] for item in stage.told if item[0] == "moved"] == [(1, 7)]
-    assert not stage.service.changes.is_held
+    assert not stage.changes.is_held
 
 
 # The disk

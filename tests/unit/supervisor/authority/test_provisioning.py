@@ -10,6 +10,7 @@ import pytest
 from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
 from hosts.authority_host import ADMIN, Client
 
+from tlsrt.channels.clock import Moment
 from tlsrt.config import key_schedule
 from tlsrt.config.schema import DoorConfig, PolicyRule
 from tlsrt.errors import ConfigError, PeerError
@@ -17,7 +18,6 @@ from tlsrt.supervisor.authority.clients.sessions import PUSHES_PER_ROUND
 from tlsrt.supervisor.authority.incoming_events import PAGES
 from tlsrt.supervisor.authority.model.state import StateFile
 from tlsrt.supervisor.authority.primary_messages import TURNED_AWAY
-from tlsrt.supervisor.authority.sessions.event_notes import EventNotes
 from tlsrt.supervisor.authority.sessions.manager import MAXIMUM_LIFE_MS
 
 
@@ -49,19 +49,19 @@ def test_after_eight_hours_a_component_has_a_new_session(stage: Stage) -> None:
     root = key_schedule.mailbox_root(b"r" * 32, "secondary/store", 5, 2)
     assert rights["secondary/store"] == key_schedule.request_key(root, successor)
     stage.told.clear()
-    stage.service.beat(0)
+    stage.provisioner.beat(0)
     assert stage.told[-1][3] == {"primary": 1, "secondary": 1, "third": 1}
 
 
 def test_revocation_is_on_the_disk_and_told_to_all(stage: Stage, store: int) -> None:
     stage.join(PRIMARY, THIRD)
     session = stage.of("third", "session")[0][2]
-    stage.service.revoking.revoke_session(session, stage.now, stage.wall)
+    stage.revocations.revoke_session(session, stage.moment)
     for loop in ("primary", "third"):
         assert ("session", session) in [fields[1:] for fields in stage.of(loop, "revoked")]
     stored = StateFile(store).load()
     assert stored.is_revoked("session", session)
-    stage.service.tick(stage.now + 500, stage.wall)
+    stage.dispatcher.tick(Moment(stage.now + 500, stage.wall))
     assert stage.of("third", "feed")[-1][0] == stored.revocation == stage.of("third", "revoked")[-1][0]
 
 
@@ -69,7 +69,7 @@ def test_a_component_whose_session_was_revoked_has_another_at_once(stage: Stage)
     stage.join(PRIMARY, THIRD)
     old = stage.of("third", "session")[0]
     stage.said.clear()
-    outcome = stage.service.revoking.revoke_session(old[2], stage.now, stage.wall)
+    outcome = stage.revocations.revoke_session(old[2], stage.moment)
     assert [session.session_id for session in outcome.ended] == [old[2]] and outcome.is_stored
     assert [name for loop, name, _ in stage.said if loop == "third"] == ["revoked", "session", "rights"]
     new = stage.of("third", "session")[0]
@@ -83,12 +83,12 @@ def test_a_revoked_subject_gets_nothing_more(stage: Stage) -> None:
     client = Client(ADMIN)
     assert stage.open(1, client)[0][1] == "granted"
     session = stage.of("primary", "granted")[0][4]
-    stage.service.revoking.revoke_subjects(["client/admin"], 0, stage.now, stage.wall)
+    stage.revocations.revoke_subjects(["client/admin"], 0, stage.moment)
     assert stage.of("primary", "ended") == [(session,)]
     assert stage.open(2, Client(ADMIN))[0][1:] == ("refused", (2, "rejected"))
     assert "revoked" in stage.lines[-1]
-    stage.service.revoking.revoke_subjects(["third/console"], 0, stage.now, stage.wall)
-    stage.service.spawned("third", 9, stage.now, stage.wall)
+    stage.revocations.revoke_subjects(["third/console"], 0, stage.moment)
+    stage.ask("spawned", "third", 9)
     stage.said.clear()
     stage.join(("third", 9))
     assert stage.of("third", "welcome")
@@ -102,7 +102,7 @@ def test_when_the_disk_refuses_a_revocation_works_all_the_same(stage: Stage, mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    stage.service.revoking.revoke_subjects(["third/console"], 0, stage.now, stage.wall)
+    stage.revocations.revoke_subjects(["third/console"], 0, stage.moment)
     assert ("subject", b"third/console") in [fields[1:] for fields in stage.of("third", "revoked")]
     assert stage.told[-1] == ("storage", "cannot write the authority's state: No space left on device")
 
@@ -117,7 +117,7 @@ def test_an_epoch_that_cannot_be_written_is_not_used(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    stage.service.changes.begin_timed(stage.now)
+    stage.changes.begin_timed(stage.now)
     assert {fields[0] for fields in stage.of("third", "epoch")} == {5}
     monkeypatch.setattr(os, "fsync", real)
     stage.pass_time(10_000)
@@ -135,25 +135,25 @@ def test_a_flood_of_joins_is_answered_slowly_but_surely(stage: Stage) -> None:
 
 def test_a_lost_loop_gets_keys_only_as_a_new_incarnation(stage: Stage) -> None:
     stage.join(PRIMARY, THIRD)
-    stage.service.lost("third", stage.now, stage.wall)
+    stage.provisioner.lost("third", stage.moment)
     stage.said.clear()
-    stage.service.attested("third", 3, 5, stage.now)
-    stage.service.attested("third", 2, 5, stage.now)
+    stage.ask("attested", "third", 3, 5)
+    stage.ask("attested", "third", 2, 5)
     assert stage.of("third", "welcome") == []
 
 
 def test_an_unknown_loop_is_an_error_of_the_supervisor(stage: Stage) -> None:
     with pytest.raises(PeerError, match="unknown_loop"):
-        stage.service.attested("nobody", 1, 5, stage.now)
+        stage.ask("attested", "nobody", 1, 5)
 
 
 def test_a_resumed_authority_does_not_listen_before_it_has_spoken(tmp_path: Path, store: int) -> None:
     stage = Stage(tmp_path, store, resumed=True)
-    assert not stage.service.may_read("third")
-    stage.service.attested("third", 3, 5, stage.now)
-    assert stage.service.may_read("third")
+    assert not stage.provisioner.may_read("third")
+    stage.ask("attested", "third", 3, 5)
+    assert stage.provisioner.may_read("third")
     assert [name for loop, name, _ in stage.said if loop == "third"][-2:] == ["prepare", "feed"]
-    stage.service.attested("primary", 1, 5, stage.now)
+    stage.ask("attested", "primary", 1, 5)
     stage.hear("primary", "prepared", 5)
     stage.pass_time(1999)
     assert stage.of("primary", "commit") == []
@@ -198,14 +198,14 @@ def test_pushes_to_many_clients_come_in_rounds_and_wait_for_primary(stage: Stage
     stage.said.clear()
     stage.join(SECONDARY)
     stage.blocked.add("primary")
-    stage.service.tick(stage.now, stage.wall)
+    stage.dispatcher.tick(stage.moment)
     assert stage.of("primary", "granted") == []
-    assert stage.service.next_due(stage.now) > stage.now  # no spinning
+    assert (stage.dispatcher.next_due() or 0) > stage.now  # no spinning
     stage.blocked.clear()
-    stage.service.tick(stage.now, stage.wall)
+    stage.dispatcher.tick(stage.moment)
     assert len(stage.of("primary", "granted")) == PUSHES_PER_ROUND
-    assert stage.service.next_due(stage.now) == stage.now
-    stage.service.tick(stage.now, stage.wall)
+    assert (stage.dispatcher.next_due() or 0) <= stage.now
+    stage.dispatcher.tick(stage.moment)
     assert sorted(fields[0] for fields in stage.of("primary", "granted")) == list(range(count))
 
 
@@ -232,8 +232,7 @@ def _events(stage: Stage) -> list[tuple[str, str, str]]:
 
 
 def test_primary_alone_says_who_was_turned_away_and_not_too_often(stage: Stage) -> None:
-    notes = EventNotes()
-    stage.service.tell_of_sessions(notes)
+    notes = stage.new_notes()
     words = ["192.0.2.1", "handshake", 3]
     with pytest.raises(PeerError, match="not_primary"):
         stage.hear("third", "turned_away", *words)
@@ -248,16 +247,16 @@ def test_events_wait_for_primary_in_a_bounded_number_and_end_with_it(stage: Stag
     stage.join(PRIMARY)
     stage.blocked.add("primary")
     for number in range(100):
-        stage.service.events.add([b"%d" % number])
+        stage.ask("events", [b"%d" % number])
     assert stage.of("primary", "events") == []
     stage.blocked.clear()
-    stage.service.tick(stage.now, stage.wall)
+    stage.dispatcher.tick(stage.moment)
     for number in range(PAGES):
         assert len(stage.of("primary", "events")) == number + 1  # one at a time: a busy Primary is no hung one
         stage.hear("primary", "took_events")
     assert stage.of("primary", "events") == [([b"%d" % number],) for number in range(PAGES)]
     with pytest.raises(PeerError, match="not_primary"):
         stage.hear("third", "took_events")
-    stage.service.gone("primary", PRIMARY[1], stage.now, stage.wall)
-    stage.service.events.add([b"to nobody"])
+    stage.ask("gone", "primary", PRIMARY[1])
+    stage.ask("events", [b"to nobody"])
     assert len(stage.of("primary", "events")) == PAGES

@@ -8,8 +8,8 @@ import pytest
 
 from tlsrt.config import key_schedule
 from tlsrt.errors import ConfigError
-from tlsrt.supervisor.authority.keys import secret_memory
-from tlsrt.supervisor.authority.keys.secret_memory import PAGE_BYTES, SecretMemory, wipe
+from tlsrt.supervisor.process import secret_memory
+from tlsrt.supervisor.process.secret_memory import PAGE_BYTES, SecretMemory, wipe
 
 KEY = bytes(range(32))
 
