@@ -23,7 +23,7 @@ from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.apply import landlock
 from tlsrt.sandbox.apply.root_filesystem import CANARY, RootPlan, build_root
 from tlsrt.sandbox.cgroup.cgroup import PROCS, parse_own_group, write
-from tlsrt.sandbox.profile.policy_files import Filters, filter_digests, filters_for
+from tlsrt.sandbox.profile.policy import Filters
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.seccomp import install
 from tlsrt.sandbox.seccomp.notify import REPORTS, close_taken_listener, offer_listener
@@ -232,18 +232,18 @@ def _seccomp(profile: Profile, context: Context) -> bytes:
         context.listeners.append(offer_listener(context.reports, install.install_watched(program)))
     else:
         install.install(program)
-    return filter_digests(profile.policy, watched=profile.is_watched)[0]
+    return profile.policy.digests(watched=profile.is_watched)[0]
 
 
 def _seccomp_sealed(profile: Profile, context: Context) -> bytes:
     for listener in context.listeners:
         close_taken_listener(context.reports, listener)
     install.install_at(_filters(profile).seal.address)
-    return filter_digests(profile.policy, watched=profile.is_watched)[1]
+    return profile.policy.digests(watched=profile.is_watched)[1]
 
 
 def _filters(profile: Profile) -> Filters:
-    return filters_for(profile.policy, watched=profile.is_watched, pid=os.getpid())
+    return profile.policy.filters(watched=profile.is_watched, pid=os.getpid())
 
 
 LAYERS: tuple[Layer, ...] = (

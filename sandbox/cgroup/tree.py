@@ -23,7 +23,6 @@ from pathlib import Path
 
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.cgroup.cgroup import CONTROLLERS, KILL, LAYER, PROCS, Group, GroupPath, Limits, remove, write
-from tlsrt.sandbox.profile.profile import Profile
 
 SUBGROUP = "supervisor"
 _PREFIX = "tlsrt-"
@@ -73,14 +72,6 @@ def tag_of(state_dir: Path) -> str:
 def home(own: GroupPath) -> GroupPath:
     """Return the group below which a life has its own."""
     return own.parent if own.folder.name == SUBGROUP else own
-
-
-def limits_of(profile: Profile, tasks: int) -> Limits:
-    """Return what the group of a process holds it to: memory as its rlimit of data, and its own tasks.
-
-    Those cannot be taken from the rlimit, which without root counts all processes of the user.
-    """
-    return Limits(profile.limits["data"], tasks)
 
 
 def make_tree(own: GroupPath, tag: str, limits: Mapping[str, Limits]) -> GroupTree:

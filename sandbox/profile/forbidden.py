@@ -1,30 +1,17 @@
-"""What nobody can ask for: system calls that no configuration may allow, whatever reason it gives. Pure.
+"""Forbidden system calls: those that no configuration may allow, whatever reason it gives. Pure.
 
-A part lists them under `never`. With `when`, only calls whose arguments fit all conditions are meant, so an entry that
-allows the call must contradict one of them; with `unless`, an entry must keep to all of these conditions; with neither
-the call is refused whole. What a part kills, brokers or answers as absent cannot be asked for either.
+A fragment lists them under `never`. With `when`, only calls whose arguments fit all conditions are meant, so an entry
+that allows the call must contradict one of them; with `unless`, an entry must keep to all of these conditions; with
+neither the call is refused whole. What a fragment kills, brokers or answers as absent cannot be asked for either.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from tlsrt.sandbox.profile.entries import wrong
-from tlsrt.sandbox.profile.policy import NeverRule, PolicyEntry, PolicyFragment, parse_entry
+from tlsrt.sandbox.profile.fragment import NeverRule, PolicyEntry, PolicyFragment
 from tlsrt.sandbox.seccomp.bpf import Check
-
-
-def parse_never(part: str, value: Any) -> NeverRule:
-    """Return an entry of `never`. Raises SandboxError naming the part."""
-    if not isinstance(value, dict) or ("when" in value and "unless" in value):
-        raise wrong(part, "it must be a map with `when` or `unless`, not both")
-    conditions = value.get("unless", value.get("when", []))
-    if unknown := sorted(set(value) - {"calls", "when", "unless", "why"}):
-        raise wrong(part, f"{unknown[0]} has no meaning")
-    plain = {name: one for name, one in value.items() if name in ("calls", "why")}
-    return NeverRule(parse_entry(part, "never", {**plain, "when": conditions}), "unless" in value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +23,15 @@ class Refusal:
     unless: tuple[str, ...] = ()
 
 
-def refusal_of(entry: PolicyEntry, parts: Iterable[PolicyFragment]) -> Refusal | None:
-    """Return the first call that this entry may not allow beside these parts; None if it may allow all of its calls."""
-    for part in parts:
+def refusal_of(entry: PolicyEntry, fragments: Iterable[PolicyFragment]) -> Refusal | None:
+    """Return the first call that this entry may not allow beside these fragments; None if there is none."""
+    for fragment in fragments:
         for kind in ("kill", "broker", "enosys"):
-            for refused in part.lists[kind]:
+            for refused in fragment.lists[kind]:
                 for call in entry.calls:
                     if call in refused.calls:
                         return Refusal(call, refused.why)
-        for never in part.never:
+        for never in fragment.never:
             for call in entry.calls:
                 if call in never.entry.calls and not _is_clear_of(entry, never):
                     return Refusal(call, never.entry.why, never.entry.when if never.is_unless else ())

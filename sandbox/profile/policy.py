@@ -1,6 +1,6 @@
-"""What system calls one process may make: parts read from YAML, composed, and turned into filters. Pure.
+"""What system calls a process may make: fragments composed to a policy, and turned into filters.
 
-Theory of operation. A part (one file of `profiles/`) extends others and lists entries: `allow` for ever, `import`
+Theory of operation. Fragments list entries: `allow` for ever, `import`
 only until the seal, `broker` for what the supervisor carries out after it has looked (see `broker.py`), `enosys` for
 what libraries probe and can do without, `kill` for what nobody may try. An entry names calls, optionally conditions on
 arguments, and always says why. From a composed policy come two filters, which the kernel applies one upon the other:
@@ -17,47 +17,39 @@ is killed, brokered or refused because nobody allows it. A process can have one 
 answers TRACE wherever the first one notifies: of two answers the kernel takes the stricter one, which is to notify, and
 TRACE alone (no process of the runtime has a tracer) refuses. What the first filter allows and the last one does not is
 refused, or killed, by the last one alone. In a process that is not watched nobody is told, and nothing is brokered.
-
-Conditions look at the low 32 bits, which are all that the kernel uses of an int: `arg0 in A B`, `arg2 lacks A B` (none
-of these bits), `arg0 has A B` (all of them), `arg1 & MASK in A B`, `arg0 is self` (this process), `arg2 is null` (all
-64 bits are 0), `arg2 is seal` (the address of the last filter, see `install.py`).
 """
 
 from __future__ import annotations
 
 import errno
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 from tlsrt.errors import SandboxError
-from tlsrt.sandbox.profile.entries import EgressLine, LimitLine, Line
+from tlsrt.sandbox.profile.fragment import LISTS, SEAL, SELF, PolicyEntry, PolicyFragment, wrong
 from tlsrt.sandbox.seccomp.bpf import (
     ALLOW,
     KILL_PROCESS,
-    LOW_32,
     TRACE,
     USER_NOTIF,
     Case,
     Check,
     Rule,
     assemble,
+    digest,
     errno_action,
 )
-from tlsrt.sandbox.seccomp.constants import CONSTANTS
+from tlsrt.sandbox.seccomp.install import Pinned, pin
 from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
-from tlsrt.text import did_you_mean
+
+Made = TypeVar("Made")
 
 REFUSED = errno_action(errno.EPERM)
 ABSENT = errno_action(errno.ENOSYS)
-SELF, SEAL = -1, -2  # stand for our own pid, and for the address of the last filter, until a filter is made
-_SPECIAL = {"self": SELF, "null": 0, "seal": SEAL}
 BROKERED = USER_NOTIF  # in a process that is not watched: allowed
-CALLS = frozenset(name for numbers in NUMBERS.values() for name in numbers)
-LISTS = ("allow", "import", "broker", "enosys", "kill")
-_CONDITION = re.compile(r"arg([0-5])(?: & (\w+))? (in|lacks|has|is) (\w+(?: \w+)*)")
 
 
 class FilterStage(Enum):
@@ -68,47 +60,20 @@ class FilterStage(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class PolicyEntry:
-    """Some calls, the conditions as they are written and as checks, the reason, and the part it stands in."""
+class Filters:
+    """What one process installs: the first filter, and the last one in the memory to which the first one holds it."""
 
-    calls: tuple[str, ...]
-    when: tuple[str, ...]
-    checks: tuple[Check, ...]
-    why: str
-    part: str
-
-
-@dataclass(frozen=True, slots=True)
-class NeverRule:
-    """Calls that nobody can ask for: those that fit the entry's conditions, or all that do not keep to them."""
-
-    entry: PolicyEntry
-    is_unless: bool
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PolicyFragment:
-    """One file: the entries of each list of calls, its other lines by section, and the parts it extends.
-
-    Compared by identity, since a file is read once: composed policies are remembered by their parts.
-    """
-
-    name: str
-    about: str
-    extends: tuple[str, ...]
-    lists: Mapping[str, tuple[PolicyEntry, ...]]
-    lines: Mapping[str, tuple[Line, ...]]
-    egress: tuple[EgressLine, ...] = ()
-    limits: tuple[LimitLine, ...] = ()
-    never: tuple[NeverRule, ...] = ()
+    importing: bytes
+    seal: Pinned
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Policy:
-    """A composed policy: every entry of every part, base first. Compared by identity, as filters are remembered."""
+    """A composed policy: every entry of every fragment, base first. It keeps the filters that were made of it."""
 
     name: str
     lists: Mapping[str, tuple[PolicyEntry, ...]]
+    _made: dict[tuple[Any, ...], Any] = field(default_factory=dict[tuple[Any, ...], Any], repr=False)
 
     def allowed(self, stage: FilterStage) -> tuple[PolicyEntry, ...]:
         """Return the entries that allow something in this stage."""
@@ -130,21 +95,54 @@ class Policy:
             (name, entry) for name in ("broker", "kill", "enosys") for entry in self.lists[name] if call in entry.calls
         ]
 
+    def filters(self, *, watched: bool, pid: int = 1) -> Filters:
+        """Return the filters of a process for this machine; `pid` is its own number, 1 in its own pid namespace.
+
+        `watched` says that the first one will have a listener. The supervisor asks before it forks, so that a child
+        finds them made. Raises SandboxError.
+        """
+        return self._kept(("filters", watched, pid), lambda: self._make_filters(watched, pid))
+
+    def program(self, stage: FilterStage, *, watched: bool, pid: int = 1, seal: int = 0) -> bytes:
+        """Return one filter for this machine; `seal` is the address of the last one. Raises SandboxError."""
+        return self._kept(
+            (stage, watched, pid, seal),
+            lambda: program_of(self, stage, os.uname().machine, pid, seal, watched=watched),
+        )
+
+    def digests(self, *, watched: bool) -> tuple[bytes, bytes]:
+        """Return the digests of both filters, with address and pid that are the same in every life.
+
+        Raises SandboxError.
+        """
+        first, second = (digest(self.program(stage, watched=watched)) for stage in FilterStage)
+        return first, second
+
+    def _make_filters(self, watched: bool, pid: int) -> Filters:
+        seal = pin(self.program(FilterStage.SEALED, watched=watched, pid=pid))
+        return Filters(self.program(FilterStage.IMPORTING, watched=watched, pid=pid, seal=seal.address), seal)
+
+    def _kept(self, key: tuple[Any, ...], make: Callable[[], Made]) -> Made:
+        if key not in self._made:
+            self._made[key] = make()
+        made: Made = self._made[key]
+        return made
+
 
 EMPTY_POLICY = Policy("", dict.fromkeys(LISTS, ()))
 
 
-def compose(name: str, parts: Sequence[PolicyFragment]) -> Policy:
-    """Return the policy of these parts, a part after those it extends. Raises SandboxError for a contradiction."""
-    policy = Policy(name, {kind: tuple(entry for part in parts for entry in part.lists[kind]) for kind in LISTS})
+def compose(name: str, fragments: Sequence[PolicyFragment]) -> Policy:
+    """Return the policy of fragments, each after those it extends. Raises SandboxError for a contradiction."""
+    policy = Policy(name, {kind: tuple(entry for one in fragments for entry in one.lists[kind]) for kind in LISTS})
     refused = [(call, kind) for kind in ("broker", "enosys", "kill") for call in sorted(policy.named(kind))]
     for call, kind in refused:
         if others := [other for name, other in refused if name == call and other != kind]:
-            raise _wrong(name, f"{call} is in `{kind}` and in `{others[0]}`")
+            raise wrong(name, f"{call} is in `{kind}` and in `{others[0]}`")
     for entry in policy.allowed(FilterStage.IMPORTING):
         for call in entry.calls:
             if not entry.checks and call in dict(refused):
-                raise _wrong(entry.part, f"{call} is allowed without a condition, and refused elsewhere")
+                raise wrong(entry.part, f"{call} is allowed without a condition, and refused elsewhere")
     return policy
 
 
@@ -218,51 +216,3 @@ def _resolved(check: Check, pid: int, seal: int) -> Check:
     if check.values == (SELF,):
         return Check(check.argument, (pid,))
     return Check(check.argument, (seal,), wide=True) if check.values == (SEAL,) else check
-
-
-def parse_entry(part: str, kind: str, value: Any) -> PolicyEntry:
-    """Return one entry of a list of calls. Raises SandboxError naming the part."""
-    if not isinstance(value, dict) or set(value) - {"calls", "when", "why"}:
-        raise _wrong(part, f"an entry of {kind} must be a map of calls, why and perhaps when: {value}")
-    calls, when, why = value.get("calls"), value.get("when", []), value.get("why")
-    if not isinstance(calls, list) or not calls or not isinstance(when, list):
-        raise _wrong(part, f"calls and when must be lists: {value}")
-    if not isinstance(why, str) or not why.strip():
-        raise _wrong(part, f"{calls[0]} has no reason: say why")
-    for call in calls:
-        if not isinstance(call, str) or call not in CALLS:
-            raise _wrong(part, f"there is no system call {call}{did_you_mean(str(call), CALLS)}")
-    if when and kind in ("broker", "enosys", "kill"):
-        raise _wrong(part, f"{calls[0]}: a refusal has no conditions")
-    return PolicyEntry(
-        tuple(calls), tuple(when), tuple(_check(part, text) for text in when), " ".join(why.split()), part
-    )
-
-
-def _check(part: str, text: Any) -> Check:
-    match = _CONDITION.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
-        raise _wrong(part, f"this condition has no meaning: {text}")
-    argument, mask, verb, words = int(match[1]), match[2], match[3], match[4].split()
-    if verb == "is" and match[4] in _SPECIAL and mask is None:
-        return Check(argument, (_SPECIAL[match[4]],), wide=match[4] != "self")
-    values = tuple(_constant(part, word) for word in words)
-    if verb == "in":
-        return Check(argument, values, LOW_32 if mask is None else _constant(part, mask))
-    bits = 0
-    for value in values:
-        bits |= value
-    if verb == "is" or mask is not None:
-        raise _wrong(part, f"this condition has no meaning: {text}")
-    return Check(argument, (0 if verb == "lacks" else bits,), bits)
-
-
-def _constant(part: str, word: str) -> int:
-    value = int(word, 0) if word[0].isdecimal() else CONSTANTS.get(word)
-    if value is None or value > LOW_32:
-        raise _wrong(part, f"there is no constant {word}")
-    return value
-
-
-def _wrong(part: str, sentence: str) -> SandboxError:
-    return SandboxError("seccomp", f"profile {part}: {sentence}")

@@ -1,8 +1,8 @@
 """What one process may see and use, as a frozen value with a digest; nothing here acts.
 
-A profile is composed from parts (`profiles/*.yaml`): a base, what the process of that name needs, one for each of its
-built-in components, and what the configuration asks for (`requested.py`). The supervisor makes it before the fork; the
-child applies exactly it; attestation compares exactly it.
+A profile is composed from fragments (`profiles/*.yaml`): a base, what the process of that name needs, one for each of
+its built-in components, and what the configuration asks for (`requested.py`). The supervisor makes it before the fork;
+the child applies exactly it; attestation compares exactly it.
 """
 
 from __future__ import annotations
@@ -16,19 +16,18 @@ from pathlib import Path
 from tlsrt.config.egress import EgressRule
 from tlsrt.config.schema import Config, LoopConfig
 from tlsrt.errors import ConfigError, SandboxError
-from tlsrt.sandbox.cgroup.cgroup import GroupPath
-from tlsrt.sandbox.profile.entries import CHANNEL, CODE, STATE, Line
-from tlsrt.sandbox.profile.policy import EMPTY_POLICY, FilterStage, Policy, PolicyFragment
-from tlsrt.sandbox.profile.policy_files import (
-    NETWORK,
-    filter_digests,
-    filters_for,
-    names_for,
-    part_of_component,
-    parts_named,
-    policy_from,
+from tlsrt.sandbox.cgroup.cgroup import GroupPath, Limits
+from tlsrt.sandbox.profile.fragment import CHANNEL, CODE, STATE, Line, PolicyFragment
+from tlsrt.sandbox.profile.policy import EMPTY_POLICY, FilterStage, Policy
+from tlsrt.sandbox.profile.profile_files import NETWORK, ProfileFiles, fragment_of_component, names_for
+from tlsrt.sandbox.profile.requested import (
+    check_reads,
+    check_writes,
+    overlap,
+    requested_fragments,
+    secrets,
+    settings_of,
 )
-from tlsrt.sandbox.profile.requested import asked_parts, check_reads, check_writes, overlap, secrets, settings_of
 
 AUTHORITY = "authority"
 _UNCOUNTED_MB = 4096  # address space beside the data: code, reserves of malloc, and what costs page tables only
@@ -88,7 +87,7 @@ class Profile:
             sorted([os.fsencode(host), inside] for host, inside in self.write),
             sorted([name, value] for name, value in self.limits.items()),
             [layer for layer in self.layers if layer != "cgroup"], sorted(self.waived),
-            *filter_digests(self.policy, watched=self.is_watched),
+            *self.policy.digests(watched=self.is_watched),
         ]  # fmt: skip
         return hashlib.sha256(msgpack.packb(form, use_bin_type=True)).digest()
 
@@ -122,6 +121,14 @@ class Profile:
 def with_group(profile: Profile, place: GroupPath) -> Profile:
     """Return the profile of a process that lives in a control group."""
     return replace(profile, group=place, layers=("cgroup", *profile.layers))
+
+
+def group_limits(profile: Profile, tasks: int) -> Limits:
+    """Return what the control group of a process holds it to: memory as its rlimit of data, and its own tasks.
+
+    Those cannot be taken from the rlimit, which without root counts all processes of the user.
+    """
+    return Limits(profile.limits["data"], tasks)
 
 
 def _layers(*, rootless: bool, network: bool) -> tuple[str, ...]:
@@ -167,29 +174,30 @@ def _connections(config: Config) -> int:
     return door.max_connections + door.max_unauthenticated + decoy + 128 + others
 
 
-def parts_of(config: Config, process: str) -> tuple[PolicyFragment, ...]:
-    """Return the parts of a loop or of the authority: those that come with tlsrt, then what the configuration asks.
+def fragments_of(config: Config, process: str, files: ProfileFiles) -> tuple[PolicyFragment, ...]:
+    """Return the fragments of a process: those that come with tlsrt, then what the configuration asks for.
 
-    Raises ConfigError for what nobody can ask for, SandboxError for a part that is wrong.
+    Raises ConfigError for what cannot be had, SandboxError for a fragment that is wrong.
     """
     if process == AUTHORITY:
-        return parts_named(names_for(process, network=False))
-    return _parts_of_loop(config, config.loop(process))
+        return files.fragments(names_for(process, network=False))
+    return _fragments_of_loop(config, config.loop(process), files)
 
 
-def _parts_of_loop(config: Config, loop: LoopConfig) -> tuple[PolicyFragment, ...]:
+def _fragments_of_loop(config: Config, loop: LoopConfig, files: ProfileFiles) -> tuple[PolicyFragment, ...]:
     built_in = [component.address for component in config.components_of(loop.name) if component.builtin]
-    asked = asked_parts(config, loop)
-    own = parts_named(part_of_component(address) for address in built_in)
-    wishes = loop.network is not False and any(part.lines["network"] or part.egress for part in (*own, *asked))
+    requested = requested_fragments(config, loop, files)
+    own = files.fragments(fragment_of_component(address) for address in built_in)
+    wishes = loop.network is not False and any(one.lines["network"] or one.egress for one in (*own, *requested))
     names = names_for(
         loop.name, network=bool(loop.network) or wishes, components=built_in, engine=config.channels.engine
     )
-    shipped = parts_named(names)
-    return (*shipped, *asked)
+    return (*files.fragments(names), *requested)
 
 
-def profile_for_loop(config: Config, loop: LoopConfig, uid: int, *, rootless: bool, code: Sequence[Path]) -> Profile:
+def profile_for_loop(
+    config: Config, loop: LoopConfig, uid: int, files: ProfileFiles, *, rootless: bool, code: Sequence[Path]
+) -> Profile:
     """Return the profile of a loop that runs as `uid` and imports from `code` (see `code_paths`).
 
     Its filters are made too, so that a forked child finds them. Raises ConfigError for an unknown waived layer and for
@@ -197,50 +205,57 @@ def profile_for_loop(config: Config, loop: LoopConfig, uid: int, *, rootless: bo
     """
     settings = settings_of(config, loop) | ({"connections": _connections(config)} if loop.name == "primary" else {})
     settings["address_mb"] = settings["memory_mb"] + _UNCOUNTED_MB
-    return _profile(config, loop.name, uid, _parts_of_loop(config, loop), settings, rootless=rootless, code=code)
+    fragments = _fragments_of_loop(config, loop, files)
+    policy = files.policy(loop.name, fragments)
+    return _profile(config, policy, uid, fragments, settings, rootless=rootless, code=code)
 
 
-def profile_for_authority(config: Config, uid: int, *, rootless: bool, code: Sequence[Path]) -> Profile:
+def profile_for_authority(
+    config: Config, uid: int, files: ProfileFiles, *, rootless: bool, code: Sequence[Path]
+) -> Profile:
     """Return the profile of the authority: no network, no /proc, one writable folder."""
     settings = {"above_loops": _connections(config) + _IN_FLIGHT}
-    return _profile(config, AUTHORITY, uid, parts_of(config, AUTHORITY), settings, rootless=rootless, code=code)
+    fragments = fragments_of(config, AUTHORITY, files)
+    policy = files.policy(AUTHORITY, fragments)
+    return _profile(config, policy, uid, fragments, settings, rootless=rootless, code=code)
 
 
 def _profile(
-    config: Config, name: str, uid: int, parts: tuple[PolicyFragment, ...], settings: Mapping[str, int],
+    config: Config, policy: Policy, uid: int, fragments: tuple[PolicyFragment, ...], settings: Mapping[str, int],
     *, rootless: bool, code: Sequence[Path],
 ) -> Profile:  # fmt: skip
+    name = policy.name
+
     def lines(section: str) -> list[Line]:
-        return [line for part in parts for line in part.lines[section]]
+        return [line for one in fragments for line in one.lines[section]]
 
     def paths(section: str) -> list[Path]:
         return [path for line in lines(section) for path in expand(line, code)]
 
-    network = any(part.name == NETWORK for part in parts)
+    network = any(one.name == NETWORK for one in fragments)
     mounts = {path for line in lines("mounts") for path in line.paths}
     read = _checked_read(name, [*paths("code"), *paths("data")], config)
-    check_reads(parts)
+    check_reads(fragments)
     check_writes(config, name, read)
-    policy = policy_from(name, parts)
     profile = Profile(
         name=name,
         uid=uid,
         gid=uid,
         rootless=rootless,
         network=network,
-        egress=tuple(dict.fromkeys(rule for part in parts for line in part.egress for rule in line.rules)),
+        egress=tuple(dict.fromkeys(rule for one in fragments for line in one.egress for rule in line.rules)),
         proc="/proc" in mounts,
         sys="/sys" in mounts,
         read=read,
         kept=tuple(dict.fromkeys(paths("data"))),
         write=tuple(dict.fromkeys(_folder(config, name, path) for line in lines("write") for path in line.paths)),
-        limits=_limits(parts, settings, rootless=rootless),
+        limits=_limits(fragments, settings, rootless=rootless),
         layers=_layers(rootless=rootless, network=network),
         waived=_waived(config),
         policy=policy,
     )
-    filters_for(policy, watched=profile.is_watched, pid=1)  # as the child will ask: what is kept is kept by arguments
-    filter_digests(policy, watched=profile.is_watched)
+    policy.filters(watched=profile.is_watched, pid=1)  # as the child will ask: what is kept is kept by arguments
+    policy.digests(watched=profile.is_watched)
     return profile
 
 
@@ -264,8 +279,8 @@ def _folder(config: Config, name: str, path: str) -> tuple[Path, str]:
     return own.get(path, Path(path)), path
 
 
-def _limits(parts: Iterable[PolicyFragment], settings: Mapping[str, int], *, rootless: bool) -> dict[str, int]:
-    last = {line.limit: line for part in parts for line in part.limits}
+def _limits(fragments: Iterable[PolicyFragment], settings: Mapping[str, int], *, rootless: bool) -> dict[str, int]:
+    last = {line.limit: line for one in fragments for line in one.limits}
     return {name: line.amount(settings, rootless=rootless) for name, line in sorted(last.items())}
 
 

@@ -1,7 +1,7 @@
-"""What the configuration asks for, as parts: one for the loop, one for each component with `needs`.
+"""Fragments that the configuration asks for: one for the loop, one for each component with `needs`.
 
-An operator's part is parsed by the same code as those that come with tlsrt, and then judged: what is killed, what is
-answered as absent and what stands under `never` (base.yaml) cannot be had for any reason; nor can a writable folder
+An operator's fragment is parsed by the same code as those that come with tlsrt, and then checked: what is killed, what
+is answered as absent and what stands under `never` (base.yaml) cannot be had for any reason; nor can a writable folder
 that holds secrets, or code, or that another loop has.
 """
 
@@ -15,11 +15,19 @@ from pathlib import Path
 from tlsrt.config.key_providers import key_paths
 from tlsrt.config.schema import CallsConfig, ComponentConfig, Config, LoopConfig, WriteConfig
 from tlsrt.errors import ConfigError, SandboxError
-from tlsrt.sandbox.profile.cache import cache
-from tlsrt.sandbox.profile.entries import CHANNEL, LINE_SECTIONS, STATE, EgressLine, Line
 from tlsrt.sandbox.profile.forbidden import refusal_of
-from tlsrt.sandbox.profile.policy import LISTS, PolicyEntry, PolicyFragment, parse_entry
-from tlsrt.sandbox.profile.policy_files import parts_named
+from tlsrt.sandbox.profile.fragment import (
+    CHANNEL,
+    LINE_SECTIONS,
+    LISTS,
+    STATE,
+    EgressLine,
+    Line,
+    PolicyEntry,
+    PolicyFragment,
+    parse_entry,
+)
+from tlsrt.sandbox.profile.profile_files import ProfileFiles
 
 _KERNEL = {"/proc": "ask with `proc: true`", "/sys": "ask with `sys: true`", "/dev": "no loop gets a device"}
 _RUN = Path("/run")
@@ -37,39 +45,43 @@ def settings_of(config: Config, loop: LoopConfig) -> dict[str, int]:
     }
 
 
-def asked_parts(config: Config, loop: LoopConfig) -> tuple[PolicyFragment, ...]:
-    """Return the parts of a loop that the configuration makes. Raises ConfigError for what cannot be had."""
+def requested_fragments(config: Config, loop: LoopConfig, files: ProfileFiles) -> tuple[PolicyFragment, ...]:
+    """Return the fragments of a loop that the configuration makes. Raises ConfigError for what cannot be had."""
     name = f"loops.{loop.name}"
     read = _lines(loop.read, f"listed under loops.{loop.name}.read", name)
     egress = tuple(EgressLine(one.to, one.why, name) for one in loop.egress)
-    parts = [_part(name, "what the configuration says of this loop", data=read, egress=egress)]
-    parts += [_component(config, component) for component in config.components_of(loop.name)]
-    return tuple(part for part in parts if part.egress or any(part.lines.values()) or part.lists["allow"])
+    found = [_fragment(files, name, "what the configuration says of this loop", data=read, egress=egress)]
+    found += [_component(config, component, files) for component in config.components_of(loop.name)]
+    return tuple(one for one in found if one.egress or any(one.lines.values()) or one.lists["allow"])
 
 
-def _component(config: Config, component: ComponentConfig) -> PolicyFragment:
+def _component(config: Config, component: ComponentConfig, files: ProfileFiles) -> PolicyFragment:
     name, needs = f"components.{component.address}", component.needs
     mounts = tuple(path for path, wanted in (("/proc", needs.proc), ("/sys", needs.sys)) if wanted)
-    return _part(
+    return _fragment(
+        files,
         name,
         f"what {component.address} needs",
         data=_lines(needs.read, f"{component.address} reads it", name),
         mounts=(Line(mounts, f"{component.address} reads it", name),) if mounts else (),
         write=tuple(_write(config, component, one, name) for one in needs.write),
         egress=tuple(EgressLine(one.to, one.why, name) for one in needs.egress),
-        allow=tuple(_calls(one, name) for one in needs.calls),
+        allow=tuple(_calls(one, name, files) for one in needs.calls),
     )
 
 
-@cache
-def _part(
-    name: str, about: str, *, data: tuple[Line, ...] = (), mounts: tuple[Line, ...] = (),
+def _fragment(
+    files: ProfileFiles, name: str, about: str, *, data: tuple[Line, ...] = (), mounts: tuple[Line, ...] = (),
     write: tuple[Line, ...] = (), egress: tuple[EgressLine, ...] = (), allow: tuple[PolicyEntry, ...] = (),
 ) -> PolicyFragment:  # fmt: skip
-    """Return the same part for the same wishes, so that a reload which changes none of them makes no new filters."""
+    """Return the same fragment for the same requests, so that a reload that changes none makes no new filters."""
     lines: dict[str, tuple[Line, ...]] = dict.fromkeys(LINE_SECTIONS, ())
     lines |= {"data": data, "mounts": mounts, "write": write}
-    return PolicyFragment(name, about, (), dict.fromkeys(LISTS, ()) | {"allow": allow}, lines, egress)
+    lists = dict.fromkeys(LISTS, ()) | {"allow": allow}
+    return files.keep(
+        (name, about, data, mounts, write, egress, allow),
+        lambda: PolicyFragment(name, about, (), lists, lines, egress),
+    )
 
 
 def _lines(paths: Sequence[Path], why: str, part: str) -> tuple[Line, ...]:
@@ -79,12 +91,12 @@ def _lines(paths: Sequence[Path], why: str, part: str) -> tuple[Line, ...]:
     return (Line(tuple(os.fspath(path) for path in paths), why, part, must_exist=True),) if paths else ()
 
 
-def _calls(asked: CallsConfig, part: str) -> PolicyEntry:
+def _calls(asked: CallsConfig, part: str, files: ProfileFiles) -> PolicyEntry:
     try:
         entry = parse_entry(part, "allow", {"calls": [*asked.calls], "when": [*asked.when], "why": asked.why})
     except SandboxError as error:
         raise ConfigError(f"{asked.where}: {error.reason}") from None
-    refusal = refusal_of(entry, parts_named(("base",)))
+    refusal = refusal_of(entry, files.fragments(("base",)))
     if refusal is not None:
         conditions = " with these arguments" if entry.when else ""
         way = f"; it may be had with `when: [{', '.join(refusal.unless)}]`" if refusal.unless else ""
@@ -165,13 +177,13 @@ def is_there(path: Path, kind: Callable[[int], bool] = lambda mode: True) -> boo
         return False
 
 
-def check_reads(parts: Sequence[PolicyFragment]) -> None:
+def check_reads(fragments: Sequence[PolicyFragment]) -> None:
     """Refuse a path that an operator named and that is not there. Raises ConfigError."""
-    for part in parts:
-        for line in part.lines["data"]:
+    for fragment in fragments:
+        for line in fragment.lines["data"]:
             for path in line.paths:
                 if line.must_exist and not is_there(Path(path)):
-                    raise ConfigError(f"{part.name}: there is no {path} to read: make it, or take it out")
+                    raise ConfigError(f"{fragment.name}: there is no {path} to read: make it, or take it out")
 
 
 def overlap(one: Path, other: Path) -> bool:

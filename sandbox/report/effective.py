@@ -10,10 +10,9 @@ from typing import Any
 
 from tlsrt.config.schema import Config
 from tlsrt.sandbox.apply.layers import LAYERS, connect_ports
-from tlsrt.sandbox.profile.entries import CODE, PATH_SECTIONS, Line
-from tlsrt.sandbox.profile.policy import LISTS, PolicyFragment
-from tlsrt.sandbox.profile.policy_files import part_of_process
-from tlsrt.sandbox.profile.profile import ALL_LAYERS, Profile, expand, parts_of
+from tlsrt.sandbox.profile.fragment import CODE, LISTS, PATH_SECTIONS, Line, PolicyFragment
+from tlsrt.sandbox.profile.profile import ALL_LAYERS, Profile, expand, fragments_of
+from tlsrt.sandbox.profile.profile_files import ProfileFiles, fragment_of_process
 
 _LEFT_OUT = {
     "uid": "all processes have the one uid of the user",
@@ -25,16 +24,16 @@ NAMESPACES = ("pid", "net", "ipc", "uts", "mount")
 
 @dataclass(frozen=True, slots=True)
 class Effective:
-    """One process: its profile, the parts that it was composed from, and what it imports from."""
+    """One process: its profile, the fragments that it was composed from, and what it imports from."""
 
     config: Config
     profile: Profile
-    parts: tuple[PolicyFragment, ...]
+    fragments: tuple[PolicyFragment, ...]
     code: tuple[Path, ...]
 
     def lines(self, section: str) -> list[Line]:
         """Return the lines of a section of paths, base first."""
-        return [line for part in self.parts for line in part.lines[section]]
+        return [line for one in self.fragments for line in one.lines[section]]
 
     def line_for(self, real: str, sections: Sequence[str]) -> Line | None:
         """Return the line whose path, without links, is nearest above a path; None if these sections have none."""
@@ -52,9 +51,9 @@ class Effective:
         return [os.fspath(path) for path in expand(line, self.code)] if section in ("code", "data") else [*line.paths]
 
 
-def effective(config: Config, profile: Profile, code: Sequence[Path]) -> Effective:
+def effective(config: Config, profile: Profile, code: Sequence[Path], files: ProfileFiles) -> Effective:
     """Return what `show` and `explain` need of a process whose profile has been made. Raises as the making does."""
-    return Effective(config, profile, parts_of(config, profile.name), tuple(code))
+    return Effective(config, profile, fragments_of(config, profile.name, files), tuple(code))
 
 
 def document(one: Effective) -> dict[str, Any]:
@@ -62,10 +61,10 @@ def document(one: Effective) -> dict[str, Any]:
     profile = one.profile
     return {
         "process": profile.name,
-        "about": next(part.about for part in one.parts if part.name == part_of_process(profile.name)),
+        "about": next(part.about for part in one.fragments if part.name == fragment_of_process(profile.name)),
         "digest": profile.digest().hex(),
         "identity": {"uid": profile.uid, "gid": profile.gid, "rootless": profile.rootless},
-        "parts": [{"name": part.name, "about": part.about} for part in one.parts],
+        "parts": [{"name": part.name, "about": part.about} for part in one.fragments],
         "namespaces": {name: _namespace(profile, name) for name in NAMESPACES},
         "layers": [_layer(profile, one.config.sandbox.waive, name) for name in ALL_LAYERS],
         "scheduling": _scheduling(one),
@@ -73,7 +72,7 @@ def document(one: Effective) -> dict[str, Any]:
         "network": [{"why": line.why, "part": line.part} for line in one.lines("network")] if profile.network else [],
         "egress": [
             {"rule": str(rule), "why": line.why, "part": line.part}
-            for part in one.parts for line in part.egress for rule in line.rules
+            for part in one.fragments for line in part.egress for rule in line.rules
         ],
         "tcp_connect_ports": _ports(profile),
         "limits": _limits(one),
@@ -130,7 +129,7 @@ def _ports(profile: Profile) -> list[int] | None:
 
 
 def _limits(one: Effective) -> list[dict[str, Any]]:
-    last = {line.limit: line for part in one.parts for line in part.limits}
+    last = {line.limit: line for part in one.fragments for line in part.limits}
     return [
         {"limit": name, "value": one.profile.limits[name], "why": last[name].why, "part": last[name].part}
         for name in sorted(last)

@@ -149,7 +149,7 @@ def _reach(one: Effective, wanted: EgressRule, stage: FilterStage) -> Explanatio
         return Explanation(when, action, False, "refused", "net_namespace", "its network namespace holds no host")
     address = wanted.network.network_address.packed
     found = egress_rule_for(profile.egress, wanted.protocol, address, wanted.first_port)
-    line = next((line for part in one.parts for line in part.egress if found in line.rules), None)
+    line = next((line for fragment in one.fragments for line in fragment.egress if found in line.rules), None)
     if verdict.how == "asked":  # the supervisor connects, if a rule lists the host
         if line is None:
             return Explanation(when, action, False, "refused", "egress", "no egress rule lists it")

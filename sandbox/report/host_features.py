@@ -13,7 +13,6 @@ from pathlib import Path
 
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.apply.landlock import landlock_abi
-from tlsrt.sandbox.profile.policy_files import filters_for
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.seccomp.notify import REPORTS
 from tlsrt.sandbox.syscalls import call
@@ -120,7 +119,7 @@ def gaps(profile: Profile) -> list[str]:
         found += _landlock_gaps(is_brokered=REPORTS not in profile.waived)
     if {"seccomp", "seccomp_sealed"} & profile.waived:
         return found
-    if not filters_for(profile.policy, watched=profile.is_watched, pid=1).seal.is_sealed:
+    if not profile.policy.filters(watched=profile.is_watched, pid=1).seal.is_sealed:
         found.append(f"this host cannot seal memory (mseal, Linux 6.10): {_EXCHANGEABLE}")
     return found
 

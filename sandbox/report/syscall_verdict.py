@@ -10,8 +10,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tlsrt.sandbox.profile.policy import SEAL, SELF, FilterStage, PolicyEntry
-from tlsrt.sandbox.profile.policy_files import program_for
+from tlsrt.sandbox.profile.fragment import SEAL, SELF, PolicyEntry
+from tlsrt.sandbox.profile.policy import FilterStage
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.seccomp.bpf import ALLOW, ARCHITECTURES, KILL_PROCESS, LOW_32, Check
 from tlsrt.sandbox.seccomp.bpf_interpreter import run_all
@@ -50,7 +50,7 @@ def action_of(profile: Profile, stage: FilterStage, call: str, arguments: Sequen
     )
     watched = profile.is_watched
     programs = [
-        program_for(profile.policy, one, watched=watched, pid=_PID)
+        profile.policy.program(one, watched=watched, pid=_PID)
         for one, layer in layers.items()
         if profile.expects(layer)
     ]

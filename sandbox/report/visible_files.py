@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tlsrt.sandbox.apply.landlock import MAKE_REG, READ_DIR, READ_FILE, WRITE_FILE
 from tlsrt.sandbox.apply.layers import landlock_rules
 from tlsrt.sandbox.apply.root_filesystem import CANARY, plan_root, read_link, resolve
-from tlsrt.sandbox.profile.entries import NULL
+from tlsrt.sandbox.profile.fragment import NULL
 from tlsrt.sandbox.profile.profile import ALL_LAYERS, Profile
 
 _OF_PROCESSES = re.compile(r"/proc/(self|thread-self|\d+)(/|$)")  # in there others than on the host, and their own

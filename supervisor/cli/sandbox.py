@@ -22,6 +22,7 @@ from tlsrt.config.schema import Config
 from tlsrt.config.search_path import find_config
 from tlsrt.errors import EX_FAILED, EX_UNAVAILABLE, ConfigError, InvalidArgument
 from tlsrt.sandbox.profile.profile import profile_for_authority, profile_for_loop
+from tlsrt.sandbox.profile.profile_files import ProfileFiles
 from tlsrt.sandbox.report.effective import Effective, document, effective
 from tlsrt.sandbox.report.explain import Explanation, is_allowed
 from tlsrt.sandbox.report.explain import explain as explained
@@ -119,12 +120,13 @@ def effective_of(config: Config, process: str) -> Effective:
     """Return a loop or the authority as it would be confined if we started it. Raises ConfigError, SandboxError."""
     identity = own_identity(config)
     code = code_roots(config)
+    files = ProfileFiles()
     uid = identity.uid(process)
     if process == AUTHORITY:
-        profile = profile_for_authority(config, uid, rootless=identity.rootless, code=code)
+        profile = profile_for_authority(config, uid, files, rootless=identity.rootless, code=code)
     else:
-        profile = profile_for_loop(config, config.loop(process), uid, rootless=identity.rootless, code=code)
-    return effective(config, profile, code)
+        profile = profile_for_loop(config, config.loop(process), uid, files, rootless=identity.rootless, code=code)
+    return effective(config, profile, code, files)
 
 
 def profile_lines(document: Mapping[str, Any]) -> list[str]:

@@ -24,10 +24,8 @@ from tlsrt.sandbox.apply.imports import end_imports, preload, remember_sources
 from tlsrt.sandbox.apply.rlimits import tighten
 from tlsrt.sandbox.apply.root_plan import PlannedRoot, planned_root
 from tlsrt.sandbox.cgroup.limit_usage import Pressure, open_descriptors
-from tlsrt.sandbox.cgroup.tree import limits_of
-from tlsrt.sandbox.profile import cache
-from tlsrt.sandbox.profile.policy_files import FOLDER as PROFILE_FOLDER
-from tlsrt.sandbox.profile.profile import Profile, profile_for_authority, profile_for_loop, with_group
+from tlsrt.sandbox.profile.profile import Profile, group_limits, profile_for_authority, profile_for_loop, with_group
+from tlsrt.sandbox.profile.profile_files import ProfileFiles
 from tlsrt.sandbox.profile.requested import settings_of
 from tlsrt.sandbox.verify.attest import attest, own_namespaces
 from tlsrt.supervisor.launch.host_files import ConfiguredFiles
@@ -52,27 +50,30 @@ class ChildPrograms:
 
     def __init__(
         self, config: Config, identity: Uids, groups: ControlGroups | None = None,
-        roots: dict[str, PlannedRoot | None] | None = None,
+        roots: dict[str, PlannedRoot | None] | None = None, profile_files: ProfileFiles | None = None,
     ) -> None:  # fmt: skip
         """Make the profiles. Raises ConfigError and SandboxError for those that cannot be made.
 
-        `groups` and `roots` are those of this life, where these children are made for a reload.
+        `groups` and `roots` are those of this life, where these children are made for a reload; `profile_files` are the
+        same as before if they have not changed.
         """
-        if not cache.current().fingerprint:
-            cache.use(_profile_cache())
-        self._cache = cache.current()
+        self._profile_files = files = profile_files or ProfileFiles()
         self._config = config
         self._identity = identity
         self.files = ConfiguredFiles(config)
         code = code_roots(config)
         self.profiles: dict[str, Profile] = {
-            AUTHORITY: profile_for_authority(config, identity.uid(AUTHORITY), rootless=identity.rootless, code=code)
+            AUTHORITY: profile_for_authority(
+                config, identity.uid(AUTHORITY), files, rootless=identity.rootless, code=code
+            )
         }
         for loop in config.loops:
             uid = identity.uid(loop.name)
-            self.profiles[loop.name] = profile_for_loop(config, loop, uid, rootless=identity.rootless, code=code)
+            self.profiles[loop.name] = profile_for_loop(config, loop, uid, files, rootless=identity.rootless, code=code)
         tasks = {loop.name: settings_of(config, loop)["processes"] for loop in config.loops}
-        self._limits = {name: limits_of(one, tasks.get(name, _AUTHORITY_TASKS)) for name, one in self.profiles.items()}
+        self._limits = {
+            name: group_limits(profile, tasks.get(name, _AUTHORITY_TASKS)) for name, profile in self.profiles.items()
+        }
         self._sandboxes: dict[str, Sandbox] = {}
         self._own_namespaces = own_namespaces()
         self._has_pid_namespace = "pid_namespace" not in config.sandbox.waive
@@ -170,11 +171,7 @@ class ChildPrograms:
     # A reload
 
     def renewed(self, config: Config) -> ChildPrograms:
-        with cache.using(_profile_cache()):
-            return ChildPrograms(config, self._identity, self._groups, self._roots)
-
-    def put_in_force(self) -> None:
-        cache.use(self._cache)
+        return ChildPrograms(config, self._identity, self._groups, self._roots, self._profile_files.renewed())
 
 
 def _planned(profile: Profile) -> PlannedRoot | None:
@@ -184,15 +181,6 @@ def _planned(profile: Profile) -> PlannedRoot | None:
         if profile.expects("mount_namespace"):
             raise
         return None  # the child will find the same, and go on without
-
-
-def _profile_cache() -> cache.ProfileCache:
-    """Return the cache for the profile files as they are now: the one in force, if they have not changed."""
-    try:
-        found = cache.fingerprint(PROFILE_FOLDER)
-    except OSError as error:
-        raise ConfigError(f"cannot read the profile {error.filename}: {error.strerror}") from None
-    return cache.current() if cache.current().fingerprint == found else cache.ProfileCache(found)
 
 
 def check_code(config: Config, identity: Uids) -> list[str]:

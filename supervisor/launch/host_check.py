@@ -17,8 +17,8 @@ from tlsrt.config.defaults import COMPONENTS
 from tlsrt.config.packages import code_roots
 from tlsrt.config.schema import DEFAULT_LOOPS, Config, DoorConfig, KeySource, LoopConfig, SandboxConfig
 from tlsrt.errors import ConfigError
-from tlsrt.sandbox.cgroup.tree import limits_of
-from tlsrt.sandbox.profile.profile import ALL_LAYERS, ATTESTATION, Profile, profile_for_loop, with_group
+from tlsrt.sandbox.profile.profile import ALL_LAYERS, ATTESTATION, Profile, group_limits, profile_for_loop, with_group
+from tlsrt.sandbox.profile.profile_files import ProfileFiles
 from tlsrt.sandbox.report.doctor import CODE, ProbeChild, Trial, examine
 from tlsrt.sandbox.report.host_features import features
 from tlsrt.sandbox.report.waivers import VOIDS, remedy
@@ -118,11 +118,13 @@ def _in_folder(config: Config | None, folder: Path) -> Config:
 
 def _tried(config: Config, identity: Uids, groups: ControlGroups, folder: Path, failed: dict[str, str]) -> Trial:
     uid = identity.uid(LOOP)
-    profile = profile_for_loop(config, config.loop(LOOP), uid, rootless=identity.rootless, code=code_roots(config))
+    profile = profile_for_loop(
+        config, config.loop(LOOP), uid, ProfileFiles(), rootless=identity.rootless, code=code_roots(config)
+    )
     for host, _ in profile.write:
         if reason := _made(host, uid, is_own=uid == os.geteuid()):
             failed["uid"] = reason
-    groups.claim({LOOP: limits_of(profile, 64)})
+    groups.claim({LOOP: group_limits(profile, 64)})
     place = groups.place(LOOP)
     if place is None:
         failed["cgroup"] = groups.reason

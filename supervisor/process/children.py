@@ -164,6 +164,3 @@ class Children(Protocol):
 
     def renewed(self, config: Config) -> Children:
         """Return the children of a changed configuration, not in force yet. Raises ConfigError and SandboxError."""
-
-    def put_in_force(self) -> None:
-        """Use from now on what these profiles were made from."""

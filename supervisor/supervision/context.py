@@ -34,7 +34,6 @@ class Reloadable:
 
     def replace(self, renewal: Renewal) -> None:
         """Put a reload in force: the one place where these change."""
-        renewal.children.put_in_force()
         self.config, self.children, self.warnings = renewal.config, renewal.children, renewal.warnings
 
 

@@ -26,6 +26,9 @@ from tools.programs import need
 from tlsrt import Client, Failed
 from tlsrt.config.schema import DEFAULT_LOOPS
 from tlsrt.sandbox.profile.profile import Profile, profile_for_authority, profile_for_loop
+from tlsrt.sandbox.profile.profile_files import ProfileFiles
+
+FILES = ProfileFiles()
 
 TABLE: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("late_opens.yaml").read_text())
 EVERYDAY = {loop: f"{loop}/everyday" for loop in DEFAULT_LOOPS}
@@ -101,9 +104,10 @@ def live(host: RunningHost, seconds: float) -> dict[int, str]:
 
 def profiles_of(host: RunningHost) -> dict[str, Profile]:
     loops = {
-        loop: profile_for_loop(host.config, host.config.loop(loop), 1, rootless=False, code=()) for loop in EVERYDAY
+        loop: profile_for_loop(host.config, host.config.loop(loop), 1, FILES, rootless=False, code=())
+        for loop in EVERYDAY
     }
-    return {**loops, "authority": profile_for_authority(host.config, 1, rootless=False, code=())}
+    return {**loops, "authority": profile_for_authority(host.config, 1, FILES, rootless=False, code=())}
 
 
 if os.geteuid() == 0:  # nobody else may look into processes that are not dumpable

@@ -126,9 +126,6 @@ class FakeChildren:
     def renewed(self, config: Config) -> FakeChildren:
         raise NotImplementedError
 
-    def put_in_force(self) -> None:
-        return
-
     # The test
 
     def close(self) -> None:

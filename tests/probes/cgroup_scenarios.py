@@ -15,8 +15,8 @@ from pathlib import Path
 from probes.confined_child import Cell, Facts, attempt, make_profile
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.cgroup.cgroup import Group, GroupPath, own_place, parse_own_group, write
-from tlsrt.sandbox.cgroup.tree import GroupTree, limits_of, make_tree
-from tlsrt.sandbox.profile.profile import with_group
+from tlsrt.sandbox.cgroup.tree import GroupTree, make_tree
+from tlsrt.sandbox.profile.profile import group_limits, with_group
 from tlsrt.sandbox.verify.attest import attest, own_namespaces
 from tlsrt.supervisor.process.cgroups import ControlGroups
 from tlsrt.supervisor.process.spawn import SpawnedChild, reap, spawn
@@ -93,7 +93,7 @@ def _exists(pid: object) -> bool:
 
 def _tree(base: Path, names: Iterable[str] = ("third", "secondary")) -> GroupTree:
     profile = make_profile(base)
-    return make_tree(own_place(), TAG, dict.fromkeys(names, limits_of(profile, 64)))
+    return make_tree(own_place(), TAG, dict.fromkeys(names, group_limits(profile, 64)))
 
 
 def _events(group: Group) -> Path:
@@ -162,7 +162,7 @@ def cleared(base: Path) -> Facts:
     """What the supervisor does after a death: kill what is left, and know when nothing is."""
     profile = make_profile(base)
     life = ControlGroups(base / "state", None)
-    life.claim({"third": limits_of(profile, 64)})
+    life.claim({"third": group_limits(profile, 64)})
     place = life.place("third")
     assert place is not None
     events = place.folder / "cgroup.events"

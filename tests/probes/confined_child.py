@@ -28,7 +28,10 @@ from tlsrt.sandbox.profile.profile import (
     profile_for_authority,
     profile_for_loop,
 )
+from tlsrt.sandbox.profile.profile_files import ProfileFiles
 from tlsrt.supervisor.process.spawn import reap, spawn
+
+FILES = ProfileFiles()
 
 UID = 771001
 LOOPS = (*DEFAULT_LOOPS, "reports", "proxy")  # two that an operator declared, the last with a network
@@ -80,9 +83,9 @@ def make_profile(
     uid = 0 if ROOTLESS else UID
     code = code_paths([Path(__file__).parent, base / "home" / "package"])
     if name == "authority":
-        profile = profile_for_authority(config, uid, rootless=ROOTLESS, code=code)
+        profile = profile_for_authority(config, uid, FILES, rootless=ROOTLESS, code=code)
     else:
-        profile = profile_for_loop(config, config.loop(name), uid, rootless=ROOTLESS, code=code)
+        profile = profile_for_loop(config, config.loop(name), uid, FILES, rootless=ROOTLESS, code=code)
     for host, _ in profile.write:
         host.mkdir(parents=True, exist_ok=True)
         os.chown(host, uid, uid)

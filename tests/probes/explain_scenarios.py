@@ -22,6 +22,7 @@ from tlsrt.config.egress import parse_egress
 from tlsrt.config.schema import EgressConfig
 from tlsrt.sandbox.apply.enter import enter_world
 from tlsrt.sandbox.profile.profile import Profile, code_paths
+from tlsrt.sandbox.profile.profile_files import ProfileFiles
 from tlsrt.sandbox.report.effective import Effective, effective
 from tlsrt.sandbox.report.explain import Explanation, explain
 from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
@@ -156,7 +157,7 @@ def _explained(base: Path, name: str, egress: tuple[EgressConfig, ...], hosts: l
     paths, calls = paths_of(base), [one for one in CALLS if one[0] in NUMBERS[os.uname().machine]]
     profile = make_profile(base, name, sealing=True, watched=True, egress=egress)
     code = code_paths([Path(__file__).parent, base / "home" / "package"])
-    one = effective(make_config(base, egress), profile, code)
+    one = effective(make_config(base, egress), profile, code, ProfileFiles())
     text, end = _run(profile, paths, hosts)
     said = {path: _said(one, [path]) for path in paths}
     said |= {f"host {host}": _said(one, [host]) for host in hosts}

@@ -26,7 +26,6 @@ from tlsrt.config.egress import parse_egress
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.apply import landlock
 from tlsrt.sandbox.apply.enter import enter_world
-from tlsrt.sandbox.profile.policy_files import filters_for
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.sandbox.seccomp import install
 from tlsrt.sandbox.seccomp.bpf import ALLOW, Case, Check, Rule, assemble, errno_action
@@ -322,7 +321,7 @@ def _costs(profile: Profile) -> Facts:
 
     _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     rules = [landlock_rules(profile, (), sealed=sealed) for sealed in (False, True)]
-    filters = filters_for(profile.policy, watched=False, pid=os.getpid())
+    filters = profile.policy.filters(watched=False, pid=os.getpid())
     began = time.perf_counter()
     landlock.apply_rules(rules[0])
     first = time.perf_counter()

@@ -10,7 +10,7 @@ import yaml
 from probes.sandbox_runner import Stage
 from probes.sealed_probes import names
 
-from tlsrt.sandbox.profile.policy_files import LOOPS
+from tlsrt.sandbox.profile.profile_files import LOOPS
 
 TABLE: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("probes.yaml").read_text())
 PROCESSES: list[str] = TABLE["processes"]

@@ -11,10 +11,19 @@ from hypothesis import strategies as st
 
 from tlsrt.config.egress import parse_egress
 from tlsrt.errors import SandboxError
-from tlsrt.sandbox.profile.entries import LIMITS, SECTIONS, SETTINGS, EgressLine, LimitLine, Line
-from tlsrt.sandbox.profile.fragments import parse_part
-from tlsrt.sandbox.profile.policy import LISTS
-from tlsrt.sandbox.profile.policy_files import FOLDER, names_for, part_of_component, parts_named, read_part
+from tlsrt.sandbox.profile.fragment import (
+    LIMITS,
+    LISTS,
+    SECTIONS,
+    SETTINGS,
+    EgressLine,
+    LimitLine,
+    Line,
+    parse_fragment,
+)
+from tlsrt.sandbox.profile.profile_files import FOLDER, ProfileFiles, fragment_of_component, names_for
+
+FILES = ProfileFiles()
 
 WHY = {"why": "because  it\n must"}
 RIGHT = {
@@ -25,7 +34,7 @@ RIGHT = {
 
 
 def test_a_whole_part() -> None:
-    part = parse_part("mine", {
+    part = parse_fragment("mine", {
         "about": "all\n of it", "extends": ["base"],
         "code": [{"paths": ["$code", "/opt/x"], **WHY}], "data": [{"paths": ["/etc/hosts"], **WHY}],
         "write": [{"paths": ["/state"], **WHY}], "mounts": [{"paths": ["/proc", "/dev/null"], **WHY}],
@@ -88,7 +97,7 @@ def test_a_whole_part() -> None:
 def test_a_wrong_line_is_refused_with_its_part(section: str, entry: Any, sentence: str) -> None:
     right = {"calls": ["read"], **WHY} if section in ("never", *LISTS) else RIGHT[section]
     with pytest.raises(SandboxError) as caught:
-        parse_part("mine", {"about": "x", section: [right, entry]})
+        parse_fragment("mine", {"about": "x", section: [right, entry]})
     assert f"profile mine: entry 2 of `{section}`: " in str(caught.value) and sentence in str(caught.value)
 
 
@@ -96,7 +105,7 @@ def test_a_wrong_line_is_refused_with_its_part(section: str, entry: Any, sentenc
 @pytest.mark.parametrize("value", [5, "text", None, {"a": 1}])
 def test_a_section_is_a_list(section: str, value: Any) -> None:
     with pytest.raises(SandboxError, match=f"profile mine: `{section}` must be a list"):
-        parse_part("mine", {"about": "x", section: value})
+        parse_fragment("mine", {"about": "x", section: value})
 
 
 PLAIN = st.recursive(
@@ -119,7 +128,7 @@ DOCUMENT = st.fixed_dictionaries(
 @given(DOCUMENT | PLAIN)
 def test_any_document_is_a_part_or_the_one_error(document: Any) -> None:
     with suppress(SandboxError):
-        parse_part("mine", document)
+        parse_fragment("mine", document)
 
 
 def test_a_limit_takes_its_number_from_the_settings_of_the_loop() -> None:
@@ -135,12 +144,12 @@ def test_every_limit_is_one_of_this_system_and_every_setting_is_used() -> None:
     import resource
 
     assert all(hasattr(resource, f"RLIMIT_{name.upper()}") for name in LIMITS)
-    parts = parts_named(names_for("primary", network=True)) + parts_named(("authority",))
+    parts = FILES.fragments(names_for("primary", network=True)) + FILES.fragments(("authority",))
     assert {line.value for part in parts for line in part.limits if isinstance(line.value, str)} == set(SETTINGS)
 
 
 def test_a_component_that_is_not_there_has_no_part() -> None:
-    assert part_of_component("third/io") == "components/third_io"
+    assert fragment_of_component("third/io") == "components/third_io"
     names = names_for("primary", network=False, components=["primary/kernel"])
     assert names == ("primary", "offline", "components/primary_kernel")
     assert names_for("mine", network=True, components=[]) == ("declared", "libzmq", "network")
@@ -149,11 +158,11 @@ def test_a_component_that_is_not_there_has_no_part() -> None:
 
 
 def test_bases_come_first_and_once() -> None:
-    names = [part.name for part in parts_named(("third", "network", "components/third_io"))]
+    names = [part.name for part in FILES.fragments(("third", "network", "components/third_io"))]
     assert names[0] == "base" and len(set(names)) == len(names)
     assert names.index("loop") < names.index("third") < names.index("network") < names.index("components/third_io")
 
 
 def test_every_file_says_what_it_is_about() -> None:
     for file in FOLDER.rglob("*.yaml"):
-        assert len(read_part(str(file.relative_to(FOLDER).with_suffix(""))).about) > 20, file
+        assert len(FILES.fragment(str(file.relative_to(FOLDER).with_suffix(""))).about) > 20, file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,31 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlsrt.errors import SandboxError
-from tlsrt.sandbox.profile import policy_files
-from tlsrt.sandbox.profile.fragments import parse_part
-from tlsrt.sandbox.profile.policy import (
-    ABSENT,
-    BROKERED,
-    REFUSED,
-    FilterStage,
-    Policy,
-    PolicyFragment,
-    compose,
-    program_of,
-)
-from tlsrt.sandbox.profile.policy_files import (
-    FOLDER,
-    filter_digests,
-    names_for,
-    parts_named,
-    policy_of,
-    program_for,
-    read_part,
-)
+from tlsrt.sandbox.profile.fragment import PolicyFragment, parse_fragment
+from tlsrt.sandbox.profile.policy import ABSENT, BROKERED, REFUSED, FilterStage, Policy, compose, program_of
+from tlsrt.sandbox.profile.profile_files import FOLDER, ProfileFiles, names_for
 from tlsrt.sandbox.seccomp.bpf import ALLOW, ARCHITECTURES, KILL_PROCESS, LOW_32, TRACE, USER_NOTIF, X32_BIT, digest
 from tlsrt.sandbox.seccomp.bpf_interpreter import run, run_all
 from tlsrt.sandbox.seccomp.constants import CONSTANTS
 from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
+
+FILES = ProfileFiles()
 
 PROCESSES = [("authority", False), ("primary", False), ("secondary", False), ("third", False), ("forth", False),
              ("external", True), ("reports", False), ("reports", True)]  # fmt: skip
@@ -65,7 +50,7 @@ NEVER_ALLOWED = (
 
 def policies() -> Iterator[Any]:
     for process, network in PROCESSES:
-        yield pytest.param(policy_of(process, network=network), id=f"{process}{'+network' if network else ''}")
+        yield pytest.param(FILES.policy_of(process, network=network), id=f"{process}{'+network' if network else ''}")
 
 
 def means(policy: Policy, stage: FilterStage, call: str, arguments: tuple[int, ...]) -> int:
@@ -154,7 +139,7 @@ def test_of_a_watched_process_the_supervisor_hears_whatever_is_not_allowed(
 
 
 def test_only_the_filter_at_the_one_address_can_be_installed() -> None:
-    program = program_of(policy_of("third", network=False), FilterStage.IMPORTING, "x86_64", PID, SEAL)
+    program = program_of(FILES.policy_of("third", network=False), FilterStage.IMPORTING, "x86_64", PID, SEAL)
     for operation, address, answer in (
         (1, SEAL, ALLOW), (0, SEAL, KILL_PROCESS), (2, SEAL, KILL_PROCESS), (1, SEAL + 16, KILL_PROCESS),
         (1, SEAL | 1 << 47, KILL_PROCESS), (1, SEAL & LOW_32, KILL_PROCESS), (1, 0, KILL_PROCESS),
@@ -167,7 +152,7 @@ def test_only_the_filter_at_the_one_address_can_be_installed() -> None:
 
 
 CONDITIONAL = sorted(
-    {call for process, network in PROCESSES for entry in policy_of(process, network=network).allowed(
+    {call for process, network in PROCESSES for entry in FILES.policy_of(process, network=network).allowed(
         FilterStage.IMPORTING)
      for call in entry.calls if entry.when}
 )  # fmt: skip
@@ -182,7 +167,7 @@ ARGUMENTS = st.tuples(
 def test_arguments_are_judged_as_written(
     process: tuple[str, bool], stage: FilterStage, call: str, arguments: tuple[int, ...]
 ) -> None:
-    policy = policy_of(process[0], network=process[1])
+    policy = FILES.policy_of(process[0], network=process[1])
     program = program_of(policy, stage, "x86_64", PID, SEAL)
     answer = run(program, ARCHITECTURES["x86_64"], NUMBERS["x86_64"][call], arguments)
     assert answer == unwatched(means(policy, stage, call, arguments))
@@ -195,9 +180,9 @@ def test_arguments_are_judged_as_written(
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(PROCESSES), st.integers(0, 470), ARGUMENTS)
 def test_the_seal_only_takes_away(process: tuple[str, bool], number: int, arguments: tuple[int, ...]) -> None:
-    policy = policy_of(process[0], network=process[1])
+    policy = FILES.policy_of(process[0], network=process[1])
     for watched in (False, True):
-        first, last = (program_for(policy, stage, watched=watched, pid=PID) for stage in FilterStage)
+        first, last = (policy.program(stage, watched=watched, pid=PID) for stage in FilterStage)
         architecture = next(one for name, one in ARCHITECTURES.items() if first == program_of(
             policy, FilterStage.IMPORTING, name, PID, watched=watched))  # fmt: skip
         if run(last, architecture, number, arguments) == ALLOW:
@@ -219,7 +204,7 @@ def test_what_nobody_may_try_is_killed_and_never_allowed(policy: Policy, machine
 
 
 def sealed(process: str, call: str, *arguments: int, network: bool = False) -> int:
-    policy = policy_of(process, network=network)
+    policy = FILES.policy_of(process, network=network)
     programs = [program_of(policy, stage, "x86_64", PID, watched=True) for stage in FilterStage]
     return run_all(programs[::-1], ARCHITECTURES["x86_64"], NUMBERS["x86_64"][call], arguments)
 
@@ -265,7 +250,7 @@ def test_what_only_libzmq_needs_is_for_loops_that_speak_through_it() -> None:
     thread = (0x3D0F00,)
     for process, network in PROCESSES:
         for engine in ("libzmq", "native"):
-            policy = policy_of(process, network=network, engine=engine)
+            policy = FILES.policy_of(process, network=network, engine=engine)
             has = engine == "libzmq" and process not in ("primary", "authority")
             for call, stage, arguments in (
                 ("clone", FilterStage.IMPORTING, thread), ("eventfd2", FilterStage.SEALED, (0,)),
@@ -298,12 +283,13 @@ def test_only_primary_takes_connections_and_only_the_authority_makes_memory_file
 
 
 def all_parts() -> list[PolicyFragment]:
-    return [read_part(str(file.relative_to(FOLDER).with_suffix(""))) for file in sorted(FOLDER.rglob("*.yaml"))]
+    return [FILES.fragment(str(file.relative_to(FOLDER).with_suffix(""))) for file in sorted(FOLDER.rglob("*.yaml"))]
 
 
 def test_every_file_is_used_and_every_dangerous_call_has_a_reason_of_its_own() -> None:
     parts = {part.name: part for part in all_parts()}
-    reached = {part.name for process, network in PROCESSES for part in parts_named(names_for(process, network=network))}
+    names = [names_for(process, network=network) for process, network in PROCESSES]
+    reached = {part.name for each in names for part in FILES.fragments(each)}
     assert reached == set(parts)
     for part in parts.values():
         for kind in ("allow", "import"):
@@ -320,12 +306,12 @@ def test_no_reason_is_written_twice_in_one_file() -> None:
 
 
 def test_digests_tell_policies_apart() -> None:
-    found = {name: filter_digests(policy_of(name, network=network), watched=True) for name, network in PROCESSES[:6]}
+    found = {name: FILES.policy_of(name, network=network).digests(watched=True) for name, network in PROCESSES[:6]}
     assert found["third"] == found["forth"]  # they may do the same; their roots differ
     assert len(set(found.values())) == 5
     assert all(first != last for first, last in found.values())
-    third = policy_of("third", network=False)
-    sealed_third = partial(program_for, third, FilterStage.SEALED)
+    third = FILES.policy_of("third", network=False)
+    sealed_third = partial(third.program, FilterStage.SEALED)
     assert digest(sealed_third(watched=True)) == found["third"][1] != digest(sealed_third(watched=False))
     assert sealed_third(watched=True, pid=PID) != sealed_third(watched=True)
 
@@ -356,15 +342,15 @@ ENTRY = {"calls": ["read"], "why": "because"}
 )  # fmt: skip
 def test_a_wrong_part_is_refused_with_its_name(document: Any, word: str) -> None:
     with pytest.raises(SandboxError, match=word) as caught:
-        parse_part("mine", document)
+        parse_fragment("mine", document)
     assert "profile mine" in str(caught.value)
 
 
 @pytest.mark.parametrize("refusal", ["kill", "enosys"])
 def test_what_is_refused_cannot_be_allowed_without_a_condition(refusal: str) -> None:
-    base = parse_part("base", {"about": "x", refusal: [{"calls": ["execve"], "why": "no"}]})
+    base = parse_fragment("base", {"about": "x", refusal: [{"calls": ["execve"], "why": "no"}]})
     for kind in ("allow", "import"):
-        more = parse_part("more", {"about": "x", kind: [{"calls": ["execve"], "why": "yes"}]})
+        more = parse_fragment("more", {"about": "x", kind: [{"calls": ["execve"], "why": "yes"}]})
         with pytest.raises(SandboxError, match="execve is allowed without a condition"):
             compose("mine", [base, more])
 
@@ -372,23 +358,19 @@ def test_what_is_refused_cannot_be_allowed_without_a_condition(refusal: str) -> 
 def test_one_call_cannot_be_killed_and_absent() -> None:
     wrong = {"about": "x", "kill": [ENTRY], "enosys": [ENTRY]}
     with pytest.raises(SandboxError, match="in `enosys` and in `kill`"):
-        compose("mine", [parse_part("mine", wrong)])
+        compose("mine", [parse_fragment("mine", wrong)])
 
 
 def test_an_unknown_machine_is_refused() -> None:
     with pytest.raises(SandboxError, match="riscv64"):
-        program_of(policy_of("third", network=False), FilterStage.SEALED, "riscv64", 1)
+        program_of(FILES.policy_of("third", network=False), FilterStage.SEALED, "riscv64", 1)
 
 
-def test_a_circle_and_a_missing_file_are_refused(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policy_files, "FOLDER", tmp_path)
-    policy_files.read_part.cache_clear()
+def test_a_circle_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "third.yaml").write_text("about: x\nextends: [loop]\n")
     (tmp_path / "loop.yaml").write_text("about: x\nextends: [third]\n")
-    try:
-        with pytest.raises(SandboxError, match="third > loop > third"):
-            policy_of("third", network=False)
-        with pytest.raises(SandboxError, match=r"cannot read the profile .*forth\.yaml"):
-            policy_of("forth", network=False)
-    finally:
-        policy_files.read_part.cache_clear()
+    files = ProfileFiles(tmp_path)
+    with pytest.raises(SandboxError, match="third > loop > third"):
+        files.policy_of("third", network=False)
+    with pytest.raises(SandboxError, match=r"cannot read the profile .*forth\.yaml"):
+        files.policy_of("forth", network=False)

@@ -18,7 +18,6 @@ from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox.apply import layers
 from tlsrt.sandbox.apply.layers import LAYERS, LayerStep
 from tlsrt.sandbox.cgroup.cgroup import GroupPath
-from tlsrt.sandbox.profile import cache
 from tlsrt.sandbox.profile.profile import (
     ALL_LAYERS,
     DROP_LAYERS,
@@ -32,6 +31,9 @@ from tlsrt.sandbox.profile.profile import (
     profile_for_loop,
     with_group,
 )
+from tlsrt.sandbox.profile.profile_files import ProfileFiles
+
+FILES = ProfileFiles()
 
 BASE = Path("/srv/tlsrt")
 CODE = (Path("/opt/code"),)
@@ -45,7 +47,7 @@ CONFIG = Config(
 
 def make(name: str, **options: object) -> Profile:
     loop = replace(LoopConfig(name), **options)  # type: ignore[arg-type]
-    return profile_for_loop(CONFIG, loop, 771001, rootless=False, code=CODE)
+    return profile_for_loop(CONFIG, loop, 771001, FILES, rootless=False, code=CODE)
 
 
 def test_the_table_of_layers_is_the_list_of_names() -> None:
@@ -81,8 +83,9 @@ def test_loops_that_need_more(name: str, proc: bool, sys: bool) -> None:
 def test_only_who_may_make_threads_may_have_them() -> None:
     assert make("third").max_tasks == 1 + 2 and make("primary").max_tasks == 1
     native = replace(CONFIG, channels=ChannelsConfig("native"))
-    assert profile_for_loop(native, LoopConfig("third"), 771001, rootless=False, code=CODE).max_tasks == 1
-    assert profile_for_authority(CONFIG, 771000, rootless=False, code=CODE).max_tasks == 3  # its state and audit log
+    assert profile_for_loop(native, LoopConfig("third"), 771001, FILES, rootless=False, code=CODE).max_tasks == 1
+    authority = profile_for_authority(CONFIG, 771000, FILES, rootless=False, code=CODE)
+    assert authority.max_tasks == 3  # its state and audit log
     assert replace(make("third"), waived=frozenset({"seccomp_sealed"})).max_tasks is None
     assert make("reports", network=True).max_tasks is None, "asyncio resolves names in a thread"
 
@@ -98,14 +101,14 @@ def test_a_network_loop_keeps_the_namespace_and_reads_the_resolver() -> None:
 
 
 def test_the_authority_has_one_folder_and_room_for_the_secret_page() -> None:
-    profile = profile_for_authority(CONFIG, 771000, rootless=False, code=CODE)
+    profile = profile_for_authority(CONFIG, 771000, FILES, rootless=False, code=CODE)
     assert profile.write == ((BASE / "state/authority", "/state"),)
     assert not profile.network and not profile.proc and not profile.sys
     assert profile.limits["memlock"] == 65536 and profile.limits["fsize"] > 0
 
 
 def test_rootless_has_no_uid_layer() -> None:
-    profile = profile_for_loop(CONFIG, LoopConfig("third"), 0, rootless=True, code=CODE)
+    profile = profile_for_loop(CONFIG, LoopConfig("third"), 0, FILES, rootless=True, code=CODE)
     assert "uid" not in profile.layers and set(profile.layers) == set(ALL_LAYERS) - {"uid", "cgroup"}
 
 
@@ -127,7 +130,7 @@ def test_every_version_of_master_key_is_a_secret(tmp_path: Path) -> None:
     config = replace(CONFIG, master_key=KeySource("file", tmp_path / "master.key"))
     for path in (later, tmp_path):
         with pytest.raises(SandboxError, match="folders apart"):
-            profile_for_loop(config, LoopConfig("third", read=(path,)), 1, rootless=False, code=())
+            profile_for_loop(config, LoopConfig("third", read=(path,)), 1, FILES, rootless=False, code=())
 
 
 def test_a_link_to_a_folder_with_secrets_is_refused(tmp_path: Path) -> None:
@@ -136,7 +139,7 @@ def test_a_link_to_a_folder_with_secrets_is_refused(tmp_path: Path) -> None:
     config = replace(CONFIG, state_dir=tmp_path / "state")
     loop = LoopConfig("third", read=(tmp_path / "innocent",))
     with pytest.raises(SandboxError, match="folders apart"):
-        profile_for_loop(config, loop, 1, rootless=False, code=())
+        profile_for_loop(config, loop, 1, FILES, rootless=False, code=())
 
 
 def test_relative_paths_are_refused() -> None:
@@ -146,12 +149,12 @@ def test_relative_paths_are_refused() -> None:
 
 def test_waived_layers_are_known_ones() -> None:
     waived = replace(CONFIG, sandbox=SandboxConfig(waive={"net_namespace": "container"}))
-    profile = profile_for_loop(waived, LoopConfig("third"), 1, rootless=False, code=CODE)
+    profile = profile_for_loop(waived, LoopConfig("third"), 1, FILES, rootless=False, code=CODE)
     assert profile.waived == {"net_namespace"}
     assert not profile.expects("net_namespace") and profile.expects("uid")
     unknown = replace(CONFIG, sandbox=SandboxConfig(waive={"netns": "typo"}))
     with pytest.raises(ConfigError, match="'netns'"):
-        profile_for_authority(unknown, 1, rootless=False, code=CODE)
+        profile_for_authority(unknown, 1, FILES, rootless=False, code=CODE)
 
 
 def test_the_digest_changes_with_every_field() -> None:
@@ -177,10 +180,10 @@ def test_the_digest_ignores_the_order_of_sets() -> None:
 def test_a_child_finds_its_filters_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """Making them takes longer than all other layers together."""
     profile = make("third")
-    made = set(cache.current().made)
+    made = set(profile.policy._made)
     monkeypatch.setattr(os, "getpid", lambda: 1)
-    assert layers._filters(profile) is layers._filters(profile)
-    assert set(cache.current().made) == made
+    assert made and layers._filters(profile) is layers._filters(profile)
+    assert set(profile.policy._made) == made
 
 
 def test_code_paths_hold_the_code_and_not_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,12 +16,15 @@ from tlsrt.config.load import parse_config
 from tlsrt.config.schema import ComponentConfig, Config
 from tlsrt.errors import ConfigError
 from tlsrt.sandbox.profile.forbidden import refusal_of
-from tlsrt.sandbox.profile.policy import CALLS, FilterStage, PolicyEntry, compose, parse_entry, program_of
-from tlsrt.sandbox.profile.policy_files import parts_named
+from tlsrt.sandbox.profile.fragment import CALLS, PolicyEntry, parse_entry
+from tlsrt.sandbox.profile.policy import FilterStage, compose, program_of
 from tlsrt.sandbox.profile.profile import Profile, profile_for_loop
+from tlsrt.sandbox.profile.profile_files import ProfileFiles
 from tlsrt.sandbox.seccomp.bpf import ALLOW, ARCHITECTURES, LOW_32
 from tlsrt.sandbox.seccomp.bpf_interpreter import run
 from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
+
+FILES = ProfileFiles()
 
 HEAD = """\
 version: 1
@@ -38,7 +41,7 @@ def config_of(tmp_path: Path, more: str) -> Config:
 
 
 def profile_of(config: Config, name: str = "third") -> Profile:
-    return profile_for_loop(config, config.loop(name), 771001, rootless=False, code=())
+    return profile_for_loop(config, config.loop(name), 771001, FILES, rootless=False, code=())
 
 
 def refused(tmp_path: Path, more: str, name: str = "third") -> str:
@@ -226,7 +229,7 @@ def test_folders_that_nobody_may_write(tmp_path: Path, path: str, sentence: str)
     wish += "loops: {forth: {read: [seen]}}\n"
     config = config_of(tmp_path, wish)
     with pytest.raises(ConfigError) as caught:
-        profile_for_loop(config, config.loop("third"), 771001, rootless=False, code=(tmp_path / "code",))
+        profile_for_loop(config, config.loop("third"), 771001, FILES, rootless=False, code=(tmp_path / "code",))
     (problem,) = caught.value.problems
     assert problem.startswith(f"{tmp_path}/tlsrt.yaml:{FIRST_LINE + 3}:21: third/mine cannot write ")
     assert sentence.format(base=tmp_path) in problem
@@ -255,7 +258,7 @@ FORBIDDEN = {  # what must never be had, whatever is asked: call -> some argumen
     "fcntl": (3, 8, 1, 0, 0, 0), "socket": (2, 1, 0, 0, 0, 0), "setsockopt": (3, 1, 26, 0, 0, 0),
     "prlimit64": (0, 7, 4096, 0, 0, 0), "seccomp": (1, 0, 4096, 0, 0, 0), "tgkill": (2, 2, 9, 0, 0, 0),
 }  # fmt: skip
-BASE = parts_named(("declared",))
+BASE = FILES.fragments(("declared",))
 
 
 @settings(deadline=None)

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from tlsrt.config.defaults import COMPONENTS
 from tlsrt.config.egress import parse_egress
 from tlsrt.config.schema import DEFAULT_LOOPS, Config, DoorConfig, EgressConfig, KeySource, LoopConfig, SandboxConfig
-from tlsrt.sandbox.profile.policy import FilterStage, PolicyEntry
+from tlsrt.sandbox.profile.fragment import PolicyEntry
+from tlsrt.sandbox.profile.policy import FilterStage
 from tlsrt.sandbox.profile.profile import profile_for_authority, profile_for_loop
+from tlsrt.sandbox.profile.profile_files import ProfileFiles
 from tlsrt.sandbox.report.effective import Effective, document, effective
 from tlsrt.sandbox.report.explain import STAGES, Explanation, explain, is_allowed
 from tlsrt.sandbox.report.syscall_verdict import action_of, verdict_of, verdicts_of
@@ -22,6 +24,8 @@ from tlsrt.sandbox.report.visible_files import VisibleFiles
 from tlsrt.sandbox.seccomp.bpf import ALLOW, LOW_32
 from tlsrt.sandbox.seccomp.constants import CONSTANTS
 from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
+
+FILES = ProfileFiles()
 
 MACHINE = os.uname().machine
 BASE = Path("/srv/tlsrt")
@@ -38,10 +42,10 @@ CONFIG = Config(
 def make(process: str, *waived: str) -> Effective:
     config = replace(CONFIG, sandbox=SandboxConfig(waive=dict.fromkeys(waived, "this host cannot")))
     if process == "authority":
-        profile = profile_for_authority(config, 771000, rootless=False, code=())
+        profile = profile_for_authority(config, 771000, FILES, rootless=False, code=())
     else:
-        profile = profile_for_loop(config, config.loop(process), 771001, rootless=False, code=())
-    return effective(config, profile, ())
+        profile = profile_for_loop(config, config.loop(process), 771001, FILES, rootless=False, code=())
+    return effective(config, profile, (), FILES)
 
 
 PROCESSES = {name: make(name) for name in (*DEFAULT_LOOPS, "authority", "proxy")}
@@ -124,8 +128,8 @@ def test_with_neither_every_file_that_its_modes_allow() -> None:
 @pytest.mark.parametrize("name", ["base", "network", "declared", "reports"])
 def test_a_declared_loop_is_about_what_declared_says_whatever_its_name(name: str) -> None:
     config = replace(CONFIG, loops=(*CONFIG.loops, LoopConfig(name)))
-    profile = profile_for_loop(config, config.loop(name), 771009, rootless=False, code=())
-    assert document(effective(config, profile, ()))["about"].startswith("a loop that the operator declared")
+    profile = profile_for_loop(config, config.loop(name), 771009, FILES, rootless=False, code=())
+    assert document(effective(config, profile, (), FILES))["about"].startswith("a loop that the operator declared")
 
 
 def test_a_circle_of_links_and_what_is_not_there(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox import syscalls
-from tlsrt.sandbox.profile.policy_files import Filters
+from tlsrt.sandbox.profile.policy import Filters, Policy
 from tlsrt.sandbox.profile.profile import ALL_LAYERS, Profile
 from tlsrt.sandbox.report import host_features
 from tlsrt.sandbox.report.host_features import features, gaps, landlock_words, user_namespace_words
@@ -43,7 +43,7 @@ def profile(*waived: str) -> Profile:
 def on_a_host(monkeypatch: pytest.MonkeyPatch, *, abi: int, is_sealed: bool) -> None:
     monkeypatch.setattr(host_features, "landlock_abi", lambda: abi)
     filters = Filters(b"", Pinned(0, is_sealed))
-    monkeypatch.setattr(host_features, "filters_for", lambda policy, *, watched, pid: filters)
+    monkeypatch.setattr(Policy, "filters", lambda policy, *, watched, pid: filters)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,126 @@
+"""The profile files that come with tlsrt, as they were at one moment, and what was made of them.
+
+A reload makes new profiles beside the old ones and may yet be refused, while a loop that dies meanwhile must come back
+under the old one. So what is made of the files belongs to one object, which nothing changes afterwards, and a reload
+takes another one if the files have changed. What is made twice of the same is the same object, so that a reload which
+changes nothing of a process makes no new filters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Hashable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tlsrt.config.defaults import COMPONENTS
+from tlsrt.config.schema import Engine
+from tlsrt.config.yaml_nodes import read_plain
+from tlsrt.errors import ConfigError, SandboxError
+from tlsrt.sandbox.profile.fragment import PolicyFragment, parse_fragment
+from tlsrt.sandbox.profile.policy import Policy, compose
+
+FOLDER = Path(__file__).parent.parent / "profiles"
+LOOPS = ("primary", "secondary", "third", "forth", "external")
+DECLARED = "declared"
+NETWORK, OFFLINE, LIBZMQ = "network", "offline", "libzmq"
+Made = TypeVar("Made")
+
+
+class ProfileFiles:
+    """The files below a folder, read when they are needed. Raises ConfigError for a folder that cannot be read."""
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        self._folder = folder
+        self._fingerprint = fingerprint(folder)
+        self._made: dict[Hashable, Any] = {}
+
+    def renewed(self) -> ProfileFiles:
+        """Return these, or others if the files have changed since. Raises ConfigError."""
+        return self if fingerprint(self._folder) == self._fingerprint else ProfileFiles(self._folder)
+
+    def keep(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Return what was made of the files under this key, and make it if it was not; an error is not kept."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: Made = self._made[key]
+        return made
+
+    def fragment(self, name: str) -> PolicyFragment:
+        """Return one fragment. Raises SandboxError for a missing file, ConfigError for one that is no YAML."""
+        return self.keep(name, lambda: self._read(name))
+
+    def fragments(self, names: Iterable[str]) -> tuple[PolicyFragment, ...]:
+        """Return these with all that they extend, each once and behind what it extends. Raises SandboxError."""
+        order: dict[str, PolicyFragment] = {}
+        for name in names:
+            self._collect(name, order, ())
+        return tuple(order.values())
+
+    def policy(self, process: str, fragments: tuple[PolicyFragment, ...]) -> Policy:
+        """Return the policy of these fragments. Raises SandboxError."""
+        return self.keep((process, fragments), lambda: compose(process, fragments))
+
+    def policy_of(self, process: str, *, network: bool, engine: Engine = "libzmq") -> Policy:
+        """Return the policy of a process with all of its built-in components. Raises SandboxError."""
+        return self.policy(process, self.fragments(names_for(process, network=network, engine=engine)))
+
+    def _collect(self, name: str, order: dict[str, PolicyFragment], path: tuple[str, ...]) -> None:
+        if name in path:
+            raise SandboxError("profile", f"profile {name} extends itself: {' > '.join((*path, name))}")
+        if name in order:
+            return
+        fragment = self.fragment(name)
+        for base in fragment.extends:
+            self._collect(base, order, (*path, name))
+        order[name] = fragment
+
+    def _read(self, name: str) -> PolicyFragment:
+        file = self._folder / f"{name}.yaml"
+        try:
+            text = file.read_text(encoding="utf-8")
+        except OSError as error:
+            raise SandboxError("profile", f"cannot read the profile {file}: {error.strerror}") from error
+        return parse_fragment(name, read_plain(text, str(file)))
+
+
+def fingerprint(folder: Path) -> bytes:
+    """Return a SHA-256 over the names and bytes of the YAML files in and below a folder. Raises ConfigError."""
+    digest = hashlib.sha256()
+    try:
+        for file in sorted(folder.rglob("*.yaml")):
+            for piece in (os.fsencode(file.relative_to(folder)), file.read_bytes()):
+                digest.update(len(piece).to_bytes(8, "big") + piece)
+    except OSError as error:
+        raise ConfigError(f"cannot read the profile {error.filename}: {error.strerror}") from None
+    return digest.digest()
+
+
+def names_for(
+    process: str, *, network: bool, components: Iterable[str] | None = None, engine: Engine = "libzmq"
+) -> tuple[str, ...]:
+    """Return the fragments of the authority or of a loop; a loop that an operator declared gets `declared`.
+
+    `network` says that the process keeps the host's network, `components` are the addresses of its built-in components
+    (None: all that there are), each of which has a fragment for what only it needs. `engine` is what the loops speak to
+    Primary through; Primary itself never speaks through libzmq.
+    """
+    first = fragment_of_process(process)
+    if process == "authority":
+        return (first,)
+    if components is None:
+        components = [component.address for component in COMPONENTS if component.loop == process]
+    own = [fragment_of_component(address) for address in components]
+    threads = (LIBZMQ,) if engine == "libzmq" and process != "primary" else ()
+    return (first, *threads, NETWORK if network else OFFLINE, *own)
+
+
+def fragment_of_process(process: str) -> str:
+    """Return the name of the fragment that a process begins with, behind what that extends."""
+    return process if process in ("authority", *LOOPS) else DECLARED
+
+
+def fragment_of_component(address: str) -> str:
+    """Return the name of the fragment for a built-in component."""
+    return f"components/{address.replace('/', '_')}"
