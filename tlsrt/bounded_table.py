@@ -218,10 +218,25 @@ class BoundedTable(Generic[Key, Value]):
             if expires != NEVER:
                 self._note_expiry(row)
 
-    def expire(self, now: float) -> list[Row[Key, Value]]:
-        """Remove the rows that have expired and return them, the longest expired first."""
-        removed = []
-        while self._expiries and self._expiries[0][0] <= now:
+    def resize(self, key: Key, size: int, now: float = 0) -> bool:
+        """Change the size of a row; False, and nothing changed, without room. Only expired rows make room for it."""
+        row = self._rows[key]
+        more = size - row.size
+        if not self._fits(row.subject, more):
+            self.expire(now)
+            if key not in self._rows or not self._fits(row.subject, more):
+                return False
+        account = self._accounts[row.subject]
+        row.size = size
+        account.size += more
+        self.size += more
+        self._note_size(row.subject, account)
+        return True
+
+    def expire(self, now: float, *, keep: int = 0) -> list[Row[Key, Value]]:
+        """Remove the rows that have expired and return them, the longest expired first; `keep` so many rows anyway."""
+        removed: list[Row[Key, Value]] = []
+        while len(self._rows) > keep and self._expiries and self._expiries[0][0] <= now:
             expires, _, key = heapq.heappop(self._expiries)
             row = self._rows.get(key)
             if row is not None and row.expires == expires:
@@ -230,6 +245,9 @@ class BoundedTable(Generic[Key, Value]):
         return removed
 
     # -- inside -----------------------------------------------------------------------------------------------
+
+    def _fits(self, subject: str, more: int) -> bool:
+        return self.size_of(subject) + more <= self.share and self.size + more <= self.most
 
     def _has_room(
         self, subject: str, size: int, share: int, old: Row[Key, Value] | None,

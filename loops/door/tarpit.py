@@ -12,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from tlsrt.bounded_table import BoundedTable, Policy
 
 HEAD = b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc\x03\x03"  # record, 16 KiB; ServerHello, as long; its version
 ACCEPTS_PER_TURN = 8
@@ -46,8 +47,9 @@ class Tarpit:
         self._touched = touched
         self._limits = limits or TarpitLimits()
         self._loop = asyncio.get_running_loop()
-        self._stuck: dict[int, _Stuck] = {}  # by descriptor
-        self._addresses: Counter[str] = Counter()
+        self._stuck: BoundedTable[int, _Stuck] = BoundedTable(  # by descriptor
+            self._limits.connections, self._limits.per_address, Policy.REFUSE
+        )
         self._listener: socket.socket | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.turned_away = 0
@@ -68,8 +70,8 @@ class Tarpit:
             self._loop.remove_reader(self._listener.fileno())
             self._listener.close()
             self._listener = None
-        for stuck in list(self._stuck.values()):
-            self._end(stuck)
+        for row in list(self._stuck):
+            self._end(row.value)
 
     def _accept(self) -> None:
         assert self._listener is not None
@@ -79,13 +81,12 @@ class Tarpit:
             except OSError:  # no client is left, or there is no descriptor for it now
                 return
             address = str(name[0])
-            if len(self._stuck) >= self._limits.connections or self._addresses[address] >= self._limits.per_address:
+            stuck = _Stuck(accepted, address)
+            if not self._stuck.add(accepted.fileno(), stuck, address).is_added:
                 self.turned_away += 1
                 accepted.close()
                 continue
             accepted.setblocking(False)
-            stuck = self._stuck[accepted.fileno()] = _Stuck(accepted, address)
-            self._addresses[address] += 1
             self._loop.add_reader(accepted.fileno(), self._read, stuck)
             if self._timer is None:
                 self._timer = self._loop.call_later(self._limits.tick_s, self._tick)
@@ -109,7 +110,7 @@ class Tarpit:
     def _tick(self) -> None:
         """Send a byte on each connection, and end those whose time is over. One timer for all, none without any."""
         self._timer = None
-        for stuck in list(self._stuck.values()):
+        for stuck in [row.value for row in self._stuck]:
             stuck.ticks += 1
             if stuck.ticks >= self._limits.ticks:
                 self._end(stuck)
@@ -130,10 +131,7 @@ class Tarpit:
         descriptor = stuck.socket.fileno()
         self._loop.remove_reader(descriptor)
         stuck.socket.close()
-        if self._stuck.pop(descriptor, None) is not None:
-            self._addresses[stuck.address] -= 1
-            if not self._addresses[stuck.address]:
-                del self._addresses[stuck.address]
+        self._stuck.remove(descriptor)
         if not self._stuck and self._timer is not None:
             self._timer.cancel()
             self._timer = None

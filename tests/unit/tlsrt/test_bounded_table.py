@@ -19,6 +19,7 @@ STEPS = st.lists(
         st.tuples(st.just("remove"), st.integers(0, 12)),
         st.tuples(st.just("remove_subject"), SUBJECTS),
         st.tuples(st.just("touch"), st.integers(0, 12), st.sampled_from([None, NEVER, 5])),
+        st.tuples(st.just("resize"), st.integers(0, 12), st.integers(1, 6)),
         st.tuples(st.just("wait"), st.integers(1, 4)),
         st.tuples(st.just("expire")),
     ),
@@ -82,6 +83,17 @@ def test_bounds_hold_and_no_greedy_subject_displaces_a_modest_one(
                 table.touch(*given_)
                 key, subject, size, expires = model.drop(given_[0])  # type: ignore[misc]
                 model.rows.append((key, subject, size, expires if given_[1] is None else given_[1]))
+        elif step == "resize":
+            key, size = given_
+            if key in table:
+                is_resized = table.resize(key, size, now)
+                if not is_resized or len(table) < len(model.rows):
+                    model.rows = [row for row in model.rows if row[3] > now or row[0] in table]
+                model.rows = [(*row[:2], size, row[3]) if row[0] == key and is_resized else row for row in model.rows]
+                if not is_resized and key in table:
+                    more = size - next(row[2] for row in model.rows if row[0] == key)
+                    subject = next(row[1] for row in model.rows if row[0] == key)
+                    assert table.size + more > most or table.size_of(subject) + more > share
         elif step == "wait":
             now += given_[0]
         else:
@@ -132,6 +144,14 @@ def test_what_has_expired_makes_room_first() -> None:
     table.touch("new", expires=20)
     table.touch("new", expires=30)
     assert table.expire(20) == [] and [row.key for row in table.expire(30)] == ["new"]
+
+
+def test_so_many_stay_although_they_have_expired() -> None:
+    table: BoundedTable[int, None] = BoundedTable(10, 10, Policy.REFUSE)
+    for key in range(6):
+        table.add(key, None, "a", 0, expires=key)
+    assert [row.key for row in table.expire(10, keep=4)] == [0, 1]
+    assert [row.key for row in table.expire(10)] == [2, 3, 4, 5]
 
 
 def test_a_row_in_the_place_of_another_needs_only_what_it_has_more() -> None:

@@ -56,7 +56,7 @@ def test_an_answer_stays_to_the_last_deadline_of_those_who_asked_whatever_comes_
 
 def test_one_subject_that_fills_its_share_is_refused_before_anything_runs_and_nobody_else() -> None:
     async def test(table: IdempotentAnswers, clock: Clock) -> None:
-        for number in range(idempotency.KEYS_PER_SUBJECT):
+        for number in range(idempotency.BYTES_PER_SUBJECT // (idempotency.KEY_BYTES + 1)):
             give(table, key(number), clock.now + 30_000)
         with pytest.raises(Busy):
             table.promise(key(-1), clock.now + 30_000)
@@ -70,8 +70,8 @@ def test_one_subject_that_fills_its_share_is_refused_before_anything_runs_and_no
 
 def test_bytes_are_bounded_and_an_answer_without_room_is_told_to_have_run() -> None:
     async def test(table: IdempotentAnswers, clock: Clock) -> None:
-        large = bytes(256 * 1024)
-        count = idempotency.BYTES_PER_SUBJECT // len(large)
+        large = bytes(256 * 1024 - idempotency.KEY_BYTES)
+        count = idempotency.BYTES_PER_SUBJECT // (256 * 1024)
         for number in range(count):
             give(table, key(number), clock.now + 30_000, large)
         with pytest.raises(Busy):
