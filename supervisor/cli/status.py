@@ -248,7 +248,7 @@ def audit_lines(audit: Document | None) -> list[str]:
     if audit["dropped"]:
         lines.append(f"{audit['dropped']} records were dropped, for which there was no room: the log says how many")
     if audit["problem"]:
-        lines.append(f"{printable(audit['problem'])}; until then nobody is let in, no reload is taken")
+        lines.append(f"{printable(audit['problem'])}; until then no session is opened, no reload is taken")
     return lines
 
 

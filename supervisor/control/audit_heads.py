@@ -82,6 +82,6 @@ class AuditHeads(Feature):
         problem = self._problem = message.problem
         self._context.events.emit("reported", NAME, problem or "the audit log is written again")
         if problem:
-            self._context.console.bad(NAME, "audit", f"{problem}; until then nobody is let in, no reload is taken")
+            self._context.console.bad(NAME, "audit", f"{problem}; until then no session is opened, no reload is taken")
         else:
             self._context.console.good(NAME, "audit", "is written again")

@@ -3,7 +3,7 @@
 Who opens one in a root is known by the root: no other process has it, and nothing of the host can reach it by accident,
 as it lies in the tmpfs that the process made for itself. inotify(7) looks at inodes, so a watch that is added through
 /proc/PID/root hears an open in another mount namespace; it needs no privilege beyond reading there, which fanotify(7)
-would. Files of the host may be opened by anybody there, a backup too: those are told and charged to nobody.
+would. Files of the host may be opened by any process there, a backup too: those accesses are reported, and not charged.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class CanaryFiles(Feature):
     def prove(self) -> str:
         """Open our own, once, and look whether that was heard; return why not, empty if it was or nothing is watched.
 
-        What somebody else has opened meanwhile is told as ever.
+        Other accesses meanwhile are reported as ever.
         """
         if self._descriptor < 0:
             return ""
@@ -104,7 +104,7 @@ class CanaryFiles(Feature):
         return "" if is_heard else _DEAF.format(path=path, why="inotify says nothing of it")
 
     def _on_event(self, event: HostEvent) -> None:
-        """A process was looked at and is what its profile says: from now on its canary is watched."""
+        """Watch the canary of a process that has passed its attestation."""
         if event.name.name != "attested":
             return
         child = self._authority.child
@@ -127,7 +127,7 @@ class CanaryFiles(Feature):
         self._add(root + CANARY, subject, CANARY, root)
 
     def _opened(self) -> list[_Watched]:
-        """Return what was opened since the last time, each once; forget what is gone."""
+        """Return what was opened since the last time, each once; forget what was removed."""
         found: list[_Watched] = []
         try:
             data = os.read(self._descriptor, EVENTS_BYTES)

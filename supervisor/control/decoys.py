@@ -1,6 +1,4 @@
-"""What the operator sees of the decoys: a line at the start, a warning while nobody would hear of a touch, and a trial
-when one is asked for.
-"""
+"""Decoys for the operator: a line at the start, a warning while accesses go unnoticed, and tests on demand."""
 
 from __future__ import annotations
 
@@ -8,10 +6,10 @@ from collections.abc import Mapping
 
 from tlsrt.channels.control.authority_channel import DecoysMessage
 from tlsrt.supervisor.control.canary_files import CanaryFiles
-from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature, MessageHandler, Reply, Request, Verb
+from tlsrt.supervisor.supervision.pending_answers import PendingAnswers
 
 NAME = "decoys"
 TRIAL_S = 6.0  # the authority gives up after 5
@@ -19,7 +17,7 @@ _AWAY = "the authority does not answer: see its log"
 
 
 class DecoyReport(Feature):
-    """Hears what the authority says of its trials."""
+    """Reports what the authority says of its tests, and asks for one."""
 
     def __init__(self, context: Context, authority: AuthorityProcess, files: CanaryFiles) -> None:
         self._files = files
@@ -27,8 +25,7 @@ class DecoyReport(Feature):
         self._context = context
         self._authority = authority
         self._said: str | None = None
-        self._asked: list[tuple[Reply, float]] = []
-        self._timer: Timer | None = None
+        self._pending = PendingAnswers[float](context.event_loop)  # when the test was asked for
 
     def messages(self) -> Mapping[str, MessageHandler]:
         return {NAME: self._hear}
@@ -40,27 +37,25 @@ class DecoyReport(Feature):
     def warnings(self) -> tuple[str, ...]:
         return (self._said,) if self._said else ()
 
+    def stopping(self) -> None:
+        self._pending.answer_all({"error": "stopping"})
+
     def ask(self, request: Request, reply: Reply) -> None:
-        """Have a decoy touched for a trial now."""
+        """Have a decoy accessed for a test now."""
         decoys = self._context.current.config.deception
-        self._asked.append((reply, self._context.event_loop.now))
+        late = {"heard": False, "took_ms": round(TRIAL_S * 1000), "problem": _AWAY}
+        self._pending.hold(reply, self._context.event_loop.now, longest_s=TRIAL_S, late=late)
         if not decoys.components and not decoys.methods:
             self._answer("there are no decoys: `deception` in the configuration switches them off")
         elif not self._authority.client.ask("try_decoys"):
             self._answer(_AWAY)
-        elif len(self._asked) == 1:
-            self._timer = self._context.event_loop.call_later(TRIAL_S, lambda: self._answer(_AWAY))
 
     def _answer(self, problem: str) -> None:
-        if self._asked:
+        if self._pending:
             problem = problem or self._files.prove()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        for reply, began in self._asked:
+        for number, began in self._pending.items():
             took_ms = round((self._context.event_loop.now - began) * 1000)
-            reply({"heard": not problem, "took_ms": took_ms, "problem": problem})
-        self._asked.clear()
+            self._pending.answer(number, {"heard": not problem, "took_ms": took_ms, "problem": problem})
 
     def _hear(self, message: DecoysMessage) -> None:
         problem = message.problem

@@ -1,7 +1,7 @@
-"""`restart LOOP`, the operator's word: drain a loop and start it again, or start one that was given up.
+"""The verb `restart`: drain a loop and start it again, or start one that was given up.
 
 Who restarts with it is what its group's strategy says. The answer comes when all of them are active, or are not going
-to be; whoever asked may leave before.
+to be; the operator may leave before.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The control socket: how the command line talks to a running supervisor.
 
-A stream socket with mode 0600; whoever connects is asked of the kernel (SO_PEERCRED), and everyone but root and our
-own uid is closed with one word, and so is every process of the runtime, which may have our uid. A request is one line
+A stream socket with mode 0600; the kernel tells who connects (SO_PEERCRED), and every uid but root and our own is
+closed with one word, and so is every process of the runtime, which may have our uid. A request is one line
 of JSON, the answer is one line of JSON, or a stream of them. Everything a client may use is bounded: bytes, time, and
 the number of clients; a slow one waits for itself alone.
 

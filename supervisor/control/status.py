@@ -331,7 +331,7 @@ def _state(restart_policy: RestartPolicy, loops: Sequence[str]) -> Document:
     return {"state": "restarting" if is_pending else "healthy", "down": [], "why": None}
 
 
-SHORTEST_S, LONGEST_S = 0.2, 3600.0  # a look at all processes takes some milliseconds of the supervisor
+SHORTEST_S, LONGEST_S = 0.2, 3600.0  # to look at all processes takes some milliseconds of the supervisor
 FIRST_S = 0.2  # between the first two, so that the second one has rates soon
 
 

@@ -81,7 +81,7 @@ class Follower:
             while self._queue.size and not self.is_closed:
                 self._queue.sent(self._connection.send(self._queue.piece(_PIECE), socket.MSG_NOSIGNAL))
         except OSError:
-            pass  # BlockingIOError too: nobody waits for a reader at the end
+            pass  # BlockingIOError too: there is no waiting for a reader at the end
         self.close()
 
     def _write_later(self) -> None:

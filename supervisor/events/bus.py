@@ -1,4 +1,4 @@
-"""Where every event of the host passes: numbered, kept in a ring, and given to whoever listens.
+"""The event bus of a host: events are numbered, kept in a ring, and given to every listener.
 
 `emit` returns when every listener has been called, in the order in which they came. So a listener that must have
 written an event before its effect can, if the event is emitted before the effect; the others only take note that there

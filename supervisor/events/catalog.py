@@ -25,7 +25,7 @@ class Severity(StrEnum):
 
     INFO = "info"
     WARNING = "warning"  # something went wrong and is being dealt with
-    ALARM = "alarm"  # something stays wrong, or somebody tried what they may not
+    ALARM = "alarm"  # something stays wrong, or there was an attempt at what is forbidden
 
 
 class EventName(NamedTuple):

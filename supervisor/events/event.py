@@ -44,7 +44,7 @@ class HostEvent:
 
     @property
     def line(self) -> bytes:
-        """Return the event as one line of JSON, with its newline; made once, when somebody wants it."""
+        """Return the event as one line of JSON, with its newline; made once, when it is first wanted."""
         if not self._lines:
             document = self.document()
             line = json.dumps(document, separators=(",", ":")).encode() + b"\n"

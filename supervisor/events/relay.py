@@ -43,7 +43,7 @@ class EventRelay:
             self._tell_later()
 
     def lost(self) -> None:
-        """The authority is gone, or Primary."""
+        """Stop: the authority has died, or Primary."""
         self._is_open = False
 
     def _note(self, event: HostEvent) -> None:

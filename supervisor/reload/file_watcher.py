@@ -1,10 +1,10 @@
-"""`door.watch`: the door's files are looked at every second, and a change that has come to rest is reloaded.
+"""`door.watch`: check the door's files every second, and reload a change that has come to rest.
 
-They are looked at by stat(2) through all links, not by inotify(7): what counts is what a reload would open, and that
-is so whether somebody renames a file over another, swaps a link (Kubernetes' ..data, certbot's live/), replaces a
+They are checked by stat(2) through all links, not by inotify(7): what counts is what a reload would open, and that
+is so whether an operator renames a file over another, swaps a link (Kubernetes' ..data, certbot's live/), replaces a
 folder, or writes in place. A change counts when two looks in a row found the same, so that a pair is seldom caught
 half-written. If it is caught, the old pair serves on, the reason is said once, and the rest of the pair is a change of
-its own. What was refused for other reasons (a rotation was under way) is tried again, ever more seldom and in silence.
+its own. What was refused for other reasons (a rotation was running) is tried again, ever more seldom and in silence.
 
 A file system that does not answer would hold up the supervisor: watched files belong on a local disk.
 """
@@ -23,7 +23,7 @@ from tlsrt.supervisor.supervision.feature import Feature
 
 LOOK_S = 1.0
 AGAIN_FIRST_S, AGAIN_CAP_S = 60.0, 3600.0
-Sign = tuple[tuple[int, ...] | None, ...]  # of each file; None: it cannot be looked at
+Sign = tuple[tuple[int, ...] | None, ...]  # of each file; None: it cannot be read
 Ask = Callable[[Callable[[Mapping[str, Any]], None], Sequence[str]], None]
 
 

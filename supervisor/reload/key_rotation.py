@@ -1,6 +1,6 @@
 """`rotate`: a new epoch because the operator asks, and with `--master` another master_key, while the host runs.
 
-An epoch needs nobody but the authority. Another master_key is a transaction: the command has written the next key and
+An epoch needs the authority only. Another master_key is a transaction: the command has written the next key and
 its boot token beside those in force (config/key_rotation.py); the authority checks both exactly as at a boot; then the
 boot token is put in its place, which is the one moment before which everything is as it was and after which only the
 new state exists, for an authority that comes again as for the next start; then the authority moves the epoch. The key's
@@ -31,7 +31,7 @@ from tlsrt.supervisor.supervision.pending_answers import PendingAnswers
 from tlsrt.supervisor.supervision.running_changes import RunningChanges
 
 NAME = "rotate"
-CHECK_S = 30.0  # for the authority to look at another master_key, and for every loop to work in the new epoch
+CHECK_S = 30.0  # for the authority to check another master_key, and for every loop to work in the new epoch
 
 
 class KeyRotation(Feature):
@@ -89,7 +89,7 @@ class KeyRotation(Feature):
         elif not self._is_master:
             self._authority.client.rotate(self._number, with_keys=False)
         elif self._changes.is_reloading:
-            self._refuse(["a reload is under way, so nothing was changed: rotate again when it is done"])
+            self._refuse(["a reload is running, so nothing was changed: rotate again when it is done"])
         else:
             self._check()
 
@@ -138,7 +138,7 @@ class KeyRotation(Feature):
                 return
             self._context.console.bad(NAME, "unsure", "; ".join(error.problems))  # only its lasting was in doubt
         except OSError as error:
-            self._refuse([f"cannot look at {self._staged.token}: {error.strerror}"])
+            self._refuse([f"cannot check {self._staged.token}: {error.strerror}"])
             return
         for sentence in sentences:
             self._context.console.bad(NAME, "warning", sentence)

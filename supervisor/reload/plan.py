@@ -75,7 +75,7 @@ def _changed(old: Profile, new: Profile) -> tuple[str, ...]:
 
 
 def _only_tighter(old: Mapping[str, int], new: Mapping[str, int]) -> bool:
-    """Tell whether no limit is higher, or gone; the sum of all connections moves limits that nobody asked for."""
+    """Tell whether no limit is higher, or gone; the sum of all connections moves limits that were not asked for."""
     return old.keys() <= new.keys() and all(value <= old.get(kind, value) for kind, value in new.items())
 
 

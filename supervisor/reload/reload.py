@@ -5,7 +5,7 @@ host is measured again (in a child: heartbeats are judged meanwhile), and the au
 number exactly as at the boot. Any trouble until then ends with sentences, and the old state stays. Then the new state
 is taken as a whole, and `rollout.py` carries it out.
 
-One reload at a time; whoever asks meanwhile gets the next one, which reads the file anew.
+One reload at a time; a request meanwhile gets the next one, which reads the file anew.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ from tlsrt.supervisor.supervision.running_changes import RunningChanges
 
 NAME = "reload"
 _MORE = (
-    "files of the door have changed, and so has the configuration or a profile, which is taken only when somebody "
-    "asks: `tlsrt-supervisor reload` takes all of it"
+    "files of the door have changed, and so has the configuration or a profile, which is taken only on "
+    "request: `tlsrt-supervisor reload` takes all of it"
 )
 CHECK_S = 60.0  # to measure and to check; a file system that hangs must not hold up the next reload for ever
 
@@ -68,7 +68,7 @@ class Reload(Feature):
         self._pending = PendingAnswers[bool](context.event_loop)  # whether more is asked for than the files of the door
         self._running: list[int] = []  # the answers that the running reload owes
         self._number = 0
-        self._door_only = False  # nobody asked for more than the files of the door
+        self._door_only = False  # no request is for more than the files of the door
         self._known: tuple[str, ...] = ()  # refusals that were said before
         self._has_ended = False
         self._steps: tuple[ReloadStep, ...] = ()
@@ -89,7 +89,7 @@ class Reload(Feature):
         return {"reload": Verb(lambda request, reply: self.ask(reply))}
 
     def ask(self, reply: Reply) -> None:
-        """Reload, now or after the one under way; `reply` gets the report, or `refused` with sentences."""
+        """Reload, now or after the running one; `reply` gets the report, or `refused` with sentences."""
         self._pending.hold(reply, True)
         self._next()
 
@@ -105,7 +105,7 @@ class Reload(Feature):
 
     def loop_changed(self, loop: Loop) -> None:
         if self._rollout is not None:
-            self._rollout.look()
+            self._rollout.loop_changed(loop)
 
     def stopping(self) -> None:
         self._has_ended = True

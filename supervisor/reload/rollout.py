@@ -7,7 +7,7 @@ back under it or not at all. In this order:
 2. The others are drained and end, Primary as the last one, so that answers still find their way. Each is forked again
    under its new profile at once; it gets no keys yet.
 3. If the authority's own profile has changed, it ends and comes again.
-4. The authority moves the epoch without grace. Every loop that stayed acknowledges, and is looked at with its new
+4. The authority moves the epoch without grace. Every loop that stayed acknowledges, and is attested with its new
    profile; who is late is refused by all and killed. Then the new processes get keys, of the new epoch only.
 5. Over when every loop is active and says that it works in the new epoch, or has been given up.
 """
@@ -24,6 +24,7 @@ from tlsrt.supervisor.reload.report import DIGEST_SHOWN, LoopReport
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context
+from tlsrt.supervisor.supervision.feature import Feature
 from tlsrt.supervisor.supervision.graceful_stop import GracefulStop
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
@@ -34,8 +35,8 @@ FAREWELL_S = 5.0  # no process works longer than this under a profile that is no
 SLACK_S = 10.0  # beyond the time that loops may take to end and to start
 
 
-class Rollout:
-    """One change under way; `on_done` gets the epoch and a report per loop, once."""
+class Rollout(Feature):
+    """One running change. `Reload` passes on to it what it hears; `on_done` gets the epoch and a report per loop."""
 
     def __init__(
         self, context: Context, loops: Loops, restarter: Restarter, authority: AuthorityProcess,
@@ -86,7 +87,7 @@ class Rollout:
         self._go_on()
 
     def authority_booted(self) -> None:
-        """The authority has come again, for whatever reason: what it was asked before it does not know."""
+        """Ask again for the epoch: an authority that came again does not know what it was asked before."""
         if self._wants_epoch:
             self._authority.client.move(self._number)
 
@@ -94,9 +95,12 @@ class Rollout:
         """The epoch is committed."""
         if number == self._number:
             self._epoch = epoch
-            self.look()
+            self._look()
 
-    def look(self) -> None:
+    def loop_changed(self, loop: Loop) -> None:
+        self._look()
+
+    def _look(self) -> None:
         """Go on, or end if nothing is left to wait for."""
         self._go_on()
         self._look_at_the_end()

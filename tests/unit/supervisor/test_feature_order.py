@@ -75,7 +75,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
         (
             "stopping",
             ["HostEvents", "LockControl", "AuthorityProcess", "Loops", "RestartRequest", "FileWatcher", "Reload",
-             "KeyRotation", "OperatorRequests"],
+             "KeyRotation", "OperatorRequests", "DecoyReport"],
         ),
         ("stopped", ["HostEvents", "EventFeed", "CanaryFiles"]),
     ],

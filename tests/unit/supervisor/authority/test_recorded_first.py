@@ -184,7 +184,7 @@ def test_status_says_in_one_line_how_the_log_stands_and_in_more_what_is_wrong() 
     said["audited"](AuditedMessage(3, 101, 3 << 19, 17, "its disk stalls"))
     assert audit_lines(anchors.document())[1:] == [
         "17 records were dropped, for which there was no room: the log says how many",
-        "its disk stalls; until then nobody is let in, no reload is taken",
+        "its disk stalls; until then no session is opened, no reload is taken",
     ]
     said["audited"](AuditedMessage(4, 5, 1 << 19, 0, ""))  # of another authority, which has recorded its boot
     assert anchors.document() == {

@@ -264,7 +264,7 @@ def test_a_reload_under_way(desk: Desk) -> None:
     desk.stage()
     desk.changes.is_reloading = True
     desk.ask(master=True)
-    assert refused(desk).startswith("a reload is under way")
+    assert refused(desk).startswith("a reload is running")
 
 
 def test_files_that_were_changed_after_the_check(desk: Desk) -> None:
