@@ -28,9 +28,10 @@ class FrameRates:
         self._per_s_of = {f"client/{name}": rate for name, rate in per_s_of.items()}
         self._rates: dict[str, Bucket] = {}
 
-    def of(self, subject: str) -> Bucket:
-        """Return the bucket of a client, the same for each of its connections."""
+    def of(self, subject: str, now: int) -> Bucket:
+        """Return the bucket of a client, the same for each of its connections; `now` is BOOTTIME in ms."""
         rate = self._rates.get(subject)
         if rate is None:
             rate = self._rates[subject] = frame_rate(self._per_s_of.get(subject, self._per_s))
+            rate.refill(now)  # else all the time before its first frame would count as saved
         return rate

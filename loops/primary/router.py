@@ -92,7 +92,7 @@ class Router:
         """Let frames of this session come by this connection; False if one comes by it already."""
         if connection in self.connections:
             return False
-        rate = self._rates.of(subject)
+        rate = self._rates.of(subject, boottime_ms())
         self.connections[connection] = Origin("", connection, session, certificate, charge=subject, rate=rate)
         return True
 

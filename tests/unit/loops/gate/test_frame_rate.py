@@ -80,6 +80,14 @@ def test_a_clock_that_stands_or_steps_back_gives_nothing() -> None:
 
 def test_connections_of_one_client_share_a_bucket_and_each_client_has_its_own() -> None:
     rates = FrameRates(50_000, {"phone": 7})
-    phone, other = rates.of("client/phone"), rates.of("client/other")
-    assert rates.of("client/phone") is phone and other is not phone
+    phone, other = rates.of("client/phone", 5_000), rates.of("client/other", 5_000)
+    assert rates.of("client/phone", 6_000) is phone and other is not phone
     assert (phone.per_s, other.per_s) == (7, 50_000)
+
+
+def test_a_new_bucket_has_saved_nothing_since_the_machine_began() -> None:
+    """What is taken without a look at the clock is the burst, and not the burst twice."""
+    rate = FrameRates(100, {}).of("client/phone", 5_000)
+    rate.left -= 50
+    assert not rate.take(5_000)
+    assert rate.take(5_010) and not rate.take(5_010)
