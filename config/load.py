@@ -38,12 +38,9 @@ def parse_config(data: bytes, path: Path) -> Config:
     if root is None:
         problems.raise_if_any()
         raise ConfigError(f"{path}:1:1: the file is empty")
-    if root.pairs and not any(
-        key.text in keys_of(Config) for key, _ in root.pairs
-    ):  # another program's: repeat nothing
-        raise ConfigError(
-            f"{path}:1:1: this is not a configuration of tlsrt: it has none of the keys; name another file"
-        )
+    if root.pairs and not any(key.text in keys_of(Config) for key, _ in root.pairs):
+        sentence = "this is not a configuration of tlsrt: it has none of the keys; name another file"
+        raise ConfigError(f"{path}:1:1: {sentence}")  # of a file of another program nothing is repeated
     checker = Checker(problems)
     value = checker.check(root, FILE)
     tree: Tree = value if isinstance(value, dict) else {}
