@@ -26,6 +26,7 @@ from tlsrt.errors import ConfigError
 
 Owner = tuple[int, int]  # uid and gid
 
+_PIECE = 1 << 18  # bytes that one read asks for, and takes memory for
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -159,8 +160,8 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def read_up_to(descriptor: int, limit: int) -> bytes:
-    """Return the first bytes of a file, at most `limit` of them."""
+    """Return the first bytes of a file, at most `limit` of them, wherever its offset is."""
     data = bytearray()
-    while len(data) < limit and (piece := os.pread(descriptor, limit - len(data), len(data))):
+    while len(data) < limit and (piece := os.pread(descriptor, min(limit - len(data), _PIECE), len(data))):
         data += piece
     return bytes(data)

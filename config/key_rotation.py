@@ -32,7 +32,7 @@ from tlsrt.config.boot_token import (
     make_boot_token,
     parse_boot_token_untrusted,
 )
-from tlsrt.config.files import as_config_error, move, owner_of, read_bounded, replace, write_new
+from tlsrt.config.files import as_config_error, move, open_folder, owner_of, read_bounded, replace, write_new
 from tlsrt.config.issuer_chain import PinnedIssuer, SealRecord, lengthen, state_successor
 from tlsrt.config.key_providers import check_master_key, key_path, key_paths, open_master_key, read_master_key
 from tlsrt.config.schema import Config
@@ -64,7 +64,7 @@ def only_one(config: Config) -> Generator[None]:
     """Exclude `seal` and another rotation for the time of a block. Raises ConfigError if one runs."""
     folder = config.boot_token.parent
     with as_config_error("open", folder):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = open_folder(folder)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

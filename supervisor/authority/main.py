@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tlsrt.channels.clock import boottime_ms
+from tlsrt.config.files import open_folder
 from tlsrt.config.schema import Config
 from tlsrt.errors import EX_CONFIG, EX_SOFTWARE, ConfigError, PeerError, one_line
 from tlsrt.supervisor.authority.audit_log import AuditLog, open_audit
@@ -114,7 +115,7 @@ def _open_folder(state_dir: Path | None, handed: int) -> int:
     if state_dir is None:
         return os.dup(handed)
     try:
-        return os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return open_folder(state_dir)
     except OSError as error:
         raise ConfigError(f"cannot open the state folder {state_dir}: {error.strerror}") from None
 

@@ -11,13 +11,15 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tlsrt.config.files import open_folder
+
 CONTROL_SOCKET = "control.sock"  # the operator's, in run_dir
 
 
 @contextmanager
 def short_path(folder: Path, name: str) -> Generator[str, None, None]:
     """Give a short path to `folder/name` that is valid inside the block. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = open_folder(folder)
     try:
         yield f"/proc/self/fd/{descriptor}/{name}"
     finally:

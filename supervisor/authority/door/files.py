@@ -12,6 +12,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import Certificate, load_pem_x509_certificates
 
+from tlsrt.config.files import read_up_to, write_all
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.authority.model.crl import RevocationLists, parse_revocation_lists
 
@@ -92,15 +93,13 @@ def read_door_files(certificate: int, key: int, client_ca: int, crl: int) -> Doo
 
 def read_file(descriptor: int, what: str, limit: int = FILE_MAX) -> bytes:
     """Return a whole file from offset 0, since the offset is shared with the next authority. Raises ConfigError."""
-    data = bytearray()
     try:
-        while piece := os.pread(descriptor, 1 << 18, len(data)):
-            data += piece
-            if len(data) > limit:
-                raise ConfigError(f"{what} is larger than {limit} bytes: name the right file")
+        data = read_up_to(descriptor, limit + 1)
     except OSError as error:
         raise ConfigError(f"cannot read {what}: {error.strerror}") from None
-    return bytes(data)
+    if len(data) > limit:
+        raise ConfigError(f"{what} is larger than {limit} bytes: name the right file")
+    return data
 
 
 def seal_copy(name: str, data: bytes) -> int:
@@ -110,9 +109,7 @@ def seal_copy(name: str, data: bytes) -> int:
         descriptor = os.memfd_create(f"tlsrt-{name}", flags | _NOEXEC_SEAL)
     except OSError:  # an older kernel does not know the flag
         descriptor = os.memfd_create(f"tlsrt-{name}", flags)
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    write_all(descriptor, data)
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
     return descriptor
 

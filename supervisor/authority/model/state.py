@@ -15,12 +15,12 @@ import hashlib
 import os
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgpack
 
+from tlsrt.config.files import create_in, read_up_to, rename_in
 from tlsrt.config.issuer_chain import Chain, encode_chain, parse_chain_untrusted
 from tlsrt.errors import ConfigError, PeerError
 from tlsrt.supervisor.authority.model.client_registry import Enrolled, decode_registry, encode_registry
@@ -132,7 +132,7 @@ class StateFile:
         except OSError as error:
             raise ConfigError(f"cannot open the authority's state {STATE_NAME}: {error.strerror}") from None
         try:
-            data = _read(descriptor)
+            data = read_up_to(descriptor, STATE_MAX + 1)
         except OSError as error:
             raise ConfigError(f"cannot read the authority's state {STATE_NAME}: {error.strerror}") from None
         finally:
@@ -145,21 +145,9 @@ class StateFile:
 
     def replace(self, data: bytes, is_wanted: Callable[[], bool] = lambda: True) -> None:
         """Replace the file by these bytes, unless that is not wanted any more when they are on the disk."""
-        with suppress(FileNotFoundError):
-            os.unlink(_NEW_NAME, dir_fd=self._folder)  # of a save that was cut off
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(_NEW_NAME, flags, 0o600, dir_fd=self._folder)
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        if not is_wanted():
-            return
-        os.rename(_NEW_NAME, STATE_NAME, src_dir_fd=self._folder, dst_dir_fd=self._folder)
-        os.fsync(self._folder)
+        os.close(create_in(self._folder, _NEW_NAME, data))
+        if is_wanted():
+            rename_in(self._folder, _NEW_NAME, STATE_NAME)
 
 
 def encode_state(state: AuthorityState) -> bytes:
@@ -217,15 +205,6 @@ def _revocation(item: Any) -> Revocation:
     if not isinstance(item, list) or list(map(type, item)) != [int, str, bytes, int] or item[1] not in _KINDS:
         raise _torn()
     return Revocation(*item)
-
-
-def _read(descriptor: int) -> bytes:
-    pieces = bytearray()
-    while piece := os.read(descriptor, 1 << 16):
-        pieces += piece
-        if len(pieces) > STATE_MAX:
-            break
-    return bytes(pieces)
 
 
 def _torn() -> ConfigError:
