@@ -127,9 +127,10 @@ def open_regular(path: Path, what: str, *, follow: bool = True) -> int:
 # In an open folder, and by descriptor
 
 
-def open_folder(path: Path | str, *, follow: bool = True) -> int:
-    """Return a descriptor of a folder. Raises OSError, also if it is something else."""
-    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
+def open_folder(path: Path | str, *, follow: bool = True, within: int | None = None) -> int:
+    """Return a descriptor of a folder, perhaps in another one. Raises OSError, also if it is no folder."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    return os.open(path, flags, dir_fd=within)
 
 
 def create_in(folder: int, name: str, data: bytes, flags: int = 0) -> int:

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlsrt.config.files import write_all
+from tlsrt.config.files import open_folder, write_all
 from tlsrt.errors import Busy, Denied, Failed, InvalidArgument, NotFound
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,126}")
@@ -67,7 +67,7 @@ class Folder:
 
     def __init__(self, path: Path, quota: Quota) -> None:
         path.mkdir(mode=0o700, exist_ok=True)
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self._descriptor = open_folder(path, follow=False)
         self.quota = quota
         self._sizes: dict[str, int] = {}
         self.kept: dict[str, int] = {}  # bytes of each unfinished upload

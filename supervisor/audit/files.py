@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 
-from tlsrt.config.files import write_all
+from tlsrt.config.files import create_in, open_folder, rename_in
 
 FOLDER = "audit"
 _NEW = "new"
@@ -41,8 +41,7 @@ class AuditFolder:
         with suppress(FileExistsError):
             os.mkdir(FOLDER, 0o700, dir_fd=state)
             os.fsync(state)
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        return cls(os.open(FOLDER, flags, dir_fd=state))
+        return cls(open_folder(FOLDER, follow=False, within=state))
 
     def names(self) -> list[str]:
         """Return the files in their order."""
@@ -67,35 +66,18 @@ class AuditFolder:
 
     def create(self, number: int, header: bytes) -> int:
         """Make a file that begins with a header, safely on the disk; return the descriptor to append to."""
-        descriptor = self._begin(header)
+        descriptor = create_in(self._descriptor, _NEW, header, os.O_APPEND)
         try:
-            self._name(name_of(number))
+            rename_in(self._descriptor, _NEW, name_of(number))
         except OSError:
             os.close(descriptor)
             raise
         return descriptor
-
-    def _begin(self, data: bytes) -> int:
-        with suppress(FileNotFoundError):
-            os.unlink(_NEW, dir_fd=self._descriptor)  # of one that was not finished
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(_NEW, flags, 0o600, dir_fd=self._descriptor)
-        try:
-            write_all(descriptor, data)
-            os.fdatasync(descriptor)
-        except OSError:
-            os.close(descriptor)
-            raise
-        return descriptor
-
-    def _name(self, name: str) -> None:
-        os.rename(_NEW, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
-        os.fsync(self._descriptor)
 
     def put(self, name: str, data: bytes) -> None:
         """Replace a file that is none of the log, safely on the disk."""
-        os.close(self._begin(data))
-        self._name(name)
+        os.close(create_in(self._descriptor, _NEW, data))
+        rename_in(self._descriptor, _NEW, name)
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove files."""

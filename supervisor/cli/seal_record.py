@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from tlsrt.config.files import open_folder
 from tlsrt.config.issuer_chain import NO_SEAL_RECORD, SealRecord
 from tlsrt.config.schema import Config
 from tlsrt.supervisor.authority.model.state import StateFile
@@ -12,7 +13,7 @@ from tlsrt.supervisor.authority.model.state import StateFile
 def seal_record_of(config: Config) -> SealRecord:
     """Return what the authority's state says of seal and keys: nothing if there is none or we may not read it."""
     try:
-        folder = os.open(config.state_dir / "authority", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        folder = open_folder(config.state_dir / "authority")
     except OSError:
         return NO_SEAL_RECORD
     try:
