@@ -78,7 +78,7 @@ class SandboxError(TlsrtError):
 
 
 class PeerError(TlsrtError):
-    """The other side broke the protocol; `reason` is a short machine-readable word for the log, never for the peer."""
+    """The other side broke the protocol; `reason` is a word for the log, never for the peer."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -94,7 +94,7 @@ class InternalError(TlsrtError):
 
 
 class CallError(TlsrtError):
-    """A call did not end with a result; `code` is the word that travels, `message` the sentence for people."""
+    """A call without a result; `code` is the word on the wire, `message` the sentence for people."""
 
     code = "failed"
     exit_code = EX_FAILED
@@ -153,7 +153,7 @@ class Unavailable(CallError):
 
 
 class Away(Unavailable):
-    """The recipient is starting or stopping and has not looked at the request; it is safe to repeat."""
+    """The recipient is starting or stopping and did not take the request; it is safe to repeat."""
 
     code = "away"
 
@@ -215,7 +215,7 @@ _BY_CODE: dict[str, type[CallError]] = {
 
 
 def call_error(code: str, message: str = "") -> CallError:
-    """Return the typed error for a code from the wire; an unknown code stays a CallError with that code."""
+    """Return the typed error for a code from the wire; a CallError if the code is unknown."""
     kind = _BY_CODE.get(code)
     return kind(message) if kind else CallError(message, code=code)
 

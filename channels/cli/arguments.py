@@ -1,4 +1,4 @@
-"""Words of a command line as the arguments of a method, by the types that its description gives. Pure.
+"""Convert words of a command line to arguments of a method, by its description. Pure.
 
 A `str` parameter takes its word as it is, so `put greeting 5` with a str keeps "5". Any other type takes JSON, and a
 parameter of any type takes JSON if the word is JSON and else the word. `NAME=VALUE` gives a parameter by name, if the
@@ -22,7 +22,7 @@ _NO = object()
 
 
 def arguments_of(words: Sequence[str], method: Mapping[str, Any] | None) -> tuple[list[Any], dict[str, Any]]:
-    """Return (args, kwargs) for a described method; raise InvalidArgument that names the parameter.
+    """Return (args, kwargs) for a method; raise InvalidArgument that names the parameter.
 
     Without a description every word is JSON if it can be, else itself.
     """

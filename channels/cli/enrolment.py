@@ -1,4 +1,4 @@
-"""`tlsrt enroll`, `renew` and `export`: how a client comes by its certificate, and hands it on."""
+"""`tlsrt enroll`, `renew` and `export`: the certificate of a client."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def enroll_lines(answer: Document) -> list[str]:
 
 
 async def renew(arguments: argparse.Namespace) -> Document:
-    """Renew this client's certificate, and connect once with the new one, which ends the old one."""
+    """Renew the certificate, and connect once with the new one, which ends the old one."""
     from tlsrt.channels.cli.client import client_of
 
     async with client_of(arguments) as client:

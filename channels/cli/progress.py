@@ -1,4 +1,4 @@
-"""How far a transfer is: one line at a terminal, for those that take long. Drawing is pure, a thin shell writes."""
+"""Progress of a transfer: one line at a terminal, for those that take long."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WINDOW_S = 5.0  # the rate is that of the last seconds
 
 
 def line(name: str, done: int, total: int, rate: float, columns: int) -> str:
-    """Return name, bar, share, bytes, rate and time left of a transfer; `rate` in bytes a second, 0: nothing moves."""
+    """Return the line of a transfer: name, bar, share, bytes, rate (bytes a second), time left."""
     share = done / total if total else 1.0
     left = f"{duration((total - done) / rate)} left" if rate >= 1 else "waiting"
     facts = f"{int(share * 100):>3} %  {size(done)} of {size(total)}  {size(rate)}/s  {left}"

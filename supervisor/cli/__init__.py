@@ -1,2 +1,1 @@
-"""The command `tlsrt-supervisor`: what an operator types and reads. Runs in processes of its own; imported by
-nobody."""
+"""The command `tlsrt-supervisor`, in processes of its own; no other package imports it."""

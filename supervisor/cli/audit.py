@@ -1,4 +1,4 @@
-"""`tlsrt-supervisor audit`: read, verify and export the log. It reads files only; no host has to run."""
+"""`tlsrt-supervisor audit`: read, verify and export the log; no host has to run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 
 _LOOK_S = 0.2  # for what was written meanwhile
 _PROOF = {
-    "not_here": "no file that is here has this sequence: older ones may be gone by retention, or were moved away",
+    "not_here": "no file that is here has this sequence: older files were removed by retention, or moved away",
     "not_a_record": "this is a header or a checkpoint, which are signed themselves: ask for a record",
     "not_signed_yet": "no checkpoint has signed this record yet: ask again in 5 s",
 }
@@ -162,7 +162,7 @@ def key(arguments: argparse.Namespace) -> int:
 
 
 def _master_root(config: Config) -> bytes:
-    """Return the root of the log's keys, from master_key, which only root and its owner may read."""
+    """Return the root of the log's keys, derived from master_key."""
     token = open_regular(config.boot_token, "the boot token")
     try:
         version = key_version_of(os.pread(token, HEAD_BYTES, 0))
@@ -176,7 +176,7 @@ def _master_root(config: Config) -> bytes:
 
 
 def _known(root: bytes, public: bytes) -> Callable[[LogHeader], bytes | None]:
-    """Return the keys of files that this master_key wrote: MACs under another one cannot be checked."""
+    """Return the MAC keys of files; None for those written under another master_key."""
     key = file_key_of(root)
     return lambda header: key(header) if header.root == public else None
 
@@ -212,7 +212,7 @@ def _lines(report: VerifyReport, *, with_macs: bool) -> list[str]:
     if report.missing_files:
         lines.append(f"{report.missing_files} files before these are not here, with sequence 1 to {report.first - 1}")
     if report.gone_records and report.fault is None:
-        lines.append(f"{report.gone_records} records are gone by retention (audit.keep_mb), as a signed record says")
+        lines.append(f"{report.gone_records} records removed by retention (audit.keep_mb), as a signed record says")
     if report.unsigned and report.fault is None:
         shown = "their MACs are good" if with_macs else "only their MACs protect them, which need master_key"
         lines.append(f"{report.unsigned} entries behind the last signed head: {shown}")

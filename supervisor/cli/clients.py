@@ -1,4 +1,4 @@
-"""`tlsrt-supervisor client`: enrol clients while the host runs, list, change, renew and revoke them."""
+"""`tlsrt-supervisor client`: enrol, list, change, renew and revoke clients of a running host."""
 
 from __future__ import annotations
 
@@ -33,10 +33,7 @@ Rule = tuple[str, tuple[str, ...]]  # target, methods
 
 
 def parse_allow(text: str) -> Rule:
-    """Return target and methods of a line as in the configuration's policy: `secondary/store: [get, put]`.
-
-    Raises ConfigError for anything else.
-    """
+    """Return target and methods of a policy line, `secondary/store: [get, put]`; raise ConfigError."""
     match = _RULE.fullmatch(text) if len(text) <= _RULE_MAX else None
     if match is None:
         raise ConfigError(
@@ -90,7 +87,7 @@ def revoke_lines(answer: Document) -> list[str]:
 
 
 def added_lines(answer: Document) -> list[str]:
-    """Return how the client comes by its certificate: by a join code, or by the bundle that was written."""
+    """Return how to use the join code, or the bundle that was written."""
     name = answer["client"]
     if "bundle" in answer:
         path = Path(answer["bundle"])
@@ -122,7 +119,7 @@ def _certified(arguments: argparse.Namespace, verb: str, fields: Document) -> Do
 
 
 def _bundled(arguments: argparse.Namespace, config: Config, verb: str, fields: Document) -> Document:
-    """Make the key here, have it certified, and write the bundle: only the request crosses the socket."""
+    """Make a key, have it certified, and write the bundle; the key does not cross the socket."""
     from tlsrt.config import pki  # x509 is slow to import
 
     path: Path = arguments.bundle

@@ -1,4 +1,4 @@
-"""`tlsrt-supervisor anomalies` and `quarantine`: scores, detectors, and the responses in force."""
+"""`tlsrt-supervisor anomalies` and `quarantine`: scores, detectors, responses in force."""
 
 from __future__ import annotations
 

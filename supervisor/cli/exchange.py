@@ -1,4 +1,4 @@
-"""One exchange with the running supervisor: send a request, say what was refused, show the answer."""
+"""Exchange with the running supervisor: send a request, report a refusal, show the answer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ def config_of(arguments: argparse.Namespace) -> Config:
 def ask(
     config: Config, verb: str, *, timeout_s: float = ANSWER_S, refused: int = EX_USAGE, **fields: object
 ) -> Document:
-    """Return the answer of the supervisor. Raises RequestRefused, with exit code `refused` or EX_UNAVAILABLE."""
+    """Return the answer of the supervisor; raise RequestRefused.
+
+    Its exit code is `refused`, or EX_UNAVAILABLE for an answer that says so.
+    """
     from tlsrt.supervisor.control.client import ControlClient
 
     with ControlClient(config.run_dir) as client:

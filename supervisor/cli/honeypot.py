@@ -1,4 +1,4 @@
-"""`tlsrt-supervisor honeypot`: list the decoys of a host, plant canaries, and test their detection."""
+"""`tlsrt-supervisor honeypot`: list decoys, plant canaries, and test their detection."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _root(config: Config) -> tuple[bytes, bytes]:
 
 
 def _plant_client(path: Path, name: str, number: int, config: Config) -> None:
-    """Write the bundle of a client that does not exist; its certificate is valid, so that the door accepts it."""
+    """Write a bundle with a valid certificate for a client that does not exist."""
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
     from cryptography.x509 import load_pem_x509_certificate, load_pem_x509_certificates
 

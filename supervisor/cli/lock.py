@@ -23,7 +23,7 @@ def lock_lines(answer: Document) -> list[str]:
 
 
 def lock_unmet(answer: Document) -> list[str] | None:
-    """Say the notes; what is missing is said by the lines, so that only the exit code tells of it here."""
+    """Say the notes; the lines say already that the lock is not persisted."""
     say(*answer.get("notes", []))
     return None if answer["lock"]["stored"] else []
 

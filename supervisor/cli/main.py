@@ -1,4 +1,7 @@
-"""The `tlsrt-supervisor` command. Imports are late on purpose: `start` must reach the launcher at once."""
+"""The command `tlsrt-supervisor`.
+
+Imports are late on purpose: `start` must reach the launcher at once.
+"""
 
 from __future__ import annotations
 

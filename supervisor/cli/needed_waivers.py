@@ -1,4 +1,4 @@
-"""Which layers `init` must waive on this host: asked of `sandbox check`, in a process of its own.
+"""Find the layers that `init` must waive, by `sandbox check` in a process of its own.
 
 The check enters namespaces from which there is no way back, so `init` cannot do it itself.
 """
@@ -20,7 +20,7 @@ _NOT_WAIVED = frozenset({"cgroup", "code"})
 
 
 def needed_waivers() -> tuple[list[Waiver], list[str]]:
-    """Return the waivers without which this host cannot start, and sentences about what a waiver cannot mend."""
+    """Return the waivers that this host needs, and sentences about what a waiver cannot mend."""
     try:
         done = subprocess.run(
             [sys.executable, "-I", "-B", "-c", _PROGRAM.format(CHECK_PROGRAM)],

@@ -1,4 +1,4 @@
-"""`tlsrt-supervisor rotate`: a new epoch now; with `--master` another master_key, of a host that runs or not."""
+"""`tlsrt-supervisor rotate`: begin a new epoch, and with `--master` replace master_key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROTATE_S = 180.0  # the supervisor answers in 30 s, after the rotations that wer
 
 
 def rotate(arguments: argparse.Namespace) -> int:
-    """Rotate; return the exit code. Raises ConfigError, NotRunning without `--master`, ControlRefused."""
+    """Rotate keys. Raises ConfigError, ControlRefused, and NotRunning without `--master`."""
     config = config_of(arguments)
     if arguments.master:
         with only_one(config):

@@ -79,7 +79,7 @@ def explain(arguments: argparse.Namespace) -> int:
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """Try every layer where the supervisor would run: the launcher brings us there, and `inside_check` answers."""
+    """Try every layer of the sandbox in the namespaces of a supervisor, by `inside_check`."""
     from tlsrt.supervisor.launch.launcher import launch
 
     try:
@@ -117,7 +117,7 @@ def _check_process(config: Config, process: str) -> None:
 
 
 def effective_of(config: Config, process: str) -> Effective:
-    """Return a loop or the authority as it would be confined if we started it. Raises ConfigError, SandboxError."""
+    """Return how a loop or the authority would be confined. Raises ConfigError, SandboxError."""
     identity = own_identity(config)
     code = code_roots(config)
     files = ProfileFiles()

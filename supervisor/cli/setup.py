@@ -1,4 +1,4 @@
-"""`tlsrt-supervisor init`, `seal`, `schema` and `version`: what an operator does before a start."""
+"""`tlsrt-supervisor init`, `seal`, `schema` and `version`: the verbs before a start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tlsrt-supervisor status` and `top`: the status of the host, once or followed, and its text."""
+"""`tlsrt-supervisor status` and `top`: the status of the host, once or followed."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def status_lines(status: Document) -> list[str]:
 
 
 def remarks(status: Document) -> list[str]:
-    """Return what is to be said below a table: the boundary, deaths, violations, whoever is unwell, warnings."""
+    """Return the lines below a table: lock, epoch, audit log, exits, violations, health, warnings."""
     authority = status["authority"]
     lock = state_lines(status["lock"])
     lines = [*lock, *([""] if lock else []), _boundary(status["boundary"])]
@@ -143,7 +143,7 @@ def _stuck_lines(entries: Sequence[Document]) -> list[str]:
     """Return a line for each process that was killed and is there still."""
     found = [(entry["name"], entry["stuck"]["where"], entry["stuck"]["for_s"]) for entry in entries if entry["stuck"]]
     lines = [
-        f"{name} is stuck in the kernel ({where}): killed {duration(for_s)} ago, started again as soon as it is gone"
+        f"{name} is stuck in the kernel ({where}): killed {duration(for_s)} ago, restarted as soon as it has exited"
         for name, where, for_s in found
     ]
     return ["", *lines] if lines else []
@@ -225,7 +225,7 @@ def cell(value: object) -> str:
 
 
 def supervision_lines(document: Mapping[str, Any]) -> list[str]:
-    """Return a line for every group that is degraded, and for every loop that waits; none where all is well."""
+    """Return a line for each degraded group, and for each loop that waits for another."""
     found = []
     for group in document["groups"]:
         if group["state"] == "degraded":
@@ -238,7 +238,7 @@ def supervision_lines(document: Mapping[str, Any]) -> list[str]:
 
 
 def audit_lines(audit: Document | None) -> list[str]:
-    """Return what `status` says of it: one line if all is well, nothing if no authority has said it yet."""
+    """Return the state of the audit log; nothing before the authority has reported it."""
     if audit is None:
         return []
     used = f"{size(audit['bytes'])} of {size(audit['keep_bytes'])}"
@@ -262,7 +262,7 @@ def top_lines(status: Document) -> list[str]:
 
 
 def screen(lines: Sequence[str], columns: int, rows: int) -> str:
-    """Return what redraws a terminal of that size from its upper left corner (ECMA-48: CUP, EL, ED)."""
+    """Return the text that redraws a terminal of that size (ECMA-48: CUP, EL, ED)."""
     shown = [line[: max(1, columns)] for line in lines[: max(1, rows - 1)]]
     return "\x1b[H" + "".join(f"{line}\x1b[K\r\n" for line in shown) + "\x1b[J"
 

@@ -1,1 +1,4 @@
-"""What `tlsrt` and `tlsrt-supervisor` share: parsing, help, completion and exit codes, from one table of verbs each."""
+"""Command lines of `tlsrt` and `tlsrt-supervisor`: parsing, help, completion, exit codes.
+
+Each command is a table of verbs: `tlsrt.channels.cli.verbs` and `tlsrt.supervisor.cli.verbs`.
+"""

@@ -1,4 +1,4 @@
-"""Completion for shells, generated from the table of a command, so that a new verb or option is in it by itself.
+"""Completion for shells, generated from the table of a command.
 
 `tree.py` has the table as completion needs it, one module a shell writes the script. The scripts are static: a TAB
 starts no Python. (shtab 1.7, the well-kept generator for argparse, knows no fish and no verbs outside of subparsers.)

@@ -1,4 +1,4 @@
-"""Command lines that a person is told to type: quoted for the shell, with a program that is found."""
+"""Command lines for people to type: quoted for the shell, with a program that is found."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 
 def command_line(program: str, *words: object) -> str:
-    """Return a line for the shell; a program that is not on PATH is named by where it is installed, if it is."""
+    """Return a line for the shell; a program that is not on PATH is named by its path."""
     return shlex.join([_findable(program), *map(str, words)])
 
 

@@ -1,5 +1,6 @@
-"""The words of a command line as a verb and its arguments. A mistake is one sentence and exit code 64 (sysexits.h).
+"""Parse a command line into a verb and its arguments.
 
+A mistake is one sentence and exit code 64 (sysexits.h).
 Each level has a parser of its own, made when it is reached: the command with its options, a group of verbs, the verb.
 """
 
@@ -67,7 +68,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(command: Command, words: Sequence[str]) -> tuple[Verb, argparse.Namespace]:
-    """Return the verb and its arguments; ends the process for a mistake, `--help`, `--version` and `help`."""
+    """Return the verb and its arguments; raise SystemExit for a mistake, help and the version."""
     values: dict[str, Any] = {argument.attribute: argument.default for argument in command.common}
     verb, path = command.top, [command.program]
     while verb.verbs:

@@ -1,4 +1,4 @@
-"""Run a command: parse, perform, and fold whatever goes wrong into sentences and an exit code.
+"""Run a command: parse, perform, and fold errors into sentences and an exit code.
 
 Nothing ends in a traceback: TLSRT_DEBUG=1 in the environment shows it as well.
 """
@@ -83,7 +83,7 @@ def function(command: Command, name: str) -> Callable[..., Any]:
 
 
 def show(command: Command, verb: Verb, answer: Document, dumps: Callable[..., str] | None) -> None:
-    """Print the answer of a verb: as one JSON document by `dumps`, or without it as the verb's `lines` word it."""
+    """Print an answer: as one JSON document by `dumps`, or without it as the verb's `lines`."""
     if dumps is not None:
         print(dumps(answer, indent=2))
     elif lines := function(command, verb.lines)(answer):

@@ -1,4 +1,4 @@
-"""A command as data: its verbs, and for each its arguments, its request, its answer as text and its help.
+"""A command as data: its verbs with arguments, request, answer as text, and help.
 
 Parsing, help, completion and the reference pages all come from these tables, so a new verb is one entry. Importing a
 table imports nothing that a verb needs: what a verb runs is named as "module.function", below the command's package.
@@ -39,7 +39,7 @@ class Argument(NamedTuple):
 
 
 class Request(NamedTuple):
-    """A verb of the control socket: what is sent, how long its answer may take, and which exit code a refusal has.
+    """A request over the control socket, with its timeout and the exit code of a refusal.
 
     `fields` are the arguments that are sent under their own names, or the "module.function" that makes the fields of
     the arguments.
@@ -71,7 +71,7 @@ class Verb(NamedTuple):
 
 
 class Command(NamedTuple):
-    """A command; `common` are the options that stand before or after the verb, where the later one counts."""
+    """A command; `common` options may stand before or after the verb, and the later one counts."""
 
     program: str
     package: str
@@ -106,7 +106,7 @@ def whole_number(text: str) -> int:
 
 
 def seconds(least: float, most: float) -> Callable[[str], float]:
-    """Return the function that reads a duration, or a number of seconds, in an argument; infinity if `most` is."""
+    """Return the reader of a duration or number of seconds; `inf` if `most` is infinite."""
 
     def read(text: str) -> float:
         if text == "inf" == str(most):

@@ -13,7 +13,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+=-]+")  # what no shell takes for anythin
 
 
 class Value(NamedTuple):
-    """What an option or argument takes: one of `choices`, else a `kind` of "file", "folder" or "" for any word."""
+    """A value: one of `choices`, a file or folder by `kind`, or any word."""
 
     name: str
     choices: tuple[str, ...] = ()
@@ -22,7 +22,7 @@ class Value(NamedTuple):
 
 
 class CompletionOption(NamedTuple):
-    """One option: its words such as ("-f", "--follow"), its help, and what it takes, if anything."""
+    """An option: its words such as ("-f", "--follow"), its help, and its value."""
 
     words: tuple[str, ...]
     text: str

@@ -126,7 +126,7 @@ def test_what_retention_removed_is_told_and_what_somebody_removed_is_named(audit
     words = ("verify", "--key", str(folder / "key"))
     code, out, _ = audit(*words)
     assert (
-        code == 0 and "1 files before these are not here, with sequence 1 to 5\n3 records are gone by retention" in out
+        code == 0 and "1 files before these are not here, with sequence 1 to 5\n3 records removed by retention" in out
     )
     _, out, _ = audit("export", "--proof", "7")
     (folder / "proof").write_text(out)

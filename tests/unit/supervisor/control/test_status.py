@@ -180,7 +180,7 @@ def test_who_is_stuck_in_the_kernel_is_said() -> None:
         stuck=lambda name: UnkillableProcess(88.0, "D in folio_wait_bit") if name == "third" else None
     )
     assert [entry["stuck"] for entry in found["loops"]] == [None, {"where": "D in folio_wait_bit", "for_s": 12.0}]
-    line = "third is stuck in the kernel (D in folio_wait_bit): killed 12.0 s ago, started again as soon as it is gone"
+    line = "third is stuck in the kernel (D in folio_wait_bit): killed 12.0 s ago, restarted as soon as it has exited"
     assert line in status_lines(found)
 
 
