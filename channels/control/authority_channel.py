@@ -18,7 +18,9 @@ AUTHORITY_CHANNEL_CAP = 64 * 1024
 
 
 class BootMessage(NamedTuple):
-    """Descriptors: master key, boot token, measurement (memfd), state folder, the door's certificate, key, client CA
+    """Boot with these descriptors.
+
+    They are: master key, boot token, measurement (memfd), state folder, the door's certificate, key, client CA
     and CRL (empty: none), the client CA's key (empty: none). The configuration is known by fork."""
 
     nonce: bytes
@@ -269,7 +271,7 @@ class ClientRevokeMessage(NamedTuple):
 
 
 class ClientSetMessage(NamedTuple):
-    """Change what a client may call (no rules: as before) and, with `has_may`, whether it may lock and unlock."""
+    """Change what a client may call, and to the host. No rules, or no `has_may`: as before."""
 
     number: int
     name: str

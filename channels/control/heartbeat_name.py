@@ -1,4 +1,4 @@
-"""Heartbeat name: what an event loop's thread calls itself with each beat, for the kernel to tell.
+"""Heartbeat name: the name that an event loop's thread gives itself with each beat.
 
 A beat is a record on a descriptor, and any thread of the process may write it. Its number is therefore also put into
 the name of the thread that runs the event loop (`secondary/00042`), before the record is sent. A thread can name only

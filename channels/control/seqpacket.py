@@ -32,7 +32,7 @@ class NoFields(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One row of a table: a message, who may send it, and the states of the conversation in which it is legal.
+    """One row of a table: a message, who may send it, and in which states.
 
     `fields` is the NamedTuple that it is decoded to; its annotations are the types on the wire. `to` names the one peer
     that it is for, if not any may get it.
@@ -53,7 +53,7 @@ class Message:
 
 
 class MessageTable:
-    """A protocol: all its messages in the order of their numbers, and the cap in bytes of one packet."""
+    """A protocol: its messages by number, and the cap in bytes of one packet."""
 
     def __init__(self, name: str, cap: int, messages: Iterable[Message]) -> None:
         self.name = name
@@ -81,7 +81,7 @@ class MessageTable:
         return packet
 
     def decode_untrusted(self, packet: bytes, sender: str, state: str) -> tuple[str, Any]:
-        """Return (name, message) of a peer's packet; raise PeerError for anything the table does not list."""
+        """Return (name, message) of a peer's packet. Raise PeerError for anything the table does not list."""
         if not packet or len(packet) > self.cap:
             raise PeerError("bad_packet_size")
         try:
@@ -103,7 +103,7 @@ class MessageTable:
         return message.name, message.fields._make(fields)
 
     def _refusal(self, message: Message, sender: str) -> str:
-        """Return why this sender may not send that: the other side may, or only others on its own side."""
+        """Return why this sender may not send that: only the other side, or others on its own side."""
         side = {peer for each in self.messages if sender in each.who for peer in each.who}
         return f"not_{'_'.join(sorted(message.who))}" if side & message.who else "wrong_direction"
 
@@ -138,7 +138,7 @@ class ControlChannel:
         return self._socket.detach()
 
     def send(self, name: str, *fields: object, descriptors: Sequence[int] = ()) -> None:
-        """Send one message; raise PeerError("hung") if the peer does not read, PeerError("closed") if it has closed."""
+        """Send one message. Raise PeerError("hung") if the peer does not read, PeerError("closed") if it has closed."""
         packet = self.table.encode(name, *fields)
         try:
             if descriptors:

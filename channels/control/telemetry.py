@@ -44,7 +44,7 @@ def pack_rows(rows: list[Row]) -> list[list[bytes | int]]:
 
 
 def parse_rows_untrusted(content: list[Any]) -> list[Row]:
-    """Return the rows of a message; raise PeerError for anything but bounded whole numbers in the right places."""
+    """Return the rows of a message. Raise PeerError for anything but bounded whole numbers in the right places."""
     if len(content) > ROWS_MAX:
         raise PeerError("too_many_rows")
     return [_parse_row_untrusted(row) for row in content]
@@ -72,5 +72,5 @@ def _parse_row_untrusted(row: Any) -> Row:
 
 
 def bit_of(name: str) -> int:
-    """Return the bit that stands for a name in a set: the same in every life of Primary, and for some others too."""
+    """Return the bit of a name in a set. It is the same in every life of Primary, and that of some others too."""
     return 1 << crc32(name.encode()) % SET_BITS

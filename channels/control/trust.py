@@ -20,7 +20,7 @@ PRIMARY: Final = "primary"
 
 
 class EpochNumberMessage(NamedTuple):
-    """`prepare`: everything of this epoch was sent, acknowledge; `prepared`: its keys have arrived."""
+    """`prepare`: everything of this epoch was sent, acknowledge. `prepared`: its keys have arrived."""
 
     epoch: int
 
@@ -80,7 +80,7 @@ class SessionMessage(NamedTuple):
 
 
 class RightsMessage(NamedTuple):
-    """A page of a component's rights: [target, mailbox incarnation, request key, [methods]] each."""
+    """A page of rights: [target, mailbox incarnation, request key, [methods]] each."""
 
     epoch: int
     component: str
@@ -103,9 +103,9 @@ class RevokedMessage(NamedTuple):
 
 
 class FeedMessage(NamedTuple):
-    """Sent every 0.5 s: the number of the last revocation, the epoch, and the time (BOOTTIME, ms)."""
+    """The heartbeat of the authority, every 0.5 s. The time is BOOTTIME in ms."""
 
-    revocation: int
+    revocation: int  # the number of the last one
     epoch: int
     now: int
 
@@ -145,13 +145,13 @@ class RefusedMessage(NamedTuple):
 
 
 class EndedMessage(NamedTuple):
-    """The session whose connection must close; empty: of all clients, as a restarted authority knows none of them."""
+    """The session whose connection must close. Empty: of all clients, as a restarted authority knows none of them."""
 
     session: bytes
 
 
 class DoorMessage(NamedTuple):
-    """A certificate, key and client CA for the door, as descriptors of sealed memfds, to be tried."""
+    """Files for the door to try: descriptors of certificate, key and client CA."""
 
     generation: int
 
@@ -194,9 +194,9 @@ class EventsMessage(NamedTuple):
 
 
 class TurnedAwayMessage(NamedTuple):
-    """Connections that ended at the door for one reason since Primary's last beat, and the last one's address."""
+    """Connections that ended at the door for one reason since the last beat."""
 
-    address: str
+    address: str  # of the last one
     word: str
     times: int
 
@@ -263,7 +263,7 @@ class AnsweredMessage(NamedTuple):
 
 
 class EnrolMessage(NamedTuple):
-    """A client without a certificate has a join code: its id, a signing request (DER), and a MAC."""
+    """A client without a certificate has a join code. The request is DER."""
 
     connection: int
     address: str
@@ -303,7 +303,7 @@ class RenewedMessage(NamedTuple):
 
 
 class OffencesMessage(NamedTuple):
-    """What gate and door refused: [kind, value, word, count, about] each; see authority/detection/gate_reports.py."""
+    """What gate and door refused: [kind, value, word, count, about] each. See authority/detection/gate_reports.py."""
 
     reports: list[Any]
 
@@ -318,7 +318,7 @@ class ShutOutMessage(NamedTuple):
 
 
 class RecipientReportsMessage(NamedTuple):
-    """Frames that passed the gate and were refused by their recipient: [session, word, count] each."""
+    """Frames that a recipient refused although they passed the gate: [session, word, count] each."""
 
     reports: list[Any]
 

@@ -1,4 +1,4 @@
-"""A loop's side of the trust channel: messages of the authority in, verifier, endpoints and gate changed. Pure.
+"""A loop's side of the trust channel: applies what the authority sends. Pure.
 
 All of them are upserts: the same message again changes nothing. Messages to Primary only go to its `Monitor`.
 """

@@ -1,1 +1,1 @@
-"""The audit log: what happened on this host, so that it can be believed (docs/reference/audit-log-format.md)."""
+"""The audit log: tamper-evident records (docs/reference/audit-log-format.md)."""

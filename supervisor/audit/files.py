@@ -65,7 +65,7 @@ class AuditFolder:
         return -(-found.st_size // _BLOCK) * _BLOCK
 
     def create(self, number: int, header: bytes) -> int:
-        """Make a file that begins with a header, safely on the disk; return the descriptor to append to."""
+        """Make a file that begins with a header, safely on the disk. Return the descriptor to append to."""
         descriptor = create_in(self._descriptor, _NEW, header, os.O_APPEND)
         try:
             rename_in(self._descriptor, _NEW, name_of(number))

@@ -87,7 +87,7 @@ class GroupCommit:
         self._notes.append((moment.now, _record(kind, subject, detail, moment)))
 
     def before(self, kind: str, subject: str, detail: Detail, moment: Moment, then: Then, otherwise: Otherwise) -> None:
-        """Write a record durably, then call `then`; call `otherwise` if that was not possible within 250 ms."""
+        """Write a record durably, then call `then`. Call `otherwise` if that was not possible within 250 ms."""
         if self._is_stalled:
             self._answer(otherwise, STALLED)
         elif len(self._waiters) >= WAITERS_MAX:
@@ -127,7 +127,7 @@ class GroupCommit:
             self._give(moment)
 
     def rest(self, moment: Moment, end: str) -> Work:
-        """Return all that waits, for the end of this life; no waiter is told that its record is written."""
+        """Return all that waits, for the end of this life. No waiter is told that its record is written."""
         waiting = [*self._waiting_in_thread(), *self._waiters]
         work = Work(self._batch(moment, NOTES_MAX + WAITERS_MAX), *moment, end)
         for waiter in waiting:

@@ -1,4 +1,4 @@
-"""Inclusion proof: shows that one record is in the log, to a verifier with the public key only. Pure.
+"""Inclusion proof: shows with the public key alone that one record is in the log. Pure.
 
 It holds the record, its path through the tree to the root of the first checkpoint behind it (a tree is of one file),
 and every signature from the public key to that checkpoint: the headers of the life's files up to this one, and this
@@ -38,7 +38,7 @@ class Proof:
 
 
 def make_proof(files: Sequence[bytes], sequence: int, heads: bytes = b"") -> Proof:
-    """Return the proof for a record of a log that was verified; raise PeerError with a word if there is none.
+    """Return the proof for a record of a log that was verified. Raise PeerError with a word if there is none.
 
     `heads` are the headers that retention has kept of files that are not here.
     """
@@ -67,7 +67,7 @@ def make_proof(files: Sequence[bytes], sequence: int, heads: bytes = b"") -> Pro
 
 
 def check_proof_untrusted(proof: Proof, trusted: Collection[bytes]) -> tuple[int, LogRecord]:
-    """Return the sequence and the record that a proof proves; raise PeerError with a word if it proves none."""
+    """Return the sequence and the record that a proof proves. Raise PeerError with a word if it proves none."""
     sequence, _, _, _, record = parse_body_untrusted(proof.body)
     if not isinstance(record, LogRecord):
         raise PeerError("not_a_record")

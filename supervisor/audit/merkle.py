@@ -1,4 +1,4 @@
-"""The Merkle tree of RFC 6962, section 2.1: leaves are the bodies of entries, in the order of the file. Pure."""
+"""The Merkle tree of RFC 6962, section 2.1, over the bodies of a file's entries. Pure."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def _warnings(ending: Ending) -> tuple[str, ...]:
 
 
 def _last_ending(folder: AuditFolder, root: bytes) -> Ending:
-    """Return how the last file ended; of one that does not even begin, how the one before it did."""
+    """Return how the last file ended. Of one that does not even begin, how the one before it did."""
     names = folder.names()
     problem = ""
     for name in reversed(names):
@@ -120,6 +120,6 @@ def _last_ending(folder: AuditFolder, root: bytes) -> Ending:
 
 
 def _known(root: bytes) -> Callable[[LogHeader], bytes | None]:
-    """Return the keys of files that this master_key wrote; those of another one cannot be checked."""
+    """Return the keys of files that this master_key wrote. Those of another one cannot be checked."""
     public, key = public_of(root), file_key_of(root)
     return lambda header: key(header) if header.root == public else None

@@ -144,7 +144,7 @@ def join(body: bytes, chain: bytes, mac: bytes) -> bytes:
 
 
 def read_entry_untrusted(data: bytes | memoryview, start: int) -> LogEntry | None:
-    """Return the entry at `start`, None if the data end before it does; raise PeerError for what is none."""
+    """Return the entry at `start`, None if the data end before it does. Raise PeerError for what is none."""
     if start + _LENGTH.size > len(data):
         return None
     (length,) = _LENGTH.unpack_from(data, start)
@@ -161,7 +161,7 @@ def read_entry_untrusted(data: bytes | memoryview, start: int) -> LogEntry | Non
 
 
 def parse_body_untrusted(body: bytes) -> tuple[int, bytes, bytes, bytes, LogHeader | LogRecord | Checkpoint]:
-    """Return sequence, content, signature, leaves and value of a body; raise PeerError for what is none."""
+    """Return sequence, content, signature, leaves and value of a body. Raise PeerError for what is none."""
     array = _unpack(body, "body")
     if len(array) < 5 or type(array[0]) is not int or type(array[1]) is not int or not 0 < array[1] < _SEQUENCE_MAX:
         raise PeerError("shape")

@@ -21,7 +21,7 @@ class Recorder(Protocol):
         """Write an ordinary record soon; one that cannot be written is counted in a later one."""
 
     def before(self, kind: str, subject: str, detail: Detail, moment: Moment, then: Then, otherwise: Otherwise) -> None:
-        """Write a record durably, then call `then`; call `otherwise` if that was not possible within 250 ms."""
+        """Write a record durably, then call `then`. Call `otherwise` if that was not possible within 250 ms."""
 
     def name_root_key(self, public: bytes) -> None:
         """Name the root key that signs the next life of the log."""

@@ -120,7 +120,7 @@ class Retention:
 
 
 def last_gone(folder: AuditFolder) -> RemovedFiles:
-    """Return what the newest record of this says; it is in one of the last files, unless nothing was ever removed."""
+    """Return what the newest record of this says. It is in one of the last files, unless nothing was ever removed."""
     names = folder.names()
     if not names or number_of(names[0]) == 1:
         return RemovedFiles()

@@ -1,4 +1,4 @@
-"""Writer: puts records on the disk, many at once, whole or not at all; and the thread that waits for it.
+"""Writer: puts batches of records on the disk, whole or not at all, in a thread of its own.
 
 A batch is sealed, written and synced. When that fails, the file is cut back to what was good, and sealed state and keys
 are what they were: it is as if the batch had never been.
@@ -94,7 +94,7 @@ class LogWriter:
         )  # fmt: skip
 
     def tidy(self) -> None:
-        """Remove old files, or prepare that for the next write: this reads, so no caller should wait for it."""
+        """Remove old files, or prepare that for the next write: this reads, so it is slow."""
         if self._retention is None:
             return
         try:

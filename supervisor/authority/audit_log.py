@@ -1,4 +1,4 @@
-"""The audit log of this life: group commit and its thread, and what the supervisor is told of it."""
+"""The audit log of this life: group commit, its thread, and what the supervisor is told."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class AuditLog(Service):
 
 
 def open_audit(state: int, booted: Booted, config: Config, moment: Moment, randomness: Randomness) -> OpenedLog:
-    """Open the log of a boot that was checked, with a record of it; raise ConfigError if it cannot be written."""
+    """Open the log of a boot that was checked, with a record of it. Raise ConfigError if it cannot be written."""
     found = booted.state
     given = AuditKeys(
         booted.audit_root, config.install_id, booted.boot, found.boots, found.audit, config.audit.keep_mb << 20

@@ -1,4 +1,4 @@
-"""The boot: reads master_key, proves that the host is what was sealed, derives, and forgets the key.
+"""The boot: reads master_key, checks the host against its seal, derives, and wipes the key.
 
 The MAC of the boot token is checked before anything else is derived. Nothing is written until everything has passed;
 then epoch and boot count go up and are persisted before they are used.
@@ -111,7 +111,7 @@ def boot(config: Config, nonce: bytes, descriptors: Sequence[int], store: StateF
 def check_reload(
     config: Config, mac_key: bytes, descriptors: Sequence[int], state: AuthorityState
 ) -> tuple[int, tuple[str, ...]]:
-    """Check a boot token and a measurement as a boot would; return the seal number and the warnings.
+    """Check a boot token and a measurement as a boot would. Return the seal number and the warnings.
 
     `descriptors`: boot token, measurement; they are closed. Raises ConfigError.
     """

@@ -1,4 +1,4 @@
-"""Connections of the authority: to the supervisor and to each loop; and the clock of a wake-up."""
+"""Connections of the authority to the supervisor and the loops, and its clock."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ class EpochChanges:
             self.begin_move(now)
 
     def leave(self, now: int, done: Callable[[int], None]) -> None:
-        """Change to an epoch that leaves no grace, because all sessions were revoked; `done` is told which one."""
+        """Change to an epoch that leaves no grace, because all sessions were revoked. `done` is told which one."""
         self._leaving.append(done)
         if self._epochs.pending is None and not self.is_held:
             self.begin_move(now)
@@ -120,7 +120,7 @@ class EpochChanges:
         self._begin(now, GRACE_MS, PREPARE_MS)
 
     def rotate(self, number: int, keys: NewKeys | None, now: int) -> None:
-        """Change the epoch as soon as no other change is under way; `rotated` with this number says when it is done.
+        """Change the epoch as soon as no other change is under way. `rotated` with this number says when it is done.
 
         `keys` are those of another master_key, which is in force from this epoch on.
         """
@@ -170,7 +170,7 @@ class EpochChanges:
         return False
 
     def begin_move(self, now: int) -> None:
-        """Begin the move that was asked for; when the disk refuses, again later: without its epoch nothing goes on."""
+        """Begin the move that was asked for. When the disk refuses, again later: without its epoch nothing goes on."""
         if self._state.epoch <= self._epochs.target:  # an authority that came again has none on the disk for it
             self._state.epoch += 1
         self._state.seal = max(self._state.seal, self._seal)

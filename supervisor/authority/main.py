@@ -1,4 +1,4 @@
-"""The authority process: boots with master_key, wipes it, and issues all keys and tokens after it.
+"""The authority process: boots with master_key, wipes it, and issues all keys and tokens.
 
 This is its shell: one blocking event loop over the channel to the supervisor and a trust channel per loop. The clock is
 read once per wake-up. Fairness: a wake-up takes a bounded number of messages from each channel, so a loop that floods
@@ -121,7 +121,7 @@ def _open_folder(state_dir: Path | None, handed: int) -> int:
 
 
 class Authority:
-    """Serves: reads the channels, hands messages to the dispatcher, and gives the services their turn."""
+    """Reads the channels, hands messages to the dispatcher, and gives the services their turn."""
 
     def __init__(
         self, connections: Connections, wired: Wired, audit: AuditLog, store: StateWriterThread, notes: EventNotes,
@@ -204,7 +204,7 @@ class Authority:
     # The loops
 
     def _watch(self) -> None:
-        """Wait for each loop's messages where they may be read, and for room where something waits for it."""
+        """Watch each loop's channel: for messages that may be read, and for room if something waits."""
         for connection in self._connections:
             mask = (READ if self._provisioner.may_read(connection.loop) else 0) | (
                 WRITE if connection.is_blocked else 0

@@ -1,4 +1,4 @@
-"""Master key rotation: another master_key, checked as at a boot, and held until it is put in force.
+"""Master key rotation: another master_key, checked as at a boot, and held until it is used.
 
 The supervisor hands over the next key, its boot token and the measurement of this boot. What is made from the key
 waits here; nothing else changes, and what was checked before is forgotten. Once the boot token is in its place on the

@@ -1,4 +1,4 @@
-"""Provisioning: gives each attested loop its keys and sessions, and revokes them when its process ends.
+"""Provisioning: gives each attested loop its keys and sessions, and revokes them at its end.
 
 Theory of operation. The supervisor says which incarnation of a loop lives and that it was attested; the loop says that
 it wants keys; when both are true, it is provisioned: welcome, and per epoch the epoch, each component's session and
@@ -47,7 +47,7 @@ _PROVISION = "provision "  # and a loop: a timer
 
 
 class Provisioner(Service):
-    """Owns the components' sessions, and what opens, moves and ends sessions: clients, epochs, revocations, the lock.
+    """Owns the components' sessions, and clients, epochs, revocations and the lock.
 
     These call it back as their owner: `client_opened`, `provision_all`, `reopen`, `lock_down`, `open_up`.
     """
@@ -191,7 +191,7 @@ class Provisioner(Service):
         return lateness
 
     def beat(self, lateness_ms: int) -> None:
-        """Tell the supervisor that the authority lives, and the epoch that loops must be attested for."""
+        """Send the supervisor a heartbeat, with the epoch that loops must be attested for."""
         counts = dict.fromkeys((entry.loop for entry in self._loops.joined), 0) | self._manager.counts()
         self._outgoing.tell("beat", lateness_ms * 1000, self._epochs.target, counts)
 
@@ -235,7 +235,7 @@ class Provisioner(Service):
             self._joined.append(entry.loop)
 
     def _is_gate_settled(self, entry: LoopEntry, now: int) -> bool:
-        """Deal with a Primary that gets no keys: one of before the lock or its end, or that of a locked host."""
+        """Deal with a Primary that gets no keys: of a locked host, or of the state before."""
         if self.lock.is_gate_over:
             return True
         if self.lock.is_locked:
@@ -274,7 +274,7 @@ class Provisioner(Service):
             self._manager.opened(session)
 
     def client_opened(self, session: Session, moment: Moment) -> None:
-        """Note a client's first session, and end those of certificates that the one it came with replaces."""
+        """Note a client's first session, and end those of certificates that were replaced."""
         state = self._context.state
         if session.subject not in state.first_opens:
             state.first_opens[session.subject] = moment.wall
@@ -317,7 +317,7 @@ class Provisioner(Service):
         return has_client
 
     def _replace(self, session: Session, now: int) -> None:
-        """Replace a component's session at the end of its life; until then it answers what it still has to."""
+        """Replace a component's session at the end of its life. Until then it answers what it still has to."""
         del self._sessions[session.subject]
         self.reopen(session.subject, now)
 

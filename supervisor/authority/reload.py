@@ -1,4 +1,4 @@
-"""Reload in the authority: another policy, other files, another master_key, epochs on request.
+"""Reload in the authority: policy, files, master_key, and epochs on request.
 
 Everything is checked as at a boot before it is taken; what is refused has changed nothing.
 """
@@ -58,7 +58,7 @@ class HostReload(Service):
         }
 
     def keep_door(self) -> None:
-        """Give the supervisor what the next authority of this life is to boot with: files on the disk may change."""
+        """Give the supervisor the door's files for the next authority: those on the disk may change."""
         self._tell("kept", descriptors=self._door.files.kept)
 
     def _move(self, message: NumberMessage, moment: Moment) -> None:
@@ -135,7 +135,7 @@ class HostReload(Service):
             self._log(f"refused another master_key: {sentence}")
 
     def _rotate(self, message: RotateMessage, moment: Moment) -> None:
-        """Change the epoch; with the keys that were checked under this number, if the supervisor says so."""
+        """Change the epoch. With the keys that were checked under this number, if the supervisor says so."""
         number, with_keys = message.number, bool(message.with_keys)
         keys = self._rotation.take(number)
         if with_keys and keys is None:

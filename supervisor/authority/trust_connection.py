@@ -1,4 +1,4 @@
-"""The authority's end of one trust channel: it never blocks, and queues what the peer does not read.
+"""Trust connection: one loop's channel, which never blocks, and a queue of what is unread.
 
 A burst (a join with many components, an epoch with many clients) may exceed the socket's buffer, about 278 small
 packets, while the loop is merely busy. So what does not fit waits in a bounded queue, and the peer counts as hung

@@ -66,7 +66,7 @@ class Wired:
 
 
 def wire(config: Config, booted: Booted, nonce: bytes, ports: Ports, audit: Service | None = None) -> Wired:
-    """Return the services of one authority's life; raise ConfigError when the policy does not fit its tokens."""
+    """Return the services of one authority's life. Raise ConfigError when the policy does not fit its tokens."""
     state, now = booted.state, ports.moment().now
     components = ((loop.name, config.components_of(loop.name)) for loop in config.loops)
     loops = LoopTable((loop, tuple(each.address for each in mine)) for loop, mine in components)

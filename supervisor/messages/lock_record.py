@@ -28,7 +28,7 @@ def new_record(lock: bytes, reason: str, by: str, wall: int) -> LockRecord:
 
 
 def record_of(fields: Sequence[Any]) -> LockRecord | None:
-    """Return the lock in these fields, None for those of UNLOCKED or none at all; raise ValueError for others."""
+    """Return the lock in these fields, None for those of UNLOCKED or none at all. Raise ValueError for others."""
     if not fields or tuple(fields) == UNLOCKED:
         return None
     if [type(field) for field in fields] != [bytes, str, str, int] or len(fields[0]) != LOCK_BYTES:

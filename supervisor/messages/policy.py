@@ -19,7 +19,7 @@ def pack_policy(rules: Iterable[PolicyRule]) -> bytes:
 
 
 def unpack_policy(data: bytes) -> tuple[PolicyRule, ...]:
-    """Return the rules in `data`; raise ConfigError for anything that `pack_policy` does not write."""
+    """Return the rules in `data`. Raise ConfigError for anything that `pack_policy` does not write."""
     try:
         rules = tuple(
             PolicyRule(source, target, tuple(methods)) for source, target, methods in msgpack.unpackb(data, raw=False)

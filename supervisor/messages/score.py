@@ -1,4 +1,4 @@
-"""Anomaly scores fade with a half-life of a minute: the authority counts so, and status shows them so. Pure."""
+"""Fading of anomaly scores: their half-life is a minute. Pure."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ class ClientAdmin(Service):
         self, kind: str, number: int, client: Enrolled, present: Callable[[], Enrolled], bundle: Row | None,
         certified: Certified | None, moment: Moment,
     ) -> None:  # fmt: skip
-        """Keep a client, with a certificate or a join code, in one write; then answer with its bundle or code."""
+        """Keep a client, with a certificate or a join code, in one write. Then answer with its bundle or code."""
         detail: dict[str, str | int] = {"http": int(client.http), "ttl_ms": client.ttl_ms}
         detail |= {"serial": certified.serial} if certified is not None else {"by": "join code"}
         rows: list[object] = []
@@ -277,7 +277,7 @@ class ClientAdmin(Service):
         raise NotFound(f"there is no client {name}" if known is None else f"the client {name} is revoked already")
 
     def _issue(self, client: Enrolled, request: bytes, wall: int) -> tuple[Row | None, Certified | None]:
-        """Return what a bundle needs, as a row, and what the registry keeps of the certificate; nothing for a code."""
+        """Return what a bundle needs, as a row, and what the registry keeps of the certificate. Nothing for a code."""
         if not request:
             self._issuer.pinned()
             return None, None
@@ -302,7 +302,7 @@ class ClientAdmin(Service):
 
 
 def checked_may(words: object) -> tuple[str, ...]:
-    """Return what a client may do to the host, as it is kept; raise ConfigError for anything else."""
+    """Return what a client may do to the host, as it is kept. Raise ConfigError for anything else."""
     if not isinstance(words, list) or len(words) > len(MAY) or not all(word in MAY for word in words):
         raise ConfigError(NO_MAY)
     return tuple(sorted(set(words)))

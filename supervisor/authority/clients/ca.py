@@ -1,4 +1,4 @@
-"""The client CA: its key, which only the authority reads, and the certificates that it signs."""
+"""The client CA: its key, which only the authority reads, and what it signs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tlsrt.supervisor.process.secret_memory import wipe
 
 KEY_FILE_MAX = 1 << 16
 _NO_KEY = (
-    "this host enrols nobody: name the private key of door.client_ca as door.client_ca_key in the configuration, run "
-    "`tlsrt-supervisor seal`, and start again"
+    "this host enrols no clients: name the private key of door.client_ca as door.client_ca_key in the configuration, "
+    "run `tlsrt-supervisor seal`, and start again"
 )
 _OTHER_KEY = (
     "door.client_ca_key belongs to no certificate in door.client_ca: name the key that does, seal, and start again"
@@ -77,7 +77,7 @@ class ClientCA:
     def issue(
         self, authorities: Sequence[Certificate], name: str, public_key: pki.ClientKey, ttl_ms: int, wall: int
     ) -> Issuance:
-        """Return a certificate for a client's key, that ends after `ttl_ms` or with the CA; `wall` is ms."""
+        """Return a certificate for a client's key, that ends after `ttl_ms` or with the CA. `wall` is ms."""
         key, authority = self.check(authorities)
         now = datetime.fromtimestamp(wall // 1000, UTC)
         ends = min(now + timedelta(milliseconds=ttl_ms), authority.not_valid_after_utc)
@@ -110,7 +110,7 @@ def read_ca_key(descriptor: int, authorities: Sequence[Certificate]) -> CaKey | 
 
 
 def issuer_of(own: Certificate, authorities: Sequence[Certificate]) -> Certificate:
-    """Return the CA that issued the door's certificate, which clients pin; raise NotFound if it is not in client_ca."""
+    """Return the CA that issued the door's certificate, which clients pin. Raise NotFound if it is not in client_ca."""
     for authority in authorities:
         try:
             own.verify_directly_issued_by(authority)

@@ -37,7 +37,7 @@ _X509_ERRORS = (ValueError, TypeError, DuplicateExtension, InvalidVersion, Unsup
 
 
 class ClientCertificates:
-    """The client CAs and the registered clients: those of the configuration, and those that were enrolled."""
+    """The client CAs, and the clients of the configuration and of the registry."""
 
     def __init__(
         self, authorities: Sequence[Certificate], clients: Iterable[ClientConfig], install: bytes,

@@ -21,7 +21,7 @@ class Challenges:
         self._open: OrderedDict[int, tuple[bytes, int]] = OrderedDict()
 
     def make(self, connection: int, now: int) -> bytes:
-        """Return a challenge for a connection, good for 10 s; an earlier one of that connection ends."""
+        """Return a challenge for a connection, good for 10 s. An earlier one of that connection ends."""
         self._open.pop(connection, None)
         if len(self._open) >= CHALLENGES_MAX:
             self._open.popitem(last=False)
@@ -38,7 +38,7 @@ class Challenges:
             raise PeerError("challenge_expired")
 
     def take(self, connection: int, now: int) -> bytes:
-        """Take a challenge out, for a statement that has to be about it; raise PeerError if there is none any more."""
+        """Take a challenge out, for a statement that has to be about it. Raise PeerError if there is none any more."""
         challenge, until = self._open.pop(connection, (b"", 0))
         if not challenge:
             raise PeerError("challenge_unknown")

@@ -13,7 +13,7 @@ from tlsrt.supervisor.authority.door.rollout import DoorChange
 from tlsrt.supervisor.authority.model.client_registry import Certified, Enrolled
 from tlsrt.supervisor.authority.model.context import AuthorityContext
 
-LOCKED = "the host is locked, so nobody is let in: unlock it first"
+LOCKED = "the host is locked, so no client is enrolled or changed: unlock it first"
 
 
 class CertificateIssuer:
@@ -25,7 +25,7 @@ class CertificateIssuer:
         self._door = door
 
     def pinned(self) -> Certificate:
-        """Return the CA that clients pin; raise NotFound with a sentence if this host can enrol no client now."""
+        """Return the CA that clients pin. Raise NotFound with a sentence if this host can enrol no client now."""
         files = self._door.files
         if self._context.state.lock is not None:
             raise NotFound(LOCKED)

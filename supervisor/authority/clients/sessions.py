@@ -108,7 +108,7 @@ class ClientSessions(Service):
         self._record(client, moment)
 
     def _record(self, client: _Client, moment: Moment) -> None:
-        """Have the opening written down; a session whose record is not on the disk has no grant and no effect."""
+        """Have the opening written down. A session whose record is not on the disk has no grant and no effect."""
         session = client.session
         detail: dict[str, str | int] = {
             "session": session.session_id.hex(), "certificate": session.confirmation.hex(), "http": int(client.is_lent)

@@ -1,1 +1,1 @@
-"""Detection and response: signals, scores, escalation, actions, the learned anomaly detector."""
+"""Detection: signals, scores, escalation, actions, the learned detector."""

@@ -56,7 +56,7 @@ class ActionRunner:
         self.to_lift: dict[str, int] = {}  # loop: its incarnation; when that is replaced, its quarantine ends
 
     def recall(self, quarantined: Mapping[str, AppliedAction], to_lift: Mapping[str, int]) -> None:
-        """Go on with the quarantine of an authority before this one: subject and action; loop and incarnation."""
+        """Go on with the quarantine of an authority before this one: subject and action. Loop and incarnation."""
         self.quarantined |= {subject: QuarantineEntry(applied, subject) for subject, applied in quarantined.items()}
         self.to_lift |= to_lift
 

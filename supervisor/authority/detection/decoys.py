@@ -36,7 +36,7 @@ ACCESSES = 20  # a second, as Primary may be captured: each is an event, and may
 TRY_EVERY_MS = 500  # the gate may not know the epoch yet
 BLIND_AFTER_MS = 5_000
 SECRET_BYTES = 8
-UNTOUCHED = "Primary does not tell of touched decoys: nobody would hear of one; see the log of primary"
+UNTOUCHED = "Primary does not report accesses to decoys: see the log of primary"
 
 
 class DecoyService(Service):
@@ -111,7 +111,7 @@ class DecoyService(Service):
             self._detection.trigger(detector, source, detail, moment)
 
     def _on_file(self, message: CanaryFileMessage, moment: Moment) -> None:
-        """A process has opened a canary file in its root; the supervisor has said so to the operator."""
+        """A process has opened a canary file in its root. The supervisor has said so to the operator."""
         loop, path = message
         source = SignalSource(SourceKind.PROCESS, self._loops[loop].loop)
         self._recorder.note("decoy_touched", loop, {"decoy": f"file {path}"}, moment)
@@ -124,7 +124,7 @@ class DecoyService(Service):
         return self._due
 
     def tick(self, moment: Moment) -> None:
-        """Begin a trial with every new Primary, repeat its question, and say when nothing was heard for too long."""
+        """Begin a trial with every new Primary, repeat its question, and report a missing answer."""
         gate = self._loops[GATE]
         if not gate.is_joined or self._outgoing.is_blocked(GATE):
             return

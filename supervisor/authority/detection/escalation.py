@@ -77,7 +77,7 @@ def thresholds_of(source: SignalSource, *, is_loop: bool, is_advised: bool = Fal
 def action_for(
     actions: tuple[tuple[int, Action], ...], before: float, after: float, *, is_trigger: bool
 ) -> Action | None:
-    """Return the highest action whose threshold was just passed; for a trigger, whose threshold lies below the score.
+    """Return the highest action whose threshold was just passed. For a trigger, whose threshold lies below the score.
 
     What lasts, and has ended while the score was still above, begins again with the next signal.
     """

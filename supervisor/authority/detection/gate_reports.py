@@ -70,7 +70,7 @@ class GateReport(NamedTuple):
 
 
 def is_signal(word: str) -> bool:
-    """Tell whether a reason of the gate or the door is a signal, and not load, a restart or a clock."""
+    """Tell whether a reason of the gate or the door is a signal. Load, restarts and clocks are not."""
     return word not in _INNOCENT
 
 

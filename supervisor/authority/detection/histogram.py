@@ -61,7 +61,7 @@ class Histogram:
         return counts.index(max(counts))
 
     def surprise(self, levels: Levels, kind: Histogram) -> list[float]:
-        """Return for each feature how much less likely its level is than the usual one below it, in bits.
+        """Return how much less likely each feature's level is than the usual one below it, in bits.
 
         It is 0 without knowledge, and for less than usual: who does little does no harm.
 

@@ -54,7 +54,7 @@ class RecipientReportTable:
         self._pairs: dict[frozenset[str], int] = {}  # loops that are a party to it, and when
 
     def heard(self, recipient: str, session: bytes, sender: str, now: int) -> set[Suspect]:
-        """Note a report of a recipient's loop; `sender` is the loop of the session's component, empty for a client."""
+        """Note a report of a recipient's loop. `sender` is the loop of the session's component, empty for a client."""
         recipients = {loop: at for loop, at in self._of_session.pop(session, {}).items() if now - at < WINDOW_MS}
         if recipient != sender:
             recipients[recipient] = now

@@ -18,7 +18,7 @@ Who = TypeVar("Who", bound=Hashable)
 
 
 class Scores(Generic[Who]):
-    """The scores of all sources; of a loop over all its incarnations, so a new process does not reset them."""
+    """The scores of all sources. Of a loop over all its incarnations, so a new process does not reset them."""
 
     def __init__(self, most: int = SCORES_MAX) -> None:
         self._most = most

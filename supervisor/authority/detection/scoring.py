@@ -79,7 +79,7 @@ class Scoring:
         self._grace.begin(now)
 
     def replaced(self, loop: str, now: int) -> None:
-        """Note another process of a loop: of what the one before did it inherits less than ends a session."""
+        """Note another process of a loop: it inherits less of the score than ends a session."""
         for kind in (SourceKind.PROCESS, SourceKind.CHANNEL):
             source = SignalSource(kind, loop)
             self._scores.set(source, min(self._scores.of(source, now), SCORE_AFTER_RESPAWN), now)

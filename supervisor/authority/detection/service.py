@@ -1,4 +1,4 @@
-"""Detection service: scores the signals of all detectors, and has actions taken; see scoring.py.
+"""Detection service: scores the signals of all detectors, and has actions taken. See scoring.py.
 
 The source of a signal is what it came over. The authority adds what it knows itself: whose session a session is, and
 which incarnation of a loop lives. After an epoch, a respawn, a reload or a revocation there is a grace period.
@@ -88,7 +88,7 @@ class DetectionService(Service):
         self._remember(now)
 
     def session_revoked(self, subject: str, detector: str, moment: Moment) -> None:
-        """Add points to whose session was ended: a subject that goes on with another session climbs all the same."""
+        """Add points to the subject whose session was ended, as it may go on with another one."""
         source = SignalSource(SourceKind.CHANNEL, subject)
         self._signal("sessions_revoked", source, 1, detector, moment, points=REVOKED_POINTS)
 
@@ -249,7 +249,7 @@ class DetectionService(Service):
                     self.actions.tell_gate(applied, moment.now)
 
     def release(self, name: str, moment: Moment) -> list[str] | None:
-        """End every action against a name and forget its scores; return what was released; None: the disk refuses.
+        """End every action against a name and forget its scores. Return what was released; None: the disk refuses.
 
         `name` is a component, a client, a loop or an address.
         """

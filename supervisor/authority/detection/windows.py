@@ -90,7 +90,7 @@ class GrowingDuration(Generic[Key]):
 
 
 class GracePeriod:
-    """A time in which innocent peers use what has just ended: after an epoch, a respawn, a reload, a revocation."""
+    """A time in which innocent peers use what has just ended, such as an epoch or a process."""
 
     def __init__(self, lasts_ms: int) -> None:
         self._lasts_ms = lasts_ms

@@ -27,7 +27,7 @@ _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_S
 
 @dataclass(frozen=True, slots=True)
 class DoorFiles:
-    """Sealed memfds, in the order of the `door` message and then the revocation lists, and what stands in them."""
+    """Sealed memfds of the door, in the order of the `door` message, and what is in them."""
 
     certificate: int
     key: int

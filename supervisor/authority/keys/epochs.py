@@ -98,7 +98,7 @@ class Epochs:
         return self.pending is not None and (now >= self.deadline or not (self._unprepared or self._unattested))
 
     def commit(self, grace_ms: int | None = None) -> Commit:
-        """Make the pending epoch the current one; `grace_ms` replaces the grace that `begin` was told."""
+        """Make the pending epoch the current one. `grace_ms` replaces the grace that `begin` was told."""
         if self.pending is None:
             raise InternalError("no epoch is being prepared")
         done = Commit(self.pending, tuple(sorted(self._unprepared)), tuple(sorted(self._unattested)))

@@ -33,7 +33,7 @@ class Issuer:
         return self._key.sign(data)
 
     def join_secret(self, code_id: bytes) -> bytes:
-        """Return the secret of a join code: only for whom it is printed, and for the authority to compare."""
+        """Return the secret of a join code, to print it or to compare."""
         return key_schedule.join_secret(self._join, code_id)
 
     def token(self, session: Session, epoch: int, token_key: bytes, rights: Mapping[str, tuple[str, ...]]) -> bytes:

@@ -82,7 +82,7 @@ class ClientLockRequests(Service):
         self, connection: int, certificate: bytes, statement: Callable[[bytes], bytes], signature: bytes, what: str,
         moment: Moment,
     ) -> str:  # fmt: skip
-        """Return the subject that has signed this and may do it; empty, and answered already, if there is none."""
+        """Return the subject that has signed this and may do it. Empty, and answered already, if there is none."""
         try:
             challenge = self._challenges.take(connection, moment.now)
             if not self._rate.take(moment.now / 1000):

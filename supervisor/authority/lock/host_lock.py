@@ -142,7 +142,7 @@ class HostLock(Service):
         self._door.send()
 
     def tick(self, moment: Moment) -> None:
-        """Tell the locked Primary of a new epoch, since the supervisor asks every loop for its epoch."""
+        """Tell the locked Primary of a new epoch: the supervisor asks every loop for its epoch."""
         if self.is_locked and self._loops[GATE].is_shut and self._told_epoch != self._context.epochs.current:
             self._send_locked()
 

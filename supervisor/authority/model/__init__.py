@@ -1,1 +1,1 @@
-"""The authority's memory: persistent state, client registry, and the ports that its services use."""
+"""The authority's model: persistent state, tables, and the ports of its services."""

@@ -34,7 +34,7 @@ Rule = tuple[str, tuple[str, ...]]  # target, methods
 
 @dataclass(frozen=True, slots=True)
 class Certified:
-    """What is kept of a certificate: SHA-256 of its DER, its serial number in hex, its end in wall time, ms."""
+    """What is kept of a certificate: SHA-256 of its DER, serial number in hex, end (wall, ms)."""
 
     fingerprint: bytes
     serial: str
@@ -82,7 +82,7 @@ class Registry:
         return name in self._listed
 
     def living(self, subject: str) -> Enrolled | None:
-        """Return the client that `client/NAME` is, if it is not revoked and the configuration has none of that name."""
+        """Return the enrolled client of a subject, unless it is revoked or the configuration lists it."""
         name = subject.removeprefix(f"{CLIENT}/")
         client = self._clients.get(name) if subject != name and name not in self._listed else None
         return client if client is not None and not client.revoked else None
@@ -141,7 +141,7 @@ class Registry:
 
 
 def with_certificate(client: Enrolled, certified: Certified, pending: int = 1) -> Enrolled:
-    """Return a client with a new certificate beside the one in use; of those never used only so many stay."""
+    """Return a client with a new certificate beside the one in use. Of those never used only so many stay."""
     return replace(client, certificates=(*client.certificates[:pending], certified))
 
 
@@ -152,7 +152,7 @@ def in_use(client: Enrolled, fingerprint: bytes) -> Enrolled:
 
 
 def checked_rules(rules: object, targets: Iterable[str]) -> tuple[Rule, ...]:
-    """Return rules as they are kept; raise ConfigError for what is none, or names no component of this host."""
+    """Return rules as they are kept. Raise ConfigError for what is none, or names no component of this host."""
     known = list(targets)
     if not isinstance(rules, list | tuple) or not 0 < len(rules) <= RULES_MAX:
         raise ConfigError(f"give a client 1 to {RULES_MAX} rules: --allow 'secondary/store: [get, put]'")
@@ -196,7 +196,7 @@ def encode_registry(clients: Mapping[str, Enrolled]) -> list[list[object]]:
 
 
 def decode_registry(items: Any) -> dict[str, Enrolled]:
-    """Return the clients in what was unpacked; raise ConfigError for anything that `encode_registry` does not make."""
+    """Return the clients in what was unpacked. Raise ConfigError for anything that `encode_registry` does not make."""
     found: dict[str, Enrolled] = {}
     for item in items:
         if isinstance(item, list) and len(item) == 7:  # as it was before clients could be let lock and unlock

@@ -49,7 +49,7 @@ class AuthorityContext:
         self, kind: str, subject: str, detail: Detail, moment: Moment, change: Callable[[], Undo | None],
         done: Callable[[], None], refused: Refused,
     ) -> None:  # fmt: skip
-        """Record, change, persist, and only then answer; when one of these fails, nothing has changed.
+        """Record, change, persist, and only then answer. When one of these fails, nothing has changed.
 
         `change` is called once the record is written: it checks again, changes what is in memory and returns what takes
         that back, or None if there is nothing to persist. NotFound, ConfigError or PeerError refuses. Then `done` or

@@ -54,7 +54,7 @@ class RevocationLists:
 
 
 def parse_revocation_lists(data: bytes, authorities: Sequence[Certificate]) -> RevocationLists:
-    """Return the lists in a file, PEM or one in DER; raise ConfigError if they are not of these CAs, or one is missing.
+    """Return the lists in a file, PEM or one in DER. Raise ConfigError if they are not of these CAs, or one is missing.
 
     Several PEM lists may stand in one file.
     """

@@ -35,7 +35,7 @@ class DetectionSnapshot:
     living: tuple[tuple[str, int], ...] = ()  # loop, its last incarnation
 
     def moved(self, now: int) -> DetectionSnapshot:
-        """Return it as it is after a boot of the machine: nothing has faded, and no step is in force."""
+        """Return it as it is after a boot of the machine: nothing has faded, and no action is active."""
         by = now - self.at
         return replace(
             self, at=now, actions=(),
@@ -62,7 +62,7 @@ def encode_snapshot(snapshot: DetectionSnapshot) -> list[Any]:
 
 
 def decode_snapshot(rows: Sequence[Any]) -> DetectionSnapshot:
-    """Return what was written, nothing for an empty list; raise ValueError for what `encode_snapshot` did not write."""
+    """Return what was written, nothing for an empty list. Raise ValueError for what `encode_snapshot` did not write."""
     if not rows:
         return DetectionSnapshot()
     try:

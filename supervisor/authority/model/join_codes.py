@@ -22,7 +22,7 @@ Randomness = Callable[[int], bytes]
 
 @dataclass(frozen=True, slots=True)
 class PendingCode:
-    """Whom a code enrols, until when (wall time, ms), for which version of master_key, and how often it was missed."""
+    """A join code: its client, its end (wall, ms), its version of master_key, and wrong tries."""
 
     code_id: bytes
     name: str
@@ -95,7 +95,7 @@ def encode_codes(codes: Mapping[bytes, PendingCode]) -> list[list[object]]:
 
 
 def decode_codes(items: Any) -> dict[bytes, PendingCode]:
-    """Return the codes in what was unpacked; raise ConfigError for anything that `encode_codes` does not make."""
+    """Return the codes in what was unpacked. Raise ConfigError for anything that `encode_codes` does not make."""
     found: dict[bytes, PendingCode] = {}
     for item in items:
         if not isinstance(item, list) or list(map(type, item)) != [bytes, str, int, int, int]:

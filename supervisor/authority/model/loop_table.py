@@ -82,6 +82,6 @@ class LoopTable:
         return primary.incarnation if primary is not None and primary.is_joined else 0
 
     def mailbox(self, component: str) -> int:
-        """Return the incarnation of a component that has its mailbox root and may be spoken to, or 0."""
+        """Return the incarnation of a component that has its mailbox root and may be called, or 0."""
         entry = self._loop_of[component]
         return entry.incarnation if entry.is_joined and component not in self.barred else 0

@@ -1,4 +1,4 @@
-"""Ports of the authority: what its services ask of each other, of the shell and of the audit log.
+"""Ports of the authority: what its services need of each other, the shell and the log.
 
 A service knows the others by these protocols only. What stands here is implemented once in the product.
 """
@@ -47,7 +47,7 @@ class Service:
     """
 
     def loop_handlers(self) -> Mapping[str, LoopHandler]:
-        """Return the handlers of messages of loops; who may send each is in the table, channels/control/trust.py."""
+        """Return the handlers of messages of loops. Who may send each is in the table, channels/control/trust.py."""
         return {}
 
     def supervisor_handlers(self) -> Mapping[str, SupervisorHandler]:

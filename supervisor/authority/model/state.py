@@ -144,7 +144,7 @@ class StateFile:
         self.replace(encode_state(state))
 
     def replace(self, data: bytes, is_wanted: Callable[[], bool] = lambda: True) -> None:
-        """Replace the file by these bytes, unless that is not wanted any more when they are on the disk."""
+        """Replace the file by these bytes, if that is still wanted when they are on the disk."""
         os.close(create_in(self._folder, _NEW_NAME, data))
         if is_wanted():
             rename_in(self._folder, _NEW_NAME, STATE_NAME)
@@ -166,7 +166,7 @@ def encode_state(state: AuthorityState) -> bytes:
 
 
 def decode_state(data: bytes) -> AuthorityState:
-    """Return the state in `data`; raise ConfigError for anything that `encode_state` did not write whole."""
+    """Return the state in `data`. Raise ConfigError for anything that `encode_state` did not write whole."""
     magic = _EVERY_MAGIC.match(data)
     if not magic:
         raise _torn()

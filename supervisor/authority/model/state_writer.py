@@ -38,7 +38,7 @@ class RecoveringStore(StateStore, Protocol):
 
 
 class StateWriter(Service):
-    """Writes the state, tries again what has to be written, and tells the supervisor when that fails and ends."""
+    """Writes the state, retries, and tells the supervisor of a problem and of its end."""
 
     def __init__(self, store: RecoveringStore, state: AuthorityState, outgoing: Outgoing) -> None:
         self._store = store
@@ -61,7 +61,7 @@ class StateWriter(Service):
         return not problem
 
     def keep(self, now: int) -> bool:
-        """Write the state, and when that fails, again until it is persisted; return whether it is now."""
+        """Write the state, and when that fails, again until it is persisted. Return whether it is now."""
         is_written = self.write()
         self._retry_at = None if is_written else now + RETRY_MS
         return is_written

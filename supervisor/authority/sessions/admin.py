@@ -48,7 +48,7 @@ class SessionAdmin(Service):
         return {"sessions": self._sessions, "revoke": self._revoke, "restore": self._restore}
 
     def _sessions(self, message: SessionsMessage, moment: Moment) -> None:
-        """Answer with the sessions whose ids follow one; the last page has the revoked subjects, too."""
+        """Answer with the sessions whose ids follow one. The last page has the revoked subjects, too."""
         number, after = message
         following = sorted((s for s in self._manager if s.session_id > after), key=lambda s: s.session_id)
         rows = [_row(session, moment.now) for session in following[:ROWS_MAX]]

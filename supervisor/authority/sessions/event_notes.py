@@ -65,7 +65,7 @@ class EventNotes:
         return ""
 
     def page(self, now: int) -> list[Note]:
-        """Return the notes to tell now, none if there are none or the last ones were told a moment ago."""
+        """Return the notes to send now, at most one page in EVERY_MS."""
         if not self._waiting or now < self._next:
             return []
         return [self._waiting[index] for index in range(min(PAGE, len(self._waiting)))]

@@ -64,7 +64,7 @@ class KeyDistribution:
             self._send_session(entry, session, epoch)
 
     def send_succession(self, key_version: int) -> None:
-        """Have clients told which issuer keys lead to this version; those that it signs come only afterwards."""
+        """Have clients told which issuer keys lead to this version. Those that it signs come only afterwards."""
         chain = [statement for statement in self._state.succession if statement.new.version <= key_version]
         if chain and self._loops.gate:
             self._outgoing.send(GATE, "succession", encode_chain(chain))

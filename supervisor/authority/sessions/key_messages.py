@@ -98,7 +98,7 @@ class KeyMessages:
     def grant(
         self, session: Session, epoch: int, now: int, *, grace_ms: int = GRACE_MS, is_trial: bool = False
     ) -> GrantContent:
-        """Return all that an external client needs in an epoch; a trial has the size of the largest possible one."""
+        """Return all that an external client needs in an epoch. A trial has the size of the largest possible one."""
         gate, proof = self._proof(session, epoch)
         issuer = self._ring.of(epoch).issuer
         return GrantContent(

@@ -131,7 +131,7 @@ class SessionManager:
         return self._revoke([session] if session is not None else [])
 
     def revoke_token(self, token_id: bytes) -> list[Session]:
-        """End the session whose present token has this id: a leaked token would be followed by the next one."""
+        """End the session whose present token has this id, as its next one would leak too."""
         return self._revoke([session for session in self if session.token_id == token_id])
 
     def revoke_subject(self, subject: str) -> list[Session]:

@@ -215,6 +215,6 @@ def entry_of(moment: Moment, session: Session) -> Entry:
 
 
 def until(moment: Moment, sessions: Iterable[Session]) -> int:
-    """Return the wall time in ms when the last token of these sessions has expired, with room for a stepped clock."""
+    """Return when the last token of these sessions has expired (wall, ms), with room for a stepped clock."""
     expiries = [session.expires for session in sessions]
     return moment.wall + (max(expiries) - moment.now if expiries else CLIENT_TTL_MS) + CLOCK_STEP_MS

@@ -61,7 +61,7 @@ ENDED = frozenset({SessionState.EXPIRED, SessionState.REVOKED, SessionState.CLOS
 
 
 def next_state(state: SessionState, event: SessionEvent) -> SessionState:
-    """Return where `event` leads from `state`; raise InternalError for what the table does not list."""
+    """Return where `event` leads from `state`. Raise InternalError for what the table does not list."""
     try:
         return TABLE[state, event]
     except KeyError:

@@ -1,4 +1,4 @@
-"""Token sizes: proves that the token and the grant of every subject fit, before its rights count."""
+"""Token sizes: proves that token and grant of every subject fit, before its rights count."""
 
 from __future__ import annotations
 

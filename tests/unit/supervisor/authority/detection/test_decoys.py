@@ -122,7 +122,7 @@ def test_each_primary_is_tried_with_a_decoy_of_its_own_until_it_tells(stage: Sta
 def test_a_primary_that_does_not_tell_is_said_to_the_operator(stage: Stage) -> None:
     stage.pass_time(BLIND_AFTER_MS + TRY_EVERY_MS * 2)
     blind = [item for item in stage.told if item[0] == "decoys"]
-    assert len(blind) == 1 and "Primary does not tell" in blind[0][1]
+    assert len(blind) == 1 and "Primary does not report accesses" in blind[0][1]
     touch(stage, bytes(16), secrets(stage)[-1], "describe")
     assert stage.told[-1] == ("decoys", "")
 
