@@ -1,4 +1,4 @@
-"""The system calls of the sandbox that Python does not have, each a few lines with its man page named.
+"""System calls that Python does not have, each a few lines with its man page named.
 
 Every function raises OSError with the call's name; an unknown machine is a SandboxError. Importing this file costs
 nothing but ctypes itself: libc is looked up at the first call, so that the launcher starts fast.
@@ -70,7 +70,7 @@ _LAST_DESCRIPTOR = 0xFFFFFFFF
 
 
 def numbers_of(machine: str, *, wide: bool = True) -> Mapping[str, int]:
-    """Return the system call numbers of a machine (uname -m); `wide` says that this is a 64-bit process.
+    """Return the system call numbers of a machine (uname -m). `wide` says that this is a 64-bit process.
 
     Raises SandboxError for any other machine: a guessed number would be another call.
     """
@@ -107,7 +107,7 @@ def _checked(result: int, name: str) -> int:
 
 
 def call(name: str, *arguments: object) -> int:
-    """Make a system call by name, syscall(2): integers are full registers, bytes pointers, ctypes objects themselves.
+    """Make a system call by name, syscall(2). Integers are full registers, bytes pointers, ctypes objects themselves.
 
     Raises OSError; ENOSYS also for a call that this machine does not have.
     """
@@ -136,7 +136,7 @@ def setns(descriptor: int, kind: int) -> None:
 
 
 def fork_into(folder: int) -> int:
-    """fork(2) whose child is born in the control group behind a descriptor of its folder, clone3(2), Linux 5.7.
+    """fork(2) whose child starts in the control group behind a descriptor, clone3(2), Linux 5.7.
 
     Moving a process afterwards costs 5 to 30 ms, as the kernel waits for every processor; this costs 0.2 ms. The C
     library's fork is not asked, so this is for a process of one task only: no lock of the library is held by another,
@@ -161,7 +161,7 @@ def fork_into(folder: int) -> int:
 
 
 def _tid_address() -> int:
-    """Return where the C library keeps the number of this task, so that the kernel corrects it; 0 if unknown."""
+    """Return where the C library keeps the number of this task, so that the kernel corrects it. 0 if unknown."""
     address = ctypes.c_ulong(0)
     try:
         prctl(PR_GET_TID_ADDRESS, ctypes.addressof(address))
@@ -171,7 +171,7 @@ def _tid_address() -> int:
 
 
 def is_single_task(status: int = -1) -> bool:
-    """Say whether this process is one task that shares its memory with nobody, by the kernel's own word.
+    """Say whether this process is one task that shares its memory with no other, by the kernel.
 
     unshare(2) of CLONE_VM, CLONE_SIGHAND and CLONE_THREAD has no effect but EINVAL when that is not so. It needs no
     /proc and no descriptor, and code in this process cannot fake the answer. Where something outside forbids unshare,
@@ -189,7 +189,7 @@ def is_single_task(status: int = -1) -> bool:
 
 
 def task_status() -> int:
-    """Return a descriptor for `is_single_task` where it will need one later, when /proc is out of reach; else -1."""
+    """Return a descriptor for `is_single_task` if it will need one when /proc is out of reach; else -1."""
     try:
         unshare(0)
     except OSError:
@@ -225,7 +225,7 @@ def pivot_root(new_root: str, put_old: str) -> None:
 
 
 def open_tree(path: str, *, recursive: bool) -> int:
-    """open_tree(2) with OPEN_TREE_CLONE: a detached copy of the mount at `path`, seen nowhere until it is attached.
+    """open_tree(2) with OPEN_TREE_CLONE: a detached copy of a mount. It is seen nowhere until it is attached.
 
     In a user namespace it must be recursive: the kernel refuses to uncover what a mount of the parent covers.
     """
@@ -239,7 +239,7 @@ def move_mount(descriptor: int, target: str) -> None:
 
 
 def mount_setattr(descriptor: int, attributes: int, *, recursive: bool) -> None:
-    """mount_setattr(2), Linux 5.12: add MOUNT_ATTR_* to a mount and, if recursive, to all below it.
+    """mount_setattr(2), Linux 5.12: add MOUNT_ATTR_* to a mount, if recursive to all below.
 
     It only adds, so it never trips over flags that a parent user namespace has locked, as a remount would.
     """
@@ -254,7 +254,7 @@ def inotify_init() -> int:
 
 
 def inotify_add_watch(descriptor: int, path: str, mask: int) -> int:
-    """inotify_add_watch(2), for what `path` leads to now, in whatever mount namespace; return the watch."""
+    """inotify_add_watch(2), for what `path` leads to now, in whatever mount namespace. Return the watch."""
     result = libc().inotify_add_watch(ctypes.c_int(descriptor), os.fsencode(path), ctypes.c_uint32(mask))
     return _checked(result, f"inotify_add_watch {path}")
 
@@ -266,7 +266,7 @@ def prctl(option: int, *arguments: int) -> int:
 
 
 def name_thread(name: bytes) -> None:
-    """prctl(2) PR_SET_NAME: name the calling thread, the only one that it can name; the kernel keeps 15 bytes."""
+    """prctl(2) PR_SET_NAME: name the calling thread, the only one that it can name. The kernel keeps 15 bytes."""
     kept = ctypes.create_string_buffer(name)
     prctl(PR_SET_NAME, ctypes.addressof(kept))
 
@@ -287,5 +287,5 @@ def close_all_but(keep: frozenset[int]) -> None:
 
 
 def die_with_parent(signal_number: int) -> None:
-    """prctl(2) PR_SET_PDEATHSIG: get this signal when the *thread* that forked us ends; a uid change clears it."""
+    """prctl(2) PR_SET_PDEATHSIG: get this signal when the *thread* that forked us ends. A uid change clears it."""
     prctl(PR_SET_PDEATHSIG, signal_number)

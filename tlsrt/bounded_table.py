@@ -156,7 +156,7 @@ class BoundedTable(Generic[Key, Value]):
         self, key: Key, value: Value, subject: str, now: float = 0, *, size: int = 1, expires: float = NEVER,
         share: int | None = None,
     ) -> Added[Key, Value]:  # fmt: skip
-        """Add a row, in the place of the one with the same key; `share` replaces the table's for this subject, now.
+        """Add a row, in the place of the one with the same key. `share` replaces the table's for this subject, now.
 
         A row that is refused leaves the table as it was, but for rows that have expired or belong to greedier subjects.
         """
@@ -234,7 +234,7 @@ class BoundedTable(Generic[Key, Value]):
         return True
 
     def expire(self, now: float, *, keep: int = 0) -> list[Row[Key, Value]]:
-        """Remove the rows that have expired and return them, the longest expired first; `keep` so many rows anyway."""
+        """Remove the rows that have expired and return them, the longest expired first. `keep` so many rows anyway."""
         removed: list[Row[Key, Value]] = []
         while len(self._rows) > keep and self._expiries and self._expiries[0][0] <= now:
             expires, _, key = heapq.heappop(self._expiries)

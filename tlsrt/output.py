@@ -23,7 +23,7 @@ def to_json(value: object, *, indent: int | None = None) -> str:
 
 
 def plain(value: object) -> object:
-    """Return a value with what JSON cannot hold replaced: bytes are base64 text, NaN and infinity null."""
+    """Return a value that JSON can hold: bytes are base64 text, NaN and infinity null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, bytes):

@@ -1,4 +1,4 @@
-"""Rate limits: so much at once, and so much a second after that, for one subject or for each of many. Pure.
+"""Rate limits: so much at once, and so much a second, for one subject or each of many. Pure.
 
 Token buckets. The time comes in as an argument, of any monotonic clock, and decides nothing when it steps back.
 """
@@ -43,7 +43,7 @@ class Bucket:
         return True
 
     def owe(self, now: float, amount: float = 1.0) -> float:
-        """Take some of it, even what is not there; return for how many seconds it is owed, 0 if it was there."""
+        """Take some of it, even what is not there. Return for how many seconds it is owed, 0 if it was there."""
         self.left = max(self.refill(now) - amount, -self.debt)
         return max(0.0, -self.left / self.per_s)
 
@@ -67,7 +67,7 @@ class Buckets:
         return self._of(key, now).take(now, amount)
 
     def owe(self, key: str, now: float, amount: float = 1.0) -> float:
-        """Take from the bucket of a key, even what is not there; return for how many seconds it is owed."""
+        """Take from the bucket of a key, even what is not there. Return for how many seconds it is owed."""
         return self._of(key, now).owe(now, amount)
 
     def __len__(self) -> int:

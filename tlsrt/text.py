@@ -22,7 +22,7 @@ _SIZES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def printable(text: str, most: int | None = None, *, keep: str = "") -> str:
-    r"""Return text as one line of at most `most` characters: `\n`, `\x1b` and their like are escapes.
+    r"""Return text as one line of at most `most` characters, with escapes (`\n`, `\x1b`).
 
     The characters of `keep` stay as they are.
     """
@@ -44,7 +44,7 @@ def quoted(text: str, most: int = QUOTED_MAX) -> str:
 
 
 def ascii_only(text: str, most: int | None = None) -> str:
-    r"""Return text in printable ASCII, unambiguous: a backslash is `\\`, the rest `\xNN`, `\uNNNN` or `\UNNNNNNNN`.
+    r"""Return text in printable ASCII: a backslash is `\\`, the rest `\xNN`, `\uNNNN`, `\UNNNNNNNN`.
 
     This is the form of every string in the audit log, and of every name in a measurement. No two texts have the same.
     """
@@ -63,7 +63,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], right: Container[str] = ()) -> list[str]:
-    """Return rows of equal length as aligned lines; the columns whose titles (first row) are in `right` stand right."""
+    """Return rows of equal length as aligned lines. The columns whose titles (first row) are in `right` stand right."""
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     is_right = [title in right for title in rows[0]] if rows else []
@@ -88,7 +88,7 @@ def duration(seconds: float) -> str:
 def parse_duration(
     text: str, *, least_s: float = 0.001, most_s: float = TEN_YEARS_S, has_default_unit: bool = False
 ) -> float:
-    """Return the seconds in `90s`, `15m`, `2h` or `7d`; raise ValueError, with its sentence, for others.
+    """Return the seconds in `90s`, `15m`, `2h` or `7d`. Raise ValueError, with its sentence, for others.
 
     With `has_default_unit`, a number without a unit means seconds.
     """

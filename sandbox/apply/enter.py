@@ -29,7 +29,7 @@ _ENDING_TASK_S = 0.1  # a joined Python thread is still a task for a moment
 
 @dataclass(frozen=True, slots=True)
 class ConfinementReport:
-    """What was applied: layer names in order, (layer, reason) of waived ones, (layer, digest) of filters."""
+    """What was applied. Layer names in order, (layer, reason) of waived ones, (layer, digest) of filters."""
 
     layers: tuple[str, ...]
     waived: tuple[tuple[str, str], ...]
@@ -99,7 +99,7 @@ class Confinement:
         return self.report()
 
     def assert_one_task(self) -> None:
-        """Check that this process is a single task, waiting 0.1 s at most for threads that are just ending.
+        """Check that this process is a single task. Waits 0.1 s at most for threads that are just ending.
 
         Raises SandboxError: filters and Landlock rules are per task, a thread would escape them.
         """
@@ -132,7 +132,7 @@ class Confinement:
         return ConfinementReport(tuple(self._layers), tuple(self._waived), tuple(self._digests))
 
     def path(self, inside: str) -> str:
-        """Return where a writable folder of the profile is: `inside`, or the host's path if the root was waived."""
+        """Return where a writable folder of the profile is. `inside`, or the host's path if the root was waived."""
         if "mount_namespace" in self._layers:
             return inside
         return next(str(host) for host, name in self.profile.write if name == inside)
@@ -153,7 +153,7 @@ def enter_world(
     profile: Profile, keep: Collection[int], *, death_pipe: int | None = None, reports: int | None = None,
     plan: RootPlan | None = None,
 ) -> Confinement:  # fmt: skip
-    """Leave the host's world for that of the profile; `keep` and descriptors 0, 1, 2 stay open (0 is /dev/null).
+    """Leave the host's world for that of the profile. `keep` and descriptors 0, 1, 2 stay open (0 is /dev/null).
 
     `death_pipe` is a pipe or socket whose other end only the supervisor holds; it stays open, and `drop` checks it.
     `reports` is a socket to the supervisor, over which `drop` hands it the listener of the first filter; then closed.

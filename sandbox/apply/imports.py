@@ -1,4 +1,4 @@
-"""What the interpreter would read of code after the seal: read before it, and nothing of it after.
+"""Code that the interpreter would read after the seal: read before it, and never after.
 
 The library imports some of its parts only when they are needed (`strptime`, the executor of `getaddrinfo`, codecs), and
 every traceback looks for the lines of its sources. A sealed process may open none of that. So before the first fork
@@ -44,7 +44,7 @@ def preload() -> None:
 
 
 def remember_sources(packages: Collection[str]) -> None:
-    """Keep the sources of the modules of these packages that were imported since the last time, for tracebacks.
+    """Keep the sources of newly imported modules of these packages, for tracebacks.
 
     Older ones are not even looked at: that would write to the reference count of each, and in a forked child copy the
     pages of all, which is a fifth of the memory that it does not share.
@@ -91,7 +91,7 @@ class _Closed:
 
 
 def end_imports() -> None:
-    """Stop looking for code: imports, sources, and the interpreter's own printing of errors that nobody takes."""
+    """Stop looking for code: imports, sources, and the interpreter's printing of uncaught errors."""
     sys.meta_path[:] = [BuiltinImporter, FrozenImporter, _Closed]
     linecache.updatecache = _lines_of
     linecache.checkcache = lambda filename=None: None

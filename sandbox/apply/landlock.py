@@ -1,4 +1,4 @@
-"""Landlock, landlock(7): which files may be opened, which TCP ports used, by rules that can only be made stricter.
+"""Landlock, landlock(7): rules for files and TCP ports that can only be made stricter.
 
 Everything that the host's version (ABI) of Landlock can forbid is forbidden, and then allowed below some paths. Before
 ABI 8 rules concern the calling task only, so they go up while there is one task; tasks that are started later have them
@@ -45,14 +45,14 @@ CHANNEL = RESOLVE_UNIX
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Rights below paths (of one path, the union counts), and TCP ports; None means that ports are not restricted."""
+    """Rights below paths (of one path, the union counts), and TCP ports. None means that ports are not restricted."""
 
     paths: tuple[tuple[str, int], ...]
     bind_ports: frozenset[int] | None = frozenset()
     connect_ports: frozenset[int] | None = frozenset()
 
     def digest(self, abi: int) -> bytes:
-        """Return the SHA-256 (32 bytes) of the canonical msgpack form of what this ABI enforces of it."""
+        """Return the SHA-256 (32 bytes) of what this ABI enforces of it, in canonical msgpack."""
         import msgpack
 
         ports = [

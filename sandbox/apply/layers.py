@@ -40,7 +40,7 @@ class LayerStep(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a layer may need beside the profile: descriptors to keep, one that hangs up when the parent ends, ..."""
+    """What a layer may need beside the profile. Descriptors to keep, one that hangs up when the parent ends, ..."""
 
     keep: frozenset[int]
     death_pipe: int | None
@@ -69,7 +69,7 @@ def _cgroup(profile: Profile, context: Context) -> None:
         raise SandboxError("cgroup", "this process was given no group")
     with open("/proc/self/cgroup", encoding="ascii", errors="surrogateescape") as file:
         if parse_own_group(file.read()) == profile.group.name:
-            return  # born in it
+            return  # it was started in it
     write(profile.group.folder / PROCS, "0")
 
 
@@ -79,7 +79,7 @@ def _session(profile: Profile, context: Context) -> None:
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
             file.write("500")
     except OSError:
-        return  # a wish, not a protection
+        return  # wanted for tidiness, not a protection
 
 
 def _descriptors(profile: Profile, context: Context) -> None:
@@ -191,7 +191,7 @@ _MOST_PORTS = 64  # one rule each; a wider range is left to the egress rules alo
 
 
 def connect_ports(egress: Iterable[EgressRule]) -> frozenset[int] | None:
-    """Return the TCP ports that egress rules name, whatever the address; None if they are too many to list."""
+    """Return the TCP ports that egress rules name, whatever the address. None if they are too many to list."""
     ports: set[int] = set()
     for rule in egress:
         if rule.protocol == "tcp":
@@ -202,7 +202,7 @@ def connect_ports(egress: Iterable[EgressRule]) -> frozenset[int] | None:
 
 
 def landlock_rules(profile: Profile, applied: Collection[str], *, sealed: bool) -> landlock.Rules:
-    """Return what a process may open, before the seal its code too; `applied` tells if it has a root of its own."""
+    """Return what a process may open, before the seal its code too. `applied` tells if it has a root of its own."""
     has_root = "mount_namespace" in applied
     readable = profile.kept if sealed else profile.read
     paths = [(os.fspath(path), landlock.READ) for path in readable]
@@ -222,7 +222,7 @@ def _seccomp_reports(profile: Profile, context: Context) -> None:
     if not profile.is_watched:
         raise SandboxError(REPORTS, "waived: a filter that notified all the same would be another one")
     if context.reports is None:
-        raise SandboxError(REPORTS, "nobody is there to take the reports")
+        raise SandboxError(REPORTS, "there is no supervisor to take the reports")
     install.check_notifications()
 
 

@@ -1,4 +1,4 @@
-"""Reading mount tables: /proc/PID/mountinfo as values, and what the table of a confined process must be. Pure.
+"""Mount tables: /proc/PID/mountinfo as values, and the expected table of a confined process. Pure.
 
 proc_pid_mountinfo(5). A bind keeps the device and the path inside the file system of what it binds, so the host's own
 table tells exactly what each mount of the process must show: another folder at the same name is found.
@@ -17,7 +17,7 @@ _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One line of mountinfo; `root` is the path inside the file system, `options` are the mount's own."""
+    """One line of mountinfo. `root` is the path inside the file system, `options` are the mount's own."""
 
     identity: int
     parent: int
@@ -34,7 +34,7 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the mounts of a process must be: real paths bound read-only, (host folder, path inside) writable."""
+    """Expected mounts of a process: real paths bound read-only, (host folder, path) writable."""
 
     binds: tuple[str, ...]
     write: tuple[tuple[str, str], ...] = ()
@@ -43,7 +43,7 @@ class Expected:
 
 
 def _unescape(text: str) -> str:
-    """Undo the octal escapes of blanks, backslash and # in paths; other bytes stand for themselves."""
+    """Undo the octal escapes of blanks, backslash and # in paths. Other bytes stand for themselves."""
     return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), text) if "\\" in text else text
 
 
@@ -61,7 +61,7 @@ def parse_mountinfo(text: str) -> tuple[Mount, ...]:
 
 @lru_cache(maxsize=64)
 def mount_identities(text: str) -> frozenset[int]:
-    """Return the numbers of the mounts in a mountinfo text; raises ValueError as `parse_mountinfo` does."""
+    """Return the numbers of the mounts in a mountinfo text. Raises ValueError as `parse_mountinfo` does."""
     return frozenset(mount.identity for mount in parse_mountinfo(text))
 
 
@@ -70,7 +70,7 @@ def _is_below(path: str, folder: str) -> bool:
 
 
 def locate(mounts: Sequence[Mount], path: str) -> tuple[str, str]:
-    """Return (device, path inside its file system) of a real path; raises ValueError if no mount holds it."""
+    """Return (device, path inside its file system) of a real path. Raises ValueError if no mount holds it."""
     holders = [mount for mount in mounts if _is_below(path, mount.point)]
     if not holders:
         raise ValueError(f"no mount holds {path}")

@@ -1,6 +1,6 @@
-"""Resource limits from outside: reading those of another process, comparing them, and making them tighter, prlimit(2).
+"""Resource limits of another process: read, compare and tighten them, prlimit(2).
 
-Reading goes through /proc/PID/limits, which everybody may read. Setting needs the ids of the process (its real,
+Reading goes through /proc/PID/limits, which every user may read. Setting needs the ids of the process (its real,
 effective and saved ones, all of them) or CAP_SYS_RESOURCE; so where the ids differ, a short-lived child takes them on
 and sets the limits. It is in our pid namespace, where no loop sees it.
 """
@@ -44,7 +44,7 @@ def kind_of(name: str) -> int | None:
 
 @lru_cache(maxsize=64)  # asked again with every heartbeat, and the texts hardly ever change
 def parse_limits(text: str) -> Mapping[str, tuple[int, int]]:
-    """Return name -> (soft, hard) of a proc_pid_limits(5) text, -1 for unlimited; raises ValueError if malformed."""
+    """Return name -> (soft, hard) of a proc_pid_limits(5) text, -1 for unlimited. Raises ValueError if malformed."""
     found: dict[str, tuple[int, int]] = {}
     for line in text.splitlines()[1:]:
         name = _NAMES.get(line[:_VALUES_AT].rstrip())
@@ -59,7 +59,7 @@ def _value(word: str) -> int:
 
 
 def limit_differences(limits: Mapping[str, tuple[int, int]], wanted: Mapping[str, int]) -> list[str]:
-    """Return a sentence for each limit that is above what is wanted; below is fine, it only got tighter."""
+    """Return a sentence for each limit that is above what is wanted. Below is fine, it only got tighter."""
     found: list[str] = []
     for name, most in wanted.items():
         if name not in limits:
@@ -79,7 +79,7 @@ def _said(value: int) -> str:
 
 
 def tighten(pid: int, limits: Mapping[str, int], *, uid: int, gid: int) -> list[str]:
-    """Lower soft and hard limits of a running process; return a sentence for each that is not as wanted afterwards.
+    """Lower soft and hard limits of a running process. Return a sentence for each that is not as wanted afterwards.
 
     `pid` counts in our own pid namespace, as for kill(2); `uid` and `gid` are the process's. A limit that is lower
     already stays as it is. A loop that uses more than a new limit lives on, but gets no more.
@@ -112,18 +112,18 @@ def _set(pid: int, name: str, value: int) -> None:
 
 
 def _not_yet(pid: int, name: str, value: int) -> str:
-    """Return a sentence if a limit is not as wanted: read from /proc, as prlimit(2) would need the process's ids."""
+    """Return a sentence if a limit is not as wanted. Read from /proc, as prlimit(2) would need the process's ids."""
     host = _host_pid(pid)
     try:
         with open(f"/proc/{host}/limits", encoding="ascii") as file:
             found = limit_differences(parse_limits(file.read()), {name: value})
     except (OSError, ValueError):
-        return f"cannot lower its limit {name}: process {pid} is gone"
+        return f"cannot lower its limit {name}: process {pid} has ended"
     return found[0] if found else ""
 
 
 def _host_pid(pid: int) -> int:
-    """Return the pid as the mounted /proc counts, which may be the host's: fdinfo of a pidfd says it."""
+    """Return the pid as the mounted /proc counts, by fdinfo of a pidfd. That /proc may be the host's."""
     try:
         pidfd = os.pidfd_open(pid)
     except OSError:

@@ -19,7 +19,7 @@ from tlsrt.sandbox.profile.profile import Profile
 # Any folder that is always there: only this mount namespace sees what happens on it, and only until the pivot.
 STAGE = "/proc"
 _TMPFS_OPTIONS = "size=256k,nr_inodes=4k,mode=755"
-# A file that nobody has a reason to open, in every root: it looks like a key and is 32 random bytes.
+# A file that no program has a reason to open, in every root: it looks like a key and is 32 random bytes.
 CANARY = "/etc/tlsrt/master.key.bak"
 CANARY_BYTES = 32
 _MAX_LINKS = 40  # as the kernel's own limit, path_resolution(7)
@@ -32,14 +32,14 @@ _WRITE = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT
 
 @dataclass(frozen=True, slots=True)
 class RootPlan:
-    """What to create: links as (path, text), and real paths to bind, parents first, none below another."""
+    """What to create. Links as (path, text), and real paths to bind, parents first, none below another."""
 
     links: tuple[tuple[str, str], ...]
     binds: tuple[str, ...]
 
 
 def _covers(folders: set[str], path: str) -> bool:
-    """Say whether `path` is one of the folders or below one; plain strings, since this runs in every start."""
+    """Say whether `path` is one of the folders or below one. Plain strings, since this runs in every start."""
     while path:
         if path in folders:
             return True
@@ -52,7 +52,7 @@ def _parts(path: str) -> list[str]:
 
 
 def _walk(path: str, readlink: Callable[[str], str | None], links: dict[str, str], plain: set[str]) -> str:
-    """Resolve `path`, noting every symbolic link on the way; the kernel's own algorithm, path_resolution(7).
+    """Resolve `path`, noting every symbolic link on the way. The kernel's own algorithm, path_resolution(7).
 
     `plain` remembers what is no link, for the next path.
     """
@@ -129,7 +129,7 @@ def _open(source: str, target: str, attributes: int, *, recursive: bool = True) 
 
 
 def _open_sys() -> _Tree:
-    """Take /sys without what is mounted below it (debugfs, cgroups); in a user namespace one must take all."""
+    """Take /sys without what is mounted below it (debugfs, cgroups). In a user namespace one must take all."""
     try:
         return _open("/sys", "/sys", _DATA, recursive=False)
     except SandboxError:
@@ -190,7 +190,7 @@ def _pivot() -> None:
 
 
 def build_root(profile: Profile, plan: RootPlan | None = None) -> None:
-    """Leave the host's mount namespace for one that holds only what the profile names, planned before or now.
+    """Leave the host's mounts for those that the profile names, planned before or now.
 
     Raises OSError or SandboxError; then the process is in a namespace of its own that still shows the host's files.
     """
@@ -212,7 +212,7 @@ def build_root(profile: Profile, plan: RootPlan | None = None) -> None:
 
 
 def _uncover() -> None:
-    """Take the half-built root away again, so that a process whose operator waived this layer can go on."""
+    """Take a half-built root away again, so that a process with this layer waived can go on."""
     try:
         os.chdir("/")
         syscalls.umount2(STAGE, syscalls.MNT_DETACH)

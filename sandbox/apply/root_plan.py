@@ -1,8 +1,8 @@
-"""What one life of a process is to see of the host's files, fixed before its fork.
+"""Planned root: what a process is to see of the host's files, fixed before its fork.
 
 The child builds its root by it, and every look from outside compares with it. Were the host asked again in each round,
 a link or a mount that an administrator changes there (/etc/localtime, say) would make every healthy process differ
-from its profile; so they get it when they are born again.
+from its profile; so they get it at their next start.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tlsrt.sandbox.profile.profile import Profile
 
 @dataclass(frozen=True, slots=True)
 class PlannedRoot:
-    """Links and binds to make, the mounts to find in the process, and the mountinfo text of the reader then."""
+    """Links and binds to make, mounts to find in the process, and the reader's mountinfo text."""
 
     plan: RootPlan
     expected: Expected

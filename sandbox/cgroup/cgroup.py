@@ -1,4 +1,4 @@
-"""One control group of version 2, cgroups(7): kill, freeze and count a process with all its descendants, and limit it.
+"""Control group of version 2, cgroups(7): kill, freeze, count and limit a process tree.
 
 A group holds whatever was forked in it, in whichever session or process group it went into hiding; only who may write
 `cgroup.procs` of another group gets out, and no loop sees a writable hierarchy. Everything here is a file: there is
@@ -50,7 +50,7 @@ class Limits:
 
 
 def parse_own_group(text: str) -> str:
-    """Return the group of version 2 in a text of /proc/PID/cgroup; raises ValueError if there is none."""
+    """Return the group of version 2 in a text of /proc/PID/cgroup. Raises ValueError if there is none."""
     for line in text.splitlines():
         if line.startswith("0::"):
             return line.removeprefix("0::").removesuffix(" (deleted)")
@@ -58,7 +58,7 @@ def parse_own_group(text: str) -> str:
 
 
 def parse_mounts(text: str) -> list[tuple[str, str]]:
-    """Return (group that is its root, mount point) of each hierarchy of version 2 in a text of mountinfo.
+    """Return (root group, mount point) of each hierarchy of version 2 in a text of mountinfo.
 
     See proc_pid_mountinfo(5); raises ValueError for a line that is not of that form.
     """
@@ -72,7 +72,7 @@ def parse_mounts(text: str) -> list[tuple[str, str]]:
 
 
 def parse_oom_kills(text: str) -> int:
-    """Return the count of `oom_kill` in a text of memory.events; raises ValueError if there is none."""
+    """Return the count of `oom_kill` in a text of memory.events. Raises ValueError if there is none."""
     for line in text.splitlines():
         name, _, count = line.partition(" ")
         if name == "oom_kill":
@@ -81,7 +81,7 @@ def parse_oom_kills(text: str) -> int:
 
 
 def locate(own: str, mounts: Sequence[tuple[str, str]]) -> GroupPath | None:
-    """Return where the group `own` can be seen, or None; of several mounts the last counts, as it covers the others."""
+    """Return where the group `own` can be seen, or None. Of several mounts the last counts, as it covers the others."""
     for root, point in reversed(mounts):
         below = root.rstrip("/")
         if own == root or own.startswith(f"{below}/"):
@@ -125,7 +125,7 @@ class Group:
         self._write(KILL, "1")
 
     def freeze(self) -> None:
-        """Stop everything in it, without a signal that could be seen or sent; `is_frozen` tells when all have."""
+        """Stop everything in it, without a signal that could be seen or sent. `is_frozen` tells when all have."""
         self._is_used_up = True
         self._write(FREEZE, "1")
 
@@ -134,10 +134,10 @@ class Group:
         self._write(FREEZE, "0")
 
     def renew(self) -> None:
-        """Make ready for the next process; nobody may be in it.
+        """Make ready for the next process. The group must be empty.
 
-        A group that was killed frozen would freeze whoever comes next, and some kernels (6.13 and later) kill whoever
-        is born by clone3(2) in a group that was ever killed. So such a group is removed and made again.
+        A group that was killed frozen would freeze the next process, and some kernels (6.13 and later) kill a process
+        that clone3(2) makes in a group that was ever killed. So such a group is removed and made again.
         """
         if self._is_used_up:
             self.close()
@@ -168,7 +168,7 @@ class Group:
 
     @property
     def refused(self) -> tuple[int, int]:
-        """Return how often a task was refused, and how often no memory was left, as far as controllers count that.
+        """Return how often a task and how often memory was refused, as far as controllers count that.
 
         Raises OSError and ValueError where a file is not what it should be.
         """
@@ -181,12 +181,12 @@ class Group:
         return counts[0], counts[1]
 
     def limit(self, limits: Limits) -> None:
-        """Hold whoever is in it, and comes into it, to other limits."""
+        """Set other limits for the processes in it, now and later."""
         self._limits = limits
         self.controllers = self._limit(limits)
 
     def _limit(self, limits: Limits) -> frozenset[str]:
-        """Set limits and return the controllers that hold them; a controller that is not here holds none."""
+        """Set limits and return the controllers that hold them. A controller that is not here holds none."""
         held: set[str] = set()
         if limits.memory is not None and self._write_if_there("memory.max", str(limits.memory)):
             held.add("memory")
@@ -228,7 +228,7 @@ def write(path: Path, text: str) -> None:
 
 
 def remove(place: GroupPath, *, pause: Callable[[], None], patience: int = 200) -> bool:
-    """Kill what is in a group and below, and remove it with all below; return whether it is gone.
+    """Kill what is in a group and below, and remove it with all below. Return whether it is gone.
 
     `pause` waits a moment between `patience` looks whether the last process has ended.
     """

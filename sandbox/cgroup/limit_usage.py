@@ -1,4 +1,6 @@
-"""How often a process has met its limits, as far as that shows from outside. Pure but for `open_descriptors`.
+"""Usage of limits: how often a process has met them, as far as that shows from outside.
+
+Pure but for `open_descriptors`.
 
 A control group counts what it has refused (cgroups(7): `max` of pids.events, `oom` of memory.events), and the kernel
 tells how many descriptors a process has open. What an rlimit refuses is counted nowhere: that a call of a process
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Pressure:
-    """What is known at one moment. The counters belong to the control group and only grow; 0 where nobody counts."""
+    """What is known at one moment. The counters belong to the control group and only grow; 0 where none counts."""
 
     descriptors: int = 0  # open now
     descriptors_most: int = 0  # 0: no limit is known
@@ -22,7 +24,7 @@ class Pressure:
 
 
 def parse_count(text: str, name: str) -> int:
-    """Return a counter in a text of pids.events or memory.events; raises ValueError if it is not there."""
+    """Return a counter in a text of pids.events or memory.events. Raises ValueError if it is not there."""
     for line in text.splitlines():
         key, _, count = line.partition(" ")
         if key == name:
@@ -31,7 +33,7 @@ def parse_count(text: str, name: str) -> int:
 
 
 def open_descriptors(pid: int) -> int:
-    """Return how many descriptors a process has open; 0 if it cannot be looked at, or is gone."""
+    """Return how many descriptors a process has open; 0 if that cannot be read, or it has ended."""
     folder = f"/proc/{pid}/fd"
     try:
         return os.stat(folder).st_size or len(os.listdir(folder))  # the size is their number from Linux 6.2 on

@@ -1,8 +1,8 @@
-"""What a dead process has left behind, found without control groups: by a namespace that only it and its children had.
+"""Orphans: processes that an ended one has left behind, found by a namespace of its own.
 
-A process that has ended as the first one of its pid namespace leaves nobody: the kernel ends them all before its parent
+A process that has ended as the first one of its pid namespace leaves none: the kernel ends them all before its parent
 hears of it, pid_namespaces(7). This looks nevertheless, and where that namespace is waived it goes by another one that
-the process had for itself; without any, nobody can tell whose descendant a process is.
+the process had for itself; without any, it cannot be told whose descendant a process is.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Mark(NamedTuple):
 
 
 def mark_of(pid: int, proc: Path = PROC) -> Mark | None:
-    """Return the surest namespace that process `pid` (as numbered in `proc`) does not share with us, if any."""
+    """Return the surest namespace that process `pid` (in `proc`) does not share with us, if any."""
     for kind in KINDS:
         with suppress(OSError):
             name = os.readlink(proc / str(pid) / "ns" / kind)
@@ -36,7 +36,7 @@ def mark_of(pid: int, proc: Path = PROC) -> Mark | None:
 
 
 def left_behind(mark: Mark, proc: Path = PROC) -> Iterator[int]:
-    """Yield every living process with this mark, as numbered in `proc`; zombies have no namespaces any more."""
+    """Yield every living process with this mark, as numbered in `proc`. Zombies have no namespaces any more."""
     for entry in os.listdir(proc):
         if entry.isdecimal() and _has(int(entry), mark, proc):
             yield int(entry)
@@ -45,12 +45,12 @@ def left_behind(mark: Mark, proc: Path = PROC) -> Iterator[int]:
 def _has(pid: int, mark: Mark, proc: Path) -> bool:
     try:
         return os.readlink(proc / str(pid) / "ns" / mark.kind) == mark.name
-    except OSError:  # gone, or not ours to look at: so no child of ours
+    except OSError:  # it has ended, or is not ours to read: so no child of ours
         return False
 
 
 def kill_left(mark: Mark, proc: Path = PROC) -> bool:
-    """Kill whoever has this mark; return whether nobody had."""
+    """Kill the processes with this mark; return whether there were none."""
     is_empty = True
     for pid in left_behind(mark, proc):
         is_empty = False
@@ -60,7 +60,7 @@ def kill_left(mark: Mark, proc: Path = PROC) -> bool:
 
 
 def _kill(pid: int, mark: Mark, proc: Path) -> None:
-    """Kill by a descriptor, looking once more as soon as it can mean nobody else."""
+    """Kill by a descriptor, after reading the mark again once it can mean no other process."""
     descriptor = os.pidfd_open(_own_number(pid, proc))
     try:
         if _has(pid, mark, proc):
@@ -70,7 +70,7 @@ def _kill(pid: int, mark: Mark, proc: Path) -> None:
 
 
 def _own_number(pid: int, proc: Path) -> int:
-    """Return the number of a process in our pid namespace; raises ValueError for one that is in none below ours."""
+    """Return the number of a process in our pid namespace. Raises ValueError for one that is in none below ours."""
     ours, theirs = _numbers("self", proc), _numbers(str(pid), proc)
     if len(theirs) < len(ours):
         raise ValueError("in no namespace of ours")
@@ -78,7 +78,7 @@ def _own_number(pid: int, proc: Path) -> int:
 
 
 def _numbers(pid: str, proc: Path) -> list[int]:
-    """Return the NSpid line of proc_pid_status(5): a number for each pid namespace, the one of `proc` first."""
+    """Return the NSpid line of proc_pid_status(5): a number for each pid namespace, `proc`'s first."""
     for line in (proc / pid / "status").read_text().splitlines():
         if line.startswith("NSpid:"):
             return [int(number) for number in line.split()[1:]]
@@ -86,7 +86,7 @@ def _numbers(pid: str, proc: Path) -> list[int]:
 
 
 class Orphans:
-    """The marks of a life's processes, by name. A process that was never looked at has run only our own code."""
+    """The marks of the processes, by name. A process that was never attested has run only our own code."""
 
     def __init__(self) -> None:
         self._marks: dict[str, Mark] = {}

@@ -1,11 +1,11 @@
-"""The groups of one life: one below the supervisor's own group, and in it one for each process of the runtime.
+"""Control groups of one start: one below the supervisor's, and in it one for each process.
 
     the supervisor's own group (or its parent, if it is called `supervisor`, as systemd's DelegateSubgroup= makes it)
-     └─ tlsrt-TAG            TAG belongs to the state folder; a life holds a lock on this folder until its end
+     └─ tlsrt-TAG            TAG belongs to the state folder; a supervisor holds a lock on this folder until its end
          ├─ authority
          └─ primary, ...
 
-Groups are used for kill, freeze and the proof that nobody is left wherever they can be had. Limits are set by the
+Groups are used for kill, freeze and the proof that no process is left wherever they can be had. Limits are set by the
 controllers that the host has delegated to that place; what no controller holds, rlimits hold. A controller can only
 be handed down by a group that holds no process itself (cgroups(7), the root of the hierarchy apart).
 """
@@ -38,10 +38,10 @@ def _pause() -> None:
 
 @dataclass(slots=True)
 class GroupTree:
-    """The groups of one life, and what they limit."""
+    """The groups of one start, and what they limit."""
 
     base: GroupPath
-    lock: int = -1  # holds the base; whoever gets it knows that nobody lives here any more
+    lock: int = -1  # holds the base; who gets it knows that no supervisor uses these groups any more
     groups: dict[str, Group] = field(default_factory=dict[str, Group])
     controllers: frozenset[str] = frozenset()
     missing: str = ""  # why some controllers are not used
@@ -58,7 +58,7 @@ class GroupTree:
             self.lock = -1
 
     def remove(self) -> bool:
-        """Kill whoever is left and remove every group; return whether all are gone."""
+        """Kill what is left and remove every group; return whether all were removed."""
         gone = remove(self.base, pause=_pause)
         self.close()
         return gone
@@ -70,20 +70,20 @@ def tag_of(state_dir: Path) -> str:
 
 
 def home(own: GroupPath) -> GroupPath:
-    """Return the group below which a life has its own."""
+    """Return the group below which a supervisor makes its own."""
     return own.parent if own.folder.name == SUBGROUP else own
 
 
 def make_tree(own: GroupPath, tag: str, limits: Mapping[str, Limits]) -> GroupTree:
-    """Make the groups of a life, after removing those of lives that were killed.
+    """Make the groups of a start, after removing those of supervisors that were killed.
 
     `limits` has an entry for every process of the runtime. Raises SandboxError when the host gives no group.
     """
     place = home(own)
     tree = GroupTree(place.child(_PREFIX + tag))
     try:
-        if not os.access(place.folder / PROCS, os.W_OK):  # whoever goes from here to below must be let go
-            raise SandboxError(LAYER, f"the group {place.name} belongs to somebody else")
+        if not os.access(place.folder / PROCS, os.W_OK):  # a process that moves from here to below must be let go
+            raise SandboxError(LAYER, f"the group {place.name} belongs to another user")
         remove_leftovers(place)
         _fill(tree, place, limits)
     except (OSError, SandboxError) as error:
@@ -102,7 +102,7 @@ def _fill(tree: GroupTree, place: GroupPath, limits: Mapping[str, Limits]) -> No
     if not (tree.base.folder / KILL).exists():
         raise SandboxError(LAYER, "this kernel has no cgroup.kill (Linux 5.14)")
     kind = (tree.base.folder / _TYPE).read_text().strip()
-    if kind != "domain":  # somebody has made the group above one for threads: no process can live below
+    if kind != "domain":  # the group above is one for threads: no process can be below
         raise SandboxError(LAYER, f"groups below {place.name} cannot hold processes: they are `{kind}`")
     tree.controllers, tree.missing = _hand_down(place, tree.base)
     for name, wanted in limits.items():
@@ -111,10 +111,10 @@ def _fill(tree: GroupTree, place: GroupPath, limits: Mapping[str, Limits]) -> No
 
 
 def remove_leftovers(place: GroupPath) -> None:
-    """Remove the groups below `place` that belong to no life any more, and who is still in one."""
+    """Remove the groups below `place` that no supervisor uses any more, and kill what is in them."""
     for name in os.listdir(place.folder):
         if name.startswith(_PREFIX):
-            with suppress(OSError):  # somebody lives there, or it is another user's
+            with suppress(OSError):  # it is in use, or another user's
                 lock = _locked(place.folder / name)
                 try:
                     remove(place.child(name), pause=_pause)
@@ -123,7 +123,7 @@ def remove_leftovers(place: GroupPath) -> None:
 
 
 def _locked(folder: Path) -> int:
-    """Return a descriptor that holds the lock of a group; raises OSError when another process does.
+    """Return a descriptor that holds the lock of a group. Raises OSError when another process does.
 
     A record lock, fcntl(2), which no forked child shares, on a file of the group that is used for nothing else.
     """
@@ -137,7 +137,7 @@ def _locked(folder: Path) -> int:
 
 
 def _hand_down(place: GroupPath, base: GroupPath) -> tuple[frozenset[str], str]:
-    """Hand the controllers down to the processes' groups; return those that are there, and why others are not."""
+    """Hand the controllers down to the processes' groups. Return those that are there, and why others are not."""
     offered = (place.folder / "cgroup.controllers").read_text().split()
     absent = [name for name in CONTROLLERS if name not in offered]
     reasons = [f"{_listed(absent)} not delegated to {place.name}"] if absent else []

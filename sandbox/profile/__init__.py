@@ -1,1 +1,1 @@
-"""Profiles: what one process may see and use, composed from policy files and the configuration."""
+"""Profiles: what a process may see and use, composed from files and the configuration."""

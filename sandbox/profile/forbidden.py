@@ -24,7 +24,7 @@ class Refusal:
 
 
 def refusal_of(entry: PolicyEntry, fragments: Iterable[PolicyFragment]) -> Refusal | None:
-    """Return the first call that this entry may not allow beside these fragments; None if there is none."""
+    """Return the first call that this entry may not allow beside these fragments. None if there is none."""
     for fragment in fragments:
         for kind in ("kill", "broker", "enosys"):
             for refused in fragment.lists[kind]:
@@ -60,5 +60,5 @@ def _contradict(one: Check, other: Check) -> bool:
 
 
 def _is_plain(check: Check) -> bool:
-    """Say whether a check compares bits that are known now: no address, and not the number of this process."""
+    """Say whether a check compares bits that are known now: no address, and not our own pid."""
     return not check.wide and min(check.values) >= 0

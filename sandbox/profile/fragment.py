@@ -70,7 +70,7 @@ _CONDITION = re.compile(r"arg([0-5])(?: & (\w+))? (in|lacks|has|is) (\w+(?: \w+)
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Paths of one section (none under `network`), the reason, and the part that the line stands in."""
+    """Paths of one section (none under `network`), the reason, and the fragment."""
 
     paths: tuple[str, ...]
     why: str
@@ -80,7 +80,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class EgressLine:
-    """Egress rules, the reason, and the part."""
+    """Egress rules, the reason, and the fragment."""
 
     rules: tuple[EgressRule, ...]
     why: str
@@ -89,7 +89,7 @@ class EgressLine:
 
 @dataclass(frozen=True, slots=True)
 class LimitLine:
-    """One limit, in the units of setrlimit(2): a number or a setting; the least of it when rootless."""
+    """One limit, in the units of setrlimit(2): a number or a setting. The least of it when rootless."""
 
     limit: str
     value: int | str
@@ -110,7 +110,7 @@ class LimitLine:
 
 @dataclass(frozen=True, slots=True)
 class PolicyEntry:
-    """Some calls, the conditions as they are written and as checks, the reason, and the part it stands in."""
+    """Some calls, the conditions as written and as checks, the reason, and the fragment."""
 
     calls: tuple[str, ...]
     when: tuple[str, ...]
@@ -121,7 +121,7 @@ class PolicyEntry:
 
 @dataclass(frozen=True, slots=True)
 class NeverRule:
-    """Calls that nobody can ask for: those that fit the entry's conditions, or all that do not keep to them."""
+    """Forbidden calls: those that fit the entry's conditions, or all that do not keep to them."""
 
     entry: PolicyEntry
     is_unless: bool
@@ -129,9 +129,9 @@ class NeverRule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PolicyFragment:
-    """One file: the entries of each list of calls, its other lines by section, and the parts it extends.
+    """One fragment: its lists of calls, its other entries by section, and what it extends.
 
-    Compared by identity, since a file is read once: composed policies are remembered by their parts.
+    Compared by identity, since a file is read once: composed policies are kept by their fragments.
     """
 
     name: str
@@ -145,7 +145,7 @@ class PolicyFragment:
 
 
 def parse_fragment(name: str, document: Any) -> PolicyFragment:
-    """Return the part in a document as YAML gives it. Raises SandboxError naming part, section and entry."""
+    """Return the fragment in a document as YAML gives it. Raises SandboxError naming fragment, section and entry."""
     if not isinstance(document, dict) or not isinstance(document.get("about"), str):
         raise wrong(name, "it must be a map with the text `about`")
     if unknown := sorted(set(document) - {"about", "extends", "never", *SECTIONS, *LISTS}):
@@ -181,7 +181,7 @@ def _each(name: str, section: str, document: dict[str, Any], parse: Callable[[An
 
 
 def parse_entry(part: str, kind: str, value: Any) -> PolicyEntry:
-    """Return one entry of a list of calls. Raises SandboxError naming the part."""
+    """Return one entry of a list of calls. Raises SandboxError naming the fragment."""
     if not isinstance(value, dict) or set(value) - {"calls", "when", "why"}:
         raise wrong(part, f"an entry of {kind} must be a map of calls, why and perhaps when: {value}")
     calls, when, why = value.get("calls"), value.get("when", []), value.get("why")
@@ -242,7 +242,7 @@ def parse_limit(part: str, value: Any) -> LimitLine:
 
 
 def wrong(part: str, sentence: str) -> SandboxError:
-    """Return the error about a part."""
+    """Return the error about a fragment."""
     return SandboxError("profile", f"profile {part}: {sentence}")
 
 

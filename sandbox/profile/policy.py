@@ -1,22 +1,22 @@
-"""What system calls a process may make: fragments composed to a policy, and turned into filters.
+"""Policies of system calls: composed from fragments, and turned into seccomp filters.
 
-Theory of operation. Fragments list entries: `allow` for ever, `import`
-only until the seal, `broker` for what the supervisor carries out after it has looked (see `broker.py`), `enosys` for
-what libraries probe and can do without, `kill` for what nobody may try. An entry names calls, optionally conditions on
-arguments, and always says why. From a composed policy come two filters, which the kernel applies one upon the other:
+Theory of operation. Fragments list entries: `allow` for ever, `import` only until the seal, `broker` for what the
+supervisor carries out after it has looked (see `broker.py`), `enosys` for what libraries probe and can do without,
+`kill` for what no process may try. An entry names calls, optionally conditions on arguments, and always says why. From
+a composed policy come two filters, which the kernel applies one upon the other:
 
     IMPORTING  allow + import    before foreign code is imported
     SEALED     allow             in the steady state
 
 A call that is allowed on conditions gets its answer from the first entry that fits, else from `broker`, `kill` or
-`enosys` if it is listed there, else EPERM, as does every call that nobody names. Nothing that is killed can be allowed
+`enosys` if it is listed there, else EPERM, as does every call that no list names. Nothing that is killed can be allowed
 without a condition.
 
 In a *watched* process the first filter has a listener, seccomp_unotify(2), and the supervisor hears of every call that
-is killed, brokered or refused because nobody allows it. A process can have one listener only, so the last filter
+is killed, brokered or refused because no entry allows it. A process can have one listener only, so the last filter
 answers TRACE wherever the first one notifies: of two answers the kernel takes the stricter one, which is to notify, and
 TRACE alone (no process of the runtime has a tracer) refuses. What the first filter allows and the last one does not is
-refused, or killed, by the last one alone. In a process that is not watched nobody is told, and nothing is brokered.
+refused, or killed, by the last one alone. In a process that is not watched nothing is told, and nothing is brokered.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class FilterStage(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What one process installs: the first filter, and the last one in the memory to which the first one holds it."""
+    """What one process installs: the first filter, and the pinned last one that it insists on."""
 
     importing: bytes
     seal: Pinned
@@ -96,7 +96,7 @@ class Policy:
         ]
 
     def filters(self, *, watched: bool, pid: int = 1) -> Filters:
-        """Return the filters of a process for this machine; `pid` is its own number, 1 in its own pid namespace.
+        """Return the filters of a process for this machine. `pid` is its own number, 1 in its own pid namespace.
 
         `watched` says that the first one will have a listener. The supervisor asks before it forks, so that a child
         finds them made. Raises SandboxError.
@@ -111,7 +111,7 @@ class Policy:
         )
 
     def digests(self, *, watched: bool) -> tuple[bytes, bytes]:
-        """Return the digests of both filters, with address and pid that are the same in every life.
+        """Return the digests of both filters, with address and pid that are the same in every start.
 
         Raises SandboxError.
         """
@@ -179,7 +179,7 @@ def program_of(
 
 
 def _plain(policy: Policy) -> dict[str, int]:
-    """Return what becomes of each call that no entry allows, before the question of who hears of it."""
+    """Return the answer to each call that no entry allows, watched or not."""
     answers = dict.fromkeys(policy.calls, REFUSED)
     for kind, answer in (("broker", BROKERED), ("kill", KILL_PROCESS), ("enosys", ABSENT)):
         answers.update(dict.fromkeys(policy.named(kind), answer))
@@ -187,7 +187,7 @@ def _plain(policy: Policy) -> dict[str, int]:
 
 
 def _after_import(answer: int) -> int:
-    """Return the last filter's own answer to what the first one allows, and so does not notify of."""
+    """Return the last filter's own answer to what only the first one allows."""
     return REFUSED if answer == BROKERED else answer
 
 
@@ -202,7 +202,7 @@ def _unheard(answer: int) -> int:
 
 
 def _rule(cases: list[Case], otherwise: int) -> Rule:
-    """Return the rule; a call that is allowed whatever its arguments are gets no checks: the kernel remembers it."""
+    """Return the rule. A call that is allowed whatever its arguments are gets no checks: the kernel remembers it."""
     for index, case in enumerate(cases):
         if not case.checks:
             cases, otherwise = cases[:index], case.action

@@ -73,10 +73,10 @@ class Profile:
     group: GroupPath | None = None  # its control group, where the host has any
 
     def digest(self) -> bytes:
-        """Return the SHA-256 (32 bytes) of the canonical msgpack form: equal profiles, equal digests.
+        """Return the SHA-256 (32 bytes) of the canonical form: equal profiles, equal digests.
 
-        Without the control group, whose name is another one in each life, and which is there or not by the host's grace
-        and not by what the profile says: so a profile has one digest, here, in status and in `sandbox show`.
+        Without the control group, whose name is another one in each start, and which is there or not as the host has
+        it, whatever the profile says: so a profile has one digest, here, in status and in `sandbox show`.
         """
         import msgpack
 
@@ -98,7 +98,7 @@ class Profile:
 
     @property
     def max_tasks(self) -> int | None:
-        """Return how many tasks it can have after the seal: None if its policy still lets it make threads then.
+        """Return how many tasks it can have after the seal. None if its policy still lets it make threads then.
 
         The authority makes two, for its state and its audit log. Else one task; or with those of libzmq, the only part
         that lets threads be made before the seal.
@@ -114,7 +114,7 @@ class Profile:
         return 1 + _LIBZMQ_TASKS if importing else 1
 
     def expects(self, layer: str) -> bool:
-        """Say whether this layer must be found by attestation: wanted, and not waived by the operator."""
+        """Say whether attestation must find this layer: wanted, and not waived by the operator."""
         return (layer in self.layers or layer == ATTESTATION) and layer not in self.waived
 
 
@@ -124,7 +124,7 @@ def with_group(profile: Profile, place: GroupPath) -> Profile:
 
 
 def group_limits(profile: Profile, tasks: int) -> Limits:
-    """Return what the control group of a process holds it to: memory as its rlimit of data, and its own tasks.
+    """Return the limits of a process's control group: memory as its rlimit of data, and its tasks.
 
     Those cannot be taken from the rlimit, which without root counts all processes of the user.
     """
@@ -147,7 +147,7 @@ def _waived(config: Config) -> frozenset[str]:
 
 
 def _checked_read(name: str, paths: Sequence[Path], config: Config) -> tuple[Path, ...]:
-    """Refuse folders that hold secrets: rootless, where all have one uid, nothing else would hide them."""
+    """Refuse folders that hold secrets. Rootless, where all have one uid, nothing else would hide them."""
     hidden = [Path(os.path.realpath(secret)) for secret in secrets(config)]
     for path in paths:
         if not path.is_absolute():
@@ -163,7 +163,7 @@ def _checked_read(name: str, paths: Sequence[Path], config: Config) -> tuple[Pat
 
 
 def _connections(config: Config) -> int:
-    """Return how many descriptors Primary may need: for all clients, and all connections of other loops.
+    """Return how many descriptors Primary may need. For all clients, and all connections of other loops.
 
     What cannot be accepted stays readable and is asked for again and again, so no loop may use up Primary's.
     """
@@ -175,7 +175,7 @@ def _connections(config: Config) -> int:
 
 
 def fragments_of(config: Config, process: str, files: ProfileFiles) -> tuple[PolicyFragment, ...]:
-    """Return the fragments of a process: those that come with tlsrt, then what the configuration asks for.
+    """Return the fragments of a process: those that come with tlsrt, then the requested ones.
 
     Raises ConfigError for what cannot be had, SandboxError for a fragment that is wrong.
     """
@@ -198,10 +198,10 @@ def _fragments_of_loop(config: Config, loop: LoopConfig, files: ProfileFiles) ->
 def profile_for_loop(
     config: Config, loop: LoopConfig, uid: int, files: ProfileFiles, *, rootless: bool, code: Sequence[Path]
 ) -> Profile:
-    """Return the profile of a loop that runs as `uid` and imports from `code` (see `code_paths`).
+    """Return the profile of a loop that runs as `uid` and imports from `code`, see `code_paths`.
 
     Its filters are made too, so that a forked child finds them. Raises ConfigError for an unknown waived layer and for
-    what nobody can ask for, SandboxError for a folder that cannot be bound or a filter that cannot be made.
+    what cannot be had, SandboxError for a folder that cannot be bound or a filter that cannot be made.
     """
     settings = settings_of(config, loop) | ({"connections": _connections(config)} if loop.name == "primary" else {})
     settings["address_mb"] = settings["memory_mb"] + _UNCOUNTED_MB
@@ -285,7 +285,7 @@ def _limits(fragments: Iterable[PolicyFragment], settings: Mapping[str, int], *,
 
 
 def code_paths(packages: Sequence[Path] = ()) -> tuple[Path, ...]:
-    """Return what the running interpreter imports from: standard library, site-packages, tlsrt, and `packages`.
+    """Return what the interpreter imports from: standard library, site-packages, tlsrt, `packages`.
 
     Entries of sys.path that are not there (the zip file) or not absolute (the current folder) are left out.
     """

@@ -1,4 +1,4 @@
-"""The profile files that come with tlsrt, as they were at one moment, and what was made of them.
+"""Profile files that come with tlsrt, as they were at one moment, and what was made of them.
 
 A reload makes new profiles beside the old ones and may yet be refused, while a loop that dies meanwhile must come back
 under the old one. So what is made of the files belongs to one object, which nothing changes afterwards, and a reload
@@ -41,7 +41,7 @@ class ProfileFiles:
         return self if fingerprint(self._folder) == self._fingerprint else ProfileFiles(self._folder)
 
     def keep(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """Return what was made of the files under this key, and make it if it was not; an error is not kept."""
+        """Return what was made of the files under this key, and make it if it was not. An error is not kept."""
         if key not in self._made:
             self._made[key] = make()
         made: Made = self._made[key]
@@ -100,7 +100,7 @@ def fingerprint(folder: Path) -> bytes:
 def names_for(
     process: str, *, network: bool, components: Iterable[str] | None = None, engine: Engine = "libzmq"
 ) -> tuple[str, ...]:
-    """Return the fragments of the authority or of a loop; a loop that an operator declared gets `declared`.
+    """Return the fragments of the authority or of a loop. A loop that an operator declared gets `declared`.
 
     `network` says that the process keeps the host's network, `components` are the addresses of its built-in components
     (None: all that there are), each of which has a fragment for what only it needs. `engine` is what the loops speak to

@@ -1,4 +1,4 @@
-"""Fragments that the configuration asks for: one for the loop, one for each component with `needs`.
+"""Requested fragments: one for the loop, one for each component with `needs`.
 
 An operator's fragment is parsed by the same code as those that come with tlsrt, and then checked: what is killed, what
 is answered as absent and what stands under `never` (base.yaml) cannot be had for any reason; nor can a writable folder
@@ -35,7 +35,7 @@ _HOST = ("/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/run", "/sbin", "
 
 
 def settings_of(config: Config, loop: LoopConfig) -> dict[str, int]:
-    """Return the settings that limits are made of: those of the loop, with what its components need."""
+    """Return the settings that limits are made of: the loop's, with what its components need."""
     needs = [component.needs for component in config.components_of(loop.name)]
     return {
         "memory_mb": loop.memory_mb + sum(one.memory_mb for one in needs),
@@ -74,7 +74,7 @@ def _fragment(
     files: ProfileFiles, name: str, about: str, *, data: tuple[Line, ...] = (), mounts: tuple[Line, ...] = (),
     write: tuple[Line, ...] = (), egress: tuple[EgressLine, ...] = (), allow: tuple[PolicyEntry, ...] = (),
 ) -> PolicyFragment:  # fmt: skip
-    """Return the same fragment for the same requests, so that a reload that changes none makes no new filters."""
+    """Return the same fragment for the same requests. So a reload that changes none makes no new filters."""
     lines: dict[str, tuple[Line, ...]] = dict.fromkeys(LINE_SECTIONS, ())
     lines |= {"data": data, "mounts": mounts, "write": write}
     lists = dict.fromkeys(LISTS, ()) | {"allow": allow}
@@ -132,7 +132,7 @@ def check_writes(config: Config, loop: str, read: Sequence[Path]) -> None:
 
 
 def _unfit(path: Path, *, write: bool) -> str:
-    """Return why a path of the host can be shown to nobody; "" if it can."""
+    """Return why a path of the host cannot be shown to any process; "" if it can."""
     named = Path(os.path.normpath(path))
     if Path("/") == named:
         return "that is the whole host"
@@ -168,7 +168,7 @@ def _taken(config: Config, loop: str) -> list[tuple[Path, str]]:
 
 
 def is_there(path: Path, kind: Callable[[int], bool] = lambda mode: True) -> bool:
-    """Say whether there is such a path, as far as we may look: whoever asks need not be root."""
+    """Say whether there is such a path, as far as we may look: this need not run as root."""
     try:
         return kind(path.stat().st_mode)
     except PermissionError:
@@ -193,7 +193,7 @@ def overlap(one: Path, other: Path) -> bool:
 
 
 def secrets(config: Config) -> list[Path]:
-    """Return what no process but the supervisor and the authority may see, and the folders that are bound writable."""
+    """Return the paths that only supervisor and authority may see, and folders bound writable."""
     keys = [
         path
         for path in (*key_paths(config.master_key), config.boot_token, config.door.key, config.door.client_ca_key)

@@ -1,4 +1,4 @@
-"""What this host can enforce, found out by doing it: a forked child goes through every layer and tells how each ended.
+"""Trial of this host: a forked child goes through every layer and tells how each ended.
 
     trial = examine(profile, spawn, own)       in a process like the supervisor, inside the launcher's namespaces
 
@@ -49,11 +49,11 @@ class Trial:
 
     held: list[str] = field(default_factory=list[str])
     failed: dict[str, str] = field(default_factory=dict[str, str])
-    fatal: set[str] = field(default_factory=set[str])  # those of them that end whoever tries: no waiver helps
+    fatal: set[str] = field(default_factory=set[str])  # those of them that end the process that tries: no waiver helps
 
 
 def examine(profile: Profile, spawn: Spawn, own: NamespaceSet, failed: Mapping[str, str]) -> Trial:
-    """Try every layer of the profile for real; `failed` are those known to fail, with their reasons.
+    """Try every layer of the profile for real. `failed` are those known to fail, with their reasons.
 
     The profile's writable folders must be there. Raises OSError when not even a fork works.
     """
@@ -70,7 +70,7 @@ def examine(profile: Profile, spawn: Spawn, own: NamespaceSet, failed: Mapping[s
 
 
 def _try(profile: Profile, spawn: Spawn, own: NamespaceSet, known: Mapping[str, str]) -> tuple[Trial, str | None]:
-    """Go through all layers once; returns the trial, and the layer without which it must be tried again."""
+    """Go through all layers once. Returns the trial, and the layer without which it must be tried again."""
     trial = Trial(failed=dict(known))
     profile = replace(profile, layers=tuple(name for name in profile.layers if name not in known))
     reader, writer = os.pipe2(os.O_CLOEXEC)
@@ -189,7 +189,7 @@ def _tell_unreadable(profile: Profile, say: Callable[..., None]) -> None:
 
 
 def _listen(reader: int, watcher: Watcher, trial: Trial) -> str | None:
-    """Hear the child until it is done; returns the layer that it had begun if it ends before, else None."""
+    """Hear the child until it is done. Returns the layer that it had begun if it ends before, else None."""
     begun = "the first layer"
     rest = b""
     while True:
@@ -216,7 +216,7 @@ def _listen(reader: int, watcher: Watcher, trial: Trial) -> str | None:
 
 
 def _look(child: ProbeChild, profile: Profile, own: NamespaceSet, trial: Trial) -> None:
-    """Attest the child, as the supervisor attests a loop of the same profile with the same waivers."""
+    """Attest the child, as the supervisor attests a loop of the same profile."""
     waived = frozenset(trial.failed) - {CODE}
     differences = attest(child.host_pid, replace(profile, waived=waived), own, max_tasks=1)
     if differences:

@@ -1,4 +1,4 @@
-"""The effective profile of one process as plain values, each with the line that it comes from: what `show` prints."""
+"""Effective profile of one process as plain values, each with its reason, as `show` prints it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAMESPACES = ("pid", "net", "ipc", "uts", "mount")
 
 @dataclass(frozen=True, slots=True)
 class Effective:
-    """One process: its profile, the fragments that it was composed from, and what it imports from."""
+    """One process: its profile, the fragments of that, and what it imports from."""
 
     config: Config
     profile: Profile
@@ -36,7 +36,7 @@ class Effective:
         return [line for one in self.fragments for line in one.lines[section]]
 
     def line_for(self, real: str, sections: Sequence[str]) -> Line | None:
-        """Return the line whose path, without links, is nearest above a path; None if these sections have none."""
+        """Return the line whose path, without links, is nearest above a path. None if these sections have none."""
         nearest: tuple[int, Line | None] = (0, None)
         for section in sections:
             for line in self.lines(section):
@@ -47,7 +47,7 @@ class Effective:
         return nearest[1]
 
     def paths(self, section: str, line: Line) -> list[str]:
-        """Return the paths of a line, with what `$code` stands for, and without those that this host lacks."""
+        """Return the paths of a line, with `$code` expanded, and without those that this host lacks."""
         return [os.fspath(path) for path in expand(line, self.code)] if section in ("code", "data") else [*line.paths]
 
 
@@ -98,7 +98,7 @@ def _layer(profile: Profile, waive: Mapping[str, str], name: str) -> dict[str, A
 
 
 def _scheduling(one: Effective) -> dict[str, Any]:
-    """Return what the configuration gives the process before it is confined; it can change neither afterwards."""
+    """Return what the configuration gives the process before it is confined. It can change neither afterwards."""
     wanted, name = one.config.scheduling, one.profile.name
     return {
         "cpus": [*wanted.cpus.get(name, ())] or None,

@@ -1,4 +1,4 @@
-"""Whether a process may make a call, open a path or reach a host; how it is refused, by which layer and by which line.
+"""Whether a process may make a call, open a path or reach a host. How it is refused, by which layer and by which line.
 
 The answers come from what confines the process: its filters are run, its root is planned, its Landlock rules and
 egress rules are asked.
@@ -45,7 +45,7 @@ class Explanation:
 
 
 def explain(one: Effective, what: Sequence[str]) -> list[Explanation]:
-    """Return the answers about a path, a host (ADDRESS:PORT[/udp]), or a call and perhaps its arguments.
+    """Return the answers about a path, a host (ADDRESS:PORT[/udp]), or a call and its arguments.
 
     Raises ValueError with a sentence for what cannot be asked.
     """
@@ -159,11 +159,11 @@ def _reach(one: Effective, wanted: EgressRule, stage: FilterStage) -> Explanatio
     ports = landlock_rules(profile, applied, sealed=stage is FilterStage.SEALED).connect_ports
     if wanted.protocol == "tcp" and ports is not None and wanted.first_port not in ports and profile.expects(layer):
         return Explanation(when, action, False, "EACCES", layer, "no egress rule lists its port")
-    return Explanation(when, action, True, "allowed", "", "seccomp_reports is waived, so nobody looks at the address")
+    return Explanation(when, action, True, "allowed", "", "seccomp_reports is waived, so the address is not checked")
 
 
 def _merged(findings: Sequence[Explanation]) -> list[Explanation]:
-    """Say once what is the same before and after the seal, and keep what is said about one action together."""
+    """Say once what is the same before and after the seal, and group by action."""
     stages: dict[Explanation, set[str]] = {}
     for finding in findings:
         stages.setdefault(replace(finding, stage="", layer=finding.layer.removesuffix("_sealed")), set()).add(

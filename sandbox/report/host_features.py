@@ -32,7 +32,7 @@ _WITHOUT = {
     6: "nothing but namespaces and uids keeps loops from abstract UNIX sockets and from signals to others",
     9: "as seccomp_reports is waived, a loop can connect to every such socket that it sees and file modes allow",
 }
-_BROKERED_ABI = 9  # what the supervisor's look at every connect covers too
+_BROKERED_ABI = 9  # what the supervisor's check of every connect covers too
 _EXCHANGEABLE = "code of components could exchange the last filter at import"
 _SET_MODE_FILTER, _GET_ACTION_AVAIL = 1, 2
 _TSYNC_ESRCH = 1 << 0 | 1 << 4
@@ -65,7 +65,7 @@ def landlock_words() -> str:
 
 
 def seccomp_words() -> str:
-    """Return which answers of filters the kernel knows, and whether all threads can be filtered at once."""
+    """Return which filter answers the kernel knows, and whether it filters all threads at once."""
     known: list[str] = []
     for name, value in _ACTIONS.items():
         action = ctypes.c_uint32(value)
@@ -110,7 +110,7 @@ def user_namespace_words(proc: Path = Path("/proc")) -> str:
 
 
 def gaps(profile: Profile) -> list[str]:
-    """Return a sentence for what the layers of a profile do not cover on this host, though they can be applied.
+    """Return a sentence for each gap of a profile's layers on this host, though they can be applied.
 
     A waived layer has no gaps. The filters of the profile are those that its process installs.
     """
@@ -146,7 +146,7 @@ _FEATURES: Mapping[str, Callable[[], str]] = {
 
 
 def features() -> dict[str, str]:
-    """Return all of it by name, in the order to show; each is asked in a child, as a filter outside may kill for it."""
+    """Return all of it by name, in the order to show. Each is asked in a child, as a filter outside may kill for it."""
     return {name: _asked(question) for name, question in _FEATURES.items()}
 
 

@@ -1,4 +1,4 @@
-"""What becomes of a system call of a confined process: the assembled filters themselves are asked. Pure.
+"""Verdict on a system call of a confined process, by running the assembled filters. Pure.
 
 A process has one filter until the seal and two afterwards; of two answers the kernel takes the stricter one.
 """
@@ -25,7 +25,7 @@ _FILLS = (0, LOW_32, 0x5A5A5A5A, 0xA5A5A5A5)
 
 @dataclass(frozen=True, slots=True)
 class SyscallVerdict:
-    """The answer to one call: `how` is "allowed", "killed", the name of an errno, or "asked" (the supervisor decides).
+    """The answer to one call. `how` is "allowed", "killed", the name of an errno, or "asked" (the supervisor decides).
 
     `kind` and `entry` are the list and the entry that speak of it; None when no line does.
     """
@@ -40,7 +40,7 @@ class SyscallVerdict:
 
 
 def action_of(profile: Profile, stage: FilterStage, call: str, arguments: Sequence[int]) -> int:
-    """Return the action, SECCOMP_RET_*, for a call in a stage; a layer that is waived asks nobody.
+    """Return the action, SECCOMP_RET_*, for a call in a stage. A layer that is waived answers nothing.
 
     Raises SandboxError for a machine without filters.
     """
@@ -68,7 +68,7 @@ def verdict_of(profile: Profile, stage: FilterStage, call: str, arguments: Seque
 
 
 def verdicts_of(profile: Profile, stage: FilterStage, call: str) -> list[SyscallVerdict]:
-    """Return the answers to a call whose arguments are not known: one for every entry that allows it, then the rest."""
+    """Return the answers to a call with unknown arguments. One for every entry that allows it, then the rest."""
     entries = [entry for _, entry in profile.policy.about(call, stage) if entry in profile.policy.allowed(stage)]
     found = [_verdict_by(profile, stage, call, entry) for entry in entries]
     if any(not entry.checks for entry in entries):
@@ -83,7 +83,7 @@ def _verdict_by(profile: Profile, stage: FilterStage, call: str, entry: PolicyEn
 
 
 def _word(action: int, kind: str) -> str:
-    """Return what an action means; where a filter notifies, the list that names the call decides."""
+    """Return what an action means. Where a filter notifies, the list that names the call decides."""
     if action == ALLOW:
         return "allowed"
     if action == KILL_PROCESS or (action == _NOTIFY and kind == "kill"):
@@ -100,7 +100,7 @@ def _holds(check: Check, arguments: Sequence[int]) -> bool:
 
 
 def _known(check: Check) -> tuple[int, ...]:
-    """Return the values of a check, with our own pid, and 0 for the last filter's address in a filter made without."""
+    """Return the values of a check, with our own pid, and 0 for an unknown address of the last filter."""
     return tuple({SELF: _PID, SEAL: 0}.get(value, value) for value in check.values)
 
 

@@ -1,4 +1,4 @@
-"""Which files a confined process sees, and what it may do with them: the root that is planned for it, the Landlock
+"""Which files a confined process sees, and what it may do with them. By the root that is planned for it, the Landlock
 rules that it gets, and the modes of the host's files. Reads the host's links and modes, changes nothing.
 """
 
@@ -75,7 +75,7 @@ class VisibleFiles:
         return (resolve(path, self._link) or "/") if self._has_root else os.path.realpath(path)
 
     def _link(self, step: str) -> str | None:
-        """Return the text of a link as the process finds it: those of its root, and those inside what is bound."""
+        """Return the text of a link as the process finds it, in its root or inside what is bound."""
         bound = _holder(step, self._binds) is not None
         return read_link(step) if bound else self._links.get(step)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 # What a waiver voids, as the end of "without it, ...".
 VOIDS: Mapping[str, str] = {
     "cgroup": "a loop is killed by its pidfd and its pid namespace alone, and only rlimits bound it",
-    "session": "a loop shares the session and the terminal of whoever started tlsrt",
+    "session": "a loop shares the session and the terminal of the user who started tlsrt",
     "descriptors": "a loop keeps open what the supervisor has open: sockets and channels of the others",
     "pid_namespace": "loops see each other's processes, and what a loop leaves behind may outlive it",
     "net_namespace": (
@@ -35,7 +35,7 @@ VOIDS: Mapping[str, str] = {
     "landlock": "code of components could read whatever the loop's mounts show while it is imported",
     "seccomp": "code of components may use every system call while it is imported",
     "seccomp_reports": (
-        "nobody hears of refused calls, and egress rules do not hold: a loop with a network reaches any address over "
+        "refused calls are not reported, and egress rules do not hold: a loop with a network reaches any address over "
         "UDP, any address at a listed TCP port, and everything over TCP where more than 64 ports are listed"
     ),
     "landlock_sealed": "a running loop can open whatever its mounts show, and what network it has, it can use",

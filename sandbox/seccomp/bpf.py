@@ -49,7 +49,7 @@ def errno_action(number: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """True if `argument & mask` is one of `values`, over the low 32 bits, which are all that the kernel uses of an int.
+    """True if `argument & mask` is one of `values`, over the low 32 bits. The kernel uses no more of an int.
 
     `wide` compares all 64 bits, for an address; then there is one value and no mask.
     """

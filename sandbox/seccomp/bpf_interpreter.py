@@ -1,4 +1,4 @@
-"""Interpreter for the programs that `bpf.py` makes: what would the kernel answer? Pure; `sandbox explain` and the
+"""Interpreter for the programs that `bpf.py` makes: what would the kernel answer? Pure. `sandbox explain` and the
 tests ask it. It knows exactly the instructions of the assembler, and refuses any other.
 """
 
@@ -23,7 +23,7 @@ def _instructions(program: bytes) -> list[tuple[int, int, int, int]]:
 
 
 def run_all(programs: Sequence[bytes], architecture: int, number: int, arguments: Sequence[int] = ()) -> int:
-    """Return the answer of several filters, the newest first: the kernel takes the strictest, seccomp(2).
+    """Return the answer of several filters, the newest first: the strictest, seccomp(2).
 
     The order of strictness is that of the actions as signed numbers; of equal ones the newest filter's counts.
     """

@@ -1,4 +1,4 @@
-"""The few calls of a process with a network that the supervisor carries out: connect, bind, and a question to netlink.
+"""Broker: calls that the supervisor carries out for a process: connect, bind, netlink.
 
 Theory of operation. A filter sees registers, not the address behind a pointer, and what is looked at in another
 process may change before the kernel looks again. So nothing is allowed after a look: the broker copies the address
@@ -56,7 +56,7 @@ class BrokerReply:
 
 @dataclass(frozen=True, slots=True)
 class Connecting:
-    """A blocking connect under way: answered with `finish` once the socket (owned from here on) is writable."""
+    """A blocking connect under way. Answered with `finish` once the socket (owned from here on) is writable."""
 
     socket: socket.socket
 
@@ -76,7 +76,7 @@ class Broker:
     channel: Path | None
 
     def carry_out(self, call: Notification, is_valid: Callable[[], bool]) -> BrokerReply | Connecting:
-        """Look, and make the call if the rules allow it; `is_valid` tells whether the task still waits for it."""
+        """Look, and make the call if the rules allow it. `is_valid` tells whether the task still waits for it."""
         try:
             address = self._read(call, 4 if call.call == "sendto" else 1)
             message = self._read_message(call) if call.call == "sendto" else b""
@@ -123,7 +123,7 @@ class Broker:
             return self._connect_channel(duplicate, address)
         if domain not in (socket.AF_INET, socket.AF_INET6):
             return _refused(f"connect a socket of family {domain}")
-        if family == socket.AF_UNSPEC:  # ends an association, and reaches nobody
+        if family == socket.AF_UNSPEC:  # ends an association, and reaches no host
             return _begin(duplicate, address)
         target = _target(family, address)
         if target is None:

@@ -6,7 +6,7 @@ filtered), or with ESRCH where it knows SECCOMP_FILTER_FLAG_TSYNC_ESRCH (Linux 5
 
 The last filter is made before foreign code is imported, but installed after: that code could install one of its own,
 which answers for the last one as if it had been installed, and the number of filters would be right. So the last one is
-put into memory that nobody can change any more, mseal(2) of Linux 6.10, and the first filter allows no other than the
+put into memory that nothing can change any more, mseal(2) of Linux 6.10, and the first filter allows no other than the
 one at that address. Then the number of filters, read from outside, proves that both are ours. Without mseal(2) the
 memory is read-only, which foreign code could undo.
 """
@@ -60,7 +60,7 @@ def install(program: bytes) -> None:
 
 
 def install_watched(program: bytes) -> int:
-    """Do the same, and return the descriptor (close-on-exec) at which the filter's notifications arrive.
+    """Do the same, and return the descriptor (close-on-exec) at which notifications arrive.
 
     Needs SECCOMP_FILTER_FLAG_NEW_LISTENER together with TSYNC_ESRCH (Linux 5.7). Raises as `install` does.
     """
@@ -69,7 +69,7 @@ def install_watched(program: bytes) -> int:
 
 
 def check_notifications() -> None:
-    """Raise SandboxError when this kernel cannot notify of calls: SECCOMP_RET_USER_NOTIF is of Linux 5.0."""
+    """Raise SandboxError when this kernel cannot notify of calls. SECCOMP_RET_USER_NOTIF is of Linux 5.0."""
     action = ctypes.c_uint32(USER_NOTIF)
     try:
         call("seccomp", _GET_ACTION_AVAILABLE, 0, ctypes.byref(action))
@@ -79,7 +79,7 @@ def check_notifications() -> None:
 
 @contextmanager
 def _placed(program: bytes) -> Generator[int, None, None]:
-    """Give the address of a struct sock_fprog that lives as long as the block, until the kernel has copied it."""
+    """Give the address of a struct sock_fprog. It lives as long as the block, until the kernel has copied it."""
     code = ctypes.create_string_buffer(program, len(program))
     header = ctypes.create_string_buffer(_header(program, ctypes.addressof(code)))
     yield ctypes.addressof(header)
@@ -87,7 +87,7 @@ def _placed(program: bytes) -> Generator[int, None, None]:
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """A filter in memory that stays as it is: the address of its struct sock_fprog, and whether mseal(2) holds it.
+    """A filter in memory that stays as it is. The address of its struct sock_fprog, and whether mseal(2) holds it.
 
     A forked child has it at the same address, held as firmly.
     """
@@ -97,7 +97,7 @@ class Pinned:
 
 
 def pin(program: bytes) -> Pinned:
-    """Put a filter into memory of its own for `install_at`, read-only and if possible sealed; it is never freed.
+    """Put a filter into memory of its own for `install_at`, read-only and if possible sealed. It is never freed.
 
     Raises SandboxError when the kernel gives no memory.
     """
@@ -118,7 +118,7 @@ def pin(program: bytes) -> Pinned:
 
 
 def install_at(address: int) -> None:
-    """Put the filter whose struct sock_fprog is at this address upon every task; raises as `install` does."""
+    """Put the filter whose struct sock_fprog is at this address upon every task. Raises as `install` does."""
     _install(address, 0)
 
 
@@ -144,7 +144,7 @@ def _header(program: bytes, address: int) -> bytes:
 
 
 def check_installed() -> None:
-    """Read back that every task is filtered: from /proc where there is one, else by the word of this task.
+    """Read back that every task is filtered, from /proc. Where there is none, by the word of this task.
 
     Raises SandboxError for a task that is not.
     """
@@ -164,7 +164,7 @@ def _asked(option: int) -> int:
 
 
 def task_modes(tasks: Path) -> dict[int, int] | None:
-    """Return the seccomp mode of each task of a process, from /proc/PID/task; None if that cannot be read."""
+    """Return the seccomp mode of each task of a process, from /proc/PID/task. None if that cannot be read."""
     try:
         names = os.listdir(tasks)
     except OSError:

@@ -2,7 +2,7 @@
 
 A notification is a struct that the kernel fills: which task made which call with which registers. The call waits until
 it is answered, its task is killed, or the listener is closed; then it fails with ENOSYS. A call is never told to go on
-by itself (SECCOMP_USER_NOTIF_FLAG_CONTINUE): what its pointers point to may have changed since somebody looked.
+by itself (SECCOMP_USER_NOTIF_FLAG_CONTINUE): what its pointers point to may have changed since it was read.
 
 The listener is made in the watched process. That says its number over a socket and goes on; the watcher takes a
 duplicate, pidfd_getfd(2), and answers; the process closes its own before it seals itself. Until then foreign code may
@@ -38,7 +38,7 @@ _GONE = (errno.ENOENT, errno.EINPROGRESS)  # the task was killed, or its call in
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One call that waits: `task` as numbered in our pid namespace, the system call's name, its six registers."""
+    """One call that waits. `task` as numbered in our pid namespace, the system call's name, its six registers."""
 
     id: int
     task: int
@@ -64,7 +64,7 @@ def close_taken_listener(reports: int | None, listener: int) -> None:
 
 
 def take_listener(reports: int, pidfd: int) -> int | None:
-    """Take the listener that was offered over the socket, and say so; None if nothing was said yet, -1 if it is none.
+    """Take the listener that was offered over the socket, and say so. None if nothing was said yet, -1 if it is none.
 
     The duplicate is close-on-exec. Raises no error: whatever is wrong, the process has no watched filter.
     """
@@ -91,7 +91,7 @@ def take_listener(reports: int, pidfd: int) -> int | None:
 
 
 def take_descriptor(pidfd: int, number: int) -> int:
-    """pidfd_getfd(2), Linux 5.6: return a duplicate, close-on-exec, of another process's descriptor. Raises OSError."""
+    """pidfd_getfd(2), Linux 5.6: return a duplicate of another process's descriptor, close-on-exec. Raises OSError."""
     return call("pidfd_getfd", pidfd, number, 0)
 
 
@@ -109,7 +109,7 @@ def receive_notification(listener: int) -> Notification | None:
 
 
 def still_waits(listener: int, notification: Notification) -> bool:
-    """Tell whether the call still waits, so that what was read of its task was read of the right one."""
+    """Tell whether the call still waits. If so, what was read of its task was read of the right one."""
     try:
         fcntl.ioctl(listener, _IS_VALID, _ID.pack(notification.id))
     except OSError:

@@ -1,4 +1,4 @@
-"""Attestation: reading from outside, through /proc, whether a process is confined as its profile says.
+"""Attestation: read through /proc whether a process is confined as its profile says.
 
 What a process tells about itself is no evidence, so the supervisor reads the kernel's own account of every task:
 ids, groups, capabilities, no_new_privs, seccomp, namespaces, and the mount table; and of the process its limits, its
@@ -45,7 +45,7 @@ _NAMESPACES = {  # entry of /proc/PID/ns -> the layer that makes it another than
 
 @dataclass(frozen=True, slots=True)
 class NamespaceSet:
-    """Where the reader itself lives: namespace names to identities, groups, and inherited seccomp filters."""
+    """The reader's own namespaces (name to identity), groups, and inherited seccomp filters."""
 
     identities: Mapping[str, str]
     groups: tuple[int, ...] = ()
@@ -67,7 +67,7 @@ class Task:
 
 
 def parse_status(text: str) -> Task:
-    """Return the facts of a proc_pid_status(5) text; raises ValueError if one is missing or malformed."""
+    """Return the facts of a proc_pid_status(5) text. Raises ValueError if one is missing or malformed."""
     lines: dict[str, str] = dict(_LINES.findall(text))
     try:
         uids, gids, groups = (tuple(int(word) for word in lines[key].split()) for key in ("Uid", "Gid", "Groups"))
@@ -162,7 +162,7 @@ def _attest_task(folder: str, profile: Profile, own: NamespaceSet) -> tuple[list
 
 
 def _children_of(task: str) -> list[str]:
-    """Return the pids of the processes that a task has made, proc_pid_children(5); none where no kernel tells."""
+    """Return the pids of the processes that a task has made, proc_pid_children(5). None where no kernel tells."""
     try:
         return _read(f"{task}/children").split()
     except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
@@ -190,7 +190,7 @@ def company_differences(children: Sequence[str], in_group: int) -> list[str]:
 
 
 def _attest_process(folder: str, profile: Profile, table: str, children: Sequence[str]) -> list[str]:
-    """Look at what belongs to a process as a whole; `table` is the mountinfo of one of its tasks."""
+    """Look at what belongs to a process as a whole. `table` is the mountinfo of one of its tasks."""
     found: list[str] = []
     in_group = 0
     if profile.expects("limits"):
@@ -214,7 +214,7 @@ def attest(
     pid: int, profile: Profile, own: NamespaceSet, *, proc: Path = Path("/proc"), max_tasks: int | None = None,
     root: PlannedRoot | None = None,
 ) -> list[str]:  # fmt: skip
-    """Read process `pid` (as numbered in `proc`) and return how it differs from its profile; empty is good.
+    """Read process `pid` (as numbered in `proc`) and return how it differs from its profile. Empty is good.
 
     `max_tasks` bounds its number of tasks where that is known. `root` is what its root was built by (None: by the host
     as it is now). What cannot be read is a difference too; a task that ends meanwhile is none, the whole process gone
@@ -244,7 +244,7 @@ def attest(
             found += [f"task {name}: {difference}" for difference in differences]
         found += _attest_process(folder, profile, table, children)
     except (FileNotFoundError, ProcessLookupError):
-        return [f"process {pid} is gone"]
+        return [f"process {pid} has ended"]
     except (OSError, ValueError) as error:
         return [*found, f"cannot read process {pid}: {error}"]
     if max_tasks is not None and max(seen, threads) > max_tasks:

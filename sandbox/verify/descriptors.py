@@ -1,4 +1,4 @@
-"""What a process holds open, as /proc/PID/fd tells: kinds that no loop needs, and folders of the host. proc_pid_fd(5).
+"""Open descriptors of a process, by /proc/PID/fd: kinds that no loop needs, host folders. proc_pid_fd(5).
 
 Whoever holds an io_uring, a seccomp listener, a namespace or a folder from before its root was built has a way around
 what confines it, so what is not known to be harmless is a difference.
@@ -16,7 +16,7 @@ _HARMLESS_ANONYMOUS = ("[eventpoll]", "[eventfd]", "[timerfd]", "[signalfd]", "i
 
 
 def forbidden_kind(target: str) -> str:
-    """Return the words for what a link of /proc/PID/fd names, if no loop may have it; else nothing. Pure."""
+    """Return the words for what a link of /proc/PID/fd names, if no loop may have it. Else nothing. Pure."""
     if target.startswith(_ANONYMOUS):
         kind = target.removeprefix(_ANONYMOUS)
         return "" if kind in _HARMLESS_ANONYMOUS else kind
@@ -26,7 +26,7 @@ def forbidden_kind(target: str) -> str:
 
 
 def parse_mount_identity(text: str) -> int:
-    """Return the number of the mount in a text of /proc/PID/fdinfo; raises ValueError if there is none."""
+    """Return the number of the mount in a text of /proc/PID/fdinfo. Raises ValueError if there is none."""
     for line in text.splitlines():
         if line.startswith("mnt_id:"):
             return int(line.removeprefix("mnt_id:"))
@@ -34,7 +34,7 @@ def parse_mount_identity(text: str) -> int:
 
 
 def descriptor_differences(folder: str, mounts: Container[int] | None) -> list[str]:
-    """Look at what the process behind `folder`, its /proc/PID, holds open; returns a sentence for each offence.
+    """Look at what the process behind `folder`, its /proc/PID, holds open. Returns a sentence for each offence.
 
     `mounts` are the numbers of its own mounts; None where it shares ours, and every folder is its own. Raises OSError
     for a process that cannot be looked at.

@@ -127,5 +127,5 @@ def test_a_group_that_belongs_to_somebody_else_is_not_used(tmp_path: Path) -> No
     (tmp_path / "cgroup.procs").touch(0o444)
     if os.geteuid() == 0:  # whom no mode stops
         (tmp_path / "cgroup.procs").unlink()
-    with pytest.raises(SandboxError, match="belongs to somebody else"):
+    with pytest.raises(SandboxError, match="belongs to another user"):
         make_tree(GroupPath(tmp_path, "/x"), "1", {})

@@ -172,8 +172,8 @@ def test_a_task_that_ends_meanwhile_is_no_difference_but_the_process_is(tmp_path
     (proc / "7/task/8/status").unlink()
     assert attest(7, PROFILE, OWN, proc=proc) == []
     (proc / "7/task/7/status").unlink()
-    assert attest(7, PROFILE, OWN, proc=proc) == ["process 7 is gone"]
-    assert attest(6, PROFILE, OWN, proc=proc) == ["process 6 is gone"]
+    assert attest(7, PROFILE, OWN, proc=proc) == ["process 7 has ended"]
+    assert attest(6, PROFILE, OWN, proc=proc) == ["process 6 has ended"]
 
 
 def test_what_cannot_be_read_is_a_difference(tmp_path: Path) -> None:
