@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Pressure:
+class LimitUsage:
     """What is known at one moment. The counters belong to the control group and only grow; 0 where none counts."""
 
     descriptors: int = 0  # open now

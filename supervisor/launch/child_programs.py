@@ -23,7 +23,7 @@ from tlsrt.sandbox.apply.enter import enter_world
 from tlsrt.sandbox.apply.imports import end_imports, preload, remember_sources
 from tlsrt.sandbox.apply.rlimits import tighten
 from tlsrt.sandbox.apply.root_plan import PlannedRoot, planned_root
-from tlsrt.sandbox.cgroup.limit_usage import Pressure, open_descriptors
+from tlsrt.sandbox.cgroup.limit_usage import LimitUsage, open_descriptors
 from tlsrt.sandbox.profile.profile import Profile, group_limits, profile_for_authority, profile_for_loop, with_group
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
 from tlsrt.sandbox.profile.requested import settings_of
@@ -158,9 +158,9 @@ class ChildPrograms:
     def made_beat(self, name: str, pid: int, number: int, last: int) -> bool:
         return made_by_main_thread(pid, number, last)
 
-    def pressure(self, name: str, pid: int) -> Pressure:
+    def limit_usage(self, name: str, pid: int) -> LimitUsage:
         most = self.profiles[name].limits.get("nofile", 0)
-        return Pressure(open_descriptors(pid), most, *self._groups.refused(name))
+        return LimitUsage(open_descriptors(pid), most, *self._groups.refused(name))
 
     def tighten(self, name: str, pid: int, limits: Mapping[str, int]) -> list[str]:
         problem = self._groups.limit(name, self._limits[name])

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from tlsrt.config.egress import EgressRule
 from tlsrt.config.schema import Config
-from tlsrt.sandbox.cgroup.limit_usage import Pressure
+from tlsrt.sandbox.cgroup.limit_usage import LimitUsage
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.supervisor.process.exit_reason import ExitReason
 
@@ -154,7 +154,7 @@ class Children(Protocol):
     def made_beat(self, name: str, pid: int, number: int, last: int) -> bool:
         """Tell whether its event loop made heartbeat `number`, after `last`."""
 
-    def pressure(self, name: str, pid: int) -> Pressure:
+    def limit_usage(self, name: str, pid: int) -> LimitUsage:
         """Return how near a process is to its limits."""
 
     def tighten(self, name: str, pid: int, limits: Mapping[str, int]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tlsrt.sandbox.cgroup.limit_usage import Pressure
+from tlsrt.sandbox.cgroup.limit_usage import LimitUsage
 
 DESCRIPTORS, TASKS, MEMORY = "descriptors", "tasks", "memory"
 AGAIN_BELOW = 0.9  # of the descriptors
@@ -20,7 +20,7 @@ Tell = Callable[[str, int, str, str], None]  # process, incarnation, kind of lim
 @dataclass(slots=True)
 class _Seen:
     incarnation: int
-    pressure: Pressure
+    usage: LimitUsage
     is_full: bool = False
     told_at: float = -AGAIN_S
 
@@ -32,23 +32,23 @@ class LimitMonitor:
         self._tell = tell
         self._seen: dict[str, _Seen] = {}
 
-    def look(self, name: str, incarnation: int, pressure: Pressure, now: float) -> None:
+    def look(self, name: str, incarnation: int, usage: LimitUsage, now: float) -> None:
         """Compare with the last look."""
         seen = self._seen.get(name)
         if seen is None or seen.incarnation != incarnation:
-            seen = self._seen[name] = _Seen(incarnation, pressure)
-        most = pressure.descriptors_most
-        if most and pressure.descriptors >= most and not seen.is_full:
+            seen = self._seen[name] = _Seen(incarnation, usage)
+        most = usage.descriptors_most
+        if most and usage.descriptors >= most and not seen.is_full:
             seen.is_full = True
             self._tell(name, incarnation, DESCRIPTORS, f"all of its {most} descriptors are open")
-        elif pressure.descriptors < most * AGAIN_BELOW:
+        elif usage.descriptors < most * AGAIN_BELOW:
             seen.is_full = False
         if now - seen.told_at < AGAIN_S:
             return
-        before, seen.pressure = seen.pressure, pressure
-        if pressure.tasks > before.tasks:
+        before, seen.usage = seen.usage, usage
+        if usage.tasks > before.tasks:
             seen.told_at = now
             self._tell(name, incarnation, TASKS, "its control group has refused it another task")
-        if pressure.memory > before.memory:
+        if usage.memory > before.memory:
             seen.told_at = now
             self._tell(name, incarnation, MEMORY, "its control group had no memory left for it")

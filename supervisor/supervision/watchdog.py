@@ -80,8 +80,8 @@ class Watchdog(Feature):
                 self._loops.hung(self._loops.by_name(name), reason)
 
     def _look_at_limits(self, name: str, child: Child, incarnation: int = 0) -> None:
-        pressure = self._context.current.children.pressure(name, child.host_pid)
-        self._limits.look(name, incarnation or child.pid, pressure, self._event_loop.now)
+        usage = self._context.current.children.limit_usage(name, child.host_pid)
+        self._limits.look(name, incarnation or child.pid, usage, self._event_loop.now)
 
     def _attest_next(self) -> None:
         loops = self._loops.all

@@ -15,7 +15,7 @@ from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
 from tlsrt.channels.control.life import LIFE
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.config.schema import Config
-from tlsrt.sandbox.cgroup.limit_usage import Pressure
+from tlsrt.sandbox.cgroup.limit_usage import LimitUsage
 from tlsrt.sandbox.profile.profile import Profile
 from tlsrt.supervisor.process.children import AuthorityStart, CallRules, Child, LoopStart, Sandbox
 from tlsrt.supervisor.process.exit_reason import ExitReason
@@ -115,8 +115,8 @@ class FakeChildren:
     def made_beat(self, name: str, pid: int, number: int, last: int) -> bool:
         return True
 
-    def pressure(self, name: str, pid: int) -> Pressure:
-        return Pressure()
+    def limit_usage(self, name: str, pid: int) -> LimitUsage:
+        return LimitUsage()
 
     def tighten(self, name: str, pid: int, limits: Mapping[str, int]) -> list[str]:
         return []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tlsrt.sandbox.cgroup.cgroup import Group, GroupPath
-from tlsrt.sandbox.cgroup.limit_usage import Pressure, open_descriptors, parse_count
+from tlsrt.sandbox.cgroup.limit_usage import LimitUsage, open_descriptors, parse_count
 from tlsrt.supervisor.process.limits import AGAIN_S, LimitMonitor
 
 MOST = 100
@@ -26,7 +26,7 @@ class Court:
         """Look a round later; return what is told of it."""
         self.told.clear()
         self.now += 0.5
-        self.watch.look("third", incarnation, Pressure(descriptors, MOST, tasks, memory), self.now)
+        self.watch.look("third", incarnation, LimitUsage(descriptors, MOST, tasks, memory), self.now)
         return list(self.told)
 
 
@@ -50,7 +50,7 @@ def test_what_a_group_refused_is_told_when_it_grows_and_not_more_often_than_ever
 
 def test_where_no_limit_is_known_none_is_reached() -> None:
     court = Court()
-    court.watch.look("third", 1, Pressure(5000, 0), 0.0)
+    court.watch.look("third", 1, LimitUsage(5000, 0), 0.0)
     assert court.told == []
 
 
