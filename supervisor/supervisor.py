@@ -159,7 +159,7 @@ class Supervisor:
         loops = self._loops = Loops(context, authority, each, listeners, monitor, policy, features)
         changes = RunningChanges()
         restarter = Restarter(context, loops, features)
-        events = HostEvents(context, authority.client, boot, len(each))
+        events = HostEvents(context, authority.channel, boot, len(each))
         self._watchdog = Watchdog(context, loops, authority)
         requests = OperatorRequests(context, authority)
         lock = LockControl(context, loops, restarter, authority, requests)

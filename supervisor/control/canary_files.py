@@ -153,7 +153,7 @@ class CanaryFiles(Feature):
                 "decoy_touched", watched.subject, f"file {watched.path}", decoy=f"file {watched.path}"
             )
             if watched.subject != HOST:
-                self._authority.client.ask("file_touched", watched.subject, watched.path)
+                self._authority.channel.ask("file_touched", watched.subject, watched.path)
 
     def _say(self, sentence: str) -> None:
         if sentence not in self.warnings:

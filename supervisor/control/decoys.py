@@ -8,7 +8,7 @@ from tlsrt.channels.control.authority_channel import DecoysMessage
 from tlsrt.supervisor.control.canary_files import CanaryFiles
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context
-from tlsrt.supervisor.supervision.feature import Feature, MessageHandler, Reply, Request, Verb
+from tlsrt.supervisor.supervision.feature import ControlVerb, Feature, MessageHandler, Reply, Request
 from tlsrt.supervisor.supervision.pending_answers import PendingAnswers
 
 NAME = "decoys"
@@ -30,8 +30,8 @@ class DecoyReport(Feature):
     def messages(self) -> Mapping[str, MessageHandler]:
         return {NAME: self._hear}
 
-    def verbs(self) -> Mapping[str, Verb]:
-        return {"honeypot_test": Verb(self.ask)}
+    def verbs(self) -> Mapping[str, ControlVerb]:
+        return {"honeypot_test": ControlVerb(self.ask)}
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -47,7 +47,7 @@ class DecoyReport(Feature):
         self._pending.hold(reply, self._context.event_loop.now, longest_s=TRIAL_S, late=late)
         if not decoys.components and not decoys.methods:
             self._answer("there are no decoys: `deception` in the configuration switches them off")
-        elif not self._authority.client.ask("try_decoys"):
+        elif not self._authority.channel.ask("try_decoys"):
             self._answer(_AWAY)
 
     def _answer(self, problem: str) -> None:

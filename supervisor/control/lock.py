@@ -26,7 +26,7 @@ from tlsrt.supervisor.messages.result_codes import ResultCode
 from tlsrt.supervisor.process.exit_reason import Cause
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context
-from tlsrt.supervisor.supervision.feature import Feature, MessageHandler, Reply, Request, Verb
+from tlsrt.supervisor.supervision.feature import ControlVerb, Feature, MessageHandler, Reply, Request
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.pending_answers import PendingAnswers
@@ -61,14 +61,14 @@ class LockControl(Feature):
     def messages(self) -> Mapping[str, MessageHandler]:
         return {"lock_state": self._heard}
 
-    def verbs(self) -> Mapping[str, Verb]:
-        return {"lock": Verb(self._lock), "unlock": Verb(self._unlock)}
+    def verbs(self) -> Mapping[str, ControlVerb]:
+        return {"lock": ControlVerb(self._lock), "unlock": ControlVerb(self._unlock)}
 
     def authority_booted(self) -> None:
         """Tell an authority of a lock that it does not know, before it hears of any loop."""
         if self.record is not None and self._told is None:
             self._asked = self.record.lock
-            self._authority.client.lock(*self.record)
+            self._authority.channel.lock(*self.record)
         self._has_booted, self._told = True, None
 
     def authority_lost(self) -> None:

@@ -23,7 +23,7 @@ from tlsrt.supervisor.control.reports import (
 from tlsrt.supervisor.messages.result_codes import KINDS, LONGEST_MS, RESTORED_KINDS
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context
-from tlsrt.supervisor.supervision.feature import Feature, MessageHandler, Reply, Request, Verb
+from tlsrt.supervisor.supervision.feature import ControlVerb, Feature, MessageHandler, Reply, Request
 from tlsrt.supervisor.supervision.pending_answers import PendingAnswers
 
 ANSWER_S = 8.0  # the authority answers in milliseconds, or when an epoch has moved, which takes 5 s at the most
@@ -138,7 +138,7 @@ REQUESTS: Mapping[str, OperatorRequest] = {
 }  # fmt: skip
 
 
-class _Asked(NamedTuple):
+class _RunningRequest(NamedTuple):
     document: MakeDocument
     rows: list[Any]
 
@@ -148,14 +148,14 @@ class OperatorRequests(Feature):
 
     def __init__(self, context: Context, authority: AuthorityProcess) -> None:
         self._authority = authority
-        self._pending = PendingAnswers[_Asked](context.event_loop)
+        self._pending = PendingAnswers[_RunningRequest](context.event_loop)
         self.quarantined: list[str] = []
 
     def messages(self) -> Mapping[str, MessageHandler]:
         return {"answer": self._answered, "quarantine": self._quarantine}
 
-    def verbs(self) -> Mapping[str, Verb]:
-        return {name: Verb(partial(self._relay, name)) for name in REQUESTS}
+    def verbs(self) -> Mapping[str, ControlVerb]:
+        return {name: ControlVerb(partial(self._relay, name)) for name in REQUESTS}
 
     def authority_lost(self) -> None:
         """Answer all: how much was done of what the authority was asked is unknown."""
@@ -168,8 +168,8 @@ class OperatorRequests(Feature):
     def ask(self, reply: Reply, document: MakeDocument, name: str, *fields: object) -> None:
         """Send a message with a number before its fields; `reply` gets the document of its answer."""
         late = {"unavailable": [f"the authority did not answer in {ANSWER_S:g} s"]}
-        number = self._pending.hold(reply, _Asked(document, []), longest_s=ANSWER_S, late=late)
-        if not self._authority.client.ask(name, number, *fields):
+        number = self._pending.hold(reply, _RunningRequest(document, []), longest_s=ANSWER_S, late=late)
+        if not self._authority.channel.ask(name, number, *fields):
             self._pending.answer(number, {"unavailable": [_AWAY]})
 
     def _relay(self, name: str, request: Request, reply: Reply) -> None:
@@ -186,7 +186,7 @@ class OperatorRequests(Feature):
         if asked is None:
             return  # it came too late
         asked.rows.extend(message.rows)
-        if message.more and self._authority.client.ask("sessions", message.number, bytes.fromhex(message.rows[-1][1])):
+        if message.more and self._authority.channel.ask("sessions", message.number, bytes.fromhex(message.rows[-1][1])):
             return
         document = asked.document(message.code, asked.rows)
         if "unwritten" in document:

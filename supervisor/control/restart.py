@@ -14,7 +14,7 @@ from typing import Any
 from tlsrt.channels.control.life import LoopState
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.context import Context
-from tlsrt.supervisor.supervision.feature import Feature, Reply, Request, Verb
+from tlsrt.supervisor.supervision.feature import ControlVerb, Feature, Reply, Request
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.pending_answers import PendingAnswers
@@ -24,7 +24,7 @@ from tlsrt.supervisor.supervision.states import SETTLED
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _RunningRestart:
     """One running request: its loops with their incarnations before."""
 
     loops: dict[str, int]
@@ -39,10 +39,10 @@ class RestartRequest(Feature):
         self._loops = loops
         self._restarter = restarter
         self._changes = changes
-        self._pending = PendingAnswers[_Asked](context.event_loop)
+        self._pending = PendingAnswers[_RunningRestart](context.event_loop)
 
-    def verbs(self) -> Mapping[str, Verb]:
-        return {"restart": Verb(self.ask)}
+    def verbs(self) -> Mapping[str, ControlVerb]:
+        return {"restart": ControlVerb(self.ask)}
 
     def ask(self, request: Request, reply: Reply) -> None:
         """Restart the loop that the request names; `reply` gets a document, or `refused` with a sentence."""
@@ -55,7 +55,7 @@ class RestartRequest(Feature):
         loops = self._loops.restart_policy.restart(str(name), now)
         before = {loop.name: loop.incarnation for loop in self._loops.all if loop.name in loops}
         self._context.console.plain(str(name), "restart", f"asked for{_with(loops - {str(name)})}")
-        self._pending.hold(reply, _Asked(before, now))
+        self._pending.hold(reply, _RunningRestart(before, now))
         self._restarter.look()
 
     def _refusal(self, name: str) -> str:
@@ -91,16 +91,16 @@ class RestartRequest(Feature):
     def stopping(self) -> None:
         self._pending.answer_all({"refused": "tlsrt is stopping"})
 
-    def _is_settled(self, loop: Loop, asked: _Asked) -> bool:
+    def _is_settled(self, loop: Loop, asked: _RunningRestart) -> bool:
         if self._loops.restart_policy.is_pending(loop.name) or loop.state not in SETTLED:
             return False
         return loop.state is not LoopState.ACTIVE or loop.incarnation > asked.loops[loop.name]
 
-    def _answer(self, loops: list[Loop], asked: _Asked) -> dict[str, Any]:
+    def _answer(self, loops: list[Loop], asked: _RunningRestart) -> dict[str, Any]:
         entries = [self._entry(loop, asked) for loop in loops]
         return {"loops": entries, "failed": any(entry["state"] != LoopState.ACTIVE for entry in entries)}
 
-    def _entry(self, loop: Loop, asked: _Asked) -> dict[str, Any]:
+    def _entry(self, loop: Loop, asked: _RunningRestart) -> dict[str, Any]:
         is_active = loop.state is LoopState.ACTIVE and loop.active_at is not None
         took_ms = round((loop.active_at - asked.began) * 1000) if is_active and loop.active_at else None
         pid = loop.child.host_pid if loop.child is not None else None

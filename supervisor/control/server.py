@@ -22,7 +22,7 @@ from tlsrt.errors import PeerError
 from tlsrt.supervisor.control.stream import Follower, encode
 from tlsrt.supervisor.process.event_loop import READ, WRITE, EventLoop, Timer
 from tlsrt.supervisor.process.unix_path import CONTROL_SOCKET, bind_unix
-from tlsrt.supervisor.supervision.feature import Answer, Request, StreamVerb, Verb
+from tlsrt.supervisor.supervision.feature import Answer, ControlVerb, Request, StreamVerb
 
 MAX_REQUEST_BYTES = 64 * 1024
 MAX_CLIENTS = 16
@@ -53,7 +53,7 @@ class ControlSocket:
     """
 
     def __init__(
-        self, event_loop: EventLoop, folder: Path, verbs: Mapping[str, Verb | StreamVerb], *,
+        self, event_loop: EventLoop, folder: Path, verbs: Mapping[str, ControlVerb | StreamVerb], *,
         is_kin: Callable[[int], bool] = lambda pid: False, on_bug: Callable[[str], None] = lambda sentence: None,
     ) -> None:  # fmt: skip
         self._event_loop = event_loop
@@ -61,7 +61,7 @@ class ControlSocket:
         self._is_kin = is_kin
         self._verbs = verbs
         self._on_bug = on_bug
-        self._clients: set[_Client] = set()
+        self._clients: set[_ControlConnection] = set()
         self._followers: set[Follower] = set()
         self._listener = bind_unix(folder, CONTROL_SOCKET, backlog=MAX_CLIENTS)
         event_loop.watch(self._listener.fileno(), self._accept)
@@ -79,7 +79,7 @@ class ControlSocket:
         except OSError:
             return
 
-    def serve(self, line: bytes, client: _Client) -> None:
+    def serve(self, line: bytes, client: _ControlConnection) -> None:
         """Have one request line answered."""
         try:
             request = parse_request_untrusted(line)
@@ -100,7 +100,7 @@ class ControlSocket:
             self._on_bug(f"{name}: {type(error).__name__}: {error}")
             client.say({"error": "internal"})
 
-    def _follow(self, verb: StreamVerb, request: Request, client: _Client) -> None:
+    def _follow(self, verb: StreamVerb, request: Request, client: _ControlConnection) -> None:
         """Answer by line after line, to a few followers at a time."""
         if len(self._followers) >= MAX_FOLLOWERS:
             client.say({"error": "busy"})
@@ -110,7 +110,7 @@ class ControlSocket:
         follower.on_closed.append(lambda: self._followers.discard(follower))
         verb.follow(request, follower)
 
-    def drop(self, client: _Client) -> None:
+    def drop(self, client: _ControlConnection) -> None:
         """Forget a client that has closed."""
         self._clients.discard(client)
 
@@ -124,7 +124,7 @@ class ControlSocket:
             if word:
                 _say_and_close(connection, word)
             else:
-                self._clients.add(_Client(self, self._event_loop, connection))
+                self._clients.add(_ControlConnection(self, self._event_loop, connection))
 
     def _refusal(self, connection: socket.socket) -> str:
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -143,7 +143,7 @@ def _say_and_close(connection: socket.socket, word: str) -> None:
     connection.close()
 
 
-class _Client:
+class _ControlConnection:
     """One connection: a request comes in, an answer goes out."""
 
     def __init__(self, owner: ControlSocket, event_loop: EventLoop, connection: socket.socket) -> None:

@@ -27,7 +27,7 @@ from tlsrt.supervisor.process.unkillable import UnkillableProcess
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context
-from tlsrt.supervisor.supervision.feature import Feature, Request, StreamVerb, Verb
+from tlsrt.supervisor.supervision.feature import ControlVerb, Feature, Request, StreamVerb
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor, Pulse
 from tlsrt.supervisor.supervision.loop import Checked, Loop
 from tlsrt.supervisor.supervision.loops import Loops
@@ -79,9 +79,9 @@ class Status(Feature):
         self._standing = standing
         self._start = start
 
-    def verbs(self) -> Mapping[str, Verb | StreamVerb]:
+    def verbs(self) -> Mapping[str, ControlVerb | StreamVerb]:
         return {
-            "status": Verb(lambda request, reply: reply(self.document())),
+            "status": ControlVerb(lambda request, reply: reply(self.document())),
             "follow_status": StreamVerb(StatusStream(self._context.event_loop, self.document).serve),
         }
 

@@ -8,7 +8,7 @@ from tlsrt.channels.control.life import LoopState
 from tlsrt.errors import TlsrtError
 from tlsrt.supervisor.events.relay import EventRelay
 from tlsrt.supervisor.events.sources import EventSources
-from tlsrt.supervisor.supervision.authority_client import AuthorityClient
+from tlsrt.supervisor.supervision.authority_channel import AuthorityChannel
 from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import Feature, MessageHandler
 from tlsrt.supervisor.supervision.loop import Loop
@@ -20,11 +20,11 @@ SUPERVISOR = "supervisor"
 class HostEvents(Feature):
     """Emits what features hear, and passes events on to components; made before anything is forked."""
 
-    def __init__(self, context: Context, client: AuthorityClient, boot: str, loops: int) -> None:
+    def __init__(self, context: Context, channel: AuthorityChannel, boot: str, loops: int) -> None:
         self._bus = context.events
         self._bus.boot = boot
         self._sources = EventSources(self._bus, lambda: context.event_loop.now)
-        self._relay = EventRelay(context.event_loop, self._bus, client.events)
+        self._relay = EventRelay(context.event_loop, self._bus, channel.events)
         self._bus.emit("starting", SUPERVISOR, loops=loops)
 
     def messages(self) -> Mapping[str, MessageHandler]:

@@ -24,7 +24,7 @@ from tlsrt.errors import ConfigError
 from tlsrt.supervisor.process.event_loop import Timer
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context
-from tlsrt.supervisor.supervision.feature import Answer, Feature, MessageHandler, Reply, Verb
+from tlsrt.supervisor.supervision.feature import Answer, ControlVerb, Feature, MessageHandler, Reply
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.pending_answers import PendingAnswers
@@ -56,8 +56,8 @@ class KeyRotation(Feature):
     def messages(self) -> Mapping[str, MessageHandler]:
         return {"rekeyed": self._checked, "rotated": self._rotated}
 
-    def verbs(self) -> Mapping[str, Verb]:
-        return {"rotate": Verb(lambda request, reply: self.ask(reply, master=bool(request.get("master"))))}
+    def verbs(self) -> Mapping[str, ControlVerb]:
+        return {"rotate": ControlVerb(lambda request, reply: self.ask(reply, master=bool(request.get("master"))))}
 
     def ask(self, reply: Reply, *, master: bool) -> None:
         """Rotate, now or after those that were asked for before.
@@ -87,7 +87,7 @@ class KeyRotation(Feature):
         if not self._authority.is_booted:
             self._refuse(["the authority is not serving now: try again when `status` says that it is active"])
         elif not self._is_master:
-            self._authority.client.rotate(self._number, with_keys=False)
+            self._authority.channel.rotate(self._number, with_keys=False)
         elif self._changes.is_reloading:
             self._refuse(["a reload is running, so nothing was changed: rotate again when it is done"])
         else:
@@ -103,7 +103,7 @@ class KeyRotation(Feature):
             version = key_version_of(os.pread(self._token, HEAD_BYTES, 0))
             key = open_master_key(config.master_key, {0, os.geteuid()}, version)
             self._stage(Staged(version, key_path(config.master_key, version), next_token(config)))
-            sent = self._authority.client.rekey(self._number, key, self._token, self._authority.files.measurement)
+            sent = self._authority.channel.rekey(self._number, key, self._token, self._authority.files.measurement)
         except ConfigError as error:
             self._refuse(error.problems)
         except OSError as error:
@@ -145,7 +145,7 @@ class KeyRotation(Feature):
         self._authority.files.take(self._token)
         self._token = -1
         self._stage(None)
-        self._authority.client.rotate(self._number, with_keys=True)
+        self._authority.channel.rotate(self._number, with_keys=True)
 
     def _is_in_place(self) -> bool:
         try:
@@ -184,7 +184,7 @@ class KeyRotation(Feature):
     def authority_booted(self) -> None:
         """Ask again: an authority that came again, with the key in force, may have forgotten."""
         if self._number and self._staged is None and self._done is None:
-            self._authority.client.rotate(self._number, with_keys=False)
+            self._authority.channel.rotate(self._number, with_keys=False)
 
     def _behind(self) -> list[str]:
         return [loop.name for loop in self._loops.all if loop.is_trusted and not self._has_it(loop)]

@@ -37,7 +37,7 @@ from tlsrt.supervisor.reload.rollout import Rollout, adopt
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context, Reloadable, Renewal
-from tlsrt.supervisor.supervision.feature import Answer, Feature, MessageHandler, Reply, Verb
+from tlsrt.supervisor.supervision.feature import Answer, ControlVerb, Feature, MessageHandler, Reply
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
 from tlsrt.supervisor.supervision.pending_answers import PendingAnswers
@@ -85,8 +85,8 @@ class Reload(Feature):
     def messages(self) -> Mapping[str, MessageHandler]:
         return {"checked": self._checked, "moved": self._epoch_moved}
 
-    def verbs(self) -> Mapping[str, Verb]:
-        return {"reload": Verb(lambda request, reply: self.ask(reply))}
+    def verbs(self) -> Mapping[str, ControlVerb]:
+        return {"reload": ControlVerb(lambda request, reply: self.ask(reply))}
 
     def ask(self, reply: Reply) -> None:
         """Reload, now or after the running one; `reply` gets the report, or `refused` with sentences."""
@@ -212,7 +212,7 @@ class Reload(Feature):
         token, measured = self._held
         policy = sealed_memory(pack_policy(self._renewal.config.policy))
         try:
-            sent = self._authority.client.check_reload(self._number, token, measured, policy, door, moves=self._moves)
+            sent = self._authority.channel.check_reload(self._number, token, measured, policy, door, moves=self._moves)
         finally:
             for descriptor in (policy, *door):
                 os.close(descriptor)
@@ -230,7 +230,7 @@ class Reload(Feature):
         sentences = [str(sentence) for sentence in said]
         if number != self._number or not self._held:
             if is_good:
-                self._authority.client.move(number)  # it came too late, and holds back keys until this
+                self._authority.channel.move(number)  # it came too late, and holds back keys until this
         elif is_good:
             self._warnings += sentences
             self._door = door
@@ -251,7 +251,7 @@ class Reload(Feature):
         renewal = self._renewal
         self._context.current.replace(renewal)
         self._authority.files.take(*self._held)
-        self._authority.client.taken(self._number)
+        self._authority.channel.taken(self._number)
         self._held = []
         self._clear()
         if self._moves:

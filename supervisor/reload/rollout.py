@@ -89,7 +89,7 @@ class Rollout(Feature):
     def authority_booted(self) -> None:
         """Ask again for the epoch: an authority that came again does not know what it was asked before."""
         if self._wants_epoch:
-            self._authority.client.move(self._number)
+            self._authority.channel.move(self._number)
 
     def moved(self, number: int, epoch: int) -> None:
         """The epoch is committed."""
@@ -152,7 +152,7 @@ class Rollout(Feature):
         if not self._authority_stays():
             self._authority.replace()  # `authority_booted` goes on
         elif self._authority.is_booted:
-            self._authority.client.move(self._number)
+            self._authority.channel.move(self._number)
         self._look_at_the_end()
 
     def _is_anybody_leaving(self) -> bool:

@@ -35,7 +35,7 @@ from tlsrt.supervisor.process.instance_lock import shared_lock
 from tlsrt.supervisor.process.logs import last_line
 from tlsrt.supervisor.process.signals import LINGER_S, send_signal
 from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor, Violation
-from tlsrt.supervisor.supervision.authority_client import AuthorityClient
+from tlsrt.supervisor.supervision.authority_channel import AuthorityChannel
 from tlsrt.supervisor.supervision.backoff import RestartBackoff, RestartIntensity
 from tlsrt.supervisor.supervision.boot_files import BootFiles
 from tlsrt.supervisor.supervision.context import Context
@@ -62,7 +62,7 @@ class AuthorityProcess(Feature):
         self._context = context
         self._loops = loops
         self._features = features
-        self.client = AuthorityClient(NAME, lambda: self.kill("does not read its authority channel"))
+        self.channel = AuthorityChannel(NAME, lambda: self.kill("does not read its authority channel"))
         self._handlers: Mapping[str, MessageHandler] = {
             "sealed": self._sealed,
             "booted": self._booted,
@@ -149,7 +149,7 @@ class AuthorityProcess(Feature):
             self._syscall_monitor.child_end if self._syscall_monitor is not None else None,
         )  # fmt: skip
         self.spawned_at = self._context.event_loop.now
-        self.client.open(ours)
+        self.channel.open(ours)
         problem = ""
         try:
             with shared_lock(self._context.lock) as share:
@@ -191,7 +191,7 @@ class AuthorityProcess(Feature):
 
     def _hand_over(self) -> None:
         with self.files.handed(self._context.current.children.files) as handed:
-            self.client.boot(self._boot_nonce, handed)
+            self.channel.boot(self._boot_nonce, handed)
 
     def attest(self) -> bool:
         """Look at the authority from outside; end it if it is not what its profile says."""
@@ -215,7 +215,7 @@ class AuthorityProcess(Feature):
         """Let the authority end, and come again at once under its new profile."""
         self._is_being_replaced = True
         self._monitor.forget(NAME)
-        self.client.stop()
+        self.channel.stop()
         seconds = self._context.current.config.limits.stop_timeout_s
         self._cancel_deadline()
         self._deadline = self._context.event_loop.call_later(
@@ -227,7 +227,7 @@ class AuthorityProcess(Feature):
         self.is_stopping = True
         self._monitor.forget(NAME)
         self._cancel_deadline()
-        self.client.stop()
+        self.channel.stop()
 
     def _violated(self, violation: Violation) -> None:
         """The authority runs our code only: any call that it may not make is a bug or an attack, and ends it."""
@@ -250,7 +250,7 @@ class AuthorityProcess(Feature):
 
     def _hear(self) -> None:
         try:
-            while (received := self.client.receive()) is not None:
+            while (received := self.channel.receive()) is not None:
                 name, message, descriptors = received
                 if name == "kept":
                     self.files.keep_door(descriptors)
@@ -267,7 +267,7 @@ class AuthorityProcess(Feature):
     def _sealed(self, message: NoFields) -> None:
         self.is_attested = self.attest()
         if self.is_attested:
-            self.client.state = "attested"
+            self.channel.state = "attested"
             self._context.events.emit("attested", NAME)
         self._boot_if_attested()
 
@@ -307,7 +307,7 @@ class AuthorityProcess(Feature):
         self.warnings = [str(warning) for warning in warnings]
         self._cancel_deadline()
         self._booted_at = now
-        self.client.state = "booted"
+        self.channel.state = "booted"
         self._ever_booted = True
         self._monitor.watch(NAME, now)
         took_ms = round((now - self.spawned_at) * 1000)
@@ -401,4 +401,4 @@ class AuthorityProcess(Feature):
             self._deadline = None
 
     def _close_channel(self) -> None:
-        self.client.close(self._context.event_loop.forget)
+        self.channel.close(self._context.event_loop.forget)

@@ -29,7 +29,7 @@ MessageHandler = Callable[[Any], None]  # gets the NamedTuple that the message t
 
 
 @dataclass(frozen=True, slots=True)
-class Verb:
+class ControlVerb:
     """A verb of the control socket with one answer, now or later.
 
     `is_held`: the connection stays open after the answer, until the supervisor ends.
@@ -53,7 +53,7 @@ class Feature:
         """Return a handler for each message of the authority that this feature takes."""
         return {}
 
-    def verbs(self) -> Mapping[str, Verb | StreamVerb]:
+    def verbs(self) -> Mapping[str, ControlVerb | StreamVerb]:
         """Return the verbs of the control socket that this feature serves."""
         return {}
 
@@ -112,7 +112,7 @@ class Features(Feature):
     def __init__(self) -> None:
         self._features: tuple[Feature, ...] = ()
         self._messages: dict[str, MessageHandler] = {}
-        self._verbs: dict[str, Verb | StreamVerb] = {}
+        self._verbs: dict[str, ControlVerb | StreamVerb] = {}
 
     def register(self, features: Iterable[Feature], messages: Iterable[str]) -> None:
         """Take the list, once; `messages` names all that the authority says to features.
@@ -138,7 +138,7 @@ class Features(Feature):
     def messages(self) -> Mapping[str, MessageHandler]:
         return self._messages
 
-    def verbs(self) -> Mapping[str, Verb | StreamVerb]:
+    def verbs(self) -> Mapping[str, ControlVerb | StreamVerb]:
         return self._verbs
 
     def authority_booted(self) -> None:

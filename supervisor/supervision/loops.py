@@ -222,7 +222,7 @@ class Loops(Feature):
             self.kill(loop, LoopEvent.VIOLATED, f"life protocol: {error.reason}")
 
     def _unwell(self, loop: Loop, reason: str) -> None:
-        self._authority.client.charge(loop.name, loop.incarnation, "health", 1, reason)
+        self._authority.channel.charge(loop.name, loop.incarnation, "health", 1, reason)
         if loop.state is LoopState.ACTIVE and not self.is_stopping:
             self._features.loop_unwell(loop, reason)
 
@@ -272,7 +272,7 @@ class Loops(Feature):
         """
         if loop.managed_by is not self._context.current.children:
             return
-        if self._authority.is_booted and self._authority.client.attested(
+        if self._authority.is_booted and self._authority.channel.attested(
             loop.name, loop.incarnation, self._authority.epoch
         ):
             loop.attested_epoch = self._authority.epoch
@@ -349,7 +349,7 @@ class Loops(Feature):
         loop.set_deadline(None)
         loop.close_channels(self._context.event_loop.forget)
         self.monitor.forget(loop.name)
-        self._authority.client.gone(loop.name, loop.incarnation)
+        self._authority.channel.gone(loop.name, loop.incarnation)
         hopeless, loop.hopeless = loop.hopeless, None
         graceful_stop, loop.graceful_stop = loop.graceful_stop, None
         if graceful_stop is not None:
@@ -370,4 +370,4 @@ class Loops(Feature):
         """Fork a loop that is down and bring the authority its trust channel."""
         self.spawn(loop)
         if loop.is_living:
-            self._authority.client.spawned(loop.name, loop.incarnation, loop.authority_end)
+            self._authority.channel.spawned(loop.name, loop.incarnation, loop.authority_end)

@@ -17,7 +17,7 @@ from tlsrt.supervisor.process.instance_lock import host_pid
 from tlsrt.supervisor.process.signals import send_signal
 from tlsrt.supervisor.supervision.authority_process import NAME, AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context
-from tlsrt.supervisor.supervision.feature import Feature, Features, Reply, Request, Verb
+from tlsrt.supervisor.supervision.feature import ControlVerb, Feature, Features, Reply, Request
 from tlsrt.supervisor.supervision.graceful_stop import GracefulStop
 from tlsrt.supervisor.supervision.loop import Loop
 from tlsrt.supervisor.supervision.loops import Loops
@@ -76,8 +76,8 @@ class Shutdown(Feature):
         self.exit_code = self.exit_code or exit_code
         self.begin()
 
-    def verbs(self) -> Mapping[str, Verb]:
-        return {"stop": Verb(self._stop_verb, is_held=True)}
+    def verbs(self) -> Mapping[str, ControlVerb]:
+        return {"stop": ControlVerb(self._stop_verb, is_held=True)}
 
     def _stop_verb(self, request: Request, reply: Reply) -> None:
         reply({"stopping": True, "pid": host_pid()})

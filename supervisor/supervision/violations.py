@@ -84,7 +84,7 @@ class Violations:
         gathered, record.gathered = record.gathered, {}
         record.is_gathering = bool(gathered)
         for (incarnation, detector), (count, what) in gathered.items():
-            if not self._authority.client.charge(name, incarnation, detector, count, what):
+            if not self._authority.channel.charge(name, incarnation, detector, count, what):
                 record.gathered[incarnation, detector] = (count, what)
         if gathered:
             self._context.event_loop.call_later(_GATHER_S, lambda: self._tell(name))

@@ -301,7 +301,7 @@ AT = {
     "the supervisor before the switch": ("tlsrt.supervisor.reload.key_rotation", "switch", "before", 1),
     "the supervisor after the switch": ("tlsrt.supervisor.reload.key_rotation", "switch", "after", 2),
     "the supervisor once the epoch is asked for": (
-        "tlsrt.supervisor.supervision.authority_client:AuthorityClient", "rotate", "after", 2,
+        "tlsrt.supervisor.supervision.authority_channel:AuthorityChannel", "rotate", "after", 2,
     ),
     "the authority before it has checked": (
         "tlsrt.supervisor.authority.master_key_rotation:MasterKeyRotation", "check", "before", 1,

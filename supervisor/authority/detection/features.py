@@ -20,7 +20,7 @@ LEVELS = 32  # the highest is 2^31 and more
 
 
 @dataclass(frozen=True, slots=True)
-class Feature:
+class TrafficFeature:
     """One thing that is looked at, and the words for it."""
 
     name: str
@@ -28,23 +28,23 @@ class Feature:
 
 
 FEATURES = (
-    Feature("frames", "frames"),
-    Feature("bytes_in", "bytes in"),
-    Feature("bytes_out", "bytes out"),
-    Feature("size_in", "bytes in a frame"),
-    Feature("size_out", "bytes out a frame"),
-    Feature("new_methods", "new methods"),
-    Feature("targets", "new components"),
-    Feature("refused", "refused"),
-    Feature("open_calls", "open calls"),
-    Feature("busy_looks", "busy half seconds"),
-    Feature("peak", "frames in half a second"),
-    Feature("pause", "silent windows before"),
-    Feature("frames_sum", "frames lately"),
-    Feature("bytes_out_sum", "bytes out lately"),
-    Feature("new_methods_sum", "new methods lately"),
-    Feature("refused_sum", "refused lately"),
-    Feature("active_sum", "windows with traffic lately"),
+    TrafficFeature("frames", "frames"),
+    TrafficFeature("bytes_in", "bytes in"),
+    TrafficFeature("bytes_out", "bytes out"),
+    TrafficFeature("size_in", "bytes in a frame"),
+    TrafficFeature("size_out", "bytes out a frame"),
+    TrafficFeature("new_methods", "new methods"),
+    TrafficFeature("targets", "new components"),
+    TrafficFeature("refused", "refused"),
+    TrafficFeature("open_calls", "open calls"),
+    TrafficFeature("busy_looks", "busy half seconds"),
+    TrafficFeature("peak", "frames in half a second"),
+    TrafficFeature("pause", "silent windows before"),
+    TrafficFeature("frames_sum", "frames lately"),
+    TrafficFeature("bytes_out_sum", "bytes out lately"),
+    TrafficFeature("new_methods_sum", "new methods lately"),
+    TrafficFeature("refused_sum", "refused lately"),
+    TrafficFeature("active_sum", "windows with traffic lately"),
 )
 
 

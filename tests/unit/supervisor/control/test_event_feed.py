@@ -17,7 +17,7 @@ from tlsrt.supervisor.control.stream import STALL_S
 from tlsrt.supervisor.events.bus import RING_EVENTS, EventBus
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.unix_path import short_path
-from tlsrt.supervisor.supervision.feature import StreamVerb, Verb
+from tlsrt.supervisor.supervision.feature import ControlVerb, StreamVerb
 
 
 class Host:
@@ -29,8 +29,8 @@ class Host:
         self.event_loop = EventLoop(lambda: self.now)
         self.bus = EventBus()
         self.feed = EventFeed(self.event_loop, self.bus)
-        status = Verb(lambda request, reply: reply({"answer": 42}))
-        verbs: dict[str, Verb | StreamVerb] = {"events": StreamVerb(self.feed.serve), "status": status}
+        status = ControlVerb(lambda request, reply: reply({"answer": 42}))
+        verbs: dict[str, ControlVerb | StreamVerb] = {"events": StreamVerb(self.feed.serve), "status": status}
         self.control = ControlSocket(self.event_loop, folder, verbs)
 
     def turn(self, times: int = 10) -> None:

@@ -154,7 +154,7 @@ class Booth:
         self.asked: list[tuple[object, ...]] = []
         self.is_there = True
         self.unwritten = ""
-        self.client = self
+        self.channel = self
 
     def ask(self, name: str, *fields: object) -> bool:
         self.asked.append((name, *fields))

@@ -21,9 +21,11 @@ class Relay:
     def __init__(self) -> None:
         self.sent: list[tuple[object, ...]] = []
         self.answers: list[dict[str, Any]] = []
-        client = SimpleNamespace(ask=self.ask_authority)
+        channel = SimpleNamespace(ask=self.ask_authority)
         common = SimpleNamespace(event_loop=EventLoop())
-        self.requests = OperatorRequests(cast("Any", common), cast("Any", SimpleNamespace(client=client, unwritten="")))
+        self.requests = OperatorRequests(
+            cast("Any", common), cast("Any", SimpleNamespace(channel=channel, unwritten=""))
+        )
 
     def ask_authority(self, name: str, number: int, *fields: object) -> bool:
         AUTHORITY_CHANNEL.encode(name, number, *fields)  # raises for what does not fit the table

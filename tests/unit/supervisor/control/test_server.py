@@ -27,7 +27,7 @@ from tlsrt.supervisor.control.server import (
 from tlsrt.supervisor.control.stream import QUEUE_BYTES, STALL_S, Follower, encode
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.unix_path import short_path
-from tlsrt.supervisor.supervision.feature import Request, StreamVerb, Verb
+from tlsrt.supervisor.supervision.feature import ControlVerb, Request, StreamVerb
 
 
 class Host:
@@ -37,11 +37,11 @@ class Host:
         self.now = 100.0
         self.folder = folder
         self.event_loop = EventLoop(lambda: self.now)
-        self.verbs: dict[str, Verb | StreamVerb] = {
-            "status": Verb(lambda request, reply: reply(self.status(request))),
-            "stop": Verb(lambda request, reply: reply({"stopping": True}), is_held=True),
-            "large": Verb(lambda request, reply: reply({"answer": "x" * 8_000_000})),
-            "slow": Verb(lambda request, reply: self.waiting.append(reply)),
+        self.verbs: dict[str, ControlVerb | StreamVerb] = {
+            "status": ControlVerb(lambda request, reply: reply(self.status(request))),
+            "stop": ControlVerb(lambda request, reply: reply({"stopping": True}), is_held=True),
+            "large": ControlVerb(lambda request, reply: reply({"answer": "x" * 8_000_000})),
+            "slow": ControlVerb(lambda request, reply: self.waiting.append(reply)),
             "follow": StreamVerb(lambda request, follower: self.followers.append(follower)),
         }
         self.bugs: list[str] = []
@@ -138,7 +138,9 @@ def test_an_unknown_verb_is_refused(host: Host) -> None:
 
 
 def test_a_bug_in_a_verb_ends_the_request_and_nothing_else(host: Host) -> None:
-    host.verbs["buggy"] = Verb(lambda request, reply: reply(dict[str, dict[str, object]]()[str(request["verb"])]))
+    host.verbs["buggy"] = ControlVerb(
+        lambda request, reply: reply(dict[str, dict[str, object]]()[str(request["verb"])])
+    )
     assert json.loads(host.ask(b'{"verb": "buggy"}\n')) == {"error": "internal"}
     assert host.bugs == ["buggy: KeyError: 'buggy'"]
     assert json.loads(host.ask(b'{"verb": "status"}\n')) == {"answer": 42}

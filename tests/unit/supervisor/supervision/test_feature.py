@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tlsrt.errors import MisuseError
-from tlsrt.supervisor.supervision.feature import Feature, Features, MessageHandler, Verb
+from tlsrt.supervisor.supervision.feature import ControlVerb, Feature, Features, MessageHandler
 
 NOTIFICATIONS = {
     name: len(inspect.signature(method).parameters) - 1
@@ -30,8 +30,8 @@ class Recorder(Feature):
     def messages(self) -> Mapping[str, MessageHandler]:
         return dict.fromkeys(self.taken, self._take)
 
-    def verbs(self) -> Mapping[str, Verb]:
-        return {name: Verb(lambda request, reply: None) for name in self.taken}
+    def verbs(self) -> Mapping[str, ControlVerb]:
+        return {name: ControlVerb(lambda request, reply: None) for name in self.taken}
 
     def _take(self, fields: Sequence[Any]) -> None:
         self.heard.append((self, fields))

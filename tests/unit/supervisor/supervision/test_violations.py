@@ -25,7 +25,7 @@ class Stage:
         event_loop = SimpleNamespace(call_later=lambda seconds, callback: self._due.append(callback))
         context = SimpleNamespace(console=silent, events=silent, event_loop=event_loop)
         self.violations = Violations(
-            cast(Any, context), cast(Any, SimpleNamespace(client=SimpleNamespace(charge=self.charge)))
+            cast(Any, context), cast(Any, SimpleNamespace(channel=SimpleNamespace(charge=self.charge)))
         )
 
     def ignore(self, *args: object, **fields: object) -> None:

@@ -13,7 +13,7 @@ from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.errors import PeerError
 
 
-class AuthorityClient:
+class AuthorityChannel:
     """One channel at a time, over all incarnations of the authority.
 
     `state` is that of the message table, "new", "attested" or "booted"; `on_stalled` is called when the authority does
