@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections import Counter
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,22 @@ def test_words_are_those_of_the_field(path: Path) -> None:
     text = "\n".join(re.sub(r"`[^`]*`", "", line.text) for line in prose(path))
     found = re.findall(rf"\b(?:{'|'.join(PRIVATE)})\b", text, re.I)
     assert not found, f"{name_of(path)} says {found[0]}: the glossary has a word for it"
+
+
+@cache
+def tree_text() -> str:
+    """Return the code, its data and the vectors' names as one text."""
+    folders = ("config", "channels", "sandbox", "loops", "supervisor", "tests/vectors", "examples")
+    found = (
+        path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".yaml", ".json")
+    )
+    return "\n".join(path.read_text() for path in found)
+
+
+@pytest.mark.parametrize("path", [path for path in written() if path.name != "CHANGELOG.md"], ids=name_of)
+def test_names_of_the_code_exist(path: Path) -> None:
+    for name in set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", path.read_text())):
+        assert re.search(rf"\b{name}\b", tree_text()), f"{name_of(path)} names {name}, which is nowhere in the code"
 
 
 @pytest.mark.parametrize("path", written(), ids=name_of)
