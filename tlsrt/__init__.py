@@ -32,15 +32,16 @@ from tlsrt.errors import (
 )
 
 if TYPE_CHECKING:
-    from tlsrt.channels.client.clients import AsyncClient, Client
+    from tlsrt.channels.client.async_client import AsyncClient
+    from tlsrt.channels.client.sync_client import Client
     from tlsrt.loops.component.component import Component, handler
     from tlsrt.loops.component.validate import Length, Range
 
 __version__ = "0.1.0"
 
 _LAZY = {
-    "AsyncClient": "tlsrt.channels.client.clients",
-    "Client": "tlsrt.channels.client.clients",
+    "AsyncClient": "tlsrt.channels.client.async_client",
+    "Client": "tlsrt.channels.client.sync_client",
     "Component": "tlsrt.loops.component.component",
     "Length": "tlsrt.loops.component.validate",
     "Range": "tlsrt.loops.component.validate",

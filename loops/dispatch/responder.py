@@ -70,7 +70,15 @@ class Responder:
         self._in_flight = InFlight(clock)
         self._log = log
         self._closing = False
-        self.is_starting = False  # its keys are here, but its component has not started: callers try again
+        self._is_starting = False
+
+    def hold(self) -> None:
+        """Tell callers to try again: the keys are here, but the component has not started."""
+        self._is_starting = True
+
+    def start(self) -> None:
+        """Run requests from now on: the component has started."""
+        self._is_starting = False
 
     def on_opened_untrusted(self, opened: OpenedFrame) -> None:
         """Take an authentic frame of a caller; raise PeerError if it makes no sense."""
@@ -114,7 +122,7 @@ class Responder:
         except PeerError:
             values = [None] * header.part  # which no method takes as arguments
         spec = self._component.__tlsrt_methods__.get(header.method)
-        if spec is None or not spec.immediate or self._batcher is None or self._closing or self.is_starting:
+        if spec is None or not spec.immediate or self._batcher is None or self._closing or self._is_starting:
             for name, value in zip(names, values, strict=True):
                 self._start(RunningCall(name, header), value)
             return
@@ -148,7 +156,7 @@ class Responder:
         """Answer a request. Its body is sealed bytes that were opened or, out of a bundle, what they decoded to."""
         header = request.header
         try:
-            if self._closing or self.is_starting:
+            if self._closing or self._is_starting:
                 raise Away(f"{self._endpoint.subject} is {'stopping' if self._closing else 'starting'}")
             try:
                 args, kwargs, key, tried = (

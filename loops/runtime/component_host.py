@@ -49,7 +49,7 @@ class ComponentHost:
 
     async def start(self) -> None:
         await self.component.start()
-        self.responder.is_starting = False
+        self.responder.start()
 
     async def stop(self, timeout_s: float) -> None:
         """Finish what is in flight, then stop the component."""

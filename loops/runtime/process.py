@@ -142,7 +142,7 @@ class LoopProcess:
             config, component, self.verifier, self.role.channel, boottime_ms, state,
             waiting_max=self.config.limits.queue_frames, batch=self.batch,
         )  # fmt: skip
-        host.responder.is_starting = True
+        host.responder.hold()
         self.arrivals.add(host)
 
     # -- the event loop ---------------------------------------------------------------------------------------

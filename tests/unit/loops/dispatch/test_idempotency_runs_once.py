@@ -171,11 +171,11 @@ def test_an_error_of_a_handler_is_the_answer_and_the_call_is_not_repeated(key: s
 def test_a_component_that_starts_is_asked_again() -> None:
     async def test(wired: Wired) -> None:
         responder = wired.hosts[STORE].responder
-        responder.is_starting = True
+        responder.hold()
         call = asyncio.ensure_future(wired.call("get", "same"))
         while FrameKind.ERROR not in wired.kinds:
             await asyncio.sleep(0)
-        responder.is_starting = False
+        responder.start()
         assert await call == f"same for {CONSOLE}"
         assert wired.store.calls["same"] == 1
 
