@@ -60,9 +60,8 @@ class EventFeed(Feature):
         cursor = EventCursor(self._bus, since if is_ours else self._bus.first - 1, kinds)
         if follow:
             self._cursors[follower] = cursor
-            follower.on_closed.append(lambda: self._forget(follower))
-        follower.on_room = lambda: self._give(follower, cursor, is_last=not follow)
-        follower.on_room()
+            follower.when_closed(lambda: self._forget(follower))
+        follower.fill_with(lambda: self._give(follower, cursor, is_last=not follow))
 
     def flush(self) -> None:
         """Give everybody what there is now."""

@@ -107,7 +107,7 @@ class ControlSocket:
             return
         follower = Follower(self._event_loop, client.hand_over())
         self._followers.add(follower)
-        follower.on_closed.append(lambda: self._followers.discard(follower))
+        follower.when_closed(lambda: self._followers.discard(follower))
         verb.follow(request, follower)
 
     def drop(self, client: _ControlConnection) -> None:

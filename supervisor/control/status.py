@@ -374,7 +374,7 @@ class _Reader:
         self._usage = Usage()
         self._missed = 0
         self._timer: Timer | None = None
-        follower.on_closed.append(self._closed)
+        follower.when_closed(self._closed)
         self._tell(FIRST_S)
 
     def _closed(self) -> None:

@@ -35,10 +35,19 @@ class Follower:
         self._waits_to_write = False
         self._progress_at = event_loop.now
         self._timer: Timer | None = None
-        self.on_closed: list[Callable[[], None]] = []
-        self.on_room: Callable[[], None] = lambda: None  # everything has left, and more may come
+        self._on_closed: list[Callable[[], None]] = []
+        self._fill: Callable[[], None] = lambda: None
         connection.setblocking(False)
         event_loop.watch(connection.fileno(), self._ready)
+
+    def when_closed(self, callback: Callable[[], None]) -> None:
+        """Call this when the connection is closed, from whichever side."""
+        self._on_closed.append(callback)
+
+    def fill_with(self, fill: Callable[[], None]) -> None:
+        """Call this now and whenever everything has left, to send more."""
+        self._fill = fill
+        fill()
 
     def send(self, line: bytes) -> None:
         """Queue one encoded line; it leaves in the next round of the event loop."""
@@ -63,7 +72,7 @@ class Follower:
             self._timer.cancel()
         self._event_loop.forget(self._connection.fileno())
         self._connection.close()
-        for callback in self.on_closed:
+        for callback in self._on_closed:
             callback()
 
     @property
@@ -107,7 +116,7 @@ class Follower:
         self._progress_at = self._event_loop.now
         self._queue.sent(count)
         if not self._queue.size and not self._is_ending:
-            self.on_room()
+            self._fill()
         if self._queue.size or self.is_closed:
             return
         if self._is_ending:
