@@ -139,7 +139,7 @@ class Supervisor:
         self._fork_all()
 
     def _build(self, listeners: Mapping[str, Mapping[str, int]]) -> None:
-        """Make everything that lives as long as the host, and the one list of features in the order of notification."""
+        """Make what lives as long as the host, and the list of features in the order of notification."""
         config, context = self._current.config, self._context
         nonce = secrets.token_bytes(32)
         boot = boot_id(nonce).hex()
@@ -242,7 +242,7 @@ class Supervisor:
             self._console.warning("supervisor", warning)
 
     def _reap_strangers(self) -> None:
-        """Collect orphans of loops that became ours because we are the first process of the pid namespace."""
+        """Reap orphans of loops, which become ours: we are the first process of the namespace."""
         reap_strangers(self._kin())
 
     def _kin(self) -> list[int]:

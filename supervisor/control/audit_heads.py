@@ -1,5 +1,4 @@
-"""What the supervisor does with the audit log: it hands each signed head to journald, says when nothing is written, and
-keeps for `status` how the log stands.
+"""Heads of the audit log: handed to journald, with the state of the log for `status`.
 
 An anchor is worth something because another program keeps it, as another user. It is one line, which `audit verify
 --anchors` reads again: `tlsrt-audit file=N size=N sequence=N tree=HEX`. journald is never waited for (its native

@@ -1,4 +1,4 @@
-"""Canary files: one in the root of every process, one in the state folder, and those that the operator names.
+"""Canary files: one in the root of every process, one in the state folder, and those of the configuration.
 
 Who opens one in a root is known by the root: no other process has it, and nothing of the host can reach it by accident,
 as it lies in the tmpfs that the process made for itself. inotify(7) looks at inodes, so a watch that is added through
@@ -48,7 +48,7 @@ class CanaryFiles(Feature):
         self.warnings: list[str] = []
 
     def start(self) -> None:
-        """Begin with the files of the host, prove by one that an open is heard, and go on with each new process."""
+        """Watch the files of the host, prove that an access is noticed, and watch each new process."""
         config = self._context.current.config
         if not config.deception.watch_files:
             return
@@ -86,7 +86,7 @@ class CanaryFiles(Feature):
             )
 
     def prove(self) -> str:
-        """Open our own, once, and look whether that was heard; return why not, empty if it was or nothing is watched.
+        """Prove with our own file that an access is noticed; return why not, empty if it is.
 
         Other accesses meanwhile are reported as ever.
         """

@@ -1,4 +1,4 @@
-"""Decoys for the operator: a line at the start, a warning while accesses go unnoticed, and tests on demand."""
+"""Decoys for the operator: a warning while accesses go unnoticed, and tests on demand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verb `events` of the control socket: the kept events, and then, for those who follow, whatever comes.
+"""The verb `events` of the control socket: the kept events, and for followers those that come.
 
 A follower has no queue but a cursor in the ring and what its socket did not take yet: it is given more when there is
 room. So it costs nothing while it sleeps, and is told how many events were overwritten in the meantime.
@@ -21,7 +21,7 @@ _PAGE = 64
 
 
 def wish_untrusted(request: Request) -> tuple[int, bool, frozenset[EventKind]]:
-    """Return (number to go on after, whether to follow, kinds); raises PeerError for what is no such wish."""
+    """Return (number to go on after, whether to follow, kinds); raise PeerError for others."""
     since, follow, kinds = request.get("since", 0), request.get("follow", False), request.get("kinds", [])
     if type(since) is not int or since < 0 or type(follow) is not bool or not isinstance(kinds, list):
         raise PeerError("bad_request")

@@ -1,4 +1,4 @@
-"""The lock of the host as the supervisor knows it, the Primary that fits it, and the verbs `lock` and `unlock`.
+"""The lock of the host in the supervisor, and the verbs `lock` and `unlock`.
 
 The authority keeps the lock; the supervisor remembers it, so that no authority that comes again forgets one that could
 not be persisted, and it is in force even while there is no authority. Whenever the host is locked or unlocked, Primary

@@ -41,7 +41,7 @@ MakeDocument = Callable[[int, list[Any]], Document]  # from the result code and 
 
 
 class Field(NamedTuple):
-    """One field of a request: `read` returns what stands for it in the message, and raises ValueError."""
+    """One field of a request; `read` returns its fields of the message, or raises ValueError."""
 
     key: str
     read: Callable[[Any], tuple[object, ...]]
@@ -49,7 +49,7 @@ class Field(NamedTuple):
 
 
 class OperatorRequest(NamedTuple):
-    """One row: the fields of a request, in the order of those of the message, and how its answer becomes a document."""
+    """A verb: the fields of its request, in the order of the message, and the answer as a document."""
 
     fields: tuple[Field, ...]
     document: MakeDocument

@@ -45,7 +45,7 @@ class RestartRequest(Feature):
         return {"restart": ControlVerb(self.ask)}
 
     def ask(self, request: Request, reply: Reply) -> None:
-        """Restart the loop that the request names; `reply` gets a document, or `refused` with a sentence."""
+        """Restart the named loop; `reply` gets a document, or `refused` with a sentence."""
         name = request.get("loop")
         sentence = self._refusal(name) if isinstance(name, str) else "name a loop"
         if sentence:

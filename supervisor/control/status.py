@@ -1,4 +1,4 @@
-"""The verbs `status` and `follow_status`: all that the supervisor knows, as one document of plain values."""
+"""The verbs `status` and `follow_status`: the state of the host as a document of plain values."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Status(Feature):
 
 @dataclass(frozen=True, slots=True)
 class StatusInput:
-    """What the supervisor knows about itself at one moment; times in seconds of the event loop's clock."""
+    """The supervisor at one moment; times in seconds of the event loop's clock."""
 
     now: float
     started_at: float

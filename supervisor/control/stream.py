@@ -1,4 +1,4 @@
-"""A client of the control socket that follows: one answer a line, for as long as both sides like.
+"""A follower on the control socket: one answer a line, for as long as both sides like.
 
 The supervisor never waits for it. Lines are queued up to a bound and leave when the socket takes them, many at once; a
 follower that is too slow reads `{"dropped": n}` where lines are missing, and one that takes nothing at all for STALL_S
@@ -126,7 +126,7 @@ class Follower:
         self._event_loop.change(self._connection.fileno(), READ)
 
     def _look(self) -> None:
-        """One timer for as long as something waits; a new one for each line would fill the event loop's heap."""
+        """Close a follower that takes nothing. One timer: one a line would fill the heap."""
         self._timer = None
         if not self._queue.size:
             return

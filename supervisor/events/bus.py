@@ -75,7 +75,7 @@ class EventBus:
 
 
 class EventCursor:
-    """Where one reader of the ring stands: reads on from `seq`, and only events of `kinds`, if there are any.
+    """The position of one reader in the ring, who reads events of `kinds` only, if any are named.
 
     The ring is its queue: a slow reader costs nothing, and loses what is overwritten.
     """

@@ -1,4 +1,4 @@
-"""One event of a host, and the one line of JSON that it is everywhere: for followers, components and logs. Pure.
+"""One event of a host, and its line of JSON for followers, components and logs. Pure.
 
 Whatever words come from outside (names of clients, registers of a call, an exception's text) are cut and made
 harmless here: an event is one line, and steers no terminal. Keys and tokens are no fields of events; a session is

@@ -18,7 +18,7 @@ SUPERVISOR = "supervisor"
 
 
 class HostEvents(Feature):
-    """Emits what features hear, and passes events on to components; made before anything is forked."""
+    """Emits what features hear, and passes events on to components."""
 
     def __init__(self, context: Context, channel: AuthorityChannel, boot: str, loops: int) -> None:
         self._bus = context.events

@@ -1,4 +1,4 @@
-"""What in the supervisor becomes an event: steps of the loops' lives, beats, and the words of the authority."""
+"""Sources of events: transitions of loops, heartbeats, and notes of the authority."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures the host's files again, beside the supervisor's loop, which goes on judging heartbeats meanwhile."""
+"""Measure the host's files again in a child, while the supervisor goes on with its work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`door.watch`: check the door's files every second, and reload a change that has come to rest.
+"""`door.watch`: check the door's files every second, and reload a settled change.
 
 They are checked by stat(2) through all links, not by inotify(7): what counts is what a reload would open, and that
 is so whether an operator renames a file over another, swaps a link (Kubernetes' ..data, certbot's live/), replaces a

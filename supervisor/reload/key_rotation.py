@@ -1,4 +1,4 @@
-"""`rotate`: a new epoch because the operator asks, and with `--master` another master_key, while the host runs.
+"""`rotate`: a new epoch on request, and with `--master` another master_key, while the host runs.
 
 An epoch needs the authority only. Another master_key is a transaction: the command has written the next key and
 its boot token beside those in force (config/key_rotation.py); the authority checks both exactly as at a boot; then the

@@ -1,4 +1,4 @@
-"""What a reload has to do: two configurations and two sets of profiles in, one step per process out. Pure.
+"""The plan of a reload: two configurations and sets of profiles in, one step per process out. Pure.
 
 Only the policy and what makes up profiles may change while a host runs. A running process can be given tighter limits
 from outside, prlimit(2), and whom a loop may reach over the network is decided by the supervisor whenever it asks;
@@ -30,7 +30,7 @@ class Way(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReloadStep:
-    """One process: what happens to it, what of its profile has changed, and the limits that it gets from outside."""
+    """One process: what happens to it, what of its profile has changed, and its new limits."""
 
     name: str
     way: Way

@@ -94,7 +94,7 @@ class Reload(Feature):
         self._next()
 
     def ask_door(self, reply: Reply, known: Sequence[str]) -> None:
-        """Reload if nothing but files of the door has changed; a refusal that is `known` is not said again."""
+        """Reload files of the door if nothing else has changed; do not repeat a `known` refusal."""
         self._pending.hold(reply, False)
         self._known = tuple(known)
         self._next()

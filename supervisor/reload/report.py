@@ -1,4 +1,4 @@
-"""What a reload has done, as values, as a document for the control socket, and as lines for people. Pure."""
+"""The report of a reload: as values, as a document, and as lines for people. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DIGEST_SHOWN = 12  # hex digits of a profile digest
 
 @dataclass(frozen=True, slots=True)
 class LoopReport:
-    """One loop: what has happened to it, its profile now, what of it has changed, and how long it was away."""
+    """One loop: its outcome, its profile now, what of it has changed, and its downtime."""
 
     name: str
     outcome: str  # "unchanged", "tightened live", "changed live", "restarted" or "failed"

@@ -1,4 +1,4 @@
-"""A change of profiles while the host runs: what happens to each loop, the epoch, and the end of waiting.
+"""Rollout of changed profiles while the host runs: loops, the authority, and the epoch.
 
 Nothing here goes back. The new state has been checked and is the only one in force, so whatever dies meanwhile comes
 back under it or not at all. In this order:
@@ -87,7 +87,7 @@ class Rollout(Feature):
         self._go_on()
 
     def authority_booted(self) -> None:
-        """Ask again for the epoch: an authority that came again does not know what it was asked before."""
+        """Ask again for the epoch: a restarted authority does not know what it was asked."""
         if self._wants_epoch:
             self._authority.channel.move(self._number)
 
@@ -208,7 +208,7 @@ def _digest(loop: Loop) -> str:
 
 
 def adopt(loop: Loop, children: Children, limits: Mapping[str, int] | None = None) -> list[str]:
-    """Let a living loop go on under other profiles; return what was not possible, and then it has not changed over."""
+    """Put a living loop under other profiles; return what is not possible: then nothing changed."""
     if loop.child is not None:
         problems = children.tighten(loop.name, loop.child.pid, limits or {})
         if problems:

@@ -1,4 +1,4 @@
-"""The supervisor's end of the channel to the authority: what it says, a method for each message, and what it hears.
+"""The supervisor's end of the channel to the authority, with a method for each message.
 
 Every method returns False when the message could not be sent: there is no authority, or it has closed its end.
 """
@@ -102,7 +102,7 @@ class AuthorityChannel:
         return self._send("rekey", number, descriptors=(master_key, boot_token, measurement))
 
     def rotate(self, number: int, *, with_keys: bool) -> bool:
-        """Ask for an epoch now, perhaps with the keys that were checked; `rotated` says when it is committed."""
+        """Ask for an epoch now, perhaps with the keys that were checked; `rotated` answers."""
         return self._send("rotate", number, int(with_keys))
 
     def move(self, number: int) -> bool:

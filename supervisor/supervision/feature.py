@@ -1,10 +1,10 @@
-"""Features of the supervisor: what it does beside keeping processes alive, and how they hear of what happens.
+"""Features of the supervisor, and how they are notified.
 
-`supervisor.py` has the one list of features. Every notification goes to all of them in the order of that list, which is
-a contract: an authority that comes again hears of a lock before it hears of any loop. A feature overrides what concerns
-it and must not raise. It also names the messages of the authority that it takes and the verbs of the control socket
-that it serves; a message or a verb that two features claim, and a message that no feature takes, is found when the list
-is made.
+A feature is what the supervisor does beside keeping processes alive. `supervisor.py` has the one list of them. Every
+notification goes to all of them in the order of that list, which is a contract: an authority that comes again hears of
+a lock before it hears of any loop. A feature overrides what concerns it and must not raise. It also names the messages
+of the authority that it takes and the verbs of the control socket that it serves; a message or a verb that two features
+claim, and a message that no feature takes, is found when the list is made.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Feature:
         """Hear that a process is suspected of hanging, or no longer."""
 
     def loop_moved(self, loop: Loop, before: LoopState, event: LoopEvent) -> None:
-        """Hear of one step in the life of a loop, to take note of it only: what follows from it comes later."""
+        """Hear of one transition of a loop, only to note it: what follows from it comes later."""
 
     def loop_active(self, loop: Loop) -> None:
         """Hear that a loop has become active."""

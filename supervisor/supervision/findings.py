@@ -1,4 +1,4 @@
-"""Findings of the authority about loops: told to the operator, and fatal for the loop if it broke a rule."""
+"""Findings of the authority about loops: reported, and fatal for a loop that broke a rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is being replaced while the host runs: a reload and a rotation of master_key exclude each other."""
+"""Changes that run: a reload and a rotation of master_key exclude each other."""
 
 from __future__ import annotations
 
