@@ -2,20 +2,21 @@
 
 Plain integer descriptors, no threads, no asyncio: those would live on in forked children. A callback may register and
 forget descriptors freely; an event that epoll reported for a descriptor which was forgotten (and perhaps given out
-again) in the same round is dropped. Timers run after the descriptors of a round, so that whoever judges silence has
+again) in the same round is dropped. Timers run after the descriptors of a round, so that a timer that judges silence has
 first heard what was already said. See epoll(7), signal(7).
 """
 
 from __future__ import annotations
 
-import heapq
 import os
 import select
 import signal
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import FrameType
+
+from tlsrt.supervisor.process.timers import Timers
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
@@ -28,18 +29,18 @@ class _Watcher:
     callback: Callable[[int], None]
 
 
-@dataclass(slots=True, order=True)
 class Timer:
     """One call in the future."""
 
-    when: float
-    number: int
-    callback: Callable[[], None] = field(compare=False)
-    cancelled: bool = field(default=False, compare=False)
+    __slots__ = ("_timers", "callback")
+
+    def __init__(self, timers: Timers[Timer], callback: Callable[[], None]) -> None:
+        self._timers = timers
+        self.callback = callback
 
     def cancel(self) -> None:
         """Never call; may be cancelled again, and after it ran."""
-        self.cancelled = True
+        self._timers.cancel(self)
 
 
 class EventLoop:
@@ -49,8 +50,7 @@ class EventLoop:
         self._clock = clock
         self._epoll = select.epoll()
         self._watchers: dict[int, _Watcher] = {}
-        self._timers: list[Timer] = []
-        self._number = 0
+        self._timers: Timers[Timer] = Timers()  # in ns
         self._signals: dict[int, Callable[[], None]] = {}
         self._wakeup: tuple[int, int] | None = None
         self.now = clock()
@@ -71,9 +71,8 @@ class EventLoop:
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         """Call once, `delay_s` seconds after now."""
-        self._number += 1
-        timer = Timer(self._clock() + delay_s, self._number, callback)
-        heapq.heappush(self._timers, timer)
+        timer = Timer(self._timers, callback)
+        self._timers.set(timer, _ns(self._clock() + delay_s))
         return timer
 
     def call_next(self, period_s: float, callback: Callable[[], None]) -> Timer:
@@ -119,14 +118,13 @@ class EventLoop:
         self._epoll.close()
 
     def _timeout(self) -> float | None:
-        while self._timers and self._timers[0].cancelled:
-            heapq.heappop(self._timers)
-        return max(0.0, self._timers[0].when - self._clock()) if self._timers else None
+        when = self._timers.next()
+        return None if when is None else max(0.0, when / 1e9 - self._clock())
 
     def _run_timers(self) -> None:
-        while self._timers and self._timers[0].when <= self.now:
-            timer = heapq.heappop(self._timers)
-            if not timer.cancelled:
+        now = _ns(self.now)
+        while (when := self._timers.next()) is not None and when <= now:
+            if (timer := self._timers.pop()) is not None:
                 timer.callback()
 
     def _read_signals(self, events: int) -> None:
@@ -140,3 +138,7 @@ class EventLoop:
 
 def _only_wake(number: int, frame: FrameType | None) -> None:
     """The wake-up descriptor has already told the loop."""
+
+
+def _ns(seconds: float) -> int:
+    return int(seconds * 1e9)
