@@ -233,7 +233,7 @@ class Supervisor:
         for loop in self._loops.all:
             self._loops.spawn(loop)
         self._authority.files.measurement = sealed_memory(self._measure())  # while the children build their sandboxes
-        if self._authority.child is not None:
+        if self._authority.process.child is not None:
             self._authority.boot()
         self._watchdog.begin()
 
@@ -246,7 +246,7 @@ class Supervisor:
         reap_strangers(self._kin())
 
     def _kin(self) -> list[int]:
-        children = [*(loop.child for loop in self._loops.all), self._authority.child]
+        children = [*(loop.process.child for loop in self._loops.all), self._authority.process.child]
         return [child.pid for child in children if child is not None]
 
     def _finish(self) -> None:
@@ -261,7 +261,9 @@ class Supervisor:
     def _abandon(self) -> None:
         """Whatever went wrong here: leave no process behind."""
         loops: Loops | None = getattr(self, "_loops", None)
-        children = [*(loop.child for loop in loops.all), self._authority.child] if loops is not None else []
+        children = (
+            [*(loop.process.child for loop in loops.all), self._authority.process.child] if loops is not None else []
+        )
         for child in children:
             if child is not None:
                 try:

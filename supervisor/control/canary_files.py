@@ -107,7 +107,7 @@ class CanaryFiles(Feature):
         """Watch the canary of a process that has passed its attestation."""
         if event.name.name != "attested":
             return
-        child = self._authority.child
+        child = self._authority.process.child
         pid = event.fields.get("pid") if event.subject != AUTHORITY else child.host_pid if child is not None else None
         if isinstance(pid, int):
             self._add_root(event.subject, pid)

@@ -101,9 +101,9 @@ class RestartRequest(Feature):
         return {"loops": entries, "failed": any(entry["state"] != LoopState.ACTIVE for entry in entries)}
 
     def _entry(self, loop: Loop, asked: _RunningRestart) -> dict[str, Any]:
-        is_active = loop.state is LoopState.ACTIVE and loop.active_at is not None
-        took_ms = round((loop.active_at - asked.began) * 1000) if is_active and loop.active_at else None
-        pid = loop.child.host_pid if loop.child is not None else None
+        is_active = loop.state is LoopState.ACTIVE and loop.process.active_at is not None
+        took_ms = round((loop.process.active_at - asked.began) * 1000) if is_active and loop.process.active_at else None
+        pid = loop.process.child.host_pid if loop.process.child is not None else None
         why = None if is_active else str(loop.last_death)
         return {"name": loop.name, "state": str(loop.state), "pid": pid, "took_ms": took_ms, "reason": why}
 

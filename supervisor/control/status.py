@@ -89,8 +89,8 @@ class Status(Feature):
         """Return the status as it is now."""
         now, current, loops = self._context.event_loop.now, self._context.current, self._loops.all
         standing, start = self._standing, self._start
-        children = {loop.name: loop.child for loop in loops}
-        children[AUTHORITY] = self._authority.child
+        children = {loop.name: loop.process.child for loop in loops}
+        children[AUTHORITY] = self._authority.process.child
         managers = {loop.name: loop.managed_by for loop in loops}
         view = StatusInput(
             now, start.started_at, host_pid(), start.rootless, start.boot, self._shutdown.is_running,
@@ -178,7 +178,7 @@ def _boundary_of(view: StatusInput, authority: AuthorityProcess, loops: Sequence
 
 
 def _epoch(loop: Loop) -> int | None:
-    return loop.beat.epoch if loop.beat else loop.attested_epoch
+    return loop.process.beat.epoch if loop.process.beat else loop.process.attested_epoch
 
 
 def _authority(
@@ -188,7 +188,7 @@ def _authority(
     memory: Mapping[str, int | None],
     pulse: Pulse | None,
 ) -> Document:
-    child = authority.child
+    child = authority.process.child
     return {
         "pid": child.host_pid if child is not None else None,
         "state": authority.state,
@@ -215,8 +215,8 @@ def _loop(
     pulses: Mapping[str, Pulse | None],
     violations: ViolationRecord,
 ) -> Document:
-    beat = loop.beat
-    child = loop.child
+    beat = loop.process.beat
+    child = loop.process.child
     return {
         "name": loop.name,
         "state": str(loop.state),
@@ -234,7 +234,7 @@ def _loop(
         "queue": beat.queue_depth if beat else 0,
         **_pulse(pulses.get(loop.name)),
         "components": [
-            _component(view, loop.checked.get(index), component)
+            _component(view, loop.process.checked.get(index), component)
             for index, component in enumerate(config.components_of(loop.name))
         ],
         "memory_kib": memory.get(loop.name),

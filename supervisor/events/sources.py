@@ -43,8 +43,8 @@ class EventSources:
     def moved(self, loop: Loop, before: LoopState, event: LoopEvent) -> None:
         """A loop took a step of its life; whatever follows from it comes later."""
         facts: dict[str, object] = {"incarnation": loop.incarnation}
-        if loop.child is not None:
-            self._pids[loop.name] = loop.child.host_pid
+        if loop.process.child is not None:
+            self._pids[loop.name] = loop.process.child.host_pid
         if loop.name in self._pids:
             facts["pid"] = self._pids[loop.name]
         if event is LoopEvent.HUNG:
@@ -62,7 +62,7 @@ class EventSources:
     def _exited(self, loop: Loop, before: LoopState, facts: dict[str, object]) -> None:
         self._slow.discard(loop.name)
         self._pids.pop(loop.name, None)
-        served_s = self._now() - loop.active_at if loop.active_at is not None else 0.0
+        served_s = self._now() - loop.process.active_at if loop.process.active_at is not None else 0.0
         if loop.last_death is not None:
             is_wanted = before is LoopState.STOPPING
             self._bus.emit_death(loop.name, loop.last_death, served_s, is_wanted=is_wanted, **facts)
@@ -100,5 +100,5 @@ class EventSources:
 
 def _words(loop: Loop, event: LoopEvent) -> str:
     if event in _KILLED:
-        return loop.verdict.sentence if loop.verdict is not None else str(event)
+        return loop.process.kill_reason.sentence if loop.process.kill_reason is not None else str(event)
     return str(loop.last_death) if event is LoopEvent.GIVE_UP else ""

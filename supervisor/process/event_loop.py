@@ -2,8 +2,8 @@
 
 Plain integer descriptors, no threads, no asyncio: those would live on in forked children. A callback may register and
 forget descriptors freely; an event that epoll reported for a descriptor which was forgotten (and perhaps given out
-again) in the same round is dropped. Timers run after the descriptors of a round, so that a timer that judges silence has
-first heard what was already said. See epoll(7), signal(7).
+again) in the same round is dropped. Timers run after the descriptors of a round, so that a timer that judges silence
+finds handled what was already said. See epoll(7), signal(7).
 """
 
 from __future__ import annotations

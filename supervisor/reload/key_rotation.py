@@ -190,7 +190,7 @@ class KeyRotation(Feature):
         return [loop.name for loop in self._loops.all if loop.is_trusted and not self._has_it(loop)]
 
     def _has_it(self, loop: Loop) -> bool:
-        return loop.beat is not None and loop.beat.epoch >= self._epoch
+        return loop.process.beat is not None and loop.process.beat.epoch >= self._epoch
 
     # The end
 

@@ -133,7 +133,7 @@ class Rollout(Feature):
             loop.move(LoopEvent.STOP)
             self._renew(loop)
             return
-        loop.judge(Cause.RELOAD, "replaced, since its profile has changed")
+        loop.process.set_kill_reason(Cause.RELOAD, "replaced, since its profile has changed")
         GracefulStop(self._context, self._loops, loop, self.left, FAREWELL_S).begin("its profile has changed")
 
     def _renew(self, loop: Loop) -> None:
@@ -159,7 +159,7 @@ class Rollout(Feature):
         return any(loop.is_ending for loop in self._loops.all)
 
     def _authority_stays(self) -> bool:
-        step, child = self._steps[AUTHORITY], self._authority.child
+        step, child = self._steps[AUTHORITY], self._authority.process.child
         if child is None or step.way is Way.UNCHANGED:
             self._authority.managed_by = self._context.current.children
             return True  # or it is on its way back, under its new profile
@@ -173,7 +173,9 @@ class Rollout(Feature):
     def _is_settled(self, loop: Loop) -> bool:
         if loop.state in DOWN_FOR_GOOD:
             return True
-        return loop.state is LoopState.ACTIVE and loop.beat is not None and loop.beat.epoch >= self._epoch
+        return (
+            loop.state is LoopState.ACTIVE and loop.process.beat is not None and loop.process.beat.epoch >= self._epoch
+        )
 
     def _finish(self) -> None:
         self._deadline.cancel()
@@ -187,7 +189,7 @@ class Rollout(Feature):
         if loop.incarnation == self._incarnations[loop.name]:
             return LoopReport(loop.name, str(step.way), digest, step.changed)
         since = self._left.get(loop.name, self._began)
-        elapsed_s = (loop.active_at or since) - since
+        elapsed_s = (loop.process.active_at or since) - since
         reason = "" if loop.name in self._left else str(loop.last_death or "")
         return LoopReport(loop.name, str(Way.RESTART), digest, step.changed, round(elapsed_s * 1000), reason)
 
@@ -209,12 +211,12 @@ def _digest(loop: Loop) -> str:
 
 def adopt(loop: Loop, children: Children, limits: Mapping[str, int] | None = None) -> list[str]:
     """Put a living loop under other profiles; return what is not possible: then nothing changed."""
-    if loop.child is not None:
-        problems = children.tighten(loop.name, loop.child.pid, limits or {})
+    if loop.process.child is not None:
+        problems = children.tighten(loop.name, loop.process.child.pid, limits or {})
         if problems:
             return problems
     loop.managed_by = children
     rules = children.call_rules(loop.name)
-    if loop.syscall_monitor is not None and rules is not None:
-        loop.syscall_monitor.follow(rules)
+    if loop.process.syscall_monitor is not None and rules is not None:
+        loop.process.syscall_monitor.follow(rules)
     return []

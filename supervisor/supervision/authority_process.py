@@ -1,9 +1,9 @@
-"""The supervisor's side of the authority: its birth, its boot, its death and its return.
+"""The supervisor's side of the authority: spawn, attest, boot, reap and restart its process.
 
 The authority is the only process that holds keys. It gets the key files as descriptors that were opened but never
-read, once it has sealed itself and was looked at from outside; one that is not what its profile says, then or in a
+read, once it has sealed itself and was attested; one that is not what its profile says, then or in a
 later round, is killed. It has the trust ends of all loops by fork; those stay open here, so that an authority that
-comes again finds what was said meanwhile, and no loop notices. An authority that is gone stops nothing at once: the
+comes again finds what was said meanwhile, and no loop notices. The death of the authority stops nothing at once: the
 loops refuse by themselves when its feed is silent.
 """
 
@@ -13,7 +13,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from tlsrt.channels.control.authority_channel import (
@@ -48,6 +48,35 @@ _OWN = {"sealed", "booted", "refused", "beat", "storage", "keys", "score", "kept
 MESSAGES = AUTHORITY_CHANNEL.sent_by(NAME) - _OWN  # that features take
 
 
+@dataclass(slots=True)
+class AuthorityIncarnation:
+    """What belongs to one process of the authority; the next one starts with a new object."""
+
+    child: Child | None = None
+    syscall_monitor: SyscallMonitor | None = None
+    deadline: Timer | None = None  # for its boot, or its end
+    is_boot_due: bool = False  # `boot` was asked for, and was not sent
+    is_attested: bool = False  # it has sealed itself, and was what its profile says
+    differs: bool = False  # it was not what its profile says
+    booted_at: float | None = None
+    has_beaten: bool = False
+    is_being_replaced: bool = False  # it makes room for one under a new profile
+    kill_reason: KillReason | None = None
+    unwritten: str = ""  # why its state is not on the disk as it should be
+
+    def set_deadline(self, timer: Timer | None) -> None:
+        """Replace its one running deadline."""
+        if self.deadline is not None:
+            self.deadline.cancel()
+        self.deadline = timer
+
+    def close(self) -> None:
+        """Give back what it holds: it has ended."""
+        self.set_deadline(None)
+        if self.syscall_monitor is not None:
+            self.syscall_monitor.close()
+
+
 class AuthorityProcess(Feature):
     """The one authority, over all its incarnations.
 
@@ -76,22 +105,12 @@ class AuthorityProcess(Feature):
         self._log = log
         self._log_path = log_path
         self._monitor = monitor
-        self._deadline: Timer | None = None
         policy = context.current.config.supervision.restart
         self._backoff = RestartBackoff(policy, context.chance)
         self._intensity = RestartIntensity(policy)
-        self._booted_at: float | None = None
-        self._verdict: KillReason | None = None
-        self._beaten = False
-        self._is_being_replaced = False  # it makes room for one under a new profile
         self._ever_booted = False
-        self._is_wanted = False  # `boot` was asked for, and has not left
-        self._is_unlike = False  # it was not what its profile says
-        self.is_attested = False  # this incarnation has sealed itself, and was what its profile says
-        self.managed_by = (
-            context.current.children
-        )  # what spawned its process, or has adopted it: its profile: its profile
-        self.child: Child | None = None
+        self.process = AuthorityIncarnation()  # the one that lives, or the next one
+        self.managed_by = context.current.children  # what spawned its last process, or has adopted it
         self.files = BootFiles()
         self.spawned_at = 0.0
         self.epoch = 0
@@ -102,24 +121,31 @@ class AuthorityProcess(Feature):
         self.warnings: list[str] = []
         self._keys = (0, 0.0)  # version of master_key, and until when the one before verifies
         self._scores: dict[str, tuple[int, float]] = {}
-        self._syscall_monitor: SyscallMonitor | None = None
         self.is_stopping = False
         self.given_up = False
-        self.unwritten = ""  # why its state is not on the disk as it should be
 
     @property
     def is_booted(self) -> bool:
-        return self._booted_at is not None
+        return self.process.booted_at is not None
+
+    @property
+    def is_attested(self) -> bool:
+        return self.process.is_attested
+
+    @property
+    def unwritten(self) -> str:
+        """Return why its state is not on the disk as it should be."""
+        return self.process.unwritten
 
     @property
     def is_killed(self) -> bool:
         """Tell whether it was killed, and is there still."""
-        return self._verdict is not None
+        return self.process.kill_reason is not None
 
     @property
     def state(self) -> str:
         """Return one word for status."""
-        if self.child is None:
+        if self.process.child is None:
             return "failed" if self.given_up else "down"
         if self.is_stopping:
             return "stopping"
@@ -133,7 +159,7 @@ class AuthorityProcess(Feature):
         score, at = self._scores.get(loop, (0, 0.0))
         return round(faded(score, (self._context.event_loop.now - at) * 1000))
 
-    # Birth
+    # Start
 
     def spawn(self) -> None:
         """Fork the authority; it seals itself, says so, and waits for `boot`."""
@@ -141,47 +167,48 @@ class AuthorityProcess(Feature):
         self.managed_by = self._context.current.children
         config = self._context.current.config
         rules = self._context.current.children.call_rules(NAME)
-        self._syscall_monitor = (
-            SyscallMonitor(self._context.event_loop, rules, self._violated) if rules is not None else None
-        )
+        if rules is not None:
+            self.process.syscall_monitor = SyscallMonitor(self._context.event_loop, rules, self._violated)
         start = AuthorityStart(
             config, theirs, self._trust_ends(), config.state_dir / NAME, self._log, (self._context.lock,),
-            self._syscall_monitor.child_end if self._syscall_monitor is not None else None,
+            self.process.syscall_monitor.child_end if self.process.syscall_monitor is not None else None,
         )  # fmt: skip
         self.spawned_at = self._context.event_loop.now
         self.channel.open(ours)
         problem = ""
         try:
             with shared_lock(self._context.lock) as share:
-                self.child = self.managed_by.spawn_authority(replace(start, keep=(share,)))
+                self.process.child = self.managed_by.spawn_authority(replace(start, keep=(share,)))
         except (OSError, TlsrtError) as error:
             problem = f"cannot be forked: {error}"
         os.close(theirs)
-        if self._syscall_monitor is not None:
-            self._syscall_monitor.forked(self.child)
-        if self.child is None:
+        if self.process.syscall_monitor is not None:
+            self.process.syscall_monitor.forked(self.process.child)
+        if self.process.child is None:
             self._clean_up(Death(Cause.FORK, problem, at=time.time()))
             return
-        self._context.events.emit("spawned", NAME, pid=self.child.host_pid, restarts=self.restarts)
+        self._context.events.emit("spawned", NAME, pid=self.process.child.host_pid, restarts=self.restarts)
         self._context.event_loop.watch(ours, lambda events: self._hear())
-        self._context.event_loop.watch(self.child.pidfd, lambda events: self._died())
+        self._context.event_loop.watch(self.process.child.pidfd, lambda events: self._died())
         seconds = self._context.current.config.limits.ready_timeout_s
-        self._deadline = self._context.event_loop.call_later(
-            seconds, partial(self.kill, f"not booted in {seconds:g} s", Cause.DEADLINE)
+        self.process.set_deadline(
+            self._context.event_loop.call_later(
+                seconds, partial(self.kill, f"not booted in {seconds:g} s", Cause.DEADLINE)
+            )
         )
 
     def _trust_ends(self) -> dict[str, int]:
-        return {loop.name: loop.authority_end for loop in self._loops if loop.authority_end >= 0}
+        return {loop.name: loop.process.authority_end for loop in self._loops if loop.process.authority_end >= 0}
 
     def boot(self) -> None:
         """Hand over the boot nonce and the files, as soon as it is attested; `booted` or `refused` is the answer."""
-        self._is_wanted = True
+        self.process.is_boot_due = True
         self._boot_if_attested()
 
     def _boot_if_attested(self) -> None:
-        if not (self._is_wanted and self.is_attested):
+        if not (self.process.is_boot_due and self.is_attested):
             return
-        self._is_wanted = False
+        self.process.is_boot_due = False
         try:
             self._hand_over()
         except ConfigError as error:  # a file that was there at the start has gone
@@ -194,17 +221,17 @@ class AuthorityProcess(Feature):
             self.channel.boot(self._boot_nonce, handed)
 
     def attest(self) -> bool:
-        """Look at the authority from outside; end it if it is not what its profile says."""
-        if self.child is None or self._verdict is not None:
+        """Attest the authority; kill it if it differs from its profile. Tell whether it passed."""
+        if self.process.child is None or self.process.kill_reason is not None:
             return False
-        differences = differences_of(NAME, self.child, self.managed_by, self._syscall_monitor)
+        differences = differences_of(NAME, self.process.child, self.managed_by, self.process.syscall_monitor)
         if differences:
-            self._is_unlike = True
+            self.process.differs = True
             self._context.events.emit("difference", NAME, differences[0])
             self.kill(f"attestation: {'; '.join(differences)}", Cause.ATTESTATION)
         return differences == []
 
-    # What we say
+    # What it is told
 
     def keys(self, now: float) -> dict[str, object]:
         """Return the version of master_key in force, and for how many seconds the one before still verifies."""
@@ -213,20 +240,20 @@ class AuthorityProcess(Feature):
 
     def replace(self) -> None:
         """Let the authority end, and come again at once under its new profile."""
-        self._is_being_replaced = True
+        self.process.is_being_replaced = True
         self._monitor.forget(NAME)
         self.channel.stop()
         seconds = self._context.current.config.limits.stop_timeout_s
-        self._cancel_deadline()
-        self._deadline = self._context.event_loop.call_later(
-            seconds, partial(self.kill, "did not stop", Cause.DEADLINE)
+        self.process.set_deadline(None)
+        self.process.set_deadline(
+            self._context.event_loop.call_later(seconds, partial(self.kill, "did not stop", Cause.DEADLINE))
         )
 
     def stop(self) -> None:
         """Ask the authority to end."""
         self.is_stopping = True
         self._monitor.forget(NAME)
-        self._cancel_deadline()
+        self.process.set_deadline(None)
         self.channel.stop()
 
     def _violated(self, violation: Violation) -> None:
@@ -237,13 +264,13 @@ class AuthorityProcess(Feature):
 
     def kill(self, reason: str, cause: Cause = Cause.PROTOCOL) -> None:
         """Kill the authority; it comes again with the same boot nonce."""
-        if self.child is None:
+        if self.process.child is None:
             return
         self._context.events.emit("killed", NAME, reason, cause=str(cause))
-        self._verdict = self._verdict or KillReason(cause, reason)
+        self.process.kill_reason = self.process.kill_reason or KillReason(cause, reason)
         self._monitor.forget(NAME)
         self._close_channel()
-        send_signal(self.child, signal.SIGKILL)
+        send_signal(self.process.child, signal.SIGKILL)
         self._context.current.children.clear(NAME)
 
     # What it says
@@ -265,7 +292,7 @@ class AuthorityProcess(Feature):
                 self.kill(f"authority protocol: {error.reason}")
 
     def _sealed(self, message: NoFields) -> None:
-        self.is_attested = self.attest()
+        self.process.is_attested = self.attest()
         if self.is_attested:
             self.channel.state = "attested"
             self._context.events.emit("attested", NAME)
@@ -278,7 +305,7 @@ class AuthorityProcess(Feature):
         self._scores[message.loop] = (message.score, self._context.event_loop.now)
 
     def _storage(self, message: StorageMessage) -> None:
-        problem = self.unwritten = message.problem
+        problem = self.process.unwritten = message.problem
         if problem:
             self._context.events.emit("reported", NAME, problem)
             self._context.console.bad(NAME, "state", problem)
@@ -305,22 +332,23 @@ class AuthorityProcess(Feature):
             self._context.events.emit("epoch", NAME, epoch=epoch)
         self.epoch = epoch
         self.warnings = [str(warning) for warning in warnings]
-        self._cancel_deadline()
-        self._booted_at = now
+        self.process.set_deadline(None)
+        self.process.booted_at = now
         self.channel.state = "booted"
         self._ever_booted = True
         self._monitor.watch(NAME, now)
         took_ms = round((now - self.spawned_at) * 1000)
-        self._context.events.emit("active", NAME, pid=self.child.host_pid if self.child else None, took_ms=took_ms)
+        pid = self.process.child.host_pid if self.process.child is not None else None
+        self._context.events.emit("active", NAME, pid=pid, took_ms=took_ms)
         self._features.authority_booted()
 
     def _beat(self, message: AuthorityBeatMessage) -> None:
         lateness_us, epoch, sessions = message
         now = self._context.event_loop.now
         self._monitor.beat(NAME, now)
-        if not self._beaten:
+        if not self.process.has_beaten:
             self._monitor.settle(NAME, now)
-        self._beaten = True
+        self.process.has_beaten = True
         self.lateness_us = lateness_us
         self._features.beat(NAME, lateness_us)
         self.sessions = {name: count for name, count in sessions.items() if type(name) is str and type(count) is int}
@@ -329,18 +357,18 @@ class AuthorityProcess(Feature):
             self.epoch = epoch
             self._features.epoch_begun()
 
-    # Death
+    # Exit
 
     def _died(self) -> None:
-        reason = self._context.current.children.reap(self.child) if self.child is not None else None
-        if self.child is None or reason is None:
+        reason = self._context.current.children.reap(self.process.child) if self.process.child is not None else None
+        if self.process.child is None or reason is None:
             return
         self._hear()  # its last words, perhaps `refused`, may lie in the channel
-        self._context.event_loop.forget(self.child.pidfd)
-        os.close(self.child.pidfd)
-        self.child = None
+        self._context.event_loop.forget(self.process.child.pidfd)
+        os.close(self.process.child.pidfd)
+        self.process.child = None
         kills = self._context.current.children.oom_kills(NAME)
-        self._clean_up_last(cause_of_death(reason, self._verdict, oom_kills=kills, at=time.time()))
+        self._clean_up_last(cause_of_death(reason, self.process.kill_reason, oom_kills=kills, at=time.time()))
 
     def _clean_up_last(self, death: Death) -> None:
         if self._context.current.children.clear(NAME):
@@ -350,29 +378,22 @@ class AuthorityProcess(Feature):
 
     def _clean_up(self, death: Death) -> None:
         now = self._context.event_loop.now
-        served_s = now - self._booted_at if self._booted_at is not None else 0.0
+        ended, self.process = self.process, AuthorityIncarnation()
+        ended.close()
+        served_s = now - ended.booted_at if ended.booted_at is not None else 0.0
         self.last_death = death
-        is_unlike, self._is_unlike = self._is_unlike, False
-        self._verdict, self._booted_at, self._beaten = None, None, False
-        self.unwritten = ""  # what the next one reads is on the disk
-        self.is_attested = self._is_wanted = False
         self._monitor.forget(NAME)
-        self._cancel_deadline()
         self._close_channel()
-        if self._syscall_monitor is not None:
-            self._syscall_monitor.close()
-            self._syscall_monitor = None
-        self._context.events.emit_death(NAME, death, served_s, is_wanted=self._is_being_replaced or self.is_stopping)
+        self._context.events.emit_death(NAME, death, served_s, is_wanted=ended.is_being_replaced or self.is_stopping)
         if self.is_stopping:
             self._features.authority_ended()
             return
         self._features.authority_lost()
-        if self._is_being_replaced:
-            self._is_being_replaced = False
+        if ended.is_being_replaced:
             self._respawn()
             return
-        if not self._ever_booted and (is_unlike or death.code == EX_UNAVAILABLE):
-            why = str(death) if is_unlike else last_line(self._log_path) or str(death)
+        if not self._ever_booted and (ended.differs or death.code == EX_UNAVAILABLE):
+            why = str(death) if ended.differs else last_line(self._log_path) or str(death)
             self._features.refused(SandboxError(NAME, why))  # its sandbox failed: the next one would, too
             return
         delay_s = self._backoff.died(served_s)
@@ -385,20 +406,15 @@ class AuthorityProcess(Feature):
         self._context.events.emit("backoff", NAME, delay_s=delay_s)
         when = f"again in {delay_s:.3g} s" if delay_s else "again at once"
         self._context.console.bad(NAME, "died", f"{self.last_death}; {when}")
-        self._deadline = self._context.event_loop.call_later(delay_s, self._respawn)
+        self._context.event_loop.call_later(delay_s, self._respawn)
 
     def _respawn(self) -> None:
         if self.is_stopping:
             return
         self.restarts += 1
         self.spawn()
-        if self.child is not None:
+        if self.process.child is not None:
             self.boot()
-
-    def _cancel_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
 
     def _close_channel(self) -> None:
         self.channel.close(self._context.event_loop.forget)

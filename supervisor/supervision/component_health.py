@@ -39,8 +39,8 @@ class ComponentHealth:
         components = self._context.current.config.components_of(loop.name)
         index, checked = read_untrusted(components, fields, self._context.event_loop.now)
         component = components[index]
-        was_unwell = _is_unwell(component, loop.checked.get(index))
-        loop.checked[index] = checked
+        was_unwell = _is_unwell(component, loop.process.checked.get(index))
+        loop.process.checked[index] = checked
         if not _is_unwell(component, checked):
             if was_unwell and checked.outcome is HealthOutcome.GOOD:
                 self._say(loop, "well", component, component.address)

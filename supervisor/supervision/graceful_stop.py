@@ -38,9 +38,9 @@ class GracefulStop:
     def begin(self, reason: str, *, hurry: bool = False) -> None:
         """Start; `reason` is for a loop that is killed at once: it does not serve yet, or there is a hurry."""
         loop = self._loop
-        loop.graceful_stop = self
+        loop.process.graceful_stop = self
         self._loops.monitor.forget(loop.name)
-        loop.set_deadline(None)
+        loop.process.set_deadline(None)
         if loop.state in _SERVING and not hurry:
             self._drain()
         elif loop.state is not LoopState.STOPPING:
@@ -72,14 +72,14 @@ class GracefulStop:
             self._loops.tell(self._loop, "stop")
 
     def _terminate(self) -> None:
-        if self._loop.child is not None:
-            send_signal(self._loop.child, signal.SIGTERM)
+        if self._loop.process.child is not None:
+            send_signal(self._loop.process.child, signal.SIGTERM)
 
     def _kill(self) -> None:
         self.killed = True
-        if self._loop.child is not None:
-            send_signal(self._loop.child, signal.SIGKILL)
-            self._loop.is_killed = True
+        if self._loop.process.child is not None:
+            send_signal(self._loop.process.child, signal.SIGKILL)
+            self._loop.process.is_killed = True
             self._context.current.children.clear(self._loop.name)  # whatever it has forked, too
 
     def _later(self, seconds: float, callback: Callable[[], None]) -> None:

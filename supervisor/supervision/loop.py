@@ -27,7 +27,7 @@ class PermanentFailure(Enum):
     IMPORT = "its code cannot be imported"
 
 
-class Leave(Protocol):
+class Stop(Protocol):
     """The orderly end of one incarnation, see `graceful_stop.py`."""
 
     then: Callable[[Loop], None]  # called when it is dead, unless the host stops
@@ -60,37 +60,73 @@ class Checked:
 
 
 @dataclass(slots=True)
+class Incarnation:
+    """What belongs to one process of a loop, from before its fork to its end; the next one starts with a new object."""
+
+    child: Child | None = None
+    life: LifeChannel | None = None
+    syscall_monitor: SyscallMonitor | None = None
+    authority_end: int = -1  # of the trust pair; kept for an authority that comes again
+    loop_end: int = -1  # of the trust pair; only until the fork
+    deadline: Timer | None = None
+    attested_epoch: int | None = None
+    is_activating: bool = False
+    active_at: float | None = None
+    beat: Beat | None = None
+    false_beats: int = 0  # since the last beat that its event loop made
+    checked: dict[int, Checked] = field(default_factory=dict[int, Checked])  # by the index of the component
+    graceful_stop: Stop | None = None  # it is being ended in order
+    kill_reason: KillReason | None = None  # why it has to end
+    is_killed: bool = False  # by a SIGKILL of ours
+    permanent_failure: PermanentFailure | None = None  # why trying again would end the same way
+
+    def set_kill_reason(self, cause: Cause, sentence: str) -> None:
+        """Note why it has to end; the first reason is the one that counts."""
+        self.kill_reason = self.kill_reason or KillReason(cause, sentence)
+
+    def set_deadline(self, timer: Timer | None) -> None:
+        """Replace its one running deadline."""
+        if self.deadline is not None:
+            self.deadline.cancel()
+        self.deadline = timer
+
+    def close_life(self, forget: Callable[[int], None]) -> None:
+        """Close the life channel; `forget` takes its descriptor out of the event loop."""
+        if self.life is not None:
+            forget(self.life.fileno())
+            self.life.close()
+            self.life = None
+
+    def close(self, forget: Callable[[int], None]) -> None:
+        """Give back what it holds: it has ended."""
+        self.set_deadline(None)
+        if self.graceful_stop is not None:
+            self.graceful_stop.cancel()
+        if self.syscall_monitor is not None:
+            self.syscall_monitor.close()
+        self.close_life(forget)
+        for descriptor in (self.authority_end, self.loop_end):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+@dataclass(slots=True)
 class Loop:
-    """One loop; one object for all its incarnations."""
+    """One loop over all its incarnations; `process` is the one that lives, or the next one."""
 
     config: LoopConfig
     index: int
     log: int
     log_path: str
     state: LoopState = LoopState.DOWN
-    incarnation: int = 0
-    managed_by: Children | None = None  # what spawned its process, or has adopted it: its profile
-    graceful_stop: Leave | None = None  # it is being ended in order
-    child: Child | None = None
-    life: LifeChannel | None = None
-    syscall_monitor: SyscallMonitor | None = None
-    authority_end: int = -1  # of the trust pair; kept for an authority that comes again
-    loop_end: int = -1  # of the trust pair; only until the fork
+    incarnation: int = 0  # number of the last one that was spawned
+    managed_by: Children | None = None  # what spawned its last process, or has adopted it: its profile
     spawned_at: float = 0.0
-    active_at: float | None = None
     was_active: bool = False
     is_proven: bool = False  # it was active under the profile that it has now
-    activating: bool = False
     restarts: int = 0
     last_death: Death | None = None
-    hopeless: PermanentFailure | None = None  # why trying again would end the same way
-    verdict: KillReason | None = None  # why it has to end, until it is dead
-    is_killed: bool = False  # by a SIGKILL of ours, until it is dead
-    attested_epoch: int | None = None
-    beat: Beat | None = None
-    false_beats: int = 0  # since the last beat that its event loop made
-    checked: dict[int, Checked] = field(default_factory=dict[int, Checked])  # by the index of the component
-    deadline: Timer | None = None
+    process: Incarnation = field(default_factory=Incarnation)
     on_moved: Callable[[Loop, LoopState, LoopEvent], None] = lambda loop, before, event: None
 
     @property
@@ -99,7 +135,7 @@ class Loop:
 
     @property
     def is_ending(self) -> bool:
-        return self.graceful_stop is not None
+        return self.process.graceful_stop is not None
 
     @property
     def is_living(self) -> bool:
@@ -113,32 +149,20 @@ class Loop:
     def is_primary(self) -> bool:
         return self.config.name == PRIMARY
 
+    @property
+    def host_pid(self) -> int:
+        """Return the pid of its process as the host sees it, 0 if there is none."""
+        return self.process.child.host_pid if self.process.child is not None else 0
+
     def move(self, event: LoopEvent) -> None:
         """Take one step of the table. Raises InternalError and stays where it is if there is none."""
         before = self.state
         self.state = advance(before, event)
         self.on_moved(self, before, event)
 
-    def judge(self, cause: Cause, sentence: str) -> None:
-        """Note why it has to end; the first reason is the one that counts."""
-        self.verdict = self.verdict or KillReason(cause, sentence)
-
-    def set_deadline(self, timer: Timer | None) -> None:
-        """Replace the one running deadline of this loop."""
-        if self.deadline is not None:
-            self.deadline.cancel()
-        self.deadline = timer
-
-    def close_channels(self, forget: Callable[[int], None]) -> None:
-        """Close what belongs to the incarnation that ended."""
-        if self.syscall_monitor is not None:
-            self.syscall_monitor.close()
-            self.syscall_monitor = None
-        if self.life is not None:
-            forget(self.life.fileno())
-            self.life.close()
-            self.life = None
-        for descriptor in (self.authority_end, self.loop_end):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self.authority_end = self.loop_end = -1
+    def end(self, death: Death) -> Incarnation:
+        """Note how its process ended, and make room for the next; return the incarnation that has ended."""
+        self.last_death = death
+        self.move(LoopEvent.EXITED)
+        ended, self.process = self.process, Incarnation()
+        return ended

@@ -1,4 +1,4 @@
-"""The loops: forked by `starter.py`, heard, looked at, activated in order, buried, born again.
+"""Loops: spawn, attest, activate, reap and restart the processes of loops.
 
 A loop's life channel is the only thing that the supervisor reads from it: fixed-size records, by the table in
 channels/control/life.py. Whatever breaks that table ends that loop and no other. A loop is activated for the first
@@ -39,8 +39,8 @@ from tlsrt.supervisor.supervision.starter import Starter
 from tlsrt.supervisor.supervision.states import DOWN_FOR_GOOD, LoopEvent, cause_of_event
 from tlsrt.supervisor.supervision.violations import Violations
 
-_CAPTURED = (LoopEvent.VIOLATED, LoopEvent.REFUSED)  # whoever does that may be somebody else's by now
-LAST_WORDS_S = 1.0  # for a loop that said it failed, or closed its channel, to end by itself
+_CAPTURED = (LoopEvent.VIOLATED, LoopEvent.REFUSED)  # treat such a process as compromised
+EXIT_GRACE_S = 1.0  # for a loop that said it failed, or closed its channel, to end by itself
 
 Fields = Sequence[Any]
 
@@ -99,16 +99,16 @@ class Loops(Feature):
     def living(self) -> Iterator[Loop]:
         return (loop for loop in self.all if loop.is_living)
 
-    # Birth
+    # Start
 
     def spawn(self, loop: Loop) -> None:
         """Fork one loop that is down. A fork that fails is a death like any other."""
-        problem = self.starter.give(loop)
-        if loop.child is None or loop.life is None:
+        problem = self.starter.start(loop)
+        if loop.process.child is None or loop.process.life is None:
             self._clean_up(loop, Death(Cause.FORK, problem, loop.incarnation, time.time()))
             return
-        self._context.event_loop.watch(loop.life.fileno(), lambda events: self._hear(loop))
-        self._context.event_loop.watch(loop.child.pidfd, lambda events: self._died(loop))
+        self._context.event_loop.watch(loop.process.life.fileno(), lambda events: self._hear(loop))
+        self._context.event_loop.watch(loop.process.child.pidfd, lambda events: self._died(loop))
         self._set_deadline(loop, "ready")
         primary = self.all[0]
         is_up = primary.is_primary and primary.state is LoopState.ACTIVE and not self.is_locked
@@ -118,8 +118,7 @@ class Loops(Feature):
     def _violated(self, loop: Loop, incarnation: int, violation: Violation) -> None:
         if loop.incarnation != incarnation:
             return
-        pid = loop.child.host_pid if loop.child is not None else 0
-        self.violations.note(loop.name, incarnation, pid, violation)
+        self.violations.note(loop.name, incarnation, loop.host_pid, violation)
         if violation.ends:
             self.kill(loop, LoopEvent.VIOLATED, f"violation: {violation.sentence}", Cause.POLICY)
 
@@ -127,24 +126,24 @@ class Loops(Feature):
         seconds = self._context.current.config.limits.ready_timeout_s
         reason = f"not {word} in {seconds:g} s"
         end = partial(self.kill, loop, LoopEvent.DEADLINE, reason)
-        loop.set_deadline(self._context.event_loop.call_later(seconds, end))
+        loop.process.set_deadline(self._context.event_loop.call_later(seconds, end))
 
-    # What a loop says
+    # Life channel
 
     def tell(self, loop: Loop, name: str, *fields: int) -> None:
         """Send one record; a loop that does not read its records hangs, and is killed."""
-        if loop.life is None:
+        if loop.process.life is None:
             return
         try:
-            loop.life.send(name, *fields)
+            loop.process.life.send(name, *fields)
         except PeerError as error:
             if error.reason == "hung":
                 self.kill(loop, LoopEvent.VIOLATED, "does not read its life channel")
 
     def _hear(self, loop: Loop) -> None:
-        while loop.life is not None:
+        while loop.process.life is not None:
             try:
-                received = loop.life.receive(loop.state, self._context.event_loop.now)
+                received = loop.process.life.receive(loop.state, self._context.event_loop.now)
             except PeerError as error:
                 self._misheard(loop, error.reason)
                 return
@@ -157,10 +156,10 @@ class Loops(Feature):
         if reason != "closed":
             self.kill(loop, LoopEvent.VIOLATED, f"life protocol: {reason}")
             return
-        self._close_life(loop)  # it is ending, and its pidfd will say how; if it is not, it has no business living
+        loop.process.close_life(self._context.event_loop.forget)  # its pidfd will tell how it ends; otherwise kill it
         incarnation = loop.incarnation
         self._context.event_loop.call_later(
-            LAST_WORDS_S, lambda: self._end_if_same(loop, incarnation, "closed its life channel")
+            EXIT_GRACE_S, lambda: self._end_if_same(loop, incarnation, "closed its life channel")
         )
 
     def _end_if_same(self, loop: Loop, incarnation: int, reason: str) -> None:
@@ -184,15 +183,15 @@ class Loops(Feature):
 
     def _ready(self, loop: Loop, fields: Fields) -> None:
         loop.move(LoopEvent.READY)
-        loop.set_deadline(None)
+        loop.process.set_deadline(None)
         self.monitor.watch(loop.name, self._context.event_loop.now)
         self.activate_next()
 
     def _active(self, loop: Loop, fields: Fields) -> None:
         loop.move(LoopEvent.ACTIVE)
         now = self._context.event_loop.now
-        loop.set_deadline(None)
-        loop.active_at, loop.was_active, loop.is_proven = now, True, True
+        loop.process.set_deadline(None)
+        loop.process.active_at, loop.was_active, loop.is_proven = now, True, True
         self.monitor.settle(loop.name, now)
         self._features.loop_active(loop)
         self._features.loop_changed(loop)
@@ -204,12 +203,13 @@ class Loops(Feature):
 
     def _beat(self, loop: Loop, fields: Fields) -> None:
         beat = Beat(*fields)
-        last, epoch = (loop.beat.sequence, loop.beat.epoch) if loop.beat is not None else (0, None)
-        pid = loop.child.host_pid if loop.child is not None else 0
-        if not self._manager_of(loop).made_beat(loop.name, pid, beat.sequence, last):
-            loop.false_beats += 1  # and so it is silent
+        last, epoch = (
+            (loop.process.beat.sequence, loop.process.beat.epoch) if loop.process.beat is not None else (0, None)
+        )
+        if not self._manager_of(loop).made_beat(loop.name, loop.host_pid, beat.sequence, last):
+            loop.process.false_beats += 1  # and so it is silent
             return
-        loop.beat, loop.false_beats = beat, 0
+        loop.process.beat, loop.process.false_beats = beat, 0
         self.monitor.beat(loop.name, self._context.event_loop.now)
         self._features.beat(loop.name, beat.lateness_us)
         if beat.epoch != epoch:
@@ -227,35 +227,37 @@ class Loops(Feature):
             self._features.loop_unwell(loop, reason)
 
     def hung(self, loop: Loop, reason: str) -> None:
-        """Its heart stopped, whatever other threads of it say."""
-        lies = f", but {loop.false_beats} that its event loop did not make" if loop.false_beats else ""
+        """Kill a loop whose event loop no longer beats, whatever its other threads say."""
+        lies = f", but {loop.process.false_beats} that its event loop did not make" if loop.process.false_beats else ""
         self.kill(loop, LoopEvent.HUNG, reason + lies)
 
     def _drained(self, loop: Loop, fields: Fields) -> None:
-        if loop.graceful_stop is not None:
-            loop.graceful_stop.drained()
+        if loop.process.graceful_stop is not None:
+            loop.process.graceful_stop.drained()
 
     def _failed(self, loop: Loop, fields: Fields) -> None:
         components = [component.address for component in self._context.current.config.components_of(loop.name)]
         code, index = fields
         if loop.state is LoopState.SPAWNED and code == FailCode.SANDBOX:
-            loop.hopeless = PermanentFailure.SANDBOX
+            loop.process.permanent_failure = PermanentFailure.SANDBOX
         elif code == FailCode.IMPORT:
-            loop.hopeless = PermanentFailure.IMPORT
+            loop.process.permanent_failure = PermanentFailure.IMPORT
         verdict = verdict_of_failure(code, index, components, loop.log_path)
-        loop.judge(verdict.cause, verdict.sentence)
+        loop.process.set_kill_reason(verdict.cause, verdict.sentence)
         loop.move(LoopEvent.FAILED)
         self.monitor.forget(loop.name)
         incarnation = loop.incarnation
-        self._context.event_loop.call_later(LAST_WORDS_S, lambda: self._end_if_same(loop, incarnation, "failed"))
+        self._context.event_loop.call_later(EXIT_GRACE_S, lambda: self._end_if_same(loop, incarnation, "failed"))
 
-    # What the supervisor does about it
+    # Attestation, activation, kill
 
     def attest(self, loop: Loop) -> bool:
-        """Look at a loop from outside; end it if it is not what its profile says."""
-        if loop.child is None:
+        """Attest a loop; kill it if it differs from its profile. Tell whether it passed."""
+        if loop.process.child is None:
             return False
-        differences = differences_of(loop.name, loop.child, self._manager_of(loop), loop.syscall_monitor)
+        differences = differences_of(
+            loop.name, loop.process.child, self._manager_of(loop), loop.process.syscall_monitor
+        )
         if differences:
             self.violations.differs(loop.name, loop.incarnation, differences[0])
             self.kill(loop, LoopEvent.REFUSED, f"attestation: {'; '.join(differences)}")
@@ -275,7 +277,7 @@ class Loops(Feature):
         if self._authority.is_booted and self._authority.channel.attested(
             loop.name, loop.incarnation, self._authority.epoch
         ):
-            loop.attested_epoch = self._authority.epoch
+            loop.process.attested_epoch = self._authority.epoch
 
     def activate_next(self) -> None:
         """Activate every loop whose turn it is."""
@@ -283,8 +285,8 @@ class Loops(Feature):
         states = {loop.name: loop.state for loop in self.all}
         for loop in self.all:
             may = (open_so_far or loop.was_active) and self.restart_policy.may_activate(loop.name, states)
-            if loop.state is LoopState.READY and not loop.activating and may and not self.is_stopping:
-                loop.activating = True
+            if loop.state is LoopState.READY and not loop.process.is_activating and may and not self.is_stopping:
+                loop.process.is_activating = True
                 self._set_deadline(loop, "active")
                 self.tell(loop, "activate")
             open_so_far = open_so_far and (loop.was_active or loop.state in DOWN_FOR_GOOD)
@@ -293,81 +295,66 @@ class Loops(Feature):
         """Kill a living loop; the first reason is the one that status shows. The event tells its usual cause."""
         if not loop.is_living:
             return
-        loop.judge(cause or cause_of_event(event), reason)
+        loop.process.set_kill_reason(cause or cause_of_event(event), reason)
         loop.move(event)
         self.monitor.forget(loop.name)
-        loop.set_deadline(None)
-        self._close_life(loop)
-        if loop.child is not None:
+        loop.process.set_deadline(None)
+        loop.process.close_life(self._context.event_loop.forget)
+        if loop.process.child is not None:
             if event in _CAPTURED:
                 self._context.current.children.freeze(loop.name)  # its other threads do nothing more meanwhile
-            send_signal(loop.child, signal.SIGKILL)
-            loop.is_killed = True
+            send_signal(loop.process.child, signal.SIGKILL)
+            loop.process.is_killed = True
             self._context.current.children.clear(loop.name)  # the whole tree, whatever it did to get out of sight
 
-    def _close_life(self, loop: Loop) -> None:
-        if loop.life is not None:
-            self._context.event_loop.forget(loop.life.fileno())
-            loop.life.close()
-            loop.life = None
-
-    # Death
+    # Exit
 
     def _died(self, loop: Loop) -> None:
-        child = loop.child
+        child = loop.process.child
         reason = self._context.current.children.reap(child) if child is not None else None
         if child is None or reason is None:
             return
         self._hear(loop)  # its last words may lie in the channel
         self._context.event_loop.forget(child.pidfd)
         os.close(child.pidfd)
-        loop.child = None
+        loop.process.child = None
         self._clean_up_last(loop, self._death(loop, reason))
 
     def _death(self, loop: Loop, reason: ExitReason) -> Death:
         kills = self._context.current.children.oom_kills(loop.name)
         if kills:
             self.violations.limit_reached(loop.name, loop.incarnation, MEMORY, "it was killed for want of memory")
-        return cause_of_death(reason, loop.verdict, oom_kills=kills, incarnation=loop.incarnation, at=time.time())
+        return cause_of_death(
+            reason, loop.process.kill_reason, oom_kills=kills, incarnation=loop.incarnation, at=time.time()
+        )
 
     def _clean_up_last(self, loop: Loop, death: Death) -> None:
-        """Bury a loop when nobody of it is left: the next one never meets the last one's descendants."""
+        """Clean up when no process of a loop is left: the next one never meets the last one's descendants."""
         if self._context.current.children.clear(loop.name):
             self._clean_up(loop, death)
         else:
             self._context.event_loop.call_later(LINGER_S, partial(self._clean_up_last, loop, death))
 
     def _clean_up(self, loop: Loop, death: Death) -> None:
-        active_s = self._context.event_loop.now - loop.active_at if loop.active_at is not None else 0.0
-        was_up = loop.active_at is not None
-        loop.last_death = death
-        loop.move(LoopEvent.EXITED)
-        loop.verdict, loop.active_at, loop.activating = None, None, False
-        loop.is_killed = False
-        loop.attested_epoch, loop.beat, loop.false_beats = None, None, 0
-        loop.checked.clear()
-        loop.set_deadline(None)
-        loop.close_channels(self._context.event_loop.forget)
+        ended = loop.end(death)
+        ended.close(self._context.event_loop.forget)
         self.monitor.forget(loop.name)
         self._authority.channel.gone(loop.name, loop.incarnation)
-        hopeless, loop.hopeless = loop.hopeless, None
-        graceful_stop, loop.graceful_stop = loop.graceful_stop, None
-        if graceful_stop is not None:
-            graceful_stop.cancel()
-        if loop.is_primary and was_up:
+        if loop.is_primary and ended.active_at is not None:
             for other in self.living():
                 self.tell(other, "primary_down")
         if self.is_stopping:
             self._features.loop_ended(loop)
             return
-        if graceful_stop is not None:
-            graceful_stop.then(loop)
+        if ended.graceful_stop is not None:
+            ended.graceful_stop.then(loop)
         else:
-            self._features.loop_died(loop, active_s, hopeless)
+            active_s = self._context.event_loop.now - ended.active_at if ended.active_at is not None else 0.0
+            self._features.loop_died(loop, active_s, ended.permanent_failure)
         self._features.loop_changed(loop)
 
     def respawn(self, loop: Loop) -> None:
         """Fork a loop that is down and bring the authority its trust channel."""
         self.spawn(loop)
         if loop.is_living:
-            self._authority.channel.spawned(loop.name, loop.incarnation, loop.authority_end)
+            self._authority.channel.spawned(loop.name, loop.incarnation, loop.process.authority_end)

@@ -64,8 +64,8 @@ class Restarter(Feature):
 
     def loop_unwell(self, loop: Loop, sentence: str) -> None:
         """End a loop in order, since a component of it is not well: calls under way finish. It counts as a death."""
-        active_s = self._context.event_loop.now - loop.active_at if loop.active_at is not None else 0.0
-        loop.judge(Cause.HEALTH, sentence)
+        active_s = self._context.event_loop.now - loop.process.active_at if loop.process.active_at is not None else 0.0
+        loop.process.set_kill_reason(Cause.HEALTH, sentence)
         GracefulStop(self._context, self._loops, loop, lambda dead: self.loop_died(dead, active_s, None)).begin(
             sentence
         )
@@ -127,7 +127,7 @@ class Restarter(Feature):
 
     def _end(self, loop: Loop, step: RestartStep) -> None:
         cause, words = _WHY[step.why]
-        loop.judge(cause, words.format(of=step.of))
+        loop.process.set_kill_reason(cause, words.format(of=step.of))
         longest_s = LOCKED_S if step.why is Why.LOCK else float("inf")
         GracefulStop(self._context, self._loops, loop, self.left, longest_s).begin(words.format(of=step.of))
 

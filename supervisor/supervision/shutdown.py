@@ -53,7 +53,7 @@ class Shutdown(Feature):
         for loop in self._loops.all:
             if loop.state in (LoopState.BACKOFF, *DOWN_FOR_GOOD):
                 loop.move(LoopEvent.STOP)
-                loop.set_deadline(None)
+                loop.process.set_deadline(None)
         self._next()
 
     def interrupt(self) -> None:
@@ -88,9 +88,9 @@ class Shutdown(Feature):
         self._hurrying = True
         self.begin()
         for loop in self._loops.living():
-            self._kill(loop.child)
-            loop.is_killed = True
-        self._kill(self._authority.child)
+            self._kill(loop.process.child)
+            loop.process.is_killed = True
+        self._kill(self._authority.process.child)
 
     def _next(self) -> None:
         self._clear()
@@ -128,7 +128,7 @@ class Shutdown(Feature):
     def _end_authority(self) -> None:
         self._current = None
         self._began = self._context.event_loop.now
-        child = self._authority.child
+        child = self._authority.process.child
         if child is None:
             self._done()
             return

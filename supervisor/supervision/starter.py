@@ -1,4 +1,4 @@
-"""The birth of one incarnation of a loop: its channels, its watch, its log, and the fork."""
+"""Starter: the channels, the monitor, the log and the fork of one incarnation of a loop."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Starter:
 
     def prepare(self, loop: Loop) -> None:
         """Make the trust pair of the next incarnation; an authority forked after this inherits its end."""
-        loop.authority_end, loop.loop_end = control_pair()
+        loop.process.authority_end, loop.process.loop_end = control_pair()
 
-    def give(self, loop: Loop) -> str:
+    def start(self, loop: Loop) -> str:
         """Fork a loop that is down, under the profile in force; return why it could not be forked, or an empty text.
 
         Afterwards the loop is SPAWNED, and has a child if it could be forked.
         """
-        if loop.loop_end < 0:
+        if loop.process.loop_end < 0:
             self.prepare(loop)
         loop.move(LoopEvent.SPAWN)
         loop.incarnation = next(self._incarnations)
@@ -49,32 +49,32 @@ class Starter:
         loop.spawned_at = self._context.event_loop.now
         loop.log = roomy_log(self._context.current.config, loop.name, loop.log, loop.config.file_size_mb << 20)
         ours, theirs = control_pair()
-        loop.syscall_monitor = self._syscall_monitor(loop)
+        loop.process.syscall_monitor = self._syscall_monitor(loop)
         start = LoopStart(
             config=self._context.current.config,
             loop=loop.name,
             incarnation=loop.incarnation,
             life=theirs,
-            trust=loop.loop_end,
+            trust=loop.process.loop_end,
             listeners=self._listeners.get(loop.name, {}),
             log=loop.log,
-            reports=loop.syscall_monitor.child_end if loop.syscall_monitor is not None else None,
+            reports=loop.process.syscall_monitor.child_end if loop.process.syscall_monitor is not None else None,
         )
-        loop.life = LifeChannel(ours)
+        loop.process.life = LifeChannel(ours)
         problem = ""
         try:
             with shared_lock(self._context.lock) as share:
-                loop.child = self._context.current.children.spawn_loop(replace(start, keep=(share,)))
+                loop.process.child = self._context.current.children.spawn_loop(replace(start, keep=(share,)))
         except (OSError, TlsrtError) as error:
             problem = f"cannot be forked: {error}"
         os.close(theirs)
-        if loop.syscall_monitor is not None:
-            loop.syscall_monitor.forked(loop.child)
-        os.close(loop.loop_end)
-        loop.loop_end = -1
-        if loop.child is not None:
+        if loop.process.syscall_monitor is not None:
+            loop.process.syscall_monitor.forked(loop.process.child)
+        os.close(loop.process.loop_end)
+        loop.process.loop_end = -1
+        if loop.process.child is not None:
             self._context.events.emit(
-                "spawned", loop.name, pid=loop.child.host_pid, incarnation=loop.incarnation,
+                "spawned", loop.name, pid=loop.process.child.host_pid, incarnation=loop.incarnation,
                 restarts=loop.restarts,
             )  # fmt: skip
         return problem

@@ -33,14 +33,14 @@ class StartupReport(Feature):
 
     def loop_active(self, loop: Loop) -> None:
         """A loop serves."""
-        pid = loop.child.host_pid if loop.child is not None else 0
+        pid = loop.process.child.host_pid if loop.process.child is not None else 0
         summary = self._context.current.children.sandbox(loop.name).summary
         words = [f"pid {pid}", self._took(loop.spawned_at), summary]
         self._context.console.good(loop.name, "active", "  ".join(word for word in words if word))
 
     def authority_booted(self) -> None:
         """The authority has keys; at the start that is nothing to tell, later it is."""
-        child = self._authority.child
+        child = self._authority.process.child
         if self._authority.restarts and child is not None:
             text = f"pid {child.host_pid}  {self._took(self._authority.spawned_at)}"
             self._context.console.good(AUTHORITY, "active", text)

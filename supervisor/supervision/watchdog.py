@@ -59,10 +59,10 @@ class Watchdog(Feature):
 
     def _killed(self) -> Iterator[KilledProcess]:
         for loop in self._loops.all:
-            if loop.is_killed and loop.child is not None:
-                yield KilledProcess(loop.name, loop.child)
-        if self._authority.is_killed and self._authority.child is not None:
-            yield KilledProcess(AUTHORITY, self._authority.child)
+            if loop.process.is_killed and loop.process.child is not None:
+                yield KilledProcess(loop.name, loop.process.child)
+        if self._authority.is_killed and self._authority.process.child is not None:
+            yield KilledProcess(AUTHORITY, self._authority.process.child)
 
     def _say_stuck(self, name: str, where: str) -> None:
         what = "the end waits for it" if self._loops.is_stopping else "it is started again when it is gone"
@@ -86,8 +86,8 @@ class Watchdog(Feature):
     def _attest_next(self) -> None:
         loops = self._loops.all
         if self._next == len(loops):
-            if self._authority.is_attested and self._authority.attest() and self._authority.child is not None:
-                self._look_at_limits(AUTHORITY, self._authority.child)
-        elif (loop := loops[self._next]).is_trusted and self._loops.attest(loop) and loop.child is not None:
-            self._look_at_limits(loop.name, loop.child, loop.incarnation)
+            if self._authority.is_attested and self._authority.attest() and self._authority.process.child is not None:
+                self._look_at_limits(AUTHORITY, self._authority.process.child)
+        elif (loop := loops[self._next]).is_trusted and self._loops.attest(loop) and loop.process.child is not None:
+            self._look_at_limits(loop.name, loop.process.child, loop.incarnation)
         self._next = (self._next + 1) % (len(loops) + 1)

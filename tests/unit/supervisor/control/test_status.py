@@ -58,7 +58,7 @@ def make_office() -> AuthorityProcess:
     context = Context(Reloadable(CONFIG, FakeChildren()), event_loop, Console(io.StringIO()), -1)
     authority = AuthorityProcess(context, bytes(32), -1, HeartbeatMonitor(), "", (), Features())
     event_loop.close()
-    authority.child = SpawnedChild(2, -1, 1002)
+    authority.process.child = SpawnedChild(2, -1, 1002)
     authority.spawned_at = 90.0
     authority.epoch = 5
     authority.sessions = {"third": 4}
@@ -68,12 +68,12 @@ def make_office() -> AuthorityProcess:
 
 def make_document(**changes: Any) -> Document:
     primary = Loop(CONFIG.loops[0], 0, -1, "primary.log", state=LoopState.ACTIVE, incarnation=1, spawned_at=90.0)
-    primary.child = SpawnedChild(3, -1, 1003)
-    primary.beat = Beat(1, 2500, 2, 999, 10, 20, 3, 2, 5)
+    primary.process.child = SpawnedChild(3, -1, 1003)
+    primary.process.beat = Beat(1, 2500, 2, 999, 10, 20, 3, 2, 5)
     third = Loop(CONFIG.loops[1], 1, -1, "third.log", state=LoopState.BACKOFF, incarnation=7, restarts=6)
     third.last_death = Death(Cause.SIGNAL, "signal SIGKILL", 6, 1700000000.25, signal="SIGKILL")
     for name, value in changes.pop("primary", {}).items():
-        setattr(primary, name, value)
+        setattr(primary if hasattr(primary, name) else primary.process, name, value)
     components, pulses = changes.pop("components", ()), changes.pop("pulses", None)
     config = replace(CONFIG, components=components)
     view = StatusInput(100.0, 40.0, 1001, True, "ab" * 16, False, ["a waived layer"], "memory by rlimits", **changes)

@@ -156,7 +156,7 @@ def a_life(*events: LoopEvent, verdict: KillReason | None = None, death: Death =
     bus = make_bus()
     loop = Loop(LoopConfig("third"), 0, -1, "", on_moved=EventSources(bus, lambda: 12.0).moved)
     for event in events:
-        loop.verdict = verdict
+        loop.process.kill_reason = verdict
         loop.last_death = death
         loop.move(event)
     return [f"{event.name.name} {event.words}".strip() for event in bus.after(0)]

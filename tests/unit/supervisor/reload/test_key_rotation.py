@@ -58,7 +58,8 @@ class Desk:
         self.event_loop = EventLoop()
         self.authority = Office()
         self.loops = [
-            SimpleNamespace(name=name, is_trusted=True, beat=SimpleNamespace(epoch=5)) for name in ("primary", "third")
+            SimpleNamespace(name=name, is_trusted=True, process=SimpleNamespace(beat=SimpleNamespace(epoch=5)))
+            for name in ("primary", "third")
         ]
         self.events: list[str] = []
         self.changes = RunningChanges()
@@ -78,7 +79,7 @@ class Desk:
 
     def beat(self, *epochs: int) -> None:
         for loop, epoch in zip(self.loops, epochs, strict=True):
-            loop.beat.epoch = epoch
+            loop.process.beat.epoch = epoch
             self.rotation.loop_changed(loop)  # type: ignore[arg-type]
 
     def checked(self, *fields: Any) -> None:

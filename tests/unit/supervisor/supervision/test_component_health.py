@@ -71,7 +71,7 @@ def test_one_that_is_only_shown_is_told_once_and_once_when_it_is_well_again() ->
          {"health": "unwell"}),
         ("component_health", "third/shown", "third/shown", {"health": "well"}),
     ]  # fmt: skip
-    assert stage.loop.checked[1].outcome is HealthOutcome.GOOD and stage.loop.checked[1].at == 100.0
+    assert stage.loop.process.checked[1].outcome is HealthOutcome.GOOD and stage.loop.process.checked[1].at == 100.0
 
 
 def test_a_loop_that_changes_its_mind_for_ever_does_not_fill_the_console() -> None:
@@ -87,7 +87,7 @@ def test_what_makes_no_sense_breaks_the_protocol(record: tuple[int, int, int]) -
     stage = Stage()
     with pytest.raises(PeerError, match="bad_health"):
         stage.hear(record)
-    assert not stage.loop.checked
+    assert not stage.loop.process.checked
 
 
 @given(st.tuples(*[st.integers(0, (1 << 64) - 1)] * 3))

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from tlsrt.supervisor.process.spawn import SpawnedChild
 from tlsrt.supervisor.process.unkillable import PATIENCE_S
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatPolicy
+from tlsrt.supervisor.supervision.loop import Incarnation
 from tlsrt.supervisor.supervision.watchdog import ATTEST_ROUND_S, TURNS, Watchdog
 
 LOOPS = ("primary", "secondary", "third", "forth", "external")
@@ -33,8 +35,7 @@ class Stage:
 
     def begin(self) -> None:
         loops = [
-            SimpleNamespace(name=name, is_trusted=name in self.trusted, is_killed=False, child=None)
-            for name in self.names
+            SimpleNamespace(name=name, is_trusted=name in self.trusted, process=Incarnation()) for name in self.names
         ]
         monitor = SimpleNamespace(judge=self._judge, silence=lambda name, now: 1.625)
         self.loops = SimpleNamespace(
@@ -44,7 +45,7 @@ class Stage:
         )  # fmt: skip
         authority: Any = SimpleNamespace(
             is_attested="authority" in self.trusted, attest=lambda: self.looked_at.append("authority"),
-            is_killed=False, child=None, kill=lambda reason, cause: self.ended.append(f"authority {reason}"),
+            is_killed=False, process=Incarnation(), kill=lambda reason, cause: self.ended.append(f"authority {reason}"),
         )  # fmt: skip
         self.event_loop = SimpleNamespace(
             now=7.0, call_next=lambda period, callback: self.timers.append((period, callback))
@@ -115,8 +116,8 @@ def test_after_a_stop_nobody_is_judged_or_looked_at_and_who_does_not_end_is_told
     stage.begin()
     stage.loops.is_stopping = True
     drains, stuck = stage.loops.all[1:3]
-    drains.child = stuck.child = SimpleNamespace(host_pid=1 << 30)
-    stuck.is_killed = True
+    drains.process.child = stuck.process.child = SpawnedChild(2, -1, 1 << 30)
+    stuck.process.is_killed = True
     stage.pass_turns(1)
     stage.event_loop.now += PATIENCE_S - 0.1
     stage.pass_turns(1)
