@@ -80,6 +80,7 @@ class Restarter(Feature):
         if self._is_looking:
             return
         self._is_looking = True
+        pending = [loop for loop in self._loops.all if self._restart_policy.is_pending(loop.name)]
         try:
             while self._has_changed and not self._loops.is_stopping:
                 self._has_changed = False
@@ -88,6 +89,9 @@ class Restarter(Feature):
         finally:
             self._is_looking = False
         self._set_timer()
+        for loop in pending:
+            if not loop.is_living and not self._restart_policy.is_pending(loop.name):
+                self._features.loop_changed(loop)  # its restart is over without a start: it waits, or was given up
 
     def _seen(self) -> dict[str, Seen]:
         loops = self._loops.all
