@@ -265,13 +265,13 @@ class BoundedTable(Generic[Key, Value]):
             if victim is None:
                 victim = subject
             account = self._accounts.get(victim)
-            if account is None or account.oldest is None:
+            row = account.oldest if account is not None else None
+            if row is not None and row is old:  # the newcomer takes its place, or it stays
+                row = row._after
+            if row is None:
                 return False
-            row = account.oldest
             self.remove(row.key)
             removed.append(row)
-            if row is old:
-                old = None
 
     def _find_greediest(self, at_least: int) -> str | None:
         """Return the subject that holds most, if it holds so much at least."""

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.backoff import Backoff
 from tlsrt.channels.cli.progress import Rate, line
 from tlsrt.channels.client.files.download_target import DownloadTarget
 from tlsrt.channels.client.files.remote_path import RemotePath, parse_place
@@ -73,29 +72,6 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
     for second in range(20, 30):
         told = rate.mark(float(second), 19_000)
     assert told == 0
-
-
-def test_pauses_double_are_bounded_and_spread() -> None:
-    backoff = Backoff(0.1, 10.0, lambda: 1.0)
-    assert [round(backoff.pause(), 1) for _ in range(10)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10, 10]
-    backoff.reset()
-    assert backoff.pause() == 0.1
-    assert 1.0 <= Backoff(0.1, 10).pause(1.0) <= 2.0
-
-
-def test_a_thousand_clients_come_back_spread() -> None:
-    """All lose the host at once and it is away for a minute: no tenth of a second sees more than a few of them."""
-    slots: dict[int, int] = {}
-    total = 0
-    for _ in range(1000):
-        backoff, at = Backoff(0.1, 10.0), 0.0
-        while at < 60:
-            at += backoff.pause()
-            total += 1
-            if at > 20:
-                slots[int(at * 10)] = slots.get(int(at * 10), 0) + 1
-    assert max(slots.values()) < 60, "a thousand in 5 s on average are 20 a tenth"
-    assert total < 1000 * 25
 
 
 def run_steadily(outcomes: list[Exception | str], patience_s: float = 5.0, *, moves: bool = True) -> str:
