@@ -127,7 +127,7 @@ class ChildPrograms:
         return self.profiles[name], root
 
     def _spawn(self, name: str, body: Callable[[], int]) -> Child:
-        self._groups.born(name)
+        self._groups.expect(name)
         return spawn(body, own_pid_namespace=self._has_pid_namespace, group=self._groups.descriptor(name))
 
     def reap(self, child: Child) -> ExitReason | None:
@@ -151,7 +151,7 @@ class ChildPrograms:
         return _call_rules(self.profiles[name])
 
     def attest(self, name: str, pid: int) -> list[str]:
-        self._groups.looked_at(name, pid)
+        self._groups.attested(name, pid)
         profile = self.profiles[name]
         return attest(pid, profile, self._own_namespaces, max_tasks=profile.max_tasks, root=self._roots.get(name))
 

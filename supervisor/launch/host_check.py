@@ -41,7 +41,7 @@ class LayerResult:
     reason: str = ""
     voids: str = ""
     remedy: str = ""
-    fatal: bool = False  # whoever tries it is ended, so that no waiver helps
+    fatal: bool = False  # a process that tries it is killed, so that no waiver helps
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A look from outside at a living process: whether it is what its profile says, and is watched."""
+"""Attestation of a living process from outside: it matches its profile, and its calls are watched."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import select
 from tlsrt.supervisor.process.children import Child, Children
 from tlsrt.supervisor.process.syscall_monitor import SyscallMonitor
 
-DYING_MS = 20  # nothing else is done meanwhile; whoever differs is killed anyway
+DYING_MS = 20  # nothing else is done meanwhile; a process that differs is killed anyway
 
 
 def differences_of(

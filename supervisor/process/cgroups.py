@@ -20,14 +20,14 @@ _KINDS = {"memory": "memory", "pids": "tasks", "cpu": "CPU share"}  # controller
 
 
 class ControlGroups:
-    """Made before the lock is ours, claimed after it: only then do groups of an earlier life belong to nobody."""
+    """Made before the lock is ours, claimed after it: only then do groups of an earlier life have no owner."""
 
     def __init__(self, state_dir: Path, waived: str | None) -> None:
         self._state_dir = state_dir
         self._reason = f"waived: {waived}" if waived is not None else "not made yet"
         self._is_waived = waived is not None
         self._tree: GroupTree | None = None
-        self._remains = Orphans()  # only where there is no tree
+        self._orphans = Orphans()  # only where there is no tree
 
     def claim(self, limits: Mapping[str, Limits]) -> None:
         """Make a group for each process, where the host gives any."""
@@ -58,31 +58,31 @@ class ControlGroups:
         return self._tree.group(name).place if self._tree is not None else None
 
     def descriptor(self, name: str) -> int:
-        """Return what a child is born into, -1 for no group of its own."""
+        """Return the descriptor of the group that a child starts in, -1 for none of its own."""
         return self._tree.group(name).folder if self._tree is not None else -1
 
-    def born(self, name: str) -> None:
+    def expect(self, name: str) -> None:
         """Expect the next process of that name."""
-        self._remains.forget(name)
+        self._orphans.forget(name)
 
-    def looked_at(self, name: str, pid: int) -> None:
+    def attested(self, name: str, pid: int) -> None:
         """Remember how descendants of this process would be known, `pid` as numbered in /proc."""
         if self._tree is None:
-            self._remains.note(name, pid)
+            self._orphans.note(name, pid)
 
     def freeze(self, name: str) -> None:
-        """Let nobody in a group go on, until it is cleared; where there are no groups the kill alone has to do."""
+        """Freeze a group until it is cleared; without groups the kill alone has to do."""
         if self._tree is not None:
-            with suppress(OSError):  # somebody has removed it, and the kill follows at once
+            with suppress(OSError):  # the group was removed, and the kill follows at once
                 self._tree.group(name).freeze()
 
     def clear(self, name: str) -> bool:
         """Kill whatever is in a group; return whether nothing is, and the group is ready for the next process.
 
-        Without groups, whoever shares a namespace with the dead process counts.
+        Without groups, every process that shares a namespace with the dead one counts.
         """
         if self._tree is None:
-            return self._remains.clear(name)
+            return self._orphans.clear(name)
         group = self._tree.group(name)
         try:
             if not group.is_empty:
@@ -90,11 +90,11 @@ class ControlGroups:
                 return False
             group.renew()
         except OSError as error:
-            return error.errno != errno.EBUSY  # where somebody has removed the group, the next process says so
+            return error.errno != errno.EBUSY  # where the group was removed, the next spawn fails and says so
         return True
 
     def oom_kills(self, name: str) -> int:
-        """Return how many processes of a group the kernel has killed for want of memory; 0 where nobody counts."""
+        """Return how many processes of a group the kernel has killed for want of memory; 0 without a counter."""
         if self._tree is None:
             return 0
         try:
@@ -103,7 +103,7 @@ class ControlGroups:
             return 0
 
     def refused(self, name: str) -> tuple[int, int]:
-        """Return how often a group has refused a task, and had no memory left; 0 where nobody counts."""
+        """Return how often a group has refused a task, and had no memory left; 0 without a counter."""
         if self._tree is None or not self._tree.controllers & {"memory", "pids"}:
             return 0, 0
         try:
@@ -112,7 +112,7 @@ class ControlGroups:
             return 0, 0
 
     def release(self) -> None:
-        """Remove every group, and whoever is left in one."""
+        """Remove every group, and kill what is left in one."""
         tree, self._tree = self._tree, None
         if tree is not None:
             try:

@@ -17,7 +17,7 @@ _LINE_BYTES = 1024  # a pipe that polls writable takes PIPE_BUF (4096 bytes) wit
 
 
 class Console:
-    """Prints lines; a terminal or pipe that is gone is no reason to stop a supervisor."""
+    """Prints lines; a closed terminal or pipe does not stop the supervisor."""
 
     def __init__(self, stream: TextIO, environment: Mapping[str, str] | None = None) -> None:
         self._stream = stream
@@ -44,7 +44,7 @@ class Console:
         self._write(line[:_LINE_BYTES] + "\n")
 
     def _write(self, line: str) -> None:
-        """Write past the stream's buffer: what a reader that is gone did not take must not come back at exit."""
+        """Write past the stream's buffer: what a closed reader did not take must not come back at exit."""
         try:
             descriptor = self._stream.fileno()
         except OSError:  # not a file (io.UnsupportedOperation)

@@ -1,7 +1,7 @@
 """Why a process has ended: one word that programs compare, and one sentence that people read. Pure.
 
-Whoever ends a process leaves a `KillReason`; whoever finds it dead asks `cause_of_death`, which takes the verdict, what
-wait(2) says, and how often the kernel killed for memory meanwhile. What nobody can know is not claimed: a SIGKILL that
+What ends a process leaves a `KillReason`; what reaps it asks `cause_of_death`, which takes that reason, what wait(2)
+says, and how often the kernel killed for memory meanwhile. What cannot be known is not claimed: a SIGKILL that
 came from the host's out-of-memory killer, on a host that delegates no memory controller, looks like any other.
 """
 
@@ -19,13 +19,13 @@ class Cause(StrEnum):
     """The kinds of deaths."""
 
     EXIT = "exit"  # it ended by itself
-    SIGNAL = "signal"  # of somebody else
+    SIGNAL = "signal"  # not sent by the supervisor
     SECCOMP = "seccomp"  # its filter killed it for a system call
     OOM = "oom"  # the kernel: more memory than its control group has
     MEMORY_LIMIT = "memory_limit"  # it found no memory below its rlimit, and ended
     CPU_LIMIT = "cpu_limit"  # the kernel: a real-time process that never paused
     HEARTBEAT = "heartbeat"  # it hung
-    HEALTH = "health"  # a component said again and again that it is not well
+    HEALTH = "health"  # a component failed its checks again and again
     DEADLINE = "deadline"  # too slow to become ready or active, to acknowledge an epoch, or to end
     POLICY = "policy"  # it tried what its profile forbids
     ATTESTATION = "attestation"  # it was not what its profile says
@@ -112,7 +112,7 @@ def cause_of_word(word: str) -> Cause:
 
 
 def verdict_of_failure(code: int, index: int, components: Sequence[str], log_path: str) -> KillReason:
-    """Return the verdict for a `failed` record; the words never come from the loop itself."""
+    """Return the kill reason for a `failed` record; the words never come from the loop itself."""
     try:
         failure = FailCode(code)
     except ValueError:
@@ -139,7 +139,7 @@ def cause_of_death(
 
 
 def _read(reason: ExitReason | None, oom_kills: int) -> KillReason:
-    """Return what the kernel's word means, where nobody of ours has ended the process."""
+    """Return what the exit status means, where the supervisor did not end the process."""
     if reason is None:
         return KillReason(Cause.FORK, "cannot be forked")
     if reason.signal is None:

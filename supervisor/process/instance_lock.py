@@ -1,9 +1,9 @@
 """The start lock: one tlsrt per state folder.
 
 A start needs the exclusive lock, and then keeps it as a shared one; every child holds a shared one, too: so the lock
-is free only when the last process of a life is gone, however it died. flock(2) belongs to the open file, so each child
-gets one of its own: a captured one that unlocks what it holds gives up its own share only. The pid in the file is only
-for the sentence.
+is free only when the last process of a life has ended, however it died. flock(2) belongs to the open file, so each
+child gets one of its own: a captured one that unlocks what it holds gives up its own share only. The pid in the
+file is only for the sentence.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def shared_lock(lock: int) -> Iterator[int]:
 
 
 def is_held(path: Path) -> bool:
-    """Tell whether any process of a life has a share of the lock; who looks takes it for that moment if nobody has."""
+    """Tell whether a process of a life holds the lock; a free one is taken for that moment."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:

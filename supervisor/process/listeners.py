@@ -21,7 +21,7 @@ DOOR_BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn, listen(2)
 DOOR = "door"
 DECOY = "decoy"
 DECOY_BACKLOG = 16
-DECOY_BUFFER = 4096  # bytes that the kernel keeps of what somebody says there; it doubles them, socket(7)
+DECOY_BUFFER = 4096  # bytes that the kernel keeps of what a peer sends there; it doubles them, socket(7)
 
 
 def channel_listeners(config: Config, uid: Callable[[str], int]) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """Measures the host's files in a process of its own, while the supervisor imports what its children need.
 
 Hashing takes about as long as a third of those imports, and neither needs the other: on two cores a start is that
-much shorter. The child hashes, writes its result into a pipe and ends; it holds no key and talks to nobody else.
+much shorter. The child hashes, writes its result into a pipe and ends; it holds no key and talks to no other process.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Measurement:
 
 
 def unpacked(answer: bytes) -> bytes:
-    """Return the measurement that a child wrote, as msgpack; raise ConfigError with what it said instead."""
+    """Return the measurement that a child wrote, as msgpack; raise ConfigError with its error sentences instead."""
     if answer[:1] != b"+":
         sentences = msgpack.unpackb(answer[1:]) if answer[:1] == b"-" else ["the host could not be measured"]
         raise ConfigError(sentences)

@@ -1,4 +1,4 @@
-"""Bytes that travel to another process as a file that nobody can change."""
+"""Sealed memory files: bytes for another process that no process can change."""
 
 from __future__ import annotations
 

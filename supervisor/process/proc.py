@@ -19,7 +19,7 @@ def memory_kib(host_pid: int) -> int | None:
     """Return the memory of a process in KiB, shared pages divided among their users (PSS, proc_pid_smaps(5)).
 
     Falls back to the resident set, also for one that waits in the kernel: what it may hold there, a reader of its
-    mappings would wait for with it. None when the process is gone or may not be looked at.
+    mappings would wait for with it. None when the process has ended or may not be read.
     """
     try:
         if not waits_in(host_pid).startswith("D"):
@@ -80,7 +80,7 @@ def parse_sample(stat: str, status: str, at: float, pid: int, frames: tuple[int,
 
 
 def sample_of(pid: int, at: float, frames: tuple[int, int] = (0, 0)) -> Sample | None:
-    """Return what a process has used until now; None if it is gone."""
+    """Return what a process has used until now; None if it has ended."""
     try:
         return parse_sample(_read(f"/proc/{pid}/stat"), _read(f"/proc/{pid}/status"), at, pid, frames)
     except (OSError, ValueError):

@@ -6,7 +6,7 @@ import signal
 
 from tlsrt.supervisor.process.children import Child
 
-LINGER_S = 0.01  # between two looks whether the descendants of a dead process are gone
+LINGER_S = 0.01  # between two looks whether the descendants of a dead process have ended
 
 
 def send_signal(child: Child, number: signal.Signals) -> None:

@@ -130,7 +130,7 @@ def _fork_into(group: int) -> int:
 def spawn(body: Callable[[], int], *, own_pid_namespace: bool = True, group: int = -1) -> SpawnedChild:
     """Fork a child that runs `body` and ends with what it returns; `freeze` should have been called once.
 
-    `group` is a descriptor of the folder of the control group to be born in, -1 for ours.
+    `group` is a descriptor of the folder of the control group to start in, -1 for ours.
     An exception of `body` is one line on stderr and exit 70, or the exit code of a TlsrtError. Raises MisuseError
     if this process has more than one task, OSError if the kernel refuses the namespace or the fork.
     """
@@ -160,7 +160,7 @@ def spawn(body: Callable[[], int], *, own_pid_namespace: bool = True, group: int
 def reap(child: Child) -> ExitReason | None:
     """Return how the child ended, or None while it runs. Does not close the pidfd: leave the epoll set first.
 
-    Raises InternalError if somebody else has reaped it.
+    Raises InternalError if it was reaped elsewhere.
     """
     try:
         result = os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED | os.WNOHANG)

@@ -123,7 +123,7 @@ class SyscallMonitor:
             self._event_loop.watch(listener, self._hear)
 
     def _hear(self, events: int) -> None:
-        if not events & select.EPOLLIN:  # nobody is left who could call
+        if not events & select.EPOLLIN:  # no task is left that could call
             self._is_deserted = True
             self.close()
             return

@@ -1,4 +1,4 @@
-"""Who was killed and does not end: a process that waits in the kernel where no signal reaches it (D, proc_pid_stat(5)).
+"""Killed processes that do not end: they wait in the kernel where no signal reaches them (D, proc_pid_stat(5)).
 
 A disk or a network file system that does not answer does that, and nothing but its answer ends it. So the supervisor
 waits for the pidfd as for every death, starts no second copy meanwhile, and says what it waits for.
@@ -32,7 +32,7 @@ class UnkillableProcess:
 
 
 class UnkillableProcesses:
-    """Looks again and again at those who were killed; `say` is called once for each that stays, with where it waits."""
+    """Checks killed processes; `say` is called once for each that stays, with where it waits."""
 
     def __init__(self, say: Callable[[str, str], None], where: Callable[[int], str] | None = None) -> None:
         self._say = say
@@ -41,7 +41,7 @@ class UnkillableProcesses:
         self._stuck: dict[str, UnkillableProcess] = {}
 
     def look(self, killed: Iterable[KilledProcess], now: float) -> None:
-        """Take all who were killed and are there still."""
+        """Take all processes that were killed and have not ended."""
         before, self._since = self._since, {}
         for name, child in killed:
             known = before.get(name)
@@ -63,7 +63,7 @@ class UnkillableProcesses:
 
 
 def waits_in(host_pid: int) -> str:
-    """Return the state of the thread that keeps a process, as `D` or `D in folio_wait_bit`, "?" if nobody can tell."""
+    """Return the state of the thread that keeps a process, as `D` or `D in folio_wait_bit`, "?" if unknown."""
     found = "?"
     try:
         tasks = os.listdir(f"/proc/{host_pid}/task")

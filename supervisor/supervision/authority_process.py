@@ -3,7 +3,7 @@
 The authority is the only process that holds keys. It gets the key files as descriptors that were opened but never
 read, once it has sealed itself and was attested; one that is not what its profile says, then or in a
 later round, is killed. It has the trust ends of all loops by fork; those stay open here, so that an authority that
-comes again finds what was said meanwhile, and no loop notices. The death of the authority stops nothing at once: the
+comes again finds what was sent meanwhile, and no loop notices. The death of the authority stops nothing at once: the
 loops refuse by themselves when its feed is silent.
 """
 
@@ -155,7 +155,7 @@ class AuthorityProcess(Feature):
         self.is_stopping = True
 
     def score(self, loop: str) -> int:
-        """Return the anomaly score of a loop, as the authority last said it, less what has faded since."""
+        """Return the anomaly score of a loop, as last reported, less what has faded since."""
         score, at = self._scores.get(loop, (0, 0.0))
         return round(faded(score, (self._context.event_loop.now - at) * 1000))
 
@@ -211,7 +211,7 @@ class AuthorityProcess(Feature):
         self.process.is_boot_due = False
         try:
             self._hand_over()
-        except ConfigError as error:  # a file that was there at the start has gone
+        except ConfigError as error:  # a file that existed at the start is missing
             self._refuse(list(error.problems))
         except OSError as error:
             self._refuse([f"cannot open {error.filename}: {error.strerror}"])

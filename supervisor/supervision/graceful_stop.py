@@ -1,4 +1,4 @@
-"""The orderly end of one loop: drain, stop, SIGTERM, SIGKILL of all that is in it, within `limits.stop_timeout_s`.
+"""Graceful stop of one loop: drain, stop, SIGTERM, SIGKILL of all that is in it, within `limits.stop_timeout_s`.
 
 Half of that time is for draining, a quarter for stopping. A loop that was not ready yet holds nothing and is killed
 at once.
@@ -49,7 +49,7 @@ class GracefulStop:
             self._kill()
 
     def drained(self) -> None:
-        """Go on: the loop has said that its work is done."""
+        """Go on: the loop has finished its work."""
         self._stop()
 
     def cancel(self) -> None:

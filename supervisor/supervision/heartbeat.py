@@ -6,7 +6,7 @@ very regular process is not killed for a hiccup: with beats every 0.5 s phi 8 is
 An irregular one (or one that is so on purpose) buys itself little time: mean and deviation have a ceiling, and silence
 for 1.75 s is death whatever the rhythm was.
 
-Three rules keep the judge honest. A process that is still starting has a grace instead of a rhythm. Time during which
+Three rules keep the monitor honest. A process that is still starting has a grace instead of a rhythm. Time during which
 the monitor itself did not run is taken out of every account, for then it did not look. And an interval so long that
 it should have been death (a stopped host) is no sample.
 """
@@ -50,13 +50,13 @@ class HeartbeatPolicy:
     allowance_s: float = 0.5
     window: int = 100
     grace_s: float = 5.0
-    round_s: float = 1 / 6  # how often `judge` is called
+    round_s: float = 1 / 6  # how often `check` is called
     round_late_s: float = 0.25  # a round later than this says nothing ...
     late_rounds: int = 3  # ... so often in a row
 
 
 @dataclass(slots=True)
-class _Patient:
+class _Rhythm:
     last: float
     settled: bool = False
     intervals: deque[float] = field(default_factory=deque[float])
@@ -77,7 +77,7 @@ class HeartbeatMonitor:
         on_suspect: Callable[[str, bool], None] = lambda name, is_late: None,
     ) -> None:  # fmt: skip
         self.policy = policy or HeartbeatPolicy()
-        self._patients: dict[str, _Patient] = {}
+        self._processes: dict[str, _Rhythm] = {}
         self._suspects: set[str] = set()
         self._on_suspect = on_suspect  # called at a round in which that changes
         self._last_round: float | None = None
@@ -85,46 +85,46 @@ class HeartbeatMonitor:
 
     def watch(self, name: str, now: float) -> None:
         """Begin, or begin anew, with the grace of a start."""
-        self._patients[name] = _Patient(now, intervals=deque(maxlen=self.policy.window))
+        self._processes[name] = _Rhythm(now, intervals=deque(maxlen=self.policy.window))
 
     def settle(self, name: str, now: float) -> None:
         """The start is over: from now on the rhythm counts."""
-        patient = self._patients[name]
-        patient.settled = True
-        patient.last = now
+        process = self._processes[name]
+        process.settled = True
+        process.last = now
 
     def forget(self, name: str) -> None:
         """Stop watching; a name that is not watched is fine."""
-        self._patients.pop(name, None)
+        self._processes.pop(name, None)
 
     def is_watched(self, name: str) -> bool:
         """Tell whether a name is watched."""
-        return name in self._patients
+        return name in self._processes
 
     def beat(self, name: str, now: float) -> None:
         """Note a beat; one of a name that is not watched means nothing."""
-        patient = self._patients.get(name)
-        if patient is None:
+        process = self._processes.get(name)
+        if process is None:
             return
-        interval = now - patient.last
-        if patient.settled and interval <= 2 * self.policy.interval_s + self.policy.allowance_s:
-            patient.intervals.append(interval)
-        patient.last = now
+        interval = now - process.last
+        if process.settled and interval <= 2 * self.policy.interval_s + self.policy.allowance_s:
+            process.intervals.append(interval)
+        process.last = now
 
     def phi(self, name: str, now: float) -> float:
         """Return the suspicion against one process; 0 during its grace, infinite after it."""
-        patient = self._patients[name]
-        elapsed = now - patient.last
-        if not patient.settled:
+        process = self._processes[name]
+        elapsed = now - process.last
+        if not process.settled:
             return math.inf if elapsed > self.policy.grace_s else 0.0
         if elapsed >= self.policy.silence_s:
             return math.inf
-        mean, deviation = self._rhythm(patient.intervals)
+        mean, deviation = self._rhythm(process.intervals)
         return phi(elapsed, mean, deviation, self.policy.allowance_s)
 
     def silence(self, name: str, now: float) -> float:
-        """Return for how long one process has said nothing, in seconds, less what the monitor itself missed."""
-        return now - self._patients[name].last
+        """Return for how many seconds one process was silent, less what the monitor itself missed."""
+        return now - self._processes[name].last
 
     def health(self, name: str, now: float) -> Health:
         """Return what to think of one process now."""
@@ -133,35 +133,35 @@ class HeartbeatMonitor:
             return Health.DEAD
         if suspicion >= self.policy.suspect:
             return Health.SUSPECT
-        return Health.GOOD if self._patients[name].settled else Health.STARTING
+        return Health.GOOD if self._processes[name].settled else Health.STARTING
 
     def pulse(self, name: str, now: float) -> Pulse | None:
         """Return what status says about a process; None for one that is not watched."""
-        return Pulse(self.health(name, now), self.phi(name, now)) if name in self._patients else None
+        return Pulse(self.health(name, now), self.phi(name, now)) if name in self._processes else None
 
-    def judge(self, now: float) -> list[str]:
-        """One round: return the names that are dead.
+    def check(self, now: float) -> list[str]:
+        """Check all once: return the names that are dead.
 
         A late round, and the first one, forgives the time that it missed and returns none. On a machine that is always
-        late they judge all the same, by the time in which the monitor did run: else nobody would ever be found there.
+        late they count all the same, by the time in which the monitor did run: else no death is found.
         """
-        if self._last_round is None:  # nobody knows for how long the monitor has not run
+        if self._last_round is None:  # unknown for how long the monitor has not run
             self._last_round = now
-            for patient in self._patients.values():
-                patient.last = now
+            for process in self._processes.values():
+                process.last = now
             return []
         due = self._last_round + self.policy.round_s
         self._last_round = now
         late = now - due
         if late > self.policy.round_late_s:
-            for patient in self._patients.values():
-                patient.last = min(now, patient.last + late)
+            for process in self._processes.values():
+                process.last = min(now, process.last + late)
             self._late_rounds += 1
             if self._late_rounds <= self.policy.late_rounds:
                 return []
         else:
             self._late_rounds = 0
-        found = {name: self.health(name, now) for name in self._patients}
+        found = {name: self.health(name, now) for name in self._processes}
         self._tell_suspects(found)
         return [name for name, health in found.items() if health is Health.DEAD]
 

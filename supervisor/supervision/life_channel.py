@@ -1,4 +1,4 @@
-"""The supervisor's end of one life channel: the table of channels/control/life.py, and a bound on how much is said."""
+"""The supervisor's end of a life channel: the table of channels/control/life.py, and a bound on the records."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class LifeChannel:
     def receive(self, state: LoopState, now: float) -> tuple[str, list[Any]] | None:
         """Return (name, fields), or None when nothing waits. Raises PeerError, also "flood" and "closed".
 
-        What was said before our word to stop arrived, and is out of place after it, is dropped.
+        A record that was sent before `stop` arrived, and is out of place after it, is dropped.
         """
         while True:
             try:

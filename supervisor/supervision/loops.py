@@ -40,7 +40,7 @@ from tlsrt.supervisor.supervision.states import DOWN_FOR_GOOD, LoopEvent, cause_
 from tlsrt.supervisor.supervision.violations import Violations
 
 _CAPTURED = (LoopEvent.VIOLATED, LoopEvent.REFUSED)  # treat such a process as compromised
-EXIT_GRACE_S = 1.0  # for a loop that said it failed, or closed its channel, to end by itself
+EXIT_GRACE_S = 1.0  # for a loop that reported a failure, or closed its channel, to end by itself
 
 Fields = Sequence[Any]
 
@@ -66,7 +66,7 @@ class Loops(Feature):
         self.monitor = monitor
         self.restart_policy = restart_policy
         self.is_stopping = False
-        self.is_locked = False  # then nobody is told of Primary: it carries nothing
+        self.is_locked = False  # then no loop is told of Primary: it carries nothing
         self.violations = Violations(context, authority)
         self.health = ComponentHealth(context, self._unwell)
         self._handlers: Mapping[str, Callable[[Loop, Fields], None]] = {
@@ -242,8 +242,8 @@ class Loops(Feature):
             loop.process.permanent_failure = PermanentFailure.SANDBOX
         elif code == FailCode.IMPORT:
             loop.process.permanent_failure = PermanentFailure.IMPORT
-        verdict = verdict_of_failure(code, index, components, loop.log_path)
-        loop.process.set_kill_reason(verdict.cause, verdict.sentence)
+        reason = verdict_of_failure(code, index, components, loop.log_path)
+        loop.process.set_kill_reason(reason.cause, reason.sentence)
         loop.move(LoopEvent.FAILED)
         self.monitor.forget(loop.name)
         incarnation = loop.incarnation

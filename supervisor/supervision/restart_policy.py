@@ -1,6 +1,6 @@
-"""Who is restarted when: strategies of groups, dependencies, limits. Pure: states and time in, steps out.
+"""Restart policy: strategies of groups, dependencies, limits. Pure: states and time in, steps out.
 
-It is told of every death that nobody wanted, and keeps two things: *rounds*, loops that are down or have to end and
+It is told of every unexpected death, and keeps two things: *rounds*, loops that are down or have to end and
 will start again together, and *failures*, loops that stay down. All else follows from what the loops are now: `steps`
 compares that with what should be, and is asked again after every change. So nothing is lost when two things happen at
 once, and whatever was decided can be said again.
@@ -8,11 +8,11 @@ once, and whatever was decided can be said again.
     dies        -> a round: it, and by its group's strategy those after it or all others
     dies again  -> the same round grows, and its delay with it
     too often   -> a failure of the whole group, and `degraded` or `exit`
-    hopeless    -> a failure at once, of it and those that its group's strategy restarts with it
+    permanently -> a failure at once, of it and those that its group's strategy restarts with it
 
 In a round the living end first, the last one of the start order first, one after another; then, and not before the
-delay is over, all start in order. Whoever depends on a failure ends too, and waits; it comes back when what it depends
-on is active. A loop whose dependency is merely being restarted lives on: its calls wait, or fail as they say.
+delay is over, all start in order. A loop that depends on a failure ends too, and waits; it comes back when what it
+depends on is active. A loop whose dependency is merely being restarted lives on: its calls wait, or fail as they say.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Seen(NamedTuple):
 
     state: LoopState
     is_ending: bool = False
-    was_born: bool = True  # before that, nobody starts it but the start of the host
+    was_born: bool = True  # before that, only the start of the host starts it
 
     @property
     def is_living(self) -> bool:
@@ -160,7 +160,7 @@ class RestartPolicy:
     # What happens
 
     def died(self, loop: str, now: float, active_s: float, sentence: str) -> RestartVerdict:
-        """Note a death that nobody wanted, after `active_s` of service."""
+        """Note an unexpected death, after `active_s` of service."""
         group = self._groups[loop]
         if self._intensities[group.name].died(now):
             policy = group.restart
@@ -174,7 +174,7 @@ class RestartPolicy:
         self._begin(Round(loop, frozenset((loop, *companions)), now + delay_s))
         return RestartVerdict(delay_s, companions)
 
-    def hopeless(self, loop: str, sentence: str) -> RestartVerdict:
+    def failed_permanently(self, loop: str, sentence: str) -> RestartVerdict:
         """Note that another try would end the same way; that never ends a host that runs."""
         group = self._groups[loop]
         loops = (loop, *_companions(group, loop))
@@ -193,7 +193,7 @@ class RestartPolicy:
         self._begin(Round(loop, frozenset((loop,)), now, Why.LOCK))
 
     def forgive(self, loop: str) -> None:
-        """Forget the deaths of a loop, which somebody starts anew."""
+        """Forget the deaths of a loop that is started on request."""
         self._backoffs[loop].forget()
         self._intensities[self._groups[loop].name].forget()
         for failure in self.failures:

@@ -40,21 +40,21 @@ class Restarter(Feature):
     def loop_active(self, loop: Loop) -> None:
         self.look()
 
-    def loop_died(self, loop: Loop, active_s: float, hopeless: PermanentFailure | None) -> None:
-        """Decide for a loop that died, though nobody wanted it to, after `active_s` of service.
+    def loop_died(self, loop: Loop, active_s: float, permanent: PermanentFailure | None) -> None:
+        """Decide what follows an unexpected death after `active_s` of service.
 
-        What never served under its present profile is given up without hope; no other profile is tried.
+        A loop that never served under its present profile is given up; no other profile is tried.
         """
-        is_hopeless = hopeless is not None and not loop.is_proven
-        if is_hopeless and hopeless is PermanentFailure.SANDBOX and not loop.was_active:
+        is_permanent = permanent is not None and not loop.is_proven
+        if is_permanent and permanent is PermanentFailure.SANDBOX and not loop.was_active:
             loop.move(LoopEvent.GIVE_UP)
             why = last_line(loop.log_path) or str(loop.last_death or "unknown")
             self._features.refused(SandboxError(loop.name, why))
             return
         if self._restart_policy.failure_of(loop.name) is None and not self._restart_policy.is_pending(loop.name):
             sentence = str(loop.last_death)
-            if is_hopeless:
-                verdict = self._restart_policy.hopeless(loop.name, sentence)
+            if is_permanent:
+                verdict = self._restart_policy.failed_permanently(loop.name, sentence)
             else:
                 verdict = self._restart_policy.died(loop.name, self._context.event_loop.now, active_s, sentence)
             self._say(loop, verdict)
@@ -75,7 +75,7 @@ class Restarter(Feature):
         self.look()
 
     def look(self) -> None:
-        """Do what is to be done now; what that changes is looked at before this returns."""
+        """Carry out all steps that are due, also those that follow from them."""
         self._has_changed = True
         if self._is_looking:
             return

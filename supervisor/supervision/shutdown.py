@@ -101,7 +101,7 @@ class Shutdown(Feature):
         self._current = loop
         self._began = self._context.event_loop.now
         if loop.is_ending and not self._hurrying:
-            return  # somebody has asked it before
+            return  # it was asked to end before
         self._graceful_stop = GracefulStop(self._context, self._loops, loop, self.loop_ended)
         self._graceful_stop.begin("stopped while it started", hurry=self._hurrying)
 

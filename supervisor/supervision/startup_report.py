@@ -39,7 +39,7 @@ class StartupReport(Feature):
         self._context.console.good(loop.name, "active", "  ".join(word for word in words if word))
 
     def authority_booted(self) -> None:
-        """The authority has keys; at the start that is nothing to tell, later it is."""
+        """Report a restarted authority; at the start there is nothing to report."""
         child = self._authority.process.child
         if self._authority.restarts and child is not None:
             text = f"pid {child.host_pid}  {self._took(self._authority.spawned_at)}"

@@ -1,6 +1,6 @@
 """The life of one supervised process as a pure table.
 
-Whoever wants to know what may follow what reads `TRANSITIONS`. What is not listed raises and changes nothing. Every
+`TRANSITIONS` says what may follow what. What is not listed raises and changes nothing. Every
 death leads to DOWN; from there `restart_policy.py` decides: RETRY (to be spawned again, later or with others), WAIT
 (for what it depends on), GIVE_UP, or nothing at all when the death was wanted.
 """
@@ -20,8 +20,8 @@ class LoopEvent(StrEnum):
 
     SPAWN = "spawn"  # it was forked
     CONFINED = "confined"  # it says: privileges are gone
-    SEALED = "sealed"  # it says: look at me
-    ATTESTED = "attested"  # we looked, and it is what its profile says
+    SEALED = "sealed"  # it says: ready for attestation
+    ATTESTED = "attested"  # attestation passed: it is what its profile says
     READY = "ready"  # it says: I have keys and sockets
     ACTIVE = "active"  # it says: I serve
     DRAIN = "drain"  # we ask it to finish its work
@@ -30,8 +30,8 @@ class LoopEvent(StrEnum):
     VIOLATED = "violated"  # it broke a protocol: killed
     FAILED = "failed"  # it says that it cannot go on
     DEADLINE = "deadline"  # it was too slow: killed
-    HUNG = "hung"  # its heart stopped: killed
-    EXITED = "exited"  # the kernel says that it is gone
+    HUNG = "hung"  # its event loop no longer beats: killed
+    EXITED = "exited"  # the kernel says that it has ended
     RETRY = "retry"  # dead, to be spawned again after a while
     BACKOFF_OVER = "backoff_over"  # that while is over
     WAIT = "wait"  # dead, until what it depends on is there

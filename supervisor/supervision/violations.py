@@ -1,4 +1,4 @@
-"""What processes tried and may not: counted, said once in a while, and charged to the anomaly score."""
+"""Violations of processes: counted, reported now and then, and charged to the anomaly score."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class ViolationRecord:
 
     count: int = 0
     last: str | None = None
-    # What was not charged yet: by whom and which offence; how often, and what the last one was.
+    # What was not charged yet: which incarnation and which offence; how often, and what the last one was.
     gathered: dict[tuple[int, str], tuple[int, str]] = field(default_factory=dict[tuple[int, str], tuple[int, str]])
     is_gathering: bool = False
 
 
 class Violations:
-    """Takes note; who has to die for it is not decided here."""
+    """Keeps the records; whether a process is killed for one is not decided here."""
 
     def __init__(self, context: Context, authority: AuthorityProcess) -> None:
         self._context = context
@@ -61,7 +61,7 @@ class Violations:
         self._charge(name, incarnation, DIFFERENCE, 1, "attestation")
 
     def limit_reached(self, name: str, incarnation: int, kind: str, sentence: str) -> None:
-        """Note a process that has used up a limit. Whom clients can bring to his limits is not charged for it."""
+        """Note a process that has used up a limit. Primary, which clients can bring to its limits, is not charged."""
         self._context.console.bad(name, "limit", sentence)
         self._context.events.emit("limit_reached", name, sentence, incarnation=incarnation, limit=kind)
         if name not in (PRIMARY, AUTHORITY):

@@ -1,7 +1,7 @@
-"""What the supervisor does again and again: judge heartbeats, and look whether a sandbox is still what it was.
+"""Watchdog: checks heartbeats, and attests that each sandbox is still what it was.
 
 One timer for both, since every wake-up of a host that idles costs: three times in a round of 0.5 s, the time between
-two beats. Each time the silence of everybody is judged and every third process is looked at, so that with each of its
+two beats. Each time the silence of all processes is checked and every third one is attested, so that with each of its
 beats a process is also attested once, and never just when it says something: that moment it could choose.
 """
 
@@ -65,14 +65,14 @@ class Watchdog(Feature):
             yield KilledProcess(AUTHORITY, self._authority.process.child)
 
     def _say_stuck(self, name: str, where: str) -> None:
-        what = "the end waits for it" if self._loops.is_stopping else "it is started again when it is gone"
+        what = "the end waits for it" if self._loops.is_stopping else "it is started again when it has ended"
         sentence = f"killed, but it waits in the kernel ({where}), where no signal reaches it; {what}"
         self._context.console.bad(name, "stuck", sentence)
         self._context.events.emit("stuck", name, sentence)
 
     def _judge(self) -> None:
         monitor, now = self._loops.monitor, self._event_loop.now
-        for name in monitor.judge(now):
+        for name in monitor.check(now):
             reason = f"heartbeat: no beat for {monitor.silence(name, now):.2f} s"
             if name == AUTHORITY:
                 self._authority.kill(reason, Cause.HEARTBEAT)

@@ -195,7 +195,7 @@ def test_the_group_of_primary_ends_the_host() -> None:
 
 def test_dependents_of_a_failure_wait_and_come_back_by_themselves() -> None:
     one = world(a=("c",), e=("a",))
-    one.restart_policy.hopeless("c", "its code cannot be imported")
+    one.restart_policy.failed_permanently("c", "its code cannot be imported")
     one.die("c")
     assert one.did(Do.END) == ["e"], "the last in the order ends first"
     one.rest()
@@ -218,7 +218,7 @@ def test_a_dependent_of_a_loop_that_is_merely_restarted_lives_on() -> None:
 
 def test_whoever_comes_after_a_loop_that_waits_waits_too() -> None:
     one = world(Strategy.REST_FOR_ONE, b=("a",))
-    one.restart_policy.hopeless("a", "x")
+    one.restart_policy.failed_permanently("a", "x")
     one.die("a")
     one.rest()
     assert [one.states[name] for name in "abcd"] == [FAILED, WAITING, WAITING, WAITING]
@@ -242,7 +242,7 @@ def test_the_operator_restarts_with_the_strategy_and_without_a_delay() -> None:
 
 def test_what_was_given_up_stays_down_when_a_loop_before_it_restarts() -> None:
     one = world(Strategy.REST_FOR_ONE)
-    one.restart_policy.hopeless("c", "x")
+    one.restart_policy.failed_permanently("c", "x")
     one.die("c")
     one.rest()
     assert [one.states[name] for name in "bcd"] == [ACTIVE, FAILED, FAILED]
@@ -256,7 +256,7 @@ def test_who_waits_and_is_due_as_well_starts_once() -> None:
     one = world(e=("b",))
     for _ in range(2):
         one.die("e", active_s=0.0)
-    one.restart_policy.hopeless("b", "x")
+    one.restart_policy.failed_permanently("b", "x")
     one.die("b")
     assert (one.states["e"], one.restart_policy.is_pending("e")) == (WAITING, True)
     one.done.clear()
@@ -281,7 +281,7 @@ def test_who_waits_and_is_given_up_with_its_group_does_not_start_once_more() -> 
     one = World(RestartPolicy(SupervisionConfig(PATIENT, (group,), {"e": ("d",)}), LOOPS, lambda: 1.0))
     for _ in range(2):
         one.die("e", active_s=0.0)
-    one.restart_policy.hopeless("d", "x")
+    one.restart_policy.failed_permanently("d", "x")
     one.die("d")
     one.restart_policy.restart("d", one.now)
     one.look()
@@ -335,7 +335,7 @@ def test_a_random_walk(supervision: SupervisionConfig, deeds: list[tuple[str, st
             one.look()
         elif deed == "hopeless" and one.states[name] in LIVING and name not in one.leaving:
             if one.restart_policy.failure_of(name) is None and not one.restart_policy.is_pending(name):
-                one.restart_policy.hopeless(name, "its code cannot be imported")
+                one.restart_policy.failed_permanently(name, "its code cannot be imported")
             one.die(name, 0.0)
         _assert_order(one)
     one.rest()

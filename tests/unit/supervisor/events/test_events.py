@@ -233,12 +233,12 @@ def test_suspects_are_told_when_that_changes() -> None:
         if 10 < tenth < 26:
             found = monitor.health("third", now)
             if found is Health.SUSPECT:
-                monitor.judge(now)
-                monitor.judge(now)
+                monitor.check(now)
+                monitor.check(now)
                 monitor.beat("third", now)
-        monitor.judge(now)
+        monitor.check(now)
     assert names(bus)[:2] == ["suspect", "recovered"]
     assert names(bus) == ["suspect", "recovered"] * (len(names(bus)) // 2)
     monitor.forget("third")
-    monitor.judge(4.1)
+    monitor.check(4.1)
     assert len(names(bus)) % 2 == 0

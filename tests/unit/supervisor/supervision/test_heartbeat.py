@@ -30,10 +30,10 @@ def regular(count: int, interval: float = 0.5) -> list[float]:
 def detected_after(monitor: HeartbeatMonitor, last: float, name: str = "third") -> float:
     """Return how long after the last beat the rounds find the process dead."""
     now = last
-    monitor.judge(now)
+    monitor.check(now)
     while now < last + 60:
         now += POLICY.round_s
-        if name in monitor.judge(now):
+        if name in monitor.check(now):
             return now - last
     raise AssertionError("never detected")
 
@@ -90,7 +90,7 @@ def test_thirty_thousand_beats_with_pauses_are_no_death_and_the_first_hang_is_on
         arrives = last + max(0.0, random.gauss(0.5, 0.02)) + pause
         while round_at + POLICY.round_s < arrives:
             round_at += POLICY.round_s
-            assert monitor.judge(round_at) == []
+            assert monitor.check(round_at) == []
         last = arrives
         monitor.beat("third", last)
     assert detected_after(monitor, last) <= 1.9
@@ -118,18 +118,18 @@ def test_the_grace_is_over_as_soon_as_the_start_is() -> None:
 
 def test_a_late_round_judges_nobody_and_forgives_what_it_missed() -> None:
     monitor = settled(regular(20))
-    monitor.judge(9.6)
-    assert monitor.judge(19.6) == []  # ten seconds in which the monitor did not run
-    assert monitor.judge(19.8) == []
-    assert monitor.judge(20.0) == []
+    monitor.check(9.6)
+    assert monitor.check(19.6) == []  # ten seconds in which the monitor did not run
+    assert monitor.check(19.8) == []
+    assert monitor.check(20.0) == []
     assert detected_after(monitor, 20.0) < 1.7
 
 
 def test_the_first_round_judges_nobody_as_it_may_be_late_itself() -> None:
     """A supervisor that is stopped between its start and its first round has seen no beat for as long."""
     monitor = settled(regular(3))
-    assert monitor.judge(1.0 + 8.0) == []
-    assert monitor.judge(1.0 + 8.0 + POLICY.round_s) == []
+    assert monitor.check(1.0 + 8.0) == []
+    assert monitor.check(1.0 + 8.0 + POLICY.round_s) == []
     assert detected_after(monitor, 9.0 + POLICY.round_s) < 2.0
 
 
@@ -139,7 +139,7 @@ def test_a_round_in_time_after_a_late_one_still_finds_the_dead() -> None:
     found: list[str] = []
     for number in range(40):
         now += 0.6 if number % 2 else 0.2  # every second round is late by 0.4 s
-        found = found or monitor.judge(now)
+        found = found or monitor.check(now)
     assert found == ["third"]
 
 
@@ -149,11 +149,11 @@ def test_a_monitor_that_is_always_late_finds_the_dead_too_and_only_them(late_s: 
     monitor.watch("forth", 9.5)
     monitor.settle("forth", 9.5)
     now, found = 9.5, []
-    monitor.judge(now)
+    monitor.check(now)
     for _ in range(40):
         now += POLICY.round_s + late_s
         monitor.beat("forth", now - 0.01)  # whoever beats is heard before it is judged
-        found += monitor.judge(now)
+        found += monitor.check(now)
     assert set(found) == {"third"}
 
 
@@ -173,7 +173,7 @@ def test_only_the_silent_one_dies() -> None:
     for number in range(1, 30):
         now = number * 0.2
         monitor.beat("primary", now)
-        dead += monitor.judge(now)
+        dead += monitor.check(now)
     assert set(dead) == {"third"}
 
 
@@ -182,8 +182,8 @@ def test_who_is_forgotten_is_not_judged_and_may_beat() -> None:
     monitor.forget("third")
     monitor.forget("third")
     monitor.beat("third", 1.5)
-    assert monitor.judge(1.0) == []
-    assert monitor.judge(1.2) == []
+    assert monitor.check(1.0) == []
+    assert monitor.check(1.2) == []
     assert not monitor.is_watched("third")
 
 

@@ -37,7 +37,7 @@ class Stage:
         loops = [
             SimpleNamespace(name=name, is_trusted=name in self.trusted, process=Incarnation()) for name in self.names
         ]
-        monitor = SimpleNamespace(judge=self._judge, silence=lambda name, now: 1.625)
+        monitor = SimpleNamespace(check=self._judge, silence=lambda name, now: 1.625)
         self.loops = SimpleNamespace(
             all=loops, is_stopping=False, monitor=monitor, attest=lambda loop: self.looked_at.append(loop.name),
             violations=SimpleNamespace(limit_reached=lambda *words: self.said.append(" ".join(map(str, words)))),
