@@ -126,10 +126,10 @@ class StatusInput:
     changing: bool = False  # a reload is being carried out
     children: Children | None = None  # in force
     stuck: Callable[[str], UnkillableProcess | None] = lambda name: None
-    supervision: Document = field(default_factory=Document)  # see `supervision_status.py`
-    lock: Document | None = None  # of the whole host, see `locking/lock_watch.py`
+    supervision: Document = field(default_factory=Document)  # see `supervision_document`
+    lock: Document | None = None  # of the whole host, see `lock.py`
     quarantined: Sequence[str] = ()
-    audit: Document | None = None  # how the audit log stands, see `audit/anchors.py`
+    audit: Document | None = None  # how the audit log stands, see `audit_heads.py`
 
 
 def document(
