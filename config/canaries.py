@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tlsrt.config import key_schedule
 
 NUMBERS = 16
+STATE_CANARY = "master.key.bak"  # the canary file in the state folder
 TOKEN_BYTES = 391  # as many as one for a client with a few policy lines has
 _DOMAIN = b"tlsrt/canary/v1\0"
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256 (SEC 2, section 2.4.2)

@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,11 +24,10 @@ from tlsrt.supervisor.audit.files import FOLDER
 from tlsrt.supervisor.audit.inclusion_proof import check_proof_untrusted, make_proof
 from tlsrt.supervisor.audit.open import file_key_of, public_of
 from tlsrt.supervisor.audit.record import LogEntry, LogHeader, LogRecord
-from tlsrt.supervisor.audit.verify import VerifyReport, verify
+from tlsrt.supervisor.audit.verify import Anchor, VerifyReport, verify
 from tlsrt.supervisor.cli.exchange import config_of, say
-from tlsrt.supervisor.control.audit_heads import anchors_in
 from tlsrt.supervisor.process.instance_lock import is_held
-from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
+from tlsrt.supervisor.process.uids import AUTHORITY
 
 _LOOK_S = 0.2  # for what was written meanwhile
 _PROOF = {
@@ -112,7 +111,7 @@ def verify_log(arguments: argparse.Namespace) -> int:
     report = verify(
         ((path.name, reader.read(path)) for path in paths), [trusted],
         file_key=_known(root, trusted) if root is not None else lambda header: None, must_be_closed=is_stopped,
-        anchors=anchors_in(_text(anchors).splitlines()) if anchors is not None else (),
+        anchors=_anchors_in(anchors) if anchors is not None else (),
         heads=reader.heads_in(folder), may_begin_late=arguments.moved_away,
     )  # fmt: skip
     if arguments.json:
@@ -179,6 +178,12 @@ def _known(root: bytes, public: bytes) -> Callable[[LogHeader], bytes | None]:
     """Return the MAC keys of files; None for those written under another master_key."""
     key = file_key_of(root)
     return lambda header: key(header) if header.root == public else None
+
+
+def _anchors_in(path: Path) -> Sequence[Anchor]:
+    from tlsrt.supervisor.control.audit_heads import anchors_in  # of the supervisor: slow to import
+
+    return anchors_in(_text(path).splitlines())
 
 
 def _public_key(path: Path) -> bytes:

@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tlsrt.command_line.table import Document
-from tlsrt.config.canaries import NUMBERS, canary_client, canary_token, text_of
+from tlsrt.config.canaries import NUMBERS, STATE_CANARY, canary_client, canary_token, text_of
 from tlsrt.config.files import read_bounded, write_new
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, InvalidArgument, NotFound
 from tlsrt.sandbox.apply.root_filesystem import CANARY, CANARY_BYTES
 from tlsrt.supervisor.cli.exchange import config_of
-from tlsrt.supervisor.control.canary_files import STATE_CANARY
 
 CA_FILE_MAX = 1 << 16
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104

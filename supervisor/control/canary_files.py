@@ -13,6 +13,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from tlsrt.config.canaries import STATE_CANARY
 from tlsrt.config.files import write_new
 from tlsrt.errors import ConfigError
 from tlsrt.sandbox import syscalls
@@ -25,7 +26,6 @@ from tlsrt.supervisor.supervision.feature import Feature
 
 IN_OPEN, IN_IGNORED = 0x20, 0x8000  # <sys/inotify.h>
 HOST = "host"
-STATE_CANARY = "master.key.bak"
 EVENTS_BYTES = 64 * 1024
 _EVENT = struct.Struct("=iIII")  # watch, mask, cookie, length of the name that follows
 _DEAF = "opening the canary file {path} is not noticed: {why}"

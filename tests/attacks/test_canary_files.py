@@ -15,8 +15,8 @@ from hosts.running_host import RunningHost
 from probes.sandbox_runner import MODES
 
 from tlsrt.channels.clock import boottime_ms
+from tlsrt.config.canaries import STATE_CANARY
 from tlsrt.sandbox.apply.root_filesystem import CANARY, CANARY_BYTES
-from tlsrt.supervisor.control.canary_files import STATE_CANARY
 
 
 @pytest.fixture(scope="module", params=MODES)

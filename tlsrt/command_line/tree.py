@@ -19,6 +19,8 @@ class Value(NamedTuple):
     choices: tuple[str, ...] = ()
     kind: str = ""
     is_repeated: bool = False
+    is_optional: bool = False
+    text: str = ""
 
 
 class CompletionOption(NamedTuple):
@@ -69,4 +71,5 @@ def nodes(node: CommandNode) -> Iterator[CommandNode]:
 def _value(argument: Argument) -> Value:
     assert all(map(_PLAIN.fullmatch, argument.choices)), argument.choices
     kind = "" if argument.choices else _FILES.get(argument.metavar, "")
-    return Value(argument.metavar, argument.choices, kind, argument.nargs in ("*", "+"))
+    is_repeated, is_optional = argument.nargs in ("*", "+"), argument.nargs in ("*", "?")
+    return Value(argument.metavar, argument.choices, kind, is_repeated, is_optional, argument.text)

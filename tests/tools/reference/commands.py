@@ -23,8 +23,10 @@ def _command(top: CommandNode) -> str:
     parts = [f"## Options of every verb\n\n{_options(list(top.options))}" if top.options else "", index]
     for node in verbs:
         own = [option for option in node.options if option.words not in everywhere and "--help" not in option.words]
-        usage = " ".join((*node.path, *(_value(value) for value in node.values)))
+        usage = " ".join((*node.path, *map(_argument, node.values)))
         parts.append(f"## {_name(node)}\n\n{_sentence(node.text)}\n\n```text\n{usage}\n```")
+        if node.values:
+            parts.append(table(("argument", "what it is"), [(code(value.name), value.text) for value in node.values]))
         if own:
             parts.append(_options(own))
     return "\n\n".join(part for part in parts if part)
@@ -45,6 +47,10 @@ def _sentence(text: str) -> str:
 def _value(value: Value) -> str:
     text = "|".join(value.choices) if value.choices else value.name
     return f"{text} ..." if value.is_repeated else text
+
+
+def _argument(value: Value) -> str:
+    return f"[{_value(value)}]" if value.is_optional else _value(value)
 
 
 def _options(options: list[CompletionOption]) -> str:
