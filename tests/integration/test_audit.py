@@ -288,7 +288,7 @@ def test_a_full_disk_lets_nobody_in_and_holds_up_nobody_else(host: AuditHost) ->
             assert refused_within(host, "two") < REFUSED_S + LOAD_S
             assert inside.call("secondary/store", "keys") == []
             assert "No space left on device" in revoked(host, "forth/power")
-            host.wait_for("^authority +audit +.*nobody is let in")
+            host.wait_for("^authority +audit +.*no session is opened")
             assert "No space left on device" in host.status()["audit"]["problem"]
         finally:
             host.cradle.free()
