@@ -7,6 +7,7 @@ are the newcomer's first minutes, which tests/tools/clean_clone.sh goes through.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,14 @@ from tools.documents import ROOT, Block, blocks
 from tools.reference import pages
 
 PAGES = [ROOT / "README.md", ROOT / "docs" / "tutorial.md", *sorted((ROOT / "docs" / "guide").glob("*.md"))]
+
+ENDS = re.compile(r"^(.+?) +# exit code (\d+)(?: or (\d+))?$", re.M)  # what a command says of its end
+
+
+def checked(command: re.Match[str]) -> str:
+    """Return a command that fails unless it ends with a code that the document names."""
+    codes = [f"$code -eq {code}" for code in command.groups()[1:] if code]
+    return f"code=0; {command[1]} || code=$?; test {' -o '.join(codes)}"
 
 
 def runnable(page: Path) -> list[Block]:
@@ -48,7 +57,7 @@ def test_the_commands_of_a_page_run(page: Path, host: RunningHost, tmp_path: Pat
     for block in runnable(page):
         program = ["bash", "-euxo", "pipefail", "-c"] if block.language == "sh" else [sys.executable, "-c"]
         ran = subprocess.run(
-            [*program, block.text],
+            [*program, ENDS.sub(checked, block.text)],
             cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
         assert ran.returncode == 0, f"{page.name}:{block.line} ended with {ran.returncode}\n{ran.stdout}{ran.stderr}"
