@@ -21,11 +21,11 @@ manager.COMPONENT_TTL_MS = manager.CLIENT_TTL_MS = {TTL_MS}
 EPOCH_MS, GRACE_MS = 1_500, 300
 SHORT_EPOCHS = f"""
 from tlsrt.supervisor.authority import epoch_change
-from tlsrt.supervisor.authority import service
-def _init(self, *arguments, real=service.AuthorityService.__init__):
+from tlsrt.supervisor.authority import provisioning
+def _init(self, *arguments, real=provisioning.Provisioner.__init__):
     real(self, *arguments)
     self.changes.epoch_ms = {EPOCH_MS}
-service.AuthorityService.__init__ = _init
+provisioning.Provisioner.__init__ = _init
 epoch_change.GRACE_MS = {GRACE_MS}
 """
 

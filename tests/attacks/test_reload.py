@@ -16,8 +16,8 @@ from hosts.running_host import RunningHost, running
 
 # The host lets a loop live that was late for an epoch: the refusals are to be seen without its death.
 MERCIFUL = """
-from tlsrt.supervisor import supervisor
-supervisor.FATAL_EVENTS = ()
+from tlsrt.supervisor.supervision import findings
+findings.FATAL = ()
 """
 
 

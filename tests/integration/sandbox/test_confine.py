@@ -88,7 +88,7 @@ def test_limits_are_set_and_cannot_be_raised(facts: Facts) -> None:
 
 def test_attestation_tells_siblings_apart_and_sees_the_dead(facts: Facts) -> None:
     assert len(facts["confused"]) >= 2 and "/state is not" in facts["confused"][-2]
-    assert len(facts["gone"]) == 1 and facts["gone"][0].endswith("is gone")
+    assert len(facts["gone"]) == 1 and facts["gone"][0].endswith("has ended")
 
 
 def test_every_default_profile_holds(stage: Stage) -> None:
