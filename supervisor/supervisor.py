@@ -29,10 +29,10 @@ from tlsrt.supervisor.control.restart import RestartRequest
 from tlsrt.supervisor.control.server import ControlSocket
 from tlsrt.supervisor.control.status import Standing, StartFacts, Status
 from tlsrt.supervisor.events.host_events import HostEvents
-from tlsrt.supervisor.launch.folders import make_folder, make_folders
 from tlsrt.supervisor.process.children import Children
 from tlsrt.supervisor.process.console import Console
 from tlsrt.supervisor.process.event_loop import EventLoop
+from tlsrt.supervisor.process.folders import make_folder, make_folders
 from tlsrt.supervisor.process.instance_lock import WAIT_S, take_lock
 from tlsrt.supervisor.process.listeners import (
     DECOY,

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tlsrt.config.schema import Config, DoorConfig, KeySource, LoopConfig, SandboxConfig
 from tlsrt.errors import ConfigError
-from tlsrt.supervisor.launch.folders import make_folders
+from tlsrt.supervisor.process.folders import make_folders
 from tlsrt.supervisor.process.instance_lock import AlreadyRunning, host_pid, shared_lock, take_lock
 from tlsrt.supervisor.process.listeners import channel_listeners, door_listener, remove_sockets
 from tlsrt.supervisor.process.logs import last_line, open_log, roomy_log
