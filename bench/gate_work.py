@@ -17,9 +17,9 @@ SIZE, WARM, JOINED = 64, 400, 16
 
 def main(singles: int, groups: int) -> None:
     sys.path.append(str(TESTS))
-    from fakes.memory_host import World
+    from fakes.memory_host import MemoryHost
 
-    gate = OurGate(World(now=NOW))
+    gate = OurGate(MemoryHost(now=NOW))
     gate.prepare(SIZE, WARM, 1)()
     gate.prepare(SIZE, 2 * JOINED, JOINED)()
     one_by_one, joined = gate.work(SIZE, 1000, 1), gate.work(SIZE, 200 * JOINED, JOINED)

@@ -23,7 +23,7 @@ from tlsrt.channels.frames.frame import correlation
 from tlsrt.loops.gate.state import GateVerdict, Origin
 
 if TYPE_CHECKING:
-    from fakes.memory_host import World
+    from fakes.memory_host import MemoryHost
 
 TESTS = Path(__file__).resolve().parent.parent / "tests"
 CONSOLE, STORE = "third/console", "secondary/store"
@@ -59,7 +59,7 @@ class Timed(ABC):
 class OurGate(Timed):
     """The gate of tests/fakes/memory_host.py: an authority, keys and endpoints without processes."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: MemoryHost) -> None:
         self._world = world
 
     def prepare(self, size: int, count: int, joined: int) -> Callable[[], None]:
@@ -141,9 +141,9 @@ class Naive(Timed):
 def open_gate(folder: Path) -> Iterator[OurGate]:
     if str(TESTS) not in sys.path:
         sys.path.append(str(TESTS))
-    from fakes.memory_host import World
+    from fakes.memory_host import MemoryHost
 
-    world = World(now=NOW)
+    world = MemoryHost(now=NOW)
     yield OurGate(world)
 
 

@@ -20,7 +20,7 @@ import pytest
 import yaml
 from attackers.arena import PACKAGE
 from hosts.running_host import RunningHost
-from probes.strace import Seen, Witness
+from probes.strace import Seen, Strace
 from tools.programs import need
 
 from tlsrt import Client, Failed
@@ -119,7 +119,7 @@ if os.geteuid() == 0:  # nobody else may look into processes that are not dumpab
         whole = request.param == "root"
         components = {address: {"class": "captured.everyday:Everyday"} for address in EVERYDAY.values()}
         policy = {f"client/admin -> {address}": "*" for address in components}
-        witness = Witness(tmp_path_factory.mktemp("witness") / "calls")
+        witness = Strace(tmp_path_factory.mktemp("witness") / "calls")
         with RunningHost(
             components=components, policy=policy, packages=[PACKAGE], mode=request.param,
             witness=witness.command if whole else (),

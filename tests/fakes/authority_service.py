@@ -30,7 +30,7 @@ Said = tuple[str, str, tuple[Any, ...]]
 PRIMARY, SECONDARY, THIRD = ("primary", 1), ("secondary", 2), ("third", 3)
 
 
-class Stage:
+class FakeAuthorityService:
     """A service with a recording outlet and a clock that the test moves."""
 
     def __init__(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Cutter:
+class CuttingProxy:
     """Listens on `port` and carries connections to the host.
 
     `plan` has one entry for each of the first connections: after so many bytes of both directions together it is cut,
@@ -89,9 +89,9 @@ class Cutter:
 
 
 @contextmanager
-def cutting(to_port: int, plan: list[int], *, holds: bool = False) -> Iterator[Cutter]:
+def cutting(to_port: int, plan: list[int], *, holds: bool = False) -> Iterator[CuttingProxy]:
     """A proxy in front of a port."""
-    cutter = Cutter(to_port, plan, holds=holds)
+    cutter = CuttingProxy(to_port, plan, holds=holds)
     try:
         yield cutter
     finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fakes.frame_sender import FakeChannel
-from fakes.memory_host import World
+from fakes.memory_host import MemoryHost
 from tlsrt import Component, handler
 from tlsrt.channels.frames.frame import FrameKind, parse_frame_untrusted, parse_header_untrusted
 from tlsrt.channels.links.write_batch import WriteBatch
@@ -72,11 +72,11 @@ class Store(Component):
         return result
 
 
-class Wired:
+class LinkedComponents:
     """Two components with batchers, joined by a gate; frames wait in `wire` until the turn's end."""
 
     def __init__(self) -> None:
-        self.world = World(policy=POLICY)
+        self.world = MemoryHost(policy=POLICY)
         self.turn = WriteBatch()
         self.kinds: list[FrameKind] = []
         self.counts: list[int] = []
@@ -158,9 +158,9 @@ class Wired:
         return await asyncio.gather(*(self.call(method, key) for key in keys), return_exceptions=True)
 
 
-def run(test: Callable[[Wired], Awaitable[None]]) -> Wired:
-    async def main() -> Wired:
-        wired = Wired()
+def run(test: Callable[[LinkedComponents], Awaitable[None]]) -> LinkedComponents:
+    async def main() -> LinkedComponents:
+        wired = LinkedComponents()
         async with asyncio.timeout(10):
             await test(wired)
         assert not any(host.caller.pending.by_number for host in wired.hosts.values()), "a call stayed open"

@@ -43,7 +43,7 @@ POLICY: Policy = {
 INCARNATIONS = {"primary": 1, "secondary": 2, "third": 3, "forth": 4, "external": 5}
 
 
-class World:
+class MemoryHost:
     """One host at one moment. `now` is BOOTTIME in ms."""
 
     def __init__(

@@ -165,7 +165,7 @@ class TrustPeer(Peer):
         return message
 
 
-class SealedHost:
+class AuthorityHost:
     """One authority process with its supervisor and loops played by the test."""
 
     office: Peer

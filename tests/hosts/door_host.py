@@ -96,7 +96,7 @@ class Site:
                 os.close(descriptor)
 
 
-class FakeHost:
+class DoorHost:
     """A door's backend: grants sessions with real cryptography and answers calls to one component."""
 
     def __init__(self, site: Site, limits: DoorLimits | None = None) -> None:
@@ -251,14 +251,14 @@ def run(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
 
 
 @contextmanager
-def in_a_thread(site: Site) -> Iterator[FakeHost]:
+def in_a_thread(site: Site) -> Iterator[DoorHost]:
     """A fake host on an event loop in another thread, for clients that block."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
 
-    async def make() -> FakeHost:
-        return FakeHost(site)
+    async def make() -> DoorHost:
+        return DoorHost(site)
 
     host = asyncio.run_coroutine_threadsafe(make(), loop).result(10)
     try:

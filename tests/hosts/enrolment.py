@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from fakes.authority_service import PRIMARY, SECONDARY, THIRD, FakeAuthorityService
 
 from hosts.authority_host import Client
 from tlsrt.config import pki
@@ -15,13 +15,13 @@ DAY = 86_400_000
 STORE = [["secondary/store", ["get"]]]
 
 
-def ready(stage: Stage) -> Stage:
+def ready(stage: FakeAuthorityService) -> FakeAuthorityService:
     stage.wall = time.time_ns() // 1_000_000
     stage.join(PRIMARY, SECONDARY, THIRD)
     return stage
 
 
-def ask(stage: Stage, name: str, *fields: object) -> tuple[int, list[Any]]:
+def ask(stage: FakeAuthorityService, name: str, *fields: object) -> tuple[int, list[Any]]:
     """Return the code and the rows of the answer."""
     before = len(stage.told)
     stage.ask(name, 7, *fields)
@@ -30,21 +30,21 @@ def ask(stage: Stage, name: str, *fields: object) -> tuple[int, list[Any]]:
     return answers[0][2], answers[0][4]
 
 
-def add(stage: Stage, name: str, http: bool = False, ttl_ms: int = DAY, rules: object = STORE) -> Client:
+def add(stage: FakeAuthorityService, name: str, http: bool = False, ttl_ms: int = DAY, rules: object = STORE) -> Client:
     request, key = pki.make_request()
     code, rows = ask(stage, "client_add", name, rules, ttl_ms, int(http), request)
     assert code == ResultCode.DONE, rows
     return Client(pki.Issued(pki.pem_of(rows[0][1]), key))
 
 
-def renew(stage: Stage, name: str) -> Client:
+def renew(stage: FakeAuthorityService, name: str) -> Client:
     request, key = pki.make_request()
     code, rows = ask(stage, "client_renew", name, 0, request)
     assert code == ResultCode.DONE, rows
     return Client(pki.Issued(pki.pem_of(rows[0][1]), key))
 
 
-def is_let_in(stage: Stage, connection: int, client: Client) -> bool:
+def is_let_in(stage: FakeAuthorityService, connection: int, client: Client) -> bool:
     names = [name for _, name, _ in stage.open(connection, client)]
     assert ("granted" in names) != ("refused" in names)
     return "granted" in names

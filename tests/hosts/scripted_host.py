@@ -26,7 +26,7 @@ PROGRAM = (
 PATIENCE_S = 15.0
 
 
-class Running:
+class ScriptedHost:
     """One scripted supervisor and what it printed."""
 
     def __init__(self, folder: Path, script: dict[str, str]) -> None:
@@ -126,15 +126,15 @@ class Running:
         return code
 
 
-Start = Callable[..., Running]
+Start = Callable[..., ScriptedHost]
 
 
 def starting(tmp_path: Path) -> Iterator[Start]:
     """The body of a fixture that starts scripted supervisors, and kills what is left of them."""
-    made: list[Running] = []
+    made: list[ScriptedHost] = []
 
-    def begin(folder: Path = tmp_path, **script: str) -> Running:
-        made.append(Running(folder, script))
+    def begin(folder: Path = tmp_path, **script: str) -> ScriptedHost:
+        made.append(ScriptedHost(folder, script))
         return made[-1]
 
     yield begin

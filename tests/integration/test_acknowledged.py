@@ -9,7 +9,7 @@ import signal
 import time
 from pathlib import Path
 
-from hosts.authority_host import SealedHost, make_config
+from hosts.authority_host import AuthorityHost, make_config
 
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.messages.result_codes import ResultCode
@@ -29,7 +29,7 @@ class Ledger:
         self.asked: dict[int, tuple[tuple[str, bytes], bool]] = {}
         self.acknowledged = 0
 
-    def ask(self, host: SealedHost, number: int, chance: random.Random) -> None:
+    def ask(self, host: AuthorityHost, number: int, chance: random.Random) -> None:
         """Send one request; from now on nothing is known of what it is about."""
         if chance.random() < 0.5:
             token = chance.randbytes(16)
@@ -44,7 +44,7 @@ class Ledger:
         self.asked[number] = (("subject", subject.encode()), revokes)
         self.known.pop(self.asked[number][0], None)
 
-    def hear(self, host: SealedHost) -> None:
+    def hear(self, host: AuthorityHost) -> None:
         """Take down the answers of a life, also those that it gave just before its end."""
         for number, code, _, _ in host.office.all("answer"):
             what, revokes = self.asked.pop(number)
@@ -54,7 +54,7 @@ class Ledger:
                 self.acknowledged += 1
 
 
-def kill_and_drain(host: SealedHost) -> None:
+def kill_and_drain(host: AuthorityHost) -> None:
     os.kill(host.pid, signal.SIGKILL)
     os.waitpid(host.pid, 0)
     host.pid = 0
@@ -69,7 +69,7 @@ def test_what_was_acknowledged_is_there_whenever_it_was_killed(tmp_path: Path) -
     seed = secrets.randbits(32)
     print("seed", seed)
     chance, ledger, number = random.Random(seed), Ledger(), 0
-    host = SealedHost(make_config(tmp_path))
+    host = AuthorityHost(make_config(tmp_path))
     try:
         for life in range(LIVES):
             host.nonce = bytes([1 + life // BOOTS]) * 32

@@ -24,7 +24,7 @@ from chaos.host import Cradle
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from hosts.authority_host import ADMIN, INSTALL, MASTER, NONCE, Client, SealedHost, make_config
+from hosts.authority_host import ADMIN, INSTALL, MASTER, NONCE, AuthorityHost, Client, make_config
 from hosts.key_log import tells_keys
 from hosts.running_host import RunningHost
 
@@ -80,7 +80,7 @@ class Killed:
     """An authority that admits clients until it is killed, again and again; `granted` is what it has acknowledged."""
 
     def __init__(self, folder: Path) -> None:
-        self.host = SealedHost(make_config(folder))
+        self.host = AuthorityHost(make_config(folder))
         self.folder = self.host.config.state_dir / "audit"
         self.granted: list[str] = []
         self.chance = random.Random(7)
@@ -89,7 +89,7 @@ class Killed:
         """Begin a life, of the same boot or of another one, and kill it in the middle of its work."""
         if number % 4 == 3:
             self.host.close()
-            self.host = SealedHost(self.host.config)
+            self.host = AuthorityHost(self.host.config)
             self.host.nonce = bytes([number % 251]) * len(NONCE)
         self.host.start()
         primary = self.host.loops["primary"]

@@ -18,8 +18,8 @@ from hosts.authority_host import (
     MEASURED,
     NONCE,
     NOW,
+    AuthorityHost,
     Client,
-    SealedHost,
     make_config,
 )
 
@@ -32,15 +32,15 @@ RUN = key_schedule.run_key(key_schedule.extract(INSTALL, MASTER), NONCE)
 LOOPS = ("primary", "secondary", "third")
 
 
-Factory = Callable[..., SealedHost]
+Factory = Callable[..., AuthorityHost]
 
 
 @pytest.fixture
 def make_host(tmp_path: Path) -> Iterator[Factory]:
-    hosts: list[SealedHost] = []
+    hosts: list[AuthorityHost] = []
 
-    def make(**options: Any) -> SealedHost:
-        hosts.append(SealedHost(make_config(tmp_path, **options)))
+    def make(**options: Any) -> AuthorityHost:
+        hosts.append(AuthorityHost(make_config(tmp_path, **options)))
         return hosts[-1]
 
     yield make
@@ -49,17 +49,17 @@ def make_host(tmp_path: Path) -> Iterator[Factory]:
 
 
 @pytest.fixture
-def host(make_host: Factory) -> SealedHost:
+def host(make_host: Factory) -> AuthorityHost:
     return make_host()
 
 
-def expect_silence(host: SealedHost, loop: str) -> None:
+def expect_silence(host: AuthorityHost, loop: str) -> None:
     """Prove that a loop was told nothing in answer to all that was said so far."""
     host.settle()
     assert host.loops[loop].poll(0) is None
 
 
-def open_session(host: SealedHost, client: Client, connection: int = 1) -> list[Any]:
+def open_session(host: AuthorityHost, client: Client, connection: int = 1) -> list[Any]:
     primary = host.loops["primary"]
     primary.send("challenge", connection)
     challenge = primary.wait("challenged", lambda fields: fields[0] == connection)[1]
@@ -68,7 +68,7 @@ def open_session(host: SealedHost, client: Client, connection: int = 1) -> list[
     return primary.wait("granted")
 
 
-def issuer_of(host: SealedHost) -> bytes:
+def issuer_of(host: AuthorityHost) -> bytes:
     issuer: bytes = host.loops["primary"].all("welcome")[0][2]
     return issuer
 
@@ -76,7 +76,7 @@ def issuer_of(host: SealedHost) -> bytes:
 # Joining
 
 
-def test_no_key_before_attestation(host: SealedHost) -> None:
+def test_no_key_before_attestation(host: AuthorityHost) -> None:
     host.start()
     host.loops["third"].send("join")
     expect_silence(host, "third")
@@ -90,13 +90,13 @@ def test_no_key_before_attestation(host: SealedHost) -> None:
     assert host.office.wait("joined") == ["third", host.incarnations["third"]]
 
 
-def test_attestation_alone_gives_nothing(host: SealedHost) -> None:
+def test_attestation_alone_gives_nothing(host: AuthorityHost) -> None:
     host.start()
     host.attest("third")
     expect_silence(host, "third")
 
 
-def test_attestation_of_an_earlier_incarnation_gives_nothing(host: SealedHost) -> None:
+def test_attestation_of_an_earlier_incarnation_gives_nothing(host: AuthorityHost) -> None:
     host.start()
     host.respawn("third", 9)
     host.loops["third"].send("join")
@@ -106,7 +106,7 @@ def test_attestation_of_an_earlier_incarnation_gives_nothing(host: SealedHost) -
     host.loops["third"].wait("session", lambda fields: fields[3] == 9)
 
 
-def test_keys_are_those_of_the_schedule(host: SealedHost) -> None:
+def test_keys_are_those_of_the_schedule(host: AuthorityHost) -> None:
     epoch = host.start()
     host.join(*LOOPS)
     console = host.loops["third"].all("session")[-1]
@@ -122,7 +122,7 @@ def test_keys_are_those_of_the_schedule(host: SealedHost) -> None:
     assert host.loops["secondary"].all("session")[0][1] == "secondary/store"
 
 
-def test_only_primary_has_the_gate_root(host: SealedHost) -> None:
+def test_only_primary_has_the_gate_root(host: AuthorityHost) -> None:
     epoch = host.start()
     host.join(*LOOPS)
     assert host.loops["primary"].all("epoch")[0] == [
@@ -135,7 +135,7 @@ def test_only_primary_has_the_gate_root(host: SealedHost) -> None:
     assert {fields[3] for loop in ("secondary", "third") for fields in host.loops[loop].all("epoch")} == {b""}
 
 
-def test_the_token_verifies_and_says_the_policy(host: SealedHost) -> None:
+def test_the_token_verifies_and_says_the_policy(host: AuthorityHost) -> None:
     epoch = host.start()
     host.join(*LOOPS)
     session = host.loops["third"].all("session")[0]
@@ -150,7 +150,7 @@ def test_the_token_verifies_and_says_the_policy(host: SealedHost) -> None:
     assert not claims.allows("third/console", "get")
 
 
-def test_join_is_idempotent(host: SealedHost) -> None:
+def test_join_is_idempotent(host: AuthorityHost) -> None:
     host.start()
     host.join(*LOOPS)
     before = host.loops["third"].all("session")[-1]
@@ -161,7 +161,7 @@ def test_join_is_idempotent(host: SealedHost) -> None:
     assert host.office.all("beat")[-1][2] == {"primary": 1, "secondary": 1, "third": 1}
 
 
-def test_primary_learns_members_and_gets_a_sealed_door(host: SealedHost) -> None:
+def test_primary_learns_members_and_gets_a_sealed_door(host: AuthorityHost) -> None:
     host.start()
     host.join("third", "primary")
     primary = host.loops["primary"]
@@ -182,7 +182,7 @@ def test_primary_learns_members_and_gets_a_sealed_door(host: SealedHost) -> None
 # Boot
 
 
-def test_a_changed_file_is_named_and_refused(host: SealedHost) -> None:
+def test_a_changed_file_is_named_and_refused(host: AuthorityHost) -> None:
     host.measured["tlsrt/loops/gate/gate.py"] = b"x" * 32
     host.fork()
     host.boot()
@@ -249,7 +249,7 @@ def test_a_rolled_back_seal_is_refused_even_when_measuring_warns(tmp_path: Path,
     assert host.exit_code() == 78
 
 
-def test_a_torn_state_is_refused_and_kept(host: SealedHost) -> None:
+def test_a_torn_state_is_refused_and_kept(host: AuthorityHost) -> None:
     host.start()
     host.kill()
     path = host.config.state_dir / STATE_NAME
@@ -262,7 +262,7 @@ def test_a_torn_state_is_refused_and_kept(host: SealedHost) -> None:
     assert path.read_bytes() == torn
 
 
-def test_stop_before_and_after_boot(host: SealedHost) -> None:
+def test_stop_before_and_after_boot(host: AuthorityHost) -> None:
     host.fork()
     host.office.send("stop")
     assert host.exit_code() == 0
@@ -274,7 +274,7 @@ def test_stop_before_and_after_boot(host: SealedHost) -> None:
 # Life and death
 
 
-def test_a_respawned_loop_is_introduced_and_its_old_session_revoked(host: SealedHost) -> None:
+def test_a_respawned_loop_is_introduced_and_its_old_session_revoked(host: AuthorityHost) -> None:
     epoch = host.start()
     host.join(*LOOPS)
     old = host.loops["secondary"].all("session")[0][2]
@@ -292,7 +292,7 @@ def test_a_respawned_loop_is_introduced_and_its_old_session_revoked(host: Sealed
     assert ["session", old] in snapshot[5]  # the newcomer hears of it, too
 
 
-def test_a_respawned_primary_is_a_new_gate_for_all(host: SealedHost) -> None:
+def test_a_respawned_primary_is_a_new_gate_for_all(host: AuthorityHost) -> None:
     epoch = host.start()
     host.join(*LOOPS)
     before = host.loops["third"].all("session")[-1]
@@ -304,7 +304,7 @@ def test_a_respawned_primary_is_a_new_gate_for_all(host: SealedHost) -> None:
     assert after[5:7] == [20, key_schedule.proof_key(key_schedule.gate_root(RUN, epoch, 20), before[2])]
 
 
-def test_an_authority_that_comes_again_resumes_with_the_next_epoch(host: SealedHost) -> None:
+def test_an_authority_that_comes_again_resumes_with_the_next_epoch(host: AuthorityHost) -> None:
     epoch = host.start()
     host.join(*LOOPS)
     old = host.loops["third"].all("session")[-1]
@@ -324,7 +324,7 @@ def test_an_authority_that_comes_again_resumes_with_the_next_epoch(host: SealedH
     assert host.office.all("event") == []
 
 
-def test_another_nonce_is_another_boot(host: SealedHost) -> None:
+def test_another_nonce_is_another_boot(host: AuthorityHost) -> None:
     epoch = host.start()
     host.kill()
     host.nonce = b"m" * 32
@@ -354,7 +354,7 @@ def test_state_is_whole_after_every_kill(make_host: Factory) -> None:
 # Another master key
 
 
-def rotated(host: SealedHost, version: int, seal: int) -> None:
+def rotated(host: AuthorityHost, version: int, seal: int) -> None:
     """Put another master key and its token in force on the disk, as a rotation does."""
     master = bytes([version]) + os.urandom(31)
     mac_key = key_schedule.boot_mac_key(key_schedule.extract(INSTALL, master))
@@ -363,7 +363,7 @@ def rotated(host: SealedHost, version: int, seal: int) -> None:
     host.config.boot_token.write_bytes(make_boot_token(mac_key, seal, MEASURED, version).encode())
 
 
-def test_a_boot_with_a_later_key_version_is_kept_and_an_older_one_is_a_roll_back(host: SealedHost) -> None:
+def test_a_boot_with_a_later_key_version_is_kept_and_an_older_one_is_a_roll_back(host: AuthorityHost) -> None:
     files = [host.config.master_key.path, host.config.boot_token]
     old = [path.read_bytes() for path in files if path is not None]
     epoch = host.start()
@@ -448,7 +448,7 @@ def test_a_loop_that_does_not_prepare_holds_up_nobody(make_host: Factory) -> Non
         ("third", b"\x97\x1e\x01\x00\x01\x00\x01\x90", "wrong_direction"),  # a snapshot
     ],
 )
-def test_an_offence_ends_one_channel_only(host: SealedHost, loop: str, packet: bytes, reason: str) -> None:
+def test_an_offence_ends_one_channel_only(host: AuthorityHost, loop: str, packet: bytes, reason: str) -> None:
     host.start()
     host.join(*LOOPS)
     os.write(host.loops[loop].channel.fileno(), packet)
@@ -461,13 +461,13 @@ def test_an_offence_ends_one_channel_only(host: SealedHost, loop: str, packet: b
     host.join(loop)
 
 
-def test_what_needs_keys_is_an_offence_before_joining(host: SealedHost) -> None:
+def test_what_needs_keys_is_an_offence_before_joining(host: AuthorityHost) -> None:
     host.start()
     host.loops["primary"].send("challenge", 1)
     assert host.office.wait("event") == ["offence", "primary: wrong_state"]
 
 
-def test_a_flood_from_one_loop_starves_nobody(host: SealedHost) -> None:
+def test_a_flood_from_one_loop_starves_nobody(host: AuthorityHost) -> None:
     host.start()
     host.join(*LOOPS)
     primary = host.loops["primary"]
@@ -481,7 +481,7 @@ def test_a_flood_from_one_loop_starves_nobody(host: SealedHost) -> None:
     primary.wait("challenged", lambda fields: fields[0] == 199)
 
 
-def test_a_loop_that_does_not_read_is_hung_and_the_others_live(host: SealedHost) -> None:
+def test_a_loop_that_does_not_read_is_hung_and_the_others_live(host: AuthorityHost) -> None:
     host.start()
     host.join(*LOOPS)
     for number in range(800):  # each is answered, and the answers are never read
@@ -497,7 +497,7 @@ def test_a_loop_that_does_not_read_is_hung_and_the_others_live(host: SealedHost)
 # External sessions
 
 
-def test_a_client_gets_a_grant_that_only_it_can_read(host: SealedHost) -> None:
+def test_a_client_gets_a_grant_that_only_it_can_read(host: AuthorityHost) -> None:
     epoch = host.start()
     host.join(*LOOPS)
     client = Client(ADMIN)
@@ -517,7 +517,7 @@ def test_a_client_gets_a_grant_that_only_it_can_read(host: SealedHost) -> None:
     assert host.office.all("beat")[-1][2]["client"] == 1
 
 
-def test_a_respawned_recipient_is_pushed_to_clients(host: SealedHost) -> None:
+def test_a_respawned_recipient_is_pushed_to_clients(host: AuthorityHost) -> None:
     host.start()
     host.join(*LOOPS)
     client = Client(ADMIN)
@@ -543,7 +543,7 @@ def test_a_new_epoch_is_pushed_to_clients_after_commit(make_host: Factory) -> No
     assert host.loops["primary"].all("commit")[-1][0] == epoch + 1
 
 
-def test_when_primary_dies_all_client_sessions_end(host: SealedHost) -> None:
+def test_when_primary_dies_all_client_sessions_end(host: AuthorityHost) -> None:
     host.start()
     host.join(*LOOPS)
     open_session(host, Client(ADMIN))
@@ -553,7 +553,7 @@ def test_when_primary_dies_all_client_sessions_end(host: SealedHost) -> None:
     assert "client" not in host.office.wait("beat")[2]
 
 
-def test_close_ends_a_session(host: SealedHost) -> None:
+def test_close_ends_a_session(host: AuthorityHost) -> None:
     host.start()
     host.join(*LOOPS)
     granted = open_session(host, Client(ADMIN))
@@ -566,7 +566,7 @@ def test_close_ends_a_session(host: SealedHost) -> None:
 OTHER_CA = pki.make_ca(INSTALL, NOW)
 
 
-def attempt(host: SealedHost, client: Client, **changes: Any) -> list[Any]:
+def attempt(host: AuthorityHost, client: Client, **changes: Any) -> list[Any]:
     primary = host.loops["primary"]
     primary.send("challenge", 7)
     challenge = primary.wait("challenged")[1]
@@ -590,7 +590,7 @@ def attempt(host: SealedHost, client: Client, **changes: Any) -> list[Any]:
     ],
 )
 def test_an_open_that_does_not_fit_is_refused_with_one_word(
-    host: SealedHost, issued: pki.Issued, changes: dict[str, Any]
+    host: AuthorityHost, issued: pki.Issued, changes: dict[str, Any]
 ) -> None:
     host.start()
     host.join("primary")
@@ -600,7 +600,7 @@ def test_an_open_that_does_not_fit_is_refused_with_one_word(
     assert "client" not in host.office.wait("beat")[2]
 
 
-def test_an_open_signed_by_another_key_is_refused(host: SealedHost) -> None:
+def test_an_open_signed_by_another_key_is_refused(host: AuthorityHost) -> None:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     host.start()
@@ -608,7 +608,7 @@ def test_an_open_signed_by_another_key_is_refused(host: SealedHost) -> None:
     assert attempt(host, Client(ADMIN), signer=Ed25519PrivateKey.generate()) == [7, "rejected"]
 
 
-def test_a_challenge_works_once_and_for_its_connection_only(host: SealedHost) -> None:
+def test_a_challenge_works_once_and_for_its_connection_only(host: AuthorityHost) -> None:
     host.start()
     host.join("primary")
     primary, client = host.loops["primary"], Client(ADMIN)
@@ -622,7 +622,7 @@ def test_a_challenge_works_once_and_for_its_connection_only(host: SealedHost) ->
     assert primary.wait("refused") == [1, "rejected"]
 
 
-def test_garbage_as_an_open_is_the_clients_fault(host: SealedHost) -> None:
+def test_garbage_as_an_open_is_the_clients_fault(host: AuthorityHost) -> None:
     host.start()
     host.join("primary")
     for data in (b"", b"\x00", os.urandom(500), b"\x91" * 8000):
@@ -631,13 +631,13 @@ def test_garbage_as_an_open_is_the_clients_fault(host: SealedHost) -> None:
     assert host.office.all("event") == []
 
 
-def test_the_supervisor_that_goes_away_ends_the_authority(host: SealedHost) -> None:
+def test_the_supervisor_that_goes_away_ends_the_authority(host: AuthorityHost) -> None:
     host.start()
     host.office.channel.close()
     assert host.exit_code() == 70  # by itself, not by a signal
 
 
-def test_the_first_open_is_remembered(host: SealedHost) -> None:
+def test_the_first_open_is_remembered(host: AuthorityHost) -> None:
     host.start()
     host.join("primary")
     open_session(host, Client(ADMIN))

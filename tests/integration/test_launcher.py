@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from probes.sandbox_runner import MODES, Stage, make_stage
+from probes.sandbox_runner import MODES, SandboxRunner, make_stage
 
 from tlsrt.sandbox import syscalls
 from tlsrt.supervisor.launch.launcher import passed_on
@@ -32,7 +32,7 @@ sys.exit(launch(sys.argv[1:], program={program!r}))
 
 
 @pytest.fixture(params=MODES)
-def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+def stage(request: pytest.FixtureRequest) -> Iterator[SandboxRunner]:
     with make_stage(request.param) as made:
         yield made
 
@@ -51,7 +51,7 @@ def test_of_an_environment_goes_on_what_is_needed() -> None:
     assert list(passed_on(given)) == ["PATH", "LC_ALL", "TLSRT_DEBUG", "CREDENTIALS_DIRECTORY"]
 
 
-def test_signals_reach_the_supervisor_once_and_its_status_comes_back(stage: Stage) -> None:
+def test_signals_reach_the_supervisor_once_and_its_status_comes_back(stage: SandboxRunner) -> None:
     with stage.start("obey", start_new_session=True) as process:
         about = line_of(process)
         assert about["pid"] == 1 and about["session"] and about["arguments"][0] == "--death-pipe"
@@ -67,7 +67,7 @@ def test_signals_reach_the_supervisor_once_and_its_status_comes_back(stage: Stag
     assert process.returncode == 9
 
 
-def test_a_signal_before_the_supervisor_has_handlers_ends_it(stage: Stage) -> None:
+def test_a_signal_before_the_supervisor_has_handlers_ends_it(stage: SandboxRunner) -> None:
     with stage.start("slow_start") as process:
         line_of(process)
         process.send_signal(signal.SIGTERM)
@@ -75,7 +75,7 @@ def test_a_signal_before_the_supervisor_has_handlers_ends_it(stage: Stage) -> No
     assert process.returncode == 128 + signal.SIGTERM
 
 
-def test_a_signal_at_once_is_not_lost(stage: Stage) -> None:
+def test_a_signal_at_once_is_not_lost(stage: SandboxRunner) -> None:
     """Before the launcher runs any of its code the default action ends it, later the supervisor."""
     with stage.start("slow_start") as process:
         process.send_signal(signal.SIGTERM)
@@ -83,14 +83,14 @@ def test_a_signal_at_once_is_not_lost(stage: Stage) -> None:
     assert process.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
 
 
-def test_death_by_signal_is_told_as_shells_do(stage: Stage) -> None:
+def test_death_by_signal_is_told_as_shells_do(stage: SandboxRunner) -> None:
     with stage.start("slow_start") as process:
         os.kill(line_of(process)["host_pid"], signal.SIGKILL)
         out, errors = process.communicate(timeout=10)
     assert process.returncode == 128 + signal.SIGKILL and (out, errors) == ("", "")
 
 
-def test_without_namespace_the_supervisor_is_told_why(stage: Stage) -> None:
+def test_without_namespace_the_supervisor_is_told_why(stage: SandboxRunner) -> None:
     with stage.start("obey", launch=REFUSING) as process:
         about = line_of(process)
         process.send_signal(signal.SIGTERM)
@@ -117,7 +117,7 @@ def test_root_of_a_container_without_the_capability_gets_a_user_namespace() -> N
     assert one_id == ["0", "0", "1"], "as rootless: one uid, and all namespaces"
 
 
-def test_the_supervisor_without_namespace_still_dies_with_the_launcher(stage: Stage) -> None:
+def test_the_supervisor_without_namespace_still_dies_with_the_launcher(stage: SandboxRunner) -> None:
     with stage.start("slow_start", launch=REFUSING) as process:
         pidfd = os.pidfd_open(line_of(process)["host_pid"])
         process.kill()

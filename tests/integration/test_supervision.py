@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hosts.scripted_host import Running, Start, pids_of, starting, wait_until_gone, word_of
+from hosts.scripted_host import ScriptedHost, Start, pids_of, starting, wait_until_gone, word_of
 
 LOOPS = {"secondary": "crash_if", "third": "crash_if", "forth": "crash_if", "fifth": "crash_if"}
 
@@ -22,7 +22,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield from starting(tmp_path)
 
 
-def supervised(start: Start, *, loops: dict[str, str] | None = None, **supervision: Any) -> Running:
+def supervised(start: Start, *, loops: dict[str, str] | None = None, **supervision: Any) -> ScriptedHost:
     running = start(**{**LOOPS, **(loops or {})}, supervision=json.dumps(supervision))
     running.wait("^ready")
     return running
@@ -32,20 +32,20 @@ def group(*loops: str, **settings: Any) -> dict[str, Any]:
     return {"ui": {"loops": loops, **settings}}
 
 
-def lives_of(running: Running) -> dict[str, int]:
+def lives_of(running: ScriptedHost) -> dict[str, int]:
     return {loop["name"]: loop["incarnation"] for loop in running.status()["loops"]}
 
 
-def said(running: Running, word: str) -> list[str]:
+def said(running: ScriptedHost, word: str) -> list[str]:
     """Return the loops of which the authority heard this, in order; from the first restart on."""
     return [line.split()[1] for line in running.log("authority") if line.startswith(f"{word} ")]
 
 
-def kill(running: Running, name: str) -> None:
+def kill(running: ScriptedHost, name: str) -> None:
     os.kill(pids_of(running.status())[name], signal.SIGKILL)
 
 
-def settle(running: Running, *, active: list[str], after: int) -> None:
+def settle(running: ScriptedHost, *, active: list[str], after: int) -> None:
     """Wait until each of these has become active again, in lines from `after` on."""
     for name in active:
         running.wait(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hosts.scripted_host import PATIENCE_S, Running, Start, pids_of, starting
+from hosts.scripted_host import PATIENCE_S, ScriptedHost, Start, pids_of, starting
 
 from tlsrt.errors import TlsrtError
 
@@ -43,7 +43,7 @@ def supervision(chance: random.Random) -> str:
 class Walk:
     """One walk; its seed says everything but the order in which the kernel lets things happen."""
 
-    def __init__(self, running: Running, chance: random.Random) -> None:
+    def __init__(self, running: ScriptedHost, chance: random.Random) -> None:
         self.running = running
         self.chance = chance
         self.authority_until = 0.0

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hosts.scripted_host import PATIENCE_S, Running, Start, pids_of, starting, wait_until_gone, word_of
+from hosts.scripted_host import PATIENCE_S, ScriptedHost, Start, pids_of, starting, wait_until_gone, word_of
 from probes.descriptors import descriptors_of
 
 from tlsrt.errors import EX_UNAVAILABLE
@@ -449,7 +449,7 @@ def test_an_authority_without_its_sandbox_ends_the_start_in_one_sentence(start: 
 # Events
 
 
-def followed(running: Running) -> Iterator[dict[str, Any]]:
+def followed(running: ScriptedHost) -> Iterator[dict[str, Any]]:
     """Follow from now on; the stream ends with the supervisor, so that nobody waits without end."""
     client = ControlClient(running.folder / "run")
     stream = client.follow("events", follow=True)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hosts.door_host import DESCRIPTION, GRANTED, INSTALL, STORE, FakeHost, Site, in_a_thread, run
+from hosts.door_host import DESCRIPTION, GRANTED, INSTALL, STORE, DoorHost, Site, in_a_thread, run
 
 from tlsrt import (
     AsyncClient,
@@ -44,7 +44,7 @@ def site(lasting_site: Site) -> Site:
 
 @run
 async def test_call_error_and_denied(site: Site) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     async with AsyncClient(site.bundle) as client:
         assert client.subject == "client/admin"
         assert client.rights == {STORE: GRANTED}
@@ -62,7 +62,7 @@ async def test_call_error_and_denied(site: Site) -> None:
 
 @run
 async def test_many_calls_at_once_and_streams(site: Site) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     async with AsyncClient(site.bundle) as client:
         answers = await asyncio.gather(*(client.call(STORE, "echo", number) for number in range(200)))
         assert answers == [[number] for number in range(200)]
@@ -75,7 +75,7 @@ async def test_many_calls_at_once_and_streams(site: Site) -> None:
 
 @run
 async def test_pushed_grants_are_applied(site: Site) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     async with AsyncClient(site.bundle) as client:
         await client.call(STORE, "echo")
         key = key_schedule.request_key(host.mailbox_root, host.sessions[1])
@@ -98,7 +98,7 @@ async def test_pushed_grants_are_applied(site: Site) -> None:
 )
 @run
 async def test_a_push_that_does_not_fit_ends_the_connection(site: Site, change: dict[str, Any]) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     async with AsyncClient(site.bundle) as client:
         host.push(1, **change)
         await host.until(lambda: host.closed_connections == [1])
@@ -109,7 +109,7 @@ async def test_a_push_that_does_not_fit_ends_the_connection(site: Site, change: 
 
 @run
 async def test_a_replayed_push_ends_the_connection(site: Site) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     async with AsyncClient(site.bundle) as client:
         host.numbers -= 1
         host.push(1)
@@ -120,7 +120,7 @@ async def test_a_replayed_push_ends_the_connection(site: Site) -> None:
 
 @run
 async def test_reconnect_after_the_server_closes(site: Site) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     async with AsyncClient(site.bundle) as client:
         hanging = asyncio.ensure_future(client.call(STORE, "hang"))
         repeated = asyncio.ensure_future(client.call(STORE, "hang", "again", idempotent=True))
@@ -140,13 +140,13 @@ async def test_reconnect_after_the_server_closes(site: Site) -> None:
 
 @run
 async def test_calls_wait_while_the_server_is_down(site: Site) -> None:
-    first = FakeHost(site)
+    first = DoorHost(site)
     async with AsyncClient(site.bundle) as client:
         await first.door.drain(5)
         with pytest.raises(Unavailable, match="not sent"):
             await client.call(STORE, "echo", timeout_s=0.05)
         waiting = asyncio.ensure_future(client.call(STORE, "echo", 7))
-        second = FakeHost(site)
+        second = DoorHost(site)
         assert await waiting == [7]
         assert second.seen == [("echo", [7], None)]
     await second.door.drain(5)
@@ -154,7 +154,7 @@ async def test_calls_wait_while_the_server_is_down(site: Site) -> None:
 
 @run
 async def test_an_idle_client_comes_back_when_it_is_needed(site: Site) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     async with AsyncClient(site.bundle) as client:
         host.door.close(1, "idle")
         await until_down(client)
@@ -168,7 +168,7 @@ async def test_an_idle_client_comes_back_when_it_is_needed(site: Site) -> None:
 )
 @run
 async def test_refused_sessions(site: Site, word: str, kind: type[CallError]) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     host.refusal = word
     with pytest.raises(kind):
         async with AsyncClient(site.bundle):
@@ -178,7 +178,7 @@ async def test_refused_sessions(site: Site, word: str, kind: type[CallError]) ->
 
 @run
 async def test_waiting_calls_learn_of_a_lock(site: Site) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     async with AsyncClient(site.bundle) as client:
         host.refusal = "locked"
         host.door.close(1, "locked")
@@ -206,7 +206,7 @@ async def wait_for_echo(client: AsyncClient) -> Any:
 
 @run
 async def test_server_of_another_ca_is_refused(site: Site) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     stranger = pki.make_ca(INSTALL, datetime.now(UTC))
     bundle = dataclasses.replace(site.bundle, ca_pem=stranger.certificate_pem)
     with pytest.raises(ConfigError, match="cannot prove that it is the one in the bundle"):
@@ -220,7 +220,7 @@ async def test_server_of_another_ca_is_refused(site: Site) -> None:
 
 @run
 async def test_client_of_another_ca_is_refused(site: Site) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     stranger = pki.issue_client(pki.make_ca(INSTALL, datetime.now(UTC)), INSTALL, "admin", datetime.now(UTC))
     bundle = dataclasses.replace(site.bundle, certificate_pem=stranger.certificate_pem, key_pem=stranger.key_pem)
     with pytest.raises(Rejected, match="does not accept this bundle's certificate"):
@@ -231,7 +231,7 @@ async def test_client_of_another_ca_is_refused(site: Site) -> None:
 
 @run
 async def test_bundle_of_another_install_or_issuer_is_refused(site: Site) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     with pytest.raises(ConfigError, match="another installation"):
         await AsyncClient(dataclasses.replace(site.bundle, install_id=b"x" * 16)).__aenter__()
     assert not host.opens
@@ -252,7 +252,7 @@ async def test_nobody_there_and_nobody_answers(site: Site) -> None:
 
 @run
 async def test_forged_and_replayed_answers_mean_nothing(site: Site) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     sent: list[bytes] = []
     send = host.door.send_frame
 
@@ -275,7 +275,7 @@ async def test_forged_and_replayed_answers_mean_nothing(site: Site) -> None:
 
 @run
 async def test_upload_parts_reach_the_host(site: Site) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     parts = 0
     original = host.frame
 
@@ -301,7 +301,7 @@ def threaded_host(site: Site) -> Any:
         yield host
 
 
-def test_the_synchronous_client(site: Site, threaded_host: FakeHost) -> None:
+def test_the_synchronous_client(site: Site, threaded_host: DoorHost) -> None:
     with Client(site.bundle) as client:
         assert client.subject == "client/admin" and STORE in client.rights
         assert client.call(STORE, "echo", 1) == [1]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hosts.door_host import GRANTED, STORE, FakeHost, Site, in_a_thread
+from hosts.door_host import GRANTED, STORE, DoorHost, Site, in_a_thread
 
 from tlsrt.config.bundle import write_bundle
 
@@ -32,7 +32,7 @@ def bundle_path(factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def host(site: Site) -> Iterator[FakeHost]:
+def host(site: Site) -> Iterator[DoorHost]:
     with in_a_thread(site) as host:
         yield host
 
@@ -46,7 +46,7 @@ def tlsrt(environment: dict[str, str], *arguments: str, data: bytes = b"") -> An
     return subprocess.run((*COMMAND, *arguments), env=environment, input=data, capture_output=True, timeout=20)
 
 
-def test_call_prints_results(host: FakeHost, environment: dict[str, str]) -> None:
+def test_call_prints_results(host: DoorHost, environment: dict[str, str]) -> None:
     done = tlsrt(environment, "call", STORE, "put", "5", "5", "ttl_s=1.5")
     assert (done.returncode, done.stdout, done.stderr) == (0, b"5\n5\n", b"")
     assert host.seen[-1][1] == ["5", 5]  # a str stays a word, any becomes JSON
@@ -54,22 +54,22 @@ def test_call_prints_results(host: FakeHost, environment: dict[str, str]) -> Non
     assert json.loads(done.stdout) == [{"a": 1}]
 
 
-def test_streams_print_a_line_an_item(host: FakeHost, environment: dict[str, str]) -> None:
+def test_streams_print_a_line_an_item(host: DoorHost, environment: dict[str, str]) -> None:
     done = tlsrt(environment, "call", STORE, "count", "3")
     assert (done.returncode, done.stdout) == (0, b"0\n1\n2\n")
 
 
-def test_bytes_are_raw_in_a_pipe(host: FakeHost, environment: dict[str, str]) -> None:
+def test_bytes_are_raw_in_a_pipe(host: DoorHost, environment: dict[str, str]) -> None:
     done = tlsrt(environment, "call", STORE, "blob", "100")
     assert (done.returncode, done.stdout) == (0, bytes(range(256)) * 100)
 
 
-def test_uploads_come_from_standard_input(host: FakeHost, environment: dict[str, str]) -> None:
+def test_uploads_come_from_standard_input(host: DoorHost, environment: dict[str, str]) -> None:
     done = tlsrt(environment, "call", STORE, "save", "name", data=bytes(100_000))
     assert (done.returncode, done.stdout) == (0, b"name\n")
 
 
-def test_describe_and_whoami(host: FakeHost, environment: dict[str, str]) -> None:
+def test_describe_and_whoami(host: DoorHost, environment: dict[str, str]) -> None:
     text = tlsrt(environment, "describe").stdout.decode()
     assert text.startswith(f"{STORE}  Keeps values.\n  get(key: str) -> any\n      What it does.\n")
     assert "secret" not in text
@@ -95,7 +95,7 @@ def test_describe_and_whoami(host: FakeHost, environment: dict[str, str]) -> Non
     ],
 )
 def test_failures_are_one_sentence_and_a_code(
-    host: FakeHost, environment: dict[str, str], arguments: tuple[str, ...], code: int, sentence: str
+    host: DoorHost, environment: dict[str, str], arguments: tuple[str, ...], code: int, sentence: str
 ) -> None:
     done = tlsrt(environment, *arguments)
     error = done.stderr.decode()
@@ -103,13 +103,13 @@ def test_failures_are_one_sentence_and_a_code(
     assert error.startswith("tlsrt: ") and sentence in error and error.count("\n") == 1
 
 
-def test_a_refused_session(host: FakeHost, environment: dict[str, str]) -> None:
+def test_a_refused_session(host: DoorHost, environment: dict[str, str]) -> None:
     host.refusal = "locked"
     done = tlsrt(environment, "whoami")
     assert done.returncode == 4 and b"the server is locked" in done.stderr
 
 
-def started(host: FakeHost, environment: dict[str, str], *arguments: str) -> subprocess.Popen[bytes]:
+def started(host: DoorHost, environment: dict[str, str], *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         (*COMMAND, *arguments),
         env=environment,
@@ -119,7 +119,7 @@ def started(host: FakeHost, environment: dict[str, str], *arguments: str) -> sub
     )
 
 
-def test_ctrl_c_is_quiet(host: FakeHost, environment: dict[str, str]) -> None:
+def test_ctrl_c_is_quiet(host: DoorHost, environment: dict[str, str]) -> None:
     host.on_request.clear()
     with started(host, environment, "call", STORE, "hang") as process:
         while True:
@@ -132,7 +132,7 @@ def test_ctrl_c_is_quiet(host: FakeHost, environment: dict[str, str]) -> None:
     assert (process.returncode, out, error) == (130, b"", b"")
 
 
-def test_a_closed_pipe_is_quiet(host: FakeHost, environment: dict[str, str]) -> None:
+def test_a_closed_pipe_is_quiet(host: DoorHost, environment: dict[str, str]) -> None:
     with started(host, environment, "call", STORE, "count", "20000") as process:
         assert process.stdout is not None and process.stderr is not None
         assert process.stdout.readline() == b"0\n"

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hosts.door_host import BOOT, INSTALL, STORE, FakeHost, Site, run
+from hosts.door_host import BOOT, INSTALL, STORE, DoorHost, Site, run
 
 from tlsrt import AsyncClient
 from tlsrt.channels.client.connection import client_context
@@ -127,7 +127,7 @@ async def attacker(site: Site) -> Attacker:
 
 @run
 async def test_the_17th_silent_connection_of_an_address_is_refused(site: Site) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     silent = [await raw(site) for _ in range(16)]
     await until(lambda: host.door.unauthenticated == 16)
     with closing(await raw(site)) as one_more:
@@ -155,7 +155,7 @@ async def test_the_17th_silent_connection_of_an_address_is_refused(site: Site) -
 )
 @run
 async def test_total_limits(site: Site, limits: AdmissionLimits, word: str) -> None:
-    host = FakeHost(site, DoorLimits(admission=limits))
+    host = DoorHost(site, DoorLimits(admission=limits))
     socks = [await raw(site) for _ in range(3)]
     assert await read_to_end(socks[2]) == b""
     assert host.door.counters[word] == 1
@@ -166,7 +166,7 @@ async def test_total_limits(site: Site, limits: AdmissionLimits, word: str) -> N
 
 @run
 async def test_a_handshake_has_one_deadline_in_all(site: Site) -> None:
-    host = FakeHost(site, DoorLimits(connection=ConnectionLimits(handshake_s=0.1)))
+    host = DoorHost(site, DoorLimits(connection=ConnectionLimits(handshake_s=0.1)))
     loop = asyncio.get_running_loop()
     half = Attacker(site, await raw(site))
     silent = await raw(site)
@@ -184,7 +184,7 @@ async def test_a_handshake_has_one_deadline_in_all(site: Site) -> None:
 
 @run
 async def test_a_client_that_never_opens_is_refused(site: Site) -> None:
-    host = FakeHost(site, DoorLimits(opening_s=0.05))
+    host = DoorHost(site, DoorLimits(opening_s=0.05))
     mallory = await attacker(site)
     with closing(mallory.sock):
         challenge = await mallory.next()
@@ -197,7 +197,7 @@ async def test_a_client_that_never_opens_is_refused(site: Site) -> None:
 @pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n\r\n", b"\0" * 100_000, b"SSH-2.0-x\r\n"])
 @run
 async def test_garbage_gets_an_alert_and_an_orderly_end(site: Site, data: bytes) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     with closing(await raw(site)) as sock:
         await asyncio.get_running_loop().sock_sendall(sock, data)
         answer = await read_to_end(sock)
@@ -224,7 +224,7 @@ TOO_EARLY: dict[str, list[bytes]] = {
 @pytest.mark.parametrize("payloads", TOO_EARLY.values(), ids=TOO_EARLY.keys())
 @run
 async def test_what_may_not_come_before_the_grant(site: Site, payloads: list[bytes]) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     mallory = await attacker(site)
     with closing(mallory.sock):
         await mallory.next()
@@ -237,7 +237,7 @@ async def test_what_may_not_come_before_the_grant(site: Site, payloads: list[byt
 @pytest.mark.parametrize("length", [0, message_stream.OPENING_MAX + 1, 0xFFFFFFFF])
 @run
 async def test_lengths_are_bounded_before_the_grant(site: Site, length: int) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     mallory = await attacker(site)
     with closing(mallory.sock):
         await mallory.next()
@@ -249,7 +249,7 @@ async def test_lengths_are_bounded_before_the_grant(site: Site, length: int) -> 
 
 @run
 async def test_one_open_per_connection(site: Site) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     mallory = await attacker(site)
     with closing(mallory.sock):
         payload = await mallory.granted()
@@ -262,7 +262,7 @@ async def test_one_open_per_connection(site: Site) -> None:
 
 @run
 async def test_an_open_while_the_first_is_under_way_is_refused(site: Site) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     host.open = lambda *fields: None  # type: ignore[method-assign] # the authority takes its time
     mallory = await attacker(site)
     with closing(mallory.sock):
@@ -275,7 +275,7 @@ async def test_an_open_while_the_first_is_under_way_is_refused(site: Site) -> No
 
 @run
 async def test_a_reader_that_does_not_read_is_cut_off(site: Site) -> None:
-    host = FakeHost(site, DoorLimits(connection=ConnectionLimits(waiting_max=1 << 20)))
+    host = DoorHost(site, DoorLimits(connection=ConnectionLimits(waiting_max=1 << 20)))
     mallory = await attacker(site)
     with closing(mallory.sock):
         await mallory.granted()
@@ -289,7 +289,7 @@ async def test_a_reader_that_does_not_read_is_cut_off(site: Site) -> None:
 
 @run
 async def test_the_worst_reader_pays_when_too_much_waits_for_all(site: Site) -> None:
-    host = FakeHost(site, DoorLimits(waiting_total=1 << 20))
+    host = DoorHost(site, DoorLimits(waiting_total=1 << 20))
     idle, busy = await attacker(site), await attacker(site)
     with closing(idle.sock), closing(busy.sock):
         await idle.granted()
@@ -304,7 +304,7 @@ async def test_the_worst_reader_pays_when_too_much_waits_for_all(site: Site) -> 
 
 @run
 async def test_idle_connections_end(site: Site) -> None:
-    host = FakeHost(site, DoorLimits(idle_s=0.1))
+    host = DoorHost(site, DoorLimits(idle_s=0.1))
     mallory = await attacker(site)
     with closing(mallory.sock):
         await mallory.granted()
@@ -314,7 +314,7 @@ async def test_idle_connections_end(site: Site) -> None:
 
 @run
 async def test_frames_of_one_turn_leave_in_one_write(site: Site) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     mallory = await attacker(site)
     with closing(mallory.sock):
         await mallory.granted()
@@ -338,7 +338,7 @@ async def test_frames_of_one_turn_leave_in_one_write(site: Site) -> None:
 
 @run
 async def test_a_new_certificate_serves_the_next_and_disturbs_nobody(site: Site) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     async with AsyncClient(site.bundle) as before:
         old = site.server
         try:
@@ -362,7 +362,7 @@ def host_certificate(issued: pki.Issued) -> bytes:
 
 @run
 async def test_drain_says_goodbye_and_ends_everyone(site: Site) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     granted, silent = await attacker(site), await raw(site)
     with closing(granted.sock), closing(silent):
         await granted.granted()
@@ -378,7 +378,7 @@ async def test_drain_says_goodbye_and_ends_everyone(site: Site) -> None:
 
 @run
 async def test_drain_cuts_off_who_does_not_leave(site: Site) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     stubborn = await attacker(site)
     with closing(stubborn.sock):
         await stubborn.granted()
@@ -388,7 +388,7 @@ async def test_drain_cuts_off_who_does_not_leave(site: Site) -> None:
 
 @run
 async def test_unknown_connections_are_ignored(site: Site) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     door = host.door
     door.challenged(7, b"c" * 32, INSTALL, BOOT, 1)
     door.granted(7, 1, b"x", b"s" * 64)
@@ -408,7 +408,7 @@ def resident_bytes() -> int:
 
 @run
 async def test_a_silent_connection_costs_less_than_20_kib(site: Site) -> None:
-    host = FakeHost(site, DoorLimits(admission=AdmissionLimits(2000, 2000, 2000)))
+    host = DoorHost(site, DoorLimits(admission=AdmissionLimits(2000, 2000, 2000)))
     warm = [await raw(site) for _ in range(20)]
     await until(lambda: host.door.connections == 20)
     before = resident_bytes()
@@ -431,7 +431,7 @@ PROXIED = DoorLimits(proxies=frozenset({"127.0.0.1"}))
 
 @run
 async def test_a_listed_proxy_says_who_is_behind_it(site: Site) -> None:
-    host = FakeHost(site, PROXIED)
+    host = DoorHost(site, PROXIED)
     peer = Attacker(site, await raw(site), before=behind("192.0.2.7"))
     await peer.granted()
     assert [client.address for client in host.door._clients.values()] == ["192.0.2.7"]
@@ -441,7 +441,7 @@ async def test_a_listed_proxy_says_who_is_behind_it(site: Site) -> None:
 
 @run
 async def test_limits_are_of_who_is_behind_the_proxy(site: Site) -> None:
-    host = FakeHost(site, DoorLimits(AdmissionLimits(per_address=1), proxies=frozenset({"127.0.0.1"})))
+    host = DoorHost(site, DoorLimits(AdmissionLimits(per_address=1), proxies=frozenset({"127.0.0.1"})))
     first, second, other = [await raw(site) for _ in range(3)]
     loop = asyncio.get_running_loop()
     counters = host.door.counters
@@ -462,7 +462,7 @@ async def test_limits_are_of_who_is_behind_the_proxy(site: Site) -> None:
 @run
 async def test_a_proxy_without_a_header_gets_nothing(site: Site, data: bytes | None, word: str) -> None:
     limits = DoorLimits(connection=ConnectionLimits(handshake_s=0.1), proxies=frozenset({"127.0.0.1"}))
-    host = FakeHost(site, limits)
+    host = DoorHost(site, limits)
     with closing(await raw(site)) as sock:
         if data is None:
             sock.shutdown(socket.SHUT_WR)
@@ -479,7 +479,7 @@ async def test_a_proxy_without_a_header_gets_nothing(site: Site, data: bytes | N
 
 @run
 async def test_a_header_of_somebody_who_is_not_listed_is_no_tls(site: Site) -> None:
-    host = FakeHost(site)
+    host = DoorHost(site)
     with closing(await raw(site)) as sock:
         await asyncio.get_running_loop().sock_sendall(sock, behind("192.0.2.7"))
         alert = await read_to_end(sock)
@@ -490,7 +490,7 @@ async def test_a_header_of_somebody_who_is_not_listed_is_no_tls(site: Site) -> N
 @pytest.mark.parametrize("curve", [None, "prime256v1"])
 @run
 async def test_post_quantum_can_be_required(site: Site, curve: str | None) -> None:
-    host = FakeHost(site, DoorLimits(groups=(X25519MLKEM768,)))
+    host = DoorHost(site, DoorLimits(groups=(X25519MLKEM768,)))
     context = client_context(site.bundle)
     if curve is not None:
         context.set_ecdh_curve(curve)

@@ -68,7 +68,7 @@ def become_nobody() -> None:
     os.setresuid(NOBODY, NOBODY, NOBODY)
 
 
-class Stage:
+class SandboxRunner:
     """A base folder and a way to run a scenario in it."""
 
     def __init__(self, mode: str, base: Path) -> None:
@@ -111,10 +111,10 @@ def make_base(mode: str) -> Path:
 
 
 @contextmanager
-def make_stage(mode: str) -> Iterator[Stage]:
+def make_stage(mode: str) -> Iterator[SandboxRunner]:
     """Make a stage; its folder is removed at the end."""
     base = make_base(mode)
     try:
-        yield Stage(mode, base)
+        yield SandboxRunner(mode, base)
     finally:
         shutil.rmtree(base)

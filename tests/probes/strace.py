@@ -51,7 +51,7 @@ class Seen:
         return [path for _, path in _PATHS.findall(self.arguments) if path]
 
 
-class Witness:
+class Strace:
     """Where strace writes, and what it has seen."""
 
     def __init__(self, file: Path) -> None:

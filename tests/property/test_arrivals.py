@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fakes.frame_sender import FakeChannel
-from fakes.memory_host import World
+from fakes.memory_host import MemoryHost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,9 +37,9 @@ class Twins:
     """Two worlds with the same keys: recipients with their fast lane, and recipients that always ask everything."""
 
     def __init__(self, ending: bytes = b"", before: int = 300) -> None:
-        self.one, self.two = World(ending=ending), World(ending=ending)
+        self.one, self.two = MemoryHost(ending=ending), MemoryHost(ending=ending)
         self.now = self.one.now
-        self.sealer = World(ending=ending)  # seals everything, so that both recipients keep to receiving
+        self.sealer = MemoryHost(ending=ending)  # seals everything, so that both recipients keep to receiving
         for endpoint in self.sealer.endpoints.values():
             endpoint._seq = before
         self.lane = ReceiveFastPath(self.one.verifier)
@@ -84,7 +84,7 @@ class Twins:
         finally:
             self.lane.recognise_untrusted = recognise  # type: ignore[method-assign]
 
-    def slow(self, world: World, data: bytes) -> OpenedFrame | str:
+    def slow(self, world: MemoryHost, data: bytes) -> OpenedFrame | str:
         try:
             frame = parse_frame_untrusted(data)
             header = parse_header_untrusted(frame.header)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgpack
 import pytest
-from fakes.memory_host import World, parts
+from fakes.memory_host import MemoryHost, parts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -98,20 +98,20 @@ def test_control_tables_take_any_bytes(table: MessageTable, data: bytes, sender:
 
 @given(st.binary(max_size=400))
 def test_the_gate_never_fails(data: bytes) -> None:
-    world = World()
+    world = MemoryHost()
     assert not world.gate.check_untrusted(data, world.origin("third/console"), world.now).passed
 
 
 @given(HEADERS, st.binary(max_size=64))
 def test_the_gate_never_fails_on_well_formed_lies(header: Header, body: bytes) -> None:
-    world = World()
+    world = MemoryHost()
     data = world.forge("third/console", header, body, request_key=bytes(32), proof_key=bytes(32))
     assert not world.gate.check_untrusted(data, world.origin("third/console"), world.now).passed
 
 
 @given(st.integers(0, 10_000), st.integers(0, 7))
 def test_bit_flips_never_reach_a_handler(position: int, bit: int) -> None:
-    world = World()
+    world = MemoryHost()
     data = world.request(body=b"body")
     bad = bytearray(data)
     bad[position % len(bad)] ^= 1 << bit

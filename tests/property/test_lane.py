@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fakes.memory_host import World
+from fakes.memory_host import MemoryHost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +28,7 @@ class Twins:
     """Two worlds with the same keys: one gate with its fast lane, one that always asks everything."""
 
     def __init__(self, ending: bytes = b"", before: int = 300) -> None:
-        self.one, self.two = World(ending=ending), World(ending=ending)
+        self.one, self.two = MemoryHost(ending=ending), MemoryHost(ending=ending)
         self.now = self.one.now
         for endpoint in (*self.one.endpoints.values(), *self.two.endpoints.values()):
             endpoint._seq = before
@@ -44,7 +44,7 @@ class Twins:
         assert self.state(self.one) == self.state(self.two)
 
     @staticmethod
-    def state(world: World) -> object:
+    def state(world: MemoryHost) -> object:
         gate = world.gate
         return (
             gate.refused, gate.calls.late, sorted(gate.calls.by_name),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from fakes.authority_service import Stage
+from fakes.authority_service import FakeAuthorityService
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -49,7 +49,7 @@ class Locking(RuleBasedStateMachine):
         if state is not None:
             state.epoch, state.boots = state.epoch + 1, state.boots + 1
             StateFile(self.store).save(state)
-        self.stage = Stage(folder, self.store, resumed=resumed, state=state)
+        self.stage = FakeAuthorityService(folder, self.store, resumed=resumed, state=state)
         self.heard = 0
         self.stage.send = self.send  # type: ignore[method-assign]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fakes.memory_host import World
+from fakes.memory_host import MemoryHost
 from vectors.cases_keys import verifier, wrap
 from vectors.writer import VectorFile
 
@@ -24,7 +24,7 @@ from tlsrt.channels.session.token import encode_claims
 STORE, CONSOLE, ADMIN, KERNEL = "secondary/store", "third/console", "client/admin", "primary/kernel"
 
 
-def given(world: World) -> dict[str, Any]:
+def given(world: MemoryHost) -> dict[str, Any]:
     """What the gate knows, and the sockets there are."""
     origins: dict[str, Any] = {loop: {"loop": loop} for loop in world.incarnations}
     confirmation = world.confirmation.hex()
@@ -44,7 +44,7 @@ class _Maker:
     """Seals frames in a world; keeps nothing between two frames but the sequence that it is told."""
 
     def __init__(self) -> None:
-        self.world = World(b"vectors")
+        self.world = MemoryHost(b"vectors")
 
     def header(self, **changes: Any) -> Header:
         return self.world.plain_header(**changes)

@@ -7,7 +7,7 @@ from typing import Any
 import msgpack
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from fakes.memory_host import World
+from fakes.memory_host import MemoryHost
 from vectors.runner import named
 from vectors.writer import VectorFile
 
@@ -62,7 +62,7 @@ def key_schedule() -> VectorFile:
 
 
 def tokens() -> VectorFile:
-    world = World(b"vectors")
+    world = MemoryHost(b"vectors")
     good = world.token(CONSOLE)
     file = VectorFile(
         "token", "Tokens as a loop sees them: unwrap, verify, then check time, boot and install.", **verifier(world),
@@ -112,16 +112,16 @@ def tokens() -> VectorFile:
     return file
 
 
-def minted(world: World, claims: Claims, issuer: Ed25519PrivateKey, version: int) -> bytes:
+def minted(world: MemoryHost, claims: Claims, issuer: Ed25519PrivateKey, version: int) -> bytes:
     """Return a token as whoever has this issuer key and every token key can make it."""
     return mint_token(claims, issuer.sign, keys.token_key(world.run, claims.epoch), bytes(12), version)
 
 
-def file_issuers(world: World) -> list[list[Any]]:
+def file_issuers(world: MemoryHost) -> list[list[Any]]:
     return [[1, world.issuer.public_key().public_bytes_raw().hex()]]
 
 
-def verifier(world: World) -> dict[str, Any]:
+def verifier(world: MemoryHost) -> dict[str, Any]:
     """What every verifier is given."""
     return {
         "install": world.install.hex(),
@@ -131,7 +131,7 @@ def verifier(world: World) -> dict[str, Any]:
     }
 
 
-def _damaged(world: World, good: bytes) -> list[tuple[str, str, bytes]]:
+def _damaged(world: MemoryHost, good: bytes) -> list[tuple[str, str, bytes]]:
     packed = encode_claims(world.claims(CONSOLE))
     fields = list(msgpack.unpackb(packed))
     foreign = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -156,7 +156,7 @@ def _damaged(world: World, good: bytes) -> list[tuple[str, str, bytes]]:
     ]
 
 
-def wrap(world: World, packed: bytes, issuer: Ed25519PrivateKey | None = None) -> bytes:
+def wrap(world: MemoryHost, packed: bytes, issuer: Ed25519PrivateKey | None = None) -> bytes:
     """Return any bytes signed and wrapped like claims: what a broken authority would make."""
     prefix = b"\x01" + (1).to_bytes(4, "big") + world.epoch.to_bytes(8, "big") + bytes(12)
     signature = (issuer or world.issuer).sign(DOMAIN + packed)

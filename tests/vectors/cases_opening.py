@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 from cryptography.x509.oid import NameOID
-from fakes.memory_host import World
+from fakes.memory_host import MemoryHost
 from vectors.cases_keys import BOOT_NONCE, INSTALL
 from vectors.cases_succession import ISSUERS, pin, statement
 from vectors.runner import named
@@ -163,7 +163,7 @@ def opens(stored: Stored) -> VectorFile:
 
 def content() -> GrantContent:
     """The grant of the vectors: two recipients."""
-    world = World(b"vectors")
+    world = MemoryHost(b"vectors")
     session = world.session("client/admin")
     key = key_schedule.request_key(world.mailbox("secondary/store"), session)
     return GrantContent(
@@ -183,7 +183,7 @@ def seal(stored: Stored, name: str, plaintext: bytes, info: bytes, public: bytes
 
 def grants(stored: Stored) -> VectorFile:
     """What a client may take for a grant."""
-    world = World(b"vectors")
+    world = MemoryHost(b"vectors")
     digest = open_digest(encode_open(wish(certificate(stored, "P-256", client_key(stored)))))
     info = GRANT_DOMAIN + digest
 
@@ -251,7 +251,7 @@ def grants(stored: Stored) -> VectorFile:
 def openings(stored: Stored) -> VectorFile:
     """A connection's messages in order, as a client takes them."""
     edwards = Ed25519PrivateKey.from_private_bytes(bytes(range(0x80, 0xA0)))
-    world = World(b"vectors")
+    world = MemoryHost(b"vectors")
     asked = wish(certificate(stored, "Ed25519", edwards), install=world.install, boot=world.boot)
     data = encode_open(asked)
     info = GRANT_DOMAIN + open_digest(data)
@@ -303,7 +303,9 @@ def openings(stored: Stored) -> VectorFile:
     return file
 
 
-def _successions_in(file: VectorFile, world: World, challenge: list[Any], granted: Callable[..., list[Any]]) -> None:
+def _successions_in(
+    file: VectorFile, world: MemoryHost, challenge: list[Any], granted: Callable[..., list[Any]]
+) -> None:
     """Add what becomes of grants when another issuer key follows."""
     issuers = {**ISSUERS, 1: world.issuer}
     one = statement(1, issuers=issuers, install=world.install)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from fakes.memory_host import World
+from fakes.memory_host import MemoryHost
 from vectors.cases_gate import ADMIN, CONSOLE, STORE
 from vectors.cases_keys import verifier
 from vectors.writer import VectorFile
@@ -22,7 +22,7 @@ from tlsrt.channels.frames.frame import (
 from tlsrt.config import key_schedule
 
 
-def component(world: World) -> dict[str, Any]:
+def component(world: MemoryHost) -> dict[str, Any]:
     """The store: a recipient with a mailbox, which checks tokens itself."""
     held = {"epoch": world.epoch, "mailbox": 2, "mailbox_root": world.mailbox(STORE).hex(), "rights": []}
     return {
@@ -31,7 +31,7 @@ def component(world: World) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def client(world: World) -> dict[str, Any]:
+def client(world: MemoryHost) -> dict[str, Any]:
     """The admin: no mailbox, and tokens are opaque to it."""
     key = key_schedule.request_key(world.mailbox(STORE), world.session(ADMIN))
     held = {"epoch": world.epoch, "mailbox": 0, "mailbox_root": "", "rights": [[STORE, 2, key.hex(), ["*"]]]}
@@ -44,7 +44,7 @@ def recipients() -> tuple[VectorFile, VectorFile]:
 
 
 def _component() -> VectorFile:
-    world = World(b"vectors")
+    world = MemoryHost(b"vectors")
     file = VectorFile("recipient", "Frames as the component secondary/store checks and opens them.", **component(world))
 
     def frame(subject: str = CONSOLE, token: bytes | None = None, key: bytes | None = None, **changes: Any) -> str:
@@ -106,7 +106,7 @@ def _component() -> VectorFile:
 
 
 def _client() -> VectorFile:
-    world = World(b"vectors")
+    world = MemoryHost(b"vectors")
     given = client(world)
     file = VectorFile("recipient", "Frames as the external client client/admin checks and opens them.", **given)
     session, replier = world.session(ADMIN), world.session(STORE)

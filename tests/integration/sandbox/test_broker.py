@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from probes.sandbox_runner import Stage
+from probes.sandbox_runner import SandboxRunner
 
 EXPECTED = {
     "blocking": "allowed", "not blocking": "allowed", "mapped": "allowed", "asyncio": "allowed", "udp": "allowed",
@@ -16,7 +16,7 @@ EXPECTED = {
 
 
 @pytest.fixture(scope="module")
-def facts(shared_stage: Stage) -> dict[str, Any]:
+def facts(shared_stage: SandboxRunner) -> dict[str, Any]:
     return shared_stage.run("brokered")
 
 

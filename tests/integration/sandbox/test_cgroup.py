@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from probes.sandbox_runner import MODES, NOBODY, Stage, become_nobody, make_stage
+from probes.sandbox_runner import MODES, NOBODY, SandboxRunner, become_nobody, make_stage
 
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.cgroup.cgroup import GroupPath, own_place, remove, write
@@ -27,10 +27,10 @@ def below(stage: GroupStage) -> GroupStage:
     return GroupStage(stage, place)
 
 
-class GroupStage(Stage):
+class GroupStage(SandboxRunner):
     """A stage whose processes begin in a group of the test's own, which belongs to whoever they run as."""
 
-    def __init__(self, stage: Stage, place: GroupPath) -> None:
+    def __init__(self, stage: SandboxRunner, place: GroupPath) -> None:
         super().__init__(stage.mode, stage.base)
         self.place = place
 
@@ -46,7 +46,7 @@ class GroupStage(Stage):
 
 
 @pytest.fixture(params=MODES)
-def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+def stage(request: pytest.FixtureRequest) -> Iterator[SandboxRunner]:
     place = own_place().child(f"tlsrt.test.{os.getpid()}")
     os.mkdir(place.folder)
     try:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from probes.sandbox_runner import Stage
+from probes.sandbox_runner import SandboxRunner
 
 Facts = dict[str, Any]
 REFUSED = ("EPERM", "EACCES", "EINVAL")
 
 
 @pytest.fixture(scope="module")
-def facts(shared_stage: Stage) -> Facts:
+def facts(shared_stage: SandboxRunner) -> Facts:
     return shared_stage.run("full")
 
 
@@ -91,7 +91,7 @@ def test_attestation_tells_siblings_apart_and_sees_the_dead(facts: Facts) -> Non
     assert len(facts["gone"]) == 1 and facts["gone"][0].endswith("has ended")
 
 
-def test_every_default_profile_holds(stage: Stage) -> None:
+def test_every_default_profile_holds(stage: SandboxRunner) -> None:
     found = stage.run("every_profile")
     for name in ("primary", "secondary", "third", "forth", "external", "authority"):
         facts = found[name]
@@ -104,7 +104,7 @@ def test_every_default_profile_holds(stage: Stage) -> None:
         assert facts["write_root"] == "EROFS" and facts["shadow"] in ("ENOENT", "EACCES"), name
 
 
-def test_a_missing_layer_is_found_from_outside(stage: Stage) -> None:
+def test_a_missing_layer_is_found_from_outside(stage: SandboxRunner) -> None:
     found = stage.run("missing_layer")
     visible = {
         "pid_namespace": "pid namespace", "net_namespace": "net namespace", "ipc_namespace": "ipc namespace",
@@ -118,7 +118,7 @@ def test_a_missing_layer_is_found_from_outside(stage: Stage) -> None:
     assert ("uid" in found) == (stage.mode == "root")
 
 
-def test_confinement_other_than_the_profile_is_found(stage: Stage) -> None:
+def test_confinement_other_than_the_profile_is_found(stage: SandboxRunner) -> None:
     found = stage.run("tampered")
     words = {
         "writable folder": "/other is writable", "other folder": "/state is not", "more to read": "/etc is mounted",
@@ -128,7 +128,7 @@ def test_confinement_other_than_the_profile_is_found(stage: Stage) -> None:
         assert any(word in difference for difference in found[name]), (name, found[name])
 
 
-def test_a_layer_that_fails_is_refused_or_reported_as_waived(stage: Stage) -> None:
+def test_a_layer_that_fails_is_refused_or_reported_as_waived(stage: SandboxRunner) -> None:
     found = stage.run("waived")
     assert found["ends"] == ["exit 69", "exit 3"] and found["refused"] == {}
     assert [name for name, _ in found["accepted"]["waived"]] == ["pid_namespace"]
@@ -136,7 +136,7 @@ def test_a_layer_that_fails_is_refused_or_reported_as_waived(stage: Stage) -> No
     assert "sandbox layer pid_namespace: " in stage.stderr
 
 
-def test_what_cannot_be_confined_does_not_start(stage: Stage) -> None:
+def test_what_cannot_be_confined_does_not_start(stage: SandboxRunner) -> None:
     found = stage.run("refusals")
     assert [found[name] for name in ("thread", "folder", "unreadable", "absent", "orphaned")] == ["exit 69"] * 5
     lines = stage.stderr.splitlines()
@@ -145,7 +145,7 @@ def test_what_cannot_be_confined_does_not_start(stage: Stage) -> None:
         assert any(word in line for line in lines), (word, lines)
 
 
-def test_confinement_is_fast(stage: Stage) -> None:
+def test_confinement_is_fast(stage: SandboxRunner) -> None:
     """Beside the start of a bare interpreter, measured in turn, so that a loaded machine slows both; an exec shows."""
     found = stage.run("timing")
     took, bare = (sorted(found[name]) for name in ("took_ms", "interpreter_ms"))

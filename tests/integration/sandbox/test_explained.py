@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 from probes.explain_scenarios import PROCESSES
-from probes.sandbox_runner import Stage
+from probes.sandbox_runner import SandboxRunner
 
 STAGES = ("before the seal", "after the seal")
 
 
 @pytest.fixture(scope="module")
-def facts(shared_stage: Stage) -> dict[str, Any]:
+def facts(shared_stage: SandboxRunner) -> dict[str, Any]:
     return shared_stage.run("explained")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from probes.sandbox_runner import Stage
+from probes.sandbox_runner import SandboxRunner
 
 EXPECTED = {
     "read_in": "allowed", "write_in": "allowed", "rename_in": "allowed", "remove_in": "allowed", "null": "allowed",
@@ -16,7 +16,7 @@ SINCE = {4: {"connect_listed": "allowed", "connect_other": "EACCES", "bind": "EA
 
 
 @pytest.fixture(scope="module")
-def facts(shared_stage: Stage) -> dict[str, Any]:
+def facts(shared_stage: SandboxRunner) -> dict[str, Any]:
     return shared_stage.run("landlocked")
 
 
@@ -35,6 +35,6 @@ def test_the_digest_is_that_of_the_rules(facts: dict[str, Any]) -> None:
     assert len(bytes.fromhex(facts["digest"])) == 32
 
 
-def test_one_layer_too_many_is_an_error_and_not_silence(stage: Stage) -> None:
+def test_one_layer_too_many_is_an_error_and_not_silence(stage: SandboxRunner) -> None:
     found = stage.run("nested")
     assert found["layers"] < 20 and "cannot restrict" in found["reason"]

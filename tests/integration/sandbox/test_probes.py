@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from probes.sandbox_runner import Stage
+from probes.sandbox_runner import SandboxRunner
 from probes.sealed_probes import names
 
 from tlsrt.sandbox.profile.profile_files import LOOPS
@@ -25,7 +25,7 @@ def wanted(probe: str, process: str, mode: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def outcomes(shared_stage: Stage) -> dict[str, dict[str, str]]:
+def outcomes(shared_stage: SandboxRunner) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = shared_stage.run("all_probes")
     return found
 
@@ -39,7 +39,7 @@ def test_the_table_speaks_of_every_process_and_every_probe() -> None:
 
 @pytest.mark.parametrize("process", PROCESSES)
 def test_every_attempt_ends_as_the_table_says(
-    outcomes: dict[str, dict[str, str]], process: str, shared_stage: Stage
+    outcomes: dict[str, dict[str, str]], process: str, shared_stage: SandboxRunner
 ) -> None:
     found = outcomes[process]
     assert set(found) == set(names())

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from probes.sandbox_runner import Stage
+from probes.sandbox_runner import SandboxRunner
 
 from tlsrt.supervisor.process.exit_reason import ExitReason
 from tlsrt.supervisor.process.spawn import parse_fdinfo_pid
@@ -18,7 +18,7 @@ from tlsrt.supervisor.process.spawn import parse_fdinfo_pid
 ALL_GONE_S = 1.0
 
 
-def test_children_begin_clean_and_end_as_they_say(stage: Stage) -> None:
+def test_children_begin_clean_and_end_as_they_say(stage: SandboxRunner) -> None:
     found = stage.run("spawning")
     assert found["exit"] == "exit 5" and found["system_exit"] == "exit 6" and found["large_code"] == "exit 7"
     assert found["error"] == "exit 70" and found["typed"] == "exit 69"
@@ -27,23 +27,23 @@ def test_children_begin_clean_and_end_as_they_say(stage: Stage) -> None:
     assert stage.stderr.splitlines() == ["tlsrt: RuntimeError: two lines", "tlsrt: sandbox layer limits: no such luck"]
 
 
-def test_the_supervisor_is_the_real_parent_and_stays_in_its_namespace(stage: Stage) -> None:
+def test_the_supervisor_is_the_real_parent_and_stays_in_its_namespace(stage: SandboxRunner) -> None:
     found = stage.run("spawning")
     pid, host_pid, host_parent = found["pids"]
     assert found["ours"] and host_parent == found["own_host_pid"] and pid != host_pid
 
 
-def test_a_second_thread_is_refused(stage: Stage) -> None:
+def test_a_second_thread_is_refused(stage: SandboxRunner) -> None:
     assert stage.run("spawning")["threaded"] == "MisuseError: cannot spawn: this process has more than one thread"
 
 
-def test_process_one_reaps_strangers_but_not_its_children(stage: Stage) -> None:
+def test_process_one_reaps_strangers_but_not_its_children(stage: SandboxRunner) -> None:
     found = stage.run("strangers")
     assert found["reason"] == "exit 0" and found["reaped"] == 1 and found["left"] == "ECHILD"
 
 
 @pytest.mark.parametrize("victim", ["supervisor", "launcher"])
-def test_everything_dies_with_supervisor_or_launcher(stage: Stage, victim: str) -> None:
+def test_everything_dies_with_supervisor_or_launcher(stage: SandboxRunner, victim: str) -> None:
     with stage.start("linger") as process:
         assert process.stdout is not None
         found = json.loads(process.stdout.readline())

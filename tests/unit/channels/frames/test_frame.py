@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgpack
 import pytest
-from fakes.memory_host import World
+from fakes.memory_host import MemoryHost
 
 from tlsrt.channels.frames import frame as frames
 from tlsrt.channels.frames.frame import (
@@ -22,7 +22,7 @@ from tlsrt.channels.frames.frame import (
 )
 from tlsrt.errors import PeerError
 
-HEADER = World().plain_header()
+HEADER = MemoryHost().plain_header()
 
 
 def reason_of(data: bytes) -> str:

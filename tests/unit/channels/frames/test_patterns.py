@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fakes.memory_host import World
+from fakes.memory_host import MemoryHost
 
 from tlsrt.channels.frames import patterns
 from tlsrt.channels.frames.frame import FrameKind, correlation, pack_header, parse_header_untrusted
@@ -12,11 +12,11 @@ from tlsrt.errors import PeerError
 ADMIN, STORE = "client/admin", "secondary/store"
 
 
-def flows(world: World) -> list[object]:
+def flows(world: MemoryHost) -> list[object]:
     return [flow for known in world.gate._fast._patterns.known.values() for flow in known.flows.values()]
 
 
-def ask(world: World, method: str, *, end: bool = True) -> None:
+def ask(world: MemoryHost, method: str, *, end: bool = True) -> None:
     endpoint = world.endpoints[ADMIN]
     data = endpoint.seal_request(FrameKind.REQUEST, STORE, method, b"", world.now + 10_000)[1]
     verdict = world.gate.check_untrusted(data, world.origin(ADMIN), world.now)
@@ -25,8 +25,8 @@ def ask(world: World, method: str, *, end: bool = True) -> None:
         world.gate.calls.end(correlation(endpoint.session, endpoint._seq))
 
 
-def world_with_numbers() -> World:
-    world = World()
+def world_with_numbers() -> MemoryHost:
+    world = MemoryHost()
     world.endpoints[ADMIN]._seq = 300  # numbers that a shape knows
     return world
 
@@ -77,7 +77,7 @@ def test_tokens_have_a_bound_and_an_open_call_keeps_none(monkeypatch: pytest.Mon
     "kind", [FrameKind.REQUEST, FrameKind.REPLY, FrameKind.ERROR, FrameKind.CANCEL, FrameKind.CREDIT, FrameKind.ALLOW]
 )
 def test_kinds_without_parts_have_part_0(kind: FrameKind) -> None:
-    header = World().plain_header(kind=kind, part=1)
+    header = MemoryHost().plain_header(kind=kind, part=1)
     with pytest.raises(PeerError, match="out_of_range"):
         parse_header_untrusted(pack_header(header))
     assert parse_header_untrusted(pack_header(header._replace(part=0))).kind == kind

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import zmq
-from fakes.memory_host import World
+from fakes.memory_host import MemoryHost
 
 from tlsrt.channels.frames.frame import BODY_MAX, join_messages
 from tlsrt.channels.links.channel import DeclaredChannel, LoopLink, MakeLink
@@ -74,7 +74,7 @@ def unexpected(what: object) -> None:
 
 
 def frames_of(sizes: list[int]) -> list[bytes]:
-    world = World()
+    world = MemoryHost()
     return [world.request(body=os.urandom(size)) for size in sizes]
 
 
@@ -230,7 +230,7 @@ def test_under_pressure_both_ways_nothing_is_lost_and_nobody_stalls(
 ) -> None:
     """Both queues full again and again: an edge of the descriptor that is lost once would stop a link for good."""
     count = 20_000
-    frame = World().request(body=b"x" * 1200)
+    frame = MemoryHost().request(body=b"x" * 1200)
 
     async def feed(link: LoopLink | Link) -> None:
         sent = 0
@@ -259,7 +259,7 @@ def test_under_pressure_both_ways_nothing_is_lost_and_nobody_stalls(
 def test_a_message_that_comes_while_we_send_is_seen(tmp_path: Path, listener: socket.socket, make: MakeLink) -> None:
     """Sending swallows the edge: every answer comes while something else is being sent, and nothing comes after."""
     rounds = 3000
-    frame = World().request(body=b"x" * 20)
+    frame = MemoryHost().request(body=b"x" * 20)
 
     async def main() -> None:
         turn = WriteBatch()

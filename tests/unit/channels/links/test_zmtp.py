@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import zmq
-from fakes.memory_host import World
+from fakes.memory_host import MemoryHost
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,7 +100,7 @@ def listener(tmp_path: Path) -> Iterator[socket.socket]:
 @pytest.mark.parametrize("ours", ["listens", "connects"])
 def test_libzmq_finds_no_difference(tmp_path: Path, ours: str, listener: socket.socket) -> None:
     """A DEALER of libzmq at the other end, on either side: frames, batches, large ones, both ways."""
-    world = World()
+    world = MemoryHost()
     frames = [world.request(body=b"x" * (number * 911 % 50_000 if number % 3 else number)) for number in range(60)]
 
     def receive(peer: zmq.Socket[bytes]) -> list[bytes]:
@@ -156,7 +156,7 @@ def test_a_lost_connection_is_made_anew_and_one_too_many_costs_the_oldest(
         primary.listen(listener.fileno())
         loop = Link(turn, lambda frame: None, refused.append)
         loop.connect(str(tmp_path))
-        frame = World().request()
+        frame = MemoryHost().request()
         strangers: list[socket.socket] = []
         async with asyncio.timeout(20):
             for _ in range(3):

@@ -6,7 +6,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from fakes.memory_host import POLICY, World, parts
+from fakes.memory_host import POLICY, MemoryHost, parts
 
 from tlsrt.channels.frames.frame import (
     SEQ_MAX,
@@ -25,17 +25,17 @@ from tlsrt.errors import Denied, PeerError, Unavailable
 STORE, CONSOLE, NETWORK, ADMIN = "secondary/store", "third/console", "external/network", "client/admin"
 
 
-def opens(world: World, data: bytes, subject: str = STORE, *, now: int | None = None) -> bytes:
+def opens(world: MemoryHost, data: bytes, subject: str = STORE, *, now: int | None = None) -> bytes:
     return world.endpoints[subject].open_untrusted(parts(data), world.header(data), now or world.now).body
 
 
-def refuses(world: World, data: bytes, subject: str = STORE, *, now: int | None = None) -> str:
+def refuses(world: MemoryHost, data: bytes, subject: str = STORE, *, now: int | None = None) -> str:
     with pytest.raises(PeerError) as caught:
         opens(world, data, subject, now=now)
     return caught.value.reason
 
 
-def reply_to(world: World, data: bytes, kind: FrameKind = FrameKind.REPLY, body: bytes = b"answer") -> bytes:
+def reply_to(world: MemoryHost, data: bytes, kind: FrameKind = FrameKind.REPLY, body: bytes = b"answer") -> bytes:
     header = world.header(data)
     return world.endpoints[header.dst].seal_reply(
         kind, header, body, world.now + 1000, correlation=correlation(header.session, header.seq)
@@ -43,14 +43,14 @@ def reply_to(world: World, data: bytes, kind: FrameKind = FrameKind.REPLY, body:
 
 
 def test_there_and_back() -> None:
-    world = World()
+    world = MemoryHost()
     data = world.request(body=b"question")
     assert opens(world, data) == b"question"
     assert opens(world, reply_to(world, data), CONSOLE) == b"answer"
 
 
 def test_no_policy_line_no_key_no_talk() -> None:
-    world = World()
+    world = MemoryHost()
     with pytest.raises(Denied, match="third/console may not call forth/power"):
         world.request(CONSOLE, "forth/power")
 
@@ -76,19 +76,19 @@ def test_before_the_session_is_open() -> None:
 )
 def test_a_captured_primary_cannot_change_a_header(changes: dict[str, Any], wanted: str) -> None:
     """Even with a valid token and, worse than possible, the right request key, each field is checked."""
-    world = World()
+    world = MemoryHost()
     assert refuses(world, world.forge(CONSOLE, world.plain_header(**changes), b"")) == wanted
 
 
 def test_a_captured_primary_holds_no_request_key() -> None:
-    world = World()
+    world = MemoryHost()
     key = key_schedule.request_key(world.mailbox("primary/kernel"), world.session(CONSOLE))
     assert refuses(world, world.forge(CONSOLE, world.plain_header(), b"", request_key=key)) == "body_forged"
 
 
 def test_reply_key_and_request_key_differ() -> None:
     """Reflection: what the store sealed for the console is no request of the store."""
-    world = World()
+    world = MemoryHost()
     data = world.request()
     opens(world, data)
     reply = parts(reply_to(world, data))
@@ -98,7 +98,7 @@ def test_reply_key_and_request_key_differ() -> None:
 
 
 def test_replay_at_the_recipient() -> None:
-    world = World()
+    world = MemoryHost()
     first, second = world.request(), world.request()
     assert opens(world, second)
     assert refuses(world, second) == "replay"
@@ -106,7 +106,7 @@ def test_replay_at_the_recipient() -> None:
 
 
 def test_a_reply_of_a_previous_incarnation() -> None:
-    world = World()
+    world = MemoryHost()
     data = world.request()
     reply = reply_to(world, data)
     world.endpoints[CONSOLE].apply_right(world.epoch, STORE, 6, bytes(32), ("get",))
@@ -114,7 +114,7 @@ def test_a_reply_of_a_previous_incarnation() -> None:
 
 
 def test_whoever_waits_for_a_restarted_recipient_is_told() -> None:
-    world = World()
+    world = MemoryHost()
     told: list[str] = []
     endpoint = world.endpoints[CONSOLE]
     observer = Mock(on_recipient_restarted=told.append)
@@ -126,7 +126,7 @@ def test_whoever_waits_for_a_restarted_recipient_is_told() -> None:
 
 
 def test_a_client_gets_no_requests() -> None:
-    world = World()
+    world = MemoryHost()
     header = Header(
         1, FrameKind.REQUEST, world.session(CONSOLE), 1, 0, CONSOLE, ADMIN, 0, 1, "x", 7, world.now + 9, b"", 0
     )
@@ -134,7 +134,7 @@ def test_a_client_gets_no_requests() -> None:
 
 
 def test_the_counter_never_starts_again_within_a_session_and_ends_before_it_wraps() -> None:
-    world = World()
+    world = MemoryHost()
     endpoint = world.endpoints[CONSOLE]
     seqs = [endpoint.seal_request(FrameKind.REQUEST, STORE, "get", b"", world.now + 9)[0] for _ in range(5)]
     endpoint.apply_session(
@@ -148,7 +148,7 @@ def test_the_counter_never_starts_again_within_a_session_and_ends_before_it_wrap
 
 
 def test_a_new_session_starts_anew_with_new_keys() -> None:
-    world = World()
+    world = MemoryHost()
     endpoint = world.endpoints[CONSOLE]
     endpoint.seal_request(FrameKind.REQUEST, STORE, "get", b"", world.now + 9)
     endpoint.apply_session(world.epoch, bytes(16), 3, bytes(32), 1, bytes(32), b"token", world.now + 9, world.now + 9)
@@ -159,7 +159,7 @@ def test_a_new_session_starts_anew_with_new_keys() -> None:
 
 def test_between_a_new_session_and_its_rights_nobody_is_told_that_no_policy_line_allows_it() -> None:
     """An authority that comes again says them in several messages; a call that is made meanwhile waits."""
-    world = World()
+    world = MemoryHost()
     endpoint = world.endpoints[CONSOLE]
     for session in (bytes(16), bytes(15) + b"1"):  # the second comes before the rights of the first
         endpoint.apply_session(world.epoch, session, 3, bytes(32), 1, bytes(32), b"token", world.now + 9, world.now + 9)
@@ -171,7 +171,7 @@ def test_between_a_new_session_and_its_rights_nobody_is_told_that_no_policy_line
     assert endpoint.seal_request(FrameKind.REQUEST, STORE, "get", b"", world.now + 9)[0] == 1
 
 
-def _prepare(world: World, epoch: int) -> None:
+def _prepare(world: MemoryHost, epoch: int) -> None:
     world.verifier.add_epoch(epoch, key_schedule.token_key(world.run, epoch))
     before, world.epoch = world.epoch, epoch
     for subject in (CONSOLE, STORE):
@@ -189,7 +189,7 @@ def _prepare(world: World, epoch: int) -> None:
 
 
 def test_an_epoch_change_in_two_phases_loses_nothing() -> None:
-    world = World()
+    world = MemoryHost()
     old = world.request(body=b"old")
     _prepare(world, 8)
     still_old = world.request(body=b"still old")
@@ -204,7 +204,7 @@ def test_an_epoch_change_in_two_phases_loses_nothing() -> None:
 
 
 def test_a_reply_to_an_asker_whose_new_keys_are_still_on_their_way() -> None:
-    world = World()
+    world = MemoryHost()
     data = world.request()
     _prepare(world, 8)
     store = world.endpoints[STORE]
@@ -215,7 +215,7 @@ def test_a_reply_to_an_asker_whose_new_keys_are_still_on_their_way() -> None:
 
 
 def test_after_the_grace_the_old_epoch_is_gone() -> None:
-    world = World()
+    world = MemoryHost()
     old = world.request()
     _prepare(world, 8)
     store = world.endpoints[STORE]
@@ -228,7 +228,7 @@ def test_after_the_grace_the_old_epoch_is_gone() -> None:
 
 
 def test_refusals_end_only_our_own_calls() -> None:
-    world = World()
+    world = MemoryHost()
     header = Header(
         1, FrameKind.REFUSAL, bytes(16), 0, 0, "gate", CONSOLE, 0, 0, "", 7, world.now + 9,
         correlation(world.session(CONSOLE), 1), 0,
@@ -241,7 +241,7 @@ def test_refusals_end_only_our_own_calls() -> None:
 
 
 def test_remembered_sessions_are_bounded_and_let_go_after_their_last_token() -> None:
-    world = World()
+    world = MemoryHost()
     store = world.endpoints[STORE]
     for number in range(70):
         header = world.plain_header(session=number.to_bytes(16, "big"), seq=1)
@@ -258,7 +258,7 @@ def _split(data: bytes) -> tuple[Frame, Header]:
 
 
 def test_an_epoch_that_brings_no_keys_leaves_the_session_mute() -> None:
-    world = World()
+    world = MemoryHost()
     world.endpoints[CONSOLE].commit(8, 0, world.now)
     with pytest.raises(Unavailable):
         world.request()

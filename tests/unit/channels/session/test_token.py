@@ -6,7 +6,7 @@ import msgpack
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from fakes.memory_host import World
+from fakes.memory_host import MemoryHost
 
 from tlsrt.channels.session import token as token_module
 from tlsrt.channels.session.token import (
@@ -21,7 +21,7 @@ from tlsrt.channels.session.token import (
 from tlsrt.config import key_schedule
 from tlsrt.errors import PeerError
 
-WORLD = World()
+WORLD = MemoryHost()
 KEY = key_schedule.token_key(WORLD.run, WORLD.epoch)
 
 

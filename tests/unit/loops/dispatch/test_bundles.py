@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fakes.linked_components import CONSOLE, STORE, Wired, run
+from fakes.linked_components import CONSOLE, STORE, LinkedComponents, run
 
 from tlsrt.channels.calls.batching import Batcher
 from tlsrt.channels.frames.frame import BUNDLE_MAX, FrameKind, parse_frame_untrusted, parse_header_untrusted
@@ -29,7 +29,7 @@ KEYS = tuple(f"key {number}" for number in range(60))
 
 
 def test_the_first_call_leaves_alone_and_what_follows_it_in_bundles() -> None:
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         assert await wired.calls("get", *KEYS) == [f"{key} for {CONSOLE}" for key in KEYS]
         assert set(wired.store.calls.values()) == {1}
         sent = sorted(zip(wired.kinds, wired.counts, strict=True))
@@ -40,7 +40,7 @@ def test_the_first_call_leaves_alone_and_what_follows_it_in_bundles() -> None:
 
 
 def test_each_call_of_a_bundle_has_its_own_end() -> None:
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         results = await asyncio.gather(
             wired.call("get", "first"), wired.call("get", "a"), wired.call("get", "nothing"), wired.call("get", 7),
             wired.call("get"), wired.call("get", "b"), return_exceptions=True,
@@ -59,7 +59,7 @@ def test_each_call_of_a_bundle_has_its_own_end() -> None:
 
 
 def test_other_methods_and_deadlines_are_not_sealed_together_and_order_is_kept() -> None:
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         wired.store.release.set()
         await asyncio.gather(
             wired.call("get", "1"), wired.call("get", "2"), wired.call("wait", "3"), wired.call("get", "4"),
@@ -73,7 +73,7 @@ def test_other_methods_and_deadlines_are_not_sealed_together_and_order_is_kept()
 
 
 def test_one_call_of_a_bundle_is_cancelled_and_the_others_are_answered() -> None:
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         calls = [asyncio.ensure_future(wired.call("wait", key)) for key in KEYS[:6]]
         while sum(wired.store.calls.values()) < 6:
             await asyncio.sleep(0)
@@ -90,14 +90,14 @@ def test_one_call_of_a_bundle_is_cancelled_and_the_others_are_answered() -> None
 def test_calls_both_ways_at_once() -> None:
     """A component that answers and asks in one turn takes its numbers in the order in which its frames leave."""
 
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         assert await wired.calls("back", *KEYS) == [f"{key} for {STORE}" for key in KEYS]
 
     assert not run(test).refused
 
 
 def test_a_full_queue_ends_the_requests_of_a_bundle_and_is_waited_out_by_replies() -> None:
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         wired.full = {CONSOLE}
         results = await wired.calls("get", *KEYS[:9])
         assert {type(result) for result in results} == {Busy}
@@ -115,7 +115,7 @@ def test_a_full_queue_ends_the_requests_of_a_bundle_and_is_waited_out_by_replies
 def test_a_channel_that_goes_down_before_the_turn_ends_has_sent_nothing() -> None:
     """Of four calls the first was written, so nobody knows; the others are sealed anew when the channel is up."""
 
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         caller = wired.hosts[CONSOLE].caller
         calls = [asyncio.ensure_future(wired.call("wait", key)) for key in KEYS[:4]]
         await asyncio.sleep(0)
@@ -133,7 +133,7 @@ def test_a_channel_that_goes_down_before_the_turn_ends_has_sent_nothing() -> Non
 
 
 def test_a_refused_bundle_ends_all_its_calls() -> None:
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         wired.change = lambda frame: frame[:-1] + bytes((frame[-1] ^ 1,))
         results = await wired.calls("get", *KEYS[:9])
         assert {type(result) for result in results} == {Rejected}
@@ -143,7 +143,7 @@ def test_a_refused_bundle_ends_all_its_calls() -> None:
 
 
 def test_an_idempotent_call_in_a_bundle_runs_once() -> None:
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         results = await asyncio.gather(*(wired.call("get", "same", idempotency_key="k") for _ in range(5)))
         assert set(results) == {f"same for {CONSOLE}"}
         assert wired.store.calls["same"] == 1
@@ -153,7 +153,7 @@ def test_an_idempotent_call_in_a_bundle_runs_once() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"\xc0", b"\x91\xc0", b"\x93\xc0\xc0\xc0", b"\x92\xc1"])
 def test_a_hostile_bundle_gives_each_of_its_calls_an_error_at_most(body: bytes) -> None:
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         endpoint = wired.world.endpoints[CONSOLE]
         held = endpoint._epochs[endpoint.epoch]
         header = wired.world.plain_header(kind=FrameKind.REQUESTS, seq=2, part=2, method="get")
@@ -166,7 +166,7 @@ def test_a_hostile_bundle_gives_each_of_its_calls_an_error_at_most(body: bytes) 
 
 
 def test_a_bundle_that_is_replayed_in_part_or_whole_runs_nothing() -> None:
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         heard: list[bytes] = []
         wired.change = lambda frame: heard.append(frame) or frame  # type: ignore[func-returns-value]
         await wired.calls("get", *KEYS[:9])
@@ -187,7 +187,7 @@ def test_a_bundle_that_is_replayed_in_part_or_whole_runs_nothing() -> None:
 def test_replies_of_a_bundle_to_calls_of_another_component_end_nothing() -> None:
     """A captured recipient answers calls that it was not asked."""
 
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         caller = wired.hosts[CONSOLE].caller
         call = asyncio.ensure_future(wired.call("wait", "x"))
         await asyncio.sleep(0)
@@ -209,7 +209,7 @@ def test_replies_of_a_bundle_to_calls_of_another_component_end_nothing() -> None
 
 
 def test_requests_to_a_recipient_that_goes_away_before_the_turn_ends_are_not_sealed() -> None:
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         endpoint = wired.hosts[CONSOLE].endpoint
         batcher = Batcher(endpoint, lambda frame: wired.send(CONSOLE, frame), lambda: 0, wired.turn)
         owner = _Owner()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from fakes.frame_sender import FakeChannel
-from fakes.memory_host import World
+from fakes.memory_host import MemoryHost
 
 from tlsrt import Component, handler
 from tlsrt.channels.calls.caller import Caller
@@ -83,7 +83,7 @@ class Wired:
     """A console and a store joined by a gate."""
 
     def __init__(self) -> None:
-        self.world = World(policy=POLICY)
+        self.world = MemoryHost(policy=POLICY)
         self.sent: list[bytes] = []
         self.lost: set[FrameKind] = set()
         self.full = False

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from fakes.linked_components import CONSOLE, STORE, Wired, run
+from fakes.linked_components import CONSOLE, STORE, LinkedComponents, run
 
 from tlsrt.channels.calls import caller as calls
 from tlsrt.errors import Busy
@@ -23,7 +23,7 @@ def test_requests_of_one_asker_fill_half_of_a_recipient_and_their_room_comes_bac
 ) -> None:
     monkeypatch.setattr(in_flight, "RUNNING_MAX", 8)
 
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         for _ in range(2):
             calls = asyncio.ensure_future(wired.calls("wait", *"abcdef"))
             while wired.hosts[STORE].responder.running < 4:
@@ -45,7 +45,7 @@ def test_requests_of_one_asker_fill_half_of_a_recipient_and_their_room_comes_bac
 def test_an_upload_that_nobody_reads_is_ended_when_it_has_filled_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(in_flight, "RUNNING_BYTES", 400_000)
 
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         caller = wired.hosts[CONSOLE].caller
         upload = asyncio.ensure_future(caller.upload(STORE, "swallow", _parts(30, 10_000)))
         while len(wired.kinds) < 25:
@@ -64,7 +64,7 @@ def test_an_upload_that_nobody_reads_is_ended_when_it_has_filled_its_share(monke
 def test_open_calls_of_one_caller_are_bounded_before_anything_is_sealed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "CALLS_MAX", 3)
 
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         waiting = asyncio.ensure_future(wired.calls("wait", *"abc"))
         while wired.hosts[STORE].responder.running < 3:
             await asyncio.sleep(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fakes.linked_components import CONSOLE, STORE, Wired, run
+from fakes.linked_components import CONSOLE, STORE, LinkedComponents, run
 
 from tlsrt.channels.frames.frame import FrameKind
 from tlsrt.errors import OutcomeUnknown, Unavailable
@@ -13,7 +13,7 @@ from tlsrt.errors import OutcomeUnknown, Unavailable
 
 @pytest.mark.parametrize("method", ["get", "wait"])
 def test_repetitions_in_one_bundle_run_once(method: str) -> None:
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         wired.store.release.set()
         calls = [wired.call(method, "same", idempotency_key="k") for _ in range(9)]
         results = await asyncio.gather(wired.call("get", "first"), *calls)
@@ -27,7 +27,7 @@ def test_repetitions_in_one_bundle_run_once(method: str) -> None:
 def test_repetitions_in_frames_of_their_own_run_once(method: str) -> None:
     """They arrive in one read, so the second is taken before the first has taken a step."""
 
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         wired.store.release.set()
         caller = wired.hosts[CONSOLE].caller
         caller._batcher = None
@@ -39,7 +39,7 @@ def test_repetitions_in_frames_of_their_own_run_once(method: str) -> None:
 
 
 def test_one_that_is_cancelled_before_its_first_step_may_be_repeated() -> None:
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         responder = wired.hosts[STORE].responder
         wired.store.release.set()
         call = asyncio.ensure_future(wired.call("wait", "same", idempotency_key="k"))
@@ -61,7 +61,7 @@ def test_one_that_is_cancelled_before_its_first_step_may_be_repeated() -> None:
 
 
 def test_one_that_is_cancelled_half_way_may_be_repeated() -> None:
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         call = asyncio.ensure_future(wired.call("wait", "same", idempotency_key="k"))
         while not wired.store.calls["same"]:
             await asyncio.sleep(0)
@@ -79,7 +79,7 @@ def test_one_that_is_cancelled_half_way_may_be_repeated() -> None:
 def test_a_channel_that_goes_down_and_up_in_one_turn_repeats_no_call() -> None:
     """Requests that wait for the end of the turn are told to be unsent and sealed anew; they must not leave as well."""
 
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         caller = wired.hosts[CONSOLE].caller
         calls = [asyncio.ensure_future(wired.call("get", key)) for key in "abcd"]
         await asyncio.sleep(0)
@@ -99,7 +99,7 @@ def test_a_channel_that_goes_down_and_up_in_one_turn_repeats_no_call() -> None:
 def test_a_repetition_to_a_recipient_that_was_started_anew_does_not_run(method: str, runs: int) -> None:
     """Unless the method may run twice: then it does."""
 
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         call = asyncio.ensure_future(wired.call(method, "same", idempotency_key="k"))
         while not wired.store.calls["same"]:
             await asyncio.sleep(0)
@@ -118,7 +118,7 @@ def test_a_repetition_to_a_recipient_that_was_started_anew_does_not_run(method: 
 def test_a_repetition_to_a_host_that_was_started_anew_does_not_run_though_incarnations_are_counted_anew() -> None:
     """The repetition waits for the channel, and only when that comes up is it known that it is another host's."""
 
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         caller, calls = wired.hosts[CONSOLE].caller, wired.store.calls
         call = asyncio.ensure_future(wired.call("wait", "same", idempotency_key="k"))
         while not calls["same"]:
@@ -141,7 +141,7 @@ def test_a_repetition_to_a_host_that_was_started_anew_does_not_run_though_incarn
 
 
 def test_a_call_that_was_not_sealed_yet_runs_at_the_recipient_that_was_started_anew() -> None:
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         wired.store.release.set()
         caller = wired.hosts[CONSOLE].caller
         caller.set_up(False)
@@ -160,7 +160,7 @@ def test_a_call_that_was_not_sealed_yet_runs_at_the_recipient_that_was_started_a
 def test_an_error_of_a_handler_is_the_answer_and_the_call_is_not_repeated(key: str | None) -> None:
     """Whatever its word is: a handler that called somebody who was away may have done something before."""
 
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         with pytest.raises(Unavailable, match="somebody else"):
             await wired.call("fail", "same", idempotency_key=key)
         assert wired.store.calls["same"] == 1
@@ -169,7 +169,7 @@ def test_an_error_of_a_handler_is_the_answer_and_the_call_is_not_repeated(key: s
 
 
 def test_a_component_that_starts_is_asked_again() -> None:
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         responder = wired.hosts[STORE].responder
         responder.hold()
         call = asyncio.ensure_future(wired.call("get", "same"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fakes.memory_host import World, parts
+from fakes.memory_host import MemoryHost, parts
 
 from tlsrt.channels.calls.caller import Caller
 from tlsrt.channels.control.trust import TRUST
@@ -18,19 +18,19 @@ NEXT = 8
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def world() -> MemoryHost:
+    return MemoryHost()
 
 
-def authority_client(world: World, *subjects: str) -> AuthorityClient:
+def authority_client(world: MemoryHost, *subjects: str) -> AuthorityClient:
     return AuthorityClient(world.verifier, {subject: world.endpoints[subject] for subject in subjects}, None)
 
 
-def tell(world: World, authority: AuthorityClient, name: str, *fields: object) -> None:
+def tell(world: MemoryHost, authority: AuthorityClient, name: str, *fields: object) -> None:
     authority.on_message(name, TRUST.by_name[name].fields(*fields), [], world.now)
 
 
-def prepare(world: World, authority: AuthorityClient, subject: str) -> None:
+def prepare(world: MemoryHost, authority: AuthorityClient, subject: str) -> None:
     """Tell a loop the keys of the next epoch."""
     session, incarnation = world.session(subject), world.incarnations[subject.partition("/")[0]]
     root = key_schedule.gate_root(world.run, NEXT, world.incarnations["primary"])
@@ -42,7 +42,7 @@ def prepare(world: World, authority: AuthorityClient, subject: str) -> None:
     )  # fmt: skip
 
 
-def test_a_recipient_takes_nothing_of_the_epoch_before(world: World) -> None:
+def test_a_recipient_takes_nothing_of_the_epoch_before(world: MemoryHost) -> None:
     store = world.endpoints["secondary/store"]
     authority = authority_client(world, "secondary/store")
     frames = [world.request() for _ in range(2)]
@@ -55,7 +55,7 @@ def test_a_recipient_takes_nothing_of_the_epoch_before(world: World) -> None:
     assert world.gate.check_untrusted(frames[1], world.origins["third"], world.now).reason == "stale_epoch"
 
 
-def test_a_grace_that_runs_is_cut_short(world: World) -> None:
+def test_a_grace_that_runs_is_cut_short(world: MemoryHost) -> None:
     store = world.endpoints["secondary/store"]
     authority = authority_client(world, "secondary/store")
     frame = world.request()
@@ -67,11 +67,11 @@ def test_a_grace_that_runs_is_cut_short(world: World) -> None:
         store.open_untrusted(parts(frame), world.header(frame), world.now)
 
 
-def test_calls_under_way_end_as_stale_and_idempotent_ones_are_sealed_anew(world: World) -> None:
+def test_calls_under_way_end_as_stale_and_idempotent_ones_are_sealed_anew(world: MemoryHost) -> None:
     asyncio.run(_calls_under_way(world))
 
 
-async def _calls_under_way(world: World) -> None:
+async def _calls_under_way(world: MemoryHost) -> None:
     sent: list[bytes] = []
     console = world.endpoints["third/console"]
     caller = Caller(console, sent.append, lambda: world.now)
@@ -99,7 +99,7 @@ async def _calls_under_way(world: World) -> None:
         await keyed
 
 
-def test_after_a_timed_change_calls_go_on(world: World) -> None:
+def test_after_a_timed_change_calls_go_on(world: MemoryHost) -> None:
     authority = authority_client(world, "third/console")
     prepare(world, authority, "third/console")
     tell(world, authority, "commit", NEXT, 5_000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fakes.linked_components import CONSOLE, STORE, Wired, run
+from fakes.linked_components import CONSOLE, STORE, LinkedComponents, run
 
 from tlsrt.channels.frames.frame import FrameKind, parse_frame_untrusted, parse_header_untrusted
 from tlsrt.errors import OutcomeUnknown, Unavailable
@@ -14,7 +14,7 @@ from tlsrt.errors import OutcomeUnknown, Unavailable
 def test_no_number_is_used_twice_under_the_keys_of_a_new_session() -> None:
     """Requests that wait for the end of the turn go out with the keys of the session that numbered them."""
 
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         used: list[tuple[bytes, int]] = []
 
         def note(frame: bytes) -> bytes:
@@ -45,7 +45,7 @@ def test_no_number_is_used_twice_under_the_keys_of_a_new_session() -> None:
 
 
 def test_numbers_of_another_session_are_not_sealed() -> None:
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         endpoint = wired.hosts[CONSOLE].endpoint
         with pytest.raises(Unavailable, match="has just ended"):
             endpoint.seal_requests(range(1, 3), STORE, "get", [b"", b""], 1, endpoint.epoch, bytes(16))
@@ -54,7 +54,7 @@ def test_numbers_of_another_session_are_not_sealed() -> None:
 
 
 def test_calls_of_the_session_before_end_and_leave_those_with_the_same_number_alone() -> None:
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         caller = wired.hosts[CONSOLE].caller
         old = asyncio.ensure_future(wired.call("wait", "old"))
         while not wired.store.calls["old"]:
@@ -75,7 +75,7 @@ def test_calls_of_the_session_before_end_and_leave_those_with_the_same_number_al
 
 
 def test_a_stream_of_the_session_before_ends_with_an_error_and_cancels_nobody() -> None:
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         got: list[int] = []
 
         async def consume() -> None:
@@ -99,7 +99,7 @@ def test_a_stream_of_the_session_before_ends_with_an_error_and_cancels_nobody() 
 
 
 def test_an_idempotent_call_of_the_session_before_is_repeated_and_runs_once() -> None:
-    async def test(wired: Wired) -> None:
+    async def test(wired: LinkedComponents) -> None:
         old = asyncio.ensure_future(wired.call("wait", "old", idempotency_key="k"))
         while not wired.store.calls["old"]:
             await asyncio.sleep(0)

@@ -7,7 +7,7 @@ from statistics import median
 from time import perf_counter_ns
 from unittest.mock import Mock
 
-from fakes.memory_host import World
+from fakes.memory_host import MemoryHost
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,13 +23,13 @@ CONSOLE = "third/console"
 DECOY, NOTHING = "secondary/vault", "secondary/fault"
 
 
-def world_with(*components: str, methods: tuple[tuple[str, str], ...] = ()) -> World:
-    world = World()
+def world_with(*components: str, methods: tuple[tuple[str, str], ...] = ()) -> MemoryHost:
+    world = MemoryHost()
     world.gate.decoys = Decoys(DeceptionConfig(components, methods))
     return world
 
 
-def ask(world: World, target: str, method: str, seq: int, subject: str = CONSOLE) -> GateVerdict:
+def ask(world: MemoryHost, target: str, method: str, seq: int, subject: str = CONSOLE) -> GateVerdict:
     header = world.plain_header(subject, seq=seq)._replace(dst=target, method=method)
     return world.gate.check_untrusted(world.forge(subject, header, b""), world.origin(subject), world.now)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from fakes.memory_host import POLICY, World, parts
+from fakes.memory_host import POLICY, MemoryHost, parts
 
 from tlsrt.channels.frames.frame import (
     FLAG_FINAL,
@@ -28,14 +28,14 @@ from tlsrt.loops.gate.state import Origin
 STORE, CONSOLE, ADMIN = "secondary/store", "third/console", "client/admin"
 
 
-def refuse(world: World, data: bytes, origin: Origin | None = None, *, now: int | None = None) -> str:
+def refuse(world: MemoryHost, data: bytes, origin: Origin | None = None, *, now: int | None = None) -> str:
     verdict = world.gate.check_untrusted(data, origin or world.origin(CONSOLE), now or world.now)
     assert not verdict.passed
     return verdict.reason
 
 
 def test_a_request_and_its_reply_pass() -> None:
-    world = World()
+    world = MemoryHost()
     data = world.request()
     assert world.gate.check_untrusted(data, world.origin(CONSOLE), world.now).loop == "secondary"
     header = world.header(data)
@@ -47,7 +47,7 @@ def test_a_request_and_its_reply_pass() -> None:
 
 
 def test_an_external_client_passes_with_its_own_session_and_certificate() -> None:
-    world = World()
+    world = MemoryHost()
     data = world.request(ADMIN)
     assert world.gate.check_untrusted(data, world.origins["client"], world.now).loop == "secondary"
 
@@ -56,24 +56,24 @@ def test_an_external_client_passes_with_its_own_session_and_certificate() -> Non
     ("origin", "wanted"),
     [
         (Origin("", 2, bytes(16), bytes(32)), "session_not_granted"),
-        (Origin("", 2, World().session(ADMIN), bytes(32)), "wrong_certificate"),
+        (Origin("", 2, MemoryHost().session(ADMIN), bytes(32)), "wrong_certificate"),
         (Origin("third"), "wrong_certificate"),
     ],
 )
 def test_a_stolen_client_token_on_another_socket(origin: Origin, wanted: str) -> None:
-    world = World()
+    world = MemoryHost()
     assert refuse(world, world.request(ADMIN), origin) == wanted
 
 
 def test_another_loops_session() -> None:
-    world = World()
+    world = MemoryHost()
     assert refuse(world, world.request(CONSOLE), world.origin("external/network")) == "foreign_session"
     world.gate.check_untrusted(world.request(CONSOLE), world.origin(CONSOLE), world.now)
     assert refuse(world, world.request(CONSOLE), world.origin("external/network")) == "session_elsewhere"
 
 
 def test_replay_and_anything_not_higher() -> None:
-    world = World()
+    world = MemoryHost()
     first, second = world.request(), world.request()
     assert world.gate.check_untrusted(second, world.origin(CONSOLE), world.now).passed
     assert refuse(world, second) == "replay"
@@ -81,14 +81,14 @@ def test_replay_and_anything_not_higher() -> None:
 
 
 def test_a_forged_frame_does_not_move_the_sequence() -> None:
-    world = World()
+    world = MemoryHost()
     header = world.plain_header(seq=1000)
     assert refuse(world, world.forge(CONSOLE, header, b"", proof_key=bytes(32))) == "proof_forged"
     assert world.gate.check_untrusted(world.request(), world.origin(CONSOLE), world.now).passed
 
 
 def test_a_stolen_token_without_the_sessions_key() -> None:
-    world = World()
+    world = MemoryHost()
     thief = key_schedule.proof_key(world.gate_root(world.epoch), world.session("external/network"))
     assert refuse(world, world.forge(CONSOLE, world.plain_header(), b"", proof_key=thief)) == "proof_forged"
 
@@ -116,7 +116,7 @@ def test_a_stolen_token_without_the_sessions_key() -> None:
     ],
 )
 def test_a_captured_loop_with_its_own_keys(changes: dict[str, Any], wanted: str) -> None:
-    world = World()
+    world = MemoryHost()
     header = world.plain_header(**changes)
     proof = key_schedule.proof_key(world.gate_root(header.epoch), header.session)
     assert refuse(world, world.forge(CONSOLE, header, b"", request_key=bytes(32), proof_key=proof)) == wanted
@@ -125,21 +125,21 @@ def test_a_captured_loop_with_its_own_keys(changes: dict[str, Any], wanted: str)
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
-        ({"expires": World().now}, "token_expired"),
-        ({"not_before": World().now + 1}, "token_not_yet"),
+        ({"expires": MemoryHost().now}, "token_expired"),
+        ({"not_before": MemoryHost().now + 1}, "token_not_yet"),
         ({"boot": bytes(16)}, "token_boot"),
         ({"install": bytes(16)}, "token_install"),
         ({"caps": ()}, "not_allowed"),
     ],
 )
 def test_tokens_that_are_genuine_but_not_good(changes: dict[str, Any], wanted: str) -> None:
-    world = World()
+    world = MemoryHost()
     token = world.token(CONSOLE, **changes)
     assert refuse(world, world.forge(CONSOLE, world.plain_header(), b"", token=token)) == wanted
 
 
 def test_spliced_token_header_and_body() -> None:
-    world = World()
+    world = MemoryHost()
     console, network = parts(world.request()), parts(world.request("external/network"))
     from tlsrt.channels.frames.frame import pack_frame
 
@@ -155,7 +155,7 @@ def test_spliced_token_header_and_body() -> None:
 
 
 def test_an_unasked_reply_reaches_nobody() -> None:
-    world = World()
+    world = MemoryHost()
     data = world.request()
     header = world.header(data)
     store, origin = world.endpoints[STORE], world.origin(STORE)
@@ -171,7 +171,7 @@ def test_an_unasked_reply_reaches_nobody() -> None:
 
 
 def test_a_third_party_cannot_answer_somebody_elses_call() -> None:
-    world = World()
+    world = MemoryHost()
     data = world.request()
     header = world.header(data)
     world.gate.check_untrusted(data, world.origin(CONSOLE), world.now)
@@ -184,7 +184,7 @@ def test_a_third_party_cannot_answer_somebody_elses_call() -> None:
 
 
 def test_reflection() -> None:
-    world = World()
+    world = MemoryHost()
     data = world.request()
     world.gate.check_untrusted(data, world.origin(CONSOLE), world.now)
     assert refuse(world, data, world.origin(STORE)) == "session_elsewhere"
@@ -193,7 +193,7 @@ def test_reflection() -> None:
 
 
 def test_streams_stay_open_until_final_and_are_renewed_by_credit() -> None:
-    world = World()
+    world = MemoryHost()
     data = world.request()
     header = world.header(data)
     name = correlation(header.session, header.seq)
@@ -215,7 +215,7 @@ def test_streams_stay_open_until_final_and_are_renewed_by_credit() -> None:
 
 
 def test_calls_past_their_deadline_are_forgotten_and_no_longer_answered() -> None:
-    world = World()
+    world = MemoryHost()
     data = world.request()
     world.gate.check_untrusted(data, world.origin(CONSOLE), world.now)
     world.gate.sweep(world.now + 10_000)
@@ -227,7 +227,7 @@ def test_calls_past_their_deadline_are_forgotten_and_no_longer_answered() -> Non
 
 
 def test_quota_of_open_calls_and_its_way_back() -> None:
-    world = World()
+    world = MemoryHost()
     requests = [world.request() for _ in range(65)]
     verdicts = [world.gate.check_untrusted(data, world.origin(CONSOLE), world.now) for data in requests]
     assert [verdict.reason for verdict in verdicts] == [""] * 64 + ["busy"]
@@ -239,7 +239,7 @@ def test_quota_of_open_calls_and_its_way_back() -> None:
 
 
 def test_a_respawned_recipient_makes_old_frames_stale_and_ends_calls_to_it() -> None:
-    world = World()
+    world = MemoryHost()
     data = world.request()
     world.gate.check_untrusted(data, world.origin(CONSOLE), world.now)
     world.gate.set_loop("secondary", 0, 0)
@@ -249,7 +249,7 @@ def test_a_respawned_recipient_makes_old_frames_stale_and_ends_calls_to_it() -> 
 
 
 def test_an_unattested_loop_says_nothing() -> None:
-    world = World()
+    world = MemoryHost()
     for attested in (0, world.epoch - 1):  # never, or only for an epoch that has passed
         world.gate.set_loop("third", 3, attested)
         assert refuse(world, world.request()) == "not_attested"
@@ -258,21 +258,21 @@ def test_an_unattested_loop_says_nothing() -> None:
 
 
 def test_revocation_and_silence_of_the_feed() -> None:
-    world = World()
+    world = MemoryHost()
     world.verifier.revoke(1, "session", world.session(CONSOLE), world.now)
     assert refuse(world, world.request()) == "revoked"
-    world = World()
+    world = MemoryHost()
     world.verifier.revoke(1, "subject", ADMIN.encode(), world.now)
     assert refuse(world, world.request(ADMIN), world.origins["client"]) == "revoked"
-    world = World()
+    world = MemoryHost()
     assert refuse(world, world.request(), now=world.now + 3_000) == "unsynchronised"
-    world = World()
+    world = MemoryHost()
     world.verifier.revoke(1, "a kind of the future", b"", world.now)
     assert refuse(world, world.request()) == "unsynchronised"
 
 
 def test_nobody_speaks_to_a_revoked_subject() -> None:
-    world = World()
+    world = MemoryHost()
     world.verifier.revoke(1, "subject", STORE.encode(), world.now)
     assert refuse(world, world.request()) == "unavailable"
     world.verifier.restore(2, STORE.encode())
@@ -281,7 +281,7 @@ def test_nobody_speaks_to_a_revoked_subject() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\x94", b"x" * (FRAME_MAX + 1), b"\x91" * 100_000])
 def test_garbage_is_refused_without_an_answer(data: bytes) -> None:
-    world = World()
+    world = MemoryHost()
     verdict = world.gate.check_untrusted(data, world.origin(CONSOLE), world.now)
     assert not verdict.passed
     assert verdict.answer == b""
@@ -289,14 +289,14 @@ def test_garbage_is_refused_without_an_answer(data: bytes) -> None:
 
 def test_every_flipped_byte_of_a_frame_is_refused_by_the_gate_or_by_the_recipient() -> None:
     """The gate authenticates all but the body's ciphertext, of which it knows the tag; the recipient does the rest."""
-    world = World()
+    world = MemoryHost()
     data = world.request(body=b"body")
     world.gate.check_untrusted(data, world.origin(CONSOLE), world.now)
     past_the_gate = []
     for index in range(len(data)):
         bad = bytearray(data)
         bad[index] ^= 0x10
-        fresh = World()
+        fresh = MemoryHost()
         if fresh.gate.check_untrusted(bytes(bad), fresh.origin(CONSOLE), fresh.now).passed:
             past_the_gate.append(index)
         assert _proof_only(bytes(bad), data) or _refused_by_the_store(fresh, bytes(bad)), index
@@ -311,7 +311,7 @@ def _proof_only(bad: bytes, good: bytes) -> bool:
         return False
 
 
-def _refused_by_the_store(world: World, data: bytes) -> bool:
+def _refused_by_the_store(world: MemoryHost, data: bytes) -> bool:
     try:
         frame = parts(data)
         world.endpoints[STORE].open_untrusted(frame, parse_header_untrusted(frame.header), world.now)
@@ -322,7 +322,7 @@ def _refused_by_the_store(world: World, data: bytes) -> bool:
 
 def test_signatures_are_charged_to_the_socket_that_causes_them() -> None:
     """A captured loop holds the token key: it can wrap garbage that costs a verification each."""
-    world = World()
+    world = MemoryHost()
     world.gate.check_untrusted(world.request(), world.origin(CONSOLE), world.now)
     reasons = []
     for number in range(400):
@@ -349,7 +349,7 @@ def test_peers_are_told_one_generic_word() -> None:
 
 
 def test_policy_of_the_world_is_deny_by_default() -> None:
-    world = World()
+    world = MemoryHost()
     for subject in POLICY:
         for target in ("secondary/store", "third/console", "primary/kernel", "external/network"):
             allowed = target in POLICY[subject]
@@ -358,7 +358,7 @@ def test_policy_of_the_world_is_deny_by_default() -> None:
 
 def test_a_proof_with_something_in_it_is_no_proof() -> None:
     """One that its sender sealed around a byte is genuine to the cipher."""
-    world = World()
+    world = MemoryHost()
     frame = parts(world.request())
     header = world.plain_header()
     proof = AESGCM(key_schedule.proof_key(world.gate_root(7), header.session)).encrypt(
@@ -370,7 +370,7 @@ def test_a_proof_with_something_in_it_is_no_proof() -> None:
 
 def test_a_session_that_is_swept_and_comes_back_has_no_new_quota() -> None:
     """Calls outlive the token that made them; they count until they end, and once."""
-    world = World()
+    world = MemoryHost()
     endpoint, gate, now = world.endpoints[CONSOLE], world.gate, world.now
     passed = 0
     for renewal in range(4):
@@ -389,7 +389,7 @@ def test_a_session_that_is_swept_and_comes_back_has_no_new_quota() -> None:
 
 
 def test_a_call_that_ends_after_its_session_was_forgotten_counts_for_no_other() -> None:
-    world = World()
+    world = MemoryHost()
     gate, session = world.gate, world.session(CONSOLE)
     assert gate.check_untrusted(world.request(), world.origin(CONSOLE), world.now).passed
     forgotten = gate._sessions.pop(session)
@@ -402,7 +402,9 @@ def test_a_call_that_ends_after_its_session_was_forgotten_counts_for_no_other() 
 def test_open_calls_of_all_sessions_are_bounded_and_nobody_takes_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever comes late still finds some, however many sessions there are."""
     monkeypatch.setattr(open_calls, "CALLS_MAX", 1024)
-    world = World(policy={"secondary/store": {}, **{f"third/{n}": {"secondary/store": ("get",)} for n in range(40)}})
+    world = MemoryHost(
+        policy={"secondary/store": {}, **{f"third/{n}": {"secondary/store": ("get",)} for n in range(40)}}
+    )
     opened: list[int] = []
     for number in range(40):
         count = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fakes.memory_host import World
+from fakes.memory_host import MemoryHost
 
 from tlsrt.config.schema import LimitsConfig
 from tlsrt.loops.gate.refusals import RefusalReporter
@@ -13,8 +13,8 @@ from tlsrt.loops.primary.router import Router
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    world = World()
+def world(monkeypatch: pytest.MonkeyPatch) -> MemoryHost:
+    world = MemoryHost()
     monkeypatch.setattr(router, "boottime_ms", lambda: world.now)
     return world
 
@@ -32,7 +32,7 @@ class Reporter(RefusalReporter):
 class Primary(Router):
     """A router between the authority's channel, which the test fills, and links that only keep what they get."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: MemoryHost) -> None:
         super().__init__(self, "primary", world.gate, Reporter(), LimitsConfig())
         self.gate = world.gate
         self.said: list[tuple[str, int, int]] = []  # by the authority, and not yet read
@@ -64,13 +64,13 @@ class Primary(Router):
         return True
 
 
-def primary(world: World, attested: int) -> Primary:
+def primary(world: MemoryHost, attested: int) -> Primary:
     found = Primary(world)
     world.gate.set_loop("third", world.incarnations["third"], attested)
     return found
 
 
-def test_what_the_authority_has_said_is_read_before_a_loop_counts_as_not_attested(world: World) -> None:
+def test_what_the_authority_has_said_is_read_before_a_loop_counts_as_not_attested(world: MemoryHost) -> None:
     one = primary(world, world.epoch - 1)
     one.said.append(("third", world.incarnations["third"], world.epoch))
     assert one.forward(world.request(), world.origins["third"]) == ""
@@ -78,13 +78,13 @@ def test_what_the_authority_has_said_is_read_before_a_loop_counts_as_not_atteste
     assert one.refusals == []
 
 
-def test_a_loop_that_is_not_attested_is_refused_all_the_same(world: World) -> None:
+def test_a_loop_that_is_not_attested_is_refused_all_the_same(world: MemoryHost) -> None:
     one = primary(world, world.epoch - 1)
     assert one.forward(world.request(), world.origins["third"]) == "rejected"
     assert one.refusals == ["not_attested from third"]
 
 
-def test_nothing_is_read_out_of_turn(world: World) -> None:
+def test_nothing_is_read_out_of_turn(world: MemoryHost) -> None:
     """A frame that is sent because of one of the authority's messages waits for no later one."""
     one = primary(world, world.epoch - 1)
     one.said.append(("third", world.incarnations["third"], world.epoch))

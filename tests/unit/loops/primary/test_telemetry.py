@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from fakes.memory_host import World
+from fakes.memory_host import MemoryHost
 
 from tlsrt.channels.control.telemetry import (
     LOOKS,
@@ -29,7 +29,7 @@ class Watched:
     """A world whose gate is looked at; bytes as a kernel would count them."""
 
     def __init__(self) -> None:
-        self.world = World()
+        self.world = MemoryHost()
         self.moved: tuple[int, int] | None = (0, 0)
         self.telemetry = Telemetry(lambda connection: self.moved)
 

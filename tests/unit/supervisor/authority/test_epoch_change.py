@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from fakes.authority_service import PRIMARY, SECONDARY, THIRD, FakeAuthorityService
 from hosts.authority_host import ADMIN, Client
 
 from tlsrt.supervisor.authority.keys.epochs import MOVE_PREPARE_MS
@@ -15,21 +15,21 @@ from tlsrt.supervisor.authority.model.state import StateFile
 
 
 @pytest.fixture
-def stage(tmp_path: Path, store: int) -> Stage:
-    return Stage(tmp_path, store)
+def stage(tmp_path: Path, store: int) -> FakeAuthorityService:
+    return FakeAuthorityService(tmp_path, store)
 
 
-def acknowledge(stage: Stage, *loops: tuple[str, int], epoch: int) -> None:
+def acknowledge(stage: FakeAuthorityService, *loops: tuple[str, int], epoch: int) -> None:
     for loop, incarnation in loops:
         stage.hear(loop, "prepared", epoch)
         stage.ask("attested", loop, incarnation, epoch)
 
 
-def moved(stage: Stage) -> list[tuple[Any, ...]]:
+def moved(stage: FakeAuthorityService) -> list[tuple[Any, ...]]:
     return [item[1:] for item in stage.told if item[0] == "moved"]
 
 
-def test_a_move_leaves_no_grace_and_says_when_it_is_done(stage: Stage) -> None:
+def test_a_move_leaves_no_grace_and_says_when_it_is_done(stage: FakeAuthorityService) -> None:
     stage.join(PRIMARY, SECONDARY, THIRD)
     assert stage.changes.hold(9)
     stage.changes.move(1, stage.now)
@@ -42,7 +42,7 @@ def test_a_move_leaves_no_grace_and_says_when_it_is_done(stage: Stage) -> None:
         assert stage.of(loop, "commit")[-1] == (6, 0)
 
 
-def test_a_client_is_told_that_there_is_no_grace(stage: Stage) -> None:
+def test_a_client_is_told_that_there_is_no_grace(stage: FakeAuthorityService) -> None:
     stage.join(PRIMARY)
     client = Client(ADMIN)
     stage.open(1, client)
@@ -55,7 +55,7 @@ def test_a_client_is_told_that_there_is_no_grace(stage: Stage) -> None:
     assert [(content.epoch, content.grace_ms) for content in contents] == [(5, 5000), (6, 0)]
 
 
-def test_from_the_check_to_the_commit_nobody_new_gets_keys(stage: Stage) -> None:
+def test_from_the_check_to_the_commit_nobody_new_gets_keys(stage: FakeAuthorityService) -> None:
     stage.join(PRIMARY, THIRD)
     stage.changes.hold(9)
     stage.join(SECONDARY)
@@ -68,7 +68,7 @@ def test_from_the_check_to_the_commit_nobody_new_gets_keys(stage: Stage) -> None
     assert {fields[0] for fields in stage.of("secondary", "epoch")} == {6}, "and then none of the epoch before"
 
 
-def test_who_does_not_acknowledge_in_five_seconds_is_refused_everywhere(stage: Stage) -> None:
+def test_who_does_not_acknowledge_in_five_seconds_is_refused_everywhere(stage: FakeAuthorityService) -> None:
     stage.join(PRIMARY, SECONDARY, THIRD)
     session = stage.of("third", "session")[0][2]
     stage.changes.hold(9)
@@ -85,7 +85,7 @@ def test_who_does_not_acknowledge_in_five_seconds_is_refused_everywhere(stage: S
     assert [item[1] for item in stage.told if item[0] == "event"] == ["unprepared", "unattested"]
 
 
-def test_a_move_waits_for_a_change_that_is_under_way(stage: Stage) -> None:
+def test_a_move_waits_for_a_change_that_is_under_way(stage: FakeAuthorityService) -> None:
     stage.join(PRIMARY)
     stage.changes.begin_timed(stage.now)
     assert stage.changes.hold(9)
@@ -96,7 +96,7 @@ def test_a_move_waits_for_a_change_that_is_under_way(stage: Stage) -> None:
     assert stage.of("primary", "commit")[-1] == (7, 0) and moved(stage) == [(1, 7)]
 
 
-def test_the_timed_epoch_waits_for_a_move(stage: Stage) -> None:
+def test_the_timed_epoch_waits_for_a_move(stage: FakeAuthorityService) -> None:
     stage.join(PRIMARY)
     stage.changes.hold(9)
     stage.changes.begin_timed(stage.now)
@@ -108,7 +108,7 @@ def test_the_timed_epoch_waits_for_a_move(stage: Stage) -> None:
 
 
 def test_a_resumed_authority_finishes_a_move(tmp_path: Path, store: int) -> None:
-    stage = Stage(tmp_path, store, resumed=True)
+    stage = FakeAuthorityService(tmp_path, store, resumed=True)
     stage.changes.move(4, stage.now)
     for loop in (PRIMARY, SECONDARY, THIRD):
         stage.ask("attested", *loop, 5)
@@ -118,7 +118,7 @@ def test_a_resumed_authority_finishes_a_move(tmp_path: Path, store: int) -> None
     assert moved(stage) == [(4, 6)]
 
 
-def test_the_seal_is_written_with_the_epoch_and_not_before(stage: Stage, store: int) -> None:
+def test_the_seal_is_written_with_the_epoch_and_not_before(stage: FakeAuthorityService, store: int) -> None:
     stage.join(PRIMARY)
     stage.changes.hold(9)
     assert (StateFile(store).load().epoch, StateFile(store).load().seal) == (6, 0)
@@ -126,7 +126,7 @@ def test_the_seal_is_written_with_the_epoch_and_not_before(stage: Stage, store: 
     assert (StateFile(store).load().epoch, StateFile(store).load().seal) == (6, 9)
 
 
-def test_a_disk_that_refuses_changes_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_refuses_changes_nothing(stage: FakeAuthorityService, monkeypatch: pytest.MonkeyPatch) -> None:
     stage.join(PRIMARY)
     real = os.fsync
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from fakes.authority_service import PRIMARY, SECONDARY, THIRD, FakeAuthorityService
 from hosts.authority_host import ADMIN, Client
 
 from tlsrt.channels.clock import Moment
@@ -22,11 +22,11 @@ from tlsrt.supervisor.authority.sessions.manager import MAXIMUM_LIFE_MS
 
 
 @pytest.fixture
-def stage(tmp_path: Path, store: int) -> Stage:
-    return Stage(tmp_path, store)
+def stage(tmp_path: Path, store: int) -> FakeAuthorityService:
+    return FakeAuthorityService(tmp_path, store)
 
 
-def test_tokens_are_renewed_in_time_for_hours(stage: Stage) -> None:
+def test_tokens_are_renewed_in_time_for_hours(stage: FakeAuthorityService) -> None:
     stage.join(THIRD)
     stage.pass_time(3_600_000)
     sessions = stage.of("third", "session")
@@ -36,7 +36,7 @@ def test_tokens_are_renewed_in_time_for_hours(stage: Stage) -> None:
     assert max(later - earlier for earlier, later in itertools.pairwise(expiries)) < 40_000
 
 
-def test_after_eight_hours_a_component_has_a_new_session(stage: Stage) -> None:
+def test_after_eight_hours_a_component_has_a_new_session(stage: FakeAuthorityService) -> None:
     stage.join(PRIMARY, SECONDARY, THIRD)
     first = stage.of("third", "session")[0]
     stage.pass_time(MAXIMUM_LIFE_MS - 60_000)
@@ -53,7 +53,7 @@ def test_after_eight_hours_a_component_has_a_new_session(stage: Stage) -> None:
     assert stage.told[-1][3] == {"primary": 1, "secondary": 1, "third": 1}
 
 
-def test_revocation_is_on_the_disk_and_told_to_all(stage: Stage, store: int) -> None:
+def test_revocation_is_on_the_disk_and_told_to_all(stage: FakeAuthorityService, store: int) -> None:
     stage.join(PRIMARY, THIRD)
     session = stage.of("third", "session")[0][2]
     stage.revocations.revoke_session(session, stage.moment)
@@ -65,7 +65,7 @@ def test_revocation_is_on_the_disk_and_told_to_all(stage: Stage, store: int) -> 
     assert stage.of("third", "feed")[-1][0] == stored.revocation == stage.of("third", "revoked")[-1][0]
 
 
-def test_a_component_whose_session_was_revoked_has_another_at_once(stage: Stage) -> None:
+def test_a_component_whose_session_was_revoked_has_another_at_once(stage: FakeAuthorityService) -> None:
     stage.join(PRIMARY, THIRD)
     old = stage.of("third", "session")[0]
     stage.said.clear()
@@ -78,7 +78,7 @@ def test_a_component_whose_session_was_revoked_has_another_at_once(stage: Stage)
     assert {fields[2] for fields in stage.of("third", "session")} == {new[2]}
 
 
-def test_a_revoked_subject_gets_nothing_more(stage: Stage) -> None:
+def test_a_revoked_subject_gets_nothing_more(stage: FakeAuthorityService) -> None:
     stage.join(PRIMARY, THIRD)
     client = Client(ADMIN)
     assert stage.open(1, client)[0][1] == "granted"
@@ -95,7 +95,9 @@ def test_a_revoked_subject_gets_nothing_more(stage: Stage) -> None:
     assert stage.of("third", "session") == []
 
 
-def test_when_the_disk_refuses_a_revocation_works_all_the_same(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_when_the_disk_refuses_a_revocation_works_all_the_same(
+    stage: FakeAuthorityService, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stage.join(THIRD)
 
     def refuse(*args: object) -> None:
@@ -108,7 +110,7 @@ def test_when_the_disk_refuses_a_revocation_works_all_the_same(stage: Stage, mon
 
 
 def test_an_epoch_that_cannot_be_written_is_not_used(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    stage: FakeAuthorityService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     stage.join(THIRD)
     real = os.fsync
@@ -124,7 +126,7 @@ def test_an_epoch_that_cannot_be_written_is_not_used(
     assert [fields[0] for fields in stage.of("third", "prepare")] == [5, 6]
 
 
-def test_a_flood_of_joins_is_answered_slowly_but_surely(stage: Stage) -> None:
+def test_a_flood_of_joins_is_answered_slowly_but_surely(stage: FakeAuthorityService) -> None:
     stage.join(THIRD)
     for _ in range(50):
         stage.hear("third", "join")
@@ -133,7 +135,7 @@ def test_a_flood_of_joins_is_answered_slowly_but_surely(stage: Stage) -> None:
     assert len(stage.of("third", "welcome")) == 2
 
 
-def test_a_lost_loop_gets_keys_only_as_a_new_incarnation(stage: Stage) -> None:
+def test_a_lost_loop_gets_keys_only_as_a_new_incarnation(stage: FakeAuthorityService) -> None:
     stage.join(PRIMARY, THIRD)
     stage.provisioner.lost("third", stage.moment)
     stage.said.clear()
@@ -142,13 +144,13 @@ def test_a_lost_loop_gets_keys_only_as_a_new_incarnation(stage: Stage) -> None:
     assert stage.of("third", "welcome") == []
 
 
-def test_an_unknown_loop_is_an_error_of_the_supervisor(stage: Stage) -> None:
+def test_an_unknown_loop_is_an_error_of_the_supervisor(stage: FakeAuthorityService) -> None:
     with pytest.raises(PeerError, match="unknown_loop"):
         stage.ask("attested", "nobody", 1, 5)
 
 
 def test_a_resumed_authority_does_not_listen_before_it_has_spoken(tmp_path: Path, store: int) -> None:
-    stage = Stage(tmp_path, store, resumed=True)
+    stage = FakeAuthorityService(tmp_path, store, resumed=True)
     assert not stage.provisioner.may_read("third")
     stage.ask("attested", "third", 3, 5)
     assert stage.provisioner.may_read("third")
@@ -166,7 +168,7 @@ def test_a_resumed_authority_does_not_listen_before_it_has_spoken(tmp_path: Path
     assert late == {"secondary", "third"}
 
 
-def test_clients_are_renewed_with_rising_numbers(stage: Stage) -> None:
+def test_clients_are_renewed_with_rising_numbers(stage: FakeAuthorityService) -> None:
     stage.join(PRIMARY, SECONDARY)
     client = Client(ADMIN)
     stage.open(1, client)
@@ -180,7 +182,7 @@ def test_clients_are_renewed_with_rising_numbers(stage: Stage) -> None:
     assert all(content.token_expires <= content.now + 300_000 for content in contents)
 
 
-def test_a_client_session_ends_after_eight_hours_and_its_connection_with_it(stage: Stage) -> None:
+def test_a_client_session_ends_after_eight_hours_and_its_connection_with_it(stage: FakeAuthorityService) -> None:
     stage.join(PRIMARY)
     stage.open(1, Client(ADMIN))
     session = stage.of("primary", "granted")[0][4]
@@ -190,7 +192,7 @@ def test_a_client_session_ends_after_eight_hours_and_its_connection_with_it(stag
     assert stage.of("primary", "ended") == [(session,)]
 
 
-def test_pushes_to_many_clients_come_in_rounds_and_wait_for_primary(stage: Stage) -> None:
+def test_pushes_to_many_clients_come_in_rounds_and_wait_for_primary(stage: FakeAuthorityService) -> None:
     stage.join(PRIMARY)
     count = PUSHES_PER_ROUND + 5
     for connection in range(count):
@@ -212,7 +214,7 @@ def test_pushes_to_many_clients_come_in_rounds_and_wait_for_primary(stage: Stage
 def test_the_number_of_client_sessions_is_bounded(tmp_path: Path, store: int) -> None:
     path = tmp_path / "none"
     door = DoorConfig("127.0.0.1", 0, path, path, path, max_connections=2)
-    stage = Stage(tmp_path, store, door=door)
+    stage = FakeAuthorityService(tmp_path, store, door=door)
     stage.join(PRIMARY)
     words = [stage.open(connection, Client(ADMIN))[-1][1] for connection in range(3)]
     assert words == ["granted", "granted", "refused"]
@@ -224,14 +226,14 @@ def test_a_policy_that_fits_no_token_is_refused_at_boot(tmp_path: Path, store: i
     methods = tuple(f"method_{number}_{'x' * 60}" for number in range(250))
     policy = (PolicyRule("client/admin", "*/*", methods),)
     with pytest.raises(ConfigError, match="client/admin"):
-        Stage(tmp_path, store, policy=policy)
+        FakeAuthorityService(tmp_path, store, policy=policy)
 
 
-def _events(stage: Stage) -> list[tuple[str, str, str]]:
+def _events(stage: FakeAuthorityService) -> list[tuple[str, str, str]]:
     return [(item[0], item[1], item[2]) for item in stage.told if item[0] == "event"]
 
 
-def test_primary_alone_says_who_was_turned_away_and_not_too_often(stage: Stage) -> None:
+def test_primary_alone_says_who_was_turned_away_and_not_too_often(stage: FakeAuthorityService) -> None:
     notes = stage.new_notes()
     words = ["192.0.2.1", "handshake", 3]
     with pytest.raises(PeerError, match="not_primary"):
@@ -243,7 +245,7 @@ def test_primary_alone_says_who_was_turned_away_and_not_too_often(stage: Stage) 
     assert len(page) == TURNED_AWAY
 
 
-def test_events_wait_for_primary_in_a_bounded_number_and_end_with_it(stage: Stage) -> None:
+def test_events_wait_for_primary_in_a_bounded_number_and_end_with_it(stage: FakeAuthorityService) -> None:
     stage.join(PRIMARY)
     stage.blocked.add("primary")
     for number in range(100):

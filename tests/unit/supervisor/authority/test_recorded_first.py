@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from fakes.authority_service import PRIMARY, SECONDARY, THIRD, FakeAuthorityService
 from fakes.ports import NoRecorder
 from hosts.authority_host import ADMIN, Client
 
@@ -50,32 +50,32 @@ class Disk(NoRecorder):
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
+def stage(tmp_path: Path) -> Iterator[FakeAuthorityService]:
     store = os.open(tmp_path, os.O_RDONLY)
-    stage = Stage(tmp_path, store)
+    stage = FakeAuthorityService(tmp_path, store)
     stage.join(PRIMARY, SECONDARY, THIRD)
     yield stage
     os.close(store)
 
 
 @pytest.fixture
-def disk(stage: Stage) -> Disk:
+def disk(stage: FakeAuthorityService) -> Disk:
     disk = Disk()
     stage.recorder.target = disk
     return disk
 
 
-def asked(stage: Stage, name: str, *fields: Any) -> list[tuple[Any, ...]]:
+def asked(stage: FakeAuthorityService, name: str, *fields: Any) -> list[tuple[Any, ...]]:
     before = len(stage.told)
     stage.ask(name, 7, *fields)
     return stage.told[before:]
 
 
-def answers(stage: Stage) -> list[tuple[Any, ...]]:
+def answers(stage: FakeAuthorityService) -> list[tuple[Any, ...]]:
     return [told for told in stage.told if told[0] == "answer"]
 
 
-def test_a_client_gets_nothing_before_its_record_is_written(stage: Stage, disk: Disk) -> None:
+def test_a_client_gets_nothing_before_its_record_is_written(stage: FakeAuthorityService, disk: Disk) -> None:
     assert stage.open(1, Client(ADMIN)) == [] and disk.kinds == ["session_opened"]
     stage.provisioner.clients.push_all()  # an epoch, a respawn: whoever is not in yet gets no grant by that either
     stage.dispatcher.tick(stage.moment)
@@ -87,14 +87,14 @@ def test_a_client_gets_nothing_before_its_record_is_written(stage: Stage, disk: 
     assert len(stage.of("primary", "granted")) == 2
 
 
-def test_without_a_record_a_client_is_refused_like_any_other(stage: Stage, disk: Disk) -> None:
+def test_without_a_record_a_client_is_refused_like_any_other(stage: FakeAuthorityService, disk: Disk) -> None:
     disk.is_full = True
     assert [(name, fields) for _, name, fields in stage.open(1, Client(ADMIN))] == [("refused", (1, "rejected"))]
     assert SENTENCE in stage.lines and stage.context.sessions.counts().get("client", 0) == 0
 
 
 @pytest.mark.parametrize("what", ["closed", "revoked"])
-def test_who_has_gone_while_the_disk_wrote_gets_nothing(stage: Stage, disk: Disk, what: str) -> None:
+def test_who_has_gone_while_the_disk_wrote_gets_nothing(stage: FakeAuthorityService, disk: Disk, what: str) -> None:
     stage.open(1, Client(ADMIN))
     session = next(each for each in stage.context.sessions if each.owner == "client")
     if what == "closed":
@@ -105,7 +105,7 @@ def test_who_has_gone_while_the_disk_wrote_gets_nothing(stage: Stage, disk: Disk
     assert stage.of("primary", "granted") == []
 
 
-def test_a_revocation_is_done_without_a_record_and_says_so(stage: Stage, disk: Disk) -> None:
+def test_a_revocation_is_done_without_a_record_and_says_so(stage: FakeAuthorityService, disk: Disk) -> None:
     assert asked(stage, "revoke", "component", "secondary/store", 0) == []
     assert not stage.revocations.subjects()
     disk.write()
@@ -119,7 +119,7 @@ def test_a_revocation_is_done_without_a_record_and_says_so(stage: Stage, disk: D
     assert ["unrecorded", SENTENCE] in answers(stage)[-1][4]
 
 
-def test_nobody_is_restored_without_a_record(stage: Stage, disk: Disk) -> None:
+def test_nobody_is_restored_without_a_record(stage: FakeAuthorityService, disk: Disk) -> None:
     asked(stage, "revoke", "component", "secondary/store", 0)
     disk.write()
     disk.is_full = True
@@ -132,7 +132,7 @@ def test_nobody_is_restored_without_a_record(stage: Stage, disk: Disk) -> None:
     assert not stage.revocations.subjects()
 
 
-def test_what_becomes_of_sessions_is_noted(stage: Stage, disk: Disk) -> None:
+def test_what_becomes_of_sessions_is_noted(stage: FakeAuthorityService, disk: Disk) -> None:
     stage.ask("gone", "third", 3)
     stage.join(("third", 4))
     assert ("session_revoked", "third/console") in disk.noted

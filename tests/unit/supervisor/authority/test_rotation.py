@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from fakes.authority_service import PRIMARY, SECONDARY, THIRD, FakeAuthorityService
 from hosts.authority_host import ADMIN, INSTALL, Client
 
 from tlsrt.channels.session.verifier import Verifier
@@ -27,11 +27,11 @@ LOOPS = (PRIMARY, SECONDARY, THIRD)
 
 
 @pytest.fixture
-def stage(tmp_path: Path, store: int) -> Stage:
-    return Stage(tmp_path, store)
+def stage(tmp_path: Path, store: int) -> FakeAuthorityService:
+    return FakeAuthorityService(tmp_path, store)
 
 
-def new_keys(stage: Stage) -> NewKeys:
+def new_keys(stage: FakeAuthorityService) -> NewKeys:
     present = stage.context.keys.newest.issuer
     version = present.key_version + 1
     issuer = Issuer(bytes([version]) * 32, version, present.install, present.boot, random.Random(7).randbytes)
@@ -41,21 +41,21 @@ def new_keys(stage: Stage) -> NewKeys:
     )
 
 
-def answer(stage: Stage, epoch: int, *loops: tuple[str, int]) -> None:
+def answer(stage: FakeAuthorityService, epoch: int, *loops: tuple[str, int]) -> None:
     for loop, incarnation in loops:
         stage.ask("attested", loop, incarnation, epoch)
         stage.hear(loop, "prepared", epoch)
 
 
-def told(stage: Stage, name: str) -> list[tuple[Any, ...]]:
+def told(stage: FakeAuthorityService, name: str) -> list[tuple[Any, ...]]:
     return [said[1:] for said in stage.told if said[0] == name]
 
 
-def said_to(stage: Stage, loop: str) -> list[tuple[str, tuple[Any, ...]]]:
+def said_to(stage: FakeAuthorityService, loop: str) -> list[tuple[str, tuple[Any, ...]]]:
     return [(name, fields) for at, name, fields in stage.said if at == loop]
 
 
-def test_an_epoch_on_request_has_grace_and_is_told_when_all_have_it(stage: Stage, store: int) -> None:
+def test_an_epoch_on_request_has_grace_and_is_told_when_all_have_it(stage: FakeAuthorityService, store: int) -> None:
     stage.join(*LOOPS)
     stage.changes.rotate(3, None, stage.now)
     assert StateFile(store).load().epoch == 6, "on the disk before anybody hears of it"
@@ -68,7 +68,7 @@ def test_an_epoch_on_request_has_grace_and_is_told_when_all_have_it(stage: Stage
     assert told(stage, "rotated") == [(3, 6, 40, [], [])]
 
 
-def test_an_epoch_on_request_does_not_wait_for_who_is_late(stage: Stage) -> None:
+def test_an_epoch_on_request_does_not_wait_for_who_is_late(stage: FakeAuthorityService) -> None:
     stage.join(*LOOPS)
     stage.changes.rotate(3, None, stage.now)
     answer(stage, 6, PRIMARY, SECONDARY)
@@ -77,7 +77,9 @@ def test_an_epoch_on_request_does_not_wait_for_who_is_late(stage: Stage) -> None
 
 
 @pytest.mark.parametrize("reads", [True, False])
-def test_nobody_uses_an_epoch_before_the_gate_can_hear_who_was_looked_at(stage: Stage, reads: bool) -> None:
+def test_nobody_uses_an_epoch_before_the_gate_can_hear_who_was_looked_at(
+    stage: FakeAuthorityService, reads: bool
+) -> None:
     stage.join(*LOOPS)
     stage.changes.rotate(3, None, stage.now)
     stage.blocked.add("primary")
@@ -93,7 +95,7 @@ def test_nobody_uses_an_epoch_before_the_gate_can_hear_who_was_looked_at(stage: 
     assert told(stage, "rotated")[0][1] == 6
 
 
-def test_requests_wait_for_the_epoch_that_is_under_way(stage: Stage) -> None:
+def test_requests_wait_for_the_epoch_that_is_under_way(stage: FakeAuthorityService) -> None:
     stage.join(*LOOPS)
     stage.changes.begin_timed(stage.now)
     stage.changes.rotate(1, None, stage.now)
@@ -105,7 +107,7 @@ def test_requests_wait_for_the_epoch_that_is_under_way(stage: Stage) -> None:
     assert told(stage, "rotated")[0][:2] == (1, 7)
 
 
-def test_it_waits_for_the_move_of_a_reload(stage: Stage) -> None:
+def test_it_waits_for_the_move_of_a_reload(stage: FakeAuthorityService) -> None:
     stage.join(*LOOPS)
     assert stage.changes.hold(2)
     stage.changes.rotate(1, None, stage.now)
@@ -117,7 +119,7 @@ def test_it_waits_for_the_move_of_a_reload(stage: Stage) -> None:
     assert told(stage, "rotated")[0][:2] == (1, 7)
 
 
-def test_a_disk_that_refuses_changes_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_refuses_changes_nothing(stage: FakeAuthorityService, monkeypatch: pytest.MonkeyPatch) -> None:
     stage.join(*LOOPS)
     monkeypatch.setattr(stage.changes._writer, "write", lambda: False)
     stage.changes.rotate(1, None, stage.now)
@@ -126,7 +128,9 @@ def test_a_disk_that_refuses_changes_nothing(stage: Stage, monkeypatch: pytest.M
     assert (stage.state.epoch, stage.of("third", "prepare")[-1]) == (5, (5,))
 
 
-def test_new_keys_are_tried_again_when_the_disk_refuses(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_keys_are_tried_again_when_the_disk_refuses(
+    stage: FakeAuthorityService, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stage.join(*LOOPS)
     with monkeypatch.context() as full:
         full.setattr(stage.changes._writer, "write", lambda: False)
@@ -139,7 +143,7 @@ def test_new_keys_are_tried_again_when_the_disk_refuses(stage: Stage, monkeypatc
     assert told(stage, "rotated")[0][:2] == (1, 6)
 
 
-def test_new_keys_come_with_their_issuer_and_the_state(stage: Stage, store: int) -> None:
+def test_new_keys_come_with_their_issuer_and_the_state(stage: FakeAuthorityService, store: int) -> None:
     stage.join(*LOOPS)
     stage.said.clear()
     new = new_keys(stage)
@@ -154,7 +158,7 @@ def test_new_keys_come_with_their_issuer_and_the_state(stage: Stage, store: int)
     assert token[1:5] == (2).to_bytes(4, "big")
 
 
-def test_both_versions_verify_until_the_last_old_token_has_expired(stage: Stage) -> None:
+def test_both_versions_verify_until_the_last_old_token_has_expired(stage: FakeAuthorityService) -> None:
     stage.join(*LOOPS)
     stage.open(1, Client(ADMIN))
     old = stage.of("third", "session")[-1][7]
@@ -180,7 +184,7 @@ def test_both_versions_verify_until_the_last_old_token_has_expired(stage: Stage)
     assert verifier.tokens.verify_untrusted(new).epoch == 6
 
 
-def test_the_next_epoch_leaves_the_older_version_five_seconds(stage: Stage) -> None:
+def test_the_next_epoch_leaves_the_older_version_five_seconds(stage: FakeAuthorityService) -> None:
     stage.join(*LOOPS)
     stage.changes.rotate(1, new_keys(stage), stage.now)
     answer(stage, 6, *LOOPS)
@@ -192,7 +196,7 @@ def test_the_next_epoch_leaves_the_older_version_five_seconds(stage: Stage) -> N
     assert told(stage, "keys")[-1] == (2, GRACE_MS)
 
 
-def test_a_client_hears_of_the_new_key_before_the_first_grant_that_it_signs(stage: Stage) -> None:
+def test_a_client_hears_of_the_new_key_before_the_first_grant_that_it_signs(stage: FakeAuthorityService) -> None:
     stage.join(*LOOPS)
     client, other = Client(ADMIN), Client(ADMIN)
     issuer = stage.context.keys.newest.issuer.public
@@ -218,7 +222,9 @@ def test_a_client_hears_of_the_new_key_before_the_first_grant_that_it_signs(stag
         assert each.read(pin.key, list(granted[number])).epoch == 6
 
 
-def test_a_primary_that_comes_during_a_rotation_names_no_key_that_does_not_sign_yet(stage: Stage) -> None:
+def test_a_primary_that_comes_during_a_rotation_names_no_key_that_does_not_sign_yet(
+    stage: FakeAuthorityService,
+) -> None:
     stage.join(*LOOPS)
     stage.changes.rotate(1, new_keys(stage), stage.now)
     stage.ask("spawned", "primary", 4)
@@ -233,7 +239,7 @@ def test_a_primary_that_comes_during_a_rotation_names_no_key_that_does_not_sign_
     assert len(stage.of("primary", "succession")) == 1
 
 
-def test_a_newcomer_after_a_rotation_gets_the_new_version_only(stage: Stage) -> None:
+def test_a_newcomer_after_a_rotation_gets_the_new_version_only(stage: FakeAuthorityService) -> None:
     stage.join(PRIMARY, SECONDARY)
     stage.changes.rotate(1, new_keys(stage), stage.now)
     answer(stage, 6, PRIMARY, SECONDARY)
@@ -260,7 +266,7 @@ def test_the_ring_forgets_what_only_earlier_epochs_had() -> None:
     assert second.run == b"\2" * 32
 
 
-def test_the_old_issuer_key_does_not_make_a_token_of_a_new_epoch(stage: Stage) -> None:
+def test_the_old_issuer_key_does_not_make_a_token_of_a_new_epoch(stage: FakeAuthorityService) -> None:
     old = stage.context.keys.newest.issuer
     stage.join(*LOOPS)
     stage.changes.rotate(1, new_keys(stage), stage.now)

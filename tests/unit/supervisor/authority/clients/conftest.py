@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes.authority_service import Stage
+from fakes.authority_service import FakeAuthorityService
 from hosts.enrolment import ready
 
 
@@ -19,5 +19,5 @@ def folder(tmp_path: Path) -> Iterator[int]:
 
 
 @pytest.fixture
-def stage(tmp_path: Path, folder: int) -> Stage:
-    return ready(Stage(tmp_path, folder))
+def stage(tmp_path: Path, folder: int) -> FakeAuthorityService:
+    return ready(FakeAuthorityService(tmp_path, folder))

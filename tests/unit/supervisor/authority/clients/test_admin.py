@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from fakes.authority_service import PRIMARY, SECONDARY, THIRD, FakeAuthorityService
 from hosts.authority_host import INSTALL, Client
 from hosts.enrolment import DAY, STORE, add, ask, is_let_in, ready, renew
 
@@ -19,14 +19,14 @@ from tlsrt.supervisor.authority.model.state import StateFile
 from tlsrt.supervisor.messages.result_codes import ResultCode
 
 
-def rights(stage: Stage, connection: int, client: Client) -> dict[str, tuple[str, ...]]:
+def rights(stage: FakeAuthorityService, connection: int, client: Client) -> dict[str, tuple[str, ...]]:
     granted = [fields for _, name, fields in stage.open(connection, client) if name == "granted"]
     content = client.read(stage.context.keys.newest.issuer.public, granted[-1])
     assert content.subject.startswith("client/")
     return {right.target: tuple(right.methods) for right in content.rights}
 
 
-def test_an_enrolled_client_gets_its_rights_at_once_and_no_more(stage: Stage) -> None:
+def test_an_enrolled_client_gets_its_rights_at_once_and_no_more(stage: FakeAuthorityService) -> None:
     phone = add(stage, "phone")
     assert rights(stage, 1, phone) == {"secondary/store": ("describe", "get")}
     assert [row[1:5] for row in ask(stage, "client_list", "")[1]] == [
@@ -34,10 +34,10 @@ def test_an_enrolled_client_gets_its_rights_at_once_and_no_more(stage: Stage) ->
     ]  # fmt: skip
 
 
-def test_it_is_on_the_disk_before_it_is_answered(stage: Stage, folder: int, tmp_path: Path) -> None:
+def test_it_is_on_the_disk_before_it_is_answered(stage: FakeAuthorityService, folder: int, tmp_path: Path) -> None:
     phone = add(stage, "phone")
     assert StateFile(folder).load().enrolled.keys() == {"phone"}
-    again = Stage(_other(tmp_path), folder, state=StateFile(folder).load())
+    again = FakeAuthorityService(_other(tmp_path), folder, state=StateFile(folder).load())
     again.wall = stage.wall
     again.join(PRIMARY, SECONDARY, THIRD)
     assert is_let_in(again, 1, phone)
@@ -49,7 +49,7 @@ def _other(tmp_path: Path) -> Path:
     return other
 
 
-def test_what_the_disk_refuses_has_not_happened(stage: Stage, folder: int, tmp_path: Path) -> None:
+def test_what_the_disk_refuses_has_not_happened(stage: FakeAuthorityService, folder: int, tmp_path: Path) -> None:
     os.mkdir("authority.state.new", dir_fd=folder)  # so that nothing can be written there
     request, _ = pki.make_request()
     code, rows = ask(stage, "client_add", "phone", STORE, DAY, 0, request)
@@ -58,7 +58,7 @@ def test_what_the_disk_refuses_has_not_happened(stage: Stage, folder: int, tmp_p
     assert is_let_in(stage, 1, add(stage, "phone"))
 
 
-def test_revoked_is_out_at_once_and_for_good(stage: Stage) -> None:
+def test_revoked_is_out_at_once_and_for_good(stage: FakeAuthorityService) -> None:
     phone = add(stage, "phone")
     assert is_let_in(stage, 1, phone)
     session = stage.of("primary", "granted")[-1][4]
@@ -74,7 +74,7 @@ def test_revoked_is_out_at_once_and_for_good(stage: Stage) -> None:
     assert ask(stage, "client_revoke", "nobody")[0] == ResultCode.REFUSED
 
 
-def test_the_old_certificate_ends_when_the_new_one_is_used(stage: Stage) -> None:
+def test_the_old_certificate_ends_when_the_new_one_is_used(stage: FakeAuthorityService) -> None:
     old = add(stage, "phone")
     assert is_let_in(stage, 1, old)
     old_session = stage.of("primary", "granted")[-1][4]
@@ -88,7 +88,7 @@ def test_the_old_certificate_ends_when_the_new_one_is_used(stage: Stage) -> None
     assert not is_let_in(stage, 5, Client(old.issued))
 
 
-def test_a_certificate_is_of_no_use_after_its_end(stage: Stage) -> None:
+def test_a_certificate_is_of_no_use_after_its_end(stage: FakeAuthorityService) -> None:
     phone = add(stage, "phone", ttl_ms=60_000)
     stage.wall += 61_000
     assert not is_let_in(stage, 1, phone)
@@ -107,27 +107,29 @@ def test_a_certificate_is_of_no_use_after_its_end(stage: Stage) -> None:
         (("phone", [["*/*", [f"m{n:060}" for n in range(200)]]], DAY, 0), "too much for one token"),
     ],
 )
-def test_what_makes_no_client_is_refused_in_one_sentence(stage: Stage, fields: tuple[Any, ...], sentence: str) -> None:
+def test_what_makes_no_client_is_refused_in_one_sentence(
+    stage: FakeAuthorityService, fields: tuple[Any, ...], sentence: str
+) -> None:
     code, rows = ask(stage, "client_add", *fields, pki.make_request()[0])
     assert code == ResultCode.REFUSED and sentence in rows[0]
     assert not stage.state.enrolled
 
 
-def test_a_request_without_its_key_is_refused(stage: Stage) -> None:
+def test_a_request_without_its_key_is_refused(stage: FakeAuthorityService) -> None:
     request = pki.make_request()[0]
     broken = request[:-1] + bytes([request[-1] ^ 1])
     for bad in (broken, request[:40], b"\x30" * 3000):
         assert ask(stage, "client_add", "phone", STORE, DAY, 0, bad)[0] == ResultCode.REFUSED
 
 
-def test_a_host_without_http_enrols_nobody_for_it(stage: Stage) -> None:
+def test_a_host_without_http_enrols_nobody_for_it(stage: FakeAuthorityService) -> None:
     code, rows = ask(stage, "client_add", "browser", STORE, DAY, 1, pki.make_request()[0])
     assert code == ResultCode.REFUSED and rows == [NO_HTTP]
 
 
 def test_who_may_use_http_is_said_once_and_kept(tmp_path: Path, folder: int) -> None:
     door = DoorConfig("127.0.0.1", 0, Path("c"), Path("k"), Path("a"), http=True)
-    stage = ready(Stage(tmp_path, folder, door=door))
+    stage = ready(FakeAuthorityService(tmp_path, folder, door=door))
     browser, phone = add(stage, "browser", http=True), add(stage, "phone")
     for connection, client, word in ((1, browser, "lent"), (2, phone, "refused")):
         der = ssl.PEM_cert_to_DER_cert(client.issued.certificate_pem.decode())
@@ -136,7 +138,7 @@ def test_who_may_use_http_is_said_once_and_kept(tmp_path: Path, folder: int) -> 
         assert word in [name for _, name, _ in stage.said[before:]]
 
 
-def test_pages_are_bounded_and_the_list_is_whole(stage: Stage) -> None:
+def test_pages_are_bounded_and_the_list_is_whole(stage: FakeAuthorityService) -> None:
     request, _ = pki.make_request()
     rules = [["secondary/store", [f"m{n:050}" for n in range(60)]]]
     for number in range(12):

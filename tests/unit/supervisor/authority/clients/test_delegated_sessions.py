@@ -6,7 +6,7 @@ import ssl
 from pathlib import Path
 
 import pytest
-from fakes.authority_service import PRIMARY, SECONDARY, Stage
+from fakes.authority_service import PRIMARY, SECONDARY, FakeAuthorityService
 from hosts.authority_host import ADMIN
 
 from tlsrt.channels.session.grant import parse_grant_untrusted
@@ -15,8 +15,10 @@ from tlsrt.config.schema import ClientConfig
 from tlsrt.errors import PeerError
 
 
-def stage_of(folder: Path, store: int, *, http: bool) -> Stage:
-    stage = Stage(folder, store, clients=(ClientConfig("admin", pki.fingerprint(ADMIN.certificate_pem), http),))
+def stage_of(folder: Path, store: int, *, http: bool) -> FakeAuthorityService:
+    stage = FakeAuthorityService(
+        folder, store, clients=(ClientConfig("admin", pki.fingerprint(ADMIN.certificate_pem), http),)
+    )
     stage.join(PRIMARY, SECONDARY)
     stage.said.clear()
     return stage
@@ -26,7 +28,7 @@ def certificate() -> bytes:
     return ssl.PEM_cert_to_DER_cert(ADMIN.certificate_pem.decode())
 
 
-def lend(stage: Stage, data: bytes, loop: str = "primary") -> None:
+def lend(stage: FakeAuthorityService, data: bytes, loop: str = "primary") -> None:
     stage.hear(loop, "lend", 7, data)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from fakes.authority_service import PRIMARY, SECONDARY, THIRD, FakeAuthorityService
 from fakes.ports import NoDetection, NoRecorder
 from hosts.authority_host import Client
 from hosts.enrolment import DAY, STORE, add, ask, is_let_in, ready
@@ -28,7 +28,7 @@ from tlsrt.supervisor.messages.result_codes import ResultCode as Outcome
 Said = tuple[bytes, bytes, bytes]  # id, request, MAC
 
 
-def code_for(stage: Stage, name: str) -> JoinCode:
+def code_for(stage: FakeAuthorityService, name: str) -> JoinCode:
     """Return the code that the operator is shown."""
     code, rows = ask(stage, "client_add", name, STORE, DAY, 0, b"")
     assert code == Outcome.DONE and rows[0][0] == "code" and rows[0][2] == stage.wall + LIFE_MS
@@ -41,7 +41,7 @@ def asking(code: JoinCode) -> tuple[Said, bytes]:
     return (code.code_id, request, request_mac(code.code_id, code.secret, request)), key
 
 
-def say(stage: Stage, said: Said, connection: int = 9) -> tuple[Any, ...] | None:
+def say(stage: FakeAuthorityService, said: Said, connection: int = 9) -> tuple[Any, ...] | None:
     """Let Primary pass it on; return answer and MAC, or None for a refusal."""
     before = len(stage.said)
     stage.hear("primary", "enrol", connection, "192.0.2.7", *said)
@@ -50,7 +50,7 @@ def say(stage: Stage, said: Said, connection: int = 9) -> tuple[Any, ...] | None
     return answers[0][1][1:] if answers[0][0] == "enrolled" else None
 
 
-def join(stage: Stage, code: JoinCode) -> Client:
+def join(stage: FakeAuthorityService, code: JoinCode) -> Client:
     said, key = asking(code)
     answered = say(stage, said)
     assert answered is not None, stage.lines
@@ -59,7 +59,7 @@ def join(stage: Stage, code: JoinCode) -> Client:
     return Client(pki.Issued(pki.pem_of(answer.certificate), key))
 
 
-def test_a_code_enrols_one_client_once(stage: Stage) -> None:
+def test_a_code_enrols_one_client_once(stage: FakeAuthorityService) -> None:
     code = code_for(stage, "phone")
     said, key = asking(code)
     answered = say(stage, said)
@@ -71,7 +71,7 @@ def test_a_code_enrols_one_client_once(stage: Stage) -> None:
     assert stage.lines[-1].endswith("join_code_unknown") and len(stage.state.enrolled["phone"].certificates) == 1
 
 
-def test_a_code_ends_after_ten_minutes_and_with_the_client(stage: Stage) -> None:
+def test_a_code_ends_after_ten_minutes_and_with_the_client(stage: FakeAuthorityService) -> None:
     late, gone = code_for(stage, "late"), code_for(stage, "gone")
     assert ask(stage, "client_revoke", "gone")[0] == Outcome.DONE
     assert say(stage, asking(gone)[0]) is None
@@ -82,7 +82,7 @@ def test_a_code_ends_after_ten_minutes_and_with_the_client(stage: Stage) -> None
     assert not any(client.certificates for client in stage.state.enrolled.values())
 
 
-def test_wrong_guesses_end_a_code(stage: Stage) -> None:
+def test_wrong_guesses_end_a_code(stage: FakeAuthorityService) -> None:
     code = code_for(stage, "phone")
     wrong = JoinCode(code.code_id, bytes(16), code.pin)
     for _ in range(TRIES_MAX - 1):
@@ -95,7 +95,7 @@ def test_wrong_guesses_end_a_code(stage: Stage) -> None:
     assert is_let_in(stage, 1, join(stage, parse_code(rows[0][1]))), "a new code is a new chance"
 
 
-def test_a_captured_mac_is_good_for_its_own_request_only(stage: Stage) -> None:
+def test_a_captured_mac_is_good_for_its_own_request_only(stage: FakeAuthorityService) -> None:
     code = code_for(stage, "phone")
     (code_id, request, mac), _ = asking(code)
     assert say(stage, (code_id, pki.make_request()[0], mac)) is None
@@ -104,7 +104,7 @@ def test_a_captured_mac_is_good_for_its_own_request_only(stage: Stage) -> None:
     assert say(stage, (code_id, request, mac)) is not None
 
 
-def test_offences_are_charged_to_the_address_alone(stage: Stage) -> None:
+def test_offences_are_charged_to_the_address_alone(stage: FakeAuthorityService) -> None:
     sources: list[tuple[SignalSource, int]] = []
 
     class Weighing(NoDetection):
@@ -122,10 +122,12 @@ def test_offences_are_charged_to_the_address_alone(stage: Stage) -> None:
     assert [source.value for source, _ in sources] == ["192.0.2.7"] * 2 and sources[0][1] < sources[1][1]
 
 
-def test_a_code_that_was_printed_outlives_the_authority(stage: Stage, folder: int, tmp_path: Path) -> None:
+def test_a_code_that_was_printed_outlives_the_authority(
+    stage: FakeAuthorityService, folder: int, tmp_path: Path
+) -> None:
     code = code_for(stage, "phone")
     (tmp_path / "other").mkdir()
-    again = Stage(tmp_path / "other", folder, state=StateFile(folder).load())
+    again = FakeAuthorityService(tmp_path / "other", folder, state=StateFile(folder).load())
     again.wall = stage.wall
     again.join(PRIMARY, SECONDARY, THIRD)
     assert is_let_in(again, 1, join(again, code))
@@ -133,7 +135,7 @@ def test_a_code_that_was_printed_outlives_the_authority(stage: Stage, folder: in
     assert code.secret not in (tmp_path / "authority.state").read_bytes(), "no secret is on the disk"
 
 
-def test_what_the_disk_refuses_uses_no_code_up(stage: Stage, folder: int) -> None:
+def test_what_the_disk_refuses_uses_no_code_up(stage: FakeAuthorityService, folder: int) -> None:
     code = code_for(stage, "phone")
     os.mkdir("authority.state.new", dir_fd=folder)
     assert say(stage, asking(code)[0]) is None
@@ -143,7 +145,7 @@ def test_what_the_disk_refuses_uses_no_code_up(stage: Stage, folder: int) -> Non
     assert is_let_in(stage, 1, join(stage, code))
 
 
-def test_a_record_that_cannot_be_written_lets_nobody_in(stage: Stage) -> None:
+def test_a_record_that_cannot_be_written_lets_nobody_in(stage: FakeAuthorityService) -> None:
     class Deaf(NoRecorder):
         def before(self, kind: str, subject: str, detail: object, moment: Moment, then: Any, otherwise: Any) -> None:
             otherwise("the record cannot be written")
@@ -158,7 +160,7 @@ def test_a_record_that_cannot_be_written_lets_nobody_in(stage: Stage) -> None:
     assert not stage.state.enrolled["phone"].certificates and "other" not in stage.state.enrolled
 
 
-def test_a_locked_host_lets_nobody_in(stage: Stage) -> None:
+def test_a_locked_host_lets_nobody_in(stage: FakeAuthorityService) -> None:
     code = code_for(stage, "phone")
     stage.lock.engage("a test", "a detector", stage.moment)
     assert say(stage, asking(code)[0]) is None
@@ -166,7 +168,7 @@ def test_a_locked_host_lets_nobody_in(stage: Stage) -> None:
     assert ask(stage, "client_revoke", "phone")[0] == Outcome.DONE, "who is shut out is shut out"
 
 
-def test_a_new_code_or_bundle_ends_the_code_before(stage: Stage) -> None:
+def test_a_new_code_or_bundle_ends_the_code_before(stage: FakeAuthorityService) -> None:
     first = code_for(stage, "phone")
     second = parse_code(ask(stage, "client_renew", "phone", 0, b"")[1][0][1])
     assert say(stage, asking(first)[0]) is None
@@ -175,7 +177,7 @@ def test_a_new_code_or_bundle_ends_the_code_before(stage: Stage) -> None:
     assert say(stage, asking(second)[0]) is None
 
 
-def test_a_client_renewed_by_code_keeps_its_old_certificate_until_then(stage: Stage) -> None:
+def test_a_client_renewed_by_code_keeps_its_old_certificate_until_then(stage: FakeAuthorityService) -> None:
     old = add(stage, "phone")
     code = parse_code(ask(stage, "client_renew", "phone", 0, b"")[1][0][1])
     assert is_let_in(stage, 1, old)
@@ -184,7 +186,7 @@ def test_a_client_renewed_by_code_keeps_its_old_certificate_until_then(stage: St
     assert not is_let_in(stage, 4, Client(old.issued))
 
 
-def test_only_primary_may_bring_clients(stage: Stage) -> None:
+def test_only_primary_may_bring_clients(stage: FakeAuthorityService) -> None:
     said, _ = asking(code_for(stage, "phone"))
     with pytest.raises(PeerError, match="not_primary"):
         stage.hear("secondary", "enrol", 1, "", *said)
@@ -201,13 +203,13 @@ def test_whatever_a_captured_primary_says_is_refused(code_id: bytes, request: by
             os.close(folder)
 
 
-_STAGES: list[Stage] = []
+_STAGES: list[FakeAuthorityService] = []
 
 
-def _shared(folder: Path, descriptor: int) -> Stage:
+def _shared(folder: Path, descriptor: int) -> FakeAuthorityService:
     """One stage for all examples: what is refused changes nothing."""
     if not _STAGES:
-        _STAGES.append(ready(Stage(folder, descriptor)))
+        _STAGES.append(ready(FakeAuthorityService(folder, descriptor)))
     return _STAGES[0]
 
 

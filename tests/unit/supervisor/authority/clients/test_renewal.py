@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificate
-from fakes.authority_service import Stage
+from fakes.authority_service import FakeAuthorityService
 from hosts.authority_host import ADMIN, INSTALL, NONCE, Client
 from hosts.enrolment import STORE, add, ask, is_let_in, ready
 
@@ -24,9 +24,9 @@ BOOT = key_schedule.boot_id(NONCE)
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
+def stage(tmp_path: Path) -> Iterator[FakeAuthorityService]:
     folder = os.open(tmp_path, os.O_RDONLY)
-    yield ready(Stage(tmp_path, folder))
+    yield ready(FakeAuthorityService(tmp_path, folder))
     os.close(folder)
 
 
@@ -34,14 +34,14 @@ def der(client: Client) -> bytes:
     return load_pem_x509_certificate(client.issued.certificate_pem).public_bytes(Encoding.DER)
 
 
-def renewing(stage: Stage, client: Client, session: bytes = b"", key: object = None) -> Renewing:
+def renewing(stage: FakeAuthorityService, client: Client, session: bytes = b"", key: object = None) -> Renewing:
     """Return a renewal in the session that was granted last."""
     session = session or stage.of("primary", "granted")[-1][4]
     own = load_pem_private_key(client.issued.key_pem, None)
     return Renewing(key or own, der(client), INSTALL, BOOT, session)
 
 
-def say(stage: Stage, one: Renewing, connection: int = 1, request: bytes = b"") -> tuple[bytes, bytes]:
+def say(stage: FakeAuthorityService, one: Renewing, connection: int = 1, request: bytes = b"") -> tuple[bytes, bytes]:
     """Let Primary pass it on; return certificate and signature, empty for a refusal."""
     stage.hear("primary", "renew", connection, request or one.request, one.signature)  # fmt: skip
     told, certificate, signature = stage.of("primary", "renewed")[-1]
@@ -49,7 +49,7 @@ def say(stage: Stage, one: Renewing, connection: int = 1, request: bytes = b"") 
     return certificate, signature
 
 
-def test_a_client_gets_another_certificate_and_ends_the_old_one_by_using_it(stage: Stage) -> None:
+def test_a_client_gets_another_certificate_and_ends_the_old_one_by_using_it(stage: FakeAuthorityService) -> None:
     phone = add(stage, "phone")
     assert is_let_in(stage, 1, phone)
     one = renewing(stage, phone)
@@ -66,7 +66,7 @@ def test_a_client_gets_another_certificate_and_ends_the_old_one_by_using_it(stag
         other.accept_untrusted(issuer, *answer)
 
 
-def test_once_in_a_session(stage: Stage) -> None:
+def test_once_in_a_session(stage: FakeAuthorityService) -> None:
     phone = add(stage, "phone")
     assert is_let_in(stage, 1, phone)
     one = renewing(stage, phone)
@@ -75,7 +75,7 @@ def test_once_in_a_session(stage: Stage) -> None:
     assert is_let_in(stage, 1, Client(phone.issued)) and say(stage, one) == (b"", b""), "a replay in the next session"
 
 
-def test_only_who_has_the_key_and_the_session(stage: Stage) -> None:
+def test_only_who_has_the_key_and_the_session(stage: FakeAuthorityService) -> None:
     phone = add(stage, "phone")
     assert is_let_in(stage, 1, phone)
     good = renewing(stage, phone)
@@ -90,7 +90,7 @@ def test_only_who_has_the_key_and_the_session(stage: Stage) -> None:
     assert say(stage, good)[0]
 
 
-def test_who_is_not_enrolled_gets_none(stage: Stage) -> None:
+def test_who_is_not_enrolled_gets_none(stage: FakeAuthorityService) -> None:
     admin = Client(ADMIN)
     assert is_let_in(stage, 1, admin)
     assert say(stage, renewing(stage, admin)) == (b"", b"")
@@ -102,7 +102,7 @@ def test_who_is_not_enrolled_gets_none(stage: Stage) -> None:
     assert say(stage, one, connection=2) == (b"", b"")
 
 
-def test_what_the_disk_refuses_changes_nothing(stage: Stage, tmp_path: Path) -> None:
+def test_what_the_disk_refuses_changes_nothing(stage: FakeAuthorityService, tmp_path: Path) -> None:
     phone = add(stage, "phone")
     assert is_let_in(stage, 1, phone)
     (tmp_path / "authority.state.new").mkdir()
@@ -111,7 +111,7 @@ def test_what_the_disk_refuses_changes_nothing(stage: Stage, tmp_path: Path) -> 
     assert len(stage.state.enrolled["phone"].certificates) == 1
 
 
-def test_two_processes_may_renew_at_once(stage: Stage) -> None:
+def test_two_processes_may_renew_at_once(stage: FakeAuthorityService) -> None:
     phone = add(stage, "phone", rules=STORE)
     issuer = stage.context.keys.newest.issuer.public
     made: list[Client] = []

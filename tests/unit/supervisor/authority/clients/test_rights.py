@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from fakes.authority_service import PRIMARY, SECONDARY, THIRD, FakeAuthorityService
 from fakes.ports import NoRecorder
 from hosts.authority_host import Client
 from hosts.enrolment import STORE, add, ask, is_let_in, ready, renew
@@ -39,17 +39,17 @@ class Recorder(NoRecorder):
         self.waiting.append((kind, detail, then, otherwise))
 
 
-def rights(stage: Stage, connection: int, client: Client) -> dict[str, tuple[str, ...]]:
+def rights(stage: FakeAuthorityService, connection: int, client: Client) -> dict[str, tuple[str, ...]]:
     granted = [fields for _, name, fields in stage.open(connection, client) if name == "granted"]
     content = client.read(stage.context.keys.newest.issuer.public, granted[-1])
     return {right.target: tuple(right.methods) for right in content.rights}
 
 
-def row(stage: Stage, name: str) -> list[Any]:
+def row(stage: FakeAuthorityService, name: str) -> list[Any]:
     return next(row for row in ask(stage, "client_list", "")[1] if row[1] == name)
 
 
-def test_it_comes_again_and_may_do_what_was_said_and_nothing_else(stage: Stage) -> None:
+def test_it_comes_again_and_may_do_what_was_said_and_nothing_else(stage: FakeAuthorityService) -> None:
     phone = add(stage, "phone")
     assert rights(stage, 1, phone) == {"secondary/store": ("describe", "get")}
     session = stage.of("primary", "granted")[-1][4]
@@ -62,7 +62,7 @@ def test_it_comes_again_and_may_do_what_was_said_and_nothing_else(stage: Stage) 
     assert row(stage, "phone")[5] == [["third/console", ["list", "notify"]]]
 
 
-def test_what_is_said_already_ends_nobody(stage: Stage) -> None:
+def test_what_is_said_already_ends_nobody(stage: FakeAuthorityService) -> None:
     assert is_let_in(stage, 1, add(stage, "phone"))
     for _ in range(2):
         code, rows = ask(stage, "client_set", "phone", STORE, 1, [])
@@ -70,7 +70,7 @@ def test_what_is_said_already_ends_nobody(stage: Stage) -> None:
 
 
 def test_it_is_on_the_disk_before_it_is_answered_and_outlives_authority_and_certificate(
-    stage: Stage, folder: int, tmp_path: Path
+    stage: FakeAuthorityService, folder: int, tmp_path: Path
 ) -> None:
     phone = add(stage, "phone")
     assert is_let_in(stage, 1, phone)
@@ -82,14 +82,14 @@ def test_it_is_on_the_disk_before_it_is_answered_and_outlives_authority_and_cert
         (("third/console", ("list", "notify")),), ("lock", "unlock"),
     )  # fmt: skip
     (tmp_path / "other").mkdir()
-    again = Stage(tmp_path / "other", folder, state=kept)
+    again = FakeAuthorityService(tmp_path / "other", folder, state=kept)
     again.wall = stage.wall
     again.join(PRIMARY, SECONDARY, THIRD)
     assert rights(again, 1, Client(new.issued)) == {"third/console": ("describe", "list", "notify")}
     assert row(again, "phone")[-1] == BOTH
 
 
-def test_nothing_happens_before_it_is_recorded_and_nothing_if_it_cannot_be(stage: Stage) -> None:
+def test_nothing_happens_before_it_is_recorded_and_nothing_if_it_cannot_be(stage: FakeAuthorityService) -> None:
     phone = add(stage, "phone")
     assert is_let_in(stage, 1, phone)
     recorder = stage.recorder.target = Recorder()
@@ -106,7 +106,7 @@ def test_nothing_happens_before_it_is_recorded_and_nothing_if_it_cannot_be(stage
     assert row(stage, "phone")[-1] == BOTH
 
 
-def test_who_is_revoked_meanwhile_gets_no_rights(stage: Stage) -> None:
+def test_who_is_revoked_meanwhile_gets_no_rights(stage: FakeAuthorityService) -> None:
     add(stage, "phone")
     recorder, stage.recorder.target = stage.recorder.target, Recorder()
     stage.ask("client_set", 7, "phone", IO, 1, BOTH)
@@ -116,7 +116,7 @@ def test_who_is_revoked_meanwhile_gets_no_rights(stage: Stage) -> None:
     assert stage.told[-1][2] == ResultCode.REFUSED and stage.state.enrolled["phone"].may == ()
 
 
-def test_what_the_disk_refuses_has_not_happened(stage: Stage, folder: int) -> None:
+def test_what_the_disk_refuses_has_not_happened(stage: FakeAuthorityService, folder: int) -> None:
     phone = add(stage, "phone")
     assert is_let_in(stage, 1, phone)
     os.mkdir("authority.state.new", dir_fd=folder)  # so that nothing can be written there
@@ -140,7 +140,9 @@ def test_what_the_disk_refuses_has_not_happened(stage: Stage, folder: int) -> No
         (("phone", [], 1, ["lock", "unlock", "lock"]), NO_MAY),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_sentence(stage: Stage, fields: tuple[Any, ...], sentence: str) -> None:
+def test_what_cannot_be_is_refused_in_one_sentence(
+    stage: FakeAuthorityService, fields: tuple[Any, ...], sentence: str
+) -> None:
     add(stage, "phone")
     add(stage, "gone")
     ask(stage, "client_revoke", "gone")
@@ -152,13 +154,13 @@ def test_what_cannot_be_is_refused_in_one_sentence(stage: Stage, fields: tuple[A
 
 def test_who_may_use_http_may_lock_nothing(tmp_path: Path, folder: int) -> None:
     door = DoorConfig("127.0.0.1", 0, Path("c"), Path("k"), Path("a"), http=True)
-    stage = ready(Stage(tmp_path, folder, door=door))
+    stage = ready(FakeAuthorityService(tmp_path, folder, door=door))
     add(stage, "browser", http=True)
     assert ask(stage, "client_set", "browser", [], 1, ["unlock"]) == (ResultCode.REFUSED, [HTTP_MAY_NOT])
     assert ask(stage, "client_set", "browser", IO, 1, [])[0] == ResultCode.DONE
 
 
-def test_no_loop_has_a_word_for_it(stage: Stage) -> None:
+def test_no_loop_has_a_word_for_it(stage: FakeAuthorityService) -> None:
     """Primary, captured or not, can neither widen what a client may do nor say that the operator did."""
     assert "client_set" not in stage.dispatcher._of_loops
     assert not {name for name in TRUST.by_name if name.startswith("client_")}
@@ -166,7 +168,7 @@ def test_no_loop_has_a_word_for_it(stage: Stage) -> None:
         TRUST.decode_untrusted(AUTHORITY_CHANNEL.encode("client_set", 7, "phone", IO, 1, BOTH), "loop", "joined")
 
 
-def test_a_state_of_before_is_read_and_a_bad_one_is_not(stage: Stage) -> None:
+def test_a_state_of_before_is_read_and_a_bad_one_is_not(stage: FakeAuthorityService) -> None:
     add(stage, "phone")
     assert ask(stage, "client_set", "phone", [], 1, BOTH)[0] == ResultCode.DONE
     (item,) = encode_registry(stage.state.enrolled)

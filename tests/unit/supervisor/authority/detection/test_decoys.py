@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.authority_service import PRIMARY, THIRD, Stage
+from fakes.authority_service import PRIMARY, THIRD, FakeAuthorityService
 from fakes.ports import NoDetection
 from hosts.authority_host import ADMIN, Client
 
@@ -40,25 +40,25 @@ def test_each_decoy_has_a_detector_that_the_configuration_knows() -> None:
 
 
 @pytest.fixture
-def stage(tmp_path: Path, store: int) -> Stage:
-    stage = Stage(tmp_path, store, deception=DeceptionConfig((DECOY[0],)))
+def stage(tmp_path: Path, store: int) -> FakeAuthorityService:
+    stage = FakeAuthorityService(tmp_path, store, deception=DeceptionConfig((DECOY[0],)))
     stage.the(DecoyService)._detection = Tripped()
     stage.join(PRIMARY, THIRD)
     return stage
 
 
-def touch(stage: Stage, session: bytes, *words: str, loop: str = "primary") -> list[SignalSource]:
+def touch(stage: FakeAuthorityService, session: bytes, *words: str, loop: str = "primary") -> list[SignalSource]:
     stage.hear(loop, "touched", session, *(words or DECOY))
     response: Any = stage.the(DecoyService)._detection
     sources: list[SignalSource] = response.sources
     return sources
 
 
-def session_of(stage: Stage, owner: str) -> bytes:
+def session_of(stage: FakeAuthorityService, owner: str) -> bytes:
     return next(session.session_id for session in stage.context.sessions if session.owner == owner)
 
 
-def test_a_client_is_charged_by_its_session_and_a_component_by_its_process(stage: Stage) -> None:
+def test_a_client_is_charged_by_its_session_and_a_component_by_its_process(stage: FakeAuthorityService) -> None:
     stage.open(1, Client(ADMIN))
     client = session_of(stage, "client")
     assert touch(stage, client) == [SignalSource(SourceKind.SESSION, client.hex())]
@@ -66,7 +66,7 @@ def test_a_client_is_charged_by_its_session_and_a_component_by_its_process(stage
     assert len(touch(stage, bytes(16))) == 2  # nobody: there is no such session
 
 
-def test_what_is_used_is_charged_to_whoever_is_known_best(stage: Stage) -> None:
+def test_what_is_used_is_charged_to_whoever_is_known_best(stage: FakeAuthorityService) -> None:
     stage.open(1, Client(ADMIN))
     client = session_of(stage, "client")
 
@@ -86,12 +86,12 @@ def test_what_is_used_is_charged_to_whoever_is_known_best(stage: Stage) -> None:
             stage.hear("primary", "canary", *words)
 
 
-def test_the_supervisor_tells_of_files(stage: Stage) -> None:
+def test_the_supervisor_tells_of_files(stage: FakeAuthorityService) -> None:
     stage.ask("file_touched", "third", "/x")
     assert stage.the(DecoyService)._detection.sources == [SignalSource(SourceKind.PROCESS, "third")]  # type: ignore[attr-defined]
 
 
-def test_only_primary_tells_and_not_too_often(stage: Stage) -> None:
+def test_only_primary_tells_and_not_too_often(stage: FakeAuthorityService) -> None:
     with pytest.raises(PeerError, match="not_primary"):
         touch(stage, bytes(16), loop="third")
     notes = stage.new_notes()
@@ -100,11 +100,11 @@ def test_only_primary_tells_and_not_too_often(stage: Stage) -> None:
     assert len([note for note in notes.page(stage.now) if note[0] == "decoy_touched"]) == ACCESSES
 
 
-def secrets(stage: Stage) -> list[str]:
+def secrets(stage: FakeAuthorityService) -> list[str]:
     return [fields[0] for fields in stage.of("primary", "try_decoy")]
 
 
-def test_each_primary_is_tried_with_a_decoy_of_its_own_until_it_tells(stage: Stage) -> None:
+def test_each_primary_is_tried_with_a_decoy_of_its_own_until_it_tells(stage: FakeAuthorityService) -> None:
     stage.pass_time(TRY_EVERY_MS * 2)
     first = secrets(stage)
     assert len(first) >= 2 and len(set(first)) == 1
@@ -119,7 +119,7 @@ def test_each_primary_is_tried_with_a_decoy_of_its_own_until_it_tells(stage: Sta
     assert len(set(secrets(stage))) == 2
 
 
-def test_a_primary_that_does_not_tell_is_said_to_the_operator(stage: Stage) -> None:
+def test_a_primary_that_does_not_tell_is_said_to_the_operator(stage: FakeAuthorityService) -> None:
     stage.pass_time(BLIND_AFTER_MS + TRY_EVERY_MS * 2)
     blind = [item for item in stage.told if item[0] == "decoys"]
     assert len(blind) == 1 and "Primary does not report accesses" in blind[0][1]
@@ -128,7 +128,7 @@ def test_a_primary_that_does_not_tell_is_said_to_the_operator(stage: Stage) -> N
 
 
 def test_without_decoys_nobody_is_tried(tmp_path: Path, store: int) -> None:
-    stage = Stage(tmp_path, store, deception=DeceptionConfig())
+    stage = FakeAuthorityService(tmp_path, store, deception=DeceptionConfig())
     stage.join(PRIMARY)
     stage.pass_time(BLIND_AFTER_MS * 2)
     assert secrets(stage) == [] and not [item for item in stage.told if item[0] == "decoys"]

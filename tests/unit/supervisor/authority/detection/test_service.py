@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from fakes.authority_service import PRIMARY, SECONDARY, THIRD, FakeAuthorityService
 from fakes.ports import NoRecorder
 from hosts.authority_host import ADMIN, Client
 
@@ -53,8 +53,8 @@ class Bolt:
 
 
 @pytest.fixture
-def stage(tmp_path: Path, store: int) -> Stage:
-    stage = Stage(tmp_path, store)
+def stage(tmp_path: Path, store: int) -> FakeAuthorityService:
+    stage = FakeAuthorityService(tmp_path, store)
     stage.join(PRIMARY, SECONDARY, THIRD)
     stage.pass_time(GRACE_MS + 1000)
     stage.said.clear()
@@ -64,21 +64,23 @@ def stage(tmp_path: Path, store: int) -> Stage:
     return stage
 
 
-def response(stage: Stage) -> DetectionService:
+def response(stage: FakeAuthorityService) -> DetectionService:
     found = stage.detection
     assert isinstance(found, DetectionService)
     return found
 
 
-def report(stage: Stage, *rows: list[Any]) -> None:
+def report(stage: FakeAuthorityService, *rows: list[Any]) -> None:
     stage.hear("primary", "offences", list(rows))
 
 
-def session_of(stage: Stage, subject: str) -> str:
+def session_of(stage: FakeAuthorityService, subject: str) -> str:
     return next(each.session_id.hex() for each in stage.context.sessions if each.subject == subject)
 
 
-def test_a_forged_frame_ends_the_session_that_it_came_over_and_the_next_one_is_there(stage: Stage) -> None:
+def test_a_forged_frame_ends_the_session_that_it_came_over_and_the_next_one_is_there(
+    stage: FakeAuthorityService,
+) -> None:
     old = session_of(stage, "third/console")
     report(stage, ["session", old, "not_allowed", 1, "secondary/store a"])
     assert session_of(stage, "third/console") == old, "once is no attack"
@@ -87,7 +89,7 @@ def test_a_forged_frame_ends_the_session_that_it_came_over_and_the_next_one_is_t
     assert ("session", bytes.fromhex(old)) in [fields[1:] for fields in stage.of("secondary", "revoked")]
 
 
-def test_a_scan_ends_a_session_and_who_goes_on_is_shut_out_for_a_time(stage: Stage) -> None:
+def test_a_scan_ends_a_session_and_who_goes_on_is_shut_out_for_a_time(stage: FakeAuthorityService) -> None:
     assert stage.open(1, Client(ADMIN))[0][1] == "granted"
     for number in range(2, 9):
         session = session_of(stage, "client/admin")
@@ -104,7 +106,7 @@ def test_a_scan_ends_a_session_and_who_goes_on_is_shut_out_for_a_time(stage: Sta
     assert response(stage).actions.quarantined == {}
 
 
-def test_a_trigger_at_a_component_takes_its_keys_and_rights_and_they_come_back(stage: Stage) -> None:
+def test_a_trigger_at_a_component_takes_its_keys_and_rights_and_they_come_back(stage: FakeAuthorityService) -> None:
     source = SignalSource(SourceKind.CHANNEL, "third/console")
     stage.detection.trigger("decoy_method", source, {"method": "admin_dump"}, stage.moment)
     assert "third/console" in stage.context.loops.barred
@@ -118,7 +120,7 @@ def test_a_trigger_at_a_component_takes_its_keys_and_rights_and_they_come_back(s
     assert session_of(stage, "third/console")
 
 
-def test_a_loop_that_holds_anothers_token_is_replaced_and_only_that_process(stage: Stage) -> None:
+def test_a_loop_that_holds_anothers_token_is_replaced_and_only_that_process(stage: FakeAuthorityService) -> None:
     report(stage, ["channel", "third", "foreign_session", 1, ""])
     assert ("respawn", "third", 3, "score 100, last for foreign_session") in stage.told
     stage.told.clear()
@@ -127,7 +129,7 @@ def test_a_loop_that_holds_anothers_token_is_replaced_and_only_that_process(stag
     assert [entry[1:3] for entry in stage.told if entry[0] == "respawn"] == [("secondary", 2)]
 
 
-def test_a_new_process_inherits_less_than_ends_a_session(stage: Stage) -> None:
+def test_a_new_process_inherits_less_than_ends_a_session(stage: FakeAuthorityService) -> None:
     source = SignalSource(SourceKind.PROCESS, "third")
     stage.ask("charge", "third", 3, "seccomp_refused", 49, "socket")
     assert response(stage).actions.quarantined
@@ -138,7 +140,7 @@ def test_a_new_process_inherits_less_than_ends_a_session(stage: Stage) -> None:
     assert not response(stage).actions.quarantined and session_of(stage, "third/console"), "the deserver is gone"
 
 
-def test_two_loops_at_the_top_lock_the_host_and_so_does_a_trigger_at_primary(stage: Stage) -> None:
+def test_two_loops_at_the_top_lock_the_host_and_so_does_a_trigger_at_primary(stage: FakeAuthorityService) -> None:
     lock = stage.detection.actions._lock
     assert isinstance(lock, Bolt)
     report(stage, ["channel", "third", "foreign_session", 1, ""])
@@ -149,7 +151,9 @@ def test_two_loops_at_the_top_lock_the_host_and_so_does_a_trigger_at_primary(sta
     assert len(lock.reasons) == 2
 
 
-def test_an_address_is_limited_and_blocked_by_primary_and_one_that_comes_again_is_told(stage: Stage) -> None:
+def test_an_address_is_limited_and_blocked_by_primary_and_one_that_comes_again_is_told(
+    stage: FakeAuthorityService,
+) -> None:
     report(stage, ["address", STRANGER, "tls_wrong_version_number", 10, ""])
     report(stage, ["address", STRANGER, "handshake_timeout", 40, ""])
     told = stage.of("primary", "shut_out")
@@ -163,12 +167,12 @@ def test_an_address_is_limited_and_blocked_by_primary_and_one_that_comes_again_i
     assert len(stage.of("primary", "shut_out")) == 2, "who works on this host is on the usual list"
 
 
-def test_a_session_that_ended_and_a_name_that_is_none_are_charged_to_nobody(stage: Stage) -> None:
+def test_a_session_that_ended_and_a_name_that_is_none_are_charged_to_nobody(stage: FakeAuthorityService) -> None:
     report(stage, ["session", "ff" * 16, "proof_forged", 99, ""], ["session", "client/admin", "proof_forged", 99, ""])
     assert list(response(stage).scoring.scores(stage.now)) == []
 
 
-def test_offences_in_a_victims_name_leave_its_score_at_nothing(stage: Stage) -> None:
+def test_offences_in_a_victims_name_leave_its_score_at_nothing(stage: FakeAuthorityService) -> None:
     """The offender's frames name the victim as sender; what they came over is the offender's."""
     rows = [
         ["channel", "third", reason, 50, "secondary/store get"] for reason in ("wrong_source", "replay", "oversize")
@@ -180,7 +184,7 @@ def test_offences_in_a_victims_name_leave_its_score_at_nothing(stage: Stage) -> 
     assert {source.value for source, _ in response(stage).scoring.scores(stage.now)} == {"third"}
 
 
-def test_what_an_operator_has_revoked_stays_as_he_said(stage: Stage) -> None:
+def test_what_an_operator_has_revoked_stays_as_he_said(stage: FakeAuthorityService) -> None:
     stage.revocations.revoke_subjects(["third/console"], 0, stage.moment)
     source = SignalSource(SourceKind.CHANNEL, "third/console")
     stage.detection.trigger("decoy_method", source, {}, stage.moment)
@@ -188,7 +192,7 @@ def test_what_an_operator_has_revoked_stays_as_he_said(stage: Stage) -> None:
     assert stage.revocations.subjects() == {"third/console": 0}
 
 
-def test_somebody_is_shut_out_even_if_that_cannot_be_recorded_and_it_is_said(stage: Stage) -> None:
+def test_somebody_is_shut_out_even_if_that_cannot_be_recorded_and_it_is_said(stage: FakeAuthorityService) -> None:
     notes = stage.new_notes()
     stage.recorder.target = Book(is_full=True)
     stage.detection.trigger("decoy_method", SignalSource(SourceKind.CHANNEL, "third/console"), {}, stage.moment)
@@ -197,7 +201,7 @@ def test_somebody_is_shut_out_even_if_that_cannot_be_recorded_and_it_is_said(sta
     assert names[:3] == [("detected", "third/console"), ("response", "third/console"), ("reported", "third/console")]
 
 
-def test_only_primary_may_report_and_only_so_much(stage: Stage) -> None:
+def test_only_primary_may_report_and_only_so_much(stage: FakeAuthorityService) -> None:
     row = ["channel", "third", "replay", 1, ""]
     with pytest.raises(PeerError, match="not_primary"):
         stage.hear("third", "offences", [row])
@@ -223,7 +227,7 @@ def test_what_is_nobodys_fault_is_no_offence() -> None:
 
 
 def test_a_host_that_only_observes_says_what_it_would_do(tmp_path: Path, store: int) -> None:
-    stage = Stage(tmp_path, store, detection=DetectionConfig(mode="observe"))  # type: ignore[arg-type]
+    stage = FakeAuthorityService(tmp_path, store, detection=DetectionConfig(mode="observe"))  # type: ignore[arg-type]
     stage.join(PRIMARY, THIRD)
     notes = stage.new_notes()
     stage.pass_time(GRACE_MS + 1000)

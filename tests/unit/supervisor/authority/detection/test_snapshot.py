@@ -9,7 +9,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from fakes.authority_service import PRIMARY, SECONDARY, THIRD, FakeAuthorityService
 from hosts.authority_host import ADMIN, Client
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,35 +116,37 @@ def test_a_state_from_before_there_was_any_is_read() -> None:
 
 
 @pytest.fixture
-def stage(tmp_path: Path, store: int) -> Stage:
-    return settled(Stage(tmp_path, store))
+def stage(tmp_path: Path, store: int) -> FakeAuthorityService:
+    return settled(FakeAuthorityService(tmp_path, store))
 
 
-def settled(stage: Stage) -> Stage:
+def settled(stage: FakeAuthorityService) -> FakeAuthorityService:
     stage.join(PRIMARY, SECONDARY, THIRD)
     stage.pass_time(GRACE_MS + 1000)
     return stage
 
 
-def response(stage: Stage) -> DetectionService:
+def response(stage: FakeAuthorityService) -> DetectionService:
     found = stage.detection
     assert isinstance(found, DetectionService)
     return found
 
 
-def killed(stage: Stage, store: int, tmp_path: Path, *, resumed: bool = True, now: int = 0) -> Stage:
+def killed(
+    stage: FakeAuthorityService, store: int, tmp_path: Path, *, resumed: bool = True, now: int = 0
+) -> FakeAuthorityService:
     """Return the stage of the next authority, which knows what lies on the disk."""
     stage.pass_time(0)
     folder = Path(tempfile.mkdtemp(dir=tmp_path))
-    return Stage(folder, store, resumed=resumed, state=StateFile(store).load(), now=now or stage.now)
+    return FakeAuthorityService(folder, store, resumed=resumed, state=StateFile(store).load(), now=now or stage.now)
 
 
-def signal(stage: Stage, detector: str, whom: SignalSource, points: int = 0) -> None:
+def signal(stage: FakeAuthorityService, detector: str, whom: SignalSource, points: int = 0) -> None:
     stage.detection.add(detector, whom, points, {"what": f"said of {detector}"}, stage.moment)
 
 
 def test_scores_and_why_somebody_is_shut_out_are_known_to_the_next_authority(
-    stage: Stage, store: int, tmp_path: Path
+    stage: FakeAuthorityService, store: int, tmp_path: Path
 ) -> None:
     signal(stage, "shape", OF_THIRD, 45)
     signal(stage, "decoy_method", OF_CONSOLE)
@@ -161,7 +163,7 @@ def test_scores_and_why_somebody_is_shut_out_are_known_to_the_next_authority(
     assert killed(after, store, tmp_path).state.response.quarantined == ()
 
 
-def test_two_halves_of_an_attack_around_a_kill_are_one(stage: Stage, store: int, tmp_path: Path) -> None:
+def test_two_halves_of_an_attack_around_a_kill_are_one(stage: FakeAuthorityService, store: int, tmp_path: Path) -> None:
     signal(stage, "shape", OF_THIRD, 45)
     after = killed(stage, store, tmp_path)
     signal(after, "shape", OF_THIRD, 10)
@@ -169,7 +171,7 @@ def test_two_halves_of_an_attack_around_a_kill_are_one(stage: Stage, store: int,
 
 
 def test_a_session_goes_on_with_the_points_of_the_one_that_died_with_the_authority(
-    stage: Stage, store: int, tmp_path: Path
+    stage: FakeAuthorityService, store: int, tmp_path: Path
 ) -> None:
     assert stage.open(1, Client(ADMIN))[0][1] == "granted"
     (session,) = [each for each in stage.context.sessions if each.subject == "client/admin"]
@@ -182,7 +184,7 @@ def test_a_session_goes_on_with_the_points_of_the_one_that_died_with_the_authori
 
 
 def test_a_block_goes_on_growing_and_primary_is_told_of_it_when_it_comes_again(
-    stage: Stage, store: int, tmp_path: Path
+    stage: FakeAuthorityService, store: int, tmp_path: Path
 ) -> None:
     stranger = SignalSource(SourceKind.ADDRESS, STRANGER)
     signal(stage, "tls_garbage", stranger, 60)
@@ -196,7 +198,7 @@ def test_a_block_goes_on_growing_and_primary_is_told_of_it_when_it_comes_again(
 
 
 def test_strangers_cause_no_write_before_they_are_blocked_and_others_one_a_second(
-    stage: Stage, store: int, tmp_path: Path
+    stage: FakeAuthorityService, store: int, tmp_path: Path
 ) -> None:
     path = tmp_path / "authority.state"
 
@@ -217,7 +219,7 @@ def test_strangers_cause_no_write_before_they_are_blocked_and_others_one_a_secon
 
 
 def test_another_host_begins_with_other_processes_and_the_quarantine_of_the_old_ones_ends(
-    stage: Stage, store: int, tmp_path: Path
+    stage: FakeAuthorityService, store: int, tmp_path: Path
 ) -> None:
     signal(stage, "shape", SignalSource(SourceKind.PROCESS, "third"), 90)
     assert "third/console" in response(stage).actions.quarantined
@@ -229,7 +231,7 @@ def test_another_host_begins_with_other_processes_and_the_quarantine_of_the_old_
 
 
 def test_after_a_boot_of_the_machine_nothing_has_faded_and_no_step_is_in_force(
-    stage: Stage, store: int, tmp_path: Path
+    stage: FakeAuthorityService, store: int, tmp_path: Path
 ) -> None:
     signal(stage, "bad_tag", SignalSource(SourceKind.ADDRESS, STRANGER), 60)
     signal(stage, "decoy_method", OF_CONSOLE)

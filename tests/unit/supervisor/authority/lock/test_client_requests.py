@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from fakes.authority_service import PRIMARY, THIRD, Stage
+from fakes.authority_service import PRIMARY, THIRD, FakeAuthorityService
 from hosts.authority_host import ADMIN, INSTALL, NONCE
 
 from tlsrt.channels.session.lock_statement import lock_statement, sign_statement, unlock_statement
@@ -23,31 +23,31 @@ BOOT = key_schedule.boot_id(NONCE)
 KEY = load_pem_private_key(ADMIN.key_pem, None)
 
 
-def stage_of(folder: Path, store: int, *may: str, http: bool = False) -> Stage:
+def stage_of(folder: Path, store: int, *may: str, http: bool = False) -> FakeAuthorityService:
     client = ClientConfig("admin", pki.fingerprint(ADMIN.certificate_pem), http=http, may=may)
-    stage = Stage(folder, store, clients=(client,))
+    stage = FakeAuthorityService(folder, store, clients=(client,))
     stage.join(PRIMARY, THIRD)
     return stage
 
 
 @pytest.fixture
-def stage(tmp_path: Path, store: int) -> Stage:
+def stage(tmp_path: Path, store: int) -> FakeAuthorityService:
     return stage_of(tmp_path, store, "lock", "unlock")
 
 
 @pytest.fixture
-def locked(stage: Stage) -> Stage:
+def locked(stage: FakeAuthorityService) -> FakeAuthorityService:
     return lock(stage)
 
 
-def lock(stage: Stage) -> Stage:
+def lock(stage: FakeAuthorityService) -> FakeAuthorityService:
     """Lock, and bring the Primary of the locked door."""
     stage.lock.engage("a test", "a detector", stage.moment)
     bring_primary(stage, 9)
     return stage
 
 
-def bring_primary(stage: Stage, incarnation: int) -> None:
+def bring_primary(stage: FakeAuthorityService, incarnation: int) -> None:
     stage.ask("spawned", "primary", incarnation)
     stage.hear("primary", "join")
     stage.ask("attested", "primary", incarnation, stage.state.epoch)
@@ -57,13 +57,13 @@ def der() -> bytes:
     return ssl.PEM_cert_to_DER_cert(ADMIN.certificate_pem.decode())
 
 
-def challenge(stage: Stage, connection: int = 1) -> bytes:
+def challenge(stage: FakeAuthorityService, connection: int = 1) -> bytes:
     stage.hear("primary", "challenge", connection)
     found: bytes = stage.of("primary", "challenged")[-1][1]
     return found
 
 
-def unlock(stage: Stage, given: bytes, connection: int = 1, **changes: bytes) -> tuple[Any, ...]:
+def unlock(stage: FakeAuthorityService, given: bytes, connection: int = 1, **changes: bytes) -> tuple[Any, ...]:
     """Say as Primary what a client has signed; return what the client is told."""
     record = stage.state.lock
     fields = {
@@ -74,7 +74,7 @@ def unlock(stage: Stage, given: bytes, connection: int = 1, **changes: bytes) ->
     return stage.of("primary", "answered")[-1]
 
 
-def ask_to_lock(stage: Stage, reason: str = "by night", connection: int = 1) -> bytes:
+def ask_to_lock(stage: FakeAuthorityService, reason: str = "by night", connection: int = 1) -> bytes:
     """Say as Primary what a client has signed; return the signature."""
     statement = lock_statement(INSTALL, BOOT, challenge(stage, connection), reason)
     signature = sign_statement(KEY, statement)
@@ -82,13 +82,13 @@ def ask_to_lock(stage: Stage, reason: str = "by night", connection: int = 1) -> 
     return signature
 
 
-def test_a_client_that_may_unlocks(locked: Stage, store: int) -> None:
+def test_a_client_that_may_unlocks(locked: FakeAuthorityService, store: int) -> None:
     assert unlock(locked, challenge(locked)) == (1, "unlocked")
     assert not locked.lock.is_locked and StateFile(store).load().lock is None
     assert not locked.provisioner.may_read("primary"), "the one that has carried it gets nothing any more"
 
 
-def test_a_client_that_may_locks(stage: Stage) -> None:
+def test_a_client_that_may_locks(stage: FakeAuthorityService) -> None:
     ask_to_lock(stage)
     record = stage.state.lock
     assert record is not None and (record.reason, record.by) == ("by night", "client/admin")
@@ -97,12 +97,12 @@ def test_a_client_that_may_locks(stage: Stage) -> None:
 @pytest.mark.parametrize(
     "changes", [{"install": b"x" * 16}, {"boot": b"x" * 16}, {"lock": b"x" * 16}, {"challenge": b"x" * 32}]
 )
-def test_every_field_counts(locked: Stage, changes: dict[str, bytes]) -> None:
+def test_every_field_counts(locked: FakeAuthorityService, changes: dict[str, bytes]) -> None:
     assert unlock(locked, challenge(locked), 1, **changes) == (1, "rejected")
     assert locked.lock.is_locked
 
 
-def test_a_challenge_is_good_once_for_its_connection_and_for_ten_seconds(locked: Stage) -> None:
+def test_a_challenge_is_good_once_for_its_connection_and_for_ten_seconds(locked: FakeAuthorityService) -> None:
     given = challenge(locked, 1)
     assert unlock(locked, given, connection=2) == (2, "rejected")
     given = challenge(locked, 1)
@@ -113,7 +113,7 @@ def test_a_challenge_is_good_once_for_its_connection_and_for_ten_seconds(locked:
     assert "challenge_unknown" in locked.lines[-1] and "challenge_expired" in locked.lines[-2]
 
 
-def test_a_signature_for_a_lock_is_none_for_the_next_one(locked: Stage) -> None:
+def test_a_signature_for_a_lock_is_none_for_the_next_one(locked: FakeAuthorityService) -> None:
     before = locked.state.lock
     assert before is not None
     assert unlock(locked, challenge(locked)) == (1, "unlocked")
@@ -142,20 +142,20 @@ def test_a_client_for_http_never_may(tmp_path: Path, store: int) -> None:
     assert unlock(stage, challenge(stage)) == (1, "rejected")
 
 
-def test_a_client_that_is_shut_out(locked: Stage) -> None:
+def test_a_client_that_is_shut_out(locked: FakeAuthorityService) -> None:
     locked.revocations.revoke_subjects(["client/admin"], 0, locked.moment)
     assert unlock(locked, challenge(locked)) == (1, "rejected")
     assert "revoked" in locked.lines[-1]
 
 
-def test_a_certificate_that_has_ended(locked: Stage) -> None:
+def test_a_certificate_that_has_ended(locked: FakeAuthorityService) -> None:
     given = challenge(locked)
     locked.wall += 100 * 365 * 24 * 3_600_000
     assert unlock(locked, given) == (1, "rejected")
     assert "certificate" in locked.lines[-1]
 
 
-def test_a_lock_cannot_be_said_again(stage: Stage) -> None:
+def test_a_lock_cannot_be_said_again(stage: FakeAuthorityService) -> None:
     """A captured Primary that kept what a client has signed has nothing in hand for later."""
     signature = ask_to_lock(stage)
     stage.lock.unlock(b"", "operator", stage.moment, lambda problem: None)
@@ -167,20 +167,20 @@ def test_a_lock_cannot_be_said_again(stage: Stage) -> None:
     assert [word for _, word in stage.of("primary", "answered")] == ["rejected", "rejected"]
 
 
-def test_another_reason_than_was_signed_is_refused(stage: Stage) -> None:
+def test_another_reason_than_was_signed_is_refused(stage: FakeAuthorityService) -> None:
     statement = lock_statement(INSTALL, BOOT, challenge(stage), "by night")
     fields = [1, der(), "for fun", sign_statement(KEY, statement)]
     stage.hear("primary", "lock", *fields)
     assert not stage.lock.is_locked
 
 
-def test_only_primary_carries_them(locked: Stage) -> None:
+def test_only_primary_carries_them(locked: FakeAuthorityService) -> None:
     for name, fields in (("unlock", [1, der(), b"s"]), ("lock", [1, der(), "", b"s"])):
         with pytest.raises(PeerError, match="not_primary"):
             locked.hear("third", name, *fields)
 
 
-def test_so_many_tries_are_looked_at_and_no_more(locked: Stage) -> None:
+def test_so_many_tries_are_looked_at_and_no_more(locked: FakeAuthorityService) -> None:
     words = [unlock(locked, challenge(locked), lock=b"x" * 16)[1] for _ in range(TRIES + 5)]
     assert words == ["rejected"] * TRIES + ["busy"] * 5
     assert unlock(locked, challenge(locked)) == (1, "busy")
@@ -188,7 +188,7 @@ def test_so_many_tries_are_looked_at_and_no_more(locked: Stage) -> None:
     assert unlock(locked, challenge(locked)) == (1, "unlocked")
 
 
-def test_a_disk_that_refuses_is_another_word(locked: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_refuses_is_another_word(locked: FakeAuthorityService, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -197,7 +197,7 @@ def test_a_disk_that_refuses_is_another_word(locked: Stage, monkeypatch: pytest.
     assert locked.lock.is_locked
 
 
-def test_garbage_is_refused(locked: Stage) -> None:
+def test_garbage_is_refused(locked: FakeAuthorityService) -> None:
     for certificate in (b"", b"x", der()[:-1], der() + b"x"):
         challenge(locked)
         fields = [1, certificate, b"s" * 70]

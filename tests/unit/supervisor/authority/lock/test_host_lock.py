@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from fakes.authority_service import PRIMARY, SECONDARY, THIRD, FakeAuthorityService
 from fakes.ports import NoRecorder
 from hosts.authority_host import ADMIN, Client
 
@@ -22,8 +22,8 @@ LOCK = b"L" * 16
 
 
 @pytest.fixture
-def stage(tmp_path: Path, store: int) -> Stage:
-    return Stage(tmp_path, store)
+def stage(tmp_path: Path, store: int) -> FakeAuthorityService:
+    return FakeAuthorityService(tmp_path, store)
 
 
 class Refusing(NoRecorder):
@@ -40,25 +40,25 @@ def refuse_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", refuse)
 
 
-def ask(stage: Stage, verb: str, *fields: object) -> tuple[Any, ...]:
+def ask(stage: FakeAuthorityService, verb: str, *fields: object) -> tuple[Any, ...]:
     """Ask as the supervisor does; return the code and rows of the answer."""
     stage.ask(verb, 9, *fields)
     answers = [said for said in stage.told if said[:2] == ("answer", 9)]
     return answers[-1][2], answers[-1][4]
 
 
-def lock(stage: Stage) -> tuple[Any, ...]:
+def lock(stage: FakeAuthorityService) -> tuple[Any, ...]:
     return ask(stage, "lock", LOCK, "a test", "operator", 7)
 
 
-def be_born(stage: Stage, incarnation: int, epoch: int = 6) -> None:
+def be_born(stage: FakeAuthorityService, incarnation: int, epoch: int = 6) -> None:
     """Let the supervisor bring the next Primary."""
     stage.ask("spawned", "primary", incarnation)
     stage.hear("primary", "join")
     stage.ask("attested", "primary", incarnation, epoch)
 
 
-def commit(stage: Stage, *loops: tuple[str, int]) -> int:
+def commit(stage: FakeAuthorityService, *loops: tuple[str, int]) -> int:
     """Let these loops acknowledge the epoch that is under way, and return its number."""
     epoch = int(stage.state.epoch)
     for loop, incarnation in loops:
@@ -68,11 +68,11 @@ def commit(stage: Stage, *loops: tuple[str, int]) -> int:
     return epoch
 
 
-def names(stage: Stage, loop: str) -> list[str]:
+def names(stage: FakeAuthorityService, loop: str) -> list[str]:
     return [name for at, name, _ in stage.said if at == loop]
 
 
-def test_a_lock_ends_all_sessions_and_the_epoch_and_is_on_the_disk(stage: Stage, store: int) -> None:
+def test_a_lock_ends_all_sessions_and_the_epoch_and_is_on_the_disk(stage: FakeAuthorityService, store: int) -> None:
     stage.join(PRIMARY, SECONDARY, THIRD)
     stage.open(1, Client(ADMIN))
     sessions = {fields[2] for loop in ("primary", "secondary", "third") for fields in stage.of(loop, "session")}
@@ -90,7 +90,7 @@ def test_a_lock_ends_all_sessions_and_the_epoch_and_is_on_the_disk(stage: Stage,
     assert {fields[2] for fields in stage.of("third", "epoch")} == {0}, "there is no gate"
 
 
-def test_it_is_told_before_the_disk_is_asked(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_told_before_the_disk_is_asked(stage: FakeAuthorityService, monkeypatch: pytest.MonkeyPatch) -> None:
     stage.join(PRIMARY, THIRD)
     told: list[str] = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: told.extend(said[0] for said in stage.told))
@@ -98,7 +98,7 @@ def test_it_is_told_before_the_disk_is_asked(stage: Stage, monkeypatch: pytest.M
     assert "lock_state" in told
 
 
-def test_the_primary_of_a_locked_host_gets_the_certificate_and_no_key(stage: Stage) -> None:
+def test_the_primary_of_a_locked_host_gets_the_certificate_and_no_key(stage: FakeAuthorityService) -> None:
     stage.join(PRIMARY, THIRD)
     lock(stage)
     commit(stage, THIRD)
@@ -111,7 +111,7 @@ def test_the_primary_of_a_locked_host_gets_the_certificate_and_no_key(stage: Sta
     assert not KEYS & {*names(stage, "primary")}
 
 
-def test_the_process_of_before_is_not_heard_and_gets_nothing(stage: Stage) -> None:
+def test_the_process_of_before_is_not_heard_and_gets_nothing(stage: FakeAuthorityService) -> None:
     """Neither the one that had keys, once the host is locked, nor that of the locked door, once it is not."""
     stage.join(PRIMARY, THIRD)
     lock(stage)
@@ -132,7 +132,7 @@ def test_the_process_of_before_is_not_heard_and_gets_nothing(stage: Stage) -> No
     assert names(stage, "primary") == []
 
 
-def test_unlock_gives_everybody_sessions_of_a_new_epoch(stage: Stage, store: int) -> None:
+def test_unlock_gives_everybody_sessions_of_a_new_epoch(stage: FakeAuthorityService, store: int) -> None:
     stage.join(PRIMARY, THIRD)
     before = stage.of("third", "session")[0]
     lock(stage)
@@ -150,7 +150,9 @@ def test_unlock_gives_everybody_sessions_of_a_new_epoch(stage: Stage, store: int
     assert stage.open(1, Client(ADMIN))[0][1] == "granted"
 
 
-def test_a_loop_that_comes_while_the_host_is_locked_has_no_session_before_the_unlock(stage: Stage) -> None:
+def test_a_loop_that_comes_while_the_host_is_locked_has_no_session_before_the_unlock(
+    stage: FakeAuthorityService,
+) -> None:
     stage.join(PRIMARY)
     lock(stage)
     commit(stage)
@@ -161,7 +163,7 @@ def test_a_loop_that_comes_while_the_host_is_locked_has_no_session_before_the_un
 
 
 def test_a_disk_that_refuses_does_not_keep_it_from_locking_but_from_unlocking(
-    stage: Stage, store: int, monkeypatch: pytest.MonkeyPatch
+    stage: FakeAuthorityService, store: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage.join(PRIMARY, THIRD)
     with monkeypatch.context() as patch:
@@ -175,7 +177,7 @@ def test_a_disk_that_refuses_does_not_keep_it_from_locking_but_from_unlocking(
     assert ask(stage, "unlock", "operator") == (ResultCode.DONE, [])
 
 
-def test_what_cannot_be_recorded_does_not_keep_it_from_locking_but_from_unlocking(stage: Stage) -> None:
+def test_what_cannot_be_recorded_does_not_keep_it_from_locking_but_from_unlocking(stage: FakeAuthorityService) -> None:
     stage.recorder.target = Refusing()
     assert lock(stage) == (ResultCode.DONE, [])
     assert ask(stage, "unlock", "operator") == (ResultCode.UNCHANGED, ["nothing can be recorded"])
@@ -184,7 +186,7 @@ def test_what_cannot_be_recorded_does_not_keep_it_from_locking_but_from_unlockin
     assert ask(stage, "unlock", "operator") == (ResultCode.DONE, [])
 
 
-def test_a_second_lock_changes_nothing(stage: Stage) -> None:
+def test_a_second_lock_changes_nothing(stage: FakeAuthorityService) -> None:
     stage.join(PRIMARY, THIRD)
     stage.lock.engage("the first", "a detector", stage.moment)
     first = stage.state.lock
@@ -195,7 +197,7 @@ def test_a_second_lock_changes_nothing(stage: Stage) -> None:
     assert first is not None and (first.reason, first.by) == ("the first", "a detector")
 
 
-def test_nobody_unlocks_another_lock_than_he_names(stage: Stage) -> None:
+def test_nobody_unlocks_another_lock_than_he_names(stage: FakeAuthorityService) -> None:
     said: list[str] = []
     host_lock = stage.lock
     host_lock.unlock(b"", "operator", stage.moment, said.append)
@@ -206,7 +208,7 @@ def test_nobody_unlocks_another_lock_than_he_names(stage: Stage) -> None:
     assert said[-1] == "" and not host_lock.is_locked
 
 
-def test_an_unlock_that_is_recorded_late_does_not_hit_the_next_lock(stage: Stage) -> None:
+def test_an_unlock_that_is_recorded_late_does_not_hit_the_next_lock(stage: FakeAuthorityService) -> None:
     waiting: list[Callable[[], None]] = []
 
     class Slow(NoRecorder):
@@ -228,7 +230,7 @@ def test_an_unlock_that_is_recorded_late_does_not_hit_the_next_lock(stage: Stage
 @pytest.mark.parametrize("resumed", [False, True])
 def test_an_authority_that_comes_again_is_locked(tmp_path: Path, store: int, resumed: bool) -> None:
     state = AuthorityState(epoch=5, boots=2, lock=LockRecord(LOCK, "a test", "operator", 7))
-    stage = Stage(tmp_path, store, resumed=resumed, state=state)
+    stage = FakeAuthorityService(tmp_path, store, resumed=resumed, state=state)
     stage.join(PRIMARY, SECONDARY, THIRD)
     commit(stage, SECONDARY, THIRD)
     assert names(stage, "primary")[:3] == ["locked", "door", "serve"]
@@ -241,7 +243,7 @@ def test_an_authority_that_comes_again_is_locked(tmp_path: Path, store: int, res
     assert stage.of("third", "session")
 
 
-def test_epochs_go_on_and_the_locked_primary_hears_of_them(stage: Stage) -> None:
+def test_epochs_go_on_and_the_locked_primary_hears_of_them(stage: FakeAuthorityService) -> None:
     stage.join(PRIMARY, THIRD)
     lock(stage)
     commit(stage, THIRD)
@@ -251,7 +253,7 @@ def test_epochs_go_on_and_the_locked_primary_hears_of_them(stage: Stage) -> None
     assert [fields[3] for fields in stage.of("primary", "locked")] == [6, 7]
 
 
-def test_a_locked_primary_is_not_answered_more_often_than_others(stage: Stage) -> None:
+def test_a_locked_primary_is_not_answered_more_often_than_others(stage: FakeAuthorityService) -> None:
     lock(stage)
     be_born(stage, 9)
     for _ in range(50):

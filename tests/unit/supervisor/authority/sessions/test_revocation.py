@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.authority_service import PRIMARY, SECONDARY, THIRD, Stage
+from fakes.authority_service import PRIMARY, SECONDARY, THIRD, FakeAuthorityService
 from hosts.authority_host import ADMIN, Client
 
 from tlsrt.errors import PeerError
@@ -19,8 +19,8 @@ FULL = "cannot write the authority's state: No space left on device"
 
 
 @pytest.fixture
-def stage(tmp_path: Path, store: int) -> Stage:
-    stage = Stage(tmp_path, store)
+def stage(tmp_path: Path, store: int) -> FakeAuthorityService:
+    stage = FakeAuthorityService(tmp_path, store)
     stage.join(PRIMARY, SECONDARY, THIRD)
     stage.pass_time(1)
     return stage
@@ -36,7 +36,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
         yield patched
 
 
-def ask(stage: Stage, name: str, *fields: object) -> tuple[ResultCode, int, list[Any]]:
+def ask(stage: FakeAuthorityService, name: str, *fields: object) -> tuple[ResultCode, int, list[Any]]:
     """Return code, whether more follows, and rows of the answer."""
     stage.told.clear()
     stage.ask(name, 77, *fields)
@@ -45,19 +45,19 @@ def ask(stage: Stage, name: str, *fields: object) -> tuple[ResultCode, int, list
     return ResultCode(code), more, rows
 
 
-def sessions(stage: Stage) -> list[list[Any]]:
+def sessions(stage: FakeAuthorityService) -> list[list[Any]]:
     code, more, rows = ask(stage, "sessions", b"")
     assert (code, more) == (ResultCode.DONE, 0)
     return rows
 
 
-def mailbox(stage: Stage, loop: str, target: str) -> int:
+def mailbox(stage: FakeAuthorityService, loop: str, target: str) -> int:
     """Return what a loop was told last of the mailbox of a target."""
     entries = [entry for fields in stage.of(loop, "rights") for entry in fields[2] if entry[0] == target]
     return int(entries[-1][1])
 
 
-def test_the_list_says_everything_of_a_session(stage: Stage) -> None:
+def test_the_list_says_everything_of_a_session(stage: FakeAuthorityService) -> None:
     stage.pass_time(40_000)
     rows = {row[2]: row for row in sessions(stage)}
     assert list(rows) == [row[2] for row in sorted(sessions(stage), key=lambda row: row[1])]
@@ -70,7 +70,7 @@ def test_the_list_says_everything_of_a_session(stage: Stage) -> None:
     assert expires + renewed == 60_000 and len(token) == 32
 
 
-def test_the_address_of_a_client_is_primarys_word_and_only_about_clients(stage: Stage) -> None:
+def test_the_address_of_a_client_is_primarys_word_and_only_about_clients(stage: FakeAuthorityService) -> None:
     granted = next(fields for loop, name, fields in stage.open(1, Client(ADMIN)) if name == "granted")
     component = stage.of("third", "session")[-1][2]
     for session, address in ((granted[4], "192.0.2.7"), (component, "192.0.2.8"), (b"x" * 16, "192.0.2.9")):
@@ -80,7 +80,7 @@ def test_the_address_of_a_client_is_primarys_word_and_only_about_clients(stage: 
         stage.hear("third", "came_from", granted[4], "192.0.2.10")
 
 
-def test_a_long_list_comes_in_pages(stage: Stage) -> None:
+def test_a_long_list_comes_in_pages(stage: FakeAuthorityService) -> None:
     for number in range(300):
         stage.open(number, Client(ADMIN))
     found: list[str] = []
@@ -94,7 +94,7 @@ def test_a_long_list_comes_in_pages(stage: Stage) -> None:
     assert found == sorted(found)
 
 
-def test_an_unambiguous_begin_of_an_id_is_enough(stage: Stage) -> None:
+def test_an_unambiguous_begin_of_an_id_is_enough(stage: FakeAuthorityService) -> None:
     session = stage.of("third", "session")[-1][2]
     code, _, rows = ask(stage, "revoke", "session", session.hex()[:6], 0)
     assert code is ResultCode.DONE
@@ -118,7 +118,7 @@ def test_an_unambiguous_begin_of_an_id_is_enough(stage: Stage) -> None:
     ],
 )
 def test_what_is_not_there_is_one_sentence_and_changes_nothing(
-    stage: Stage, kind: str, what: str, sentence: str
+    stage: FakeAuthorityService, kind: str, what: str, sentence: str
 ) -> None:
     before = sessions(stage)
     code, _, rows = ask(stage, "revoke", kind, what, 0)
@@ -129,7 +129,7 @@ def test_what_is_not_there_is_one_sentence_and_changes_nothing(
 
 
 def test_an_ambiguous_begin_is_refused(tmp_path: Path, store: int) -> None:
-    stage = Stage(tmp_path, store)
+    stage = FakeAuthorityService(tmp_path, store)
     manager = stage.context.sessions
     numbers = iter(range(100))
     manager._randomness = lambda count: b"\xab\xcd" + next(numbers).to_bytes(count - 2, "big") if count > 2 else b"xx"
@@ -139,7 +139,7 @@ def test_an_ambiguous_begin_is_refused(tmp_path: Path, store: int) -> None:
     assert rows == ['the ids of 2 sessions begin with "abcd": give more digits']
 
 
-def test_a_token_ends_its_session_and_one_of_before_is_refused_all_the_same(stage: Stage) -> None:
+def test_a_token_ends_its_session_and_one_of_before_is_refused_all_the_same(stage: FakeAuthorityService) -> None:
     [row] = [row for row in sessions(stage) if row[2] == "third/console"]
     old_token, session = row[10], row[1]
     stage.pass_time(40_000)
@@ -154,7 +154,7 @@ def test_a_token_ends_its_session_and_one_of_before_is_refused_all_the_same(stag
     assert ("token", bytes.fromhex(row[10])) in told and ("session", bytes.fromhex(session)) in told
 
 
-def test_a_revoked_component_is_shut_out_until_it_is_restored(stage: Stage) -> None:
+def test_a_revoked_component_is_shut_out_until_it_is_restored(stage: FakeAuthorityService) -> None:
     assert mailbox(stage, "third", "secondary/store") == 2
     stage.said.clear()
     code, _, rows = ask(stage, "revoke", "component", "secondary/store", 0)
@@ -173,7 +173,7 @@ def test_a_revoked_component_is_shut_out_until_it_is_restored(stage: Stage) -> N
     assert ask(stage, "restore", "component", "secondary/store")[0] is ResultCode.REFUSED
 
 
-def test_a_revoked_client_is_cut_off_and_opens_again_when_it_is_restored(stage: Stage) -> None:
+def test_a_revoked_client_is_cut_off_and_opens_again_when_it_is_restored(stage: FakeAuthorityService) -> None:
     granted = [fields for loop, name, fields in stage.open(1, Client(ADMIN)) if name == "granted"]
     ask(stage, "revoke", "client", "admin", 0)
     assert stage.of("primary", "ended") == [(granted[0][4],)]
@@ -182,13 +182,13 @@ def test_a_revoked_client_is_cut_off_and_opens_again_when_it_is_restored(stage: 
     assert stage.open(3, Client(ADMIN))[0][1] == "granted"
 
 
-def test_a_loop_stands_for_its_components(stage: Stage) -> None:
+def test_a_loop_stands_for_its_components(stage: FakeAuthorityService) -> None:
     code, _, rows = ask(stage, "revoke", "loop", "third", 60_000)
     assert (code, rows[0]) == (ResultCode.DONE, ["subject", "third/console", 60_000])
     assert ask(stage, "restore", "loop", "third")[2] == [["subject", "third/console", 0]]
 
 
-def test_a_revocation_for_a_time_ends_with_it_whatever_the_clock_says(stage: Stage, store: int) -> None:
+def test_a_revocation_for_a_time_ends_with_it_whatever_the_clock_says(stage: FakeAuthorityService, store: int) -> None:
     ask(stage, "revoke", "component", "third/console", 60_000)
     ask(stage, "revoke", "client", "admin", 120_000)
     stage.wall += 10**9  # somebody sets the clock
@@ -205,12 +205,12 @@ def test_a_revocation_for_a_time_ends_with_it_whatever_the_clock_says(stage: Sta
 def test_who_is_shut_out_stays_so_over_a_restart_and_for_the_rest_of_its_time(tmp_path: Path, store: int) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
-    stage = Stage(tmp_path / "one", store)
+    stage = FakeAuthorityService(tmp_path / "one", store)
     stage.join(PRIMARY, THIRD)
     ask(stage, "revoke", "component", "third/console", 60_000)
     ask(stage, "revoke", "client", "admin", 0)
     stage.pass_time(20_000)
-    again = Stage(tmp_path / "two", store, state=StateFile(store).load())
+    again = FakeAuthorityService(tmp_path / "two", store, state=StateFile(store).load())
     again.wall = stage.wall
     again.join(PRIMARY, THIRD)
     assert again.of("third", "session") == []
@@ -224,7 +224,7 @@ def test_who_is_shut_out_stays_so_over_a_restart_and_for_the_rest_of_its_time(tm
     assert again.open(1, Client(ADMIN))[0][1] == "refused"
 
 
-def test_the_last_word_about_a_subject_counts(stage: Stage) -> None:
+def test_the_last_word_about_a_subject_counts(stage: FakeAuthorityService) -> None:
     ask(stage, "revoke", "client", "admin", 1_000)
     ask(stage, "revoke", "client", "admin", 0)
     assert [item.value for item in stage.state.revocations if item.kind == "subject"] == [b"client/admin"]
@@ -235,13 +235,13 @@ def test_the_last_word_about_a_subject_counts(stage: Stage) -> None:
 # Everybody
 
 
-def acknowledge(stage: Stage, *loops: tuple[str, int], epoch: int) -> None:
+def acknowledge(stage: FakeAuthorityService, *loops: tuple[str, int], epoch: int) -> None:
     for loop, incarnation in loops:
         stage.hear(loop, "prepared", epoch)
         stage.ask("attested", loop, incarnation, epoch)
 
 
-def test_all_ends_every_session_and_moves_the_epoch_without_grace(stage: Stage) -> None:
+def test_all_ends_every_session_and_moves_the_epoch_without_grace(stage: FakeAuthorityService) -> None:
     stage.open(1, Client(ADMIN))
     before = {row[1] for row in sessions(stage)}
     stage.said.clear()
@@ -260,7 +260,7 @@ def test_all_ends_every_session_and_moves_the_epoch_without_grace(stage: Stage) 
     assert stage.open(2, Client(ADMIN))[0][1] == "granted", "and nobody is shut out"
 
 
-def test_of_very_many_sessions_the_verifiers_are_told_by_a_snapshot(stage: Stage) -> None:
+def test_of_very_many_sessions_the_verifiers_are_told_by_a_snapshot(stage: FakeAuthorityService) -> None:
     for number in range(100):
         stage.open(number, Client(ADMIN))
     stage.said.clear()
@@ -270,7 +270,7 @@ def test_of_very_many_sessions_the_verifiers_are_told_by_a_snapshot(stage: Stage
     assert len(snapshot[5]) == 103 and snapshot[3] == stage.state.revocation
 
 
-def test_all_during_another_change_of_the_epoch(stage: Stage) -> None:
+def test_all_during_another_change_of_the_epoch(stage: FakeAuthorityService) -> None:
     stage.changes.begin_timed(stage.now)
     stage.told.clear()
     stage.ask("revoke", 7, "all", "", 0)
@@ -282,7 +282,7 @@ def test_all_during_another_change_of_the_epoch(stage: Stage) -> None:
     assert stage.of("third", "commit")[-2:] == [(6, 5000), (7, 0)]
 
 
-def test_all_before_a_reload_moves(stage: Stage) -> None:
+def test_all_before_a_reload_moves(stage: FakeAuthorityService) -> None:
     """The new sessions wait for the epoch of the reload, so that nobody under a new profile has keys of the old one."""
     stage.changes.hold(9)
     stage.said.clear()
@@ -296,7 +296,7 @@ def test_all_before_a_reload_moves(stage: Stage) -> None:
     assert {fields[0] for fields in stage.of("third", "session")} == {6}
 
 
-def test_a_reload_that_is_checked_while_all_is_revoked_gets_an_epoch_of_its_own(stage: Stage) -> None:
+def test_a_reload_that_is_checked_while_all_is_revoked_gets_an_epoch_of_its_own(stage: FakeAuthorityService) -> None:
     stage.ask("revoke", 7, "all", "", 0)
     stage.told.clear()
     assert stage.changes.hold(9)
@@ -311,7 +311,9 @@ def test_a_reload_that_is_checked_while_all_is_revoked_gets_an_epoch_of_its_own(
 # The disk
 
 
-def test_verifiers_are_told_before_the_disk_is_asked(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verifiers_are_told_before_the_disk_is_asked(
+    stage: FakeAuthorityService, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real, said = os.fsync, []
     session = stage.of("third", "session")[-1][2]
 
@@ -324,7 +326,9 @@ def test_verifiers_are_told_before_the_disk_is_asked(stage: Stage, monkeypatch: 
     assert said[0] == [session]
 
 
-def test_a_full_disk_is_said_and_tried_again(stage: Stage, store: int, full_disk: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_said_and_tried_again(
+    stage: FakeAuthorityService, store: int, full_disk: pytest.MonkeyPatch
+) -> None:
     code, _, rows = ask(stage, "revoke", "client", "admin", 0)
     assert code is ResultCode.UNWRITTEN
     assert rows[0] == ["subject", "client/admin", 0]
@@ -339,7 +343,9 @@ def test_a_full_disk_is_said_and_tried_again(stage: Stage, store: int, full_disk
     assert StateFile(store).load().is_revoked("subject", b"client/admin")
 
 
-def test_on_a_full_disk_nobody_is_restored(stage: Stage, store: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_full_disk_nobody_is_restored(
+    stage: FakeAuthorityService, store: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ask(stage, "revoke", "component", "third/console", 60_000)
 
     def refuse(*args: object) -> None:
@@ -358,7 +364,7 @@ def test_on_a_full_disk_nobody_is_restored(stage: Stage, store: int, monkeypatch
 
 
 def test_all_on_a_full_disk_ends_all_sessions_and_the_epoch_follows(
-    stage: Stage, full_disk: pytest.MonkeyPatch
+    stage: FakeAuthorityService, full_disk: pytest.MonkeyPatch
 ) -> None:
     code, _, rows = ask(stage, "revoke", "all", "", 0)
     assert code is ResultCode.UNWRITTEN and rows[0] == ["count", 3]
