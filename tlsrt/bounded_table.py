@@ -31,7 +31,7 @@ NEVER: Final = float("inf")
 _HEAP_LEAST: Final = 64  # entries of a heap that are not worth making anew
 
 
-class Policy(enum.Enum):
+class WhenFull(enum.Enum):
     """What happens when there is no room."""
 
     REFUSE = "refuse"
@@ -101,7 +101,7 @@ class _Account(Generic[Key, Value]):
 class BoundedTable(Generic[Key, Value]):
     """Rows by key. `most` is the size of all rows, `share` that of the rows of one subject; times are of one clock."""
 
-    def __init__(self, most: int, share: int, policy: Policy) -> None:
+    def __init__(self, most: int, share: int, policy: WhenFull) -> None:
         self.most = most
         self.share = share
         self._policy = policy
@@ -259,7 +259,7 @@ class BoundedTable(Generic[Key, Value]):
             is_over_share = own + size > share
             if not is_over_share and self.size - (old.size if old is not None else 0) + size <= self.most:
                 return True
-            if self._policy is Policy.REFUSE:
+            if self._policy is WhenFull.REFUSE:
                 return False
             victim = subject if is_over_share else self._find_greediest(at_least=own + size)
             if victim is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from tlsrt.bounded_table import NEVER, BoundedTable, Policy
+from tlsrt.bounded_table import NEVER, BoundedTable, WhenFull
 from tlsrt.channels.frames.body import encode_error
 from tlsrt.channels.frames.frame import FrameKind
 from tlsrt.errors import Busy, OutcomeUnknown
@@ -41,7 +41,7 @@ class IdempotentAnswers:
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
-        self._promises: BoundedTable[Key, _Promise] = BoundedTable(BYTES_MAX, BYTES_PER_SUBJECT, Policy.REFUSE)
+        self._promises: BoundedTable[Key, _Promise] = BoundedTable(BYTES_MAX, BYTES_PER_SUBJECT, WhenFull.REFUSE)
 
     def __len__(self) -> int:
         return len(self._promises)

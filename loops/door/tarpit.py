@@ -15,7 +15,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tlsrt.bounded_table import BoundedTable, Policy
+from tlsrt.bounded_table import BoundedTable, WhenFull
 
 HEAD = b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc\x03\x03"  # record, 16 KiB; ServerHello, as long; its version
 ACCEPTS_PER_TURN = 8
@@ -48,7 +48,7 @@ class Tarpit:
         self._limits = limits or TarpitLimits()
         self._loop = asyncio.get_running_loop()
         self._stuck: BoundedTable[int, _Stuck] = BoundedTable(  # by descriptor
-            self._limits.connections, self._limits.per_address, Policy.REFUSE
+            self._limits.connections, self._limits.per_address, WhenFull.REFUSE
         )
         self._listener: socket.socket | None = None
         self._timer: asyncio.TimerHandle | None = None

@@ -16,7 +16,7 @@ TRACKED_MAX = 2048  # sessions; those beyond are not sampled until others have e
 BytesMoved = Callable[[int], tuple[int, int] | None]  # of a connection: to us, from us
 
 
-class _Seen:
+class _SeenTraffic:
     """A session at the last sample, and the window so far."""
 
     __slots__ = ("busy", "frames", "last", "moved", "open_calls", "peak", "refused", "session")
@@ -69,7 +69,7 @@ class Telemetry:
 
     def __init__(self, bytes_moved: BytesMoved) -> None:
         self._bytes_moved = bytes_moved
-        self._seen: dict[bytes, _Seen] = {}
+        self._seen: dict[bytes, _SeenTraffic] = {}
         self._samples = 0
         self._waiting: list[Row] = []
 
@@ -81,7 +81,7 @@ class Telemetry:
             if seen is None or seen.session is not session:
                 if seen is None and len(self._seen) >= TRACKED_MAX:
                     continue
-                self._seen[name] = _Seen(session, _moved(session, self._bytes_moved))
+                self._seen[name] = _SeenTraffic(session, _moved(session, self._bytes_moved))
             else:
                 seen.sample()
         if self._samples >= LOOKS:

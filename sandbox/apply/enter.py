@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tlsrt.errors import MisuseError, SandboxError
 from tlsrt.sandbox import syscalls
-from tlsrt.sandbox.apply.layers import LAYERS, Context, LayerStep
+from tlsrt.sandbox.apply.layers import LAYERS, LayerContext, LayerStep
 from tlsrt.sandbox.apply.root_filesystem import RootPlan
 from tlsrt.sandbox.profile.profile import Profile
 
@@ -39,7 +39,7 @@ class ConfinementReport:
 class Confinement:
     """One process on its way into the sandbox; made by `enter_world` only."""
 
-    def __init__(self, profile: Profile, context: Context) -> None:
+    def __init__(self, profile: Profile, context: LayerContext) -> None:
         self.profile = profile
         self._context = context
         self._next = "enter_world"
@@ -160,6 +160,6 @@ def enter_world(
     `plan` is what the root is built by, if that was planned before the fork.
     Raises SandboxError naming the layer that failed.
     """
-    confinement = Confinement(profile, Context(frozenset(keep), death_pipe, reports, plan))
+    confinement = Confinement(profile, LayerContext(frozenset(keep), death_pipe, reports, plan))
     confinement._world()
     return confinement

@@ -39,7 +39,7 @@ class LayerStep(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class LayerContext:
     """What a layer may need beside the profile. Descriptors to keep, one that hangs up when the parent ends, ..."""
 
     keep: frozenset[int]
@@ -56,7 +56,7 @@ class Layer:
 
     name: str
     step: LayerStep
-    apply: Callable[[Profile, Context], bytes | None]
+    apply: Callable[[Profile, LayerContext], bytes | None]
 
 
 # capabilities(7): NOROOT, NO_SETUID_FIXUP and NO_CAP_AMBIENT_RAISE on, KEEP_CAPS off, all four locked.
@@ -64,7 +64,7 @@ SECUREBITS = 0b11101111
 _LAST_POSSIBLE_CAPABILITY = 63
 
 
-def _cgroup(profile: Profile, context: Context) -> None:
+def _cgroup(profile: Profile, context: LayerContext) -> None:
     if profile.group is None:
         raise SandboxError("cgroup", "this process was given no group")
     with open("/proc/self/cgroup", encoding="ascii", errors="surrogateescape") as file:
@@ -73,7 +73,7 @@ def _cgroup(profile: Profile, context: Context) -> None:
     write(profile.group.folder / PROCS, "0")
 
 
-def _session(profile: Profile, context: Context) -> None:
+def _session(profile: Profile, context: LayerContext) -> None:
     os.setsid()
     try:  # the kernel should rather end a loop than the supervisor; raising needs no privilege
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
@@ -82,7 +82,7 @@ def _session(profile: Profile, context: Context) -> None:
         return  # wanted for tidiness, not a protection
 
 
-def _descriptors(profile: Profile, context: Context) -> None:
+def _descriptors(profile: Profile, context: LayerContext) -> None:
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     os.dup2(null, 0, inheritable=False)
     kept = context.keep | {0, 1, 2} | {one for one in (context.death_pipe, context.reports) if one is not None}
@@ -99,28 +99,28 @@ def _descriptors(profile: Profile, context: Context) -> None:
             raise SandboxError("descriptors", f"descriptor {descriptor} is a folder of the host")
 
 
-def _pid_namespace(profile: Profile, context: Context) -> None:
+def _pid_namespace(profile: Profile, context: LayerContext) -> None:
     if os.getpid() != 1:  # the namespace begins with the fork, so the supervisor makes it
         raise SandboxError("pid_namespace", "this process is not the first of a pid namespace of its own")
 
 
-def _net_namespace(profile: Profile, context: Context) -> None:
+def _net_namespace(profile: Profile, context: LayerContext) -> None:
     syscalls.unshare(syscalls.CLONE_NEWNET)
 
 
-def _ipc_namespace(profile: Profile, context: Context) -> None:
+def _ipc_namespace(profile: Profile, context: LayerContext) -> None:
     syscalls.unshare(syscalls.CLONE_NEWIPC)
 
 
-def _uts_namespace(profile: Profile, context: Context) -> None:
+def _uts_namespace(profile: Profile, context: LayerContext) -> None:
     syscalls.unshare(syscalls.CLONE_NEWUTS)
 
 
-def _mount_namespace(profile: Profile, context: Context) -> None:
+def _mount_namespace(profile: Profile, context: LayerContext) -> None:
     build_root(profile, context.plan)
 
 
-def _limits(profile: Profile, context: Context) -> None:
+def _limits(profile: Profile, context: LayerContext) -> None:
     os.umask(0o077)
     for name, value in profile.limits.items():
         kind = getattr(resource, f"RLIMIT_{name.upper()}", None)
@@ -131,7 +131,7 @@ def _limits(profile: Profile, context: Context) -> None:
         resource.setrlimit(kind, (wanted, wanted))
 
 
-def _bounding_set(profile: Profile, context: Context) -> None:
+def _bounding_set(profile: Profile, context: LayerContext) -> None:
     for capability in range(_LAST_POSSIBLE_CAPABILITY + 1):
         try:
             syscalls.prctl(syscalls.PR_CAPBSET_DROP, capability)
@@ -141,15 +141,15 @@ def _bounding_set(profile: Profile, context: Context) -> None:
             raise
 
 
-def _ambient_set(profile: Profile, context: Context) -> None:
+def _ambient_set(profile: Profile, context: LayerContext) -> None:
     syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_CLEAR_ALL)
 
 
-def _securebits(profile: Profile, context: Context) -> None:
+def _securebits(profile: Profile, context: LayerContext) -> None:
     syscalls.prctl(syscalls.PR_SET_SECUREBITS, SECUREBITS)
 
 
-def _uid(profile: Profile, context: Context) -> None:
+def _uid(profile: Profile, context: LayerContext) -> None:
     if profile.uid == 0 or profile.gid == 0:
         raise SandboxError("uid", "a process of its own uid cannot be uid 0")
     os.setgroups([])
@@ -157,19 +157,19 @@ def _uid(profile: Profile, context: Context) -> None:
     os.setresuid(profile.uid, profile.uid, profile.uid)
 
 
-def _capabilities(profile: Profile, context: Context) -> None:
+def _capabilities(profile: Profile, context: LayerContext) -> None:
     syscalls.capset_none()  # securebits keep a uid change from doing it for us
 
 
-def _no_new_privs(profile: Profile, context: Context) -> None:
+def _no_new_privs(profile: Profile, context: LayerContext) -> None:
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
 
 
-def _not_dumpable(profile: Profile, context: Context) -> None:
+def _not_dumpable(profile: Profile, context: LayerContext) -> None:
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
 
 
-def _parent_death(profile: Profile, context: Context) -> None:
+def _parent_death(profile: Profile, context: LayerContext) -> None:
     syscalls.die_with_parent(signal.SIGKILL)  # again: the uid change has cleared it
     if context.death_pipe is None:
         return
@@ -179,11 +179,11 @@ def _parent_death(profile: Profile, context: Context) -> None:
         raise SandboxError("parent_death", "the supervisor has ended")
 
 
-def _landlock(profile: Profile, context: Context) -> bytes:
+def _landlock(profile: Profile, context: LayerContext) -> bytes:
     return landlock.apply_rules(landlock_rules(profile, context.applied, sealed=False))
 
 
-def _landlock_sealed(profile: Profile, context: Context) -> bytes:
+def _landlock_sealed(profile: Profile, context: LayerContext) -> bytes:
     return landlock.apply_rules(landlock_rules(profile, context.applied, sealed=True))
 
 
@@ -218,7 +218,7 @@ def landlock_rules(profile: Profile, applied: Collection[str], *, sealed: bool) 
     return landlock.Rules(tuple(paths), frozenset(), connect_ports(profile.egress))
 
 
-def _seccomp_reports(profile: Profile, context: Context) -> None:
+def _seccomp_reports(profile: Profile, context: LayerContext) -> None:
     if not profile.is_watched:
         raise SandboxError(REPORTS, "waived: a filter that notified all the same would be another one")
     if context.reports is None:
@@ -226,7 +226,7 @@ def _seccomp_reports(profile: Profile, context: Context) -> None:
     install.check_notifications()
 
 
-def _seccomp(profile: Profile, context: Context) -> bytes:
+def _seccomp(profile: Profile, context: LayerContext) -> bytes:
     program = _filters(profile).importing
     if profile.is_watched and context.reports is not None:
         context.listeners.append(offer_listener(context.reports, install.install_watched(program)))
@@ -235,7 +235,7 @@ def _seccomp(profile: Profile, context: Context) -> bytes:
     return profile.policy.digests(watched=profile.is_watched)[0]
 
 
-def _seccomp_sealed(profile: Profile, context: Context) -> bytes:
+def _seccomp_sealed(profile: Profile, context: LayerContext) -> bytes:
     for listener in context.listeners:
         close_taken_listener(context.reports, listener)
     install.install_at(_filters(profile).seal.address)

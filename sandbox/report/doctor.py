@@ -21,7 +21,7 @@ from typing import Protocol
 
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.apply.enter import unreadable
-from tlsrt.sandbox.apply.layers import LAYERS, Context, LayerStep
+from tlsrt.sandbox.apply.layers import LAYERS, LayerContext, LayerStep
 from tlsrt.sandbox.profile.profile import ATTESTATION, Profile
 from tlsrt.sandbox.seccomp.notify import REPORTS, take_listener
 from tlsrt.sandbox.verify.attest import NamespaceSet, attest
@@ -78,7 +78,7 @@ def _try(profile: Profile, spawn: Spawn, own: NamespaceSet, known: Mapping[str, 
     death, death_end = os.pipe2(os.O_CLOEXEC)
     watcher = Watcher(profile.is_watched)
     try:
-        context = Context(frozenset({writer, go}), death, watcher.child_end)
+        context = LayerContext(frozenset({writer, go}), death, watcher.child_end)
         child, namespace_reason = _spawned(spawn, lambda: _live(profile, context, writer, go), profile)
         os.close(writer)
         writer = -1
@@ -155,7 +155,7 @@ class Watcher:
             os.close(self._listener)
 
 
-def _live(profile: Profile, context: Context, writer: int, go: int) -> int:
+def _live(profile: Profile, context: LayerContext, writer: int, go: int) -> int:
     """In the child: every layer, each announced before, and answered after."""
 
     def say(*words: str) -> None:

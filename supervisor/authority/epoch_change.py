@@ -39,7 +39,7 @@ class PendingRotation:
     began: int = 0
 
 
-class Owner(Protocol):
+class EpochOwner(Protocol):
     """What goes on once an epoch of before has been left."""
 
     def provision_all(self, now: int) -> None: ...
@@ -53,7 +53,7 @@ class EpochChanges:
 
     def __init__(
         self, context: AuthorityContext, messages: KeyMessages, clients: ClientSessions, distribution: KeyDistribution,
-        timers: Timers[str], owner: Owner,
+        timers: Timers[str], owner: EpochOwner,
     ) -> None:  # fmt: skip
         self._loops = context.loops
         self._keys = context.keys

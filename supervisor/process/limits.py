@@ -18,7 +18,7 @@ Tell = Callable[[str, int, str, str], None]  # process, incarnation, kind of lim
 
 
 @dataclass(slots=True)
-class _Seen:
+class _SeenUsage:
     incarnation: int
     usage: LimitUsage
     is_full: bool = False
@@ -30,13 +30,13 @@ class LimitMonitor:
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
-        self._seen: dict[str, _Seen] = {}
+        self._seen: dict[str, _SeenUsage] = {}
 
     def look(self, name: str, incarnation: int, usage: LimitUsage, now: float) -> None:
         """Compare with the last look."""
         seen = self._seen.get(name)
         if seen is None or seen.incarnation != incarnation:
-            seen = self._seen[name] = _Seen(incarnation, usage)
+            seen = self._seen[name] = _SeenUsage(incarnation, usage)
         most = usage.descriptors_most
         if most and usage.descriptors >= most and not seen.is_full:
             seen.is_full = True

@@ -48,7 +48,7 @@ class _Client:
     is_admitted: bool = False  # its opening is recorded: it may have grants
 
 
-class Owner(Protocol):
+class ClientSessionsOwner(Protocol):
     """What has to know that a client has its session."""
 
     def client_opened(self, session: Session, moment: Moment) -> None: ...
@@ -58,7 +58,11 @@ class ClientSessions(Service):
     """All external sessions."""
 
     def __init__(
-        self, context: AuthorityContext, messages: KeyMessages, certificates: ClientCertificates, owner: Owner
+        self,
+        context: AuthorityContext,
+        messages: KeyMessages,
+        certificates: ClientCertificates,
+        owner: ClientSessionsOwner,
     ) -> None:
         self._context = context
         self._keys = context.keys

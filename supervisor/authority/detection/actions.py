@@ -30,7 +30,7 @@ class QuarantineEntry:
     subject: str
 
 
-class Owner(Protocol):
+class ActionsOwner(Protocol):
     """What has to know of actions that change what it remembers."""
 
     def quarantined(self, now: int) -> None:
@@ -43,7 +43,7 @@ class Owner(Protocol):
 class ActionRunner:
     """Carries out actions."""
 
-    def __init__(self, context: AuthorityContext, revocations: Revocations, lock: Lock, owner: Owner) -> None:
+    def __init__(self, context: AuthorityContext, revocations: Revocations, lock: Lock, owner: ActionsOwner) -> None:
         self._notes = context.notes
         self._recorder = context.recorder
         self._loops = context.loops

@@ -36,7 +36,7 @@ _UNWRITTEN = "the authority's state cannot be written, so the host stays locked:
 Done = Callable[[str], None]  # with a sentence that says why not, or with nothing
 
 
-class Owner(Protocol):
+class HostLockOwner(Protocol):
     """What ends and begins everything with the lock."""
 
     def lock_down(self, moment: Moment) -> bool:
@@ -50,7 +50,7 @@ class Owner(Protocol):
 class HostLock(Service):
     """The lock."""
 
-    def __init__(self, context: AuthorityContext, door: DoorChange, owner: Owner) -> None:
+    def __init__(self, context: AuthorityContext, door: DoorChange, owner: HostLockOwner) -> None:
         self._context = context
         self._loops = context.loops
         self._state = context.state

@@ -43,7 +43,7 @@ class RevocationOutcome(NamedTuple):
         return ResultCode.DONE if self.is_stored else ResultCode.UNWRITTEN
 
 
-class Owner(Protocol):
+class RevocationOwner(Protocol):
     """What opens the sessions of components."""
 
     def reopen(self, subject: str, now: int) -> None:
@@ -55,7 +55,7 @@ class Revocations(Service):
 
     def __init__(
         self, context: AuthorityContext, sessions: dict[str, Session], clients: ClientSessions,
-        distribution: KeyDistribution, owner: Owner,
+        distribution: KeyDistribution, owner: RevocationOwner,
     ) -> None:  # fmt: skip
         self._loops = context.loops
         self._manager = context.sessions

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.bounded_table import NEVER, BoundedTable, Policy
+from tlsrt.bounded_table import NEVER, BoundedTable, WhenFull
 
 SUBJECTS = st.sampled_from("abcd")
 STEPS = st.lists(
@@ -46,9 +46,9 @@ class Model:
         return found
 
 
-@given(STEPS, st.integers(4, 14), st.integers(2, 8), st.sampled_from(Policy))
+@given(STEPS, st.integers(4, 14), st.integers(2, 8), st.sampled_from(WhenFull))
 def test_bounds_hold_and_no_greedy_subject_displaces_a_modest_one(
-    steps: list[Any], most: int, share: int, policy: Policy
+    steps: list[Any], most: int, share: int, policy: WhenFull
 ) -> None:
     table: BoundedTable[int, str] = BoundedTable(most, share, policy)
     model, now = Model(), 0.0
@@ -60,7 +60,7 @@ def test_bounds_hold_and_no_greedy_subject_displaces_a_modest_one(
                 model.drop(key)
             for row in added.removed:
                 if row.expires > now:
-                    assert policy is Policy.EVICT
+                    assert policy is WhenFull.EVICT
                     sizes = model.sizes()
                     assert row.subject == subject or sizes[row.subject] >= sizes[subject] + size
                     oldest = next((each[0] for each in model.rows if each[1] == row.subject), row.key)
@@ -70,7 +70,7 @@ def test_bounds_hold_and_no_greedy_subject_displaces_a_modest_one(
                 model.rows.append((key, subject, size, expires))
             else:
                 others = [each for each in model.rows if each[1] == subject and each[0] != key]
-                assert size > share or size > most or policy is Policy.REFUSE or not others
+                assert size > share or size > most or policy is WhenFull.REFUSE or not others
                 assert all(each[0] in table for each in model.rows if each[0] == key and each[3] > now), "it stays"
         elif step == "remove":
             found_row = table.remove(given_[0])
@@ -112,7 +112,7 @@ def test_bounds_hold_and_no_greedy_subject_displaces_a_modest_one(
 
 @given(st.lists(st.tuples(st.sampled_from("aaaaaaaab"), st.integers(1, 3)), max_size=60))
 def test_a_flood_of_one_subject_costs_a_modest_one_nothing(adds: list[tuple[str, int]]) -> None:
-    table: BoundedTable[int, None] = BoundedTable(20, 20, Policy.EVICT)
+    table: BoundedTable[int, None] = BoundedTable(20, 20, WhenFull.EVICT)
     for key in range(5):
         assert table.add(-1 - key, None, "modest").is_added
     for key, (subject, size) in enumerate(adds):
@@ -123,7 +123,7 @@ def test_a_flood_of_one_subject_costs_a_modest_one_nothing(adds: list[tuple[str,
 
 
 def test_a_newcomer_finds_room_where_one_has_everything() -> None:
-    table: BoundedTable[int, None] = BoundedTable(100, 100, Policy.EVICT)
+    table: BoundedTable[int, None] = BoundedTable(100, 100, WhenFull.EVICT)
     for key in range(100):
         table.add(key, None, "greedy")
     assert [row.key for row in table.add(1000, None, "new").removed] == [0]
@@ -131,13 +131,13 @@ def test_a_newcomer_finds_room_where_one_has_everything() -> None:
 
 
 def test_the_share_may_be_smaller_for_one() -> None:
-    table: BoundedTable[int, None] = BoundedTable(100, 8, Policy.REFUSE)
+    table: BoundedTable[int, None] = BoundedTable(100, 8, WhenFull.REFUSE)
     assert [table.add(key, None, "limited", share=2).is_added for key in range(3)] == [True, True, False]
     assert table.add(3, None, "limited").is_added
 
 
 def test_what_has_expired_makes_room_first() -> None:
-    table: BoundedTable[str, None] = BoundedTable(2, 2, Policy.REFUSE)
+    table: BoundedTable[str, None] = BoundedTable(2, 2, WhenFull.REFUSE)
     table.add("old", None, "a", 0, expires=10)
     table.add("stays", None, "a", 0)
     assert not table.add("new", None, "b", 9).is_added
@@ -148,7 +148,7 @@ def test_what_has_expired_makes_room_first() -> None:
 
 
 def test_so_many_stay_although_they_have_expired() -> None:
-    table: BoundedTable[int, None] = BoundedTable(10, 10, Policy.REFUSE)
+    table: BoundedTable[int, None] = BoundedTable(10, 10, WhenFull.REFUSE)
     for key in range(6):
         table.add(key, None, "a", 0, expires=key)
     assert [row.key for row in table.expire(10, keep=4)] == [0, 1]
@@ -156,7 +156,7 @@ def test_so_many_stay_although_they_have_expired() -> None:
 
 
 def test_a_row_in_the_place_of_another_needs_only_what_it_has_more() -> None:
-    table: BoundedTable[str, int] = BoundedTable(10, 10, Policy.REFUSE)
+    table: BoundedTable[str, int] = BoundedTable(10, 10, WhenFull.REFUSE)
     table.add("x", 1, "a", size=8)
     assert table.add("x", 2, "a", size=10).is_added and table.size == 10
     assert not table.add("x", 3, "a", size=11).is_added
@@ -165,7 +165,7 @@ def test_a_row_in_the_place_of_another_needs_only_what_it_has_more() -> None:
     assert table.add("x", 4, "b", size=1).is_added and table.size_of("a") == 0
 
 
-def _churn(rows: int, subjects: int, policy: Policy) -> float:
+def _churn(rows: int, subjects: int, policy: WhenFull) -> float:
     """Return the seconds of processor for a full table whose every row is replaced five times."""
     table: BoundedTable[int, None] = BoundedTable(rows, rows, policy)
     began = process_time()
@@ -176,16 +176,16 @@ def _churn(rows: int, subjects: int, policy: Policy) -> float:
     return process_time() - began
 
 
-@pytest.mark.parametrize("policy", Policy)
+@pytest.mark.parametrize("policy", WhenFull)
 @pytest.mark.parametrize("spread", [1, 16, 2000])
-def test_cost_grows_with_the_number_of_rows_and_not_with_its_square(policy: Policy, spread: int) -> None:
+def test_cost_grows_with_the_number_of_rows_and_not_with_its_square(policy: WhenFull, spread: int) -> None:
     small = min(_churn(500, max(1, spread // 8), policy) for _ in range(3))
     large = min(_churn(4000, spread, policy) for _ in range(2))
     assert large < small * 8 * 4, "64 times as much would be quadratic"
 
 
 def test_heaps_do_not_grow_with_time() -> None:
-    table: BoundedTable[int, None] = BoundedTable(100, 100, Policy.EVICT)
+    table: BoundedTable[int, None] = BoundedTable(100, 100, WhenFull.EVICT)
     for key in range(100):
         table.add(key, None, "greedy")
     for key in range(100, 20_000):

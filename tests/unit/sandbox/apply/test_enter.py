@@ -12,7 +12,7 @@ from tlsrt.errors import MisuseError, SandboxError
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.apply import enter
 from tlsrt.sandbox.apply.enter import Confinement, ConfinementReport, enter_world
-from tlsrt.sandbox.apply.layers import Context, Layer, LayerStep
+from tlsrt.sandbox.apply.layers import Layer, LayerContext, LayerStep
 from tlsrt.sandbox.profile.profile import Profile
 
 NAMES = ("first", "second", "filter", "last")
@@ -23,8 +23,8 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Replace the rows by four that only say that they ran."""
     ran: list[str] = []
 
-    def row(name: str, digest: bytes | None) -> Callable[[Profile, Context], bytes | None]:
-        def apply(profile: Profile, context: Context) -> bytes | None:
+    def row(name: str, digest: bytes | None) -> Callable[[Profile, LayerContext], bytes | None]:
+        def apply(profile: Profile, context: LayerContext) -> bytes | None:
             ran.append(name)
             if name in profile.limits:  # as a way to make it fail
                 raise OSError(errno.EPERM, "no luck")
