@@ -25,7 +25,7 @@ VOIDS: Mapping[str, str] = {
     ),
     "limits": "nothing bounds the memory, descriptors, tasks and file sizes of a loop",
     "bounding_set": "a program that a loop could start might have privileges again; no filter lets it start one",
-    "ambient_set": "ambient capabilities of whoever started tlsrt stay",
+    "ambient_set": "ambient capabilities of the process that started tlsrt stay",
     "securebits": "uid 0 stays special for the kernel; a loop that became root would have its capabilities",
     "uid": "all processes share one uid: only namespaces and Landlock keep their files and memory apart",
     "capabilities": "a loop keeps the capabilities of the supervisor",

@@ -1,7 +1,7 @@
 """Open descriptors of a process, by /proc/PID/fd: kinds that no loop needs, host folders. proc_pid_fd(5).
 
-Whoever holds an io_uring, a seccomp listener, a namespace or a folder from before its root was built has a way around
-what confines it, so what is not known to be harmless is a difference.
+A process that holds an io_uring, a seccomp listener, a namespace or a folder from before its root was built has a way
+around what confines it, so what is not known to be harmless is a difference.
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ class SyscallMonitor:
         if call.call in self._rules.brokered and self._broker is not None:
             self._carry_out(call, self._broker)
         elif call.call in self._rules.killed:
-            self._on_violation(Violation(call.call, f"{call}: nobody may call that", ends=True))
+            self._on_violation(Violation(call.call, f"{call}: no policy allows this call", ends=True))
         else:
             self._refuse(call, str(call), errno.EPERM)
 

@@ -1,4 +1,4 @@
-"""Replies that somebody waits for: each is given exactly once, at a deadline at the latest."""
+"""Pending answers: each reply is given exactly once, at a deadline at the latest."""
 
 from __future__ import annotations
 

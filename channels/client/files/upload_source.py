@@ -1,4 +1,4 @@
-"""The file that is sent, on this machine. Whoever changes it meanwhile is noticed."""
+"""The local file of an upload; a change of it meanwhile is noticed."""
 
 from __future__ import annotations
 
