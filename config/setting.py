@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass
 from enum import StrEnum
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 Kind = Literal["text", "integer", "number", "boolean", "path", "list", "map", "table", "free"]
@@ -27,7 +26,6 @@ NAME_SAYS = "a name of a-z, 0-9 and _, starting with a letter, at most 31 charac
 IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]*"
 ADDRESS = f"{NAME}/{NAME}"
 ADDRESS_SAYS = "a component address, loop/name"
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +53,7 @@ class Setting:
     named_by: str = ""  # the field of the table that takes its key in a map, which becomes a tuple then
     placed_by: str = ""  # the field of the table that takes its place, FILE:LINE:COL
     switch: str = ""  # a table's text field whose value decides which of `needs` goes with it
-    needs: Mapping[str, str] = _NOTHING
+    needs: Mapping[str, str] = dataclasses.field(default_factory=dict)
     on_reload: bool = False  # a change is taken while the host runs
     example: str = ""  # YAML in one line
 
