@@ -16,6 +16,7 @@ from itertools import count
 from pathlib import Path
 
 from bench.row import Case, CaseMissing, Sample, Subject
+from tlsrt.channels.clock import Moment
 from tlsrt.config import key_schedule
 from tlsrt.supervisor.audit.open import AuditKeys, file_key_of, open_log, public_of
 from tlsrt.supervisor.audit.record import LogRecord, plain_detail
@@ -35,7 +36,7 @@ def _writer(folder: Path) -> LogWriter:
     state = os.open(folder, os.O_RDONLY)
     try:
         given = AuditKeys(_root(), INSTALL, bytes(16), 1)
-        return open_log(state, given, "boot", {}, 0, 0, secrets.token_bytes).writer
+        return open_log(state, given, "boot", {}, Moment(0, 0), secrets.token_bytes).writer
     finally:
         os.close(state)
 
