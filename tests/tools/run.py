@@ -87,13 +87,14 @@ def main(workers: int, arguments: list[str]) -> int:
 
 
 def _once_more(code: int, codes: list[int], failed: list[str]) -> tuple[int, int]:
-    """Run what failed once more, alone; return the exit code of it all, and how many tests failed for good."""
+    """Run the files of what failed once more, alone; return the exit code, and how many tests failed for good."""
     again = [name for name in failed if name.startswith(REAL)]
     if {*codes} - {0, 1} or len(again) < len(failed) or not 0 < len(again) <= AGAIN_MAX:
         return code, len(failed)
-    print(f"once more, alone: {' '.join(again)}", flush=True)
+    files = sorted({name.partition("::")[0] for name in again})  # whole: some tests judge what the others did
+    print(f"once more, alone: {' '.join(files)} for {' '.join(again)}", flush=True)
     with tempfile.NamedTemporaryFile(prefix="tlsrt-again.") as written:
-        done = subprocess.run(_pytest(f"--results={written.name}", *again), check=False)
+        done = subprocess.run(_pytest(f"--results={written.name}", *files), check=False)
         still = Results(Path(written.name)).failed
     flaky = sorted({*again} - {*still}) if done.returncode in (0, 1) else []
     for name in flaky:
