@@ -24,7 +24,7 @@ from tlsrt.supervisor.cli.verbs import COMMAND as SUPERVISOR
 
 LANGUAGES = {"", "sh", "console", "python", "yaml", "ini", "mermaid", "text"}
 # Where a table row may be long, or a paragraph: a protocol field by field, a change by change, measurements.
-DENSE = {"PROTOCOL.md", "CHANGELOG.md", "README.md", "MEASURED.md", "audit-log-format.md", "files.md"}
+DENSE = {"PROTOCOL.md", "findings.md", "CHANGELOG.md", "README.md", "MEASURED.md", "audit-log-format.md", "files.md"}
 EXAMPLES = {"CHANGELOG.md", "tests/README.md"}  # of names of modules: of their day, or of how tests are named
 
 PRIVATE = (
