@@ -84,6 +84,7 @@ DETECTORS: Mapping[str, Detector] = {
         Detector("bad_certificate", 2, "a client certificate that is not accepted"),
         Detector("half_open", 2, "a connection that proved nothing in time"),
         Detector("door_flood", 2, "more connections than one address may have"),
+        Detector("over_budget", 0, "more than the share of one subject: it is made to wait", mode=Mode.OBSERVE),
         Detector("door_protocol", 10, "what was said at the door is not the protocol"),
         Detector("learned", 0, "unlike what this session usually does", is_advisory=True),
     )

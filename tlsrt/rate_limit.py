@@ -70,6 +70,11 @@ class Buckets:
         """Take from the bucket of a key, even what is not there. Return for how many seconds it is owed."""
         return self._of(key, now).owe(now, amount)
 
+    def owed(self, key: str, now: float) -> float:
+        """Return for how many seconds a key owes, 0 if it does not. Nothing is taken, and no bucket made."""
+        bucket = self._buckets.get(key)
+        return 0.0 if bucket is None or bucket.refill(now) >= 0 else -bucket.left / bucket.per_s
+
     def __len__(self) -> int:
         return len(self._buckets)
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from bench.detect.deeds import CHARGED, NOTHING, PER_S, TICK_MS, Actor, Deeds, Who
 from bench.detect.scenario import Scenario
+from tlsrt.budget import Budget
 from tlsrt.channels.clock import Moment
 from tlsrt.channels.control.telemetry import bit_of, pack_rows
 from tlsrt.config.detection import DetectionConfig
@@ -67,6 +68,9 @@ class Arm:
         self._told: dict[tuple[str, SignalSource], int] = {}
         self._now = 0
         self._desk = None if model is None else AnomalyDetector(sessions, self, self, model)
+
+    def over_budget(self, subject: str, budget: Budget, moment: Moment) -> None:
+        """Nothing follows from it."""
 
     def grace(self, now: int) -> None:
         self._scoring.begin_grace(now)

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+from tlsrt.budget import Budget
 from tlsrt.channels.frames.frame import parse_frame_untrusted, parse_header_untrusted
 from tlsrt.errors import PeerError
 from tlsrt.loops.gate.state import GateVerdict, Origin
@@ -172,7 +173,14 @@ class RecipientReports:
             session = parse_header_untrusted(parse_frame_untrusted(data).header).session
         except PeerError:
             return
-        key = (session, reason)
+        self._note(session, reason)
+
+    def over_budget(self, session: bytes, budget: Budget) -> None:
+        """Note that the subject of a session used more than its share here."""
+        self._note(session, budget)
+
+    def _note(self, session: bytes, word: str) -> None:
+        key = (session, word)
         if key in self._counts or len(self._counts) < RECIPIENT_ROWS:
             self._counts[key] = self._counts.get(key, 0) + 1
         self._throttle.soon()

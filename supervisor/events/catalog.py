@@ -76,6 +76,7 @@ _SECURITY = (
     ("anomaly", _ALARM, "anomaly score exceeded threshold"),
     ("unusual", _WARNING, "traffic differs from the learned baseline"),
     ("detected", _WARNING, "detector matched"),
+    ("over_budget", _WARNING, "over its budget; made to wait"),
     ("response", _ALARM, "response action applied"),
     ("response_ended", _INFO, "response action ended"),
     ("would_respond", _WARNING, "response action due, not applied: observe mode"),

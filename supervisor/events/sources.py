@@ -27,7 +27,7 @@ OF_AUTHORITY = frozenset(
     name for name, entry in EVENTS.items() if entry.kind is EventKind.SESSION
 ) | {"offence", "anomaly", "unprepared", "unattested", "revocation", "restored", "unlocked", "lock_refused",
     "unlock_refused", "notes_lost", "decoy_touched", "decoys_proved", "decoys_blind",
-    "detected", "response", "response_ended", "would_respond", "unusual", "reported",
+    "detected", "over_budget", "response", "response_ended", "would_respond", "unusual", "reported",
     "client_added", "client_changed", "client_enrolled", "client_renewed"}  # fmt: skip
 
 

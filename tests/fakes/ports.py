@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tlsrt.budget import Budget
 from tlsrt.channels.clock import Moment
 from tlsrt.supervisor.authority.model.ports import Detail, Otherwise, Recorder, SignalSource, Then
 from tlsrt.supervisor.authority.model.state import StateFile
@@ -42,6 +43,9 @@ class NoDetection:
 
     def trigger(self, detector: str, source: SignalSource, detail: Detail, moment: Moment) -> None:
         """Do nothing."""
+
+    def over_budget(self, subject: str, budget: Budget, moment: Moment) -> None:
+        pass
 
     def add(self, detector: str, source: SignalSource, points: int, detail: Detail, moment: Moment) -> None:
         """Do nothing."""

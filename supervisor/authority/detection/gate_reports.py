@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from tlsrt.budget import BUDGETS, budget_of
 from tlsrt.errors import PeerError
 from tlsrt.supervisor.authority.model.ports import SignalSource, SourceKind
 
 ROWS_MAX = 64  # of one report
 TEXT_MAX = 128
+OVER_BUDGET = "over_budget"
 _KINDS = {str(kind): kind for kind in (SourceKind.SESSION, SourceKind.CHANNEL, SourceKind.ADDRESS)}
 
 # The gate's refusals. What is not here is the shape of a frame.
@@ -78,6 +80,8 @@ def detector_for(kind: SourceKind, word: str) -> str:
     """Return the detector of a reason; "" if it is no signal."""
     if not is_signal(word):
         return ""
+    if budget_of(word):
+        return OVER_BUDGET
     if word.startswith("tls_"):
         return "bad_certificate" if "certificate" in word else "tls_garbage"
     if "_while_" in word:  # a message that the stage of the connection does not list
@@ -99,7 +103,8 @@ def gate_reports_untrusted(rows: Sequence[Any]) -> list[GateReport]:
             ):
                 detector = detector_for(_KINDS[kind], word)
                 if detector:
-                    what = f"{word} {about}" if about else word
+                    budget = budget_of(word)
+                    what = BUDGETS[budget] if budget else f"{word} {about}" if about else word
                     found.append(GateReport(SignalSource(_KINDS[kind], value), detector, count, what))
             case _:
                 raise PeerError("bad_offences")

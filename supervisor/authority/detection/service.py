@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from tlsrt.budget import BUDGETS, Budget, budget_of
 from tlsrt.channels.clock import Moment
 from tlsrt.channels.control.authority_channel import ChargeMessage
 from tlsrt.channels.control.trust import OffencesMessage, RecipientReportsMessage
@@ -16,7 +17,7 @@ from tlsrt.config.detection import Mode, detector_of
 from tlsrt.rate_limit import Bucket
 from tlsrt.supervisor.authority.detection.actions import ActionRunner
 from tlsrt.supervisor.authority.detection.escalation import LASTING, Action, AppliedAction
-from tlsrt.supervisor.authority.detection.gate_reports import gate_reports_untrusted
+from tlsrt.supervisor.authority.detection.gate_reports import OVER_BUDGET, gate_reports_untrusted
 from tlsrt.supervisor.authority.detection.recipient_reports import (
     RecipientReportTable,
     Suspect,
@@ -146,6 +147,10 @@ class DetectionService(Service):
         """Add points for a signal that may have an innocent cause. With 0 they are the detector's own."""
         self._signal(detector, source, 1, _what(detail), moment, points=points or None)
 
+    def over_budget(self, subject: str, budget: Budget, moment: Moment) -> None:
+        """Tell that a subject used more than its share and is made to wait; nothing else follows."""
+        self._signal(OVER_BUDGET, SignalSource(SourceKind.CHANNEL, subject), 1, BUDGETS[budget], moment)
+
     def _on_gate_reports(self, primary: LoopEntry, message: OffencesMessage, moment: Moment) -> None:
         """Score what the gate and the door refused."""
         reports = gate_reports_untrusted(message.reports)
@@ -163,6 +168,11 @@ class DetectionService(Service):
             session = self._manager.find(session_id)
             if session is None:
                 continue  # it has ended, and its subject is not known any more
+            budget = budget_of(word)
+            if budget is not None:
+                what = f"{BUDGETS[budget]}, at {entry.loop}"
+                self._signal(OVER_BUDGET, SignalSource(SourceKind.SESSION, session_id.hex()), times, what, moment)
+                continue
             sender = "" if session.owner == CLIENT else session.owner
             what = f"{word} at {entry.loop}"
             against = self._recipients.heard(entry.loop, session_id, sender, moment.now)
@@ -214,7 +224,7 @@ class DetectionService(Service):
 
     def _tell(self, name: str, source: SignalSource, subject: str, count: int, what: str, moment: Moment) -> None:
         """Make an event and a record of it, the first time and then once in a while."""
-        key = (name, source)
+        key = (what if name == OVER_BUDGET else name, source)
         if moment.now - self._told.get(key, moment.now - TOLD_MS) < TOLD_MS:
             return
         if len(self._told) >= TOLD_MOST:
@@ -223,7 +233,8 @@ class DetectionService(Service):
             self._told[key] = moment.now
             who, charged = subject or source.value, f"{source.kind} {source.value}"
             detail: dict[str, str | int] = {"detector": name, "charged": charged, "count": count}
-            self._notes.note("detected", who, f"{name}: {what}", **detail)
+            event, text = (name, what) if name == OVER_BUDGET else ("detected", f"{name}: {what}")
+            self._notes.note(event, who, text, **detail)
             self._recorder.note("charge", who, {**detail, "what": what[:WHAT_MAX]}, moment)
 
     def _look(self, now: int) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from tlsrt.budget import Budget
 from tlsrt.channels.clock import Moment
 from tlsrt.supervisor.audit.recorder import Detail, Otherwise, Recorder, Then
 from tlsrt.supervisor.authority.model.loop_table import LoopEntry
@@ -100,3 +101,6 @@ class Detection(Protocol):
 
     def add(self, detector: str, source: SignalSource, points: int, detail: Detail, moment: Moment) -> None:
         """Add points for a signal that may have an innocent cause. 0: the detector's own."""
+
+    def over_budget(self, subject: str, budget: Budget, moment: Moment) -> None:
+        """Tell that a subject used more than its share and is made to wait; nothing else follows."""

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tlsrt.budget import Budget
 from tlsrt.channels.clock import Moment
 from tlsrt.channels.control.telemetry import LOOKS, WINDOW_MS, Window, pack_rows
 from tlsrt.config.detection import DetectionConfig
@@ -70,6 +71,9 @@ class Office:
 
     def trigger(self, detector: str, source: SignalSource, detail: Detail, moment: Moment) -> None:
         raise AssertionError("it is advisory")
+
+    def over_budget(self, subject: str, budget: Budget, moment: Moment) -> None:
+        pass
 
     def add(self, detector: str, source: SignalSource, points: int, detail: Detail, moment: Moment) -> None:
         self.points.append((moment.now, source, points, detail))

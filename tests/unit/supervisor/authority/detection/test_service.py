@@ -10,6 +10,7 @@ from fakes.authority_service import PRIMARY, SECONDARY, THIRD, FakeAuthorityServ
 from fakes.ports import NoRecorder
 from hosts.authority_host import ADMIN, Client
 
+from tlsrt.budget import Budget
 from tlsrt.channels.clock import Moment
 from tlsrt.channels.tls.engine import _REFUSALS
 from tlsrt.config.detection import DetectionConfig
@@ -211,6 +212,22 @@ def test_only_primary_may_report_and_only_so_much(stage: FakeAuthorityService) -
     for _ in range(1000):
         report(stage, ["address", STRANGER, "bad_length", 1, ""])
     assert response(stage).scoring.detector_counts["door_protocol"].found <= 100
+
+
+def test_a_budget_that_is_used_up_is_told_with_its_subject_and_has_no_consequence(stage: FakeAuthorityService) -> None:
+    assert stage.open(1, Client(ADMIN))[0][1] == "granted"
+    session, notes = session_of(stage, "client/admin"), stage.new_notes()
+    report(stage, ["session", session, Budget.PLACES, 9, ""])
+    for _ in range(100):
+        stage.hear("secondary", "witnessed", [[bytes.fromhex(session), Budget.PROCESSOR, 1000]])
+    stage.detection.over_budget("client/admin", Budget.OPENINGS, stage.moment)
+    assert session_of(stage, "client/admin") == session and not list(response(stage).scoring.active)
+    told = [note[1:3] for note in notes.page(stage.now) if note[0] == "over_budget"]
+    assert sorted(told) == [
+        ["client/admin", "connections at the door"],
+        ["client/admin", "new sessions a second"],
+        ["client/admin", "processor time of a loop, at secondary"],
+    ], "each once in a while"
 
 
 def test_what_is_nobodys_fault_is_no_offence() -> None:
