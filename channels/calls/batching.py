@@ -9,6 +9,8 @@ gate opens and ends each, the recipient answers each.
 
 A request takes its number when it is put in here, because its caller waits for that number. Numbers of a bundle have
 no gap and frames leave in the order of their numbers, so whatever else the endpoint seals first releases the bundle.
+A full bundle leaves with the next request or at the end of the turn, and not with its last: that one is an open call
+only when its number is known, and a call that is not open when its frame leaves would be taken for unsent.
 """
 
 from __future__ import annotations
@@ -140,6 +142,9 @@ class Batcher:
         bundle = self._requests
         if bundle is None or bundle.alike != alike or not bundle.takes(body):
             endpoint.check_right(target)
+            if bundle is not None and len(bundle.bodies) == BUNDLE_MAX:
+                self.release_requests()
+                self.write_now()  # so that the next process works while this one makes more
             bundle = _Requests(owner, alike, endpoint.take_number())  # which releases the one before
             self._requests = bundle
             number = bundle.first
@@ -147,9 +152,6 @@ class Batcher:
         else:
             number = endpoint.take_next_number()
         bundle.add(body)
-        if len(bundle.bodies) == BUNDLE_MAX:
-            self.release_requests()
-            self.write_now()  # so that the next process works while this one makes more
         return number
 
     def release_requests(self) -> None:

@@ -27,7 +27,7 @@ from tlsrt.channels.frames.frame import (
     correlation,
 )
 from tlsrt.channels.session.endpoint import Endpoint
-from tlsrt.errors import Busy, CallError, InvalidArgument, Unavailable
+from tlsrt.errors import Busy, CallError, InvalidArgument, StreamBroken, Unavailable
 
 RENEW_STREAM_S = 60.0  # a consumer renews its stream so often ...
 STREAM_LIFE_MS = 180_000  # ... and it ends if that is not heard for so long
@@ -161,20 +161,39 @@ class Caller:
         timeout_s: float = 30.0,
     ) -> AsyncIterator[Any]:  # fmt: skip
         """Call a streaming method; iterate its items. `timeout_s` bounds the sending of the request only."""
-        return self._stream(target, method, encode_request(args, kwargs or {}, None), timeout_s)
+        return self._stream(target, method, encode_request(args, kwargs or {}, None), timeout_s, None)
 
-    async def _stream(self, target: str, method: str, body: bytes, timeout_s: float) -> AsyncIterator[Any]:
+    def exchange(
+        self, target: str, method: str, parts: AsyncIterator[bytes], args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None, *, timeout_s: float = 30.0,
+    ) -> AsyncIterator[Any]:  # fmt: skip
+        """Call a method that takes a stream of bytes and answers with a stream; iterate its items.
+
+        Parts have at most 128 KiB and are sent while items arrive. An exception of `parts` cancels the call and is
+        raised here. `timeout_s` bounds the sending of the request only.
+        """
+        return self._stream(target, method, encode_request(args, kwargs or {}, None), timeout_s, parts)
+
+    async def _stream(
+        self, target: str, method: str, body: bytes, timeout_s: float, parts: AsyncIterator[bytes] | None
+    ) -> AsyncIterator[Any]:
         await self._wait_until_up(self._deadline(timeout_s))
         if len(self._calls) >= CALLS_MAX:
             raise Busy(TOO_MANY)
         deadline = self._clock() + STREAM_LIFE_MS
-        seq, frame = self.endpoint.seal_request(FrameKind.REQUEST, target, method, body, deadline, flags=FLAG_STREAM)
+        flags = FLAG_STREAM if parts is None else FLAG_STREAM | FLAG_UPLOAD
+        seq, frame = self.endpoint.seal_request(FrameKind.REQUEST, target, method, body, deadline, flags=flags)
         call = self.pending.add_stream(seq, target, frame)
         inbox = call.inbox
         assert inbox is not None
-        renewal = asyncio.get_running_loop().create_task(self._renew(target, method, seq, call))
+        create_task = asyncio.get_running_loop().create_task
+        renewal, feeding = create_task(self._renew(target, method, seq, call)), None
         try:
             self._send(frame)
+            if parts is not None:
+                call.credit = Credit()
+                feeding = create_task(self._feed(call, target, method, seq, parts, None))
+                feeding.add_done_callback(lambda feeding: _end_if_failed(call, feeding))
             while True:
                 item = await inbox.get()
                 due = inbox.credit_due()
@@ -183,9 +202,15 @@ class Caller:
                 yield item
         except StopAsyncIteration:
             return
+        except StreamBroken:
+            if feeding is not None and feeding.done() and not feeding.cancelled():
+                await feeding  # raises what the source of the parts did
+            raise
         finally:
             renewal.cancel()
-            if self.pending.remove(seq, call) and not inbox.ended:
+            if feeding is not None:
+                feeding.cancel()
+            if self.pending.remove(seq, call) and (not inbox.ended or inbox.is_broken):
                 self._cancel(target, method, seq)
 
     async def _renew(self, target: str, method: str, seq: int, call: PendingCall) -> None:
@@ -227,8 +252,9 @@ class Caller:
             self.pending.remove(seq, call)
 
     async def _feed(
-        self, call: PendingCall, target: str, method: str, seq: int, parts: AsyncIterator[bytes], deadline: int
+        self, call: PendingCall, target: str, method: str, seq: int, parts: AsyncIterator[bytes], until: int | None
     ) -> None:
+        """Send the parts of an upload; each has the deadline `until`, or that of a stream which is renewed."""
         assert call.credit is not None
         name = correlation(self.endpoint.session, seq)
         number = 0
@@ -236,12 +262,14 @@ class Caller:
             if len(part) > UPLOAD_PART_MAX:
                 raise InvalidArgument(f"a part of an upload has at most {UPLOAD_PART_MAX} bytes, not {len(part)}")
             await call.credit.take()
+            deadline = until or self._clock() + STREAM_LIFE_MS
             self._send(
                 self.endpoint.seal_request(
                     FrameKind.PART, target, method, encode_value(part), deadline, part=number, correlation=name
                 )[1]
             )
             number += 1
+        deadline = until or self._clock() + STREAM_LIFE_MS
         self._send(
             self.endpoint.seal_request(
                 FrameKind.PART, target, method, b"", deadline, part=number, correlation=name, flags=FLAG_FINAL
@@ -266,6 +294,12 @@ class Caller:
             self._send(self.endpoint.seal_request(kind, target, method, body, deadline, correlation=name)[1])
         except CallError:
             pass
+
+
+def _end_if_failed(call: PendingCall, feeding: asyncio.Task[None]) -> None:
+    """End a call whose upload could not go on."""
+    if not feeding.cancelled() and feeding.exception() is not None:
+        call.fail(StreamBroken("what was to be sent could not be read"))
 
 
 def new_idempotency_key() -> str:

@@ -80,6 +80,11 @@ class Inbox(Generic[Item]):
     def ended(self) -> bool:
         return self._ended
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether it was ended on this side, so that the sender does not know."""
+        return isinstance(self._error, StreamBroken) and not self._error.is_told
+
     async def get(self) -> Item:
         """Return the next item; raise StopAsyncIteration at the end, or the error that ended it."""
         while not self._items:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tlsrt.channels.cli.arguments import arguments_of, signature
 from tlsrt.channels.cli.client import client_of, hinting
+from tlsrt.channels.cli.standard_input import standard_input
 from tlsrt.channels.client.async_client import AsyncClient
 from tlsrt.command_line.table import Document
 from tlsrt.errors import Denied, NotFound
@@ -36,13 +37,16 @@ async def call(arguments: argparse.Namespace) -> None:
         args, kwargs = arguments_of(arguments.words, spec)
         spec = spec or {"stream": method == "subscribe"}
         if spec.get("stream"):
-            items = client.stream(target, method, *args, timeout_s=timeout_s, **kwargs)
+            items = (
+                client.exchange(target, method, standard_input(), *args, timeout_s=timeout_s, **kwargs)
+                if spec.get("upload")
+                else client.stream(target, method, *args, timeout_s=timeout_s, **kwargs)
+            )
             async with aclosing(items):
                 async for item in items:
                     _print_item(item, as_json=arguments.json)
         elif spec.get("upload"):
-            data = sys.stdin.buffer
-            result = await client.upload(target, method, data, *args, timeout_s=timeout_s, **kwargs)
+            result = await client.upload(target, method, standard_input(), *args, timeout_s=timeout_s, **kwargs)
             _print(result, as_json=arguments.json)
         else:
             repeat = bool(spec.get("idempotent"))

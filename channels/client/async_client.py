@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from tlsrt.channels.calls.caller import new_idempotency_key
-from tlsrt.channels.client.chunks import parts_of
+from tlsrt.channels.calls.chunks import parts_of
 from tlsrt.channels.client.describe import described
 from tlsrt.channels.client.files.remote_path import parse_place
 from tlsrt.channels.client.files.transfer import PATIENCE_S, Told, Transferred, get_file, put_file
@@ -93,6 +93,20 @@ class AsyncClient:
         """Call a method that takes a stream of bytes as its last parameter; `data` may be a file or an iterable."""
         left = await self._session.ready(timeout_s)
         return await self._session.caller.upload(target, method, parts_of(data), args, kwargs, timeout_s=left)
+
+    async def exchange(
+        self, target: str, method: str, data: bytes | Iterable[bytes] | AsyncIterable[bytes], /, *args: object,
+        timeout_s: float = 30.0, **kwargs: object,
+    ) -> AsyncGenerator[Any, None]:  # fmt: skip
+        """Send a stream of bytes to a method that answers with a stream, and iterate its items meanwhile.
+
+        `timeout_s` bounds the sending of the request only.
+        """
+        left = await self._session.ready(timeout_s)
+        items = self._session.caller.exchange(target, method, parts_of(data), args, kwargs, timeout_s=left)
+        async with aclosing(items) as closing:  # type: ignore[type-var] # it is an async generator
+            async for item in closing:
+                yield item
 
     async def describe(self, target: str | None = None, *, timeout_s: float = 30.0) -> dict[str, Any]:
         """Return what this client may use: {target: description}, methods without a right left out.

@@ -83,7 +83,19 @@ class Client:
         self, target: str, method: str, /, *args: object, timeout_s: float = 30.0, **kwargs: object
     ) -> Iterator[Any]:
         """Iterate the items of a streaming method; ending the iteration early cancels it."""
-        items = self._open.stream(target, method, *args, timeout_s=timeout_s, **kwargs)
+        return self._iterate(self._open.stream(target, method, *args, timeout_s=timeout_s, **kwargs))
+
+    def exchange(
+        self, target: str, method: str, data: bytes | Iterable[bytes], /, *args: object, timeout_s: float = 30.0,
+        **kwargs: object,
+    ) -> Iterator[Any]:  # fmt: skip
+        """Send a stream of bytes and iterate the items that come back meanwhile; see `AsyncClient.exchange`.
+
+        An iterable is read in another thread, so that it may wait for what is iterated here.
+        """
+        return self._iterate(self._open.exchange(target, method, data, *args, timeout_s=timeout_s, **kwargs))
+
+    def _iterate(self, items: AsyncGenerator[Any, None]) -> Iterator[Any]:
         try:
             while True:
                 item = self._run(_next(items))
@@ -98,7 +110,7 @@ class Client:
         self, target: str, method: str, data: bytes | Iterable[bytes], /, *args: object, timeout_s: float = 300.0,
         **kwargs: object,
     ) -> Any:  # fmt: skip
-        """Call a method that takes a stream of bytes; an iterable is read in the client's own thread."""
+        """Call a method that takes a stream of bytes; an iterable is read in another thread."""
         return self._run(self._open.upload(target, method, data, *args, timeout_s=timeout_s, **kwargs))
 
     def describe(self, target: str | None = None, *, timeout_s: float = 30.0) -> dict[str, Any]:

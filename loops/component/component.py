@@ -14,10 +14,20 @@ from __future__ import annotations
 
 import contextvars
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Mapping,
+    Sequence,
+)
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar, cast, overload
 
+from tlsrt.channels.calls.chunks import parts_of
 from tlsrt.errors import InternalError, InvalidArgument, MisuseError, NotFound
 from tlsrt.loops.component.describe import describe as describe_component
 from tlsrt.loops.component.method import MARK, MethodSpec, compile_method, nearest
@@ -46,6 +56,16 @@ class Port(Protocol):
     def stream(
         self, target: str, method: str, args: Sequence[object], kwargs: Mapping[str, object], *, timeout_s: float
     ) -> AsyncIterator[Any]: ...
+
+    def upload(
+        self, target: str, method: str, parts: AsyncIterator[bytes], args: Sequence[object],
+        kwargs: Mapping[str, object], *, timeout_s: float,
+    ) -> Coroutine[Any, Any, Any]: ...  # fmt: skip
+
+    def exchange(
+        self, target: str, method: str, parts: AsyncIterator[bytes], args: Sequence[object],
+        kwargs: Mapping[str, object], *, timeout_s: float,
+    ) -> AsyncIterator[Any]: ...  # fmt: skip
 
 
 @overload
@@ -132,6 +152,23 @@ class Component:
     ) -> AsyncIterator[Any]:
         """Call a streaming method of another component; it ends by itself, by a CallError or at its deadline."""
         return self.port.stream(target, method, args, kwargs, timeout_s=timeout_s)
+
+    def upload(
+        self, target: str, method: str, data: bytes | AsyncIterable[bytes], *args: object, timeout_s: float = 300.0,
+        **kwargs: object,
+    ) -> Coroutine[Any, Any, Any]:  # fmt: skip
+        """Send a stream of bytes to a method of another component and return its result; raises CallErrors."""
+        return self.port.upload(target, method, parts_of(data), args, kwargs, timeout_s=timeout_s)
+
+    def exchange(
+        self, target: str, method: str, data: bytes | AsyncIterable[bytes], *args: object, timeout_s: float = 30.0,
+        **kwargs: object,
+    ) -> AsyncIterator[Any]:  # fmt: skip
+        """Send a stream of bytes to a method that answers with a stream, and iterate its items meanwhile.
+
+        `timeout_s` bounds the sending of the request only. Close the iterator (`aclose`) to end the call early.
+        """
+        return self.port.exchange(target, method, parts_of(data), args, kwargs, timeout_s=timeout_s)
 
     def subscribe(self, target: str, topic: str, *, timeout_s: float = 300.0) -> AsyncIterator[Any]:
         """Return the events that `target` publishes on `topic` from now on; Busy ends it if we fall behind."""

@@ -67,3 +67,15 @@ class ComponentHost:
         self, target: str, method: str, args: Sequence[object], kwargs: Mapping[str, object], *, timeout_s: float
     ) -> AsyncIterator[Any]:
         return self.caller.stream(target, method, args, kwargs, timeout_s=timeout_s)
+
+    def upload(
+        self, target: str, method: str, parts: AsyncIterator[bytes], args: Sequence[object],
+        kwargs: Mapping[str, object], *, timeout_s: float,
+    ) -> Coroutine[Any, Any, Any]:  # fmt: skip
+        return self.caller.upload(target, method, parts, args, kwargs, timeout_s=timeout_s)
+
+    def exchange(
+        self, target: str, method: str, parts: AsyncIterator[bytes], args: Sequence[object],
+        kwargs: Mapping[str, object], *, timeout_s: float,
+    ) -> AsyncIterator[Any]:  # fmt: skip
+        return self.caller.exchange(target, method, parts, args, kwargs, timeout_s=timeout_s)

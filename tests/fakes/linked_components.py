@@ -61,6 +61,18 @@ class Store(Component):
         return sum([len(part) async for part in data])
 
     @handler
+    async def echo(self, times: int, data: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for part in data:
+            for _ in range(times):
+                yield part
+
+    @handler
+    async def first(self, data: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for part in data:
+            yield part
+            return
+
+    @handler
     async def ticks(self) -> AsyncIterator[int]:
         for number in itertools.count():
             yield number

@@ -13,8 +13,7 @@ from hosts.running_host import RunningHost
 from tlsrt import AsyncClient
 
 ASKER, LEDGER = "third/asker", asking.LEDGER
-COMPONENT_KINDS = ("plain", "keyed", "twice", "stream")
-CLIENT_KINDS = (*COMPONENT_KINDS, "upload")
+KINDS = ("plain", "keyed", "twice", "stream", "upload", "exchange")
 CALLED: dict[str, Any] = {
     "components": {LEDGER: {"class": "flowing.ledger:Ledger"}, ASKER: {"class": "flowing.asker:Asker"}},
     "policy": {f"client/admin -> {LEDGER}": "*", f"client/admin -> {ASKER}": "*", f"{ASKER} -> {LEDGER}": "*"},
@@ -46,7 +45,7 @@ class Askers:
                         lambda: self.over,
                         self.records,
                     )
-                    for kind in CLIENT_KINDS
+                    for kind in KINDS
                     for number in range(2)
                 )
             )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hosts.call_load import ASKER, CALLED, CLIENT_KINDS, COMPONENT_KINDS, LEDGER, Askers
+from hosts.call_load import ASKER, CALLED, KINDS, LEDGER, Askers
 from hosts.row_sampling import rows
 from hosts.running_host import RunningHost, running
 
@@ -123,7 +123,7 @@ class Traffic:
         self._control = host.client()
         [self._ledger] = host.config.state_dir.rglob("ran")
         self._before = len(self._ledger.read_text().split())
-        self._control.call(ASKER, "begin", f"{label}-component", list(COMPONENT_KINDS), 2)
+        self._control.call(ASKER, "begin", f"{label}-component", list(KINDS), 2)
         self._askers = Askers(host, f"{label}-client")
         self._browser = Browser(host, label)
         self.numbers = Numbers(host)
@@ -140,7 +140,7 @@ class Traffic:
         ends = Counter((name.split(".")[0].rpartition("-")[2][:6], word) for name, word, _ in records)
         assert {word for _, word in ends} == {"ok"}, ends
         assert {asker for asker, _ in ends} == {"client", "compon", "browse"}
-        assert len({name.split(".")[1] for name, _, _ in records}) == len(CLIENT_KINDS)
+        assert len({name.split(".")[1] for name, _, _ in records}) == len(KINDS)
         runs = Counter(self._ledger.read_text().split()[self._before :])
         assert runs == Counter(name for name, _, _ in records), "each ran once, and no other did"
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hosts.call_load import ASKER, CALLED, CLIENT_KINDS, COMPONENT_KINDS, LEDGER, Askers
+from hosts.call_load import ASKER, CALLED, KINDS, LEDGER, Askers
 from hosts.flow_package.flowing import asker as asking
 from hosts.running_host import RunningHost, running
 
@@ -19,11 +19,11 @@ SAFE = frozenset({"ok", "busy", "unavailable", "away"})  # of these all but ok m
 ALWAYS = SAFE | {"outcome_unknown"}
 ALLOWED = {
     ("primary", "plain"): ALWAYS, ("primary", "keyed"): frozenset({"ok"}), ("primary", "twice"): frozenset({"ok"}),
-    ("primary", "stream"): ALWAYS, ("primary", "upload"): ALWAYS,
+    ("primary", "stream"): ALWAYS, ("primary", "upload"): ALWAYS, ("primary", "exchange"): ALWAYS,
     ("secondary", "plain"): ALWAYS | {"stale"}, ("secondary", "keyed"): frozenset({"ok", "outcome_unknown"}),
     ("secondary", "twice"): frozenset({"ok"}), ("secondary", "stream"): ALWAYS | {"stale"},
-    ("secondary", "upload"): ALWAYS | {"stale"},
-    **{("third", kind): frozenset({"ok"}) for kind in CLIENT_KINDS},
+    ("secondary", "upload"): ALWAYS | {"stale"}, ("secondary", "exchange"): ALWAYS | {"stale"},
+    **{("third", kind): frozenset({"ok"}) for kind in KINDS},
 }  # fmt: skip
 
 
@@ -36,7 +36,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
 def test_every_call_ends_once_and_as_it_may(host: RunningHost, victim: str) -> None:
     control = host.client()
     before = len(control.call(LEDGER, "ran", timeout_s=20))
-    control.call(ASKER, "begin", f"{victim}-component", list(COMPONENT_KINDS), 2)
+    control.call(ASKER, "begin", f"{victim}-component", list(KINDS), 2)
     askers = Askers(host, f"{victim}-client")
     try:
         for _ in range(KILLS):

@@ -23,6 +23,12 @@ async def parts() -> AsyncIterator[bytes]:
         await asyncio.sleep(0.001)
 
 
+async def numbers() -> AsyncIterator[int]:
+    for number in range(ITEMS):
+        yield number
+        await asyncio.sleep(0.001)
+
+
 async def ask_once(port: Any, kind: str, name: str, keyed: dict[str, Any]) -> str:
     """Make one call and return its word; a result that is wrong is a word of its own."""
     hold_s = random.choice((0.0, 0.001, 0.004))
@@ -36,6 +42,10 @@ async def ask_once(port: Any, kind: str, name: str, keyed: dict[str, Any]) -> st
         elif kind == "stream":
             got = [item async for item in port.stream(LEDGER, "count", name, ITEMS, timeout_s=TIMEOUT_S)]
             right = got == list(range(ITEMS))
+        elif kind == "exchange":
+            spoken = (bytes([65 + number]) * 1000 async for number in numbers())
+            got = [item async for item in port.exchange(LEDGER, "lengths", spoken, name, timeout_s=TIMEOUT_S)]
+            right = got == [1000] * ITEMS
         else:
             right = await port.upload(LEDGER, "sum", parts(), name, timeout_s=TIMEOUT_S) == len(PART) * PARTS
     except CallError as error:

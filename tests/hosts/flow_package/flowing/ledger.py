@@ -50,6 +50,15 @@ class Ledger(Component):
         return size
 
     @handler
+    async def lengths(self, name: str, data: AsyncIterator[bytes]) -> AsyncIterator[int]:
+        """How long each part is, as it comes; no byte ends it."""
+        self._note(name)
+        async for part in data:
+            if not part.strip():
+                return
+            yield len(part)
+
+    @handler
     async def measure(self, data: str) -> int:
         """How long it is."""
         return len(data)

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tlsrt.channels.client.chunks import PART_BYTES, parts_of
+from tlsrt.channels.calls.chunks import PART_BYTES, parts_of
 from tlsrt.channels.client.connection import ServerConnection
 from tlsrt.channels.client.host_clock import HostClock
 from tlsrt.channels.client.session import ClientSession

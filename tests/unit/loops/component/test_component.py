@@ -93,6 +93,19 @@ class FakePort:
         self.calls.append((target, method, list(args), dict(kwargs), timeout_s))
         yield 1
 
+    async def upload(
+        self, target: str, method: str, parts: AsyncIterator[bytes], args: Sequence[object],
+        kwargs: Mapping[str, object], *, timeout_s: float,
+    ) -> Any:  # fmt: skip
+        return [part async for part in parts]
+
+    async def exchange(
+        self, target: str, method: str, parts: AsyncIterator[bytes], args: Sequence[object],
+        kwargs: Mapping[str, object], *, timeout_s: float,
+    ) -> AsyncIterator[Any]:  # fmt: skip
+        async for part in parts:
+            yield part
+
 
 def notes(port: FakePort | None = None) -> Notes:
     component = Notes()
