@@ -25,7 +25,11 @@ from tlsrt.supervisor.cli.verbs import COMMAND as SUPERVISOR
 LANGUAGES = {"", "sh", "console", "python", "yaml", "ini", "mermaid", "text"}
 # Where a table row may be long, or a paragraph: a protocol field by field, a change by change, measurements.
 DENSE = {"PROTOCOL.md", "findings.md", "CHANGELOG.md", "README.md", "MEASURED.md", "audit-log-format.md", "files.md"}
-EXAMPLES = {"CHANGELOG.md", "tests/README.md"}  # of names of modules: of their day, or of how tests are named
+EXAMPLES = {
+    "CHANGELOG.md",  # names of modules of their day
+    "tests/README.md",  # how tests are named
+    "tests/findings.md",  # names of tests, which test_findings checks
+}
 
 PRIVATE = (
     "whoever",
