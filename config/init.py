@@ -12,9 +12,11 @@ import re
 import secrets
 import shutil
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from tlsrt.command_line.hint import command_line
 from tlsrt.config import key_schedule
@@ -29,6 +31,7 @@ from tlsrt.config.key_rotation import only_one
 from tlsrt.config.load import load_config
 from tlsrt.config.measure import is_checkout, measure
 from tlsrt.config.schema import Config, DoorConfig
+from tlsrt.config.server_certificate import check_name
 from tlsrt.config.setting import keys_of
 from tlsrt.config.template import NOTHING_LACKING, MissingLayer, config_text
 from tlsrt.errors import ConfigError
@@ -50,20 +53,23 @@ _PUBLIC = ("tlsrt.yaml", "tlsrt.schema.json", "ca.crt", "server.crt")
 
 
 def initialise(
-    directory: Path, *, host: str, port: int, now: datetime, lacking: MissingLayer = NOTHING_LACKING
-) -> list[str]:
+    directory: Path, *, host: str, port: int, now: datetime, names: Sequence[str] = (),
+    lacking: MissingLayer = NOTHING_LACKING,
+) -> list[str]:  # fmt: skip
     """Make a new installation in `directory` and return the lines to print; never overwrites. Raises ConfigError.
 
-    `lacking` says what this host cannot give: the caller has found out, the operator may disagree.
+    `names` are host names and addresses by which clients on other machines reach it. `lacking` says what this host
+    cannot give: the caller has found out, the operator may disagree.
     """
     _check_door(host, port)
+    door = _Door(host, port, tuple(dict.fromkeys(map(check_name, names))))
     if os.path.lexists(directory):
         if not directory.is_dir():
             raise ConfigError(f"{directory} exists and is not a folder: choose another place")
         _refuse_existing(directory)
-        _fill(directory, host, port, now, lacking)
+        _fill(directory, door, now, lacking)
     else:
-        _make_whole(directory, host, port, now, lacking)
+        _make_whole(directory, door, now, lacking)
     return _report(directory, lacking)
 
 
@@ -89,10 +95,20 @@ def _seal(config: Config, known: SealRecord) -> int:
     return number
 
 
+class _Door(NamedTuple):
+    """Where the door listens, and what else its certificate names."""
+
+    host: str
+    port: int
+    names: tuple[str, ...]
+
+
 def _check_door(host: str, port: int) -> None:
     setting = keys_of(DoorConfig)["host"].setting
     if not re.fullmatch(setting.pattern, host):
-        raise ConfigError(f"the host must be {setting.says}, not {host!r}")
+        raise ConfigError(
+            f"the host must be {setting.says}, not {host!r}: for a name by which clients reach it, use --name"
+        )
     if not 1 <= port <= 65535:
         raise ConfigError(f"the port must be from 1 to 65535, not {port}")
 
@@ -103,13 +119,13 @@ def _refuse_existing(directory: Path) -> None:
             raise ConfigError(f"{directory / name} exists, and init never overwrites: nothing was written")
 
 
-def _make_whole(directory: Path, host: str, port: int, now: datetime, lacking: MissingLayer) -> None:
+def _make_whole(directory: Path, door: _Door, now: datetime, lacking: MissingLayer) -> None:
     with as_config_error("make the folder", directory.parent):
         directory.parent.mkdir(parents=True, exist_ok=True)
     with as_config_error("write", directory):
         folder = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
-        _fill(folder, host, port, now, lacking)
+        _fill(folder, door, now, lacking)
         with as_config_error("write", directory):
             os.rename(folder, directory)
     except BaseException:
@@ -118,14 +134,14 @@ def _make_whole(directory: Path, host: str, port: int, now: datetime, lacking: M
     sync_folder(directory.parent)
 
 
-def _fill(directory: Path, host: str, port: int, now: datetime, lacking: MissingLayer) -> None:
+def _fill(directory: Path, door: _Door, now: datetime, lacking: MissingLayer) -> None:
     made: list[Path] = []
     try:
         for name in FOLDERS:
             with as_config_error("write", directory / name):
                 os.mkdir(directory / name, 0o700)
             made.append(directory / name)
-        for name, data in _contents(host, port, now, lacking).items():
+        for name, data in _contents(door, now, lacking).items():
             write_new(directory / name, data, 0o644 if name in _PUBLIC else 0o600)
             made.append(directory / name)
         if any(waiver.layer == MOUNT_LAYER for waiver in lacking.waivers):  # then the uids of loops come this way
@@ -143,12 +159,13 @@ def _fill(directory: Path, host: str, port: int, now: datetime, lacking: Missing
         raise
 
 
-def _contents(host: str, port: int, now: datetime, lacking: MissingLayer) -> dict[str, bytes]:
+def _contents(door: _Door, now: datetime, lacking: MissingLayer) -> dict[str, bytes]:
     from tlsrt.config import pki  # x509 is slow to import, and seal does without
 
+    host, port, names = door
     install_id, master_key = secrets.token_bytes(16), secrets.token_bytes(32)
     ca = pki.make_ca(install_id, now)
-    server = pki.issue_server(ca, install_id, host, now)
+    server = pki.issue_server(ca, install_id, host, now, names)
     admin = pki.issue_client(ca, install_id, "admin", now)
     text = config_text(
         install=install_id.hex(),

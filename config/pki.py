@@ -9,14 +9,15 @@ from __future__ import annotations
 import ipaddress
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tlsrt.config.bundle import MAX_REQUEST_BYTES
@@ -57,10 +58,38 @@ def make_ca(install_id: bytes, now: datetime) -> Issued:
     return _issued(builder.sign(key, hashes.SHA256()), key)
 
 
-def issue_server(ca: Issued, install_id: bytes, host: str, now: datetime) -> Issued:
-    """Return a server certificate for localhost, 127.0.0.1, ::1 and `host`, valid for 397 days."""
-    names = list(dict.fromkeys(_general_name(name) for name in (*_LOCAL, host) if name not in ("0.0.0.0", "::")))  # noqa: S104
-    return _leaf(ca, f"tlsrt {install_id.hex()[:8]}", names, ExtendedKeyUsageOID.SERVER_AUTH, now)
+def issue_server(ca: Issued, install_id: bytes, host: str, now: datetime, names: Sequence[str] = ()) -> Issued:
+    """Return a server certificate for localhost, 127.0.0.1, ::1, `host` and `names`, valid for 397 days."""
+    hosts = [name for name in (*_LOCAL, host, *names) if name not in ("0.0.0.0", "::")]  # noqa: S104
+    general = [_general_name(name) for name in dict.fromkeys(hosts)]
+    return _leaf(ca, f"tlsrt {install_id.hex()[:8]}", general, ExtendedKeyUsageOID.SERVER_AUTH, now)
+
+
+def renew_server(ca: Issued, certificate_pem: bytes, key_pem: bytes, names: Sequence[str], now: datetime) -> bytes:
+    """Return a server certificate (PEM) like the present one for the same key, with these names, valid for 397 days.
+
+    Raises ConfigError unless the CA has issued the present one and the keys belong to both.
+    """
+    present, authority = _load(certificate_pem), _load(ca.certificate_pem)
+    try:
+        present.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        raise ConfigError(
+            f"cannot renew a certificate of {present.issuer.rfc4514_string()}: only those of the development CA, "
+            f"{authority.subject.rfc4514_string()}; get one from its issuer, put it there, and reload"
+        ) from None
+    signer, own = _private_key(ca.key_pem), _private_key(key_pem)
+    kinds = (ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey, rsa.RSAPrivateKey)
+    if not isinstance(signer, kinds) or not isinstance(own, kinds):
+        raise ConfigError("cannot renew with a key of this kind: use ECDSA P-256, Ed25519 or RSA")
+    for key, certificate, what in ((signer, authority, "the CA"), (own, present, "the server certificate")):
+        if key.public_key() != certificate.public_key():
+            raise ConfigError(f"the private key of {what} belongs to another certificate: put the right one there")
+    builder = _builder(present.subject, authority.subject, own.public_key(), now, now + LEAF_LIFE)
+    general = [_general_name(name) for name in names]
+    builder = _leaf_extensions(builder, signer.public_key(), general, ExtendedKeyUsageOID.SERVER_AUTH)
+    digest = None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    return builder.sign(signer, digest).public_bytes(_PEM)
 
 
 def issue_client(ca: Issued, install_id: bytes, name: str, now: datetime) -> Issued:
@@ -187,7 +216,7 @@ def _leaf_extensions(
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ClientKey, now: datetime, ends: datetime
+    subject: x509.Name, issuer: x509.Name, key: CaPublicKey, now: datetime, ends: datetime
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -229,6 +258,13 @@ def _general_name(host: str) -> x509.GeneralName:
 def _issued(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Issued:
     secret = key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return Issued(certificate.public_bytes(_PEM), secret)
+
+
+def _private_key(pem: bytes) -> PrivateKeyTypes:
+    try:
+        return serialization.load_pem_private_key(pem, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ConfigError("this is not a PEM private key without a passphrase") from None
 
 
 def _load(certificate_pem: bytes) -> x509.Certificate:

@@ -11,9 +11,11 @@ from tlsrt.channels.client.enroll import ends_of
 from tlsrt.channels.client.enroll import enroll as enroll_at
 from tlsrt.channels.client.pem_export import curl_line, export_pem
 from tlsrt.channels.session.enrolment import parse_code
+from tlsrt.command_line.hint import command_line
 from tlsrt.command_line.table import Document
 from tlsrt.config.bundle import read_bundle
 from tlsrt.config.search_path import find_bundle, own_bundle
+from tlsrt.errors import ConfigError
 from tlsrt.text import printable
 
 
@@ -24,11 +26,28 @@ def enroll(arguments: argparse.Namespace) -> Document:
     bundle = enroll_at(
         *parse_address(arguments.where), code, path, server_name=arguments.server_name, timeout_s=arguments.timeout
     )  # fmt: skip
-    return {"client": bundle.name, "bundle": str(path)}
+    return {"client": bundle.name, "bundle": str(path), "default": _default_bundle()}
 
 
 def enroll_lines(answer: Document) -> list[str]:
-    return [printable(f"enrolled as {answer['client']}; bundle written to {answer['bundle']} (keep it secret)")]
+    bundle, default = answer["bundle"], answer["default"]
+    is_default = default is not None and Path(default).absolute() == Path(bundle).absolute()
+    words = [] if is_default else ["--bundle", bundle]
+    lines = [
+        printable(f"enrolled as {answer['client']}; bundle written to {bundle} (keep it secret)"),
+        f"next: {command_line('tlsrt', *words, 'describe')}",
+    ]
+    if default is not None and not is_default:
+        lines.append(printable(f"without --bundle, commands in this folder act by {default}"))
+    return lines
+
+
+def _default_bundle() -> str | None:
+    """Return the bundle of a command that names none, from here."""
+    try:
+        return str(find_bundle(None))
+    except ConfigError:
+        return None
 
 
 async def renew(arguments: argparse.Namespace) -> Document:

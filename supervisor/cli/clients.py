@@ -10,16 +10,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tlsrt.channels.client.address import parse_address
 from tlsrt.command_line.table import Document
 from tlsrt.config.schema import Config
+from tlsrt.config.server_certificate import check_name, reachable_names, read_server_certificate
 from tlsrt.errors import ConfigError, InvalidArgument, TlsrtError
 from tlsrt.supervisor.cli.exchange import ask, config_of, say
 from tlsrt.supervisor.cli.sessions import closed_lines, duration_ms
 from tlsrt.text import table
 
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 _COLUMNS = ("CLIENT", "STATE", "SESSIONS", "HTTP", "CERTIFICATE ENDS", "MAY CALL")
 NOTHING = "nothing"  # of --may
+ONLY_HERE = (
+    "this host is reached from its own machine only; for others: `tlsrt-supervisor certificate renew --name NAME`, "
+    "and door.host: 0.0.0.0"
+)
 
 _RULE_MAX = 8192
 _WORD = r"(?:\*|[A-Za-z_][A-Za-z0-9_]{0,63})"
@@ -97,11 +102,39 @@ def added_lines(answer: Document) -> list[str]:
             f"then, there: tlsrt --bundle {path.name} call LOOP/COMPONENT METHOD",
         ]
     until = f"{datetime.fromtimestamp(answer['ends_ms'] / 1000, UTC):%H:%M:%S} UTC"
+    others = answer["others"]
     return [
         f"on the client's machine, once, within 10 minutes (until {until}):\n",
         f"  tlsrt enroll {answer['door']} {answer['code']}\n",
+        *([f"it may also reach this host at {' or '.join(others)}"] if others else []),
+        *([ONLY_HERE] if not others and _is_here(answer["door"]) else []),
         f"the first use of this code enrols {name}; `client revoke {name}` cancels it",
     ]
+
+
+def addresses_of(config: Config, wanted: str | None) -> list[str]:
+    """Return HOST:PORT by which clients reach the door, the best first, or only the one that is wanted.
+
+    Raises ConfigError for one that the server's certificate does not name: no client would believe it.
+    """
+    names = read_server_certificate(config.door.certificate).names
+    if wanted is None:
+        return [_joined(name, config.door.port) for name in reachable_names(names, config.door.host)]
+    host, port = parse_address(wanted if re.search(r"[^:]:[0-9]+$", wanted) else _joined(wanted, config.door.port))
+    if check_name(host) not in names:
+        raise ConfigError(
+            f"the server's certificate does not name {host}, so no client would believe it: first "
+            f"`tlsrt-supervisor certificate renew --name {host}`"
+        )
+    return [_joined(check_name(host), port)]
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_here(door: str) -> bool:
+    return parse_address(door)[0] in ("127.0.0.1", "::1")
 
 
 def _rules(arguments: argparse.Namespace) -> list[list[Any]]:
@@ -110,15 +143,14 @@ def _rules(arguments: argparse.Namespace) -> list[list[Any]]:
 
 def _certified(arguments: argparse.Namespace, verb: str, fields: Document) -> Document:
     config = config_of(arguments)
+    first, *others = addresses_of(config, arguments.address)
     if arguments.bundle is not None:
-        return _bundled(arguments, config, verb, fields)
+        return _bundled(arguments, config, verb, fields, first)
     _, code, ends = ask(config, verb, **fields, request="")["rows"][0]
-    host = _EVERYWHERE.get(config.door.host, config.door.host)
-    door = f"[{host}]:{config.door.port}" if ":" in host else f"{host}:{config.door.port}"
-    return {"client": arguments.name, "door": door, "code": code, "ends_ms": ends}
+    return {"client": arguments.name, "door": first, "others": others, "code": code, "ends_ms": ends}
 
 
-def _bundled(arguments: argparse.Namespace, config: Config, verb: str, fields: Document) -> Document:
+def _bundled(arguments: argparse.Namespace, config: Config, verb: str, fields: Document, door: str) -> Document:
     """Make a key, have it certified, and write the bundle; the key does not cross the socket."""
     from tlsrt.config import pki  # x509 is slow to import
 
@@ -130,24 +162,24 @@ def _bundled(arguments: argparse.Namespace, config: Config, verb: str, fields: D
     request, key = pki.make_request()
     answer = ask(config, verb, **fields, request=request.hex())
     try:
-        ends = _write(path, arguments.name, config, answer["rows"][0], key)
+        ends = _write(path, arguments.name, config, answer["rows"][0], key, parse_address(door))
     except TlsrtError:
         say(f"the bundle was not written, so its certificate is of no use: `client revoke {arguments.name}` ends it")
         raise
     return {"client": arguments.name, "bundle": str(path), "ends": ends}
 
 
-def _write(path: Path, name: str, config: Config, row: list[Any], key: bytes) -> str:
+def _write(path: Path, name: str, config: Config, row: list[Any], key: bytes, door: tuple[str, int]) -> str:
     from cryptography.x509 import load_pem_x509_certificate
 
     from tlsrt.config import pki
     from tlsrt.config.bundle import VERSION, Bundle, write_bundle
 
     _, certificate, ca, issuer, version = row
-    reach = _EVERYWHERE.get(config.door.host, config.door.host)
+    host, port = door
     pem = pki.pem_of(bytes.fromhex(certificate))
     bundle = Bundle(
-        VERSION, config.install_id, name, reach, config.door.port, reach, pki.pem_of(bytes.fromhex(ca)), pem, key,
+        VERSION, config.install_id, name, host, port, host, pki.pem_of(bytes.fromhex(ca)), pem, key,
         bytes.fromhex(issuer), version,
     )  # fmt: skip
     write_bundle(path, bundle)

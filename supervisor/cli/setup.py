@@ -22,6 +22,7 @@ def init(arguments: argparse.Namespace) -> int:
         host=arguments.host,
         port=arguments.port,
         now=datetime.now(UTC),
+        names=arguments.name or (),
         lacking=MissingLayer(() if arguments.strict else tuple(waivers), other_uid_base()),
     )
     print("\n".join(lines))

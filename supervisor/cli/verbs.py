@@ -40,13 +40,16 @@ _TTL = Argument(("--ttl",), "life of its certificate: 12h, 90d (default), at mos
 _BUNDLE = Argument(
     ("--bundle",), "write a bundle (new file, mode 0600) instead of a join code", "FILE", kind=Path
 )  # fmt: skip
+_ADDRESS = Argument(
+    ("--address",), "how the client reaches this host, if not by the first name of its certificate", "HOST[:PORT]"
+)  # fmt: skip
 _CLIENTS = (
     Verb(
         "add",
         "enrol a client: print a join code, or write a bundle",
         (
             _CLIENT, _ALLOW, _TTL,
-            flag("--http", text="it may use HTTP; Primary then holds its keys"), _BUNDLE, _ANSWER,
+            flag("--http", text="it may use HTTP; Primary then holds its keys"), _ADDRESS, _BUNDLE, _ANSWER,
         ),
         run="clients.add",
         lines="clients.added_lines",
@@ -75,7 +78,7 @@ _CLIENTS = (
     Verb(
         "renew",
         "give a client another certificate, by a join code or a bundle",
-        (_CLIENT, _TTL, _BUNDLE, _ANSWER),
+        (_CLIENT, _TTL, _ADDRESS, _BUNDLE, _ANSWER),
         run="clients.renew",
         lines="clients.added_lines",
     ),
@@ -86,6 +89,32 @@ _CLIENTS = (
         run="clients.revoke",
         lines="clients.revoke_lines",
         unmet="sessions.not_persisted",
+    ),
+)  # fmt: skip
+
+_NAMES = Argument(
+    ("--name",),
+    "a name or address by which clients reach this host, such as kettle.local; may be repeated", "NAME",
+    is_repeated=True,
+)  # fmt: skip
+_CERTIFICATE = (
+    Verb(
+        "show",
+        "print what the server's certificate names, who issued it, and when it ends",
+        (_SAME,),
+        run="certificate.show",
+        lines="certificate.show_lines",
+    ),
+    Verb(
+        "renew",
+        "replace the server's certificate by another one of the development CA, for the same key",
+        (
+            _NAMES,
+            Argument(("--drop",), "a name that it shall not have any more; may be repeated", "NAME", is_repeated=True),
+            _ANSWER,
+        ),
+        run="certificate.renew",
+        lines="certificate.renew_lines",
     ),
 )  # fmt: skip
 
@@ -288,6 +317,7 @@ VERBS = (
         request=Request("restore", ("kind", "what")),
         lines="sessions.restored_lines",
     ),
+    Verb("certificate", "show and renew the certificate of the server", verbs=_CERTIFICATE),
     Verb("client", "enrol clients while tlsrt runs, list, change, renew and revoke them", verbs=_CLIENTS),
     Verb(
         "lock",
@@ -346,8 +376,9 @@ VERBS = (
         "write a configuration, keys, certificates and an admin bundle; never overwrites",
         (
             Argument(("directory",), "where to write", "DIR", kind=Path),
-            Argument(("--host",), "address of the door (127.0.0.1)", "HOST", default="127.0.0.1"),
+            Argument(("--host",), "address of the door (127.0.0.1; 0.0.0.0 for all)", "HOST", default="127.0.0.1"),
             Argument(("--port",), "port of the door (7443)", "PORT", kind=whole_number, default=7443),
+            _NAMES,
             flag("--strict", text="waive no layer of the sandbox, whatever this host cannot give"),
         ),
         run="setup.init",

@@ -22,6 +22,7 @@ from hosts.running_host import RunningHost, running
 from tlsrt import Client, Rejected
 from tlsrt.channels.client.connection import client_context
 from tlsrt.config import pki
+from tlsrt.config.bundle import read_bundle
 from tlsrt.config.pki import Issued
 from tlsrt.errors import CallError
 
@@ -63,6 +64,10 @@ def shown(host: RunningHost, client: str = "admin") -> bytes:
         return secure.getpeercert(True) or b""
 
 
+def der_of(path: Path) -> bytes:
+    return ssl.PEM_cert_to_DER_cert(path.read_text())
+
+
 def der(issued: Issued) -> bytes:
     return ssl.PEM_cert_to_DER_cert(issued.certificate_pem.decode())
 
@@ -78,6 +83,28 @@ def test_a_renewed_certificate_is_served_and_who_is_there_stays(host: RunningHos
     host.until(lambda status: shown(host) == der(made), "the new certificate")  # Primary hears of it a moment later
     assert client.call(VICTIM, "add", 1) == 2 and client.session_info["session"] == session
     assert reload(host)["door"] == "unchanged"
+
+
+def test_a_name_is_added_while_the_host_runs_and_a_client_enrols_by_it(host: RunningHost, tmp_path: Path) -> None:
+    client = host.client()
+    early = host.cli("client", "add", "phone", "--allow", f"{VICTIM}: add", "--address", "kettle.test")
+    assert early.returncode == EX_CONFIG
+    assert "certificate renew --name kettle.test" in early.stderr
+    renewed = host.cli("certificate", "renew", "--name", "kettle.test")
+    assert renewed.returncode == 0 and "seal" in renewed.stdout and "reload" in renewed.stdout, renewed
+    seal_host(host)
+    assert reload(host)["door"].startswith("certificate good until 20")
+    assert "kettle.test" in host.cli("certificate", "show").stdout
+    bundle = tmp_path / "phone.tlsrt"
+    words = ("--allow", f"{VICTIM}: add", "--address", "kettle.test", "--bundle", str(bundle))
+    added = host.cli("client", "add", "phone", *words)
+    assert added.returncode == 0, added
+    named = read_bundle(bundle)
+    assert (named.host, named.port, named.server_name) == ("kettle.test", host.port, "kettle.test")
+    host.until(lambda status: shown(host) == der_of(host.folder / "server.crt"), "the new certificate")
+    with Client(named, f"127.0.0.1:{host.port}") as phone:  # no resolver knows the name here
+        assert phone.call(VICTIM, "add", 1) == 1
+    assert client.call(VICTIM, "add", 1) == 2
 
 
 def mismatch(host: RunningHost) -> None:

@@ -131,7 +131,10 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
     "host", ["", "a b", 'x"y', "a\nb", "-x", "{a}", "localhost", "h.example", "256.0.0.1", "1.2.3"]
 )
 def test_a_host_that_is_none(tmp_path: Path, host: str) -> None:
-    sentence = f"the host must be an IP address, such as 127.0.0.1, or 0.0.0.0 for all, not {host!r}"
+    sentence = (
+        f"the host must be an IP address, such as 127.0.0.1, or 0.0.0.0 for all, not {host!r}: "
+        "for a name by which clients reach it, use --name"
+    )
     assert refused(tmp_path / "var", host) == sentence
     assert list(tmp_path.iterdir()) == []
 
