@@ -233,8 +233,10 @@ class DetectionService(Service):
             self._told[key] = moment.now
             who, charged = subject or source.value, f"{source.kind} {source.value}"
             detail: dict[str, str | int] = {"detector": name, "charged": charged, "count": count}
-            event, text = (name, what) if name == OVER_BUDGET else ("detected", f"{name}: {what}")
-            self._notes.note(event, who, text, **detail)
+            if name == OVER_BUDGET:
+                self._notes.note("over_budget", who, what, **detail)
+            else:
+                self._notes.note("detected", who, f"{name}: {what}", **detail)
             self._recorder.note("charge", who, {**detail, "what": what[:WHAT_MAX]}, moment)
 
     def _look(self, now: int) -> None:
