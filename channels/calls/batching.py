@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from tlsrt.channels.frames.frame import BATCH_FRAME_MAX, BUNDLE_BYTES_MAX, BUNDLE_MAX, Header
+from tlsrt.channels.frames.structure import CONTAINERS_MAX, heads
 from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.endpoint import Endpoint
 from tlsrt.errors import CallError
@@ -47,18 +48,24 @@ class ReplyOwner(Protocol):
 class _Bundle:
     """Bodies that will share one frame."""
 
-    __slots__ = ("bodies", "size")
+    __slots__ = ("bodies", "heads", "size")
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
         self.size = 0
+        self.heads = 1  # lists and maps that it may hold, itself among them
 
     def takes(self, body: bytes) -> bool:
-        return len(self.bodies) < BUNDLE_MAX and self.size + len(body) <= BUNDLE_BYTES_MAX
+        return (
+            len(self.bodies) < BUNDLE_MAX
+            and self.size + len(body) <= BUNDLE_BYTES_MAX
+            and self.heads + heads(body) <= CONTAINERS_MAX
+        )
 
     def add(self, body: bytes) -> None:
         self.bodies.append(body)
         self.size += len(body)
+        self.heads += heads(body)
 
 
 class _Requests(_Bundle):

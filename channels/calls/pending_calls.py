@@ -28,7 +28,7 @@ from tlsrt.channels.frames.frame import (
     parse_header_untrusted,
 )
 from tlsrt.channels.session.endpoint import Endpoint, OpenedFrame
-from tlsrt.errors import CallError, DeadlineExceeded, OutcomeUnknown, PeerError, Stale, Unavailable, call_error
+from tlsrt.errors import CallError, DeadlineExceeded, Failed, OutcomeUnknown, PeerError, Stale, Unavailable, call_error
 
 _REFUSALS = frozenset({"rejected", "stale", "busy", "unavailable", "locked"})
 
@@ -191,28 +191,24 @@ class PendingCalls:
             return
         if header.src != call.target:
             raise PeerError("wrong_replier")
-        if header.kind == FrameKind.REPLY and call.future is not None:
-            value = decode_value_untrusted(body)
-            if not call.future.done():
-                call.future.set_result(value)
-        elif header.kind == FrameKind.ERROR:
-            error = decode_error_untrusted(body)
-            error.is_told = True
-            call.fail(error)
-        elif header.kind == FrameKind.ITEM and call.inbox is not None:
-            if header.flags & FLAG_FINAL:
-                call.inbox.finish(header.part)
-            else:
-                call.inbox.put(header.part, decode_value_untrusted(body))
-        elif header.kind == FrameKind.ALLOW and call.credit is not None:
-            call.credit.add(decode_count_untrusted(body))
-        else:
-            raise PeerError("wrong_kind")
+        try:
+            _answer_untrusted(call, header, body)
+        except PeerError as error:
+            if error.reason == "bad_body":
+                call.fail(_unreadable(call.target))  # no other answer will come
+            raise
 
     def _replies_untrusted(self, header: Header, body: bytes) -> None:
         """Take the replies of a bundle; those to calls that have ended are dropped."""
-        values = decode_bundle_untrusted(body, header.part)
         numbers = header.correlation
+        try:
+            values = decode_bundle_untrusted(body, header.part)
+        except PeerError:
+            for at in range(2, 2 + header.part):
+                call = self.by_number.get(int.from_bytes(numbers[8 * at : 8 * at + 8], "big"))
+                if call is not None and call.target == header.src:
+                    call.fail(_unreadable(call.target))
+            raise
         for at, value in enumerate(values, 2):
             call = self.by_number.get(int.from_bytes(numbers[8 * at : 8 * at + 8], "big"))
             if call is None:
@@ -231,6 +227,30 @@ class PendingCalls:
                 error = call_error(word if word in _REFUSALS else "rejected", _explain(word, call.target))
                 error.is_told = error.from_gate = True
                 call.fail(error)
+
+
+def _answer_untrusted(call: PendingCall, header: Header, body: bytes) -> None:
+    if header.kind == FrameKind.REPLY and call.future is not None:
+        value = decode_value_untrusted(body)
+        if not call.future.done():
+            call.future.set_result(value)
+    elif header.kind == FrameKind.ERROR:
+        error = decode_error_untrusted(body)
+        error.is_told = True
+        call.fail(error)
+    elif header.kind == FrameKind.ITEM and call.inbox is not None:
+        if header.flags & FLAG_FINAL:
+            call.inbox.finish(header.part)
+        else:
+            call.inbox.put(header.part, decode_value_untrusted(body))
+    elif header.kind == FrameKind.ALLOW and call.credit is not None:
+        call.credit.add(decode_count_untrusted(body))
+    else:
+        raise PeerError("wrong_kind")
+
+
+def _unreadable(target: str) -> Failed:
+    return Failed(f"cannot read the answer of {target}: it is no value within the bounds; report it to its author")
 
 
 def _explain(word: str, target: str) -> str:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, get_origin, get_type_hints
 
 import msgpack
 
+from tlsrt.channels.frames.structure import StructureError, unpack_untrusted
 from tlsrt.errors import MisuseError, PeerError
 
 MAX_DESCRIPTORS = 12  # in one packet; `boot` has nine
@@ -85,8 +86,8 @@ class MessageTable:
         if not packet or len(packet) > self.cap:
             raise PeerError("bad_packet_size")
         try:
-            items = msgpack.unpackb(packet, raw=False, strict_map_key=True, max_map_len=256, max_ext_len=0)
-        except Exception as error:  # msgpack raises half a dozen classes; all of them mean the same here
+            items = unpack_untrusted(packet)
+        except StructureError as error:
             raise PeerError("not_msgpack") from error
         if not isinstance(items, list) or not items or type(items[0]) is not int:
             raise PeerError("not_a_message")

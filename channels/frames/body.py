@@ -1,4 +1,4 @@
-"""What is inside a sealed body: msgpack values, bounded on the way in. Pure.
+"""What is inside a sealed body: msgpack values, bounded on the way in and on the way out. Pure.
 
 Request: `[[argument, ...], {name: argument, ...}, key]`, where key is nil, an idempotency key, or such a key with the
 incarnation that may have run it; reply and item: one value; error: `[code, message]`; credit and allow: one number;
@@ -13,32 +13,38 @@ from typing import Any
 import msgpack
 
 from tlsrt.channels.frames.frame import BODY_MAX
+from tlsrt.channels.frames.structure import DEPTH_MAX, StructureError, check_packed, unpack_untrusted
 from tlsrt.errors import CallError, InvalidArgument, PeerError, call_error
 
 CREDIT_MAX = 1 << 16
 _pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 
 
-def encode_value(value: object) -> bytes:
-    """Return a value as bytes. Raise InvalidArgument if it is not data, or too large for one frame."""
+def pack_value(value: object) -> bytes:
+    """Return a value as bytes. Raise StructureError for one that no reader would take."""
     try:
         packed: bytes = _pack(value)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise InvalidArgument(f"cannot send a value of type {type(value).__name__}: {error}") from error
+    except Exception as error:  # a value may be of a class that runs code of its own
+        raise StructureError(f"it holds what is no data ({_short(error)})") from error
     if len(packed) > BODY_MAX:
-        raise InvalidArgument(f"{len(packed)} bytes do not fit one message of {BODY_MAX}: use a stream")
+        raise StructureError(f"its {len(packed)} bytes do not fit one message of {BODY_MAX}: use a stream")
+    check_packed(packed)
     return packed
 
 
-def _refuse(code: int, data: bytes) -> Any:
-    raise ValueError("no extension types travel, not even empty ones")
+def encode_value(value: object) -> bytes:
+    """Return a value as bytes. Raise InvalidArgument if it is no data, or out of its bounds."""
+    try:
+        return pack_value(value)
+    except StructureError as error:
+        raise InvalidArgument(f"cannot send a value of type {type(value).__name__}: {error}") from error
 
 
 def decode_value_untrusted(body: bytes) -> Any:
-    """Return the value; raise PeerError for anything that is not exactly one."""
+    """Return the value; raise PeerError for anything that is not exactly one, within its bounds."""
     try:
-        return msgpack.unpackb(body, raw=False, strict_map_key=False, max_ext_len=0, ext_hook=_refuse)
-    except Exception as error:  # msgpack raises half a dozen classes, StackError for deep nesting among them
+        return unpack_untrusted(body)
+    except StructureError as error:
         raise PeerError("bad_body") from error
 
 
@@ -51,7 +57,10 @@ def join_bodies(bodies: Sequence[bytes]) -> tuple[int, bytes]:
 
 def decode_bundle_untrusted(body: bytes, count: int) -> list[Any]:
     """Return the values of a bundle; raise PeerError for anything that is not exactly so many."""
-    values = decode_value_untrusted(body)
+    try:
+        values = unpack_untrusted(body, DEPTH_MAX + 1)
+    except StructureError as error:
+        raise PeerError("bad_body") from error
     if type(values) is not list or len(values) != count:
         raise PeerError("bad_body")
     return values
@@ -60,7 +69,10 @@ def decode_bundle_untrusted(body: bytes, count: int) -> list[Any]:
 def encode_request(args: Sequence[object], kwargs: Mapping[str, object], key: str | tuple[str, int] | None) -> bytes:
     """Return a request. `key` is its idempotency key, of a repetition with the incarnation that may have run it."""
     plain = args if type(args) in (list, tuple) else list(args)
-    return encode_value((plain, kwargs if type(kwargs) is dict else dict(kwargs), key))
+    try:
+        return pack_value((plain, kwargs if type(kwargs) is dict else dict(kwargs), key))
+    except StructureError as error:
+        raise InvalidArgument(f"cannot send the arguments: {error}") from error
 
 
 def decode_request_untrusted(body: bytes) -> tuple[list[Any], dict[str, Any], str | None, int | None]:
@@ -88,7 +100,20 @@ def request_untrusted(value: Any) -> tuple[list[Any], dict[str, Any], str | None
 
 
 def encode_error(error: CallError) -> bytes:
-    return encode_value([error.code, error.message[:1000]])
+    """Return the error for a peer. Cannot fail, whatever a component has put into it."""
+    return encode_value([_text(error.code, "failed")[:64], _text(error.message, "it failed")[:1000]])
+
+
+def _text(value: object, instead: str) -> str:
+    """Return a text that UTF-8 can hold."""
+    try:
+        return str(value).encode("utf-8", "replace").decode()
+    except BaseException:  # what a component raises may be anything
+        return instead
+
+
+def _short(error: Exception) -> str:
+    return _text(error, "")[:200] or type(error).__name__
 
 
 def decode_error_untrusted(body: bytes) -> CallError:

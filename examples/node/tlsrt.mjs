@@ -33,30 +33,28 @@ export function pack(value) {
   if (Array.isArray(value)) return Buffer.concat([head(value.length, [0, 0xdc, 0xdd], 0x90, 16), ...value.map(pack)])
   const entries = value instanceof Map ? [...value] : Object.entries(value)
   return Buffer.concat([head(entries.length, [0, 0xde, 0xdf], 0x80, 16), ...entries.flat().map(pack)])
-}
-function packInteger(n) {
+}function packInteger(n) {
   if (n >= -32n && n < 128n) return bytes(1, n)
   const at = [8n, 16n, 32n, 64n].findIndex((bits) => (n < 0n ? n >= -(1n << (bits - 1n)) : n < 1n << bits))
   return Buffer.concat([Buffer.of((n < 0n ? 0xd0 : 0xcc) + at), bytes(1 << at, n)])
 }
-
 function head(length, [one, two, four], fixed = 0, below = 0) {
   if (length < below) return Buffer.of(fixed | length)
   if (one && length < 256) return Buffer.of(one, length)
   return length < 65536 ? Buffer.concat([Buffer.of(two), u16(length)]) : Buffer.concat([Buffer.of(four), u32(length)])
 }
-
-/** Return the one value in `data`; throw TlsrtError if it is not exactly one. */
+/** Return the one value in `data`; throw TlsrtError if it is not exactly one, within the bounds of section 9. */
 export function unpack(data) {
-  let at = 0
+  let at = 0, parts = 0
   const take = (size) => (require(at + size <= data.length, 'a value that is cut off'), data.subarray(at, (at += size)))
   const number = (size) => take(size).readUIntBE(0, size)
   const small = (n) => (n >= -(2n ** 53n) && n <= 2n ** 53n ? Number(n) : n)
   const text = (size) => new TextDecoder('utf-8', { fatal: true }).decode(take(size))
-  const many = (count, item) => (require(count <= data.length - at, 'a list that is cut off'), Array.from({ length: count }, item))
+  const name = (key) => (require(typeof key === 'string' || Buffer.isBuffer(key), 'a map with a key that is no text'), key)
   const read = (depth) => {
-    require(depth < 64, 'a value that is nested too deeply')
-    const item = () => read(depth + 1), pair = () => [item(), item()], code = number(1)
+    const item = () => read(depth + 1), pair = () => [name(item()), item()], code = number(1)
+    const many = (count, item) => (require(depth < 32 && ++parts <= 8192, 'a value with too many levels or parts'),
+      require(count <= data.length - at, 'a list that is cut off'), Array.from({ length: count }, item))
     if (code < 0x80) return code
     if (code >= 0xe0) return code - 256
     if (code < 0x90) return new Map(many(code & 15, pair))
@@ -80,6 +78,7 @@ export function unpack(data) {
   require(at === data.length, 'bytes after a value')
   return value
 }
+const within = (body, refuse) => { try { return unpack(body) } catch (error) { refuse(error.message) } } // one call's, not the connection's
 
 // -- cryptography (sections 1, 4 and 5) --------------------------------------------------------------------------------
 const sha256 = (data) => crypto.createHash('sha256').update(data).digest()
@@ -100,7 +99,6 @@ function seal(key, nonce, plain, data) {
   const cipher = crypto.createCipheriv('aes-256-gcm', key, nonce).setAAD(data)
   return Buffer.concat([cipher.update(plain), cipher.final(), cipher.getAuthTag()])
 }
-
 function open(key, nonce, sealed, data) {
   const decipher = crypto.createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: 16 }).setAAD(data)
   decipher.setAuthTag(sealed.subarray(-16))
@@ -153,9 +151,10 @@ export class Client {
 
   /** Call a method and return its value; rejects with TlsrtError. With `key` (128 random bits) a repetition runs once. */
   call(target, method, args = [], { named = {}, key = null, timeoutMs = 30000 } = {}) {
-    return new Promise((resolve, reject) => this.#call(target, method, pack([args, named, key]), timeoutMs, resolve, reject))
+    const body = pack([args, named, key])
+    return new Promise((resolve, reject) =>
+      within(body, (why) => reject(new TlsrtError('invalid_argument', why))) && this.#call(target, method, body, timeoutMs, resolve, reject))
   }
-
   close() {
     this.#end(new TlsrtError('unavailable', 'the client was closed'))
   }
@@ -280,9 +279,10 @@ export class Client {
     if (!call) return // it has ended here
     if (kind === REFUSAL) return call.end(body.toString('ascii'), 'refused by the gate')
     if (src !== call.target || mailbox !== call.mailbox || epoch > this.#grant.epoch || seq <= (this.#highest.get(replier) ?? 0)) return
-    const plain = unpack(open(expand(call.key, 'reply', session), nonceOf(seq), body, header))
+    const opened = open(expand(call.key, 'reply', session), nonceOf(seq), body, header)
     this.#highest.set(replier, seq)
-    if (kind === REPLY || kind === ERROR) call.end(...(kind === REPLY ? [null, plain] : plain))
+    const plain = within(opened, (why) => call.end('failed', `cannot read the answer of ${src}: ${why}`))
+    if (plain !== undefined && (kind === REPLY || kind === ERROR)) call.end(...(kind === REPLY ? [null, plain] : plain))
   }
 }
 

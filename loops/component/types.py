@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tlsrt.channels.frames.structure import DEPTH_MAX, StructureError
 from tlsrt.text import printable, quoted
 
 Check = Callable[[object], Any]
@@ -100,15 +101,27 @@ def shown(value: object) -> str:
     return printable(repr(value) if isinstance(value, (int, bytes, float, type(None))) else type_name(value), _SHOWN)
 
 
-def to_plain(value: object) -> object:
-    """Turn the frozen dataclasses in a result into maps, as deep as lists, tuples and maps go."""
+def to_plain(value: object, depth: int = DEPTH_MAX) -> object:
+    """Turn the frozen dataclasses in a result into maps, as deep as lists, tuples and maps go.
+
+    Raise StructureError for what is nested too deeply to be sent, or holds itself.
+    """
     if isinstance(value, (list, tuple)):
-        return [to_plain(item) for item in value]
+        depth = _deeper(depth)
+        return [to_plain(item, depth) for item in value]
     if isinstance(value, dict):
-        return {key: to_plain(item) for key, item in value.items()}
+        depth = _deeper(depth)
+        return {key: to_plain(item, depth) for key, item in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        depth = _deeper(depth)
+        return {field.name: to_plain(getattr(value, field.name), depth) for field in dataclasses.fields(value)}
     return value
+
+
+def _deeper(depth: int) -> int:
+    if depth == 0:
+        raise StructureError(f"it is nested more than {DEPTH_MAX} deep")
+    return depth - 1
 
 
 def to_json(value: object) -> object:

@@ -1,7 +1,9 @@
 """JSON in, values of a call out, and back. Pure.
 
 JSON has no bytes: where a method takes or gives bytes, its description says base64, and so it travels. It has no NaN
-and no infinity either; they become null.
+and no infinity either: in results they become null, in arguments they are refused, also as a number too large for a
+float. Depth and number of lists and maps are bounded as in a body of msgpack, and before anything is built: without
+its strings, JSON shows them by its brackets.
 """
 
 from __future__ import annotations
@@ -9,13 +11,22 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tlsrt.channels.frames.structure import CONTAINERS_MAX, DEPTH_MAX
 from tlsrt.errors import InvalidArgument
 from tlsrt.output import plain
 
-DEPTH_MAX = 64
+ARGUMENTS_DEPTH = DEPTH_MAX - 1  # a request holds them in an array
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_AS_ARRAYS = bytes.maketrans(b"{}", b"[]")
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_EXPONENT = re.compile(rb"[eE]\+?\d{3}")
+_AS_DIGITS = bytes.maketrans(b"123456789", b"000000000")
+_MANY_DIGITS = b"0" * 200  # with an exponent below 100 no fewer pass the largest float, 1.8e308
 
 
 def arguments_untrusted(body: bytes, method: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
@@ -45,10 +56,39 @@ def encode_value(value: object) -> bytes:
 
 
 def _load_untrusted(body: bytes) -> Any:
+    _check_structure(body)
+    is_large = _EXPONENT.search(body) or _MANY_DIGITS in body.translate(_AS_DIGITS)
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_object)
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+        return json.loads(
+            body.decode("utf-8"), parse_float=_finite if is_large else None, parse_constant=_refuse_constant,
+            object_pairs_hook=_object,
+        )  # fmt: skip
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are some
         raise InvalidArgument(f"the body is not JSON: {error}") from None
+
+
+def _check_structure(body: bytes) -> None:
+    """Raise InvalidArgument for JSON that is nested too deeply, or in too many parts. Nothing is built."""
+    brackets = body.translate(_AS_ARRAYS, _NO_BRACKETS)
+    if len(brackets) <= ARGUMENTS_DEPTH:
+        return
+    brackets = _STRING.sub(b"", body).translate(_AS_ARRAYS, _NO_BRACKETS)
+    if brackets.count(b"[") > CONTAINERS_MAX:
+        raise InvalidArgument(f"the body holds more than {CONTAINERS_MAX} arrays and objects")
+    for _ in range(ARGUMENTS_DEPTH):
+        before = len(brackets)
+        brackets = brackets.replace(b"[]", b"")  # the innermost of what is left
+        if len(brackets) == before:
+            return  # nothing is left, or what is left is no JSON
+    if b"[]" in brackets:
+        raise InvalidArgument(f"the body is nested more than {ARGUMENTS_DEPTH} deep")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is too large for a number")
+    return number
 
 
 def _refuse_constant(name: str) -> Any:
@@ -64,7 +104,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _decoded(value: Any, schema: Mapping[str, Any], where: str, depth: int = 0) -> Any:
     """Return the value with its base64 texts decoded, as far as the schema says where they are."""
-    if depth > DEPTH_MAX:
+    if depth > ARGUMENTS_DEPTH:
         raise InvalidArgument(f"{where}: nested too deeply")
     if not _has_bytes(schema):
         return value  # looking at every part of it would be most of the work

@@ -172,6 +172,15 @@ def test_what_is_cut_off_or_followed_by_more_is_refused(packer: Packer, value: o
     assert packer.again(data[:-1]) == packer.again(data + b"\xc0") == "rejected"
 
 
+@pytest.mark.parametrize("level", [b"\x91", b"\x81\xa0"])
+def test_it_reads_as_deep_as_we_do(packer: Packer, level: bytes) -> None:
+    deepest = level * 31 + b"\x90"
+    assert packer.again(deepest) == deepest.hex()
+    assert packer.again(level + deepest) == "rejected"
+    assert packer.again(b"\xdd" + (8192).to_bytes(4, "big") + b"\x90" * 8192) == "rejected"
+    assert packer.again(b"\x81\x01\x02") == packer.again(b"\x81\x91\x01\x02") == "rejected"
+
+
 @pytest.mark.parametrize(
     "data", [b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\x91" * 100_000, b"\xc1", b"\xd4\1\2"]
 )

@@ -18,7 +18,7 @@ from vectors.runner import FOLDER, cases, files, load, run, unhex
 
 from tlsrt import channels, config, loops
 from tlsrt.channels.calls import flow_control
-from tlsrt.channels.frames import body, frame
+from tlsrt.channels.frames import body, frame, structure
 from tlsrt.channels.session import endpoint, grant
 from tlsrt.channels.tls import message_stream
 from tlsrt.config import issuer_chain
@@ -184,6 +184,8 @@ LIMITS = {
     "statements in a chain": issuer_chain.CHAIN_MAX,
     "window of a stream": flow_control.WINDOW,
     "credit in one frame": body.CREDIT_MAX,
+    "depth of a body": structure.DEPTH_MAX,
+    "arrays and maps in a body": structure.CONTAINERS_MAX,
     "open calls of a session, default": LimitsConfig().calls_per_session,
     "frames a second of a client, default": LimitsConfig().frames_per_s,
     "requests under way at a component": in_flight.RUNNING_MAX,

@@ -253,6 +253,12 @@ def body_shapes() -> VectorFile:
         shape="value",
         body=pack({"text": "é", "bytes": b"\xff", "half": 0.5, "nothing": None, "list": [True, -1]}).hex(),
     )  # fmt: skip
+    deep: Any = None
+    for _ in range(32):
+        deep = [deep]
+    file.passes(
+        "32 arrays in each other", "as deep as it may be", {"value": deep}, shape="value", body=pack(deep).hex()
+    )
     error = pack(["not_found", "no key 'a'"])
     file.passes(
         "an error", "code and sentence", {"code": "not_found", "message": "no key 'a'"}, shape="error", body=error.hex()
@@ -289,4 +295,17 @@ def body_shapes() -> VectorFile:
     file.fails("a text that is no UTF-8", "str is UTF-8", "bad_body", shape="value", body="a1ff")
     file.fails("2000 arrays in each other", "nesting must not exhaust a stack", "bad_body", shape="value",
                body=[{"repeat": "91", "times": 2000}, "c0"])  # fmt: skip
+    file.fails("33 arrays in each other", "at most 32, empty ones too", "bad_body", shape="value",
+               body=[{"repeat": "91", "times": 32}, "90"])  # fmt: skip
+    file.fails("33 maps in each other", "at most 32", "bad_body", shape="value",
+               body=[{"repeat": "81a0", "times": 33}, "c0"])  # fmt: skip
+    file.fails("an argument 31 deep", "counted from the body, which has two levels of its own", "bad_body",
+               body=["9391", {"repeat": "91", "times": 30}, "9080c0"])  # fmt: skip
+    file.fails("1000 arrays that claim 5000 elements each", "the claims alone must cost nothing", "bad_body",
+               shape="value", body=[{"repeat": "dd00001388", "times": 1000}])  # fmt: skip
+    file.fails("8193 arrays", "at most 8192", "bad_body", shape="value",
+               body=["dd00002000", {"repeat": "90", "times": 8192}])  # fmt: skip
+    file.fails("a map with a number as its key", "keys are str or bin", "bad_body", shape="value", body="810102")
+    file.fails("a map with an array as its key", "keys are str or bin", "bad_body", shape="value", body="8192010204")
+    file.fails("an empty extension", "no extension types", "bad_body", shape="value", body="c70005")
     return file

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import os
 import socket
+import tracemalloc
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,6 +96,17 @@ def test_hostile_packets(packet: bytes, wanted: str) -> None:
     assert reason(channel) == wanted
     channel.close()
     peer.close()
+
+
+def test_a_packet_that_claims_much_costs_little() -> None:
+    packet = (b"\xdd" + (60_000).to_bytes(4, "big")) * 1000
+    tracemalloc.start()
+    try:
+        with pytest.raises(PeerError, match="not_msgpack"):
+            TRUST.decode_untrusted(packet, "loop", "joined")
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_direction_and_state() -> None:
