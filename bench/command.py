@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = _run(rows, arguments)
     for path in _write({"about": about, "rows": results}, arguments.out):
         print(f"written: {path}")
-    failed = any(result["problem"] for result in results)
+    failed = any(result["problem"] or result["failed"] for result in results)
     missing = arguments.strict and any(result["skipped"] for result in results)
     return 1 if failed or missing else 0
 

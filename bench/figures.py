@@ -15,12 +15,14 @@ Round = dict[str, Sample]  # contender -> its sample
 class Outcome:
     """What one row gave: case -> its rounds. `problem` says what ended it early.
 
-    `skipped` tells why a contender did not take part, or not to the end; `absent`, why it cannot do a case.
+    `skipped` tells why a contender did not take part, or not to the end; `absent`, why it cannot do a case; `failed`,
+    in which case it failed, and how.
     """
 
     rounds: dict[str, list[Round]] = field(default_factory=dict[str, list[Round]])
     skipped: dict[str, str] = field(default_factory=dict[str, str])
     absent: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    failed: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     problem: str = ""
 
     def add(self, case: str, number: int, contender: str, sample: Sample) -> None:

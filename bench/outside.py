@@ -61,6 +61,9 @@ def _take(message: dict[str, object], outcome: Outcome) -> None:
     if "skipped" in message:
         outcome.skipped[str(message["skipped"])] = str(message["why"])
         return
+    if "failed" in message:
+        outcome.failed.setdefault(str(message["case"]), {})[str(message["failed"])] = str(message["why"])
+        return
     if "absent" in message:
         outcome.absent.setdefault(str(message["case"]), {})[str(message["absent"])] = str(message["why"])
         return

@@ -83,6 +83,7 @@ def _row(row: Document) -> str:
         pair for whys in row["absent"].values() for pair in whys.items() if pair[1]
     ]
     told = [f"missing {name}: {why}" for name, why in missing] + list(row["notes"])
+    told += [f"FAILED {line}" for line in row["failed"]]
     if row["problem"]:
         told.append(f"PROBLEM: {row['problem']}")
     return "".join(

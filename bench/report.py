@@ -26,7 +26,7 @@ def table(row: Row, outcome: Outcome) -> str:
     cells = [["case", "", *(metric.title for metric in row.metrics)]]
     for case in row.cases:
         rounds = outcome.rounds.get(case.name, [])
-        if not rounds and case.name not in outcome.absent:
+        if not rounds and case.name not in {*outcome.absent, *outcome.failed}:
             continue  # not in this run
         cells.append([case.name, ours.name, *(_cell(rounds, ours, metric) for metric in row.metrics)])
         for peer in peers:
@@ -36,10 +36,16 @@ def table(row: Row, outcome: Outcome) -> str:
     lines += [f"  {goal_line(judge(row, goal, outcome))}" for goal in row.goals if goal.case in outcome.rounds]
     lines += [f"  missing {name}: {why}" for name, why in outcome.skipped.items()]
     lines += [f"  missing {name}: {why}" for whys in outcome.absent.values() for name, why in whys.items() if why]
+    lines += [f"  FAILED {line}" for line in failures(outcome)]
     lines += [f"  note: {note}" for note in row.notes]
     if outcome.problem:
         lines.append(f"  PROBLEM: {outcome.problem}")
     return "\n".join(lines)
+
+
+def failures(outcome: Outcome) -> list[str]:
+    """Return a line for each cell that failed."""
+    return [f"{name}, {case}: {why}" for case, whys in outcome.failed.items() for name, why in whys.items()]
 
 
 def _cell(rounds: Sequence[Round], contender: Contender, metric: Metric, ours: Contender | None = None) -> str:
@@ -80,6 +86,7 @@ def document(row: Row, outcome: Outcome) -> dict[str, Any]:
         "notes": list(row.notes),
         "skipped": outcome.skipped,
         "absent": outcome.absent,
+        "failed": failures(outcome),
         "problem": outcome.problem,
         "cases": [
             {
