@@ -24,6 +24,7 @@ SUPERVISOR = Path(sys.executable).with_name("tlsrt-supervisor")
 SHOWN_LINES = 8  # of a console that tells of a failure
 LOOPS = ("primary", "secondary", "third", "forth", "external")
 ADDED: dict[str, dict[str, Any]] = {
+    "limits": {"sessions_per_client": 4096, "openings_per_s": 1000, "openings_burst": 10000},  # one client has them all
     "components": {
         "third/driver": {"class": "tlsrt_bench:Driver"},
         "secondary/echo": {"class": "tlsrt_bench:Echo"},

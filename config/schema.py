@@ -407,6 +407,15 @@ class LimitsConfig:
     epoch_s: float = field(default=900.0, metadata=seconds("Time until all keys change.", 5, 86400))
     queue_frames: int = field(default=1024, metadata=count("Unsent frames per channel before `busy`.", 1, 1048576))
     calls_per_session: int = field(default=1024, metadata=count("Open calls per session before `busy`.", 1, 1048576))
+    sessions_per_client: int = field(
+        default=64, metadata=count("Sessions of one client at once, before `busy`; one a connection.", 1, 4096)
+    )
+    openings_per_s: int = field(
+        default=1, metadata=count("New sessions a second of one client, before `busy`.", 1, 1000, unit="1/s")
+    )
+    openings_burst: int = field(
+        default=32, metadata=count("New sessions of one client at once, after a time without any.", 1, 10000)
+    )
     frames_per_s: int = field(
         default=50_000,
         metadata=count(

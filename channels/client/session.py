@@ -41,6 +41,7 @@ from tlsrt.errors import (
 CONNECT_TIMEOUT_S = 10.0
 PAUSE_FIRST_S = 0.1
 PAUSE_MAX_S = 10.0
+BUSY_WAIT_S = 30.0  # so long `connect` tries again at a server that has no room for another session
 PAUSE_REFUSED_S = 1.0  # a server that said no is not asked again sooner
 STEADY_S = 5.0  # a session that lasted so long was a good one
 WAITING_MAX = 1024
@@ -91,13 +92,20 @@ class ClientSession:
     # -- life --------------------------------------------------------------------------------------------------
 
     async def connect(self) -> None:
-        """Open a session and keep it open until `close`; raises if the first attempt fails."""
+        """Open a session and keep it open until `close`; raises if the first attempt fails.
+
+        A server that is `busy` is asked again for half a minute.
+        """
         if self._keeping is None:
             backoff = self._new_backoff()
+            busy_until = asyncio.get_running_loop().time() + BUSY_WAIT_S
             while True:
                 try:
                     await self._open()
                     break
+                except Busy:
+                    if asyncio.get_running_loop().time() >= busy_until:
+                        raise
                 except (ServerLocked, Unavailable):  # cut while it is unlocked, as it then gets another Primary
                     if not self.waits_for_unlock:
                         raise
@@ -196,7 +204,7 @@ class ClientSession:
             try:
                 await self._open()
             except TlsrtError as error:
-                least_s = PAUSE_REFUSED_S if isinstance(error, _FINAL) else 0.0
+                least_s = PAUSE_REFUSED_S if isinstance(error, (*_FINAL, Busy)) else 0.0
 
     def _new_backoff(self) -> Backoff:
         return Backoff(PAUSE_FIRST_S, PAUSE_MAX_S)

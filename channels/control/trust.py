@@ -15,6 +15,7 @@ from tlsrt.channels.control.seqpacket import Message, MessageTable
 
 TRUST_CAP = 64 * 1024
 RIGHTS_PER_PAGE = 64
+ENDED_PER_PAGE = 2048  # session ids
 REVOKED_PER_PAGE = 512  # with subjects of the longest names, in two thirds of the cap
 PRIMARY: Final = "primary"
 
@@ -100,6 +101,17 @@ class RevokedMessage(NamedTuple):
     number: int
     kind: str
     value: bytes
+
+
+class SessionsEndedMessage(NamedTuple):
+    """Sessions whose holder is gone: their calls end, and nothing of them is taken any more.
+
+    `what` is `sessions`, those that follow; `clients`, those of all clients; or `all`, the host is locked: then calls
+    with an idempotency key end too, which otherwise go on for the session that follows.
+    """
+
+    what: str
+    sessions: list[Any]
 
 
 class FeedMessage(NamedTuple):
@@ -422,5 +434,6 @@ TRUST = MessageTable(
         Message(61, "canary", _PRIMARY, _ANY, CanaryMessage),
         Message(62, "canaries", _AUTHORITY, _ANY, CanariesMessage, to=PRIMARY),
         Message(65, "telemetry", _PRIMARY, _JOINED, TelemetryMessage),
+        Message(66, "sessions_ended", _AUTHORITY, _ANY, SessionsEndedMessage),
     ),
 )

@@ -14,12 +14,13 @@ therefore moves only for authentic frames.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from tlsrt.budget import Budget
 from tlsrt.channels.frames.body import join_bodies
 from tlsrt.channels.frames.frame import (
     BUNDLES,
@@ -35,14 +36,14 @@ from tlsrt.channels.frames.frame import (
     pack_header,
     proof_data,
 )
+from tlsrt.channels.session.heard_sessions import SLACK_MS, HeardSessions
 from tlsrt.channels.session.keys import Capability, EpochKeys, GrantLike
 from tlsrt.channels.session.token import Claims
 from tlsrt.channels.session.verifier import Verifier, check_deadline
 from tlsrt.config import key_schedule
 from tlsrt.errors import Denied, PeerError, Unavailable
 
-SLACK_MS = 5_000  # an external client's clock offset is known only to a round trip
-REMOTE_SESSIONS_MAX = 4096
+DERIVED_KEYS_MAX = 4096
 
 
 class OpenedFrame(NamedTuple):
@@ -92,7 +93,7 @@ class Endpoint:
         self._reply_keys: dict[tuple[str, bytes, int, int], AESGCM] = {}
         # What the session before could reach: those rights are on their way.
         self._expected: frozenset[str] = frozenset()
-        self.heard: dict[bytes, tuple[int, int]] = {}  # session: its highest number, and how long it may speak (ms)
+        self.heard = HeardSessions()
 
     def set_observer(self, observer: SessionObserver) -> None:
         """Tell the one who makes calls what becomes of them."""
@@ -176,8 +177,14 @@ class Endpoint:
             self._request_keys = {key: value for key, value in self._request_keys.items() if key[1] != epoch}
             self._reply_keys = {key: value for key, value in self._reply_keys.items() if key[2] != epoch}
             self._changed()
-        if len(self.heard) > 64:
-            self.heard = {session: heard for session, heard in self.heard.items() if heard[1] > now}
+        self.heard.expire(now)
+
+    def forget(self, sessions: Collection[bytes]) -> None:
+        """Forget sessions that have ended: the verifier refuses them from now on."""
+        self.heard.forget(sessions)
+        for session in sessions:
+            for epoch in self._epochs:
+                self._request_keys.pop((session, epoch), None)
 
     @property
     def gate(self) -> int:
@@ -199,7 +206,7 @@ class Endpoint:
         """Return the request key of a session to us, and the reply key of ours to it."""
         pair = self._request_keys.get((session, epoch))
         if pair is None:
-            if len(self._request_keys) >= REMOTE_SESSIONS_MAX:
+            if len(self._request_keys) >= DERIVED_KEYS_MAX:
                 self._request_keys.clear()  # derived again at need
             request = key_schedule.request_key(held.mailbox_root, session)
             pair = (AESGCM(request), AESGCM(key_schedule.reply_key(request, self.session)))
@@ -341,7 +348,7 @@ class Endpoint:
             body = key.decrypt(nonce(header.seq), frame.body, frame.header)
         except InvalidTag as error:
             raise PeerError("body_forged") from error
-        self._advance_untrusted(header, claims.expires if claims else now + DEADLINE_MAX_MS + SLACK_MS)
+        self._advance_untrusted(header, claims, now)
         return OpenedFrame(header, body, claims)
 
     def opening_key_untrusted(self, header: Header, claims: Claims | None) -> AESGCM:
@@ -380,17 +387,16 @@ class Endpoint:
         index = (header.src, header.session, header.epoch, right.mailbox)
         key = self._reply_keys.get(index)
         if key is None:
-            if len(self._reply_keys) >= REMOTE_SESSIONS_MAX:
+            if len(self._reply_keys) >= DERIVED_KEYS_MAX:
                 self._reply_keys.clear()  # derived again at need
             key = self._reply_keys[index] = AESGCM(key_schedule.reply_key(right.key, header.session))
         return key
 
-    def _advance_untrusted(self, header: Header, until: int) -> None:
-        """Accept a sequence number once; what is kept of a session lasts as long as its last token."""
-        last = self.heard.get(header.session)
+    def _advance_untrusted(self, header: Header, claims: Claims | None, now: int) -> None:
+        """Accept a sequence number once."""
+        floor = self._verifier.ended.floor if self._verifier else -1
+        if claims and claims.issued <= floor and self.heard.get(header.session) is None:
+            raise PeerError(Budget.REMEMBERED)  # it may have ended; if not, its next token shows it
         first = header.seq - header.part + 1 if header.kind == FrameKind.REQUESTS else header.seq
-        if last is not None and first <= last[0]:
-            raise PeerError("replay")
-        if last is None and len(self.heard) >= REMOTE_SESSIONS_MAX:
-            raise PeerError("too_many_sessions")
-        self.heard[header.session] = (header.seq, max(until, last[1] if last else 0))
+        until = claims.expires if claims else now + DEADLINE_MAX_MS + SLACK_MS
+        self.heard.advance_untrusted(header.session, header.src, (first, header.seq), until, now)

@@ -31,6 +31,7 @@ class RevokedList:
 
     def __init__(self) -> None:
         self._known: dict[str, dict[bytes, int]] = {kind: {} for kind in KINDS}  # value: when it was learned
+        self._sweep_at = dict.fromkeys(KINDS, SWEEP_AT)
         self._pages: list[Entry] = []
         self._serial = 0  # of the snapshot that is being put together; 0: none
         self._next = 0
@@ -79,6 +80,16 @@ class RevokedList:
         """Tell whether a subject is revoked."""
         return subject.encode() in self._known[SUBJECT]
 
+    @property
+    def sessions(self) -> frozenset[bytes]:
+        """The sessions that are revoked."""
+        return frozenset(self._known["session"])
+
+    @property
+    def subjects(self) -> frozenset[str]:
+        """The subjects that are revoked."""
+        return frozenset(subject.decode(errors="replace") for subject in self._known[SUBJECT])
+
     def __len__(self) -> int:
         return sum(map(len, self._known.values()))
 
@@ -92,9 +103,10 @@ class RevokedList:
         if known is None:
             self.is_whole = False  # a newer authority's; who it hits is not known, so no frame may pass
             return
-        if kind != SUBJECT and len(known) >= SWEEP_AT:
+        if kind != SUBJECT and len(known) >= self._sweep_at[kind]:
             for old in [old for old, learned in known.items() if learned < now - KEPT_MS]:
                 del known[old]
+            self._sweep_at[kind] = max(SWEEP_AT, 2 * len(known))
         known[value] = now
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import msgpack
@@ -142,6 +142,12 @@ class TokenVerifier:
         for memo in (self._wrapped, self._unwrapped):
             memo.forget_epoch(epoch)
 
+    def forget_sessions(self, sessions: Collection[bytes]) -> None:
+        """Forget the tokens of sessions that have ended, which nothing will ask for again."""
+        ended = frozenset(sessions)
+        for memo in (self._wrapped, self._unwrapped):
+            memo.forget_sessions(ended)
+
     def knows(self, token: bytes) -> bool:
         """Whether exactly these bytes were verified before, so that verifying them again costs nothing."""
         return self._wrapped.get(token) is not None
@@ -215,6 +221,10 @@ class _Memo:
         self._size += size
         while len(self._claims) > self._capacity or self._size > MEMO_BYTES:
             self._size -= self._claims.popitem(last=False)[1][1]
+
+    def forget_sessions(self, sessions: frozenset[bytes]) -> None:
+        for key in [key for key, (claims, _) in self._claims.items() if claims.session in sessions]:
+            self._size -= self._claims.pop(key)[1]
 
     def forget_epoch(self, epoch: int) -> None:
         for key in [key for key, (claims, _) in self._claims.items() if claims.epoch == epoch]:

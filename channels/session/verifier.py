@@ -10,10 +10,11 @@ however late it is read. After 3 s without one, or when something is missing, no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from tlsrt.channels.frames.frame import Header
+from tlsrt.channels.session.ended_sessions import EndedSessions
 from tlsrt.channels.session.revocations import RevokedList
 from tlsrt.channels.session.token import Claims, TokenVerifier, check_claims
 from tlsrt.errors import PeerError
@@ -30,6 +31,7 @@ class Verifier:
         self.boot = b""
         self.epochs: set[int] = set()
         self.revoked = RevokedList()
+        self.ended = EndedSessions()
         self.silent_from = 0  # when the feed has been silent for too long, ms
         self.wants_snapshot = False  # the shell asks for one, and says so here
         self.on_change: list[Callable[[], None]] = []  # called when an earlier answer may differ now
@@ -61,6 +63,14 @@ class Verifier:
         self._changed()
         self._check_whole()
 
+    def end_sessions(self, sessions: Collection[bytes], now: int) -> None:
+        """Take nothing of these sessions any more, and forget what was verified for them.
+
+        Flows need not end: those of a recipient end with what it has heard of a session, the gate's with a connection.
+        """
+        self.ended.add(sessions, now)
+        self.tokens.forget_sessions(sessions)
+
     def restore(self, number: int, subject: bytes) -> None:
         """Learn that a subject is no longer revoked."""
         self.revoked.restore(number, subject)
@@ -69,12 +79,17 @@ class Verifier:
 
     def snapshot(
         self, serial: int, page: int, pages: int, number: int, when: int, entries: Sequence[Any], now: int
-    ) -> None:
-        """Take one page of all revocations, as they were at `when`; the last one synchronises. Raises PeerError."""
-        if self.revoked.page(serial, page, pages, number, entries, now):
+    ) -> bool:
+        """Take one page of all revocations, as they were at `when`; the last one synchronises, and returns True.
+
+        Raises PeerError.
+        """
+        is_last = self.revoked.page(serial, page, pages, number, entries, now)
+        if is_last:
             self.silent_from = min(when, now) + FEED_SILENCE_MS
             self._changed()
         self._check_whole()
+        return is_last
 
     def feed(self, number: int, when: int, now: int) -> None:
         """Note a beat of the feed, said at `when`. It counts only where nothing is missing and none was too late."""
@@ -100,6 +115,8 @@ class Verifier:
             raise PeerError("unsynchronised")
         if header.epoch not in self.epochs:
             raise PeerError("stale_epoch")
+        if header.session in self.ended:  # before a signature is verified for it
+            raise PeerError("session_ended")
         claims = self.tokens.verify_untrusted(token)
         check_claims(claims, now, self.install, self.boot)
         if claims.epoch != header.epoch:

@@ -34,7 +34,8 @@ from tlsrt.channels.frames.patterns import (
     FramePatterns,
     size_untrusted,
 )
-from tlsrt.channels.session.endpoint import SLACK_MS, Endpoint, OpenedFrame
+from tlsrt.channels.session.endpoint import Endpoint, OpenedFrame
+from tlsrt.channels.session.heard_sessions import SLACK_MS, HeardSession
 from tlsrt.channels.session.token import Claims
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.errors import PeerError
@@ -57,11 +58,12 @@ class Recipient(Protocol):
 class Arrival:
     """Frames of one session to one of our components that are alike. What opening one of them gave."""
 
-    __slots__ = ("before", "claims", "end", "host", "key", "middle", "token")
+    __slots__ = ("before", "claims", "end", "heard", "host", "key", "middle", "token")
 
-    def __init__(self, host: Recipient, header: Header, claims: Claims, key: AESGCM) -> None:
+    def __init__(self, host: Recipient, header: Header, claims: Claims, key: AESGCM, heard: HeardSession) -> None:
         self.host = host
         self.claims = claims
+        self.heard = heard
         self.key = key
         self.middle = header[4:11]
         self.before = header.part - 1 if header.kind == FrameKind.REQUESTS else 0  # requests with lower numbers
@@ -96,8 +98,10 @@ class ReceiveFastPath:
         opened = host.endpoint.open_untrusted(frame, header, now)
         if opened.claims is not None:
             key = host.endpoint.opening_key_untrusted(header, opened.claims)
-            flow = Arrival(host, header, opened.claims, key)
-            self._patterns.learn(data, header, frame.token, flow)
+            heard = host.endpoint.heard.get(header.session)
+            if heard is not None:
+                flow = Arrival(host, header, opened.claims, key, heard)
+                self._patterns.learn(data, header, frame.token, flow)
         return host, opened
 
     def recognise_untrusted(self, data: bytes, now: int) -> tuple[Recipient, OpenedFrame] | None:
@@ -109,8 +113,7 @@ class ReceiveFastPath:
         try:
             seq, middle, deadline, length, correlation, end, mark, size = shape.cut(data)
             flow = shape.flows[middle]
-            endpoint, claims = flow.host.endpoint, flow.claims
-            last, until = endpoint.heard[shape.name]
+            claims, heard = flow.claims, flow.heard
             rest = len(data) - 18
             start = shape.body + _HEAD[mark]
             if mark != 0xC4:
@@ -122,14 +125,14 @@ class ReceiveFastPath:
                 and TAG_BYTES <= size <= ROOM_MAX
                 and data[rest : rest + 2] == PROOF_MARK
                 and now < self._verifier.silent_from
-                and claims.not_before <= now < claims.expires <= until
+                and claims.not_before <= now < claims.expires <= heard.until
                 and now < deadline <= now + _AHEAD_MS
-                and (not correlation or correlation[:SESSION_BYTES] == endpoint.session)
-                and last < seq - flow.before
+                and (not correlation or correlation[:SESSION_BYTES] == flow.host.endpoint.session)
+                and heard.last < seq - flow.before
             ):
                 sealed = data[start:rest] if size < _COPIED else memoryview(data)[start:rest]
                 body = flow.key.decrypt(seq.to_bytes(12, "big"), sealed, data[shape.at : shape.end])
-                endpoint.heard[shape.name] = (seq, until)
+                heard.last = seq
                 header = _new(Header, (1, shape.kind, shape.name, seq, *flow.middle, deadline, correlation, 0))
                 return flow.host, OpenedFrame(header, body, claims)
         except (KeyError, InvalidTag, StructError):  # an unknown flow, another key's or other bytes, too short

@@ -6,12 +6,16 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from tlsrt.channels.calls.ending import Ending, Fate
 from tlsrt.channels.calls.flow_control import Credit, Inbox
-from tlsrt.channels.frames.frame import Header
+from tlsrt.channels.frames.body import encode_error
+from tlsrt.channels.frames.frame import SESSION_BYTES, FrameKind, Header
+from tlsrt.errors import OutcomeUnknown
 from tlsrt.loops.dispatch.idempotency import IdempotentAnswers, Key
 from tlsrt.loops.dispatch.quota import Quotas
 
 RUNNING_MAX = 2048  # requests of one component at a time; one subject alone may have half of them
+_CANCELLED = "it was cancelled while it ran, as the right to call it had ended"
 RUNNING_BYTES = 64 * 1024 * 1024  # of their arguments, and of uploads that are not read yet
 
 
@@ -74,6 +78,20 @@ class InFlight:
         if request.size >= 0:
             self.quotas.give_back(request.header.src, 1, request.size)
             request.size = -1
+
+    def end(self, ending: Ending) -> None:
+        """Cancel the requests of those who are gone.
+
+        One with an idempotency key goes on for the session that follows. Where none may, its key keeps an answer all
+        the same, so that nothing of it runs twice.
+        """
+        for request in list(self.by_name.values()):
+            fate = ending.fate(request.name[:SESSION_BYTES], request.header.src)
+            if fate is Fate.GOES_ON or (request.key is not None and fate is Fate.ENDS):
+                continue
+            if request.key is not None:
+                self.answers.keep(request.key, (FrameKind.ERROR, encode_error(OutcomeUnknown(_CANCELLED))))
+            self.stop(request)
 
     def cancel_streams(self) -> None:
         """Cancel all streams: their consumers went down with the channel."""

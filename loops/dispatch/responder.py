@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import Any
 
 from tlsrt.channels.calls.batching import ANSWER_DEADLINE_MS, Batcher
+from tlsrt.channels.calls.ending import Ending
 from tlsrt.channels.calls.flow_control import WINDOW, Credit, Inbox
 from tlsrt.channels.frames.body import (
     decode_bundle_untrusted,
@@ -355,6 +356,16 @@ class Responder:
     def running(self) -> int:
         """How many requests are in flight."""
         return len(self._in_flight.by_name)
+
+    def end_calls(self, ending: Ending) -> None:
+        """Cancel what runs for those who are gone. No answer is sent: the gate has no open call for it any more."""
+        self._in_flight.end(ending)
+
+    def turn_away(self, header: Header, sentence: str) -> None:
+        """Answer the requests of an authentic frame by `busy`; nothing ran."""
+        if header.kind in (FrameKind.REQUEST, FrameKind.REQUESTS):
+            for name in names_of(header):
+                self._answer_now(RunningCall(name, header), FrameKind.ERROR, encode_error(Busy(sentence)))
 
     def cancel_streams(self) -> None:
         """Cancel all streams: their consumers went down with the channel."""

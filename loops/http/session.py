@@ -19,7 +19,11 @@ from tlsrt.errors import CallError, Denied, Failed, PeerError, Unavailable, call
 from tlsrt.loops.http.openapi import is_sound
 
 REFUSED = "this client may not use HTTP: it is unknown, revoked, or was not enrolled with http: true"
-_WORDS = {"rejected": ("denied", REFUSED), "locked": ("locked", "the host is locked")}
+_WORDS = {
+    "rejected": ("denied", REFUSED),
+    "locked": ("locked", "the host is locked"),
+    "busy": ("busy", "this client has too many connections, or opens them too fast: use fewer, and keep them open"),
+}
 
 
 class FrameCarrier(Protocol):

@@ -5,9 +5,10 @@ All of them are upserts: the same message again changes nothing. Messages to Pri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
+from tlsrt.channels.calls.ending import CLIENTS, Ending
 from tlsrt.channels.control.trust import (
     TRUST,
     CommitMessage,
@@ -18,6 +19,7 @@ from tlsrt.channels.control.trust import (
     RevokedMessage,
     RightsMessage,
     SessionMessage,
+    SessionsEndedMessage,
     SnapshotMessage,
     WelcomeMessage,
 )
@@ -49,6 +51,7 @@ class AuthorityClient:
         self.retiring: list[tuple[int, int]] = []  # (epoch, when), for the shell's timer
         self.is_locked = False  # for ever: a process that serves a locked door takes no keys
         self.stale_before = 0  # an epoch that left no grace to those below it: the shell ends their calls
+        self._endings: list[Ending] = []
         self._handlers: dict[str, Callable[[Any, int], None]] = {
             "welcome": self._welcome,
             "epoch": self._epoch,
@@ -57,6 +60,7 @@ class AuthorityClient:
             "prepare": self._prepare,
             "commit": self._commit,
             "revoked": self._revoked,
+            "sessions_ended": self._sessions_ended,
             "restored": self._restored,
             "snapshot": self._snapshot,
             "feed": self._feed,
@@ -110,12 +114,46 @@ class AuthorityClient:
 
     def _revoked(self, message: RevokedMessage, now: int) -> None:
         self._verifier.revoke(message.number, message.kind, message.value, now)
+        if message.kind == "session":
+            self._end([message.value])
+        elif message.kind == "subject":
+            self._endings.append(Ending(subjects=(message.value.decode(errors="replace"),)))
+
+    def _sessions_ended(self, message: SessionsEndedMessage, now: int) -> None:
+        """Take nothing of these sessions any more, and end their calls."""
+        sessions = message.sessions
+        if not all(type(session) is bytes for session in sessions):
+            raise PeerError("bad_sessions")
+        if message.what == "sessions":
+            self._verifier.end_sessions(sessions, now)
+            self._end(sessions)
+            return
+        if message.what == "clients":
+            for endpoint in self._endpoints.values():
+                of_clients = endpoint.heard.of_subjects(CLIENTS)
+                self._verifier.end_sessions(of_clients, now)
+                endpoint.forget(of_clients)
+        self._endings.append(Ending(of_clients=True, of_all=message.what != "clients"))
+
+    def _end(self, sessions: Collection[bytes]) -> None:
+        for endpoint in self._endpoints.values():
+            endpoint.forget(sessions)
+        self._endings.append(Ending(frozenset(sessions)))
+
+    def take_endings(self) -> list[Ending]:
+        """Return whose calls end, once; the shell ends them."""
+        endings, self._endings = self._endings, []
+        return endings
 
     def _restored(self, message: RestoredMessage, now: int) -> None:
         self._verifier.restore(message.number, message.subject)
 
     def _snapshot(self, message: SnapshotMessage, now: int) -> None:
-        self._verifier.snapshot(*message, now)
+        if self._verifier.snapshot(*message, now):
+            sessions, subjects = self._verifier.revoked.sessions, self._verifier.revoked.subjects
+            for endpoint in self._endpoints.values():
+                endpoint.forget(sessions)
+            self._endings.append(Ending(sessions, subjects))
 
     def _feed(self, message: FeedMessage, now: int) -> None:
         self._verifier.feed(message.revocation, message.now, now)

@@ -21,10 +21,12 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
+from tlsrt.budget import Budget
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.control.life import LIFE, FailCode, LoopState
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.channels.control.trust import TRUST
+from tlsrt.channels.frames.frame import parse_frame_untrusted, parse_header_untrusted
 from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.config.schema import ComponentConfig, Config
@@ -208,6 +210,9 @@ class LoopProcess:
             for host in self.hosts.values():
                 host.caller.pending.end_before(authority.stale_before)
             authority.stale_before = 0
+        for ending in authority.take_endings():
+            for host in self.hosts.values():
+                host.responder.end_calls(ending)
         if authority.retiring:
             delay = max(0, authority.retiring[-1][1] - now) / 1000 + 0.01
             asyncio.get_running_loop().call_later(delay, self._retire)
@@ -346,6 +351,16 @@ class LoopProcess:
         except PeerError as error:
             self.note_refused(error.reason)
             self.role.on_refused_frame(data, error.reason)
+            if error.reason == Budget.REMEMBERED:
+                self._turn_away_untrusted(data)
+
+    def _turn_away_untrusted(self, data: bytes) -> None:
+        """Answer an authentic frame of a session for which there is no room: its sender must not wait in vain."""
+        header = parse_header_untrusted(parse_frame_untrusted(data).header)
+        host = self.hosts.get(header.dst)
+        if host is not None:
+            sentence = f"{header.dst} remembers too many sessions of {header.src}: use fewer, or try again in a minute"
+            host.responder.turn_away(header, sentence)
 
     def note_refused(self, reason: str) -> None:
         """Count a refused frame, and say why."""

@@ -19,7 +19,7 @@ from tlsrt.supervisor.authority.clients.sessions import ClientSessions
 from tlsrt.supervisor.authority.door.rollout import DoorChange
 from tlsrt.supervisor.authority.model.context import AuthorityContext
 from tlsrt.supervisor.authority.model.loop_table import LoopEntry
-from tlsrt.supervisor.authority.model.ports import LoopHandler, Service
+from tlsrt.supervisor.authority.model.ports import Detection, LoopHandler, Service
 
 TURNED_AWAY = 20  # notes of Primary a second: it may be captured, and must not push out others
 WORDS_MAX = 1000
@@ -28,11 +28,14 @@ WORDS_MAX = 1000
 class PrimaryMessages(Service):
     """Handles connections, clients and the door, as Primary reports them."""
 
-    def __init__(self, context: AuthorityContext, clients: ClientSessions, door: DoorChange) -> None:
+    def __init__(
+        self, context: AuthorityContext, clients: ClientSessions, door: DoorChange, detection: Detection
+    ) -> None:
         self._manager = context.sessions
         self._notes = context.notes
         self._clients = clients
         self._door = door
+        self._detection = detection
         self._turned_away = Bucket(TURNED_AWAY, TURNED_AWAY)
 
     def loop_handlers(self) -> Mapping[str, LoopHandler]:
@@ -51,9 +54,15 @@ class PrimaryMessages(Service):
 
     def _open(self, primary: LoopEntry, message: OpenMessage, moment: Moment) -> None:
         self._clients.open(message.connection, message.open, message.signature, moment)
+        self._tell_over_budget(moment)
 
     def _lend(self, primary: LoopEntry, message: LendMessage, moment: Moment) -> None:
         self._clients.lend(message.connection, message.certificate, moment)
+        self._tell_over_budget(moment)
+
+    def _tell_over_budget(self, moment: Moment) -> None:
+        for subject, budget in self._clients.take_over_budget():
+            self._detection.over_budget(subject, budget, moment)
 
     def _tried(self, primary: LoopEntry, message: TriedMessage, moment: Moment) -> None:
         self._door.tried(message.generation, bool(message.is_good), message.sentence[:WORDS_MAX])

@@ -184,6 +184,8 @@ class Provisioner(Service):
             self.lost(self.changes.late.pop(), moment)
         if self._renew(now):
             self.clients_changed(moment)
+        if ended := self._manager.take_ended():
+            self.distribution.send_ended(ended)
 
     def take_lateness(self) -> int | None:
         """Return by how many ms the last feed was late, once; None if there was none."""
@@ -223,6 +225,8 @@ class Provisioner(Service):
                 self._epochs.add(entry.loop, is_attested=is_attested)
             if entry.loop == GATE and entry.loop in self._held:
                 self._outgoing.send(GATE, "ended", b"")  # all sessions that our predecessor has granted
+            if entry.loop in self._held:
+                self._outgoing.send(entry.loop, "sessions_ended", "clients", [])
             self._held.discard(entry.loop)
         self.distribution.provision(entry, now)
         for session in self.distribution.sessions_of(entry):
@@ -342,6 +346,7 @@ class Provisioner(Service):
     def lock_down(self, moment: Moment) -> bool:
         """End all sessions, what Primary has, and the epoch; return whether the lock is persisted."""
         outcome = self.revocations.revoke_all(moment)
+        self.distribution.send_all_ended("all")
         self.lost(GATE, moment)
         self.changes.leave(moment.now, lambda epoch: None)
         return outcome.is_stored

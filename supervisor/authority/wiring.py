@@ -112,7 +112,7 @@ def wire(config: Config, booted: Booted, nonce: bytes, ports: Ports, audit: Serv
         context.writer,
         clients,
         events,
-        PrimaryMessages(context, clients, door),
+        PrimaryMessages(context, clients, door, detection),
         ClientLockRequests(context, lock, certificates, clients.challenges),
         Enrolment(context, registry, codes, issuer, detection),
         CertificateRenewals(context, registry, issuer, clients),

@@ -55,6 +55,9 @@ SERVER = pki.issue_server(CA, INSTALL, "127.0.0.1", NOW)
 ADMIN = pki.issue_client(CA, INSTALL, "admin", NOW)
 
 
+MANY_SESSIONS: dict[str, Any] = {"sessions_per_client": 1024, "openings_per_s": 1000, "openings_burst": 10000}
+
+
 def make_config(folder: Path, *, measure: Any = "strict", epoch_s: float = 900.0) -> Config:
     """Write the files of a host below `folder` and return its configuration."""
     state = folder / "state"
@@ -84,7 +87,7 @@ def make_config(folder: Path, *, measure: Any = "strict", epoch_s: float = 900.0
         components=tuple(ComponentConfig(loop, name, "nothing:Nothing") for loop, name in names),
         policy=POLICY,
         clients=(ClientConfig("admin", pki.fingerprint(ADMIN.certificate_pem)),),
-        limits=replace(LimitsConfig(), epoch_s=epoch_s),
+        limits=replace(LimitsConfig(), epoch_s=epoch_s, **MANY_SESSIONS),
     )
 
 

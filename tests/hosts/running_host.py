@@ -54,6 +54,8 @@ from tlsrt.supervisor.control.client import ControlClient
 
 MARK = "TLSRT_TEST_HOST"
 READY_S = 30.0
+# A test opens more sessions than a client does: those about the budget of sessions say what it is.
+MANY_SESSIONS = {"sessions_per_client": 1024, "openings_per_s": 1000, "openings_burst": 10000}
 LAUNCH = """
 import signal, sys
 from tlsrt.sandbox import syscalls
@@ -136,6 +138,7 @@ class RunningHost:
     ) -> None:
         initialise(self.folder, host="127.0.0.1", port=self.port, now=datetime.now(UTC))
         document = yaml.safe_load(self.config_path.read_text())
+        document["limits"] = {**MANY_SESSIONS, **document.get("limits", {})}
         for key, value in added.items():
             known = document.get(key)
             document[key] = {**known, **value} if isinstance(known, dict) else value

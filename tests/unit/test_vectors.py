@@ -19,7 +19,7 @@ from vectors.runner import FOLDER, cases, files, load, run, unhex
 from tlsrt import channels, config, loops
 from tlsrt.channels.calls import flow_control
 from tlsrt.channels.frames import body, frame, structure
-from tlsrt.channels.session import endpoint, grant
+from tlsrt.channels.session import grant, heard_sessions
 from tlsrt.channels.tls import message_stream
 from tlsrt.config import issuer_chain
 from tlsrt.config.issuer_chain import PinnedIssuer, encode_chain, state_successor
@@ -37,6 +37,8 @@ UNREACHED = {
     "renewal_key",
     "renewal_name",
     "too_many_sessions",
+    "session_ended",
+    "bad_sessions",
     "too_many_signatures",
     "right_without_session",
     "open_ephemeral",
@@ -179,7 +181,7 @@ LIMITS = {
     "name: subject or method, characters": frame.NAME_MAX,
     "ZeroMQ message": frame.MESSAGE_MAX,
     "deadline ahead, ms": frame.DEADLINE_MAX_MS,
-    "slack for clocks, ms": endpoint.SLACK_MS,
+    "slack for clocks, ms": heard_sessions.SLACK_MS,
     "seq": frame.SEQ_MAX,
     "statements in a chain": issuer_chain.CHAIN_MAX,
     "window of a stream": flow_control.WINDOW,
@@ -188,8 +190,11 @@ LIMITS = {
     "arrays and maps in a body": structure.CONTAINERS_MAX,
     "open calls of a session, default": LimitsConfig().calls_per_session,
     "frames a second of a client, default": LimitsConfig().frames_per_s,
+    "sessions of a client at once, default": LimitsConfig().sessions_per_client,
+    "new sessions a second of a client, default": LimitsConfig().openings_per_s,
+    "... at once after a pause, default": LimitsConfig().openings_burst,
     "requests under way at a component": in_flight.RUNNING_MAX,
-    "sessions that a recipient remembers": endpoint.REMOTE_SESSIONS_MAX,
+    "sessions that a recipient remembers": heard_sessions.REMOTE_SESSIONS_MAX,
 }
 
 
@@ -198,7 +203,7 @@ def test_the_document_says_the_limits_of_the_code() -> None:
     cells = [[cell.strip() for cell in row.split("|")] for row in rows[2:]]
     found = {row[at]: int(row[at + 1]) for row in cells for at in (0, 2) if row[at]}
     assert found == LIMITS
-    assert gate.SLACK_MS == endpoint.SLACK_MS
+    assert gate.SLACK_MS == heard_sessions.SLACK_MS
 
 
 def test_the_document_lists_every_kind_and_control_message() -> None:

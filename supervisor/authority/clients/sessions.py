@@ -12,6 +12,8 @@ from typing import Protocol
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import Certificate, load_der_x509_certificate
 
+from tlsrt.bounded_table import BoundedTable, WhenFull
+from tlsrt.budget import Budget, budget_of
 from tlsrt.channels.clock import Moment
 from tlsrt.channels.session.grant import (
     CERTIFICATE_MAX,
@@ -22,8 +24,10 @@ from tlsrt.channels.session.grant import (
     verify_open,
 )
 from tlsrt.errors import MisuseError, PeerError
+from tlsrt.rate_limit import Bucket
 from tlsrt.supervisor.authority.clients.certificates import ClientCertificates
 from tlsrt.supervisor.authority.clients.challenges import Challenges
+from tlsrt.supervisor.authority.clients.session_budget import SessionBudget
 from tlsrt.supervisor.authority.model.context import AuthorityContext
 from tlsrt.supervisor.authority.model.loop_table import GATE
 from tlsrt.supervisor.authority.model.ports import Service
@@ -31,7 +35,9 @@ from tlsrt.supervisor.authority.sessions.key_messages import KeyMessages
 from tlsrt.supervisor.authority.sessions.manager import Session
 
 REJECTED = "rejected"  # the one word that a peer gets
+BUSY = "busy"  # or this one, when the host has no time or room for it: come again
 PUSHES_PER_ROUND = 32  # about 10 ms: an HPKE encryption and a signature each
+LINES = 4  # at once about clients that have to come again, and then one a second
 NUMBER_BITS = 40  # grants per life of the authority, below the count of its lives
 
 
@@ -74,8 +80,13 @@ class ClientSessions(Service):
         self._state = context.state
         self._outgoing = context.outgoing
         self._owner = owner
-        self._limit = context.config.door.max_connections
-        self._clients: dict[bytes, _Client] = {}
+        limits = context.config.limits
+        self._budget = SessionBudget(limits)
+        self._clients: BoundedTable[bytes, _Client] = BoundedTable(
+            context.config.door.max_connections, limits.sessions_per_client, WhenFull.REFUSE
+        )
+        self._lines = Bucket(LINES, 1)  # of the log
+        self._over: dict[tuple[str, Budget], None] = {}  # who was over which budget, since `take_over_budget`
         self._by_connection: dict[int, bytes] = {}
         self._wanted: dict[bytes, None] = {}  # sessions that are owed a grant, the oldest first
         self._number = context.state.boots << NUMBER_BITS
@@ -123,7 +134,7 @@ class ClientSessions(Service):
         )  # fmt: skip
 
     def _admit(self, client: _Client, moment: Moment) -> None:
-        if self._clients.get(client.session.session_id) is not client:
+        if self._of(client.session.session_id) is not client:
             return  # it ended meanwhile: its connection closed, or it was revoked
         client.is_admitted = True
         try:
@@ -135,14 +146,14 @@ class ClientSessions(Service):
         self._owner.client_opened(client.session, moment)
 
     def _turn_away(self, client: _Client, sentence: str, moment: Moment) -> None:
-        if self._clients.get(client.session.session_id) is client:
+        if self._of(client.session.session_id) is client:
             self.close(client.session.session_id)
             self._outgoing.log(sentence)
             self._refuse(client.connection, "unrecorded", moment)
 
     def on_connection(self, connection: int) -> tuple[Session, bytes]:
         """Return the session that a connection carries for a client, and its certificate, DER. Raises PeerError."""
-        client = self._clients.get(self._by_connection.get(connection, b""))
+        client = self._of(self._by_connection.get(connection, b""))
         if client is None or client.is_lent or client.certificate is None:
             raise PeerError("no_session_there")
         return client.session, client.certificate.public_bytes(Encoding.DER)
@@ -155,8 +166,8 @@ class ClientSessions(Service):
 
     def close_all(self) -> None:
         """End all sessions: Primary died, and their connections with it."""
-        for session_id in list(self._clients):
-            self.close(session_id)
+        for row in list(self._clients):
+            self.close(row.key)
         self.challenges.clear()
 
     def ended(self, session: Session) -> None:
@@ -166,13 +177,13 @@ class ClientSessions(Service):
 
     def push(self, session: Session) -> None:
         """Owe a session a grant."""
-        client = self._clients.get(session.session_id)
+        client = self._of(session.session_id)
         if client is not None and client.is_admitted:
             self._wanted[session.session_id] = None
 
     def push_all(self, components: tuple[str, ...] | None = None) -> None:
         """Owe a grant to all, or to those that may talk to one of these components."""
-        for client in self._clients.values():
+        for client in [row.value for row in self._clients]:
             if not client.is_admitted:
                 continue
             if components is None or self._messages.concerns(client.session.subject, components):
@@ -181,7 +192,7 @@ class ClientSessions(Service):
     def unwelcome(self, wall: int) -> list[Session]:
         """Return the sessions of clients that would not be let in now, by their certificates."""
         found: list[Session] = []
-        for client in self._clients.values():
+        for client in [row.value for row in self._clients]:
             try:
                 if client.certificate is not None:
                     self._certificates.check_untrusted(client.certificate, wall)
@@ -201,8 +212,11 @@ class ClientSessions(Service):
             if self._outgoing.is_blocked(GATE):
                 return
             del self._wanted[session_id]
+            client = self._of(session_id)
+            if client is None:
+                continue
             try:
-                self._grant(self._clients[session_id], moment.now)
+                self._grant(client, moment.now)
             except PeerError as error:
                 self._outgoing.log(f"session {session_id.hex()} cannot be granted anew: {error.reason}")
                 self._outgoing.send(GATE, "ended", session_id)
@@ -227,11 +241,20 @@ class ClientSessions(Service):
         previous = self._by_connection.get(connection)
         if previous is not None:  # a session sits on one connection, and a connection carries one session
             self.close(previous)
-        if len(self._clients) >= self._limit:
+        present = (row.value.session for row in self._clients.rows_of(subject))
+        try:
+            silent = self._budget.take(subject, present, now)
+        except PeerError as error:
+            self._over[subject, Budget(error.reason)] = None
+            raise
+        if silent is not None:
+            self._manager.close(silent)
+            self.ended(silent)
+        if len(self._clients) >= self._clients.most:
             raise PeerError("too_many_sessions")
         session = self._manager.open_client(subject, fingerprint, now)
         client = _Client(session, connection)
-        self._clients[session.session_id] = client
+        self._clients.add(session.session_id, client, subject)
         self._by_connection[connection] = session.session_id
         return client
 
@@ -254,14 +277,29 @@ class ClientSessions(Service):
             content.token,
         )  # fmt: skip
 
+    def take_over_budget(self) -> list[tuple[str, Budget]]:
+        """Return which client was over which budget, each once since the last call."""
+        over, self._over = list(self._over), {}
+        return over
+
     def _refuse(self, connection: int, reason: str, moment: Moment) -> None:
+        if budget_of(reason) or reason == "too_many_sessions":  # the client has only to wait: no record for each time
+            if self._lines.take(moment.now / 1000):
+                self._outgoing.log(f"client on connection {connection} has to come again: {reason}")
+            self._outgoing.send(GATE, "refused", connection, BUSY)
+            return
         self._outgoing.log(f"client on connection {connection} was refused: {reason}")
         self._context.notes.note("client_refused", "door", reason)
         self._context.recorder.note("client_refused", "door", {"reason": reason}, moment)
         self._outgoing.send(GATE, "refused", connection, REJECTED)
 
+    def _of(self, session_id: bytes) -> _Client | None:
+        row = self._clients.get(session_id)
+        return row.value if row is not None else None
+
     def _forget(self, session_id: bytes) -> _Client | None:
-        client = self._clients.pop(session_id, None)
+        row = self._clients.remove(session_id)
+        client = row.value if row is not None else None
         if client is not None:
             self._wanted.pop(session_id, None)
             if self._by_connection.get(client.connection) == session_id:

@@ -33,7 +33,7 @@ Found = tuple[Session, Opinion]
 class Sessions(Protocol):
     """The sessions of the host."""
 
-    def find(self, session_id: bytes, /) -> Session | None: ...
+    def note_traffic(self, session_id: bytes, now: int, /) -> Session | None: ...
 
 
 class Notes(Protocol):
@@ -70,7 +70,7 @@ class AnomalyDetector(Service):
         found = [
             (session, self._weigh(session, row, moment.now))
             for row in rows
-            if (session := self._sessions.find(row[0])) is not None
+            if (session := self._sessions.note_traffic(row[0], moment.now)) is not None
         ]
         unusual = [one for one in found if one[1].is_unusual]
         known = sum(1 for _, opinion in found if opinion.warmth == 1)

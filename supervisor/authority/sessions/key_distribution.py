@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from tlsrt.channels.control.trust import REVOKED_PER_PAGE
+from tlsrt.channels.control.trust import ENDED_PER_PAGE, REVOKED_PER_PAGE
 from tlsrt.config.issuer_chain import encode_chain
 from tlsrt.supervisor.authority.door.rollout import DoorChange
 from tlsrt.supervisor.authority.model.context import AuthorityContext
@@ -103,6 +103,17 @@ class KeyDistribution:
                 continue
             for item in entries:
                 self._outgoing.send(entry.loop, "revoked", item.number, item.kind, item.value)
+
+    def send_ended(self, sessions: Sequence[bytes]) -> None:
+        """Have every recipient end the calls of these sessions and take nothing of them any more."""
+        for entry in self._loops.joined:
+            for at in range(0, len(sessions), ENDED_PER_PAGE):
+                self._outgoing.send(entry.loop, "sessions_ended", "sessions", [*sessions[at : at + ENDED_PER_PAGE]])
+
+    def send_all_ended(self, what: str) -> None:
+        """Have every recipient end the calls of all clients (`clients`), or whatever runs (`all`)."""
+        for entry in self._loops.joined:
+            self._outgoing.send(entry.loop, "sessions_ended", what, [])
 
     def send_restored(self, number: int, subject: bytes) -> None:
         """Tell every verifier that a subject is no longer revoked."""

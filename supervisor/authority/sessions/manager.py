@@ -44,6 +44,7 @@ class Session:
     issued: int = 0
     expires: int = 0
     renewals: int = 0
+    heard: int = 0  # when it last sent something, by the word of Primary, to about ten seconds
     address: str = ""  # where a client came from, by the word of Primary: for people, and nothing depends on it
     tokens: dict[int, bytes] = field(default_factory=dict[int, bytes], repr=False)  # of this lease, by epoch
 
@@ -78,6 +79,7 @@ class SessionManager:
         self._randomness = randomness
         self._log = log
         self._sessions: dict[bytes, Session] = {}
+        self._ended: list[bytes] = []
         self._timers: Timers[bytes] = Timers()
 
     def open_component(self, subject: str, loop: str, now: int) -> Session:
@@ -112,9 +114,14 @@ class SessionManager:
         """Note that the new lease was delivered."""
         self._step(session, SessionEvent.RENEWED)
 
+    def take_ended(self) -> list[bytes]:
+        """Return the sessions that were closed or have expired since the last call; those revoked are told apart."""
+        ended, self._ended = self._ended, []
+        return ended
+
     def next_due(self) -> int | None:
-        """Return when `tick` has something to do, or None."""
-        return self._timers.next()
+        """Return when `tick` or `take_ended` has something to do, or None."""
+        return 0 if self._ended else self._timers.next()
 
     def close(self, session: Session) -> None:
         """End a session that its holder has closed."""
@@ -148,6 +155,13 @@ class SessionManager:
         if session is not None and session.owner == CLIENT:
             session.address = address[:ADDRESS_MAX]
 
+    def note_traffic(self, session_id: bytes, now: int) -> Session | None:
+        """Note that a session sends frames, as Primary says; return it, or None if it has ended."""
+        session = self._sessions.get(session_id)
+        if session is not None:
+            session.heard = now
+        return session
+
     def find(self, session_id: bytes) -> Session | None:
         """Return a session that has not ended, or None."""
         return self._sessions.get(session_id)
@@ -170,7 +184,7 @@ class SessionManager:
         session_id = self._randomness(ID_BYTES)
         if session_id in self._sessions:
             raise MisuseError("the source of randomness repeats itself")
-        session = Session(session_id, subject, owner, ttl, now, now + MAXIMUM_LIFE_MS, confirmation)
+        session = Session(session_id, subject, owner, ttl, now, now + MAXIMUM_LIFE_MS, confirmation, heard=now)
         self._sessions[session_id] = session
         self._lease(session, now)
         return session
@@ -199,3 +213,5 @@ class SessionManager:
             session.tokens.clear()
             self._timers.cancel(session.session_id)
             self._sessions.pop(session.session_id, None)
+            if event is not SessionEvent.REVOKE:
+                self._ended.append(session.session_id)

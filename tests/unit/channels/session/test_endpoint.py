@@ -248,7 +248,9 @@ def test_remembered_sessions_are_bounded_and_let_go_after_their_last_token() -> 
         token = world.token(CONSOLE, session=header.session)
         store.open_untrusted(*_split(world.forge(CONSOLE, header, b"", token=token)), world.now)
     store.retire(world.now + 60_001)
-    assert not store.heard
+    assert len(store.heard) == 70, "a frame may be repeated under the token that follows, until its deadline"
+    store.retire(world.now + 60_000 + 305_000)
+    assert not len(store.heard)
 
 
 def _split(data: bytes) -> tuple[Frame, Header]:

@@ -86,7 +86,7 @@ def test_a_gap_in_the_numbers_ends_it_at_once() -> None:
 
 
 def test_a_kind_of_a_newer_authority_ends_it() -> None:
-    learns: tuple[Callable[[Verifier], None], ...] = (
+    learns: tuple[Callable[[Verifier], object], ...] = (
         lambda verifier: verifier.revoke(1, "planet", b"mars", NOW),
         lambda verifier: verifier.snapshot(2, 0, 1, 1, NOW, [["planet", b"mars"]], NOW),
     )

@@ -22,6 +22,7 @@ HOLDERS = frozenset({"notes", "_notes", "service", "_service"})  # whose method 
 # What no reading of one file tells: a table in another one, and a function that is handed on.
 TOLD = {
     ("event_notes.py", "stepped"): set(EVENT_OF_SESSION.values()),
+    ("service.py", "_tell"): {"detected", "over_budget"},
     ("admin.py", "done"): {"client_added", "client_renewed", "client_changed"},
 }
 
