@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from fakes.memory_host import MemoryHost, parts
 
@@ -21,7 +23,7 @@ def ids(first: int, count: int) -> list[bytes]:
     return [number.to_bytes(16, "big") for number in range(first, first + count)]
 
 
-def frame_of(world: MemoryHost, session: bytes, subject: str = ADMIN, seq: int = 1, **claims: object) -> bytes:
+def frame_of(world: MemoryHost, session: bytes, subject: str = ADMIN, seq: int = 1, **claims: Any) -> bytes:
     header = world.plain_header(subject, session=session, seq=seq)
     return world.forge(subject, header, b"x", token=world.token(subject, session=session, **claims))
 

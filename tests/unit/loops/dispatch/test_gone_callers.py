@@ -138,7 +138,7 @@ def test_an_upload_ends_and_gives_back_its_room() -> None:
 
 def test_what_a_handler_calls_for_a_caller_that_is_gone_ends_and_its_other_calls_go_on() -> None:
     async def test(wired: LinkedComponents) -> None:
-        console = wired.hosts[CONSOLE].component
+        console: Any = wired.hosts[CONSOLE].component
         console.release = asyncio.Event()
 
         class Asks(type(wired.store)):  # type: ignore[misc]

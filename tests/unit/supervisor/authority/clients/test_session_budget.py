@@ -45,7 +45,7 @@ def answer(stage: FakeAuthorityService, connection: int, who: Any) -> str:
 
 
 def over(stage: FakeAuthorityService) -> list[tuple[str, str]]:
-    return [(note[1], note[2]) for note in stage.notes._waiting if note[0] == "over_budget"]
+    return [(str(note[1]), str(note[2])) for note in stage.notes._waiting if note[0] == "over_budget"]
 
 
 def windows_of(stage: FakeAuthorityService, sessions: list[bytes]) -> None:
