@@ -194,21 +194,22 @@ class PendingCalls:
         try:
             _answer_untrusted(call, header, body)
         except PeerError as error:
-            if error.reason == "bad_body":
-                call.fail(_unreadable(call.target))  # no other answer will come
-            raise
+            if error.reason != "bad_body":
+                raise
+            call.fail(_unreadable(call.target))  # no other answer will come
+            raise PeerError("bad_answer") from error
 
     def _replies_untrusted(self, header: Header, body: bytes) -> None:
         """Take the replies of a bundle; those to calls that have ended are dropped."""
         numbers = header.correlation
         try:
             values = decode_bundle_untrusted(body, header.part)
-        except PeerError:
+        except PeerError as error:
             for at in range(2, 2 + header.part):
                 call = self.by_number.get(int.from_bytes(numbers[8 * at : 8 * at + 8], "big"))
                 if call is not None and call.target == header.src:
                     call.fail(_unreadable(call.target))
-            raise
+            raise PeerError("bad_answer") from error
         for at, value in enumerate(values, 2):
             call = self.by_number.get(int.from_bytes(numbers[8 * at : 8 * at + 8], "big"))
             if call is None:

@@ -20,7 +20,7 @@ CREDIT_MAX = 1 << 16
 _pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 
 
-def pack_value(value: object) -> bytes:
+def pack_value(value: object, *, is_request: bool = False) -> bytes:
     """Return a value as bytes. Raise StructureError for one that no reader would take."""
     try:
         packed: bytes = _pack(value)
@@ -28,7 +28,7 @@ def pack_value(value: object) -> bytes:
         raise StructureError(f"it holds what is no data ({_short(error)})") from error
     if len(packed) > BODY_MAX:
         raise StructureError(f"its {len(packed)} bytes do not fit one message of {BODY_MAX}: use a stream")
-    check_packed(packed)
+    check_packed(packed, is_request=is_request)
     return packed
 
 
@@ -70,7 +70,7 @@ def encode_request(args: Sequence[object], kwargs: Mapping[str, object], key: st
     """Return a request. `key` is its idempotency key, of a repetition with the incarnation that may have run it."""
     plain = args if type(args) in (list, tuple) else list(args)
     try:
-        return pack_value((plain, kwargs if type(kwargs) is dict else dict(kwargs), key))
+        return pack_value((plain, kwargs if type(kwargs) is dict else dict(kwargs), key), is_request=True)
     except StructureError as error:
         raise InvalidArgument(f"cannot send the arguments: {error}") from error
 

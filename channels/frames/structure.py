@@ -46,7 +46,14 @@ _unpack = partial(msgpack.unpackb, raw=False, strict_map_key=True, max_ext_len=0
 
 
 class StructureError(ValueError):
-    """A value that is not within the bounds; the text says which one, in words that continue a sentence."""
+    """A value that is not within the bounds; the text says which one, in words that continue a sentence.
+
+    `is_innocent`: a packer that knows nothing of our bounds makes such values, too.
+    """
+
+    def __init__(self, sentence: str, *, is_innocent: bool = False) -> None:
+        super().__init__(sentence)
+        self.is_innocent = is_innocent
 
 
 def heads(body: bytes) -> int:
@@ -69,15 +76,18 @@ def unpack_untrusted(body: bytes, depth: int = DEPTH_MAX) -> Any:
     except StructureError:
         raise
     except Exception as error:  # msgpack raises half a dozen classes
-        raise StructureError(_why(error, depth)) from error
+        raise _why(error, depth) from error
 
 
-def check_packed(body: bytes, depth: int = DEPTH_MAX) -> None:
+def check_packed(body: bytes, depth: int = DEPTH_MAX, *, is_request: bool = False) -> None:
     """Raise StructureError if `unpack_untrusted` would, for what our own packer has made of a value.
 
-    A large one is not looked at: to unpack it once more would cost more than to pack it, and its reader says the same.
+    A large one is looked at only in a request, as it would be charged to who sends it: to unpack it once more costs
+    more than to pack it, and who reads an answer says the same.
     """
     if len(body) > CONTAINERS_MAX:
+        if is_request:
+            unpack_untrusted(body, depth)
         return
     kinds = body.translate(_KINDS)
     if _OTHER in kinds or kinds.count(_ARRAY) > depth:
@@ -89,17 +99,17 @@ def _counter() -> Generator[Any, Any, None]:
     made = None
     for _ in range(CONTAINERS_MAX + 1):  # the first yield is for `next`
         made = yield made
-    raise StructureError(f"it holds more than {CONTAINERS_MAX} lists and maps")
+    raise StructureError(f"it holds more than {CONTAINERS_MAX} lists and maps", is_innocent=True)
 
 
-def _why(error: Exception, depth: int) -> str:
+def _why(error: Exception, depth: int) -> StructureError:
     if isinstance(error, msgpack.StackError):
-        return f"it is nested more than {depth} deep"
+        return StructureError(f"it is nested more than {depth} deep")
     if "map key" in str(error):
-        return "a map has a key that is no str"
+        return StructureError("a map has a key that is no str", is_innocent=True)
     if "max_ext_len" in str(error):
-        return "it holds an extension type"
-    return "it is not one whole msgpack value"
+        return StructureError("it holds an extension type")
+    return StructureError("it is not one whole msgpack value")
 
 
 # -- the scan -------------------------------------------------------------------------------------------------

@@ -209,15 +209,23 @@ class Link(FrameQueue):
         """Hand on some frames; where there are more, come back for them and read nothing before."""
         budget = TURN_BUDGET
         on_frame = self._on_frame
-        for frame in frames:
-            if frame is not None:
-                on_frame(frame)
-            budget -= 1
-            if not budget:
-                break
+        are_done = False
+        try:
+            for frame in frames:
+                if frame is not None:
+                    on_frame(frame)
+                budget -= 1
+                if not budget:
+                    break
+            else:
+                are_done = True
+        finally:  # one that could not be handed on takes no other along
+            self._after(connection, frames, are_done)
+
+    def _after(self, connection: _Connection, frames: Iterator[bytes | None], are_done: bool) -> None:
         if connection not in self._connections:  # it went while it was written to
             return
-        if not budget:
+        if not are_done:
             if connection.frames is None:
                 connection.frames = frames
                 self._loop.remove_reader(connection.socket.fileno())

@@ -13,7 +13,7 @@ and the peers of Primary may be captured. A loop has one peer, Primary.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -75,6 +75,7 @@ class ZmqLink(FrameQueue):
         self._send: Callable[[bytes, int], object] = partial(BackendSocket.send, socket)
         self._on_frame = on_frame
         self._on_refused = on_refused
+        self._left: Iterator[bytes] = iter(())  # frames of the last message, if handing one on has failed
         self._scheduled = False  # another look
         self._full = False  # libzmq took nothing, and has not told of room since
         self._open = False
@@ -114,14 +115,20 @@ class ZmqLink(FrameQueue):
         """Hand on what is there, and send everything that this made."""
         self._scheduled = False
         self._batch.begin()
+        is_done = False
         try:
             self._receive()
+            is_done = True
         finally:
+            if not is_done:
+                self._look_again()  # the descriptor tells of what is there only once
             self._batch.end()
 
     def _receive(self) -> None:
         """Receive until the answer about events is that there is nothing more, or come back for the rest."""
         budget = TURN_BUDGET
+        for frame in self._left:
+            self._on_frame(frame)
         while self._open:
             events = self._events()
             if self._full and events & _POLLOUT:
@@ -153,7 +160,8 @@ class ZmqLink(FrameQueue):
         except PeerError as error:
             self._on_refused(error.reason)
             return 1
-        for frame in frames:
+        self._left = iter(frames)
+        for frame in self._left:
             self._on_frame(frame)
         return len(frames)
 

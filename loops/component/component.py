@@ -7,7 +7,7 @@ the one thread of the loop's event loop.
 
 Rules for handlers: never block, start no thread and no process (the sandbox forbids them), import everything at the
 top of the module (a sealed loop cannot open code any more), raise an error of `tlsrt.errors.CallError` to tell the
-caller something; any other exception reaches the caller as "failed" without a word more.
+caller something; whatever else is raised, or cannot be sent, reaches the caller as "failed" and goes to the log.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ RUNNING_BYTES = 64 * 1024 * 1024  # of their arguments, and of uploads that are 
 class RunningCall:
     """One request in flight."""
 
-    __slots__ = ("credit", "header", "key", "name", "size", "task", "timer", "upload")
+    __slots__ = ("credit", "header", "is_stopped", "key", "name", "size", "task", "timer", "upload")
 
     def __init__(self, name: bytes, header: Header) -> None:
         self.name = name
@@ -32,6 +32,7 @@ class RunningCall:
         self.credit: Credit | None = None
         self.upload: Inbox[bytes] | None = None
         self.key: Key | None = None  # under which its answer is remembered
+        self.is_stopped = False  # so that it needs no answer; a handler can raise CancelledError of its own
         self.size = -1  # bytes that it is charged with; -1: it has no room of its own
 
 
@@ -60,6 +61,7 @@ class InFlight:
 
     def stop(self, request: RunningCall) -> None:
         """Cancel a request."""
+        request.is_stopped = True
         if request.task is not None:
             request.task.cancel()
 
@@ -102,9 +104,10 @@ class InFlight:
     async def finish(self, timeout_s: float) -> None:
         """End streams, let calls finish for so long, then cancel them."""
         self.cancel_streams()
-        tasks = [request.task for request in self.by_name.values() if request.task is not None]
+        requests = [request for request in self.by_name.values() if request.task is not None]
+        tasks = [request.task for request in requests if request.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=timeout_s)
-        for task in tasks:
-            task.cancel()
+        for request in requests:
+            self.stop(request)
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -2,7 +2,9 @@
 
 Every request is answered once: with a result, the items of a stream, or an error; except when the caller has
 cancelled it or its deadline has passed, for then no one waits. What a handler raises is sent to the caller only if
-it is a CallError; anything else is folded into "failed" and its traceback goes to this loop's log. A request with an
+it is a CallError; anything else is folded into "failed" and its traceback goes to this loop's log. That is so for
+everything that Python can raise, SystemExit and a CancelledError of the handler's own among it: a handler that calls
+sys.exit ends its call and not its loop. A result that cannot be sent is "failed" too. A request with an
 idempotency key runs once per subject, method and key: a repetition gets the answer of the first. An answer waits for
 room in a full queue; a channel that is down drops it, as the caller has been told.
 """
@@ -24,6 +26,7 @@ from tlsrt.channels.frames.body import (
     decode_value_untrusted,
     encode_error,
     encode_value,
+    pack_value,
     request_untrusted,
 )
 from tlsrt.channels.frames.frame import (
@@ -36,6 +39,7 @@ from tlsrt.channels.frames.frame import (
     correlation,
     names_of,
 )
+from tlsrt.channels.frames.structure import CONTAINERS_MAX, DEPTH_MAX, StructureError
 from tlsrt.channels.links.channel import FrameSender
 from tlsrt.channels.session.endpoint import Endpoint, OpenedFrame
 from tlsrt.errors import (
@@ -43,7 +47,6 @@ from tlsrt.errors import (
     Busy,
     CallError,
     Cancelled,
-    Failed,
     InvalidArgument,
     OutcomeUnknown,
     PeerError,
@@ -51,8 +54,20 @@ from tlsrt.errors import (
 )
 from tlsrt.loops.component.component import Component, begin_as, end_as, find_method, invoke, run_at_once
 from tlsrt.loops.component.method import MethodSpec
+from tlsrt.loops.dispatch.faults import Faults
 from tlsrt.loops.dispatch.idempotency import Answer
 from tlsrt.loops.dispatch.in_flight import InFlight, RunningCall
+
+UNREADABLE = (
+    f"cannot read the arguments: a request is one msgpack value, nested at most {DEPTH_MAX} deep, with at most "
+    f"{CONTAINERS_MAX} lists and maps, whose keys are texts"
+)
+
+
+def _refusal(error: PeerError) -> PeerError:
+    """Return what is told of a request that cannot be read: of what an innocent caller may send, no more than that."""
+    cause = error.__cause__
+    return PeerError("unfit_body") if isinstance(cause, StructureError) and cause.is_innocent else error
 
 
 class Responder:
@@ -69,7 +84,7 @@ class Responder:
         self._clock = clock
         self._batcher = batcher
         self._in_flight = InFlight(clock)
-        self._log = log
+        self._faults = Faults(endpoint.subject, log, clock)
         self._closing = False
         self._is_starting = False
 
@@ -85,10 +100,14 @@ class Responder:
         """Take an authentic frame of a caller; raise PeerError if it makes no sense."""
         header, body, _ = opened
         if header.kind == FrameKind.REQUEST:
-            self._start(RunningCall(correlation(header.session, header.seq), header), body)
+            refused = self._start(RunningCall(correlation(header.session, header.seq), header), body)
+            if refused is not None:
+                raise refused
             return
         if header.kind == FrameKind.REQUESTS:
-            self._start_all(header, body)
+            refused = self._start_all(header, body)
+            if refused is not None:
+                raise refused
             return
         request = self._in_flight.by_name.get(header.correlation)
         if request is None:
@@ -115,47 +134,56 @@ class Responder:
         else:
             raise PeerError("wrong_kind")
 
-    def _start_all(self, header: Header, body: bytes) -> None:
-        """Answer each request of a bundle for itself."""
+    def _start_all(self, header: Header, body: bytes) -> PeerError | None:
+        """Answer each request of a bundle for itself. Return why one of them could not be read."""
         names = names_of(header)
+        refused: PeerError | None = None
         try:
             values = decode_bundle_untrusted(body, header.part)
-        except PeerError:
+        except PeerError as error:
+            refused = _refusal(error)
             values = [None] * header.part  # which no method takes as arguments
         spec = self._component.__tlsrt_methods__.get(header.method)
         if spec is None or not spec.immediate or self._batcher is None or self._closing or self._is_starting:
             for name, value in zip(names, values, strict=True):
-                self._start(RunningCall(name, header), value)
-            return
+                found = self._start(RunningCall(name, header), value)
+                refused = refused or found
+            return refused
         token = begin_as(header.src)
         try:
             for name, value in zip(names, values, strict=True):
-                self._start_at_once(spec, name, header, value)
+                found = self._start_at_once(spec, name, header, value)
+                refused = refused or found
+            return refused
         finally:
             end_as(token)
 
-    def _start_at_once(self, spec: MethodSpec, name: bytes, header: Header, value: Any) -> None:
-        """Answer one request of a bundle to a handler that awaits nothing."""
+    def _start_at_once(self, spec: MethodSpec, name: bytes, header: Header, value: Any) -> PeerError | None:
+        """Answer one request of a bundle to a handler that awaits nothing. Return why it could not be read."""
         try:
             args, kwargs, key, _ = request_untrusted(value)
         except PeerError:
             key = ""
         if key is not None:
-            self._start(RunningCall(name, header), value)
-            return
+            return self._start(RunningCall(name, header), value)
         try:
-            body = encode_value(run_at_once(self._component, spec, args, kwargs))
-        except Exception as error:
+            body = pack_value(run_at_once(self._component, spec, args, kwargs))
+        except BaseException as error:
             self._answer_now(RunningCall(name, header), FrameKind.ERROR, self._error(header, error))
-            return
+            return None
         if self._batcher is not None and len(body) <= BATCH_FRAME_MAX:
             self._batcher.reply(self, header, name, body)
         else:
             self._send_reply(RunningCall(name, header), FrameKind.REPLY, body)
+        return None
 
-    def _start(self, request: RunningCall, body: Any) -> None:
-        """Answer a request. Its body is sealed bytes that were opened or, out of a bundle, what they decoded to."""
+    def _start(self, request: RunningCall, body: Any) -> PeerError | None:
+        """Answer a request. Its body is sealed bytes that were opened or, out of a bundle, what they decoded to.
+
+        Return why it could not be read.
+        """
         header = request.header
+        refused: PeerError | None = None
         try:
             if self._closing or self._is_starting:
                 raise Away(f"{self._endpoint.subject} is {'stopping' if self._closing else 'starting'}")
@@ -164,7 +192,8 @@ class Responder:
                     decode_request_untrusted(body) if header.kind == FrameKind.REQUEST else request_untrusted(body)
                 )
             except PeerError as error:
-                raise InvalidArgument("cannot read the arguments") from error
+                refused = _refusal(error)
+                raise InvalidArgument(UNREADABLE) from error
             spec = find_method(self._component, header.method)
             if spec.stream != bool(header.flags & FLAG_STREAM):
                 raise InvalidArgument(
@@ -176,7 +205,7 @@ class Responder:
             upload = self._parts(request) if request.upload is not None else None
             if spec.immediate and key is None and upload is None:
                 self._answer_at_once(request, spec, args, kwargs)
-                return
+                return None
             size = len(body) if header.kind == FrameKind.REQUEST else BATCH_FRAME_MAX
             if not self._in_flight.quotas.take(header.src, 1, size):
                 raise Busy(f"{self._endpoint.subject} has too many requests of {header.src} in flight")
@@ -186,10 +215,10 @@ class Responder:
                 asyncio.shield(known) if known is not None
                 else invoke(self._component, header.method, args, kwargs, subject=header.src, upload=upload)
             )  # fmt: skip
-        except CallError as error:
+        except BaseException as error:  # the check of a dataclass is code of the component, too
             self._in_flight.release(request)
-            self._answer_now(request, FrameKind.ERROR, encode_error(error))
-            return
+            self._answer_now(request, FrameKind.ERROR, self._error(header, error))
+            return refused
         if spec.stream:
             request.credit = Credit(WINDOW)
             run = self._run_stream(request, work)
@@ -198,6 +227,7 @@ class Responder:
         else:
             run = self._run_call(request, work)
         self._in_flight.spawn(request, run, work)
+        return None
 
     def _answer_at_once(
         self, request: RunningCall, spec: MethodSpec, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -205,17 +235,17 @@ class Responder:
         """Run a handler that awaits nothing and answer. Raise the CallError that it or its arguments gave."""
         token = begin_as(request.header.src)
         try:
-            kind, body = FrameKind.REPLY, encode_value(run_at_once(self._component, spec, args, kwargs))
-        except Exception as error:
+            kind, body = FrameKind.REPLY, pack_value(run_at_once(self._component, spec, args, kwargs))
+        except BaseException as error:
             kind, body = FrameKind.ERROR, self._error(request.header, error)
         finally:
             end_as(token)
         if not self._bundled(request, kind, body):
             self._send_reply(request, kind, body)
 
-    def _error(self, header: Header, error: Exception) -> bytes:
+    def _error(self, header: Header, error: BaseException) -> bytes:
         """Return the error for the caller; a handler's bug must not reach it, nor end the loop."""
-        return encode_error(error if isinstance(error, CallError) else self._fold(header, error))
+        return encode_error(error if isinstance(error, CallError) else self._faults.fold(header.method, error))
 
     # -- running ----------------------------------------------------------------------------------------------
 
@@ -226,7 +256,12 @@ class Responder:
         await self._answer(request, kind, body)
 
     async def _run_known(self, request: RunningCall, answer: Awaitable[Answer]) -> None:
-        kind, body = await answer
+        try:
+            kind, body = await answer
+        except asyncio.CancelledError:
+            if request.is_stopped:
+                raise
+            kind, body = FrameKind.ERROR, encode_error(OutcomeUnknown("the first call with this key was cancelled"))
         await self._answer(request, kind, body)
 
     def _remembered(
@@ -249,8 +284,10 @@ class Responder:
 
     async def _result(self, request: RunningCall, work: Any) -> Answer:
         try:
-            return FrameKind.REPLY, encode_value(await work)
-        except Exception as error:
+            return FrameKind.REPLY, pack_value(await work)
+        except BaseException as error:
+            if request.is_stopped and isinstance(error, asyncio.CancelledError):
+                raise
             return FrameKind.ERROR, self._error(request.header, error)
 
     async def _run_stream(self, request: RunningCall, items: Any) -> None:
@@ -259,25 +296,28 @@ class Responder:
         try:
             async for item in items:
                 await request.credit.take()
-                await self._answer(request, FrameKind.ITEM, encode_value(item), part=part)
+                await self._answer(request, FrameKind.ITEM, pack_value(item), part=part)
                 part += 1
             await self._answer(request, FrameKind.ITEM, b"", part=part, flags=FLAG_FINAL)
-        except CallError as error:
-            await self._answer(request, FrameKind.ERROR, encode_error(error))
-        except asyncio.CancelledError:
-            if self._closing:
-                self._answer_now(
-                    request, FrameKind.ERROR, encode_error(Cancelled(f"{self._endpoint.subject} is stopping"))
-                )
-            raise
-        except Exception as error:
-            await self._answer(request, FrameKind.ERROR, encode_error(self._fold(request.header, error)))
+        except BaseException as error:
+            if request.is_stopped and isinstance(error, asyncio.CancelledError):
+                if self._closing:
+                    self._answer_now(
+                        request, FrameKind.ERROR, encode_error(Cancelled(f"{self._endpoint.subject} is stopping"))
+                    )
+                raise
+            await self._answer(request, FrameKind.ERROR, self._error(request.header, error))
         finally:
-            await items.aclose()
+            await self._close(request, items)
 
-    def _fold(self, header: Header, error: Exception) -> Failed:
-        self._log.error("%s %s failed", self._endpoint.subject, header.method, exc_info=error)
-        return Failed(f"{self._endpoint.subject} {header.method} failed; the reason is in its log")
+    async def _close(self, request: RunningCall, items: Any) -> None:
+        """End a stream's generator. Its reader has been told how it ended, whatever that raises now."""
+        try:
+            await items.aclose()
+        except BaseException as error:
+            if request.is_stopped and isinstance(error, asyncio.CancelledError):
+                raise
+            self._faults.fold(request.header.method, error)
 
     async def _parts(self, request: RunningCall) -> AsyncIterator[bytes]:
         """The upload of a request, giving credit as it is consumed."""

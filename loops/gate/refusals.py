@@ -32,7 +32,7 @@ _INNOCENT = frozenset({
 # token that has ended, a mailbox or epoch of before, an answer to a session of before.
 REPORTED = frozenset({
     "body_forged", "token_forged", "token_signature", "wrong_epoch", "wrong_session", "wrong_source", "not_allowed",
-    "replay",
+    "replay", "bad_body",
 })  # fmt: skip
 
 Row = list[str | int]  # kind, value, word, how often, about

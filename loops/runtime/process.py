@@ -40,6 +40,7 @@ from tlsrt.loops.runtime.heartbeat import Heartbeat
 from tlsrt.loops.runtime.imports import LoopFailure, check_decoys, import_components
 from tlsrt.loops.runtime.resolver import prepare_outbound
 from tlsrt.loops.runtime.role import LoopRole
+from tlsrt.loops.runtime.run import run_to_end
 from tlsrt.sandbox.apply.enter import Confinement, ConfinementReport
 from tlsrt.sandbox.apply.imports import end_imports
 
@@ -104,7 +105,7 @@ class LoopProcess:
             self.confinement.seal()
             end_imports()
             self._life.send("sealed")
-            loop.run_until_complete(self._main())
+            run_to_end(loop, self._main(), self.log)
             return self._exit_code
         except LoopFailure as failure:
             self.log.error("%s", failure)

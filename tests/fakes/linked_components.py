@@ -87,7 +87,8 @@ class Store(Component):
 class LinkedComponents:
     """Two components with batchers, joined by a gate; frames wait in `wire` until the turn's end."""
 
-    def __init__(self) -> None:
+    def __init__(self, component: Callable[[], Component] = Store) -> None:
+        self._component = component
         self.world = MemoryHost(policy=POLICY)
         self.turn = WriteBatch()
         self.kinds: list[FrameKind] = []
@@ -99,7 +100,7 @@ class LinkedComponents:
 
     def _host(self, subject: str) -> ComponentHost:
         loop, _, name = subject.partition("/")
-        store = Store()
+        store = self._component() if subject == STORE else Store()
         world = self.world
         host = ComponentHost(
             ComponentConfig(loop, name, "x:Store"), store, world.verifier,
@@ -170,9 +171,11 @@ class LinkedComponents:
         return await asyncio.gather(*(self.call(method, key) for key in keys), return_exceptions=True)
 
 
-def run(test: Callable[[LinkedComponents], Awaitable[None]]) -> LinkedComponents:
+def run(
+    test: Callable[[LinkedComponents], Awaitable[None]], component: Callable[[], Component] = Store
+) -> LinkedComponents:
     async def main() -> LinkedComponents:
-        wired = LinkedComponents()
+        wired = LinkedComponents(component)
         async with asyncio.timeout(10):
             await test(wired)
         assert not any(host.caller.pending.by_number for host in wired.hosts.values()), "a call stayed open"

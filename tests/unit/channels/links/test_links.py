@@ -422,3 +422,37 @@ def test_room_whose_edge_is_swallowed_by_a_send_is_used(
         primary.close()
 
     run(main)
+
+
+class Refusal(BaseException):
+    """What no reader of frames expects."""
+
+
+def test_a_link_that_failed_once_goes_on_with_the_next_frame(
+    tmp_path: Path, listener: socket.socket, make: MakeLink
+) -> None:
+    frames = frames_of([20] * 300 + [9000] * 3 + [20] * 300)
+    failing = {0, 7, 8, 270, 302, len(frames) - 1}
+
+    async def main() -> None:
+        told: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
+        heard = Heard(len(frames))
+
+        def take(frame: bytes) -> None:
+            heard(frame)
+            if len(heard.frames) - 1 in failing:
+                raise Refusal
+
+        primary = Link(WriteBatch(), unexpected, unexpected)
+        primary.listen(listener.fileno())
+        loop = make(WriteBatch(), take, unexpected, queue_max=1024)
+        loop.connect(str(tmp_path))
+        for frame in frames:
+            primary.send(frame)
+        await heard.enough.wait()
+        assert heard.frames == frames and len(told) == len(failing)
+        primary.close()
+        loop.close()
+
+    run(main)
