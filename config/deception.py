@@ -109,7 +109,7 @@ class DeceptionConfig:
             "Canary files of the host, planted by `honeypot plant`; opening one is reported.",
             file_path("A file."),
             64,
-            example="[/root/.aws/credentials]",
+            example="[/home/backup/credentials]",
         ),
     )
     watch_files: bool = field(

@@ -16,7 +16,7 @@ from tlsrt.command_line.table import (
     seconds,
     whole_number,
 )
-from tlsrt.errors import EX_CONFIG, EX_UNAVAILABLE, exit_codes_text
+from tlsrt.errors import EX_CONFIG, exit_codes_text
 
 # The supervisor answers in time, by the limits of the configuration; these are for one that does not.
 _CHANGE_S = 3600.0
@@ -366,7 +366,7 @@ VERBS = (
             Argument(("loop",), "the loop; the strategy of its group decides which others restart with it", "LOOP"),
             _ANSWER,
         ),
-        request=Request("restart", ("loop",), timeout_s=_CHANGE_S, refused=EX_UNAVAILABLE),
+        request=Request("restart", ("loop",), timeout_s=_CHANGE_S),
         lines="lifecycle.restart_lines",
         unmet="lifecycle.failed",
     ),

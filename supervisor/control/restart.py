@@ -45,11 +45,14 @@ class RestartRequest(Feature):
         return {"restart": ControlVerb(self.ask)}
 
     def ask(self, request: Request, reply: Reply) -> None:
-        """Restart the named loop; `reply` gets a document, or `refused` with a sentence."""
+        """Restart the named loop; `reply` gets a document, or a sentence: `refused` for ever, or `unavailable` now."""
         name = request.get("loop")
-        sentence = self._refusal(name) if isinstance(name, str) else "name a loop"
+        sentence = self._misuse(name) if isinstance(name, str) else "name a loop"
         if sentence:
             reply({"refused": sentence})
+            return
+        if sentence := self._hindrance(str(name)):
+            reply({"unavailable": sentence})
             return
         now = self._context.event_loop.now
         loops = self._loops.restart_policy.restart(str(name), now)
@@ -58,17 +61,21 @@ class RestartRequest(Feature):
         self._pending.hold(reply, _RunningRestart(before, now))
         self._restarter.look()
 
-    def _refusal(self, name: str) -> str:
-        """Return why a loop cannot be restarted now; an empty text if it can."""
+    def _misuse(self, name: str) -> str:
+        """Return why there is nothing of that name to restart; an empty text if there is."""
         names = [loop.name for loop in self._loops.all]
-        if self._loops.is_stopping:
-            return "tlsrt is stopping"
         if name == AUTHORITY:
             return "the authority cannot be restarted by hand: it comes again by itself, and a reload replaces it"
-        if name not in names:
-            near = difflib.get_close_matches(name[:200], names, n=1, cutoff=0.5)
-            hint = f", did you mean {near[0]}?" if near else f": there are {', '.join(names)}"
-            return f"there is no loop {name[:60]!r}{hint}"
+        if name in names:
+            return ""
+        near = difflib.get_close_matches(name[:200], names, n=1, cutoff=0.5)
+        hint = f", did you mean {near[0]}?" if near else f": there are {', '.join(names)}"
+        return f"there is no loop {name[:60]!r}{hint}"
+
+    def _hindrance(self, name: str) -> str:
+        """Return why a loop cannot be restarted now; an empty text if it can."""
+        if self._loops.is_stopping:
+            return "tlsrt is stopping"
         if self._changes.is_rolling_out:
             return "a reload is being carried out: try again when it is done"
         loop = self._loops.by_name(name)
@@ -89,7 +96,7 @@ class RestartRequest(Feature):
                 self._pending.answer(number, self._answer(loops, asked))
 
     def stopping(self) -> None:
-        self._pending.answer_all({"refused": "tlsrt is stopping"})
+        self._pending.answer_all({"unavailable": "tlsrt is stopping"})
 
     def _is_settled(self, loop: Loop, asked: _RunningRestart) -> bool:
         if self._loops.restart_policy.is_pending(loop.name) or loop.state not in SETTLED:

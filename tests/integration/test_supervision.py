@@ -146,7 +146,7 @@ def test_a_group_that_dies_too_often_stays_down_until_the_operator_restarts_it(s
         "third": "failed", "forth": "failed",
     }  # fmt: skip
     refused = running.ask("restart", loop="fifth")
-    assert refused == {"refused": "fifth waits for third, forth and comes back by itself: restart third"}
+    assert refused == {"unavailable": "fifth waits for third, forth and comes back by itself: restart third"}
     # Now it can, and whoever depends on it comes back by itself.
     crash.unlink()
     running.wait("^third +failed", 2)
@@ -243,12 +243,12 @@ def test_a_restart_that_cannot_be_is_one_sentence(start: Start) -> None:
         "authority": "the authority cannot be restarted by hand: it comes again by itself, and a reload replaces it",
     }.items():
         done = running.command("restart", name)
-        assert (done.returncode, done.stdout, done.stderr) == (69, "", f"tlsrt-supervisor: {sentence}\n")
+        assert (done.returncode, done.stdout, done.stderr) == (64, "", f"tlsrt-supervisor: {sentence}\n")
     assert running.ask("restart") == {"refused": "name a loop"}
     assert running.ask("restart", loop=["third"]) == {"refused": "name a loop"}
     with running.asking("restart", loop="third") as first:
         running.wait("^third +restart")
-        assert running.ask("restart", loop="third") == {"refused": "third is being restarted already"}
+        assert running.ask("restart", loop="third") == {"unavailable": "third is being restarted already"}
         assert json.loads(first.recv(4096))["loops"][0]["state"] == "active"
     assert running.stop() == 0
 
@@ -258,5 +258,5 @@ def test_whoever_waits_for_a_restart_is_told_that_the_host_stops(start: Start) -
     with running.asking("restart", loop="third") as client:
         running.wait("^third +restart")
         assert running.stop() == 0
-        assert json.loads(client.recv(4096)) == {"refused": "tlsrt is stopping"}
+        assert json.loads(client.recv(4096)) == {"unavailable": "tlsrt is stopping"}
     assert word_of(running.lines, "killed") == [] and "third" in word_of(running.lines, "stopped")
