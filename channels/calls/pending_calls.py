@@ -258,6 +258,6 @@ def _explain(word: str, target: str) -> str:
     return {
         "busy": "too many open calls in this session, or more frames a second than this client may send",
         "stale": f"{target} has been restarted or the epoch has ended",
-        "unavailable": f"{target} is not running",
+        "unavailable": f"{target} is not running, or the host cannot check a message now: try again",
         "locked": "the server is locked",
     }.get(word, f"the gate refused the message to {target}; the reason is in the host's log")

@@ -114,8 +114,8 @@ class LockConnection(MessageLink):
             self._end(NOT_LOCKED)
         elif name == "challenge" and not self._has_signed:
             self._sign(*fields[:3])
-        elif name in ("refused", "goodbye"):
-            self._end(fields[0])
+        elif name in ("refused", "goodbye"):  # the door ends a connection in time; the unlock may come late
+            self._end(LOST if self.has_asked_to_unlock and fields[0] == "locked" else fields[0])
         elif name != "succession":
             raise PeerError(f"{name}_out_of_place")
 
@@ -133,6 +133,10 @@ class LockConnection(MessageLink):
         if not self.outcome.done():
             self.outcome.set_result(word)
         self.connection.close("word_" + word)
+
+    @property
+    def has_asked_to_unlock(self) -> bool:
+        return self._has_signed and self._reason is None
 
     def choose_handler(self) -> LockConnection:
         return self
@@ -160,6 +164,10 @@ async def _try(bundle: Bundle, address: str | None, reason: str | None, timeout_
     link = LockConnection(engine, identity_of(bundle), reason, f"{host}:{port}", timeout_s)
     try:
         return await connect(link.connection, host, port, link.outcome, timeout_s)
+    except Unavailable:
+        if link.has_asked_to_unlock:  # a slow disk makes it late: the next session tells
+            return LOST
+        raise
     finally:
         link.connection.abort("done")
 

@@ -103,7 +103,7 @@ class ClientSession:
                 try:
                     await self._open()
                     break
-                except Busy:
+                except Busy:  # too many sessions, or a slow disk
                     if asyncio.get_running_loop().time() >= busy_until:
                         raise
                 except (ServerLocked, Unavailable):  # cut while it is unlocked, as it then gets another Primary

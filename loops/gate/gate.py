@@ -325,6 +325,8 @@ def refusal_word(reason: str) -> str:
     """Return the word for a peer: generic, but for what is no offence."""
     if reason.startswith("stale"):
         return "stale"
+    if reason == "unsynchronised":  # the authority comes again: a passing trouble in the words of one
+        return "unavailable"
     return reason if reason in ("busy", "unavailable") else "rejected"
 
 

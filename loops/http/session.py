@@ -22,7 +22,7 @@ REFUSED = "this client may not use HTTP: it is unknown, revoked, or was not enro
 _WORDS = {
     "rejected": ("denied", REFUSED),
     "locked": ("locked", "the host is locked"),
-    "busy": ("busy", "this client has too many connections, or opens them too fast: use fewer, and keep them open"),
+    "busy": ("busy", "no time or room for another session of this client now: ask again, over few connections"),
 }
 
 

@@ -17,18 +17,16 @@ from tlsrt.channels.clock import Moment
 from tlsrt.errors import one_line
 from tlsrt.rate_limit import Bucket
 from tlsrt.supervisor.audit.record import KIND_MAX, SUBJECT_MAX, Detail, LogRecord, plain_detail
-from tlsrt.supervisor.audit.recorder import Otherwise, Then
+from tlsrt.supervisor.audit.recorder import OPERATOR, Otherwise, Patience, Then
 from tlsrt.supervisor.audit.writer import CHECKPOINT_MS, Done, Head, LogThread, Work
 from tlsrt.text import ascii_only
 
-WAIT_MS = 250  # for a record that must be written first
 NOTE_MS = 50  # how long ordinary records wait for others
 RETRY_MS = 1_000  # ordinary records that could not be written
 NOTES_MAX = 4_096
 NOTES_PER_S = 50  # in the long run, so that no flood fills the disk: 1 GB a day
 WAITERS_MAX = 1_024
 BATCH_MAX = 512
-STALLED = f"the audit log did not take the record within {WAIT_MS} ms: its disk stalls"
 FULL = f"{WAITERS_MAX} records that must be written first wait for the audit log: its disk is too slow"
 
 
@@ -37,6 +35,7 @@ class _Waiter:
     """A record that must be written first, and its two answers; None once one was given."""
 
     record: LogRecord
+    patience: Patience
     until: int | None  # known with the next tick: who asks may have an old clock
     answer: tuple[Then, Otherwise] | None
 
@@ -67,7 +66,7 @@ class GroupCommit:
         self._waiters: deque[_Waiter] = deque()
         self._busy: list[_Waiter | tuple[int, LogRecord]] = []  # with the thread
         self._began: int | None = None  # when it got that
-        self._is_stalled = False  # the thread has not come back in time
+        self._now = now  # of the last tick
         self._allowance = Bucket(NOTES_MAX, NOTES_PER_S)
         self._dropped = 0
         self._told_dropped = 0  # of them, in the batch that is with the thread
@@ -80,21 +79,23 @@ class GroupCommit:
 
     def note(self, kind: str, subject: str, detail: Detail, moment: Moment) -> None:
         """Write an ordinary record soon."""
-        if len(self._notes) >= NOTES_MAX or not self._allowance.take(moment.now / 1000):
-            self._dropped += 1
-            self.dropped += 1
-            return
-        self._notes.append((moment.now, _record(kind, subject, detail, moment)))
-
-    def before(self, kind: str, subject: str, detail: Detail, moment: Moment, then: Then, otherwise: Otherwise) -> None:
-        """Write a record durably, then call `then`. Call `otherwise` if that was not possible within 250 ms."""
-        if self._is_stalled:
-            self._answer(otherwise, STALLED)
-        elif len(self._waiters) >= WAITERS_MAX:
-            self._answer(otherwise, FULL)
+        if self._allowance.take(moment.now / 1000):
+            self._write_later(_record(kind, subject, detail, moment), moment.now)
         else:
-            record = _record(kind, subject, detail, moment)
-            self._waiters.append(_Waiter(record, None, (then, otherwise)))
+            self._drop()
+
+    def before(
+        self, kind: str, subject: str, detail: Detail, moment: Moment, then: Then, otherwise: Otherwise,
+        patience: Patience = OPERATOR,
+    ) -> None:  # fmt: skip
+        """Write a record durably, then call `then`. Call `otherwise` if that failed, or took longer than `patience`."""
+        waiter = _Waiter(_record(kind, subject, detail, moment), patience, None, (then, otherwise))
+        if self._began is not None and self._now - self._began >= patience.wait_ms:
+            self._give_up(waiter, stalled(patience), moment.now)
+        elif len(self._waiters) >= WAITERS_MAX:
+            self._give_up(waiter, FULL, moment.now)
+        else:
+            self._waiters.append(waiter)
 
     def name_root_key(self, public: bytes) -> None:
         """Name the root key that signs the next life, with a checkpoint."""
@@ -117,10 +118,13 @@ class GroupCommit:
                 waits.append(max(self._notes[0][0] + NOTE_MS, self._retry_at))
             if self._unsigned_since is not None:
                 waits.append(max(self._unsigned_since + CHECKPOINT_MS, self._retry_at))
+            if self._problem:
+                waits.append(self._retry_at)
         return min(waits, default=None)
 
     def tick(self, moment: Moment) -> None:
         """Answer those whose record is written or whose time is over, and hand over what waits."""
+        self._now = moment.now
         self._take(moment)
         self._expire(moment.now)
         if self._began is None and self._is_due(moment.now):
@@ -131,9 +135,7 @@ class GroupCommit:
         waiting = [*self._waiting_in_thread(), *self._waiters]
         work = Work(self._batch(moment, NOTES_MAX + WAITERS_MAX), *moment, end)
         for waiter in waiting:
-            answer, waiter.answer = waiter.answer, None
-            if answer is not None:
-                self._answer(answer[1], "the authority ends")
+            self._refuse(waiter, "the authority ends")
         return work
 
     def _waiting_in_thread(self) -> list[_Waiter]:
@@ -166,7 +168,7 @@ class GroupCommit:
         records = self._batch(moment, BATCH_MAX)
         self._began = moment.now
         self._given_key, self._root_key = self._root_key, b""
-        self._thread.give(Work(records, *moment, root_key=self._given_key))
+        self._thread.give(Work(records, *moment, root_key=self._given_key, is_signed=bool(self._problem)))
 
     def _take(self, moment: Moment) -> None:
         if self._began is None or (done := self._thread.take()) is None:
@@ -196,31 +198,48 @@ class GroupCommit:
     def _written(self, waiter: _Waiter, problem: str, moment: Moment) -> None:
         answer, waiter.answer = waiter.answer, None
         if answer is None:
-            if not problem:
+            if not problem and not waiter.patience.is_done_anyway:
                 detail = {"kind": waiter.record.kind, "why": "it was written too late"}
                 self.note("not_done", waiter.record.subject, detail, moment)
         elif problem:
+            if waiter.patience.is_done_anyway:
+                self._write_later(waiter.record, moment.now)
             self._answer(answer[1], problem)
         else:
             self._guarded(answer[0])
 
     def _expire(self, now: int) -> None:
-        for waiter in reversed(self._waiters):
-            if waiter.until is not None:
-                break
-            waiter.until = now + WAIT_MS
-        self._is_stalled = self._began is not None and now - self._began >= WAIT_MS
-        while self._waiters and (self._waiters[0].until or 0) <= now:
-            answer = self._waiters.popleft().answer
-            if answer is not None:
-                self._note_problem(STALLED)
-                self._answer(answer[1], STALLED)
-        for waiter in self._waiting_in_thread():
-            if (waiter.until or 0) <= now:
-                assert waiter.answer is not None
-                otherwise, waiter.answer = waiter.answer[1], None
-                self._note_problem(STALLED)
-                self._answer(otherwise, STALLED)
+        for waiter in self._waiters:
+            if waiter.until is None:
+                waiter.until = now + waiter.patience.wait_ms
+        for waiter in [each for each in self._waiting_in_thread() if (each.until or 0) <= now]:
+            self._note_problem(stalled(waiter.patience))
+            self._refuse(waiter, stalled(waiter.patience))
+        for waiter in [each for each in self._waiters if (each.until or 0) <= now]:
+            self._waiters.remove(waiter)
+            self._note_problem(stalled(waiter.patience))
+            self._give_up(waiter, stalled(waiter.patience), now)
+
+    def _give_up(self, waiter: _Waiter, sentence: str, now: int) -> None:
+        """Refuse a record that the thread has not got. What is done without it is written when the disk is back."""
+        if waiter.patience.is_done_anyway:
+            self._write_later(waiter.record, now)
+        self._refuse(waiter, sentence)
+
+    def _refuse(self, waiter: _Waiter, sentence: str) -> None:
+        answer, waiter.answer = waiter.answer, None
+        if answer is not None:
+            self._answer(answer[1], sentence)
+
+    def _write_later(self, record: LogRecord, now: int) -> None:
+        if len(self._notes) < NOTES_MAX:
+            self._notes.append((now, record))
+        else:
+            self._drop()
+
+    def _drop(self) -> None:
+        self._dropped += 1
+        self.dropped += 1
 
     def _note_problem(self, problem: str) -> None:
         if problem != self._problem:
@@ -235,6 +254,11 @@ class GroupCommit:
             call()
         except Exception as error:  # a bug of ours in what follows one record must not end all others
             self._observer.log(f"what follows a record could not be done: {one_line(error)}")
+
+
+def stalled(patience: Patience) -> str:
+    """Return the sentence about a record that has waited as long as it may."""
+    return f"the audit log did not take the record within {patience.wait_ms} ms: its disk stalls"
 
 
 def _record(kind: str, subject: str, detail: Detail, moment: Moment) -> LogRecord:

@@ -48,6 +48,7 @@ class Work:
     wall: int
     end: str = OPEN  # or how the log ends
     root_key: bytes = b""  # of the next life, if it changes now
+    is_signed: bool = False  # with a checkpoint, also if none is due
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ class LogWriter:
         data = b"".join(map(sealer.record, (*told, *work.records)))
         is_due = work.boottime - self._signed_at >= CHECKPOINT_MS and sealer.signing is signed
         sealer.root_key = work.root_key or sealer.root_key
-        if work.end or work.root_key or is_due or told:
+        if work.end or work.root_key or work.is_signed or is_due or told:
             data += sealer.checkpoint(work.boottime, work.wall, work.end)
         self._put(sealer, data)
         notice, self._notice = self._notice, ""

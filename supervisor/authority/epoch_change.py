@@ -19,6 +19,7 @@ from tlsrt.supervisor.authority.keys.epochs import GRACE_MS, MOVE_PREPARE_MS, PR
 from tlsrt.supervisor.authority.master_key_rotation import NewKeys
 from tlsrt.supervisor.authority.model.context import AuthorityContext
 from tlsrt.supervisor.authority.model.loop_table import GATE
+from tlsrt.supervisor.authority.model.state_writer import Refused, Undo
 from tlsrt.supervisor.authority.sessions.key_distribution import KeyDistribution
 from tlsrt.supervisor.authority.sessions.key_messages import KeyMessages
 from tlsrt.supervisor.authority.sessions.policy import RightsTable
@@ -55,6 +56,7 @@ class EpochChanges:
         self, context: AuthorityContext, messages: KeyMessages, clients: ClientSessions, distribution: KeyDistribution,
         timers: Timers[str], owner: EpochOwner,
     ) -> None:  # fmt: skip
+        self._context = context
         self._loops = context.loops
         self._keys = context.keys
         self._messages = messages
@@ -77,47 +79,47 @@ class EpochChanges:
         self._held_epoch = 0  # the one that `hold` made room for
         self._leaving: list[Callable[[int], None]] = []  # who is told when an epoch of before has been left for good
         self._rotation: PendingRotation | None = None
+        self._is_writing = False  # an epoch that is to begin
         self._overlap_until = 0  # when the last token of the key version before has expired
 
-    def hold(self, seal: int, rights: RightsTable | None = None) -> bool:
-        """Make room for a move, from whose epoch on these rights hold.
+    def hold(self, seal: int, rights: RightsTable | None, done: Callable[[], None], refused: Refused) -> None:
+        """Make room for a move, from whose epoch on these rights hold; then call `done`.
 
-        That epoch is persisted now, and until it is committed no loop that joins gets keys. False when the disk
-        refuses; nothing has changed then. The seal number is written with the epoch, once the supervisor has
-        taken the new state: before, an authority that comes again is shown the old token.
+        That epoch is persisted, and from then until it is committed no loop that joins gets keys. When the disk
+        refuses, nothing has changed. The seal number is written with the epoch, once the supervisor has taken the
+        new state: before, an authority that comes again is shown the old token.
         """
-        self._state.epoch += 1
-        if not self._writer.write():
-            self._state.epoch -= 1
-            return False
-        self.is_held, self._seal, self._rights = True, seal, rights
-        self._held_epoch = self._state.epoch
-        return True
+
+        def held() -> None:
+            self.is_held, self._seal, self._rights = True, seal, rights
+            self._held_epoch = self._state.epoch
+            done()
+
+        self._writer.change(self._advance, held, refused, self._context.now)
 
     def move(self, number: int, now: int) -> None:
         """Change to an epoch that leaves no grace; `moved` with this number says when it is done."""
         self._number = number
-        if self._epochs.pending is None:
+        if not self._is_under_way:
             self.begin_move(now)
 
     def leave(self, now: int, done: Callable[[int], None]) -> None:
         """Change to an epoch that leaves no grace, because all sessions were revoked. `done` is told which one."""
         self._leaving.append(done)
-        if self._epochs.pending is None and not self.is_held:
+        if not self._is_under_way and not self.is_held:
             self.begin_move(now)
 
     def begin_timed(self, now: int) -> None:
         """Change the epoch because its time is over."""
-        if self._epochs.pending is not None or self.is_held:
+        if self._is_under_way or self.is_held:
             self._timers.set("epoch", max(self._epochs.deadline, now + PREPARE_MS) + 1)
             return
-        self._state.epoch += 1
-        if not self._writer.write():
-            self._state.epoch -= 1
-            self._timers.set("epoch", now + RETRY_MS)
-            return
-        self._timers.set("epoch", now + self.epoch_ms)
-        self._begin(now, GRACE_MS, PREPARE_MS)
+
+        def begun() -> None:
+            self._timers.set("epoch", self._context.now + self.epoch_ms)
+            self._begin(GRACE_MS, PREPARE_MS)
+
+        self._write(self._advance, begun, lambda sentence: self._timers.set("epoch", self._context.now + RETRY_MS))
 
     def rotate(self, number: int, keys: NewKeys | None, now: int) -> None:
         """Change the epoch as soon as no other change is under way. `rotated` with this number says when it is done.
@@ -133,21 +135,25 @@ class EpochChanges:
         When the disk refuses, one that brings keys is tried again later: there is no way back from those.
         """
         rotation = self._rotation
-        if rotation is None or rotation.epoch or self._epochs.pending is not None or self.is_held:
+        if rotation is None or rotation.epoch or self._is_under_way or self.is_held:
             return
-        if not self._persist_rotation(rotation.keys):
+
+        def begun() -> None:
+            rotation.epoch, rotation.began = self._state.epoch, self._context.now
             if rotation.keys is not None:
-                self._timers.set("rotate", now + RETRY_MS)
+                self._keys.take(rotation.epoch, rotation.keys.keys)
+            self._timers.set("epoch", self._context.now + self.epoch_ms)
+            self._begin(GRACE_MS, PREPARE_MS)
+            self.commit_if_ready(self._context.now)
+
+        def refused(sentence: str) -> None:
+            if rotation.keys is not None:
+                self._timers.set("rotate", self._context.now + RETRY_MS)
                 return
             self._rotation = None
             self._outgoing.tell("rotated", rotation.number, 0, 0, [], [_CANNOT_WRITE])
-            return
-        rotation.epoch, rotation.began = self._state.epoch, now
-        if rotation.keys is not None:
-            self._keys.take(rotation.epoch, rotation.keys.keys)
-        self._timers.set("epoch", now + self.epoch_ms)
-        self._begin(now, GRACE_MS, PREPARE_MS)
-        self.commit_if_ready(now)
+
+        self._write(lambda: self._advance(rotation.keys), begun, refused)
 
     def overlap_ms(self, now: int) -> int:
         """Return for how long tokens of the key version before still verify."""
@@ -157,34 +163,75 @@ class EpochChanges:
         """Tell the supervisor, for people, which version of master_key is in force."""
         self._outgoing.tell("keys", self._keys.newest.issuer.key_version, self.overlap_ms(now))
 
-    def _persist_rotation(self, keys: NewKeys | None) -> bool:
+    @property
+    def _is_under_way(self) -> bool:
+        """Tell whether an epoch is being prepared, or written to be."""
+        return self._epochs.pending is not None or self._is_writing
+
+    def _advance(self, keys: NewKeys | None = None) -> Undo:
+        """Take the next epoch, with the version of other keys, into the state; return what undoes it."""
         state = self._state
         before = (state.epoch, state.key_version, state.seal, state.succession)
         state.epoch += 1
         if keys is not None:
             state.key_version = keys.keys.issuer.key_version
             state.seal, state.succession = max(state.seal, keys.seal), keys.succession
-        if self._writer.write():
-            return True
-        state.epoch, state.key_version, state.seal, state.succession = before
-        return False
+
+        def undo() -> None:
+            state.epoch, state.key_version, state.seal, state.succession = before
+
+        return undo
+
+    def _write(self, advance: Callable[[], Undo], begun: Callable[[], None], refused: Refused) -> None:
+        """Have an epoch written, and no other meanwhile; then begin it."""
+        self._is_writing = True
+
+        def done() -> None:
+            self._is_writing = False
+            begun()
+
+        def failed(sentence: str) -> None:
+            self._is_writing = False
+            refused(sentence)
+            self._resume()
+
+        self._writer.change(advance, done, failed, self._context.now)
+
+    def _resume(self) -> None:
+        """Begin what has waited for an epoch that could not be written."""
+        if self._number or (self._leaving and not self.is_held):
+            self._timers.set("move", self._context.now + RETRY_MS)
+        if self._rotation is not None and not self._rotation.epoch:
+            self._timers.set("rotate", self._context.now + RETRY_MS)
 
     def begin_move(self, now: int) -> None:
         """Begin the move that was asked for. When the disk refuses, again later: without its epoch nothing goes on."""
-        if self._state.epoch <= self._epochs.target:  # an authority that came again has none on the disk for it
-            self._state.epoch += 1
-        self._state.seal = max(self._state.seal, self._seal)
-        if not self._writer.write():
-            self._timers.set("move", now + RETRY_MS)
+        if self._is_under_way:  # it goes on when that one has been committed
             return
-        self.is_held, self._move_epoch = True, self._state.epoch
-        if self._rights is not None:
-            self._messages.take(self._move_epoch, self._rights)
-            self._rights = None
-        self._begin(now, 0, MOVE_PREPARE_MS)
-        self.commit_if_ready(now)
 
-    def _begin(self, now: int, grace_ms: int, prepare_ms: int) -> None:
+        def advance() -> Undo:
+            state, before = self._state, (self._state.epoch, self._state.seal)
+            if state.epoch <= self._epochs.target:  # an authority that came again has none on the disk for it
+                state.epoch += 1
+            state.seal = max(state.seal, self._seal)
+
+            def undo() -> None:
+                state.epoch, state.seal = before
+
+            return undo
+
+        def begun() -> None:
+            self.is_held, self._move_epoch = True, self._state.epoch
+            if self._rights is not None:
+                self._messages.take(self._move_epoch, self._rights)
+                self._rights = None
+            self._begin(0, MOVE_PREPARE_MS)
+            self.commit_if_ready(self._context.now)
+
+        self._write(advance, begun, lambda sentence: self._timers.set("move", self._context.now + RETRY_MS))
+
+    def _begin(self, grace_ms: int, prepare_ms: int) -> None:
+        now = self._context.now
         epoch, joined = self._state.epoch, self._loops.joined
         loops = [entry.loop for entry in joined]
         self._epochs.begin(epoch, loops, now, grace_ms=grace_ms, prepare_ms=prepare_ms)

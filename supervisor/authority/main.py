@@ -163,6 +163,7 @@ class Authority:
             self._events.run_once()
             timer.cancel()
             if self._is_stopped:
+                self._wired.context.writer.finish(self._clock.moment())
                 self._audit.finish(self._clock.moment())
                 return 0
             lateness = self._dispatcher.tick(self._clock.moment())

@@ -343,13 +343,12 @@ class Provisioner(Service):
 
     # The lock
 
-    def lock_down(self, moment: Moment) -> bool:
-        """End all sessions, what Primary has, and the epoch; return whether the lock is persisted."""
-        outcome = self.revocations.revoke_all(moment)
+    def lock_down(self, moment: Moment) -> None:
+        """End all sessions, what Primary has, and the epoch."""
+        self.revocations.revoke_all(moment)
         self.distribution.send_all_ended("all")
         self.lost(GATE, moment)
         self.changes.leave(moment.now, lambda epoch: None)
-        return outcome.is_stored
 
     def open_up(self, moment: Moment) -> None:
         """Give every component a session, of an epoch that begins now."""

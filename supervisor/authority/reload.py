@@ -97,11 +97,17 @@ class HostReload(Service):
             )  # fmt: skip
 
         def recorded() -> None:
-            if moves and not self._changes.hold(seal, rights):
+            def held() -> None:
+                self._tell("checked", number, 1, told(sentences), change)
+
+            def unwritten(sentence: str) -> None:
                 sentence = "the authority's state cannot be written: make room on its disk, and reload again"
                 self._refuse_reload(number, [sentence])
-                return
-            self._tell("checked", number, 1, told(sentences), change)
+
+            if moves:
+                self._changes.hold(seal, rights, held, unwritten)
+            else:
+                held()
 
         self._door.propose(number, files, moment.now, tried)
 
@@ -152,6 +158,8 @@ class HostReload(Service):
                 self._tell("rotated", number, 0, 0, [], [f"{sentence}; nothing was changed, so rotate again"])
             else:  # the new key is in its place, and there is no way back
                 self._log(f"rotating without a record: {sentence}")
-                changes.rotate(number, used, moment.now)
+                changes.rotate(number, used, self._context.now)
 
-        audit.before("rotate", "host", detail, moment, lambda: changes.rotate(number, used, moment.now), unrecorded)
+        audit.before(
+            "rotate", "host", detail, moment, lambda: changes.rotate(number, used, self._context.now), unrecorded
+        )

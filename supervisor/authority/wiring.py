@@ -31,7 +31,7 @@ from tlsrt.supervisor.authority.model.context import AuthorityContext, Randomnes
 from tlsrt.supervisor.authority.model.join_codes import JoinCodes
 from tlsrt.supervisor.authority.model.loop_table import LoopTable
 from tlsrt.supervisor.authority.model.ports import Outgoing, Recorder, Service
-from tlsrt.supervisor.authority.model.state_writer import RecoveringStore, StateWriter
+from tlsrt.supervisor.authority.model.state_writer import StateThread, StateWriter
 from tlsrt.supervisor.authority.primary_messages import PrimaryMessages
 from tlsrt.supervisor.authority.provisioning import Provisioner
 from tlsrt.supervisor.authority.reload import HostReload
@@ -46,7 +46,7 @@ from tlsrt.supervisor.authority.sessions.token_sizes import TokenSizes
 class Ports:
     """What the shell gives to the services."""
 
-    store: RecoveringStore
+    store: StateThread
     outgoing: Outgoing
     recorder: Recorder
     notes: EventNotes
@@ -83,7 +83,7 @@ def wire(config: Config, booted: Booted, nonce: bytes, ports: Ports, audit: Serv
     context = AuthorityContext(
         config, state, StateWriter(ports.store, state, ports.outgoing), loops, keys, epochs,
         SessionManager(ports.randomness, SessionLog(ports.notes, ports.recorder, ports.moment)),
-        ports.outgoing, ports.recorder, ports.notes, ports.randomness,
+        ports.outgoing, ports.recorder, ports.notes, ports.randomness, ports.moment,
     )  # fmt: skip
 
     certificates = ClientCertificates(

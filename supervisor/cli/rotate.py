@@ -16,7 +16,7 @@ from tlsrt.supervisor.cli.seal_record import seal_record_of
 from tlsrt.supervisor.control.client import ControlClient, NotRunning
 from tlsrt.supervisor.process.instance_lock import take_lock
 
-ROTATE_S = 180.0  # the supervisor answers in 30 s, after the rotations that were asked for before
+ROTATE_S = 300.0  # the supervisor answers in 90 s, after the rotations that were asked for before
 
 
 def rotate(arguments: argparse.Namespace) -> int:

@@ -26,7 +26,9 @@ from tlsrt.supervisor.supervision.context import Context
 from tlsrt.supervisor.supervision.feature import ControlVerb, Feature, MessageHandler, Reply, Request
 from tlsrt.supervisor.supervision.pending_answers import PendingAnswers
 
-ANSWER_S = 8.0  # the authority answers in milliseconds, or when an epoch has moved, which takes 5 s at the most
+# The authority answers in milliseconds, or when an epoch has moved, which takes 5 s at the most. With a slow disk it is
+# late: a record and then the state have half a minute each, before it says that nothing has changed.
+ANSWER_S = 65.0
 NAME_MAX = 200  # characters of a subject or an id
 CLIENT_MAX = 64  # of the name of a client
 RULES_TEXT_MAX = 16 * 1024  # of all rules: a token holds less

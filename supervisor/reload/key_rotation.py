@@ -31,7 +31,7 @@ from tlsrt.supervisor.supervision.pending_answers import PendingAnswers
 from tlsrt.supervisor.supervision.running_changes import RunningChanges
 
 NAME = "rotate"
-CHECK_S = 30.0  # for the authority to check another master_key, and for every loop to work in the new epoch
+CHECK_S = 90.0  # for the authority to check another master_key, and for every loop to work in the new epoch
 
 
 class KeyRotation(Feature):

@@ -22,6 +22,7 @@ from tlsrt.supervisor.authority.clients.ca import CaKey
 from tlsrt.supervisor.authority.door.files import DoorFiles
 from tlsrt.supervisor.authority.model.state import AuthorityState
 from tlsrt.supervisor.authority.sessions.event_notes import EventNotes
+from tlsrt.supervisor.authority.sessions.policy import RightsTable
 from tlsrt.supervisor.authority.trust_connection import sender_of
 from tlsrt.supervisor.authority.wiring import Ports, wire
 
@@ -51,7 +52,8 @@ class FakeAuthorityService:
         booted = Booted(run, b"s" * 32, key_schedule.boot_id(NONCE), self.state, door, (), resumed, ca_key=ca_key)
         self.recorder, self.notes = SwitchedRecorder(), EventNotes()
         randomness = random.Random(5).randbytes
-        ports = Ports(PromptStore(store), self, self.recorder, self.notes, randomness, lambda: self.moment)
+        self.store = PromptStore(store)
+        ports = Ports(self.store, self, self.recorder, self.notes, randomness, lambda: self.moment)
         wired = wire(self.config, booted, NONCE, ports)
         self.dispatcher, self.context, self.provisioner = wired.dispatcher, wired.context, wired.provisioner
         self.detection = wired.detection
@@ -96,6 +98,13 @@ class FakeAuthorityService:
         """Have the service hear the supervisor, by way of the table."""
         _, message = AUTHORITY_CHANNEL.decode_untrusted(AUTHORITY_CHANNEL.encode(name, *fields), "supervisor", "booted")
         self.dispatcher.asked(name, message, self.moment)
+
+    def hold(self, seal: int, rights: RightsTable | None = None) -> bool:
+        """Hold the epoch for a move; return whether that is persisted."""
+        said: list[bool] = []
+        self.changes.hold(seal, rights, lambda: said.append(True), lambda sentence: said.append(False))
+        (is_held,) = said
+        return is_held
 
     def join(self, *loops: tuple[str, int]) -> None:
         for loop, incarnation in loops:

@@ -13,6 +13,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from tlsrt.supervisor.cli.main import main
 from tlsrt.supervisor.control.client import ControlClient
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs a disk of its own, and threads of others to stop")
+KEPT_S = 5.0  # until an operator is told that a revocation is in force and not on the disk yet
 REFUSED_S = 0.25
 # The authority tells in its log every key that it derives.
 TELLS_KEYS = tells_keys("expand", "extract", "token_key", "mailbox_root", "gate_root", "proof_key", "request_key")
@@ -177,7 +179,7 @@ class AuditHost(RunningHost):
 
     def ask(self, verb: str, **fields: Any) -> dict[str, Any]:
         with ControlClient(self.config.run_dir) as client:
-            return client.ask(verb, **fields)
+            return client.ask(verb, timeout_s=60.0, **fields)
 
     def wait_until(self, is_so: Callable[[], bool], what: str) -> None:
         end = time.monotonic() + 20
@@ -217,6 +219,12 @@ def refused_within(host: AuditHost, name: str) -> float:
     return time.monotonic() - began
 
 
+def let_in(host: AuditHost, name: str) -> object:
+    """Open a session, however long that takes, and call."""
+    with TlsClient(host.bundle(name)) as client:
+        return client.call("secondary/store", "keys")
+
+
 def revoked(host: AuditHost, component: str) -> str:
     """Shut a component out; return why that is not in the log, if it is not."""
     answer = host.ask("revoke", kind="component", what=component, for_ms=0)
@@ -234,23 +242,27 @@ def fill_the_last_page(host: AuditHost) -> str:
 
 @needs_root
 def test_a_disk_that_does_not_answer_lets_nobody_in_and_holds_up_nobody_else(host: AuditHost) -> None:
-    with TlsClient(host.bundle("one")) as inside, TlsClient(host.bundle("two")) as idle:
+    with (
+        ThreadPoolExecutor(2) as pool,
+        TlsClient(host.bundle("one")) as inside,
+        TlsClient(host.bundle("two")) as idle,
+    ):
         assert idle.call("secondary/store", "keys") == []
         with stopped(thread_of(host.status()["authority"]["pid"], "audit")):
-            took = refused_within(host, "two")
-            assert took < REFUSED_S + LOAD_S
+            late = pool.submit(let_in, host, "two")
             for _ in range(50):  # calls go on, and so does the authority's feed, without which they would end after 3 s
                 assert inside.call("secondary/store", "keys") == []
             began = time.monotonic()
             assert "its disk stalls" in revoked(host, "forth/power")
             assert time.monotonic() - began < REFUSED_S + LOAD_S
-            assert (
-                "so nothing has changed" in host.ask("restore", kind="component", what="forth/power")["unavailable"][0]
-            )
+            restored = pool.submit(host.ask, "restore", kind="component", what="forth/power")
+            host.wait_until(lambda: "its disk stalls" in host.status()["audit"]["problem"], "status says why")
+            assert not late.done() and not restored.done()
+        assert late.result() == [] and restored.result()["stored"], "both succeed, late"
         host.wait_until(
-            lambda: any(each.kind == "not_done" for each in records(host.audit)), "what was too late is said"
+            lambda: "revoke" in [each.kind for each in records(host.audit)], "what was done has its record, late"
         )
-        assert host.ask("restore", kind="component", what="forth/power")["stored"]
+        assert "not_done" not in [each.kind for each in records(host.audit)]
         assert inside.call("secondary/store", "keys") == []
     with TlsClient(host.bundle("two")) as again:
         assert again.call("secondary/store", "keys") == []
@@ -264,12 +276,11 @@ def test_a_state_that_cannot_be_written_lets_nobody_in_again_and_holds_up_nobody
         began = time.monotonic()
         answer = host.ask("revoke", kind="client", what="two", for_ms=0)
         assert not answer["stored"] and [each["subject"] for each in answer["subjects"]] == ["client/two"]
-        assert time.monotonic() - began < REFUSED_S + LOAD_S
+        assert time.monotonic() - began < KEPT_S + LOAD_S
         assert refused_within(host, "two") < REFUSED_S + LOAD_S
-        assert "so nothing has changed" in host.ask("restore", kind="client", what="two")["unavailable"][0]
         for _ in range(50):
             assert inside.call("secondary/store", "keys") == []
-        assert "did not answer within 250 ms" in host.status()["authority"]["unwritten"]
+        assert "did not answer within 1000 ms" in host.status()["authority"]["unwritten"]
     host.wait_until(lambda: not host.status()["authority"]["unwritten"], "what was revoked is on the disk")
     host.kill("authority")
     host.wait_until(lambda: host.status()["authority"]["state"] == "active", "another authority")
@@ -281,19 +292,21 @@ def test_a_state_that_cannot_be_written_lets_nobody_in_again_and_holds_up_nobody
 
 @needs_root
 def test_a_full_disk_lets_nobody_in_and_holds_up_nobody_else(host: AuditHost) -> None:
-    with TlsClient(host.bundle("one")) as inside:
+    with ThreadPoolExecutor(1) as pool, TlsClient(host.bundle("one")) as inside:
         host.cradle.fill()
         try:
             assert "No space left on device" in fill_the_last_page(host)
-            assert refused_within(host, "two") < REFUSED_S + LOAD_S
+            late = pool.submit(let_in, host, "two")
             assert inside.call("secondary/store", "keys") == []
             assert "No space left on device" in revoked(host, "forth/power")
             host.wait_for("^authority +audit +.*no session is opened")
             assert "No space left on device" in host.status()["audit"]["problem"]
+            assert not late.done()
         finally:
             host.cradle.free()
-    host.wait_until(lambda: bool(host.ask("restore", kind="component", what="forth/power").get("stored")), "room again")
-    host.wait_until(lambda: not host.status()["audit"]["problem"], "status says so")
+        host.wait_until(lambda: not host.status()["audit"]["problem"], "status says so by itself")
+        assert late.result() == []
+    assert host.ask("restore", kind="component", what="forth/power")["stored"]
     present, _ = read(host.audit)[-1]
     stands = host.status()["audit"]
     assert present.endswith(f"{stands['file']}.log") and 0 < stands["head"]["sequence"] <= stands["sequence"]

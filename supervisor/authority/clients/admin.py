@@ -38,9 +38,9 @@ from tlsrt.supervisor.authority.model.client_registry import (
     with_certificate,
 )
 from tlsrt.supervisor.authority.model.context import AuthorityContext, Undo
-from tlsrt.supervisor.authority.model.join_codes import CODES_MAX, JoinCodes
+from tlsrt.supervisor.authority.model.join_codes import CODES_MAX, JoinCodes, PendingCode
 from tlsrt.supervisor.authority.model.ports import Detail, Service, SupervisorHandler
-from tlsrt.supervisor.authority.sessions.revocation import RevocationOutcome, Revocations, outcome_rows
+from tlsrt.supervisor.authority.sessions.revocation import Revocations, outcome_rows, stored_code
 from tlsrt.supervisor.authority.sessions.token_sizes import TokenSizes
 from tlsrt.supervisor.messages.result_codes import ResultCode
 
@@ -122,7 +122,7 @@ class ClientAdmin(Service):
         """Keep a client, with a certificate or a join code, in one write. Then answer with its bundle or code."""
         detail: dict[str, str | int] = {"http": int(client.http), "ttl_ms": client.ttl_ms}
         detail |= {"serial": certified.serial} if certified is not None else {"by": "join code"}
-        rows: list[object] = []
+        code = None if bundle is not None else self._new_code(client.name, moment.wall)
 
         def change() -> Undo:
             kept = present()
@@ -137,18 +137,17 @@ class ClientAdmin(Service):
                     self._codes.put(code_before)
 
             self._registry.put(kept)
-            try:
-                rows.append(bundle if bundle is not None else self._code(kept.name, moment.wall))
-            except NotFound:
-                undo()
-                raise
-            if bundle is not None:
+            if code is None:
                 self._codes.drop(kept.name)
+            elif not self._codes.admit(code, moment.wall):
+                undo()
+                raise NotFound(f"{CODES_MAX} join codes are waiting, which is the limit: try again in some minutes")
             return undo
 
         def done() -> None:
             self._context.notes.note(kind, client.subject, "", ttl_ms=client.ttl_ms)
-            self._context.answer(number, ResultCode.DONE, rows)
+            row = bundle if code is None else self._code_row(code)
+            self._context.answer(number, ResultCode.DONE, [row])
 
         self._transact(kind, client, detail, number, moment, change, done)
 
@@ -161,8 +160,8 @@ class ClientAdmin(Service):
         self._context.recorder.note("client_revoked", client.subject, {}, moment)
         self._codes.drop(message.name)
         self._registry.put(replace(client, revoked=moment.wall))
-        outcome = self._revocations.end_subject(client.subject, moment)
-        self._context.answer(message.number, outcome.code, outcome_rows(outcome, [["subject", client.subject, 0]]))
+        ended = self._revocations.end_subject(client.subject, moment)
+        self._answer_when_stored(message.number, outcome_rows(ended, [["subject", client.subject, 0]]), moment)
 
     def _set(self, message: ClientSetMessage, moment: Moment) -> None:
         """Change the rules (none: as before) and, with `has_may`, what a client may do to the host."""
@@ -187,30 +186,29 @@ class ClientAdmin(Service):
             self._refuse(number, ResultCode.REFUSED, str(error))
             return
 
-        def change() -> Undo | None:
+        def change() -> Undo:
             present = changed()  # another request may have been faster
             before = self._living(message.name)
-            if present == before:
-                return None
             self._registry.put(present)
-            ended.append(present)
+            taken[:] = [] if present == before else [present]
             return lambda: self._registry.put(before)
 
         def done() -> None:
-            outcome = RevocationOutcome((), is_stored=True)
-            for present in ended:
-                self._context.notes.note("client_changed", present.subject, allowed_text(present))
-                sessions = [each for each in self._context.sessions if each.subject == present.subject]
-                outcome = self._revocations.end_sessions(sessions, moment)
-            self._context.answer(number, outcome.code, outcome_rows(outcome, []))
+            if not taken:
+                self._context.answer(number, ResultCode.DONE, outcome_rows((), []))
+                return
+            now, subject = self._context.moment(), client.subject
+            self._context.notes.note("client_changed", subject, allowed_text(taken[0]))
+            sessions = [each for each in self._context.sessions if each.subject == subject]
+            self._answer_when_stored(number, outcome_rows(self._revocations.end_sessions(sessions, now), []), now)
 
-        ended: list[Enrolled] = []
+        taken: list[Enrolled] = []
         detail: dict[str, str | int] = {"allow": allowed_text(client), "may": ", ".join(client.may)}
         self._transact("client_changed", client, detail, number, moment, change, done)
 
     def _transact(
         self, kind: str, client: Enrolled, detail: Detail, number: int, moment: Moment,
-        change: Callable[[], Undo | None], done: Callable[[], None],
+        change: Callable[[], Undo], done: Callable[[], None],
     ) -> None:  # fmt: skip
         self._context.transact(
             kind, client.subject, detail, moment, change, done,
@@ -287,15 +285,19 @@ class ClientAdmin(Service):
             raise NotFound(f"the certificate signing request is refused: {error.reason}") from error
         return ["bundle", answer.certificate, answer.ca, answer.issuer, answer.issuer_version], certified
 
-    def _code(self, name: str, wall: int) -> Row:
-        """Return a new join code for a client, as a row: the text, and until when it is good."""
-        issuer = self._context.keys.newest.issuer
-        pinned = self._issuer.pinned()
-        code = self._codes.make(name, issuer.key_version, wall)
-        if code is None:
-            raise NotFound(f"{CODES_MAX} join codes are waiting, which is the limit: try again in some minutes")
-        secret = issuer.join_secret(code.code_id)
-        return ["code", JoinCode(code.code_id, secret, pin_of(pinned.public_bytes(Encoding.DER))).text(), code.ends]
+    def _new_code(self, name: str, wall: int) -> PendingCode:
+        return self._codes.make(name, self._context.keys.newest.issuer.key_version, wall)
+
+    def _code_row(self, code: PendingCode) -> Row:
+        """Return a join code as a row: the text, and until when it is good."""
+        secret = self._context.keys.newest.issuer.join_secret(code.code_id)
+        pin = pin_of(self._issuer.pinned().public_bytes(Encoding.DER))
+        return ["code", JoinCode(code.code_id, secret, pin).text(), code.ends]
+
+    def _answer_when_stored(self, number: int, rows: list[object], moment: Moment) -> None:
+        self._context.writer.keep(
+            moment.now, lambda is_stored: self._context.answer(number, stored_code(is_stored=is_stored), rows)
+        )
 
     def _refuse(self, number: int, code: ResultCode, sentence: str) -> None:
         self._context.answer(number, code, [sentence])

@@ -60,7 +60,7 @@ class Enrolment(Service):
             return
         if not is_proved:
             reason = USED_UP if self._codes.miss(code) else "join_code_wrong"
-            self._context.writer.write()
+            self._context.writer.keep(moment.now)
             self._refuse(connection, address, reason, MISSED_POINTS, moment)
             return
         try:

@@ -30,7 +30,7 @@ from tlsrt.supervisor.authority.clients.challenges import Challenges
 from tlsrt.supervisor.authority.clients.session_budget import SessionBudget
 from tlsrt.supervisor.authority.model.context import AuthorityContext
 from tlsrt.supervisor.authority.model.loop_table import GATE
-from tlsrt.supervisor.authority.model.ports import Service
+from tlsrt.supervisor.authority.model.ports import OPENING, Service
 from tlsrt.supervisor.authority.sessions.key_messages import KeyMessages
 from tlsrt.supervisor.authority.sessions.manager import Session
 
@@ -129,14 +129,15 @@ class ClientSessions(Service):
             "session": session.session_id.hex(), "certificate": session.confirmation.hex(), "http": int(client.is_lent)
         }  # fmt: skip
         self._context.recorder.before(
-            "session_opened", session.subject, detail, moment, lambda: self._admit(client, moment),
-            lambda sentence: self._turn_away(client, sentence, moment),
+            "session_opened", session.subject, detail, moment, lambda: self._admit(client),
+            lambda sentence: self._turn_away(client, sentence), OPENING,
         )  # fmt: skip
 
-    def _admit(self, client: _Client, moment: Moment) -> None:
+    def _admit(self, client: _Client) -> None:
         if self._of(client.session.session_id) is not client:
             return  # it ended meanwhile: its connection closed, or it was revoked
         client.is_admitted = True
+        moment = self._context.moment()  # the disk may have taken seconds
         try:
             self._grant(client, moment.now)
         except PeerError as error:
@@ -145,11 +146,11 @@ class ClientSessions(Service):
         self._manager.opened(client.session)
         self._owner.client_opened(client.session, moment)
 
-    def _turn_away(self, client: _Client, sentence: str, moment: Moment) -> None:
+    def _turn_away(self, client: _Client, sentence: str) -> None:
+        """Ask a client to come again: it has done nothing wrong, and nothing is held against it."""
         if self._of(client.session.session_id) is client:
             self.close(client.session.session_id)
-            self._outgoing.log(sentence)
-            self._refuse(client.connection, "unrecorded", moment)
+            self._come_again(client.connection, sentence, self._context.now)
 
     def on_connection(self, connection: int) -> tuple[Session, bytes]:
         """Return the session that a connection carries for a client, and its certificate, DER. Raises PeerError."""
@@ -284,14 +285,17 @@ class ClientSessions(Service):
 
     def _refuse(self, connection: int, reason: str, moment: Moment) -> None:
         if budget_of(reason) or reason == "too_many_sessions":  # the client has only to wait: no record for each time
-            if self._lines.take(moment.now / 1000):
-                self._outgoing.log(f"client on connection {connection} has to come again: {reason}")
-            self._outgoing.send(GATE, "refused", connection, BUSY)
+            self._come_again(connection, reason, moment.now)
             return
         self._outgoing.log(f"client on connection {connection} was refused: {reason}")
         self._context.notes.note("client_refused", "door", reason)
         self._context.recorder.note("client_refused", "door", {"reason": reason}, moment)
         self._outgoing.send(GATE, "refused", connection, REJECTED)
+
+    def _come_again(self, connection: int, reason: str, now: int) -> None:
+        if self._lines.take(now / 1000):
+            self._outgoing.log(f"client on connection {connection} has to come again: {reason}")
+        self._outgoing.send(GATE, "refused", connection, BUSY)
 
     def _of(self, session_id: bytes) -> _Client | None:
         row = self._clients.get(session_id)

@@ -15,7 +15,7 @@ from tlsrt.channels.clock import Moment
 from tlsrt.supervisor.authority.detection.escalation import Action, AppliedAction
 from tlsrt.supervisor.authority.model.context import AuthorityContext
 from tlsrt.supervisor.authority.model.loop_table import GATE
-from tlsrt.supervisor.authority.model.ports import Lock, SignalSource, SourceKind
+from tlsrt.supervisor.authority.model.ports import PROMPT, Lock, SignalSource, SourceKind
 from tlsrt.supervisor.authority.sessions.revocation import Revocations
 
 BY = "detection"
@@ -84,7 +84,8 @@ class ActionRunner:
             self._recorder.note(str(applied.action), who, detail, moment)
             do()
         else:
-            self._recorder.before(str(applied.action), who, detail, moment, do, partial(self._unwritten, who, do))
+            unwritten = partial(self._unwritten, who, do)
+            self._recorder.before(str(applied.action), who, detail, moment, do, unwritten, PROMPT)
 
     def _unwritten(self, who: str, do: Callable[[], None], why: str) -> None:
         self._notes.note("reported", who, f"shut out although there is no record of it: {why}"[:WHAT_MAX])
@@ -154,20 +155,27 @@ class ActionRunner:
         for loop in done:
             del self.to_lift[loop]
             whole = [name for name, shut in self.quarantined.items() if shut.applied.source.value == loop]
-            self.release([name for name in whole if not self.quarantined[name].applied.is_final], now)
+            subjects = [name for name in whole if not self.quarantined[name].applied.is_final]
+            # When the disk refuses it they come back with the end of their quarantine.
+            self.release(subjects, now, lambda: None, lambda sentence: None)
         return done
 
     def quarantined_by(self, applied: AppliedAction) -> int:
         """Return how many subjects are in quarantine by one action."""
         return sum(1 for shut in self.quarantined.values() if shut.applied is applied)
 
-    def release(self, subjects: list[str], now: int) -> bool:
-        """Let subjects in again; False when that cannot be written, and nothing has changed."""
-        if subjects and not self._revocations.restore(subjects, now):
-            return False
-        for subject in subjects:
-            self.quarantined.pop(subject, None)
-        return True
+    def release(self, subjects: list[str], now: int, done: Callable[[], None], refused: Callable[[str], None]) -> None:
+        """Let subjects in again, and call `done`; `refused` when that cannot be written, and nothing has changed."""
+
+        def restored() -> None:
+            for subject in subjects:
+                self.quarantined.pop(subject, None)
+            done()
+
+        if subjects:
+            self._revocations.restore(subjects, now, restored, refused)
+        else:
+            restored()
 
     def forget_ended(self) -> None:
         """Forget subjects that are no longer revoked, by time or by an operator's `restore`."""

@@ -12,7 +12,7 @@ from tlsrt.channels.control.authority_channel import NumberMessage, ReleaseMessa
 from tlsrt.config.detection import DETECTORS, detector_of
 from tlsrt.supervisor.authority.detection.escalation import Action
 from tlsrt.supervisor.authority.detection.service import DetectionService
-from tlsrt.supervisor.authority.model.context import NOT_WRITTEN, AuthorityContext
+from tlsrt.supervisor.authority.model.context import AuthorityContext
 from tlsrt.supervisor.authority.model.ports import Service, SignalSource, SourceKind, SupervisorHandler
 from tlsrt.supervisor.messages.result_codes import ResultCode
 
@@ -68,12 +68,14 @@ class DetectionAdmin(Service):
     def _release(self, message: ReleaseMessage, moment: Moment) -> None:
         """End all actions against a component, client, loop or address."""
         number, name = message
-        released = self._detection.release(name, moment)
-        if released is None:
-            self._context.answer(number, ResultCode.UNCHANGED, [NOT_WRITTEN])
-        elif released:
-            rows = [["subject", each, 0] for each in released]
-            self._context.answer(number, ResultCode.DONE, rows)
-        else:
-            sentence = f"nothing is done about {name}: `quarantine list` shows about whom"
-            self._context.answer(number, ResultCode.REFUSED, [sentence])
+
+        def done(released: list[str]) -> None:
+            if released:
+                self._context.answer(number, ResultCode.DONE, [["subject", each, 0] for each in released])
+            else:
+                sentence = f"nothing is done about {name}: `quarantine list` shows about whom"
+                self._context.answer(number, ResultCode.REFUSED, [sentence])
+
+        self._detection.release(
+            name, moment, done, lambda sentence: self._context.answer(number, ResultCode.UNCHANGED, [sentence])
+        )

@@ -6,7 +6,7 @@ which incarnation of a loop lives. After an epoch, a respawn, a reload or a revo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from tlsrt.budget import BUDGETS, Budget, budget_of
@@ -135,7 +135,8 @@ class DetectionService(Service):
         if self._is_changed and now >= self._write_at:
             self._write_at = now + WRITE_MS
             self._remember(now)
-            self._is_changed = not self._context.writer.write()
+            self._is_changed = False
+            self._context.writer.keep(now)
 
     # Signals
 
@@ -261,18 +262,23 @@ class DetectionService(Service):
                 if applied.action in (Action.LIMIT, Action.BLOCK) and not applied.is_observed:
                     self.actions.tell_gate(applied, moment.now)
 
-    def release(self, name: str, moment: Moment) -> list[str] | None:
-        """End every action against a name and forget its scores. Return what was released; None: the disk refuses.
+    def release(
+        self, name: str, moment: Moment, done: Callable[[list[str]], None], refused: Callable[[str], None]
+    ) -> None:
+        """End every action against a name and forget its scores. Then tell `done` what was released.
 
-        `name` is a component, a client, a loop or an address.
+        `name` is a component, a client, a loop or an address. When the disk refuses, `refused` gets a sentence.
         """
         client = f"client/{name}"
         shut = [each for each in self.actions.quarantined if each in (name, client) or each.startswith(f"{name}/")]
         actions = [applied for applied in self.scoring.active if applied.source.value in (name, client)]
         if not shut and not actions:
-            return []
-        if not self.actions.release(shut, moment.now):
-            return None
+            done([])
+            return
+        self.actions.release(shut, moment.now, lambda: done(self._released(name, client, shut, actions)), refused)
+
+    def _released(self, name: str, client: str, shut: list[str], actions: list[AppliedAction]) -> list[str]:
+        moment = self._context.moment()
         for value in {name, client, *shut}:
             for applied in self.scoring.release(value):
                 if applied.action in (Action.LIMIT, Action.BLOCK):

@@ -25,7 +25,8 @@ from tlsrt.errors import NotFound
 from tlsrt.supervisor.authority.door.rollout import DoorChange
 from tlsrt.supervisor.authority.model.context import NOT_WRITTEN, AuthorityContext, Undo
 from tlsrt.supervisor.authority.model.loop_table import GATE, LoopEntry
-from tlsrt.supervisor.authority.model.ports import Service, SupervisorHandler
+from tlsrt.supervisor.authority.model.ports import PROMPT, Service, SupervisorHandler
+from tlsrt.supervisor.authority.sessions.revocation import stored_code
 from tlsrt.supervisor.messages.lock_record import LOCK_BYTES, UNLOCKED, LockRecord, new_record
 from tlsrt.supervisor.messages.result_codes import ResultCode
 
@@ -39,9 +40,8 @@ Done = Callable[[str], None]  # with a sentence that says why not, or with nothi
 class HostLockOwner(Protocol):
     """What ends and begins everything with the lock."""
 
-    def lock_down(self, moment: Moment) -> bool:
-        """End all sessions and the epoch; return whether all is persisted."""
-        ...
+    def lock_down(self, moment: Moment) -> None:
+        """End all sessions and the epoch."""
 
     def open_up(self, moment: Moment) -> None:
         """Begin anew."""
@@ -75,8 +75,10 @@ class HostLock(Service):
     def _on_lock(self, message: LockMessage, moment: Moment) -> None:
         """Lock with the id that the supervisor has chosen; answer whether that is persisted."""
         record = LockRecord(message.lock, message.reason, message.by, message.since)
-        is_stored = self.lock(record, moment)
-        self._context.answer(message.number, ResultCode.DONE if is_stored else ResultCode.UNWRITTEN, [])
+        self.lock(record, moment)
+        self._writer.keep(
+            moment.now, lambda is_stored: self._context.answer(message.number, stored_code(is_stored=is_stored), [])
+        )
 
     def _on_unlock(self, message: UnlockMessage, moment: Moment) -> None:
         def done(problem: str) -> None:
@@ -89,18 +91,17 @@ class HostLock(Service):
         """Lock; nothing if it is locked already."""
         self.lock(new_record(self._context.randomness(LOCK_BYTES), reason, by, moment.wall), moment)
 
-    def lock(self, record: LockRecord, moment: Moment) -> bool:
-        """Lock as this says, or leave the lock that there is; return whether it is persisted."""
+    def lock(self, record: LockRecord, moment: Moment) -> None:
+        """Lock as this says, or leave the lock that there is. It is written until it is persisted."""
         if self.is_locked:
             self._tell_state()
-            return self._writer.write()
+            return
         self._state.lock = record
         self._replace_gate(is_over=self.is_gate_over or self._loops[GATE].has_door)  # else it was told nothing
         self._outgoing.log(f"locked by {record.by}: {record.reason}")
-        is_stored = self._owner.lock_down(moment)
-        detail: dict[str, str | int] = {"lock": record.lock.hex(), "reason": record.reason, "stored": int(is_stored)}
-        self._context.recorder.before("locked", record.by, detail, moment, lambda: None, self._not_recorded)
-        return is_stored
+        self._owner.lock_down(moment)
+        detail: dict[str, str | int] = {"lock": record.lock.hex(), "reason": record.reason}
+        self._context.recorder.before("locked", record.by, detail, moment, lambda: None, self._not_recorded, PROMPT)
 
     def unlock(self, lock: bytes, by: str, moment: Moment, done: Done) -> None:
         """End the lock of this id, or any if none is named; `done` is told when, or why not."""
@@ -117,9 +118,9 @@ class HostLock(Service):
 
         def undo() -> None:
             self._state.lock = record
-            self._writer.write()  # a write that failed may have come half way
 
         def unlocked() -> None:
+            moment = self._context.moment()
             self._replace_gate(is_over=True)
             self._outgoing.log(f"unlocked by {by}")
             self._context.notes.note("unlocked", "host", f"by {by}", lock=record.lock.hex())
@@ -160,4 +161,4 @@ class HostLock(Service):
             self._outgoing.send(GATE, "locked", issuer.install, issuer.boot, record.lock, self._told_epoch)
 
     def _not_recorded(self, why: str) -> None:
-        self._outgoing.log(f"the lock is in force, but could not be recorded: {why}")
+        self._outgoing.log(f"the lock is in force, and its record is written when the disk takes it: {why}")

@@ -7,21 +7,19 @@ from dataclasses import dataclass
 
 from tlsrt.channels.clock import Moment
 from tlsrt.config.schema import Config
-from tlsrt.errors import ConfigError, NotFound, PeerError
 from tlsrt.supervisor.authority.keys.epochs import Epochs
 from tlsrt.supervisor.authority.keys.key_ring import KeyRing
 from tlsrt.supervisor.authority.model.loop_table import LoopTable
 from tlsrt.supervisor.authority.model.ports import Detail, Outgoing, Recorder
 from tlsrt.supervisor.authority.model.state import AuthorityState
-from tlsrt.supervisor.authority.model.state_writer import StateWriter
+from tlsrt.supervisor.authority.model.state_writer import NOT_WRITTEN, Apply, StateWriter, Undo
 from tlsrt.supervisor.authority.sessions.event_notes import EventNotes
 from tlsrt.supervisor.authority.sessions.manager import SessionManager
 from tlsrt.supervisor.messages.result_codes import ResultCode
 
-NOT_WRITTEN = "the authority's state cannot be written, so nothing has changed: make room on its disk"
+__all__ = ["NOT_WRITTEN", "Undo"]
 
 Randomness = Callable[[int], bytes]
-Undo = Callable[[], None]
 Refused = Callable[[ResultCode, str], None]  # REFUSED or UNCHANGED, and a sentence
 
 
@@ -40,34 +38,31 @@ class AuthorityContext:
     recorder: Recorder
     notes: EventNotes
     randomness: Randomness
+    moment: Callable[[], Moment]  # of this wake-up: what waits for a disk goes on at another one
+
+    @property
+    def now(self) -> int:
+        return self.moment().now
 
     def answer(self, number: int, code: ResultCode, rows: Sequence[object], *, more: bool = False) -> None:
         """Answer a request of the supervisor; of one that is refused the rows are sentences."""
         self.outgoing.tell("answer", number, int(code), int(more), list(rows))
 
     def transact(
-        self, kind: str, subject: str, detail: Detail, moment: Moment, change: Callable[[], Undo | None],
+        self, kind: str, subject: str, detail: Detail, moment: Moment, change: Apply,
         done: Callable[[], None], refused: Refused,
     ) -> None:  # fmt: skip
-        """Record, change, persist, and only then answer. When one of these fails, nothing has changed.
+        """Record, persist, change, and only then answer. When one of these fails, nothing has changed.
 
-        `change` is called once the record is written: it checks again, changes what is in memory and returns what takes
-        that back, or None if there is nothing to persist. NotFound, ConfigError or PeerError refuses. Then `done` or
-        `refused` is called, once.
+        `change` is called when the record is written: it checks again, changes what is in memory and returns what takes
+        that back. It is called again when that is on the disk (see StateWriter). NotFound, ConfigError or PeerError
+        refuses. Then `done` or `refused` is called, once. A slow disk makes this late: `moment` is when it was asked.
         """
 
-        def recorded() -> None:
-            try:
-                undo = change()
-            except (NotFound, ConfigError, PeerError) as error:
-                refused(ResultCode.REFUSED, str(error))
-                return
-            if undo is not None and not self.writer.write():
-                undo()
-                refused(ResultCode.UNCHANGED, NOT_WRITTEN)
-                return
-            done()
+        def unwritten(sentence: str) -> None:
+            refused(ResultCode.UNCHANGED if sentence == NOT_WRITTEN else ResultCode.REFUSED, sentence)
 
         self.recorder.before(
-            kind, subject, detail, moment, recorded, lambda sentence: refused(ResultCode.UNCHANGED, sentence)
-        )
+            kind, subject, detail, moment, lambda: self.writer.change(change, done, unwritten, self.now),
+            lambda sentence: refused(ResultCode.UNCHANGED, sentence),
+        )  # fmt: skip

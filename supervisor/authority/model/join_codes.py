@@ -38,15 +38,18 @@ class JoinCodes:
         self._codes = codes
         self._randomness = randomness
 
-    def make(self, name: str, key_version: int, wall: int) -> PendingCode | None:
-        """Return a new code for a client, in place of an earlier one; None if too many are waiting."""
-        self.drop(name)
+    def make(self, name: str, key_version: int, wall: int) -> PendingCode:
+        """Return a new code for a client, which counts once it was admitted."""
+        return PendingCode(self._randomness(ID_BYTES), name, wall + LIFE_MS, key_version)
+
+    def admit(self, code: PendingCode, wall: int) -> bool:
+        """Take a new code in place of an earlier one of its client; False if too many are waiting."""
+        self.drop(code.name)
         self.prune(wall)
         if len(self._codes) >= CODES_MAX:
-            return None
-        code = PendingCode(self._randomness(ID_BYTES), name, wall + LIFE_MS, key_version)
+            return False
         self._codes[code.code_id] = code
-        return code
+        return True
 
     def get(self, code_id: bytes, key_version: int, wall: int) -> PendingCode | None:
         """Return a code that may be used now. One that was made after now is none: the clock was set back."""

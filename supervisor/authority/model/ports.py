@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 from tlsrt.budget import Budget
 from tlsrt.channels.clock import Moment
-from tlsrt.supervisor.audit.recorder import Detail, Otherwise, Recorder, Then
+from tlsrt.supervisor.audit.recorder import OPENING, PROMPT, Detail, Otherwise, Patience, Recorder, Then
 from tlsrt.supervisor.authority.model.loop_table import LoopEntry
 
-__all__ = ["Detail", "Otherwise", "Recorder", "Then"]
+__all__ = ["OPENING", "PROMPT", "Detail", "Otherwise", "Patience", "Recorder", "Then"]
 
 LoopHandler = Callable[[LoopEntry, Any, Moment], None]  # the loop, its message, when
 SupervisorHandler = Callable[..., None]  # the message, when, and the descriptors that came with it

@@ -16,9 +16,9 @@ from tlsrt.errors import NotFound
 from tlsrt.supervisor.authority.epoch_change import EpochChanges
 from tlsrt.supervisor.authority.model.client_registry import Registry
 from tlsrt.supervisor.authority.model.context import NOT_WRITTEN, AuthorityContext, Undo
-from tlsrt.supervisor.authority.model.ports import Service, SupervisorHandler
+from tlsrt.supervisor.authority.model.ports import PROMPT, Service, SupervisorHandler
 from tlsrt.supervisor.authority.sessions.manager import CLIENT, ID_BYTES, Session
-from tlsrt.supervisor.authority.sessions.revocation import RevocationOutcome, Revocations, outcome_rows
+from tlsrt.supervisor.authority.sessions.revocation import Ended, Revocations, outcome_rows, stored_code
 from tlsrt.supervisor.messages.result_codes import ROWS_MAX, ResultCode
 
 ID_LEAST = 4  # hex digits of an id
@@ -69,8 +69,9 @@ class SessionAdmin(Service):
             self._refuse(number, error.message)
             return
         self._context.recorder.before(
-            "revoke", subject, {"kind": kind, "for_ms": for_ms}, moment, lambda: revoke(number, [], moment),
-            lambda sentence: revoke(number, [["unrecorded", sentence]], moment),
+            "revoke", subject, {"kind": kind, "for_ms": for_ms}, moment,
+            lambda: revoke(number, [], self._context.moment()),
+            lambda sentence: revoke(number, [["unrecorded", sentence]], self._context.moment()), PROMPT,
         )  # fmt: skip
 
     def _restore(self, message: RestoreMessage, moment: Moment) -> None:
@@ -86,11 +87,12 @@ class SessionAdmin(Service):
         back: dict[str, int] = {}
 
         def change() -> Undo:
+            back.clear()
             back.update(self._revocations.revoked_of(subjects))
             return self._revocations.forget(back)
 
         def done() -> None:
-            self._revocations.restored(back, moment.now)
+            self._revocations.restored(back, self._context.now)
             self._context.answer(number, ResultCode.DONE, [["subject", name, 0] for name in subjects])
 
         def refused(code: ResultCode, sentence: str) -> None:
@@ -109,20 +111,31 @@ class SessionAdmin(Service):
             else:
                 found = self._one(kind, what, lambda each: each.session_id if is_session else each.token_id)
             end = self._revocations.revoke_session if is_session else self._revocations.revoke_token
-            return f"{kind} {found.hex()}", lambda number, rows, moment: self._answer(number, end(found, moment), rows)
+            return f"{kind} {found.hex()}", lambda number, rows, moment: self._answer(
+                number, end(found, moment), rows, moment
+            )
         subjects = self._subjects(kind, what)
         named: list[Row] = [["subject", name, for_ms] for name in subjects]
         return f"{kind} {what}", lambda number, rows, moment: self._answer(
-            number, self._revocations.revoke_subjects(subjects, for_ms, moment), [*named, *rows]
+            number, self._revocations.revoke_subjects(subjects, for_ms, moment), [*named, *rows], moment
         )
 
     def _revoke_all(self, number: int, rows: list[Row], moment: Moment) -> None:
-        outcome = self._revocations.revoke_all(moment)
-        if outcome.is_stored:
-            self._changes.leave(moment.now, lambda epoch: self._answer(number, outcome, [["epoch", epoch], *rows]))
-        else:  # the epoch moves when it can be written
-            self._changes.leave(moment.now, lambda epoch: None)
-            self._answer(number, outcome, rows)
+        ended = self._revocations.revoke_all(moment)
+        is_answered = False
+
+        def answer(code: ResultCode, first: list[Row]) -> None:
+            nonlocal is_answered
+            if not is_answered:
+                is_answered = True
+                self._context.answer(number, code, outcome_rows(ended, first))
+
+        def kept(is_stored: bool) -> None:
+            if not is_stored:  # the epoch moves when it can be written
+                answer(ResultCode.UNWRITTEN, rows)
+
+        self._changes.leave(moment.now, lambda epoch: answer(ResultCode.DONE, [["epoch", epoch], *rows]))
+        self._context.writer.keep(moment.now, kept)
 
     def _one(self, kind: str, what: str, id_of: Callable[[Session], bytes]) -> bytes:
         if not _ID.fullmatch(what):
@@ -147,8 +160,12 @@ class SessionAdmin(Service):
     def _enrolled(self) -> list[str]:
         return [client.subject for client in self._registry if self._registry.living(client.subject)]
 
-    def _answer(self, number: int, outcome: RevocationOutcome, first: list[Row]) -> None:
-        self._context.answer(number, outcome.code, outcome_rows(outcome, first))
+    def _answer(self, number: int, ended: Ended, first: list[Row], moment: Moment) -> None:
+        """Answer when it is persisted, or with the news that it is not yet."""
+        rows = outcome_rows(ended, first)
+        self._context.writer.keep(
+            moment.now, lambda is_stored: self._context.answer(number, stored_code(is_stored=is_stored), rows)
+        )
 
     def _refuse(self, number: int, sentence: str, code: ResultCode = ResultCode.REFUSED) -> None:
         self._context.answer(number, code, [sentence])

@@ -6,16 +6,16 @@ sessions end, it gets none, and no loop calls it, until it is restored by the op
 
 1. Every verifier is told: that is what protects, and a slow disk must not hold it up (`_tell`, `_end`).
 2. The state is written; when the disk refuses, again until it is persisted (StateWriter.keep).
-3. The requester is answered, and told whether it is persisted (RevocationOutcome.is_stored).
+3. The requester is answered when it is persisted, or told that it is not yet.
 
 To restore goes the other way round: no verifier is told what is not persisted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from tlsrt.channels.clock import Moment
 from tlsrt.supervisor.authority.clients.sessions import ClientSessions
@@ -32,15 +32,7 @@ CLOCK_STEP_MS = 3_600_000  # room for a wall clock that is set back
 Entry = tuple[str, bytes, int]  # kind, value, until
 
 
-class RevocationOutcome(NamedTuple):
-    """What a revocation did: the sessions that ended, and whether all of it is persisted."""
-
-    ended: tuple[Session, ...]
-    is_stored: bool
-
-    @property
-    def code(self) -> ResultCode:
-        return ResultCode.DONE if self.is_stored else ResultCode.UNWRITTEN
+Ended = tuple[Session, ...]
 
 
 class RevocationOwner(Protocol):
@@ -57,6 +49,7 @@ class Revocations(Service):
         self, context: AuthorityContext, sessions: dict[str, Session], clients: ClientSessions,
         distribution: KeyDistribution, owner: RevocationOwner,
     ) -> None:  # fmt: skip
+        self._context = context
         self._loops = context.loops
         self._manager = context.sessions
         self._sessions = sessions
@@ -67,35 +60,35 @@ class Revocations(Service):
         self._owner = owner
         self._notes = context.notes  # of what is revoked, before anything follows from it
         self._recorder = context.recorder
-        self._returns: dict[str, int] | None = None  # subject: when it may come back. None: not yet looked up
+        self._returns: dict[str, int] | None = None  # subject: when it may come back (BOOTTIME). None: not looked up
         self._loops.barred.update(self.subjects())
 
     def subjects(self) -> dict[str, int]:
         """Return the revoked subjects, and until when, in wall time; 0 is for ever."""
         return {item.value.decode(): item.until for item in self._state.revocations if item.kind == "subject"}
 
-    def revoke_session(self, session_id: bytes, moment: Moment) -> RevocationOutcome:
+    def revoke_session(self, session_id: bytes, moment: Moment) -> Ended:
         """End a session."""
         self._notes.note("revocation", f"session {short_id(session_id)}")
         return self._end(self._manager.revoke_session(session_id), [], moment)
 
-    def end_subject(self, subject: str, moment: Moment) -> RevocationOutcome:
+    def end_subject(self, subject: str, moment: Moment) -> Ended:
         """End all sessions of a client that is known no more, and write whatever else has changed."""
         self._notes.note("revocation", subject, "is no client any more")
         return self._end(self._manager.revoke_subject(subject), [], moment)
 
-    def end_sessions(self, sessions: Iterable[Session], moment: Moment) -> RevocationOutcome:
+    def end_sessions(self, sessions: Iterable[Session], moment: Moment) -> Ended:
         """End these sessions, and write whatever else has changed."""
         ended = [one for session in sessions for one in self._manager.revoke_session(session.session_id)]
         return self._end(ended, [], moment)
 
-    def revoke_token(self, token_id: bytes, moment: Moment) -> RevocationOutcome:
+    def revoke_token(self, token_id: bytes, moment: Moment) -> Ended:
         """Refuse a token, and end the session that holds it."""
         self._notes.note("revocation", f"token {short_id(token_id)}")
         ended = self._manager.revoke_token(token_id)
         return self._end(ended, [("token", token_id, until(moment, ended))], moment)
 
-    def revoke_subjects(self, subjects: Iterable[str], for_ms: int, moment: Moment) -> RevocationOutcome:
+    def revoke_subjects(self, subjects: Iterable[str], for_ms: int, moment: Moment) -> Ended:
         """Shut subjects out, for a time or, with 0, until they are restored."""
         ended: list[Session] = []
         entries: list[Entry] = []
@@ -111,21 +104,28 @@ class Revocations(Service):
         self._send_mailboxes(shut)
         return outcome
 
-    def revoke_all(self, moment: Moment) -> RevocationOutcome:
+    def revoke_all(self, moment: Moment) -> Ended:
         """End every session. The epoch moves apart from this."""
         self._notes.note("revocation", "all sessions")
         ended = [session for held in self._manager for session in self._manager.revoke_session(held.session_id)]
         return self._end(ended, [], moment)
 
-    def restore(self, subjects: Iterable[str], now: int) -> bool:
-        """Let revoked subjects in again; False, and nothing has changed, when the disk refuses."""
-        back = self.revoked_of(subjects)
-        undo = self.forget(back)
-        if not self._writer.write():
-            undo()
-            return False
-        self.restored(back, now)
-        return True
+    def restore(
+        self, subjects: Iterable[str], now: int, done: Callable[[], None], refused: Callable[[str], None]
+    ) -> None:
+        """Let revoked subjects in again, and call `done`. When the disk refuses, nothing has changed."""
+        names, back = tuple(subjects), dict[str, int]()
+
+        def change() -> Undo:
+            back.clear()
+            back.update(self.revoked_of(names))
+            return self.forget(back)
+
+        def written() -> None:
+            self.restored(back, self._context.now)
+            done()
+
+        self._writer.change(change, written, refused, now)
 
     def revoked_of(self, subjects: Iterable[str]) -> dict[str, int]:
         """Return those of the subjects that are revoked, for `forget` to number."""
@@ -164,29 +164,39 @@ class Revocations(Service):
         due = [subject for subject, when in self._returns.items() if when <= moment.now]
         if not due:
             return
-        if not self.restore(due, moment.now):
-            self._returns.update(dict.fromkeys(due, moment.now + RETRY_MS))
-            return
-        for subject in due:  # how long it was shut out stands in the record of that
-            self._recorder.note("returned", subject, {}, moment)
+        for subject in due:  # they come off the list when that is written
+            del self._returns[subject]
 
-    def publish(self, entries: Iterable[Entry], moment: Moment) -> bool:
-        """Tell every verifier, and write; return whether it is on the disk."""
+        def done() -> None:
+            for subject in due:  # how long it was shut out stands in the record of that
+                self._recorder.note("returned", subject, {}, self._context.moment())
+
+        def refused(sentence: str) -> None:
+            revoked = self.subjects()
+            for subject in due:
+                if revoked.get(subject):
+                    self._set_return(subject, self._context.now + RETRY_MS)
+
+        self.restore(due, moment.now, done, refused)
+
+    def publish(self, entries: Iterable[Entry], moment: Moment) -> None:
+        """Tell every verifier, and write."""
         self._tell(entries, moment)
-        return self._writer.keep(moment.now)
+        self._writer.keep(moment.now)
 
     def _tell(self, entries: Iterable[Entry], moment: Moment) -> None:
         self._state.prune(moment.wall)
         self._distribution.send_revoked([self._state.revoke(*entry) for entry in entries], moment.now)
 
-    def _end(self, ended: list[Session], entries: list[Entry], moment: Moment) -> RevocationOutcome:
+    def _end(self, ended: list[Session], entries: list[Entry], moment: Moment) -> Ended:
         self._tell([*entries, *map(partial(entry_of, moment), ended)], moment)
         for session in ended:
             self._clients.ended(session)
             if self._sessions.get(session.subject) is session:
                 del self._sessions[session.subject]
                 self._owner.reopen(session.subject, moment.now)
-        return RevocationOutcome(tuple(ended), self._writer.keep(moment.now))
+        self._writer.keep(moment.now)
+        return tuple(ended)
 
     def _send_mailboxes(self, subjects: Iterable[str]) -> None:
         """Tell every loop with a right to these components whether they can be called now."""
@@ -202,9 +212,13 @@ class Revocations(Service):
                 self._returns[subject] = when
 
 
-def outcome_rows(outcome: RevocationOutcome, first: list[list[object]]) -> list[object]:
+def stored_code(*, is_stored: bool) -> ResultCode:
+    """Return the code of an answer about what is in force, whether or not it is persisted."""
+    return ResultCode.DONE if is_stored else ResultCode.UNWRITTEN
+
+
+def outcome_rows(ended: Ended, first: list[list[object]]) -> list[object]:
     """Return the rows of an answer about what has ended, behind the first ones."""
-    ended = outcome.ended
     sessions = [["session", each.session_id.hex(), each.subject, each.owner] for each in ended[:ROWS_MAX]]
     return [*first, ["count", len(ended)], *sessions]
 

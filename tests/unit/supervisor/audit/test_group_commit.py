@@ -15,12 +15,16 @@ from fakes.audit_log import INSTALL, ROOT, TRUSTED, file_key, public, seeds
 from tlsrt.channels.clock import Moment
 from tlsrt.errors import ConfigError
 from tlsrt.supervisor.audit import group_commit as recorders
-from tlsrt.supervisor.audit.group_commit import NOTES_MAX, WAIT_MS, GroupCommit
+from tlsrt.supervisor.audit.group_commit import NOTES_MAX, GroupCommit, stalled
 from tlsrt.supervisor.audit.open import AuditKeys, OpenedLog, open_log, public_of
 from tlsrt.supervisor.audit.record import LogRecord, read_entry_untrusted
+from tlsrt.supervisor.audit.recorder import OPENING, OPERATOR, PROMPT, Patience
 from tlsrt.supervisor.audit.verify import VerifyReport, verify
 from tlsrt.supervisor.audit.writer import CHECKPOINT_MS, Done, Head, Work, WriterThread
 
+WAIT_MS = 250
+SOON = Patience(WAIT_MS)
+STALLED = stalled(SOON)
 FULL = "the audit log cannot be written (No space left on device): make room on its disk, or mend it"
 
 
@@ -40,9 +44,11 @@ class Hand:
 
 
 class Asked:
-    def __init__(self, recorder: GroupCommit, now: int, kind: str = "grant") -> None:
+    def __init__(self, recorder: GroupCommit, now: int, kind: str = "grant", patience: Patience = SOON) -> None:
         self.said: list[str] = []
-        recorder.before(kind, "client/a", {}, Moment(now, 0), lambda: self.said.append("then"), self.said.append)
+        recorder.before(
+            kind, "client/a", {}, Moment(now, 0), lambda: self.said.append("then"), self.said.append, patience
+        )
 
 
 class Seen:
@@ -114,16 +120,84 @@ def test_a_stalled_disk_refuses_in_time_and_says_afterwards_what_was_not_done() 
     recorder.tick(Moment(WAIT_MS - 1, 0))
     assert first.said == []
     recorder.tick(Moment(WAIT_MS, 0))
-    assert first.said == [recorders.STALLED] and second.said == []
+    assert first.said == [STALLED] and second.said == []
     third = Asked(recorder, WAIT_MS)
-    assert third.said == [recorders.STALLED]  # known to stall: at once
+    assert third.said == [STALLED]  # known to stall: at once
     recorder.tick(Moment(100 + WAIT_MS, 0))
-    assert second.said == [recorders.STALLED]
+    assert second.said == [STALLED]
     hand.done = Done()
     recorder.tick(Moment(900, 0))
     recorder.tick(Moment(900 + recorders.NOTE_MS, 0))
     assert kinds(hand.works[1]) == ["not_done"]
-    assert first.said == second.said == third.said == [recorders.STALLED]
+    assert first.said == second.said == third.said == [STALLED]
+
+
+def test_a_slow_disk_makes_sessions_and_commands_late_and_refuses_none() -> None:
+    hand, seen = Hand(), Seen()
+    recorder = recorder_of(hand, seen)
+    asked = [Asked(recorder, 0, patience=OPENING), Asked(recorder, 0, patience=OPERATOR)]
+    for sync in range(3):
+        recorder.tick(Moment(5_000 * sync, 0))
+        asked.append(Asked(recorder, 5_000 * sync + 2_500, patience=OPENING))
+        recorder.tick(Moment(5_000 * sync + 2_500, 0))
+        assert all("then" in each.said for each in asked[:-2] if sync)
+        hand.done = Done()
+    recorder.tick(Moment(15_000, 0))
+    assert [each.said for each in asked] == [["then"]] * 4 + [[]] and seen.problems == []
+
+
+def test_a_disk_that_hangs_turns_sessions_away_after_their_time_and_then_at_once() -> None:
+    hand, seen = Hand(), Seen()
+    recorder = recorder_of(hand, seen)
+    first = Asked(recorder, 0, patience=OPENING)
+    recorder.tick(Moment(0, 0))
+    recorder.tick(Moment(OPENING.wait_ms - 1, 0))
+    assert first.said == []
+    recorder.tick(Moment(OPENING.wait_ms, 0))
+    assert first.said == seen.problems == [stalled(OPENING)]
+    assert Asked(recorder, OPENING.wait_ms + 1, patience=OPENING).said == [stalled(OPENING)]
+    assert Asked(recorder, OPENING.wait_ms + 1, patience=OPERATOR).said == []
+
+
+def test_what_ends_something_is_done_without_its_record_which_is_written_late_and_true() -> None:
+    hand = Hand()
+    recorder = recorder_of(hand)
+    Asked(recorder, 0, "session", OPENING)
+    recorder.tick(Moment(0, 0))
+    revoked = [Asked(recorder, 0, "revoke", PROMPT), Asked(recorder, 10, "revoke", PROMPT)]
+    recorder.tick(Moment(10, 0))
+    recorder.tick(Moment(10 + PROMPT.wait_ms, 0))
+    revoked.append(Asked(recorder, 10 + PROMPT.wait_ms, "revoke", PROMPT))  # known to stall: at once
+    assert [each.said for each in revoked] == [[stalled(PROMPT)]] * 3
+    hand.done = Done()
+    recorder.tick(Moment(2_000, 0))
+    assert kinds(hand.works[1]).count("revoke") == 3, "a revocation that was carried out has its record"
+    revoked.append(Asked(recorder, 2_000, "revoke", PROMPT))
+    hand.done = Done(FULL)
+    recorder.tick(Moment(2_001, 0))
+    recorder.tick(Moment(2_001 + recorders.RETRY_MS, 0))
+    hand.done = Done()
+    recorder.tick(Moment(5_000, 0))
+    recorder.tick(Moment(6_000, 0))
+    assert "not_done" not in [kind for work in hand.works for kind in kinds(work)]
+
+
+def test_the_end_of_a_problem_is_noticed_without_anything_to_record() -> None:
+    hand, seen = Hand(), Seen()
+    recorder = recorder_of(hand, seen)
+    Asked(recorder, 0)
+    recorder.tick(Moment(0, 0))
+    hand.done = Done(FULL)
+    recorder.tick(Moment(1, 0))
+    assert seen.problems == [FULL] and recorder.next_due() == 1 + recorders.RETRY_MS
+    recorder.tick(Moment(1 + recorders.RETRY_MS, 0))
+    assert hand.works[-1].is_signed and hand.works[-1].records == [], "an empty write would show nothing of a full disk"
+    hand.done = Done(FULL)
+    recorder.tick(Moment(3_000, 0))
+    recorder.tick(Moment(3_000 + recorders.RETRY_MS, 0))
+    hand.done = Done()
+    recorder.tick(Moment(5_000, 0))
+    assert seen.problems == [FULL, ""]
 
 
 def test_a_full_disk_refuses_at_once_and_keeps_ordinary_records() -> None:

@@ -31,7 +31,7 @@ def moved(stage: FakeAuthorityService) -> list[tuple[Any, ...]]:
 
 def test_a_move_leaves_no_grace_and_says_when_it_is_done(stage: FakeAuthorityService) -> None:
     stage.join(PRIMARY, SECONDARY, THIRD)
-    assert stage.changes.hold(9)
+    assert stage.hold(9)
     stage.changes.move(1, stage.now)
     assert [item[2] for item in stage.told if item[0] == "beat"][-1] == 6, "the supervisor is asked to look at all"
     acknowledge(stage, PRIMARY, SECONDARY, epoch=6)
@@ -46,7 +46,7 @@ def test_a_client_is_told_that_there_is_no_grace(stage: FakeAuthorityService) ->
     stage.join(PRIMARY)
     client = Client(ADMIN)
     stage.open(1, client)
-    stage.changes.hold(9)
+    stage.hold(9)
     stage.changes.move(1, stage.now)
     acknowledge(stage, PRIMARY, epoch=6)
     stage.pass_time(1)
@@ -57,7 +57,7 @@ def test_a_client_is_told_that_there_is_no_grace(stage: FakeAuthorityService) ->
 
 def test_from_the_check_to_the_commit_nobody_new_gets_keys(stage: FakeAuthorityService) -> None:
     stage.join(PRIMARY, THIRD)
-    stage.changes.hold(9)
+    stage.hold(9)
     stage.join(SECONDARY)
     assert stage.of("secondary", "welcome") == []
     stage.changes.move(1, stage.now)
@@ -71,7 +71,7 @@ def test_from_the_check_to_the_commit_nobody_new_gets_keys(stage: FakeAuthorityS
 def test_who_does_not_acknowledge_in_five_seconds_is_refused_everywhere(stage: FakeAuthorityService) -> None:
     stage.join(PRIMARY, SECONDARY, THIRD)
     session = stage.of("third", "session")[0][2]
-    stage.changes.hold(9)
+    stage.hold(9)
     stage.changes.move(1, stage.now)
     acknowledge(stage, PRIMARY, SECONDARY, epoch=6)
     stage.pass_time(MOVE_PREPARE_MS - 1)
@@ -88,7 +88,7 @@ def test_who_does_not_acknowledge_in_five_seconds_is_refused_everywhere(stage: F
 def test_a_move_waits_for_a_change_that_is_under_way(stage: FakeAuthorityService) -> None:
     stage.join(PRIMARY)
     stage.changes.begin_timed(stage.now)
-    assert stage.changes.hold(9)
+    assert stage.hold(9)
     stage.changes.move(1, stage.now)
     acknowledge(stage, PRIMARY, epoch=6)
     assert stage.of("primary", "commit")[-1] == (6, 5000) and moved(stage) == []
@@ -98,7 +98,7 @@ def test_a_move_waits_for_a_change_that_is_under_way(stage: FakeAuthorityService
 
 def test_the_timed_epoch_waits_for_a_move(stage: FakeAuthorityService) -> None:
     stage.join(PRIMARY)
-    stage.changes.hold(9)
+    stage.hold(9)
     stage.changes.begin_timed(stage.now)
     assert len(stage.of("primary", "prepare")) == 1
     stage.changes.move(1, stage.now)
@@ -120,7 +120,7 @@ def test_a_resumed_authority_finishes_a_move(tmp_path: Path, store: int) -> None
 
 def test_the_seal_is_written_with_the_epoch_and_not_before(stage: FakeAuthorityService, store: int) -> None:
     stage.join(PRIMARY)
-    stage.changes.hold(9)
+    stage.hold(9)
     assert (StateFile(store).load().epoch, StateFile(store).load().seal) == (6, 0)
     stage.changes.move(1, stage.now)
     assert (StateFile(store).load().epoch, StateFile(store).load().seal) == (6, 9)
@@ -134,11 +134,11 @@ def test_a_disk_that_refuses_changes_nothing(stage: FakeAuthorityService, monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    assert not stage.changes.hold(9)
+    assert not stage.hold(9)
     stage.join(SECONDARY)
     assert stage.of("secondary", "welcome") != []
     monkeypatch.setattr(os, "fsync", real)
-    assert stage.changes.hold(9)
+    assert stage.hold(9)
     monkeypatch.setattr(os, "fsync", refuse)
     stage.changes.move(1, stage.now)
     assert len(stage.of("primary", "prepare")) == 1, "an epoch is on the disk before it is used"

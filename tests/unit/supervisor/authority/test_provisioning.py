@@ -69,8 +69,8 @@ def test_a_component_whose_session_was_revoked_has_another_at_once(stage: FakeAu
     stage.join(PRIMARY, THIRD)
     old = stage.of("third", "session")[0]
     stage.said.clear()
-    outcome = stage.revocations.revoke_session(old[2], stage.moment)
-    assert [session.session_id for session in outcome.ended] == [old[2]] and outcome.is_stored
+    ended = stage.revocations.revoke_session(old[2], stage.moment)
+    assert [session.session_id for session in ended] == [old[2]]
     assert [name for loop, name, _ in stage.said if loop == "third"] == ["revoked", "session", "rights"]
     new = stage.of("third", "session")[0]
     assert new[1] == old[1] and new[2] != old[2] and new[7] != old[7]

@@ -16,6 +16,7 @@ from hosts.authority_host import ADMIN, Client
 
 from tlsrt.channels.clock import Moment
 from tlsrt.channels.control.authority_channel import AuditedMessage, CheckpointedMessage, UnrecordedMessage
+from tlsrt.supervisor.audit.recorder import OPERATOR, Patience
 from tlsrt.supervisor.audit.verify import Anchor
 from tlsrt.supervisor.authority.model.ports import Detail, Otherwise, Then
 from tlsrt.supervisor.cli.status import audit_lines
@@ -36,7 +37,10 @@ class Disk(NoRecorder):
     def note(self, kind: str, subject: str, detail: Detail, moment: Moment) -> None:
         self.noted.append((kind, subject))
 
-    def before(self, kind: str, subject: str, detail: Detail, moment: Moment, then: Then, otherwise: Otherwise) -> None:
+    def before(
+        self, kind: str, subject: str, detail: Detail, moment: Moment, then: Then, otherwise: Otherwise,
+        patience: Patience = OPERATOR,
+    ) -> None:  # fmt: skip
         self.kinds.append(kind)
         if self.is_full:
             otherwise(SENTENCE)
@@ -87,10 +91,13 @@ def test_a_client_gets_nothing_before_its_record_is_written(stage: FakeAuthority
     assert len(stage.of("primary", "granted")) == 2
 
 
-def test_without_a_record_a_client_is_refused_like_any_other(stage: FakeAuthorityService, disk: Disk) -> None:
+def test_without_a_record_a_client_has_to_come_again_and_nothing_is_held_against_it(
+    stage: FakeAuthorityService, disk: Disk
+) -> None:
     disk.is_full = True
-    assert [(name, fields) for _, name, fields in stage.open(1, Client(ADMIN))] == [("refused", (1, "rejected"))]
-    assert SENTENCE in stage.lines and stage.context.sessions.counts().get("client", 0) == 0
+    assert [(name, fields) for _, name, fields in stage.open(1, Client(ADMIN))] == [("refused", (1, "busy"))]
+    assert SENTENCE in stage.lines[-1] and stage.context.sessions.counts().get("client", 0) == 0
+    assert [kind for kind, _ in disk.noted] == ["session_closed"]
 
 
 @pytest.mark.parametrize("what", ["closed", "revoked"])

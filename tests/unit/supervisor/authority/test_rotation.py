@@ -109,7 +109,7 @@ def test_requests_wait_for_the_epoch_that_is_under_way(stage: FakeAuthorityServi
 
 def test_it_waits_for_the_move_of_a_reload(stage: FakeAuthorityService) -> None:
     stage.join(*LOOPS)
-    assert stage.changes.hold(2)
+    assert stage.hold(2)
     stage.changes.rotate(1, None, stage.now)
     assert stage.of("third", "prepare")[-1] == (5,)
     stage.changes.move(8, stage.now)
@@ -119,22 +119,20 @@ def test_it_waits_for_the_move_of_a_reload(stage: FakeAuthorityService) -> None:
     assert told(stage, "rotated")[0][:2] == (1, 7)
 
 
-def test_a_disk_that_refuses_changes_nothing(stage: FakeAuthorityService, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_refuses_changes_nothing(stage: FakeAuthorityService) -> None:
     stage.join(*LOOPS)
-    monkeypatch.setattr(stage.changes._writer, "write", lambda: False)
+    stage.store.is_full = True
     stage.changes.rotate(1, None, stage.now)
     assert told(stage, "rotated")[0][:4] == (1, 0, 0, [])
     assert "make room on its disk" in told(stage, "rotated")[0][4][0]
     assert (stage.state.epoch, stage.of("third", "prepare")[-1]) == (5, (5,))
 
 
-def test_new_keys_are_tried_again_when_the_disk_refuses(
-    stage: FakeAuthorityService, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_new_keys_are_tried_again_when_the_disk_refuses(stage: FakeAuthorityService) -> None:
     stage.join(*LOOPS)
-    with monkeypatch.context() as full:
-        full.setattr(stage.changes._writer, "write", lambda: False)
-        stage.changes.rotate(1, new_keys(stage), stage.now)
+    stage.store.is_full = True
+    stage.changes.rotate(1, new_keys(stage), stage.now)
+    stage.store.is_full = False
     assert (stage.state.epoch, stage.state.key_version, stage.state.seal) == (5, 0, 0)
     assert stage.context.keys.newest.issuer.key_version == 1
     stage.pass_time(RETRY_MS + 1)

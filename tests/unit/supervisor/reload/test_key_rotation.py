@@ -189,7 +189,7 @@ def test_one_that_takes_too_long_says_who_is_behind(desk: Desk) -> None:
     desk.rotated(1, 6, 1, [], [])
     desk.beat(6, 5)
     desk.rotation._too_slow()
-    assert desk.answers[0]["failed"] == ["not every loop works in a new epoch after 30 s, `status` shows it: third"]
+    assert desk.answers[0]["failed"] == ["not every loop works in a new epoch after 90 s, `status` shows it: third"]
     desk.turn()
     desk.ask()
     desk.rotation._too_slow()
@@ -253,7 +253,7 @@ def test_an_authority_that_does_not_answer(desk: Desk) -> None:
     desk.stage()
     desk.ask(master=True)
     desk.rotation._too_slow()
-    assert "has not checked the new key in 30 s, so nothing was changed" in refused(desk)
+    assert "has not checked the new key in 90 s, so nothing was changed" in refused(desk)
 
 
 def test_nothing_staged(desk: Desk) -> None:

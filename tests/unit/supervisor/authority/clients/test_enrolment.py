@@ -19,6 +19,7 @@ from tlsrt.channels.clock import Moment
 from tlsrt.channels.session.enrolment import JoinCode, check_answer_untrusted, parse_code, request_mac
 from tlsrt.config import pki
 from tlsrt.errors import PeerError
+from tlsrt.supervisor.audit.recorder import OPERATOR, Patience
 from tlsrt.supervisor.authority.clients.enrolment import Enrolment
 from tlsrt.supervisor.authority.model.join_codes import LIFE_MS, TRIES_MAX, PendingCode, decode_codes, encode_codes
 from tlsrt.supervisor.authority.model.ports import SignalSource
@@ -147,7 +148,10 @@ def test_what_the_disk_refuses_uses_no_code_up(stage: FakeAuthorityService, fold
 
 def test_a_record_that_cannot_be_written_lets_nobody_in(stage: FakeAuthorityService) -> None:
     class Deaf(NoRecorder):
-        def before(self, kind: str, subject: str, detail: object, moment: Moment, then: Any, otherwise: Any) -> None:
+        def before(
+            self, kind: str, subject: str, detail: object, moment: Moment, then: Any, otherwise: Any,
+            patience: Patience = OPERATOR,
+        ) -> None:  # fmt: skip
             otherwise("the record cannot be written")
 
     code = code_for(stage, "phone")

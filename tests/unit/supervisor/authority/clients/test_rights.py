@@ -17,6 +17,7 @@ from tlsrt.channels.control.authority_channel import AUTHORITY_CHANNEL
 from tlsrt.channels.control.trust import TRUST
 from tlsrt.config.schema import DoorConfig
 from tlsrt.errors import ConfigError, PeerError
+from tlsrt.supervisor.audit.recorder import OPERATOR, Patience
 from tlsrt.supervisor.authority.clients.admin import HTTP_MAY_NOT, NO_MAY
 from tlsrt.supervisor.authority.model.client_registry import Registry, decode_registry, encode_registry
 from tlsrt.supervisor.authority.model.ports import Detail, Otherwise, Then
@@ -34,7 +35,8 @@ class Recorder(NoRecorder):
         self.waiting: list[tuple[str, Detail, Then, Otherwise]] = []
 
     def before(
-        self, kind: str, subject: str, detail: Detail, moment: Moment, then: Then, otherwise: Otherwise
+        self, kind: str, subject: str, detail: Detail, moment: Moment, then: Then, otherwise: Otherwise,
+        patience: Patience = OPERATOR,
     ) -> None:  # fmt: skip
         self.waiting.append((kind, detail, then, otherwise))
 

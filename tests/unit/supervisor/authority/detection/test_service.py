@@ -15,6 +15,7 @@ from tlsrt.channels.clock import Moment
 from tlsrt.channels.tls.engine import _REFUSALS
 from tlsrt.config.detection import DetectionConfig
 from tlsrt.errors import PeerError
+from tlsrt.supervisor.audit.recorder import OPERATOR, Patience
 from tlsrt.supervisor.authority.detection.gate_reports import ROWS_MAX, detector_for, gate_reports_untrusted
 from tlsrt.supervisor.authority.detection.scoring import GRACE_MS
 from tlsrt.supervisor.authority.detection.service import DetectionService
@@ -33,7 +34,10 @@ class Book(NoRecorder):
     def note(self, kind: str, subject: str, detail: Detail, moment: Moment) -> None:
         self.kinds.append((kind, subject))
 
-    def before(self, kind: str, subject: str, detail: Detail, moment: Moment, then: Then, otherwise: Otherwise) -> None:
+    def before(
+        self, kind: str, subject: str, detail: Detail, moment: Moment, then: Then, otherwise: Otherwise,
+        patience: Patience = OPERATOR,
+    ) -> None:  # fmt: skip
         self.kinds.append((kind, subject))
         if self.is_full:
             otherwise("no space left")

@@ -158,7 +158,9 @@ def test_scores_and_why_somebody_is_shut_out_are_known_to_the_next_authority(
     assert known.actions.quarantined_by(shut) == 1
     settled(after)
     assert after.told.count(("quarantine", ["third/console"])) == 1
-    assert known.release("third/console", after.moment) == ["third/console"]
+    released: list[list[str]] = []
+    known.release("third/console", after.moment, released.append, lambda sentence: None)
+    assert released == [["third/console"]]
     assert "third/console" not in after.revocations.subjects()
     assert killed(after, store, tmp_path).state.response.quarantined == ()
 

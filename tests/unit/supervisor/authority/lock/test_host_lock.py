@@ -30,7 +30,7 @@ class Refusing(NoRecorder):
     """A recorder whose disk refuses."""
 
     def before(self, *said: Any) -> None:
-        said[-1]("nothing can be recorded")
+        said[5]("nothing can be recorded")
 
 
 def refuse_disk(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +213,7 @@ def test_an_unlock_that_is_recorded_late_does_not_hit_the_next_lock(stage: FakeA
 
     class Slow(NoRecorder):
         def before(self, *said: Any) -> None:
-            waiting.append(said[-2])
+            waiting.append(said[4])
 
     said: list[str] = []
     lock(stage)

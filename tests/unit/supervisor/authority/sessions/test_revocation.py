@@ -284,7 +284,7 @@ def test_all_during_another_change_of_the_epoch(stage: FakeAuthorityService) -> 
 
 def test_all_before_a_reload_moves(stage: FakeAuthorityService) -> None:
     """The new sessions wait for the epoch of the reload, so that nobody under a new profile has keys of the old one."""
-    stage.changes.hold(9)
+    stage.hold(9)
     stage.said.clear()
     stage.told.clear()
     stage.ask("revoke", 7, "all", "", 0)
@@ -299,7 +299,7 @@ def test_all_before_a_reload_moves(stage: FakeAuthorityService) -> None:
 def test_a_reload_that_is_checked_while_all_is_revoked_gets_an_epoch_of_its_own(stage: FakeAuthorityService) -> None:
     stage.ask("revoke", 7, "all", "", 0)
     stage.told.clear()
-    assert stage.changes.hold(9)
+    assert stage.hold(9)
     stage.changes.move(1, stage.now)
     acknowledge(stage, PRIMARY, SECONDARY, THIRD, epoch=6)
     assert [item for item in stage.told if item[0] == "moved"] == []
