@@ -41,6 +41,7 @@ class FailCode(IntEnum):
     JOIN = 5
     INTERNAL = 6
     MEMORY = 7
+    DISK = 8  # a component could not start, for its disk refused
 
 
 def _in(*states: LoopState) -> frozenset[str]:
@@ -88,6 +89,12 @@ class HealthMessage(NamedTuple):
     fails: int  # in a row
 
 
+class DiskWaitMessage(NamedTuple):
+    """The disk has not answered a component for so long; 0: it has, and nothing waits."""
+
+    for_ms: int
+
+
 class DrainMessage(NamedTuple):
     """Finish what is in flight."""
 
@@ -116,6 +123,7 @@ LIFE = MessageTable(
         Message(6, "drained", _LOOP, _in(LoopState.DRAINING, LoopState.STOPPING)),
         Message(7, "failed", _LOOP, _in(*_LIVING), FailedMessage),
         Message(9, "health", _LOOP, _in(*_RUNNING), HealthMessage),
+        Message(10, "disk_wait", _LOOP, _in(LoopState.READY, *_RUNNING), DiskWaitMessage),
         Message(16, "activate", _SUPERVISOR, _in(*_LIVING)),
         Message(17, "drain", _SUPERVISOR, _in(*_LIVING), DrainMessage),
         Message(18, "stop", _SUPERVISOR, _in(*_LIVING)),

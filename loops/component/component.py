@@ -33,6 +33,7 @@ from tlsrt.loops.component.describe import describe as describe_component
 from tlsrt.loops.component.method import MARK, MethodSpec, compile_method, nearest
 from tlsrt.loops.component.pubsub import PubSub
 from tlsrt.loops.component.types import shown, to_plain, type_name
+from tlsrt.loops.disk_thread import DiskThread
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -101,6 +102,7 @@ class Component:
     state: Path  # a folder of its own that it may write, and that outlives it
     log: logging.Logger
     port: Port
+    disk_threads: Sequence[DiskThread] = ()  # those that it made in its __init__; its loop starts them, and watches
     _pubsub: PubSub
 
     def __new__(cls) -> Component:

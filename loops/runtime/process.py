@@ -35,6 +35,7 @@ from tlsrt.loops.component.component import Component
 from tlsrt.loops.dispatch.fast_path import ReceiveFastPath
 from tlsrt.loops.runtime.authority_client import AuthorityClient
 from tlsrt.loops.runtime.component_host import ComponentHost
+from tlsrt.loops.runtime.disk_waits import DiskWaits, is_of_disk
 from tlsrt.loops.runtime.health import HealthChecks
 from tlsrt.loops.runtime.heartbeat import Heartbeat
 from tlsrt.loops.runtime.imports import LoopFailure, check_decoys, import_components
@@ -102,7 +103,7 @@ class LoopProcess:
             loop.run_until_complete(self._take_role())
             for config, component in components:
                 self._add_host(config, component)
-            self.confinement.seal()
+            self.confinement.seal(self._start_threads)
             end_imports()
             self._life.send("sealed")
             run_to_end(loop, self._main(), self.log)
@@ -125,6 +126,11 @@ class LoopProcess:
 
     def _drop(self) -> ConfinementReport:
         return self.confinement.drop()
+
+    def _start_threads(self) -> None:
+        for host in self.hosts.values():
+            for disk in host.component.disk_threads:
+                disk.start()
 
     def _assert_one_task(self) -> None:
         try:
@@ -159,6 +165,7 @@ class LoopProcess:
             self.verifier, {name: host.endpoint for name, host in self.hosts.items()}, self.role.monitor
         )
         self.health = HealthChecks(self.hosts.values())
+        self._disk_waits = DiskWaits(host.component for host in self.hosts.values())
         self.role.set_up(False)
         loop.add_signal_handler(signal.SIGTERM, self._stop)  # PID 1 of a namespace gets only signals it handles
         loop.add_reader(self._life.fileno(), self._on_life)
@@ -271,9 +278,9 @@ class LoopProcess:
         for index, host in enumerate(self.hosts.values()):
             try:
                 await host.start()
-            except Exception:
+            except Exception as error:
                 self.log.exception("component %s does not start", host.config.address)
-                self._fail(FailCode.COMPONENT_START, index)
+                self._fail(FailCode.DISK if is_of_disk(error) else FailCode.COMPONENT_START, index)
                 self._end(70, f"component {host.config.address} does not start")
                 return
         self._state = LoopState.ACTIVE
@@ -317,6 +324,8 @@ class LoopProcess:
                     self.health.reports, self.role.channel.depth, self.role.frames_in, self.role.frames_out,
                     self.refused, self.role.sessions, self.authority.committed,
                 )  # fmt: skip
+                if (for_ms := self._disk_waits.next_report()) is not None:
+                    self._life.send("disk_wait", for_ms)
             except PeerError as error:
                 if error.reason != "hung":
                     self._end(70, f"life channel: {error.reason}")

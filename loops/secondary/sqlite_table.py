@@ -1,34 +1,44 @@
-"""Durable table under the store: SQLite with a write-ahead log, one connection, one thread.
+"""Durable table under the store: SQLite with a write-ahead log, one connection, used by one thread.
 
-What `put` and `delete` return from is on the disk: WAL with synchronous=FULL syncs each commit (measured: 0.3 ms in
-the middle, short enough to do in the event loop, where no thread may be started). Revisions come from one counter
-that is part of each transaction, so they rise for ever, over deletes and restarts too. A full disk fails the one
-change and leaves everything else as it was. Expiry is wall time, because it must outlive a reboot.
+What is acknowledged is on the disk: WAL with synchronous=FULL syncs each commit, and `carry_out` puts all changes that
+wait into one. Revisions come from one counter that is part of each transaction, so they rise for ever, over deletes and
+restarts too. Expiry is wall time, because it must outlive a reboot.
+
+The lock is EXCLUSIVE: then the index of the log is in this process's memory and not in a mapped file, whose pages a
+file system may lose after a failed write (FUSE, NFS). A commit that fails may be on the disk all the same, since SQLite
+only rolls back in its memory: its callers are told `outcome_unknown`, and the database is opened anew, so that its
+recovery decides. All that it found is then written to the database and synced before anything else is acknowledged.
+
+What the disk lost or changed is looked for when the table is opened (SQLite's own check, each value's checksum, the sum
+of all entries, the mark), and again whenever a value is read. A damaged value is refused by its name; a damaged table
+refuses everything; neither is ever served.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
-from tlsrt.errors import ConfigError, Conflict, Failed, NotFound
+from tlsrt.errors import CallError, Conflict, Failed, NotFound, OutcomeUnknown
+from tlsrt.loops.disk_thread import DiskWork, outcome_of
+from tlsrt.loops.secondary.mark import MarkRecord, StoreMark
+from tlsrt.loops.secondary.schema import SUM_BYTES, add_identity, checksum, identity, prepare_schema
 
 _PAGE_BYTES = 4096
 _PURGE = 16  # expired entries removed beside each change, so that no change has to clean up after all others
-_SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE entries (
-    namespace TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, revision INTEGER NOT NULL, expires_ms INTEGER,
-    UNIQUE (namespace, key)
-) STRICT;
-CREATE INDEX entries_expiry ON entries (expires_ms) WHERE expires_ms IS NOT NULL;
-CREATE TABLE counter (only INTEGER PRIMARY KEY CHECK (only = 1), revision INTEGER NOT NULL) STRICT;
-INSERT INTO counter VALUES (1, 0);
-"""
+_NAMED = 3  # damaged keys in one sentence
+_DAMAGED_MOST = 1000  # that are remembered
+_STEPS = 10_000  # of SQLite between two looks at the clock
+CHECK_S = 5.0  # that the check of the pages may take, and that of the values: 0.3 and 0.8 s for 100 MiB of small values
 _LIVE = "(expires_ms IS NULL OR expires_ms > ?)"
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_UNWRITTEN = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
 
 
 @dataclass(frozen=True)
@@ -40,66 +50,311 @@ class TableRow:
     expires_ms: int | None
 
 
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, timeout=2.0, check_same_thread=False)
+
+
 class SqliteTable:
-    """Entries by (namespace, key). Every method takes the wall time in ms; failures are CallErrors."""
+    """Entries by (namespace, key). Times are wall ms; failures are CallErrors. `open` it first.
 
-    def __init__(self, path: Path, max_bytes: int) -> None:
-        """Open or create the file; ConfigError if it is damaged or of another version."""
-        self._connection = sqlite3.connect(path, isolation_level=None, timeout=2.0)
+    Methods that change something belong into work with `is_change`, for `carry_out` gives them their transaction.
+    """
+
+    def __init__(
+        self, *, connect: Callable[[Path], sqlite3.Connection] = _connect,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._path = Path()
+        self._max_bytes = 0
+        self._connect = connect
+        self._clock = clock
+        self._mark: StoreMark | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._is_checked = False
+        self._damage = ""  # of the table as a whole: nothing is served
+        self._damaged: set[tuple[str, str]] = set()
+        self._problem = ""  # of the disk, with the last thing that was tried
+        self._mark_problem = ""
+        self._notices: list[str] = []  # for as long as this process lives
+
+    # -- opening ----------------------------------------------------------------------------------------------
+
+    def open(self, path: Path, max_bytes: int) -> None:
+        """Open or create the files, and look for damage. Raises ConfigError for a newer format, and nothing else.
+
+        What else is wrong is told by `check` and to every caller; what passes is tried again with each call.
+        """
+        self._path, self._max_bytes = path, max_bytes
+        self._open_again()
+
+    def _open_again(self) -> None:
+        with suppress(Failed):
+            self._open()
+
+    @property
+    def _log_path(self) -> Path:
+        return self._path.with_name(self._path.name + "-wal")
+
+    def close(self) -> None:
+        self._disconnect()
+        if self._mark is not None:
+            with suppress(OSError):
+                self._mark.close(self._clock())
+
+    def _open(self) -> sqlite3.Connection:
+        """Return the connection, made if there is none. Raises Failed."""
+        if self._damage:
+            raise Failed(f"cannot serve the store: {self._damage}")
+        if self._connection is not None:
+            return self._connection
         try:
-            self._prepare(max_bytes)
+            if self._mark is None:
+                self._mark = StoreMark(self._path.with_name("store.mark"))
+            self._look_for_files(self._mark)
+            if not self._damage:
+                self._connection = self._connect(self._path)
+                self._prepare(self._connection, self._mark)
         except sqlite3.Error as error:
-            self._connection.close()
-            raise ConfigError(f"cannot open the store {path}: {error}; restore it from a backup or remove it") from None
+            self._disconnect()
+            self._note(error)
+            raise Failed(f"cannot serve the store: {self._damage or error}") from None
+        except OSError as error:
+            self._disconnect()
+            self._problem = f"the disk refuses ({error.strerror})"
+            raise Failed(f"cannot serve the store: {self._problem}") from None
+        except BaseException:
+            self._disconnect()
+            raise
+        if self._damage:
+            self._disconnect()
+            raise Failed(f"cannot serve the store: {self._damage}")
+        assert self._connection is not None
+        self._problem = ""
+        return self._connection
 
-    def _prepare(self, max_bytes: int) -> None:
-        run = self._connection.execute
+    def _look_for_files(self, mark: StoreMark) -> None:
+        """Refuse a database that has gone: SQLite would make an empty one, and throw its log away."""
+        name, log = self._path.name, self._log_path.name
+        if _size(self._path):
+            return
+        state = "empty" if self._path.exists() else "missing"
+        has_log = _size(self._log_path) > 0
+        if mark.exists or has_log:
+            was = f", but it had revision {mark.record.revision}" if mark.record else ""
+            what = f"{mark.path.name} and {log}" if has_log else mark.path.name
+            self._damage = (
+                f"{name} is {state}{was}; put it back from a backup, or move {what} away to begin with an empty store, "
+                "then restart this loop"
+            )
+
+    def _prepare(self, connection: sqlite3.Connection, mark: StoreMark) -> None:
+        run = connection.execute
         run(f"PRAGMA page_size = {_PAGE_BYTES}")
+        run("PRAGMA locking_mode = EXCLUSIVE")  # before the log is opened: see above
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")
         run("PRAGMA temp_store = MEMORY")  # the sandbox has no /tmp
         run("PRAGMA journal_size_limit = 4194304")
-        version = run("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            self._connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version = {_SCHEMA_VERSION};COMMIT;")
-        elif version != _SCHEMA_VERSION:
-            raise sqlite3.DatabaseError(f"it has format {version}, this runtime reads {_SCHEMA_VERSION}")
-        run(f"PRAGMA max_page_count = {max(max_bytes // _PAGE_BYTES, 16)}")
+        if _size(self._log_path):
+            self._keep_lost_log(connection, mark)
+        prepare_schema(connection)
+        run(f"PRAGMA max_page_count = {max(self._max_bytes // _PAGE_BYTES, 16)}")
+        if not self._is_checked:
+            self._look_for_damage(connection, mark)
+            self._is_checked = not self._damage
+        if self._damage:
+            return
+        revision = self._look_at_mark(connection, mark)
+        run("PRAGMA wal_checkpoint(TRUNCATE)")  # what was found in the log is synced, whatever became of its own sync
+        mark.write(MarkRecord(revision, mark.record.lost if mark.record else (0, 0)), self._clock())
 
-    def close(self) -> None:
-        self._connection.close()
+    def _keep_lost_log(self, connection: sqlite3.Connection, mark: StoreMark) -> None:
+        """Keep a copy of the log of a crash if changes that were acknowledged are not in it."""
+        if mark.record is None or connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+            return
+        if connection.execute("SELECT revision FROM counter").fetchone()[0] < mark.record.revision:
+            self._log_path.with_name(self._log_path.name + ".kept").write_bytes(self._log_path.read_bytes())
+
+    def _look_at_mark(self, connection: sqlite3.Connection, mark: StoreMark) -> int:
+        """Compare the counter with the mark; return the revision to go on from."""
+        revision = int(connection.execute("SELECT revision FROM counter").fetchone()[0])
+        if mark.record is None:
+            if mark.exists:
+                self._notices.append(f"{mark.path.name} was damaged: whether changes were lost is not known")
+            return revision
+        if revision < mark.record.revision:  # never give a revision twice
+            first = mark.record.lost[0] or revision + 1
+            mark.record = MarkRecord(mark.record.revision, (min(first, revision + 1), mark.record.revision))
+            connection.execute("UPDATE counter SET revision = ?", (mark.record.revision,))
+            return mark.record.revision
+        return revision
+
+    # -- damage -----------------------------------------------------------------------------------------------
+
+    def _look_for_damage(self, connection: sqlite3.Connection, mark: StoreMark) -> None:
+        """Check the pages, then each value and the sum of all, as far as that goes in `CHECK_S` each."""
+        end = self._clock() + CHECK_S
+        connection.set_progress_handler(lambda: self._clock() > end, _STEPS)
+        try:
+            found = connection.execute("PRAGMA integrity_check(3)").fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                raise
+            found = [("ok",)]  # a large store: what was not looked at is looked at when it is read
+        finally:
+            connection.set_progress_handler(None, 0)
+        if found != [("ok",)]:
+            self._damage = _damage_of("; ".join(str(line[0]) for line in found).replace("\n", " "))
+            return
+        self._look_at_values(connection, mark)
+
+    def _look_at_values(self, connection: sqlite3.Connection, mark: StoreMark) -> None:
+        end = self._clock() + CHECK_S
+        total = bytes(SUM_BYTES)
+        query = "SELECT namespace, key, value, revision, expires_ms, checksum FROM entries"
+        for number, (namespace, key, value, revision, expires_ms, expected) in enumerate(connection.execute(query)):
+            if number % 256 == 0 and self._clock() > end:
+                return
+            if checksum(namespace, key, value, revision, expires_ms) != expected:
+                self._note_damaged(namespace, key)
+            total = add_identity(total, identity(namespace, key, revision))
+        (expected,) = connection.execute("SELECT identities FROM counter").fetchone()
+        if total == expected:
+            return
+        if mark.exists:
+            self._damage = (
+                f"entries of {self._path.name} are missing or older than they were; restore it from a backup, or "
+                f"remove {mark.path.name} to accept it as it is, then restart this loop"
+            )
+            return
+        connection.execute("UPDATE counter SET identities = ?", (total,))
+
+    def _note_damaged(self, namespace: str, key: str) -> None:
+        if len(self._damaged) < _DAMAGED_MOST:
+            self._damaged.add((namespace, key))
+
+    def _note(self, error: sqlite3.Error) -> None:
+        """Remember what an error of SQLite says about the disk."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _DAMAGE:
+            self._damage = _damage_of(str(error))
+        elif code != sqlite3.SQLITE_FULL:
+            self._problem = f"the disk refuses ({error})"
+
+    def check(self) -> str | None:
+        """Begin a change and undo it; return what is wrong with the store, or None."""
+        found = list(self._notices)
+        try:
+            connection = self._open()
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("SELECT revision FROM counter").fetchone()
+            connection.execute("ROLLBACK")
+        except Failed as error:
+            found.insert(0, error.message)
+        except sqlite3.Error as error:
+            self._note(error)
+            found.insert(0, f"the store cannot be written ({error})")
+            self._undo(connection)
+        found += [problem for problem in (self._problem, self._mark_problem) if problem and not found]
+        if self._mark is not None and self._mark.record is not None and self._mark.record.lost[1]:
+            first, last = self._mark.record.lost
+            found.append(
+                f"changes that were acknowledged are lost, of revision {first} to {last}; restore them from a backup, "
+                f"or remove {self._mark.path.name} to accept that, then restart this loop"
+            )
+        if self._damaged:
+            names = ", ".join(repr(key) for _, key in sorted(self._damaged)[:_NAMED])
+            more = f" and {len(self._damaged) - _NAMED} more" if len(self._damaged) > _NAMED else ""
+            found.append(f"damaged values, which are not served: {names}{more}; put or delete them")
+        return "; ".join(found) or None
+
+    # -- work -------------------------------------------------------------------------------------------------
+
+    def carry_out(self, works: Sequence[DiskWork[Any]]) -> list[object]:
+        """Do all in this order, neighbouring changes in one transaction; return results and exceptions."""
+        outcomes: list[object] = []
+        for is_change, group in groupby(works, key=lambda work: work.is_change):
+            together = list(group)
+            outcomes += self._change(together) if is_change else [outcome_of(work) for work in together]
+        return outcomes
+
+    def _change(self, works: list[DiskWork[Any]]) -> list[object]:
+        try:
+            connection = self._open()
+        except Exception as error:
+            return [error for _ in works]
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            outcomes = [self._do(work) for work in works]
+        except sqlite3.Error as error:  # SQLite may have undone all of it
+            self._undo(connection)
+            if len(works) > 1:  # so each alone: it is the fault of one, as on a full disk
+                return [outcome for work in works for outcome in self._change([work])]
+            self._note(error)
+            return [_refused(error)]
+        if all(isinstance(outcome, Exception) for outcome in outcomes):
+            self._undo(connection)
+            return outcomes
+        try:
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._note(error)
+            self._disconnect()
+            self._open_again()
+            return [one if isinstance(one, Exception) else _failed_commit(error) for one in outcomes]
+        self._problem = ""
+        self._say_revision(max(outcome for outcome in outcomes if isinstance(outcome, int)))
+        return outcomes
+
+    def _do(self, work: DiskWork[Any]) -> object:
+        try:
+            return work.run()
+        except CallError as error:  # raised before the work has changed anything
+            return error
+
+    def _say_revision(self, revision: int) -> None:
+        assert self._mark is not None
+        try:
+            self._mark.write(
+                MarkRecord(revision, self._mark.record.lost if self._mark.record else (0, 0)), self._clock()
+            )
+        except OSError as error:  # the change itself is on the disk
+            self._problem = f"{self._mark.path.name} cannot be written ({error.strerror})"
+
+    def _undo(self, connection: sqlite3.Connection) -> None:
+        if connection.in_transaction:  # SQLite undoes some failures by itself
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
 
     @contextmanager
-    def _change(self) -> Generator[sqlite3.Connection, None, None]:
-        """One transaction: committed at the end of the block, else undone and told as Failed."""
+    def _reading(self) -> Generator[sqlite3.Connection, None, None]:
+        connection = self._open()
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            yield self._connection
-            self._connection.execute("COMMIT")
+            yield connection
+            self._problem = ""
         except sqlite3.Error as error:
-            self._undo()
-            raise Failed(f"the store cannot write ({error}): nothing was changed") from None
-        except BaseException:
-            self._undo()
-            raise
-
-    def _undo(self) -> None:
-        if self._connection.in_transaction:  # SQLite undoes some failures by itself
-            self._connection.execute("ROLLBACK")
-
-    def check(self) -> None:
-        """Read something and begin a change; Failed if that is not possible."""
-        with self._change() as connection:
-            connection.execute("SELECT revision FROM counter").fetchone()
+            if connection.in_transaction:
+                raise
+            self._note(error)
+            raise Failed(f"cannot serve the store: {self._damage or error}") from None
 
     def get(self, namespace: str, key: str, now_ms: int) -> TableRow | None:
-        """Return the live entry of a key, or None."""
-        query = f"SELECT value, revision, expires_ms FROM entries WHERE namespace = ? AND key = ? AND {_LIVE}"  # noqa: S608
-        try:
-            row = self._connection.execute(query, (namespace, key, now_ms)).fetchone()
-        except sqlite3.Error as error:
-            raise Failed(f"the store cannot read ({error})") from None
-        return TableRow(*row) if row else None
+        """Return the live entry of a key, or None; Failed if it is damaged."""
+        query = f"SELECT value, revision, expires_ms, checksum FROM entries WHERE namespace = ? AND key = ? AND {_LIVE}"  # noqa: S608
+        with self._reading() as connection:
+            row = connection.execute(query, (namespace, key, now_ms)).fetchone()
+        if row is None:
+            return None
+        if checksum(namespace, key, *row[:3]) != row[3]:
+            self._note_damaged(namespace, key)
+            raise Failed(f"the value under {key!r} is damaged on the disk and is not served; put it anew or delete it")
+        return TableRow(*row[:3])
 
     def keys(self, namespace: str, prefix: str, after: str, limit: int, now_ms: int) -> list[str]:
         """Return up to `limit` live keys that start with `prefix`, sorted, those behind `after` only."""
@@ -108,31 +363,36 @@ class SqliteTable:
             f"AND substr(key, 1, ?) = ? AND {_LIVE} ORDER BY key LIMIT ?"
         )
         values = (namespace, prefix, after, len(prefix), prefix, now_ms, limit)
-        try:
-            return [row[0] for row in self._connection.execute(query, values)]
-        except sqlite3.Error as error:
-            raise Failed(f"the store cannot read ({error})") from None
+        with self._reading() as connection:
+            return [row[0] for row in connection.execute(query, values)]
+
+    # Changes, each within a transaction
 
     def put(
         self, namespace: str, key: str, value: bytes, expires_ms: int | None, if_revision: int | None, now_ms: int
     ) -> int:
         """Write a value and return its new revision; Conflict if the present revision is another."""
-        with self._change() as connection:
-            self._expect(namespace, key, if_revision, now_ms)
-            revision = self._next_revision(connection, now_ms)
-            connection.execute(
-                "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?)", (namespace, key, value, revision, expires_ms)
-            )
+        self._expect(namespace, key, if_revision, now_ms)
+        connection = self._open()
+        change = self._remove(connection, namespace, key)
+        revision, total = self._next_revision(connection, change, now_ms)
+        entry = (namespace, key, value, revision, expires_ms)
+        connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)", (*entry, checksum(*entry)))
+        self._set_counter(connection, revision, add_identity(total, identity(namespace, key, revision)))
+        self._damaged.discard((namespace, key))
         return revision
 
     def delete(self, namespace: str, key: str, if_revision: int | None, now_ms: int) -> int:
         """Remove a key and return the revision of its removal; NotFound if there is none, `conflict` as in put."""
-        with self._change() as connection:
-            self._expect(namespace, key, if_revision, now_ms)
-            if self.get(namespace, key, now_ms) is None:
-                raise NotFound(f"no value under {key!r}")
-            connection.execute("DELETE FROM entries WHERE namespace = ? AND key = ?", (namespace, key))
-            return self._next_revision(connection, now_ms)
+        self._expect(namespace, key, if_revision, now_ms)
+        connection = self._open()
+        query = f"SELECT 1 FROM entries WHERE namespace = ? AND key = ? AND {_LIVE}"  # noqa: S608
+        if connection.execute(query, (namespace, key, now_ms)).fetchone() is None:
+            raise NotFound(f"no value under {key!r}")
+        revision, total = self._next_revision(connection, self._remove(connection, namespace, key), now_ms)
+        self._set_counter(connection, revision, total)
+        self._damaged.discard((namespace, key))
+        return revision
 
     def _expect(self, namespace: str, key: str, if_revision: int | None, now_ms: int) -> None:
         if if_revision is None:
@@ -143,10 +403,43 @@ class SqliteTable:
             state = f"is at revision {present}" if present else "has no value"
             raise Conflict(f"{key!r} {state}, not at {if_revision}")
 
-    def _next_revision(self, connection: sqlite3.Connection, now_ms: int) -> int:
-        connection.execute(
-            "DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries WHERE expires_ms <= ? LIMIT ?)",
+    def _remove(self, connection: sqlite3.Connection, namespace: str, key: str) -> int:
+        """Remove an entry if there is one; return by how much that changes the sum."""
+        query = "DELETE FROM entries WHERE namespace = ? AND key = ? RETURNING revision"
+        rows = connection.execute(query, (namespace, key)).fetchall()
+        return -sum(identity(namespace, key, revision) for (revision,) in rows)
+
+    def _next_revision(self, connection: sqlite3.Connection, change: int, now_ms: int) -> tuple[int, bytes]:
+        """Remove some expired entries; return the next revision, and the sum after that and after `change`."""
+        expired = connection.execute(
+            "DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries WHERE expires_ms <= ? LIMIT ?) "
+            "RETURNING namespace, key, revision",
             (now_ms, _PURGE),
-        )
-        connection.execute("UPDATE counter SET revision = revision + 1")
-        return int(connection.execute("SELECT revision FROM counter").fetchone()[0])
+        ).fetchall()
+        revision, total = connection.execute("SELECT revision, identities FROM counter").fetchone()
+        return revision + 1, add_identity(total, change - sum(identity(*entry) for entry in expired))
+
+    def _set_counter(self, connection: sqlite3.Connection, revision: int, total: bytes) -> None:
+        connection.execute("UPDATE counter SET revision = ?, identities = ?", (revision, total))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _damage_of(found: str) -> str:
+    return f"its database is damaged ({found}); restore store.sqlite from a backup, then restart this loop"
+
+
+def _failed_commit(error: sqlite3.Error) -> CallError:
+    """Return what a commit that failed is for its callers: its last bytes are written only after all others."""
+    if getattr(error, "sqlite_errorcode", 0) in _UNWRITTEN:
+        return _refused(error)
+    return OutcomeUnknown(f"the store could not finish writing ({error}): read the key to see whether it was changed")
+
+
+def _refused(error: sqlite3.Error) -> Failed:
+    return Failed(f"the store cannot write ({error}): nothing was changed")

@@ -1,5 +1,9 @@
 """The store: named values that outlive restarts, with revisions, expiry and a stream of changes.
 
+All that needs the disk is done in a thread of its own, so that a slow disk makes answers late and nothing else: the
+event loop beats, and values that were used lately are answered from memory. A value is there for others when it is on
+the disk, and not before.
+
 Options: `max_bytes` of the whole store (default 128 MiB), and `namespace: shared` (default) or `per_subject`, where
 every caller sees only the values it wrote itself.
 """
@@ -8,21 +12,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any, cast
 
 import msgpack
 
-from tlsrt.errors import InvalidArgument, NotFound
+from tlsrt.bounded_table import BoundedTable, WhenFull
+from tlsrt.errors import InvalidArgument, NotFound, OutcomeUnknown
 from tlsrt.loops.component.component import Component, handler
 from tlsrt.loops.component.options import choice_option, known_options, whole_option
 from tlsrt.loops.component.pubsub import PubSub
 from tlsrt.loops.component.validate import Length, Range
 from tlsrt.loops.disk_space import trouble_of_folder
+from tlsrt.loops.disk_thread import DiskCheck, DiskThread, DiskWork
 from tlsrt.loops.secondary.sqlite_table import SqliteTable, TableRow
 
 VALUE_BYTES = 256 * 1024  # encoded
 _MIB = 1 << 20
 _DECADE_S = 10 * 365 * 86400.0
+CACHE_BYTES = 8 << 20  # of the values that were used last
+_ROW_BYTES = 300  # what a value takes beside itself
 
 Key = Annotated[str, Length(256, 1)]
 Prefix = Annotated[str, Length(256)]
@@ -37,20 +46,40 @@ class Store(Component):
         """The wall clock, in a method of its own so that a test can set it."""
         return time.time_ns() // 1_000_000
 
+    def __init__(self) -> None:
+        self._table = self.make_table()
+        self._disk = DiskThread("store-disk", self._table)
+        self.disk_threads = (self._disk,)
+
+    def make_table(self) -> SqliteTable:
+        """The table, in a method of its own so that a test can give it a bad disk."""
+        return SqliteTable()
+
     async def start(self) -> None:
         known_options(self.address, self.options, ("max_bytes", "namespace"))
         size = whole_option(self.address, self.options, "max_bytes", 128 * _MIB, _MIB // 16, 1 << 40)
         self._shared = choice_option(self.address, self.options, "namespace", ("shared", "per_subject")) == "shared"
-        self._table = SqliteTable(self.state / "store.sqlite", size)
         self._changes = PubSub()
+        self._cache: BoundedTable[tuple[str, str], TableRow] = BoundedTable(CACHE_BYTES, CACHE_BYTES, WhenFull.EVICT)
+        self._check = DiskCheck(self._disk, self._look)
+        try:
+            await self._disk.run("", DiskWork(partial(self._table.open, self.state / "store.sqlite", size)))
+        except BaseException:
+            self._disk.close()
+            raise
+        if trouble := await self._check.ask():
+            self.log.warning("%s", trouble)
+
+    def _look(self) -> str | None:
+        return self._table.check() or trouble_of_folder(self.state)
 
     async def stop(self) -> None:
         self._changes.close()
-        self._table.close()
+        await self._disk.run("", DiskWork(self._table.close))
+        self._disk.close()
 
-    def check(self) -> str | None:
-        self._table.check()
-        return trouble_of_folder(self.state)
+    async def check(self) -> str | None:
+        return await self._check.ask()
 
     def _namespace(self) -> str:
         return "" if self._shared else self.caller
@@ -67,36 +96,75 @@ class Store(Component):
         data = _encode(value)
         now = self.wall_ms()
         expires = None if ttl_s is None else now + max(int(ttl_s * 1000), 1)
-        revision = self._table.put(self._namespace(), key, data, expires, if_revision, now)
-        self._changes.publish(self._namespace(), {"operation": "put", "key": key, "revision": revision})
-        return {"revision": revision}
+        name = self._namespace(), key
+        work = DiskWork(
+            partial(self._table.put, *name, data, expires, if_revision, now), is_change=True, size=len(data)
+        )
+
+        def settled(outcome: object) -> None:
+            if isinstance(outcome, int):
+                self._remember(name, TableRow(data, outcome, expires), caller)
+            self._tell("put", name, outcome)
+
+        caller = self.caller
+        return {"revision": await self._disk.run(caller, work, settled)}
+
+    def _tell(self, operation: str, name: tuple[str, str], outcome: object) -> None:
+        """Publish a change that is on the disk; of one that may be, forget what the value was."""
+        if isinstance(outcome, int):
+            self._changes.publish(name[0], {"operation": operation, "key": name[1], "revision": outcome})
+        elif isinstance(outcome, OutcomeUnknown):
+            self._cache.remove(name)
+
+    def _remember(self, name: tuple[str, str], row: TableRow, caller: str) -> None:
+        self._cache.remove(name)
+        self._cache.add(name, row, caller, size=len(row.value) + _ROW_BYTES)
 
     @handler(idempotent=True)
     async def get(self, key: Key) -> Any:
         """The value of a key; error `not_found` if there is none."""
-        return _decode(self._entry(key).value)
+        return _decode((await self._entry(key)).value)
 
     @handler(idempotent=True)
     async def entry(self, key: Key) -> dict[str, Any]:
         """The value of a key with its revision, and in how many seconds it expires (null: never)."""
-        entry = self._entry(key)
+        entry = await self._entry(key)
         left = None if entry.expires_ms is None else (entry.expires_ms - self.wall_ms()) / 1000
         return {"value": _decode(entry.value), "revision": entry.revision, "expires_in_s": left}
 
-    def _entry(self, key: str) -> TableRow:
+    async def _entry(self, key: str) -> TableRow:
         _printable("key", key)
-        entry = self._table.get(self._namespace(), key, self.wall_ms())
-        if entry is None:
+        name, now = (self._namespace(), key), self.wall_ms()
+        known = self._cache.get(name)
+        entry = known.value if known is not None else await self._read(name, now)
+        if entry is None or (entry.expires_ms is not None and entry.expires_ms <= now):
             raise NotFound(f"no value under {key!r}")
+        if known is not None:
+            self._cache.touch(name)
         return entry
+
+    async def _read(self, name: tuple[str, str], now: int) -> TableRow | None:
+        caller = self.caller
+
+        def settled(outcome: object) -> None:  # in the order of the disk, so that nothing older comes after a change
+            if isinstance(outcome, TableRow):
+                self._remember(name, outcome, caller)
+
+        return await self._disk.run(caller, DiskWork(partial(self._table.get, *name, now)), settled)
 
     @handler
     async def delete(self, key: Key, if_revision: Revision | None = None) -> dict[str, int]:
         """Remove a key, under the same condition as `put`; returns the revision of the removal."""
         _printable("key", key)
-        revision = self._table.delete(self._namespace(), key, if_revision, self.wall_ms())
-        self._changes.publish(self._namespace(), {"operation": "delete", "key": key, "revision": revision})
-        return {"revision": revision}
+        name = self._namespace(), key
+
+        def settled(outcome: object) -> None:
+            if isinstance(outcome, int):
+                self._cache.remove(name)
+            self._tell("delete", name, outcome)
+
+        work = DiskWork(partial(self._table.delete, *name, if_revision, self.wall_ms()), is_change=True)
+        return {"revision": await self._disk.run(self.caller, work, settled)}
 
     @handler(idempotent=True)
     async def keys(
@@ -105,7 +173,8 @@ class Store(Component):
         """Sorted keys that start with `prefix`; ask again with `after` = the last one for the next page."""
         _printable("prefix", prefix)
         _printable("after", after)
-        return self._table.keys(self._namespace(), prefix, after, limit, self.wall_ms())
+        work = partial(self._table.keys, self._namespace(), prefix, after, limit, self.wall_ms())
+        return await self._disk.run(self.caller, DiskWork(work))
 
     @handler
     async def watch(self, prefix: Prefix = "") -> AsyncIterator[dict[str, Any]]:

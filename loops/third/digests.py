@@ -1,6 +1,6 @@
 """SHA-256 of files in a folder, remembered as long as the file is the same one.
 
-A large file is read piece by piece, so that a loop's event loop beats on meanwhile, and one file at a time.
+A large file is read piece by piece, so that other work on the disk comes between, and one file at a time.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ import asyncio
 import hashlib
 import os
 import re
+from functools import partial
 from typing import NamedTuple
 
 from tlsrt.errors import InvalidArgument
-from tlsrt.loops.third.folder import Folder
+from tlsrt.loops.disk_thread import DiskThread, DiskWork
+from tlsrt.loops.third.folder import Folder, OpenFile
 
 PIECE_BYTES = 512 * 1024  # hashed in a millisecond or two
 _HEX = re.compile(r"[0-9a-f]{64}")
@@ -29,27 +31,29 @@ class Digest(NamedTuple):
 class Digests:
     """The digests of one folder's files."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, disk: DiskThread) -> None:
         self._folder = folder
+        self._disk = disk
         self._known: dict[str, tuple[tuple[int, ...], str]] = {}
         self._lock: asyncio.Lock | None = None
 
-    async def of(self, name: str) -> Digest:
+    async def of(self, name: str, subject: str) -> Digest:
         """Return what a file is; raises a CallError. A file that is replaced meanwhile is the one that was opened."""
         self._lock = self._lock or asyncio.Lock()
         async with self._lock:
-            descriptor = self._folder.open_read(name)
+            file = OpenFile(partial(self._folder.open_read, name))
             try:
-                status = os.fstat(descriptor)
+                status = await self._disk.run(subject, DiskWork(file.status))
                 identity = _identity(status)
                 known = self._known.get(name)
                 if known is None or known[0] != identity:
-                    known = identity, (await hash_file(descriptor, status.st_size)).hexdigest()
+                    running = await hash_file(self._disk, subject, file, status.st_size)
+                    known = identity, running.hexdigest()
                     if len(self._known) >= self._folder.quota.files:
                         self._known.clear()
                     self._known[name] = known
             finally:
-                os.close(descriptor)
+                self._disk.post(DiskWork(file.close))
         return Digest(status.st_size, known[1], status.st_mtime_ns // 1_000_000)
 
 
@@ -57,14 +61,18 @@ def _identity(status: os.stat_result) -> tuple[int, ...]:
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-async def hash_file(descriptor: int, size: int) -> hashlib._Hash:
+async def hash_file(disk: DiskThread, subject: str, file: OpenFile, size: int) -> hashlib._Hash:
     """Return the running SHA-256 of the first `size` bytes."""
     running = hashlib.sha256()
     offset = 0
-    while offset < size and (piece := os.pread(descriptor, min(PIECE_BYTES, size - offset), offset)):
+
+    def add_piece() -> int:
+        piece = file.read(min(PIECE_BYTES, size - offset), offset)
         running.update(piece)
-        offset += len(piece)
-        await asyncio.sleep(0)
+        return len(piece)
+
+    while offset < size and (length := await disk.run(subject, DiskWork(add_piece))):
+        offset += length
     return running
 
 

@@ -5,21 +5,24 @@ neither `..`, nor an absolute path, nor a symbolic link, nor a folder swapped by
 regular files with one link are touched; O_NONBLOCK keeps a planted FIFO from hanging the loop. New content is written
 to a hidden file, synced, and renamed over the old one: a reader sees the old file or the new one, and a crash leaves
 no half of it. Sizes are counted in memory (this process is the only writer), so a quota costs no directory walk.
+
+All of it, and all that has to do with these files, is used in the component's disk thread only.
 """
 
 from __future__ import annotations
 
 import errno
+import heapq
 import os
 import re
 import stat
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tlsrt.config.files import open_folder, write_all
-from tlsrt.errors import Busy, Denied, Failed, InvalidArgument, NotFound
+from tlsrt.errors import Busy, Denied, Failed, InvalidArgument, NotFound, OutcomeUnknown
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,126}")
 _PART = ".part-"  # hidden: _NAME does not begin with a dot
@@ -62,6 +65,43 @@ def told(name: str) -> Generator[None, None, None]:
         raise Failed(f"{name}: {os.strerror(error.errno or 0).lower()}") from None
 
 
+def confirm(name: str, descriptor: int) -> None:
+    """Sync a change that has been made; OutcomeUnknown if that fails, for the disk may have it or not."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise OutcomeUnknown(f"{name}: the disk did not confirm the change ({reason}): read it to see") from None
+
+
+class OpenFile:
+    """A descriptor that is opened when it is first used: in the disk thread, which also closes it."""
+
+    def __init__(self, open_it: Callable[[], int]) -> None:
+        self._open_it = open_it
+        self._descriptor = -1
+
+    @property
+    def descriptor(self) -> int:
+        """The descriptor. Raises a CallError."""
+        if self._descriptor < 0:
+            self._descriptor = self._open_it()
+        return self._descriptor
+
+    def read(self, length: int, offset: int) -> bytes:
+        """Return up to `length` bytes from `offset` on."""
+        return os.pread(self.descriptor, length, offset)
+
+    def status(self) -> os.stat_result:
+        return os.fstat(self.descriptor)
+
+    def close(self) -> None:
+        """Give it back; nothing happens if it was never opened."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
 class Folder:
     """Files by name in one folder. Every failure is a CallError."""
 
@@ -99,11 +139,13 @@ class Folder:
         """Return the bytes of a file, or None if there is none."""
         return self._sizes.get(name)
 
-    def list(self) -> Iterator[tuple[str, os.stat_result]]:
-        """Yield name and status of every file, sorted."""
-        for name in sorted(self._sizes):
+    def list(self, after: str, limit: int) -> list[tuple[str, os.stat_result]]:
+        """Return name and status of up to `limit` files, sorted, those behind `after` only."""
+        found: list[tuple[str, os.stat_result]] = []
+        for name in heapq.nsmallest(limit, (name for name in self._sizes if name > after)):
             with told(name):
-                yield name, os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+                found.append((name, os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)))
+        return found
 
     def open_read(self, name: str) -> int:
         """Return a descriptor for reading; the caller closes it."""
@@ -134,8 +176,8 @@ class Folder:
         """Remove a file, or whatever else stands under that name except a folder."""
         with told(check_name(name)):
             os.unlink(name, dir_fd=self._descriptor)
-            os.fsync(self._descriptor)
         self._sizes.pop(name, None)
+        confirm(name, self._descriptor)
 
     def append(self, name: str, data: bytes) -> int:
         """Add bytes at the end of a file, made if it is not there; returns its new size. All of them, or none."""
@@ -145,18 +187,18 @@ class Folder:
         descriptor = self._open(name, os.O_WRONLY | os.O_APPEND)
         try:
             with told(name):
-                self._append(descriptor, data)
+                self._append(name, descriptor, data)
             self._sizes[name] = os.fstat(descriptor).st_size
             return self._sizes[name]
         finally:
             os.close(descriptor)
 
-    def _append(self, descriptor: int, data: bytes) -> None:
+    def _append(self, name: str, descriptor: int, data: bytes) -> None:
         start = os.fstat(descriptor).st_size
         try:
             write_all(descriptor, data)
-            os.fsync(descriptor)
-        except OSError:
+            confirm(name, descriptor)
+        except (OSError, OutcomeUnknown):
             os.ftruncate(descriptor, start)
             raise
 
@@ -208,7 +250,7 @@ class Folder:
         """Let an unfinished upload be the content of a file. Raises OSError, and then it is still what it was."""
         os.rename(part, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
         self._sizes[name] = self.kept.pop(part)
-        os.fsync(self._descriptor)
+        confirm(name, self._descriptor)
 
     def write(self, name: str, data: bytes) -> int:
         """Replace the content of a file, made if it is not there; returns its size."""
@@ -225,7 +267,7 @@ class Folder:
             return
         os.rename(writer.part, writer.name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
         self._sizes[writer.name] = writer.size
-        os.fsync(self._descriptor)
+        confirm(writer.name, self._descriptor)
 
 
 class FileWriter:
@@ -272,3 +314,28 @@ class FileWriter:
     def _close(self) -> None:
         self._open = False
         os.close(self._descriptor)
+
+
+class NewContent:
+    """A FileWriter that is made when the content begins: in the disk thread, which also ends it."""
+
+    def __init__(self, folder: Folder, name: str) -> None:
+        self._folder = folder
+        self._name = name
+        self._writer: FileWriter | None = None
+
+    def begin(self) -> FileWriter:
+        """Return the writer, made if there is none. Raises a CallError."""
+        self._writer = self._writer or self._folder.writer(self._name)
+        return self._writer
+
+    def write(self, data: bytes) -> None:
+        self.begin().write(data)
+
+    def commit(self) -> int:
+        return self.begin().commit()
+
+    def abort(self) -> None:
+        """Drop the content; nothing happens after a commit."""
+        if self._writer is not None:
+            self._writer.abort()

@@ -1,24 +1,29 @@
 """Input and output: files in a folder of the runtime's own, and notices for people.
 
+All that needs the disk is done in a thread of its own, so that a slow disk makes answers late and nothing else.
+
 Options: `total_bytes` (default 128 MiB), `file_bytes` (default 32 MiB) and `files` (default 1000).
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar
 
 from tlsrt.errors import Busy, InvalidArgument
 from tlsrt.loops.component.component import Component, handler
 from tlsrt.loops.component.options import known_options, whole_option
 from tlsrt.loops.component.validate import Length, Range
 from tlsrt.loops.disk_space import trouble_of_folder
+from tlsrt.loops.disk_thread import DiskCheck, DiskThread, DiskWork, EachAlone
 from tlsrt.loops.third.digests import Digests
-from tlsrt.loops.third.folder import Folder, Quota
+from tlsrt.loops.third.folder import Folder, NewContent, OpenFile, Quota
 from tlsrt.loops.third.uploads import Uploads
+
+Result = TypeVar("Result")
 
 READ_BYTES = 256 * 1024  # in one answer; more goes as a stream
 CHUNK_BYTES = 32 * 1024
@@ -39,56 +44,69 @@ class InputOutput(Component):
 
     topics = {"notice": "a notice for people: number, level, text, sender, wall_ms"}  # noqa: RUF012
 
+    def __init__(self) -> None:
+        self._disk = DiskThread("io-disk", EachAlone())
+        self.disk_threads = (self._disk,)
+
     async def start(self) -> None:
         known_options(self.address, self.options, ("total_bytes", "file_bytes", "files"))
         total = whole_option(self.address, self.options, "total_bytes", 128 * _MIB, 1, 1 << 40)
         size = whole_option(self.address, self.options, "file_bytes", 32 * _MIB, 1, 1 << 40)
         count = whole_option(self.address, self.options, "files", 1000, 1, 100_000)
-        self._folder = Folder(self.state / "files", Quota(total, size, count))
-        self._digests = Digests(self._folder)
-        self._uploads = Uploads(self._folder, self._digests)
+        self._check = DiskCheck(self._disk, partial(trouble_of_folder, self.state))
+        try:
+            self._folder = await self._on_disk(partial(Folder, self.state / "files", Quota(total, size, count)))
+        except BaseException:
+            self._disk.close()
+            raise
+        self._digests = Digests(self._folder, self._disk)
+        self._uploads = Uploads(self._folder, self._digests, self._disk)
         self._notices: deque[dict[str, Any]] = deque(maxlen=NOTICES)
         self._number = 0
         self._readers = 0
 
     async def stop(self) -> None:
-        self._folder.close()
+        await self._on_disk(self._folder.close)
+        self._disk.close()
 
-    def check(self) -> str | None:
-        return trouble_of_folder(self.state)
+    async def check(self) -> str | None:
+        return await self._check.ask()
+
+    async def _on_disk(self, work: Callable[[], Result], size: int = 0) -> Result:
+        """Have work done in the disk thread; `size` are the bytes that it holds meanwhile."""
+        return await self._disk.run(self.caller, DiskWork(work, size=size))
 
     @handler(idempotent=True)
     async def list(
         self, after: Annotated[str, Length(127)] = "", limit: Annotated[int, Range(1, 500)] = 500
     ) -> Records:
         """Files by name: size in bytes, time of the last change; `after` = the last name asks for the next page."""
-        chosen = (item for item in self._folder.list() if item[0] > after)
-        entries = (
-            {"name": name, "size_bytes": s.st_size, "changed_wall_ms": s.st_mtime_ns // 10**6} for name, s in chosen
-        )
-        return [entry for entry, _ in zip(entries, range(limit), strict=False)]
+        found = await self._on_disk(partial(self._folder.list, after, limit))
+        return [{"name": name, "size_bytes": s.st_size, "changed_wall_ms": s.st_mtime_ns // 10**6} for name, s in found]
 
     @handler(idempotent=True)
     async def write(self, name: Name, data: str | bytes) -> int:
         """Replace the content of a file by text (as UTF-8) or bytes; returns its size in bytes."""
-        return self._folder.write(name, _as_bytes(data))
+        content = _as_bytes(data)
+        return await self._on_disk(partial(self._folder.write, name, content), len(content))
 
     @handler
     async def append(self, name: Name, data: str | bytes) -> int:
         """Add text (as UTF-8) or bytes at the end of a file, all or nothing; returns its new size in bytes."""
-        return self._folder.append(name, _as_bytes(data))
+        content = _as_bytes(data)
+        return await self._on_disk(partial(self._folder.append, name, content), len(content))
 
     @handler(idempotent=True)
     async def read(
         self, name: Name, offset: Offset = 0, length: Annotated[int, Range(0, READ_BYTES)] = READ_BYTES
     ) -> bytes:
         """Bytes of a file from `offset` on, at most 256 KiB; `read_stream` gives all of a large one."""
-        return self._folder.read(name, offset, length)
+        return await self._on_disk(partial(self._folder.read, name, offset, length))
 
     @handler(idempotent=True)
     async def read_text(self, name: Name) -> str:
         """A file of UTF-8 text of at most 256 KiB."""
-        data = self._folder.read(name, 0, READ_BYTES + 1)
+        data = await self._on_disk(partial(self._folder.read, name, 0, READ_BYTES + 1))
         if len(data) > READ_BYTES:
             raise InvalidArgument(f"name: {name} is larger than {READ_BYTES} bytes, use read_stream")
         try:
@@ -99,35 +117,39 @@ class InputOutput(Component):
     @handler
     async def delete(self, name: Name) -> None:
         """Remove a file; error `not_found` if there is none."""
-        self._folder.delete(name)
+        await self._on_disk(partial(self._folder.delete, name))
 
     @handler(idempotent=True)
     async def read_stream(self, name: Name, offset: Offset = 0) -> AsyncIterator[bytes]:
         """The bytes of a file as it is now, from `offset` on, in chunks; one replaced meanwhile is read to its end."""
         if self._readers >= READERS:
             raise Busy(f"{READERS} files are being read, try again later")
-        descriptor = self._folder.open_read(name)
+        file = OpenFile(partial(self._folder.open_read, name))
         self._readers += 1
         try:
-            while chunk := os.pread(descriptor, CHUNK_BYTES, offset):
+            while chunk := await self._on_disk(partial(file.read, CHUNK_BYTES, offset)):
                 offset += len(chunk)
                 yield chunk
         finally:
             self._readers -= 1
-            os.close(descriptor)
+            self._disk.post(DiskWork(file.close))
 
     @handler
     async def write_stream(self, name: Name, data: AsyncIterator[bytes]) -> int:
         """Replace the content of a file by an upload; returns its size. A broken upload leaves the old content."""
-        with self._folder.writer(name) as writer:
+        content = NewContent(self._folder, name)
+        try:
+            await self._on_disk(content.begin)
             async for chunk in data:
-                writer.write(chunk)
-            return writer.commit()
+                await self._on_disk(partial(content.write, chunk), len(chunk))
+            return await self._on_disk(content.commit)
+        finally:
+            self._disk.post(DiskWork(content.abort))
 
     @handler(idempotent=True)
     async def stat(self, name: Name) -> dict[str, Any]:
         """A file's size in bytes, SHA-256 and time of the last change."""
-        digest = await self._digests.of(name)
+        digest = await self._digests.of(name, self.caller)
         return {"size_bytes": digest.size, "sha256": digest.sha256, "changed_wall_ms": digest.changed_ms}
 
     @handler(idempotent=True)
@@ -144,11 +166,11 @@ class InputOutput(Component):
         writing = await self._uploads.writer(self.caller, name, size_bytes, sha256, offset)
         try:
             async for chunk in data:
-                writing.write(chunk)
-            done = writing.finish()
-            return {"offset": size_bytes if done else writing.offset, "done": done}
+                await self._on_disk(partial(writing.write, chunk), len(chunk))
+            there, done = await self._on_disk(writing.finish)
+            return {"offset": there, "done": done}
         finally:
-            writing.close()
+            self._disk.post(DiskWork(writing.close))
 
     @handler
     async def notify(self, level: Level, text: Annotated[str, Length(2000, 1)]) -> int:

@@ -7,6 +7,8 @@ then the file gets its name, in one rename. A wrong byte, on the way or on the d
 
 A sender that goes on with an upload ends an earlier one, whose connection may be dead without being known to be.
 What is not gone on with is removed after a day, or sooner when its room is needed; unfinished bytes count as files do.
+
+What is awaited has its work done in the disk thread; all else is called there.
 """
 
 from __future__ import annotations
@@ -15,11 +17,13 @@ import hashlib
 import os
 import time
 from contextlib import suppress
+from functools import partial
 
 from tlsrt.config.files import write_all
 from tlsrt.errors import CallError, Conflict, Failed
+from tlsrt.loops.disk_thread import DiskThread, DiskWork
 from tlsrt.loops.third.digests import Digests, check_digest, hash_file
-from tlsrt.loops.third.folder import KEPT, Folder, check_name, told
+from tlsrt.loops.third.folder import KEPT, Folder, OpenFile, check_name, told
 
 UPLOADS_MAX = 32  # unfinished at a time, of all
 IDLE_S = 24 * 3600.0
@@ -43,17 +47,22 @@ class Upload:
 class Uploads:
     """All unfinished files of a folder."""
 
-    def __init__(self, folder: Folder, digests: Digests) -> None:
+    def __init__(self, folder: Folder, digests: Digests, disk: DiskThread) -> None:
         self._folder = folder
         self._digests = digests
+        self._disk = disk
         self._uploads: dict[str, Upload] = {}
 
     async def begin(self, subject: str, name: str, size: int, sha256: str) -> tuple[int, bool]:
         """Return how many bytes of it are here, and whether that is the whole file under its name already."""
         check_name(name)
         check_digest(sha256)
-        if self._folder.size_of(name) == size and (await self._digests.of(name)).sha256 == sha256:
+        there = await self._disk.run(subject, DiskWork(partial(self._folder.size_of, name)))
+        if there == size and (await self._digests.of(name, subject)).sha256 == sha256:
             return size, True
+        return await self._disk.run(subject, DiskWork(partial(self._begin, subject, name, size, sha256))), False
+
+    def _begin(self, subject: str, name: str, size: int, sha256: str) -> int:
         if size > self._folder.quota.file_bytes:
             raise Failed(f"{name} has {size} bytes, and {self._folder.quota.file_bytes} is the limit for a file")
         self._sweep()
@@ -62,32 +71,34 @@ class Uploads:
         if part not in self._folder.kept and len(self._folder.kept) >= UPLOADS_MAX and not self._drop_idle(part):
             raise Failed(f"{UPLOADS_MAX} files are being sent already, try again later")
         self._make_room(part, name, there, size - there)
-        return there, False
+        return there
 
     async def writer(self, subject: str, name: str, size: int, sha256: str, offset: int) -> Writing:
         """Go on with an upload from `offset` on, which must be where it ends; Conflict says where that is."""
         check_name(name)
         check_digest(sha256)
         part = _part_of(subject, name, size, sha256)
-        there = self._folder.kept.get(part, 0)
-        if offset != there or size > self._folder.quota.file_bytes:
-            raise Conflict(f"{there} bytes of {name} are here, so it does not go on at {offset}: ask begin_put")
-        if part not in self._folder.kept and len(self._folder.kept) >= UPLOADS_MAX:
-            raise Failed(f"{UPLOADS_MAX} files are being sent already, try again later")
-        upload = self._uploads.setdefault(part, Upload(part, name, size, sha256))
-        upload.turn += 1
-        turn = upload.turn
-        descriptor = self._folder.open_kept(part)
+        file = OpenFile(partial(self._folder.open_kept, part))
+        writing = Writing(self, self._folder, Upload(part, name, size, sha256), file)
         try:
-            if upload.running is None:
-                running = await hash_file(descriptor, there)
-                upload.running = upload.running or running
-            writing = Writing(self, self._folder, upload, descriptor)
-            writing.check_turn(turn)
+            await self._disk.run(subject, DiskWork(partial(writing.begin, offset)))
+            if writing.needs_hash:
+                running = await hash_file(self._disk, subject, file, offset)
+                await self._disk.run(subject, DiskWork(partial(writing.go_on_from, running)))
         except BaseException:
-            os.close(descriptor)
+            self._disk.post(DiskWork(writing.close))
             raise
         return writing
+
+    def take(self, upload: Upload, offset: int) -> Upload:
+        """Return the upload that is known by that name, else this one; Conflict if it does not end at `offset`."""
+        part, size = upload.part, upload.size
+        there = self._folder.kept.get(part, 0)
+        if offset != there or size > self._folder.quota.file_bytes:
+            raise Conflict(f"{there} bytes of {upload.name} are here, so it does not go on at {offset}: ask begin_put")
+        if part not in self._folder.kept and len(self._folder.kept) >= UPLOADS_MAX:
+            raise Failed(f"{UPLOADS_MAX} files are being sent already, try again later")
+        return self._uploads.setdefault(part, upload)
 
     def forget(self, part: str) -> None:
         """Remove what there is of an upload."""
@@ -130,13 +141,30 @@ class Uploads:
 class Writing:
     """One sender at work. `close` it; without `finish` what has come stays for the next one."""
 
-    def __init__(self, uploads: Uploads, folder: Folder, upload: Upload, descriptor: int) -> None:
+    def __init__(self, uploads: Uploads, folder: Folder, upload: Upload, file: OpenFile) -> None:
         self._uploads = uploads
         self._folder = folder
         self._upload = upload
-        self._descriptor = descriptor
-        self._turn = upload.turn
-        upload.is_written = True
+        self._file = file
+        self._turn = 0  # it has none yet
+
+    def begin(self, offset: int) -> None:
+        """Take the turn, from `offset` on."""
+        self._upload = self._uploads.take(self._upload, offset)
+        self._upload.turn += 1
+        self._turn = self._upload.turn
+        self._folder.kept.setdefault(self._upload.part, self._file.status().st_size)
+        self._upload.is_written = True
+
+    @property
+    def needs_hash(self) -> bool:
+        """Whether nobody has read yet what is there: this is a new life of the loop."""
+        return self._upload.running is None
+
+    def go_on_from(self, running: hashlib._Hash) -> None:
+        """Take the SHA-256 of what is there, unless another sender has taken the turn meanwhile."""
+        self._upload.running = self._upload.running or running
+        self.check_turn(self._turn)
 
     def check_turn(self, turn: int) -> None:
         if self._upload.turn != turn or self._folder.kept.get(self._upload.part) is None:
@@ -158,7 +186,7 @@ class Writing:
         folder.check_room(upload.name, there, len(data))
         try:
             with told(upload.name):
-                write_all(self._descriptor, data)
+                write_all(self._file.descriptor, data)
                 upload.unsynced += len(data)
                 if upload.unsynced >= SYNC_BYTES:
                     self._sync()
@@ -170,31 +198,39 @@ class Writing:
         upload.running.update(data)
 
     def _sync(self) -> None:
-        os.fsync(self._descriptor)
+        os.fsync(self._file.descriptor)
         self._upload.unsynced = 0
 
-    def finish(self) -> bool:
-        """Give the file its name if all of it is here; False if it is not. Conflict if a byte of it is wrong."""
+    def finish(self) -> tuple[int, bool]:
+        """Give the file its name if all of it is here; return how many bytes are, and whether that is done.
+
+        Conflict if a byte of it is wrong.
+        """
         upload = self._upload
         self.check_turn(self._turn)
         if self.offset != upload.size:
-            return False
+            return self.offset, False
         assert upload.running is not None
         if upload.running.hexdigest() != upload.sha256:
             self._uploads.forget(upload.part)
             raise Conflict(f"{upload.name}: what came is not what was announced (other SHA-256), nothing was changed")
+        try:
+            with told(upload.name):
+                self._sync()
+        except CallError:  # another sync would succeed, and the bytes would not be on the disk
+            self._uploads.forget(upload.part)
+            raise
         with told(upload.name):
-            self._sync()
             self._folder.name_kept(upload.part, upload.name)
         self._uploads.done(upload)
-        return True
+        return upload.size, True
 
     def close(self) -> None:
         """End this sender."""
-        if self._upload.turn == self._turn:
+        if self._turn and self._upload.turn == self._turn:
             self._upload.is_written = False
         with suppress(OSError):
-            os.close(self._descriptor)
+            self._file.close()
 
 
 def _part_of(subject: str, name: str, size: int, sha256: str) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,10 +120,17 @@ class Confinement:
         except OSError as error:
             raise SandboxError("one_task", f"cannot count the tasks of this process: {error.strerror}") from error
 
-    def seal(self) -> ConfinementReport:
-        """Seal stage 2: after this the process can only do its work. Returns the whole report."""
+    def seal(self, start_threads: Callable[[], None] | None = None) -> ConfinementReport:
+        """Seal stage 2: after this the process can only do its work. Returns the whole report.
+
+        `start_threads` starts the last threads that there will be, after the Landlock rules, which are of one task and
+        inherited, and before the last filter, which is of all tasks and lets no new ones be made.
+        """
         self._begin("seal", "nothing: the sandbox is sealed")
-        self._apply(LayerStep.SEAL_STAGE_2)
+        self._apply(LayerStep.SEAL_FILES)
+        if start_threads is not None:
+            start_threads()
+        self._apply(LayerStep.SEAL_CALLS)
         self._end()
         return self.report()
 

@@ -35,7 +35,8 @@ class LayerStep(IntEnum):
     WORLD = 1  # before our imports: what the process can see
     DROP = 2  # after our imports: what the process can do
     SEAL_STAGE_1 = 3  # right after DROP, before foreign code: Landlock A, first filter
-    SEAL_STAGE_2 = 4  # after foreign imports, event loop and sockets: Landlock B, last filter
+    SEAL_FILES = 4  # after foreign imports, event loop and sockets: Landlock B
+    SEAL_CALLS = 5  # the last filter, for all threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +269,6 @@ LAYERS: tuple[Layer, ...] = (
     Layer("landlock", LayerStep.SEAL_STAGE_1, _landlock),
     Layer("seccomp_reports", LayerStep.SEAL_STAGE_1, _seccomp_reports),
     Layer("seccomp", LayerStep.SEAL_STAGE_1, _seccomp),
-    Layer("landlock_sealed", LayerStep.SEAL_STAGE_2, _landlock_sealed),
-    Layer("seccomp_sealed", LayerStep.SEAL_STAGE_2, _seccomp_sealed),
+    Layer("landlock_sealed", LayerStep.SEAL_FILES, _landlock_sealed),
+    Layer("seccomp_sealed", LayerStep.SEAL_CALLS, _seccomp_sealed),
 )

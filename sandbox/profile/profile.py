@@ -19,7 +19,7 @@ from tlsrt.errors import ConfigError, SandboxError
 from tlsrt.sandbox.cgroup.cgroup import GroupPath, Limits
 from tlsrt.sandbox.profile.fragment import CHANNEL, CODE, STATE, Line, PolicyFragment
 from tlsrt.sandbox.profile.policy import EMPTY_POLICY, FilterStage, Policy
-from tlsrt.sandbox.profile.profile_files import NETWORK, ProfileFiles, fragment_of_component, names_for
+from tlsrt.sandbox.profile.profile_files import LIBZMQ, NETWORK, ProfileFiles, fragment_of_component, names_for
 from tlsrt.sandbox.profile.requested import (
     check_reads,
     check_writes,
@@ -31,7 +31,12 @@ from tlsrt.sandbox.profile.requested import (
 
 AUTHORITY = "authority"
 _UNCOUNTED_MB = 4096  # address space beside the data: code, reserves of malloc, and what costs page tables only
-_LIBZMQ_TASKS = 2  # one for input and output, one that ends sockets
+_THREADS = {  # by the fragment that lets them be made
+    AUTHORITY: 2,  # for the disks of its state and of the audit log
+    LIBZMQ: 2,  # one for input and output, one that ends sockets
+    fragment_of_component("secondary/store"): 1,  # for its disk
+    fragment_of_component("third/io"): 1,  # for its disk
+}
 _IN_FLIGHT = 512  # descriptors that one sender can have under way beyond its own limit
 # The order is the order of application; `layers.py` holds the code of each.
 WORLD_LAYERS = (
@@ -98,20 +103,14 @@ class Profile:
 
     @property
     def max_tasks(self) -> int | None:
-        """Return how many tasks it can have after the seal. None if its policy still lets it make threads then.
+        """Return how many tasks it can have after the seal. None if a part of its policy lets it make any number.
 
-        The authority makes two, for its state and its audit log. Else one task; or with those of libzmq, the only part
-        that lets threads be made before the seal.
+        Each part that lets threads be made makes a known number of them, or there is no bound.
         """
-        importing, sealed = (
-            any("clone" in entry.calls for entry in self.policy.allowed(stage))
-            for stage in (FilterStage.IMPORTING, FilterStage.SEALED)
-        )
-        if not self.expects("seccomp_sealed") or (sealed and self.name != AUTHORITY):
+        parts = {entry.part for entry in self.policy.allowed(FilterStage.IMPORTING) if "clone" in entry.calls}
+        if not self.expects("seccomp_sealed") or parts - _THREADS.keys():
             return None
-        if sealed:
-            return 3
-        return 1 + _LIBZMQ_TASKS if importing else 1
+        return 1 + sum(_THREADS[part] for part in parts)
 
     def expects(self, layer: str) -> bool:
         """Say whether attestation must find this layer: wanted, and not waived by the operator."""

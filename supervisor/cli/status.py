@@ -128,6 +128,7 @@ def remarks(status: Document) -> list[str]:
     if authority["last_death"]:
         deaths.insert(0, ("authority", authority["last_death"]["sentence"]))
     lines += _stuck_lines([{**authority, "name": "authority"}, *status["loops"]])
+    lines += _disk_lines([{**authority, "name": "authority"}, *status["loops"]])
     lines += _unwell(status["loops"])
     offenders = [entry for entry in status["loops"] if entry["violations"]]
     if offenders:
@@ -145,6 +146,17 @@ def _stuck_lines(entries: Sequence[Document]) -> list[str]:
     lines = [
         f"{name} is stuck in the kernel ({where}): killed {duration(for_s)} ago, restarted as soon as it has exited"
         for name, where, for_s in found
+    ]
+    return ["", *lines] if lines else []
+
+
+def _disk_lines(entries: Sequence[Document]) -> list[str]:
+    """Return a line for each process that waits for its disk."""
+    lines = [
+        f"{entry['name']} waits for its disk, for {duration(entry['disk_wait']['for_s'])}; "
+        + ("its event loop waits too" if entry["disk_wait"]["where"] else "it serves what needs no disk")
+        for entry in entries
+        if entry["disk_wait"]
     ]
     return ["", *lines] if lines else []
 

@@ -27,6 +27,7 @@ from tlsrt.supervisor.process.unkillable import UnkillableProcess
 from tlsrt.supervisor.supervision.authority_process import NAME as AUTHORITY
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.context import Context
+from tlsrt.supervisor.supervision.disk_waits import DiskWait
 from tlsrt.supervisor.supervision.feature import ControlVerb, Feature, Request, StreamVerb
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor, Pulse
 from tlsrt.supervisor.supervision.loop import Checked, Loop
@@ -96,6 +97,7 @@ class Status(Feature):
             now, start.started_at, host_pid(), start.rootless, start.boot, self._shutdown.is_running,
             (*current.warnings, *standing.decoys.warnings, *standing.canaries.warnings),
             current.children.limits(), self._changes.is_rolling_out, current.children, self._watchdog.stuck.of,
+            self._loops.disk_waits.of,
             supervision_document(self._loops.restart_policy, loops, now), standing.lock.document(),
             standing.requests.quarantined, standing.audit.document(),
         )  # fmt: skip
@@ -126,6 +128,7 @@ class StatusInput:
     changing: bool = False  # a reload is being carried out
     children: Children | None = None  # in force
     stuck: Callable[[str], UnkillableProcess | None] = lambda name: None
+    disk_wait: Callable[[str], DiskWait | None] = lambda name: None
     supervision: Document = field(default_factory=Document)  # see `supervision_document`
     lock: Document | None = None  # of the whole host, see `lock.py`
     quarantined: Sequence[str] = ()
@@ -201,6 +204,7 @@ def _authority(
         "epoch": authority.epoch,
         "unwritten": authority.unwritten,
         "stuck": _stuck(view, "authority"),
+        "disk_wait": _disk_wait(view, "authority"),
         "last_death": _death(authority.last_death),
     }
 
@@ -241,6 +245,7 @@ def _loop(
         "sandbox": _sandbox(sandboxes.get(loop.name, Sandbox())),
         "epoch": _epoch(loop),
         "stuck": _stuck(view, loop.name),
+        "disk_wait": _disk_wait(view, loop.name),
         "last_death": _death(loop.last_death),
         "violations": violations.count,
         "last_violation": violations.last,
@@ -253,6 +258,11 @@ def _pulse(pulse: Pulse | None) -> Document:
     if pulse is None:
         return {"health": None, "phi": None}
     return {"health": str(pulse.health), "phi": round(min(pulse.phi, _PHI_MAX), 2)}
+
+
+def _disk_wait(view: StatusInput, name: str) -> Document | None:
+    wait = view.disk_wait(name)
+    return {"for_s": _rounded(view.now - wait.since), "where": wait.where or None} if wait is not None else None
 
 
 def _stuck(view: StatusInput, name: str) -> Document | None:

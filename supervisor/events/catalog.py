@@ -109,6 +109,8 @@ _HEALTH = (
     ("slow", _WARNING, "event loop late"),
     ("in_time", _INFO, "event loop on time again"),
     ("component_health", _WARNING, "component health changed"),
+    ("disk_wait", _WARNING, "disk does not answer"),
+    ("disk_answers", _INFO, "disk answers again"),
     ("stuck", _ALARM, "killed, but held in the kernel"),
 )
 

@@ -31,6 +31,7 @@ from tlsrt.sandbox.verify.attest import attest, own_namespaces
 from tlsrt.supervisor.launch.host_files import ConfiguredFiles
 from tlsrt.supervisor.process.cgroups import ControlGroups
 from tlsrt.supervisor.process.children import AuthorityStart, CallRules, Child, LoopStart, Sandbox
+from tlsrt.supervisor.process.disk_wait import disk_wait_of
 from tlsrt.supervisor.process.exit_reason import ExitReason
 from tlsrt.supervisor.process.heartbeat_name import made_by_main_thread
 from tlsrt.supervisor.process.preload import AUTHORITY_RUNTIME, Preload
@@ -157,6 +158,9 @@ class ChildPrograms:
 
     def made_beat(self, name: str, pid: int, number: int, last: int) -> bool:
         return made_by_main_thread(pid, number, last)
+
+    def disk_wait(self, name: str, pid: int) -> str:
+        return disk_wait_of(pid)
 
     def limit_usage(self, name: str, pid: int) -> LimitUsage:
         most = self.profiles[name].limits.get("nofile", 0)

@@ -154,6 +154,9 @@ class Children(Protocol):
     def made_beat(self, name: str, pid: int, number: int, last: int) -> bool:
         """Tell whether its event loop made heartbeat `number`, after `last`."""
 
+    def disk_wait(self, name: str, pid: int) -> str:
+        """Return where the kernel holds its event loop for a disk; empty if it does not."""
+
     def limit_usage(self, name: str, pid: int) -> LimitUsage:
         """Return how near a process is to its limits."""
 

@@ -33,6 +33,7 @@ class Cause(StrEnum):
     PROTOCOL = "protocol"  # it broke a control protocol
     IMPORT = "import"  # its code could not be imported
     COMPONENT = "component"  # a component could not start
+    DISK = "disk"  # its disk refused, or did not answer for too long: that counts towards no limit
     SANDBOX = "sandbox"  # its sandbox could not be built
     KEYS = "keys"  # it got no keys
     BOOT = "boot"  # the authority: what it found is not what it may go on with
@@ -87,9 +88,10 @@ _FAILURES = {
     FailCode.THREADS: KillReason(Cause.POLICY, "code started a thread before the sandbox was sealed"),
     FailCode.JOIN: KillReason(Cause.KEYS, "it got no keys"),
     FailCode.INTERNAL: KillReason(Cause.INTERNAL, "internal error"),
+    FailCode.DISK: KillReason(Cause.DISK, "a component could not start, for its disk refused"),
     FailCode.MEMORY: KillReason(Cause.MEMORY_LIMIT, "no memory was left below its limit"),
 }
-_OF_COMPONENT = (FailCode.IMPORT, FailCode.COMPONENT_START)
+_OF_COMPONENT = (FailCode.IMPORT, FailCode.COMPONENT_START, FailCode.DISK)
 _OF_WORD = {  # what the authority says about a loop
     "anomaly": Cause.ANOMALY,
     "offence": Cause.PROTOCOL,

@@ -70,7 +70,7 @@ def waits_in(host_pid: int) -> str:
     except OSError:
         return found
     for task in tasks:
-        state = _state(f"/proc/{host_pid}/task/{task}")
+        state = state_in(f"/proc/{host_pid}/task/{task}")
         if state.startswith("D"):
             return state
         if found == "?" or found.startswith("Z"):
@@ -78,7 +78,8 @@ def waits_in(host_pid: int) -> str:
     return found
 
 
-def _state(folder: str) -> str:
+def state_in(folder: str) -> str:
+    """Return the state of a thread, and where in the kernel it waits if that is known; `folder` is its own in /proc."""
     try:
         with open(f"{folder}/stat", encoding="ascii", errors="replace") as file:
             letter = file.read().rpartition(")")[2].split()[0]

@@ -6,9 +6,10 @@ very regular process is not killed for a hiccup: with beats every 0.5 s phi 8 is
 An irregular one (or one that is so on purpose) buys itself little time: mean and deviation have a ceiling, and silence
 for 1.75 s is death whatever the rhythm was.
 
-Three rules keep the monitor honest. A process that is still starting has a grace instead of a rhythm. Time during which
+Four rules keep the monitor honest. A process that is still starting has a grace instead of a rhythm. Time during which
 the monitor itself did not run is taken out of every account, for then it did not look. And an interval so long that
-it should have been death (a stopped host) is no sample.
+it should have been death (a stopped host) is no sample. And the time in which the kernel holds a process for its disk
+is no silence, up to a minute in a row: that death would mend nothing, and the kernel would not even carry it out.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ class HeartbeatPolicy:
     allowance_s: float = 0.5
     window: int = 100
     grace_s: float = 5.0
+    excused_s: float = 1.0  # after so much silence it is asked whether the process waits for its disk ...
+    disk_s: float = 60.0  # ... which excuses it for so long in a row
     round_s: float = 1 / 6  # how often `check` is called
     round_late_s: float = 0.25  # a round later than this says nothing ...
     late_rounds: int = 3  # ... so often in a row
@@ -59,6 +62,7 @@ class HeartbeatPolicy:
 class _Rhythm:
     last: float
     settled: bool = False
+    excused_s: float = 0.0  # of the present silence
     intervals: deque[float] = field(default_factory=deque[float])
 
 
@@ -107,9 +111,29 @@ class HeartbeatMonitor:
         if process is None:
             return
         interval = now - process.last
-        if process.settled and interval <= 2 * self.policy.interval_s + self.policy.allowance_s:
+        is_sample = interval <= 2 * self.policy.interval_s + self.policy.allowance_s and not process.excused_s
+        if process.settled and is_sample:
             process.intervals.append(interval)
         process.last = now
+        process.excused_s = 0.0
+
+    def late(self, now: float) -> list[str]:
+        """Return who is silent for so long that it may wait for its disk."""
+        return [name for name, one in self._processes.items() if now - one.last > self.policy.excused_s]
+
+    def excuse(self, name: str, now: float) -> bool:
+        """Take the time that a process waits for its disk out of its account; False if that is too long already.
+
+        It waits now, and has waited since it was looked at last. What it waits altogether has an end, so that a
+        process that is captured can be silent for `disk_s` and no longer.
+        """
+        process = self._processes[name]
+        if process.excused_s >= self.policy.disk_s:
+            return False
+        more = now - process.last - self.policy.excused_s
+        process.last += more
+        process.excused_s += more
+        return True
 
     def phi(self, name: str, now: float) -> float:
         """Return the suspicion against one process; 0 during its grace, infinite after it."""
@@ -124,7 +148,12 @@ class HeartbeatMonitor:
 
     def silence(self, name: str, now: float) -> float:
         """Return for how many seconds one process was silent, less what the monitor itself missed."""
-        return now - self._processes[name].last
+        return now - self._processes[name].last + self._processes[name].excused_s
+
+    def excused(self, name: str) -> float:
+        """Return for how many seconds of its present silence one process waited for its disk."""
+        process = self._processes.get(name)
+        return process.excused_s if process is not None else 0.0
 
     def health(self, name: str, now: float) -> Health:
         """Return what to think of one process now."""

@@ -31,6 +31,7 @@ from tlsrt.supervisor.process.syscall_monitor import Violation
 from tlsrt.supervisor.supervision.authority_process import AuthorityProcess
 from tlsrt.supervisor.supervision.component_health import ComponentHealth
 from tlsrt.supervisor.supervision.context import Context
+from tlsrt.supervisor.supervision.disk_waits import FRESH_S, START_S, DiskWaits
 from tlsrt.supervisor.supervision.feature import Feature, Features
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor
 from tlsrt.supervisor.supervision.loop import Beat, Loop, PermanentFailure
@@ -69,6 +70,7 @@ class Loops(Feature):
         self.is_locked = False  # then no loop is told of Primary: it carries nothing
         self.violations = Violations(context, authority)
         self.health = ComponentHealth(context, self._unwell)
+        self.disk_waits = DiskWaits(context)
         self._handlers: Mapping[str, Callable[[Loop, Fields], None]] = {
             "confined": self._confined,
             "sealed": self._sealed,
@@ -76,6 +78,7 @@ class Loops(Feature):
             "active": self._active,
             "beat": self._beat,
             "health": self._checked,
+            "disk_wait": self._waits_for_disk,
             "drained": self._drained,
             "failed": self._failed,
         }
@@ -124,9 +127,18 @@ class Loops(Feature):
 
     def _set_deadline(self, loop: Loop, word: str) -> None:
         seconds = self._context.current.config.limits.ready_timeout_s
-        reason = f"not {word} in {seconds:g} s"
-        end = partial(self.kill, loop, LoopEvent.DEADLINE, reason)
-        loop.process.set_deadline(self._context.event_loop.call_later(seconds, end))
+        late = partial(self._late, loop, f"not {word} in {seconds:g} s", self._context.event_loop.now + START_S)
+        loop.process.set_deadline(self._context.event_loop.call_later(seconds, late))
+
+    def _late(self, loop: Loop, reason: str, end: float) -> None:
+        """End a start that takes too long; one that waits for its disk may take longer, and its end is the disk's."""
+        if self.disk_waits.of(loop.name) is None:
+            self.kill(loop, LoopEvent.DEADLINE, reason)
+        elif self._context.event_loop.now >= end:
+            self.kill(loop, LoopEvent.DEADLINE, f"{reason}: it waits for its disk", Cause.DISK)
+        else:
+            late = partial(self._late, loop, reason, end)
+            loop.process.set_deadline(self._context.event_loop.call_later(FRESH_S, late))
 
     # Life channel
 
@@ -221,15 +233,18 @@ class Loops(Feature):
         except PeerError as error:
             self.kill(loop, LoopEvent.VIOLATED, f"life protocol: {error.reason}")
 
+    def _waits_for_disk(self, loop: Loop, fields: Fields) -> None:
+        self.disk_waits.heard_untrusted(loop.name, fields[0])
+
     def _unwell(self, loop: Loop, reason: str) -> None:
         self._authority.channel.charge(loop.name, loop.incarnation, "health", 1, reason)
         if loop.state is LoopState.ACTIVE and not self.is_stopping:
             self._features.loop_unwell(loop, reason)
 
-    def hung(self, loop: Loop, reason: str) -> None:
+    def hung(self, loop: Loop, reason: str, cause: Cause) -> None:
         """Kill a loop whose event loop no longer beats, whatever its other threads say."""
         lies = f", but {loop.process.false_beats} that its event loop did not make" if loop.process.false_beats else ""
-        self.kill(loop, LoopEvent.HUNG, reason + lies)
+        self.kill(loop, LoopEvent.HUNG, reason + lies, cause)
 
     def _drained(self, loop: Loop, fields: Fields) -> None:
         if loop.process.graceful_stop is not None:
@@ -339,6 +354,7 @@ class Loops(Feature):
         ended = loop.end(death)
         ended.close(self._context.event_loop.forget)
         self.monitor.forget(loop.name)
+        self.disk_waits.forget(loop.name)
         self._authority.channel.gone(loop.name, loop.incarnation)
         if loop.is_primary and ended.active_at is not None:
             for other in self.living():

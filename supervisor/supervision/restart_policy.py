@@ -159,10 +159,13 @@ class RestartPolicy:
 
     # What happens
 
-    def died(self, loop: str, now: float, active_s: float, sentence: str) -> RestartVerdict:
-        """Note an unexpected death, after `active_s` of service."""
+    def died(self, loop: str, now: float, active_s: float, sentence: str, *, counts: bool = True) -> RestartVerdict:
+        """Note an unexpected death, after `active_s` of service.
+
+        One that does not count towards the group's limit is followed by a restart, however many there were.
+        """
         group = self._groups[loop]
-        if self._intensities[group.name].died(now):
+        if counts and self._intensities[group.name].died(now):
             policy = group.restart
             times = f"{policy.deaths} times" if policy.deaths > 1 else "once"
             who = loop if len(group.loops) == 1 else f"a loop of {group.name}"

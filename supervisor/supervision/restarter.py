@@ -56,7 +56,9 @@ class Restarter(Feature):
             if is_permanent:
                 verdict = self._restart_policy.failed_permanently(loop.name, sentence)
             else:
-                verdict = self._restart_policy.died(loop.name, self._context.event_loop.now, active_s, sentence)
+                is_of_disk = loop.last_death is not None and loop.last_death.cause is Cause.DISK
+                now = self._context.event_loop.now
+                verdict = self._restart_policy.died(loop.name, now, active_s, sentence, counts=not is_of_disk)
             self._say(loop, verdict)
             if verdict.failure is not None and verdict.failure.escalation is Escalation.EXIT:
                 self._escalate(verdict.failure)

@@ -72,12 +72,25 @@ class Watchdog(Feature):
 
     def _judge(self) -> None:
         monitor, now = self._loops.monitor, self._event_loop.now
+        self._excuse_disks(now)
         for name in monitor.check(now):
-            reason = f"heartbeat: no beat for {monitor.silence(name, now):.2f} s"
+            reason, cause = f"heartbeat: no beat for {monitor.silence(name, now):.2f} s", Cause.HEARTBEAT
+            if excused := monitor.excused(name):
+                reason, cause = f"{reason}, of which it waited {excused:.2f} s for its disk", Cause.DISK
             if name == AUTHORITY:
-                self._authority.kill(reason, Cause.HEARTBEAT)
+                self._authority.kill(reason, cause)
             else:
-                self._loops.hung(self._loops.by_name(name), reason)
+                self._loops.hung(self._loops.by_name(name), reason, cause)
+
+    def _excuse_disks(self, now: float) -> None:
+        """Take the silence of those that the kernel holds for their disk out of their accounts, for a while."""
+        monitor, children = self._loops.monitor, self._context.current.children
+        for name in monitor.late(now):
+            process = (self._authority if name == AUTHORITY else self._loops.by_name(name)).process
+            where = children.disk_wait(name, process.child.host_pid) if process.child is not None else ""
+            if where and monitor.excuse(name, now):
+                self._loops.disk_waits.seen(name, monitor.silence(name, now), where)
+        self._loops.disk_waits.look()
 
     def _look_at_limits(self, name: str, child: Child, incarnation: int = 0) -> None:
         usage = self._context.current.children.limit_usage(name, child.host_pid)

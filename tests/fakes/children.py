@@ -49,6 +49,7 @@ class FakeChildren:
     channels: dict[str, ControlChannel] = field(default_factory=dict[str, ControlChannel])
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict[str, subprocess.Popen[bytes]])
     differences: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    disk_waits: dict[str, str] = field(default_factory=dict[str, str])  # where the kernel holds an event loop
 
     # One life
 
@@ -114,6 +115,9 @@ class FakeChildren:
 
     def made_beat(self, name: str, pid: int, number: int, last: int) -> bool:
         return True
+
+    def disk_wait(self, name: str, pid: int) -> str:
+        return self.disk_waits.get(name, "")
 
     def limit_usage(self, name: str, pid: int) -> LimitUsage:
         return LimitUsage()

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 from attackers.arena import PACKAGE
-from attackers.unkillable import can_freeze, frozen_disk, zombie_in
+from attackers.unkillable import zombie_in
 from hosts.running_host import RunningHost
 
-from tlsrt.errors import CallError
-
 VICTIM, WITNESS = "third/writer", "secondary/writer"
-WAYS = ("zombie", *(["frozen disk"] if can_freeze() else []))
 
 
-@pytest.fixture(params=WAYS)
+@pytest.fixture
 def unkillable(request: pytest.FixtureRequest) -> Iterator[tuple[RunningHost, Callable[[], Callable[[], None]]]]:
-    """A host, and what makes its loop `third` hang so that no signal ends it; that returns what lets it go."""
+    """A host, and what makes its loop `third` hang so that no signal ends it; that returns what lets it go.
+
+    A disk does that too, but what waits for a disk is not killed so soon: see test_disks.py.
+    """
     host = RunningHost(
-        mode="root" if request.param == "frozen disk" else "rootless",
+        mode="rootless",
         packages=[PACKAGE],
         components={address: {"class": "captured.writer:Writer"} for address in (VICTIM, WITNESS)},
         policy={f"client/admin -> {address}": "*" for address in (VICTIM, WITNESS)},
@@ -33,24 +31,8 @@ def unkillable(request: pytest.FixtureRequest) -> Iterator[tuple[RunningHost, Ca
     failed = request.session.testsfailed
     with ExitStack() as stack:
         stack.callback(host.close)
-        if request.param == "frozen disk":
-            folder = _state(host)
-            freeze, thaw = stack.enter_context(frozen_disk(folder))
-        stack.callback(host.stop)  # before the disk goes, and that before its folder
+        stack.callback(host.stop)
         host.start()
-
-        def by_a_disk() -> Callable[[], None]:
-            freeze()
-            client = host.client()
-
-            def write() -> None:
-                try:
-                    client.call(VICTIM, "write", timeout_s=60)
-                except CallError:
-                    return
-
-            threading.Thread(target=write, daemon=True).start()
-            return thaw
 
         def by_a_zombie() -> Callable[[], None]:
             release = zombie_in(host.pids()["third"])
@@ -58,15 +40,9 @@ def unkillable(request: pytest.FixtureRequest) -> Iterator[tuple[RunningHost, Ca
             host.kill("third", signal.SIGSTOP)
             return release
 
-        yield host, by_a_disk if request.param == "frozen disk" else by_a_zombie
+        yield host, by_a_zombie
         if request.session.testsfailed > failed:
             host.print_logs()
-
-
-def _state(host: RunningHost) -> Path:
-    folder: Path = host.config.state_dir / "third"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder
 
 
 def test_a_loop_that_no_signal_ends_blocks_nobody_and_has_no_second_copy(

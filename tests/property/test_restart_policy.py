@@ -364,3 +364,13 @@ def _assert_order(one: World) -> None:
         for index, name in enumerate(started):
             late = set(one.befores(name)) & set(started[index:])
             assert not late, f"{name} is started before {late}"
+
+
+def test_deaths_that_a_disk_is_to_blame_for_never_give_a_loop_up_and_hide_no_others() -> None:
+    world = World(RestartPolicy(SupervisionConfig(), LOOPS, lambda: 1.0))
+    for _ in range(1000):
+        verdict = world.restart_policy.died("a", world.now, 0.0, "its disk", counts=False)
+        assert verdict.failure is None and verdict.delay_s <= RestartConfig().cap_s
+    assert world.restart_policy.deaths("a", world.now) == 0
+    failures = [world.restart_policy.died("a", world.now, 0.0, "a bug").failure for _ in range(RestartConfig().deaths)]
+    assert failures[-1] is not None and not any(failures[:-1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import sqlite3
@@ -15,38 +14,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from fakes.store_bench import StoreBench as Bench
 
 from tlsrt.errors import CallError, ConfigError, Failed, InvalidArgument, NotFound
-from tlsrt.loops.component.component import attach, invoke
-from tlsrt.loops.secondary.store import VALUE_BYTES, Store
-
-
-class ClockedStore(Store):
-    """A store whose wall clock a test sets."""
-
-    now_ms = 1_000_000
-
-    def wall_ms(self) -> int:
-        return self.now_ms
-
-
-class Bench:
-    """A started store and short ways to call it."""
-
-    def __init__(self, folder: Path, **options: object) -> None:
-        self.store = ClockedStore()
-        log = logging.getLogger("store")
-        attach(self.store, address="secondary/store", options=options, state=folder, log=log, port=cast("Any", None))
-        asyncio.run(self.store.start())
-
-    def __call__(self, method: str, *args: object, subject: str = "client/a", **kwargs: object) -> Any:
-        async def once() -> object:
-            return await cast("Awaitable[object]", invoke(self.store, method, args, kwargs, subject=subject))
-
-        return asyncio.run(once())
-
-    def stop(self) -> None:
-        asyncio.run(self.store.stop())
+from tlsrt.loops.component.component import invoke
+from tlsrt.loops.secondary.store import VALUE_BYTES
 
 
 @pytest.fixture
@@ -118,6 +90,7 @@ def test_expired_values_leave_the_disk(bench: Bench, tmp_path: Path) -> None:
     bench.store.now_ms += 2000
     for _ in range(3):
         bench("put", "x", 1)
+    bench.stop()
     with sqlite3.connect(tmp_path / "store.sqlite") as connection:
         assert connection.execute("SELECT count(*) FROM entries").fetchone() == (1,)
     connection.close()
@@ -190,7 +163,8 @@ def test_watch_tells_changes_to_those_who_may_know(tmp_path: Path, namespace: st
         await bench.store.stop()
         return [first, *[change async for change in stream]]
 
-    found = [(change["operation"], change["key"]) for change in asyncio.run(scene())]
+    found = [(change["operation"], change["key"]) for change in bench.run(scene())]
+    bench.stop()
     mine = [("put", "a2"), ("delete", "a2")]
     assert found == (mine if namespace == "per_subject" else [("put", "a1"), *mine])
 
@@ -204,21 +178,25 @@ def test_watch_tells_changes_to_those_who_may_know(tmp_path: Path, namespace: st
         ({"namespace": "own"}, "namespace must be one of: shared, per_subject"),
     ],
 )
-def test_wrong_options_are_told_at_start(tmp_path: Path, options: dict[str, object], message: str) -> None:
+def test_wrong_options_are_told_at_start(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Bench(tmp_path, **options)
 
 
 def test_every_commit_is_synced(bench: Bench) -> None:
-    connection = bench.store._table._connection
+    connection = bench.store._table._open()
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,), "2 is FULL: sqlite.org/pragma.html"
 
 
 def test_a_damaged_or_newer_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "store.sqlite").write_bytes(b"not a database" * 500)
-    with pytest.raises(ConfigError, match="cannot open the store"):
-        Bench(tmp_path)
+    bench = Bench(tmp_path)
+    for method, *args in (("get", "a"), ("put", "a", 1), ("delete", "a"), ("keys",)):
+        with pytest.raises(Failed, match="cannot serve the store: its database is damaged"):
+            bench(method, *args)
+    assert "restore store.sqlite from a backup" in str(bench.check())
+    bench.stop()
     (tmp_path / "store.sqlite").unlink()
     with sqlite3.connect(tmp_path / "store.sqlite") as connection:
         connection.execute("PRAGMA user_version = 9")
@@ -343,17 +321,14 @@ def test_sigkill_of_the_writer_loses_nothing_acknowledged(tmp_path: Path) -> Non
 
 def test_it_is_well_until_it_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(tmp_path)
-    assert bench.store.check() is None
+    assert bench.check() is None
     room = os.statvfs(tmp_path)
     for field, value, words in (("f_bavail", 0, "is full"), ("f_flag", os.ST_RDONLY, "is read-only")):
         there = SimpleNamespace(**{name: getattr(room, name) for name in dir(room) if name.startswith("f_")})
         setattr(there, field, value)
         with monkeypatch.context() as patched:
             patched.setattr(os, "statvfs", lambda folder, there=there: there)
-            assert words in str(bench.store.check())
-    other = sqlite3.connect(tmp_path / "store.sqlite", isolation_level=None)
-    other.execute("DROP TABLE counter")
-    with pytest.raises(Failed, match="no such table"):
-        bench.store.check()
-    other.close()
+            assert words in str(bench.check())
+    bench.store._table._open().execute("DROP TABLE counter")
+    assert "no such table" in str(bench.check())
     bench.stop()

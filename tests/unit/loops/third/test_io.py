@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
+import stat
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any, cast
@@ -327,3 +330,68 @@ def test_wrong_options_are_told_at_start(tmp_path: Path) -> None:
         Bench(tmp_path, files=0)
     with pytest.raises(ConfigError, match="unknown option quota"):
         Bench(tmp_path, quota=1)
+
+
+@pytest.mark.parametrize(
+    ("call", "is_folder", "code"),
+    [
+        (("write", "f", "new"), True, "outcome_unknown"),
+        (("write", "f", "new"), False, "failed"),
+        (("append", "f", "new"), False, "outcome_unknown"),
+        (("delete", "f"), True, "outcome_unknown"),
+    ],
+)
+def test_what_the_disk_did_not_confirm_is_not_called_unchanged(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, call: tuple[str, ...], is_folder: bool, code: str
+) -> None:
+    bench("write", "f", "old")
+    fsync = os.fsync
+
+    def fails(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) is is_folder:
+            raise OSError(errno.EIO, "Input/output error")
+        fsync(descriptor)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fails)
+        with pytest.raises(CallError) as caught:
+            bench(*call)
+    assert caught.value.code == code
+    if call[0] == "append" or code == "failed":
+        assert bench("read", "f") == b"old"
+    elif call[0] == "write":
+        assert bench("read", "f") == b"new" and bench.io._folder.used_bytes == 3
+    else:
+        assert bench("list") == []
+    bench("write", "f", "newer")
+    assert bench("read", "f") == b"newer"
+
+
+def test_a_slow_disk_holds_up_neither_the_event_loop_nor_what_needs_no_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path)
+    begun, may_go_on = threading.Event(), threading.Event()
+    fsync = os.fsync
+
+    def slow(descriptor: int) -> None:
+        begun.set()
+        assert may_go_on.wait(30)
+        fsync(descriptor)
+
+    async def call(method: str, *args: object) -> Any:
+        return await cast("Awaitable[object]", invoke(bench.io, method, args, {}, subject="client/a"))
+
+    async def scene() -> None:
+        writing = asyncio.create_task(call("write", "f", "x"))
+        await asyncio.to_thread(begun.wait, 10)
+        assert await call("notify", "info", "the disk is slow") == 1
+        assert bench.io.disk_threads[0].waits_s() > 0 and not writing.done()
+        assert await bench.io.check() is None, "a disk that is slow is no fault of the component"
+        may_go_on.set()
+        assert await writing == 1
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", slow)
+        asyncio.run(scene())
+    bench.stop()

@@ -29,6 +29,7 @@ class Bench:
 
     def __init__(self, folder: Path, **options: object) -> None:
         self.io = InputOutput()
+        self.later: list[Bench] = []
         self.files = folder / "files"
         log = logging.getLogger("io")
         attach(self.io, address="third/io", options=options, state=folder, log=log, port=cast("Any", None))
@@ -52,7 +53,15 @@ class Bench:
     def anew(self) -> Bench:
         """Another life of the loop."""
         asyncio.run(self.io.stop())
-        return Bench(self.files.parent, total_bytes=1 << 20, file_bytes=1 << 19, files=8)
+        self.later.append(Bench(self.files.parent, total_bytes=1 << 20, file_bytes=1 << 19, files=8))
+        return self.later[-1]
+
+    def stop(self) -> None:
+        """End the last life."""
+        if self.later:
+            self.later[-1].stop()
+        else:
+            asyncio.run(self.io.stop())
 
 
 async def pieces(data: bytes) -> AsyncIterator[bytes]:
@@ -69,7 +78,7 @@ async def broken(data: bytes) -> AsyncIterator[bytes]:
 def bench(tmp_path: Path) -> Iterator[Bench]:
     made = Bench(tmp_path, total_bytes=1 << 20, file_bytes=1 << 19, files=8)
     yield made
-    asyncio.run(made.io.stop())
+    made.stop()
 
 
 def test_in_one_go_and_again(bench: Bench) -> None:

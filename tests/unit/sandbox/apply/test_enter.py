@@ -32,7 +32,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return apply
 
-    steps = (LayerStep.WORLD, LayerStep.DROP, LayerStep.SEAL_STAGE_1, LayerStep.SEAL_STAGE_2)
+    steps = (LayerStep.WORLD, LayerStep.DROP, LayerStep.SEAL_STAGE_1, LayerStep.SEAL_CALLS)
     rows = [Layer(name, step, row(name, None)) for name, step in zip(NAMES, steps, strict=True)]
     rows[2] = Layer("filter", LayerStep.SEAL_STAGE_1, row("filter", b"digest"))
     monkeypatch.setattr(enter, "LAYERS", tuple(rows))
@@ -130,3 +130,18 @@ def test_a_second_task_is_refused(log: list[str], monkeypatch: pytest.MonkeyPatc
 def test_paths_follow_a_waived_root(log: list[str]) -> None:
     confinement = enter_world(Profile("x", 1, 1, layers=(), write=((Path("/srv/state"), "/state"),)), ())
     assert confinement.path("/state") == "/srv/state"
+
+
+def test_threads_are_started_between_the_rules_for_files_and_the_last_filter(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+    rows = [
+        Layer(name, step, lambda profile, context, name=name: ran.append(name))  # type: ignore[misc]
+        for name, step in (("rules", LayerStep.SEAL_FILES), ("filter", LayerStep.SEAL_CALLS))
+    ]
+    monkeypatch.setattr(enter, "LAYERS", tuple(rows))
+    monkeypatch.setattr(syscalls, "is_single_task", lambda status: True)
+    confinement = enter_world(profile(layers=("rules", "filter")), ())
+    confinement.drop()
+    confinement.assert_one_task()
+    confinement.seal(lambda: ran.append("threads"))
+    assert ran == ["rules", "threads", "filter"]

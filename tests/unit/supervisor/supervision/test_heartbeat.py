@@ -204,3 +204,27 @@ def test_an_honest_process_under_load_is_never_called_dead(intervals: list[float
         now += interval
         assert monitor.health("third", now) is Health.GOOD
         monitor.beat("third", now)
+
+
+def test_the_time_in_which_the_kernel_holds_a_process_for_its_disk_is_no_silence_up_to_a_bound() -> None:
+    monitor = settled(regular(10))
+    now = last = 4.5
+    while monitor.phi("third", now) < POLICY.dead:
+        now += POLICY.round_s
+        if "third" in monitor.late(now):
+            monitor.excuse("third", now)
+        assert monitor.silence("third", now) == pytest.approx(now - last)
+        assert now - last < POLICY.disk_s + 3, "a process that is captured is silent for ever"
+    assert now - last > POLICY.disk_s and monitor.excused("third") >= POLICY.disk_s
+
+
+def test_who_has_waited_for_its_disk_has_the_usual_time_to_beat_again_and_a_new_account() -> None:
+    monitor = settled(regular(10))
+    for turn in range(60):  # ten seconds
+        now = 4.5 + turn * POLICY.round_s
+        if "third" in monitor.late(now):
+            assert monitor.excuse("third", now)
+    assert monitor.health("third", now + 0.3) is Health.GOOD and monitor.health("third", now + 0.8) is Health.DEAD
+    monitor.beat("third", now + 0.3)
+    assert monitor.excused("third") == 0 and not monitor.late(now + 0.9)
+    assert detected_after(monitor, now + 0.3) < 1.75, "a long wait makes the process no less regular"

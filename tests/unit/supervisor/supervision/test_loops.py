@@ -17,6 +17,7 @@ from tlsrt.channels.control.life import LoopState
 from tlsrt.supervisor.process.console import Console
 from tlsrt.supervisor.process.event_loop import EventLoop
 from tlsrt.supervisor.process.exit_reason import Cause
+from tlsrt.supervisor.supervision import loops as loops_module
 from tlsrt.supervisor.supervision.context import Context, Reloadable
 from tlsrt.supervisor.supervision.graceful_stop import GracefulStop
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatMonitor
@@ -53,7 +54,8 @@ class Host:
         self.event_loop = EventLoop()
         self.lock = os.open(folder / "lock", os.O_RDONLY | os.O_CREAT)
         self.recorder = cast("Any", Recorder())
-        self.context = Context(Reloadable(config, self.children), self.event_loop, Console(io.StringIO()), self.lock)
+        self.output = io.StringIO()
+        self.context = Context(Reloadable(config, self.children), self.event_loop, Console(self.output), self.lock)
         monitor = HeartbeatMonitor()
         policy = RestartPolicy(config.supervision, [loop.name for loop in config.loops], lambda: 1.0)
         self.each = [Loop(one, index, os.open(os.devnull, os.O_WRONLY), "") for index, one in enumerate(config.loops)]
@@ -130,3 +132,45 @@ def test_nothing_of_an_incarnation_is_left_for_the_next(host: Host) -> None:
     assert primary.last_death is not None and str(primary.last_death) == "a test"
     host.activate(primary)
     assert (primary.incarnation, primary.restarts, primary.process.beat) == (2, 0, None)
+
+
+def test_a_wait_for_the_disk_is_told_once_shown_and_over_when_it_is_over(host: Host) -> None:
+    secondary = host.each[1]
+    host.activate(host.each[0])
+    host.activate(secondary)
+    channel, waits = host.children.channels["secondary"], host.loops.disk_waits
+    for for_ms in (1200, 1700, 2200):
+        channel.send("disk_wait", for_ms)
+    host.until(lambda: waits.of("secondary") is not None)
+    host.until(lambda: waits.of("secondary").since <= host.event_loop.now - 1.2)  # type: ignore[union-attr]
+    assert waits.of("third") is None and secondary.state is LoopState.ACTIVE
+    channel.send("disk_wait", 0)
+    host.until(lambda: waits.of("secondary") is None)
+    seen = [event.name.name for event in host.context.events.after(0)]
+    assert [name for name in seen if name.startswith("disk")] == ["disk_wait", "disk_answers"]
+    output = host.output.getvalue()
+    assert "waits for its disk since 1.2 s; it serves what needs no disk" in output
+    assert output.count("waits for its disk") == 1 and "its disk answers again, after " in output
+
+
+def test_a_start_may_take_longer_while_the_disk_is_slow_and_no_longer_than_that(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loops_module, "FRESH_S", 0.02)
+    secondary = host.each[1]
+    host.activate(host.each[0])
+    host.loops.spawn(secondary)
+    channel = host.children.channels["secondary"]
+    for record in (("confined", b"", b""), ("sealed",), ("ready",)):
+        channel.send(*record)
+        host.until(lambda: secondary.state in (LoopState(record[0]), LoopState.ATTESTED))  # noqa: B023
+    host.until(lambda: secondary.process.is_activating)
+    channel.send("disk_wait", 4000)
+    host.until(lambda: host.loops.disk_waits.of("secondary") is not None)
+    now = host.event_loop.now
+    host.loops._late(secondary, "not active in 0 s", now + 0.1)
+    assert secondary.state is LoopState.READY
+    host.until(lambda: secondary.state is LoopState.DOWN)
+    death = secondary.last_death
+    assert death is not None and death.cause is Cause.DISK and host.event_loop.now >= now + 0.1
+    assert death.sentence == "not active in 0 s: it waits for its disk"

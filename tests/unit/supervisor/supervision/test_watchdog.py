@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tlsrt.sandbox.cgroup.limit_usage import LimitUsage
 from tlsrt.supervisor.process.spawn import SpawnedChild
 from tlsrt.supervisor.process.unkillable import PATIENCE_S
 from tlsrt.supervisor.supervision.heartbeat import HeartbeatPolicy
@@ -29,6 +30,9 @@ class Stage:
     dead: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    late: dict[str, str] = field(default_factory=dict[str, str])  # where the kernel holds who is silent
+    excused_s: float = 0.0
+    may_wait: bool = True
     judged: int = 0
     event_loop: Any = None
     loops: Any = None
@@ -37,21 +41,36 @@ class Stage:
         loops = [
             SimpleNamespace(name=name, is_trusted=name in self.trusted, process=Incarnation()) for name in self.names
         ]
-        monitor = SimpleNamespace(check=self._judge, silence=lambda name, now: 1.625)
+        monitor = SimpleNamespace(
+            check=self._judge, silence=lambda name, now: 1.625, late=lambda now: list(self.late),
+            excuse=lambda name, now: self.may_wait, excused=lambda name: self.excused_s,
+        )  # fmt: skip
+        for loop in loops:
+            loop.process.child = SpawnedChild(2, -1, 1 << 30)
         self.loops = SimpleNamespace(
             all=loops, is_stopping=False, monitor=monitor, attest=lambda loop: self.looked_at.append(loop.name),
             violations=SimpleNamespace(limit_reached=lambda *words: self.said.append(" ".join(map(str, words)))),
-            by_name=lambda name: name, hung=lambda name, reason: self.ended.append(f"{name} {reason}"),
+            by_name=lambda name: next(loop for loop in loops if loop.name == name),
+            hung=lambda loop, reason, cause: self.ended.append(f"{loop.name} {reason} ({cause})"),
+            disk_waits=SimpleNamespace(
+                seen=lambda name, for_s, where: self.said.append(f"{name} waits {for_s} {where}"), look=lambda: None
+            ),
         )  # fmt: skip
         authority: Any = SimpleNamespace(
             is_attested="authority" in self.trusted, attest=lambda: self.looked_at.append("authority"),
-            is_killed=False, process=Incarnation(), kill=lambda reason, cause: self.ended.append(f"authority {reason}"),
+            is_killed=False, process=Incarnation(),
+            kill=lambda reason, cause: self.ended.append(f"authority {reason} ({cause})"),
         )  # fmt: skip
         self.event_loop = SimpleNamespace(
             now=7.0, call_next=lambda period, callback: self.timers.append((period, callback))
         )
         context: Any = SimpleNamespace(
             event_loop=self.event_loop,
+            current=SimpleNamespace(
+                children=SimpleNamespace(
+                    disk_wait=lambda name, pid: self.late[name], limit_usage=lambda name, pid: LimitUsage()
+                )
+            ),
             console=SimpleNamespace(bad=lambda *words: self.said.append(" ".join(words))),
             events=SimpleNamespace(emit=lambda *words: None),
         )  # fmt: skip
@@ -99,7 +118,18 @@ def test_silence_is_judged_in_every_turn_as_often_as_the_monitor_expects() -> No
     stage.begin()
     assert stage.pass_turns(2) / 2 == pytest.approx(HeartbeatPolicy().round_s)
     assert stage.judged == 2
-    assert stage.ended == [f"{name} heartbeat: no beat for 1.62 s" for name in ("third", "authority")]
+    assert stage.ended == [f"{name} heartbeat: no beat for 1.62 s (heartbeat)" for name in ("third", "authority")]
+
+
+def test_who_waits_for_its_disk_is_excused_told_and_at_last_killed_for_that() -> None:
+    stage = Stage(late={"third": "D in folio_wait_bit", "forth": ""})
+    stage.begin()
+    stage.pass_turns(1)
+    assert stage.said == ["third waits 1.625 D in folio_wait_bit"] and not stage.ended
+    stage.may_wait, stage.excused_s, stage.dead = False, 60.0, ["third"]
+    stage.pass_turns(1)
+    sentence = "third heartbeat: no beat for 1.62 s, of which it waited 60.00 s for its disk (disk)"
+    assert stage.ended == [sentence] and len(stage.said) == 1
 
 
 @pytest.mark.parametrize("name", [*LOOPS, "authority"])

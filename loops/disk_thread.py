@@ -1,0 +1,213 @@
+"""Disk thread: what a component does on its disk, one thing after another, in a thread of its own.
+
+A disk may take seconds for an fsync, and an event loop that waits for it answers nobody and seems to hang. So a
+component hands its work to this thread and awaits it; meanwhile its event loop beats and serves what needs no disk. The
+thread takes all work that waits at once, so that a worker can put many changes on the disk with one fsync.
+
+In a sandbox the thread is started between the two parts of the seal: it inherits the Landlock rules, which are of one
+thread (landlock_restrict_self(2)), and gets the last filter with all others, after which no thread can be made.
+
+What waits is bounded, in all and by a share for each subject; one that has used up its share is told `busy`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+from tlsrt.bounded_table import BoundedTable, WhenFull
+from tlsrt.errors import Busy
+from tlsrt.sandbox.syscalls import name_thread
+
+Result = TypeVar("Result")
+Settled = Callable[[object], None]
+
+WAITING_MOST = 1024  # of all subjects
+WAITING_SHARE = 256  # of one
+BYTES_MOST = 32 << 20  # that what waits may hold
+BYTES_SHARE = 8 << 20
+TOGETHER = 128  # handed to the worker at once
+CHECK_S = 1.0  # that a health check waits
+
+
+class DiskWork(Generic[Result]):
+    """One thing to do on the disk; `size` are the bytes that it holds meanwhile."""
+
+    __slots__ = ("is_change", "run", "size")
+
+    def __init__(self, run: Callable[[], Result], *, is_change: bool = False, size: int = 0) -> None:
+        self.run = run
+        self.is_change = is_change
+        self.size = size
+
+
+class DiskWorker(Protocol):
+    """Carries out work in the disk thread."""
+
+    def carry_out(self, works: Sequence[DiskWork[Any]]) -> list[object]:
+        """Do all of it in this order; return for each its result, or the exception that it ended with."""
+        ...
+
+
+class EachAlone:
+    """A worker that does one thing after another."""
+
+    def carry_out(self, works: Sequence[DiskWork[Any]]) -> list[object]:
+        return [outcome_of(work) for work in works]
+
+
+def outcome_of(work: DiskWork[Any]) -> object:
+    """Return the result of one thing, or the exception that it ended with."""
+    try:
+        return work.run()
+    except Exception as error:  # it belongs to who awaits it
+        return error
+
+
+class _Job:
+    """Work with its place in the queue and who awaits it."""
+
+    __slots__ = ("future", "key", "loop", "settled", "work")
+
+    def __init__(self, key: int, work: DiskWork[Any], settled: Settled | None) -> None:
+        self.key = key
+        self.work = work
+        self.settled = settled
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = self.loop.create_future()
+
+
+class DiskCheck:
+    """A health check that looks at the disk and never waits long for it: a wait is reported by other means."""
+
+    def __init__(self, disk: DiskThread, look: Callable[[], str | None]) -> None:
+        self._disk = disk
+        self._look = look
+        self._task: asyncio.Task[None] | None = None
+        self.trouble: str | None = None  # when it looked last
+
+    async def ask(self) -> str | None:
+        """Return what is wrong, or None; while the disk does not answer, what was wrong before."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._ask())
+        await asyncio.wait({self._task}, timeout=CHECK_S)
+        if self._task.done():
+            self._task.result()  # raises what the look has raised
+        return self.trouble
+
+    async def _ask(self) -> None:
+        self.trouble = await self._disk.run("", DiskWork(self._look))
+
+
+class DiskThread:
+    """The thread, and what waits for it. Without `start` it is started with the first work."""
+
+    def __init__(self, name: str, worker: DiskWorker) -> None:
+        self._name = name
+        self._worker = worker
+        self._keys = itertools.count()
+        self._waiting: BoundedTable[int, None] = BoundedTable(WAITING_MOST, WAITING_SHARE, WhenFull.REFUSE)
+        self._bytes: BoundedTable[int, None] = BoundedTable(BYTES_MOST, BYTES_SHARE, WhenFull.REFUSE)
+        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._began = 0.0  # monotonic; when it took what it does now, 0: it does nothing
+
+    def start(self) -> None:
+        """Start the thread if it does not run."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._serve, args=(self._queue,), name=self._name, daemon=True)
+            self._thread.start()
+
+    def waits_s(self) -> float:
+        """Return for how long the disk has not answered now, in seconds; 0 if nothing is asked of it."""
+        began = self._began
+        return time.monotonic() - began if began else 0.0
+
+    async def run(self, subject: str, work: DiskWork[Result], settled: Settled | None = None) -> Result:
+        """Have work done and return its result. Raises Busy if too much waits, and what the work raises.
+
+        `settled` is called in the event loop with the result or the exception, also if this was cancelled meanwhile.
+        """
+        job = self._admit(subject, work, settled)
+        self._queue.put(job)
+        return cast("Result", await job.future)
+
+    def post(self, work: DiskWork[Any]) -> None:
+        """Have work done behind all that waits, without an answer: for what gives back what was had."""
+        self.start()
+        self._queue.put(_Job(-1, work, None))
+
+    def close(self) -> None:
+        """End the thread when it has done what waits."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread = None
+
+    def _admit(self, subject: str, work: DiskWork[Any], settled: Settled | None) -> _Job:
+        key = next(self._keys)
+        if not self._waiting.add(key, None, subject).is_added:
+            raise Busy("too much waits for the disk already, try again later")
+        if work.size and not self._bytes.add(key, None, subject, size=work.size).is_added:
+            self._waiting.remove(key)
+            raise Busy("too many bytes wait for the disk already, try again later")
+        try:
+            self.start()
+        except BaseException:
+            self._remove(key)
+            raise
+        return _Job(key, work, settled)
+
+    def _remove(self, key: int) -> None:
+        self._waiting.remove(key)
+        self._bytes.remove(key)
+
+    # -- in the thread ----------------------------------------------------------------------------------------
+
+    def _serve(self, queue: SimpleQueue[_Job | None]) -> None:
+        name_thread(self._name.encode("ascii", "replace"))
+        is_open = True
+        while is_open:
+            jobs: list[_Job] = []
+            job = queue.get()
+            while job is not None:
+                jobs.append(job)
+                if len(jobs) == TOGETHER or queue.empty():
+                    break
+                job = queue.get()
+            is_open = job is not None
+            if jobs:
+                self._carry_out(jobs)
+
+    def _carry_out(self, jobs: list[_Job]) -> None:
+        self._began = time.monotonic()
+        try:
+            outcomes = self._worker.carry_out([job.work for job in jobs])
+        except Exception as error:  # a bug of the worker must not end the thread: then all would wait for ever
+            outcomes = [error for _ in jobs]
+        self._began = 0.0
+        for loop, settled in itertools.groupby(zip(jobs, outcomes, strict=True), key=lambda each: each[0].loop):
+            try:
+                loop.call_soon_threadsafe(self._settle, list(settled))
+            except RuntimeError:
+                continue  # that event loop has ended, and all who waited in it
+
+    # -- in the event loop ------------------------------------------------------------------------------------
+
+    def _settle(self, settled: list[tuple[_Job, object]]) -> None:
+        for job, outcome in settled:
+            self._remove(job.key)
+            if job.settled is not None:
+                job.settled(outcome)
+            if job.future.done():  # cancelled
+                continue
+            if isinstance(outcome, Exception):
+                job.future.set_exception(outcome)
+            else:
+                job.future.set_result(outcome)
+            if job.key < 0 and isinstance(outcome, Exception):
+                job.future.exception()  # nobody waits for it

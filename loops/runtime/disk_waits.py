@@ -1,0 +1,37 @@
+"""What a loop tells of its disk: with each beat for how long it has not answered, and once that it has. Pure."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable
+
+from tlsrt.loops.component.component import Component
+
+TOLD_S = 1.0  # a shorter wait is none
+DISK_ERRORS = frozenset(
+    {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT}
+)
+
+
+class DiskWaits:
+    """The disk threads of all components of a loop."""
+
+    def __init__(self, components: Iterable[Component]) -> None:
+        self._disks = [disk for component in components for disk in component.disk_threads]
+        self._is_told = False
+
+    def next_report(self) -> int | None:
+        """Return what to tell now (ms, 0: nothing waits any more), or None if that is nothing new."""
+        longest = max((disk.waits_s() for disk in self._disks), default=0.0)
+        if longest >= TOLD_S:
+            self._is_told = True
+            return int(longest * 1000)
+        if not self._is_told:
+            return None
+        self._is_told = False
+        return 0
+
+
+def is_of_disk(error: BaseException) -> bool:
+    """Tell whether an error says that a disk refuses, so that the same thing may succeed later."""
+    return isinstance(error, OSError) and error.errno in DISK_ERRORS

@@ -1,0 +1,88 @@
+"""Mark of a store: a second small file that says that the store existed, and which revision it had.
+
+A database that is missing, empty or older than it was opens like any other. So beside it lies one line with the last
+revision that was acknowledged. It is written in place after each commit, and never before: what it says was on the
+disk. It is synced when it is made, at the end, and with a commit `SYNC_S` after the last time. So a loss is noticed
+whenever the process alone ended; after a loss of power, for all but the changes of the last `SYNC_S` of activity.
+
+`lost` are revisions that were acknowledged and are gone. They stay in the mark until an operator removes it: that
+accepts the store as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+SYNC_S = 5.0
+_BYTES = 128  # in one sector, so that none is ever half written
+_LINE = re.compile(rb"(tlsrt store mark 1, revision (\d{1,20}), lost (\d{1,20}) to (\d{1,20})), crc ([0-9a-f]{8}) *\n")
+
+
+class MarkRecord(NamedTuple):
+    """What a mark says. `lost` is empty (0, 0), or the first and the last revision that are gone."""
+
+    revision: int
+    lost: tuple[int, int] = (0, 0)
+
+    def line(self) -> bytes:
+        """Return the bytes of the file."""
+        text = b"tlsrt store mark 1, revision %d, lost %d to %d" % (self.revision, *self.lost)
+        return (b"%b, crc %08x" % (text, zlib.crc32(text))).ljust(_BYTES - 1) + b"\n"
+
+
+def parse_mark_untrusted(line: bytes) -> MarkRecord | None:
+    """Return what a mark says, or None for one that is damaged. Cannot fail. Pure."""
+    found = _LINE.fullmatch(line)
+    if found is None or int(found[5], 16) != zlib.crc32(found[1]):
+        return None
+    return MarkRecord(int(found[2]), (int(found[3]), int(found[4])))
+
+
+class StoreMark:
+    """The file. Times are monotonic, in seconds. Raises OSError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.exists = path.exists()
+        self.record = parse_mark_untrusted(path.read_bytes()[: 2 * _BYTES]) if self.exists else None
+        self._descriptor = -1
+        self._synced = 0.0
+        self._is_behind = False  # the disk may not have what was written
+
+    def write(self, record: MarkRecord, now: float) -> None:
+        """Say another revision; on the disk at once if there was no mark, else within `SYNC_S`."""
+        if self._descriptor < 0:
+            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            os.ftruncate(self._descriptor, _BYTES)
+        os.pwrite(self._descriptor, record.line(), 0)  # in place: it takes no room, so none can be wanting
+        self._is_behind = True
+        self.record = record
+        if not self.exists:
+            self.sync(now)
+            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+            self.exists = True
+        elif now - self._synced >= SYNC_S:
+            self.sync(now)
+
+    def sync(self, now: float) -> None:
+        """Have the disk keep it."""
+        if self._is_behind:
+            os.fdatasync(self._descriptor)
+            self._is_behind, self._synced = False, now
+
+    def close(self, now: float) -> None:
+        """Have the disk keep it, and give the file back."""
+        if self._descriptor >= 0:
+            try:
+                self.sync(now)
+            finally:
+                os.close(self._descriptor)
+                self._descriptor = -1

@@ -1,0 +1,120 @@
+"""The disk thread: the event loop goes on while the disk does not, what waits is bounded, nothing is answered twice."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tlsrt.errors import Busy, Failed
+from tlsrt.loops.disk_thread import BYTES_SHARE, TOGETHER, WAITING_SHARE, DiskThread, DiskWork, EachAlone, outcome_of
+
+
+class StuckDisk:
+    """A worker that waits before it does what it got, until it may go on."""
+
+    def __init__(self) -> None:
+        self.may_go_on = threading.Event()
+        self.begun = threading.Event()
+        self.groups: list[int] = []
+
+    def carry_out(self, works: Sequence[DiskWork[Any]]) -> list[object]:
+        self.begun.set()
+        assert self.may_go_on.wait(30)
+        self.groups.append(len(works))
+        return [outcome_of(work) for work in works]
+
+
+@asynccontextmanager
+async def stuck(count: int) -> AsyncIterator[tuple[DiskThread, StuckDisk, list[asyncio.Task[int]]]]:
+    """A thread that is stuck with one thing of client/a, while `count` - 1 more of it wait."""
+    worker = StuckDisk()
+    disk = DiskThread("test-disk", worker)
+    tasks = [asyncio.create_task(disk.run("client/a", DiskWork(partial(int, number)))) for number in range(count)]
+    try:
+        await asyncio.to_thread(worker.begun.wait, 10)
+        yield disk, worker, tasks
+    finally:
+        worker.may_go_on.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        disk.close()
+
+
+def test_the_event_loop_goes_on_and_all_is_answered_in_order() -> None:
+    async def scene() -> None:
+        async with stuck(300 if WAITING_SHARE > 300 else WAITING_SHARE) as (disk, worker, tasks):
+            for _ in range(100):  # with the disk in the event loop this would not end
+                await asyncio.sleep(0)
+            assert disk.waits_s() > 0 and not any(task.done() for task in tasks)
+            worker.may_go_on.set()
+            assert await asyncio.gather(*tasks) == list(range(len(tasks)))
+            assert disk.waits_s() == 0
+            assert sum(worker.groups) == len(tasks) and max(worker.groups) <= TOGETHER
+
+    asyncio.run(scene())
+
+
+def test_one_subject_that_fills_its_share_is_busy_and_no_other() -> None:
+    async def scene() -> None:
+        async with stuck(WAITING_SHARE) as (disk, worker, tasks):
+            with pytest.raises(Busy, match="waits for the disk already"):
+                await disk.run("client/a", DiskWork(int))
+            other = asyncio.create_task(disk.run("client/b", DiskWork(int)))
+            large = asyncio.create_task(disk.run("client/c", DiskWork(int, size=BYTES_SHARE)))
+            await asyncio.sleep(0)
+            with pytest.raises(Busy, match="too many bytes"):
+                await disk.run("client/c", DiskWork(int, size=1))
+            worker.may_go_on.set()
+            assert await other == 0 and await large == 0
+            assert await disk.run("client/a", DiskWork(int)) == 0, "there is room again"
+            assert len(tasks) == WAITING_SHARE
+
+    asyncio.run(scene())
+
+
+def test_what_is_cancelled_is_settled_all_the_same() -> None:
+    async def scene() -> None:
+        worker = StuckDisk()
+        disk = DiskThread("test-disk", worker)
+        settled: list[object] = []
+        task = asyncio.create_task(disk.run("client/a", DiskWork(lambda: 7), settled.append))
+        await asyncio.to_thread(worker.begun.wait, 10)
+        task.cancel()
+        await asyncio.wait({task})
+        worker.may_go_on.set()
+        assert await disk.run("client/a", DiskWork(lambda: 8)) == 8
+        assert settled == [7]
+        disk.close()
+
+    asyncio.run(scene())
+
+
+def test_an_error_belongs_to_its_own_work_and_a_broken_worker_to_all_that_it_had() -> None:
+    def refuse() -> int:
+        raise Failed("no")
+
+    class Broken:
+        def carry_out(self, works: Sequence[DiskWork[Any]]) -> list[object]:
+            raise ZeroDivisionError
+
+    async def scene() -> None:
+        disk = DiskThread("test-disk", EachAlone())
+        found = await asyncio.gather(
+            disk.run("a", DiskWork(refuse)), disk.run("a", DiskWork(int)), return_exceptions=True
+        )
+        assert isinstance(found[0], Failed) and found[1] == 0
+        disk.post(DiskWork(refuse))  # nobody waits for it
+        assert await disk.run("a", DiskWork(int)) == 0
+        disk.close()
+        broken = DiskThread("test-disk", Broken())
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                await broken.run("a", DiskWork(int))
+        broken.close()
+
+    asyncio.run(scene())
