@@ -15,7 +15,7 @@ from tlsrt.channels.calls.batching import Batcher
 from tlsrt.channels.calls.denied_probes import DeniedProbes
 from tlsrt.channels.calls.flow_control import Credit
 from tlsrt.channels.calls.pending_calls import PendingCall, PendingCalls
-from tlsrt.channels.calls.retry import Retry
+from tlsrt.channels.calls.retry import FirstUse, Retry
 from tlsrt.channels.frames.body import encode_request, encode_value
 from tlsrt.channels.frames.frame import (
     BATCH_FRAME_MAX,
@@ -101,7 +101,7 @@ class Caller:
 
     async def call(
         self, target: str, method: str, args: Sequence[object] = (), kwargs: Mapping[str, object] | None = None, *,
-        timeout_s: float = 30.0, idempotency_key: str | None = None,
+        timeout_s: float = 30.0, idempotency_key: str | None = None, first_use: FirstUse | None = None,
     ) -> Any:  # fmt: skip
         """Call a method and return its result; raises a CallError. `timeout_s` is at most 300 s.
 
@@ -110,7 +110,7 @@ class Caller:
         """
         body = encode_request(args, kwargs or {}, idempotency_key)
         deadline = self._deadline(timeout_s)
-        retry: Retry | None = None  # most calls need none
+        retry = None if first_use is None else Retry(idempotency_key, first_use)  # most calls need none
         while True:
             seq, call, host = 0, None, self._host
             try:
@@ -125,6 +125,8 @@ class Caller:
                     self._batcher.send_now(frame)
                 elif frame:
                     self._send(frame)
+                    if first_use is not None and retry is not None:
+                        retry.sent(frame)
                 return await future
             except asyncio.CancelledError:
                 if self.pending.remove(seq, call):

@@ -30,7 +30,7 @@ from tlsrt.channels.frames.frame import (
 from tlsrt.channels.session.endpoint import Endpoint, OpenedFrame
 from tlsrt.errors import CallError, DeadlineExceeded, Failed, OutcomeUnknown, PeerError, Stale, Unavailable, call_error
 
-_REFUSALS = frozenset({"rejected", "stale", "busy", "unavailable", "locked"})
+_REFUSALS = frozenset({"rejected", "stale", "busy", "unavailable", "locked", "deadline"})
 
 ALARM_S = 0.2  # at most, between two readings of the clock while any call is open
 
@@ -225,6 +225,8 @@ class PendingCalls:
         for seq in range(last - min(count, BUNDLE_MAX) + 1, last + 1):
             call = self.by_number.get(seq)
             if call is not None:
+                if 0 < call.deadline <= self._clock():  # why it was refused, or it does not matter any more
+                    word = "deadline"
                 error = call_error(word if word in _REFUSALS else "rejected", _explain(word, call.target))
                 error.is_told = error.from_gate = True
                 call.fail(error)
@@ -260,4 +262,5 @@ def _explain(word: str, target: str) -> str:
         "stale": f"{target} has been restarted or the epoch has ended",
         "unavailable": f"{target} is not running, or the host cannot check a message now: try again",
         "locked": "the server is locked",
+        "deadline": f"{target}: no answer in time",
     }.get(word, f"the gate refused the message to {target}; the reason is in the host's log")

@@ -6,28 +6,69 @@ runs it once, and remembers. But a recipient that was started anew remembers not
 may have run on, every repetition names the incarnation that it was sent to, and another one runs it only if the method
 may run twice, or if it wrote down what it ran. Else it answers `outcome_unknown`.
 
-A refusal of the gate is not sealed and proves nothing, so an attempt that it ended may have run.
+A refusal of the gate is not sealed and proves nothing, so an attempt that it ended may have run. Only Primary, which is
+the gate, knows better: it calls for HTTP clients, whose repetitions are calls of their own, and remembers the first use
+of a key for them.
 """
 
 from __future__ import annotations
 
 from tlsrt.channels.frames.frame import parse_frame_untrusted, parse_header_untrusted
-from tlsrt.errors import Away, CallError, DeadlineExceeded, OutcomeUnknown, Rejected, Stale, Unavailable
+from tlsrt.errors import Away, Busy, CallError, DeadlineExceeded, OutcomeUnknown, Rejected, Stale, Unavailable
 
 AWAY_S = 5.0  # so long a call that was never sent waits for a recipient that is being restarted
 PAUSE_S, PAUSE_MAX_S = 0.005, 0.1  # a restarted peer serves again after about the first
 
 
+class FirstUse:
+    """Where an idempotency key may have run first, over all calls with it. For Primary, which trusts its own gate."""
+
+    __slots__ = ("_attempts", "incarnation")
+
+    def __init__(self) -> None:
+        self.incarnation: int | None = None
+        self._attempts = 0  # that may have run
+
+    def begin(self, incarnation: int) -> None:
+        """Note an attempt that was sent to an incarnation of the recipient."""
+        self._attempts += 1
+        if self.incarnation is None:
+            self.incarnation = incarnation
+
+    def undo(self) -> None:
+        """Note that an attempt did not run."""
+        self._attempts -= 1
+        if not self._attempts:
+            self.incarnation = None
+
+
 class Retry:
-    """The attempts of one call. `life` counts the hosts that the caller has known: incarnations belong to one."""
+    """The attempts of one call. `life` counts the hosts that the caller has known: incarnations belong to one.
 
-    __slots__ = ("_key", "_tried", "_waited_s", "pause_s")
+    With `first`, which belongs to one host, the calls before this one count as its attempts.
+    """
 
-    def __init__(self, key: str | None) -> None:
+    __slots__ = ("_first", "_is_sent", "_key", "_own", "_waited_s", "pause_s")
+
+    def __init__(self, key: str | None, first: FirstUse | None = None) -> None:
         self._key = key
-        self._tried: tuple[int, int] | None = None  # life and incarnation of the first attempt that may have run
+        self._first = first
+        self._is_sent = False  # the attempt under way, with `first`
+        self._own: tuple[int, int] | None = None  # life and incarnation of the first attempt that may have run
         self._waited_s = 0.0
         self.pause_s = PAUSE_S
+
+    @property
+    def _tried(self) -> tuple[int, int] | None:
+        if self._first is None or self._first.incarnation is None:
+            return self._own
+        return 0, self._first.incarnation
+
+    def sent(self, frame: bytes) -> None:
+        """Take note of an attempt that was sent."""
+        if self._first is not None:
+            self._first.begin(parse_header_untrusted(parse_frame_untrusted(frame).header).mailbox)
+            self._is_sent = True
 
     def key(self, life: int) -> str | tuple[str, int] | None:
         """Return the key of the next request, with the incarnation that may have run it (0: another host's)."""
@@ -37,14 +78,19 @@ class Retry:
 
     def may_follow(self, error: CallError, frame: bytes, life: int) -> bool:
         """Take note of an attempt that failed; `frame` is what was sealed for it, if anything."""
-        if isinstance(error, Away) or (isinstance(error, Unavailable) and not error.is_told):
+        is_unread = isinstance(error, Away) or (isinstance(error, Unavailable) and not error.is_told)
+        if self._first is not None and self._is_sent:
+            self._is_sent = False
+            if is_unread or error.from_gate or (error.is_told and isinstance(error, Busy)):
+                self._first.undo()
+        if is_unread:
             return self._key is not None or self._waited_s < AWAY_S
         is_lost = not error.is_told and isinstance(error, (OutcomeUnknown, Stale))
         is_refused = error.from_gate and isinstance(error, (Unavailable, Rejected, Stale))
         if self._key is None or not (is_lost or is_refused):
             return False
-        if frame and self._tried is None:
-            self._tried = life, parse_header_untrusted(parse_frame_untrusted(frame).header).mailbox
+        if frame and self._first is None and self._own is None:
+            self._own = life, parse_header_untrusted(parse_frame_untrusted(frame).header).mailbox
         return True
 
     def wait(self) -> None:

@@ -9,12 +9,13 @@ large for the room that is left was given once; a repetition is told that it ran
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
 
 from tlsrt.bounded_table import NEVER, BoundedTable, WhenFull
-from tlsrt.channels.frames.body import encode_error
+from tlsrt.channels.frames.body import encode_error, encode_request
 from tlsrt.channels.frames.frame import FrameKind
-from tlsrt.errors import Busy, OutcomeUnknown
+from tlsrt.errors import Busy, Conflict, OutcomeUnknown
 
 BYTES_MAX = 16 * 1024 * 1024
 BYTES_PER_SUBJECT = BYTES_MAX // 4
@@ -22,17 +23,25 @@ KEY_BYTES = 256  # what a key is counted as, beside its answer: 65,536 keys in a
 KEPT = 1024  # so many stay when no repetition has to be answered any more
 SLACK_MS = 5_000
 
+DIGEST_BYTES = 16
+
 Key = tuple[str, str, str]  # subject, method, idempotency key
 Answer = tuple[FrameKind, bytes]
+
+
+def digest_of(args: Sequence[object], kwargs: Mapping[str, object]) -> bytes:
+    """Return the digest of a call's arguments."""
+    return blake2b(encode_request(args, kwargs, None), digest_size=DIGEST_BYTES).digest()
 
 
 class _Promise:
     """One key: its answer, and until when that has to stay (BOOTTIME, ms)."""
 
-    __slots__ = ("answer", "until")
+    __slots__ = ("answer", "digest", "until")
 
-    def __init__(self, answer: asyncio.Future[Answer], until: int) -> None:
+    def __init__(self, answer: asyncio.Future[Answer], until: int, digest: bytes) -> None:
         self.answer = answer
+        self.digest = digest
         self.until = until
 
 
@@ -46,25 +55,32 @@ class IdempotentAnswers:
     def __len__(self) -> int:
         return len(self._promises)
 
-    def known(self, key: Key, deadline: int) -> asyncio.Future[Answer] | None:
-        """Return the answer of a key that has come before, for a caller that waits until `deadline`."""
+    def known(self, key: Key, deadline: int, digest: bytes = b"") -> asyncio.Future[Answer] | None:
+        """Return the answer of a key that has come before, for a caller that waits until `deadline`.
+
+        Raises Conflict if it came with arguments of another digest: that answer would be to another question.
+        """
         row = self._promises.get(key)
         if row is None:
             return None
         promise = row.value
+        if promise.digest != digest:
+            raise Conflict("the idempotency key was used with other arguments: take a new key for another request")
         if deadline + SLACK_MS > promise.until:
             promise.until = deadline + SLACK_MS
             if row.expires != NEVER:
                 self._promises.touch(key, promise.until)
         return promise.answer
 
-    def promise(self, key: Key, deadline: int) -> asyncio.Future[Answer]:
+    def promise(self, key: Key, deadline: int, digest: bytes = b"") -> asyncio.Future[Answer]:
         """Have repetitions wait for an answer from this very moment. Raise Busy without room for one more key."""
         now = self._clock()
         if len(self._promises) >= 2 * KEPT:
             self._promises.expire(now, keep=KEPT)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        if not self._promises.add(key, _Promise(answer, deadline + SLACK_MS), key[0], now, size=KEY_BYTES).is_added:
+        if not self._promises.add(
+            key, _Promise(answer, deadline + SLACK_MS, digest), key[0], now, size=KEY_BYTES
+        ).is_added:
             raise Busy("too many idempotency keys are to be remembered; the request was not executed")
         return answer
 

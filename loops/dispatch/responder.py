@@ -55,7 +55,7 @@ from tlsrt.errors import (
 from tlsrt.loops.component.component import Component, begin_as, end_as, find_method, invoke, run_at_once
 from tlsrt.loops.component.method import MethodSpec
 from tlsrt.loops.dispatch.faults import Faults
-from tlsrt.loops.dispatch.idempotency import Answer
+from tlsrt.loops.dispatch.idempotency import Answer, digest_of
 from tlsrt.loops.dispatch.in_flight import InFlight, RunningCall
 
 UNREADABLE = (
@@ -210,7 +210,7 @@ class Responder:
             if not self._in_flight.quotas.take(header.src, 1, size):
                 raise Busy(f"{self._endpoint.subject} has too many requests of {header.src} in flight")
             request.size = size
-            known = self._remembered(request, spec, key, tried) if key is not None else None
+            known = self._remembered(request, spec, key, tried, digest_of(args, kwargs)) if key is not None else None
             work: Any = (
                 asyncio.shield(known) if known is not None
                 else invoke(self._component, header.method, args, kwargs, subject=header.src, upload=upload)
@@ -265,20 +265,21 @@ class Responder:
         await self._answer(request, kind, body)
 
     def _remembered(
-        self, request: RunningCall, spec: MethodSpec, idempotency_key: str, tried: int | None
+        self, request: RunningCall, spec: MethodSpec, idempotency_key: str, tried: int | None, digest: bytes
     ) -> asyncio.Future[Answer] | None:
         """Return the answer of a key that has come before. Else have repetitions wait for this one's.
 
-        Raise OutcomeUnknown for a key that our predecessor may have run, unless the method may run twice.
+        Raise Conflict for a key that came with arguments of another digest, and OutcomeUnknown for one that our
+        predecessor may have run, unless the method may run twice.
         """
         header = request.header
         key = header.src, header.method, idempotency_key
-        known = self._in_flight.answers.known(key, header.deadline)
+        known = self._in_flight.answers.known(key, header.deadline, digest)
         if known is not None or spec.stream:
             return known
         if tried is not None and tried != header.mailbox and not spec.idempotent:
             raise OutcomeUnknown(f"{self._endpoint.subject} was started anew and does not know whether it ran before")
-        self._in_flight.answers.promise(key, header.deadline)
+        self._in_flight.answers.promise(key, header.deadline, digest)
         request.key = key
         return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tlsrt.channels.calls.retry import AWAY_S, Retry
+from tlsrt.channels.calls.retry import AWAY_S, FirstUse, Retry
 from tlsrt.channels.frames.frame import FrameKind, Header, pack_frame, pack_header
 from tlsrt.errors import (
     Away,
@@ -92,3 +92,38 @@ def test_an_attempt_that_was_never_sealed_may_not_have_run() -> None:
     repetition = Retry("k")
     assert repetition.may_follow(OutcomeUnknown(), b"", 1)
     assert repetition.key(1) == "k"
+
+
+def test_a_key_of_many_calls_is_repeated_only_to_the_incarnation_that_may_have_run_it() -> None:
+    first = FirstUse()
+    call = Retry("k", first)
+    assert call.key(0) == "k"
+    call.sent(frame(7))
+    again = Retry("k", first)
+    assert again.key(0) == ("k", 7)
+    again.sent(frame(8))
+    assert not again.may_follow(told(OutcomeUnknown()), frame(8), 0)
+    assert Retry("k", first).key(0) == ("k", 7)
+
+
+@pytest.mark.parametrize(
+    "error", [*GATE, told(Busy(), gate=True), told(Busy()), *UNTOUCHED], ids=lambda error: error.code
+)
+def test_what_the_gate_of_primary_refused_or_nobody_read_did_not_run(error: CallError) -> None:
+    first = FirstUse()
+    call = Retry("k", first)
+    call.sent(frame(7))
+    call.may_follow(error, frame(7), 0)
+    assert call.key(0) == "k" and call.verdict(error) is error, "nothing was executed"
+    call.sent(frame(8))
+    assert Retry("k", first).key(0) == ("k", 8)
+
+
+def test_a_refusal_says_nothing_of_a_call_before_or_beside_it() -> None:
+    first = FirstUse()
+    before, refused = Retry("k", first), Retry("k", first)
+    before.sent(frame(7))
+    refused.sent(frame(7))
+    refused.may_follow(told(Unavailable(), gate=True), frame(7), 0)
+    assert isinstance(refused.verdict(Unavailable()), OutcomeUnknown)
+    assert first.incarnation == 7

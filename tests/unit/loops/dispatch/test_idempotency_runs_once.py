@@ -8,7 +8,7 @@ import pytest
 from fakes.linked_components import CONSOLE, STORE, LinkedComponents, run
 
 from tlsrt.channels.frames.frame import FrameKind
-from tlsrt.errors import OutcomeUnknown, Unavailable
+from tlsrt.errors import Conflict, OutcomeUnknown, Unavailable
 
 
 @pytest.mark.parametrize("method", ["get", "wait"])
@@ -33,6 +33,20 @@ def test_repetitions_in_frames_of_their_own_run_once(method: str) -> None:
         caller._batcher = None
         calls = [caller.call(STORE, method, ["same"], idempotency_key="k") for _ in range(4)]
         assert len(set(await asyncio.gather(*calls))) == 1
+        assert wired.store.calls["same"] == 1
+
+    run(test)
+
+
+@pytest.mark.parametrize("method", ["get", "wait"])
+def test_a_key_with_other_arguments_is_a_conflict_and_no_answer_to_another_question(method: str) -> None:
+    async def test(wired: LinkedComponents) -> None:
+        wired.store.release.set()
+        first = await wired.call(method, "same", idempotency_key="k")
+        with pytest.raises(Conflict, match="other arguments"):
+            await wired.call(method, "other", idempotency_key="k")
+        assert wired.store.calls["other"] == 0
+        assert await wired.call(method, "same", idempotency_key="k") == first
         assert wired.store.calls["same"] == 1
 
     run(test)
