@@ -334,6 +334,9 @@ def _fingerprint(text: str) -> bytes:
     return bytes.fromhex(text.replace(":", ""))
 
 
+MAY = ("lock", "unlock", "operate")  # what a client may do with the whole host
+
+
 @dataclass(frozen=True, slots=True)
 class ClientConfig:
     """A client outside that may open sessions."""
@@ -357,10 +360,11 @@ class ClientConfig:
     may: tuple[str, ...] = field(
         default=(),
         metadata=listing(
-            "What it may do with the whole host, by a signed challenge. Not together with http.",
-            text("`tlsrt lock` or `tlsrt unlock`.", choices=("lock", "unlock")),
-            2,
-            example="[lock, unlock]",
+            "What it may do with the whole host: lock and unlock it, by a signed challenge, and operate it: then one "
+            "word that only an attack uses, such as the name of a decoy, is a warning. Not together with http.",
+            text("`tlsrt lock`, `tlsrt unlock`, or to operate the host.", choices=MAY),
+            len(MAY),
+            example="[lock, unlock, operate]",
         ),
     )
 

@@ -54,7 +54,7 @@ door:
 clients:
   admin:
     fingerprint: "{fingerprint}"
-    # may: [lock, unlock]  # the whole host, by `tlsrt lock` and `tlsrt unlock`; never together with http
+    may: [operate]  # a mistake of the operator's own client is a warning first; lock and unlock are others
 
 # Who may call what. What is not listed is denied, and not even the keys for it exist.
 # "from -> to": "*" for all methods, or a list of them. A * stands for a whole name: "client/* -> third/io".

@@ -191,6 +191,17 @@ class Rejected(CallError):
     exit_code = EX_NOPERM
 
 
+class Quarantined(Rejected):
+    """The host has shut this client out for a time, for what it did; `retry_after_s` says how long that lasts."""
+
+    code = "quarantined"
+    exit_code = EX_TEMPFAIL
+
+    def __init__(self, message: str = "", code: str | None = None, *, retry_after_s: int = 0) -> None:
+        super().__init__(message, code)
+        self.retry_after_s = retry_after_s
+
+
 class Stale(CallError):
     """The message was sealed for an incarnation or epoch that has ended; it did not run."""
 
@@ -209,7 +220,7 @@ _BY_CODE: dict[str, type[CallError]] = {
     kind.code: kind
     for kind in (
         Failed, InvalidArgument, NotFound, Conflict, Denied, Busy, Unavailable, Away, OutcomeUnknown,
-        DeadlineExceeded, Cancelled, StreamBroken, Rejected, Stale, ServerLocked,
+        DeadlineExceeded, Cancelled, StreamBroken, Rejected, Quarantined, Stale, ServerLocked,
     )
 }  # fmt: skip
 
@@ -218,6 +229,27 @@ def call_error(code: str, message: str = "") -> CallError:
     """Return the typed error for a code from the wire; a CallError if the code is unknown."""
     kind = _BY_CODE.get(code)
     return kind(message) if kind else CallError(message, code=code)
+
+
+QUARANTINED = "quarantined"
+_QUARANTINED_S_MAX = 999_999
+
+
+def quarantined_word(left_ms: int) -> str:
+    """Return the word that refuses a quarantined client a session: it says for how many seconds more."""
+    return f"{QUARANTINED} {min(_QUARANTINED_S_MAX, max(1, -(-left_ms // 1000)))}"
+
+
+def quarantined_untrusted(word: str) -> Quarantined | None:
+    """Return the error of such a word; None for any other."""
+    name, _, seconds = word.partition(" ")
+    if name != QUARANTINED or not (seconds.isascii() and seconds.isdigit() and len(seconds) <= 6):
+        return None
+    sentence = (
+        f"the host has quarantined this client for {int(seconds)} s more, for what it did: on the host "
+        "`tlsrt-supervisor quarantine list` says why, and `quarantine release` ends it"
+    )
+    return Quarantined(sentence, retry_after_s=int(seconds))
 
 
 def one_line(error: Exception) -> str:

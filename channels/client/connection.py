@@ -19,7 +19,16 @@ from tlsrt.channels.tls.message_link import MessageLink
 from tlsrt.channels.tls.message_stream import PAYLOAD_MAX, PROTOCOL, is_frame, parse_control_untrusted
 from tlsrt.config.bundle import Bundle
 from tlsrt.config.issuer_chain import PinnedIssuer
-from tlsrt.errors import ConfigError, PeerError, Rejected, TlsrtError, Unavailable, call_error
+from tlsrt.errors import (
+    ConfigError,
+    PeerError,
+    Quarantined,
+    Rejected,
+    TlsrtError,
+    Unavailable,
+    call_error,
+    quarantined_untrusted,
+)
 
 Outcome = TypeVar("Outcome")
 _WORDS = {
@@ -187,6 +196,9 @@ async def connect(
 
 def error_of(word: str, reason: str, detail: str, where: str) -> TlsrtError:
     """Return the error for an ending before the first grant."""
+    quarantined = quarantined_untrusted(word)
+    if quarantined is not None:
+        return Quarantined(f"{where}: {quarantined.message}", retry_after_s=quarantined.retry_after_s)
     if word:
         return call_error(word if word != "timeout" else "unavailable", f"{where}: {_WORDS.get(word, word)}")
     if "alert" in reason and ("certificate" in reason or "unknown_ca" in reason):

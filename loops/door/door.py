@@ -194,7 +194,7 @@ class Door(TlsServer):
             return
         link = self._link(connection)
         if link is not None:
-            link.refuse(word, "refused_" + word)
+            link.refuse(word, "refused_" + word.partition(" ")[0])
 
     def renewed(self, connection: int, certificate: bytes, signature: bytes) -> None:
         """Pass another certificate on, or one word if there is none."""

@@ -8,6 +8,7 @@ first: what it recognises has passed here before.
 from __future__ import annotations
 
 from typing import NamedTuple, Protocol
+from urllib.parse import unquote
 
 from tlsrt.config.canaries import CanaryHashes
 from tlsrt.config.deception import DeceptionConfig
@@ -15,6 +16,8 @@ from tlsrt.loops.gate.state import Origin
 
 WAITING_MAX = 64
 SEEN_MAX = 1024
+DECODINGS = 3  # of a path: scanners encode what was encoded
+FOREIGN = "foreign "  # before what a page of another site made a browser ask for: its client did not choose to
 
 
 class DecoyAccess(NamedTuple):
@@ -48,7 +51,7 @@ class Decoys:
         config = config or DeceptionConfig()
         self._components = frozenset(config.components)
         self._methods = frozenset(config.methods)
-        self._paths = frozenset(config.paths)
+        self._paths = {plain_path(path): path for path in config.paths}
         self.canaries = CanaryHashes()
         self._trial = ""
         self._seen: set[DecoyAccess | CanaryUse] = set()
@@ -88,14 +91,18 @@ class Decoys:
         """Note a client that has sent something to the decoy endpoint."""
         self._note(CanaryUse("endpoint", address=address))
 
-    def check_request(self, target: str, authorization: str, session: bytes, address: str) -> None:
-        """Check an HTTP request: its target and the header Authorization. The session may not be open yet."""
-        path = target.partition("?")[0]
+    def check_request(self, target: str, authorization: str, session: bytes, address: str, *, is_foreign: bool) -> None:
+        """Check an HTTP request: its target and the header Authorization. The session may not be open yet.
+
+        A foreign request is reported as such: what another site makes a browser ask for is not its client's deed.
+        """
+        path = self._paths.get(plain_path(target))
         number = self.canaries.token_in(authorization) if authorization else None
-        if path in self._paths:
-            self._note(CanaryUse(f"path {path}", "", session, "" if session else address))
+        word = FOREIGN if is_foreign else ""
+        if path is not None:
+            self._note(CanaryUse(f"{word}path {path}", "", session, "" if session else address))
         if number is not None:
-            self._note(CanaryUse(f"token {number}", "", session, "" if session else address))
+            self._note(CanaryUse(f"{word}token {number}", "", session, "" if session else address))
 
     def _note(self, access: DecoyAccess | CanaryUse) -> None:
         if access in self._seen or len(self._waiting) >= WAITING_MAX:
@@ -117,3 +124,25 @@ class Decoys:
     def put_back(self, accesses: list[DecoyAccess | CanaryUse]) -> None:
         """Keep accesses that could not be reported now."""
         self._waiting = (accesses + self._waiting)[:WAITING_MAX]
+
+
+def plain_path(target: str) -> str:
+    """Return the path of a request's target in one form, however it was written.
+
+    Decoded, in lower case, without a host, empty and dot segments, parameters, and what follows a NUL.
+    """
+    path = target.partition("?")[0].partition("#")[0]
+    if "://" in path[:12]:
+        path = "/" + path.partition("://")[2].partition("/")[2]
+    for _ in range(DECODINGS):
+        if "%" not in path:
+            break
+        path = unquote(path, errors="replace")
+    segments: list[str] = []
+    for part in path.partition("\0")[0].replace("\\", "/").casefold().split("/"):
+        segment = part.partition(";")[0]
+        if segment == "..":
+            del segments[-1:]
+        elif segment not in ("", "."):
+            segments.append(segment)
+    return "/" + "/".join(segments)

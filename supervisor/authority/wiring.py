@@ -106,7 +106,7 @@ def wire(config: Config, booted: Booted, nonce: bytes, ports: Ports, audit: Serv
         door,
         lock,
         detection,
-        DecoyService(context, detection, booted.canaries),
+        DecoyService(context, detection, booted.canaries, certificates),
         AnomalyDetector(context.sessions, context.notes, detection),
         *((audit,) if audit is not None else ()),
         context.writer,

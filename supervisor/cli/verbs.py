@@ -67,7 +67,7 @@ _CLIENTS = (
         (
             _CLIENT, _ALLOW,
             Argument(
-                ("--may",), "what it may do to the whole host: lock, unlock, lock,unlock or nothing", "WORDS"
+                ("--may",), "what it may do to the whole host: lock, unlock, operate (with commas), or nothing", "WORDS"
             ),
             _ANSWER,
         ),

@@ -23,11 +23,11 @@ from tlsrt.channels.control.authority_channel import (
     ClientSetMessage,
 )
 from tlsrt.channels.session.enrolment import JoinCode, pin_of
+from tlsrt.config.schema import MAY
 from tlsrt.errors import ConfigError, NotFound, PeerError
 from tlsrt.supervisor.authority.clients.issuing import LOCKED, CertificateIssuer
 from tlsrt.supervisor.authority.model.client_registry import (
     CLIENTS_MAX,
-    MAY,
     TTL_LEAST_MS,
     TTL_MOST_MS,
     Certified,
@@ -47,7 +47,7 @@ from tlsrt.supervisor.messages.result_codes import ResultCode
 PAGE_BYTES = 24 * 1024  # of rows in one answer, so that with the last one it is below the cap of a packet
 NO_HTTP = "this host serves no HTTP: say `http: true` under door in the configuration, seal, and start again"
 HTTP_MAY_NOT = "a client that may use HTTP can lock and unlock nothing, as Primary holds its session"
-NO_MAY = "a client may lock, unlock, both, or nothing: --may lock,unlock"
+NO_MAY = "a client may lock, unlock and operate the host, or nothing: --may lock,unlock"
 
 Row = list[object]
 
@@ -307,7 +307,9 @@ def checked_may(words: object) -> tuple[str, ...]:
     """Return what a client may do to the host, as it is kept. Raise ConfigError for anything else."""
     if not isinstance(words, list) or len(words) > len(MAY) or not all(word in MAY for word in words):
         raise ConfigError(NO_MAY)
-    return tuple(sorted(set(words)))
+    if len(set(words)) < len(words):
+        raise ConfigError(NO_MAY)
+    return tuple(sorted(words))
 
 
 def allowed_text(client: Enrolled) -> str:

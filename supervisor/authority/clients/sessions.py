@@ -23,7 +23,7 @@ from tlsrt.channels.session.grant import (
     seal_grant,
     verify_open,
 )
-from tlsrt.errors import MisuseError, PeerError
+from tlsrt.errors import QUARANTINED, MisuseError, PeerError, quarantined_word
 from tlsrt.rate_limit import Bucket
 from tlsrt.supervisor.authority.clients.certificates import ClientCertificates
 from tlsrt.supervisor.authority.clients.challenges import Challenges
@@ -238,7 +238,8 @@ class ClientSessions(Service):
 
     def _new_client(self, connection: int, subject: str, fingerprint: bytes, now: int) -> _Client:
         if self._state.is_revoked("subject", subject.encode()):
-            raise PeerError("revoked")
+            left_ms = self._state.response.quarantine_left_ms(subject, now)
+            raise PeerError(quarantined_word(left_ms) if left_ms > 0 else "revoked")
         previous = self._by_connection.get(connection)
         if previous is not None:  # a session sits on one connection, and a connection carries one session
             self.close(previous)
@@ -290,7 +291,8 @@ class ClientSessions(Service):
         self._outgoing.log(f"client on connection {connection} was refused: {reason}")
         self._context.notes.note("client_refused", "door", reason)
         self._context.recorder.note("client_refused", "door", {"reason": reason}, moment)
-        self._outgoing.send(GATE, "refused", connection, REJECTED)
+        word = reason if reason.startswith(QUARANTINED) else REJECTED  # it has proved whose key it holds
+        self._outgoing.send(GATE, "refused", connection, word)
 
     def _come_again(self, connection: int, reason: str, now: int) -> None:
         if self._lines.take(now / 1000):

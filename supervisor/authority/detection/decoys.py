@@ -8,6 +8,7 @@ names a decoy that no other process knows, and waits for the report.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from tlsrt.channels.clock import Moment
 from tlsrt.channels.control.authority_channel import CanaryFileMessage
@@ -29,6 +30,7 @@ from tlsrt.supervisor.authority.model.ports import (
 from tlsrt.supervisor.authority.sessions.event_notes import short_id
 from tlsrt.supervisor.authority.sessions.manager import CLIENT, Session
 
+FOREIGN = "foreign "  # before what another site made a client's browser ask for: an event, and nobody's points
 DETECTORS = {  # by the first word of what Primary tells
     "token": "canary_token", "client": "canary_client", "path": "decoy_path", "endpoint": "decoy_endpoint",
 }  # fmt: skip
@@ -36,13 +38,23 @@ ACCESSES = 20  # a second, as Primary may be captured: each is an event, and may
 TRY_EVERY_MS = 500  # the gate may not know the epoch yet
 BLIND_AFTER_MS = 5_000
 SECRET_BYTES = 8
+WARNED_MS = 12 * 3_600_000  # one plausible word in this time is a mistake of the operator
+WARNING = ": a decoy; as this client operates the host it is only warned, and another one shuts it out"
 UNTOUCHED = "Primary does not report accesses to decoys: see the log of primary"
+
+
+class ClientRights(Protocol):
+    """What clients may do with the whole host."""
+
+    def may(self, subject: str, what: str) -> bool: ...
 
 
 class DecoyService(Service):
     """Handles accesses to decoys, and tries whether Primary reports them."""
 
-    def __init__(self, context: AuthorityContext, detection: Detection, canaries: CanaryHashes) -> None:
+    def __init__(
+        self, context: AuthorityContext, detection: Detection, canaries: CanaryHashes, rights: ClientRights
+    ) -> None:
         decoys = context.config.deception
         self._loops = context.loops
         self._manager = context.sessions
@@ -50,6 +62,8 @@ class DecoyService(Service):
         self._recorder = context.recorder
         self._outgoing = context.outgoing
         self._detection = detection
+        self._rights = rights
+        self._warned: dict[str, tuple[str, int]] = {}  # by client that operates the host: its word, and when
         self._components = decoys.components
         self._canaries = [list(canaries.tokens), list(canaries.clients)]  # by number
         self._randomness = context.randomness
@@ -77,19 +91,36 @@ class DecoyService(Service):
             return
         session = self._manager.find(session_id)
         subject = session.subject if session is not None else "unknown"
+        is_warning = session is not None and self._is_mistake(session.subject, f"{target} {method}", moment.now)
         self._notes.note(
-            "decoy_touched", subject, f"{target} {method}", decoy=target, method=method, session=short_id(session_id)
-        )
+            "decoy_touched", subject, f"{target} {method}{WARNING if is_warning else ''}", decoy=target, method=method,
+            session=short_id(session_id),
+        )  # fmt: skip
         detail = {"decoy": target, "method": method}
         self._recorder.note("decoy_touched", subject, detail, moment)
-        if session is not None:
+        if session is not None and not is_warning:
             detector = "decoy_component" if target in self._components else "decoy_method"
             self._detection.trigger(detector, source_of(session), detail, moment)
+
+    def _is_mistake(self, subject: str, word: str, now: int) -> bool:
+        """Tell whether a client that operates the host may have said this by mistake: it has said no other for hours.
+
+        The names are plausible, so that an attacker tries them; so may the operator, once. The table holds no more
+        than the clients with that right.
+        """
+        if not self._rights.may(subject, "operate"):
+            return False
+        first, at = self._warned.get(subject, (word, now))
+        if now - at >= WARNED_MS:
+            first, at = word, now
+        self._warned[subject] = (first, at)
+        return first == word
 
     def _on_canary(self, primary: LoopEntry, message: CanaryMessage, moment: Moment) -> None:
         """A canary, or a path: by a loop, a session, or an address that proved nothing."""
         what, loop, session_id, address = message
-        detector = DETECTORS.get(what.partition(" ")[0])
+        is_foreign = what.startswith(FOREIGN)
+        detector = DETECTORS.get(what.removeprefix(FOREIGN).partition(" ")[0])
         if detector is None:
             raise PeerError("no_canary")
         if not self._rate.take(moment.now / 1000):
@@ -98,7 +129,7 @@ class DecoyService(Service):
         if session is not None:
             subject, source = session.subject, source_of(session)
         elif loop:
-            subject, source = loop, SignalSource(SourceKind.PROCESS, self._loops[loop].loop)
+            subject, source = loop, SignalSource(SourceKind.CHANNEL, self._loops[loop].loop)
         elif address:
             subject, source = "door", SignalSource(SourceKind.ADDRESS, address)
         else:
@@ -107,7 +138,7 @@ class DecoyService(Service):
         detail = {"decoy": what, **where}
         self._notes.note("decoy_touched", subject, what, **detail)
         self._recorder.note("decoy_touched", subject, detail, moment)
-        if source is not None:
+        if source is not None and not is_foreign:
             self._detection.trigger(detector, source, detail, moment)
 
     def _on_file(self, message: CanaryFileMessage, moment: Moment) -> None:
@@ -160,7 +191,7 @@ class DecoyService(Service):
 
 
 def source_of(session: Session) -> SignalSource:
-    """Return the source of a signal over a session."""
+    """Return the source of a signal over a session, which is Primary's word: a client's session, a loop's channel."""
     if session.owner == CLIENT:
         return SignalSource(SourceKind.SESSION, session.session_id.hex())
-    return SignalSource(SourceKind.PROCESS, session.owner)
+    return SignalSource(SourceKind.CHANNEL, session.owner)

@@ -2,7 +2,9 @@
 
 An action ends by itself, but for the lock. A source that proved nothing (an address) is never more than blocked, so
 that no stranger can have a component or the whole host shut by talking to the door; and points of an advisory detector
-alone never do more than end a session.
+alone never do more than end a session. What Primary says of a loop is charged to its channel, and what supervisor and
+authority saw themselves, or other loops witnessed, to its process: a channel never locks the host, so that the word of
+a captured Primary ends at quarantine.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ THRESHOLDS: Mapping[SourceKind, tuple[tuple[int, Action], ...]] = {
     SourceKind.PROCESS: _IN_HOST,
 }
 LASTING = frozenset({Action.LIMIT, Action.BLOCK, Action.QUARANTINE})
+LOCKING = frozenset({SourceKind.PROCESS})  # a source whose signals may lock the host
 TRUSTED = frozenset({"primary", "authority", "supervisor"})  # a trigger at one of these locks the host
 ADVISORY_MOST = Action.REVOKE
 

@@ -17,6 +17,7 @@ from tlsrt.supervisor.authority.detection.escalation import (
     AGAIN_MS,
     LASTING,
     LIMIT_MS,
+    LOCKING,
     RESPAWNS,
     RESPAWNS_MS,
     SCORE_AFTER_RESPAWN,
@@ -141,15 +142,17 @@ class Scoring:
     ) -> list[AppliedAction]:
         is_inside = source.kind in (SourceKind.PROCESS, SourceKind.CHANNEL)
         is_loop = is_inside and source.value in self._loops
+        may_lock = source.kind in LOCKING
         applied: list[AppliedAction] = []
-        if is_inside and detector.is_trigger and source.value in TRUSTED:
+        if may_lock and detector.is_trigger and source.value in TRUSTED:
             applied += self._apply(Action.LOCK, detector, source, after, what, now)
         actions = thresholds_of(source, is_loop=is_loop, is_advised=detector.is_advisory)
         action = action_for(actions, before, after, is_trigger=detector.is_trigger)
         if action is None:
             return applied
         if action is Action.RESPAWN:
-            applied += self._lock_for_many(detector, source, after, what, now)
+            if may_lock:
+                applied += self._lock_for_many(detector, source, after, what, now)
             if not self._may_respawn(source.value, now):
                 left = self._apply(Action.QUARANTINE, detector, source, after, what, now)
                 return applied + [replace(each, is_final=True) for each in left]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tlsrt.config.schema import PolicyRule
+from tlsrt.config.schema import MAY, PolicyRule
 from tlsrt.config.setting import NAME
 from tlsrt.errors import ConfigError
 
@@ -20,7 +20,6 @@ CLIENTS_MAX = 4096
 RULES_MAX = 64
 METHODS_MAX = 256
 CERTIFICATES_MAX = 4  # the one in use, and those that were issued and not used yet
-MAY = ("lock", "unlock")  # what a client may do to the host, by its signature
 PENDING_MAX = CERTIFICATES_MAX - 1  # several processes of one client may renew at once, and one of them is the faster
 TTL_LEAST_MS = 60_000
 TTL_MOST_MS = 397 * 86_400_000  # browsers take 398 days and no second more; a certificate begins a little before now
@@ -204,7 +203,7 @@ def decode_registry(items: Any) -> dict[str, Enrolled]:
         if not isinstance(item, list) or list(map(type, item)) != [str, list, bool, int, int, list, int, list]:
             raise ConfigError("not a client")
         name, rules, http, ttl_ms, added, certificates, revoked, may = item
-        if len(may) > len(MAY) or not all(word in MAY for word in may) or (may and http):
+        if len(may) > len(MAY) or not all(word in MAY for word in may) or len(set(may)) < len(may) or (may and http):
             raise ConfigError("not a client")
         if not is_client_name(name) or name in found or len(certificates) > CERTIFICATES_MAX:
             raise ConfigError("not a client")

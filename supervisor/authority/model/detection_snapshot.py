@@ -34,6 +34,10 @@ class DetectionSnapshot:
     lifting: tuple[tuple[str, int], ...] = ()  # loop, the incarnation with which its quarantine ends
     living: tuple[tuple[str, int], ...] = ()  # loop, its last incarnation
 
+    def quarantine_left_ms(self, subject: str, now: int) -> int:
+        """Return how long a subject is still in quarantine; 0 if it is not."""
+        return max((action.until - now for who, action in self.quarantined if who == subject), default=0)
+
     def moved(self, now: int) -> DetectionSnapshot:
         """Return it as it is after a boot of the machine: nothing has faded, and no action is active."""
         by = now - self.at

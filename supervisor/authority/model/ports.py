@@ -71,7 +71,7 @@ class SourceKind(StrEnum):
 
     PROCESS = "process"  # a loop's name
     SESSION = "session"  # session id, hex
-    CHANNEL = "channel"  # a loop's channel or a component's mailbox
+    CHANNEL = "channel"  # a loop's channel or a component's mailbox: what Primary says of it
     ADDRESS = "address"  # of a peer that proved nothing
 
 

@@ -372,4 +372,4 @@ def test_who_may_lock_and_unlock_the_host(minimal: str) -> None:
     [problem] = problems(minimal + ADMIN.replace("}}\n", ", http: true, may: [unlock]}}\n"))
     assert "can never be one that may lock or unlock the host" in problem
     [problem] = problems(minimal + ADMIN.replace("}}\n", ", may: [reboot]}}\n"))
-    assert problem.endswith("must be lock or unlock, not 'reboot'")
+    assert problem.endswith("must be lock or unlock or operate, not 'reboot'")

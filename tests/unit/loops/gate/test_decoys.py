@@ -7,6 +7,7 @@ from statistics import median
 from time import perf_counter_ns
 from unittest.mock import Mock
 
+import pytest
 from fakes.memory_host import MemoryHost
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from tlsrt.channels.frames.frame import FrameKind, parse_frame_untrusted
 from tlsrt.config.deception import COMPONENTS, METHODS, DeceptionConfig
 from tlsrt.config.defaults import COMPONENTS as BUILTIN
-from tlsrt.loops.gate.decoys import WAITING_MAX, DecoyAccess, Decoys
+from tlsrt.loops.gate.decoys import WAITING_MAX, CanaryUse, DecoyAccess, Decoys, plain_path
 from tlsrt.loops.gate.state import GateVerdict
 from tlsrt.loops.primary.decoy_reports import REPORT_AFTER_S, DecoyReports
 from tlsrt.loops.runtime.imports import import_components
@@ -111,6 +112,36 @@ def test_primary_tells_after_the_answer_has_left_and_again_if_nobody_listened() 
         assert len(said) == 1
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/.env", "/.env?x=/y", "/%2eenv", "/%252Eenv", "/.EN%56", "//.env", "/./.env", "/a/../.env", "/..//./.env/",
+     "/%2e%2e/.env", "/.env;.css", "/.env%00.png", "\\.env", "https://kitchen.example:7443/.env", "/.env#x"],
+)  # fmt: skip
+def test_a_decoy_path_is_found_however_it_is_written(target: str) -> None:
+    decoys = Decoys(DeceptionConfig(paths=("/.env", "/phpmyadmin/")))
+    decoys.check_request(target, "", b"s" * 16, "192.0.2.1", is_foreign=False)
+    assert decoys.take() == [CanaryUse("path /.env", "", b"s" * 16, "")]
+
+
+@pytest.mark.parametrize("target", ["/", "/env", "/.env/x", "/.environment", "/v1/?x=/.env", "/v1/call/a/b/.env", "*"])
+def test_what_is_no_decoy_path_is_none(target: str) -> None:
+    decoys = Decoys(DeceptionConfig(paths=("/.env",)))
+    decoys.check_request(target, "", b"s" * 16, "192.0.2.1", is_foreign=False)
+    assert decoys.take() == []
+
+
+def test_what_another_site_makes_a_browser_ask_for_is_told_as_that() -> None:
+    decoys = Decoys(DeceptionConfig(paths=("/.env",)))
+    decoys.check_request("/.env", "", b"s" * 16, "192.0.2.1", is_foreign=True)
+    assert decoys.take() == [CanaryUse("foreign path /.env", "", b"s" * 16, "")]
+
+
+@given(st.text(max_size=80))
+def test_any_target_has_one_plain_path(target: str) -> None:
+    path = plain_path(target)
+    assert path.startswith("/") and not {"", ".", ".."} & set(path[1:].split("/")[:-1])
 
 
 def test_no_decoy_of_ours_is_real() -> None:

@@ -14,7 +14,7 @@ from tlsrt.channels.clock import Moment
 from tlsrt.config.deception import DeceptionConfig
 from tlsrt.config.detection import DETECTORS
 from tlsrt.errors import PeerError
-from tlsrt.supervisor.authority.detection.decoys import ACCESSES, BLIND_AFTER_MS, TRY_EVERY_MS, DecoyService
+from tlsrt.supervisor.authority.detection.decoys import ACCESSES, BLIND_AFTER_MS, TRY_EVERY_MS, WARNED_MS, DecoyService
 from tlsrt.supervisor.authority.model.ports import Detail, SignalSource, SourceKind
 
 DECOY = ["secondary/vault", "get"]
@@ -58,11 +58,11 @@ def session_of(stage: FakeAuthorityService, owner: str) -> bytes:
     return next(session.session_id for session in stage.context.sessions if session.owner == owner)
 
 
-def test_a_client_is_charged_by_its_session_and_a_component_by_its_process(stage: FakeAuthorityService) -> None:
+def test_a_client_is_charged_by_its_session_and_a_component_by_its_channel(stage: FakeAuthorityService) -> None:
     stage.open(1, Client(ADMIN))
     client = session_of(stage, "client")
     assert touch(stage, client) == [SignalSource(SourceKind.SESSION, client.hex())]
-    assert touch(stage, session_of(stage, "third"))[1:] == [SignalSource(SourceKind.PROCESS, "third")]
+    assert touch(stage, session_of(stage, "third"))[1:] == [SignalSource(SourceKind.CHANNEL, "third")]
     assert len(touch(stage, bytes(16))) == 2  # nobody: there is no such session
 
 
@@ -77,13 +77,40 @@ def test_what_is_used_is_charged_to_whoever_is_known_best(stage: FakeAuthoritySe
         return sources[before] if len(sources) > before else None
 
     assert use("token 3", "", client, "") == SignalSource(SourceKind.SESSION, client.hex())
-    assert use("token 3", "third") == SignalSource(SourceKind.PROCESS, "third")
+    assert use("token 3", "third") == SignalSource(SourceKind.CHANNEL, "third")
     assert use("client 1", "", b"", "192.0.2.1") == SignalSource(SourceKind.ADDRESS, "192.0.2.1")
     assert use("endpoint", "", b"", "192.0.2.1") == SignalSource(SourceKind.ADDRESS, "192.0.2.1")
     assert use("path /.env", "", bytes(16), "") is None  # of a session that there is not
+    assert use("foreign path /.env", "", client, "") is None  # a page of another site made its browser ask
+    assert use("foreign token 3", "", b"", "192.0.2.1") is None
     for words in (["anything", "", b"", ""], ["token 3", "nowhere", b"", ""]):
         with pytest.raises(PeerError):
             stage.hear("primary", "canary", *words)
+
+
+def test_one_plausible_word_of_a_client_that_operates_the_host_is_a_warning(stage: FakeAuthorityService) -> None:
+    stage.open(1, Client(ADMIN))
+    client = session_of(stage, "client")
+    service = stage.the(DecoyService)
+    service._rights = Operates()
+    notes = stage.new_notes()
+    assert touch(stage, client, "secondary/store", "dump") == []
+    assert touch(stage, client, "secondary/store", "dump") == [], "the same mistake, made again"
+    told = [note for note in notes.page(stage.now) if note[0] == "decoy_touched"]
+    assert len(told) == 2 and "only warned" in str(told[0])
+    charged = [SignalSource(SourceKind.SESSION, client.hex())]
+    assert touch(stage, client, "secondary/vault", "get") == charged, "who tries another one looks around"
+    stage.now += WARNED_MS
+    assert touch(stage, client, "secondary/vault", "get") == charged, "hours later it may be one again"
+    stage.hear("primary", "canary", "token 3", "", client, "")
+    assert len(service._detection.sources) == 2, "a canary is no word at all"  # type: ignore[attr-defined]
+
+
+class Operates:
+    """The rights of a host whose clients all operate it."""
+
+    def may(self, subject: str, what: str) -> bool:
+        return what == "operate"
 
 
 def test_the_supervisor_tells_of_files(stage: FakeAuthorityService) -> None:

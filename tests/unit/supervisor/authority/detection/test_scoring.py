@@ -97,11 +97,29 @@ def test_a_loop_is_respawned_three_times_in_ten_minutes_and_then_left_in_quarant
     assert actions(court.signal("foreign_token", THIRD, now)) == [Action.RESPAWN]
 
 
+def test_what_primary_says_of_loops_never_locks_the_host_also_not_with_what_others_saw_or_over_a_restart() -> None:
+    """It is the only source of what is charged to channels."""
+    court, applied = scoring(), []
+    loops = ("primary", "secondary", "third", "authority", "supervisor")
+    for turn in range(40):
+        for name in ("foreign_token", "bad_tag", "canary_token", "decoy_component"):
+            for loop in loops:
+                applied += actions(court.signal(name, SignalSource(SourceKind.CHANNEL, loop), turn * 1_000, count=50))
+    assert Action.QUARANTINE in applied and Action.RESPAWN in applied
+    after = scoring()
+    after.recall(court.remember(40_000))
+    for loop in ("secondary", "third"):  # a little that the supervisor saw does not add to it
+        applied += actions(after.signal("seccomp_refused", SignalSource(SourceKind.PROCESS, loop), 40_000, count=9))
+    after.signal("attestation", SignalSource(SourceKind.CHANNEL, "secondary"), 41_000)
+    applied += actions(after.signal("attestation", SignalSource(SourceKind.PROCESS, "third"), 41_000))
+    assert Action.LOCK not in applied, "one loop that others saw is one"
+
+
 def test_two_loops_at_the_top_within_a_minute_lock_the_host_and_one_alone_never_does() -> None:
     court = scoring()
     for at in range(4):
         assert Action.LOCK not in actions(court.signal("foreign_token", THIRD, at * 5_000))
-    both = court.signal("bad_tag", SignalSource(SourceKind.CHANNEL, "secondary"), 20_000, count=2)
+    both = court.signal("seccomp_refused", SignalSource(SourceKind.PROCESS, "secondary"), 20_000, count=50)
     assert actions(both) == [Action.LOCK, Action.RESPAWN]
     late = scoring()
     late.signal("foreign_token", THIRD, 0)

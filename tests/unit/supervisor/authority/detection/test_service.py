@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,8 @@ def test_a_scan_ends_a_session_and_who_goes_on_is_shut_out_for_a_time(stage: Fak
             break
         assert stage.open(number, Client(ADMIN))[0][1] == "granted"
     assert 2 < number < 6
-    assert stage.open(9, Client(ADMIN))[0][1:] == ("refused", (9, "rejected"))
+    (_, name, (connection, word)), *_ = stage.open(9, Client(ADMIN))
+    assert (name, connection) == ("refused", 9) and word.startswith("quarantined ")
     assert list(response(stage).actions.quarantined) == ["client/admin"]
     stage.pass_time(75_000)
     assert stage.open(10, Client(ADMIN))[0][1] == "granted", "it ends by itself"
@@ -148,12 +150,29 @@ def test_a_new_process_inherits_less_than_ends_a_session(stage: FakeAuthoritySer
 def test_two_loops_at_the_top_lock_the_host_and_so_does_a_trigger_at_primary(stage: FakeAuthorityService) -> None:
     lock = stage.detection.actions._lock
     assert isinstance(lock, Bolt)
-    report(stage, ["channel", "third", "foreign_session", 1, ""])
+    for loop in ("third", "secondary", "primary", "supervisor"):
+        report(stage, ["channel", loop, "wrong_session", 1, ""])
+        with suppress(PeerError):
+            stage.hear("primary", "canary", "token 3", loop, b"", "")
+    assert lock.reasons == [], "the word of a captured Primary is not enough"
+    stage.ask("charge", "third", 3, "seccomp_refused", 50, "socket")
     assert lock.reasons == []
-    report(stage, ["channel", "secondary", "proof_forged", 2, ""])
-    assert lock.reasons == ["bad_tag at secondary: proof_forged"]
+    stage.ask("charge", "secondary", 2, "seccomp_refused", 50, "socket")
+    assert lock.reasons == ["seccomp_refused at secondary: socket"]
     stage.detection.trigger("decoy_file", SignalSource(SourceKind.PROCESS, "primary"), {}, stage.moment)
     assert len(lock.reasons) == 2
+
+
+def test_a_quarantined_client_that_proves_its_key_is_told_how_long_it_lasts(stage: FakeAuthorityService) -> None:
+    stage.open(1, Client(ADMIN))
+    report(stage, ["session", session_of(stage, "client/admin"), "foreign_session", 1, ""])
+    stage.now += 10_000
+    stage.open(2, Client(ADMIN))
+    connection, word = stage.of("primary", "refused")[-1]
+    name, _, seconds = word.partition(" ")
+    assert (connection, name) == (2, "quarantined") and 38 <= int(seconds) <= 62
+    stage.ask("release", 1, "admin")
+    assert stage.open(3, Client(ADMIN))[0][1] == "granted"
 
 
 def test_an_address_is_limited_and_blocked_by_primary_and_one_that_comes_again_is_told(
