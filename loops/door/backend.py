@@ -23,8 +23,11 @@ class DoorBackend(ServerObserver, Protocol):
         Return the word of its refusal, or nothing if it passed or came too late, which is no offence.
         """
 
-    def on_http_request(self, connection: int, target: str, authorization: str) -> None:
-        """An HTTP client asks for something; whatever this finds, the answer is the same."""
+    def on_http_request(self, connection: int, target: str, authorization: str, *, is_foreign: bool) -> None:
+        """An HTTP client asks for something; whatever this finds, the answer is the same.
+
+        A foreign request is one that a page of another site has caused.
+        """
 
     def on_closed(self, connection: int) -> None:
         """A connection that asked for a challenge or a session has ended."""

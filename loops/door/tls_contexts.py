@@ -10,6 +10,14 @@ import os
 import ssl
 from collections.abc import Sequence
 
+from cryptography.x509 import (
+    DNSName,
+    ExtensionNotFound,
+    IPAddress,
+    SubjectAlternativeName,
+    load_pem_x509_certificate,
+)
+
 from tlsrt.channels.session.enrolment import PROTOCOL as ENROLMENT
 from tlsrt.channels.tls.engine import State, TlsEngine
 from tlsrt.errors import ConfigError
@@ -40,6 +48,16 @@ def stranger_context(certificate_fd: int, key_fd: int, protocol: str) -> ssl.SSL
     context.verify_mode = ssl.CERT_NONE
     _load_pair(context, certificate_fd, key_fd)
     return context
+
+
+def certificate_names(certificate_fd: int) -> tuple[str, ...]:
+    """Return the names and addresses of a certificate, PEM; none if it has no SubjectAlternativeName."""
+    certificate = load_pem_x509_certificate(os.pread(certificate_fd, PEM_MAX, 0))
+    try:
+        names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
+    except ExtensionNotFound:
+        return ()
+    return (*names.get_values_for_type(DNSName), *map(str, names.get_values_for_type(IPAddress)))
 
 
 def shake_hands(context: ssl.SSLContext, protocol: str = PROTOCOLS[0]) -> None:
@@ -107,7 +125,8 @@ class DoorContexts:
     def __init__(self, protocols: tuple[str, ...], *, has_strangers: bool) -> None:
         self._protocols = protocols
         self._has_strangers = has_strangers
-        self._tried: dict[int, Contexts] = {}  # by generation
+        self._tried: dict[int, tuple[Contexts, tuple[str, ...]]] = {}  # by generation
+        self.names: tuple[str, ...] = ()  # of the certificate whose contexts were taken last
 
     def make(self, generation: int, descriptors: Sequence[int]) -> str:
         """Make the contexts of certificate, key and client CA, and try them. Return why they cannot serve, or nothing.
@@ -119,7 +138,7 @@ class DoorContexts:
             context = server_context(certificate, key, authority, self._protocols)
             shake_hands(context)
             strangers = stranger_context(certificate, key, ENROLMENT) if self._has_strangers else None
-            self._tried[generation] = context, strangers
+            self._tried[generation] = (context, strangers), certificate_names(certificate)
         except ConfigError as error:
             return str(error)
         finally:
@@ -129,6 +148,6 @@ class DoorContexts:
 
     def take(self, generation: int) -> Contexts | None:
         """Return the contexts of a generation that was tried, and forget all."""
-        contexts = self._tried.get(generation)
+        contexts, self.names = self._tried.get(generation, (None, self.names))
         self._tried.clear()
         return contexts

@@ -1,7 +1,9 @@
-"""One HTTP client at the door: `http/1.1` on a TLS connection. h11 parses, everything else is below. asyncio.
+"""One HTTP client at the door: `http/1.1` on a TLS connection. asyncio.
 
-One request at a time: the next one is read when the last was answered, and what comes meanwhile is bounded. A
-request has so long to arrive and an answer so long to be read; a stream that the client does not read is ended.
+Bytes pass the framing (framing.py), which is strict, and then h11, which parses. One request at a time: the next one is
+read when the last was answered, and what comes meanwhile is bounded. A request has so long to arrive and an answer so
+long to be read; a stream that the client does not read is ended. What a head asks for that cannot be is known before
+its body is read, and a client that waits for a word first (Expect: 100-continue) gets the answer instead.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from http import HTTPStatus
 from importlib.metadata import version
@@ -17,57 +19,70 @@ from typing import Any
 
 import h11
 
+from tlsrt.channels.calls.retry import FirstUse
+from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.tls.connection import TlsConnection
 from tlsrt.errors import CallError, NotFound, PeerError, Unavailable
 from tlsrt.loops.door.backend import DoorBackend
 from tlsrt.loops.door.tls_server import AcceptedConnection
 from tlsrt.loops.http.fair_scheduler import SMALL_BYTES, FairScheduler, is_small
+from tlsrt.loops.http.framing import HEAD_MAX, RequestFraming
+from tlsrt.loops.http.keys import IdempotencyKeys
 from tlsrt.loops.http.openapi import openapi
 from tlsrt.loops.http.request import EVENTS, JSON, Act, HttpCall, wish_untrusted
 from tlsrt.loops.http.response import HttpResponse, Problem, answer, event, problem_answer, problem_of, stream_headers
 from tlsrt.loops.http.session import DelegatedSession
+from tlsrt.loops.http.site import ForeignRequest, HostNames
 from tlsrt.loops.http.values import arguments_untrusted, encode_value
 
 PROTOCOL = "http/1.1"
-HEAD_MAX = 16 * 1024
-BODY_MAX = 256 * 1024
 AHEAD_MAX = 64 * 1024  # bytes of later requests, while one is answered
 REQUEST_S = 30.0  # for a request to arrive whole
 READ_S = 10.0  # for the client to read what waits, before more of a stream is sent
 WAITING_MAX = 256 * 1024  # bytes of a stream that wait for the client
+_STREAMING = (h11.SEND_RESPONSE, h11.SEND_BODY)
 VERSION = version("tlsrt")  # read before the seal
 SESSION_S = 10.0  # for the authority to lend the session, as at the door
 PING_S = 15.0  # a comment in a quiet stream, so that a dead client is noticed
+CONFIRMATIONS = 2  # calls that are answered after a stream has begun: it has been read, and its first turn is over
 
 
 class HttpServer:
-    """Makes the handlers of HTTP clients, which share one scheduler."""
+    """Makes the handlers of HTTP clients, and holds what they share."""
 
     def __init__(self, backend: DoorBackend) -> None:
         self._backend = backend
-        self._scheduler = FairScheduler()
+        self.scheduler = FairScheduler()
+        self.keys = IdempotencyKeys()
+        self.names = HostNames()
+
+    def set_names(self, names: Iterable[str]) -> None:
+        """Be the host of these names from now on: those of its certificate."""
+        self.names = HostNames(names)
 
     def serve(self, client: AcceptedConnection) -> HttpConnection:
         """Return the handler of one connection."""
-        return HttpConnection(client.connection, client.number, client.address, self._backend, self._scheduler)
+        return HttpConnection(client.connection, client.number, client.address, self._backend, self)
 
 
 class HttpConnection:
     """The handler of one connection."""
 
     def __init__(
-        self, connection: TlsConnection, number: int, address: str, backend: DoorBackend, scheduler: FairScheduler
+        self, connection: TlsConnection, number: int, address: str, backend: DoorBackend, server: HttpServer
     ) -> None:
         self.connection = connection
-        self._scheduler = scheduler
+        self._server = server
+        self._scheduler = server.scheduler
         self._number = number
         self._address = address
         self._backend = backend
         self._loop = asyncio.get_running_loop()
+        self._framing = RequestFraming()
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_MAX)
         self._request: h11.Request | None = None
+        self._wish: HttpCall | Problem | None = None  # what the request asks for
         self._body = bytearray()
-        self._ahead = 0
         self._task: asyncio.Task[None] | None = None
         self.session = DelegatedSession(self)
         self._timer = self._loop.call_later(REQUEST_S, self._too_slow)
@@ -98,12 +113,19 @@ class HttpConnection:
         self.session.refuse(word)
 
     def received_untrusted(self, data: bytes) -> None:
-        if self._task is not None:
-            self._ahead += len(data)
-            if self._ahead > AHEAD_MAX:
-                raise PeerError("http_too_far_ahead")
+        self._parse(self._framing.take_untrusted, data)
+        if self._framing.ahead > AHEAD_MAX:
+            raise PeerError("http_too_far_ahead")
+
+    def _parse(self, framed: Callable[..., bytes], *data: bytes) -> None:
+        """Have h11 parse what the framing lets through; what it refuses is the last request."""
         try:
-            self._http.receive_data(data)
+            passed = framed(*data)
+            if passed:
+                self._http.receive_data(passed)
+        except Problem as problem:
+            self._finish(problem, "http_garbage")
+            return
         except RuntimeError:  # bytes after its own end
             raise PeerError("http_after_end") from None
         if self._task is None:
@@ -123,29 +145,36 @@ class HttpConnection:
         while self._task is None and not self.connection.ended:
             try:
                 got = self._http.next_event()
-                if got is h11.NEED_DATA:
-                    if self._http.they_are_waiting_for_100_continue:
-                        self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
-                    return
-                if got is h11.PAUSED or isinstance(got, h11.ConnectionClosed):
-                    self.connection.close("closed_by_peer")
-                    return
-                if isinstance(got, h11.Request):
-                    self._request, self._body = got, bytearray()
-                elif isinstance(got, h11.Data):
-                    self._body += got.data
-                    if len(self._body) > BODY_MAX:
-                        raise Problem(413, "invalid_argument", f"a body has at most {BODY_MAX} bytes")
-                elif isinstance(got, h11.EndOfMessage):
-                    self._begin()
             except h11.RemoteProtocolError as error:
-                self._finish(
-                    Problem(error.error_status_hint, "invalid_argument", "this is not HTTP/1.1"), "http_garbage"
-                )
+                problem = Problem(error.error_status_hint, "invalid_argument", "this is not HTTP/1.1")
+                self._finish(problem, "http_garbage")
                 return
-            except Problem as problem:
-                self._finish(problem, "http_body")
+            if got is h11.NEED_DATA:
+                if self._http.they_are_waiting_for_100_continue:
+                    if isinstance(self._wish, Problem):
+                        self._begin()
+                    else:
+                        self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
                 return
+            if got is h11.PAUSED or isinstance(got, h11.ConnectionClosed):
+                self.connection.close("closed_by_peer")
+                return
+            if isinstance(got, h11.Request):
+                self._request, self._body = got, bytearray()
+                self._wish = self._understood(got)
+            elif isinstance(got, h11.Data):
+                self._body += got.data
+            elif isinstance(got, h11.EndOfMessage):
+                self._begin()
+
+    def _understood(self, request: h11.Request) -> HttpCall | Problem:
+        """Return what a head asks for, or what is wrong with it."""
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers]
+        target = request.target.decode("latin-1")
+        try:
+            return wish_untrusted(request.method.decode("ascii"), target, headers, self._server.names)
+        except Problem as problem:
+            return problem
 
     def _finish(self, problem: Problem, reason: str) -> None:
         """Answer for the last time, and end."""
@@ -155,7 +184,6 @@ class HttpConnection:
 
     def _begin(self) -> None:
         self._timer.cancel()
-        self._ahead = len(self._http.trailing_data[0])  # what came with it counts: else every request lets more in
         self._task = self._loop.create_task(self._serve())
         self._task.add_done_callback(self._served)
 
@@ -171,35 +199,32 @@ class HttpConnection:
             self.connection.close("closed")  # in the middle of an answer: so a client sees that it is not whole
             return
         self._http.start_next_cycle()
-        self._request, self._body = None, bytearray()
+        self._request, self._wish, self._body = None, None, bytearray()
         self._timer = self._loop.call_later(REQUEST_S, self._too_slow)
-        self._read()
+        self._parse(self._framing.next_untrusted)
 
     def _too_slow(self) -> None:
         """A request did not arrive in time, or no further one did."""
-        if self._http.their_state is h11.IDLE and not self._http.trailing_data[0]:
+        if self._framing.is_idle:
             self.connection.close("idle")
         else:
             self._finish(Problem(408, "deadline", f"a request must arrive in {REQUEST_S:g} s"), "http_slow")
 
     async def _serve(self) -> None:
-        request = self._request
-        assert request is not None
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers]
-        target = request.target.decode("latin-1")
-        self._backend.on_http_request(self._number, target, dict(headers).get("authorization", ""))
+        wish = self._wish
+        assert wish is not None
         try:
-            wish = wish_untrusted(request.method.decode("ascii"), target, headers)
-            async with asyncio.timeout(SESSION_S):
-                await self.session.ready()
+            await self._session_ready(wish)
+            if isinstance(wish, Problem):
+                raise wish
             if wish.act is Act.CALL:
-                self._answer(await self._call(wish))
-            elif wish.act is Act.STREAM:
-                await self._stream(wish)
+                await self._call(wish)
+            elif wish.act is Act.SUBSCRIBE:
+                await self._subscribe(wish)
             else:
-                self._answer(await self._document(wish, dict(headers).get("host", "")))
+                self._answer(await self._document(wish))
         except Problem as problem:
-            self._answer(problem_answer(problem))
+            self._answer(problem_answer(problem), last=self._http.their_state is h11.SEND_BODY)
         except CallError as error:
             if self.session.is_granted:
                 self._answer(problem_answer(problem_of(error)))
@@ -207,6 +232,18 @@ class HttpConnection:
                 self._finish(problem_of(error), "http_no_session")
         except TimeoutError:  # of the session: an authority that ended meanwhile has forgotten that it was asked
             self._finish(problem_of(Unavailable("no session can be had now")), "http_no_session")
+
+    async def _session_ready(self, wish: HttpCall | Problem) -> None:
+        """Wait for the session, and have the request looked at: it is charged to the session, if it may have one."""
+        request = self._request
+        assert request is not None
+        try:
+            async with asyncio.timeout(SESSION_S):
+                await self.session.ready()
+        finally:
+            authorization = dict(request.headers).get(b"authorization", b"").decode("latin-1")
+            target, is_foreign = request.target.decode("latin-1"), isinstance(wish, ForeignRequest)
+            self._backend.on_http_request(self._number, target, authorization, is_foreign=is_foreign)
 
     async def _method(self, wish: HttpCall) -> Any:
         description = await self.session.describe(wish.target)
@@ -218,15 +255,28 @@ class HttpConnection:
             raise Problem(501, "invalid_argument", "uploads are not to be had over HTTP; use tlsrt")
         return method
 
-    async def _call(self, wish: HttpCall) -> HttpResponse:
+    async def _call(self, wish: HttpCall) -> None:
         method = await self._method(wish)
-        if method.get("stream"):
-            raise Problem(406, "invalid_argument", f"this method gives a stream: send Accept: {EVENTS}")
+        is_stream = bool(method.get("stream"))
+        if not (wish.takes_stream if is_stream else wish.takes_result):
+            what, media_type = ("a stream", EVENTS) if is_stream else ("one result", JSON)
+            raise Problem(406, "invalid_argument", f"this method gives {what}: send Accept: {media_type}")
         args, kwargs = await self._arguments(method)
+        if is_stream:
+            await self._stream(wish, args, kwargs)
+            return
         result = await self.session.caller.call(
-            wish.target, wish.method, args, kwargs, timeout_s=wish.timeout_s, idempotency_key=wish.idempotency_key
-        )
-        return answer(200, JSON, await self._encoded(result))
+            wish.target, wish.method, args, kwargs, timeout_s=wish.timeout_s, idempotency_key=wish.idempotency_key,
+            first_use=self._first_use(wish),
+        )  # fmt: skip
+        self._answer(answer(200, JSON, await self._encoded(result)))
+
+    def _first_use(self, wish: HttpCall) -> FirstUse | None:
+        if wish.idempotency_key is None:
+            return None
+        key = self.session.subject, wish.target, wish.method, wish.idempotency_key
+        now = boottime_ms()
+        return self._server.keys.first_use(key, now + round(wish.timeout_s * 1000), now)
 
     async def _arguments(self, method: Any) -> tuple[list[Any], dict[str, Any]]:
         body = bytes(self._body)
@@ -235,7 +285,7 @@ class HttpConnection:
     async def _encoded(self, value: object) -> bytes:
         return await self._scheduler.do(lambda: encode_value(value), is_small=is_small(value))
 
-    async def _document(self, wish: HttpCall, host: str) -> HttpResponse:
+    async def _document(self, wish: HttpCall) -> HttpResponse:
         if wish.act is Act.TARGETS:
             return answer(
                 200, JSON, encode_value({target: list(names) for target, names in self.session.rights.items()})
@@ -246,31 +296,55 @@ class HttpConnection:
                 found[target] = await self.session.describe(target)
             except CallError:  # it does not run now
                 continue
-        return answer(200, JSON, json.dumps(openapi(found, VERSION, host)).encode())
+        return answer(200, JSON, json.dumps(openapi(found, VERSION, wish.authority)).encode())
 
-    async def _stream(self, wish: HttpCall) -> None:
-        if wish.topic is not None:
-            args: list[Any] = [wish.topic]
-            kwargs: dict[str, Any] = {}
+    async def _subscribe(self, wish: HttpCall) -> None:
+        description = await self.session.describe(wish.target)
+        topics, rights = description.get("topics"), self.session.rights[wish.target]
+        if (topics and wish.topic not in topics) or not {"*", "subscribe"} & set(rights):
+            raise NotFound(f"{wish.target} publishes no topic {wish.topic} that this client may subscribe to")
+        if self._is_head:
+            head = h11.Response(status_code=200, reason="OK", headers=stream_headers(EVENTS))
+            self._write(self._http.send(head), self._http.send(h11.EndOfMessage()))
         else:
-            method = await self._method(wish)
-            if not method.get("stream"):
-                raise Problem(406, "invalid_argument", f"this method gives one result: send Accept: {JSON}")
-            args, kwargs = await self._arguments(method)
+            await self._stream(wish, [wish.topic], {})
+
+    async def _stream(self, wish: HttpCall, args: list[Any], kwargs: dict[str, Any]) -> None:
         items = self.session.caller.stream(wish.target, wish.method, args, kwargs, timeout_s=wish.timeout_s)
         self._pinger = self._loop.call_later(PING_S, self._ping)
+        confirming = self._loop.create_task(self._confirm(wish.target))
         try:
             async with aclosing(items) as closing:  # type: ignore[type-var]  # it is an async generator
                 await self._pass_on(closing)
         finally:
+            confirming.cancel()
             self._pinger.cancel()
 
+    async def _confirm(self, target: str) -> None:
+        """Send the head of a stream once its component has taken the request, also if there is no item for hours.
+
+        Frames to a component keep their order, and a stream begins in a turn of its own: what is asked after it, and
+        then once more, is answered when the stream has begun, or has failed, which is an answer of its own.
+        """
+        try:
+            for _ in range(CONFIRMATIONS):
+                await self.session.caller.call(target, "describe")
+        except CallError:
+            return  # the stream ends for the same reason
+        self._comment()
+
     def _ping(self) -> None:
-        """Send a comment in a quiet stream: so a dead connection is noticed, and others see the head at least."""
-        if self._task is not None and not self.connection.ended:
-            self._head_of_stream()
-            self._write(self._http.send(h11.Data(data=b": \n\n")))
+        """Send a comment in a quiet stream, so that a dead connection is noticed."""
+        if self._comment():
             self._pinger = self._loop.call_later(PING_S, self._ping)
+
+    def _comment(self) -> bool:
+        """Send a comment, after the head if that has not been sent; False if the stream has ended."""
+        if self._task is None or self.connection.ended or self._http.our_state not in _STREAMING:
+            return False
+        self._head_of_stream()
+        self._write(self._http.send(h11.Data(data=b": \n\n")))
+        return True
 
     async def _pass_on(self, items: AsyncIterator[Any]) -> None:
         """Send items as events. What goes wrong before the first one is an answer, later it is an event."""
@@ -306,9 +380,13 @@ class HttpConnection:
     def _answer(self, whole: HttpResponse, *, last: bool = False) -> None:
         headers = [*whole.headers, ("Connection", "close")] if last else whole.headers
         head = h11.Response(status_code=whole.status, reason=HTTPStatus(whole.status).phrase, headers=headers)
-        is_head = self._request is not None and self._request.method == b"HEAD"  # answered without a body (RFC 9110)
-        pieces = [head, *([] if is_head else [h11.Data(data=whole.body)]), h11.EndOfMessage()]
+        pieces = [head, *([] if self._is_head else [h11.Data(data=whole.body)]), h11.EndOfMessage()]
         self._write(*[self._http.send(piece) for piece in pieces])
+
+    @property
+    def _is_head(self) -> bool:
+        """Tell whether the answer has no body (RFC 9110, 9.3.2)."""
+        return self._request is not None and self._request.method == b"HEAD"
 
     def _write(self, *pieces: bytes | None) -> None:
         self.connection.write(b"".join(piece for piece in pieces if piece))

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tlsrt.loops.http.request import EVENTS, JSON, PREFIX, TIMEOUT_MAX_S, TIMEOUT_S
+from tlsrt.loops.http.request import EVENTS, JSON, KEY_MAX, PREFIX, TIMEOUT_MAX_S, TIMEOUT_MIN_S, TIMEOUT_S
 from tlsrt.loops.http.response import MEDIA_TYPE
 
 Document = dict[str, Any]
@@ -25,7 +25,10 @@ def is_sound(description: object) -> bool:
 
 
 def openapi(descriptions: Mapping[str, Mapping[str, Any]], version: str, server: str) -> Document:
-    """Return the document. `descriptions` are by target, and hold only methods that the client may call."""
+    """Return the document. `descriptions` are by target, and hold only methods that the client may call.
+
+    `server` is the name of this host that the client used, or empty.
+    """
     paths: Document = {}
     for target, description in sorted(descriptions.items()):
         for name, method in sorted(description.get("methods", {}).items()):
@@ -36,7 +39,7 @@ def openapi(descriptions: Mapping[str, Mapping[str, Any]], version: str, server:
     return {
         "openapi": "3.1.0",
         "info": {"title": "tlsrt", "version": version, "description": "What this client may call on this host."},
-        "servers": [{"url": f"https://{server}"}],
+        "servers": [{"url": f"https://{server}" if server else "/"}],
         "security": [{"mutualTLS": []}],
         "tags": [
             {"name": target, "description": str(one.get("doc", ""))} for target, one in sorted(descriptions.items())
@@ -72,7 +75,7 @@ def _operation(target: str, name: str, method: Mapping[str, Any]) -> Document:
         "summary": doc.partition("\n")[0],
         "description": doc,
         "parameters": [_TIMEOUT, _KEY],
-        "requestBody": {"required": bool(required), "content": {JSON: {"schema": body}}},
+        "requestBody": {"required": True, "content": {JSON: {"schema": body}}},
         "responses": {"200": _success(method), "default": {"$ref": "#/components/responses/Problem"}},
     }
 
@@ -108,11 +111,12 @@ def _with_default(parameter: Mapping[str, Any]) -> Document:
 
 _TIMEOUT: Document = {
     "name": "timeout_s", "in": "query", "description": "how long the call may take, in seconds",
-    "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": TIMEOUT_MAX_S, "default": TIMEOUT_S},
+    "schema": {"type": "number", "minimum": TIMEOUT_MIN_S, "maximum": TIMEOUT_MAX_S, "default": TIMEOUT_S},
 }  # fmt: skip
 _KEY: Document = {
-    "name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "minLength": 1, "maxLength": 128},
-    "description": "repetitions with one key run once",
+    "name": "Idempotency-Key", "in": "header",
+    "schema": {"type": "string", "minLength": 1, "maxLength": KEY_MAX, "pattern": "^[!-~]([ -~]*[!-~])?$"},
+    "description": "repetitions with one key run once; with other arguments a key is a conflict",
 }  # fmt: skip
 _PROBLEM: Document = {
     "type": "object",

@@ -1,32 +1,39 @@
-"""What an HTTP request asks for. Pure: a parsed head in, a Wish out, or a Problem.
+"""What an HTTP request asks for. Pure: a parsed head in, an HttpCall out, or a Problem.
 
 A browser sends the client certificate with every request, also with those that another site makes it send. So whatever
 acts needs a media type that no form can send (application/json; a cross-site script would have to ask first, and we
-never allow it), and a request that a browser marks as coming from another site is refused (Fetch Metadata, W3C).
+never allow it), and what comes from another site is refused (site.py).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import unquote
 
 from tlsrt.loops.http.response import Problem
+from tlsrt.loops.http.site import HostNames, check_site_untrusted
 
 PREFIX = "/v1"
 TIMEOUT_S = 30.0
-TIMEOUT_MAX_S = 300.0
+TIMEOUT_MIN_S, TIMEOUT_MAX_S = 0.001, 300.0
 KEY_MAX = 128
 JSON = "application/json"
 EVENTS = "text/event-stream"
+_ONCE = frozenset({
+    "host", "content-type", "idempotency-key", "origin", "sec-fetch-site", "authorization", "content-encoding",
+})  # fmt: skip
+_NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,3})?")  # as JSON writes it
+_WEIGHT = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 
 
 class Act(Enum):
     """What there is to do."""
 
-    CALL = "call"
-    STREAM = "stream"
+    CALL = "call"  # or a stream, if the method gives one
+    SUBSCRIBE = "subscribe"
     OPENAPI = "openapi"
     TARGETS = "targets"
 
@@ -41,51 +48,86 @@ class HttpCall:
     topic: str | None = None  # of a subscription
     timeout_s: float = TIMEOUT_S
     idempotency_key: str | None = None
+    takes_result: bool = True  # what the client accepts as an answer
+    takes_stream: bool = True
+    authority: str = ""  # that the request is for; one of this host's names
 
 
-def wish_untrusted(method: str, target: str, headers: Iterable[tuple[str, str]]) -> HttpCall:
-    """Return what a request asks for; names of `headers` are lower case. Raises Problem."""
+def wish_untrusted(method: str, target: str, headers: Iterable[tuple[str, str]], names: HostNames) -> HttpCall:
+    """Return what a request asks for; names of `headers` are lower case. Raises Problem, ForeignRequest first."""
     fields = _fields(headers)
-    _refuse_other_sites(fields)
+    target, authority = _origin_form(target, fields.get("host", ""))
+    authority = check_site_untrusted(authority, fields, names)
     path, _, query = target.partition("?")
     parts = path.split("/")
     if path in (PREFIX, f"{PREFIX}/", f"{PREFIX}/openapi.json"):
-        _require(method, "GET")
+        _require_read(method)
         _no_query(query)
-        return HttpCall(Act.OPENAPI if path.endswith(".json") else Act.TARGETS)
+        act = Act.OPENAPI if path.endswith(".json") else Act.TARGETS
+        return HttpCall(act, authority=authority)
     if len(parts) != 6 or parts[0] or parts[1] != PREFIX[1:] or parts[2] not in ("call", "events"):
         raise Problem(404, "not_found", f"no such resource; {PREFIX}/openapi.json lists what there is")
     loop, component, name = (_name(part) for part in parts[3:])
+    accept = fields.get("accept", "")
     if parts[2] == "events":
-        _require(method, "GET")
+        _require_read(method)
         _no_query(query)
-        return HttpCall(Act.STREAM, f"{loop}/{component}", "subscribe", topic=name)
-    _require(method, "POST")
+        if not accepts(accept, EVENTS):
+            raise Problem(406, "invalid_argument", f"events come as a stream: send Accept: {EVENTS}")
+        return HttpCall(Act.SUBSCRIBE, f"{loop}/{component}", "subscribe", topic=name)
+    if method != "POST":
+        raise Problem(405, "invalid_argument", "use POST", {"Allow": "POST"})
     if fields.get("content-type", "").partition(";")[0].strip().lower() != JSON:
         raise Problem(415, "invalid_argument", f"send the arguments as {JSON}", {"Accept-Post": JSON})
-    act = Act.STREAM if EVENTS in fields.get("accept", "") else Act.CALL
-    return HttpCall(act, f"{loop}/{component}", name, None, _timeout(query), _key(fields.get("idempotency-key")))
+    if fields.get("content-encoding", "identity").strip().lower() != "identity":
+        raise Problem(
+            415, "invalid_argument", "send the body without Content-Encoding", {"Accept-Encoding": "identity"}
+        )
+    return HttpCall(
+        Act.CALL, f"{loop}/{component}", name, None, _timeout(query), _key(fields.get("idempotency-key")),
+        takes_result=accepts(accept, JSON), takes_stream=accepts(accept, EVENTS),
+    )  # fmt: skip
+
+
+def accepts(accept: str, media_type: str) -> bool:
+    """Tell whether a header Accept takes a media type (RFC 9110, 12.5.1): its closest range decides."""
+    kind = media_type.partition("/")[0]
+    closest = {f"{kind}/*": 1, "*/*": 0, media_type: 2}
+    best, is_taken = -1, not accept.strip()
+    for element in accept.split(","):
+        name, *parameters = (part.strip().lower() for part in element.split(";"))
+        rank = closest.get(name, -1)
+        if rank < 0 or rank < best:
+            continue
+        weight = next((one[2:].strip() for one in parameters if one.startswith("q=")), "1")
+        is_some = _WEIGHT.fullmatch(weight) is not None and float(weight) > 0
+        is_taken = is_some if rank > best else is_taken or is_some
+        best = rank
+    return is_taken
 
 
 def _fields(headers: Iterable[tuple[str, str]]) -> Mapping[str, str]:
     fields: dict[str, str] = {}
     for name, value in headers:
-        if name in fields and name in ("host", "content-type", "idempotency-key", "origin", "accept"):
+        if name in fields and name in _ONCE:
             raise Problem(400, "invalid_argument", f"the header {name} stands twice")
-        fields[name] = value
+        fields[name] = f"{fields[name]}, {value}" if name in fields else value
+    if fields.get("expect", "100-continue").strip().lower() != "100-continue":
+        raise Problem(417, "invalid_argument", "Expect can only be 100-continue")
     return fields
 
 
-def _refuse_other_sites(fields: Mapping[str, str]) -> None:
-    site = fields.get("sec-fetch-site", "none")
-    origin = fields.get("origin")
-    if site not in ("none", "same-origin") or (origin is not None and origin != f"https://{fields.get('host', '')}"):
-        raise Problem(403, "denied", "requests that come from other sites are refused")
+def _origin_form(target: str, host: str) -> tuple[str, str]:
+    """Return (path and query, authority). A target may name its host, and then that counts (RFC 9112, 3.2.2)."""
+    if target[:8].lower() != "https://":
+        return target, host
+    authority, slash, rest = target[8:].partition("/")
+    return slash + rest or "/", authority
 
 
-def _require(method: str, allowed: str) -> None:
-    if method != allowed:
-        raise Problem(405, "invalid_argument", f"use {allowed}", {"Allow": allowed})
+def _require_read(method: str) -> None:
+    if method not in ("GET", "HEAD"):
+        raise Problem(405, "invalid_argument", "use GET", {"Allow": "GET, HEAD"})
 
 
 def _no_query(query: str) -> None:
@@ -107,12 +149,11 @@ def _timeout(query: str) -> float:
     if not query:
         return TIMEOUT_S
     name, _, value = query.partition("=")
-    try:
-        seconds = float(value) if name == "timeout_s" and value.isascii() else 0.0
-    except ValueError:
-        seconds = 0.0
+    seconds = float(value) if name == "timeout_s" and _NUMBER.fullmatch(value) else 0.0
     if not 0 < seconds <= TIMEOUT_MAX_S:
         raise Problem(400, "invalid_argument", f"the query may be timeout_s=SECONDS, at most {TIMEOUT_MAX_S:g}")
+    if seconds < TIMEOUT_MIN_S:
+        raise Problem(504, "deadline", f"nothing is answered within {seconds:g} s, so nothing was executed")
     return seconds
 
 

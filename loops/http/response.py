@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from tlsrt.errors import CallError
+from tlsrt.errors import CallError, Quarantined
 
 MEDIA_TYPE = "application/problem+json"
 TYPE = "urn:tlsrt:error:"
@@ -28,21 +28,24 @@ STRICT: Mapping[str, str] = {
 Headers = list[tuple[str, str]]
 _STATUS: Mapping[str, int] = {
     "invalid_argument": 400,
-    "denied": 403,
+    "denied": 403,  # by policy
     "rejected": 403,
     "not_found": 404,
     "conflict": 409,
-    "stream_broken": 502,
+    "quarantined": 429,  # for what this client did, and it passes
+    "failed": 500,
+    "stream_broken": 502,  # from here on it may have run
     "outcome_unknown": 502,
-    "busy": 503,
+    "cancelled": 502,
+    "busy": 503,  # from here on nothing was executed, and it passes
     "unavailable": 503,
+    "away": 503,
     "stale": 503,
     "locked": 503,
     "unsynchronised": 503,
     "deadline": 504,
-    "cancelled": 503,
 }
-_NOT_EXECUTED = frozenset({"busy", "unavailable", "stale", "locked", "unsynchronised"})
+_PASSES = frozenset(code for code, status in _STATUS.items() if status in (429, 503))
 
 
 class Problem(Exception):
@@ -69,7 +72,9 @@ class Problem(Exception):
 def problem_of(error: CallError) -> Problem:
     """Return the problem that a failed call is to an HTTP client. A code that a component defines is its failure."""
     seconds = LOCKED_RETRY_S if error.code == "locked" else RETRY_S
-    headers = {"Retry-After": str(seconds)} if error.code in _NOT_EXECUTED else {}
+    if isinstance(error, Quarantined):
+        seconds = error.retry_after_s or RETRY_S
+    headers = {"Retry-After": str(seconds)} if error.code in _PASSES else {}
     return Problem(_STATUS.get(error.code, 500), error.code, error.message, headers)
 
 

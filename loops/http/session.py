@@ -15,7 +15,7 @@ from tlsrt.channels.calls.caller import Caller
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.session.endpoint import Endpoint
 from tlsrt.channels.session.grant import GrantContent
-from tlsrt.errors import CallError, Denied, Failed, PeerError, Unavailable, call_error
+from tlsrt.errors import CallError, Denied, Failed, PeerError, Unavailable, call_error, quarantined_untrusted
 from tlsrt.loops.http.openapi import is_sound
 
 REFUSED = "this client may not use HTTP: it is unknown, revoked, or was not enrolled with http: true"
@@ -84,6 +84,7 @@ class DelegatedSession:
             error: CallError = Unavailable("no session can be had now")
             if word in _WORDS:
                 error = call_error(*_WORDS[word])
+            error = quarantined_untrusted(word) or error
             self._ready.set_exception(error)
 
     def end(self) -> None:

@@ -153,6 +153,8 @@ class Doorway:
         if contexts is None:
             return
         context, strangers = contexts
+        if self._http is not None:
+            self._http.set_names(self._contexts.names)
         self._enrolment.set_authorities(context.get_ca_certs(binary_form=True))
         serving = self.locked_door or self.door
         if serving is not None:
@@ -251,10 +253,10 @@ class Doorway:
     def frame(self, connection: int, frame: bytes) -> str:
         return self._router.forward_client(connection, frame)
 
-    def on_http_request(self, connection: int, target: str, authorization: str) -> None:
+    def on_http_request(self, connection: int, target: str, authorization: str, *, is_foreign: bool) -> None:
         origin = self._router.connections.get(connection)
-        address = self.door.address(connection) if self.door is not None else ""
-        self._decoys.check_request(target, authorization, origin.session if origin else b"", address)
+        session, address = origin.session if origin else b"", self.door.address(connection) if self.door else ""
+        self._decoys.check_request(target, authorization, session, address, is_foreign=is_foreign)
 
     def on_closed(self, connection: int) -> None:
         session = self._router.remove_client(connection)

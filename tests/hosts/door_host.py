@@ -141,7 +141,7 @@ class DoorHost:
         self.sessions[connection] = os.urandom(16)
         self.push(connection)
 
-    def on_http_request(self, connection: int, target: str, authorization: str) -> None:
+    def on_http_request(self, connection: int, target: str, authorization: str, *, is_foreign: bool) -> None:
         raise AssertionError("it serves no HTTP")
 
     def on_refused(self, address: str, word: str) -> None:

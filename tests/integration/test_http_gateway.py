@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import shlex
 import socket
 import ssl
@@ -22,9 +23,14 @@ from tools.programs import need
 from tlsrt import Client
 from tlsrt.channels.client.connection import client_context
 from tlsrt.config.bundle import write_bundle
+from tlsrt.loops.http.connection import PING_S
+from tlsrt.supervisor.control.client import ControlClient
 
 Browser = Callable[..., http.client.HTTPSConnection]
 JSON = {"Content-Type": "application/json"}
+EXPECT = b"POST /v1/call/a/b/c HTTP/1.1\r\nHost: 127.0.0.1\r\nExpect: 100-continue\r\n"
+SMUGGLED = b"POST /v1/call/a/b/c HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+SMUGGLED += b"0\r\n\r\nGET /v1/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 POLICY = {
     "client/web -> secondary/store": ["put", "get"],
     "client/web -> third/io": ["notify", "subscribe"],
@@ -72,15 +78,6 @@ def ask(
 def call(connection: http.client.HTTPSConnection, path: str, body: object = None, **headers: str) -> tuple[int, Any]:
     status, value, _ = ask(connection, "POST", f"/v1/call/{path}", body, **headers)
     return status, value
-
-
-def answered(connection: http.client.HTTPSConnection) -> http.client.HTTPResponse | None:
-    """Return the answer if its head has come in time."""
-    try:
-        return connection.getresponse()
-    except TimeoutError:
-        connection._HTTPConnection__state = "Request-sent"  # type: ignore[attr-defined]
-        return None
 
 
 def raw(host: RunningHost, data: bytes, name: str = "web") -> bytes:
@@ -148,6 +145,37 @@ def test_a_key_runs_once_over_connections(host: RunningHost, browser: Browser) -
     assert call(browser(), f"{VICTIM}/value")[1] == before + 5
 
 
+def test_a_key_with_other_arguments_is_a_conflict(browser: Browser) -> None:
+    before = call(browser(), f"{VICTIM}/value")[1]
+    assert call(browser(), f"{VICTIM}/add", [5], **{"Idempotency-Key": "five"})[0] == 200
+    status, problem = call(browser(), f"{VICTIM}/add", [6], **{"Idempotency-Key": "five"})
+    assert (status, problem["type"]) == (409, "urn:tlsrt:error:conflict") and "other arguments" in problem["detail"]
+    assert call(browser(), f"{VICTIM}/value")[1] == before + 5
+
+
+def test_a_key_does_not_run_again_when_its_component_was_restarted(host: RunningHost, browser: Browser) -> None:
+    """The answer was lost, or it was not: the next process of the component does not know."""
+    key = {"Idempotency-Key": "over a restart"}
+    assert call(browser(), f"{VICTIM}/add", [5], **key)[0] == 200
+    host.respawn(VICTIM.partition("/")[0])
+    status, problem = call(browser(), f"{VICTIM}/add", [5], **key)
+    assert (status, problem["type"]) == (502, "urn:tlsrt:error:outcome_unknown"), problem
+    assert call(browser(), f"{VICTIM}/value")[1] == 0, "it counts from nothing, and nothing was added"
+    assert call(browser(), f"{VICTIM}/add", [5], **{"Idempotency-Key": "another"})[0] == 200
+
+
+def test_a_time_that_cannot_be_met_is_the_deadline_and_nothing_ran(browser: Browser) -> None:
+    for query, more in (("1e-9", {}), ("1e-9", {"Idempotency-Key": "in no time"})):
+        status, problem = call(browser(), f"{VICTIM}/value?timeout_s={query}", **more)
+        assert (status, problem["type"]) == (504, "urn:tlsrt:error:deadline"), problem
+    connection = browser()
+    for _ in range(20):  # whether it is met or not is a race, and there are two answers only
+        status, problem = call(
+            connection, f"{VICTIM}/value?timeout_s=0.001", **{"Idempotency-Key": os.urandom(8).hex()}
+        )
+        assert status in (200, 504), problem
+
+
 def test_what_there_is_for_this_client(host: RunningHost, browser: Browser) -> None:
     _, targets, _ = ask(browser(), "GET", "/v1/")
     assert targets["secondary/store"] == ["describe", "get", "put"] and "forth/power" not in targets
@@ -157,34 +185,26 @@ def test_what_there_is_for_this_client(host: RunningHost, browser: Browser) -> N
     assert document["servers"] == [{"url": f"https://127.0.0.1:{host.port}"}] and "/v1/events/third/io/notice" in paths
 
 
-def test_a_subscription_is_a_stream_of_events(host: RunningHost, browser: Browser) -> None:
-    connection = browser()
+def listen(connection: http.client.HTTPSConnection) -> http.client.HTTPResponse:
+    """Subscribe to notices; the head of the answer says that nothing is missed from now on."""
     connection.request("GET", "/v1/events/third/io/notice", headers={"Accept": "text/event-stream"})
-    speaker = browser()
-    answer = None
-    connection.sock.settimeout(0.2)
-    limit = time.monotonic() + 30
-    while answer is None:  # a subscription has no event of its own, so notices are sent until the first is seen
-        assert time.monotonic() < limit
-        assert call(speaker, "third/io/notify", ["info", "the kettle boils"])[0] == 200
-        answer = answered(connection)
+    return connection.getresponse()
+
+
+def test_a_subscription_is_a_stream_of_events_that_begins_at_once(host: RunningHost, browser: Browser) -> None:
+    connection = browser()
+    before = time.monotonic()
+    answer = listen(connection)
+    assert time.monotonic() - before < PING_S / 2, "without an event"
     assert answer.status == 200 and answer.headers["Content-Type"] == "text/event-stream"
-    lines = [answer.readline() for _ in range(3)]
-    assert lines[:2] == [b"id: 0\n", b"event: item\n"]
-    assert json.loads(lines[2].removeprefix(b"data: "))["text"] == "the kettle boils"
+    assert call(browser(), "third/io/notify", ["info", "the kettle boils"])[0] == 200
+    lines = [answer.readline() for _ in range(5)]
+    assert lines[:4] == [b": \n", b"\n", b"id: 0\n", b"event: item\n"]
+    assert json.loads(lines[4].removeprefix(b"data: "))["text"] == "the kettle boils"
 
 
 def test_a_stream_that_breaks_says_so_in_an_event(host: RunningHost, browser: Browser) -> None:
-    listener, speaker = browser(), browser()
-    listener.request("GET", "/v1/events/third/io/notice")
-    answer = None
-    listener.sock.settimeout(0.2)
-    limit = time.monotonic() + 30
-    while answer is None:
-        assert time.monotonic() < limit
-        assert call(speaker, "third/io/notify", ["info", "still here"])[0] == 200
-        answer = answered(listener)
-    listener.sock.settimeout(30)
+    answer = listen(browser())
     host.respawn("third")
     rest = answer.read()  # to the end: nothing is cut off without a word
     assert rest.count(b"event: error\n") == 1 and b"event: end" not in rest
@@ -201,12 +221,35 @@ def test_no_such_topic(browser: Browser) -> None:
 def test_another_site_gets_nothing(host: RunningHost, browser: Browser) -> None:
     for headers in (
         {"Origin": "https://evil.example"},
+        {"Origin": "https://127.0.0.1:1"},  # what another program of this machine serves
         {"Sec-Fetch-Site": "cross-site"},
         {"Content-Type": "text/plain"},
+        {"Host": "evil.example"},
+        {"Content-Encoding": "gzip"},
     ):
         status, _ = call(browser(), "secondary/store/put", {"key": "stolen", "value": 1}, **headers)
-        assert status in (403, 415)
+        assert status in (403, 415, 421)
     assert call(browser(), "secondary/store/get", ["stolen"])[0] == 404
+
+
+def test_a_page_of_another_site_cannot_aim_the_decoys_at_its_visitor(host: RunningHost, browser: Browser) -> None:
+    connection = browser()
+    for path in ("/.env", "/%2eenv", "//admin"):
+        headers = {
+            "Sec-Fetch-Site": "cross-site",
+            "Sec-Fetch-Mode": "no-cors",
+            "Accept": "image/avif,image/webp,*/*;q=0.8",
+        }
+        status, problem, _ = ask(connection, "GET", path, **headers)
+        assert (status, problem["type"]) == (403, "urn:tlsrt:error:denied")
+    with ControlClient(host.config.run_dir) as control:
+        events = control.follow("events", follow=True, since=0, kinds=["security"])
+        told = next(event for event in events if event.get("name") == "decoy_touched")
+    assert (told["fields"]["decoy"], told["subject"]) == ("foreign path /.env", "client/web")
+    with ControlClient(host.config.run_dir) as control:
+        found = {one["name"]: one["found"] for one in control.ask("anomalies")["detectors"]}
+    assert found["decoy_path"] == 0
+    assert call(connection, "secondary/store/put", {"key": "n", "value": 99})[0] == 200, "it is served on"
 
 
 def test_curl_calls_by_the_line_that_export_prints(host: RunningHost, tmp_path: Path) -> None:
@@ -237,7 +280,7 @@ def test_a_client_that_was_not_enrolled_for_http_gets_none(host: RunningHost, br
     status, problem = call(browser("plain"), "secondary/store/get", ["greeting"])
     assert (status, problem["type"]) == (403, "urn:tlsrt:error:denied") and "http: true" in problem["detail"]
     assert "not_enrolled_for_http" in host.log("authority")
-    received = raw(host, b"GET /v1/ HTTP/1.1\r\nHost: h\r\n\r\n" * 3, "plain")
+    received = raw(host, b"GET /v1/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 3, "plain")
     assert received.count(b"HTTP/1.1 403 ") == 1 and b"Connection: close" in received, "it keeps no place at the door"
 
 
@@ -253,7 +296,7 @@ def test_a_body_that_fits_here_and_not_into_a_frame_is_refused_with_a_word(
 
 def test_pipelined_requests_are_answered_in_order(host: RunningHost, browser: Browser) -> None:
     call(browser(), "secondary/store/put", {"key": "n", "value": 99})
-    one = b"POST /v1/call/secondary/store/get HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+    one = b"POST /v1/call/secondary/store/get HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     one += b'Content-Length: 5\r\n%s\r\n["n"]'
     received = raw(host, one % b"" + one % b"Connection: close\r\n")
     assert received.count(b"HTTP/1.1 200 OK") == 2 and received.endswith(b"99")
@@ -264,11 +307,23 @@ def test_pipelined_requests_are_answered_in_order(host: RunningHost, browser: Br
     [
         (b"\x16\x03\x01 this is not HTTP\r\n\r\n", b"400"),
         (b"GET /v1/ HTTP/1.1\r\n\r\n", b"400"),  # no Host
-        (b"GET /v1/ HTTP/1.1\r\nHost: h\r\nX: " + b"a" * 20_000, b"431"),
-        (b"POST /v1/call/a/b/c HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", b"400"),
-        (b"POST /v1/call/a/b/c HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n", b"400"),
-        (b"POST /v1/call/a/b/c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n", b"501"),
-        (b"POST /v1/call/a/b/c HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999\r\n\r\n" + b"a" * 300_000, b"413"),
+        (b"GET /v1/ HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"a" * 20_000, b"431"),
+        (
+            b"POST /v1/call/a/b/c HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+            b"400",
+        ),
+        (b"POST /v1/call/a/b/c HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -1\r\n\r\n", b"400"),
+        (b"POST /v1/call/a/b/c HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: gzip\r\n\r\n", b"501"),
+        (b"POST /v1/call/a/b/c HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99999999\r\n\r\n", b"413"),
+        (EXPECT + b"Content-Length: 99999999\r\n\r\n", b"413"),
+        (EXPECT + b"Content-Length: 9\r\n\r\n", b"415"),  # before anything of the body is sent
+        (EXPECT.replace(b"100-continue", b"magic") + b"Content-Length: 9\r\n\r\n" + b"x" * 9, b"417"),
+        (SMUGGLED, b"400"),
+        (SMUGGLED.replace(b"Content-Length: 5", b"Content-Length: 5, 5"), b"400"),
+        (b"GET /v1/ HTTP/1.1\nHost: 127.0.0.1\n\n", b"400"),
+        (b"GET /v1/ HTTP/1.1\r\nHost: 127.0.0.1\r\nX: a\r\n b\r\n\r\n", b"400"),
+        (b"GET /v1/ HTTP/2.0\r\nHost: 127.0.0.1\r\n\r\n", b"505"),
+        (b"GET /v1/ HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"a" * 17_000 + b"\r\n\r\n", b"431"),
     ],
 )
 def test_bad_bytes_are_answered_once_and_ended(host: RunningHost, data: bytes, status: bytes) -> None:
@@ -278,7 +333,7 @@ def test_bad_bytes_are_answered_once_and_ended(host: RunningHost, data: bytes, s
 
 def test_nobody_sends_ahead_without_end(host: RunningHost) -> None:
     """Requests that come while one is answered are held, and their number of bytes is bounded."""
-    slow = b"POST /v1/call/secondary/store/get HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+    slow = b"POST /v1/call/secondary/store/get HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     slow += b'Content-Length: 5\r\n\r\n["n"]'
     try:
         received = raw(host, slow * 20_000)
@@ -289,7 +344,7 @@ def test_nobody_sends_ahead_without_end(host: RunningHost) -> None:
 
 def test_what_lies_ahead_is_bounded_over_many_requests(host: RunningHost) -> None:
     """A client that sends more with every answer is cut when 64 KiB wait, however many were answered meanwhile."""
-    request = b"GET /v1/ HTTP/1.1\r\nHost: h\r\n\r\n"
+    request = b"GET /v1/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     sent = 0
     plain = socket.create_connection(("127.0.0.1", host.port), timeout=30)
     with plain, context_of(host).wrap_socket(plain, server_hostname="127.0.0.1") as secure:
@@ -315,8 +370,14 @@ def test_a_client_that_leaves_in_a_call_leaves_no_traceback(host: RunningHost, b
 
 
 def test_head_is_answered_without_a_body(host: RunningHost) -> None:
-    received = raw(host, b"HEAD /v1/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
-    assert received.startswith(b"HTTP/1.1 405 ") and received.endswith(b"\r\n\r\n")
+    for path, status in (
+        (b"/v1/", b"200"),
+        (b"/v1/events/third/io/notice", b"200"),
+        (b"/v1/events/third/io/no", b"404"),
+    ):
+        received = raw(host, b"HEAD %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n" % path)
+        assert received.startswith(b"HTTP/1.1 " + status) and received.endswith(b"\r\n\r\n"), path
+        assert received.count(b"\r\n\r\n") == 1, path
     assert "Traceback" not in host.log("primary")
 
 

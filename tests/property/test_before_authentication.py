@@ -48,9 +48,9 @@ from tlsrt.loops.door.tls_contexts import server_context
 from tlsrt.loops.door.tls_server import ServerLimits, TlsServer
 from tlsrt.loops.http import connection as http_link
 from tlsrt.loops.http import request as http_request
-from tlsrt.loops.http.connection import HttpConnection
-from tlsrt.loops.http.fair_scheduler import FairScheduler
+from tlsrt.loops.http.connection import HttpConnection, HttpServer
 from tlsrt.loops.http.response import Problem
+from tlsrt.loops.http.site import HostNames
 
 # Where a stranger's bytes go, from the socket on, and the property that looks at each function.
 PARSERS: dict[str, str] = {
@@ -337,7 +337,7 @@ class Witness:
         elif name == "lend":
             self.lent.append(fields[0])
 
-    def on_http_request(self, connection: int, target: str, authorization: str) -> None:
+    def on_http_request(self, connection: int, target: str, authorization: str, *, is_foreign: bool) -> None:
         pass
 
     def frame(self, connection: int, frame: bytes) -> str:
@@ -540,7 +540,7 @@ def test_http_without_a_session_is_a_problem_and_reaches_nobody(
         links: list[HttpConnection] = []
 
         def choose(connection: tls_connection.TlsConnection) -> HttpConnection:
-            links.append(HttpConnection(connection, 1, "192.0.2.1", hub, FairScheduler()))
+            links.append(HttpConnection(connection, 1, "192.0.2.1", hub, HttpServer(hub)))
             return links[0]
 
         peer = Connected(server_engine(), client_engine("http/1.1"), choose)
@@ -555,7 +555,7 @@ def test_http_without_a_session_is_a_problem_and_reaches_nobody(
         assert hub.frames == [] and hub.lent == [CLIENT_DER]
         plain = peer.take()
         assert b"Traceback" not in plain and b".py" not in plain
-        assert all(status == 100 or 400 <= status < 500 or status == 501 for status in statuses(plain)), plain
+        assert all(status == 100 or 400 <= status < 500 or status in (501, 505) for status in statuses(plain)), plain
         await peer.close()
         assert hub.closings == 1
         await asyncio.sleep(0)
@@ -589,7 +589,7 @@ def statuses(plain: bytes) -> list[int]:
 @brief(25)
 def test_any_head_is_a_wish_or_a_problem(method: str, target: str, headers: list[tuple[str, str]]) -> None:
     try:
-        http_request.wish_untrusted(method, target, headers)
+        http_request.wish_untrusted(method, target, headers, HostNames(["kitchen.example"]))
     except Problem:
         pass
 

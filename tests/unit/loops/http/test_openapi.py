@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -60,6 +61,17 @@ def test_it_says_what_a_method_takes_and_gives() -> None:
     assert body["properties"]["how"] == {"enum": ["fast", "slow"], "default": "slow"}
     result = operation["responses"]["200"]["content"]["application/json"]["schema"]
     assert result == {"type": "string", "contentEncoding": "base64"}
+
+
+def test_a_body_is_required_and_a_key_and_a_time_have_their_bounds() -> None:
+    for path, each in document()["paths"].items():
+        if "post" not in each:
+            continue
+        assert each["post"]["requestBody"]["required"] is True, path
+        time, key = (parameter["schema"] for parameter in each["post"]["parameters"])
+        assert (time["minimum"], time["maximum"]) == (0.001, 300)
+        assert re.search(key["pattern"], "a key") and not re.search(key["pattern"], "\u00e4")
+    assert openapi({}, "1", "")["servers"] == [{"url": "/"}]
 
 
 def test_it_lists_topics_and_leaves_uploads_out() -> None:

@@ -6,11 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.loops.http.request import Act, HttpCall, wish_untrusted
+from tlsrt.loops.http import request
+from tlsrt.loops.http.request import Act, HttpCall, accepts
 from tlsrt.loops.http.response import Problem
+from tlsrt.loops.http.site import ForeignRequest, HostNames
 
 HOST = ("host", "kitchen.example:7443")
 JSON = ("content-type", "application/json")
+NAMES = HostNames(["Kitchen.example", "*.wild.example", "127.0.0.1", "0:0::1"])
+
+
+def wish_untrusted(method: str, target: str, headers: list[tuple[str, str]]) -> HttpCall:
+    return request.wish_untrusted(method, target, headers, NAMES)
 
 
 def test_a_call() -> None:
@@ -26,9 +33,14 @@ def test_a_call_with_a_time_and_a_key() -> None:
 
 def test_a_stream_and_a_subscription() -> None:
     stream = wish_untrusted("POST", "/v1/call/a/b/c", [HOST, JSON, ("accept", "text/event-stream")])
-    assert (stream.act, stream.topic) == (Act.STREAM, None)
+    assert (stream.act, stream.topic, stream.takes_result, stream.takes_stream) == (Act.CALL, None, False, True)
     events = wish_untrusted("GET", "/v1/events/third/io/notice", [HOST])
-    assert (events.act, events.target, events.method, events.topic) == (Act.STREAM, "third/io", "subscribe", "notice")
+    assert (events.act, events.target, events.method, events.topic) == (
+        Act.SUBSCRIBE,
+        "third/io",
+        "subscribe",
+        "notice",
+    )
 
 
 def test_names_are_unquoted_once() -> None:
@@ -54,7 +66,17 @@ def test_what_there_is(path: str) -> None:
         ("POST", "/v1/call/a/b/%00", [JSON], 404),
         ("POST", "/v1/call/a/b/%FF", [JSON], 404),
         ("POST", "/v1/call/a/b/" + "x" * 81, [JSON], 404),
-        ("POST", "https://kitchen.example/v1/call/a/b/c", [JSON], 404),
+        ("POST", "http://kitchen.example/v1/call/a/b/c", [JSON], 404),
+        ("POST", "https://elsewhere.example/v1/call/a/b/c", [JSON], 421),
+        ("HEAD", "/v1/call/a/b/c", [], 405),
+        ("GET", "/v1/events/a/b/c", [("accept", "application/json")], 406),
+        ("POST", "/v1/call/a/b/c", [JSON, ("content-encoding", "gzip")], 415),
+        ("POST", "/v1/call/a/b/c", [JSON, ("expect", "200-ok")], 417),
+        ("POST", "/v1/call/a/b/c?timeout_s=1_0", [JSON], 400),
+        ("POST", "/v1/call/a/b/c?timeout_s=+1", [JSON], 400),
+        ("POST", "/v1/call/a/b/c?timeout_s=.5", [JSON], 400),
+        ("POST", "/v1/call/a/b/c?timeout_s=Infinity", [JSON], 400),
+        ("POST", "/v1/call/a/b/c?timeout_s=1e-9", [JSON], 504),
         ("GET", "/v1/call/a/b/c", [], 405),
         ("OPTIONS", "/v1/call/a/b/c", [], 405),
         ("POST", "/v1/events/a/b/c", [], 405),
@@ -85,6 +107,60 @@ def test_what_is_refused(method: str, target: str, headers: list[tuple[str, str]
 def test_a_page_of_this_host_may_ask() -> None:
     headers = [HOST, JSON, ("origin", "https://kitchen.example:7443"), ("sec-fetch-site", "same-origin")]
     assert wish_untrusted("POST", "/v1/call/a/b/c", headers).act is Act.CALL
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://kitchen.example", "https://kitchen.example:7444", "https://127.0.0.1:7443"]
+)
+def test_another_port_or_name_of_this_host_is_another_site(origin: str) -> None:
+    with pytest.raises(ForeignRequest) as refused:
+        wish_untrusted("POST", "/v1/call/a/b/c", [HOST, JSON, ("origin", origin)])
+    assert refused.value.status == 403
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["kitchen.example", "KITCHEN.example:1", "kitchen.example.:7443", "a.wild.example", "127.0.0.1:7443", "[::1]:7443",
+     "[0:0:0:0:0:0:0:1]"],
+)  # fmt: skip
+def test_a_name_of_the_certificate_is_this_host(host: str) -> None:
+    assert wish_untrusted("GET", "/v1/", [("host", host)]).authority
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("evil.example", 421), ("a.b.wild.example", 421), ("wild.example", 421), ("127.0.0.2", 421), ("a b", 400),
+     ('a"b', 400), ("x" * 5000, 400), ("kitchen.example:99999", 400), ("kitchen.example:+1", 400), ("[::1", 400),
+     ("::1", 400), ("user@kitchen.example", 400), ("kitchen.example/", 400)],
+)  # fmt: skip
+def test_a_request_for_another_host_is_refused_and_is_foreign(host: str, status: int) -> None:
+    with pytest.raises(ForeignRequest) as refused:
+        wish_untrusted("GET", "/v1/", [("host", host)])
+    assert refused.value.status == status
+
+
+def test_a_target_that_names_the_host_counts_before_the_header() -> None:
+    wish = wish_untrusted("GET", "HTTPS://kitchen.example/v1/openapi.json", [("host", "evil.example")])
+    assert (wish.act, wish.authority) == (Act.OPENAPI, "kitchen.example:443")
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_taken"),
+    [("", True), ("*/*", True), ("text/*", True), ("text/event-stream", True), ("Text/Event-Stream ; Q=0.5", True),
+     ("application/json, text/event-stream", True), ("text/event-stream;charset=utf-8", True),
+     ("text/event-stream-not", False), ("text/event-stream;q=0", False), ("*/*, text/event-stream;q=0.000", False),
+     ("text/*;q=0, */*", False), ("text/*;q=0, text/event-stream", True), ("application/json", False),
+     ("text/event-stream;q=2", False), ("text/event-stream;q=nan", False)],
+)  # fmt: skip
+def test_the_closest_media_range_decides(accept: str, is_taken: bool) -> None:
+    assert accepts(accept, "text/event-stream") is is_taken
+
+
+def test_several_lines_of_accept_are_one_list() -> None:
+    wish = wish_untrusted(
+        "POST", "/v1/call/a/b/c", [HOST, JSON, ("accept", "text/html"), ("accept", "text/event-stream")]
+    )
+    assert (wish.takes_result, wish.takes_stream) == (False, True)
 
 
 @given(

@@ -47,6 +47,30 @@ def test_bytes_are_base64_wherever_the_schema_says_so() -> None:
     assert arguments_untrusted(b'{"perhaps": null}', described)[1] == {"perhaps": None}
 
 
+INTEGER, NUMBER = {"type": "integer", "minimum": 0}, {"type": "number"}
+
+
+def test_a_number_without_a_fraction_is_an_integer_where_one_is_wanted() -> None:
+    described = method(
+        one=INTEGER, many={"type": "array", "items": INTEGER}, perhaps={"anyOf": [{"type": "null"}, INTEGER]},
+        table={"type": "object", "additionalProperties": INTEGER}, number=NUMBER, either={"anyOf": [INTEGER, NUMBER]},
+        any={}, raw=BYTES,
+    )  # fmt: skip
+    body = (
+        b'{"one": 200.0, "many": [1, 2e2, -3.00], "perhaps": 4.0, "table": {"k": 1E1}, "number": 5.0, "either": 6.0, '
+        b'"any": 7.0, "raw": "AA=="}'
+    )
+    given = arguments_untrusted(body, described)[1]
+    assert given == {
+        "one": 200, "many": [1, 200, -3], "perhaps": 4, "table": {"k": 10}, "number": 5.0, "either": 6.0, "any": 7.0,
+        "raw": b"\0",
+    }  # fmt: skip
+    assert type(given["one"]) is int and [type(one) for one in given["many"]] == [int] * 3
+    assert [type(given[name]) for name in ("number", "either", "any")] == [float] * 3
+    for text in (b"200.5", b"1e300", b'"200.0"', b"true"):
+        assert type(arguments_untrusted(b"[%s]" % text, described)[0][0]) is not int, "the recipient refuses it"
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [
