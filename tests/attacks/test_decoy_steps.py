@@ -7,6 +7,8 @@ touch to the event of the step.
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -17,10 +19,11 @@ from attackers.tls_peer import TlsPeer, open_session
 from hosts.decoy_events import Watch, watching
 from hosts.running_host import RunningHost, free_port, running
 
+from tlsrt import Client
 from tlsrt.channels.client.connection import client_context
 from tlsrt.channels.clock import boottime_ms
-from tlsrt.config.bundle import read_bundle
-from tlsrt.errors import CallError
+from tlsrt.config.bundle import read_bundle, write_bundle
+from tlsrt.errors import EX_TEMPFAIL, CallError, Quarantined
 from tlsrt.loops.door.tarpit import HEAD
 from tlsrt.sandbox.apply.root_filesystem import CANARY
 from tlsrt.supervisor.cli.main import main
@@ -35,11 +38,12 @@ TOOK: list[int] = []
 def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     scripts = {address: {"class": "captured.script:Script"} for address in SCRIPTS.values()}
     yield from running(
-        request, packages=[PACKAGE], clients=["guest"], detection={"mode": "act", "allow": ["127.0.0.1"]},
+        request, packages=[PACKAGE], clients=["guest", "ops"], may={"ops": ["operate"]},
+        detection={"mode": "act", "allow": ["127.0.0.1"]},
         components={VICTIM: {"class": "captured.counter:Counter"}, **scripts},
         policy={
-            f"client/guest -> {VICTIM}": ["value"], f"client/admin -> {VICTIM}": "*",
-            **{f"client/admin -> {address}": "*" for address in scripts},
+            f"client/guest -> {VICTIM}": ["value"], f"client/ops -> {VICTIM}": ["value"],
+            f"client/admin -> {VICTIM}": "*", **{f"client/admin -> {address}": "*" for address in scripts},
         },
         extra={"deception": {"endpoint": {"host": "127.0.0.1", "port": PORT}}},
     )  # fmt: skip
@@ -58,8 +62,8 @@ def release(host: RunningHost, name: str, capsys: pytest.CaptureFixture[str]) ->
     capsys.readouterr()
 
 
-def touch(peer: TlsPeer, target: str, token: bytes) -> None:
-    header = peer.header(VICTIM, "value", 1)._replace(dst=target)
+def touch(peer: TlsPeer, target: str, token: bytes, seq: int = 1) -> None:
+    header = peer.header(VICTIM, "value", seq)._replace(dst=target)
     peer.send(seal(header, request_body(), token=token, body_key=bytes(32), proof_key=peer.content.proof_key))
 
 
@@ -84,6 +88,44 @@ def test_a_client_that_asks_for_a_decoy_or_brings_a_canary_is_shut_out(
             )
             assert other.frame()
         release(host, "guest", capsys)
+
+
+def test_a_quarantined_client_is_told_so_with_its_end(host: RunningHost, capsys: pytest.CaptureFixture[str]) -> None:
+    with watching(host) as watch, open_session(host, "guest") as peer:
+        since = boottime_ms()
+        touch(peer, "secondary/vault", peer.content.token)
+        wait_for_step(watch, since, "quarantine", "client/guest")
+    with (
+        Client(host.bundle("guest")) as client,
+        pytest.raises(Quarantined, match="quarantined this client for") as told,
+    ):
+        client.call(VICTIM, "value")
+    assert 0 < told.value.retry_after_s <= 72
+    bundle = host.base / "guest.tlsrt"
+    write_bundle(bundle, host.bundle("guest"))
+    command = [sys.executable, "-m", "tlsrt.channels.cli.main", "--bundle", str(bundle), "call", VICTIM, "value"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == EX_TEMPFAIL and "quarantined this client for" in done.stderr, done
+    release(host, "guest", capsys)
+
+
+def test_a_client_that_operates_the_host_is_warned_by_one_plausible_word(
+    host: RunningHost, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with watching(host) as watch, open_session(host, "ops") as peer:
+        touch(peer, "secondary/vault", peer.content.token)
+        event = watch.next("decoy_touched")
+        assert event["subject"] == "client/ops" and "only warned" in str(event)
+        peer.frame()  # the refusal, which reads like any other
+        header, right = peer.header(VICTIM, "value", 2), peer.right(VICTIM)
+        peer.send(
+            seal(header, request_body(), token=peer.content.token, body_key=right.key, proof_key=peer.content.proof_key)
+        )
+        assert peer.frame(), "it is served on"
+        since = boottime_ms()
+        touch(peer, "third/shell", peer.content.token, 3)
+        wait_for_step(watch, since, "quarantine", "client/ops")
+    release(host, "ops", capsys)
 
 
 def test_who_comes_with_a_canary_bundle_or_to_the_decoy_endpoint_is_blocked(
@@ -127,4 +169,4 @@ def test_a_loop_that_opens_a_canary_file_is_another_process_and_two_such_loops_l
 
 
 def test_the_steps_came_within_200_ms() -> None:
-    assert len(TOOK) == 6 and sorted(TOOK)[2] <= STEP_MS, TOOK  # a busy machine may delay some
+    assert len(TOOK) == 8 and sorted(TOOK)[3] <= STEP_MS, TOOK  # a busy machine may delay some
