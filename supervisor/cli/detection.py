@@ -46,8 +46,7 @@ def anomaly_lines(answer: Document) -> list[str]:
     """Return scores, responses in force, and what the detectors found."""
     lines = [] if answer["mode"] == "act" else [f"mode {answer['mode']}: no response is applied", ""]
     if answer["scores"]:
-        scores = [(f"{one['score']:.0f}", _subject(one)) for one in answer["scores"]]
-        lines += table([("SCORE", "CHARGED"), *scores], right={"SCORE"})
+        lines += table([("SCORE", "CHARGED"), *_score_rows(answer["scores"])], right={"SCORE"})
     else:
         lines.append("no scores")
     if answer["steps"]:
@@ -56,6 +55,25 @@ def anomaly_lines(answer: Document) -> list[str]:
     if found:
         lines += ["", *table([_COLUMNS, *map(_detector_row, found)], right={"FOUND", "COUNTED", "POINTS"})]
     return lines
+
+
+def _score_rows(scores: Iterable[Document]) -> list[tuple[str, str]]:
+    """Return one row for each client, with its highest score: it is the one that measures follow from."""
+    rows: list[tuple[Document, int]] = []
+    places: dict[str, int] = {}
+    for one in scores:  # the highest first
+        subject = one.get("subject", "") if one["kind"] == "session" else ""
+        place = places.get(subject) if subject else None
+        if place is not None:
+            rows[place] = rows[place][0], rows[place][1] + 1
+            continue
+        if subject:
+            places[subject] = len(rows)
+        rows.append((one, 1))
+    return [
+        (f"{one['score']:.0f}", f"{one['subject']}: {count} sessions" if count > 1 else _subject(one))
+        for one, count in rows
+    ]
 
 
 def _detector_row(one: Document) -> tuple[str, ...]:

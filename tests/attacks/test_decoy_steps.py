@@ -96,8 +96,8 @@ def test_a_quarantined_client_is_told_so_with_its_end(host: RunningHost, capsys:
         touch(peer, "secondary/vault", peer.content.token)
         wait_for_step(watch, since, "quarantine", "client/guest")
     with (
-        Client(host.bundle("guest")) as client,
         pytest.raises(Quarantined, match="quarantined this client for") as told,
+        Client(host.bundle("guest")) as client,
     ):
         client.call(VICTIM, "value")
     assert 0 < told.value.retry_after_s <= 72
