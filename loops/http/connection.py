@@ -29,6 +29,7 @@ from tlsrt.loops.http.fair_scheduler import SMALL_BYTES, FairScheduler, is_small
 from tlsrt.loops.http.framing import HEAD_MAX, RequestFraming
 from tlsrt.loops.http.keys import IdempotencyKeys
 from tlsrt.loops.http.openapi import openapi
+from tlsrt.loops.http.page import HTML, page
 from tlsrt.loops.http.request import EVENTS, JSON, Act, HttpCall, wish_untrusted
 from tlsrt.loops.http.response import HttpResponse, Problem, answer, event, problem_answer, problem_of, stream_headers
 from tlsrt.loops.http.session import DelegatedSession
@@ -286,6 +287,8 @@ class HttpConnection:
         return await self._scheduler.do(lambda: encode_value(value), is_small=is_small(value))
 
     async def _document(self, wish: HttpCall) -> HttpResponse:
+        if wish.act is Act.PAGE:
+            return answer(200, HTML, page(self.session.subject, self.session.rights, VERSION))
         if wish.act is Act.TARGETS:
             return answer(
                 200, JSON, encode_value({target: list(names) for target, names in self.session.rights.items()})

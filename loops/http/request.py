@@ -22,6 +22,7 @@ TIMEOUT_MIN_S, TIMEOUT_MAX_S = 0.001, 300.0
 KEY_MAX = 128
 JSON = "application/json"
 EVENTS = "text/event-stream"
+PAGE = "text/html"
 _ONCE = frozenset({
     "host", "content-type", "idempotency-key", "origin", "sec-fetch-site", "authorization", "content-encoding",
 })  # fmt: skip
@@ -36,6 +37,7 @@ class Act(Enum):
     SUBSCRIBE = "subscribe"
     OPENAPI = "openapi"
     TARGETS = "targets"
+    PAGE = "page"  # for people
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,11 @@ def wish_untrusted(method: str, target: str, headers: Iterable[tuple[str, str]],
     authority = check_site_untrusted(authority, fields, names)
     path, _, query = target.partition("?")
     parts = path.split("/")
+    accept = fields.get("accept", "")
+    if path == "/" and PAGE in accept.lower() and accepts(accept, PAGE):
+        _require_read(method)
+        _no_query(query)
+        return HttpCall(Act.PAGE)
     if path in (PREFIX, f"{PREFIX}/", f"{PREFIX}/openapi.json"):
         _require_read(method)
         _no_query(query)
@@ -68,7 +75,6 @@ def wish_untrusted(method: str, target: str, headers: Iterable[tuple[str, str]],
     if len(parts) != 6 or parts[0] or parts[1] != PREFIX[1:] or parts[2] not in ("call", "events"):
         raise Problem(404, "not_found", f"no such resource; {PREFIX}/openapi.json lists what there is")
     loop, component, name = (_name(part) for part in parts[3:])
-    accept = fields.get("accept", "")
     if parts[2] == "events":
         _require_read(method)
         _no_query(query)

@@ -1,6 +1,6 @@
 """HTTP answers: results, streams, and problem details (RFC 9457) of our own error codes. Pure.
 
-Nothing that this server sends is a page, is to be kept, or is for other sites: that is what the headers say.
+Nothing that this server sends runs, is to be kept, or is for other sites: that is what the headers say.
 """
 
 from __future__ import annotations

@@ -185,6 +185,18 @@ def test_what_there_is_for_this_client(host: RunningHost, browser: Browser) -> N
     assert document["servers"] == [{"url": f"https://127.0.0.1:{host.port}"}] and "/v1/events/third/io/notice" in paths
 
 
+def test_a_person_who_comes_with_a_browser_sees_a_page(browser: Browser) -> None:
+    connection = browser()
+    browsers = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Sec-Fetch-Site": "none"}
+    connection.request("GET", "/", headers=browsers)
+    answer = connection.getresponse()
+    body = answer.read().decode()
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert "client/web" in body and "secondary/store" in body and "forth/power" not in body
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert ask(connection, "GET", "/", Accept="application/json")[0] == 404
+
+
 def listen(connection: http.client.HTTPSConnection) -> http.client.HTTPResponse:
     """Subscribe to notices; the head of the answer says that nothing is missed from now on."""
     connection.request("GET", "/v1/events/third/io/notice", headers={"Accept": "text/event-stream"})
