@@ -125,6 +125,8 @@ class HttpConnection:
             if passed:
                 self._http.receive_data(passed)
         except Problem as problem:
+            if self._task is not None:  # it answers a head whose body is malformed
+                self._task.cancel()
             self._finish(problem, "http_garbage")
             return
         except RuntimeError:  # bytes after its own end
