@@ -43,6 +43,9 @@ soak: $(VENV)/.dev ## let faults of a plan happen to a host under calls, for hou
 attacks: $(VENV)/.dev ## run the attacks on a running system
 	@$(BIN)/python -m pytest -q tests/attacks
 
+attack-figures: $(VENV)/.dev ## what an innocent client sees during each attack (ROW=: only that one; not judged)
+	@PYTHONPATH=tests $(BIN)/python -m tools.attack_figures $(ROW)
+
 tls-scan: $(VENV)/.dev ## let sslscan and testssl.sh (Debian) look at a running host; any finding but the test CA fails
 	@PYTHONPATH=tests $(BIN)/python -m tools.tls_scan
 
