@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tlsrt.config.schema import ComponentConfig, HealthConfig, PolicyRule
+from tlsrt.config.processes import part_for
+from tlsrt.config.schema import DEFAULT_LOOPS, ComponentConfig, HealthConfig, PolicyRule
 
 RESERVED_NAMES = ("authority", "client", "door", "supervisor")  # addresses and processes of the runtime itself
 
@@ -10,16 +11,30 @@ RESERVED_NAMES = ("authority", "client", "door", "supervisor")  # addresses and 
 _HEALTH = HealthConfig(then="none")
 
 COMPONENTS: tuple[ComponentConfig, ...] = tuple(
-    ComponentConfig(loop=loop, name=name, class_path=f"tlsrt.loops.{loop}.{name}:{kind}", builtin=True, health=_HEALTH)
-    for loop, name, kind in (
-        ("primary", "kernel", "Kernel"),
-        ("primary", "hardware", "Hardware"),
-        ("primary", "events", "Events"),
-        ("secondary", "store", "Store"),
-        ("third", "io", "InputOutput"),
-        ("forth", "power", "Power"),
-        ("external", "network", "Network"),
+    ComponentConfig(
+        loop=loop,
+        name=name,
+        class_path=f"tlsrt.loops.{folder}.{name}:{kind}",
+        builtin=True,
+        health=_HEALTH,
+        part=part_for(f"{loop}/{name}", is_builtin=True),
     )
+    for loop, name, folder, kind in (
+        ("primary", "kernel", "facts", "Kernel"),
+        ("primary", "hardware", "facts", "Hardware"),
+        ("primary", "events", "primary", "Events"),
+        ("secondary", "store", "secondary", "Store"),
+        ("third", "io", "third", "InputOutput"),
+        ("forth", "power", "forth", "Power"),
+        ("external", "network", "external", "Network"),
+    )
+)
+
+# The processes of the default loops: each loop's, and behind it those of its further ones.
+PROCESSES: tuple[str, ...] = tuple(
+    process
+    for loop in DEFAULT_LOOPS
+    for process in dict.fromkeys((loop, *(one.process for one in COMPONENTS if one.loop == loop)))
 )
 
 POLICY: tuple[PolicyRule, ...] = ()  # default deny: no built-in component calls another one

@@ -13,6 +13,7 @@ from tlsrt.config.deception import DeceptionConfig, check_deception, read_decept
 from tlsrt.config.detection import check_detection
 from tlsrt.config.files import read_bounded
 from tlsrt.config.packages import has_http
+from tlsrt.config.processes import is_part, loop_of, part_for, process_name
 from tlsrt.config.schema import DEFAULT_LOOPS, FILE, ComponentConfig, Config, HealthConfig, PolicyRule
 from tlsrt.config.setting import Builder, Where, keys_of
 from tlsrt.config.supervision import check_supervision, read_supervision
@@ -73,8 +74,11 @@ def _text(data: bytes, path: Path) -> str:
 
 def _check_names(tree: Tree, checker: Checker) -> None:
     """Add a problem for every reserved or unknown loop, component and client."""
-    loops = [*DEFAULT_LOOPS, *tree.get("loops", ())]
+    loops = [*DEFAULT_LOOPS, *(name for name in tree.get("loops", ()) if not is_part(name))]
+    processes = [*loops, *_parts(tree)]
     for name in tree.get("loops", ()):
+        if is_part(name) and name not in processes:
+            checker.refuse(("loops", name), f"there is no process {name}{did_you_mean(name, processes)}")
         if name in defaults.RESERVED_NAMES:
             checker.refuse(("loops", name), f"{name} is a name of the runtime: choose another one")
     addresses = {component.address for component in defaults.COMPONENTS}
@@ -93,10 +97,25 @@ def _check_names(tree: Tree, checker: Checker) -> None:
     _check_fingerprints(tree, checker)
     _check_http(tree, checker)
     _check_networks(tree, checker)
-    _check_scheduling(tree, loops, checker)
+    _check_scheduling(tree, processes, checker)
     check_supervision(_good(tree.get("supervision"), {}), loops, checker)
-    check_detection(_good(tree.get("detection"), {}), [*loops, *addresses, *clients], checker)
+    check_detection(_good(tree.get("detection"), {}), [*processes, *addresses, *clients], checker)
     check_deception(_good(tree.get("deception"), {}), addresses, checker)
+
+
+def _parts(tree: Tree) -> dict[str, None]:
+    """Return the further processes of loops, in the order of their components."""
+    changed = tree.get("components", {})
+    builtin = {component.address: component for component in defaults.COMPONENTS}
+    found: dict[str, None] = {}
+    for address in (*builtin, *changed):
+        one = changed.get(address, {})
+        if one is None:
+            continue
+        part = part_for(address, is_builtin=address in builtin and "class" not in _good(one, {}))
+        if part:
+            found[process_name(address.partition("/")[0], part)] = None
+    return found
 
 
 def _check_scheduling(tree: Tree, loops: Iterable[str], checker: Checker) -> None:
@@ -224,7 +243,6 @@ def _check_boot_token(tree: Tree, path: Path, checker: Checker) -> None:
 
 def _config(tree: Tree, path: Path, marks: Marks) -> Config:
     builder = Builder(path.parent, lambda where: f"{path}:{':'.join(map(str, marks[where]))}")
-    loops = {name: {} for name in DEFAULT_LOOPS} | tree.get("loops", {})
     composed = {  # of more than what the key itself says
         "components": _components(tree.get("components", {}), builder),
         "policy": _policy(tree),
@@ -232,7 +250,20 @@ def _config(tree: Tree, path: Path, marks: Marks) -> Config:
         "deception": _deception(tree, builder),
     }
     others = {name: value for name, value in tree.items() if name not in composed}
-    return Config(path=path, **(builder.values(Config, {**others, "loops": loops}) | composed))
+    return Config(path=path, **(builder.values(Config, {**others, "loops": _loops(tree)}) | composed))
+
+
+def _loops(tree: Tree) -> dict[str, Any]:
+    """Return the settings of every process: each loop's, and behind it those of its further ones."""
+    named = {name: {} for name in DEFAULT_LOOPS} | tree.get("loops", {})
+    parts = _parts(tree)
+    order = [
+        process
+        for loop in named
+        if not is_part(loop)
+        for process in (loop, *(part for part in parts if loop_of(part) == loop))
+    ]
+    return {process: named.get(process, {}) for process in order}
 
 
 def _policy(tree: Tree) -> tuple[PolicyRule, ...]:
@@ -260,6 +291,6 @@ def _component(address: str, tree: Tree, builtin: ComponentConfig | None, builde
     values = builder.values(ComponentConfig, tree, ("components", address))
     if builtin is None or "class" in tree:
         loop, name = address.split("/")
-        return ComponentConfig(loop, name, **values)
+        return ComponentConfig(loop, name, **values, part=part_for(address, is_builtin=False))
     health = replace(builtin.health, **builder.values(HealthConfig, tree.get("health", {})))
     return replace(builtin, **values | {"health": health})

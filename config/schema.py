@@ -13,12 +13,14 @@ from typing import Literal
 from tlsrt.config.deception import DeceptionConfig
 from tlsrt.config.detection import DetectionConfig
 from tlsrt.config.egress import FORM, SAYS, EgressRule, parse_egress
+from tlsrt.config.processes import is_part, process_name
 from tlsrt.config.setting import (
     ADDRESS,
     ADDRESS_SAYS,
     IDENTIFIER,
     NAME,
-    NAME_SAYS,
+    PROCESS,
+    PROCESS_SAYS,
     anything,
     boolean,
     count,
@@ -296,6 +298,12 @@ class ComponentConfig:
     builtin: bool = False
     needs: NeedsConfig = field(default=NeedsConfig(), metadata=table(NeedsConfig, on_reload=True))
     health: HealthConfig = field(default=HealthConfig(), metadata=table(HealthConfig))
+    part: str = ""  # of its loop, that it runs in: see processes.py
+
+    @property
+    def process(self) -> str:
+        """Return the name of the process that it runs in."""
+        return process_name(self.loop, self.part)
 
     @property
     def address(self) -> str:
@@ -304,7 +312,7 @@ class ComponentConfig:
 
 @dataclass(frozen=True, slots=True)
 class LoopConfig:
-    """One loop process: what it may reach, and how much it may use."""
+    """One process of a loop: what it may reach, and how much it may use."""
 
     name: str
     network: bool | None = field(
@@ -319,6 +327,11 @@ class LoopConfig:
     open_files: int = field(default=256, metadata=count("Open descriptors.", 32, 65536))
     file_size_mb: int = field(default=256, metadata=count("Size of one file that it writes.", 0, 1048576, unit="MiB"))
     processes: int = field(default=64, metadata=count("Threads and processes.", 8, 65536))
+
+    @property
+    def is_part(self) -> bool:
+        """Tell whether this is a further process of its loop."""
+        return is_part(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,9 +457,12 @@ class SchedulingConfig:
     cpus: Mapping[str, tuple[int, ...]] = field(
         default_factory=dict[str, tuple[int, ...]],
         metadata=mapping(
-            "Loops and the processors that they may use; loops that talk much answer fastest on the same one.",
+            "Loops and the processors that they may use; loops that talk much answer fastest on the same one. "
+            "A further process of a loop, as primary.facts, is named by itself.",
             listing("Numbers of processors.", count("A number.", 0, 4095), 256, least=1),
             32,
+            PROCESS,
+            PROCESS_SAYS,
             example="{primary: [0], secondary: [0, 1]}",
         ),
     )
@@ -455,7 +471,7 @@ class SchedulingConfig:
         metadata=listing(
             "Loops that run before every ordinary process (SCHED_RR), so that a busy host delays no call. They "
             "are ended when they run for 10 s without a pause.",
-            text("A loop.", pattern=NAME, says=NAME_SAYS),
+            text("A loop.", pattern=PROCESS, says=PROCESS_SAYS),
             32,
             example="[primary]",
         ),
@@ -526,9 +542,11 @@ class Config:
     door: DoorConfig = field(metadata=table(DoorConfig))
     loops: tuple[LoopConfig, ...] = field(
         metadata=mapping(
-            "Settings of the five default loops, and more loops.",
+            "Settings of the five default loops, and more loops; primary.facts is the process of Primary's components.",
             table(LoopConfig, nullable=True, named_by="name"),
             32,
+            PROCESS,
+            PROCESS_SAYS,
             default={},
             on_reload=True,
             example="{third: {memory_mb: 256}, reports: {}}",
@@ -583,8 +601,14 @@ class Config:
     def loop(self, name: str) -> LoopConfig:
         return next(loop for loop in self.loops if loop.name == name)
 
-    def components_of(self, loop: str) -> tuple[ComponentConfig, ...]:
-        return tuple(component for component in self.components if component.loop == loop)
+    def components_of(self, process: str) -> tuple[ComponentConfig, ...]:
+        """Return the components that run in a process."""
+        return tuple(component for component in self.components if component.process == process)
+
+    @property
+    def placed_apart(self) -> Mapping[str, str]:
+        """Return address -> process, for every component that does not run in the process named like its loop."""
+        return {component.address: component.process for component in self.components if component.part}
 
 
 FILE = table(Config)["setting"]

@@ -23,6 +23,8 @@ Where = tuple[str, ...]  # keys, from the outermost to the one that is meant; an
 
 NAME = "[a-z][a-z0-9_]{0,30}"
 NAME_SAYS = "a name of a-z, 0-9 and _, starting with a letter, at most 31 characters"
+PROCESS = rf"{NAME}(?:\.{NAME})?"
+PROCESS_SAYS = f"{NAME_SAYS}, or a process of a loop, as loop.part"
 IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]*"
 ADDRESS = f"{NAME}/{NAME}"
 ADDRESS_SAYS = "a component address, loop/name"

@@ -8,10 +8,11 @@ after them, stopped before them, waits while one of them is given up, and comes 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from tlsrt.config.processes import is_part, loop_of
 from tlsrt.config.setting import (
     NAME,
     NAME_SAYS,
@@ -120,9 +121,16 @@ class SupervisionConfig:
     )
 
     def group_of(self, loop: str) -> GroupConfig:
-        """Return the group that a loop is in; one of its own, if it is in none."""
-        found = (group for group in self.groups if loop in group.loops)
-        return next(found, GroupConfig(loop, (loop,), restart=self.restart))
+        """Return the group that a loop is in; one of its own, if it is in none.
+
+        A further process of a loop always has one of its own, with the delays and limits of its loop's: its deaths
+        count against no other process, and end the host only if that is what `restart` says of all.
+        """
+        found = (group for group in self.groups if loop_of(loop) in group.loops)
+        group = next(found, GroupConfig(loop, (loop,), restart=self.restart))
+        if not is_part(loop):
+            return group
+        return GroupConfig(loop, (loop,), restart=replace(group.restart, escalate=self.restart.escalate))
 
 
 def read_supervision(tree: Mapping[str, Any]) -> SupervisionConfig:
@@ -162,13 +170,18 @@ def edges_of(groups: Iterable[GroupConfig], depends: Mapping[str, Sequence[str]]
     return found
 
 
+def part_edges(processes: Iterable[str]) -> list[Edge]:
+    """Return the edges from each loop to its further processes."""
+    return [Edge(loop_of(name), name, f"{name} belongs to {loop_of(name)}") for name in processes if is_part(name)]
+
+
 def start_order(loops: Sequence[str], supervision: SupervisionConfig) -> tuple[str, ...]:
     """Return the loops in the order of a start: Primary first, the others after what they need.
 
     Where nothing else decides, the order of the file does, as for what cannot be ordered (`find_cycle`).
     """
-    edges = edges_of(supervision.groups, supervision.depends)
-    waiting = sorted(loops, key=lambda name: name != PRIMARY)  # stable
+    edges = [*edges_of(supervision.groups, supervision.depends), *part_edges(loops)]
+    waiting = sorted(loops, key=lambda name: loop_of(name) != PRIMARY)  # stable
     placed: list[str] = []
     while waiting:
         free = (name for name in waiting if not any(edge.after == name and edge.before in waiting for edge in edges))

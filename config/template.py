@@ -81,6 +81,7 @@ policy:
 
 # Settings of the five loops (primary, secondary, third, forth, external), or more loops of your own.
 # Without an egress rule a loop reaches nothing outside; `tlsrt-supervisor sandbox show LOOP` says what it may, and why.
+# primary.facts is the process of Primary's components; Primary itself runs the gate, the door and the events only.
 # loops:
 #   third: {{memory_mb: 256, read: [/srv/pictures]}}
 #   reports: {{egress: [{{to: ["192.0.2.7:443"], why: the archive}}]}}

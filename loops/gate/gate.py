@@ -57,8 +57,13 @@ _REMEMBERED = _ASKING | {FrameKind.REPLY, FrameKind.REPLIES}  # what the fast pa
 class Gate:
     """One incarnation of the reference monitor."""
 
-    def __init__(self, verifier: Verifier, *, calls_per_session: int = 1024, decoys: Decoys | None = None) -> None:
+    def __init__(
+        self, verifier: Verifier, *, calls_per_session: int = 1024, decoys: Decoys | None = None,
+        placed_apart: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        """Make a gate. `placed_apart` names the process of each component that is not in the one of its loop's name."""
         self._verifier = verifier
+        self._placed_apart = dict(placed_apart or {})
         self._calls_per_session = calls_per_session
         self.calls = OpenCalls(calls_per_session)
         self._fast = FastPath(verifier, self.calls)
@@ -90,11 +95,15 @@ class Gate:
         before = self._loops.get(loop)
         if before is None or before.incarnation != incarnation:
             self._forget(lambda origin: origin.loop == loop)
-            self.calls.end_where(lambda call: call[0].dst.partition("/")[0] == loop)
+            self.calls.end_where(lambda call: call[0].verdict.loop == loop)
         if incarnation:
             self._loops[loop] = GateLoop(incarnation, attested)
         else:
             self._loops.pop(loop, None)
+
+    def _process_of(self, address: str) -> str:
+        """Return the process of a component, or the first word of another subject."""
+        return self._placed_apart.get(address) or address.partition("/")[0]
 
     def limit(self, kind: str, value: str, until: int) -> None:
         """Give one session, or those of a loop or subject, a quarter of the open calls, until then (ms; 0: no more)."""
@@ -165,7 +174,7 @@ class Gate:
             proved = session
             session.last = header.seq
             session.expires = max(session.expires, claims.expires)
-            flow = Flow(session, header.src, header.dst, GateVerdict(header.dst.partition("/")[0]), _longest(origin))
+            flow = Flow(session, header.src, header.dst, GateVerdict(self._process_of(header.dst)), _longest(origin))
             flow.streams = bool(header.flags & FLAG_STREAM)
             verdict = self._route_untrusted(header, claims, flow)
             if header.kind in _REMEMBERED:
@@ -214,8 +223,7 @@ class Gate:
         if claims.confirmation != origin.confirmation:
             raise PeerError("wrong_certificate")
         if session is None:
-            loop = claims.subject.partition("/")[0]
-            if loop != (origin.loop or CLIENT):
+            if self._process_of(claims.subject) != (origin.loop or CLIENT):
                 raise PeerError("foreign_session")
             if len(self._sessions) >= SESSIONS_MAX:
                 raise PeerError("busy")

@@ -1,1 +1,1 @@
-"""The kernel and hardware components of the Primary loop."""
+"""The process of Primary: the gate's router, the doorway of clients, telemetry, and the component for events."""

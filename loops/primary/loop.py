@@ -41,7 +41,12 @@ class PrimaryLoop(LoopRole):
         self._process = process
         self.monitor = self
         self._decoys = Decoys(config.deception)
-        self.gate = Gate(process.verifier, calls_per_session=config.limits.calls_per_session, decoys=self._decoys)
+        self.gate = Gate(
+            process.verifier,
+            calls_per_session=config.limits.calls_per_session,
+            decoys=self._decoys,
+            placed_apart=config.placed_apart,
+        )
         reporter = RefusalReporter(process.trust)
         self.router = Router(self, process.name, self.gate, reporter, config.limits)
         self.router.listen(

@@ -38,7 +38,7 @@ from tlsrt.loops.runtime.component_host import ComponentHost
 from tlsrt.loops.runtime.disk_waits import DiskWaits, is_of_disk
 from tlsrt.loops.runtime.health import HealthChecks
 from tlsrt.loops.runtime.heartbeat import Heartbeat
-from tlsrt.loops.runtime.imports import LoopFailure, check_decoys, import_components
+from tlsrt.loops.runtime.imports import LoopFailure, check_decoys, check_placement, import_components
 from tlsrt.loops.runtime.resolver import prepare_outbound
 from tlsrt.loops.runtime.role import LoopRole
 from tlsrt.loops.runtime.run import run_to_end
@@ -95,7 +95,9 @@ class LoopProcess:
                 prepare_outbound(self.confinement.profile.egress)
             report = self._drop()
             self._life.send("confined", self.confinement.profile.digest(), _digest(report))
-            components = import_components(self.config.components_of(self.name), self.log)
+            placed = self.config.components_of(self.name)
+            check_placement(self.name, placed)
+            components = import_components(placed, self.log)
             check_decoys(components, self.config.deception)
             self._assert_one_task()
             loop = asyncio.new_event_loop()

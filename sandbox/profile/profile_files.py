@@ -22,7 +22,7 @@ from tlsrt.sandbox.profile.fragment import PolicyFragment, parse_fragment
 from tlsrt.sandbox.profile.policy import Policy, compose
 
 FOLDER = Path(__file__).parent.parent / "profiles"
-LOOPS = ("primary", "secondary", "third", "forth", "external")
+LOOP_PROCESSES = ("primary", "primary.facts", "secondary", "third", "forth", "external")
 DECLARED = "declared"
 NETWORK, OFFLINE, LIBZMQ = "network", "offline", "libzmq"
 Made = TypeVar("Made")
@@ -110,7 +110,7 @@ def names_for(
     if process == "authority":
         return (first,)
     if components is None:
-        components = [component.address for component in COMPONENTS if component.loop == process]
+        components = [component.address for component in COMPONENTS if component.process == process]
     own = [fragment_of_component(address) for address in components]
     threads = (LIBZMQ,) if engine == "libzmq" and process != "primary" else ()
     return (first, *threads, NETWORK if network else OFFLINE, *own)
@@ -118,7 +118,7 @@ def names_for(
 
 def fragment_of_process(process: str) -> str:
     """Return the name of the fragment that a process begins with, behind what that extends."""
-    return process if process in ("authority", *LOOPS) else DECLARED
+    return process if process in ("authority", *LOOP_PROCESSES) else DECLARED
 
 
 def fragment_of_component(address: str) -> str:

@@ -13,9 +13,9 @@ from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from tlsrt.config.defaults import COMPONENTS
+from tlsrt.config.defaults import COMPONENTS, PROCESSES
 from tlsrt.config.packages import code_roots
-from tlsrt.config.schema import DEFAULT_LOOPS, Config, DoorConfig, KeySource, LoopConfig, SandboxConfig
+from tlsrt.config.schema import Config, DoorConfig, KeySource, LoopConfig, SandboxConfig
 from tlsrt.errors import ConfigError
 from tlsrt.sandbox.profile.profile import ALL_LAYERS, ATTESTATION, Profile, group_limits, profile_for_loop, with_group
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
@@ -104,7 +104,7 @@ def _in_folder(config: Config | None, folder: Path) -> Config:
         run_dir=folder / "run",
         log_dir=folder / "log",
         door=DoorConfig("127.0.0.1", 0, folder / "server.crt", folder / "server.key", folder / "ca.crt"),
-        loops=tuple(LoopConfig(name) for name in DEFAULT_LOOPS),
+        loops=tuple(LoopConfig(name) for name in PROCESSES),
         components=COMPONENTS,
         policy=(),
         clients=(),

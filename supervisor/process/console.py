@@ -11,7 +11,7 @@ from typing import TextIO
 from tlsrt.text import sentence
 
 _GREEN, _YELLOW, _RED, _END = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
-_NAME_WIDTH = 10
+_NAME_WIDTH = 13  # primary.facts
 _WORD_WIDTH = 7
 _LINE_BYTES = 1024  # a pipe that polls writable takes PIPE_BUF (4096 bytes) without blocking, pipe(7)
 

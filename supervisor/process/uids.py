@@ -10,6 +10,7 @@ from tlsrt.config.schema import Config, SandboxConfig
 from tlsrt.errors import ConfigError
 
 AUTHORITY = "authority"
+_PARTS = 256  # the first uid of the further processes of loops, so that no loop's uid depends on them; behind all loops
 _ROOM = 512  # uids: far more than loops can be declared
 _LEAST = 1000  # the schema's, below are those of the system
 
@@ -22,16 +23,22 @@ class Uids:
     own_uid: int
     uid_base: int
     loops: tuple[str, ...]
+    parts: tuple[str, ...] = ()  # further processes of loops
 
     def uid(self, name: str) -> int:
-        """Return the uid (and gid) of a loop, or of the authority."""
+        """Return the uid (and gid) of a process of a loop, or of the authority."""
         if self.rootless:
             return self.own_uid
-        return self.uid_base + (0 if name == AUTHORITY else 1 + self.loops.index(name))
+        if name == AUTHORITY:
+            return self.uid_base
+        if name in self.parts:
+            return self.uid_base + _PARTS + self.parts.index(name)
+        return self.uid_base + 1 + self.loops.index(name)
 
     def all_uids(self) -> range:
-        """Return every uid that processes of tlsrt run as, as root."""
-        return range(self.uid_base, self.uid_base + len(self.loops) + 1)
+        """Return every uid that processes of tlsrt run as, as root, and those that lie between."""
+        last = _PARTS + len(self.parts) if self.parts else len(self.loops) + 1
+        return range(self.uid_base, self.uid_base + last)
 
 
 def parse_id_map(text: str) -> list[range]:
@@ -45,10 +52,11 @@ def parse_id_map(text: str) -> list[range]:
 
 def identify(config: Config, own_uid: int, mapped: Sequence[range]) -> Uids:
     """Decide how processes get their uids. Raises ConfigError when uid_base does not exist in this container."""
-    loops = tuple(loop.name for loop in config.loops)
+    loops = tuple(loop.name for loop in config.loops if not loop.is_part)
+    parts = tuple(loop.name for loop in config.loops if loop.is_part)
     # Where the operator did without own uids, everything is as rootless: the supervisor's uid for all.
     rootless = own_uid != 0 or sum(len(ids) for ids in mapped) == 1 or "uid" in config.sandbox.waive
-    identity = Uids(rootless, own_uid, config.sandbox.uid_base, loops)
+    identity = Uids(rootless, own_uid, config.sandbox.uid_base, loops, parts)
     if not rootless:
         wanted = identity.all_uids()
         if not any(wanted[0] in ids and wanted[-1] in ids for ids in mapped):

@@ -24,6 +24,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from tlsrt.channels.control.life import LoopState
+from tlsrt.config.processes import is_part, loop_of
 from tlsrt.config.supervision import (
     Escalation,
     GroupConfig,
@@ -31,6 +32,7 @@ from tlsrt.config.supervision import (
     SupervisionConfig,
     dependents_of,
     edges_of,
+    part_edges,
     start_order,
 )
 from tlsrt.supervisor.supervision.backoff import RestartBackoff, RestartIntensity
@@ -125,7 +127,7 @@ class RestartPolicy:
 
     def __post_init__(self) -> None:
         self.order = start_order(self.loops, self.supervision)
-        edges = edges_of(self.supervision.groups, self.supervision.depends)
+        edges = [*edges_of(self.supervision.groups, self.supervision.depends), *part_edges(self.loops)]
         for loop in self.order:
             group = self._groups[loop] = self.supervision.group_of(loop)
             self._backoffs[loop] = RestartBackoff(group.restart, self.chance)
@@ -173,20 +175,20 @@ class RestartPolicy:
             return RestartVerdict(failure=self._fail(group, loop, group.loops, words, group.escalation))
         delay_s = self._backoffs[loop].died(active_s)
         failed = self._failed()
-        companions = tuple(name for name in _companions(group, loop) if name not in failed)
+        companions = tuple(name for name in self._companions(loop) if name not in failed)
         self._begin(Round(loop, frozenset((loop, *companions)), now + delay_s))
         return RestartVerdict(delay_s, companions)
 
     def failed_permanently(self, loop: str, sentence: str) -> RestartVerdict:
         """Note that another try would end the same way; that never ends a host that runs."""
         group = self._groups[loop]
-        loops = (loop, *_companions(group, loop))
+        loops = (loop, *self._companions(loop))
         return RestartVerdict(failure=self._fail(group, loop, loops, sentence, Escalation.DEGRADED))
 
     def restart(self, loop: str, now: float) -> frozenset[str]:
         """Restart a loop because the operator asks for it, or start it again; return all loops that this concerns."""
         failure = self.failure_of(loop)
-        loops = frozenset(failure.loops if failure is not None else (loop, *_companions(self._groups[loop], loop)))
+        loops = frozenset(failure.loops if failure is not None else (loop, *self._companions(loop)))
         for name in loops:
             self.forgive(name)
         return self._begin(Round(loop, loops, now, Why.ASKED)).loops
@@ -230,6 +232,14 @@ class RestartPolicy:
                 apart.append(one)
         self.rounds = [*apart, new]
         return new
+
+    def _companions(self, dead: str) -> tuple[str, ...]:
+        """Return who is restarted with a dead one. Further processes go with their loop, and no loop with them."""
+        group = self._groups[dead]
+        others = _companions(group, dead)
+        loops = others if group.strategy is Strategy.ONE_FOR_ONE else (dead, *others)
+        parts = {loop: [name for name in self.order if is_part(name) and loop_of(name) == loop] for loop in loops}
+        return tuple(name for loop in loops for name in (loop, *parts[loop]) if name != dead)
 
     # What to do
 

@@ -57,7 +57,7 @@ class StartupReport(Feature):
         door = self._context.current.config.door
         host = f"[{door.host}]" if ":" in door.host else door.host
         console = self._context.console
-        count = sum(loop.state is LoopState.ACTIVE for loop in self._loops.all)
+        count = sum(loop.state is LoopState.ACTIVE for loop in self._loops.all if not loop.config.is_part)
         if self._loops.all[0].state is LoopState.ACTIVE and self._loops.is_locked:
             console.bad(DOOR, "locked", f"tls://{host}:{door.port}; `tlsrt-supervisor unlock` opens it")
         elif self._loops.all[0].state is LoopState.ACTIVE:

@@ -20,6 +20,7 @@ from typing import Any
 
 import msgpack
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from hosts.primary_core import hosted_in_primary
 from hosts.running_host import RunningHost
 
 from tlsrt import Client
@@ -48,6 +49,7 @@ COMPONENTS = {
 }
 POLICY: dict[str, Any] = {
     **{f"client/admin -> {address}": "*" for address in COMPONENTS},
+    "client/admin -> primary/events": ["recent"],
     f"{THIEF} -> {VICTIM}": ["add", "value", "hold"],
     f"{FOREIGN} -> {VICTIM}": ["value"],
     f"{THIEF} -> {FOREIGN}": ["poke"],
@@ -55,6 +57,7 @@ POLICY: dict[str, Any] = {
 # One host bears many attacks here: what follows from them is judged in test_detection.py.
 STAGE: dict[str, Any] = {
     "components": COMPONENTS, "policy": POLICY, "packages": [PACKAGE], "detection": {"mode": "observe"},
+    "prelude": hosted_in_primary(IN_PRIMARY),
 }  # fmt: skip
 LOGS = ("authority", "primary", "secondary", "third", "external")
 HONEST_S = 1.0  # an honest call takes about 1 ms; on a busy machine it may wait for its turn

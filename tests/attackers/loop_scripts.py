@@ -1,4 +1,4 @@
-"""A running host with an attacker's script in every one of the five loops, as root and as a user without rights."""
+"""A running host with an attacker's script in every process of the five loops, as root and as a user without rights."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
+from hosts.primary_core import component_in, hosted_in_primary
 from hosts.running_host import RunningHost, running
 
 from attackers.arena import PACKAGE, VICTIM
-from tlsrt.config.schema import DEFAULT_LOOPS
+from tlsrt.config.defaults import PROCESSES
 
-SCRIPTS = {loop: f"{loop}/script" for loop in DEFAULT_LOOPS}
+SCRIPTS = {process: component_in(process, "script") for process in PROCESSES}
 COMPONENTS = {
     VICTIM: {"class": "captured.counter:Counter"},
     **{address: {"class": "captured.script:Script"} for address in SCRIPTS.values()},
@@ -39,7 +40,7 @@ def scripted(
     """
     yield from running(
         request, components=COMPONENTS, policy=POLICY, packages=[PACKAGE], mode=mode, extra={"loops": loops or {}},
-        prelude=PATIENT if patient else "", detection={"mode": "observe"},
+        prelude=hosted_in_primary(SCRIPTS["primary"]) + (PATIENT if patient else ""), detection={"mode": "observe"},
     )  # fmt: skip
 
 
@@ -61,7 +62,7 @@ def files_of(host: RunningHost) -> dict[str, str]:
         "log of the authority": config.log_dir / "authority.log",
         "passwords of the host": "/etc/shadow",
     }
-    for loop in DEFAULT_LOOPS:
+    for loop in PROCESSES:
         named |= {
             f"state of {loop}": config.state_dir / loop,
             f"channel of {loop}": config.run_dir / "channel" / loop,

@@ -85,10 +85,18 @@ def stolen(arena: Arena) -> list[bytes]:
 def test_it_reads_what_is_said_to_its_own_components(arena: Arena) -> None:
     """The check of the attack: with these keys it does open what is its own."""
     seen(arena, lambda header: False)
+    arena.client.call("primary/events", "recent", 1 << 40)  # none, so that the answer is small
+    frames = seen(arena, lambda header: "primary/events" in (header.src, header.dst))
+    assert len(frames) == 2
+    assert [arena.client.call(IN_PRIMARY, "try_keys", frame) for frame in frames] == [1, 1]
+
+
+def test_it_does_not_read_what_is_said_to_a_component_of_its_loop_in_another_process(arena: Arena) -> None:
+    seen(arena, lambda header: False)
     arena.client.call("primary/kernel", "uname")
     frames = seen(arena, lambda header: "primary/kernel" in (header.src, header.dst))
     assert len(frames) == 2
-    assert [arena.client.call(IN_PRIMARY, "try_keys", frame) for frame in frames] == [1, 1]
+    assert [arena.client.call(IN_PRIMARY, "try_keys", frame) for frame in frames] == [0, 0]
 
 
 def test_no_key_that_it_holds_opens_a_body_between_two_loops(arena: Arena) -> None:
@@ -219,12 +227,12 @@ def test_it_delays_nothing_beyond_its_deadline(arena: Arena) -> None:
 
 
 def test_it_calls_nobody_with_the_sessions_of_its_own_components(arena: Arena) -> None:
-    """primary/kernel has a good session and token, and Primary the proof keys of all; but no line, so no key."""
+    """primary/events has a good session and token, and Primary the proof keys of all; but no line, so no key."""
     loot = arena.client.call(IN_PRIMARY, "loot")
-    held = loot["sessions"]["primary/kernel"][-1]
+    held = loot["sessions"]["primary/events"][-1]
     mailbox = arena.third.right(VICTIM)["mailbox"]
     header = arena.third.header()._replace(
-        src="primary/kernel", session=held["session"], mailbox=mailbox, seq=1 << 20
+        src="primary/events", session=held["session"], mailbox=mailbox, seq=1 << 20
     )  # fmt: skip
     for key in (held["mailbox_root"], held["proof_key"], bytes(32)):
         deliver(

@@ -32,13 +32,13 @@ epoch_change.GRACE_MS = {GRACE_MS}
 
 @pytest.fixture(scope="module")
 def short_lives(request: pytest.FixtureRequest) -> Iterator[Arena]:
-    for host in running(request, **STAGE, prelude=SHORT_LIVES):
+    for host in running(request, **{**STAGE, "prelude": STAGE["prelude"] + SHORT_LIVES}):
         yield Arena(host)
 
 
 @pytest.fixture(scope="module")
 def short_epochs(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
-    yield from running(request, **STAGE, prelude=SHORT_EPOCHS)
+    yield from running(request, **{**STAGE, "prelude": STAGE["prelude"] + SHORT_EPOCHS})
 
 
 def test_an_expired_token(short_lives: Arena) -> None:

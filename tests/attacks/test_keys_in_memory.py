@@ -13,28 +13,42 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attackers.arena import ATTACKER, COMPONENTS, POLICY, STAGE, THIEF, VICTIM, Arena, Attacker, request_body
+from attackers.arena import (
+    ATTACKER,
+    COMPONENTS,
+    IN_PRIMARY,
+    POLICY,
+    STAGE,
+    THIEF,
+    VICTIM,
+    Arena,
+    Attacker,
+    request_body,
+)
 from attackers.tls_peer import open_session, request
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from hosts.primary_core import component_in, hosted_in_primary
 from hosts.running_host import RunningHost, running
 from probes.process_memory import found_in
 
 from tlsrt.config import key_schedule
+from tlsrt.config.defaults import PROCESSES
 
-LOOPS = ("primary", "secondary", "third", "forth", "external")
+LOOPS = PROCESSES
 OPERATORS_SECRET = b"7d1c6f-secret-of-a-shell"
-SPIES = {f"{loop}/spy": ATTACKER for loop in LOOPS}
+SPIES = {loop: component_in(loop, "spy") for loop in LOOPS}
 
 
 @pytest.fixture(scope="module")
 def spied(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
     """A host with an attacker in every loop, after some traffic."""
-    components = {**COMPONENTS, **SPIES}
-    policy = {**POLICY, **{f"client/admin -> {spy}": "*" for spy in SPIES}}
+    components = {**COMPONENTS, **dict.fromkeys(SPIES.values(), ATTACKER)}
+    policy = {**POLICY, **{f"client/admin -> {spy}": "*" for spy in SPIES.values()}}
+    prelude = hosted_in_primary(IN_PRIMARY, SPIES["primary"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPERATORS_SECRET", OPERATORS_SECRET.decode())
-        for host in running(request, **{**STAGE, "components": components, "policy": policy}):
+        for host in running(request, **{**STAGE, "components": components, "policy": policy, "prelude": prelude}):
             arena = Arena(host)
             arena.third.send(arena.third.genuine())
             arena.external.send(arena.external.genuine(VICTIM, "value"))
@@ -44,7 +58,7 @@ def spied(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
 @pytest.fixture(scope="module")
 def loot(spied: RunningHost) -> dict[str, dict[str, Any]]:
     client = spied.client()
-    found = {loop: Attacker(client, f"{loop}/spy", f"{loop}/spy").loot for loop in LOOPS}
+    found = {loop: Attacker(client, spy, spy).loot for loop, spy in SPIES.items()}
     client.close()
     return found
 
@@ -145,7 +159,7 @@ if os.geteuid() == 0:
         assert len(set(roots.values())) == len(roots) >= 10
         pids = spied.pids()
         for loop in LOOPS:
-            own = {subject for subject in roots if subject.partition("/")[0] == loop}
+            own = set(loot[loop]["sessions"])
             assert found_in(pids[loop], roots) == own
 
     def test_request_and_reply_keys_are_held_by_the_two_ends_only(
@@ -178,7 +192,7 @@ if os.geteuid() == 0:
             assert peer.frame()
             mine = {right.target: right.key for right in peer.content.rights}
             held = found_in(spied.pids()["primary"], mine)
-            assert {target for target in held if not target.startswith("primary/")} == set()
+            assert {target for target in held if target != "primary/events"} == set()
             assert found_in(spied.pids()["secondary"], mine) == {VICTIM}
 
 else:

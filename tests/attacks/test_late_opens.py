@@ -19,20 +19,21 @@ from typing import Any
 import pytest
 import yaml
 from attackers.arena import PACKAGE
+from hosts.primary_core import component_in, hosted_in_primary
 from hosts.running_host import RunningHost
 from probes.strace import Seen, Strace
 from tools.programs import need
 
 from tlsrt import Client, Failed
-from tlsrt.config.schema import DEFAULT_LOOPS
+from tlsrt.config.defaults import PROCESSES as LOOP_PROCESSES
 from tlsrt.sandbox.profile.profile import Profile, profile_for_authority, profile_for_loop
 from tlsrt.sandbox.profile.profile_files import ProfileFiles
 
 FILES = ProfileFiles()
 
 TABLE: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("late_opens.yaml").read_text())
-EVERYDAY = {loop: f"{loop}/everyday" for loop in DEFAULT_LOOPS}
-PROCESSES = ("authority", *DEFAULT_LOOPS)
+EVERYDAY = {process: component_in(process, "everyday") for process in LOOP_PROCESSES}
+PROCESSES = ("authority", *LOOP_PROCESSES)
 HABITS = ("forget", "warn", "dates", "words", "numbers", "files", "missing")
 SECONDS = {"root": 10.0, "rootless": 3.0}
 LINES_IN_LOGS = (
@@ -90,12 +91,12 @@ def live(host: RunningHost, seconds: float) -> dict[int, str]:
     names: dict[int, str] = {}
     assert host.cli("reload").returncode == 0
     with Client(host.admin) as client:
-        for loop in DEFAULT_LOOPS:
+        for loop in LOOP_PROCESSES:
             try_a_thread(client, loop)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with Client(host.admin) as client:
-            for loop in DEFAULT_LOOPS:
+            for loop in LOOP_PROCESSES:
                 habits(client, loop)
         bad_guests(host)
         names |= {pid: name for name, pid in host.pids().items() if name in PROCESSES}
@@ -122,13 +123,13 @@ if os.geteuid() == 0:  # nobody else may look into processes that are not dumpab
         witness = Strace(tmp_path_factory.mktemp("witness") / "calls")
         with RunningHost(
             components=components, policy=policy, packages=[PACKAGE], mode=request.param,
-            witness=witness.command if whole else (),
+            witness=witness.command if whole else (), prelude=hosted_in_primary(EVERYDAY["primary"]),
         ) as host:  # fmt: skip
             reported = {loop["name"]: loop["last_violation"] for loop in host.status()["loops"] if loop["violations"]}
             pids = {name: pid for name, pid in host.pids().items() if name in PROCESSES}
             with nullcontext() if whole else witness.attached(pids):
                 names = live(host, SECONDS[request.param])
-            logs = {loop: host.log(loop) for loop in DEFAULT_LOOPS}
+            logs = {loop: host.log(loop) for loop in LOOP_PROCESSES}
             profiles = profiles_of(host)
         return Life(host, logs, profiles, list(witness.seen(names, filters=0 if whole else 2)), reported)
 
@@ -162,6 +163,6 @@ if os.geteuid() == 0:  # nobody else may look into processes that are not dumpab
         """As the supervisor tells it, and so without root as well."""
         assert life.reported == {}
 
-    @pytest.mark.parametrize("loop", DEFAULT_LOOPS)
+    @pytest.mark.parametrize("loop", LOOP_PROCESSES)
     def test_logs_show_the_lines_of_sources_that_nobody_can_read_any_more(life: Life, loop: str) -> None:
         assert [line for line in LINES_IN_LOGS if line not in life.logs[loop]] == []

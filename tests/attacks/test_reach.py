@@ -23,8 +23,10 @@ from tlsrt import Client, OutcomeUnknown, Unavailable
 from tlsrt.supervisor.process.instance_lock import AlreadyRunning, take_lock
 
 TABLE: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("reach.yaml").read_text())
-ENDS = {"primary": "process_vm_readv", "secondary": "pidfd_getfd", "third": "ptrace", "forth": "kcmp",
-        "external": "process_vm_writev"}  # fmt: skip
+ENDS = {
+    "primary": "process_vm_readv", "primary.facts": "process_vm_readv", "secondary": "pidfd_getfd", "third": "ptrace",
+    "forth": "kcmp", "external": "process_vm_writev",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=MODES)

@@ -80,7 +80,11 @@ def test_a_right_that_was_taken_away(arena: Arena) -> None:
 
 
 def test_who_does_not_acknowledge_is_refused_with_old_and_new_keys(request: pytest.FixtureRequest) -> None:
-    for host in running(request, **STAGE, prelude=MERCIFUL, limits={"stop_timeout_s": 0.5, "ready_timeout_s": 2.0}):
+    for host in running(
+        request,
+        **{**STAGE, "prelude": STAGE["prelude"] + MERCIFUL},
+        limits={"stop_timeout_s": 0.5, "ready_timeout_s": 2.0},
+    ):
         client, seen = host.client(), len(host.console)
         client.call("third/captured", "disobey", THIEF, VICTIM, "add", request_body(1))
         set_loop(host, "forth", memory_mb=333)

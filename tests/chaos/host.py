@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from hosts.primary_core import component_in, hosted_in_primary
 from hosts.running_host import RunningHost
 
 from chaos.clock import Clock, clock_prelude
@@ -30,7 +31,9 @@ from chaos.trap import prelude
 
 HERE = Path(__file__).parent
 PACKAGE_PARENT = HERE.parent / "hosts" / "chaos_package"
-UID_BASE = 771000  # of the authority; the loops follow
+UID_BASE = 771000  # of the authority; the loops follow, and behind these the further processes of loops
+UIDS = {loop: UID_BASE + number for number, loop in enumerate((one for one in LOOPS if "." not in one), 1)}
+UIDS["primary.facts"] = UID_BASE + 256
 CALLERS = ("third", "external")
 CLIENTS = ("one", "two", "three")
 FILE_MB = 1024
@@ -117,18 +120,18 @@ class ChaosHost(RunningHost):
             self._witness = self.cradle.command
 
     def _breaking(self) -> dict[str, Any]:
-        """A component in each loop that breaks it, and those that write down what runs."""
+        """A component in each process that breaks it, and those that write down what runs."""
         made: dict[str, Any] = {}
-        for number, loop in enumerate(LOOPS, 1):
+        for loop in LOOPS:
             folder = self.ledger / loop
             folder.mkdir()
             if os.geteuid() == 0:
-                os.chown(folder, UID_BASE + number, UID_BASE + number)
+                os.chown(folder, UIDS[loop], UIDS[loop])
             needs = {"write": [{"path": str(folder), "why": "the ledger"}], "file_size_mb": FILE_MB}
-            options = {"folder": str(folder)}
-            made[f"{loop}/faulty"] = {"class": "chaotic.faulty:Faulty", "options": options, "needs": needs}
-            if f"{loop}/journal" in JOURNALS:
-                made[f"{loop}/journal"] = {"class": "chaotic.journal:Journal", "options": options}
+            options = {"folder": str(folder), "process": loop}
+            made[component_in(loop, "faulty")] = {"class": "chaotic.faulty:Faulty", "options": options, "needs": needs}
+            if component_in(loop, "journal") in JOURNALS:
+                made[component_in(loop, "journal")] = {"class": "chaotic.journal:Journal", "options": options}
         return made
 
     def _talking(self, callers: Sequence[str], together: int) -> dict[str, Any]:
@@ -145,7 +148,12 @@ class ChaosHost(RunningHost):
     def start(self, until: str = "^ready ") -> None:
         self._boots += 1
         trap = self.ledger / f"host-{self._boots:05}.trap"
-        self.prelude = prelude(trap, self.secret) + clock_prelude(self.ledger / "clock") + self._text
+        self.prelude = (
+            hosted_in_primary("primary/faulty", "primary/journal")
+            + prelude(trap, self.secret)
+            + clock_prelude(self.ledger / "clock")
+            + self._text
+        )
         super().start(until)
 
     def kill_supervisor(self) -> float:

@@ -12,10 +12,9 @@ import psutil
 from hosts.running_host import _mark_of
 from probes.descriptors import descriptors_of
 
-from chaos.host import UID_BASE, ChaosHost
+from chaos.host import UID_BASE, UIDS, ChaosHost
 from chaos.plan import LOOPS
 
-UIDS = range(UID_BASE, UID_BASE + 1 + len(LOOPS))
 TOGETHER = 3 + len(LOOPS)  # launcher, supervisor, authority, loops
 
 
@@ -64,9 +63,9 @@ def group(host: ChaosHost) -> list[str]:
 
 def shared() -> list[str]:
     """Return what the uids of loops have of shared memory."""
-    files = [str(path) for path in Path("/dev/shm").iterdir() if _owner_of(path) in UIDS]
+    files = [str(path) for path in Path("/dev/shm").iterdir() if _owner_of(path) in (UID_BASE, *UIDS.values())]
     lines = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
-    return files + [line for line in lines if int(line.split()[7]) in UIDS]
+    return files + [line for line in lines if int(line.split()[7]) in (UID_BASE, *UIDS.values())]
 
 
 def _owner_of(path: Path) -> int:

@@ -23,7 +23,7 @@ from chaos.trap import install
 if TYPE_CHECKING:
     from tlsrt import AsyncClient, Client
 
-JOURNALS = ["primary/journal", "secondary/journal", "forth/journal"]
+JOURNALS = ["primary/journal", "primary/journal_facts", "secondary/journal", "forth/journal"]
 STORE = "secondary/store"
 
 

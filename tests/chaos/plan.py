@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-LOOPS = ("primary", "secondary", "third", "forth", "external")
+LOOPS = ("primary", "primary.facts", "secondary", "third", "forth", "external")  # their processes
 ALL = (*LOOPS, "authority")
 HOST = ("host",)
 GAP_MS = (600, 2600)

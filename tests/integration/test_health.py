@@ -52,8 +52,8 @@ def host(request: pytest.FixtureRequest, link: Path) -> Iterator[RunningHost]:
 
 def component(document: dict[str, Any], address: str) -> dict[str, Any]:
     loop, name = address.split("/")
-    entry = next(entry for entry in document["loops"] if entry["name"] == loop)
-    found: dict[str, Any] = next(one for one in entry["components"] if one["name"] == name)
+    processes = [entry for entry in document["loops"] if entry["name"].partition(".")[0] == loop]
+    found: dict[str, Any] = next(one for entry in processes for one in entry["components"] if one["name"] == name)
     return found
 
 

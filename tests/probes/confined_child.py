@@ -16,8 +16,8 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-from tlsrt.config.defaults import COMPONENTS
-from tlsrt.config.schema import DEFAULT_LOOPS, Config, DoorConfig, EgressConfig, KeySource, LoopConfig
+from tlsrt.config.defaults import COMPONENTS, PROCESSES
+from tlsrt.config.schema import Config, DoorConfig, EgressConfig, KeySource, LoopConfig
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.apply.enter import Confinement, enter_world
 from tlsrt.sandbox.profile.profile import (
@@ -34,7 +34,7 @@ from tlsrt.supervisor.process.spawn import reap, spawn
 FILES = ProfileFiles()
 
 UID = 771001
-LOOPS = (*DEFAULT_LOOPS, "reports", "proxy")  # two that an operator declared, the last with a network
+LOOPS = (*PROCESSES, "reports", "proxy")  # two that an operator declared, the last with a network
 NETWORK_LOOPS = ("external", "proxy")
 SEALING_LAYERS = STAGE_1_LAYERS + STAGE_2_LAYERS
 ROOTLESS = os.getuid() == 0 and Path("/proc/self/uid_map").read_text().split()[2] == "1"

@@ -27,7 +27,9 @@ from tlsrt.sandbox.report.effective import Effective, effective
 from tlsrt.sandbox.report.explain import Explanation, explain
 from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
 
-PROCESSES = ("authority", "primary", "secondary", "third", "forth", "external", "reports", "proxy")
+PROCESSES = (
+    "authority", "primary", "primary.facts", "secondary", "third", "forth", "external", "reports", "proxy",
+)  # fmt: skip
 _text = ctypes.create_string_buffer(b"x")
 _AT = ctypes.addressof(_text)
 _NONE = (1 << 64) - 1  # no such descriptor: what is allowed fails with EBADF

@@ -24,7 +24,7 @@ from probes import cgroup_scenarios as grouped
 from probes import explain_scenarios as explained
 from probes import sealed_scenarios as sealed
 from probes.confined_child import ROOTLESS, SEALING_LAYERS, Cell, Facts, attempt, make_profile, open_port, probe
-from tlsrt.config.schema import DEFAULT_LOOPS
+from tlsrt.config.defaults import PROCESSES
 from tlsrt.errors import SandboxError, TlsrtError
 from tlsrt.sandbox import syscalls
 from tlsrt.sandbox.apply.enter import Confinement, enter_world
@@ -58,7 +58,7 @@ def every_profile(base: Path) -> Facts:
     found: Facts = {}
     listener, port = open_port()
     with listener:
-        for name in (*DEFAULT_LOOPS, "authority"):
+        for name in (*PROCESSES, "authority"):
             profile = make_profile(base, name)
             cell = Cell(profile, lambda _: probe(base, port, str(base / "state" / "nobody")))
             found[name] = cell.facts | {"differences": attest(cell.child.host_pid, profile, own)}

@@ -33,7 +33,9 @@ from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
 from tlsrt.sandbox.verify.attest import attest, own_namespaces
 from tlsrt.supervisor.process.spawn import reap, spawn
 
-PROCESSES = ("authority", "primary", "secondary", "third", "forth", "external", "reports", "proxy")
+PROCESSES = (
+    "authority", "primary", "primary.facts", "secondary", "third", "forth", "external", "reports", "proxy",
+)  # fmt: skip
 MACHINE = os.uname().machine
 PR_SET_NO_NEW_PRIVS = 38
 _libc = ctypes.CDLL(None, use_errno=True)

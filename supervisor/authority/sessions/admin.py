@@ -40,7 +40,8 @@ class SessionAdmin(Service):
         self._manager = context.sessions
         self._revocations = revocations
         self._changes = changes
-        self._components = [component.address for component in context.config.components]
+        self._placed = context.config.components
+        self._components = [component.address for component in self._placed]
         self._listed = [f"{CLIENT}/{client.name}" for client in context.config.clients]
         self._loops = [loop.name for loop in context.config.loops]
 
@@ -154,7 +155,7 @@ class SessionAdmin(Service):
             return [_known(f"{CLIENT}/{what}", [*self._listed, *self._enrolled()], kind)]
         if kind == "loop":
             loop = _known(what, self._loops, kind)
-            return [address for address in self._components if address.partition("/")[0] == loop]
+            return [each.address for each in self._placed if loop in (each.process, each.loop)]
         raise NotFound(f"the authority knows no {kind} that can be revoked")
 
     def _enrolled(self) -> list[str]:

@@ -93,11 +93,11 @@ def test_attestation_tells_siblings_apart_and_sees_the_dead(facts: Facts) -> Non
 
 def test_every_default_profile_holds(stage: SandboxRunner) -> None:
     found = stage.run("every_profile")
-    for name in ("primary", "secondary", "third", "forth", "external", "authority"):
+    for name in ("primary", "primary.facts", "secondary", "third", "forth", "external", "authority"):
         facts = found[name]
         assert facts["differences"] == [], name
-        assert facts["proc"] == (name in ("primary", "forth", "external")), name
-        assert facts["sys"] == (name in ("primary", "forth")), name
+        assert facts["proc"] == (name in ("primary", "primary.facts", "forth", "external")), name
+        assert facts["sys"] == (name in ("primary.facts", "forth")), name
         assert facts["resolver"] == (name == "external"), name
         assert facts["connect"] == ("allowed" if name == "external" else "ENETUNREACH"), name
         assert ("channel" in facts["root"]) == (name not in ("primary", "authority")), name

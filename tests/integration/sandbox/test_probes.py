@@ -10,7 +10,7 @@ import yaml
 from probes.sandbox_runner import SandboxRunner
 from probes.sealed_probes import names
 
-from tlsrt.sandbox.profile.profile_files import LOOPS
+from tlsrt.sandbox.profile.profile_files import LOOP_PROCESSES
 
 TABLE: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("probes.yaml").read_text())
 PROCESSES: list[str] = TABLE["processes"]
@@ -31,7 +31,7 @@ def outcomes(shared_stage: SandboxRunner) -> dict[str, dict[str, str]]:
 
 
 def test_the_table_speaks_of_every_process_and_every_probe() -> None:
-    assert set(PROCESSES) == {"authority", *LOOPS, "reports", "proxy"}
+    assert set(PROCESSES) == {"authority", *LOOP_PROCESSES, "reports", "proxy"}
     assert set(names()) <= set(TABLE["probes"]) and len(TABLE["probes"]) >= 63
     for row in TABLE["probes"].values():
         assert set(row) - {"all", "rootless"} <= set(PROCESSES)

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from tlsrt.config import yaml_nodes
+from tlsrt.config.defaults import PROCESSES
 from tlsrt.config.egress import parse_egress
 from tlsrt.config.load import MAX_FILE_BYTES, load_config, parse_config
 from tlsrt.config.schema import (
-    DEFAULT_LOOPS,
     CallsConfig,
     ClientConfig,
     ComponentConfig,
@@ -58,7 +58,7 @@ def test_minimal_gives_the_defaults(minimal: str) -> None:
     assert (config.door.host, config.door.port) == ("127.0.0.1", 7443)
     assert config.door.client_ca == Path("/etc/tlsrt/ca.crt")
     assert config.door.max_connections == 1024
-    assert tuple(loop.name for loop in config.loops) == DEFAULT_LOOPS
+    assert tuple(loop.name for loop in config.loops) == PROCESSES
     assert all(loop.network is None and loop.egress == () for loop in config.loops)  # components decide
     assert [component.address for component in config.components] == [
         "primary/kernel", "primary/hardware", "primary/events", "secondary/store", "third/io", "forth/power",
@@ -101,15 +101,15 @@ def test_everything_that_can_be_said(minimal: str) -> None:
     assert config.channels.engine == "native"
     assert config.state_dir == Path("/var/lib/tlsrt")
     assert config.run_dir == Path("/etc/tlsrt/../run")
-    assert tuple(loop.name for loop in config.loops) == (*DEFAULT_LOOPS, "zebra", "ape")
+    assert tuple(loop.name for loop in config.loops) == (*PROCESSES, "zebra", "ape")
     assert config.loop("zebra").read == (Path("/srv"), Path("/etc/tlsrt/data"))
     assert config.loop("zebra").network and not config.loop("ape").network
     assert config.loop("third").open_files == 99
     options = {"title": "Hello", "n": [1, 2.5, True, None, {"a": "b"}]}
     assert config.components_of("zebra") == (ComponentConfig("zebra", "notes", "notes.main:Notes", options),)
     assert config.components_of("third") == ()
-    assert config.components_of("primary")[0].options == {"deep": True}
-    assert config.components_of("primary")[0].builtin
+    assert config.components_of("primary.facts")[0].options == {"deep": True}
+    assert config.components_of("primary.facts")[0].builtin
     assert config.components_of("forth") == (ComponentConfig("forth", "power", "mine:Power", {}),)
     assert config.policy == (
         PolicyRule("client/admin", "zebra/notes", ("*",)),

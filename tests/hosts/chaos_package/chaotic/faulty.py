@@ -63,10 +63,10 @@ FAULTS: dict[str, Callable[[], Any]] = {
 
 
 class Faulty(Component):
-    """Looks for a file `fault-LOOP` that names a fault."""
+    """Looks for a file `fault-PROCESS` that names a fault."""
 
     async def start(self) -> None:
-        folder, loop = Path(str(self.options["folder"])), self.address.partition("/")[0]
+        folder, loop = Path(str(self.options["folder"])), str(self.options["process"])
         self.notes = Notes(folder / f"faulty-{loop}.jsonl")
         self.told = folder / f"fault-{loop}"
         self.looking = asyncio.get_running_loop().create_task(self._look())

@@ -14,7 +14,8 @@ class Journal(Component):
     """What was executed shows in its file, even over its own death."""
 
     async def start(self) -> None:
-        self.notes = Notes(Path(str(self.options["folder"])) / f"journal-{self.address.replace('/', '-')}.jsonl")
+        process, name = self.options["process"], self.address.partition("/")[2]
+        self.notes = Notes(Path(str(self.options["folder"])) / f"journal-{process}-{name}.jsonl")
 
     async def stop(self) -> None:
         self.notes.close()

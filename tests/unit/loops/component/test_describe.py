@@ -12,9 +12,9 @@ import pytest
 from tlsrt.loops.component.component import Component, handler, invoke
 from tlsrt.loops.component.describe import describe
 from tlsrt.loops.external.network import Network
+from tlsrt.loops.facts.hardware import Hardware
+from tlsrt.loops.facts.kernel import Kernel
 from tlsrt.loops.forth.power import Power
-from tlsrt.loops.primary.hardware import Hardware
-from tlsrt.loops.primary.kernel import Kernel
 from tlsrt.loops.secondary.store import Store
 from tlsrt.loops.third.io import InputOutput
 

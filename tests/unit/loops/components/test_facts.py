@@ -16,9 +16,9 @@ from tlsrt.errors import CallError, Denied, InvalidArgument, NotFound
 from tlsrt.loops.component.component import Component, invoke
 from tlsrt.loops.external.network import Network
 from tlsrt.loops.external.routes import counters, ipv4_routes, ipv6_routes, tcp_states
+from tlsrt.loops.facts.hardware import Hardware
+from tlsrt.loops.facts.kernel import Kernel
 from tlsrt.loops.forth.power import Power
-from tlsrt.loops.primary.hardware import Hardware
-from tlsrt.loops.primary.kernel import Kernel
 
 KINDS: list[type[Any]] = [Kernel, Hardware, Power, Network]
 

@@ -20,8 +20,8 @@ from tlsrt.errors import CallError
 from tlsrt.loops.component.component import attach, detach, invoke
 from tlsrt.loops.external.network import Network
 from tlsrt.loops.forth.power import Power
-from tlsrt.loops.primary.hardware import Hardware
-from tlsrt.loops.primary.kernel import Kernel
+from tlsrt.loops.facts.hardware import Hardware
+from tlsrt.loops.facts.kernel import Kernel
 from tlsrt.loops.secondary.store import Store
 from tlsrt.loops.third.io import InputOutput
 

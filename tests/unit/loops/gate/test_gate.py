@@ -22,7 +22,7 @@ from tlsrt.channels.session.token import mint_token
 from tlsrt.config import key_schedule
 from tlsrt.errors import PeerError
 from tlsrt.loops.gate import open_calls
-from tlsrt.loops.gate.gate import refusal_word
+from tlsrt.loops.gate.gate import Gate, refusal_word
 from tlsrt.loops.gate.state import Origin
 
 STORE, CONSOLE, ADMIN = "secondary/store", "third/console", "client/admin"
@@ -416,3 +416,21 @@ def test_open_calls_of_all_sessions_are_bounded_and_nobody_takes_the_last(monkey
     assert opened[-1] >= 1
     assert opened == sorted(opened, reverse=True)
     assert 900 < sum(opened) == len(world.gate.calls.by_name) < 1024
+
+
+def test_a_component_apart_is_reached_in_its_process_and_speaks_from_no_other() -> None:
+    world = MemoryHost()
+    world.gate = Gate(world.verifier, placed_apart={"primary/kernel": "primary.facts"})
+    world.gate.set_root(world.epoch, world.incarnations["primary"], world.gate_root(world.epoch))
+    facts = Origin("primary.facts")
+    for loop, incarnation in {**world.incarnations, facts.loop: world.incarnations["primary"]}.items():
+        world.gate.set_loop(loop, incarnation, world.epoch)
+    asked = world.request(CONSOLE, "primary/kernel", "uname")
+    assert world.gate.check_untrusted(asked, world.origin(CONSOLE), world.now).loop == facts.loop
+    own = world.request("primary/kernel", STORE, "get")
+    assert refuse(world, own, Origin("primary")) == "foreign_session"
+    assert world.gate.check_untrusted(own, facts, world.now).loop == "secondary"
+    assert refuse(world, world.request(CONSOLE), facts) == "session_elsewhere"
+    world.gate.set_loop(facts.loop, 0, 0)
+    assert not world.gate.calls.by_name.keys() & {correlation(world.header(asked).session, world.header(asked).seq)}
+    assert refuse(world, world.request(CONSOLE, "primary/kernel", "uname")) == "unavailable"

@@ -22,8 +22,8 @@ from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
 
 FILES = ProfileFiles()
 
-PROCESSES = [("authority", False), ("primary", False), ("secondary", False), ("third", False), ("forth", False),
-             ("external", True), ("reports", False), ("reports", True)]  # fmt: skip
+PROCESSES = [("authority", False), ("primary", False), ("primary.facts", False), ("secondary", False), ("third", False),
+             ("forth", False), ("external", True), ("reports", False), ("reports", True)]  # fmt: skip
 MACHINES = sorted(NUMBERS)
 PID = 7
 SEAL = 0x7F12_3456_7000
@@ -308,8 +308,9 @@ def test_no_reason_is_written_twice_in_one_file() -> None:
 
 
 def test_digests_tell_policies_apart() -> None:
-    found = {name: FILES.policy_of(name, network=network).digests(watched=True) for name, network in PROCESSES[:6]}
+    found = {name: FILES.policy_of(name, network=network).digests(watched=True) for name, network in PROCESSES[:7]}
     assert found["third"] != found["forth"], "only one of them may start a thread for its disk"
+    assert found["forth"] == found["primary.facts"]  # they may do the same; their roots differ
     assert len(set(found.values())) == 6
     assert all(first != last for first, last in found.values())
     third = FILES.policy_of("third", network=False)

@@ -73,7 +73,8 @@ def test_an_ordinary_loop_has_state_and_channel_and_nothing_of_the_host() -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "proc", "sys"), [("primary", True, True), ("forth", True, True), ("external", True, False)]
+    ("name", "proc", "sys"),
+    [("primary", True, False), ("primary.facts", True, True), ("forth", True, True), ("external", True, False)],
 )
 def test_loops_that_need_more(name: str, proc: bool, sys: bool) -> None:
     profile = make(name)

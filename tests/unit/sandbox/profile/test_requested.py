@@ -93,15 +93,17 @@ def test_the_same_wishes_make_the_same_policy(tmp_path: Path) -> None:
 @pytest.mark.parametrize("component", [one for one in COMPONENTS if one.address != "third/io"])
 def test_a_component_that_is_switched_off_takes_its_needs_with_it(tmp_path: Path, component: ComponentConfig) -> None:
     both = [
-        profile_of(config_of(tmp_path, more), component.loop)
+        profile_of(config_of(tmp_path, more), component.process)
         for more in ("", f"components: {{{component.address}: null}}\n")
     ]
     entries = [{entry for lists in profile.policy.lists.values() for entry in lists} for profile in both]
     shows = [(profile.proc, profile.sys, profile.network) for profile in both]
-    if component.loop == "primary":  # two that need the same, and OpenSSL, which needs /proc
+    if component.process == "primary":  # OpenSSL needs /proc, and the events nothing
+        assert shows == [(True, False, False)] * 2 and entries[0] == entries[1]
+    elif component.process == "primary.facts":  # two that need the same, and without both there is no such process
+        assert shows == [(True, True, False)] * 2
         gone = config_of(tmp_path, "components: {primary/kernel: null, primary/hardware: null}\n")
-        shows = [shows[0], (profile_of(gone, "primary").proc, profile_of(gone, "primary").sys, False)]
-        assert shows == [(True, True, False), (True, False, False)]
+        assert "primary.facts" not in {loop.name for loop in gone.loops}
     else:
         assert shows[1] == (False, False, False)
         assert entries[0] > entries[1] or shows[0] != shows[1]

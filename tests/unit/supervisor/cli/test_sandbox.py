@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tlsrt.config import defaults
 from tlsrt.config.init import initialise
 from tlsrt.config.load import load_config
 from tlsrt.config.schema import DEFAULT_LOOPS
@@ -21,7 +22,7 @@ from tlsrt.supervisor.process import uids
 from tlsrt.supervisor.process.uids import Uids
 
 GUIDE = Path(__file__).parents[4] / "docs" / "guide" / "sandbox.md"
-PROCESSES = (*DEFAULT_LOOPS, "authority", "reports")
+PROCESSES = (*defaults.PROCESSES, "authority", "reports")
 ONE_HOST = "ask about one address and one port, such as 192.0.2.7:443 or [2001:db8::7]:53/udp"
 MORE = """
 scheduling: {cpus: {reports: [0]}, real_time: [reports], priority: 7}
@@ -137,7 +138,9 @@ def test_what_the_configuration_asks_is_shown_as_its_own(shown: Any) -> None:
         ("authority memfd_secret", 0, "nobody can read from outside"),
         ("third /etc/shadow", 1, "no line shows it"),
         ("third /state/files", 0, "write: allowed base: the one folder"),
-        ("primary /proc/self/fd", 0, "components/primary_hardware"),
+        ("primary /proc/self/fd", 0, "primary: OpenSSL takes"),
+        ("primary /sys/class", 1, "no line shows it"),
+        ("primary.facts /sys/class", 0, "components/primary_hardware"),
         ("third /proc/meminfo", 1, "no line shows it"),
         ("reports 192.0.2.7:443", 0, "loops.reports: the archive"),
         ("reports [2001:db8::9]:53/udp", 0, "when [2001:db8::]/32:53/udp"),
@@ -165,7 +168,7 @@ def test_explain_answers_with_the_line_behind_it(
     ("words", "sentence"),
     [
         ("show thrid", "there is no loop thrid, did you mean third?"),
-        ("show x", f"there is no loop x: the processes are {', '.join(DEFAULT_LOOPS)}, reports, authority"),
+        ("show x", f"there is no loop x: the processes are {', '.join(defaults.PROCESSES)}, reports, authority"),
         ("explain thrid read", "there is no loop thrid, did you mean third?"),
         ("explain third raed", f"raed is no system call of {os.uname().machine}, no path (/...) and no host "
          "(ADDRESS:PORT), did you mean read?"),
@@ -213,7 +216,7 @@ def test_the_examples_of_the_guide_are_what_is_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As root; what depends on the host is left out there."""
-    monkeypatch.setattr(uids, "own_identity", lambda config: Uids(False, 0, 771000, DEFAULT_LOOPS))
+    monkeypatch.setattr(uids, "own_identity", lambda config: Uids(False, 0, 771000, DEFAULT_LOOPS, ("primary.facts",)))
     monkeypatch.setattr(sandbox, "own_identity", uids.own_identity)
     initialise(tmp_path / "var", host="127.0.0.1", port=7443, now=datetime(2026, 1, 2, tzinfo=UTC))
     examples = re.findall(r"^\$ tlsrt-supervisor (sandbox .*)\n((?:(?![$`]).*\n)+)", GUIDE.read_text(), re.M)

@@ -237,7 +237,7 @@ def test_a_console_whose_reader_is_gone_or_stuck_stops_nobody() -> None:
         taken = os.read(reading, 1 << 20)
         assert 30_000 < len(taken) < 180_000
         console.plain("third", "active")
-        assert os.read(reading, 1 << 20) == b"third      active\n"
+        assert os.read(reading, 1 << 20) == b"third         active\n"
         os.close(reading)
         console.plain("third", "died", "to nobody")
 

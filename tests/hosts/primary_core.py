@@ -1,0 +1,26 @@
+"""Components of a test in Primary's own process, which hosts no foreign one: code that shall act as a captured Primary.
+
+A running host with this prelude takes them there; its other components stay where they belong.
+"""
+
+from __future__ import annotations
+
+_PRELUDE = """\
+from tlsrt.config import processes
+
+def runs_in_loop(address, *, is_builtin, usual=processes.runs_in_loop):
+    return address in {addresses!r} or usual(address, is_builtin=is_builtin)
+
+processes.runs_in_loop = runs_in_loop
+"""
+
+
+def hosted_in_primary(*addresses: str) -> str:
+    """Return the prelude of a host whose Primary runs these components itself."""
+    return _PRELUDE.format(addresses=addresses)
+
+
+def component_in(process: str, name: str) -> str:
+    """Return the address of a component of a test for each process; that for Primary's own needs the prelude."""
+    loop, _, part = process.partition(".")
+    return f"{loop}/{name}_{part}" if part else f"{loop}/{name}"
