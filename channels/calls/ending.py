@@ -23,12 +23,13 @@ class Ending(NamedTuple):
     sessions: Collection[bytes] = ()
     subjects: Collection[str] = ()  # that were shut out
     of_clients: bool = False  # the sessions of all clients have ended
+    of_gate: bool = False  # Primary has ended, and no answer to what runs can pass any more
     of_all: bool = False  # the host is locked
 
     def fate(self, session: bytes, subject: str) -> Fate:
         """Return what becomes of a call that a subject has made in a session."""
         if self.of_all or subject in self.subjects:
             return Fate.ENDS_FOR_ALL
-        if session in self.sessions or (self.of_clients and subject.startswith(CLIENTS)):
+        if self.of_gate or session in self.sessions or (self.of_clients and subject.startswith(CLIENTS)):
             return Fate.ENDS
         return Fate.GOES_ON

@@ -33,7 +33,7 @@ from tlsrt.errors import (
 Outcome = TypeVar("Outcome")
 _WORDS = {
     "locked": "the server is locked",
-    "busy": "the server has no room for another session now",
+    "busy": "the server has no room for another session of this client now: keep one open, or try again later",
     "rejected": "the server refused the session (unknown, expired or revoked client?); the host's log says why",
     "timeout": "the server's authority did not answer in time",
     "draining": "the server is shutting down",

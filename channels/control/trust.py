@@ -106,8 +106,9 @@ class RevokedMessage(NamedTuple):
 class SessionsEndedMessage(NamedTuple):
     """Sessions whose holder is gone: their calls end, and nothing of them is taken any more.
 
-    `what` is `sessions`, those that follow; `clients`, those of all clients; or `all`, the host is locked: then calls
-    with an idempotency key end too, which otherwise go on for the session that follows.
+    `what` is `sessions`, those that follow; `clients`, those of all clients; `subjects`, whose names follow instead, as
+    they are known no more; or `all`, the host is locked. With the last two calls with an idempotency key end too, which
+    otherwise go on for the session that follows.
     """
 
     what: str

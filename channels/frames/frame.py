@@ -115,10 +115,10 @@ def names_in(correlation: bytes) -> list[bytes]:
 
 
 def names_of(header: Header) -> list[bytes]:
-    """Return the names of the requests that a REQUESTS frame holds, or that a REPLIES frame answers, in order."""
+    """Return the names of the requests that a REQUEST or REQUESTS frame holds or a REPLIES frame answers, in order."""
     if header.kind == _REPLIES:
         return names_in(header.correlation)
-    return [correlation(header.session, seq) for seq in range(header.seq - header.part + 1, header.seq + 1)]
+    return [correlation(header.session, seq) for seq in range(header.seq - max(1, header.part) + 1, header.seq + 1)]
 
 
 def nonce(seq: int) -> bytes:

@@ -18,7 +18,7 @@ long header.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from struct import Struct
 from typing import Generic, Protocol, TypeVar
 
@@ -84,6 +84,17 @@ class FramePatterns(Generic[Flow]):
         self.flows = 0
         self._tokens.clear()
         self._token_bytes = 0
+
+    def forget_sessions(self, sessions: Collection[bytes]) -> None:
+        """Forget the shapes of sessions that have ended, and no other."""
+        for begin, shape in [(begin, shape) for begin, shape in self.known.items() if shape.name in sessions]:
+            del self.known[begin]
+            self.flows -= len(shape.flows)
+            for flow in shape.flows.values():
+                token = flow.token[4:]
+                if self._tokens.pop(token, None) is not None:
+                    self._token_bytes -= 3 * len(token)
+            _release(shape.flows)
 
     def learn(self, data: bytes, header: Header, token: bytes, flow: Flow) -> None:
         """Note the flow of a parsed frame of the shortest encoding, and fill in its `end` and `token`.

@@ -10,6 +10,7 @@ recognised, or fails a question, goes to `Endpoint.open_untrusted`, which asks e
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from struct import error as StructError
 from typing import Protocol
 
@@ -84,6 +85,10 @@ class ReceiveFastPath:
         """Open what is for this component; its flows end when its keys or rights change."""
         self._hosts[host.endpoint.subject] = host
         host.endpoint.on_change.append(self._patterns.forget)
+
+    def forget_sessions(self, sessions: Collection[bytes]) -> None:
+        """End the flows of sessions that have ended."""
+        self._patterns.forget_sessions(sessions)
 
     def open_untrusted(self, data: bytes, now: int) -> tuple[Recipient, OpenedFrame]:
         """Return an authentic frame and its recipient; raise PeerError with the reason otherwise."""

@@ -96,7 +96,7 @@ class InFlight:
             self.stop(request)
 
     def cancel_streams(self) -> None:
-        """Cancel all streams: their consumers went down with the channel."""
+        """Cancel all streams, which end by themselves only if they have an end."""
         for request in list(self.by_name.values()):
             if request.credit is not None:
                 self.stop(request)

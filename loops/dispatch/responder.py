@@ -408,10 +408,6 @@ class Responder:
             for name in names_of(header):
                 self._answer_now(RunningCall(name, header), FrameKind.ERROR, encode_error(Busy(sentence)))
 
-    def cancel_streams(self) -> None:
-        """Cancel all streams: their consumers went down with the channel."""
-        self._in_flight.cancel_streams()
-
     async def close(self, timeout_s: float) -> None:
         """Take no more requests, end streams with an error, let calls finish for so long, then cancel them."""
         self._closing = True

@@ -112,6 +112,10 @@ class FastPath:
         """Forget all flows: something that they were checked against has changed, or a session has ended."""
         self._patterns.forget()
 
+    def end_session(self, session: bytes) -> None:
+        """Forget the flows of one session, which has ended."""
+        self._patterns.forget_sessions((session,))
+
     def remember(self, flow: Flow, data: bytes, header: Header, token: bytes, claims: Claims, proof: AESGCM) -> None:
         """Note the flow of a frame that has passed every check, if its encoding is the shortest."""
         flow.since, flow.until = claims.not_before, claims.expires

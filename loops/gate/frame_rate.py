@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tlsrt.bounded_table import NEVER, BoundedTable, WhenFull
 from tlsrt.rate_limit import Bucket
 
+CLIENTS_MAX = 65_536  # with a connection; the door has no more of these
 DEBT_S = 10  # what may be owed, in seconds of the rate: no client waits for longer
 
 
@@ -20,18 +22,48 @@ def frame_rate(per_s: int) -> Bucket:
     return Bucket(max(1, per_s // 2), per_s, clock_hz=1000, debt=DEBT_S * per_s)
 
 
+class _ClientRate:
+    """The bucket of one client, and how many connections share it."""
+
+    __slots__ = ("bucket", "connections")
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.bucket = bucket
+        self.connections = 0
+
+
 class FrameRates:
-    """The buckets of all clients. Only granted sessions send frames, so there are as many as clients."""
+    """The buckets of all clients. A client without a connection is forgotten once its bucket is full again."""
 
     def __init__(self, per_s: int, per_s_of: Mapping[str, int]) -> None:
         self._per_s = per_s
         self._per_s_of = {f"client/{name}": rate for name, rate in per_s_of.items()}
-        self._rates: dict[str, Bucket] = {}
+        self._rates: BoundedTable[str, _ClientRate] = BoundedTable(CLIENTS_MAX, 1, WhenFull.REFUSE)
+
+    def __len__(self) -> int:
+        return len(self._rates)
 
     def of(self, subject: str, now: int) -> Bucket:
-        """Return the bucket of a client, the same for each of its connections; `now` is BOOTTIME in ms."""
-        rate = self._rates.get(subject)
-        if rate is None:
-            rate = self._rates[subject] = frame_rate(self._per_s_of.get(subject, self._per_s))
-            rate.refill(now)  # else all the time before its first frame would count as saved
-        return rate
+        """Return the bucket of a client for one more connection, the same for each; `now` is BOOTTIME in ms."""
+        self._rates.expire(now)
+        row = self._rates.get(subject)
+        if row is not None:
+            rate = row.value
+            self._rates.touch(subject, NEVER)
+        else:
+            rate = _ClientRate(frame_rate(self._per_s_of.get(subject, self._per_s)))
+            rate.bucket.refill(now)  # else all the time before its first frame would count as saved
+            self._rates.add(subject, rate, subject, now)
+        rate.connections += 1
+        return rate.bucket
+
+    def release(self, subject: str, now: int) -> None:
+        """Note that one of a client's connections has closed."""
+        row = self._rates.get(subject)
+        if row is None:
+            return
+        row.value.connections -= 1
+        if row.value.connections <= 0:
+            bucket = row.value.bucket
+            missing = bucket.burst - bucket.refill(now)
+            self._rates.touch(subject, now + missing / bucket.per_s * 1000)

@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from tlsrt.bounded_table import BoundedTable, WhenFull
+from tlsrt.budget import Budget, budget_of
 from tlsrt.channels.control.telemetry import bit_of
 from tlsrt.channels.frames.frame import (
     BUNDLES,
@@ -44,11 +46,12 @@ from tlsrt.errors import PeerError
 from tlsrt.loops.gate.block_list import SHARE, BlockList
 from tlsrt.loops.gate.decoys import Decoys
 from tlsrt.loops.gate.fast_path import FastPath
-from tlsrt.loops.gate.open_calls import OpenCalls
-from tlsrt.loops.gate.state import Flow, GateLoop, GateSession, GateVerdict, Origin
+from tlsrt.loops.gate.open_calls import CALLS_MAX, OpenCalls
+from tlsrt.loops.gate.state import GONE, Flow, GateLoop, GateSession, GateVerdict, Origin
 
 SLACK_MS = 5_000
 SESSIONS_MAX = 16_384
+SESSIONS_OF = SESSIONS_MAX // 4  # of one subject; the authority lets a client have no more
 CLIENT = "client"
 _ASKING = frozenset({FrameKind.REQUEST, FrameKind.REQUESTS})
 _REMEMBERED = _ASKING | {FrameKind.REPLY, FrameKind.REPLIES}  # what the fast path knows
@@ -67,7 +70,8 @@ class Gate:
         self._calls_per_session = calls_per_session
         self.calls = OpenCalls(calls_per_session)
         self._fast = FastPath(verifier, self.calls)
-        self._sessions: dict[bytes, GateSession] = {}
+        self._sessions: BoundedTable[bytes, GateSession] = BoundedTable(SESSIONS_MAX, SESSIONS_OF, WhenFull.REFUSE)
+        self._calls_per_subject = max(CALLS_MAX // 8, calls_per_session)
         self._loops: dict[str, GateLoop] = {}
         self._roots: dict[int, bytes] = {}
         self.incarnation = 0
@@ -86,8 +90,8 @@ class Gate:
     def drop_epoch(self, epoch: int) -> None:
         self._roots.pop(epoch, None)
         self._fast.end_flows()
-        for session in self._sessions.values():
-            session.proofs.pop(epoch, None)
+        for row in self._sessions:
+            row.value.proofs.pop(epoch, None)
 
     def set_loop(self, loop: str, incarnation: int, attested: int) -> None:
         """Note a loop's incarnation; 0: its process has ended. A new one starts without sessions and calls."""
@@ -111,20 +115,46 @@ class Gate:
             self._limited.limit(value, until)
         else:
             self._limited.free(value)
-        for name, session in self._sessions.items():
-            session.calls_most = self._calls_of(name, session, 0)
+        for subject in self._sessions.subjects():
+            self._divide(subject, 0)
+
+    def _divide(self, subject: str, now: int) -> None:
+        """Set how many calls each session of a subject may have open at once, so that all keep within its share.
+
+        Each may open a part of what is free now; what becomes free later is divided by the next sweep. So a message
+        costs nothing for it: it is compared with the number of its own session, as ever.
+        """
+        rows = self._sessions.rows_of(subject)
+        if len(rows) * self._calls_per_session <= self._calls_per_subject:
+            for row in rows:
+                row.value.calls_most = self._calls_of(row.key, row.value, now)
+            return
+        free = max(0, self._calls_per_subject - sum(row.value.open_calls for row in rows)) // len(rows)
+        for row in rows:
+            session = row.value
+            session.calls_most = min(self._calls_of(row.key, session, now), session.open_calls + free)
 
     def _calls_of(self, name: bytes, session: GateSession, now: int) -> int:
         names = (name.hex(), session.subject, session.origin.loop)
         is_limited = any(self._limited.is_limited(each, now) for each in names)
         return max(1, self._calls_per_session // SHARE) if is_limited else self._calls_per_session
 
-    def end_connection(self, connection: int) -> None:
-        """Forget the session of a TLS connection that has closed."""
-        self._forget(lambda origin: not origin.loop and origin.connection == connection)
+    def end_connection(self, origin: Origin) -> None:
+        """Forget the session of a TLS connection that has closed. No other is slower for it."""
+        row = self._sessions.get(origin.session)
+        if row is None or row.value.origin is not origin:
+            return
+        session = row.value
+        self._sessions.remove(origin.session)
+        session.origin = GONE
+        self._fast.end_session(origin.session)
+        if session.open_calls:
+            self.calls.end_where(lambda call: call[0].session is session)
+        self._divide(session.subject, 0)
 
     def _forget(self, ended: Callable[[Origin], bool]) -> None:
-        self._sessions = {name: session for name, session in self._sessions.items() if not ended(session.origin)}
+        for row in [row for row in self._sessions if ended(row.value.origin)]:
+            self._sessions.remove(row.key)
         self._fast.end_flows()
         self.calls.end_where(lambda call: ended(call[0].session.origin))
 
@@ -134,14 +164,11 @@ class Gate:
         A session with open calls stays: forgotten, it would come back with a quota that these calls have not used.
         """
         self.calls.end_where(lambda call: call[1] <= now)
-        for name in [
-            name for name, session in self._sessions.items() if session.expires <= now and not session.open_calls
-        ]:
-            del self._sessions[name]
+        for row in [row for row in self._sessions if row.value.expires <= now and not row.value.open_calls]:
+            self._sessions.remove(row.key)
             self._fast.end_flows()
-        for name, session in self._sessions.items():
-            if session.calls_most < self._calls_per_session:
-                session.calls_most = self._calls_of(name, session, now)
+        for subject in {row.subject for row in self._sessions if row.value.calls_most < self._calls_per_session}:
+            self._divide(subject, now)
 
     @property
     def sessions(self) -> int:
@@ -150,7 +177,7 @@ class Gate:
     @property
     def each_session(self) -> Mapping[bytes, GateSession]:
         """The sessions that it knows, by their ids."""
-        return self._sessions
+        return {row.key: row.value for row in self._sessions}
 
     # -- the check --------------------------------------------------------------------------------------------
 
@@ -214,7 +241,8 @@ class Gate:
         return answer
 
     def _session_untrusted(self, frame: Frame, header: Header, origin: Origin, now: int) -> tuple[Claims, GateSession]:
-        session = self._sessions.get(header.session)
+        row = self._sessions.get(header.session)
+        session = row.value if row is not None else None
         if session is not None and session.origin is not origin:
             raise PeerError("session_elsewhere")
         if not origin.loop and header.session != origin.session:
@@ -225,10 +253,11 @@ class Gate:
         if session is None:
             if self._process_of(claims.subject) != (origin.loop or CLIENT):
                 raise PeerError("foreign_session")
-            if len(self._sessions) >= SESSIONS_MAX:
+            if len(self._sessions) >= self._sessions.most:
                 raise PeerError("busy")
+            if self._sessions.count_of(claims.subject) >= self._sessions.share:
+                raise PeerError(Budget.SESSIONS)
             session = GateSession(origin, subject=claims.subject)
-            session.calls_most = self._calls_of(header.session, session, now)
         if origin.loop:
             known = self._loops.get(origin.loop)
             if known is None or known.attested < header.epoch:
@@ -270,7 +299,9 @@ class Gate:
         if header.seq - (header.part - 1 if header.kind == FrameKind.REQUESTS else 0) <= session.last:
             raise PeerError("replay")
         session.proofs[header.epoch] = proof
-        self._sessions[header.session] = session
+        if header.session not in self._sessions:
+            self._sessions.add(header.session, session, session.subject)
+            self._divide(session.subject, 0)
         return proof
 
     def _route_untrusted(self, header: Header, claims: Claims, flow: Flow) -> GateVerdict:
@@ -312,7 +343,8 @@ class Gate:
         self._deliver_untrusted(header, flow)
         count = header.part if header.kind == FrameKind.REQUESTS else 1
         if not self.calls.open(flow, header.session, header.seq, count, header.deadline):
-            raise PeerError("busy")
+            is_alone = self._sessions.count_of(header.src) * self._calls_per_session <= self._calls_per_subject
+            raise PeerError("busy" if is_alone else Budget.CALLS)
         return flow.verdict
 
     def _deliver_untrusted(self, header: Header, flow: Flow) -> GateVerdict:
@@ -335,6 +367,8 @@ def refusal_word(reason: str) -> str:
         return "stale"
     if reason == "unsynchronised":  # the authority comes again: a passing trouble in the words of one
         return "unavailable"
+    if budget_of(reason):
+        return "busy"
     return reason if reason in ("busy", "unavailable") else "rejected"
 
 

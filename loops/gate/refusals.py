@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
-from tlsrt.budget import Budget
+from tlsrt.bounded_table import BoundedTable, WhenFull
+from tlsrt.budget import Budget, budget_of
 from tlsrt.channels.frames.frame import parse_frame_untrusted, parse_header_untrusted
 from tlsrt.errors import PeerError
 from tlsrt.loops.gate.state import GateVerdict, Origin
@@ -25,7 +26,7 @@ SESSION, CHANNEL, ADDRESS = "session", "channel", "address"
 # What happens without anyone's fault is not reported.
 _INNOCENT = frozenset({
     "busy", "unavailable", "no_open_call", "not_attested", "unsynchronised", "deadline", "stale_gate", "stale_mailbox",
-    "blocked",
+    "blocked", "session_ended",
 })  # fmt: skip
 # What depends on nothing but the bytes of a frame and keys that both sides hold for certain: it cannot happen by
 # accident. What a revocation, an epoch, a respawn, a full queue or time may cause is not reported by recipients: a
@@ -69,15 +70,29 @@ class Throttle:
             return  # an authority that is busy or restarting misses it; that it has ended is found out elsewhere
 
 
+def _counts(most: int) -> BoundedTable[Any, int]:
+    """Return counts of so many things; what one session, loop or address does takes a quarter of them."""
+    return BoundedTable(most, max(1, most // 4), WhenFull.REFUSE)
+
+
+def _count(counts: BoundedTable[Any, int], key: tuple[str | bytes, ...], subject: str) -> bool:
+    """Count one thing more; False if there is no room for it."""
+    row = counts.get(key)
+    if row is None:
+        return counts.add(key, 1, subject).is_added
+    row.value += 1
+    return True
+
+
 class RefusalCounts:
     """Offences at gate and door between two reports. Pure."""
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[str, str, str, str], int] = {}
+        self._counts = _counts(ROWS)
         self.lost = 0  # that found no room in a report
 
     def __bool__(self) -> bool:
-        return bool(self._counts)
+        return bool(len(self._counts))
 
     def frame(self, origin: Origin, verdict: GateVerdict) -> bool:
         """Note a frame that the gate refused; tell whether that is to be reported.
@@ -95,15 +110,13 @@ class RefusalCounts:
     def note(self, kind: str, value: str, word: str, about: str = "") -> None:
         """Note one offence."""
         key = (kind, value[:TEXT_MAX], word[:TEXT_MAX], about[:TEXT_MAX])
-        if key in self._counts or len(self._counts) < ROWS:
-            self._counts[key] = self._counts.get(key, 0) + 1
-        else:
+        if not _count(self._counts, key, value[:TEXT_MAX]):
             self.lost += 1
 
     def take(self) -> list[Row]:
         """Return what was noted since the last call."""
-        rows: list[Row] = [[*key[:3], count, key[3]] for key, count in self._counts.items()]
-        self._counts.clear()
+        rows: list[Row] = [[*row.key[:3], row.value, row.key[3]] for row in self._counts]
+        self._counts = _counts(ROWS)
         return rows
 
 
@@ -131,6 +144,17 @@ class RefusalReporter:
             self._counts.note(SESSION, origin.session.hex(), word)
         else:
             self._counts.note(ADDRESS, key, word)
+        self._throttle.soon()
+
+    def recipient_untrusted(self, data: bytes, reason: str) -> None:
+        """A component of this process refused a frame. Only what its sender used too much of is told."""
+        if not budget_of(reason):
+            return
+        try:
+            session = parse_header_untrusted(parse_frame_untrusted(data).header).session
+        except PeerError:
+            return
+        self._counts.note(SESSION, session.hex(), reason)
         self._throttle.soon()
 
     def _report(self) -> None:
@@ -162,12 +186,12 @@ class RecipientReports:
 
     def __init__(self, trust: Reports) -> None:
         self._trust = trust
-        self._counts: dict[tuple[bytes, str], int] = {}
+        self._counts = _counts(RECIPIENT_ROWS)
         self._throttle = Throttle(REPORT_S, self._report)
 
     def note_untrusted(self, data: bytes, reason: str) -> None:
         """Note a frame that a component here has refused, with the reason."""
-        if reason not in REPORTED:
+        if reason not in REPORTED and not budget_of(reason):
             return
         try:
             session = parse_header_untrusted(parse_frame_untrusted(data).header).session
@@ -180,12 +204,10 @@ class RecipientReports:
         self._note(session, budget)
 
     def _note(self, session: bytes, word: str) -> None:
-        key = (session, word)
-        if key in self._counts or len(self._counts) < RECIPIENT_ROWS:
-            self._counts[key] = self._counts.get(key, 0) + 1
+        _count(self._counts, (session, word), session.hex())
         self._throttle.soon()
 
     def _report(self) -> None:
-        rows: list[RecipientRow] = [[*key, count] for key, count in self._counts.items()]
-        self._counts.clear()
+        rows: list[RecipientRow] = [[*row.key, row.value] for row in self._counts]
+        self._counts = _counts(RECIPIENT_ROWS)
         self._trust.send("witnessed", rows)

@@ -31,6 +31,9 @@ class Origin:
     rate: Bucket | None = None  # of a client, with all of its connections; loops have none
 
 
+GONE = Origin("")  # no socket is it: the origin of a session that has ended
+
+
 @dataclass(slots=True)
 class GateLoop:
     """A loop that may take part: its incarnation, and the epoch of its attestation."""

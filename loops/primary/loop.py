@@ -47,7 +47,7 @@ class PrimaryLoop(LoopRole):
             decoys=self._decoys,
             placed_apart=config.placed_apart,
         )
-        reporter = RefusalReporter(process.trust)
+        self._reporter = reporter = RefusalReporter(process.trust)
         self.router = Router(self, process.name, self.gate, reporter, config.limits)
         self.router.listen(
             process.batch, {name: each for name, each in process.listeners.items() if name not in (DOOR, DECOY)}
@@ -153,7 +153,8 @@ class PrimaryLoop(LoopRole):
         return self.gate.sessions
 
     def on_refused_frame(self, data: bytes, reason: str) -> None:
-        """Report nothing: our own word about our own gate is worth none."""
+        """Report who is over a budget of ours. Our own word about our own gate is worth nothing."""
+        self._reporter.recipient_untrusted(data, reason)
 
     def on_active(self) -> None:
         if self._tarpit is not None:

@@ -101,7 +101,8 @@ class Router:
         origin = self.connections.pop(connection, None)
         if origin is None:
             return b""
-        self._gate.end_connection(connection)
+        self._gate.end_connection(origin)
+        self._rates.release(origin.charge, boottime_ms())
         return origin.session
 
     def forward_client(self, connection: int, frame: bytes) -> str:

@@ -128,6 +128,9 @@ class AuthorityClient:
             self._verifier.end_sessions(sessions, now)
             self._end(sessions)
             return
+        if message.what == "subjects":
+            self._endings.append(Ending(subjects=frozenset(name.decode(errors="replace") for name in sessions)))
+            return
         if message.what == "clients":
             for endpoint in self._endpoints.values():
                 of_clients = endpoint.heard.of_subjects(CLIENTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tlsrt.channels.calls.ending import Ending
 from tlsrt.channels.links.channel import LINK_CHANNELS, DeclaredChannel, LinkChannel, MakeLink
 from tlsrt.channels.links.link import Link
 from tlsrt.loops.gate.refusals import RecipientReports
@@ -56,7 +57,7 @@ class LinkedLoop(LoopRole):
         for host in self._process.hosts.values():
             host.caller.set_up(False)
             host.caller.pending.fail_all(unsent=unsent)
-            host.responder.cancel_streams()
+            host.responder.end_calls(Ending(of_gate=True))
 
     def on_refused_frame(self, data: bytes, reason: str) -> None:
         self._reports.note_untrusted(data, reason)

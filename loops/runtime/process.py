@@ -221,6 +221,7 @@ class LoopProcess:
                 host.caller.pending.end_before(authority.stale_before)
             authority.stale_before = 0
         for ending in authority.take_endings():
+            self.arrivals.forget_sessions(ending.sessions)
             for host in self.hosts.values():
                 host.responder.end_calls(ending)
         if authority.retiring:

@@ -49,7 +49,7 @@ class Twins:
         return (
             gate.refused, gate.calls.late, sorted(gate.calls.by_name),
             [(call[0].src, call[0].dst, call[0].answers, call[1]) for _, call in sorted(gate.calls.by_name.items())],
-            {name: (item.last, item.expires, item.open_calls) for name, item in gate._sessions.items()},
+            {name: (item.last, item.expires, item.open_calls) for name, item in gate.each_session.items()},
         )  # fmt: skip
 
     def step(self, what: str, number: int) -> None:
@@ -176,7 +176,7 @@ def test_every_flipped_bit_of_a_frame_that_the_lane_knows_is_refused_as_by_the_f
         for bit in range(8):
             bad = data[:at] + bytes((data[at] ^ (1 << bit),)) + data[at + 1 :]
             twins.say(bad, CONSOLE)
-            if twins.one.gate._sessions[twins.one.session(CONSOLE)].last > before + 2:
+            if twins.one.gate.each_session[twins.one.session(CONSOLE)].last > before + 2:
                 twins = Twins(before=before)
                 for _ in range(2):
                     twins.step("ask", 60)

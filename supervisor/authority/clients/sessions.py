@@ -37,6 +37,7 @@ from tlsrt.supervisor.authority.sessions.manager import Session
 REJECTED = "rejected"  # the one word that a peer gets
 BUSY = "busy"  # or this one, when the host has no time or room for it: come again
 PUSHES_PER_ROUND = 32  # about 10 ms: an HPKE encryption and a signature each
+REFUSALS = 64  # at once that are recorded each, and then one a second with the number of those before
 LINES = 4  # at once about clients that have to come again, and then one a second
 NUMBER_BITS = 40  # grants per life of the authority, below the count of its lives
 
@@ -86,6 +87,8 @@ class ClientSessions(Service):
             context.config.door.max_connections, limits.sessions_per_client, WhenFull.REFUSE
         )
         self._lines = Bucket(LINES, 1)  # of the log
+        self._refusals = Bucket(REFUSALS, 1)  # that are recorded
+        self._unrecorded = 0
         self._over: dict[tuple[str, Budget], None] = {}  # who was over which budget, since `take_over_budget`
         self._by_connection: dict[int, bytes] = {}
         self._wanted: dict[bytes, None] = {}  # sessions that are owed a grant, the oldest first
@@ -288,11 +291,18 @@ class ClientSessions(Service):
         if budget_of(reason) or reason == "too_many_sessions":  # the client has only to wait: no record for each time
             self._come_again(connection, reason, moment.now)
             return
-        self._outgoing.log(f"client on connection {connection} was refused: {reason}")
-        self._context.notes.note("client_refused", "door", reason)
-        self._context.recorder.note("client_refused", "door", {"reason": reason}, moment)
         word = reason if reason.startswith(QUARANTINED) else REJECTED  # it has proved whose key it holds
         self._outgoing.send(GATE, "refused", connection, word)
+        if not self._refusals.take(moment.now / 1000):  # its log is not for those to fill who get no session
+            self._unrecorded += 1
+            return
+        self._outgoing.log(f"client on connection {connection} was refused: {reason}")
+        self._context.notes.note("client_refused", "door", reason)
+        detail: dict[str, str | int] = {"reason": reason}
+        if self._unrecorded:
+            detail["others_before"] = self._unrecorded
+            self._unrecorded = 0
+        self._context.recorder.note("client_refused", "door", detail, moment)
 
     def _come_again(self, connection: int, reason: str, now: int) -> None:
         if self._lines.take(now / 1000):

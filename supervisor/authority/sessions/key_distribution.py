@@ -110,6 +110,11 @@ class KeyDistribution:
             for at in range(0, len(sessions), ENDED_PER_PAGE):
                 self._outgoing.send(entry.loop, "sessions_ended", "sessions", [*sessions[at : at + ENDED_PER_PAGE]])
 
+    def send_subject_ended(self, subject: str) -> None:
+        """Have every recipient end all calls of a subject that is known no more."""
+        for entry in self._loops.joined:
+            self._outgoing.send(entry.loop, "sessions_ended", "subjects", [subject.encode()])
+
     def send_all_ended(self, what: str) -> None:
         """Have every recipient end the calls of all clients (`clients`), or whatever runs (`all`)."""
         for entry in self._loops.joined:

@@ -75,7 +75,9 @@ class Revocations(Service):
     def end_subject(self, subject: str, moment: Moment) -> Ended:
         """End all sessions of a client that is known no more, and write whatever else has changed."""
         self._notes.note("revocation", subject, "is no client any more")
-        return self._end(self._manager.revoke_subject(subject), [], moment)
+        ended = self._end(self._manager.revoke_subject(subject), [], moment)
+        self._distribution.send_subject_ended(subject)
+        return ended
 
     def end_sessions(self, sessions: Iterable[Session], moment: Moment) -> Ended:
         """End these sessions, and write whatever else has changed."""

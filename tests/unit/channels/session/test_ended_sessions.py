@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.frame_sender import FakeChannel
 from fakes.memory_host import MemoryHost, parts
 
+from tlsrt import Component
 from tlsrt.budget import Budget
+from tlsrt.channels.calls.ending import Fate
 from tlsrt.channels.control.trust import TRUST
 from tlsrt.channels.frames.frame import Header
 from tlsrt.channels.session.ended_sessions import EndedSessions
 from tlsrt.channels.session.heard_sessions import HeardSessions
 from tlsrt.channels.session.token import LIFETIME_MAX_MS
+from tlsrt.config.schema import ComponentConfig
 from tlsrt.errors import PeerError
+from tlsrt.loops.dispatch.fast_path import ReceiveFastPath
 from tlsrt.loops.runtime.authority_client import AuthorityClient
+from tlsrt.loops.runtime.component_host import ComponentHost
 
 STORE, CONSOLE, ADMIN = "secondary/store", "third/console", "client/admin"
 
@@ -133,3 +140,55 @@ def test_ends_of_something_else_are_refused(fields: list[object]) -> None:
     authority = AuthorityClient(world.verifier, world.endpoints, None)
     with pytest.raises(PeerError, match="bad_sessions"):
         authority.on_message("sessions_ended", TRUST.by_name["sessions_ended"].fields(*fields), [], world.now)
+
+
+@pytest.mark.parametrize(
+    ("what", "told", "of_admin", "of_console"),
+    [
+        ("sessions", [b"s" * 16], Fate.ENDS, Fate.GOES_ON),
+        ("sessions", [b"t" * 16], Fate.GOES_ON, Fate.GOES_ON),
+        ("clients", [], Fate.ENDS, Fate.GOES_ON),
+        ("subjects", [b"client/admin"], Fate.ENDS_FOR_ALL, Fate.GOES_ON),
+        ("all", [], Fate.ENDS_FOR_ALL, Fate.ENDS_FOR_ALL),
+        ("something newer", [], Fate.ENDS_FOR_ALL, Fate.ENDS_FOR_ALL),
+    ],
+)
+def test_whose_calls_end(what: str, told: list[bytes], of_admin: Fate, of_console: Fate) -> None:
+    [ending] = tell_ended(MemoryHost(), *told, what=what).take_endings()
+    assert ending.fate(b"s" * 16, ADMIN) is of_admin
+    assert ending.fate(b"c" * 16, CONSOLE) is of_console
+
+
+def test_a_revocation_ends_calls_too() -> None:
+    world = MemoryHost()
+    authority = AuthorityClient(world.verifier, world.endpoints, None)
+    assert opened(world, frame_of(world, b"s" * 16)) == ""
+    for number, kind, value in ((1, "session", b"s" * 16), (2, "subject", b"client/admin")):
+        authority.on_message("revoked", TRUST.by_name["revoked"].fields(number, kind, value), [], world.now)
+    entries = [["session", b"x" * 16], ["subject", b"third/console"]]
+    authority.on_message("snapshot", TRUST.by_name["snapshot"].fields(2, 0, 1, 3, world.now, entries), [], world.now)
+    session, subject, snapshot = authority.take_endings()
+    assert session.fate(b"s" * 16, CONSOLE) is Fate.ENDS and len(world.endpoints[STORE].heard) == 0
+    assert subject.fate(b"o" * 16, ADMIN) is Fate.ENDS_FOR_ALL
+    assert snapshot.fate(b"x" * 16, ADMIN) is Fate.ENDS and snapshot.fate(b"o" * 16, CONSOLE) is Fate.ENDS_FOR_ALL
+
+
+def test_a_recipient_has_nothing_left_of_the_frames_of_a_session_that_has_ended() -> None:
+    world = MemoryHost()
+    host = ComponentHost(
+        ComponentConfig("secondary", "store", "x:X"), Component(), world.verifier, FakeChannel(lambda frame: None),
+        lambda: world.now, Path("/nowhere"), waiting_max=1,
+    )  # fmt: skip
+    host.endpoint = world.endpoints[STORE]
+    fast = ReceiveFastPath(world.verifier)
+    fast.add(host)
+    for number in range(30):
+        fast.open_untrusted(frame_of(world, number.to_bytes(16, "big")), world.now)
+    fast.open_untrusted(world.request(CONSOLE), world.now)
+    patterns = fast._patterns
+    assert patterns.flows == len(patterns._tokens) == 31
+    [ending] = tell_ended(world, *ids(0, 30)).take_endings()
+    fast.forget_sessions(ending.sessions)
+    assert patterns.flows == len(patterns._tokens) == len(patterns.known) == 1
+    assert patterns._token_bytes == 3 * len(world.token(CONSOLE))
+    assert fast.recognise_untrusted(world.request(CONSOLE), world.now) is not None, "others are as fast as before"

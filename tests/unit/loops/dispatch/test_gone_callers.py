@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from fakes.linked_components import CONSOLE, STORE, LinkedComponents, run
 
-from tlsrt import handler
+from tlsrt import Busy, handler
+from tlsrt.budget import Budget
 from tlsrt.channels.calls.ending import Ending
+from tlsrt.channels.session.heard_sessions import HeardSessions
 from tlsrt.errors import OutcomeUnknown
 
 Test = Callable[[LinkedComponents], Awaitable[None]]
@@ -47,6 +49,7 @@ def gone(wired: LinkedComponents) -> None:
 
 ENDINGS: dict[str, Callable[[LinkedComponents], Ending]] = {
     "closed": lambda wired: Ending(sessions=(session(wired),)),
+    "without a gate": lambda wired: Ending(of_gate=True),
     "shut out": lambda wired: Ending(subjects=(CONSOLE,)),
     "locked": lambda wired: Ending(of_all=True),
 }
@@ -195,5 +198,27 @@ def test_a_call_with_a_key_that_ends_for_all_is_not_run_again(how: str) -> None:
         with pytest.raises(OutcomeUnknown, match="cancelled while it ran"):
             await wired.call("wait", "x", idempotency_key="k")
         assert wired.store.calls["x"] == 1
+
+    run(test)
+
+
+def test_a_caller_for_whose_session_there_is_no_room_is_told_at_once() -> None:
+    async def test(wired: LinkedComponents) -> None:
+        store = wired.hosts[STORE]
+        store.endpoint.heard = HeardSessions(most=0, share=0)
+        take = wired.take
+
+        def turn_away(subject: str, frame: Any, header: Any) -> None:
+            before = len(wired.refused)
+            take(subject, frame, header)
+            if wired.refused[before:] == [Budget.REMEMBERED]:
+                store.responder.turn_away(header, "no room")
+
+        wired.take = turn_away  # type: ignore[method-assign]
+        for outcome in await wired.calls("get", "a", "b", "c"):
+            assert isinstance(outcome, Busy) and str(outcome).endswith("no room")
+        with pytest.raises(Busy):
+            await wired.call("wait", "x", idempotency_key="k", timeout_s=0.2)
+        assert not wired.store.calls
 
     run(test)

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from fakes.linked_components import CONSOLE, STORE, LinkedComponents, run
 
+from tlsrt.channels.calls.ending import Ending
 from tlsrt.channels.frames.frame import FrameKind, parse_frame_untrusted, parse_header_untrusted
 from tlsrt.errors import OutcomeUnknown, Unavailable
 
@@ -92,7 +93,7 @@ def test_a_stream_of_the_session_before_ends_with_an_error_and_cancels_nobody() 
         wired.store.release.set()
         assert await new == "new"
         assert FrameKind.CANCEL not in wired.kinds
-        wired.hosts[STORE].responder.cancel_streams()
+        wired.hosts[STORE].responder.end_calls(Ending(of_gate=True))
         wired.world.gate.sweep(wired.world.now + 300_000)
 
     run(test)

@@ -381,7 +381,7 @@ def test_a_session_that_is_swept_and_comes_back_has_no_new_quota() -> None:
         for _ in range(70):
             data = endpoint.seal_request(FrameKind.REQUEST, STORE, "get", b"", now + 250_000)[1]
             passed += gate.check_untrusted(data, world.origin(CONSOLE), now).passed
-        assert gate._sessions[endpoint.session].open_calls == len(gate.calls.by_name) == passed == 64
+        assert gate.each_session[endpoint.session].open_calls == len(gate.calls.by_name) == passed == 64
         now += 1000
         gate.sweep(now)
     gate.sweep(now + 250_000)
@@ -392,11 +392,12 @@ def test_a_call_that_ends_after_its_session_was_forgotten_counts_for_no_other() 
     world = MemoryHost()
     gate, session = world.gate, world.session(CONSOLE)
     assert gate.check_untrusted(world.request(), world.origin(CONSOLE), world.now).passed
-    forgotten = gate._sessions.pop(session)
+    forgotten = gate.each_session[session]
+    gate._sessions.remove(session)
     gate._fast.end_flows()
     assert gate.check_untrusted(world.request(), world.origin(CONSOLE), world.now).passed
     gate.calls.end(next(iter(gate.calls.by_name)))
-    assert (forgotten.open_calls, gate._sessions[session].open_calls) == (0, 1)
+    assert (forgotten.open_calls, gate.each_session[session].open_calls) == (0, 1)
 
 
 def test_open_calls_of_all_sessions_are_bounded_and_nobody_takes_the_last(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from fakes.authority_service import PRIMARY, SECONDARY, THIRD, FakeAuthorityService
+from fakes.ports import NoRecorder
 from hosts.authority_host import ADMIN, CA, INSTALL, NOW, Client
 
+from tlsrt.channels.clock import Moment
 from tlsrt.channels.control.telemetry import Window, pack_rows
 from tlsrt.config import pki
 from tlsrt.config.schema import ClientConfig, LimitsConfig
@@ -116,6 +118,25 @@ def test_all_sessions_end_with_primary(stage: FakeAuthorityService) -> None:
     assert what == "sessions" and set(ended) == sessions
 
 
+def test_refused_clients_fill_no_log(stage: FakeAuthorityService) -> None:
+    records: list[Any] = []
+
+    class Recorder(NoRecorder):
+        def note(self, kind: str, subject: str, detail: Any, moment: Moment) -> None:
+            records.append((kind, dict(detail)))
+
+    stage.recorder.target = Recorder()
+    notes = stage.new_notes()
+    for _ in range(500):
+        stage.hear("primary", "lend", 7, b"no certificate")
+    stage.pass_time(1_000)
+    stage.hear("primary", "lend", 7, b"no certificate")
+    refused = [note for note in notes._waiting if note[0] == "client_refused"]
+    assert len(refused) == 65 and len(stage.of("primary", "refused")) == 501
+    told = [detail for kind, detail in records if kind == "client_refused"]
+    assert len(told) == 65 and told[-1] == {"reason": "certificate_shape", "others_before": 436}
+
+
 def test_a_resumed_authority_tells_that_no_client_has_a_session(tmp_path: Path, store: int) -> None:
     stage = FakeAuthorityService(tmp_path, store, resumed=True)
     for loop, incarnation in (THIRD, PRIMARY):
@@ -127,3 +148,8 @@ def test_a_lock_ends_whatever_runs(stage: FakeAuthorityService) -> None:
     open_many(stage, 0, 1)
     stage.provisioner.lock_down(stage.moment)
     assert ("all", []) in stage.of("third", "sessions_ended")
+
+
+def test_a_client_that_is_known_no_more_leaves_no_call(stage: FakeAuthorityService) -> None:
+    stage.revocations.end_subject("client/admin", stage.moment)
+    assert stage.of("third", "sessions_ended") == [("subjects", [b"client/admin"])]

@@ -1,0 +1,121 @@
+"""Attacked sentence: a client that is gone takes its calls along, and a queue behind a stream loses nothing.
+
+A time in here is an upper bound for a loaded machine; what ran on before did so for 30 s to 180 s.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPSConnection
+from pathlib import Path
+
+import pytest
+from attackers import gone_worker
+from hosts.flow_package.flowing import asker
+from hosts.running_host import RunningHost, running
+
+from tlsrt import Client
+from tlsrt.channels.client.connection import client_context
+
+PACKAGE = Path(asker.__file__).parent
+JOBS, OTHER = "secondary/jobs", "third/other"
+ALL = ["w ask", "w call", "w stream", "w upload"]
+SOON_S = 5.0
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
+    yield from running(
+        request,
+        components={JOBS: {"class": "flowing.jobs:Jobs"}, OTHER: {"class": "flowing.jobs:Jobs"}},
+        policy={
+            f"client/* -> {JOBS}": "*", f"client/* -> {OTHER}": "*", f"{JOBS} -> {OTHER}": ["hold"],
+        },
+        clients=["w", "web"], http=["web"], packages=[PACKAGE],
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def admin(host: RunningHost) -> Client:
+    return host.client()
+
+
+def running_at(admin: Client, component: str) -> list[str]:
+    answer: list[str] = admin.call(component, "running", idempotent=True, timeout_s=20)
+    return answer
+
+
+def nothing_runs(admin: Client) -> bool:
+    return not running_at(admin, JOBS) and not running_at(admin, OTHER)
+
+
+@contextmanager
+def working(host: RunningHost, admin: Client) -> Iterator[subprocess.Popen[bytes]]:
+    """A client in a process of its own, with a call of every kind under way."""
+    arguments = [str(host.folder / "w.tlsrt"), "w", JOBS, OTHER]
+    process = subprocess.Popen([sys.executable, gone_worker.__file__, *arguments], stdout=subprocess.PIPE)
+    try:
+        until(lambda: running_at(admin, JOBS) == ALL and running_at(admin, OTHER) == ["for w ask"], 30)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def until(condition: Callable[[], bool], within_s: float = SOON_S) -> float:
+    """Wait until it is so; return how long that took."""
+    begin = time.monotonic()
+    while not condition():
+        assert time.monotonic() < begin + within_s, "it goes on"
+        time.sleep(0.01)
+    return time.monotonic() - begin
+
+
+def test_a_client_that_is_killed_takes_all_along_and_the_queue_loses_nothing(host: RunningHost, admin: Client) -> None:
+    with working(host, admin) as process:
+        admin.call(JOBS, "put", [1])
+        assert process.stdout is not None and process.stdout.readline() == b"1\n"
+        process.kill()
+        took_s = until(lambda: nothing_runs(admin))
+    print(f"a killed client's calls ended after {took_s * 1000:.0f} ms")
+    assert admin.call(JOBS, "put", [2, 3, 4, 5, 6]) == 5
+    stream = admin.stream(JOBS, "work", "next")
+    assert [next(stream) for _ in range(5)] == [2, 3, 4, 5, 6]
+
+
+def test_an_http_client_that_is_gone_leaves_no_stream(host: RunningHost, admin: Client) -> None:
+    until(lambda: nothing_runs(admin))
+    context = client_context(host.bundle("web"))
+    context.set_alpn_protocols(["http/1.1"])
+    connection = HTTPSConnection("127.0.0.1", host.port, context=context, timeout=20)
+    fields = {"Accept": "text/event-stream", "Content-Type": "application/json"}
+    connection.request("POST", f"/v1/call/{JOBS}/work", '["browser"]', fields)
+    until(lambda: running_at(admin, JOBS) == ["browser"], 20)
+    connection.close()
+    until(lambda: nothing_runs(admin))
+
+
+def test_a_client_that_is_revoked_leaves_nothing(host: RunningHost, admin: Client) -> None:
+    with working(host, admin):
+        assert host.cli("revoke", "client", "w").returncode == 0
+        until(lambda: nothing_runs(admin))
+    assert host.cli("restore", "client", "w").returncode == 0
+
+
+def test_a_lock_leaves_nothing_that_runs(host: RunningHost, admin: Client) -> None:
+    with working(host, admin) as process:
+        assert host.cli("lock").returncode == 0
+        process.kill()
+        assert host.cli("unlock").returncode == 0
+        until(lambda: nothing_runs(admin), 20)
+
+
+def test_all_clients_are_gone_with_primary(host: RunningHost, admin: Client) -> None:
+    with working(host, admin) as process:
+        host.kill("primary")
+        process.kill()
+        until(lambda: nothing_runs(admin), 20)
