@@ -1,6 +1,6 @@
 """The boot token: a MAC over what was measured when the operator sealed the host. Pure.
 
-    tlsrt-boot-token 1
+    tlsrt-boot-token 2
     seal N
     key V                   from version 2 of master_key on: the token names the key that it was made with
     mac HEX
@@ -10,6 +10,8 @@
 The MAC is HMAC-SHA256 under the boot key over `tlsrt/boot/v1\\0` and every line but its own, so the key proves the
 token and the token names what changed. There is exactly one text for a token: what differs in a byte is refused. As
 one file says which key belongs to it, replacing this file is what puts a new master_key in force.
+
+Format 1 measured less: such a token is read, so that `seal` goes on with its numbers, and boots nothing.
 """
 
 from __future__ import annotations
@@ -21,14 +23,15 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import NoReturn
 
+from tlsrt.config.differences import summary
 from tlsrt.config.issuer_chain import CHAIN_MAX, STATEMENT_BYTES, VERSION_MAX, Chain, parse_chain_untrusted
 from tlsrt.errors import ConfigError, PeerError
 
 MAX_TOKEN_BYTES = 8 << 20  # 40,000 files with names of 150 bytes
 MAX_SEAL = (1 << 53) - 1
-MAX_NAMES = 10
 HEAD_BYTES = 96  # enough for the lines that say which key a token belongs to
-_HEAD = b"tlsrt-boot-token 1\n"
+_FORMAT = 2
+_HEADS = {number: f"tlsrt-boot-token {number}\n".encode() for number in (1, _FORMAT)}
 _DOMAIN = b"tlsrt/boot/v1\0"
 _SEAL = re.compile(rb"seal ([1-9][0-9]{0,15})")
 _KEY = re.compile(rb"key ([1-9][0-9]{0,9})")
@@ -46,10 +49,11 @@ class BootToken:
     entries: Mapping[str, bytes]
     key_version: int = 1
     succession: Chain = ()  # up to the issuer key of this version
+    format: int = _FORMAT
 
     def encode(self) -> bytes:
         """Return the text of the token file."""
-        return _HEAD + _first_lines(self) + b"mac " + self.mac.hex().encode() + b"\n" + _other_lines(self)
+        return _HEADS[self.format] + _first_lines(self) + b"mac " + self.mac.hex().encode() + b"\n" + _other_lines(self)
 
 
 def make_boot_token(
@@ -71,7 +75,7 @@ def key_version_of(head: bytes) -> int:
     1 also for what is no token, which is refused when it is read whole.
     """
     lines = head.split(b"\n", 3)
-    found = _KEY.fullmatch(lines[2]) if len(lines) > 3 and lines[0] + b"\n" == _HEAD else None
+    found = _KEY.fullmatch(lines[2]) if len(lines) > 3 and lines[0] + b"\n" in _HEADS.values() else None
     return int(found[1]) if found else 1
 
 
@@ -79,11 +83,12 @@ def parse_boot_token_untrusted(data: bytes) -> BootToken:
     """Return the token in `data`, whose MAC is not yet checked. Raises ConfigError for anything else."""
     if len(data) > MAX_TOKEN_BYTES:
         _refuse_damaged(f"it is larger than {MAX_TOKEN_BYTES} bytes")
-    if not data.startswith(_HEAD):
-        _refuse_damaged("its first line is not `tlsrt-boot-token 1`")
+    number = next((number for number, head in _HEADS.items() if data.startswith(head)), 0)
+    if not number:
+        _refuse_damaged(f"its first line is not `tlsrt-boot-token {_FORMAT}`")
     if not data.endswith(b"\n"):
         _refuse_damaged("its last line is cut off")
-    lines = data[len(_HEAD) : -1].split(b"\n")
+    lines = data[len(_HEADS[number]) : -1].split(b"\n")
     seal = _SEAL.fullmatch(lines[0])
     key = _KEY.fullmatch(lines[1]) if len(lines) > 1 else None
     after = 2 if key is not None else 1
@@ -95,7 +100,9 @@ def parse_boot_token_untrusted(data: bytes) -> BootToken:
         _refuse_damaged("its key version is out of range")
     begin = after + 1
     chain = _chain(lines[begin:], version)
-    return BootToken(int(seal[1]), bytes.fromhex(mac[1].decode()), _entries(lines, begin + len(chain)), version, chain)
+    return BootToken(
+        int(seal[1]), bytes.fromhex(mac[1].decode()), _entries(lines, begin + len(chain)), version, chain, number
+    )
 
 
 def check_boot_token(mac_key: bytes, token: BootToken, entries: Mapping[str, bytes], minimum_seal: int) -> None:
@@ -110,12 +117,15 @@ def check_boot_token(mac_key: bytes, token: BootToken, entries: Mapping[str, byt
             f"the boot token is a roll-back: its seal is {token.seal}, and this host has already run seal "
             f"{minimum_seal}; put the newer boot token back, or run `tlsrt-supervisor seal`"
         )
-    differences = _differences(token.entries, entries)
-    if differences:
-        more = f" and {len(differences) - MAX_NAMES} more" if len(differences) > MAX_NAMES else ""
+    if token.format != _FORMAT:
         raise ConfigError(
-            f"this host is not what was sealed: {', '.join(differences[:MAX_NAMES])}{more}; "
-            "if you intended that, run `tlsrt-supervisor seal`, else find out who did it"
+            "the boot token is of an older tlsrt, which measured less: if you have updated tlsrt, run "
+            "`tlsrt-supervisor seal`"
+        )
+    if differences := summary(token.entries, entries):
+        raise ConfigError(
+            f"this host is not what was sealed: {', '.join(differences)}; if you intended that, run "
+            "`tlsrt-supervisor seal`, else find out who did it (`tlsrt-supervisor seal --diff` names every file)"
         )
 
 
@@ -128,19 +138,8 @@ def check_key_version(token: BootToken, minimum: int) -> None:
         )
 
 
-def _differences(sealed: Mapping[str, bytes], found: Mapping[str, bytes]) -> list[str]:
-    changed = [f"changed {n}" for n in sorted(sealed.keys() & found.keys()) if not _same(sealed[n], found[n])]
-    new = [f"new {name}" for name in sorted(found.keys() - sealed.keys())]
-    missing = [f"missing {name}" for name in sorted(sealed.keys() - found.keys())]
-    return changed + new + missing
-
-
-def _same(one: bytes, other: bytes) -> bool:
-    return hmac.compare_digest(one, other)
-
-
 def _mac(mac_key: bytes, token: BootToken) -> bytes:
-    return hmac.digest(mac_key, _DOMAIN + _HEAD + _first_lines(token) + _other_lines(token), "sha256")
+    return hmac.digest(mac_key, _DOMAIN + _HEADS[token.format] + _first_lines(token) + _other_lines(token), "sha256")
 
 
 def _first_lines(token: BootToken) -> bytes:

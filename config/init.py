@@ -20,16 +20,24 @@ from typing import NamedTuple
 
 from tlsrt.command_line.hint import command_line
 from tlsrt.config import key_schedule
-from tlsrt.config.boot_token import MAX_TOKEN_BYTES, BootToken, make_boot_token, parse_boot_token_untrusted
+from tlsrt.config.boot_token import (
+    MAX_TOKEN_BYTES,
+    BootToken,
+    check_boot_token,
+    make_boot_token,
+    parse_boot_token_untrusted,
+)
 from tlsrt.config.bundle import VERSION, Bundle, encode_bundle
 from tlsrt.config.bytecode import write_bytecode
+from tlsrt.config.differences import BYTECODE, listed
 from tlsrt.config.files import as_config_error, owner_of, read_bounded, replace, sync_folder, write_new
+from tlsrt.config.import_path import is_checkout
 from tlsrt.config.issuer_chain import NO_SEAL_RECORD, Chain, SealRecord
 from tlsrt.config.json_schema import json_schema
 from tlsrt.config.key_providers import check_master_key, newest_version, open_master_key, read_master_key
 from tlsrt.config.key_rotation import only_one
 from tlsrt.config.load import load_config
-from tlsrt.config.measure import is_checkout, measure
+from tlsrt.config.measure import measure
 from tlsrt.config.schema import Config, DoorConfig
 from tlsrt.config.server_certificate import check_name
 from tlsrt.config.setting import keys_of
@@ -88,7 +96,7 @@ def _seal(config: Config, known: SealRecord) -> int:
     version, chain = _version(config, present, known)
     key = _master_key(config, version)
     number = max(present.seal if present else 0, known.seal) + 1
-    write_bytecode(config)
+    write_bytecode(config, _vouched_bytecode(config, present))
     token = make_boot_token(_boot_key(config, key), number, measure(config), version, chain).encode()
     check_master_key(key, token)
     replace(config.boot_token, token, 0o600, owner_of(config.boot_token) if present else None)
@@ -213,6 +221,25 @@ def key_in_force(config: Config) -> tuple[bytes, int]:
     present = _present_token(config.boot_token)
     version = present.key_version if present else 1
     return _master_key(config, version), version
+
+
+def _vouched_bytecode(config: Config, present: BootToken | None) -> bytes | None:
+    """Return the digest of the byte code that the boot token vouches for, if it is one of the key in force."""
+    if present is None:
+        return None
+    try:
+        check_boot_token(_boot_key(config, _master_key(config, present.key_version)), present, present.entries, 0)
+    except ConfigError:
+        return None
+    return present.entries.get(BYTECODE)
+
+
+def changes(config: Config) -> list[str] | None:
+    """Return a line for everything that a seal would accept, None without a boot token to compare with."""
+    present = _present_token(config.boot_token)
+    if present is None:
+        return None
+    return listed(present.entries, measure(config))
 
 
 def _boot_key(config: Config, master_key: bytes) -> bytes:

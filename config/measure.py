@@ -1,8 +1,11 @@
 """The measurement of a host: a name and a SHA-256 for everything that decides what it does.
 
 Names: `tlsrt/...` and `dep/PACKAGE/...` for each file of the code, `component/PACKAGE/...` for the operator's,
-`config`, `client-ca`, and `certificate-names` (issuer and names only, so that a renewed certificate still boots). No
-key is read. What is no regular file gets the digest of its kind, so that a new one shows.
+`python/...` for the standard library and the interpreter, `site/...` for what runs in every Python of the environment,
+`version/DISTRIBUTION/VERSION/NAME` for what those names are of, `bytecode` for all byte code of this host, `config`,
+`client-ca`, and `certificate-names` (issuer and names only, so that a renewed certificate still boots). No key is read.
+What is no regular file gets the digest of its kind, so that a new one shows. A `__pycache__` is not looked at, as
+nothing is read from it: to install the same packages again changes nothing.
 """
 
 from __future__ import annotations
@@ -10,33 +13,57 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import sys
 from pathlib import Path
+from typing import Self
 
 from tlsrt.config.code_permissions import unreadable_for_others, writable_by
 from tlsrt.config.files import as_config_error, read_bounded
-from tlsrt.config.packages import Root, code_roots, component_roots, is_checkout, roots, walk
+from tlsrt.config.import_path import bytecode_folder, is_checkout
+from tlsrt.config.packages import Root, code_of, code_roots, component_roots, roots, walk
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError
 from tlsrt.text import ascii_only
 
 __all__ = [
-    "code_roots", "component_roots", "is_checkout", "measure", "measured_paths", "unreadable_for_others", "writable_by",
+    "code_roots", "component_roots", "measure", "measure_bytecode",
+    "measured_paths", "unreadable_for_others", "writable_by",
 ]  # fmt: skip
 
 MAX_PEM_BYTES = 1 << 20
 _PIECE = 1 << 18
+_LARGE = 4 << 20
 
 
 def measure(config: Config) -> dict[str, bytes]:
     """Return the SHA-256 of everything measured, by name. Raises ConfigError when something cannot be read."""
+    code = code_of(config)
     found: dict[str, bytes] = {}
-    for root in roots(config):
-        with as_config_error("measure", root.path):
-            _measure_root(root, found)
+    with _Hashing(found) as hashing:
+        for root in code.roots:
+            with as_config_error("measure", root.path):
+                _measure_root(root, hashing)
+    for version in code.versions:
+        name = f"version/{version.distribution}/{version.version}/{version.prefix}"
+        found[ascii_only(name)] = hashlib.sha256(version.metadata).digest()
+    if (cached := measure_bytecode(config)) is not None:
+        found["bytecode"] = cached
     found["config"] = _digest_of(config.path, "the configuration")
     found["client-ca"] = _digest_of(config.door.client_ca, "the client CA")
     found["certificate-names"] = _certificate_names(config.door.certificate)
     return found
+
+
+def measure_bytecode(config: Config) -> bytes | None:
+    """Return the digest of all byte code of this host, None if there is none. Raises ConfigError."""
+    folder = bytecode_folder(config.path)
+    if is_checkout() or not folder.is_dir():
+        return None
+    found: dict[str, bytes] = {}
+    with as_config_error("measure", folder), _Hashing(found) as hashing:
+        _measure_root(Root(folder, "bytecode"), hashing)
+    lines = [f"{digest.hex()} {name}\n" for name, digest in sorted(found.items())]
+    return hashlib.sha256("".join(lines).encode()).digest() if lines else None
 
 
 def measured_paths(config: Config) -> list[Path]:
@@ -46,16 +73,50 @@ def measured_paths(config: Config) -> list[Path]:
     return paths + [entry.resolve() for entry in sorted(package.iterdir()) if entry.is_symlink() and entry.is_dir()]
 
 
-def _measure_root(root: Root, found: dict[str, bytes]) -> None:
+def _measure_root(root: Root, hashing: _Hashing) -> None:
     if not root.path.is_dir():
-        found[ascii_only(root.name)] = _digest(str(root.path))
+        hashing.add(root.name, str(root.path))
         return
-    buffer = bytearray(_PIECE)
     for name, entry in walk(root):
-        found[ascii_only(name)] = _digest(entry.path, buffer)
+        hashing.add(name, entry.path)
 
 
-def _digest(path: str, buffer: bytearray | None = None) -> bytes:
+class _Hashing:
+    """Hashes files: small ones at once, as the interpreter can do one at a time; large ones on every processor."""
+
+    def __init__(self, found: dict[str, bytes]) -> None:
+        self._found = found
+        self._buffer = bytearray(_PIECE)
+        self._large: list[tuple[str, str]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def add(self, name: str, path: str) -> None:
+        """Hash a file, now or at the end. Raises ConfigError."""
+        digest = _digest(path, self._buffer, _LARGE)
+        if digest is None:
+            self._large.append((ascii_only(name), path))
+        else:
+            self._found[ascii_only(name)] = digest
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if error is None and self._large:
+            from concurrent.futures import ThreadPoolExecutor
+
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                for (name, _), digest in zip(self._large, pool.map(_whole, self._large), strict=True):
+                    self._found[name] = digest
+
+
+def _whole(large: tuple[str, str]) -> bytes:
+    digest = _digest(large[1], bytearray(_PIECE))
+    assert digest is not None
+    return digest
+
+
+def _digest(path: str, buffer: bytearray, most: int = sys.maxsize) -> bytes | None:
+    """Return the digest of a file; None for one of more than `most` bytes."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except FileNotFoundError:  # a link to nowhere
@@ -63,9 +124,10 @@ def _digest(path: str, buffer: bytearray | None = None) -> bytes:
     except OSError as error:
         raise ConfigError(f"cannot measure {path}: {error.strerror}") from None
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             return hashlib.sha256(b"tlsrt: not a regular file").digest()
-        return _digest_descriptor(descriptor, buffer or bytearray(_PIECE))
+        return None if status.st_size > most else _digest_descriptor(descriptor, buffer)
     finally:
         os.close(descriptor)
 

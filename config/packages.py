@@ -1,8 +1,8 @@
-"""Where the code of this host lies: tlsrt, its dependencies, the packages of components. Nothing is imported.
+"""Where the code of this host lies: the standard library, tlsrt, what it needs, components and what those need.
 
-find_spec of a top-level name reads no code, so that what is measured has not run yet. In a checkout the rooms are
-links beside the package; there `__pycache__` changes all the time and is not measured: one more reason why a
-checkout is for development.
+Nothing is imported, so that what is measured has not run yet. A package is found where the runtime will import it from
+(`import_path`), also by a command that imports from more places. What a component needs are the distributions that
+its own requires, and what its sources import. In a checkout the rooms are links beside the package.
 """
 
 from __future__ import annotations
@@ -11,20 +11,34 @@ import importlib.util
 import os
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
+from tlsrt import __version__
+from tlsrt.config.distributions import Distribution, closure, imported_names, installed, owners
+from tlsrt.config.files import as_config_error
+from tlsrt.config.import_path import (
+    EXTRA,
+    NEEDED,
+    USED,
+    bytecode_folder,
+    is_checkout,
+    library_folders,
+    package_folder,
+    package_folders,
+)
 from tlsrt.config.schema import ComponentConfig, Config
 from tlsrt.errors import ConfigError
 
-NEEDED = ("cryptography", "msgpack", "psutil", "yaml", "zmq")
-EXTRA = ("h11",)  # by an extra of tlsrt: measured where it is installed
-USED = ("_cffi_backend", "_yaml", "cffi", "pycparser")  # by the needed ones; some builds come without
 LIBRARIES = ("cffi.libs", "cryptography.libs", "msgpack.libs", "psutil.libs", "pyyaml.libs", "pyzmq.libs")
 CODE = (".py", ".pyc", ".so", ".yaml")  # the last: profiles of the sandbox
+_DISTRIBUTIONS = {"yaml": "pyyaml", "_yaml": "pyyaml", "zmq": "pyzmq", "_cffi_backend": "cffi"}
 _SHARED = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
+_CACHE = "__pycache__"  # never read: byte code comes from a folder of the host
+_NOT_LIBRARY = ("test", "site-packages", "dist-packages")  # below the standard library's folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +48,46 @@ class Root:
     path: Path
     name: str
     only_code: bool = False
+    without: tuple[str, ...] = ()  # names right below it
 
 
-def package_folder() -> Path:
-    """Return the folder of the package tlsrt."""
-    return Path(os.path.abspath(__file__)).parent.parent  # by the link, in a checkout
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The version that the files of some names are of: those below `prefix`."""
+
+    distribution: str
+    version: str
+    prefix: str
+    metadata: bytes = b""
 
 
-def is_checkout() -> bool:
-    """Tell whether tlsrt runs from a development checkout: beside a pyproject.toml."""
-    return (package_folder().parent / "pyproject.toml").is_file()
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Everything that is measured, the names that may be imported, and the versions of what has one."""
+
+    roots: tuple[Root, ...]
+    names: frozenset[str]
+    versions: tuple[Version, ...]
 
 
 def roots(config: Config) -> list[Root]:
     """Return everything whose files are measured. Raises ConfigError for a package that is not installed."""
-    return [Root(package_folder(), "tlsrt", is_checkout()), *_dependencies(), *component_roots(config)]
+    return [*code_of(config).roots]
+
+
+def code_of(config: Config) -> Code:
+    """Return what this host runs. Raises ConfigError for a package that is not installed."""
+    own = component_roots(config)
+    packages = tuple(dict.fromkeys(_package_of(component) for component in config.components if not component.builtin))
+    with as_config_error("measure", package_folder()):
+        known = installed(package_folders())
+        needed, names, found = _needed_by(packages, own, known)
+    tlsrt = Root(package_folder(), "tlsrt", is_checkout())
+    versions = (
+        Version("python", sys.version.split()[0], "python"), Version("tlsrt", __version__, "tlsrt"),
+        *_versions_of_dependencies(known), *found,
+    )  # fmt: skip
+    return Code((tlsrt, *_dependencies(), *own, *needed, *_hooks(), *_library()), names, versions)
 
 
 def component_roots(config: Config) -> list[Root]:
@@ -56,10 +95,14 @@ def component_roots(config: Config) -> list[Root]:
     known = {"tlsrt", *NEEDED, *USED, *EXTRA}
     found: dict[str, list[Root]] = {}
     for component in config.components:
-        package = component.class_path.partition(":")[0].partition(".")[0]
+        package = _package_of(component)
         if not component.builtin and package not in known:
             found.setdefault(package, _component(component, package))
     return [root for package in sorted(found) for root in found[package]]
+
+
+def _package_of(component: ComponentConfig) -> str:
+    return component.class_path.partition(":")[0].partition(".")[0]
 
 
 def has_http() -> bool:
@@ -73,21 +116,21 @@ def code_roots(config: Config) -> list[Path]:
     The standard library, site-packages, tlsrt with the folders its rooms link to (never the checkout itself, where
     keys may lie), the packages of components, and the folders of shared libraries.
     """
-    paths = sysconfig.get_paths()
-    folders = [Path(sys.base_prefix, "lib"), Path(paths["stdlib"]), Path(paths["platstdlib"])]
+    folders = [Path(sys.base_prefix, "lib"), Path(sysconfig.get_path("stdlib")), Path(_platform_library())]
     folders += [root.path.parent for root in _dependencies()]
     folders += [package_folder(), *_rooms(), *(root.path for root in component_roots(config))]
+    folders += [] if is_checkout() else [bytecode_folder(config.path)]
     folders += [Path(folder) for folder in _SHARED]
     return _outermost(folder for folder in folders if folder.exists())
 
 
 def walk(root: Root) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield the measured name and entry of each file below a folder, links followed."""
-    yield from _walk(str(root.path), root.name, root.only_code, is_checkout(), ())
+    yield from _walk(str(root.path), root.name, root.only_code, (*root.without, _CACHE), ())
 
 
 def _walk(
-    folder: str, name: str, only_code: bool, no_cache: bool, above: tuple[tuple[int, int], ...]
+    folder: str, name: str, only_code: bool, without: tuple[str, ...], above: tuple[tuple[int, int], ...]
 ) -> Iterator[tuple[str, os.DirEntry[str]]]:
     status = os.stat(folder)
     here = (status.st_dev, status.st_ino)
@@ -96,8 +139,8 @@ def _walk(
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir():
-                if not (no_cache and entry.name == "__pycache__"):
-                    yield from _walk(entry.path, f"{name}/{entry.name}", only_code, no_cache, (*above, here))
+                if entry.name not in without:
+                    yield from _walk(entry.path, f"{name}/{entry.name}", only_code, (_CACHE,), (*above, here))
             elif not only_code or entry.name.endswith(CODE):
                 yield f"{name}/{entry.name}", entry
 
@@ -128,11 +171,110 @@ def _component(component: ComponentConfig, package: str) -> list[Root]:
     return [Root(root.path, root.name, is_checkout()) for root in found]
 
 
+def _needed_by(
+    packages: tuple[str, ...], own: Sequence[Root], known: Mapping[str, Distribution]
+) -> tuple[list[Root], frozenset[str], list[Version]]:
+    """Return the roots, names and versions of what these packages of components need, and their own versions."""
+    names = {"tlsrt", *NEEDED, *USED, *EXTRA, *packages}
+    if not own:
+        return [], frozenset(names), []
+    owner = owners(known)
+    roots: dict[Path, Root] = {}
+    versions: dict[str, Version] = {}
+    waiting = [(package, [root for root in own if _names_package(root, package)]) for package in packages]
+    while waiting:
+        package, places = waiting.pop()
+        distribution = owner.get(package)
+        for one in closure([distribution], known) if distribution is not None else []:
+            for root in _roots_of(one):
+                new = root.path not in roots
+                roots.setdefault(root.path, root)
+                names.add(_importable(root.path.name))
+                versions[root.name] = Version(one.name, one.version, root.name, one.text())
+                if new and one is distribution and root.path not in [place.path for place in places]:
+                    places.append(root)
+        for name in sorted(imported_names(_sources(places)) - names - sys.stdlib_module_names):
+            if found := _find(name, f"dep/{name}"):
+                names.add(name)
+                roots |= {root.path: root for root in found if root.path not in roots}
+                waiting.append((name, found if name not in owner else []))
+    for root in own:  # measured by its own name
+        if (of := roots.pop(root.path, None)) is not None and of.name in versions:
+            old = versions.pop(of.name)
+            versions[root.name] = Version(old.distribution, old.version, root.name, old.metadata)
+    for dependency in _dependencies():
+        roots.pop(dependency.path, None)
+        versions.pop(dependency.name, None)
+    return list(roots.values()), frozenset(names), list(versions.values())
+
+
+def _names_package(root: Root, package: str) -> bool:
+    return _importable(root.path.name) == package
+
+
+def _importable(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _roots_of(distribution: Distribution) -> Iterator[Root]:
+    folder = distribution.metadata.parent
+    for name in distribution.top_level():
+        for path in (folder / name, folder / f"{name}.py"):
+            if path.exists() and not name.endswith(".pth"):
+                yield Root(path, f"dep/{path.name}")
+                break
+
+
+def _sources(places: Iterable[Root]) -> Iterator[Path]:
+    for place in places:
+        if place.path.is_dir():
+            yield from (Path(entry.path) for name, entry in walk(place) if name.endswith(".py") and entry.is_file())
+        elif place.path.suffix == ".py":
+            yield place.path
+
+
+def _hooks() -> list[Root]:
+    """Return what runs in every Python of this environment, though never in the runtime: it is started without."""
+    found: list[Root] = []
+    for number, folder in enumerate(package_folders(), 1):
+        with as_config_error("measure", folder):
+            names = sorted(os.listdir(folder))
+        group = "site" if number == 1 else f"site@{number}"
+        hooks = [name for name in names if name.endswith(".pth") or "customize" in name]
+        found += [Root(folder / name, f"{group}/{name}") for name in hooks]
+    return found
+
+
+def _library() -> list[Root]:
+    """Return the standard library without its tests, and the interpreter."""
+    folders = dict.fromkeys((sysconfig.get_path("stdlib"), _platform_library()))
+    major, minor, *_ = sys.version_info
+    without = (*_NOT_LIBRARY, f"config-{major}.{minor}-{sys.implementation._multiarch}")
+    names = ("python", "python@2")
+    found = [Root(Path(folder), name, without=without) for folder, name in zip(folders, names, strict=False)]
+    files = [Path(os.path.realpath(sys.executable)), *(Path(one) for one in library_folders() if one.endswith(".zip"))]
+    shared = sysconfig.get_config_var("INSTSONAME") if sysconfig.get_config_var("Py_ENABLE_SHARED") else None
+    files += [Path(place, shared) for place in (sysconfig.get_config_var("LIBDIR"),) if shared and place]
+    return [*found, *(Root(file, f"python/{file.name}") for file in files if file.is_file())]
+
+
+def _platform_library() -> str:
+    """Return the folder of the compiled part, also in a virtual environment, which has none of its own."""
+    return sysconfig.get_path("platstdlib", vars={"platbase": sys.base_exec_prefix})
+
+
+def _versions_of_dependencies(known: Mapping[str, Distribution]) -> list[Version]:
+    found: list[Version] = []
+    for root in _dependencies():
+        name = _importable(root.name.removeprefix("dep/"))
+        distribution = known.get(_DISTRIBUTIONS.get(name, name))
+        if distribution is not None:
+            found.append(Version(distribution.name, distribution.version, root.name, distribution.text()))
+    return found
+
+
 def _find(package: str, name: str) -> list[Root]:
-    try:
-        spec = importlib.util.find_spec(package)
-    except (ValueError, ImportError):
-        return []
+    spec = _spec(package)
     if spec is None:
         return []
     if spec.submodule_search_locations is not None:
@@ -142,6 +284,15 @@ def _find(package: str, name: str) -> list[Root]:
     if spec.origin and os.path.isfile(spec.origin):
         return [Root(Path(spec.origin), name.rpartition("/")[0] + "/" + os.path.basename(spec.origin))]
     return []
+
+
+def _spec(package: str) -> ModuleSpec | None:
+    try:
+        if is_checkout():
+            return importlib.util.find_spec(package)  # by an editable install, or where a test has put it
+        return PathFinder.find_spec(package, [str(folder) for folder in package_folders()])
+    except (ValueError, ImportError):
+        return None
 
 
 def _rooms() -> list[Path]:

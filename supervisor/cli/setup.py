@@ -5,8 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
+from tlsrt.errors import ConfigError
 from tlsrt.supervisor.cli.exchange import config_of, say
+
+if TYPE_CHECKING:
+    from tlsrt.config.schema import Config
 
 
 def init(arguments: argparse.Namespace) -> int:
@@ -34,6 +39,8 @@ def init(arguments: argparse.Namespace) -> int:
 
 def seal(arguments: argparse.Namespace) -> int:
     """Renew the boot token; refuse what would not start."""
+    from tlsrt.config.differences import NAMED_MAX
+    from tlsrt.config.init import changes
     from tlsrt.config.init import seal as renew_token
     from tlsrt.supervisor.cli.sandbox import effective_of
     from tlsrt.supervisor.cli.seal_record import seal_record_of
@@ -42,8 +49,25 @@ def seal(arguments: argparse.Namespace) -> int:
     config = config_of(arguments)
     for process in (AUTHORITY, *(loop.name for loop in config.loops)):
         effective_of(config, process)
+    if arguments.diff:
+        return _print_changes(config)
+    before = changes(config) or []
     number = renew_token(config, seal_record_of(config))
     print(f"sealed: the boot token has number {number}; the next start accepts the host as it is now")
+    for line in before[:NAMED_MAX]:
+        print(f"accepted: {line}")
+    if len(before) > NAMED_MAX:
+        print(f"accepted: {len(before) - NAMED_MAX} more files")
+    return 0
+
+
+def _print_changes(config: Config) -> int:
+    from tlsrt.config.init import changes
+
+    found = changes(config)
+    if found is None:
+        raise ConfigError(f"there is no boot token at {config.boot_token} to compare with: run `tlsrt-supervisor seal`")
+    print("\n".join(found) if found else "nothing differs from the boot token")
     return 0
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 
+from tlsrt.config.import_path import bytecode_folder
 from tlsrt.config.search_path import find_config
 
 
@@ -13,4 +15,5 @@ def start(arguments: argparse.Namespace) -> int:
     from tlsrt.supervisor.launch.cleanup import sweep
     from tlsrt.supervisor.launch.launcher import launch
 
-    return launch(["--config", os.path.abspath(find_config(arguments.config))], sweep=sweep)
+    path = os.path.abspath(find_config(arguments.config))
+    return launch(["--config", path], bytecode=bytecode_folder(Path(path)), sweep=sweep)

@@ -386,6 +386,7 @@ VERBS = (
     Verb(
         "seal",
         "renew the boot token after an intended change of code, configuration or certificate",
+        (flag("--diff", text="only print what differs from the boot token, every file of it, and change nothing"),),
         run="setup.seal",
     ),
     Verb("sandbox", "show and explain how a process of this host is confined", verbs=_SANDBOX),

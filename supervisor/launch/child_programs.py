@@ -14,8 +14,9 @@ from pathlib import Path
 from tlsrt.channels.control.life import LIFE, FailCode
 from tlsrt.channels.control.seqpacket import ControlChannel
 from tlsrt.config.code_permissions import unreadable_for_others, writable_by
+from tlsrt.config.import_path import package_folder
 from tlsrt.config.measure import measured_paths
-from tlsrt.config.packages import code_roots, component_roots, package_folder
+from tlsrt.config.packages import code_roots, component_roots
 from tlsrt.config.schema import Config, Engine
 from tlsrt.errors import ConfigError, PeerError, SandboxError
 from tlsrt.sandbox import syscalls

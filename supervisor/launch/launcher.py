@@ -1,6 +1,6 @@
 """The light outer process: puts the supervisor into a pid namespace of its own and shares its fate.
 
-    launch  -> unshare(NEWPID), rootless NEWUSER too -> fork -> exec python: inner -> supervise
+    launch  -> unshare(NEWPID), rootless NEWUSER too -> fork -> exec python -I -S: inner -> supervise
        |                                                                     |
        +---- signals by pidfd --->                       PDEATHSIG, death pipe
 
@@ -20,8 +20,10 @@ import select
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NoReturn
 
+from tlsrt.config.import_path import inner_command
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox import syscalls
 
@@ -104,13 +106,13 @@ def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _become_inner(arguments: list[str], program: str, pipe: int) -> NoReturn:
+def _become_inner(arguments: list[str], program: str, bytecode: Path | None, pipe: int) -> NoReturn:
     """In the child: signals stay blocked until `inner` has handlers, as process 1 would lose them."""
     try:
         os.setsid()
         syscalls.die_with_parent(signal.SIGKILL)
         os.set_inheritable(pipe, True)
-        command = [sys.executable, "-I", "-B", "-c", program, *arguments]
+        command = [*inner_command(program, bytecode), *arguments]
         os.execve(sys.executable, command, passed_on(os.environ))  # noqa: S606
     except BaseException as error:
         os.write(2, f"tlsrt: cannot start {sys.executable}: {error}\n".encode(errors="replace"))
@@ -152,11 +154,14 @@ def _require_pidfds() -> None:
         raise SandboxError("pidfd", f"{error.strerror}: {reason}") from error
 
 
-def launch(argv: list[str], *, program: str = _PROGRAM, sweep: Callable[[], None] = lambda: None) -> int:
+def launch(
+    argv: list[str], *, program: str = _PROGRAM, bytecode: Path | None = None, sweep: Callable[[], None] = lambda: None
+) -> int:
     """Run the supervisor with `argv` in a pid namespace of its own and return its exit status.
 
-    `program` is the Python text that the inner interpreter runs; it must call `inner`. `sweep` is called when the
-    supervisor was killed, and so could not tidy up. Raises SandboxError where there are no pidfds.
+    `program` is the Python text that the inner interpreter runs, which must call `inner`, and `bytecode` the only
+    folder that it reads byte code from. `sweep` is called when the supervisor was killed, and so could not tidy up.
+    Raises SandboxError where there are no pidfds.
     """
     _require_pidfds()
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
@@ -165,7 +170,7 @@ def launch(argv: list[str], *, program: str = _PROGRAM, sweep: Callable[[], None
     arguments = ["--death-pipe", str(reader), *(["--no-pid-namespace", reason] if reason else []), *argv]
     pid = os.fork()
     if pid == 0:
-        _become_inner(arguments, program, reader)
+        _become_inner(arguments, program, bytecode, reader)
     os.close(reader)
     pidfd = os.pidfd_open(pid)
     try:

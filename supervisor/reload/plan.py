@@ -12,11 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tlsrt.config.differences import summary
 from tlsrt.sandbox.profile.profile import Profile
 
 PROFILE_FILES = "tlsrt/sandbox/profiles/"  # as a measurement names them
-NAMED_MAX = 10  # changed files in one sentence
-_LIVE = {"config", "client-ca", "certificate-names"}  # measured, and taken by a reload
+_LIVE = {"config", "client-ca", "certificate-names", "bytecode"}  # measured, and taken by a reload
+_VERSION = "version/"  # how what says the version of files begins
 
 
 class Way(StrEnum):
@@ -82,13 +83,17 @@ def _only_tighter(old: Mapping[str, int], new: Mapping[str, int]) -> bool:
 def fixed_files(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> list[str]:
     """Return the measured names that differ and are in force after a restart only."""
     names = (name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-    return sorted(name for name in names if name not in _LIVE and not name.startswith(PROFILE_FILES))
+    return sorted(name for name in names if name not in _LIVE and not name.startswith((PROFILE_FILES, _VERSION)))
 
 
-def files_sentence(names: Sequence[str]) -> str:
-    """Return the sentence for code that has changed since the start."""
-    more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
-    return f"changed since the start, and taken by a restart only: {', '.join(names[:NAMED_MAX])}{more}"
+def files_sentence(old: Mapping[str, bytes], new: Mapping[str, bytes], names: Sequence[str]) -> str:
+    """Return the sentence for code that has changed since the start: these names of two measurements."""
+    counted = frozenset(names)
+    before, after = (
+        {name: digest for name, digest in entries.items() if name in counted or name.startswith(_VERSION)}
+        for entries in (old, new)
+    )
+    return f"changed since the start, and taken by a restart only: {', '.join(summary(before, after))}"
 
 
 def needs_move(steps: Iterable[ReloadStep]) -> bool:

@@ -195,9 +195,10 @@ class Reload(Feature):
         measured = self._authority.files.measurement
         before = _entries(os.pread(measured, os.fstat(measured).st_size, 0))
         if names := fixed_files(before, entries):
+            sentence = files_sentence(before, entries, names)
             if self._context.current.config.measure == "strict":
-                raise ConfigError(f"{files_sentence(names)}; so nothing was changed: stop tlsrt and start it again")
-            self._warnings.append(files_sentence(names))
+                raise ConfigError(f"{sentence}; so nothing was changed: stop tlsrt and start it again")
+            self._warnings.append(sentence)
         if self._door_only and (self._moves or before.get("config") != entries.get("config")):
             raise ConfigError(_MORE)
         door = self._renewal.children.files.open_door_files()

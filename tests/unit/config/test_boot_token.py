@@ -34,9 +34,9 @@ def refused(entries: dict[str, bytes], key: bytes = KEY, minimum: int = 0) -> st
 
 def test_the_text_is_as_the_page_says() -> None:
     lines = "".join(f"{digest.hex()} {name}\n" for name, digest in sorted(ENTRIES.items()))
-    signed = b"tlsrt/boot/v1\0tlsrt-boot-token 1\nseal 4\n" + lines.encode()
+    signed = b"tlsrt/boot/v1\0tlsrt-boot-token 2\nseal 4\n" + lines.encode()
     mac = hmac.new(KEY, signed, "sha256").hexdigest()
-    assert TOKEN.encode().decode() == f"tlsrt-boot-token 1\nseal 4\nmac {mac}\n{lines}"
+    assert TOKEN.encode().decode() == f"tlsrt-boot-token 2\nseal 4\nmac {mac}\n{lines}"
 
 
 def test_good_token() -> None:
@@ -53,7 +53,8 @@ def test_what_changed_is_named() -> None:
     del found["tlsrt/b.py"]
     assert refused(found) == (
         "this host is not what was sealed: changed tlsrt/a.py, new tlsrt/x.py, missing tlsrt/b.py; "
-        "if you intended that, run `tlsrt-supervisor seal`, else find out who did it"
+        "if you intended that, run `tlsrt-supervisor seal`, else find out who did it "
+        "(`tlsrt-supervisor seal --diff` names every file)"
     )
 
 
@@ -95,8 +96,8 @@ LINES = TEXT.splitlines(keepends=True)
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"", "its first line is not `tlsrt-boot-token 1`"),
-        (TEXT.replace(b"token 1", b"token 2"), "its first line is not `tlsrt-boot-token 1`"),
+        (b"", "its first line is not `tlsrt-boot-token 2`"),
+        (TEXT.replace(b"token 2", b"token 3"), "its first line is not `tlsrt-boot-token 2`"),
         (TEXT[:-1], "its last line is cut off"),
         (TEXT[:-70], "its last line is cut off"),
         (LINES[0], "its seal number or MAC is not readable"),
@@ -143,9 +144,9 @@ ROTATED = make_boot_token(KEY, 5, ENTRIES, 3, CHAIN)
 def test_a_token_of_a_rotated_key_says_so_under_its_mac() -> None:
     lines = "".join(f"successor {statement.encode().hex()}\n" for statement in CHAIN)
     lines += "".join(f"{digest.hex()} {name}\n" for name, digest in sorted(ENTRIES.items()))
-    signed = b"tlsrt/boot/v1\0tlsrt-boot-token 1\nseal 5\nkey 3\n" + lines.encode()
+    signed = b"tlsrt/boot/v1\0tlsrt-boot-token 2\nseal 5\nkey 3\n" + lines.encode()
     mac = hmac.new(KEY, signed, "sha256").hexdigest()
-    text = f"tlsrt-boot-token 1\nseal 5\nkey 3\nmac {mac}\n{lines}".encode()
+    text = f"tlsrt-boot-token 2\nseal 5\nkey 3\nmac {mac}\n{lines}".encode()
     assert ROTATED.encode() == text
     assert parse_boot_token_untrusted(text) == ROTATED
     check_boot_token(KEY, ROTATED, ENTRIES, 5)

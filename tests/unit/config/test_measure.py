@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,8 +14,9 @@ import pytest
 
 from tlsrt.config import packages, pki
 from tlsrt.config.boot_token import make_boot_token, parse_boot_token_untrusted
+from tlsrt.config.import_path import package_folder
 from tlsrt.config.measure import measure, measured_paths
-from tlsrt.config.packages import Root, package_folder
+from tlsrt.config.packages import Root
 from tlsrt.config.schema import ComponentConfig, Config
 from tlsrt.errors import ConfigError
 
@@ -48,6 +50,9 @@ def with_notes(config: Config, notes: Path) -> Config:
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if tlsrt were no checkout."""
     monkeypatch.setattr(packages, "is_checkout", lambda: False)
+    monkeypatch.setattr(
+        packages, "package_folders", lambda: [Path(entry) for entry in sys.path if os.path.isdir(entry)]
+    )
 
 
 def component_names(found: dict[str, bytes]) -> list[str]:
@@ -90,8 +95,7 @@ def test_a_checkout_measures_code_only(with_notes: Config, monkeypatch: pytest.M
 @pytest.mark.usefixtures("installed")
 def test_an_installation_measures_every_file(with_notes: Config) -> None:
     assert component_names(measure(with_notes)) == [
-        "component/noted/__init__.py", "component/noted/__pycache__/x.pyc", "component/noted/data.txt",
-        "component/noted/deep/core.so",
+        "component/noted/__init__.py", "component/noted/data.txt", "component/noted/deep/core.so",
     ]  # fmt: skip
 
 

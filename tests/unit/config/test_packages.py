@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tlsrt.config import packages
-from tlsrt.config.packages import NEEDED, USED, code_roots, component_roots, is_checkout, package_folder, roots
+from tlsrt.config import import_path, packages
+from tlsrt.config.import_path import EXTRA, NEEDED, USED, is_checkout, package_folder
+from tlsrt.config.packages import code_roots, component_roots, roots
 from tlsrt.config.schema import ComponentConfig, Config
 from tlsrt.errors import ConfigError
 
@@ -53,20 +54,20 @@ def test_the_list_of_dependencies_is_their_closure() -> None:
 
 def test_what_an_extra_brings_is_measured_where_it_is() -> None:
     assert {"dep/h11"} <= {root.name for root in packages._dependencies()}
-    assert closure(list(packages.EXTRA)) == set(packages.EXTRA)
+    assert closure(list(EXTRA)) == set(EXTRA)
 
 
 def test_finding_imports_nothing() -> None:
     code = (
-        "import sys; from tlsrt.config import packages; packages._dependencies();"
-        "print([name for name in sys.modules if name.partition('.')[0] in {*packages.NEEDED, *packages.USED}])"
+        "import sys; from tlsrt.config import import_path, packages; packages._dependencies();"
+        "print([name for name in sys.modules if name.partition('.')[0] in {*import_path.NEEDED, *import_path.USED}])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True)
     assert done.stdout == "[]\n"
 
 
 def test_this_is_a_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(packages, "package_folder", lambda: tmp_path / "tlsrt")
+    monkeypatch.setattr(import_path, "package_folder", lambda: tmp_path / "tlsrt")
     assert not is_checkout()
     (tmp_path / "pyproject.toml").touch()
     assert is_checkout()

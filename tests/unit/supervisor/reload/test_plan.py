@@ -105,7 +105,8 @@ def test_everything_else_is_named(tmp_path: Path, changes: dict[str, Any], keys:
 
 def test_a_long_list_is_cut() -> None:
     assert "a9 and 5 more cannot change" in fixed_keys_sentence([f"a{number}" for number in range(15)])
-    assert files_sentence([f"f{number}" for number in range(12)]).endswith("f9 and 2 more")
+    names = [f"f{number:02}" for number in range(12)]
+    assert files_sentence({}, dict.fromkeys(names, b""), names).endswith("new f09 and 2 more")
 
 
 def test_code_is_not_taken_and_profiles_and_certificates_are() -> None:
