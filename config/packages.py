@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +18,6 @@ from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
-from tlsrt import __version__
 from tlsrt.config.distributions import Distribution, closure, imported_names, installed, owners
 from tlsrt.config.files import as_config_error
 from tlsrt.config.import_path import (
@@ -84,10 +84,16 @@ def code_of(config: Config) -> Code:
         needed, names, found = _needed_by(packages, own, known)
     tlsrt = Root(package_folder(), "tlsrt", is_checkout())
     versions = (
-        Version("python", sys.version.split()[0], "python"), Version("tlsrt", __version__, "tlsrt"),
+        Version("python", sys.version.split()[0], "python"), Version("tlsrt", _own_version(), "tlsrt"),
         *_versions_of_dependencies(known), *found,
     )  # fmt: skip
     return Code((tlsrt, *_dependencies(), *own, *needed, *_hooks(), *_library()), names, versions)
+
+
+def _own_version() -> str:
+    """Return the version that the source says, which byte code beside it may not."""
+    found = re.search(rb'^__version__ = "([^"/]+)"', (package_folder() / "__init__.py").read_bytes(), re.MULTILINE)
+    return found[1].decode("ascii", "replace") if found else "0"
 
 
 def component_roots(config: Config) -> list[Root]:
