@@ -96,12 +96,13 @@ class DiskCheck:
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._ask())
         await asyncio.wait({self._task}, timeout=CHECK_S)
-        if self._task.done():
-            self._task.result()  # raises what the look has raised
         return self.trouble
 
     async def _ask(self) -> None:
-        self.trouble = await self._disk.run("", DiskWork(self._look))
+        try:
+            self.trouble = await self._disk.run("", DiskWork(self._look))
+        except Exception as error:  # told as what is wrong, whenever it comes
+            self.trouble = f"{type(error).__name__}: {error}"
 
 
 class DiskThread:

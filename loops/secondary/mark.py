@@ -56,7 +56,7 @@ class StoreMark:
     def write(self, record: MarkRecord, now: float) -> None:
         """Say another revision; on the disk at once if there was no mark, else within `SYNC_S`."""
         if self._descriptor < 0:
-            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             os.ftruncate(self._descriptor, _BYTES)
         os.pwrite(self._descriptor, record.line(), 0)  # in place: it takes no room, so none can be wanting
         self._is_behind = True

@@ -131,7 +131,12 @@ class Loops(Feature):
         loop.process.set_deadline(self._context.event_loop.call_later(seconds, late))
 
     def _late(self, loop: Loop, reason: str, end: float) -> None:
-        """End a start that takes too long; one that waits for its disk may take longer, and its end is the disk's."""
+        """End a start that takes too long; one that waits for its disk may take longer, and its end is the disk's.
+
+        It says so itself once it beats; before that, while it reads its code, only the kernel does.
+        """
+        if where := self._manager_of(loop).disk_wait(loop.name, loop.host_pid):
+            self.disk_waits.seen(loop.name, 0.0, where)
         if self.disk_waits.of(loop.name) is None:
             self.kill(loop, LoopEvent.DEADLINE, reason)
         elif self._context.event_loop.now >= end:

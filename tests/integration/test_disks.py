@@ -5,20 +5,29 @@ A frozen disk (FIFREEZE) is the real thing: who writes to it waits in state D un
 
 from __future__ import annotations
 
+import ctypes
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 from attackers.arena import PACKAGE
+from attackers.bad_disk import bad_disk, can_mount
 from attackers.unkillable import can_freeze, frozen_disk
+from fakes.store_bench import StoreBench
 from hosts.running_host import RunningHost
 
-from tlsrt.errors import CallError
+from tlsrt.errors import CallError, Failed, OutcomeUnknown
+from tlsrt.supervisor.process.disk_wait import disk_wait_of
 
-pytestmark = pytest.mark.skipif(not can_freeze(), reason="takes root, a loop device and mke2fs")
+freezes = pytest.mark.skipif(not can_freeze(), reason="takes root, a loop device and mke2fs")
+mounts = pytest.mark.skipif(not can_mount(), reason="takes root and /dev/fuse")
 STORE, FILES, WRITER = "secondary/store", "third/io", "third/writer"
 FROZEN_S = 4.0  # more than twice what an event loop may be silent
 
@@ -80,6 +89,7 @@ def frozen(request: pytest.FixtureRequest) -> Iterator[FrozenDisks]:
             disks.host.print_logs()
 
 
+@freezes
 @pytest.mark.parametrize("loop", ["secondary", "third"])
 def test_a_disk_that_does_not_answer_is_no_death_and_what_needs_no_disk_is_served(
     frozen: FrozenDisks, loop: str
@@ -114,6 +124,7 @@ def test_a_disk_that_does_not_answer_is_no_death_and_what_needs_no_disk_is_serve
         assert client.call(STORE, "get", "late") == 8
 
 
+@freezes
 def test_an_event_loop_that_the_kernel_holds_for_its_disk_is_no_death_either(frozen: FrozenDisks) -> None:
     """A component of somebody's own that writes in its handlers."""
     host, before, after = frozen.host, frozen.loop("third"), len(frozen.host.console)
@@ -126,3 +137,60 @@ def test_an_event_loop_that_the_kernel_holds_for_its_disk_is_no_death_either(fro
         assert int(str(frozen.while_frozen("third", lambda: client.call(WRITER, "write", timeout_s=60), look))) > 0
     host.wait_for(r"^third +disk +its disk answers again, after ", after=after)
     assert frozen.loop("third")["incarnation"] == before["incarnation"]
+
+
+@mounts
+@pytest.mark.parametrize("seed", [3])
+def test_no_acknowledged_put_is_lost_on_a_file_system_that_loses_what_it_could_not_write(
+    tmp_path: Path, seed: int
+) -> None:
+    """A tenth of all writes and syncs fails. Now and then the pages in memory are written, and read again."""
+    folder, behind = tmp_path / "disk", tmp_path / "behind"
+    folder.mkdir()
+    behind.mkdir()
+    acknowledged: dict[str, int] = {}
+    unknown: dict[str, set[int]] = {}
+    revisions: list[int] = []
+    with bad_disk(folder, behind, seed) as disk:
+        bench = StoreBench(folder)
+        descriptor = os.open(folder, os.O_RDONLY)
+        disk.fail(chance=0.1)
+        for number in range(600):
+            key = f"k{number % 100}"
+            try:
+                revisions.append(bench("put", key, number)["revision"])
+            except OutcomeUnknown:
+                unknown.setdefault(key, set()).add(number)
+            except Failed:  # then nothing was changed
+                continue
+            else:
+                acknowledged[key], unknown[key] = number, set()
+            if number % 25 == 0:
+                ctypes.CDLL(None).syncfs(descriptor)
+                for file in folder.iterdir():
+                    file.stat()
+        os.close(descriptor)
+        disk.fail()
+        found = {key: bench("get", key) for key in acknowledged}
+        bench.stop()
+    assert len(revisions) > 100 and len(set(revisions)) == len(revisions)
+    assert not {key: value for key, value in found.items() if value not in {acknowledged[key], *unknown[key]}}
+    bench = StoreBench(behind)
+    assert bench.check() is None and {key: bench("get", key) for key in acknowledged} == found
+    bench.stop()
+
+
+@mounts
+def test_a_process_that_syncs_over_fuse_waits_for_its_disk_though_it_only_sleeps(tmp_path: Path) -> None:
+    folder, behind = tmp_path / "disk", tmp_path / "behind"
+    folder.mkdir()
+    behind.mkdir()
+    program = "import os, sys; os.fsync(os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY))"
+    with bad_disk(folder, behind) as disk:
+        disk.fail(sync_s=0.5)
+        with subprocess.Popen([sys.executable, "-c", program, str(folder / "file")]) as child:
+            seen = {disk_wait_of(child.pid)}
+            while child.poll() is None:
+                seen.add(disk_wait_of(child.pid))
+                time.sleep(0.01)
+    assert "fsync" in seen or any(where.startswith("D") for where in seen)

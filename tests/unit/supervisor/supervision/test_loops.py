@@ -174,3 +174,17 @@ def test_a_start_may_take_longer_while_the_disk_is_slow_and_no_longer_than_that(
     death = secondary.last_death
     assert death is not None and death.cause is Cause.DISK and host.event_loop.now >= now + 0.1
     assert death.sentence == "not active in 0 s: it waits for its disk"
+
+
+def test_a_loop_that_the_kernel_holds_for_its_disk_before_it_beats_is_not_ended_for_being_late(host: Host) -> None:
+    third = host.each[2]
+    host.loops.spawn(third)
+    host.children.disk_waits["third"] = "D in folio_wait_bit_common"
+    host.loops._late(third, "not ready in 0 s", host.event_loop.now + 100)
+    wait = host.loops.disk_waits.of("third")
+    assert third.state is LoopState.SPAWNED and wait is not None and wait.where.startswith("D")
+    host.children.disk_waits.clear()
+    host.loops.disk_waits.forget("third")
+    host.loops._late(third, "not ready in 0 s", host.event_loop.now + 100)
+    host.until(lambda: third.state is LoopState.DOWN)
+    assert third.last_death is not None and third.last_death.cause is Cause.DEADLINE
