@@ -27,6 +27,7 @@ Result = TypeVar("Result")
 
 READ_BYTES = 256 * 1024  # in one answer; more goes as a stream
 CHUNK_BYTES = 32 * 1024
+AT_ONCE_BYTES = 4 * CHUNK_BYTES  # read at once: each time costs a way to the disk thread and back
 READERS = 64  # open streams; each holds a descriptor
 NOTICES = 200
 _MIB = 1 << 20
@@ -127,9 +128,10 @@ class InputOutput(Component):
         file = OpenFile(partial(self._folder.open_read, name))
         self._readers += 1
         try:
-            while chunk := await self._on_disk(partial(file.read, CHUNK_BYTES, offset)):
-                offset += len(chunk)
-                yield chunk
+            while data := await self._on_disk(partial(file.read, AT_ONCE_BYTES, offset)):
+                offset += len(data)
+                for at in range(0, len(data), CHUNK_BYTES):
+                    yield data[at : at + CHUNK_BYTES]
         finally:
             self._readers -= 1
             self._disk.post(DiskWork(file.close))
