@@ -203,7 +203,7 @@ def test_a_policy_that_fits_no_token_is_refused_before_anything_changes(host: Ru
         (lambda document: document["components"].update({"third/more": {"class": "probed:Probed"}}), "third/more"),
         (lambda document: document["clients"].update(more={"fingerprint": "ab" * 32}), "clients.more"),
         (lambda document: document["loops"].update(fifth={}), "loops"),
-        (lambda document: document.update(limits={"epoch_s": 77}), "limits.epoch_s"),
+        (lambda document: document["limits"].update(epoch_s=77), "limits.epoch_s"),
         (lambda document: document.update(measure="strict"), "measure"),
         (lambda document: document["sandbox"].update(uid_base=700000), "sandbox.uid_base"),
         (lambda document: document["sandbox"].update(waive={"cgroup": "just so"}), "sandbox.waive.cgroup"),

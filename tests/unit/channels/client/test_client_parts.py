@@ -20,7 +20,7 @@ from tlsrt.channels.session import grant
 from tlsrt.channels.session.opening import Opening, identity_of
 from tlsrt.config import pki
 from tlsrt.config.bundle import Bundle
-from tlsrt.errors import ConfigError, InvalidArgument, PeerError, Rejected, ServerLocked, TlsrtError, Unavailable
+from tlsrt.errors import Busy, ConfigError, InvalidArgument, PeerError, Rejected, ServerLocked, TlsrtError, Unavailable
 
 INSTALL, BOOT = b"i" * 16, b"b" * 16
 
@@ -136,5 +136,23 @@ def test_who_waits_for_the_unlock_is_not_ended_by_a_connection_that_it_cuts(
         with pytest.raises(TlsrtError) as ended:
             await client.connect()
         assert ended.value is answers[len(answers) - left - 1] and len(client.answers) == left
+
+    asyncio.run(connect())
+
+
+@pytest.mark.parametrize(("wait_s", "left"), [(30.0, 0), (0.0, 2)])
+def test_a_server_without_room_is_asked_again_for_a_while(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, wait_s: float, left: int
+) -> None:
+    monkeypatch.setattr("tlsrt.channels.client.session.PAUSE_REFUSED_S", 0.0)
+    monkeypatch.setattr("tlsrt.channels.client.session.PAUSE_FIRST_S", 0.001)
+    monkeypatch.setattr("tlsrt.channels.client.session.BUSY_WAIT_S", wait_s)
+    answers = (Busy("no room"), Busy("no room"), Rejected("the end"))
+
+    async def connect() -> None:
+        client = Door(bundle, answers, 0)
+        with pytest.raises(Rejected if wait_s else Busy):
+            await client.connect()
+        assert len(client.answers) == left
 
     asyncio.run(connect())
