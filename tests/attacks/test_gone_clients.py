@@ -57,7 +57,9 @@ def nothing_runs(admin: Client) -> bool:
 def working(host: RunningHost, admin: Client) -> Iterator[subprocess.Popen[bytes]]:
     """A client in a process of its own, with a call of every kind under way."""
     arguments = [str(host.folder / "w.tlsrt"), "w", JOBS, OTHER]
-    process = subprocess.Popen([sys.executable, gone_worker.__file__, *arguments], stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, gone_worker.__file__, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
     try:
         until(lambda: running_at(admin, JOBS) == ALL and running_at(admin, OTHER) == ["for w ask"], 30)
         yield process
