@@ -14,7 +14,8 @@ from tlsrt.config.canaries import CanaryHashes
 from tlsrt.config.deception import DeceptionConfig
 from tlsrt.loops.gate.state import Origin
 
-WAITING_MAX = 64
+WAITING_MAX = 128
+WAITING_OF = 16  # of one session or loop, or of all strangers together, whose addresses cost nothing
 SEEN_MAX = 1024
 DECODINGS = 3  # of a path: scanners encode what was encoded
 FOREIGN = "foreign "  # before what a page of another site made a browser ask for: its client did not choose to
@@ -56,6 +57,7 @@ class Decoys:
         self._trial = ""
         self._seen: set[DecoyAccess | CanaryUse] = set()
         self._waiting: list[DecoyAccess | CanaryUse] = []
+        self._waiting_of: dict[bytes | str, int] = {}
         self._listener: AccessListener | None = None
 
     def set_listener(self, listener: AccessListener) -> None:
@@ -105,8 +107,12 @@ class Decoys:
             self._note(CanaryUse(f"{word}token {number}", "", session, "" if session else address))
 
     def _note(self, access: DecoyAccess | CanaryUse) -> None:
-        if access in self._seen or len(self._waiting) >= WAITING_MAX:
+        # A bounded table would do the same, and take so long that a decoy could be told from anything else.
+        subject = access.session or (access.loop if type(access) is CanaryUse else "")
+        count = self._waiting_of.get(subject, 0)
+        if access in self._seen or count >= WAITING_OF or len(self._waiting) >= WAITING_MAX:
             return
+        self._waiting_of[subject] = count + 1
         if len(self._seen) >= SEEN_MAX:
             self._seen.clear()
         self._seen.add(access)
@@ -117,6 +123,7 @@ class Decoys:
     def take(self) -> list[DecoyAccess | CanaryUse]:
         """Return the accesses that wait, and forget them."""
         found, self._waiting = self._waiting, []
+        self._waiting_of.clear()
         if any(isinstance(access, DecoyAccess) and access.target == self._trial for access in found):
             self._trial = ""
         return found

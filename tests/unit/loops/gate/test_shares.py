@@ -10,8 +10,10 @@ from fakes.memory_host import MemoryHost
 from tlsrt.budget import Budget
 from tlsrt.channels.frames.frame import FrameKind, Header
 from tlsrt.config import key_schedule
+from tlsrt.config.deception import DeceptionConfig
 from tlsrt.loops.gate import gate as gates
 from tlsrt.loops.gate.block_list import BlockList
+from tlsrt.loops.gate.decoys import WAITING_OF, Decoys
 from tlsrt.loops.gate.frame_rate import FrameRates
 from tlsrt.loops.gate.gate import refusal_word
 from tlsrt.loops.gate.refusals import ROWS, RefusalCounts
@@ -160,3 +162,14 @@ def test_a_request_that_could_not_be_delivered_leaves_no_open_call(world: Memory
     assert world.gate.undeliverable(data, "busy")
     assert not world.gate.calls.by_name
     assert world.gate.each_session[world.session(ADMIN)].open_calls == 0
+
+
+def test_strangers_cannot_hide_that_a_session_has_touched_a_decoy() -> None:
+    decoys = Decoys(DeceptionConfig(components=("secondary/vault",)))
+    for number in range(1000):
+        decoys.check_stranger(f"2001:db8::{number:x}")
+    decoys.check(b"s" * 16, "secondary/vault", "get")
+    found = decoys.take()
+    assert len(found) == WAITING_OF + 1 and found[-1].session == b"s" * 16
+    decoys.check_stranger("192.0.2.1")
+    assert len(decoys.take()) == 1
