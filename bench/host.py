@@ -78,7 +78,7 @@ class Host:
         self.started_at = time.perf_counter()
         argv = [str(SUPERVISOR), "start", "--config", str(self.config)]
         self.process = self._up.enter_context(child(argv, listen=True, errors=self._errors))
-        return self.wait_for(lambda lines: set(LOOPS) <= {loop for loop in LOOPS if is_active(loop, lines)})
+        return self.wait_for(lambda lines: all(is_active(process, lines) for process in (*LOOPS, "primary.facts")))
 
     def stop(self) -> None:
         """Stop in order."""

@@ -24,7 +24,18 @@ from bench import (
 from bench.row import Case, Contender, Goal, Metric, Row
 
 _SIZES = (("64 B", 64), ("1 KiB", 1024), ("64 KiB", 65536))
-_PROCESSES = ("launcher", "supervisor", "authority", "primary", "secondary", "third", "forth", "external", "total")
+_PROCESSES = (
+    "launcher",
+    "supervisor",
+    "authority",
+    "primary",
+    "primary.facts",
+    "secondary",
+    "third",
+    "forth",
+    "external",
+    "total",
+)
 
 
 def _calls(*sizes: tuple[str, int]) -> tuple[Case, ...]:

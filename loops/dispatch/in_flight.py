@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from tlsrt.bounded_table import BoundedTable, WhenFull
 from tlsrt.channels.calls.ending import Ending, Fate
-from tlsrt.channels.calls.flow_control import Credit, Inbox
+from tlsrt.channels.calls.flow_control import WINDOW, Credit, Inbox
 from tlsrt.channels.frames.body import encode_error
 from tlsrt.channels.frames.frame import SESSION_BYTES, FrameKind, Header
 from tlsrt.errors import OutcomeUnknown
@@ -16,6 +17,7 @@ from tlsrt.loops.dispatch.quota import Quotas
 
 RUNNING_MAX = 2048  # requests of one component at a time; one subject alone may have half of them
 _CANCELLED = "it was cancelled while it ran, as the right to call it had ended"
+STREAMS_MAX, STREAMS_OF_ONE = 1024, 64  # streams that are open at one component: in all, and by one subject
 RUNNING_BYTES = 64 * 1024 * 1024  # of their arguments, and of uploads that are not read yet
 
 
@@ -44,6 +46,14 @@ class InFlight:
         self.by_name: dict[bytes, RunningCall] = {}
         self.answers = IdempotentAnswers(clock)
         self.quotas = Quotas(RUNNING_MAX, RUNNING_BYTES)
+        self._streams: BoundedTable[bytes, None] = BoundedTable(STREAMS_MAX, STREAMS_OF_ONE, WhenFull.REFUSE)
+
+    def open_stream(self, request: RunningCall) -> bool:
+        """Take a place for a stream, which goes on as long as it is read; False without one for its subject."""
+        if not self._streams.add(request.name, None, request.header.src).is_added:
+            return False
+        request.credit = Credit(WINDOW)
+        return True
 
     def spawn(self, request: RunningCall, run: Coroutine[Any, Any, None], work: Any) -> None:
         """Run a request until its deadline; `work` is what `run` awaits."""
@@ -77,6 +87,8 @@ class InFlight:
         """End its charge; a repetition of a request that was cancelled on the way is run again."""
         if request.key is not None:
             self.answers.break_promise(request.key)
+        if request.credit is not None:
+            self._streams.remove(request.name)
         if request.size >= 0:
             self.quotas.give_back(request.header.src, 1, request.size)
             request.size = -1

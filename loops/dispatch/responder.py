@@ -18,7 +18,7 @@ from typing import Any
 
 from tlsrt.channels.calls.batching import ANSWER_DEADLINE_MS, Batcher
 from tlsrt.channels.calls.ending import Ending
-from tlsrt.channels.calls.flow_control import WINDOW, Credit, Inbox
+from tlsrt.channels.calls.flow_control import Inbox
 from tlsrt.channels.frames.body import (
     decode_bundle_untrusted,
     decode_count_untrusted,
@@ -210,6 +210,8 @@ class Responder:
             if not self._in_flight.quotas.take(header.src, 1, size):
                 raise Busy(f"{self._endpoint.subject} has too many requests of {header.src} in flight")
             request.size = size
+            if spec.stream and not self._in_flight.open_stream(request):
+                raise Busy(f"{self._endpoint.subject} has too many open streams of {header.src}: end one of them")
             known = self._remembered(request, spec, key, tried, digest_of(args, kwargs)) if key is not None else None
             work: Any = (
                 asyncio.shield(known) if known is not None
@@ -220,7 +222,6 @@ class Responder:
             self._answer_now(request, FrameKind.ERROR, self._error(header, error))
             return refused
         if spec.stream:
-            request.credit = Credit(WINDOW)
             run = self._run_stream(request, work)
         elif known is not None:
             run = self._run_known(request, work)

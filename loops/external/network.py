@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import psutil
 from tlsrt.loops.component.component import Component, handler
 from tlsrt.loops.external.routes import counters, ipv4_routes, ipv6_routes, tcp_states
 from tlsrt.loops.procfs import Interval, clocks, read_text
+from tlsrt.loops.samples import Samples
 
 _TABLE_BYTES = 4 << 20  # 25,000 sockets or routes; a longer table is counted as far as this
 _FAMILIES = {int(socket.AF_INET): "ipv4", int(socket.AF_INET6): "ipv6", int(psutil.AF_LINK): "link"}
@@ -24,8 +25,11 @@ class Network(Component):
 
     proc = Path("/proc")
 
-    def _counters(self) -> dict[str, dict[str, int]]:
-        return counters(read_text(self.proc / "net/dev") or "")
+    def __init__(self) -> None:
+        self._samples = Samples(self._read_sample)
+
+    def _read_sample(self) -> dict[str, Any]:
+        return {"interfaces": counters(read_text(self.proc / "net/dev") or ""), **clocks()}
 
     def check(self) -> str | None:
         return "/proc/net shows nothing" if read_text(self.proc / "net/dev") is None else None
@@ -35,7 +39,7 @@ class Network(Component):
         """Every interface: up or not, flags, mtu in bytes, speed in Mbit/s (null if unknown), addresses, counters."""
         addresses = psutil.net_if_addrs()
         states = psutil.net_if_stats()
-        totals = self._counters()
+        totals = self._samples.now()["interfaces"]
         found: list[dict[str, Any]] = []
         for name in sorted({*addresses, *states}):
             state = states.get(name)
@@ -72,10 +76,10 @@ class Network(Component):
 
     @handler
     async def watch(self, interval_s: Interval = 1.0) -> AsyncIterator[dict[str, Any]]:
-        """The counters of every interface now and after every `interval_s` seconds."""
-        while True:
-            yield {"interfaces": self._counters(), **clocks()}
-            await asyncio.sleep(interval_s)
+        """The counters of every interface now and every `interval_s` seconds, at the same moments for all who watch."""
+        async with aclosing(self._samples.every(interval_s)) as samples:
+            async for sample in samples:
+                yield sample
 
 
 def _address(address: Any) -> dict[str, Any]:

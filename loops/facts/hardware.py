@@ -8,6 +8,7 @@ from typing import Any
 
 from tlsrt.loops.component.component import Component, handler
 from tlsrt.loops.procfs import clocks, names, read_int, read_numbers, read_text, scaled
+from tlsrt.loops.samples import Samples
 
 _CPUINFO_BYTES = 4 << 20  # 256 processors at 4 KiB each leave room
 _SECTOR = 512  # /sys/block/*/size counts these, whatever the device (Documentation/block/stat.rst)
@@ -22,20 +23,27 @@ class Hardware(Component):
     proc = Path("/proc")
     sys = Path("/sys")
 
+    def __init__(self) -> None:
+        self._summary = Samples(self._read_summary)
+        self._blocks = Samples(self._read_blocks)
+
     def check(self) -> str | None:
         return None if names(self.sys / "class") else "/sys shows nothing"
 
     @handler(idempotent=True)
     async def summary(self) -> dict[str, Any]:
         """Processor, memory, disks, network adapters and temperatures (null without sensors) in one answer."""
+        return self._summary.now()
+
+    def _read_summary(self) -> dict[str, Any]:
         total = read_numbers(self.proc / "meminfo").get("MemTotal")
         return {
-            "cpu": await self.cpu(),
+            "cpu": self._cpu(),
             "memory_total_bytes": None if total is None else total * 1024,
-            "disks": [disk for disk in await self.block() if disk["size_bytes"] and not disk["virtual"]],
+            "disks": [disk for disk in self._blocks.now() if disk["size_bytes"] and not disk["virtual"]],
             "network_adapters": self._adapters(),
-            "temperatures": await self.temperatures(),
-            "machine": await self.dmi(),
+            "temperatures": self._temperatures(),
+            "machine": self._dmi(),
             "virtual": self._hypervisor(),
             **clocks(),
         }
@@ -43,6 +51,9 @@ class Hardware(Component):
     @handler(idempotent=True)
     async def cpu(self) -> dict[str, Any]:
         """Model, online processors, cores, sockets, and the speed limits in MHz (null without cpufreq)."""
+        return self._cpu()
+
+    def _cpu(self) -> dict[str, Any]:
         blocks = self._cpuinfo()
         first = blocks[0] if blocks else {}
         policy = self.sys / "devices/system/cpu/cpu0/cpufreq"
@@ -72,6 +83,9 @@ class Hardware(Component):
     @handler(idempotent=True)
     async def block(self) -> list[dict[str, Any]]:
         """Every block device: size in bytes, model, and whether it is virtual, removable, read-only or rotational."""
+        return self._blocks.now()
+
+    def _read_blocks(self) -> list[dict[str, Any]]:
         folder = self.sys / "block"
         return [self._block(folder / name) for name in names(folder)]
 
@@ -103,6 +117,9 @@ class Hardware(Component):
     @handler(idempotent=True)
     async def temperatures(self) -> list[dict[str, Any]] | None:
         """Every temperature in degrees Celsius with its limits, from hwmon and thermal zones; null without a sensor."""
+        return self._temperatures()
+
+    def _temperatures(self) -> list[dict[str, Any]] | None:
         return [*self._hwmon(), *self._zones()] or None
 
     def _hwmon(self) -> list[dict[str, Any]]:
@@ -140,6 +157,9 @@ class Hardware(Component):
     @handler(idempotent=True)
     async def dmi(self) -> dict[str, str | None] | None:
         """Vendor, product, board and firmware as the firmware tells them (no serial numbers); null without DMI."""
+        return self._dmi()
+
+    def _dmi(self) -> dict[str, str | None] | None:
         folder = self.sys / "class/dmi/id"
         if not folder.is_dir():
             return None

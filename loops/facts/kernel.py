@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ from tlsrt.errors import Denied, InvalidArgument, NotFound
 from tlsrt.loops.component.component import Component, handler
 from tlsrt.loops.component.validate import Length
 from tlsrt.loops.procfs import Interval, clocks, names, read_int, read_numbers, read_text
+from tlsrt.loops.samples import Samples
 
 _STAT_BYTES = 1 << 20  # one long line of interrupts: 4096 of them fit
 _SEGMENT = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -37,6 +38,9 @@ class Kernel(Component):
 
     proc = Path("/proc")
     sys = Path("/sys")
+
+    def __init__(self) -> None:
+        self._counters = Samples(self._read_counters)
 
     def check(self) -> str | None:
         return "/proc shows nothing" if read_text(self.proc / "uptime") is None else None
@@ -140,6 +144,9 @@ class Kernel(Component):
     @handler(idempotent=True)
     async def counters(self) -> dict[str, Any]:
         """Counters since boot: processor time in seconds by kind, context switches, forks, interrupts, page faults."""
+        return self._counters.now()
+
+    def _read_counters(self) -> dict[str, Any]:
         stat = self._stat()
         vm = read_numbers(self.proc / "vmstat")
         hertz = os.sysconf("SC_CLK_TCK")
@@ -169,7 +176,7 @@ class Kernel(Component):
 
     @handler
     async def watch(self, interval_s: Interval = 1.0) -> AsyncIterator[dict[str, Any]]:
-        """The counters now and after every `interval_s` seconds."""
-        while True:
-            yield await self.counters()
-            await asyncio.sleep(interval_s)
+        """The counters now and every `interval_s` seconds, at the same moments for all who watch."""
+        async with aclosing(self._counters.every(interval_s)) as samples:
+            async for sample in samples:
+                yield sample

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 from tlsrt.loops.component.component import Component, handler
 from tlsrt.loops.procfs import Interval, clocks, names, read_int, read_text, scaled
+from tlsrt.loops.samples import Samples
 
 _MAINS = ("Mains", "USB", "Wireless")  # Documentation/ABI/testing/sysfs-class-power: types that bring power in
 
@@ -21,23 +22,36 @@ class Power(Component):
     proc = Path("/proc")
     sys = Path("/sys")
 
+    def __init__(self) -> None:
+        self._samples = Samples(self._read_status)
+        self._source: object = None  # of the last sample: what `changed` is about
+
     def check(self) -> str | None:
         return None if names(self.sys / "class") else "/sys shows nothing"
 
     @handler(idempotent=True)
     async def status(self) -> dict[str, Any]:
         """On mains (null if the host does not tell), batteries, thermal zones, governor, sleep states, uptime."""
+        return self._samples.now()
+
+    def _read_status(self) -> dict[str, Any]:
         words = (read_text(self.proc / "uptime") or "").split()
-        governors = await self.governors()
-        return {
-            "on_mains": self._on_mains(),
-            "batteries": await self.batteries(),
+        governors = self._governors()
+        on_mains, batteries = self._on_mains(), self._batteries()
+        status = {
+            "on_mains": on_mains,
+            "batteries": batteries,
             "thermal": self._thermal(),
             "governor": next(iter(governors["in_use"].values()), None),
             "suspend_states": (read_text(self.sys / "power/state") or "").split(),
             "uptime_s": float(words[0]) if words else None,
             **clocks(),
         }
+        source = (on_mains, [battery["state"] for battery in batteries])
+        if self._source is not None and source != self._source:
+            self.publish("changed", status)
+        self._source = source
+        return status
 
     def _supplies(self, *kinds: str) -> list[Path]:
         folder = self.sys / "class/power_supply"
@@ -77,6 +91,9 @@ class Power(Component):
     @handler(idempotent=True)
     async def governors(self) -> dict[str, Any]:
         """The frequency governor of each processor and those it could use; empty without frequency scaling."""
+        return self._governors()
+
+    def _governors(self) -> dict[str, Any]:
         folder = self.sys / "devices/system/cpu"
         scaling = {
             name: folder / name / "cpufreq"
@@ -93,16 +110,10 @@ class Power(Component):
 
     @handler
     async def watch(self, interval_s: Interval = 5.0) -> AsyncIterator[dict[str, Any]]:
-        """The status now and after every `interval_s` seconds."""
-        before: object = None
-        while True:
-            status = await self.status()
-            source = (status["on_mains"], [battery["state"] for battery in status["batteries"]])
-            if before is not None and source != before:
-                self.publish("changed", status)
-            before = source
-            yield status
-            await asyncio.sleep(interval_s)
+        """The status now and every `interval_s` seconds, at the same moments for all who watch."""
+        async with aclosing(self._samples.every(interval_s)) as samples:
+            async for sample in samples:
+                yield sample
 
 
 def _battery(supply: Path) -> dict[str, Any]:

@@ -194,6 +194,8 @@ LIMITS = {
     "new sessions a second of a client, default": LimitsConfig().openings_per_s,
     "... at once after a pause, default": LimitsConfig().openings_burst,
     "requests under way at a component": in_flight.RUNNING_MAX,
+    "streams open at a component": in_flight.STREAMS_MAX,
+    "... of one subject": in_flight.STREAMS_OF_ONE,
     "sessions that a recipient remembers": heard_sessions.REMOTE_SESSIONS_MAX,
 }
 

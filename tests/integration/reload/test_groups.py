@@ -119,6 +119,7 @@ def test_a_reload_that_finds_a_group_on_its_way_takes_it_along(host: RunningHost
     thread.join()
     assert outcomes(report) == {
         "primary": "unchanged", "secondary": "restarted", "third": "restarted", "forth": "restarted",
+        "primary.facts": "unchanged",
         "external": "unchanged",
     }  # fmt: skip
     assert_one_boundary(host)

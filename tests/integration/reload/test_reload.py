@@ -24,6 +24,7 @@ from hosts.reloading_host import (
 )
 from hosts.running_host import RunningHost
 
+from tlsrt.config.defaults import PROCESSES
 from tlsrt.config.init import initialise
 from tlsrt.errors import CallError, Denied
 
@@ -269,8 +270,8 @@ def test_the_lines_for_people(host: RunningHost) -> None:
     done = host.cli("reload")
     assert done.returncode == 0 and done.stderr == ""
     lines = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines[:5]] == ["primary", "secondary", "third", "forth", "external"]
-    assert "tightened live  (limits)  profile " in lines[3]
+    assert [line.split()[0] for line in lines[:6]] == [*PROCESSES]
+    assert "tightened live  (limits)  profile " in lines[4]
     assert lines[-1].startswith("epoch ")
 
 
