@@ -16,6 +16,7 @@ refuses everything; neither is ever served.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -75,6 +76,9 @@ class SqliteTable:
         self._damaged: set[tuple[str, str]] = set()
         self._problem = ""  # of the disk, with the last thing that was tried
         self._mark_problem = ""
+        self._revision = 0  # within a transaction, written to the counter at its end
+        self._sum_change = 0
+        self._expiry_ms = 0.0  # wall ms before which no entry expires; 0: not known
         self._notices: list[str] = []  # for as long as this process lives
 
     # -- opening ----------------------------------------------------------------------------------------------
@@ -285,14 +289,19 @@ class SqliteTable:
             return [error for _ in works]
         try:
             connection.execute("BEGIN IMMEDIATE")
+            before, total = connection.execute("SELECT revision, identities FROM counter").fetchone()
+            self._revision, self._sum_change = before, 0
             outcomes = [self._do(work) for work in works]
+            if self._revision != before:
+                counter = self._revision, add_identity(total, self._sum_change)
+                connection.execute("UPDATE counter SET revision = ?, identities = ?", counter)
         except sqlite3.Error as error:  # SQLite may have undone all of it
             self._undo(connection)
             if len(works) > 1:  # so each alone: it is the fault of one, as on a full disk
                 return [outcome for work in works for outcome in self._change([work])]
             self._note(error)
             return [_refused(error)]
-        if all(isinstance(outcome, Exception) for outcome in outcomes):
+        if self._revision == before:
             self._undo(connection)
             return outcomes
         try:
@@ -303,7 +312,7 @@ class SqliteTable:
             self._open_again()
             return [one if isinstance(one, Exception) else _failed_commit(error) for one in outcomes]
         self._problem = ""
-        self._say_revision(max(outcome for outcome in outcomes if isinstance(outcome, int)))
+        self._say_revision(self._revision)
         return outcomes
 
     def _do(self, work: DiskWork[Any]) -> object:
@@ -322,11 +331,13 @@ class SqliteTable:
             self._problem = f"{self._mark.path.name} cannot be written ({error.strerror})"
 
     def _undo(self, connection: sqlite3.Connection) -> None:
+        self._expiry_ms = 0.0
         if connection.in_transaction:  # SQLite undoes some failures by itself
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
 
     def _disconnect(self) -> None:
+        self._expiry_ms = 0.0
         if self._connection is not None:
             with suppress(sqlite3.Error):
                 self._connection.close()
@@ -374,11 +385,12 @@ class SqliteTable:
         """Write a value and return its new revision; Conflict if the present revision is another."""
         self._expect(namespace, key, if_revision, now_ms)
         connection = self._open()
-        change = self._remove(connection, namespace, key)
-        revision, total = self._next_revision(connection, change, now_ms)
+        revision = self._change_entry(connection, namespace, key, now_ms)
         entry = (namespace, key, value, revision, expires_ms)
         connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)", (*entry, checksum(*entry)))
-        self._set_counter(connection, revision, add_identity(total, identity(namespace, key, revision)))
+        self._sum_change += identity(namespace, key, revision)
+        if expires_ms is not None:
+            self._expiry_ms = min(self._expiry_ms, expires_ms)
         self._damaged.discard((namespace, key))
         return revision
 
@@ -389,8 +401,7 @@ class SqliteTable:
         query = f"SELECT 1 FROM entries WHERE namespace = ? AND key = ? AND {_LIVE}"  # noqa: S608
         if connection.execute(query, (namespace, key, now_ms)).fetchone() is None:
             raise NotFound(f"no value under {key!r}")
-        revision, total = self._next_revision(connection, self._remove(connection, namespace, key), now_ms)
-        self._set_counter(connection, revision, total)
+        revision = self._change_entry(connection, namespace, key, now_ms)
         self._damaged.discard((namespace, key))
         return revision
 
@@ -403,24 +414,21 @@ class SqliteTable:
             state = f"is at revision {present}" if present else "has no value"
             raise Conflict(f"{key!r} {state}, not at {if_revision}")
 
-    def _remove(self, connection: sqlite3.Connection, namespace: str, key: str) -> int:
-        """Remove an entry if there is one; return by how much that changes the sum."""
-        query = "DELETE FROM entries WHERE namespace = ? AND key = ? RETURNING revision"
-        rows = connection.execute(query, (namespace, key)).fetchall()
-        return -sum(identity(namespace, key, revision) for (revision,) in rows)
-
-    def _next_revision(self, connection: sqlite3.Connection, change: int, now_ms: int) -> tuple[int, bytes]:
-        """Remove some expired entries; return the next revision, and the sum after that and after `change`."""
-        expired = connection.execute(
-            "DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries WHERE expires_ms <= ? LIMIT ?) "
-            "RETURNING namespace, key, revision",
-            (now_ms, _PURGE),
-        ).fetchall()
-        revision, total = connection.execute("SELECT revision, identities FROM counter").fetchone()
-        return revision + 1, add_identity(total, change - sum(identity(*entry) for entry in expired))
-
-    def _set_counter(self, connection: sqlite3.Connection, revision: int, total: bytes) -> None:
-        connection.execute("UPDATE counter SET revision = ?, identities = ?", (revision, total))
+    def _change_entry(self, connection: sqlite3.Connection, namespace: str, key: str, now_ms: int) -> int:
+        """Remove an entry if there is one, and some that have expired; return the next revision."""
+        query = "DELETE FROM entries WHERE namespace = ? AND key = ? RETURNING namespace, key, revision"
+        removed = connection.execute(query, (namespace, key)).fetchall()
+        if now_ms >= self._expiry_ms:
+            removed += connection.execute(
+                "DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries WHERE expires_ms <= ? LIMIT ?) "
+                "RETURNING namespace, key, revision",
+                (now_ms, _PURGE),
+            ).fetchall()
+            (first,) = connection.execute("SELECT min(expires_ms) FROM entries WHERE expires_ms IS NOT NULL").fetchone()
+            self._expiry_ms = math.inf if first is None else first
+        self._sum_change -= sum(identity(*entry) for entry in removed)
+        self._revision += 1
+        return self._revision
 
 
 def _size(path: Path) -> int:

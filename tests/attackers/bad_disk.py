@@ -77,6 +77,7 @@ class _Server:
         self._shared = shared
         self._chance = chance
         self._paths = {1: str(behind)}
+        self._owner = [0, 0]  # who asks
         self._calls: dict[int, Callable[[int, bytes], bytes]] = {
             1: self._lookup, 3: self._getattr, 4: self._setattr, 9: self._mkdir, 10: self._unlink, 11: self._rmdir,
             12: self._rename, 14: self._open, 15: self._read, 16: self._write, 17: self._statfs, 18: self._release,
@@ -93,7 +94,7 @@ class _Server:
                 if error.errno in (errno.EINTR, errno.ENOENT, errno.EAGAIN):
                     continue
                 return
-            _, opcode, unique, node, *_ = _IN.unpack_from(request)
+            _, opcode, unique, node, *self._owner, _, _ = _IN.unpack_from(request)
             if opcode in _NO_REPLY:
                 continue
             error_number, answer = 0, b""
@@ -146,6 +147,7 @@ class _Server:
     def _mkdir(self, node: int, body: bytes) -> bytes:
         path = self._below(node, body[8:])
         os.mkdir(path, struct.unpack_from("<I", body)[0] & 0o7777)
+        os.chown(path, *self._owner)
         return self._entry(path)
 
     def _unlink(self, node: int, body: bytes) -> bytes:
@@ -176,6 +178,7 @@ class _Server:
         flags, mode, _, _ = struct.unpack_from("<IIII", body)
         path = self._below(node, body[16:])
         descriptor = os.open(path, flags & (os.O_ACCMODE | os.O_TRUNC | os.O_EXCL) | os.O_CREAT, mode & 0o7777)
+        os.chown(path, *self._owner)
         return self._entry(path) + struct.pack("<QIi", descriptor, 0, 0)
 
     def _read(self, node: int, body: bytes) -> bytes:

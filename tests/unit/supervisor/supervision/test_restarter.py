@@ -5,6 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
+from tlsrt.supervisor.process.exit_reason import Cause, Death
+from tlsrt.supervisor.supervision.restart_policy import RestartVerdict
 from tlsrt.supervisor.supervision.restarter import Restarter
 
 
@@ -40,3 +44,24 @@ def test_a_restart_that_is_over_without_a_start_is_told() -> None:
     assert changed == ["third"]
     restarter.look()
     assert changed == ["third"]
+
+
+@pytest.mark.parametrize("cause", [Cause.DISK, Cause.HEARTBEAT, Cause.COMPONENT])
+def test_only_a_death_for_want_of_a_disk_counts_towards_no_limit(cause: Cause) -> None:
+    counted: list[bool] = []
+
+    def died(loop: str, now: float, active_s: float, sentence: str, *, counts: bool) -> RestartVerdict:
+        counted.append(counts)
+        return RestartVerdict()
+
+    policy = Policy()
+    policy.pending.clear()
+    policy.died, policy.failure_of = died, lambda name: None  # type: ignore[attr-defined]
+    third = SimpleNamespace(name="third", is_proven=True, last_death=Death(cause, "it ended"))
+    every: Any = SimpleNamespace(all=[], restart_policy=policy, is_stopping=False)
+    context: Any = SimpleNamespace(
+        event_loop=SimpleNamespace(now=0.0), console=SimpleNamespace(bad=lambda *words: None),
+        events=SimpleNamespace(emit=lambda *words, **fields: None),
+    )  # fmt: skip
+    Restarter(context, every, cast("Any", None)).loop_died(cast("Any", third), 1.0, None)
+    assert counted == [cause is not Cause.DISK]
