@@ -111,8 +111,16 @@ class DoorConfig:
     max_unauthenticated: int = field(
         default=256, metadata=count("Connections at a time that have not finished their handshake.", 1, 65536)
     )
-    max_unauthenticated_per_address: int = field(default=16, metadata=count("The same for one address.", 1, 65536))
+    max_unauthenticated_per_address: int = field(
+        default=16, metadata=count("Those of one address that have sent nothing; one more cuts the oldest.", 1, 65536)
+    )
+    max_connections_per_client: int = field(
+        default=256, metadata=count("Connections of one client at a time; one more ends its idlest.", 1, 65536)
+    )
     handshake_timeout_s: float = field(default=5.0, metadata=seconds("Time for a whole handshake.", 0.1, 60))
+    first_flight_timeout_s: float = field(
+        default=1.0, metadata=seconds("Time for the first message of a handshake, the ClientHello.", 0.1, 60)
+    )
     require_post_quantum: bool = field(
         default=False,
         metadata=boolean(
@@ -137,7 +145,8 @@ class DoorConfig:
     connections_per_address_s: float = field(
         default=50.0,
         metadata=number(
-            "New connections a second of one address, in the long run; ten times as many may come at once.",
+            "New connections a second of one client, and of one address whose handshakes fail, in the long run; ten "
+            "times as many may come at once.",
             0.1,
             1e6,
             unit="1/s",
@@ -431,7 +440,7 @@ class LimitsConfig:
         default=1, metadata=count("New sessions a second of one client, before `busy`.", 1, 1000, unit="1/s")
     )
     openings_burst: int = field(
-        default=32, metadata=count("New sessions of one client at once, after a time without any.", 1, 10000)
+        default=128, metadata=count("New sessions of one client at once, after a time without any.", 1, 10000)
     )
     frames_per_s: int = field(
         default=50_000,

@@ -150,6 +150,10 @@ class BoundedTable(Generic[Key, Value]):
             row = row._after
         return rows
 
+    def greediest(self, at_least: int = 1) -> str:
+        """Return the subject that holds most, if it holds so much at least; else ""."""
+        return self._find_greediest(at_least) or ""
+
     # -- changing ---------------------------------------------------------------------------------------------
 
     def add(

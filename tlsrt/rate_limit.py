@@ -75,6 +75,12 @@ class Buckets:
         bucket = self._buckets.get(key)
         return 0.0 if bucket is None or bucket.refill(now) >= 0 else -bucket.left / bucket.per_s
 
+    def give_back(self, key: str, amount: float = 1.0) -> None:
+        """Put back what was taken for something that is not to be counted after all."""
+        bucket = self._buckets.get(key)
+        if bucket is not None:
+            bucket.left = min(bucket.burst, bucket.left + amount)
+
     def __len__(self) -> int:
         return len(self._buckets)
 

@@ -145,6 +145,9 @@ class ServerConnection(MessageLink):
     def choose_handler(self) -> ServerConnection:
         return self
 
+    def on_handshake_bytes(self, *, has_hello: bool) -> None:
+        pass
+
     def on_end(self, reason: str) -> None:
         if not self.first.done():
             self.first.set_exception(error_of(self.word, reason, self.connection.engine.detail, self._where))

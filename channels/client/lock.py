@@ -141,6 +141,9 @@ class LockConnection(MessageLink):
     def choose_handler(self) -> LockConnection:
         return self
 
+    def on_handshake_bytes(self, *, has_hello: bool) -> None:
+        pass
+
     def on_end(self, reason: str) -> None:
         if self.outcome.done():
             return

@@ -366,6 +366,12 @@ class CanariesMessage(NamedTuple):
     keys: list[Any]
 
 
+class OperatorsMessage(NamedTuple):
+    """The clients that may lock or unlock the host, all of them: some places at the door are kept for these."""
+
+    subjects: list[Any]
+
+
 class TelemetryMessage(NamedTuple):
     """A row for each session's traffic in the last window: see telemetry.py."""
 
@@ -436,5 +442,6 @@ TRUST = MessageTable(
         Message(62, "canaries", _AUTHORITY, _ANY, CanariesMessage, to=PRIMARY),
         Message(65, "telemetry", _PRIMARY, _JOINED, TelemetryMessage),
         Message(66, "sessions_ended", _AUTHORITY, _ANY, SessionsEndedMessage),
+        Message(67, "operators", _AUTHORITY, _ANY, OperatorsMessage, to=PRIMARY),
     ),
 )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tlsrt.channels.tls.engine import State, TlsEngine
 from tlsrt.errors import PeerError
@@ -20,6 +20,7 @@ from tlsrt.errors import PeerError
 _OPEN, _HANDSHAKE = State.OPEN, State.HANDSHAKE
 READ_BYTES = 64 * 1024
 LINGER_S = 1.0
+LOOK_AGAIN_S = 0.1  # after which what has come in time is looked for again
 LINGER_BYTES = 256 * 1024
 
 
@@ -34,7 +35,10 @@ class ConnectionOwner(Protocol):
     """Who made a connection."""
 
     def choose_handler(self) -> Handler:
-        """The handshake has succeeded: return what takes the plaintext."""
+        """The handshake has succeeded: return what takes the plaintext. May raise PeerError, which ends it."""
+
+    def on_handshake_bytes(self, *, has_hello: bool) -> None:
+        """Bytes of a handshake have come that did not end it; `has_hello` once the peer's first flight is whole."""
 
     def on_end(self, reason: str) -> None:
         """The connection is over; comes once."""
@@ -43,11 +47,19 @@ class ConnectionOwner(Protocol):
         """Its socket is closed too; comes once, if it ever had one."""
 
 
+@runtime_checkable
+class UnreadTransport(Protocol):
+    """A transport that can tell whether its socket holds what was not read yet."""
+
+    def has_unread(self) -> bool: ...
+
+
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """The time of a handshake in all, and the bytes that may wait for a peer that does not read."""
+    """The time of a handshake and of its first flight, and the bytes that may wait for a peer that does not read."""
 
     handshake_s: float = 5.0
+    hello_s: float = 1.0
     waiting_max: int = 16 * 1024 * 1024
 
 
@@ -125,7 +137,10 @@ class TlsConnection(asyncio.BufferedProtocol):
         if self.ended:
             transport.abort()
             return
-        self._timer = self._loop.call_later(self._limits.handshake_s, self.fail, "handshake_timeout")
+        if self.engine.awaits_hello and self._limits.hello_s < self._limits.handshake_s:
+            self._timer = self._loop.call_later(self._limits.hello_s, self._check_hello, self._limits.hello_s)
+        else:
+            self._timer = self._loop.call_later(self._limits.handshake_s, self.fail, "handshake_timeout")
         self._push()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -142,8 +157,11 @@ class TlsConnection(asyncio.BufferedProtocol):
         before = engine.state
         plaintext = engine.receive_untrusted(self._view[:nbytes])
         try:
-            if before is _HANDSHAKE and engine.state is not _HANDSHAKE:
-                self._shaken()
+            if before is _HANDSHAKE:
+                if engine.state is not _HANDSHAKE:
+                    self._shaken()
+                else:
+                    self._owner.on_handshake_bytes(has_hello=not engine.awaits_hello)
             if plaintext and self._handler is not None:
                 self._handler.received_untrusted(plaintext)
         except PeerError as error:
@@ -164,6 +182,17 @@ class TlsConnection(asyncio.BufferedProtocol):
         self._owner.on_socket_closed()
 
     # -- inside ------------------------------------------------------------------------------------------------
+
+    def _check_hello(self, waited_s: float) -> None:
+        """End a peer whose first flight is late; what has come and was not read yet counts as in time."""
+        left_s = self._limits.handshake_s - waited_s
+        if not self.engine.awaits_hello or left_s <= 0:
+            self._timer = self._loop.call_later(max(0.0, left_s), self.fail, "handshake_timeout")
+        elif isinstance(self._transport, UnreadTransport) and self._transport.has_unread():
+            step = min(LOOK_AGAIN_S, left_s)
+            self._timer = self._loop.call_later(step, self._check_hello, waited_s + step)
+        else:
+            self.fail("hello_timeout")
 
     def _shaken(self) -> None:
         if self._timer is not None:

@@ -114,6 +114,22 @@ class TlsEngine:
         except ValueError:  # the handshake did not get so far
             return b""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The URIs that the peer's certificate names, once open: as true as the issuer is trusted."""
+        if self._object is None or self.state is State.HANDSHAKE:
+            return ()
+        try:
+            named = (self._object.getpeercert() or {}).get("subjectAltName", ())
+            return tuple(str(each[1]) for each in named if isinstance(each, tuple) and each[0] == "URI")
+        except (ValueError, ssl.SSLError):  # no handshake, or a certificate that cannot be read so far
+            return ()
+
+    @property
+    def awaits_hello(self) -> bool:
+        """Whether it is a server whose client has not sent its whole first flight."""
+        return self._hello is not None
+
     # -- bytes -------------------------------------------------------------------------------------------------
 
     def receive_untrusted(self, data: bytes | memoryview) -> bytes:

@@ -4,9 +4,11 @@ Theory of operation. An epoll descriptor is readable while one of its sockets is
 that one, and one callback serves those that are ready, in one `WriteBatch`: what they caused elsewhere leaves together.
 Every socket is read once a callback, and those of one group (an address, then a client) only until they have brought so
 much together; what is left makes the descriptor readable again (level-triggered), and comes first then. So no client
-starves the others, however many sockets it has, nor his own by those that ask again at once. Writing tries the socket
-at once and keeps the rest; asyncio's own transports cost three times the TLS of a small request (measured), and a task
-for each connection accepted.
+starves the others, however many sockets it has, nor his own by those that ask again at once. Of those that have not
+authenticated only a few are read in a callback, wherever they come from.
+
+Writing tries the socket at once and keeps the rest; asyncio's own transports cost three times the TLS of a small
+request (measured), and a task for each connection accepted.
 
 A `EpollTransport` keeps the rules of an asyncio transport with a buffered protocol, as far as `TlsConnection` needs
 them: after the peer's end it closes once all is written, `connection_lost` comes once and never from within a call.
@@ -26,6 +28,7 @@ EVENTS_MAX = 1024  # asked for in a callback: all are served
 GROUP_BYTES = 32 * 1024  # read of one group in a callback
 READ_COST = 1024  # bytes that a read counts as at least, ...
 STRANGER_COST = 16 * 1024  # ... and one of a connection that has not authenticated yet: a handshake takes about a ms
+STRANGERS_MAX = 8  # such reads in a callback, from all addresses: so those who have authenticated do not wait for long
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 _TCP_INFO = Struct("=120xQQ")  # up to tcpi_bytes_acked and tcpi_bytes_received (linux/tcp.h, since Linux 4.1)
 
@@ -40,6 +43,7 @@ class EpollLoop:
         self._transports: dict[int, EpollTransport] = {}
         self._reads = 0
         self._is_crowded = False  # the last callback left some out
+        self.has_waiting_strangers = False  # and some that have not authenticated were among them
         self.loop.add_reader(self._epoll.fileno(), self._ready)
 
     def add(
@@ -73,6 +77,8 @@ class EpollLoop:
     def _ready(self) -> None:
         self._batch.begin()
         spent: dict[str, int] = {}
+        strangers = STRANGERS_MAX
+        self.has_waiting_strangers = False
         ready = self._epoll.poll(0, EVENTS_MAX)
         if self._is_crowded:  # the kernel would tell the same ones first again: the longest not served come first
             ready.sort(key=self._served)
@@ -83,8 +89,13 @@ class EpollLoop:
                 if transport is None:  # it was closed in this very turn
                     continue
                 before = spent.get(transport.group, 0)
+                least = transport.least
+                if least == STRANGER_COST:
+                    if before >= GROUP_BYTES or not strangers:
+                        self._is_crowded = self.has_waiting_strangers = True
+                        continue
+                    strangers -= 1
                 if before < GROUP_BYTES:
-                    least = transport.least
                     self._reads += 1
                     transport.served = self._reads
                     spent[transport.group] = before + max(least, transport.serve(events))
@@ -196,6 +207,13 @@ class EpollTransport(asyncio.Transport):
         except (OSError, StructError):  # a unix socket, an old kernel, or it is closed
             return None
         return received, acknowledged
+
+    def has_unread(self) -> bool:
+        """Tell whether the socket holds bytes that were not read yet."""
+        try:
+            return not self._lost and bool(self._socket.recv(1, socket.MSG_PEEK))
+        except OSError:  # nothing, or it is broken
+            return False
 
     def serve(self, events: int) -> int:
         """Do what these events allow and return how much was read. A mistake of the protocol ends this one only."""

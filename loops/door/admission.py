@@ -1,97 +1,122 @@
-"""Admission: how many connections, from where and how often. Pure.
+"""Admission: who finds a place at the door. Pure.
 
-A connection is charged to its address until it has proved who it is: until the authority has granted it a session.
-An IPv6 host owns a /64, so that is what counts as one address there.
+There are three pools, so that none can be used up by those of another:
+
+- strangers, whose handshake is not finished: fair to each network (fair_pool.py);
+- enrolments: clients that have no certificate and ask for one, in the same way;
+- clients, whose certificate was verified: a share for each (client_places.py). From then on a connection counts for
+  its client and no longer for its address, so that any number of clients get in from behind one address.
+
+How often an address may come is limited too, as each handshake costs processor time. A handshake that ends with a
+verified certificate is not counted: it is the client that may come so often then.
 """
 
 from __future__ import annotations
 
-import ipaddress
-from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final
 
+from tlsrt.bounded_table import BoundedTable, WhenFull
+from tlsrt.budget import Spending
+from tlsrt.config import door_places
+from tlsrt.loops.door.addresses import networks_of
+from tlsrt.loops.door.client_places import ClientAnswer, ClientPlaces, Occupant
+from tlsrt.loops.door.fair_pool import Answer, FairPool, PoolLimits, Random
 from tlsrt.rate_limit import Buckets
+
+ENROLMENTS_OF_ADDRESS: Final = 4  # that have not asked yet
+KNOWN_MOST: Final = 4096  # addresses
+KNOWN_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionLimits:
-    """Connections in all, and of those that have not proved who they are: in all and per address."""
+    """Connections of clients, in all and of one; and of strangers, in all and silent ones of an address."""
 
     connections: int = 1024
     unauthenticated: int = 256
     per_address: int = 16
-    rate: float = 50.0  # new connections a second of one address, in the long run
+    rate: float = 50.0  # new connections a second of one address, or of one client, in the long run
     burst: float = 500.0  # and at once
-
-
-def address_key(host: str) -> str:
-    """Return what an address is counted as: itself, an IPv4 address inside an IPv6 one, or its /64."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.IPv6Network((address, 64), strict=False))
-
-
-def plain_address(host: str) -> str:
-    """Return an address as one text: without a zone, an IPv4 address inside an IPv6 one as itself."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return str(mapped or address)
+    per_client: int = 256
+    grace_s: float = 2.5  # for a stranger that has sent its first flight, if its own address fills the pool
 
 
 class Admission:
-    """The counters. Every `admit` that returns "" must be followed by exactly one `leave`."""
+    """The pools. `random` gives numbers from 0 to below 1; times are of one monotonic clock, in seconds."""
 
-    def __init__(self, limits: AdmissionLimits) -> None:
-        self._limits = limits
-        self._addresses: Counter[str] = Counter()
+    def __init__(self, limits: AdmissionLimits, random: Random) -> None:
+        self.strangers = FairPool(PoolLimits(limits.unauthenticated, limits.per_address, limits.grace_s), random)
+        self.enrolments = FairPool(PoolLimits(door_places.ENROLMENTS, ENROLMENTS_OF_ADDRESS, limits.grace_s), random)
+        self.clients = ClientPlaces(limits.connections, limits.per_client, door_places.OPERATORS)
         self._rates = Buckets(limits.burst, limits.rate)
-        self.connections = 0
-        self.unauthenticated = 0
+        self._client_rates = Spending(limits.burst, limits.rate)
+        self._known: BoundedTable[str, None] = BoundedTable(KNOWN_MOST, 1, WhenFull.EVICT)
 
-    def admit(self, key: str, now: float = 0.0, share: int = 1) -> str:
-        """Count a new connection and return "", or the word why it is refused. `now` is seconds, monotonic.
+    @property
+    def connections(self) -> int:
+        """How many connections have a place, in any pool."""
+        return len(self.strangers) + len(self.enrolments) + len(self.clients)
 
-        With a `share` of 4 the address has a quarter of what others have.
-        """
-        if self.connections >= self._limits.connections:
-            return "too_many_connections"
-        if self.unauthenticated >= self._limits.unauthenticated:
-            return "too_many_unauthenticated"
-        if self._addresses[key] >= max(1, self._limits.per_address // share):
-            return "too_many_from_address"
-        if not self._rates.take(key, now, share):
-            return "too_fast_from_address"
-        self.connections += 1
-        self.unauthenticated += 1
-        self._addresses[key] += 1
-        return ""
+    @property
+    def unauthenticated(self) -> int:
+        """How many of them have not shown a certificate."""
+        return len(self.strangers) + len(self.enrolments)
 
-    def crowd(self, key: str) -> str:
-        """Return the address that has most unauthenticated connections, if it has two more than this one; else "".
+    def may_come(self, address: str, now: float, share: int = 1) -> bool:
+        """Count a new connection of an address; False if that is too fast. With a `share` of 4 it has a quarter."""
+        return self._rates.take(networks_of(address)[-1], now, share)
 
-        When there is no room left, one of those makes room: so an address that fills it excludes itself first.
-        """
-        most, count = max(self._addresses.items(), key=lambda item: item[1], default=("", 0))
-        return most if count >= self._addresses[key] + 2 else ""
+    def ask(self, address: str, now: float, share: int = 1) -> Answer:
+        """Ask for a place for a stranger."""
+        return self.strangers.ask(networks_of(address), now, share)
 
-    def authenticate(self, key: str) -> None:
-        """Count a connection no longer against its address: it has proved who it is."""
-        self.unauthenticated -= 1
-        self._addresses[key] -= 1
-        if not self._addresses[key]:
-            del self._addresses[key]
+    def add(self, number: int, address: str, now: float) -> int:
+        """Give it to this one. Return another that is to be cut early, or 0."""
+        early = self.strangers.early(now)
+        self.strangers.add(number, networks_of(address), now)
+        return early
 
-    def leave(self, key: str, *, authenticated: bool) -> None:
-        """Count a connection no longer: it is closed."""
-        self.connections -= 1
-        if not authenticated:
-            self.authenticate(key)
+    def ask_to_enrol(self, address: str, now: float) -> Answer:
+        """Ask for a place for a client without a certificate."""
+        return self.enrolments.ask(networks_of(address), now)
+
+    def enrol(self, number: int, address: str, now: float) -> None:
+        """Give it to this one, which was a stranger."""
+        self.leave(number)
+        self.enrolments.add(number, networks_of(address), now)
+
+    def ask_as_client(self, client: str) -> ClientAnswer:
+        """Ask for a place for a client whose certificate was verified."""
+        return self.clients.ask(client)
+
+    def verify(self, number: int, address: str, client: str, occupant: Occupant, now: float) -> bool:
+        """Give it to this one, which was a stranger. Return False if the client comes too often: then end it."""
+        self.leave(number)
+        self.clients.add(number, client, occupant)
+        key = networks_of(address)[-1]
+        if key in self._known:
+            self._known.touch(key, now + KNOWN_S)
+        else:
+            self._known.add(key, None, key, now, expires=now + KNOWN_S)
+        if not self._client_rates.take(client, now):
+            return False
+        self._rates.give_back(key)
+        return True
+
+    def has_clients(self, address: str, now: float) -> bool:
+        """Tell whether a client has shown its certificate from an address lately."""
+        row = self._known.get(networks_of(address)[-1])
+        return row is not None and row.expires > now
+
+    def set_operators(self, operators: Collection[str]) -> None:
+        """Keep some places for these clients, which may lock or unlock the host."""
+        self.clients.set_operators(operators)
+
+    def leave(self, number: int) -> None:
+        """Free a place; without effect for a connection that has none."""
+        for pool in (self.strangers, self.enrolments, self.clients):
+            if number in pool:
+                pool.remove(number)
+                return

@@ -19,7 +19,8 @@ from tlsrt.channels.tls.connection import ConnectionLimits, Handler
 from tlsrt.channels.tls.epoll_transport import EpollTransport
 from tlsrt.channels.tls.message_stream import PROTOCOL
 from tlsrt.config.schema import DoorConfig
-from tlsrt.loops.door.admission import AdmissionLimits, plain_address
+from tlsrt.loops.door.addresses import plain_address
+from tlsrt.loops.door.admission import AdmissionLimits
 from tlsrt.loops.door.backend import DoorBackend
 from tlsrt.loops.door.client_connection import ClientConnection, ConnectionStage
 from tlsrt.loops.door.tls_server import AcceptedConnection, ServerLimits, TlsServer, UnauthenticatedHandlers
@@ -58,8 +59,10 @@ def door_limits(config: DoorConfig) -> DoorLimits:
             config.max_unauthenticated_per_address,
             config.connections_per_address_s,
             10 * config.connections_per_address_s,
+            config.max_connections_per_client,
+            config.handshake_timeout_s / 2,
         ),
-        ConnectionLimits(handshake_s=config.handshake_timeout_s),
+        ConnectionLimits(config.handshake_timeout_s, config.first_flight_timeout_s),
         groups=(X25519MLKEM768,) if config.require_post_quantum else GROUPS,
         proxies=frozenset(plain_address(address) for address in config.proxies),
     )

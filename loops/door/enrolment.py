@@ -1,14 +1,13 @@
 """Enrolment at the door: clients without a certificate, of which each may ask for one once. `tlsrt-enrol/1`.
 
 Nothing is decided here: id, signing request and MAC go to the authority, and its answer or one word comes back. Such a
-connection counts as unauthenticated to its end, which comes soon in any case.
+connection counts as unauthenticated to its end, which comes soon in any case, and takes no place of any other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -29,8 +28,6 @@ from tlsrt.loops.door.tls_server import AcceptedConnection, UnauthenticatedHandl
 from tlsrt.rate_limit import Buckets
 
 TIMEOUT_S = 10.0  # from the handshake to the answer: a client has its request ready
-STRANGERS_MAX = 32  # of these at a time, ...
-STRANGERS_PER_ADDRESS = 4  # ... and of one address
 RATE_S, BURST = 1.0, 20.0  # of one address
 
 
@@ -90,14 +87,13 @@ class EnrolmentConnection(MessageLink):
 
 
 class EnrolmentConnections:
-    """The connections of clients without a certificate: so many at a time, so often."""
+    """The connections of clients without a certificate. They have places of their own at the door (admission.py)."""
 
     def __init__(self, backend: DoorBackend) -> None:
         self._backend = backend
         self._authorities: Sequence[bytes] = ()  # the door's CAs, DER
         self._clients: dict[int, AcceptedConnection] = {}
         self._links: dict[int, EnrolmentConnection] = {}
-        self._addresses: Counter[str] = Counter()
         self._rates = Buckets(BURST, RATE_S)
 
     def strangers(self, context: ssl.SSLContext) -> UnauthenticatedHandlers:
@@ -110,6 +106,7 @@ class EnrolmentConnections:
 
     def ask(self, number: int, code_id: bytes, request: bytes, mac: bytes) -> None:
         """Pass a request on to the authority."""
+        self._clients[number].on_asked()
         self._backend.ask("enrol", number, self._clients[number].address, code_id, request, mac)
 
     def enrolled(self, number: int, answer: bytes, mac: bytes) -> None:
@@ -122,22 +119,16 @@ class EnrolmentConnections:
         if number in self._links:
             self._links[number].refuse("not_enrolled")
 
-    def _welcome(self, client: AcceptedConnection) -> Handler:
-        number, key = client.number, client.key
-        now = asyncio.get_running_loop().time()
-        is_room = len(self._links) < STRANGERS_MAX and self._addresses[key] < STRANGERS_PER_ADDRESS
-        is_in_time = self._rates.take(key, now)
-        self._addresses[key] += 1
+    def _welcome(self, client: AcceptedConnection, word: str) -> Handler:
+        number = client.number
+        is_in_time = self._rates.take(client.key, asyncio.get_running_loop().time())
         self._clients[number] = client
         link = self._links[number] = EnrolmentConnection(client.connection, number, self._authorities, self)
-        if not is_room or not is_in_time:
-            link.refuse("too_many_strangers" if is_in_time else "too_fast_stranger")
+        if word or not is_in_time:
+            link.refuse("too_many_strangers" if word else "too_fast_stranger")
         return link
 
     def on_closed(self, number: int) -> None:
         """Forget a client."""
         del self._links[number]
-        key = self._clients.pop(number).key
-        self._addresses[key] -= 1
-        if not self._addresses[key]:
-            del self._addresses[key]
+        del self._clients[number]

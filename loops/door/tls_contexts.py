@@ -24,6 +24,8 @@ from tlsrt.errors import ConfigError
 
 PROTOCOLS = ("tlsrt/1",)
 PEM_MAX = 1 << 20
+# SSL_OP_NO_RX_CERTIFICATE_COMPRESSION (OpenSSL 3.2; Python has no name for it): no stranger's certificate is unpacked.
+_NO_RX_CERTIFICATE_COMPRESSION = 1 << 33
 Contexts = tuple[ssl.SSLContext, ssl.SSLContext | None]  # for clients with a certificate, for those without
 
 
@@ -87,6 +89,7 @@ def _bare_context(protocols: Sequence[str]) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.num_tickets = 0  # a resumed session would outlive the revocation of its certificate
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.options |= _NO_RX_CERTIFICATE_COMPRESSION
     context.set_alpn_protocols(list(protocols))
     return context
 

@@ -8,10 +8,10 @@ Any handler can sit on it: it gets plaintext in `received_untrusted`, writes by 
 once. With the one name "" ALPN does not matter. The door (`loops/door/door.py`) is one of these, with sessions on it.
 
 The process that runs this can accept connections but make none: it holds a listening descriptor and no right to
-create sockets. Admission comes before any state; a client that stays silent costs a socket and a few KiB, and the
-TLS engine exists only once its hello is whole. A context is chosen at accept, so existing connections
-keep theirs when `swap_context` is called. What is refused is told to the observer: the client gets an alert or a
-close_notify.
+create sockets. Admission (admission.py) comes before any state: it says who finds a place, and who loses it for that;
+a client that stays silent costs a socket and a few KiB, and the TLS engine exists only once its hello is whole. A
+context is chosen at accept, so existing connections keep theirs when `swap_context` is called. What is refused is told
+to the observer: the client gets an alert or a close_notify.
 """
 
 from __future__ import annotations
@@ -19,19 +19,25 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import random
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from tlsrt.budget import Budget
 from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.tls.client_hello import GROUPS
 from tlsrt.channels.tls.connection import ConnectionLimits, Handler, TlsConnection
 from tlsrt.channels.tls.engine import TlsEngine
 from tlsrt.channels.tls.epoll_transport import STRANGER_COST, EpollLoop, EpollTransport
-from tlsrt.loops.door.admission import Admission, AdmissionLimits, address_key, plain_address
+from tlsrt.errors import PeerError
+from tlsrt.loops.door.addresses import address_key, plain_address
+from tlsrt.loops.door.admission import Admission, AdmissionLimits
+from tlsrt.loops.door.client_names import name_of_client
+from tlsrt.loops.door.fair_pool import Answer, FairPool, Stage
 from tlsrt.loops.door.proxy import ProxyConnection
 from tlsrt.loops.gate.block_list import SHARE, BlockList
 
@@ -42,6 +48,8 @@ LIFETIME_S = 8 * 3600 + 600.0  # a little more than a session lasts
 _ORDERLY = frozenset(
     {"closed", "enrolled", "closed_by_peer", "cut", "reset", "idle", "draining", "ended"}
 )  # no one's fault
+# Offences of whoever is behind an address together: others there, who are known, would be shut out for them.
+_CROWDING = frozenset({"hello_timeout", "handshake_timeout", "too_fast_from_address", "too_many_from_address"})
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -65,14 +73,27 @@ class AcceptedConnection:
         self.key = address_key(address)  # what admission counts it as
         self.address = address
         self.since = since  # the loop's time
+        self.account = ""  # the client that its certificate names, once that was verified
         self.authenticated = False
         self.subject = ""  # who it has proved to be
         self.left = False  # it is no longer counted
         self._server = server
         self.connection = server.new_tls(self)
 
+    @property
+    def heard(self) -> float:
+        """The loop's time of the last bytes."""
+        return self.connection.heard
+
     def choose_handler(self) -> Handler:
         return self._server.choose_handler(self)
+
+    def on_handshake_bytes(self, *, has_hello: bool) -> None:
+        self._server.on_handshake_bytes(self, has_hello=has_hello)
+
+    def on_asked(self) -> None:
+        """A client without a certificate has said what it wants."""
+        self._server.on_asked(self)
 
     def on_end(self, reason: str) -> None:
         self._server.on_end(self, reason)
@@ -93,6 +114,9 @@ class ServerObserver(Protocol):
     def on_offence(self, key: str, connection: int, word: str) -> None:
         """The same as an offence: of this address, or of this connection if it has proved who it is (else 0)."""
 
+    def on_over_places(self, client: str) -> None:
+        """A client has used up its share of the connections, and lost one."""
+
 
 @dataclass(frozen=True, slots=True)
 class UnauthenticatedHandlers:
@@ -100,7 +124,7 @@ class UnauthenticatedHandlers:
 
     protocol: str
     context: ssl.SSLContext
-    handler: Callable[[AcceptedConnection], Handler]
+    handler: Callable[[AcceptedConnection, str], Handler]  # with the word why there is no room, or ""
 
 
 class TlsServer:
@@ -125,7 +149,7 @@ class TlsServer:
         self._anonymous = anonymous
         self._strangers = strangers
         self._blocks = BlockList()
-        self._admission = Admission(self._server_limits.admission)
+        self._admission = Admission(self._server_limits.admission, random.random)
         self._connected: dict[int, AcceptedConnection] = {}
         self._listeners: dict[int, socket.socket] = {}
         self._batch = batch or WriteBatch()
@@ -144,7 +168,12 @@ class TlsServer:
 
     @property
     def unauthenticated(self) -> int:
+        """How many of them have not shown a certificate that was verified."""
         return self._admission.unauthenticated
+
+    def set_operators(self, operators: Collection[str]) -> None:
+        """Keep some places for these clients, which may lock or unlock the host."""
+        self._admission.set_operators(operators)
 
     # -- accepting ---------------------------------------------------------------------------------------------
 
@@ -171,6 +200,8 @@ class TlsServer:
             self._strangers = replace(self._strangers, context=strangers)
 
     def _accept(self, listener: socket.socket) -> None:
+        if self._sockets.has_waiting_strangers and self._admission.strangers.is_busy:
+            return  # those that are here come first: more would only wait here instead of in the kernel
         for _ in range(ACCEPTS_PER_TURN):
             try:
                 accepted, name = listener.accept()
@@ -240,18 +271,35 @@ class TlsServer:
             self._note_end(address, "blocked")
             return None
         share = SHARE if self._blocks.is_limited(key, now) else 1
-        word = self._admission.admit(key, now, share)
-        if word == "too_many_unauthenticated" and self._make_room(key):
-            word = self._admission.admit(key, now, share)
+        word = "" if self._admission.may_come(address, now, share) else "too_fast_from_address"
+        word = word or self._make_room(self._admission.strangers, lambda: self._admission.ask(address, now, share))
         if word:
             self._note_end(address, word)
-            if self._observer is not None:
-                self._observer.on_offence(key, 0, word)
+            self._note_offence(address, 0, word)
             return None
         self._numbers += 1
         client = self._connected[self._numbers] = self.new_client(self._numbers, address)
         self._empty.clear()
+        early = self._admission.add(client.number, address, now)
+        if early:
+            self._cut_stranger(self._admission.strangers, early)
         return client.connection
+
+    def _make_room(self, pool: FairPool, ask: Callable[[], Answer]) -> str:
+        """Cut those that are to make room; return the word why there is none all the same, or nothing."""
+        while (answer := ask()).cut:
+            self._cut_stranger(pool, answer.cut)
+        return answer.refused
+
+    def _cut_stranger(self, pool: FairPool, number: int) -> None:
+        """Cut a connection; but not for its silence, if what it has sent was only not read yet."""
+        client = self._connected[number]
+        transport = client.connection.transport
+        if pool.is_silent(number) and isinstance(transport, EpollTransport) and transport.has_unread():
+            pool.step(number, Stage.PARTIAL, self._loop.time())
+            return
+        client.connection.abort("crowded_out")
+        self._leave(client)
 
     def new_client(self, number: int, address: str) -> AcceptedConnection:
         """Return the record of a new connection."""
@@ -266,43 +314,82 @@ class TlsServer:
         )  # fmt: skip
         return TlsConnection(engine, owner, self._server_limits.connection, self._buffer, anonymous=self._anonymous)
 
-    def _make_room(self, key: str) -> bool:
-        """Cut the oldest unauthenticated connection of the address with most, if it can spare one."""
-        crowd = self._admission.crowd(key)
-        victims = (client for client in self._connected.values() if client.key == crowd and not client.authenticated)
-        victim = next(victims, None) if crowd else None
-        if victim is None:
-            return False
-        victim.connection.abort("crowded_out")
-        self._leave(victim)
-        return True
-
     # -- connections -------------------------------------------------------------------------------------------
 
     def choose_handler(self, client: AcceptedConnection) -> Handler:
         """Return the handler of the protocol that was agreed on."""
         self.counters["handshakes"] += 1
-        if client.connection.engine.is_stranger:
+        engine = client.connection.engine
+        if engine.is_stranger:
             assert self._strangers is not None
-            return self._strangers.handler(client)
+            return self._strangers.handler(client, self._enrol(client))
+        if engine.certificate:
+            self._verify(client, name_of_client(engine.names, engine.certificate))
         if not self._protocols:
             return self._handlers[""](client)
         return self._handlers[client.connection.engine.protocol or ""](client)  # the engine insists on one of ours
 
+    def on_handshake_bytes(self, client: AcceptedConnection, *, has_hello: bool) -> None:
+        """Note how far a handshake has come."""
+        if not client.left:
+            stage = Stage.WHOLE if has_hello else Stage.PARTIAL
+            self._admission.strangers.step(client.number, stage, self._loop.time())
+
+    def on_asked(self, client: AcceptedConnection) -> None:
+        """Note that a client without a certificate has said what it wants."""
+        if not client.left:
+            self._admission.enrolments.step(client.number, Stage.WHOLE, self._loop.time())
+
+    def _enrol(self, client: AcceptedConnection) -> str:
+        """Count a connection as one without a certificate; return the word why there is no room, or nothing."""
+        now = self._loop.time()
+        word = self._make_room(self._admission.enrolments, lambda: self._admission.ask_to_enrol(client.address, now))
+        if not word and not client.left:
+            self._admission.enrol(client.number, client.address, now)
+        return word
+
+    def _verify(self, client: AcceptedConnection, account: str) -> None:
+        """Count a connection as one of this client, and no longer of its address. PeerError if it has no place."""
+        if client.account or client.left:
+            return
+        while (answer := self._admission.ask_as_client(account)).cut:
+            greedy = self._connected[answer.cut]
+            self._note_over_places(answer.greedy)
+            self._leave(greedy)
+            self._dismiss(greedy, "busy")
+        if answer.refused:
+            raise PeerError(answer.refused)
+        client.account = account
+        if not self._admission.verify(client.number, client.address, account, client, self._loop.time()):
+            self._note_over_places(account)
+            raise PeerError("busy")
+        if isinstance(client.connection.transport, EpollTransport):
+            client.connection.transport.charge_to(account)
+
+    def _note_over_places(self, client: str) -> None:
+        self.counters[Budget.PLACES] += 1
+        if self._observer is not None:
+            self._observer.on_over_places(client)
+
     def authenticate(self, client: AcceptedConnection, subject: str) -> None:
-        """Count a connection as this subject's from now on, and charge what it sends to that."""
+        """Note that a connection has proved to be this subject's, and charge what it sends to that."""
         if client.authenticated or client.left:
             return
         client.authenticated, client.subject = True, subject
-        self._admission.authenticate(client.key)
+        self._verify(client, subject or client.key)
         if isinstance(client.connection.transport, EpollTransport):
             client.connection.transport.charge_to(subject or client.key)
 
     def on_end(self, client: AcceptedConnection, reason: str) -> None:
         """Count why a connection ends, and whose fault that is."""
         self._note_end(client.address, reason)
-        if self._observer is not None and reason not in _ORDERLY and not reason.startswith("closed_"):
-            self._observer.on_offence(client.key, client.number if client.authenticated else 0, reason)
+        self._note_offence(client.address, client.number if client.authenticated else 0, reason)
+
+    def _note_offence(self, address: str, connection: int, reason: str) -> None:
+        if self._observer is None or reason in _ORDERLY or reason.startswith("closed_"):
+            return
+        if reason not in _CROWDING or connection or not self._admission.has_clients(address, self._loop.time()):
+            self._observer.on_offence(address_key(address), connection, reason)
 
     def block(self, step: str, key: str, for_s: float) -> None:
         """Give an address a quarter of the connections ("limit") or none ("block") for a time. For 0, lift that."""
@@ -313,7 +400,7 @@ class TlsServer:
             self._blocks.limit(key, until)
         else:
             self._blocks.block(key, until)
-            for client in [each for each in self._connected.values() if each.key == key and not each.authenticated]:
+            for client in [each for each in self._connected.values() if each.key == key and not each.account]:
                 client.connection.abort("blocked")
 
     def _note_end(self, address: str, reason: str) -> None:
@@ -332,7 +419,7 @@ class TlsServer:
         """Count a connection no longer; it may have been cut already to make room."""
         if not client.left:
             client.left = True
-            self._admission.leave(client.key, authenticated=client.authenticated)
+            self._admission.leave(client.number)
 
     def _sweep(self) -> None:
         """End connections that were silent for too long, or that are too old."""

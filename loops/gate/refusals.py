@@ -157,6 +157,11 @@ class RefusalReporter:
         self._counts.note(SESSION, session.hex(), reason)
         self._throttle.soon()
 
+    def over_budget(self, client: str, budget: Budget) -> None:
+        """Note that a client used more than its share. It is no offence of a session, so its name is what counts."""
+        self._counts.note(CHANNEL, client, budget)
+        self._throttle.soon()
+
     def _report(self) -> None:
         self._trust.send("offences", self._counts.take())
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tlsrt.budget import Budget
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.control.trust import (
     AnsweredMessage,
@@ -20,6 +21,7 @@ from tlsrt.channels.control.trust import (
     GrantedMessage,
     LentMessage,
     NotEnrolledMessage,
+    OperatorsMessage,
     RefusedMessage,
     RenewedMessage,
     ServeMessage,
@@ -63,6 +65,7 @@ class Doorway:
         self.locked_door: LockedDoor | None = None  # of a locked host, instead
         self._lock: LockIds | None = None
         self._is_open = False
+        self._operators: tuple[str, ...] = ()
         self._succession = b""
         self._closed_connections = ClosedConnections()
         self._enrolment = EnrolmentConnections(self)
@@ -83,6 +86,7 @@ class Doorway:
             "succession": self._succeeded,
             "enrolled": self._enrolled,
             "not_enrolled": self._not_enrolled,
+            "operators": self._keep_places,
         }
         self.locked_handlers: Mapping[str, Callable[..., None]] = {
             "door": self._try_files,
@@ -90,6 +94,7 @@ class Doorway:
             "challenged": self._challenged_locked,
             "answered": self._answered_locked,
             "refused": self._answered_locked,
+            "operators": self._keep_places,
         }
 
     def _http_server(self) -> HttpServer | None:
@@ -168,8 +173,18 @@ class Doorway:
                 self, context, limits, self._process.batch, http=self._http, succession=self._succession,
                 strangers=self._enrolment.strangers(strangers) if strangers is not None else None,
             )  # fmt: skip
+        self._tell_operators()
         if self._is_open:
             self.open()
+
+    def _keep_places(self, message: OperatorsMessage) -> None:
+        self._operators = tuple(str(each) for each in message.subjects)
+        self._tell_operators()
+
+    def _tell_operators(self) -> None:
+        serving = self.locked_door or self.door
+        if serving is not None:
+            serving.set_operators(self._operators)
 
     # -- from the authority to a client -----------------------------------------------------------------------
 
@@ -267,6 +282,10 @@ class Doorway:
     def on_refused(self, address: str, word: str) -> None:
         self._closed_connections.note(address, word)
         self._process.note_once_in_a_while(f"door: {word} from {address}")
+
+    def on_over_places(self, client: str) -> None:
+        self._reporter.over_budget(client, Budget.PLACES)
+        self._process.note_once_in_a_while(f"door: {client} has used up its share of the connections")
 
     def on_offence(self, key: str, connection: int, word: str) -> None:
         if self._lock is None:

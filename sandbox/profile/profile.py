@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tlsrt.config import door_places
 from tlsrt.config.egress import EgressRule
 from tlsrt.config.schema import Config, LoopConfig
 from tlsrt.errors import ConfigError, SandboxError
@@ -170,7 +171,7 @@ def _connections(config: Config) -> int:
     others = sum(settings_of(config, other)["open_files"] for other in config.loops)
     endpoint = config.deception.endpoint
     decoy = endpoint.max_connections if endpoint is not None else 0
-    return door.max_connections + door.max_unauthenticated + decoy + 128 + others
+    return door.max_connections + door.max_unauthenticated + door_places.ALL + decoy + 128 + others
 
 
 def fragments_of(config: Config, process: str, files: ProfileFiles) -> tuple[PolicyFragment, ...]:

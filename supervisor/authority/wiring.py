@@ -19,6 +19,7 @@ from tlsrt.supervisor.authority.detection.anomaly_detector import AnomalyDetecto
 from tlsrt.supervisor.authority.detection.decoys import DecoyService
 from tlsrt.supervisor.authority.detection.service import DetectionService
 from tlsrt.supervisor.authority.dispatcher import Dispatcher
+from tlsrt.supervisor.authority.door.operators import DoorOperators
 from tlsrt.supervisor.authority.door.rollout import DoorChange
 from tlsrt.supervisor.authority.incoming_events import IncomingEvents
 from tlsrt.supervisor.authority.keys.epochs import Epochs
@@ -104,6 +105,7 @@ def wire(config: Config, booted: Booted, nonce: bytes, ports: Ports, audit: Serv
         provisioner,
         revocations,
         door,
+        DoorOperators(context, certificates, registry),
         lock,
         detection,
         DecoyService(context, detection, booted.canaries, certificates),

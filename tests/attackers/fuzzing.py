@@ -116,6 +116,9 @@ class Connected:
     def choose_handler(self) -> Handler:
         return self.choose(self.connection)
 
+    def on_handshake_bytes(self, *, has_hello: bool) -> None:
+        pass
+
     def on_end(self, reason: str) -> None:
         self.reasons.append(reason)
 

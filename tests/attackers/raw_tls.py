@@ -136,6 +136,7 @@ class RawTls:
         self.data = b""
         self.retried = False
         self.context = b""
+        self.certificate_request = b""  # its extensions
         self._held = b""
         self._fragments = b""
         self._application: tuple[bytes, bytes] = (b"", b"")
@@ -185,6 +186,7 @@ class RawTls:
             return
         if kind == CERTIFICATE_REQUEST:
             self.context = body[1 : 1 + body[0]]
+            self.certificate_request = body[1 + body[0] + 2 :]
         if kind == KEY_UPDATE:
             assert self.reading is not None
             self.reading = self.reading.updated()

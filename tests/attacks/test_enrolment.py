@@ -32,7 +32,8 @@ from tlsrt.channels.session.enrolment import (
 from tlsrt.channels.tls.message_stream import StreamReader, encode_control, wrap
 from tlsrt.config import pki
 from tlsrt.errors import ConfigError, Rejected, TlsrtError
-from tlsrt.loops.door.enrolment import BURST, STRANGERS_PER_ADDRESS
+from tlsrt.loops.door.admission import ENROLMENTS_OF_ADDRESS
+from tlsrt.loops.door.enrolment import BURST
 
 PATIENCE_S = 10.0
 REFUSED = ("refused", ["rejected"])
@@ -104,10 +105,9 @@ def test_who_offers_anything_else_needs_a_certificate(host: RunningHost, protoco
 
 
 def test_few_strangers_are_here_at_a_time_and_clients_do_not_notice(host: RunningHost) -> None:
+    """They are here for a moment only, and take no place of others: see test_places.py."""
     with ExitStack() as stack:
-        strangers = [stack.enter_context(Stranger(host, source="127.0.2.1")) for _ in range(STRANGERS_PER_ADDRESS)]
-        with Stranger(host, source="127.0.2.1") as late:
-            assert late.hear()[-1] == REFUSED
+        strangers = [stack.enter_context(Stranger(host, source="127.0.2.1")) for _ in range(2 * ENROLMENTS_OF_ADDRESS)]
         with Stranger(host, source="127.0.2.2") as other:
             other.tls.sendall(wrap(GOOD))
             assert other.hear()[-1] == REFUSED, "another address has a turn of its own"

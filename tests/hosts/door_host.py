@@ -106,6 +106,7 @@ class DoorHost:
         self.session_id = os.urandom(16)  # of the component
         self.sequence = 0
         self.opens: dict[int, bytes] = {}
+        self.over_places: list[str] = []  # clients
         self.openings: dict[int, grant.Open] = {}
         self.sessions: dict[int, bytes] = {}
         self.numbers = 0
@@ -149,6 +150,9 @@ class DoorHost:
 
     def on_offence(self, key: str, connection: int, word: str) -> None:
         pass
+
+    def on_over_places(self, client: str) -> None:
+        self.over_places.append(client)
 
     def push(self, connection: int, **changes: Any) -> None:
         session = self.sessions[connection]

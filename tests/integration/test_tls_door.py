@@ -24,6 +24,7 @@ from tlsrt.channels.tls.connection import ConnectionLimits
 from tlsrt.channels.tls.engine import State, TlsEngine
 from tlsrt.channels.tls.message_stream import Control, StreamReader, encode_control
 from tlsrt.config import pki
+from tlsrt.loops.door import fair_pool
 from tlsrt.loops.door.admission import AdmissionLimits
 from tlsrt.loops.door.door import DoorLimits
 from tlsrt.loops.door.proxy import SIGNATURE
@@ -126,16 +127,19 @@ async def attacker(site: Site) -> Attacker:
 
 
 @run
-async def test_the_17th_silent_connection_of_an_address_is_refused(site: Site) -> None:
+async def test_the_17th_silent_connection_of_an_address_cuts_the_first(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fair_pool, "LATE_S", 0.0)
     host = DoorHost(site)
     silent = [await raw(site) for _ in range(16)]
     await until(lambda: host.door.unauthenticated == 16)
-    with closing(await raw(site)) as one_more:
-        assert await read_to_end(one_more) == b""
-    assert host.door.counters["too_many_from_address"] == 1
-    silent.pop().close()
-    await until(lambda: host.door.unauthenticated == 15)
-    async with AsyncClient(site.bundle) as client:  # a granted session does not count against its address
+    silent.append(await raw(site))
+    with closing(silent.pop(0)) as first:
+        assert await read_to_end(first) == b""
+    assert host.door.counters["crowded_out"] == 1 and host.door.unauthenticated == 16
+    async with AsyncClient(site.bundle) as client:  # that cuts another; then it does not count against its address
+        await until(lambda: host.door.unauthenticated == 15)
         silent.append(await raw(site))
         await until(lambda: host.door.unauthenticated == 16)
         assert await client.call(STORE, "echo", 1) == [1]
@@ -146,21 +150,63 @@ async def test_the_17th_silent_connection_of_an_address_is_refused(site: Site) -
     assert (host.door.connections, host.door.unauthenticated) == (0, 0)
 
 
-@pytest.mark.parametrize(
-    ("limits", "word"),
-    [
-        (AdmissionLimits(unauthenticated=2, per_address=9), "too_many_unauthenticated"),
-        (AdmissionLimits(connections=2, per_address=9), "too_many_connections"),
-    ],
-)
 @run
-async def test_total_limits(site: Site, limits: AdmissionLimits, word: str) -> None:
-    host = DoorHost(site, DoorLimits(admission=limits))
+async def test_a_full_door_cuts_the_oldest_silent_connection(site: Site) -> None:
+    host = DoorHost(site, DoorLimits(admission=AdmissionLimits(unauthenticated=2, per_address=9)))
     socks = [await raw(site) for _ in range(3)]
-    assert await read_to_end(socks[2]) == b""
-    assert host.door.counters[word] == 1
+    assert await read_to_end(socks[0]) == b""
+    assert host.door.counters["crowded_out"] == 1 and host.door.unauthenticated == 2
     for sock in socks:
         sock.close()
+    await host.door.drain(5)
+
+
+@run
+async def test_a_client_over_its_share_is_told_so_at_its_idlest_connection(site: Site) -> None:
+    host = DoorHost(site, DoorLimits(admission=AdmissionLimits(connections=2)))
+    idle, *others = [await attacker(site) for _ in range(2)]
+    for peer in (idle, *others):
+        await peer.granted()
+    others.append(await attacker(site))
+    assert (await others[-1].next()).name == "challenge"
+    assert await idle.end() == "busy"
+    assert host.over_places == ["client/admin"] and host.door.connections == 2
+    for peer in (idle, *others):
+        peer.sock.close()
+    await host.door.drain(5)
+
+
+@run
+async def test_fifty_clients_of_one_address_get_in_at_once(site: Site) -> None:
+    """Their hellos wait while others are served: what was sent and not read yet is no silence."""
+    host = DoorHost(site, DoorLimits(admission=AdmissionLimits(unauthenticated=64, per_address=4)))
+    peers: list[Attacker] = []
+    for _ in range(50):
+        sock = socket.create_connection(site.listener.getsockname())
+        peers.append(Attacker(site, sock))
+        sock.sendall(peers[-1].engine.take_outgoing())
+        sock.setblocking(False)
+    for peer in peers:
+        await peer.granted()
+    assert host.door.counters["handshakes"] == 50 and not host.door.counters["crowded_out"]
+    for peer in peers:
+        peer.sock.close()
+    await host.door.drain(5)
+
+
+@run
+async def test_the_first_flight_is_due_before_the_rest_of_the_handshake(site: Site) -> None:
+    host = DoorHost(site, DoorLimits(connection=ConnectionLimits(handshake_s=30.0, hello_s=0.1)))
+    silent, slow, half = await raw(site), Attacker(site, await raw(site)), Attacker(site, await raw(site))
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(slow.sock, slow.engine.take_outgoing()[:-1])
+    await loop.sock_sendall(half.sock, half.engine.take_outgoing())
+    with closing(silent), closing(slow.sock), closing(half.sock):
+        assert await read_to_end(silent) == b"" and (await read_to_end(slow.sock))[-2:] == b"\x01\x00"
+        slow.sock.shutdown(socket.SHUT_WR)
+        await until(lambda: host.door.unauthenticated == 1)
+        assert host.door.counters["hello_timeout"] == 2
+        assert (await half.next()).name == "challenge" and host.door.unauthenticated == 0
     await host.door.drain(5)
 
 
@@ -408,7 +454,7 @@ def resident_bytes() -> int:
 
 @run
 async def test_a_silent_connection_costs_less_than_20_kib(site: Site) -> None:
-    host = DoorHost(site, DoorLimits(admission=AdmissionLimits(2000, 2000, 2000)))
+    host = DoorHost(site, DoorLimits(AdmissionLimits(2000, 2000, 2000), ConnectionLimits(hello_s=5.0)))
     warm = [await raw(site) for _ in range(20)]
     await until(lambda: host.door.connections == 20)
     before = resident_bytes()
@@ -440,18 +486,19 @@ async def test_a_listed_proxy_says_who_is_behind_it(site: Site) -> None:
 
 
 @run
-async def test_limits_are_of_who_is_behind_the_proxy(site: Site) -> None:
+async def test_limits_are_of_who_is_behind_the_proxy(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fair_pool, "LATE_S", 0.0)
     host = DoorHost(site, DoorLimits(AdmissionLimits(per_address=1), proxies=frozenset({"127.0.0.1"})))
     first, second, other = [await raw(site) for _ in range(3)]
     loop = asyncio.get_running_loop()
     counters = host.door.counters
     for number, (sock, address) in enumerate(((first, "192.0.2.7"), (second, "192.0.2.7"), (other, "192.0.2.8")), 1):
         await loop.sock_sendall(sock, behind(address))
-        await until(lambda: host.door.unauthenticated + counters["too_many_from_address"] == number)  # noqa: B023
-    with closing(second):
-        assert await read_to_end(second) == b""
-    assert (counters["too_many_from_address"], host.door.unauthenticated) == (1, 2)
-    first.close()
+        await until(lambda: host.door.unauthenticated + counters["crowded_out"] == number)  # noqa: B023
+    with closing(first):
+        assert await read_to_end(first) == b""
+    assert (counters["crowded_out"], host.door.unauthenticated) == (1, 2)
+    second.close()
     other.close()
     await host.door.drain(5)
 

@@ -356,6 +356,9 @@ class Witness:
     def on_offence(self, key: str, connection: int, word: str) -> None:
         pass
 
+    def on_over_places(self, client: str) -> None:
+        pass
+
 
 class EnrolmentWitness:
     """Takes what an enrolment asks for."""

@@ -64,6 +64,13 @@ class ClientCertificates:
         """Tell whether a client may lock or unlock the host."""
         return what in self._may.get(subject, ()) or self._enrolled.may(subject, what)
 
+    def operators(self) -> set[str]:
+        """Return the clients that may lock or unlock the host."""
+        enrolled = {f"client/{client.name}" for client in self._enrolled if client.may}
+        return {subject for subject, may in self._may.items() if may} | {
+            subject for subject in enrolled if any(self._enrolled.may(subject, what) for what in ("lock", "unlock"))
+        }
+
     def check_untrusted(self, certificate: Certificate, wall: int) -> tuple[str, bytes]:
         """Return (subject, SHA-256 of the DER) of a client that may come in now; `wall` is ms. Raises PeerError."""
         try:

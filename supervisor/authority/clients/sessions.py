@@ -23,6 +23,7 @@ from tlsrt.channels.session.grant import (
     seal_grant,
     verify_open,
 )
+from tlsrt.config import door_places
 from tlsrt.errors import QUARANTINED, MisuseError, PeerError, quarantined_word
 from tlsrt.rate_limit import Bucket
 from tlsrt.supervisor.authority.clients.certificates import ClientCertificates
@@ -84,7 +85,7 @@ class ClientSessions(Service):
         limits = context.config.limits
         self._budget = SessionBudget(limits)
         self._clients: BoundedTable[bytes, _Client] = BoundedTable(
-            context.config.door.max_connections, limits.sessions_per_client, WhenFull.REFUSE
+            context.config.door.max_connections + door_places.OPERATORS, limits.sessions_per_client, WhenFull.REFUSE
         )
         self._lines = Bucket(LINES, 1)  # of the log
         self._refusals = Bucket(REFUSALS, 1)  # that are recorded

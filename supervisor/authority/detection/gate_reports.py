@@ -38,7 +38,7 @@ _OF_GATE = {
 # The door's words.
 _OF_DOOR = {
     "no_certificate": "bad_certificate", "refused_rejected": "bad_certificate",
-    "handshake_timeout": "half_open", "opening_timeout": "half_open", "timeout": "half_open",
+    **dict.fromkeys(("hello_timeout", "handshake_timeout", "opening_timeout", "timeout"), "half_open"),
     "too_many_from_address": "door_flood", "too_fast_from_address": "door_flood",
     "too_many_refused": "flood",
     **dict.fromkeys(

@@ -69,6 +69,7 @@ class Registry:
         self._clients = clients
         self._listed = frozenset(listed)
         self._by_fingerprint: dict[bytes, str] = {}
+        self.changes = 0  # how often a client was put or removed
         for client in clients.values():
             self._index(client)
 
@@ -108,6 +109,7 @@ class Registry:
 
     def put(self, client: Enrolled) -> None:
         """Add a client, or replace the one of that name."""
+        self.changes += 1
         before = self._clients.get(client.name)
         if before is not None:
             self._forget(before)
@@ -116,6 +118,7 @@ class Registry:
 
     def remove(self, name: str) -> None:
         """Forget a client."""
+        self.changes += 1
         client = self._clients.pop(name, None)
         if client is not None:
             self._forget(client)

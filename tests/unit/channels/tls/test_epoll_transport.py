@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from tlsrt.channels.links.write_batch import WriteBatch
-from tlsrt.channels.tls.epoll_transport import GROUP_BYTES, READ_COST, EpollLoop, EpollTransport
+from tlsrt.channels.tls.epoll_transport import (
+    GROUP_BYTES,
+    READ_COST,
+    STRANGER_COST,
+    STRANGERS_MAX,
+    EpollLoop,
+    EpollTransport,
+)
 
 LARGE = bytes(range(256)) * 40_000  # more than a socket takes at once
 
@@ -265,6 +272,37 @@ async def test_many_sockets_of_one_group_do_not_keep_another_waiting() -> None:
             await protocol.gone.wait()
     assert order.index("innocent") <= GROUP_BYTES // READ_COST
     assert order.count("flood") == 200
+    wires.close()
+
+
+@run
+async def test_few_handshakes_are_made_in_a_turn_wherever_they_come_from() -> None:
+    """Strangers of 200 addresses are ready, and a client that came last is served in the same callback."""
+    wires = EpollLoop(WriteBatch())
+    order: list[str] = []
+    waited: list[bool] = []
+
+    def note(group: str) -> Callable[[EpollTransport, bytes], None]:
+        def noted(wire: EpollTransport, data: bytes) -> None:
+            order.append(group)
+            waited.append(wires.has_waiting_strangers)
+
+        return noted
+
+    pairs = [socket.socketpair() for _ in range(201)]
+    protocols = []
+    for number, (accepted, peer) in enumerate(pairs):
+        group, least = ("client", READ_COST) if number == 200 else (f"10.0.0.{number}", STRANGER_COST)
+        protocols.append(Recorder(note(group)))
+        wires.add(accepted, protocols[-1], group, least)
+        peer.send(b"hello")
+    for _, peer in pairs:
+        peer.close()
+    for protocol in protocols:
+        async with asyncio.timeout(20):
+            await protocol.gone.wait()
+    assert order.index("client") <= STRANGERS_MAX and waited[-1] is False
+    assert sorted(order) == sorted(["client", *(f"10.0.0.{number}" for number in range(200))]), "none is forgotten"
     wires.close()
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
+from attackers.raw_tls import SIGNATURES, RawTls
 
 from tlsrt.channels.tls.engine import HANDSHAKE_MAX, State, TlsEngine
 from tlsrt.config import pki
@@ -16,6 +17,8 @@ from tlsrt.errors import ConfigError
 from tlsrt.loops.door.tls_contexts import PROTOCOLS, server_context
 
 INSTALL = b"i" * 16
+
+COMPRESS_CERTIFICATE = 27
 
 
 def memory_file(data: bytes, *, position: int = 0) -> int:
@@ -154,6 +157,18 @@ def test_handshake_and_echo(material: Material, cut: Callable[[bytes], list[byte
 def test_no_ticket_is_given(material: Material) -> None:
     _, peer = connected(material)
     assert peer.tls.session is None or not peer.tls.session.has_ticket
+
+
+def test_no_compressed_certificate_is_asked_for(material: Material) -> None:
+    """A stranger's certificate would be unpacked before anybody knows who sends it (RFC 8879)."""
+    engine = TlsEngine(material.context(), server_side=True, protocols=PROTOCOLS)
+    client = RawTls()
+    engine.receive_untrusted(client.first())
+    asked, offered = client.take(engine.take_outgoing()).certificate_request, set[int]()
+    while asked:
+        offered.add(int.from_bytes(asked[:2], "big"))
+        asked = asked[4 + int.from_bytes(asked[2:4], "big") :]
+    assert SIGNATURES in offered and COMPRESS_CERTIFICATE not in offered
 
 
 def test_our_own_engine_is_a_client_too(material: Material) -> None:

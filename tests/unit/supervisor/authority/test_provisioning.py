@@ -11,11 +11,13 @@ from fakes.authority_service import PRIMARY, SECONDARY, THIRD, FakeAuthorityServ
 from hosts.authority_host import ADMIN, Client
 
 from tlsrt.channels.clock import Moment
-from tlsrt.config import key_schedule
+from tlsrt.config import door_places, key_schedule
 from tlsrt.config.schema import DoorConfig, PolicyRule
 from tlsrt.errors import ConfigError, PeerError
 from tlsrt.supervisor.authority.clients.sessions import PUSHES_PER_ROUND
+from tlsrt.supervisor.authority.door.operators import DoorOperators
 from tlsrt.supervisor.authority.incoming_events import PAGES
+from tlsrt.supervisor.authority.model.client_registry import Enrolled
 from tlsrt.supervisor.authority.model.state import StateFile
 from tlsrt.supervisor.authority.primary_messages import TURNED_AWAY
 from tlsrt.supervisor.authority.sessions.manager import MAXIMUM_LIFE_MS
@@ -216,10 +218,30 @@ def test_the_number_of_client_sessions_is_bounded(tmp_path: Path, store: int) ->
     door = DoorConfig("127.0.0.1", 0, path, path, path, max_connections=2)
     stage = FakeAuthorityService(tmp_path, store, door=door)
     stage.join(PRIMARY)
-    words = [stage.open(connection, Client(ADMIN))[-1][1] for connection in range(3)]
-    assert words == ["granted", "granted", "refused"]
+    most = 2 + door_places.OPERATORS
+    words = [stage.open(connection, Client(ADMIN))[-1][1] for connection in range(most + 1)]
+    assert words == [*["granted"] * most, "refused"]
     assert "too_many_sessions" in stage.lines[-1]
     assert stage.open(0, Client(ADMIN))[-1][1] == "granted"  # in place of the one that it had
+
+
+def test_primary_is_told_who_may_operate_and_told_again_when_that_changes(stage: FakeAuthorityService) -> None:
+    stage.dispatcher.tick(stage.moment)
+    assert not stage.of("primary", "operators"), "there is no Primary"
+    stage.join(PRIMARY)
+    stage.dispatcher.tick(stage.moment)
+    registry, certificates = (getattr(stage.the(DoorOperators), name) for name in ("_registry", "_certificates"))
+    told = stage.of("primary", "operators")
+    assert told and told[-1] == (sorted(certificates.operators()),)
+    registry.put(Enrolled("deputy", (), http=False, ttl_ms=1000, added=0, may=("unlock",)))
+    stage.dispatcher.tick(stage.moment)
+    assert "client/deputy" in stage.of("primary", "operators")[-1][0]
+    count = len(stage.of("primary", "operators"))
+    stage.dispatcher.tick(stage.moment)
+    assert len(stage.of("primary", "operators")) == count, "and not again for nothing"
+    registry.remove("deputy")
+    stage.dispatcher.tick(stage.moment)
+    assert "client/deputy" not in stage.of("primary", "operators")[-1][0]
 
 
 def test_a_policy_that_fits_no_token_is_refused_at_boot(tmp_path: Path, store: int) -> None:

@@ -1,0 +1,11 @@
+"""Places at the door that no setting changes. A process that accepts needs a descriptor for each."""
+
+from __future__ import annotations
+
+from typing import Final
+
+OPERATORS: Final = 16  # connections of clients that may lock or unlock the host, beyond all others
+ENROLMENTS: Final = 32  # connections of clients that have no certificate yet
+LINGERING: Final = 512  # connections that have lost their place and are not closed yet
+
+ALL: Final = OPERATORS + ENROLMENTS + LINGERING
