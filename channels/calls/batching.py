@@ -55,17 +55,17 @@ class _Bundle:
         self.size = 0
         self.heads = 1  # lists and maps that it may hold, itself among them
 
-    def takes(self, body: bytes) -> bool:
+    def takes(self, body: bytes, parts: int) -> bool:
         return (
             len(self.bodies) < BUNDLE_MAX
             and self.size + len(body) <= BUNDLE_BYTES_MAX
-            and self.heads + heads(body) <= CONTAINERS_MAX
+            and self.heads + parts <= CONTAINERS_MAX
         )
 
-    def add(self, body: bytes) -> None:
+    def add(self, body: bytes, parts: int) -> None:
         self.bodies.append(body)
         self.size += len(body)
-        self.heads += heads(body)
+        self.heads += parts
 
 
 class _Requests(_Bundle):
@@ -145,9 +145,10 @@ class Batcher:
     def request(self, owner: RequestOwner, target: str, method: str, body: bytes, deadline: int) -> int:
         """Take a request and return its number. Raise Denied without a right, Unavailable without a session."""
         endpoint = self._endpoint
+        parts = heads(body)
         alike = (target, method, deadline, endpoint.epoch, endpoint.session)
         bundle = self._requests
-        if bundle is None or bundle.alike != alike or not bundle.takes(body):
+        if bundle is None or bundle.alike != alike or not bundle.takes(body, parts):
             endpoint.check_right(target)
             if bundle is not None and len(bundle.bodies) == BUNDLE_MAX:
                 self.release_requests()
@@ -158,7 +159,7 @@ class Batcher:
             self._want()
         else:
             number = endpoint.take_next_number()
-        bundle.add(body)
+        bundle.add(body, parts)
         return number
 
     def release_requests(self) -> None:
@@ -179,15 +180,16 @@ class Batcher:
 
     def reply(self, owner: ReplyOwner, request: Header, name: bytes, body: bytes) -> None:
         """Take a reply to a request that came in a bundle."""
+        parts = heads(body)
         alike = (request.session, request.src, request.epoch, request.method)
         bundle = self._replies.get(alike)
-        if bundle is None or not bundle.takes(body):
+        if bundle is None or not bundle.takes(body, parts):
             if bundle is not None:
                 self._release_replies(bundle)
             bundle = self._replies[alike] = _Replies(owner, request)
             self._want()
         bundle.names.append(name)
-        bundle.add(body)
+        bundle.add(body, parts)
         if len(bundle.bodies) == BUNDLE_MAX:
             self._release_replies(self._replies.pop(alike))
             self.write_now()

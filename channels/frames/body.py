@@ -17,18 +17,25 @@ from tlsrt.channels.frames.structure import DEPTH_MAX, StructureError, check_pac
 from tlsrt.errors import CallError, InvalidArgument, PeerError, call_error
 
 CREDIT_MAX = 1 << 16
+_SCALARS = frozenset((bytes, str, int, float, bool, type(None)))
 _pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 
 
-def pack_value(value: object, *, is_request: bool = False) -> bytes:
+def pack_value(value: object) -> bytes:
     """Return a value as bytes. Raise StructureError for one that no reader would take."""
+    packed = _packed(value)
+    if type(value) not in _SCALARS:
+        check_packed(packed)
+    return packed
+
+
+def _packed(value: object) -> bytes:
     try:
         packed: bytes = _pack(value)
     except Exception as error:  # a value may be of a class that runs code of its own
         raise StructureError(f"it holds what is no data ({_short(error)})") from error
     if len(packed) > BODY_MAX:
         raise StructureError(f"its {len(packed)} bytes do not fit one message of {BODY_MAX}: use a stream")
-    check_packed(packed, is_request=is_request)
     return packed
 
 
@@ -70,7 +77,10 @@ def encode_request(args: Sequence[object], kwargs: Mapping[str, object], key: st
     """Return a request. `key` is its idempotency key, of a repetition with the incarnation that may have run it."""
     plain = args if type(args) in (list, tuple) else list(args)
     try:
-        return pack_value((plain, kwargs if type(kwargs) is dict else dict(kwargs), key), is_request=True)
+        packed = _packed((plain, kwargs if type(kwargs) is dict else dict(kwargs), key))
+        if kwargs or not _SCALARS.issuperset(map(type, plain)):
+            check_packed(packed)
+        return packed
     except StructureError as error:
         raise InvalidArgument(f"cannot send the arguments: {error}") from error
 

@@ -9,7 +9,8 @@ msgpack without building anything:
   left. Those arrays never end, so one value after the other can be read there.
 
 Both are needed for few bodies only. One of `SMALL` bytes with no more header bytes than levels can be neither too deep
-nor claim much, whatever these bytes are: that is counted by `bytes.translate`. The number of lists and maps is counted
+nor claim much, whatever these bytes are: that is counted by `bytes.translate`. Most larger ones hold one large text or
+bin beside a few small ones. The number of lists and maps is counted
 while they are built. Keys of maps are str or bin: the hash of a number is no secret, so numbers can be chosen that
 make a map of n keys cost n * n; and JSON has no others.
 
@@ -35,6 +36,7 @@ _EXTENSIONS = bytes((0xC7, 0xC8, 0xC9, *range(0xD4, 0xD9)))
 _ARRAY, _OTHER = 1, 2
 _KINDS = bytes(1 if byte in _ARRAYS else 2 if byte in _MAPS + _EXTENSIONS else 0 for byte in range(256))
 _HEADS = bytes(min(1, kind) for kind in _KINDS)
+_LENGTHS = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}  # bin and str, and the bytes of their lengths
 _ENDLESS = b"\xdd\xff\xff\xff\xff"
 
 
@@ -59,14 +61,20 @@ class StructureError(ValueError):
 def heads(body: bytes) -> int:
     """Return the most lists and maps that a body can hold."""
     size = len(body)
-    return size if size < CONTAINERS_MAX // 32 else body.translate(_HEADS).count(1)
+    if size < CONTAINERS_MAX // 32:
+        return size
+    return 3 if _is_flat(body) else body.translate(_HEADS).count(1)
 
 
 def unpack_untrusted(body: bytes, depth: int = DEPTH_MAX) -> Any:
     """Return the value; raise StructureError for anything that is not exactly one, within the bounds."""
     size = len(body)
     try:
-        if size > SMALL or (size > depth and body.translate(_HEADS).count(1) > depth):
+        if size > SMALL:
+            if _is_flat(body):
+                return _unpack(body)
+            _scan(body, depth)
+        elif size > depth and body.translate(_HEADS).count(1) > depth:
             _scan(body, depth)
         if size <= CONTAINERS_MAX:
             return _unpack(body)
@@ -79,19 +87,39 @@ def unpack_untrusted(body: bytes, depth: int = DEPTH_MAX) -> Any:
         raise _why(error, depth) from error
 
 
-def check_packed(body: bytes, depth: int = DEPTH_MAX, *, is_request: bool = False) -> None:
-    """Raise StructureError if `unpack_untrusted` would, for what our own packer has made of a value.
+def check_packed(body: bytes, depth: int = DEPTH_MAX) -> None:
+    """Raise StructureError if `unpack_untrusted` would, for what our own packer has made of a list or map.
 
-    A large one is looked at only in a request, as it would be charged to who sends it: to unpack it once more costs
-    more than to pack it, and who reads an answer says the same.
+    A large one is not looked at: to unpack it once more costs more than to pack it, and its reader says the same.
     """
     if len(body) > CONTAINERS_MAX:
-        if is_request:
-            unpack_untrusted(body, depth)
         return
     kinds = body.translate(_KINDS)
     if _OTHER in kinds or kinds.count(_ARRAY) > depth:
         unpack_untrusted(body, depth)
+
+
+def _is_flat(body: bytes) -> bool:
+    """Tell whether a body is one text or bin, or a request with such arguments alone: most large ones are."""
+    if body[0] in _LENGTHS:
+        return True
+    if body[0] != 0x93 or not 0x91 <= body[1] <= 0x9F or body[-2:] != b"\x80\xc0":
+        return False
+    at = 2
+    for _ in range(body[1] & 15):
+        if at >= len(body):
+            return False
+        code = body[at]
+        width = _LENGTHS.get(code)
+        if width is not None:
+            at += 1 + width + int.from_bytes(body[at + 1 : at + 1 + width], "big")
+        elif 0xA0 <= code < 0xC0:
+            at += 1 + (code & 31)
+        elif code < 0x80 or code >= 0xE0:
+            at += 1
+        else:
+            return False
+    return at == len(body) - 2
 
 
 def _counter() -> Generator[Any, Any, None]:
@@ -104,7 +132,7 @@ def _counter() -> Generator[Any, Any, None]:
 
 def _why(error: Exception, depth: int) -> StructureError:
     if isinstance(error, msgpack.StackError):
-        return StructureError(f"it is nested more than {depth} deep")
+        return StructureError(f"it is nested more than {depth} deep", is_innocent=True)
     if "map key" in str(error):
         return StructureError("a map has a key that is no str", is_innocent=True)
     if "max_ext_len" in str(error):

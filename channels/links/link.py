@@ -155,7 +155,7 @@ class Link(FrameQueue):
         """Take what is there, hand on its frames, and write everything that this made."""
         if connection not in self._connections:
             return
-        self._batch.begin()
+        self._batch.begin_turn()
         try:
             if connection.frames is None:
                 count = connection.socket.recv_into(_BUFFER)

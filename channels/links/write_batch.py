@@ -19,6 +19,7 @@ class WriteBatch:
         self._flushes: list[Callable[[], None]] = []
         self._inside = False
         self._scheduled = False
+        self.turn = 0  # how many times a link was read
 
     def want(self, flush: Callable[[], None]) -> None:
         """Call this at the end of the turn; to be asked for once for each time that it is called."""
@@ -30,6 +31,11 @@ class WriteBatch:
     def begin(self) -> None:
         """Begin a callback that may queue much; it has to call `end`."""
         self._inside = True
+
+    def begin_turn(self) -> None:
+        """Begin a callback that takes what others have sent; it has to call `end`."""
+        self._inside = True
+        self.turn += 1
 
     def end(self) -> None:
         """Write everything."""

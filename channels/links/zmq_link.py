@@ -114,7 +114,7 @@ class ZmqLink(FrameQueue):
     def _readable(self) -> None:
         """Hand on what is there, and send everything that this made."""
         self._scheduled = False
-        self._batch.begin()
+        self._batch.begin_turn()
         is_done = False
         try:
             self._receive()

@@ -55,8 +55,10 @@ from tlsrt.errors import (
 from tlsrt.loops.component.component import Component, begin_as, end_as, find_method, invoke, run_at_once
 from tlsrt.loops.component.method import MethodSpec
 from tlsrt.loops.dispatch.faults import Faults
+from tlsrt.loops.dispatch.held_requests import HeldRequests
 from tlsrt.loops.dispatch.idempotency import Answer, digest_of
 from tlsrt.loops.dispatch.in_flight import InFlight, RunningCall
+from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 
 UNREADABLE = (
     f"cannot read the arguments: a request is one msgpack value, nested at most {DEPTH_MAX} deep, with at most "
@@ -75,7 +77,7 @@ class Responder:
 
     def __init__(
         self, component: Component, endpoint: Endpoint, channel: FrameSender, clock: Callable[[], int],
-        log: logging.Logger, batcher: Batcher | None = None,
+        log: logging.Logger, shares: ProcessorShares, batcher: Batcher | None = None,
     ) -> None:  # fmt: skip
         self._component = component
         self._endpoint = endpoint
@@ -83,6 +85,8 @@ class Responder:
         self._send = channel.send
         self._clock = clock
         self._batcher = batcher
+        self._shares = shares
+        self._held = HeldRequests()
         self._in_flight = InFlight(clock)
         self._faults = Faults(endpoint.subject, log, clock)
         self._closing = False
@@ -99,19 +103,19 @@ class Responder:
     def on_opened_untrusted(self, opened: OpenedFrame) -> None:
         """Take an authentic frame of a caller; raise PeerError if it makes no sense."""
         header, body, _ = opened
-        if header.kind == FrameKind.REQUEST:
-            refused = self._start(RunningCall(correlation(header.session, header.seq), header), body)
-            if refused is not None:
-                raise refused
-            return
-        if header.kind == FrameKind.REQUESTS:
-            refused = self._start_all(header, body)
-            if refused is not None:
-                raise refused
+        if header.kind in (FrameKind.REQUEST, FrameKind.REQUESTS):
+            if self._shares.must_wait(header.src) and not header.flags & FLAG_UPLOAD:  # whose parts come next
+                self._wait(header, body)
+                return
+            try:
+                self._begin(header, body)
+            finally:
+                self._shares.used(header.src)
             return
         request = self._in_flight.by_name.get(header.correlation)
         if request is None:
-            return  # it has just ended; no offence
+            self._held.cancel(header)  # or it has just ended; no offence
+            return
         if header.correlation[:16] != header.session:
             raise PeerError("foreign_request")
         if header.kind == FrameKind.CANCEL:
@@ -133,6 +137,34 @@ class Responder:
             request.upload.put(header.part, part)
         else:
             raise PeerError("wrong_kind")
+
+    def _begin(self, header: Header, body: bytes) -> None:
+        """Begin what a frame asks for; raise PeerError if that could not be read, when it has been answered."""
+        if header.kind == FrameKind.REQUEST:
+            refused = self._start(RunningCall(correlation(header.session, header.seq), header), body)
+        else:
+            refused = self._start_all(header, body)
+        if refused is not None:
+            raise refused
+
+    def _wait(self, header: Header, body: bytes) -> None:
+        """Begin it when its caller has a share of the processor again; it is not read before."""
+        count = len(names_of(header))
+        if not self._in_flight.quotas.take(header.src, count, len(body)):
+            self.turn_away(header, f"{self._endpoint.subject} has too many requests of {header.src} waiting")
+            return
+        held = self._held.add(header)
+
+        def begin() -> None:
+            self._in_flight.quotas.give_back(header.src, count, len(body))
+            if not self._held.take(held) or header.deadline <= self._clock():
+                return
+            try:
+                self._begin(header, body)
+            except PeerError as error:
+                self._shares.refused(header.session, error.reason)
+
+        self._shares.wait(header.src, header.session, begin)
 
     def _start_all(self, header: Header, body: bytes) -> PeerError | None:
         """Answer each request of a bundle for itself. Return why one of them could not be read."""
@@ -186,7 +218,7 @@ class Responder:
         refused: PeerError | None = None
         try:
             if self._closing or self._is_starting:
-                raise Away(f"{self._endpoint.subject} is {'stopping' if self._closing else 'starting'}")
+                raise self._away()
             try:
                 args, kwargs, key, tried = (
                     decode_request_untrusted(body) if header.kind == FrameKind.REQUEST else request_untrusted(body)
@@ -229,6 +261,9 @@ class Responder:
             run = self._run_call(request, work)
         self._in_flight.spawn(request, run, work)
         return None
+
+    def _away(self) -> Away:
+        return Away(f"{self._endpoint.subject} is {'stopping' if self._closing else 'starting'}")
 
     def _answer_at_once(
         self, request: RunningCall, spec: MethodSpec, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -285,7 +320,13 @@ class Responder:
         return None
 
     async def _result(self, request: RunningCall, work: Any) -> Answer:
+        src, session = request.header.src, request.header.session
         try:
+            if self._shares.must_wait(src):
+                await self._shares.turn(src, session)
+            weight = self._shares.weight(src)
+            if weight:
+                work = self._shares.metered(src, session, work, weight)
             return FrameKind.REPLY, pack_value(await work)
         except BaseException as error:
             if request.is_stopped and isinstance(error, asyncio.CancelledError):
@@ -294,9 +335,16 @@ class Responder:
 
     async def _run_stream(self, request: RunningCall, items: Any) -> None:
         assert request.credit is not None
+        src, session = request.header.src, request.header.session
         part = 0
         try:
-            async for item in items:
+            while True:
+                if self._shares.must_wait(src):
+                    await self._shares.turn(src, session)
+                try:
+                    item = await self._shares.metered(src, session, items.__anext__())
+                except StopAsyncIteration:
+                    break
                 await request.credit.take()
                 await self._answer(request, FrameKind.ITEM, pack_value(item), part=part)
                 part += 1
@@ -401,6 +449,7 @@ class Responder:
 
     def end_calls(self, ending: Ending) -> None:
         """Cancel what runs for those who are gone. No answer is sent: the gate has no open call for it any more."""
+        self._held.end(ending)
         self._in_flight.end(ending)
 
     def turn_away(self, header: Header, sentence: str) -> None:
@@ -412,4 +461,7 @@ class Responder:
     async def close(self, timeout_s: float) -> None:
         """Take no more requests, end streams with an error, let calls finish for so long, then cancel them."""
         self._closing = True
+        for header in self._held.clear():
+            for name in names_of(header):
+                self._answer_now(RunningCall(name, header), FrameKind.ERROR, encode_error(self._away()))
         await self._in_flight.finish(timeout_s)

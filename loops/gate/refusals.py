@@ -138,6 +138,11 @@ class RefusalReporter:
         self._counts.note(CHANNEL, loop, reason)
         self._throttle.soon()
 
+    def over_budget(self, session: bytes, budget: Budget) -> None:
+        """The subject of a session used more than its share of Primary."""
+        self._counts.note(SESSION, session.hex(), budget)
+        self._throttle.soon()
+
     def door(self, key: str, origin: Origin | None, word: str) -> None:
         """The door ended a connection: its session is charged, if it carried one, else its address."""
         if origin is not None:
@@ -203,6 +208,11 @@ class RecipientReports:
         except PeerError:
             return
         self._note(session, reason)
+
+    def refused(self, session: bytes, reason: str) -> None:
+        """Note that a component here has refused a frame of a session."""
+        if reason in REPORTED:
+            self._note(session, reason)
 
     def over_budget(self, session: bytes, budget: Budget) -> None:
         """Note that the subject of a session used more than its share here."""

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tlsrt.budget import Budget
 from tlsrt.channels.clock import boottime_ms
 from tlsrt.channels.control.telemetry import pack_rows
 from tlsrt.channels.control.trust import EventsMessage, LockedMessage, MemberMessage, ShutOutMessage
@@ -155,6 +156,12 @@ class PrimaryLoop(LoopRole):
     def on_refused_frame(self, data: bytes, reason: str) -> None:
         """Report who is over a budget of ours. Our own word about our own gate is worth nothing."""
         self._reporter.recipient_untrusted(data, reason)
+
+    def on_refused_session(self, session: bytes, reason: str) -> None:
+        """Report nothing, likewise."""
+
+    def on_over_budget(self, session: bytes, budget: Budget) -> None:
+        self._reporter.over_budget(session, budget)
 
     def on_active(self) -> None:
         if self._tarpit is not None:

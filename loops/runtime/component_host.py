@@ -16,6 +16,7 @@ from tlsrt.channels.session.endpoint import Endpoint, OpenedFrame
 from tlsrt.channels.session.verifier import Verifier
 from tlsrt.config.schema import ComponentConfig
 from tlsrt.loops.component.component import Component, attach, detach
+from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.dispatch.responder import Responder
 
 
@@ -24,7 +25,8 @@ class ComponentHost:
 
     def __init__(
         self, config: ComponentConfig, component: Component, verifier: Verifier, channel: FrameSender,
-        clock: Callable[[], int], state: Path, *, waiting_max: int, batch: WriteBatch | None = None,
+        clock: Callable[[], int], state: Path, shares: ProcessorShares, *, waiting_max: int,
+        batch: WriteBatch | None = None,
     ) -> None:  # fmt: skip
         self.config = config
         self.component = component
@@ -33,7 +35,7 @@ class ComponentHost:
         self.caller = Caller(self.endpoint, channel.send, clock, waiting_max=waiting_max, batcher=batcher)
         self._pending = self.caller.pending
         log = logging.getLogger(config.address)
-        self.responder = Responder(component, self.endpoint, channel, clock, log, batcher)
+        self.responder = Responder(component, self.endpoint, channel, clock, log, shares, batcher)
         attach(component, address=config.address, options=config.options, state=state, log=log, port=self)
 
     def on_frame_untrusted(self, frame: Frame, header: Header, now: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tlsrt.budget import Budget
 from tlsrt.channels.calls.ending import Ending
 from tlsrt.channels.links.channel import LINK_CHANNELS, DeclaredChannel, LinkChannel, MakeLink
 from tlsrt.channels.links.link import Link
@@ -61,6 +62,12 @@ class LinkedLoop(LoopRole):
 
     def on_refused_frame(self, data: bytes, reason: str) -> None:
         self._reports.note_untrusted(data, reason)
+
+    def on_refused_session(self, session: bytes, reason: str) -> None:
+        self._reports.refused(session, reason)
+
+    def on_over_budget(self, session: bytes, budget: Budget) -> None:
+        self._reports.over_budget(session, budget)
 
     def on_active(self) -> None:
         """Nothing more begins here."""

@@ -33,6 +33,7 @@ from tlsrt.config.schema import ComponentConfig, Config
 from tlsrt.errors import PeerError, SandboxError
 from tlsrt.loops.component.component import Component
 from tlsrt.loops.dispatch.fast_path import ReceiveFastPath
+from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.runtime.authority_client import AuthorityClient
 from tlsrt.loops.runtime.component_host import ComponentHost
 from tlsrt.loops.runtime.disk_waits import DiskWaits, is_of_disk
@@ -56,6 +57,7 @@ class LoopProcess:
 
     batch: WriteBatch
     role: LoopRole
+    shares: ProcessorShares
 
     def __init__(
         self, config: Config, name: str, incarnation: int, life: int, trust: int, listeners: Mapping[str, int],
@@ -102,6 +104,7 @@ class LoopProcess:
             self._assert_one_task()
             loop = asyncio.new_event_loop()
             self.batch = WriteBatch(loop)
+            self.shares = ProcessorShares(self.batch, self)
             loop.run_until_complete(self._take_role())
             for config, component in components:
                 self._add_host(config, component)
@@ -150,7 +153,7 @@ class LoopProcess:
         state = Path(self.confinement.path("/state")) / config.name
         state.mkdir(mode=0o700, exist_ok=True)
         host = self.hosts[config.address] = ComponentHost(
-            config, component, self.verifier, self.role.channel, boottime_ms, state,
+            config, component, self.verifier, self.role.channel, boottime_ms, state, self.shares,
             waiting_max=self.config.limits.queue_frames, batch=self.batch,
         )  # fmt: skip
         host.responder.hold()
@@ -374,6 +377,15 @@ class LoopProcess:
         if host is not None:
             sentence = f"{header.dst} remembers too many sessions of {header.src}: use fewer, or try again in a minute"
             host.responder.turn_away(header, sentence)
+
+    def on_refused_session(self, session: bytes, reason: str) -> None:
+        """Take note that a request which had waited for its turn could not be read."""
+        self.note_refused(reason)
+        self.role.on_refused_session(session, reason)
+
+    def on_over_budget(self, session: bytes, budget: Budget) -> None:
+        """Report whose subject uses more than its share of this loop."""
+        self.role.on_over_budget(session, budget)
 
     def note_refused(self, reason: str) -> None:
         """Count a refused frame, and say why."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from tlsrt.budget import Budget
 from tlsrt.channels.links.channel import Channel
 from tlsrt.loops.runtime.authority_client import Monitor
 
@@ -36,6 +37,14 @@ class LoopRole(ABC):
     @abstractmethod
     def on_refused_frame(self, data: bytes, reason: str) -> None:
         """A component refused a frame that the gate had let through."""
+
+    @abstractmethod
+    def on_refused_session(self, session: bytes, reason: str) -> None:
+        """A component refused a frame of a session, which had waited for its turn."""
+
+    @abstractmethod
+    def on_over_budget(self, session: bytes, budget: Budget) -> None:
+        """The subject of a session uses more than its share of this loop."""
 
     @abstractmethod
     def on_active(self) -> None:

@@ -12,11 +12,13 @@ from typing import Any
 from fakes.frame_sender import FakeChannel
 from fakes.memory_host import MemoryHost
 from tlsrt import Component, handler
+from tlsrt.budget import Budget
 from tlsrt.channels.frames.frame import FrameKind, parse_frame_untrusted, parse_header_untrusted
 from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.config import key_schedule as keys
 from tlsrt.config.schema import ComponentConfig
 from tlsrt.errors import Busy, NotFound, PeerError, Unavailable
+from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.runtime.component_host import ComponentHost
 
 CONSOLE, STORE = "third/console", "secondary/store"
@@ -84,6 +86,21 @@ class Store(Component):
         return result
 
 
+class ProcessorNotes:
+    """Takes note of who used more than its share, and of what could not be read when its turn came."""
+
+    def __init__(self) -> None:
+        self.over: list[bytes] = []
+        self.refused: list[str] = []
+
+    def on_over_budget(self, session: bytes, budget: Budget) -> None:
+        assert budget is Budget.PROCESSOR
+        self.over.append(session)
+
+    def on_refused_session(self, session: bytes, reason: str) -> None:
+        self.refused.append(reason)
+
+
 class LinkedComponents:
     """Two components with batchers, joined by a gate; frames wait in `wire` until the turn's end."""
 
@@ -91,6 +108,8 @@ class LinkedComponents:
         self._component = component
         self.world = MemoryHost(policy=POLICY)
         self.turn = WriteBatch()
+        self.reports = ProcessorNotes()
+        self.shares = ProcessorShares(self.turn, self.reports)
         self.kinds: list[FrameKind] = []
         self.counts: list[int] = []
         self.full: set[str] = set()
@@ -105,7 +124,7 @@ class LinkedComponents:
         host = ComponentHost(
             ComponentConfig(loop, name, "x:Store"), store, world.verifier,
             FakeChannel(lambda frame: self.send(subject, frame)),
-            lambda: world.now, Path("/nowhere"), waiting_max=9, batch=self.turn,
+            lambda: world.now, Path("/nowhere"), self.shares, waiting_max=9, batch=self.turn,
         )  # fmt: skip
         theirs = world.endpoints[subject]
         host.endpoint.session, host.endpoint.epoch = theirs.session, theirs.epoch
@@ -159,10 +178,13 @@ class LinkedComponents:
         asyncio.get_running_loop().call_soon(self.take, subject, frame, header)
 
     def take(self, subject: str, frame: Any, header: Any) -> None:
+        self.turn.begin_turn()
         try:
             self.hosts[subject].on_frame_untrusted(frame, header, self.world.now)
         except PeerError as error:
             self.refused.append(error.reason)
+        finally:
+            self.turn.end()
 
     def call(self, method: str, *args: object, **options: Any) -> Awaitable[Any]:
         return self.hosts[CONSOLE].caller.call(STORE, method, args, **options)

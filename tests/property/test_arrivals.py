@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from fakes.frame_sender import FakeChannel
+from fakes.linked_components import ProcessorNotes
 from fakes.memory_host import MemoryHost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlsrt import Component
 from tlsrt.channels.frames.frame import FrameKind, correlation, names_of, parse_frame_untrusted, parse_header_untrusted
+from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.endpoint import Endpoint, OpenedFrame
 from tlsrt.config import key_schedule
 from tlsrt.config.schema import ComponentConfig
 from tlsrt.errors import PeerError
 from tlsrt.loops.dispatch.fast_path import ReceiveFastPath, Recipient
+from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.runtime.component_host import ComponentHost
 
 CONSOLE, NETWORK, STORE, ADMIN = "third/console", "external/network", "secondary/store", "client/admin"
@@ -59,7 +62,7 @@ class Twins:
         host = ComponentHost(
             ComponentConfig(loop, name, "x:X"), Component(), self.one.verifier,
             FakeChannel(lambda frame: None), lambda: self.now,
-            Path("/nowhere"), waiting_max=1,
+            Path("/nowhere"), ProcessorShares(WriteBatch(cast("Any", "no loop")), ProcessorNotes()), waiting_max=1,
         )  # fmt: skip
         host.endpoint = self.one.endpoints[subject]
         return host

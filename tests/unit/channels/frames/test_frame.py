@@ -138,3 +138,10 @@ def test_not_a_message(message: bytes) -> None:
 def test_header_has_the_documented_fourteen_fields() -> None:
     assert len(Header._fields) == 14
     assert [kind.value for kind in FrameKind] == [*range(1, 10), 16, 17]
+
+
+def test_the_names_of_the_requests_of_a_frame() -> None:
+    one = HEADER._replace(kind=FrameKind.REQUEST, seq=9, part=0)
+    assert frames.names_of(one) == [frames.correlation(one.session, 9)]
+    many = one._replace(kind=FrameKind.REQUESTS, part=3)
+    assert frames.names_of(many) == [frames.correlation(one.session, seq) for seq in (7, 8, 9)]

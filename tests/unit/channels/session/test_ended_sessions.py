@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from fakes.frame_sender import FakeChannel
+from fakes.linked_components import ProcessorNotes
 from fakes.memory_host import MemoryHost, parts
 
 from tlsrt import Component
@@ -14,12 +15,14 @@ from tlsrt.budget import Budget
 from tlsrt.channels.calls.ending import Fate
 from tlsrt.channels.control.trust import TRUST
 from tlsrt.channels.frames.frame import Header
+from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.channels.session.ended_sessions import EndedSessions
 from tlsrt.channels.session.heard_sessions import HeardSessions
 from tlsrt.channels.session.token import LIFETIME_MAX_MS
 from tlsrt.config.schema import ComponentConfig
 from tlsrt.errors import PeerError
 from tlsrt.loops.dispatch.fast_path import ReceiveFastPath
+from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.runtime.authority_client import AuthorityClient
 from tlsrt.loops.runtime.component_host import ComponentHost
 
@@ -177,7 +180,8 @@ def test_a_recipient_has_nothing_left_of_the_frames_of_a_session_that_has_ended(
     world = MemoryHost()
     host = ComponentHost(
         ComponentConfig("secondary", "store", "x:X"), Component(), world.verifier, FakeChannel(lambda frame: None),
-        lambda: world.now, Path("/nowhere"), waiting_max=1,
+        lambda: world.now, Path("/nowhere"), ProcessorShares(WriteBatch(cast("Any", "no loop")), ProcessorNotes()),
+        waiting_max=1,
     )  # fmt: skip
     host.endpoint = world.endpoints[STORE]
     fast = ReceiveFastPath(world.verifier)

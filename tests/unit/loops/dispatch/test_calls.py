@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 from fakes.frame_sender import FakeChannel
+from fakes.linked_components import ProcessorNotes
 from fakes.memory_host import MemoryHost
 
 from tlsrt import Component, handler
 from tlsrt.channels.calls.caller import Caller
 from tlsrt.channels.frames.frame import FrameKind, parse_frame_untrusted, parse_header_untrusted
+from tlsrt.channels.links.write_batch import WriteBatch
 from tlsrt.config.schema import ComponentConfig
 from tlsrt.errors import (
     Busy,
@@ -32,6 +34,7 @@ from tlsrt.errors import (
     StreamBroken,
     Unavailable,
 )
+from tlsrt.loops.dispatch.processor_shares import ProcessorShares
 from tlsrt.loops.runtime.component_host import ComponentHost
 
 CONSOLE, STORE = "third/console", "secondary/store"
@@ -97,6 +100,7 @@ class Wired:
             FakeChannel(self.to_console),
             self.clock,
             Path("/nowhere"),
+            ProcessorShares(WriteBatch(), ProcessorNotes()),
             waiting_max=2,
         )
         self.host.endpoint = self.world.endpoints[STORE]

@@ -7,8 +7,8 @@ import logging
 from typing import Any
 
 import pytest
+from attackers.captured_package.captured.odd import CALL_ERRORS, ERRORS, RESULTS, OddComponent
 from fakes.linked_components import CONSOLE, STORE, LinkedComponents, run
-from fakes.odd_component import CALL_ERRORS, ERRORS, RESULTS, OddComponent
 
 from tlsrt.channels.calls import caller
 from tlsrt.channels.frames.body import encode_request
@@ -146,7 +146,7 @@ def test_an_answer_that_cannot_be_read_ends_its_call_at_once(garbage: bytes, mon
     [
         (b"\xc1", "bad_body"),
         ((b"\xdd" + (5000).to_bytes(4, "big")) * 1000, "bad_body"),
-        (b"\x93\x91" + b"\x91" * 40 + b"\x90\x80\xc0", "bad_body"),
+        (b"\x93\x91" + b"\x91" * 40 + b"\x90\x80\xc0", "unfit_body"),
         (b"\x93\x91\x81\x01\x02\x80\xc0", "unfit_body"),
     ],
 )
@@ -168,7 +168,8 @@ def test_a_request_that_cannot_be_read_is_answered_and_told_of(
         assert isinstance(outcomes[1], InvalidArgument)
         assert await wired.call("at_once", "good") == "good"
 
-    assert run(test, OddComponent).refused == [reason]
+    wired = run(test, OddComponent)
+    assert wired.refused + wired.reports.refused == [reason]
 
 
 def test_what_a_component_fails_at_is_logged_a_few_times_and_shortly(caplog: pytest.LogCaptureFixture) -> None:

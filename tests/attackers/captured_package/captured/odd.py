@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -159,6 +161,31 @@ class OddComponent(Component):
         task.cancel()
         await asyncio.sleep(0)
         return name
+
+    @handler
+    async def exits_in_a_task(self) -> str:
+        """Have a task of its own, and a callback, raise SystemExit."""
+
+        async def leave() -> None:
+            raise SystemExit(3)
+
+        asyncio.get_running_loop().call_soon(sys.exit, 3)
+        await asyncio.wait([asyncio.ensure_future(leave())])
+        return "good"
+
+    @handler
+    async def compute(self) -> int:
+        """Use the processor for 5 ms."""
+        end = time.perf_counter() + 0.005
+        while time.perf_counter() < end:
+            pass
+        return 5
+
+    @handler
+    async def compute_later(self) -> int:
+        """Use it in a task."""
+        await asyncio.sleep(0)
+        return await self.compute()
 
     @handler
     async def waits(self, name: str) -> str:
