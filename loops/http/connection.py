@@ -283,10 +283,12 @@ class HttpConnection:
 
     async def _arguments(self, method: Any) -> tuple[list[Any], dict[str, Any]]:
         body = bytes(self._body)
-        return await self._scheduler.do(lambda: arguments_untrusted(body, method), is_small=len(body) <= SMALL_BYTES)
+        return await self._scheduler.do(
+            lambda: arguments_untrusted(body, method), self.session.subject, is_small=len(body) <= SMALL_BYTES
+        )
 
     async def _encoded(self, value: object) -> bytes:
-        return await self._scheduler.do(lambda: encode_value(value), is_small=is_small(value))
+        return await self._scheduler.do(lambda: encode_value(value), self.session.subject, is_small=is_small(value))
 
     async def _document(self, wish: HttpCall) -> HttpResponse:
         if wish.act is Act.PAGE:
