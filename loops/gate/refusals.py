@@ -138,8 +138,8 @@ class RefusalReporter:
         self._counts.note(CHANNEL, loop, reason)
         self._throttle.soon()
 
-    def over_budget(self, session: bytes, budget: Budget) -> None:
-        """The subject of a session used more than its share of Primary."""
+    def session_over_budget(self, session: bytes, budget: Budget) -> None:
+        """Note that the subject of a session used more than its share of Primary."""
         self._counts.note(SESSION, session.hex(), budget)
         self._throttle.soon()
 

@@ -161,7 +161,7 @@ class PrimaryLoop(LoopRole):
         """Report nothing, likewise."""
 
     def on_over_budget(self, session: bytes, budget: Budget) -> None:
-        self._reporter.over_budget(session, budget)
+        self._reporter.session_over_budget(session, budget)
 
     def on_active(self) -> None:
         if self._tarpit is not None:
