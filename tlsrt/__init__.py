@@ -22,6 +22,7 @@ from tlsrt.errors import (
     MisuseError,
     NotFound,
     OutcomeUnknown,
+    Quarantined,
     Rejected,
     SandboxError,
     ServerLocked,
@@ -51,7 +52,7 @@ _LAZY = {
 __all__ = [
     "AsyncClient", "Busy", "CallError", "Cancelled", "Client", "Component", "ConfigError", "Conflict",
     "DeadlineExceeded", "Denied", "Failed", "InvalidArgument", "Length", "MisuseError", "NotFound", "OutcomeUnknown",
-    "Range", "Rejected", "SandboxError", "ServerLocked", "Stale", "StreamBroken", "TlsrtError", "Unavailable",
+    "Quarantined", "Range", "Rejected", "SandboxError", "ServerLocked", "Stale", "StreamBroken", "TlsrtError", "Unavailable",
     "__version__", "handler",
 ]  # fmt: skip
 

@@ -261,6 +261,22 @@ def test_the_first_step_comes_within_200_ms(host: RunningHost) -> None:
     assert len(TOOK) == 4 and sorted(TOOK)[1] < STEP_MS, TOOK  # a busy machine may delay one or two
 
 
+def test_a_captured_primary_does_not_lock_the_host_by_its_word(host: RunningHost) -> None:
+    """It says of two loops, of the authority and of the supervisor what it likes, as gate and as a recipient."""
+    arena = Arena(host)
+    sessions = [arena.third.session()["session"], arena.external.session(FOREIGN)["session"]]
+    watch = Watch(host)
+    said = [[session, "body_forged", 9] for session in sessions]
+    arena.client.call(IN_PRIMARY, "say_to_authority", "witnessed", [said])
+    rows = [["channel", name, "wrong_session", 1, ""] for name in ("third", "external", "authority", "supervisor")]
+    arena.client.call(IN_PRIMARY, "say_to_authority", "offences", [rows])
+    for loop in ("third", "external"):
+        watch.step("respawn", loop)
+        host.until(lambda document, loop=loop: host.loop(loop)["state"] == "active", f"an active {loop}")
+    assert host.status()["lock"] is None
+    assert not [event for event in watch.found("response") if event["fields"]["step"] == "lock"]
+
+
 def test_a_primary_that_spoils_what_passes_locks_the_host(host: RunningHost) -> None:
     """Past the gate it puts frames of two loops, changed, on the wires of others. The last test: nobody has keys."""
     arena = Arena(host)
