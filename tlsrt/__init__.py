@@ -52,8 +52,8 @@ _LAZY = {
 __all__ = [
     "AsyncClient", "Busy", "CallError", "Cancelled", "Client", "Component", "ConfigError", "Conflict",
     "DeadlineExceeded", "Denied", "Failed", "InvalidArgument", "Length", "MisuseError", "NotFound", "OutcomeUnknown",
-    "Quarantined", "Range", "Rejected", "SandboxError", "ServerLocked", "Stale", "StreamBroken", "TlsrtError", "Unavailable",
-    "__version__", "handler",
+    "Quarantined", "Range", "Rejected", "SandboxError", "ServerLocked", "Stale", "StreamBroken", "TlsrtError",
+    "Unavailable", "__version__", "handler",
 ]  # fmt: skip
 
 

@@ -272,7 +272,7 @@ def test_a_captured_primary_does_not_lock_the_host_by_its_word(host: RunningHost
     arena.client.call(IN_PRIMARY, "say_to_authority", "offences", [rows])
     for loop in ("third", "external"):
         watch.step("respawn", loop)
-        host.until(lambda document, loop=loop: host.loop(loop)["state"] == "active", f"an active {loop}")
+    host.until(lambda _: {host.loop(loop)["state"] for loop in ("third", "external")} == {"active"}, "active loops")
     assert host.status()["lock"] is None
     assert not [event for event in watch.found("response") if event["fields"]["step"] == "lock"]
 
