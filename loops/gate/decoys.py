@@ -107,8 +107,11 @@ class Decoys:
             self._note(CanaryUse(f"{word}token {number}", "", session, "" if session else address))
 
     def _note(self, access: DecoyAccess | CanaryUse) -> None:
+        """Note an access. Those that other sites cause are one subject, so that they hide none that counts."""
         # A bounded table would do the same, and take so long that a decoy could be told from anything else.
         subject = access.session or (access.loop if type(access) is CanaryUse else "")
+        if type(access) is CanaryUse and access.what.startswith(FOREIGN):
+            subject = FOREIGN
         count = self._waiting_of.get(subject, 0)
         if access in self._seen or count >= WAITING_OF or len(self._waiting) >= WAITING_MAX:
             return

@@ -35,6 +35,7 @@ DETECTORS = {  # by the first word of what Primary tells
     "token": "canary_token", "client": "canary_client", "path": "decoy_path", "endpoint": "decoy_endpoint",
 }  # fmt: skip
 ACCESSES = 20  # a second, as Primary may be captured: each is an event, and may be answered by a step
+FOREIGN_ACCESSES = 2  # the same for those of other sites
 TRY_EVERY_MS = 500  # the gate may not know the epoch yet
 BLIND_AFTER_MS = 5_000
 SECRET_BYTES = 8
@@ -69,6 +70,7 @@ class DecoyService(Service):
         self._randomness = context.randomness
         self._is_on = bool(decoys.components or decoys.methods)
         self._rate = Bucket(ACCESSES, ACCESSES)
+        self._foreign_rate = Bucket(FOREIGN_ACCESSES, FOREIGN_ACCESSES)  # so that they hide no access that counts
         self._told = 0  # the incarnation of Primary that has the hashes
         self._incarnation = 0  # of the Primary that is, or was, tried
         self._secret = ""  # the decoy of the trial that is under way
@@ -123,7 +125,7 @@ class DecoyService(Service):
         detector = DETECTORS.get(what.removeprefix(FOREIGN).partition(" ")[0])
         if detector is None:
             raise PeerError("no_canary")
-        if not self._rate.take(moment.now / 1000):
+        if not (self._foreign_rate if is_foreign else self._rate).take(moment.now / 1000):
             return
         session = self._manager.find(session_id)
         if session is not None:

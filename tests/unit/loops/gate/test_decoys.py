@@ -138,6 +138,14 @@ def test_what_another_site_makes_a_browser_ask_for_is_told_as_that() -> None:
     assert decoys.take() == [CanaryUse("foreign path /.env", "", b"s" * 16, "")]
 
 
+def test_what_other_sites_cause_leaves_room_for_what_counts() -> None:
+    decoys = Decoys(DeceptionConfig(paths=("/.env",)))
+    for number in range(10 * WAITING_MAX):
+        decoys.check_request("/.env", "", number.to_bytes(16, "big"), "", is_foreign=True)
+    decoys.check_request("/.env", "", b"s" * 16, "", is_foreign=False)
+    assert decoys.take()[-1] == CanaryUse("path /.env", "", b"s" * 16, "")
+
+
 @given(st.text(max_size=80))
 def test_any_target_has_one_plain_path(target: str) -> None:
     path = plain_path(target)

@@ -14,7 +14,14 @@ from tlsrt.channels.clock import Moment
 from tlsrt.config.deception import DeceptionConfig
 from tlsrt.config.detection import DETECTORS
 from tlsrt.errors import PeerError
-from tlsrt.supervisor.authority.detection.decoys import ACCESSES, BLIND_AFTER_MS, TRY_EVERY_MS, WARNED_MS, DecoyService
+from tlsrt.supervisor.authority.detection.decoys import (
+    ACCESSES,
+    BLIND_AFTER_MS,
+    FOREIGN_ACCESSES,
+    TRY_EVERY_MS,
+    WARNED_MS,
+    DecoyService,
+)
 from tlsrt.supervisor.authority.model.ports import Detail, SignalSource, SourceKind
 
 DECOY = ["secondary/vault", "get"]
@@ -125,6 +132,16 @@ def test_only_primary_tells_and_not_too_often(stage: FakeAuthorityService) -> No
     for _ in range(1000):
         touch(stage, session_of(stage, "third"))
     assert len([note for note in notes.page(stage.now) if note[0] == "decoy_touched"]) == ACCESSES
+
+
+def test_accesses_of_other_sites_hide_none_that_counts(stage: FakeAuthorityService) -> None:
+    stage.open(1, Client(ADMIN))
+    client = session_of(stage, "client")
+    notes = stage.new_notes()
+    for _ in range(10 * ACCESSES):
+        stage.hear("primary", "canary", "foreign path /.env", "", client, "")
+    assert len([note for note in notes.page(stage.now) if note[0] == "decoy_touched"]) == FOREIGN_ACCESSES
+    assert touch(stage, client) == [SignalSource(SourceKind.SESSION, client.hex())]
 
 
 def secrets(stage: FakeAuthorityService) -> list[str]:
