@@ -47,7 +47,9 @@ from tlsrt.loops.door.proxy import LENGTH_MAX, SIGNATURE, ProxyReader
 from tlsrt.loops.door.tls_contexts import server_context
 from tlsrt.loops.door.tls_server import ServerLimits, TlsServer
 from tlsrt.loops.http import connection as http_link
+from tlsrt.loops.http import framing as http_framing
 from tlsrt.loops.http import request as http_request
+from tlsrt.loops.http import site as http_site
 from tlsrt.loops.http.connection import HttpConnection, HttpServer
 from tlsrt.loops.http.response import Problem
 from tlsrt.loops.http.site import HostNames
@@ -76,10 +78,13 @@ PARSERS: dict[str, str] = {
     "verify_statement_untrusted": "test_no_statement_but_the_signed_one_is_believed",
     "HttpConnection.received_untrusted": "test_http_without_a_session_is_a_problem_and_reaches_nobody",
     "wish_untrusted": "test_http_without_a_session_is_a_problem_and_reaches_nobody",
+    "check_site_untrusted": "test_http_without_a_session_is_a_problem_and_reaches_nobody",
+    "RequestFraming.take_untrusted": "test_http_without_a_session_is_a_problem_and_reaches_nobody",
+    "RequestFraming.next_untrusted": "test_http_without_a_session_is_a_problem_and_reaches_nobody",
 }
 MODULES = (
     client_hello, tls_engine, tls_connection, message_link, message_stream, grant, client_connection,
-    proxy, http_link, http_request, locked_door, lock_statement, enrolment, door_enrolment,
+    proxy, http_link, http_request, http_framing, http_site, locked_door, lock_statement, enrolment, door_enrolment,
 )  # fmt: skip
 AFTERWARDS = {  # a client's own, or of somebody whose session is granted
     "parse_grant_untrusted", "_right_untrusted", "_array_untrusted", "open_grant_untrusted",
