@@ -262,17 +262,16 @@ def test_the_first_step_comes_within_200_ms(host: RunningHost) -> None:
 
 
 def test_a_captured_primary_does_not_lock_the_host_by_its_word(host: RunningHost) -> None:
-    """It says of two loops, of the authority and of the supervisor what it likes, as gate and as a recipient."""
+    """It says of two loops, of the authority and of the supervisor what it likes."""
     arena = Arena(host)
-    sessions = [arena.third.session()["session"], arena.external.session(FOREIGN)["session"]]
     watch = Watch(host)
-    said = [[session, "body_forged", 9] for session in sessions]
-    arena.client.call(IN_PRIMARY, "say_to_authority", "witnessed", [said])
+    arena.client.call(IN_PRIMARY, "say_to_authority", "canary", ["token 1", "secondary", b"", ""])
     rows = [["channel", name, "wrong_session", 1, ""] for name in ("third", "external", "authority", "supervisor")]
     arena.client.call(IN_PRIMARY, "say_to_authority", "offences", [rows])
-    for loop in ("third", "external"):
+    loops = ("secondary", "third", "external")
+    for loop in loops:
         watch.step("respawn", loop)
-    host.until(lambda _: {host.loop(loop)["state"] for loop in ("third", "external")} == {"active"}, "active loops")
+    host.until(lambda _: {host.loop(loop)["state"] for loop in loops} == {"active"}, "active loops")
     assert host.status()["lock"] is None
     assert not [event for event in watch.found("response") if event["fields"]["step"] == "lock"]
 

@@ -10,8 +10,7 @@ consequence. What is behind several is found by asking what could be:
   captured, and two lock the host anyway. So a captured loop, which is a party to all that it sends and to all that it
   says, never accuses Primary. Frames of clients count for nothing here: two clients are no two loops.
 
-What Primary's own components send counts as the word of its recipient alone, as Primary cannot speak for itself; and
-what they refuse proves nothing against Primary, which would then lock the host by its word alone.
+What Primary's own components send counts as the word of its recipient alone, as Primary cannot speak for itself.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ class RecipientReportTable:
         found = {Suspect.NOBODY}
         if len(recipients) > 1:
             found.add(Suspect.SENDER)
-        if sender and recipient != self._gate:
+        if sender:
             self._pairs[frozenset({recipient, sender} - {self._gate})] = now
             self._pairs = {pair: at for pair, at in self._pairs.items() if now - at < WINDOW_MS}
             if not frozenset.intersection(*self._pairs):

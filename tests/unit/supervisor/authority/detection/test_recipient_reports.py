@@ -57,13 +57,6 @@ def test_frames_of_clients_never_accuse_primary(words: list[tuple[str, bytes, in
     assert all(Suspect.GATE not in heard(witnesses, recipient, OF_CLIENT) for recipient, _, _ in words)
 
 
-@given(st.lists(st.sampled_from([OF_THIRD, OF_EXTERNAL, OF_PRIMARY, OF_CLIENT]), max_size=40))
-def test_the_word_of_primary_is_nothing_against_primary(sessions: list[bytes]) -> None:
-    """It would lock the host: a captured one could do so whenever it likes."""
-    witnesses = RecipientReportTable(GATE)
-    assert all(Suspect.GATE not in heard(witnesses, GATE, session) for session in sessions)
-
-
 def test_two_pairs_without_a_loop_in_common_and_a_triangle_speak_against_primary() -> None:
     pairs = RecipientReportTable(GATE)
     assert heard(pairs, "secondary", OF_THIRD) == {Suspect.NOBODY}
