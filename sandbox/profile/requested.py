@@ -113,7 +113,7 @@ def _write(config: Config, component: ComponentConfig, asked: WriteConfig, part:
         reason = f"it is {real}: name it so"
     elif not reason and not is_there(path, stat.S_ISDIR):
         reason = "there is no such folder: make it, and give it to the uid of this loop"
-    for other, what in _taken(config, component.loop):
+    for other, what in _taken(config, component.process):
         if not reason and overlap(real, Path(os.path.realpath(other))):
             reason = f"{other} is {what}"
     if reason:
@@ -155,14 +155,14 @@ def _unfit(path: Path, *, write: bool) -> str:
     return "" if is_plain or not is_there(real) else "it is a socket, a device or a pipe"
 
 
-def _taken(config: Config, loop: str) -> list[tuple[Path, str]]:
+def _taken(config: Config, process: str) -> list[tuple[Path, str]]:
     """Return (path, what it is) of all that no component may write."""
     taken = [(path, "a secret of the host") for path in secrets(config)]
     taken += [(config.path, "the configuration")]
     taken += [(path, f"read by {other.name}") for other in config.loops for path in other.read]
     for component in config.components:
         taken += [(path, f"read by {component.address}") for path in component.needs.read]
-        if component.loop != loop:
+        if component.process != process:
             taken += [(one.path, f"written by {component.address}") for one in component.needs.write]
     return taken
 

@@ -121,6 +121,7 @@ def _tried(config: Config, identity: Uids, groups: ControlGroups, folder: Path, 
     profile = profile_for_loop(
         config, config.loop(LOOP), uid, ProfileFiles(), rootless=identity.rootless, code=code_roots(config)
     )
+    profile = replace(profile, sys=True)  # which Primary does not see, but others do
     for host, _ in profile.write:
         if reason := _made(host, uid, is_own=uid == os.geteuid()):
             failed["uid"] = reason

@@ -14,6 +14,7 @@ from tlsrt.config.measure import measure
 from tlsrt.config.packages import code_of
 from tlsrt.config.schema import Config
 from tlsrt.errors import ConfigError, SandboxError
+from tlsrt.supervisor.process.folders import states_left_behind
 from tlsrt.supervisor.process.measurement import Measurement
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def _warnings(config: Config, identity: Uids, problems: list[str]) -> list[str]:
     if not has_root and (closed := impassable_for_others([config.state_dir, config.run_dir])):
         raise ConfigError(closed)
     warnings = [f"sandbox layer {layer} is waived: {reason}" for layer, reason in config.sandbox.waive.items()]
+    warnings += states_left_behind(config, identity.uid)
     if identity.rootless and "uid" not in config.sandbox.waive:
         warnings.append("without root all processes have one uid: only namespaces and Landlock keep them apart")
     if config.measure == "warn":

@@ -33,6 +33,27 @@ def make_folders(config: Config, uid: Callable[[str], int]) -> None:
         _make(config.run_dir / "channel" / loop.name, _PRIVATE, uid(loop.name))
 
 
+def states_left_behind(config: Config, uid: Callable[[str], int]) -> list[str]:
+    """Return a sentence for each component that ran in its loop's process before, and whose state lies there still."""
+    found: list[str] = []
+    for component in config.components:
+        before = config.state_dir / component.loop / component.name
+        now = config.state_dir / component.process / component.name
+        if component.part and _has_files(before) and not _has_files(now):
+            found.append(
+                f"the state of {component.address} is in {before}, and it runs in the process {component.process} now: "
+                f"stop tlsrt, move it to {now}, and give it to uid {uid(component.process)}"
+            )
+    return found
+
+
+def _has_files(folder: Path) -> bool:
+    try:
+        return bool(os.listdir(folder))
+    except OSError:
+        return False
+
+
 def _make_parents(folder: Path) -> None:
     try:
         folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsrt.config.schema import Config, DoorConfig, KeySource, LoopConfig, SandboxConfig
+from tlsrt.config.schema import ComponentConfig, Config, DoorConfig, KeySource, LoopConfig, SandboxConfig
 from tlsrt.errors import ConfigError
-from tlsrt.supervisor.process.folders import make_folders
+from tlsrt.supervisor.process.folders import make_folders, states_left_behind
 from tlsrt.supervisor.process.instance_lock import AlreadyRunning, host_pid, shared_lock, take_lock
 from tlsrt.supervisor.process.listeners import channel_listeners, door_listener, remove_sockets
 from tlsrt.supervisor.process.logs import last_line, open_log, roomy_log
@@ -75,6 +75,23 @@ def test_folders_belong_to_the_uid_that_will_use_them(config: Config) -> None:
     (config.state_dir / "third" / "kept").write_text("x")
     with pytest.raises(ConfigError, match=r"belongs to uid 771002, but its process runs as uid 9: run `chown"):
         make_folders(config, {**uids, "third": 9}.__getitem__)
+
+
+def test_state_that_a_component_left_in_the_process_of_its_loop_is_told(config: Config) -> None:
+    """Primary's components had one process with it before, and their state its folder."""
+    mine = ComponentConfig("primary", "mine", "mine:Mine", part="facts")
+    apart = replace(config, components=(mine, ComponentConfig("third", "io", "mine:Io")))
+    before, now = config.state_dir / "primary" / "mine", config.state_dir / "primary.facts" / "mine"
+    before.mkdir(parents=True)
+    assert states_left_behind(apart, lambda name: 7) == [], "an empty folder is no state"
+    (before / "kept").write_text("x")
+    assert states_left_behind(apart, lambda name: 7) == [
+        f"the state of primary/mine is in {before}, and it runs in the process primary.facts now: stop tlsrt, move it "
+        f"to {now}, and give it to uid 7"
+    ]
+    now.parent.mkdir()
+    before.rename(now)
+    assert states_left_behind(apart, lambda name: 7) == []
 
 
 def test_a_mode_that_was_opened_up_is_closed_again(config: Config) -> None:
