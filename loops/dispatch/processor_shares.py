@@ -110,6 +110,10 @@ class ProcessorShares:
         """Tell that a request could not be read when its turn came."""
         self._reports.on_refused_session(session, reason)
 
+    def over(self, session: bytes, budget: Budget) -> None:
+        """Tell that a session's subject is over another budget of this loop."""
+        self._reports.on_over_budget(session, budget)
+
     async def turn(self, subject: str, session: bytes) -> None:
         """Return when a task of this subject may begin."""
         if not self.must_wait(subject):

@@ -16,6 +16,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from tlsrt.budget import Budget
 from tlsrt.channels.calls.batching import ANSWER_DEADLINE_MS, Batcher
 from tlsrt.channels.calls.ending import Ending
 from tlsrt.channels.calls.flow_control import Inbox
@@ -243,6 +244,7 @@ class Responder:
                 raise Busy(f"{self._endpoint.subject} has too many requests of {header.src} in flight")
             request.size = size
             if spec.stream and not self._in_flight.open_stream(request):
+                self._shares.over(header.session, Budget.STREAMS)
                 raise Busy(f"{self._endpoint.subject} has too many open streams of {header.src}: end one of them")
             known = self._remembered(request, spec, key, tried, digest_of(args, kwargs)) if key is not None else None
             work: Any = (
