@@ -53,12 +53,19 @@ class DiskWorker(Protocol):
         """Do all of it in this order; return for each its result, or the exception that it ended with."""
         ...
 
+    def rest(self) -> None:
+        """Do what no answer waits for. Cannot fail."""
+        ...
+
 
 class EachAlone:
     """A worker that does one thing after another."""
 
     def carry_out(self, works: Sequence[DiskWork[Any]]) -> list[object]:
         return [outcome_of(work) for work in works]
+
+    def rest(self) -> None:
+        """Nothing is left."""
 
 
 def outcome_of(work: DiskWork[Any]) -> object:
@@ -196,6 +203,9 @@ class DiskThread:
                 loop.call_soon_threadsafe(self._settle, list(settled))
             except RuntimeError:
                 continue  # that event loop has ended, and all who waited in it
+        self._began = time.monotonic()
+        self._worker.rest()
+        self._began = 0.0
 
     # -- in the event loop ------------------------------------------------------------------------------------
 

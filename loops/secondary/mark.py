@@ -2,8 +2,9 @@
 
 A database that is missing, empty or older than it was opens like any other. So beside it lies one line with the last
 revision that was acknowledged. It is written in place after each commit, and never before: what it says was on the
-disk. It is synced when it is made, at the end, and with a commit `SYNC_S` after the last time. So a loss is noticed
-whenever the process alone ended; after a loss of power, for all but the changes of the last `SYNC_S` of activity.
+disk. It is synced when it is made, at the end, and now and then when the answers have left: `SYNC_S` after the last
+time, and on a slow disk so seldom that it costs a twentieth of the time. So a loss is noticed whenever the process
+alone ended; after a loss of power, for all but the changes of the last `SYNC_S` of activity, or of twenty syncs.
 
 `lost` are revisions that were acknowledged and are gone. They stay in the mark until an operator removes it: that
 accepts the store as it is.
@@ -14,10 +15,12 @@ from __future__ import annotations
 import os
 import re
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 SYNC_S = 5.0
+SELDOM = 20  # times what the last sync took
 _BYTES = 128  # in one sector, so that none is ever half written
 _LINE = re.compile(rb"(tlsrt store mark 1, revision (\d{1,20}), lost (\d{1,20}) to (\d{1,20})), crc ([0-9a-f]{8}) *\n")
 
@@ -51,10 +54,11 @@ class StoreMark:
         self.record = parse_mark_untrusted(path.read_bytes()[: 2 * _BYTES]) if self.exists else None
         self._descriptor = -1
         self._synced = 0.0
+        self._took_s = 0.0
         self._is_behind = False  # the disk may not have what was written
 
     def write(self, record: MarkRecord, now: float) -> None:
-        """Say another revision; on the disk at once if there was no mark, else within `SYNC_S`."""
+        """Say another revision; on the disk at once if there was no mark."""
         if self._descriptor < 0:
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             os.ftruncate(self._descriptor, _BYTES)
@@ -69,8 +73,17 @@ class StoreMark:
             finally:
                 os.close(folder)
             self.exists = True
-        elif now - self._synced >= SYNC_S:
-            self.sync(now)
+
+    def is_due(self, now: float) -> bool:
+        """Tell whether it is time to have the disk keep it."""
+        return self._is_behind and now - self._synced >= max(SYNC_S, SELDOM * self._took_s)
+
+    def sync_timed(self, clock: Callable[[], float]) -> None:
+        """Have the disk keep it, and remember how long that takes."""
+        began = clock()
+        self.sync(began)
+        self._synced = clock()
+        self._took_s = self._synced - began
 
     def sync(self, now: float) -> None:
         """Have the disk keep it."""

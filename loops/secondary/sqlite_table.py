@@ -282,6 +282,14 @@ class SqliteTable:
             outcomes += self._change(together) if is_change else [outcome_of(work) for work in together]
         return outcomes
 
+    def rest(self) -> None:
+        if self._mark is None or not self._mark.is_due(self._clock()):
+            return
+        try:
+            self._mark.sync_timed(self._clock)
+        except OSError as error:
+            self._mark_problem = f"{self._mark.path.name} cannot be written ({error.strerror})"
+
     def _change(self, works: list[DiskWork[Any]]) -> list[object]:
         try:
             connection = self._open()
