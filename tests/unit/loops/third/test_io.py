@@ -42,7 +42,10 @@ class Bench:
 
     def __call__(self, method: str, *args: object, subject: str = "client/a", **kwargs: object) -> Any:
         async def once() -> object:
-            return await cast("Awaitable[object]", invoke(self.io, method, args, kwargs, subject=subject))
+            try:
+                return await cast("Awaitable[object]", invoke(self.io, method, args, kwargs, subject=subject))
+            finally:
+                await self.settle()
 
         return asyncio.run(once())
 
@@ -52,9 +55,16 @@ class Bench:
     def upload(self, name: str, chunks: AsyncIterator[bytes]) -> Any:
         async def once() -> object:
             work = invoke(self.io, "write_stream", [name], {}, subject="client/a", upload=chunks)
-            return await cast("Awaitable[object]", work)
+            try:
+                return await cast("Awaitable[object]", work)
+            finally:
+                await self.settle()
 
         return asyncio.run(once())
+
+    async def settle(self) -> None:
+        """Wait until the disk thread has given back what is not used any more."""
+        await self.io._on_disk(int)
 
     def stop(self) -> None:
         asyncio.run(self.io.stop())
@@ -235,6 +245,7 @@ def test_open_files_are_bounded(bench: Bench) -> None:
         for stream in streams:
             await stream.aclose()
         await bench.stream("read_stream", "a").aclose()
+        await bench.settle()
 
     descriptors = len(os.listdir("/proc/self/fd"))
     asyncio.run(too_many_readers())

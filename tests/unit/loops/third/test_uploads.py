@@ -39,7 +39,10 @@ class Bench:
         async def once() -> object:
             upload = pieces(data) if data is not None else None
             work = invoke(self.io, method, args, {}, subject=subject, upload=upload)
-            return await cast("Awaitable[object]", work)
+            try:
+                return await cast("Awaitable[object]", work)
+            finally:
+                await self.io._on_disk(int)  # what is not used any more has been given back
 
         return asyncio.run(once())
 
