@@ -18,7 +18,6 @@ from __future__ import annotations
 import os
 import site
 import sys
-import sysconfig
 from collections.abc import Iterable, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -63,6 +62,8 @@ def bytecode_folder(config: Path) -> Path:
 
 def library_folders() -> list[str]:
     """Return the entries of sys.path that are the standard library's."""
+    import sysconfig  # which imports more than the launcher wants to pay for
+
     stdlib = sysconfig.get_path("stdlib")
     platstdlib = sysconfig.get_path("platstdlib", vars={"platbase": sys.base_exec_prefix})
     own = {stdlib, platstdlib, os.path.join(stdlib, "lib-dynload"), os.path.join(platstdlib, "lib-dynload")}

@@ -277,7 +277,7 @@ def _version(config: Config, present: BootToken | None, known: SealRecord) -> tu
 def _report(directory: Path, lacking: MissingLayer) -> list[str]:
     lines = [f"wrote {directory / name}: {what}" for name, what in FILES.items()]
     lines.append(f"made {directory}/state, run and log")
-    named = [] if directory == Path("var") else ["--config", directory / "tlsrt.yaml"]
+    named = [] if directory == Path("var") and os.geteuid() != 0 else ["--config", directory / "tlsrt.yaml"]
     lines.append(f"next: {command_line('tlsrt-supervisor', 'start', *named)}")
     if is_checkout():
         lines.append("this is a development checkout: measure is warn, so changed code starts and is reported")

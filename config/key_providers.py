@@ -16,6 +16,7 @@ from pathlib import Path
 from tlsrt.config.files import open_regular
 from tlsrt.config.issuer_chain import VERSION_MAX
 from tlsrt.config.schema import KeySource
+from tlsrt.config.trusted_path import foreign_root
 from tlsrt.errors import ConfigError
 
 CA_KEY = "the client CA's key"
@@ -145,22 +146,31 @@ def _check(descriptor: int, path: Path, source: KeySource, allowed_uids: set[int
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise ConfigError(f"master_key {path} is not a regular file")
-    if status.st_uid not in allowed_uids:
+    is_granted = source.provider == "credential" and _granted_by_systemd(descriptor, status)
+    if status.st_uid not in allowed_uids and not is_granted:
         who = " or ".join(map(str, sorted(allowed_uids)))
         raise ConfigError(f"master_key {path} belongs to uid {status.st_uid}, not to uid {who}: chown it")
     mode = stat.S_IMODE(status.st_mode)
-    if mode & 0o077 and not (source.provider == "credential" and _granted_by_systemd(descriptor, status)):
+    if mode & 0o077 and not is_granted:
         raise ConfigError(f"master_key {path} has mode {mode:04o}, open to group or others: chmod 0600 it")
 
 
 def _granted_by_systemd(descriptor: int, status: os.stat_result) -> bool:
-    """Tell whether 0440 is the mask of an ACL (acl(5)): systemd's, for one uid to read root's file."""
-    if stat.S_IMODE(status.st_mode) != 0o440 or status.st_uid != 0 or status.st_gid != 0:
+    """Tell whether this is root's file, which systemd lets one uid read: 0440 is the mask of an ACL then (acl(5)).
+
+    In a user namespace root is seen as the overflow uid, as any other user; there the file system must be read-only
+    too, as systemd mounts its credentials, so that no user has put the file there.
+    """
+    outside = foreign_root()
+    if status.st_uid not in {0, *outside} or stat.S_IMODE(status.st_mode) not in (0o400, 0o440):
         return False
     try:
-        return "system.posix_acl_access" in os.listxattr(descriptor)
+        if status.st_uid != 0 and not os.fstatvfs(descriptor).f_flag & os.ST_RDONLY:
+            return False
+        has_list = "system.posix_acl_access" in os.listxattr(descriptor)
     except OSError:
         return False
+    return has_list and (status.st_gid == 0 or status.st_uid != 0)
 
 
 def _check_length(length: int) -> None:

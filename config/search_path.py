@@ -1,4 +1,8 @@
-"""The places where the two commands find their file by default, in this order."""
+"""The places where the two commands find their file by default, in this order.
+
+Root takes nothing from below the current folder, which may be another user's: a configuration there has to be named,
+and a bundle there must lie where only root writes.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +10,33 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from tlsrt.config.trusted_path import check_trusted, trusted_uids
 from tlsrt.errors import ConfigError
 
 CONFIG_PLACES = (Path("var/tlsrt.yaml"), Path("/etc/tlsrt/tlsrt.yaml"))
 
 
 def find_config(argument: str | None) -> Path:
-    """Return the configuration's path: the argument, ./var/tlsrt.yaml, /etc/tlsrt/tlsrt.yaml. Raises ConfigError."""
-    if argument is not None:
-        return Path(argument)
-    found = _first(CONFIG_PLACES)
-    if found is None:
+    """Return the configuration's path: the argument, $TLSRT_CONFIG, ./var/tlsrt.yaml (but not for root), or in /etc.
+
+    Raises ConfigError.
+    """
+    named = argument or os.environ.get("TLSRT_CONFIG")
+    if named:
+        return Path(named)
+    here, *others = CONFIG_PLACES
+    found = _first(CONFIG_PLACES if os.geteuid() != 0 else others)
+    if found is not None:
+        return found
+    if os.path.lexists(here):
         raise ConfigError(
-            f"there is no configuration at {_listed(CONFIG_PLACES)}: run `tlsrt-supervisor init var` to make one, "
-            "or name it with --config FILE"
+            f"root takes no configuration from the folder it stands in, and there is none at {_listed(others)}: if you "
+            f"trust it, name it with --config {here}"
         )
-    return found
+    raise ConfigError(
+        f"there is no configuration at {_listed(CONFIG_PLACES)}: run `tlsrt-supervisor init var` to make one, "
+        "or name it with --config FILE"
+    )
 
 
 def find_bundle(argument: str | None) -> Path:
@@ -35,7 +50,8 @@ def find_bundle(argument: str | None) -> Path:
     named = os.environ.get("TLSRT_BUNDLE")
     if named:
         return Path(named)
-    places = (Path("var/admin.tlsrt"), own_bundle(), own_bundle().with_name("admin.tlsrt"))
+    here, *others = (Path("var/admin.tlsrt"), own_bundle(), own_bundle().with_name("admin.tlsrt"))
+    places = [here, *others] if os.geteuid() != 0 or _is_own(here) else others
     found = _first(places)
     if found is None:
         raise ConfigError(
@@ -43,6 +59,14 @@ def find_bundle(argument: str | None) -> Path:
             "name one with --bundle FILE"
         )
     return found
+
+
+def _is_own(path: Path) -> bool:
+    try:
+        check_trusted(path, "the bundle", trusted_uids())
+    except ConfigError:
+        return False
+    return True
 
 
 def own_bundle() -> Path:

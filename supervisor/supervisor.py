@@ -118,6 +118,7 @@ class Supervisor:
 
     def _begin(self, event_loop: EventLoop) -> None:
         config, children = self._current.config, self._current.children
+        self._check_files()  # what is missing is said before anything is made
         make_folder(config.state_dir)
         lock = take_lock(config.state_dir / "lock", wait_s=self._lock_wait_s)
         children.claim()
@@ -127,16 +128,17 @@ class Supervisor:
         if config.deception.endpoint is not None:
             sockets[DECOY] = decoy_listener(config.deception.endpoint)
         listeners: Mapping[str, Mapping[str, int]] = {PRIMARY: sockets}
-        files = children.files
-        boot_files = [*files.open_boot_files(-1), *files.open_door_files(), files.open_ca_key()]
-        for descriptor in boot_files:
-            os.close(descriptor)  # this was only the check: what is missing is said before anything runs
         self._context = Context(self._current, event_loop, self._console, lock, chance=self._chance)
         self._build(listeners)
         self._take_signals(event_loop)
         self._say_warnings()
         self._canaries.start()
         self._fork_all()
+
+    def _check_files(self) -> None:
+        files = self._current.children.files
+        for descriptor in (*files.open_boot_files(-1), *files.open_door_files(), files.open_ca_key()):
+            os.close(descriptor)
 
     def _build(self, listeners: Mapping[str, Mapping[str, int]]) -> None:
         """Make what lives as long as the host, and the list of features in the order of notification."""

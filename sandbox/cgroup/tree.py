@@ -15,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -26,6 +27,8 @@ from tlsrt.sandbox.cgroup.cgroup import CONTROLLERS, KILL, LAYER, PROCS, Group, 
 
 SUBGROUP = "supervisor"
 _PREFIX = "tlsrt-"
+_NAME = re.compile(r"tlsrt-[0-9a-f]{12}")
+_MARK = "user.tlsrt.supervisor"  # an extended attribute of a group that a supervisor has made, xattr(7)
 _HANDED_DOWN = "cgroup.subtree_control"
 _TYPE = "cgroup.type"
 _LOCKED_FILE = "cgroup.max.depth"
@@ -83,8 +86,8 @@ def make_tree(own: GroupPath, tag: str, limits: Mapping[str, Limits]) -> GroupTr
     tree = GroupTree(place.child(_PREFIX + tag))
     try:
         if not os.access(place.folder / PROCS, os.W_OK):  # a process that moves from here to below must be let go
-            raise SandboxError(LAYER, f"the group {place.name} belongs to another user")
-        remove_leftovers(place)
+            raise SandboxError(LAYER, _why_not_writable(place))
+        remove_leftovers(place, tree.base.folder.name)
         _fill(tree, place, limits)
     except (OSError, SandboxError) as error:
         if tree.lock >= 0:  # else it is not ours
@@ -96,8 +99,16 @@ def make_tree(own: GroupPath, tag: str, limits: Mapping[str, Limits]) -> GroupTr
     return tree
 
 
+def _why_not_writable(place: GroupPath) -> str:
+    if os.statvfs(place.folder).f_flag & os.ST_RDONLY:
+        return f"control groups are mounted read-only here, so none can be made below {place.name}"
+    return f"the group {place.name} belongs to another user"
+
+
 def _fill(tree: GroupTree, place: GroupPath, limits: Mapping[str, Limits]) -> None:
     os.mkdir(tree.base.folder, 0o755)
+    with suppress(OSError):  # unmarked, it is removed by the next start of this host only
+        os.setxattr(tree.base.folder, _MARK, b"1")
     tree.lock = _locked(tree.base.folder)
     if not (tree.base.folder / KILL).exists():
         raise SandboxError(LAYER, "this kernel has no cgroup.kill (Linux 5.14)")
@@ -110,16 +121,27 @@ def _fill(tree: GroupTree, place: GroupPath, limits: Mapping[str, Limits]) -> No
         tree.controllers &= tree.groups[name].controllers
 
 
-def remove_leftovers(place: GroupPath) -> None:
-    """Remove the groups below `place` that no supervisor uses any more, and kill what is in them."""
+def remove_leftovers(place: GroupPath, own: str = "") -> None:
+    """Remove the groups below `place` that supervisors have left, and kill what is in them.
+
+    Those are the one called `own`, and each that has both a name as we give it and our mark: what others keep in a
+    group of a similar name is none of ours.
+    """
     for name in os.listdir(place.folder):
-        if name.startswith(_PREFIX):
+        if name == own or (_NAME.fullmatch(name) and _is_marked(place.folder / name)):
             with suppress(OSError):  # it is in use, or another user's
                 lock = _locked(place.folder / name)
                 try:
                     remove(place.child(name), pause=_pause)
                 finally:
                     os.close(lock)
+
+
+def _is_marked(folder: Path) -> bool:
+    try:
+        return bool(os.getxattr(folder, _MARK, follow_symlinks=False))
+    except OSError:
+        return False
 
 
 def _locked(folder: Path) -> int:

@@ -33,7 +33,7 @@ def show_lines(answer: Document) -> list[str]:
 
 def renew(arguments: argparse.Namespace) -> Document:
     """Replace the certificate. A running host takes it with the next reload."""
-    config = config_of(arguments)
+    config = config_of(arguments, writes=True)
     renewed = renew_server_certificate(config, arguments.name or (), datetime.now(UTC), drop=arguments.drop or ())
     named = ["--config", arguments.config] if arguments.config else []
     words = (["seal"] if renewed.is_seal_needed else []) + ["reload"]

@@ -41,11 +41,18 @@ def config_path(arguments: argparse.Namespace) -> Path:
     return Path(os.path.abspath(find_config(arguments.config)))
 
 
-def config_of(arguments: argparse.Namespace) -> Config:
-    """Return the configuration. Raises ConfigError."""
-    from tlsrt.config.load import load_config
+def config_of(arguments: argparse.Namespace, *, writes: bool = False) -> Config:
+    """Return the configuration. Raises ConfigError, also for one that another user could exchange.
 
-    return load_config(config_path(arguments))
+    Root may ask a host of another user, who is trusted with that host; what `writes` is for that user alone.
+    """
+    from tlsrt.config.load import load_config
+    from tlsrt.config.trusted_path import check_trusted, trusted_uids
+
+    path = config_path(arguments)
+    owner = [os.stat(path).st_uid] if not writes and os.path.exists(path) else []
+    check_trusted(path, "the configuration", trusted_uids(*owner))
+    return load_config(path)
 
 
 def ask(

@@ -21,7 +21,7 @@ ROTATE_S = 300.0  # the supervisor answers in 90 s, after the rotations that wer
 
 def rotate(arguments: argparse.Namespace) -> int:
     """Rotate keys. Raises ConfigError, ControlRefused, and NotRunning without `--master`."""
-    config = config_of(arguments)
+    config = config_of(arguments, writes=arguments.master)
     if arguments.master:
         with only_one(config):
             return _rotate_master(arguments, config)

@@ -40,13 +40,15 @@ def init(arguments: argparse.Namespace) -> int:
 def seal(arguments: argparse.Namespace) -> int:
     """Renew the boot token; refuse what would not start."""
     from tlsrt.config.differences import NAMED_MAX
+    from tlsrt.config.host_paths import check_host_paths
     from tlsrt.config.init import changes
     from tlsrt.config.init import seal as renew_token
     from tlsrt.supervisor.cli.sandbox import effective_of
     from tlsrt.supervisor.cli.seal_record import seal_record_of
     from tlsrt.supervisor.process.uids import AUTHORITY
 
-    config = config_of(arguments)
+    config = config_of(arguments, writes=not arguments.diff)
+    check_host_paths(config)
     for process in (AUTHORITY, *(loop.name for loop in config.loops)):
         effective_of(config, process)
     if arguments.diff:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tlsrt.config.import_path import bytecode_folder
 from tlsrt.config.search_path import find_config
+from tlsrt.config.trusted_path import check_trusted, trusted_uids
 
 
 def start(arguments: argparse.Namespace) -> int:
@@ -16,4 +17,5 @@ def start(arguments: argparse.Namespace) -> int:
     from tlsrt.supervisor.launch.launcher import launch
 
     path = os.path.abspath(find_config(arguments.config))
+    check_trusted(Path(path), "the configuration", trusted_uids())  # here, where uids are the real ones
     return launch(["--config", path], bytecode=bytecode_folder(Path(path)), sweep=sweep)

@@ -398,7 +398,11 @@ VERBS = (
 )  # fmt: skip
 
 _COMMON = (
-    Argument(("--config",), "the configuration (default: ./var/tlsrt.yaml, then /etc/tlsrt/tlsrt.yaml)", "FILE"),
+    Argument(
+        ("--config",),
+        "the configuration (default: $TLSRT_CONFIG, ./var/tlsrt.yaml but for root, /etc/tlsrt/tlsrt.yaml)",
+        "FILE",
+    ),
 )
 COMMAND = Command(
     "tlsrt-supervisor",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from tlsrt.errors import EX_NOPERM, EX_NOT_RUNNING, InternalError, TlsrtError
+from tlsrt.config.trusted_path import check_trusted, trusted_uids
+from tlsrt.errors import EX_NOPERM, EX_NOT_RUNNING, ConfigError, InternalError, TlsrtError
+from tlsrt.supervisor.control.peer_credentials import peer_of
 from tlsrt.supervisor.process.unix_path import CONTROL_SOCKET, short_path
 
 _ANSWER_S = 10.0
@@ -47,12 +50,29 @@ class ControlClient:
         try:
             with short_path(run_dir, CONTROL_SOCKET) as path:
                 self._socket.connect(path)
+            self._check_server(run_dir)
         except PermissionError:
             self._socket.close()
             raise ControlRefused(_WORDS["denied"]) from None
         except OSError:
             self._socket.close()
             raise NotRunning(f"tlsrt is not running (nothing answers at {run_dir / CONTROL_SOCKET})") from None
+
+    def _check_server(self, run_dir: Path) -> None:
+        """Refuse a server that is not root, we, or the user whose folder this is. Raises ControlRefused."""
+        owner = os.stat(run_dir).st_uid
+        try:
+            check_trusted(run_dir, "the folder of the control socket", trusted_uids(owner))
+        except ConfigError as error:
+            self._socket.close()
+            raise ControlRefused(f"nothing was asked: {error}") from None
+        _, uid = peer_of(self._socket)
+        if uid not in trusted_uids(owner):
+            self._socket.close()
+            raise ControlRefused(
+                f"nothing was asked: what answers at {run_dir / CONTROL_SOCKET} runs as uid {uid}, and neither as root "
+                f"nor as uid {owner}, whose folder this is: find out what it is"
+            )
 
     def ask(self, verb: str, *, timeout_s: float = _ANSWER_S, **fields: object) -> dict[str, Any]:
         """Return the answer to one request. Raises NotRunning when the supervisor ends meanwhile, ControlRefused."""

@@ -11,14 +11,14 @@ A verb lives in the module of what it is about: every feature names its own.
 from __future__ import annotations
 
 import json
-import os
 import socket
-import struct
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from tlsrt.config.trusted_path import foreign_root
 from tlsrt.errors import PeerError
+from tlsrt.supervisor.control.peer_credentials import may_command, peer_of
 from tlsrt.supervisor.control.stream import Follower, encode
 from tlsrt.supervisor.process.event_loop import READ, WRITE, EventLoop, Timer
 from tlsrt.supervisor.process.unix_path import CONTROL_SOCKET, bind_unix
@@ -59,6 +59,7 @@ class ControlSocket:
         self._event_loop = event_loop
         self._path = folder / CONTROL_SOCKET
         self._is_kin = is_kin
+        self._foreign = foreign_root()
         self._verbs = verbs
         self._on_bug = on_bug
         self._clients: set[_ControlConnection] = set()
@@ -127,9 +128,8 @@ class ControlSocket:
                 self._clients.add(_ControlConnection(self, self._event_loop, connection))
 
     def _refusal(self, connection: socket.socket) -> str:
-        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        pid, uid, _ = struct.unpack("3i", credentials)
-        if uid not in (0, os.geteuid()) or self._is_kin(pid):
+        pid, uid = peer_of(connection)
+        if not may_command(pid, uid, self._foreign, str(self._path)) or self._is_kin(pid):
             return "denied"
         return "busy" if len(self._clients) >= MAX_CLIENTS else ""
 

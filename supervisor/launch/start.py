@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tlsrt.config.code_permissions import impassable_for_others
 from tlsrt.config.fixed_keys import fixed_keys, fixed_keys_sentence
+from tlsrt.config.host_paths import check_host_paths
 from tlsrt.config.import_path import also_measured
 from tlsrt.config.load import load_config, parse_config, read_config
 from tlsrt.config.measure import measure
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> int:
     """Load the configuration and live; return the exit code. Raises ConfigError, SandboxError, AlreadyRunning."""
     config = load_config(path)
+    check_host_paths(config)
     also_measured(code_of(config).names)
     measurer = Measurement(lambda: measure(config))
     # Imported only now: the measurement runs meanwhile.

@@ -1,4 +1,8 @@
-"""The folders of a life: made, owned by the uid they belong to, and never through a link."""
+"""The folders of a life: made, owned by the uid they belong to, and never through a link but root's own.
+
+A folder that exists and is not empty is never given away. systemd's DynamicUser= makes /var/lib/X a link of root's to
+private/X, which is followed.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tlsrt.config.schema import Config
+from tlsrt.config.trusted_path import foreign_root
 from tlsrt.errors import ConfigError
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -18,7 +23,7 @@ _PRIVATE = 0o700
 def make_folder(folder: Path) -> None:
     """Make one folder of ours with its parents. Raises ConfigError."""
     _make_parents(folder)
-    _make(folder, _OPEN_TO_PASS, os.geteuid())
+    _make(_followed(folder), _OPEN_TO_PASS, os.geteuid())
 
 
 def make_folders(config: Config, uid: Callable[[str], int]) -> None:
@@ -26,7 +31,7 @@ def make_folders(config: Config, uid: Callable[[str], int]) -> None:
     for folder in (config.state_dir, config.run_dir, config.run_dir / "channel"):
         make_folder(folder)
     _make_parents(config.log_dir)
-    _make(config.log_dir, 0o750, os.geteuid())
+    _make(_followed(config.log_dir), 0o750, os.geteuid())
     _make(config.state_dir / "authority", _PRIVATE, uid("authority"))
     for loop in config.loops:
         _make(config.state_dir / loop.name, _PRIVATE, uid(loop.name))
@@ -76,10 +81,21 @@ def _make(folder: Path, mode: int, uid: int) -> None:
         os.close(descriptor)
 
 
+def _followed(folder: Path) -> Path:
+    """Return where a link of root's leads that lies where only root writes; any other path as it is."""
+    if not os.path.islink(folder):
+        return folder
+    status = os.lstat(folder)
+    above = os.stat(folder.parent)
+    root = {0, *foreign_root()}
+    is_roots = {status.st_uid, above.st_uid} <= root and not above.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return Path(os.path.realpath(folder)) if is_roots else folder
+
+
 def _give(folder: Path, descriptor: int, mode: int, uid: int) -> None:
     status = os.fstat(descriptor)
     if status.st_uid != uid:
-        if status.st_uid != os.geteuid() and os.listdir(descriptor):
+        if os.listdir(descriptor):  # what is in it may be anything, and its new owner could take it
             raise ConfigError(
                 f"{folder} belongs to uid {status.st_uid}, but its process runs as uid {uid}: "
                 f"run `chown -R {uid}:{uid} {folder}` if that is intended"

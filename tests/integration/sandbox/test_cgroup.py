@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from probes.sandbox_runner import MODES, NOBODY, SandboxRunner, become_nobody, m
 
 from tlsrt.errors import SandboxError
 from tlsrt.sandbox.cgroup.cgroup import GroupPath, own_place, remove, write
+from tlsrt.sandbox.cgroup.tree import _MARK, make_tree
 
 Facts = dict[str, Any]
 
@@ -83,6 +87,39 @@ def test_what_a_killed_life_left_is_gone_with_the_next_start(stage: GroupStage) 
     assert facts["gone"] and facts["end"] == "SIGKILL" and facts["fresh"] and facts["removed"]
 
 
+def test_a_neighbours_group_with_a_name_like_ours_survives_a_start() -> None:
+    """Only what has our name and our mark was left by a supervisor."""
+    if os.geteuid() != 0:
+        pytest.skip("makes groups beside its own")
+    place = own_place().child(f"tlsrt.test.{os.getpid()}")
+    names = {
+        "tlsrt-backup": False,
+        "tlsrt-0123456789ab": False,
+        "tlsrt-0123456789abc": True,
+        "tlsrt-aaaaaaaaaaaa": True,
+    }
+    os.mkdir(place.folder)
+    sleepers: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        for name, is_marked in names.items():
+            os.mkdir(place.folder / name)
+            if is_marked:
+                os.setxattr(place.folder / name, _MARK, b"1")
+            sleepers[name] = subprocess.Popen(
+                ["sleep", "60"], preexec_fn=partial(write, place.folder / name / "cgroup.procs", "0")
+            )
+        tree = make_tree(place, "ffffffffffff", {})
+        assert sleepers["tlsrt-aaaaaaaaaaaa"].wait(20) == -signal.SIGKILL, "the one that a supervisor has left"
+        assert not (place.folder / "tlsrt-aaaaaaaaaaaa").exists()
+        assert [name for name, sleeper in sleepers.items() if sleeper.poll() is None] == [*names][:3]
+        assert os.getxattr(tree.base.folder, _MARK) == b"1" and tree.remove()
+    finally:
+        for sleeper in sleepers.values():
+            sleeper.kill()
+            sleeper.wait()
+        assert remove(place, pause=os.sched_yield, patience=100_000)
+
+
 def test_a_dead_loops_descendants_are_killed_before_the_next_one_is_born(stage: GroupStage) -> None:
     facts = stage.run("cleared")
     assert facts["emptied"] and facts["second_look"] and facts["thawed"] and facts["next_lives"]
@@ -122,8 +159,6 @@ def test_no_two_children_draw_the_same_random_numbers(stage: GroupStage) -> None
 
 
 def test_a_group_that_belongs_to_somebody_else_is_not_used(tmp_path: Path) -> None:
-    from tlsrt.sandbox.cgroup.tree import make_tree
-
     (tmp_path / "cgroup.procs").touch(0o444)
     if os.geteuid() == 0:  # whom no mode stops
         (tmp_path / "cgroup.procs").unlink()

@@ -100,7 +100,7 @@ def test_the_lines_say_what_and_what_next(tmp_path: Path, monkeypatch: pytest.Mo
     lines = run(Path("var"))
     assert [line.partition(":")[0] for line in lines[:9]] == [f"wrote var/{name}" for name in FILES]
     assert lines[10:] == [
-        "next: tlsrt-supervisor start",
+        f"next: tlsrt-supervisor start{' --config var/tlsrt.yaml' if os.geteuid() == 0 else ''}",
         "this is a development checkout: measure is warn, so changed code starts and is reported",
     ]
     assert "next: tlsrt-supervisor start --config a/b/tlsrt.yaml" in run(Path("a/b"))

@@ -101,16 +101,42 @@ def test_a_mode_that_was_opened_up_is_closed_again(config: Config) -> None:
     assert mode(config.state_dir / "third") == 0o700
 
 
-@pytest.mark.parametrize("place", ["state/third", "run/channel/third", "log", "run"])
-def test_a_link_is_never_followed(config: Config, tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize("place", ["state/third", "run/channel/third", "log", "run", "state"])
+def test_a_link_that_is_not_roots_is_never_followed(config: Config, tmp_path: Path, place: str) -> None:
     target = tmp_path / "target"
     target.mkdir(mode=0o755)
     link = config.state_dir.parent / place
     link.parent.mkdir(parents=True)
     link.symlink_to(target)
+    if os.geteuid() == 0 and "third" not in place:
+        os.chown(link, 771_234, 771_234, follow_symlinks=False)
     with pytest.raises(ConfigError, match="cannot use the folder"):
         make_folders(config, own_uid)
     assert mode(target) == 0o755
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a link of root's")
+def test_a_link_of_roots_is_followed_where_only_root_writes(config: Config, tmp_path: Path) -> None:
+    """As systemd's DynamicUser= makes of /var/lib/X."""
+    target = tmp_path / "private" / "state"
+    target.mkdir(parents=True, mode=0o755)
+    config.state_dir.parent.mkdir(parents=True, mode=0o755)
+    config.state_dir.symlink_to(target)
+    make_folders(config, own_uid)
+    assert mode(target) == 0o711 and (target / "third").is_dir() and config.state_dir.is_symlink()
+    config.state_dir.parent.chmod(0o1777)
+    with pytest.raises(ConfigError, match="cannot use the folder"):
+        make_folders(config, own_uid)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives folders away")
+def test_what_exists_and_is_not_empty_is_never_given_away(config: Config) -> None:
+    private = config.state_dir / "third"
+    private.mkdir(parents=True)
+    (private / "id_rsa").write_text("a key of root's")
+    with pytest.raises(ConfigError, match=r"belongs to uid 0, but its process runs as uid 771002: run `chown -R"):
+        make_folders(config, {"authority": 771000, "primary": 771001, "third": 771002}.__getitem__)
+    assert private.stat().st_uid == 0
 
 
 def test_a_file_in_the_way_is_a_sentence(config: Config) -> None:

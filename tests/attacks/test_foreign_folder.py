@@ -1,0 +1,135 @@
+"""Attacked sentence: root's commands neither run, change nor believe what another user has laid out."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from hosts.running_host import RunningHost
+from probes.sandbox_runner import MODES
+
+from tlsrt.supervisor.control.client import ControlClient, ControlRefused
+from tlsrt.supervisor.process.unix_path import CONTROL_SOCKET
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="root's commands are tested")
+STRANGER = 771_999
+
+
+def command(*words: str | Path, cwd: Path) -> tuple[int, str]:
+    """Run `tlsrt-supervisor` as root; return its exit code and what it says."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TLSRT")}
+    done = subprocess.run(
+        [sys.executable, "-m", "tlsrt", "supervisor", *map(str, words)],
+        cwd=cwd, capture_output=True, text=True, timeout=30, env=environment,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def theirs() -> Iterator[RunningHost]:
+    """A host of another user, which is not started. Its configuration names folders of root's."""
+    host = RunningHost(mode="rootless")
+    try:
+        yield host
+    finally:
+        host.close()
+
+
+@pytest.fixture
+def roots(theirs: RunningHost, tmp_path: Path) -> Path:
+    """Root's own folder, with a key in it, which the other user names as the state folder of the host."""
+    folder = tmp_path / "root"
+    (folder / "secondary").mkdir(parents=True, mode=0o755)
+    (folder / "secondary" / "id_rsa").write_text("secret")
+    document = yaml.safe_load(theirs.config_path.read_text())
+    document["state_dir"] = str(folder)
+    theirs.config_path.write_text(yaml.safe_dump(document))
+    return folder
+
+
+def listed(folder: Path) -> dict[str, tuple[int, int]]:
+    return {str(path): (path.lstat().st_uid, path.lstat().st_mode) for path in (folder, *folder.rglob("*"))}
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("verb", ["start", "seal"])
+def test_nothing_is_run_or_changed_by_a_configuration_of_another_user(
+    theirs: RunningHost, roots: Path, tmp_path: Path, verb: str, named: bool
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "var").symlink_to(theirs.folder)
+    before = listed(roots), listed(theirs.folder)
+    code, said = command(verb, *(["--config", "var/tlsrt.yaml"] if named else []), cwd=here)
+    assert code == 78
+    wanted = "could be exchanged by another user" if named else "root takes no configuration from the folder it stan"
+    assert wanted in said and said.count("\n") == 1
+    assert (listed(roots), listed(theirs.folder)) == before
+
+
+def serve(folder: Path, prepare: Callable[[], None]) -> tuple[int, int]:
+    """Fork a process that answers at a control socket after `prepare`; return its pid and a pipe that ends it."""
+    reader, writer = os.pipe()
+    ready, say = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(writer)
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(str(folder / CONTROL_SOCKET))
+        prepare()
+        server.listen()
+        os.write(say, b".")
+        os.read(reader, 1)
+        os._exit(0)
+    os.close(reader)
+    assert os.read(ready, 1) == b"."
+    os.close(ready)
+    os.close(say)
+    return pid, writer
+
+
+def test_a_server_of_another_user_is_not_asked(tmp_path: Path) -> None:
+    """The peer is who called listen(2), unix(7)."""
+    pid, writer = serve(tmp_path, lambda: os.setresuid(STRANGER, STRANGER, STRANGER))
+    try:
+        with pytest.raises(ControlRefused, match=rf"nothing was asked: what answers at .* runs as uid {STRANGER}"):
+            ControlClient(tmp_path)
+    finally:
+        os.close(writer)
+        os.waitpid(pid, 0)
+
+
+def test_root_operates_a_host_of_another_user_and_strangers_do_not() -> None:
+    """In the host's user namespace root and strangers have the same number."""
+    with RunningHost(mode=MODES[-1]) as host:
+        control = host.config.run_dir / CONTROL_SOCKET
+        code, said = command("status", "--config", host.config_path, cwd=host.base)
+        assert code == 0 and "primary" in said
+        assert _asked_by(STRANGER, control) == "cannot connect"
+        control.chmod(0o666)  # by a mistake of its owner, who then commands it alone
+        assert '"denied"' in _asked_by(STRANGER, control)
+        control.chmod(0o600)
+        code, said = command("events", "--config", host.config_path, cwd=host.base)
+        assert code == 0
+
+
+def _asked_by(uid: int, path: Path) -> str:
+    """Return what a process of another user is told."""
+    program = (
+        "import socket, sys; s = socket.socket(socket.AF_UNIX); s.settimeout(5)\n"
+        "try: s.connect(sys.argv[1])\n"
+        "except PermissionError: sys.exit(print('cannot connect'))\n"
+        's.sendall(b\'{"verb": "status"}\\n\'); print(s.recv(99))'
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program, str(path)], capture_output=True, text=True, timeout=20, user=uid,
+        group=uid, extra_groups=(), check=True,
+    )  # fmt: skip
+    return done.stdout.strip()
