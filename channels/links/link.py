@@ -29,7 +29,7 @@ SOCKET_NAME = "primary.sock"
 TURN_BUDGET = 32  # frames a turn of one link: about half a millisecond, for which the others wait
 WRITE_BYTES = 128 * 1024  # one write; more than a socket takes at once is a copy for nothing
 JOINED_BYTES = 16 * 1024  # measured: copying so much costs less than handing the pieces over one by one
-MESSAGES_MAX = 32  # of one sendmsg(2), with a head each; IOV_MAX is 1024
+MESSAGES_MAX = 32  # of one writev(2), with a head each; IOV_MAX is 1024
 CONNECTIONS_MAX = 8  # of one loop; the oldest goes when one more comes
 ACCEPTS_PER_TURN = 32
 RECONNECT_S = 0.001
@@ -268,7 +268,7 @@ class Link(FrameQueue):
         """Write whole messages, and take those that have begun from the queue. Large ones are not joined before."""
         try:
             if size > JOINED_BYTES:
-                sent = connection.socket.sendmsg(pieces)
+                sent = os.writev(connection.socket.fileno(), pieces)  # sendmsg could name an address: no loop has it
             else:
                 sent = connection.socket.send(b"".join(pieces))
         except (BlockingIOError, InterruptedError):

@@ -13,6 +13,8 @@ CONSTANTS: Mapping[str, int] = {
     "NETLINK_ROUTE": 0,
     # send(2)
     "MSG_FASTOPEN": 0x20000000,
+    # chmod(2)
+    "S_ISUID": 0o4000, "S_ISGID": 0o2000, "S_ISVTX": 0o1000,
     # setsockopt(2): levels and options
     "SOL_SOCKET": 1, "IPPROTO_IP": 0, "IPPROTO_TCP": 6, "IPPROTO_UDP": 17, "IPPROTO_IPV6": 41,
     "SO_REUSEADDR": 2, "SO_SNDBUF": 7, "SO_RCVBUF": 8, "SO_KEEPALIVE": 9, "SO_LINGER": 13, "SO_RCVTIMEO": 20,

@@ -117,6 +117,21 @@ def _sendmsg() -> None:
         client.sendmsg([b"x"], [], 0, ("127.0.0.1", 9))
 
 
+def _datagram_unix(send: Callable[[socket.socket, bytes, str], object]) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+        send(client, b"x", "/nowhere")
+
+
+def _mode_of_new_file(mode: int, how: str) -> None:
+    descriptor = os.open("/state/suid", os.O_CREAT | os.O_WRONLY, mode if how == "open" else 0o600)
+    try:
+        if how == "fchmod":
+            os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
+        os.unlink("/state/suid")
+
+
 def _netlink_change() -> None:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as client:
         client.sendto(struct.pack("=IHHII", 24, 21, 5, 1, 0) + bytes(8), (0, 0))  # RTM_DELADDR
@@ -243,6 +258,11 @@ PROBES: dict[str, Callable[[Kept], str]] = {
     "bind_inet": lambda kept: attempt(_bind_inet),
     "sendto_inet": lambda kept: attempt(_sendto, 0),
     "sendmsg_inet": lambda kept: attempt(_sendmsg),
+    "sendto_unix": lambda kept: attempt(_datagram_unix, lambda s, data, to: s.sendto(data, to)),
+    "sendmsg_unix": lambda kept: attempt(_datagram_unix, lambda s, data, to: s.sendmsg([data], [], 0, to)),
+    "fchmod_suid": lambda kept: attempt(_mode_of_new_file, 0o6777, "fchmod"),
+    "open_suid": lambda kept: attempt(_mode_of_new_file, 0o6777, "open"),
+    "fchmod_plain": lambda kept: attempt(_mode_of_new_file, 0o755, "fchmod"),
     "fastopen": lambda kept: attempt(_sendto, 0x20000000),
     "netlink_change": lambda kept: attempt(_netlink_change),
     "connect_abstract": lambda kept: attempt(_connect, socket.AF_UNIX, ABSTRACT),

@@ -273,8 +273,28 @@ def test_a_network_loop_sends_nowhere_that_the_supervisor_has_not_connected_it_t
         for flags, address in ((0, 4096), (0x20000000, 0), (0x20000000, 4096), (0, HIGH)):
             assert sealed(process, "sendto", 3, 4096, 1, flags, address, 16, network=True) == BROKERED
         assert sealed(process, "sendmsg", network=True) == sealed(process, "sendmmsg", network=True) == ABSENT
-    for process in ("third", "reports"):
-        assert sealed(process, "connect") == BROKERED and sealed(process, "sendmsg") == ALLOW
+    for process in ("primary", "third", "reports"):
+        assert sealed(process, "connect") == BROKERED
+        assert sealed(process, "sendmsg") == sealed(process, "sendmmsg") == ABSENT
+        assert sealed(process, "sendto", 3, 4096, 1, 0, 0, 0) == ALLOW
+        for address in (4096, HIGH):
+            assert sealed(process, "sendto", 3, 4096, 1, 0, address, 16) != ALLOW
+    assert sealed("authority", "sendmsg") == ALLOW and sealed("authority", "sendto", 3, 4096, 1, 0, 4096, 16) != ALLOW
+
+
+def test_no_file_is_made_that_runs_as_its_owner() -> None:
+    for process, network in PROCESSES:
+        for stage in (FilterStage.IMPORTING, FilterStage.SEALED):
+            policy = FILES.policy_of(process, network=network)
+            for mode in (0o600, 0o777, 0o4755, 0o2755, 0o6777, 0o1777):
+                wanted = mode < 0o1000
+                for call, arguments in (
+                    ("fchmod", (3, mode)),
+                    ("openat", (-100, 4096, 0o102, mode)),
+                    ("open", (4096, 0o102, mode)),
+                ):
+                    got = means(policy, stage, call, (*arguments, 0, 0, 0, 0)[:6])
+                    assert (got == ALLOW) is wanted, (process, stage, call, oct(mode))
 
 
 def test_only_primary_takes_connections_and_only_the_authority_makes_memory_files() -> None:

@@ -7,6 +7,7 @@ import mmap
 import os
 import re
 import socket
+import stat
 import termios
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tlsrt.sandbox.seccomp.constants import CONSTANTS
 from tlsrt.sandbox.seccomp.generate_numbers import HEADERS, parse_defines, read_numbers, render
 from tlsrt.sandbox.seccomp.syscall_numbers import NUMBERS
 
-MODULES = (socket, fcntl, mmap, termios, os, syscalls)
+MODULES = (stat, socket, fcntl, mmap, termios, os, syscalls)
 INCLUDE = Path("/usr/include/linux")
 
 
