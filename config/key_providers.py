@@ -53,6 +53,8 @@ def open_ca_key(path: Path, allowed_uids: set[int]) -> int:
             raise ConfigError(f"{CA_KEY} {path} belongs to uid {status.st_uid}, not to uid {who}: chown it")
         if mode & 0o077:
             raise ConfigError(f"{CA_KEY} {path} has mode {mode:04o}, open to group or others: chmod 0600 it")
+        if status.st_size == 0:
+            raise ConfigError(f"{CA_KEY} {path} is empty: restore it from your backup, or remove door.client_ca_key")
         os.set_blocking(descriptor, True)
     except BaseException:
         os.close(descriptor)

@@ -111,6 +111,17 @@ def _package_of(component: ComponentConfig) -> str:
     return component.class_path.partition(":")[0].partition(".")[0]
 
 
+def source_of(module: str) -> Path | None:
+    """Return the source of a module, None if there is none that can be found."""
+    package, *parts = module.split(".")
+    places = [package_folder()] if package == "tlsrt" else [root.path for root in _find(package, package)]
+    for place in places:
+        for path in (place.joinpath(*parts, "__init__.py"), place.joinpath(*parts).with_suffix(".py"), place):
+            if path.suffix == ".py" and path.is_file() and (parts or path.stem in (package, "__init__")):
+                return path
+    return None
+
+
 def has_http() -> bool:
     """Tell whether the package that parses HTTP is installed."""
     return bool(_find("h11", "dep/h11"))

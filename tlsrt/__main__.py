@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from tlsrt.entry import end_on_interrupt
+
 
 def main(words: Sequence[str]) -> int:
     """Run the command with its words, and return its exit code."""
+    end_on_interrupt()
     if words[:1] == ["supervisor"]:
         from tlsrt.supervisor.cli.main import main as supervisor
 

@@ -25,17 +25,19 @@ from collections.abc import (
     Sequence,
 )
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar, cast, overload
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast, overload
 
 from tlsrt.channels.calls.chunks import parts_of
 from tlsrt.errors import InternalError, InvalidArgument, MisuseError, NotFound
 from tlsrt.loops.component.describe import describe as describe_component
 from tlsrt.loops.component.method import MARK, MethodSpec, compile_method, nearest
+from tlsrt.loops.component.options import known_options
 from tlsrt.loops.component.pubsub import PubSub
 from tlsrt.loops.component.types import shown, to_plain, type_name
 from tlsrt.loops.disk_thread import DiskThread
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Given = TypeVar("Given")
 
 _caller: contextvars.ContextVar[str] = contextvars.ContextVar("tlsrt_caller", default="")
 
@@ -91,17 +93,43 @@ def handler(function: Any = None, *, idempotent: bool = False) -> Any:
     return mark if function is None else mark(function)
 
 
+class Surrounding(Generic[Given]):
+    """An attribute that the runtime gives to a component, which the component cannot take for something else."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> Given: ...
+    def __get__(self, instance: object | None, owner: type) -> Self | Given:
+        if instance is None:
+            return self
+        try:
+            given: Given = vars(instance)[self._name]
+        except KeyError:
+            raise AttributeError(f"self.{self._name} is not there yet: the runtime gives it before `start`") from None
+        return given
+
+    def __set__(self, instance: object, value: object) -> None:
+        kind = type(instance).__name__
+        raise MisuseError(f"{kind} cannot set self.{self._name}: the name is reserved for the runtime; choose another")
+
+
 class Component:
     """Base of every component. Subclass it, mark methods with @handler, and name the class in the YAML."""
 
     __tlsrt_methods__: ClassVar[Mapping[str, MethodSpec]] = {}
     topics: ClassVar[Mapping[str, str]] = {}  # topic: what it tells; if not empty, there are no others
 
-    address: str  # "secondary/notes"
-    options: Mapping[str, object]  # as in the YAML
-    state: Path  # a folder of its own that it may write, and that outlives it
-    log: logging.Logger
-    port: Port
+    option_names: ClassVar[Sequence[str] | None] = None  # a literal: `seal` and a start read it from the source
+
+    address: Surrounding[str] = Surrounding()  # "secondary/notes"
+    options: Surrounding[Mapping[str, object]] = Surrounding()  # as in the YAML; not here before `start`
+    state: Surrounding[Path] = Surrounding()  # a folder of its own that it may write, and that outlives it
+    log: Surrounding[logging.Logger] = Surrounding()
+    port: Surrounding[Port] = Surrounding()
     disk_threads: Sequence[DiskThread] = ()  # those that it made in its __init__; its loop starts them, and watches
     _pubsub: PubSub
 
@@ -113,6 +141,7 @@ class Component:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        _refuse_shadows(cls)
         cls.__tlsrt_methods__ = _collect(cls)
 
     async def start(self) -> None:
@@ -206,6 +235,20 @@ BUILTIN: Mapping[str, MethodSpec] = {
 }
 
 
+_OWN = ("address", "options", "state", "log", "port", "caller", "_pubsub", "_describe", "_subscribe")
+
+
+def _refuse_shadows(cls: type[Component]) -> None:
+    """Refuse a class that has something of its own under a name of the runtime, also from a class beside Component."""
+    for base in cls.__mro__[: cls.__mro__.index(Component)]:
+        for name in _OWN:
+            if name in vars(base):
+                raise MisuseError(f"{cls.__name__}.{name}: the name is reserved for the runtime")
+    names = cls.option_names
+    if names is not None and (isinstance(names, str) or not all(isinstance(name, str) for name in names)):
+        raise MisuseError(f"{cls.__name__}.option_names must be a tuple of names, such as ('size', 'color')")
+
+
 def _collect(cls: type[Component]) -> Mapping[str, MethodSpec]:
     """Compile the handlers of a class and join them with those it inherits."""
     methods: dict[str, MethodSpec] = {}
@@ -229,11 +272,9 @@ def attach(
     component: Component, *, address: str, options: Mapping[str, object], state: Path, log: logging.Logger, port: Port
 ) -> None:
     """Give a new component its surroundings; the runtime does this before `start`."""
-    component.address = address
-    component.options = options
-    component.state = state
-    component.log = log
-    component.port = port
+    if type(component).option_names is not None:
+        known_options(address, options, type(component).option_names or ())
+    vars(component).update(address=address, options=options, state=state, log=log, port=port)
 
 
 def detach(component: Component) -> None:

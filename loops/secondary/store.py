@@ -20,7 +20,7 @@ import msgpack
 from tlsrt.bounded_table import BoundedTable, WhenFull
 from tlsrt.errors import InvalidArgument, NotFound, OutcomeUnknown
 from tlsrt.loops.component.component import Component, handler
-from tlsrt.loops.component.options import choice_option, known_options, whole_option
+from tlsrt.loops.component.options import choice_option, whole_option
 from tlsrt.loops.component.pubsub import PubSub
 from tlsrt.loops.component.validate import Length, Range
 from tlsrt.loops.disk_space import trouble_of_folder
@@ -42,6 +42,8 @@ Revision = Annotated[int, Range(0)]
 class Store(Component):
     """Keeps values by key. What was acknowledged survives a crash of the store and of the host."""
 
+    option_names = ("max_bytes", "namespace")
+
     def wall_ms(self) -> int:
         """The wall clock, in a method of its own so that a test can set it."""
         return time.time_ns() // 1_000_000
@@ -56,7 +58,6 @@ class Store(Component):
         return SqliteTable()
 
     async def start(self) -> None:
-        known_options(self.address, self.options, ("max_bytes", "namespace"))
         size = whole_option(self.address, self.options, "max_bytes", 128 * _MIB, _MIB // 16, 1 << 40)
         self._shared = choice_option(self.address, self.options, "namespace", ("shared", "per_subject")) == "shared"
         self._changes = PubSub()

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from tlsrt.errors import Busy, InvalidArgument
 from tlsrt.loops.component.component import Component, handler
-from tlsrt.loops.component.options import known_options, whole_option
+from tlsrt.loops.component.options import whole_option
 from tlsrt.loops.component.validate import Length, Range
 from tlsrt.loops.disk_space import trouble_of_folder
 from tlsrt.loops.disk_thread import DiskCheck, DiskThread, DiskWork, EachAlone
@@ -43,6 +43,8 @@ Records = list[dict[str, Any]]  # named here, because in the class `list` is a h
 class InputOutput(Component):
     """Files and notices."""
 
+    option_names = ("total_bytes", "file_bytes", "files")
+
     topics = {"notice": "a notice for people: number, level, text, sender, wall_ms"}  # noqa: RUF012
 
     def __init__(self) -> None:
@@ -50,7 +52,6 @@ class InputOutput(Component):
         self.disk_threads = (self._disk,)
 
     async def start(self) -> None:
-        known_options(self.address, self.options, ("total_bytes", "file_bytes", "files"))
         total = whole_option(self.address, self.options, "total_bytes", 128 * _MIB, 1, 1 << 40)
         size = whole_option(self.address, self.options, "file_bytes", 32 * _MIB, 1, 1 << 40)
         count = whole_option(self.address, self.options, "files", 1000, 1, 100_000)

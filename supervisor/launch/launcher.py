@@ -29,6 +29,11 @@ from tlsrt.sandbox import syscalls
 
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _WATCHED = (*_FORWARDED, signal.SIGCHLD)
+# What would end a process that does not expect it, and that nobody sends us on purpose.
+_IGNORED = (
+    signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO, signal.SIGPWR,
+    signal.SIGSTKFLT, signal.SIGPIPE, *range(signal.SIGRTMIN, signal.SIGRTMAX + 1),
+)  # fmt: skip
 _SIGNAL_BASE = 128  # as shells report a death by signal
 _CANNOT_EXEC = 126
 # What of the operator's environment goes on: every loop holds it in memory, and a shell's may be full of secrets.
@@ -38,7 +43,18 @@ _PASSED_ON = frozenset({
     "LISTEN_FDNAMES",
 })  # fmt: skip
 _PASSED_ON_PREFIXES = ("LC_", "TLSRT_", "COVERAGE_")
+TOO_MANY_PROCESSES = (
+    "this user or control group may have no more processes: end some, or raise the limit (`ulimit -u`, pids.max)"
+)
 _PROGRAM = "from tlsrt.supervisor.launch.launcher import inner; inner()"
+
+
+def fork() -> int:
+    """Fork. Raises SandboxError where no more processes may be."""
+    try:
+        return os.fork()
+    except BlockingIOError as error:
+        raise SandboxError("processes", TOO_MANY_PROCESSES) from error
 
 
 def _map_to_root() -> None:
@@ -65,7 +81,7 @@ def _probe_user_namespace() -> str | None:
     Some hosts let one be made but give no capability in it, so the probe uses one.
     """
     reader, writer = os.pipe()
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         try:
             _map_to_root()
@@ -109,6 +125,8 @@ def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
 def _become_inner(arguments: list[str], program: str, bytecode: Path | None, pipe: int) -> NoReturn:
     """In the child: signals stay blocked until `inner` has handlers, as process 1 would lose them."""
     try:
+        for number in _IGNORED:  # a disposition that is ignored would be inherited
+            signal.signal(number, signal.SIG_DFL)
         os.setsid()
         syscalls.die_with_parent(signal.SIGKILL)
         os.set_inheritable(pipe, True)
@@ -164,11 +182,13 @@ def launch(
     Raises SandboxError where there are no pidfds.
     """
     _require_pidfds()
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     reader, writer = os.pipe()
     reason = _enter_namespaces()
     arguments = ["--death-pipe", str(reader), *(["--no-pid-namespace", reason] if reason else []), *argv]
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         _become_inner(arguments, program, bytecode, reader)
     os.close(reader)

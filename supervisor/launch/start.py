@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlsrt.config.code_permissions import impassable_for_others
+from tlsrt.config.component_options import check_options
 from tlsrt.config.fixed_keys import fixed_keys, fixed_keys_sentence
 from tlsrt.config.host_paths import check_host_paths
 from tlsrt.config.import_path import also_measured
@@ -28,6 +29,7 @@ def start(path: Path, death_pipe: int | None, no_pid_namespace: str | None) -> i
     """Load the configuration and live; return the exit code. Raises ConfigError, SandboxError, AlreadyRunning."""
     config = load_config(path)
     check_host_paths(config)
+    check_options(config)
     also_measured(code_of(config).names)
     measurer = Measurement(lambda: measure(config))
     # Imported only now: the measurement runs meanwhile.

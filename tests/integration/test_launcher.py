@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -16,8 +17,10 @@ from typing import Any
 import pytest
 from probes.sandbox_runner import MODES, SandboxRunner, make_stage
 
+from tlsrt.command_line.run import folded
+from tlsrt.errors import SandboxError
 from tlsrt.sandbox import syscalls
-from tlsrt.supervisor.launch.launcher import passed_on
+from tlsrt.supervisor.launch.launcher import fork, passed_on
 
 CAP_SYS_ADMIN = 21
 # A host that gives no namespace at all: every unshare is refused.
@@ -65,6 +68,28 @@ def test_signals_reach_the_supervisor_once_and_its_status_comes_back(stage: Sand
         out, errors = process.communicate(timeout=10)
     assert out.splitlines() == ['{"signal": "SIGTERM"}'] and errors == ""
     assert process.returncode == 9
+
+
+def test_a_signal_that_nobody_sends_on_purpose_ends_nothing(stage: SandboxRunner) -> None:
+    with stage.start("obey", start_new_session=True) as process:
+        line_of(process)
+        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGIO, signal.SIGRTMIN):
+            process.send_signal(number)
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=10)
+    assert out.splitlines() == ['{"signal": "SIGTERM"}'] and process.returncode == 9
+
+
+def test_no_more_processes_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse() -> int:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    with pytest.raises(SandboxError, match="may have no more processes: end some, or raise the limit"):
+        fork()
+    assert folded("tlsrt-supervisor", os.fork) == 69
+    said = capsys.readouterr().err
+    assert said.startswith("tlsrt-supervisor: cannot start a process: ") and said.count("\n") == 1
 
 
 def test_a_signal_before_the_supervisor_has_handlers_ends_it(stage: SandboxRunner) -> None:

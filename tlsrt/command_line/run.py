@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -14,7 +15,7 @@ from typing import Any
 
 from tlsrt.command_line.parse import parse
 from tlsrt.command_line.table import Command, Document, Verb
-from tlsrt.errors import EX_INTERRUPTED, EX_PIPE_CLOSED, EX_SOFTWARE, CallError, TlsrtError
+from tlsrt.errors import EX_INTERRUPTED, EX_PIPE_CLOSED, EX_SOFTWARE, EX_UNAVAILABLE, CallError, TlsrtError
 from tlsrt.text import printable
 
 Perform = Callable[[Verb, argparse.Namespace], int]
@@ -22,6 +23,8 @@ Perform = Callable[[Verb, argparse.Namespace], int]
 
 def main(command: Command, perform: Perform, words: Sequence[str] | None = None) -> int:
     """Run a command with its words, by default those of the process, and return its exit code."""
+    if callable(signal.getsignal(signal.SIGINT)):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return folded(command.program, lambda: _main(command, perform, sys.argv[1:] if words is None else words))
     except SystemExit as ended:  # of the parser: a mistake, or an answer such as help
@@ -55,6 +58,14 @@ def folded(program: str, run: Callable[[], int]) -> int:
         text = error.message if isinstance(error, CallError) else str(error)  # a message may have been added to
         say(program, text or type(error).__name__)
         return error.exit_code
+    except BlockingIOError:  # of fork(2): nothing else that waits for nothing gets here
+        _debug()
+        say(
+            program,
+            "cannot start a process: this user or control group may have no more of them; end some, or raise "
+            "the limit (`ulimit -u`, pids.max)",
+        )
+        return EX_UNAVAILABLE
     except Exception as error:
         _debug()
         say(program, f"internal error: {type(error).__name__}: {error}; please report it, TLSRT_DEBUG=1 shows where")

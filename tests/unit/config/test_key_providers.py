@@ -232,3 +232,33 @@ def test_a_credential_has_no_versions() -> None:
     assert (key_paths(source), newest_version(source)) == ([], 1)
     with pytest.raises(ConfigError, match="the credential tlsrt has no versions"):
         open_master_key(source, MINE, 2)
+
+
+def test_an_empty_key_of_the_ca_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ca.key"
+    path.touch(0o600)
+    with pytest.raises(
+        ConfigError, match=r"ca.key is empty: restore it from your backup, or remove door.client_ca_key"
+    ):
+        key_providers.open_ca_key(path, {os.geteuid()})
+
+
+@pytest.mark.parametrize(
+    ("uid", "read_only", "mode", "attributes", "granted"),
+    [
+        (65534, True, 0o440, ["system.posix_acl_access"], True),
+        (65534, False, 0o440, ["system.posix_acl_access"], False),
+        (65534, True, 0o440, [], False),
+        (65534, True, 0o460, ["system.posix_acl_access"], False),
+        (1000, True, 0o440, ["system.posix_acl_access"], False),
+    ],
+)
+def test_in_a_user_namespace_a_credential_is_that_of_the_overflow_uid_on_a_read_only_file_system(
+    monkeypatch: pytest.MonkeyPatch, uid: int, read_only: bool, mode: int, attributes: list[str], granted: bool
+) -> None:
+    monkeypatch.setattr(key_providers, "foreign_root", lambda: frozenset({65534}))
+    monkeypatch.setattr(os, "listxattr", lambda descriptor: attributes)
+    flags = os.ST_RDONLY if read_only else 0
+    monkeypatch.setattr(os, "fstatvfs", lambda descriptor: os.statvfs_result((0,) * 8 + (flags, 255)))
+    status = os.stat_result((0o100000 | mode, 1, 1, 1, uid, uid, 32, 0, 0, 0))
+    assert key_providers._granted_by_systemd(9, status) is granted

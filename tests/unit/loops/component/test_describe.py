@@ -39,7 +39,7 @@ class Small(Component):
 
 def test_description_is_complete() -> None:
     component = Small()
-    component.address = "third/small"
+    vars(component)["address"] = "third/small"
     text = {"type": "string"}
     assert json.loads(json.dumps(describe(component))) == {
         "address": "third/small",
@@ -88,7 +88,7 @@ def test_description_is_complete() -> None:
 @pytest.mark.parametrize("kind", [Hardware, InputOutput, Kernel, Network, Power, Store])
 def test_built_in_components_describe_and_document_every_method(kind: type[Component]) -> None:
     component = kind()
-    component.address = "a/b"
+    vars(component)["address"] = "a/b"
 
     async def ask() -> object:
         return await cast("Awaitable[object]", invoke(component, "describe", [], {}, subject="client/a"))

@@ -34,7 +34,7 @@ def tree(root: Path, files: Mapping[str, str]) -> Path:
 
 def made(kind: type[Any], root: Path | None = None) -> Any:
     component = kind()
-    component.address = "a/b"
+    vars(component)["address"] = "a/b"
     if root is not None:
         component.proc, component.sys = root / "proc", root / "sys"
     return component

@@ -37,7 +37,7 @@ class Everything(Component):
 
 def described(kind: type[Component], address: str) -> dict[str, Any]:
     component = kind.__new__(kind)
-    component.address = address
+    vars(component)["address"] = address
     return describe(component)
 
 

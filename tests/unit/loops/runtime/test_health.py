@@ -102,7 +102,7 @@ def checks(*answers: Callable[[], Any], config: HealthConfig = CONFIG) -> tuple[
 
     components = [Component(), *map(made, answers)]
     for component in components:
-        component.log = logging.getLogger("asked")
+        vars(component)["log"] = logging.getLogger("asked")
     hosts: Any = [
         SimpleNamespace(component=component, config=SimpleNamespace(health=config)) for component in components
     ]

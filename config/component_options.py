@@ -1,0 +1,67 @@
+"""Options of components, compared with what their classes declare, read from the source. Nothing is imported.
+
+A class says `option_names = ("size", "color")`. One that says nothing takes any option, and checks them itself.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from pathlib import Path
+
+from tlsrt.config.files import as_config_error
+from tlsrt.config.packages import source_of
+from tlsrt.config.schema import ComponentConfig, Config
+from tlsrt.errors import ConfigError
+from tlsrt.text import did_you_mean
+
+NAME = "option_names"
+
+
+def check_options(config: Config) -> None:
+    """Refuse every option that its component does not have. Raises ConfigError with a sentence for each."""
+    problems = [sentence for component in config.components if component.options for sentence in _unknown(component)]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _unknown(component: ComponentConfig) -> list[str]:
+    module, _, kind = component.class_path.partition(":")
+    source = source_of(module)
+    known = declared(source, kind) if source is not None else None
+    if known is None:
+        return []
+    has = f"it has {', '.join(known)}" if known else "it has none"
+    return [
+        f"components.{component.address}: unknown option {name}{did_you_mean(name, known) or f': {has}'}"
+        for name in component.options
+        if name not in known
+    ]
+
+
+def declared(source: Path, kind: str) -> Sequence[str] | None:
+    """Return the option names in the body of a class, None if it declares none there."""
+    with as_config_error("read", source):
+        text = source.read_bytes()
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return None  # the import says more
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and node.name == kind:
+            for statement in node.body:
+                if (value := _assigned(statement)) is not None:
+                    return value
+    return None
+
+
+def _assigned(statement: ast.stmt) -> Sequence[str] | None:
+    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    if not any(isinstance(target, ast.Name) and target.id == NAME for target in targets):
+        return None
+    try:
+        found = ast.literal_eval(statement.value)  # type: ignore[attr-defined]
+    except (ValueError, AttributeError):
+        return None
+    is_names = isinstance(found, (tuple, list)) and all(isinstance(name, str) for name in found)
+    return tuple(found) if is_names else None

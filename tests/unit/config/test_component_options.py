@@ -1,0 +1,73 @@
+"""A mistyped option is said by `seal` and by a start, before any loop runs; nothing is imported for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tlsrt.config.component_options import check_options, declared
+from tlsrt.config.schema import ComponentConfig, Config
+from tlsrt.errors import ConfigError
+
+CAMERA = '''
+raise AssertionError("imported")
+class Other(Component):
+    option_names = ("other",)
+class Camera(Component):
+    """Takes pictures."""
+    option_names: ClassVar = ("thumb", "size")
+class Silent(Component):
+    pass
+class Odd(Component):
+    option_names = names()
+'''
+
+
+@pytest.fixture
+def camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "camera").mkdir()
+    (tmp_path / "camera/__init__.py").write_text("")
+    (tmp_path / "camera/device.py").write_text(CAMERA)
+    (tmp_path / "flat.py").write_text(CAMERA)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def with_options(config: Config, class_path: str, **options: object) -> Config:
+    component = ComponentConfig("third", "camera", class_path, options=options)
+    return replace(config, components=(*config.components, component))
+
+
+@pytest.mark.usefixtures("camera")
+@pytest.mark.parametrize("module", ["camera.device", "flat"])
+def test_an_unknown_option_is_one_sentence_with_the_nearest_name(config: Config, module: str) -> None:
+    check_options(with_options(config, f"{module}:Camera", thumb=1, size=2))
+    with pytest.raises(ConfigError) as caught:
+        check_options(with_options(config, f"{module}:Camera", tumb=1, brightness=2))
+    assert caught.value.problems == (
+        "components.third/camera: unknown option tumb, did you mean thumb?",
+        "components.third/camera: unknown option brightness: it has thumb, size",
+    )
+
+
+@pytest.mark.usefixtures("camera")
+@pytest.mark.parametrize("kind", ["Silent", "Odd", "Missing"])
+def test_what_declares_nothing_takes_anything(config: Config, kind: str) -> None:
+    check_options(with_options(config, f"flat:{kind}", anything=1))
+    check_options(with_options(config, "no_such_module:Kind", anything=1))
+
+
+def test_components_of_the_runtime_declare_theirs(config: Config) -> None:
+    components = [
+        replace(component, options={"max_byte": 1}) if component.address == "secondary/store" else component
+        for component in config.components
+    ]
+    with pytest.raises(ConfigError, match="secondary/store: unknown option max_byte, did you mean max_bytes"):
+        check_options(replace(config, components=tuple(components)))
+
+
+def test_a_source_that_does_not_parse_declares_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("class Camera(:\n")
+    assert declared(tmp_path / "a.py", "Camera") is None
