@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from hosts.running_host import RunningHost
-from probes.sandbox_runner import MODES
+from probes.sandbox_runner import MODES, NOBODY
 
 from tlsrt.supervisor.control.client import ControlClient, ControlRefused
 from tlsrt.supervisor.process.unix_path import CONTROL_SOCKET
@@ -106,18 +108,59 @@ def test_a_server_of_another_user_is_not_asked(tmp_path: Path) -> None:
         os.waitpid(pid, 0)
 
 
-def test_root_operates_a_host_of_another_user_and_strangers_do_not() -> None:
-    """In the host's user namespace root and strangers have the same number."""
+def test_root_operates_a_host_of_another_user() -> None:
     with RunningHost(mode=MODES[-1]) as host:
-        control = host.config.run_dir / CONTROL_SOCKET
         code, said = command("status", "--config", host.config_path, cwd=host.base)
         assert code == 0 and "primary" in said
-        assert _asked_by(STRANGER, control) == "cannot connect"
-        control.chmod(0o666)  # by a mistake of its owner, who then commands it alone
-        assert '"denied"' in _asked_by(STRANGER, control)
-        control.chmod(0o600)
-        code, said = command("events", "--config", host.config_path, cwd=host.base)
-        assert code == 0
+        code, said = command("stop", "--config", host.config_path, cwd=host.base)
+        assert code == 0 and "has stopped" in said
+
+
+SERVER = """
+import os, sys
+from pathlib import Path
+from tlsrt.supervisor.control.peer_credentials import is_kin
+from tlsrt.supervisor.control.server import ControlSocket
+from tlsrt.supervisor.launch.launcher import inner
+from tlsrt.supervisor.process.event_loop import EventLoop
+from tlsrt.supervisor.supervision.feature import ControlVerb
+def live(arguments):
+    loop = EventLoop()
+    verbs = {"status": ControlVerb(lambda request, answer: answer({"up": 1}))}
+    ControlSocket(loop, Path(arguments[-1]), verbs, is_kin=lambda pid: is_kin(pid, []))
+    print(os.getpid(), os.geteuid(), flush=True)
+    while True:
+        loop.run_once()
+inner(live)
+"""
+LAUNCH = """
+import sys
+from tlsrt.supervisor.launch.launcher import launch
+sys.exit(launch(sys.argv[2:], program=sys.argv[1]))
+"""
+
+
+def test_strangers_command_no_host_also_where_they_have_the_number_of_root() -> None:
+    """In the user namespace of a host without root, both are seen as the overflow uid."""
+    folder = Path(tempfile.mkdtemp(prefix="tlsrt.control."))
+    folder.chmod(0o755)
+    os.chown(folder, NOBODY, NOBODY)
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-I", "-B", "-c", LAUNCH, SERVER, str(folder)], stdout=subprocess.PIPE, user=NOBODY,
+            group=NOBODY, extra_groups=(),
+        ) as process:  # fmt: skip
+            assert process.stdout is not None and process.stdout.readline() == b"1 0\n", "in namespaces of its own"
+            with ControlClient(folder) as client:
+                assert client.ask("status") == {"up": 1}, "root"
+            assert '"up"' in _asked_by(NOBODY, folder / CONTROL_SOCKET), "who started it"
+            assert _asked_by(STRANGER, folder / CONTROL_SOCKET) == "cannot connect"
+            (folder / CONTROL_SOCKET).chmod(0o666)  # a mistake of its owner, who then commands it alone
+            assert '"denied"' in _asked_by(STRANGER, folder / CONTROL_SOCKET)
+            assert '"up"' in _asked_by(NOBODY, folder / CONTROL_SOCKET)
+            process.terminate()
+    finally:
+        shutil.rmtree(folder)
 
 
 def _asked_by(uid: int, path: Path) -> str:
