@@ -76,8 +76,8 @@ def test_the_wheel_says_what_it_needs() -> None:
     needed = {word.split(">")[0] for word in about.get_all("Requires-Dist", []) if "extra ==" not in word}
     assert needed == {"cryptography", "PyYAML", "pyzmq", "msgpack", "psutil"}
     assert set(commands.split("\n")) >= {
-        "tlsrt = tlsrt.channels.cli.main:main",
-        "tlsrt-supervisor = tlsrt.supervisor.cli.main:main",
+        "tlsrt = tlsrt.entry:client",
+        "tlsrt-supervisor = tlsrt.entry:supervisor",
     }
 
 
