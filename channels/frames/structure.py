@@ -84,7 +84,7 @@ def unpack_untrusted(body: bytes, depth: int = DEPTH_MAX) -> Any:
     except StructureError:
         raise
     except Exception as error:  # msgpack raises half a dozen classes
-        raise _why(error, depth) from error
+        raise _why(error, depth, body) from error
 
 
 def check_packed(body: bytes, depth: int = DEPTH_MAX) -> None:
@@ -130,9 +130,9 @@ def _counter() -> Generator[Any, Any, None]:
     raise StructureError(f"it holds more than {CONTAINERS_MAX} lists and maps", is_innocent=True)
 
 
-def _why(error: Exception, depth: int) -> StructureError:
+def _why(error: Exception, depth: int, body: bytes) -> StructureError:
     if isinstance(error, msgpack.StackError):
-        return StructureError(f"it is nested more than {depth} deep", is_innocent=True)
+        return StructureError(f"it is nested more than {depth} deep", is_innocent=_is_whole(body))
     if "map key" in str(error):
         return StructureError("a map has a key that is no str", is_innocent=True)
     if "max_ext_len" in str(error):
@@ -167,6 +167,17 @@ def _stack_size() -> int:
 
 
 _STACK = _stack_size()
+
+
+def _is_whole(body: bytes) -> bool:
+    """Tell whether a body holds all that it claims, as what a packer has made does."""
+    parser = _inside(0)
+    parser.feed(body)
+    try:
+        parser.skip()
+    except Exception:
+        return False
+    return bool(parser.tell() == len(body))
 
 
 class _Scanner:

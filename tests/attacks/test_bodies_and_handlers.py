@@ -108,9 +108,11 @@ def test_nested_bodies_cost_a_loop_nothing(host: RunningHost, monkeypatch: pytes
 
     beside = threading.Thread(target=call)
     beside.start()
-    ends = asyncio.run(attack())
-    over.set()
-    beside.join()
+    try:
+        ends = asyncio.run(attack())
+    finally:
+        over.set()
+        beside.join()
     assert {type(end) for end in ends} == {InvalidArgument}, "each is answered"
     assert waits and statistics.median(waits) < 1.0
 

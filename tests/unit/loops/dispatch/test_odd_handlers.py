@@ -146,6 +146,8 @@ def test_an_answer_that_cannot_be_read_ends_its_call_at_once(garbage: bytes, mon
     [
         (b"\xc1", "bad_body"),
         ((b"\xdd" + (5000).to_bytes(4, "big")) * 1000, "bad_body"),
+        ((b"\xdd" + (5300).to_bytes(4, "big")) * 1060, "bad_body"),
+        ((b"\xdd" + (9900).to_bytes(4, "big")) * 2000, "bad_body"),
         (b"\x93\x91" + b"\x91" * 40 + b"\x90\x80\xc0", "unfit_body"),
         (b"\x93\x91\x81\x01\x02\x80\xc0", "unfit_body"),
     ],
