@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import stat
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -136,9 +137,21 @@ def code_roots(config: Config) -> list[Path]:
     folders = [Path(sys.base_prefix, "lib"), Path(sysconfig.get_path("stdlib")), Path(_platform_library())]
     folders += [root.path.parent for root in _dependencies()]
     folders += [package_folder(), *_rooms(), *(root.path for root in component_roots(config))]
-    folders += [] if is_checkout() else [bytecode_folder(config.path)]
+    folders += [bytecode_folder(config.path)] if _shows_bytecode(config) else []
     folders += [Path(folder) for folder in _SHARED]
     return _outermost(folder for folder in folders if folder.exists())
+
+
+def _shows_bytecode(config: Config) -> bool:
+    """Tell whether a loop can come to the byte code: by a mount, or where everybody may pass the folders above it.
+
+    Else it compiles what it imports, as nothing else depends on it.
+    """
+    if is_checkout():
+        return False
+    if "mount_namespace" not in config.sandbox.waive:
+        return True
+    return all(os.stat(folder).st_mode & stat.S_IXOTH for folder in config.path.parents)
 
 
 def walk(root: Root) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -253,6 +266,8 @@ def _sources(places: Iterable[Root]) -> Iterator[Path]:
 def _hooks() -> list[Root]:
     """Return what runs in every Python of this environment, though never in the runtime: it is started without."""
     found: list[Root] = []
+    if is_checkout():
+        return found  # there they run, and `seal` may be the command of another environment
     for number, folder in enumerate(package_folders(), 1):
         with as_config_error("measure", folder):
             names = sorted(os.listdir(folder))

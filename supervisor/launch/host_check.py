@@ -113,7 +113,14 @@ def _in_folder(config: Config | None, folder: Path) -> Config:
     if config is None:
         uid_base = other_uid_base() or uid_base
     kept = SandboxConfig(uid_base=uid_base)
-    return replace(base, state_dir=folder / "state", run_dir=folder / "run", log_dir=folder / "log", sandbox=kept)
+    return replace(
+        base,
+        path=folder / "tlsrt.yaml",
+        state_dir=folder / "state",
+        run_dir=folder / "run",
+        log_dir=folder / "log",
+        sandbox=kept,
+    )
 
 
 def _tried(config: Config, identity: Uids, groups: ControlGroups, folder: Path, failed: dict[str, str]) -> Trial:

@@ -158,6 +158,12 @@ def test_no_two_children_draw_the_same_random_numbers(stage: GroupStage) -> None
         assert len({facts[source] for facts in found["drawn"]}) == 4, source
 
 
+def test_a_hierarchy_that_is_mounted_read_only_is_called_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result((0,) * 8 + (os.ST_RDONLY, 255)))
+    with pytest.raises(SandboxError, match="control groups are mounted read-only here, so none can be made below /x"):
+        make_tree(GroupPath(tmp_path, "/x"), "1", {})
+
+
 def test_a_group_that_belongs_to_somebody_else_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "cgroup.procs").touch(0o444)
     if os.geteuid() == 0:  # whom no mode stops
