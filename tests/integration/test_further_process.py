@@ -86,7 +86,7 @@ def test_it_lives_on_when_primary_dies_and_serves_the_next_one(host: RunningHost
 
 def test_a_reload_of_its_settings_concerns_it_alone(host: RunningHost) -> None:
     before = host.pids()
-    set_loop(host, FACTS, open_files=99)
+    set_loop(host, FACTS, memory_mb=300)
     seal_host(host)
     found = outcomes(reload(host))
     assert {name for name, outcome in found.items() if outcome != "unchanged"} == {FACTS}

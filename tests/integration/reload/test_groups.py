@@ -131,7 +131,7 @@ def test_a_restart_by_hand_waits_for_the_end_of_a_reload(host: RunningHost) -> N
     answers: list[dict[str, Any]] = []
     during(host, lambda: answers.append(restart(host, "forth")))
     thread.join()
-    assert answers == [{"refused": "a reload is being carried out: try again when it is done"}]
+    assert answers == [{"unavailable": "a reload is being carried out: try again when it is done"}]
     answer = restart(host, "forth")
     assert [(loop["name"], loop["state"]) for loop in answer["loops"]] == [("third", "active"), ("forth", "active")]
     assert Path(f"/proc/{answer['loops'][0]['pid']}").is_dir()
