@@ -31,7 +31,7 @@ from tlsrt.config.bundle import VERSION, Bundle, encode_bundle
 from tlsrt.config.bytecode import write_bytecode
 from tlsrt.config.differences import BYTECODE, listed
 from tlsrt.config.files import as_config_error, owner_of, read_bounded, replace, sync_folder, write_new
-from tlsrt.config.import_path import is_checkout
+from tlsrt.config.import_path import bytecode_folder, is_checkout
 from tlsrt.config.issuer_chain import NO_SEAL_RECORD, Chain, SealRecord
 from tlsrt.config.json_schema import json_schema
 from tlsrt.config.key_providers import check_master_key, newest_version, open_master_key, read_master_key
@@ -161,6 +161,7 @@ def _fill(directory: Path, door: _Door, now: datetime, lacking: MissingLayer) ->
         made.append(config.boot_token)
         sync_folder(directory)
     except BaseException:
+        shutil.rmtree(bytecode_folder(directory / "tlsrt.yaml"), ignore_errors=True)
         for path in reversed(made):
             with suppress(OSError):  # the first error is the one to report
                 os.rmdir(path) if path.name in FOLDERS else os.unlink(path)

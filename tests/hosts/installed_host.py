@@ -51,11 +51,17 @@ class InstalledHost:
         if environment.libraries is not None:
             self._environ["LD_LIBRARY_PATH"] = environment.libraries
 
+    @property
+    def _environment(self) -> dict[str, str]:
+        """As root a configuration has to be named, also in the folder around it."""
+        is_named = os.geteuid() == 0 and not self._as_user and self.config.exists()
+        return {**self._environ, **({"TLSRT_CONFIG": str(self.config)} if is_named else {})}
+
     def run(self, *words: str | Path, program: str = PROGRAM, cwd: Path | None = None) -> tuple[int, str, str]:
         """Run one of the commands; return its exit code, output and errors."""
         command = [*self._prefix, str(self.environment.program(program)), *map(str, words)]
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=LIMIT_S, stdin=subprocess.DEVNULL, env=self._environ,
+            command, capture_output=True, text=True, timeout=LIMIT_S, stdin=subprocess.DEVNULL, env=self._environment,
             cwd=cwd or self.folder.parent, **self._as_user,
         )  # fmt: skip
         assert "Traceback" not in done.stdout + done.stderr
@@ -85,7 +91,7 @@ class InstalledHost:
         """Start one of the commands and do not wait."""
         return subprocess.Popen(
             [*self._prefix, str(self.environment.program(program)), *map(str, words)], stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self._environ, cwd=self.folder.parent,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self._environment, cwd=self.folder.parent,
             **self._as_user,
         )  # fmt: skip
 
