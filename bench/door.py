@@ -135,7 +135,7 @@ def bundle_files(bundle: Bundle, folder: Path) -> Files:
 @contextmanager
 def open_tlsrt(folder: Path) -> Iterator[TlsrtDoor]:
     c_program("tls_load")
-    host = Host(folder, {"door": {"max_unauthenticated_per_address": 64}})
+    host = Host(folder, {"door": {"max_unauthenticated_per_address": 64, "max_connections_per_client": 1024}})
     host.start()
     try:
         files = bundle_files(read_bundle(host.bundle), folder)

@@ -32,7 +32,7 @@ MORE: dict[str, dict[str, Any]] = {
         f"third/driver -> {HIS_FRIEND}": ["echo"],
         f"{INNOCENT} -> {HIS_FRIEND}": ["echo"],
     },
-    "door": {"max_connections": 512, "max_unauthenticated_per_address": 64},
+    "door": {"max_connections": 512, "max_connections_per_client": 512, "max_unauthenticated_per_address": 64},
 }
 
 

@@ -42,6 +42,7 @@ def open_sessions(count: int) -> Callable[[Path], AbstractContextManager[ManySes
             {
                 "door": {
                     "max_connections": 2 * count + 16,
+                    "max_connections_per_client": 2 * count + 16,
                     "max_unauthenticated_per_address": 64,
                     "connections_per_address_s": 1000.0,
                 }

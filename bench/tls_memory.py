@@ -18,7 +18,10 @@ from tlsrt.channels.tls.message_stream import PROTOCOL
 from tlsrt.config.bundle import read_bundle
 
 CONNECTIONS = 500
-UNKNOWN = {"max_unauthenticated": 2000, "max_unauthenticated_per_address": 2000, "handshake_timeout_s": 60}
+UNKNOWN = {
+    "max_unauthenticated": 2000, "max_unauthenticated_per_address": 2000, "handshake_timeout_s": 60,
+    "first_flight_timeout_s": 60, "max_connections_per_client": 1024,
+}  # fmt: skip
 
 
 def pss_kib(pids: Collection[int]) -> int:

@@ -73,8 +73,8 @@ class EngineHandler(Answering):
 def serve_on_engine(context: ssl.SSLContext, port: int, *, mutual: bool) -> None:
     """Serve on the door's own server, without its bounds for those who are unknown: here everybody is."""
     listener = socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
-    everybody = AdmissionLimits(*[1 << 20] * 3, 1e9, 1e9)
-    limits = ServerLimits(everybody, ConnectionLimits(handshake_s=60.0), idle_s=1e9)
+    everybody = AdmissionLimits(*[1 << 20] * 3, 1e9, 1e9, 1 << 20)
+    limits = ServerLimits(everybody, ConnectionLimits(handshake_s=60.0, hello_s=60.0), idle_s=1e9)
 
     def welcome(client: AcceptedConnection) -> EngineHandler:
         server.authenticate(client, f"client {client.number}")  # each on its own account, since no peer has accounts
